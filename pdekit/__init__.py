@@ -1,0 +1,57 @@
+"""pdekit: losses smoothed by PDEs, densities moved by PDEs, and particles that check both.
+
+The public names are imported on first use, so that ``import pdekit`` stays light: torch and
+matplotlib are loaded only by the parts that need them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# public name -> module that defines it; the one place where the top-level contract is listed
+_HOME = {
+    "Grid": "pdekit.grid",
+    "ConvergenceError": "pdekit.errors",
+    "TruncationWarning": "pdekit.errors",
+    "Gaussian": "pdekit.laws",
+    "Uniform": "pdekit.laws",
+    "Heat": "pdekit.pde.equations",
+    "HamiltonJacobi": "pdekit.pde.equations",
+    "ViscousHJ": "pdekit.pde.equations",
+    "FokkerPlanck": "pdekit.pde.equations",
+    "BackwardKolmogorov": "pdekit.pde.equations",
+    "HamiltonJacobiBellman": "pdekit.pde.equations",
+    "Solution": "pdekit.pde.solution",
+    "solve": "pdekit.pde.solution",
+    "control": "pdekit.pde.control",
+    "stationary": "pdekit.pde.stationary",
+    "Langevin": "pdekit.particles.langevin",
+    "ControlledLangevin": "pdekit.particles.controlled",
+    "SmoothedDescent": "pdekit.particles.smoothed",
+    "Ensemble": "pdekit.particles.ensemble",
+    "simulate": "pdekit.particles.ensemble",
+    "Comparison": "pdekit.compare.comparison",
+    "compare": "pdekit.compare.comparison",
+    "semiconcavity": "pdekit.compare.semiconcavity",
+}
+_ROOMS = ("compare", "laws", "particles", "pde", "plotting", "potentials")
+
+__all__ = ["__version__", *_HOME, "potentials", "particles", "schemes"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name == "schemes":
+        value = import_module("pdekit.pde.schemes")
+    elif name in _ROOMS:
+        value = import_module(f"pdekit.{name}")
+    else:
+        raise AttributeError(f"module 'pdekit' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
