@@ -1,0 +1,1 @@
+"""Partial differential equations: statements, generators, schemes and the verb ``solve``."""

@@ -1,0 +1,125 @@
+"""Gaussian convolution of exp(-beta f) along lines, returned as -log / beta without underflow."""
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.pde.envelope import _minimisers
+
+Array = NDArray[np.float64]
+TAIL = 36.0  # terms below exp(-36) = 2e-16 of the largest one are left out
+_RANGE = 500.0  # largest beta * (max f - min f) of a line for which exp(-beta f) is stored
+_BLOCK = 16
+
+
+def log_convolve_plain(padded: Array, a: float, beta: float, first: int, stride: int) -> Array:
+    """-beta^-1 log(sum_j G_ij exp(-beta f_j)) by scipy's logsumexp over all nodes (reference)."""
+    from scipy.special import logsumexp
+
+    j = np.arange(padded.shape[1])
+    i = np.arange(first, padded.shape[1] - first, stride)
+    distance = (i[:, None] - j) ** 2 * a
+    d = np.arange(-10 * padded.shape[1], 10 * padded.shape[1] + 1)
+    norm = logsumexp(-beta * a * d * d)
+    out = [-(logsumexp(-beta * (line + distance), axis=1) - norm) / beta for line in padded]
+    return np.array(out)
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc", "arcp"})
+def _dot(w, kernel):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for j in range(w.size):
+        total += w[j] * kernel[j]
+    return total
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _log_sum(f, lowest, a, beta, centre, best, reach):  # type: ignore[no-untyped-def]
+    """sum_j exp(-beta (f_j + a (centre - j)^2 - best)) over |j - centre| <= reach.
+
+    ``lowest`` has the minimum of f over blocks, by which whole blocks are passed over.
+    """
+    total = 0.0
+    for block in range((centre - reach) // _BLOCK, (centre + reach) // _BLOCK + 1):
+        start, stop = block * _BLOCK, min((block + 1) * _BLOCK, f.size)
+        gap = max(start - centre, centre - stop + 1, 0)
+        if beta * (lowest[block] + a * gap * gap - best) > TAIL:
+            continue
+        for j in range(start, stop):
+            exponent = beta * (f[j] + a * (centre - j) * (centre - j) - best)
+            if exponent < TAIL:
+                total += np.exp(-exponent)
+    return total
+
+
+@nb.njit(cache=True, error_model="numpy")
+def log_convolve(padded, a, beta, first, stride, out):  # type: ignore[no-untyped-def]
+    """out[l, i] = -beta^-1 log(sum_j G_cj exp(-beta f_j) / sum_d G_0d), c = first + stride i.
+
+    G_cj = exp(-beta a (c - j)^2), a = h^2 / (2t), lines f = padded[l]. Normalised by the sampled
+    kernel, so constants pass unchanged. The largest term of each sum is known beforehand from the
+    lower envelope of parabolas; the window of each output reaches to where no term can exceed
+    exp(-TAIL) of it. Sums have positive terms only: relative accuracy, hence comparison, is kept.
+    """
+    lines, n = padded.shape
+    hull, best = np.empty(n, np.int64), np.empty(n, np.int64)
+    breaks, w = np.empty(n), np.empty(n)
+    lowest = np.empty(n // _BLOCK + 1)
+    middle = min(n, int(np.ceil(np.sqrt((TAIL + _RANGE) / (beta * a)))) + 1)
+    kernel = np.exp(-beta * a * (np.arange(2 * middle + 1) - middle) ** 2)
+    # Poisson: for a wide kernel the sampled sum equals the integral to rounding
+    norm = np.sqrt(np.pi / (beta * a))
+    if beta * a > 0.2:
+        norm = kernel.sum()
+    for line in range(lines):
+        f = padded[line]
+        least, most = f.min(), f.max()
+        _minimisers(f, a, hull, breaks, best)
+        stored = beta * (most - least) <= _RANGE
+        if stored:
+            for j in range(n):
+                w[j] = np.exp(-beta * (f[j] - least))
+        else:
+            for block in range(n // _BLOCK + 1):
+                low = np.inf
+                for j in range(block * _BLOCK, min((block + 1) * _BLOCK, n)):
+                    low = min(low, f[j])
+                lowest[block] = low
+        for i in range(out.shape[1]):
+            c = first + stride * i
+            j = best[c]
+            bottom = f[j] + a * (c - j) * (c - j)
+            reach = int(np.sqrt((TAIL / beta + bottom - least) / a)) + 1
+            reach = min(reach, c, n - 1 - c)
+            if stored:
+                reach = min(reach, middle)
+                window = kernel[middle - reach : middle + reach + 1]
+                total = _dot(w[c - reach : c + reach + 1], window)
+                out[line, i] = least - np.log(total / norm) / beta
+            else:
+                total = _log_sum(f, lowest, a, beta, c, bottom, reach)
+                out[line, i] = bottom - np.log(total / norm) / beta
+
+
+@nb.njit(cache=True, error_model="numpy")
+def sharpest_minimiser(lines, a, periodic):  # type: ignore[no-untyped-def]
+    """Largest second difference f_{j+1} - 2 f_j + f_{j-1} at a minimiser j of any output node.
+
+    It sets how narrow exp(-beta (f(y) + |x - y|^2 / 2t)) can be. Ends of a no-flux line count
+    with their mirror image.
+    """
+    n = lines.shape[1]
+    hull, best, breaks = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n)
+    sharpest = 0.0
+    for line in range(lines.shape[0]):
+        f = lines[line]
+        _minimisers(f, a, hull, breaks, best)
+        for i in range(n):
+            j = best[i]
+            left, right = j - 1, j + 1
+            if j == 0:
+                left = n - 1 if periodic else 0
+            if j == n - 1:
+                right = 0 if periodic else n - 1
+            sharpest = max(sharpest, f[left] - 2 * f[j] + f[right])
+    return sharpest

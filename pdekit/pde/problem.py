@@ -1,0 +1,211 @@
+"""A problem: an equation on a grid with its initial data, validated once and sampled on demand."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import TruncationWarning
+from pdekit.grid import Grid
+from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.generators import Generator, scharfetter_gummel
+
+Array = NDArray[np.float64]
+LOST_MASS = 1e-6  # probability beyond the walls above which a truncation is reported
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a scheme is handed: ``equation`` on ``grid`` from ``initial``.
+
+    ``initial`` is a law (densities only), a callable on points ``(..., d) -> (...)`` or an array
+    of ``grid.shape``.
+    """
+
+    equation: Any
+    grid: Grid
+    initial: Any
+
+    @property
+    def is_density(self) -> bool:
+        return isinstance(self.equation, FokkerPlanck)
+
+    @cached_property
+    def values(self) -> Array:
+        """Initial data at the cell centres, shape ``grid.shape``."""
+        if self.is_density:
+            return _density(self.initial, self.grid)
+        return self.sample(self.grid)
+
+    def sample(self, grid: Grid, outside: bool = False) -> Array:
+        """Initial function at the centres of another grid on the same (or a larger) box.
+
+        A callable is evaluated there; an array is interpolated by a cubic spline within its box.
+        """
+        if hasattr(self.initial, "pdf"):
+            raise TypeError(
+                f"{type(self.equation).__name__} starts from a function (a potential, a callable "
+                f"or an array of shape {self.grid.shape}), got the law {self.initial!r}"
+            )
+        if callable(self.initial):
+            return evaluate(self.initial, grid, "the initial function")
+        if outside:
+            raise ValueError(
+                "initial data given as an array say nothing beyond the box; pass a callable, or "
+                "leave out the extension"
+            )
+        values = as_field(self.initial, self.grid, "the initial array")
+        return values if grid == self.grid else _spline(values, self.grid, grid)
+
+    def potential(self, t: float = 0.0, grid: Grid | None = None) -> Array:
+        """The equation's potential at the centres, at time ``t`` where it changes in time."""
+        potential = self.equation.potential
+        if self.moves:
+            potential = potential.at(t)
+        return evaluate(potential, grid or self.grid, "the potential")
+
+    def running_cost(self) -> Array | float:
+        """The running cost of a control problem at the centres, 0.0 where there is none."""
+        cost = self.equation.running_cost
+        return 0.0 if cost is None else evaluate(cost, self.grid, "the running cost")
+
+    @property
+    def moves(self) -> bool:
+        """Whether the coefficients depend on time."""
+        return hasattr(getattr(self.equation, "potential", None), "at")
+
+    def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
+        """Scharfetter-Gummel generator of a linear equation (or of the linear part of HJB)."""
+        where = grid or self.grid
+        if isinstance(self.equation, Heat):
+            return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
+        return scharfetter_gummel(self.potential(t, where), self.equation.beta, where)
+
+    @property
+    def forward(self) -> bool:
+        """Whether the transposed generator acts (densities) or the generator itself."""
+        return not isinstance(self.equation, BackwardKolmogorov)
+
+
+def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
+    """A callable on points at the cell centres of ``grid``, checked for shape and finiteness."""
+    dim = getattr(function, "dim", grid.dim)
+    if dim != grid.dim:
+        raise ValueError(
+            f"{what} {function!r} takes points with {dim} coordinate(s), but the grid has "
+            f"{grid.dim}; give both the same dimension"
+        )
+    try:
+        values = np.asarray(function(grid.centres), dtype=float)
+    except (TypeError, ValueError, IndexError) as error:
+        raise type(error)(
+            f"{what} failed on points of shape {grid.centres.shape} (coordinates on the last "
+            f"axis): {error}"
+        ) from error
+    if values.shape != grid.shape:
+        hint = ""
+        if values.shape == grid.centres.shape:
+            hint = "; sum over the coordinates, as in lambda x: (x**2).sum(-1)"
+        raise ValueError(
+            f"{what} must map points of shape {grid.centres.shape} to values of shape "
+            f"{grid.shape}, got shape {values.shape}{hint}"
+        )
+    return _finite(values, grid, what)
+
+
+def as_field(values: Any, grid: Grid, what: str) -> Array:
+    """An array as a finite float field on ``grid``."""
+    field = np.array(values, dtype=float)
+    if field.shape != grid.shape:
+        raise ValueError(f"{what} must have the grid's shape {grid.shape}, got {field.shape}")
+    return _finite(field, grid, what)
+
+
+def _finite(values: Array, grid: Grid, what: str) -> Array:
+    bad = ~np.isfinite(values)
+    if bad.any():
+        cell = tuple(int(k) for k in np.argwhere(bad)[0])
+        where = ", ".join(f"{n} = {grid.axes[k][cell[k]]:g}" for k, n in enumerate(grid.names))
+        raise ValueError(
+            f"{what} must be finite on the grid; it is {values[cell]} at {where} (cell {cell}), "
+            f"and non-finite in {int(bad.sum())} of {values.size} cells"
+        )
+    return values
+
+
+def _density(initial: Any, grid: Grid) -> Array:
+    if hasattr(initial, "pdf"):
+        return _from_law(initial, grid)
+    if callable(initial):
+        rho = evaluate(initial, grid, "the initial density")
+    else:
+        rho = as_field(initial, grid, "the initial density")
+    if rho.min() < 0:
+        cell = tuple(int(k) for k in np.unravel_index(rho.argmin(), rho.shape))
+        raise ValueError(
+            f"an initial density must not be negative; it is {rho.min():g} in cell {cell}"
+        )
+    if not rho.sum() > 0:
+        raise ValueError("the initial density has no mass on the grid; it is zero in every cell")
+    return rho
+
+
+def _from_law(law: Any, grid: Grid) -> Array:
+    inside = float(law.mass(grid))
+    box = f"[{grid.lower}, {grid.upper}]"
+    if inside < 0.5:
+        raise ValueError(
+            f"the initial law {law!r} has only {inside:.3g} of its mass inside the grid {box}; "
+            "move the law or enlarge the grid"
+        )
+    if 1 - inside > LOST_MASS:
+        warnings.warn(
+            f"the initial law {law!r} has mass {1 - inside:.3g} beyond the grid {box}; the rest "
+            "was scaled to unit mass. Enlarge the grid to keep it",
+            TruncationWarning,
+            stacklevel=2,
+        )
+    rho: Array = np.asarray(law.density(grid), dtype=float)
+    total = float(grid.integrate(rho))
+    if not total > 0:
+        raise ValueError(f"the initial law {law!r} has no mass on the grid {box}")
+    return rho / total
+
+
+def _spline(values: Array, grid: Grid, fine: Grid) -> Array:
+    """Cubic spline through a field, at the centres of another grid on the same box."""
+    from scipy.interpolate import CubicSpline
+
+    out = values
+    for axis in range(grid.dim):
+        nodes, boundary = grid.axes[axis], "not-a-knot"
+        if grid.periodic[axis]:
+            nodes = np.append(nodes, nodes[0] + grid.upper[axis] - grid.lower[axis])
+            out = np.concatenate([out, np.take(out, [0], axis)], axis)
+            boundary = "periodic"
+        out = CubicSpline(nodes, out, axis, bc_type=boundary)(fine.axes[axis])
+    return out
+
+
+def wall_mass(rho: Array, grid: Grid) -> float:
+    """Mass that the no-flux walls hold back: the tail beyond each wall, were the decay to go on.
+
+    Per wall and line: rho_wall / rate with the logarithmic decay rate of the last two cells; where
+    the density does not decay towards the wall, the mass of one box width.
+    """
+    lost = 0.0
+    for axis in range(grid.dim):
+        if grid.periodic[axis]:
+            continue
+        lines = np.moveaxis(rho, axis, 0)
+        h, width = grid.spacing[axis], grid.upper[axis] - grid.lower[axis]
+        for last, before in ((lines[0], lines[1]), (lines[-1], lines[-2])):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                rate = (np.log(before) - np.log(last)) / h
+            reach = np.where(rate > 1 / width, 1 / np.where(rate > 0, rate, 1.0), width)
+            lost += float(np.sum(last * reach)) * grid.cell_volume / h
+    return lost

@@ -1,0 +1,149 @@
+"""The verb ``solve`` and what it returns: the only PDE time loop."""
+
+import time
+import warnings
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pdekit.errors import TruncationWarning
+from pdekit.grid import Grid
+from pdekit.pde.problem import LOST_MASS, Problem, wall_mass
+from pdekit.pde.schemes import default_scheme
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Fields at the asked times, and how they were obtained.
+
+    ``u`` is an ``xarray.DataArray`` with dims ``("time", "x")`` or ``("time", "x", "y")`` at the
+    cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``, ``seconds``, ``minimum``, ``maximum`` and, for
+    densities, ``mass_drift`` (largest change of mass over the run).
+    """
+
+    fields: Array
+    times: Array
+    equation: Any
+    grid: Grid
+    scheme: Any
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def u(self) -> "xr.DataArray":
+        import xarray as xr
+
+        coords = {"time": self.times, **dict(zip(self.grid.names, self.grid.axes, strict=True))}
+        return xr.DataArray(self.fields, coords=coords, dims=("time", *self.grid.names), name="u")
+
+    @property
+    def final(self) -> "xr.DataArray":
+        """The field at the last time."""
+        return self.u.isel(time=-1)
+
+    def at(self, points: ArrayLike, t: float | None = None) -> Any:
+        """Cubic-spline values at ``points`` (..., d) in the box, at a stored time (default last).
+
+        Fourth order in the grid spacing. Raises ``ValueError`` for a time not stored or a point
+        outside the box.
+        """
+        from scipy.interpolate import CubicSpline, RectBivariateSpline
+
+        x = np.asarray(points, dtype=float)
+        if x.ndim == 0 or x.shape[-1] != self.grid.dim:
+            raise ValueError(
+                f"points must end in an axis of {self.grid.dim} coordinates, got shape {x.shape}"
+            )
+        if not self.grid.contains(x).all():
+            raise ValueError(f"some points lie outside [{self.grid.lower}, {self.grid.upper}]")
+        values = self._stored(t)
+        if self.grid.dim == 1:
+            return CubicSpline(self.grid.axes[0], values)(x[..., 0])
+        return RectBivariateSpline(*self.grid.axes, values, s=0).ev(x[..., 0], x[..., 1])
+
+    def _stored(self, t: float | None) -> Array:
+        if t is None:
+            return self.fields[-1]
+        k = int(np.argmin(np.abs(self.times - t)))
+        if not np.isclose(self.times[k], t, rtol=1e-9, atol=1e-12):
+            known = self.times.tolist()
+            raise ValueError(f"time {t} is not stored; the solution has the times {known}")
+        return self.fields[k]
+
+
+def solve(
+    equation: Any, grid: Grid, initial: Any, t: ArrayLike, scheme: Any | None = None
+) -> Solution:
+    """Solve ``equation`` on ``grid`` from ``initial``; fields at the time(s) ``t``.
+
+    Parameters
+    ----------
+    equation : a value of ``pdekit.pde.equations``, such as ``FokkerPlanck(V, beta=4)``.
+    grid : ``Grid``; its walls let nothing through (no-flux) unless the axis is periodic.
+    initial : a law (densities), a potential or callable on points ``(..., d) -> (...)``, or an
+        array of shape ``grid.shape``. A law is scaled to unit mass on the grid; a density given as
+        values keeps its mass.
+    t : a number, or increasing numbers, >= 0. ``HamiltonJacobiBellman`` and
+        ``BackwardKolmogorov`` count time to go.
+    scheme : a value of ``pdekit.schemes``; by default the most accurate one for the equation
+        (see ``pdekit.schemes.default_scheme``).
+
+    Raises ``ValueError`` or ``TypeError`` on bad input and ``ConvergenceError`` where a tolerance
+    is not reached. Warns (``TruncationWarning``) when a density reaches the walls.
+    """
+    times = _output_times(t)
+    if not isinstance(grid, Grid):
+        raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
+    problem = Problem(equation, grid, initial)
+    scheme = default_scheme(equation, grid) if scheme is None else scheme
+    if not hasattr(scheme, "start"):
+        raise TypeError(
+            f"scheme must be a value of pdekit.schemes, such as Implicit(dt=0.01); got {scheme!r}"
+        )
+    if not isinstance(equation, scheme.solves):
+        known = ", ".join(e.__name__ for e in scheme.solves)
+        raise TypeError(
+            f"{type(scheme).__name__} solves {known}; it does not solve {type(equation).__name__}"
+        )
+    start = time.perf_counter()
+    stats: dict[str, Any] = {"steps": 0}
+    advance = scheme.start(problem, stats)
+    fields = np.stack([advance(s) if s > 0 else problem.values.copy() for s in times])
+    stats["seconds"] = time.perf_counter() - start
+    _summary(problem, fields, stats)
+    return Solution(fields, times, equation, grid, scheme, stats)
+
+
+def _output_times(t: ArrayLike) -> Any:
+    times = np.atleast_1d(np.asarray(t, dtype=float))
+    if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all() or times[0] < 0:
+        raise ValueError(f"t must be a finite time >= 0, or several of them; got {t!r}")
+    if (np.diff(times) <= 0).any():
+        raise ValueError(f"the times t must increase strictly, got {times.tolist()}")
+    return times
+
+
+def _summary(problem: Problem, fields: Any, stats: dict[str, Any]) -> None:
+    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    if not problem.is_density:
+        return
+    mass = problem.grid.integrate(problem.values)
+    stats["mass_drift"] = float(np.abs(problem.grid.integrate(fields) / mass - 1).max())
+    lost = [wall_mass(f, problem.grid) / mass for f in fields]
+    stats["wall_mass"] = max(lost)
+    if max(lost) > LOST_MASS:
+        warnings.warn(
+            f"the density reaches the walls of the box [{problem.grid.lower}, "
+            f"{problem.grid.upper}]: about {max(lost):.3g} of its mass is held back by truncation "
+            "to the box. Enlarge the grid, unless the no-flux walls are meant",
+            TruncationWarning,
+            stacklevel=3,
+        )
+
