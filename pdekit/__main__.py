@@ -1,0 +1,5 @@
+"""``python -m pdekit``."""
+
+from pdekit.cli import main
+
+main()
