@@ -11,8 +11,8 @@ from array_api_compat import array_namespace, is_array_api_obj
 class Potential(Protocol):
     """A scalar function V on R^d with its gradient.
 
-    ``V(x)`` maps points ``(..., d)`` to values ``(...)`` and ``V.grad(x)`` to ``(..., d)``, for numpy
-    arrays and torch tensors alike; a tensor keeps its dtype, device and autograd graph.
+    ``V(x)`` maps points ``(..., d)`` to values ``(...)`` and ``V.grad(x)`` to ``(..., d)``, for
+    numpy arrays and torch tensors alike; a tensor keeps its dtype, device and autograd graph.
     """
 
     @property
@@ -33,8 +33,8 @@ class Potential(Protocol):
 class Sum:
     """V(x) = V_1(x) + ... + V_k(x), the potentials in ``terms``; written ``V + W``.
 
-    Raises ``ValueError`` for no terms or terms of different dimension, ``TypeError`` for a term that
-    is no potential (wrap a function as ``Custom(f)``).
+    Raises ``ValueError`` for no terms or terms of different dimension, ``TypeError`` for a term
+    that is no potential (wrap a function as ``Custom(f)``).
     """
 
     terms: tuple[Potential, ...]

@@ -17,6 +17,8 @@ _SAME = 1e-9
 def tensor_samples(points: Any, values: Any) -> tuple[tuple[Array, ...], Array]:
     """Increasing axes and the values over them, both read-only, from the forms of ``Tabulated``."""
     values = _numbers("values", values)
+    if isinstance(points, tuple | list) and len(points) == 1:
+        points = points[0]
     axes = _as_axes(points)
     if axes is None:
         scattered = _numbers("points", points)
@@ -39,7 +41,7 @@ def tensor_samples(points: Any, values: Any) -> tuple[tuple[Array, ...], Array]:
 def collected(
     points: Array, values: Array, name: Callable[[int], str]
 ) -> tuple[tuple[Array, ...], Array]:
-    """Axes and values from single samples in any order; ``name(i)`` is what errors call the i-th."""
+    """Axes and values from samples in any order; ``name(i)`` is what errors call the i-th."""
     columns = points[:, None] if points.ndim == 1 else points
     bad = ~(np.isfinite(columns).all(axis=1) & np.isfinite(values))
     if bad.any():
@@ -99,9 +101,10 @@ def read_csv(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
 
 def read_npz(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
     """Axes and values from arrays ``x``, on a plane ``y``, and ``value``."""
-    with np.load(path, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError(f"{path} holds one array; expected an archive with x, [y,] value")
+    archive = np.load(path, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError(f"{path} holds one array; expected an archive with x, [y,] value")
+    with archive:
         missing = [name for name in ("x", "value") if name not in archive.files]
         if missing:
             raise ValueError(
@@ -126,8 +129,6 @@ def read_npz(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
 
 def _as_axes(points: Any) -> tuple[Array, Array] | None:
     """The two axes, where ``points`` is a pair of them."""
-    if isinstance(points, tuple | list) and len(points) == 1:
-        points = points[0]
     pair = isinstance(points, tuple | list) and len(points) == 2
     if not (pair and all(np.ndim(axis) == 1 for axis in points)):
         return None

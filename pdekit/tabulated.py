@@ -146,7 +146,7 @@ class Evolving:
             raise ValueError(
                 f"values must have one entry per time ({times.size}) first, got shape {stack.shape}"
             )
-        slices = [tensor_samples(self.points, v) for v in stack]
+        slices = [self._slice(t, v) for t, v in zip(times, stack, strict=True)]
         times.flags.writeable = False
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "points", slices[0][0])
@@ -156,6 +156,12 @@ class Evolving:
     @property
     def dim(self) -> int:
         return len(self.points)
+
+    def _slice(self, t: float, values: Any) -> Any:
+        try:
+            return tensor_samples(self.points, values)
+        except ValueError as error:
+            raise ValueError(f"at time {t}: {error}") from None
 
     def at(self, t: float) -> Tabulated:
         """The potential at time ``t``: a combination of two stored splines, none is computed."""
