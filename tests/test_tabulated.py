@@ -1,5 +1,8 @@
 """Tabulated potentials: the spline and its accuracy, its continuation, files, bad samples."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -114,18 +117,17 @@ def test_the_plane_in_every_form_is_the_same_potential():
     points = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
     order = np.random.default_rng(0).permutation(len(points))
     V = p.Tabulated((x, y), values)
-    assert V == p.Tabulated(points[order], values.ravel()[order])
-    assert V == p.Tabulated([x[::-1], y], values[::-1])
-    assert V == p.Tabulated((x, y), values.ravel())
+    assert p.Tabulated(points[order], values.ravel()[order]) == V
+    assert p.Tabulated([x[::-1], y], values[::-1]) == V
+    assert p.Tabulated((x, y), values.ravel()) == V
     assert V.lower == (-1.0, -1.0) and V.upper == (2.0, 0.0) and V.dim == 2
 
 
 def test_samples_on_a_line_are_sorted():
     order = np.random.default_rng(0).permutation(EVEN.size)
     V = p.Tabulated(EVEN[order], cubic(EVEN[order]))
-    assert V == p.Tabulated(EVEN[:, None], cubic(EVEN)) and hash(V) == hash(
-        p.Tabulated(EVEN, cubic(EVEN))
-    )
+    twin = p.Tabulated(EVEN[:, None], cubic(EVEN))
+    assert twin == V and hash(twin) == hash(V)
     assert V.lower == (-1.0,) and V.upper == (2.0,)
     assert repr(V) == "Tabulated(13 samples on (-1.0,) to (2.0,))"
 
@@ -134,7 +136,7 @@ def test_later_changes_of_the_arrays_do_not_reach_in():
     x, values = EVEN.copy(), cubic(EVEN)
     V = p.Tabulated(x, values)
     values[:], x[:] = 0.0, 0.0
-    assert V == p.Tabulated(EVEN, cubic(EVEN))
+    assert p.Tabulated(EVEN, cubic(EVEN)) == V
     with pytest.raises(ValueError, match="read-only"):
         V.values[0] = 1.0
 
@@ -162,7 +164,12 @@ PLANE = np.stack(np.meshgrid(np.arange(4.0), np.arange(5.0), indexing="ij"), -1)
         (PLANE[:-1], np.zeros(19), ValueError, r"ask for 20 samples, got 19; .* point is \(3, 4\)"),
         (np.vstack([PLANE, PLANE[6]]), np.zeros(21), ValueError, "sample 6 and sample 20"),
         (["a", "b"], EVEN, TypeError, "points must be numbers"),
-        ((PLANE[:4, 1], EVEN[:4]), replaced(np.zeros((4, 4)), (1, 2), np.nan), ValueError, r"sample \[1, 2\]"),
+        (
+            (PLANE[:4, 1], EVEN[:4]),
+            replaced(np.zeros((4, 4)), (1, 2), np.nan),
+            ValueError,
+            r"sample \[1, 2\]",
+        ),
     ],
 )
 def test_bad_samples_are_named(points, values, error, message):
@@ -175,7 +182,9 @@ def test_bad_samples_are_named(points, values, error, message):
 
 @pytest.mark.parametrize("header", ["", "x,value\n", "alpha, loss\n", "\ufeffx,value\n"])
 def test_csv_round_trip_on_a_line(tmp_path, header):
-    rows = "".join(f"{a!r},{b!r}\n" for a, b in zip(UNEVEN.tolist(), cubic(UNEVEN).tolist()))
+    rows = "".join(
+        f"{a!r},{b!r}\n" for a, b in zip(UNEVEN.tolist(), cubic(UNEVEN).tolist(), strict=True)
+    )
     path = tmp_path / "loss.csv"
     path.write_text("# a comment\n" + header + rows + "\n", encoding="utf-8")
     if header.startswith("\ufeff"):  # the mark stands first in a file
@@ -193,7 +202,11 @@ def test_csv_and_npz_round_trip_in_the_plane(tmp_path):
     x, y = UNEVEN, EVEN[:4]
     values = np.sin(x)[:, None] * y
     V = p.Tabulated((x, y), values)
-    rows = [f"{a!r},{b!r},{v!r}" for a, r in zip(x.tolist(), values.tolist()) for b, v in zip(y.tolist(), r)]
+    rows = [
+        f"{a!r},{b!r},{v!r}"
+        for a, r in zip(x.tolist(), values.tolist(), strict=True)
+        for b, v in zip(y.tolist(), r, strict=True)
+    ]
     (tmp_path / "f.csv").write_text("x,y,value\n" + "\n".join(rows[::-1]))
     assert p.Tabulated.from_csv(tmp_path / "f.csv") == V
     np.savez(tmp_path / "axes.npz", x=x, y=y, value=values)
@@ -253,6 +266,32 @@ def test_a_single_array_is_no_archive(tmp_path):
     np.save(tmp_path / "f.npy", EVEN)
     with pytest.raises(ValueError, match="holds one array"):
         p.Tabulated.from_npz(tmp_path / "f.npy")
+
+
+# ---------------------------------------------------------------------------- the measured slice
+
+DATA = Path(__file__).parents[1] / "studies" / "data"
+
+
+def test_the_shipped_slice_is_rugged_and_confining():
+    V = p.Tabulated.from_csv(DATA / "digits_loss.csv")
+    x = np.linspace(*V.lower, *V.upper, 2741)
+    v, slope = V.value_and_grad(x[:, None])
+    wells = np.flatnonzero((v[1:-1] < v[:-2]) & (v[1:-1] < v[2:])) + 1
+    assert len(wells) == 6
+    assert x[v.argmin()] == pytest.approx(0, abs=3e-3)
+    assert slope[0] < -1 < 1 < slope[-1]
+
+
+def test_the_shipped_slice_is_what_its_script_writes(tmp_path):
+    spec = importlib.util.spec_from_file_location("digits_loss", DATA / "digits_loss.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.main(tmp_path / "again.csv")
+    again = p.Tabulated.from_csv(tmp_path / "again.csv")
+    shipped = p.Tabulated.from_csv(DATA / "digits_loss.csv")
+    np.testing.assert_array_equal(again.points, shipped.points)
+    np.testing.assert_allclose(again.values, shipped.values, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------- evolving
