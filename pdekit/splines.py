@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import device, is_torch_array
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 Array = NDArray[np.float64]
+# from this many points on the fused kernel is worth its import
+_MANY = 4096
 
 
 class Axis(NamedTuple):
@@ -63,26 +64,61 @@ class Splines:
 
 def evaluate(xp: Any, splines: Splines, x: Any, value: bool, slope: bool) -> tuple[Any, Any]:
     """Values and gradients (None where not wanted) of the splines at points ``(..., d)``."""
-    slots, offsets = zip(
-        *(_locate(xp, axis, x[..., k]) for k, axis in enumerate(splines.axes)), strict=True
+    flat = xp.reshape(x, (-1, x.shape[-1]))
+    run = _fused if _fusible(splines, flat) else _arrays
+    values, slopes = run(xp, splines, flat, value, slope)
+    return (
+        xp.reshape(values, x.shape[:-1]) if value else None,
+        xp.reshape(slopes, x.shape) if slope else None,
     )
-    row = slots[0]
-    if len(slots) == 2:
-        row = row * splines.axes[1].bases.shape[0] + slots[1]
-    rows = xp.take(splines.table, xp.reshape(row, (-1,)), axis=0)
-    rows = xp.reshape(rows, (*row.shape, *(4,) * len(slots)))
+
+
+def _fusible(splines: Splines, x: Any) -> bool:
+    """Many points on a uniform line, in main memory, with no autograd graph to carry."""
+    if len(splines.axes) == 2 or splines.axes[0].step is None or x.shape[0] < _MANY:
+        return False
+    if not is_torch_array(x):
+        return True
+    return x.device.type == "cpu" and not x.requires_grad
+
+
+def _fused(xp: Any, splines: Splines, x: Any, value: bool, slope: bool) -> tuple[Any, Any]:
+    # numba takes long to import and is of no use to a few points
+    from pdekit.fused_splines import line_slopes, line_values
+
+    (axis,) = splines.axes
+    knots, bases, table, points = (
+        a.numpy() if is_torch_array(a) else a
+        for a in (axis.knots, axis.bases, splines.table, x[:, 0])
+    )
+    start, step = knots.dtype.type(knots[0]), knots.dtype.type(axis.step)
+    values = xp.asarray(line_values(points, start, step, bases, table)) if value else None
+    slopes = xp.asarray(line_slopes(points, start, step, bases, table)) if slope else None
+    return values, slopes
+
+
+def _arrays(xp: Any, splines: Splines, x: Any, value: bool, slope: bool) -> tuple[Any, Any]:
+    """The reference: array operations, for both libraries, any device and autograd."""
+    slots, offsets = zip(
+        *(_locate(xp, axis, x[:, k]) for k, axis in enumerate(splines.axes)), strict=True
+    )
     if len(slots) == 1:
-        (s,) = offsets
-        c = tuple(rows[..., p] for p in range(4))
-        return _cubic(c, s) if value else None, _cubic_slope(c, s)[..., None] if slope else None
+        rows = xp.take(splines.table, slots[0], axis=0)
+        c, (s,) = tuple(rows[:, p] for p in range(4)), offsets
+        return _cubic(c, s) if value else None, _cubic_slope(c, s)[:, None] if slope else None
+    row = slots[0] * splines.axes[1].bases.shape[0] + slots[1]
+    rows = xp.reshape(xp.take(splines.table, row, axis=0), (-1, 4, 4))
+    # sum over q of c[p, q] r^q for the four p at once, then a cubic in s
     s, r = offsets
-    # c[p](y) = sum_q rows[p, q] r^q, then a cubic in s
-    c = tuple(_cubic(tuple(rows[..., p, q] for q in range(4)), r) for p in range(4))
+    lines = tuple(rows[:, :, q] for q in range(4))
+    across = _cubic(lines, r[:, None])
+    c = tuple(across[:, p] for p in range(4))
+    values = _cubic(c, s) if value else None
     if not slope:
-        return _cubic(c, s), None
-    e = tuple(_cubic_slope(tuple(rows[..., p, q] for q in range(4)), r) for p in range(4))
-    gradient = xp.stack([_cubic_slope(c, s), _cubic(e, s)], axis=-1)
-    return _cubic(c, s) if value else None, gradient
+        return values, None
+    along = _cubic_slope(lines, r[:, None])
+    e = tuple(along[:, p] for p in range(4))
+    return values, xp.stack([_cubic_slope(c, s), _cubic(e, s)], axis=-1)
 
 
 def _cubic(c: tuple[Any, ...], s: Any) -> Any:
@@ -104,7 +140,7 @@ def _locate(xp: Any, axis: Axis, x: Any) -> tuple[Any, Any]:
         with np.errstate(invalid="ignore"):
             place = xp.clip((x - axis.knots[0]) / axis.step + 1, 0, n)
             slot = xp.clip(xp.astype(place, xp.int64), 0, n)
-    return slot, x - xp.reshape(xp.take(axis.bases, xp.reshape(slot, (-1,)), axis=0), x.shape)
+    return slot, x - xp.take(axis.bases, slot, axis=0)
 
 
 def _axis(knots: Array) -> Axis:
@@ -120,6 +156,9 @@ def _bases(knots: Array) -> Array:
 
 def _slot_coefficients(knots: Array, values: Array) -> Array:
     """Powers 0 to 3 in every slot, shape ``(4, n + 1, ...)``, of not-a-knot splines of axis 0."""
+    # half a second to import, and most potentials are formulas
+    from scipy.interpolate import CubicSpline
+
     inside = CubicSpline(knots, values, axis=0, bc_type="not-a-knot")
     table = np.zeros((4, len(knots) + 1, *values.shape[1:]))
     table[:, 1:-1] = inside.c[::-1]

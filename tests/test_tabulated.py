@@ -101,6 +101,24 @@ def test_value_and_grad_is_both(x, z):
         assert (value == V(y)).all() and (slope == V.grad(y)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_many_points_in_one_pass_are_the_same_as_few(dtype):
+    V = p.Tabulated(EVEN, np.sin(3 * EVEN))
+    z = np.random.default_rng(0).uniform(-2, 3, (2, 5000, 1)).astype(dtype)
+    z[0, :4, 0] = -1.0, 2.0, np.nan, 1e30
+    few = [V.value_and_grad(part) for part in np.split(z.reshape(-1, 1), 10)]
+    value, slope = (np.concatenate(parts) for parts in zip(*few, strict=True))
+    tolerance = 64 * np.finfo(dtype).eps
+    graph = torch.from_numpy(z).requires_grad_()
+    for y in (z, torch.from_numpy(z), graph):
+        for got, expected in zip(V.value_and_grad(y), (value, slope), strict=True):
+            got = got.detach().numpy() if y is graph else np.asarray(got)
+            assert got.dtype == dtype and got.shape[:2] == (2, 5000)
+            np.testing.assert_allclose(
+                got.ravel(), expected.ravel(), rtol=tolerance, atol=tolerance
+            )
+
+
 def test_nan_points_give_nan_and_nothing_else():
     for x in (EVEN, UNEVEN):
         V = p.Tabulated(x, cubic(x))

@@ -10,9 +10,9 @@ cross-entropy is a quasi-periodic function of x, and the weight decay lifts it a
 different depths, the deepest at the solution, x = 0. The span ends where the loss still rises.
 
 Why this one: with 16 tanh units, lines through two solutions had two wells and no more. This
-network and direction were chosen among sixteen for a rugged slice. It is one of a real training loss near a
-good solution (99.7 % of the digits right after 600 steps; 1500 steps would lower the loss
-by 0.01), but it is no typical slice of a network.
+network and direction were chosen among sixteen for a rugged slice. It is one of a real training
+loss near a good solution (99.7 % of the digits right after 600 steps; 1500 steps would lower the
+loss by 0.01), but it is no typical slice of a network.
 
 Run ``python studies/data/digits_loss.py``; needs scikit-learn (the test extra) and a few seconds.
 Fixed seeds, float64, one thread; rounding is not amplified (two threads move the values by 1e-15,
