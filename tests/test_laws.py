@@ -47,10 +47,13 @@ class Noise:
 
 
 class RepeatedNoise(Noise):
-    """What a counter-based noise may do: the same numbers at every call, uniform like normal."""
+    """What a counter-based noise may do: the same numbers at every call, uniform like normal.
+
+    The last column of a draw is the same whatever its width, so two draws share numbers.
+    """
 
     def normal(self, n, d):
-        return torch.from_numpy(np.random.default_rng(5).normal(size=(d, n)).T.copy())
+        return torch.from_numpy(np.random.default_rng(5).normal(size=(d, n))[::-1].T.copy())
 
     def uniform(self, n, d):
         return torch.special.ndtr(self.normal(n, d))
