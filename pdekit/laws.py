@@ -1,0 +1,261 @@
+"""Laws of the initial state: the same value starts a PDE and particles."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from array_api_compat import device
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from pdekit.fields import points
+from pdekit.grid import Grid
+
+Array = NDArray[np.float64]
+# a density is resolved where its midpoint sum has the mass inside the box to this accuracy
+_RESOLVED = 1e-9
+
+
+@runtime_checkable
+class Law(Protocol):
+    """A probability law on R^d.
+
+    ``noise`` in ``sample`` gives ``normal(n, d)`` and ``uniform(n, d)``, tensors of independent
+    standard normals or uniforms.
+    """
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates d."""
+        ...
+
+    def pdf(self, x: Any) -> Any:
+        """Probability density at points ``(..., d)``; shape ``(...)``, numpy and torch alike."""
+        ...
+
+    def density(self, grid: Grid) -> Array:
+        """What a PDE starts from, shape ``grid.shape``; its integral is ``mass(grid)``."""
+        ...
+
+    def mass(self, grid: Grid) -> float:
+        """Probability inside the box of the grid."""
+        ...
+
+    def sample(self, n: int, noise: Any) -> Any:
+        """Tensor ``(n, d)`` of independent samples."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """The normal law with independent coordinates: mean m_k and standard deviation σ_k.
+
+    Parameters
+    ----------
+    mean, std : float or one per coordinate; a law in the plane is ``Gaussian((0, 0), 1.0)``.
+
+    ``density(grid)`` holds point values along an axis where these resolve the law (their midpoint
+    sum has the mass inside to 1e-9), else exact cell averages. It is not normalised: its integral
+    is ``mass(grid)``, the probability inside the box. On a periodic grid too the law is the one on
+    R^d cut at the box, not wrapped round.
+    Raises ``ValueError`` unless ``mean`` is finite and ``std`` finite and positive.
+    Good values: ``std`` of at least two cells keeps spectral accuracy in space.
+    """
+
+    mean: Any = 0.0
+    std: Any = 1.0
+
+    def __post_init__(self) -> None:
+        _set_per_coordinate(self, "mean", "std")
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all()):
+            raise ValueError(f"Gaussian: mean and std must be finite, got {self}")
+        if not min(self.std) > 0:
+            raise ValueError(f"Gaussian: std must be positive, got {self.std}")
+
+    @property
+    def dim(self) -> int:
+        return len(self.mean)
+
+    def pdf(self, x: Any) -> Any:
+        xp, x = points(x, self.dim, self)
+        mean, std = (xp.asarray(v, dtype=x.dtype, device=device(x)) for v in (self.mean, self.std))
+        z = (x - mean) / std
+        scale = float(np.prod(self.std)) * (2 * np.pi) ** (self.dim / 2)
+        return xp.exp(xp.sum(z * z, axis=-1) / -2) / scale
+
+    def density(self, grid: Grid) -> Array:
+        _same_dim(self, grid)
+        return _product([self._axis_density(grid, k) for k in range(self.dim)])
+
+    def mass(self, grid: Grid) -> float:
+        _same_dim(self, grid)
+        ends = zip(grid.lower, grid.upper, self.mean, self.std, strict=True)
+        return float(np.prod([_between((a - m) / s, (b - m) / s) for a, b, m, s in ends]))
+
+    def sample(self, n: int, noise: Any) -> Any:
+        z = noise.normal(n, self.dim)
+        return z.new_tensor(self.mean) + z.new_tensor(self.std) * z
+
+    def _axis_density(self, grid: Grid, k: int) -> Array:
+        mean, std, h = self.mean[k], self.std[k], grid.spacing[k]
+        z = (grid.axes[k] - mean) / std
+        values = np.exp(-z * z / 2) / (std * np.sqrt(2 * np.pi))
+        faces = (grid.faces[k] - mean) / std
+        inside = _between(faces[0], faces[-1])
+        if abs(values.sum() * h - inside) <= _RESOLVED * inside / grid.dim:
+            return values
+        return _between(faces[:-1], faces[1:]) / h
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """The uniform law on the box [lower, upper].
+
+    ``lower, upper``: float or one per coordinate. ``density(grid)`` is the exact average over each
+    cell, so a cell that the box cuts has its share. Raises ``ValueError`` unless lower < upper.
+    """
+
+    lower: Any = 0.0
+    upper: Any = 1.0
+
+    def __post_init__(self) -> None:
+        _set_per_coordinate(self, "lower", "upper")
+        finite = np.isfinite(self.lower).all() and np.isfinite(self.upper).all()
+        if not (finite and all(a < b for a, b in zip(self.lower, self.upper, strict=True))):
+            raise ValueError(f"Uniform: expected finite lower < upper, got {self}")
+
+    @property
+    def dim(self) -> int:
+        return len(self.lower)
+
+    def pdf(self, x: Any) -> Any:
+        xp, x = points(x, self.dim, self)
+        lower, upper = (
+            xp.asarray(v, dtype=x.dtype, device=device(x)) for v in (self.lower, self.upper)
+        )
+        inside = xp.all((x >= lower) & (x <= upper), axis=-1)
+        return xp.astype(inside, x.dtype) / float(np.prod(np.subtract(self.upper, self.lower)))
+
+    def density(self, grid: Grid) -> Array:
+        _same_dim(self, grid)
+        return _product([self._shares(k, grid.faces[k]) / grid.spacing[k] for k in range(self.dim)])
+
+    def mass(self, grid: Grid) -> float:
+        _same_dim(self, grid)
+        walls = zip(grid.lower, grid.upper, strict=True)
+        return float(np.prod([self._shares(k, np.array(w))[0] for k, w in enumerate(walls)]))
+
+    def sample(self, n: int, noise: Any) -> Any:
+        r = noise.uniform(n, self.dim)
+        lower, upper = r.new_tensor(self.lower), r.new_tensor(self.upper)
+        return lower + (upper - lower) * r
+
+    def _shares(self, k: int, faces: Array) -> Array:
+        """Probability between neighbouring faces."""
+        inside = np.clip(faces, self.lower[k], self.upper[k])
+        return np.diff(inside) / (self.upper[k] - self.lower[k])
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The law Σ w_k ν_k of laws ν_k with weights w_k, divided by their sum.
+
+    Good values: ``Mixture((1, 1), (Gaussian(-1, 0.2), Gaussian(1, 0.2)))``.
+    Raises ``ValueError`` for weights that are not positive, one per law, or laws of different dim.
+    """
+
+    weights: tuple[float, ...]
+    laws: tuple[Law, ...]
+
+    def __post_init__(self) -> None:
+        weights = np.array(self.weights, dtype=float)
+        object.__setattr__(self, "laws", tuple(self.laws))
+        if weights.shape != (len(self.laws),) or not len(self.laws):
+            raise ValueError(
+                f"Mixture: expected one weight per law, got {weights.size} for {len(self.laws)}"
+            )
+        if not (np.isfinite(weights).all() and (weights > 0).all()):
+            raise ValueError(f"Mixture: weights must be positive, got {self.weights}")
+        if len({law.dim for law in self.laws}) > 1:
+            raise ValueError(
+                f"Mixture: laws of one dimension, got {[law.dim for law in self.laws]}"
+            )
+        object.__setattr__(self, "weights", tuple((weights / weights.sum()).tolist()))
+
+    @property
+    def dim(self) -> int:
+        return self.laws[0].dim
+
+    def pdf(self, x: Any) -> Any:
+        return self._mean(law.pdf(x) for law in self.laws)
+
+    def density(self, grid: Grid) -> Array:
+        density: Array = self._mean(law.density(grid) for law in self.laws)
+        return density
+
+    def mass(self, grid: Grid) -> float:
+        return float(self._mean(law.mass(grid) for law in self.laws))
+
+    def sample(self, n: int, noise: Any) -> Any:
+        import torch
+
+        # one draw for everything: the choice of the law must not share numbers with its sample,
+        # and two draws from a counter-based noise may
+        drawn = _Drawn(noise.normal(n, self.dim + 1))
+        choice = torch.special.ndtr(drawn.normals[:, -1])
+        bounds = choice.new_tensor(np.cumsum(self.weights)[:-1])
+        which = torch.searchsorted(bounds, choice.contiguous(), right=True)
+        samples = torch.stack([law.sample(n, drawn) for law in self.laws])
+        return samples[which, torch.arange(n, device=which.device)]
+
+    def _mean(self, values: Any) -> Any:
+        return sum(w * v for w, v in zip(self.weights, values, strict=True))
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Noise already drawn, shared by the laws of a mixture, of which each sample keeps one."""
+
+    normals: Any
+
+    def normal(self, n: int, d: int) -> Any:
+        return self.normals[:n, :d]
+
+    def uniform(self, n: int, d: int) -> Any:
+        import torch
+
+        return torch.special.ndtr(self.normals[:n, :d])
+
+
+def _between(a: Any, b: Any) -> Any:
+    """Φ(b) - Φ(a) for a <= b, without cancellation: taken in the tail on the right by symmetry."""
+    right = np.asarray(a) > 0
+    return ndtr(np.where(right, -a, b)) - ndtr(np.where(right, -b, a))
+
+
+def _product(factors: list[Array]) -> Array:
+    return factors[0] if len(factors) == 1 else np.multiply.outer(*factors)
+
+
+def _set_per_coordinate(law: Any, *names: str) -> None:
+    """The fields ``names`` as tuples of floats of one length."""
+    values = [np.atleast_1d(np.array(getattr(law, name), dtype=float)) for name in names]
+    if any(v.ndim > 1 or not v.size for v in values) or len({v.size for v in values} - {1}) > 1:
+        shown = ", ".join(f"{name}={getattr(law, name)!r}" for name in names)
+        raise ValueError(
+            f"{type(law).__name__}: expected numbers or one per coordinate, got {shown}"
+        )
+    dim = max(v.size for v in values)
+    for name, value in zip(names, values, strict=True):
+        object.__setattr__(law, name, tuple(np.broadcast_to(value, (dim,)).tolist()))
+
+
+def _same_dim(law: Any, grid: Grid) -> None:
+    if law.dim == grid.dim:
+        return
+    first, second = ("mean", "std") if isinstance(law, Gaussian) else ("lower", "upper")
+    a, b = (0.0, 1.0) if grid.dim == 1 else ((0.0,) * grid.dim, (1.0,) * grid.dim)
+    raise ValueError(
+        f"{law} has {law.dim} coordinates, the grid {grid.dim}; write for example "
+        f"{type(law).__name__}({first}={a}, {second}={b})"
+    )
