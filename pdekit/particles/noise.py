@@ -108,7 +108,7 @@ def normals_reference(
     skip = first % lanes
     w = words_reference(at, first // lanes, -(-(skip + count) // lanes), device)
     if dtype == torch.float32:
-        rows = (*_pair_32(w[0], w[1]), *_pair_32(w[2], w[3]))
+        rows: tuple[Tensor, ...] = (*_pair_32(w[0], w[1]), *_pair_32(w[2], w[3]))
     else:
         rows = _pair_64(w[1] << 32 | w[0], w[3] << 32 | w[2])
     return torch.stack(rows, dim=-1).reshape(-1)[skip : skip + count]
@@ -208,7 +208,7 @@ class LawNoise:
 
 
 def _pair_64(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Box-Muller from two 64-bit words: radius from ``a``; eighth turn and reflections from ``b``."""
+    """Box-Muller of two 64-bit words: radius from ``a``; angle, by reflections, from ``b``."""
     u = ((a >> 12 & (1 << 52) - 1).double() + 0.5) * 2.0**-52
     # u = 2**e * m with m in [sqrt(1/2), sqrt(2)), then log m = 2 artanh(s), s = (m - 1) / (m + 1)
     shifted = u.view(torch.int64) + (0x3FF0000000000000 - 0x3FE6A09E667F3BCD)

@@ -64,7 +64,7 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 @_compiled
 def words(out, blocks, first, step, stream, seed):
-    """Philox4x32-10 words of the blocks ``first, ...`` into ``out[:, :blocks]`` (uint64 numbers)."""
+    """Philox4x32-10 words of the blocks ``first, ...`` into ``out[:, :blocks]`` (uint64)."""
     w0, w1, w2, w3 = out[0], out[1], out[2], out[3]
     low, high = step & _LOW, (step >> _32) << _u64(16)
     for j in range(blocks):
