@@ -1,6 +1,7 @@
 """`Ensemble` and `simulate`: the only particle loop."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -18,8 +19,7 @@ from pdekit.particles.integrators import Step
 from pdekit.particles.motion import Diffusion
 from pdekit.particles.noise import LawNoise, StepNoise
 
-# Numbers per tile. On the CPU as many as torch treats on one thread (it splits from 32768 on, at
-# places that depend on the number of threads), so that a tile and its temporaries stay in cache.
+# Numbers per tile. On the CPU a tile and its temporaries stay in cache.
 _TILE_CPU, _TILE_GPU = (1 << 15) - 64, 1 << 25
 # Tiles are filled up to this many particles, so that all of them run through torch's vector loops:
 # its scalar loop for left-overs rounds some functions differently.
@@ -93,7 +93,8 @@ def simulate(
     and dtype give the same bits, whatever was computed before and however many threads there are;
     run 0 of many equals the only run of one. torch's and numpy's own generators are not touched.
     (A potential that mixes particles, a matrix product for one, may round differently with ``n``.)
-    On the CPU particles move in tiles that fit in cache; a tile may be filled up with copies.
+    On the CPU particles move in tiles that fit in cache, on one of torch's threads; a tile may be
+    filled up with copies.
 
     Raises ``NonFiniteError`` (a ``ValueError``) naming particle, step, time and position when a
     particle becomes NaN or infinite, ``ValueError`` or ``TypeError`` for arguments amiss. Warns
@@ -105,7 +106,7 @@ def simulate(
     device, dtype = guards.usable_device(device), guards.float_type(dtype)
     begin = perf_counter()
     plan = list(_intervals(times, dt))
-    with torch.no_grad():
+    with torch.no_grad(), _one_thread():
         x0 = _initial(initial, n, runs, seed, device, dtype)
         _check_dim(dynamics, x0.shape[-1])
         longest = max(interval.size for interval in plan)
@@ -125,6 +126,18 @@ def simulate(
         "curvature": curvature,
     }
     return Ensemble(_labelled(out, times), dynamics, seed, stats)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # A parallel region per operation on a tile costs more than it saves, ten times more on a busy
+    # machine, and where torch cuts its work would depend on the number of threads.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Tile(NamedTuple):

@@ -53,7 +53,7 @@ def check_beta(beta: Any, infinite: bool = False) -> None:
     """``ValueError`` unless ``beta`` is a number > 0, finite if not said otherwise."""
     try:
         good = float(beta) > 0 and (infinite or float(beta) < inf)
-    except TypeError:
+    except (TypeError, ValueError):
         good = False
     if not good:
         raise ValueError(
@@ -85,8 +85,8 @@ class _Mirrored:
 
         assert self.dynamics.box is not None
         inside, sign = fold(x, self.dynamics.box)
-        mirrored: Tensor = self.dynamics.drift(inside, t) * sign
-        return mirrored
+        drift: Tensor = self.dynamics.drift(inside, t)
+        return drift if sign is None else drift * sign
 
 
 def _folded(x: "Tensor", box: Grid | None) -> "Tensor":

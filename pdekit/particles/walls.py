@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def fold(x: "Tensor", box: Grid) -> "tuple[Tensor, Tensor]":
-    """The points of the box under ``x``, and +1 or -1 per coordinate: -1 where mirrored."""
+def fold(x: "Tensor", box: Grid) -> "tuple[Tensor, Tensor | None]":
+    """The points of the box under ``x``, and -1 per coordinate where mirrored, else +1.
+
+    Points of the box stay as they are, to the bit; the signs are None where all points are inside.
+    """
     lower, upper = x.new_tensor(box.lower), x.new_tensor(box.upper)
+    reflects = x.new_tensor([not periodic for periodic in box.periodic])
     width = upper - lower
-    wraps = x.new_tensor([float(p) for p in box.periodic])
-    phase = (x - lower).remainder(width * (2 - wraps))
-    sign = 1 - 2 * (phase > width).to(x.dtype)
-    folded = lower + phase.minimum(2 * width - phase)
-    return folded.clamp(lower, upper), sign
+    boxes = ((x - lower) / width).floor()  # how many boxes away
+    if not bool(boxes.any()):
+        return x, None
+    mirrored = (boxes - 2 * (boxes / 2).floor()) * reflects
+    phase = x - lower - boxes * width
+    folded = lower + (phase + mirrored * (width - 2 * phase))
+    return folded.maximum(lower).minimum(upper).where(boxes != 0, x), 1 - 2 * mirrored
