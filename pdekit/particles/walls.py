@@ -19,11 +19,12 @@ def fold(x: "Tensor", box: Grid) -> "tuple[Tensor, Tensor | None]":
     Points of the box stay as they are, to the bit; the signs are None where all points are inside.
     """
     lower, upper = x.new_tensor(box.lower), x.new_tensor(box.upper)
+    leading = tuple(range(x.ndim - 1))
+    if bool(((x.amin(leading) >= lower) & (x.amax(leading) <= upper)).all()):
+        return x, None
     reflects = x.new_tensor([not periodic for periodic in box.periodic])
     width = upper - lower
     boxes = ((x - lower) / width).floor()  # how many boxes away
-    if not bool(boxes.any()):
-        return x, None
     mirrored = (boxes - 2 * (boxes / 2).floor()) * reflects
     phase = x - lower - boxes * width
     folded = lower + (phase + mirrored * (width - 2 * phase))
