@@ -1,0 +1,136 @@
+"""What stops or warns a simulation: non-finite particles, steps too long, arguments amiss."""
+
+import operator
+import warnings
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdekit.particles.motion import Diffusion
+from pdekit.particles.noise import PROBE, Address, fill_normals
+
+_PROBED = 512  # particles whose curvature is estimated
+_POWER_STEPS = 8  # enough to tell 2 from 1; exact for d = 1
+
+
+class NonFiniteError(ValueError, FloatingPointError):
+    """A particle became NaN or infinite; nothing is returned."""
+
+
+class StepSizeWarning(UserWarning):
+    """The explicit step is longer than the curvature of the potential allows."""
+
+
+def check_step_size(
+    dynamics: Diffusion, x: Tensor, times: list[float], size: float, seed: int
+) -> float:
+    """The largest curvature at the points ``x``; warns where ``size`` times it exceeds 2."""
+    curvature = max(largest_curvature(dynamics, x, t, seed) for t in times)
+    if size * curvature > 2:
+        warnings.warn(
+            f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2: an "
+            f"explicit step is unstable there; take dt <= {0.5 / curvature:.1g}",
+            StepSizeWarning,
+            stacklevel=3,
+        )
+    return curvature
+
+
+def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -> float:
+    """Largest v·(-Db(x, t))v / |v|² met by a power iteration at each of the points ``(n, d)``.
+
+    -Db is the Hessian of the potential, its products are differences of the drift.
+    """
+    x = x[:: max(1, len(x) // _PROBED)][:_PROBED]
+    v = fill_normals(x.new_empty(1, x.numel()), Address(seed, channel=PROBE)).view_as(x)
+    scale = torch.finfo(x.dtype).eps ** (1 / 3) * (1 + x.norm(dim=-1, keepdim=True))
+    largest = 0.0
+    for _ in range(_POWER_STEPS if x.shape[-1] > 1 else 1):
+        v = v / v.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        ahead, behind = (dynamics.drift((x + s * scale * v)[None], t)[0] for s in (1, -1))
+        product = (behind - ahead) / (2 * scale)
+        rayleigh = (v * product).sum(dim=-1).nan_to_num(0.0, 0.0, 0.0)
+        largest = max(largest, float(rayleigh.max()))
+        v = product.nan_to_num(0.0, 0.0, 0.0)
+    return largest
+
+
+def non_finite(
+    before: Tensor, after: Tensor, *, first: tuple[int, int], step: int, time: float, dt: float
+) -> NonFiniteError:
+    """The error that names the first bad particle; positions before and after the bad step."""
+    bad = (~torch.isfinite(after)).any(dim=-1)
+    run, particle = (int(i) for i in bad.nonzero()[0])
+    return NonFiniteError(
+        f"particle {first[1] + particle} of run {first[0] + run} became non-finite in step {step} "
+        f"(time {time:.6g}): {before[run, particle].tolist()} -> {after[run, particle].tolist()}; "
+        f"dt = {dt:.3g} is too long for the slope there: try dt = {dt / 10:.1g}, a box, or an "
+        "initial law that stays where the potential is finite"
+    )
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """``value`` as an int >= ``least``."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number >= {least}, got {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a whole number >= {least}, got {value!r}") from error
+    if number < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+    return number
+
+
+def output_times(t: Any) -> list[float]:
+    """Increasing times >= 0 as floats, from a number or a sequence."""
+    times = np.atleast_1d(np.asarray(t, dtype=float))
+    if times.ndim != 1 or not times.size or not np.isfinite(times).all():
+        raise ValueError(f"t must be a number or increasing finite numbers, got {t!r}")
+    if times[0] < 0 or (np.diff(times) <= 0).any():
+        raise ValueError(f"times must increase and start at 0 or later, got {t!r}")
+    return [float(v) for v in times]
+
+
+def positive(name: str, value: Any) -> float:
+    """``value`` as a finite float > 0."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a finite number > 0, got {value!r}") from error
+    if not (isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
+    return number
+
+
+def usable_device(name: Any) -> torch.device:
+    """A torch device on which tensors can be made here."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        raise ValueError(
+            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); "
+            "device='cpu' always works"
+        ) from error
+    if device.type == "meta":
+        raise ValueError("device 'meta' holds no numbers; try device='cpu'")
+    return device
+
+
+def float_type(dtype: Any) -> torch.dtype:
+    """torch.float64 for None; float32 and float64 by torch, numpy or plain name."""
+    if dtype is None:
+        return torch.float64
+    name = str(dtype).removeprefix("torch.")
+    if not isinstance(dtype, torch.dtype):
+        try:
+            name = np.dtype(dtype).name
+        except TypeError as error:
+            raise TypeError(f"dtype must be float32 or float64, got {dtype!r}") from error
+    if name not in ("float32", "float64"):
+        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+    return torch.float32 if name == "float32" else torch.float64

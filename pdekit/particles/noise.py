@@ -1,0 +1,261 @@
+"""Counter-based noise: a pure function of (seed, stream, step, particle, component).
+
+Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011) turns a 128-bit counter and a 64-bit key into four
+32-bit words, with no state in between. The key is the seed. The counter is packed so that no two
+draws of one seed share it:
+
+    =====  ==========================================  =================================
+    word   holds                                       range
+    =====  ==========================================  =================================
+    0      block, low 32 bits                          block < 2**48
+    1      step, low 32 bits                           step < 2**48
+    2      step, high 16 bits; block, high 16 bits
+    3      run, 24 bits; channel, 8 bits               run < 2**24, channel < 2**8
+    =====  ==========================================  =================================
+
+The site ``particle * dim + component`` owns lane ``site % lanes`` of block ``site // lanes``. A
+block gives 4 float32 numbers, or 2 float64 numbers of 52 bits each. Normals are Box-Muller pairs;
+the farthest one that can occur is 6.66 in float32 and 8.57 in float64 (the next one out has
+probability 3e-11 and 1e-17). Uniforms lie strictly inside (0, 1): odd multiples of 2**-24 in
+float32, of 2**-53 in float64.
+
+Every function here exists as plain torch, on any device (``*_reference``). The CPU kernels do the
+same additions, products, quotients and square roots in the same order, all correctly rounded and
+none contracted, so that they agree to the last bit, not only in the integers.
+"""
+
+import operator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdekit.particles import noise_kernels
+from pdekit.particles.noise_kernels import COSINE_32, COSINE_64, LOG_32, LOG_64, SINE_32, SINE_64
+
+# what the numbers are for; a dynamics that draws more than one kind per step takes further channels
+DYNAMICS, INITIAL_NORMAL, INITIAL_UNIFORM, PROBE = 0, 1, 2, 3
+
+LANES = {torch.float32: 4, torch.float64: 2}
+_LOW = 0xFFFFFFFF
+_LN2 = 0.6931471805599453
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a row of noise lies: everything but the site. Ranges as in the module's table.
+
+    Raises ``ValueError`` when a number leaves its range (it would collide with another address).
+    """
+
+    seed: int
+    run: int = 0
+    channel: int = DYNAMICS
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        for name, bits in (("seed", 64), ("run", 24), ("channel", 8), ("step", 48)):
+            value = operator.index(getattr(self, name))
+            if not 0 <= value < 1 << bits:
+                raise ValueError(f"expected 0 <= {name} < 2**{bits}, got {name}={value}")
+
+    @property
+    def stream(self) -> int:
+        """Counter word 3."""
+        return self.run << 8 | self.channel
+
+
+def philox_reference(counter: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
+    """Ten rounds of Philox4x32 on four int64 tensors of 32-bit words; four such tensors."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = seed & _LOW, seed >> 32
+    for _ in range(10):
+        # the product of two 32-bit words may wrap into the sign bit; its bits are still right
+        p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+        c0, c1, c2, c3 = (
+            (p1 >> 32 & _LOW) ^ c1 ^ k0,
+            p1 & _LOW,
+            (p0 >> 32 & _LOW) ^ c3 ^ k1,
+            p0 & _LOW,
+        )
+        k0, k1 = (k0 + 0x9E3779B9) & _LOW, (k1 + 0xBB67AE85) & _LOW
+    return c0, c1, c2, c3
+
+
+def words_reference(
+    at: Address, first: int, blocks: int, device: Any = "cpu"
+) -> tuple[Tensor, ...]:
+    """The four words of blocks ``first, ..., first + blocks - 1``, int64 tensors ``(blocks,)``."""
+    if first < 0 or first + blocks > 1 << 48:
+        raise ValueError(f"noise block {first + blocks} is beyond 2**48: too many particles")
+    block = torch.arange(first, first + blocks, dtype=torch.int64, device=device)
+    counter = (
+        block & _LOW,
+        torch.full_like(block, at.step & _LOW),
+        block >> 32 | at.step >> 32 << 16,
+        torch.full_like(block, at.stream),
+    )
+    return philox_reference(counter, at.seed)
+
+
+def normals_reference(
+    at: Address, first: int, count: int, dtype: Any, device: Any = "cpu"
+) -> Tensor:
+    """Standard normals of the sites ``first, ..., first + count - 1``, shape ``(count,)``."""
+    lanes = LANES[dtype]
+    skip = first % lanes
+    w = words_reference(at, first // lanes, -(-(skip + count) // lanes), device)
+    if dtype == torch.float32:
+        rows: tuple[Tensor, ...] = (*_pair_32(w[0], w[1]), *_pair_32(w[2], w[3]))
+    else:
+        rows = _pair_64(w[1] << 32 | w[0], w[3] << 32 | w[2])
+    return torch.stack(rows, dim=-1).reshape(-1)[skip : skip + count]
+
+
+def uniforms_reference(
+    at: Address, first: int, count: int, dtype: Any, device: Any = "cpu"
+) -> Tensor:
+    """Uniforms in the open interval (0, 1) of the sites ``first, ...``, shape ``(count,)``."""
+    lanes = LANES[dtype]
+    skip = first % lanes
+    w = words_reference(at, first // lanes, -(-(skip + count) // lanes), device)
+    if dtype == torch.float32:
+        rows = [((v >> 9).to(dtype) + 0.5) * 2.0**-23 for v in w]
+    else:
+        pairs = (w[1] << 32 | w[0], w[3] << 32 | w[2])
+        rows = [((v >> 12 & (1 << 52) - 1).to(dtype) + 0.5) * 2.0**-52 for v in pairs]
+    return torch.stack(rows, dim=-1).reshape(-1)[skip : skip + count]
+
+
+def fill_normals(out: Tensor, at: Address, first: int = 0) -> Tensor:
+    """Overwrite ``out`` of shape ``(runs, count)`` with the normals of the sites ``first, ...``.
+
+    Row ``r`` belongs to run ``at.run + r``. On the CPU the fused kernel, elsewhere the torch form:
+    the same bits. ``out`` is float32 or float64 and contiguous. Returns ``out``.
+    """
+    runs, count = out.shape
+    if runs:
+        Address(at.seed, at.run + runs - 1, at.channel, at.step)
+    if out.device.type != "cpu":
+        for r, row in enumerate(out):
+            there = Address(at.seed, at.run + r, at.channel, at.step)
+            row.copy_(normals_reference(there, first, count, out.dtype, out.device))
+        return out
+    lanes = LANES[out.dtype]
+    skip = first % lanes
+    if skip or count % lanes:  # the kernel writes whole blocks
+        whole = out.new_empty(runs, -(-(skip + count) // lanes) * lanes)
+        return out.copy_(fill_normals(whole, at, first - skip)[:, skip : skip + count])
+    if first < 0 or (first + count) // lanes > 1 << 48:
+        raise ValueError(f"noise site {first + count} is beyond 2**48 blocks: too many particles")
+    kernel = noise_kernels.normals_32 if lanes == 4 else noise_kernels.normals_64
+    kernel(out.numpy(), first // lanes, at.step, at.stream, at.seed)
+    return out
+
+
+@dataclass
+class StepNoise:
+    """Normals of a tile of particles, of shape ``(runs, particles, dim)``, one array per step.
+
+    ``at(step)`` returns a buffer that is valid until the next call with another step or channel;
+    asking for the same step again costs nothing.
+    """
+
+    seed: int
+    run: int
+    particle: int
+    buffer: Tensor
+    _held: tuple[int, int] | None = field(default=None, init=False)
+
+    def at(self, step: int, channel: int = DYNAMICS) -> Tensor:
+        if self._held != (step, channel):
+            runs, _, dim = self.buffer.shape
+            where = Address(self.seed, self.run, channel, step)
+            fill_normals(self.buffer.view(runs, -1), where, self.particle * dim)
+            self._held = (step, channel)
+        return self.buffer
+
+
+@dataclass
+class LawNoise:
+    """What a law samples from: ``normal(n, d)`` and ``uniform(n, d)``, fresh at every call.
+
+    Its numbers never meet those of a dynamics: they come from channels of their own, and the
+    calls are counted by the step of the counter.
+    """
+
+    seed: int
+    run: int = 0
+    dtype: Any = torch.float64
+    device: Any = "cpu"
+    _calls: int = field(default=0, init=False)
+
+    def normal(self, n: int, d: int) -> Tensor:
+        """Standard normals, shape ``(n, d)``."""
+        out = torch.empty(1, n * d, dtype=self.dtype, device=self.device)
+        return fill_normals(out, self._next(INITIAL_NORMAL)).view(n, d)
+
+    def uniform(self, n: int, d: int) -> Tensor:
+        """Uniforms strictly between 0 and 1, shape ``(n, d)``."""
+        where = self._next(INITIAL_UNIFORM)
+        return uniforms_reference(where, 0, n * d, self.dtype, self.device).view(n, d)
+
+    def _next(self, channel: int) -> Address:
+        self._calls += 1
+        return Address(self.seed, self.run, channel, self._calls - 1)
+
+
+def _pair_64(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Box-Muller of two 64-bit words: radius from ``a``; angle, by reflections, from ``b``."""
+    u = ((a >> 12 & (1 << 52) - 1).double() + 0.5) * 2.0**-52
+    # u = 2**e * m with m in [sqrt(1/2), sqrt(2)), then log m = 2 artanh(s), s = (m - 1) / (m + 1)
+    shifted = u.view(torch.int64) + (0x3FF0000000000000 - 0x3FE6A09E667F3BCD)
+    e = ((shifted >> 52) - 1023).double()
+    m = ((shifted & (1 << 52) - 1) + 0x3FE6A09E667F3BCD).view(torch.float64)
+    s = (m - 1.0) / (m + 1.0)
+    radius = _root((e * _LN2 + s * _estrin(s * s, LOG_64)) * -2.0)
+    g = ((b >> 10 & (1 << 52) - 1).double() + 0.5) * 2.0**-52 - 0.5
+    sine, cosine = radius * (g * _estrin(g * g, SINE_64)), radius * _estrin(g * g, COSINE_64)
+    return _reflected(sine, cosine, b >> 63 & 1, b >> 62 & 1)
+
+
+def _pair_32(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The float32 form, from two 32-bit words."""
+    u = ((a >> 1).float() + 0.5) * 2.0**-31
+    shifted = u.view(torch.int32).long() + (0x3F800000 - 0x3F3504F3)
+    e = ((shifted >> 23) - 127).float()
+    m = ((shifted & 0x7FFFFF) + 0x3F3504F3).int().view(torch.float32)
+    s = (m - 1.0) / (m + 1.0)
+    ln2 = torch.tensor(_LN2, dtype=torch.float32, device=a.device)
+    radius = _root((e * ln2 + s * _horner(s * s, LOG_32)) * -2.0)
+    g = ((b >> 7 & 0x7FFFFF).float() + 0.5) * 2.0**-23 - 0.5
+    sine, cosine = radius * (g * _horner(g * g, SINE_32)), radius * _horner(g * g, COSINE_32)
+    return _reflected(sine, cosine, b >> 31 & 1, b >> 30 & 1)
+
+
+def _reflected(sine: Tensor, cosine: Tensor, flip: Tensor, swap: Tensor) -> tuple[Tensor, Tensor]:
+    """Spread the arc |angle| < pi/4 over the circle by two reflections."""
+    cosine = torch.where(flip.bool(), -cosine, cosine)
+    return torch.where(swap.bool(), sine, cosine), torch.where(swap.bool(), cosine, sine)
+
+
+def _root(x: Tensor) -> Tensor:
+    # torch's own CPU square root may be MKL's, which is not correctly rounded; numpy's is
+    return torch.from_numpy(np.sqrt(x.numpy())) if x.device.type == "cpu" else x.sqrt()
+
+
+def _horner(z: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+    *rest, last = (torch.tensor(c, dtype=z.dtype, device=z.device) for c in coefficients)
+    value: Tensor = last
+    for c in reversed(rest):
+        value = c + z * value
+    return value
+
+
+def _estrin(z: Tensor, c: tuple[float, ...]) -> Tensor:
+    """Eight terms by pairs, so that the kernel's chain of dependent operations is short."""
+    z2 = z * z
+    low = (c[0] + z * c[1]) + z2 * (c[2] + z * c[3])
+    return low + z2 * z2 * ((c[4] + z * c[5]) + z2 * (c[6] + z * c[7]))

@@ -1,0 +1,81 @@
+"""Descent on a smoothed loss."""
+
+from dataclasses import dataclass, field
+from math import inf, isinf
+from typing import TYPE_CHECKING, Any
+
+from pdekit.grid import Grid
+from pdekit.particles import motion
+from pdekit.particles.integrators import Integrator, Normals, Step, StochasticHeun
+
+if TYPE_CHECKING:
+    from pdekit.pde.equations import FokkerPlanck
+
+
+@dataclass(frozen=True)
+class SmoothedDescent:
+    """dX = -∇u(X, t) dt [+ √(2/β) dB]: the papers' scoping, u the loss smoothed less and less.
+
+    With u(x, t) = v(x, T - t) for a solution v of a smoothing equation (heat, viscous or
+    non-viscous Hamilton-Jacobi) this is the drift -∇v(X, T - t) of MODEL.md 1.7, last lines; it is
+    the drift of the control problem with V = 0, not of the controlled Langevin motion.
+
+    Parameters
+    ----------
+    value : u, whose ``at(t)`` is a potential for every t in [0, T]; a potential without ``at``
+        stands for all times
+    beta : inverse temperature of the noise; None or infinity for none
+    integrator : ``StochasticHeun()`` is the trapezoidal rule where there is no noise
+    box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
+
+    Raises ``ValueError`` for beta <= 0. At a kink of a non-viscous u the slope jumps and the order
+    of every integrator drops to one.
+    """
+
+    value: Any
+    beta: float | None = None
+    integrator: Integrator = field(default_factory=StochasticHeun)
+    box: Grid | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "beta", inf if self.beta is None else self.beta)
+        motion.check_beta(self.beta, infinite=True)
+
+    @property
+    def dim(self) -> int | None:
+        """Number of coordinates, where value or box fix it."""
+        return motion.common_dim(value=self.value, box=self.box)
+
+    @property
+    def sigma(self) -> float:
+        """√(2/β), 0 without noise."""
+        return motion.noise_strength(inf if self.beta is None else self.beta)
+
+    def drift(self, x: Any, t: float) -> Any:
+        """-∇u(x, t), shape of ``x``."""
+        from pdekit.particles.slopes import slope_at
+
+        return slope_at(self.value, x, t).neg()
+
+    def init(self, x: Any) -> Any:
+        """The state that starts from positions ``x`` (runs, particles, dim)."""
+        return motion.init(self, x)
+
+    def step(self, state: Any, step: Step, noise: Normals) -> Any:
+        """The state one step later; ``state`` is overwritten."""
+        return motion.step(self, state, step, noise)
+
+    def positions(self, state: Any, step: Step, noise: Normals) -> Any:
+        """Positions of the particles after ``step``."""
+        return motion.positions(self, state, step, noise)
+
+    def law(self) -> "FokkerPlanck":
+        """The Fokker-Planck equation of u. Raises ``ValueError`` where there is no noise."""
+        from pdekit.pde.equations import FokkerPlanck
+
+        if self.beta is None or isinf(self.beta):
+            raise ValueError(
+                "without noise (beta infinite) the law of a SmoothedDescent obeys a transport "
+                "equation, not FokkerPlanck; give a finite beta"
+            )
+        return FokkerPlanck(self.value, self.beta)

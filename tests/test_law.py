@@ -1,0 +1,113 @@
+"""Particles follow the law of their dynamics. Levels are stated; seeds are fixed."""
+
+from math import exp, sqrt
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.integrate import cumulative_simpson
+
+import pdekit as pk
+from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, StochasticHeun
+from pdekit.potentials import DoubleWell, Quadratic
+
+ALL = [EulerMaruyama(), LeimkuhlerMatthews(), StochasticHeun()]
+LEVEL = 0.01
+
+
+def gibbs_distribution(V, beta):
+    """x -> distribution function of e^{-beta V} / Z, integrated numerically."""
+    x = np.linspace(-4, 4, 4001)
+    mass = cumulative_simpson(np.exp(-beta * V(x[:, None])), x=x, initial=0)
+    return lambda v: np.interp(v, x, mass / mass[-1])
+
+
+def well_p_value(beta_of_the_noise, n=50_000):
+    """KS p-value of the double well's Gibbs law at beta = 4, at t = 8 (20 relaxation times)."""
+    V = DoubleWell()
+    dynamics = pk.Langevin(V, beta=beta_of_the_noise)
+    x = pk.simulate(dynamics, pk.Uniform(-1.5, 1.5), n=n, t=8.0, dt=0.05, seed=1).final
+    return stats.kstest(x.values.ravel(), gibbs_distribution(V, 4.0)).pvalue
+
+
+def test_double_well_reaches_its_gibbs_law():
+    """False-alarm level 0.01; h = 0.05 needs Leimkuhler-Matthews, see the next test."""
+    assert well_p_value(4.0) > LEVEL
+
+
+def test_a_wrong_noise_is_detected():
+    """sqrt(1/beta) instead of sqrt(2/beta) is beta = 8; a noise off by 5 % is seen as well."""
+    assert well_p_value(8.0) < 1e-12
+    assert well_p_value(4.0 * 1.05**2) < LEVEL
+
+
+@pytest.mark.parametrize("integrator", ALL, ids=lambda i: type(i).__name__)
+@pytest.mark.parametrize("t", [0.1, 1.0])
+def test_ornstein_uhlenbeck_at_finite_time(integrator, t):
+    """KS at level 0.01, mean and variance at level 0.001, against the exact Gaussian."""
+    a, beta, m, s, n = 1.5, 4.0, -1.0, 0.2, 60_000
+    dt = 2e-3 if integrator.weak_order == 1 else 2e-2
+    dynamics = pk.Langevin(Quadratic(a), beta, integrator=integrator)
+    x = pk.simulate(dynamics, pk.Gaussian(m, s), n=n, t=t, dt=dt, seed=5).final.values.ravel()
+    mean, limit = m * exp(-a * t), 1 / (a * beta)
+    variance = limit + (s * s - limit) * exp(-2 * a * t)
+    assert stats.kstest(x, stats.norm(mean, sqrt(variance)).cdf).pvalue > LEVEL
+    quantile = stats.norm.isf(5e-4)
+    assert abs(x.mean() - mean) < quantile * sqrt(variance / n)
+    assert abs(x.var() / variance - 1) < quantile * sqrt(2 / n)
+
+
+def test_the_bias_of_euler_in_the_stationary_variance_is_seen_and_the_others_absent():
+    """Relative variance error 1 / (1 - a h / 2) - 1 = 11 % at a h = 0.2; level 0.001."""
+    n, h = 60_000, 0.2
+    bound = stats.norm.isf(5e-4) * sqrt(2 / n)
+    for integrator, bias in ((ALL[0], 1 / 0.9 - 1), (ALL[1], 0.0)):
+        dynamics = pk.Langevin(Quadratic(1.0), 1.0, integrator=integrator)
+        x = pk.simulate(dynamics, pk.Gaussian(0.0, 1.0), n=n, t=8.0, dt=h, seed=2).final.values
+        assert abs(x.var() / (1 + bias) - 1) < bound
+
+
+def test_plane_with_correlation():
+    """Stationary covariance of xᵀAx/2 is A⁻¹/beta; each entry at level 0.001."""
+    a, beta, n = np.array([[2.0, 0.6], [0.6, 1.0]]), 2.0, 40_000
+    dynamics = pk.Langevin(Quadratic(((2.0, 0.6), (0.6, 1.0))), beta)
+    x = pk.simulate(dynamics, pk.Gaussian((0, 0), 0.7), n=n, t=8.0, dt=0.05, seed=3).final.values
+    exact = np.linalg.inv(a) / beta
+    spread = np.sqrt((exact**2 + np.multiply.outer(np.diag(exact), np.diag(exact))) / n)
+    assert (np.abs(np.cov(x.T) - exact) < stats.norm.isf(5e-4) * spread).all()
+
+
+@pytest.mark.parametrize("integrator", [EulerMaruyama(), StochasticHeun()], ids=str)
+def test_linear_quadratic_control(integrator):
+    """V = a x²/2, V_T = g x²/2 (MODEL 1.7): u = P(T - t) x²/2; mean and variance at level 0.001."""
+    a, g, beta, end, n = 1.0, 2.0, 4.0, 1.0, 60_000
+
+    def gain(tau):
+        return 2 * a * g * exp(-2 * a * tau) / (2 * a + g * (1 - exp(-2 * a * tau)))
+
+    class Value:
+        dim = 1
+
+        def at(self, t):
+            return Quadratic(gain(end - t))
+
+    times = np.linspace(0, end, 2001)
+    rate = np.array([a + gain(end - t) for t in times])
+    decay = cumulative_simpson(rate, x=times, initial=0)
+    mean = -exp(-decay[-1])
+    variance = 2 / beta * np.trapezoid(np.exp(-2 * (decay[-1] - decay)), times)
+    dynamics = pk.ControlledLangevin(Quadratic(a), beta, Value(), integrator=integrator)
+    dt = 2e-3 if integrator.weak_order == 1 else 2e-2
+    x = pk.simulate(dynamics, np.full((n, 1), -1.0), n=n, t=end, dt=dt, seed=4).final.values
+    quantile = stats.norm.isf(5e-4)
+    assert abs(x.mean() - mean) < quantile * sqrt(variance / n)
+    assert abs(x.var() / variance - 1) < quantile * sqrt(2 / n)
+
+
+def test_float32_follows_the_same_law():
+    V = DoubleWell()
+    x = pk.simulate(
+        pk.Langevin(V, beta=4.0), pk.Uniform(-1.5, 1.5), 50_000, 8.0, 0.05, seed=9, dtype="float32"
+    ).final
+    assert x.dtype == np.float32
+    assert stats.kstest(x.values.ravel(), gibbs_distribution(V, 4.0)).pvalue > LEVEL
