@@ -5,7 +5,7 @@ matplotlib are loaded only by the parts that need them.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 

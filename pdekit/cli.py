@@ -213,7 +213,8 @@ def run(
     for name in shipped_studies():
         module = load_study(name)
         takes_quick = "quick" in inspect.signature(module.run).parameters
-        if not all_hold(perform(module, name, out, {"quick": True} if quick and takes_quick else {})):
+        chosen = {"quick": True} if quick and takes_quick else {}
+        if not all_hold(perform(module, name, out, chosen)):
             failed.append(name)
     if failed:
         typer.secho(f"claims failed in: {', '.join(failed)}", fg="red")

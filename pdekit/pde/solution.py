@@ -25,8 +25,9 @@ class Solution:
     """Fields at the asked times, and how they were obtained.
 
     ``u`` is an ``xarray.DataArray`` with dims ``("time", "x")`` or ``("time", "x", "y")`` at the
-    cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``, ``seconds``, ``minimum``, ``maximum`` and, for
-    densities, ``mass_drift`` (largest change of mass over the run).
+    cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``,
+    ``seconds``, ``minimum``, ``maximum`` and, for densities, ``mass_drift`` (largest change of
+    mass over the run).
     """
 
     fields: Array
@@ -47,6 +48,18 @@ class Solution:
     def final(self) -> "xr.DataArray":
         """The field at the last time."""
         return self.u.isel(time=-1)
+
+    def potential(self) -> Any:
+        """The fields as a potential: ``Tabulated``, or ``Evolving`` where there are several times.
+
+        Cubic splines through the cell centres, continued linearly beyond the last of them.
+        """
+        from pdekit.potentials import Evolving, Tabulated
+
+        axes = self.grid.axes if self.grid.dim > 1 else self.grid.axes[0]
+        if len(self.times) == 1:
+            return Tabulated(axes, self.fields[0])
+        return Evolving(self.times, axes, self.fields)
 
     def at(self, points: ArrayLike, t: float | None = None) -> Any:
         """Cubic-spline values at ``points`` (..., d) in the box, at a stored time (default last).
@@ -146,4 +159,3 @@ def _summary(problem: Problem, fields: Any, stats: dict[str, Any]) -> None:
             TruncationWarning,
             stacklevel=3,
         )
-

@@ -43,7 +43,7 @@ class DoobTransform:
                 f"got a grid of {problem.grid.dim} dimensions"
             )
         generator, cost = problem.generator(), problem.running_cost()
-        state = {"u": problem.values, "t": 0.0, "step": np.inf}
+        state: dict[str, Any] = {"u": problem.values, "t": 0.0, "step": np.inf}
         scale = max(float(np.ptp(problem.values)), 1e-300)
         stats["error_estimate"] = 0.0
 

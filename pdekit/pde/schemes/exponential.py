@@ -49,7 +49,7 @@ class Exponential:
                 "Exponential works in one dimension; use schemes.Split() in two (the default)"
             )
         stats.update(negative_before_clipping=0.0, error_estimate=0.0)
-        state = {"u": problem.values, "t": 0.0}
+        state: dict[str, Any] = {"u": problem.values, "t": 0.0}
         march = self._moving if problem.moves else self._fixed
         still = None if problem.moves else problem.generator()
 

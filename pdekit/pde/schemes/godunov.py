@@ -41,7 +41,7 @@ class Godunov:
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         linear = _linear_part(problem)
-        state = {"u": problem.values, "t": 0.0}
+        state: dict[str, Any] = {"u": problem.values, "t": 0.0}
 
         def advance(t: float) -> Array:
             state["u"] = self._march(problem.grid, linear, state["u"], t - state["t"], stats)

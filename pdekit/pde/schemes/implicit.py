@@ -51,7 +51,7 @@ class Implicit:
         matrix = (matrix.T if problem.forward else matrix).tocsc()
         stats.update(second_order_steps=0, backward_euler_steps=0)
         stats["sign_bound"] = (1 + sqrt(2)) / float(generator.exit_rate().max())
-        state = {"u": problem.values.ravel(), "t": 0.0}
+        state: dict[str, Any] = {"u": problem.values.ravel(), "t": 0.0}
 
         def advance(t: float) -> Array:
             steps = ceil((t - state["t"]) / self.dt * (1 - 1e-12))
