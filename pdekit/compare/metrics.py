@@ -1,0 +1,305 @@
+"""Distances between cell masses and a cloud of particles, their sampling floors, tests of fit.
+
+Kernels on bare arrays. ``mass`` holds the probabilities of the cells (``rho * cell_volume``,
+sum 1), ``counts`` the particles in them. Under the null hypothesis, independent particles that
+follow the density, the counts are multinomial; hence every floor below is an exact or expanded
+expectation and nothing is simulated.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from pdekit.grid import Array, Grid
+
+DIRECTIONS = 16
+"""Directions of the sliced distance, equally spaced over the half circle."""
+
+DEGREE = {1: 8, 2: 4}
+"""Degree of the smooth test by dimension: 8 components on the line, 14 in the plane."""
+
+TAIL = 1e-6
+"""Mass beyond the walls that is never held against the particles: what a solver's tail is worth."""
+
+Counts = NDArray[np.int64]
+"""Whole numbers; the functions of ``counts`` take their sums over bins (floats) as well."""
+
+
+# --- counting --------------------------------------------------------------------------------
+
+
+def wrapped(points: Array, grid: Grid) -> Array:
+    """Positions ``(n, dim)``, taken modulo the period along periodic axes."""
+    if not any(grid.periodic):
+        return points
+    lower = np.array(grid.lower)
+    inside = lower + np.mod(points - lower, np.array(grid.upper) - lower)
+    return np.where(grid.periodic, inside, points)
+
+
+def cell_counts(points: Array, grid: Grid) -> Counts:
+    """Particles per cell, shape ``grid.shape``; one beyond a wall counts in the wall's cell."""
+    last = np.array(grid.shape) - 1
+    flat = np.zeros(len(points), dtype=np.int64)
+    for k in range(grid.dim):
+        scaled = (points[:, k] - grid.lower[k]) / grid.spacing[k]
+        flat = flat * grid.shape[k] + np.clip(scaled, 0, last[k]).astype(np.int64)
+    return np.bincount(flat, minlength=int(np.prod(grid.shape))).reshape(grid.shape)
+
+
+def expected_outside(mass: Array, grid: Grid) -> float:
+    """Mass that the box cuts off, extrapolated from how the density dies out at its walls.
+
+    A marginal that falls by ``e`` over its last ``m`` cells, down to ``g`` in the wall's, goes on
+    beyond an open wall with about ``g * m``. One that does not fall by ``e`` within half the box
+    is not a tail: the wall is taken at its word and nothing is expected outside. ``TAIL`` is added
+    for the accuracy of a computed tail.
+    """
+    cut = TAIL
+    for k in range(grid.dim):
+        if grid.periodic[k]:
+            continue
+        marginal = _marginal(mass, k)
+        for g in (marginal, marginal[::-1]):
+            higher = np.flatnonzero(g[: len(g) // 2 + 1] >= np.e * g[0])
+            cut += g[0] * higher[0] if g[0] > 0 and higher.size else 0.0
+    return float(cut)
+
+
+def smallest_bin(n: int) -> float:
+    """Least mass of a pooled bin: ``max(25 / n, n^(-2/5) / 2)``.
+
+    At least 25 particles are expected, where chi-square is accurate, and there are at most
+    ``2 n^(2/5)`` bins (Mann and Wald 1942, Moore 1986), where its power is near its best.
+    """
+    return max(25.0 / n, 0.5 * n**-0.4)
+
+
+def equal_mass_bins(mass: Array, smallest: float) -> NDArray[np.int64]:
+    """Pool cells into boxes of near-equal mass, each at least ``smallest``; labels like ``mass``.
+
+    The box is halved by mass, along its longest side (in cells) that allows it, until no half would
+    be heavy enough: contiguous bins in 1-D, rectangles of cells in 2-D.
+    """
+    labels = np.zeros(mass.shape, dtype=np.int64)
+    pending: list[tuple[slice, ...]] = [tuple(slice(0, n) for n in mass.shape)]
+    found = 0
+    while pending:
+        box = pending.pop()
+        halves = _halved(mass[box], box, smallest)
+        if halves:
+            pending.extend(halves)
+        else:
+            labels[box] = found
+            found += 1
+    return labels
+
+
+def _halved(mass: Array, box: tuple[slice, ...], smallest: float) -> list[tuple[slice, ...]]:
+    for axis in sorted(range(mass.ndim), key=lambda k: -mass.shape[k]):
+        below = np.cumsum(_marginal(mass, axis))
+        total = below[-1]
+        if total < 2 * smallest:
+            return []
+        cut = int(np.argmin(np.abs(below - 0.5 * total))) + 1
+        if min(below[cut - 1], total - below[cut - 1]) >= smallest:
+            middle = box[axis].start + cut
+            left, right = list(box), list(box)
+            left[axis] = slice(box[axis].start, middle)
+            right[axis] = slice(middle, box[axis].stop)
+            return [tuple(left), tuple(right)]
+    return []
+
+
+def pooled(values: Array | Counts, labels: NDArray[np.int64]) -> Array:
+    """Sums of ``values`` over the bins; exact, as a bin is a union of cells."""
+    weights = np.asarray(values, dtype=np.float64).ravel()
+    return np.asarray(np.bincount(labels.ravel(), weights=weights), dtype=np.float64)
+
+
+def _marginal(values: Array | Counts, axis: int) -> Array:
+    other = tuple(k for k in range(values.ndim) if k != axis)
+    return np.asarray(values.sum(axis=other))
+
+
+# --- distances and their floors ----------------------------------------------------------------
+
+
+def binomial_deviation(n: int, p: Array) -> Array:
+    """``E|X/n - p|`` for ``X ~ Binomial(n, p)``, exactly (de Moivre 1730).
+
+    ``E|X - np| = 2 (k+1) C(n, k+1) p^(k+1) (1-p)^(n-k)`` with ``k = floor(np)``; about
+    ``sqrt(2 p (1-p) / (pi n))`` where ``np(1-p)`` is large. The floor of every distance that is an
+    integral of ``|F_n - F|`` or ``|p_n - p|`` follows from it without sampling.
+    """
+    p = np.clip(p, 0.0, 1.0)
+    k = np.minimum(np.floor(n * p), n - 1)
+    log_binomial = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k)
+    log_terms = special.xlogy(k + 1, p) + special.xlog1py(n - k, -p)
+    return np.asarray(2.0 / n * np.exp(log_binomial + log_terms))
+
+
+def l1(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+    """``sum |counts/n - mass|`` over bins (twice the total variation), and its floor."""
+    n = int(counts.sum())
+    return float(np.abs(counts / n - mass).sum()), float(binomial_deviation(n, mass).sum())
+
+
+def kl(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+    """``KL(counts/n || mass)`` in nats over bins, and its floor ``(bins - 1) / (2n) + O(n^-2)``."""
+    n = counts.sum()
+    value = special.rel_entr(counts / n, mass).sum()
+    occupied = mass[mass > 0]
+    floor = (occupied.size - 1) / (2 * n) + ((1 / occupied).sum() - 1) / (12 * n**2)
+    return float(value), float(floor)
+
+
+def w1_line(x: Array, faces: Array, mass: Array) -> tuple[float, float]:
+    """Wasserstein-1 distance on the line, ``int |F_n - F| dx``, and its floor.
+
+    Exact for particles ``x`` (any order) against mass spread evenly inside each cell, so that ``F``
+    is piecewise linear. The floor is ``int E|F_n - F| dx``, by Simpson's rule in each cell.
+    """
+    cdf = _cdf(mass)
+    x = np.sort(x)
+    at = np.searchsorted(x, faces)
+    z = np.insert(x, at, faces)
+    is_particle = np.ones(len(z))
+    is_particle[at + np.arange(len(faces))] = 0.0
+    below = np.cumsum(is_particle[:-1]) / len(x)
+    exact = np.interp(z, faces, cdf)
+    a, b = np.abs(exact[:-1] - below), np.abs(exact[1:] - below)
+    crossing = (exact[:-1] < below) & (exact[1:] > below)
+    mean = np.where(crossing, 0.5 * (a * a + b * b) / np.maximum(a + b, 1e-300), 0.5 * (a + b))
+    ends = binomial_deviation(len(x), cdf)
+    middles = binomial_deviation(len(x), 0.5 * (cdf[1:] + cdf[:-1]))
+    floor = np.diff(faces) @ (ends[1:] + 4 * middles + ends[:-1]) / 6
+    return float(mean @ np.diff(z)), float(floor)
+
+
+def w1_sliced(counts: Counts, mass: Array, grid: Grid) -> tuple[float, float]:
+    """Sliced Wasserstein-1 distance in the plane, and its floor.
+
+    The mean over ``DIRECTIONS`` fixed directions of the distance on the line between the projected
+    measures, particles and density both moved to their cell's centre: the plan that keeps a
+    particle in its cell costs nothing, and the cost does not grow with the particles. It is at
+    most the true W1; a shift by ``s`` gives about ``2|s|/pi``.
+    """
+    n = int(counts.sum())
+    share = (counts / n).ravel()
+    width = float(grid.spacing.min())
+    values, floors = [], []
+    for angle in (np.arange(DIRECTIONS) + 0.5) * np.pi / DIRECTIONS:
+        s = grid.centres @ np.array([np.cos(angle), np.sin(angle)])
+        slab = ((s - s.min()) / width).astype(np.int64).ravel()
+        cdf = np.cumsum(pooled(mass, slab))
+        below = np.cumsum(pooled(share, slab))
+        values.append(width * np.abs(below - cdf)[:-1].sum())
+        floors.append(width * binomial_deviation(n, cdf)[:-1].sum())
+    return float(np.mean(values)), float(np.mean(floors))
+
+
+def _cdf(mass: Array | Counts) -> Array:
+    return np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
+
+
+# --- tests of fit --------------------------------------------------------------------------------
+
+
+def chi_square(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+    """Pearson's statistic over bins and its p-value (``bins - 1`` degrees of freedom)."""
+    expected = counts.sum() * mass
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    return statistic, _chi_square_tail(statistic, len(mass) - 1)
+
+
+def kolmogorov_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+    """``max |F_n - F|`` over the faces of a row of cells, and its p-value.
+
+    Looking at faces only needs no idea of the density inside a cell and makes the p-value (Stephens
+    1970, ``K((sqrt(n) + 0.12 + 0.11/sqrt(n)) D)``) conservative, a little, on a fine grid.
+    """
+    root = np.sqrt(counts.sum())
+    distance = float(np.abs(_cdf(counts) - _cdf(mass)).max())
+    return distance, float(special.kolmogorov((root + 0.12 + 0.11 / root) * distance))
+
+
+def marginal_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+    """The largest Kolmogorov-Smirnov distance among the axes; its p-value by Bonferroni."""
+    pairs = [kolmogorov_smirnov(_marginal(counts, k), _marginal(mass, k)) for k in range(mass.ndim)]
+    return max(d for d, _ in pairs), min(1.0, len(pairs) * min(p for _, p in pairs))
+
+
+def smooth_test(counts: Counts, mass: Array) -> float:
+    """P-value of Neyman's smooth test (1937): the first Legendre components of ``F(X)``.
+
+    ``n |S^-1/2 (average of phi - E phi)|^2`` is chi-square, ``phi_j = P_j(2 F - 1)`` up to
+    ``DEGREE``, in the plane the products over both marginals up to that total degree; ``F`` taken in
+    the middle of each cell, ``E`` and ``S`` exact for counts in cells. It puts the power of the test
+    on deviations that are smooth on the scale of the density itself, as those of a wrong
+    temperature, drift or time step are, where chi-square spreads it over all bins.
+    """
+    degree = DEGREE[mass.ndim]
+    middles = [np.cumsum(m) - 0.5 * m for m in (_marginal(mass, k) for k in range(mass.ndim))]
+    rows = [np.polynomial.legendre.legvander(2 * f - 1, degree) for f in middles]
+    if mass.ndim == 1:
+        features = rows[0][:, 1:]
+    else:
+        powers = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i) if i + j]
+        features = np.stack([np.outer(rows[0][:, i], rows[1][:, j]).ravel() for i, j in powers], -1)
+    n = int(counts.sum())
+    return _scores(n, counts.ravel() @ features / n, features, mass.ravel())[1]
+
+
+def moment_scores(points: Array, mass: Array, grid: Grid) -> dict[str, tuple[Array, float]]:
+    """Standard scores of the particles' mean and second moments about the density's mean.
+
+    ``"mean"`` and ``"second"``: scores per axis, and the p-value of ``n |S^-1/2 (average - E)|^2``,
+    chi-square with the number of moments (1 and 1 on the line, 2 and 3 in the plane). Moments of
+    the density are midpoint sums, as in ``Grid.integrate``.
+    """
+    n = len(points)
+    z = grid.centres.reshape(-1, grid.dim)
+    weight = mass.ravel()
+    mean = weight @ z
+    centred, moved = z - mean, points.T - mean[:, None]
+    pairs = [(i, j) for i in range(grid.dim) for j in range(i, grid.dim)]
+    squares = np.stack([centred[:, i] * centred[:, j] for i, j in pairs], axis=-1)
+    matrix = moved @ moved.T / n
+    observed = np.array([matrix[i, j] for i, j in pairs])
+    own = [q for q, (i, j) in enumerate(pairs) if i == j]
+    mean_z, mean_p = _scores(n, moved.mean(axis=1), centred, weight)
+    second_z, second_p = _scores(n, observed, squares, weight)
+    return {"mean": (mean_z, mean_p), "second": (second_z[own], second_p)}
+
+
+def _scores(n: int, average: Array, features: Array, weight: Array) -> tuple[Array, float]:
+    expected = weight @ features
+    spread = features - expected
+    covariance = (spread * weight[:, None]).T @ spread
+    scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
+    z = np.sqrt(n) * (average - expected) / scale
+    correlation = covariance / np.outer(scale, scale)
+    # a density in one cell, or on one line of cells, has moments that do not vary: leave them out
+    statistic = float(z @ np.linalg.pinv(correlation, rcond=1e-10, hermitian=True) @ z)
+    rank = int(np.linalg.matrix_rank(correlation, tol=1e-10, hermitian=True))
+    return z, _chi_square_tail(statistic, rank)
+
+
+def _chi_square_tail(statistic: float, degrees: int) -> float:
+    return float(special.chdtrc(degrees, statistic)) if degrees > 0 else 1.0
+
+
+def outside_test(outside: int, n: int, expected: float) -> float:
+    """``P(Poisson(n * expected) >= outside)``: too many particles beyond the walls?"""
+    return float(special.gammainc(outside, n * expected)) if outside else 1.0
+
+
+def cell_blur(n: int, mass: Array) -> float:
+    """What the cells leave open in ``F``, ``max |h^2 rho'| / 24``, over its error ``1/(2 sqrt n)``.
+
+    A value may be read as the density at the centre or as the cell's average; the two differ by
+    this much in ``F``. Below about 0.2 no test here sees the difference.
+    """
+    jumps = [np.abs(np.diff(_marginal(mass, k))).max() for k in range(mass.ndim)]
+    return float(max(jumps) / 24 * 2 * np.sqrt(n))
