@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pdekit.compare import metrics
-from pdekit.compare.comparison import WEIGHTS, compare
+from pdekit.compare.comparison import SHARES, compare
 from pdekit.grid import Grid
 
 LINE = Grid(-6, 6, 600)
@@ -181,7 +181,7 @@ def test_false_alarms_at_level_five_per_cent(rho, draw):
     rows = [compare(right, ensemble(draw(rng))) for _ in range(REPEATS)]
     rate = np.mean([not row.consistent(0.05) for row in rows])
     assert INTERVAL[0] <= rate <= INTERVAL[1]
-    for test in WEIGHTS:
+    for test in SHARES:
         assert np.mean([row.data["p_" + test].item() < 0.05 for row in rows]) <= INTERVAL[1], test
 
 

@@ -16,7 +16,7 @@ DIRECTIONS = 16
 """Directions of the sliced distance, equally spaced over the half circle."""
 
 DEGREE = {1: 8, 2: 4}
-"""Degree of the smooth test by dimension: 8 components on the line, 14 in the plane."""
+"""Degree of the smooth test, by dimension: 8 components on the line, 14 in the plane."""
 
 TAIL = 1e-6
 """Mass beyond the walls that is never held against the particles: what a solver's tail is worth."""
@@ -210,83 +210,124 @@ def chi_square(counts: Array | Counts, mass: Array) -> tuple[float, float]:
     """Pearson's statistic over bins and its p-value (``bins - 1`` degrees of freedom)."""
     expected = counts.sum() * mass
     statistic = float(((counts - expected) ** 2 / expected).sum())
-    return statistic, _chi_square_tail(statistic, len(mass) - 1)
+    return statistic, _tail(statistic, len(mass) - 1)
 
 
 def kolmogorov_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, float]:
     """``max |F_n - F|`` over the faces of a row of cells, and its p-value.
 
-    Looking at faces only needs no idea of the density inside a cell and makes the p-value (Stephens
-    1970, ``K((sqrt(n) + 0.12 + 0.11/sqrt(n)) D)``) conservative, a little, on a fine grid.
+    In the plane: the largest among the axes, p-value by Bonferroni. Looking at faces only needs no
+    idea of the density inside a cell and makes the p-value (Stephens 1970,
+    ``K((sqrt(n) + 0.12 + 0.11/sqrt(n)) D)``) conservative, a little, on a fine grid.
     """
+    axes = range(mass.ndim)
+    gaps = [_cdf(_marginal(counts, k)) - _cdf(_marginal(mass, k)) for k in axes]
+    distance = float(max(np.abs(gap).max() for gap in gaps))
     root = np.sqrt(counts.sum())
-    distance = float(np.abs(_cdf(counts) - _cdf(mass)).max())
-    return distance, float(special.kolmogorov((root + 0.12 + 0.11 / root) * distance))
+    p = special.kolmogorov((root + 0.12 + 0.11 / root) * distance)
+    return distance, float(min(1.0, mass.ndim * p))
 
 
-def marginal_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, float]:
-    """The largest Kolmogorov-Smirnov distance among the axes; its p-value by Bonferroni."""
-    pairs = [kolmogorov_smirnov(_marginal(counts, k), _marginal(mass, k)) for k in range(mass.ndim)]
-    return max(d for d, _ in pairs), min(1.0, len(pairs) * min(p for _, p in pairs))
+def moment_scores(points: Array, mass: Array, grid: Grid) -> tuple[Array, Array]:
+    """Standard scores per axis of the particles' mean and of their variance about the density's.
 
-
-def smooth_test(counts: Counts, mass: Array) -> float:
-    """P-value of Neyman's smooth test (1937): the first Legendre components of ``F(X)``.
-
-    ``n |S^-1/2 (average of phi - E phi)|^2`` is chi-square, ``phi_j = P_j(2 F - 1)`` up to
-    ``DEGREE``, in the plane the products over both marginals up to that total degree; ``F`` taken in
-    the middle of each cell, ``E`` and ``S`` exact for counts in cells. It puts the power of the test
-    on deviations that are smooth on the scale of the density itself, as those of a wrong
-    temperature, drift or time step are, where chi-square spreads it over all bins.
+    Moments of the density are midpoint sums, as in ``Grid.integrate``; zero where it has no width.
     """
+    z = grid.centres.reshape(-1, grid.dim)
+    mean = mass.ravel() @ z
+    squares = (z - mean) ** 2
+    variance, fourth = mass.ravel() @ squares, mass.ravel() @ squares**2
+    moved = points.T - mean[:, None]
+    shift = moved.mean(axis=1)
+    excess = np.einsum("kn,kn->k", moved, moved) / len(points) - variance
+    scales = np.sqrt(np.stack([variance, fourth - variance**2]) / len(points))
+    first, second = np.stack([shift, excess]) / np.where(scales > 0, scales, np.inf)
+    return first, second
+
+
+def layered_tests(
+    counts: Counts, mass: Array, labels: NDArray[np.int64], grid: Grid
+) -> dict[str, float]:
+    """P-values of the deviation ``counts/n - mass``, largest scale first; independent for large n.
+
+    ``mean``, then ``second`` moments given the mean, then ``smooth`` given both: Neyman's smooth
+    test (1937), the Legendre components of the distribution function, ``P_j(2 F - 1)`` up to
+    ``DEGREE``, in the plane products over both marginals of that total degree. Last ``rest``: what
+    Pearson's chi-square over the bins ``labels`` sees beyond these. Each is the increment of
+    ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` of the cells join, chi-square with as
+    many degrees as the rank grows (on the line 1, 1, 8 and ``bins - 1``).
+
+    A wrong temperature, drift or step deviates smoothly on the scale of the density, where the
+    smooth test has its power; plain chi-square would dilute it over all bins.
+    """
+    deviation = np.sqrt(counts.sum()) * (counts / counts.sum() - mass).ravel()
+    weight = mass.ravel()
+    features, ends = _features(mass, grid)
+    steps = [_explained(deviation, weight, features[:, :end]) for end in ends]
+    within = features - _bin_means(features, weight, labels.ravel())
+    inside = _explained(deviation, weight, within)
+    bin_mass = pooled(mass, labels)
+    statistic, _ = chi_square(pooled(counts, labels), bin_mass)
+    # the bins and the features' variation inside the bins together span bins and features
+    steps.append((statistic + inside[0], len(bin_mass) - 1 + inside[1]))
+    before = [(0.0, 0), *steps[:-1]]
+    names = ("mean", "second", "smooth", "rest")
+    return {
+        name: _tail(max(t - s, 0.0), m - k)
+        for name, (s, k), (t, m) in zip(names, before, steps, strict=True)
+    }
+
+
+def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
+    """P-value of ``min p_i / share_i`` for independent tests (Tippett 1931, weighted).
+
+    ``1 - prod(1 - share_i t)``, about ``t`` when small: each test spends its share of the false
+    alarms.
+    """
+    t = min(p / shares[name] for name, p in p_values.items())
+    if t * max(shares.values()) >= 1:
+        return 1.0
+    return float(-np.expm1(sum(np.log1p(-share * t) for share in shares.values())))
+
+
+def _features(mass: Array, grid: Grid) -> tuple[Array, list[int]]:
+    """Centred, scaled columns: coordinates, their products, Legendre components; ends of each."""
+    z = (grid.centres.reshape(-1, grid.dim)).T
+    weight = mass.ravel()
+    z = z - (z @ weight)[:, None]
+    products = [z[i] * z[j] for i in range(grid.dim) for j in range(i, grid.dim)]
+    columns = np.stack([*z, *products, *_legendre(mass)], axis=-1)
+    columns -= weight @ columns
+    scale = np.sqrt(weight @ columns**2)
+    ends = [grid.dim, grid.dim + len(products), columns.shape[1]]
+    return columns / np.where(scale > 0, scale, 1.0), ends
+
+
+def _legendre(mass: Array) -> list[Array]:
     degree = DEGREE[mass.ndim]
     middles = [np.cumsum(m) - 0.5 * m for m in (_marginal(mass, k) for k in range(mass.ndim))]
-    rows = [np.polynomial.legendre.legvander(2 * f - 1, degree) for f in middles]
+    rows = [[special.eval_legendre(j, 2 * f - 1) for j in range(degree + 1)] for f in middles]
     if mass.ndim == 1:
-        features = rows[0][:, 1:]
-    else:
-        powers = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i) if i + j]
-        features = np.stack([np.outer(rows[0][:, i], rows[1][:, j]).ravel() for i, j in powers], -1)
-    n = int(counts.sum())
-    return _scores(n, counts.ravel() @ features / n, features, mass.ravel())[1]
+        return rows[0][1:]
+    pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i) if i + j]
+    return [np.outer(rows[0][i], rows[1][j]).ravel() for i, j in pairs]
 
 
-def moment_scores(points: Array, mass: Array, grid: Grid) -> dict[str, tuple[Array, float]]:
-    """Standard scores of the particles' mean and second moments about the density's mean.
-
-    ``"mean"`` and ``"second"``: scores per axis, and the p-value of ``n |S^-1/2 (average - E)|^2``,
-    chi-square with the number of moments (1 and 1 on the line, 2 and 3 in the plane). Moments of
-    the density are midpoint sums, as in ``Grid.integrate``.
-    """
-    n = len(points)
-    z = grid.centres.reshape(-1, grid.dim)
-    weight = mass.ravel()
-    mean = weight @ z
-    centred, moved = z - mean, points.T - mean[:, None]
-    pairs = [(i, j) for i in range(grid.dim) for j in range(i, grid.dim)]
-    squares = np.stack([centred[:, i] * centred[:, j] for i, j in pairs], axis=-1)
-    matrix = moved @ moved.T / n
-    observed = np.array([matrix[i, j] for i, j in pairs])
-    own = [q for q, (i, j) in enumerate(pairs) if i == j]
-    mean_z, mean_p = _scores(n, moved.mean(axis=1), centred, weight)
-    second_z, second_p = _scores(n, observed, squares, weight)
-    return {"mean": (mean_z, mean_p), "second": (second_z[own], second_p)}
+def _explained(deviation: Array, weight: Array, features: Array) -> tuple[float, int]:
+    """``s' C^-1 s`` for the scores ``s`` of the features and their covariance, and its rank."""
+    scores = deviation @ features
+    values, vectors = np.linalg.eigh((features * weight[:, None]).T @ features)
+    # features that repeat one another, or do not vary, add nothing
+    kept = values > 1e-9 * max(values[-1], 1e-9)
+    return float(((scores @ vectors[:, kept]) ** 2 / values[kept]).sum()), int(kept.sum())
 
 
-def _scores(n: int, average: Array, features: Array, weight: Array) -> tuple[Array, float]:
-    expected = weight @ features
-    spread = features - expected
-    covariance = (spread * weight[:, None]).T @ spread
-    scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
-    z = np.sqrt(n) * (average - expected) / scale
-    correlation = covariance / np.outer(scale, scale)
-    # a density in one cell, or on one line of cells, has moments that do not vary: leave them out
-    statistic = float(z @ np.linalg.pinv(correlation, rcond=1e-10, hermitian=True) @ z)
-    rank = int(np.linalg.matrix_rank(correlation, tol=1e-10, hermitian=True))
-    return z, _chi_square_tail(statistic, rank)
+def _bin_means(features: Array, weight: Array, labels: NDArray[np.int64]) -> Array:
+    total = pooled(weight, labels)
+    return np.stack([(pooled(weight * f, labels) / total)[labels] for f in features.T], axis=-1)
 
 
-def _chi_square_tail(statistic: float, degrees: int) -> float:
+def _tail(statistic: float, degrees: int) -> float:
     return float(special.chdtrc(degrees, statistic)) if degrees > 0 else 1.0
 
 
@@ -295,11 +336,18 @@ def outside_test(outside: int, n: int, expected: float) -> float:
     return float(special.gammainc(outside, n * expected)) if outside else 1.0
 
 
-def cell_blur(n: int, mass: Array) -> float:
-    """What the cells leave open in ``F``, ``max |h^2 rho'| / 24``, over its error ``1/(2 sqrt n)``.
+def cell_blur(n: int, mass: Array, grid: Grid) -> float:
+    """What the cells leave open, in standard errors of ``n`` particles.
 
-    A value may be read as the density at the centre or as the cell's average; the two differ by
-    this much in ``F``. Below about 0.2 no test here sees the difference.
+    A value may be read as the density at the centre or as the cell's average; they differ by
+    ``h^2 lap rho / 24``. This is the root of that difference's statistic in the first three layers
+    of ``layered_tests``: below about 0.5 they do not see it.
     """
-    jumps = [np.abs(np.diff(_marginal(mass, k))).max() for k in range(mass.ndim)]
-    return float(max(jumps) / 24 * 2 * np.sqrt(n))
+    bend = np.zeros(mass.shape)
+    for k in range(mass.ndim):
+        n_cells = mass.shape[k]
+        around = np.arange(-1, n_cells + 1)
+        index = around % n_cells if grid.periodic[k] else np.clip(around, 0, n_cells - 1)
+        bend += np.diff(mass.take(index, axis=k), 2, axis=k) / 24
+    deviation = np.sqrt(n) * bend.ravel()
+    return float(np.sqrt(_explained(deviation, mass.ravel(), _features(mass, grid)[0])[0]))
