@@ -6,6 +6,8 @@ follow the density, the counts are multinomial; hence every floor below is an ex
 expectation and nothing is simulated.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
@@ -245,27 +247,64 @@ def moment_scores(points: Array, mass: Array, grid: Grid) -> tuple[Array, Array]
     return first, second
 
 
+@dataclass(frozen=True)
+class Layers:
+    """Features of the cells, ``(cells, m)``, centred and scaled, and their covariance.
+
+    ``ends``: columns up to which they are coordinates, then products of two coordinates, then
+    Legendre components of the distribution functions.
+    """
+
+    features: Array
+    covariance: Array
+    ends: tuple[int, int, int]
+
+
+def layers(n: int, mass: Array, grid: Grid) -> Layers:
+    """Features for ``n`` particles: the degree of the Legendre part is ``n^(1/4) / dim``, at most
+    ``DEGREE``, so that their averages are normal enough for chi-square."""
+    degree = max(1, min(DEGREE[grid.dim], int(n**0.25 / grid.dim)))
+    z = (grid.centres.reshape(-1, grid.dim)).T
+    weight = mass.ravel()
+    z = z - (z @ weight)[:, None]
+    products = [z[i] * z[j] for i in range(grid.dim) for j in range(i, grid.dim)]
+    columns = np.stack([*z, *products, *_legendre(mass, degree)], axis=-1)
+    columns -= weight @ columns
+    scale = np.sqrt(weight @ columns**2)
+    columns /= np.where(scale > 0, scale, 1.0)
+    ends = (grid.dim, grid.dim + len(products), columns.shape[1])
+    return Layers(columns, _covariance(columns, weight), ends)
+
+
+def _legendre(mass: Array, degree: int) -> list[Array]:
+    middles = [np.cumsum(m) - 0.5 * m for m in (_marginal(mass, k) for k in range(mass.ndim))]
+    rows = [[special.eval_legendre(j, 2 * f - 1) for j in range(degree + 1)] for f in middles]
+    if mass.ndim == 1:
+        return rows[0][1:]
+    pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i) if i + j]
+    return [np.outer(rows[0][i], rows[1][j]).ravel() for i, j in pairs]
+
+
 def layered_tests(
-    counts: Counts, mass: Array, labels: NDArray[np.int64], grid: Grid
+    counts: Counts, mass: Array, labels: NDArray[np.int64], cells: Layers
 ) -> dict[str, float]:
-    """P-values of the deviation ``counts/n - mass``, largest scale first; independent for large n.
+    """P-values of ``d = counts/n - mass``, largest scale first; independent for many particles.
 
     ``mean``, then ``second`` moments given the mean, then ``smooth`` given both: Neyman's smooth
-    test (1937), the Legendre components of the distribution function, ``P_j(2 F - 1)`` up to
-    ``DEGREE``, in the plane products over both marginals of that total degree. Last ``rest``: what
-    Pearson's chi-square over the bins ``labels`` sees beyond these. Each is the increment of
-    ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` of the cells join, chi-square with as
-    many degrees as the rank grows (on the line 1, 1, 8 and ``bins - 1``).
+    test (1937), the Legendre components ``P_j(2 F - 1)`` of the distribution function, in the plane
+    products over both marginals. Last ``rest``: what Pearson's chi-square over the bins ``labels``
+    sees beyond these. Each is the increment of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features
+    ``Phi`` join, chi-square with as many degrees as the rank grows (on the line 1, 1, 8 and
+    ``bins - 1``).
 
     A wrong temperature, drift or step deviates smoothly on the scale of the density, where the
     smooth test has its power; plain chi-square would dilute it over all bins.
     """
     deviation = np.sqrt(counts.sum()) * (counts / counts.sum() - mass).ravel()
-    weight = mass.ravel()
-    features, ends = _features(mass, grid)
-    steps = [_explained(deviation, weight, features[:, :end]) for end in ends]
-    within = features - _bin_means(features, weight, labels.ravel())
-    inside = _explained(deviation, weight, within)
+    scores = deviation @ cells.features
+    steps = [_explained(scores[:e], cells.covariance[:e, :e]) for e in cells.ends]
+    within = cells.features - _bin_means(cells.features, mass.ravel(), labels.ravel())
+    inside = _explained(deviation @ within, _covariance(within, mass.ravel()))
     bin_mass = pooled(mass, labels)
     statistic, _ = chi_square(pooled(counts, labels), bin_mass)
     # the bins and the features' variation inside the bins together span bins and features
@@ -276,6 +315,24 @@ def layered_tests(
         name: _tail(max(t - s, 0.0), m - k)
         for name, (s, k), (t, m) in zip(names, before, steps, strict=True)
     }
+
+
+def _covariance(features: Array, weight: Array) -> Array:
+    return np.asarray((features * weight[:, None]).T @ features)
+
+
+def _explained(scores: Array, covariance: Array) -> tuple[float, int]:
+    """``s' C^-1 s`` for the scores ``s`` of features and their covariance, and its rank."""
+    values, vectors = np.linalg.eigh(covariance)
+    # features that repeat one another, or do not vary, add nothing
+    kept = values > 1e-9 * max(values[-1], 1e-9)
+    return float(((scores @ vectors[:, kept]) ** 2 / values[kept]).sum()), int(kept.sum())
+
+
+def _bin_means(features: Array, weight: Array, labels: NDArray[np.int64]) -> Array:
+    total = pooled(weight, labels)
+    means = np.stack([pooled(weight * f, labels) / total for f in features.T], axis=-1)
+    return np.asarray(means[labels])
 
 
 def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
@@ -290,43 +347,6 @@ def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
     return float(-np.expm1(sum(np.log1p(-share * t) for share in shares.values())))
 
 
-def _features(mass: Array, grid: Grid) -> tuple[Array, list[int]]:
-    """Centred, scaled columns: coordinates, their products, Legendre components; ends of each."""
-    z = (grid.centres.reshape(-1, grid.dim)).T
-    weight = mass.ravel()
-    z = z - (z @ weight)[:, None]
-    products = [z[i] * z[j] for i in range(grid.dim) for j in range(i, grid.dim)]
-    columns = np.stack([*z, *products, *_legendre(mass)], axis=-1)
-    columns -= weight @ columns
-    scale = np.sqrt(weight @ columns**2)
-    ends = [grid.dim, grid.dim + len(products), columns.shape[1]]
-    return columns / np.where(scale > 0, scale, 1.0), ends
-
-
-def _legendre(mass: Array) -> list[Array]:
-    degree = DEGREE[mass.ndim]
-    middles = [np.cumsum(m) - 0.5 * m for m in (_marginal(mass, k) for k in range(mass.ndim))]
-    rows = [[special.eval_legendre(j, 2 * f - 1) for j in range(degree + 1)] for f in middles]
-    if mass.ndim == 1:
-        return rows[0][1:]
-    pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i) if i + j]
-    return [np.outer(rows[0][i], rows[1][j]).ravel() for i, j in pairs]
-
-
-def _explained(deviation: Array, weight: Array, features: Array) -> tuple[float, int]:
-    """``s' C^-1 s`` for the scores ``s`` of the features and their covariance, and its rank."""
-    scores = deviation @ features
-    values, vectors = np.linalg.eigh((features * weight[:, None]).T @ features)
-    # features that repeat one another, or do not vary, add nothing
-    kept = values > 1e-9 * max(values[-1], 1e-9)
-    return float(((scores @ vectors[:, kept]) ** 2 / values[kept]).sum()), int(kept.sum())
-
-
-def _bin_means(features: Array, weight: Array, labels: NDArray[np.int64]) -> Array:
-    total = pooled(weight, labels)
-    return np.stack([(pooled(weight * f, labels) / total)[labels] for f in features.T], axis=-1)
-
-
 def _tail(statistic: float, degrees: int) -> float:
     return float(special.chdtrc(degrees, statistic)) if degrees > 0 else 1.0
 
@@ -336,7 +356,7 @@ def outside_test(outside: int, n: int, expected: float) -> float:
     return float(special.gammainc(outside, n * expected)) if outside else 1.0
 
 
-def cell_blur(n: int, mass: Array, grid: Grid) -> float:
+def cell_blur(n: int, mass: Array, grid: Grid, cells: Layers) -> float:
     """What the cells leave open, in standard errors of ``n`` particles.
 
     A value may be read as the density at the centre or as the cell's average; they differ by
@@ -349,5 +369,5 @@ def cell_blur(n: int, mass: Array, grid: Grid) -> float:
         around = np.arange(-1, n_cells + 1)
         index = around % n_cells if grid.periodic[k] else np.clip(around, 0, n_cells - 1)
         bend += np.diff(mass.take(index, axis=k), 2, axis=k) / 24
-    deviation = np.sqrt(n) * bend.ravel()
-    return float(np.sqrt(_explained(deviation, mass.ravel(), _features(mass, grid)[0])[0]))
+    scores = np.sqrt(n) * bend.ravel() @ cells.features
+    return float(np.sqrt(_explained(scores, cells.covariance)[0]))
