@@ -207,7 +207,8 @@ def _at_one_time(
         slack = abs(fine[k] - coarse[k]) + uncertainty[k] * _sensitivity(c, bound)
         row.update(_verdict(k, fine[k], bound, slack))
     mean = [c for k, c in known.items() if k != "laplacian"]
-    harmonic = len(mean) / sum(1 / c for c in mean) if min(mean) > 0 else np.nan
+    with np.errstate(divide="ignore"):  # all infinite: no bound at time 0, 1/t later
+        harmonic = float(len(mean) / np.sum(1 / np.array(mean))) if min(mean) > 0 else np.nan
     bound = _bound(harmonic, time)
     slack = sum(row[f"allowance_{k}"] for k in known if k != "laplacian")
     row.update(_verdict("minima", _harmonic_at_minima(u, grid, inside, step), bound, slack))
