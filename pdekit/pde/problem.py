@@ -78,6 +78,12 @@ class Problem:
         """Whether the coefficients depend on time."""
         return hasattr(getattr(self.equation, "potential", None), "at")
 
+    @property
+    def kinks(self) -> list[float]:
+        """Times at which the potential, as a function of time, is not smooth."""
+        times = getattr(getattr(self.equation, "potential", None), "times", ())
+        return [float(t) for t in times]
+
     def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
         """Scharfetter-Gummel generator of a linear equation (or of the linear part of HJB)."""
         where = grid or self.grid
