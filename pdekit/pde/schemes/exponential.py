@@ -28,8 +28,8 @@ class Exponential:
     wrong, so the interval is cut in 2, 4, ... parts until halving changes the result by less than
     ``rtol`` of its L1 norm (fields: of its maximum). For a potential that changes in time the
     parts are steps of the commutator-free Magnus method of order four, chosen by step doubling so
-    that the local errors sum to less than ``rtol_moving``; no step crosses a time at which the
-    potential has a kink (``potential.times``).
+    that the local errors sum to less than ``rtol_moving``; no step crosses one of the
+    ``potential.times`` between which such a potential is linear in time.
 
     Keeps mass and the Gibbs state to rounding; entries below zero (never beyond ``rtol``) are set
     to zero and the mass restored; ``.stats`` has the most negative value met.
