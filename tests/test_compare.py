@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pdekit.compare import metrics
-from pdekit.compare.comparison import SHARES, compare
+from pdekit.comparison import metrics
+from pdekit.comparison.compare import SHARES, compare
 from pdekit.grid import Grid
 
 LINE = Grid(-6, 6, 600)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from pdekit.compare.semiconcavity import convex_intervals, is_convex, semiconcavity
+from pdekit.comparison.semiconcavity import convex_intervals, is_convex, semiconcavity
 from pdekit.grid import Grid
 
 # semiconc.rip.t*.b* of the reference values: (t, beta) -> sup u_xx, bound 1 / (1/9.2 + t)

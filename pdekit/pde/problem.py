@@ -66,7 +66,7 @@ class Problem:
         where = grid or self.grid
         if not self.moves:
             return evaluate(self.equation.potential, where, "the potential")
-        if not self.kinks:
+        if len(self.kinks) < 2:
             return evaluate(self.equation.potential.at(t), where, "the potential")
         k = int(np.clip(np.searchsorted(self.kinks, t) - 1, 0, len(self.kinks) - 2))
         t0, t1 = self.kinks[k], self.kinks[k + 1]

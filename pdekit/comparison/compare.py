@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pdekit.compare import metrics
+from pdekit.comparison import metrics
 from pdekit.grid import Array, Grid
 
 # Shares of the false alarms that each test may cause. The walls' test is silent unless particles

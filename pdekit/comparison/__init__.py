@@ -1,7 +1,7 @@
 """Do the particles follow the equation, and does the solution keep what was proved of it?"""
 
-from pdekit.compare.comparison import Comparison, compare
-from pdekit.compare.semiconcavity import (
+from pdekit.comparison.compare import Comparison, compare
+from pdekit.comparison.semiconcavity import (
     Semiconcavity,
     convex_intervals,
     is_convex,
