@@ -143,7 +143,7 @@ def run(
 
 def _built_in(cells: int) -> Setting:
     grid = pk.Grid(-4, 4, cells)
-    return Setting(Rugged(), grid, 8.0, 2.0, pk.Gaussian(-2.0, 0.15), convex=True, walls=False)
+    return Setting(Rugged(), grid, 8.0, 2.0, pk.Gaussian(-1.0, 0.15), convex=True, walls=False)
 
 
 def _measured(path: Path, cells: int) -> Setting:
@@ -270,7 +270,7 @@ def claims(results: Results) -> list[Claim]:
         made.append(
             at_most("non-viscous u(., T) is not: least second difference", curvature.min(), -1)
         )
-    for name, step in (("viscous", 1), ("non-viscous", 8)):
+    for name, step in (("viscous", 1), ("non-viscous", s.grid.cells[0] // 50)):
         bounds = pk.semiconcavity(u[name], step=step)
         made.append(_semiconcave(name, bounds))
     heat = u["heat"].u
@@ -370,7 +370,7 @@ def _density_panel(ax: Any, results: Results, name: str, ensemble: pk.Ensemble) 
     grid = results.setting.grid
     first = results.control.density.u.isel(time=0)
     plotting.density(ax, first, color="0.8", lw=0.8)
-    plotting.histogram(ax, ensemble.final.values, grid, color="0.2", lw=0.6)
+    plotting.histogram(ax, ensemble.final.values, grid, bins=200, color="0.2", lw=0.6)
     final: xr.DataArray = results.densities[name].final
     plotting.density(ax, final, color=COLOURS[name], lw=1.2)
     ax.set_ylim(0, 1.35 * float(final.max()))
