@@ -106,6 +106,8 @@ def control(
     """
     if coupling is not None:
         raise ValueError("control(coupling=...) is not solved by this version; leave it None")
+    if not isinstance(grid, Grid):
+        raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
     if grid.dim != 1:
         raise ValueError(f"control works in one dimension, got a grid of {grid.dim}")
     times = _stored_times(t)
@@ -144,11 +146,15 @@ class _Drifting:
 
 
 def _stored_times(t: ArrayLike) -> Array:
-    given = np.atleast_1d(np.asarray(t, dtype=float))
-    if given.ndim != 1 or not np.isfinite(given).all() or (np.diff(given, prepend=0) < 0).any():
-        raise ValueError(f"t must be a horizon > 0 or increasing times, got {t!r}")
-    if given[-1] <= 0:
-        raise ValueError(f"the horizon must be positive, got {given[-1]}")
+    try:
+        given = np.atleast_1d(np.asarray(t, dtype=float))
+    except (TypeError, ValueError):
+        raise TypeError(f"t must be a horizon or several increasing times; got {t!r}") from None
+    sound = given.ndim == 1 and given.size > 0 and bool(np.isfinite(given).all())
+    if not sound or given[0] < 0 or given[-1] <= 0 or (np.diff(given) <= 0).any():
+        raise ValueError(
+            f"t must be a horizon > 0, or strictly increasing times up to it; got {t!r}"
+        )
     if given.size == 1:
         return np.linspace(0.0, given[0], _STORED)
     return given if given[0] == 0 else np.concatenate([[0.0], given])
