@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, HamiltonJacobiBellman, Heat
 from pdekit.pde.generators import Generator, scharfetter_gummel
 
 Array = NDArray[np.float64]
@@ -51,14 +51,16 @@ class Problem:
                 f"{type(self.equation).__name__} starts from a function (a potential, a callable "
                 f"or an array of shape {self.grid.shape}), got the law {self.initial!r}"
             )
+        costly = isinstance(self.equation, HamiltonJacobiBellman)
+        what = "the terminal cost" if costly else "the initial function"
         if callable(self.initial):
-            return evaluate(self.initial, grid, "the initial function")
+            return evaluate(self.initial, grid, what)
         if outside:
             raise ValueError(
                 "initial data given as an array say nothing beyond the box; pass a callable, or "
                 "leave out the extension"
             )
-        values = as_field(self.initial, self.grid, "the initial array")
+        values = as_field(self.initial, self.grid, what)
         return values if grid == self.grid else _spline(values, self.grid, grid)
 
     def potential(self, t: float = 0.0, grid: Grid | None = None) -> Array:

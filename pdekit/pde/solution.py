@@ -132,7 +132,7 @@ def solve(
     advance = scheme.start(problem, stats)
     fields = np.stack([advance(s) if s > 0 else problem.values.copy() for s in times])
     stats["seconds"] = time.perf_counter() - start
-    _summary(problem, fields, stats)
+    summarise(problem, fields, stats)
     return Solution(fields, times, equation, grid, scheme, stats)
 
 
@@ -148,13 +148,14 @@ def _output_times(t: ArrayLike) -> Any:
     return times
 
 
-def _summary(problem: Problem, fields: Any, stats: dict[str, Any]) -> None:
+def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: int = 3) -> None:
+    """Range, mass drift and mass at the walls into ``stats``, with a warning where it matters."""
     stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
     if not problem.is_density:
         return
     mass = problem.grid.integrate(problem.values)
     stats["mass_drift"] = float(np.abs(problem.grid.integrate(fields) / mass - 1).max())
-    lost = [float(wall_mass(f, problem.grid) / mass) for f in fields]
+    lost = [min(1.0, float(wall_mass(f, problem.grid) / mass)) for f in fields]
     stats["wall_mass"] = max(lost)
     if max(lost) > LOST_MASS:
         warnings.warn(
@@ -162,5 +163,5 @@ def _summary(problem: Problem, fields: Any, stats: dict[str, Any]) -> None:
             f"{problem.grid.upper}]: about {max(lost):.3g} of its mass is held back by truncation "
             "to the box. Enlarge the grid, unless the no-flux walls are meant",
             TruncationWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
