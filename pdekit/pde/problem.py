@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, HamiltonJacobiBellman, Heat
 from pdekit.pde.generators import Generator, scharfetter_gummel
 
 Array = NDArray[np.float64]
@@ -51,14 +51,16 @@ class Problem:
                 f"{type(self.equation).__name__} starts from a function (a potential, a callable "
                 f"or an array of shape {self.grid.shape}), got the law {self.initial!r}"
             )
+        costly = isinstance(self.equation, HamiltonJacobiBellman)
+        what = "the terminal cost" if costly else "the initial function"
         if callable(self.initial):
-            return evaluate(self.initial, grid, "the initial function")
+            return evaluate(self.initial, grid, what)
         if outside:
             raise ValueError(
                 "initial data given as an array say nothing beyond the box; pass a callable, or "
                 "leave out the extension"
             )
-        values = as_field(self.initial, self.grid, "the initial array")
+        values = as_field(self.initial, self.grid, what)
         return values if grid == self.grid else _spline(values, self.grid, grid)
 
     def potential(self, t: float = 0.0, grid: Grid | None = None) -> Array:
@@ -115,6 +117,8 @@ class Problem:
 
 def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
     """A callable on points at the cell centres of ``grid``, checked for shape and finiteness."""
+    if isinstance(function, type):
+        raise TypeError(f"{what} must be a value, got the class; write {function.__name__}(...)")
     dim = getattr(function, "dim", grid.dim)
     if dim != grid.dim:
         raise ValueError(
@@ -122,7 +126,10 @@ def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
             f"{grid.dim}; give both the same dimension"
         )
     try:
-        values = np.asarray(function(grid.centres), dtype=float)
+        values = np.asarray(function(grid.centres))
+        if values.dtype.kind == "c":
+            raise TypeError("its values are complex")
+        values = values.astype(float, copy=False)
     except (TypeError, ValueError, IndexError) as error:
         raise type(error)(
             f"{what} failed on points of shape {grid.centres.shape} (coordinates on the last "
@@ -141,7 +148,16 @@ def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
 
 def as_field(values: Any, grid: Grid, what: str) -> Array:
     """An array as a finite float field on ``grid``."""
-    field = np.array(values, dtype=float)
+    try:
+        field = np.array(values)
+        if field.dtype.kind not in "biuf":
+            raise TypeError(f"values of type {field.dtype}")
+        field = field.astype(float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{what} must be numbers, one per cell of the grid {grid.shape}, or a callable on "
+            f"points (..., {grid.dim}); got {values!r}"
+        ) from error
     if field.shape != grid.shape:
         raise ValueError(f"{what} must have the grid's shape {grid.shape}, got {field.shape}")
     return _finite(field, grid, what)
@@ -177,6 +193,10 @@ def _density(initial: Any, grid: Grid) -> Array:
 
 
 def _from_law(law: Any, grid: Grid) -> Array:
+    if isinstance(law, type):
+        raise TypeError(
+            f"the initial law must be a value, got the class; write {law.__name__}(...)"
+        )
     inside = float(law.mass(grid))
     box = f"[{grid.lower}, {grid.upper}]"
     if inside < 0.5:

@@ -40,7 +40,7 @@ class DoobTransform:
         if problem.grid.dim != 1 or problem.moves:
             raise ValueError(
                 "HamiltonJacobiBellman is solved in one dimension for a potential fixed in time; "
-                f"got a grid of {problem.grid.dim} dimensions"
+                f"got {problem.equation.potential!r} on a grid of {problem.grid.dim} dimension(s)"
             )
         generator, cost = problem.generator(), problem.running_cost()
         state: dict[str, Any] = {"u": problem.values, "t": 0.0, "step": np.inf}
