@@ -270,7 +270,7 @@ def claims(results: Results) -> list[Claim]:
         made.append(
             at_most("non-viscous u(., T) is not: least second difference", curvature.min(), -1)
         )
-    for name, step in (("viscous", 1), ("non-viscous", s.grid.cells[0] // 50)):
+    for name, step in (("viscous", 1), ("non-viscous", s.grid.cells[0] // 25)):
         bounds = pk.semiconcavity(u[name], step=step)
         made.append(_semiconcave(name, bounds))
     heat = u["heat"].u
