@@ -15,8 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pdekit.particles import guards
+from pdekit.particles.diffusion import Diffusion
+from pdekit.particles.fused import fused
 from pdekit.particles.integrators import Step
-from pdekit.particles.motion import Diffusion
 from pdekit.particles.noise import LawNoise, StepNoise
 
 # Numbers per tile. On the CPU a tile and its temporaries stay in cache.
@@ -25,6 +26,9 @@ _TILE_CPU, _TILE_GPU = (1 << 15) - 64, 1 << 25
 # its scalar loop for left-overs rounds some functions differently.
 _PAD = 64
 _CHECK_EVERY = 128  # steps between two looks for non-finite particles
+
+# moves a state through consecutive steps, overwriting it
+Advance = Callable[[Tensor, list[Step], StepNoise], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +116,12 @@ def simulate(
         longest = max(interval.size for interval in plan)
         looked = sorted({0.0, *times})
         curvature = guards.check_step_size(dynamics, x0[0], looked, longest, seed)
+        advance = fused(dynamics, x0) or _step_by_step(dynamics)
         out = np.empty((len(times), *x0.shape), dtype=str(dtype).removeprefix("torch."))
         steps = sum(interval.steps for interval in plan)
         with tqdm(total=steps * n * runs, disable=not progress, unit="", unit_scale=True) as bar:
             for tile in _tiles(x0):
-                _run_tile(dynamics, plan, tile, seed, out, bar.update)
+                _run_tile(dynamics, advance, plan, tile, seed, out, bar.update)
     seconds = perf_counter() - begin
     stats = {
         "steps": steps,
@@ -147,8 +152,18 @@ class _Tile(NamedTuple):
     x: Tensor  # (runs, padded particles, dim), its own memory
 
 
+def _step_by_step(dynamics: Diffusion) -> Advance:
+    def advance(state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+        for step in steps:
+            state = dynamics.step(state, step, noise)
+        return state
+
+    return advance
+
+
 def _run_tile(
     dynamics: Diffusion,
+    advance: Advance,
     plan: list[_Interval],
     tile: _Tile,
     seed: int,
@@ -164,17 +179,17 @@ def _run_tile(
         for first in range(0, interval.steps, _CHECK_EVERY):
             last = min(first + _CHECK_EVERY, interval.steps)
             saved = state.clone()
-            for j in range(first, last):
-                state = dynamics.step(state, interval.step(j), noise)
+            state = advance(state, [interval.step(j) for j in range(first, last)], noise)
             positions = dynamics.positions(state, interval.step(last - 1), noise)
             if not bool(torch.isfinite(positions[:, : tile.size]).all()):
-                raise _located(dynamics, interval, saved, first, last, tile, noise)
+                raise _located(dynamics, advance, interval, saved, first, last, tile, noise)
             update((last - first) * tile.x.shape[0] * tile.size)
         out[i, rows, columns] = positions[:, : tile.size].cpu().numpy()
 
 
 def _located(
     dynamics: Diffusion,
+    advance: Advance,
     interval: _Interval,
     state: Tensor,
     first: int,
@@ -187,7 +202,7 @@ def _located(
     step = interval.step(first)
     for j in range(first, last):
         step = interval.step(j)
-        state = dynamics.step(state, step, noise)
+        state = advance(state, [step], noise)
         before, after = after, dynamics.positions(state, step, noise)[:, : tile.size].clone()
         if not bool(torch.isfinite(after).all()):
             break

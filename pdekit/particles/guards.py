@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pdekit.particles.motion import Diffusion
+from pdekit.particles.diffusion import Diffusion
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
 _PROBED = 512  # particles whose curvature is estimated
