@@ -30,7 +30,12 @@ class Total:
 
     def at(self, t: float) -> Any:
         value = self.value.at(t) if hasattr(self.value, "at") else self.value
-        return Sum((as_potential(self.potential, value.dim), value))
+        if self.dim is None:
+            raise ValueError(
+                f"cannot add {self.potential!r} and {value!r}: neither says how many coordinates "
+                "it takes; wrap a function of one's own in pk.potentials.Custom"
+            )
+        return Sum((as_potential(self.potential, self.dim), as_potential(value, self.dim)))
 
     def __call__(self, x: Any, t: float = 0.0) -> Any:
         return self.at(t)(x)
