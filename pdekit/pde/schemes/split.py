@@ -60,7 +60,11 @@ class Split:
         grid, coarse = problem.grid, pilot_grid(problem.grid)
         pilot = _Stepper(problem, coarse, self.tolerance, {**stats})
         fine = _Stepper(problem, grid, self.tolerance, stats)
-        state = {"u": problem.values.copy(), "v": coarsen(problem.values, grid, coarse), "t": 0.0}
+        state: dict[str, Any] = {
+            "u": problem.values.copy(),
+            "v": coarsen(problem.values, grid, coarse),
+            "t": 0.0,
+        }
 
         def advance(t: float) -> Array:
             t0 = state["t"]
