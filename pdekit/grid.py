@@ -121,12 +121,11 @@ class Grid:
 
 def _per_axis(name: str, value: Any, dim: int, kind: type) -> tuple[Any, ...]:
     values = np.atleast_1d(np.asarray(value)).ravel()
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r}")
     if values.size not in (1, dim):
         raise ValueError(f"{name} must be one value or {dim}, one per axis; got {value!r}")
-    try:
-        return tuple(kind(v) for v in np.broadcast_to(values, (dim,)))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r}") from error
+    return tuple(kind(v) for v in np.broadcast_to(values, (dim,)))
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from pdekit.pde.generators import Generator
 from pdekit.pde.problem import Problem
 from pdekit.pde.schemes.doob import DoobTransform, evolve, tilted
 from pdekit.pde.schemes.exponential import propagate
-from pdekit.pde.solution import Solution, solve
+from pdekit.pde.solution import Solution, solve, summarise
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +48,7 @@ class Control:
     @property
     def terminal(self) -> float:
         """E V_T(X_T) under the control."""
-        return float(self.value.grid.integrate(self.density.fields[-1] * self.terminal_cost))
+        return self._mean(self.density.fields[-1], self.terminal_cost)
 
     @property
     def running(self) -> float:
@@ -58,8 +58,11 @@ class Control:
     @property
     def optimum(self) -> float:
         """E u(X_0, 0): the least expected cost."""
-        grid = self.value.grid
-        return float(grid.integrate(self.density.fields[0] * self.value.fields[0]))
+        return self._mean(self.density.fields[0], self.value.fields[0])
+
+    @staticmethod
+    def _mean(density: Array, field: Array) -> float:
+        return float((density * field).sum() / density.sum())
 
     @cached_property
     def residuals(self) -> dict[str, float]:
@@ -69,8 +72,9 @@ class Control:
         mass = self.density.stats["mass_drift"]
         if self.value.equation.running_cost is not None:
             return {"mass": mass}
-        power = 0.5 * self.control.values[..., 0] ** 2 * self.density.fields
-        effort = float(np.trapezoid(self.value.grid.integrate(power), self.value.times))
+        half_square = 0.5 * self.control.values[..., 0] ** 2
+        power = [self._mean(*pair) for pair in zip(self.density.fields, half_square, strict=True)]
+        effort = float(np.trapezoid(power, self.value.times))
         return {"mass": mass, "energy": abs(effort - self.running) / max(abs(effort), 1e-300)}
 
 
@@ -106,6 +110,8 @@ def control(
     """
     if coupling is not None:
         raise ValueError("control(coupling=...) is not solved by this version; leave it None")
+    if not isinstance(grid, Grid):
+        raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
     if grid.dim != 1:
         raise ValueError(f"control works in one dimension, got a grid of {grid.dim}")
     times = _stored_times(t)
@@ -132,6 +138,10 @@ class _Drifting:
     def dim(self) -> int:
         return self.value.grid.dim
 
+    @property
+    def times(self) -> Array:
+        return self.value.times
+
     def __call__(self, x: Array) -> Array:
         return self.at(0.0)(x)
 
@@ -144,11 +154,15 @@ class _Drifting:
 
 
 def _stored_times(t: ArrayLike) -> Array:
-    given = np.atleast_1d(np.asarray(t, dtype=float))
-    if given.ndim != 1 or not np.isfinite(given).all() or (np.diff(given, prepend=0) < 0).any():
-        raise ValueError(f"t must be a horizon > 0 or increasing times, got {t!r}")
-    if given[-1] <= 0:
-        raise ValueError(f"the horizon must be positive, got {given[-1]}")
+    try:
+        given = np.atleast_1d(np.asarray(t, dtype=float))
+    except (TypeError, ValueError):
+        raise TypeError(f"t must be a horizon or several increasing times; got {t!r}") from None
+    sound = given.ndim == 1 and given.size > 0 and bool(np.isfinite(given).all())
+    if not sound or given[0] < 0 or given[-1] <= 0 or (np.diff(given) <= 0).any():
+        raise ValueError(
+            f"t must be a horizon > 0, or strictly increasing times up to it; got {t!r}"
+        )
     if given.size == 1:
         return np.linspace(0.0, given[0], _STORED)
     return given if given[0] == 0 else np.concatenate([[0.0], given])
@@ -172,9 +186,8 @@ def _doob_density(value: Solution, initial: Any) -> Solution:
         rho = carry.step(fields[-1], value.fields[k], value.fields[k + 1], dt)
         rho = np.maximum(rho, 0.0)
         fields.append(rho * (fields[0].sum() / rho.sum()))
-    mass = grid.integrate(np.array(fields))
-    stats = {"steps": carry.steps, "mass_drift": float(np.abs(mass / mass[0] - 1).max())}
-    stats["mass_defect"] = carry.defect
+    stats: dict[str, Any] = {"steps": carry.steps, "mass_defect": carry.defect}
+    summarise(problem, np.array(fields), stats, stacklevel=4)
     return Solution(np.array(fields), value.times, plain, grid, value.scheme, stats)
 
 

@@ -95,6 +95,11 @@ class HamiltonJacobiBellman:
 
     def __post_init__(self) -> None:
         _require_drift(self)
+        if not (self.running_cost is None or callable(self.running_cost)):
+            raise TypeError(
+                "running_cost must map points (..., d) to values (...), such as "
+                f"lambda x: x[..., 0]**2; got {self.running_cost!r}"
+            )
 
 
 def _require_beta(beta: Any) -> None:
@@ -109,7 +114,7 @@ def _require_beta(beta: Any) -> None:
 
 def _require_drift(equation: Any) -> None:
     _require_beta(equation.beta)
-    if not callable(equation.potential):
+    if isinstance(equation.potential, type) or not callable(equation.potential):
         raise TypeError(
             "potential must map points (..., d) to values (...), for example "
             f"pdekit.potentials.DoubleWell(); got {equation.potential!r}"

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, HamiltonJacobiBellman, Heat
 from pdekit.pde.generators import Generator, scharfetter_gummel
 
 Array = NDArray[np.float64]
@@ -51,22 +51,40 @@ class Problem:
                 f"{type(self.equation).__name__} starts from a function (a potential, a callable "
                 f"or an array of shape {self.grid.shape}), got the law {self.initial!r}"
             )
+        costly = isinstance(self.equation, HamiltonJacobiBellman)
+        what = "the terminal cost" if costly else "the initial function"
         if callable(self.initial):
-            return evaluate(self.initial, grid, "the initial function")
+            return evaluate(self.initial, grid, what)
         if outside:
             raise ValueError(
                 "initial data given as an array say nothing beyond the box; pass a callable, or "
                 "leave out the extension"
             )
-        values = as_field(self.initial, self.grid, "the initial array")
+        values = as_field(self.initial, self.grid, what)
         return values if grid == self.grid else _spline(values, self.grid, grid)
 
     def potential(self, t: float = 0.0, grid: Grid | None = None) -> Array:
         """The equation's potential at the centres, at time ``t`` where it changes in time."""
+        where = grid or self.grid
+        if not self.moves:
+            return evaluate(self.equation.potential, where, "the potential")
+        if len(self.kinks) < 2:
+            return evaluate(self.equation.potential.at(t), where, "the potential")
+        k = int(np.clip(np.searchsorted(self.kinks, t) - 1, 0, len(self.kinks) - 2))
+        t0, t1 = self.kinks[k], self.kinks[k + 1]
+        weight = min(max((t - t0) / (t1 - t0), 0.0), 1.0)
+        return (1 - weight) * self._stored(k, where) + weight * self._stored(k + 1, where)
+
+    @cached_property
+    def _stored(self) -> Callable[[int, Grid], Array]:
+        """The potential at its k-th stored time on a grid; recent ones are kept."""
         potential = self.equation.potential
-        if self.moves:
-            potential = potential.at(t)
-        return evaluate(potential, grid or self.grid, "the potential")
+
+        @lru_cache(4)
+        def field(k: int, grid: Grid) -> Array:
+            return evaluate(potential.at(self.kinks[k]), grid, "the potential")
+
+        return field
 
     def running_cost(self) -> Array | float:
         """The running cost of a control problem at the centres, 0.0 where there is none."""
@@ -77,6 +95,12 @@ class Problem:
     def moves(self) -> bool:
         """Whether the coefficients depend on time."""
         return hasattr(getattr(self.equation, "potential", None), "at")
+
+    @cached_property
+    def kinks(self) -> list[float]:
+        """``potential.times``: the stored times between which a potential is linear in time."""
+        times = getattr(getattr(self.equation, "potential", None), "times", ())
+        return [float(t) for t in times]
 
     def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
         """Scharfetter-Gummel generator of a linear equation (or of the linear part of HJB)."""
@@ -93,6 +117,8 @@ class Problem:
 
 def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
     """A callable on points at the cell centres of ``grid``, checked for shape and finiteness."""
+    if isinstance(function, type):
+        raise TypeError(f"{what} must be a value, got the class; write {function.__name__}(...)")
     dim = getattr(function, "dim", grid.dim)
     if dim != grid.dim:
         raise ValueError(
@@ -100,7 +126,10 @@ def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
             f"{grid.dim}; give both the same dimension"
         )
     try:
-        values = np.asarray(function(grid.centres), dtype=float)
+        values = np.asarray(function(grid.centres))
+        if values.dtype.kind == "c":
+            raise TypeError("its values are complex")
+        values = values.astype(float, copy=False)
     except (TypeError, ValueError, IndexError) as error:
         raise type(error)(
             f"{what} failed on points of shape {grid.centres.shape} (coordinates on the last "
@@ -119,7 +148,16 @@ def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
 
 def as_field(values: Any, grid: Grid, what: str) -> Array:
     """An array as a finite float field on ``grid``."""
-    field = np.array(values, dtype=float)
+    try:
+        field = np.array(values)
+        if field.dtype.kind not in "biuf":
+            raise TypeError(f"values of type {field.dtype}")
+        field = field.astype(float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{what} must be numbers, one per cell of the grid {grid.shape}, or a callable on "
+            f"points (..., {grid.dim}); got {values!r}"
+        ) from error
     if field.shape != grid.shape:
         raise ValueError(f"{what} must have the grid's shape {grid.shape}, got {field.shape}")
     return _finite(field, grid, what)
@@ -155,6 +193,10 @@ def _density(initial: Any, grid: Grid) -> Array:
 
 
 def _from_law(law: Any, grid: Grid) -> Array:
+    if isinstance(law, type):
+        raise TypeError(
+            f"the initial law must be a value, got the class; write {law.__name__}(...)"
+        )
     inside = float(law.mass(grid))
     box = f"[{grid.lower}, {grid.upper}]"
     if inside < 0.5:

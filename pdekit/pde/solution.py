@@ -4,6 +4,7 @@ import time
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +26,9 @@ class Solution:
     """Fields at the asked times, and how they were obtained.
 
     ``u`` is an ``xarray.DataArray`` with dims ``("time", "x")`` or ``("time", "x", "y")`` at the
-    cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``, ``seconds``, ``minimum``, ``maximum`` and, for
-    densities, ``mass_drift`` (largest change of mass over the run).
+    cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``,
+    ``seconds``, ``minimum``, ``maximum`` and, for densities, ``mass_drift`` (largest change of
+    mass over the run).
     """
 
     fields: Array
@@ -47,6 +49,18 @@ class Solution:
     def final(self) -> "xr.DataArray":
         """The field at the last time."""
         return self.u.isel(time=-1)
+
+    def potential(self) -> Any:
+        """The fields as a potential: ``Tabulated``, or ``Evolving`` where there are several times.
+
+        Cubic splines through the cell centres, continued linearly beyond the last of them.
+        """
+        from pdekit.potentials import Evolving, Tabulated
+
+        axes = self.grid.axes if self.grid.dim > 1 else self.grid.axes[0]
+        if len(self.times) == 1:
+            return Tabulated(axes, self.fields[0])
+        return Evolving(self.times, axes, self.fields)
 
     def at(self, points: ArrayLike, t: float | None = None) -> Any:
         """Cubic-spline values at ``points`` (..., d) in the box, at a stored time (default last).
@@ -71,11 +85,11 @@ class Solution:
     def _stored(self, t: float | None) -> Array:
         if t is None:
             return self.fields[-1]
-        k = int(np.argmin(np.abs(self.times - t)))
-        if not np.isclose(self.times[k], t, rtol=1e-9, atol=1e-12):
-            known = self.times.tolist()
-            raise ValueError(f"time {t} is not stored; the solution has the times {known}")
-        return self.fields[k]
+        for time_, stored in zip(self.times, self.fields, strict=True):
+            if isinstance(t, Real) and np.isclose(time_, t, rtol=1e-9, atol=1e-12):
+                return stored
+        known = self.times.tolist()
+        raise ValueError(f"time {t!r} is not stored; the solution has the times {known}")
 
 
 def solve(
@@ -101,9 +115,9 @@ def solve(
     times = _output_times(t)
     if not isinstance(grid, Grid):
         raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
-    problem = Problem(equation, grid, initial)
-    scheme = default_scheme(equation, grid) if scheme is None else scheme
-    if not hasattr(scheme, "start"):
+    default = default_scheme(equation, grid)
+    scheme = default if scheme is None else scheme
+    if isinstance(scheme, type) or not hasattr(scheme, "start"):
         raise TypeError(
             f"scheme must be a value of pdekit.schemes, such as Implicit(dt=0.01); got {scheme!r}"
         )
@@ -112,17 +126,21 @@ def solve(
         raise TypeError(
             f"{type(scheme).__name__} solves {known}; it does not solve {type(equation).__name__}"
         )
+    problem = Problem(equation, grid, initial)
     start = time.perf_counter()
     stats: dict[str, Any] = {"steps": 0}
     advance = scheme.start(problem, stats)
     fields = np.stack([advance(s) if s > 0 else problem.values.copy() for s in times])
     stats["seconds"] = time.perf_counter() - start
-    _summary(problem, fields, stats)
+    summarise(problem, fields, stats)
     return Solution(fields, times, equation, grid, scheme, stats)
 
 
 def _output_times(t: ArrayLike) -> Any:
-    times = np.atleast_1d(np.asarray(t, dtype=float))
+    try:
+        times = np.atleast_1d(np.asarray(t, dtype=float))
+    except (TypeError, ValueError):
+        raise TypeError(f"t must be a time or several increasing ones; got {t!r}") from None
     if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all() or times[0] < 0:
         raise ValueError(f"t must be a finite time >= 0, or several of them; got {t!r}")
     if (np.diff(times) <= 0).any():
@@ -130,13 +148,14 @@ def _output_times(t: ArrayLike) -> Any:
     return times
 
 
-def _summary(problem: Problem, fields: Any, stats: dict[str, Any]) -> None:
+def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: int = 3) -> None:
+    """Range, mass drift and mass at the walls into ``stats``, with a warning where it matters."""
     stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
     if not problem.is_density:
         return
     mass = problem.grid.integrate(problem.values)
     stats["mass_drift"] = float(np.abs(problem.grid.integrate(fields) / mass - 1).max())
-    lost = [wall_mass(f, problem.grid) / mass for f in fields]
+    lost = [min(1.0, float(wall_mass(f, problem.grid) / mass)) for f in fields]
     stats["wall_mass"] = max(lost)
     if max(lost) > LOST_MASS:
         warnings.warn(
@@ -144,6 +163,5 @@ def _summary(problem: Problem, fields: Any, stats: dict[str, Any]) -> None:
             f"{problem.grid.upper}]: about {max(lost):.3g} of its mass is held back by truncation "
             "to the box. Enlarge the grid, unless the no-flux walls are meant",
             TruncationWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
-

@@ -40,6 +40,7 @@ def rational_exponential(
     into_next, into_previous = (to_next, to_previous) if forward else (to_previous, to_next)
     out = np.empty_like(u)
     work = np.empty((u.size, 4, _LANES))
+    work[0] = 0.0  # read, times zero, before it is written: must not hold a NaN
     _rational_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, lanes, work, out)
     return out
 

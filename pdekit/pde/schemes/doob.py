@@ -40,10 +40,10 @@ class DoobTransform:
         if problem.grid.dim != 1 or problem.moves:
             raise ValueError(
                 "HamiltonJacobiBellman is solved in one dimension for a potential fixed in time; "
-                f"got a grid of {problem.grid.dim} dimensions"
+                f"got {problem.equation.potential!r} on a grid of {problem.grid.dim} dimension(s)"
             )
         generator, cost = problem.generator(), problem.running_cost()
-        state = {"u": problem.values, "t": 0.0, "step": np.inf}
+        state: dict[str, Any] = {"u": problem.values, "t": 0.0, "step": np.inf}
         scale = max(float(np.ptp(problem.values)), 1e-300)
         stats["error_estimate"] = 0.0
 

@@ -41,7 +41,7 @@ class Godunov:
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         linear = _linear_part(problem)
-        state = {"u": problem.values, "t": 0.0}
+        state: dict[str, Any] = {"u": problem.values, "t": 0.0}
 
         def advance(t: float) -> Array:
             state["u"] = self._march(problem.grid, linear, state["u"], t - state["t"], stats)
@@ -86,7 +86,7 @@ def _linear_part(problem: Problem) -> Callable[[Array, float], Array]:
         if grid.dim != 1 or problem.moves:
             raise ValueError(
                 "HamiltonJacobiBellman is solved in one dimension for a potential fixed in time; "
-                f"got a grid of {grid.dim} dimensions"
+                f"got {equation.potential!r} on a grid of {grid.dim} dimension(s)"
             )
         generator, cost = problem.generator(), problem.running_cost()
         return lambda u, dt: propagate(generator, u, dt, forward=False) + dt * cost

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -38,20 +39,23 @@ class Implicit:
     solves = (FokkerPlanck, BackwardKolmogorov, Heat)
 
     def __post_init__(self) -> None:
-        if not self.dt > 0:
-            raise ValueError(f"dt must be positive, got {self.dt}")
+        if not isinstance(self.dt, Real):
+            raise TypeError(f"dt is a time step, a number; got {self.dt!r}")
+        if not 0 < self.dt < inf:
+            raise ValueError(f"dt must be positive and finite, got {self.dt}")
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if problem.moves:
             raise ValueError(
-                "Implicit takes a potential fixed in time; use Exponential() (the default)"
+                "Implicit takes a potential fixed in time; use the default scheme, Exponential() "
+                "in one dimension and Split() in two"
             )
         generator = problem.generator()
         matrix = generator.matrix()
         matrix = (matrix.T if problem.forward else matrix).tocsc()
         stats.update(second_order_steps=0, backward_euler_steps=0)
         stats["sign_bound"] = (1 + sqrt(2)) / float(generator.exit_rate().max())
-        state = {"u": problem.values.ravel(), "t": 0.0}
+        state: dict[str, Any] = {"u": problem.values.ravel(), "t": 0.0}
 
         def advance(t: float) -> Array:
             steps = ceil((t - state["t"]) / self.dt * (1 - 1e-12))
