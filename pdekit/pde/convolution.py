@@ -10,6 +10,8 @@ Array = NDArray[np.float64]
 TAIL = 36.0  # terms below exp(-36) = 2e-16 of the largest one are left out
 _RANGE = 500.0  # largest beta * (max f - min f) of a line for which exp(-beta f) is stored
 _BLOCK = 16
+EXPONENTS = 690.0  # exp(-690) = 2e-300: the smallest product of weights without underflow
+_ROWS = 64
 
 
 def log_convolve_plain(padded: Array, a: float, beta: float, first: int, stride: int) -> Array:
@@ -23,6 +25,31 @@ def log_convolve_plain(padded: Array, a: float, beta: float, first: int, stride:
     norm = logsumexp(-beta * a * d * d)
     out = [-(logsumexp(-beta * (line + distance), axis=1) - norm) / beta for line in padded]
     return np.array(out)
+
+
+def banded(w: Array, kernel: Array, axis: int, stride: int) -> Array:
+    """Sums of w times the kernel around every stride-th node, from stride // 2 on.
+
+    Along an axis of one or two, where w is longer by half a kernel at both ends. A few rows at a
+    time of the banded Toeplitz matrix times w: the products are BLAS's.
+    """
+    w = np.take(w, range(stride // 2, w.shape[axis] - stride // 2), axis) if stride > 1 else w
+    if w.ndim == 1:
+        return np.ascontiguousarray(np.correlate(w, kernel, "valid")[::stride])
+    n = (w.shape[axis] - kernel.size) // stride + 1
+    rows = min(_ROWS, n)
+    band = np.zeros((rows, (rows - 1) * stride + kernel.size))
+    for i in range(rows):
+        band[i, i * stride : i * stride + kernel.size] = kernel
+    out = np.empty([n if k == axis else size for k, size in enumerate(w.shape)])
+    for start in range(0, n, rows):
+        some = band[: n - start, : (min(rows, n - start) - 1) * stride + kernel.size]
+        here = slice(start * stride, start * stride + some.shape[1])
+        if axis == 0:
+            out[start : start + rows] = some @ w[here]
+        else:
+            out[:, start : start + rows] = w[:, here] @ some.T
+    return out
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc", "arcp"})

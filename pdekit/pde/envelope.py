@@ -54,7 +54,7 @@ def _refined(f, a, i, j, periodic):  # type: ignore[no-untyped-def]
     c = j
     if not periodic:
         c = min(max(j, 1), n - 2)
-    left, mid, right = f[(c - 1) % n], f[c % n], f[(c + 1) % n]
+    left, mid, right = f[c - 1 if c > 0 else n - 1], f[c], f[c + 1 if c < n - 1 else 0]
     slope = (right - left) / 2 - 2 * a * (i - c)
     curvature = right - 2 * mid + left + 2 * a
     low, high = -1.0, 1.0
@@ -67,7 +67,7 @@ def _refined(f, a, i, j, periodic):  # type: ignore[no-untyped-def]
     if curvature > 0:
         s = min(max(-slope / curvature, low), high)
     best = value + s * slope + s * s * curvature / 2
-    return min(best, f[j % n] + a * (i - j) ** 2)
+    return min(best, f[j] + a * (i - j) ** 2)
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -82,8 +82,9 @@ def inf_convolve(f, h, t, periodic, refine, out):  # type: ignore[no-untyped-def
     row = np.empty(m)
     offset = n if periodic else 0
     for line in range(lines):
-        for i in range(m):
-            row[i] = f[line, i % n]
+        for start in range(0, m, n):
+            for i in range(n):
+                row[start + i] = f[line, i]
         _minimisers(row, a, hull, breaks, best)
         for i in range(n):
             k = i + offset

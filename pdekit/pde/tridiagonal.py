@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _LANES = 8  # width of the pole loop: the seven pole pairs of order 14 and one idle lane
-_WIDTH = 32  # lines side by side in a batch of systems
+_WIDTH = 16  # lines side by side in a batch of systems
+# A batch is solved in one flat workspace with a row per cell and one beyond each end: the rates
+# from the previous cell and back, unknown, inverse pivot, right-hand side or result, _WIDTH lanes
+# each. Only at constant offsets in one array does the compiler see that the groups do not overlap,
+# and use vector instructions.
+_INTO, _BACK, _XR, _XI, _IR, _II, _B = (k * _WIDTH for k in range(7))
+_ROW = 7 * _WIDTH
 
 
 def rational_exponential(
@@ -72,146 +78,178 @@ def _rational_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, 
         out[i] = total
 
 
-def line_factors(
-    to_next: Array, to_previous: Array, kill: Array, tau: float, pole: complex, forward: bool,
-    axis: int, seam: tuple[Array, Array] | None = None,
-) -> tuple[Array, Array]:  # fmt: skip
-    """LU factors of pole - τA along every line of ``axis`` of a 2-D field, A as above per line.
+def line_rates(
+    to_next: Array, to_previous: Array, axis: int, seam: tuple[Array, Array] | None = None
+) -> tuple[Array, Array]:
+    """The rates along every line of ``axis`` of a 2-D field, packed for ``solve_lines``.
 
-    ``to_next`` and ``to_previous`` have one entry fewer along the axis than ``kill``, which has the
-    field's shape. ``seam`` has the rates from the last cell to the first and back on a periodic
-    axis: then the matrix has two corner entries, becomes tridiagonal when a rank-one matrix is
-    taken off it, and the second array carries the Sherman-Morrison correction.
-    Packed for ``solve_lines``: (blocks, n, 4, width), ``width`` lines side by side.
+    ``to_next`` and ``to_previous`` have one entry fewer along the axis than the field. ``seam`` has
+    the rates from the last cell to the first and back on a periodic axis.
+    Returns (blocks, n + 1, 2 width), row i with the rates from cell i-1 to i and back, ``width``
+    lines side by side; and the seam as (blocks, 2, width), without blocks where there is none.
     """
-    n, lines = kill.shape[axis], kill.shape[1 - axis]
+    n, lines = to_next.shape[axis] + 1, to_next.shape[1 - axis]
     blocks = -(-lines // _WIDTH)
-    packed = np.zeros((blocks, n, 4, _WIDTH))
-    cyclic = np.zeros((blocks if seam else 0, n + 1, 2, _WIDTH))
-    rates = [np.moveaxis(a, axis, 0) for a in (to_next, to_previous, kill)]
-    if seam is None:
-        _factor(*rates, tau, pole, forward, packed)
-        return packed, cyclic
-    over, back = seam
-    top, bottom = (-tau * over, -tau * back) if forward else (-tau * back, -tau * over)
-    # the rank-one matrix w v^T with w = (-1, 0.., bottom), v = (1, 0.., -top)
-    lost = rates[2].copy()
-    lost[0] += back + 1 / tau
-    lost[-1] += over + top * bottom / tau
-    _factor(rates[0], rates[1], lost, tau, pole, forward, packed)
-    _correction(packed, top, bottom, cyclic)
-    return packed, cyclic
+    packed = np.zeros((blocks, n + 1, 2, _WIDTH))
+    ends = np.zeros((blocks if seam else 0, 2, _WIDTH))
+    for direction, rates in enumerate((to_next, to_previous)):
+        across = rates if axis == 1 else rates.T
+        for block in range(blocks):
+            some = across[block * _WIDTH : (block + 1) * _WIDTH]
+            packed[block, 1:n, direction, : len(some)] = some.T
+            if seam:
+                part = seam[direction][block * _WIDTH : (block + 1) * _WIDTH]
+                ends[block, direction, : len(part)] = part
+    return packed.reshape(blocks, n + 1, -1), ends
 
 
-@nb.njit(cache=True, error_model="numpy")
-def _factor(to_next, to_previous, kill, tau, pole, forward, packed):  # type: ignore[no-untyped-def]
-    n, lines = kill.shape
-    ratio = np.zeros(lines, np.complex128)  # excess / pivot of the previous cell
-    for i in range(n):
-        for j in range(lines):
-            block, k = j // _WIDTH, j % _WIDTH
-            excess = pole + tau * kill[i, j]
-            if i > 0:
-                back, ahead = tau * to_previous[i - 1, j], tau * to_next[i - 1, j]
-                packed[block, i, 0, k] = ahead if forward else back
-                excess += back * ratio[j]
-            pivot = excess
-            if i < n - 1:
-                pivot += tau * to_next[i, j]
-                above = to_previous[i, j] if forward else to_next[i, j]
-                packed[block, i, 1, k] = tau * above
-            ratio[j] = excess / pivot
-            packed[block, i, 2, k] = (1 / pivot).real
-            packed[block, i, 3, k] = (1 / pivot).imag
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def _eliminate(w, pr, pi, arriving):  # type: ignore[no-untyped-def]
+    """One cell of the forward sweep; ``w`` holds the rows of the previous, this and the next cell.
 
-
-@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-def _solve_block(factors, xr, xi):  # type: ignore[no-untyped-def]
-    """x <- (pole - τA)^-1 x for one block of lines (n, width), real and imaginary parts."""
-    n, width = xr.shape
-    for k in range(width):
-        br, bi, ir, ii = xr[0, k], xi[0, k], factors[0, 2, k], factors[0, 3, k]
-        xr[0, k], xi[0, k] = br * ir - bi * ii, br * ii + bi * ir
-    for i in range(1, n):
-        for k in range(width):
-            br = xr[i, k] + factors[i, 0, k] * xr[i - 1, k]
-            bi = xi[i, k] + factors[i, 0, k] * xi[i - 1, k]
-            ir, ii = factors[i, 2, k], factors[i, 3, k]
-            xr[i, k] = br * ir - bi * ii
-            xi[i, k] = br * ii + bi * ir
-    for i in range(n - 2, -1, -1):
-        for k in range(width):
-            br = factors[i, 1, k] * xr[i + 1, k]
-            bi = factors[i, 1, k] * xi[i + 1, k]
-            ir, ii = factors[i, 2, k], factors[i, 3, k]
-            xr[i, k] += br * ir - bi * ii
-            xi[i, k] += br * ii + bi * ir
-
-
-@nb.njit(cache=True, error_model="numpy")
-def _correction(packed, top, bottom, cyclic):  # type: ignore[no-untyped-def]
-    """q = T^-1 w of every line (n rows), and in one more row the weight -top of its v."""
-    blocks, n, _, width = packed.shape
-    lines = top.size
-    for block in range(blocks):
-        used = min(width, lines - block * width)
-        xr, xi = np.zeros((n, width)), np.zeros((n, width))
-        xr[0, :] = -1.0
-        xr[n - 1, :used] = bottom[block * width : block * width + used]
-        _solve_block(packed[block], xr, xi)
-        for k in range(used):
-            cyclic[block, :n, 0, k], cyclic[block, :n, 1, k] = xr[:, k], xi[:, k]
-            cyclic[block, n, 0, k] = -top[block * width + k]
-
-
-@nb.njit(cache=True, error_model="numpy")
-def _wrap_block(cyclic, xr, xi):  # type: ignore[no-untyped-def]
-    """x <- x - q (v.x) / (1 + v.q), the Sherman-Morrison correction of a periodic block."""
-    n, width = xr.shape
-    for k in range(width):
-        weight = cyclic[n, 0, k]
-        one = 1.0 + cyclic[0, 0, k] + weight * cyclic[n - 1, 0, k]
-        other = cyclic[0, 1, k] + weight * cyclic[n - 1, 1, k]
-        along = complex(xr[0, k] + weight * xr[n - 1, k], xi[0, k] + weight * xi[n - 1, k])
-        s = along / complex(one, other)
-        for i in range(n):
-            q = complex(cyclic[i, 0, k], cyclic[i, 1, k]) * s
-            xr[i, k] -= q.real
-            xi[i, k] -= q.imag
-
-
-@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-def solve_lines(packed, cyclic, u, residue, axis):  # type: ignore[no-untyped-def]
-    """u <- 2 Re(residue (τA - pole)^-1 u) in place along ``axis`` of the 2-D field u.
-
-    Lines go through in blocks that fit the cache; within a block the lines are SIMD lanes.
+    The excess over the pivot waits where the unknown of the next cell will be.
     """
-    blocks, n, _, width = packed.shape
-    lines = u.shape[1 - axis]
-    cr, ci = -2 * residue.real, -2 * residue.imag
-    xr = np.zeros((n, width))
-    xi = np.zeros((n, width))
-    for block in range(blocks):
-        start = block * width
-        used = min(width, lines - start)
-        xi[:] = 0.0
-        if axis == 0:
-            for i in range(n):
-                xr[i, :used] = u[i, start : start + used]
+    for k in range(_WIDTH):
+        back = w[_ROW + _BACK + k]
+        sr, si = pr + back * w[_ROW + _XR + k], pi + back * w[_ROW + _XI + k]
+        br = sr + w[2 * _ROW + _INTO + k]
+        q = 1.0 / (br * br + si * si)
+        ir, ii = br * q, -si * q
+        rate = w[_ROW + arriving + k]
+        yr, yi = w[_ROW + _B + k] + rate * w[_XR + k], rate * w[_XI + k]
+        w[_ROW + _XR + k], w[_ROW + _XI + k] = yr * ir - yi * ii, yr * ii + yi * ir
+        w[_ROW + _IR + k], w[_ROW + _II + k] = ir, ii
+        w[2 * _ROW + _XR + k], w[2 * _ROW + _XI + k] = sr * ir - si * ii, sr * ii + si * ir
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "nnan"})
+def _substitute(w, cr, ci, coming):  # type: ignore[no-untyped-def]
+    """One cell of the backward sweep, and Re((cr + i ci) x); the rows of this and the next cell.
+
+    The smallest result from here to the end and the negative sum take the room of the inverse.
+    """
+    for k in range(_WIDTH):
+        rate = w[_ROW + coming + k]
+        br, bi = rate * w[_ROW + _XR + k], rate * w[_ROW + _XI + k]
+        ir, ii = w[_IR + k], w[_II + k]
+        xr, xi = w[_XR + k] + (br * ir - bi * ii), w[_XI + k] + (br * ii + bi * ir)
+        w[_XR + k], w[_XI + k] = xr, xi
+        value = cr * xr - ci * xi
+        w[_B + k] = value
+        w[_IR + k] = min(value, w[_ROW + _IR + k])
+        w[_II + k] = min(value, 0.0) + w[_ROW + _II + k]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _solve_block(w, n, pr, pi, cr, ci, forward):  # type: ignore[no-untyped-def]
+    """x = (pole - A)^-1 b for the lines of a block, in the workspace, and Re((cr + i ci) x) for b.
+
+    Rates out of the two ends (back from the first cell, into the one behind the last) kill.
+    """
+    for k in range(_WIDTH):
+        w[_XR + k] = w[_XI + k] = w[_ROW + _XI + k] = 0.0
+        w[_ROW + _XR + k] = 1.0
+    for i in range(n):
+        rows = w[i * _ROW : (i + 3) * _ROW]
+        if forward:  # the constants make two loops of it
+            _eliminate(rows, pr, pi, _INTO)
         else:
-            for k in range(used):
-                for i in range(n):
-                    xr[i, k] = u[start + k, i]
-        _solve_block(packed[block], xr, xi)
-        if cyclic.shape[0] > 0:
-            _wrap_block(cyclic[block], xr, xi)
+            _eliminate(rows, pr, pi, _BACK)
+    for k in range(_XR, _B):
+        w[(n + 1) * _ROW + k] = 0.0
+    for i in range(n - 1, -1, -1):
+        rows = w[(i + 1) * _ROW : (i + 3) * _ROW]
+        if forward:
+            _substitute(rows, cr, ci, _BACK)
+        else:
+            _substitute(rows, cr, ci, _INTO)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _solve_periodic(w, seam, n, pr, pi, cr, ci, forward):  # type: ignore[no-untyped-def]
+    """The same with the two corner entries of a periodic axis, by Sherman and Morrison.
+
+    The matrix is tridiagonal when a v^T is taken off it, a = (-s, 0, .., bottom), v = (1, 0, ..,
+    -top / s): x <- x - q (v.x) / (1 + v.q), q = T^-1 a, with s = Re pole.
+    """
+    over, back = seam[0], seam[1]
+    top, bottom = (-over, -back) if forward else (-back, -over)
+    rows = w.reshape(n + 2, _ROW // _WIDTH, _WIDTH)
+    rows[1, _BACK // _WIDTH] = back + pr
+    rows[n + 1, _INTO // _WIDTH] = over + top * bottom / pr
+    _solve_block(w, n, pr, pi, cr, ci, forward)
+    b, q = rows[1 : n + 1, _B // _WIDTH], rows[1 : n + 1, _XR // _WIDTH : _XI // _WIDTH + 1]
+    x = q.copy()
+    b[:] = 0.0
+    b[0], b[n - 1] = -pr, bottom
+    _solve_block(w, n, pr, pi, cr, ci, forward)
+    for k in range(_WIDTH):
+        v = -top[k] / pr
+        along = complex(x[0, 0, k] + v * x[n - 1, 0, k], x[0, 1, k] + v * x[n - 1, 1, k])
+        one = complex(1 + q[0, 0, k] + v * q[n - 1, 0, k], q[0, 1, k] + v * q[n - 1, 1, k])
+        s = along / one
         for i in range(n):
-            for k in range(width):
-                xr[i, k] = cr * xr[i, k] - ci * xi[i, k]
-        if axis == 0:
+            y = complex(x[i, 0, k], x[i, 1, k]) - s * complex(q[i, 0, k], q[i, 1, k])
+            b[i, k] = cr * y.real - ci * y.imag
+        rows[1, _IR // _WIDTH, k] = b[:, k].min()
+        rows[1, _II // _WIDTH, k] = np.minimum(b[:, k], 0.0).sum()
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _load(w, rates, u, start, used, axis):  # type: ignore[no-untyped-def]
+    """Rates, and ``used`` lines of u from ``start`` on as right-hand side, into the workspace."""
+    n, rows = u.shape[axis], w.reshape(-1, _ROW)
+    for i in range(n + 1):
+        for k in range(2 * _WIDTH):
+            rows[i + 1, k] = rates[i, k]
+    if axis == 1:
+        for k in range(used):
             for i in range(n):
-                u[i, start : start + used] = xr[i, :used]
+                rows[i + 1, _B + k] = u[start + k, i]
+        return
+    flat, unsigned = u.ravel(), np.uint64  # an unsigned index is not checked for counting backwards
+    for i in range(n):
+        here, there = unsigned((i + 1) * _ROW + _B), unsigned(i * u.shape[1] + start)
+        for k in range(used):
+            w[here + unsigned(k)] = flat[there + unsigned(k)]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _store(w, out, start, used, axis):  # type: ignore[no-untyped-def]
+    n, rows = out.shape[axis], w.reshape(-1, _ROW)
+    if axis == 1:
+        for k in range(used):
+            for i in range(n):
+                out[start + k, i] = rows[i + 1, _B + k]
+        return
+    for i in range(n):
+        for k in range(used):
+            out[i, start + k] = rows[i + 1, _B + k]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def solve_lines(packed, seam, u, tau, pole, residue, forward, axis, out):  # type: ignore[no-untyped-def]
+    """out = 2 Re(residue (τA - pole)^-1 u) along ``axis`` of the 2-D field u.
+
+    A is L or, if ``forward``, its transpose, with the rates of ``line_rates``. Returns the smallest
+    entry of out, or zero, and the sum of the negative ones. Lines go through in blocks that fit
+    the cache and are SIMD lanes within; pivots are made anew, faster than fetched from memory.
+    """
+    n, lines = u.shape[axis], u.shape[1 - axis]
+    lowest, negative = np.inf, 0.0
+    w = np.zeros((n + 2) * _ROW)
+    pr, pi = pole.real / tau, pole.imag / tau
+    cr, ci = -2 * residue.real / tau, -2 * residue.imag / tau
+    for block in range(packed.shape[0]):
+        start = block * _WIDTH
+        used = min(_WIDTH, lines - start)
+        _load(w, packed[block], u, start, used, axis)
+        if seam.shape[0] > 0:
+            _solve_periodic(w, seam[block], n, pr, pi, cr, ci, forward)
         else:
-            for k in range(used):
-                for i in range(n):
-                    u[start + k, i] = xr[i, k]
+            _solve_block(w, n, pr, pi, cr, ci, forward)
+        for k in range(used):
+            lowest = min(lowest, w[_ROW + _IR + k])
+            negative += w[_ROW + _II + k]
+        _store(w, out, start, used, axis)
+    return lowest, negative

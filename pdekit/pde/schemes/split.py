@@ -72,7 +72,7 @@ class Split:
             stats["error_estimate"] += error
             for dt, run in groupby(steps):
                 count = len(list(run))
-                fine.march(state["u"], t0, dt, count)
+                state["u"] = fine.march(state["u"], t0, dt, count)
                 t0 += dt * count
                 stats["steps"] += count
             state["t"] = t
@@ -100,9 +100,8 @@ def _equidistribute(
     total, level, done = 0.0, 2, 0  # done counts the finest steps span / 2^_DEEPEST
     while done < 1 << _DEEPEST:
         dt, t = span / (1 << level), t0 + span * done / (1 << _DEEPEST)
-        whole, halves = u.copy(), u.copy()
-        pilot.march(whole, t, dt, 1)
-        pilot.march(halves, t, dt / 2, 2)
+        whole = pilot.march(u.copy(), t, dt, 1)
+        halves = pilot.march(u.copy(), t, dt / 2, 2)
         error = pilot.distance(whole, halves) / 3
         if error > each:
             level += 1
@@ -122,7 +121,7 @@ def _equidistribute(
 
 
 class _Stepper:
-    """Strang steps of one problem on one grid, with the factors of recent step lengths."""
+    """Strang steps of one problem on one grid."""
 
     def __init__(
         self, problem: Problem, grid: Grid, tolerance: float, stats: dict[str, Any]
@@ -130,6 +129,7 @@ class _Stepper:
         self.problem, self.grid, self.stats = problem, grid, stats
         self.negligible = 1e-3 * tolerance
         self.lines = lru_cache(4)(self._lines)
+        self.spare = np.empty(grid.shape)
         self.still = None if problem.moves else self._both(problem.generator(0.0, grid))
 
     def _both(self, generator: Generator) -> tuple["_Lines", "_Lines"]:
@@ -139,41 +139,40 @@ class _Stepper:
     def _lines(self, t: float) -> tuple["_Lines", "_Lines"]:
         return self._both(self.problem.generator(t, self.grid))
 
-    def march(self, u: Array, t: float, dt: float, count: int) -> None:
-        """``count`` Strang steps of length dt in place; inner half steps along x are merged."""
+    def march(self, u: Array, t: float, dt: float, count: int) -> Array:
+        """``count`` Strang steps of length dt, inner half steps along x merged; takes u over."""
         if self.still is None:
             for k in range(count):
                 x, y = self.lines(t + (k + 0.5) * dt)
                 for line, tau in ((x, dt / 2), (y, dt), (x, dt / 2)):
-                    self._exponential(line, u, tau)
-            return
+                    u = self._exponential(line, u, tau)
+            return u
         x, y = self.still
-        self._exponential(x, u, dt / 2)
+        u = self._exponential(x, u, dt / 2)
         for k in range(count):
-            self._exponential(y, u, dt)
-            self._exponential(x, u, dt if k < count - 1 else dt / 2)
+            u = self._exponential(y, u, dt)
+            u = self._exponential(x, u, dt if k < count - 1 else dt / 2)
+        return u
 
-    def _exponential(self, line: "_Lines", u: Array, tau: float) -> None:
-        if not self.problem.is_density:
-            line.apply(u, tau, RADAU)
-            self.stats["radau_solves"] += 1
-            return
-        before = u.copy()
-        line.apply(u, tau, RADAU)
-        if (lowest := float(u.min())) < 0:
-            negative = -float(u[u < 0].sum())
-            if negative > self.negligible * float(u.sum()):
-                u[...] = before
-                line.apply(u, tau / 2, EULER)
-                line.apply(u, tau / 2, EULER)
-                self.stats["backward_euler_solves"] += 1
-                return
-            self.stats["negative_before_clipping"] = min(
-                lowest, self.stats["negative_before_clipping"]
-            )
-            np.maximum(u, 0.0, out=u)
-            u *= before.sum() / u.sum()
-        self.stats["radau_solves"] += 1
+    def _exponential(self, line: "_Lines", u: Array, tau: float) -> Array:
+        """exp(tau A) u along the lines; u becomes the room of the next result."""
+        new = self.spare
+        lowest, negative = line.apply(u, tau, RADAU, new)
+        kind = "radau_solves"
+        if self.problem.is_density and lowest < 0:
+            mass = float(u.sum())
+            if -negative > self.negligible * mass:
+                line.apply(u, tau / 2, EULER, new)
+                line.apply(new, tau / 2, EULER, new)
+                kind = "backward_euler_solves"
+            else:
+                least = self.stats["negative_before_clipping"]
+                self.stats["negative_before_clipping"] = min(least, lowest)
+                np.maximum(new, 0.0, out=new)
+                new *= mass / new.sum()
+        self.stats[kind] += 1
+        self.spare = u
+        return new
 
     def distance(self, u: Array, v: Array) -> float:
         if self.problem.is_density:
@@ -182,33 +181,31 @@ class _Stepper:
 
 
 class _Lines:
-    """The generator along one axis and its resolvents on every line, recent factors kept."""
+    """The generator along one axis and its resolvents on every line."""
 
     def __init__(self, generator: Generator, axis: int, forward: bool) -> None:
+        from pdekit.pde.tridiagonal import line_rates
+
         self.axis, self.forward = axis, forward
-        self.none_killed = np.zeros(generator.grid.shape)
-        inner = [slice(None)] * 2
-        inner[axis] = slice(0, generator.grid.cells[axis] - 1)
-        self.up, self.down = generator.up[axis][*inner], generator.down[axis][*inner]
-        self.seam: tuple[Array, Array] | None = None
+        up, down, seam = generator.up[axis], generator.down[axis], None
         if generator.grid.periodic[axis]:
             last = generator.grid.cells[axis] - 1
-            self.seam = generator.up[axis].take(last, axis), generator.down[axis].take(last, axis)
-        self.factors = lru_cache(6)(self._factors)
+            inner = range(last)
+            seam = up.take(last, axis), down.take(last, axis)
+            up, down = up.take(inner, axis), down.take(inner, axis)
+        self.packed, self.seam = line_rates(up, down, axis, seam)
 
-    def _factors(self, tau: float, pole: complex) -> tuple[Array, Array]:
-        from pdekit.pde.tridiagonal import line_factors
-
-        return line_factors(
-            self.up, self.down, self.none_killed, tau, pole, self.forward, self.axis, self.seam
-        )
-
-    def apply(self, u: Array, tau: float, method: tuple[complex, complex]) -> None:
-        """u <- 2 Re(residue (τA - pole)^-1 u) in place."""
+    def apply(
+        self, u: Array, tau: float, method: tuple[complex, complex], out: Array
+    ) -> tuple[float, float]:
+        """out = 2 Re(residue (τA - pole)^-1 u), its smallest entry (or zero) and negative sum."""
         from pdekit.pde.tridiagonal import solve_lines
 
         pole, residue = method
-        solve_lines(*self.factors(tau, pole), u, residue, self.axis)
+        lowest, negative = solve_lines(
+            self.packed, self.seam, u, tau, pole, residue, self.forward, self.axis, out
+        )
+        return float(lowest), float(negative)
 
 
 def pilot_grid(grid: Grid) -> Grid:
