@@ -24,6 +24,7 @@ _HOME = {
     "HamiltonJacobiBellman": "pdekit.pde.equations",
     "Solution": "pdekit.pde.solution",
     "solve": "pdekit.pde.solution",
+    "Control": "pdekit.pde.control",
     "control": "pdekit.pde.control",
     "stationary": "pdekit.pde.stationary",
     "Langevin": "pdekit.particles.langevin",
@@ -31,11 +32,12 @@ _HOME = {
     "SmoothedDescent": "pdekit.particles.smoothed",
     "Ensemble": "pdekit.particles.ensemble",
     "simulate": "pdekit.particles.ensemble",
-    "Comparison": "pdekit.compare.comparison",
-    "compare": "pdekit.compare.comparison",
-    "semiconcavity": "pdekit.compare.semiconcavity",
+    "Comparison": "pdekit.comparison.compare",
+    "compare": "pdekit.comparison.compare",
+    "Semiconcavity": "pdekit.comparison.semiconcavity",
+    "semiconcavity": "pdekit.comparison.semiconcavity",
 }
-_ROOMS = ("compare", "laws", "particles", "pde", "plotting", "potentials")
+_ROOMS = ("comparison", "laws", "particles", "pde", "plotting", "potentials")
 
 __all__ = ["__version__", *_HOME, "potentials", "particles", "schemes"]
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-import click
 import typer
 
 from pdekit import __version__
@@ -39,7 +38,7 @@ def shipped_studies() -> dict[str, Path]:
 def load_study(name: str) -> ModuleType:
     """The study module of that name or path; it must define run, plot and claims.
 
-    Raises ``click.UsageError`` for an unknown name (with the nearest one) or a file that is no
+    Raises ``LookupError`` for an unknown name (with the nearest one) or a file that is no
     study.
     """
     path = shipped_studies().get(name, Path(name))
@@ -47,19 +46,19 @@ def load_study(name: str) -> ModuleType:
         known = list(shipped_studies())
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise click.UsageError(
+        raise LookupError(
             f"no study named {name!r} and no such file; {hint}Known studies: {', '.join(known)}. "
             "A study of your own is given by its path, as in `pdekit run path/to/my_study.py`."
         )
     spec = util.spec_from_file_location(f"pdekit_study_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise click.UsageError(f"{path} is not a Python file")
+        raise LookupError(f"{path} is not a Python file")
     module = util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses of the study look themselves up here
     spec.loader.exec_module(module)
     missing = [part for part in ("run", "plot", "claims") if not hasattr(module, part)]
     if missing:
-        raise click.UsageError(
+        raise LookupError(
             f"{path} is not a study: it lacks {', '.join(missing)}. A study defines "
             "run(...) -> results, plot(results) -> Figure and claims(results) -> claims"
         )
@@ -132,83 +131,32 @@ def _versions() -> dict[str, str]:
     return {"pdekit": __version__, "python": platform.python_version(), **packages}
 
 
-def study_command(name: str) -> click.Command:
-    """The click command of a study: its options are the parameters of its ``run``."""
-    module = load_study(name)
-    stem = Path(name).stem
+def command_of(module: ModuleType, name: str) -> Callable[..., None]:
+    """The command of a study: its options are the parameters of its ``run``, and ``--out``."""
 
     def command(out: Path, **options: Any) -> None:
-        if not all_hold(perform(module, stem, out, options)):
+        if not all_hold(perform(module, name, out, options)):
             raise typer.Exit(1)
 
-    signature = inspect.signature(module.run, eval_str=True)
-    folder = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=Path("figures"),
-                               annotation=Out)  # fmt: skip
-    parameters = [
-        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values()
-    ]
-    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*parameters, folder], return_annotation=None
-    )
-    command.__annotations__ = {p.name: p.annotation for p in [*parameters, folder]}
-    command.__doc__ = f"{module.__doc__ or ''}\n\n{module.run.__doc__ or ''}"
-    single = typer.Typer(add_completion=False)
-    single.command(stem)(command)
-    return typer.main.get_command(single)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    own = inspect.signature(module.run, eval_str=True).parameters.values()
+    folder = inspect.Parameter("out", keyword, default=Path("figures"), annotation=Out)
+    parameters = [*(p.replace(kind=keyword) for p in own), folder]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = f"{_first_line(module)}\n\n{_first_line(module.run)}"
+    return command
 
 
-class Studies(typer.core.TyperGroup):
-    """The group behind ``run``: each study is a command with its own options."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(shipped_studies())
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return study_command(cmd_name)
+def _first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").split("\n")[0]
 
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    help="Losses smoothed by PDEs, densities moved by PDEs, and particles that check both.",
-)
-runner = typer.Typer(
-    cls=Studies,
-    invoke_without_command=True,
-    help="Run a study by name or path; `pdekit run NAME --help` lists its options.",
-)
-app.add_typer(runner, name="run")
-
-
-@app.callback(invoke_without_command=True)
-def options(
-    ctx: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        typer.echo(f"pdekit {__version__}")
-        raise typer.Exit()
-
-
-@app.command("list")
-def list_studies() -> None:
-    """List the studies, one line each."""
-    for name, path in shipped_studies().items():
-        typer.echo(f"{name:<16} {headline(path)}")
-
-
-@runner.callback()
-def run(
-    ctx: typer.Context,
-    every: Annotated[bool, typer.Option("--all", help="Run every shipped study.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="With --all: small and fast.")] = False,
+def run_all(
+    quick: Annotated[bool, typer.Option("--quick", help="Small and fast.")] = False,
     out: Out = Path("figures"),
 ) -> None:
-    if ctx.invoked_subcommand is not None:
-        return
-    if not every:
-        typer.echo(ctx.get_help())
-        raise typer.Exit(2)
+    """Run every shipped study."""
     failed = []
     for name in shipped_studies():
         module = load_study(name)
@@ -221,11 +169,58 @@ def run(
         raise typer.Exit(1)
 
 
+def list_studies() -> None:
+    """List the studies, one line each."""
+    for name, path in shipped_studies().items():
+        typer.echo(f"{name:<16} {headline(path)}")
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"pdekit {__version__}")
+        raise typer.Exit
+
+
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Losses smoothed by PDEs, densities moved by PDEs, and particles that check both."""
+
+
+def build(arguments: list[str]) -> typer.Typer:
+    """The command line for these arguments: only the study that they name is loaded.
+
+    ``run NAME`` needs the study's own options, hence its module; the others are listed by their
+    headline alone.
+    """
+    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+    app.callback()(options)
+    app.command("list")(list_studies)
+    runner = typer.Typer(
+        no_args_is_help=True,
+        help="Run a study by NAME or PATH (`run NAME --help`), or --all of them.",
+    )
+    app.add_typer(runner, name="run")
+    runner.command("all")(run_all)
+    named = arguments[1] if len(arguments) > 1 and arguments[0] == "run" else None
+    for name, path in shipped_studies().items():
+        if name != named:
+            runner.command(name, help=headline(path))(list_studies)
+    if named not in (None, "all", "--help"):
+        runner.command(named)(command_of(load_study(named), Path(named).stem))
+    return app
+
+
 def main() -> None:
-    """Entry point: errors a user can mend are one message, without a traceback."""
+    """Entry point: errors that a user can mend are one message, without a traceback."""
     try:
-        app()
-    except (ValueError, TypeError, ConvergenceError, OSError) as error:
+        arguments = sys.argv[1:]
+        if arguments[:2] == ["run", "--all"]:
+            arguments[1] = "all"
+        build(arguments)(arguments)
+    except (ValueError, TypeError, LookupError, ConvergenceError, OSError) as error:
         if os.environ.get("PDEKIT_TRACEBACK"):
             raise
         typer.secho(f"pdekit: {error}", fg="red", err=True)

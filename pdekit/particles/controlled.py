@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pdekit.grid import Grid
 from pdekit.particles import motion
 from pdekit.particles.integrators import Integrator, Normals, Step, StochasticHeun
+from pdekit.potentials import Sum, as_potential
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -22,15 +23,14 @@ class Total:
     def dim(self) -> int | None:
         return motion.common_dim(potential=self.potential, value=self.value)
 
+    @property
+    def times(self) -> Any:
+        """The stored times of u, between which V + u is linear in time; none if it is smooth."""
+        return getattr(self.value, "times", ())
+
     def at(self, t: float) -> Any:
         value = self.value.at(t) if hasattr(self.value, "at") else self.value
-        try:
-            return self.potential + value
-        except TypeError as error:
-            raise ValueError(
-                f"cannot add {self.potential!r} and {value!r}; wrap a function of one's own in "
-                "pk.potentials.Custom"
-            ) from error
+        return Sum((as_potential(self.potential, value.dim), value))
 
     def __call__(self, x: Any, t: float = 0.0) -> Any:
         return self.at(t)(x)

@@ -138,6 +138,10 @@ class _Drifting:
     def dim(self) -> int:
         return self.value.grid.dim
 
+    @property
+    def times(self) -> Array:
+        return self.value.times
+
     def __call__(self, x: Array) -> Array:
         return self.at(0.0)(x)
 

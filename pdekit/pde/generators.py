@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import exprel
 
 from pdekit.grid import Grid
 
@@ -106,9 +105,10 @@ def cell_peclet(values: Array, beta: float, grid: Grid) -> float:
 
 
 def _bernoulli(w: Array) -> Array:
-    """w / (e^w - 1), at both ends of the range without overflow."""
-    with np.errstate(over="ignore"):
-        out: Array = 1.0 / exprel(w)
+    """w / (e^w - 1), by its series near zero and without overflow at both ends of the range."""
+    small = np.abs(w) < 1e-3
+    with np.errstate(over="ignore", invalid="ignore"):
+        out: Array = np.where(small, 1 - w / 2 + w * w / 12, w / np.expm1(w))
     return out
 
 

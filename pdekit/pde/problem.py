@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,10 +65,26 @@ class Problem:
 
     def potential(self, t: float = 0.0, grid: Grid | None = None) -> Array:
         """The equation's potential at the centres, at time ``t`` where it changes in time."""
+        where = grid or self.grid
+        if not self.moves:
+            return evaluate(self.equation.potential, where, "the potential")
+        if len(self.kinks) < 2:
+            return evaluate(self.equation.potential.at(t), where, "the potential")
+        k = int(np.clip(np.searchsorted(self.kinks, t) - 1, 0, len(self.kinks) - 2))
+        t0, t1 = self.kinks[k], self.kinks[k + 1]
+        weight = min(max((t - t0) / (t1 - t0), 0.0), 1.0)
+        return (1 - weight) * self._stored(k, where) + weight * self._stored(k + 1, where)
+
+    @cached_property
+    def _stored(self) -> Callable[[int, Grid], Array]:
+        """The potential at its k-th stored time on a grid; recent ones are kept."""
         potential = self.equation.potential
-        if self.moves:
-            potential = potential.at(t)
-        return evaluate(potential, grid or self.grid, "the potential")
+
+        @lru_cache(4)
+        def field(k: int, grid: Grid) -> Array:
+            return evaluate(potential.at(self.kinks[k]), grid, "the potential")
+
+        return field
 
     def running_cost(self) -> Array | float:
         """The running cost of a control problem at the centres, 0.0 where there is none."""
@@ -79,6 +95,12 @@ class Problem:
     def moves(self) -> bool:
         """Whether the coefficients depend on time."""
         return hasattr(getattr(self.equation, "potential", None), "at")
+
+    @cached_property
+    def kinks(self) -> list[float]:
+        """``potential.times``: the stored times between which a potential is linear in time."""
+        times = getattr(getattr(self.equation, "potential", None), "times", ())
+        return [float(t) for t in times]
 
     def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
         """Scharfetter-Gummel generator of a linear equation (or of the linear part of HJB)."""

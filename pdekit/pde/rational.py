@@ -4,7 +4,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import hankel
 
 
 @lru_cache
@@ -22,7 +21,9 @@ def exponential_poles(
     degree, points, scale = 75, 1024, 9.0
     w = np.exp(2j * np.pi * np.arange(points) / points)
     chebyshev = np.fft.fft(np.exp(scale * (w.real - 1) / (w.real + 1 + 1e-16))).real / points
-    left, singular, right = np.linalg.svd(hankel(chebyshev[1 : degree + 1]))
+    index = np.add.outer(np.arange(degree), np.arange(degree))
+    hankel = np.where(index < degree, chebyshev[1 + np.minimum(index, degree - 1)], 0.0)
+    left, singular, right = np.linalg.svd(hankel)
     u, v, s = left[::-1, order], right[order], singular[order]
     blaschke = np.fft.fft(u, points) / np.fft.fft(v, points)
     approximant = np.polyval(chebyshev[degree::-1], w) - s * w**degree * blaschke

@@ -1,0 +1,373 @@
+"""Distances between cell masses and a cloud of particles, their sampling floors, tests of fit.
+
+Kernels on bare arrays. ``mass`` holds the probabilities of the cells (``rho * cell_volume``,
+sum 1), ``counts`` the particles in them. Under the null hypothesis, independent particles that
+follow the density, the counts are multinomial; hence every floor below is an exact or expanded
+expectation and nothing is simulated.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from pdekit.grid import Array, Grid
+
+DIRECTIONS = 16
+"""Directions of the sliced distance, equally spaced over the half circle."""
+
+DEGREE = {1: 8, 2: 4}
+"""Degree of the smooth test, by dimension: 8 components on the line, 14 in the plane."""
+
+TAIL = 1e-6
+"""Mass beyond the walls that is never held against the particles: what a solver's tail is worth."""
+
+Counts = NDArray[np.int64]
+"""Whole numbers; the functions of ``counts`` take their sums over bins (floats) as well."""
+
+
+# --- counting --------------------------------------------------------------------------------
+
+
+def wrapped(points: Array, grid: Grid) -> Array:
+    """Positions ``(n, dim)``, taken modulo the period along periodic axes."""
+    if not any(grid.periodic):
+        return points
+    lower = np.array(grid.lower)
+    inside = lower + np.mod(points - lower, np.array(grid.upper) - lower)
+    return np.where(grid.periodic, inside, points)
+
+
+def cell_counts(points: Array, grid: Grid) -> Counts:
+    """Particles per cell, shape ``grid.shape``; one beyond a wall counts in the wall's cell."""
+    last = np.array(grid.shape) - 1
+    flat = np.zeros(len(points), dtype=np.int64)
+    for k in range(grid.dim):
+        scaled = (points[:, k] - grid.lower[k]) / grid.spacing[k]
+        flat = flat * grid.shape[k] + np.clip(scaled, 0, last[k]).astype(np.int64)
+    return np.bincount(flat, minlength=int(np.prod(grid.shape))).reshape(grid.shape)
+
+
+def expected_outside(mass: Array, grid: Grid) -> float:
+    """Mass that the box cuts off, extrapolated from how the density dies out at its walls.
+
+    A marginal that falls by ``e`` over its last ``m`` cells, down to ``g`` in the wall's, goes on
+    beyond an open wall with about ``g * m``. One that does not fall by ``e`` within half the box
+    is not a tail: the wall is taken at its word and nothing is expected outside. ``TAIL`` is added
+    for the accuracy of a computed tail.
+    """
+    cut = TAIL
+    for k in range(grid.dim):
+        if grid.periodic[k]:
+            continue
+        marginal = _marginal(mass, k)
+        for g in (marginal, marginal[::-1]):
+            higher = np.flatnonzero(g[: len(g) // 2 + 1] >= np.e * g[0])
+            cut += g[0] * higher[0] if g[0] > 0 and higher.size else 0.0
+    return float(cut)
+
+
+def smallest_bin(n: int) -> float:
+    """Least mass of a pooled bin: ``max(25 / n, n^(-2/5) / 2)``.
+
+    At least 25 particles are expected, where chi-square is accurate, and there are at most
+    ``2 n^(2/5)`` bins (Mann and Wald 1942, Moore 1986), where its power is near its best.
+    """
+    return max(25.0 / n, 0.5 * n**-0.4)
+
+
+def equal_mass_bins(mass: Array, smallest: float) -> NDArray[np.int64]:
+    """Pool cells into boxes of near-equal mass, each at least ``smallest``; labels like ``mass``.
+
+    The box is halved by mass, along its longest side (in cells) that allows it, until no half would
+    be heavy enough: contiguous bins in 1-D, rectangles of cells in 2-D.
+    """
+    labels = np.zeros(mass.shape, dtype=np.int64)
+    pending: list[tuple[slice, ...]] = [tuple(slice(0, n) for n in mass.shape)]
+    found = 0
+    while pending:
+        box = pending.pop()
+        halves = _halved(mass[box], box, smallest)
+        if halves:
+            pending.extend(halves)
+        else:
+            labels[box] = found
+            found += 1
+    return labels
+
+
+def _halved(mass: Array, box: tuple[slice, ...], smallest: float) -> list[tuple[slice, ...]]:
+    for axis in sorted(range(mass.ndim), key=lambda k: -mass.shape[k]):
+        below = np.cumsum(_marginal(mass, axis))
+        total = below[-1]
+        if total < 2 * smallest:
+            return []
+        cut = int(np.argmin(np.abs(below - 0.5 * total))) + 1
+        if min(below[cut - 1], total - below[cut - 1]) >= smallest:
+            middle = box[axis].start + cut
+            left, right = list(box), list(box)
+            left[axis] = slice(box[axis].start, middle)
+            right[axis] = slice(middle, box[axis].stop)
+            return [tuple(left), tuple(right)]
+    return []
+
+
+def pooled(values: Array | Counts, labels: NDArray[np.int64]) -> Array:
+    """Sums of ``values`` over the bins; exact, as a bin is a union of cells."""
+    weights = np.asarray(values, dtype=np.float64).ravel()
+    return np.asarray(np.bincount(labels.ravel(), weights=weights), dtype=np.float64)
+
+
+def _marginal(values: Array | Counts, axis: int) -> Array:
+    other = tuple(k for k in range(values.ndim) if k != axis)
+    return np.asarray(values.sum(axis=other))
+
+
+# --- distances and their floors ----------------------------------------------------------------
+
+
+def binomial_deviation(n: int, p: Array) -> Array:
+    """``E|X/n - p|`` for ``X ~ Binomial(n, p)``, exactly (de Moivre 1730).
+
+    ``E|X - np| = 2 (k+1) C(n, k+1) p^(k+1) (1-p)^(n-k)`` with ``k = floor(np)``; about
+    ``sqrt(2 p (1-p) / (pi n))`` where ``np(1-p)`` is large. The floor of every distance that is an
+    integral of ``|F_n - F|`` or ``|p_n - p|`` follows from it without sampling.
+    """
+    p = np.clip(p, 0.0, 1.0)
+    k = np.minimum(np.floor(n * p), n - 1)
+    log_binomial = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k)
+    log_terms = special.xlogy(k + 1, p) + special.xlog1py(n - k, -p)
+    return np.asarray(2.0 / n * np.exp(log_binomial + log_terms))
+
+
+def l1(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+    """``sum |counts/n - mass|`` over bins (twice the total variation), and its floor."""
+    n = int(counts.sum())
+    return float(np.abs(counts / n - mass).sum()), float(binomial_deviation(n, mass).sum())
+
+
+def kl(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+    """``KL(counts/n || mass)`` in nats over bins, and its floor ``(bins - 1) / (2n) + O(n^-2)``."""
+    n = counts.sum()
+    value = special.rel_entr(counts / n, mass).sum()
+    occupied = mass[mass > 0]
+    floor = (occupied.size - 1) / (2 * n) + ((1 / occupied).sum() - 1) / (12 * n**2)
+    return float(value), float(floor)
+
+
+def w1_line(x: Array, faces: Array, mass: Array) -> tuple[float, float]:
+    """Wasserstein-1 distance on the line, ``int |F_n - F| dx``, and its floor.
+
+    Exact for particles ``x`` (any order) against mass spread evenly inside each cell, so that ``F``
+    is piecewise linear. The floor is ``int E|F_n - F| dx``, by Simpson's rule in each cell.
+    """
+    cdf = _cdf(mass)
+    x = np.sort(x)
+    at = np.searchsorted(x, faces)
+    z = np.insert(x, at, faces)
+    is_particle = np.ones(len(z))
+    is_particle[at + np.arange(len(faces))] = 0.0
+    below = np.cumsum(is_particle[:-1]) / len(x)
+    exact = np.interp(z, faces, cdf)
+    a, b = np.abs(exact[:-1] - below), np.abs(exact[1:] - below)
+    crossing = (exact[:-1] < below) & (exact[1:] > below)
+    mean = np.where(crossing, 0.5 * (a * a + b * b) / np.maximum(a + b, 1e-300), 0.5 * (a + b))
+    ends = binomial_deviation(len(x), cdf)
+    middles = binomial_deviation(len(x), 0.5 * (cdf[1:] + cdf[:-1]))
+    floor = np.diff(faces) @ (ends[1:] + 4 * middles + ends[:-1]) / 6
+    return float(mean @ np.diff(z)), float(floor)
+
+
+def w1_sliced(counts: Counts, mass: Array, grid: Grid) -> tuple[float, float]:
+    """Sliced Wasserstein-1 distance in the plane, and its floor.
+
+    The mean over ``DIRECTIONS`` fixed directions of the distance on the line between the projected
+    measures, particles and density both moved to their cell's centre: the plan that keeps a
+    particle in its cell costs nothing, and the cost does not grow with the particles. It is at
+    most the true W1; a shift by ``s`` gives about ``2|s|/pi``.
+    """
+    n = int(counts.sum())
+    share = (counts / n).ravel()
+    width = float(grid.spacing.min())
+    values, floors = [], []
+    for angle in (np.arange(DIRECTIONS) + 0.5) * np.pi / DIRECTIONS:
+        s = grid.centres @ np.array([np.cos(angle), np.sin(angle)])
+        slab = ((s - s.min()) / width).astype(np.int64).ravel()
+        cdf = np.cumsum(pooled(mass, slab))
+        below = np.cumsum(pooled(share, slab))
+        values.append(width * np.abs(below - cdf)[:-1].sum())
+        floors.append(width * binomial_deviation(n, cdf)[:-1].sum())
+    return float(np.mean(values)), float(np.mean(floors))
+
+
+def _cdf(mass: Array | Counts) -> Array:
+    return np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
+
+
+# --- tests of fit --------------------------------------------------------------------------------
+
+
+def chi_square(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+    """Pearson's statistic over bins and its p-value (``bins - 1`` degrees of freedom)."""
+    expected = counts.sum() * mass
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    return statistic, _tail(statistic, len(mass) - 1)
+
+
+def kolmogorov_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+    """``max |F_n - F|`` over the faces of a row of cells, and its p-value.
+
+    In the plane: the largest among the axes, p-value by Bonferroni. Looking at faces only needs no
+    idea of the density inside a cell and makes the p-value (Stephens 1970,
+    ``K((sqrt(n) + 0.12 + 0.11/sqrt(n)) D)``) conservative, a little, on a fine grid.
+    """
+    axes = range(mass.ndim)
+    gaps = [_cdf(_marginal(counts, k)) - _cdf(_marginal(mass, k)) for k in axes]
+    distance = float(max(np.abs(gap).max() for gap in gaps))
+    root = np.sqrt(counts.sum())
+    p = special.kolmogorov((root + 0.12 + 0.11 / root) * distance)
+    return distance, float(min(1.0, mass.ndim * p))
+
+
+def moment_scores(points: Array, mass: Array, grid: Grid) -> tuple[Array, Array]:
+    """Standard scores per axis of the particles' mean and of their variance about the density's.
+
+    Moments of the density are midpoint sums, as in ``Grid.integrate``; zero where it has no width.
+    """
+    z = grid.centres.reshape(-1, grid.dim)
+    mean = mass.ravel() @ z
+    squares = (z - mean) ** 2
+    variance, fourth = mass.ravel() @ squares, mass.ravel() @ squares**2
+    moved = points.T - mean[:, None]
+    shift = moved.mean(axis=1)
+    excess = np.einsum("kn,kn->k", moved, moved) / len(points) - variance
+    scales = np.sqrt(np.stack([variance, fourth - variance**2]) / len(points))
+    first, second = np.stack([shift, excess]) / np.where(scales > 0, scales, np.inf)
+    return first, second
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Features of the cells, ``(cells, m)``, centred and scaled, and their covariance.
+
+    ``ends``: columns up to which they are coordinates, then products of two coordinates, then
+    Legendre components of the distribution functions.
+    """
+
+    features: Array
+    covariance: Array
+    ends: tuple[int, int, int]
+
+
+def layers(n: int, mass: Array, grid: Grid) -> Layers:
+    """Features for ``n`` particles: the degree of the Legendre part is ``n^(1/4) / dim``, at most
+    ``DEGREE``, so that their averages are normal enough for chi-square."""
+    degree = max(1, min(DEGREE[grid.dim], int(n**0.25 / grid.dim)))
+    z = (grid.centres.reshape(-1, grid.dim)).T
+    weight = mass.ravel()
+    z = z - (z @ weight)[:, None]
+    products = [z[i] * z[j] for i in range(grid.dim) for j in range(i, grid.dim)]
+    columns = np.stack([*z, *products, *_legendre(mass, degree)], axis=-1)
+    columns -= weight @ columns
+    scale = np.sqrt(weight @ columns**2)
+    columns /= np.where(scale > 0, scale, 1.0)
+    ends = (grid.dim, grid.dim + len(products), columns.shape[1])
+    return Layers(columns, _covariance(columns, weight), ends)
+
+
+def _legendre(mass: Array, degree: int) -> list[Array]:
+    middles = [np.cumsum(m) - 0.5 * m for m in (_marginal(mass, k) for k in range(mass.ndim))]
+    rows = [[special.eval_legendre(j, 2 * f - 1) for j in range(degree + 1)] for f in middles]
+    if mass.ndim == 1:
+        return rows[0][1:]
+    pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i) if i + j]
+    return [np.outer(rows[0][i], rows[1][j]).ravel() for i, j in pairs]
+
+
+def layered_tests(
+    counts: Counts, mass: Array, labels: NDArray[np.int64], cells: Layers
+) -> dict[str, float]:
+    """P-values of ``d = counts/n - mass``, largest scale first; independent for many particles.
+
+    ``mean``, then ``second`` moments given the mean, then ``smooth`` given both: Neyman's smooth
+    test (1937), the Legendre components ``P_j(2 F - 1)`` of the distribution function, in the plane
+    products over both marginals. Last ``rest``: what Pearson's chi-square over the bins ``labels``
+    sees beyond these. Each is the increment of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features
+    ``Phi`` join, chi-square with as many degrees as the rank grows (on the line 1, 1, 8 and
+    ``bins - 1``).
+
+    A wrong temperature, drift or step deviates smoothly on the scale of the density, where the
+    smooth test has its power; plain chi-square would dilute it over all bins.
+    """
+    deviation = np.sqrt(counts.sum()) * (counts / counts.sum() - mass).ravel()
+    scores = deviation @ cells.features
+    steps = [_explained(scores[:e], cells.covariance[:e, :e]) for e in cells.ends]
+    within = cells.features - _bin_means(cells.features, mass.ravel(), labels.ravel())
+    inside = _explained(deviation @ within, _covariance(within, mass.ravel()))
+    bin_mass = pooled(mass, labels)
+    statistic, _ = chi_square(pooled(counts, labels), bin_mass)
+    # the bins and the features' variation inside the bins together span bins and features
+    steps.append((statistic + inside[0], len(bin_mass) - 1 + inside[1]))
+    before = [(0.0, 0), *steps[:-1]]
+    names = ("mean", "second", "smooth", "rest")
+    return {
+        name: _tail(max(t - s, 0.0), m - k)
+        for name, (s, k), (t, m) in zip(names, before, steps, strict=True)
+    }
+
+
+def _covariance(features: Array, weight: Array) -> Array:
+    return np.asarray((features * weight[:, None]).T @ features)
+
+
+def _explained(scores: Array, covariance: Array) -> tuple[float, int]:
+    """``s' C^-1 s`` for the scores ``s`` of features and their covariance, and its rank."""
+    values, vectors = np.linalg.eigh(covariance)
+    # features that repeat one another, or do not vary, add nothing
+    kept = values > 1e-9 * max(values[-1], 1e-9)
+    return float(((scores @ vectors[:, kept]) ** 2 / values[kept]).sum()), int(kept.sum())
+
+
+def _bin_means(features: Array, weight: Array, labels: NDArray[np.int64]) -> Array:
+    total = pooled(weight, labels)
+    means = np.stack([pooled(weight * f, labels) / total for f in features.T], axis=-1)
+    return np.asarray(means[labels])
+
+
+def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
+    """P-value of ``min p_i / share_i`` for independent tests (Tippett 1931, weighted).
+
+    ``1 - prod(1 - share_i t)``, about ``t`` when small: each test spends its share of the false
+    alarms.
+    """
+    t = min(p / shares[name] for name, p in p_values.items())
+    if t * max(shares.values()) >= 1:
+        return 1.0
+    return float(-np.expm1(sum(np.log1p(-share * t) for share in shares.values())))
+
+
+def _tail(statistic: float, degrees: int) -> float:
+    return float(special.chdtrc(degrees, statistic)) if degrees > 0 else 1.0
+
+
+def outside_test(outside: int, n: int, expected: float) -> float:
+    """``P(Poisson(n * expected) >= outside)``: too many particles beyond the walls?"""
+    return float(special.gammainc(outside, n * expected)) if outside else 1.0
+
+
+def cell_blur(n: int, mass: Array, grid: Grid, cells: Layers) -> float:
+    """What the cells leave open, in standard errors of ``n`` particles.
+
+    A value may be read as the density at the centre or as the cell's average; they differ by
+    ``h^2 lap rho / 24``. This is the root of that difference's statistic in the first three layers
+    of ``layered_tests``: below about 0.5 they do not see it.
+    """
+    bend = np.zeros(mass.shape)
+    for k in range(mass.ndim):
+        n_cells = mass.shape[k]
+        around = np.arange(-1, n_cells + 1)
+        index = around % n_cells if grid.periodic[k] else np.clip(around, 0, n_cells - 1)
+        bend += np.diff(mass.take(index, axis=k), 2, axis=k) / 24
+    scores = np.sqrt(n) * bend.ravel() @ cells.features
+    return float(np.sqrt(_explained(scores, cells.covariance)[0]))
