@@ -151,7 +151,8 @@ def fill_normals(out: Tensor, at: Address, first: int = 0) -> Tensor:
     if first < 0 or (first + count) // lanes > 1 << 48:
         raise ValueError(f"noise site {first + count} is beyond 2**48 blocks: too many particles")
     kernel = noise_kernels.normals_32 if lanes == 4 else noise_kernels.normals_64
-    kernel(out.numpy(), first // lanes, at.step, at.stream, at.seed)
+    # one unsigned type for every counter, or a seed of 64 bits would not fit the compiled signature
+    kernel(out.numpy(), *(np.uint64(k) for k in (first // lanes, at.step, at.stream, at.seed)))
     return out
 
 

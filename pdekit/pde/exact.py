@@ -211,7 +211,7 @@ class LangevinSpectrum:
 
     @cached_property
     def _points(self) -> Array:
-        x: Array = self.lower + self._spacing * np.arange(self.nodes)
+        x = self.lower + self._spacing * np.arange(self.nodes, dtype=float)
         return x[:, None]
 
     @cached_property
