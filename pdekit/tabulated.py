@@ -92,10 +92,10 @@ class Tabulated:
 
     def _evaluate(self, x: Any, value: bool = True, slope: bool = False) -> tuple[Any, Any]:
         xp, x = points(x, self.dim, self)
-        return evaluate(xp, self._splines.on(xp, x), x, value, slope)
+        return evaluate(xp, self.splines.on(xp, x), x, value, slope)
 
     @cached_property
-    def _splines(self) -> Splines:
+    def splines(self) -> Splines:
         return Splines.through(self.points, self.values)
 
     @cached_property
@@ -165,11 +165,13 @@ class Evolving:
 
     def at(self, t: float) -> Tabulated:
         """The potential at time ``t``: a combination of two stored splines, none is computed."""
-        k, weight = self._between(t)
-        frozen = Tabulated(self.points, self._blend(self.values, k, weight))
-        table = self._blend(self._splines.table, k, weight)
-        # splines are linear in their values: put in what the cached property would recompute
-        frozen.__dict__["_splines"] = self._splines.with_table(table)
+        k, weight = self.between(t)
+        values = self._blend(self.values, k, weight)
+        values.flags.writeable = False
+        splines = self.splines.with_table(self._blend(self.splines.table, k, weight))
+        frozen = object.__new__(Tabulated)
+        # the samples were checked, and splines are linear in them: nothing is left to compute
+        frozen.__dict__.update(points=self.points, values=values, splines=splines)
         return frozen
 
     def __call__(self, x: Any, t: float) -> Any:
@@ -191,21 +193,21 @@ class Evolving:
         self, x: Any, t: float, value: bool = True, slope: bool = False
     ) -> tuple[Any, Any]:
         xp, x = points(x, self.dim, self)
-        splines = self._splines.on(xp, x)
-        table = self._blend(splines.table, *self._between(t))
+        splines = self.splines.on(xp, x)
+        table = self._blend(splines.table, *self.between(t))
         return evaluate(xp, splines.with_table(table), x, value, slope)
 
     @cached_property
-    def _splines(self) -> Splines:
+    def splines(self) -> Splines:
         return Splines.through(self.points, self.values)
 
-    def _between(self, t: float) -> tuple[int, float]:
-        """Index of the stored time before ``t`` and the weight of the one after it."""
+    def between(self, t: Any) -> tuple[Any, Any]:
+        """Index of the stored time before ``t`` and the weight of the one after it, elementwise."""
         if len(self.times) == 1:
-            return 0, 0.0
-        k = int(np.clip(np.searchsorted(self.times, t, side="right") - 1, 0, len(self.times) - 2))
+            return np.zeros(np.shape(t), dtype=int), np.zeros(np.shape(t))
+        k = np.searchsorted(self.times[1:-1], t, side="right")
         step = self.times[k + 1] - self.times[k]
-        return k, float(np.clip((t - self.times[k]) / step, 0.0, 1.0))
+        return k, np.clip((t - self.times[k]) / step, 0.0, 1.0)
 
     def _blend(self, stack: Any, k: int, weight: float) -> Any:
         # the ends as stored, to the bit

@@ -270,7 +270,7 @@ def claims(results: Results) -> list[Claim]:
         made.append(
             at_most("non-viscous u(., T) is not: least second difference", curvature.min(), -1)
         )
-    for name, step in (("viscous", 1), ("non-viscous", s.grid.cells[0] // 50)):
+    for name, step in (("viscous", 1), ("non-viscous", s.grid.cells[0] // 25)):
         bounds = pk.semiconcavity(u[name], step=step)
         made.append(_semiconcave(name, bounds))
     heat = u["heat"].u
@@ -297,12 +297,16 @@ def claims(results: Results) -> list[Claim]:
 
 
 def _semiconcave(name: str, measured: pk.Semiconcavity) -> Claim:
-    """The lemma sup u_xx <= 1 / (1/C + t) at every stored time, at the tightest of them."""
+    """The lemma sup u_xx <= 1 / (1/C + t) at the stored time where it is tightest.
+
+    u comes close to the bound (it attains it for quadratic f), so the error of the difference
+    quotient decides: twice what it changes by when the step is doubled is allowed.
+    """
     data = measured.data.isel(time=measured.data.time > 0)
     excess = data.sup_xx - data.bound_xx
     k = int((excess - data.allowance_xx).values.argmax())
     text = f"{name} u_xx <= 1/(1/C + t): excess at t = {float(data.time[k]):.3g}, where tightest"
-    return at_most(text, excess[k], data.allowance_xx[k])
+    return at_most(text, excess[k], 2 * data.allowance_xx[k])
 
 
 def _ordering(results: Results) -> list[Claim]:

@@ -172,7 +172,7 @@ def test_law_is_the_equation_of_the_dynamics():
     with pytest.raises(ValueError, match="finite beta"):
         SmoothedDescent(V).law()
     with pytest.raises(ValueError, match="Custom"):
-        pk.ControlledLangevin(V, 4, lambda x: x.sum(-1)).law()
+        pk.ControlledLangevin(lambda x: x.sum(-1), 4, lambda x: x.sum(-1)).law()
 
 
 AUTOGRAD = {"well": DoubleWell(), "camel": SixHumpCamel()}

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pdekit.grid import Grid
-from pdekit.particles import motion
-from pdekit.particles.integrators import Integrator, Normals, Step, StochasticHeun
+from pdekit.particles.diffusion import Diffusion, check_beta
+from pdekit.particles.integrators import Integrator, StochasticHeun
 from pdekit.potentials import Sum, as_potential
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Total:
 
     @property
     def dim(self) -> int | None:
-        return motion.common_dim(potential=self.potential, value=self.value)
+        return getattr(self.potential, "dim", None) or getattr(self.value, "dim", None)
 
     @property
     def times(self) -> Any:
@@ -30,14 +30,19 @@ class Total:
 
     def at(self, t: float) -> Any:
         value = self.value.at(t) if hasattr(self.value, "at") else self.value
-        return Sum((as_potential(self.potential, value.dim), value))
+        if self.dim is None:
+            raise ValueError(
+                f"cannot add {self.potential!r} and {value!r}: neither says how many coordinates "
+                "it takes; wrap a function of one's own in pk.potentials.Custom"
+            )
+        return Sum((as_potential(self.potential, self.dim), as_potential(value, self.dim)))
 
     def __call__(self, x: Any, t: float = 0.0) -> Any:
         return self.at(t)(x)
 
 
 @dataclass(frozen=True)
-class ControlledLangevin:
+class ControlledLangevin(Diffusion):
     """dX = -(∇V(X) + ∇u(X, t)) dt + √(2/β) dB: the optimally controlled motion (MODEL.md 1.7).
 
     Parameters
@@ -61,35 +66,12 @@ class ControlledLangevin:
     box: Grid | None = None
 
     def __post_init__(self) -> None:
-        motion.check_beta(self.beta)
+        check_beta(self.beta)
 
     @property
-    def dim(self) -> int | None:
-        """Number of coordinates, where potential, value or box fix it."""
-        return motion.common_dim(potential=self.potential, value=self.value, box=self.box)
-
-    @property
-    def sigma(self) -> float:
-        """√(2/β), the noise per square root of time."""
-        return motion.noise_strength(self.beta)
-
-    def drift(self, x: Any, t: float) -> Any:
-        """-∇V(x) - ∇u(x, t), shape of ``x``."""
-        from pdekit.particles.slopes import slope_at
-
-        return (slope_at(self.potential, x, t) + slope_at(self.value, x, t)).neg_()
-
-    def init(self, x: Any) -> Any:
-        """The state that starts from positions ``x`` (runs, particles, dim)."""
-        return motion.init(self, x)
-
-    def step(self, state: Any, step: Step, noise: Normals) -> Any:
-        """The state one step later; ``state`` is overwritten."""
-        return motion.step(self, state, step, noise)
-
-    def positions(self, state: Any, step: Step, noise: Normals) -> Any:
-        """Positions of the particles after ``step``."""
-        return motion.positions(self, state, step, noise)
+    def potentials(self) -> tuple[Any, ...]:
+        """V and u."""
+        return self.potential, self.value
 
     def law(self) -> "FokkerPlanck":
         """The Fokker-Planck equation of V + u; its potential has ``at(t)`` where u has.

@@ -1,6 +1,8 @@
 """`Ensemble` and `simulate`: the only particle loop."""
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +17,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pdekit.particles import guards
+from pdekit.particles.diffusion import Diffusion
+from pdekit.particles.fused import fused
 from pdekit.particles.integrators import Step
-from pdekit.particles.motion import Diffusion
 from pdekit.particles.noise import LawNoise, StepNoise
 
 # Numbers per tile. On the CPU a tile and its temporaries stay in cache.
@@ -25,6 +28,9 @@ _TILE_CPU, _TILE_GPU = (1 << 15) - 64, 1 << 25
 # its scalar loop for left-overs rounds some functions differently.
 _PAD = 64
 _CHECK_EVERY = 128  # steps between two looks for non-finite particles
+
+# moves a state through consecutive steps, overwriting it
+Advance = Callable[[Tensor, list[Step], StepNoise], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +99,8 @@ def simulate(
     and dtype give the same bits, whatever was computed before and however many threads there are;
     run 0 of many equals the only run of one. torch's and numpy's own generators are not touched.
     (A potential that mixes particles, a matrix product for one, may round differently with ``n``.)
-    On the CPU particles move in tiles that fit in cache, on one of torch's threads; a tile may be
-    filled up with copies.
+    On the CPU particles move in tiles that fit in cache; a tile may be filled up with copies. What
+    `pdekit.particles.fused` knows, it moves many steps at once and on as many threads as torch has.
 
     Raises ``NonFiniteError`` (a ``ValueError``) naming particle, step, time and position when a
     particle becomes NaN or infinite, ``ValueError`` or ``TypeError`` for arguments amiss. Warns
@@ -106,17 +112,18 @@ def simulate(
     device, dtype = guards.usable_device(device), guards.float_type(dtype)
     begin = perf_counter()
     plan = list(_intervals(times, dt))
-    with torch.no_grad(), _one_thread():
+    with torch.no_grad(), _one_thread() as threads:
         x0 = _initial(initial, n, runs, seed, device, dtype)
         _check_dim(dynamics, x0.shape[-1])
         longest = max(interval.size for interval in plan)
         looked = sorted({0.0, *times})
         curvature = guards.check_step_size(dynamics, x0[0], looked, longest, seed)
+        fast = fused(dynamics, x0)
         out = np.empty((len(times), *x0.shape), dtype=str(dtype).removeprefix("torch."))
         steps = sum(interval.steps for interval in plan)
         with tqdm(total=steps * n * runs, disable=not progress, unit="", unit_scale=True) as bar:
-            for tile in _tiles(x0):
-                _run_tile(dynamics, plan, tile, seed, out, bar.update)
+            loop = _Loop(dynamics, fast or _step_by_step(dynamics), plan, seed, out, bar)
+            loop.run(_tiles(x0), threads if fast else 1)
     seconds = perf_counter() - begin
     stats = {
         "steps": steps,
@@ -129,13 +136,14 @@ def simulate(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _one_thread() -> Iterator[int]:
+    """One thread for torch; yields how many it had."""
     # A parallel region per operation on a tile costs more than it saves, ten times more on a busy
     # machine, and where torch cuts its work would depend on the number of threads.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        yield threads
     finally:
         torch.set_num_threads(threads)
 
@@ -147,58 +155,75 @@ class _Tile(NamedTuple):
     x: Tensor  # (runs, padded particles, dim), its own memory
 
 
-def _run_tile(
-    dynamics: Diffusion,
-    plan: list[_Interval],
-    tile: _Tile,
-    seed: int,
-    out: np.ndarray,
-    update: Callable[[float], Any],
-) -> None:
-    noise = StepNoise(seed, tile.run, tile.particle, torch.empty_like(tile.x))
-    state = dynamics.init(tile.x)
-    positions = state
-    rows = slice(tile.run, tile.run + tile.x.shape[0])
-    columns = slice(tile.particle, tile.particle + tile.size)
-    for i, interval in enumerate(plan):
-        for first in range(0, interval.steps, _CHECK_EVERY):
-            last = min(first + _CHECK_EVERY, interval.steps)
-            saved = state.clone()
-            for j in range(first, last):
-                state = dynamics.step(state, interval.step(j), noise)
-            positions = dynamics.positions(state, interval.step(last - 1), noise)
-            if not bool(torch.isfinite(positions[:, : tile.size]).all()):
-                raise _located(dynamics, interval, saved, first, last, tile, noise)
-            update((last - first) * tile.x.shape[0] * tile.size)
-        out[i, rows, columns] = positions[:, : tile.size].cpu().numpy()
+@dataclass
+class _Loop:
+    """The particle loop: tile by tile, interval by interval, a block of steps at a time."""
+
+    dynamics: Diffusion
+    advance: Advance
+    plan: list[_Interval]
+    seed: int
+    out: np.ndarray
+    bar: Any
+    stopped: bool = False
+
+    def run(self, tiles: Iterable[_Tile], threads: int) -> None:
+        """Move the tiles, whose results do not depend on each other, in so many threads."""
+        if threads == 1:
+            for tile in tiles:
+                self.move(tile)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                # errors come up in the order of the tiles
+                deque(pool.map(self.move, tiles), maxlen=0)
+            finally:
+                self.stopped = True
+
+    def move(self, tile: _Tile) -> None:
+        dynamics, size = self.dynamics, tile.size
+        noise = StepNoise(self.seed, tile.run, tile.particle, torch.empty_like(tile.x))
+        state = dynamics.init(tile.x)
+        positions = state
+        rows = slice(tile.run, tile.run + len(tile.x))
+        columns = slice(tile.particle, tile.particle + size)
+        for i, interval in enumerate(self.plan):
+            for first in range(0, interval.steps, _CHECK_EVERY):
+                if self.stopped:
+                    return
+                steps = [
+                    interval.step(j)
+                    for j in range(first, min(first + _CHECK_EVERY, interval.steps))
+                ]
+                saved = state.clone()
+                state = self.advance(state, steps, noise)
+                positions = dynamics.positions(state, steps[-1], noise)
+                if not bool(torch.isfinite(positions[:, :size]).all()):
+                    raise self.located(saved, steps, tile, noise)
+                with self.bar.get_lock():
+                    self.bar.update(len(steps) * len(tile.x) * size)
+            self.out[i, rows, columns] = positions[:, :size].cpu().numpy()
+
+    def located(self, state: Tensor, steps: list[Step], tile: _Tile, noise: StepNoise) -> Exception:
+        """Repeat the steps since the last look, bit for bit, and stop at the bad one."""
+        before = after = state[:, : tile.size].clone()
+        for step in steps:
+            state = self.advance(state, [step], noise)
+            positions = self.dynamics.positions(state, step, noise)
+            before, after = after, positions[:, : tile.size].clone()
+            if not bool(torch.isfinite(after).all()):
+                break
+        first = (tile.run, tile.particle)
+        return guards.non_finite(before, after, first, step)
 
 
-def _located(
-    dynamics: Diffusion,
-    interval: _Interval,
-    state: Tensor,
-    first: int,
-    last: int,
-    tile: _Tile,
-    noise: StepNoise,
-) -> Exception:
-    """Repeat the steps since the last look, bit for bit, and stop at the bad one."""
-    before = after = state[:, : tile.size].clone()
-    step = interval.step(first)
-    for j in range(first, last):
-        step = interval.step(j)
-        state = dynamics.step(state, step, noise)
-        before, after = after, dynamics.positions(state, step, noise)[:, : tile.size].clone()
-        if not bool(torch.isfinite(after).all()):
-            break
-    return guards.non_finite(
-        before,
-        after,
-        first=(tile.run, tile.particle),
-        step=step.number,
-        time=step.stop,
-        dt=interval.size,
-    )
+def _step_by_step(dynamics: Diffusion) -> Advance:
+    def advance(state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+        for step in steps:
+            state = dynamics.step(state, step, noise)
+        return state
+
+    return advance
 
 
 def _intervals(times: list[float], dt: float) -> Iterator[_Interval]:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pdekit.particles.motion import Diffusion
+from pdekit.particles.diffusion import Diffusion
+from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
 _PROBED = 512  # particles whose curvature is estimated
@@ -58,17 +59,16 @@ def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -
     return largest
 
 
-def non_finite(
-    before: Tensor, after: Tensor, *, first: tuple[int, int], step: int, time: float, dt: float
-) -> NonFiniteError:
+def non_finite(before: Tensor, after: Tensor, first: tuple[int, int], step: Step) -> NonFiniteError:
     """The error that names the first bad particle; positions before and after the bad step."""
     bad = (~torch.isfinite(after)).any(dim=-1)
     run, particle = (int(i) for i in bad.nonzero()[0])
     return NonFiniteError(
-        f"particle {first[1] + particle} of run {first[0] + run} became non-finite in step {step} "
-        f"(time {time:.6g}): {before[run, particle].tolist()} -> {after[run, particle].tolist()}; "
-        f"dt = {dt:.3g} is too long for the slope there: try dt = {dt / 10:.1g}, a box, or an "
-        "initial law that stays where the potential is finite"
+        f"particle {first[1] + particle} of run {first[0] + run} became non-finite in step "
+        f"{step.number} (time {step.stop:.6g}): {before[run, particle].tolist()} -> "
+        f"{after[run, particle].tolist()}; dt = {step.size:.3g} is too long for the slope there: "
+        f"try dt = {step.size / 10:.1g}, a box, or an initial law that stays where the potential "
+        "is finite"
     )
 
 

@@ -4,6 +4,9 @@ An integrator carries a state y through ``step`` and says by ``positions`` where
 For most of them the state is the position. ``weak_order`` is the order in h of expectations at a
 finite time, ``invariant_order`` that of the stationary law. Tensors have the axes (runs, particles,
 dim); ``step`` overwrites its state. With σ = 0 no noise is drawn.
+
+Products and sums are rounded one by one, as in the fused kernel, and never as ``alpha=`` of torch,
+which fuses the two where the processor can.
 """
 
 from collections.abc import Callable
@@ -64,8 +67,8 @@ class EulerMaruyama:
     invariant_order: ClassVar[int] = 1
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        y = y.add_(drift(y, step.start), alpha=step.size)
-        return y.add_(noise.at(step.number), alpha=sigma * sqrt(step.size)) if sigma else y
+        y = y.add_(drift(y, step.start) * step.size)
+        return y.add_(noise.at(step.number) * (sigma * sqrt(step.size))) if sigma else y
 
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         return y
@@ -91,16 +94,16 @@ class LeimkuhlerMatthews:
         if step.number == 0:
             slope, scale = drift(y, step.start), scale * sqrt(0.75)
         elif sigma:
-            slope = drift(y.add(noise.at(step.number), alpha=scale / 2), step.start)
+            slope = drift(y + noise.at(step.number) * (scale / 2), step.start)
         else:
             slope = drift(y, step.start)
-        y = y.add_(slope, alpha=step.size)
-        return y.add_(noise.at(step.number), alpha=scale) if sigma else y
+        y = y.add_(slope * step.size)
+        return y.add_(noise.at(step.number) * scale) if sigma else y
 
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         if not sigma:
             return y
-        return y.add(noise.at(step.number + 1), alpha=sigma * sqrt(step.size) / 2)
+        return y + noise.at(step.number + 1) * (sigma * sqrt(step.size) / 2)
 
 
 @dataclass(frozen=True)
@@ -118,9 +121,9 @@ class StochasticHeun:
         before = drift(y, step.start)
         if sigma:
             scale = sigma * sqrt(step.size)
-            y = y.add_(noise.at(step.number), alpha=scale)
-        predictor = y.add(before, alpha=step.size)
-        return y.add_(drift(predictor, step.stop).add_(before), alpha=step.size / 2)
+            y = y.add_(noise.at(step.number) * scale)
+        predictor = y + before * step.size
+        return y.add_((drift(predictor, step.stop) + before) * (step.size / 2))
 
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         return y

@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pdekit.grid import Grid
-from pdekit.particles import motion
-from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Normals, Step
+from pdekit.particles.diffusion import Diffusion, check_beta
+from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
 
 
 @dataclass(frozen=True)
-class Langevin:
+class Langevin(Diffusion):
     """dX = -∇V(X) dt + √(2/β) dB (MODEL.md 0); its stationary law is e^{-βV}/Z.
 
     Parameters
@@ -34,35 +34,12 @@ class Langevin:
     box: Grid | None = None
 
     def __post_init__(self) -> None:
-        motion.check_beta(self.beta)
+        check_beta(self.beta)
 
     @property
-    def dim(self) -> int | None:
-        """Number of coordinates, where potential or box fix it."""
-        return motion.common_dim(potential=self.potential, box=self.box)
-
-    @property
-    def sigma(self) -> float:
-        """√(2/β), the noise per square root of time."""
-        return motion.noise_strength(self.beta)
-
-    def drift(self, x: Any, t: float) -> Any:
-        """-∇V at ``x`` and time ``t``, shape of ``x``."""
-        from pdekit.particles.slopes import slope_at
-
-        return slope_at(self.potential, x, t).neg()
-
-    def init(self, x: Any) -> Any:
-        """The state that starts from positions ``x`` (runs, particles, dim)."""
-        return motion.init(self, x)
-
-    def step(self, state: Any, step: Step, noise: Normals) -> Any:
-        """The state one step later; ``state`` is overwritten."""
-        return motion.step(self, state, step, noise)
-
-    def positions(self, state: Any, step: Step, noise: Normals) -> Any:
-        """Positions of the particles after ``step``."""
-        return motion.positions(self, state, step, noise)
+    def potentials(self) -> tuple[Any, ...]:
+        """V alone."""
+        return (self.potential,)
 
     def law(self) -> "FokkerPlanck":
         """ρ_t = ∇·(ρ∇V + β⁻¹∇ρ), with no flux through the walls of the grid it is solved on."""

@@ -122,7 +122,8 @@ def _pair_64(a, b):
 
 
 @_compiled
-def _box_muller_64(w0, w1, w2, w3, out):
+def box_muller_64(w0, w1, w2, w3, out):
+    """Normals ``(2 * blocks,)`` from the words of as many blocks."""
     for j in range(out.size // 2):
         x, y = _pair_64((_u64(w1[j]) << _32) | _u64(w0[j]), (_u64(w3[j]) << _32) | _u64(w2[j]))
         out[2 * j] = x
@@ -139,7 +140,7 @@ def normals_64(out, first, step, stream, seed):
         for t in range(0, blocks, _TILE):
             m = min(_TILE, blocks - t)
             words(w, m, _u64(first) + _u64(t), _u64(step), row_stream, _u64(seed))
-            _box_muller_64(w[0], w[1], w[2], w[3], row[2 * t : 2 * (t + m)])
+            box_muller_64(w[0], w[1], w[2], w[3], row[2 * t : 2 * (t + m)])
 
 
 _ONE_32, _MANTISSA_32 = _u32(0x3F800000), _u32(0x7FFFFF)

@@ -5,15 +5,15 @@ from math import inf, isinf
 from typing import TYPE_CHECKING, Any
 
 from pdekit.grid import Grid
-from pdekit.particles import motion
-from pdekit.particles.integrators import Integrator, Normals, Step, StochasticHeun
+from pdekit.particles.diffusion import Diffusion, check_beta
+from pdekit.particles.integrators import Integrator, StochasticHeun
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
 
 
 @dataclass(frozen=True)
-class SmoothedDescent:
+class SmoothedDescent(Diffusion):
     """dX = -∇u(X, t) dt [+ √(2/β) dB]: the papers' scoping, u the loss smoothed less and less.
 
     With u(x, t) = v(x, T - t) for a solution v of a smoothing equation (heat, viscous or
@@ -39,35 +39,12 @@ class SmoothedDescent:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", inf if self.beta is None else self.beta)
-        motion.check_beta(self.beta, infinite=True)
+        check_beta(self.beta, infinite=True)
 
     @property
-    def dim(self) -> int | None:
-        """Number of coordinates, where value or box fix it."""
-        return motion.common_dim(value=self.value, box=self.box)
-
-    @property
-    def sigma(self) -> float:
-        """√(2/β), 0 without noise."""
-        return motion.noise_strength(inf if self.beta is None else self.beta)
-
-    def drift(self, x: Any, t: float) -> Any:
-        """-∇u(x, t), shape of ``x``."""
-        from pdekit.particles.slopes import slope_at
-
-        return slope_at(self.value, x, t).neg()
-
-    def init(self, x: Any) -> Any:
-        """The state that starts from positions ``x`` (runs, particles, dim)."""
-        return motion.init(self, x)
-
-    def step(self, state: Any, step: Step, noise: Normals) -> Any:
-        """The state one step later; ``state`` is overwritten."""
-        return motion.step(self, state, step, noise)
-
-    def positions(self, state: Any, step: Step, noise: Normals) -> Any:
-        """Positions of the particles after ``step``."""
-        return motion.positions(self, state, step, noise)
+    def potentials(self) -> tuple[Any, ...]:
+        """u alone."""
+        return (self.value,)
 
     def law(self) -> "FokkerPlanck":
         """The Fokker-Planck equation of u. Raises ``ValueError`` where there is no noise."""

@@ -211,7 +211,8 @@ class LangevinSpectrum:
 
     @cached_property
     def _points(self) -> Array:
-        return (self.lower + self._spacing * np.arange(self.nodes))[:, None]
+        x: Array = self.lower + self._spacing * np.arange(self.nodes)
+        return x[:, None]
 
     @cached_property
     def _least(self) -> float:

@@ -92,6 +92,9 @@ def _stepper(
         else:
             new = lu(dt / 2).solve(lu(dt / 2).solve(u))
             stats["backward_euler_steps"] += 1
-        return np.maximum(new, 0.0) if is_density else new
+        if not is_density:
+            return new
+        new = np.maximum(new, 0.0)
+        return new * (u.sum() / new.sum())  # rounding of the solves would add up over the steps
 
     return step

@@ -1,0 +1,156 @@
+"""What the diffusions dX = -Σ ∇V_k(X, t) dt + √(2/β) dB have in common: slopes, walls, one step."""
+
+from math import inf, sqrt
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pdekit.grid import Grid
+from pdekit.particles.integrators import Integrator, Normals, Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Diffusion(Protocol):
+    """Particles that move independently down the slopes of potentials, with additive noise.
+
+    A dynamics that inherits from it names its ``potentials``, ``beta``, ``integrator`` and ``box``;
+    ``simulate`` may then advance many steps at once (`pdekit.particles.fused`). Any other object
+    with ``dim``, ``drift``, ``init``, ``step`` and ``positions`` can be simulated step by step.
+    """
+
+    beta: Any
+    integrator: Integrator
+    box: Grid | None
+
+    @property
+    def potentials(self) -> tuple[Any, ...]:
+        """The V_k; one that changes in time offers ``at(t)``."""
+        ...
+
+    @property
+    def dim(self) -> int | None:
+        """Number of coordinates, where a potential or the box fix it."""
+        named = [(type(V).__name__, getattr(V, "dim", None)) for V in (*self.potentials, self.box)]
+        said = [(name, dim) for name, dim in named if dim is not None]
+        if len({dim for _, dim in said}) > 1:
+            raise ValueError(f"the parts of a dynamics have one dimension, got {said}")
+        return said[0][1] if said else None
+
+    @property
+    def sigma(self) -> float:
+        """√(2/β), the noise per square root of time."""
+        return sqrt(2 / self.beta)
+
+    def drift(self, x: Any, t: float) -> Any:
+        """-Σ ∇V_k(x, t), shape of ``x``."""
+        first, *rest = (slope(V.at(t) if hasattr(V, "at") else V, x) for V in self.potentials)
+        return sum(rest, first).neg()
+
+    def init(self, x: Any) -> Any:
+        """The state that starts from positions ``x`` (runs, particles, dim)."""
+        return fold(x, self.box)[0]
+
+    def step(self, state: Any, step: Step, noise: Normals) -> Any:
+        """The state one step later; ``state`` is overwritten."""
+        y = self.integrator.step(self._mirrored, state, self.sigma, step, noise)
+        return fold(y, self.box)[0]
+
+    def positions(self, state: Any, step: Step, noise: Normals) -> Any:
+        """Positions of the particles after ``step``."""
+        x = self.integrator.positions(state, self.sigma, step, noise)
+        return x if x is state else fold(x, self.box)[0]
+
+    def _mirrored(self, x: Any, t: float) -> Any:
+        inside, sign = fold(x, self.box)
+        drift = self.drift(inside, t)
+        return drift if sign is None else drift * sign
+
+
+def check_beta(beta: Any, infinite: bool = False) -> None:
+    """``ValueError`` unless ``beta`` is a number > 0, finite if not said otherwise."""
+    try:
+        good = float(beta) > 0 and (infinite or float(beta) < inf)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise ValueError(
+            f"beta is an inverse temperature: expected a {'' if infinite else 'finite '}number "
+            f"> 0, got {beta!r}"
+        )
+
+
+def fold(x: "Tensor", box: Grid | None) -> "tuple[Tensor, Tensor | None]":
+    """The points of the box under ``x``, and -1 per coordinate where mirrored, else +1.
+
+    A wall reflects, a periodic axis wraps. The drift is continued beyond a wall as its mirror
+    image; the free motion in the continued drift, folded, is then in law the reflected motion,
+    whatever the integrator: the particle side of the no-flux condition. Points of the box stay as
+    they are, to the bit; the signs are None where all points are inside.
+    """
+    if box is None:
+        return x, None
+    lower, upper = x.new_tensor(box.lower), x.new_tensor(box.upper)
+    leading = tuple(range(x.ndim - 1))
+    if bool(((x.amin(leading) >= lower) & (x.amax(leading) <= upper)).all()):
+        return x, None
+    outside = (x < lower) | (x > upper)
+    width = upper - lower
+    boxes = ((x - lower) / width).floor()  # how many boxes away
+    mirrored = (boxes - 2 * (boxes / 2).floor()) * x.new_tensor([not p for p in box.periodic])
+    phase = x - lower - boxes * width
+    folded = lower + (phase + mirrored * (width - 2 * phase))
+    inside = folded.maximum(lower).minimum(upper).where(outside, x)
+    return inside, (1 - 2 * mirrored).where(outside, x.new_ones(()))
+
+
+def slope(potential: Any, x: "Tensor") -> "Tensor":
+    """∇V at ``x`` of shape ``(..., d)``; same shape.
+
+    Uses ``potential.grad`` where there is one, else torch autograd of ``potential(x)``.
+    Raises ``TypeError`` for a potential that cannot be called or does not work on tensors,
+    ``ValueError`` for a wrong shape.
+    """
+    import torch
+
+    grad = getattr(potential, "grad", None)
+    value = grad(x) if callable(grad) else _autograd(potential, x)
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(
+            f"the gradient of {_name(potential)} returned {type(value).__name__} for a torch "
+            "tensor; write it with operators, or with the functions of "
+            "array_api_compat.array_namespace(x)"
+        )
+    if value.shape != x.shape:
+        raise ValueError(
+            f"the gradient of {_name(potential)} has shape {tuple(value.shape)} for points of "
+            f"shape {tuple(x.shape)}; coordinates sit on the last axis and a gradient has the "
+            "shape of its points"
+        )
+    return value
+
+
+def _autograd(potential: Any, x: "Tensor") -> "Tensor":
+    import torch
+
+    if not callable(potential):
+        raise TypeError(
+            f"expected a potential V(x) with V.grad(x), or a callable, got {_name(potential)}"
+        )
+    with torch.enable_grad():
+        points = x.detach().requires_grad_()
+        values = potential(points)
+        if not isinstance(values, torch.Tensor) or not values.requires_grad:
+            raise TypeError(
+                f"{_name(potential)} has no grad and torch cannot differentiate what it returned "
+                f"({type(values).__name__}); give V.grad, or write V with torch operations"
+            )
+        if values.shape != x.shape[:-1]:
+            raise ValueError(
+                f"{_name(potential)} has shape {tuple(values.shape)} for points of shape "
+                f"{tuple(x.shape)}; a potential maps (..., d) to (...), so sum over the last axis"
+            )
+        return torch.autograd.grad(values.sum(), points)[0]
+
+
+def _name(potential: Any) -> str:
+    return getattr(potential, "__name__", None) or type(potential).__name__

@@ -1,0 +1,286 @@
+"""The fused kernel is the plain loop, to the bit, and does not depend on how it is cut up."""
+
+import numpy as np
+import pytest
+import torch
+
+import pdekit as pk
+from pdekit.particles import ensemble, fused, fused_kernels
+from pdekit.particles.integrators import (
+    EulerMaruyama,
+    LeimkuhlerMatthews,
+    Step,
+    StochasticHeun,
+)
+from pdekit.particles.noise import StepNoise
+from pdekit.potentials import (
+    Custom,
+    DoubleWell,
+    Evolving,
+    Quadratic,
+    Rippled,
+    SixHumpCamel,
+    Tabulated,
+)
+
+X = np.linspace(-2.0, 2.5, 61)
+T = np.array([0.1, 0.2, 0.5, 0.9])
+SLICE = Tabulated(X, np.cos(3 * X) + X**2)
+MOVING = Evolving(T, X, [(1 + t) * np.cos(3 * X - t) + X**2 for t in T])
+STANDING = Evolving([0.3], X[:40], [X[:40] ** 2])
+
+EM, LM, HEUN = EulerMaruyama(), LeimkuhlerMatthews(), StochasticHeun()
+INTEGRATORS = {"euler": EM, "matthews": LM, "heun": HEUN}
+# the walls are hit often, also by the points at which slopes are taken
+WALLS = {
+    "none": None,
+    "walls": pk.Grid(-0.9, 1.1, 8),
+    "periodic": pk.Grid(-0.9, 1.1, 8, periodic=True),
+}
+POTENTIALS = {
+    "quadratic": (Quadratic(1.7),),
+    "well": (DoubleWell(),),
+    "rippled": (Rippled(),),
+    "slice": (SLICE,),
+    "moving": (MOVING,),
+    "one time": (STANDING,),
+    "sum": (DoubleWell() + SLICE + Quadratic(0.3),),
+    "well and moving": (DoubleWell(), MOVING),
+    "sum and slice": (Quadratic((0.5,)) + DoubleWell(), SLICE),
+    "slice and moving": (SLICE, MOVING),
+    "two slices that move": (MOVING, STANDING),
+}
+
+
+def dynamics(potentials, integrator=LM, box=None, beta=1.5):
+    if len(potentials) == 1:
+        return pk.Langevin(potentials[0], beta, integrator=integrator, box=box)
+    return pk.ControlledLangevin(potentials[0], beta, potentials[1], integrator, box)
+
+
+def moved(moving, n=333, **more):
+    """From beyond the samples to the middle; 101 steps of two lengths, past all stored times."""
+    start = np.linspace(-2.6, 2.9, n)[:, None]
+    settings = {"n": n, "t": [0.3, 1.005], "dt": 0.01, "seed": 11, **more}
+    return pk.simulate(moving, start, **settings).x.values
+
+
+def plainly(moving, monkeypatch, **more):
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble, "fused", lambda dynamics, x: None)
+        return moved(moving, **more)
+
+
+def is_fused(moving, dtype=torch.float64, dim=1):
+    return fused.fused(moving, torch.zeros(1, 64, dim, dtype=dtype)) is not None
+
+
+@pytest.mark.parametrize("walls", WALLS)
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+@pytest.mark.parametrize("name", POTENTIALS)
+def test_fused_is_plain(name, integrator, walls, monkeypatch):
+    """The same bits after 101 steps, the sine of ``Rippled`` apart."""
+    moving = dynamics(POTENTIALS[name], INTEGRATORS[integrator], WALLS[walls])
+    assert is_fused(moving)
+    fast, plain = moved(moving, runs=2), plainly(moving, monkeypatch, runs=2)
+    if name == "rippled":
+        assert np.abs(fast - plain).max() < 1e-12
+    else:
+        assert np.array_equal(fast, plain)
+
+
+def test_fused_is_plain_for_a_long_time(monkeypatch):
+    moving, long = dynamics((DoubleWell(), MOVING), HEUN), {"t": [1.0, 10.0], "n": 64}
+    assert np.array_equal(moved(moving, **long), plainly(moving, monkeypatch, **long))
+
+
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+def test_fused_is_plain_without_noise(integrator, monkeypatch):
+    moving = pk.SmoothedDescent(MOVING, integrator=INTEGRATORS[integrator], box=WALLS["walls"])
+    assert is_fused(moving)
+    assert np.array_equal(moved(moving), plainly(moving, monkeypatch))
+
+
+@pytest.mark.parametrize("walls", WALLS)
+@pytest.mark.parametrize("name", POTENTIALS)
+def test_same_bits_for_every_tile_block_and_number_of_threads(name, walls, monkeypatch):
+    """1003 particles are no multiple of tile or chunk; a block of steps ends within an interval."""
+    moving = dynamics(POTENTIALS[name], HEUN if name == "moving" else LM, WALLS[walls])
+    whole = moved(moving, n=1003, t=[0.3, 0.4])
+    assert np.array_equal(moved(moving, n=1003, t=[0.3, 0.4], runs=3)[:, 0], whole)
+    threads = torch.get_num_threads()
+    for tile, block, workers in ((64, 7, 2), (640, 50, 1), (320, 128, 3)):
+        monkeypatch.setattr(ensemble, "_TILE_CPU", tile)
+        monkeypatch.setattr(ensemble, "_CHECK_EVERY", block)
+        try:
+            torch.set_num_threads(workers)
+            assert np.array_equal(moved(moving, n=1003, t=[0.3, 0.4]), whole)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def test_far_sines_are_those_of_the_library(monkeypatch):
+    """Neighbours in a chunk on both sides of the limit do not matter to each other."""
+    start = np.array([3e4, 0.3, 2e5, -2e5, 1e15])[:, None]
+    settings = {"n": 5, "t": 0.05, "dt": 0.01, "seed": 1}
+    moving = dynamics((Rippled(),), EM)
+    together = pk.simulate(moving, start, **settings).x.values
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble, "fused", lambda dynamics, x: None)
+        plain = pk.simulate(moving, start, **settings).x.values
+    assert np.allclose(together, plain, rtol=4e-16, atol=1e-12)
+    near = pk.simulate(moving, np.array([[3e4], [0.3], [0.0], [0.0], [0.0]]), **settings).x.values
+    assert np.array_equal(near[:, :2], together[:, :2])
+
+
+def test_the_sine_is_the_sine():
+    """Against 120 bits, to 1.6 units in the last place, also beside the zeros of sine."""
+    sine = fused_kernels._sine
+    rng = np.random.default_rng(5)
+    zeros = np.pi / 2 * np.arange(-40, 40)
+    for v in (*rng.uniform(-60, 60, 400), *zeros, *np.nextafter(zeros, 9.0), 1e-300, 0.0, 2.9e5):
+        exact = np.sin(np.longdouble(v))
+        assert abs(sine(v) - exact) <= 1.6 * np.spacing(abs(float(exact)))
+
+
+class Own(pk.Langevin):
+    def drift(self, x, t):
+        return -2 * x
+
+
+class OwnWell(DoubleWell):
+    """Somebody's own gradient."""
+
+
+UNEVEN = Tabulated(np.geomspace(1, 9, 9) - 5, np.arange(9.0) ** 2)
+PLAIN = {
+    "own drift": Own(DoubleWell(), 1.0),
+    "own potential": dynamics((OwnWell(),)),
+    "function": dynamics((lambda x: (x * x).sum(-1),)),
+    "custom": dynamics((Custom(lambda x: x[..., 0] ** 2),)),
+    "in a sum": dynamics((DoubleWell() + Custom(lambda x: x[..., 0] ** 2),)),
+    "uneven samples": dynamics((UNEVEN,)),
+    "second is a sum": dynamics((MOVING, DoubleWell() + Quadratic())),
+    "plane": dynamics((SixHumpCamel(),)),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_is_not_known_to_the_letter_is_not_fused(name):
+    assert not is_fused(PLAIN[name])
+
+
+def test_fused_is_float64_on_a_line():
+    assert not is_fused(dynamics((DoubleWell(),)), dtype=torch.float32)
+    assert not is_fused(dynamics((DoubleWell(2),)), dim=2)
+    assert isinstance(moved(dynamics((DoubleWell(),)), dtype="float32"), np.ndarray)
+
+
+def test_one_compiled_form_serves_all():
+    """Read-only or strided tables would compile the kernel again, for seconds."""
+    moved(dynamics((MOVING.at(0.1), MOVING)), t=0.01)
+    moved(dynamics((DoubleWell(), MOVING.at(0.15))), t=0.01)
+    moved(dynamics((MOVING.reversed().at(0.15),), HEUN, WALLS["walls"]), t=0.01)
+    assert len(fused_kernels.advance.signatures) == 1
+
+
+FAULTS = {
+    "noise": ("scale", 1.001),
+    "half noise": ("ahead", 1.001),
+    "length": ("sizes", 1.001),
+}
+
+
+@pytest.mark.parametrize("walls", ["none", "walls"])
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_seen(name, walls, monkeypatch):
+    """What the comparison with the plain loop is worth: one argument of the kernel, a permille."""
+    position = {"sizes": 1, "ahead": 2, "scale": 3}[FAULTS[name][0]]
+    real = fused.advance
+
+    def faulty(*arguments):
+        changed = list(arguments)
+        changed[position] = changed[position] * FAULTS[name][1]
+        real(*changed)
+
+    moving = dynamics((DoubleWell(),), LM, WALLS[walls])
+    plain = plainly(moving, monkeypatch)
+    monkeypatch.setattr(fused, "advance", faulty)
+    assert np.abs(moved(moving) - plain).max() > 1e-6
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_particle_that_blows_up_is_named_as_in_the_plain_loop(workers, monkeypatch):
+    """In tile 2 of 4, in the second block; a later tile blows up sooner but is not named."""
+    monkeypatch.setattr(ensemble, "_TILE_CPU", 64)
+    monkeypatch.setattr(ensemble, "_CHECK_EVERY", 8)
+    start = np.full((250, 1), 0.5)
+    start[100], start[200] = 15.2, 40.0
+    threads = torch.get_num_threads()
+    messages = []
+    for plain in (False, True):
+        with monkeypatch.context() as patch:
+            if plain:
+                patch.setattr(ensemble, "fused", lambda dynamics, x: None)
+            try:
+                torch.set_num_threads(workers)
+                with (
+                    pytest.warns(pk.particles.StepSizeWarning),
+                    pytest.raises(pk.particles.NonFiniteError) as error,
+                ):
+                    pk.simulate(dynamics((DoubleWell(),)), start, n=250, t=2.0, dt=0.01)
+            finally:
+                torch.set_num_threads(threads)
+            messages.append(str(error.value))
+    assert messages[0] == messages[1] and "particle 100 of run 0" in messages[0]
+
+
+def test_nan_in_a_table_gives_nan_not_a_crash():
+    """A spline asked at NaN, in the kernel itself: the slot exists."""
+    moving = fused.fused(dynamics((SLICE,)), torch.zeros(1, 64, 1, dtype=torch.float64))
+    x = torch.full((1, 64, 1), float("nan"), dtype=torch.float64)
+    x[0, 1:] = 0.5
+    x[0, 2] = float("inf")
+    noise = StepNoise(0, 0, 0, torch.empty_like(x))
+    after = moving(x, [Step(0, 0.0, 0.1, 0.1)], noise)
+    assert bool(torch.isnan(after[0, 0])) and bool(torch.isfinite(after[0, 3:]).all())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_stops_all_tiles(workers, monkeypatch):
+    """Raised in the loop's own bar, as by the keyboard; without the flag 2e9 steps would follow."""
+    monkeypatch.setattr(ensemble, "_TILE_CPU", 64)
+
+    class Bar(ensemble.tqdm):
+        def update(self, n=1):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ensemble, "tqdm", Bar)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(workers)
+        with pytest.raises(KeyboardInterrupt):
+            moved(dynamics((DoubleWell(),)), n=10_000, t=1000.0, dt=0.005)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_bar_counts_every_particle_step(monkeypatch, capsys):
+    monkeypatch.setattr(ensemble, "_TILE_CPU", 64)
+    moved(dynamics((DoubleWell(),)), progress=True)
+    shown = capsys.readouterr().err
+    assert "100%" in shown and "33.6k/33.6k" in shown
+
+
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+def test_a_point_on_a_wall_keeps_its_bits_beside_one_beyond(integrator, monkeypatch):
+    """0.1 + (0.4 - 0.1) is not 0.4: a wall that folds its own points would move them."""
+    tight = pk.Langevin(Quadratic(3.0), 2.0, INTEGRATORS[integrator], pk.Grid(0.1, 0.4, 8))
+    on, beyond = np.full((64, 1), 0.4), np.full((64, 1), 0.4)
+    beyond[5] = 7.0
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr(ensemble, "fused", lambda dynamics, x: None)
+        x, y = (pk.simulate(tight, s, n=64, t=[0, 0.1], dt=0.01).x.values for s in (on, beyond))
+        keep = np.arange(64) != 5
+        assert np.array_equal(x[:, keep], y[:, keep]) and (x[0] == 0.4).all()
