@@ -139,7 +139,7 @@ def fokker_planck_line(quick: bool) -> Workload:
         "SciPy LSODA": partial(lsoda, t),
         "SciPy 16 modes": partial(modes, t),
         "SciPy Euler, 200 steps": partial(theta_steps, t, 1.0, few),
-        "SciPy Crank-Nicolson, 1000 st.": partial(theta_steps, t, 0.5, 1000),
+        "SciPy Crank-Nicolson, 1000": partial(theta_steps, t, 0.5, 1000),
     }
     for steps in (few,) if quick else (few, 2000):
         methods |= present(f"FiPy, {steps} steps", fipy_density, LINE, WELL, START, t, steps)
@@ -548,14 +548,18 @@ def panel(ax: Any, rows: list[Row]) -> None:
     )
     low, high = np.log10(errors[0]) - 0.15 * room, np.log10(errors[-1]) + 0.15 * room
     ax.set(xscale="log", yscale="log", ylim=(10**low, 10**high))
-    ax.set_xlim(times.min() / 10 ** (0.1 * decades), times.max() * 10 ** (0.9 * decades))
+    first, final = np.floor(np.log10(times.min())), np.ceil(np.log10(times.max()))
+    ax.set_xticks(10.0 ** np.arange(first, final + 1))
+    ax.minorticks_off()
+    ax.set_xlim(times.min() / 10 ** (0.1 * decades), times.max() * 10**decades)
     heights = spread((np.log10(errors) - low) / (high - low), 0.085)
     for row, t, e, height in zip(rows, times, errors, heights, strict=True):
         colour = colours[row.method.split()[0].strip(",")]
         ax.plot(t, e, "o", color=colour, zorder=3)
+        leader = {"arrowstyle": "-", "lw": 0.5, "color": colour, "relpos": (0, 0.5)}
         ax.annotate(
-            row.method, (t, e), (0.6, height), textcoords="axes fraction", fontsize=8, va="center",
-            color=colour, arrowprops={"arrowstyle": "-", "lw": 0.5, "color": colour},
+            row.method, (t, e), (0.56, height), textcoords="axes fraction", fontsize=8, va="center",
+            color=colour, arrowprops=leader,
         )  # fmt: skip
 
 
