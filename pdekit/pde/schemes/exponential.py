@@ -140,7 +140,7 @@ def _magnus(problem: Problem, u: Array, t: float, step: float) -> Array | None:
     early = problem.generator(t + (0.5 - _GAUSS) * step)
     late = problem.generator(t + (0.5 + _GAUSS) * step)
     stages = ((_FIRST, _SECOND), (_SECOND, _FIRST))
-    for a, b in stages if problem.forward else stages[::-1]:
+    for a, b in stages:
         up, down = a * early.up[0] + b * late.up[0], a * early.down[0] + b * late.down[0]
         if min(up.min(), down.min()) < 0:
             return None
