@@ -3,7 +3,8 @@
 FiPy discretises ∇·(rho ∇V) with its own exponential convection term and marches in time with its
 own solvers: nothing is shared but the equation. Both are second order in h and differ there: FiPy
 takes the drift at the faces, pdekit the difference of the potential; so the distance is asked to
-fall four times when h is halved, and to be small.
+fall (four times, ideally) when h is halved, and to be small. For heat FiPy has the three-point
+Laplacian and pdekit, where the kernel is narrow, too: there the distance is only asked to be small.
 """
 
 import warnings
@@ -79,18 +80,18 @@ ONE, PLANE = pk.potentials.DoubleWell(), Tilted()
 CASES = {
     "Fokker-Planck on a line": (
         lambda n: pk.Grid(-3, 3, n), (75, 150), pk.FokkerPlanck(ONE, BETA),
-        pk.Gaussian(-0.5, 0.4), ONE.grad, 400, 2e-3,
+        pk.Gaussian(-0.5, 0.4), ONE.grad, 40, 2e-3, 3,
     ),
     "Fokker-Planck on a plane": (
         lambda n: pk.Grid((-3, -3), (3, 3), (n, n)), (24, 48), pk.FokkerPlanck(PLANE, BETA),
-        pk.Gaussian((-0.5, 0.3), 0.6), PLANE.grad, 40, 2e-2,
+        pk.Gaussian((-0.5, 0.3), 0.4), PLANE.grad, 40, 2e-2, 3,
     ),
     "heat on a line": (
-        lambda n: pk.Grid(-np.pi, np.pi, n), (40, 80), pk.Heat(BETA), wave, None, 50, 2e-4,
+        lambda n: pk.Grid(-np.pi, np.pi, n), (40, 80), pk.Heat(BETA), wave, None, 20, 2e-4, None,
     ),
     "heat on a plane": (
         lambda n: pk.Grid((-np.pi, 0), (np.pi, 2 * np.pi), (n, n)), (20, 40), pk.Heat(BETA),
-        wave, None, 20, 2e-2,
+        wave, None, 20, 2e-4, None,
     ),
 }  # fmt: skip
 
@@ -98,8 +99,7 @@ CASES = {
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:fipy")
 @pytest.mark.parametrize("name", CASES)
 def test_fipy_agrees(name: str) -> None:
-    box, cells, equation, start, slope, steps, close = CASES[name]
+    box, cells, equation, start, slope, steps, close, falls = CASES[name]
     coarse, fine = (distance(box(n), equation, start, slope, steps) for n in cells)
-    print(name, coarse, fine)
     assert fine < close
-    assert fine < coarse / 3
+    assert coarse < close if falls is None else fine < coarse / falls
