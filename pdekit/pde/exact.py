@@ -55,9 +55,9 @@ def cole_hopf_gradient(f: Function, beta: float, t: float, x: ArrayLike) -> Arra
 def hopf_lax(f: Function, t: float, x: ArrayLike) -> Array:
     """u(x, t) = min_y f(y) + |x - y|^2 / (2 t), the non-viscous Hamilton-Jacobi solution.
 
-    A dense scan of the ball that must contain the minimiser, then every promising local minimum of
-    it on finer and finer scans. Accurate to rounding for f with structure coarser than a thousandth
-    of the ball. One or two dimensions; f bounded below. MODEL 1.3; thesis (4.16).
+    A dense scan of the ball that must contain the minimiser, then the lowest local minima of it on
+    finer and finer scans. Accurate to rounding for f with structure coarser than a thousandth of
+    that ball. One or two dimensions; f bounded below. MODEL 1.3; thesis (4.16).
     """
     return _each(lambda point: _lowest(f, t, point), x)
 
@@ -272,15 +272,19 @@ def _each(function: Callable[[Array], Any], x: ArrayLike) -> Array:
 
 
 def _ball(f: Function, margin: float, t: float, x: Array) -> float:
-    """Radius around x beyond which f(y) + |x-y|^2 / 2t exceeds its minimum by ``margin``."""
-    radius = sqrt(2 * t * margin) if margin > 0 else sqrt(t)
+    """Radius around x beyond which f(y) + |x-y|^2 / 2t exceeds its minimum by ``margin``.
+
+    f is searched for low values twice as far, and at least to 6 sqrt(t); a hole beyond that which
+    is narrow and deeper than the parabola would be missed.
+    """
+    radius = 3 * sqrt(t)
     for _ in range(60):
-        y = _midpoints(x, radius, 401 if x.size == 1 else 101)
+        y = _midpoints(x, 2 * radius, 2001 if x.size == 1 else 201)
         values = np.asarray(f(y))
         lowest = float((values + ((y - x) ** 2).sum(-1) / (2 * t)).min())
-        needed = sqrt(2 * t * (margin + lowest - float(values.min())))
+        needed = 1.05 * sqrt(2 * t * (margin + lowest - float(values.min()))) + 0.01 * sqrt(t)
         if needed <= radius:
-            return 1.05 * radius
+            return needed
         radius = 1.2 * needed
     raise ConvergenceError(f"the function keeps falling away from {x}: it has no smoothing there")
 

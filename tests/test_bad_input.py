@@ -1,0 +1,122 @@
+"""Mistakes get an error that says what was got, what was expected, and what to try."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pdekit as pk
+
+V = pk.potentials.DoubleWell()
+GRID = pk.Grid(-3, 3, 60)
+PLANE = pk.Grid((-3, -3), (3, 3), (20, 20))
+START = pk.Gaussian(-1.0, 0.3)
+FP = pk.FokkerPlanck(V, 4)
+
+
+def hole(x: np.ndarray) -> np.ndarray:
+    """Infinite in one cell."""
+    return np.where(np.abs(x[..., 0] - 1.05) < 0.01, np.inf, x[..., 0] ** 2)
+
+
+MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
+    "beta of zero": (lambda: pk.ViscousHJ(0), ValueError, "beta must be positive.*got 0"),
+    "beta below zero": (lambda: pk.FokkerPlanck(V, -1), ValueError, "beta must be positive"),
+    "beta infinite": (lambda: pk.Heat(np.inf), ValueError, r"use HamiltonJacobi\(\)"),
+    "beta not a number": (lambda: pk.FokkerPlanck(V, "cold"), TypeError, "inverse temperature"),
+    "no potential": (lambda: pk.FokkerPlanck(3.0, 4), TypeError, "must map points"),
+    "force": (lambda: pk.FokkerPlanck(V, 4, force=V.grad), ValueError, "not solved by this"),
+    "times fall": (lambda: pk.solve(FP, GRID, START, [1, 0.5]), ValueError, "increase"),
+    "times repeat": (lambda: pk.solve(FP, GRID, START, [1, 1]), ValueError, "increase"),
+    "time negative": (lambda: pk.solve(FP, GRID, START, -1), ValueError, ">= 0"),
+    "time NaN": (lambda: pk.solve(FP, GRID, START, np.nan), ValueError, "finite"),
+    "no grid": (lambda: pk.solve(FP, (-3, 3, 60), START, 1), TypeError, "pdekit.Grid"),
+    "not an equation": (lambda: pk.solve(V, GRID, START, 1), TypeError, "solve knows"),
+    "scheme of another equation": (
+        lambda: pk.solve(FP, GRID, START, 1, pk.schemes.HopfLax()), TypeError, "HopfLax solves"),
+    "a string for a scheme": (lambda: pk.solve(FP, GRID, START, 1, "implicit"), TypeError,
+                              "value of pdekit.schemes"),
+    "array of another shape": (
+        lambda: pk.solve(FP, GRID, np.ones(59), 1), ValueError, r"\(60,\), got \(59,\)"),
+    "law of another dimension": (
+        lambda: pk.solve(FP, GRID, pk.Gaussian((0, 0), 1), 1), ValueError,
+        "2 coordinates, the grid 1"),
+    "potential of another dimension": (
+        lambda: pk.solve(FP, PLANE, pk.Gaussian((0, 0), 0.3), 1), ValueError, "1 coordinate"),
+    "law where a function is needed": (
+        lambda: pk.solve(pk.Heat(1), GRID, START, 1), TypeError, "starts from a function"),
+    "density negative": (
+        lambda: pk.solve(FP, GRID, np.linspace(-1, 1, 60), 1), ValueError, "negative.*cell"),
+    "density without mass": (
+        lambda: pk.solve(FP, GRID, np.zeros(60), 1), ValueError, "no mass"),
+    "law outside the grid": (
+        lambda: pk.solve(FP, GRID, pk.Gaussian(9.0, 0.1), 1), ValueError, "inside the grid"),
+    "potential infinite": (
+        lambda: pk.solve(pk.FokkerPlanck(pk.potentials.Custom(hole), 4), GRID, START, 1),
+        ValueError, r"inf at x = 1\.05 \(cell \(40,\)\)"),
+    "initial NaN": (
+        lambda: pk.solve(pk.Heat(1), GRID, np.full(60, np.nan), 1), ValueError, "nan at x = -2.95"),
+    "coordinates not summed": (
+        lambda: pk.solve(pk.Heat(1), GRID, lambda x: x**2, 1), ValueError, r"sum\(-1\)"),
+    "cfl above one": (lambda: pk.schemes.Godunov(cfl=1.5), ValueError, r"\(0, 1\]"),
+    "dt of zero": (lambda: pk.schemes.Implicit(dt=0), ValueError, "dt must be positive"),
+    "tolerance out of reach": (lambda: pk.schemes.Exponential(rtol=1e-20), ValueError, "1e-13"),
+    "extension of an array": (
+        lambda: pk.solve(pk.ViscousHJ(1), GRID, V(GRID.centres), 1,
+                         pk.schemes.ColeHopf(extend=True)), ValueError, "beyond the box"),
+    "extension that falls": (
+        lambda: pk.solve(pk.ViscousHJ(1), GRID, lambda x: -(x[..., 0] ** 2), 1,
+                         pk.schemes.ColeHopf(extend=True)), pk.ConvergenceError, "keeps falling"),
+    "coupling": (
+        lambda: pk.control(V, 4, GRID, START, V, 1.0, coupling=V), ValueError, "coupling"),
+    "control on a plane": (
+        lambda: pk.control(V, 4, PLANE, START, V, 1.0), ValueError, "one dimension"),
+    "horizon of zero": (lambda: pk.control(V, 4, GRID, START, V, 0.0), ValueError, "horizon > 0"),
+    "time not stored": (
+        lambda: pk.solve(FP, GRID, START, [1, 2]).at([0.0], 1.5), ValueError, "has the times"),
+    "point outside": (
+        lambda: pk.solve(FP, GRID, START, 1).at([4.0]), ValueError, "outside"),
+    "steep beyond the grid": (
+        lambda: pk.solve(pk.HamiltonJacobiBellman(V, 1e4), GRID, V, 1.0), pk.ConvergenceError,
+        "refine the grid"),
+    "stationary of heat": (lambda: pk.stationary(pk.Heat(1), GRID), TypeError, "FokkerPlanck"),
+    "unknown name": (lambda: pk.Solve, AttributeError, "no attribute 'Solve'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_named(name: str) -> None:
+    act, kind, message = MISTAKES[name]
+    with pytest.raises(kind, match=message):
+        act()
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [(pk.Gaussian(2.0, 0.5), "beyond the grid"), (pk.Uniform(-3.5, 0.0), "beyond the grid")],
+)
+def test_mass_cut_off_at_the_start_is_named(start: Any, message: str) -> None:
+    with pytest.warns(pk.TruncationWarning, match=message) as caught:
+        rho = pk.solve(FP, GRID, start, 1.0)
+    lost = 1 - start.mass(GRID)
+    assert f"{lost:.3g}" in str(caught[0].message)
+    assert GRID.integrate(rho.fields[-1]) == pytest.approx(1, abs=1e-12)
+
+
+def test_density_at_the_wall_is_named() -> None:
+    """A flat potential: the mass beyond the wall would be that of the Gaussian's tail."""
+    flat = pk.FokkerPlanck(pk.potentials.Quadratic(1e-9), 1)
+    with pytest.warns(pk.TruncationWarning, match="reaches the walls") as caught:
+        rho = pk.solve(flat, GRID, pk.Gaussian(0.0, 0.1), 0.3)
+    from scipy.stats import norm
+
+    tail = 2 * norm.sf(3 / np.sqrt(0.01 + 0.6))
+    assert tail / 3 < rho.stats["wall_mass"] < 3 * tail
+    assert "Enlarge the grid" in str(caught[0].message)
+
+
+def test_no_warning_far_from_the_wall() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pk.solve(FP, GRID, START, [0.1, 10])
