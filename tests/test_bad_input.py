@@ -105,14 +105,17 @@ def test_mass_cut_off_at_the_start_is_named(start: Any, message: str) -> None:
 
 
 def test_density_at_the_wall_is_named() -> None:
-    """A flat potential: the mass beyond the wall would be that of the Gaussian's tail."""
+    """A flat potential: the mass beyond the walls would be that of the Gaussian's tails.
+
+    The walls reflect it, which doubles the density there: an overestimate by a few times.
+    """
     flat = pk.FokkerPlanck(pk.potentials.Quadratic(1e-9), 1)
     with pytest.warns(pk.TruncationWarning, match="reaches the walls") as caught:
         rho = pk.solve(flat, GRID, pk.Gaussian(0.0, 0.1), 0.3)
     from scipy.stats import norm
 
     tail = 2 * norm.sf(3 / np.sqrt(0.01 + 0.6))
-    assert tail / 3 < rho.stats["wall_mass"] < 3 * tail
+    assert tail < rho.stats["wall_mass"] < 5 * tail
     assert "Enlarge the grid" in str(caught[0].message)
 
 

@@ -75,7 +75,7 @@ class Control:
         half_square = 0.5 * self.control.values[..., 0] ** 2
         power = [self._mean(*pair) for pair in zip(self.density.fields, half_square, strict=True)]
         effort = float(np.trapezoid(power, self.value.times))
-        return {"mass": mass, "energy": abs(effort - self.running) / max(abs(effort), 1e-300)}
+        return {"mass": mass, "energy": abs(effort - self.running) / max(abs(effort), 1e-12)}
 
 
 def control(

@@ -238,7 +238,8 @@ def wall_mass(rho: Array, grid: Grid) -> float:
 
     Per wall and line: rho_wall / rate with the logarithmic decay rate over the last twentieth of
     the box (at the wall itself the slope is what no-flux makes it); where the density does not
-    decay towards the wall, the mass of one box width. An estimate to within a small factor.
+    decay towards the wall, the mass of one box width. Within a small factor, on the high
+    side where diffusion is reflected.
     """
     lost = 0.0
     for axis in range(grid.dim):
