@@ -96,7 +96,7 @@ def test_monotone_value_and_its_density_agree_with_the_exact_ones() -> None:
 
 
 def test_running_cost_in_closed_form() -> None:
-    """V = 0, V_T = 0, ℓ = q x^2 / 2: u = P x^2/2 + R, P = √q tanh(√q T), R = log cosh(√q T)/beta."""
+    """V = V_T = 0, ℓ = q x²/2: u = P x²/2 + R, P = √q tanh(√q T), R = log cosh(√q T)/beta."""
     beta, q, horizon = 4.0, 2.0, 0.7
     flat, cost = pk.potentials.Quadratic(1e-300), pk.potentials.Quadratic(q)
     grid = pk.Grid(-6, 6, 1200)
