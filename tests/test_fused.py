@@ -1,6 +1,7 @@
 """The fused kernel is the plain loop, to the bit, and does not depend on how it is cut up."""
 
-from _thread import interrupt_main
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -262,7 +263,7 @@ def test_an_interrupt_stops_all_tiles(workers, monkeypatch):
         def update(self, n=1):
             updates.append(n)
             if len(updates) == 1:
-                interrupt_main()
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     monkeypatch.setattr(ensemble, "_TILE_CPU", 64)
     monkeypatch.setattr(ensemble, "tqdm", Bar)
