@@ -95,17 +95,15 @@ def _drift(x, sign, b, rows, terms, walls):
         kind, a = terms.kinds[k], terms.numbers[k, 0]
         if kind == QUADRATIC:
             for j in range(x.size):
-                b[j] += a * x[j]
+                b[j] -= a * x[j]
         elif kind == DOUBLE_WELL:
             for j in range(x.size):
-                b[j] += x[j] * (x[j] * x[j] - 1)
+                b[j] -= x[j] * (x[j] * x[j] - 1)
         elif kind == RIPPLED:
-            _add_rippled(x, b)
+            _down_rippled(x, b)
         else:
-            _add_spline(x, b, a, terms.numbers[k, 1], rows[first : first + terms.slots[k]])
+            _down_spline(x, b, a, terms.numbers[k, 1], rows[first : first + terms.slots[k]])
         first += terms.slots[k]
-    for j in range(x.size):
-        b[j] = -b[j]
     if walls.exist:
         for j in range(x.size):
             b[j] *= sign[j]
@@ -152,7 +150,7 @@ def _at_time(rows, terms, places, weights, n):
 
 
 @_compiled
-def _add_spline(x, b, start, step, rows):
+def _down_spline(x, b, start, step, rows):
     last = float(len(rows) - 1)
     slots = np.empty(_CHUNK, np.int32)
     for j in range(x.size):
@@ -162,21 +160,21 @@ def _add_spline(x, b, start, step, rows):
     for j in range(x.size):
         i = _u64(slots[j])
         s = x[j] - rows[i, 0]
-        b[j] += rows[i, 1] + s * (2 * rows[i, 2] + (3 * s) * rows[i, 3])
+        b[j] -= rows[i, 1] + s * (2 * rows[i, 2] + (3 * s) * rows[i, 3])
 
 
 @_compiled
-def _add_rippled(x, b):
+def _down_rippled(x, b):
     far = 0
     for j in range(x.size):
         far += abs(x[j]) > _FAR
     if far == 0:
         for j in range(x.size):
-            b[j] += x[j] / 5 - 3 * _sine(3 * x[j])
+            b[j] -= x[j] / 5 - 3 * _sine(3 * x[j])
     else:
         for j in range(x.size):
             v = 3 * x[j]
-            b[j] += x[j] / 5 - 3 * (np.sin(v) if abs(x[j]) > _FAR else _sine(v))
+            b[j] -= x[j] / 5 - 3 * (np.sin(v) if abs(x[j]) > _FAR else _sine(v))
 
 
 # fdlibm: pi/2 in three pieces, the first two of 33 bits, and the polynomials of its quarter turns
