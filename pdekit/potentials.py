@@ -325,8 +325,13 @@ def as_potential(value: Any, dim: int) -> Potential:
 
 
 def _total(terms: Any, xp: Any) -> Any:
-    # a reduction over one entry costs ten times the view
-    return terms[..., 0] if terms.shape[-1] == 1 else xp.sum(terms, axis=-1)
+    """Sum over the coordinates: slices added where they are few, several times faster than sum."""
+    if terms.shape[-1] > 4:
+        return xp.sum(terms, axis=-1)
+    total = terms[..., 0]
+    for k in range(1, terms.shape[-1]):
+        total = total + terms[..., k]
+    return total
 
 
 def _hashable(a: Any) -> Any:

@@ -1,0 +1,138 @@
+"""Every compiled kernel equals its plain form over random data."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy.linalg import solve_banded
+
+import pdekit as pk
+from pdekit.pde.convolution import log_convolve, log_convolve_plain
+from pdekit.pde.envelope import envelope_plain, inf_convolve
+from pdekit.pde.generators import scharfetter_gummel
+from pdekit.pde.rational import exponential_poles
+from pdekit.pde.schemes.exponential import propagate
+from pdekit.pde.schemes.godunov import hamiltonian_fused, hamiltonian_plain
+from pdekit.pde.schemes.split import EULER, RADAU, _Lines
+
+seeds = st.integers(0, 2**32 - 1)
+periodic = st.tuples(st.booleans(), st.booleans())
+
+
+@given(seeds, periodic, st.sampled_from([(37,), (9, 14)]))
+def test_godunov_hamiltonian(seed: int, walls: tuple[bool, bool], cells: tuple[int, ...]) -> None:
+    dim = len(cells)
+    grid = pk.Grid((0.0,) * dim, (1.0, 2.0)[:dim], cells, walls[:dim])
+    u = np.random.default_rng(seed).normal(size=grid.shape)
+    (fused, rate), (plain, plain_rate) = hamiltonian_fused(u, grid), hamiltonian_plain(u, grid)
+    assert_allclose(fused, plain, rtol=1e-13, atol=1e-13)
+    assert rate == pytest.approx(plain_rate, rel=1e-13)
+
+
+@given(seeds, st.floats(0.01, 3), st.booleans())
+def test_envelope(seed: int, t: float, wraps: bool) -> None:
+    f = np.random.default_rng(seed).normal(size=(3, 41))
+    out = np.empty_like(f)
+    inf_convolve(f, 0.1, t, wraps, False, out)
+    for line, found in zip(f, out, strict=True):
+        images = np.tile(line, 3) if wraps else line
+        plain, _ = envelope_plain(images, 0.1, t)
+        assert_allclose(found, plain[41:82] if wraps else plain, atol=1e-12)
+
+
+@given(seeds, st.sampled_from([5.0, 60.0, 1e4]), st.sampled_from([1, 3]))
+@settings(max_examples=30)
+def test_log_convolution(seed: int, beta: float, stride: int) -> None:
+    """Stored weights and the sum relative to its largest term: beta decides which is used."""
+    noise = np.random.default_rng(seed)
+    pad, n = 45, 60
+    x = np.linspace(-3, 3, n + 2 * pad)
+    padded = x**2 + noise.uniform(0, 2) * np.cos(7 * x + noise.uniform(0, 6)) + np.zeros((2, 1))
+    a = 0.02
+    out = np.empty((2, n // stride))
+    log_convolve(padded, a, beta, pad + stride // 2, stride, out)
+    plain = log_convolve_plain(padded, a, beta, pad + stride // 2, stride)
+    # the padding is wider than any window, as the schemes see to
+    assert_allclose(out, plain[:, : out.shape[1]], rtol=1e-9, atol=1e-9 / beta)
+
+
+@given(seeds, st.floats(1e-3, 1.0), st.booleans())
+@settings(max_examples=30)
+def test_rational_exponential(seed: int, t: float, forward: bool) -> None:
+    """One sweep for all poles against dense solves pole by pole."""
+    noise = np.random.default_rng(seed)
+    grid = pk.Grid(0, 1, 25)
+    generator = scharfetter_gummel(noise.normal(size=25), 2.0, grid)
+    u, kill = noise.uniform(size=25), noise.uniform(size=25)
+    matrix = generator.matrix().toarray() - np.diag(kill)
+    matrix = matrix.T if forward else matrix
+    terms = [
+        c * np.linalg.solve(t * matrix - z * np.eye(25), u)
+        for z, c in zip(*exponential_poles(), strict=True)
+    ]
+    plain = np.sum(terms, axis=0).real
+    assert_allclose(propagate(generator, u, t, forward, kill), plain, atol=1e-11)
+
+
+@given(seeds, periodic, st.integers(0, 1), st.booleans(), st.sampled_from([RADAU, EULER]))
+@settings(max_examples=40)
+def test_line_solves(
+    seed: int, walls: tuple[bool, bool], axis: int, forward: bool, method: tuple[complex, complex]
+) -> None:
+    """Lines in SIMD blocks, cyclic or not, against a dense solve of every line."""
+    noise = np.random.default_rng(seed)
+    grid = pk.Grid((0, 0), (1, 2), (11, 37), walls)
+    generator = scharfetter_gummel(noise.normal(size=grid.shape), 2.0, grid)
+    u, out, tau = noise.uniform(size=grid.shape), np.empty(grid.shape), 0.01
+    _Lines(generator, axis, forward).apply(u, tau, method, out)
+    along = type(generator)(grid, *(
+        tuple(r if k == axis else 0 * r for k, r in enumerate(rates))
+        for rates in (generator.up, generator.down)
+    ))  # fmt: skip
+    matrix = along.matrix().toarray()
+    matrix = matrix.T if forward else matrix
+    pole, residue = method
+    solved = np.linalg.solve(tau * matrix - pole * np.eye(u.size), u.ravel())
+    assert_allclose(out.ravel(), 2 * (residue * solved).real, atol=1e-11)
+
+
+def test_poles_against_published_values() -> None:
+    """The fourteen poles of largest and smallest real part, as listed for CRAM of order 14.
+
+    Pusa, Rational approximations to the matrix exponential in burnup calculations, Nucl. Sci.
+    Eng. 169 (2011), table I (best approximation; the Carathéodory-Fejér one agrees to 1e-9).
+    """
+    published = [
+        -8.8977731864688888199 + 16.630982619902085304j,
+        -3.7032750494234480603 + 13.656371871483268171j,
+        -0.2087586382501301251 + 10.991260561901260913j,
+        3.9933697105785685194 + 6.0048316422350373178j,
+        5.0893450605806245066 + 3.5888240290270065102j,
+        5.6231425727459771248 + 1.1940690463439669766j,
+        2.2697838292311127097 + 8.4617379730402214019j,
+    ]
+    poles, _ = exponential_poles(14)
+    upper = poles[poles.imag > 0]
+    for pole in published:
+        assert np.abs(upper - pole).min() < 2e-3 * abs(pole)
+
+
+def test_poles_reproduce_the_exponential() -> None:
+    x = -np.concatenate([[0.0], np.logspace(-8, 8, 4001)])
+    for order, bound in ((6, 3e-6), (10, 4e-10), (14, 3e-13)):
+        poles, residues = exponential_poles(order)
+        found = (residues / (x[:, None] - poles)).sum(1)
+        assert np.abs(found - np.exp(x)).max() < bound
+
+
+def test_banded_reference_is_a_solution() -> None:
+    """The dense references above share nothing with the kernels; this ties one to LAPACK."""
+    grid = pk.Grid(0, 1, 30)
+    generator = scharfetter_gummel(np.sin(7 * grid.axes[0]), 3.0, grid)
+    tau, u = 0.02, np.cos(grid.axes[0])
+    bands = np.zeros((3, 30))
+    bands[0, 1:], bands[2, :-1] = -tau * generator.down[0], -tau * generator.up[0]
+    bands[1] = 1 + tau * generator.exit_rate()
+    matrix = np.eye(30) - tau * generator.matrix().toarray().T
+    assert_allclose(solve_banded((1, 1), bands, u), np.linalg.solve(matrix, u), atol=1e-13)
