@@ -45,12 +45,40 @@ def _minimisers(f, a, hull, breaks, best):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
+def _second(f, k):  # type: ignore[no-untyped-def]
+    return f[k + 1] - 2 * f[k] + f[k - 1]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _at_kink(f, a, i, j):  # type: ignore[no-untyped-def]
+    """Whether f turns sharply at node j, and the cost at the kink that its two sides point to.
+
+    Sharply: the second difference is more than four times those two nodes away, where a smooth f
+    has about as much. The kink is where the lines through the two samples on either side meet.
+    """
+    n = f.size
+    if j < 3 or j > n - 4:
+        return False, 0.0
+    beside = max(abs(_second(f, j - 2)), abs(_second(f, j + 2)))
+    if _second(f, j) <= 4 * beside + 1e-12 * abs(f[j]):
+        return False, 0.0
+    falling, rising = f[j - 1] - f[j - 2], f[j + 2] - f[j + 1]
+    s = (f[j - 1] - f[j + 1] + falling + rising) / (rising - falling)
+    s = min(max(s, -1.0), 1.0)
+    return True, f[j - 1] + falling * (s + 1) + a * (i - j - s) ** 2
+
+
+@nb.njit(cache=True, error_model="numpy")
 def _refined(f, a, i, j, periodic):  # type: ignore[no-untyped-def]
     """Minimum over a neighbourhood of node j of a(i-y)^2 + the parabola through three samples.
 
-    At a no-flux end the parabola of the last three samples is used up to the wall, half a cell out.
+    At a no-flux end the parabola of the last three samples is used up to the wall, half a cell out;
+    at a convex kink of f, where a parabola would fall below f, the kink itself.
     """
     n = f.size
+    kink, cost = _at_kink(f, a, i, j)
+    if kink:
+        return min(cost, f[j] + a * (i - j) ** 2)
     c = j
     if not periodic:
         c = min(max(j, 1), n - 2)

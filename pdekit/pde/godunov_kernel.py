@@ -1,4 +1,4 @@
-"""Godunov's Hamiltonian of a field in one pass over memory; ``fluxes.godunov`` is its plain form."""
+"""Godunov's Hamiltonian of a field in one pass; ``schemes.godunov`` has its plain form."""
 
 import numba as nb
 import numpy as np
