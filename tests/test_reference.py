@@ -1,7 +1,7 @@
 """Every published reference value that these equations can produce, at the method's accuracy.
 
 The file is a copy of the project's collation; each entry states its formula. Points are read off
-``Solution.at`` (a cubic spline, error below 1e-9 here) on 2,000 or 2,001 cells: an odd number puts a
+``Solution.at`` (a cubic spline, error below 1e-9 here), mostly on 2,001 cells: an odd number puts a
 centre on x = 0, where some of the functions have their kink.
 """
 
