@@ -45,27 +45,12 @@ def _minimisers(f, a, hull, breaks, best):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _second(f, k):  # type: ignore[no-untyped-def]
-    return f[k + 1] - 2 * f[k] + f[k - 1]
-
-
-@nb.njit(cache=True, error_model="numpy")
-def _at_kink(f, a, i, j):  # type: ignore[no-untyped-def]
-    """Whether f turns sharply at node j, and the cost at the kink that its two sides point to.
-
-    Sharply: the second difference is more than four times those two nodes away, where a smooth f
-    has about as much. The kink is where the lines through the two samples on either side meet.
-    """
-    n = f.size
-    if j < 3 or j > n - 4:
-        return False, 0.0
-    beside = max(abs(_second(f, j - 2)), abs(_second(f, j + 2)))
-    if _second(f, j) <= 4 * beside + 1e-12 * abs(f[j]):
-        return False, 0.0
+def _cost_at_kink(f, a, i, j):  # type: ignore[no-untyped-def]
+    """Cost at the convex kink near node j, where lines through two samples on each side meet."""
     falling, rising = f[j - 1] - f[j - 2], f[j + 2] - f[j + 1]
     s = (f[j - 1] - f[j + 1] + falling + rising) / (rising - falling)
     s = min(max(s, -1.0), 1.0)
-    return True, f[j - 1] + falling * (s + 1) + a * (i - j - s) ** 2
+    return f[j - 1] + falling * (s + 1) + a * (i - j - s) ** 2
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -76,15 +61,20 @@ def _refined(f, a, i, j, periodic):  # type: ignore[no-untyped-def]
     at a convex kink of f, where a parabola would fall below f, the kink itself.
     """
     n = f.size
-    kink, cost = _at_kink(f, a, i, j)
-    if kink:
-        return min(cost, f[j] + a * (i - j) ** 2)
     c = j
     if not periodic:
         c = min(max(j, 1), n - 2)
     left, mid, right = f[c - 1 if c > 0 else n - 1], f[c], f[c + 1 if c < n - 1 else 0]
+    second = right - 2 * mid + left
+    # a kink: the second difference is far above those two nodes away, where a smooth f has as much
+    if (
+        3 <= j <= n - 4
+        and second > 4 * abs(f[j - 1] - 2 * f[j - 2] + f[j - 3]) + 1e-12 * abs(mid)
+        and second > 4 * abs(f[j + 3] - 2 * f[j + 2] + f[j + 1])
+    ):
+        return min(_cost_at_kink(f, a, i, j), f[j] + a * (i - j) ** 2)
     slope = (right - left) / 2 - 2 * a * (i - c)
-    curvature = right - 2 * mid + left + 2 * a
+    curvature = second + 2 * a
     low, high = -1.0, 1.0
     if not periodic and j == 0:
         low, high = -1.5, 0.0
