@@ -29,7 +29,8 @@ class ColeHopf:
     narrower than the cells, f being evaluated there or interpolated by a cubic spline), which for
     a smooth integrand converges faster than any power of h. It is carried out relative to its
     largest term, so that nothing underflows at any beta, and over a window that leaves out no term
-    above exp(-36) of it. Positive weights of sum one: comparison principle and constants are kept.
+    above exp(-36) of it. Positive weights of sum one: comparison principle and constants are kept
+    (where ``.stats["nodes_per_cell"]`` is above one, an array up to the error of its spline).
 
     On the box f is continued by reflection (no-flux; wrapped on a periodic axis). ``extend=True``
     evaluates a callable f beyond the walls instead, which gives the whole-space solution.

@@ -24,7 +24,8 @@ class DoobTransform:
     step the unknown is z = exp(-beta (u(t + s) - u(t)) / 2) = exp(s L~) 1, where
     L~ = exp(beta u(t) / 2) L exp(-beta u(t) / 2) is again tridiagonal: numbers of order one at any
     beta, where exp(-beta u / 2) itself would underflow. Each step is taken whole and in halves;
-    the halves are kept when the two differ in u by at most ``rtol`` of the range of u_0.
+    the halves are kept when the two differ in u by at most ``rtol`` of the range of u_0 (or of
+    1 / beta, where that is more).
     One dimension. Raises ``ConvergenceError`` where the data are too steep for the grid.
     """
 
@@ -44,7 +45,7 @@ class DoobTransform:
             )
         generator, cost = problem.generator(), problem.running_cost()
         state: dict[str, Any] = {"u": problem.values, "t": 0.0, "step": np.inf}
-        scale = max(float(np.ptp(problem.values)), 1e-300)
+        scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
         stats["error_estimate"] = 0.0
 
         def advance(t: float) -> Array:
