@@ -1,0 +1,156 @@
+"""u0 <= v0 gives u <= v; constants pass through; the maximum norm does not expand."""
+
+import numpy as np
+import pytest
+from cases import PAIRS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pdekit as pk
+from pdekit import schemes
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
+T = 0.2
+ROUNDING = 1e-11
+# Monotone as maps of grid data. Not in the list: Implicit, of order two, which no linear method
+# can be at every step (its densities fall back to backward Euler); HopfLax(refine=True), below.
+MONOTONE = [
+    row
+    for row in PAIRS
+    if not isinstance(row[2], schemes.Implicit)
+    and not (isinstance(row[2], schemes.HopfLax) and row[2].refine)
+    and not isinstance(row[1].equation, pk.FokkerPlanck)
+]
+DENSITIES = [
+    row
+    for row in PAIRS
+    if isinstance(row[1].equation, pk.FokkerPlanck) and not isinstance(row[2], schemes.Implicit)
+]
+
+
+def of(rows):
+    return pytest.mark.parametrize("case, scheme", [r[1:] for r in rows], ids=[r[0] for r in rows])
+
+
+def rough(case, scheme, seed, size):
+    """Random data, smooth to rough by the seed; of the size asked for.
+
+    Cole-Hopf is a sum over the cells, and exactly monotone, where these resolve its integrand:
+    its data are small, and its kernel is wide.
+    """
+    rng = np.random.default_rng(seed)
+    field = rng.normal(size=case.grid.shape)
+    for axis in range(case.grid.dim):
+        for _ in range(seed % 4 * 3):
+            field = (np.roll(field, 1, axis) + 2 * field + np.roll(field, -1, axis)) / 4
+    return (0.004 if isinstance(scheme, schemes.ColeHopf) else 1) * size * field / abs(field).max()
+
+
+def evolve(case, scheme, data):
+    """The solution; Godunov chooses its steps by the data, many stops make them the same."""
+    times = 10 * T if isinstance(scheme, schemes.ColeHopf) else T
+    if isinstance(scheme, schemes.Godunov):
+        times = np.linspace(0, T / 20, 17)[1:]
+    solution = pk.solve(case.equation, case.grid, data, times, scheme)
+    if isinstance(scheme, schemes.Godunov):
+        assert solution.stats["steps"] == 16
+    assert solution.stats.get("nodes_per_cell", 1) == 1
+    return solution.fields[-1]
+
+
+def tolerance(case, scheme, size):
+    split = isinstance(scheme, schemes.Split)
+    return (3 * scheme.tolerance if split else ROUNDING) * max(size, 1.0)
+
+
+pairs_of_data = {
+    "seed": st.integers(0, 10_000),
+    "size": st.sampled_from([0.05, 0.5, 2.0]),
+    "gap": st.sampled_from([0.0, 0.1, 2.0]),
+}
+
+
+@of(MONOTONE)
+@settings(max_examples=8)
+@given(**pairs_of_data)
+def test_order_is_kept(case, scheme, seed, size, gap):
+    u0 = rough(case, scheme, seed, size)
+    above = np.maximum(rough(case, scheme, seed + 1, gap), 0)
+    u, v = evolve(case, scheme, u0), evolve(case, scheme, u0 + above)
+    assert (v - u).min() >= -tolerance(case, scheme, size)
+
+
+@of(MONOTONE)
+@settings(max_examples=8)
+@given(**pairs_of_data)
+def test_the_maximum_norm_does_not_expand(case, scheme, seed, size, gap):
+    u0, v0 = rough(case, scheme, seed, size), rough(case, scheme, seed + 7, gap)
+    difference = np.abs(evolve(case, scheme, u0) - evolve(case, scheme, v0)).max()
+    assert difference <= np.abs(u0 - v0).max() + tolerance(case, scheme, size)
+
+
+@of([row for row in PAIRS if not isinstance(row[1].equation, pk.FokkerPlanck)])
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10_000), constant=st.sampled_from([-50.0, -1.0, 1e-3, 300.0]))
+def test_constants_pass_through(case, scheme, seed, constant):
+    u0 = rough(case, scheme, seed, 0.5)
+    u, v = evolve(case, scheme, u0), evolve(case, scheme, u0 + constant)
+    np.testing.assert_allclose(v, u + constant, atol=tolerance(case, scheme, abs(constant)))
+
+
+@of(DENSITIES)
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10_000))
+def test_densities_contract_in_l1(case, scheme, seed):
+    one = 0.1 + np.abs(rough(case, scheme, seed, 1.0))
+    other = one * np.exp(rough(case, scheme, seed + 3, 1.0))
+    other *= one.sum() / other.sum()
+    near = np.abs(evolve(case, scheme, one) - evolve(case, scheme, other)).sum()
+    slack = 2 * scheme.tolerance if isinstance(scheme, schemes.Split) else ROUNDING
+    assert near <= np.abs(one - other).sum() + slack * one.sum()
+
+
+REFINED = [row for row in PAIRS if isinstance(row[2], schemes.HopfLax) and row[2].refine]
+
+
+@pytest.mark.parametrize("cells", [50, 100, 200])
+@settings(max_examples=10)
+@given(phase=st.floats(0, 6), slope=st.floats(0.5, 2), gap=st.floats(0, 1), width=st.floats(0.3, 1))
+def test_refined_hopf_lax_keeps_order_up_to_its_error(cells, phase, slope, gap, width):
+    """Smooth data: |f'''| h^3 / 16 sqrt(3) is the error of a parabola through three samples."""
+    grid = pk.Grid(-2, 2, cells)
+    x, h = grid.axes[0], grid.spacing[0]
+    f = np.sin(slope * x + phase)
+    g = f + gap * np.exp(-((x / width) ** 2) / 2)
+    third = slope**3 + 1.4 * gap / width**3  # 1.38 bounds |He_3(z) exp(-z^2/2)|
+    u, v = (pk.solve(pk.HamiltonJacobi(), grid, a, T).fields[0] for a in (f, g))
+    assert (v - u).min() >= -2 * third * h**3 / (9 * np.sqrt(3))
+    assert (v >= u - 1e-13).all() or gap > 0
+
+
+@of(REFINED)
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10_000))
+def test_hopf_lax_stays_below_its_data_and_above_their_parabola(case, scheme, seed):
+    u0 = rough(case, scheme, seed, 0.5)
+    coarse = pk.solve(case.equation, case.grid, u0, T, schemes.HopfLax(refine=False)).fields[0]
+    fine = pk.solve(case.equation, case.grid, u0, T, scheme).fields[0]
+    assert (fine <= coarse + 1e-14).all()
+    assert (coarse <= u0 + 1e-14).all()
+    assert coarse.min() == u0.min()  # the global minimum stays
+
+
+@pytest.mark.parametrize("beta", [0.5, 10.0, 1000.0])
+@settings(max_examples=15)
+@given(wave=st.floats(0.5, 6), phase=st.floats(0, 6), size=st.sampled_from([0.1, 1.0]))
+def test_local_entropy_lies_between_the_minimum_and_the_heat_smoothing(beta, wave, phase, size):
+    """inf f <= u <= heat (Jensen); the other order, with Hopf-Lax, holds for convex f alone."""
+
+    def f(x):
+        return size * np.sin(wave * x[..., 0] + phase)
+
+    grid, scheme = pk.Grid(-2, 2, 100), schemes.ColeHopf(extend=True)
+    u = pk.solve(pk.ViscousHJ(beta), grid, f, T, scheme).fields[0]
+    heat = np.exp(-(wave**2) * T / (2 * beta)) * f(grid.centres)
+    assert (u >= -size - 1e-12).all()
+    assert (u <= heat + 1e-12).all()
