@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from math import exp, expm1, log, pi, sqrt
+from math import ceil, exp, expm1, log, pi, sqrt, log2
 from typing import Any
 
 import numpy as np
@@ -68,17 +68,22 @@ def ornstein_uhlenbeck(
     """Mean (d,) and covariance (d, d) at t of dX = -A X dt + sqrt(2/beta) dB from those at 0.
 
     m = exp(-A t) m_0; C = exp(-A t) C_0 exp(-A^T t) + (2/beta) ∫_0^t exp(-A s) exp(-A^T s) ds, the
-    integral by Van Loan's block exponential, so that A may be singular or unstable. MODEL 1.4.
+    integral by Van Loan's block exponential over a short time, doubled until t: A may be singular,
+    unstable or far from normal. MODEL 1.4.
     """
     from scipy.linalg import expm
 
     a = np.atleast_2d(np.asarray(drift, dtype=float))
     d = a.shape[0]
+    doublings = max(0, ceil(log2(max(float(np.linalg.norm(a, 2)) * t, 1e-300))))
     block = np.block([[a, 2 / beta * np.eye(d)], [np.zeros((d, d)), -a.T]])
-    e = expm(t * block)
+    e = expm(t / 2**doublings * block)
     flow = e[d:, d:].T  # exp(-A t)
-    start = np.broadcast_to(np.asarray(cov, dtype=float), (d, d)) if d == 1 else np.asarray(cov)
     spread = flow @ e[:d, d:]
+    for _ in range(doublings):
+        spread = spread + flow @ spread @ flow.T
+        flow = flow @ flow
+    start = np.asarray(cov, dtype=float).reshape(d, d)
     return flow @ np.atleast_1d(np.asarray(mean, dtype=float)), flow @ start @ flow.T + spread
 
 
@@ -211,8 +216,8 @@ class LangevinSpectrum:
 
     @cached_property
     def _points(self) -> Array:
-        x = self.lower + self._spacing * np.arange(self.nodes, dtype=float)
-        return x[:, None]
+        out: Array = (self.lower + self._spacing * np.arange(self.nodes, dtype=float))[:, None]
+        return out
 
     @cached_property
     def _least(self) -> float:

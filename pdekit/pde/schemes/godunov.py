@@ -27,7 +27,9 @@ class Godunov:
     chosen so, anew as the gradient falls. S_dt is the identity (``HamiltonJacobi``), the semigroup
     of the three-point Laplacian (``ViscousHJ``) or of the Scharfetter-Gummel generator
     (``HamiltonJacobiBellman``, one dimension): a Markov operator, so that the whole step is
-    monotone, commutes with constants and does not expand the maximum norm. First order in h.
+    monotone, commutes with constants and does not expand the maximum norm. Two solutions compare
+    exactly where their steps are the same (give both the same, close output times) and otherwise
+    up to the error of the scheme. First order in h.
     MODEL 1.2-1.3. Raises ``ConvergenceError`` if more than 10^7 steps would be needed.
     """
 
