@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from math import ceil, exp, expm1, log, pi, sqrt, log2
+from math import ceil, exp, expm1, log, log2, pi, sqrt
 from typing import Any
 
 import numpy as np
