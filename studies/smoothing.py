@@ -114,7 +114,8 @@ def run(
         control = pk.control(f, setting.beta, grid, setting.initial, f, times)
         bar.update()
         motions = _motions(setting, smoothed, control)
-        densities, gap = _densities(setting, motions, control, bar)
+        moving = pk.schemes.Exponential(rtol_moving=1e-3 if quick else 1e-4)
+        densities, gap = _densities(setting, motions, control, moving, bar)
         monotone = pk.solve(
             pk.HamiltonJacobiBellman(f, setting.beta), grid, f, T, pk.schemes.Godunov()
         )
@@ -203,7 +204,7 @@ def _motions(setting: Setting, smoothed: dict[str, pk.Solution], control: Any) -
 
 
 def _densities(
-    setting: Setting, motions: dict[str, Any], control: Any, bar: tqdm
+    setting: Setting, motions: dict[str, Any], control: Any, scheme: Any, bar: tqdm
 ) -> tuple[dict[str, pk.Solution], float]:
     """Density of each motion over time, from the equation its law obeys.
 
@@ -211,12 +212,11 @@ def _densities(
     between the two is returned).
     """
     grid, T = setting.grid, setting.horizon
-    moving = pk.schemes.Exponential(rtol_moving=1e-4)
     densities = {}
     for name, motion in motions.items():
         bar.set_postfix_str(f"density: {name}")
         times = control.value.times[1:] if name == SGD else T
-        densities[name] = pk.solve(motion.law(), grid, setting.initial, times, moving)
+        densities[name] = pk.solve(motion.law(), grid, setting.initial, times, scheme)
         bar.update()
     gap = grid.integrate(np.abs(densities[CONTROLLED].fields[-1] - control.density.fields[-1]))
     densities[CONTROLLED] = control.density

@@ -128,7 +128,8 @@ def test_no_cancellation_in_the_tails(side):
     got = Gaussian(0, 1).density(grid)[::side] * 4
     faces = np.linspace(10, 30, 6)
     exact = stats.norm.sf(faces[:-1]) - stats.norm.sf(faces[1:])
-    np.testing.assert_allclose(got, exact, rtol=1e-13)
+    # the tail at z has the condition number z^2: two ways to it differ by 900 roundings
+    np.testing.assert_allclose(got, exact, rtol=5e-13)
     assert Gaussian(0, 1).mass(grid) == pytest.approx(stats.norm.sf(10), rel=1e-13)
 
 
