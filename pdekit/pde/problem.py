@@ -102,6 +102,12 @@ class Problem:
         times = getattr(getattr(self.equation, "potential", None), "times", ())
         return [float(t) for t in times]
 
+    def distance(self, u: Array, v: Array) -> float:
+        """L1 over the mass for densities; else the maximum over the largest value of the data."""
+        if self.is_density:
+            return float(np.abs(u - v).sum() / np.abs(v).sum())
+        return float(np.abs(u - v).max() / max(np.abs(self.values).max(), 1e-300))
+
     def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
         """Scharfetter-Gummel generator of a linear equation (or of the linear part of HJB)."""
         where = grid or self.grid

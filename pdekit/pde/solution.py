@@ -80,7 +80,9 @@ class Solution:
         values = self._stored(t)
         if self.grid.dim == 1:
             return CubicSpline(self.grid.axes[0], values)(x[..., 0])
-        return RectBivariateSpline(*self.grid.axes, values, s=0).ev(x[..., 0], x[..., 1])
+        (a, c), (b, d) = self.grid.lower, self.grid.upper  # else the rim would be held constant
+        spline = RectBivariateSpline(*self.grid.axes, values, bbox=[a, b, c, d], s=0)
+        return spline.ev(x[..., 0], x[..., 1])
 
     def _stored(self, t: float | None) -> Array:
         if t is None:

@@ -68,6 +68,12 @@ class ColeHopf:
         for _ in range(8):
             reach = _reach(float(u0.max()) - least, beta, t)
             pad = [ceil(reach / h / factor) * factor for h in fine.spacing]
+            if np.prod(np.array(fine.cells, float) + 2 * np.array(pad, float)) > _MOST_NODES:
+                raise ConvergenceError(
+                    f"the smoothing would need the initial function {reach:.3g} beyond the box, "
+                    "on more than 2^24 nodes: it falls too fast there, or t is too long; leave "
+                    "out extend=True"
+                )
             wide = _enlarged(fine, pad)
             values = problem.sample(wide, outside=True)
             if values.min() >= least:

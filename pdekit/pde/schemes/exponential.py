@@ -26,10 +26,10 @@ class Exponential:
     No time step: one sweep over the cells serves any t. The approximation is best on the negative
     real axis (1e-13); where drift dominates, the generator is far from normal and one sweep can be
     wrong, so the interval is cut in 2, 4, ... parts until halving changes the result by less than
-    ``rtol`` of its L1 norm (fields: of its maximum). For a potential that changes in time the
-    parts are steps of the commutator-free Magnus method of order four, chosen by step doubling so
-    that the local errors sum to less than ``rtol_moving``; no step crosses one of the
-    ``potential.times`` between which such a potential is linear in time.
+    ``rtol`` of its L1 norm (functions: of the largest value of the data). For a potential that
+    changes in time the parts are steps of the commutator-free Magnus method of order four, chosen
+    by step doubling so that the local errors sum to less than ``rtol_moving``; no step crosses one
+    of the ``potential.times`` between which such a potential is linear in time.
 
     Keeps mass and the Gibbs state to rounding; entries below zero (never beyond ``rtol``) are set
     to zero and the mass restored; ``.stats`` has the most negative value met.
@@ -72,7 +72,7 @@ class Exponential:
             fine = u
             for _ in range(parts):
                 fine = propagate(still, fine, (t1 - t0) / parts, problem.is_density)
-            change = _distance(fine, coarse, problem.is_density)
+            change = problem.distance(fine, coarse)
             if change <= self.rtol:
                 break
             if parts >= _MOST_PARTS:
@@ -109,7 +109,7 @@ class Exponential:
             if whole is not None and half is not None:
                 halves = _magnus(problem, half, t + now / 2, now / 2)
             if whole is not None and halves is not None:
-                error = _distance(halves, whole, problem.is_density) / 15
+                error = problem.distance(halves, whole) / 15
             allowed = self.rtol_moving * now / span
             if halves is not None and error <= allowed:
                 u = tidy(halves, u, problem.is_density, stats)
@@ -187,10 +187,3 @@ def tidy(u: Array, before: Array, is_density: bool, stats: dict[str, Any]) -> Ar
     stats["negative_before_clipping"] = min(stats["negative_before_clipping"], float(u.min()))
     u = np.maximum(u, 0.0)
     return u * (before.sum() / u.sum())
-
-
-def _distance(u: Array, v: Array, is_density: bool) -> float:
-    """Relative L1 distance of densities, relative maximum distance of functions."""
-    if is_density:
-        return float(np.abs(u - v).sum() / np.abs(v).sum())
-    return float(np.abs(u - v).max() / max(np.abs(v).max(), 1e-300))

@@ -182,7 +182,7 @@ class _Stepper:
         """u after two steps dt / 2, and before it a third of what one step dt makes different."""
         whole = self.march(u.copy(), t, dt, 1)
         halves = self.march(u.copy(), t, dt / 2, 2)
-        return self.distance(whole, halves) / 3, halves
+        return self.problem.distance(whole, halves) / 3, halves
 
     def _exponential(self, line: "_Lines", u: Array, tau: float) -> Array:
         """exp(tau A) u along the lines; u becomes the room of the next result."""
@@ -203,11 +203,6 @@ class _Stepper:
         self.stats[kind] += 1
         self.spare = u
         return new
-
-    def distance(self, u: Array, v: Array) -> float:
-        if self.problem.is_density:
-            return float(np.abs(u - v).sum() / v.sum())
-        return float(np.abs(u - v).max() / max(np.abs(v).max(), 1e-300))
 
 
 class _Lines:
