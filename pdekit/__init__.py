@@ -16,6 +16,8 @@ _HOME = {
     "TruncationWarning": "pdekit.errors",
     "Gaussian": "pdekit.laws",
     "Uniform": "pdekit.laws",
+    "CurieWeiss": "pdekit.interactions",
+    "PairPotential": "pdekit.interactions",
     "Heat": "pdekit.pde.equations",
     "HamiltonJacobi": "pdekit.pde.equations",
     "ViscousHJ": "pdekit.pde.equations",
@@ -37,7 +39,7 @@ _HOME = {
     "Semiconcavity": "pdekit.comparison.semiconcavity",
     "semiconcavity": "pdekit.comparison.semiconcavity",
 }
-_ROOMS = ("comparison", "laws", "particles", "pde", "plotting", "potentials")
+_ROOMS = ("comparison", "interactions", "laws", "particles", "pde", "plotting", "potentials")
 
 __all__ = ["__version__", *_HOME, "potentials", "particles", "schemes"]
 
