@@ -166,6 +166,7 @@ def has_gibbs_state(case: EquationCase) -> bool:
     fields = ("force", "diffusion", "absorbing")
     return all(getattr(case.equation, name, None) is None for name in fields)
 
+
 SCHEMES = {
     "spectral": s.Spectral(),
     "exponential": s.Exponential(),

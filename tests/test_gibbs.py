@@ -11,9 +11,7 @@ from pdekit.pde import exact
 from pdekit.pde.generators import cell_peclet, gibbs, scharfetter_gummel
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
-DENSITIES = [
-    c for c in EQUATIONS if isinstance(c.equation, pk.FokkerPlanck) and has_gibbs_state(c)
-]
+DENSITIES = [c for c in EQUATIONS if isinstance(c.equation, pk.FokkerPlanck) and has_gibbs_state(c)]
 EVOLVED = [row for row in PAIRS if row[1] in DENSITIES]
 every_grid = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
 

@@ -23,7 +23,7 @@ def landscapes(grid):
 
 def check(made):
     for rates in (*made.up, *made.down):
-        assert np.isfinite(rates).all() and rates.min() >= 0
+        assert np.isfinite(rates).all() and rates.min(initial=0.0) >= 0
     matrix = made.matrix()
     dense = matrix.toarray()
     off = dense - np.diag(np.diag(dense))

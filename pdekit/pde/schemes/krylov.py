@@ -82,7 +82,13 @@ class Krylov:
         return u
 
     def _part(
-        self, problem: Problem, operator: "_Resolvent", u: Array, step: float, parts: int, stats: Any
+        self,
+        problem: Problem,
+        operator: "_Resolvent",
+        u: Array,
+        step: float,
+        parts: int,
+        stats: Any,
     ) -> tuple[Array | None, float]:
         """exp(step A) u and an estimate of its error; None where the basis does not suffice."""
         basis = np.empty((_LARGEST + 1, u.size))
