@@ -1,4 +1,4 @@
-"""Forces, tensor diffusion, readings of the noise and absorbing walls: right equations, monotone."""
+"""Forces, tensor diffusion, readings of the noise, absorbing walls: right laws, monotone."""
 
 import math
 
@@ -215,7 +215,7 @@ def test_absorbing_walls_in_the_plane():
 
 
 def test_what_absorbing_walls_take_is_the_expected_survival():
-    """<1, rho(t)> of the density is the mean of the backward solution from 1, wherever it starts."""
+    """<1, rho(t)> of the density is the mean of the backward solution that starts from 1."""
     grid, V = pk.Grid(-2.0, 1.0, 300), pk.potentials.DoubleWell()
     walls = pk.Walls(upper=True)
     forward = pk.FokkerPlanck(V, 4.0, absorbing=walls)

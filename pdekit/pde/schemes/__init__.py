@@ -38,7 +38,7 @@ __all__ = [
 
 def default_scheme(equation: Any, grid: Grid) -> Any:
     """The most accurate scheme for an equation: exact in time wherever there is such a one."""
-    linear = Exponential() if grid.dim == 1 else Split()
+    linear: Any = Exponential() if grid.dim == 1 else Split()
     if grid.dim == 2 and _is_oblique(equation, grid):
         linear = Krylov()
     best = {

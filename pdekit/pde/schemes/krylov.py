@@ -133,7 +133,8 @@ class _Resolvent:
     """(I - γ A)^-1 by sparse LU; the factors of the last γ are kept."""
 
     def __init__(self, matrix: Any) -> None:
-        self.matrix, self.shift, self.lu = matrix, np.nan, None
+        self.matrix, self.shift = matrix, np.nan
+        self.lu: Any = None
 
     def solve(self, b: Array, shift: float) -> Array:
         if self.lu is None or abs(shift / self.shift - 1) > 1e-9:
