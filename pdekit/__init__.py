@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Grid": "pdekit.grid",
     "ConvergenceError": "pdekit.errors",
+    "ResolutionWarning": "pdekit.errors",
     "TruncationWarning": "pdekit.errors",
     "Gaussian": "pdekit.laws",
     "Uniform": "pdekit.laws",

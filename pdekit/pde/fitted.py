@@ -98,17 +98,6 @@ def generator(c: Coefficients) -> Generator:
     return Generator(c.grid, up, down, oblique, exits if any(exits) else ())
 
 
-def peclet(generator: Generator) -> float:
-    """Largest cell Péclet number |log(rate up / rate down)|; infinite where nothing diffuses."""
-    worst = 0.0
-    for _, up, down, _ in generator.directions():
-        alive = (up > 0) | (down > 0)
-        with np.errstate(divide="ignore"):
-            ratio = np.abs(np.log(up[alive]) - np.log(down[alive]))
-        worst = max(worst, float(ratio.max(initial=0.0)))
-    return worst
-
-
 def _rate(weight: Array, fitted: Array, drift: Array) -> Array:
     """max(w κ(g_V / w), |g| / 2) - g / 2, with its limits where the weight vanishes.
 

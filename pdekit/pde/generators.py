@@ -108,6 +108,21 @@ class Generator:
             _add(out, offset, self.grid.periodic, up, down)
         return out
 
+    def peclet(self) -> Array:
+        """The cell Péclet number: per cell the largest |log(rate up / rate down)| of its edges.
+
+        Edges with less than a hundredth of the cell's exit rate do not count; infinite where a
+        rate vanishes.
+        """
+        out, through = np.zeros(self.grid.shape), self.exit_rate()
+        for offset, up, down, _ in self.directions():
+            most = np.maximum(*neighbours(through, offset, self.grid.periodic))
+            alive = up + down > 0.01 * most
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.where(alive, np.abs(np.log(up) - np.log(down)), 0.0)
+            _gather(np.maximum, out, offset, self.grid.periodic, ratio, ratio)
+        return out
+
     def matrix(self) -> Any:
         """L as a ``scipy.sparse`` CSR array over the cells in C order; its transpose moves rho."""
         from scipy.sparse import coo_array
@@ -199,9 +214,16 @@ def _overlap(ndim: int, offset: Offset, periodic: tuple[bool, ...]) -> tuple[Any
 
 def _add(out: Array, offset: Offset, periodic: tuple[bool, ...], here: Array, there: Array) -> None:
     """Add quantities of the pairs (i, i + offset) to the cells i (``here``) and i + offset."""
+    _gather(np.add, out, offset, periodic, here, there)
+
+
+def _gather(
+    join: np.ufunc, out: Array, offset: Offset, periodic: tuple[bool, ...], here: Array,
+    there: Array,
+) -> None:  # fmt: skip
     rolled = [k if wraps else 0 for k, wraps in zip(offset, periodic, strict=True)]
     first, second = _overlap(out.ndim, offset, periodic)
-    out[first] += here
+    join(out[first], here, out=out[first])
     if any(rolled):
         there = np.roll(there, rolled, tuple(range(len(offset))))
-    out[second] += there
+    join(out[second], there, out=out[second])

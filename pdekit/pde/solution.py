@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid
+from pdekit.pde import resolution
 from pdekit.pde.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.schemes import default_scheme
 
@@ -135,6 +136,8 @@ def solve(
     fields = np.stack([advance(s) if s > 0 else problem.values.copy() for s in times])
     stats["seconds"] = time.perf_counter() - start
     summarise(problem, fields, stats)
+    if problem.is_density:
+        resolution.report(problem, fields[-1], stats, stacklevel=3)
     return Solution(fields, times, equation, grid, scheme, stats)
 
 
