@@ -1,0 +1,168 @@
+"""Markov chains on the cells of a grid: invariant laws, hitting times, currents, classes of states.
+
+The chain is a generator L: a ``scipy.sparse`` matrix over the cells in C order with off-diagonal
+entries >= 0 (``Generator.matrix()``). Rows that sum to less than zero kill (absorbing walls).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.grid import Grid
+
+Array = NDArray[np.float64]
+
+
+def order(matrix: Any, grid: Grid, last: int | None = None) -> NDArray[np.int64]:
+    """The cells in an order of little fill for elimination; the cell ``last`` at the end."""
+    from pdekit.pde.elimination import dissection, reach
+
+    width = reach(matrix, grid.shape, grid.periodic)
+    return dissection(grid.shape, grid.periodic, width, last)
+
+
+def rates(matrix: Any) -> Any:
+    """The jump rates alone: L without its diagonal, in coordinate form."""
+    coo = matrix.tocoo()
+    keep = (coo.row != coo.col) & (coo.data != 0)
+    from scipy.sparse import coo_array
+
+    if keep.any() and coo.data[keep].min() < 0:
+        worst = int(np.argmin(np.where(keep, coo.data, 0.0)))
+        raise ValueError(
+            f"not the generator of a Markov chain: the rate from cell {coo.row[worst]} to "
+            f"{coo.col[worst]} is {coo.data[worst]:g}, and must be >= 0"
+        )
+    return coo_array((coo.data[keep], (coo.row[keep], coo.col[keep])), shape=coo.shape)
+
+
+def killing(matrix: Any) -> Array:
+    """Rate at which each cell loses probability for good: minus the row sums, cleared of rounding.
+
+    A killing rate below 1e-10 of the rate of leaving the cell counts as rounding.
+    """
+    lost: Array = -np.asarray(matrix.sum(axis=1), dtype=float).ravel()
+    leaving = np.abs(np.asarray(matrix.diagonal(), dtype=float))
+    return np.where(lost > 1e-10 * leaving, lost, 0.0)
+
+
+def recurrent(matrix: Any, grid: Grid) -> NDArray[np.bool_]:
+    """Which cells the chain returns to for ever; raises ``ValueError`` for several classes."""
+    from scipy.sparse.csgraph import connected_components
+
+    jumps = rates(matrix)
+    count, label = connected_components(jumps.tocsr(), directed=True, connection="strong")
+    final = np.ones(count, dtype=bool)
+    crossing = label[jumps.row] != label[jumps.col]
+    final[label[jumps.row[crossing]]] = False
+    if final.sum() > 1:
+        cells = [int(np.flatnonzero(label == k)[0]) for k in np.flatnonzero(final)[:2]]
+        places = " and ".join(_place(grid, c) for c in cells)
+        raise ValueError(
+            f"the stationary state is not unique: {final.sum()} sets of cells are never left, such "
+            f"as those of {places}; join them (diffusion, a lower barrier) or solve on each alone"
+        )
+    out: NDArray[np.bool_] = final[label]
+    return out
+
+
+def invariant(matrix: Any, grid: Grid) -> Array:
+    """Probability per cell pi, sum 1, with pi L = 0: positive wherever the chain returns to.
+
+    By elimination without subtraction: every entry is right to a few dozen roundings, however small
+    it is and however slow the chain. Raises ``ValueError`` where probability is lost or the
+    stationary state is not unique.
+    """
+    from pdekit.pde.elimination import eliminate
+
+    if killing(matrix).any():
+        cell = int(np.argmax(killing(matrix)))
+        raise ValueError(
+            f"probability is lost at {_place(grid, cell)}, so nothing is stationary but zero; use "
+            "no-flux or periodic walls, or ask for slow_modes"
+        )
+    alive = np.flatnonzero(recurrent(matrix, grid))
+    if alive.size == matrix.shape[0]:
+        weights = eliminate(rates(matrix), order(matrix, grid)).invariant()
+        return weights / weights.sum()
+    if alive.size == 1:
+        return np.where(np.arange(matrix.shape[0]) == alive[0], 1.0, 0.0)
+    sequence = order(matrix, grid)
+    rank = np.full(matrix.shape[0], -1)
+    rank[alive] = np.arange(alive.size)
+    sequence = rank[sequence]
+    inner = rates(matrix).tocsr()[alive][:, alive]
+    weights = eliminate(inner, sequence[sequence >= 0]).invariant()
+    out = np.zeros(matrix.shape[0])
+    out[alive] = weights / weights.sum()
+    return out
+
+
+def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
+    """x >= 0 of (diag(kill) - L) x = source on all cells, for kill, source >= 0.
+
+    With source 1 the mean time until killing. Raises ``ValueError`` where some cell is never killed.
+    """
+    from pdekit.pde.elimination import eliminate
+
+    made = eliminate(rates(matrix), order(matrix, grid), kill)
+    if made.stuck.size or made.pivot[-1] == 0:
+        cell = int(made.stuck[0] if made.stuck.size else made.order[-1])
+        raise ValueError(
+            f"the target cannot be reached from {_place(grid, cell)}: every rate towards it is "
+            "zero (or underflows); enlarge the target or refine the grid"
+        )
+    return made.solve(source)
+
+
+def displacement(grid: Grid, source: Any, target: Any) -> Array:
+    """Vectors (..., dim) from cells ``source`` to cells ``target`` (numbers in C order).
+
+    Across a seam the short way round.
+    """
+    here = np.stack(np.unravel_index(source, grid.shape), axis=-1)
+    there = np.stack(np.unravel_index(target, grid.shape), axis=-1)
+    step = there - here
+    n = np.array(grid.shape)
+    wrapped = (step + n // 2) % n - n // 2
+    out: Array = np.where(grid.periodic, wrapped, step) * grid.spacing
+    return out
+
+
+def net_flows(matrix: Any, rho: Array) -> tuple[Any, Any, Array, Array]:
+    """Pairs of cells i < j, rho_i L_ij - rho_j L_ji, and the sum of the two."""
+    from scipy.sparse import coo_array
+
+    jumps = rates(matrix)
+    i, j = np.minimum(jumps.row, jumps.col), np.maximum(jumps.row, jumps.col)
+    flow = rho.ravel()[jumps.row] * jumps.data
+    shape = jumps.shape
+    net = coo_array((np.where(jumps.row < jumps.col, flow, -flow), (i, j)), shape=shape).tocsr()
+    gross = coo_array((flow, (i, j)), shape=shape).tocsr()
+    pairs = net.tocoo()
+    return pairs.row, pairs.col, pairs.data, gross.tocoo().data
+
+
+def current(matrix: Any, rho: Array, grid: Grid) -> Array:
+    """Cell-centred probability current, shape ``(*grid.shape, dim)``: half of every face's flux.
+
+    J_i = sum over pairs of (x_j - x_i) (rho_i L_ij - rho_j L_ji) / 2, which for jumps to the axis
+    neighbours is the mean of the fluxes through the two faces of the cell. Second order where the
+    scheme is; zero to rounding in detailed balance; the flux through a no-flux wall is zero.
+    """
+    i, j, net, _ = net_flows(matrix, rho)
+    flux = displacement(grid, i, j) * net[:, None] / 2
+    out = np.zeros((rho.size, grid.dim))
+    for axis in range(grid.dim):
+        out[:, axis] = np.bincount(i, flux[:, axis], rho.size)
+        out[:, axis] += np.bincount(j, flux[:, axis], rho.size)
+    return out.reshape(*grid.shape, grid.dim)
+
+
+def _place(grid: Grid, cell: int) -> str:
+    index = np.unravel_index(cell, grid.shape)
+    where = ", ".join(
+        f"{n} = {a[k]:g}" for n, a, k in zip(grid.names, grid.axes, index, strict=True)
+    )
+    return f"cell {tuple(int(k) for k in index)} ({where})"
