@@ -102,7 +102,7 @@ def invariant(matrix: Any, grid: Grid) -> Array:
 def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
     """x >= 0 of (diag(kill) - L) x = source on all cells, for kill, source >= 0.
 
-    With source 1 the mean time until killing. Raises ``ValueError`` where some cell is never killed.
+    With source 1 the mean time until killing. Raises ``ValueError`` where a cell is never killed.
     """
     from pdekit.pde.elimination import eliminate
 

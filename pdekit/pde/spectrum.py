@@ -46,7 +46,7 @@ class SlowModes:
     def modes(self) -> "xr.DataArray":
         import xarray as xr
 
-        coords = {"mode": np.arange(1, len(self.rates) + 1)}
+        coords: dict[str, Any] = {"mode": np.arange(1, len(self.rates) + 1)}
         coords |= dict(zip(self.grid.names, self.grid.axes, strict=True))
         dims = ("mode", *self.grid.names)
         return xr.DataArray(self.functions, coords=coords, dims=dims, name="modes")
@@ -118,10 +118,9 @@ def _steady(equation: Any, grid: Grid) -> Problem:
 def _weights(problem: Problem, matrix: Any) -> Array:
     """The stationary probability of the cells, raised to 1e-280 where it is smaller."""
     equation, grid = problem.equation, problem.grid
-    plain = getattr(equation, "force", None) is None and getattr(equation, "diffusion", None) is None
     if isinstance(equation, Heat):
-        pi = np.full(grid.shape, 1.0)
-    elif plain:
+        pi = np.ones(grid.shape)
+    elif equation.force is None and equation.diffusion is None:
         pi = gibbs(problem.potential(), equation.beta, grid)
     else:
         pi = chains.invariant(matrix, grid)
