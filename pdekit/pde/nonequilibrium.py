@@ -143,8 +143,9 @@ class LimitCycle:
 
     Drift -∇f = -∇Φ + j, j = λ exp(βΦ - r⁴/4) (-y, x), D = I. For every λ = ``strength`` exp(-βΦ)/Z
     stays stationary, with J = λ exp(-r⁴/4) (-y, x) / Z, although ∇·j does not vanish. The zeros of
-    ∇f move with λ (for λ = 1.5 only the origin is left), the mode of the density does not. For β > 1 the force grows like
-    exp((β - 1) x⁴ / 4): choose the box as small as the density allows. MODEL 1.11, errata 43.
+    ∇f move with λ (for λ = 1.5 only the origin is left), the mode of the density does not. For
+    β > 1 the force grows like exp((β - 1) x⁴ / 4): choose the box as small as the density allows.
+    MODEL 1.11, errata 43.
     Good values: λ = 0.5 or 1.5, β = 1, the box [-4.5, 4.5]².
     """
 
@@ -285,7 +286,7 @@ def minibatch_covariance(gradients: ArrayLike, size: int, replacement: bool = Tr
 
 
 def matrices(field: Any, x: Array, default: Array) -> Array:
-    """A matrix, a scalar or a field of either at points (..., d): matrices (..., d, d) or (d, d)."""
+    """A matrix, scalar or field of either at points (..., d): matrices (..., d, d) or (d, d)."""
     if field is None:
         return default
     values = np.asarray(field(x) if callable(field) else field, dtype=float)

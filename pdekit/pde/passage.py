@@ -22,8 +22,8 @@ _NEAREST = 1e-6  # of a jump's length: no edge of a target lies closer to a cell
 def mean_first_passage_time(equation: Any, grid: Grid, target: Any) -> "xr.DataArray":
     """Mean time τ(x) until the process from x enters ``target``: L τ = -1 outside, τ = 0 in it.
 
-    ``target``: a pair (lower, upper) of numbers or corners, an interval or a box, whose sides may be
-    infinite: second order, the edge lies where it is said to. Or a callable on points
+    ``target``: a pair (lower, upper) of numbers or corners, an interval or a box, whose sides may
+    be infinite: second order, the edge lies where it is said to. Or a callable on points
     ``(..., d) -> bool (...)``, or a Boolean array of ``grid.shape``: the process is stopped at
     the centres of those cells, so the edge is known to about h. Other walls reflect (or are
     periodic); absorbing walls stop the clock too. Dims ``("x",)`` or ``("x", "y")``.

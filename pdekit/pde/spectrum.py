@@ -168,11 +168,16 @@ def _largest(apply: Any, weights: Array, count: int, symmetric: bool) -> tuple[A
             f"the slow modes do not settle: {error}; ask for fewer, or refine the grid"
         ) from error
     rates = 1 / values
-    chosen = np.lexsort((-rates.imag, rates.real.round(12)))[:count]
+    chosen = sorted(range(wanted), key=lambda k: (_digits(rates[k].real), -rates[k].imag))[:count]
     rates, vectors = rates[chosen], vectors[:, chosen]
     if np.abs(rates.imag).max() <= 1e-9 * np.abs(rates).max():
         rates, vectors = rates.real, np.ascontiguousarray(_real(vectors))
     return rates, vectors
+
+
+def _digits(rate: float) -> float:
+    """A rate to nine digits, so that the two of a complex pair are equal."""
+    return float(f"{rate:.8e}")
 
 
 def _real(vectors: NDArray[Any]) -> Array:
