@@ -1,6 +1,6 @@
 """Directional splitting of linear equations in two dimensions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -14,6 +14,7 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.generators import Generator
+from pdekit.pde.oblique import ObliqueLines
 from pdekit.pde.problem import Problem
 
 Array = NDArray[np.float64]
@@ -146,28 +147,25 @@ class _Stepper:
         self.negligible = 1e-3 * tolerance
         self.lines = lru_cache(4)(self._lines)
         self.spare = np.empty(grid.shape)
-        self.still = None if problem.moves else self._both(problem.generator(0.0, grid))
+        self.still = None if problem.moves else self._along_all(problem.generator(0.0, grid))
 
-    def _both(self, generator: Generator) -> tuple["_Lines", "_Lines"]:
-        x, y = (_Lines(generator, axis, self.problem.forward) for axis in range(2))
-        return x, y
+    def _along_all(self, generator: Generator) -> list[Any]:
+        axes = [_Lines(generator, axis, self.problem.forward) for axis in range(2)]
+        oblique = [*generator.directions()][2:]
+        return [*axes, *(ObliqueLines(self.grid, d, self.problem.forward) for d in oblique)]
 
-    def _lines(self, t: float) -> tuple["_Lines", "_Lines"]:
-        return self._both(self.problem.generator(t, self.grid))
+    def _lines(self, t: float) -> list[Any]:
+        return self._along_all(self.problem.generator(t, self.grid))
 
     def march(self, u: Array, t: float, dt: float, count: int) -> Array:
-        """``count`` Strang steps of length dt, inner half steps along x merged; takes u over."""
+        """``count`` Strang steps of length dt, neighbouring half steps merged; takes u over."""
         if self.still is None:
             for k in range(count):
-                x, y = self.lines(t + (k + 0.5) * dt)
-                for line, tau in ((x, dt / 2), (y, dt), (x, dt / 2)):
-                    u = self._exponential(line, u, tau)
+                for line, share in strang(self.lines(t + (k + 0.5) * dt), 1):
+                    u = self._exponential(line, u, share * dt)
             return u
-        x, y = self.still
-        u = self._exponential(x, u, dt / 2)
-        for k in range(count):
-            u = self._exponential(y, u, dt)
-            u = self._exponential(x, u, dt if k < count - 1 else dt / 2)
+        for line, share in strang(self.still, count):
+            u = self._exponential(line, u, share * dt)
         return u
 
     def run(self, u: Array, t: float, steps: list[float]) -> Array:
@@ -190,7 +188,7 @@ class _Stepper:
         lowest, negative = line.apply(u, tau, RADAU, new)
         kind = "radau_solves"
         if self.problem.is_density and lowest < 0:
-            mass = float(u.sum())
+            mass = float((u if self.problem.conserves else new).sum())
             if -negative > self.negligible * mass:
                 line.apply(u, tau / 2, EULER, new)
                 line.apply(new, tau / 2, EULER, new)
@@ -203,6 +201,20 @@ class _Stepper:
         self.stats[kind] += 1
         self.spare = u
         return new
+
+
+def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:
+    """The factors of ``count`` symmetric steps: halves of all but the last direction about it.
+
+    Neighbouring halves of the first direction, from one step to the next, are one.
+    """
+    first, *inner, last = directions
+    yield first, 0.5
+    for k in range(count):
+        yield from ((line, 0.5) for line in inner)
+        yield last, 1.0
+        yield from ((line, 0.5) for line in reversed(inner))
+        yield first, 1.0 if k < count - 1 else 0.5
 
 
 class _Lines:
@@ -218,7 +230,11 @@ class _Lines:
             inner = range(last)
             seam = up.take(last, axis), down.take(last, axis)
             up, down = up.take(inner, axis), down.take(inner, axis)
-        self.packed, self.seam = line_rates(up, down, axis, seam)
+        exits = generator.exits[axis] if generator.exits else None
+        walls = None
+        if exits is not None:
+            walls = exits[0].take([0], axis).ravel(), exits[1].take([-1], axis).ravel()
+        self.packed, self.seam = line_rates(up, down, axis, seam, walls)
 
     def apply(
         self, u: Array, tau: float, method: tuple[complex, complex], out: Array
