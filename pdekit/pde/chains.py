@@ -1,7 +1,8 @@
-"""Markov chains on the cells of a grid: invariant laws, hitting times, currents, classes of states.
+"""Markov chains on the cells of a grid: invariant laws, hitting times, classes of states.
 
 The chain is a generator L: a ``scipy.sparse`` matrix over the cells in C order with off-diagonal
-entries >= 0 (``Generator.matrix()``). Rows that sum to less than zero kill (absorbing walls).
+entries >= 0 (``Generator.matrix()``), of which the diagonal is never read. What walls absorb comes
+as a rate of killing per cell (``Generator.loss``).
 """
 
 from typing import Any
@@ -24,10 +25,10 @@ def order(matrix: Any, grid: Grid, last: int | None = None) -> NDArray[np.int64]
 
 def rates(matrix: Any) -> Any:
     """The jump rates alone: L without its diagonal, in coordinate form."""
-    coo = matrix.tocoo()
-    keep = (coo.row != coo.col) & (coo.data != 0)
     from scipy.sparse import coo_array
 
+    coo = matrix.tocoo()
+    keep = (coo.row != coo.col) & (coo.data != 0)
     if keep.any() and coo.data[keep].min() < 0:
         worst = int(np.argmin(np.where(keep, coo.data, 0.0)))
         raise ValueError(
@@ -35,16 +36,6 @@ def rates(matrix: Any) -> Any:
             f"{coo.col[worst]} is {coo.data[worst]:g}, and must be >= 0"
         )
     return coo_array((coo.data[keep], (coo.row[keep], coo.col[keep])), shape=coo.shape)
-
-
-def killing(matrix: Any) -> Array:
-    """Rate at which each cell loses probability for good: minus the row sums, cleared of rounding.
-
-    A killing rate below 1e-10 of the rate of leaving the cell counts as rounding.
-    """
-    lost: Array = -np.asarray(matrix.sum(axis=1), dtype=float).ravel()
-    leaving = np.abs(np.asarray(matrix.diagonal(), dtype=float))
-    return np.where(lost > 1e-10 * leaving, lost, 0.0)
 
 
 def recurrent(matrix: Any, grid: Grid) -> NDArray[np.bool_]:
@@ -71,17 +62,10 @@ def invariant(matrix: Any, grid: Grid) -> Array:
     """Probability per cell pi, sum 1, with pi L = 0: positive wherever the chain returns to.
 
     By elimination without subtraction: every entry is right to a few dozen roundings, however small
-    it is and however slow the chain. Raises ``ValueError`` where probability is lost or the
-    stationary state is not unique.
+    it is and however slow the chain. Raises ``ValueError`` where it is not unique.
     """
     from pdekit.pde.elimination import eliminate
 
-    if killing(matrix).any():
-        cell = int(np.argmax(killing(matrix)))
-        raise ValueError(
-            f"probability is lost at {_place(grid, cell)}, so nothing is stationary but zero; use "
-            "no-flux or periodic walls, or ask for slow_modes"
-        )
     alive = np.flatnonzero(recurrent(matrix, grid))
     if alive.size == matrix.shape[0]:
         weights = eliminate(rates(matrix), order(matrix, grid)).invariant()
@@ -116,20 +100,6 @@ def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
     return made.solve(source)
 
 
-def displacement(grid: Grid, source: Any, target: Any) -> Array:
-    """Vectors (..., dim) from cells ``source`` to cells ``target`` (numbers in C order).
-
-    Across a seam the short way round.
-    """
-    here = np.stack(np.unravel_index(source, grid.shape), axis=-1)
-    there = np.stack(np.unravel_index(target, grid.shape), axis=-1)
-    step = there - here
-    n = np.array(grid.shape)
-    wrapped = (step + n // 2) % n - n // 2
-    out: Array = np.where(grid.periodic, wrapped, step) * grid.spacing
-    return out
-
-
 def net_flows(matrix: Any, rho: Array) -> tuple[Any, Any, Array, Array]:
     """Pairs of cells i < j, rho_i L_ij - rho_j L_ji, and the sum of the two."""
     from scipy.sparse import coo_array
@@ -142,22 +112,6 @@ def net_flows(matrix: Any, rho: Array) -> tuple[Any, Any, Array, Array]:
     gross = coo_array((flow, (i, j)), shape=shape).tocsr()
     pairs = net.tocoo()
     return pairs.row, pairs.col, pairs.data, gross.tocoo().data
-
-
-def current(matrix: Any, rho: Array, grid: Grid) -> Array:
-    """Cell-centred probability current, shape ``(*grid.shape, dim)``: half of every face's flux.
-
-    J_i = sum over pairs of (x_j - x_i) (rho_i L_ij - rho_j L_ji) / 2, which for jumps to the axis
-    neighbours is the mean of the fluxes through the two faces of the cell. Second order where the
-    scheme is; zero to rounding in detailed balance; the flux through a no-flux wall is zero.
-    """
-    i, j, net, _ = net_flows(matrix, rho)
-    flux = displacement(grid, i, j) * net[:, None] / 2
-    out = np.zeros((rho.size, grid.dim))
-    for axis in range(grid.dim):
-        out[:, axis] = np.bincount(i, flux[:, axis], rho.size)
-        out[:, axis] += np.bincount(j, flux[:, axis], rho.size)
-    return out.reshape(*grid.shape, grid.dim)
 
 
 def _place(grid: Grid, cell: int) -> str:

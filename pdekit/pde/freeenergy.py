@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.grid import Grid
+from pdekit.pde import fitted
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.problem import Problem
 from pdekit.pde.stationary import stationary, steady
@@ -62,7 +63,7 @@ def functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
 @functional.register
 def _(equation: FokkerPlanck, grid: Grid) -> Callable[[Array], float]:
     problem = steady(equation, grid, "free_energy")
-    if equation.force is None and equation.diffusion is None:
+    if not fitted.is_general(equation):
         V = problem.potential()
         return lambda rho: float(grid.integrate(V * rho) + negentropy(rho, grid) / equation.beta)
     still = stationary(equation, grid).values

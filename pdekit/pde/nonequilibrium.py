@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdekit.diffusions import as_diffusion
 from pdekit.grid import Grid
 from pdekit.pde.equations import FokkerPlanck
-from pdekit.pde.problem import as_field
+from pdekit.pde.inputs import as_field, evaluate_tensor
 from pdekit.pde.stationary import current, stationary, steady
 
 Array = NDArray[np.float64]
@@ -249,15 +250,15 @@ def housekeeping(equation: Any, density: Any, grid: Grid) -> float:
 
 def _dissipated(equation: Any, flow: Array, rho: Array, grid: Grid) -> float:
     """β ∫ flow·D⁻¹ flow / rho over the cells that hold probability."""
-    d = matrices(equation.diffusion, grid.centres, np.eye(grid.dim))
-    least = np.linalg.eigvalsh(d).min(-1)
+    d = evaluate_tensor(as_diffusion(equation.diffusion).D, grid, "the diffusion")
+    d = d if d.ndim > grid.dim else d[..., None, None] * np.eye(grid.dim)
+    least = np.linalg.eigvalsh(d)[..., 0]
     if not (least > 0).all():
         raise ValueError(
             "entropy production needs a diffusion that is positive definite everywhere; its "
             f"smallest eigenvalue on the grid is {least.min():g}"
         )
-    pushed = np.linalg.solve(np.broadcast_to(d, (*grid.shape, *d.shape[-2:])), flow[..., None])
-    power = (flow * pushed[..., 0]).sum(-1)
+    power = (flow * np.linalg.solve(d, flow[..., None])[..., 0]).sum(-1)
     rate = np.where(rho > 0, power / np.where(rho > 0, rho, 1.0), 0.0)
     return float(equation.beta * grid.integrate(rate))
 

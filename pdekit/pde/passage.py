@@ -1,5 +1,6 @@
 """First passage: mean times, probabilities of where it happens, and Kramers' law beside them."""
 
+from collections.abc import Iterator
 from math import exp, pi, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from pdekit.grid import Grid
 from pdekit.pde import chains
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
+from pdekit.pde.generators import Generator, neighbours
 from pdekit.pde.problem import Problem
 from pdekit.pde.stationary import on_cells
 
@@ -35,10 +37,9 @@ def mean_first_passage_time(equation: Any, grid: Grid, target: Any) -> "xr.DataA
     Raises ``TypeError`` for another equation, ``ValueError`` for a target without cells, or one
     that cannot be reached.
     """
-    problem = _problem(equation, grid)
-    matrix = problem.generator().matrix()
-    inside, absorbed = _absorbed(matrix, grid, target, "the target")
-    inner, kill = _outside(matrix, grid, inside, absorbed + chains.killing(matrix))
+    generator = _problem(equation, grid).generator()
+    inside, absorbed = _absorbed(generator, target, "the target")
+    inner, kill = _outside(generator, inside, absorbed)
     time = chains.hitting(inner, grid, kill, np.where(inside, 0.0, 1.0))
     return on_cells(
         np.where(inside, 0.0, time).reshape(grid.shape), grid, "mean_first_passage_time"
@@ -52,14 +53,13 @@ def committor(equation: Any, grid: Grid, start: Any, target: Any) -> "xr.DataArr
     intervals and boxes; between 0 and 1 exactly, and right to rounding where it is tiny. Absorbing
     walls count as neither. Dims ``("x",)`` or ``("x", "y")``; raises likewise.
     """
-    problem = _problem(equation, grid)
-    matrix = problem.generator().matrix()
-    origin, back = _absorbed(matrix, grid, start, "the start")
-    goal, there = _absorbed(matrix, grid, target, "the target")
+    generator = _problem(equation, grid).generator()
+    origin, back = _absorbed(generator, start, "the start")
+    goal, there = _absorbed(generator, target, "the target")
     if (origin & goal).any():
         raise ValueError("the start and the target of a committor must not have a cell in common")
     ends = origin | goal
-    inner, kill = _outside(matrix, grid, ends, back + there + chains.killing(matrix))
+    inner, kill = _outside(generator, ends, back + there)
     q = chains.hitting(inner, grid, kill, np.where(ends, 0.0, there))
     q = np.where(goal, 1.0, np.where(origin, 0.0, np.minimum(q, 1.0)))
     return on_cells(q.reshape(grid.shape), grid, "committor")
@@ -127,30 +127,45 @@ def _problem(equation: Any, grid: Grid) -> Problem:
     return problem
 
 
-def _absorbed(matrix: Any, grid: Grid, target: Any, what: str) -> tuple[NDArray[np.bool_], Array]:
+def _absorbed(generator: Generator, target: Any, what: str) -> tuple[NDArray[np.bool_], Array]:
     """Cells (flat) of a set, and the rate at which every other cell jumps into it.
 
     A jump that crosses the edge of a box after a share θ of its way gets the rate divided by θ:
     the linear ghost value that puts the zero on the edge, of second order, monotone for any θ.
     """
+    grid = generator.grid
     inside, box = _cells(grid, target, what)
-    jumps = chains.rates(matrix)
-    enters = ~inside[jumps.row] & inside[jumps.col]
-    source, rate = jumps.row[enters], jumps.data[enters]
-    if box is not None:
-        step = chains.displacement(grid, source, jumps.col[enters])
-        rate = rate / _share(grid.centres.reshape(-1, grid.dim)[source], step, *box)
-    return inside, np.bincount(source, rate, inside.size).astype(float)
+    points = grid.centres.reshape(-1, grid.dim)
+    total = np.zeros(inside.size)
+    for source, to, rate, step in _jumps(generator):
+        enters = ~inside[source] & inside[to]
+        source, rate = source[enters], rate[enters]
+        if box is not None:
+            rate = rate / _share(points[source], step, *box)
+        total += np.bincount(source, rate, inside.size)
+    return inside, total
 
 
-def _outside(matrix: Any, grid: Grid, inside: Any, kill: Array) -> tuple[Any, Array]:
+def _jumps(generator: Generator) -> Iterator[tuple[NDArray[Any], NDArray[Any], Array, Array]]:
+    """Cells (flat) before and after, rates and step of all jumps, direction by direction."""
+    grid = generator.grid
+    cells = np.arange(np.prod(grid.shape)).reshape(grid.shape)
+    for offset, up, down, _ in generator.directions():
+        here, there = (side.ravel() for side in neighbours(cells, offset, grid.periodic))
+        step = np.array(offset) * grid.spacing
+        yield here, there, up.ravel(), step
+        yield there, here, down.ravel(), -step
+
+
+def _outside(generator: Generator, inside: Any, kill: Array) -> tuple[Any, Array]:
     """The jumps among the cells outside a set, whose own cells are left at once, at rate 1."""
     from scipy.sparse import coo_array
 
-    jumps = chains.rates(matrix)
+    jumps = chains.rates(generator.matrix())
     keep = ~(inside[jumps.row] | inside[jumps.col])
     inner = coo_array((jumps.data[keep], (jumps.row[keep], jumps.col[keep])), shape=jumps.shape)
-    return inner, np.where(inside, 1.0, kill)
+    lost = 0.0 if generator.loss is None else generator.loss.ravel()
+    return inner, np.where(inside, 1.0, kill + lost)
 
 
 def _cells(grid: Grid, target: Any, what: str) -> tuple[NDArray[np.bool_], Any]:

@@ -11,8 +11,8 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde import chains
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
-from pdekit.pde.generators import gibbs
 from pdekit.pde.problem import Problem
+from pdekit.pde.stationary import invariant_density
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -86,15 +86,15 @@ def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
     cells = int(np.prod(grid.shape))
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= cells // 3:
         raise ValueError(f"count must be a whole number from 1 to {cells // 3}, got {count!r}")
-    matrix = problem.generator().matrix()
-    killed = chains.killing(matrix)
-    if killed.any():
-        weights, reversible = np.full(cells, 1 / cells), False
-    else:
-        weights = _weights(problem, matrix)
+    generator = problem.generator()
+    matrix = generator.matrix()
+    if generator.loss is None:
+        weights = _weights(problem)
         _, _, net, gross = chains.net_flows(matrix, weights)
         reversible = bool(np.abs(net).sum() <= _REVERSIBLE * gross.sum())
-    inverse = _inverse(matrix, grid, killed, weights)
+    else:
+        weights, reversible = np.full(cells, 1 / cells), False
+    inverse = _inverse(matrix, grid, generator.loss, weights)
     rates, vectors = _largest(inverse, weights, count, reversible)
     functions = (vectors / np.sqrt(weights * grid.cell_volume)[:, None]).T
     scale = np.sqrt((np.abs(functions) ** 2 * weights).sum(1))
@@ -115,28 +115,23 @@ def _steady(equation: Any, grid: Grid) -> Problem:
     return problem
 
 
-def _weights(problem: Problem, matrix: Any) -> Array:
+def _weights(problem: Problem) -> Array:
     """The stationary probability of the cells, raised to 1e-280 where it is smaller."""
-    equation, grid = problem.equation, problem.grid
-    if isinstance(equation, Heat):
-        pi = np.ones(grid.shape)
-    elif equation.force is None and equation.diffusion is None:
-        pi = gibbs(problem.potential(), equation.beta, grid)
-    else:
-        pi = chains.invariant(matrix, grid)
+    flat = isinstance(problem.equation, Heat)
+    pi = np.ones(problem.grid.shape) if flat else invariant_density(problem)
     pi = np.maximum(pi.ravel() / pi.sum(), _FLOOR)
     return pi / pi.sum()
 
 
-def _inverse(matrix: Any, grid: Grid, killed: Array, weights: Array) -> Any:
+def _inverse(matrix: Any, grid: Grid, loss: Array | None, weights: Array) -> Any:
     """(-L)^-1 in the frame of sqrt(weights), on functions of zero mean unless probability is lost.
 
     The equation is singular by the constants: the likeliest cell is grounded, and the mean removed.
     """
     from pdekit.pde.elimination import eliminate
 
-    losing = bool(killed.any())
-    last = None if losing else int(np.argmax(weights))
+    last = int(np.argmax(weights)) if loss is None else None
+    killed = 0.0 if loss is None else loss.ravel()
     made = eliminate(chains.rates(matrix), chains.order(matrix, grid, last), killed)
     if made.stuck.size:
         chains.recurrent(matrix, grid)  # says which sets of cells are never left
@@ -144,7 +139,7 @@ def _inverse(matrix: Any, grid: Grid, killed: Array, weights: Array) -> Any:
 
     def apply(y: Array) -> Array:
         y = y.ravel()
-        if losing:
+        if loss is not None:
             return made.solve(y / root) * root
         x = made.solve((y - root * (root @ y)) / root) * root
         return x - root * (root @ x)

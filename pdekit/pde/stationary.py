@@ -3,21 +3,25 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pdekit.grid import Grid
 from pdekit.pde import chains
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.generators import gibbs
-from pdekit.pde.problem import Problem, as_field
+from pdekit.pde.inputs import as_field
+from pdekit.pde.problem import Problem
 
 if TYPE_CHECKING:
     import xarray as xr
+
+Array = NDArray[np.float64]
 
 
 def stationary(equation: Any, grid: Grid) -> "xr.DataArray":
     """The stationary density of a Fokker-Planck equation, of unit mass on the grid.
 
-    exp(-beta V) / Z where the drift is a gradient and the diffusion constant and isotropic: it is
+    exp(-beta V / D) / Z where the drift is a gradient and the diffusion D a number: it is
     stationary for the discrete generator too, with zero flux in every face. Otherwise the null
     vector of the generator's transpose, by an elimination without subtractions: positive, and
     right to rounding in every cell however small the density there; 0.6 s for 256 x 256 cells.
@@ -26,13 +30,7 @@ def stationary(equation: Any, grid: Grid) -> "xr.DataArray":
     Raises ``TypeError`` for another equation, ``ValueError`` where the coefficients change in time,
     probability is lost at the walls, or the stationary density is not unique.
     """
-    problem = steady(equation, grid, "stationary")
-    if equation.force is None and equation.diffusion is None:
-        rho = gibbs(problem.potential(), equation.beta, grid)
-    else:
-        rho = chains.invariant(problem.generator().matrix(), grid).reshape(grid.shape)
-        rho = rho / grid.cell_volume
-    return on_cells(rho, grid, "density")
+    return on_cells(invariant_density(steady(equation, grid, "stationary")), grid, "density")
 
 
 def current(equation: Any, density: Any, grid: Grid) -> "xr.DataArray":
@@ -48,8 +46,7 @@ def current(equation: Any, density: Any, grid: Grid) -> "xr.DataArray":
     """
     problem = steady(equation, grid, "current")
     rho = as_field(getattr(density, "values", density), grid, "the density")
-    field = chains.current(problem.generator().matrix(), rho, grid)
-    return on_cells(field, grid, "current")
+    return on_cells(problem.generator().current(rho), grid, "current")
 
 
 def detailed_balance(equation: Any, grid: Grid) -> float:
@@ -62,6 +59,21 @@ def detailed_balance(equation: Any, grid: Grid) -> float:
     pi = stationary(equation, grid).values
     _, _, net, gross = chains.net_flows(Problem(equation, grid, None).generator().matrix(), pi)
     return float(np.abs(net).sum() / gross.sum())
+
+
+def invariant_density(problem: Problem) -> Array:
+    """The stationary density of a linear equation with the fields of ``FokkerPlanck``."""
+    equation, grid = problem.equation, problem.grid
+    if not problem.conserves:
+        raise ValueError(
+            "probability is lost at the absorbing walls, so nothing is stationary but zero; leave "
+            "out absorbing=..., or ask for slow_modes or mean_first_passage_time"
+        )
+    noise = 1.0 if equation.diffusion is None else equation.diffusion.D
+    if equation.force is None and isinstance(noise, float):
+        return gibbs(problem.potential(), equation.beta / noise, grid)
+    pi = chains.invariant(problem.generator().matrix(), grid).reshape(grid.shape)
+    return pi / grid.cell_volume
 
 
 def steady(equation: Any, grid: Grid, verb: str) -> Problem:
