@@ -40,7 +40,7 @@ _HOME = {
     "spectral_gap": "pdekit.pde.spectrum",
     "mean_first_passage_time": "pdekit.pde.passage",
     "committor": "pdekit.pde.passage",
-    "kramers_time": "pdekit.pde.passage",
+    "kramers_time": "pdekit.pde.escape",
     "free_energy": "pdekit.pde.freeenergy",
     "dissipation": "pdekit.pde.freeenergy",
     "with_steady_state": "pdekit.pde.nonequilibrium",

@@ -3,7 +3,13 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from pdekit.pde.generators import Generator, _bernoulli
+from pdekit.pde.generators import Generator
+
+
+def bernoulli(w):
+    """w / (e^w - 1)"""
+    safe = np.where(np.abs(w) < 1e-7, 1.0, w)
+    return np.where(np.abs(w) < 1e-7, 1 - w / 2, safe / np.expm1(np.minimum(safe, 700)))
 
 
 def driven(potential, force, beta, grid):
@@ -16,8 +22,8 @@ def driven(potential, force, beta, grid):
         difference = beta * (np.roll(V, -1, axis) - V - work)
         if not grid.periodic[axis]:
             difference = np.delete(difference, -1, axis)
-        up.append(_bernoulli(difference) / (beta * h * h))
-        down.append(_bernoulli(-difference) / (beta * h * h))
+        up.append(bernoulli(difference) / (beta * h * h))
+        down.append(bernoulli(-difference) / (beta * h * h))
     return Generator(grid, tuple(up), tuple(down))
 
 

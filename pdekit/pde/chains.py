@@ -52,7 +52,8 @@ def recurrent(matrix: Any, grid: Grid) -> NDArray[np.bool_]:
         places = " and ".join(_place(grid, c) for c in cells)
         raise ValueError(
             f"the stationary state is not unique: {final.sum()} sets of cells are never left, such "
-            f"as those of {places}; join them (diffusion, a lower barrier) or solve on each alone"
+            f"as those of {places}; refine the grid if a force outruns "
+            "the diffusion there (cell Péclet number above 2), or solve on each alone"
         )
     out: NDArray[np.bool_] = final[label]
     return out

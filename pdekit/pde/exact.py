@@ -115,43 +115,6 @@ def gibbs(potential: Function, beta: float, lower: ArrayLike, upper: ArrayLike, 
     raise ConvergenceError(f"Z of exp(-{beta:g} V) does not settle with 128 panels an axis")
 
 
-def mean_first_passage_time(
-    potential: Function, beta: float, lower: float, start: float, target: float
-) -> float:
-    """Mean time of dX = -V' dt + sqrt(2/beta) dB from ``start`` up to ``target`` on a line.
-
-    beta ∫_start^target e^{beta V(y)} ∫_lower^y e^{-beta V(z)} dz dy with a reflecting wall at
-    ``lower``; for the whole line put it where e^{-beta V} is gone. Gauss-Legendre panels, doubled
-    until the logarithm changes by less than 1e-12; exponents are taken relative to their largest,
-    so that beta may be large. MODEL 1.14.
-    """
-    before = np.inf
-    for panels in (16, 32, 64, 128, 256, 512):
-        now = _log_passage(potential, beta, lower, start, target, panels)
-        if abs(now - before) < 1e-12 * max(1.0, abs(now)):
-            return exp(now)
-        before = now
-    raise ConvergenceError(f"the passage time to {target:g} does not settle with 512 panels")
-
-
-def _log_passage(f: Function, beta: float, lower: float, a: float, b: float, panels: int) -> float:
-    """Its logarithm; the inner integral over whole panels, plus one from the panel's edge to y."""
-    edges = np.concatenate([np.linspace(lower, a, panels + 1), np.linspace(a, b, panels + 1)[1:]])
-    z, w = np.polynomial.legendre.leggauss(16)
-    half, middle = np.diff(edges) / 2, (edges[1:] + edges[:-1]) / 2
-    y = middle[:, None] + half[:, None] * z
-    part = (1 + z)[:, None] / 2 * (1 + z) / 2  # of a panel, up to its j-th node
-    to_y = edges[:-1, None, None] + 2 * half[:, None, None] * part
-    V, inner = np.asarray(f(y[..., None])), np.asarray(f(to_y[..., None]))
-    least, most = float(V.min()), float(V[panels:].max())
-    weight = np.exp(-beta * (V - least)) @ w * half
-    up_to = np.concatenate([[0.0], np.cumsum(weight)[:-1]])[:, None]
-    share = (1 + z) / 2 * half[:, None]
-    up_to = up_to + share * (np.exp(-beta * (inner - least)) @ w)
-    total = (np.exp(beta * (V[panels:] - most)) * up_to[panels:]) @ w @ half[panels:]
-    return log(beta * float(total)) + beta * (most - least)
-
-
 @dataclass(frozen=True)
 class LQControl:
     """Linear-quadratic control: V = a x^2 / 2, terminal cost g x^2 / 2, X_0 ~ N(mean, std^2).

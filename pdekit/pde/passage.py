@@ -1,11 +1,10 @@
-"""First passage: mean times, probabilities of where it happens, and Kramers' law beside them."""
+"""First passage: mean times, and probabilities of where it happens."""
 
 from collections.abc import Iterator
-from math import exp, pi, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from pdekit.grid import Grid
 from pdekit.pde import chains
@@ -63,54 +62,6 @@ def committor(equation: Any, grid: Grid, start: Any, target: Any) -> "xr.DataArr
     q = chains.hitting(inner, grid, kill, np.where(ends, 0.0, there))
     q = np.where(goal, 1.0, np.where(origin, 0.0, np.minimum(q, 1.0)))
     return on_cells(q.reshape(grid.shape), grid, "committor")
-
-
-def kramers_time(potential: Any, minimum: ArrayLike, saddle: ArrayLike, beta: float) -> float:
-    """Kramers' mean time from a minimum a over the saddle s into the next well, for large beta.
-
-    τ = 2π / |λ_-| sqrt(|det ∇²V(s)| / det ∇²V(a)) exp(β (V(s) - V(a))) (1 + O(1/β)), λ_- the
-    negative eigenvalue at s; in one dimension 2π / sqrt(V''(a) |V''(s)|) times the exponential. The
-    time to the saddle itself is half of it, as is 1 / gap for two equal wells. ``potential`` has
-    ``grad``; a and s are points (d,), or numbers on a line. MODEL 1.14; thesis 4.1.1 corrected.
-
-    Raises ``ValueError`` where a is not a minimum, s not a saddle with one descending direction, or
-    the barrier is below 1 / β (nothing to climb) or above 700 / β.
-    """
-    a, s = np.atleast_1d(np.asarray(minimum, float)), np.atleast_1d(np.asarray(saddle, float))
-    bottom, pass_ = (_eigenvalues(potential, point) for point in (a, s))
-    if bottom[0] <= 0:
-        raise ValueError(f"{a.tolist()} is no minimum: ∇²V has the eigenvalues {bottom.tolist()}")
-    if not (pass_[0] < 0 and (pass_[1:] > 0).all()):
-        raise ValueError(
-            f"{s.tolist()} is no saddle with one descending direction: ∇²V has the eigenvalues "
-            f"{pass_.tolist()}"
-        )
-    barrier = float(beta) * float(potential(s) - potential(a))
-    if not 1 < barrier < 700:
-        raise ValueError(
-            "Kramers' law holds for high barriers, and its times overflow from 700 on; beta (V(s) "
-            f"- V(a)) is {barrier:.3g}: change beta, or use mean_first_passage_time for a low one"
-        )
-    ratio = sqrt(float(np.abs(pass_).prod() / bottom.prod()))
-    return 2 * pi / abs(float(pass_[0])) * ratio * exp(barrier)
-
-
-def _eigenvalues(potential: Any, point: Array) -> Array:
-    """Eigenvalues of ∇²V, by fourth-order differences of ∇V, at a point where ∇V vanishes."""
-    if not hasattr(potential, "grad"):
-        raise TypeError(f"the potential needs grad, as Custom(f) has; got {potential!r}")
-    steps = 1e-3 * np.maximum(1e-2, np.abs(point).max(initial=1.0)) * np.eye(point.size)
-    rows = []
-    for step in steps:
-        near = [np.asarray(potential.grad(point + k * step)) for k in (-2, -1, 1, 2)]
-        rows.append((near[0] - 8 * near[1] + 8 * near[2] - near[3]) / (12 * step.max()))
-    hessian = np.array(rows)
-    slope = np.asarray(potential.grad(point))
-    off = float(np.abs(slope).max())
-    if off > 1e-3 * np.abs(hessian).max():
-        raise ValueError(f"{point.tolist()} is no critical point: ∇V there is {slope.tolist()}")
-    out: Array = np.linalg.eigvalsh((hessian + hessian.T) / 2)
-    return out
 
 
 def _problem(equation: Any, grid: Grid) -> Problem:

@@ -39,8 +39,8 @@ def current(equation: Any, density: Any, grid: Grid) -> "xr.DataArray":
     (∇·(D rho))_i = sum_j ∂_j (D_ij rho), the row divergence. Cell-centred, dims ``("x",
     "component")`` or ``("x", "y", "component")``: the mean of the numerical fluxes through the
     faces of each cell, so that rho_t = -∇·J is what ``solve`` integrates, J vanishes to rounding in
-    detailed balance, and no wall lets anything through. Second order. ``density``: an array or
-    DataArray of ``grid.shape``. MODEL 1.11; thesis (6.24).
+    detailed balance, and only absorbing walls let anything through. Second order. ``density``: an
+    array or DataArray of ``grid.shape``. MODEL 1.11; thesis (6.9), (6.24).
 
     Raises ``TypeError`` for another equation and ``ValueError`` for another shape.
     """
