@@ -1,8 +1,9 @@
-"""Generators of drifts that are no gradients, assembled here by hand, and random ones."""
+"""Drifts that are no gradients: generators assembled by hand, random chains and equations."""
 
 import numpy as np
 from scipy.sparse import csr_array
 
+import pdekit as pk
 from pdekit.pde.generators import Generator
 
 
@@ -45,3 +46,35 @@ def random_chain(grid, seed, decades=0.0, diagonal=True):
         rates[cells[inside], there[inside]] += 10.0 ** rng.uniform(-decades, 0, inside.sum())
     np.fill_diagonal(rates, 0.0)
     return csr_array(rates - np.diag(rates.sum(1)))
+
+
+def waves(grid, rng, strength):
+    """A smooth random scalar field, periodic where the grid is."""
+    length = np.subtract(grid.upper, grid.lower)
+    number = rng.integers(1, 3, grid.dim) * np.where(grid.periodic, 2, 1) * np.pi / length
+    phase = rng.uniform(0, 2 * np.pi, grid.dim)
+    return lambda x: strength * np.cos(x * number + phase).prod(-1)
+
+
+def random_equation(grid, seed, tensor=True):
+    """Random potential, force and (full) tensor diffusion, eigenvalues from 0.4 to 2.
+
+    The cell Péclet number of the force stays below 2: beyond, rates against it are zero.
+    """
+    rng = np.random.default_rng(seed)
+    potential = waves(grid, rng, rng.uniform(0, 3))
+    parts = [waves(grid, rng, rng.uniform(0, 1)) for _ in range(grid.dim)]
+    turn, ratio = waves(grid, rng, 3.0), rng.uniform(0.2, 1)
+
+    def force(x):
+        return np.stack([f(x) for f in parts], -1)
+
+    def diffusion(x):
+        if grid.dim == 1:
+            return 2 + np.tanh(turn(x))
+        c, s = np.cos(turn(x)), np.sin(turn(x))
+        e = np.stack([c, s], -1)
+        return 2 * ((1 - ratio) * e[..., :, None] * e[..., None, :] + ratio * np.eye(2))
+
+    beta = rng.uniform(0.3, 2)
+    return pk.FokkerPlanck(potential, beta, force=force, diffusion=diffusion if tensor else None)

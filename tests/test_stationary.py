@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import GRIDS
-from driven import driven, random_chain
+from driven import driven, random_chain, random_equation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import block_diag
@@ -23,38 +23,6 @@ WELL = pk.potentials.DoubleWell()
 BOX = ((-4.5, -4.5), (4.5, 4.5))
 every_grid = st.sampled_from(sorted(GRIDS)).map(GRIDS.get)
 seeds = st.integers(0, 10**6)
-
-
-def waves(grid, rng, strength):
-    """A smooth random scalar field, periodic where the grid is."""
-    length = np.subtract(grid.upper, grid.lower)
-    number = rng.integers(1, 3, grid.dim) * np.where(grid.periodic, 2, 1) * np.pi / length
-    phase = rng.uniform(0, 2 * np.pi, grid.dim)
-    return lambda x: strength * np.cos(x * number + phase).prod(-1)
-
-
-def random_equation(grid, seed, tensor=True):
-    """Random potential, force and (full) tensor diffusion, eigenvalues from 0.4 to 2.
-
-    The cell Péclet number of the force stays below 2: beyond, rates against it are zero.
-    """
-    rng = np.random.default_rng(seed)
-    potential = waves(grid, rng, rng.uniform(0, 3))
-    parts = [waves(grid, rng, rng.uniform(0, 1)) for _ in range(grid.dim)]
-    turn, ratio = waves(grid, rng, 3.0), rng.uniform(0.2, 1)
-
-    def force(x):
-        return np.stack([f(x) for f in parts], -1)
-
-    def diffusion(x):
-        if grid.dim == 1:
-            return 2 + np.tanh(turn(x))
-        c, s = np.cos(turn(x)), np.sin(turn(x))
-        e = np.stack([c, s], -1)
-        return 2 * ((1 - ratio) * e[..., :, None] * e[..., None, :] + ratio * np.eye(2))
-
-    beta = rng.uniform(0.3, 2)
-    return pk.FokkerPlanck(potential, beta, force=force, diffusion=diffusion if tensor else None)
 
 
 @settings(max_examples=200)
