@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pdekit.diffusions import as_diffusion
+from pdekit.diffusions import Ito, as_diffusion
 from pdekit.grid import Grid
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.inputs import as_field, evaluate_tensor
@@ -29,9 +29,10 @@ class Circulating:
     """Non-gradient part (I - D - Q) ∇Φ + beta^-1 ∇·(D + Q) of a drift with known stationary law.
 
     Added to -∇Φ it makes exp(-beta Φ) stationary under the diffusion D. ``diffusion`` and
-    ``circulation`` are constant matrices (d, d) or fields ``(..., d) -> (..., d, d)``; None is I
-    and 0. Maps points ``(..., d)`` to vectors ``(..., d)``. The divergence of a field is taken by
-    fourth-order differences of step 1e-3, right to about 1e-11.
+    ``circulation`` are constant matrices (d, d) or fields ``(..., d) -> (..., d, d)``, the first
+    also a number or a field of numbers; None is I and 0. Maps points ``(..., d)`` to vectors
+    ``(..., d)``. The divergence of a field is taken by fourth-order differences of step 1e-3,
+    right to about 1e-11.
     """
 
     potential: Any
@@ -67,8 +68,8 @@ def with_steady_state(
         raise TypeError(
             f"the potential needs grad; wrap a function as Custom(f), got {potential!r}"
         )
-    if diffusion is not None and not callable(diffusion):
-        diffusion = _covariance(diffusion)
+    if diffusion is not None:
+        diffusion = Ito(diffusion).D
     if circulation is not None and not callable(circulation):
         circulation = _antisymmetric(circulation)
     if diffusion is None and circulation is None:
@@ -317,9 +318,7 @@ def row_divergence(field: Any, x: Array, step: float = 1e-3) -> Array:
 
 
 def _covariance(matrix: ArrayLike) -> Array:
-    d = np.asarray(matrix, dtype=float)
-    if d.ndim < 2:
-        d = np.atleast_2d(d)
+    d = np.atleast_2d(np.asarray(matrix, dtype=float))
     symmetric = d.ndim == 2 and d.shape[0] == d.shape[1] and np.allclose(d, d.T, rtol=1e-12)
     if not symmetric or np.linalg.eigvalsh(d)[0] < -1e-12 * np.abs(d).max():
         raise ValueError(
@@ -328,8 +327,8 @@ def _covariance(matrix: ArrayLike) -> Array:
     return d
 
 
-def _antisymmetric(matrix: ArrayLike) -> Array:
+def _antisymmetric(matrix: ArrayLike) -> tuple[tuple[float, ...], ...]:
     q = np.asarray(matrix, dtype=float)
     if q.ndim != 2 or q.shape[0] != q.shape[1] or not np.allclose(q, -q.T, rtol=1e-12, atol=0):
         raise ValueError(f"a constant circulation must be antisymmetric, got {matrix!r}")
-    return q
+    return tuple(tuple(map(float, row)) for row in q)
