@@ -95,7 +95,7 @@ def test_a_larger_target_is_reached_sooner(grid, seed):
     assert (fast <= slow * (1 + 1e-12)).all()
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(every_grid, seeds)
 def test_committors_are_probabilities(grid, seed):
     """L q = 0 between the sets, 0 and 1 on them, and the two ways round add up to one."""
@@ -185,10 +185,13 @@ MISTAKES = {
     "out of reach": (
         lambda: pk.mean_first_passage_time(pk.FokkerPlanck(WELL, 1e6), LINE, (1, 2)), ValueError,
         "cannot be reached"),
+    "too slow for floats": (
+        lambda: pk.mean_first_passage_time(pk.FokkerPlanck(WELL, 2900.0), pk.Grid(-2, 2, 1000),
+                                           (1, 2)), pk.ConvergenceError, "1e300"),
     "no minimum": (lambda: pk.kramers_time(WELL, 0.0, 0.0, 8), ValueError, "no minimum"),
     "no saddle": (lambda: pk.kramers_time(WELL, 1.0, -1.0, 8), ValueError, "no saddle"),
     "not critical": (lambda: pk.kramers_time(WELL, 0.8, 0.0, 8), ValueError, "no critical point"),
-    "no barrier": (lambda: pk.kramers_time(WELL, 1.0, 0.0, 2), ValueError, "0.5.*raise|0.5"),
+    "no barrier": (lambda: pk.kramers_time(WELL, 1.0, 0.0, 2), ValueError, "is 0.5: change beta"),
 }  # fmt: skip
 
 

@@ -170,6 +170,9 @@ MISTAKES = {
     "first order": (lambda: pk.spectral_gap(pk.HamiltonJacobi(), GRIDS["line"]), TypeError,
                     "linear equation"),
     "no grid": (lambda: pk.spectral_gap(pk.Heat(1.0), 5), TypeError, r"pdekit\.Grid"),
+    "too slow for floats": (
+        lambda: pk.spectral_gap(pk.FokkerPlanck(WELL, 2900.0), pk.Grid(-2, 2, 1000)),
+        pk.ConvergenceError, "1e-2[0-9]+"),
     "no modes": (lambda: pk.slow_modes(pk.Heat(1.0), GRIDS["line"], 0), ValueError, "count"),
     "all modes": (lambda: pk.slow_modes(pk.Heat(1.0), GRIDS["line"], 64), ValueError, "1 to 21"),
 }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 
 Array = NDArray[np.float64]
@@ -63,14 +64,14 @@ def invariant(matrix: Any, grid: Grid) -> Array:
     """Probability per cell pi, sum 1, with pi L = 0: positive wherever the chain returns to.
 
     By elimination without subtraction: every entry is right to a few dozen roundings, however small
-    it is and however slow the chain. Raises ``ValueError`` where it is not unique.
+    it is and however slow the chain. Raises ``ValueError`` where it is not unique and
+    ``ConvergenceError`` where rates of exchange fall below 1e-300.
     """
     from pdekit.pde.elimination import eliminate
 
     alive = np.flatnonzero(recurrent(matrix, grid))
     if alive.size == matrix.shape[0]:
-        weights = eliminate(rates(matrix), order(matrix, grid)).invariant()
-        return weights / weights.sum()
+        return _weights(eliminate(rates(matrix), order(matrix, grid)))
     if alive.size == 1:
         return np.where(np.arange(matrix.shape[0]) == alive[0], 1.0, 0.0)
     sequence = order(matrix, grid)
@@ -78,27 +79,40 @@ def invariant(matrix: Any, grid: Grid) -> Array:
     rank[alive] = np.arange(alive.size)
     sequence = rank[sequence]
     inner = rates(matrix).tocsr()[alive][:, alive]
-    weights = eliminate(inner, sequence[sequence >= 0]).invariant()
     out = np.zeros(matrix.shape[0])
-    out[alive] = weights / weights.sum()
+    out[alive] = _weights(eliminate(inner, sequence[sequence >= 0]))
     return out
+
+
+def _weights(made: Any) -> Array:
+    if made.stuck.size:
+        raise ConvergenceError(
+            "the parts of the box exchange probability at rates below 1e-300, beyond what floats "
+            "hold; lower beta or shrink the box"
+        )
+    weights: Array = made.invariant()
+    return weights / weights.sum()
 
 
 def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
     """x >= 0 of (diag(kill) - L) x = source on all cells, for kill, source >= 0.
 
-    With source 1 the mean time until killing. Raises ``ValueError`` where a cell is never killed.
+    With source 1 the mean time until killing. Raises ``ValueError`` where a cell is never killed
+    and ``ConvergenceError`` where x exceeds 1e300.
     """
     from pdekit.pde.elimination import eliminate
 
     made = eliminate(rates(matrix), order(matrix, grid), kill)
-    if made.stuck.size or made.pivot[-1] == 0:
+    if made.stuck.size or not made.pivot[-1] > 1e-300:
         cell = int(made.stuck[0] if made.stuck.size else made.order[-1])
         raise ValueError(
-            f"the target cannot be reached from {_place(grid, cell)}: every rate towards it is "
-            "zero (or underflows); enlarge the target or refine the grid"
+            f"the target cannot be reached from {_place(grid, cell)}: the rate towards it is zero, "
+            "or below 1e-300; enlarge the target, refine the grid or lower beta"
         )
-    return made.solve(source)
+    out = made.solve(source)
+    if not (out < 1e300).all():
+        raise ConvergenceError("the times exceed 1e300, beyond floats; lower beta")
+    return out
 
 
 def net_flows(matrix: Any, rho: Array) -> tuple[Any, Any, Array, Array]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _LEAF = 16  # cells below which a block is not cut further
+_SMALL = 1e-300  # rates below it have lost their digits, or are about to
 _LARGE = 1e250  # weights above it are scaled down on the way
 
 
@@ -49,8 +50,8 @@ class Elimination:
 
     @property
     def stuck(self) -> NDArray[np.int64]:
-        """Cells that nothing leaves, neither to a later cell nor by killing (but for the last)."""
-        return self.order[:-1][self.pivot[:-1] == 0]
+        """Cells left at a rate below 1e-300, to later cells and by killing (but for the last)."""
+        return self.order[:-1][self.pivot[:-1] < _SMALL]
 
     def _unsorted(self, values: Array) -> Array:
         out = np.empty_like(values)

@@ -34,7 +34,7 @@ def mean_first_passage_time(equation: Any, grid: Grid, target: Any) -> "xr.DataA
     2,000 cells on a line give the time from -1 to 1 in the double well to 1e-5.
 
     Raises ``TypeError`` for another equation, ``ValueError`` for a target without cells, or one
-    that cannot be reached.
+    that cannot be reached, ``ConvergenceError`` for times above 1e300.
     """
     generator = _problem(equation, grid).generator()
     inside, absorbed = _absorbed(generator, target, "the target")

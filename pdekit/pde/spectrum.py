@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 _SPARE = 16  # modes beyond those asked for where rates are complex, to sort by real part
 _REVERSIBLE = 1e-12  # net over gross flow below which a chain counts as reversible
+_LONGEST = 1e290  # times above it are not told apart from infinity
 _FLOOR = 1e-280  # weights below it are raised to it in the symmetric form
 
 
@@ -135,14 +136,17 @@ def _inverse(matrix: Any, grid: Grid, loss: Array | None, weights: Array) -> Any
     made = eliminate(chains.rates(matrix), chains.order(matrix, grid, last), killed)
     if made.stuck.size:
         chains.recurrent(matrix, grid)  # says which sets of cells are never left
+        raise ConvergenceError("the slowest rates are below 1e-290, beyond floats; lower beta")
     root = np.sqrt(weights)
 
     def apply(y: Array) -> Array:
         y = y.ravel()
-        if loss is not None:
-            return made.solve(y / root) * root
-        x = made.solve((y - root * (root @ y)) / root) * root
-        return x - root * (root @ x)
+        right = y if loss is not None else y - root * (root @ y)
+        x = made.solve(right / root)
+        if not (np.abs(x) < _LONGEST).all():
+            raise ConvergenceError("the slowest rates are below 1e-290, beyond floats; lower beta")
+        x *= root
+        return x if loss is not None else x - root * (root @ x)
 
     return apply
 

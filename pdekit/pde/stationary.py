@@ -28,7 +28,8 @@ def stationary(equation: Any, grid: Grid) -> "xr.DataArray":
     Dims ``("x",)`` or ``("x", "y")``. No-flux walls, or periodic ones. MODEL 1.4, 1.11.
 
     Raises ``TypeError`` for another equation, ``ValueError`` where the coefficients change in time,
-    probability is lost at the walls, or the stationary density is not unique.
+    probability is lost at the walls, or the stationary density is not unique, ``ConvergenceError``
+    where parts of the box are separated by rates below 1e-300.
     """
     return on_cells(invariant_density(steady(equation, grid, "stationary")), grid, "density")
 
