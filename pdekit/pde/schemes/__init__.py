@@ -14,6 +14,7 @@ from pdekit.pde.equations import (
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
+from pdekit.pde.schemes.filtered import Filtered
 from pdekit.pde.schemes.godunov import Godunov
 from pdekit.pde.schemes.hopflax import HopfLax
 from pdekit.pde.schemes.implicit import Implicit
@@ -24,6 +25,7 @@ __all__ = [
     "ColeHopf",
     "DoobTransform",
     "Exponential",
+    "Filtered",
     "Godunov",
     "HopfLax",
     "Implicit",

@@ -127,7 +127,7 @@ def hamiltonian_fused(
     """The same for Godunov's flux of sum_k a_k p_k^2 / 2 in one pass over memory."""
     from pdekit.pde.godunov_kernel import sweep
 
-    rates, periodic, field = _as_plane(u, grid, weights)
+    rates, periodic, field = as_plane(u, grid, weights)
     out = np.empty_like(field)
     falls = sweep(field, periodic, 0.0, -rates / 2, out)
     return out.reshape(u.shape), float((rates * falls).sum())
@@ -138,7 +138,7 @@ def _march_fused(
 ) -> Array:
     from pdekit.pde.godunov_kernel import march
 
-    rates, periodic, field = _as_plane(u, grid, weights)
+    rates, periodic, field = as_plane(u, grid, weights)
     fields = (field.copy(), np.empty_like(field))
     last, steps, dt = march(*fields, rates, rates / 2, periodic, span, cfl, _MOST_STEPS)
     if steps < 0:
@@ -147,7 +147,7 @@ def _march_fused(
     return fields[last].reshape(u.shape)
 
 
-def _as_plane(u: Array, grid: Grid, weights: Array | None) -> tuple[Array, Array, Array]:
+def as_plane(u: Array, grid: Grid, weights: Array | None) -> tuple[Array, Array, Array]:
     """a_k / h_k^2, walls and field of a plane; a line is a plane of one row."""
     a = np.ones(grid.dim) if weights is None else weights
     rates, periodic = a / grid.spacing**2, np.array(grid.periodic)
@@ -168,5 +168,8 @@ def linear_part(problem: Problem) -> Callable[[Array, float], Array] | None:
                 f"got {equation.potential!r} on a grid of {grid.dim} dimension(s)"
             )
         generator, cost = problem.generator(), problem.running_cost()
-        return lambda u, dt: propagate(generator, u, dt, forward=False) + dt * cost
+        half = 0.5 * cost
+        return lambda u, dt: (
+            propagate(generator, u + dt * half, dt, forward=False) + dt * half
+        )
     return None
