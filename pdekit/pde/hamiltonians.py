@@ -324,7 +324,7 @@ def _found(slope: Scalar, low: float, high: float) -> tuple[float, ...]:
     flat = p[1:-1][sign[1:-1] == 0]
     k = np.flatnonzero(sign[:-1] * sign[1:] < 0)
     a, b, rising = p[k], p[k + 1], sign[k]
-    for _ in range(60):
+    for _ in range(60 if k.size else 0):
         middle = (a + b) / 2
         left = np.sign(np.asarray(slope(middle), dtype=float)) == rising
         a, b = np.where(left, middle, a), np.where(left, b, middle)
@@ -354,7 +354,7 @@ def _require_dim(owner: str, got: int, dim: int) -> None:
 
 
 def _finite(values: Array, p: Any) -> Array:
-    bad = ~np.isfinite(values).reshape(*np.shape(p)[:-1], -1).all(-1)
+    bad = ~np.isfinite(values if values.shape == np.shape(p)[:-1] else values.sum(-1))
     if bad.any():
         raise ValueError(
             f"the Hamiltonian must be finite; at the gradient {np.asarray(p)[bad][0].tolist()} it "
