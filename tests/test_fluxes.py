@@ -151,9 +151,7 @@ def test_a_step_at_the_cfl_limit_is_monotone(H, flux, seed, walls):
     both = np.stack([slope_bounds(*s) for s in pair])
     bounds = np.stack([both[..., 0].min(0), both[..., 1].max(0)], axis=-1)
     dt = 1 / (speeds(H, bounds, flux) / grid.spacing).sum()
-    after = [
-        w - dt * of_gradient(H, *s, bounds, flux) for w, s in zip((u, v), pair, strict=True)
-    ]
+    after = [w - dt * of_gradient(H, *s, bounds, flux) for w, s in zip((u, v), pair, strict=True)]
     assert (after[1] - after[0]).min() >= -1e-13
 
 

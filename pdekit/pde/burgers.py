@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from pdekit.grid import Grid
 from pdekit.pde.equations import HamiltonJacobi
-from pdekit.pde.hamiltonians import HALF_SQUARE, Shifted, square_weights
+from pdekit.pde.hamiltonians import HALF_SQUARE, Shifted
 from pdekit.pde.problem import Problem, evaluate
 
 Array = NDArray[np.float64]
 
 
-def as_slopes(
-    problem: Problem, scheme: Any, stats: dict[str, Any]
-) -> Callable[[float], Array]:
+def as_slopes(problem: Problem, scheme: Any, stats: dict[str, Any]) -> Callable[[float], Array]:
     """Advance Burgers' equation by ``scheme`` for its integral on the faces of the grid.
 
     On a circle u = m x + a periodic part, m the mean of p, so that part obeys H(m + .). A box of
@@ -51,28 +49,25 @@ def as_slopes(
     return slope
 
 
-def shock_time(f: Callable[[Array], Any], grid: Grid, hamiltonian: Any = None) -> float:
-    """The first time t* = -1 / inf λ_min(∇²f) at which the slopes p = ∇u of ``HamiltonJacobi`` jump.
+def shock_time(f: Callable[[Array], Any], grid: Grid) -> float:
+    """The time t* = -1 / inf λ_min(∇²f) at which the slopes ∇u of ``HamiltonJacobi()`` first jump.
 
-    ``f`` is the initial potential (for ``Burgers``, p_0 = f'), a callable on points ``(..., d)``;
-    in the plane the least eigenvalue of its Hessian counts. Its curvatures are central
-    differences of the function, polished around the worst cell centre: six digits for an f smooth
-    on the scale of a cell. Infinity where f is convex. |p|^2 / 2 only. MODEL 1.3.
+    ``f`` is the initial potential (for ``Burgers()``, p_0 = f'), a callable on points ``(..., d)``.
+    Its curvatures are central differences at the cell centres, polished around the least one: six
+    digits for an f smooth on the scale of a cell. Infinity where f is convex. MODEL 1.3.
     """
-    if hamiltonian is not None and square_weights(hamiltonian, grid.dim) is None:
-        raise ValueError(
-            f"shock_time knows |p|^2 / 2, got {hamiltonian!r}; for another H in one dimension it "
-            "is -1 / inf (H'(f'))'"
-        )
     evaluate(f, grid, "the initial function")
-    x, width = grid.centres.reshape(-1, grid.dim), np.asarray(grid.spacing, dtype=float)
+    x: Array = grid.centres.reshape(-1, grid.dim)
+    width: Array = grid.spacing
     least = inf
     for _ in range(12):
         values = _least_curvature(f, x, grid.spacing / 20)
         k = int(values.argmin())
         least, centre = min(least, float(values[k])), x[k]
         near = np.stack(np.meshgrid(*[np.linspace(-1, 1, 9)] * grid.dim, indexing="ij"), axis=-1)
-        x = np.clip(centre + near.reshape(-1, grid.dim) * width, grid.lower, grid.upper)
+        x = np.clip(centre + near.reshape(-1, grid.dim) * width, grid.lower, grid.upper).astype(
+            float
+        )
         width = width / 4
     return -1 / least if least < 0 else inf
 

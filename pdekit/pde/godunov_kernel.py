@@ -44,7 +44,7 @@ def _row(below, here, above, periodic, keep, c0, c1, out, most0, most1):  # type
 
 @nb.njit(cache=True, error_model="numpy", fastmath=_FAST)
 def sweep(u, periodic, keep, factors, out):  # type: ignore[no-untyped-def]
-    """out = keep u - sum_k factors[k] r_k^2 of a 2-D field, and the largest r_k; a line is a row."""
+    """out = keep u - sum_k factors[k] r_k^2 of a 2-D field, and the largest r_k."""
     rows, columns = u.shape
     most = np.zeros((2, columns))
     for i in range(rows):

@@ -1,7 +1,7 @@
-"""Hamiltonians H(p) as values: what a gradient costs, and what is known of its Legendre transform.
+"""Hamiltonians H(p) as values, and what is known of their Legendre transforms.
 
-``H(p)`` maps gradients ``(..., d)`` to values ``(...)`` and ``H.grad(p)`` to velocities ``(..., d)``.
-``H.terms(d)`` is a tuple of ``Term``, one an axis, where H is a sum over the axes, else None.
+``H(p)`` maps gradients ``(..., d)`` to values ``(...)``, ``H.grad(p)`` to velocities
+``(..., d)``. ``H.terms(d)`` is a tuple of ``Term``, one an axis, where H is a sum over the axes, else None.
 """
 
 from collections.abc import Callable
@@ -154,7 +154,7 @@ class Custom:
     ``gradient`` maps ``(..., dim)`` to ``(..., dim)`` (None: central differences). ``turns``: the
     slopes where H' changes sign (dim = 1; None: found by a scan of 4,097 slopes and bisection, so
     structure finer than that must be given). ``conjugate``: L on velocities ``(..., 1)``, for a
-    convex H with dim = 1, finite for ``|v| <= reach``. Examples: ``Custom(lambda p: np.cos(p).sum(-1))``;
+    convex H with dim = 1, finite for ``|v| <= reach``. Examples: ``Custom(lambda p: np.cos(p[..., 0]))``,
     ``Custom(lambda p: (p[..., 0]**2 - 1)**2 / 4)``.
     """
 
@@ -186,7 +186,7 @@ class Custom:
         if values.shape != np.shape(p)[:-1]:
             raise ValueError(
                 f"a Hamiltonian must map gradients of shape {np.shape(p)} to values of shape "
-                f"{np.shape(p)[:-1]}, got {values.shape}; sum over the coordinates or take p[..., 0]"
+                f"{np.shape(p)[:-1]}, got {values.shape}; sum the coordinates or take p[..., 0]"
             )
         return _finite(values, p)
 
@@ -303,9 +303,7 @@ def _power(a: float, c: float) -> Term:
 
     if a == 1:
         edge = c * (1 + 1e-12)
-        return Term(
-            value, slope, (0.0,), True, lambda v: np.where(np.abs(v) <= edge, 0.0, inf), c
-        )
+        return Term(value, slope, (0.0,), True, lambda v: np.where(np.abs(v) <= edge, 0.0, inf), c)
     b = a / (a - 1)
     return Term(value, slope, (0.0,), True, lambda v: c * np.abs(v / c) ** b / b)
 

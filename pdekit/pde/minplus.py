@@ -14,7 +14,7 @@ _GOLDEN = (np.sqrt(5.0) - 1) / 2
 
 
 def minimisers_plain(f: Array, cost: Array) -> NDArray[np.int64]:
-    """For every i the least j that minimises f_j + cost_{i - j + n - 1}, by trying all (reference)."""
+    """For every i the least j that minimises f_j + cost_{i - j + n - 1}, by trying all."""
     i = np.arange(f.size)
     return (f + cost[i[:, None] - i + f.size - 1]).argmin(1)
 
@@ -52,9 +52,7 @@ def minimisers(f, cost, best):  # type: ignore[no-untyped-def]
             step //= 2
 
 
-def convolve(
-    lines: Array, h: float, t: float, term: Term, periodic: bool, refine: bool
-) -> Array:
+def convolve(lines: Array, h: float, t: float, term: Term, periodic: bool, refine: bool) -> Array:
     """min_y f(y) + t L((x - y) / t) along every line (lines, n), L the conjugate of ``term``.
 
     Over all images on a circle that L can reach within the speeds of the data. With ``refine`` y
@@ -100,9 +98,7 @@ def _require_convex(cost: Array, v: Array) -> None:
         )
 
 
-def _between(
-    f: Array, i: Any, j: Any, h: float, t: float, term: Term, periodic: bool
-) -> Array:
+def _between(f: Array, i: Any, j: Any, h: float, t: float, term: Term, periodic: bool) -> Array:
     """The least of f + t L over the cells beside node j, by golden-section search."""
     n = f.shape[1]
     c = j if periodic else np.clip(j, 1, n - 2)

@@ -121,9 +121,7 @@ def hamiltonian_plain(
     return of_gradient(hamiltonian, minus, plus, bounds, flux), rate
 
 
-def hamiltonian_fused(
-    u: Array, grid: Grid, weights: Array | None = None
-) -> tuple[Array, float]:
+def hamiltonian_fused(u: Array, grid: Grid, weights: Array | None = None) -> tuple[Array, float]:
     """The same for Godunov's flux of sum_k a_k p_k^2 / 2 in one pass over memory."""
     from pdekit.pde.godunov_kernel import sweep
 
@@ -169,7 +167,5 @@ def linear_part(problem: Problem) -> Callable[[Array, float], Array] | None:
             )
         generator, cost = problem.generator(), problem.running_cost()
         half = 0.5 * cost
-        return lambda u, dt: (
-            propagate(generator, u + dt * half, dt, forward=False) + dt * half
-        )
+        return lambda u, dt: propagate(generator, u + dt * half, dt, forward=False) + dt * half
     return None
