@@ -57,17 +57,15 @@ def shock_time(f: Callable[[Array], Any], grid: Grid) -> float:
     digits for an f smooth on the scale of a cell. Infinity where f is convex. MODEL 1.3.
     """
     evaluate(f, grid, "the initial function")
-    x: Array = grid.centres.reshape(-1, grid.dim)
-    width: Array = grid.spacing
+    x: Any = grid.centres.reshape(-1, grid.dim)
+    width: Any = grid.spacing
     least = inf
     for _ in range(12):
         values = _least_curvature(f, x, grid.spacing / 20)
         k = int(values.argmin())
         least, centre = min(least, float(values[k])), x[k]
         near = np.stack(np.meshgrid(*[np.linspace(-1, 1, 9)] * grid.dim, indexing="ij"), axis=-1)
-        x = np.clip(centre + near.reshape(-1, grid.dim) * width, grid.lower, grid.upper).astype(
-            float
-        )
+        x = np.clip(centre + near.reshape(-1, grid.dim) * width, grid.lower, grid.upper)
         width = width / 4
     return -1 / least if least < 0 else inf
 
@@ -80,8 +78,7 @@ def _least_curvature(f: Callable[[Array], Any], x: Array, step: Array) -> Array:
         for j in range(i + 1):
             e, g = step * (np.arange(d) == i), step * (np.arange(d) == j)
             hessian[:, i, j] = hessian[:, j, i] = _mixed(f, x, e, g) / (step[i] * step[j])
-    out: Array = np.linalg.eigvalsh(hessian)[:, 0]
-    return out
+    return np.asarray(np.linalg.eigvalsh(hessian)[:, 0], dtype=float)
 
 
 def _mixed(f: Callable[[Array], Any], x: Array, e: Array, g: Array) -> Array:

@@ -1,7 +1,8 @@
 """Hamiltonians H(p) as values, and what is known of their Legendre transforms.
 
 ``H(p)`` maps gradients ``(..., d)`` to values ``(...)``, ``H.grad(p)`` to velocities
-``(..., d)``. ``H.terms(d)`` is a tuple of ``Term``, one an axis, where H is a sum over the axes, else None.
+``(..., d)``. ``H.terms(d)`` is a tuple of ``Term``, one an axis, where H is a sum over the axes,
+else None.
 """
 
 from collections.abc import Callable
@@ -154,8 +155,8 @@ class Custom:
     ``gradient`` maps ``(..., dim)`` to ``(..., dim)`` (None: central differences). ``turns``: the
     slopes where H' changes sign (dim = 1; None: found by a scan of 4,097 slopes and bisection, so
     structure finer than that must be given). ``conjugate``: L on velocities ``(..., 1)``, for a
-    convex H with dim = 1, finite for ``|v| <= reach``. Examples: ``Custom(lambda p: np.cos(p[..., 0]))``,
-    ``Custom(lambda p: (p[..., 0]**2 - 1)**2 / 4)``.
+    convex H with dim = 1, finite for ``|v| <= reach``. Examples:
+    ``Custom(lambda p: np.cos(p[..., 0]))``; ``Custom(lambda p: (p[..., 0]**2 - 1)**2 / 4)``.
     """
 
     function: Callable[[Any], Any]

@@ -18,7 +18,7 @@ from pdekit.pde.schemes.exponential import propagate
 from pdekit.pde.schemes.spectral import discrete_heat
 
 Array = NDArray[np.float64]
-_MOST_STEPS = 10_000_000
+MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ def require_cfl(cfl: float, flux: Any) -> None:
 def step_within(rate: float, left: float, cfl: float) -> float:
     """The step that the CFL condition allows, at most ``left``."""
     dt = left if rate * left <= cfl else cfl / rate
-    if not left <= dt * _MOST_STEPS:
-        raise _too_steep(dt, left)
+    if not left <= dt * MOST_STEPS:
+        raise too_steep(dt, left)
     return dt
 
 
-def _too_steep(dt: float, left: float) -> ConvergenceError:
+def too_steep(dt: float, left: float) -> ConvergenceError:
     return ConvergenceError(
         f"the CFL condition asks for steps of {dt:.2g} over a span of {left:.2g}: the data are too "
         "steep for this grid; use schemes.HopfLax() or ColeHopf(), or a coarser grid"
@@ -138,9 +138,9 @@ def _march_fused(
 
     rates, periodic, field = as_plane(u, grid, weights)
     fields = (field.copy(), np.empty_like(field))
-    last, steps, dt = march(*fields, rates, rates / 2, periodic, span, cfl, _MOST_STEPS)
+    last, steps, dt = march(*fields, rates, rates / 2, periodic, span, cfl, MOST_STEPS)
     if steps < 0:
-        raise _too_steep(dt, span)
+        raise too_steep(dt, span)
     stats["steps"] += steps
     return fields[last].reshape(u.shape)
 
