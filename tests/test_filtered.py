@@ -136,3 +136,29 @@ def test_the_plane_of_an_oblique_hamiltonian_goes_to_the_filtered_scheme():
         assert schemes.default_scheme(pk.HamiltonJacobi(H), plane) == schemes.Filtered()
     diagonal = pk.HamiltonJacobi(h.Quadratic(((2, 0), (0, 1))))
     assert schemes.default_scheme(diagonal, plane) == schemes.HopfLax()
+
+
+@pytest.mark.parametrize("grid", [pk.Grid(-2, 2, 80), pk.Grid((-2, -2), (2, 1), (24, 30))])
+def test_the_compiled_march_takes_the_plain_steps(grid):
+    """The square as anyone's function goes step by step through the plain form."""
+    plain = h.Custom(lambda p: p[..., 0] ** 2 / 2, lambda p: p, (0.0,), convex=True)
+    squares = h.Separable((plain, plain)) if grid.dim == 2 else plain
+    V, scheme = pk.potentials.DoubleWell(grid.dim), schemes.Filtered(epsilon=0.3)
+    one = pk.solve(pk.HamiltonJacobi(), grid, V, [0.2, 0.3], scheme)
+    other = pk.solve(pk.HamiltonJacobi(squares), grid, V, [0.2, 0.3], scheme)
+    np.testing.assert_allclose(one.fields, other.fields, atol=1e-11)
+    assert one.stats["steps"] == other.stats["steps"] > 10
+    assert one.stats["filtered"] == pytest.approx(other.stats["filtered"], abs=1e-12)
+    assert one.stats["filtered"] > 0
+
+
+def test_the_data_are_left_alone():
+    """The march works in place, on a copy."""
+    grid = pk.Grid(-2, 2, 80)
+    before = np.cos(grid.axes[0])
+    for scheme in (schemes.Filtered(), schemes.Godunov()):
+        data = before.copy()
+        first = pk.solve(pk.HamiltonJacobi(), grid, data, [0.1, 0.3], scheme)
+        np.testing.assert_array_equal(data, before)
+        alone = pk.solve(pk.HamiltonJacobi(), grid, data, 0.1, scheme)
+        np.testing.assert_array_equal(first.fields[0], alone.fields[0])
