@@ -26,9 +26,11 @@ _HOME = {
     "Heat": "pdekit.pde.equations",
     "HamiltonJacobi": "pdekit.pde.equations",
     "ViscousHJ": "pdekit.pde.equations",
+    "Burgers": "pdekit.pde.equations",
     "FokkerPlanck": "pdekit.pde.equations",
     "BackwardKolmogorov": "pdekit.pde.equations",
     "HamiltonJacobiBellman": "pdekit.pde.equations",
+    "shock_time": "pdekit.pde.burgers",
     "Solution": "pdekit.pde.solution",
     "solve": "pdekit.pde.solution",
     "Control": "pdekit.pde.control",
@@ -63,14 +65,14 @@ _HOME = {
 }
 _ROOMS = ("comparison", "interactions", "laws", "particles", "pde", "plotting", "potentials")
 
-__all__ = ["__version__", *_HOME, "potentials", "particles", "schemes"]
+__all__ = ["__version__", *_HOME, "potentials", "particles", "schemes", "hamiltonians"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
-    elif name == "schemes":
-        value = import_module("pdekit.pde.schemes")
+    elif name in ("schemes", "hamiltonians"):
+        value = import_module(f"pdekit.pde.{name}")
     elif name in _ROOMS:
         value = import_module(f"pdekit.{name}")
     else:

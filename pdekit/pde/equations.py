@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any
 
 from pdekit.diffusions import as_diffusion
+from pdekit.pde.hamiltonians import require_hamiltonian
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,31 @@ class HamiltonJacobi:
     """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
 
     u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). MODEL 1.3; thesis (4.15)-(4.16).
+    Another ``hamiltonian``, a value of ``pdekit.hamiltonians``, solves u_t = -H(∇u), in the sense
+    of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t).
     """
+
+    hamiltonian: Any = None
+
+    def __post_init__(self) -> None:
+        if self.hamiltonian is not None:
+            require_hamiltonian(self.hamiltonian)
+
+
+@dataclass(frozen=True)
+class Burgers:
+    """Conservation law p_t + (p^2 / 2)_x = 0 on a line, p(., 0) = f': the slope of u_t = -u_x^2/2.
+
+    Smooth until ``shock_time``; then the entropy solution, with p_x <= 1/t. Fields are averages
+    over the cells; on a circle their sum is kept; walls stand beside a medium at rest (p = 0).
+    Another ``hamiltonian`` H solves p_t + H(p)_x = 0. MODEL 1.3.
+    """
+
+    hamiltonian: Any = None
+
+    def __post_init__(self) -> None:
+        if self.hamiltonian is not None:
+            require_hamiltonian(self.hamiltonian)
 
 
 @dataclass(frozen=True)

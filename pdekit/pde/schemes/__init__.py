@@ -5,6 +5,7 @@ from typing import Any
 from pdekit.grid import Grid
 from pdekit.pde.equations import (
     BackwardKolmogorov,
+    Burgers,
     FokkerPlanck,
     HamiltonJacobi,
     HamiltonJacobiBellman,
@@ -15,8 +16,9 @@ from pdekit.pde.inputs import evaluate_tensor
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
+from pdekit.pde.schemes.filtered import Filtered
 from pdekit.pde.schemes.godunov import Godunov
-from pdekit.pde.schemes.hopflax import HopfLax
+from pdekit.pde.schemes.hopflax import HopfLax, conjugates
 from pdekit.pde.schemes.implicit import Implicit
 from pdekit.pde.schemes.krylov import Krylov
 from pdekit.pde.schemes.spectral import Spectral
@@ -26,6 +28,7 @@ __all__ = [
     "ColeHopf",
     "DoobTransform",
     "Exponential",
+    "Filtered",
     "Godunov",
     "HopfLax",
     "Implicit",
@@ -37,11 +40,16 @@ __all__ = [
 
 
 def default_scheme(equation: Any, grid: Grid) -> Any:
-    """The most accurate scheme for an equation: exact in time wherever there is such a one."""
+    """The most accurate scheme for an equation: exact in time wherever there is such a one.
+
+    A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
+    diffusion that couples the axes to ``Krylov``.
+    """
     linear: Any = Exponential() if grid.dim == 1 else Split()
     if grid.dim == 2 and _is_oblique(equation, grid):
         linear = Krylov()
     best = {
+        Burgers: HopfLax(),
         Heat: Spectral(),
         HamiltonJacobi: HopfLax(),
         ViscousHJ: ColeHopf(),
@@ -52,6 +60,9 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
     if type(equation) not in best:
         known = ", ".join(kind.__name__ for kind in best)
         raise TypeError(f"solve knows the equations {known}; got {equation!r}")
+    hamiltonian = getattr(equation, "hamiltonian", None)
+    if hamiltonian is not None and conjugates(hamiltonian, grid.dim) is None:
+        return Filtered()
     return best[type(equation)]
 
 
