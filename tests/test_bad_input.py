@@ -10,6 +10,7 @@ import pdekit as pk
 from pdekit import hamiltonians as H
 
 V = pk.potentials.DoubleWell()
+WELLS = pk.potentials.DoubleWell(2)
 GRID = pk.Grid(-3, 3, 60)
 PLANE = pk.Grid((-3, -3), (3, 3), (20, 20))
 WAVY = H.Custom(lambda p: np.sin(p[..., 0]))
