@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pdekit.grid import Grid
 
 Array = NDArray[np.float64]
+_CHUNK = 1 << 14  # faces at a time, so that what lies between is in cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +85,15 @@ def scharfetter_gummel(values: Array, beta: float, grid: Grid) -> Generator:
     up, down = [], []
     for axis, h in enumerate(grid.spacing):
         here, there = _neighbours(values, axis, grid.periodic[axis])
-        difference = beta * (there - here)
-        up.append(_bernoulli(difference) / (beta * h * h))
-        down.append(_bernoulli(-difference) / (beta * h * h))
+        rates = np.empty(here.shape), np.empty(here.shape)
+        rows = max(1, _CHUNK // here[0].size)
+        for start in range(0, len(here), rows):
+            some = slice(start, start + rows)
+            pair = bernoulli_pair(beta * (there[some] - here[some]))
+            for rate, value in zip(rates, pair, strict=True):
+                np.divide(value, beta * h * h, out=rate[some])
+        up.append(rates[0])
+        down.append(rates[1])
     return Generator(grid, tuple(up), tuple(down))
 
 
@@ -104,12 +111,11 @@ def cell_peclet(values: Array, beta: float, grid: Grid) -> float:
     )
 
 
-def _bernoulli(w: Array) -> Array:
-    """w / (e^w - 1), by its series near zero and without overflow at both ends of the range."""
-    small = np.abs(w) < 1e-3
-    with np.errstate(over="ignore", invalid="ignore"):
-        out: Array = np.where(small, 1 - w / 2 + w * w / 12, w / np.expm1(w))
-    return out
+def bernoulli_pair(w: Array) -> tuple[Array, Array]:
+    """B(w) and B(-w) for B(w) = w / (e^w - 1), both to rounding: B(-|w|) = B(|w|) + |w|."""
+    size = np.clip(np.abs(w), 1e-300, 700.0)  # neither 0 / 0 nor overflow
+    smaller = size / np.expm1(size)
+    return smaller + np.maximum(-w, 0.0), smaller + np.maximum(w, 0.0)
 
 
 def _neighbours(field: NDArray[Any], axis: int, periodic: bool) -> tuple[Any, Any]:

@@ -257,3 +257,13 @@ def solve_lines(packed, seam, u, tau, pole, residue, forward, axis, out):  # typ
             negative += w[first + k]
         _store(w, out.ravel(), columns, n, start, used, axis)
     return negative
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
+def clip(u, factor):  # type: ignore[no-untyped-def]
+    """u <- factor max(u, 0) in place; the smallest entry before, or zero."""
+    flat, lowest = u.ravel(), 0.0
+    for i in range(flat.size):
+        lowest = min(lowest, flat[i])
+        flat[i] = factor * max(flat[i], 0.0)
+    return lowest

@@ -210,14 +210,18 @@ class _Stepper:
                 line.apply(new, tau / 2, EULER, new)
                 kind = "backward_euler_solves"
             else:
-                least = self.stats["negative_before_clipping"]
-                self.stats["negative_before_clipping"] = min(least, float(new.min()))
-                np.maximum(new, 0.0, out=new)
-                new *= mass / new.sum()
-                self.clipped += -2 * negative / mass
+                self._clip(new, negative, mass)
         self.stats[kind] += 1
         self.spare = u
         return new
+
+    def _clip(self, new: Array, negative: float, mass: float) -> None:
+        """Entries below zero, which sum to ``negative``, to zero, then the mass restored."""
+        from pdekit.pde.tridiagonal import clip
+
+        least = clip(new, mass / (mass - negative))
+        self.stats["negative_before_clipping"] = min(self.stats["negative_before_clipping"], least)
+        self.clipped += -2 * negative / mass
 
 
 class _Lines:
@@ -256,6 +260,9 @@ def pilot_grid(grid: Grid) -> Grid:
 
 def coarsen(field: Array, grid: Grid, coarse: Grid) -> Array:
     """Cell averages on a coarser grid of the same box: keeps the integral and the sign."""
+    if all(n % m == 0 for n, m in zip(grid.cells, coarse.cells, strict=True)):
+        (n, m), (p, q) = coarse.cells, (a // b for a, b in zip(grid.cells, coarse.cells))
+        return field.reshape(n * p, m, q).mean(2).reshape(n, p, m).mean(1)
     for axis in range(grid.dim):
         lines = np.moveaxis(field, axis, -1)
         total = np.concatenate(
