@@ -28,7 +28,7 @@ class Solution:
     ``u`` is an ``xarray.DataArray`` with dims ``("time", "x")`` or ``("time", "x", "y")`` at the
     cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``,
     ``seconds``, ``minimum``, ``maximum`` and, for densities, ``mass_drift`` (largest change of
-    mass over the run).
+    mass over the run) or, where walls absorb, ``survival`` (the share left, per time).
     """
 
     fields: Array
@@ -156,8 +156,12 @@ def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: 
     if not problem.is_density:
         return
     mass = problem.grid.integrate(problem.values)
-    stats["mass_drift"] = float(np.abs(problem.grid.integrate(fields) / mass - 1).max())
-    lost = [min(1.0, float(wall_mass(f, problem.grid) / mass)) for f in fields]
+    kept = problem.grid.integrate(fields) / mass
+    if problem.conserves:
+        stats["mass_drift"] = float(np.abs(kept - 1).max())
+    else:
+        stats["survival"] = kept.tolist()
+    lost = [min(1.0, float(wall_mass(f, problem.grid, problem.absorbing) / mass)) for f in fields]
     stats["wall_mass"] = max(lost)
     if max(lost) > LOST_MASS:
         warnings.warn(

@@ -80,12 +80,14 @@ def _rational_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, 
 
 
 def line_rates(
-    to_next: Array, to_previous: Array, axis: int, seam: tuple[Array, Array] | None = None
-) -> tuple[Array, Array]:
+    to_next: Array, to_previous: Array, axis: int, seam: tuple[Array, Array] | None = None,
+    walls: tuple[Array, Array] | None = None,
+) -> tuple[Array, Array]:  # fmt: skip
     """The rates along every line of ``axis`` of a 2-D field, packed for ``solve_lines``.
 
     ``to_next`` and ``to_previous`` have one entry fewer along the axis than the field. ``seam`` has
-    the rates from the last cell to the first and back on a periodic axis.
+    the rates from the last cell to the first and back on a periodic axis, ``walls`` those at which
+    the first cell loses to its wall and the last to its own, one number per line each.
     Returns (blocks, n + 1, 2 width), row i with the rates from cell i-1 to i and back, ``width``
     lines side by side; and the seam as (blocks, 2, width), without blocks where there is none.
     """
@@ -101,6 +103,9 @@ def line_rates(
             if seam:
                 part = seam[direction][block * _WIDTH : (block + 1) * _WIDTH]
                 ends[block, direction, : len(part)] = part
+            if walls:  # back from the first cell, on from the last
+                part = walls[1 - direction][block * _WIDTH : (block + 1) * _WIDTH]
+                packed[block, 0 if direction else n, direction, : len(part)] = part
     return packed.reshape(blocks, n + 1, -1), ends
 
 

@@ -84,7 +84,7 @@ class Exponential:
             coarse = fine
         stats["steps"] += parts
         stats["error_estimate"] += change
-        return tidy(fine, u, problem.is_density, stats)
+        return tidy(fine, u if problem.conserves else fine, problem.is_density, stats)
 
     def _moving(
         self, problem: Problem, _: Any, u: Array, t0: float, t1: float, stats: Any
@@ -112,7 +112,8 @@ class Exponential:
                 error = problem.distance(halves, whole) / 15
             allowed = self.rtol_moving * now / span
             if halves is not None and error <= allowed:
-                u = tidy(halves, u, problem.is_density, stats)
+                kept = u if problem.conserves else halves
+                u = tidy(halves, kept, problem.is_density, stats)
                 t = end if now >= end - t else t + now
                 stats["steps"] += 2
                 stats["error_estimate"] += error
@@ -139,12 +140,14 @@ def _magnus(problem: Problem, u: Array, t: float, step: float) -> Array | None:
     """
     early = problem.generator(t + (0.5 - _GAUSS) * step)
     late = problem.generator(t + (0.5 + _GAUSS) * step)
+    loss = (_lost(early) + _lost(late)) / 4  # a + b = 1/2 in each of the two stages
     stages = ((_FIRST, _SECOND), (_SECOND, _FIRST))
     for a, b in stages:
         up, down = a * early.up[0] + b * late.up[0], a * early.down[0] + b * late.down[0]
         if min(up.min(), down.min()) < 0:
             return None
-        u = propagate(Generator(problem.grid, (up,), (down,)), u, step, problem.is_density)
+        stage = Generator(problem.grid, (up,), (down,))
+        u = propagate(stage, u, step, problem.is_density, loss)
     return u
 
 
@@ -157,9 +160,14 @@ def propagate(
         return _cyclic(generator, u, t, forward, kill, poles, residues)
     from pdekit.pde.tridiagonal import rational_exponential
 
-    lost = np.broadcast_to(np.asarray(kill, dtype=float), u.shape)
+    lost = np.broadcast_to(np.asarray(kill + _lost(generator), dtype=float), u.shape)
     up, down = generator.up[0], generator.down[0]
     return rational_exponential(up, down, lost, u, t, forward, poles, residues)
+
+
+def _lost(generator: Generator) -> Array | float:
+    """What absorbing walls take, as a rate per cell."""
+    return 0.0 if generator.loss is None else generator.loss
 
 
 def _cyclic(
@@ -181,7 +189,10 @@ def _cyclic(
 
 
 def tidy(u: Array, before: Array, is_density: bool, stats: dict[str, Any]) -> Array:
-    """Entries below zero to zero, then the mass of ``before``; functions pass unchanged."""
+    """Entries below zero to zero, then the mass of ``before``; functions pass unchanged.
+
+    Where walls absorb, ``before`` is ``u`` itself: the clipped entries are all that is restored.
+    """
     if not is_density:
         return u
     stats["negative_before_clipping"] = min(stats["negative_before_clipping"], float(u.min()))

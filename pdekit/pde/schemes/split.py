@@ -1,6 +1,6 @@
 """Directional splitting of linear equations in two dimensions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -14,6 +14,7 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.generators import Generator
+from pdekit.pde.oblique import ObliqueLines
 from pdekit.pde.problem import Problem
 
 Array = NDArray[np.float64]
@@ -23,8 +24,11 @@ RADAU = (2 + 1j * sqrt(2), 1 - 5j / sqrt(2))
 EULER = (1 + 0j, -0.5 + 0j)
 _DEEPEST = 24  # halvings of an output interval before giving up
 _SPARE = 0.8  # of the tolerance is given to the pilot; the rest is for what it does not see
+_SHARE = 0.4  # of what a run changes with steps twice as long: a third, and a margin
 _BLIND = 4.0  # a pilot on whose grid the first step errs so much less is not asked again
-_PILOT = (32, 64, 128)  # cells per axis of the pilot grid: least, most at a quarter, most
+# Cells per axis of the pilot grid: the most that a half, a quarter or an eighth of the cells gives
+# when none of them may give more than the number beside it
+_PILOT = ((2, 48), (4, 64), (8, 128))
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,9 @@ class Split:
     otherwise the line step is taken again as two backward Euler steps, which do keep it.
     ``.stats`` counts ``radau_solves`` and ``backward_euler_solves``.
 
-    The steps come from a pilot run on a coarser grid (a quarter to an eighth of the cells, at most
-    128 per axis) that gives every step the same local error, by step doubling, and are shortened
-    until the error in time at the end of the output interval, a third of the distance to a run
+    The steps come from a pilot run on a coarser grid (half to an eighth of the cells per axis, at
+    most 128) that gives every step the same local error, by step doubling, and are shortened
+    until the error in time at the end of the output interval, 0.4 of the distance to a run
     with steps twice as long, is below ``tolerance`` (L1 relative to the mass; maximum norm relative
     to the data for functions). Both semigroups are contractions, so the errors of intervals add up
     and do not grow. The first step of an interval is checked on the grid itself: where its error
@@ -123,7 +127,7 @@ def _equidistribute(
 ) -> tuple[list[float], Array, float]:
     """Steps span / 2^k whose local errors, by step doubling, stay below ``each``.
 
-    Returns them in pairs of equal ones, the field at the end, and its error: a third of its
+    Returns them in pairs of equal ones, the field at the end, and its error: a share of its
     distance to the field of a run with every pair in one step.
     """
     steps: list[float] = []
@@ -147,7 +151,7 @@ def _equidistribute(
         # a doubled step errs eight times as much
         if level > 0 and error < each / 8 and done % (1 << (_DEEPEST - level + 1)) == 0:
             level -= 1
-    return steps, u, pilot.problem.distance(doubled, u) / 3
+    return steps, u, _SHARE * pilot.problem.distance(doubled, u)
 
 
 class _Stepper:
@@ -160,28 +164,25 @@ class _Stepper:
         self.negligible, self.clipped = 1e-2 * tolerance, 0.0
         self.lines = lru_cache(4)(self._lines)
         self.spare = np.empty(grid.shape)
-        self.still = None if problem.moves else self._both(problem.generator(0.0, grid))
+        self.still = None if problem.moves else self._along_all(problem.generator(0.0, grid))
 
-    def _both(self, generator: Generator) -> tuple["_Lines", "_Lines"]:
-        x, y = (_Lines(generator, axis, self.problem.forward) for axis in range(2))
-        return x, y
+    def _along_all(self, generator: Generator) -> list[Any]:
+        axes = [_Lines(generator, axis, self.problem.forward) for axis in range(2)]
+        oblique = [*generator.directions()][2:]
+        return [*axes, *(ObliqueLines(self.grid, d, self.problem.forward) for d in oblique)]
 
-    def _lines(self, t: float) -> tuple["_Lines", "_Lines"]:
-        return self._both(self.problem.generator(t, self.grid))
+    def _lines(self, t: float) -> list[Any]:
+        return self._along_all(self.problem.generator(t, self.grid))
 
     def march(self, u: Array, t: float, dt: float, count: int) -> Array:
-        """``count`` Strang steps of length dt, inner half steps along x merged; takes u over."""
+        """``count`` Strang steps of length dt, neighbouring half steps merged; takes u over."""
         if self.still is None:
             for k in range(count):
-                x, y = self.lines(t + (k + 0.5) * dt)
-                for line, tau in ((x, dt / 2), (y, dt), (x, dt / 2)):
-                    u = self._exponential(line, u, tau)
+                for line, share in strang(self.lines(t + (k + 0.5) * dt), 1):
+                    u = self._exponential(line, u, share * dt)
             return u
-        x, y = self.still
-        u = self._exponential(x, u, dt / 2)
-        for k in range(count):
-            u = self._exponential(y, u, dt)
-            u = self._exponential(x, u, dt if k < count - 1 else dt / 2)
+        for line, share in strang(self.still, count):
+            u = self._exponential(line, u, share * dt)
         return u
 
     def run(self, u: Array, t: float, steps: list[float]) -> Array:
@@ -204,7 +205,7 @@ class _Stepper:
         negative = line.apply(u, tau, RADAU, new)
         kind = "radau_solves"
         if self.problem.is_density and negative < 0:
-            mass = float(u.sum())
+            mass = float((u if self.problem.conserves else new).sum())
             if -negative > self.negligible * mass:
                 line.apply(u, tau / 2, EULER, new)
                 line.apply(new, tau / 2, EULER, new)
@@ -224,6 +225,20 @@ class _Stepper:
         self.clipped += -2 * negative / mass
 
 
+def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:
+    """The factors of ``count`` symmetric steps: halves of all but the last direction about it.
+
+    Neighbouring halves of the first direction, from one step to the next, are one.
+    """
+    first, *inner, last = directions
+    yield first, 0.5
+    for k in range(count):
+        yield from ((line, 0.5) for line in inner)
+        yield last, 1.0
+        yield from ((line, 0.5) for line in reversed(inner))
+        yield first, 1.0 if k < count - 1 else 0.5
+
+
 class _Lines:
     """The generator along one axis and its resolvents on every line."""
 
@@ -237,7 +252,11 @@ class _Lines:
             inner = range(last)
             seam = up.take(last, axis), down.take(last, axis)
             up, down = up.take(inner, axis), down.take(inner, axis)
-        self.packed, self.seam = line_rates(up, down, axis, seam)
+        exits = generator.exits[axis] if generator.exits else None
+        walls = None
+        if exits is not None:
+            walls = exits[0].take([0], axis).ravel(), exits[1].take([-1], axis).ravel()
+        self.packed, self.seam = line_rates(up, down, axis, seam, walls)
 
     def apply(self, u: Array, tau: float, method: tuple[complex, complex], out: Array) -> float:
         """out = 2 Re(residue (τA - pole)^-1 u), and the sum of its negative entries."""
@@ -252,9 +271,8 @@ class _Lines:
 
 
 def pilot_grid(grid: Grid) -> Grid:
-    """The coarser grid of the pilot run: a quarter to an eighth of the cells, within bounds."""
-    low, middle, high = _PILOT
-    cells = tuple(min(n, max(low, min(middle, n // 4), min(high, n // 8))) for n in grid.cells)
+    """The coarser grid of the pilot run: half to an eighth of the cells, and at most 128."""
+    cells = tuple(max(4, *(min(n // share, most) for share, most in _PILOT)) for n in grid.cells)
     return Grid(grid.lower, grid.upper, cells, grid.periodic)
 
 
