@@ -235,7 +235,8 @@ def _between(a: Any, b: Any) -> Any:
 
 def _normal_cdf(z: Any) -> Any:
     # math's erfc: scipy.special would double the time of a first solve
-    return np.vectorize(erfc, otypes=[float])(-z / sqrt(2)) / 2
+    flat = [erfc(x) / 2 for x in np.ravel(-z / sqrt(2)).tolist()]
+    return np.array(flat).reshape(np.shape(z))
 
 
 def _product(factors: list[Array]) -> Array:

@@ -6,6 +6,8 @@ floating point and slow modes are right to rounding however fine the grid. No pi
 diagonal scaling makes these matrices symmetric semidefinite plus a shift.
 """
 
+from functools import lru_cache
+
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
@@ -32,18 +34,24 @@ def rational_exponential(
     i to i+1 and ``to_previous[i]`` from i+1 to i, shape (n-1,). The poles are the lanes of the
     inner loop, so that one pass serves all of them.
     """
-    half = poles.imag > 0
-    z = np.append(poles[half], 1 + 1j)
-    c = np.append(-2 * residues[half], 0)  # the kernel solves with pole - t A
-    if z.size != _LANES:
-        raise ValueError(f"the kernel takes {_LANES - 1} pole pairs, got {z.size - 1}")
-    lanes = np.stack([z.real, z.imag, c.real, c.imag])
+    lanes = _pole_lanes(poles.tobytes(), residues.tobytes())
     into_next, into_previous = (to_next, to_previous) if forward else (to_previous, to_next)
     out = np.empty_like(u)
     work = np.empty((u.size, 4, _LANES))
     work[0] = 0.0  # read, times zero, before it is written: must not hold a NaN
     _rational_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, lanes, work, out)
     return out
+
+
+@lru_cache(8)
+def _pole_lanes(poles: bytes, residues: bytes) -> Array:
+    """Poles and residues of the upper half plane as lanes: real and imaginary parts of each."""
+    z, c = np.frombuffer(poles, complex), np.frombuffer(residues, complex)
+    half = z.imag > 0
+    z, c = np.append(z[half], 1 + 1j), np.append(-2 * c[half], 0)  # solves are with pole - t A
+    if z.size != _LANES:
+        raise ValueError(f"the kernel takes {_LANES - 1} pole pairs, got {z.size - 1}")
+    return np.stack([z.real, z.imag, c.real, c.imag])
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
