@@ -229,6 +229,9 @@ class _Drawn:
 
 def _between(a: Any, b: Any) -> Any:
     """Φ(b) - Φ(a) for a <= b, without cancellation: taken in the tail on the right by symmetry."""
+    if np.ndim(a) == 0:
+        low, high = (-b, -a) if a > 0 else (a, b)
+        return (erfc(-high / sqrt(2)) - erfc(-low / sqrt(2))) / 2
     right = np.asarray(a) > 0
     return _normal_cdf(np.where(right, -a, b)) - _normal_cdf(np.where(right, -b, a))
 

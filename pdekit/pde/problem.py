@@ -220,11 +220,12 @@ def wall_mass(
         lines = np.moveaxis(rho, axis, 0)
         h, width = grid.spacing[axis], grid.upper[axis] - grid.lower[axis]
         k = max(1, grid.cells[axis] // 20)
-        for side, (last, before) in enumerate(((lines[0], lines[k]), (lines[-1], lines[-1 - k]))):
-            if absorbing is not None and absorbing[axis][side]:
-                continue
-            with np.errstate(divide="ignore", invalid="ignore"):
-                rate = (np.log(before) - np.log(last)) / (k * h)
-            reach = np.where(rate > 1 / width, 1 / np.where(rate > 0, rate, 1.0), width)
-            lost += float(np.sum(last * reach)) * grid.cell_volume / h
+        takes = absorbing[axis] if absorbing is not None else (False, False)
+        ends = [(0, k), (-1, -1 - k)]
+        walls = [end for end, taken in zip(ends, takes, strict=True) if not taken]
+        last, before = lines[[a for a, _ in walls]], lines[[b for _, b in walls]]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = (np.log(before) - np.log(last)) / (k * h)
+        reach = np.where(rate > 1 / width, 1 / np.where(rate > 0, rate, 1.0), width)
+        lost += float(np.sum(last * reach)) * grid.cell_volume / h
     return lost
