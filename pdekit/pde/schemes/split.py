@@ -72,7 +72,7 @@ class Split:
         pilot = _Stepper(problem, coarse, self.tolerance, {**stats})
         fine = _Stepper(problem, grid, self.tolerance, stats)
         state: dict[str, Any] = {
-            "u": problem.values.copy(),
+            "u": problem.values,
             "v": coarsen(problem.values, grid, coarse),
             "t": 0.0,
         }
@@ -82,7 +82,7 @@ class Split:
             stats["steps"] += steps
             stats["error_estimate"] += error
             state.update(u=u, t=t)
-            return u.copy()
+            return u
 
         return advance
 
@@ -105,6 +105,7 @@ class Split:
             if missed > _BLIND:
                 break
             allowed /= missed
+        del u
         fine.stats["planned_on_the_grid"] += 1
         steps, u, error = _plan(fine, state["u"], t0, t - t0, self.tolerance)
         return u, v, error, len(steps)
@@ -116,14 +117,14 @@ def _plan(
     """Step lengths over [t0, t0 + span] that sum to it, the pilot's end field, its error."""
     each = tolerance  # the same local error for every step takes the fewest steps
     while True:
-        steps, u, error = _equidistribute(pilot, start.copy(), t0, span, each)
+        steps, u, error = _equidistribute(pilot, start, t0, span, each)
         if error <= tolerance:
             return steps, u, error
         each *= (0.7 * tolerance / error) ** 1.5  # orders of the local and the global error
 
 
 def _equidistribute(
-    pilot: "_Stepper", u: Array, t0: float, span: float, each: float
+    pilot: "_Stepper", start: Array, t0: float, span: float, each: float
 ) -> tuple[list[float], Array, float]:
     """Steps span / 2^k whose local errors, by step doubling, stay below ``each``.
 
@@ -132,7 +133,7 @@ def _equidistribute(
     """
     steps: list[float] = []
     level, done = 2, 0  # done counts the finest steps span / 2^_DEEPEST
-    doubled = u
+    u, doubled = start, start.copy()
     while done < 1 << _DEEPEST:
         dt, t = span / (1 << level), t0 + span * done / (1 << _DEEPEST)
         error, halves = pilot.local_error(u, t, dt)
@@ -144,7 +145,7 @@ def _equidistribute(
                     f"{each:.2g}: a step of {dt:.2g} still errs by {error:.2g}; raise the tolerance"
                 )
             continue
-        doubled = pilot.march(doubled.copy(), t, dt, 1)
+        doubled = pilot.march(doubled, t, dt, 1)
         u = halves
         steps += [dt / 2] * 2
         done += 1 << (_DEEPEST - level)
