@@ -153,7 +153,10 @@ def _substitute(w, n, cr, ci):  # type: ignore[no-untyped-def]
         for k in range(_LINE):
             br, bi = w[after + _XR + k], w[after + _XI + k]
             gr, gi = w[this + _GR + k], w[this + _GI + k]
-            xr, xi = w[this + _XR + k] + (br * gr - bi * gi), w[this + _XI + k] + (br * gi + bi * gr)
+            xr, xi = (
+                w[this + _XR + k] + (br * gr - bi * gi),
+                w[this + _XI + k] + (br * gi + bi * gr),
+            )
             w[this + _XR + k], w[this + _XI + k] = xr, xi
             value = cr * xr - ci * xi
             w[this + _GR + k] = value

@@ -265,9 +265,7 @@ class _Lines:
 
         pole, residue = method
         return float(
-            solve_lines(
-                self.packed, self.seam, u, tau, pole, residue, self.forward, self.axis, out
-            )
+            solve_lines(self.packed, self.seam, u, tau, pole, residue, self.forward, self.axis, out)
         )
 
 
