@@ -37,13 +37,13 @@ def _minimisers(f, a, hull, breaks, best):  # type: ignore[no-untyped-def]
         k += _ONE
         i, here, last = j, f[j], cross
         hull[k], breaks[k] = j, cross
-    i, end = _ONE - _ONE, np.uint64(n)
+    node, end = _ONE - _ONE, np.uint64(n)
     for p in range(k):
         stop, j = breaks[p + _ONE], hull[p]
-        while i < end and i <= stop:
-            best[i] = j
-            i += _ONE
-    best[np.int64(i) :] = hull[k]
+        while node < end and node <= stop:
+            best[node] = j
+            node += _ONE
+    best[np.int64(node) :] = hull[k]
 
 
 @nb.njit(cache=True, error_model="numpy")

@@ -278,7 +278,7 @@ def pilot_grid(grid: Grid) -> Grid:
 def coarsen(field: Array, grid: Grid, coarse: Grid) -> Array:
     """Cell averages on a coarser grid of the same box: keeps the integral and the sign."""
     if all(n % m == 0 for n, m in zip(grid.cells, coarse.cells, strict=True)):
-        (n, m), (p, q) = coarse.cells, (a // b for a, b in zip(grid.cells, coarse.cells))
+        (n, m), (p, q) = coarse.cells, np.array(grid.cells) // coarse.cells
         return field.reshape(n * p, m, q).mean(2).reshape(n, p, m).mean(1)
     for axis in range(grid.dim):
         lines = np.moveaxis(field, axis, -1)
