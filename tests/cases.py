@@ -90,6 +90,48 @@ def _landscape(grid: pk.Grid) -> Any:
     return _cosine if any(grid.periodic) else p.DoubleWell(grid.dim)
 
 
+def _swirl(x: Any) -> Any:
+    """A force that is no gradient in the plane, nor on the circle."""
+    return 0.6 + 0.5 * np.sin(x[..., ::-1] + 0.3)
+
+
+def _lively(x: Any) -> Any:
+    """A scalar diffusion that depends on the position."""
+    return 1 + 0.6 * np.sin(x).prod(-1)
+
+
+def turning(x: Any, ratio: float = 20.0) -> Any:
+    """A tensor of the given anisotropy whose axes turn from point to point."""
+    angle = np.sin(x).sum(-1)
+    along = np.stack([np.cos(angle), np.sin(angle)], -1)
+    return (np.eye(2) + (ratio - 1) * along[..., :, None] * along[..., None, :]) / ratio
+
+
+def _momentum(x: Any) -> Any:
+    """q' = p, p' = -q - p: Hamilton's equations with friction, x = (q, p)."""
+    return np.stack([x[..., 1], -np.sin(x[..., 0]) - x[..., 1]], -1)
+
+
+def _general(grid: pk.Grid) -> dict[str, dict[str, Any]]:
+    """Fields of the drift-diffusions that a potential alone does not make."""
+    fields: dict[str, dict[str, Any]] = {
+        "driven": {"force": _swirl},
+        "ito": {"diffusion": _lively},
+        "stratonovich": {"diffusion": pk.Stratonovich(_lively), "force": _swirl},
+    }
+    if grid.dim == 2:
+        fields["tensor"] = {"diffusion": turning}
+        fields["tensor_stratonovich"] = {"diffusion": pk.Stratonovich(turning), "force": _swirl}
+        fields["kinetic"] = {"diffusion": ((0.0, 0.0), (0.0, 1.0)), "force": _momentum}
+        fields["oblique"] = {"diffusion": pk.HaenggiKlimontovich(((1.0, 0.9), (0.9, 1.0)))}
+    if not all(grid.periodic):
+        fields["absorbed"] = {"absorbing": pk.Walls(upper=True)}
+        fields["absorbed_driven"] = {"absorbing": pk.Walls(True, True), "force": _swirl}
+    if grid.dim == 2 and not all(grid.periodic):
+        fields["absorbed_tensor"] = {"absorbing": pk.Walls(upper=True), "diffusion": turning}
+    return fields
+
+
 # every equation on every kind of grid that it is solved on
 EQUATIONS = [
     EquationCase(f"{name}-{where}", equation, grid, initial)
@@ -103,11 +145,32 @@ EQUATIONS = [
         ("bellman", pk.HamiltonJacobiBellman(_landscape(grid), 4.0), _cosine),
     )
     if not (name == "bellman" and grid.dim > 1)
+] + [
+    EquationCase(f"{kind}_{name}-{where}", make(_landscape(grid), 4.0, **fields), grid, initial)
+    for where, grid in GRIDS.items()
+    for name, fields in _general(grid).items()
+    for kind, make, initial in (
+        ("fokker_planck", pk.FokkerPlanck, _spread),
+        ("backward", pk.BackwardKolmogorov, _cosine),
+    )
 ]
+
+
+def conserves(case: EquationCase) -> bool:
+    """Whether no wall absorbs."""
+    return getattr(case.equation, "absorbing", None) is None
+
+
+def has_gibbs_state(case: EquationCase) -> bool:
+    """Whether exp(-beta V) is stationary: no force, diffusion of its own or absorbing wall."""
+    fields = ("force", "diffusion", "absorbing")
+    return all(getattr(case.equation, name, None) is None for name in fields)
+
 
 SCHEMES = {
     "spectral": s.Spectral(),
     "exponential": s.Exponential(),
+    "krylov": s.Krylov(),
     "implicit": s.Implicit(0.01),
     "split": s.Split(),
     "godunov": s.Godunov(),
@@ -125,6 +188,8 @@ PAIRS = [
     for name, scheme in SCHEMES.items()
     if isinstance(case.equation, scheme.solves)
     and _ONLY_IN.get(name, case.grid.dim) == case.grid.dim
+    # a tensor that turns has a dozen directions to split, and thousands of steps
+    and not (name == "split" and "tensor" in case.name)
 ]
 
 

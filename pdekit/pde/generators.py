@@ -122,7 +122,9 @@ class Generator:
             rates += [up.ravel(), down.ravel()]
         index = (np.concatenate(rows), np.concatenate(cols))
         entries = np.concatenate(rates)
-        return coo_array((entries, index), shape=(cells.size, cells.size)).tocsr()
+        matrix = coo_array((entries, index), shape=(cells.size, cells.size)).tocsr()
+        matrix.eliminate_zeros()
+        return matrix
 
 
 def scharfetter_gummel(values: Array, beta: float, grid: Grid) -> Generator:

@@ -11,12 +11,14 @@ from pdekit.pde.equations import (
     Heat,
     ViscousHJ,
 )
+from pdekit.pde.inputs import evaluate_tensor
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
 from pdekit.pde.schemes.godunov import Godunov
 from pdekit.pde.schemes.hopflax import HopfLax
 from pdekit.pde.schemes.implicit import Implicit
+from pdekit.pde.schemes.krylov import Krylov
 from pdekit.pde.schemes.spectral import Spectral
 from pdekit.pde.schemes.split import Split
 
@@ -27,6 +29,7 @@ __all__ = [
     "Godunov",
     "HopfLax",
     "Implicit",
+    "Krylov",
     "Spectral",
     "Split",
     "default_scheme",
@@ -35,7 +38,9 @@ __all__ = [
 
 def default_scheme(equation: Any, grid: Grid) -> Any:
     """The most accurate scheme for an equation: exact in time wherever there is such a one."""
-    linear = Exponential() if grid.dim == 1 else Split()
+    linear: Any = Exponential() if grid.dim == 1 else Split()
+    if grid.dim == 2 and _is_oblique(equation, grid):
+        linear = Krylov()
     best = {
         Heat: Spectral(),
         HamiltonJacobi: HopfLax(),
@@ -48,3 +53,11 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
         known = ", ".join(kind.__name__ for kind in best)
         raise TypeError(f"solve knows the equations {known}; got {equation!r}")
     return best[type(equation)]
+
+
+def _is_oblique(equation: Any, grid: Grid) -> bool:
+    """Whether tensor diffusion couples the axes, for a potential that does not move."""
+    if getattr(equation, "diffusion", None) is None or hasattr(equation.potential, "at"):
+        return False
+    tensor = evaluate_tensor(equation.diffusion.D, grid, "the diffusion")
+    return tensor.ndim > grid.dim and bool(tensor[..., 0, 1].any())
