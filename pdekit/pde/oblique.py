@@ -31,21 +31,19 @@ class ObliqueLines:
         self.packed, self.seam = line_rates(to_next[:-1], to_previous[:-1], 0, seam)
         self.room = np.zeros(self.cells.shape), np.empty(self.cells.shape)
 
-    def apply(
-        self, u: Array, tau: float, method: tuple[complex, complex], out: Array
-    ) -> tuple[float, float]:
-        """out = 2 Re(residue (τA - pole)^-1 u), its smallest entry (or zero) and negative sum."""
+    def apply(self, u: Array, tau: float, method: tuple[complex, complex], out: Array) -> float:
+        """out = 2 Re(residue (τA - pole)^-1 u), and the sum of its negative entries."""
         from pdekit.pde.tridiagonal import solve_lines
 
         pole, residue = method
         lines, result = self.room
         inside = self.cells >= 0
         lines[inside] = u.ravel()[self.cells[inside]]
-        lowest, negative = solve_lines(
+        negative = solve_lines(
             self.packed, self.seam, lines, tau, pole, residue, self.forward, 0, result
         )
         out.ravel()[self.cells[inside]] = result[inside]
-        return float(lowest), float(negative)
+        return float(negative)
 
     def _gathered(self, field: Array) -> Array:
         return np.where(self.cells >= 0, field.ravel()[self.cells], 0.0)

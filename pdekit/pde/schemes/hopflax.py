@@ -85,10 +85,8 @@ def hopf_lax(values: Array, grid: Grid, t: float, refine: bool = True) -> Array:
     from pdekit.pde.envelope import inf_convolve
 
     u = values
-    for axis, h in enumerate(grid.spacing):
-        lines = np.ascontiguousarray(np.moveaxis(u, axis, -1)).reshape(-1, grid.cells[axis])
-        out = np.empty_like(lines)
-        inf_convolve(lines, h, t, grid.periodic[axis], refine, out)
-        shape = [n for k, n in enumerate(grid.cells) if k != axis] + [grid.cells[axis]]
-        u = np.moveaxis(out.reshape(shape), -1, axis)
-    return np.ascontiguousarray(u)
+    for axis in reversed(range(grid.dim)):  # the last axis is contiguous; each result is transposed
+        lines = np.ascontiguousarray(u).reshape(-1, grid.cells[axis])
+        u = np.empty(lines.shape[::-1])
+        inf_convolve(lines, grid.spacing[axis], t, grid.periodic[axis], refine, u)
+    return u.reshape(grid.shape)
