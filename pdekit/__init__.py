@@ -23,6 +23,7 @@ _HOME = {
     "ViscousHJ": "pdekit.pde.equations",
     "FokkerPlanck": "pdekit.pde.equations",
     "BackwardKolmogorov": "pdekit.pde.equations",
+    "McKeanVlasov": "pdekit.pde.equations",
     "HamiltonJacobiBellman": "pdekit.pde.equations",
     "Solution": "pdekit.pde.solution",
     "solve": "pdekit.pde.solution",
