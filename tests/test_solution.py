@@ -6,6 +6,9 @@ from cases import PAIRS
 
 import pdekit as pk
 from pdekit import schemes
+from pdekit.pde.generators import gibbs
+from pdekit.pde.meanfield import pair_field
+from pdekit.pde.problem import Problem
 
 WELL = pk.potentials.DoubleWell()
 LINE = pk.Grid(-3, 3, 90)
@@ -189,5 +192,10 @@ def test_very_long_times(case, scheme):
     if isinstance(case.equation, pk.FokkerPlanck):
         g = pk.stationary(case.equation, case.grid).values * case.grid.integrate(u)
         assert case.grid.integrate(np.abs(u - g)) < 1e-3 * case.grid.integrate(g)
+    elif isinstance(case.equation, pk.McKeanVlasov):
+        mass = case.grid.integrate(u)
+        U = Problem(case.equation, case.grid, None).potential()
+        own = gibbs(U + pair_field(case.equation.interaction, case.grid)(u), 4.0, case.grid)
+        assert case.grid.integrate(np.abs(u - mass * own)) < 1e-3 * mass
     else:
         assert np.ptp(u) < 1e-2  # the non-viscous ones like (diameter)^2 / 2t
