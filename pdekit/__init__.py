@@ -32,6 +32,7 @@ _HOME = {
     "stationary": "pdekit.pde.stationary",
     "SelfConsistentState": "pdekit.pde.selfconsistent",
     "self_consistent_states": "pdekit.pde.selfconsistent",
+    "local_entropy": "pdekit.pde.localentropy",
     "critical_beta": "pdekit.pde.phase_transition",
     "PhaseDiagram": "pdekit.pde.phase_transition",
     "phase_diagram": "pdekit.pde.phase_transition",

@@ -166,7 +166,7 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class SmoothL1:
-    """W(z) = strength Σ_k (sqrt(z_k² + width²) - width): the l1 distance, rounded over ``width``."""
+    """W(z) = strength Σ_k (sqrt(z_k² + width²) - width): the l1 distance, rounded off at zero."""
 
     strength: float = 1.0
     width: float = 0.05

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +56,8 @@ def follow_branch(
 
     Folds, where R'(m) = 1, are passed and located to 1e-10 of the interval. At the pitchfork of an
     even family the symmetric branch goes straight on, and the broken one turns back with the other
-    sign (its turning point counts as a fold, located to 1e-8). Raises ``ConvergenceError`` where the corrector fails.
+    sign (its turning point counts as a fold, located to about 1e-5 of the interval). Raises
+    ``ConvergenceError`` where the corrector fails.
     """
     curve = _Curve(family, grid, bounds)
     first = curve.landed(bounds[0] if start is None else start, mean)
@@ -118,9 +118,7 @@ class _Curve:
         """G, in box widths, and its two derivatives (by central difference in the parameter)."""
         h, m = 1e-5, np.array([self.mean(q)])
         R, slope = self.map(self.value(q))(m)
-        ahead, back = (
-            self.map(self.value(q + [s, 0.0]))(m)[0][0] for s in (h, -h)
-        )
+        ahead, back = (self.map(self.value(q + np.array([s, 0.0])))(m)[0][0] for s in (h, -h))
         value = float(R[0] - m[0]) / self.width
         return value, np.array([(ahead - back) / (2 * h * self.width), float(slope[0]) - 1])
 

@@ -68,9 +68,7 @@ def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
         for n, periodic in zip(grid.cells, grid.periodic, strict=True)
     )
     steps = [(np.arange(p) + p // 2) % p - p // 2 for p in lengths]
-    apart = np.meshgrid(
-        *(s * h for s, h in zip(steps, grid.spacing, strict=True)), indexing="ij"
-    )
+    apart = np.meshgrid(*(s * h for s, h in zip(steps, grid.spacing, strict=True)), indexing="ij")
     z = np.stack(apart, axis=-1)
     values = np.asarray(interaction(z), dtype=float)
     if values.shape != lengths or not np.isfinite(values).all():
@@ -120,10 +118,17 @@ def free_energy_terms(
     return total, float((np.abs(rest) + np.abs(entropy)).sum()) * grid.cell_volume
 
 
-def mean_field_energy(rho: Array, equation: Any, grid: Grid) -> float:
-    """Free energy of a density under a ``McKeanVlasov`` equation on the grid (MODEL 1.6)."""
+def mean_field_functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
+    """The free energy of a ``McKeanVlasov`` equation as a function of a density (MODEL 1.6).
+
+    F = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho: what ``solve`` never lets rise.
+    """
     from pdekit.pde.problem import Problem
 
-    field = pair_field(equation.interaction, grid)(rho)
+    pair = pair_field(equation.interaction, grid)
     potential = Problem(equation, grid, None).potential()
-    return free_energy_terms(rho, potential, field, equation.beta, grid)[0]
+
+    def energy(rho: Array) -> float:
+        return free_energy_terms(rho, potential, pair(rho), equation.beta, grid)[0]
+
+    return energy

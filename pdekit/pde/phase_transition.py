@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,18 +38,18 @@ def critical_beta(potential: Any, interaction: CurieWeiss, dim: int | None = Non
 
     if not isinstance(interaction, CurieWeiss):
         raise TypeError(f"critical_beta takes a CurieWeiss interaction, got {interaction!r}")
-    dim = dim or getattr(potential, "dim", 1)
-    _require_even(potential, dim)
+    d: int = dim or getattr(potential, "dim", 1)
+    _require_even(potential, d)
     if interaction.strength <= 0:
         raise ValueError(f"no transition without attraction: strength {interaction.strength}")
 
     def excess(log_beta: float) -> float:
         beta = float(np.exp(log_beta))
-        return beta * interaction.strength * _variance(potential, interaction, beta, dim) - 1
+        return beta * interaction.strength * _variance(potential, interaction, beta, d) - 1
 
-    ends = np.linspace(*np.log(_SEARCHED), 28 if dim == 1 else 14)
+    ends = np.linspace(np.log(_SEARCHED[0]), np.log(_SEARCHED[1]), 28 if d == 1 else 14)
     below = excess(ends[0])
-    for low, high in zip(ends[:-1], ends[1:], strict=True):
+    for low, high in pairwise(ends):
         above = excess(high)
         if below < 0 <= above:
             return float(np.exp(brentq(excess, low, high, xtol=1e-13, rtol=1e-14)))
@@ -81,8 +82,8 @@ def phase_diagram(
 ) -> PhaseDiagram:
     """All self-consistent states of V with Curie-Weiss over inverse temperatures and strengths.
 
-    ``betas`` and ``strengths`` (λ): increasing positive numbers. ``grid`` defaults to a box in which
-    every state fits, of 800 cells. Line only. At each strength the branches over beta are followed
+    ``betas`` and ``strengths`` (λ): increasing positive numbers. ``grid`` defaults to a box in
+    which every state fits, of 800 cells. Line only. At each strength the branches over beta are followed
     through their folds from the states at both ends of ``betas``. MODEL 1.6.
     """
     import xarray as xr
@@ -97,7 +98,7 @@ def phase_diagram(
     means, stable = np.full((*shape, most), np.nan), np.zeros((*shape, most), bool)
     lowest, mean = np.empty(shape), np.empty(shape)
     for i, j in np.ndindex(shape):
-        made = _map(potential, betas[j], strengths[i], box)
+        made = _map(potential, float(betas[j]), float(strengths[i]), box)
         states = np.array([made.summary(m) for m in found[i][j]])
         means[i, j, : len(states)], stable[i, j, : len(states)] = found[i][j], states[:, 1] < 1
         lowest[i, j] = states[:, 0].min()

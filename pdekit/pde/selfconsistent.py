@@ -34,7 +34,8 @@ class SelfConsistentState:
     ``mean`` is a float on a line and a tuple in the plane; ``response`` is R'(m) for Curie-Weiss on
     a line, in general the largest eigenvalue of -beta W in the covariance of rho (of
     beta λ Cov for Curie-Weiss): the state is ``stable``, a strict local minimum of the free energy,
-    where it is below one (apart from shifts, where V is constant round a circle). ``residual`` is the L1 distance of rho from exp(-beta (V + W * rho)) / Z.
+    where it is below one (apart from shifts, where V is constant round a circle). ``residual`` is
+    the L1 distance of rho from exp(-beta (V + W * rho)) / Z.
     """
 
     mean: Any
@@ -237,15 +238,15 @@ class _System:
             found = eigsh(operator, k=1 + self.grid.dim, which="LA", v0=start,
                           return_eigenvectors=False)  # fmt: skip
         if self.shifts:  # a shift costs nothing: that direction is no instability
-            kept = [value for value in found if abs(value - 1) > 1e-6]
-            found = kept if kept else found
-        return float(np.max(found))
+            others = found[np.abs(found - 1) > 1e-6]
+            return float(others.max() if others.size else found.max())
+        return float(found.max())
 
 
 def _found(system: _System) -> list[Array]:
     """Mean fields of the states, looked for on a coarser grid where that divides this one."""
     grid, most = system.grid, _EXPLORED[system.grid.dim - 1]
-    factors = [next(f for f in range(1, n + 1) if n % f == 0 and n // f <= most or f == n)
+    factors = [next(f for f in range(1, n + 1) if (n % f == 0 and n // f <= most) or f == n)
                for n in grid.cells]  # fmt: skip
     cells = [n // f for n, f in zip(grid.cells, factors, strict=True)]
     if min(cells) < most // 2:  # no divisor that leaves enough of them

@@ -30,9 +30,9 @@ class MeanField:
 
     The one step there is: freeze U = V + W * rho and take a backward Euler step of the
     Scharfetter-Gummel generator of U (in the plane along x, then y), each face with a factor
-    1 + h² beta U''/5 that makes transients a few times more accurate (``pde.implicit_lines``). It keeps mass, sign and the
-    discrete states rho = exp(-beta (V + W * rho)) / Z exactly, at any length, and costs one mean
-    field: two real FFTs, or the moments for ``CurieWeiss``. An interval is taken in 1, 2, ...,
+    1 + h² beta U''/5 that makes transients a few times more accurate (``pde.implicit_lines``). It
+    keeps mass, sign and the discrete states rho = exp(-beta (V + W * rho)) / Z exactly, at any
+    length, and costs one mean field: two real FFTs, or the moments for ``CurieWeiss``. An interval is taken in 1, 2, ...,
     ``order`` such steps, and the results are extrapolated to order ``order`` (Deuflhard, Hairer and
     Zugschwerdt 1987; Hairer and Wanner IV.9); where that is negative, in far tails, the longest
     row of steps stands. Intervals are chosen by the last two columns of the scheme. The free energy
@@ -41,7 +41,8 @@ class MeanField:
     ``rtol`` bounds the L1 error in time at the output times, relative to the mass. It is measured:
     a companion run of one order less and ten times the local tolerance goes along, and where the
     two differ by more than ``rtol``, both begin anew with shorter intervals. ``.stats``:
-    ``error_estimate`` (that difference: the companion's error, a few times the solution's), ``energies`` (at the start and the output times),
+    ``error_estimate`` (that difference: the companion's error, a few times the solution's),
+    ``energies`` (at the start and the output times),
     ``largest_energy_step`` (over all intervals; at most rounding), ``steps`` (Euler steps of both
     runs), ``intervals``, ``rejections`` (for the error), ``energy_rejections`` and ``real_ffts``.
 
@@ -141,9 +142,7 @@ class _System:
     def _euler(self, rho: Array, U: Array, dt: float) -> Array:
         from pdekit.pde.implicit_lines import euler_lines
 
-        for axis, (h, seam) in enumerate(
-            zip(self.grid.spacing, self.grid.periodic, strict=True)
-        ):
+        for axis, (h, seam) in enumerate(zip(self.grid.spacing, self.grid.periodic, strict=True)):
             lines, values = _along(rho, axis), _along(U, axis)
             out = np.empty_like(lines)
             euler_lines(values, self.beta, h, dt, seam, lines, out)
