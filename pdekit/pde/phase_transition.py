@@ -83,8 +83,8 @@ def phase_diagram(
     """All self-consistent states of V with Curie-Weiss over inverse temperatures and strengths.
 
     ``betas`` and ``strengths`` (λ): increasing positive numbers. ``grid`` defaults to a box in
-    which every state fits, of 800 cells. Line only. At each strength the branches over beta are followed
-    through their folds from the states at both ends of ``betas``. MODEL 1.6.
+    which every state fits, of 800 cells. Line only. At each strength the branches over beta are
+    followed through their folds from the states at both ends of ``betas``. MODEL 1.6.
     """
     import xarray as xr
 
