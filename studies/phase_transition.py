@@ -108,7 +108,7 @@ def run(
         ordering = pk.solve(above, grid, start, times)
         bar.update()
         loop = pk.follow_branch(lambda h: _tilted(h, loop_beta), grid, 1.0, (-0.25, 0.25))
-        sweeps = _sweeps(loop_beta, pk.Grid(-3, 3, 200), 26 if quick else 101)
+        sweeps = _sweeps(loop_beta, pk.Grid(-3, 3, 200), 26 if quick else 51)
         bar.update()
         homogenised = _homogenised(gamma, pk.Grid(-3, 3, 1200))
         bar.update()
@@ -246,7 +246,7 @@ def _of_the_loop(results: Results) -> list[Claim]:
         at_most("the branch over the tilt has folds, two: |count - 2|", abs(folds.size - 2), 0),
         at_most("opposite ones, the well being even: |sum|", abs(folds.sum()), 1e-8),
         at_most("swept up, the density jumps past the upper fold within tilt steps",
-                abs(np.mean(high) - folds[1]) / step, 1.5),
+                abs(np.mean(high) - folds[-1]) / step, 1.5),
         at_most("swept down, past the lower one within tilt steps",
                 abs(np.mean(low) - folds[0]) / step, 1.5),
         at_least("local entropy in place of a rippled well (ε -> 0) moves beta_c by",

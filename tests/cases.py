@@ -90,7 +90,7 @@ GRIDS = {"line": _LINE, "circle": _CIRCLE, "plane": _PLANE, "torus": _TORUS, "pi
 def _pull(grid: pk.Grid) -> Any:
     """An attraction that the grid allows."""
     round_it = any(grid.periodic)
-    return pk.PairPotential(Kuramoto(2.0, grid.dim)) if round_it else pk.CurieWeiss(1.0)
+    return pk.PairPotential(Kuramoto(0.5, grid.dim)) if round_it else pk.CurieWeiss(1.0)
 
 
 def _landscape(grid: pk.Grid) -> Any:

@@ -38,7 +38,7 @@ def critical_beta(potential: Any, interaction: CurieWeiss, dim: int | None = Non
 
     if not isinstance(interaction, CurieWeiss):
         raise TypeError(f"critical_beta takes a CurieWeiss interaction, got {interaction!r}")
-    d: int = dim or getattr(potential, "dim", 1)
+    d = getattr(potential, "dim", 1) if dim is None else dim
     _require_even(potential, d)
     if interaction.strength <= 0:
         raise ValueError(f"no transition without attraction: strength {interaction.strength}")

@@ -35,8 +35,9 @@ class MeanField:
     length, and costs one mean field: two real FFTs, or the moments for ``CurieWeiss``. An interval
     is taken in 1, 2, ..., ``order`` such steps, and the results are extrapolated to that order
     (Deuflhard, Hairer and Zugschwerdt 1987; Hairer and Wanner IV.9); where that is negative, in far
-    tails, the last row of steps stands. Intervals are chosen by the last two columns of the scheme. The free energy
-    is computed after each; one over which it rises beyond rounding is taken again, shorter.
+    tails, the last row of steps stands. Intervals are chosen by the last two columns of the scheme.
+    The free energy is computed after each; one over which it rises beyond rounding is taken again,
+    shorter.
 
     ``rtol`` bounds the L1 error in time at the output times, relative to the mass. It is measured:
     a companion run of one order less and ten times the local tolerance goes along, and where the
@@ -168,7 +169,7 @@ class _Run:
 
     def __init__(self, system: _System, local: float, order: int) -> None:
         self.system, self.local, self.order = system, local, order
-        self.t, self.rho = 0.0, system.start
+        self.t, self.rho, self.speed = 0.0, system.start, 0.0
         self.field = system.field(self.rho)
         self.dt = system.first(self.field)
         self.energy, self.size = system.energy(self.rho, self.field)
@@ -189,13 +190,15 @@ class _Run:
         while True:
             rho, error = self._extrapolated(dt)
             change = float(np.abs(rho - self.rho).sum()) / self.system.mass
-            allowed = min(self.local, max(_RESOLVED * change, 1e-4 * self.local, 1e-11))
+            allowed = self.local
+            if change > self.speed * dt:  # it gathers speed, however small: follow it
+                allowed = min(self.local, max(_RESOLVED * change, 1e-4 * self.local, 1e-11))
             growth = 0.9 * (allowed / max(error, 1e-300)) ** (1 / self.order)
             if not error <= allowed:
                 self.counts["rejections"] += 1
                 dt *= max(growth, 0.05) if np.isfinite(error) else 0.05
             elif self._taken(rho):
-                self.t = end if dt == left else self.t + dt
+                self.t, self.speed = end if dt == left else self.t + dt, change / dt
                 self.dt = max(dt * min(growth, 5.0), self.dt if dt == left else 0.0)
                 return
             else:
