@@ -17,6 +17,7 @@ from pdekit.pde.schemes.exponential import Exponential
 from pdekit.pde.schemes.godunov import Godunov
 from pdekit.pde.schemes.hopflax import HopfLax
 from pdekit.pde.schemes.implicit import Implicit
+from pdekit.pde.schemes.policy_iteration import PolicyIteration
 from pdekit.pde.schemes.spectral import Spectral
 from pdekit.pde.schemes.split import Split
 
@@ -27,6 +28,7 @@ __all__ = [
     "Godunov",
     "HopfLax",
     "Implicit",
+    "PolicyIteration",
     "Spectral",
     "Split",
     "default_scheme",
