@@ -20,6 +20,14 @@ from pdekit.pde.rational import exponential_poles
 
 Array = NDArray[np.float64]
 _RANGE = 500.0  # of beta u / 2: beyond it exp(-beta u / 2) would come close to underflow
+_TOO_STEEP = (
+    "a step of the value function lost its sign: it is too steep for the grid or the step is too "
+    "long; refine the grid, ask for more times or use schemes.PolicyIteration()"
+)
+
+
+class TooSteep(ConvergenceError):
+    """A step of the value function lost its sign; shorter steps may keep it."""
 
 
 class Step(Protocol):
@@ -56,6 +64,11 @@ class DoobSteps:
         self.order: list[tuple[Any, float]] = [(lines[0], 1.0)]
         if generator.grid.dim == 2:
             self.order = [(lines[0], 0.5), (lines[1], 1.0), (lines[0], 0.5)]
+
+    @property
+    def fusible(self) -> bool:
+        """Whether whole passages can be compiled: one axis with walls."""
+        return len(self.order) == 1 and isinstance(self.order[0][0], FusedLines)
 
     def __call__(self, value: Array, dt: float) -> "DoobStep":
         factors = []
@@ -95,10 +108,7 @@ class Weighted:
         self.apply, self.before, self.shift = apply, before, shift
         self.after: Array = apply(before, False)
         if not self.after.min() > 0:  # a NaN is not either
-            raise ConvergenceError(
-                "a step of the value function lost its sign: it is too steep for the grid or the "
-                "step is too long; refine the grid, ask for more times or use PolicyIteration()"
-            )
+            raise TooSteep(_TOO_STEEP)
 
     def push(self, change: Array) -> Array:
         out: Array = self.apply(self.before * change, False) / self.after
@@ -132,13 +142,18 @@ class FusedLines:
         # log M w is -beta (u - lowest) / 2 as a whole; the step adds it to the value it had
         return Weighted(self._plain(tau), weights, lowest - value)
 
-    def _plain(self, tau: float) -> Any:
-        from pdekit.pde.bellman_kernel import factor, factored
+    def factor(self, tau: float) -> Array:
+        """The factored generator for a step length, made once."""
+        from pdekit.pde.bellman_kernel import factor
 
-        poles = packed_poles()
         if tau not in self.factors:
-            self.factors[tau] = factor(self.up, self.down, tau, poles)
-        room = self.factors[tau]
+            self.factors[tau] = factor(self.up, self.down, tau, packed_poles())
+        return self.factors[tau]
+
+    def _plain(self, tau: float) -> Any:
+        from pdekit.pde.bellman_kernel import factored
+
+        poles, room = packed_poles(), self.factor(tau)
 
         def apply(field: Array, forward: bool) -> Array:
             lines = self._lines(field)
@@ -230,12 +245,107 @@ def central_gradient(field: Array, grid: Grid) -> Array:
     return np.stack(parts, -1)
 
 
+class Passage:
+    """The value function over given nodes for given costs, and what moves with it.
+
+    Between nodes a step; at the nodes the running cost, with the weights of the trapezoidal rule.
+    """
+
+    def __init__(self, steps: Any, times: Array, running: Array, terminal: Array) -> None:
+        self.halves = np.diff(times) / 2
+        self.values = np.empty_like(running)
+        self.values[-1] = u = terminal
+        made = []
+        for k in range(len(self.halves) - 1, -1, -1):
+            step = steps(u + self.halves[k] * running[k + 1], 2 * self.halves[k])
+            u = self.values[k] = step.value + self.halves[k] * running[k]
+            made.append(step)
+        self.made: list[Step] = made[::-1]
+
+    def flow(self, initial: Array) -> Array:
+        """The densities at the nodes, shape ``(times, *grid.shape)``."""
+        out = np.empty_like(self.values)
+        out[0] = initial
+        for k, step in enumerate(self.made):
+            out[k + 1] = step.carry(out[k])
+        return out
+
+    def change(self, running: Array, terminal: Array, flow: Array) -> Array:
+        """The derivative of ``flow`` by the costs along a change of these."""
+        moved, d = [], terminal
+        for k in range(len(self.halves) - 1, -1, -1):
+            before = d + self.halves[k] * running[k + 1]
+            pushed = self.made[k].push(before)
+            moved.append((before, pushed))
+            d = pushed + self.halves[k] * running[k]
+        out = np.zeros_like(flow)
+        for k, (step, (before, pushed)) in enumerate(zip(self.made, moved[::-1], strict=True)):
+            inside, outside = step.bend(flow[k], flow[k + 1], before, pushed)
+            out[k + 1] = step.carry(out[k] + inside) - outside
+        return out
+
+
+class FusedPassage:
+    """``Passage`` by ``DoobSteps`` on a line with walls, compiled as a whole."""
+
+    def __init__(self, steps: DoobSteps, times: Array, running: Array, terminal: Array) -> None:
+        from pdekit.pde.bellman_kernel import values_of_costs
+
+        lines, self.beta = steps.order[0][0], steps.beta
+        self.halves = np.diff(times) / 2
+        lengths, which = np.unique(np.round(2 * self.halves, 15), return_inverse=True)
+        rooms = tuple(lines.factor(float(tau)) for tau in lengths)
+        self.kernel = (np.concatenate(rooms), lines.up[0], lines.down[0], packed_poles())
+        self.which = which.astype(np.int64)
+        self.values = np.empty_like(running)
+        self.values[-1] = terminal
+        self.before, self.after = np.empty_like(running[1:]), np.empty_like(running[1:])
+        sound = values_of_costs(
+            *self.kernel, self.halves, running, self.beta, self.which, self.values, self.before,
+            self.after,
+        )  # fmt: skip
+        if not sound:
+            raise TooSteep(_TOO_STEEP)
+
+    def flow(self, initial: Array) -> Array:
+        """The densities at the nodes, shape ``(times, n)``."""
+        from pdekit.pde.bellman_kernel import flow_of_values
+
+        out = np.empty_like(self.values)
+        out[0] = initial
+        flow_of_values(*self.kernel, self.halves, self.which, self.before, self.after, out)
+        return out
+
+    def change(self, running: Array, terminal: Array, flow: Array) -> Array:
+        """The derivative of ``flow`` by the costs along a change of these."""
+        from pdekit.pde.bellman_kernel import change_of_flow
+
+        out = np.empty_like(flow)
+        change_of_flow(
+            *self.kernel, self.halves, running, terminal, self.beta, self.which, self.before,
+            self.after, flow, out,
+        )  # fmt: skip
+        return out
+
+
+def passage(steps: Any, times: Array, running: Array, terminal: Array) -> Any:
+    """The passage over the nodes, compiled where it can be.
+
+    It cannot in two dimensions, on a periodic axis and where exp(-beta u / 2) might underflow.
+    """
+    if isinstance(steps, DoobSteps) and steps.fusible:
+        span = terminal.max() - terminal.min() + (times[-1] - times[0]) * np.ptp(running)
+        if steps.beta / 2 * span <= _RANGE:
+            return FusedPassage(steps, times, running, terminal)
+    return Passage(steps, times, running, terminal)
+
+
 def advanced(
     steps: Any, value: Array, span: float, count: int, cost: Array | float
 ) -> tuple[Array, list[Step]]:
-    """``count`` equal steps over ``span`` of time to go, half the running cost at both ends of each.
+    """``count`` equal steps over ``span`` of time to go, half the running cost at either end.
 
-    Returns the value and the steps, the last in time to go first: the order that carries densities.
+    Returns the value and the steps, the last in time to go first: as they carry densities.
     """
     half, made = span / count / 2, []
     for _ in range(count):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdekit.grid import Grid
 from pdekit.pde import carried
-from pdekit.pde.bellman import central_gradient
+from pdekit.pde.bellman import TooSteep, central_gradient
 from pdekit.pde.couplings import Coupling
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
 from pdekit.pde.games import Game, Newton, Response
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 _STORED = 101  # times kept when only the horizon is given
+_PARTS = (1, 2, 4, 8, 16)  # steps of a game between stored times, more where the value is steep
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Control:
         running = np.zeros_like(self.density.fields) + problem.running_cost()
         terminal = self.terminal_cost if self.own_cost is None else self.own_cost
         if coupling is not None:
-            running += np.stack([coupling.cost(rho, grid) for rho in self.density.fields])
+            running += coupling.cost(self.density.fields, grid)
         if terminal_coupling is not None:
             terminal = terminal + terminal_coupling.cost(self.density.fields[-1], grid)
         total = self._over_time(self._means(self.density.fields, running))
@@ -208,7 +209,8 @@ def control(
         ``potential=None`` is V = 0 (the scoping problem).
     initial : a law, callable density or array, as for ``solve``.
     t : the horizon (101 stored times), or the increasing times to store, the last of them the
-        horizon (0 is added in front). With couplings these are the time steps: second order.
+        horizon (0 is added in front). With couplings these are the time steps (second order), cut
+        in 2, 4, ... where the value is too steep for them.
     coupling, terminal_coupling : values of ``pdekit.pde.couplings``: ``Congestion``,
         ``LogDensity``, ``Nonlocal``, ``MeanTracking`` or their sums.
     scheme : how the value function is found. ``DoobTransform()`` (the default) is exact in time on
@@ -270,13 +272,19 @@ def _game(
     begun = time.perf_counter()
     backward = Problem(equation, grid, terminal_cost)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
-    nodes, stored = _nodes(times, scheme)
-    game = Game(
-        grid, nodes, scheme.steps(backward), forward.values, backward.running_cost(),
-        backward.values, *couplings,
-    )  # fmt: skip
-    counts: dict[str, int] = {}
-    found: Response = solver.close(game, counts)
+    steps = scheme.steps(backward)
+    for parts in _PARTS:
+        nodes, stored = _nodes(times, scheme, parts)
+        game = Game(
+            grid, nodes, steps, forward.values, backward.running_cost(), backward.values, *couplings
+        )
+        counts: dict[str, int] = {}
+        try:
+            found: Response = solver.close(game, counts)
+            break
+        except TooSteep:
+            if parts == _PARTS[-1]:
+                raise
     stats = {"steps": len(nodes) - 1, "seconds": time.perf_counter() - begun, **counts}
     values = found.values[stored]
     stats.update(minimum=float(values.min()), maximum=float(values.max()))
@@ -287,14 +295,15 @@ def _game(
     return Control(value, density, found.terminal, found.running[stored], own, closure)
 
 
-def _nodes(times: Array, scheme: Any) -> tuple[Array, Any]:
+def _nodes(times: Array, scheme: Any, parts: int) -> tuple[Array, Any]:
     """The time steps of a game, and which of them are stored times."""
-    if not hasattr(scheme, "count"):
-        return times, slice(None)
-    counts = [scheme.count(span) for span in np.diff(times)]
-    parts = [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(times, times[1:], counts,
-                                                                    strict=False)]  # fmt: skip
-    return np.concatenate([*parts, times[-1:]]), np.concatenate([[0], np.cumsum(counts)])
+    spans = np.diff(times)
+    counts = [parts * scheme.count(span) if hasattr(scheme, "count") else parts for span in spans]
+    pieces = [
+        np.linspace(a, b, n, endpoint=False)
+        for a, b, n in zip(times[:-1], times[1:], counts, strict=True)
+    ]
+    return np.concatenate([*pieces, times[-1:]]), np.concatenate([[0], np.cumsum(counts)])
 
 
 def _checked(coupling: Any, name: str) -> Any:

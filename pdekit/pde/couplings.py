@@ -1,6 +1,7 @@
 """Mean-field couplings: what it costs to be at x while the others are distributed as rho.
 
-A coupling is a frozen value with three verbs on fields of ``grid.shape``:
+A coupling is a frozen value with three verbs on fields of shape ``(..., *grid.shape)``, leading
+axes (time, say) one by one:
 
 * ``cost(rho, grid)``: the field ℓ(x, rho);
 * ``derivative(rho, change, grid)``: its derivative by rho along ``change``;
@@ -141,14 +142,14 @@ class MeanTracking:
 
     def cost(self, rho: Array, grid: Grid) -> Array:
         mean = _mean(rho, rho, grid)
-        square = self.strength * (grid.centres**2).sum(-1) / 2
-        out: Array = square - self.pull * (grid.centres @ mean) + self.rest * (mean @ mean) / 2
-        return out
+        out = self.strength * (grid.centres**2).sum(-1) / 2 - self.pull * _along(mean, grid)
+        rest: Array = self.rest * (mean * mean).sum(-1) / 2
+        return out + rest.reshape(rest.shape + (1,) * grid.dim)
 
     def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
         mean, moved = _mean(rho, rho, grid), _mean(change, rho, grid)
-        out: Array = -self.pull * (grid.centres @ moved) + self.rest * (mean @ moved)
-        return out
+        rest: Array = self.rest * (mean * moved).sum(-1)
+        return rest.reshape(rest.shape + (1,) * grid.dim) - self.pull * _along(moved, grid)
 
     def cooperative(self) -> "MeanTracking":
         """The pull grows to 2 pull - rest; what does not depend on x is left as it is."""
@@ -181,10 +182,10 @@ class Nonlocal:
         from scipy.fft import irfftn, rfftn
 
         shape, transform = _kernel_transform(self.kernel, grid)
-        axes = tuple(range(grid.dim))
+        axes = tuple(range(-grid.dim, 0))
         out: Array = irfftn(rfftn(rho, shape, axes) * transform, shape, axes)
         inner = tuple(slice(0, n) for n in grid.shape)
-        return np.ascontiguousarray(out[inner]) * grid.cell_volume
+        return np.ascontiguousarray(out[(..., *inner)]) * grid.cell_volume
 
     def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
         return self.cost(change, grid)
@@ -217,10 +218,17 @@ class CouplingSum:
 
 
 def _mean(field: Array, rho: Array, grid: Grid) -> Array:
-    """∫ x field dx over the mass of rho, shape ``(dim,)``."""
-    weights = field.ravel() / rho.sum()
-    out: Array = weights @ grid.centres.reshape(-1, grid.dim)
+    """∫ x field dx over the mass of rho, shape ``(..., dim)``."""
+    lead = rho.shape[: rho.ndim - grid.dim]
+    moments = field.reshape(*lead, -1) @ grid.centres.reshape(-1, grid.dim)
+    out: Array = moments / rho.reshape(*lead, -1).sum(-1)[..., None]
     return out
+
+
+def _along(mean: Array, grid: Grid) -> Array:
+    """x·mean at the cell centres."""
+    out: Array = mean @ grid.centres.reshape(-1, grid.dim).T
+    return out.reshape(*mean.shape[:-1], *grid.shape)
 
 
 @lru_cache(16)

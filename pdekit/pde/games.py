@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde.bellman import Step
+from pdekit.pde.bellman import Step, TooSteep, passage
 from pdekit.pde.couplings import Coupling
 
 Array = NDArray[np.float64]
@@ -52,8 +52,7 @@ class Game:
         running[...] = self.running
         terminal = self.terminal
         if self.coupling is not None:
-            for k, rho in enumerate(flow):
-                running[k] += self.strength * self.coupling.cost(rho, self.grid)
+            running += self.strength * self.coupling.cost(flow, self.grid)
         if self.terminal_coupling is not None:
             terminal = terminal + self.strength * self.terminal_coupling.cost(flow[-1], self.grid)
         return running, terminal
@@ -62,38 +61,22 @@ class Game:
         """The derivative of ``costs`` at ``flow`` along ``change``."""
         running, terminal = np.zeros_like(flow), np.zeros_like(self.terminal)
         if self.coupling is not None:
-            for k, (rho, d) in enumerate(zip(flow, change, strict=True)):
-                running[k] = self.strength * self.coupling.derivative(rho, d, self.grid)
+            running = self.strength * self.coupling.derivative(flow, change, self.grid)
         if self.terminal_coupling is not None:
             terminal = self.terminal_coupling.derivative(flow[-1], change[-1], self.grid)
             terminal = self.strength * terminal
         return running, terminal
 
-    def value(self, running: Array, terminal: Array) -> tuple[Array, list[Step]]:
-        """The value function at the nodes for given costs, and the steps that led to it."""
-        halves = np.diff(self.times) / 2
-        values, made = np.empty((len(self.times), *self.grid.shape)), []
-        values[-1] = terminal
-        u = terminal
-        for k in range(len(halves) - 1, -1, -1):
-            step = self.steps(u + halves[k] * running[k + 1], 2 * halves[k])
-            u = values[k] = step.value + halves[k] * running[k]
-            made.append(step)
-        return values, made[::-1]
-
     def respond(self, flow: Array) -> "Response":
         """The value function in the crowd of ``flow`` and the flow that its control makes."""
         running, terminal = self.costs(flow)
-        values, made = self.value(running, terminal)
-        out = np.empty_like(flow)
-        out[0] = self.initial
-        for k, step in enumerate(made):
-            out[k + 1] = step.carry(out[k])
+        found = passage(self.steps, self.times, running, terminal)
+        out = found.flow(self.initial)
         if not np.isfinite(out).all():
-            raise ConvergenceError(
+            raise TooSteep(
                 "the density under the control left the range of numbers; ask for more times"
             )
-        return Response(self, flow, values, made, out, running, terminal)
+        return Response(self, flow, found, out, running, terminal)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +85,16 @@ class Response:
 
     game: Game
     given: Array
-    values: Array
-    made: list[Step]
+    passage: Any
     flow: Array
     running: Array
     terminal: Array
+
+    @property
+    def values(self) -> Array:
+        """The value function at the nodes."""
+        out: Array = self.passage.values
+        return out
 
     @property
     def defect(self) -> Array:
@@ -121,19 +109,7 @@ class Response:
 
     def change(self, change: Array) -> Array:
         """T'(rho) change: costs, then value backward, then density forward, all linearised."""
-        game, halves = self.game, np.diff(self.game.times) / 2
-        running, terminal = game.cost_changes(self.given, change)
-        moved: list[tuple[Array, Array]] = []
-        d = terminal
-        for k in range(len(halves) - 1, -1, -1):
-            before = d + halves[k] * running[k + 1]
-            pushed = self.made[k].push(before)
-            moved.append((before, pushed))
-            d = pushed + halves[k] * running[k]
-        out = np.zeros_like(change)
-        for k, (step, (before, pushed)) in enumerate(zip(self.made, moved[::-1], strict=True)):
-            inside, outside = step.bend(self.flow[k], self.flow[k + 1], before, pushed)
-            out[k + 1] = step.carry(out[k] + inside) - outside
+        out: Array = self.passage.change(*self.game.cost_changes(self.given, change), self.flow)
         return out
 
     def gap(self) -> float:
@@ -145,7 +121,7 @@ class Response:
         """
         game = self.game
         running, terminal = game.costs(self.flow)
-        best, _ = game.value(running, terminal)
+        best = passage(game.steps, game.times, running, terminal).values
         total = ((self.values[0] - best[0]) * game.initial).sum()
         total += ((terminal - self.terminal) * self.flow[-1]).sum()
         total += (_weights(game.times, running) * (running - self.running) * self.flow).sum()
@@ -171,7 +147,7 @@ class Newton:
     Raises ``ConvergenceError`` with the distance reached.
     """
 
-    tolerance: float = 1e-7
+    tolerance: float = 1e-6
     rounds: int = 40
 
     def __post_init__(self) -> None:
@@ -192,7 +168,7 @@ class Newton:
             except ConvergenceError as error:
                 failure, step = error, step / 2
                 if step < _LEAST_STRENGTH:
-                    raise ConvergenceError(
+                    raise type(failure)(
                         f"the game was closed up to {reached:.3g} of its coupling, not beyond: "
                         f"{failure}. Ask for more times, soften the coupling or raise rounds="
                     ) from error
@@ -206,7 +182,9 @@ class Newton:
         for _ in range(self.rounds):
             if now.distance <= self.tolerance:
                 return now
-            change = _solved(now, forcing, counts)
+            # no more accurate than what the tolerance asks of this round
+            enough = min(0.1 * self.tolerance / now.distance, 0.1)
+            change = _solved(now, max(forcing, enough), counts)
             new = self._line_search(now, change, counts)
             fall = np.linalg.norm(new.defect) / np.linalg.norm(now.defect)
             now, forcing = new, float(np.clip(0.9 * fall**2, 1e-4, 0.1))
