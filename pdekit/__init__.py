@@ -44,6 +44,7 @@ _HOME = {
     "simulate": "pdekit.particles.ensemble",
     "Comparison": "pdekit.comparison.compare",
     "compare": "pdekit.comparison.compare",
+    "improvement": "pdekit.comparison.improvement",
     "Semiconcavity": "pdekit.comparison.semiconcavity",
     "semiconcavity": "pdekit.comparison.semiconcavity",
 }

@@ -178,7 +178,9 @@ def flow_of_values(room, up, down, poles, halves, which, before, after, rho):  #
 
 
 @nb.njit(cache=True, error_model="numpy")
-def change_of_flow(room, up, down, poles, halves, running, terminal, beta, which, before, after, rho, out):  # type: ignore[no-untyped-def]  # fmt: skip
+def change_of_flow(  # type: ignore[no-untyped-def]
+    room, up, down, poles, halves, running, terminal, beta, which, before, after, rho, out
+):  # fmt: skip
     """The derivative of the flow by the costs: value backward, density forward, both linearised."""
     steps, n = before.shape
     residues = np.concatenate((poles[2], -poles[3]))

@@ -1,4 +1,4 @@
-"""Densities under a computed control, carried by the transpose of the steps that found the value."""
+"""Densities under a computed control, carried by the transposed steps that found the value."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +62,7 @@ def by_transform(value: Solution, initial: Any) -> Solution:
 
 
 def by_steps(value: Solution, initial: Any) -> Solution:
-    """By the transposes of the Bellman steps between the stored times, made again from the value."""
+    """By the transposed Bellman steps between the stored times, made again from the value."""
     equation = value.equation
     problem = Problem(FokkerPlanck(equation.potential, equation.beta), value.grid, initial)
     backward = Problem(equation, value.grid, value.fields[-1])

@@ -67,7 +67,8 @@ class Control:
 
     ``value`` and ``density`` are Solutions over the same times, forward from 0 to the horizon.
     ``terminal_cost`` is g and ``running_cost`` is ℓ at those times (None: zero), both with their
-    couplings in the density found; ``own_cost`` is g without (None: the same). ``closure``: how far the coupled system is closed.
+    couplings in the density found; ``own_cost`` is g without (None: the same). ``closure``: how
+    far the coupled system is closed.
     """
 
     value: Solution
@@ -79,7 +80,7 @@ class Control:
 
     @cached_property
     def control(self) -> "xr.DataArray":
-        """The optimal control α = ∇u by central differences, dims ("time", "x"[, "y"], "component").
+        """The optimal control α = ∇u, dims ("time", "x"[, "y"], "component"); central differences.
 
         Components in the order of the axes.
         """

@@ -184,7 +184,7 @@ class Nonlocal:
         shape, transform = _kernel_transform(self.kernel, grid)
         axes = tuple(range(-grid.dim, 0))
         out: Array = irfftn(rfftn(rho, shape, axes) * transform, shape, axes)
-        inner = tuple(slice(0, n) for n in grid.shape)
+        inner: Any = tuple(slice(0, n) for n in grid.shape)
         return np.ascontiguousarray(out[(..., *inner)]) * grid.cell_volume
 
     def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
