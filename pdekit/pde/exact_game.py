@@ -16,7 +16,8 @@ class LQGame:
 
     u(x, s) = P x^2 / 2 + S x + R at time s of the horizon; the law is Gaussian, from
     N(mean, std^2). With Π = P + S / m: P' = 2aP + P^2 - q, P(T) = g;
-    Π' = 2aΠ + Π^2 - q (1 - kappa), Π(T) = g (1 - kappa_T); m' = -(a + Π) m; v' = -2 (a + P) v + 2/beta;
+    Π' = 2aΠ + Π^2 - q (1 - kappa), Π(T) = g (1 - kappa_T);
+    m' = -(a + Π) m; v' = -2 (a + P) v + 2/beta;
     -R' = P/beta - S^2 / 2 + q kappa^2 m^2 / 2, R(T) = g kappa_T^2 m_T^2 / 2. MODEL 1.7.
     Solved with DOP853 to rtol 1e-12.
     """
