@@ -68,9 +68,7 @@ def test_densities_are_carried_by_the_transpose(
 @every_grid
 @settings(max_examples=5)
 @given(seed=seeds, share=st.floats(0.1, 0.9))
-def test_steps_are_monotone_and_concave(
-    kind: Kind, grid: pk.Grid, seed: int, share: float
-) -> None:
+def test_steps_are_monotone_and_concave(kind: Kind, grid: pk.Grid, seed: int, share: float) -> None:
     steps, dt = kind(grid), 0.02
     u, v = smooth(grid, seed), smooth(grid, seed + 1)
     one, two, between = (steps(f, dt).value for f in (u, v, share * u + (1 - share) * v))

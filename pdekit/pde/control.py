@@ -146,19 +146,19 @@ class Control:
             plain=self._mean(idle[-1], self.terminal_cost) + self._occupation(idle),
             controlled=self.terminal + self._occupation(density.fields),
             effort=self.effort,
-            exact=self._over_time(self._means(idle, square)),
+            exact=self._smooth(self._means(idle, square)),
         )
 
     @cached_property
     def residuals(self) -> dict[str, float]:
         """``mass``: largest drift of the density's mass; ``energy``: relative mismatch of the
-        effort by duality and by the integral of |α|^2 / 2 over density and time (second order in
-        the spacing of the stored times and of the cells). With couplings also ``fixed_point``, the
+        effort by duality and by the integral of |α|^2 / 2 over density and time (of second order
+        in the cells and, in a game, in the stored times). With couplings also ``fixed_point``, the
         largest L1 distance over time between the density and the response to it, and ``gap``, the
         exploitability: what one player could still gain (cost units), and the solver's counts.
         """
         half_square = 0.5 * (self.control.values**2).sum(-1)
-        effort = self._over_time(self._means(self.density.fields, half_square))
+        effort = self._smooth(self._means(self.density.fields, half_square))
         energy = abs(effort - self.effort) / max(abs(effort), 1e-12)
         mass = self.density.stats["mass_drift"]
         return {"mass": mass, "energy": energy, **self.closure}
@@ -170,11 +170,16 @@ class Control:
         return self._over_time(self._means(densities, self.running_cost))
 
     def _over_time(self, rate: Array) -> float:
-        """Integral over the stored times: in a game by the trapezoidal rule that it is made of."""
+        """Integral of a cost over the stored times: of a game by the rule that it is made of."""
+        if self.closure:
+            return float(np.trapezoid(rate, self.value.times))
+        return self._smooth(rate)
+
+    def _smooth(self, rate: Array) -> float:
+        """Integral of a smooth rate over the stored times, by Simpson's rule."""
         from scipy.integrate import simpson
 
-        rule = np.trapezoid if self.closure else simpson
-        return float(rule(rate, x=self.value.times))
+        return float(simpson(rate, x=self.value.times))
 
     def _means(self, densities: Array, fields: Array) -> Array:
         return np.array([self._mean(*pair) for pair in zip(densities, fields, strict=True)])
