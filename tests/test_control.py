@@ -150,7 +150,7 @@ def test_in_a_plane_of_independent_axes_values_add() -> None:
 
 def coupled_plane(t: Any, scheme: Any = None) -> Any:
     """V = x·A x / 2 with axes that talk, V_T = |x|^2."""
-    grid = pk.Grid((-3, -3), (3, 3), (40, 44))
+    grid = pk.Grid((-3, -3), (3, 3), (64, 70))
     return pk.control(pk.potentials.Quadratic(COUPLED), 4, grid, pk.Gaussian((-0.8, 0.4), 0.35),
                       lambda x: (x**2).sum(-1), t, scheme=scheme)  # fmt: skip
 
@@ -174,7 +174,7 @@ def test_a_coupled_plane_by_its_riccati_equation() -> None:
     points = np.array([[0.0, 0.0], [-0.8, 0.4], [0.5, 0.7]])
     P = end[:4].reshape(2, 2)
     expected = np.einsum("ni,ij,nj->n", points, P, points) / 2 + end[4]
-    np.testing.assert_allclose(fb.value.at(points, 0.0), expected, atol=3e-3)
+    np.testing.assert_allclose(fb.value.at(points, 0.0), expected, atol=2.5e-3)
 
     def motion(t: float, m: Any) -> Any:
         return -(A + back.sol(horizon - t)[:4].reshape(2, 2)) @ m
@@ -182,10 +182,11 @@ def test_a_coupled_plane_by_its_riccati_equation() -> None:
     mean = solve_ivp(motion, (0, horizon), [-0.8, 0.4], rtol=1e-10).y[:, -1]
     grid = fb.value.grid
     found = grid.integrate(np.moveaxis(grid.centres * fb.density.fields[-1][..., None], -1, 0))
-    np.testing.assert_allclose(found, mean, atol=3e-3)
+    np.testing.assert_allclose(found, mean, atol=2e-3)
     assert fb.improvement.passed(0.03) and fb.residuals["mass"] < 1e-12
 
 
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 @pytest.mark.parametrize("dim", [1, 2])
 def test_policy_iteration_agrees_with_the_transform(dim: int) -> None:
     """The difference is of first order in the step: it halves with it, once cells are fine."""
@@ -216,10 +217,10 @@ def test_without_drift_and_noise_it_is_the_inf_convolution(scheme: Any) -> None:
     for beta in (20.0, 80.0):
         fb = pk.control(None, beta, grid, pk.Gaussian(0.0, 0.3), cost, [horizon], scheme=scheme)
         errors.append(np.abs(fb.value.at(x, 0.0) - limit).max())
-    assert errors[0] / errors[1] == pytest.approx(4, rel=0.2 if scheme is None else 0.6)
-    assert errors[1] == pytest.approx(
-        np.log(1 + 2 * horizon) / 80, rel=0.05 if scheme is None else 1
-    )
+    if scheme is None:  # an implicit step of 0.01 errs by as much again
+        assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
+    loose = 0.02 if scheme is None else 1
+    assert errors[1] == pytest.approx(np.log(1 + 2 * horizon) / 80, rel=loose)
 
 
 def test_scoping_is_control_without_drift() -> None:
@@ -231,6 +232,7 @@ def test_scoping_is_control_without_drift() -> None:
     np.testing.assert_allclose(fb.value.fields[0][inner], entropy.fields[-1][inner], atol=2e-4)
 
 
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 @settings(max_examples=25)
 @given(
     beta=st.sampled_from([0.5, 2.0, 8.0]), seed=st.integers(0, 10_000),
@@ -248,7 +250,8 @@ def test_the_theorem_for_random_potentials_and_costs(
 
     grid = pk.Grid(0, 2 * np.pi, 120)
     fb = pk.control(waves(a), beta, grid, lambda x: 1.1 + np.sin(x[..., 0]), waves(b),
-                    np.linspace(0, horizon, 41), running_cost=waves(c) if running else None)  # fmt: skip
+                    np.linspace(0, horizon, 41),
+                    running_cost=waves(c) if running else None)  # fmt: skip
     theorem = fb.improvement
     assert theorem.gap >= 0
     assert theorem.defect <= 0.03 * theorem.exact + 1e-6
@@ -259,36 +262,23 @@ def test_the_theorem_for_random_potentials_and_costs(
 @pytest.mark.parametrize("name", ["lq", "b1", "b8"])
 @pytest.mark.parametrize(("cells", "close"), [(1000, 1e-4), (4000, 1e-5)])
 def test_the_certificate_has_the_reference_values(name: str, cells: int, close: float) -> None:
-    """All of theorem 4.11 by ``Control.improvement``: started from a cell at the point.
+    """All of theorem 4.11 by ``Control.improvement``, started from the two cells at the point.
 
-    A cell counts as its centre: no spread to correct for, and a point off a centre is reached by
-    the cubic through four cells.
+    Weighted so that their mean is the point, they spread by at most half a cell.
     """
     V = pk.potentials.Quadratic() if name == "lq" else WELL
     cost = pk.potentials.Quadratic(2.0) if name == "lq" else WELL
     beta = {"lq": 4, "b1": 1, "b8": 8}[name]
     exact = value_of("thm411.lq") if name == "lq" else value_of(f"thm411.dw.VT=V.{name}")["x0=-1"]
-    keys = ("EV_sgd", "EV_csgd", "half_int_alpha2", "half_int_gradu2_along_sgd")
-    half = 4.0 if beta == 1 else 3.0 if name != "lq" else 5.0
-    grid, found = pk.Grid(-half, half, cells), []
+    half = {"lq": 5.0, "b1": 4.0, "b8": 3.0}[name]
+    grid, start = pk.Grid(-half, half, cells), np.zeros(cells)
     k, share = np.divmod((-1 + half) / grid.spacing[0] - 0.5, 1)
-    weights = cubic(float(share))
-    for offset in range(-1, 3):
-        start = np.zeros(cells)
-        start[int(k) + offset] = 1 / grid.spacing[0]
-        with np.errstate(all="ignore"):
-            made = pk.control(V, beta, grid, start, cost, np.linspace(0, 1, 201)).improvement
-        found.append((made.plain, made.controlled, made.effort, made.exact))
-        assert made.passed(1e-3)
-    expected = [float(exact[key]) for key in keys]
-    np.testing.assert_allclose(weights @ np.array(found), expected, atol=close)
-
-
-def cubic(s: float) -> Any:
-    """Weights of the cubic through -1, 0, 1, 2 at s."""
-    nodes = np.array([-1.0, 0, 1, 2])
-    return np.array([np.prod((s - np.delete(nodes, j)) / (nodes[j] - np.delete(nodes, j)))
-                     for j in range(4)])  # fmt: skip
+    start[int(k)], start[int(k) + 1] = 1 - share, share
+    made = pk.control(V, beta, grid, start, cost, np.linspace(0, 1, 101)).improvement
+    found = made.plain, made.controlled, made.effort, made.gap, made.exact
+    keys = ("EV_sgd", "EV_csgd", "half_int_alpha2", "gap", "half_int_gradu2_along_sgd")
+    np.testing.assert_allclose(found, [float(exact[key]) for key in keys], atol=close)
+    assert made.passed(1e-3)
 
 
 def test_the_theorem_by_particles() -> None:
