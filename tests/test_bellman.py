@@ -137,7 +137,7 @@ def test_steep_values_do_not_underflow(kind: Kind) -> None:
     steps, x = kind(grid, beta), grid.axes[0]
     inner, rate = np.abs(x) < 1.5, 2 * x * np.sin(x) - 2 * x**2 + 2 / beta  # V = cos x, u = x^2
     value = steps(x**2, dt).value
-    np.testing.assert_allclose(value[inner], (x**2 + dt * rate)[inner], atol=3e-6)
+    np.testing.assert_allclose(value[inner], (x**2 + dt * rate)[inner], atol=4e-5)
 
 
 @settings(max_examples=200)

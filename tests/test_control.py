@@ -243,18 +243,20 @@ def test_the_theorem_for_random_potentials_and_costs(
 ) -> None:
     """gap >= 0, and equal to E_plain ∫|∇u|²/2; the least cost is below that of doing nothing."""
     rng = np.random.default_rng(seed)
-    a, b, c = rng.normal(size=(3, 4))
+    a, b, c = rng.normal(size=(3, 3))
 
-    def waves(k: Any) -> Any:
-        return lambda x: k[0] * np.sin(x[..., 0] + k[1]) + k[2] * np.cos(2 * x[..., 0] + k[3])
+    def waves(k: Any) -> Any:  # without slope at the walls, or a layer forms there
+        return lambda x: sum(k[j] * np.cos((j + 1) * x[..., 0]) for j in range(3))
 
-    grid = pk.Grid(0, 2 * np.pi, 120)
+    grid = pk.Grid(0, 2 * np.pi, 160)
     fb = pk.control(waves(a), beta, grid, lambda x: 1.1 + np.sin(x[..., 0]), waves(b),
                     np.linspace(0, horizon, 41),
                     running_cost=waves(c) if running else None)  # fmt: skip
     theorem = fb.improvement
     assert theorem.gap >= 0
-    assert theorem.defect <= 0.03 * theorem.exact + 1e-6
+    # the jumps of the chain over a cell are weighted by exp(-beta h u' / 2): its square is the error
+    jump = beta * grid.spacing[0] * float(np.abs(fb.control).max()) / 2
+    assert theorem.defect <= (0.02 + jump**2 / 6) * theorem.exact + 1e-6
     assert theorem.controlled + theorem.effort == pytest.approx(fb.optimum, abs=1e-12)
     assert fb.residuals["mass"] < 1e-12 and fb.density.fields.min() >= 0
 
@@ -274,7 +276,7 @@ def test_the_certificate_has_the_reference_values(name: str, cells: int, close: 
     grid, start = pk.Grid(-half, half, cells), np.zeros(cells)
     k, share = np.divmod((-1 + half) / grid.spacing[0] - 0.5, 1)
     start[int(k)], start[int(k) + 1] = 1 - share, share
-    made = pk.control(V, beta, grid, start, cost, np.linspace(0, 1, 101)).improvement
+    made = pk.control(V, beta, grid, start, cost, np.linspace(0, 1, 201)).improvement
     found = made.plain, made.controlled, made.effort, made.gap, made.exact
     keys = ("EV_sgd", "EV_csgd", "half_int_alpha2", "gap", "half_int_gradu2_along_sgd")
     np.testing.assert_allclose(found, [float(exact[key]) for key in keys], atol=close)

@@ -284,7 +284,7 @@ def _game(
         game = Game(
             grid, nodes, steps, forward.values, backward.running_cost(), backward.values, *couplings
         )
-        counts: dict[str, int] = {}
+        counts: dict[str, Any] = {}
         try:
             found: Response = solver.close(game, counts)
             break
@@ -296,6 +296,7 @@ def _game(
     stats.update(minimum=float(values.min()), maximum=float(values.max()))
     value = Solution(values, times, equation, grid, scheme, stats)
     density = carried.made(forward, found.flow[stored], value, {"steps": len(nodes) - 1})
+    del counts["distances"]
     closure = {"fixed_point": found.distance, "gap": found.gap(), **counts}
     own = backward.values
     return Control(value, density, found.terminal, found.running[stored], own, closure)

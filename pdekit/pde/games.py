@@ -153,8 +153,12 @@ class Newton:
     def __post_init__(self) -> None:
         _require_limits(self)
 
-    def close(self, game: Game, counts: dict[str, int]) -> Response:
-        """The response at equilibrium; counts of ``responses``, ``products``, ``strengths``."""
+    def close(self, game: Game, counts: dict[str, Any]) -> Response:
+        """The response at equilibrium.
+
+        Into ``counts``: ``responses``, ``products`` with T', ``strengths`` of the continuation and
+        the ``distances`` of all responses.
+        """
         try:
             return self._solve(game, game.at_rest(), counts)
         except ConvergenceError as error:
@@ -177,7 +181,7 @@ class Newton:
             flow, reached, step = found.flow, strength, 2 * step
         return found
 
-    def _solve(self, game: Game, flow: Array, counts: dict[str, int]) -> Response:
+    def _solve(self, game: Game, flow: Array, counts: dict[str, Any]) -> Response:
         now, forcing = _counted(game, flow, counts), 0.1
         for _ in range(self.rounds):
             if now.distance <= self.tolerance:
@@ -190,7 +194,7 @@ class Newton:
             now, forcing = new, float(np.clip(0.9 * fall**2, 1e-4, 0.1))
         raise _not_closed("Newton", now, self.rounds)
 
-    def _line_search(self, now: Response, change: Array, counts: dict[str, int]) -> Response:
+    def _line_search(self, now: Response, change: Array, counts: dict[str, Any]) -> Response:
         size, old = 1.0, np.linalg.norm(now.defect)
         while size >= _LEAST_STEP:
             try:
@@ -220,7 +224,7 @@ class FixedPoint:
         if not 0 < self.damping <= 1:
             raise ValueError(f"damping must lie in (0, 1], got {self.damping}")
 
-    def close(self, game: Game, counts: dict[str, int]) -> Response:
+    def close(self, game: Game, counts: dict[str, Any]) -> Response:
         """The response at equilibrium."""
         return _relaxed(self, game, lambda k: self.damping, counts)
 
@@ -240,13 +244,13 @@ class FictitiousPlay:
     def __post_init__(self) -> None:
         _require_limits(self)
 
-    def close(self, game: Game, counts: dict[str, int]) -> Response:
+    def close(self, game: Game, counts: dict[str, Any]) -> Response:
         """The response at equilibrium."""
         return _relaxed(self, game, lambda k: 1 / (k + 2), counts)
 
 
 def _relaxed(
-    solver: Any, game: Game, share: Callable[[int], float], counts: dict[str, int]
+    solver: Any, game: Game, share: Callable[[int], float], counts: dict[str, Any]
 ) -> Response:
     flow = game.at_rest()
     for k in range(solver.rounds):
@@ -257,13 +261,15 @@ def _relaxed(
     raise _not_closed(type(solver).__name__, now, solver.rounds)
 
 
-def _counted(game: Game, flow: Array, counts: dict[str, int]) -> Response:
+def _counted(game: Game, flow: Array, counts: dict[str, Any]) -> Response:
     counts["responses"] = counts.get("responses", 0) + 1
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return game.respond(flow)
+        now = game.respond(flow)
+    counts.setdefault("distances", []).append(now.distance)
+    return now
 
 
-def _solved(now: Response, forcing: float, counts: dict[str, int]) -> Array:
+def _solved(now: Response, forcing: float, counts: dict[str, Any]) -> Array:
     """(1 - T') change = T(rho) - rho up to ``forcing``; rho at time 0 is given and stays."""
     from scipy.sparse.linalg import LinearOperator, gmres
 
