@@ -192,6 +192,9 @@ def plot(results: Results) -> Figure:
     b = np.array(LIMIT)
     limit.loglog(b, results.limit[LIMIT[-1]] * LIMIT[-1] / b, ":", color="0.5", label="1/β")
     limit.set(xlabel="β", ylabel="largest |u - Hopf-Lax|", title="V = 0: towards no noise")
+    limit.set_xticks(b, [f"{beta:g}" for beta in LIMIT])
+    limit.minorticks_off()
+    limit.set_yticks([0.02, 0.05, 0.1, 0.2], ["0.02", "0.05", "0.1", "0.2"])
     limit.legend(frameon=False, fontsize=8)
     return figure
 
