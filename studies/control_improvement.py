@@ -213,8 +213,9 @@ def _sides(ax: Any, results: Results) -> None:
     ax.errorbar(
         betas, centre, reach, fmt="none", color="tab:red", capsize=4, label="gap, particles"
     )
-    ax.set(xscale="log", xticks=betas, xlabel="β", ylabel="cost", ylim=(0, None))
+    top = max(c.plain - c.controlled for c in found)
+    ax.set(xscale="log", xticks=betas, xlabel="β", ylabel="cost", ylim=(0, 1.7 * top))
     ax.set_xticklabels([f"{b:g}" for b in BETAS])
     ax.minorticks_off()
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=8, loc="upper left")
     ax.set_title("the improvement theorem")
