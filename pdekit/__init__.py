@@ -13,17 +13,24 @@ __version__ = "0.1.0"
 _HOME = {
     "Grid": "pdekit.grid",
     "ConvergenceError": "pdekit.errors",
+    "ResolutionWarning": "pdekit.errors",
     "TruncationWarning": "pdekit.errors",
     "Gaussian": "pdekit.laws",
     "Uniform": "pdekit.laws",
+    "Ito": "pdekit.diffusions",
+    "Stratonovich": "pdekit.diffusions",
+    "HaenggiKlimontovich": "pdekit.diffusions",
     "CurieWeiss": "pdekit.interactions",
     "PairPotential": "pdekit.interactions",
+    "Walls": "pdekit.pde.equations",
     "Heat": "pdekit.pde.equations",
     "HamiltonJacobi": "pdekit.pde.equations",
     "ViscousHJ": "pdekit.pde.equations",
+    "Burgers": "pdekit.pde.equations",
     "FokkerPlanck": "pdekit.pde.equations",
     "BackwardKolmogorov": "pdekit.pde.equations",
     "HamiltonJacobiBellman": "pdekit.pde.equations",
+    "shock_time": "pdekit.pde.burgers",
     "Solution": "pdekit.pde.solution",
     "solve": "pdekit.pde.solution",
     "Control": "pdekit.pde.control",
@@ -37,6 +44,23 @@ _HOME = {
     "FictitiousPlay": "pdekit.pde.games",
     "control": "pdekit.pde.control",
     "stationary": "pdekit.pde.stationary",
+    "current": "pdekit.pde.stationary",
+    "detailed_balance": "pdekit.pde.stationary",
+    "SlowModes": "pdekit.pde.spectrum",
+    "slow_modes": "pdekit.pde.spectrum",
+    "spectral_gap": "pdekit.pde.spectrum",
+    "mean_first_passage_time": "pdekit.pde.passage",
+    "committor": "pdekit.pde.passage",
+    "kramers_time": "pdekit.pde.escape",
+    "free_energy": "pdekit.pde.freeenergy",
+    "dissipation": "pdekit.pde.freeenergy",
+    "with_steady_state": "pdekit.pde.nonequilibrium",
+    "Decomposition": "pdekit.pde.nonequilibrium",
+    "decompose": "pdekit.pde.nonequilibrium",
+    "LimitCycle": "pdekit.pde.nonequilibrium",
+    "entropy_production": "pdekit.pde.nonequilibrium",
+    "housekeeping": "pdekit.pde.nonequilibrium",
+    "minibatch_covariance": "pdekit.pde.nonequilibrium",
     "Langevin": "pdekit.particles.langevin",
     "ControlledLangevin": "pdekit.particles.controlled",
     "SmoothedDescent": "pdekit.particles.smoothed",
@@ -50,14 +74,14 @@ _HOME = {
 }
 _ROOMS = ("comparison", "interactions", "laws", "particles", "pde", "plotting", "potentials")
 
-__all__ = ["__version__", *_HOME, "potentials", "particles", "schemes"]
+__all__ = ["__version__", *_HOME, "potentials", "particles", "schemes", "hamiltonians"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
-    elif name == "schemes":
-        value = import_module("pdekit.pde.schemes")
+    elif name in ("schemes", "hamiltonians"):
+        value = import_module(f"pdekit.pde.{name}")
     elif name in _ROOMS:
         value = import_module(f"pdekit.{name}")
     else:

@@ -5,5 +5,9 @@ class ConvergenceError(RuntimeError):
     """A computation did not reach its tolerance; no answer is returned."""
 
 
+class ResolutionWarning(UserWarning):
+    """The grid is too coarse for what it carries, so that the scheme is of first order there."""
+
+
 class TruncationWarning(UserWarning):
     """Mass, or a minimiser, reaches the boundary of the box, so the box decides the answer."""

@@ -74,7 +74,7 @@ class Grid:
         """Cell width per axis, shape ``(dim,)``."""
         return _frozen((np.array(self.upper) - np.array(self.lower)) / np.array(self.cells))
 
-    @property
+    @cached_property
     def cell_volume(self) -> float:
         return float(np.prod(self.spacing))
 

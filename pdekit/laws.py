@@ -229,13 +229,17 @@ class _Drawn:
 
 def _between(a: Any, b: Any) -> Any:
     """Φ(b) - Φ(a) for a <= b, without cancellation: taken in the tail on the right by symmetry."""
+    if np.ndim(a) == 0:
+        low, high = (-b, -a) if a > 0 else (a, b)
+        return (erfc(-high / sqrt(2)) - erfc(-low / sqrt(2))) / 2
     right = np.asarray(a) > 0
     return _normal_cdf(np.where(right, -a, b)) - _normal_cdf(np.where(right, -b, a))
 
 
 def _normal_cdf(z: Any) -> Any:
     # math's erfc: scipy.special would double the time of a first solve
-    return np.vectorize(erfc, otypes=[float])(-z / sqrt(2)) / 2
+    flat = [erfc(x) / 2 for x in np.ravel(-z / sqrt(2)).tolist()]
+    return np.array(flat).reshape(np.shape(z))
 
 
 def _product(factors: list[Array]) -> Array:

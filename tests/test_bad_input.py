@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 import pdekit as pk
+from pdekit import hamiltonians as H
 
 V = pk.potentials.DoubleWell()
+WELLS = pk.potentials.DoubleWell(2)
 GRID = pk.Grid(-3, 3, 60)
 PLANE = pk.Grid((-3, -3), (3, 3), (20, 20))
+WAVY = H.Custom(lambda p: np.sin(p[..., 0]))
 START = pk.Gaussian(-1.0, 0.3)
 FP = pk.FokkerPlanck(V, 4)
 
@@ -26,7 +29,31 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "beta infinite": (lambda: pk.Heat(np.inf), ValueError, r"use HamiltonJacobi\(\)"),
     "beta not a number": (lambda: pk.FokkerPlanck(V, "cold"), TypeError, "inverse temperature"),
     "no potential": (lambda: pk.FokkerPlanck(3.0, 4), TypeError, "must map points"),
-    "force": (lambda: pk.FokkerPlanck(V, 4, force=V.grad), ValueError, "not solved by this"),
+    "a number for a force": (lambda: pk.FokkerPlanck(V, 4, force=1.0), TypeError, "map points"),
+    "force without components": (
+        lambda: pk.solve(pk.FokkerPlanck(V, 4, force=V), GRID, START, 1), ValueError,
+        "vectors of the same shape"),
+    "diffusion negative": (
+        lambda: pk.FokkerPlanck(V, 4, diffusion=((1, 2), (2, 1))), ValueError,
+        "smallest eigenvalue is -1"),
+    "diffusion negative somewhere": (
+        lambda: pk.solve(pk.FokkerPlanck(V, 4, diffusion=lambda x: x[..., 0]), GRID, START, 1),
+        ValueError, r"semidefinite; its smallest eigenvalue is -2\.95 at x = -2\.95"),
+    "diffusion not symmetric": (
+        lambda: pk.FokkerPlanck(V, 4, diffusion=((1, 2), (0, 1))), ValueError, "symmetric"),
+    "diffusion of another shape": (
+        lambda: pk.solve(pk.FokkerPlanck(V, 4, diffusion=lambda x: np.ones(3)), GRID, START, 1),
+        ValueError, "got shape \\(3,\\)"),
+    "walls for another dimension": (
+        lambda: pk.solve(pk.FokkerPlanck(V, 4, absorbing=pk.Walls((True, False))), GRID, START, 1),
+        ValueError, "1 of them, one per axis"),
+    "walls as a string": (
+        lambda: pk.FokkerPlanck(V, 4, absorbing="upper"), TypeError, "Walls"),
+    "diffusion along an irrational line": (
+        lambda: pk.solve(
+            pk.FokkerPlanck(WELLS, 4, diffusion=((2, np.sqrt(2)), (np.sqrt(2), 1))), PLANE,
+            pk.Gaussian((0, 0), 0.3), 1),
+        ValueError, "no stencil of moderate length"),
     "times fall": (lambda: pk.solve(FP, GRID, START, [1, 0.5]), ValueError, "increase"),
     "times repeat": (lambda: pk.solve(FP, GRID, START, [1, 1]), ValueError, "increase"),
     "time negative": (lambda: pk.solve(FP, GRID, START, -1), ValueError, ">= 0"),
@@ -60,6 +87,49 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "coordinates not summed": (
         lambda: pk.solve(pk.Heat(1), GRID, lambda x: x**2, 1), ValueError, r"sum\(-1\)"),
     "cfl above one": (lambda: pk.schemes.Godunov(cfl=1.5), ValueError, r"\(0, 1\]"),
+    "cfl of zero": (lambda: pk.schemes.Filtered(cfl=0), ValueError, r"\(0, 1\]"),
+    "flux by name": (lambda: pk.schemes.Godunov(flux="godunov"), TypeError, "pde.fluxes"),
+    "epsilon below zero": (lambda: pk.schemes.Filtered(epsilon=-1), ValueError, "epsilon"),
+    "steps without end": (
+        lambda: pk.solve(pk.HamiltonJacobi(), GRID, lambda x: 1e12 * x[..., 0], 1.0,
+                         pk.schemes.Godunov()), pk.ConvergenceError, "too steep"),
+    "filtered steps without end": (
+        lambda: pk.solve(pk.HamiltonJacobi(), GRID, lambda x: 1e12 * x[..., 0], 1.0,
+                         pk.schemes.Filtered()), pk.ConvergenceError, "too steep"),
+    "plain steps without end": (
+        lambda: pk.solve(pk.HamiltonJacobi(WAVY), GRID, lambda x: 1e9 * x[..., 0], 1e9),
+        pk.ConvergenceError, "too steep"),
+    "Hamiltonian by name": (lambda: pk.HamiltonJacobi("abs"), TypeError, r"Power\(4\)"),
+    "Hamiltonian a class": (lambda: pk.Burgers(H.Eikonal), TypeError, "must be a value"),
+    "Hamiltonian a function": (lambda: pk.HamiltonJacobi(np.abs), TypeError, "Custom"),
+    "Hopf-Lax without convexity": (
+        lambda: pk.solve(pk.HamiltonJacobi(WAVY), GRID, V, 1.0, pk.schemes.HopfLax()),
+        ValueError, r"Use schemes.Filtered\(\)"),
+    "Hopf-Lax of an oblique plane": (
+        lambda: pk.solve(pk.HamiltonJacobi(H.Eikonal()), PLANE, pk.potentials.DoubleWell(2), 1.0,
+                         pk.schemes.HopfLax()), ValueError, r"Use schemes.Filtered\(\)"),
+    "Hamiltonian NaN": (
+        lambda: pk.solve(pk.HamiltonJacobi(H.Custom(lambda p: p[..., 0] * np.nan)), GRID, V, 1.0),
+        ValueError, "must be finite; at the gradient"),
+    "Hamiltonian of another shape": (
+        lambda: pk.solve(pk.HamiltonJacobi(H.Custom(lambda p: p)), GRID, V, 1.0),
+        ValueError, r"take p\[..., 0\]"),
+    "Hamiltonian of another dimension": (
+        lambda: pk.solve(pk.HamiltonJacobi(WAVY), PLANE, pk.potentials.DoubleWell(2), 1.0),
+        ValueError, "1 coordinate"),
+    "conjugate without convexity": (
+        lambda: H.Custom(np.sum, conjugate=np.sum), ValueError, "convex=False"),
+    "conjugate that is none": (
+        lambda: pk.solve(pk.HamiltonJacobi(H.Custom(lambda p: p[..., 0] ** 2, convex=True,
+                                                    conjugate=lambda v: -(v[..., 0] ** 2))),
+                         GRID, V, 1.0), ValueError, "not convex"),
+    "power below one": (lambda: H.Power(0.5), ValueError, ">= 1"),
+    "scale of zero": (lambda: H.Power(2, 0.0), ValueError, "positive"),
+    "matrix indefinite": (lambda: H.Quadratic(((1, 2), (2, 1))), ValueError, "eigenvalue -1"),
+    "matrix not symmetric": (lambda: H.Quadratic(((1, 2), (0, 1))), ValueError, "symmetric"),
+    "Burgers in the plane": (
+        lambda: pk.solve(pk.Burgers(), PLANE, pk.potentials.DoubleWell(2), 1.0), ValueError,
+        "on a line"),
     "dt of zero": (lambda: pk.schemes.Implicit(dt=0), ValueError, "dt must be positive"),
     "tolerance out of reach": (lambda: pk.schemes.Exponential(rtol=1e-20), ValueError, "1e-13"),
     "extension of an array": (

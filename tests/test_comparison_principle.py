@@ -20,7 +20,7 @@ ON_CELLS = {schemes.ColeHopf(): schemes.ColeHopf(refine=False)}
 MONOTONE = [
     (row[0], row[1], ON_CELLS.get(row[2], row[2]))
     for row in PAIRS
-    if not isinstance(row[2], schemes.Implicit)
+    if not isinstance(row[2], schemes.Implicit | schemes.Filtered)  # up to their errors
     and not (isinstance(row[2], schemes.HopfLax) and row[2].refine)
     and not isinstance(row[1].equation, pk.FokkerPlanck)
 ]

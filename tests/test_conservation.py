@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.linalg
-from cases import GRIDS, PAIRS
+from cases import GRIDS, PAIRS, conserves, has_gibbs_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +14,8 @@ from pdekit.pde.schemes.exponential import propagate
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 DENSITIES = [row for row in PAIRS if isinstance(row[1].equation, pk.FokkerPlanck)]
+CONSERVED = [row for row in DENSITIES if conserves(row[1])]
+GRADIENT = [row for row in DENSITIES if has_gibbs_state(row[1])]
 KEEPS_MEAN = [row for row in PAIRS if isinstance(row[1].equation, pk.Heat)]
 TIMES = [1e-3, 0.1, 1.0, 30.0]
 
@@ -22,9 +24,12 @@ def of(rows):
     return pytest.mark.parametrize("case, scheme", [r[1:] for r in rows], ids=[r[0] for r in rows])
 
 
-@of(DENSITIES)
+@of(CONSERVED)
 def test_mass_and_sign(case, scheme):
-    solution = pk.solve(case.equation, case.grid, case.initial, TIMES, scheme)
+    # splitting a force goes on taking steps near the stationary state: a shorter run
+    lasting = has_gibbs_state(case) or not isinstance(scheme, schemes.Split)
+    times = TIMES if lasting else TIMES[:2]
+    solution = pk.solve(case.equation, case.grid, case.initial, times, scheme)
     mass = case.grid.integrate(solution.fields)
     start = case.grid.integrate(case.initial(case.grid.centres))
     np.testing.assert_allclose(mass, start, rtol=1e-12)
@@ -51,7 +56,7 @@ def free_energy(rho, V, beta, grid):
     return float(grid.integrate(V * rho + entropy / beta))
 
 
-@of(DENSITIES)
+@of(GRADIENT)
 def test_free_energy_falls(case, scheme):
     V = case.equation.potential(case.grid.centres)
     times = np.linspace(0, 2, 21)

@@ -1,5 +1,7 @@
 """Every compiled kernel equals its plain form over random data."""
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,11 +12,12 @@ from scipy.linalg import solve_banded
 import pdekit as pk
 from pdekit.pde.convolution import log_convolve, log_convolve_plain
 from pdekit.pde.envelope import envelope_plain, inf_convolve
-from pdekit.pde.generators import scharfetter_gummel
+from pdekit.pde.generators import bernoulli_pair, scharfetter_gummel
 from pdekit.pde.rational import exponential_poles
 from pdekit.pde.schemes.exponential import propagate
 from pdekit.pde.schemes.godunov import hamiltonian_fused, hamiltonian_plain
 from pdekit.pde.schemes.split import EULER, RADAU, _Lines
+from pdekit.pde.tridiagonal import clip
 
 seeds = st.integers(0, 2**32 - 1)
 periodic = st.tuples(st.booleans(), st.booleans())
@@ -33,9 +36,9 @@ def test_godunov_hamiltonian(seed: int, walls: tuple[bool, bool], cells: tuple[i
 @given(seeds, st.floats(0.01, 3), st.booleans())
 def test_envelope(seed: int, t: float, wraps: bool) -> None:
     f = np.random.default_rng(seed).normal(size=(3, 41))
-    out = np.empty_like(f)
+    out = np.empty(f.shape[::-1])
     inf_convolve(f, 0.1, t, wraps, False, out)
-    for line, found in zip(f, out, strict=True):
+    for line, found in zip(f, out.T, strict=True):
         images = np.tile(line, 3) if wraps else line
         plain, _ = envelope_plain(images, 0.1, t)
         assert_allclose(found, plain[41:82] if wraps else plain, atol=1e-12)
@@ -95,6 +98,25 @@ def test_line_solves(
     pole, residue = method
     solved = np.linalg.solve(tau * matrix - pole * np.eye(u.size), u.ravel())
     assert_allclose(out.ravel(), 2 * (residue * solved).real, atol=1e-11)
+
+
+@given(seeds)
+def test_clip(seed: int) -> None:
+    u = np.random.default_rng(seed).normal(0.5, 1, size=(5, 7))
+    expected, least = 1.5 * np.maximum(u, 0), min(u.min(), 0)
+    assert clip(u, 1.5) == least
+    assert_allclose(u, expected, rtol=1e-15)
+
+
+@given(st.floats(-700, 700))
+@settings(max_examples=200)
+def test_bernoulli_function(w: float) -> None:
+    """Both signs against w / (e^w - 1) in fifty digits, also where w is tiny."""
+    for at in (w, w * 1e-3, w * 1e-12):
+        for found, x in zip(bernoulli_pair(np.array([at])), (at, -at), strict=True):
+            with localcontext(prec=60):
+                exact = Decimal(x) / (Decimal(x).exp() - 1) if abs(x) > 1e-30 else Decimal(1)
+            assert float(found[0]) == pytest.approx(float(exact), rel=1e-15, abs=1e-300)
 
 
 def test_poles_against_published_values() -> None:

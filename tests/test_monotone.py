@@ -23,18 +23,21 @@ def landscapes(grid):
 
 def check(made):
     for rates in (*made.up, *made.down):
-        assert np.isfinite(rates).all() and rates.min() >= 0
+        assert np.isfinite(rates).all() and rates.min(initial=0.0) >= 0
     matrix = made.matrix()
     dense = matrix.toarray()
     off = dense - np.diag(np.diag(dense))
     scale = np.abs(dense).max()
     assert off.min() >= 0
-    assert np.abs(dense.sum(1)).max() <= 1e-15 * 8 * scale
+    loss = 0.0 if made.loss is None else made.loss.ravel()
+    assert np.min(loss) >= 0
+    assert np.abs(dense.sum(1) + loss).max() <= 1e-15 * 8 * scale
     rng = np.random.default_rng(0)
     phi = rng.normal(size=made.grid.shape)
     for applied, times in ((made.backward, dense), (made.forward, dense.T)):
         np.testing.assert_allclose(applied(phi).ravel(), times @ phi.ravel(), atol=1e-13 * scale)
-    assert abs(made.forward(phi).sum()) <= 1e-13 * scale * np.abs(phi).sum()
+    lost = (loss * phi.ravel()).sum()
+    assert abs(made.forward(phi).sum() + lost) <= 1e-13 * scale * np.abs(phi).sum()
     np.testing.assert_allclose(made.exit_rate().ravel(), -np.diag(dense))
 
 

@@ -15,7 +15,7 @@ every_pair = pytest.mark.parametrize(
     "case, scheme", [r[1:] for r in PAIRS], ids=[r[0] for r in PAIRS]
 )
 # what two runs that stop at different times may differ by, relative to the data
-STOPS = {schemes.Implicit: 1e-3, schemes.Godunov: 0.03, schemes.Split: 2e-4}
+STOPS = {schemes.Implicit: 1e-3, schemes.Godunov: 0.03, schemes.Filtered: 3e-3, schemes.Split: 2e-4}
 
 
 @ignore_walls
@@ -133,7 +133,7 @@ def test_a_law_starts_with_unit_mass_and_values_keep_theirs():
     np.testing.assert_allclose(LINE.integrate(law.fields), 1, rtol=1e-13)
     values = pk.solve(pk.FokkerPlanck(WELL, 4.0), LINE, lambda x: 3 * START.pdf(x), [0, 1])
     np.testing.assert_allclose(LINE.integrate(values.fields), 3, rtol=1e-9)
-    np.testing.assert_allclose(values.fields, 3 * law.fields, rtol=1e-6)
+    np.testing.assert_allclose(values.fields, 3 * law.fields, rtol=1e-6, atol=1e-20)
 
 
 TRUNCATED = [

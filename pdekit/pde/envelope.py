@@ -5,6 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+_ONE = np.uint64(1)  # unsigned indices are not checked for counting backwards
+_TILE = 8  # lines that are transposed together: a cache line of each
 
 
 def envelope_plain(f: Array, h: float, t: float) -> tuple[Array, NDArray[np.int64]]:
@@ -21,27 +23,27 @@ def _minimisers(f, a, hull, breaks, best):  # type: ignore[no-untyped-def]
 
     ``hull`` collects the parabolas on the lower envelope, ``breaks`` where each takes over.
     """
-    n = f.size
-    k = 0
+    n, half = f.size, 0.5 / a
+    k, i, here, last = _ONE - _ONE, 0, f[0], -np.inf
     hull[0] = 0
-    breaks[0] = -np.inf
     for j in range(1, n):
-        while True:
+        # neighbours, nearly always: no division
+        cross = (f[j] - here) * (half if j - i == 1 else half / (j - i)) + 0.5 * (j + i)
+        while cross <= last:
+            k -= _ONE
             i = hull[k]
-            cross = ((f[j] - f[i]) / (a * (j - i)) + j + i) / 2
-            if cross > breaks[k] or k == 0:
-                break
-            k -= 1
-        if cross > breaks[k]:
-            k += 1
-        hull[k] = j
-        breaks[k] = cross if k > 0 else -np.inf
-    hull_size = k + 1
-    k = 0
-    for i in range(n):
-        while k + 1 < hull_size and breaks[k + 1] < i:
-            k += 1
-        best[i] = hull[k]
+            here, last = f[np.uint64(i)], breaks[k] if k > 0 else -np.inf
+            cross = (f[j] - here) * (half / (j - i)) + 0.5 * (j + i)
+        k += _ONE
+        i, here, last = j, f[j], cross
+        hull[k], breaks[k] = j, cross
+    node, end = _ONE - _ONE, np.uint64(n)
+    for p in range(k):
+        stop, j = breaks[p + _ONE], hull[p]
+        while node < end and node <= stop:
+            best[node] = j
+            node += _ONE
+    best[np.int64(node) :] = hull[k]
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -54,25 +56,34 @@ def _cost_at_kink(f, a, i, j):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _refined(f, a, i, j, periodic):  # type: ignore[no-untyped-def]
+def _find_kinks(f, second, kink):  # type: ignore[no-untyped-def]
+    """Where the second difference is far above those two nodes away; a smooth f has as much."""
+    n, two = f.size, _ONE + _ONE
+    for j in range(_ONE, np.uint64(n - 1)):
+        second[j] = f[j + _ONE] - 2 * f[j] + f[j - _ONE]
+    found = 0
+    for j in range(two + _ONE, np.uint64(n - 3)):
+        least = 4 * abs(second[j - two]) + 1e-12 * abs(f[j])
+        kink[j] = (second[j] > least) & (second[j] > 4 * abs(second[j + two]))
+        found += kink[j]
+    return found
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _refined(f, a, i, j, periodic, kink):  # type: ignore[no-untyped-def]
     """Minimum over a neighbourhood of node j of a(i-y)^2 + the parabola through three samples.
 
     At a no-flux end the parabola of the last three samples is used up to the wall, half a cell out;
     at a convex kink of f, where a parabola would fall below f, the kink itself.
     """
     n = f.size
+    if kink:
+        return min(_cost_at_kink(f, a, i, j), f[j] + a * (i - j) ** 2)
     c = j
     if not periodic:
         c = min(max(j, 1), n - 2)
     left, mid, right = f[c - 1 if c > 0 else n - 1], f[c], f[c + 1 if c < n - 1 else 0]
     second = right - 2 * mid + left
-    # a kink: the second difference is far above those two nodes away, where a smooth f has as much
-    if (
-        3 <= j <= n - 4
-        and second > 4 * abs(f[j - 1] - 2 * f[j - 2] + f[j - 3]) + 1e-12 * abs(mid)
-        and second > 4 * abs(f[j + 3] - 2 * f[j + 2] + f[j + 1])
-    ):
-        return min(_cost_at_kink(f, a, i, j), f[j] + a * (i - j) ** 2)
     slope = (right - left) / 2 - 2 * a * (i - c)
     curvature = second + 2 * a
     low, high = -1.0, 1.0
@@ -88,26 +99,58 @@ def _refined(f, a, i, j, periodic):  # type: ignore[no-untyped-def]
     return min(best, f[j] + a * (i - j) ** 2)
 
 
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "nnan"})
+def _parabolas(f, a, best, first, near, out):  # type: ignore[no-untyped-def]
+    """``_refined`` at the nodes from ``first`` on as if no minimiser were at an end or a kink.
+
+    In two loops, of which the second is in vectors: samples into ``near``, then the minima.
+    """
+    left, mid, right, away = near[0], near[1], near[2], near[3]
+    for i in range(np.uint64(out.size)):
+        c = np.uint64(min(max(best[i + np.uint64(first)], 1), f.size - 2))
+        left[i], mid[i], right[i] = f[c - _ONE], f[c], f[c + _ONE]
+        away[i] = float(np.int64(i) + first - np.int64(c))
+    for i in range(np.uint64(out.size)):
+        x = away[i]
+        slope = (right[i] - left[i]) / 2 - 2 * a * x
+        curvature = right[i] - 2 * mid[i] + left[i] + 2 * a
+        s = min(max(-slope / max(curvature, 1e-300), -1.0), 1.0)
+        s = s if curvature > 0 else 0.0
+        value = mid[i] + a * x * x
+        out[i] = min(value, value + s * (slope + s * curvature / 2))
+
+
 @nb.njit(cache=True, error_model="numpy")
 def inf_convolve(f, h, t, periodic, refine, out):  # type: ignore[no-untyped-def]
-    """out[l] = inf-convolution of every line f[l] (lines, n) with |.|^2 / (2 t); spacing h."""
+    """out[i, l] = inf-convolution of every line f[l] (lines, n) with |.|^2 / (2 t); spacing h.
+
+    The result is transposed, a few lines at a time, for the next axis to find its lines.
+    """
     lines, n = f.shape
     a = h * h / (2 * t)
-    m = 3 * n if periodic else n
-    hull = np.empty(m, np.int64)
-    breaks = np.empty(m)
-    best = np.empty(m, np.int64)
-    row = np.empty(m)
-    offset = n if periodic else 0
+    copies = 3 if periodic else 1
+    first, m = (copies // 2) * n, copies * n
+    hull, breaks, best = np.empty(m, np.int64), np.empty(m), np.empty(m, np.int64)
+    row, tile, near = np.empty(m), np.empty((_TILE, n)), np.empty((4, n))
+    second, kink = np.empty(m), np.zeros(m, np.bool_)
     for line in range(lines):
         for start in range(0, m, n):
-            for i in range(n):
-                row[start + i] = f[line, i]
+            row[start : start + n] = f[line]
+        new = tile[line % _TILE]
         _minimisers(row, a, hull, breaks, best)
-        for i in range(n):
-            k = i + offset
-            j = best[k]
-            if refine:
-                out[line, i] = _refined(row, a, k, j, periodic)
-            else:
-                out[line, i] = row[j] + a * (k - j) ** 2
+        if refine:
+            _parabolas(row, a, best, first, near, new)
+            kinks = _find_kinks(row, second, kink)
+            for i in range(n):
+                j = best[first + i]
+                if j == 0 or j == m - 1 or (kinks > 0 and kink[j]):
+                    new[i] = _refined(row, a, first + i, j, periodic, kink[j])
+        else:
+            for i in range(n):
+                j = best[first + i]
+                new[i] = row[j] + a * (first + i - j) ** 2
+        done = line % _TILE + 1
+        if done == _TILE or line == lines - 1:
+            for i in range(n):
+                for k in range(done):
+                    out[i, line + 1 - done + k] = tile[k, i]

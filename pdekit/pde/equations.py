@@ -1,12 +1,44 @@
 """The equations, as statements only (MODEL convention: noise sqrt(2/beta), see docs/model.md).
 
-All are posed on a box with no-flux (homogeneous Neumann) walls, or periodic where the grid is.
+All are posed on a box with no-flux (homogeneous Neumann) walls, or periodic where the grid is;
+walls that absorb are named in the equation.
 """
 
 from dataclasses import dataclass
 from math import isnan
 from numbers import Real
 from typing import Any
+
+from pdekit.diffusions import as_diffusion
+from pdekit.pde.hamiltonians import require_hamiltonian
+
+
+@dataclass(frozen=True)
+class Walls:
+    """Which walls of the box absorb: a bool, or one per axis, for the lower and upper ends.
+
+    ``Walls(upper=True)`` absorbs at the upper end of every axis that is not periodic,
+    ``Walls(lower=(True, False))`` at the lower end of x only. The density is zero there.
+    """
+
+    lower: Any = False
+    upper: Any = False
+
+    def per_axis(self, periodic: tuple[bool, ...]) -> tuple[tuple[bool, bool], ...]:
+        """(lower, upper) of every axis; ``ValueError`` where their number is not the grid's."""
+        dim, sides = len(periodic), []
+        for name in ("lower", "upper"):
+            value = getattr(self, name)
+            side = tuple(value) if isinstance(value, (tuple, list)) else (value,) * dim
+            if len(side) != dim or not all(isinstance(s, bool) for s in side):
+                raise ValueError(
+                    f"Walls: {name} must be True or False, or {dim} of them, one per axis of the "
+                    f"grid; got {value!r}"
+                )
+            sides.append(side)
+        return tuple(
+            (a and not wraps, b and not wraps) for a, b, wraps in zip(*sides, periodic, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -28,7 +60,31 @@ class HamiltonJacobi:
     """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
 
     u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). MODEL 1.3; thesis (4.15)-(4.16).
+    Another ``hamiltonian``, a value of ``pdekit.hamiltonians``, solves u_t = -H(∇u), in the sense
+    of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t).
     """
+
+    hamiltonian: Any = None
+
+    def __post_init__(self) -> None:
+        if self.hamiltonian is not None:
+            require_hamiltonian(self.hamiltonian)
+
+
+@dataclass(frozen=True)
+class Burgers:
+    """Conservation law p_t + (p^2 / 2)_x = 0 on a line, p(., 0) = f': the slope of u_t = -u_x^2/2.
+
+    Smooth until ``shock_time``; then the entropy solution, with p_x <= 1/t. Fields are averages
+    over the cells; on a circle their sum is kept; walls stand beside a medium at rest (p = 0).
+    Another ``hamiltonian`` H solves p_t + H(p)_x = 0. MODEL 1.3.
+    """
+
+    hamiltonian: Any = None
+
+    def __post_init__(self) -> None:
+        if self.hamiltonian is not None:
+            require_hamiltonian(self.hamiltonian)
 
 
 @dataclass(frozen=True)
@@ -47,37 +103,48 @@ class ViscousHJ:
 
 @dataclass(frozen=True)
 class FokkerPlanck:
-    """Density of dX = -∇V dt + sqrt(2/beta) dB: rho_t = ∇·(rho ∇V + beta^-1 ∇rho).
+    """Density of dX = (-∇V + force) dt + sqrt(2/beta) σ dB, D = σσᵀ, as Itô reads it:
+
+    rho_t = ∇·(rho (∇V - force)) + beta^-1 Σ_ij ∂_i ∂_j (D_ij rho); with D = 1 and no force,
+    rho_t = ∇·(rho ∇V + beta^-1 ∇rho), whose Gibbs state exp(-beta V) every scheme keeps exactly.
+    Mass (but for what walls absorb) and sign are kept always. MODEL 1.4, 1.11; thesis (4.9)
+    corrected, (6.8).
 
     ``potential`` maps points ``(..., d)`` to values ``(...)``; one that changes in time offers
-    ``potential.at(t)``. Mass, sign and the Gibbs state exp(-beta V) are kept exactly by every
-    scheme. MODEL 1.4; thesis (4.9) corrected.
+    ``potential.at(t)``. ``force`` maps points to vectors ``(..., d)``. ``diffusion`` is a number,
+    a matrix, or a function of points with values ``(...)`` or ``(..., d, d)``, positive
+    semidefinite (zero in one direction for kinetic equations); wrap it in
+    ``diffusions.Stratonovich`` or ``HaenggiKlimontovich`` for the other readings of the noise.
+    ``absorbing`` names the walls that absorb (``Walls``); the others let nothing through.
     """
 
     potential: Any
     beta: float
     force: Any = None
     diffusion: Any = None
+    absorbing: Walls | None = None
 
     def __post_init__(self) -> None:
-        _require_drift(self)
+        _require_diffusion(self)
 
 
 @dataclass(frozen=True)
 class BackwardKolmogorov:
-    """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = -∇V·∇u + beta^-1 Δu.
+    """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = (-∇V + force)·∇u + beta^-1 D:∇²u.
 
-    Time runs as time to go. Its generator is the exact transpose of the Fokker-Planck one, so
-    <u(t), rho(T - t)> does not depend on t. MODEL 1.5; thesis (4.7)-(4.8) corrected.
+    Time runs as time to go. Its generator is the exact transpose of the Fokker-Planck one with the
+    same fields, so <u(t), rho(T - t)> does not depend on t; an absorbing wall pays nothing
+    (u = 0). MODEL 1.5; thesis (4.7)-(4.8) corrected.
     """
 
     potential: Any
     beta: float
     force: Any = None
     diffusion: Any = None
+    absorbing: Walls | None = None
 
     def __post_init__(self) -> None:
-        _require_drift(self)
+        _require_diffusion(self)
 
 
 @dataclass(frozen=True)
@@ -119,9 +186,18 @@ def _require_drift(equation: Any) -> None:
             "potential must map points (..., d) to values (...), for example "
             f"pdekit.potentials.DoubleWell(); got {equation.potential!r}"
         )
-    for name in ("force", "diffusion"):
-        if getattr(equation, name, None) is not None:
-            raise ValueError(
-                f"{type(equation).__name__}({name}=...) is not solved by this version of pdekit, "
-                "which takes gradient drifts and constant diffusion; leave it out"
-            )
+
+
+def _require_diffusion(equation: Any) -> None:
+    _require_drift(equation)
+    if not (equation.force is None or callable(equation.force)):
+        raise TypeError(
+            "force must map points (..., d) to vectors (..., d), such as "
+            f"lambda x: 0.5 * x; got {equation.force!r}"
+        )
+    if equation.diffusion is not None:
+        object.__setattr__(equation, "diffusion", as_diffusion(equation.diffusion))
+    if not (equation.absorbing is None or isinstance(equation.absorbing, Walls)):
+        raise TypeError(
+            f"absorbing must be Walls(lower=..., upper=...), got {equation.absorbing!r}"
+        )

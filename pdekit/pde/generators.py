@@ -4,8 +4,9 @@ One object carries the backward operator L (rows sum to zero, off-diagonal entri
 forward operator L^T; the duality of expectations and densities is the transpose of the same rates.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,46 +14,114 @@ from numpy.typing import NDArray
 from pdekit.grid import Grid
 
 Array = NDArray[np.float64]
+_CHUNK = 1 << 14  # faces at a time, so that what lies between is in cache
+Offset = tuple[int, ...]
+
+
+class Direction(NamedTuple):
+    """Rates between the cells i and i + offset; see ``Generator``."""
+
+    offset: Offset
+    up: Array
+    down: Array
+    exits: tuple[Array, Array] | None
 
 
 @dataclass(frozen=True, eq=False)
 class Generator:
-    """Nearest-neighbour jump rates of a Markov chain on the cells of ``grid``.
+    """Jump rates of a Markov chain on the cells of ``grid``, along a few directions.
 
-    ``up[k]`` has the rates from cell i to i+1 along axis k, ``down[k]`` those from i+1 to i, both
-    of shape ``grid.shape`` with ``cells[k] - 1`` entries along axis k (``cells[k]`` where the axis
-    is periodic: the last one crosses the seam). All are >= 0: that is monotonicity.
+    ``up[k]`` has the rates from cell i to i + e and ``down[k]`` those back, e the k-th of
+    ``offsets``: first the axes, then (for tensor diffusion) oblique ones. Arrays cover the cells i
+    for which both ends are in the box: along a walled axis j, ``cells[j] - |e_j|`` entries; along
+    a periodic one ``cells[j]`` (the last cross the seam). All are >= 0: that is monotonicity.
+
+    ``exits[k]`` has the rates at which the walls absorb from cells whose neighbour i - e, and i +
+    e, is outside (full fields, zero elsewhere), or None where they let nothing through.
     """
 
     grid: Grid
     up: tuple[Array, ...]
     down: tuple[Array, ...]
+    oblique: tuple[Offset, ...] = ()
+    exits: tuple[tuple[Array, Array] | None, ...] = ()
+
+    @property
+    def offsets(self) -> tuple[Offset, ...]:
+        """The axes' unit offsets, then the oblique ones."""
+        dim = self.grid.dim
+        units = (tuple(int(j == k) for j in range(dim)) for k in range(dim))
+        return (*units, *self.oblique)
+
+    def directions(self) -> Iterator[Direction]:
+        exits = self.exits or (None,) * len(self.up)
+        for parts in zip(self.offsets, self.up, self.down, exits, strict=True):
+            yield Direction(*parts)
+
+    @property
+    def loss(self) -> Array | None:
+        """Rate at which each cell loses to absorbing walls; None where nothing is lost."""
+        lost = [side for pair in self.exits if pair is not None for side in pair]
+        return sum(lost[1:], lost[0]) if lost else None
 
     def backward(self, phi: Array) -> Array:
-        """L phi: (L phi)_i = sum over neighbours j of rate(i -> j) (phi_j - phi_i)."""
-        out = np.zeros_like(phi)
-        for axis in range(self.grid.dim):
-            periodic = self.grid.periodic[axis]
-            here, there = _neighbours(phi, axis, periodic)
+        """L phi: (L phi)_i = sum over neighbours j of rate(i -> j) (phi_j - phi_i) - loss phi_i."""
+        out = np.zeros_like(phi) if self.loss is None else -self.loss * phi
+        for offset, up, down, _ in self.directions():
+            here, there = neighbours(phi, offset, self.grid.periodic)
             jump = there - here
-            _add(out, axis, periodic, self.up[axis] * jump, -self.down[axis] * jump)
+            _add(out, offset, self.grid.periodic, up * jump, -down * jump)
         return out
 
     def forward(self, rho: Array) -> Array:
-        """L^T rho: minus the divergence of the fluxes; sums to zero over the grid."""
-        out = np.zeros_like(rho)
-        for axis in range(self.grid.dim):
-            periodic = self.grid.periodic[axis]
-            here, there = _neighbours(rho, axis, periodic)
-            flux = self.up[axis] * here - self.down[axis] * there
-            _add(out, axis, periodic, -flux, flux)
+        """L^T rho: minus the divergence of the fluxes; sums to minus what the walls absorb."""
+        out = np.zeros_like(rho) if self.loss is None else -self.loss * rho
+        for offset, flux in self.fluxes(rho):
+            _add(out, offset, self.grid.periodic, -flux, flux)
+        return out
+
+    def fluxes(self, rho: Array) -> Iterator[tuple[Offset, Array]]:
+        """Per direction the flow of probability density and time from i to i + offset."""
+        for offset, up, down, _ in self.directions():
+            here, there = neighbours(rho, offset, self.grid.periodic)
+            yield offset, up * here - down * there
+
+    def current(self, rho: Array) -> Array:
+        """The probability current J at the centres, (*shape, dim), with rho_t = -∇·J.
+
+        J = Σ_e e h (flow in + flow out) / 2, from the very fluxes that move the density.
+        """
+        out = np.zeros((*self.grid.shape, self.grid.dim))
+        for offset, flux in self.fluxes(rho):
+            mean = np.zeros_like(rho)
+            _add(mean, offset, self.grid.periodic, flux / 2, flux / 2)
+            out += mean[..., None] * (np.array(offset) * self.grid.spacing)
+        for direction in self.directions():
+            if direction.exits is not None:
+                mean = (direction.exits[1] - direction.exits[0]) * rho / 2
+                out += mean[..., None] * (np.array(direction.offset) * self.grid.spacing)
         return out
 
     def exit_rate(self) -> Array:
         """Total rate of leaving each cell: minus the diagonal of L."""
-        out = np.zeros(self.grid.shape)
-        for axis in range(self.grid.dim):
-            _add(out, axis, self.grid.periodic[axis], self.up[axis], self.down[axis])
+        out = np.zeros(self.grid.shape) if self.loss is None else self.loss.copy()
+        for offset, up, down, _ in self.directions():
+            _add(out, offset, self.grid.periodic, up, down)
+        return out
+
+    def peclet(self) -> Array:
+        """The cell Péclet number: per cell the largest |log(rate up / rate down)| of its edges.
+
+        Edges with less than a hundredth of the cell's exit rate do not count; infinite where a
+        rate vanishes.
+        """
+        out, through = np.zeros(self.grid.shape), self.exit_rate()
+        for offset, up, down, _ in self.directions():
+            most = np.maximum(*neighbours(through, offset, self.grid.periodic))
+            alive = up + down > 0.01 * most
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.where(alive, np.abs(np.log(up) - np.log(down)), 0.0)
+            _gather(np.maximum, out, offset, self.grid.periodic, ratio, ratio)
         return out
 
     def matrix(self) -> Any:
@@ -60,16 +129,17 @@ class Generator:
         from scipy.sparse import coo_array
 
         cells = np.arange(np.prod(self.grid.shape)).reshape(self.grid.shape)
-        rows, cols, rates = [], [], []
-        for axis in range(self.grid.dim):
-            here, there = _neighbours(cells, axis, self.grid.periodic[axis])
+        rows, cols, rates = [cells.ravel()], [cells.ravel()], [-self.exit_rate().ravel()]
+        for offset, up, down, _ in self.directions():
+            here, there = neighbours(cells, offset, self.grid.periodic)
             rows += [here.ravel(), there.ravel()]
             cols += [there.ravel(), here.ravel()]
-            rates += [self.up[axis].ravel(), self.down[axis].ravel()]
-        rows, cols = [*rows, cells.ravel()], [*cols, cells.ravel()]
-        entries = np.concatenate([*rates, -self.exit_rate().ravel()])
+            rates += [up.ravel(), down.ravel()]
         index = (np.concatenate(rows), np.concatenate(cols))
-        return coo_array((entries, index), shape=(cells.size, cells.size)).tocsr()
+        entries = np.concatenate(rates)
+        matrix = coo_array((entries, index), shape=(cells.size, cells.size)).tocsr()
+        matrix.eliminate_zeros()
+        return matrix
 
 
 def scharfetter_gummel(values: Array, beta: float, grid: Grid) -> Generator:
@@ -83,10 +153,16 @@ def scharfetter_gummel(values: Array, beta: float, grid: Grid) -> Generator:
     """
     up, down = [], []
     for axis, h in enumerate(grid.spacing):
-        here, there = _neighbours(values, axis, grid.periodic[axis])
-        difference = beta * (there - here)
-        up.append(_bernoulli(difference) / (beta * h * h))
-        down.append(_bernoulli(-difference) / (beta * h * h))
+        here, there = axis_neighbours(values, axis, grid)
+        rates = np.empty(here.shape), np.empty(here.shape)
+        rows = max(1, _CHUNK // here[0].size)
+        for start in range(0, len(here), rows):
+            some = slice(start, start + rows)
+            pair = bernoulli_pair(beta * (there[some] - here[some]))
+            for rate, value in zip(rates, pair, strict=True):
+                np.divide(value, beta * h * h, out=rate[some])
+        up.append(rates[0])
+        down.append(rates[1])
     return Generator(grid, tuple(up), tuple(down))
 
 
@@ -99,12 +175,20 @@ def gibbs(values: Array, beta: float, grid: Grid) -> Array:
 def cell_peclet(values: Array, beta: float, grid: Grid) -> float:
     """Largest |beta (V_{i+1} - V_i)|: above about 2 the flux is upwind, hence of first order."""
     return max(
-        float(np.abs(beta * np.subtract(*_neighbours(values, axis, grid.periodic[axis]))).max())
+        float(np.abs(beta * np.subtract(*axis_neighbours(values, axis, grid))).max())
         for axis in range(grid.dim)
     )
 
 
-def _bernoulli(w: Array) -> Array:
+def bernoulli_pair(w: Array) -> tuple[Array, Array]:
+    """B(w) and B(-w) for B(w) = w / (e^w - 1), both to rounding: B(-|w|) = B(|w|) + |w|."""
+    size = np.maximum(np.abs(w), 1e-300)  # not 0 / 0
+    with np.errstate(over="ignore"):
+        smaller = size / np.expm1(size)
+    return smaller + np.maximum(-w, 0.0), smaller + np.maximum(w, 0.0)
+
+
+def bernoulli(w: Array) -> Array:
     """w / (e^w - 1), by its series near zero and without overflow at both ends of the range."""
     small = np.abs(w) < 1e-3
     with np.errstate(over="ignore", invalid="ignore"):
@@ -112,22 +196,49 @@ def _bernoulli(w: Array) -> Array:
     return out
 
 
-def _neighbours(field: NDArray[Any], axis: int, periodic: bool) -> tuple[Any, Any]:
+def axis_neighbours(field: NDArray[Any], axis: int, grid: Grid) -> tuple[Any, Any]:
     """The fields on the two sides of every inner face along ``axis`` (and of the seam)."""
-    if periodic:
-        return field, np.roll(field, -1, axis)
-    first: list[Any] = [slice(None)] * field.ndim
-    second = list(first)
-    first[axis], second[axis] = slice(None, -1), slice(1, None)
-    return field[tuple(first)], field[tuple(second)]
+    offset = tuple(int(k == axis) for k in range(grid.dim))
+    return neighbours(field, offset, grid.periodic)
 
 
-def _add(out: Array, axis: int, periodic: bool, here: Array, there: Array) -> None:
-    """Add face quantities to the cells on their lower (``here``) and upper (``there``) side."""
-    if periodic:
-        out += here
-        out += np.roll(there, 1, axis)
-        return
-    first, second = _neighbours(out, axis, False)
-    first += here
-    second += there
+def neighbours(
+    field: NDArray[Any], offset: Offset, periodic: tuple[bool, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The field at the cells i and at i + offset, where both are in the box.
+
+    Leading axes of the field are the grid's; views of it where no periodic axis is crossed.
+    """
+    rolled = [k if wraps else 0 for k, wraps in zip(offset, periodic, strict=True)]
+    here, there = _overlap(field.ndim, offset, periodic)
+    axes = tuple(range(len(offset)))
+    beyond = np.roll(field, [-k for k in rolled], axes) if any(rolled) else field
+    return field[here], beyond[there]
+
+
+def _overlap(ndim: int, offset: Offset, periodic: tuple[bool, ...]) -> tuple[Any, Any]:
+    """Slices of the cells i and i + offset along the walled axes."""
+    here: list[slice] = [slice(None)] * ndim
+    there = list(here)
+    for axis, (k, wraps) in enumerate(zip(offset, periodic, strict=True)):
+        if k != 0 and not wraps:
+            first, second = slice(None, -abs(k)), slice(abs(k), None)
+            here[axis], there[axis] = (first, second) if k > 0 else (second, first)
+    return tuple(here), tuple(there)
+
+
+def _add(out: Array, offset: Offset, periodic: tuple[bool, ...], here: Array, there: Array) -> None:
+    """Add quantities of the pairs (i, i + offset) to the cells i (``here``) and i + offset."""
+    _gather(np.add, out, offset, periodic, here, there)
+
+
+def _gather(
+    join: np.ufunc, out: Array, offset: Offset, periodic: tuple[bool, ...], here: Array,
+    there: Array,
+) -> None:  # fmt: skip
+    rolled = [k if wraps else 0 for k, wraps in zip(offset, periodic, strict=True)]
+    first, second = _overlap(out.ndim, offset, periodic)
+    join(out[first], here, out=out[first])
+    if any(rolled):
+        there = np.roll(there, rolled, tuple(range(len(offset))))
+    join(out[second], there, out=out[second])

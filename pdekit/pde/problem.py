@@ -1,8 +1,8 @@
 """A problem: an equation on a grid with its initial data, validated once and sampled on demand."""
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid
+from pdekit.pde import fitted
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, HamiltonJacobiBellman, Heat
 from pdekit.pde.generators import Generator, scharfetter_gummel
+from pdekit.pde.inputs import as_field, evaluate
 
 Array = NDArray[np.float64]
+_PART = 1 << 14
 LOST_MASS = 1e-6  # probability beyond the walls above which a truncation is reported
 
 
@@ -103,82 +106,45 @@ class Problem:
         return [float(t) for t in times]
 
     def distance(self, u: Array, v: Array) -> float:
-        """L1 over the mass for densities; else the maximum over the largest value of the data."""
+        """L1 over the initial mass for densities; else the maximum over that of the data."""
         if self.is_density:
-            return float(np.abs(u - v).sum() / np.abs(v).sum())
-        return float(np.abs(u - v).max() / max(np.abs(self.values).max(), 1e-300))
+            mass = v.sum() if self.conserves else self.values.mean() * v.size
+            return sum(float(part.sum()) for part in _apart(u, v)) / float(mass)
+        largest = max(float(self.values.max()), -float(self.values.min()), 1e-300)
+        return max(float(part.max()) for part in _apart(u, v)) / largest
 
     def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
-        """Scharfetter-Gummel generator of a linear equation (or of the linear part of HJB)."""
+        """Generator of a linear equation (or of the linear part of HJB)."""
         where = grid or self.grid
         if isinstance(self.equation, Heat):
             return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
-        return scharfetter_gummel(self.potential(t, where), self.equation.beta, where)
+        values = self.potential(t, where)
+        if not fitted.is_general(self.equation):
+            return scharfetter_gummel(values, self.equation.beta, where)
+        return fitted.generator(replace(self._sampled(where), values=values))
+
+    @cached_property
+    def _sampled(self) -> Callable[[Grid], fitted.Coefficients]:
+        """Force and diffusion on a grid, sampled once; recent grids are kept."""
+        return lru_cache(4)(lambda grid: fitted.sample(self.equation, grid))
+
+    @property
+    def absorbing(self) -> tuple[tuple[bool, bool], ...]:
+        """Per axis, whether the lower and the upper wall absorb."""
+        walls = getattr(self.equation, "absorbing", None)
+        if walls is None:
+            return ((False, False),) * self.grid.dim
+        return walls.per_axis(self.grid.periodic)
+
+    @property
+    def conserves(self) -> bool:
+        """Whether the mass of a density is kept: no wall absorbs."""
+        return not any(map(any, self.absorbing))
 
     @property
     def forward(self) -> bool:
         """Whether the transposed generator acts (densities) or the generator itself."""
         return not isinstance(self.equation, BackwardKolmogorov)
-
-
-def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
-    """A callable on points at the cell centres of ``grid``, checked for shape and finiteness."""
-    if isinstance(function, type):
-        raise TypeError(f"{what} must be a value, got the class; write {function.__name__}(...)")
-    dim = getattr(function, "dim", grid.dim)
-    if dim != grid.dim:
-        raise ValueError(
-            f"{what} {function!r} takes points with {dim} coordinate(s), but the grid has "
-            f"{grid.dim}; give both the same dimension"
-        )
-    try:
-        values = np.asarray(function(grid.centres))
-        if values.dtype.kind == "c":
-            raise TypeError("its values are complex")
-        values = values.astype(float, copy=False)
-    except (TypeError, ValueError, IndexError) as error:
-        raise type(error)(
-            f"{what} failed on points of shape {grid.centres.shape} (coordinates on the last "
-            f"axis): {error}"
-        ) from error
-    if values.shape != grid.shape:
-        hint = ""
-        if values.shape == grid.centres.shape:
-            hint = "; sum over the coordinates, as in lambda x: (x**2).sum(-1)"
-        raise ValueError(
-            f"{what} must map points of shape {grid.centres.shape} to values of shape "
-            f"{grid.shape}, got shape {values.shape}{hint}"
-        )
-    return _finite(values, grid, what)
-
-
-def as_field(values: Any, grid: Grid, what: str) -> Array:
-    """An array as a finite float field on ``grid``."""
-    try:
-        field = np.array(values)
-        if field.dtype.kind not in "biuf":
-            raise TypeError(f"values of type {field.dtype}")
-        field = field.astype(float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"{what} must be numbers, one per cell of the grid {grid.shape}, or a callable on "
-            f"points (..., {grid.dim}); got {values!r}"
-        ) from error
-    if field.shape != grid.shape:
-        raise ValueError(f"{what} must have the grid's shape {grid.shape}, got {field.shape}")
-    return _finite(field, grid, what)
-
-
-def _finite(values: Array, grid: Grid, what: str) -> Array:
-    bad = ~np.isfinite(values)
-    if bad.any():
-        cell = tuple(int(k) for k in np.argwhere(bad)[0])
-        where = ", ".join(f"{n} = {grid.axes[k][cell[k]]:g}" for k, n in enumerate(grid.names))
-        raise ValueError(
-            f"{what} must be finite on the grid; it is {values[cell]} at {where} (cell {cell}), "
-            f"and non-finite in {int(bad.sum())} of {values.size} cells"
-        )
-    return values
 
 
 def _density(initial: Any, grid: Grid) -> Array:
@@ -239,7 +205,16 @@ def _spline(values: Array, grid: Grid, fine: Grid) -> Array:
     return out
 
 
-def wall_mass(rho: Array, grid: Grid) -> float:
+def _apart(u: Array, v: Array) -> Iterator[Array]:
+    """|u - v| in parts that stay in cache: a field of it would cost more than the sums."""
+    u, v = u.ravel(), v.ravel()
+    for start in range(0, u.size, _PART):
+        yield np.abs(u[start : start + _PART] - v[start : start + _PART])
+
+
+def wall_mass(
+    rho: Array, grid: Grid, absorbing: tuple[tuple[bool, bool], ...] | None = None
+) -> float:
     """Mass that the no-flux walls hold back: the tail beyond each wall, were the decay to go on.
 
     Per wall and line: rho_wall / rate with the logarithmic decay rate over the last twentieth of
@@ -254,9 +229,12 @@ def wall_mass(rho: Array, grid: Grid) -> float:
         lines = np.moveaxis(rho, axis, 0)
         h, width = grid.spacing[axis], grid.upper[axis] - grid.lower[axis]
         k = max(1, grid.cells[axis] // 20)
-        for last, before in ((lines[0], lines[k]), (lines[-1], lines[-1 - k])):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                rate = (np.log(before) - np.log(last)) / (k * h)
-            reach = np.where(rate > 1 / width, 1 / np.where(rate > 0, rate, 1.0), width)
-            lost += float(np.sum(last * reach)) * grid.cell_volume / h
+        takes = absorbing[axis] if absorbing is not None else (False, False)
+        ends = [(0, k), (-1, -1 - k)]
+        walls = [end for end, taken in zip(ends, takes, strict=True) if not taken]
+        last, before = lines[[a for a, _ in walls]], lines[[b for _, b in walls]]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = (np.log(before) - np.log(last)) / (k * h)
+        reach = np.where(rate > 1 / width, 1 / np.where(rate > 0, rate, 1.0), width)
+        lost += float(np.sum(last * reach)) * grid.cell_volume / h
     return lost

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid
+from pdekit.pde import resolution
 from pdekit.pde.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.schemes import default_scheme
 
@@ -28,7 +29,7 @@ class Solution:
     ``u`` is an ``xarray.DataArray`` with dims ``("time", "x")`` or ``("time", "x", "y")`` at the
     cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``,
     ``seconds``, ``minimum``, ``maximum`` and, for densities, ``mass_drift`` (largest change of
-    mass over the run).
+    mass over the run) or, where walls absorb, ``survival`` (the share left, per time).
     """
 
     fields: Array
@@ -132,9 +133,13 @@ def solve(
     start = time.perf_counter()
     stats: dict[str, Any] = {"steps": 0}
     advance = scheme.start(problem, stats)
-    fields = np.stack([advance(s) if s > 0 else problem.values.copy() for s in times])
+    fields = np.empty((len(times), *grid.shape))
+    for k, s in enumerate(times):
+        fields[k] = advance(s) if s > 0 else problem.values
     stats["seconds"] = time.perf_counter() - start
     summarise(problem, fields, stats)
+    if problem.is_density:
+        resolution.report(problem, fields[-1], stats, stacklevel=3)
     return Solution(fields, times, equation, grid, scheme, stats)
 
 
@@ -145,7 +150,7 @@ def _output_times(t: ArrayLike) -> Any:
         raise TypeError(f"t must be a time or several increasing ones; got {t!r}") from None
     if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all() or times[0] < 0:
         raise ValueError(f"t must be a finite time >= 0, or several of them; got {t!r}")
-    if (np.diff(times) <= 0).any():
+    if times.size > 1 and (np.diff(times) <= 0).any():
         raise ValueError(f"the times t must increase strictly, got {times.tolist()}")
     return times
 
@@ -156,8 +161,12 @@ def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: 
     if not problem.is_density:
         return
     mass = problem.grid.integrate(problem.values)
-    stats["mass_drift"] = float(np.abs(problem.grid.integrate(fields) / mass - 1).max())
-    lost = [min(1.0, float(wall_mass(f, problem.grid) / mass)) for f in fields]
+    kept = problem.grid.integrate(fields) / mass
+    if problem.conserves:
+        stats["mass_drift"] = float(np.abs(kept - 1).max())
+    else:
+        stats["survival"] = kept.tolist()
+    lost = [min(1.0, float(wall_mass(f, problem.grid, problem.absorbing) / mass)) for f in fields]
     stats["wall_mass"] = max(lost)
     if max(lost) > LOST_MASS:
         warnings.warn(

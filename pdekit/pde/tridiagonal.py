@@ -6,6 +6,8 @@ floating point and slow modes are right to rounding however fine the grid. No pi
 diagonal scaling makes these matrices symmetric semidefinite plus a shift.
 """
 
+from functools import lru_cache
+
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +15,13 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 _LANES = 8  # width of the pole loop: the seven pole pairs of order 14 and one idle lane
 _WIDTH = 16  # lines side by side in a batch of systems
-# A batch is solved in one flat workspace with a row per cell and one beyond each end: the rates
-# from the previous cell and back, unknown, inverse pivot, right-hand side or result, _WIDTH lanes
+# A batch is solved in one flat workspace with a row per cell and one beyond each end: right-hand
+# side and then unknown, and the coupling to the next cell, _WIDTH lanes of real and imaginary parts
 # each. Only at constant offsets in one array does the compiler see that the groups do not overlap,
-# and use vector instructions.
-_INTO, _BACK, _XR, _XI, _IR, _II, _B = (k * _WIDTH for k in range(7))
-_ROW = 7 * _WIDTH
+# and only unsigned indices are free of checks for counting backwards.
+_LINE = np.uint64(_WIDTH)
+_XR, _XI, _GR, _GI, _ROW = (k * _LINE for k in map(np.uint64, range(5)))
+_TILE = 8  # cells that are transposed together: a cache line of each
 
 
 def rational_exponential(
@@ -31,18 +34,24 @@ def rational_exponential(
     i to i+1 and ``to_previous[i]`` from i+1 to i, shape (n-1,). The poles are the lanes of the
     inner loop, so that one pass serves all of them.
     """
-    half = poles.imag > 0
-    z = np.append(poles[half], 1 + 1j)
-    c = np.append(-2 * residues[half], 0)  # the kernel solves with pole - t A
-    if z.size != _LANES:
-        raise ValueError(f"the kernel takes {_LANES - 1} pole pairs, got {z.size - 1}")
-    lanes = np.stack([z.real, z.imag, c.real, c.imag])
+    lanes = _pole_lanes(poles.tobytes(), residues.tobytes())
     into_next, into_previous = (to_next, to_previous) if forward else (to_previous, to_next)
     out = np.empty_like(u)
     work = np.empty((u.size, 4, _LANES))
     work[0] = 0.0  # read, times zero, before it is written: must not hold a NaN
     _rational_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, lanes, work, out)
     return out
+
+
+@lru_cache(8)
+def _pole_lanes(poles: bytes, residues: bytes) -> Array:
+    """Poles and residues of the upper half plane as lanes: real and imaginary parts of each."""
+    z, c = np.frombuffer(poles, complex), np.frombuffer(residues, complex)
+    half = z.imag > 0
+    z, c = np.append(z[half], 1 + 1j), np.append(-2 * c[half], 0)  # solves are with pole - t A
+    if z.size != _LANES:
+        raise ValueError(f"the kernel takes {_LANES - 1} pole pairs, got {z.size - 1}")
+    return np.stack([z.real, z.imag, c.real, c.imag])
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
@@ -79,12 +88,14 @@ def _rational_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, 
 
 
 def line_rates(
-    to_next: Array, to_previous: Array, axis: int, seam: tuple[Array, Array] | None = None
-) -> tuple[Array, Array]:
+    to_next: Array, to_previous: Array, axis: int, seam: tuple[Array, Array] | None = None,
+    walls: tuple[Array, Array] | None = None,
+) -> tuple[Array, Array]:  # fmt: skip
     """The rates along every line of ``axis`` of a 2-D field, packed for ``solve_lines``.
 
     ``to_next`` and ``to_previous`` have one entry fewer along the axis than the field. ``seam`` has
-    the rates from the last cell to the first and back on a periodic axis.
+    the rates from the last cell to the first and back on a periodic axis, ``walls`` those at which
+    the first cell loses to its wall and the last to its own, one number per line each.
     Returns (blocks, n + 1, 2 width), row i with the rates from cell i-1 to i and back, ``width``
     lines side by side; and the seam as (blocks, 2, width), without blocks where there is none.
     """
@@ -100,73 +111,76 @@ def line_rates(
             if seam:
                 part = seam[direction][block * _WIDTH : (block + 1) * _WIDTH]
                 ends[block, direction, : len(part)] = part
+            if walls:  # back from the first cell, on from the last
+                part = walls[1 - direction][block * _WIDTH : (block + 1) * _WIDTH]
+                packed[block, 0 if direction else n, direction, : len(part)] = part
     return packed.reshape(blocks, n + 1, -1), ends
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-def _eliminate(w, pr, pi, arriving):  # type: ignore[no-untyped-def]
-    """One cell of the forward sweep; ``w`` holds the rows of the previous, this and the next cell.
+def _eliminate(w, rates, n, pr, pi, forward):  # type: ignore[no-untyped-def]
+    """The forward sweep; ``rates`` as one block of ``line_rates``, flat.
 
-    The excess over the pivot waits where the unknown of the next cell will be.
+    The excess over the pivot waits where the coupling of the next cell will be.
     """
-    for k in range(_WIDTH):
-        back = w[_ROW + _BACK + k]
-        sr, si = pr + back * w[_ROW + _XR + k], pi + back * w[_ROW + _XI + k]
-        br = sr + w[2 * _ROW + _INTO + k]
-        q = 1.0 / (br * br + si * si)
-        ir, ii = br * q, -si * q
-        rate = w[_ROW + arriving + k]
-        yr, yi = w[_ROW + _B + k] + rate * w[_XR + k], rate * w[_XI + k]
-        w[_ROW + _XR + k], w[_ROW + _XI + k] = yr * ir - yi * ii, yr * ii + yi * ir
-        w[_ROW + _IR + k], w[_ROW + _II + k] = ir, ii
-        w[2 * _ROW + _XR + k], w[2 * _ROW + _XI + k] = sr * ir - si * ii, sr * ii + si * ir
+    into, other = (np.uint64(0), _LINE) if forward else (_LINE, np.uint64(0))
+    for i in range(np.uint64(n)):
+        last = i * _ROW
+        this, here = last + _ROW, i * (_LINE + _LINE)
+        after, there = this + _ROW, here + _LINE + _LINE
+        for k in range(_LINE):
+            back = rates[here + _LINE + k]
+            sr, si = pr + back * w[this + _GR + k], pi + back * w[this + _GI + k]
+            br = sr + rates[there + k]
+            q = 1.0 / (br * br + si * si)
+            ir, ii = br * q, -si * q
+            rate, coming = rates[here + into + k], rates[there + other + k]
+            yr, yi = w[this + _XR + k] + rate * w[last + _XR + k], rate * w[last + _XI + k]
+            w[this + _XR + k], w[this + _XI + k] = yr * ir - yi * ii, yr * ii + yi * ir
+            w[this + _GR + k], w[this + _GI + k] = coming * ir, coming * ii
+            w[after + _GR + k], w[after + _GI + k] = sr * ir - si * ii, sr * ii + si * ir
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "nnan"})
-def _substitute(w, cr, ci, coming):  # type: ignore[no-untyped-def]
-    """One cell of the backward sweep, and Re((cr + i ci) x); the rows of this and the next cell.
+def _substitute(w, n, cr, ci):  # type: ignore[no-untyped-def]
+    """The backward sweep, and Re((cr + i ci) x) in the room of the couplings' real parts.
 
-    The smallest result from here to the end and the negative sum take the room of the inverse.
+    The sum of the negative results from here to the end takes that of their imaginary parts.
     """
-    for k in range(_WIDTH):
-        rate = w[_ROW + coming + k]
-        br, bi = rate * w[_ROW + _XR + k], rate * w[_ROW + _XI + k]
-        ir, ii = w[_IR + k], w[_II + k]
-        xr, xi = w[_XR + k] + (br * ir - bi * ii), w[_XI + k] + (br * ii + bi * ir)
-        w[_XR + k], w[_XI + k] = xr, xi
-        value = cr * xr - ci * xi
-        w[_B + k] = value
-        w[_IR + k] = min(value, w[_ROW + _IR + k])
-        w[_II + k] = min(value, 0.0) + w[_ROW + _II + k]
+    for i in range(np.uint64(n)):
+        this = (np.uint64(n) - i) * _ROW
+        after = this + _ROW
+        for k in range(_LINE):
+            br, bi = w[after + _XR + k], w[after + _XI + k]
+            gr, gi = w[this + _GR + k], w[this + _GI + k]
+            xr, xi = (
+                w[this + _XR + k] + (br * gr - bi * gi),
+                w[this + _XI + k] + (br * gi + bi * gr),
+            )
+            w[this + _XR + k], w[this + _XI + k] = xr, xi
+            value = cr * xr - ci * xi
+            w[this + _GR + k] = value
+            w[this + _GI + k] = min(value, 0.0) + w[after + _GI + k]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _solve_block(w, n, pr, pi, cr, ci, forward):  # type: ignore[no-untyped-def]
-    """x = (pole - A)^-1 b for the lines of a block, in the workspace, and Re((cr + i ci) x) for b.
+def _solve_block(w, rates, n, pr, pi, cr, ci, forward):  # type: ignore[no-untyped-def]
+    """x = (pole - A)^-1 b for the lines of a block, in the workspace, and Re((cr + i ci) x).
 
     Rates out of the two ends (back from the first cell, into the one behind the last) kill.
     """
-    for k in range(_WIDTH):
-        w[_XR + k] = w[_XI + k] = w[_ROW + _XI + k] = 0.0
-        w[_ROW + _XR + k] = 1.0
-    for i in range(n):
-        rows = w[i * _ROW : (i + 3) * _ROW]
-        if forward:  # the constants make two loops of it
-            _eliminate(rows, pr, pi, _INTO)
-        else:
-            _eliminate(rows, pr, pi, _BACK)
-    for k in range(_XR, _B):
-        w[(n + 1) * _ROW + k] = 0.0
-    for i in range(n - 1, -1, -1):
-        rows = w[(i + 1) * _ROW : (i + 3) * _ROW]
-        if forward:
-            _substitute(rows, cr, ci, _BACK)
-        else:
-            _substitute(rows, cr, ci, _INTO)
+    first, behind = int(_ROW), (n + 1) * int(_ROW)
+    w[:first] = 0.0
+    w[first + int(_GR) : first + int(_GI)] = 1.0
+    w[first + int(_GI) : first + int(_ROW)] = 0.0
+    w[behind : behind + int(_ROW)] = 0.0
+    _eliminate(w, rates, n, pr, pi, forward)
+    w[behind : behind + int(_ROW)] = 0.0
+    _substitute(w, n, cr, ci)
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _solve_periodic(w, seam, n, pr, pi, cr, ci, forward):  # type: ignore[no-untyped-def]
+def _solve_periodic(w, rates, seam, n, pr, pi, cr, ci, forward):  # type: ignore[no-untyped-def]
     """The same with the two corner entries of a periodic axis, by Sherman and Morrison.
 
     The matrix is tridiagonal when a v^T is taken off it, a = (-s, 0, .., bottom), v = (1, 0, ..,
@@ -174,15 +188,16 @@ def _solve_periodic(w, seam, n, pr, pi, cr, ci, forward):  # type: ignore[no-unt
     """
     over, back = seam[0], seam[1]
     top, bottom = (-over, -back) if forward else (-back, -over)
-    rows = w.reshape(n + 2, _ROW // _WIDTH, _WIDTH)
-    rows[1, _BACK // _WIDTH] = back + pr
-    rows[n + 1, _INTO // _WIDTH] = over + top * bottom / pr
-    _solve_block(w, n, pr, pi, cr, ci, forward)
-    b, q = rows[1 : n + 1, _B // _WIDTH], rows[1 : n + 1, _XR // _WIDTH : _XI // _WIDTH + 1]
-    x = q.copy()
-    b[:] = 0.0
-    b[0], b[n - 1] = -pr, bottom
-    _solve_block(w, n, pr, pi, cr, ci, forward)
+    closed = rates.reshape(n + 1, 2, _WIDTH).copy()
+    closed[0, 1] = back + pr
+    closed[n, 0] = over + top * bottom / pr
+    rows = w.reshape(n + 2, 4, _WIDTH)
+    _solve_block(w, closed.ravel(), n, pr, pi, cr, ci, forward)
+    x = rows[1 : n + 1, :2].copy()
+    rows[1 : n + 1, 0] = 0.0
+    rows[1, 0], rows[n, 0] = -pr, bottom
+    _solve_block(w, closed.ravel(), n, pr, pi, cr, ci, forward)
+    q, out = rows[1 : n + 1, :2], rows[1 : n + 1, 2]
     for k in range(_WIDTH):
         v = -top[k] / pr
         along = complex(x[0, 0, k] + v * x[n - 1, 0, k], x[0, 1, k] + v * x[n - 1, 1, k])
@@ -190,66 +205,81 @@ def _solve_periodic(w, seam, n, pr, pi, cr, ci, forward):  # type: ignore[no-unt
         s = along / one
         for i in range(n):
             y = complex(x[i, 0, k], x[i, 1, k]) - s * complex(q[i, 0, k], q[i, 1, k])
-            b[i, k] = cr * y.real - ci * y.imag
-        rows[1, _IR // _WIDTH, k] = b[:, k].min()
-        rows[1, _II // _WIDTH, k] = np.minimum(b[:, k], 0.0).sum()
+            out[i, k] = cr * y.real - ci * y.imag
+        rows[1, 3, k] = np.minimum(out[:, k], 0.0).sum()
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _load(w, rates, u, start, used, axis):  # type: ignore[no-untyped-def]
-    """Rates, and ``used`` lines of u from ``start`` on as right-hand side, into the workspace."""
-    n, rows = u.shape[axis], w.reshape(-1, _ROW)
-    for i in range(n + 1):
-        for k in range(2 * _WIDTH):
-            rows[i + 1, k] = rates[i, k]
-    if axis == 1:
-        for k in range(used):
-            for i in range(n):
-                rows[i + 1, _B + k] = u[start + k, i]
+def _load(w, u, columns, n, start, used, axis):  # type: ignore[no-untyped-def]
+    """``used`` lines of the flat u from ``start`` on as right-hand side into the workspace."""
+    begin, many, whole = np.uint64(start), np.uint64(used), n - n % _TILE
+    if axis == 0:
+        for i in range(np.uint64(n)):
+            here, there = i * _ROW + _ROW + _XR, i * columns + begin
+            for k in range(many):
+                w[here + k] = u[there + k]
         return
-    flat, unsigned = u.ravel(), np.uint64  # an unsigned index is not checked for counting backwards
-    for i in range(n):
-        here, there = unsigned((i + 1) * _ROW + _B), unsigned(i * u.shape[1] + start)
-        for k in range(used):
-            w[here + unsigned(k)] = flat[there + unsigned(k)]
+    for tile in range(0, whole, _TILE):  # both are reached in steps, but a tile stays in cache
+        here, there = np.uint64(tile + 1) * _ROW + _XR, begin * columns + np.uint64(tile)
+        for k in range(many):
+            for i in range(np.uint64(_TILE)):
+                w[here + k + i * _ROW] = u[there + k * columns + i]
+    for i in range(np.uint64(whole), np.uint64(n)):
+        for k in range(many):
+            w[i * _ROW + _ROW + _XR + k] = u[(begin + k) * columns + i]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _store(w, out, start, used, axis):  # type: ignore[no-untyped-def]
-    n, rows = out.shape[axis], w.reshape(-1, _ROW)
-    if axis == 1:
-        for k in range(used):
-            for i in range(n):
-                out[start + k, i] = rows[i + 1, _B + k]
+def _store(w, out, columns, n, start, used, axis):  # type: ignore[no-untyped-def]
+    begin, many, whole = np.uint64(start), np.uint64(used), n - n % _TILE
+    if axis == 0:
+        for i in range(np.uint64(n)):
+            here, there = i * _ROW + _ROW + _GR, i * columns + begin
+            for k in range(many):
+                out[there + k] = w[here + k]
         return
-    for i in range(n):
-        for k in range(used):
-            out[i, start + k] = rows[i + 1, _B + k]
+    for tile in range(0, whole, _TILE):
+        here, there = np.uint64(tile + 1) * _ROW + _GR, begin * columns + np.uint64(tile)
+        for k in range(many):
+            for i in range(np.uint64(_TILE)):
+                out[there + k * columns + i] = w[here + k + i * _ROW]
+    for i in range(np.uint64(whole), np.uint64(n)):
+        for k in range(many):
+            out[(begin + k) * columns + i] = w[i * _ROW + _ROW + _GR + k]
 
 
 @nb.njit(cache=True, error_model="numpy")
 def solve_lines(packed, seam, u, tau, pole, residue, forward, axis, out):  # type: ignore[no-untyped-def]
     """out = 2 Re(residue (τA - pole)^-1 u) along ``axis`` of the 2-D field u.
 
-    A is L or, if ``forward``, its transpose, with the rates of ``line_rates``. Returns the smallest
-    entry of out, or zero, and the sum of the negative ones. Lines go through in blocks that fit
-    the cache and are SIMD lanes within; pivots are made anew, faster than fetched from memory.
+    A is L or, if ``forward``, its transpose, with the rates of ``line_rates``. Returns the sum
+    of the negative entries. Lines go through in blocks that fit the cache and are SIMD lanes
+    within; pivots are made anew, faster than fetched from memory.
     """
-    n, lines = u.shape[axis], u.shape[1 - axis]
-    lowest, negative = np.inf, 0.0
-    w = np.zeros((n + 2) * _ROW)
+    n, lines, columns = u.shape[axis], u.shape[1 - axis], np.uint64(u.shape[1])
+    negative, first = 0.0, int(_ROW + _GI)
+    w = np.zeros((n + 2) * int(_ROW))
     pr, pi = pole.real / tau, pole.imag / tau
     cr, ci = -2 * residue.real / tau, -2 * residue.imag / tau
     for block in range(packed.shape[0]):
-        start = block * _WIDTH
+        start, rates = block * _WIDTH, packed[block].ravel()
         used = min(_WIDTH, lines - start)
-        _load(w, packed[block], u, start, used, axis)
+        _load(w, u.ravel(), columns, n, start, used, axis)
         if seam.shape[0] > 0:
-            _solve_periodic(w, seam[block], n, pr, pi, cr, ci, forward)
+            _solve_periodic(w, rates, seam[block], n, pr, pi, cr, ci, forward)
         else:
-            _solve_block(w, n, pr, pi, cr, ci, forward)
+            _solve_block(w, rates, n, pr, pi, cr, ci, forward)
         for k in range(used):
-            lowest = min(lowest, w[_ROW + _IR + k])
-            negative += w[_ROW + _II + k]
-        _store(w, out, start, used, axis)
-    return lowest, negative
+            negative += w[first + k]
+        _store(w, out.ravel(), columns, n, start, used, axis)
+    return negative
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
+def clip(u, factor):  # type: ignore[no-untyped-def]
+    """u <- factor max(u, 0) in place; the smallest entry before, or zero."""
+    flat, lowest = u.ravel(), 0.0
+    for i in range(flat.size):
+        lowest = min(lowest, flat[i])
+        flat[i] = factor * max(flat[i], 0.0)
+    return lowest

@@ -5,18 +5,22 @@ from typing import Any
 from pdekit.grid import Grid
 from pdekit.pde.equations import (
     BackwardKolmogorov,
+    Burgers,
     FokkerPlanck,
     HamiltonJacobi,
     HamiltonJacobiBellman,
     Heat,
     ViscousHJ,
 )
+from pdekit.pde.inputs import evaluate_tensor
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
+from pdekit.pde.schemes.filtered import Filtered
 from pdekit.pde.schemes.godunov import Godunov
-from pdekit.pde.schemes.hopflax import HopfLax
+from pdekit.pde.schemes.hopflax import HopfLax, conjugates
 from pdekit.pde.schemes.implicit import Implicit
+from pdekit.pde.schemes.krylov import Krylov
 from pdekit.pde.schemes.policy_iteration import PolicyIteration
 from pdekit.pde.schemes.spectral import Spectral
 from pdekit.pde.schemes.split import Split
@@ -25,9 +29,11 @@ __all__ = [
     "ColeHopf",
     "DoobTransform",
     "Exponential",
+    "Filtered",
     "Godunov",
     "HopfLax",
     "Implicit",
+    "Krylov",
     "PolicyIteration",
     "Spectral",
     "Split",
@@ -36,9 +42,16 @@ __all__ = [
 
 
 def default_scheme(equation: Any, grid: Grid) -> Any:
-    """The most accurate scheme for an equation: exact in time wherever there is such a one."""
-    linear = Exponential() if grid.dim == 1 else Split()
+    """The most accurate scheme for an equation: exact in time wherever there is such a one.
+
+    A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
+    diffusion that couples the axes to ``Krylov``.
+    """
+    linear: Any = Exponential() if grid.dim == 1 else Split()
+    if grid.dim == 2 and _is_oblique(equation, grid):
+        linear = Krylov()
     best = {
+        Burgers: HopfLax(),
         Heat: Spectral(),
         HamiltonJacobi: HopfLax(),
         ViscousHJ: ColeHopf(),
@@ -49,4 +62,15 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
     if type(equation) not in best:
         known = ", ".join(kind.__name__ for kind in best)
         raise TypeError(f"solve knows the equations {known}; got {equation!r}")
+    hamiltonian = getattr(equation, "hamiltonian", None)
+    if hamiltonian is not None and conjugates(hamiltonian, grid.dim) is None:
+        return Filtered()
     return best[type(equation)]
+
+
+def _is_oblique(equation: Any, grid: Grid) -> bool:
+    """Whether tensor diffusion couples the axes, for a potential that does not move."""
+    if getattr(equation, "diffusion", None) is None or hasattr(equation.potential, "at"):
+        return False
+    tensor = evaluate_tensor(equation.diffusion.D, grid, "the diffusion")
+    return tensor.ndim > grid.dim and bool(tensor[..., 0, 1].any())

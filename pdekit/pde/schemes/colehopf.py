@@ -142,6 +142,8 @@ def _height(u: Array, axis: int, h: float, t: float) -> float:
     low = np.moveaxis(np.minimum.reduceat(u, np.arange(0, n, size), axis), axis, 0)
     k = np.arange(len(low))
     cost = ((np.abs(k[:, None] - k) + 1) * (size * h)) ** 2 / (2 * t)
+    if u.ndim == 1:
+        return float(((low + cost).min(1) - low.min()).max())
     bound = np.full_like(low, np.inf)
     for value, away in zip(low, cost.reshape(*cost.shape, *[1] * (u.ndim - 1)), strict=True):
         np.minimum(bound, value + away, out=bound)

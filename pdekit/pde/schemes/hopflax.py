@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.grid import Grid
-from pdekit.pde.equations import HamiltonJacobi
+from pdekit.pde.burgers import as_slopes
+from pdekit.pde.equations import Burgers, HamiltonJacobi
+from pdekit.pde.hamiltonians import Hamiltonian, Term
 from pdekit.pde.problem import Problem
 
 Array = NDArray[np.float64]
@@ -23,19 +25,59 @@ class HopfLax:
     its neighbours, which takes the error from O(h^2) to O(h^3) away from kinks of f. Without it
     the map f -> u is exactly monotone; with it, up to that O(h^3). Both commute with constants.
     The minimum is over the box (over all images on a periodic axis), which is the no-flux solution.
-    MODEL 1.3; thesis (4.16).
+
+    Another convex Hamiltonian that is a sum over the axes of terms with known conjugates L:
+    min_y f(y) + t L((x - y) / t), a line in O(n log n) as the minimisers never go back. ``Burgers``
+    is solved for its integral, whose differences are the cell averages. Raises ``ValueError`` for
+    other Hamiltonians (use ``Filtered``). MODEL 1.3; thesis (4.16).
     """
 
     refine: bool = True
 
-    solves = (HamiltonJacobi,)
+    solves = (HamiltonJacobi, Burgers)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+        equation, values, grid = problem.equation, problem.values, problem.grid
+        if isinstance(equation, Burgers):
+            return as_slopes(problem, self, stats)
+        given = equation.hamiltonian
+        terms = None if given is None else conjugates(given, grid.dim)
+        if given is not None and terms is None:
+            raise ValueError(
+                "HopfLax takes a convex Hamiltonian, a sum over the axes whose conjugates are "
+                f"known; got {given!r}. Use schemes.Filtered() or Godunov()"
+            )
+
         def advance(t: float) -> Array:
             stats["steps"] += 1
-            return hopf_lax(problem.values, problem.grid, t, self.refine)
+            if terms is None:
+                return hopf_lax(values, grid, t, self.refine)
+            return hopf_lax_terms(values, grid, t, terms, self.refine)
 
         return advance
+
+
+def conjugates(hamiltonian: Hamiltonian, dim: int) -> tuple[Term, ...] | None:
+    """The terms of a Hamiltonian whose Legendre transforms are known, None for any other."""
+    terms = hamiltonian.terms(dim)
+    if terms is None or not all(term.convex and term.conjugate for term in terms):
+        return None
+    return terms
+
+
+def hopf_lax_terms(
+    values: Array, grid: Grid, t: float, terms: tuple[Term, ...], refine: bool = True
+) -> Array:
+    """min_y f(y) + t sum_k L_k((x_k - y_k) / t), axis by axis."""
+    from pdekit.pde.minplus import convolve
+
+    u = values
+    for axis, (h, term) in enumerate(zip(grid.spacing, terms, strict=True)):
+        lines = np.moveaxis(u, axis, -1)
+        flat = np.ascontiguousarray(lines).reshape(-1, grid.cells[axis])
+        out = convolve(flat, float(h), t, term, grid.periodic[axis], refine)
+        u = np.moveaxis(out.reshape(lines.shape), -1, axis)
+    return np.ascontiguousarray(u)
 
 
 def hopf_lax(values: Array, grid: Grid, t: float, refine: bool = True) -> Array:
@@ -43,10 +85,8 @@ def hopf_lax(values: Array, grid: Grid, t: float, refine: bool = True) -> Array:
     from pdekit.pde.envelope import inf_convolve
 
     u = values
-    for axis, h in enumerate(grid.spacing):
-        lines = np.ascontiguousarray(np.moveaxis(u, axis, -1)).reshape(-1, grid.cells[axis])
-        out = np.empty_like(lines)
-        inf_convolve(lines, h, t, grid.periodic[axis], refine, out)
-        shape = [n for k, n in enumerate(grid.cells) if k != axis] + [grid.cells[axis]]
-        u = np.moveaxis(out.reshape(shape), -1, axis)
-    return np.ascontiguousarray(u)
+    for axis in reversed(range(grid.dim)):  # the last axis is contiguous; each result is transposed
+        lines = np.ascontiguousarray(u).reshape(-1, grid.cells[axis])
+        u = np.empty(lines.shape[::-1])
+        inf_convolve(lines, grid.spacing[axis], t, grid.periodic[axis], refine, u)
+    return u.reshape(grid.shape)

@@ -62,7 +62,7 @@ class Implicit:
 
         def advance(t: float) -> Array:
             steps = ceil((t - state["t"]) / self.dt * (1 - 1e-12))
-            step = _stepper(matrix, (t - state["t"]) / steps, problem.is_density, stats)
+            step = _stepper(matrix, (t - state["t"]) / steps, problem, stats)
             for _ in range(steps):
                 state["u"] = step(state["u"])
             state["t"] = t
@@ -72,7 +72,7 @@ class Implicit:
 
 
 def _stepper(
-    matrix: Any, dt: float, is_density: bool, stats: dict[str, Any]
+    matrix: Any, dt: float, problem: Problem, stats: dict[str, Any]
 ) -> Callable[[Array], Array]:
     """One step of length dt; the LU factors of each kind are made when first needed."""
     from functools import cache
@@ -90,11 +90,11 @@ def _stepper(
         once = lu(GAMMA * dt).solve(u)
         new: Array = ONCE * once + TWICE * lu(GAMMA * dt).solve(once)
         stats["steps"] += 1
-        if is_density and -new[new < 0].sum() > _NEGLIGIBLE * u.sum():
+        if problem.is_density and -new[new < 0].sum() > _NEGLIGIBLE * u.sum():
             new = lu(dt / 2).solve(lu(dt / 2).solve(u))
             stats["backward_euler_steps"] += 1
         else:
             stats["second_order_steps"] += 1
-        return tidy(new, u, is_density, stats)
+        return tidy(new, u if problem.conserves else new, problem.is_density, stats)
 
     return step

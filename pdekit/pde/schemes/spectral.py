@@ -35,17 +35,22 @@ class Spectral:
 
         def advance(t: float) -> Array:
             stats["steps"] += 1
-            return inverse(_damped(spectrum, grid, t / beta), grid)
+            wide = [t / beta >= (_RESOLVED * h) ** 2 for h in grid.spacing]
+            return inverse(_damped(spectrum, grid, t / beta, wide), grid)
 
         return advance
 
 
-def _damped(spectrum: Array, grid: Grid, variance: float) -> Array:
-    for axis, h in enumerate(grid.spacing):
-        discrete = variance < (_RESOLVED * h) ** 2
-        factors = np.exp(-variance / 2 * symbol(grid, axis, discrete))
-        spectrum = spectrum * factors.reshape([-1 if k == axis else 1 for k in range(grid.dim)])
-    return spectrum
+def _damped(spectrum: Array, grid: Grid, variance: float, wide: list[bool]) -> Array:
+    """A spectrum times exp(-variance symbol / 2), the continuous symbol along the ``wide`` axes."""
+    factors = [
+        np.exp(-variance / 2 * symbol(grid, axis, discrete=not wide[axis]))
+        for axis in range(grid.dim)
+    ]
+    out = spectrum * factors[-1]
+    for axis, factor in enumerate(factors[:-1]):
+        out *= factor.reshape([-1 if k == axis else 1 for k in range(grid.dim)])
+    return out
 
 
 def symbol(grid: Grid, axis: int, discrete: bool) -> Array:
@@ -64,31 +69,31 @@ def transform(field: Array, grid: Grid) -> Any:
 
     out: Any = field
     for axis, periodic in enumerate(grid.periodic):
-        out = fft(out, axis=axis) if periodic else _dct(dct, out, axis)
+        own = axis > 0
+        out = fft(out, axis=axis, overwrite_x=own) if periodic else _dct(dct, out, axis, own)
     return out
 
 
 def inverse(spectrum: Any, grid: Grid) -> Array:
-    """Inverse of ``transform``; real by the symmetry of the spectrum."""
+    """Inverse of ``transform``, in its room; real by the symmetry of the spectrum."""
     from scipy.fft import idct, ifft
 
     out = spectrum
     for axis, periodic in enumerate(grid.periodic):
-        out = ifft(out, axis=axis) if periodic else _dct(idct, out, axis)
+        out = ifft(out, axis=axis, overwrite_x=True) if periodic else _dct(idct, out, axis, True)
     return np.ascontiguousarray(out.real)
 
 
-def _dct(function: Any, field: Any, axis: int) -> Any:
+def _dct(function: Any, field: Any, axis: int, overwrite: bool) -> Any:
     """A cosine transform of a real or complex field."""
     if np.iscomplexobj(field):
-        return _dct(function, field.real, axis) + 1j * _dct(function, field.imag, axis)
-    return function(field, axis=axis, norm="ortho")
+        return _dct(function, field.real, axis, False) + 1j * _dct(
+            function, field.imag, axis, False
+        )
+    return function(field, axis=axis, norm="ortho", overwrite_x=overwrite)
 
 
 def discrete_heat(field: Array, grid: Grid, variance: float) -> Array:
     """exp(variance Δ_h / 2) of a field: the Markov semigroup of the three-point Laplacian."""
     spectrum = transform(field, grid)
-    for axis in range(grid.dim):
-        factors = np.exp(-variance / 2 * symbol(grid, axis, discrete=True))
-        spectrum = spectrum * factors.reshape([-1 if k == axis else 1 for k in range(grid.dim)])
-    return inverse(spectrum, grid)
+    return inverse(_damped(spectrum, grid, variance, [False] * grid.dim), grid)

@@ -1,0 +1,75 @@
+"""How a noise that depends on the position is read: Itô, Stratonovich or Hänggi-Klimontovich.
+
+dX = b(X) dt + √(2/β) σ(X) · dB with D = σ σᵀ (σ the symmetric root) means three equations,
+according to where in a step σ is evaluated: at its beginning, middle or end. In the density's
+equation rho_t = -∇·(b rho) + β⁻¹ ∇·(...) the three read (MODEL 1.11, thesis remark 6.9 corrected)
+
+    Itô                   ∇·(D rho)              the flux has the spurious drift -∇·D,
+    Stratonovich          σ ∇·(σ rho)            -σ ∇·σ, half of ∇D where D is a number,
+    Hänggi-Klimontovich   D ∇rho                 none: exp(-βV) stays stationary if b = -D ∇V,
+
+with (∇·D)_i = Σ_j ∂_j D_ij. They differ by drifts of order β⁻¹, and agree where D is constant.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Ito:
+    """Noise evaluated at the beginning of a step; what a bare ``diffusion=D`` means.
+
+    ``D``: a number, a (d, d) matrix, or a function of points ``(..., d)`` with values ``(...)`` or
+    ``(..., d, d)``, symmetric and positive semidefinite, no unit.
+    """
+
+    D: Any
+    share = 1.0  # of ∇D in the spurious drift where D is a number at every point
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "D", _checked(self.D))
+
+
+@dataclass(frozen=True)
+class Stratonovich(Ito):
+    """Noise evaluated in the middle of a step: the limit of smooth noises (Wong and Zakai)."""
+
+    share = 0.5
+
+
+@dataclass(frozen=True)
+class HaenggiKlimontovich(Ito):
+    """Noise evaluated at the end of a step: Fick's law, flux -β⁻¹ D ∇rho."""
+
+    share = 0.0
+
+
+def as_diffusion(value: Any) -> Ito:
+    """``value`` as a reading; bare numbers, matrices and functions are Itô's."""
+    return value if isinstance(value, Ito) else Ito(1.0 if value is None else value)
+
+
+def _checked(value: Any) -> Any:
+    """Numbers as floats and matrices as nested tuples (comparable), functions as they are."""
+    if callable(value):
+        return value
+    try:
+        matrix = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    if matrix.ndim not in (0, 2) or matrix.size == 0 or matrix.shape != matrix.shape[::-1]:
+        raise TypeError(
+            "diffusion must be a number, a square matrix or a function of points (..., d) with "
+            f"values (...) or (..., d, d); got {value!r}"
+        )
+    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0):
+        raise ValueError(f"diffusion must be finite and symmetric, got {value!r}")
+    lowest = float(matrix) if matrix.ndim == 0 else float(np.linalg.eigvalsh(matrix)[0])
+    if lowest < -1e-12 * float(np.abs(matrix).max()) or not matrix.any():
+        raise ValueError(
+            "diffusion must be positive semidefinite and not zero; "
+            f"its smallest eigenvalue is {lowest:g} for {value!r}"
+        )
+    return float(matrix) if matrix.ndim == 0 else tuple(tuple(map(float, row)) for row in matrix)

@@ -1,0 +1,99 @@
+"""Escape over barriers: Kramers' law, and the closed form on a line, to set beside the solvers."""
+
+from collections.abc import Callable
+from math import exp, log, pi, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pdekit.errors import ConvergenceError
+
+Array = NDArray[np.float64]
+
+
+def kramers_time(potential: Any, minimum: ArrayLike, saddle: ArrayLike, beta: float) -> float:
+    """Kramers' mean time from a minimum a over the saddle s into the next well, for large beta.
+
+    τ = 2π / |λ_-| sqrt(|det ∇²V(s)| / det ∇²V(a)) exp(β (V(s) - V(a))) (1 + O(1/β)), λ_- the
+    negative eigenvalue at s; in one dimension 2π / sqrt(V''(a) |V''(s)|) times the exponential. The
+    time to the saddle itself is half of it, as is 1 / gap for two equal wells. ``potential`` has
+    ``grad``; a and s are points (d,), or numbers on a line. MODEL 1.14; thesis 4.1.1 corrected.
+
+    Raises ``ValueError`` where a is not a minimum, s not a saddle with one descending direction, or
+    the barrier is below 1 / β (nothing to climb) or above 700 / β.
+    """
+    a, s = np.atleast_1d(np.asarray(minimum, float)), np.atleast_1d(np.asarray(saddle, float))
+    bottom, pass_ = (_eigenvalues(potential, point) for point in (a, s))
+    if bottom[0] <= 0:
+        raise ValueError(f"{a.tolist()} is no minimum: ∇²V has the eigenvalues {bottom.tolist()}")
+    if not (pass_[0] < 0 and (pass_[1:] > 0).all()):
+        raise ValueError(
+            f"{s.tolist()} is no saddle with one descending direction: ∇²V has the eigenvalues "
+            f"{pass_.tolist()}"
+        )
+    barrier = float(beta) * float(potential(s) - potential(a))
+    if not 1 < barrier < 700:
+        raise ValueError(
+            "Kramers' law holds for high barriers, and its times overflow from 700 on; beta (V(s) "
+            f"- V(a)) is {barrier:.3g}: change beta, or use mean_first_passage_time for a low one"
+        )
+    ratio = sqrt(float(np.abs(pass_).prod() / bottom.prod()))
+    return 2 * pi / abs(float(pass_[0])) * ratio * exp(barrier)
+
+
+def passage_integral(
+    potential: Callable[[Array], Any], beta: float, lower: float, start: float, target: float
+) -> float:
+    """Mean time of dX = -V' dt + sqrt(2/beta) dB from ``start`` up to ``target`` on a line.
+
+    beta ∫_start^target e^{beta V(y)} ∫_lower^y e^{-beta V(z)} dz dy with a reflecting wall at
+    ``lower``; for the whole line put it where e^{-beta V} is gone. Gauss-Legendre panels, doubled
+    until the logarithm changes by less than 1e-12; exponents are taken relative to their largest,
+    so that beta may be large. MODEL 1.14.
+    """
+    before = np.inf
+    for panels in (16, 32, 64, 128, 256, 512):
+        now = _log_passage(potential, beta, lower, start, target, panels)
+        if abs(now - before) < 1e-12 * max(1.0, abs(now)):
+            return exp(now)
+        before = now
+    raise ConvergenceError(f"the passage time to {target:g} does not settle with 512 panels")
+
+
+def _log_passage(
+    f: Callable[[Array], Any], beta: float, lower: float, a: float, b: float, panels: int
+) -> float:
+    """Its logarithm; the inner integral over whole panels, plus one from the panel's edge to y."""
+    edges = np.concatenate([np.linspace(lower, a, panels + 1), np.linspace(a, b, panels + 1)[1:]])
+    z, w = np.polynomial.legendre.leggauss(16)
+    half, middle = np.diff(edges) / 2, (edges[1:] + edges[:-1]) / 2
+    y = middle[:, None] + half[:, None] * z
+    part = (1 + z)[:, None] / 2 * (1 + z) / 2  # of a panel, up to its j-th node
+    to_y = edges[:-1, None, None] + 2 * half[:, None, None] * part
+    V, inner = np.asarray(f(y[..., None])), np.asarray(f(to_y[..., None]))
+    least, most = float(V.min()), float(V[panels:].max())
+    weight = np.exp(-beta * (V - least)) @ w * half
+    up_to = np.concatenate([[0.0], np.cumsum(weight)[:-1]])[:, None]
+    share = (1 + z) / 2 * half[:, None]
+    up_to = up_to + share * (np.exp(-beta * (inner - least)) @ w)
+    total = (np.exp(beta * (V[panels:] - most)) * up_to[panels:]) @ w @ half[panels:]
+    return log(beta * float(total)) + beta * (most - least)
+
+
+def _eigenvalues(potential: Any, point: Array) -> Array:
+    """Eigenvalues of ∇²V, by fourth-order differences of ∇V, at a point where ∇V vanishes."""
+    if not hasattr(potential, "grad"):
+        raise TypeError(f"the potential needs grad, as Custom(f) has; got {potential!r}")
+    steps = 1e-3 * np.abs(point).max(initial=1.0) * np.eye(point.size)
+    rows = []
+    for step in steps:
+        near = [np.asarray(potential.grad(point + k * step)) for k in (-2, -1, 1, 2)]
+        rows.append((near[0] - 8 * near[1] + 8 * near[2] - near[3]) / (12 * step.max()))
+    hessian = np.array(rows)
+    slope = np.asarray(potential.grad(point))
+    off = float(np.abs(slope).max())
+    if off > 1e-3 * np.abs(hessian).max():
+        raise ValueError(f"{point.tolist()} is no critical point: ∇V there is {slope.tolist()}")
+    out: Array = np.linalg.eigvalsh((hessian + hessian.T) / 2)
+    return out

@@ -1,0 +1,366 @@
+"""Hamiltonians H(p) as values, and what is known of their Legendre transforms.
+
+``H(p)`` maps gradients ``(..., d)`` to values ``(...)``, ``H.grad(p)`` to velocities
+``(..., d)``. ``H.terms(d)`` is a tuple of ``Term``, one an axis, where H is a sum over the axes,
+else None.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import ceil, floor, inf, isfinite, log2
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Scalar = Callable[[Any], Any]
+_SCAN = 4097  # slopes at which a derivative is looked at where nothing is known of it
+
+
+@runtime_checkable
+class Hamiltonian(Protocol):
+    """What ``HamiltonJacobi`` takes: values, gradients and, where it is a sum, its terms."""
+
+    def __call__(self, p: Any) -> Any: ...
+
+    def grad(self, p: Any) -> Any: ...
+
+    def terms(self, dim: int) -> "tuple[Term, ...] | None": ...
+
+
+@dataclass(frozen=True)
+class Term:
+    """One axis of a sum: H(p), H'(p), and where known the rest; all act on arrays elementwise.
+
+    ``turns`` are the slopes at which H' changes sign (None: to be found); ``conjugate`` is
+    L(v) = max_p p v - H(p), finite for ``|v| <= reach`` (None: unknown).
+    """
+
+    value: Scalar
+    slope: Scalar
+    turns: tuple[float, ...] | None = None
+    convex: bool = False
+    conjugate: Scalar | None = None
+    reach: float = inf
+
+    def extrema(self, low: float, high: float) -> Array:
+        """The local extrema of H in [low, high], found by sign changes of H' where not given."""
+        turns = self.turns
+        if turns is None:
+            turns = _found(self.slope, *_covering(low, high))
+        points = np.array(turns, dtype=float)
+        return points[(points > low) & (points < high)]
+
+    def velocities(self, low: float, high: float) -> tuple[float, float]:
+        """Least and greatest H' over [low, high]; sampled, with a margin, where H is not convex."""
+        if self.convex:
+            ends = np.asarray(self.slope(np.array([low, high])), dtype=float)
+            return float(ends[0]), float(ends[1])
+        values = np.asarray(self.slope(np.linspace(low, high, _SCAN)), dtype=float)
+        margin = float(np.abs(np.diff(values)).max()) / 2
+        return float(values.min()) - margin, float(values.max()) + margin
+
+
+@dataclass(frozen=True)
+class Power:
+    """H(p) = sum_k scale_k |p_k|^a / a with a = ``exponent`` >= 1; ``Power(2)`` is |p|^2 / 2.
+
+    L(v) = sum_k scale_k |v_k / scale_k|^b / b, 1/a + 1/b = 1; for a = 1, zero up to |v_k| =
+    scale_k and infinite beyond. ``scale`` > 0, a number or one an axis. In the plane the axes add
+    up: for the Euclidean norm use ``Eikonal``.
+    """
+
+    exponent: float = 2.0
+    scale: Any = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.exponent < inf:
+            raise ValueError(f"Power takes a finite exponent >= 1 (convex), got {self.exponent}")
+        object.__setattr__(self, "scale", _positive(self.scale, "Power: scale"))
+
+    def __call__(self, p: Any) -> Any:
+        return (np.array(self.scale) * np.abs(p) ** self.exponent).sum(-1) / self.exponent
+
+    def grad(self, p: Any) -> Any:
+        return np.array(self.scale) * np.sign(p) * np.abs(p) ** (self.exponent - 1)
+
+    def terms(self, dim: int) -> tuple[Term, ...]:
+        return tuple(_power(self.exponent, c) for c in _each_axis(self.scale, dim, "Power"))
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """H(p) = p·A p / 2 with A = ``matrix`` symmetric positive definite; rows as tuples.
+
+    A sum over the axes where A is diagonal; its conjugate is v·A^-1 v / 2.
+    """
+
+    matrix: Any = ((1.0,),)
+
+    def __post_init__(self) -> None:
+        a = np.atleast_2d(np.array(self.matrix, dtype=float))
+        if a.ndim != 2 or a.shape[0] != a.shape[1] or not np.allclose(a, a.T, rtol=1e-12):
+            raise ValueError(f"Quadratic takes a symmetric matrix, got {self.matrix!r}")
+        least = np.linalg.eigvalsh(a)[0]
+        if not least > 0:
+            raise ValueError(
+                f"Quadratic takes a positive definite matrix, got the eigenvalue {least:.3g}; "
+                "for another sign use Custom(function)"
+            )
+        object.__setattr__(self, "matrix", tuple(map(tuple, a.tolist())))
+
+    def __call__(self, p: Any) -> Any:
+        return np.einsum("...i,ij,...j->...", p, np.array(self.matrix), p) / 2
+
+    def grad(self, p: Any) -> Any:
+        return np.asarray(p) @ np.array(self.matrix)
+
+    def terms(self, dim: int) -> tuple[Term, ...] | None:
+        a = np.array(self.matrix)
+        _require_dim("Quadratic", len(a), dim)
+        if np.any(a != np.diag(np.diag(a))):
+            return None
+        return tuple(_power(2.0, float(c)) for c in np.diag(a))
+
+
+@dataclass(frozen=True)
+class Eikonal:
+    """H(p) = speed |p| with the Euclidean norm: level sets move at ``speed`` along their normals.
+
+    u(x, t) = min of f over the ball of radius speed * t (1-D: ``Power(1, speed)``).
+    """
+
+    speed: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "speed", _positive(self.speed, "Eikonal: speed")[0])
+
+    def __call__(self, p: Any) -> Any:
+        return self.speed * np.sqrt((np.asarray(p) ** 2).sum(-1))
+
+    def grad(self, p: Any) -> Any:
+        size = np.sqrt((np.asarray(p) ** 2).sum(-1, keepdims=True))
+        return self.speed * p / np.where(size > 0, size, 1.0)
+
+    def terms(self, dim: int) -> tuple[Term, ...] | None:
+        return (_power(1.0, self.speed),) if dim == 1 else None
+
+
+@dataclass(frozen=True)
+class Custom:
+    """H(p) = ``function(p)``, convex or not, on gradients ``(..., dim)``.
+
+    ``gradient`` maps ``(..., dim)`` to ``(..., dim)`` (None: central differences). ``turns``: the
+    slopes where H' changes sign (dim = 1; None: found by a scan of 4,097 slopes and bisection, so
+    structure finer than that must be given). ``conjugate``: L on velocities ``(..., 1)``, for a
+    convex H with dim = 1, finite for ``|v| <= reach``. Examples:
+    ``Custom(lambda p: np.cos(p[..., 0]))``; ``Custom(lambda p: (p[..., 0]**2 - 1)**2 / 4)``.
+    """
+
+    function: Callable[[Any], Any]
+    gradient: Callable[[Any], Any] | None = None
+    turns: tuple[float, ...] | None = None
+    convex: bool = False
+    conjugate: Callable[[Any], Any] | None = None
+    reach: float = inf
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("function", "gradient", "conjugate"):
+            value = getattr(self, name)
+            if not (callable(value) or (value is None and name != "function")):
+                raise TypeError(f"Custom: {name} must be a function, got {value!r}")
+        if self.dim not in (1, 2):
+            raise ValueError(f"Custom takes gradients of 1 or 2 coordinates, got dim={self.dim}")
+        if self.conjugate is not None and not (self.convex and self.dim == 1):
+            raise ValueError(
+                "Custom: a conjugate gives the solution (Hopf-Lax) for a convex Hamiltonian of one "
+                f"slope; got convex={self.convex}, dim={self.dim}"
+            )
+        if self.turns is not None:
+            object.__setattr__(self, "turns", tuple(sorted(map(float, self.turns))))
+
+    def __call__(self, p: Any) -> Any:
+        values = np.asarray(self.function(np.asarray(p, dtype=float)), dtype=float)
+        if values.shape != np.shape(p)[:-1]:
+            raise ValueError(
+                f"a Hamiltonian must map gradients of shape {np.shape(p)} to values of shape "
+                f"{np.shape(p)[:-1]}, got {values.shape}; sum the coordinates or take p[..., 0]"
+            )
+        return _finite(values, p)
+
+    def grad(self, p: Any) -> Any:
+        if self.gradient is not None:
+            return _finite(np.asarray(self.gradient(np.asarray(p, dtype=float))), p)
+        p = np.asarray(p, dtype=float)
+        step = 1e-5 * np.maximum(1.0, np.abs(p))
+        parts = []
+        for k in range(self.dim):
+            shift = np.where(np.arange(self.dim) == k, step, 0.0)
+            parts.append((self(p + shift) - self(p - shift)) / (2 * step[..., k]))
+        return np.stack(parts, axis=-1)
+
+    def terms(self, dim: int) -> tuple[Term, ...] | None:
+        _require_dim("Custom", self.dim, dim)
+        return None if self.dim > 1 else (self._term,)
+
+    @cached_property
+    def _term(self) -> Term:
+        conjugate = self.conjugate
+        return Term(
+            lambda p: self(np.asarray(p)[..., None]),
+            lambda p: self.grad(np.asarray(p)[..., None])[..., 0],
+            self.turns,
+            self.convex,
+            None if conjugate is None else (lambda v: conjugate(np.asarray(v)[..., None])),
+            self.reach,
+        )
+
+
+@dataclass(frozen=True)
+class Separable:
+    """H(p) = H_1(p_1) + H_2(p_2): one Hamiltonian of one slope an axis, in ``parts``."""
+
+    parts: tuple[Hamiltonian, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))
+        for part in self.parts:
+            require_hamiltonian(part)
+            part.terms(1)
+
+    def __call__(self, p: Any) -> Any:
+        p = np.asarray(p)
+        return sum(part(p[..., k : k + 1]) for k, part in enumerate(self.parts))
+
+    def grad(self, p: Any) -> Any:
+        p = np.asarray(p)
+        return np.concatenate(
+            [part.grad(p[..., k : k + 1]) for k, part in enumerate(self.parts)], axis=-1
+        )
+
+    def terms(self, dim: int) -> tuple[Term, ...]:
+        _require_dim("Separable", len(self.parts), dim)
+        return tuple(term for part in self.parts for term in part.terms(1) or ())
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """H(m + p) on the line: what the periodic part of u = m x + ... sees of H. L(v) - m v."""
+
+    hamiltonian: Hamiltonian
+    mean: float
+
+    def __call__(self, p: Any) -> Any:
+        return self.hamiltonian(self.mean + np.asarray(p))
+
+    def grad(self, p: Any) -> Any:
+        return self.hamiltonian.grad(self.mean + np.asarray(p))
+
+    def terms(self, dim: int) -> tuple[Term, ...]:
+        _require_dim("Shifted", 1, dim)
+        return (self._term,)
+
+    @cached_property
+    def _term(self) -> Term:
+        (term,), m = self.hamiltonian.terms(1) or (), self.mean
+        conjugate = term.conjugate
+        return Term(
+            lambda p: term.value(m + p),
+            lambda p: term.slope(m + p),
+            None if term.turns is None else tuple(c - m for c in term.turns),
+            term.convex,
+            None if conjugate is None else (lambda v: conjugate(v) - m * v),
+            term.reach,
+        )
+
+
+def require_hamiltonian(value: Any) -> None:
+    """Raise ``TypeError`` unless ``value`` is a Hamiltonian."""
+    if isinstance(value, type) or not isinstance(value, Hamiltonian):
+        raise TypeError(
+            "hamiltonian must be a value of pdekit.hamiltonians, such as Power(4), Eikonal() or "
+            f"Custom(lambda p: np.sin(p[..., 0])); got {value!r}"
+        )
+
+
+def square_weights(hamiltonian: Hamiltonian, dim: int) -> Array | None:
+    """The weights a of H = sum_k a_k p_k^2 / 2, or None for any other H."""
+    if isinstance(hamiltonian, Power) and hamiltonian.exponent == 2:
+        return np.array(_each_axis(hamiltonian.scale, dim, "Power"))
+    if isinstance(hamiltonian, Quadratic) and hamiltonian.terms(dim) is not None:
+        return np.diag(np.array(hamiltonian.matrix)).copy()
+    return None
+
+
+def _power(a: float, c: float) -> Term:
+    def value(p: Any) -> Any:
+        return c * np.abs(p) ** a / a
+
+    def slope(p: Any) -> Any:
+        return c * np.sign(p) * np.abs(p) ** (a - 1)
+
+    if a == 1:
+        edge = c * (1 + 1e-12)
+        return Term(value, slope, (0.0,), True, lambda v: np.where(np.abs(v) <= edge, 0.0, inf), c)
+    b = a / (a - 1)
+    return Term(value, slope, (0.0,), True, lambda v: c * np.abs(v / c) ** b / b)
+
+
+def _covering(low: float, high: float) -> tuple[float, float]:
+    """A slightly wider interval on round numbers, so that what is found on it can be kept."""
+    unit = 2.0 ** ceil(log2(max(high - low, 1e-300))) / 8
+    return floor(low / unit) * unit, ceil(high / unit) * unit
+
+
+@lru_cache(maxsize=64)
+def _found(slope: Scalar, low: float, high: float) -> tuple[float, ...]:
+    """Sign changes of H' in [low, high], by a scan and bisection."""
+    p = np.linspace(low, high, _SCAN)
+    sign = np.sign(np.asarray(slope(p), dtype=float))
+    flat = p[1:-1][sign[1:-1] == 0]
+    k = np.flatnonzero(sign[:-1] * sign[1:] < 0)
+    a, b, rising = p[k], p[k + 1], sign[k]
+    for _ in range(60 if k.size else 0):
+        middle = (a + b) / 2
+        left = np.sign(np.asarray(slope(middle), dtype=float)) == rising
+        a, b = np.where(left, middle, a), np.where(left, b, middle)
+    return tuple(np.unique(np.concatenate([flat, (a + b) / 2])).tolist())
+
+
+def _positive(value: Any, what: str) -> tuple[float, ...]:
+    numbers = tuple(float(v) for v in np.atleast_1d(np.asarray(value, dtype=float)).ravel())
+    if not all(isfinite(v) and v > 0 for v in numbers):
+        raise ValueError(f"{what} must be positive and finite, got {value!r}")
+    return numbers
+
+
+def _each_axis(numbers: tuple[float, ...], dim: int, owner: str) -> tuple[float, ...]:
+    if len(numbers) == 1:
+        return numbers * dim
+    _require_dim(owner, len(numbers), dim)
+    return numbers
+
+
+def _require_dim(owner: str, got: int, dim: int) -> None:
+    if got != dim:
+        raise ValueError(
+            f"{owner} takes gradients with {got} coordinate(s), but the grid has {dim}; give both "
+            "the same dimension"
+        )
+
+
+def _finite(values: Array, p: Any) -> Array:
+    bad = ~np.isfinite(values if values.shape == np.shape(p)[:-1] else values.sum(-1))
+    if bad.any():
+        raise ValueError(
+            f"the Hamiltonian must be finite; at the gradient {np.asarray(p)[bad][0].tolist()} it "
+            f"(or its derivative) is {values[bad].ravel()[0]}"
+        )
+    return values
+
+
+HALF_SQUARE = Power(2.0)
+"""|p|^2 / 2, the Hamiltonian of ``HamiltonJacobi()``."""

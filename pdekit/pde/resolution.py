@@ -1,0 +1,73 @@
+"""Whether the cells are small enough for the drift: the cell Péclet number where the mass is."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import ResolutionWarning
+from pdekit.grid import Grid
+from pdekit.pde import fitted
+from pdekit.pde.problem import Problem
+
+Array = NDArray[np.float64]
+MODERATE = 2.0  # beyond it fluxes are upwind, hence of first order
+_SHARE = 0.1  # of the mass in such cells from which on it is reported
+_SAMPLED = 64  # lines per axis looked at in the plane
+
+
+def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int) -> None:
+    """The Péclet number met by the mass and the share of mass beyond 2 into ``stats``; a warning.
+
+    ``cell_peclet`` is the density's mean of the largest |log(rate up / rate down)| of a cell:
+    beta h |b| / D along the steepest edge.
+    """
+    if problem.moves:
+        return
+    met = _general if fitted.is_general(problem.equation) else _gradient
+    weights, peclet = met(problem, rho)
+    total = weights.sum()
+    if not total > 0:
+        return
+    finite = np.minimum(peclet, 1e6)
+    stats["cell_peclet"] = float((weights * finite).sum() / total)
+    stats["upwinded"] = float(weights[peclet > MODERATE].sum() / total)
+    if stats["upwinded"] > _SHARE:
+        _warn(problem.grid, stats, stacklevel + 1)
+
+
+def _warn(grid: Grid, stats: dict[str, Any], stacklevel: int) -> None:
+    share, number = stats["upwinded"], stats["cell_peclet"]
+    advice = "no grid does, for a drift without diffusion along it: the error falls like h"
+    if number < 1e5:
+        cells = tuple(int(np.ceil(n * number / MODERATE)) for n in grid.cells)
+        advice = f"about {cells} cells would do in place of {grid.cells}"
+    warnings.warn(
+        f"{share:.0%} of the mass is in cells too coarse for the drift (mean cell Péclet number "
+        f"{number:.2g}; 2 is where fluxes turn upwind, of first order): {advice}",
+        ResolutionWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def _general(problem: Problem, rho: Array) -> tuple[Array, Array]:
+    return rho, problem.generator().peclet()
+
+
+def _gradient(problem: Problem, rho: Array) -> tuple[Array, Array]:
+    """Mass and |beta (V_{i+1} - V_i)| at the cells of a line, or of some lines of the plane."""
+    grid, beta = problem.grid, problem.equation.beta
+    strides = [1 if grid.dim == 1 else max(1, n // _SAMPLED) for n in grid.shape]
+    kept = [np.arange(0, n - 1, k) for n, k in zip(grid.shape, strides, strict=True)]
+    values, steepest = _values(problem, kept), np.zeros([len(k) for k in kept])
+    for axis in range(grid.dim):
+        above = [k + (j == axis) for j, k in enumerate(kept)]
+        rise = np.abs(_values(problem, above) - values)
+        np.maximum(steepest, beta * rise, out=steepest)
+    return rho[np.ix_(*kept)], steepest
+
+
+def _values(problem: Problem, index: list[NDArray[np.int64]]) -> Array:
+    """The potential at the centres of the cells in a product of indices."""
+    return np.asarray(problem.equation.potential(problem.grid.centres[np.ix_(*index)]), dtype=float)

@@ -1,0 +1,193 @@
+"""Burgers' equation: mass, entropy, shocks where they belong, and when they are born."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pdekit as pk
+from pdekit import hamiltonians as h
+from pdekit import schemes
+from pdekit.pde import fluxes
+from pdekit.pde.fluxes import godunov
+
+VALUES = json.loads((Path(__file__).parent / "reference_values.json").read_text())["values"]
+CIRCLE = pk.Grid(0, 2 * np.pi, 120, periodic=True)
+SCHEMES = {
+    "hopf_lax": schemes.HopfLax(),
+    "hopf_lax_unrefined": schemes.HopfLax(refine=False),
+    "godunov": schemes.Godunov(),
+    "engquist_osher": schemes.Godunov(flux=fluxes.engquist_osher),
+    "filtered": schemes.Filtered(),
+}
+each = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES.keys())
+CHOPPY = h.Custom(lambda p: np.sin(2 * p).sum(-1))
+
+
+def rough(grid, seed, mean):
+    rng = np.random.default_rng(seed)
+    p = rng.normal(size=grid.shape)
+    for _ in range(seed % 4 * 4):
+        p = (np.roll(p, 1) + 2 * p + np.roll(p, -1)) / 4
+    return mean + p / np.abs(p).max()
+
+
+def total_variation(p):
+    return float(np.abs(np.diff(p, append=p[0])).sum())
+
+
+@each
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10_000), mean=st.sampled_from([0.0, 0.7, -2.0]), t=st.floats(0.01, 1.5))
+def test_mass_is_kept_on_a_circle(scheme, seed, mean, t):
+    p0 = rough(CIRCLE, seed, mean)
+    p = pk.solve(pk.Burgers(), CIRCLE, p0, t, scheme).fields[0]
+    assert p.sum() == pytest.approx(p0.sum(), abs=1e-10)
+
+
+@each
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10_000), mean=st.sampled_from([0.0, 0.7]), t=st.floats(0.05, 3))
+def test_slopes_obey_the_entropy_bound(scheme, seed, mean, t):
+    """Oleinik: (p(x + z) - p(x)) / z <= 1 / t for the averages over cells.
+
+    Exact for Hopf-Lax on the cells; Engquist-Osher and Godunov keep it up to the grid; the second-
+    order schemes up to their error in p over z = 10 cells.
+    """
+    p = pk.solve(pk.Burgers(), CIRCLE, rough(CIRCLE, 4 * seed + 3, mean), t, scheme).fields[0]
+    z = 10 * CIRCLE.spacing[0]
+    steepest = ((np.roll(p, -10) - p) / z).max()
+    slack = 1e-9 if scheme == schemes.HopfLax(refine=False) else 0.03 / z
+    assert steepest <= 1 / t + slack
+
+
+@pytest.mark.parametrize("flux", [godunov, fluxes.engquist_osher, fluxes.lax_friedrichs])
+@pytest.mark.parametrize("H", [None, CHOPPY], ids=["square", "choppy"])
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10_000), mean=st.sampled_from([0.0, 0.7]))
+def test_the_monotone_scheme_is_the_finite_volume_scheme(H, flux, seed, mean):
+    """One step by hand, p_i - dt / h (F(p_i, p_i+1) - F(p_i-1, p_i)); the range shrinks."""
+    p, h_ = rough(CIRCLE, seed, mean), CIRCLE.spacing[0]
+    dt = 0.2 * h_ / 3
+    one = pk.solve(pk.Burgers(H), CIRCLE, p, dt, schemes.Godunov(flux=flux))
+    assert one.stats["steps"] == 1
+    term = (H or h.HALF_SQUARE).terms(1)[0]
+    shift = p.mean() + 0.0
+    low, high = min(p.min(), shift), max(p.max(), shift)  # zero slope of the periodic part
+    flow = flux(p, np.roll(p, -1), term, (float(low), float(high)))
+    expected = p - dt / h_ * (flow - np.roll(flow, 1))
+    np.testing.assert_allclose(one.fields[0], expected, atol=1e-11)
+    later = pk.solve(pk.Burgers(H), CIRCLE, p, 0.5, schemes.Godunov(flux=flux)).fields[0]
+    assert p.min() - 1e-10 <= later.min() and later.max() <= p.max() + 1e-10
+    assert total_variation(later) <= total_variation(p) + 1e-10
+
+
+@each
+@pytest.mark.parametrize("left, right", [(1.0, 0.0), (1.5, 0.5), (0.5, -0.5), (0.0, 1.0), (-1, 1)])
+def test_riemann_problems(scheme, left, right):
+    """A shock at (left + right) t / 2, a fan between left t and right t; L1 error of few cells."""
+    t = 0.6
+
+    def exact(x):
+        if left > right:
+            return np.where(x < (left + right) / 2 * t, left, right)
+        return np.clip(x / t, left, right)
+
+    errors = []
+    for cells in (200, 400):
+        grid = pk.Grid(-2, 2, cells)
+        x = grid.axes[0]
+        p = pk.solve(pk.Burgers(), grid, np.where(x < 0, left, right), t, scheme).fields[0]
+        # what the walls, beside which the medium is at rest, have sent in stays outside
+        errors.append(np.abs(p - exact(x))[np.abs(x) < 0.9].sum() * grid.spacing[0])
+    assert errors[1] < 0.04
+    assert errors[1] < 0.75 * errors[0] or errors[0] < 1e-12
+
+
+def test_the_averages_are_differences_of_the_potential():
+    """p of f' and u of f agree: the same Hopf-Lax formula, differentiated."""
+    grid, fine = pk.Grid(-2, 2, 400), pk.Grid(-2.005, 2.005, 401)
+    V = pk.potentials.DoubleWell()
+    u = pk.solve(pk.HamiltonJacobi(), fine, V, 0.5).fields[0]
+    averages = np.diff(V(fine.centres)) / grid.spacing[0]
+    p = pk.solve(pk.Burgers(), grid, averages, 0.5).fields[0]
+    np.testing.assert_allclose(p, np.diff(u) / grid.spacing[0], atol=1e-10)
+
+
+@pytest.mark.parametrize("beyond", [0.5, 1.0, 2.0])
+def test_the_shock_stands_where_the_wave_is_symmetric(beyond):
+    """p_0 = -sin on a circle: the shock stays at 0, its jump by p = sin(t p - x) from the right."""
+    t = 1 + beyond
+    grid = pk.Grid(-np.pi, np.pi, 800, periodic=True)
+    p = pk.solve(pk.Burgers(), grid, lambda x: -np.sin(x[..., 0]), t).fields[0]
+    y = np.linspace(0, np.pi, 400_001)[1:]  # x = y + t p_0(y), the branch behind the shock
+    behind = y[y - t * np.sin(y) > 0][0]
+    jump = 2 * np.sin(behind)
+    inner = np.abs(grid.axes[0]) < 3 * grid.spacing[0]
+    assert p[inner].max() - p[inner].min() == pytest.approx(jump, abs=0.02)
+    assert p.sum() == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    "name, f, grid",
+    [
+        ("burgers.tstar.dw", pk.potentials.DoubleWell(), pk.Grid(-3, 3, 301)),
+        ("burgers.tstar.rip", pk.potentials.Rippled(), pk.Grid(-5, 5, 400)),
+        ("burgers.tstar.camel", pk.potentials.SixHumpCamel(), pk.Grid((-2, -1), (2, 1), (80, 41))),
+    ],
+)
+def test_shock_time(name, f, grid):
+    assert pk.shock_time(f, grid) == pytest.approx(float(VALUES[name]["value"]), rel=1e-6)
+
+
+@settings(max_examples=80)
+@given(
+    a=st.floats(0.2, 3), wave=st.floats(0.5, 4), phase=st.floats(-0.5, 0.5), bowl=st.floats(0, 2)
+)
+def test_shock_time_of_waves(a, wave, phase, bowl):
+    """f = a cos(k x + φ) + c x^2 / 2 has the least curvature c - a k^2, inside the box."""
+
+    def f(x):
+        return a * np.cos(wave * x[..., 0] + phase) + bowl * x[..., 0] ** 2 / 2
+
+    least = bowl - a * wave**2
+    found = pk.shock_time(f, pk.Grid(-2, 2, 100))
+    if least > 1e-3:
+        assert found == np.inf
+    elif least < -1e-3:
+        assert found == pytest.approx(-1 / least, rel=1e-5 * max(1, a * wave**2 / -least))
+
+
+def test_convex_data_never_break():
+    assert pk.shock_time(pk.potentials.Quadratic(), pk.Grid(-2, 2, 50)) == np.inf
+
+
+def test_another_flux():
+    """Buckley and Leverett's wave: a shock to p* = 3^-1/2, where f(p*) / p* = f'(p*), and a fan.
+
+    With f = p^2 / (p^2 + (1 - p)^2 / 2) from 1 on the left of 0 to 0 on its right.
+    """
+
+    def fraction(p):
+        return p[..., 0] ** 2 / (p[..., 0] ** 2 + (1 - p[..., 0]) ** 2 / 2)
+
+    t, grid = 0.5, pk.Grid(-1, 2, 600)
+    x = grid.axes[0]
+    H = h.Custom(fraction)
+    top = 1 / np.sqrt(3)
+    speed = float(fraction(np.array([top]))) / top
+    fan = np.linspace(top, 1, 20_001)
+    slope = H.grad(fan[:, None])[:, 0]
+    inside = np.interp(x / t, slope[::-1], fan[::-1])
+    exact = np.where(x < 0, 1.0, np.where(x < speed * t, inside, 0.0))
+    start = np.where(x < 0, 1.0, 0.0)
+    where = x > -0.4  # the wall on the left lets rest in
+    errors = {}
+    for scheme in (schemes.Godunov(), schemes.Filtered()):
+        p = pk.solve(pk.Burgers(H), grid, start, t, scheme).fields[0]
+        errors[type(scheme)] = np.abs(p - exact)[where].sum() * grid.spacing[0]
+    assert errors[schemes.Godunov] < 0.02
+    assert errors[schemes.Filtered] < errors[schemes.Godunov]

@@ -1,0 +1,185 @@
+"""Slow rates and modes: relative accuracy however slow, real and complex, on a line and a plane."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import GRIDS
+from driven import random_equation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pdekit as pk
+from pdekit.pde.exact import LangevinSpectrum
+from pdekit.pde.problem import Problem
+
+VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]
+WELL = pk.potentials.DoubleWell()
+small = st.sampled_from(
+    [
+        pk.Grid(-2, 2, 24),
+        pk.Grid(0, 2 * np.pi, 21, periodic=True),
+        pk.Grid((-1, -1), (1, 1), (7, 6)),
+        pk.Grid((0, -1), (2 * np.pi, 1), (6, 7), periodic=(True, False)),
+    ]
+)
+seeds = st.integers(0, 10**6)
+
+
+def dense_rates(equation, grid):
+    """All rates but the zero, by a full eigenvalue solver."""
+    matrix = Problem(equation, grid, None).generator().matrix().toarray()
+    rates = -np.linalg.eigvals(matrix)
+    return sorted(rates, key=lambda r: r.real)[1:]
+
+
+@pytest.mark.parametrize("beta", [1, 2, 4, 8, 16])
+def test_the_gap_of_the_double_well(beta):
+    """2e-5 of itself on 2,000 cells, 1e-9 from two grids; oracle: sinc collocation."""
+    wall = 5.0 if beta == 1 else 4.0 if beta < 4 else 3.0
+    oracle = LangevinSpectrum(WELL, beta, -wall, wall, 401).rates[1]
+    equation, grid = pk.FokkerPlanck(WELL, beta), pk.Grid(-wall, wall, 2000)
+    assert pk.spectral_gap(equation, grid) == pytest.approx(oracle, rel=2e-5)
+    assert pk.spectral_gap(equation, grid, extrapolate=True) == pytest.approx(oracle, rel=1e-9)
+
+
+@pytest.mark.parametrize("beta", [2, 8])
+def test_the_rates_of_the_table(beta):
+    table = VALUES[f"dw.gap.b{beta}"]["value"]
+    true = [float(table[k]) for k in ("lambda1", "lambda2_even", "lambda3_odd")]
+    found = [
+        pk.slow_modes(pk.BackwardKolmogorov(WELL, beta), pk.Grid(-4, 4, n), 3).rates
+        for n in (1000, 2000)
+    ]
+    np.testing.assert_allclose(found[1], true, rtol=5e-5)
+    np.testing.assert_allclose((4 * found[1] - found[0]) / 3, true, rtol=1e-8)
+
+
+@pytest.mark.parametrize("beta", [200, 800, 2500])
+def test_a_gap_of_any_size_keeps_its_digits(beta):
+    """1 / gap is the mean time to the top where both wells are alike: down to 1e-272, to 1e-9.
+
+    On an even grid the edge 0 is a face, and the passage time the half of an odd problem: equal but
+    for exponentially small terms.
+    """
+    equation, grid = pk.FokkerPlanck(WELL, beta), pk.Grid(-2, 2, 1000)
+    time = pk.mean_first_passage_time(equation, grid, (0.0, np.inf)).values[:500]
+    well = pk.stationary(equation, grid).values[:500]
+    mean = (well * time).sum() / well.sum()
+    gap = pk.spectral_gap(equation, grid)
+    assert gap * mean == pytest.approx(1, rel=1e-9)
+    kramers = 2 / pk.kramers_time(WELL, -1.0, 0.0, beta)
+    assert gap == pytest.approx(kramers, rel=2 / beta)
+
+
+@settings(max_examples=200)
+@given(small, seeds, st.integers(1, 4))
+def test_reversible_rates_are_those_of_a_full_solver(grid, seed, count):
+    plain = random_equation(grid, seed, tensor=False)
+    equation = pk.FokkerPlanck(plain.potential, plain.beta)
+    made = pk.slow_modes(equation, grid, count)
+    dense = np.real(dense_rates(equation, grid))[:count]
+    assert made.rates.dtype == float and made.gap == made.rates[0]
+    np.testing.assert_allclose(made.rates, dense, rtol=1e-8)
+
+
+@settings(max_examples=200)
+@given(small, seeds)
+def test_rates_out_of_equilibrium_are_those_of_a_full_solver(grid, seed):
+    """Three of them, sorted by real part; a random tensor and force."""
+    equation = random_equation(grid, seed)
+    made = pk.slow_modes(equation, grid, 3)
+    dense = dense_rates(equation, grid)[:5]
+    for rate in made.rates:
+        assert min(abs(rate - other) for other in dense) < 1e-8 * abs(rate)
+    assert made.gap == pytest.approx(dense[0].real, rel=1e-8)
+
+
+@settings(max_examples=100)
+@given(small, seeds, st.booleans())
+def test_modes_decay_at_their_rates_and_are_orthonormal_in_equilibrium(grid, seed, stirred):
+    equation = random_equation(grid, seed)
+    if not stirred:
+        equation = pk.FokkerPlanck(equation.potential, equation.beta)
+    made = pk.slow_modes(equation, grid, 3)
+    rho = pk.stationary(equation, grid).values
+    generator = Problem(equation, grid, None).generator()
+    assert made.modes.dims == ("mode", *grid.names) and made.modes.shape == (3, *grid.shape)
+    for rate, phi in zip(made.rates, made.functions, strict=True):
+        moved = generator.backward(phi.real) + 1j * generator.backward(phi.imag)
+        assert np.abs(moved + rate * phi).max() < 1e-8 * generator.exit_rate().max()
+        assert grid.integrate(rho * phi) == pytest.approx(0, abs=1e-9)
+        assert grid.integrate(rho * np.abs(phi) ** 2) == pytest.approx(1, abs=1e-10)
+    if not stirred:
+        weighted = made.functions.reshape(3, -1) * np.sqrt(rho.ravel() * grid.cell_volume)
+        np.testing.assert_allclose(weighted @ weighted.T, np.eye(3), atol=1e-8)
+
+
+def test_two_wells_a_direction_have_the_gap_of_one_twice():
+    line = pk.slow_modes(pk.FokkerPlanck(WELL, 6.0), pk.Grid(-3, 3, 48), 1).gap
+    plane = pk.Grid((-3, -3), (3, 3), 48)
+    made = pk.slow_modes(pk.FokkerPlanck(pk.potentials.DoubleWell(2), 6.0), plane, 3)
+    np.testing.assert_allclose(made.rates, [line, line, 2 * line], rtol=1e-9)
+
+
+@pytest.mark.parametrize("turn", [0.5, 3.0, 8.0])
+def test_a_turning_linear_drift(turn):
+    """dX = -(1 + turn J) X dt + noise: the slowest rates are 1 ± i turn, of second order in h.
+
+    For turn = 8 faster-decaying real rates (2, 4, 6) are smaller in modulus.
+    """
+    errors = []
+    for cells in (40, 80):
+        equation = pk.FokkerPlanck(
+            pk.potentials.Quadratic(dim=2),
+            4.0,
+            force=lambda x: turn * np.stack([-x[..., 1], x[..., 0]], -1),
+        )
+        made = pk.slow_modes(equation, pk.Grid((-3, -3), (3, 3), cells), 2)
+        np.testing.assert_allclose(made.rates[0], made.rates[1].conj(), rtol=1e-9)
+        errors.append(abs(made.rates[0] - (1 + 1j * turn)))
+    assert errors[1] < 0.02 * (1 + turn) and errors[0] / errors[1] > 3.0
+
+
+@pytest.mark.parametrize("wall", [pk.Walls(True, True), pk.Walls(upper=True)])
+def test_absorbing_walls_let_the_mass_out(wall):
+    """Diffusion on [0, 1]: π² / β between two absorbing walls, π² / 4β with one."""
+    free = pk.FokkerPlanck(lambda x: 0 * x[..., 0], 2.0, absorbing=wall)
+    true = np.pi**2 / 2 / (1 if wall.lower else 4)
+    gaps = [pk.spectral_gap(free, pk.Grid(0, 1, n)) for n in (50, 100)]
+    assert gaps[1] == pytest.approx(true, rel=1e-3)
+    assert abs(gaps[0] - true) / abs(gaps[1] - true) == pytest.approx(4, abs=0.5)
+
+
+def test_heat_in_a_box():
+    made = pk.slow_modes(pk.Heat(3.0), pk.Grid((0, 0), (1, 2), (40, 60)), 3)
+    np.testing.assert_allclose(made.rates, np.pi**2 / 6 * np.array([1 / 4, 1, 1]), rtol=2e-3)
+
+
+def test_extrapolation_is_of_fourth_order():
+    equation = pk.FokkerPlanck(WELL, 4.0)
+    true = LangevinSpectrum(WELL, 4.0, -3, 3, 401).rates[1]
+    grids = [pk.Grid(-3, 3, n) for n in (60, 120)]
+    errors = [abs(pk.spectral_gap(equation, g, extrapolate=True) / true - 1) for g in grids]
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.3)
+    assert errors[0] < 3e-5
+
+
+MISTAKES = {
+    "first order": (lambda: pk.spectral_gap(pk.HamiltonJacobi(), GRIDS["line"]), TypeError,
+                    "linear equation"),
+    "no grid": (lambda: pk.spectral_gap(pk.Heat(1.0), 5), TypeError, r"pdekit\.Grid"),
+    "too slow for floats": (
+        lambda: pk.spectral_gap(pk.FokkerPlanck(WELL, 2900.0), pk.Grid(-2, 2, 1000)),
+        pk.ConvergenceError, "1e-2[0-9]+"),
+    "no modes": (lambda: pk.slow_modes(pk.Heat(1.0), GRIDS["line"], 0), ValueError, "count"),
+    "all modes": (lambda: pk.slow_modes(pk.Heat(1.0), GRIDS["line"], 64), ValueError, "1 to 21"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes(name):
+    call, kind, message = MISTAKES[name]
+    with pytest.raises(kind, match=message):
+        call()
