@@ -150,7 +150,7 @@ def test_in_a_plane_of_independent_axes_values_add() -> None:
 
 def coupled_plane(t: Any, scheme: Any = None) -> Any:
     """V = x·A x / 2 with axes that talk, V_T = |x|^2."""
-    grid = pk.Grid((-3, -3), (3, 3), (64, 70))
+    grid = pk.Grid((-3, -3), (3, 3), (52, 48))
     return pk.control(pk.potentials.Quadratic(COUPLED), 4, grid, pk.Gaussian((-0.8, 0.4), 0.35),
                       lambda x: (x**2).sum(-1), t, scheme=scheme)  # fmt: skip
 
@@ -174,7 +174,7 @@ def test_a_coupled_plane_by_its_riccati_equation() -> None:
     points = np.array([[0.0, 0.0], [-0.8, 0.4], [0.5, 0.7]])
     P = end[:4].reshape(2, 2)
     expected = np.einsum("ni,ij,nj->n", points, P, points) / 2 + end[4]
-    np.testing.assert_allclose(fb.value.at(points, 0.0), expected, atol=2.5e-3)
+    np.testing.assert_allclose(fb.value.at(points, 0.0), expected, atol=3.5e-3)
 
     def motion(t: float, m: Any) -> Any:
         return -(A + back.sol(horizon - t)[:4].reshape(2, 2)) @ m
@@ -182,7 +182,7 @@ def test_a_coupled_plane_by_its_riccati_equation() -> None:
     mean = solve_ivp(motion, (0, horizon), [-0.8, 0.4], rtol=1e-10).y[:, -1]
     grid = fb.value.grid
     found = grid.integrate(np.moveaxis(grid.centres * fb.density.fields[-1][..., None], -1, 0))
-    np.testing.assert_allclose(found, mean, atol=2e-3)
+    np.testing.assert_allclose(found, mean, atol=3e-3)
     assert fb.improvement.passed(0.03) and fb.residuals["mass"] < 1e-12
 
 
