@@ -21,6 +21,7 @@ from pdekit.pde.couplings import Coupling
 
 Array = NDArray[np.float64]
 _LEAST_STRENGTH = 2.0**-10  # shortest step of the continuation in the strength of the coupling
+_KRYLOV = 50  # most products with the linearised response in one solve
 _LEAST_STEP = 2.0**-6  # shortest step of the line search
 
 
@@ -187,7 +188,7 @@ class Newton:
             if now.distance <= self.tolerance:
                 return now
             # no more accurate than what the tolerance asks of this round
-            enough = min(0.1 * self.tolerance / now.distance, 0.1)
+            enough = min(0.3 * self.tolerance / now.distance, 0.1)
             change = _solved(now, max(forcing, enough), counts)
             new = self._line_search(now, change, counts)
             fall = np.linalg.norm(new.defect) / np.linalg.norm(now.defect)
@@ -271,8 +272,6 @@ def _counted(game: Game, flow: Array, counts: dict[str, Any]) -> Response:
 
 def _solved(now: Response, forcing: float, counts: dict[str, Any]) -> Array:
     """(1 - T') change = T(rho) - rho up to ``forcing``; rho at time 0 is given and stays."""
-    from scipy.sparse.linalg import LinearOperator, gmres
-
     shape = now.flow[1:].shape
     start = np.zeros_like(now.flow[:1])
 
@@ -281,10 +280,28 @@ def _solved(now: Response, forcing: float, counts: dict[str, Any]) -> Array:
         change = np.concatenate([start, vector.reshape(shape)])
         return vector - now.change(change)[1:].ravel()
 
-    size = int(np.prod(shape))
-    system = LinearOperator((size, size), matvec=product, dtype=float)
-    found, _ = gmres(system, now.defect[1:].ravel(), rtol=forcing, restart=30, maxiter=2)
+    found = _minimal_residual(product, now.defect[1:].ravel(), forcing)
     return np.concatenate([start, found.reshape(shape)])
+
+
+def _minimal_residual(product: Callable[[Array], Array], b: Array, rtol: float) -> Array:
+    """GMRES without restarts from zero; scipy's spends one product more, to check the residual."""
+    size = float(np.linalg.norm(b))
+    basis, h = [b / size], np.zeros((_KRYLOV + 1, _KRYLOV))
+    for j in range(_KRYLOV):
+        v = product(basis[j])
+        for i, q in enumerate(basis):
+            h[i, j] = q @ v
+            v = v - h[i, j] * q
+        h[j + 1, j] = np.linalg.norm(v)
+        right = np.append(size, np.zeros(j + 1))
+        y = np.linalg.lstsq(h[: j + 2, : j + 1], right)[0]
+        left = np.linalg.norm(h[: j + 2, : j + 1] @ y - right)
+        if left <= rtol * size or h[j + 1, j] <= 1e-14 * size:
+            break
+        basis.append(v / h[j + 1, j])
+    out: Array = sum((c * q for c, q in zip(y, basis, strict=False)), np.zeros_like(b))
+    return out
 
 
 def _not_closed(name: str, now: Response, rounds: int) -> ConvergenceError:
