@@ -23,6 +23,7 @@ from pdekit.pde.schemes.hopflax import HopfLax, conjugates
 from pdekit.pde.schemes.implicit import Implicit
 from pdekit.pde.schemes.krylov import Krylov
 from pdekit.pde.schemes.meanfield import MeanField
+from pdekit.pde.schemes.policy_iteration import PolicyIteration
 from pdekit.pde.schemes.spectral import Spectral
 from pdekit.pde.schemes.split import Split
 
@@ -36,6 +37,7 @@ __all__ = [
     "Implicit",
     "Krylov",
     "MeanField",
+    "PolicyIteration",
     "Spectral",
     "Split",
     "default_scheme",
