@@ -35,8 +35,11 @@ from torch import Tensor
 from pdekit.particles import noise_kernels
 from pdekit.particles.noise_kernels import COSINE_32, COSINE_64, LOG_32, LOG_64, SINE_32, SINE_64
 
-# what the numbers are for; a dynamics that draws more than one kind per step takes further channels
+# what the numbers are for; a dynamics that draws more than one kind per step takes further channels:
+# the fast process of an inner loop (whose step is the number of the inner step, counted through),
+# initial momenta, acceptance of proposals, choice of partners or of samples
 DYNAMICS, INITIAL_NORMAL, INITIAL_UNIFORM, PROBE = 0, 1, 2, 3
+INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
 
 LANES = {torch.float32: 4, torch.float64: 2}
 _LOW = 0xFFFFFFFF
@@ -156,19 +159,53 @@ def fill_normals(out: Tensor, at: Address, first: int = 0) -> Tensor:
     return out
 
 
+def fill_uniforms(out: Tensor, at: Address, first: int = 0) -> Tensor:
+    """Overwrite ``out`` of shape ``(runs, count)`` with uniforms, laid out as in ``fill_normals``.
+
+    On the CPU the integers come from the kernel; the same bits as ``uniforms_reference``.
+    """
+    runs, count = out.shape
+    for r in range(runs):
+        there = Address(at.seed, at.run + r, at.channel, at.step)
+        if out.device.type == "cpu":
+            out[r] = _uniforms(there, first, count, out.dtype)
+        else:
+            out[r] = uniforms_reference(there, first, count, out.dtype, out.device)
+    return out
+
+
+def _uniforms(at: Address, first: int, count: int, dtype: Any) -> Tensor:
+    lanes = LANES[dtype]
+    skip = first % lanes
+    blocks = -(-(skip + count) // lanes)
+    w = np.empty((4, blocks), np.uint32)
+    counter = (first // lanes, at.step, at.stream, at.seed)
+    noise_kernels.words(w, blocks, *(np.uint64(k) for k in counter))
+    if lanes == 4:
+        u = ((w.T >> 9).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
+    else:
+        pairs = (w[1::2].astype(np.uint64) << np.uint64(32)) | w[::2]
+        u = ((pairs.T >> np.uint64(12)).astype(float) + 0.5) * 2.0**-52
+    return torch.from_numpy(u.reshape(-1)[skip : skip + count])
+
+
 @dataclass
 class StepNoise:
     """Normals of a tile of particles, of shape ``(runs, particles, dim)``, one array per step.
 
     ``at(step)`` returns a buffer that is valid until the next call with another step or channel;
-    asking for the same step again costs nothing.
+    asking for the same step again costs nothing. ``size`` particles count, the rest are copies.
     """
 
     seed: int
     run: int
     particle: int
     buffer: Tensor
+    size: int = -1
     _held: tuple[int, int] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.size = self.buffer.shape[1] if self.size < 0 else self.size
 
     def at(self, step: int, channel: int = DYNAMICS) -> Tensor:
         if self._held != (step, channel):
@@ -177,6 +214,13 @@ class StepNoise:
             fill_normals(self.buffer.view(runs, -1), where, self.particle * dim)
             self._held = (step, channel)
         return self.buffer
+
+    def uniforms(self, step: int, channel: int, each: int = 1) -> Tensor:
+        """``each`` uniforms per particle in (0, 1), shape ``(runs, particles, each)``."""
+        runs, particles, _ = self.buffer.shape
+        out = self.buffer.new_empty(runs, particles * each)
+        where = Address(self.seed, self.run, channel, step)
+        return fill_uniforms(out, where, self.particle * each).view(runs, particles, each)
 
 
 @dataclass
