@@ -30,6 +30,7 @@ _HOME = {
     "control": "pdekit.pde.control",
     "stationary": "pdekit.pde.stationary",
     "Langevin": "pdekit.particles.langevin",
+    "InteractingLangevin": "pdekit.particles.interacting",
     "ControlledLangevin": "pdekit.particles.controlled",
     "SmoothedDescent": "pdekit.particles.smoothed",
     "Ensemble": "pdekit.particles.ensemble",

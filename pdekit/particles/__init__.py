@@ -7,12 +7,18 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "ChebyshevSum": "forces",
+    "Consensus": "forces",
     "ControlledLangevin": "controlled",
     "Ensemble": "ensemble",
     "EulerMaruyama": "integrators",
+    "ExactSum": "forces",
+    "InteractingLangevin": "interacting",
+    "L1": "forces",
     "Langevin": "langevin",
     "LeimkuhlerMatthews": "integrators",
     "NonFiniteError": "guards",
+    "RandomBatch": "forces",
     "SmoothedDescent": "smoothed",
     "StepSizeWarning": "guards",
     "StochasticHeun": "integrators",
