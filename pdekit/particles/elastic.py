@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any, ClassVar
 
-from pdekit.particles.diffusion import check_beta, slope
+from pdekit.particles.diffusion import Downhill, check_beta, slope
 from pdekit.particles.forces import means
 from pdekit.particles.guards import positive
 from pdekit.particles.integrators import Step
 
 
 @dataclass(frozen=True)
-class ElasticSGD:
+class ElasticSGD(Downhill):
     """ε dYⁱ = -(∇V(Yⁱ) + (Yⁱ - X)/γ) dt + √(2ε/β) dB, dX = -(X - Ȳ)/γ dt.
 
     The workers Yⁱ are drawn to the centre X, not to their mean, and X to their mean: the energy is
@@ -42,22 +42,9 @@ class ElasticSGD:
         positive("gamma", self.gamma)
         positive("epsilon", self.epsilon)
 
-    @property
-    def dim(self) -> int | None:
-        """Number of coordinates, where the potential fixes it."""
-        return getattr(self.potential, "dim", None)
-
-    def drift(self, x: Any, t: float) -> Any:
-        """-∇V, whose curvature decides how long the steps may be."""
-        return slope(self.potential, x).neg()
-
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """Rate of the workers, or of the centre where that is larger."""
         return max(1 / self.gamma, (curvature + 1 / self.gamma) / self.epsilon)
-
-    def init(self, x: Any) -> Any:
-        """Centre and workers as they are."""
-        return x
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """Euler's step of workers and centre together; ``state`` is overwritten."""
@@ -72,7 +59,3 @@ class ElasticSGD:
             change += noise.at(step.number) * sqrt(2 * step.size / (self.beta * self.epsilon))
         change[:, :1] = pull * step.size
         return state.add_(change)
-
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
-        """Centre and workers."""
-        return state

@@ -115,4 +115,6 @@ def check_interaction(interaction: Any, potential: Any) -> None:
         )
     dims = getattr(interaction, "dim", None), getattr(potential, "dim", None)
     if None not in dims and dims[0] != dims[1]:
-        raise ValueError(f"{interaction!r} and {potential!r} have {dims[0]} and {dims[1]} coordinates")
+        raise ValueError(
+            f"{interaction!r} and {potential!r} have {dims[0]} and {dims[1]} coordinates"
+        )

@@ -35,7 +35,7 @@ from torch import Tensor
 from pdekit.particles import noise_kernels
 from pdekit.particles.noise_kernels import COSINE_32, COSINE_64, LOG_32, LOG_64, SINE_32, SINE_64
 
-# what the numbers are for; a dynamics that draws more than one kind per step takes further channels:
+# what the numbers are for; a dynamics that draws more than one kind per step takes more channels:
 # the fast process of an inner loop (whose step is the number of the inner step, counted through),
 # initial momenta, acceptance of proposals, choice of partners or of samples
 DYNAMICS, INITIAL_NORMAL, INITIAL_UNIFORM, PROBE = 0, 1, 2, 3

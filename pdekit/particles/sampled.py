@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any, ClassVar
 
-from pdekit.particles.diffusion import check_beta, slope
+from pdekit.particles.diffusion import Downhill, check_beta, slope
 from pdekit.particles.guards import whole
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import INNER
@@ -12,7 +12,7 @@ from pdekit.particles.two_scale import check_gamma, gamma_at
 
 
 @dataclass(frozen=True)
-class SampledDescent:
+class SampledDescent(Downhill):
     """X⁺ = X - (dt/L) Σ_l ∇V(X + ξ_l), ξ_l ~ N(0, (γ/β) I): descent on the loss G_{γ/β} * V.
 
     MODEL.md 1.10, HEAT; thesis (4.43) with errata 30. The mean of a step is exactly that of
@@ -40,19 +40,6 @@ class SampledDescent:
         check_gamma(self.gamma)
         whole("samples", self.samples, 1)
 
-    @property
-    def dim(self) -> int | None:
-        """Number of coordinates, where the potential fixes it."""
-        return getattr(self.potential, "dim", None)
-
-    def drift(self, x: Any, t: float) -> Any:
-        """-∇V, not smoothed."""
-        return slope(self.potential, x).neg()
-
-    def init(self, x: Any) -> Any:
-        """The positions."""
-        return x
-
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later; ``state`` is overwritten."""
         width = sqrt(gamma_at(self.gamma, step.start) / self.beta)
@@ -61,7 +48,3 @@ class SampledDescent:
             shift = noise.at(step.number * self.samples + k, INNER) * width
             total += slope(self.potential, state + shift)
         return state.sub_(total * (step.size / self.samples))
-
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
-        """The positions."""
-        return state

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import exp, sqrt
 from typing import Any, Protocol
 
-from pdekit.particles.diffusion import check_beta, slope
+from pdekit.particles.diffusion import Downhill, check_beta, slope
 from pdekit.particles.forces import ExactSum, Summation, mean_force
 from pdekit.particles.guards import positive, whole
 from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
@@ -70,11 +70,20 @@ class Displacement:
 
 
 @dataclass(frozen=True)
-class FreeDisplacement(Displacement):
+class FreeDisplacement:
     """HEAT: ε Y' = -Y/γ + noise, stationary at N(0, γ/β); X' = -∇V(X - Y) (errata 29)."""
+
+    def start(self, x: Any) -> Any:
+        return x * 0
 
     def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
         return y / -gamma
+
+    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+        return slope(x - y)
+
+    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+        return -average
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ class Scoping:
 
 
 @dataclass(frozen=True)
-class TwoScaleLangevin:
+class TwoScaleLangevin(Downhill):
     """dX = -(X - Y)/γ dt [- ∇W*ρ_N dt], ε dY = -(∇V(Y) + (Y - X)/γ) dt + √(2ε/β) dB.
 
     HOM-SGLD, with ``interaction`` MF-HOM-SGLD: MODEL.md 1.9 and 1.10, Kantas et al. Algorithm 1
@@ -191,18 +200,9 @@ class TwoScaleLangevin:
         return self.interaction is not None
 
     @property
-    def dim(self) -> int | None:
-        """Number of coordinates, where the potential fixes it."""
-        return getattr(self.potential, "dim", None)
-
-    @property
     def weak_order(self) -> int:
         """Order in dt, at fixed δ/dt, towards the coupled equations."""
         return 1
-
-    def drift(self, x: Any, t: float) -> Any:
-        """-∇V, whose curvature decides how long the steps may be."""
-        return slope(self.potential, x).neg()
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """The larger of the rates of the slow and of the fast step, per unit of outer time."""
