@@ -107,6 +107,15 @@ def test_same_bits_alone_and_among_other_runs(name, n, dtype):
     assert not np.array_equal(many[:, 0], many[:, 1])
 
 
+@pytest.mark.parametrize("n", [7, 50, 70])
+@pytest.mark.parametrize("summation", [particles.ExactSum(), particles.ChebyshevSum(1e-6)], ids=str)
+def test_same_bits_of_sums_over_pairs_alone_and_among_other_runs(summation, n):
+    kernel = pk.potentials.Custom(lambda z: -torch.exp(-(z * z).sum(-1)))
+    pairs = pk.InteractingLangevin(DoubleWell(), 4.0, pk.PairPotential(kernel), summation)
+    many = run(pairs, START, n=n, runs=3)
+    assert np.array_equal(many[:, 0], run(pairs, START, n=n))
+
+
 @pytest.mark.parametrize("name", BITS)
 def test_same_bits_for_one_and_two_threads(name):
     threads = torch.get_num_threads()

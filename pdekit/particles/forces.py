@@ -7,7 +7,7 @@ potential is summed as a value says: ``ExactSum``, ``ChebyshevSum`` or ``RandomB
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
+from math import gcd, isfinite
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +20,8 @@ from pdekit.particles.guards import positive, whole
 
 Kernel = Callable[[Tensor], Tensor]  # displacements (..., d) -> ∇W (..., d)
 _ROOM = 1 << 17  # displacements formed at once, times their coordinates
+_SMALL = 1 << 12  # in a run that is not worth a loop of its own
+_PAD = 64  # as in `pdekit.particles.ensemble`: torch's scalar loop for left-overs rounds otherwise
 
 
 class Summation(Protocol):
@@ -35,14 +37,29 @@ class ExactSum:
     """All pairs, in pieces that fit in cache: O(N²) a step, any W, any dimension."""
 
     def __call__(self, kernel: Kernel, x: Tensor, draw: Any = None) -> Tensor:
-        out = torch.empty_like(x)
         _, n, dim = x.shape
+        if n * n * dim <= _SMALL:
+            return _many_runs(kernel, x)
+        out = torch.empty_like(x)
         rows = max(1, _ROOM // (n * dim))
         for points, result in zip(x, out, strict=True):
             for c in range(0, n, rows):
                 z = points[c : c + rows, None] - points
                 result[c : c + rows] = kernel(z).mean(dim=1)
         return out
+
+
+def _many_runs(kernel: Kernel, x: Tensor) -> Tensor:
+    """All pairs of runs so small that several are taken at once, filled up as tiles are."""
+    _, n, dim = x.shape
+    unit = _PAD // gcd(_PAD, n * n * dim)
+    height = max(1, _ROOM // (n * n * dim * unit)) * unit
+    pieces = []
+    for piece in x.split(height):
+        filled = torch.cat((piece, piece[:1].expand(-len(piece) % unit, -1, -1)))
+        z = filled[:, :, None] - filled[:, None]
+        pieces.append(kernel(z).sum(dim=2)[: len(piece)] / n)
+    return torch.cat(pieces)
 
 
 @dataclass(frozen=True)

@@ -89,10 +89,10 @@ class InteractingLangevin(Diffusion):
 
         Raises ``TypeError`` for an interaction that is no pair potential.
         """
-        from pdekit.pde.equations import McKeanVlasov
-
         if not callable(self.interaction):
             raise TypeError(f"{self.interaction!r} is no pair interaction W(x - y)")
+        from pdekit.pde.equations import McKeanVlasov
+
         return McKeanVlasov(self.potential, self.beta, self.interaction)
 
     def _drift(self, x: Any, t: float, size: int, draw: Callable[[], Any] | None) -> Any:

@@ -37,6 +37,10 @@ class MetropolisLangevin(Downhill):
     def __post_init__(self) -> None:
         check_beta(self.beta)
 
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """Zero: a step too long is refused, not unstable."""
+        return 0.0
+
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later; ``state`` is overwritten."""
         h, x = step.size, state

@@ -138,55 +138,37 @@ def fill_normals(out: Tensor, at: Address, first: int = 0) -> Tensor:
     Row ``r`` belongs to run ``at.run + r``. On the CPU the fused kernel, elsewhere the torch form:
     the same bits. ``out`` is float32 or float64 and contiguous. Returns ``out``.
     """
+    kernels = noise_kernels.normals_32, noise_kernels.normals_64
+    return _fill(out, at, first, kernels, normals_reference)
+
+
+def fill_uniforms(out: Tensor, at: Address, first: int = 0) -> Tensor:
+    """The same with uniforms in the open interval (0, 1)."""
+    kernels = noise_kernels.uniforms_32, noise_kernels.uniforms_64
+    return _fill(out, at, first, kernels, uniforms_reference)
+
+
+def _fill(out: Tensor, at: Address, first: int, kernels: Any, reference: Any) -> Tensor:
     runs, count = out.shape
     if runs:
         Address(at.seed, at.run + runs - 1, at.channel, at.step)
     if out.device.type != "cpu":
         for r, row in enumerate(out):
             there = Address(at.seed, at.run + r, at.channel, at.step)
-            row.copy_(normals_reference(there, first, count, out.dtype, out.device))
+            row.copy_(reference(there, first, count, out.dtype, out.device))
         return out
     lanes = LANES[out.dtype]
     skip = first % lanes
     if skip or count % lanes:  # the kernel writes whole blocks
         whole = out.new_empty(runs, -(-(skip + count) // lanes) * lanes)
-        return out.copy_(fill_normals(whole, at, first - skip)[:, skip : skip + count])
+        filled = _fill(whole, at, first - skip, kernels, reference)
+        return out.copy_(filled[:, skip : skip + count])
     if first < 0 or (first + count) // lanes > 1 << 48:
         raise ValueError(f"noise site {first + count} is beyond 2**48 blocks: too many particles")
-    kernel = noise_kernels.normals_32 if lanes == 4 else noise_kernels.normals_64
     # one unsigned type for every counter, or a seed of 64 bits would not fit the compiled signature
-    kernel(out.numpy(), *(np.uint64(k) for k in (first // lanes, at.step, at.stream, at.seed)))
+    counter = (np.uint64(k) for k in (first // lanes, at.step, at.stream, at.seed))
+    kernels[lanes == 2](out.numpy(), *counter)
     return out
-
-
-def fill_uniforms(out: Tensor, at: Address, first: int = 0) -> Tensor:
-    """Overwrite ``out`` of shape ``(runs, count)`` with uniforms, laid out as in ``fill_normals``.
-
-    On the CPU the integers come from the kernel; the same bits as ``uniforms_reference``.
-    """
-    runs, count = out.shape
-    for r in range(runs):
-        there = Address(at.seed, at.run + r, at.channel, at.step)
-        if out.device.type == "cpu":
-            out[r] = _uniforms(there, first, count, out.dtype)
-        else:
-            out[r] = uniforms_reference(there, first, count, out.dtype, out.device)
-    return out
-
-
-def _uniforms(at: Address, first: int, count: int, dtype: Any) -> Tensor:
-    lanes = LANES[dtype]
-    skip = first % lanes
-    blocks = -(-(skip + count) // lanes)
-    w = np.empty((4, blocks), np.uint32)
-    counter = (first // lanes, at.step, at.stream, at.seed)
-    noise_kernels.words(w, blocks, *(np.uint64(k) for k in counter))
-    if lanes == 4:
-        u = ((w.T >> 9).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
-    else:
-        pairs = (w[1::2].astype(np.uint64) << np.uint64(32)) | w[::2]
-        u = ((pairs.T >> np.uint64(12)).astype(float) + 0.5) * 2.0**-52
-    return torch.from_numpy(u.reshape(-1)[skip : skip + count])
 
 
 @dataclass
@@ -244,8 +226,8 @@ class LawNoise:
 
     def uniform(self, n: int, d: int) -> Tensor:
         """Uniforms strictly between 0 and 1, shape ``(n, d)``."""
-        where = self._next(INITIAL_UNIFORM)
-        return uniforms_reference(where, 0, n * d, self.dtype, self.device).view(n, d)
+        out = torch.empty(1, n * d, dtype=self.dtype, device=self.device)
+        return fill_uniforms(out, self._next(INITIAL_UNIFORM)).view(n, d)
 
     def _next(self, channel: int) -> Address:
         self._calls += 1
