@@ -47,7 +47,7 @@ class FiniteSum:
     """V(x) = N⁻¹ Σ_k f_k(x), a loss over N samples, as a potential.
 
     ``term(x, k)``: f_k(x) for points ``(..., dim)`` and whole numbers ``(...)``, with torch
-    operations that broadcast.
+    operations that broadcast; ``data[k]`` picks the sample, ``k.to(x.dtype)`` makes numbers of k.
     """
 
     term: Callable[[Any, Any], Any]
