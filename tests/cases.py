@@ -9,6 +9,7 @@ import numpy as np
 import pdekit as pk
 from pdekit import potentials as p
 from pdekit import schemes as s
+from pdekit.interactions import Kuramoto
 from pdekit.pde import exact
 from pdekit.pde.problem import Problem
 
@@ -86,6 +87,12 @@ _PIPE = pk.Grid((-2.0, 0.0), (2.0, 2 * np.pi), (20, 18), periodic=(False, True))
 GRIDS = {"line": _LINE, "circle": _CIRCLE, "plane": _PLANE, "torus": _TORUS, "pipe": _PIPE}
 
 
+def _pull(grid: pk.Grid) -> Any:
+    """An attraction that the grid allows."""
+    round_it = any(grid.periodic)
+    return pk.PairPotential(Kuramoto(2.0, grid.dim)) if round_it else pk.CurieWeiss(1.0)
+
+
 def _landscape(grid: pk.Grid) -> Any:
     return _cosine if any(grid.periodic) else p.DoubleWell(grid.dim)
 
@@ -99,6 +106,7 @@ EQUATIONS = [
         ("hamilton_jacobi", pk.HamiltonJacobi(), _landscape(grid)),
         ("viscous", pk.ViscousHJ(5.0), _landscape(grid)),
         ("fokker_planck", pk.FokkerPlanck(_landscape(grid), 4.0), _spread),
+        ("mean_field", pk.McKeanVlasov(_landscape(grid), 4.0, _pull(grid)), _spread),
         ("backward", pk.BackwardKolmogorov(_landscape(grid), 4.0), _cosine),
         ("bellman", pk.HamiltonJacobiBellman(_landscape(grid), 4.0), _cosine),
     )
@@ -115,6 +123,7 @@ SCHEMES = {
     "hopf_lax_unrefined": s.HopfLax(refine=False),
     "cole_hopf": s.ColeHopf(),
     "doob": s.DoobTransform(),
+    "mean_field": s.MeanField(1e-5, order=5),
 }
 _ONLY_IN = {"exponential": 1, "split": 2, "doob": 1}
 
@@ -161,7 +170,7 @@ class ExactCase(NamedTuple):
         middle = (np.array(grid.lower) + np.array(grid.upper)) / 2
         near = (np.abs(x - middle) <= self.inner / 2 * np.subtract(grid.upper, grid.lower)).all(-1)
         difference = np.abs(u[near] - self.exact(x[near]))
-        if isinstance(self.equation, pk.FokkerPlanck):
+        if isinstance(self.equation, pk.FokkerPlanck | pk.McKeanVlasov):
             return float(difference.sum() * grid.cell_volume)
         return float(difference.max())
 
@@ -179,6 +188,7 @@ class _Wave:
 _STEEP = p.Quadratic(2.0)
 _COUPLED = ((2.0, 0.8), (0.8, 1.0))
 _START = pk.Gaussian(-0.6, 0.3)
+_ATTRACTED = pk.Gaussian(1.0, math.sqrt(0.5))  # the start of reference mv.linear
 _START_2D = pk.Gaussian((-0.6, 0.4), 0.35)
 _WELL = exact.LangevinSpectrum(_W, 4.0, -3.0, 3.0, 301)
 _RING = exact.LangevinSpectrum(_Wave(), 2.0, 0.0, 2 * np.pi, 61, periodic=True)
@@ -188,6 +198,15 @@ _PI = math.pi
 
 def _ou(curvature: Any, law: pk.Gaussian, t: float) -> Callable[[Any], Any]:
     mean, cov = exact.ornstein_uhlenbeck(curvature, 4.0, law.mean, np.diag(np.square(law.std)), t)
+    return lambda x: exact.gaussian(mean, cov, x)
+
+
+def _attracted(curvature: Any, pull: float, law: pk.Gaussian, t: float) -> Callable[[Any], Any]:
+    """Curie-Weiss with a quadratic V: the mean does not feel the attraction, the spread does."""
+    confined = np.asarray(curvature) + pull * np.eye(len(law.mean))
+    spread = np.diag(np.square(law.std))
+    mean, _ = exact.ornstein_uhlenbeck(curvature, 4.0, law.mean, spread, t)
+    _, cov = exact.ornstein_uhlenbeck(confined, 4.0, law.mean, spread, t)
     return lambda x: exact.gaussian(mean, cov, x)
 
 
@@ -239,6 +258,13 @@ EXACT = [
     ExactCase("ou-plane-implicit", pk.FokkerPlanck(p.Quadratic(_COUPLED), 4.0), s.Implicit(0.002),
               _START_2D, 0.1, (-3.0, -3.0), (3.0, 3.0), (32, 48, 72),
               _ou(_COUPLED, _START_2D, 0.1), 2, 0.36),
+    ExactCase("attracted", pk.McKeanVlasov(p.Quadratic(), 4.0, pk.CurieWeiss(2.0)),
+              s.MeanField(1e-8), _ATTRACTED, 0.5, -4.0, 6.0, (150, 300, 600),
+              _attracted(1.0, 2.0, _ATTRACTED, 0.5), 2, 1.0),
+    ExactCase("attracted-plane",
+              pk.McKeanVlasov(p.Quadratic(_COUPLED), 4.0, pk.PairPotential(p.Quadratic(0.7, 2))),
+              s.MeanField(1e-6, order=5), _START_2D, 0.3, (-3.0, -3.0), (3.0, 3.0), (32, 48, 72),
+              _attracted(_COUPLED, 0.7, _START_2D, 0.3), 2, 1.0),
     ExactCase("well-backward", pk.BackwardKolmogorov(_W, 4.0), s.Exponential(), _bump, 0.5, -3.0,
               3.0, (100, 200, 400), lambda x: _WELL.expectation(_bump, 0.5, x), 2, 0.39, inner=0.6),
     ExactCase("ou-backward-plane", pk.BackwardKolmogorov(p.Quadratic(_COUPLED), 4.0),

@@ -14,6 +14,7 @@ from pdekit.pde.schemes.exponential import propagate
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 DENSITIES = [row for row in PAIRS if isinstance(row[1].equation, pk.FokkerPlanck)]
+MEAN_FIELDS = [row for row in PAIRS if isinstance(row[1].equation, pk.McKeanVlasov)]
 KEEPS_MEAN = [row for row in PAIRS if isinstance(row[1].equation, pk.Heat)]
 TIMES = [1e-3, 0.1, 1.0, 30.0]
 
@@ -22,7 +23,7 @@ def of(rows):
     return pytest.mark.parametrize("case, scheme", [r[1:] for r in rows], ids=[r[0] for r in rows])
 
 
-@of(DENSITIES)
+@of(DENSITIES + MEAN_FIELDS)
 def test_mass_and_sign(case, scheme):
     solution = pk.solve(case.equation, case.grid, case.initial, TIMES, scheme)
     mass = case.grid.integrate(solution.fields)

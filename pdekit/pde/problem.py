@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, HamiltonJacobiBellman, Heat
+from pdekit.pde.equations import (
+    BackwardKolmogorov,
+    FokkerPlanck,
+    HamiltonJacobiBellman,
+    Heat,
+    McKeanVlasov,
+)
 from pdekit.pde.generators import Generator, scharfetter_gummel
 
 Array = NDArray[np.float64]
@@ -32,7 +38,7 @@ class Problem:
 
     @property
     def is_density(self) -> bool:
-        return isinstance(self.equation, FokkerPlanck)
+        return isinstance(self.equation, FokkerPlanck | McKeanVlasov)
 
     @cached_property
     def values(self) -> Array:

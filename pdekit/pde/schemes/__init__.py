@@ -9,6 +9,7 @@ from pdekit.pde.equations import (
     HamiltonJacobi,
     HamiltonJacobiBellman,
     Heat,
+    McKeanVlasov,
     ViscousHJ,
 )
 from pdekit.pde.schemes.colehopf import ColeHopf
@@ -17,6 +18,7 @@ from pdekit.pde.schemes.exponential import Exponential
 from pdekit.pde.schemes.godunov import Godunov
 from pdekit.pde.schemes.hopflax import HopfLax
 from pdekit.pde.schemes.implicit import Implicit
+from pdekit.pde.schemes.meanfield import MeanField
 from pdekit.pde.schemes.spectral import Spectral
 from pdekit.pde.schemes.split import Split
 
@@ -27,6 +29,7 @@ __all__ = [
     "Godunov",
     "HopfLax",
     "Implicit",
+    "MeanField",
     "Spectral",
     "Split",
     "default_scheme",
@@ -43,6 +46,7 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
         FokkerPlanck: linear,
         BackwardKolmogorov: linear,
         HamiltonJacobiBellman: DoobTransform(),
+        McKeanVlasov: MeanField() if grid.dim == 1 else MeanField(1e-4, order=4),
     }
     if type(equation) not in best:
         known = ", ".join(kind.__name__ for kind in best)
