@@ -23,6 +23,7 @@ from pdekit.particles import (
     RandomBatch,
     StepSizeWarning,
 )
+from pdekit.particles.force_kernels import _exponential
 from pdekit.particles.forces import mean_force, means
 from pdekit.potentials import Custom, DoubleWell, Quadratic
 
@@ -69,6 +70,26 @@ def test_sums_are_those_over_all_pairs(summation, tolerance, dim):
     force = summation(gaussian(dim).grad, x, None).numpy()
     expected = np.stack([gaussian_force(run) for run in x.numpy()])
     assert np.abs(force - expected).max() < tolerance
+
+
+@pytest.mark.parametrize("dim", [1, 2, 4])
+def test_the_compiled_gaussian_is_that_over_all_pairs(dim):
+    """600 particles are more than a chunk; two far off act on nobody (underflow, not NaN)."""
+    x = points(2, 600, dim)
+    x[:, 3], x[:, 7] = 60.0, -4000.0
+    well = pk.PairPotential(pk.interactions.GaussianWell(0.7, 1.3, dim))
+    force = mean_force(well, ExactSum(), x, 600, None).numpy()
+    z = x.numpy()[:, :, None] - x.numpy()[:, None]
+    weight = np.exp(-(z**2).sum(-1, keepdims=True) / (2 * 1.3**2))
+    assert force == pytest.approx((0.7 / 1.3**2 * z * weight).mean(2), abs=1e-14)
+    assert np.abs(force[:, [3, 7]]).max() < 1e-100
+
+
+def test_the_compiled_exponential_is_the_library_one():
+    t = -np.concatenate([np.linspace(0, 700, 5001), [1e-300, 1e-17, 707.9]])
+    found = np.array([_exponential(v) for v in t])
+    assert found == pytest.approx(np.exp(t), rel=5e-16, abs=0)
+    assert _exponential(-1e9) < 1e-307
 
 
 def test_exact_sum_in_pieces(monkeypatch):

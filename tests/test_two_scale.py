@@ -264,6 +264,11 @@ def test_both_steps_have_a_stability_limit(inner_dt, dt, warns, recwarn):
     assert [w.category for w in recwarn] == [StepSizeWarning] * warns
 
 
+def test_time_zero_returns_the_start():
+    dynamics = pk.TwoScaleLangevin(WELL, 1.0, 0.5, 0.1, 3)
+    assert pk.simulate(dynamics, [[0.4]], n=1, t=0.0, dt=0.1).final.item() == 0.4
+
+
 GOOD = {"potential": WELL, "beta": 1.0, "gamma": 0.5, "epsilon": 0.1, "inner_steps": 5}
 BAD = {
     "beta": ({"beta": -1.0}, ValueError),

@@ -207,9 +207,9 @@ class TwoScaleLangevin(Downhill):
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """The larger of the rates of the slow and of the fast step, per unit of outer time."""
         pull, strength = 1 / gamma_at(self.gamma, t), getattr(self.interaction, "strength", 0.0)
-        inner = self.inner_dt or size / self.inner_steps
+        share = self.inner_dt / size if self.inner_dt and size else 1 / self.inner_steps
         fast = curvature if not isinstance(self.fast, FreeDisplacement) else 0.0
-        return max(pull + strength, (fast + pull) * inner / self.epsilon / (size or inner))
+        return max(pull + strength, (fast + pull) * share / self.epsilon)
 
     def init(self, x: Any) -> Any:
         """X and Y, stacked in front."""
