@@ -127,11 +127,13 @@ def test_interacting_particles_follow_the_mckean_vlasov_equation(name):
     30 runs of 600 particles; a run's own mean is one sample. Particles of a run depend on each
     other weakly, so the KS sees one particle in ten; the bias 1/N lies below both.
     """
-    dynamics = pk.InteractingLangevin(DoubleWell(), 4.0, INTERACTIONS[name])
+    dynamics = pk.InteractingLangevin(
+        DoubleWell(), 4.0, INTERACTIONS[name], integrator=StochasticHeun()
+    )
     assert dynamics.law() == pk.McKeanVlasov(DoubleWell(), 4.0, INTERACTIONS[name])
     start, runs, n = pk.Gaussian(0.5, 0.3), 30, 600
-    x = pk.simulate(dynamics, start, n=n, t=1.0, dt=0.01, runs=runs, seed=6).final.values[..., 0]
-    density = pk.solve(dynamics.law(), GRID, start, t=1.0).final
+    x = pk.simulate(dynamics, start, n=n, t=0.8, dt=0.08, runs=runs, seed=6).final.values[..., 0]
+    density = pk.solve(dynamics.law(), GRID, start, t=0.8).final
     centres, weight = density.x.values, density.values * GRID.spacing[0]
     mean = (weight * centres).sum()
     variance = (weight * (centres - mean) ** 2).sum()
@@ -140,7 +142,7 @@ def test_interacting_particles_follow_the_mckean_vlasov_equation(name):
         assert abs(found.mean() - exact) < quantile * found.std(ddof=1) + 3 / n
     faces, below = GRID.faces[0], np.concatenate([[0], np.cumsum(weight)])
     assert stats.kstest(x[:, ::10].ravel(), lambda v: np.interp(v, faces, below)).pvalue > LEVEL
-    alone = pk.solve(pk.FokkerPlanck(DoubleWell(), 4.0), GRID, start, t=1.0).final.values
+    alone = pk.solve(pk.FokkerPlanck(DoubleWell(), 4.0), GRID, start, t=0.8).final.values
     below = np.concatenate([[0], np.cumsum(alone * GRID.spacing[0])])
     assert stats.kstest(x.ravel(), lambda v: np.interp(v, faces, below)).pvalue < 1e-6
 

@@ -195,7 +195,7 @@ def _is_gaussian(interaction: Any, summation: Summation, x: Tensor) -> bool:
 
 
 def _gaussian(well: GaussianWell, x: Tensor) -> Tensor:
-    """``ExactSum`` of the Gaussian, 30 times faster than with torch."""
+    """``ExactSum`` of the Gaussian, several times faster than with torch."""
     columns = x.transpose(1, 2).contiguous()
     out = torch.empty_like(columns)
     rate = 1 / (2 * well.width**2)
