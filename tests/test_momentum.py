@@ -162,7 +162,8 @@ def test_covariance_of_mini_batches(size):
     assert np.abs(printed - np.outer(mean, mean) / N - exact).max() > 1e-2
 
 
-def test_batches_are_drawn_anew_for_each_step_and_particle():
+@pytest.mark.parametrize("replacement", [True, False])
+def test_batches_are_drawn_anew_for_each_step_and_particle(replacement):
     V = FiniteSum(linear_term, 6, dim=2)
     x = pk.simulate(
         pk.Nesterov(V, 0.0, MiniBatch(1)), np.zeros((5000, 2)), n=5000, t=[1, 2], dt=1.0

@@ -39,7 +39,8 @@ class Ensemble:
 
     ``x``: DataArray, dims ``("time", "particle", "dim")``, with ``"run"`` after ``"time"`` where
     there are several independent runs. ``stats``: ``steps`` in all, ``dt`` actually used per
-    interval, ``seconds``, ``particle_steps_per_second``, ``curvature`` (largest at the start).
+    interval, ``seconds``, ``particle_steps_per_second``, ``curvature`` (largest at the
+    start, or the rate that limits the step where a dynamics names one).
     """
 
     x: xr.DataArray
@@ -86,7 +87,7 @@ def simulate(
 
     Parameters
     ----------
-    dynamics : ``Langevin``, ``ControlledLangevin``, ``SmoothedDescent``, ...
+    dynamics : ``Langevin``, ``InteractingLangevin``, ``TwoScaleLangevin``, ...
     initial : a law, or an array or tensor of shape ``(n, d)``; in a box it is folded at the walls
     n, runs : particles per run, independent runs
     t : a number or increasing numbers >= 0, in units of time; 0 returns the initial positions
@@ -99,7 +100,8 @@ def simulate(
     and dtype give the same bits, whatever was computed before and however many threads there are;
     run 0 of many equals the only run of one. torch's and numpy's own generators are not touched.
     (A potential that mixes particles, a matrix product for one, may round differently with ``n``.)
-    On the CPU particles move in tiles that fit in cache; a tile may be filled up with copies. What
+    On the CPU particles move in tiles that fit in cache; a tile may be filled up with copies. Those
+    that act on each other (``dynamics.coupled``) stay together, a run or several in a tile. What
     `pdekit.particles.fused` knows, it moves many steps at once and on as many threads as torch has.
 
     Raises ``NonFiniteError`` (a ``ValueError``) naming particle, step, time and position when a

@@ -104,10 +104,9 @@ class MultiplicativeLangevin(Downhill):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """Euler's step; ``state`` is overwritten."""
+        kicks = (self._factor(state) @ noise.at(step.number)[..., None])[..., 0]
         change = self.drift(state, step.start) * step.size
-        scale = sqrt(2 * step.size / self.beta)
-        kicks = noise.at(step.number)[..., None]
-        return state.add_(change).add_((self._factor(state - change) @ kicks)[..., 0] * scale)
+        return state.add_(change).add_(kicks * sqrt(2 * step.size / self.beta))
 
     def law(self) -> "FokkerPlanck":
         """Itô's equation ρ_t = ∇·((∇V - F)ρ + β⁻¹∇·(Dρ)), F with the drift of the calculus."""
