@@ -16,6 +16,7 @@ import pdekit as pk
 from pdekit import schemes
 from pdekit.interactions import GaussianWell, Kuramoto, Morse, PowerLaw, SmoothL1
 from pdekit.pde.implicit_lines import (
+    curie_weiss_rows,
     curie_weiss_steps,
     euler_lines,
     euler_lines_plain,
@@ -122,6 +123,20 @@ def test_curie_weiss_steps_are_those_of_its_field() -> None:
         true = euler_lines_plain(U[None], 2.0, grid.spacing[0], 0.1, False, true[None])[0]
     made = curie_weiss_steps(V, grid.axes[0], 1.7, 2.0, grid.spacing[0], 0.1, 3, rho)
     np.testing.assert_allclose(made, true, rtol=1e-11)
+
+
+@pytest.mark.parametrize("order", range(2, 8))
+@pytest.mark.parametrize("cells, height", [(300, 1.0), (40, 30.0), (5, 1.0)])
+def test_rows_of_steps_side_by_side_are_those_one_by_one(
+    order: int, cells: int, height: float
+) -> None:
+    grid = pk.Grid(-3, 3, cells)
+    V, rho = height * WELL(grid.centres), np.exp(-5 * (grid.axes[0] + 0.6) ** 2)
+    h = grid.spacing[0]
+    rows = curie_weiss_rows(V, grid.axes[0], 1.3, 3.0, h, 0.3, order, rho)
+    for k, row in enumerate(rows, 1):
+        one = curie_weiss_steps(V, grid.axes[0], 1.3, 3.0, h, 0.3 / k, k, rho)
+        np.testing.assert_allclose(row, one, rtol=1e-10)
 
 
 SYSTEMS = [

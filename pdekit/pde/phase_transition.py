@@ -38,7 +38,7 @@ def critical_beta(potential: Any, interaction: CurieWeiss, dim: int | None = Non
 
     if not isinstance(interaction, CurieWeiss):
         raise TypeError(f"critical_beta takes a CurieWeiss interaction, got {interaction!r}")
-    d: int = dim or getattr(potential, "dim", 1)
+    d = getattr(potential, "dim", 1) if dim is None else dim
     _require_even(potential, d)
     if interaction.strength <= 0:
         raise ValueError(f"no transition without attraction: strength {interaction.strength}")
@@ -83,8 +83,8 @@ def phase_diagram(
     """All self-consistent states of V with Curie-Weiss over inverse temperatures and strengths.
 
     ``betas`` and ``strengths`` (λ): increasing positive numbers. ``grid`` defaults to a box in
-    which every state fits, of 800 cells. Line only. At each strength the branches over beta are followed
-    through their folds from the states at both ends of ``betas``. MODEL 1.6.
+    which every state fits, of 800 cells. Line only. At each strength the branches over beta are
+    followed through their folds from the states at both ends of ``betas``. MODEL 1.6.
     """
     import xarray as xr
 

@@ -46,7 +46,7 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
         FokkerPlanck: linear,
         BackwardKolmogorov: linear,
         HamiltonJacobiBellman: DoobTransform(),
-        McKeanVlasov: MeanField() if grid.dim == 1 else MeanField(1e-4, order=4),
+        McKeanVlasov: MeanField() if grid.dim == 1 else MeanField(1e-4, order=6),
     }
     if type(equation) not in best:
         known = ", ".join(kind.__name__ for kind in best)
