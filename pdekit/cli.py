@@ -130,7 +130,7 @@ def _asked(module: ModuleType, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "options": values,
         "parameters": parameters,
-        "seeds": {key: value for key, value in values.items() if "seed" in key},
+        "seeds": report.seeds(values),
         "inputs": {key: report.sha256(path.read_bytes()) for key, path in read.items()},
     }
 

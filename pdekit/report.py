@@ -6,6 +6,7 @@ they are whole, and writes them as one HTML page that needs nothing but itself, 
 
 import base64
 import hashlib
+import io
 import json
 import math
 import os
@@ -20,31 +21,29 @@ from xml.etree import ElementTree
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from PIL import Image
 
 from pdekit.claims import Claim, all_hold, at_least, at_most
 
 _RELATIONS = {"<=": at_most, ">=": at_least}
-_REQUIRED: dict[str, type] = {
-    "study": str,
-    "claims": list,
-    "options": dict,
-    "numbers": dict,
-    "versions": dict,
-}
 _EMPTY: dict[str, Any] = {  # what records of earlier versions lack
     "question": "", "about": "", "date": "", "seconds": None,
     "parameters": {}, "seeds": {}, "inputs": {},
 }  # fmt: skip
+_KINDS: dict[str, type] = {
+    "study": str, "claims": list, "options": dict, "numbers": dict, "versions": dict,
+    "question": str, "about": str, "date": str, "parameters": dict, "seeds": dict, "inputs": dict,
+}  # fmt: skip
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """An image as a ``data:`` address, and what it shows."""
+    """An image as a ``data:`` address, what it shows, and its width in CSS pixels if it has one."""
 
     address: str
     caption: str
+    width: int | None
 
 
 @dataclass(frozen=True)
@@ -106,21 +105,21 @@ def _load(file: Path) -> dict[str, Any]:
 
 
 def _read_run(file: Path) -> Run:
-    record = _EMPTY | _load(file)
+    loaded = _load(file)
+    record = _EMPTY | {"seeds": seeds(loaded.get("options"))} | loaded
     if "study" not in record:
         raise ValueError(
             f"{file} is not the record of a run: it names no study; give the NAME.json that "
             "`pdekit run NAME` wrote"
         )
-    kinds: dict[str, type] = {
-        key: type(value) for key, value in _EMPTY.items() if value is not None
-    }
-    for key, kind in (_REQUIRED | kinds).items():
+    for key, kind in _KINDS.items():
         if not isinstance(record.get(key), kind):
             raise ValueError(
                 f"{file} is damaged: {key!r} should be a {kind.__name__}, got "
                 f"{record.get(key)!r}; run its study again"
             )
+    if not all(isinstance(item, dict) for item in record["parameters"].values()):
+        raise ValueError(f"{file} is damaged: 'parameters' should hold dicts; run its study again")
     claims = tuple(_claim(item, file) for item in record["claims"])
     return Run(neutral(file, 2), record, claims, tuple(_figures(record, file)))
 
@@ -144,7 +143,8 @@ def _figures(record: dict[str, Any], file: Path) -> Iterator[Figure]:
     """The figures that a record names, or in an older record the image of the same name."""
     beside = [file.with_suffix(end) for end in _TYPES if file.with_suffix(end).is_file()]
     older = [{"file": path.name} for path in beside[:1] or [file.with_suffix(".png")]]
-    for item in record.get("figures", older):
+    named = record.get("figures", older)
+    for item in named if isinstance(named, list) else [named]:
         try:
             path = file.with_name(item["file"])
             caption = str(item.get("caption") or f"Figure of {record['study']}")
@@ -153,27 +153,47 @@ def _figures(record: dict[str, Any], file: Path) -> Iterator[Figure]:
             raise ValueError(
                 f"{file} is damaged: {item!r} is not a figure (file, caption, sha256)"
             ) from error
-        yield Figure(_address(path, digest, file), caption)
+        yield _image(path, caption, digest, file)
 
 
-def _address(path: Path, digest: str | None, record: Path) -> str:
+def _image(path: Path, caption: str, digest: str | None, record: Path) -> Figure:
+    """The image as a ``data:`` address, once it is known to be whole and of this run."""
     if not path.is_file():
         raise ValueError(f"{record} has lost its figure: no {path}; run its study again")
     data = path.read_bytes()
-    if path.suffix not in _TYPES or not _whole(data, path.suffix):
-        raise ValueError(f"{path} is not a whole PNG or SVG image; run its study again")
+    try:
+        width = _READERS[path.suffix](data)
+    except (KeyError, OSError, SyntaxError, ValueError) as error:  # as Pillow and XML report damage
+        raise ValueError(
+            f"{path} is not a whole PNG or SVG image ({error}); run its study again"
+        ) from error
     if digest not in (None, sha256(data)):
         raise ValueError(f"{path} is not the figure that {record} tells of; run its study again")
-    return f"data:{_TYPES[path.suffix]};base64,{base64.b64encode(data).decode()}"
+    kind, coded = _TYPES[path.suffix], base64.b64encode(data).decode()
+    return Figure(f"data:{kind};base64,{coded}", caption, width)
 
 
-def _whole(data: bytes, suffix: str) -> bool:
-    if suffix == ".png":
-        return data.startswith(_PNG_START) and data.endswith(_PNG_END)
-    try:
-        return ElementTree.fromstring(data).tag.endswith("svg")
-    except ElementTree.ParseError:
-        return False
+def _png_width(data: bytes) -> int:
+    """Width in CSS pixels (96 to the inch), after a check of every checksum in the file."""
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        dots = image.info.get("dpi", (96, 96))[0]
+        image.verify()
+        return round(image.width * 96 / dots)
+
+
+def _svg_width(data: bytes) -> None:
+    """No width: vectors fill the page. Raises ``SyntaxError`` if this is not SVG."""
+    if not ElementTree.fromstring(data).tag.endswith("svg"):
+        raise SyntaxError("its outermost element is not svg")
+
+
+_READERS: dict[str, Callable[[bytes], int | None]] = {".png": _png_width, ".svg": _svg_width}
+
+
+def seeds(options: Any) -> dict[str, Any]:
+    """The options of a study that seed its random numbers."""
+    named = options.items() if isinstance(options, dict) else ()
+    return {key: value for key, value in named if "seed" in key}
 
 
 def sha256(data: bytes) -> str:
@@ -228,39 +248,25 @@ def page(runs: Sequence[Run], title: str) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(number=number, against=against, blocks=blocks, tables=tables)
-    entries = [_Entry(run, f"run-{k}") for k, run in enumerate(runs, 1)]
-    return environment.get_template("report.html").render(
-        title=title,
-        told=summary(runs, title),
-        entries=entries,
-        failures=[(claim, entry) for entry in entries for claim in entry.run.failed],
-    )
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A run on the page, and the anchor that links to it."""
-
-    run: Run
-    anchor: str
-
-    @property
-    def source(self) -> str:
-        return self.run.source
-
-    @property
-    def rows(self) -> list[tuple[Claim, None]]:
-        """Its claims, those that fail first."""
-        return [(claim, None) for claim in sorted(self.run.claims, key=lambda claim: claim.holds)]
+    template = environment.get_template("report.html")
+    return template.render(title=title, told=summary(runs, title), runs=runs)
 
 
 def write(runs: Sequence[Run], out: Path, title: str) -> tuple[Path, Path]:
-    """Write the page to ``out`` and its JSON beside it; neither is ever seen half-written."""
+    """Write the page to ``out`` and its JSON beside it; neither is ever seen half-written.
+
+    Raises ``ValueError`` for a name not in ``.html``, or if the JSON would replace a file that is
+    no report.
+    """
+    beside = out.with_suffix(".json")
     if out.suffix not in (".html", ".htm"):
         raise ValueError(f"a report is an HTML page; got --out {out}, expected a name in .html")
+    if beside.exists() and "report" not in _load(beside):
+        raise ValueError(
+            f"the report's JSON would replace {beside}, which is none; try another --out"
+        )
     html, data = page(runs, title), json.dumps(summary(runs, title), indent=1, allow_nan=False)
     out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_suffix(".json")
     replace_file(beside, lambda path: path.write_text(data + "\n", encoding="utf-8"))
     replace_file(out, lambda path: path.write_text(html, encoding="utf-8"))
     return out, beside
@@ -284,16 +290,17 @@ def number(value: Any, digits: int = 4) -> Markup:
     if isinstance(value, str | bool | None):
         words = {None: "–", True: "yes", False: "no"}
         return escape(value if isinstance(value, str) else words[value])
-    if isinstance(value, int) or not math.isfinite(value):
-        shown: str | Markup = str(value)
-    elif value == 0 or 1e-4 <= abs(value) < 1e6:
-        shown = np.format_float_positional(value, digits, False, False, trim="-")
+    if not isinstance(value, int | float):
+        return escape(str(value))
+    if isinstance(value, int) or value == 0 or not math.isfinite(value):
+        shown = Markup(str(value or 0))
+    elif 1e-4 <= abs(value) < 1e6:
+        shown = Markup(np.format_float_positional(value, digits, False, False, trim="-"))
     else:
-        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-        power = str(int(exponent)).replace("-", "−")
-        shown = Markup("{} × 10<sup>{}</sup>").format(mantissa.replace("-", "−"), power)
-    shown = shown if isinstance(shown, Markup) else shown.replace("-", "−")
-    return Markup('<data value="{!r}">{}</data>').format(value, shown)
+        mantissa, power = f"{value:.{digits - 1}e}".split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".")
+        shown = Markup(f"{mantissa} × 10<sup>{int(power)}</sup>")
+    return Markup('<data value="{!r}">{}</data>').format(value, shown.replace("-", "−"))
 
 
 def against(claim: Claim) -> tuple[Markup, Markup]:
@@ -327,19 +334,20 @@ class Table:
     rows: tuple[tuple[str, tuple[Any, ...]], ...]
 
 
-def tables(value: Any, caption: str = "Numbers") -> Iterator[Table]:
+def tables(value: Any, caption: str = "") -> Iterator[Table]:
     """Nested recorded values as flat tables, each captioned by the path that leads to it."""
     items = list(value.items() if isinstance(value, dict) else enumerate(value, 1))
     if _uniform([item for _, item in items]):
-        rows = tuple((str(key), tuple(item.values())) for key, item in items)
-        yield Table(caption, tuple(items[0][1]), rows)
+        columns = tuple(items[0][1])
+        rows = tuple((str(key), tuple(item[name] for name in columns)) for key, item in items)
+        yield Table(caption or "Numbers", columns, rows)
         return
     cells = tuple((str(key), (item,)) for key, item in items if not _nested(item))
     if cells:
-        yield Table(caption, (), cells)
+        yield Table(caption or "Numbers", (), cells)
     for key, item in items:
         if _nested(item):
-            yield from tables(item, f"{caption} › {key}")
+            yield from tables(item, f"{caption} › {key}" if caption else str(key))
 
 
 def _nested(value: Any) -> bool:
