@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -69,7 +70,7 @@ class Run:
 
 
 def read_runs(paths: Iterable[Path]) -> list[Run]:
-    """The runs in these folders (every ``*.json`` there with a ``study``) and JSON files.
+    """The runs in these folders (the records among their ``*.json``) and JSON files.
 
     A run named twice counts once. Raises ``ValueError`` for a path that holds no run, for a
     damaged record, for a verdict that its own numbers contradict, and for a figure that is missing,
@@ -83,7 +84,13 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
 
 
 def _records_in(folder: Path) -> list[Path]:
-    found = [file for file in sorted(folder.glob("*.json")) if "study" in _load(file)]
+    """Its JSON files with claims or a study; another report's JSON is no run."""
+    loaded = {file: _load(file) for file in sorted(folder.glob("*.json"))}
+    found = [
+        file
+        for file, content in loaded.items()
+        if content.keys() & {"study", "claims"} and "report" not in content
+    ]
     if not found:
         raise ValueError(
             f"no record of a run in {folder}; expected what `pdekit run NAME --out {folder}` "
@@ -243,13 +250,18 @@ def now() -> str:
 
 def page(runs: Sequence[Run], title: str) -> str:
     """The report as one HTML page: no script, and no address but ``data:`` and its own anchors."""
+    template = _templates().get_template("report.html")
+    return template.render(title=title, told=summary(runs, title), runs=runs)
+
+
+@cache
+def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("pdekit"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(number=number, against=against, blocks=blocks, tables=tables)
-    template = environment.get_template("report.html")
-    return template.render(title=title, told=summary(runs, title), runs=runs)
+    return environment
 
 
 def write(runs: Sequence[Run], out: Path, title: str) -> tuple[Path, Path]:
@@ -262,9 +274,7 @@ def write(runs: Sequence[Run], out: Path, title: str) -> tuple[Path, Path]:
     if out.suffix not in (".html", ".htm"):
         raise ValueError(f"a report is an HTML page; got --out {out}, expected a name in .html")
     if beside.exists() and "report" not in _load(beside):
-        raise ValueError(
-            f"the report's JSON would replace {beside}, which is none; try another --out"
-        )
+        raise ValueError(f"{beside} is no report and would be replaced; try another --out")
     html, data = page(runs, title), json.dumps(summary(runs, title), indent=1, allow_nan=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(beside, lambda path: path.write_text(data + "\n", encoding="utf-8"))

@@ -14,6 +14,14 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 30.0  # seconds that one answer may take
+# moves the two ends of the pipes to where Chromium looks for them, and becomes Chromium
+PLACE = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for end, place in zip(ends, (3, 4)):
+    os.dup2(end, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def chromium() -> str:
@@ -93,6 +101,7 @@ class Tab:
 @contextmanager
 def tab(profile: Path) -> Iterator[Tab]:
     """A fresh browser with one tab; Chromium listens on descriptor 3 and answers on 4."""
+    program = chromium()
     theirs, ours = os.pipe()
     mine, answers = os.pipe()
     flags = [
@@ -100,9 +109,8 @@ def tab(profile: Path) -> Iterator[Tab]:
         "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe",
         f"--user-data-dir={profile}",
     ]  # fmt: skip
-    shell = f'exec "$0" "$@" 3<&{theirs} 4>&{answers}'
     process = subprocess.Popen(
-        ["sh", "-c", shell, chromium(), *flags],
+        [sys.executable, "-c", PLACE, str(theirs), str(answers), program, *flags],
         pass_fds=(theirs, answers),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
