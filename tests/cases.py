@@ -205,6 +205,19 @@ PAIRS = [
     and not (name == "split" and "tensor" in case.name)
 ]
 
+# for what concerns the handling of a run rather than its mathematics: no more than needed
+_SPARED = ("driven", "ito", "oblique", "tensor_stratonovich", "absorbed", "absorbed_tensor")
+HANDLED = [
+    row
+    for row in PAIRS
+    if has_gibbs_state(row[1])
+    or not (
+        row[1].grid in (_CIRCLE, _TORUS)
+        or row[1].name.startswith("backward")
+        or row[1].name.split("-")[0].removeprefix("fokker_planck_") in _SPARED
+    )
+]
+
 
 def generator(case: EquationCase) -> Any:
     """Generator of a linear equation on the case's grid."""
