@@ -23,6 +23,7 @@ STOPS = {
     schemes.Godunov: 0.03,
     schemes.Filtered: 3e-3,
     schemes.Krylov: 1e-7,
+    schemes.PolicyIteration: 0.05,
     schemes.Split: 2e-4,
     schemes.MeanField: 1e-4,
 }
