@@ -1,6 +1,17 @@
 """Do the particles follow the equation, and does the solution keep what was proved of it?"""
 
 from pdekit.comparison.compare import Comparison, compare
+from pdekit.comparison.distances import (
+    EVERY,
+    KL,
+    L1,
+    W1,
+    W2,
+    ChiSquare,
+    Energy,
+    KolmogorovSmirnov,
+    Moments,
+)
 from pdekit.comparison.semiconcavity import (
     Semiconcavity,
     convex_intervals,
@@ -9,7 +20,16 @@ from pdekit.comparison.semiconcavity import (
 )
 
 __all__ = [
+    "EVERY",
+    "KL",
+    "L1",
+    "W1",
+    "W2",
+    "ChiSquare",
     "Comparison",
+    "Energy",
+    "KolmogorovSmirnov",
+    "Moments",
     "Semiconcavity",
     "compare",
     "convex_intervals",
