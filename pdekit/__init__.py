@@ -60,6 +60,8 @@ _HOME = {
     "simulate": "pdekit.particles.ensemble",
     "Comparison": "pdekit.comparison.compare",
     "compare": "pdekit.comparison.compare",
+    "Convergence": "pdekit.comparison.convergence",
+    "convergence": "pdekit.comparison.convergence",
     "Semiconcavity": "pdekit.comparison.semiconcavity",
     "semiconcavity": "pdekit.comparison.semiconcavity",
 }

@@ -1,6 +1,7 @@
 """Do the particles follow the equation, and does the solution keep what was proved of it?"""
 
 from pdekit.comparison.compare import Comparison, compare
+from pdekit.comparison.convergence import Convergence, convergence
 from pdekit.comparison.distances import (
     EVERY,
     KL,
@@ -27,11 +28,13 @@ __all__ = [
     "W2",
     "ChiSquare",
     "Comparison",
+    "Convergence",
     "Energy",
     "KolmogorovSmirnov",
     "Moments",
     "Semiconcavity",
     "compare",
+    "convergence",
     "convex_intervals",
     "is_convex",
     "semiconcavity",
