@@ -158,12 +158,12 @@ def test_floors_are_what_the_density_itself_shows(null_line):
 
 
 def test_w2_and_the_plane_are_calibrated():
-    """200 ensembles each: inside the 99.9 % binomial interval at level 0.05."""
-    rng, rounds = np.random.default_rng(6), 200
+    """150 ensembles each: inside the 99.9 % binomial interval at level 0.05."""
+    rng, rounds = np.random.default_rng(6), 150
     high = stats.binom.isf(5e-4, rounds, 0.05) / rounds
     times = range(1, rounds + 1)
-    grid = Grid(-6, 6, 100)
-    plane = Grid((-5, -5), (5, 5), (20, 20))
+    grid = Grid(-6, 6, 60)
+    plane = Grid((-5, -5), (5, 5), (16, 16))
     for g, metrics in ((grid, (W2(),)), (plane, (W1(), Energy(), KolmogorovSmirnov()))):
         clouds = [rng.normal(size=(200, g.dim)) for _ in times]
         data = compare(solution(g, normal(g), times), ensemble(*clouds), metrics, 39).data

@@ -13,6 +13,7 @@ from pdekit.comparison.distances import (
     KolmogorovSmirnov,
     Moments,
 )
+from pdekit.comparison.improvement import Estimate, SampledImprovement, improvement
 from pdekit.comparison.semiconcavity import (
     Semiconcavity,
     convex_intervals,
@@ -30,12 +31,15 @@ __all__ = [
     "Comparison",
     "Convergence",
     "Energy",
+    "Estimate",
     "KolmogorovSmirnov",
     "Moments",
+    "SampledImprovement",
     "Semiconcavity",
     "compare",
     "convergence",
     "convex_intervals",
+    "improvement",
     "is_convex",
     "semiconcavity",
 ]

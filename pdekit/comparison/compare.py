@@ -214,7 +214,9 @@ def compare(
         time = float(x["time"].values[there])
         points = points_of(x.isel(time=there), grid.dim, time)
         times.append(time)
-        rows.append(_at_one_time(points, mass_of(u.isel(time=here), grid, time), grid, asked))
+        mass = mass_of(u.isel(time=here), grid, time)
+        # every time has its own draws
+        rows.append(_at_one_time(points, mass, grid, asked, there))
     data = xr.Dataset(
         {name: _variable(name, [row[name] for row in rows]) for name in rows[0]},
         coords={"time": times, "axis": list(grid.names)},
@@ -238,7 +240,9 @@ class _Asked:
     runs: int
 
 
-def _at_one_time(points: Array, mass: Array, grid: Grid, asked: _Asked) -> dict[str, Any]:
+def _at_one_time(
+    points: Array, mass: Array, grid: Grid, asked: _Asked, number: int
+) -> dict[str, Any]:
     n = len(points)
     points = wrapped(points, grid)
     counts = cell_counts(points, grid)
@@ -262,7 +266,7 @@ def _at_one_time(points: Array, mass: Array, grid: Grid, asked: _Asked) -> dict[
     row["p_value"] = p_layers
     if asked.metrics or per_run is not None:
         seen = Seen(points, counts, mass, grid)
-        row |= _bootstrapped(seen, per_run, asked, row)
+        row |= _bootstrapped(seen, per_run, asked, row, [n, number])
     return row
 
 
@@ -285,10 +289,10 @@ def _distances(
 
 
 def _bootstrapped(
-    seen: Seen, per_run: Array | None, asked: _Asked, row: dict[str, Any]
+    seen: Seen, per_run: Array | None, asked: _Asked, row: dict[str, Any], stream: list[int]
 ) -> dict[str, Any]:
     """Floors and p-values by draws of the null hypothesis."""
-    rng = np.random.default_rng([asked.seed, len(seen.points)])
+    rng = np.random.default_rng([asked.seed, *stream])
     boxes = seen.boxes
     # runs that act on themselves spread in their own way: the closed forms do not hold
     chosen = asked.metrics if per_run is None else asked.metrics or (L1(), KL(), W1())
