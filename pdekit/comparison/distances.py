@@ -5,6 +5,7 @@ cells, of which the p-value is the rank among draws of the null hypothesis.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -24,12 +25,18 @@ class Seen:
     mass: Array
     grid: Grid
 
-    @property
+    @cached_property
     def shares(self) -> Array:
         """Fractions of the particles in the boxes, shape ``(1, m)``."""
         return merged(self.counts, self.grid)[None] / self.counts.sum()
 
-    @property
+    @cached_property
+    def binned(self) -> tuple[Array, Array]:
+        """Particles and mass in bins of near-equal mass."""
+        labels = metrics.equal_mass_bins(self.mass, metrics.smallest_bin(len(self.points)))
+        return metrics.pooled(self.counts, labels), metrics.pooled(self.mass, labels)
+
+    @cached_property
     def boxes(self) -> Boxes:
         return boxes(self.mass, self.grid, len(self.points))
 
@@ -59,10 +66,10 @@ class L1:
     name: ClassVar[str] = "l1"
 
     def value(self, seen: Seen) -> float:
-        return metrics.l1(*_binned(seen))[0]
+        return metrics.l1(*seen.binned)[0]
 
     def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
-        return metrics.l1(*_binned(seen))[1]
+        return metrics.l1(*seen.binned)[1]
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
         return np.abs(boxes.pooled(shares - boxes.mass)).sum(axis=1)
@@ -75,10 +82,10 @@ class KL:
     name: ClassVar[str] = "kl"
 
     def value(self, seen: Seen) -> float:
-        return metrics.kl(*_binned(seen))[0]
+        return metrics.kl(*seen.binned)[0]
 
     def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
-        return metrics.kl(*_binned(seen))[1]
+        return metrics.kl(*seen.binned)[1]
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
         # draws of runs may leave the simplex a little
@@ -93,10 +100,10 @@ class ChiSquare:
     name: ClassVar[str] = "chi2"
 
     def value(self, seen: Seen) -> float:
-        return metrics.chi_square(*_binned(seen))[0]
+        return metrics.chi_square(*seen.binned)[0]
 
     def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
-        return float(len(_binned(seen)[1]) - 1)
+        return float(len(seen.binned[1]) - 1)
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
         expected = boxes.pooled(boxes.mass)
@@ -250,11 +257,6 @@ EVERY: tuple[Metric, ...] = (
     *(L1(), KL(), ChiSquare(), KolmogorovSmirnov(), W1(), W2(), Energy(), Moments()),
 )
 """All of them."""
-
-
-def _binned(seen: Seen) -> tuple[Array, Array]:
-    labels = metrics.equal_mass_bins(seen.mass, metrics.smallest_bin(len(seen.points)))
-    return metrics.pooled(seen.counts, labels), metrics.pooled(seen.mass, labels)
 
 
 def _slice(deviation: Array, boxes: Boxes, angle: float) -> tuple[Array, Array]:

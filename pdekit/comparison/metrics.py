@@ -20,6 +20,10 @@ DIRECTIONS = 16
 DEGREE = {1: 8, 2: 4}
 """Degree of the smooth test, by dimension: 8 components on the line, 14 in the plane."""
 
+BROAD = {1: 4, 2: 2}
+"""Degree up to which components are tested together, with the moments: 6 on the line, 10 in the
+plane. A wrong drift or step spreads over these, a wrong temperature is in the second moment."""
+
 TAIL = 1e-6
 """Mass beyond the walls that is never held against the particles: what a solver's tail is worth."""
 
@@ -252,12 +256,12 @@ class Layers:
     """Features of the cells, ``(cells, m)``, centred and scaled, and their covariance.
 
     ``ends``: columns up to which they are coordinates, then products of two coordinates, then
-    Legendre components of the distribution functions.
+    Legendre components of the distribution functions up to degree ``BROAD``, then the others.
     """
 
     features: Array
     covariance: Array
-    ends: tuple[int, int, int]
+    ends: tuple[int, int, int, int]
 
 
 def layers(n: int, mass: Array, grid: Grid) -> Layers:
@@ -272,7 +276,9 @@ def layers(n: int, mass: Array, grid: Grid) -> Layers:
     columns -= weight @ columns
     scale = np.sqrt(weight @ columns**2)
     columns /= np.where(scale > 0, scale, 1.0)
-    ends = (grid.dim, grid.dim + len(products), columns.shape[1])
+    moments, broad = grid.dim + len(products), min(degree, BROAD[grid.dim])
+    low = broad if grid.dim == 1 else broad * (broad + 3) // 2
+    ends = (grid.dim, moments, moments + low, columns.shape[1])
     return Layers(columns, _covariance(columns, weight), ends)
 
 
@@ -281,24 +287,26 @@ def _legendre(mass: Array, degree: int) -> list[Array]:
     rows = [[special.eval_legendre(j, 2 * f - 1) for j in range(degree + 1)] for f in middles]
     if mass.ndim == 1:
         return rows[0][1:]
-    pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i) if i + j]
+    # by total degree
+    pairs = [(k - j, j) for k in range(1, degree + 1) for j in range(k + 1)]
     return [np.outer(rows[0][i], rows[1][j]).ravel() for i, j in pairs]
 
 
 def layered_tests(
     counts: Counts, mass: Array, labels: NDArray[np.int64], cells: Layers
 ) -> dict[str, float]:
-    """P-values of ``d = counts/n - mass``, largest scale first; independent for many particles.
+    """P-values of ``d = counts/n - mass``, largest scale first.
 
-    ``mean``, then ``second`` moments given the mean, then ``smooth`` given both: Neyman's smooth
-    test (1937), the Legendre components ``P_j(2 F - 1)`` of the distribution function, in the plane
-    products over both marginals. Last ``rest``: what Pearson's chi-square over the bins ``labels``
-    sees beyond these. Each is the increment of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features
-    ``Phi`` join, chi-square with as many degrees as the rank grows (on the line 1, 1, 8 and
-    ``bins - 1``).
+    ``mean``, then ``second`` moments given the mean, for reading. ``broad``: both with the Legendre
+    components ``P_j(2 F - 1)`` of the distribution function of low degree (Neyman's smooth test,
+    1937), in the plane products over both marginals. ``smooth``: the higher ones given these. Last
+    ``rest``: what Pearson's chi-square over the bins ``labels`` sees beyond. The statistics are
+    increments of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` join, chi-square with as
+    many degrees as the rank grows; ``broad``, ``smooth`` and ``rest`` are independent for many
+    particles (on the line 6, 4 and ``bins - 1`` degrees).
 
     A wrong temperature, drift or step deviates smoothly on the scale of the density, where the
-    smooth test has its power; plain chi-square would dilute it over all bins.
+    broad test has its power; plain chi-square would dilute it over all bins.
     """
     deviation = np.sqrt(counts.sum()) * (counts / counts.sum() - mass).ravel()
     scores = deviation @ cells.features
@@ -309,12 +317,13 @@ def layered_tests(
     statistic, _ = chi_square(pooled(counts, labels), bin_mass)
     # the bins and the features' variation inside the bins together span bins and features
     steps.append((statistic + inside[0], len(bin_mass) - 1 + inside[1]))
-    before = [(0.0, 0), *steps[:-1]]
-    names = ("mean", "second", "smooth", "rest")
-    return {
-        name: _tail(max(t - s, 0.0), m - k)
-        for name, (s, k), (t, m) in zip(names, before, steps, strict=True)
+    first, second, broad, smooth, rest = steps
+    start = (0.0, 0)
+    spans = {
+        **{"mean": (start, first), "second": (first, second), "broad": (start, broad)},
+        **{"smooth": (broad, smooth), "rest": (smooth, rest)},
     }
+    return {name: _tail(max(t - s, 0.0), m - k) for name, ((s, k), (t, m)) in spans.items()}
 
 
 def _covariance(features: Array, weight: Array) -> Array:
@@ -339,12 +348,14 @@ def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
     """P-value of ``min p_i / share_i`` for independent tests (Tippett 1931, weighted).
 
     ``1 - prod(1 - share_i t)``, about ``t`` when small: each test spends its share of the false
-    alarms.
+    alarms. Tests without a share are left out, shares without a test are divided among the others.
     """
-    t = min(p / shares[name] for name, p in p_values.items())
-    if t * max(shares.values()) >= 1:
+    spent = sum(share for name, share in shares.items() if name in p_values)
+    kept = {name: share / spent for name, share in shares.items() if name in p_values}
+    t = min(p_values[name] / share for name, share in kept.items())
+    if t * max(kept.values()) >= 1:
         return 1.0
-    return float(-np.expm1(sum(np.log1p(-share * t) for share in shares.values())))
+    return float(-np.expm1(sum(np.log1p(-share * t) for share in kept.values())))
 
 
 def _tail(statistic: float, degrees: int) -> float:
@@ -360,8 +371,8 @@ def cell_blur(n: int, mass: Array, grid: Grid, cells: Layers) -> float:
     """What the cells leave open, in standard errors of ``n`` particles.
 
     A value may be read as the density at the centre or as the cell's average; they differ by
-    ``h^2 lap rho / 24``. This is the root of that difference's statistic in the first three layers
-    of ``layered_tests``: below about 0.5 they do not see it.
+    ``h^2 lap rho / 24``. This is the root of that difference's statistic of all features of
+    ``layered_tests``: below about 0.5 they do not see it.
     """
     bend = np.zeros(mass.shape)
     for k in range(mass.ndim):

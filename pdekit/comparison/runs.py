@@ -11,8 +11,6 @@ from scipy import special
 from pdekit.comparison.metrics import Layers
 from pdekit.grid import Array
 
-NAMES = ("mean", "second", "smooth")
-
 
 def fewest(dim: int) -> int:
     """Runs below which no mean can be tested."""
@@ -23,26 +21,29 @@ def layered_tests(shares: Array, mass: Array, cells: Layers) -> dict[str, float]
     """P-values of ``R`` runs with fractions ``shares (R, cells)``, largest scale first.
 
     The layers are those of ``metrics.layered_tests`` without ``rest``; on ``R`` runs at most
-    ``R/2`` components are looked at. Each layer is tested given those before it (Rao's test of
+    ``R/2`` components are looked at. A layer is tested given those before it (Rao's test of
     additional information): with ``T_k`` Hotelling's statistic of the first ``k`` components,
     ``F = (R-k) / (k-j) (T_k - T_j) / (R-1 + T_j)`` has ``k-j`` and ``R-k`` degrees of freedom, and
-    the layers are independent for normal averages. A layer with no component left has p = 1.
+    increments are independent for normal averages. A layer with no component left is left out.
     """
     runs = len(shares)
     basis, ends = _orthonormal(cells, mass.ravel())
     usable = min(basis.shape[1], runs // 2)
     scores = (shares - mass.ravel()) @ basis[:, :usable]
-    before, k = 0.0, 0
-    p = {}
-    for name, end in zip(NAMES, ends, strict=True):
-        end = min(end, usable)
-        total = _hotelling(scores[:, :end])
-        p[name] = 1.0
-        if end > k:
-            f = (runs - end) / (end - k) * max(total - before, 0.0) / (runs - 1 + before)
-            p[name] = float(special.fdtrc(end - k, runs - end, f))
-        before, k = total, end
-    return p
+    first, second, broad, smooth = (min(end, usable) for end in ends)
+    spans = {
+        **{"mean": (0, first), "second": (first, second), "broad": (0, broad)},
+        "smooth": (broad, smooth),
+    }
+    return {name: _increment(scores, j, k) for name, (j, k) in spans.items() if k > j}
+
+
+def _increment(scores: Array, j: int, k: int) -> float:
+    """P-value of components ``j`` to ``k`` given the first ``j``."""
+    runs = len(scores)
+    before, total = _hotelling(scores[:, :j]), _hotelling(scores[:, :k])
+    f = (runs - k) / (k - j) * max(total - before, 0.0) / (runs - 1 + before)
+    return float(special.fdtrc(k - j, runs - k, f))
 
 
 def _orthonormal(cells: Layers, weight: Array) -> tuple[Array, list[int]]:
