@@ -1,7 +1,7 @@
 """Which sample size detects which error? The verdict of compare() on right and wrong dynamics.
 
-N particles in the double well (x² - 1)²/4 at beta = 4, started from N(-1, 0.1²), against the density
-that the equation gives at t = 1, many times over: how often does ``consistent(0.01)`` say no?
+N particles in the double well (x² - 1)²/4 at beta = 4, started from N(-1, 0.1²), against
+the density of the equation at t = 1, many times over: how often does ``consistent(0.01)`` say no?
 
 * nothing wrong: the rate of false alarms, for independent particles and for runs of particles that
   act on each other
@@ -127,7 +127,7 @@ def suspects() -> dict[str, Suspect]:
 
 
 def ensembles(case: Suspect, n: int, repeats: int, seed: int) -> Iterator[Any]:
-    """``repeats`` independent ensembles of ``n`` particles, of ``RUNS`` runs where they interact."""
+    """``repeats`` ensembles of ``n`` particles, in ``RUNS`` runs where they interact."""
     at_once = max(1, 2_000_000 // n)
     for first in range(0, repeats, at_once):
         count = min(at_once, repeats - first)

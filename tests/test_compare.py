@@ -172,15 +172,14 @@ INTERVAL = stats.binom.ppf([0.0005, 0.9995], REPEATS, 0.05) / REPEATS
 @pytest.mark.parametrize(
     ("grid", "rho", "draw"),
     [
-        (LINE, normal(LINE), lambda rng: rng.normal(size=(700, 1))),
-        (LINE, gibbs(LINE, 4.0), lambda rng: gibbs_sample(rng, 700, 4.0)),
-        (COARSE_PLANE, normal(COARSE_PLANE), lambda rng: rng.normal(size=(1_300, 2))),
+        (LINE, normal(LINE), lambda rng: rng.normal(size=(400, 1))),
+        (LINE, gibbs(LINE, 4.0), lambda rng: gibbs_sample(rng, 400, 4.0)),
+        (COARSE_PLANE, normal(COARSE_PLANE), lambda rng: rng.normal(size=(400, 2))),
     ],
     ids=["gaussian", "double-well", "plane"],
 )
 def test_false_alarms_at_level_five_per_cent(grid, rho, draw):
-    """Inside the 99.9 % binomial interval, the verdict and each layer of it (enough particles
-    for all of them)."""
+    """Inside the 99.9 % binomial interval, the verdict and each layer of it."""
     data = repeated(grid, rho, draw, REPEATS)
     for name in ("p_value", *(f"p_{test}" for test in SHARES if test != "outside")):
         rate = float((data[name] < 0.05).mean())

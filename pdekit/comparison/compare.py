@@ -46,7 +46,7 @@ from pdekit.grid import Array, Grid
 
 # Shares of the false alarms that each test may cause. The walls' test is silent unless particles
 # have left the box and gets little.
-SHARES = {"broad": 0.7, "smooth": 0.1, "rest": 0.19, "outside": 0.01}
+SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01}
 
 INDEPENDENT, RUNS, INDICATIVE = (
     "independent particles",
@@ -164,12 +164,12 @@ def compare(
 
     The p-value
     -----------
-    Deviations are tested layer by layer, largest scale first: mean, second moments and the lowest
-    components of Neyman's smooth test on the distribution functions together (a wrong temperature,
-    drift or step); the higher components; what chi-square on the bins sees beyond these (any
-    shape). For many particles the layers are independent and have chi-square laws, accurate far
-    into the tail. The number of particles beyond the walls joins them (Poisson). The smallest
-    p-value, weighted, is turned into one (Tippett).
+    Deviations are tested layer by layer, largest scale first: mean, second moments and ``log rho``
+    together (a wrong temperature, drift or step); Neyman's smooth test on the distribution
+    functions; what chi-square on the bins sees beyond these (any shape). For many particles the
+    layers are independent and have chi-square laws, accurate far into the tail. The number of
+    particles beyond the walls joins them (Poisson). The smallest p-value, weighted, is turned into
+    one (Tippett).
 
     Metrics that are asked for are ranked among ``draws`` ensembles of the null hypothesis, on at
     most 1024 boxes of cells (32 x 32 in the plane); their smallest p-value is ranked too (min-p),

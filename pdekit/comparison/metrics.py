@@ -20,10 +20,6 @@ DIRECTIONS = 16
 DEGREE = {1: 8, 2: 4}
 """Degree of the smooth test, by dimension: 8 components on the line, 14 in the plane."""
 
-BROAD = {1: 4, 2: 2}
-"""Degree up to which components are tested together, with the moments: 6 on the line, 10 in the
-plane. A wrong drift or step spreads over these, a wrong temperature is in the second moment."""
-
 TAIL = 1e-6
 """Mass beyond the walls that is never held against the particles: what a solver's tail is worth."""
 
@@ -255,8 +251,8 @@ def moment_scores(points: Array, mass: Array, grid: Grid) -> tuple[Array, Array]
 class Layers:
     """Features of the cells, ``(cells, m)``, centred and scaled, and their covariance.
 
-    ``ends``: columns up to which they are coordinates, then products of two coordinates, then
-    Legendre components of the distribution functions up to degree ``BROAD``, then the others.
+    ``ends``: columns up to which they are coordinates, then products of two coordinates, then the
+    logarithm of the density, then Legendre components of the distribution functions.
     """
 
     features: Array
@@ -272,14 +268,28 @@ def layers(n: int, mass: Array, grid: Grid) -> Layers:
     weight = mass.ravel()
     z = z - (z @ weight)[:, None]
     products = [z[i] * z[j] for i in range(grid.dim) for j in range(i, grid.dim)]
-    columns = np.stack([*z, *products, *_legendre(mass, degree)], axis=-1)
+    moments = np.stack([*z, *products], axis=-1)
+    log = _log_density(mass, n, moments)
+    columns = np.stack([*moments.T, log, *_legendre(mass, degree)], axis=-1)
     columns -= weight @ columns
     scale = np.sqrt(weight @ columns**2)
     columns /= np.where(scale > 0, scale, 1.0)
-    moments, broad = grid.dim + len(products), min(degree, BROAD[grid.dim])
-    low = broad if grid.dim == 1 else broad * (broad + 3) // 2
-    ends = (grid.dim, moments, moments + low, columns.shape[1])
+    ends = (grid.dim, moments.shape[1], moments.shape[1] + 1, columns.shape[1])
     return Layers(columns, _covariance(columns, weight), ends)
+
+
+def _log_density(mass: Array, n: int, moments: Array) -> Array:
+    """``log rho`` beyond its best fit by moments; nothing where these say it all (a Gaussian).
+
+    Cut off where no particle is to be expected, so that averages are near normal.
+    """
+    weight = mass.ravel()
+    log = np.log(np.maximum(weight, 0.01 / n * weight.max()))
+    basis = np.column_stack([np.ones_like(weight), moments]) * np.sqrt(weight)[:, None]
+    fit, *_ = np.linalg.lstsq(basis, log * np.sqrt(weight), rcond=1e-10)
+    rest = log - fit[0] - moments @ fit[1:]
+    small = weight @ rest**2 <= 1e-3 * (weight @ (log - weight @ log) ** 2)
+    return np.zeros_like(rest) if small else rest
 
 
 def _legendre(mass: Array, degree: int) -> list[Array]:
@@ -297,16 +307,17 @@ def layered_tests(
 ) -> dict[str, float]:
     """P-values of ``d = counts/n - mass``, largest scale first.
 
-    ``mean``, then ``second`` moments given the mean, for reading. ``broad``: both with the Legendre
-    components ``P_j(2 F - 1)`` of the distribution function of low degree (Neyman's smooth test,
-    1937), in the plane products over both marginals. ``smooth``: the higher ones given these. Last
-    ``rest``: what Pearson's chi-square over the bins ``labels`` sees beyond. The statistics are
-    increments of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` join, chi-square with as
-    many degrees as the rank grows; ``broad``, ``smooth`` and ``rest`` are independent for many
-    particles (on the line 6, 4 and ``bins - 1`` degrees).
+    ``mean``, then ``second`` moments given the mean, for reading. ``broad``: both together with the
+    average of ``log rho``. ``smooth``: Neyman's smooth test (1937) given these, the Legendre
+    components ``P_j(2 F - 1)`` of the distribution function, in the plane products over both
+    marginals. Last ``rest``: what Pearson's chi-square over the bins ``labels`` sees beyond. The
+    statistics are increments of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` join,
+    chi-square with as many degrees as the rank grows; ``broad``, ``smooth`` and ``rest`` are
+    independent for many particles (on the line 3, 8 and ``bins - 1`` degrees).
 
-    A wrong temperature, drift or step deviates smoothly on the scale of the density, where the
-    broad test has its power; plain chi-square would dilute it over all bins.
+    ``log rho`` is minus beta V at rest: the score of a wrong temperature or slope. With the moments
+    it also catches nearly all that these do to a density on its way there, where plain chi-square
+    would dilute it over all bins.
     """
     deviation = np.sqrt(counts.sum()) * (counts / counts.sum() - mass).ravel()
     scores = deviation @ cells.features
