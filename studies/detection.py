@@ -83,7 +83,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of the particles' noise.")] = 0,
 ) -> Results:
     """Simulate every dynamics at every size, compare, count the verdicts."""
-    repeats = repeats or (20 if quick else 200)
+    repeats = repeats or (20 if quick else 100)
     sizes = tuple(n for n in SIZES if n <= largest and (not quick or n in (SIZES[0], largest)))
     cases = suspects()
     rates = np.empty((len(cases), len(sizes)))
@@ -120,7 +120,7 @@ def suspects() -> dict[str, Suspect]:
         "noise sqrt(1/beta)": Suspect(langevin(beta=2 * BETA), plain),
         "drift 3 % too strong": Suspect(langevin(Scaled(1.03)), plain),
         "Euler-Maruyama, h = 0.2": Suspect(langevin(integrator=EulerMaruyama()), plain, step=0.2),
-        "reflected, not carried round": Suspect(langevin(box=NARROW), plain, ROUND, 0.005),
+        "reflected, not carried round": Suspect(langevin(box=NARROW), plain, ROUND, 0.01),
         RIGHT[1]: Suspect(together(1.0), coupled),
         "coupling 10 % too strong": Suspect(together(1.1), coupled),
     }
