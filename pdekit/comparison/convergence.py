@@ -267,14 +267,13 @@ def _order(model: _Model, order: float | None, level: float) -> tuple[Estimate, 
     room = float(stats.chi2.isf(1 - level, 1))
     if order is not None:
         return Estimate(order, order, order), {order: np.sqrt(room)}
-    grid = np.linspace(*ORDERS, 151)
-    k = int(np.argmin([model.fit(q)[2] for q in grid]))
-    around = (grid[max(k - 1, 0)], grid[min(k + 1, 150)])
-    best = float(
-        optimize.minimize_scalar(lambda q: model.fit(q)[2], bounds=around, method="bounded").x
-    )
-    least = model.fit(best)[2]
-    left = {float(q): room - (model.fit(q)[2] - least) for q in (*grid, best)}
+    grid = np.linspace(*ORDERS, 76)
+    misfits = np.array([model.fit(q)[2] for q in grid])
+    k = int(misfits.argmin())
+    around = (grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)])
+    found = optimize.minimize_scalar(lambda q: model.fit(q)[2], bounds=around, method="bounded")
+    best, least = float(found.x), float(found.fun)
+    left = dict(zip(grid.tolist(), room - (misfits - least), strict=True)) | {best: room}
     inside = {q: np.sqrt(r) for q, r in left.items() if r >= 0}
     return Estimate(best, min(inside), max(inside)), inside
 
