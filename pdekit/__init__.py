@@ -89,6 +89,8 @@ _HOME = {
     "simulate": "pdekit.particles.ensemble",
     "Comparison": "pdekit.comparison.compare",
     "compare": "pdekit.comparison.compare",
+    "Convergence": "pdekit.comparison.convergence",
+    "convergence": "pdekit.comparison.convergence",
     "improvement": "pdekit.comparison.improvement",
     "Semiconcavity": "pdekit.comparison.semiconcavity",
     "semiconcavity": "pdekit.comparison.semiconcavity",

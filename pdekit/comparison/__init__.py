@@ -1,6 +1,18 @@
 """Do the particles follow the equation, and does the solution keep what was proved of it?"""
 
 from pdekit.comparison.compare import Comparison, compare
+from pdekit.comparison.convergence import Convergence, convergence
+from pdekit.comparison.distances import (
+    EVERY,
+    KL,
+    L1,
+    W1,
+    W2,
+    ChiSquare,
+    Energy,
+    KolmogorovSmirnov,
+    Moments,
+)
 from pdekit.comparison.improvement import Estimate, SampledImprovement, improvement
 from pdekit.comparison.semiconcavity import (
     Semiconcavity,
@@ -10,11 +22,22 @@ from pdekit.comparison.semiconcavity import (
 )
 
 __all__ = [
+    "EVERY",
+    "KL",
+    "L1",
+    "W1",
+    "W2",
+    "ChiSquare",
     "Comparison",
+    "Convergence",
+    "Energy",
     "Estimate",
+    "KolmogorovSmirnov",
+    "Moments",
     "SampledImprovement",
     "Semiconcavity",
     "compare",
+    "convergence",
     "convex_intervals",
     "improvement",
     "is_convex",

@@ -1,34 +1,59 @@
 """Comparison and compare(): do these particles follow that density?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pdekit.comparison import metrics
+from pdekit.comparison import bootstrap, runs
+from pdekit.comparison.distances import KL, L1, W1, Metric, Seen
+from pdekit.comparison.inputs import (
+    HasDensity,
+    HasParticles,
+    acts_on_itself,
+    density_of,
+    mass_of,
+    particles_of,
+    points_of,
+    shared_times,
+)
+from pdekit.comparison.metrics import (
+    DIRECTIONS,
+    Counts,
+    cell_blur,
+    cell_counts,
+    chi_square,
+    combined,
+    equal_mass_bins,
+    expected_outside,
+    kl,
+    kolmogorov_smirnov,
+    l1,
+    layered_tests,
+    layers,
+    moment_scores,
+    outside_test,
+    pooled,
+    smallest_bin,
+    w1_line,
+    w1_sliced,
+    wrapped,
+)
 from pdekit.grid import Array, Grid
 
 # Shares of the false alarms that each test may cause. The walls' test is silent unless particles
 # have left the box and gets little.
-SHARES = {"mean": 0.2, "second": 0.2, "smooth": 0.35, "rest": 0.24, "outside": 0.01}
+SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01}
 
-
-class HasDensity(Protocol):
-    """A density on a grid over times: ``.u`` with dims ("time", "x"[, "y"]) and ``.grid``."""
-
-    @property
-    def u(self) -> xr.DataArray: ...
-    @property
-    def grid(self) -> Grid: ...
-
-
-class HasParticles(Protocol):
-    """Particles over times: ``.x`` with dims ("time", ["run",] "particle", "dim")."""
-
-    @property
-    def x(self) -> xr.DataArray: ...
+INDEPENDENT, RUNS, INDICATIVE = (
+    "independent particles",
+    "independent runs of particles that act on each other",
+    "independent particles, though these act on each other: the p-value is only indicative",
+)
+"""What the null hypothesis draws (``attrs["null"]``)."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +64,11 @@ class Comparison:
     ``ks``, ``chi2`` (with ``bins``), scores ``mean_z`` and ``variance_z`` (over ``axis``). A
     ``floor_*`` is what an ensemble of the same size drawn from the density itself would show on
     average. ``outside`` is the fraction of particles beyond the walls, ``expected_outside`` what
-    the box is thought to cut off. ``p_mean``, ``p_second``, ``p_smooth``, ``p_rest`` and
-    ``p_outside`` belong to one test each; ``p_value`` combines them. ``p_ks`` and ``p_chi2`` are
+    the box is thought to cut off. ``p_broad``, ``p_smooth``, ``p_rest`` and ``p_outside`` belong to
+    one test each; ``p_value`` combines them. ``p_mean``, ``p_second``, ``p_ks`` and ``p_chi2`` are
     there to be read, not part of it. ``blur`` is the cells' share in the error (see ``compare``).
+    For metrics that were asked for, ``<name>``, ``floor_<name>``, ``p_<name>`` are there and
+    ``p_metrics``, their joint p-value.
     """
 
     data: xr.Dataset
@@ -61,17 +88,38 @@ class Comparison:
         under any dependence between times, so for many close times the true rate lies below.
         Raises ``ValueError`` unless ``0 < level < 1``. Good values: 0.01, 0.001.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level is a false-alarm probability in (0, 1), got {level!r}")
+        _check_level(level)
         return self.p_value >= level
+
+    @property
+    def indicative(self) -> bool:
+        """Whether the p-values take particles for independent that act on each other."""
+        return bool(self.data.attrs["null"] == INDICATIVE)
+
+    def findings(self, level: float = 0.01) -> xr.DataArray:
+        """Which tests reject, and when: booleans over ``("time", "test")``.
+
+        Holm's procedure over every time and test: the probability of one or more false findings
+        among all of them is at most ``level``, under any dependence. Raises ``ValueError`` unless
+        ``0 < level < 1``.
+        """
+        _check_level(level)
+        names = [str(k) for k in self.data if str(k).startswith("p_")]
+        tests = [k for k in names if k not in ("p_value", "p_layers", "p_metrics")]
+        p = self.data[tests].to_dataarray("test").transpose("time", "test")
+        return p.assign_coords(test=[k[2:] for k in tests]).copy(data=_holm(p.values, level))
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         head = f"{'time':>10} {'l1 (floor)':>21} {'w1 (floor)':>21} {'kl':>10} {'p':>9}"
         n, runs = self.data.attrs["particles"], self.data.attrs["runs"]
         title = f"{n} particles" + (f" ({runs} runs pooled)" if runs > 1 else "")
-        return "\n".join(
-            [f"{title} against the density; {self.data.attrs['w1']}", head, *self._rows()]
-        )
+        lines = [f"{title} against the density; {self.data.attrs['w1']}", head, *self._rows()]
+        if self.data.attrs["null"] != INDEPENDENT:
+            lines.append(f"null: {self.data.attrs['null']}")
+        return "\n".join(lines)
 
     def _rows(self) -> list[str]:
         rows = []
@@ -85,16 +133,26 @@ class Comparison:
 _COLUMNS = ("l1", "floor_l1", "w1", "floor_w1", "kl", "p_value")
 
 
-def compare(solution: HasDensity, ensemble: HasParticles) -> Comparison:
+def compare(
+    solution: HasDensity,
+    ensemble: HasParticles,
+    metrics: Sequence[Metric] = (),
+    draws: int = 199,
+    seed: int = 0,
+) -> Comparison:
     """Compare particles with a density, at every time that both have.
 
     Null hypothesis: the particles are independent draws from the density, so the counts in cells
     are multinomial with probabilities ``rho * cell_volume``. Every run of a ``run`` axis is pooled.
+    For particles that act on each other see below.
 
     Parameters
     ----------
     solution : has ``.u``, dims ``("time", "x"[, "y"])``, a density (1/length^dim), and ``.grid``
     ensemble : has ``.x``, dims ``("time", ["run",] "particle", "dim")``, positions
+    metrics : more distances, each with floor and p-value: values of `pdekit.comparison.distances`,
+        ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, Energy, Moments``, or ``EVERY``
+    draws, seed : of the parametric bootstrap behind them; 199 draws resolve p-values to 0.005
 
     Distances
     ---------
@@ -106,11 +164,26 @@ def compare(solution: HasDensity, ensemble: HasParticles) -> Comparison:
 
     The p-value
     -----------
-    Deviations are tested layer by layer, largest scale first: mean; second moments; Neyman's smooth
-    test on the distribution functions (a wrong temperature, drift or step); what chi-square on the
-    bins sees beyond these (any shape). For many particles the layers are independent and have
-    chi-square laws, accurate far into the tail. The number of particles beyond the walls joins them
-    (Poisson). The smallest p-value, weighted, is turned into one (Tippett).
+    Deviations are tested layer by layer, largest scale first: mean, second moments and ``log rho``
+    together (a wrong temperature, drift or step); Neyman's smooth test on the distribution
+    functions; what chi-square on the bins sees beyond these (any shape). For many particles the
+    layers are independent and have chi-square laws, accurate far into the tail. The number of
+    particles beyond the walls joins them (Poisson). The smallest p-value, weighted, is turned into
+    one (Tippett).
+
+    Metrics that are asked for are ranked among ``draws`` ensembles of the null hypothesis, on at
+    most 1024 boxes of cells (32 x 32 in the plane); their smallest p-value is ranked too (min-p),
+    which is ``p_metrics``. Then ``p_value = 2 min(p_layers, p_metrics)``, so it is never below
+    ``2 / (draws + 1)`` on their account.
+
+    Particles that act on each other
+    --------------------------------
+    Where the ensemble's dynamics has an ``interaction`` (or says ``coupled``), particles of one run
+    are not independent. With a ``run`` axis of at least ``dim + 2`` the runs are the sample: layers
+    are tested by Hotelling's statistic on the averages of runs (``rest`` is left out), floors and
+    draws follow the spread between runs (multiplier bootstrap, good from 20 runs on). A law of N
+    particles differs from its limit by ``O(1/N)``: visible where there are more runs than particles
+    in one. Without a ``run`` axis the p-value is only indicative; the result and its text say so.
 
     Boundaries
     ----------
@@ -125,149 +198,170 @@ def compare(solution: HasDensity, ensemble: HasParticles) -> Comparison:
     ------
     Values on cells leave ``O(h^2)`` open (centre value or cell average); ``blur`` gives it in
     standard errors: trust the p-value below 0.5. A standard deviation of 10 cells and 100,000
-    particles: 0.19. Interacting particles are not independent; for them the p-value is only
-    indicative.
+    particles: 0.19.
 
     Raises ``ValueError`` for no shared time, a dimension mismatch, a negative density or one whose
     mass is not 1 (within 1e-3; smaller errors are divided out), values that are not finite, or
-    fewer than 50 particles; ``TypeError`` for objects without ``.u``/``.grid`` or ``.x``.
+    fewer than 50 particles or 19 draws; ``TypeError`` for objects without ``.u``/``.grid`` or
+    ``.x`` and for metrics that are none.
 
     Source: the law of the dynamics, MODEL.md 1.4. Good values: 1e4 to 1e6 particles, 400 cells.
     """
-    grid, u = _density_of(solution)
-    x = _particles_of(ensemble, grid)
-    shared = _shared_times(u["time"].values, x["time"].values)
-    rows = []
-    for here, there in shared:
+    grid, u = density_of(solution)
+    x = particles_of(ensemble, grid)
+    asked = _Asked(_checked(metrics, draws), draws, seed, *_null_of(ensemble, x, grid))
+    times, rows = [], []
+    for here, there in shared_times(u["time"].values, x["time"].values):
         time = float(x["time"].values[there])
-        points = _points(x.isel(time=there), grid.dim, time)
-        rows.append(_at_one_time(points, _mass(u.isel(time=here), grid, time), grid))
+        points = points_of(x.isel(time=there), grid.dim, time)
+        times.append(time)
+        mass = mass_of(u.isel(time=here), grid, time)
+        # every time has its own draws
+        rows.append(_at_one_time(points, mass, grid, asked, there))
     data = xr.Dataset(
         {name: _variable(name, [row[name] for row in rows]) for name in rows[0]},
-        coords={"time": [float(x["time"].values[there]) for _, there in shared]},
+        coords={"time": times, "axis": list(grid.names)},
         attrs={
             "particles": int(x.sizes["particle"] * x.sizes.get("run", 1)),
             "runs": int(x.sizes.get("run", 1)),
-            "independent": True,
-            "w1": "w1 exact" if grid.dim == 1 else f"w1 sliced ({metrics.DIRECTIONS} directions)",
+            "independent": asked.null == INDEPENDENT,
+            "null": asked.null,
+            "w1": "w1 exact" if grid.dim == 1 else f"w1 sliced ({DIRECTIONS} directions)",
         },
-    ).assign_coords(axis=list(grid.names))
+    )
     return Comparison(data)
 
 
-def _at_one_time(points: Array, mass: Array, grid: Grid) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Asked:
+    metrics: tuple[Metric, ...]
+    draws: int
+    seed: int
+    null: str
+    runs: int
+
+
+def _at_one_time(
+    points: Array, mass: Array, grid: Grid, asked: _Asked, number: int
+) -> dict[str, Any]:
     n = len(points)
-    points = metrics.wrapped(points, grid)
+    points = wrapped(points, grid)
+    counts = cell_counts(points, grid)
+    cells = layers(n, mass, grid)
+    labels = equal_mass_bins(mass, smallest_bin(n))
     outside = int(n - np.count_nonzero(grid.contains(points)))
-    expected = metrics.expected_outside(mass, grid)
-    counts = metrics.cell_counts(points, grid)
-    labels = metrics.equal_mass_bins(mass, metrics.smallest_bin(n))
-    bin_counts, bin_mass = metrics.pooled(counts, labels), metrics.pooled(mass, labels)
-    l1, floor_l1 = metrics.l1(bin_counts, bin_mass)
-    kl, floor_kl = metrics.kl(bin_counts, bin_mass)
+    expected = expected_outside(mass, grid)
+    row = _distances(points, counts, mass, labels, grid)
+    row |= {"outside": outside / n, "expected_outside": expected}
+    row["blur"] = cell_blur(n, mass, grid, cells)
+    per_run = _per_run(points, grid, asked.runs) if asked.null == RUNS else None
+    if per_run is None:
+        p = layered_tests(counts, mass, labels, cells)
+    else:
+        p = runs.layered_tests(per_run, mass, cells)
+        del row["p_ks"], row["p_chi2"]  # they take particles for independent
+    p["outside"] = outside_test(outside, n, expected)
+    row |= {f"p_{test}": value for test, value in p.items()}
+    row["p_value"] = combined(p, SHARES)
+    if asked.metrics or per_run is not None:
+        seen = Seen(points, counts, mass, grid)
+        row |= _bootstrapped(seen, per_run, asked, row, [n, number])
+    return row
+
+
+def _distances(
+    points: Array, counts: Counts, mass: Array, labels: NDArray[np.int64], grid: Grid
+) -> dict[str, Any]:
+    bin_counts, bin_mass = pooled(counts, labels), pooled(mass, labels)
     w1, floor_w1 = (
-        metrics.w1_line(points[:, 0], grid.faces[0], mass)
+        w1_line(points[:, 0], grid.faces[0], mass)
         if grid.dim == 1
-        else metrics.w1_sliced(counts, mass, grid)
+        else w1_sliced(counts, mass, grid)
     )
-    chi2, p_chi2 = metrics.chi_square(bin_counts, bin_mass)
-    ks, p_ks = metrics.kolmogorov_smirnov(counts, mass)
-    mean_z, variance_z = metrics.moment_scores(points, mass, grid)
-    cells = metrics.layers(n, mass, grid)
-    p = metrics.layered_tests(counts, mass, labels, cells)
-    p["outside"] = metrics.outside_test(outside, n, expected)
-    return {
-        **{"l1": l1, "floor_l1": floor_l1, "w1": w1, "floor_w1": floor_w1},
-        **{"kl": kl, "floor_kl": floor_kl, "ks": ks, "chi2": chi2, "bins": len(bin_mass)},
-        **{"mean_z": mean_z, "variance_z": variance_z},
-        **{"outside": outside / n, "expected_outside": expected},
-        **{"blur": metrics.cell_blur(n, mass, grid, cells), "p_ks": p_ks, "p_chi2": p_chi2},
-        **{f"p_{test}": value for test, value in p.items()},
-        "p_value": metrics.combined(p, SHARES),
-    }
+    row: dict[str, Any] = {"w1": w1, "floor_w1": floor_w1, "bins": len(bin_mass)}
+    row["l1"], row["floor_l1"] = l1(bin_counts, bin_mass)
+    row["kl"], row["floor_kl"] = kl(bin_counts, bin_mass)
+    row["chi2"], row["p_chi2"] = chi_square(bin_counts, bin_mass)
+    row["ks"], row["p_ks"] = kolmogorov_smirnov(counts, mass)
+    row["mean_z"], row["variance_z"] = moment_scores(points, mass, grid)
+    return row
+
+
+def _bootstrapped(
+    seen: Seen, per_run: Array | None, asked: _Asked, row: dict[str, Any], stream: list[int]
+) -> dict[str, Any]:
+    """Floors and p-values by draws of the null hypothesis."""
+    rng = np.random.default_rng([asked.seed, *stream])
+    boxes = seen.boxes
+    # runs that act on themselves spread in their own way: the closed forms do not hold
+    chosen = asked.metrics if per_run is None else asked.metrics or (L1(), KL(), W1())
+    if per_run is None:
+        null = bootstrap.independent_draws(boxes, asked.draws, rng)
+    else:
+        shares = np.stack(
+            [bootstrap.merged(s.reshape(seen.mass.shape), seen.grid) for s in per_run]
+        )
+        null = bootstrap.run_draws(boxes, shares, asked.draws, rng)
+    drawn = np.stack([metric.statistic(null, boxes) for metric in chosen], axis=-1)
+    here = np.array([metric.statistic(seen.shares, boxes)[0] for metric in chosen])
+    p, p_all = bootstrap.p_values(here, drawn)
+    out: dict[str, Any] = {}
+    for metric, rank, values in zip(chosen, p, drawn.T, strict=True):
+        known = row if per_run is None else {}
+        floor = known.get("floor_" + metric.name)
+        if floor is None and per_run is None:
+            floor = metric.floor(seen, rng)
+        out[metric.name] = row[metric.name] if metric.name in row else metric.value(seen)
+        out["floor_" + metric.name] = float(values.mean()) if floor is None else floor
+        out["p_" + metric.name] = float(rank)
+    out |= {"p_layers": row["p_value"], "p_metrics": p_all}
+    if asked.metrics:
+        out["p_value"] = min(1.0, 2 * min(row["p_value"], p_all))
+    return out
+
+
+def _per_run(points: Array, grid: Grid, number: int) -> Array:
+    """Fractions of particles in the cells, shape ``(runs, cells)``."""
+    clouds = points.reshape(number, -1, grid.dim)
+    return np.stack([cell_counts(x, grid).ravel() / len(x) for x in clouds])
+
+
+def _null_of(ensemble: HasParticles, x: xr.DataArray, grid: Grid) -> tuple[str, int]:
+    number = int(x.sizes.get("run", 1))
+    if not acts_on_itself(ensemble):
+        return INDEPENDENT, number
+    return (RUNS if number >= runs.fewest(grid.dim) else INDICATIVE), number
+
+
+def _checked(metrics: Sequence[Metric], draws: int) -> tuple[Metric, ...]:
+    asked = tuple(metrics) if isinstance(metrics, Sequence) else (metrics,)
+    for metric in asked:
+        if isinstance(metric, type) or not hasattr(metric, "statistic"):
+            raise TypeError(
+                f"metrics holds values such as W2() or Energy() of pdekit.comparison, "
+                f"got {metric!r}"
+            )
+    names = [metric.name for metric in asked]
+    if len(set(names)) < len(names):
+        raise ValueError(f"every metric once, got {names}")
+    if draws < 19:
+        raise ValueError(f"draws: at least 19 make a p-value of 0.05, got {draws}")
+    return asked
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level is a false-alarm probability in (0, 1), got {level!r}")
+
+
+def _holm(p: Array, level: float) -> NDArray[np.bool_]:
+    flat = p.ravel()
+    order = np.argsort(flat)
+    passed = np.cumprod(flat[order] <= level / (flat.size - np.arange(flat.size))).astype(bool)
+    found = np.zeros(flat.size, dtype=bool)
+    found[order] = passed
+    return found.reshape(p.shape)
 
 
 def _variable(name: str, values: list[Any]) -> tuple[tuple[str, ...], NDArray[Any]]:
     return (("time", "axis") if name in ("mean_z", "variance_z") else ("time",), np.array(values))
-
-
-# --- reading the two sides ----------------------------------------------------------------
-
-
-def _density_of(solution: HasDensity) -> tuple[Grid, xr.DataArray]:
-    u, grid = getattr(solution, "u", None), getattr(solution, "grid", None)
-    if not isinstance(u, xr.DataArray) or not isinstance(grid, Grid):
-        raise TypeError(
-            f"the first argument is a solution with .u (DataArray) and .grid (Grid), got "
-            f"{type(solution).__name__}; the particles come second: compare(solution, ensemble)"
-        )
-    if set(u.dims) != {"time", *grid.names}:
-        raise ValueError(f"solution.u has dims {u.dims}, expected {('time', *grid.names)}")
-    u = u.transpose("time", *grid.names)
-    if u.shape[1:] != grid.shape:
-        raise ValueError(f"solution.u has {u.shape[1:]} values a time, its grid {grid.shape} cells")
-    return grid, u
-
-
-def _particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
-    x = getattr(ensemble, "x", None)
-    if not isinstance(x, xr.DataArray):
-        raise TypeError(f"the second argument has .x (a DataArray), got {type(ensemble).__name__}")
-    if set(x.dims) - {"run"} != {"time", "particle", "dim"}:
-        raise ValueError(f"ensemble.x has dims {x.dims}, expected (time, [run,] particle, dim)")
-    if x.sizes["dim"] != grid.dim:
-        raise ValueError(
-            f"the particles have {x.sizes['dim']} coordinates, the density's grid has {grid.dim}; "
-            f"select the coordinates to compare"
-        )
-    n = x.sizes["particle"] * x.sizes.get("run", 1)
-    if n < 50:
-        raise ValueError(f"{n} particles are too few for a comparison, expected at least 50")
-    return x
-
-
-def _shared_times(here: Array, there: Array) -> list[tuple[int, int]]:
-    nearest = [int(np.argmin(np.abs(here - t))) for t in there]
-    pairs = [(i, j) for j, i in enumerate(nearest) if np.isclose(here[i], there[j], rtol=1e-6)]
-    if not pairs:
-        raise ValueError(
-            f"no time is shared: the density has t = {_listed(here)}, the particles have "
-            f"t = {_listed(there)}; ask both for the same times"
-        )
-    return pairs
-
-
-def _listed(times: Array) -> str:
-    shown = ", ".join(f"{t:g}" for t in times[:8])
-    return f"[{shown}{', ...' if len(times) > 8 else ''}]"
-
-
-def _points(x: xr.DataArray, dim: int, time: float) -> Array:
-    order = [d for d in ("run", "particle", "dim") if d in x.dims]
-    points = np.asarray(x.transpose(*order).values, dtype=float).reshape(-1, dim)
-    bad = len(points) - np.count_nonzero(np.isfinite(points).all(axis=1))
-    if bad:
-        raise ValueError(
-            f"{bad} of {len(points)} particles are not finite at t = {time:g}; "
-            f"a smaller dt may help"
-        )
-    return points
-
-
-def _mass(u: xr.DataArray, grid: Grid, time: float) -> Array:
-    rho = np.asarray(u.values, dtype=float)
-    if not np.isfinite(rho).all():
-        raise ValueError(f"the density is not finite at t = {time:g}")
-    if rho.min() < -1e-10 * np.abs(rho).max():
-        raise ValueError(
-            f"the density is negative at t = {time:g}: its minimum is {rho.min():.3g}; "
-            f"compare() takes a solution of a Fokker-Planck equation"
-        )
-    total = float(grid.integrate(rho))
-    if abs(total - 1) > 1e-3:
-        raise ValueError(
-            f"the density integrates to {total:.6g} at t = {time:g}, expected 1; "
-            f"divide by its mass, or enlarge the box if it lost some"
-        )
-    mass = np.maximum(rho, 0.0)
-    return np.asarray(mass / mass.sum())

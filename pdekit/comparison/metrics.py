@@ -251,13 +251,13 @@ def moment_scores(points: Array, mass: Array, grid: Grid) -> tuple[Array, Array]
 class Layers:
     """Features of the cells, ``(cells, m)``, centred and scaled, and their covariance.
 
-    ``ends``: columns up to which they are coordinates, then products of two coordinates, then
-    Legendre components of the distribution functions.
+    ``ends``: columns up to which they are coordinates, then products of two coordinates, then the
+    logarithm of the density, then Legendre components of the distribution functions.
     """
 
     features: Array
     covariance: Array
-    ends: tuple[int, int, int]
+    ends: tuple[int, int, int, int]
 
 
 def layers(n: int, mass: Array, grid: Grid) -> Layers:
@@ -268,12 +268,28 @@ def layers(n: int, mass: Array, grid: Grid) -> Layers:
     weight = mass.ravel()
     z = z - (z @ weight)[:, None]
     products = [z[i] * z[j] for i in range(grid.dim) for j in range(i, grid.dim)]
-    columns = np.stack([*z, *products, *_legendre(mass, degree)], axis=-1)
+    moments = np.stack([*z, *products], axis=-1)
+    log = _log_density(mass, n, moments)
+    columns = np.stack([*moments.T, log, *_legendre(mass, degree)], axis=-1)
     columns -= weight @ columns
     scale = np.sqrt(weight @ columns**2)
     columns /= np.where(scale > 0, scale, 1.0)
-    ends = (grid.dim, grid.dim + len(products), columns.shape[1])
+    ends = (grid.dim, moments.shape[1], moments.shape[1] + 1, columns.shape[1])
     return Layers(columns, _covariance(columns, weight), ends)
+
+
+def _log_density(mass: Array, n: int, moments: Array) -> Array:
+    """``log rho`` beyond its best fit by moments; nothing where these say it all (a Gaussian).
+
+    Cut off where no particle is to be expected, so that averages are near normal.
+    """
+    weight = mass.ravel()
+    log = np.log(np.maximum(weight, 0.01 / n * weight.max()))
+    basis = np.column_stack([np.ones_like(weight), moments]) * np.sqrt(weight)[:, None]
+    fit, *_ = np.linalg.lstsq(basis, log * np.sqrt(weight), rcond=1e-10)
+    rest = log - fit[0] - moments @ fit[1:]
+    small = weight @ rest**2 <= 1e-3 * (weight @ (log - weight @ log) ** 2)
+    return np.zeros_like(rest) if small else rest
 
 
 def _legendre(mass: Array, degree: int) -> list[Array]:
@@ -281,24 +297,27 @@ def _legendre(mass: Array, degree: int) -> list[Array]:
     rows = [[special.eval_legendre(j, 2 * f - 1) for j in range(degree + 1)] for f in middles]
     if mass.ndim == 1:
         return rows[0][1:]
-    pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i) if i + j]
+    # by total degree
+    pairs = [(k - j, j) for k in range(1, degree + 1) for j in range(k + 1)]
     return [np.outer(rows[0][i], rows[1][j]).ravel() for i, j in pairs]
 
 
 def layered_tests(
     counts: Counts, mass: Array, labels: NDArray[np.int64], cells: Layers
 ) -> dict[str, float]:
-    """P-values of ``d = counts/n - mass``, largest scale first; independent for many particles.
+    """P-values of ``d = counts/n - mass``, largest scale first.
 
-    ``mean``, then ``second`` moments given the mean, then ``smooth`` given both: Neyman's smooth
-    test (1937), the Legendre components ``P_j(2 F - 1)`` of the distribution function, in the plane
-    products over both marginals. Last ``rest``: what Pearson's chi-square over the bins ``labels``
-    sees beyond these. Each is the increment of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features
-    ``Phi`` join, chi-square with as many degrees as the rank grows (on the line 1, 1, 8 and
-    ``bins - 1``).
+    ``mean``, then ``second`` moments given the mean, for reading. ``broad``: both together with the
+    average of ``log rho``. ``smooth``: Neyman's smooth test (1937) given these, the Legendre
+    components ``P_j(2 F - 1)`` of the distribution function, in the plane products over both
+    marginals. Last ``rest``: what Pearson's chi-square over the bins ``labels`` sees beyond. The
+    statistics are increments of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` join,
+    chi-square with as many degrees as the rank grows; ``broad``, ``smooth`` and ``rest`` are
+    independent for many particles (on the line 3, 8 and ``bins - 1`` degrees).
 
-    A wrong temperature, drift or step deviates smoothly on the scale of the density, where the
-    smooth test has its power; plain chi-square would dilute it over all bins.
+    ``log rho`` is minus beta V at rest: the score of a wrong temperature or slope. With the moments
+    it also catches nearly all that these do to a density on its way there, where plain chi-square
+    would dilute it over all bins.
     """
     deviation = np.sqrt(counts.sum()) * (counts / counts.sum() - mass).ravel()
     scores = deviation @ cells.features
@@ -309,12 +328,13 @@ def layered_tests(
     statistic, _ = chi_square(pooled(counts, labels), bin_mass)
     # the bins and the features' variation inside the bins together span bins and features
     steps.append((statistic + inside[0], len(bin_mass) - 1 + inside[1]))
-    before = [(0.0, 0), *steps[:-1]]
-    names = ("mean", "second", "smooth", "rest")
-    return {
-        name: _tail(max(t - s, 0.0), m - k)
-        for name, (s, k), (t, m) in zip(names, before, steps, strict=True)
+    first, second, broad, smooth, rest = steps
+    start = (0.0, 0)
+    spans = {
+        **{"mean": (start, first), "second": (first, second), "broad": (start, broad)},
+        **{"smooth": (broad, smooth), "rest": (smooth, rest)},
     }
+    return {name: _tail(max(t - s, 0.0), m - k) for name, ((s, k), (t, m)) in spans.items()}
 
 
 def _covariance(features: Array, weight: Array) -> Array:
@@ -339,12 +359,14 @@ def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
     """P-value of ``min p_i / share_i`` for independent tests (Tippett 1931, weighted).
 
     ``1 - prod(1 - share_i t)``, about ``t`` when small: each test spends its share of the false
-    alarms.
+    alarms. Tests without a share are left out, shares without a test are divided among the others.
     """
-    t = min(p / shares[name] for name, p in p_values.items())
-    if t * max(shares.values()) >= 1:
+    spent = sum(share for name, share in shares.items() if name in p_values)
+    kept = {name: share / spent for name, share in shares.items() if name in p_values}
+    t = min(p_values[name] / share for name, share in kept.items())
+    if t * max(kept.values()) >= 1:
         return 1.0
-    return float(-np.expm1(sum(np.log1p(-share * t) for share in shares.values())))
+    return float(-np.expm1(sum(np.log1p(-share * t) for share in kept.values())))
 
 
 def _tail(statistic: float, degrees: int) -> float:
@@ -360,8 +382,8 @@ def cell_blur(n: int, mass: Array, grid: Grid, cells: Layers) -> float:
     """What the cells leave open, in standard errors of ``n`` particles.
 
     A value may be read as the density at the centre or as the cell's average; they differ by
-    ``h^2 lap rho / 24``. This is the root of that difference's statistic in the first three layers
-    of ``layered_tests``: below about 0.5 they do not see it.
+    ``h^2 lap rho / 24``. This is the root of that difference's statistic of all features of
+    ``layered_tests``: below about 0.5 they do not see it.
     """
     bend = np.zeros(mass.shape)
     for k in range(mass.ndim):

@@ -1,0 +1,111 @@
+"""Reading the two sides of a comparison: a density on a grid, and particles."""
+
+from typing import Protocol
+
+import numpy as np
+import xarray as xr
+
+from pdekit.grid import Array, Grid
+
+
+class HasDensity(Protocol):
+    """A density on a grid over times: ``.u`` with dims ("time", "x"[, "y"]) and ``.grid``."""
+
+    @property
+    def u(self) -> xr.DataArray: ...
+    @property
+    def grid(self) -> Grid: ...
+
+
+class HasParticles(Protocol):
+    """Particles over times: ``.x`` with dims ("time", ["run",] "particle", "dim")."""
+
+    @property
+    def x(self) -> xr.DataArray: ...
+
+
+def density_of(solution: HasDensity) -> tuple[Grid, xr.DataArray]:
+    u, grid = getattr(solution, "u", None), getattr(solution, "grid", None)
+    if not isinstance(u, xr.DataArray) or not isinstance(grid, Grid):
+        raise TypeError(
+            f"the first argument is a solution with .u (DataArray) and .grid (Grid), got "
+            f"{type(solution).__name__}; the particles come second: compare(solution, ensemble)"
+        )
+    if set(u.dims) != {"time", *grid.names}:
+        raise ValueError(f"solution.u has dims {u.dims}, expected {('time', *grid.names)}")
+    u = u.transpose("time", *grid.names)
+    if u.shape[1:] != grid.shape:
+        raise ValueError(f"solution.u has {u.shape[1:]} values a time, its grid {grid.shape} cells")
+    return grid, u
+
+
+def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
+    x = getattr(ensemble, "x", None)
+    if not isinstance(x, xr.DataArray):
+        raise TypeError(f"the second argument has .x (a DataArray), got {type(ensemble).__name__}")
+    if set(x.dims) - {"run"} != {"time", "particle", "dim"}:
+        raise ValueError(f"ensemble.x has dims {x.dims}, expected (time, [run,] particle, dim)")
+    if x.sizes["dim"] != grid.dim:
+        raise ValueError(
+            f"the particles have {x.sizes['dim']} coordinates, the density's grid has {grid.dim}; "
+            f"select the coordinates to compare"
+        )
+    n = x.sizes["particle"] * x.sizes.get("run", 1)
+    if n < 50:
+        raise ValueError(f"{n} particles are too few for a comparison, expected at least 50")
+    return x
+
+
+def shared_times(here: Array, there: Array) -> list[tuple[int, int]]:
+    nearest = [int(np.argmin(np.abs(here - t))) for t in there]
+    pairs = [(i, j) for j, i in enumerate(nearest) if np.isclose(here[i], there[j], rtol=1e-6)]
+    if not pairs:
+        raise ValueError(
+            f"no time is shared: the density has t = {_listed(here)}, the particles have "
+            f"t = {_listed(there)}; ask both for the same times"
+        )
+    return pairs
+
+
+def _listed(times: Array) -> str:
+    shown = ", ".join(f"{t:g}" for t in times[:8])
+    return f"[{shown}{', ...' if len(times) > 8 else ''}]"
+
+
+def points_of(x: xr.DataArray, dim: int, time: float) -> Array:
+    order = [d for d in ("run", "particle", "dim") if d in x.dims]
+    points = np.asarray(x.transpose(*order).values, dtype=float).reshape(-1, dim)
+    bad = len(points) - np.count_nonzero(np.isfinite(points).all(axis=1))
+    if bad:
+        raise ValueError(
+            f"{bad} of {len(points)} particles are not finite at t = {time:g}; "
+            f"a smaller dt may help"
+        )
+    return points
+
+
+def mass_of(u: xr.DataArray, grid: Grid, time: float) -> Array:
+    rho = np.asarray(u.values, dtype=float)
+    if not np.isfinite(rho).all():
+        raise ValueError(f"the density is not finite at t = {time:g}")
+    if rho.min() < -1e-10 * np.abs(rho).max():
+        raise ValueError(
+            f"the density is negative at t = {time:g}: its minimum is {rho.min():.3g}; "
+            f"compare() takes a solution of a Fokker-Planck equation"
+        )
+    total = float(grid.integrate(rho))
+    if abs(total - 1) > 1e-3:
+        raise ValueError(
+            f"the density integrates to {total:.6g} at t = {time:g}, expected 1; "
+            f"divide by its mass, or enlarge the box if it lost some"
+        )
+    mass = np.maximum(rho, 0.0)
+    return np.asarray(mass / mass.sum())
+
+
+def acts_on_itself(ensemble: HasParticles) -> bool:
+    """Whether the particles of a run act on each other, as far as their dynamics tells."""
+    dynamics = getattr(ensemble, "dynamics", None)
+    return bool(getattr(dynamics, "coupled", False)) or (
+        getattr(dynamics, "interaction", None) is not None
+    )

@@ -1,0 +1,102 @@
+"""Wasserstein-2 distances between cell masses and particles: quantiles, slices, POT."""
+
+import numpy as np
+
+from pdekit.comparison import metrics
+from pdekit.grid import Array, Grid
+
+ANGLES = (np.arange(metrics.DIRECTIONS) + 0.5) * np.pi / metrics.DIRECTIONS
+"""Fixed directions of a sliced distance."""
+
+
+def w2_line(x: Array, faces: Array, mass: Array) -> float:
+    """``(int_0^1 (F_n^-1(u) - F^-1(u))^2 du)^(1/2)``, exact for mass spread evenly inside a cell.
+
+    ``F^-1`` is linear and ``F_n^-1`` constant between the levels ``i/n`` and those of the faces.
+    """
+    x = np.sort(x)
+    n = len(x)
+    cdf = np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
+    u = np.union1d(np.arange(n + 1) / n, cdf)
+    left, right = _quantiles(u, cdf, faces)
+    seen = x[np.minimum((0.5 * (u[1:] + u[:-1]) * n).astype(np.int64), n - 1)]
+    return _root_mean_square(left - seen, right - seen, np.diff(u))
+
+
+def w2_histograms(share: Array, mass: Array, faces: Array) -> float:
+    """The same between two histograms on cells with one set of ``faces``."""
+    one, two = (np.concatenate([[0.0], np.cumsum(p)]) / p.sum() for p in (share, mass))
+    u = np.union1d(one, two)
+    (a, b), (c, d) = _quantiles(u, one, faces), _quantiles(u, two, faces)
+    return _root_mean_square(a - c, b - d, np.diff(u))
+
+
+def w2_sliced(counts: metrics.Counts, mass: Array, grid: Grid) -> float:
+    """Root mean square over ``ANGLES`` of the distance between projections of the cells."""
+    shares = (counts / counts.sum()).reshape(1, -1)
+    return float(w2_sliced_boxes(shares, mass.ravel(), tuple(grid.faces))[0])
+
+
+def w2_sliced_boxes(shares: Array, mass: Array, edges: tuple[Array, ...]) -> Array:
+    """The same for many ``shares`` ``(draws, boxes)``: slabs as wide as the narrowest box."""
+    middles = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
+    x, y = (z.ravel() for z in np.meshgrid(*middles, indexing="ij"))
+    width = min(np.diff(edge).min() for edge in edges)
+    squares = np.zeros(len(shares))
+    for angle in ANGLES:
+        s = np.cos(angle) * x + np.sin(angle) * y
+        slab = ((s - s.min()) / width).astype(np.int64)
+        faces = s.min() + width * np.arange(slab.max() + 2)
+        projected = metrics.pooled(mass, slab)
+        for i, share in enumerate(shares):
+            squares[i] += w2_histograms(metrics.pooled(share, slab), projected, faces) ** 2
+    return np.sqrt(squares / len(ANGLES))
+
+
+def w2_exact(x: Array, mass: Array, grid: Grid) -> float:
+    """Optimal transport of particles ``(n, 2)`` to the cells' mass at their centres, by POT.
+
+    Raises ``ImportError`` where POT is not installed.
+    """
+    ot = _pot()
+    held = mass.ravel() > 0
+    centres, weights = grid.centres.reshape(-1, grid.dim)[held], mass.ravel()[held]
+    cost = ot.dist(x, centres)
+    squared = ot.emd2(np.full(len(x), 1 / len(x)), weights / weights.sum(), cost, 2_000_000)
+    return float(np.sqrt(max(squared, 0.0)))
+
+
+def draw(n: int, mass: Array, grid: Grid, rng: np.random.Generator) -> Array:
+    """``n`` independent points of the density, even inside a cell, shape ``(n, dim)``."""
+    cells = rng.choice(mass.size, n, p=mass.ravel() / mass.sum())
+    jitter = (rng.random((n, grid.dim)) - 0.5) * grid.spacing
+    return np.asarray(grid.centres.reshape(-1, grid.dim)[cells] + jitter)
+
+
+def _quantiles(u: Array, cdf: Array, faces: Array) -> tuple[Array, Array]:
+    """Quantiles at both ends of every interval between levels ``u``, from inside the interval."""
+    # a level where the cdf is flat has two quantiles: the cell is that of the interval's middle
+    middle = 0.5 * (u[1:] + u[:-1])
+    cell = np.clip(np.searchsorted(cdf, middle) - 1, 0, len(faces) - 2)
+    slope = np.diff(faces)[cell] / np.maximum(np.diff(cdf)[cell], 1e-300)
+    left, right = (
+        np.clip(faces[cell] + (v - cdf[cell]) * slope, faces[cell], faces[cell + 1])
+        for v in (u[:-1], u[1:])
+    )
+    return left, right
+
+
+def _root_mean_square(a: Array, b: Array, weight: Array) -> float:
+    """Of functions that go linearly from ``a`` to ``b`` over intervals of length ``weight``."""
+    return float(np.sqrt(weight @ (a * a + a * b + b * b) / 3))
+
+
+def _pot():  # type: ignore[no-untyped-def]
+    try:
+        import ot
+    except ImportError as error:
+        raise ImportError(
+            "an exact transport distance in the plane needs POT (pip install pot); "
+            "W2(exact_up_to=0) takes the sliced distance"
+        ) from error
+    return ot

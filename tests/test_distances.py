@@ -1,0 +1,281 @@
+"""Distances that compare() is asked for: against oracles, their null draws, their verdicts."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import ot
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from test_compare import COARSE_PLANE, LINE, NORMAL, ensemble, gibbs, gibbs_sample, normal, solution
+
+import pdekit as pk
+from pdekit.comparison import (
+    EVERY,
+    KL,
+    L1,
+    W1,
+    W2,
+    ChiSquare,
+    Energy,
+    KolmogorovSmirnov,
+    Moments,
+    bootstrap,
+    transport,
+)
+from pdekit.comparison.compare import compare
+from pdekit.grid import Grid
+
+QUICK = tuple(m for m in EVERY if m != W2())
+
+
+def coupled(x, times=(1.0,)):
+    """Runs of particles that act on each other, ``x`` of shape (time, run, particle, dim)."""
+    dims = ("time", "run", "particle", "dim")
+    dynamics = SimpleNamespace(interaction=pk.CurieWeiss(1.0))
+    return SimpleNamespace(x=xr.DataArray(x, {"time": list(times)}, dims), dynamics=dynamics)
+
+
+# --- values against other libraries --------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 60), cells=st.integers(4, 12))
+@settings(max_examples=200)
+def test_w2_on_the_line_is_optimal_transport(seed, n, cells):
+    """The density as 400 atoms a cell: atoms are within h/800 of where its mass is."""
+    rng = np.random.default_rng(seed)
+    grid = Grid(-1, 1, cells)
+    mass = rng.dirichlet(np.ones(cells))
+    mass[rng.integers(cells)] = 0.0  # a gap has two quantiles at one level
+    mass /= mass.sum()
+    x = rng.uniform(-1.3, 1.3, n)
+    fine = grid.refined(400).axes[0]
+    exact = np.sqrt(ot.emd2_1d(x, fine, None, np.repeat(mass / 400, 400), metric="sqeuclidean"))
+    assert transport.w2_line(x, grid.faces[0], mass) == pytest.approx(exact, abs=2e-3)
+
+
+def test_w2_of_a_shift_and_of_a_stretch():
+    n = 20_000
+    x = stats.norm.ppf((np.arange(n) + 0.5) / n)[:, None]  # no sampling noise
+    for moved, exact in ((x + 0.1, 0.1), (1.2 * x, 0.2)):
+        assert W2().value(seen(LINE, normal(LINE), moved)) == pytest.approx(exact, rel=5e-3)
+
+
+def test_sliced_w2_of_a_shift_is_a_root_of_two_less():
+    shift = np.array([0.3, -0.2])
+    x = np.random.default_rng(1).normal(size=(200_000, 2)) + shift
+    value = W2().value(seen(COARSE_PLANE, normal(COARSE_PLANE), x))
+    assert value == pytest.approx(np.hypot(*shift) / np.sqrt(2), rel=0.03)
+
+
+def test_w2_in_the_plane_is_exact_for_few_particles():
+    """A shift of a cloud of cell centres is one plan; the dual certifies that it is the best."""
+    grid = Grid((-2, -2), (2, 2), (8, 8))
+    mass = np.zeros(grid.shape)
+    mass[2:5, 3:5] = 1 / 6
+    x = grid.centres[mass > 0] + [0.05, 0.1]
+    few = SimpleNamespace(points=x, mass=mass, grid=grid)
+    assert W2().value(few) == pytest.approx(np.hypot(0.05, 0.1), rel=1e-9)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_energy_distance_is_its_definition(dim):
+    """2 E|X - Y| - E|X - X'| - E|Y - Y'| from samples of both sides, 5 standard errors."""
+    grid = Grid((-5,) * dim, (5,) * dim, (400,) if dim == 1 else (60, 60))
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(0.5, 1, (4_000, dim)), rng.normal(0, 1, (4_000, dim))
+    z, w = rng.normal(0.5, 1, (4_000, dim)), rng.normal(0, 1, (4_000, dim))
+    parts = [np.linalg.norm(a - b, axis=1) for a, b in ((x, y), (z, w), (x, z), (y, w))]
+    square = parts[0] + parts[1] - parts[2] - parts[3]
+    value = Energy().value(seen(grid, normal(grid), np.concatenate([x, z]))) ** 2
+    assert abs(value - square.mean()) < 5 * square.std() / np.sqrt(len(square))
+
+
+def test_energy_distance_on_the_line_agrees_with_scipy():
+    x = np.random.default_rng(3).normal(0.4, 1.1, 3_000)
+    exact = stats.energy_distance(x, LINE.axes[0], None, normal(LINE))
+    assert Energy().value(seen(LINE, normal(LINE), x[:, None])) == pytest.approx(exact, rel=2e-3)
+
+
+def test_moments_are_standard_scores():
+    x = np.random.default_rng(4).normal(0.0, 1.0, (5_000, 1)) + 0.05
+    score = Moments(1).value(seen(LINE, normal(LINE), x))
+    assert score == pytest.approx(abs(x.mean()) * np.sqrt(5_000), rel=0.01)
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=lambda m: m.name)
+@pytest.mark.parametrize("grid", [LINE, COARSE_PLANE], ids=["line", "plane"])
+def test_the_statistic_of_the_density_itself_is_nothing_and_of_its_mirror_is_not(metric, grid):
+    rho = normal(grid, mean=0.3)
+    boxes = bootstrap.boxes(rho * grid.cell_volume, grid, 1_000)
+    mirrored = boxes.mass.reshape(boxes.shape)[(slice(None, None, -1),) * grid.dim].ravel()
+    same, other = metric.statistic(np.stack([boxes.mass, mirrored]), boxes)
+    assert abs(same) < 1e-6 and other > 0.05
+
+
+def seen(grid, rho, x):
+    from pdekit.comparison.distances import Seen
+    from pdekit.comparison.metrics import cell_counts
+
+    mass = rho * grid.cell_volume
+    return Seen(x, cell_counts(x, grid), mass / mass.sum(), grid)
+
+
+# --- the null hypothesis -------------------------------------------------------------------------
+
+REPEATS = 1_000
+INTERVAL = stats.binom.ppf([0.0005, 0.9995], REPEATS, 0.05) / REPEATS
+
+
+@pytest.fixture(scope="module")
+def null_line():
+    """1,000 ensembles of the double well's own density."""
+    rng = np.random.default_rng(5)
+    clouds = [gibbs_sample(rng, 300, 4.0) for _ in range(REPEATS)]
+    grid = Grid(-6, 6, 150)
+    right = solution(grid, gibbs(LINE, 4.0).reshape(150, 4).mean(axis=1), range(1, REPEATS + 1))
+    return compare(right, ensemble(*clouds), metrics=QUICK, draws=39).data
+
+
+def test_false_alarms_of_every_metric_and_of_all_together(null_line):
+    """Inside the 99.9 % binomial interval at level 0.05; discrete ones may stay below it."""
+    for name in ("metrics", *(m.name for m in QUICK)):
+        rate = float((null_line["p_" + name] < 0.0501).mean())
+        assert rate <= INTERVAL[1], name
+        if name not in ("metrics", "l1", "kl", "chi2", "ks"):
+            assert rate >= INTERVAL[0], name
+    assert float((null_line["p_value"] < 0.05).mean()) <= INTERVAL[1]
+
+
+def test_floors_are_what_the_density_itself_shows(null_line):
+    """Within 4.5 standard errors of the mean of 1,000 and 2 % for the value on boxes."""
+    for metric in QUICK:
+        values, floor = null_line[metric.name], float(null_line["floor_" + metric.name].mean())
+        error = 4.5 * float(values.std()) / np.sqrt(REPEATS) + 0.02 * floor
+        assert abs(float(values.mean()) - floor) < error, metric.name
+
+
+def test_w2_and_the_plane_are_calibrated():
+    """150 ensembles each: inside the 99.9 % binomial interval at level 0.05."""
+    rng, rounds = np.random.default_rng(6), 150
+    high = stats.binom.isf(5e-4, rounds, 0.05) / rounds
+    times = range(1, rounds + 1)
+    grid = Grid(-6, 6, 60)
+    plane = Grid((-5, -5), (5, 5), (16, 16))
+    for g, metrics in ((grid, (W2(),)), (plane, (W1(), Energy(), KolmogorovSmirnov()))):
+        clouds = [rng.normal(size=(200, g.dim)) for _ in times]
+        data = compare(solution(g, normal(g), times), ensemble(*clouds), metrics, 39).data
+        for metric in metrics:
+            rate = float((data["p_" + metric.name] < 0.0501).mean())
+            assert 0 < rate <= high, (metric.name, rate)
+
+
+def test_holm_finds_the_bad_time_and_its_tests():
+    rng = np.random.default_rng(7)
+    clouds = [rng.normal(size=(20_000, 1)) for _ in range(4)] + [rng.normal(0.2, 1, (20_000, 1))]
+    right = solution(LINE, normal(LINE), range(1, 6))
+    found = compare(right, ensemble(*clouds), metrics=(Energy(),)).findings(0.05)
+    assert not found[:4].any()
+    assert bool(found.sel(time=5, test="mean"))
+    assert not found.sel(time=5, test="rest")
+
+
+def test_holm_is_the_step_down_procedure():
+    """False findings among 40 true hypotheses: at most the level, here 0.2, in 500 rounds."""
+    from pdekit.comparison.compare import _holm
+
+    p = np.random.default_rng(8).random((500, 10, 4))
+    rate = np.mean([_holm(q, 0.2).any() for q in p])
+    assert rate <= stats.binom.isf(5e-4, 500, 0.2) / 500
+    assert _holm(np.array([[0.011, 0.02], [0.6, 0.001]]), 0.04).tolist() == [
+        [True, True],
+        [False, True],
+    ]  # 0.001 <= .04/4, 0.011 <= .04/3, 0.02 <= .04/2, 0.6 > .04
+
+
+@pytest.mark.parametrize("metric", QUICK, ids=lambda m: m.name)
+def test_every_metric_notices_a_noise_off_by_a_root_of_two(metric):
+    x = gibbs_sample(np.random.default_rng(9), 5_000, 8.0)
+    data = compare(solution(LINE, gibbs(LINE, 4.0)), ensemble(x), metrics=(metric,)).data
+    assert data["p_" + metric.name].item() == pytest.approx(1 / 200)
+    assert data[metric.name].item() > 2 * data["floor_" + metric.name].item()
+
+
+def test_same_seed_same_numbers_and_another_seed_others():
+    x = ensemble(np.random.default_rng(10).normal(size=(500, 1)))
+    one, two, other = (compare(NORMAL, x, (Energy(),), seed=s).data for s in (3, 3, 4))
+    xr.testing.assert_identical(one, two)
+    assert one["floor_energy"].item() != other["floor_energy"].item()
+
+
+# --- particles that act on each other ------------------------------------------------------------
+
+
+def common_push(rng, rounds, runs, n, push=0.1):
+    """Particles of a run share a random push: exactly normal, correlated inside a run."""
+    shared = push * rng.normal(size=(rounds, runs, 1, 1))
+    return rng.normal(size=(rounds, runs, n, 1)) * np.sqrt(1 - push**2) + shared
+
+
+@pytest.mark.parametrize("runs", [4, 12])
+def test_runs_are_the_sample_where_particles_act_on_each_other(runs):
+    """False alarms at level 0.05 inside the 99.9 % interval; pooled they are far outside."""
+    rounds, grid = 200, Grid(-6, 6, 100)
+    x = common_push(np.random.default_rng(11), rounds, runs, 400, push=0.15)
+    times = list(range(1, rounds + 1))
+    right = solution(grid, normal(grid), times)
+    high = stats.binom.isf(5e-4, rounds, 0.05) / rounds
+    aware = compare(right, coupled(x, times), draws=19)
+    rate = float((aware.data["p_layers"] < 0.05).mean())
+    assert 0.01 <= rate <= high
+    pooled = compare(right, ensemble(*x.reshape(rounds, -1, 1)))
+    assert float((pooled.data["p_value"] < 0.05).mean()) > 0.3
+    assert not aware.indicative and "independent runs" in str(aware)
+
+
+def test_floors_of_runs_are_what_runs_show():
+    """W1, L1 and KL of correlated runs: the mean floor within 15 % of the mean value."""
+    rounds, runs = 60, 60
+    x = common_push(np.random.default_rng(12), rounds, runs, 200)
+    times = list(range(1, rounds + 1))
+    grid = Grid(-6, 6, 200)
+    data = compare(solution(grid, normal(grid), times), coupled(x, times), draws=99).data
+    for name in ("l1", "w1", "kl"):
+        assert float(data["floor_" + name].mean()) == pytest.approx(
+            float(data[name].mean()), rel=0.15
+        )
+
+
+def test_runs_find_a_wrong_variance_and_a_wrong_mean():
+    rng = np.random.default_rng(13)
+    for x in (1.1 * common_push(rng, 1, 12, 2_000), common_push(rng, 1, 12, 2_000) + 0.15):
+        assert not compare(NORMAL, coupled(x)).consistent(0.01)
+
+
+def test_without_runs_the_p_value_is_only_indicative_and_says_so():
+    x = common_push(np.random.default_rng(14), 1, 1, 500)[:, 0]
+    dynamics = SimpleNamespace(coupled=True)
+    lone = SimpleNamespace(x=ensemble(x[0]).x, dynamics=dynamics)
+    verdict = compare(NORMAL, lone)
+    assert verdict.indicative and not verdict.data.attrs["independent"]
+    assert "only indicative" in repr(verdict)
+    assert not compare(NORMAL, ensemble(x[0])).indicative
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+CLOUD = ensemble(np.random.default_rng(15).normal(size=(100, 1)))
+
+
+def test_metrics_that_are_none_are_named():
+    for bad in ("w2", (W2,), (3,)):
+        with pytest.raises(TypeError, match=r"values such as W2\(\)"):
+            compare(NORMAL, CLOUD, metrics=bad)
+    with pytest.raises(ValueError, match="every metric once"):
+        compare(NORMAL, CLOUD, metrics=(L1(), KL(), ChiSquare(), L1()))
+    with pytest.raises(ValueError, match="at least 19"):
+        compare(NORMAL, CLOUD, draws=5)
+    with pytest.raises(ValueError, match="order counts from 1"):
+        Moments(0)
