@@ -90,12 +90,23 @@ _HOME = {
     "Comparison": "pdekit.comparison.compare",
     "compare": "pdekit.comparison.compare",
     "improvement": "pdekit.comparison.improvement",
+    "Certificate": "pdekit.comparison.certificates.certificate",
+    "Certificates": "pdekit.comparison.certificates.certificate",
+    "certify": "pdekit.comparison.certificates.certify",
     "Semiconcavity": "pdekit.comparison.semiconcavity",
     "semiconcavity": "pdekit.comparison.semiconcavity",
 }
 _ROOMS = ("comparison", "interactions", "laws", "particles", "pde", "plotting", "potentials")
 
-__all__ = ["__version__", *_HOME, "potentials", "particles", "schemes", "hamiltonians"]
+__all__ = [
+    "__version__",
+    *_HOME,
+    "potentials",
+    "particles",
+    "schemes",
+    "hamiltonians",
+    "certificates",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -103,6 +114,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_HOME[name]), name)
     elif name in ("schemes", "hamiltonians"):
         value = import_module(f"pdekit.pde.{name}")
+    elif name == "certificates":
+        value = import_module("pdekit.comparison.certificates")
     elif name in _ROOMS:
         value = import_module(f"pdekit.{name}")
     else:
