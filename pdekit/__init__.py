@@ -94,6 +94,10 @@ _HOME = {
     "Certificates": "pdekit.comparison.certificates.certificate",
     "certify": "pdekit.comparison.certificates.certify",
     "Semiconcavity": "pdekit.comparison.semiconcavity",
+    "SampledCurvature": "pdekit.comparison.curvature_from_particles",
+    "sampled_curvature": "pdekit.comparison.curvature_from_particles",
+    "robust_width": "pdekit.comparison.widths",
+    "widening": "pdekit.comparison.widths",
     "semiconcavity": "pdekit.comparison.semiconcavity",
 }
 _ROOMS = ("comparison", "interactions", "laws", "particles", "pde", "plotting", "potentials")
