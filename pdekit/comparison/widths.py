@@ -56,7 +56,7 @@ def robust_width(
         u(x, γ) - V(x) <= tolerance   for all 0 <= γ <= γ*
 
     where u(., γ) is the local entropy of V (thesis, definition 4.20 and (4.38), with the normalised
-    u: errata 22, 23); ``inf`` where the tolerance is not used up before ``longest``. For a quadratic
+    u: errata 22, 23); ``inf`` where the tolerance lasts beyond ``longest``. For a quadratic
     of curvature c on a line γ* = (exp(2 β tolerance) - 1) / c: the flatter, the wider.
 
     ``minimum``: a number or d <= 2 coordinates. By quadrature, with nodes over 9 standard

@@ -98,7 +98,7 @@ def at_most(
 ) -> Certificate:
     """The certificate of value <= bound + allowance; a NaN never passes."""
     v, b = float(value), float(bound)
-    passed = not isnan(v) and v <= b + allowance
+    passed = not isnan(v) and bool(v <= b + allowance)
     return Certificate(name, v, b, b - v, passed, where, note, "<=", float(allowance))
 
 
@@ -107,7 +107,7 @@ def at_least(
 ) -> Certificate:
     """The certificate of value >= bound - allowance; a NaN never passes."""
     v, b = float(value), float(bound)
-    passed = not isnan(v) and v >= b - allowance
+    passed = not isnan(v) and bool(v >= b - allowance)
     return Certificate(name, v, b, v - b, passed, where, note, ">=", float(allowance))
 
 

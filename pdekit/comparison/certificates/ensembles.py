@@ -142,7 +142,8 @@ class TimeReversal:
         centred = x - x.mean((0, 1))
         before, after = centred[:-1], centred[1:]
         area = before[..., 0] * after[..., 1] - before[..., 1] * after[..., 0]
-        score = np.abs(area.mean(1)) / (area.std(1) / np.sqrt(area.shape[1]))
+        error = np.maximum(area.std(1), 1e-300) / np.sqrt(area.shape[1])
+        score = np.abs(area.mean(1)) / error
         k = int(score.argmax())
         quantile = NormalDist().inv_cdf(1 - self.level / (2 * len(score)))
         note = f"standard errors; mean area {area[k].mean():.3g}"
@@ -159,7 +160,7 @@ class FollowsLaw:
     def __call__(self, ensemble: Any) -> Certificate:
         found = compare(self.solution, ensemble)
         p = found.data["p_value"]
-        where = f"t = {p['time'].values[int(p.argmin())]:.4g}"
+        where = f"t = {p['time'].values[int(p.values.argmin())]:.4g}"
         return at_least("follows the law", found.p_value, self.level, 0.0, where, "p-value")
 
 
