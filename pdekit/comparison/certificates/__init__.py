@@ -1,5 +1,12 @@
 """Proved properties as certificates that can be asked of any result; the verb is ``certify``."""
 
+from pdekit.comparison.certificates.balance import (
+    BrokenBalance,
+    DetailedBalance,
+    Duality,
+    SecondLaw,
+    Stationary,
+)
 from pdekit.comparison.certificates.certificate import Certificate, Certificates
 from pdekit.comparison.certificates.certify import certify
 from pdekit.comparison.certificates.controls import (
@@ -9,16 +16,11 @@ from pdekit.comparison.certificates.controls import (
 )
 from pdekit.comparison.certificates.densities import (
     BakryEmery,
-    BrokenBalance,
-    DetailedBalance,
     DissipationIdentity,
-    Duality,
     FreeEnergyDecay,
     Mass,
     Positivity,
-    SecondLaw,
     SpectralGapDecay,
-    Stationary,
     WassersteinContraction,
 )
 from pdekit.comparison.certificates.ensembles import (

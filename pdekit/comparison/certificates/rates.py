@@ -10,9 +10,11 @@ from pdekit.comparison.certificates.certificate import Certificate, at_least, do
 from pdekit.grid import Grid
 from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
 from pdekit.pde.inputs import evaluate
+from pdekit.pde.problem import Problem
 from pdekit.pde.spectrum import spectral_gap
 
 Array = NDArray[np.float64]
+COARSE = 0.25  # share of the fall that the quadrature in time may leave open
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,3 +106,20 @@ def steps_error_of_rate(solution: Any, rate: float) -> float:
     """What implicit steps dt take from a rate: log(1 + λ dt) / dt = λ - λ² dt / 2."""
     dt = getattr(solution.scheme, "dt", 0.0)
     return 0.5 * rate * rate * float(dt if isinstance(dt, int | float) else 0.0)
+
+
+def not_linear(solution: Any) -> str:
+    if not isinstance(solution.equation, FokkerPlanck):
+        return "only of a linear equation of densities"
+    if solution.equation.absorbing is not None:
+        return "walls absorb"
+    moves = Problem(solution.equation, solution.grid, None).moves
+    return "the potential changes in time" if moves else ""
+
+
+def integrals(times: Array, rate: Array) -> tuple[Array, Array]:
+    """Integrals over the intervals between times: by a cubic spline, and by trapezia."""
+    from scipy.interpolate import CubicSpline
+
+    fine = np.diff(CubicSpline(times, rate).antiderivative()(times))
+    return fine, np.diff(times) * (rate[1:] + rate[:-1]) / 2
