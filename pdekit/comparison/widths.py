@@ -14,7 +14,7 @@ from pdekit.pde.solution import solve
 from pdekit.potentials import as_potential
 
 Array = NDArray[np.float64]
-_NODES = {1: 2001, 2: 301}
+_NODES = {1: 2001, 2: 201}
 
 
 def widening(
@@ -60,8 +60,8 @@ def robust_width(
     of curvature c on a line γ* = (exp(2 β tolerance) - 1) / c: the flatter, the wider.
 
     ``minimum``: a number or d <= 2 coordinates. By quadrature, with nodes over 9 standard
-    deviations of the Gaussian, the first crossing bracketed on 400 values of γ a factor of 1.04
-    apart: a shorter excursion can be missed. Raises ``ValueError`` for a tolerance or beta that is
+    deviations of the Gaussian, the first crossing bracketed on values of γ a factor of 1.05 apart
+    from 1e-10 ``longest``: a shorter excursion can be missed. Raises ``ValueError`` for a tolerance or beta that is
     not positive, or more than two coordinates.
     """
     from scipy.optimize import brentq
@@ -78,12 +78,10 @@ def robust_width(
     def excess(gamma: float) -> float:
         return _local_entropy(energy, x, beta, gamma) - lowest - tolerance
 
-    below = longest * 1.04**-400
-    for gamma in longest * 1.04 ** np.arange(-399.0, 1.0):
+    below = 0.0
+    for gamma in longest * 1.05 ** np.arange(-472.0, 1.0):
         if excess(gamma) > 0:
-            if excess(below) > 0:
-                return 0.0
-            return float(brentq(excess, below, gamma, rtol=1e-10))
+            return float(brentq(excess, below, gamma, xtol=1e-12 * gamma, rtol=1e-10))
         below = gamma
     return float("inf")
 
