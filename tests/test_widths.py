@@ -89,7 +89,7 @@ def test_concave_directions_are_silent() -> None:
 
 def test_entropy_flattens_and_heat_does_not() -> None:
     grid = pk.Grid(-3.6, 3.6, 600)
-    found = pk.widening(RIPPLES, 100, grid, [0.05, 0.2, 0.5])
+    found = pk.widening(RIPPLES, 100, grid, [0.05, 0.2, 0.5], step=4)
     for name in ("local_entropy", "non_viscous"):
         assert (found[name] <= found["bound"] + found[f"allowance_{name}"]).all()
         lengths = found[f"convex_length_{name}"].values
@@ -97,7 +97,7 @@ def test_entropy_flattens_and_heat_does_not() -> None:
     assert (found["heat"] > found["bound"] + 1).all()
     # 1/5 + 9 exp(-9 t / (2 β)) in closed form
     exact = 0.2 + 9 * np.exp(-4.5 * found["time"].values / 100)
-    np.testing.assert_allclose(found["heat"], exact, atol=0.01)
+    np.testing.assert_allclose(found["heat"], exact, atol=0.05)
 
 
 @given(

@@ -18,7 +18,7 @@ _NODES = {1: 2001, 2: 201}
 
 
 def widening(
-    potential: Any, beta: float, grid: Grid, t: ArrayLike, window: Any = None
+    potential: Any, beta: float, grid: Grid, t: ArrayLike, window: Any = None, step: int = 1
 ) -> xr.Dataset:
     """The largest curvature over time under local entropy, without viscosity, and under heat.
 
@@ -27,14 +27,15 @@ def widening(
     with its ``allowance_*``; on a line also ``convex_length_*`` and ``convex_number_*`` of the
     intervals on which each is convex. In the plane the largest over the axes.
     Heat keeps sup v_kk from rising but obeys no 1/t bound: beside C exp(-c t/β) of a ripple it
-    barely moves at large β. MODEL 1.1, 1.3, 1.8. Raises as ``pk.solve`` and ``semiconcavity``.
+    barely moves at large β. ``window`` and ``step`` as for ``pk.semiconcavity``.
+    MODEL 1.1, 1.3, 1.8. Raises as ``pk.solve`` and ``semiconcavity``.
     """
     times = np.concatenate([[0.0], np.atleast_1d(np.asarray(t, dtype=float))])
     columns: dict[str, Any] = {}
     flows = {"local_entropy": ViscousHJ(beta), "non_viscous": HamiltonJacobi(), "heat": Heat(beta)}
     for name, equation in flows.items():
         solution = solve(equation, grid, potential, times[times > 0])
-        found = semiconcavity(solution, potential, window=window).data
+        found = semiconcavity(solution, potential, window=window, step=step).data
         axes = [2 * axis for axis in grid.names]
         columns[name] = np.max([found[f"sup_{k}"].values for k in axes], axis=0)
         allowed = np.max([found[f"allowance_{k}"].values for k in axes], axis=0)
@@ -61,8 +62,9 @@ def robust_width(
 
     ``minimum``: a number or d <= 2 coordinates. By quadrature, with nodes over 9 standard
     deviations of the Gaussian, the first crossing bracketed on values of γ a factor of 1.05 apart
-    from 1e-10 ``longest``: a shorter excursion can be missed. Raises ``ValueError`` for a tolerance or beta that is
-    not positive, or more than two coordinates.
+    from 1e-10 ``longest``: a shorter excursion can be missed.
+    Raises ``ValueError`` for a tolerance or beta that is not positive, or more than two
+    coordinates.
     """
     from scipy.optimize import brentq
 
