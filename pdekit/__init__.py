@@ -92,12 +92,27 @@ _HOME = {
     "Convergence": "pdekit.comparison.convergence",
     "convergence": "pdekit.comparison.convergence",
     "improvement": "pdekit.comparison.improvement",
+    "Certificate": "pdekit.comparison.certificates.certificate",
+    "Certificates": "pdekit.comparison.certificates.certificate",
+    "certify": "pdekit.comparison.certificates.certify",
     "Semiconcavity": "pdekit.comparison.semiconcavity",
+    "SampledCurvature": "pdekit.comparison.curvature_from_particles",
+    "sampled_curvature": "pdekit.comparison.curvature_from_particles",
+    "robust_width": "pdekit.comparison.widths",
+    "widening": "pdekit.comparison.widths",
     "semiconcavity": "pdekit.comparison.semiconcavity",
 }
 _ROOMS = ("comparison", "interactions", "laws", "particles", "pde", "plotting", "potentials")
 
-__all__ = ["__version__", *_HOME, "potentials", "particles", "schemes", "hamiltonians"]
+__all__ = [
+    "__version__",
+    *_HOME,
+    "potentials",
+    "particles",
+    "schemes",
+    "hamiltonians",
+    "certificates",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -105,6 +120,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_HOME[name]), name)
     elif name in ("schemes", "hamiltonians"):
         value = import_module(f"pdekit.pde.{name}")
+    elif name == "certificates":
+        value = import_module("pdekit.comparison.certificates")
     elif name in _ROOMS:
         value = import_module(f"pdekit.{name}")
     else:

@@ -39,6 +39,21 @@ def at_least(text: str, measured: Any, bound: Any) -> Claim:
     return Claim(text, value, ">=", limit, not isnan(value) and value >= limit)
 
 
+def certified(certificates: Iterable[Any]) -> list[Claim]:
+    """A claim for each certificate, its allowance added to the bound.
+
+    One whose hypotheses fail measured nothing: its claim does not hold. Pass ``.applicable`` of
+    what ``pk.certify`` returned to leave these out.
+    """
+    claims = []
+    for c in certificates:
+        if c.relation == "<=":
+            claims.append(at_most(c.name, c.value, c.bound + c.allowance))
+        else:
+            claims.append(at_least(c.name, c.value, c.bound - c.allowance))
+    return claims
+
+
 def all_hold(claims: Iterable[Claim]) -> bool:
     """Whether there is at least one claim and every one holds."""
     verdicts = [claim.holds for claim in claims]

@@ -1,0 +1,76 @@
+"""Proved properties as certificates that can be asked of any result; the verb is ``certify``."""
+
+from pdekit.comparison.certificates.balance import (
+    BrokenBalance,
+    DetailedBalance,
+    Duality,
+    SecondLaw,
+    Stationary,
+)
+from pdekit.comparison.certificates.certificate import Certificate, Certificates
+from pdekit.comparison.certificates.certify import certify
+from pdekit.comparison.certificates.controls import (
+    ControlDuality,
+    Improvement,
+    ImprovementIdentity,
+)
+from pdekit.comparison.certificates.densities import (
+    BakryEmery,
+    DissipationIdentity,
+    FreeEnergyDecay,
+    Mass,
+    Positivity,
+    SpectralGapDecay,
+    WassersteinContraction,
+)
+from pdekit.comparison.certificates.ensembles import (
+    Contained,
+    FollowsLaw,
+    Spread,
+    SynchronousContraction,
+    TimeReversal,
+)
+from pdekit.comparison.certificates.functions import (
+    Agrees,
+    ComparisonPrinciple,
+    HeatCurvature,
+    ImprovesOnIdle,
+    JensenBounds,
+    MaximumPrinciple,
+    NonExpansive,
+    Semiconcave,
+)
+
+__all__ = [
+    "Agrees",
+    "BakryEmery",
+    "BrokenBalance",
+    "Certificate",
+    "Certificates",
+    "ComparisonPrinciple",
+    "Contained",
+    "ControlDuality",
+    "DetailedBalance",
+    "DissipationIdentity",
+    "Duality",
+    "FollowsLaw",
+    "FreeEnergyDecay",
+    "HeatCurvature",
+    "Improvement",
+    "ImprovementIdentity",
+    "ImprovesOnIdle",
+    "JensenBounds",
+    "Mass",
+    "MaximumPrinciple",
+    "NonExpansive",
+    "Positivity",
+    "SecondLaw",
+    "Semiconcave",
+    "SpectralGapDecay",
+    "Spread",
+    "Stationary",
+    "SynchronousContraction",
+    "TimeReversal",
+    "WassersteinContraction",
+    "certify",
+]

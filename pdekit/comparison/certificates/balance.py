@@ -1,0 +1,162 @@
+"""Certificates of balance: currents, stationary densities, entropy produced, duality."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pdekit.comparison.certificates.certificate import (
+    Certificate,
+    at_least,
+    at_most,
+    at_place,
+    does_not_apply,
+    worst,
+)
+from pdekit.comparison.certificates.rates import COARSE, integrals, not_linear
+from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
+from pdekit.pde.freeenergy import dissipation, free_energy
+from pdekit.pde.nonequilibrium import entropy_production, housekeeping
+from pdekit.pde.problem import Problem
+from pdekit.pde.stationary import current, detailed_balance, stationary
+
+
+@dataclass(frozen=True)
+class DetailedBalance:
+    """The stationary state carries no current: net over gross flow is zero to rounding.
+
+    ``note`` gives the entropy production of the stationary state, ``where`` the largest current.
+    MODEL 1.11; thesis Definition 6.14.
+    """
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "detailed balance"
+        reason = not_linear(solution)
+        if reason:
+            return does_not_apply(name, reason)
+        value, where, note = _circulation(solution)
+        return at_most(name, value, 0.0, 1e-11, where, note)
+
+
+@dataclass(frozen=True)
+class BrokenBalance:
+    """The stationary state carries a current: net over gross flow exceeds what rounding leaves."""
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "detailed balance is broken"
+        reason = not_linear(solution)
+        if reason:
+            return does_not_apply(name, reason)
+        value, where, note = _circulation(solution)
+        return at_least(name, value, 1e-9, 0.0, where, note)
+
+
+@dataclass(frozen=True)
+class SecondLaw:
+    """β (F(0) - F(t)) = ∫ (entropy production - housekeeping) dt >= 0, F = β⁻¹ KL(rho | rho_ss).
+
+    What the stationary current costs does not move the free energy: MODEL 1.11, thesis (6.24). The
+    largest difference of the two sides over the stored times, relative to the entropy produced; the
+    rates are sums over cells of second order. Allowance: their distance from the generator's own
+    dissipation, the trapezia's from a spline in time, and 1e-6.
+    """
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "entropy balance"
+        reason = not_linear(solution)
+        if not reason and len(solution.times) < 5:
+            reason = "the integral over time needs five stored times"
+        if reason:
+            return does_not_apply(name, reason)
+        equation, grid, times = solution.equation, solution.grid, solution.times
+        try:
+            total, kept = np.array(
+                [
+                    (entropy_production(equation, rho, grid), housekeeping(equation, rho, grid))
+                    for rho in solution.fields
+                ]
+            ).T
+        except ValueError as error:
+            return does_not_apply(name, str(error))
+        free, own = free_energy(solution).values, dissipation(solution).values
+        fall = equation.beta * (free[0] - free[1:])
+        fine, coarse = (np.cumsum(v) for v in integrals(times, total - kept))
+        size = max(float(np.cumsum(integrals(times, total)[1])[-1]), 1e-300)
+        cells = np.cumsum(integrals(times, total - kept - equation.beta * own)[0])
+        allowance = float(np.abs(fine - coarse).max() + np.abs(cells).max()) / size + 1e-6
+        defect = np.abs(fall - fine) / size
+        k = int(np.argmax(np.where(np.isnan(defect), np.inf, defect)))
+        if allowance > COARSE:
+            return does_not_apply(name, f"cells or times too coarse: open by {allowance:.2g}")
+        return at_most(name, defect[k], 0.0, allowance, at_place(solution, k + 1), "relative")
+
+
+@dataclass(frozen=True)
+class Stationary:
+    """rho_t = 0 at the last stored time: Σ |L^T rho| over the gross flow is at most ``within``.
+
+    Ask it of a density that is claimed to be stationary for an equation.
+    """
+
+    within: float = 1e-9
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "stationary"
+        if not isinstance(solution.equation, FokkerPlanck):
+            return does_not_apply(name, "only of a linear equation of densities")
+        problem = Problem(solution.equation, solution.grid, None)
+        if problem.moves:
+            return does_not_apply(name, "the potential changes in time")
+        generator, rho = problem.generator(), solution.fields[-1]
+        change = np.abs(generator.forward(rho))
+        value = float(change.sum() / (2 * generator.exit_rate() * np.abs(rho)).sum())
+        return at_most(name, value, 0.0, self.within, worst(solution, change[None])[1])
+
+
+@dataclass(frozen=True)
+class Duality:
+    """<u(T - t), rho(t)> does not depend on t: the backward operator is the transpose.
+
+    ``backward`` is a solution of ``BackwardKolmogorov`` with the same fields, grid and, for all
+    stored t, the time to go T - t (T the last time of ``horizon``, by default their last).
+    Relative to ∫ |u| rho; allowance 1e-8, what exact schemes leave. MODEL 1.5.
+    """
+
+    backward: Any
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "duality"
+        back = self.backward
+        if not isinstance(solution.equation, FokkerPlanck) or not isinstance(
+            back.equation, BackwardKolmogorov
+        ):
+            return does_not_apply(name, "it takes a Fokker-Planck and a backward solution")
+        horizon = float(max(solution.times[-1], back.times[-1]))
+        pairs = [
+            (k, j)
+            for k, t in enumerate(solution.times)
+            for j, s in enumerate(back.times)
+            if np.isclose(t + s, horizon, rtol=1e-9)
+        ]
+        if len(pairs) < 2 or back.grid != solution.grid:
+            return does_not_apply(name, "they share fewer than two pairs of times t and T - t")
+        grid = solution.grid
+        means = np.array([grid.integrate(solution.fields[k] * back.fields[j]) for k, j in pairs])
+        k, j = pairs[0]
+        size = float(grid.integrate(np.abs(solution.fields[k] * back.fields[j])))
+        drift = np.abs(means - means[0]) / size
+        i = int(np.argmax(np.where(np.isnan(drift), np.inf, drift)))
+        return at_most(name, drift[i], 0.0, 1e-8, at_place(solution, pairs[i][0]))
+
+
+def _circulation(solution: Any) -> tuple[float, str, str]:
+    equation, grid = solution.equation, solution.grid
+    still = stationary(equation, grid).values
+    flow = np.linalg.norm(current(equation, still, grid).values, axis=-1)
+    _, where = worst(solution, flow[None])
+    note = f"largest current {flow.max():.3g}"
+    try:
+        note += f", entropy production {entropy_production(equation, still, grid):.3g}"
+    except ValueError:
+        note += ", singular diffusion"
+    return detailed_balance(equation, grid), where.partition(", ")[2], note

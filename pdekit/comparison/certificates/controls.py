@@ -1,0 +1,118 @@
+"""Certificates of a computed control: mass, duality of the pair, theorem 4.11."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pdekit.comparison.certificates.certificate import (
+    Certificate,
+    at_least,
+    at_most,
+    at_place,
+    does_not_apply,
+)
+
+
+@dataclass(frozen=True)
+class ControlDuality:
+    """E u(X_0, 0) = E V_T(X_T) + E∫(ℓ + |α|²/2): the density moves by the adjoint operator.
+
+    d/dt <u, rho> = -<ℓ + |∇u|²/2, rho>, where the density's operator is the transpose of the
+    linearised value's. Compared at every stored time from the end. Relative to the range of <u,
+    rho> and the effort. Allowance: gradients over two cells against one, all stored times against
+    every other one, and 1e-3.
+    """
+
+    def __call__(self, control: Any) -> Certificate:
+        name = "duality of the pair"
+        if control.closure:
+            return does_not_apply(name, "a game: its residuals tell how far it is closed")
+        grid, times = control.density.grid, control.value.times
+        rho, u = control.density.fields, control.value.fields
+        means = grid.integrate(rho * u) / grid.integrate(rho)
+        fine, wide = (_spent(control, step) for step in (1, 2))
+        paid = _accumulated(times, fine)
+        size = max(float(np.ptp(means)), float(paid[-1]), 1e-12)
+        defect = np.abs(means[-1] + paid[-1] - paid - means) / size
+        k = int(np.argmax(np.where(np.isnan(defect), np.inf, defect)))
+        space = float(np.abs(_accumulated(times, wide) - paid).max()) / size
+        coarse = _accumulated(times[::2], fine[::2])
+        allowance = space + float(np.abs(coarse - paid[::2]).max()) / size + 1e-3
+        return at_most(name, defect[k], 0.0, allowance, at_place(control.value, k), "relative")
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """Theorem 4.11 (12 of the paper): plain - controlled - effort >= 0. MODEL 1.7 (i).
+
+    plain and controlled are expected costs without and with the control, effort is E∫|α|²/2 as the
+    integral over the density and the stored times, not by duality: a density or a control that
+    belong to another problem show. Allowance: as for ``ControlDuality``, of the effort. ``note``
+    gives the three numbers.
+    """
+
+    def __call__(self, control: Any) -> Certificate:
+        found, times = control.improvement, control.value.times
+        fine, wide = (_power(control, step) for step in (1, 2))
+        effort = float(_accumulated(times, fine)[-1])
+        open_ = abs(float(_accumulated(times, wide)[-1]) - effort)
+        if len(times) % 2:
+            open_ += abs(float(_accumulated(times[::2], fine[::2])[-1]) - effort)
+        gap = found.plain - found.controlled - effort
+        allowance = open_ + 1e-3 * effort + 1e-9 * max(abs(found.plain), abs(found.controlled))
+        note = f"plain {found.plain:.4g}, controlled {found.controlled:.4g}, effort {effort:.4g}"
+        return at_least("improvement theorem", gap, 0.0, allowance, "", note)
+
+
+@dataclass(frozen=True)
+class ImprovementIdentity:
+    """The improvement is exactly E_plain ∫|∇u|²/2: relative difference. MODEL 1.7 (ii).
+
+    Allowance ``within``: both sides are of second order in the cells and in the stored times.
+    """
+
+    within: float = 0.02
+
+    def __call__(self, control: Any) -> Certificate:
+        found = control.improvement
+        rounding = 1e-9 * max(abs(found.plain), abs(found.controlled), 1e-300)
+        size = max(abs(found.exact), abs(found.gap), rounding)
+        value = max(found.defect - rounding, 0.0) / size
+        return at_most("improvement identity", value, 0.0, self.within, "", "relative")
+
+
+def _spent(control: Any, step: int) -> Any:
+    """E(ℓ + |∇u|²/2) at the stored times."""
+    power = _power(control, step)
+    if control.running_cost is None:
+        return power
+    rho, grid = control.density.fields, control.density.grid
+    return power + grid.integrate(rho * control.running_cost) / grid.integrate(rho)
+
+
+def _power(control: Any, step: int) -> Any:
+    """E|∇u|²/2 at the stored times, with differences over ``step`` cells each way."""
+    grid, u = control.density.grid, control.value.fields
+    square = np.zeros_like(u)
+    for k, h in enumerate(grid.spacing):
+        if grid.periodic[k]:
+            slope = (np.roll(u, -step, k + 1) - np.roll(u, step, k + 1)) / (2 * step * h)
+        elif step == 1:
+            slope = np.gradient(u, h, axis=k + 1, edge_order=2)
+        else:
+            ends = np.moveaxis(u, k + 1, 0)[2 * step :] - np.moveaxis(u, k + 1, 0)[: -2 * step]
+            inner = np.pad(ends / (2 * step * h), [(step, step)] + [(0, 0)] * (u.ndim - 1), "edge")
+            slope = np.moveaxis(inner, 0, k + 1)
+        square += slope**2 / 2
+    rho = control.density.fields
+    return grid.integrate(rho * square) / grid.integrate(rho)
+
+
+def _accumulated(times: Any, rate: Any) -> Any:
+    from scipy.interpolate import CubicSpline
+
+    if len(times) < 4:
+        return np.concatenate([[0.0], np.cumsum(np.diff(times) * (rate[1:] + rate[:-1]) / 2)])
+    whole = CubicSpline(times, rate).antiderivative()
+    return whole(times) - whole(times[0])

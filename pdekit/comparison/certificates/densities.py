@@ -1,0 +1,310 @@
+"""Certificates of densities: mass, sign, free energy, entropy, contraction, balance, duality."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.comparison.certificates.certificate import (
+    Certificate,
+    at_least,
+    at_most,
+    at_place,
+    does_not_apply,
+    worst,
+)
+from pdekit.comparison.certificates.rates import (
+    COARSE,
+    Rates,
+    convexity,
+    grid_error_of_rate,
+    integrals,
+    is_density,
+    not_linear,
+    reversible,
+    steps_error_of_rate,
+)
+from pdekit.pde.equations import FokkerPlanck, Heat, McKeanVlasov
+from pdekit.pde.freeenergy import divergence, free_energy
+from pdekit.pde.generators import gibbs, scharfetter_gummel
+from pdekit.pde.meanfield import pair_field
+from pdekit.pde.problem import Problem
+from pdekit.pde.spectrum import spectral_gap
+from pdekit.pde.stationary import stationary
+
+Array = NDArray[np.float64]
+_ROUNDING = 1e-10  # of mass, over a run of many steps
+_EPS = float(np.finfo(float).eps)
+
+
+@dataclass(frozen=True)
+class Mass:
+    """∫ rho(t) = ∫ rho(0), to rounding; of ``Heat``, the mean of the field. MODEL 1.1, 1.4.
+
+    Measured from the first stored time, and over the whole run where the solver kept account.
+    Silent where walls absorb.
+    """
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "mass"
+        if not (is_density(solution) or isinstance(solution.equation, Heat)):
+            return does_not_apply(name, f"{type(solution.equation).__name__} carries no mass")
+        if getattr(solution.equation, "absorbing", None) is not None:
+            return does_not_apply(name, "walls absorb")
+        grid, fields = solution.grid, solution.fields
+        mass = grid.integrate(fields)
+        size = abs(mass[0]) if is_density(solution) else float(grid.integrate(abs(fields[0])))
+        drift = np.abs(mass - mass[0]) / size
+        k = int(np.argmax(np.where(np.isnan(drift), np.inf, drift)))
+        told = float(solution.stats.get("mass_drift", 0.0))
+        value = max(float(drift[k]), told) if not np.isnan(drift[k]) else np.nan
+        return at_most(name, value, 0.0, _ROUNDING, at_place(solution, k), "relative drift")
+
+
+@dataclass(frozen=True)
+class Positivity:
+    """rho >= 0 in every cell at every stored time. MODEL 1.4."""
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "positivity"
+        if not is_density(solution):
+            return does_not_apply(name, f"{type(solution.equation).__name__} has no density")
+        value, where = worst(solution, solution.fields, largest=False)
+        return at_least(name, value, 0.0, 0.0, where)
+
+
+@dataclass(frozen=True)
+class FreeEnergyDecay:
+    """F(t) never rises: the largest rise between stored times is at most zero. MODEL 1.4, 1.6.
+
+    F = ∫ V rho + ½ ∬ W rho rho + β⁻¹ ∫ rho log rho; with a force or a diffusion β⁻¹ KL to the
+    stationary density. A theorem for the discrete generator too: the allowance is rounding.
+    """
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "free energy falls"
+        reason = _no_free_energy(solution)
+        if reason:
+            return does_not_apply(name, reason)
+        try:
+            energy = free_energy(solution).values
+        except ValueError as error:
+            return does_not_apply(name, str(error))
+        rise = np.diff(energy)
+        k = int(np.argmax(np.where(np.isnan(rise), np.inf, rise)))
+        allowance = 256 * _EPS * _size_of_energy(solution)
+        where = f"{at_place(solution, k)} to {solution.times[k + 1]:.4g}"
+        return at_most(name, rise[k], 0.0, allowance, where, "largest rise")
+
+
+@dataclass(frozen=True)
+class DissipationIdentity:
+    """F(0) - F(T) = ∫ ∫ rho |∇(V + W * rho + β⁻¹ log rho)|² dt: how far the two sides differ.
+
+    The rate is the discrete generator's own, -β⁻¹ Σ (L^T rho) log(rho / pi_rho); the integral over
+    the stored times is a spline's. Allowance: how far trapezia differ from that, and 1e-6 of
+    the fall; where this exceeds a quarter of the fall the times are too few. ``value`` is the
+    difference over the fall, largest over the intervals between stored times. MODEL 1.4, 1.6.
+    """
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "dissipation identity"
+        reason = _no_free_energy(solution)
+        if not reason and not reversible(solution.equation):
+            reason = "the drift is not a gradient, or the diffusion depends on the place"
+        if reason:
+            return does_not_apply(name, reason)
+        if len(solution.times) < 5:
+            return does_not_apply(name, "the integral over time needs five stored times")
+        fall = -np.diff(free_energy(solution).values)
+        fine, coarse = integrals(solution.times, _dissipation(solution))
+        total = max(abs(float(fall.sum())), 1e-300)
+        defect = np.abs(np.cumsum(fall - fine)) / total
+        k = int(np.argmax(np.where(np.isnan(defect), np.inf, defect)))
+        allowance = float(np.abs(np.cumsum(fine - coarse)).max()) / total + 1e-6
+        if allowance > COARSE:
+            return does_not_apply(
+                name, f"too few stored times: the integral over them is open by {allowance:.2g}"
+            )
+        return at_most(name, defect[k], 0.0, allowance, at_place(solution, k + 1), "of the fall")
+
+
+@dataclass(frozen=True)
+class SpectralGapDecay:
+    """χ²(rho | pi) falls at least at twice the spectral gap λ, in detailed balance. MODEL 1.4.
+
+    Measured between stored times, -Δ log χ² / (2 Δt) >= λ, with the gap of the grid's own
+    generator, so that the statement holds for the grid without an error of the grid. Allowance:
+    1e-5 λ, λ² dt / 2 where the scheme is implicit in time, and the rounding of χ².
+    """
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "chi-square falls at the gap"
+        reason = _not_linear_reversible(solution)
+        if reason:
+            return does_not_apply(name, reason)
+        equation, grid = solution.equation, solution.grid
+        still = stationary(equation, grid).values
+        distances = [_chi_square(rho / grid.integrate(rho), still, grid) for rho in solution.fields]
+        gap = spectral_gap(equation, grid)
+        allowance = 1e-5 * gap + steps_error_of_rate(solution, gap)
+        return Rates(name, np.array(distances), 1e-16, 2.0).certificate(solution, gap, allowance)
+
+
+@dataclass(frozen=True)
+class BakryEmery:
+    """KL(rho | pi) falls at least at the rate 2 λ where Hess V >= λ > 0 on the box. MODEL 1.4.
+
+    λ is the least eigenvalue of the Hessian over the cells, by differences. On a convex box with
+    no-flux walls the theorem is that of the whole space. Allowance: what the grid does to the
+    slowest rate (its change when the cells double), and the time step.
+    """
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "entropy falls (Bakry-Emery)"
+        reason = _not_linear_reversible(solution) or _not_convex(solution)
+        if reason:
+            return does_not_apply(name, reason)
+        equation, grid = solution.equation, solution.grid
+        rate, _ = convexity(equation.potential, grid)
+        still = stationary(equation, grid).values
+        kl = [divergence(rho / grid.integrate(rho), still, grid) for rho in solution.fields]
+        allowance = grid_error_of_rate(equation, grid) + steps_error_of_rate(solution, rate)
+        return Rates(name, np.array(kl), 1e-11, 2.0).certificate(solution, rate, allowance)
+
+
+@dataclass(frozen=True)
+class WassersteinContraction:
+    """W2(rho(t), sigma(t)) falls at least at the rate λ where Hess V >= λ > 0, on a line.
+
+    ``other`` is a second solution of the same equation on the same grid and times; None takes the
+    stationary density. For ``McKeanVlasov`` a Curie-Weiss attraction keeps the rate (``other`` is
+    needed then). W2 is exact between densities that are constant on the cells. Allowance: as for
+    ``BakryEmery``, and the change of W2 when cells are joined in pairs. MODEL 1.4 (errata 5).
+    """
+
+    other: Any = None
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "W2 contracts"
+        equation, grid = solution.equation, solution.grid
+        reason = self._silent(solution)
+        if reason:
+            return does_not_apply(name, reason)
+        rate, _ = convexity(equation.potential, grid)
+        others = (
+            [stationary(equation, grid).values] * len(solution.times)
+            if self.other is None
+            else list(self.other.fields)
+        )
+        pairs = list(zip(solution.fields, others, strict=True))
+        fine = np.array([wasserstein2(p, q, grid.spacing[0]) for p, q in pairs])
+        joined = np.array([wasserstein2(_joined(p), _joined(q), 2 * grid.spacing[0])
+                           for p, q in pairs])  # fmt: skip
+        plain = FokkerPlanck(equation.potential, equation.beta)
+        allowance = grid_error_of_rate(plain, grid) + steps_error_of_rate(solution, rate)
+        rates = Rates(name, fine, 1e-5 * float(grid.spacing[0]), 1.0, np.abs(fine - joined))
+        return rates.certificate(solution, rate, allowance)
+
+    def _silent(self, solution: Any) -> str:
+        equation = solution.equation
+        if solution.grid.dim != 1:
+            return "W2 is measured exactly on a line only"
+        if isinstance(equation, McKeanVlasov):
+            if not getattr(equation.interaction, "strength", -1.0) >= 0:
+                return "the interaction is not known to be convex"
+            if self.other is None:
+                return "a mean-field equation needs a second solution: other=..."
+            return _not_convex(solution)
+        reason = _not_linear_reversible(solution) or _not_convex(solution)
+        other = self.other
+        if not reason and other is not None:
+            same = other.grid == solution.grid and np.array_equal(other.times, solution.times)
+            if not same or other.equation != equation:
+                return "the other solution has another equation, grid or times"
+        return reason
+
+
+def wasserstein2(p: Array, q: Array, h: float) -> float:
+    """W2 of two densities on the cells of width h of a line, each constant on the cells.
+
+    Between the levels of both distribution functions both quantiles are linear, so that the
+    integral of (P⁻¹ - Q⁻¹)² is exact.
+    """
+    cdfs = [np.concatenate([[0.0], np.cumsum(v) / v.sum()]) for v in (p, q)]
+    levels = np.unique(np.concatenate([np.clip(c, 0, 1) for c in cdfs]))
+    middle = (levels[1:] + levels[:-1]) / 2
+    ends = []
+    for cdf in cdfs:
+        cell = np.clip(np.searchsorted(cdf, middle, side="right") - 1, 0, len(cdf) - 2)
+        width = np.maximum(cdf[cell + 1] - cdf[cell], 1e-300)
+        ends.append([h * (cell + np.clip((s - cdf[cell]) / width, 0, 1)) for s in
+                     (levels[:-1], levels[1:])])  # fmt: skip
+    a, b = (first - second for first, second in zip(*ends, strict=True))
+    return float(np.sqrt(((a * a + a * b + b * b) / 3 * np.diff(levels)).sum()))
+
+
+def _joined(rho: Array) -> Array:
+    even = len(rho) // 2 * 2
+    return (rho[:even:2] + rho[1:even:2]) / 2
+
+
+def _chi_square(rho: Array, still: Array, grid: Any) -> float:
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        terms = (rho - still) ** 2 / still
+    return float(grid.integrate(np.where((rho == 0) & (still == 0), 0.0, terms)))
+
+
+def _dissipation(solution: Any) -> Array:
+    """-dF/dt at the stored times, from the generator of the potential V + W * rho."""
+    equation, grid = solution.equation, solution.grid
+    potential = Problem(equation, grid, None).potential()
+    coupled = isinstance(equation, McKeanVlasov)
+    pair = pair_field(equation.interaction, grid) if coupled else None
+    noise = 1.0 if coupled or equation.diffusion is None else equation.diffusion.D
+    beta, rates = equation.beta / noise, []
+    for rho in solution.fields:
+        total = potential if pair is None else potential + pair(rho)
+        still = np.maximum(gibbs(total, beta, grid), 1e-300)
+        change = noise * scharfetter_gummel(total / noise, equation.beta, grid).forward(rho)
+        force = np.log(np.maximum(rho, 1e-300) / still)
+        rates.append(-float(grid.integrate(change * force)) / equation.beta)
+    return np.array(rates)
+
+
+def _size_of_energy(solution: Any) -> float:
+    equation, grid = solution.equation, solution.grid
+    rho = solution.fields
+    potential = np.abs(Problem(equation, grid, None).potential())
+    entropy = np.abs(rho * np.log(np.where(rho > 0, rho, 1.0))) / equation.beta
+    return float(np.max(grid.integrate(potential * np.abs(rho) + entropy))) + 1.0
+
+
+def _no_free_energy(solution: Any) -> str:
+    if not is_density(solution):
+        return f"{type(solution.equation).__name__} has no density"
+    if getattr(solution.equation, "absorbing", None) is not None:
+        return "walls absorb"
+    if Problem(solution.equation, solution.grid, None).moves:
+        return "the potential changes in time"
+    return "" if len(solution.times) > 1 else "one stored time says nothing about decay"
+
+
+def _not_linear_reversible(solution: Any) -> str:
+    reason = not_linear(solution)
+    if reason:
+        return reason
+    if not reversible(solution.equation):
+        return "the drift is not a gradient, or the diffusion depends on the place"
+    return "" if len(solution.times) > 1 else "one stored time says nothing about decay"
+
+
+def _not_convex(solution: Any) -> str:
+    equation, grid = solution.equation, solution.grid
+    if getattr(equation, "diffusion", None) is not None:
+        return "the rate is that of unit diffusion"
+    if any(grid.periodic):
+        return "no potential is strictly convex round a circle"
+    least, where = convexity(equation.potential, grid)
+    return "" if least > 0 else f"Hess V has the eigenvalue {least:.4g} at {where}: not convex"

@@ -1,0 +1,183 @@
+"""Certificates of particles: where they are, how they spread, contract and circulate, their law."""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.comparison.certificates.certificate import (
+    Certificate,
+    at_least,
+    at_most,
+    does_not_apply,
+)
+from pdekit.comparison.certificates.rates import convexity
+from pdekit.comparison.compare import compare
+from pdekit.grid import Grid
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Contained:
+    """Every particle is finite, and in the box of the dynamics where it has one."""
+
+    def __call__(self, ensemble: Any) -> Certificate:
+        x = _points(ensemble)
+        box = getattr(ensemble.dynamics, "box", None)
+        outside = ~np.isfinite(x).all(-1)
+        if box is not None:
+            slack = 1e-12 * (np.array(box.upper) - np.array(box.lower))
+            outside |= ((x < box.lower - slack) | (x > box.upper + slack)).any(-1)
+        count = outside.sum(-1)
+        k = int(count.argmax())
+        note = "share of the particles" + ("" if box else ", no box")
+        return at_most("contained", count[k] / x.shape[1], 0.0, 0.0, _when(ensemble, k), note)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """tr Cov X(t) <= exp(-2 λ (t - s)) tr Cov X(s) + d (1 - exp(-2 λ (t - s))) / (β λ).
+
+    For ``Langevin`` with Hess V >= λ > 0 over the box that holds the particles (widened by a
+    tenth): synchronous coupling of two copies. ``curvature`` gives λ where it is known.
+    Independent particles; allowance: the normal quantile of ``level`` (one-sided, shared out over
+    the times) times the standard error, and λ² dt / 2 of the bound. MODEL 1.4.
+    """
+
+    curvature: float | None = None
+    level: float = 1e-3
+
+    def __call__(self, ensemble: Any) -> Certificate:
+        name, dynamics = "spread under convexity", ensemble.dynamics
+        if type(dynamics).__name__ != "Langevin" or hasattr(dynamics.potential, "at"):
+            return does_not_apply(name, "of Langevin dynamics in a fixed potential")
+        x = _points(ensemble)
+        if x.shape[0] < 2:
+            return does_not_apply(name, "it needs two stored times")
+        rate, where = self.curvature, ""
+        if rate is None:
+            if x.shape[-1] > 2:
+                return does_not_apply(name, "give the curvature in more than two dimensions")
+            rate, where = convexity(dynamics.potential, _around(x))
+        if not rate > 0:
+            return does_not_apply(name, f"Hess V has the eigenvalue {rate:.4g} at {where}")
+        return self._measured(name, ensemble, x, rate)
+
+    def _measured(self, name: str, ensemble: Any, x: Array, rate: float) -> Certificate:
+        square = ((x - x.mean(1, keepdims=True)) ** 2).sum(-1)
+        size, error = square.mean(1), square.std(1) / np.sqrt(x.shape[1])
+        times = ensemble.x["time"].values
+        kept = np.exp(-2 * rate * np.diff(times))
+        rest = (1 - kept) * x.shape[-1] / (ensemble.dynamics.beta * rate)
+        bound = kept * size[:-1] + rest
+        quantile = NormalDist().inv_cdf(1 - self.level / len(kept))
+        sampling = quantile * np.hypot(error[1:], kept * error[:-1])
+        steps = max(ensemble.stats["dt"]) * rate / 2 * bound
+        k = int(np.argmax(size[1:] - bound - sampling - steps))
+        slack = float(sampling[k] + steps[k])
+        return at_most(name, size[k + 1], bound[k], slack, _when(ensemble, k + 1), "tr Cov")
+
+
+@dataclass(frozen=True)
+class SynchronousContraction:
+    """|X(t) - Y(t)| <= exp(-λ t) |X(0) - Y(0)| particle by particle, driven by the same noise.
+
+    ``other``: an ensemble of the same ``Langevin`` dynamics, seed and steps from other points;
+    Hess V >= λ > 0 as in ``Spread``. Value: the least rate over particles and intervals between
+    stored times. Allowance λ² dt, Euler's error; distances below 1e-9 do not count. MODEL 1.4.
+    """
+
+    other: Any
+    curvature: float | None = None
+
+    def __call__(self, ensemble: Any) -> Certificate:
+        name, dynamics, other = "paths contract", ensemble.dynamics, self.other
+        same = other.dynamics == dynamics and other.seed == ensemble.seed
+        if not same or other.x.shape != ensemble.x.shape:
+            return does_not_apply(name, "it needs the same dynamics, seed, steps and size")
+        if type(dynamics).__name__ != "Langevin" or hasattr(dynamics.potential, "at"):
+            return does_not_apply(name, "of Langevin dynamics in a fixed potential")
+        x, y = _points(ensemble), _points(other)
+        rate, where = self.curvature, ""
+        if rate is None:
+            if x.shape[-1] > 2:
+                return does_not_apply(name, "give the curvature in more than two dimensions")
+            both = np.concatenate([x, y], axis=1)
+            rate, where = convexity(dynamics.potential, _around(both))
+        if not rate > 0 or len(x) < 2:
+            return does_not_apply(name, f"Hess V has the eigenvalue {rate:.4g} at {where}")
+        apart = np.linalg.norm(x - y, axis=-1)
+        spans = np.diff(ensemble.x["time"].values)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rates = -np.diff(np.log(apart), axis=0) / spans
+        rates = np.where((apart[1:] > 1e-9) & (apart[:-1] > 1e-9), rates, np.inf)
+        k, particle = np.unravel_index(int(rates.argmin()), rates.shape)
+        if not np.isfinite(rates[k, particle]):
+            return does_not_apply(name, "all pairs have met")
+        where = f"{_when(ensemble, int(k) + 1)}, particle {particle}"
+        slack = max(ensemble.stats["dt"]) * rate * rate + 1e-9
+        return at_least(name, rates[k, particle], rate, slack, where, "rate per time")
+
+
+@dataclass(frozen=True)
+class TimeReversal:
+    """Stationary and reversible: E[x(s) y(t) - y(s) x(t)] = 0, in standard errors.
+
+    Started in the stationary state, a reversible process encloses no area on average between two
+    times; a circulating current does. In the plane, over the largest of the intervals between
+    stored times. ``level``: false alarms, shared out over the intervals (independent particles).
+    MODEL 1.11.
+    """
+
+    level: float = 1e-3
+
+    def __call__(self, ensemble: Any) -> Certificate:
+        name = "encloses no area"
+        x = _points(ensemble)
+        if x.shape[-1] != 2 or len(x) < 2:
+            return does_not_apply(name, "it needs particles in the plane at two or more times")
+        centred = x - x.mean((0, 1))
+        before, after = centred[:-1], centred[1:]
+        area = before[..., 0] * after[..., 1] - before[..., 1] * after[..., 0]
+        error = np.maximum(area.std(1), 1e-300) / np.sqrt(area.shape[1])
+        score = np.abs(area.mean(1)) / error
+        k = int(score.argmax())
+        quantile = NormalDist().inv_cdf(1 - self.level / (2 * len(score)))
+        note = f"standard errors; mean area {area[k].mean():.3g}"
+        return at_most(name, score[k], 0.0, quantile, _when(ensemble, k + 1), note)
+
+
+@dataclass(frozen=True)
+class FollowsLaw:
+    """The particles follow the density, by ``pk.compare``: its p-value is at least ``level``."""
+
+    solution: Any
+    level: float = 0.01
+
+    def __call__(self, ensemble: Any) -> Certificate:
+        found = compare(self.solution, ensemble)
+        p = found.data["p_value"]
+        where = f"t = {p['time'].values[int(p.values.argmin())]:.4g}"
+        return at_least("follows the law", found.p_value, self.level, 0.0, where, "p-value")
+
+
+def _points(ensemble: Any) -> Array:
+    """Positions (time, particle, dim), runs side by side."""
+    x = ensemble.x
+    order = [name for name in ("time", "run", "particle", "dim") if name in x.dims]
+    values = np.asarray(x.transpose(*order).values, dtype=float)
+    return values.reshape(values.shape[0], -1, values.shape[-1])
+
+
+def _around(x: Array) -> Grid:
+    low, high = x.min((0, 1)), x.max((0, 1))
+    wider = 0.05 * (high - low) + 1e-6
+    cells = 400 if x.shape[-1] == 1 else 100
+    return Grid(low - wider, high + wider, (cells,) * x.shape[-1])
+
+
+def _when(ensemble: Any, k: int) -> str:
+    return f"t = {ensemble.x['time'].values[k]:.4g}"

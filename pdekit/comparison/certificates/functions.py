@@ -1,0 +1,279 @@
+"""Certificates of functions: maximum and comparison principle, bounds, semiconcavity."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.comparison.certificates.certificate import (
+    Certificate,
+    at_least,
+    at_most,
+    at_place,
+    does_not_apply,
+    worst,
+)
+from pdekit.comparison.certificates.rates import is_density
+from pdekit.comparison.semiconcavity import semiconcavity
+from pdekit.pde.equations import (
+    BackwardKolmogorov,
+    HamiltonJacobi,
+    HamiltonJacobiBellman,
+    Heat,
+    ViscousHJ,
+)
+from pdekit.pde.inputs import as_field, evaluate
+from pdekit.pde.solution import solve
+
+Array = NDArray[np.float64]
+_LINEAR = BackwardKolmogorov | Heat
+_FUNCTIONS = BackwardKolmogorov | Heat | ViscousHJ | HamiltonJacobi | HamiltonJacobiBellman
+
+
+@dataclass(frozen=True)
+class MaximumPrinciple:
+    """min u(s) <= u(t) <= max u(s) for t > s: how far u leaves its earlier range.
+
+    ``initial``: the data at time 0 where no field is stored there, a callable or an array; without
+    it the stored times are held against the first. Running costs break it (silent); absorbing
+    walls add zero to the range. Allowance: rounding, and for first-order equations h²/8 times the
+    second difference, what a minimum between two centres may be below both. MODEL 1.1, 1.2, 1.5.
+    """
+
+    initial: Any = None
+
+    def __call__(self, solution: Any) -> Certificate:
+        name, equation = "maximum principle", solution.equation
+        if not isinstance(equation, _FUNCTIONS):
+            return does_not_apply(name, f"not of {type(equation).__name__}")
+        if getattr(equation, "running_cost", None) is not None:
+            return does_not_apply(name, "a running cost moves the range")
+        if getattr(equation, "hamiltonian", None) is not None:
+            return does_not_apply(name, "stated for H = |p|²/2")
+        fields = solution.fields
+        first = fields[0] if self.initial is None else _data(self.initial, solution.grid)
+        later = fields[1:] if self.initial is None else fields
+        if not len(later):
+            return does_not_apply(name, "it needs a later time, or initial=...")
+        low, high = float(first.min()), float(first.max())
+        if getattr(equation, "absorbing", None) is not None:
+            low, high = min(low, 0.0), max(high, 0.0)
+        excess = np.maximum(later - high, low - later)
+        allowance = 1e-9 * max(high - low, 1e-3 * max(abs(low), abs(high)))
+        if not isinstance(equation, _LINEAR):
+            allowance += _between_cells(first, solution.grid)
+        padded = np.concatenate(
+            [np.full((len(fields) - len(later), *first.shape), -np.inf), excess]
+        )
+        value, where = worst(solution, padded)
+        return at_most(name, value, 0.0, allowance, where, f"range [{low:.4g}, {high:.4g}]")
+
+
+@dataclass(frozen=True)
+class ComparisonPrinciple:
+    """u <= v at the first stored time stays so: the largest u - v later is at most zero.
+
+    ``above`` is v, a solution of the same equation on the same grid and times; silent where the
+    first fields are not ordered. For densities too (the linear equations keep the order).
+    """
+
+    above: Any
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "comparison principle"
+        reason = _unlike(solution, self.above)
+        if reason:
+            return does_not_apply(name, reason)
+        apart = solution.fields - self.above.fields
+        if apart[0].max() > 0:
+            return does_not_apply(name, "the first fields are not ordered")
+        apart[0] = -np.inf
+        value, where = worst(solution, apart)
+        size = float(np.abs(solution.fields[0]).max())
+        return at_most(name, value, 0.0, 1e-9 * size, where)
+
+
+@dataclass(frozen=True)
+class NonExpansive:
+    """The distance of two solutions never grows: sup |u - v|, of densities ∫ |rho - sigma|.
+
+    ``other``: a solution of the same equation on the same grid and times. Value: the largest
+    growth between stored times over the first distance. MODEL 1.2, 1.4.
+    """
+
+    other: Any
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "distances never grow"
+        reason = _unlike(solution, self.other)
+        if reason or len(solution.times) < 2:
+            return does_not_apply(name, reason or "it needs two stored times")
+        apart = np.abs(solution.fields - self.other.fields)
+        d = apart.reshape(len(apart), -1)
+        d = d.sum(1) if is_density(solution) else d.max(1)
+        growth = np.diff(d) / max(float(d[0]), 1e-300)
+        k = int(np.argmax(np.where(np.isnan(growth), np.inf, growth)))
+        return at_most(name, growth[k], 0.0, 1e-9, at_place(solution, k + 1), "relative growth")
+
+
+@dataclass(frozen=True)
+class JensenBounds:
+    """inf f <= u <= G * f (Jensen) for the local entropy, u <= f without viscosity. MODEL 1.2, 1.3.
+
+    ``initial`` f as for ``MaximumPrinciple`` (default: the field at time 0). G * f is computed as
+    the solution of ``Heat`` on the same grid. Value: how far u lies outside. Allowance: h²/8 times
+    the second difference of f, and rounding.
+    """
+
+    initial: Any = None
+
+    def __call__(self, solution: Any) -> Certificate:
+        name, equation, grid = "between inf f and its mean", solution.equation, solution.grid
+        viscous = isinstance(equation, ViscousHJ)
+        plain = isinstance(equation, HamiltonJacobi) and equation.hamiltonian is None
+        if not (viscous or plain):
+            return does_not_apply(name, f"not of {type(equation).__name__}")
+        first = _first(solution, self.initial)
+        if first is None:
+            return does_not_apply(name, "it needs the field at time 0, or initial=...")
+        start = self.initial if callable(self.initial) else first
+        if viscous:
+            above = solve(Heat(equation.beta), grid, start, solution.times).fields
+        else:
+            above = np.broadcast_to(first, solution.fields.shape)
+        low = float(first.min())
+        allowance = 2 * _between_cells(first, grid) + 1e-9 * max(float(np.ptp(first)), 1e-3)
+        outside = np.maximum(solution.fields - above, low - solution.fields)
+        value, where = worst(solution, outside)
+        return at_most(name, value, 0.0, allowance, where)
+
+
+@dataclass(frozen=True)
+class Agrees:
+    """sup |u - reference| <= ``within``: two computations of one thing.
+
+    ``reference``: a solution on the same grid that stores the same times, an array of the shape of
+    the fields, or a callable (time, points) -> values.
+    """
+
+    reference: Any
+    within: float
+
+    def __call__(self, solution: Any) -> Certificate:
+        other = getattr(self.reference, "fields", self.reference)
+        if callable(other):
+            other = [self.reference(t, solution.grid.centres) for t in solution.times]
+        other = np.asarray(other, dtype=float)
+        if other.shape != solution.fields.shape:
+            return does_not_apply("agrees", f"the reference has shape {other.shape}")
+        value, where = worst(solution, np.abs(solution.fields - other))
+        return at_most("agrees", value, self.within, 0.0, where)
+
+
+@dataclass(frozen=True)
+class Semiconcave:
+    """sup u_kk(t) <= 1/(1/C_k + t), at the worst time and direction. MODEL 1.8, thesis Lemma 4.17.
+
+    The quantities, bounds and allowances are those of ``pk.semiconcavity``, Laplacian and harmonic
+    mean at minima included; ``initial``, ``constants``, ``window`` and ``step`` are handed to it.
+    """
+
+    initial: Any = None
+    constants: Any = None
+    window: Any = None
+    step: int = 1
+
+    def __call__(self, solution: Any) -> Certificate:
+        name, equation = "semiconcavity", solution.equation
+        quadratic = isinstance(equation, ViscousHJ | HamiltonJacobi)
+        if not quadratic or getattr(equation, "hamiltonian", None) is not None:
+            return does_not_apply(name, "stated for u_t = -|∇u|²/2 + Δu/(2 beta)")
+        options = {"constants": self.constants, "window": self.window, "step": self.step}
+        try:
+            found = semiconcavity(solution, self.initial, **options)
+        except ValueError as error:
+            return does_not_apply(name, str(error))
+        rows = [
+            (float(m[i] + s[i]), i, k, s[i])
+            for k in [*found.constants, "minima"]
+            for m, s in [(found.data[f"margin_{k}"].values, found.data[f"allowance_{k}"].values)]
+            for i in range(len(m))
+            if np.isfinite(m[i])
+        ]
+        if not rows:
+            return does_not_apply(name, "every bound is infinite at the stored times")
+        _, i, k, slack = min(rows, key=lambda row: row[:3])
+        at = found.data.isel(time=i)
+        value, bound = at[f"sup_{k}"].item(), at[f"bound_{k}"].item()
+        where = f"{at_place(solution, i)}, direction {k}"
+        return at_most(name, value, bound, slack + 1e-9 * abs(bound), where, f"worst is {k}")
+
+
+@dataclass(frozen=True)
+class HeatCurvature:
+    """Under the heat equation sup v_kk never rises, for every axis. MODEL 1.1.
+
+    Second differences obey the same equation on the grid; the two cells beside a wall are left
+    out. Allowance: rounding of the differences.
+    """
+
+    def __call__(self, solution: Any) -> Certificate:
+        name = "heat lowers curvature"
+        if not isinstance(solution.equation, Heat) or len(solution.times) < 2:
+            return does_not_apply(name, "of the heat equation at two or more times")
+        grid, fields = solution.grid, solution.fields
+        rises, slack = [], 0.0
+        for k, h in enumerate(grid.spacing):
+            inner = np.diff(fields, 2, axis=k + 1)[(slice(None),) * (k + 1) + (slice(1, -1),)]
+            sup = inner.reshape(len(fields), -1).max(1) / h**2
+            rises.append(np.diff(sup))
+            slack = max(slack, 1e-11 * float(np.abs(fields).max()) / h**2)
+        k = int(np.argmax(np.max(rises, axis=0)))
+        return at_most(name, np.max(rises), 0.0, slack, at_place(solution, k + 1), "largest rise")
+
+
+@dataclass(frozen=True)
+class ImprovesOnIdle:
+    """u <= v = E V_T(X) of the uncontrolled motion, everywhere (comparison). MODEL 1.7 (iii).
+
+    Of ``HamiltonJacobiBellman`` without a running cost; v is solved on the same grid and times.
+    """
+
+    initial: Any = None
+
+    def __call__(self, solution: Any) -> Certificate:
+        name, equation = "value below idle cost", solution.equation
+        if not isinstance(equation, HamiltonJacobiBellman) or equation.running_cost is not None:
+            return does_not_apply(name, "of a control problem with a terminal cost only")
+        first = _first(solution, self.initial)
+        if first is None:
+            return does_not_apply(name, "it needs the field at time 0, or initial=...")
+        idle = BackwardKolmogorov(equation.potential, equation.beta)
+        v = solve(idle, solution.grid, first, solution.times).fields
+        saved = v - solution.fields
+        value, where = worst(solution, saved, largest=False)
+        return at_least(name, value, 0.0, 1e-7 * max(float(np.ptp(first)), 1e-3), where)
+
+
+def _data(initial: Any, grid: Any) -> Array:
+    if callable(initial):
+        return evaluate(initial, grid, "the initial data")
+    return as_field(initial, grid, "the initial data")
+
+
+def _first(solution: Any, initial: Any) -> Array | None:
+    if initial is not None:
+        return _data(initial, solution.grid)
+    return solution.fields[0] if solution.times[0] == 0 else None
+
+
+def _between_cells(f: Array, grid: Any) -> float:
+    return sum(float(np.abs(np.diff(f, 2, axis=k)).max()) for k in range(grid.dim)) / 8
+
+
+def _unlike(solution: Any, other: Any) -> str:
+    if other.equation != solution.equation:
+        return "the other solution is of another equation"
+    same = other.grid == solution.grid and np.array_equal(other.times, solution.times)
+    return "" if same else "the other solution has another grid or times"

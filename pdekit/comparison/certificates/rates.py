@@ -1,0 +1,125 @@
+"""Rates of decay between stored times, and the hypotheses behind them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.comparison.certificates.certificate import Certificate, at_least, does_not_apply
+from pdekit.grid import Grid
+from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
+from pdekit.pde.inputs import evaluate
+from pdekit.pde.problem import Problem
+from pdekit.pde.spectrum import spectral_gap
+
+Array = NDArray[np.float64]
+COARSE = 0.25  # share of the fall that the quadrature in time may leave open
+
+
+@dataclass(frozen=True, eq=False)
+class Rates:
+    """A distance that must fall like exp(-power λ t): its rate between stored times.
+
+    Times at which it is below ``floor``, or not finite, are left out. ``error``: how far each
+    distance is open.
+    """
+
+    name: str
+    distances: Array
+    floor: float
+    power: float
+    error: Any = 0.0
+
+    def certificate(self, solution: Any, bound: float, allowance: float) -> Certificate:
+        d, times = self.distances, np.asarray(solution.times)
+        if np.isnan(d).any():
+            k = int(np.flatnonzero(np.isnan(d))[0])
+            return at_least(self.name, np.nan, bound, allowance, f"t = {times[k]:.4g}", "NaN")
+        error = np.broadcast_to(self.error, d.shape)
+        counts = np.flatnonzero((d > self.floor) & np.isfinite(d))
+        counts = counts[np.concatenate([[True], np.diff(counts) == 1])] if counts.size else counts
+        if len(counts) < 2:
+            return does_not_apply(
+                self.name, "fewer than two stored times at which the distance is above rounding"
+            )
+        d, error, times = d[counts], error[counts], times[counts]
+        span = self.power * np.diff(times)
+        rates = -np.diff(np.log(d)) / span
+        slack = allowance + (error[:-1] / d[:-1] + error[1:] / d[1:]) / span
+        k = int(np.argmin(rates + slack))
+        where = f"t = {times[k]:.4g} to {times[k + 1]:.4g}"
+        return at_least(self.name, rates[k], bound, float(slack[k]), where, "rate per time")
+
+
+def is_density(solution: Any) -> bool:
+    """Whether the equation moves a density."""
+    return isinstance(solution.equation, FokkerPlanck | McKeanVlasov)
+
+
+def reversible(equation: Any) -> bool:
+    """Whether the fields promise detailed balance: a gradient drift and a constant, scalar D."""
+    diffusion = getattr(equation, "diffusion", None)
+    constant = diffusion is None or isinstance(diffusion.D, float)
+    return getattr(equation, "force", None) is None and constant
+
+
+def convexity(potential: Any, grid: Grid) -> tuple[float, str]:
+    """Least eigenvalue of the Hessian of V over the cells, and where; by differences.
+
+    Second differences of fourth order with a step of 1e-3 of the box: right to about 1e-8 of V''.
+    """
+    d, x = grid.dim, grid.centres
+    step = 1e-3 * (np.array(grid.upper) - np.array(grid.lower))
+    hessian = np.empty((*grid.shape, d, d))
+    centre = evaluate(potential, grid, "the potential")
+    for j in range(d):
+        e = np.eye(d)[j] * step
+        near = sum(np.asarray(potential(x + k * e), float) for k in (-1, 1))
+        far = sum(np.asarray(potential(x + 2 * k * e), float) for k in (-1, 1))
+        hessian[..., j, j] = (16 * near - far - 30 * centre) / (12 * step[j] ** 2)
+    if d == 2:
+        hessian[..., 0, 1] = hessian[..., 1, 0] = _mixed(potential, x, step)
+    least = np.linalg.eigvalsh(hessian)[..., 0]
+    cell = np.unravel_index(int(least.argmin()), grid.shape)
+    at = ", ".join(f"{n} = {a[k]:.4g}" for n, a, k in zip(grid.names, grid.axes, cell, strict=True))
+    return float(least[cell]), at
+
+
+def _mixed(potential: Any, x: Array, step: Array) -> Array:
+    def cross(r: float) -> Array:
+        signs = [(a, b) for a in (-1, 1) for b in (-1, 1)]
+        terms = [a * b * np.asarray(potential(x + r * step * (a, b)), float) for a, b in signs]
+        out: Array = np.sum(terms, axis=0) / (4 * r * r * step.prod())
+        return out
+
+    return (4 * cross(1.0) - cross(2.0)) / 3
+
+
+def grid_error_of_rate(equation: Any, grid: Grid) -> float:
+    """What the cells do to the slowest rate: its change when they double, of second order."""
+    half = Grid(grid.lower, grid.upper, tuple(max(4, n // 2) for n in grid.cells), grid.periodic)
+    return abs(spectral_gap(equation, grid) - spectral_gap(equation, half))
+
+
+def steps_error_of_rate(solution: Any, rate: float) -> float:
+    """What implicit steps dt take from a rate: log(1 + λ dt) / dt = λ - λ² dt / 2."""
+    dt = getattr(solution.scheme, "dt", 0.0)
+    return 0.5 * rate * rate * float(dt if isinstance(dt, int | float) else 0.0)
+
+
+def not_linear(solution: Any) -> str:
+    if not isinstance(solution.equation, FokkerPlanck):
+        return "only of a linear equation of densities"
+    if solution.equation.absorbing is not None:
+        return "walls absorb"
+    moves = Problem(solution.equation, solution.grid, None).moves
+    return "the potential changes in time" if moves else ""
+
+
+def integrals(times: Array, rate: Array) -> tuple[Array, Array]:
+    """Integrals over the intervals between times: by a cubic spline, and by trapezia."""
+    from scipy.interpolate import CubicSpline
+
+    fine = np.diff(CubicSpline(times, rate).antiderivative()(times))
+    return fine, np.diff(times) * (rate[1:] + rate[:-1]) / 2
