@@ -1,9 +1,18 @@
-"""Pair interactions W(x - y) of particles, for McKean-Vlasov equations and for ensembles alike."""
+"""Pair interactions W(x - y) of particles, for McKean-Vlasov equations and for ensembles alike.
+
+``CurieWeiss(strength)`` and ``PairPotential(W)`` are the interactions; ``GaussianWell``, ``Morse``,
+``PowerLaw``, ``SmoothL1`` and ``Kuramoto`` are named W for the second, as potentials of the
+displacement: ``PairPotential(Kuramoto(2.0))``.
+"""
 
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+import numpy as np
+from array_api_compat import array_namespace
+
+from pdekit.fields import points, whole_dim
 from pdekit.potentials import as_potential
 
 
@@ -40,6 +49,8 @@ class PairPotential:
 
     ``potential`` is a potential of the displacement (with ``grad``), or a function of points
     ``(..., d) -> (...)``; ``dim`` says of how many coordinates where it is a bare function.
+    Raises ``ValueError`` where W(z) and W(-z) differ: the forces would not be mutual, and there
+    would be no free energy.
     """
 
     potential: Any
@@ -49,6 +60,9 @@ class PairPotential:
         dim = getattr(self.potential, "dim", self.dim)
         object.__setattr__(self, "dim", dim)
         object.__setattr__(self, "potential", as_potential(self.potential, dim))
+        probe = np.outer([0.1, 0.7, 1.9], np.cos(np.arange(dim)))
+        there, back = (np.asarray(self.potential(z), float) for z in (probe, -probe))
+        require_even(there, back, self.potential)
 
     def __call__(self, z: Any) -> Any:
         """W(z): (..., d) -> (...)."""
@@ -57,3 +71,152 @@ class PairPotential:
     def grad(self, z: Any) -> Any:
         """∇W(z): (..., d) -> (..., d)."""
         return self.potential.grad(z)
+
+
+def require_even(there: Any, back: Any, owner: Any) -> None:
+    """Raise ``ValueError`` unless W(z) = W(-z) in the samples given."""
+    if np.allclose(there, back, rtol=1e-9, atol=1e-9 * float(np.abs(there).max()), equal_nan=True):
+        return
+    k = int(np.nanargmax(np.abs(there - back)))
+    raise ValueError(
+        f"a pair potential must be even, W(z) = W(-z); {owner!r} has {there.flat[k]:.6g} and "
+        f"{back.flat[k]:.6g} at opposite displacements. Take (W(z) + W(-z)) / 2"
+    )
+
+
+@dataclass(frozen=True)
+class GaussianWell:
+    """W(z) = -strength exp(-|z|² / (2 width²)): attraction of short range; strength < 0 repels."""
+
+    strength: float = 1.0
+    width: float = 1.0
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self, "width")
+
+    def __call__(self, z: Any) -> Any:
+        xp, z = points(z, self.dim, self)
+        return -self.strength * xp.exp(-xp.sum(z * z, axis=-1) / (2 * self.width**2))
+
+    def grad(self, z: Any) -> Any:
+        return -self(z)[..., None] / self.width**2 * z
+
+
+@dataclass(frozen=True)
+class Morse:
+    """W(z) = repulsion exp(-r / repulsion_length) - attraction exp(-r / attraction_length).
+
+    r = sqrt(|z|² + softening²) - softening: the cusp of the literature's W at 0 is rounded over
+    ``softening``, for the gradient to be defined there. Good values: repulsion 2 at length 0.5
+    against attraction 1 at length 1.
+    """
+
+    attraction: float = 1.0
+    attraction_length: float = 1.0
+    repulsion: float = 2.0
+    repulsion_length: float = 0.5
+    softening: float = 0.05
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self, "attraction_length", "repulsion_length", "softening")
+
+    def __call__(self, z: Any) -> Any:
+        xp, r = _radius(z, self)
+        r = r - self.softening
+        pull = self.attraction * xp.exp(-r / self.attraction_length)
+        return self.repulsion * xp.exp(-r / self.repulsion_length) - pull
+
+    def grad(self, z: Any) -> Any:
+        xp, radius = _radius(z, self)
+        r = radius - self.softening
+        pull = self.attraction / self.attraction_length * xp.exp(-r / self.attraction_length)
+        push = self.repulsion / self.repulsion_length * xp.exp(-r / self.repulsion_length)
+        return ((pull - push) / radius)[..., None] * z
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """W(z) = strength (r^a / a - r^b / b), r = sqrt(|z|² + softening²), a > b > 0.
+
+    Attractive far off, repulsive near: the equilibrium distance of two is 1 (swarming models).
+    Good values: a = 4, b = 2; a = 2, b = 1.
+    """
+
+    strength: float = 1.0
+    a: float = 4.0
+    b: float = 2.0
+    softening: float = 0.05
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self, "b", "softening")
+        if not self.a > self.b:
+            raise ValueError(f"PowerLaw: attraction wins far off only if a > b, got {self}")
+
+    def __call__(self, z: Any) -> Any:
+        _, r = _radius(z, self)
+        return self.strength * (r**self.a / self.a - r**self.b / self.b)
+
+    def grad(self, z: Any) -> Any:
+        _, r = _radius(z, self)
+        return self.strength * (r ** (self.a - 2) - r ** (self.b - 2))[..., None] * z
+
+
+@dataclass(frozen=True)
+class SmoothL1:
+    """W(z) = strength Σ_k (sqrt(z_k² + width²) - width): the l1 distance, rounded off at zero."""
+
+    strength: float = 1.0
+    width: float = 0.05
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self, "width")
+
+    def __call__(self, z: Any) -> Any:
+        xp, z = points(z, self.dim, self)
+        return self.strength * xp.sum(xp.sqrt(z * z + self.width**2) - self.width, axis=-1)
+
+    def grad(self, z: Any) -> Any:
+        xp, z = points(z, self.dim, self)
+        return self.strength * z / xp.sqrt(z * z + self.width**2)
+
+
+@dataclass(frozen=True)
+class Kuramoto:
+    """W(z) = -strength Σ_k cos z_k: oscillators with phases on a circle of length 2π.
+
+    With V = 0 the incoherent state is stable below strength beta = 2.
+    """
+
+    strength: float = 1.0
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __call__(self, z: Any) -> Any:
+        xp, z = points(z, self.dim, self)
+        return -self.strength * xp.sum(xp.cos(z), axis=-1)
+
+    def grad(self, z: Any) -> Any:
+        return self.strength * array_namespace(z).sin(z)
+
+
+def _radius(z: Any, kernel: Any) -> tuple[Any, Any]:
+    """sqrt(|z|² + softening²), and the array namespace of z."""
+    xp, z = points(z, kernel.dim, kernel)
+    return xp, xp.sqrt(xp.sum(z * z, axis=-1) + kernel.softening**2)
+
+
+def _check(kernel: Any, *lengths: str) -> None:
+    """Finite numbers throughout, positive ``lengths``, a whole ``dim``."""
+    object.__setattr__(kernel, "dim", whole_dim(kernel.dim, kernel))
+    name = type(kernel).__name__
+    if not all(isfinite(value) for value in vars(kernel).values()):
+        raise ValueError(f"{name}: every parameter must be finite, got {kernel}")
+    for length in lengths:
+        if not getattr(kernel, length) > 0:
+            raise ValueError(f"{name}: {length} must be positive, got {getattr(kernel, length)}")

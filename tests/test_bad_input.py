@@ -139,9 +139,21 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
         lambda: pk.solve(pk.ViscousHJ(1), GRID, lambda x: -(x[..., 0] ** 2), 1,
                          pk.schemes.ColeHopf(extend=True)), pk.ConvergenceError, "keeps falling"),
     "coupling": (
-        lambda: pk.control(V, 4, GRID, START, V, 1.0, coupling=V), ValueError, "coupling"),
+        lambda: pk.control(V, 4, GRID, START, V, 1.0, coupling=V), TypeError, "Congestion"),
+    "coupling without transposed steps": (
+        lambda: pk.control(V, 4, GRID, START, V, 1.0, coupling=pk.Congestion(1.0),
+                           scheme=pk.schemes.Godunov()), ValueError, "PolicyIteration"),
+    "solver without coupling": (
+        lambda: pk.control(V, 4, GRID, START, V, 1.0, solver=pk.Newton()), ValueError, "coupl"),
+    "solver as a class": (
+        lambda: pk.control(V, 4, GRID, START, V, 1.0, coupling=pk.Congestion(1.0),
+                           solver=pk.Newton), TypeError, "Newton"),
+    "coupling of no number": (lambda: pk.Congestion("strong"), ValueError, "finite number"),
+    "damping beyond one": (lambda: pk.FixedPoint(1.5), ValueError, "damping"),
+    "kernel that is no function": (lambda: pk.Nonlocal(3.0), TypeError, "displacements"),
     "control on a plane": (
-        lambda: pk.control(V, 4, PLANE, START, V, 1.0), ValueError, "one dimension"),
+        lambda: pk.control(V, 4, PLANE, START, V, 1.0), ValueError, "dimension"),
+    "policy step of zero": (lambda: pk.schemes.PolicyIteration(0.0), ValueError, "positive"),
     "horizon of zero": (lambda: pk.control(V, 4, GRID, START, V, 0.0), ValueError, "horizon > 0"),
     "time not stored": (
         lambda: pk.solve(FP, GRID, START, [1, 2]).at([0.0], 1.5), ValueError, "has the times"),

@@ -14,6 +14,7 @@ from pdekit.pde.schemes.exponential import propagate
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 DENSITIES = [row for row in PAIRS if isinstance(row[1].equation, pk.FokkerPlanck)]
+MEAN_FIELDS = [row for row in PAIRS if isinstance(row[1].equation, pk.McKeanVlasov)]
 CONSERVED = [row for row in DENSITIES if conserves(row[1])]
 GRADIENT = [row for row in DENSITIES if has_gibbs_state(row[1])]
 KEEPS_MEAN = [row for row in PAIRS if isinstance(row[1].equation, pk.Heat)]
@@ -24,7 +25,7 @@ def of(rows):
     return pytest.mark.parametrize("case, scheme", [r[1:] for r in rows], ids=[r[0] for r in rows])
 
 
-@of(CONSERVED)
+@of(CONSERVED + MEAN_FIELDS)
 def test_mass_and_sign(case, scheme):
     # splitting a force goes on taking steps near the stationary state: a shorter run
     lasting = has_gibbs_state(case) or not isinstance(scheme, schemes.Split)

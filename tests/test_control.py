@@ -1,11 +1,14 @@
 """The control problem: exact values, the improvement theorem and its identity, two routes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import pdekit as pk
 
@@ -116,6 +119,180 @@ def test_constants_pass_through() -> None:
     np.testing.assert_allclose(up.density.fields, fb.density.fields, atol=1e-8)
     idle = pk.control(WELL, 4, grid, law, lambda x: 0 * x[..., 0] + 3, 1.0)
     np.testing.assert_allclose(idle.value.fields, 3, atol=1e-10)
+
+
+def separable(grid: Any, **options: Any) -> Any:
+    law = pk.Gaussian((-1.0, -0.4)[: grid.dim], 0.3)
+    return pk.control(pk.potentials.DoubleWell(grid.dim), 4, grid, law,
+                      lambda x: ((x - 0.5) ** 2).sum(-1), np.linspace(0, 1, 21),
+                      **options)  # fmt: skip
+
+
+def test_in_a_plane_of_independent_axes_values_add() -> None:
+    """The exact route in the plane against two lines: to the tolerance of the splitting."""
+    plane = pk.Grid((-2.5, -2.2), (2.5, 2.2), (48, 40))
+    fb = separable(plane)
+    x = separable(pk.Grid(-2.5, 2.5, 48))
+    law = pk.Gaussian(-0.4, 0.3)
+    y = pk.control(WELL, 4, pk.Grid(-2.2, 2.2, 40), law, lambda x: (x[..., 0] - 0.5) ** 2,
+                   np.linspace(0, 1, 21))  # fmt: skip
+    for k in (0, 10):
+        u = x.value.fields[k][:, None] + y.value.fields[k]
+        np.testing.assert_allclose(fb.value.fields[k], u, atol=1e-9)
+    rho = x.density.fields[-1][:, None] * y.density.fields[-1]
+    np.testing.assert_allclose(fb.density.fields[-1], rho, atol=1e-8)
+    alpha = fb.control
+    assert alpha.dims == ("time", "x", "y", "component")
+    inner = dict(x=slice(-2, 2), y=slice(-1.8, 1.8))
+    of_x = x.control.isel(time=0, component=0).sel(x=slice(-2, 2))
+    np.testing.assert_allclose(alpha.isel(time=0, component=0).sel(**inner)[:, 3], of_x, atol=1e-8)
+
+
+def coupled_plane(t: Any, scheme: Any = None) -> Any:
+    """V = x·A x / 2 with axes that talk, V_T = |x|^2."""
+    grid = pk.Grid((-3, -3), (3, 3), (52, 48))
+    return pk.control(pk.potentials.Quadratic(COUPLED), 4, grid, pk.Gaussian((-0.8, 0.4), 0.35),
+                      lambda x: (x**2).sum(-1), t, scheme=scheme)  # fmt: skip
+
+
+COUPLED = ((1.5, 0.6), (0.6, 1.0))
+
+
+def test_a_coupled_plane_by_its_riccati_equation() -> None:
+    """u = x·P x / 2 + R: P' = -(AP + PA) - P P by time to go, R' = tr P / beta; mean by ODE."""
+    from scipy.integrate import solve_ivp
+
+    A, horizon = np.array(COUPLED), 0.5
+
+    def rate(_: float, y: Any) -> Any:
+        P = y[:4].reshape(2, 2)
+        return np.append((-(A @ P + P @ A) - P @ P).ravel(), np.trace(P) / 4)
+
+    back = solve_ivp(rate, (0, horizon), [2, 0, 0, 2, 0], rtol=1e-11, dense_output=True)
+    end = back.y[:, -1]
+    fb = coupled_plane(np.linspace(0, horizon, 11))
+    points = np.array([[0.0, 0.0], [-0.8, 0.4], [0.5, 0.7]])
+    P = end[:4].reshape(2, 2)
+    expected = np.einsum("ni,ij,nj->n", points, P, points) / 2 + end[4]
+    np.testing.assert_allclose(fb.value.at(points, 0.0), expected, atol=3.5e-3)
+
+    def motion(t: float, m: Any) -> Any:
+        return -(A + back.sol(horizon - t)[:4].reshape(2, 2)) @ m
+
+    mean = solve_ivp(motion, (0, horizon), [-0.8, 0.4], rtol=1e-10).y[:, -1]
+    grid = fb.value.grid
+    found = grid.integrate(np.moveaxis(grid.centres * fb.density.fields[-1][..., None], -1, 0))
+    np.testing.assert_allclose(found, mean, atol=3e-3)
+    assert fb.improvement.passed(0.03) and fb.residuals["mass"] < 1e-12
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
+@pytest.mark.parametrize("dim", [1, 2])
+def test_policy_iteration_agrees_with_the_transform(dim: int) -> None:
+    """The difference is of first order in the step: it halves with it, once cells are fine."""
+    grid = pk.Grid(-2.5, 2.5, 400) if dim == 1 else pk.Grid((-2.5, -2.5), (2.5, 2.5), (30, 30))
+    exact, found = separable(grid), []
+    for dt in (0.05, 0.025) if dim == 1 else (0.05,):
+        fb = separable(grid, scheme=pk.schemes.PolicyIteration(dt))
+        du = np.abs(fb.value.fields[0] - exact.value.fields[0]).max()
+        dr = grid.integrate(np.abs(fb.density.fields[-1] - exact.density.fields[-1]))
+        assert fb.residuals["mass"] < 1e-12 and fb.improvement.gap > 0
+        found.append((du / np.ptp(exact.value.fields[-1]), dr))
+    assert max(found[-1]) < (0.03 if dim == 1 else 0.08)
+    if dim == 1:
+        assert (np.divide(*found) > 1.7).all() and (np.divide(*found) < 2.3).all()
+
+
+@pytest.mark.parametrize(
+    "scheme", [None, pk.schemes.PolicyIteration(0.01)], ids=["exact", "policy"]
+)
+def test_without_drift_and_noise_it_is_the_inf_convolution(scheme: Any) -> None:
+    """V = 0, beta -> infinity: Hopf-Lax, at the rate 1/beta with its known constant."""
+    from pdekit.pde import exact
+
+    grid, horizon = pk.Grid(-2, 2, 800), 0.5
+    x, cost = grid.centres[300:500:20], pk.potentials.Quadratic(2.0)
+    limit = exact.hopf_lax(cost, horizon, x)
+    errors = []
+    for beta in (20.0, 80.0):
+        fb = pk.control(None, beta, grid, pk.Gaussian(0.0, 0.3), cost, [horizon], scheme=scheme)
+        errors.append(np.abs(fb.value.at(x, 0.0) - limit).max())
+    if scheme is None:  # an implicit step of 0.01 errs by as much again
+        assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
+    loose = 0.02 if scheme is None else 1
+    assert errors[1] == pytest.approx(np.log(1 + 2 * horizon) / 80, rel=loose)
+
+
+def test_scoping_is_control_without_drift() -> None:
+    """V = 0 in the HJB at beta is the local entropy at beta / 2: u_t = -|∇u|²/2 + Δu/beta."""
+    grid, beta = pk.Grid(-3, 3, 600), 8.0
+    fb = pk.control(None, beta, grid, pk.Gaussian(-1.0, 0.2), WELL, [0.1, 0.3])
+    entropy = pk.solve(pk.ViscousHJ(beta / 2), grid, WELL, 0.3)
+    inner = np.abs(grid.axes[0]) < 1.5
+    np.testing.assert_allclose(fb.value.fields[0][inner], entropy.fields[-1][inner], atol=2e-4)
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
+@settings(max_examples=25)
+@given(
+    beta=st.sampled_from([0.5, 2.0, 8.0]), seed=st.integers(0, 10_000),
+    running=st.booleans(), horizon=st.sampled_from([0.1, 1.0]),
+)  # fmt: skip
+def test_the_theorem_for_random_potentials_and_costs(
+    beta: float, seed: int, running: bool, horizon: float
+) -> None:
+    """gap >= 0, and E_plain ∫|∇u|²/2: here to a factor, u may fall off between stored times."""
+    rng = np.random.default_rng(seed)
+    a, b, c = rng.normal(size=(3, 3))
+
+    def waves(k: Any) -> Any:  # without slope at the walls, or a layer forms there
+        return lambda x: sum(k[j] * np.cos((j + 1) * x[..., 0]) for j in range(3))
+
+    grid = pk.Grid(0, 2 * np.pi, 160)
+    fb = pk.control(waves(a), beta, grid, lambda x: 1.1 + np.sin(x[..., 0]), waves(b),
+                    np.linspace(0, horizon, 41),
+                    running_cost=waves(c) if running else None)  # fmt: skip
+    theorem = fb.improvement
+    assert theorem.gap >= 0
+    # a chain's jump over a cell is weighted by exp(-beta du / 2): the error is of its square
+    jump = beta / 2 * float(np.abs(np.diff(fb.value.fields)).max())
+    assert theorem.defect <= (0.15 + jump**2 / 2) * theorem.exact + 1e-6
+    assert theorem.controlled + theorem.effort == pytest.approx(fb.optimum, abs=1e-12)
+    assert fb.residuals["mass"] < 1e-12 and fb.density.fields.min() >= 0
+
+
+@pytest.mark.parametrize("name", ["lq", "b1", "b8"])
+@pytest.mark.parametrize(("cells", "close"), [(1000, 1e-4), (4000, 1e-5)])
+def test_the_certificate_has_the_reference_values(name: str, cells: int, close: float) -> None:
+    """All of theorem 4.11 by ``Control.improvement``, started from the two cells at the point.
+
+    Weighted so that their mean is the point, they spread by at most half a cell.
+    """
+    V = pk.potentials.Quadratic() if name == "lq" else WELL
+    cost = pk.potentials.Quadratic(2.0) if name == "lq" else WELL
+    beta = {"lq": 4, "b1": 1, "b8": 8}[name]
+    exact = value_of("thm411.lq") if name == "lq" else value_of(f"thm411.dw.VT=V.{name}")["x0=-1"]
+    half = {"lq": 5.0, "b1": 4.0, "b8": 3.0}[name]
+    grid, start = pk.Grid(-half, half, cells), np.zeros(cells)
+    k, share = np.divmod((-1 + half) / grid.spacing[0] - 0.5, 1)
+    start[int(k)], start[int(k) + 1] = 1 - share, share
+    made = pk.control(V, beta, grid, start, cost, np.linspace(0, 1, 201)).improvement
+    found = made.plain, made.controlled, made.effort, made.gap, made.exact
+    keys = ("EV_sgd", "EV_csgd", "half_int_alpha2", "gap", "half_int_gradu2_along_sgd")
+    np.testing.assert_allclose(found, [float(exact[key]) for key in keys], atol=close)
+    assert made.passed(1e-3)
+
+
+def test_the_theorem_by_particles() -> None:
+    """Level 0.01, fixed seed; a control twice too strong is found out."""
+    grid, law = pk.Grid(-3, 3, 300), pk.Gaussian(-1.0, 0.3)
+    fb = pk.control(WELL, 4, grid, law, lambda x: (x[..., 0] - 1) ** 2, np.linspace(0, 1, 41))
+    sampled, exact = pk.improvement(fb, law, 5_000, 0.0125), fb.improvement
+    assert sampled.passed() and sampled.gap.low > 0
+    for name in ("plain", "controlled", "effort", "gap", "exact"):
+        assert getattr(sampled, name).covers(getattr(exact, name), slack=2e-3), name
+    strong = replace(fb, value=replace(fb.value, fields=2 * fb.value.fields))
+    assert not pk.improvement(strong, law, 5_000, 0.0125).passed()
 
 
 def test_particles_under_the_control_follow_its_density() -> None:

@@ -302,3 +302,26 @@ def test_a_point_on_a_wall_is_not_mirrored():
     x = torch.tensor([[0.1], [-0.7], [0.2]], dtype=torch.float64)
     folded, sign = fold(x, pk.Grid(-0.7, 0.1, 8))
     assert folded[:2].tolist() == [[0.1], [-0.7]] and sign.tolist() == [[1.0], [1.0], [-1.0]]
+
+
+CURIE_WEISS = {
+    "well": (pk.potentials.DoubleWell(), LeimkuhlerMatthews(), 1),
+    "plane": (pk.potentials.DoubleWell(2), LeimkuhlerMatthews(), 2),
+    "space, Euler": (pk.potentials.Quadratic(1.5, 3), EulerMaruyama(), 3),
+}
+
+
+@pytest.mark.parametrize("n", [2, 7, 501, 9000])
+@pytest.mark.parametrize("name", CURIE_WEISS)
+def test_curie_weiss_particles_have_the_bits_of_the_plain_loop(name, n, monkeypatch):
+    """Odd numbers of sites, more than a chunk and than a block of the mean, several runs."""
+    V, integrator, dim = CURIE_WEISS[name]
+    dynamics = pk.InteractingLangevin(V, 4.0, pk.CurieWeiss(0.8), integrator=integrator)
+
+    def run():
+        start = pk.Gaussian((0.3,) * dim, 0.5)
+        return pk.simulate(dynamics, start, n=n, t=[0.03, 0.1], dt=0.01, runs=3, seed=2**63).x
+
+    fast = run()
+    monkeypatch.setattr(ensemble, "fused", lambda *arguments: None)
+    assert np.array_equal(fast, run())

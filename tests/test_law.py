@@ -111,3 +111,59 @@ def test_float32_follows_the_same_law():
     ).final
     assert x.dtype == np.float32
     assert stats.kstest(x.values.ravel(), gibbs_distribution(V, 4.0)).pvalue > LEVEL
+
+
+GRID = pk.Grid(-3, 3, 600)
+INTERACTIONS = {
+    "Curie-Weiss": pk.CurieWeiss(1.0),
+    "Gaussian": pk.PairPotential(pk.interactions.GaussianWell(1.5, 0.6)),
+}
+
+
+@pytest.mark.parametrize("name", INTERACTIONS)
+def test_interacting_particles_follow_the_mckean_vlasov_equation(name):
+    """Mean and variance at level 0.001, distribution by KS at level 0.01, against the PDE.
+
+    30 runs of 600 particles; a run's own mean is one sample. Particles of a run depend on each
+    other weakly, so the KS sees one particle in ten; the bias 1/N lies below both.
+    """
+    dynamics = pk.InteractingLangevin(
+        DoubleWell(), 4.0, INTERACTIONS[name], integrator=StochasticHeun()
+    )
+    assert dynamics.law() == pk.McKeanVlasov(DoubleWell(), 4.0, INTERACTIONS[name])
+    start, runs, n = pk.Gaussian(0.5, 0.3), 30, 600
+    x = pk.simulate(dynamics, start, n=n, t=0.8, dt=0.08, runs=runs, seed=6).final.values[..., 0]
+    density = pk.solve(dynamics.law(), GRID, start, t=0.8).final
+    centres, weight = density.x.values, density.values * GRID.spacing[0]
+    mean = (weight * centres).sum()
+    variance = (weight * (centres - mean) ** 2).sum()
+    quantile = stats.t.isf(5e-4, runs - 1) / sqrt(runs)
+    for found, exact in ((x.mean(1), mean), (x.var(1), variance)):
+        assert abs(found.mean() - exact) < quantile * found.std(ddof=1) + 3 / n
+    faces, below = GRID.faces[0], np.concatenate([[0], np.cumsum(weight)])
+    assert stats.kstest(x[:, ::10].ravel(), lambda v: np.interp(v, faces, below)).pvalue > LEVEL
+    alone = pk.solve(pk.FokkerPlanck(DoubleWell(), 4.0), GRID, start, t=0.8).final.values
+    below = np.concatenate([[0], np.cumsum(alone * GRID.spacing[0])])
+    assert stats.kstest(x.ravel(), lambda v: np.interp(v, faces, below)).pvalue < 1e-6
+
+
+def test_two_scales_descend_the_local_entropy_of_the_pde_side():
+    """X of HOM-SGLD at small ε against descent on `pk.local_entropy`, from several starts."""
+    gamma, beta, epsilon, n = 0.4, 3.0, 0.005, 500
+    u = pk.local_entropy(DoubleWell(), gamma, beta, pk.Grid(-4, 4, 800))
+    starts = np.array([-1.4, 0.2, 0.9])
+    fast = pk.particles.Displacement()
+    dynamics = pk.TwoScaleLangevin(
+        DoubleWell(), beta, gamma, epsilon, 10, fast=fast, integrator=LeimkuhlerMatthews()
+    )
+    points = np.repeat(starts, n)[:, None]
+    x = pk.simulate(dynamics, points, n=len(points), t=0.5, dt=10 * 0.04 * epsilon).final.values
+    descent = pk.SmoothedDescent(u)
+    exact = pk.simulate(descent, starts[:, None], n=3, t=0.5, dt=0.005).final.values[:, 0]
+    x = x.reshape(3, n)
+    noise = stats.norm.isf(5e-4) * x.std(axis=1) / sqrt(n)
+    assert (np.abs(x.mean(axis=1) - exact) < 0.008 + noise).all()
+
+
+def test_a_metropolis_rule_does_not_change_the_law():
+    assert pk.MetropolisLangevin(DoubleWell(), 4.0).law() == pk.Langevin(DoubleWell(), 4.0).law()

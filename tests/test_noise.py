@@ -75,6 +75,13 @@ def test_kernel_equals_reference_to_the_bit(at, first, count, dtype):
     assert torch.equal(normals(at, first, count, dtype), normals_reference(at, first, count, dtype))
 
 
+@settings(max_examples=60, deadline=None)
+@given(addresses, st.integers(0, 2**47), st.integers(1, 300), st.sampled_from(DTYPES))
+def test_uniforms_of_kernel_and_reference_are_the_same_bits(at, first, count, dtype):
+    got = noise.fill_uniforms(torch.empty(1, count, dtype=dtype), at, first)[0]
+    assert torch.equal(got, uniforms_reference(at, first, count, dtype))
+
+
 @settings(max_examples=30, deadline=None)
 @given(addresses, st.integers(0, 2**47), st.integers(1, 300))
 def test_words_of_kernel_and_reference_are_the_same_integers(at, first, blocks):

@@ -18,6 +18,13 @@ WELL = pk.Langevin(DoubleWell(), beta=4.0)
 START = pk.Gaussian(-1.0, 0.1)
 
 
+PLANE = pk.Gaussian((0.0, 0.0), 0.1)
+
+
+def squares(x, k):
+    return (x[..., 0] - 0.1 * k) ** 2
+
+
 class Sliding:
     """u(x, t) = (1 + t) |x|²/2."""
 
@@ -37,10 +44,39 @@ BITS = {
     ),
     "plane": (
         pk.Langevin(SixHumpCamel(), beta=4.0, integrator=EulerMaruyama()),
-        pk.Gaussian((0.0, 0.0), 0.1),
+        PLANE,
     ),
     "box": (pk.Langevin(Rippled(), beta=2.0, box=pk.Grid(-2, 0, 8)), START),
     "controlled": (pk.ControlledLangevin(DoubleWell(), 4.0, Sliding()), START),
+    "mean field": (pk.InteractingLangevin(DoubleWell(), 4.0, pk.CurieWeiss(1.0)), START),
+    "ranks": (pk.InteractingLangevin(DoubleWell(), 4.0, particles.L1(1.0)), START),
+    "consensus": (pk.InteractingLangevin(SixHumpCamel(), 4.0, particles.Consensus(1.0)), PLANE),
+    "random batch": (
+        pk.InteractingLangevin(
+            DoubleWell(), 4.0, pk.PairPotential(Quadratic(1.0)), particles.RandomBatch(4)
+        ),
+        START,
+    ),
+    "two scales": (pk.TwoScaleLangevin(SixHumpCamel(), 4.0, 0.5, 0.1, 3, 2), PLANE),
+    "two scales, mean field": (
+        pk.TwoScaleLangevin(DoubleWell(), 4.0, 0.5, 0.1, 3, interaction=pk.CurieWeiss(1.0)),
+        START,
+    ),
+    "elastic": (pk.ElasticSGD(DoubleWell(), 4.0, 0.5), START),
+    "sampled": (pk.SampledDescent(Rippled(), 4.0, 0.5, samples=3), START),
+    "underdamped": (pk.UnderdampedLangevin(SixHumpCamel(), 4.0), PLANE),
+    "annealed": (pk.AnnealedLangevin(Rippled(), particles.Logarithmic(1.0)), START),
+    "Metropolis": (pk.MetropolisLangevin(SixHumpCamel(), 4.0), PLANE),
+    "multiplicative": (
+        pk.MultiplicativeLangevin(
+            DoubleWell(), 4.0, lambda x: (1 + x * x)[..., None], particles.Stratonovich()
+        ),
+        START,
+    ),
+    "momentum": (
+        pk.RestartedMaSS(particles.FiniteSum(squares, 5), 0.1, particles.MiniBatch(2)),
+        START,
+    ),
 }
 
 
@@ -57,6 +93,27 @@ def test_same_bits_for_every_tile_size(name, dtype, monkeypatch):
     for tile in (64, 320):
         monkeypatch.setattr(ensemble, "_TILE_CPU", tile)
         assert np.array_equal(run(*BITS[name], dtype=dtype), whole)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [2, 50, 1003])
+@pytest.mark.parametrize("name", BITS)
+def test_same_bits_alone_and_among_other_runs(name, n, dtype):
+    """Whole runs share a tile, filled up with copies of particles (n = 1003) or of runs."""
+    if name == "random batch" and n == 2:
+        n = 5  # 4 partners
+    many = run(*BITS[name], n=n, runs=3, dtype=dtype)
+    assert np.array_equal(many[:, 0], run(*BITS[name], n=n, dtype=dtype))
+    assert not np.array_equal(many[:, 0], many[:, 1])
+
+
+@pytest.mark.parametrize("n", [7, 50, 70])
+@pytest.mark.parametrize("summation", [particles.ExactSum(), particles.ChebyshevSum(1e-6)], ids=str)
+def test_same_bits_of_sums_over_pairs_alone_and_among_other_runs(summation, n):
+    kernel = pk.potentials.Custom(lambda z: -torch.exp(-(z * z).sum(-1)))
+    pairs = pk.InteractingLangevin(DoubleWell(), 4.0, pk.PairPotential(kernel), summation)
+    many = run(pairs, START, n=n, runs=3)
+    assert np.array_equal(many[:, 0], run(pairs, START, n=n))
 
 
 @pytest.mark.parametrize("name", BITS)

@@ -28,6 +28,30 @@ def failing(smoothing: Any, results: Any) -> list[str]:
     return [claim.text for claim in smoothing.claims(results) if not claim.holds]
 
 
+@pytest.fixture(scope="module")
+def transition() -> Any:
+    study = cli.load_study("phase_transition")
+    return study, study.run(quick=True, cells=120)
+
+
+def test_phase_transition_claims_hold(transition: Any) -> None:
+    study, results = transition
+    assert failing(study, results) == []
+    study.plot(results)
+
+
+def test_planted_faults_of_the_phase_transition_fail_their_claims(transition: Any) -> None:
+    """The printed critical point as if measured; a branch without its folds; a rising energy."""
+    study, results = transition
+    wrong = replace(results, measured=results.printed)
+    assert len(failing(study, wrong)) == 3
+    straight = replace(results.loop, folds=results.loop.folds[:1])
+    assert any("folds, two" in text for text in failing(study, replace(results, loop=straight)))
+    rising = {**results.ordering.stats, "largest_energy_step": 1e-9}
+    planted = replace(results, ordering=replace(results.ordering, stats=rising))
+    assert failing(study, planted) == ["largest rise of the free energy over any step"]
+
+
 def test_smoothing_claims_hold(smoothing: Any, results: Any) -> None:
     assert failing(smoothing, results) == []
     smoothing.plot(results)

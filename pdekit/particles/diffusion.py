@@ -66,6 +66,32 @@ class Diffusion(Protocol):
         return drift if sign is None else drift * sign
 
 
+class Downhill(Protocol):
+    """Particles moved by the slope of one ``potential`` that does not change in time.
+
+    What their dynamics share; the state is the position if a dynamics does not say otherwise.
+    """
+
+    potential: Any
+
+    @property
+    def dim(self) -> int | None:
+        """Number of coordinates, where the potential fixes it."""
+        return getattr(self.potential, "dim", None)
+
+    def drift(self, x: Any, t: float) -> Any:
+        """-∇V, whose curvature decides how long the steps may be."""
+        return slope(self.potential, x).neg()
+
+    def init(self, x: Any) -> Any:
+        """The state that starts from positions ``x`` (runs, particles, dim)."""
+        return x
+
+    def positions(self, state: Any, step: Step, noise: Normals) -> Any:
+        """Positions of the particles after ``step``."""
+        return state
+
+
 def check_beta(beta: Any, infinite: bool = False) -> None:
     """``ValueError`` unless ``beta`` is a number > 0, finite if not said otherwise."""
     try:

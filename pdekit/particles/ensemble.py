@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from math import ceil, gcd
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -39,7 +39,8 @@ class Ensemble:
 
     ``x``: DataArray, dims ``("time", "particle", "dim")``, with ``"run"`` after ``"time"`` where
     there are several independent runs. ``stats``: ``steps`` in all, ``dt`` actually used per
-    interval, ``seconds``, ``particle_steps_per_second``, ``curvature`` (largest at the start).
+    interval, ``seconds``, ``particle_steps_per_second``, ``curvature`` (largest at the
+    start, or the rate that limits the step where a dynamics names one).
     """
 
     x: xr.DataArray
@@ -86,7 +87,7 @@ def simulate(
 
     Parameters
     ----------
-    dynamics : ``Langevin``, ``ControlledLangevin``, ``SmoothedDescent``, ...
+    dynamics : ``Langevin``, ``InteractingLangevin``, ``TwoScaleLangevin``, ...
     initial : a law, or an array or tensor of shape ``(n, d)``; in a box it is folded at the walls
     n, runs : particles per run, independent runs
     t : a number or increasing numbers >= 0, in units of time; 0 returns the initial positions
@@ -99,7 +100,8 @@ def simulate(
     and dtype give the same bits, whatever was computed before and however many threads there are;
     run 0 of many equals the only run of one. torch's and numpy's own generators are not touched.
     (A potential that mixes particles, a matrix product for one, may round differently with ``n``.)
-    On the CPU particles move in tiles that fit in cache; a tile may be filled up with copies. What
+    On the CPU particles move in tiles that fit in cache; a tile may be filled up with copies. Those
+    that act on each other (``dynamics.coupled``) stay together, a run or several in a tile. What
     `pdekit.particles.fused` knows, it moves many steps at once and on as many threads as torch has.
 
     Raises ``NonFiniteError`` (a ``ValueError``) naming particle, step, time and position when a
@@ -123,7 +125,8 @@ def simulate(
         steps = sum(interval.steps for interval in plan)
         with tqdm(total=steps * n * runs, disable=not progress, unit="", unit_scale=True) as bar:
             loop = _Loop(dynamics, fast or _step_by_step(dynamics), plan, seed, out, bar)
-            loop.run(_tiles(x0), threads if fast else 1)
+            tiles = _whole_runs(x0) if getattr(dynamics, "coupled", False) else _tiles(x0)
+            loop.run(tiles, threads if fast else 1)
     seconds = perf_counter() - begin
     stats = {
         "steps": steps,
@@ -148,11 +151,16 @@ def _one_thread() -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
+# before the first step: positions as they are, without the noise of a step
+_START = Step(-1, 0.0, 0.0, 0.0)
+
+
 class _Tile(NamedTuple):
     run: int
     particle: int
+    runs: int  # runs and
     size: int  # particles that count; the rest are copies
-    x: Tensor  # (runs, padded particles, dim), its own memory
+    x: Tensor  # (padded runs, padded particles, dim), its own memory
 
 
 @dataclass
@@ -181,11 +189,11 @@ class _Loop:
                 self.stopped = True
 
     def move(self, tile: _Tile) -> None:
-        dynamics, size = self.dynamics, tile.size
-        noise = StepNoise(self.seed, tile.run, tile.particle, torch.empty_like(tile.x))
+        dynamics, runs, size = self.dynamics, tile.runs, tile.size
+        noise = StepNoise(self.seed, tile.run, tile.particle, torch.empty_like(tile.x), size)
         state = dynamics.init(tile.x)
-        positions = state
-        rows = slice(tile.run, tile.run + len(tile.x))
+        positions = dynamics.positions(state, _START, noise)
+        rows = slice(tile.run, tile.run + runs)
         columns = slice(tile.particle, tile.particle + size)
         for i, interval in enumerate(self.plan):
             for first in range(0, interval.steps, _CHECK_EVERY):
@@ -198,19 +206,19 @@ class _Loop:
                 saved = state.clone()
                 state = self.advance(state, steps, noise)
                 positions = dynamics.positions(state, steps[-1], noise)
-                if not bool(torch.isfinite(positions[:, :size]).all()):
+                if not bool(torch.isfinite(positions[:runs, :size]).all()):
                     raise self.located(saved, steps, tile, noise)
                 with self.bar.get_lock():
-                    self.bar.update(len(steps) * len(tile.x) * size)
-            self.out[i, rows, columns] = positions[:, :size].cpu().numpy()
+                    self.bar.update(len(steps) * runs * size)
+            self.out[i, rows, columns] = positions[:runs, :size].cpu().numpy()
 
     def located(self, state: Tensor, steps: list[Step], tile: _Tile, noise: StepNoise) -> Exception:
         """Repeat the steps since the last look, bit for bit, and stop at the bad one."""
-        before = after = state[:, : tile.size].clone()
+        before = after = self.dynamics.positions(state, _START, noise)[: tile.runs, : tile.size]
         for step in steps:
+            before = after.clone()
             state = self.advance(state, [step], noise)
-            positions = self.dynamics.positions(state, step, noise)
-            before, after = after, positions[:, : tile.size].clone()
+            after = self.dynamics.positions(state, step, noise)[: tile.runs, : tile.size]
             if not bool(torch.isfinite(after).all()):
                 break
         first = (tile.run, tile.particle)
@@ -248,7 +256,27 @@ def _tiles(x0: Tensor) -> Iterator[_Tile]:
             size = piece.shape[1]
             padding = -size % _PAD
             copies = piece[:, :1].expand(-1, padding, -1)
-            yield _Tile(r, p, size, torch.cat((piece, copies), dim=1).contiguous())
+            whole = torch.cat((piece, copies), dim=1).contiguous()
+            yield _Tile(r, p, len(piece), size, whole)
+
+
+def _whole_runs(x0: Tensor) -> Iterator[_Tile]:
+    """Pieces that hold all particles of their runs, for particles that act on each other."""
+    runs, n, dim = x0.shape
+    room = _TILE_CPU if x0.device.type == "cpu" else _TILE_GPU
+    height = max(1, room // (n * dim))
+    for r in range(0, runs, height):
+        piece = x0[r : r + height]
+        yield _Tile(r, 0, len(piece), n, _filled_up(piece))
+
+
+def _filled_up(x: Tensor) -> Tensor:
+    """``x`` with copies of particles, or of whole runs where that is less, up to ``_PAD``."""
+    runs, n, dim = x.shape
+    more, more_runs = -n % _PAD, -runs % (_PAD // gcd(_PAD, n * dim))
+    if runs * more <= more_runs * n:
+        return torch.cat((x, x[:, :1].expand(-1, more, -1)), dim=1).contiguous()
+    return torch.cat((x, x[:1].expand(more_runs, -1, -1)), dim=0).contiguous()
 
 
 def _initial(initial: Any, n: int, runs: int, seed: int, device: Any, dtype: Any) -> Tensor:

@@ -6,7 +6,8 @@ and sums in the same order, none contracted, so both give the same bits; only th
 
 Fused are, in float64 on the CPU: sums of ``Quadratic``, ``DoubleWell``, ``Rippled`` and of
 ``Tabulated`` and ``Evolving`` with uniform samples, in one dimension, under the three integrators,
-with or without walls.
+with or without walls; and ``InteractingLangevin`` under ``CurieWeiss`` with the first three, in any
+dimension, under the first two integrators, without walls.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.interactions import CurieWeiss
+from pdekit.particles.coupled_kernels import advance_coupled
 from pdekit.particles.diffusion import Diffusion
 from pdekit.particles.fused_kernels import (
     DOUBLE_WELL,
@@ -28,14 +31,17 @@ from pdekit.particles.fused_kernels import (
     advance,
 )
 from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, Step, StochasticHeun
+from pdekit.particles.interacting import InteractingLangevin
 from pdekit.particles.noise import Address, StepNoise
 from pdekit.potentials import DoubleWell, Evolving, Quadratic, Rippled, Sum, Tabulated
 
 _INTEGRATORS = (EulerMaruyama, LeimkuhlerMatthews, StochasticHeun)
 
 
-def fused(dynamics: Any, x: Tensor) -> "Fused | None":
+def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | None":
     """The fused form of ``dynamics`` for particles like ``x``; None where there is none."""
+    if type(dynamics) is InteractingLangevin:
+        return _curie_weiss(dynamics, x)
     if x.device.type != "cpu" or x.dtype != torch.float64 or x.shape[-1] != 1:
         return None
     if not (_moves_as_diffusion(dynamics) and type(dynamics.integrator) in _INTEGRATORS):
@@ -110,6 +116,51 @@ class Fused:
         # the ends as stored, to the bit
         rows = self.first + (stored + (weights == 1)) * self.terms.slots
         return rows, np.where(weights == 1, 0.0, weights)
+
+
+class FusedCurieWeiss:
+    """The same for particles drawn to their mean, whole runs at a time."""
+
+    def __init__(self, dynamics: InteractingLangevin, part: _Part) -> None:
+        self.dynamics = dynamics
+        kind, numbers = np.array([part.kind]), np.array([part.numbers])
+        self.terms = Terms(kind, numbers, np.zeros(1, int), np.empty(0), _NO_TABLE)
+
+    def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+        state = state.contiguous()
+        runs, particles, dim = state.shape
+        y = state.numpy().reshape(runs, particles * dim)
+        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
+        at = Address(noise.seed, noise.run, step=steps[0].number)
+        advance_coupled(
+            y,
+            noise.size,
+            dim,
+            float(self.dynamics.interaction.strength),
+            np.array([s.size for s in steps]),
+            *_noise_scales(self.dynamics, steps),
+            self.terms,
+            Walls(False, -inf, inf, 1.0),
+            *(np.uint64(word) for word in (at.step, at.stream, at.seed)),
+        )
+        return state
+
+
+def _curie_weiss(dynamics: InteractingLangevin, x: Tensor) -> FusedCurieWeiss | None:
+    """Potentials that act on each coordinate alone, without walls, one slope a step."""
+    V, plain = dynamics.potential, x.device.type == "cpu" and x.dtype == torch.float64
+    one_slope = type(dynamics.integrator) in (EulerMaruyama, LeimkuhlerMatthews)
+    alone = type(V) in (DoubleWell, Rippled) or (
+        type(V) is Quadratic and isinstance(V.curvature, float)
+    )
+    mean = type(dynamics.interaction) is CurieWeiss
+    if not (plain and one_slope and alone and mean and dynamics.box is None):
+        return None
+    if x.shape[-1] > 64:
+        return None
+    if type(V) is Quadratic:
+        return FusedCurieWeiss(dynamics, _Part(QUADRATIC, (V.curvature, 0.0)))
+    return FusedCurieWeiss(dynamics, _Part(DOUBLE_WELL if type(V) is DoubleWell else RIPPLED))
 
 
 def _moves_as_diffusion(dynamics: Any) -> bool:

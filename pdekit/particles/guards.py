@@ -28,8 +28,13 @@ class StepSizeWarning(UserWarning):
 def check_step_size(
     dynamics: Diffusion, x: Tensor, times: list[float], size: float, seed: int
 ) -> float:
-    """The largest curvature at the points ``x``; warns where ``size`` times it exceeds 2."""
-    curvature = max(largest_curvature(dynamics, x, t, seed) for t in times)
+    """The largest curvature at the points ``x``; warns where ``size`` times it exceeds 2.
+
+    A dynamics whose step has another limit of stability offers ``stiffness(curvature, size, t)``,
+    the rate that stands in the place of the curvature; its own ``drift`` is what has the curvature.
+    """
+    rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
+    curvature = max(rate(largest_curvature(dynamics, x, t, seed), size, t) for t in times)
     if size * curvature > 2:
         warnings.warn(
             f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2: an "

@@ -35,8 +35,11 @@ from torch import Tensor
 from pdekit.particles import noise_kernels
 from pdekit.particles.noise_kernels import COSINE_32, COSINE_64, LOG_32, LOG_64, SINE_32, SINE_64
 
-# what the numbers are for; a dynamics that draws more than one kind per step takes further channels
+# what the numbers are for; a dynamics that draws more than one kind per step takes more channels:
+# the fast process of an inner loop (whose step is the number of the inner step, counted through),
+# initial momenta, acceptance of proposals, choice of partners or of samples
 DYNAMICS, INITIAL_NORMAL, INITIAL_UNIFORM, PROBE = 0, 1, 2, 3
+INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
 
 LANES = {torch.float32: 4, torch.float64: 2}
 _LOW = 0xFFFFFFFF
@@ -135,24 +138,36 @@ def fill_normals(out: Tensor, at: Address, first: int = 0) -> Tensor:
     Row ``r`` belongs to run ``at.run + r``. On the CPU the fused kernel, elsewhere the torch form:
     the same bits. ``out`` is float32 or float64 and contiguous. Returns ``out``.
     """
+    kernels = noise_kernels.normals_32, noise_kernels.normals_64
+    return _fill(out, at, first, kernels, normals_reference)
+
+
+def fill_uniforms(out: Tensor, at: Address, first: int = 0) -> Tensor:
+    """The same with uniforms in the open interval (0, 1)."""
+    kernels = noise_kernels.uniforms_32, noise_kernels.uniforms_64
+    return _fill(out, at, first, kernels, uniforms_reference)
+
+
+def _fill(out: Tensor, at: Address, first: int, kernels: Any, reference: Any) -> Tensor:
     runs, count = out.shape
     if runs:
         Address(at.seed, at.run + runs - 1, at.channel, at.step)
     if out.device.type != "cpu":
         for r, row in enumerate(out):
             there = Address(at.seed, at.run + r, at.channel, at.step)
-            row.copy_(normals_reference(there, first, count, out.dtype, out.device))
+            row.copy_(reference(there, first, count, out.dtype, out.device))
         return out
     lanes = LANES[out.dtype]
     skip = first % lanes
     if skip or count % lanes:  # the kernel writes whole blocks
         whole = out.new_empty(runs, -(-(skip + count) // lanes) * lanes)
-        return out.copy_(fill_normals(whole, at, first - skip)[:, skip : skip + count])
+        filled = _fill(whole, at, first - skip, kernels, reference)
+        return out.copy_(filled[:, skip : skip + count])
     if first < 0 or (first + count) // lanes > 1 << 48:
         raise ValueError(f"noise site {first + count} is beyond 2**48 blocks: too many particles")
-    kernel = noise_kernels.normals_32 if lanes == 4 else noise_kernels.normals_64
     # one unsigned type for every counter, or a seed of 64 bits would not fit the compiled signature
-    kernel(out.numpy(), *(np.uint64(k) for k in (first // lanes, at.step, at.stream, at.seed)))
+    counter = (np.uint64(k) for k in (first // lanes, at.step, at.stream, at.seed))
+    kernels[lanes == 2](out.numpy(), *counter)
     return out
 
 
@@ -161,14 +176,18 @@ class StepNoise:
     """Normals of a tile of particles, of shape ``(runs, particles, dim)``, one array per step.
 
     ``at(step)`` returns a buffer that is valid until the next call with another step or channel;
-    asking for the same step again costs nothing.
+    asking for the same step again costs nothing. ``size`` particles count, the rest are copies.
     """
 
     seed: int
     run: int
     particle: int
     buffer: Tensor
+    size: int = -1
     _held: tuple[int, int] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.size = self.buffer.shape[1] if self.size < 0 else self.size
 
     def at(self, step: int, channel: int = DYNAMICS) -> Tensor:
         if self._held != (step, channel):
@@ -177,6 +196,13 @@ class StepNoise:
             fill_normals(self.buffer.view(runs, -1), where, self.particle * dim)
             self._held = (step, channel)
         return self.buffer
+
+    def uniforms(self, step: int, channel: int, each: int = 1) -> Tensor:
+        """``each`` uniforms per particle in (0, 1), shape ``(runs, particles, each)``."""
+        runs, particles, _ = self.buffer.shape
+        out = self.buffer.new_empty(runs, particles * each)
+        where = Address(self.seed, self.run, channel, step)
+        return fill_uniforms(out, where, self.particle * each).view(runs, particles, each)
 
 
 @dataclass
@@ -200,8 +226,8 @@ class LawNoise:
 
     def uniform(self, n: int, d: int) -> Tensor:
         """Uniforms strictly between 0 and 1, shape ``(n, d)``."""
-        where = self._next(INITIAL_UNIFORM)
-        return uniforms_reference(where, 0, n * d, self.dtype, self.device).view(n, d)
+        out = torch.empty(1, n * d, dtype=self.dtype, device=self.device)
+        return fill_uniforms(out, self._next(INITIAL_UNIFORM)).view(n, d)
 
     def _next(self, channel: int) -> Address:
         self._calls += 1

@@ -195,3 +195,36 @@ def normals_32(out, first, step, stream, seed):
             m = min(_TILE, blocks - t)
             words(w, m, _u64(first) + _u64(t), _u64(step), row_stream, _u64(seed))
             _box_muller_32(w[0], w[1], w[2], w[3], row[4 * t : 4 * (t + m)])
+
+
+@_compiled
+def uniforms_64(out, first, step, stream, seed):
+    """The same with uniforms in (0, 1), ``(runs, 2 * blocks)``."""
+    w = np.empty((4, _TILE), np.uint32)
+    blocks = out.shape[1] // 2
+    for r in range(out.shape[0]):
+        row, row_stream = out[r], _u64(stream) + (_u64(r) << _u64(8))
+        for t in range(0, blocks, _TILE):
+            m = min(_TILE, blocks - t)
+            words(w, m, _u64(first) + _u64(t), _u64(step), row_stream, _u64(seed))
+            for j in range(m):
+                for k in range(2):
+                    bits = (_u64(w[2 * k + 1, j]) << _32) | _u64(w[2 * k, j])
+                    unit = _u64((bits >> _u64(12)) | _ONE_64).view(_f64) - 1.0
+                    row[2 * (t + j) + k] = unit + _HALF_ULP_64
+
+
+@_compiled
+def uniforms_32(out, first, step, stream, seed):
+    """The same in float32, ``(runs, 4 * blocks)``."""
+    w = np.empty((4, _TILE), np.uint32)
+    blocks = out.shape[1] // 4
+    for r in range(out.shape[0]):
+        row, row_stream = out[r], _u64(stream) + (_u64(r) << _u64(8))
+        for t in range(0, blocks, _TILE):
+            m = min(_TILE, blocks - t)
+            words(w, m, _u64(first) + _u64(t), _u64(step), row_stream, _u64(seed))
+            for j in range(m):
+                for k in range(4):
+                    unit = _u32((w[k, j] >> _u32(9)) | _ONE_32).view(_f32) - _1
+                    row[4 * (t + j) + k] = unit + _HALF_ULP_32

@@ -1,81 +1,192 @@
 """The verb ``control``: HJB backward and Fokker-Planck forward for controlled Langevin dynamics."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
+from pdekit.pde import carried
+from pdekit.pde.bellman import TooSteep, central_gradient
+from pdekit.pde.couplings import Coupling
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
-from pdekit.pde.generators import Generator
+from pdekit.pde.games import Game, Newton, Response
 from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.doob import DoobTransform, evolve, tilted
-from pdekit.pde.schemes.exponential import propagate
-from pdekit.pde.solution import Solution, solve, summarise
+from pdekit.pde.schemes.doob import DoobTransform
+from pdekit.pde.solution import Solution, solve
+from pdekit.potentials import Quadratic
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Array = NDArray[np.float64]
 _STORED = 101  # times kept when only the horizon is given
-_MASS_DEFECT = 1e-8  # what the exponential leaves at rtol 1e-9 of the value function
+_PARTS = (1, 2, 4, 8, 16)  # steps of a game between stored times, more where the value is steep
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """The improvement theorem in numbers (MODEL 1.7; thesis, theorem 4.11): gap >= 0.
+
+    ``plain`` and ``controlled`` are the expected costs (terminal and running) without and with the
+    control, ``effort`` is E ∫|α|^2 / 2; ``exact`` is the value of the gap by the identity
+    E_plain ∫|∇u|^2 / 2, from the gradient of u along the uncontrolled density.
+    """
+
+    plain: float
+    controlled: float
+    effort: float
+    exact: float
+
+    @property
+    def gap(self) -> float:
+        """plain - controlled - effort: what the control saves beyond its own cost."""
+        return self.plain - self.controlled - self.effort
+
+    @property
+    def defect(self) -> float:
+        """|gap - exact|: the errors of both sides together."""
+        return abs(self.gap - self.exact)
+
+    def passed(self, rtol: float = 0.02) -> bool:
+        """Whether the gap is not negative and its two values agree to ``rtol`` of the cost saved.
+
+        Both up to 1e-9 of the cost, which rounding may take.
+        """
+        rounding = 1e-9 * max(abs(self.plain), abs(self.controlled), 1e-300)
+        return self.gap >= -rounding and self.defect <= rtol * abs(self.exact) + rounding
 
 
 @dataclass(frozen=True, eq=False)
 class Control:
-    """Value, density and control of min E[V_T(X_T) + ∫(ℓ + |α|^2 / 2)], X_0 ~ initial.
+    """Value, density and control of min E[g(X_T) + ∫(ℓ + |α|^2 / 2)], X_0 ~ initial.
 
     ``value`` and ``density`` are Solutions over the same times, forward from 0 to the horizon.
+    ``terminal_cost`` is g and ``running_cost`` is ℓ at those times (None: zero), both with their
+    couplings in the density found; ``own_cost`` is g without (None: the same). ``closure``: how
+    far the coupled system is closed.
     """
 
     value: Solution
     density: Solution
     terminal_cost: Array
+    running_cost: Array | None = None
+    own_cost: Array | None = None
+    closure: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def control(self) -> "xr.DataArray":
-        """The optimal control α = ∇u, dims ("time", "x", "component"); central differences."""
+        """The optimal control α = ∇u, dims ("time", "x"[, "y"], "component"); central differences.
+
+        Components in the order of the axes.
+        """
         import xarray as xr
 
         u = self.value.u
-        alpha = np.gradient(u.values, self.value.grid.axes[0], axis=1, edge_order=2)
-        coords = {"time": u.time.values, "x": u.x.values}
-        return xr.DataArray(alpha[..., None], coords=coords, dims=("time", "x", "component"))
+        alpha = central_gradient(u.values, self.value.grid)
+        coords = {name: u[name].values for name in u.dims}
+        return xr.DataArray(alpha, coords=coords, dims=(*u.dims, "component"))
 
     @property
     def terminal(self) -> float:
-        """E V_T(X_T) under the control."""
+        """E g(X_T) under the control."""
         return self._mean(self.density.fields[-1], self.terminal_cost)
 
     @property
     def running(self) -> float:
-        """E ∫(ℓ + |α|^2 / 2) dt = E u(X_0, 0) - E V_T(X_T), by duality of the pair."""
+        """E ∫(ℓ + |α|^2 / 2) dt = E u(X_0, 0) - E g(X_T), by duality of the pair."""
         return self.optimum - self.terminal
+
+    @property
+    def effort(self) -> float:
+        """E ∫|α|^2 / 2 dt: the running cost less what the places cost."""
+        return self.running - self._occupation(self.density.fields)
 
     @property
     def optimum(self) -> float:
         """E u(X_0, 0): the least expected cost."""
         return self._mean(self.density.fields[0], self.value.fields[0])
 
-    @staticmethod
-    def _mean(density: Array, field: Array) -> float:
-        return float((density * field).sum() / density.sum())
+    def cost_under(
+        self, coupling: Coupling | None = None, terminal_coupling: Coupling | None = None
+    ) -> float:
+        """Expected cost of a player under other couplings than the ones solved with.
+
+        The effort made and the densities stay; only the couplings are priced anew. This is the
+        social cost of what a planner (``coupling.cooperative()``) and of what a game arrive at.
+        """
+        equation, grid = self.value.equation, self.value.grid
+        problem = Problem(equation, grid, self.terminal_cost)
+        running = np.zeros_like(self.density.fields) + problem.running_cost()
+        terminal = self.terminal_cost if self.own_cost is None else self.own_cost
+        if coupling is not None:
+            running += coupling.cost(self.density.fields, grid)
+        if terminal_coupling is not None:
+            terminal = terminal + terminal_coupling.cost(self.density.fields[-1], grid)
+        total = self._over_time(self._means(self.density.fields, running))
+        return self.effort + total + self._mean(self.density.fields[-1], terminal)
+
+    @cached_property
+    def improvement(self) -> Improvement:
+        """The improvement theorem for this control, against the uncontrolled motion.
+
+        In a game: against a player who does nothing in the crowd that was found.
+        """
+        density, equation = self.density, self.value.equation
+        plain = FokkerPlanck(equation.potential, equation.beta)
+        start = density.fields[0]
+        later = solve(plain, density.grid, start, density.times[1:]).fields
+        idle = np.concatenate([start[None], later])
+        square = 0.5 * (self.control.values**2).sum(-1)
+        return Improvement(
+            plain=self._mean(idle[-1], self.terminal_cost) + self._occupation(idle),
+            controlled=self.terminal + self._occupation(density.fields),
+            effort=self.effort,
+            exact=self._smooth(self._means(idle, square)),
+        )
 
     @cached_property
     def residuals(self) -> dict[str, float]:
         """``mass``: largest drift of the density's mass; ``energy``: relative mismatch of the
-        running cost by duality and by the integral of |α|^2 / 2 over density and time (of second
-        order in the spacing of the stored times; only without a running cost)."""
+        effort by duality and by the integral of |α|^2 / 2 over density and time (of second order
+        in the cells and, in a game, in the stored times). With couplings also ``fixed_point``, the
+        largest L1 distance over time between the density and the response to it, and ``gap``, the
+        exploitability: what one player could still gain (cost units), and the solver's counts.
+        """
+        half_square = 0.5 * (self.control.values**2).sum(-1)
+        effort = self._smooth(self._means(self.density.fields, half_square))
+        energy = abs(effort - self.effort) / max(abs(effort), 1e-12)
         mass = self.density.stats["mass_drift"]
-        if self.value.equation.running_cost is not None:
-            return {"mass": mass}
-        half_square = 0.5 * self.control.values[..., 0] ** 2
-        power = [self._mean(*pair) for pair in zip(self.density.fields, half_square, strict=True)]
-        effort = float(np.trapezoid(power, self.value.times))
-        return {"mass": mass, "energy": abs(effort - self.running) / max(abs(effort), 1e-12)}
+        return {"mass": mass, "energy": energy, **self.closure}
+
+    def _occupation(self, densities: Array) -> float:
+        """E ∫ ℓ dt over a flow of densities."""
+        if self.running_cost is None:
+            return 0.0
+        return self._over_time(self._means(densities, self.running_cost))
+
+    def _over_time(self, rate: Array) -> float:
+        """Integral of a cost over the stored times: of a game by the rule that it is made of."""
+        if self.closure:
+            return float(np.trapezoid(rate, self.value.times))
+        return self._smooth(rate)
+
+    def _smooth(self, rate: Array) -> float:
+        """Integral of a smooth rate over the stored times, by Simpson's rule."""
+        from scipy.integrate import simpson
+
+        return float(simpson(rate, x=self.value.times))
+
+    def _means(self, densities: Array, fields: Array) -> Array:
+        return np.array([self._mean(*pair) for pair in zip(densities, fields, strict=True)])
+
+    @staticmethod
+    def _mean(density: Array, values: Array) -> float:
+        return float((density * values).sum() / density.sum())
 
 
 def control(
@@ -86,71 +197,132 @@ def control(
     terminal_cost: Any,
     t: ArrayLike,
     running_cost: Any = None,
-    coupling: Any = None,
+    coupling: Coupling | None = None,
+    terminal_coupling: Coupling | None = None,
     scheme: Any = None,
+    solver: Any = None,
 ) -> Control:
-    """Optimal control of dX = -(∇V + α) dt + sqrt(2/beta) dB over [0, t] (one dimension).
+    """Optimal control of dX = -(∇V + α) dt + sqrt(2/beta) dB over [0, t], alone or in a crowd.
 
-    -u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., T) = V_T; α = ∇u;
-    rho_t = ∇·((∇V + ∇u) rho) + beta^-1 Δrho, rho(., 0) = initial; no-flux walls (MODEL 1.7).
+    -u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., T) = g; α = ∇u;
+    rho_t = ∇·((∇V + ∇u) rho) + beta^-1 Δrho, rho(., 0) = initial; no-flux walls, or periodic
+    (MODEL 1.7). ℓ = running_cost + coupling(rho(t)), g = terminal_cost + terminal_coupling(rho(T)):
+    a coupling makes it a mean-field game, ``coupling.cooperative()`` mean-field control.
 
     Parameters
     ----------
-    potential, terminal_cost, running_cost : callables on points ``(..., 1) -> (...)``.
+    potential, terminal_cost, running_cost : callables on points ``(..., d) -> (...)``, d = 1 or 2;
+        ``potential=None`` is V = 0 (the scoping problem).
     initial : a law, callable density or array, as for ``solve``.
     t : the horizon (101 stored times), or the increasing times to store, the last of them the
-        horizon (0 is added in front).
-    coupling : must be None; mean-field couplings are not solved by this version.
-    scheme : how the value function is found. ``DoobTransform()`` (the default) is exact in time,
-        and then so is the density: rho(t) = w(t) exp(t L^T) (rho_0 / w(0)), w = exp(-beta u / 2),
-        carried step by step with the transposed operator. ``Godunov()`` is the monotone scheme,
-        after which the density solves the Fokker-Planck equation of V + u.
+        horizon (0 is added in front). With couplings these are the time steps (second order), cut
+        in 2, 4, ... where the value is too steep for them.
+    coupling, terminal_coupling : values of ``pdekit.pde.couplings``: ``Congestion``,
+        ``LogDensity``, ``Nonlocal``, ``MeanTracking`` or their sums.
+    scheme : how the value function is found. ``DoobTransform()`` (the default) is exact in time on
+        a line, and then so is the density: rho(t) = w(t) exp(t L^T) (rho_0 / w(0)),
+        w = exp(-beta u / 2). ``PolicyIteration(dt)`` is monotone at any step and any beta, first
+        order in time; with both the density is carried by exactly the transposed linearised
+        operator. ``Godunov()`` is the explicit monotone scheme on a line, after which the density
+        solves the Fokker-Planck equation of V + u; not for couplings.
+    solver : how a coupled system is closed: ``Newton()`` (the default), ``FixedPoint()`` or
+        ``FictitiousPlay()`` of ``pdekit.pde.games``.
 
-    Raises ``ConvergenceError`` where a step cannot be resolved.
+    Raises ``ConvergenceError`` where a step cannot be resolved or the coupled system not closed;
+    the message has the distance and the exploitability reached.
     """
-    if coupling is not None:
-        raise ValueError("control(coupling=...) is not solved by this version; leave it None")
     if not isinstance(grid, Grid):
         raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
-    if grid.dim != 1:
-        raise ValueError(f"control works in one dimension, got a grid of {grid.dim}")
     times = _stored_times(t)
     scheme = DoobTransform() if scheme is None else scheme
+    potential = Quadratic(0.0, grid.dim) if potential is None else potential
     equation = HamiltonJacobiBellman(potential, beta, running_cost)
+    couplings = _checked(coupling, "coupling"), _checked(terminal_coupling, "terminal_coupling")
+    if couplings != (None, None):
+        solver = Newton() if solver is None else solver
+        return _game(equation, grid, initial, terminal_cost, times, couplings, scheme, solver)
+    if solver is not None:
+        raise ValueError(f"solver={solver!r} closes a coupled system, but there is no coupling")
     backward = solve(equation, grid, terminal_cost, times[-1] - times[::-1], scheme)
-    value = _reversed(backward, times)
-    if isinstance(scheme, DoobTransform):
-        density = _doob_density(value, initial)
+    value = _over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
+    if "substeps" in value.stats:
+        density = carried.by_steps(value, initial)
+    elif isinstance(scheme, DoobTransform):
+        density = carried.by_transform(value, initial)
     else:
-        moving = FokkerPlanck(_Drifting(potential, value), beta)
+        moving = FokkerPlanck(carried.Drifting(potential, value), beta)
         density = solve(moving, grid, initial, times)
-    return Control(value, density, value.fields[-1])
+    running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
+    if running is not None:
+        running = np.broadcast_to(running, value.fields.shape)
+    return Control(value, density, value.fields[-1], running)
 
 
-@dataclass(frozen=True)
-class _Drifting:
-    """V + u(., t) with u from a solution on the same grid, linear between stored times."""
+def _game(
+    equation: HamiltonJacobiBellman,
+    grid: Grid,
+    initial: Any,
+    terminal_cost: Any,
+    times: Array,
+    couplings: tuple[Coupling | None, Coupling | None],
+    scheme: Any,
+    solver: Any,
+) -> Control:
+    if not hasattr(scheme, "steps"):
+        raise ValueError(
+            f"{scheme!r} has no transposed steps to carry a density in a mean-field game; use "
+            "schemes.DoobTransform() or schemes.PolicyIteration(dt)"
+        )
+    if isinstance(solver, type) or not hasattr(solver, "close"):
+        raise TypeError(f"solver must be a value such as Newton() or FixedPoint(); got {solver!r}")
+    begun = time.perf_counter()
+    backward = Problem(equation, grid, terminal_cost)
+    forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
+    steps = scheme.steps(backward)
+    for parts in _PARTS:
+        nodes, stored = _nodes(times, scheme, parts)
+        game = Game(
+            grid, nodes, steps, forward.values, backward.running_cost(), backward.values, *couplings
+        )
+        counts: dict[str, Any] = {}
+        try:
+            found: Response = solver.close(game, counts)
+            break
+        except TooSteep:
+            if parts == _PARTS[-1]:
+                raise
+    stats = {"steps": len(nodes) - 1, "seconds": time.perf_counter() - begun, **counts}
+    values = found.values[stored]
+    stats.update(minimum=float(values.min()), maximum=float(values.max()))
+    value = Solution(values, times, equation, grid, scheme, stats)
+    density = carried.made(forward, found.flow[stored], value, {"steps": len(nodes) - 1})
+    del counts["distances"]
+    closure = {"fixed_point": found.distance, "gap": found.gap(), **counts}
+    own = backward.values
+    return Control(value, density, found.terminal, found.running[stored], own, closure)
 
-    potential: Any
-    value: Solution
 
-    @property
-    def dim(self) -> int:
-        return self.value.grid.dim
+def _nodes(times: Array, scheme: Any, parts: int) -> tuple[Array, Any]:
+    """The time steps of a game, and which of them are stored times."""
+    spans = np.diff(times)
+    counts = [parts * scheme.count(span) if hasattr(scheme, "count") else parts for span in spans]
+    pieces = [
+        np.linspace(a, b, n, endpoint=False)
+        for a, b, n in zip(times[:-1], times[1:], counts, strict=True)
+    ]
+    return np.concatenate([*pieces, times[-1:]]), np.concatenate([[0], np.cumsum(counts)])
 
-    @property
-    def times(self) -> Array:
-        return self.value.times
 
-    def __call__(self, x: Array) -> Array:
-        return self.at(0.0)(x)
-
-    def at(self, t: float) -> Any:
-        times, fields = self.value.times, self.value.fields
-        k = int(np.clip(np.searchsorted(times, t) - 1, 0, len(times) - 2))
-        weight = (t - times[k]) / (times[k + 1] - times[k])
-        field = (1 - weight) * fields[k] + weight * fields[k + 1]
-        return lambda x: self.potential(x) + field
+def _checked(coupling: Any, name: str) -> Any:
+    verbs = ("cost", "derivative", "cooperative")
+    if coupling is None:
+        return None
+    if isinstance(coupling, type) or not all(hasattr(coupling, verb) for verb in verbs):
+        raise TypeError(
+            f"{name} must be a value of pdekit.pde.couplings, such as Congestion(1.0), or offer "
+            f"{', '.join(verbs)}; got {coupling!r}"
+        )
+    return coupling
 
 
 def _stored_times(t: ArrayLike) -> Array:
@@ -168,54 +340,7 @@ def _stored_times(t: ArrayLike) -> Array:
     return given if given[0] == 0 else np.concatenate([[0.0], given])
 
 
-def _reversed(backward: Solution, times: Array) -> Solution:
-    fields = np.ascontiguousarray(backward.fields[::-1])
+def _over(fields: Array, times: Array, backward: Solution) -> Solution:
     return Solution(
         fields, times, backward.equation, backward.grid, backward.scheme, backward.stats
     )
-
-
-def _doob_density(value: Solution, initial: Any) -> Solution:
-    equation, grid = value.equation, value.grid
-    plain = FokkerPlanck(equation.potential, equation.beta)
-    problem = Problem(plain, grid, initial)
-    cost = Problem(equation, grid, initial).running_cost()
-    carry = _Carry(problem.generator(), equation.beta, cost)
-    fields = [problem.values]
-    for k, dt in enumerate(np.diff(value.times)):
-        rho = carry.step(fields[-1], value.fields[k], value.fields[k + 1], dt)
-        rho = np.maximum(rho, 0.0)
-        fields.append(rho * (fields[0].sum() / rho.sum()))
-    stats: dict[str, Any] = {"steps": carry.steps, "mass_defect": carry.defect}
-    summarise(problem, np.array(fields), stats, stacklevel=4)
-    return Solution(np.array(fields), value.times, plain, grid, value.scheme, stats)
-
-
-class _Carry:
-    """rho -> w(t + dt) exp(dt L^T) (rho / w(t)), by the generator tilted with w(t + dt).
-
-    The mass of the result is that of rho only if u(t) and u(t + dt) belong together and the
-    exponential is right; where the defect shows otherwise, the interval is halved.
-    """
-
-    def __init__(self, generator: Generator, beta: float, cost: Array | float) -> None:
-        self.generator, self.beta, self.cost = generator, beta, cost
-        self.steps, self.defect = 0, 0.0
-
-    def step(self, rho: Array, now: Array, later: Array, dt: float, depth: int = 0) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):
-            weighted = rho * np.exp(-self.beta / 2 * (later - now))
-            generator, kill = tilted(self.generator, self.beta, self.cost, later)
-            new = propagate(generator, weighted, dt, forward=True, kill=kill)
-            defect = abs(float(new.sum() / rho.sum()) - 1)
-        if defect <= _MASS_DEFECT and new.min() >= -_MASS_DEFECT * new.max():
-            self.steps, self.defect = self.steps + 1, max(self.defect, defect)
-            return new
-        middle = evolve(self.generator, self.beta, self.cost, later, dt / 2)
-        if depth == 24 or middle is None:
-            raise ConvergenceError(
-                f"the controlled density loses {defect:.2g} of its mass over a step of {dt:.2g}; "
-                "refine the grid or ask for more times"
-            )
-        first = self.step(rho, now, middle, dt / 2, depth + 1)
-        return self.step(first, middle, later, dt / 2, depth + 1)

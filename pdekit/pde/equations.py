@@ -148,6 +148,31 @@ class BackwardKolmogorov:
 
 
 @dataclass(frozen=True)
+class McKeanVlasov:
+    """Density of infinitely many interacting particles: rho_t = ∇·(rho ∇(V + W * rho) + ∇rho/beta).
+
+    The limit of dX^i = -∇V(X^i) dt - N^-1 Σ_j ∇W(X^i - X^j) dt + sqrt(2/beta) dB^i. A gradient
+    flow of F(rho) = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho, which never increases.
+    ``interaction``: ``CurieWeiss(strength)``, W = strength |z|²/2, or ``PairPotential(W)``. On a
+    periodic axis W is taken of the shortest displacement. MODEL 1.6; Kantas et al. (5)-(9).
+    """
+
+    potential: Any
+    beta: float
+    interaction: Any
+
+    def __post_init__(self) -> None:
+        _require_drift(self)
+        if isinstance(self.interaction, type) or not (
+            callable(self.interaction) and hasattr(self.interaction, "grad")
+        ):
+            raise TypeError(
+                "interaction must be CurieWeiss(strength) or PairPotential(W); "
+                f"got {self.interaction!r}"
+            )
+
+
+@dataclass(frozen=True)
 class HamiltonJacobiBellman:
     """Value of min E[u_0(X_t) + ∫(ℓ + |α|^2 / 2)], dX = -(∇V + α) dt + sqrt(2/beta) dB.
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdekit.errors import ConvergenceError
+from pdekit.pde.exact_game import LQGame as LQGame  # beside the others for its readers
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Any]

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid
 from pdekit.pde import fitted
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, HamiltonJacobiBellman, Heat
+from pdekit.pde.equations import (
+    BackwardKolmogorov,
+    FokkerPlanck,
+    HamiltonJacobiBellman,
+    Heat,
+    McKeanVlasov,
+)
 from pdekit.pde.generators import Generator, scharfetter_gummel
 from pdekit.pde.inputs import as_field, evaluate
 
@@ -35,7 +41,7 @@ class Problem:
 
     @property
     def is_density(self) -> bool:
-        return isinstance(self.equation, FokkerPlanck)
+        return isinstance(self.equation, FokkerPlanck | McKeanVlasov)
 
     @cached_property
     def values(self) -> Array:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid
 from pdekit.pde import resolution
+from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.schemes import default_scheme
 
@@ -138,7 +139,7 @@ def solve(
         fields[k] = advance(s) if s > 0 else problem.values
     stats["seconds"] = time.perf_counter() - start
     summarise(problem, fields, stats)
-    if problem.is_density:
+    if isinstance(equation, FokkerPlanck):
         resolution.report(problem, fields[-1], stats, stacklevel=3)
     return Solution(fields, times, equation, grid, scheme, stats)
 

@@ -10,6 +10,7 @@ from pdekit.pde.equations import (
     HamiltonJacobi,
     HamiltonJacobiBellman,
     Heat,
+    McKeanVlasov,
     ViscousHJ,
 )
 from pdekit.pde.inputs import evaluate_tensor
@@ -21,6 +22,8 @@ from pdekit.pde.schemes.godunov import Godunov
 from pdekit.pde.schemes.hopflax import HopfLax, conjugates
 from pdekit.pde.schemes.implicit import Implicit
 from pdekit.pde.schemes.krylov import Krylov
+from pdekit.pde.schemes.meanfield import MeanField
+from pdekit.pde.schemes.policy_iteration import PolicyIteration
 from pdekit.pde.schemes.spectral import Spectral
 from pdekit.pde.schemes.split import Split
 
@@ -33,6 +36,8 @@ __all__ = [
     "HopfLax",
     "Implicit",
     "Krylov",
+    "MeanField",
+    "PolicyIteration",
     "Spectral",
     "Split",
     "default_scheme",
@@ -56,6 +61,7 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
         FokkerPlanck: linear,
         BackwardKolmogorov: linear,
         HamiltonJacobiBellman: DoobTransform(),
+        McKeanVlasov: MeanField() if grid.dim == 1 else MeanField(1e-4, order=6),
     }
     if type(equation) not in best:
         known = ", ".join(kind.__name__ for kind in best)

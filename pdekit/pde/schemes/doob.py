@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.errors import ConvergenceError
+from pdekit.pde.bellman import DoobSteps, advanced
 from pdekit.pde.equations import HamiltonJacobiBellman
 from pdekit.pde.generators import Generator
 from pdekit.pde.problem import Problem
 from pdekit.pde.schemes.exponential import propagate
 
 Array = NDArray[np.float64]
+_MOST_PARTS = 4096
 
 
 @dataclass(frozen=True)
@@ -26,23 +28,35 @@ class DoobTransform:
     beta, where exp(-beta u / 2) itself would underflow. Each step is taken whole and in halves;
     the halves are kept when the two differ in u by at most ``rtol`` of the range of u_0 (of
     1/beta where that is larger).
-    One dimension. Raises ``ConvergenceError`` where the data are too steep for the grid.
+    In two dimensions exp(s L) is split by lines (Strang): a step is the composition of such
+    steps along x, y and x, monotone as a whole; every output interval is cut into 1, 2, 4, ...
+    steps until halving them changes u by at most ``rtol_plane`` of the same scale.
+    Raises ``ConvergenceError`` where the data are too steep for the grid.
     """
 
     rtol: float = 1e-9
+    rtol_plane: float = 1e-5
 
     solves = (HamiltonJacobiBellman,)
 
     def __post_init__(self) -> None:
-        if not 1e-12 <= self.rtol < 1:
-            raise ValueError(f"rtol must lie in [1e-12, 1), got {self.rtol}")
+        for name in ("rtol", "rtol_plane"):
+            if not 1e-12 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [1e-12, 1), got {getattr(self, name)}")
+
+    def steps(self, problem: Problem) -> DoobSteps:
+        """The Bellman steps of a problem: one for every length, exact in time on a line."""
+        if problem.moves:
+            raise ValueError(
+                "HamiltonJacobiBellman is solved for a potential fixed in time; "
+                f"got {problem.equation.potential!r}"
+            )
+        return DoobSteps(problem.generator(), problem.equation.beta)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        if problem.grid.dim != 1 or problem.moves:
-            raise ValueError(
-                "HamiltonJacobiBellman is solved in one dimension for a potential fixed in time; "
-                f"got {problem.equation.potential!r} on a grid of {problem.grid.dim} dimension(s)"
-            )
+        steps = self.steps(problem)
+        if problem.grid.dim == 2:
+            return self._plane(problem, steps, stats)
         generator, cost = problem.generator(), problem.running_cost()
         state: dict[str, Any] = {"u": problem.values, "t": 0.0, "step": np.inf}
         scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
@@ -53,6 +67,37 @@ class DoobTransform:
                 left = t - state["t"]
                 self._step(problem, generator, cost, scale, state, left, stats)
             return state["u"]
+
+        return advance
+
+    def _plane(
+        self, problem: Problem, steps: DoobSteps, stats: dict[str, Any]
+    ) -> Callable[[float], Array]:
+        cost = problem.running_cost()
+        scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
+        state: dict[str, Any] = {"u": problem.values, "t": 0.0, "count": 1}
+        stats.update(error_estimate=0.0, substeps=[])
+
+        def advance(t: float) -> Array:
+            u, span, count = state["u"], t - state["t"], state["count"]
+            whole = _marched(steps, u, span, count, cost)
+            while True:
+                halves = _marched(steps, u, span, 2 * count, cost)
+                error = np.inf if whole is None or halves is None else _distance(whole, halves)
+                if error <= 3 * self.rtol_plane * scale:
+                    break
+                count, whole = 2 * count, halves
+                if count > _MOST_PARTS:
+                    raise ConvergenceError(
+                        f"{count} steps over [{state['t']:g}, {t:g}] of time to go still differ "
+                        f"from twice as many by {error:.2g}; refine the grid, raise rtol_plane or "
+                        "use schemes.PolicyIteration()"
+                    )
+            state.update(u=halves, t=t, count=max(1, count // 2))
+            stats["steps"] += 2 * count
+            stats["substeps"].append(2 * count)
+            stats["error_estimate"] += error / 3 / scale
+            return np.asarray(halves)
 
         return advance
 
@@ -89,6 +134,20 @@ class DoobTransform:
         state["step"] = step * (4 if error < self.rtol / 100 else 1)
         stats["steps"] += 2
         stats["error_estimate"] += error
+
+
+def _marched(
+    steps: DoobSteps, u: Array, span: float, count: int, cost: Array | float
+) -> Array | None:
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return advanced(steps, u, span, count, cost)[0]
+    except ConvergenceError:  # a step lost its sign: it is too long
+        return None
+
+
+def _distance(u: Array, v: Array) -> float:
+    return float(np.abs(u - v).max())
 
 
 def tilted(

@@ -182,7 +182,7 @@ def amplification(generator: Generator, u: Array, forward: bool) -> float:
     |error| <= |f - exp| |u| in that norm. Cauchy-Schwarz takes it to the L1 norm, relative to that
     of u (to the maximum norm). Where a weight overflows nothing is known.
     """
-    if generator.grid.periodic[0]:
+    if generator.grid.periodic[0] or not u.any():
         return np.inf
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         root = np.empty(u.size)  # pi^(-1/2)

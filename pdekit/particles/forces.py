@@ -1,0 +1,246 @@
+"""How the particles of a run act on each other: N⁻¹ Σ_j ∇W(x_i - x_j), and how the sum is taken.
+
+All functions take and give positions ``(runs, n, dim)``. What costs O(N) has its own formula
+(``CurieWeiss`` by the mean, ``L1`` by ranks, ``Consensus`` by a weighted mean); any other pair
+potential is summed as a value says: ``ExactSum``, ``ChebyshevSum`` or ``RandomBatch``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import gcd, isfinite
+from typing import Any, Protocol
+
+import torch
+from array_api_compat import array_namespace
+from torch import Tensor
+
+from pdekit.interactions import CurieWeiss, GaussianWell
+from pdekit.particles.force_kernels import gaussian_sum, sums
+from pdekit.particles.guards import positive, whole
+
+Kernel = Callable[[Tensor], Tensor]  # displacements (..., d) -> ∇W (..., d)
+_ROOM = 1 << 17  # displacements formed at once, times their coordinates
+_SMALL = 1 << 12  # in a run that is not worth a loop of its own
+_PAD = 64  # as in `pdekit.particles.ensemble`: torch's scalar loop for left-overs rounds otherwise
+
+
+class Summation(Protocol):
+    """How N⁻¹ Σ_j ∇W(x_i - x_j) is computed."""
+
+    def __call__(self, kernel: Kernel, x: Tensor, draw: Callable[[], Tensor] | None) -> Tensor:
+        """The sum for x ``(runs, n, dim)``; ``draw`` gives uniforms ``(runs, n)``, or is None."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExactSum:
+    """All pairs, in pieces that fit in cache: O(N²) a step, any W, any dimension."""
+
+    def __call__(self, kernel: Kernel, x: Tensor, draw: Any = None) -> Tensor:
+        _, n, dim = x.shape
+        if n * n * dim <= _SMALL:
+            return _many_runs(kernel, x)
+        out = torch.empty_like(x)
+        rows = max(1, _ROOM // (n * dim))
+        for points, result in zip(x, out, strict=True):
+            for c in range(0, n, rows):
+                z = points[c : c + rows, None] - points
+                result[c : c + rows] = kernel(z).mean(dim=1)
+        return out
+
+
+def _many_runs(kernel: Kernel, x: Tensor) -> Tensor:
+    """All pairs of runs so small that several are taken at once, filled up as tiles are."""
+    _, n, dim = x.shape
+    unit = _PAD // gcd(_PAD, n * n * dim)
+    height = max(1, _ROOM // (n * n * dim * unit)) * unit
+    pieces = []
+    for piece in x.split(height):
+        filled = torch.cat((piece, piece[:1].expand(-len(piece) % unit, -1, -1)))
+        z = filled[:, :, None] - filled[:, None]
+        pieces.append(kernel(z).sum(dim=2)[: len(piece)] / n)
+    return torch.cat(pieces)
+
+
+@dataclass(frozen=True)
+class RandomBatch:
+    """Each particle meets ``partners`` others, drawn anew in each step: O(N), unbiased.
+
+    The particles are put on a ring in random order; a particle meets those at most
+    ``partners / 2`` places away, so that forces stay mutual (Jin, Li and Liu 2020 in the form that
+    needs no divisor of N). The noise of the choice adds a variance O(dt / partners) to the law.
+    Raises ``ValueError`` for an odd number of partners, or one of n - 1 and more.
+    """
+
+    partners: int = 2
+
+    def __post_init__(self) -> None:
+        whole("partners", self.partners, 2)
+        if self.partners % 2:
+            raise ValueError(f"RandomBatch: partners must be even, got {self.partners}")
+
+    def __call__(self, kernel: Kernel, x: Tensor, draw: Any = None) -> Tensor:
+        if draw is None:
+            return ExactSum()(kernel, x)
+        n = x.shape[1]
+        if self.partners > n - 1:
+            raise ValueError(
+                f"RandomBatch: {self.partners} partners among {n} particles; take ExactSum()"
+            )
+        order = draw().argsort(dim=1, stable=True)[..., None].expand_as(x)
+        ring = x.gather(1, order)
+        total = torch.zeros_like(x)
+        for k in range(1, self.partners // 2 + 1):
+            push = kernel(ring - ring.roll(-k, 1))
+            total += push - push.roll(k, 1)  # W is even: what one feels, the other feels reversed
+        # a partner stands for (n - 1) / partners others
+        share = (n - 1) / (n * self.partners)
+        return torch.empty_like(x).scatter_(1, order, total * share)
+
+
+@dataclass(frozen=True)
+class L1:
+    """W(z) = strength Σ_k |z_k|: attraction that does not grow with distance (Kantas et al. 7).
+
+    Its force counts who is on either side, by ranks: O(N log N) a step, exact. At the kink two
+    particles do not act on each other. Its jump makes every integrator first order.
+    """
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        _finite("L1: strength", self.strength)
+
+    def __call__(self, z: Any) -> Any:
+        """W(z): (..., d) -> (...)."""
+        return self.strength * abs(z).sum(-1)
+
+    def grad(self, z: Any) -> Any:
+        """∇W(z): (..., d) -> (..., d)."""
+        return self.strength * array_namespace(z).sign(z)
+
+    def mean_force(self, x: Tensor, size: int, values: Any) -> Tensor:
+        """N⁻¹ Σ_j ∇W(x_i - x_j)."""
+        lines = x[:, :size].transpose(1, 2).contiguous()
+        ordered = lines.sort(dim=-1).values
+        below = torch.searchsorted(ordered, lines, right=False)
+        not_above = torch.searchsorted(ordered, lines, right=True)
+        count = (below + not_above - size).to(x.dtype)
+        out = torch.zeros_like(x)
+        out[:, :size] = (count * (self.strength / size)).transpose(1, 2)
+        return out
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """Attraction to the mean weighted by cost: -strength (x - x̄), x̄ ∝ Σ_j x_j e^{-sharpness V}.
+
+    Pinnau, Totzeck, Tse and Martin 2017, named by Kantas et al. 6.1 as a remedy for symmetric
+    landscapes. ``sharpness`` = 0 is ``CurieWeiss(strength)``; large values follow the best
+    particle. Not a pair interaction: its limit is not a ``McKeanVlasov`` equation.
+    """
+
+    strength: float
+    sharpness: float = 10.0
+
+    def __post_init__(self) -> None:
+        _finite("Consensus: strength", self.strength)
+        _finite("Consensus: sharpness", self.sharpness)
+
+    def mean_force(self, x: Tensor, size: int, values: Callable[[Tensor], Tensor]) -> Tensor:
+        """strength (x - x̄)."""
+        cost = values(x)[..., None] * self.sharpness
+        weight = (cost[:, :size].amin(dim=1, keepdim=True) - cost).exp()
+        centre = means(weight * x, size) / means(weight, size)
+        return self.strength * (x - centre)
+
+
+def mean_force(
+    interaction: Any,
+    summation: Summation,
+    x: Tensor,
+    size: int,
+    values: Callable[[Tensor], Tensor],
+    draw: Callable[[], Tensor] | None = None,
+    period: Tensor | None = None,
+) -> Tensor:
+    """What to subtract from the drift of x ``(runs, padded n, dim)``, whose first ``size`` count.
+
+    ``values`` maps positions to V. ``period``: per coordinate, infinite where nothing wraps.
+    """
+    if type(interaction) is CurieWeiss:
+        return interaction.strength * (x - means(x, size))
+    if hasattr(interaction, "mean_force"):
+        return interaction.mean_force(x, size, values)
+    kernel = interaction.grad
+    if period is not None:
+        wraps = period.nan_to_num(posinf=0.0)
+
+        def kernel(z: Tensor) -> Tensor:
+            return interaction.grad(z - wraps * (z / period).round())
+
+    out = torch.zeros_like(x)
+    if period is None and _is_gaussian(interaction, summation, x):
+        out[:, :size] = _gaussian(interaction.potential, x[:, :size])
+    else:
+        out[:, :size] = summation(kernel, x[:, :size], draw)
+    return out
+
+
+def _is_gaussian(interaction: Any, summation: Summation, x: Tensor) -> bool:
+    """Whether a compiled sum is at hand: ``GaussianWell`` in float64 on the CPU."""
+    known = type(getattr(interaction, "potential", None)) is GaussianWell
+    exact = type(summation) is ExactSum
+    return known and exact and x.device.type == "cpu" and x.dtype == torch.float64
+
+
+def _gaussian(well: GaussianWell, x: Tensor) -> Tensor:
+    """``ExactSum`` of the Gaussian, several times faster than with torch."""
+    columns = x.transpose(1, 2).contiguous()
+    out = torch.empty_like(columns)
+    rate = 1 / (2 * well.width**2)
+    for points, result in zip(columns, out, strict=True):
+        gaussian_sum(points.numpy(), rate, result.numpy())
+    return out.transpose(1, 2) * (well.strength / (well.width**2 * x.shape[1]))
+
+
+def means(x: Tensor, size: int) -> Tensor:
+    """Mean over the first ``size`` particles, ``(runs, 1, dim)``, of the dtype of ``x``.
+
+    On the CPU summed in float64 in an order that depends on ``size`` alone.
+    """
+    if x.device.type != "cpu":
+        return x[:, :size].mean(dim=1, keepdim=True)
+    total = torch.empty(x.shape[0], x.shape[2], dtype=torch.float64)
+    sums(x.contiguous().numpy().reshape(x.shape[0], -1), size, total.numpy())
+    return (total / size).to(x.dtype)[:, None]
+
+
+def _finite(name: str, value: Any) -> None:
+    try:
+        good = isfinite(value)
+    except TypeError:
+        good = False
+    if not good:
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+
+@dataclass(frozen=True)
+class ChebyshevSum:
+    """For a smooth W in at most three dimensions: polynomials in place of pairs, O(N) a step.
+
+    ∇W(x - y) is interpolated in x and in y on Chebyshev nodes of the box around the particles;
+    nodes are added until the interpolant meets ∇W at test pairs to ``tolerance`` times its largest
+    value there. Raises ``ValueError`` where W is too rough for that (``ExactSum`` is then right)
+    and in more than three dimensions. Good tolerances: 1e-6 to 1e-12.
+    """
+
+    tolerance: float = 1e-8
+
+    def __post_init__(self) -> None:
+        positive("tolerance", self.tolerance)
+
+    def __call__(self, kernel: Kernel, x: Tensor, draw: Any = None) -> Tensor:
+        from pdekit.particles.separable import separable_sum
+
+        return torch.stack([separable_sum(kernel, points, self.tolerance) for points in x])

@@ -1,0 +1,114 @@
+"""Where a method that descends takes its slope from: all of the loss, or a sample of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pdekit.particles.diffusion import slope
+from pdekit.particles.guards import positive, whole
+from pdekit.particles.integrators import Step
+from pdekit.particles.noise import CHOICE
+
+
+class Gradient(Protocol):
+    """A slope of the loss, exact or an unbiased estimate."""
+
+    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+        """Slope at x ``(runs, particles, dim)`` in this step."""
+        ...
+
+
+@dataclass(frozen=True)
+class FullGradient:
+    """∇V."""
+
+    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+        return slope(potential, x)
+
+
+@dataclass(frozen=True)
+class NoisyGradient:
+    """∇V + std ξ, ξ standard normal: the model of a mini-batch with isotropic covariance."""
+
+    std: float
+
+    def __post_init__(self) -> None:
+        positive("NoisyGradient: std", self.std)
+
+    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+        return slope(potential, x) + noise.at(step.number) * self.std
+
+
+@dataclass(frozen=True)
+class FiniteSum:
+    """V(x) = N⁻¹ Σ_k f_k(x), a loss over N samples, as a potential.
+
+    ``term(x, k)``: f_k(x) for points ``(..., dim)`` and whole numbers ``(...)``, with torch
+    operations that broadcast; ``data[k]`` picks the sample, ``k.to(x.dtype)`` makes numbers of k.
+    """
+
+    term: Callable[[Any, Any], Any]
+    count: int
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        whole("FiniteSum: count", self.count, 1)
+
+    def __call__(self, x: Any) -> Any:
+        """V(x): (..., dim) -> (...)."""
+        every = torch.arange(self.count)
+        on_torch = isinstance(x, Tensor)
+        points = x if on_torch else torch.as_tensor(x)
+        value = self.term(points[..., None, :], every).mean(dim=-1)
+        return value if on_torch else value.numpy()
+
+    def grad(self, x: Any) -> Any:
+        """∇V(x): (..., dim) -> (..., dim)."""
+        on_torch = isinstance(x, Tensor)
+        points = x if on_torch else torch.as_tensor(x)
+        value = self.batch_grad(points, torch.arange(self.count))
+        return value if on_torch else value.numpy()
+
+    def batch_grad(self, x: Tensor, k: Tensor) -> Tensor:
+        """Mean of ∇f_k over the last axis of ``k``, shape ``(..., batch)`` or ``(batch,)``."""
+        with torch.enable_grad():
+            points = x.detach().requires_grad_()
+            values = self.term(points[..., None, :], k).mean(dim=-1)
+            return torch.autograd.grad(values.sum(), points)[0]
+
+
+@dataclass(frozen=True)
+class MiniBatch:
+    """The mean slope of ``size`` samples, drawn anew for each particle in each step.
+
+    For a potential that is a ``FiniteSum``. With g_k = ∇f_k, S = Σ g_k g_kᵀ and g = ∇V the
+    covariance is (S/N - ggᵀ)/ℓ with replacement and (1 - ℓ/N)(S - N ggᵀ)/((N - 1)ℓ) without
+    (MODEL.md 1.11, errata 38, 39). Raises ``ValueError`` for more samples than there are.
+    """
+
+    size: int
+    replacement: bool = True
+
+    def __post_init__(self) -> None:
+        whole("MiniBatch: size", self.size, 1)
+
+    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+        if not hasattr(potential, "batch_grad"):
+            raise TypeError(f"MiniBatch needs a FiniteSum(term, count), got {potential!r}")
+        return potential.batch_grad(x, self.indices(potential.count, step, noise))
+
+    def indices(self, count: int, step: Step, noise: Any) -> Tensor:
+        """The samples of each particle, ``(runs, particles, size)``."""
+        if self.replacement:
+            u = noise.uniforms(step.number, CHOICE, self.size)
+            return (u * count).long().clamp_max(count - 1)
+        if self.size > count:
+            raise ValueError(
+                f"MiniBatch: {self.size} of {count} samples without replacement; take "
+                "replacement=True or a smaller size"
+            )
+        order = noise.uniforms(step.number, CHOICE, count).argsort(dim=-1, stable=True)
+        return order[..., : self.size]

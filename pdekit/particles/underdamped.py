@@ -1,0 +1,75 @@
+"""Langevin dynamics with inertia."""
+
+from dataclasses import dataclass
+from math import exp, sqrt
+from typing import Any, ClassVar
+
+from pdekit.particles.diffusion import Downhill, check_beta
+from pdekit.particles.guards import positive
+from pdekit.particles.integrators import Step
+from pdekit.particles.noise import MOMENTUM
+
+
+@dataclass(frozen=True)
+class UnderdampedLangevin(Downhill):
+    """dX = P/m dt, dP = -∇V(X) dt - c P dt + √(2cm/β) dB, by BAOAB.
+
+    Stationary at exp(-β (V(x) + |p|²/(2m))), so X has the Gibbs law of V (MODEL.md errata 1). A
+    step kicks half, drifts half, renews the momentum exactly, drifts half, kicks half
+    (Leimkuhler and Matthews 2013): weak order 2, also of the stationary law of X, which is exact
+    for a quadratic; one gradient a step.
+
+    Parameters
+    ----------
+    potential : V, which does not change in time
+    beta : inverse temperature, > 0
+    friction : c, in inverse time; 0 is Hamiltonian motion
+    mass : m
+    at_rest : momenta start at zero; else they are drawn from their stationary law
+
+    Raises ``ValueError`` for numbers out of range. Stable if dt √(V''/m) < 2; good steps: 0.3.
+    """
+
+    potential: Any
+    beta: float
+    friction: float = 1.0
+    mass: float = 1.0
+    at_rest: bool = False
+    weak_order: ClassVar[int] = 2
+    invariant_order: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        positive("mass", self.mass)
+        if self.friction != 0:
+            positive("friction", self.friction)
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """The largest frequency √(V''/m)."""
+        return sqrt(max(curvature, 0.0) / self.mass)
+
+    def init(self, x: Any) -> Any:
+        """Positions, momenta and forces, stacked in front."""
+        state = x.new_zeros(3, *x.shape)
+        state[0], state[2] = x, self.drift(x, 0.0)
+        return state
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later; ``state`` is overwritten."""
+        x, p, force = state
+        h, scale = step.size, sqrt(self.mass / self.beta)
+        if step.number == 0 and not self.at_rest:
+            p.copy_(noise.at(0, MOMENTUM) * scale)
+        decay = exp(-self.friction * h)
+        p += force * (h / 2)
+        x += p * (h / (2 * self.mass))
+        p *= decay
+        p += noise.at(step.number) * (scale * sqrt(1 - decay * decay))
+        x += p * (h / (2 * self.mass))
+        force.copy_(self.drift(x, step.stop))
+        p += force * (h / 2)
+        return state
+
+    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+        """X."""
+        return state[0]

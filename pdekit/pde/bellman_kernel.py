@@ -1,0 +1,199 @@
+"""Compiled kernels for Bellman steps along lines: the exponential of a generator.
+
+Fields come as lines ``(lines, n)``. Of the tilted generator it is factored anew for every value
+function, of the generator itself once for a step length; whole passages over time on one line at
+the end. The plain forms beside them are ``bellman.PlainLines`` and ``bellman.Passage``.
+"""
+
+import numba as nb
+import numpy as np
+
+LANES = 8  # the seven pole pairs of order 14 and one idle lane
+
+
+@nb.njit(cache=True, error_model="numpy")
+def tilt(up, down, u, beta, rates):  # type: ignore[no-untyped-def]
+    """rates[l] = (up e, down / e, kill) of exp(beta u / 2) L exp(-beta u / 2) on every line.
+
+    e = exp(-beta (u_{i+1} - u_i) / 2); kill is what the tilted rates lack against those of L.
+    """
+    lines, n = u.shape
+    for line in range(lines):
+        rates[line, 2, :] = 0.0
+        for i in range(n - 1):
+            e = np.exp(-0.5 * beta * (u[line, i + 1] - u[line, i]))
+            there, back = up[line, i], down[line, i]
+            rates[line, 0, i], rates[line, 1, i] = there * e, back / e
+            rates[line, 2, i] += there - there * e
+            rates[line, 2, i + 1] += back - back / e
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def _sweep(to_next, to_previous, into_next, into_previous, kill, b, tau, poles, work, out):  # type: ignore[no-untyped-def]
+    """out = sum_p Re(c_p (z_p - tau A)^-1 b) on one line; pivots from rates and excess (GTH)."""
+    n = b.size
+    zr, zi, cr, ci = poles[0], poles[1], poles[2], poles[3]
+    excess = np.zeros((2, LANES))
+    for i in range(n):
+        leave = tau * to_next[i] if i < n - 1 else 0.0
+        back = tau * to_previous[i - 1] if i > 0 else 0.0
+        arrive = tau * into_next[i - 1] if i > 0 else 0.0
+        above = tau * into_previous[i] if i < n - 1 else 0.0
+        shift, r, j = tau * kill[i], b[i], max(i - 1, 0)
+        for p in range(LANES):
+            sr = zr[p] + shift + back * excess[0, p]
+            si = zi[p] + back * excess[1, p]
+            br = sr + leave
+            q = 1.0 / (br * br + si * si)
+            ir, ii = br * q, -si * q
+            excess[0, p], excess[1, p] = sr * ir - si * ii, sr * ii + si * ir
+            yr, yi = r + arrive * work[j, 2, p] * (i > 0), arrive * work[j, 3, p] * (i > 0)
+            work[i, 0, p], work[i, 1, p] = above * ir, above * ii
+            work[i, 2, p], work[i, 3, p] = yr * ir - yi * ii, yr * ii + yi * ir
+    x = np.zeros((2, LANES))
+    for i in range(n - 1, -1, -1):
+        total = 0.0
+        for p in range(LANES):
+            yr = work[i, 2, p] + (work[i, 0, p] * x[0, p] - work[i, 1, p] * x[1, p])
+            yi = work[i, 3, p] + (work[i, 0, p] * x[1, p] + work[i, 1, p] * x[0, p])
+            x[0, p], x[1, p] = yr, yi
+            total += cr[p] * yr - ci[p] * yi
+        out[i] = total
+
+
+@nb.njit(cache=True, error_model="numpy")
+def exponential(rates, b, tau, forward, poles, work, out):  # type: ignore[no-untyped-def]
+    """out = exp(tau A) b on every line, A the tilted generator or (``forward``) its transpose."""
+    work[0] = 0.0  # read, times zero, before it is written: must not hold a NaN
+    for line in range(b.shape[0]):
+        up, down, kill = rates[line, 0], rates[line, 1], rates[line, 2]
+        if forward:
+            _sweep(up, down, up, down, kill, b[line], tau, poles, work, out[line])
+        else:
+            _sweep(up, down, down, up, kill, b[line], tau, poles, work, out[line])
+
+
+# Rows of the workspace of a factored line, a cell each. Real and imaginary parts lie side by side,
+# eight poles each, so that one loop of sixteen does a complex product: x y = x A + swap(x) B, where
+# the unknown x stands there with its real part repeated behind it, so that swap(x) is an offset.
+_A, _B, _C, _X = 0, 2 * LANES, 4 * LANES, 6 * LANES
+_ROW = 9 * LANES
+
+
+@nb.njit(cache=True, error_model="numpy")
+def factor(up, down, tau, poles):  # type: ignore[no-untyped-def]
+    """Inverse pivots of z_p - tau L for every line and pole, and room for the solves.
+
+    Shape (lines, (n + 2) _ROW): a row per cell and one beyond each end.
+    """
+    lines, n = up.shape[0], up.shape[1] + 1
+    out = np.zeros((lines, (n + 2) * _ROW))
+    for line in range(lines):
+        for p in range(LANES):
+            z = complex(poles[0, p], poles[1, p])
+            excess = 0j
+            for i in range(n):
+                s = z + (tau * down[line, i - 1] * excess if i > 0 else 0j)
+                one = 1.0 / (s + (tau * up[line, i] if i < n - 1 else 0.0))
+                excess = s * one
+                row = out[line, (i + 1) * _ROW : (i + 2) * _ROW]
+                row[_A + p] = row[_A + LANES + p] = row[_C + p] = one.real
+                row[_B + p], row[_B + LANES + p] = -one.imag, one.imag
+                row[_C + LANES + p] = one.imag
+    return out
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
+def _solve(w, to, back, b, tau, residues, out):  # type: ignore[no-untyped-def]
+    """out = Re sum_p c_p x_p, (z_p - tau A) x_p = b on one line; rates that arrive from both sides.
+
+    Unsigned offsets are not checked for counting from the end, and without slices the compiler sees
+    that the groups of a row do not overlap.
+    """
+    n = b.size
+    for i in range(n):
+        rate, r = (tau * to[i - 1] if i > 0 else 0.0), b[i]
+        o = np.uint64(i * _ROW)
+        for q in range(2 * LANES):
+            turned = (
+                w[o + np.uint64(_X + q)] * w[o + np.uint64(_ROW + _A + q)]
+                + w[o + np.uint64(_X + LANES + q)] * w[o + np.uint64(_ROW + _B + q)]
+            )
+            w[o + np.uint64(_ROW + _X + q)] = r * w[o + np.uint64(_ROW + _C + q)] + rate * turned
+        for q in range(LANES):
+            w[o + np.uint64(_ROW + _X + 2 * LANES + q)] = w[o + np.uint64(_ROW + _X + q)]
+    for i in range(n - 1, -1, -1):
+        rate, total = (tau * back[i] if i < n - 1 else 0.0), 0.0
+        o = np.uint64((i + 1) * _ROW)
+        for q in range(2 * LANES):
+            turned = (
+                w[o + np.uint64(_ROW + _X + q)] * w[o + np.uint64(_A + q)]
+                + w[o + np.uint64(_ROW + _X + LANES + q)] * w[o + np.uint64(_B + q)]
+            )
+            x = w[o + np.uint64(_X + q)] + rate * turned
+            w[o + np.uint64(_X + q)] = x
+            total += residues[q] * x
+        for q in range(LANES):
+            w[o + np.uint64(_X + 2 * LANES + q)] = w[o + np.uint64(_X + q)]
+        out[i] = total
+
+
+@nb.njit(cache=True, error_model="numpy")
+def factored(room, up, down, b, tau, forward, poles, out):  # type: ignore[no-untyped-def]
+    """out = exp(tau L) b on every line, or exp(tau L^T) b, with the pivots of ``factor``."""
+    residues = np.concatenate((poles[2], -poles[3]))
+    for line in range(b.shape[0]):
+        to, back = (up[line], down[line]) if forward else (down[line], up[line])
+        _solve(room[line], to, back, b[line], tau, residues, out[line])
+
+
+@nb.njit(cache=True, error_model="numpy")
+def values_of_costs(room, up, down, poles, halves, running, beta, which, u, before, after):  # type: ignore[no-untyped-def]
+    """The value function at every node of a line, from the last one backward; all in place.
+
+    u[k] = Φ(u[k+1] + half running[k+1]) + half running[k], Φ = -(2/beta) log M exp(-beta . / 2),
+    with the factors ``room[which[k]]`` of the step k; ``before`` = exp(-beta U / 2) relative to
+    its largest and ``after`` = M before. False where a weight is not positive.
+    """
+    residues = np.concatenate((poles[2], -poles[3]))
+    for k in range(halves.size - 1, -1, -1):
+        U = u[k + 1] + halves[k] * running[k + 1]
+        low = U.min()
+        before[k] = np.exp(-0.5 * beta * (U - low))
+        _solve(room[which[k]], down, up, before[k], 2 * halves[k], residues, after[k])
+        if not after[k].min() > 0:
+            return False
+        u[k] = low - 2 / beta * np.log(after[k]) + halves[k] * running[k]
+    return True
+
+
+@nb.njit(cache=True, error_model="numpy")
+def flow_of_values(room, up, down, poles, halves, which, before, after, rho):  # type: ignore[no-untyped-def]
+    """rho[k+1] = before[k] M^T (rho[k] / after[k]), in place from rho[0]."""
+    residues = np.concatenate((poles[2], -poles[3]))
+    for k in range(halves.size):
+        b = rho[k] / after[k]
+        _solve(room[which[k]], up, down, b, 2 * halves[k], residues, rho[k + 1])
+        rho[k + 1] *= before[k]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def change_of_flow(  # type: ignore[no-untyped-def]
+    room, up, down, poles, halves, running, terminal, beta, which, before, after, rho, out
+):  # fmt: skip
+    """The derivative of the flow by the costs: value backward, density forward, both linearised."""
+    steps, n = before.shape
+    residues = np.concatenate((poles[2], -poles[3]))
+    changes, pushed = np.empty((steps, n)), np.empty((steps, n))
+    d = terminal
+    for k in range(steps - 1, -1, -1):
+        changes[k] = d + halves[k] * running[k + 1]
+        b = before[k] * changes[k]
+        _solve(room[which[k]], down, up, b, 2 * halves[k], residues, pushed[k])
+        pushed[k] /= after[k]
+        d = pushed[k] + halves[k] * running[k]
+    out[0] = 0.0
+    for k in range(steps):
+        b = (out[k] + 0.5 * beta * rho[k] * pushed[k]) / after[k]
+        _solve(room[which[k]], up, down, b, 2 * halves[k], residues, out[k + 1])
+        out[k + 1] = out[k + 1] * before[k] - 0.5 * beta * rho[k + 1] * changes[k]

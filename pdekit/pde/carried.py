@@ -1,0 +1,121 @@
+"""Densities under a computed control, carried by the transposed steps that found the value."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import ConvergenceError
+from pdekit.pde.bellman import advanced
+from pdekit.pde.equations import FokkerPlanck
+from pdekit.pde.generators import Generator
+from pdekit.pde.problem import Problem
+from pdekit.pde.schemes.doob import evolve, tilted
+from pdekit.pde.schemes.exponential import propagate
+from pdekit.pde.solution import Solution, summarise
+
+Array = NDArray[np.float64]
+_MASS_DEFECT = 1e-8  # what the exponential leaves at rtol 1e-9 of the value function
+_NEGATIVE = 1e-9  # of the largest density: what rounding may leave below zero
+
+
+@dataclass(frozen=True)
+class Drifting:
+    """V + u(., t) with u from a solution on the same grid, linear between stored times."""
+
+    potential: Any
+    value: Solution
+
+    @property
+    def dim(self) -> int:
+        return self.value.grid.dim
+
+    @property
+    def times(self) -> Array:
+        return self.value.times
+
+    def __call__(self, x: Array) -> Array:
+        return self.at(0.0)(x)
+
+    def at(self, t: float) -> Any:
+        times, fields = self.value.times, self.value.fields
+        k = int(np.clip(np.searchsorted(times, t) - 1, 0, len(times) - 2))
+        weight = (t - times[k]) / (times[k + 1] - times[k])
+        field = (1 - weight) * fields[k] + weight * fields[k + 1]
+        return lambda x: self.potential(x) + field
+
+
+def by_transform(value: Solution, initial: Any) -> Solution:
+    """On a line, rho(t) = w(t) exp(t L^T) (rho_0 / w(0)), w = exp(-beta u / 2): exact in time."""
+    equation = value.equation
+    problem = Problem(FokkerPlanck(equation.potential, equation.beta), value.grid, initial)
+    cost = Problem(equation, value.grid, initial).running_cost()
+    carry = _Carry(problem.generator(), equation.beta, cost)
+    fields = [problem.values]
+    for k, dt in enumerate(np.diff(value.times)):
+        rho = carry.step(fields[-1], value.fields[k], value.fields[k + 1], dt)
+        rho = np.maximum(rho, 0.0)
+        fields.append(rho * (fields[0].sum() / rho.sum()))
+    stats: dict[str, Any] = {"steps": carry.steps, "mass_defect": carry.defect}
+    return made(problem, np.array(fields), value, stats)
+
+
+def by_steps(value: Solution, initial: Any) -> Solution:
+    """By the transposed Bellman steps between the stored times, made again from the value."""
+    equation = value.equation
+    problem = Problem(FokkerPlanck(equation.potential, equation.beta), value.grid, initial)
+    backward = Problem(equation, value.grid, value.fields[-1])
+    steps, cost = value.scheme.steps(backward), backward.running_cost()
+    counts = value.stats["substeps"][::-1]
+    fields = [problem.values]
+    for k, dt in enumerate(np.diff(value.times)):
+        rho = fields[-1]
+        for step in advanced(steps, value.fields[k + 1], dt, counts[k], cost)[1]:
+            rho = step.carry(rho)
+        fields.append(rho)
+    stats: dict[str, Any] = {"steps": sum(counts)}
+    return made(problem, np.array(fields), value, stats)
+
+
+def made(problem: Problem, fields: Array, value: Solution, stats: dict[str, Any]) -> Solution:
+    """The density as a Solution; what rounding left below zero is set to zero."""
+    stats["negative_before_clipping"] = min(0.0, float(fields.min()))
+    if fields.min() < -_NEGATIVE * fields.max():
+        raise ConvergenceError(
+            f"the controlled density falls to {fields.min():.2g} (largest {fields.max():.2g}): the "
+            "steps are too long for this grid; ask for more times or use PolicyIteration()"
+        )
+    fields = np.maximum(fields, 0.0)
+    summarise(problem, fields, stats, stacklevel=5)
+    return Solution(fields, value.times, problem.equation, problem.grid, value.scheme, stats)
+
+
+class _Carry:
+    """rho -> w(t + dt) exp(dt L^T) (rho / w(t)), by the generator tilted with w(t + dt).
+
+    The mass of the result is that of rho only if u(t) and u(t + dt) belong together and the
+    exponential is right; where the defect shows otherwise, the interval is halved.
+    """
+
+    def __init__(self, generator: Generator, beta: float, cost: Array | float) -> None:
+        self.generator, self.beta, self.cost = generator, beta, cost
+        self.steps, self.defect = 0, 0.0
+
+    def step(self, rho: Array, now: Array, later: Array, dt: float, depth: int = 0) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            weighted = rho * np.exp(-self.beta / 2 * (later - now))
+            generator, kill = tilted(self.generator, self.beta, self.cost, later)
+            new = propagate(generator, weighted, dt, forward=True, kill=kill)
+            defect = abs(float(new.sum() / rho.sum()) - 1)
+        if defect <= _MASS_DEFECT and new.min() >= -_MASS_DEFECT * new.max():
+            self.steps, self.defect = self.steps + 1, max(self.defect, defect)
+            return new
+        middle = evolve(self.generator, self.beta, self.cost, later, dt / 2)
+        if depth == 24 or middle is None:
+            raise ConvergenceError(
+                f"the controlled density loses {defect:.2g} of its mass over a step of {dt:.2g}; "
+                "refine the grid or ask for more times"
+            )
+        first = self.step(rho, now, middle, dt / 2, depth + 1)
+        return self.step(first, middle, later, dt / 2, depth + 1)

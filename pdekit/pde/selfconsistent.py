@@ -1,0 +1,333 @@
+"""Stationary states of McKean-Vlasov equations: all of them, with their stability."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import ConvergenceError
+from pdekit.grid import Grid
+from pdekit.interactions import CurieWeiss
+from pdekit.pde.equations import McKeanVlasov
+from pdekit.pde.generators import gibbs
+from pdekit.pde.meanfield import PairField, free_energy_terms, pair_field
+from pdekit.pde.problem import Problem
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+_MESH = 2001  # least number of means at which R(m) - m is looked at
+_SAME = 1e-5  # L1 distance below which two densities are one state
+_EXPLORED = (200, 32)  # most cells per axis, on a line and in the plane, on which states are sought
+_DENSE = 400  # cells up to which the stability operator is diagonalised as a matrix
+
+
+@dataclass(frozen=True, eq=False)
+class SelfConsistentState:
+    """A density with rho = exp(-beta (V + W * rho)) / Z.
+
+    ``mean`` is a float on a line and a tuple in the plane; ``response`` is R'(m) for Curie-Weiss on
+    a line, in general the largest eigenvalue of -beta W in the covariance of rho (of
+    beta λ Cov for Curie-Weiss): the state is ``stable``, a strict local minimum of the free energy,
+    where it is below one (apart from shifts, where V is constant round a circle). ``residual`` is
+    the L1 distance of rho from exp(-beta (V + W * rho)) / Z.
+    """
+
+    mean: Any
+    density: "xr.DataArray"
+    free_energy: float
+    stable: bool
+    response: float
+    residual: float
+
+
+def self_consistent_states(equation: Any, grid: Grid) -> list[SelfConsistentState]:
+    """Stationary states of a ``McKeanVlasov`` equation on a grid, by rising mean.
+
+    Curie-Weiss on a line: all of them, as the zeros of R(m) - m, R(m) the mean of
+    exp(-beta (V + λ |x - m|²/2)) / Z, bracketed on a mesh of means that is refined wherever R - m
+    or its slope changes sign, so that pairs just born at a fold are not missed. Otherwise Newton's
+    method with deflation from many starts: those that were found, not certainly all; of states that
+    differ by a shift (V constant round a circle) one is returned.
+
+    Sums over the cells stand for integrals, so the states are stationary for ``solve`` on the grid
+    to rounding; they converge beyond all orders in h for smooth V that rise at the walls.
+    Raises ``TypeError`` for another equation and ``ConvergenceError`` where no state is found.
+    MODEL 1.6; Kantas et al. p. 4-6 with errata 15-17.
+    """
+    if not isinstance(equation, McKeanVlasov):
+        raise TypeError(f"self_consistent_states takes a McKeanVlasov equation, got {equation!r}")
+    system = _System(equation, grid)
+    if isinstance(equation.interaction, CurieWeiss) and grid.dim == 1:
+        means = MeanMap.of(equation, grid).fixed_points()
+        fields = [system.curie_weiss_field(m) for m in means]
+    else:
+        fields = _found(system)
+    states = [system.state(field) for field in fields]
+    if not states:
+        raise ConvergenceError("Newton's method found no self-consistent state; refine the grid")
+    return sorted(states, key=lambda state: (state.mean, state.free_energy))
+
+
+@dataclass(frozen=True, eq=False)
+class MeanMap:
+    """m -> R(m) and its slope for Curie-Weiss on a line; R'(m) = beta λ Var (MODEL 1.6)."""
+
+    x: Array
+    V: Array
+    beta: float
+    strength: float
+
+    @staticmethod
+    def of(equation: McKeanVlasov, grid: Grid) -> "MeanMap":
+        pair_field(equation.interaction, grid)  # refuses a periodic axis
+        values = Problem(equation, grid, None).potential()
+        return MeanMap(grid.axes[0], values, equation.beta, float(equation.interaction.strength))
+
+    def __call__(self, m: Array) -> tuple[Array, Array]:
+        """R and R' at means m (k,)."""
+        first, second = [], []
+        for some in np.array_split(m, ceil(m.size * self.x.size / 2**20)):
+            power = self.V + self.strength * (self.x - some[:, None]) ** 2 / 2
+            w = np.exp(-self.beta * (power - power.min(1, keepdims=True)))
+            w /= w.sum(1, keepdims=True)
+            mean = w @ self.x
+            first.append(mean)
+            second.append((w * (self.x - mean[:, None]) ** 2).sum(1))
+        return np.concatenate(first), self.beta * self.strength * np.concatenate(second)
+
+    def summary(self, m: float) -> tuple[float, float]:
+        """Free energy of a state of mean m, -log(Z_m) / beta on these cells, and R'(m)."""
+        power = self.beta * (self.V + self.strength * (self.x - m) ** 2 / 2)
+        least = float(power.min())
+        total = float(np.exp(least - power).sum()) * float(self.x[1] - self.x[0])
+        return (least - float(np.log(total))) / self.beta, self.slope(m) + 1
+
+    def gap(self, m: float) -> float:
+        """R(m) - m."""
+        return float(self(np.array([m]))[0][0]) - m
+
+    def slope(self, m: float) -> float:
+        """R'(m) - 1."""
+        return float(self(np.array([m]))[1][0]) - 1
+
+    def fixed_points(self) -> list[float]:
+        """Every m with R(m) = m, to 1e-13 of the box."""
+        width = self.x[-1] - self.x[0]
+        n = min(max(_MESH, ceil(abs(self.beta * self.strength) * width**2)), 20 * _MESH)
+        pieces = [np.linspace(self.x[0], self.x[-1], n)]
+        for _ in range(3):
+            pieces = [np.linspace(a, b, 17) for a, b in self._interesting(pieces)]
+        found: list[float] = []
+        for piece in pieces:
+            for a, b in self._interesting([piece]):
+                found += self._roots(a, b)
+        merged: list[float] = []
+        for m in sorted(found):
+            if not merged or m - merged[-1] > 1e-9 * width:
+                merged.append(m)
+        return merged
+
+    def _interesting(self, pieces: list[Array]) -> Iterator[tuple[float, float]]:
+        """Intervals over which R - m or its slope changes sign."""
+        for m in pieces:
+            R, slope = self(m)
+            g = np.where(np.abs(R - m) < 1e-15, 0.0, R - m)
+            crosses = (g[:-1] * g[1:] <= 0) | ((slope[:-1] - 1) * (slope[1:] - 1) <= 0)
+            for k in np.flatnonzero(crosses):
+                yield float(m[k]), float(m[k + 1])
+
+    def _roots(self, a: float, b: float) -> list[float]:
+        """Zeros of R - m between neighbours of the finest mesh: one, two at a fold, or none."""
+        from scipy.optimize import brentq
+
+        zero = partial(brentq, self.gap, xtol=1e-14, rtol=1e-15)
+        at_a, at_b = self.gap(a), self.gap(b)
+        if at_a == 0 or at_b == 0:
+            return [m for m, value in ((a, at_a), (b, at_b)) if value == 0]
+        if at_a * at_b < 0:
+            return [zero(a, b)]
+        if self.slope(a) * self.slope(b) >= 0:
+            return []
+        turn = brentq(self.slope, a, b, xtol=1e-14)
+        at_turn = self.gap(turn)
+        if at_turn * at_a < 0:
+            return [zero(a, turn), zero(turn, b)]
+        # a tangency: the mesh is so fine here that rounding decides between no zero and two
+        return [turn] if abs(at_turn) < 1e-12 * (self.x[-1] - self.x[0]) else []
+
+
+class _System:
+    """An equation on a grid: Gibbs states of mean fields, residuals, Newton steps."""
+
+    def __init__(self, equation: McKeanVlasov, grid: Grid) -> None:
+        self.equation, self.grid, self.beta = equation, grid, equation.beta
+        self.V = Problem(equation, grid, None).potential()
+        self.pair: PairField = pair_field(equation.interaction, grid)
+        self.shifts = float(np.ptp(self.V)) < 1e-12 and all(grid.periodic)
+        self.same = 1e-9 if self.shifts else _SAME / grid.cell_volume
+
+    def density(self, field: Array) -> Array:
+        return gibbs(self.V + field, self.beta, self.grid)
+
+    def curie_weiss_field(self, mean: float) -> Array:
+        out: Array = self.equation.interaction(self.grid.centres - mean)
+        return out
+
+    def energy(self, rho: Array) -> float:
+        return free_energy_terms(rho, self.V, self.pair(rho), self.beta, self.grid)[0]
+
+    def newton_step(self, field: Array, rho: Array, residual: Array) -> Array:
+        """p with p + beta W * (rho (p - <p>)) = -residual, by GMRES: W is a compact operator."""
+        from scipy.sparse.linalg import LinearOperator, gmres
+
+        def apply(p: Array) -> Array:
+            p = p.reshape(rho.shape)
+            share = rho * (p - self.grid.integrate(rho * p))
+            return (p + self.beta * self.pair(share)).ravel()
+
+        operator = LinearOperator((rho.size, rho.size), matvec=apply, dtype=float)
+        step, _ = gmres(operator, -residual.ravel(), rtol=1e-5, restart=40, maxiter=2)
+        return np.asarray(step).reshape(rho.shape)
+
+    def state(self, field: Array) -> SelfConsistentState:
+        import xarray as xr
+
+        rho = self.density(field)
+        own = self.pair(rho)
+        coords = dict(zip(self.grid.names, self.grid.axes, strict=True))
+        density = xr.DataArray(rho, coords=coords, dims=self.grid.names, name="density")
+        mean = self.grid.centres.reshape(-1, self.grid.dim).T @ rho.ravel() * self.grid.cell_volume
+        energy = self.energy(rho)
+        response = self.response(rho)
+        residual = float(self.grid.integrate(np.abs(rho - self.density(own))))
+        where = float(mean[0]) if self.grid.dim == 1 else tuple(mean.tolist())
+        return SelfConsistentState(where, density, energy, response < 1 - 1e-9, response, residual)
+
+    def response(self, rho: Array) -> float:
+        """Largest eigenvalue of -beta sqrt(rho) W sqrt(rho) on what carries no mass.
+
+        One minus it is the least curvature of the free energy, relative to that of the entropy.
+        """
+        if isinstance(self.equation.interaction, CurieWeiss):
+            x = self.grid.centres.reshape(-1, self.grid.dim)
+            cov = np.atleast_2d(np.cov(x.T, aweights=rho.ravel(), ddof=0))
+            eigenvalues = self.beta * self.equation.interaction.strength * np.linalg.eigvalsh(cov)
+            return float(eigenvalues.max())
+        from scipy.sparse.linalg import LinearOperator, eigsh
+
+        root = np.sqrt(rho * self.grid.cell_volume)
+
+        def apply(p: Array) -> Array:
+            p = p.reshape(rho.shape)
+            p = p - root * (root * p).sum()
+            q = -self.beta / self.grid.cell_volume * root * self.pair(root * p)
+            return (q - root * (root * q).sum()).ravel()
+
+        if rho.size <= _DENSE:
+            matrix = np.stack([apply(e) for e in np.eye(rho.size)])
+            found = np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1 - self.grid.dim :]
+        else:
+            operator = LinearOperator((rho.size, rho.size), matvec=apply, dtype=float)
+            start = np.cos(np.arange(rho.size, dtype=float)) * root.ravel()
+            found = eigsh(operator, k=1 + self.grid.dim, which="LA", v0=start,
+                          return_eigenvectors=False)  # fmt: skip
+        if self.shifts:  # a shift costs nothing: that direction is no instability
+            others = found[np.abs(found - 1) > 1e-6]
+            return float(others.max() if others.size else found.max())
+        return float(found.max())
+
+
+def _found(system: _System) -> list[Array]:
+    """Mean fields of the states, looked for on a coarser grid where that divides this one."""
+    grid, most = system.grid, _EXPLORED[system.grid.dim - 1]
+    factors = [next(f for f in range(1, n + 1) if (n % f == 0 and n // f <= most) or f == n)
+               for n in grid.cells]  # fmt: skip
+    cells = [n // f for n, f in zip(grid.cells, factors, strict=True)]
+    if min(cells) < most // 2:  # no divisor that leaves enough of them
+        factors, cells = [1] * grid.dim, list(grid.cells)
+    coarse = _System(system.equation, Grid(grid.lower, grid.upper, cells, grid.periodic))
+    fields = []
+    for field in _deflated(coarse):
+        rho = coarse.density(field)
+        for axis, factor in enumerate(factors):
+            rho = np.repeat(rho, factor, axis)
+        polished = _newton(system, system.pair(rho), [])
+        if polished is not None:
+            fields.append(polished)
+    return fields
+
+
+def _deflated(system: _System) -> Iterator[Array]:
+    """Mean fields of the states that Newton's method reaches, each one deflated once found.
+
+    The residual is multiplied by Π (1 + 1/|field - found|²), which only scales the Newton step
+    (Farrell, Birkisson and Funke 2015).
+    """
+    known: list[Array] = []
+    densities: list[Array] = []
+    for start in _starts(system):
+        field = _newton(system, start, known)
+        if field is None:
+            continue
+        rho = system.density(field)
+        # states equal up to a shift have the same potential of the same values in any order
+        seen = np.full(1, system.energy(rho)) if system.shifts else rho
+        if all(float(np.abs(seen - other).sum()) > system.same for other in densities):
+            known.append(field)
+            densities.append(seen)
+            yield field
+
+
+def _newton(system: _System, field: Array, known: list[Array]) -> Array | None:
+    """A zero of field - W * rho(field) away from the ``known`` ones, or None."""
+    for _ in range(40):
+        rho = system.density(field)
+        residual = field - system.pair(rho)
+        size = float(system.grid.integrate(rho * np.abs(residual)))
+        if size < 1e-12 * (1 + float(system.grid.integrate(rho * np.abs(field)))):
+            return system.pair(rho)
+        step = system.newton_step(field, rho, residual)
+        pull = sum(_deflation(system, field, other, step) for other in known)
+        factor = 1 / (1 - pull) if abs(1 - pull) > 1e-3 else 1e3
+        # no longer than what changes beta times the potential by a few units
+        longest = float(np.ptp(step)) * abs(factor) * system.beta / 4
+        field = field + step * (factor / max(1.0, longest))
+    return None
+
+
+def _deflation(system: _System, field: Array, other: Array, step: Array) -> float:
+    """Derivative of log(1 + 1/|field - other|²) along the step."""
+    apart = field - other
+    square = float(system.grid.integrate(apart * apart))
+    return -2 * float(system.grid.integrate(apart * step)) / (square * (square + 1) + 1e-300)
+
+
+def _starts(system: _System) -> Iterator[Array]:
+    """Mean fields of: exp(-beta V), bumps over the box, ripples, and equal parts of two bumps."""
+    grid = system.grid
+    plain = gibbs(system.V, system.beta, grid)
+    yield system.pair(plain)
+    share = [(x - a) / (b - a) for x, a, b in zip(
+        np.moveaxis(grid.centres, -1, 0), grid.lower, grid.upper, strict=True)]  # fmt: skip
+    places = np.linspace(0.1, 0.9, 9 if grid.dim == 1 else 5)
+    for centre in np.stack(np.meshgrid(*[places] * grid.dim), -1).reshape(-1, grid.dim):
+        yield system.pair(_bump(grid, share, centre))
+        if grid.dim == 1:
+            yield system.pair((_bump(grid, share, centre) + _bump(grid, share, 1 - centre)) / 2)
+    for k in range(1, 4):
+        wave: Callable[[Array], Array] = partial(np.multiply, 2 * np.pi * k)
+        ripple = 1 + 0.9 * np.prod([np.cos(wave(s)) for s in share], axis=0)
+        yield system.pair(ripple / grid.integrate(ripple))
+
+
+def _bump(grid: Grid, share: list[Array], centre: Array) -> Array:
+    """A Gaussian bump of a twelfth of the box about ``centre``, as shares of the box."""
+    bump = np.exp(-72 * sum((s - c) ** 2 for s, c in zip(share, centre, strict=True)))
+    out: Array = bump / grid.integrate(bump)
+    return out
