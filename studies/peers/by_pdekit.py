@@ -1,5 +1,4 @@
-"""pdekit's own methods: each problem by the default scheme, and by others where there is a choice.
-"""
+"""pdekit: each problem by the default scheme, first, and by others where there is a choice."""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,14 +45,20 @@ def methods() -> tuple[Method, ...]:
         Method("W1", "pdekit Implicit, 200 steps", plain(final, s.Implicit(0.05))),
         Method("W1s", "pdekit", plain(stationary)),
         Method("W2", "pdekit", plain(final)),
-        *(Method("W2", f"pdekit Split({r:g})", plain(final, s.Split(r))) for r in (1e-2, 1e-3, 1e-5)),
+        *(
+            Method("W2", f"pdekit Split({r:g})", plain(final, s.Split(r)))
+            for r in (1e-2, 1e-3, 1e-5)
+        ),
         Method("W3", "pdekit", plain(final)),
         Method("W4", "pdekit", plain(final)),
         Method("W4", "pdekit Filtered", plain(final, s.Filtered())),
         Method("W4", "pdekit Godunov", plain(final, s.Godunov())),
         Method("W5", "pdekit", plain(final)),
         Method("W6", "pdekit", plain(final)),
-        *(Method("W6", f"pdekit MeanField({r:g})", plain(final, s.MeanField(r))) for r in (1e-3, 1e-7)),
+        *(
+            Method("W6", f"pdekit MeanField({r:g})", plain(final, s.MeanField(r)))
+            for r in (1e-3, 1e-7)
+        ),
         Method("W7", "pdekit, 200 steps", plain(game, 200)),
         Method("W7", "pdekit, 50 steps", plain(game, 50)),
     )
