@@ -57,7 +57,7 @@ def run(quick: bool = False) -> Results:
         tried = methods(quick)
         for problem in problems(quick):
             titles[problem.name] = problem.title
-            measured, wrong = timed(problem, tried)
+            measured, wrong = timed(problem, tried, 2 if quick else 7)
             rows, failed = rows + measured, failed | wrong
         numbers = {
             "threads": threads,
@@ -66,7 +66,7 @@ def run(quick: bool = False) -> Results:
             "peers": versions(),
             "errors_at_stated_cells": limits.accuracy()
             | {"time": limits.time_error(128 if quick else 256)},
-            "largest": limits.growth(512 if quick else 2048),
+            "largest": limits.growth(256 if quick else 2048),
             "fields_in_memory": limits.memory(256 if quick else 512),
         }
         numbers["triad_GB_per_s"] = max(*rates, limits.triad())
@@ -179,9 +179,8 @@ def margins(rows: list[Row]) -> list[Claim]:
         for (workload, package), value in found.items()
         if value is not None
     ]
-    cosine = [r for r in rows if r.method == "SciPy cosine transform" and r.workload[:2] == "W3"]
-    wrong = min(r.error for r in cosine)
-    return [*out, at_least("W3: error of the cosine transform, which is wrong", wrong, 1e-2)]
+    wrong = [r.error for r in rows if r.workload[:2] == "W3" and "cosine" in r.method]
+    return [*out, at_least("W3 in the plane: error of the cosine transform", max(wrong), 1e-2)]
 
 
 def plot(results: Results) -> Any:

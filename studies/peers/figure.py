@@ -37,10 +37,11 @@ def panel(ax: Any, rows: list[Row]) -> None:
         colour = COLOURS[row.package]
         ax.plot(t, e, "o", color=colour, zorder=3)
         leader = {"arrowstyle": "-", "lw": 0.5, "color": colour, "relpos": (0, 0.5)}
-        ax.annotate(
+        name = ax.annotate(
             row.method, (t, e), (0.56, height), textcoords="axes fraction", fontsize=8, va="center",
             color=colour, arrowprops=leader,
         )  # fmt: skip
+        name.set_in_layout(False)
 
 
 def limits(ax: Any, times: Array, errors: Array) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from peers.problems import Array, Method, Problem
 
-LONG, ROUNDS = 1.0, 7  # seconds from which a peer is not repeated, and most repetitions
+LONG = 1.0  # seconds from which a peer is not repeated
 # name in the table: (import, distribution); the file of its methods is by_<import>
 PACKAGES = {
     "pdekit": ("pdekit", "pdekit", "by_pdekit"),
@@ -74,7 +74,9 @@ def one_thread() -> Iterator[str]:
         yield "1, by threadpoolctl"
 
 
-def timed(problem: Problem, methods: Iterable[Method]) -> tuple[list[Row], dict[str, str]]:
+def timed(
+    problem: Problem, methods: Iterable[Method], rounds: int
+) -> tuple[list[Row], dict[str, str]]:
     """Median seconds of warm runs, the methods in turn, with the error of each; what failed, why.
 
     Seconds of the processor, which other programs on the machine do not add to.
@@ -95,14 +97,16 @@ def timed(problem: Problem, methods: Iterable[Method]) -> tuple[list[Row], dict[
         long = first > LONG and not m.label.startswith("pdekit")
         spent[m.label] = [first] if long else []
         print(f"{problem.name}: {m.label}", file=sys.stderr)
-    repeat(runs, spent)
+    repeat(runs, spent, rounds)
     rows = [Row(problem.name, k, float(np.median(s)), errors[k]) for k, s in spent.items()]
     return compared(rows), failed
 
 
-def repeat(runs: dict[str, Callable[[], Array]], spent: dict[str, list[float]]) -> None:
-    """Up to ``ROUNDS`` rounds of all methods, of each until three runs took ``LONG``."""
-    for _ in range(ROUNDS):
+def repeat(
+    runs: dict[str, Callable[[], Array]], spent: dict[str, list[float]], rounds: int
+) -> None:
+    """Up to ``rounds`` rounds of all methods, of each until three runs took ``LONG``."""
+    for _ in range(rounds):
         for label, run in runs.items():
             so_far = spent[label]
             enough = sum(so_far) > LONG and len(so_far) >= 3
