@@ -49,6 +49,7 @@ def limits(ax: Any, times: Array, errors: Array) -> tuple[float, float]:
     room = np.log10(errors[-1] / errors[0]) + 0.5
     decades = np.log10(times.max() / times.min()) + 0.5
     low, high = np.log10(errors[0]) - 0.15 * room, np.log10(errors[-1]) + 0.15 * room
+    low, high = min(low, np.floor(low + 0.5)), max(high, np.ceil(high - 0.5))  # a decade in sight
     ax.set(xscale="log", yscale="log", ylim=(10**low, 10**high))
     first, last = np.floor(np.log10(times.min())), np.ceil(np.log10(times.max()))
     ax.set_xticks(10.0 ** np.arange(first, last + 1))
