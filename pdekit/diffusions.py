@@ -11,10 +11,12 @@ equation rho_t = -∇·(b rho) + β⁻¹ ∇·(...) the three read (MODEL 1.11, 
 with (∇·D)_i = Σ_j ∂_j D_ij. They differ by drifts of order β⁻¹, and agree where D is constant.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace, device
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,29 @@ class Ito:
     def __post_init__(self) -> None:
         object.__setattr__(self, "D", _checked(self.D))
 
+    def tensor(self, x: Any) -> Any:
+        """D at points ``(..., d)`` as matrices ``(..., d, d)``, numpy and torch alike.
+
+        Raises ``ValueError`` where the values have neither shape ``(...)`` nor ``(..., d, d)``.
+        """
+        xp, dim = array_namespace(x), x.shape[-1]
+        D = self.D(x) if callable(self.D) else self.D
+        D = xp.asarray(D, dtype=x.dtype, device=device(x))
+        if D.shape in (x.shape[:-1], ()):
+            return D[..., None, None] * xp.eye(dim, dtype=x.dtype, device=device(x))
+        if D.shape == (dim, dim):
+            return xp.broadcast_to(D, (*x.shape, dim))
+        if D.shape != (*x.shape, dim):
+            raise ValueError(
+                f"diffusion must map points of shape {tuple(x.shape)} to values of shape "
+                f"{tuple(x.shape[:-1])} or {(*x.shape, dim)}, got shape {tuple(D.shape)}"
+            )
+        return D
+
+    def correction(self, x: Any) -> Any:
+        """beta times the drift that makes Itô's equation of this reading, shape of ``x``."""
+        return x * 0
+
 
 @dataclass(frozen=True)
 class Stratonovich(Ito):
@@ -38,12 +63,23 @@ class Stratonovich(Ito):
 
     share = 0.5
 
+    def correction(self, x: Any) -> Any:
+        """Σ_jk σ_jk ∂_j σ_ik."""
+        root, slopes = _root(self.tensor(x)), _partials(lambda y: _root(self.tensor(y)), x)
+        terms = [(s @ root[..., j, :, None])[..., 0] for j, s in enumerate(slopes)]
+        return sum(terms[1:], terms[0])
+
 
 @dataclass(frozen=True)
 class HaenggiKlimontovich(Ito):
     """Noise evaluated at the end of a step: Fick's law, flux -β⁻¹ D ∇rho."""
 
     share = 0.0
+
+    def correction(self, x: Any) -> Any:
+        """Σ_j ∂_j D_ij."""
+        terms = [s[..., :, j] for j, s in enumerate(_partials(self.tensor, x))]
+        return sum(terms[1:], terms[0])
 
 
 def as_diffusion(value: Any) -> Ito:
@@ -73,3 +109,23 @@ def _checked(value: Any) -> Any:
             f"its smallest eigenvalue is {lowest:g} for {value!r}"
         )
     return float(matrix) if matrix.ndim == 0 else tuple(tuple(map(float, row)) for row in matrix)
+
+
+def _root(matrix: Any) -> Any:
+    """The symmetric root of symmetric matrices ``(..., d, d)``."""
+    xp = array_namespace(matrix)
+    if matrix.shape[-1] == 1:
+        return xp.sqrt(matrix)
+    values, vectors = xp.linalg.eigh(matrix)
+    return (vectors * xp.sqrt(values)[..., None, :]) @ xp.matrix_transpose(vectors)
+
+
+def _partials(function: Any, x: Any) -> Iterator[Any]:
+    """Central differences along each coordinate: relative error 1e-10 in float64."""
+    xp = array_namespace(x)
+    h = float(xp.finfo(x.dtype).eps) ** (1 / 3)
+    for k in range(x.shape[-1]):
+        shift = xp.asarray(
+            [h * (j == k) for j in range(x.shape[-1])], dtype=x.dtype, device=device(x)
+        )
+        yield (function(x + shift) - function(x - shift)) / (2 * h)

@@ -191,7 +191,7 @@ SCHEMES = {
     "mean_field": s.MeanField(1e-5, order=5),
     "policy_iteration": s.PolicyIteration(0.05),
 }
-_ONLY_IN = {"exponential": 1, "split": 2}
+_ONLY_IN = {"exponential": 1, "krylov": 2, "split": 2}
 
 # every equation with every scheme that solves it there
 PAIRS = [

@@ -9,7 +9,8 @@ from scipy import stats
 from scipy.integrate import cumulative_simpson
 
 import pdekit as pk
-from pdekit.particles import HanggiKlimontovich, Ito, Logarithmic, Stratonovich
+from pdekit import HaenggiKlimontovich, Ito, Stratonovich
+from pdekit.particles import Logarithmic
 from pdekit.particles.integrators import EulerMaruyama, Step
 from pdekit.potentials import DoubleWell, Quadratic, Rippled
 
@@ -102,9 +103,9 @@ def test_metropolis_refuses_what_has_no_finite_value():
     assert np.abs(x).max() < 1 and stats.kstest(x, stats.uniform(-1, 2).cdf).pvalue > LEVEL
 
 
-# D(x) = 1 + x²/2 and V = x²/2: with J the current of each calculus, β⁻¹(log ρ)' =
+# D(x) = 1 + x²/2 and V = x²/2: with J the current of each reading, β⁻¹(log ρ)' =
 # -(V' + c D'/β)/D with c = 1, 1/2, 0, so ρ ∝ D^{-c} exp(-β ∫ V'/D) and ∫ V'/D = log D
-POWERS = {"Ito": 1.0, "Stratonovich": 0.5, "HanggiKlimontovich": 0.0}
+POWERS = {"Ito": 1.0, "Stratonovich": 0.5, "HaenggiKlimontovich": 0.0}
 
 
 def spread_out(x):
@@ -116,15 +117,15 @@ def stationary(power, beta):
     return distribution(lambda x: (1 + x * x / 2) ** (-power - beta))
 
 
-@pytest.mark.parametrize("calculus", [Ito(), Stratonovich(), HanggiKlimontovich()], ids=str)
-def test_each_calculus_has_its_stationary_law(calculus):
+@pytest.mark.parametrize("reading", [Ito, Stratonovich, HaenggiKlimontovich])
+def test_each_reading_has_its_stationary_law(reading):
     """KS at level 0.01, and the laws of the other two refuted at 1e-4 (errata 40, 41)."""
     beta = 3.0
-    dynamics = pk.MultiplicativeLangevin(Quadratic(1.0), beta, spread_out, calculus)
+    dynamics = pk.MultiplicativeLangevin(Quadratic(1.0), beta, reading(spread_out))
     x = sample(dynamics, n=40_000, t=5.0, dt=0.01)
     for name, power in POWERS.items():
         p = stats.kstest(x, stationary(power, beta)).pvalue
-        assert p > LEVEL if name == type(calculus).__name__ else p < 1e-4
+        assert p > LEVEL if name == reading.__name__ else p < 1e-4
 
 
 def turning(x):
@@ -140,7 +141,7 @@ def test_corrections_in_the_plane_by_autograd():
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 2)))
     jacobian = torch.func.vmap(torch.func.jacrev(turning))(x)
     expected = torch.einsum("nijj->ni", jacobian)
-    assert torch.allclose(HanggiKlimontovich().correction(turning, x), expected, atol=1e-8)
+    assert torch.allclose(HaenggiKlimontovich(turning).correction(x), expected, atol=1e-8)
 
     def root(y):
         values, vectors = torch.linalg.eigh(turning(y))
@@ -148,8 +149,8 @@ def test_corrections_in_the_plane_by_autograd():
 
     slopes = torch.func.vmap(torch.func.jacrev(root))(x)
     expected = torch.einsum("njk,nikj->ni", root(x), slopes)
-    assert torch.allclose(Stratonovich().correction(turning, x), expected, atol=1e-8)
-    assert not Ito().correction(turning, x).any()
+    assert torch.allclose(Stratonovich(turning).correction(x), expected, atol=1e-8)
+    assert not Ito(turning).correction(x).any()
 
 
 def test_ficks_law_of_a_flat_loss_is_uniform_in_the_plane():
@@ -159,13 +160,13 @@ def test_ficks_law_of_a_flat_loss_is_uniform_in_the_plane():
     """
     flat = pk.potentials.Custom(lambda x: 0 * x[..., 0], grad=lambda x: 0 * x, dim=2)
     p = {}
-    for calculus in (HanggiKlimontovich(), Ito()):
-        dynamics = pk.MultiplicativeLangevin(flat, 1.0, turning, calculus)
+    for reading in (HaenggiKlimontovich, Ito):
+        dynamics = pk.MultiplicativeLangevin(flat, 1.0, reading(turning))
         start = pk.Uniform((0, 0), (2 * np.pi, 2 * np.pi))
         x = pk.simulate(dynamics, start, n=20_000, t=1.5, dt=0.02, seed=2).final.values
         wrapped = x % (2 * np.pi) / (2 * np.pi)
-        p[type(calculus).__name__] = [stats.kstest(c, "uniform").pvalue for c in wrapped.T]
-    assert min(p["HanggiKlimontovich"]) > 1e-3 and min(p["Ito"]) < 1e-6
+        p[reading.__name__] = [stats.kstest(c, "uniform").pvalue for c in wrapped.T]
+    assert min(p["HaenggiKlimontovich"]) > 1e-3 and min(p["Ito"]) < 1e-6
 
 
 def test_constant_matrix_and_a_force_that_is_no_gradient():
@@ -186,7 +187,7 @@ def test_constant_matrix_and_a_force_that_is_no_gradient():
 
 
 BAD_D = {
-    "shape": (lambda x: x, "matrices of shape"),
+    "shape": (lambda x: x, "to values of shape"),
     "negative": (lambda x: -torch.ones_like(x)[..., None], "positive definite"),
 }
 

@@ -69,7 +69,7 @@ BITS = {
     "Metropolis": (pk.MetropolisLangevin(SixHumpCamel(), 4.0), PLANE),
     "multiplicative": (
         pk.MultiplicativeLangevin(
-            DoubleWell(), 4.0, lambda x: (1 + x * x)[..., None], particles.Stratonovich()
+            DoubleWell(), 4.0, pk.Stratonovich(lambda x: (1 + x * x)[..., None])
         ),
         START,
     ),

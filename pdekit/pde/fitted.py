@@ -24,6 +24,7 @@ from pdekit.pde.inputs import evaluate_tensor, evaluate_vector
 from pdekit.pde.selling import selling
 
 Array = NDArray[np.float64]
+_LEAST = 1e-3  # of the Scharfetter-Gummel diffusion is left where a force turns upwind
 _RANGE = 1e-10  # eigenvalues below this share of the largest carry no drift
 
 
@@ -108,7 +109,12 @@ def _rate(weight: Array, fitted: Array, drift: Array) -> Array:
     alive = weight > 1e-14 * size
     ratio = np.divide(size, weight, out=np.zeros_like(size), where=alive)
     diffusive = np.where(alive, weight * bernoulli(ratio), 0.0)
-    out: Array = np.maximum(diffusive + (size - drift) / 2, (np.abs(drift) - drift) / 2)
+    upwind = (np.abs(drift) - drift) / 2
+    if drift is not fitted:
+        # a rate against the force that is small but not zero keeps the chain in one piece
+        ratio = np.divide(np.abs(drift), weight, out=np.full_like(size, np.inf), where=weight > 0)
+        upwind = upwind + _LEAST * weight * bernoulli(np.minimum(ratio, 700.0))
+    out: Array = np.maximum(diffusive + (size - drift) / 2, upwind)
     return out
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pdekit.grid import Grid
 from pdekit.pde import fitted
-from pdekit.pde.equations import FokkerPlanck
+from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
+from pdekit.pde.meanfield import mean_field_functional
 from pdekit.pde.problem import Problem
 from pdekit.pde.stationary import stationary, steady
 
@@ -24,8 +25,9 @@ def free_energy(solution: Any) -> "xr.DataArray":
     """The free energy of a solution at its times, dims ``("time",)``: it never rises.
 
     ``FokkerPlanck`` with a gradient drift: F = ∫ V rho + β⁻¹ ∫ rho log rho, least at the Gibbs
-    state, where it is -β⁻¹ log Z. With a force or a diffusion, β⁻¹ KL(rho | rho_ss), least at zero;
-    only ∇·(j rho_ss) = 0 is needed, not ∇·j = 0. Midpoint sums over the grid; the fall from time to
+    state, where it is -β⁻¹ log Z; ``McKeanVlasov``: that and ½ ∬ W(x - y) rho rho. With a force or
+    a diffusion, β⁻¹ KL(rho | rho_ss), least at zero; only ∇·(j rho_ss) = 0 is needed, not ∇·j = 0.
+    Midpoint sums over the grid; the fall from time to
     time is a theorem for the discrete generator too, and holds to rounding where ``solve`` is
     exact in time. MODEL 0, 1.4, 1.11 (errata 43); thesis Theorem 6.17.
 
@@ -57,7 +59,12 @@ def dissipation(solution: Any) -> "xr.DataArray":
 @singledispatch
 def functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
     """The free energy of an equation as a function of a density on ``grid``."""
-    raise TypeError(f"{type(equation).__name__} has no free energy; FokkerPlanck has")
+    raise TypeError(
+        f"{type(equation).__name__} has no free energy; FokkerPlanck and McKeanVlasov have"
+    )
+
+
+functional.register(McKeanVlasov, mean_field_functional)
 
 
 @functional.register
