@@ -1,4 +1,4 @@
-"""``pdekit list | run``: studies found, run with their own options, and their claims checked."""
+"""``pdekit list | run | report``: studies found and run, claims checked, runs made into a page."""
 
 import difflib
 import inspect
@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from importlib import metadata, util
@@ -16,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pdekit import __version__
+from pdekit import __version__, report
 from pdekit.claims import Claim, all_hold
 from pdekit.errors import ConvergenceError
 
@@ -80,18 +79,28 @@ def perform(module: ModuleType, name: str, out: Path, options: dict[str, Any]) -
     claims = list(module.claims(results))
     seconds = time.perf_counter() - start
     out.mkdir(parents=True, exist_ok=True)
-    figure = module.plot(results)
-    _replace(out / f"{name}.png", lambda path: figure.savefig(path, format="png", dpi=150))
+    figure, image = module.plot(results), out / f"{name}.png"
+    report.replace_file(image, lambda path: figure.savefig(path, format="png", dpi=150))
     record = {
         "study": name,
-        "options": {key: _plain(value) for key, value in options.items()},
+        "question": _first_line(module),
+        "about": _rest(module),
+        **_asked(module, options),
         "claims": [claim.as_dict() for claim in claims],
         "numbers": _plain(getattr(results, "numbers", {})),
+        "figures": [
+            {
+                "file": image.name,
+                "caption": _first_line(module.plot),
+                "sha256": report.sha256(image.read_bytes()),
+            }
+        ],
+        "date": report.now(),
         "seconds": round(seconds, 2),
         "versions": _versions(),
     }
     text = json.dumps(record, indent=1) + "\n"
-    _replace(out / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    report.replace_file(out / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
     for claim in claims:
         colour = "green" if claim.holds else "red"
         typer.secho(str(claim), fg=colour)
@@ -103,17 +112,33 @@ def perform(module: ModuleType, name: str, out: Path, options: dict[str, Any]) -
     return claims
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside its place and move it there, so that no half-written file is left."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _asked(module: ModuleType, options: dict[str, Any]) -> dict[str, Any]:
+    """What a run was asked for: every option with its default, the seeds, the files it read."""
+    declared = inspect.signature(module.run, eval_str=True)
+    bound = declared.bind(**options)
+    bound.apply_defaults()
+    values = {key: _plain(value) for key, value in bound.arguments.items()}
+    parameters = {
+        key: {
+            "value": value,
+            "given": _plain(declared.parameters[key].default) != value,
+            "help": _help(declared.parameters[key].annotation),
+        }
+        for key, value in values.items()
+    }
+    read = {k: v for k, v in bound.arguments.items() if isinstance(v, Path) and v.is_file()}
+    return {
+        "options": values,
+        "parameters": parameters,
+        "seeds": report.seeds(values),
+        "inputs": {key: report.sha256(path.read_bytes()) for key, path in read.items()},
+    }
+
+
+def _help(annotation: Any) -> str:
+    """The help text of an option declared as ``Annotated[type, typer.Option(help=...)]``."""
+    said = (getattr(note, "help", None) for note in getattr(annotation, "__metadata__", ()))
+    return next(filter(None, said), "")
 
 
 def _plain(value: Any) -> Any:
@@ -123,6 +148,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, Path):
+        return report.neutral(value)
     return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
@@ -152,6 +179,10 @@ def _first_line(documented: Any) -> str:
     return (inspect.getdoc(documented) or "").split("\n")[0]
 
 
+def _rest(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n")[2].strip()
+
+
 def run_all(
     quick: Annotated[bool, typer.Option("--quick", help="Small and fast.")] = False,
     out: Out = Path("figures"),
@@ -166,6 +197,28 @@ def run_all(
             failed.append(name)
     if failed:
         typer.secho(f"claims failed in: {', '.join(failed)}", fg="red")
+        raise typer.Exit(1)
+
+
+def report_runs(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders or JSON files of `pdekit run`.")
+    ],
+    out: Annotated[Path, typer.Option(help="The page; its JSON goes beside it.")] = Path(
+        "report.html"
+    ),
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "pdekit report",
+) -> None:
+    """Write one HTML page and one JSON about runs; fails, once written, if a claim does."""
+    found = report.read_runs(runs)
+    written = report.write(found, out, title)
+    for run in found:
+        for claim in run.failed:
+            typer.secho(f"{run.source}: {claim}", fg="red")
+    claims = [claim for run in found for claim in run.claims]
+    held = sum(claim.holds for claim in claims)
+    typer.echo(f"{held} of {len(claims)} claims hold; {written[0]}, {written[1]}")
+    if not all(run.holds for run in found):
         raise typer.Exit(1)
 
 
@@ -198,6 +251,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
     app.callback()(options)
     app.command("list")(list_studies)
+    app.command("report")(report_runs)
     runner = typer.Typer(
         no_args_is_help=True,
         help="Run a study by NAME or PATH (`run NAME --help`), or --all of them.",

@@ -60,14 +60,19 @@ def _gradient(problem: Problem, rho: Array) -> tuple[Array, Array]:
     grid, beta = problem.grid, problem.equation.beta
     strides = [1 if grid.dim == 1 else max(1, n // _SAMPLED) for n in grid.shape]
     kept = [np.arange(0, n - 1, k) for n, k in zip(grid.shape, strides, strict=True)]
-    values, steepest = _values(problem, kept), np.zeros([len(k) for k in kept])
+    values = _values(problem, kept)
+    steepest = np.zeros_like(values)
     for axis in range(grid.dim):
         above = [k + (j == axis) for j, k in enumerate(kept)]
-        rise = np.abs(_values(problem, above) - values)
-        np.maximum(steepest, beta * rise, out=steepest)
+        np.maximum(steepest, beta * np.abs(_values(problem, above) - values), out=steepest)
     return rho[np.ix_(*kept)], steepest
 
 
 def _values(problem: Problem, index: list[NDArray[np.int64]]) -> Array:
     """The potential at the centres of the cells in a product of indices."""
-    return np.asarray(problem.equation.potential(problem.grid.centres[np.ix_(*index)]), dtype=float)
+    if problem.grid.dim == 1:
+        return problem.potential()[index[0]]
+    cells = np.ix_(*index)
+    values = np.asarray(problem.equation.potential(problem.grid.centres[cells]), dtype=float)
+    # a function that knows the grid's cells only
+    return values if values.shape == cells[0].shape[:1] + cells[1].shape[1:] else values[cells]
