@@ -199,7 +199,6 @@ def methods() -> tuple[Method, ...]:
         Method("W1", "SciPy 16 modes", plain(modes)),
         Method("W1", "SciPy Euler, 200 steps", plain(theta_steps, 1.0, 200)),
         Method("W1", "SciPy Crank-Nicolson, 1000", plain(theta_steps, 0.5, 1000), slow=True),
-        Method("W1", "SciPy expm_multiply", plain(exponential), slow=True),
         Method("W1s", "SciPy sparse LU", plain(null_vector)),
         Method("W2", "SciPy expm_multiply", plain(exponential), largest=256**2),
         *(Method("W3", f"SciPy gaussian_filter, cut {c:g}", plain(filtered, c)) for c in cuts),
