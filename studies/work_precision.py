@@ -28,6 +28,7 @@ met or missed; the claims are what any run should confirm.
 
 import sys
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def run(quick: bool = False) -> Results:
             "fields_in_memory": limits.memory(256 if quick else 512),
         }
         numbers["triad_GB_per_s"] = max(*rates, limits.triad())
-    numbers["rows"] = [vars(row) for row in rows]
+    # JSON has no NaN: a run that diverged has no error
+    numbers["rows"] = [vars(r) | ({} if isfinite(r.error) else {"error": None}) for r in rows]
     numbers["bars"] = [asdict(bar) for bar in bars(rows, numbers, quick)]
     report(rows, numbers)
     return Results(rows, titles, numbers)
