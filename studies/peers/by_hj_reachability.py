@@ -1,4 +1,7 @@
-"""hj_reachability: essentially non-oscillatory differences in JAX, compiled before timing."""
+"""hj_reachability: essentially non-oscillatory differences in JAX, compiled before timing.
+
+Single precision, its default; one thread by XLA's flags, set before JAX is imported.
+"""
 
 import os
 from typing import Any
