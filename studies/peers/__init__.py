@@ -1,0 +1,1 @@
+"""What ``work_precision`` measures: the problems, and how each package solves them."""
