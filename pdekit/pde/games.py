@@ -295,7 +295,7 @@ def _minimal_residual(product: Callable[[Array], Array], b: Array, rtol: float) 
             v = v - h[i, j] * q
         h[j + 1, j] = np.linalg.norm(v)
         right = np.append(size, np.zeros(j + 1))
-        y = np.linalg.lstsq(h[: j + 2, : j + 1], right)[0]
+        y = np.linalg.lstsq(h[: j + 2, : j + 1], right, rcond=None)[0]
         left = np.linalg.norm(h[: j + 2, : j + 1] @ y - right)
         if left <= rtol * size or h[j + 1, j] <= 1e-14 * size:
             break
