@@ -268,12 +268,15 @@ def test_an_interrupt_stops_all_tiles(workers, monkeypatch):
     monkeypatch.setattr(ensemble, "_TILE_CPU", 64)
     monkeypatch.setattr(ensemble, "tqdm", Bar)
     threads = torch.get_num_threads()
+    # a background job starts with the interrupt ignored, and would run on for hours
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         torch.set_num_threads(workers)
         with pytest.raises(KeyboardInterrupt):
             moved(dynamics((DoubleWell(),)), n=1000, t=1e5, dt=0.005)
     finally:
         torch.set_num_threads(threads)
+        signal.signal(signal.SIGINT, before)
     assert len(updates) < 16_000
 
 

@@ -76,13 +76,19 @@ class Problem:
         """The equation's potential at the centres, at time ``t`` where it changes in time."""
         where = grid or self.grid
         if not self.moves:
-            return evaluate(self.equation.potential, where, "the potential")
+            own = where.dim == 1 and where == self.grid
+            return self._line if own else evaluate(self.equation.potential, where, "the potential")
         if len(self.kinks) < 2:
             return evaluate(self.equation.potential.at(t), where, "the potential")
         k = int(np.clip(np.searchsorted(self.kinks, t) - 1, 0, len(self.kinks) - 2))
         t0, t1 = self.kinks[k], self.kinks[k + 1]
         weight = min(max((t - t0) / (t1 - t0), 0.0), 1.0)
         return (1 - weight) * self._stored(k, where) + weight * self._stored(k + 1, where)
+
+    @cached_property
+    def _line(self) -> Array:
+        """The potential on a line, kept: it is asked for several times, and small."""
+        return evaluate(self.equation.potential, self.grid, "the potential")
 
     @cached_property
     def _stored(self) -> Callable[[int, Grid], Array]:
