@@ -189,6 +189,7 @@ def plot(results: Results) -> Figure:
         )  # fmt: skip
         ax.set(title=f"{name}\ncost per head {results.social[name]:.2f}", xlabel="time",
                ylim=(-1.8, 1.8))  # fmt: skip
+        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         ax.title.set_fontsize(10)
     panels[0].set_ylabel("x")
     above.colorbar(mesh, ax=panels, label="density")

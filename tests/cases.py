@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 import pdekit as pk
 from pdekit import hamiltonians as h
@@ -293,6 +294,30 @@ def _attracted(curvature: Any, pull: float, law: pk.Gaussian, t: float) -> Calla
     return lambda x: exact.gaussian(mean, cov, x)
 
 
+_FLAT_LINE = p.Custom(lambda x: 0 * x[..., 0])
+_FLAT = p.Custom(lambda x: 0 * x[..., 0], dim=2)
+_TURNED = np.array([[1.0, 1.5], [-0.7, 2.0]])
+_SKEWED = ((1.0, 0.6), (0.6, 0.8))
+
+
+def _turned(x: Any) -> Any:
+    """A linear drift that is no gradient."""
+    return -x @ _TURNED.T
+
+
+def _driven_ou(D: Any, beta: float = 4.0, t: float = 0.3) -> Callable[[Any], Any]:
+    """The Gaussian law of dX = -AX dt + sqrt(2D/beta) dB, by Lyapunov's equation."""
+    flow = scipy.linalg.expm(-t * _TURNED)
+    final = scipy.linalg.solve_continuous_lyapunov(_TURNED, 2 * D / beta)
+    start = np.diag(np.square(np.broadcast_to(_START_2D.std, 2)))
+    cov = final + flow @ (start - final) @ flow.T
+    return lambda x: exact.gaussian(flow @ np.array(_START_2D.mean), cov, x)
+
+
+def _arch(x: Any) -> Any:
+    return np.sin(_PI * x[..., 0])
+
+
 def _ou_expectation(x: Any) -> Any:
     """E exp(-|X_t|^2 / 2) from x for the coupled quadratic at t = 0.3."""
     _, cov = exact.ornstein_uhlenbeck(_COUPLED, 4.0, (0.0, 0.0), np.zeros((2, 2)), 0.3)
@@ -395,6 +420,16 @@ EXACT = [
               pk.McKeanVlasov(p.Quadratic(_COUPLED), 4.0, pk.PairPotential(p.Quadratic(0.7, 2))),
               s.MeanField(1e-6, order=5), _START_2D, 0.3, (-3.0, -3.0), (3.0, 3.0), (32, 48, 72),
               _attracted(_COUPLED, 0.7, _START_2D, 0.3), 2, 0.34),
+    ExactCase("ou-driven", pk.FokkerPlanck(_FLAT, 4.0, _turned), s.Split(1e-7), _START_2D, 0.3,
+              (-3.0, -3.0), (3.0, 3.0), (48, 72, 108), _driven_ou(np.eye(2)), 2, 1.1),
+    ExactCase("ou-driven-krylov", pk.FokkerPlanck(_FLAT, 4.0, _turned), s.Krylov(), _START_2D, 0.3,
+              (-3.0, -3.0), (3.0, 3.0), (48, 72, 108), _driven_ou(np.eye(2)), 2, 1.1),
+    ExactCase("ou-tensor-krylov", pk.FokkerPlanck(_FLAT, 1.0, _turned, _SKEWED), s.Krylov(),
+              _START_2D, 0.3, (-4.0, -4.0), (4.0, 4.0), (48, 72, 108),
+              _driven_ou(np.array(_SKEWED), 1.0), 2, 0.54),
+    ExactCase("heat-absorbed", pk.FokkerPlanck(_FLAT_LINE, 3.0, absorbing=pk.Walls(True, True)),
+              s.Exponential(), _arch, 0.2, 0.0, 1.0, (20, 40, 80),
+              lambda x: _arch(x) * math.exp(-_PI**2 * 0.2 / 3), 2, 0.24),
     ExactCase("well-backward", pk.BackwardKolmogorov(_W, 4.0), s.Exponential(), _bump, 0.5, -3.0,
               3.0, (100, 200, 400), lambda x: _WELL.expectation(_bump, 0.5, x), 2, 0.39, inner=0.6),
     ExactCase("ou-backward-plane", pk.BackwardKolmogorov(p.Quadratic(_COUPLED), 4.0),

@@ -240,6 +240,25 @@ def test_the_mean_of_a_driven_density_is_exact():
     np.testing.assert_allclose(mean, scipy.linalg.expm(-0.5 * A) @ [1.0, -1.0], atol=1e-6)
 
 
+def test_moments_of_a_rotating_quadratic():
+    """ou2d.nonsym.b4 from a narrow law: mean to 1e-4, covariance to 1.5e-3 on 256 x 256."""
+    A = np.array([[2.0, 1.0], [-0.5, 1.0]])
+    law, errors = pk.Gaussian((1.0, -1.0), 0.3), []
+    flow = scipy.linalg.expm(-0.5 * A)
+    final = scipy.linalg.solve_continuous_lyapunov(A, np.eye(2) / 2)
+    cov = final + flow @ (0.09 * np.eye(2) - final) @ flow.T
+    for n in (128, 256):
+        grid = pk.Grid((-5.0, -5.0), (5.0, 5.0), (n, n))
+        equation = pk.FokkerPlanck(FLAT_PLANE, 4.0, force=lambda x: -x @ A.T)
+        rho = pk.solve(equation, grid, law, 0.5).fields[0] * grid.cell_volume
+        mean = np.einsum("xy,xyi->i", rho, grid.centres)
+        away = grid.centres - mean
+        errors.append(np.abs(np.einsum("xy,xyi,xyj->ij", rho, away, away) - cov).max())
+        assert np.abs(mean - flow @ [1.0, -1.0]).max() < 1e-5
+    assert errors[1] < 4e-4
+    assert errors[0] / errors[1] > 3.8
+
+
 def test_currents_are_those_of_the_fluxes():
     """J of a known density: (−∇V + F) rho − beta^-1 ∇·(D rho), second order inside."""
     beta, errors = 3.0, []
