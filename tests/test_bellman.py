@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import GRIDS
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
@@ -143,6 +143,8 @@ def test_steep_values_do_not_underflow(kind: Kind) -> None:
 @settings(max_examples=200)
 @given(w=st.floats(-30, 30), length=st.floats(-12, 12))
 def test_the_bernoulli_integral(w: float, length: float) -> None:
+    assume(length == 0 or abs(length) > 1e-9)  # quad does not take intervals of nothing
+
     def bernoulli(s: float) -> float:
         return s / np.expm1(s) if abs(s) > 1e-12 else 1.0
 
