@@ -62,6 +62,7 @@ def run(quick: bool = False) -> Results:
             rows, failed = rows + measured, failed | wrong
         numbers = {
             "threads": threads,
+            "titles": titles,
             "absent": absent(),
             "failed": failed,
             "peers": versions(),
@@ -132,7 +133,10 @@ def bars(rows: list[Row], numbers: dict[str, Any], quick: bool) -> list[Claim]:
         at_most("W4 512²: seconds to 1e-5", scale * fastest(rows, "W4 512²", 1e-5), 0.01),
         at_most("W5 512²: seconds to 1e-13", scale * fastest(rows, "W5 512²", 1e-13), 0.006),
         at_most("W2 2048²: seconds", scale * large["seconds"]["Fokker-Planck"], 3),
-        at_most("W2: cost per cell, 2048² over 128²", large["cost per cell"]["Fokker-Planck"], 1.5),
+        *(
+            at_most(f"{name}: cost per cell, 2048² over 128²", growth, 1.5)
+            for name, growth in large["cost per cell"].items()
+        ),
         at_most("W2: fields in memory", numbers["fields_in_memory"], 12),
     ]
 

@@ -1,0 +1,110 @@
+"""What the benchmarks' records say, as Markdown: the tables of README.md and docs/speed.md.
+
+After a full run, ``python studies/peers/page.py`` rewrites what stands between the marks
+``<!-- NAME -->`` and ``<!-- end -->`` of both pages from figures/*.json. No number is typed there.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+EQUAL = 1.05  # errors within 5 % count as equal, as in measure.compared
+COLUMNS = ("SciPy", "FiPy", "py-pde", "fplanck", "hj_reachability", "mfgsolver")
+
+
+def brief(value: float) -> str:
+    """Two digits of a ratio or a number of figures, with thousands apart."""
+    two = float(f"{value:.2g}")
+    return f"{two:,.0f}" if two >= 10 else f"{two:.2g}"
+
+
+def aligned(rows: Iterable[tuple[str, ...]], head: tuple[str, ...]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def of(rows: list[dict[str, Any]], workload: str, package: str) -> list[dict[str, Any]]:
+    return [r for r in rows if r["workload"] == workload and r["method"].startswith(package)]
+
+
+def default(rows: list[dict[str, Any]], workload: str) -> dict[str, Any]:
+    """pdekit's own first method of a workload: what it does when nothing is chosen."""
+    return of(rows, workload, "pdekit")[0]
+
+
+def best(rows: list[dict[str, Any]], error: float) -> dict[str, Any] | None:
+    """The fastest of a package's methods that err no more; if none does, of its most accurate."""
+    sound = [r for r in rows if r["error"] is not None]
+    least = min((r["error"] for r in sound), default=0.0)
+    level = [r for r in sound if r["error"] <= max(EQUAL * max(error, least), 1e-13)]
+    return min(level, key=lambda r: r["seconds"], default=None)
+
+
+def cell(row: dict[str, Any] | None, own: dict[str, Any]) -> str:
+    """Time over that of pdekit's default scheme, and the error."""
+    if row is None:
+        return "-"
+    return f"{brief(row['seconds'] / own['seconds'])} at {row['error']:.0e}"
+
+
+def ratios(numbers: dict[str, Any]) -> str:
+    """A line per workload, a column per package."""
+    rows, lines = numbers["rows"], []
+    for workload in dict.fromkeys(r["workload"] for r in rows):
+        own = default(rows, workload)
+        cells = (cell(best(of(rows, workload, p), own["error"]), own) for p in COLUMNS)
+        lines.append((f"{workload}, {numbers['titles'][workload]}", f"{own['error']:.0e}", *cells))
+    return aligned(lines, ("workload", "error of pdekit", *COLUMNS))
+
+
+def every_row(numbers: dict[str, Any]) -> str:
+    """All that was measured; the ratio is to pdekit's fastest method that errs no more."""
+    lines = []
+    for r in numbers["rows"]:
+        error = "diverges" if r["error"] is None else f"{r['error']:.1e}"
+        ratio = "" if r["ratio"] is None else brief(r["ratio"])
+        lines.append((r["workload"], r["method"], f"{1e3 * r['seconds']:.3g}", error, ratio))
+    return aligned(lines, ("workload", "method", "ms", "error", "time over pdekit's"))
+
+
+def bars(numbers: dict[str, Any]) -> str:
+    lines = [
+        (b["text"], brief(b["measured"]) if b["measured"] >= 1 else f"{b['measured']:.2g}",
+         f"{b['relation']} {b['bound']:g}".replace(">=", "≥").replace("<=", "≤"),
+         "met" if b["holds"] else "**missed**")
+        for b in numbers["bars"]
+    ]  # fmt: skip
+    return aligned(lines, ("aim", "measured", "bound", ""))
+
+
+# mark: (record, what is written there)
+PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "ratios": ("work_precision", ratios),
+    "bars": ("work_precision", bars),
+    "every row": ("work_precision", every_row),
+}
+
+
+def record(name: str) -> dict[str, Any]:
+    numbers: dict[str, Any] = json.loads((ROOT / f"figures/{name}.json").read_text())["numbers"]
+    return numbers
+
+
+def rewritten(text: str) -> str:
+    """A page with each of its marked parts as the records have it."""
+    for mark, (name, part) in PARTS.items():
+        pattern = rf"(<!-- {re.escape(mark)} -->\n).*?(<!-- end -->)"
+        if re.search(pattern, text, re.S):
+            table = part(record(name))
+            text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.S)
+    return text
+
+
+PAGES = (ROOT / "README.md", ROOT / "docs/speed.md")
+
+if __name__ == "__main__":
+    for page in PAGES:
+        page.write_text(rewritten(page.read_text()))
