@@ -70,10 +70,13 @@ class Address:
         return self.run << 8 | self.channel
 
 
-def philox_reference(counter: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
-    """Ten rounds of Philox4x32 on four int64 tensors of 32-bit words; four such tensors."""
+def philox_reference(counter: tuple[Tensor, ...], key: tuple[Any, Any]) -> tuple[Tensor, ...]:
+    """Ten rounds of Philox4x32 on four int64 tensors of 32-bit words; four such tensors.
+
+    ``key``: the low and the high word of the seed, numbers or tensors.
+    """
     c0, c1, c2, c3 = counter
-    k0, k1 = seed & _LOW, seed >> 32
+    k0, k1 = key
     for _ in range(10):
         # the product of two 32-bit words may wrap into the sign bit; its bits are still right
         p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
@@ -100,7 +103,7 @@ def words_reference(
         block >> 32 | at.step >> 32 << 16,
         torch.full_like(block, at.stream),
     )
-    return philox_reference(counter, at.seed)
+    return philox_reference(counter, (at.seed & _LOW, at.seed >> 32))
 
 
 def normals_reference(
@@ -115,6 +118,28 @@ def normals_reference(
     else:
         rows = _pair_64(w[1] << 32 | w[0], w[3] << 32 | w[2])
     return torch.stack(rows, dim=-1).reshape(-1)[skip : skip + count]
+
+
+def normals_of_sites(
+    sites: Tensor, step: Tensor, stream: Tensor, key: tuple[Any, Any], dtype: Any
+) -> Tensor:
+    """Standard normals of any sites, each from a block of its own: the form to be traced.
+
+    Shape of ``sites``, ``step`` and ``stream`` (word 3 of the counter) together; ``key`` as for
+    ``philox_reference``. Nothing is checked.
+    """
+    lanes = LANES[dtype]
+    block, lane = sites // lanes, sites % lanes
+    counter = torch.broadcast_tensors(
+        block & _LOW, step & _LOW, block >> 32 | step >> 32 << 16, stream
+    )
+    w = philox_reference(counter, key)
+    if dtype == torch.float32:
+        late = lane >= 2
+        pair = _pair_32(torch.where(late, w[2], w[0]), torch.where(late, w[3], w[1]))
+    else:
+        pair = _pair_64(w[1] << 32 | w[0], w[3] << 32 | w[2])
+    return torch.where(lane % 2 == 1, pair[1], pair[0])
 
 
 def uniforms_reference(
