@@ -4,6 +4,7 @@ from math import exp, sqrt
 
 import numpy as np
 import pytest
+from array_api_compat import array_namespace
 from scipy import stats
 from scipy.integrate import cumulative_simpson
 
@@ -145,6 +146,54 @@ def test_interacting_particles_follow_the_mckean_vlasov_equation(name):
     alone = pk.solve(pk.FokkerPlanck(DoubleWell(), 4.0), GRID, start, t=0.8).final.values
     below = np.concatenate([[0], np.cumsum(alone * GRID.spacing[0])])
     assert stats.kstest(x.ravel(), lambda v: np.interp(v, faces, below)).pvalue < 1e-6
+
+
+READINGS = [pk.Ito, pk.Stratonovich, pk.HaenggiKlimontovich]
+
+
+def bowl(x):
+    """A double well in the first coordinate, tilted by the second."""
+    a, b = x[..., 0], x[..., 1]
+    return (a * a - 1) ** 2 / 4 + b * b / 2 + 0.3 * a * b
+
+
+def spread_out(x):
+    """D(x) = 1 + x²/2, as a 1 x 1 matrix."""
+    return (1 + x * x / 2)[..., None]
+
+
+def mixing(x):
+    """A positive definite D(x) that mixes the coordinates; its entries are bounded."""
+    xp = array_namespace(x)
+    a, b = x[..., 0], x[..., 1]
+    off = 0.3 * a * b / (1 + a * a + b * b)
+    rows = [1 + a * a / (2 + 2 * a * a), off, off, 1 + b * b / (2 + 2 * b * b)]
+    return xp.reshape(xp.stack(rows, axis=-1), (*x.shape, 2))
+
+
+def p_values(potential, diffusion, grid, start, readings, n):
+    """Of particles read in the first way, against the densities of all the readings."""
+    dynamics = pk.MultiplicativeLangevin(potential, 3.0, readings[0](diffusion))
+    x = pk.simulate(dynamics, start, n=n, t=0.5, dt=0.005, seed=11)
+    laws = [pk.MultiplicativeLangevin(potential, 3.0, r(diffusion)).law() for r in readings]
+    return [pk.compare(pk.solve(law, grid, start, 0.5), x).p_value for law in laws]
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_multiplicative_noise_follows_its_reading_of_the_equation(reading):
+    """At a finite time, level 0.01; the densities of the other two readings are refuted."""
+    readings = sorted(READINGS, key=lambda r: r is not reading)
+    well, grid = DoubleWell(), pk.Grid(-4, 4, 800)
+    right, *wrong = p_values(well, spread_out, grid, pk.Gaussian(-1.0, 0.3), readings, 20_000)
+    assert right > LEVEL and max(wrong) < 1e-6
+
+
+def test_multiplicative_noise_in_the_plane_follows_the_equation_with_its_tensor():
+    grid, start = pk.Grid((-4, -4), (4, 4), 96), pk.Gaussian((-1.0, 0.5), 0.3)
+    readings = [pk.HaenggiKlimontovich, pk.Ito]
+    tilted = pk.potentials.Custom(bowl, dim=2)
+    right, wrong = p_values(tilted, mixing, grid, start, readings, 20_000)
+    assert right > LEVEL and wrong < 1e-6
 
 
 def test_two_scales_descend_the_local_entropy_of_the_pde_side():
