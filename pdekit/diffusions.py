@@ -116,7 +116,16 @@ def _root(matrix: Any) -> Any:
     xp = array_namespace(matrix)
     if matrix.shape[-1] == 1:
         return xp.sqrt(matrix)
+    if matrix.shape[-1] == 2:
+        # Cayley and Hamilton: √A = (A + √det A) / √(tr A + 2 √det A)
+        a, b, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 1]
+        area = xp.sqrt(xp.clip(a * d - b * b, 0.0, None))
+        length = xp.sqrt(a + d + 2 * area)
+        one = xp.eye(2, dtype=matrix.dtype, device=device(matrix))
+        scale = 1 / xp.where(length > 0, length, xp.ones_like(length))
+        return (matrix + area[..., None, None] * one) * scale[..., None, None]
     values, vectors = xp.linalg.eigh(matrix)
+    values = xp.clip(values, 0.0, None)  # of a singular matrix: below zero by rounding
     return (vectors * xp.sqrt(values)[..., None, :]) @ xp.matrix_transpose(vectors)
 
 

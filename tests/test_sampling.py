@@ -10,6 +10,7 @@ from scipy.integrate import cumulative_simpson
 
 import pdekit as pk
 from pdekit import HaenggiKlimontovich, Ito, Stratonovich
+from pdekit.diffusions import _root
 from pdekit.particles import Logarithmic
 from pdekit.particles.integrators import EulerMaruyama, Step
 from pdekit.potentials import DoubleWell, Quadratic, Rippled
@@ -151,6 +152,19 @@ def test_corrections_in_the_plane_by_autograd():
     expected = torch.einsum("njk,nikj->ni", root(x), slopes)
     assert torch.allclose(Stratonovich(turning).correction(x), expected, atol=1e-8)
     assert not Ito(turning).correction(x).any()
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("as_points", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+def test_the_root_of_a_diffusion_is_its_symmetric_root(dim, as_points):
+    """Its square is the matrix, and no eigenvalue is negative; also of rank one and of zero."""
+    factors = np.random.default_rng(dim).normal(size=(200, dim, dim))
+    factors[0], factors[1, :, 1:] = 0.0, 0.0
+    matrices = factors @ factors.transpose(0, 2, 1)
+    root = np.asarray(_root(as_points(matrices)))
+    np.testing.assert_allclose(root @ root, matrices, atol=1e-13)
+    assert np.abs(root - root.transpose(0, 2, 1)).max() < 1e-15
+    assert np.linalg.eigvalsh(root).min() > -1e-7  # the root of a rounding error
 
 
 def test_ficks_law_of_a_flat_loss_is_uniform_in_the_plane():
