@@ -11,7 +11,7 @@ from scipy.linalg import solve_banded
 
 import pdekit as pk
 from pdekit.pde.convolution import log_convolve, log_convolve_plain
-from pdekit.pde.envelope import envelope_plain, inf_convolve
+from pdekit.pde.envelope import envelope_plain, inf_convolve_columns, inf_convolve_rows
 from pdekit.pde.generators import bernoulli_pair, scharfetter_gummel
 from pdekit.pde.rational import exponential_poles
 from pdekit.pde.schemes.exponential import propagate
@@ -36,9 +36,11 @@ def test_godunov_hamiltonian(seed: int, walls: tuple[bool, bool], cells: tuple[i
 @given(seeds, st.floats(0.01, 3), st.booleans())
 def test_envelope(seed: int, t: float, wraps: bool) -> None:
     f = np.random.default_rng(seed).normal(size=(3, 41))
-    out = np.empty(f.shape[::-1])
-    inf_convolve(f, 0.1, t, wraps, False, out)
-    for line, found in zip(f, out.T, strict=True):
+    out, columns = np.empty(f.shape), f.T.copy()
+    inf_convolve_rows(f, 0.1, t, wraps, False, out)
+    inf_convolve_columns(columns, 0.1, t, wraps, False)
+    np.testing.assert_array_equal(columns.T, out)
+    for line, found in zip(f, out, strict=True):
         images = np.tile(line, 3) if wraps else line
         plain, _ = envelope_plain(images, 0.1, t)
         assert_allclose(found, plain[41:82] if wraps else plain, atol=1e-12)
