@@ -67,8 +67,8 @@ def slack(scheme, p0, h, t):
     Godunov's and the others have viscosity a h |p| / 2, which vanishes at the sonic point of a
     fan p = x / t. On its two sides p_xx of it pushes by ± a h / 2t^2, along the characteristics
     (t δ)' = ± a h / 2t: a jump of a (h / t) log(t / t_0) since the fan had one cell, t_0 = h / R, R
-    the range of p_0. a is 1 less the CFL number; measured are 0.57 to 0.65 (1,000 draws each), 0.43 for
-    Lax and Friedrichs, whose viscosity does not vanish.
+    the range of p_0. a is 1 less the CFL number; measured are 0.57 to 0.65 (1,000 draws each), 0.43
+    for Lax and Friedrichs, whose viscosity does not vanish.
     """
     if scheme == "hopf_lax_unrefined":
         return 1e-9

@@ -369,7 +369,7 @@ def test_wasserstein_of_shifts_and_of_uniform_boxes() -> None:
 
 
 @given(a=st.floats(-2, 3), b=st.floats(-2, 3), mixed=st.floats(-2, 2))
-@settings(max_examples=25)
+@settings(max_examples=200)
 def test_convexity_of_a_quartic_plane(a: float, b: float, mixed: float) -> None:
     def potential(x: Any) -> Any:
         return (a * x[..., 0] ** 2 + b * x[..., 1] ** 2) / 2 + mixed * x[..., 0] * x[..., 1]

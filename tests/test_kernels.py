@@ -24,6 +24,7 @@ periodic = st.tuples(st.booleans(), st.booleans())
 
 
 @given(seeds, periodic, st.sampled_from([(37,), (9, 14)]))
+@settings(max_examples=200)
 def test_godunov_hamiltonian(seed: int, walls: tuple[bool, bool], cells: tuple[int, ...]) -> None:
     dim = len(cells)
     grid = pk.Grid((0.0,) * dim, (1.0, 2.0)[:dim], cells, walls[:dim])
@@ -34,6 +35,7 @@ def test_godunov_hamiltonian(seed: int, walls: tuple[bool, bool], cells: tuple[i
 
 
 @given(seeds, st.floats(0.01, 3), st.booleans())
+@settings(max_examples=200)
 def test_envelope(seed: int, t: float, wraps: bool) -> None:
     f = np.random.default_rng(seed).normal(size=(3, 41))
     out, columns = np.empty(f.shape), f.T.copy()
@@ -47,7 +49,7 @@ def test_envelope(seed: int, t: float, wraps: bool) -> None:
 
 
 @given(seeds, st.sampled_from([5.0, 60.0, 1e4]), st.sampled_from([1, 3]))
-@settings(max_examples=30)
+@settings(max_examples=200)
 def test_log_convolution(seed: int, beta: float, stride: int) -> None:
     """Stored weights and the sum relative to its largest term: beta decides which is used."""
     noise = np.random.default_rng(seed)
@@ -63,7 +65,7 @@ def test_log_convolution(seed: int, beta: float, stride: int) -> None:
 
 
 @given(seeds, st.floats(1e-3, 1.0), st.booleans())
-@settings(max_examples=30)
+@settings(max_examples=200)
 def test_rational_exponential(seed: int, t: float, forward: bool) -> None:
     """One sweep for all poles against dense solves pole by pole."""
     noise = np.random.default_rng(seed)
@@ -81,7 +83,7 @@ def test_rational_exponential(seed: int, t: float, forward: bool) -> None:
 
 
 @given(seeds, periodic, st.integers(0, 1), st.booleans(), st.sampled_from([RADAU, EULER]))
-@settings(max_examples=40)
+@settings(max_examples=200)
 def test_line_solves(
     seed: int, walls: tuple[bool, bool], axis: int, forward: bool, method: tuple[complex, complex]
 ) -> None:
@@ -103,6 +105,7 @@ def test_line_solves(
 
 
 @given(seeds)
+@settings(max_examples=200)
 def test_clip(seed: int) -> None:
     u = np.random.default_rng(seed).normal(0.5, 1, size=(5, 7))
     expected, least = 1.5 * np.maximum(u, 0), min(u.min(), 0)
