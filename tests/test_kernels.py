@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from scipy.linalg import solve_banded
 
 import pdekit as pk
-from pdekit.pde.convolution import log_convolve, log_convolve_plain
+from pdekit.pde.convolution import log_convolve, log_convolve_plain, margin, node_spacing, wide
 from pdekit.pde.envelope import envelope_plain, inf_convolve_columns, inf_convolve_rows
 from pdekit.pde.generators import bernoulli_pair, scharfetter_gummel
 from pdekit.pde.rational import exponential_poles
@@ -62,6 +62,28 @@ def test_log_convolution(seed: int, beta: float, stride: int) -> None:
     plain = log_convolve_plain(padded, a, beta, pad + stride // 2, stride)
     # the padding is wider than any window, as the schemes see to
     assert_allclose(out, plain[:, : out.shape[1]], rtol=1e-9, atol=1e-9 / beta)
+
+
+@given(
+    seeds, st.integers(1, 40), st.integers(64, 300), st.floats(0, 4), st.sampled_from([0.0, 2.0]),
+)  # fmt: skip
+@settings(max_examples=200)
+def test_wide_gaussians_on_few_nodes(
+    seed: int, n: int, deviation: int, tilt: float, roughness: float
+) -> None:
+    """Weights exp(tilt x), rough besides, whose largest terms are ``tilt`` deviations away.
+
+    The kernel reaches nine deviations beyond those, as the schemes see to; to 1e-12 of the sum.
+    """
+    rate, pad, spacing = 0.5 / deviation**2, round((9 + tilt) * deviation), node_spacing(deviation)
+    edge = margin(pad, spacing)
+    x = (np.arange(n + 2 * edge) - edge) / deviation
+    w = np.exp(tilt * x + roughness * np.random.default_rng(seed).normal(size=x.size))
+    kernel = np.exp(-rate * np.arange(-pad, pad + 1) ** 2)
+    true = np.convolve(w[edge - pad : edge + pad + n], kernel, "valid") / kernel.sum()
+    for axis in range(2):
+        found = wide(np.stack([w, w], 1 - axis), rate, pad, axis, spacing)
+        assert_allclose(found.take(0, 1 - axis), true, rtol=1e-12)
 
 
 @given(seeds, st.floats(1e-3, 1.0), st.booleans())
