@@ -15,7 +15,7 @@ from pdekit.pde import fluxes
 from pdekit.pde.fluxes import godunov
 
 VALUES = json.loads((Path(__file__).parent / "reference_values.json").read_text())["values"]
-CIRCLE = pk.Grid(0, 2 * np.pi, 120, periodic=True)
+CIRCLE = pk.Grid(0, 2 * np.pi, 64, periodic=True)
 SCHEMES = {
     "hopf_lax": schemes.HopfLax(),
     "hopf_lax_unrefined": schemes.HopfLax(refine=False),
@@ -23,6 +23,8 @@ SCHEMES = {
     "engquist_osher": schemes.Godunov(flux=fluxes.engquist_osher),
     "filtered": schemes.Filtered(),
 }
+ALL = SCHEMES | {"lax_friedrichs": schemes.Godunov(flux=fluxes.lax_friedrichs)}
+names = st.sampled_from(list(ALL))
 each = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES.keys())
 CHOPPY = h.Custom(lambda p: np.sin(2 * p).sum(-1))
 
@@ -39,35 +41,110 @@ def total_variation(p):
     return float(np.abs(np.diff(p, append=p[0])).sum())
 
 
-@each
-@settings(max_examples=20)
-@given(seed=st.integers(0, 10_000), mean=st.sampled_from([0.0, 0.7, -2.0]), t=st.floats(0.01, 1.5))
+@settings(max_examples=250)
+@given(
+    scheme=names, seed=st.integers(0, 10_000), mean=st.sampled_from([0.0, 0.7, -2.0]),
+    t=st.floats(0.01, 1.5),
+)  # fmt: skip
 def test_mass_is_kept_on_a_circle(scheme, seed, mean, t):
     p0 = rough(CIRCLE, seed, mean)
-    p = pk.solve(pk.Burgers(), CIRCLE, p0, t, scheme).fields[0]
+    p = pk.solve(pk.Burgers(), CIRCLE, p0, t, ALL[scheme]).fields[0]
     assert p.sum() == pytest.approx(p0.sum(), abs=1e-10)
 
 
-@each
-@settings(max_examples=25)
-@given(seed=st.integers(0, 10_000), mean=st.sampled_from([0.0, 0.7]), t=st.floats(0.05, 3))
-def test_slopes_obey_the_entropy_bound(scheme, seed, mean, t):
-    """Oleinik: (p(x + z) - p(x)) / z <= 1 / t for the averages over cells.
+def excess(p, h, t):
+    """max p(x + z) - p(x) - z / t over all x and z up to half the circle: Oleinik's bound is 0."""
+    i, z = np.arange(p.size), np.arange(1, p.size // 2)
+    return float((p[(i[:, None] + z) % p.size] - p[:, None] - z * h / t).max())
 
-    Exact for Hopf-Lax on the cells; the others keep it up to their error in p over z = 10 cells:
-    for data that vary within a few cells, between -1 and 1, at most 0.087 in 4,000 draws.
+
+def slack(scheme, p0, h, t):
+    """What of the excess a scheme's errors explain, in units of p; of order h (and h log h).
+
+    Unrefined Hopf-Lax is an inf-convolution of f on the cells, so concave up to |x|^2 / 2t: none.
+    Refined it is one of something between the polygon of f and h max|Δp_0| below it (parabolas
+    through three samples; lines beyond one cell where f has a kink): two differences of it, twice.
+    Godunov's and the others have viscosity a h |p| / 2, which vanishes at the sonic point of a
+    fan p = x / t. On its two sides p_xx of it pushes by ± a h / 2t^2, along the characteristics
+    (t δ)' = ± a h / 2t: a jump of a (h / t) log(t / t_0) since the fan had one cell, t_0 = h / R, R
+    the range of p_0. a is 1 less the CFL number; measured are 0.57 to 0.65 (1,000 draws each), 0.43
+    for Lax and Friedrichs, whose viscosity does not vanish.
     """
-    p = pk.solve(pk.Burgers(), CIRCLE, rough(CIRCLE, 4 * seed + 3, mean), t, scheme).fields[0]
-    z = 10 * CIRCLE.spacing[0]
-    steepest = ((np.roll(p, -10) - p) / z).max()
-    slack = 1e-9 if scheme == schemes.HopfLax(refine=False) else 0.12 / z
-    assert steepest <= 1 / t + slack
+    if scheme == "hopf_lax_unrefined":
+        return 1e-9
+    if scheme == "hopf_lax":
+        return 2 * np.abs(np.diff(p0, append=p0[0])).max()
+    a = {"godunov": 0.75, "engquist_osher": 0.8, "lax_friedrichs": 0.6, "filtered": 0.75}.get(
+        scheme, 0.8
+    )
+    return a * h / t * (1 + np.log(1 + np.ptp(p0) * t / h))
 
 
-@pytest.mark.parametrize("flux", [godunov, fluxes.engquist_osher, fluxes.lax_friedrichs])
-@pytest.mark.parametrize("H", [None, CHOPPY], ids=["square", "choppy"])
-@settings(max_examples=25)
-@given(seed=st.integers(0, 10_000), mean=st.sampled_from([0.0, 0.7]))
+@settings(max_examples=300)
+@given(
+    scheme=names, seed=st.integers(0, 10_000), mean=st.sampled_from([0.0, 0.7]),
+    t=st.floats(0.05, 3), smooth=st.booleans(),
+)  # fmt: skip
+def test_slopes_obey_the_entropy_bound(scheme, seed, mean, t, smooth):
+    """Oleinik: (p(x + z) - p(x)) / z <= 1 / t for the averages over cells, at every distance."""
+    p0, h_ = rough(CIRCLE, 4 * seed + 3 if smooth else seed, mean), CIRCLE.spacing[0]
+    p = pk.solve(pk.Burgers(), CIRCLE, p0, t, ALL[scheme]).fields[0]
+    assert excess(p, h_, t) <= slack(scheme, p0, h_, t)
+
+
+jumps = {
+    "b": st.floats(0.8, 1.5), "start": st.floats(0, 6), "phase": st.floats(0, 6),
+    "share": st.sampled_from([0.0, 0.3]), "waves": st.integers(1, 3), "t": st.floats(0.8, 1.6),
+}  # fmt: skip
+
+
+def of_a_jump(scheme, cells, b, start, phase, share, waves, t):
+    """Excess from a jump up from -b to b at ``start``, and down again, plus waves; and the slack.
+
+    That of refined Hopf-Lax is without the jumps, kinks of f that it meets.
+    """
+    grid = pk.Grid(0, 2 * np.pi, cells, periodic=True)
+    x = grid.axes[0]
+    added = share * b * np.sin(waves * x + phase)
+    p0 = b * np.where(np.sin(x - start) >= 0, 1.0, -1.0) + added
+    p = pk.solve(pk.Burgers(), grid, p0, t, ALL.get(scheme, scheme)).fields[0]
+    h_ = float(grid.spacing[0])
+    return excess(p, h_, t), slack(scheme, added if scheme == "hopf_lax" else p0, h_, t) + 1e-9
+
+
+@settings(max_examples=200)
+@given(scheme=names, **jumps)
+def test_the_excess_over_the_entropy_bound_vanishes_with_the_cells(scheme, **jump):
+    """Six times finer: at most half of it, and within the slack on both grids.
+
+    A shock that should be a fan keeps its whole jump as excess, whatever the cells.
+    """
+    (coarse, wide), (fine, narrow) = (of_a_jump(scheme, n, **jump) for n in (40, 240))
+    assert coarse <= wide and fine <= narrow
+    if not scheme.startswith("hopf_lax"):
+        assert fine <= 0.5 * max(coarse, wide / 3)
+
+
+def without_entropy(p_minus, p_plus, term, bounds):
+    """Roe's flux without a fix: upwind by the mean slope, so a jump from -b to b stays."""
+    return np.where(p_minus + p_plus >= 0, term.value(p_minus), term.value(p_plus))
+
+
+def test_an_expansion_shock_is_caught():
+    scheme = schemes.Godunov(flux=without_entropy)
+    jump = {"b": 1.0, "start": 1.0, "phase": 0.0, "share": 0.0, "waves": 1, "t": 1.0}
+    (coarse, _), (fine, _) = (of_a_jump(scheme, n, **jump) for n in (40, 240))
+    assert fine > 0.9 * coarse > 1.5  # it does not shrink
+    assert fine > 5 * slack("engquist_osher", np.array([-1.0, 1.0]), 2 * np.pi / 240, 1.0)
+
+
+@settings(max_examples=200)
+@given(
+    H=st.sampled_from([None, CHOPPY]),
+    flux=st.sampled_from([godunov, fluxes.engquist_osher, fluxes.lax_friedrichs]),
+    seed=st.integers(0, 10_000),
+    mean=st.sampled_from([0.0, 0.7]),
+)
 def test_the_monotone_scheme_is_the_finite_volume_scheme(H, flux, seed, mean):
     """One step by hand, p_i - dt / h (F(p_i, p_i+1) - F(p_i-1, p_i)); the range shrinks."""
     p, h_ = rough(CIRCLE, seed, mean), CIRCLE.spacing[0]
@@ -80,7 +157,7 @@ def test_the_monotone_scheme_is_the_finite_volume_scheme(H, flux, seed, mean):
     flow = flux(p, np.roll(p, -1), term, (float(low), float(high)))
     expected = p - dt / h_ * (flow - np.roll(flow, 1))
     np.testing.assert_allclose(one.fields[0], expected, atol=1e-11)
-    later = pk.solve(pk.Burgers(H), CIRCLE, p, 0.5, schemes.Godunov(flux=flux)).fields[0]
+    later = pk.solve(pk.Burgers(H), CIRCLE, p, 0.3, schemes.Godunov(flux=flux)).fields[0]
     assert p.min() - 1e-10 <= later.min() and later.max() <= p.max() + 1e-10
     assert total_variation(later) <= total_variation(p) + 1e-10
 
@@ -143,7 +220,7 @@ def test_shock_time(name, f, grid):
     assert pk.shock_time(f, grid) == pytest.approx(float(VALUES[name]["value"]), rel=1e-6)
 
 
-@settings(max_examples=80)
+@settings(max_examples=200)
 @given(
     a=st.floats(0.2, 3), wave=st.floats(0.5, 4), phase=st.floats(-0.5, 0.5), bowl=st.floats(0, 2)
 )

@@ -109,7 +109,7 @@ def test_a_control_passes(steered: Any) -> None:
     ripple=st.floats(-0.5, 0.5),
     beta=st.floats(1.0, 6.0),
 )
-@settings(max_examples=20)
+@settings(max_examples=200)
 @pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")  # a box of its own right
 def test_random_potentials_pass(tilt: float, bend: float, ripple: float, beta: float) -> None:
     """Convex or not: whatever applies passes, of densities, expectations and local entropies."""
@@ -118,7 +118,7 @@ def test_random_potentials_pass(tilt: float, bend: float, ripple: float, beta: f
         y = x[..., 0]
         return bend * y**4 / 4 + tilt * y + ripple * np.cos(2 * y)
 
-    grid, times = pk.Grid(-3, 3, 80), np.linspace(0, 0.5, 11)
+    grid, times = pk.Grid(-3, 3, 60), np.linspace(0, 0.5, 6)
     for equation, initial in (
         (pk.FokkerPlanck(landscape, beta), START),
         (pk.BackwardKolmogorov(landscape, beta), np.cos),
@@ -369,7 +369,7 @@ def test_wasserstein_of_shifts_and_of_uniform_boxes() -> None:
 
 
 @given(a=st.floats(-2, 3), b=st.floats(-2, 3), mixed=st.floats(-2, 2))
-@settings(max_examples=25)
+@settings(max_examples=200)
 def test_convexity_of_a_quartic_plane(a: float, b: float, mixed: float) -> None:
     def potential(x: Any) -> Any:
         return (a * x[..., 0] ** 2 + b * x[..., 1] ** 2) / 2 + mixed * x[..., 0] * x[..., 1]

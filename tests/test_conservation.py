@@ -109,11 +109,17 @@ def test_one_sweep_would_be_wrong_and_the_control_sees_it(height, t):
     assert solution.stats["steps"] > 2
 
 
-@pytest.mark.parametrize("where", ["line", "plane"])
-@settings(max_examples=100)
-@given(seed=st.integers(0, 1000), height=st.sampled_from([1.0, 30.0, 300.0]))
+SMALL = {"line": GRIDS["line"], "plane": pk.Grid((-2.5, -2.0), (2.5, 2.0), (14, 12))}
+
+
+@settings(max_examples=200)
+@given(
+    where=st.sampled_from(["line", "plane"]),
+    seed=st.integers(0, 1000),
+    height=st.sampled_from([1.0, 30.0, 300.0]),
+)
 def test_random_landscapes_and_random_densities(where, seed, height):
-    grid, rng = GRIDS[where], np.random.default_rng(seed)
+    grid, rng = SMALL[where], np.random.default_rng(seed)
     V = height * rng.random(grid.shape)
     start = np.where(rng.random(grid.shape) < 0.1, rng.random(grid.shape), 0.0)
     start.flat[seed % start.size] = 1.0

@@ -233,7 +233,7 @@ def test_scoping_is_control_without_drift() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
-@settings(max_examples=25)
+@settings(max_examples=200)
 @given(
     beta=st.sampled_from([0.5, 2.0, 8.0]), seed=st.integers(0, 10_000),
     running=st.booleans(), horizon=st.sampled_from([0.1, 1.0]),
@@ -248,7 +248,7 @@ def test_the_theorem_for_random_potentials_and_costs(
     def waves(k: Any) -> Any:  # without slope at the walls, or a layer forms there
         return lambda x: sum(k[j] * np.cos((j + 1) * x[..., 0]) for j in range(3))
 
-    grid = pk.Grid(0, 2 * np.pi, 160)
+    grid = pk.Grid(0, 2 * np.pi, 100)
     fb = pk.control(waves(a), beta, grid, lambda x: 1.1 + np.sin(x[..., 0]), waves(b),
                     np.linspace(0, horizon, 41),
                     running_cost=waves(c) if running else None)  # fmt: skip

@@ -37,10 +37,8 @@ FLUXES = {
 }
 ENDS = (-2.0, 2.0)
 p_s, seeds = st.floats(*ENDS), st.integers(0, 10_000)
-each_term = pytest.mark.parametrize(
-    "term", [H.terms(1)[0] for H in TERMS.values()], ids=TERMS.keys()
-)
-each_flux = pytest.mark.parametrize("flux", FLUXES.values(), ids=FLUXES.keys())
+any_term = st.sampled_from(list(TERMS)).map(lambda name: TERMS[name].terms(1)[0])
+any_flux = st.sampled_from(list(FLUXES)).map(FLUXES.__getitem__)
 
 
 def pairs(seed):
@@ -52,9 +50,8 @@ def pairs(seed):
     return a, np.clip(b, *ENDS)
 
 
-@each_term
-@each_flux
-@given(seed=seeds, more=st.floats(0, 1))
+@settings(max_examples=300)
+@given(term=any_term, flux=any_flux, seed=seeds, more=st.floats(0, 1))
 def test_a_flux_rises_with_the_first_and_falls_with_the_second(term, flux, seed, more):
     a, b = pairs(seed)
     here = flux(a, b, term, ENDS)
@@ -63,16 +60,15 @@ def test_a_flux_rises_with_the_first_and_falls_with_the_second(term, flux, seed,
     assert (flux(a, across, term, ENDS) <= here + 1e-12).all()
 
 
-@each_term
-@each_flux
-@given(seed=seeds)
+@settings(max_examples=300)
+@given(term=any_term, flux=any_flux, seed=seeds)
 def test_a_flux_is_consistent(term, flux, seed):
     p = np.concatenate([*pairs(seed)])
     np.testing.assert_allclose(flux(p, p, term, ENDS), term.value(p), atol=1e-12)
 
 
-@each_term
-@given(seed=seeds)
+@settings(max_examples=200)
+@given(term=any_term, seed=seeds)
 def test_godunov_is_the_extremum_of_any_hamiltonian(term, seed):
     """By brute force; samples a step s apart miss a kink by |H'| s, a round maximum by far less."""
     a, b = pairs(seed)
@@ -86,9 +82,8 @@ def test_godunov_is_the_extremum_of_any_hamiltonian(term, seed):
     assert (beyond <= 1e-12 + fastest * np.abs(b - a) / 2000).all()
 
 
-@each_term
-@each_flux
-@given(seed=seeds)
+@settings(max_examples=300)
+@given(term=any_term, flux=any_flux, seed=seeds)
 def test_godunov_is_the_least_diffusive(term, flux, seed):
     """Any monotone flux lies below the least H on [a, b] and above the greatest on [b, a]."""
     a, b = pairs(seed)
@@ -96,9 +91,10 @@ def test_godunov_is_the_least_diffusive(term, flux, seed):
     assert (np.where(a <= b, gap, -gap) >= -1e-12).all()
 
 
-@pytest.mark.parametrize("name", ["square", "power", "sine", "hollow", "buckley", "rising"])
-@settings(max_examples=10)
-@given(a=p_s, b=p_s)
+@settings(max_examples=200)
+@given(
+    name=st.sampled_from(["square", "power", "sine", "hollow", "buckley", "rising"]), a=p_s, b=p_s
+)
 def test_engquist_osher_is_its_integral(name, a, b):
     """H(0) + ∫_0^a max(H', 0) + ∫_0^b min(H', 0); a change of base point changes nothing."""
     term = TERMS[name].terms(1)[0]
@@ -135,12 +131,11 @@ PLANE = {
     "eikonal": h.Eikonal(1.3),
     "saddle": h.Custom(lambda p: np.sin(p[..., 0]) * p[..., 1], dim=2),
 }
+any_plane = st.sampled_from(list(PLANE)).map(PLANE.__getitem__)
 
 
-@pytest.mark.parametrize("H", PLANE.values(), ids=PLANE.keys())
-@each_flux
-@settings(max_examples=40)
-@given(seed=st.integers(0, 10_000), walls=st.tuples(st.booleans(), st.booleans()))
+@settings(max_examples=300)
+@given(H=any_plane, flux=any_flux, seed=seeds, walls=st.tuples(st.booleans(), st.booleans()))
 def test_a_step_at_the_cfl_limit_is_monotone(H, flux, seed, walls):
     """u <= v stay in order: fields that touch in places, at the largest step allowed."""
     grid = pk.Grid((0, 0), (1, 2), (9, 12), walls)
@@ -155,9 +150,8 @@ def test_a_step_at_the_cfl_limit_is_monotone(H, flux, seed, walls):
     assert (after[1] - after[0]).min() >= -1e-13
 
 
-@pytest.mark.parametrize("H", PLANE.values(), ids=PLANE.keys())
-@settings(max_examples=40)
-@given(p=st.tuples(p_s, p_s))
+@settings(max_examples=200)
+@given(H=any_plane, p=st.tuples(p_s, p_s))
 def test_the_plane_is_consistent(H, p):
     sides = [np.array([c]) for c in p]
     bounds = np.array([ENDS, ENDS])
@@ -166,13 +160,10 @@ def test_the_plane_is_consistent(H, p):
         assert found[0] == pytest.approx(float(H(np.array(p))), abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    "H, dim",
-    [(H, 1) for H in TERMS.values()] + [(H, 2) for H in PLANE.values()],
-)
-@settings(max_examples=20)
-@given(seed=st.integers(0, 1000))
-def test_gradients_are_derivatives(H, dim, seed):
+@settings(max_examples=300)
+@given(name=st.sampled_from([*TERMS, *PLANE]), seed=st.integers(0, 1000))
+def test_gradients_are_derivatives(name, seed):
+    H, dim = (TERMS | PLANE)[name], 2 if name in PLANE else 1
     p = np.random.default_rng(seed).uniform(-2, 2, (5, dim))
     for k in range(dim):
         e = 1e-6 * (np.arange(dim) == k)
@@ -184,9 +175,11 @@ def test_gradients_are_derivatives(H, dim, seed):
         np.testing.assert_allclose(parts, H(p), atol=1e-12)
 
 
-@pytest.mark.parametrize("H", [h.Power(1.0, 0.7), h.Power(1.5), h.Power(2.0, 3.0), h.Power(5.0)])
-@settings(max_examples=30)
-@given(v=st.floats(-0.65, 0.65))
+@settings(max_examples=200)
+@given(
+    H=st.sampled_from([h.Power(1.0, 0.7), h.Power(1.5), h.Power(2.0, 3.0), h.Power(5.0)]),
+    v=st.floats(-0.65, 0.65),
+)
 def test_conjugates_are_the_transform(H, v):
     (term,) = H.terms(1)
     p = np.linspace(-3, 3, 60_001)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import EQUATIONS, GRIDS, PAIRS, generator, has_gibbs_state
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pdekit as pk
@@ -30,8 +30,12 @@ def test_gibbs_is_stationary(case):
     assert imbalance(generator(case), g.values) < 1e-14
 
 
-@every_grid
-@given(seed=st.integers(0, 10_000), height=st.sampled_from([1.0, 100.0, 1e3, 1e4]))
+@settings(max_examples=200)
+@given(
+    grid=st.sampled_from(list(GRIDS)).map(GRIDS.__getitem__),
+    seed=st.integers(0, 10_000),
+    height=st.sampled_from([1.0, 100.0, 1e3, 1e4]),
+)
 def test_gibbs_of_any_landscape_has_no_flux_in_any_face(grid, seed, height):
     """beta V up to 10,000, where most of the box underflows; detailed balance face by face."""
     V = height * np.random.default_rng(seed).random(grid.shape)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pdekit as pk
@@ -10,6 +10,7 @@ import pdekit as pk
 bounds = st.tuples(st.floats(-5, 5), st.floats(0.1, 10)).map(lambda p: (p[0], p[0] + p[1]))
 
 
+@settings(max_examples=200)
 @given(bounds, st.integers(4, 50))
 def test_centres_lie_between_faces(box: tuple[float, float], cells: int) -> None:
     grid = pk.Grid(*box, cells)

@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose
 from scipy.linalg import solve_banded
 
 import pdekit as pk
-from pdekit.pde.convolution import log_convolve, log_convolve_plain
-from pdekit.pde.envelope import envelope_plain, inf_convolve
+from pdekit.pde.convolution import log_convolve, log_convolve_plain, margin, node_spacing, wide
+from pdekit.pde.envelope import envelope_plain, inf_convolve_columns, inf_convolve_rows
 from pdekit.pde.generators import bernoulli_pair, scharfetter_gummel
 from pdekit.pde.rational import exponential_poles
 from pdekit.pde.schemes.exponential import propagate
@@ -24,6 +24,7 @@ periodic = st.tuples(st.booleans(), st.booleans())
 
 
 @given(seeds, periodic, st.sampled_from([(37,), (9, 14)]))
+@settings(max_examples=200)
 def test_godunov_hamiltonian(seed: int, walls: tuple[bool, bool], cells: tuple[int, ...]) -> None:
     dim = len(cells)
     grid = pk.Grid((0.0,) * dim, (1.0, 2.0)[:dim], cells, walls[:dim])
@@ -34,18 +35,21 @@ def test_godunov_hamiltonian(seed: int, walls: tuple[bool, bool], cells: tuple[i
 
 
 @given(seeds, st.floats(0.01, 3), st.booleans())
+@settings(max_examples=200)
 def test_envelope(seed: int, t: float, wraps: bool) -> None:
     f = np.random.default_rng(seed).normal(size=(3, 41))
-    out = np.empty(f.shape[::-1])
-    inf_convolve(f, 0.1, t, wraps, False, out)
-    for line, found in zip(f, out.T, strict=True):
+    out, columns = np.empty(f.shape), f.T.copy()
+    inf_convolve_rows(f, 0.1, t, wraps, False, out)
+    inf_convolve_columns(columns, 0.1, t, wraps, False)
+    np.testing.assert_array_equal(columns.T, out)
+    for line, found in zip(f, out, strict=True):
         images = np.tile(line, 3) if wraps else line
         plain, _ = envelope_plain(images, 0.1, t)
         assert_allclose(found, plain[41:82] if wraps else plain, atol=1e-12)
 
 
 @given(seeds, st.sampled_from([5.0, 60.0, 1e4]), st.sampled_from([1, 3]))
-@settings(max_examples=30)
+@settings(max_examples=200)
 def test_log_convolution(seed: int, beta: float, stride: int) -> None:
     """Stored weights and the sum relative to its largest term: beta decides which is used."""
     noise = np.random.default_rng(seed)
@@ -60,8 +64,30 @@ def test_log_convolution(seed: int, beta: float, stride: int) -> None:
     assert_allclose(out, plain[:, : out.shape[1]], rtol=1e-9, atol=1e-9 / beta)
 
 
+@given(
+    seeds, st.integers(1, 40), st.integers(64, 300), st.floats(0, 4), st.sampled_from([0.0, 2.0]),
+)  # fmt: skip
+@settings(max_examples=200)
+def test_wide_gaussians_on_few_nodes(
+    seed: int, n: int, deviation: int, tilt: float, roughness: float
+) -> None:
+    """Weights exp(tilt x), rough besides, whose largest terms are ``tilt`` deviations away.
+
+    The kernel reaches nine deviations beyond those, as the schemes see to; to 1e-12 of the sum.
+    """
+    rate, pad, spacing = 0.5 / deviation**2, round((9 + tilt) * deviation), node_spacing(deviation)
+    edge = margin(pad, spacing)
+    x = (np.arange(n + 2 * edge) - edge) / deviation
+    w = np.exp(tilt * x + roughness * np.random.default_rng(seed).normal(size=x.size))
+    kernel = np.exp(-rate * np.arange(-pad, pad + 1) ** 2)
+    true = np.convolve(w[edge - pad : edge + pad + n], kernel, "valid") / kernel.sum()
+    for axis in range(2):
+        found = wide(np.stack([w, w], 1 - axis), rate, pad, axis, spacing)
+        assert_allclose(found.take(0, 1 - axis), true, rtol=1e-12)
+
+
 @given(seeds, st.floats(1e-3, 1.0), st.booleans())
-@settings(max_examples=30)
+@settings(max_examples=200)
 def test_rational_exponential(seed: int, t: float, forward: bool) -> None:
     """One sweep for all poles against dense solves pole by pole."""
     noise = np.random.default_rng(seed)
@@ -79,7 +105,7 @@ def test_rational_exponential(seed: int, t: float, forward: bool) -> None:
 
 
 @given(seeds, periodic, st.integers(0, 1), st.booleans(), st.sampled_from([RADAU, EULER]))
-@settings(max_examples=40)
+@settings(max_examples=200)
 def test_line_solves(
     seed: int, walls: tuple[bool, bool], axis: int, forward: bool, method: tuple[complex, complex]
 ) -> None:
@@ -101,6 +127,7 @@ def test_line_solves(
 
 
 @given(seeds)
+@settings(max_examples=200)
 def test_clip(seed: int) -> None:
     u = np.random.default_rng(seed).normal(0.5, 1, size=(5, 7))
     expected, least = 1.5 * np.maximum(u, 0), min(u.min(), 0)

@@ -119,7 +119,7 @@ def test_not_closing_is_an_error(solver: Any) -> None:
         congested(10.0, solver=solver)
 
 
-@settings(max_examples=25)
+@settings(max_examples=200)
 @given(
     strength=st.floats(-1.0, 20.0), power=st.sampled_from([0.5, 1.0, 2.0]),
     centre=st.floats(-1.0, 1.0), pull=st.floats(0.0, 4.0), beta=st.sampled_from([1.0, 4.0]),
@@ -128,7 +128,7 @@ def test_random_games_close_or_say_so(
     strength: float, power: float, centre: float, pull: float, beta: float
 ) -> None:
     """Attraction, too: what comes back is an equilibrium, with mass, sign and the theorem's."""
-    grid = pk.Grid(-2.5, 2.5, 60)
+    grid = pk.Grid(-2.5, 2.5, 40)
     try:
         fb = pk.control(
             pk.potentials.DoubleWell(), beta, grid, pk.Gaussian(-0.7, 0.3),

@@ -1,19 +1,23 @@
 """Schemes have the order they state *and* a small constant; error estimates bound true errors."""
 
+import inspect
+
 import numpy as np
 import pytest
 import scipy.sparse.linalg
-from cases import EXACT
+from cases_exact import EXACT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pdekit as pk
 from pdekit import schemes
-from pdekit.pde import exact
+from pdekit.pde import exact, fluxes
+from pdekit.pde.fluxes import godunov
 from pdekit.pde.generators import scharfetter_gummel
 from pdekit.pde.problem import Problem
 from pdekit.pde.schemes.exponential import amplification, propagate
 
+FLUX = ["p_minus", "p_plus", "term", "bounds"]
 WELL = pk.potentials.DoubleWell()
 SPIKE = pk.Gaussian((-0.7, 0.2), 0.1)
 
@@ -25,9 +29,28 @@ def slope(errors, steps):
 @pytest.mark.parametrize("case", EXACT, ids=lambda c: c.name)
 def test_order_and_constant_in_space(case):
     errors = [case.error(n) for n in case.cells]
+    if case.order == np.inf:
+        assert max(errors) < case.constant
+        return
     steps = [case.grid(n).spacing.max() for n in case.cells]
     assert slope(errors, steps) == pytest.approx(case.order, abs=0.15)
     assert max(e / h**case.order for e, h in zip(errors, steps, strict=True)) < case.constant
+
+
+def test_every_scheme_has_a_row_for_every_equation_it_solves():
+    """And so has every numerical Hamiltonian: a new one without order and constant fails."""
+    public = [getattr(schemes, name) for name in schemes.__all__ if name != "default_scheme"]
+    wanted = {(scheme, equation) for scheme in public for equation in scheme.solves}
+    assert wanted == {(type(case.scheme), type(case.equation)) for case in EXACT}
+    numerical = {f for f in vars(fluxes).values() if is_numerical_hamiltonian(f)}
+    assert {f.__name__ for f in numerical} >= {"godunov", "engquist_osher", "lax_friedrichs"}
+    assert numerical == {getattr(case.scheme, "flux", godunov) for case in EXACT}
+
+
+def is_numerical_hamiltonian(thing):
+    """Whether it has the signature of one, (p_minus, p_plus, term, bounds), in its own module."""
+    mine = inspect.isfunction(thing) and thing.__module__ == fluxes.__name__
+    return mine and [*inspect.signature(thing).parameters] == FLUX
 
 
 # the time error alone: the same generator by Exponential (1-D), which has none

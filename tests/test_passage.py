@@ -84,7 +84,7 @@ def test_times_solve_their_equation(grid, seed):
     assert (np.abs(generator.backward(tau) + 1)[~target] < 1e-12 * (1 + size.max())).all()
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(every_grid, seeds)
 def test_a_larger_target_is_reached_sooner(grid, seed):
     equation, rng = random_equation(grid, seed), np.random.default_rng(seed)
@@ -95,7 +95,7 @@ def test_a_larger_target_is_reached_sooner(grid, seed):
     assert (fast <= slow * (1 + 1e-12)).all()
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(every_grid, seeds)
 def test_committors_are_probabilities(grid, seed):
     """L q = 0 between the sets, 0 and 1 on them, and the two ways round add up to one."""

@@ -96,7 +96,7 @@ def test_rates_out_of_equilibrium_are_those_of_a_full_solver(grid, seed):
     assert made.gap == pytest.approx(dense[0].real, rel=1e-8)
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(small, seeds, st.booleans())
 def test_modes_decay_at_their_rates_and_are_orthonormal_in_equilibrium(grid, seed, stirred):
     equation = random_equation(grid, seed)

@@ -156,7 +156,7 @@ def test_no_current_in_detailed_balance(grid, seed):
         assert pk.detailed_balance(stirred, grid) > 1e-7
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(every_grid, seeds)
 def test_nothing_crosses_a_wall_and_the_current_sums_to_the_mean_drift(grid, seed):
     """∫ J = d/dt E X where walls close the box: sum x_i (L^T rho)_i, for any density at all."""

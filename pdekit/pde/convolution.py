@@ -1,5 +1,7 @@
 """Gaussian convolution of exp(-beta f) along lines, returned as -log / beta without underflow."""
 
+from math import ceil
+
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ _RANGE = 500.0  # largest beta * (max f - min f) of a line for which exp(-beta f
 _BLOCK = 16
 EXPONENTS = 690.0  # exp(-690) = 2e-300: the smallest product of weights without underflow
 _ROWS = 64
+_POINTS = 16  # of the polynomial that interpolates a wide Gaussian
 
 
 def log_convolve_plain(padded: Array, a: float, beta: float, first: int, stride: int) -> Array:
@@ -30,25 +33,85 @@ def log_convolve_plain(padded: Array, a: float, beta: float, first: int, stride:
 def banded(w: Array, kernel: Array, axis: int, stride: int) -> Array:
     """Sums of w times the kernel around every stride-th node, from stride // 2 on.
 
-    Along an axis of one or two, where w is longer by half a kernel at both ends. A few rows at a
-    time of the banded Toeplitz matrix times w: the products are BLAS's.
+    Along an axis of one or two, where w is longer by half a kernel at both ends.
     """
     w = np.take(w, range(stride // 2, w.shape[axis] - stride // 2), axis) if stride > 1 else w
     if w.ndim == 1:
         return np.ascontiguousarray(np.correlate(w, kernel, "valid")[::stride])
-    n = (w.shape[axis] - kernel.size) // stride + 1
-    rows = min(_ROWS, n)
-    band = np.zeros((rows, (rows - 1) * stride + kernel.size))
-    for i in range(rows):
-        band[i, i * stride : i * stride + kernel.size] = kernel
-    out = np.empty([n if k == axis else size for k, size in enumerate(w.shape)])
-    for start in range(0, n, rows):
-        some = band[: n - start, : (min(rows, n - start) - 1) * stride + kernel.size]
-        here = slice(start * stride, start * stride + some.shape[1])
+    return _repeated(w, kernel[None], stride, axis, (w.shape[axis] - kernel.size) // stride + 1)
+
+
+def _repeated(w: Array, block: Array, step: int, axis: int, periods: int) -> Array:
+    """``periods`` copies of a block of rows (p, L), each ``step`` columns on, times w on an axis.
+
+    A few copies at a time of that matrix: the products are BLAS's.
+    """
+    p, width = block.shape
+    some = min(max(1, _ROWS // p), periods)
+    band = np.zeros((some * p, (some - 1) * step + width))
+    for i in range(some):
+        band[i * p : (i + 1) * p, i * step : i * step + width] = block
+    out = np.empty([periods * p if k == axis else size for k, size in enumerate(w.shape)])
+    for start in range(0, periods, some):
+        count = min(some, periods - start)
+        part = band[: count * p, : (count - 1) * step + width]
+        here = slice(start * step, start * step + part.shape[1])
+        rows = slice(start * p, (start + count) * p)
         if axis == 0:
-            out[start : start + rows] = some @ w[here]
+            out[rows] = part @ w[here]
         else:
-            out[:, start : start + rows] = w[:, here] @ some.T
+            out[:, rows] = w[:, here] @ part.T
+    return out
+
+
+def node_spacing(deviation: float) -> int:
+    """Cells between the nodes on which a Gaussian of that standard deviation is convolved.
+
+    A power of two, at least 32 of them a deviation: up to 13 deviations away, where it is 2e-37,
+    the polynomial through 16 nodes then gives it to 8e-13 of itself, so as a positive number.
+    """
+    spacing = 1
+    while deviation >= 64 * spacing:
+        spacing *= 2
+    return spacing
+
+
+def margin(pad: int, spacing: int) -> int:
+    """Cells beyond both ends that ``wide`` needs for a kernel of half width ``pad``."""
+    return (ceil(pad / spacing) + _POINTS) * spacing
+
+
+def wide(w: Array, rate: float, pad: int, axis: int, spacing: int) -> Array:
+    """Means of w weighted by exp(-rate d^2), |d| <= pad cells, about all but ``margin`` cells.
+
+    The Gaussian of two points is interpolated in both, on nodes ``spacing`` cells apart: w is
+    gathered on the nodes, convolved there, and spread again.
+    """
+    reach, half = ceil(pad / spacing), _POINTS // 2
+    n = w.shape[axis] - 2 * margin(pad, spacing)
+    coarse, spread = ceil(n / spacing), _lagrange(spacing)
+    gather = np.zeros(_POINTS * spacing + 1)  # at distances of up to half * spacing cells
+    for r in range(spacing):
+        gather[r : r + _POINTS * spacing : spacing] = spread[r, ::-1]
+    kernel = np.exp(-rate * (spacing * np.arange(-reach, reach + 1)) ** 2)
+
+    def sums(v: Array, along: int) -> Array:
+        v = v[spacing:] if along == 0 else v[:, spacing:]
+        v = _repeated(v, gather[None], spacing, along, coarse + 2 * reach + 2 * half - 1)
+        v = _repeated(v, kernel[None], 1, along, coarse + 2 * half - 1)
+        v = _repeated(v, spread, 1, along, coarse)
+        return v[:n] if along == 0 else v[:, :n]
+
+    total = sums(np.ones(w.shape[axis]), 0)
+    return sums(w, axis) / (total[:, None] if axis == 0 and w.ndim == 2 else total)
+
+
+def _lagrange(spacing: int) -> Array:
+    """Values at r / spacing, r = 0, 1, ..., of the polynomials of the nodes about [0, 1]."""
+    nodes = np.arange(1 - _POINTS // 2, _POINTS // 2 + 1)
+    at = np.arange(spacing)[:, None, None] / spacing
+    others = np.array([np.delete(nodes, k) for k in range(_POINTS)])
+    out: Array = ((at - others) / (nodes[:, None] - others)).prod(-1)
     return out
 
 

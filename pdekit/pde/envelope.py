@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _ONE = np.uint64(1)  # unsigned indices are not checked for counting backwards
-_TILE = 8  # lines that are transposed together: a cache line of each
+_TILE = 32  # columns that are copied together: a few cache lines of each row
+_APART = 8  # added to a length: lines a power of two apart would share one part of the cache
 
 
 def envelope_plain(f: Array, h: float, t: float) -> tuple[Array, NDArray[np.int64]]:
@@ -121,36 +122,65 @@ def _parabolas(f, a, best, first, near, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def inf_convolve(f, h, t, periodic, refine, out):  # type: ignore[no-untyped-def]
-    """out[i, l] = inf-convolution of every line f[l] (lines, n) with |.|^2 / (2 t); spacing h.
-
-    The result is transposed, a few lines at a time, for the next axis to find its lines.
-    """
-    lines, n = f.shape
-    a = h * h / (2 * t)
-    copies = 3 if periodic else 1
-    first, m = (copies // 2) * n, copies * n
+def _room(n, periodic):  # type: ignore[no-untyped-def]
+    """What the inf-convolution of a line of n nodes writes on its way, over all images needed."""
+    m = 3 * n if periodic else n
     hull, breaks, best = np.empty(m, np.int64), np.empty(m), np.empty(m, np.int64)
-    row, tile, near = np.empty(m), np.empty((_TILE, n)), np.empty((4, n))
-    second, kink = np.empty(m), np.zeros(m, np.bool_)
-    for line in range(lines):
-        for start in range(0, m, n):
-            row[start : start + n] = f[line]
-        new = tile[line % _TILE]
-        _minimisers(row, a, hull, breaks, best)
-        if refine:
-            _parabolas(row, a, best, first, near, new)
-            kinks = _find_kinks(row, second, kink)
-            for i in range(n):
-                j = best[first + i]
-                if j == 0 or j == m - 1 or (kinks > 0 and kink[j]):
-                    new[i] = _refined(row, a, first + i, j, periodic, kink[j])
-        else:
-            for i in range(n):
-                j = best[first + i]
-                new[i] = row[j] + a * (first + i - j) ** 2
-        done = line % _TILE + 1
-        if done == _TILE or line == lines - 1:
-            for i in range(n):
-                for k in range(done):
-                    out[i, line + 1 - done + k] = tile[k, i]
+    return (
+        np.empty(m),
+        hull,
+        breaks,
+        best,
+        np.empty((4, n + _APART)),
+        np.empty(m),
+        np.zeros(m, np.bool_),
+    )
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _along(f, a, periodic, refine, room, out):  # type: ignore[no-untyped-def]
+    """out = inf-convolution of the line f with a |.|^2 in cells; ``out`` may be f."""
+    row, hull, breaks, best, near, second, kink = room
+    n, m = f.size, row.size
+    first = n if periodic else 0
+    for image in range(0, m, n):
+        row[image : image + n] = f
+    _minimisers(row, a, hull, breaks, best)
+    if refine:
+        _parabolas(row, a, best, first, near, out)
+        kinks = _find_kinks(row, second, kink)
+        for i in range(n):
+            j = best[first + i]
+            if j == 0 or j == m - 1 or (kinks > 0 and kink[j]):
+                out[i] = _refined(row, a, first + i, j, periodic, kink[j])
+    else:
+        for i in range(n):
+            j = best[first + i]
+            out[i] = row[j] + a * (first + i - j) ** 2
+
+
+@nb.njit(cache=True, error_model="numpy")
+def inf_convolve_rows(f, h, t, periodic, refine, out):  # type: ignore[no-untyped-def]
+    """out[l] = inf-convolution of every row f[l] with |.|^2 / (2 t), spacing h; out may be f."""
+    room = _room(f.shape[1], periodic)
+    for line in range(f.shape[0]):
+        _along(f[line], h * h / (2 * t), periodic, refine, room, out[line])
+
+
+@nb.njit(cache=True, error_model="numpy")
+def inf_convolve_columns(u, h, t, periodic, refine):  # type: ignore[no-untyped-def]
+    """The same for every column of u, in place: a few at a time are copied to cache and back."""
+    n, lines = u.shape
+    room, tile = _room(n, periodic), np.empty((_TILE, n + _APART))
+    for start in range(0, lines, _TILE):
+        some = min(_TILE, lines - start)
+        for i in range(n):
+            far = u[i, start : start + some]
+            for k in range(some):
+                tile[k, i] = far[k]
+        for k in range(some):
+            _along(tile[k, :n], h * h / (2 * t), periodic, refine, room, tile[k, :n])
+        for i in range(n):
+            far = u[i, start : start + some]
+            for k in range(some):
+                far[k] = tile[k, i]

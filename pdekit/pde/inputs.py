@@ -103,10 +103,10 @@ def _called(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
 def as_field(values: Any, grid: Grid, what: str) -> Array:
     """An array as a finite float field on ``grid``."""
     try:
-        field = np.array(values)
-        if field.dtype.kind not in "biuf":
-            raise TypeError(f"values of type {field.dtype}")
-        field = field.astype(float)
+        given = np.asarray(values)
+        if given.dtype.kind not in "biuf":
+            raise TypeError(f"values of type {given.dtype}")
+        field = given.astype(float, order="C")  # the only copy
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{what} must be numbers, one per cell of the grid {grid.shape}, or a callable on "
@@ -118,6 +118,9 @@ def as_field(values: Any, grid: Grid, what: str) -> Array:
 
 
 def _finite(values: Array, grid: Grid, what: str) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):  # a sum of finite numbers may overflow, no other is finite
+            return values
     bad = ~np.isfinite(values)
     if bad.any():
         index = tuple(int(k) for k in np.argwhere(bad)[0])

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
@@ -134,14 +135,24 @@ def solve(
     start = time.perf_counter()
     stats: dict[str, Any] = {"steps": 0}
     advance = scheme.start(problem, stats)
-    fields = np.empty((len(times), *grid.shape))
-    for k, s in enumerate(times):
-        fields[k] = advance(s) if s > 0 else problem.values
+    fields = _fields(advance, problem, times)
     stats["seconds"] = time.perf_counter() - start
     summarise(problem, fields, stats)
     if isinstance(equation, FokkerPlanck):
         resolution.report(problem, fields[-1], stats, stacklevel=3)
     return Solution(fields, times, equation, grid, scheme, stats)
+
+
+def _fields(advance: Callable[[float], Array], problem: Problem, times: Array) -> Array:
+    """The fields at the times, (time, *shape); the only one is not copied where it is new."""
+    if len(times) == 1 and times[0] > 0:
+        u = advance(times[0])
+        fresh = u.flags.c_contiguous and not np.may_share_memory(u, problem.values)
+        return u[None] if fresh else u[None].copy()
+    fields = np.empty((len(times), *problem.grid.shape))
+    for k, s in enumerate(times):
+        fields[k] = advance(s) if s > 0 else problem.values
+    return fields
 
 
 def _output_times(t: ArrayLike) -> Any:

@@ -126,9 +126,13 @@ def _reach(height: float, beta: float, t: float) -> float:
 def _smooth_axis(u: Array, axis: int, fine: Grid, beta: float, t: float, stride: int) -> Array:
     h = fine.spacing[axis]
     pad = ceil(_reach(_height(u, axis, h, t), beta, t) / h) + 1
-    width = [(pad, pad) if k == axis else (0, 0) for k in range(fine.dim)]
     mode: Any = "wrap" if fine.periodic[axis] else "symmetric"
-    return _convolve(u, axis, h, beta, t, pad, stride, lambda v: np.pad(v, width, mode))
+
+    def extend(v: Array, cells: int) -> Array:
+        width = [(cells, cells) if k == axis else (0, 0) for k in range(fine.dim)]
+        return np.pad(v, width, mode)
+
+    return _convolve(u, axis, h, beta, t, pad, stride, extend)
 
 
 def _height(u: Array, axis: int, h: float, t: float) -> float:
@@ -152,23 +156,38 @@ def _height(u: Array, axis: int, h: float, t: float) -> float:
 
 def _convolve(
     u: Array, axis: int, h: float, beta: float, t: float, pad: int, stride: int,
-    extend: Callable[[Array], Array] = lambda v: v,
+    extend: Callable[[Array, int], Array] | None = None,
 ) -> Array:  # fmt: skip
     """Log-domain convolution along an axis, at the centres of the cells (every stride-th node).
 
-    ``extend`` adds ``pad`` nodes at both ends, which u has already where it is left out. Where no
-    product of weights can underflow, the convolution is a banded matrix times exp(-beta u).
+    ``extend`` adds nodes at both ends, of which u has ``pad`` already where it is left out. Where
+    no product of weights can underflow, the convolution is a banded matrix times exp(-beta u); on
+    fewer nodes where the kernel is many cells wide.
     """
-    from pdekit.pde.convolution import EXPONENTS, banded, log_convolve
+    from pdekit.pde.convolution import (
+        EXPONENTS,
+        banded,
+        log_convolve,
+        margin,
+        node_spacing,
+        wide,
+    )
 
     a, least = h * h / (2 * t), float(u.min())
     if beta * (float(u.max()) - least + a * pad * pad) <= EXPONENTS:
-        kernel = np.exp(-beta * a * np.arange(-pad, pad + 1) ** 2)
-        total = banded(extend(np.exp(beta * (least - u))), kernel, axis, stride)
-        total /= kernel.sum()
+        spacing = node_spacing(sqrt(t / beta) / h) if extend and stride == 1 else 1
+        w = np.exp(beta * (least - u))
+        if extend:
+            w = extend(w, pad if spacing == 1 else margin(pad, spacing))
+        if spacing > 1:
+            total = wide(w, beta * a, pad, axis, spacing)
+        else:
+            kernel = np.exp(-beta * a * np.arange(-pad, pad + 1) ** 2)
+            total = banded(w, kernel, axis, stride)
+            total /= kernel.sum()
         out: Array = least - np.log(total, out=total) / beta
         return out
-    moved = np.moveaxis(extend(u), axis, -1)
+    moved = np.moveaxis(extend(u, pad) if extend else u, axis, -1)
     lines = np.ascontiguousarray(moved).reshape(-1, moved.shape[-1])
     out = np.empty((lines.shape[0], (moved.shape[-1] - 2 * pad) // stride))
     log_convolve(lines, a, beta, pad + stride // 2, stride, out)

@@ -82,11 +82,11 @@ def hopf_lax_terms(
 
 def hopf_lax(values: Array, grid: Grid, t: float, refine: bool = True) -> Array:
     """Inf-convolution of a field with |x|^2 / (2t) over the cells of the grid."""
-    from pdekit.pde.envelope import inf_convolve
+    from pdekit.pde.envelope import inf_convolve_columns, inf_convolve_rows
 
-    u = values
-    for axis in reversed(range(grid.dim)):  # the last axis is contiguous; each result is transposed
-        lines = np.ascontiguousarray(u).reshape(-1, grid.cells[axis])
-        u = np.empty(lines.shape[::-1])
-        inf_convolve(lines, grid.spacing[axis], t, grid.periodic[axis], refine, u)
-    return u.reshape(grid.shape)
+    rows = np.ascontiguousarray(values).reshape(-1, grid.cells[-1])
+    out = np.empty(rows.shape)
+    inf_convolve_rows(rows, grid.spacing[-1], t, grid.periodic[-1], refine, out)
+    if grid.dim == 2:
+        inf_convolve_columns(out, grid.spacing[0], t, grid.periodic[0], refine)
+    return out.reshape(grid.shape)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pdekit.grid import Grid
 from pdekit.pde.equations import Heat
+from pdekit.pde.laplacian import Fast, Few, Modes, survivors, symbol
 from pdekit.pde.problem import Problem
 
 Array = NDArray[np.float64]
@@ -25,75 +26,84 @@ class Spectral:
     symbol of the three-point Laplacian takes its place: a Markov semigroup for every t, whose
     error t h^2 v_xxxx / (24 beta) is then below h^4 v_xxxx. Either way constants, the mean and the
     maximum principle are kept to rounding.
+
+    Modes that together are damped below 2^-53 of mean|f| are left out; where few survive, the
+    transform is two matrix products an axis, and the cost a cell does not depend on the grid.
+    ``.stats["modes"]`` has how many were kept along each axis.
     """
 
     solves = (Heat,)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        values, grid, beta = problem.values, problem.grid, problem.equation.beta
-        spectrum = transform(values, grid)
+        beta, smooth = problem.equation.beta, smoothing(problem.values, problem.grid)
 
         def advance(t: float) -> Array:
             stats["steps"] += 1
-            wide = [t / beta >= (_RESOLVED * h) ** 2 for h in grid.spacing]
-            return inverse(_damped(spectrum, grid, t / beta, wide), grid)
+            u, stats["modes"] = smooth(t / beta)
+            return u
 
         return advance
 
 
-def _damped(spectrum: Array, grid: Grid, variance: float, wide: list[bool]) -> Array:
-    """A spectrum times exp(-variance symbol / 2), the continuous symbol along the ``wide`` axes."""
-    factors = [
-        np.exp(-variance / 2 * symbol(grid, axis, discrete=not wide[axis]))
-        for axis in range(grid.dim)
-    ]
-    out = spectrum * factors[-1]
-    for axis, factor in enumerate(factors[:-1]):
-        out *= factor.reshape([-1 if k == axis else 1 for k in range(grid.dim)])
+def smoothing(field: Array, grid: Grid) -> Callable[[float], tuple[Array, tuple[int, ...]]]:
+    """variance -> exp(variance Δ / 2) of the field, and the modes kept along each axis.
+
+    The coefficients are kept from one variance to the next while they suffice.
+    """
+    kept: list[Array] = []
+    modes = Modes(grid)
+
+    def smooth(variance: float) -> tuple[Array, tuple[int, ...]]:
+        damping = [_damping(grid, axis, variance) for axis in range(grid.dim)]
+        basis = [modes.first(axis, survivors(g)) for axis, g in enumerate(damping)]
+        counts = tuple(b.count for b in basis)
+        if not kept or any(n < m for n, m in zip(kept[0].shape, counts, strict=True)):
+            kept[:] = [transform(field, basis)]
+        c = kept[0][tuple(slice(m) for m in counts)]
+        return inverse(_times(c, damping), basis), counts
+
+    return smooth
+
+
+def _damping(grid: Grid, axis: int, variance: float) -> Array:
+    """exp(-variance k^2 / 2), of the three-point Laplacian where the kernel is too narrow."""
+    wide = variance >= (_RESOLVED * grid.spacing[axis]) ** 2
+    return np.exp(-variance / 2 * symbol(grid, axis, discrete=not wide))
+
+
+def _times(c: Array, damping: list[Array]) -> Array:
+    """Coefficients times a factor along each axis, as a new array."""
+    out = c * damping[-1][: c.shape[-1]]
+    if c.ndim == 2:
+        out *= damping[0][: len(c), None]
     return out
 
 
-def symbol(grid: Grid, axis: int, discrete: bool) -> Array:
-    """-Δ in the transform's basis along an axis: k^2, or 2 (1 - cos k h) / h^2 if ``discrete``."""
-    n, h = grid.cells[axis], grid.spacing[axis]
-    if grid.periodic[axis]:
-        k = 2 * np.pi * np.minimum(np.arange(n), n - np.arange(n)) / (n * h)
-    else:
-        k = np.pi * np.arange(n) / (n * h)
-    return 2 * (1 - np.cos(k * h)) / h**2 if discrete else k**2
-
-
-def transform(field: Array, grid: Grid) -> Any:
-    """Orthonormal cosine transform along no-flux axes, Fourier transform along periodic ones."""
-    from scipy.fft import dct, fft
-
-    out: Any = field
-    for axis, periodic in enumerate(grid.periodic):
-        own = axis > 0
-        out = fft(out, axis=axis, overwrite_x=own) if periodic else _dct(dct, out, axis, own)
+def transform(field: Array, basis: list[Fast | Few]) -> Array:
+    """Coefficients of a field, the axes with the fewest modes first."""
+    out = field
+    for own in sorted(basis, key=_cost):
+        out = own.forward(out, out is not field)
     return out
 
 
-def inverse(spectrum: Any, grid: Grid) -> Array:
-    """Inverse of ``transform``, in its room; real by the symmetry of the spectrum."""
-    from scipy.fft import idct, ifft
-
-    out = spectrum
-    for axis, periodic in enumerate(grid.periodic):
-        out = ifft(out, axis=axis, overwrite_x=True) if periodic else _dct(idct, out, axis, True)
-    return np.ascontiguousarray(out.real)
+def inverse(coefficients: Array, basis: list[Fast | Few]) -> Array:
+    """The field of coefficients, which it may overwrite."""
+    out = coefficients
+    for own in sorted(basis, key=_cost, reverse=True):
+        out = own.inverse(out)
+    return out
 
 
-def _dct(function: Any, field: Any, axis: int, overwrite: bool) -> Any:
-    """A cosine transform of a real or complex field."""
-    if np.iscomplexobj(field):
-        return _dct(function, field.real, axis, False) + 1j * _dct(
-            function, field.imag, axis, False
-        )
-    return function(field, axis=axis, norm="ortho", overwrite_x=overwrite)
+def _cost(own: Fast | Few) -> tuple[bool, int, int]:
+    """Sorts an axis after those with fewer modes; strided before contiguous among equals."""
+    return isinstance(own, Fast), own.count, own.axis
 
 
 def discrete_heat(field: Array, grid: Grid, variance: float) -> Array:
     """exp(variance Δ_h / 2) of a field: the Markov semigroup of the three-point Laplacian."""
-    spectrum = transform(field, grid)
-    return inverse(_damped(spectrum, grid, variance, [False] * grid.dim), grid)
+    basis: list[Fast | Few] = [
+        Fast(axis, n, grid.periodic[axis]) for axis, n in enumerate(grid.cells)
+    ]
+    damping = [np.exp(-variance / 2 * symbol(grid, k, discrete=True)) for k in range(grid.dim)]
+    return inverse(_times(transform(field, basis), damping), basis)
