@@ -20,6 +20,7 @@ from pdekit.pde.rational import exponential_poles
 
 Array = NDArray[np.float64]
 _RANGE = 500.0  # of beta u / 2: beyond it exp(-beta u / 2) would come close to underflow
+_MOST_BANDS = 4  # different step lengths for which a band is made; it costs some thirty sweeps
 _TOO_STEEP = (
     "a step of the value function lost its sign: it is too steep for the grid or the step is too "
     "long; refine the grid, ask for more times or use schemes.PolicyIteration()"
@@ -127,6 +128,7 @@ class FusedLines:
         self.swap = generator.grid.dim == 2 and axis == 0
         self.up, self.down = (self._lines(r[axis]) for r in (generator.up, generator.down))
         self.factors: dict[float, Array] = {}  # a few step lengths, each used many times
+        self.passages: dict[tuple[float, ...], Any] = {}
 
     def _lines(self, field: Array) -> Array:
         return np.ascontiguousarray(field.T if self.swap else np.atleast_2d(field))
@@ -149,6 +151,25 @@ class FusedLines:
         if tau not in self.factors:
             self.factors[tau] = factor(self.up, self.down, tau, packed_poles())
         return self.factors[tau]
+
+    def exponentials(self, lengths: tuple[float, ...]) -> Any:
+        """For whole passages on one line: factors and, where they are narrow and few, bands."""
+        if lengths not in self.passages:
+            from pdekit.pde.uniformization import exponential_band
+
+            up, down, poles = self.up[0], self.down[0], packed_poles()
+            bands = [None] if len(lengths) > _MOST_BANDS else [
+                exponential_band(up, down, tau) for tau in lengths
+            ]  # fmt: skip
+            if any(pair is None for pair in bands):
+                bands = [np.zeros((2, 0, up.size + 1))]
+            widest = max(np.shape(pair)[1] for pair in bands)
+            self.passages[lengths] = (
+                np.concatenate([self.factor(tau) for tau in lengths]),
+                np.stack([_widened(pair, widest) for pair in bands]),
+                up, down, np.concatenate([poles[2], -poles[3]]),
+            )  # fmt: skip
+        return self.passages[lengths]
 
     def _plain(self, tau: float) -> Any:
         from pdekit.pde.bellman_kernel import factored
@@ -177,6 +198,12 @@ class FusedLines:
             return self._field(out)
 
         return Weighted(apply, np.ones(self.grid.shape), 0.0)
+
+
+def _widened(bands: Any, width: int) -> Array:
+    """Bands with zeros on both sides, up to ``width`` diagonals."""
+    more = (width - np.shape(bands)[1]) // 2
+    return np.pad(bands, ((0, 0), (more, more), (0, 0)))
 
 
 class PlainLines:
@@ -291,18 +318,17 @@ class FusedPassage:
     def __init__(self, steps: DoobSteps, times: Array, running: Array, terminal: Array) -> None:
         from pdekit.pde.bellman_kernel import values_of_costs
 
-        lines, self.beta = steps.order[0][0], steps.beta
-        self.halves = np.diff(times) / 2
+        self.beta, self.halves = steps.beta, np.diff(times) / 2
         lengths, which = np.unique(np.round(2 * self.halves, 15), return_inverse=True)
-        rooms = tuple(lines.factor(float(tau)) for tau in lengths)
-        self.kernel = (np.concatenate(rooms), lines.up[0], lines.down[0], packed_poles())
+        self.steps = steps.order[0][0].exponentials(tuple(map(float, lengths)))
         self.which = which.astype(np.int64)
         self.values = np.empty_like(running)
         self.values[-1] = terminal
         self.before, self.after = np.empty_like(running[1:]), np.empty_like(running[1:])
+        self.narrow = np.empty(len(self.halves), dtype=bool)
         sound = values_of_costs(
-            *self.kernel, self.halves, running, self.beta, self.which, self.values, self.before,
-            self.after,
+            self.steps, self.halves, running, self.beta, self.which, self.values, self.before,
+            self.after, self.narrow,
         )  # fmt: skip
         if not sound:
             raise TooSteep(_TOO_STEEP)
@@ -313,7 +339,9 @@ class FusedPassage:
 
         out = np.empty_like(self.values)
         out[0] = initial
-        flow_of_values(*self.kernel, self.halves, self.which, self.before, self.after, out)
+        flow_of_values(
+            self.steps, self.halves, self.which, self.before, self.after, self.narrow, out
+        )
         return out
 
     def change(self, running: Array, terminal: Array, flow: Array) -> Array:
@@ -322,8 +350,8 @@ class FusedPassage:
 
         out = np.empty_like(flow)
         change_of_flow(
-            *self.kernel, self.halves, running, terminal, self.beta, self.which, self.before,
-            self.after, flow, out,
+            self.steps, self.halves, running, terminal, self.beta, self.which, self.before,
+            self.after, self.narrow, flow, out,
         )  # fmt: skip
         return out
 

@@ -8,6 +8,8 @@ the end. The plain forms beside them are ``bellman.PlainLines`` and ``bellman.Pa
 import numba as nb
 import numpy as np
 
+from pdekit.pde.uniformization import RATIO, product
+
 LANES = 8  # the seven pole pairs of order 14 and one idle lane
 
 
@@ -148,52 +150,70 @@ def factored(room, up, down, b, tau, forward, poles, out):  # type: ignore[no-un
 
 
 @nb.njit(cache=True, error_model="numpy")
-def values_of_costs(room, up, down, poles, halves, running, beta, which, u, before, after):  # type: ignore[no-untyped-def]
+def _moved(steps, which, tau, forward, narrow, b, room, out):  # type: ignore[no-untyped-def]
+    """out = M b or, if ``forward``, M^T b: a band's product if ``narrow``, else a sweep."""
+    factors, bands, up, down, residues = steps
+    if narrow:
+        product(bands[which, 1 if forward else 0], b, room, out)
+    else:
+        to, back = (up, down) if forward else (down, up)
+        _solve(factors[which], to, back, b, tau, residues, out)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def values_of_costs(steps, halves, running, beta, which, u, before, after, narrow):  # type: ignore[no-untyped-def]
     """The value function at every node of a line, from the last one backward; all in place.
 
     u[k] = Φ(u[k+1] + half running[k+1]) + half running[k], Φ = -(2/beta) log M exp(-beta . / 2),
-    with the factors ``room[which[k]]`` of the step k; ``before`` = exp(-beta U / 2) relative to
-    its largest and ``after`` = M before. False where a weight is not positive.
+    with the exponential ``which[k]`` of ``steps`` in step k; ``before`` = exp(-beta U / 2) relative
+    to its largest and ``after`` = M before; ``narrow``: whether M before is to be had from a band.
+    False where a weight is not positive.
     """
-    residues = np.concatenate((poles[2], -poles[3]))
+    n, steepest = u.shape[1], 2 / beta * np.log(RATIO)
+    room, U = np.zeros(n + steps[1].shape[2] + 8), np.empty(n)
     for k in range(halves.size - 1, -1, -1):
-        U = u[k + 1] + halves[k] * running[k + 1]
-        low = U.min()
-        before[k] = np.exp(-0.5 * beta * (U - low))
-        _solve(room[which[k]], down, up, before[k], 2 * halves[k], residues, after[k])
+        low, jump, last = np.inf, 0.0, u[k + 1, 0] + halves[k] * running[k + 1, 0]
+        for i in range(n):
+            U[i] = u[k + 1, i] + halves[k] * running[k + 1, i]
+            low, jump, last = min(low, U[i]), max(jump, abs(U[i] - last)), U[i]
+        narrow[k] = steps[1].shape[2] > 0 and jump <= steepest
+        for i in range(n):
+            before[k, i] = np.exp(-0.5 * beta * (U[i] - low))
+        _moved(steps, which[k], 2 * halves[k], False, narrow[k], before[k], room, after[k])
         if not after[k].min() > 0:
             return False
-        u[k] = low - 2 / beta * np.log(after[k]) + halves[k] * running[k]
+        for i in range(n):
+            u[k, i] = low - 2 / beta * np.log(after[k, i]) + halves[k] * running[k, i]
     return True
 
 
 @nb.njit(cache=True, error_model="numpy")
-def flow_of_values(room, up, down, poles, halves, which, before, after, rho):  # type: ignore[no-untyped-def]
+def flow_of_values(steps, halves, which, before, after, narrow, rho):  # type: ignore[no-untyped-def]
     """rho[k+1] = before[k] M^T (rho[k] / after[k]), in place from rho[0]."""
-    residues = np.concatenate((poles[2], -poles[3]))
+    room = np.zeros(rho.shape[1] + steps[1].shape[2] + 8)
     for k in range(halves.size):
         b = rho[k] / after[k]
-        _solve(room[which[k]], up, down, b, 2 * halves[k], residues, rho[k + 1])
+        _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, room, rho[k + 1])
         rho[k + 1] *= before[k]
 
 
 @nb.njit(cache=True, error_model="numpy")
 def change_of_flow(  # type: ignore[no-untyped-def]
-    room, up, down, poles, halves, running, terminal, beta, which, before, after, rho, out
+    steps, halves, running, terminal, beta, which, before, after, narrow, rho, out
 ):  # fmt: skip
     """The derivative of the flow by the costs: value backward, density forward, both linearised."""
-    steps, n = before.shape
-    residues = np.concatenate((poles[2], -poles[3]))
-    changes, pushed = np.empty((steps, n)), np.empty((steps, n))
+    count, n = before.shape
+    room = np.zeros(n + steps[1].shape[2] + 8)
+    changes, pushed = np.empty((count, n)), np.empty((count, n))
     d = terminal
-    for k in range(steps - 1, -1, -1):
+    for k in range(count - 1, -1, -1):
         changes[k] = d + halves[k] * running[k + 1]
         b = before[k] * changes[k]
-        _solve(room[which[k]], down, up, b, 2 * halves[k], residues, pushed[k])
+        _moved(steps, which[k], 2 * halves[k], False, narrow[k], b, room, pushed[k])
         pushed[k] /= after[k]
         d = pushed[k] + halves[k] * running[k]
     out[0] = 0.0
-    for k in range(steps):
+    for k in range(count):
         b = (out[k] + 0.5 * beta * rho[k] * pushed[k]) / after[k]
-        _solve(room[which[k]], up, down, b, 2 * halves[k], residues, out[k + 1])
+        _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, room, out[k + 1])
         out[k + 1] = out[k + 1] * before[k] - 0.5 * beta * rho[k + 1] * changes[k]

@@ -306,11 +306,8 @@ def _nodes(times: Array, scheme: Any, parts: int) -> tuple[Array, Any]:
     """The time steps of a game, and which of them are stored times."""
     spans = np.diff(times)
     counts = [parts * scheme.count(span) if hasattr(scheme, "count") else parts for span in spans]
-    pieces = [
-        np.linspace(a, b, n, endpoint=False)
-        for a, b, n in zip(times[:-1], times[1:], counts, strict=True)
-    ]
-    return np.concatenate([*pieces, times[-1:]]), np.concatenate([[0], np.cumsum(counts)])
+    stored = np.concatenate([[0], np.cumsum(counts)])
+    return np.interp(np.arange(stored[-1] + 1), stored, times), stored
 
 
 def _checked(coupling: Any, name: str) -> Any:

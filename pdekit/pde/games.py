@@ -9,6 +9,7 @@ is an equilibrium where it is its own response, rho = T(rho).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -97,12 +98,12 @@ class Response:
         out: Array = self.passage.values
         return out
 
-    @property
+    @cached_property
     def defect(self) -> Array:
         """T(rho) - rho."""
         return self.flow - self.given
 
-    @property
+    @cached_property
     def distance(self) -> float:
         """Largest L1 distance over time between believed and made flow, relative to the mass."""
         axes = tuple(range(1, self.flow.ndim))
