@@ -14,7 +14,8 @@ import pdekit as pk
 from pdekit.pde import bellman
 from pdekit.pde.bellman import DoobSteps, FusedPassage, Passage, PlainLines
 from pdekit.pde.generators import scharfetter_gummel
-from pdekit.pde.policy import PolicySteps, bernoulli_integral
+from pdekit.pde.fitted_hamiltonian import FittedHamiltonian, bernoulli_integral, fitted_integral
+from pdekit.pde.policy import PolicySteps
 
 BETA = 4.0
 
@@ -162,7 +163,7 @@ def fitted_error(grid: pk.Grid) -> float:
     V, u = np.sin(angle).sum(-1), np.cos(angle).sum(-1)
     slope, bend = -wave * np.sin(angle), -(wave**2) * np.cos(angle)
     limit = (-wave * np.cos(angle) * slope - slope**2 / 2 + bend / BETA).sum(-1)
-    error = np.abs(PolicySteps(V, BETA, grid).hamiltonian(u) - limit) / np.abs(limit).max()
+    error = np.abs(FittedHamiltonian(V, BETA, grid)(u) - limit) / np.abs(limit).max()
     return float(error[tuple(slice(n // 8, -n // 8) for n in grid.shape)].max())
 
 
@@ -180,5 +181,5 @@ def test_without_noise_it_is_the_hamiltonian_of_engquist_and_osher() -> None:
     d = np.diff(u) / h
     minus, plus = np.append(0, d), np.append(d, 0)
     limit = -(np.maximum(minus, 0) ** 2 + np.minimum(plus, 0) ** 2) / 2
-    made = PolicySteps(np.zeros(grid.shape), 1e7, grid).hamiltonian(u)
+    made = FittedHamiltonian(np.zeros(grid.shape), 1e7, grid)(u)
     np.testing.assert_allclose(made, limit, atol=1e-4)

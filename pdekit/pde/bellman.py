@@ -42,6 +42,9 @@ class Step(Protocol):
     def carry(self, rho: Array) -> Array:
         """Φ'(U)^T rho."""
 
+    def move(self, rho: Array) -> Array:
+        """``carry`` for a density, which keeps its sign: by a monotone step if need be."""
+
     def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
         """The derivative of ``carry(rho)`` by U along ``change`` is carry(b) - c: (b, c) stacked.
 
@@ -96,6 +99,8 @@ class DoobStep:
         for factor in reversed(self.factors):
             rho = factor.carry(rho)
         return rho
+
+    move = carry
 
     def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
         """d(P^T rho) = (beta/2) (P^T diag(rho) P - diag(P^T rho)) dU: minus a covariance."""
@@ -294,7 +299,7 @@ class Passage:
         out = np.empty_like(self.values)
         out[0] = initial
         for k, step in enumerate(self.made):
-            out[k + 1] = step.carry(out[k])
+            out[k + 1] = step.move(out[k])
         return out
 
     def change(self, running: Array, terminal: Array, flow: Array) -> Array:

@@ -72,9 +72,11 @@ def by_steps(value: Solution, initial: Any) -> Solution:
     for k, dt in enumerate(np.diff(value.times)):
         rho = fields[-1]
         for step in advanced(steps, value.fields[k + 1], dt, counts[k], cost)[1]:
-            rho = step.carry(rho)
+            rho = step.move(rho)
         fields.append(rho)
     stats: dict[str, Any] = {"steps": sum(counts)}
+    if hasattr(steps, "upright"):
+        stats["monotone_steps"] = steps.upright
     return made(problem, np.array(fields), value, stats)
 
 
