@@ -88,9 +88,11 @@ def made(problem: Problem, fields: Array, value: Solution, stats: dict[str, Any]
             f"the controlled density falls to {fields.min():.2g} (largest {fields.max():.2g}): the "
             "steps are too long for this grid; ask for more times or use PolicyIteration()"
         )
-    fields = np.maximum(fields, 0.0)
-    summarise(problem, fields, stats, stacklevel=5)
-    return Solution(fields, value.times, problem.equation, problem.grid, value.scheme, stats)
+    kept = np.maximum(fields, 0.0)
+    axes = tuple(range(1, fields.ndim))
+    kept *= (fields.sum(axes) / kept.sum(axes)).reshape(-1, *[1] * len(axes))
+    summarise(problem, kept, stats, stacklevel=5)
+    return Solution(kept, value.times, problem.equation, problem.grid, value.scheme, stats)
 
 
 class _Carry:

@@ -24,6 +24,7 @@ _SETTLED = 1e-13  # of the value: where the next policy would change it less
 GAMMA = 1 - sqrt(0.5)
 REACH = 1 + sqrt(2)  # (1 - GAMMA) / GAMMA: the second stage starts that far along the first
 _BAND = 2.0  # of the filter; see ``PolicySteps.band``
+ALL = np.ones((), dtype=bool)  # no cell is held back
 _NEGATIVE = 1e-9  # of the largest density: what a step may leave below zero
 
 
@@ -48,9 +49,9 @@ class PolicySteps:
         first = self.euler(value, GAMMA * dt, value)
         rate = (first.value - value) / GAMMA
         second = self.euler(value + (1 - GAMMA) * rate, GAMMA * dt, value + rate)
-        near = self._near(value, second.value, dt)
-        self.held = max(self.held, 1 - float(near.mean()))
-        return PairedStep(self, (value, dt), first, second, near)
+        paired = PairedStep(self, (value, dt), first, second)
+        self.held = max(self.held, 1 - float(np.mean(paired.near)))
+        return paired
 
     def euler(self, value: Array, dt: float, guess: Array) -> "PolicyStep":
         """The step of order one, by policies from that of ``guess`` on."""
@@ -79,15 +80,6 @@ class PolicySteps:
         rate = float(np.abs(new - value).mean()) / dt
         span = max(float(np.ptp(value)), float(np.ptp(new)), 1e-300)
         return _BAND * rate * sqrt(dt * rate / span) + 1e-12 * (1 + float(np.abs(new).max())) / dt
-
-    def _near(self, value: Array, new: Array, dt: float) -> NDArray[np.bool_]:
-        """The cells in which ``new`` is within the band about the monotone step."""
-        allowed = dt * self.band(value, new, dt)
-        # the monotone step does not expand: its distance is at most the largest residual
-        if np.abs(new - dt * self.hamiltonian(new) - value).max() <= allowed:
-            return np.ones(new.shape, dtype=bool)
-        near: NDArray[np.bool_] = np.abs(self.euler(value, dt, new).value - new) <= allowed
-        return near
 
     def upheld(self, moved: Array, otherwise: Callable[[], Array]) -> Array:
         """A density that was moved, or how it moves by the step of order one if it lost its sign.
@@ -131,14 +123,22 @@ class PairedStep:
     """
 
     def __init__(
-        self, steps: PolicySteps, start: tuple[Array, float], first: PolicyStep,
-        second: PolicyStep, near: NDArray[np.bool_],
-    ) -> None:  # fmt: skip
+        self, steps: PolicySteps, start: tuple[Array, float], first: PolicyStep, second: PolicyStep
+    ) -> None:
         self.steps, self.start, self.first, self.second = steps, start, first, second
-        self.near = None if near.all() else near
-        self.value = second.value
-        if self.near is not None:
-            self.value = np.where(near, second.value, self.monotone.value)
+        self.value, self.near = second.value, self._near()
+        if self.near is not ALL:
+            self.value = np.where(self.near, second.value, self.monotone.value)
+
+    def _near(self) -> NDArray[np.bool_]:
+        """The cells that are within the band about the monotone step."""
+        (value, dt), new = self.start, self.second.value
+        allowed = dt * self.steps.band(value, new, dt)
+        # the monotone step does not expand: its distance is at most the largest residual
+        if np.abs(new - dt * self.steps.hamiltonian(new) - value).max() <= allowed:
+            return ALL
+        near: NDArray[np.bool_] = np.abs(self.monotone.value - new) <= allowed
+        return ALL if near.all() else near
 
     @cached_property
     def monotone(self) -> PolicyStep:
@@ -147,12 +147,12 @@ class PairedStep:
 
     def push(self, change: Array) -> Array:
         pushed = self._push(change)
-        if self.near is None:
+        if self.near is ALL:
             return pushed
         return np.where(self.near, pushed, self.monotone.push(change))
 
     def carry(self, rho: Array) -> Array:
-        if self.near is None:
+        if self.near is ALL:
             return self._carry(rho)
         return self._carry(self.near * rho) + self.monotone.carry(~self.near * rho)
 
@@ -161,7 +161,7 @@ class PairedStep:
 
     def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
         """Both stages' policies turn; where some cells are held back, those of Q too."""
-        if self.near is None:
+        if self.near is ALL:
             return self._bend(rho, change, pushed)
         inside, outside = self._bend(self.near * rho, change, self._push(change))
         rest, monotone = ~self.near * rho, self.monotone

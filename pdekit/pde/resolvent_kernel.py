@@ -80,29 +80,45 @@ def circle(up, down, inverse, tau, forward, share, pivot, b, x):  # type: ignore
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-def operator(up0, down0, up1, down1, tau, forward, x, out):  # type: ignore[no-untyped-def]
-    """out = (1 - tau L) x in the plane, or with L^T; rates along either axis in its own shape."""
+def backward(up0, down0, up1, down1, tau, x, out):  # type: ignore[no-untyped-def]
+    """out = (1 - tau L) x in the plane; rates along either axis in its own shape."""
     rows, columns = x.shape
     out[:] = x
     for i in range(up0.shape[0]):
         j = i + 1 if i + 1 < rows else 0
         for k in range(columns):
-            if forward:
-                flux = tau * (up0[i, k] * x[i, k] - down0[i, k] * x[j, k])
-                out[i, k] += flux
-                out[j, k] -= flux
-            else:
-                jump = tau * (x[j, k] - x[i, k])
-                out[i, k] -= up0[i, k] * jump
-                out[j, k] += down0[i, k] * jump
+            jump = tau * (x[j, k] - x[i, k])
+            out[i, k] -= up0[i, k] * jump
+            out[j, k] += down0[i, k] * jump
     for i in range(rows):
-        for k in range(up1.shape[1]):
-            j = k + 1 if k + 1 < columns else 0
-            if forward:
-                flux = tau * (up1[i, k] * x[i, k] - down1[i, k] * x[i, j])
-                out[i, k] += flux
-                out[i, j] -= flux
-            else:
-                jump = tau * (x[i, j] - x[i, k])
-                out[i, k] -= up1[i, k] * jump
-                out[i, j] += down1[i, k] * jump
+        for k in range(columns - 1):
+            out[i, k] -= up1[i, k] * tau * (x[i, k + 1] - x[i, k])
+        for k in range(columns - 1):
+            out[i, k + 1] += down1[i, k] * tau * (x[i, k + 1] - x[i, k])
+        if up1.shape[1] == columns:
+            jump = tau * (x[i, 0] - x[i, columns - 1])
+            out[i, columns - 1] -= up1[i, columns - 1] * jump
+            out[i, 0] += down1[i, columns - 1] * jump
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+def forward(up0, down0, up1, down1, tau, x, out):  # type: ignore[no-untyped-def]
+    """out = (1 - tau L^T) x in the plane."""
+    rows, columns = x.shape
+    out[:] = x
+    for i in range(up0.shape[0]):
+        j = i + 1 if i + 1 < rows else 0
+        for k in range(columns):
+            flux = tau * (up0[i, k] * x[i, k] - down0[i, k] * x[j, k])
+            out[i, k] += flux
+            out[j, k] -= flux
+    for i in range(rows):
+        for k in range(columns - 1):
+            out[i, k] += tau * (up1[i, k] * x[i, k] - down1[i, k] * x[i, k + 1])
+        for k in range(columns - 1):
+            out[i, k + 1] -= tau * (up1[i, k] * x[i, k] - down1[i, k] * x[i, k + 1])
+        if up1.shape[1] == columns:
+            last = columns - 1
+            flux = tau * (up1[i, last] * x[i, last] - down1[i, last] * x[i, 0])
+            out[i, last] += flux
+            out[i, 0] -= flux
