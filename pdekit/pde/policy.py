@@ -5,7 +5,6 @@
 transpose of its derivative.
 """
 
-from collections.abc import Callable
 from functools import cached_property
 from math import sqrt
 
@@ -25,6 +24,7 @@ GAMMA = 1 - sqrt(0.5)
 REACH = 1 + sqrt(2)  # (1 - GAMMA) / GAMMA: the second stage starts that far along the first
 _BAND = 2.0  # of the filter; see ``PolicySteps.band``
 ALL = np.ones((), dtype=bool)  # no cell is held back
+_TAILS = (1e-6, 1e-4, 1e-2)  # of the largest density: what counts as its tail, step by step
 _NEGATIVE = 1e-9  # of the largest density: what a step may leave below zero
 
 
@@ -80,17 +80,6 @@ class PolicySteps:
         rate = float(np.abs(new - value).mean()) / dt
         span = max(float(np.ptp(value)), float(np.ptp(new)), 1e-300)
         return _BAND * rate * sqrt(dt * rate / span) + 1e-12 * (1 + float(np.abs(new).max())) / dt
-
-    def upheld(self, moved: Array, otherwise: Callable[[], Array]) -> Array:
-        """A density that was moved, or how it moves by the step of order one if it lost its sign.
-
-        That generator's resolvent is positive, this one's is where a density is no narrower
-        than what diffuses in a third of the step.
-        """
-        if moved.min() >= -_NEGATIVE * moved.max():
-            return moved
-        self.upright += 1
-        return otherwise()
 
 
 class PolicyStep:
@@ -152,12 +141,24 @@ class PairedStep:
         return np.where(self.near, pushed, self.monotone.push(change))
 
     def carry(self, rho: Array) -> Array:
-        if self.near is ALL:
-            return self._carry(rho)
-        return self._carry(self.near * rho) + self.monotone.carry(~self.near * rho)
+        return self._carried(rho, self.near)
 
     def move(self, rho: Array) -> Array:
-        return self.steps.upheld(self.carry(rho), lambda: self.monotone.carry(rho))
+        """``carry`` where that is positive; else the tail of the density moves by Q, or all."""
+        moved = self.carry(rho)
+        if _is_upright(moved):
+            return moved
+        self.steps.upright += 1
+        for share in _TAILS:
+            moved = self._carried(rho, self.near & (rho > share * rho.max()))
+            if _is_upright(moved):
+                return moved
+        return self.monotone.carry(rho)
+
+    def _carried(self, rho: Array, near: NDArray[np.bool_]) -> Array:
+        if near is ALL:
+            return self._carry(rho)
+        return self._carry(near * rho) + self.monotone.carry(~near * rho)
 
     def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
         """Both stages' policies turn; where some cells are held back, those of Q too."""
@@ -183,3 +184,7 @@ class PairedStep:
         on = self.first.push(change)
         early = self.first.bend(back, self.first.carry(back), change, on)[0]
         return np.stack([inside, -REACH * self.first.carry(early)])
+
+
+def _is_upright(rho: Array) -> bool:
+    return bool(rho.min() >= -_NEGATIVE * rho.max())
