@@ -9,6 +9,7 @@ from cases import GRIDS
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
+from scipy.linalg import expm
 
 import pdekit as pk
 from pdekit.pde import bellman
@@ -16,6 +17,7 @@ from pdekit.pde.bellman import DoobSteps, FusedPassage, Passage, PlainLines
 from pdekit.pde.generators import scharfetter_gummel
 from pdekit.pde.fitted_hamiltonian import FittedHamiltonian, bernoulli_integral, fitted_integral
 from pdekit.pde.policy import PolicySteps
+from pdekit.pde.uniformization import exponential_band, product
 
 BETA = 4.0
 
@@ -26,6 +28,10 @@ def doob(grid: pk.Grid, beta: float = BETA) -> DoobSteps:
 
 def policy(grid: pk.Grid, beta: float = BETA) -> PolicySteps:
     return PolicySteps(landscape(grid), beta, grid)
+
+
+def paired(grid: pk.Grid, beta: float = BETA) -> PolicySteps:
+    return PolicySteps(landscape(grid), beta, grid, order=2)
 
 
 def landscape(grid: pk.Grid) -> Any:
@@ -40,14 +46,16 @@ def smooth(grid: pk.Grid, seed: int, size: float = 1.0) -> Any:
     return size * sum((a[k] * np.cos((k + 1) * angle + phase[k])).sum(-1) for k in range(3))
 
 
-KINDS = {"doob": doob, "policy": policy}
-both = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+MONOTONE = {"doob": doob, "policy": policy}
+KINDS = {**MONOTONE, "paired": paired}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+monotone = pytest.mark.parametrize("kind", MONOTONE.values(), ids=MONOTONE.keys())
 every_grid = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
 seeds = st.integers(0, 10_000)
 Kind = Callable[..., Any]
 
 
-@both
+@every_kind
 @every_grid
 @settings(max_examples=10)
 @given(seed=seeds, size=st.sampled_from([0.0, 0.1, 1.0]), dt=st.sampled_from([1e-3, 0.03]))
@@ -65,7 +73,7 @@ def test_densities_are_carried_by_the_transpose(
     assert carried.min() >= -1e-12 * rho.max()
 
 
-@both
+@monotone
 @every_grid
 @settings(max_examples=5)
 @given(seed=seeds, share=st.floats(0.1, 0.9))
@@ -78,7 +86,7 @@ def test_steps_are_monotone_and_concave(kind: Kind, grid: pk.Grid, seed: int, sh
     np.testing.assert_allclose(steps(u + 30, dt).value, one + 30, atol=1e-10)
 
 
-@both
+@every_kind
 @every_grid
 def test_derivatives_are_those_of_the_step(kind: Kind, grid: pk.Grid) -> None:
     """Central differences of the step and of what it carries, errors of order 1e-9."""
@@ -94,6 +102,64 @@ def test_derivatives_are_those_of_the_step(kind: Kind, grid: pk.Grid) -> None:
     np.testing.assert_allclose(
         (up.carry(rho) - down.carry(rho)) / (2 * small), bent, atol=1e-7 * rho.max()
     )
+
+
+def kinked(grid: pk.Grid, seed: int) -> Any:
+    """A field with kinks: where a step of second order goes astray."""
+    return np.abs(smooth(grid, seed, 3.0))
+
+
+@every_grid
+@settings(max_examples=10)
+@given(seed=seeds, dt=st.sampled_from([1e-3, 0.03, 0.3]))
+def test_filtered_steps_stay_near_the_monotone_ones(grid: pk.Grid, seed: int, dt: float) -> None:
+    """Comparison and constants up to the band; a step without the filter would leave it."""
+    steps, u = paired(grid), kinked(grid, seed)
+    step, plain = steps(u, dt), policy(grid)(u, dt).value
+    band = dt * steps.band(u, step.second.value, dt)
+    assert np.abs(step.value - plain).max() <= band * (1 + 1e-9)
+    if steps.held:
+        assert np.abs(step.second.value - plain).max() > band
+    np.testing.assert_allclose(steps(u + 30, dt).value, step.value + 30, atol=1e-10)
+
+
+def test_kinks_are_held_back_and_smooth_fields_are_not() -> None:
+    steps, gentle = paired(GRIDS["line"]), paired(GRIDS["circle"])
+    steps(kinked(GRIDS["line"], 1), 0.03)
+    gentle(smooth(GRIDS["circle"], 1), 0.003)
+    assert 0 < steps.held < 1
+    assert gentle.held == 0
+
+
+@every_grid
+def test_where_cells_are_held_back_derivatives_are_those_of_the_step(grid: pk.Grid) -> None:
+    """Value, transpose and what is carried, with a mixture of both kinds of cells."""
+    steps, dt, small = paired(grid), 0.03, 1e-6
+    u, d, rho = kinked(grid, 1), smooth(grid, 2, 0.3), 0.1 + smooth(grid, 3) ** 2
+    step, up, down = (steps(u + s * small * d, dt) for s in (0, 1, -1))
+    assert 0 < step.near.mean() < 1
+    assert (step.near == up.near).all() and (step.near == down.near).all()
+    pushed, carried = step.push(d), step.carry(rho)
+    np.testing.assert_allclose((up.value - down.value) / (2 * small), pushed, atol=1e-6)
+    assert float((pushed * rho).sum()) == pytest.approx(float((d * carried).sum()), rel=1e-11)
+    inside, outside = step.bend(rho, carried, d, pushed)
+    bent = step.carry(inside) - outside
+    difference = (up.carry(rho) - down.carry(rho)) / (2 * small)
+    np.testing.assert_allclose(difference, bent, atol=1e-5 * np.abs(bent).max())
+
+
+def test_a_narrow_density_keeps_its_sign() -> None:
+    """A single full cell: carried below zero by the exact transpose, moved upright instead."""
+    grid = pk.Grid(-2, 2, 200)
+    steps, rho = paired(grid), np.zeros(200)
+    rho[120] = 1.0
+    step = steps(smooth(grid, 1), 0.05)
+    assert step.carry(rho).min() < -1e-3
+    moved = step.move(rho)
+    assert steps.upright == 1 and moved.min() >= -1e-9 and moved.sum() == pytest.approx(1)
+    wide = np.exp(-((grid.axes[0]) ** 2) / 0.1)
+    np.testing.assert_array_equal(step.move(wide), step.carry(wide))
+    assert steps.upright == 1
 
 
 @pytest.mark.parametrize("where", ["line", "plane"])
@@ -131,7 +197,7 @@ def test_the_compiled_passage_equals_the_plain_one() -> None:
     np.testing.assert_allclose(one, two, atol=1e-11)
 
 
-@both
+@every_kind
 def test_steep_values_do_not_underflow(kind: Kind) -> None:
     """exp(-beta u / 2) spans 10^-860 here; one short step still moves u by dt du/dt."""
     grid, beta, dt = pk.Grid(-2, 2, 4000), 1000.0, 2.5e-4
@@ -154,6 +220,32 @@ def test_the_bernoulli_integral(w: float, length: float) -> None:
     assert bernoulli_integral(np.array([w]), np.array([length]))[0] == pytest.approx(
         exact[0], abs=1e-10 * (1 + abs(length) * (abs(w) + abs(length)))
     )
+
+
+@settings(max_examples=200)
+@given(
+    w=st.floats(-30, 30), length=st.one_of(st.floats(-12, 12), st.floats(-1.2, 1.2)),
+)  # fmt: skip
+def test_the_compiled_integral_is_the_plain_one(w: float, length: float) -> None:
+    one, two = (f(np.array([w]), np.array([length])) for f in (fitted_integral, bernoulli_integral))
+    assert one == pytest.approx(two, abs=1e-12 * (1 + abs(length) * (abs(w) + abs(length))))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.4, -0.4])
+def test_bands_are_exponentials_down_to_their_tails(slope: float) -> None:
+    """Product with exp(slope i), relative in every cell, against the generator tilted with it."""
+    n, tau, rng = 90, 0.02, np.random.default_rng(0)
+    up, down = rng.uniform(100, 300, (2, n - 1))
+    band, transposed = exponential_band(up, down, tau)
+    L = np.diag(up, 1) + np.diag(down, -1)
+    L -= np.diag(L.sum(1))
+    field = np.exp(slope * np.arange(n))
+    for matrix, rates in ((band, L), (transposed, L.T)):
+        exact = expm(tau * rates * field / field[:, None]).sum(1)
+        out, room = np.empty(n), np.zeros(n + len(band) + 8)
+        product(matrix, field, room, out)
+        np.testing.assert_allclose(out / field, exact, rtol=1e-12)
+    assert exponential_band(1e4 * up, down, tau) is None
 
 
 def fitted_error(grid: pk.Grid) -> float:
