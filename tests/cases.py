@@ -190,7 +190,8 @@ SCHEMES = {
     "cole_hopf": s.ColeHopf(),
     "doob": s.DoobTransform(),
     "mean_field": s.MeanField(1e-5, order=5),
-    "policy_iteration": s.PolicyIteration(0.05),
+    "policy_iteration": s.PolicyIteration(0.05, order=1),
+    "policy_pairs": s.PolicyIteration(0.05),
 }
 _ONLY_IN = {"exponential": 1, "krylov": 2, "split": 2}
 
@@ -465,6 +466,9 @@ EXACT = [
     ExactCase("bellman-lq", pk.HamiltonJacobiBellman(p.Quadratic(), 4.0), s.DoobTransform(),
               p.Quadratic(2.0), 0.5, -3.0, 3.0, (100, 200, 400), lambda x: _LQ.value(0.0, x), 2,
               0.43, inner=0.5),
+    ExactCase("bellman-policy", pk.HamiltonJacobiBellman(p.Quadratic(), 4.0),
+              s.PolicyIteration(0.0025), p.Quadratic(2.0), 0.5, -3.0, 3.0, (100, 200, 400),
+              lambda x: _LQ.value(0.0, x), 2, 1.12, inner=0.5),
     ExactCase("hj-engquist-osher", pk.HamiltonJacobi(), s.Godunov(flux=fluxes.engquist_osher), _W,
               0.5, -2.0, 2.0, (100, 200, 400), lambda x: exact.hopf_lax(_W, 0.5, x), 1, 0.73),
     ExactCase("hj-lax-friedrichs", pk.HamiltonJacobi(), s.Godunov(flux=fluxes.lax_friedrichs), _W,
