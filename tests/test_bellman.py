@@ -14,8 +14,8 @@ from scipy.linalg import expm
 import pdekit as pk
 from pdekit.pde import bellman
 from pdekit.pde.bellman import DoobSteps, FusedPassage, Passage, PlainLines
-from pdekit.pde.generators import scharfetter_gummel
 from pdekit.pde.fitted_hamiltonian import FittedHamiltonian, bernoulli_integral, fitted_integral
+from pdekit.pde.generators import scharfetter_gummel
 from pdekit.pde.policy import PolicySteps
 from pdekit.pde.uniformization import exponential_band, product
 
@@ -162,10 +162,9 @@ def test_a_narrow_density_keeps_its_sign() -> None:
     assert steps.upright == 1
 
 
-@pytest.mark.parametrize("where", ["line", "plane"])
-def test_compiled_lines_equal_the_plain_ones(where: str, monkeypatch: Any) -> None:
+@every_grid
+def test_compiled_lines_equal_the_plain_ones(grid: pk.Grid, monkeypatch: Any) -> None:
     """The factored, the tilted and the plain form of a step, its push and its carry."""
-    grid = GRIDS[where]
     generator = scharfetter_gummel(landscape(grid), BETA, grid)
     u, d, rho = smooth(grid, 4), smooth(grid, 5), smooth(grid, 6) ** 2
 

@@ -188,9 +188,7 @@ def test_a_coupled_plane_by_its_riccati_equation() -> None:
 
 @pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 @pytest.mark.parametrize(("order", "close"), [(1, (0.12, 0.06)), (2, (9e-4, 1.7e-3))])
-def test_policy_iteration_agrees_with_the_transform(
-    order: int, close: tuple[float, float]
-) -> None:
+def test_policy_iteration_agrees_with_the_transform(order: int, close: tuple[float, float]) -> None:
     """Away from the walls, where cells are fine, the difference is of the order of the steps."""
     grid = pk.Grid(-2.5, 2.5, 400)
     exact, found = separable(grid), []
@@ -210,7 +208,9 @@ def test_policy_iteration_in_a_plane_of_independent_axes() -> None:
     """Against the exact route on two lines, with cells and steps refined together."""
     errors = []
     for cells, dt in ((24, 0.05), (48, 0.025)):
-        fb = separable(pk.Grid((-2.5, -2.5), (2.5, 2.5), cells), scheme=pk.schemes.PolicyIteration(dt))
+        fb = separable(
+            pk.Grid((-2.5, -2.5), (2.5, 2.5), cells), scheme=pk.schemes.PolicyIteration(dt)
+        )
         x = separable(pk.Grid(-2.5, 2.5, 8 * cells))
         law = pk.Gaussian(-0.4, 0.3)
         y = pk.control(WELL, 4, x.value.grid, law, lambda x: (x[..., 0] - 0.5) ** 2,

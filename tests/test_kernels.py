@@ -60,12 +60,12 @@ def test_log_convolution(seed: int, beta: float, stride: int) -> None:
     assert_allclose(out, plain[:, : out.shape[1]], rtol=1e-9, atol=1e-9 / beta)
 
 
-@given(seeds, st.floats(1e-3, 1.0), st.booleans())
-@settings(max_examples=30)
-def test_rational_exponential(seed: int, t: float, forward: bool) -> None:
-    """One sweep for all poles against dense solves pole by pole."""
+@given(seeds, st.floats(1e-3, 1.0), st.booleans(), st.booleans())
+@settings(max_examples=60)
+def test_rational_exponential(seed: int, t: float, forward: bool, circle: bool) -> None:
+    """One sweep for all poles against dense solves pole by pole, between walls and round."""
     noise = np.random.default_rng(seed)
-    grid = pk.Grid(0, 1, 25)
+    grid = pk.Grid(0, 1, 25, periodic=circle)
     generator = scharfetter_gummel(noise.normal(size=25), 2.0, grid)
     u, kill = noise.uniform(size=25), noise.uniform(size=25)
     matrix = generator.matrix().toarray() - np.diag(kill)

@@ -2,77 +2,42 @@
 
 Fields come as lines ``(lines, n)``. Of the tilted generator it is factored anew for every value
 function, of the generator itself once for a step length; whole passages over time on one line at
-the end. The plain forms beside them are ``bellman.PlainLines`` and ``bellman.Passage``.
+the end. The plain form beside them is ``bellman.Passage`` with ``PlainLines``.
 """
 
 import numba as nb
 import numpy as np
 
+from pdekit.pde.tridiagonal import LANES, rational_sweep
 from pdekit.pde.uniformization import RATIO, product
-
-LANES = 8  # the seven pole pairs of order 14 and one idle lane
 
 
 @nb.njit(cache=True, error_model="numpy")
-def tilt(up, down, u, beta, rates):  # type: ignore[no-untyped-def]
-    """rates[l] = (up e, down / e, kill) of exp(beta u / 2) L exp(-beta u / 2) on every line.
+def tilt(up, down, u, beta, there, back, kill):  # type: ignore[no-untyped-def]
+    """(up e, down / e, kill) of exp(beta u / 2) L exp(-beta u / 2) on every line.
 
     e = exp(-beta (u_{i+1} - u_i) / 2); kill is what the tilted rates lack against those of L.
     """
     lines, n = u.shape
+    kill[:] = 0.0
     for line in range(lines):
-        rates[line, 2, :] = 0.0
-        for i in range(n - 1):
-            e = np.exp(-0.5 * beta * (u[line, i + 1] - u[line, i]))
-            there, back = up[line, i], down[line, i]
-            rates[line, 0, i], rates[line, 1, i] = there * e, back / e
-            rates[line, 2, i] += there - there * e
-            rates[line, 2, i + 1] += back - back / e
-
-
-@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-def _sweep(to_next, to_previous, into_next, into_previous, kill, b, tau, poles, work, out):  # type: ignore[no-untyped-def]
-    """out = sum_p Re(c_p (z_p - tau A)^-1 b) on one line; pivots from rates and excess (GTH)."""
-    n = b.size
-    zr, zi, cr, ci = poles[0], poles[1], poles[2], poles[3]
-    excess = np.zeros((2, LANES))
-    for i in range(n):
-        leave = tau * to_next[i] if i < n - 1 else 0.0
-        back = tau * to_previous[i - 1] if i > 0 else 0.0
-        arrive = tau * into_next[i - 1] if i > 0 else 0.0
-        above = tau * into_previous[i] if i < n - 1 else 0.0
-        shift, r, j = tau * kill[i], b[i], max(i - 1, 0)
-        for p in range(LANES):
-            sr = zr[p] + shift + back * excess[0, p]
-            si = zi[p] + back * excess[1, p]
-            br = sr + leave
-            q = 1.0 / (br * br + si * si)
-            ir, ii = br * q, -si * q
-            excess[0, p], excess[1, p] = sr * ir - si * ii, sr * ii + si * ir
-            yr, yi = r + arrive * work[j, 2, p] * (i > 0), arrive * work[j, 3, p] * (i > 0)
-            work[i, 0, p], work[i, 1, p] = above * ir, above * ii
-            work[i, 2, p], work[i, 3, p] = yr * ir - yi * ii, yr * ii + yi * ir
-    x = np.zeros((2, LANES))
-    for i in range(n - 1, -1, -1):
-        total = 0.0
-        for p in range(LANES):
-            yr = work[i, 2, p] + (work[i, 0, p] * x[0, p] - work[i, 1, p] * x[1, p])
-            yi = work[i, 3, p] + (work[i, 0, p] * x[1, p] + work[i, 1, p] * x[0, p])
-            x[0, p], x[1, p] = yr, yi
-            total += cr[p] * yr - ci[p] * yi
-        out[i] = total
+        for i in range(up.shape[1]):
+            j = i + 1 if i + 1 < n else 0
+            e = np.exp(-0.5 * beta * (u[line, j] - u[line, i]))
+            on, off = up[line, i], down[line, i]
+            there[line, i], back[line, i] = on * e, off / e
+            kill[line, i] += on - on * e
+            kill[line, j] += off - off / e
 
 
 @nb.njit(cache=True, error_model="numpy")
-def exponential(rates, b, tau, forward, poles, work, out):  # type: ignore[no-untyped-def]
-    """out = exp(tau A) b on every line, A the tilted generator or (``forward``) its transpose."""
-    work[0] = 0.0  # read, times zero, before it is written: must not hold a NaN
-    for line in range(b.shape[0]):
-        up, down, kill = rates[line, 0], rates[line, 1], rates[line, 2]
-        if forward:
-            _sweep(up, down, up, down, kill, b[line], tau, poles, work, out[line])
-        else:
-            _sweep(up, down, down, up, kill, b[line], tau, poles, work, out[line])
+def exponential(up, down, kill, b, tau, forward, poles, work, out):  # type: ignore[no-untyped-def]
+    """out = exp(tau A) b on every line, A the generator less kill or (``forward``) its transpose.
+
+    As many rates as cells make circles of the lines.
+    """
+    for k in range(b.shape[0]):
+        rational_sweep(up[k], down[k], kill[k], b[k], tau, forward, poles, work, out[k])
 
 
 # Rows of the workspace of a factored line, a cell each. Real and imaginary parts lie side by side,

@@ -176,4 +176,3 @@ def _descended(
         last, rho = rho, float(np.vdot(shadow, r))
         p = r + (rho / last) * (alpha / omega) * (p - omega * v)
     return x, most
-

@@ -20,14 +20,14 @@ _1, _2, _3, _4, _5, _6, _7 = (np.uint64(k) for k in range(1, 8))
 _WIDEST = 80  # diagonals on either side, beyond which a sweep over rational poles is faster
 
 
-def exponential_band(up: Array, down: Array, tau: float) -> tuple[Array, Array] | None:
-    """The bands of exp(tau L) and of its transpose; None where they are too wide.
+def exponential_band(up: Array, down: Array, tau: float) -> Array | None:
+    """The bands of exp(tau L) and of its transpose, (2, 2 m, n); None where they are too wide.
 
-    Row i holds the entries of the columns from i - m to i + m - 1, shape (n, 2 m), for rates ``up`` from
-    cell i to i + 1 and ``down`` back, shape (n - 1,).
+    Entry (k, i) is that of row i and column i + k - m, for rates ``up`` from cell i to i + 1 and
+    ``down`` back, shape (n - 1,).
     """
     stay, jumps, mean = _chain(up, down, tau)
-    terms = _terms(mean)
+    terms = _terms(mean) if mean < 2 * _WIDEST else 4 * _WIDEST
     if terms > 3 * _WIDEST:
         return None
     weights = np.array([exp(k * log(mean) - mean - lgamma(k + 1)) for k in range(terms)])
@@ -39,7 +39,7 @@ def exponential_band(up: Array, down: Array, tau: float) -> tuple[Array, Array] 
     if half > _WIDEST:
         return None
     wide = np.pad(wide, ((0, 0), (half, half)))[:, m : m + 2 * half]
-    return np.ascontiguousarray(wide.T), np.ascontiguousarray(_transposed(wide).T)
+    return np.stack([wide.T, _transposed(wide).T])
 
 
 def _chain(up: Array, down: Array, tau: float) -> tuple[Array, tuple[Array, Array], float]:
@@ -97,8 +97,7 @@ def product(band, b, room, out):  # type: ignore[no-untyped-def]
         d0, d1, d2, d3 = band[k], band[k + 1], band[k + 2], band[k + 3]
         d4, d5, d6, d7 = band[k + 4], band[k + 5], band[k + 6], band[k + 7]
         x = room[k : k + n + 8]
-        for j in range(size):  # unsigned, or every index is checked for its sign
-            i = np.uint64(j)
+        for i in range(size):  # unsigned, or every index is checked for its sign
             early = (d0[i] * x[i] + d1[i] * x[i + _1]) + (d2[i] * x[i + _2] + d3[i] * x[i + _3])
             late = (d4[i] * x[i + _4] + d5[i] * x[i + _5]) + (d6[i] * x[i + _6] + d7[i] * x[i + _7])
             out[i] += early + late
