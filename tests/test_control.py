@@ -244,6 +244,29 @@ def test_without_drift_and_noise_it_is_the_inf_convolution(scheme: Any) -> None:
     assert errors[1] == pytest.approx(np.log(1 + 2 * horizon) / 80, rel=0.02)
 
 
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
+def test_with_drift_and_little_noise_it_is_deterministic_control() -> None:
+    """beta = 1000: u = P x^2 / 2 and the mean of m' = -(1 + P) m, at the first order of upwind."""
+    horizon, errors = 0.7, []
+
+    def P(tau: Any) -> Any:
+        return 4 * np.exp(-2 * tau) / (2 + 2 * (1 - np.exp(-2 * tau)))
+
+    s = np.linspace(0, horizon, 20_001)
+    mean = -np.exp(-np.trapezoid(1 + P(horizon - s), s))
+    for cells in (400, 800):
+        grid = pk.Grid(-3, 3, cells)
+        fb = pk.control(pk.potentials.Quadratic(), 1000.0, grid, pk.Gaussian(-1.0, 0.1),
+                        pk.potentials.Quadratic(2.0), np.linspace(0, horizon, 57),
+                        scheme=pk.schemes.PolicyIteration(0.0125))  # fmt: skip
+        x = grid.axes[0]
+        near = np.abs(x) < 1.5
+        u = np.abs(fb.value.fields[0] - P(horizon) * x**2 / 2)[near].max()
+        errors.append((u, abs(grid.integrate(fb.density.fields[-1] * x) - mean)))
+    assert (np.divide(*errors) > 1.8).all()
+    assert (np.array(errors[1]) < (6e-3, 2.2e-3)).all()
+
+
 def test_scoping_is_control_without_drift() -> None:
     """V = 0 in the HJB at beta is the local entropy at beta / 2: u_t = -|∇u|²/2 + Δu/beta."""
     grid, beta = pk.Grid(-3, 3, 600), 8.0
@@ -334,3 +357,20 @@ def test_particles_under_the_control_follow_its_density() -> None:
     assert pk.compare(fb.density, particles).consistent(0.01)
     idle = pk.simulate(pk.Langevin(WELL, 4), law, 20_000, 1.0, 5e-3)
     assert not pk.compare(fb.density, idle).consistent(0.01)
+
+
+def test_particles_under_the_control_of_a_plane_follow_its_density() -> None:
+    """Level 0.01, fixed seed; costs that couple the axes, and the theorem with intervals."""
+    grid, law = pk.Grid((-2.5, -2.2), (2.5, 2.2), (60, 56)), pk.Gaussian((-1.0, -0.4), 0.3)
+    well = pk.potentials.DoubleWell(2)
+    fb = pk.control(well, 4, grid, law, lambda x: ((x - 0.5) ** 2).sum(-1) + x.prod(-1),
+                    np.linspace(0, 0.6, 25))  # fmt: skip
+    motion = pk.ControlledLangevin(well, 4, fb.value.potential(), box=grid)
+    particles = pk.simulate(motion, law, 3_000, 0.6, 1e-2)
+    assert pk.compare(fb.density, particles).consistent(0.01)
+    idle = pk.simulate(pk.Langevin(well, 4), law, 3_000, 0.6, 1e-2)
+    assert not pk.compare(fb.density, idle).consistent(0.01)
+    sampled, exact = pk.improvement(fb, law, 2_000, 0.0125), fb.improvement
+    assert sampled.passed() and sampled.gap.low > 0
+    for name in ("plain", "controlled", "effort", "gap", "exact"):
+        assert getattr(sampled, name).covers(getattr(exact, name), slack=0.02), name

@@ -106,6 +106,35 @@ def test_congestion_that_the_plain_fixed_point_does_not_solve() -> None:
     assert fb.residuals["fixed_point"] < 1e-6 and 0 <= fb.residuals["gap"] + 1e-12 < 1e-9
 
 
+def test_couplings_are_switched_on_in_steps_where_newton_stalls() -> None:
+    """Too few rounds for the whole game at once: by its strengths, to the same equilibrium."""
+    whole, steps = congested(100.0), congested(100.0, solver=pk.Newton(rounds=8))
+    assert "strengths" not in whole.residuals and steps.residuals["strengths"] >= 2
+    np.testing.assert_allclose(steps.value.fields, whole.value.fields, atol=1e-5)
+
+
+def test_a_nonlocal_game_is_the_one_it_should_be() -> None:
+    """Pair costs q |x - y|^2 / 2, running and terminal, are mean tracking and a constant."""
+
+    def played(coupling: Any) -> Any:
+        return pk.control(
+            pk.potentials.DoubleWell(), 3.0, pk.Grid(-3, 3, 80), pk.Gaussian(0.6, 0.3),
+            lambda x: x[..., 0] ** 2 / 2, np.linspace(0, 0.8, 21), coupling=coupling,
+            terminal_coupling=coupling,
+        )  # fmt: skip
+
+    tracked, pair = played(pk.MeanTracking(1.5)), played(pk.Nonlocal(_squares))
+    np.testing.assert_allclose(pair.density.fields, tracked.density.fields, atol=1e-11)
+    apart = pair.value.fields - tracked.value.fields
+    assert np.ptp(apart, axis=1).max() < 1e-11 < apart.min()
+    ignored = played(pk.MeanTracking(0.0))
+    assert np.abs(ignored.density.fields - pair.density.fields).max() > 0.05
+
+
+def _squares(z: Any) -> Any:
+    return 0.75 * (z**2).sum(-1)
+
+
 def test_the_solvers_agree_where_all_converge() -> None:
     newton = congested(1.0)
     damped = congested(1.0, solver=pk.FixedPoint(0.5))
