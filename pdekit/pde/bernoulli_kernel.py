@@ -1,4 +1,4 @@
-"""Compiled integrals of Bernoulli's function B(w) = w / (e^w - 1) over short intervals."""
+"""The fitted Hamiltonian and its derivative, compiled; B(w) = w / (e^w - 1) is Bernoulli's."""
 
 import numba as nb
 import numpy as np
@@ -24,20 +24,40 @@ def _gauss(w, length, nodes, weights):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def short_integrals(w, length, longest, out):  # type: ignore[no-untyped-def]
-    """out = ∫ B(w + s) ds over s from 0 to ``length``, to 1e-13; how many are longer than that.
+def integral(w, length):  # type: ignore[no-untyped-def]
+    """∫ B(w + s) ds over s from 0 to ``length`` <= 4, to 1e-13.
 
     Gauss-Legendre; the remainder of k nodes is length^(2k + 1) B^(2k) / 10^(3 to 23).
     """
-    long = 0
-    for i in range(w.size):
-        size = abs(length[i])
-        if size < 0.25:
-            out[i] = _gauss(w[i], length[i], _THREE[0], _THREE[1])
-        elif size < 1.0:
-            out[i] = _gauss(w[i], length[i], _FIVE[0], _FIVE[1])
-        elif size <= longest:
-            out[i] = _gauss(w[i], length[i], _EIGHT[0], _EIGHT[1])
-        else:
-            long += 1
-    return long
+    size = abs(length)
+    if size < 0.25:
+        return _gauss(w, length, _THREE[0], _THREE[1])
+    if size < 1.0:
+        return _gauss(w, length, _FIVE[0], _FIVE[1])
+    return _gauss(w, length, _EIGHT[0], _EIGHT[1])
+
+
+@nb.njit(cache=True, error_model="numpy")
+def linearised(V, u, beta, h, axis, seam, longest, out, up, down):  # type: ignore[no-untyped-def]
+    """Adds 𝓕 along one axis of a plane to ``out``; the rates of 𝓕' there into up and down.
+
+    False where a jump of beta u over a face is beyond ``longest``.
+    """
+    rows, columns = up.shape
+    value, rate = 1 / (beta * h) ** 2, 1 / (beta * h * h)
+    for i in range(rows):
+        for k in range(columns):
+            r, c = (i + 1, k) if axis == 0 else (i, k + 1)
+            if seam:
+                r, c = r % u.shape[0], c % u.shape[1]
+            w, jump = beta * (V[r, c] - V[i, k]), beta * (u[r, c] - u[i, k])
+            if not abs(jump) <= longest:
+                return False
+            gain = value * integral(w, jump)
+            out[i, k] += gain
+            out[r, c] -= gain + value * jump * (w + jump / 2)
+            size = abs(w + jump)
+            smaller = _bernoulli(size)  # B(-|w|) = B(|w|) + |w|
+            up[i, k] = rate * (smaller + max(-w - jump, 0.0))
+            down[i, k] = rate * (smaller + max(w + jump, 0.0))
+    return True

@@ -31,17 +31,38 @@ class FittedHamiltonian:
 
     def __call__(self, u: Array) -> Array:
         """𝓕(u), shape ``grid.shape``."""
+        return self.linearised(u)[0]
+
+    def linearised(self, u: Array) -> tuple[Array, Generator]:
+        """𝓕(u), and 𝓕'(u): the Scharfetter-Gummel generator of V + u."""
+        from pdekit.pde.bernoulli_kernel import linearised
+
+        out, rates, grid = np.zeros_like(u), [], self.grid
+        plane = (1, u.size) if grid.dim == 1 else u.shape
+        for axis, h in enumerate(grid.spacing):
+            shape, along = list(plane), axis + 2 - grid.dim
+            shape[along] -= not grid.periodic[axis]
+            up, down = np.empty(shape), np.empty(shape)
+            fields = self.potential.reshape(plane), u.reshape(plane)
+            if not linearised(
+                *fields, self.beta, h, along, grid.periodic[axis], SHORT, out.reshape(plane), up,
+                down,
+            ):  # fmt: skip
+                return self.plain(u), scharfetter_gummel(self.potential + u, self.beta, grid)
+            rates.append((up, down))
+        sides = [tuple(pair[k].squeeze(0) if grid.dim == 1 else pair[k] for pair in rates)
+                 for k in (0, 1)]  # fmt: skip
+        return out, Generator(grid, sides[0], sides[1])
+
+    def plain(self, u: Array) -> Array:
+        """𝓕(u) in plain form, and where jumps are long."""
         out = np.zeros_like(u)
         for axis, h in enumerate(self.grid.spacing):
             drift, jump = self._jump(self.potential, axis), self._jump(u, axis)
             scale = 1 / (self.beta * h) ** 2
-            gain = fitted_integral(drift, jump)
+            gain = bernoulli_integral(drift, jump)
             self._add(out, axis, scale * gain, -scale * (gain + jump * (drift + jump / 2)))
         return out
-
-    def generator(self, u: Array) -> Generator:
-        """𝓕'(u): the Scharfetter-Gummel generator of V + u."""
-        return scharfetter_gummel(self.potential + u, self.beta, self.grid)
 
     def curvature(self, u: Array, pushed: Array, rho: Array) -> Array:
         """(d/du 𝓕'(u)^T rho) pushed: rates that change by B'(beta d(V + u)) beta d(pushed)."""
@@ -66,17 +87,6 @@ class FittedHamiltonian:
         lines = np.moveaxis(out, axis, 0)
         lines[:-1] += np.moveaxis(here, axis, 0)
         lines[1:] += np.moveaxis(there, axis, 0)
-
-
-def fitted_integral(w: Array, length: Array) -> Array:
-    """``bernoulli_integral`` with no more nodes than a jump needs; compiled."""
-    from pdekit.pde.bernoulli_kernel import short_integrals
-
-    out = np.empty(w.shape)
-    if short_integrals(w.ravel(), length.ravel(), SHORT, out.ravel()):
-        long = np.abs(length) > SHORT
-        out[long] = _debye(w[long] + length[long]) - _debye(w[long])
-    return out
 
 
 def bernoulli_integral(w: Array, length: Array) -> Array:

@@ -57,9 +57,8 @@ class PolicySteps:
         """The step of order one, by policies from that of ``guess`` on."""
         u, size = guess, np.inf
         for _ in range(_MOST_POLICIES):
-            step = PolicyStep(self.hamiltonian, u, dt)
-            excess = u - dt * self.hamiltonian(u) - value
-            change = step.resolvent(excess, rtol=_ROUGH)
+            rate, generator = self.hamiltonian.linearised(u)
+            change = Resolvent(generator, dt)(u - dt * rate - value, rtol=_ROUGH)
             u, size = u - change, float(np.abs(change).max())
             # the slope of 𝓕 turns over jumps of 1 / beta: what Newton's method leaves is beta
             # size^2, and what a rough evaluation leaves comes to it
@@ -87,7 +86,7 @@ class PolicyStep:
 
     def __init__(self, hamiltonian: FittedHamiltonian, u: Array, dt: float) -> None:
         self.hamiltonian, self.value, self.dt = hamiltonian, u, dt
-        self.resolvent = Resolvent(hamiltonian.generator(u), dt)
+        self.resolvent = Resolvent(hamiltonian.linearised(u)[1], dt)
 
     def push(self, change: Array) -> Array:
         return self.resolvent(change)
