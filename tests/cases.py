@@ -186,7 +186,8 @@ SCHEMES = {
     "cole_hopf": s.ColeHopf(),
     "doob": s.DoobTransform(),
     "mean_field": s.MeanField(1e-5, order=5),
-    "policy_iteration": s.PolicyIteration(0.05),
+    "policy_iteration": s.PolicyIteration(0.05, order=1),
+    "policy_pairs": s.PolicyIteration(0.05),
 }
 _ONLY_IN = {"exponential": 1, "krylov": 2, "split": 2}
 

@@ -319,7 +319,10 @@ EXACT = [
               (-2.0, -2.0), (2.0, 2.0), (40, 60, 90),
               lambda x: _bowl(x) / 1.9 + math.log(1.9) / 5, math.inf, 1e-12),
     # linear in time, so without error of the implicit steps
-    ExactCase("bellman-policy", pk.HamiltonJacobiBellman(p.Quadratic(-1.0), 4.0),
-              s.PolicyIteration(0.1), _STEEP, 0.5, -3.0, 3.0, (100, 200, 400),
+    ExactCase("bellman-policy", pk.HamiltonJacobiBellman(p.Quadratic(), 4.0),
+              s.PolicyIteration(0.0025), p.Quadratic(2.0), 0.5, -3.0, 3.0, (100, 200, 400),
+              lambda x: _LQ.value(0.0, x), 2, 1.12, inner=0.5),
+    ExactCase("bellman-policy-first-order", pk.HamiltonJacobiBellman(p.Quadratic(-1.0), 4.0),
+              s.PolicyIteration(0.1, order=1), _STEEP, 0.5, -3.0, 3.0, (100, 200, 400),
               lambda x: x[..., 0] ** 2 + 2 * 0.5 / 4, 2, 0.61, inner=0.5),
 ]  # fmt: skip

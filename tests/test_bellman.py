@@ -9,12 +9,16 @@ from cases import GRIDS
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
+from scipy.linalg import expm
 
 import pdekit as pk
 from pdekit.pde import bellman
 from pdekit.pde.bellman import DoobSteps, FusedPassage, Passage, PlainLines
+from pdekit.pde.bernoulli_kernel import integral
+from pdekit.pde.fitted_hamiltonian import FittedHamiltonian, bernoulli_integral
 from pdekit.pde.generators import scharfetter_gummel
-from pdekit.pde.policy import PolicySteps, bernoulli_integral
+from pdekit.pde.policy import PolicySteps
+from pdekit.pde.uniformization import exponential_band, product
 
 BETA = 4.0
 
@@ -25,6 +29,10 @@ def doob(grid: pk.Grid, beta: float = BETA) -> DoobSteps:
 
 def policy(grid: pk.Grid, beta: float = BETA) -> PolicySteps:
     return PolicySteps(landscape(grid), beta, grid)
+
+
+def paired(grid: pk.Grid, beta: float = BETA) -> PolicySteps:
+    return PolicySteps(landscape(grid), beta, grid, order=2)
 
 
 def landscape(grid: pk.Grid) -> Any:
@@ -39,11 +47,13 @@ def smooth(grid: pk.Grid, seed: int, size: float = 1.0) -> Any:
     return size * sum((a[k] * np.cos((k + 1) * angle + phase[k])).sum(-1) for k in range(3))
 
 
-KINDS = {"doob": doob, "policy": policy}
-both = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+MONOTONE = {"doob": doob, "policy": policy}
+KINDS = {**MONOTONE, "paired": paired}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 every_grid = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
 seeds = st.integers(0, 10_000)
 any_kind = st.sampled_from(list(KINDS)).map(KINDS.__getitem__)
+any_monotone = st.sampled_from(list(MONOTONE)).map(MONOTONE.__getitem__)
 any_grid = st.sampled_from(list(GRIDS)).map(GRIDS.__getitem__)
 Kind = Callable[..., Any]
 
@@ -65,7 +75,7 @@ def test_densities_are_carried_by_the_transpose(
 
 
 @settings(max_examples=200)
-@given(any_kind, any_grid, seeds, st.floats(0.1, 0.9))
+@given(any_monotone, any_grid, seeds, st.floats(0.1, 0.9))
 def test_steps_are_monotone_and_concave(kind: Kind, grid: pk.Grid, seed: int, share: float) -> None:
     steps, dt = kind(grid), 0.02
     u, v = smooth(grid, seed), smooth(grid, seed + 1)
@@ -75,7 +85,7 @@ def test_steps_are_monotone_and_concave(kind: Kind, grid: pk.Grid, seed: int, sh
     np.testing.assert_allclose(steps(u + 30, dt).value, one + 30, atol=1e-10)
 
 
-@both
+@every_kind
 @every_grid
 def test_derivatives_are_those_of_the_step(kind: Kind, grid: pk.Grid) -> None:
     """Central differences of the step and of what it carries, errors of order 1e-9."""
@@ -93,10 +103,66 @@ def test_derivatives_are_those_of_the_step(kind: Kind, grid: pk.Grid) -> None:
     )
 
 
-@pytest.mark.parametrize("where", ["line", "plane"])
-def test_compiled_lines_equal_the_plain_ones(where: str, monkeypatch: Any) -> None:
+def kinked(grid: pk.Grid, seed: int) -> Any:
+    """A field with kinks: where a step of second order goes astray."""
+    return np.abs(smooth(grid, seed, 3.0))
+
+
+@settings(max_examples=200)
+@given(any_grid, seeds, st.sampled_from([1e-3, 0.03, 0.3]))
+def test_filtered_steps_stay_near_the_monotone_ones(grid: pk.Grid, seed: int, dt: float) -> None:
+    """Comparison and constants up to the band; a step without the filter would leave it."""
+    steps, u = paired(grid), kinked(grid, seed)
+    step, plain = steps(u, dt), policy(grid)(u, dt).value
+    band = dt * steps.band(u, step.second.value, dt)
+    assert np.abs(step.value - plain).max() <= band * (1 + 1e-9)
+    if steps.held:
+        assert np.abs(step.second.value - plain).max() > band
+    np.testing.assert_allclose(steps(u + 30, dt).value, step.value + 30, atol=1e-10)
+
+
+def test_kinks_are_held_back_and_smooth_fields_are_not() -> None:
+    steps, gentle = paired(GRIDS["line"]), paired(GRIDS["circle"])
+    steps(kinked(GRIDS["line"], 1), 0.03)
+    gentle(smooth(GRIDS["circle"], 1), 0.003)
+    assert 0 < steps.held < 1
+    assert gentle.held == 0
+
+
+@every_grid
+def test_where_cells_are_held_back_derivatives_are_those_of_the_step(grid: pk.Grid) -> None:
+    """Value, transpose and what is carried, with a mixture of both kinds of cells."""
+    steps, dt, small = paired(grid), 0.03, 1e-6
+    u, d, rho = kinked(grid, 1), smooth(grid, 2, 0.3), 0.1 + smooth(grid, 3) ** 2
+    step, up, down = (steps(u + s * small * d, dt) for s in (0, 1, -1))
+    assert 0 < step.near.mean() < 1
+    assert (step.near == up.near).all() and (step.near == down.near).all()
+    pushed, carried = step.push(d), step.carry(rho)
+    np.testing.assert_allclose((up.value - down.value) / (2 * small), pushed, atol=1e-6)
+    assert float((pushed * rho).sum()) == pytest.approx(float((d * carried).sum()), rel=1e-11)
+    inside, outside = step.bend(rho, carried, d, pushed)
+    bent = step.carry(inside) - outside
+    difference = (up.carry(rho) - down.carry(rho)) / (2 * small)
+    np.testing.assert_allclose(difference, bent, atol=1e-5 * np.abs(bent).max())
+
+
+def test_a_narrow_density_keeps_its_sign() -> None:
+    """A single full cell: carried below zero by the exact transpose, moved upright instead."""
+    grid = pk.Grid(-2, 2, 200)
+    steps, rho = paired(grid), np.zeros(200)
+    rho[120] = 1.0
+    step = steps(smooth(grid, 1), 0.05)
+    assert step.carry(rho).min() < -1e-3
+    moved = step.move(rho)
+    assert steps.upright == 1 and moved.min() >= -1e-9 and moved.sum() == pytest.approx(1)
+    wide = np.exp(-((grid.axes[0]) ** 2) / 0.1)
+    np.testing.assert_array_equal(step.move(wide), step.carry(wide))
+    assert steps.upright == 1
+
+
+@every_grid
+def test_compiled_lines_equal_the_plain_ones(grid: pk.Grid, monkeypatch: Any) -> None:
     """The factored, the tilted and the plain form of a step, its push and its carry."""
-    grid = GRIDS[where]
     generator = scharfetter_gummel(landscape(grid), BETA, grid)
     u, d, rho = smooth(grid, 4), smooth(grid, 5), smooth(grid, 6) ** 2
 
@@ -128,7 +194,7 @@ def test_the_compiled_passage_equals_the_plain_one() -> None:
     np.testing.assert_allclose(one, two, atol=1e-11)
 
 
-@both
+@every_kind
 def test_steep_values_do_not_underflow(kind: Kind) -> None:
     """exp(-beta u / 2) spans 10^-860 here; one short step still moves u by dt du/dt."""
     grid, beta, dt = pk.Grid(-2, 2, 4000), 1000.0, 2.5e-4
@@ -153,6 +219,43 @@ def test_the_bernoulli_integral(w: float, length: float) -> None:
     )
 
 
+@settings(max_examples=200)
+@given(w=st.floats(-30, 30), length=st.one_of(st.floats(-4, 4), st.floats(-1.2, 1.2)))
+def test_the_compiled_integral_is_the_plain_one(w: float, length: float) -> None:
+    plain = float(bernoulli_integral(np.array([w]), np.array([length]))[0])
+    assert integral(w, length) == pytest.approx(plain, abs=1e-12 * (1 + abs(length * w)))
+
+
+@every_grid
+@pytest.mark.parametrize("beta", [0.3, 4.0, 50.0])
+def test_the_compiled_hamiltonian_is_the_plain_one(grid: pk.Grid, beta: float) -> None:
+    """Value and generator; at beta = 50 jumps are beyond what is compiled."""
+    fitted, u = FittedHamiltonian(landscape(grid), beta, grid), smooth(grid, 5, 2.0)
+    value, generator = fitted.linearised(u)
+    plain = fitted.plain(u)
+    np.testing.assert_allclose(value, plain, rtol=1e-11, atol=1e-11 * np.abs(plain).max())
+    made = scharfetter_gummel(landscape(grid) + u, beta, grid)
+    for one, two in zip((*generator.up, *generator.down), (*made.up, *made.down), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.4, -0.4])
+def test_bands_are_exponentials_down_to_their_tails(slope: float) -> None:
+    """Product with exp(slope i), relative in every cell, against the generator tilted with it."""
+    n, tau, rng = 90, 0.02, np.random.default_rng(0)
+    up, down = rng.uniform(100, 300, (2, n - 1))
+    band, transposed = exponential_band(up, down, tau)
+    L = np.diag(up, 1) + np.diag(down, -1)
+    L -= np.diag(L.sum(1))
+    field = np.exp(slope * np.arange(n))
+    for matrix, rates in ((band, L), (transposed, L.T)):
+        exact = expm(tau * rates * field / field[:, None]).sum(1)
+        out, room = np.empty(n), np.zeros(n + len(band) + 8)
+        product(matrix, field, room, out)
+        np.testing.assert_allclose(out / field, exact, rtol=1e-12)
+    assert exponential_band(1e4 * up, down, tau) is None
+
+
 def fitted_error(grid: pk.Grid) -> float:
     """The fitted Hamiltonian against -V'·u' - |u'|^2 / 2 + u'' / beta for waves of the box."""
     wave = 2 * np.pi / np.subtract(grid.upper, grid.lower)
@@ -160,7 +263,7 @@ def fitted_error(grid: pk.Grid) -> float:
     V, u = np.sin(angle).sum(-1), np.cos(angle).sum(-1)
     slope, bend = -wave * np.sin(angle), -(wave**2) * np.cos(angle)
     limit = (-wave * np.cos(angle) * slope - slope**2 / 2 + bend / BETA).sum(-1)
-    error = np.abs(PolicySteps(V, BETA, grid).hamiltonian(u) - limit) / np.abs(limit).max()
+    error = np.abs(FittedHamiltonian(V, BETA, grid)(u) - limit) / np.abs(limit).max()
     return float(error[tuple(slice(n // 8, -n // 8) for n in grid.shape)].max())
 
 
@@ -178,5 +281,5 @@ def test_without_noise_it_is_the_hamiltonian_of_engquist_and_osher() -> None:
     d = np.diff(u) / h
     minus, plus = np.append(0, d), np.append(d, 0)
     limit = -(np.maximum(minus, 0) ** 2 + np.minimum(plus, 0) ** 2) / 2
-    made = PolicySteps(np.zeros(grid.shape), 1e7, grid).hamiltonian(u)
+    made = FittedHamiltonian(np.zeros(grid.shape), 1e7, grid)(u)
     np.testing.assert_allclose(made, limit, atol=1e-4)

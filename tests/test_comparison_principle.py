@@ -22,6 +22,7 @@ MONOTONE = [
     for row in PAIRS
     if not isinstance(row[2], schemes.Implicit | schemes.Filtered)  # up to their errors
     and not (isinstance(row[2], schemes.HopfLax) and row[2].refine)
+    and not (isinstance(row[2], schemes.PolicyIteration) and row[2].order == 2)  # up to its band
     and not isinstance(row[1].equation, pk.FokkerPlanck | pk.McKeanVlasov)
 ]
 DENSITIES = [

@@ -86,12 +86,12 @@ def test_wide_gaussians_on_few_nodes(
         assert_allclose(found.take(0, 1 - axis), true, rtol=1e-12)
 
 
-@given(seeds, st.floats(1e-3, 1.0), st.booleans())
+@given(seeds, st.floats(1e-3, 1.0), st.booleans(), st.booleans())
 @settings(max_examples=200)
-def test_rational_exponential(seed: int, t: float, forward: bool) -> None:
-    """One sweep for all poles against dense solves pole by pole."""
+def test_rational_exponential(seed: int, t: float, forward: bool, circle: bool) -> None:
+    """One sweep for all poles against dense solves pole by pole, between walls and round."""
     noise = np.random.default_rng(seed)
-    grid = pk.Grid(0, 1, 25)
+    grid = pk.Grid(0, 1, 25, periodic=circle)
     generator = scharfetter_gummel(noise.normal(size=25), 2.0, grid)
     u, kill = noise.uniform(size=25), noise.uniform(size=25)
     matrix = generator.matrix().toarray() - np.diag(kill)

@@ -7,7 +7,6 @@ of value and density, comparison and the sign of the improvement theorem are pro
 whatever its accuracy.
 """
 
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +19,7 @@ from pdekit.pde.rational import exponential_poles
 
 Array = NDArray[np.float64]
 _RANGE = 500.0  # of beta u / 2: beyond it exp(-beta u / 2) would come close to underflow
+_MOST_BANDS = 4  # different step lengths for which a band is made; it costs some thirty sweeps
 _TOO_STEEP = (
     "a step of the value function lost its sign: it is too steep for the grid or the step is too "
     "long; refine the grid, ask for more times or use schemes.PolicyIteration()"
@@ -41,6 +41,9 @@ class Step(Protocol):
     def carry(self, rho: Array) -> Array:
         """Φ'(U)^T rho."""
 
+    def move(self, rho: Array) -> Array:
+        """``carry`` for a density, which keeps its sign: by a monotone step if need be."""
+
     def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
         """The derivative of ``carry(rho)`` by U along ``change`` is carry(b) - c: (b, c) stacked.
 
@@ -59,8 +62,7 @@ class DoobSteps:
 
     def __init__(self, generator: Generator, beta: float) -> None:
         self.beta = beta
-        kinds = [PlainLines if p else FusedLines for p in generator.grid.periodic]
-        lines = [kind(generator, axis, beta) for axis, kind in enumerate(kinds)]
+        lines = [FusedLines(generator, axis, beta) for axis in range(generator.grid.dim)]
         self.order: list[tuple[Any, float]] = [(lines[0], 1.0)]
         if generator.grid.dim == 2:
             self.order = [(lines[0], 0.5), (lines[1], 1.0), (lines[0], 0.5)]
@@ -68,7 +70,7 @@ class DoobSteps:
     @property
     def fusible(self) -> bool:
         """Whether whole passages can be compiled: one axis with walls."""
-        return len(self.order) == 1 and isinstance(self.order[0][0], FusedLines)
+        return len(self.order) == 1 and not self.order[0][0].seam
 
     def __call__(self, value: Array, dt: float) -> "DoobStep":
         factors = []
@@ -96,6 +98,8 @@ class DoobStep:
             rho = factor.carry(rho)
         return rho
 
+    move = carry
+
     def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
         """d(P^T rho) = (beta/2) (P^T diag(rho) P - diag(P^T rho)) dU: minus a covariance."""
         return self.beta / 2 * np.stack([rho * pushed, carried * change])
@@ -120,13 +124,14 @@ class Weighted:
 
 
 class FusedLines:
-    """The generator along one axis with walls; compiled."""
+    """The generator along one axis; compiled."""
 
     def __init__(self, generator: Generator, axis: int, beta: float) -> None:
-        self.grid, self.beta = generator.grid, beta
+        self.grid, self.beta, self.seam = generator.grid, beta, generator.grid.periodic[axis]
         self.swap = generator.grid.dim == 2 and axis == 0
         self.up, self.down = (self._lines(r[axis]) for r in (generator.up, generator.down))
         self.factors: dict[float, Array] = {}  # a few step lengths, each used many times
+        self.passages: dict[tuple[float, ...], Any] = {}
 
     def _lines(self, field: Array) -> Array:
         return np.ascontiguousarray(field.T if self.swap else np.atleast_2d(field))
@@ -150,7 +155,27 @@ class FusedLines:
             self.factors[tau] = factor(self.up, self.down, tau, packed_poles())
         return self.factors[tau]
 
+    def exponentials(self, lengths: tuple[float, ...]) -> Any:
+        """For whole passages on one line: factors and, where they are narrow and few, bands."""
+        if lengths not in self.passages:
+            from pdekit.pde.uniformization import exponential_band
+
+            up, down, poles = self.up[0], self.down[0], packed_poles()
+            made = [exponential_band(up, down, tau) for tau in lengths[:_MOST_BANDS]]
+            bands = [band for band in made if band is not None]
+            if len(bands) < len(lengths):
+                bands = [np.zeros((2, 0, up.size + 1))]
+            widest = max(band.shape[1] for band in bands)
+            self.passages[lengths] = (
+                np.concatenate([self.factor(tau) for tau in lengths]),
+                np.stack([_widened(band, widest) for band in bands]),
+                up, down, np.concatenate([poles[2], -poles[3]]),
+            )  # fmt: skip
+        return self.passages[lengths]
+
     def _plain(self, tau: float) -> Any:
+        if self.seam:
+            return self._exponential(self.up, self.down, np.zeros((1, 1)), tau)
         from pdekit.pde.bellman_kernel import factored
 
         poles, room = packed_poles(), self.factor(tau)
@@ -164,31 +189,43 @@ class FusedLines:
         return apply
 
     def _tilted(self, value: Array, tau: float) -> Weighted:
-        from pdekit.pde.bellman_kernel import exponential, tilt
+        from pdekit.pde.bellman_kernel import tilt
 
-        poles, lines = packed_poles(), self._lines(value)
-        rates = np.empty((lines.shape[0], 3, lines.shape[1]))
-        tilt(self.up, self.down, lines, self.beta, rates)
-        work = np.empty((lines.shape[1], 4, poles.shape[1]))
+        lines = self._lines(value)
+        there, back, kill = np.empty_like(self.up), np.empty_like(self.up), np.empty_like(lines)
+        tilt(self.up, self.down, lines, self.beta, there, back, kill)
+        return Weighted(self._exponential(there, back, kill, tau), np.ones(self.grid.shape), 0.0)
+
+    def _exponential(self, up: Array, down: Array, kill: Array, tau: float) -> Any:
+        """exp(tau A) with pivots made anew."""
+        from pdekit.pde.bellman_kernel import exponential
+        from pdekit.pde.tridiagonal import sweep_room
 
         def apply(field: Array, forward: bool) -> Array:
-            out = np.empty_like(lines)
-            exponential(rates, self._lines(field), tau, forward, poles, work, out)
+            lines = self._lines(field)
+            out, work = np.empty_like(lines), sweep_room(lines.shape[1], up.shape[1])
+            lost = np.broadcast_to(kill, lines.shape)
+            exponential(up, down, lost, lines, tau, forward, packed_poles(), work, out)
             return self._field(out)
 
-        return Weighted(apply, np.ones(self.grid.shape), 0.0)
+        return apply
+
+
+def _widened(band: Array, width: int) -> Array:
+    """The same band with zeros on both sides, up to ``width`` diagonals."""
+    more = (width - band.shape[1]) // 2
+    return np.pad(band, ((0, 0), (more, more), (0, 0)))
 
 
 class PlainLines:
-    """The same by sparse LU, one factorisation a pole: the plain form, and for periodic axes."""
+    """The same by sparse LU, one factorisation a pole: the plain form, for tests."""
 
     def __init__(self, generator: Generator, axis: int, beta: float) -> None:
         self.grid, self.axis, self.beta = generator.grid, axis, beta
         self.up, self.down = generator.up[axis], generator.down[axis]
 
     def weighted(self, value: Array, tau: float) -> Weighted:
-        from scipy.sparse import diags_array, eye_array
-        from scipy.sparse.linalg import splu
+        from pdekit.pde.schemes.exponential import propagate_plain
 
         after = np.roll(value, -1, self.axis) - value
         if not self.grid.periodic[self.axis]:
@@ -196,16 +233,9 @@ class PlainLines:
         e = np.exp(-self.beta / 2 * after)
         plain, tilted = self._only(self.up, self.down), self._only(self.up * e, self.down / e)
         kill = plain.exit_rate() - tilted.exit_rate()
-        matrix = (tilted.matrix() - diags_array(kill.ravel())).tocsc()
-        one, pairs = eye_array(value.size, format="csc"), []
-        for z, c in zip(*exponential_poles(), strict=True):
-            if z.imag > 0:
-                pairs.append((c, splu((tau * matrix - z * one).tocsc())))
 
         def apply(field: Array, forward: bool) -> Array:
-            b, kind = field.ravel().astype(complex), "T" if forward else "N"
-            total = sum(2 * (c * lu.solve(b, kind)).real for c, lu in pairs)
-            return np.asarray(total).reshape(field.shape)
+            return propagate_plain(tilted, field, tau, forward, kill)
 
         return Weighted(apply, np.ones(value.shape), 0.0)
 
@@ -221,13 +251,12 @@ class PlainLines:
         return Generator(self.grid, tuple(there), tuple(back))
 
 
-@lru_cache
 def packed_poles() -> Array:
-    """Poles and residues as the kernel takes them: (z_r, z_i, c_r, c_i), an idle lane last."""
+    """Poles and residues as the kernels take them: (z_r, z_i, c_r, c_i), an idle lane last."""
+    from pdekit.pde.tridiagonal import pole_lanes
+
     poles, residues = exponential_poles()
-    half = poles.imag > 0
-    z, c = np.append(poles[half], 1 + 1j), np.append(-2 * residues[half], 0)
-    return np.stack([z.real, z.imag, c.real, c.imag])
+    return pole_lanes(poles.tobytes(), residues.tobytes())
 
 
 def central_gradient(field: Array, grid: Grid) -> Array:
@@ -267,7 +296,7 @@ class Passage:
         out = np.empty_like(self.values)
         out[0] = initial
         for k, step in enumerate(self.made):
-            out[k + 1] = step.carry(out[k])
+            out[k + 1] = step.move(out[k])
         return out
 
     def change(self, running: Array, terminal: Array, flow: Array) -> Array:
@@ -291,18 +320,17 @@ class FusedPassage:
     def __init__(self, steps: DoobSteps, times: Array, running: Array, terminal: Array) -> None:
         from pdekit.pde.bellman_kernel import values_of_costs
 
-        lines, self.beta = steps.order[0][0], steps.beta
-        self.halves = np.diff(times) / 2
+        self.beta, self.halves = steps.beta, np.diff(times) / 2
         lengths, which = np.unique(np.round(2 * self.halves, 15), return_inverse=True)
-        rooms = tuple(lines.factor(float(tau)) for tau in lengths)
-        self.kernel = (np.concatenate(rooms), lines.up[0], lines.down[0], packed_poles())
+        self.steps = steps.order[0][0].exponentials(tuple(map(float, lengths)))
         self.which = which.astype(np.int64)
         self.values = np.empty_like(running)
         self.values[-1] = terminal
         self.before, self.after = np.empty_like(running[1:]), np.empty_like(running[1:])
+        self.narrow = np.empty(len(self.halves), dtype=bool)
         sound = values_of_costs(
-            *self.kernel, self.halves, running, self.beta, self.which, self.values, self.before,
-            self.after,
+            self.steps, self.halves, running, self.beta, self.which, self.values, self.before,
+            self.after, self.narrow,
         )  # fmt: skip
         if not sound:
             raise TooSteep(_TOO_STEEP)
@@ -313,7 +341,9 @@ class FusedPassage:
 
         out = np.empty_like(self.values)
         out[0] = initial
-        flow_of_values(*self.kernel, self.halves, self.which, self.before, self.after, out)
+        flow_of_values(
+            self.steps, self.halves, self.which, self.before, self.after, self.narrow, out
+        )
         return out
 
     def change(self, running: Array, terminal: Array, flow: Array) -> Array:
@@ -322,8 +352,8 @@ class FusedPassage:
 
         out = np.empty_like(flow)
         change_of_flow(
-            *self.kernel, self.halves, running, terminal, self.beta, self.which, self.before,
-            self.after, flow, out,
+            self.steps, self.halves, running, terminal, self.beta, self.which, self.before,
+            self.after, self.narrow, flow, out,
         )  # fmt: skip
         return out
 

@@ -2,75 +2,42 @@
 
 Fields come as lines ``(lines, n)``. Of the tilted generator it is factored anew for every value
 function, of the generator itself once for a step length; whole passages over time on one line at
-the end. The plain forms beside them are ``bellman.PlainLines`` and ``bellman.Passage``.
+the end. The plain form beside them is ``bellman.Passage`` with ``PlainLines``.
 """
 
 import numba as nb
 import numpy as np
 
-LANES = 8  # the seven pole pairs of order 14 and one idle lane
+from pdekit.pde.tridiagonal import LANES, rational_sweep
+from pdekit.pde.uniformization import RATIO, product
 
 
 @nb.njit(cache=True, error_model="numpy")
-def tilt(up, down, u, beta, rates):  # type: ignore[no-untyped-def]
-    """rates[l] = (up e, down / e, kill) of exp(beta u / 2) L exp(-beta u / 2) on every line.
+def tilt(up, down, u, beta, there, back, kill):  # type: ignore[no-untyped-def]
+    """(up e, down / e, kill) of exp(beta u / 2) L exp(-beta u / 2) on every line.
 
     e = exp(-beta (u_{i+1} - u_i) / 2); kill is what the tilted rates lack against those of L.
     """
     lines, n = u.shape
+    kill[:] = 0.0
     for line in range(lines):
-        rates[line, 2, :] = 0.0
-        for i in range(n - 1):
-            e = np.exp(-0.5 * beta * (u[line, i + 1] - u[line, i]))
-            there, back = up[line, i], down[line, i]
-            rates[line, 0, i], rates[line, 1, i] = there * e, back / e
-            rates[line, 2, i] += there - there * e
-            rates[line, 2, i + 1] += back - back / e
-
-
-@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-def _sweep(to_next, to_previous, into_next, into_previous, kill, b, tau, poles, work, out):  # type: ignore[no-untyped-def]
-    """out = sum_p Re(c_p (z_p - tau A)^-1 b) on one line; pivots from rates and excess (GTH)."""
-    n = b.size
-    zr, zi, cr, ci = poles[0], poles[1], poles[2], poles[3]
-    excess = np.zeros((2, LANES))
-    for i in range(n):
-        leave = tau * to_next[i] if i < n - 1 else 0.0
-        back = tau * to_previous[i - 1] if i > 0 else 0.0
-        arrive = tau * into_next[i - 1] if i > 0 else 0.0
-        above = tau * into_previous[i] if i < n - 1 else 0.0
-        shift, r, j = tau * kill[i], b[i], max(i - 1, 0)
-        for p in range(LANES):
-            sr = zr[p] + shift + back * excess[0, p]
-            si = zi[p] + back * excess[1, p]
-            br = sr + leave
-            q = 1.0 / (br * br + si * si)
-            ir, ii = br * q, -si * q
-            excess[0, p], excess[1, p] = sr * ir - si * ii, sr * ii + si * ir
-            yr, yi = r + arrive * work[j, 2, p] * (i > 0), arrive * work[j, 3, p] * (i > 0)
-            work[i, 0, p], work[i, 1, p] = above * ir, above * ii
-            work[i, 2, p], work[i, 3, p] = yr * ir - yi * ii, yr * ii + yi * ir
-    x = np.zeros((2, LANES))
-    for i in range(n - 1, -1, -1):
-        total = 0.0
-        for p in range(LANES):
-            yr = work[i, 2, p] + (work[i, 0, p] * x[0, p] - work[i, 1, p] * x[1, p])
-            yi = work[i, 3, p] + (work[i, 0, p] * x[1, p] + work[i, 1, p] * x[0, p])
-            x[0, p], x[1, p] = yr, yi
-            total += cr[p] * yr - ci[p] * yi
-        out[i] = total
+        for i in range(up.shape[1]):
+            j = i + 1 if i + 1 < n else 0
+            e = np.exp(-0.5 * beta * (u[line, j] - u[line, i]))
+            on, off = up[line, i], down[line, i]
+            there[line, i], back[line, i] = on * e, off / e
+            kill[line, i] += on - on * e
+            kill[line, j] += off - off / e
 
 
 @nb.njit(cache=True, error_model="numpy")
-def exponential(rates, b, tau, forward, poles, work, out):  # type: ignore[no-untyped-def]
-    """out = exp(tau A) b on every line, A the tilted generator or (``forward``) its transpose."""
-    work[0] = 0.0  # read, times zero, before it is written: must not hold a NaN
-    for line in range(b.shape[0]):
-        up, down, kill = rates[line, 0], rates[line, 1], rates[line, 2]
-        if forward:
-            _sweep(up, down, up, down, kill, b[line], tau, poles, work, out[line])
-        else:
-            _sweep(up, down, down, up, kill, b[line], tau, poles, work, out[line])
+def exponential(up, down, kill, b, tau, forward, poles, work, out):  # type: ignore[no-untyped-def]
+    """out = exp(tau A) b on every line, A the generator less kill or (``forward``) its transpose.
+
+    As many rates as cells make circles of the lines.
+    """
+    for k in range(b.shape[0]):
+        rational_sweep(up[k], down[k], kill[k], b[k], tau, forward, poles, work, out[k])
 
 
 # Rows of the workspace of a factored line, a cell each. Real and imaginary parts lie side by side,
@@ -148,52 +115,70 @@ def factored(room, up, down, b, tau, forward, poles, out):  # type: ignore[no-un
 
 
 @nb.njit(cache=True, error_model="numpy")
-def values_of_costs(room, up, down, poles, halves, running, beta, which, u, before, after):  # type: ignore[no-untyped-def]
+def _moved(steps, which, tau, forward, narrow, b, room, out):  # type: ignore[no-untyped-def]
+    """out = M b or, if ``forward``, M^T b: a band's product if ``narrow``, else a sweep."""
+    factors, bands, up, down, residues = steps
+    if narrow:
+        product(bands[which, 1 if forward else 0], b, room, out)
+    else:
+        to, back = (up, down) if forward else (down, up)
+        _solve(factors[which], to, back, b, tau, residues, out)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def values_of_costs(steps, halves, running, beta, which, u, before, after, narrow):  # type: ignore[no-untyped-def]
     """The value function at every node of a line, from the last one backward; all in place.
 
     u[k] = Φ(u[k+1] + half running[k+1]) + half running[k], Φ = -(2/beta) log M exp(-beta . / 2),
-    with the factors ``room[which[k]]`` of the step k; ``before`` = exp(-beta U / 2) relative to
-    its largest and ``after`` = M before. False where a weight is not positive.
+    with the exponential ``which[k]`` of ``steps`` in step k; ``before`` = exp(-beta U / 2) relative
+    to its largest and ``after`` = M before; ``narrow``: whether M before is to be had from a band.
+    False where a weight is not positive.
     """
-    residues = np.concatenate((poles[2], -poles[3]))
+    n, steepest = u.shape[1], 2 / beta * np.log(RATIO)
+    room, U = np.zeros(n + steps[1].shape[2] + 8), np.empty(n)
     for k in range(halves.size - 1, -1, -1):
-        U = u[k + 1] + halves[k] * running[k + 1]
-        low = U.min()
-        before[k] = np.exp(-0.5 * beta * (U - low))
-        _solve(room[which[k]], down, up, before[k], 2 * halves[k], residues, after[k])
+        low, jump, last = np.inf, 0.0, u[k + 1, 0] + halves[k] * running[k + 1, 0]
+        for i in range(n):
+            U[i] = u[k + 1, i] + halves[k] * running[k + 1, i]
+            low, jump, last = min(low, U[i]), max(jump, abs(U[i] - last)), U[i]
+        narrow[k] = steps[1].shape[2] > 0 and jump <= steepest
+        for i in range(n):
+            before[k, i] = np.exp(-0.5 * beta * (U[i] - low))
+        _moved(steps, which[k], 2 * halves[k], False, narrow[k], before[k], room, after[k])
         if not after[k].min() > 0:
             return False
-        u[k] = low - 2 / beta * np.log(after[k]) + halves[k] * running[k]
+        for i in range(n):
+            u[k, i] = low - 2 / beta * np.log(after[k, i]) + halves[k] * running[k, i]
     return True
 
 
 @nb.njit(cache=True, error_model="numpy")
-def flow_of_values(room, up, down, poles, halves, which, before, after, rho):  # type: ignore[no-untyped-def]
+def flow_of_values(steps, halves, which, before, after, narrow, rho):  # type: ignore[no-untyped-def]
     """rho[k+1] = before[k] M^T (rho[k] / after[k]), in place from rho[0]."""
-    residues = np.concatenate((poles[2], -poles[3]))
+    room = np.zeros(rho.shape[1] + steps[1].shape[2] + 8)
     for k in range(halves.size):
         b = rho[k] / after[k]
-        _solve(room[which[k]], up, down, b, 2 * halves[k], residues, rho[k + 1])
+        _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, room, rho[k + 1])
         rho[k + 1] *= before[k]
 
 
 @nb.njit(cache=True, error_model="numpy")
 def change_of_flow(  # type: ignore[no-untyped-def]
-    room, up, down, poles, halves, running, terminal, beta, which, before, after, rho, out
+    steps, halves, running, terminal, beta, which, before, after, narrow, rho, out
 ):  # fmt: skip
     """The derivative of the flow by the costs: value backward, density forward, both linearised."""
-    steps, n = before.shape
-    residues = np.concatenate((poles[2], -poles[3]))
-    changes, pushed = np.empty((steps, n)), np.empty((steps, n))
+    count, n = before.shape
+    room = np.zeros(n + steps[1].shape[2] + 8)
+    changes, pushed = np.empty((count, n)), np.empty((count, n))
     d = terminal
-    for k in range(steps - 1, -1, -1):
+    for k in range(count - 1, -1, -1):
         changes[k] = d + halves[k] * running[k + 1]
         b = before[k] * changes[k]
-        _solve(room[which[k]], down, up, b, 2 * halves[k], residues, pushed[k])
+        _moved(steps, which[k], 2 * halves[k], False, narrow[k], b, room, pushed[k])
         pushed[k] /= after[k]
         d = pushed[k] + halves[k] * running[k]
     out[0] = 0.0
-    for k in range(steps):
+    for k in range(count):
         b = (out[k] + 0.5 * beta * rho[k] * pushed[k]) / after[k]
-        _solve(room[which[k]], up, down, b, 2 * halves[k], residues, out[k + 1])
+        _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, room, out[k + 1])
         out[k + 1] = out[k + 1] * before[k] - 0.5 * beta * rho[k + 1] * changes[k]

@@ -72,9 +72,11 @@ def by_steps(value: Solution, initial: Any) -> Solution:
     for k, dt in enumerate(np.diff(value.times)):
         rho = fields[-1]
         for step in advanced(steps, value.fields[k + 1], dt, counts[k], cost)[1]:
-            rho = step.carry(rho)
+            rho = step.move(rho)
         fields.append(rho)
     stats: dict[str, Any] = {"steps": sum(counts)}
+    if hasattr(steps, "upright"):
+        stats["monotone_steps"] = steps.upright
     return made(problem, np.array(fields), value, stats)
 
 
@@ -86,9 +88,11 @@ def made(problem: Problem, fields: Array, value: Solution, stats: dict[str, Any]
             f"the controlled density falls to {fields.min():.2g} (largest {fields.max():.2g}): the "
             "steps are too long for this grid; ask for more times or use PolicyIteration()"
         )
-    fields = np.maximum(fields, 0.0)
-    summarise(problem, fields, stats, stacklevel=5)
-    return Solution(fields, value.times, problem.equation, problem.grid, value.scheme, stats)
+    kept = np.maximum(fields, 0.0)
+    axes = tuple(range(1, fields.ndim))
+    kept *= (fields.sum(axes) / kept.sum(axes)).reshape(-1, *[1] * len(axes))
+    summarise(problem, kept, stats, stacklevel=5)
+    return Solution(kept, value.times, problem.equation, problem.grid, value.scheme, stats)
 
 
 class _Carry:

@@ -221,10 +221,11 @@ def control(
         ``LogDensity``, ``Nonlocal``, ``MeanTracking`` or their sums.
     scheme : how the value function is found. ``DoobTransform()`` (the default) is exact in time on
         a line, and then so is the density: rho(t) = w(t) exp(t L^T) (rho_0 / w(0)),
-        w = exp(-beta u / 2). ``PolicyIteration(dt)`` is monotone at any step and any beta, first
-        order in time; with both the density is carried by exactly the transposed linearised
-        operator. ``Godunov()`` is the explicit monotone scheme on a line, after which the density
-        solves the Fokker-Planck equation of V + u; not for couplings.
+        w = exp(-beta u / 2). ``PolicyIteration(dt)`` holds at any beta and however steep the data,
+        of second order in time and filtered, or monotone at any step (``order=1``); with both the
+        density is carried by exactly the transposed linearised operator. ``Godunov()`` is the
+        explicit monotone scheme on a line, after which the density solves the Fokker-Planck
+        equation of V + u; not for couplings.
     solver : how a coupled system is closed: ``Newton()`` (the default), ``FixedPoint()`` or
         ``FictitiousPlay()`` of ``pdekit.pde.games``.
 
@@ -306,11 +307,8 @@ def _nodes(times: Array, scheme: Any, parts: int) -> tuple[Array, Any]:
     """The time steps of a game, and which of them are stored times."""
     spans = np.diff(times)
     counts = [parts * scheme.count(span) if hasattr(scheme, "count") else parts for span in spans]
-    pieces = [
-        np.linspace(a, b, n, endpoint=False)
-        for a, b, n in zip(times[:-1], times[1:], counts, strict=True)
-    ]
-    return np.concatenate([*pieces, times[-1:]]), np.concatenate([[0], np.cumsum(counts)])
+    stored = np.concatenate([[0], np.cumsum(counts)])
+    return np.interp(np.arange(stored[-1] + 1), stored, times), stored
 
 
 def _checked(coupling: Any, name: str) -> Any:

@@ -142,14 +142,14 @@ class MeanTracking:
 
     def cost(self, rho: Array, grid: Grid) -> Array:
         mean = _mean(rho, rho, grid)
-        out = self.strength * (grid.centres**2).sum(-1) / 2 - self.pull * _along(mean, grid)
         rest: Array = self.rest * (mean * mean).sum(-1) / 2
-        return out + rest.reshape(rest.shape + (1,) * grid.dim)
+        out = _along(-self.pull * mean, rest, grid)
+        out += self.strength * (grid.centres**2).sum(-1) / 2
+        return out
 
     def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
         mean, moved = _mean(rho, rho, grid), _mean(change, rho, grid)
-        rest: Array = self.rest * (mean * moved).sum(-1)
-        return rest.reshape(rest.shape + (1,) * grid.dim) - self.pull * _along(moved, grid)
+        return _along(-self.pull * moved, self.rest * (mean * moved).sum(-1), grid)
 
     def cooperative(self) -> "MeanTracking":
         """The pull grows to 2 pull - rest; what does not depend on x is left as it is."""
@@ -225,10 +225,12 @@ def _mean(field: Array, rho: Array, grid: Grid) -> Array:
     return out
 
 
-def _along(mean: Array, grid: Grid) -> Array:
-    """x·mean at the cell centres."""
-    out: Array = mean @ grid.centres.reshape(-1, grid.dim).T
-    return out.reshape(*mean.shape[:-1], *grid.shape)
+def _along(slope: Array, constant: Array, grid: Grid) -> Array:
+    """x·slope + constant at the cell centres: one product, for the stacks are large."""
+    points = grid.centres.reshape(-1, grid.dim)
+    points = np.concatenate([points, np.ones((len(points), 1))], 1)
+    out: Array = np.concatenate([slope, constant[..., None]], -1) @ points.T
+    return out.reshape(*slope.shape[:-1], *grid.shape)
 
 
 @lru_cache(16)

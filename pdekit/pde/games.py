@@ -9,6 +9,7 @@ is an equilibrium where it is its own response, rho = T(rho).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,20 +54,24 @@ class Game:
         running[...] = self.running
         terminal = self.terminal
         if self.coupling is not None:
-            running += self.strength * self.coupling.cost(flow, self.grid)
+            running += self._scaled(self.coupling.cost(flow, self.grid))
         if self.terminal_coupling is not None:
-            terminal = terminal + self.strength * self.terminal_coupling.cost(flow[-1], self.grid)
+            terminal = terminal + self._scaled(self.terminal_coupling.cost(flow[-1], self.grid))
         return running, terminal
 
     def cost_changes(self, flow: Array, change: Array) -> tuple[Array, Array]:
         """The derivative of ``costs`` at ``flow`` along ``change``."""
         running, terminal = np.zeros_like(flow), np.zeros_like(self.terminal)
         if self.coupling is not None:
-            running = self.strength * self.coupling.derivative(flow, change, self.grid)
+            running = self._scaled(self.coupling.derivative(flow, change, self.grid))
         if self.terminal_coupling is not None:
-            terminal = self.terminal_coupling.derivative(flow[-1], change[-1], self.grid)
-            terminal = self.strength * terminal
+            terminal = self._scaled(
+                self.terminal_coupling.derivative(flow[-1], change[-1], self.grid)
+            )
         return running, terminal
+
+    def _scaled(self, cost: Array) -> Array:
+        return cost if self.strength == 1 else self.strength * cost
 
     def respond(self, flow: Array) -> "Response":
         """The value function in the crowd of ``flow`` and the flow that its control makes."""
@@ -97,12 +102,12 @@ class Response:
         out: Array = self.passage.values
         return out
 
-    @property
+    @cached_property
     def defect(self) -> Array:
         """T(rho) - rho."""
         return self.flow - self.given
 
-    @property
+    @cached_property
     def distance(self) -> float:
         """Largest L1 distance over time between believed and made flow, relative to the mass."""
         axes = tuple(range(1, self.flow.ndim))
@@ -292,7 +297,7 @@ def _minimal_residual(product: Callable[[Array], Array], b: Array, rtol: float) 
         v = product(basis[j])
         for i, q in enumerate(basis):
             h[i, j] = q @ v
-            v = v - h[i, j] * q
+            v -= h[i, j] * q
         h[j + 1, j] = np.linalg.norm(v)
         right = np.append(size, np.zeros(j + 1))
         y = np.linalg.lstsq(h[: j + 2, : j + 1], right, rcond=None)[0]

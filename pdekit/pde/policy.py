@@ -1,178 +1,189 @@
 """Implicit steps of the Hamilton-Jacobi-Bellman equation by policy iteration (Howard's algorithm).
 
-The Hamiltonian is exponentially fitted: its derivative by the value function is the
-Scharfetter-Gummel generator of V + u, so the density that the transposed derivative moves solves
-the Scharfetter-Gummel scheme of the controlled Fokker-Planck equation.
+``PolicyStep`` is an implicit Euler step, ``PairedStep`` a second-order one made of two such, and
+``PolicySteps`` says which is taken. Whatever the step, the density is carried by exactly the
+transpose of its derivative.
 """
 
-from math import pi
-from typing import Any
+from functools import cached_property
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde.generators import Generator, scharfetter_gummel
+from pdekit.pde.fitted_hamiltonian import FittedHamiltonian
+from pdekit.pde.resolvent import Resolvent
 
 Array = NDArray[np.float64]
 _MOST_POLICIES = 100
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
-_SHORT = 4.0  # jumps below it by quadrature (1e-13), above by the dilogarithm
+_ROUGH = 1e-4  # residual to which a policy is evaluated on the way
+_SETTLED = 1e-13  # of the value: where the next policy would change it less
+GAMMA = 1 - sqrt(0.5)
+REACH = 1 + sqrt(2)  # (1 - GAMMA) / GAMMA: the second stage starts that far along the first
+_BAND = 2.0  # of the filter; see ``PolicySteps.band``
+ALL = np.ones((), dtype=bool)  # no cell is held back
+_TAILS = (1e-6, 1e-4, 1e-2)  # of the largest density: what counts as its tail, step by step
+_NEGATIVE = 1e-9  # of the largest density: what a step may leave below zero
 
 
 class PolicySteps:
-    """Φ(U) = u with u - dt 𝓕(u) = U, 𝓕 the fitted right-hand side of the HJB equation.
+    """Φ at (U, dt) for the fitted right-hand side 𝓕 of the HJB equation.
 
-    𝓕(u)_i = sum over neighbours j of h^-2 beta^-2 ∫ B(beta (V_j - V_i) + s) ds over s from 0 to
-    beta (u_j - u_i), B(w) = w / (e^w - 1). To second order -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu; for
-    beta -> infinity the upwind Hamiltonian of Engquist and Osher. 𝓕 is monotone and concave: every
-    policy is a linear equation with an M-matrix, and Newton's method is Howard's.
+    Of order one: u - dt 𝓕(u) = U, monotone and concave at any dt: every policy is a linear equation
+    with an M-matrix, and Newton's method is Howard's. Of order two: the L-stable SDIRK2 steps u =
+    Φ_γ((1 + √2) Φ_γ(U) - √2 U), Φ_γ of order one and length γ dt, γ = 1 - 1/√2, filtered: no cell
+    is taken further than ``band`` dt from the monotone step of order one.
+    ``held``: largest share of cells that the filter held back; ``upright``: how many densities
+    were moved by the step of order one because the other one would have left them below zero.
     """
 
-    def __init__(self, potential: Array, beta: float, grid: Grid) -> None:
-        self.potential, self.beta, self.grid = potential, beta, grid
+    def __init__(self, potential: Array, beta: float, grid: Grid, order: int = 1) -> None:
+        self.hamiltonian = FittedHamiltonian(potential, beta, grid)
+        self.order, self.held, self.upright = order, 0.0, 0
 
-    def __call__(self, value: Array, dt: float) -> "PolicyStep":
-        u, last = value, np.inf
+    def __call__(self, value: Array, dt: float) -> "PolicyStep | PairedStep":
+        if self.order == 1:
+            return self.euler(value, dt, value)
+        first = self.euler(value, GAMMA * dt, value)
+        rate = (first.value - value) / GAMMA
+        second = self.euler(value + (1 - GAMMA) * rate, GAMMA * dt, value + rate)
+        paired = PairedStep(self, (value, dt), first, second)
+        self.held = max(self.held, 1 - float(np.mean(paired.near)))
+        return paired
+
+    def euler(self, value: Array, dt: float, guess: Array) -> "PolicyStep":
+        """The step of order one, by policies from that of ``guess`` on."""
+        u, size = guess, np.inf
         for _ in range(_MOST_POLICIES):
-            step = PolicyStep(self, u, dt)
-            change = step.push(u - dt * self.hamiltonian(u) - value)
-            u = u - change
-            size = float(np.abs(change).max())
-            # Newton: at the second test the next change is below rounding
-            if size <= 1e-13 * (1 + np.abs(u).max()) or last <= 1e-9 * (1 + np.abs(u).max()):
-                return PolicyStep(self, u, dt)
-            last = size
+            rate, generator = self.hamiltonian.linearised(u)
+            change = Resolvent(generator, dt)(u - dt * rate - value, rtol=_ROUGH)
+            u, size = u - change, float(np.abs(change).max())
+            # the slope of 𝓕 turns over jumps of 1 / beta: what Newton's method leaves is beta
+            # size^2, and what a rough evaluation leaves comes to it
+            left = min(self.hamiltonian.beta * size + _ROUGH * (u.ndim > 1), 1.0) * size
+            if left <= _SETTLED * (1 + float(np.abs(u).max())):
+                return PolicyStep(self.hamiltonian, u, dt)
         raise ConvergenceError(
             f"{_MOST_POLICIES} policies still change the value by {size:.2g} in a step of {dt:.2g};"
             " ask for more times"
         )
 
-    def hamiltonian(self, u: Array) -> Array:
-        """𝓕(u), shape ``grid.shape``."""
-        out = np.zeros_like(u)
-        for axis, h in enumerate(self.grid.spacing):
-            drift, jump = self._jump(self.potential, axis), self._jump(u, axis)
-            scale = 1 / (self.beta * h) ** 2
-            gain = bernoulli_integral(drift, jump)
-            self._add(out, axis, scale * gain, -scale * (gain + jump * (drift + jump / 2)))
-        return out
+    def band(self, value: Array, new: Array, dt: float) -> float:
+        """How fast a step may depart from the monotone one: 2 r sqrt(dt r / range), r mean |u_t|.
 
-    def generator(self, u: Array) -> Generator:
-        """𝓕'(u): the Scharfetter-Gummel generator of V + u."""
-        return scharfetter_gummel(self.potential + u, self.beta, self.grid)
-
-    def curvature(self, u: Array, pushed: Array, rho: Array) -> Array:
-        """(d/du 𝓕'(u)^T rho) pushed: rates that change by B'(beta d(V + u)) beta d(pushed)."""
-        out = np.zeros_like(u)
-        for axis, h in enumerate(self.grid.spacing):
-            slope = _bernoulli_slope(self._jump(self.potential + u, axis))
-            change = self._jump(pushed, axis) / (self.beta * h * h)
-            here, there = self._sides(rho, axis)
-            # the reverse rate is B(-w) = w + B(w): its derivative by w is 1 + B'(w)
-            flux = change * (slope * here - (1 + slope) * there)
-            self._add(out, axis, -flux, flux)
-        return out
-
-    def _sides(self, field: Array, axis: int) -> tuple[Array, Array]:
-        if self.grid.periodic[axis]:
-            return field, np.roll(field, -1, axis)
-        n = field.shape[axis]
-        return field.take(range(n - 1), axis), field.take(range(1, n), axis)
-
-    def _jump(self, field: Array, axis: int) -> Array:
-        here, there = self._sides(field, axis)
-        return self.beta * (there - here)
-
-    def _add(self, out: Array, axis: int, here: Array, there: Array) -> None:
-        if self.grid.periodic[axis]:
-            out += here + np.roll(there, 1, axis)
-            return
-        lines = np.moveaxis(out, axis, 0)
-        lines[:-1] += np.moveaxis(here, axis, 0)
-        lines[1:] += np.moveaxis(there, axis, 0)
+        Of order sqrt(dt), so that the filtered steps converge because the monotone ones do, while
+        smooth steps depart by no more than dt |u_tt| / 2 and go through.
+        """
+        rate = float(np.abs(new - value).mean()) / dt
+        span = max(float(np.ptp(value)), float(np.ptp(new)), 1e-300)
+        return _BAND * rate * sqrt(dt * rate / span) + 1e-12 * (1 + float(np.abs(new).max())) / dt
 
 
 class PolicyStep:
-    """The step at u: the resolvent of the controlled generator, and its transpose."""
+    """The implicit Euler step at u: the resolvent of the controlled generator, its transpose."""
 
-    def __init__(self, steps: PolicySteps, u: Array, dt: float) -> None:
-        self.steps, self.value, self.dt = steps, u, dt
-        self.resolvent = _resolvent(steps.generator(u), dt)
+    def __init__(self, hamiltonian: FittedHamiltonian, u: Array, dt: float) -> None:
+        self.hamiltonian, self.value, self.dt = hamiltonian, u, dt
+        self.resolvent = Resolvent(hamiltonian.linearised(u)[1], dt)
 
     def push(self, change: Array) -> Array:
-        return self.resolvent(change, False)
+        return self.resolvent(change)
 
     def carry(self, rho: Array) -> Array:
-        return self.resolvent(rho, True)
+        return self.resolvent(rho, transposed=True)
+
+    move = carry
 
     def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
         """From (1 - dt L_u^T) carried = rho: d carried = carry(dt (dL_u)^T carried)."""
-        bent = self.dt * self.steps.curvature(self.value, pushed, carried)
+        bent = self.dt * self.hamiltonian.curvature(self.value, pushed, carried)
         return np.stack([bent, np.zeros_like(bent)])
 
 
-def bernoulli_integral(w: Array, length: Array) -> Array:
-    """∫ B(w + s) ds over s from 0 to ``length``, B(w) = w / (e^w - 1)."""
-    short = np.where(np.abs(length) <= _SHORT, length, 0.0)
-    inside = w[..., None] + short[..., None] * (1 + _NODES) / 2
-    out: Array = short * (_bernoulli(inside) @ _WEIGHTS) / 2
-    long = np.abs(length) > _SHORT
-    if long.any():
-        out[long] = _debye(w[long] + length[long]) - _debye(w[long])
-    return out
+class PairedStep:
+    """The second-order step: two of order one, but the monotone step where that was held back.
+
+    Its derivative is m P + (1 - m) Q with P = P_2 ((1 + √2) P_1 - √2), Q the resolvent of the
+    monotone step and m the cells that were not held back: rows sum to one, and P is positive but
+    for what is narrower than the diffusion of a third of a step.
+    """
+
+    def __init__(
+        self, steps: PolicySteps, start: tuple[Array, float], first: PolicyStep, second: PolicyStep
+    ) -> None:
+        self.steps, self.start, self.first, self.second = steps, start, first, second
+        self.value, self.near = second.value, self._near()
+        if self.near is not ALL:
+            self.value = np.where(self.near, second.value, self.monotone.value)
+
+    def _near(self) -> NDArray[np.bool_]:
+        """The cells that are within the band about the monotone step."""
+        (value, dt), new = self.start, self.second.value
+        allowed = dt * self.steps.band(value, new, dt)
+        # the monotone step does not expand: its distance is at most the largest residual
+        if np.abs(new - dt * self.steps.hamiltonian(new) - value).max() <= allowed:
+            return ALL
+        near: NDArray[np.bool_] = np.abs(self.monotone.value - new) <= allowed
+        return ALL if near.all() else near
+
+    @cached_property
+    def monotone(self) -> PolicyStep:
+        """The step of order one over the same time."""
+        return self.steps.euler(*self.start, self.second.value)
+
+    def push(self, change: Array) -> Array:
+        pushed = self._push(change)
+        if self.near is ALL:
+            return pushed
+        return np.where(self.near, pushed, self.monotone.push(change))
+
+    def carry(self, rho: Array) -> Array:
+        return self._carried(rho, self.near)
+
+    def move(self, rho: Array) -> Array:
+        """``carry`` where that is positive; else the tail of the density moves by Q, or all."""
+        moved = self.carry(rho)
+        if _is_upright(moved):
+            return moved
+        self.steps.upright += 1
+        for share in _TAILS:
+            moved = self._carried(rho, self.near & (rho > share * rho.max()))
+            if _is_upright(moved):
+                return moved
+        return self.monotone.carry(rho)
+
+    def _carried(self, rho: Array, near: NDArray[np.bool_]) -> Array:
+        if near is ALL:
+            return self._carry(rho)
+        return self._carry(near * rho) + self.monotone.carry(~near * rho)
+
+    def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
+        """Both stages' policies turn; where some cells are held back, those of Q too."""
+        if self.near is ALL:
+            return self._bend(rho, change, pushed)
+        inside, outside = self._bend(self.near * rho, change, self._push(change))
+        rest, monotone = ~self.near * rho, self.monotone
+        bent = monotone.bend(rest, monotone.carry(rest), change, monotone.push(change))[0]
+        moved = self._carry(inside) - outside + monotone.carry(bent)
+        return np.stack([np.zeros_like(moved), -moved])
+
+    def _push(self, change: Array) -> Array:
+        ahead = change + REACH * (self.first.push(change) - change)
+        return self.second.push(ahead)
+
+    def _carry(self, rho: Array) -> Array:
+        back = self.second.carry(rho)
+        return back + REACH * (self.first.carry(back) - back)
+
+    def _bend(self, rho: Array, change: Array, pushed: Array) -> Array:
+        back = self.second.carry(rho)
+        inside = self.second.bend(rho, back, change, pushed)[0]
+        on = self.first.push(change)
+        early = self.first.bend(back, self.first.carry(back), change, on)[0]
+        return np.stack([inside, -REACH * self.first.carry(early)])
 
 
-def _debye(w: Array) -> Array:
-    """∫_0^w s / (e^s - 1) ds by the dilogarithm; Abramowitz and Stegun 27.1.2, 27.7.3."""
-    from scipy.special import spence
-
-    size = np.maximum(np.abs(w), 1e-300)
-    share = -np.expm1(-size)
-    positive = pi**2 / 6 + size * np.log(share) - spence(share)
-    out: Array = np.where(w >= 0, positive, -(size**2 / 2 + positive))
-    return out
-
-
-def _bernoulli(w: Array) -> Array:
-    small = np.abs(w) < 1e-3
-    with np.errstate(over="ignore", invalid="ignore"):
-        out: Array = np.where(small, 1 - w / 2 + w * w / 12, w / np.expm1(w))
-    return out
-
-
-def _bernoulli_slope(w: Array) -> Array:
-    """B'(w) = (B(w) / w) (1 - B(-w)), by its series where that cancels."""
-    small = np.abs(w) < 0.02
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        far = (1 - _bernoulli(-w)) / np.expm1(w)
-    out: Array = np.where(small, -0.5 + w / 6 - w**3 / 180 + w**5 / 5040, far)
-    return out
-
-
-def _resolvent(generator: Generator, dt: float) -> Any:
-    """b -> (1 - dt L)^-1 b, or with the transpose; factored once."""
-    grid = generator.grid
-    if grid.dim == 1 and not grid.periodic[0]:
-        from scipy.linalg.lapack import dgttrf, dgttrs
-
-        lower, upper = -dt * generator.down[0], -dt * generator.up[0]
-        factors = dgttrf(lower, 1 + dt * generator.exit_rate(), upper)[:5]
-        return lambda b, transposed: dgttrs(*factors, b, trans="T" if transposed else "N")[0]
-    from scipy.sparse import eye_array
-    from scipy.sparse.linalg import splu
-
-    size = int(np.prod(grid.shape))
-    # an M-matrix: no pivoting is needed, and a symmetric ordering fills in less
-    lu = splu(
-        (eye_array(size) - dt * generator.matrix()).tocsc(),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
-
-    def solve(b: Array, transposed: bool) -> Array:
-        return lu.solve(b.ravel(), "T" if transposed else "N").reshape(grid.shape)
-
-    return solve
+def _is_upright(rho: Array) -> bool:
+    return bool(rho.min() >= -_NEGATIVE * rho.max())

@@ -226,19 +226,19 @@ def _apart(u: Array, v: Array) -> Iterator[Array]:
 
 def wall_mass(
     rho: Array, grid: Grid, absorbing: tuple[tuple[bool, bool], ...] | None = None
-) -> float:
+) -> Array:
     """Mass that the no-flux walls hold back: the tail beyond each wall, were the decay to go on.
 
     Per wall and line: rho_wall / rate with the logarithmic decay rate over the last twentieth of
     the box (at the wall itself the slope is what no-flux makes it); where the density does not
     decay towards the wall, the mass of one box width. Within a small factor, on the high
-    side where diffusion is reflected.
+    side where diffusion is reflected. Leading axes of ``rho`` are times, one number each.
     """
-    lost = 0.0
+    lost: Array = np.zeros(rho.shape[: rho.ndim - grid.dim])
     for axis in range(grid.dim):
         if grid.periodic[axis]:
             continue
-        lines = np.moveaxis(rho, axis, 0)
+        lines = np.moveaxis(rho, axis - grid.dim, 0)
         h, width = grid.spacing[axis], grid.upper[axis] - grid.lower[axis]
         k = max(1, grid.cells[axis] // 20)
         takes = absorbing[axis] if absorbing is not None else (False, False)
@@ -248,5 +248,6 @@ def wall_mass(
         with np.errstate(divide="ignore", invalid="ignore"):
             rate = (np.log(before) - np.log(last)) / (k * h)
         reach = np.where(rate > 1 / width, 1 / np.where(rate > 0, rate, 1.0), width)
-        lost += float(np.sum(last * reach)) * grid.cell_volume / h
+        across = (0, *range(1 + lost.ndim, last.ndim))
+        lost += np.sum(last * reach, across) * grid.cell_volume / h
     return lost

@@ -178,12 +178,12 @@ def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: 
         stats["mass_drift"] = float(np.abs(kept - 1).max())
     else:
         stats["survival"] = kept.tolist()
-    lost = [min(1.0, float(wall_mass(f, problem.grid, problem.absorbing) / mass)) for f in fields]
-    stats["wall_mass"] = max(lost)
-    if max(lost) > LOST_MASS:
+    lost = min(1.0, float((wall_mass(fields, problem.grid, problem.absorbing) / mass).max()))
+    stats["wall_mass"] = lost
+    if lost > LOST_MASS:
         warnings.warn(
             f"the density reaches the walls of the box [{problem.grid.lower}, "
-            f"{problem.grid.upper}]: about {max(lost):.3g} of its mass is held back by truncation "
+            f"{problem.grid.upper}]: about {lost:.3g} of its mass is held back by truncation "
             "to the box. Enlarge the grid, unless the no-flux walls are meant",
             TruncationWarning,
             stacklevel=stacklevel,

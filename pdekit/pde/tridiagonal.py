@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-_LANES = 8  # width of the pole loop: the seven pole pairs of order 14 and one idle lane
+LANES = 8  # width of the pole loop: the seven pole pairs of order 14 and one idle lane
 _WIDTH = 16  # lines side by side in a batch of systems
 # A batch is solved in one flat workspace with a row per cell and one beyond each end: right-hand
 # side and then unknown, and the coupling to the next cell, _WIDTH lanes of real and imaginary parts
@@ -31,42 +31,58 @@ def rational_exponential(
     """exp(t A) u = sum_k residue_k (t A - pole_k)^-1 u in one sweep over the cells.
 
     A is L - diag(kill), or its transpose if ``forward``; L has the rates ``to_next[i]`` from cell
-    i to i+1 and ``to_previous[i]`` from i+1 to i, shape (n-1,). The poles are the lanes of the
-    inner loop, so that one pass serves all of them.
+    i to i+1 and ``to_previous[i]`` from i+1 to i, shape (n-1,), or (n,) round a circle. The poles
+    are the lanes of the inner loop, so that one pass serves all of them.
     """
-    lanes = _pole_lanes(poles.tobytes(), residues.tobytes())
-    into_next, into_previous = (to_next, to_previous) if forward else (to_previous, to_next)
+    lanes = pole_lanes(poles.tobytes(), residues.tobytes())
     out = np.empty_like(u)
-    work = np.empty((u.size, 4, _LANES))
-    work[0] = 0.0  # read, times zero, before it is written: must not hold a NaN
-    _rational_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, lanes, work, out)
+    work = sweep_room(u.size, to_next.size)
+    rational_sweep(to_next, to_previous, kill, u, t, forward, lanes, work, out)
     return out
 
 
+def sweep_room(n: int, faces: int) -> Array:
+    """Work space of ``rational_sweep`` on n cells, as many faces round a circle."""
+    work = np.empty((n, 6 if faces == n else 4, LANES))
+    work[0] = 0.0  # read, times zero, before it is written: must not hold a NaN
+    return work
+
+
 @lru_cache(8)
-def _pole_lanes(poles: bytes, residues: bytes) -> Array:
+def pole_lanes(poles: bytes, residues: bytes) -> Array:
     """Poles and residues of the upper half plane as lanes: real and imaginary parts of each."""
     z, c = np.frombuffer(poles, complex), np.frombuffer(residues, complex)
     half = z.imag > 0
     z, c = np.append(z[half], 1 + 1j), np.append(-2 * c[half], 0)  # solves are with pole - t A
-    if z.size != _LANES:
-        raise ValueError(f"the kernel takes {_LANES - 1} pole pairs, got {z.size - 1}")
+    if z.size != LANES:
+        raise ValueError(f"the kernel takes {LANES - 1} pole pairs, got {z.size - 1}")
     return np.stack([z.real, z.imag, c.real, c.imag])
 
 
+@nb.njit(cache=True, error_model="numpy")
+def rational_sweep(to_next, to_previous, kill, u, t, forward, lanes, work, out):  # type: ignore[no-untyped-def]
+    """out = sum_p Re(c_p (z_p - t A)^-1 u) on one line, or round a circle of as many rates."""
+    if to_next.size == u.size:
+        _circle_sweep(to_next, to_previous, kill, u, t, forward, lanes, work, out)
+    elif forward:
+        _line_sweep(to_next, to_previous, to_next, to_previous, kill, u, t, lanes, work, out)
+    else:
+        _line_sweep(to_next, to_previous, to_previous, to_next, kill, u, t, lanes, work, out)
+
+
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-def _rational_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, lanes, work, out):  # type: ignore[no-untyped-def]
-    """sum_p Re(c_p (z_p - t A)^-1 u); per lane: excess s, pivot s + t to_next, see the module."""
+def _line_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, lanes, work, out):  # type: ignore[no-untyped-def]
+    """Between walls; per lane: excess s, pivot s + t to_next, see the module."""
     n = u.size
     zr, zi, cr, ci = lanes[0], lanes[1], lanes[2], lanes[3]
-    excess = np.zeros((2, _LANES))  # s_{i-1} / pivot_{i-1}
+    excess = np.zeros((2, LANES))  # s_{i-1} / pivot_{i-1}
     for i in range(n):
         leave = t * to_next[i] if i < n - 1 else 0.0
         back = t * to_previous[i - 1] if i > 0 else 0.0
         arrive = t * into_next[i - 1] if i > 0 else 0.0
         above = t * into_previous[i] if i < n - 1 else 0.0
         shift, r, j = t * kill[i], u[i], max(i - 1, 0)
-        for p in range(_LANES):
+        for p in range(LANES):
             sr = zr[p] + shift + back * excess[0, p]
             si = zi[p] + back * excess[1, p]
             br = sr + leave
@@ -76,13 +92,83 @@ def _rational_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, 
             yr, yi = r + arrive * work[j, 2, p] * (i > 0), arrive * work[j, 3, p] * (i > 0)
             work[i, 0, p], work[i, 1, p] = above * ir, above * ii
             work[i, 2, p], work[i, 3, p] = yr * ir - yi * ii, yr * ii + yi * ir
-    x = np.zeros((2, _LANES))
+    x = np.zeros((2, LANES))
     for i in range(n - 1, -1, -1):
         total = 0.0
-        for p in range(_LANES):
+        for p in range(LANES):
             yr = work[i, 2, p] + (work[i, 0, p] * x[0, p] - work[i, 1, p] * x[1, p])
             yi = work[i, 3, p] + (work[i, 0, p] * x[1, p] + work[i, 1, p] * x[0, p])
             x[0, p], x[1, p] = yr, yi
+            total += cr[p] * yr - ci[p] * yi
+        out[i] = total
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def _circle_sweep(to_next, to_previous, kill, u, t, forward, lanes, work, out):  # type: ignore[no-untyped-def]
+    """Round a circle: the last cell borders the system of the others, which leak into it.
+
+    Beside the solution that of a second right-hand side: what the last cell adds to the others if
+    ``forward``, and else what of them does not lead there, 1 less that. From either the pivot of
+    the last cell follows without a difference.
+    """
+    last = u.size - 1
+    zr, zi, cr, ci = lanes[0], lanes[1], lanes[2], lanes[3]
+    into_next, into_previous = (to_next, to_previous) if forward else (to_previous, to_next)
+    excess = np.zeros((2, LANES))
+    for i in range(last):
+        leave, shift, r, j = t * to_next[i], t * kill[i], u[i], max(i - 1, 0)
+        back = t * to_previous[i - 1] if i > 0 else 0.0
+        arrive = t * into_next[i - 1] if i > 0 else 0.0
+        above = t * into_previous[i] if i < last - 1 else 0.0
+        leak = t * to_previous[last] if i == 0 else 0.0
+        border = t * (into_next[last] * (i == 0) + into_previous[i] * (i == last - 1))
+        for p in range(LANES):
+            sr = zr[p] + shift + leak + back * excess[0, p]
+            si = zi[p] + back * excess[1, p]
+            br = sr + leave
+            q = 1.0 / (br * br + si * si)
+            ir, ii = br * q, -si * q
+            excess[0, p], excess[1, p] = sr * ir - si * ii, sr * ii + si * ir
+            yr, yi = r + arrive * work[j, 2, p] * (i > 0), arrive * work[j, 3, p] * (i > 0)
+            er, ei = (border, 0.0) if forward else (zr[p] + shift, zi[p])
+            er += arrive * work[j, 4, p] * (i > 0)
+            ei += arrive * work[j, 5, p] * (i > 0)
+            work[i, 0, p], work[i, 1, p] = above * ir, above * ii
+            work[i, 2, p], work[i, 3, p] = yr * ir - yi * ii, yr * ii + yi * ir
+            work[i, 4, p], work[i, 5, p] = er * ir - ei * ii, er * ii + ei * ir
+    pivot, x = np.zeros((2, LANES)), np.zeros((4, LANES))
+    for p in range(LANES):
+        pivot[0, p], pivot[1, p] = zr[p] + t * kill[last], zi[p]
+    for i in range(last - 1, -1, -1):
+        shift = t * kill[i]
+        share = t * (to_next[last] * (i == 0) + to_previous[i] * (i == last - 1))
+        for p in range(LANES):
+            gr, gi = work[i, 0, p], work[i, 1, p]
+            yr = work[i, 2, p] + (gr * x[0, p] - gi * x[1, p])
+            yi = work[i, 3, p] + (gr * x[1, p] + gi * x[0, p])
+            er = work[i, 4, p] + (gr * x[2, p] - gi * x[3, p])
+            ei = work[i, 5, p] + (gr * x[3, p] + gi * x[2, p])
+            x[0, p], x[1, p], x[2, p], x[3, p] = yr, yi, er, ei
+            work[i, 2, p], work[i, 3, p], work[i, 4, p], work[i, 5, p] = yr, yi, er, ei
+            sr, si = (zr[p] + shift, zi[p]) if forward else (share, 0.0)
+            pivot[0, p] += sr * er - si * ei
+            pivot[1, p] += sr * ei + si * er
+    first, end, total = t * into_previous[last], t * into_next[last - 1], 0.0
+    for p in range(LANES):
+        yr = u[last] + first * work[0, 2, p] + end * work[last - 1, 2, p]
+        yi = first * work[0, 3, p] + end * work[last - 1, 3, p]
+        q = 1.0 / (pivot[0, p] * pivot[0, p] + pivot[1, p] * pivot[1, p])
+        x[0, p] = (yr * pivot[0, p] + yi * pivot[1, p]) * q
+        x[1, p] = (yi * pivot[0, p] - yr * pivot[1, p]) * q
+        total += cr[p] * x[0, p] - ci[p] * x[1, p]
+    out[last] = total
+    for i in range(last):
+        total = 0.0
+        for p in range(LANES):
+            er, ei = work[i, 4, p], work[i, 5, p]
+            er, ei = (er, ei) if forward else (1 - er, -ei)
+            yr = work[i, 2, p] + er * x[0, p] - ei * x[1, p]
+            yi = work[i, 3, p] + er * x[1, p] + ei * x[0, p]
             total += cr[p] * yr - ci[p] * yi
         out[i] = total
 

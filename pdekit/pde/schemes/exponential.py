@@ -161,8 +161,6 @@ def propagate(
 ) -> Array:
     """exp(t A) u in one sweep of the rational approximation, A = L^T (forward) or L, minus kill."""
     poles, residues = exponential_poles()
-    if generator.grid.periodic[0]:
-        return _cyclic(generator, u, t, forward, kill, poles, residues)
     from pdekit.pde.tridiagonal import rational_exponential
 
     lost = np.broadcast_to(np.asarray(kill + _lost(generator), dtype=float), u.shape)
@@ -198,22 +196,23 @@ def amplification(generator: Generator, u: Array, forward: bool) -> float:
     return bound if np.isfinite(bound) else np.inf
 
 
-def _cyclic(
-    generator: Generator, u: Array, t: float, forward: bool, kill: Any, poles: Any, residues: Any
+def propagate_plain(
+    generator: Generator, u: Array, t: float, forward: bool, kill: Array | float = 0.0
 ) -> Array:
-    """The same sum over poles by sparse LU: the plain form, and the one for a periodic axis."""
+    """The same sum over poles by sparse LU: the reference of ``propagate``, any dimension."""
     from scipy.sparse import diags_array, eye_array
     from scipy.sparse.linalg import splu
 
     matrix = generator.matrix()
-    matrix = (matrix.T if forward else matrix) - diags_array(np.broadcast_to(kill, u.shape))
+    lost = np.broadcast_to(kill, u.shape).ravel()
+    matrix = (matrix.T if forward else matrix) - diags_array(lost)
     one = eye_array(u.size)
-    out = np.zeros_like(u)
-    for z, c in zip(poles, residues, strict=True):
+    out = np.zeros(u.size)
+    for z, c in zip(*exponential_poles(), strict=True):
         if z.imag > 0:
             lu = splu((t * matrix - z * one).tocsc())
-            out += 2 * (c * lu.solve(u.astype(complex))).real
-    return out
+            out += 2 * (c * lu.solve(u.ravel().astype(complex))).real
+    return out.reshape(u.shape)
 
 
 def tidy(u: Array, before: Array, is_density: bool, stats: dict[str, Any]) -> Array:

@@ -1,0 +1,103 @@
+"""exp(tau L) on a line as a band matrix, by uniformization.
+
+P = 1 + tau L / mean is a stochastic matrix where ``mean`` is at least tau times the largest exit
+rate, and exp(tau L) = sum_k e^-mean mean^k / k! P^k (Jensen 1953). Every term is nonnegative: no
+sign is lost, and no digit of a small entry. Over a short step few entries of a row count: where
+the same step is made many times, a product with the band is the fastest way.
+"""
+
+from math import ceil, exp, lgamma, log
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+RATIO = 1.5  # of a field between neighbours: up to it what lies outside the band is negligible
+_NEGLIGIBLE = 1e-17  # of the result
+_LANES = 8  # diagonals that a product takes at once
+_1, _2, _3, _4, _5, _6, _7 = (np.uint64(k) for k in range(1, 8))
+_WIDEST = 80  # diagonals on either side, beyond which a sweep over rational poles is faster
+
+
+def exponential_band(up: Array, down: Array, tau: float) -> Array | None:
+    """The bands of exp(tau L) and of its transpose, (2, 2 m, n); None where they are too wide.
+
+    Entry (k, i) is that of row i and column i + k - m, for rates ``up`` from cell i to i + 1 and
+    ``down`` back, shape (n - 1,).
+    """
+    stay, jumps, mean = _chain(up, down, tau)
+    terms = _terms(mean) if mean < 2 * _WIDEST else 4 * _WIDEST
+    if terms > 3 * _WIDEST:
+        return None
+    weights = np.array([exp(k * log(mean) - mean - lgamma(k + 1)) for k in range(terms)])
+    wide = _band(stay, jumps[0], jumps[1], weights, min(terms, _WIDEST + 1))
+    m = wide.shape[1] // 2
+    reach = np.abs(np.arange(-m, m + 1))
+    most = int(reach[wide.max(0) * RATIO**reach > _NEGLIGIBLE].max())
+    half = _LANES // 2 * ceil((most + 1) / (_LANES // 2))
+    if half > _WIDEST:
+        return None
+    wide = np.pad(wide, ((0, 0), (half, half)))[:, m : m + 2 * half]
+    return np.stack([wide.T, _transposed(wide).T])
+
+
+def _chain(up: Array, down: Array, tau: float) -> tuple[Array, tuple[Array, Array], float]:
+    """P by its diagonal and its jumps to the next cell and from there; the mean of the jumps."""
+    leaving = np.append(up, 0.0) + np.append(0.0, down)
+    mean = tau * float(leaving.max())
+    return 1 - tau * leaving / mean, (tau * up / mean, tau * down / mean), mean
+
+
+def _terms(mean: float) -> int:
+    """Terms after which the sum for a field as steep as ``RATIO`` is complete."""
+    most, bound, k = mean * RATIO, -mean, 0
+    while k < most or bound > log(_NEGLIGIBLE):
+        k += 1
+        bound += log(most / k)
+    return k + 1
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+def _band(stay, up, down, weights, m):  # type: ignore[no-untyped-def]
+    """sum_k weights_k P^k by Horner's rule, m diagonals on either side."""
+    n, width = stay.size, 2 * m + 1
+    now, new = np.zeros((n + 2, width + 2)), np.zeros((n + 2, width + 2))
+    for k in range(weights.size - 1, -1, -1):
+        for i in range(n):
+            back = down[i - 1] if i > 0 else 0.0
+            on = up[i] if i < n - 1 else 0.0
+            above, here, below, out = now[i, 2:], now[i + 1, 1:], now[i + 2], new[i + 1, 1:]
+            for j in range(width):
+                out[j] = back * above[j] + stay[i] * here[j] + on * below[j]
+            out[m] += weights[k]
+        now, new = new, now
+    return now[1 : n + 1, 1 : width + 1].copy()
+
+
+def _transposed(band: Array) -> Array:
+    n, width = band.shape
+    m = width // 2
+    out = np.zeros_like(band)
+    for j in range(1, width):
+        rows = np.arange(max(0, m - j), min(n, n + m - j))
+        out[rows, j] = band[rows + j - m, width - j]
+    return out
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def product(band, b, room, out):  # type: ignore[no-untyped-def]
+    """out = band b; ``room`` has n + 2 m + 8 entries, those at the ends zero."""
+    width, n = band.shape
+    m, size = width // 2, np.uint64(n)
+    for i in range(n):
+        room[m + i] = b[i]
+        out[i] = 0.0
+    for k in range(0, width, 8):
+        d0, d1, d2, d3 = band[k], band[k + 1], band[k + 2], band[k + 3]
+        d4, d5, d6, d7 = band[k + 4], band[k + 5], band[k + 6], band[k + 7]
+        x = room[k : k + n + 8]
+        for i in range(size):  # unsigned, or every index is checked for its sign
+            early = (d0[i] * x[i] + d1[i] * x[i + _1]) + (d2[i] * x[i + _2] + d3[i] * x[i + _3])
+            late = (d4[i] * x[i + _4] + d5[i] * x[i + _5]) + (d6[i] * x[i + _6] + d7[i] * x[i + _7])
+            out[i] += early + late
