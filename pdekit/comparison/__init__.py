@@ -12,6 +12,7 @@ from pdekit.comparison.distances import (
     Energy,
     KolmogorovSmirnov,
     Moments,
+    SlicedW2,
 )
 from pdekit.comparison.improvement import Estimate, SampledImprovement, improvement
 from pdekit.comparison.semiconcavity import (
@@ -36,6 +37,7 @@ __all__ = [
     "Moments",
     "SampledImprovement",
     "Semiconcavity",
+    "SlicedW2",
     "compare",
     "convergence",
     "convex_intervals",

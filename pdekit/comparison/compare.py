@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pdekit.comparison import bootstrap, runs
 from pdekit.comparison.distances import KL, L1, W1, Metric, Seen
 from pdekit.comparison.inputs import (
-    HasDensity,
+    HasField,
     HasParticles,
     acts_on_itself,
     density_of,
@@ -134,7 +134,7 @@ _COLUMNS = ("l1", "floor_l1", "w1", "floor_w1", "kl", "p_value")
 
 
 def compare(
-    solution: HasDensity,
+    solution: HasField,
     ensemble: HasParticles,
     metrics: Sequence[Metric] = (),
     draws: int = 199,
@@ -151,7 +151,7 @@ def compare(
     solution : has ``.u``, dims ``("time", "x"[, "y"])``, a density (1/length^dim), and ``.grid``
     ensemble : has ``.x``, dims ``("time", ["run",] "particle", "dim")``, positions
     metrics : more distances, each with floor and p-value: values of `pdekit.comparison.distances`,
-        ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, Energy, Moments``, or ``EVERY``
+        ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, SlicedW2, Energy, Moments``, ``EVERY``
     draws, seed : of the parametric bootstrap behind them; 199 draws resolve p-values to 0.005
 
     Distances

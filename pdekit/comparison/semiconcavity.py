@@ -2,27 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pdekit.comparison.inputs import HasField, field_of
 from pdekit.grid import Array, Grid
 
 WALL_CELLS = 4
 """Cells left out beside a no-flux wall, where the lemma of the whole space says nothing."""
 
 Window = tuple[Any, Any] | None
-
-
-class HasValue(Protocol):
-    """A value function over times: ``.u`` with dims ("time", "x"[, "y"]) and ``.grid``."""
-
-    @property
-    def u(self) -> xr.DataArray: ...
-    @property
-    def grid(self) -> Grid: ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class Semiconcavity:
 
 
 def semiconcavity(
-    solution: HasValue,
+    solution: HasField,
     initial: Any = None,
     *,
     constants: float | Sequence[float] | None = None,
@@ -295,18 +287,11 @@ def _inside(grid: Grid, window: Window, drop: int) -> NDArray[np.bool_]:
 # --- reading the input ---------------------------------------------------------------------------
 
 
-def _value_of(solution: HasValue) -> tuple[Grid, xr.DataArray]:
-    u, grid = getattr(solution, "u", None), getattr(solution, "grid", None)
-    if not isinstance(u, xr.DataArray) or not isinstance(grid, Grid):
-        raise TypeError(
-            f"expected a solution with .u (DataArray) and .grid (Grid), "
-            f"got {type(solution).__name__}"
-        )
-    if set(u.dims) != {"time", *grid.names}:
-        raise ValueError(f"solution.u has dims {u.dims}, expected {('time', *grid.names)}")
+def _value_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
+    grid, u = field_of(solution)
     if not np.isfinite(u.values).all():
         raise ValueError("solution.u has values that are not finite")
-    return grid, u.transpose("time", *grid.names)
+    return grid, u
 
 
 def _check_step(step: int, grid: Grid) -> None:
