@@ -328,7 +328,7 @@ def _per_run(points: Array, grid: Grid, number: int) -> Array:
 
 def _null_of(ensemble: HasParticles, x: xr.DataArray, grid: Grid) -> tuple[str, int]:
     number = int(x.sizes.get("run", 1))
-    if not acts_on_itself(ensemble):
+    if not acts_on_itself(getattr(ensemble, "dynamics", None)):
         return INDEPENDENT, number
     return (RUNS if number >= runs.fewest(grid.dim) else INDICATIVE), number
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import optimize, stats
 
+from pdekit.comparison.inputs import acts_on_itself
 from pdekit.grid import Array
 
 ORDERS = (0.25, 4.0)
@@ -121,9 +122,7 @@ def convergence(
     if not 0 < level < 1:
         raise ValueError(f"level is a probability in (0, 1), got {level!r}")
     if crowding is None:
-        crowding = bool(getattr(dynamics, "coupled", False)) or (
-            getattr(dynamics, "interaction", None) is not None
-        )
+        crowding = acts_on_itself(dynamics)
     sampled = _sampler(dynamics, initial, t)
     means = np.empty((len(steps), len(sizes), runs))
     for i, h in enumerate(steps):

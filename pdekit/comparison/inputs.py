@@ -108,9 +108,8 @@ def mass_of(u: xr.DataArray, grid: Grid, time: float) -> Array:
     return np.asarray(mass / mass.sum())
 
 
-def acts_on_itself(ensemble: HasParticles) -> bool:
+def acts_on_itself(dynamics: object) -> bool:
     """Whether the particles of a run act on each other, as far as their dynamics tells."""
-    dynamics = getattr(ensemble, "dynamics", None)
     return bool(getattr(dynamics, "coupled", False)) or (
         getattr(dynamics, "interaction", None) is not None
     )

@@ -62,7 +62,7 @@ def w2_exact(x: Array, mass: Array, grid: Grid) -> float:
 
     Raises ``ImportError`` where POT is not installed.
     """
-    ot = _pot()
+    ot = pot()
     held = mass.ravel() > 0
     centres, weights = grid.centres.reshape(-1, grid.dim)[held], mass.ravel()[held]
     cost = ot.dist(x, centres)
@@ -70,13 +70,15 @@ def w2_exact(x: Array, mass: Array, grid: Grid) -> float:
     return float(np.sqrt(max(squared, 0.0)))
 
 
-def held_boxes(counts: metrics.Counts, mass: Array, grid: Grid) -> tuple[Array, Array, Array]:
-    """Particles' and density's shares of at most ``SIDE`` boxes an axis, and the boxes' centres.
+def held_boxes(
+    counts: Array | metrics.Counts, mass: Array, grid: Grid
+) -> tuple[Array, Array, Array]:
+    """Both shares of at most ``SIDE`` boxes an axis, and the boxes' centres.
 
-    The boxes cover the cells between the outermost that hold a particle or mass above 1e-12, so
-    that they are as fine as the density is narrow.
+    The boxes cover the cells between the outermost that hold a 1e-12th of either, so that they are
+    as fine as the densities are narrow.
     """
-    held = (counts > 0) | (mass > 1e-12)
+    held = (counts > 1e-12 * counts.sum()) | (mass > 1e-12 * mass.sum())
     seen, rho, axes = np.asarray(counts, dtype=float), mass, []
     for k, faces in enumerate(grid.faces):
         used = np.flatnonzero(held.any(axis=tuple(j for j in range(grid.dim) if j != k)))
@@ -114,20 +116,22 @@ def w2_sinkhorn(shares: Array, mass: Array, centres: Array, epsilon: float) -> A
 
 def _entropic(p: Array, q: Array, centres: Array, epsilon: float) -> float:
     """``E(p, q)`` by its dual, whose error is of second order in that of the plan."""
-    ot = _pot()
-    i, j = p > 0, q > 0
+    ot = pot()
+    i, j = p > 1e-14, q > 1e-14
     cost = ot.dist(centres[i], centres[j])
-    _, log = ot.sinkhorn(p[i], q[j], cost, epsilon, numItermax=20_000, stopThr=1e-8,
-                         warn=False, log=True)  # fmt: skip
+    one, two = p[i] / p[i].sum(), q[j] / q[j].sum()
+    _, log = ot.sinkhorn(
+        one, two, cost, epsilon, numItermax=20_000, stopThr=1e-8, warn=False, log=True
+    )
     if not log["err"][-1] < 1e-6:
         raise ConvergenceError(
             f"entropic transport is open by {log['err'][-1]:.2g} of the mass after 20,000 sweeps; "
             f"SlicedW2() needs no iteration"
         )
     # u and v are scaled so that the plan is u K v: E relative to p x q needs their entropies
-    f = epsilon * (np.log(log["u"]) - np.log(p[i]))
-    g = epsilon * (np.log(log["v"]) - np.log(q[j]))
-    return float(f @ p[i] + g @ q[j])
+    f = epsilon * (np.log(log["u"]) - np.log(one))
+    g = epsilon * (np.log(log["v"]) - np.log(two))
+    return float(f @ one + g @ two)
 
 
 def draw(n: int, mass: Array, grid: Grid, rng: np.random.Generator) -> Array:
@@ -155,7 +159,8 @@ def _root_mean_square(a: Array, b: Array, weight: Array) -> float:
     return float(np.sqrt(weight @ (a * a + a * b + b * b) / 3))
 
 
-def _pot():  # type: ignore[no-untyped-def]
+def pot():  # type: ignore[no-untyped-def]
+    """POT, imported where it is used."""
     try:
         import ot
     except ImportError as error:
