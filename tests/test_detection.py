@@ -5,6 +5,8 @@ dynamics; ``studies/detection.py`` simulates. Probability of detection at level 
 20 ensembles, of which 17 must be found (fewer with probability 0.016 at 0.95).
 """
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -131,6 +133,29 @@ def test_the_study_runs_and_a_wrong_equation_breaks_its_claims(monkeypatch):
     swapped = {"nothing wrong": cases["noise sqrt(1/beta)"]}
     monkeypatch.setattr(study, "suspects", lambda: swapped)
     assert not all_hold(study.claims(study.run(quick=True, repeats=10, largest=3_000)))
+
+
+ROWS = {  # the study's names, as the page says them
+    "noise `sqrt(1/beta)` for `sqrt(2/beta)`": "noise sqrt(1/beta)",
+    "reflected at the wall, not carried round": "reflected, not carried round",
+}
+
+
+def test_the_table_of_the_docs_is_what_the_study_found():
+    """Every number of docs/statistics.md against figures/detection.json, and nothing left out."""
+    top = Path(__file__).parents[1]
+    found = json.loads((top / "figures" / "detection.json").read_text())
+    page = (top / "docs" / "statistics.md").read_text().split("## Which sample size")[1]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()
+             if line.startswith("|") and "---" not in line]  # fmt: skip
+    (_, *sizes), *rows = lines
+    table = {ROWS.get(name, name): shares for name, *shares in rows}
+    assert all(claim["holds"] for claim in found["claims"])
+    detected = found["numbers"]["detected"]
+    keys = [size.replace(",", "") for size in sizes]
+    assert table == {name: [f"{row[k]:.2f}" for k in keys] for name, row in detected.items()}
+    assert f"share of {found['numbers']['repeats']}" in page.replace("\n", " ")
+    assert set(detected) == set(cli.load_study("detection").suspects())
 
 
 def test_a_million_particles_in_the_plane_take_no_second():
