@@ -17,7 +17,7 @@ from scipy import stats
 import pdekit as pk
 from pdekit import cli
 from pdekit.claims import all_hold
-from pdekit.particles.integrators import EulerMaruyama
+from pdekit.particles.integrators import EulerMaruyama, StochasticHeun
 
 BETA, N, ROUNDS = 4.0, 100_000, 20
 WELL, START, GRID = pk.potentials.DoubleWell(), pk.Gaussian(-1.0, 0.1), pk.Grid(-3, 3, 600)
@@ -119,6 +119,26 @@ def test_a_coupling_wrong_by_a_tenth_is_found_out_from_independent_runs(strength
         assert "independent runs" in verdict.data.attrs["null"]
         hits += not verdict.consistent(0.01)
     assert hits <= 1 if few else hits >= 4
+
+
+def test_false_alarms_of_interacting_particles_over_1000_repetitions():
+    """10 runs of 200 that act on each other, 1,000 times over: at level 0.05 inside the 99.9 %
+    binomial interval."""
+    repeats, runs = 1_000, 10
+    equation = pk.McKeanVlasov(WELL, BETA, pk.CurieWeiss(1.0))
+    dynamics = pk.InteractingLangevin(WELL, BETA, pk.CurieWeiss(1.0), integrator=StochasticHeun())
+    grid = pk.Grid(-2.5, 2.5, 50)
+    rho = density(equation, grid).fields[-1]
+    x = pk.simulate(dynamics, START, 200, 1.0, 0.05, runs=repeats * runs, seed=7).final.values
+    times = np.arange(1, repeats + 1)
+    field = np.broadcast_to(rho, (repeats, *grid.shape))
+    right = SimpleNamespace(u=xr.DataArray(field, {"time": times}, ("time", "x")), grid=grid)
+    dims = ("time", "run", "particle", "dim")
+    clouds = xr.DataArray(x.reshape(repeats, runs, 200, 1), {"time": times}, dims)
+    low, high = stats.binom.ppf([0.0005, 0.9995], repeats, 0.05) / repeats
+    aware = pk.compare(right, SimpleNamespace(x=clouds, dynamics=dynamics), draws=19)
+    rate = float((aware.data["p_value"] < 0.05).mean())
+    assert "independent runs" in aware.data.attrs["null"] and low <= rate <= high, rate
 
 
 def test_the_study_runs_and_a_wrong_equation_breaks_its_claims(monkeypatch):
