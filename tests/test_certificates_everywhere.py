@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificate_cases import CERTIFICATES, Row, settings_of
+from certificate_cases import CERTIFICATES, Row
 from hypothesis import Phase, given, settings
+from random_settings import settings_of
 
 from pdekit import certificates as c
 
