@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import pdekit as pk
 from pdekit import certificates as c
 from pdekit.claims import all_hold, certified
+from pdekit.comparison.certificates import contraction
 from pdekit.comparison.certificates.certificate import at_least, at_most, does_not_apply
 from pdekit.comparison.certificates.contraction import _both
 from pdekit.comparison.certificates.rates import convexity
@@ -188,7 +189,9 @@ def test_two_densities_contract_and_a_foreign_one_does_not() -> None:
     assert c.WassersteinContraction(stuck)(a).passed is False
 
 
-def test_two_densities_in_a_convex_plane_contract_and_slow_or_stuck_ones_do_not() -> None:
+def test_two_densities_in_a_convex_plane_contract_and_slow_or_stuck_ones_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Two initial laws; V = x²/2 + 0.6 y² + 0.3 xy, λ = 0.784. Shifts shrink at the rate itself."""
     bowl = pk.potentials.Quadratic(((1.0, 0.3), (0.3, 1.2)))
     equation, times = pk.FokkerPlanck(bowl, 4), np.linspace(0, 1, 6)
@@ -213,6 +216,8 @@ def test_two_densities_in_a_convex_plane_contract_and_slow_or_stuck_ones_do_not(
     assert c.WassersteinContraction(stuck)(a).passed is False
     still = c.WassersteinContraction()(a)
     assert still.passed and still.applies
+    monkeypatch.setattr(contraction, "find_spec", lambda name: None)
+    assert "needs POT" in c.WassersteinContraction()(a).note
 
 
 def test_a_circulating_current_breaks_detailed_balance() -> None:

@@ -1,6 +1,7 @@
 """Certificate of contraction: two densities in a convex potential come closer in W2."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class WassersteinContraction:
     the floor that transport between atoms has. Value: the least rate over all pairs of stored
     times. Allowance: as for ``BakryEmery``, and the change of W2 when cells are joined in pairs, in
     the plane when the regularisation is doubled. MODEL 1.4 (errata 5).
-    Raises ``ImportError`` in the plane without POT.
+    Silent in the plane without POT.
     """
 
     other: Any = None
@@ -62,6 +63,8 @@ class WassersteinContraction:
 
     def _silent(self, solution: Any) -> str:
         equation, other = solution.equation, self.other
+        if solution.grid.dim == 2 and find_spec("ot") is None:
+            return "in the plane it needs POT (pip install pot)"
         if isinstance(equation, McKeanVlasov):
             if not getattr(equation.interaction, "strength", -1.0) >= 0:
                 return "the interaction is not known to be convex"
