@@ -134,6 +134,20 @@ def test_entropy_flattens_and_heat_does_not() -> None:
     np.testing.assert_allclose(found["heat"], exact, atol=0.05)
 
 
+def test_widening_in_the_plane_is_that_of_its_steepest_axis() -> None:
+    """x²/10 + cos 3x beside a bowl of curvature 1: every column is that of the line."""
+    side = pk.potentials.Custom(
+        lambda x: RIPPLES(x[..., :1]) + x[..., 1] ** 2 / 2, dim=2
+    )  # fmt: skip
+    times = [0.05, 0.2]
+    line = pk.widening(RIPPLES, 20, pk.Grid(-3.6, 3.6, 150), times, step=2)
+    plane = pk.widening(side, 20, pk.Grid((-3.6, -2), (3.6, 2), (150, 40)), times, step=2)
+    for name in ("local_entropy", "non_viscous", "heat"):
+        np.testing.assert_allclose(plane[name], line[name], rtol=0.02)
+    assert (plane["local_entropy"] <= plane["bound"] + plane["allowance_local_entropy"]).all()
+    assert (plane["heat"] > plane["bound"]).all()
+
+
 @given(
     curvature=st.floats(0.1, 20), tolerance=st.floats(0.02, 0.5), beta=st.floats(0.5, 5),
 )  # fmt: skip
