@@ -165,7 +165,12 @@ def test_the_table_of_the_docs_is_what_the_study_found():
     """Every number of docs/statistics.md against figures/detection.json, and nothing left out."""
     top = Path(__file__).parents[1]
     found = json.loads((top / "figures" / "detection.json").read_text())
-    page = (top / "docs" / "statistics.md").read_text().split("## Which sample size")[1].split("## ")[0]
+    page = (
+        (top / "docs" / "statistics.md")
+        .read_text()
+        .split("## Which sample size")[1]
+        .split("## ")[0]
+    )
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()
              if line.startswith("|") and "---" not in line]  # fmt: skip
     (_, *sizes), *rows = lines

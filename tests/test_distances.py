@@ -138,6 +138,8 @@ def test_w2_of_many_particles_in_the_plane_has_floor_and_p_value():
     moved = compare(solution(COARSE_PLANE, rho), ensemble(clouds[0] + 0.2), (W2(0),)).data
     assert moved["p_w2"].item() == pytest.approx(1 / 200)
     assert moved["w2"].item() == pytest.approx(np.hypot(0.2, 0.2), rel=0.15)
+    assert W2(3e6).stated(seen(COARSE_PLANE, rho, clouds[0])) == {"epsilon_w2": 0.0}
+    assert 0.01 < moved["epsilon_w2"].item() < 1
     assert moved["floor_w2"].item() < 0.5 * moved["w2"].item()
 
 

@@ -14,7 +14,8 @@ from pdekit.comparison.distances import (
     Moments,
     SlicedW2,
 )
-from pdekit.comparison.improvement import Estimate, SampledImprovement, improvement
+from pdekit.comparison.estimate import Estimate
+from pdekit.comparison.improvement import SampledImprovement, improvement
 from pdekit.comparison.semiconcavity import (
     Semiconcavity,
     convex_intervals,

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pdekit.comparison import bootstrap, runs
-from pdekit.comparison.distances import KL, L1, W1, Metric, Seen
+from pdekit.comparison.distances import KL, L1, W1, W2, Metric, Seen
 from pdekit.comparison.inputs import (
     HasField,
     HasParticles,
@@ -314,6 +314,7 @@ def _bootstrapped(
         out[metric.name] = row[metric.name] if metric.name in row else metric.value(seen)
         out["floor_" + metric.name] = float(values.mean()) if floor is None else floor
         out["p_" + metric.name] = float(rank)
+        out |= metric.stated(seen) if isinstance(metric, W2) else {}
     out |= {"p_layers": row["p_value"], "p_metrics": p_all}
     if asked.metrics:
         out["p_value"] = min(1.0, 2 * min(row["p_value"], p_all))

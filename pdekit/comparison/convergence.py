@@ -8,26 +8,12 @@ import numpy as np
 import xarray as xr
 from scipy import optimize, stats
 
+from pdekit.comparison.estimate import Estimate
 from pdekit.comparison.inputs import acts_on_itself
 from pdekit.grid import Array
 
 ORDERS = (0.25, 4.0)
 """Range in which the order of the step's bias is looked for."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with the ends of its confidence interval."""
-
-    value: float
-    lower: float
-    upper: float
-
-    def __contains__(self, number: float) -> bool:
-        return bool(self.lower <= number <= self.upper)
-
-    def __str__(self) -> str:
-        return f"{self.value:.4g} [{self.lower:.4g}, {self.upper:.4g}]"
 
 
 @dataclass(frozen=True)

@@ -193,10 +193,11 @@ class W2:
     On the line exact through quantiles, ``int (F_n^-1 - F^-1)^2 du``. In the plane by POT: exact by
     the network simplex, particles against cell centres, while particles times cells are at most
     ``exact_up_to``; beyond, the debiased Sinkhorn divergence on at most 32 x 32 boxes over the
-    cells that hold anything, regularised by ``epsilon = (2 h)^2``, ``h`` the widest box. It is
-    ``|s|`` for a shift by ``s``; what is finer than ``2 h`` it hardly sees, where `SlicedW2` on the
-    cells does. In the plane p-values are ranks of the sliced distance on boxes. Raises
-    ``ImportError`` in the plane without POT. Good values: ``exact_up_to`` 1e6 takes seconds.
+    cells that hold anything, regularised by ``epsilon = (2 h)^2``, ``h`` the widest box
+    (``epsilon_w2`` in the data). It is ``|s|`` for a shift by ``s``; what is finer than ``2 h`` it
+    hardly sees, where `SlicedW2` on the cells does. In the plane p-values are ranks of the sliced
+    distance on boxes. Raises ``ImportError`` in the plane without POT. Good values:
+    ``exact_up_to`` 1e6 takes seconds.
     """
 
     exact_up_to: float = 2e5
@@ -225,6 +226,13 @@ class W2:
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
         return SlicedW2().statistic(shares, boxes)
+
+    def stated(self, seen: Seen) -> dict[str, float]:
+        """The regularisation of the value, zero where it is exact."""
+        if self._small(seen) or seen.grid.dim == 1:
+            return {"epsilon_w2": 0.0}
+        _, _, centres = transport.held_boxes(seen.counts, seen.mass, seen.grid)
+        return {"epsilon_w2": transport.regularisation(centres)}
 
     def _small(self, seen: Seen) -> bool:
         return bool(len(seen.points) * np.count_nonzero(seen.mass) <= self.exact_up_to)
