@@ -88,8 +88,8 @@ def _grid(beta: float, cells: int) -> pk.Grid:
 def _row(control: pk.Control, sampled: Any) -> dict[str, float]:
     c = control.improvement
     return {"plain": c.plain, "controlled": c.controlled, "effort": c.effort, "gap": c.gap,
-            "half_gradient_square_along_plain": c.exact, "gap_of_particles": sampled.gap.mean,
-            "gap_low": sampled.gap.low, "gap_high": sampled.gap.high}  # fmt: skip
+            "half_gradient_square_along_plain": c.exact, "gap_of_particles": sampled.gap.value,
+            "gap_low": sampled.gap.lower, "gap_high": sampled.gap.upper}  # fmt: skip
 
 
 def _routes(control: pk.Control, quick: bool) -> tuple[float, float]:
@@ -164,7 +164,7 @@ def _coarser(results: Results) -> float:
 
 
 def _outside(estimate: Any, value: float) -> float:
-    return float(max(estimate.low - value, value - estimate.high, 0.0))
+    return float(max(estimate.lower - value, value - estimate.upper, 0.0))
 
 
 def plot(results: Results) -> Figure:
@@ -208,8 +208,8 @@ def _sides(ax: Any, results: Results) -> None:
     ax.plot(betas, [c.gap for c in found], "-", color="tab:purple", label="their gap, by PDE")
     ax.plot(betas, [c.exact for c in found], "x", color="black", label="E_plain ∫|u'|²/2, by PDE")
     gaps = [results.sampled[b].gap for b in BETAS]
-    centre = np.array([g.mean for g in gaps])
-    reach = [centre - [g.low for g in gaps], np.array([g.high for g in gaps]) - centre]
+    centre = np.array([g.value for g in gaps])
+    reach = [centre - [g.lower for g in gaps], np.array([g.upper for g in gaps]) - centre]
     ax.errorbar(
         betas, centre, reach, fmt="none", color="tab:red", capsize=4, label="gap, particles"
     )

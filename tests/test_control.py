@@ -341,7 +341,7 @@ def test_the_theorem_by_particles() -> None:
     grid, law = pk.Grid(-3, 3, 300), pk.Gaussian(-1.0, 0.3)
     fb = pk.control(WELL, 4, grid, law, lambda x: (x[..., 0] - 1) ** 2, np.linspace(0, 1, 41))
     sampled, exact = pk.improvement(fb, law, 5_000, 0.0125), fb.improvement
-    assert sampled.passed() and sampled.gap.low > 0
+    assert sampled.passed() and sampled.gap.lower > 0
     for name in ("plain", "controlled", "effort", "gap", "exact"):
         assert getattr(sampled, name).covers(getattr(exact, name), slack=2e-3), name
     strong = replace(fb, value=replace(fb.value, fields=2 * fb.value.fields))

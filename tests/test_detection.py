@@ -5,6 +5,8 @@ dynamics; ``studies/detection.py`` simulates. Probability of detection at level 
 20 ensembles, of which 17 must be found (fewer with probability 0.016 at 0.95).
 """
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +17,7 @@ from scipy import stats
 import pdekit as pk
 from pdekit import cli
 from pdekit.claims import all_hold
-from pdekit.particles.integrators import EulerMaruyama
+from pdekit.particles.integrators import EulerMaruyama, StochasticHeun
 
 BETA, N, ROUNDS = 4.0, 100_000, 20
 WELL, START, GRID = pk.potentials.DoubleWell(), pk.Gaussian(-1.0, 0.1), pk.Grid(-3, 3, 600)
@@ -119,6 +121,26 @@ def test_a_coupling_wrong_by_a_tenth_is_found_out_from_independent_runs(strength
     assert hits <= 1 if few else hits >= 4
 
 
+def test_false_alarms_of_interacting_particles_over_1000_repetitions():
+    """10 runs of 200 that act on each other, 1,000 times over: at level 0.05 inside the 99.9 %
+    binomial interval."""
+    repeats, runs = 1_000, 10
+    equation = pk.McKeanVlasov(WELL, BETA, pk.CurieWeiss(1.0))
+    dynamics = pk.InteractingLangevin(WELL, BETA, pk.CurieWeiss(1.0), integrator=StochasticHeun())
+    grid = pk.Grid(-2.5, 2.5, 50)
+    rho = density(equation, grid).fields[-1]
+    x = pk.simulate(dynamics, START, 200, 1.0, 0.05, runs=repeats * runs, seed=7).final.values
+    times = np.arange(1, repeats + 1)
+    field = np.broadcast_to(rho, (repeats, *grid.shape))
+    right = SimpleNamespace(u=xr.DataArray(field, {"time": times}, ("time", "x")), grid=grid)
+    dims = ("time", "run", "particle", "dim")
+    clouds = xr.DataArray(x.reshape(repeats, runs, 200, 1), {"time": times}, dims)
+    low, high = stats.binom.ppf([0.0005, 0.9995], repeats, 0.05) / repeats
+    aware = pk.compare(right, SimpleNamespace(x=clouds, dynamics=dynamics), draws=19)
+    rate = float((aware.data["p_value"] < 0.05).mean())
+    assert "independent runs" in aware.data.attrs["null"] and low <= rate <= high, rate
+
+
 def test_the_study_runs_and_a_wrong_equation_breaks_its_claims(monkeypatch):
     study = cli.load_study("detection")
     kept = ("nothing wrong", "noise sqrt(1/beta)")
@@ -131,6 +153,34 @@ def test_the_study_runs_and_a_wrong_equation_breaks_its_claims(monkeypatch):
     swapped = {"nothing wrong": cases["noise sqrt(1/beta)"]}
     monkeypatch.setattr(study, "suspects", lambda: swapped)
     assert not all_hold(study.claims(study.run(quick=True, repeats=10, largest=3_000)))
+
+
+ROWS = {  # the study's names, as the page says them
+    "noise `sqrt(1/beta)` for `sqrt(2/beta)`": "noise sqrt(1/beta)",
+    "reflected at the wall, not carried round": "reflected, not carried round",
+}
+
+
+def test_the_table_of_the_docs_is_what_the_study_found():
+    """Every number of docs/statistics.md against figures/detection.json, and nothing left out."""
+    top = Path(__file__).parents[1]
+    found = json.loads((top / "figures" / "detection.json").read_text())
+    page = (
+        (top / "docs" / "statistics.md")
+        .read_text()
+        .split("## Which sample size")[1]
+        .split("## ")[0]
+    )
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()
+             if line.startswith("|") and "---" not in line]  # fmt: skip
+    (_, *sizes), *rows = lines
+    table = {ROWS.get(name, name): shares for name, *shares in rows}
+    assert all(claim["holds"] for claim in found["claims"])
+    detected = found["numbers"]["detected"]
+    keys = [size.replace(",", "") for size in sizes]
+    assert table == {name: [f"{row[k]:.2f}" for k in keys] for name, row in detected.items()}
+    assert f"share of {found['numbers']['repeats']}" in page.replace("\n", " ")
+    assert set(detected) == set(cli.load_study("detection").suspects())
 
 
 def test_a_million_particles_in_the_plane_take_no_second():

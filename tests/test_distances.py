@@ -22,6 +22,7 @@ from pdekit.comparison import (
     Energy,
     KolmogorovSmirnov,
     Moments,
+    SlicedW2,
     bootstrap,
     transport,
 )
@@ -66,8 +67,80 @@ def test_w2_of_a_shift_and_of_a_stretch():
 def test_sliced_w2_of_a_shift_is_a_root_of_two_less():
     shift = np.array([0.3, -0.2])
     x = np.random.default_rng(1).normal(size=(200_000, 2)) + shift
-    value = W2().value(seen(COARSE_PLANE, normal(COARSE_PLANE), x))
+    value = SlicedW2().value(seen(COARSE_PLANE, normal(COARSE_PLANE), x))
     assert value == pytest.approx(np.hypot(*shift) / np.sqrt(2), rel=0.03)
+
+
+def gaussian_divergence(s, t, shift, epsilon):
+    """Debiased, of N(0, s² I) and N(shift, t² I) in the plane (Janati et al. 2020, theorem 1)."""
+
+    def entropic(a, b):
+        d = np.sqrt(4 * a * a * b * b + epsilon**2 / 4)  # the cost is |x - y|²
+        return 2 * (a * a + b * b - d + epsilon / 2 * (1 + np.log((2 * d + epsilon) / 2 / epsilon)))
+
+    return shift @ shift + entropic(s, t) - (entropic(s, s) + entropic(t, t)) / 2
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, (0.3, -0.2)), (0.7, (0, 0)), (0.8, (0.4, 0.4))])
+def test_w2_of_many_particles_in_the_plane_is_the_divergence_of_gaussians(scale, shift):
+    """Exact counts: what is open is the 32 x 32 boxes and the tails of 5 deviations."""
+    fine = Grid((-5, -5), (5, 5), (64, 64))
+    here, there = (
+        (np.exp(-0.5 * (((fine.centres - m) / s) ** 2).sum(-1))) for m, s in
+        (((0.0, 0.0), 1.0), (np.array(shift), scale))
+    )  # fmt: skip
+    counts, mass = np.round(1e8 * there / there.sum()).astype(np.int64), here / here.sum()
+    shares, rho, centres = transport.held_boxes(counts, mass, fine)
+    epsilon = transport.regularisation(centres)
+    assert epsilon == pytest.approx((2 * 10 / 32) ** 2)
+    value = transport.w2_sinkhorn(shares[None], rho, centres, epsilon)[0]
+    exact = np.sqrt(gaussian_divergence(1.0, scale, np.array(shift), epsilon))
+    assert value == pytest.approx(exact, rel=0.02)
+    small = SimpleNamespace(points=np.empty((10**7, 2)), counts=counts, mass=mass, grid=fine)
+    assert W2().value(small) == pytest.approx(value, rel=1e-12)
+
+
+def test_entropic_transport_is_that_of_the_library():
+    """The dual value against <P, C> + epsilon KL(P | p x q) of POT's own plan."""
+    rng = np.random.default_rng(16)
+    z = rng.normal(size=(40, 2))
+    p, q = rng.dirichlet(np.ones(40), 2)
+    cost = ot.dist(z, z)
+    plan = ot.sinkhorn(p, q, cost, 0.5, method="sinkhorn_log", stopThr=1e-12)
+    kl = (plan * np.log(plan / np.outer(p, q))).sum()
+    exact = (plan * cost).sum() + 0.5 * kl
+    assert transport._entropic(p, q, z, 0.5) == pytest.approx(exact, rel=1e-6)
+    empty = np.append(p, 0.0), np.append(q, 0.0), np.vstack([z, [[9.0, 9.0]]])
+    assert transport._entropic(*empty, 0.5) == pytest.approx(exact, rel=1e-6)
+    stuck = pytest.raises(pk.ConvergenceError, match="SlicedW2")
+    with stuck, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ot, "sinkhorn", lambda *a, **k: (None, {"err": [0.1]}))
+        transport._entropic(p, q, z, 0.5)
+
+
+def test_a_narrow_density_in_a_wide_box_gets_boxes_of_its_own():
+    grid = Grid((-5, -5), (5, 5), (200, 200))
+    mass = normal(grid, 0.2) * grid.cell_volume
+    x = 0.2 * np.random.default_rng(17).normal(size=(20_000, 2)) + [0.05, 0.0]
+    value, floor = (f(seen(grid, mass / grid.cell_volume, x)) for f in (
+        W2().value, lambda s: W2().floor(s, np.random.default_rng(18))))  # fmt: skip
+    assert value == pytest.approx(0.05, rel=0.15) and floor < 0.2 * value
+
+
+def test_w2_of_many_particles_in_the_plane_has_floor_and_p_value():
+    """Its floor is what 40 more ensembles show, within 4.5 standard errors; a shift is found."""
+    rng, rho = np.random.default_rng(19), normal(COARSE_PLANE)
+    clouds = [rng.normal(size=(1_500, 2)) for _ in range(40)]
+    values = [W2(0).value(seen(COARSE_PLANE, rho, x)) for x in clouds]
+    floors = [W2(0).floor(seen(COARSE_PLANE, rho, x), rng) for x in clouds[:3]]
+    error = np.std(values) * (1 / np.sqrt(40) + 1 / np.sqrt(60))
+    assert abs(np.mean(values) - np.mean(floors)) < 4.5 * error
+    moved = compare(solution(COARSE_PLANE, rho), ensemble(clouds[0] + 0.2), (W2(0),)).data
+    assert moved["p_w2"].item() == pytest.approx(1 / 200)
+    assert moved["w2"].item() == pytest.approx(np.hypot(0.2, 0.2), rel=0.15)
+    assert W2(3e6).stated(seen(COARSE_PLANE, rho, clouds[0])) == {"epsilon_w2": 0.0}
+    assert moved["epsilon_w2"].item() == pytest.approx(1.0)  # 20 x 20 boxes of two cells, 0.5 wide
+    assert moved["floor_w2"].item() < 0.5 * moved["w2"].item()
 
 
 def test_w2_in_the_plane_is_exact_for_few_particles():

@@ -207,13 +207,17 @@ WIDE = pk.Grid(-4, 4, 320)
 
 
 def test_row_15_a_tilted_start_relaxes_to_the_symmetric_state_between_the_two() -> None:
-    """At β = 1.5668 it forgets its side; at 1.3 β_c it does not."""
+    """At β = 1.5668 it forgets its side, though the printed condition has it ordered; at 1.3 β_c it
+    does not. The state whose variance is printed, e^{-βV}, is neither."""
     for beta, symmetric in ((1.5668, True), (2.85, False)):
         equation = pk.McKeanVlasov(WELL, beta, pk.CurieWeiss(1.0))
         grid = pk.Grid(-3, 3, 80)
         rho = pk.solve(equation, grid, pk.Gaussian(0.2, 0.4), [40.0])
         confined = np.exp(-beta * (WELL(grid.centres) + grid.axes[0] ** 2 / 2))
         confined = confined / grid.integrate(confined)
+        printed = np.exp(-beta * WELL(grid.centres))
+        printed = printed / grid.integrate(printed)
+        assert c.Agrees(printed[None], 1e-3)(rho).passed is False
         assert c.Agrees(confined[None], 1e-3)(rho).passed is symmetric
 
 
@@ -227,12 +231,11 @@ def test_row_28_workers_tied_to_their_mean_forget_the_centre() -> None:
     printed = pk.InteractingLangevin(WELL, BETA, pk.CurieWeiss(1 / GAMMA))
     tied = pk.potentials.Custom(_well_tied, lambda y: WELL.grad(y) + (y - X) / GAMMA)
     for motion, good in ((printed, False), (pk.Langevin(tied, BETA), True)):
-        y = pk.simulate(motion, start, 10_000, [6.0], 0.02)
+        # independent runs, because those of the printed form act on each other
+        y = pk.simulate(motion, start, 1_000, [6.0], 0.02, runs=20)
         y = type(y)(y.x.assign_coords(time=[0.0]), y.dynamics, y.seed, y.stats)
-        # one run of interacting particles: the p-value is indicative, so the distance counts
-        found = pk.compare(still, y)
-        apart = float(found.data["w1"][0] / found.data["floor_w1"][0])
-        assert (apart < 3) is good
+        assert not pk.compare(still, y).indicative
+        assert follows(still, y) is good
 
 
 @pytest.mark.parametrize("workers", [1, 8])

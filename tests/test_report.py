@@ -28,7 +28,7 @@ def plot(results): return Figure()
 def claims(results): return [at_most("nought", 0, results)]
 '''
 FIGURES = Path(__file__).parent.parent / "figures"
-VOID = {"meta", "link", "img"}
+VOID = {"meta", "link", "img", "wbr"}
 LOADING = {"src", "srcset", "data", "poster", "action", "background"}
 
 

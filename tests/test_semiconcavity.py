@@ -130,7 +130,22 @@ def test_quadratics_in_the_plane(matrix, t):
     assert at["sup_yy"] == pytest.approx(later[1, 1], rel=1e-6)
     assert at["bound_yy"] == pytest.approx(1 / (1 / b + t), rel=1e-6)
     assert at["bound_laplacian"] == pytest.approx(1 / (1 / (a + b) + t / 2), rel=1e-6)
+    largest = np.linalg.eigvalsh(hessian)[-1]
+    assert at["sup_any"] == pytest.approx(1 / (1 / largest + t), rel=1e-6)
+    assert at["bound_any"] == pytest.approx(at["sup_any"].item(), rel=1e-6)
     assert result.holds
+
+
+def test_a_fault_along_no_axis_is_seen_in_the_plane():
+    """x y has no curvature along either axis; the diagonal's is 1."""
+    grid = Grid((-1, -1), (1, 1), (40, 40))
+    right = quadratic(grid, np.eye(2))
+    later = quadratic(grid, np.eye(2) / 1.5)
+    x, y = np.moveaxis(grid.centres, -1, 0)
+    assert semiconcavity(solution(grid, [right, later], [0.0, 0.5])).holds
+    result = semiconcavity(solution(grid, [right, later + 0.1 * x * y], [0.0, 0.5]))
+    assert result.data["holds_xx"].all() and result.data["holds_laplacian"].all()
+    assert not result.data["holds_any"].values[1] and not result.holds
 
 
 def test_harmonic_mean_at_a_minimum():

@@ -77,6 +77,40 @@ def test_harmonic_mean_at_a_minimum_in_the_plane() -> None:
     assert not found.certificates((1.0, 0.5), minima=True).named("harmonic mean at minima").passed
 
 
+def _gibbs_hessian_in_the_plane(potential: Any, beta: float, t: float, x: Any) -> Any:
+    z = np.linspace(-3.5, 3.5, 701)
+    y = np.stack(np.meshgrid(z, z, indexing="ij"), -1).reshape(-1, 2)
+    energy = potential(y) + ((y - x) ** 2).sum(-1) / (2 * t)
+    weight = np.exp(-beta * (energy - energy.min()))
+    apart = y - (weight @ y) / weight.sum()
+    covariance = (apart * weight[:, None]).T @ apart / weight.sum()
+    return (np.eye(2) - beta * covariance / t) / t
+
+
+def test_curvature_of_a_landscape_with_many_wells_in_the_plane() -> None:
+    """x²/10 + cos 3x per axis, turned by 0.5: every entry at 4.5 standard errors, every bound."""
+    turn = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
+    ripples = pk.potentials.Rippled(dim=2)
+    turned = pk.potentials.Custom(
+        lambda x: ripples(x @ turn), lambda x: ripples.grad(x @ turn) @ turn.T, dim=2
+    )
+    points, beta, t = [(0.3, 0.9), (-0.8, 0.2)], 2.0, 0.1
+    found = pk.sampled_curvature(turned, beta, t, points, n=4_000, dt=0.01, duration=3)
+    for k, x in enumerate(points):
+        at = found.data.isel(point=k)
+        gap = np.abs(at["hessian"] - _gibbs_hessian_in_the_plane(turned, beta, t, np.array(x)))
+        assert (gap < 4.5 * at["hessian_error"]).all()
+    diagonal = ((1, 1), 9.2), (turn[:, 0], 9.2)  # no direction is steeper than the axes' 9.2
+    rows = found.certificates((9.2, 9.2), directions=diagonal)
+    assert rows.passed and len(rows.applicable) == 5
+    assert rows[3].name == "sup u_vv, v = (0.878, 0.479)"
+    steep = found.data.isel(point=0)["hessian"].values
+    top = np.linalg.eigh(steep)[1][:, -1]
+    assert not found.certificates((9.2, 9.2), directions=[(top, 0.5)]).passed
+    with pytest.raises(ValueError, match="2 coordinates"):
+        found.certificates(9.2, directions=[((1.0,), 9.2)])
+
+
 def test_concave_directions_are_silent() -> None:
     saddle = pk.potentials.Custom(lambda x: x[..., 0] ** 2 - 0.1 * x[..., 1] ** 2, dim=2)
     found = pk.sampled_curvature(saddle, 4, 0.3, [(0.1, 0.2)], n=500).certificates((2.0, -0.2))
@@ -98,6 +132,20 @@ def test_entropy_flattens_and_heat_does_not() -> None:
     # 1/5 + 9 exp(-9 t / (2 β)) in closed form
     exact = 0.2 + 9 * np.exp(-4.5 * found["time"].values / 100)
     np.testing.assert_allclose(found["heat"], exact, atol=0.05)
+
+
+def test_widening_in_the_plane_is_that_of_its_steepest_axis() -> None:
+    """x²/10 + cos 3x beside a bowl of curvature 1: every column is that of the line."""
+    side = pk.potentials.Custom(
+        lambda x: RIPPLES(x[..., :1]) + x[..., 1] ** 2 / 2, dim=2
+    )  # fmt: skip
+    times = [0.05, 0.2]
+    line = pk.widening(RIPPLES, 20, pk.Grid(-3.6, 3.6, 150), times, step=2)
+    plane = pk.widening(side, 20, pk.Grid((-3.6, -2), (3.6, 2), (150, 40)), times, step=2)
+    for name in ("local_entropy", "non_viscous", "heat"):
+        np.testing.assert_allclose(plane[name], line[name], rtol=0.02)
+    assert (plane["local_entropy"] <= plane["bound"] + plane["allowance_local_entropy"]).all()
+    assert (plane["heat"] > plane["bound"]).all()
 
 
 @given(

@@ -12,8 +12,10 @@ from pdekit.comparison.distances import (
     Energy,
     KolmogorovSmirnov,
     Moments,
+    SlicedW2,
 )
-from pdekit.comparison.improvement import Estimate, SampledImprovement, improvement
+from pdekit.comparison.estimate import Estimate
+from pdekit.comparison.improvement import SampledImprovement, improvement
 from pdekit.comparison.semiconcavity import (
     Semiconcavity,
     convex_intervals,
@@ -36,6 +38,7 @@ __all__ = [
     "Moments",
     "SampledImprovement",
     "Semiconcavity",
+    "SlicedW2",
     "compare",
     "convergence",
     "convex_intervals",

@@ -9,9 +9,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pdekit.comparison import bootstrap, runs
-from pdekit.comparison.distances import KL, L1, W1, Metric, Seen
+from pdekit.comparison.distances import KL, L1, W1, W2, Metric, Seen
 from pdekit.comparison.inputs import (
-    HasDensity,
+    HasField,
     HasParticles,
     acts_on_itself,
     density_of,
@@ -134,7 +134,7 @@ _COLUMNS = ("l1", "floor_l1", "w1", "floor_w1", "kl", "p_value")
 
 
 def compare(
-    solution: HasDensity,
+    solution: HasField,
     ensemble: HasParticles,
     metrics: Sequence[Metric] = (),
     draws: int = 199,
@@ -151,7 +151,7 @@ def compare(
     solution : has ``.u``, dims ``("time", "x"[, "y"])``, a density (1/length^dim), and ``.grid``
     ensemble : has ``.x``, dims ``("time", ["run",] "particle", "dim")``, positions
     metrics : more distances, each with floor and p-value: values of `pdekit.comparison.distances`,
-        ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, Energy, Moments``, or ``EVERY``
+        ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, SlicedW2, Energy, Moments``, ``EVERY``
     draws, seed : of the parametric bootstrap behind them; 199 draws resolve p-values to 0.005
 
     Distances
@@ -314,6 +314,7 @@ def _bootstrapped(
         out[metric.name] = row[metric.name] if metric.name in row else metric.value(seen)
         out["floor_" + metric.name] = float(values.mean()) if floor is None else floor
         out["p_" + metric.name] = float(rank)
+        out |= metric.stated(seen) if isinstance(metric, W2) else {}
     out |= {"p_layers": row["p_value"], "p_metrics": p_all}
     if asked.metrics:
         out["p_value"] = min(1.0, 2 * min(row["p_value"], p_all))
@@ -328,7 +329,7 @@ def _per_run(points: Array, grid: Grid, number: int) -> Array:
 
 def _null_of(ensemble: HasParticles, x: xr.DataArray, grid: Grid) -> tuple[str, int]:
     number = int(x.sizes.get("run", 1))
-    if not acts_on_itself(ensemble):
+    if not acts_on_itself(getattr(ensemble, "dynamics", None)):
         return INDEPENDENT, number
     return (RUNS if number >= runs.fewest(grid.dim) else INDICATIVE), number
 

@@ -8,25 +8,12 @@ import numpy as np
 import xarray as xr
 from scipy import optimize, stats
 
+from pdekit.comparison.estimate import Estimate
+from pdekit.comparison.inputs import acts_on_itself
 from pdekit.grid import Array
 
 ORDERS = (0.25, 4.0)
 """Range in which the order of the step's bias is looked for."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with the ends of its confidence interval."""
-
-    value: float
-    lower: float
-    upper: float
-
-    def __contains__(self, number: float) -> bool:
-        return bool(self.lower <= number <= self.upper)
-
-    def __str__(self) -> str:
-        return f"{self.value:.4g} [{self.lower:.4g}, {self.upper:.4g}]"
 
 
 @dataclass(frozen=True)
@@ -121,9 +108,7 @@ def convergence(
     if not 0 < level < 1:
         raise ValueError(f"level is a probability in (0, 1), got {level!r}")
     if crowding is None:
-        crowding = bool(getattr(dynamics, "coupled", False)) or (
-            getattr(dynamics, "interaction", None) is not None
-        )
+        crowding = acts_on_itself(dynamics)
     sampled = _sampler(dynamics, initial, t)
     means = np.empty((len(steps), len(sizes), runs))
     for i, h in enumerate(steps):

@@ -1,5 +1,6 @@
 """Semiconcavity from particles: the Hessian of the local entropy from the fast process."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 from statistics import NormalDist
@@ -70,14 +71,19 @@ class SampledCurvature:
         return "\n".join(lines)
 
     def certificates(
-        self, constants: ArrayLike, level: float = 1e-3, minima: bool = False
+        self,
+        constants: ArrayLike,
+        level: float = 1e-3,
+        minima: bool = False,
+        directions: Sequence[tuple[ArrayLike, float]] = (),
     ) -> Certificates:
         """The bounds of MODEL 1.8 at the points: per direction, Laplacian, harmonic mean.
 
         ``constants``: C_k = sup V_kk per axis (inf allowed). Allowance at each point: the normal
         quantile of ``level`` shared out over the points, times the standard error. ``minima``: the
         points are local minima of u(., t), so that the bound of the harmonic mean is asked too (its
-        hypothesis; elsewhere it is silent).
+        hypothesis; elsewhere it is silent). ``directions``: more of them, pairs of a vector v and
+        C_v = sup V_vv; the error of u_vv is at most Σ |v_i v_j| times that of u_ij.
         """
         d, data = self.data.sizes["i"], self.data
         c = np.broadcast_to(np.asarray(constants, dtype=float), (d,))
@@ -86,12 +92,24 @@ class SampledCurvature:
         for k in range(d):
             measured = data["hessian"].values[:, k, k], data["hessian_error"].values[:, k, k]
             rows.append(self._row(f"sup u_{k + 1}{k + 1}", *measured, c[k], self.t, quantile))
+        rows += [self._along(v, float(bend), quantile) for v, bend in directions]
         trace = np.trace(data["hessian"].values, axis1=1, axis2=2)
         total = float(c.sum())
         rows.append(self._row("sup laplacian", trace, data["trace_error"].values, total,
                               self.t / d, quantile))  # fmt: skip
         rows.append(self._harmonic(c, quantile, minima))
         return Certificates(tuple(rows))
+
+    def _along(self, v: ArrayLike, c: float, quantile: float) -> Certificate:
+        unit = np.asarray(v, dtype=float)
+        if unit.shape != (self.data.sizes["i"],) or not (unit**2).sum() > 0:
+            raise ValueError(f"a direction has {self.data.sizes['i']} coordinates, got {v!r}")
+        unit = unit / np.linalg.norm(unit)
+        values = np.einsum("pij,i,j->p", self.data["hessian"].values, unit, unit)
+        weights = np.abs(np.outer(unit, unit))
+        errors = np.einsum("pij,ij->p", self.data["hessian_error"].values, weights)
+        name = f"sup u_vv, v = ({', '.join(f'{x:.3g}' for x in unit)})"
+        return self._row(name, values, errors, c, self.t, quantile)
 
     def _harmonic(self, c: Array, quantile: float, minima: bool) -> Certificate:
         name = "harmonic mean at minima"

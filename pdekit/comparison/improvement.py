@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.comparison.estimate import Estimate
 from pdekit.particles.controlled import ControlledLangevin
 from pdekit.particles.ensemble import simulate
 from pdekit.particles.langevin import Langevin
@@ -16,25 +17,12 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A sample mean with its interval (normal, two-sided)."""
-
-    mean: float
-    low: float
-    high: float
-
-    def covers(self, value: float, slack: float = 0.0) -> bool:
-        """Whether the interval, widened by ``slack``, has the value."""
-        return self.low - slack <= value <= self.high + slack
-
-
-@dataclass(frozen=True)
 class SampledImprovement:
     """What the theorem says, measured on particles; the fields of ``Control.improvement``.
 
     ``gap`` = plain - controlled - effort and ``exact`` = E_plain ∫|∇u|^2 / 2 are formed particle by
     particle, with the same noise on both sides, and so is ``difference`` = gap - exact, whose mean
-    is zero. Each interval covers at ``level``, apart from the error of the time step.
+    is zero. Each interval (normal) covers at ``level``, apart from the time step's error.
     """
 
     plain: Estimate
@@ -47,7 +35,7 @@ class SampledImprovement:
 
     def passed(self, slack: float = 0.0) -> bool:
         """Whether the gap may be >= 0 and the identity may hold, at ``level``."""
-        return self.gap.high >= -slack and self.difference.covers(0.0, slack)
+        return self.gap.upper >= -slack and self.difference.covers(0.0, slack)
 
 
 def improvement(

@@ -1,4 +1,4 @@
-"""Reading the two sides of a comparison: a density on a grid, and particles."""
+"""Reading what is compared or measured: a field on a grid over times, and particles."""
 
 from typing import Protocol
 
@@ -8,8 +8,8 @@ import xarray as xr
 from pdekit.grid import Array, Grid
 
 
-class HasDensity(Protocol):
-    """A density on a grid over times: ``.u`` with dims ("time", "x"[, "y"]) and ``.grid``."""
+class HasField(Protocol):
+    """A field on a grid over times: ``.u`` with dims ("time", "x"[, "y"]) and ``.grid``."""
 
     @property
     def u(self) -> xr.DataArray: ...
@@ -24,12 +24,13 @@ class HasParticles(Protocol):
     def x(self) -> xr.DataArray: ...
 
 
-def density_of(solution: HasDensity) -> tuple[Grid, xr.DataArray]:
+def field_of(solution: HasField, role: str = "") -> tuple[Grid, xr.DataArray]:
+    """Grid and field, ``time`` first; ``role`` says in the error what else was expected."""
     u, grid = getattr(solution, "u", None), getattr(solution, "grid", None)
     if not isinstance(u, xr.DataArray) or not isinstance(grid, Grid):
         raise TypeError(
-            f"the first argument is a solution with .u (DataArray) and .grid (Grid), got "
-            f"{type(solution).__name__}; the particles come second: compare(solution, ensemble)"
+            f"expected a solution with .u (DataArray) and .grid (Grid), got "
+            f"{type(solution).__name__}{role}"
         )
     if set(u.dims) != {"time", *grid.names}:
         raise ValueError(f"solution.u has dims {u.dims}, expected {('time', *grid.names)}")
@@ -37,6 +38,10 @@ def density_of(solution: HasDensity) -> tuple[Grid, xr.DataArray]:
     if u.shape[1:] != grid.shape:
         raise ValueError(f"solution.u has {u.shape[1:]} values a time, its grid {grid.shape} cells")
     return grid, u
+
+
+def density_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
+    return field_of(solution, "; the particles come second: compare(solution, ensemble)")
 
 
 def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
@@ -103,9 +108,8 @@ def mass_of(u: xr.DataArray, grid: Grid, time: float) -> Array:
     return np.asarray(mass / mass.sum())
 
 
-def acts_on_itself(ensemble: HasParticles) -> bool:
+def acts_on_itself(dynamics: object) -> bool:
     """Whether the particles of a run act on each other, as far as their dynamics tells."""
-    dynamics = getattr(ensemble, "dynamics", None)
     return bool(getattr(dynamics, "coupled", False)) or (
         getattr(dynamics, "interaction", None) is not None
     )

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pdekit.comparison.inputs import HasField, field_of
 from pdekit.grid import Array, Grid
 
 WALL_CELLS = 4
@@ -16,20 +17,12 @@ WALL_CELLS = 4
 Window = tuple[Any, Any] | None
 
 
-class HasValue(Protocol):
-    """A value function over times: ``.u`` with dims ("time", "x"[, "y"]) and ``.grid``."""
-
-    @property
-    def u(self) -> xr.DataArray: ...
-    @property
-    def grid(self) -> Grid: ...
-
-
 @dataclass(frozen=True)
 class Semiconcavity:
     """Measured constants of a value function beside their bounds, time by time.
 
-    ``data`` is a Dataset over ``time``. For each direction ``k`` in ``xx``, ``yy``, ``laplacian``:
+    ``data`` is a Dataset over ``time``. For each ``k`` in ``xx``, ``yy``, ``laplacian`` and, in the
+    plane, ``any`` (the largest eigenvalue of the Hessian: the worst of all directions):
     ``sup_k`` measured, ``bound_k`` proved, ``margin_k = bound_k - sup_k``, ``allowance_k`` for the
     grid, ``holds_k``; likewise ``minima`` (harmonic mean of the Hessian's eigenvalues, largest over
     the local minima; NaN where there is none). ``constants`` holds ``C_k``; a direction where the
@@ -67,7 +60,7 @@ class Semiconcavity:
 
 
 def semiconcavity(
-    solution: HasValue,
+    solution: HasField,
     initial: Any = None,
     *,
     constants: float | Sequence[float] | None = None,
@@ -79,11 +72,13 @@ def semiconcavity(
     For ``u_t = -|grad u|^2 / 2 + lap u / (2 beta)``, any ``beta`` in (0, inf], ``u(0) = f`` and
     ``0 < C_k = sup f_kk <= inf``::
 
-        sup u_kk(t) <= 1 / (1/C_k + t)        sup lap u(t) <= 1 / (1/C_lap + t/d)
+        sup u_vv(t) <= 1 / (1/C_v + t)        sup lap u(t) <= 1 / (1/C_lap + t/d)
         HM(eigenvalues of Hess u) <= 1 / (t + 1/HM(C))     at local minima of u(t)
 
-    with ``HM`` the harmonic mean. ``u_kk`` is measured by ``(u(x+s) - 2u(x) + u(x-s)) / s^2``,
-    ``s = step * h``, an average of ``u_kk`` and so never above its supremum.
+    with ``HM`` the harmonic mean, and ``v`` an axis or, in the plane, any direction at all (then
+    ``C_v`` is the supremum over directions too). ``u_kk`` is measured by
+    ``(u(x+s) - 2u(x) + u(x-s)) / s^2``, ``s = step * h``, an average of ``u_kk`` and so never above
+    its supremum.
 
     Parameters
     ----------
@@ -91,7 +86,7 @@ def semiconcavity(
     initial : ``f``: a potential or callable on points ``(..., d)``, or an array of ``grid.shape``.
         Default: the solution's entry at time 0.
     constants : ``C_k`` per axis where they are known (``inf`` allowed), instead of measuring them.
-        Then ``C_lap`` is their sum, an upper bound of it.
+        Then ``C_lap`` is their sum, an upper bound of it; of other directions they say nothing.
     window : ``(lower, upper)``, numbers or one per axis: where to look at ``u(t)``, ``t > 0``.
     step : cells per difference; larger steps forgive a solver's noise, ``noise / s^2``.
 
@@ -206,11 +201,12 @@ def _at_one_time(
         bound = _bound(c, time / dimension)
         slack = abs(fine[k] - coarse[k]) + uncertainty[k] * _sensitivity(c, bound)
         row.update(_verdict(k, fine[k], bound, slack))
-    mean = [c for k, c in known.items() if k != "laplacian"]
+    axes = [2 * name for name in grid.names]
+    mean = [known[k] for k in axes]
     with np.errstate(divide="ignore"):  # all infinite: no bound at time 0, 1/t later
         harmonic = float(len(mean) / np.sum(1 / np.array(mean))) if min(mean) > 0 else np.nan
     bound = _bound(harmonic, time)
-    slack = sum(row[f"allowance_{k}"] for k in known if k != "laplacian")
+    slack = sum(row[f"allowance_{k}"] for k in axes)
     row.update(_verdict("minima", _harmonic_at_minima(u, grid, inside, step), bound, slack))
     return row
 
@@ -258,7 +254,11 @@ def _hessian(u: Array, grid: Grid, step: int) -> Array:
 def _suprema(u: Array, grid: Grid, step: int, inside: NDArray[np.bool_]) -> dict[str, float]:
     second = [_second_difference(u, grid, k, step)[inside] for k in range(grid.dim)]
     values = {2 * name: float(d.max()) for name, d in zip(grid.names, second, strict=True)}
-    return {**values, "laplacian": float(np.sum(second, axis=0).max())}
+    values["laplacian"] = float(np.sum(second, axis=0).max())
+    if grid.dim == 2:
+        largest = np.linalg.eigvalsh(_hessian(u, grid, step)[inside])[..., -1]
+        values["any"] = float(largest.max())
+    return values
 
 
 def _harmonic_at_minima(u: Array, grid: Grid, inside: NDArray[np.bool_], step: int) -> float:
@@ -295,18 +295,11 @@ def _inside(grid: Grid, window: Window, drop: int) -> NDArray[np.bool_]:
 # --- reading the input ---------------------------------------------------------------------------
 
 
-def _value_of(solution: HasValue) -> tuple[Grid, xr.DataArray]:
-    u, grid = getattr(solution, "u", None), getattr(solution, "grid", None)
-    if not isinstance(u, xr.DataArray) or not isinstance(grid, Grid):
-        raise TypeError(
-            f"expected a solution with .u (DataArray) and .grid (Grid), "
-            f"got {type(solution).__name__}"
-        )
-    if set(u.dims) != {"time", *grid.names}:
-        raise ValueError(f"solution.u has dims {u.dims}, expected {('time', *grid.names)}")
+def _value_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
+    grid, u = field_of(solution)
     if not np.isfinite(u.values).all():
         raise ValueError("solution.u has values that are not finite")
-    return grid, u.transpose("time", *grid.names)
+    return grid, u
 
 
 def _check_step(step: int, grid: Grid) -> None:

@@ -136,11 +136,7 @@ class Control:
 
         In a game: against a player who does nothing in the crowd that was found.
         """
-        density, equation = self.density, self.value.equation
-        plain = FokkerPlanck(equation.potential, equation.beta)
-        start = density.fields[0]
-        later = solve(plain, density.grid, start, density.times[1:]).fields
-        idle = np.concatenate([start[None], later])
+        density, idle = self.density, self.idle
         square = 0.5 * (self.control.values**2).sum(-1)
         return Improvement(
             plain=self._mean(idle[-1], self.terminal_cost) + self._occupation(idle),
@@ -148,6 +144,14 @@ class Control:
             effort=self.effort,
             exact=self._smooth(self._means(idle, square)),
         )
+
+    @cached_property
+    def idle(self) -> Array:
+        """The uncontrolled motion's density from the same start, shaped like ``density.fields``."""
+        equation, start = self.value.equation, self.density.fields[0]
+        plain = FokkerPlanck(equation.potential, equation.beta)
+        later = solve(plain, self.density.grid, start, self.density.times[1:]).fields
+        return np.concatenate([start[None], later])
 
     @cached_property
     def residuals(self) -> dict[str, float]:

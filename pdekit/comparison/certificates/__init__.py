@@ -9,6 +9,7 @@ from pdekit.comparison.certificates.balance import (
 )
 from pdekit.comparison.certificates.certificate import Certificate, Certificates
 from pdekit.comparison.certificates.certify import certify
+from pdekit.comparison.certificates.contraction import WassersteinContraction
 from pdekit.comparison.certificates.controls import (
     ControlDuality,
     Improvement,
@@ -21,7 +22,6 @@ from pdekit.comparison.certificates.densities import (
     Mass,
     Positivity,
     SpectralGapDecay,
-    WassersteinContraction,
 )
 from pdekit.comparison.certificates.ensembles import (
     Contained,

@@ -119,7 +119,8 @@ class Duality:
 
     ``backward`` is a solution of ``BackwardKolmogorov`` with the same fields, grid and, for all
     stored t, the time to go T - t (T the last time of ``horizon``, by default their last).
-    Relative to ∫ |u| rho; allowance 1e-8, what exact schemes leave. MODEL 1.5.
+    Relative to ∫ |u| rho; allowance 1e-8, what exact schemes leave, and the ``tolerance`` of each
+    scheme that has one. MODEL 1.5.
     """
 
     backward: Any
@@ -146,7 +147,8 @@ class Duality:
         size = float(grid.integrate(np.abs(solution.fields[k] * back.fields[j])))
         drift = np.abs(means - means[0]) / size
         i = int(np.argmax(np.where(np.isnan(drift), np.inf, drift)))
-        return at_most(name, drift[i], 0.0, 1e-8, at_place(solution, pairs[i][0]))
+        told = sum(getattr(s.scheme, "tolerance", 0.0) for s in (solution, back))
+        return at_most(name, drift[i], 0.0, 1e-8 + told, at_place(solution, pairs[i][0]))
 
 
 def _circulation(solution: Any) -> tuple[float, str, str]:

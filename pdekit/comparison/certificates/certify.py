@@ -3,7 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pdekit.comparison.certificates import balance, controls, densities, ensembles, functions
+from pdekit.comparison.certificates import (
+    balance,
+    contraction,
+    controls,
+    densities,
+    ensembles,
+    functions,
+)
 from pdekit.comparison.certificates.certificate import Certificate, Certificates
 from pdekit.comparison.certificates.rates import is_density, reversible
 from pdekit.pde.equations import (
@@ -60,7 +67,7 @@ def _of_solution(equation: Any, density: bool) -> Iterator[Check]:
         yield densities.DissipationIdentity()
     if isinstance(equation, FokkerPlanck) and reversible(equation):
         yield from (densities.SpectralGapDecay(), densities.BakryEmery())
-        yield from (densities.WassersteinContraction(), balance.DetailedBalance())
+        yield from (contraction.WassersteinContraction(), balance.DetailedBalance())
     if isinstance(equation, FokkerPlanck) and not reversible(equation):
         yield balance.SecondLaw()
     if isinstance(equation, Heat):

@@ -1,4 +1,4 @@
-"""Certificates of densities: mass, sign, free energy, entropy, contraction, balance, duality."""
+"""Certificates of densities: mass, sign, free energy, entropy."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +21,12 @@ from pdekit.comparison.certificates.rates import (
     grid_error_of_rate,
     integrals,
     is_density,
-    not_linear,
+    not_convex,
+    not_linear_reversible,
     reversible,
     steps_error_of_rate,
 )
-from pdekit.pde.equations import FokkerPlanck, Heat, McKeanVlasov
+from pdekit.pde.equations import Heat, McKeanVlasov
 from pdekit.pde.freeenergy import divergence, free_energy
 from pdekit.pde.generators import gibbs, scharfetter_gummel
 from pdekit.pde.meanfield import pair_field
@@ -141,7 +142,7 @@ class SpectralGapDecay:
 
     def __call__(self, solution: Any) -> Certificate:
         name = "chi-square falls at the gap"
-        reason = _not_linear_reversible(solution)
+        reason = not_linear_reversible(solution)
         if reason:
             return does_not_apply(name, reason)
         equation, grid = solution.equation, solution.grid
@@ -163,7 +164,7 @@ class BakryEmery:
 
     def __call__(self, solution: Any) -> Certificate:
         name = "entropy falls (Bakry-Emery)"
-        reason = _not_linear_reversible(solution) or _not_convex(solution)
+        reason = not_linear_reversible(solution) or not_convex(solution)
         if reason:
             return does_not_apply(name, reason)
         equation, grid = solution.equation, solution.grid
@@ -172,82 +173,6 @@ class BakryEmery:
         kl = [divergence(rho / grid.integrate(rho), still, grid) for rho in solution.fields]
         allowance = grid_error_of_rate(equation, grid) + steps_error_of_rate(solution, rate)
         return Rates(name, np.array(kl), 1e-11, 2.0).certificate(solution, rate, allowance)
-
-
-@dataclass(frozen=True)
-class WassersteinContraction:
-    """W2(rho(t), sigma(t)) falls at least at the rate λ where Hess V >= λ > 0, on a line.
-
-    ``other`` is a second solution of the same equation on the same grid and times; None takes the
-    stationary density. For ``McKeanVlasov`` a Curie-Weiss attraction keeps the rate (``other`` is
-    needed then). W2 is exact between densities that are constant on the cells. Allowance: as for
-    ``BakryEmery``, and the change of W2 when cells are joined in pairs. MODEL 1.4 (errata 5).
-    """
-
-    other: Any = None
-
-    def __call__(self, solution: Any) -> Certificate:
-        name = "W2 contracts"
-        equation, grid = solution.equation, solution.grid
-        reason = self._silent(solution)
-        if reason:
-            return does_not_apply(name, reason)
-        rate, _ = convexity(equation.potential, grid)
-        others = (
-            [stationary(equation, grid).values] * len(solution.times)
-            if self.other is None
-            else list(self.other.fields)
-        )
-        pairs = list(zip(solution.fields, others, strict=True))
-        fine = np.array([wasserstein2(p, q, grid.spacing[0]) for p, q in pairs])
-        joined = np.array([wasserstein2(_joined(p), _joined(q), 2 * grid.spacing[0])
-                           for p, q in pairs])  # fmt: skip
-        plain = FokkerPlanck(equation.potential, equation.beta)
-        allowance = grid_error_of_rate(plain, grid) + steps_error_of_rate(solution, rate)
-        rates = Rates(name, fine, 1e-5 * float(grid.spacing[0]), 1.0, np.abs(fine - joined))
-        return rates.certificate(solution, rate, allowance)
-
-    def _silent(self, solution: Any) -> str:
-        equation = solution.equation
-        if solution.grid.dim != 1:
-            return "W2 is measured exactly on a line only"
-        if isinstance(equation, McKeanVlasov):
-            if not getattr(equation.interaction, "strength", -1.0) >= 0:
-                return "the interaction is not known to be convex"
-            if self.other is None:
-                return "a mean-field equation needs a second solution: other=..."
-            return _not_convex(solution)
-        reason = _not_linear_reversible(solution) or _not_convex(solution)
-        other = self.other
-        if not reason and other is not None:
-            same = other.grid == solution.grid and np.array_equal(other.times, solution.times)
-            if not same or other.equation != equation:
-                return "the other solution has another equation, grid or times"
-        return reason
-
-
-def wasserstein2(p: Array, q: Array, h: float) -> float:
-    """W2 of two densities on the cells of width h of a line, each constant on the cells.
-
-    Between the levels of both distribution functions both quantiles are linear, so that the
-    integral of (P⁻¹ - Q⁻¹)² is exact.
-    """
-    cdfs = [np.concatenate([[0.0], np.cumsum(v) / v.sum()]) for v in (p, q)]
-    levels = np.unique(np.concatenate([np.clip(c, 0, 1) for c in cdfs]))
-    middle = (levels[1:] + levels[:-1]) / 2
-    ends = []
-    for cdf in cdfs:
-        cell = np.clip(np.searchsorted(cdf, middle, side="right") - 1, 0, len(cdf) - 2)
-        width = np.maximum(cdf[cell + 1] - cdf[cell], 1e-300)
-        ends.append([h * (cell + np.clip((s - cdf[cell]) / width, 0, 1)) for s in
-                     (levels[:-1], levels[1:])])  # fmt: skip
-    a, b = (first - second for first, second in zip(*ends, strict=True))
-    return float(np.sqrt(((a * a + a * b + b * b) / 3 * np.diff(levels)).sum()))
-
-
-def _joined(rho: Array) -> Array:
-    even = len(rho) // 2 * 2
-    return (rho[:even:2] + rho[1:even:2]) / 2
 
 
 def _chi_square(rho: Array, still: Array, grid: Any) -> float:
@@ -289,22 +214,3 @@ def _no_free_energy(solution: Any) -> str:
     if Problem(solution.equation, solution.grid, None).moves:
         return "the potential changes in time"
     return "" if len(solution.times) > 1 else "one stored time says nothing about decay"
-
-
-def _not_linear_reversible(solution: Any) -> str:
-    reason = not_linear(solution)
-    if reason:
-        return reason
-    if not reversible(solution.equation):
-        return "the drift is not a gradient, or the diffusion depends on the place"
-    return "" if len(solution.times) > 1 else "one stored time says nothing about decay"
-
-
-def _not_convex(solution: Any) -> str:
-    equation, grid = solution.equation, solution.grid
-    if getattr(equation, "diffusion", None) is not None:
-        return "the rate is that of unit diffusion"
-    if any(grid.periodic):
-        return "no potential is strictly convex round a circle"
-    least, where = convexity(equation.potential, grid)
-    return "" if least > 0 else f"Hess V has the eigenvalue {least:.4g} at {where}: not convex"

@@ -19,7 +19,7 @@ COARSE = 0.25  # share of the fall that the quadrature in time may leave open
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """A distance that must fall like exp(-power λ t): its rate between stored times.
+    """A distance that must fall like exp(-power λ t): its least rate between two stored times.
 
     Times at which it is below ``floor``, or not finite, are left out. ``error``: how far each
     distance is open.
@@ -44,11 +44,13 @@ class Rates:
                 self.name, "fewer than two stored times at which the distance is above rounding"
             )
         d, error, times = d[counts], error[counts], times[counts]
-        span = self.power * np.diff(times)
-        rates = -np.diff(np.log(d)) / span
-        slack = allowance + (error[:-1] / d[:-1] + error[1:] / d[1:]) / span
+        # every pair: neighbours see a fault of one step, far ones a slow drift through the errors
+        i, j = np.triu_indices(len(d), 1)
+        span = self.power * (times[j] - times[i])
+        rates = np.log(d[i] / d[j]) / span
+        slack = allowance + (error[i] / d[i] + error[j] / d[j]) / span
         k = int(np.argmin(rates + slack))
-        where = f"t = {times[k]:.4g} to {times[k + 1]:.4g}"
+        where = f"t = {times[i[k]]:.4g} to {times[j[k]]:.4g}"
         return at_least(self.name, rates[k], bound, float(slack[k]), where, "rate per time")
 
 
@@ -115,6 +117,25 @@ def not_linear(solution: Any) -> str:
         return "walls absorb"
     moves = Problem(solution.equation, solution.grid, None).moves
     return "the potential changes in time" if moves else ""
+
+
+def not_linear_reversible(solution: Any) -> str:
+    reason = not_linear(solution)
+    if reason:
+        return reason
+    if not reversible(solution.equation):
+        return "the drift is not a gradient, or the diffusion depends on the place"
+    return "" if len(solution.times) > 1 else "one stored time says nothing about decay"
+
+
+def not_convex(solution: Any) -> str:
+    equation, grid = solution.equation, solution.grid
+    if getattr(equation, "diffusion", None) is not None:
+        return "the rate is that of unit diffusion"
+    if any(grid.periodic):
+        return "no potential is strictly convex round a circle"
+    least, where = convexity(equation.potential, grid)
+    return "" if least > 0 else f"Hess V has the eigenvalue {least:.4g} at {where}: not convex"
 
 
 def integrals(times: Array, rate: Array) -> tuple[Array, Array]:
