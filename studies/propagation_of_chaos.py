@@ -153,7 +153,7 @@ def run(
     """Simulate runs of many sizes for a short and for a long time, and count exchanges."""
     critical = pk.critical_beta(WELL, PULL)
     betas = {BELOW: 0.8, AT: critical, ABOVE: 3.0}
-    runs, target = runs or (100 if quick else 500), exchanges or (100 if quick else 300)
+    runs, target = runs or (100 if quick else 500), exchanges or (60 if quick else 300)
     sizes = (16, 48, 144) if quick else (16, 64, 256, 1024)
     waiting = QUICK_SIZES if quick else SIZES
     with tqdm(total=6, desc="propagation_of_chaos", unit="stage") as bar:
