@@ -34,13 +34,14 @@ from pdekit.claims import Claim, at_least, at_most
 from pdekit.particles import LeimkuhlerMatthews
 
 PULL = pk.CurieWeiss(10.0)
-BETA, HEIGHT = 2.5, 1.0
+BETA, HEIGHT = 1.2, 1.0
 START = pk.Gaussian(0.6, 0.3)
-EARLY, SETTLED, LATE = 10.0, 25.0, 100.0
-COARSE, FINE = 0.1, 0.05  # wavelengths over 2π on both sides of the transition at BETA
+EARLY, SETTLED, LATE = 1.5, 6.0, 20.0
+COARSE, FINE = 0.14, 0.07  # wavelengths over 2π on both sides of the transition at BETA
 SCOPE, COLD, WELL = 0.5, 4.0, pk.potentials.DoubleWell()  # of the two-scale dynamics
 WELL_START, WELL_PULL, WELL_TIME = pk.Gaussian(0.3, 0.4), pk.CurieWeiss(1.0), 1.0
-LEVEL = float(stats.norm.isf(5e-4))
+RUNS = 20  # of the two-scale particles
+LEVEL = float(stats.t.isf(5e-4, RUNS - 1))  # in standard errors
 
 
 @dataclass(frozen=True)
@@ -98,16 +99,15 @@ def run(
         critical = np.array([pk.critical_beta(Bowl(float(e)), PULL) for e in epsilons])
         bar.update()
         betas = np.geomspace(0.4, 40, 9 if quick else 25)
-        shown = (0.14, COARSE, FINE)
+        shown = (COARSE, FINE, 0.035)
         states = {e: [_count(Bowl(e), float(b)) for b in betas] for e in shown}
         states[0.0] = [_count(SMOOTH, float(b)) for b in betas]
         broken = [s.mean for s in _states(Bowl(COARSE), BETA) if s.stable and s.mean > 0]
         bar.update()
-        times = np.geomspace(0.5, LATE, 12 if quick else 30)
-        times[np.abs(times - EARLY).argmin()] = EARLY
-        means, early = _densities(times, (0.2, COARSE, FINE, 0.025))
+        times = np.union1d(np.geomspace(0.1, LATE, 12 if quick else 30), [EARLY, SETTLED])
+        means, early = _densities(times, (COARSE, FINE, 0.035, 0.0175))
         bar.update()
-        moved = {e: bowl_particles(e, runs or (12 if quick else 40), seed) for e in (COARSE, FINE)}
+        moved = {e: bowl_particles(e, runs or (8 if quick else 40), seed) for e in (COARSE, FINE)}
         bar.update()
         moments, noise, unsmoothed = _two_scales(particles or (4_000 if quick else 40_000), seed)
         bar.update()
@@ -172,7 +172,7 @@ def _densities(
 def bowl_particles(epsilon: float, runs: int, seed: int, pull: Any = PULL) -> np.ndarray:
     """Means of runs of 200 particles at ``EARLY`` and ``LATE``."""
     dynamics = pk.InteractingLangevin(Bowl(epsilon), BETA, pull)
-    dt = 0.3 / (HEIGHT / epsilon**2 + PULL.strength)
+    dt = 0.1 / (HEIGHT / epsilon**2 + PULL.strength)
     ensemble = pk.simulate(dynamics, START, 200, [EARLY, SETTLED], dt, runs=runs, seed=seed)
     return ensemble.x.values.mean((2, 3))
 
@@ -200,10 +200,13 @@ def two_scale_moments(epsilon: float, n: int, seed: int, beta: float = COLD) -> 
     dynamics = pk.TwoScaleLangevin(
         WELL, beta, SCOPE, epsilon, 12, interaction=WELL_PULL, integrator=LeimkuhlerMatthews()
     )
-    x = pk.simulate(dynamics, WELL_START, n, WELL_TIME, 12 * 0.04 * epsilon, seed=seed)
-    values = x.final.values[:, 0]
-    powers = np.stack([values, values**2])
-    return np.stack([powers.mean(1), powers.std(1) / n**0.5])
+    x = pk.simulate(
+        dynamics, WELL_START, n // RUNS, WELL_TIME, 12 * 0.04 * epsilon, runs=RUNS, seed=seed
+    )
+    values = x.final.values[..., 0]
+    # particles of a run act on each other: the runs are the sample
+    powers = np.stack([values.mean(1), (values**2).mean(1)])
+    return np.stack([powers.mean(1), powers.std(1, ddof=1) / RUNS**0.5])
 
 
 def _two_scales(
@@ -279,7 +282,7 @@ def _of_times(results: Results) -> list[Claim]:
         at_most(f"long after, ε = {COARSE:g}: |mean - that of the broken state|",
                 abs(results.means[COARSE][-1] - results.ordered), 1e-4),
     ]  # fmt: skip
-    at = np.interp(np.log([EARLY, SETTLED]), np.log(results.times), results.means[FINE])
+    at = [results.means[FINE][results.times == t][0] for t in (EARLY, SETTLED)]
     for k, (name, true) in enumerate(((f"{EARLY:g}", at[0]), (f"{SETTLED:g}", at[1]))):
         made.append(_within(f"particles, ε = {FINE:g}, t = {name}: mean is the equation's",
                             fine[k], float(true)))  # fmt: skip
