@@ -263,13 +263,22 @@ MISTAKES = {
         lambda: pk.critical_beta(pk.potentials.Quadratic(), pk.CurieWeiss(1.0)),
         pk.ConvergenceError, "does not rise"),
     "kernel": (
-        lambda: pk.critical_beta(WELL, pk.PairPotential(Kuramoto())), TypeError, "CurieWeiss"),
+        lambda: pk.critical_beta(WELL, pk.PairPotential(Kuramoto())), ValueError, "needs a grid"),
+    "box": (
+        lambda: pk.phase_diagram(WELL, [1], [1], interaction=lambda s: None), ValueError,
+        "needs a grid"),
+    "off centre": (
+        lambda: pk.critical_beta(WELL, pk.CurieWeiss(1.0), grid=pk.Grid(-2, 3, 50)), ValueError,
+        "no symmetric state"),
+    "repulsive on a grid": (
+        lambda: pk.critical_beta(WELL, pk.PairPotential(GaussianWell(-1.0)), grid=SMALL),
+        pk.ConvergenceError, "stable up to"),
     "equation": (
         lambda: pk.self_consistent_states(pk.FokkerPlanck(WELL, 4.0), SMALL), TypeError,
         "McKeanVlasov"),
     "betas": (lambda: pk.phase_diagram(WELL, [2, 1], [1]), ValueError, "increasing"),
-    "plane": (
-        lambda: pk.phase_diagram(pk.potentials.DoubleWell(2), [1, 2], [1]), ValueError, "line"),
+    "space": (
+        lambda: pk.phase_diagram(pk.potentials.DoubleWell(3), [1, 2], [1]), ValueError, "line or"),
     "bounds": (
         lambda: pk.follow_branch(lambda b: curie_weiss(WELL, b, 1.0), SMALL, 0.0, (2, 1)),
         ValueError, "increasing bounds"),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.interactions import CurieWeiss
 from pdekit.pde.equations import McKeanVlasov
+from pdekit.pde.field_branches import FieldCurve
 from pdekit.pde.selfconsistent import MeanMap
 
 Array = NDArray[np.float64]
@@ -22,8 +24,9 @@ _MOST = 20_000
 class Branch:
     """States along a curve in (parameter, mean): arrays of one length, in the order met.
 
-    ``response`` is R'(m); the states with ``response < 1`` are stable. ``folds`` has the
-    parameters at which the curve turns back, ``fold_means`` the means there.
+    ``response`` is R'(m), or what ``SelfConsistentState`` has in its place; the states with
+    ``response < 1`` are stable. ``folds`` has the parameters at which the curve turns back,
+    ``fold_means`` the means there. In the plane means have a last axis of two.
     """
 
     parameter: Array
@@ -41,26 +44,34 @@ class Branch:
 def follow_branch(
     family: Callable[[float], McKeanVlasov],
     grid: Grid,
-    mean: float,
+    mean: Any,
     bounds: tuple[float, float],
     start: float | None = None,
 ) -> Branch:
-    """The branch of R(m; p) = m through ``mean`` at ``start``, by pseudo-arclength continuation.
+    """The branch of states through ``mean`` at ``start``, by pseudo-arclength continuation.
+
+    Curie-Weiss on a line: of R(m; p) = m, in the mean. Any other interaction, and the plane: of
+    the mean fields U = W * rho, rho = exp(-beta (V + U)) / Z, Newton's bordered systems by GMRES.
 
     Parameters
     ----------
-    family : parameter -> equation, Curie-Weiss on a line: ``lambda b: McKeanVlasov(V, b, W)`` for a
-        diagram over beta, ``lambda h: McKeanVlasov(V + tilt(h), beta, W)`` for a hysteresis loop.
-    mean : of a state at ``start`` (or near it), by default the first of ``bounds``.
+    family : parameter -> equation: ``lambda b: McKeanVlasov(V, b, W)`` for a diagram over beta,
+        ``lambda h: McKeanVlasov(V + tilt(h), beta, W)`` for a hysteresis loop.
+    mean : of a state at ``start`` (or near it), by default the first of ``bounds``; or, where
+        the mean does not tell states apart, a ``SelfConsistentState``.
     bounds : the interval of the parameter. The branch ends where it leaves it.
 
     Folds, where R'(m) = 1, are passed and located to 1e-10 of the interval. At the pitchfork of an
     even family the symmetric branch goes straight on, and the broken one turns back with the other
     sign (its turning point counts as a fold, located to about 1e-5 of the interval). Raises
-    ``ConvergenceError`` where the corrector fails.
+    ``ConvergenceError`` where the corrector fails, ``ValueError`` for bounds that do not increase.
     """
-    curve = _Curve(family, grid, bounds)
-    first = curve.landed(bounds[0] if start is None else start, mean)
+    if not bounds[1] > bounds[0]:
+        raise ValueError(f"follow_branch takes increasing bounds, got {bounds}")
+    first_parameter = bounds[0] if start is None else start
+    by_mean = grid.dim == 1 and isinstance(family(first_parameter).interaction, CurieWeiss)
+    curve = (_Curve if by_mean else FieldCurve)(family, grid, bounds)
+    first = curve.landed(first_parameter, mean)
     tangent = curve.tangent(first, None)
     tangent = tangent if (tangent[0] >= 0) == (first[0] < 0.5) else -tangent
     points, step = [first], _LONGEST / 8
@@ -73,7 +84,7 @@ def follow_branch(
             if step < _SHORTEST:
                 raise ConvergenceError(
                     f"the branch cannot be followed beyond parameter {curve.value(points[-1]):.6g},"
-                    f" mean {curve.mean(points[-1]):.6g}: branches may cross there"
+                    f" mean {curve.mean(points[-1])}: branches may cross there"
                 )
             continue
         if turned[0] * tangent[0] < 0:
@@ -83,7 +94,7 @@ def follow_branch(
         if not -1e-12 <= new[0] <= 1 + 1e-12:
             points[-1] = curve.at_bound(points[-2], new)
             break
-    return curve.branch(points, folds)
+    return Branch(*curve.summary(points, folds))
 
 
 class _Curve:
@@ -95,17 +106,12 @@ class _Curve:
         self.family, self.grid = family, grid
         self.low, self.range = bounds[0], bounds[1] - bounds[0]
         self.left, self.width = grid.lower[0], grid.upper[0] - grid.lower[0]
-        if not self.range > 0 or grid.dim != 1:
-            raise ValueError(
-                "follow_branch takes increasing bounds and a grid on a line, got "
-                f"{bounds} and {grid}"
-            )
         self.map = cache(self._map)
 
     def _map(self, p: float) -> MeanMap:
         equation = self.family(p)
         if not isinstance(equation.interaction, CurieWeiss):
-            raise TypeError(f"follow_branch takes CurieWeiss, got {equation.interaction!r}")
+            raise TypeError(f"CurieWeiss at one parameter, {equation.interaction!r} at {p:g}")
         return MeanMap.of(equation, self.grid)
 
     def value(self, q: Array) -> float:
@@ -145,7 +151,8 @@ class _Curve:
                 return None
         return q if abs(value) < 1e-12 else None
 
-    def landed(self, p: float, mean: float) -> Array:
+    def landed(self, p: float, mean: Any) -> Array:
+        mean = float(getattr(mean, "mean", mean))
         q = np.array([(p - self.low) / self.range, (mean - self.left) / self.width])
         found = self.corrected(q, np.array([1.0, 0.0]))
         if found is None:
@@ -179,9 +186,10 @@ class _Curve:
         guess = inside + share * (outside - inside)
         return self.landed(self.low + self.range * end, self.mean(guess))
 
-    def branch(self, points: list[Array], folds: list[Array]) -> Branch:
+    def summary(self, points: list[Array], folds: list[Array]) -> tuple[Array, ...]:
+        """The fields of a ``Branch``."""
         p, m = (np.array([f(q) for q in points]) for f in (self.value, self.mean))
         states = [self.map(float(a)).summary(float(b)) for a, b in zip(p, m, strict=True)]
         energy, response = np.array(states).T
         turns = [np.array([f(q) for q in folds]) for f in (self.value, self.mean)]
-        return Branch(p, m, energy, response, *turns)
+        return (p, m, energy, response, *turns)

@@ -1,5 +1,6 @@
-"""Phase transitions of the Curie-Weiss model: critical points and phase diagrams."""
+"""Phase transitions of interacting particles: critical points and phase diagrams."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -13,7 +14,8 @@ from pdekit.grid import Grid
 from pdekit.interactions import CurieWeiss
 from pdekit.pde.branches import Branch, follow_branch
 from pdekit.pde.equations import McKeanVlasov
-from pdekit.pde.selfconsistent import MeanMap
+from pdekit.pde.selfconsistent import self_consistent_states
+from pdekit.pde.symmetric import critical_beta_on_grid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,21 +25,35 @@ _TAIL = 45.0  # exp(-45) = 3e-20
 _SEARCHED = (1e-3, 1e5)  # inverse temperatures between which a transition is looked for
 
 
-def critical_beta(potential: Any, interaction: CurieWeiss, dim: int | None = None) -> float:
+def critical_beta(
+    potential: Any, interaction: Any, dim: int | None = None, grid: Grid | None = None
+) -> float:
     """Inverse temperature at which the symmetric state of an even V loses its stability.
 
-    The root of beta λ Var(x) = 1 under the CONFINED state exp(-beta (V + λ |x|²/2)) / Z (MODEL 1.6;
-    the variance under exp(-beta V) printed by Kantas et al. p. 6 is erratum 15), in the plane with
-    the largest eigenvalue of the covariance. By trapezoidal sums over the whole space, halved until
-    they settle to 1e-12: eight digits and more.
+    Curie-Weiss: the root of beta λ Var(x) = 1 under the CONFINED state exp(-beta (V + λ|x|²/2)) / Z
+    (MODEL 1.6; the variance under exp(-beta V) printed by Kantas et al. p. 6 is erratum 15), in the
+    plane with the largest eigenvalue of the covariance. By trapezoidal sums over the whole space,
+    halved until they settle to 1e-12: eight digits and more.
 
-    Raises ``ValueError`` where V is not even (there is no pitchfork: see ``follow_branch``) or
-    nothing attracts, and ``ConvergenceError`` where no transition lies between 1e-3 and 1e5.
+    Any pair potential, with a ``grid`` about whose middle V is even: the least beta at which the
+    second variation of the free energy at the symmetric state, that is the leading eigenvalue of
+    the linearised equation, passes zero: largest eigenvalue of -beta W in the covariance of rho
+    = 1. The state is followed from high temperatures. Kuramoto's oscillators of strength K (V = 0,
+    a circle of 2π): beta K = 2. Sums over the cells, so the bifurcation is that of ``solve`` there.
+
+    Raises ``ValueError`` where V is not even (no pitchfork then: see ``follow_branch``), nothing
+    attracts, or a pair potential comes without a grid, and ``ConvergenceError`` where no transition
+    lies between 1e-3 (on a grid: a twentieth over the range of W) and 1e5.
     """
     from scipy.optimize import brentq
 
+    if grid is not None:
+        return critical_beta_on_grid(potential, interaction, grid)
     if not isinstance(interaction, CurieWeiss):
-        raise TypeError(f"critical_beta takes a CurieWeiss interaction, got {interaction!r}")
+        raise ValueError(
+            f"{interaction!r} needs a grid for its states: critical_beta(V, W, grid=grid); only "
+            "CurieWeiss does without"
+        )
     d = getattr(potential, "dim", 1) if dim is None else dim
     _require_even(potential, d)
     if interaction.strength <= 0:
@@ -65,10 +81,11 @@ class PhaseDiagram:
     """What ``phase_diagram`` found.
 
     ``data``: over (strength, beta) the number of ``states``, the ``mean`` of the one of least
-    ``free_energy`` (the larger of two equal ones), that of the ``others`` (dim ``state``, rising,
-    NaN where there are fewer) and whether each is ``stable``. ``critical``: over strength, the
-    inverse temperature of the pitchfork (NaN where V is not even, or there is none). ``branches``:
-    for each strength, the curves over beta, folds included.
+    ``free_energy`` (the last of equal ones, by rising mean), the means of all (``others``, dim
+    ``state``, by rising mean, NaN where there are fewer), and their ``energies``, whether each is
+    ``stable``, and ``response``. In the plane means have a last dimension ``component``.
+    ``critical``: over strength, the inverse temperature of the pitchfork (NaN where V is not even,
+    or there is none). ``branches``: for each strength, the curves over beta, folds included.
     """
 
     data: "xr.Dataset"
@@ -78,79 +95,104 @@ class PhaseDiagram:
 
 
 def phase_diagram(
-    potential: Any, betas: ArrayLike, strengths: ArrayLike, grid: Grid | None = None
+    potential: Any,
+    betas: ArrayLike,
+    strengths: ArrayLike,
+    grid: Grid | None = None,
+    interaction: Callable[[float], Any] = CurieWeiss,
 ) -> PhaseDiagram:
-    """All self-consistent states of V with Curie-Weiss over inverse temperatures and strengths.
+    """All self-consistent states of V over inverse temperatures and strengths of an interaction.
 
-    ``betas`` and ``strengths`` (λ): increasing positive numbers. ``grid`` defaults to a box in
-    which every state fits, of 800 cells. Line only. At each strength the branches over beta are
-    followed through their folds from the states at both ends of ``betas``. MODEL 1.6.
+    ``betas`` and ``strengths`` (λ): increasing positive numbers. ``interaction`` makes W from a
+    strength: ``CurieWeiss``, or ``lambda s: PairPotential(GaussianWell(s, 0.5))``. ``grid``
+    defaults to a box in which every state of Curie-Weiss fits, of 800 cells on a line, of 32² in
+    the plane; other interactions need one. At each strength the branches over beta are followed
+    through their folds from the states at both ends of ``betas``. Curie-Weiss on a line finds all
+    states; else they are those that ``self_consistent_states`` finds, at seconds a point in the
+    plane. MODEL 1.6.
     """
     import xarray as xr
 
     betas, strengths = _rising("betas", betas), _rising("strengths", strengths)
-    if getattr(potential, "dim", 1) != 1:
-        raise ValueError(f"phase_diagram takes a potential on a line, got {potential!r}")
-    box = grid or _box(potential, float(betas[0]), 800)
-    found = [[_means(potential, b, s, box) for b in betas] for s in strengths]
-    most = max(len(means) for row in found for means in row)
-    shape = (strengths.size, betas.size)
-    means, stable = np.full((*shape, most), np.nan), np.zeros((*shape, most), bool)
-    lowest, mean = np.empty(shape), np.empty(shape)
+    box = grid or _box(potential, float(betas[0]), interaction)
+
+    def equation(strength: float, beta: float) -> McKeanVlasov:
+        return McKeanVlasov(potential, beta, interaction(strength))
+
+    found = {
+        (float(s), float(b)): self_consistent_states(equation(float(s), float(b)), box)
+        for s in strengths
+        for b in betas
+    }
+    own = grid if interaction is not CurieWeiss else None
+    critical = [_critical_or_nan(potential, interaction(float(s)), own) for s in strengths]
+    branches = {
+        float(s): _branches(
+            partial(equation, float(s)), box, {b: found[float(s), b] for b in betas.tolist()}
+        )
+        for s in strengths
+    }
+    curve = xr.DataArray(critical, coords={"strength": strengths}, dims="strength")
+    return PhaseDiagram(_table(found, strengths, betas), curve, branches, box)
+
+
+def _table(found: dict[tuple[float, float], list[Any]], strengths: Array, betas: Array) -> Any:
+    """The states as a Dataset."""
+    import xarray as xr
+
+    shape, most = (strengths.size, betas.size), max(map(len, found.values()))
+    components = np.shape(next(iter(found.values()))[0].mean)
+    means = np.full((*shape, most, *components), np.nan)
+    energies, response = np.full((2, *shape, most), np.nan)
+    stable, mean = np.zeros((*shape, most), bool), np.empty((*shape, *components))
     for i, j in np.ndindex(shape):
-        made = _map(potential, float(betas[j]), float(strengths[i]), box)
-        states = np.array([made.summary(m) for m in found[i][j]])
-        means[i, j, : len(states)], stable[i, j, : len(states)] = found[i][j], states[:, 1] < 1
-        lowest[i, j] = states[:, 0].min()
-        mean[i, j] = found[i][j][np.flatnonzero(states[:, 0] < lowest[i, j] + 1e-12)[-1]]
-    over = ("strength", "beta")
-    data = xr.Dataset(
+        states = found[float(strengths[i]), float(betas[j])]
+        for k, state in enumerate(states):
+            means[i, j, k], energies[i, j, k] = state.mean, state.free_energy
+            stable[i, j, k], response[i, j, k] = state.stable, state.response
+        lowest = np.nanmin(energies[i, j])
+        mean[i, j] = means[i, j, np.flatnonzero(energies[i, j] < lowest + 1e-12)[-1]]
+    over, last = ("strength", "beta"), ("component",) * len(components)
+    return xr.Dataset(
         {
-            "states": (over, np.isfinite(means).sum(-1)),
-            "mean": (over, mean),
-            "free_energy": (over, lowest),
-            "others": ((*over, "state"), means),
+            "states": (over, np.isfinite(energies).sum(-1)),
+            "mean": ((*over, *last), mean),
+            "free_energy": (over, np.nanmin(energies, -1)),
+            "others": ((*over, "state", *last), means),
+            "energies": ((*over, "state"), energies),
             "stable": ((*over, "state"), stable),
+            "response": ((*over, "state"), response),
         },
         coords={"strength": strengths, "beta": betas},
     )
-    critical = xr.DataArray(
-        [_critical_or_nan(potential, s) for s in strengths],
-        coords={"strength": strengths}, dims="strength",
-    )  # fmt: skip
-    branches = {float(s): _branches(potential, betas, s, box) for s in strengths}
-    return PhaseDiagram(data, critical, branches, box)
 
 
-def _map(potential: Any, beta: float, strength: float, grid: Grid) -> MeanMap:
-    equation = McKeanVlasov(potential, float(beta), CurieWeiss(float(strength)))
-    return MeanMap.of(equation, grid)
-
-
-def _means(potential: Any, beta: float, strength: float, grid: Grid) -> list[float]:
-    return _map(potential, beta, strength, grid).fixed_points()
-
-
-def _branches(potential: Any, betas: Array, strength: float, grid: Grid) -> list[Branch]:
+def _branches(
+    family: Callable[[float], McKeanVlasov], grid: Grid, found: dict[float, list[Any]]
+) -> list[Branch]:
     """Curves from the states at the largest, then at the least beta, none of them twice."""
-    bounds = (float(betas[0]), float(betas[-1]))
-    family = partial(_equation, potential, float(strength))
+    bounds = (min(found), max(found))
     made: list[Branch] = []
     for end in bounds[::-1]:
-        for mean in _means(potential, end, strength, grid):
-            ends = [(b.parameter[k], b.mean[k]) for b in made for k in (0, -1)]
-            if not any(abs(p - end) < 1e-9 and abs(m - mean) < 1e-6 for p, m in ends):
-                made.append(follow_branch(family, grid, mean, bounds, end))
+        for state in found[end]:
+            if not any(_ends_at(branch, end, state) for branch in made):
+                made.append(follow_branch(family, grid, state, bounds, end))
     return made
 
 
-def _equation(potential: Any, strength: float, beta: float) -> McKeanVlasov:
-    return McKeanVlasov(potential, beta, CurieWeiss(strength))
+def _ends_at(branch: Branch, parameter: float, state: Any) -> bool:
+    """Whether the first or the last point of a branch is this state."""
+    return any(
+        abs(branch.parameter[k] - parameter) < 1e-9
+        and np.abs(np.subtract(branch.mean[k], state.mean)).max() < 1e-6
+        and abs(branch.free_energy[k] - state.free_energy) < 1e-8
+        for k in (0, -1)
+    )
 
 
-def _critical_or_nan(potential: Any, strength: float) -> float:
+def _critical_or_nan(potential: Any, interaction: Any, grid: Grid | None) -> float:
     try:
-        return critical_beta(potential, CurieWeiss(float(strength)))
+        return critical_beta(potential, interaction, grid=grid)
     except (ValueError, ConvergenceError):
         return float("nan")
 
@@ -188,9 +230,14 @@ def _reach(energy: Any, beta: float, dim: int) -> float:
     raise ConvergenceError("the confined state does not decay: V + λ|x|²/2 must grow")
 
 
-def _box(potential: Any, beta: float, cells: int) -> Grid:
-    reach = _reach(potential, beta, 1)
-    return Grid(-reach, reach, cells)
+def _box(potential: Any, beta: float, interaction: Any) -> Grid:
+    dim = getattr(potential, "dim", 1)
+    if interaction is not CurieWeiss:
+        raise ValueError(f"{interaction!r} needs a grid: phase_diagram(V, betas, strengths, grid)")
+    if dim > 2:
+        raise ValueError(f"phase_diagram takes a potential on a line or a plane, got {potential!r}")
+    reach = _reach(potential, beta, dim)
+    return Grid([-reach] * dim, [reach] * dim, [800] if dim == 1 else [32, 32])
 
 
 def _variance(potential: Any, interaction: CurieWeiss, beta: float, dim: int) -> float:

@@ -62,7 +62,7 @@ def self_consistent_states(equation: Any, grid: Grid) -> list[SelfConsistentStat
     """
     if not isinstance(equation, McKeanVlasov):
         raise TypeError(f"self_consistent_states takes a McKeanVlasov equation, got {equation!r}")
-    system = _System(equation, grid)
+    system = FieldMap(equation, grid)
     if isinstance(equation.interaction, CurieWeiss) and grid.dim == 1:
         means = MeanMap.of(equation, grid).fixed_points()
         fields = [system.curie_weiss_field(m) for m in means]
@@ -162,8 +162,11 @@ class MeanMap:
         return [turn] if abs(at_turn) < 1e-12 * (self.x[-1] - self.x[0]) else []
 
 
-class _System:
-    """An equation on a grid: Gibbs states of mean fields, residuals, Newton steps."""
+class FieldMap:
+    """Mean field -> its Gibbs state -> the mean field of that, on a grid: residuals, Newton steps.
+
+    A state is a fixed point. ``shifts``: V is constant round a circle.
+    """
 
     def __init__(self, equation: McKeanVlasov, grid: Grid) -> None:
         self.equation, self.grid, self.beta = equation, grid, equation.beta
@@ -214,11 +217,19 @@ class _System:
 
         One minus it is the least curvature of the free energy, relative to that of the entropy.
         """
+        found = self.leading(rho)
+        if self.shifts:  # a shift costs nothing: that direction is no instability
+            others = found[np.abs(found - 1) > 1e-6]
+            return float(others.max() if others.size else found.max())
+        return float(found.max())
+
+    def leading(self, rho: Array) -> Array:
+        """The largest eigenvalues of that operator, one more than there are axes, or so."""
         if isinstance(self.equation.interaction, CurieWeiss):
             x = self.grid.centres.reshape(-1, self.grid.dim)
             cov = np.atleast_2d(np.cov(x.T, aweights=rho.ravel(), ddof=0))
             eigenvalues = self.beta * self.equation.interaction.strength * np.linalg.eigvalsh(cov)
-            return float(eigenvalues.max())
+            return np.asarray(eigenvalues)
         from scipy.sparse.linalg import LinearOperator, eigsh
 
         root = np.sqrt(rho * self.grid.cell_volume)
@@ -231,19 +242,15 @@ class _System:
 
         if rho.size <= _DENSE:
             matrix = np.stack([apply(e) for e in np.eye(rho.size)])
-            found = np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1 - self.grid.dim :]
-        else:
-            operator = LinearOperator((rho.size, rho.size), matvec=apply, dtype=float)
-            start = np.cos(np.arange(rho.size, dtype=float)) * root.ravel()
-            found = eigsh(operator, k=1 + self.grid.dim, which="LA", v0=start,
-                          return_eigenvectors=False)  # fmt: skip
-        if self.shifts:  # a shift costs nothing: that direction is no instability
-            others = found[np.abs(found - 1) > 1e-6]
-            return float(others.max() if others.size else found.max())
-        return float(found.max())
+            return np.asarray(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1 - self.grid.dim :])
+        operator = LinearOperator((rho.size, rho.size), matvec=apply, dtype=float)
+        start = np.cos(np.arange(rho.size, dtype=float)) * root.ravel()
+        found = eigsh(operator, k=1 + self.grid.dim, which="LA", v0=start,
+                      return_eigenvectors=False)  # fmt: skip
+        return np.asarray(found)
 
 
-def _found(system: _System) -> list[Array]:
+def _found(system: FieldMap) -> list[Array]:
     """Mean fields of the states, looked for on a coarser grid where that divides this one."""
     grid, most = system.grid, _EXPLORED[system.grid.dim - 1]
     factors = [next(f for f in range(1, n + 1) if (n % f == 0 and n // f <= most) or f == n)
@@ -251,19 +258,19 @@ def _found(system: _System) -> list[Array]:
     cells = [n // f for n, f in zip(grid.cells, factors, strict=True)]
     if min(cells) < most // 2:  # no divisor that leaves enough of them
         factors, cells = [1] * grid.dim, list(grid.cells)
-    coarse = _System(system.equation, Grid(grid.lower, grid.upper, cells, grid.periodic))
+    coarse = FieldMap(system.equation, Grid(grid.lower, grid.upper, cells, grid.periodic))
     fields = []
     for field in _deflated(coarse):
         rho = coarse.density(field)
         for axis, factor in enumerate(factors):
             rho = np.repeat(rho, factor, axis)
-        polished = _newton(system, system.pair(rho), [])
+        polished = newton(system, system.pair(rho), [])
         if polished is not None:
             fields.append(polished)
     return fields
 
 
-def _deflated(system: _System) -> Iterator[Array]:
+def _deflated(system: FieldMap) -> Iterator[Array]:
     """Mean fields of the states that Newton's method reaches, each one deflated once found.
 
     The residual is multiplied by Π (1 + 1/|field - found|²), which only scales the Newton step
@@ -271,21 +278,32 @@ def _deflated(system: _System) -> Iterator[Array]:
     """
     known: list[Array] = []
     densities: list[Array] = []
-    for start in _starts(system):
-        field = _newton(system, start, known)
+    starts = [(start, True) for start in _starts(system)][::-1]
+    while starts:
+        start, deflate = starts.pop()
+        field = newton(system, start, known if deflate else [])
         if field is None:
             continue
         rho = system.density(field)
         # states equal up to a shift have the same potential of the same values in any order
         seen = np.full(1, system.energy(rho)) if system.shifts else rho
         if all(float(np.abs(seen - other).sum()) > system.same for other in densities):
+            if system.grid.dim == 1:
+                starts += [(near, False) for other in known for near in _between(field, other)]
             known.append(field)
             densities.append(seen)
             yield field
 
 
-def _newton(system: _System, field: Array, known: list[Array]) -> Array | None:
-    """A zero of field - W * rho(field) away from the ``known`` ones, or None."""
+def _between(one: Array, other: Array) -> Iterator[Array]:
+    """Half way, and close to either on both sides, where plain Newton finds what deflation drives
+    it from: the partner that a state has near a fold, about in the direction of the next one."""
+    for share in (0.5, 0.1, 0.9, -0.1, 1.1):
+        yield (1 - share) * one + share * other
+
+
+def newton(system: FieldMap, field: Array, known: list[Array]) -> Array | None:
+    """A mean field of a state near ``field``, away from the ``known`` ones; None if not reached."""
     for _ in range(40):
         rho = system.density(field)
         residual = field - system.pair(rho)
@@ -301,14 +319,14 @@ def _newton(system: _System, field: Array, known: list[Array]) -> Array | None:
     return None
 
 
-def _deflation(system: _System, field: Array, other: Array, step: Array) -> float:
+def _deflation(system: FieldMap, field: Array, other: Array, step: Array) -> float:
     """Derivative of log(1 + 1/|field - other|²) along the step."""
     apart = field - other
     square = float(system.grid.integrate(apart * apart))
     return -2 * float(system.grid.integrate(apart * step)) / (square * (square + 1) + 1e-300)
 
 
-def _starts(system: _System) -> Iterator[Array]:
+def _starts(system: FieldMap) -> Iterator[Array]:
     """Mean fields of: exp(-beta V), bumps over the box, ripples, and equal parts of two bumps."""
     grid = system.grid
     plain = gibbs(system.V, system.beta, grid)

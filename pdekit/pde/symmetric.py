@@ -1,0 +1,73 @@
+"""The symmetric branch of states of a general interaction, and where it loses stability."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import ConvergenceError
+from pdekit.grid import Grid
+from pdekit.pde.equations import McKeanVlasov
+from pdekit.pde.meanfield import pair_kernel
+from pdekit.pde.problem import Problem
+from pdekit.pde.selfconsistent import FieldMap, newton
+
+Array = NDArray[np.float64]
+_FIRST = 0.05  # beta times the range of W: so small that one state exists and is stable
+_RATIO = 1.25  # of consecutive inverse temperatures
+_LAST = 1e5
+
+
+def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float:
+    """Least beta at which the symmetric state loses stability, by sums over the cells of a grid.
+
+    The symmetric state is followed from high temperature, where it is the only one; the root is
+    that of (largest eigenvalue of -beta W in the covariance of rho) = 1.
+    """
+    from scipy.optimize import brentq
+
+    equation = McKeanVlasov(potential, 1.0, interaction)
+    _require_symmetric(equation, grid)
+    kernel, _ = pair_kernel(interaction, grid)
+    branch = _Symmetric(equation, grid)
+    low = _FIRST / max(float(np.ptp(kernel)), 1e-300)
+    while low < _LAST:
+        start, high = branch.field, low * _RATIO
+        if branch.excess(high) >= 0:
+            branch.field = start
+            return float(brentq(branch.excess, low, high, xtol=1e-13 * high, rtol=1e-14))
+        low = high
+    raise ConvergenceError(
+        f"the symmetric state of {potential!r} with {interaction!r} is stable up to beta = "
+        f"{_LAST:g}, response {branch.excess(low) + 1:.6g}: nothing that attracts enough"
+    )
+
+
+class _Symmetric:
+    """States invariant under x -> -x about the middle of the box, each found from the last one."""
+
+    def __init__(self, equation: McKeanVlasov, grid: Grid) -> None:
+        self.equation, self.grid = equation, grid
+        self.field = np.zeros(grid.shape)
+
+    def excess(self, beta: float) -> float:
+        """The response at beta, less one; for a constant V on a circle the shifts count."""
+        system = FieldMap(replace(self.equation, beta=beta), self.grid)
+        field = newton(system, self.field, [])
+        if field is None:
+            raise ConvergenceError(
+                f"Newton's method loses the symmetric state at beta = {beta:.6g}: it may turn back "
+                "there; see follow_branch"
+            )
+        self.field = (field + np.flip(field)) / 2
+        return float(system.leading(system.density(self.field)).max()) - 1
+
+
+def _require_symmetric(equation: McKeanVlasov, grid: Grid) -> None:
+    V = Problem(equation, grid, None).potential()
+    if not np.allclose(V, np.flip(V), rtol=1e-9, atol=1e-9 * (1 + float(np.abs(V).max()))):
+        raise ValueError(
+            f"there is no symmetric state: {equation.potential!r} is not even about the middle of "
+            f"{grid}; a tilted V has folds instead: see follow_branch"
+        )
