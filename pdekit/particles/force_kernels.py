@@ -4,34 +4,48 @@ import numba
 import numpy as np
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
-_LANES, _BLOCK = 8, 4096  # sums that run side by side; particles added before the sum is put away
+_f64, _u64 = np.float64, np.uint64
+BLOCK = 4096  # particles added before the sum is put away
 
 
 @_compiled
 def sums(x, size, out):
     """``out[r]``: sum over the first ``size`` particles of row ``r``, x ``(runs, n * dim)``.
 
-    The order depends on ``size`` and dim alone; blocks keep the error of long sums small.
+    The order depends on ``size`` and dim alone.
     """
     dim = out.shape[1]
-    width = _LANES * dim
-    lanes = np.empty(width)
+    halves = np.empty(BLOCK // 2 * dim + dim)
     for r in range(x.shape[0]):
         out[r] = 0.0
-        for first in range(0, size, _BLOCK):
-            row = x[r, first * dim : min(first + _BLOCK, size) * dim]
-            lanes[:] = 0.0
-            whole = row.size // width * width
-            for i in range(0, whole, width):
-                for j in range(width):
-                    lanes[j] += row[i + j]
-            for j in range(row.size - whole):
-                lanes[j] += row[whole + j]
-            for j in range(width):
-                out[r, j % dim] += lanes[j]
+        for first in range(0, size, BLOCK):
+            add_block(x[r, first * dim : min(first + BLOCK, size) * dim], halves, out[r])
 
 
-_f64, _u64 = np.float64, np.uint64
+@_compiled
+def add_block(row, halves, out):
+    """Add particles, in one line and no more than a block, to ``out`` (dim,): half upon half."""
+    count = row.size // out.size
+    count = _folded(row, halves, count, out.size)
+    while count > 1:
+        count = _folded(halves, halves, count, out.size)
+    if row.size:
+        for k in range(out.size):
+            out[k] += halves[k]
+
+
+@_compiled
+def _folded(row, out, count, dim):
+    """Add the second half of ``count`` particles to the first; how many are left."""
+    left = count - count // 2
+    first, second = row[: left * dim], row[left * dim : count * dim]
+    for j in range(second.size):
+        out[j] = _f64(first[j]) + _f64(second[j])
+    for j in range(second.size, first.size):
+        out[j] = first[j]
+    return left
+
+
 _CHUNK = 512  # particles whose forces stay in the nearest cache
 _WHOLE = 1.5 * 2.0**52  # added, it rounds to a whole number and shows its last bits
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10

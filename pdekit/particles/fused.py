@@ -4,10 +4,10 @@ The reference is `Diffusion.step`, one step at a time with torch. The kernel doe
 and sums in the same order, none contracted, so both give the same bits; only the sine of
 ``Rippled`` is not torch's, and differs from it by a unit in the last place now and then.
 
-Fused are, in float64 on the CPU: sums of ``Quadratic``, ``DoubleWell``, ``Rippled`` and of
-``Tabulated`` and ``Evolving`` with uniform samples, in one dimension, under the three integrators,
-with or without walls; and ``InteractingLangevin`` under ``CurieWeiss`` with the first three, in any
-dimension, under the first two integrators, without walls.
+Fused are, in float32 and float64 on the CPU: sums of ``Quadratic``, ``DoubleWell``, ``Rippled``
+and of ``Tabulated`` and ``Evolving`` with uniform samples, in one dimension, under the three
+integrators, with or without walls; and ``InteractingLangevin`` under ``CurieWeiss`` with the first
+three, in any dimension, under the first two integrators, without walls.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,6 @@ from math import inf, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pdekit.interactions import CurieWeiss
@@ -32,7 +31,7 @@ from pdekit.particles.fused_kernels import (
 )
 from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, Step, StochasticHeun
 from pdekit.particles.interacting import InteractingLangevin
-from pdekit.particles.noise import Address, StepNoise
+from pdekit.particles.noise import LANES, Address, StepNoise
 from pdekit.potentials import DoubleWell, Evolving, Quadratic, Rippled, Sum, Tabulated
 
 _INTEGRATORS = (EulerMaruyama, LeimkuhlerMatthews, StochasticHeun)
@@ -42,7 +41,7 @@ def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | None":
     """The fused form of ``dynamics`` for particles like ``x``; None where there is none."""
     if type(dynamics) is InteractingLangevin:
         return _curie_weiss(dynamics, x)
-    if x.device.type != "cpu" or x.dtype != torch.float64 or x.shape[-1] != 1:
+    if not _in_memory(x) or x.shape[-1] != 1:
         return None
     if not (_moves_as_diffusion(dynamics) and type(dynamics.integrator) in _INTEGRATORS):
         return None
@@ -94,14 +93,12 @@ class Fused:
         y = state.numpy().reshape(state.shape[:2])
         Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
-        counter = (noise.particle // 2, at.step, at.stream, at.seed)
+        counter = (noise.particle // LANES[state.dtype], at.step, at.stream, at.seed)
         heun = type(self.dynamics.integrator) is StochasticHeun
         times = np.array([[s.start for s in steps], [s.stop for s in steps]])[: 1 + heun]
-        sizes = np.array([s.size for s in steps])
         advance(
             y,
-            sizes,
-            *_noise_scales(self.dynamics, steps),
+            *_in_type(y, self.dynamics, steps),
             *self._places(times),
             self.terms,
             self.walls,
@@ -137,8 +134,7 @@ class FusedCurieWeiss:
             noise.size,
             dim,
             float(self.dynamics.interaction.strength),
-            np.array([s.size for s in steps]),
-            *_noise_scales(self.dynamics, steps),
+            *_in_type(y, self.dynamics, steps),
             self.terms,
             Walls(False, -inf, inf, 1.0),
             *(np.uint64(word) for word in (at.step, at.stream, at.seed)),
@@ -148,7 +144,7 @@ class FusedCurieWeiss:
 
 def _curie_weiss(dynamics: InteractingLangevin, x: Tensor) -> FusedCurieWeiss | None:
     """Potentials that act on each coordinate alone, without walls, one slope a step."""
-    V, plain = dynamics.potential, x.device.type == "cpu" and x.dtype == torch.float64
+    V, plain = dynamics.potential, _in_memory(x)
     one_slope = type(dynamics.integrator) in (EulerMaruyama, LeimkuhlerMatthews)
     alone = type(V) in (DoubleWell, Rippled) or (
         type(V) is Quadratic and isinstance(V.curvature, float)
@@ -161,6 +157,10 @@ def _curie_weiss(dynamics: InteractingLangevin, x: Tensor) -> FusedCurieWeiss | 
     if type(V) is Quadratic:
         return FusedCurieWeiss(dynamics, _Part(QUADRATIC, (V.curvature, 0.0)))
     return FusedCurieWeiss(dynamics, _Part(DOUBLE_WELL if type(V) is DoubleWell else RIPPLED))
+
+
+def _in_memory(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype in LANES
 
 
 def _moves_as_diffusion(dynamics: Any) -> bool:
@@ -193,6 +193,12 @@ def _part(V: Any) -> _Part | None:
     if type(V) is Tabulated:
         return _Part(SPLINE, grid, axis.bases, table)
     return _Part(SPLINE, grid, axis.bases, table, V.between)
+
+
+def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:
+    """Sizes of the steps and scales of their noise, in the type of the particles."""
+    sizes, (ahead, scale) = np.array([s.size for s in steps]), _noise_scales(dynamics, steps)
+    return sizes.astype(y.dtype), ahead.astype(y.dtype), scale.astype(y.dtype)
 
 
 def _noise_scales(dynamics: Diffusion, steps: list[Step]) -> tuple[Any, Any]:
