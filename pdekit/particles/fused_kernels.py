@@ -12,8 +12,9 @@ import numba
 import numpy as np
 
 from pdekit.particles.noise_kernels import normals
+from pdekit.particles.sine_kernels import near, sine_cosine
 
-QUADRATIC, DOUBLE_WELL, RIPPLED, SPLINE = range(4)
+QUADRATIC, DOUBLE_WELL, RIPPLED, ROUGH, SPLINE = range(5)
 CHUNK = 1024  # particles whose noise, points and slopes stay in the nearest cache
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -24,7 +25,7 @@ class Terms(NamedTuple):
     """The potentials to be added, as arrays."""
 
     kinds: Any  # (terms,)
-    numbers: Any  # (terms, 2): curvature of a quadratic; first knot and step of a spline
+    numbers: Any  # (terms, 2): curvature; length of the ripples; first knot and step of a spline
     slots: Any  # (terms,): of a spline, else 0
     bases: Any  # (all slots,)
     table: Any  # (rows, 4): coefficients in the slots, at all times, of every spline
@@ -109,6 +110,8 @@ def drift(x, m, sign, b, rows, terms, walls):
                 b[j] -= x[j] * (x[j] * x[j] - one)
         elif kind == RIPPLED:
             _down_rippled(x, m, b)
+        elif kind == ROUGH:
+            _down_rough(x, m, a, b)
         else:
             step = real(terms.numbers[k, 1])
             _down_spline(x, m, b, a, step, rows[first : first + terms.slots[k]])
@@ -176,40 +179,37 @@ def _down_spline(x, m, b, start, step, rows):
 
 @_compiled
 def _down_rippled(x, m, b):
-    """The sine is taken in double, and rounded."""
-    real = x.dtype.type
-    far, three, five = 0, real(3), real(5)
+    real, limit, far = x.dtype.type, near(x), False
+    three, five = real(3), real(5)
     for j in range(m):
-        far += abs(x[j]) > _FAR
-    if far == 0:
+        far |= abs(three * x[j]) > limit
+    if not far:
         for j in range(m):
-            b[j] -= x[j] / five - three * real(_sine(_f64(three * x[j])))
+            b[j] -= x[j] / five - three * sine_cosine(three * x[j])[0]
     else:
         for j in range(m):
-            v = _f64(three * x[j])
-            sine = np.sin(v) if abs(x[j]) > _FAR else _sine(v)
-            b[j] -= x[j] / five - three * real(sine)
-
-
-# fdlibm: pi/2 in three pieces, the first two of 33 bits, and the polynomials of its quarter turns
-_P1, _P2, _P3 = 1.57079632673412561417e00, 6.07710050630396597660e-11, 2.02226624879595063154e-21
-_S1, _S2, _S3 = -1.66666666666666324348e-01, 8.33333333332248946124e-03, -1.98412698298579493134e-04
-_S4, _S5, _S6 = 2.75573137070700676789e-06, -2.50507602534068634195e-08, 1.58969099521155010221e-10
-_C1, _C2, _C3 = 4.16666666666666019037e-02, -1.38888888888741095749e-03, 2.48015872894767294178e-05
-_C4, _C5, _C6 = -2.75573143513906633035e-07, 2.08757232129817482790e-09, -1.13596475577881948265e-11
-_NEAREST = 1.5 * 2.0**52  # added, it rounds to a whole number and shows its last bits
-_FAR = 1e5
+            v = three * x[j]
+            sine = real(np.sin(_f64(v))) if abs(v) > limit else sine_cosine(v)[0]
+            b[j] -= x[j] / five - three * sine
 
 
 @_compiled
-def _sine(v):
-    """Sine of |v| <= 3e5 to a unit in the last place; no branch, so that loops become vectors."""
-    turns = v * (2 / np.pi) + _NEAREST
-    quarter, q = _f64(turns).view(_u64), turns - _NEAREST
-    r = ((v - q * _P1) - q * _P2) - q * _P3
-    z = r * r
-    sine = r + r * (z * (_S1 + z * (_S2 + z * (_S3 + z * (_S4 + z * (_S5 + z * _S6))))))
-    cosine = _C1 + z * (_C2 + z * (_C3 + z * (_C4 + z * (_C5 + z * _C6))))
-    cosine = (1.0 - 0.5 * z) + z * z * cosine
-    value = cosine if quarter & _u64(1) else sine
-    return -value if quarter & _u64(2) else value
+def _down_rough(x, m, delta, b):
+    real, limit, far = x.dtype.type, near(x), False
+    two, tenth = real(2), real(0.1)
+    for j in range(m):
+        far |= abs(x[j]) > limit * delta
+    if not far:
+        for j in range(m):
+            phase = x[j] / delta
+            sine, cosine = sine_cosine(phase)
+            bracket = sine + tenth
+            b[j] -= two * x[j] * bracket * (bracket + phase * cosine)
+    else:
+        for j in range(m):
+            phase = x[j] / delta
+            sine, cosine = sine_cosine(phase)
+            if abs(x[j]) > limit * delta:
+                sine, cosine = real(np.sin(_f64(phase))), real(np.cos(_f64(phase)))
+            bracket = sine + tenth
+            b[j] -= two * x[j] * bracket * (bracket + phase * cosine)
