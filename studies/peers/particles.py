@@ -1,7 +1,6 @@
 """The workloads of ``particle_speed``, its peers, and what a row of its table is."""
 
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module, metadata
@@ -68,13 +67,15 @@ class Method:
     """A way to do a workload; ``make(size)`` compiles what must be, its call is timed.
 
     What the call returns is compared: the second moment (P1, P2), the forces (P3). ``same``: it
-    solves the same equations, so that its answer can be compared.
+    solves the same equations, so that its answer can be compared. ``part``: it takes only this
+    part of the steps.
     """
 
     workload: str
     label: str
     make: Callable[[Size], Callable[[], Any]]
     same: bool = True
+    part: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,11 @@ def timed(tried: list[Method], size: Size, rounds: int) -> tuple[list[Row], dict
     """Rates on one thread from medians of warm runs, the methods of a workload in turn."""
     rows, failed = [], {}
     for workload in dict.fromkeys(m.workload for m in tried):
-        runs, spent, answers = {}, {}, {}
+        runs, spent, answers, amounts = {}, {}, {}, {}
         for m in (m for m in tried if m.workload == workload):
             try:
                 run = m.make(size)
-                answer, first = _first(run)
+                answer = run()  # compiles, and fills the caches
             except Exception as error:  # a peer that fails is a result, not the end of the study
                 if m.label.startswith(OWN):
                     raise
@@ -123,20 +124,18 @@ def timed(tried: list[Method], size: Size, rounds: int) -> tuple[list[Row], dict
                 continue
             runs[m.label], spent[m.label] = run, []
             answers[m.label] = answer if m.same else None
-            print(f"{workload}: {m.label} ({first:.2g} s)", file=sys.stderr)
+            amounts[m.label] = m.part * size.amount(workload)
+            print(f"{workload}: {m.label}", file=sys.stderr)
         repeat(runs, spent, rounds)
-        rows += compared(workload, size.amount(workload), spent, answers)
+        rows += compared(workload, amounts, spent, answers)
     return rows, failed
 
 
-def _first(run: Callable[[], Any]) -> tuple[Any, float]:
-    run()  # compiles, and fills the caches
-    begun = time.process_time()
-    return run(), time.process_time() - begun
-
-
 def compared(
-    workload: str, amount: float, spent: dict[str, list[float]], answers: dict[str, Any]
+    workload: str,
+    amounts: dict[str, float],
+    spent: dict[str, list[float]],
+    answers: dict[str, Any],
 ) -> list[Row]:
     """Rows with their ratio to pdekit's first method, and for P3 the error against double."""
     if workload.startswith("P3"):
@@ -144,7 +143,9 @@ def compared(
         answers = {k: None if a is None else float(np.abs(a - exact).max())
                    for k, a in answers.items()}  # fmt: skip
     rows = [
-        Row(workload, k, amount / float(np.median(s)), answers[k]) for k, s in spent.items() if s
+        Row(workload, k, amounts[k] / float(np.median(s)), answers[k])
+        for k, s in spent.items()
+        if s
     ]
     ours = rows[0].rate
     return [r if r.package == "pdekit" else replace(r, ratio=ours / r.rate) for r in rows]

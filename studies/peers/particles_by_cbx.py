@@ -22,7 +22,7 @@ def consensus(size: Size) -> Any:
             cost, x=start.copy(), f_dim="3D", dt=STEP, lamda=ATTRACTION, sigma=0.7,
             alpha=1.0, max_it=size.steps, verbosity=0,
         )  # fmt: skip
-        for _ in range(size.steps):
+        for _ in range(size.steps // 10):
             swarm.step()
         return float((swarm.x**2).mean(dtype=float))
 
@@ -30,4 +30,4 @@ def consensus(size: Size) -> Any:
 
 
 def methods() -> tuple[Method, ...]:
-    return (Method("P2", "CBXpy, consensus step", consensus, same=False),)
+    return (Method("P2", "CBXpy, consensus step", consensus, same=False, part=0.1),)
