@@ -40,7 +40,7 @@ from peers.particles import BETA, QUICK, STEP, Row, Size
 
 # package: (workload, start of the rival's name, least ratio aimed at)
 BARS = {
-    "P1: over plain torch in place": ("P1", "torch, in place, float32", 1.48),
+    "P1: over plain torch in place": ("P1", "torch, in place, float32", 400 / 270),
     "P1: over posteriors": ("P1", "posteriors", 4.0),
     "P1: over torchsde": ("P1", "torchsde", 15.0),
     "P2: over plain torch": ("P2", "torch, in place, float32", 2.5),

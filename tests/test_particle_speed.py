@@ -58,8 +58,15 @@ def test_ratios_are_of_rates_to_the_first_method_of_ours() -> None:
     rows = particles.compared("P1", amounts, spent, dict.fromkeys(spent, 1.0))
     assert [r.rate for r in rows] == [6.0, 120.0, 2.0]
     assert [r.ratio for r in rows] == [None, None, 3.0]
+    assert Row("P1", "torchsde, Euler", 1.0).package == "torchsde"
     assert study.ratio(rows, "P1", "torch") == 3.0 and study.ratio(rows, "P1", "KeOps") is None
     assert "| P1 | 3 (c) | - | - | - | - |" in particles.readme(rows)
+
+
+def test_precisions_are_compared_with_their_like() -> None:
+    spent = {"pdekit, float32": [1.0], "pdekit, float64": [2.0], "KeOps, float64": [6.0]}
+    rows = particles.compared("P1", dict.fromkeys(spent, 1.0), spent, dict.fromkeys(spent))
+    assert rows[-1].ratio == 3.0
 
 
 def test_errors_of_forces_are_those_against_pairs_in_double() -> None:

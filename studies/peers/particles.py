@@ -80,7 +80,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table; ``ratio``: pdekit's rate over its own; ``answer`` as in ``Method``."""
+    """A line of the table; ``ratio``: pdekit's rate over it; ``answer`` as in ``Method``."""
 
     workload: str
     method: str
@@ -90,7 +90,7 @@ class Row:
 
     @property
     def package(self) -> str:
-        return next(name for name in PACKAGES if self.method.startswith(name))
+        return self.method.split(",")[0]
 
 
 def absent() -> list[str]:
@@ -118,7 +118,7 @@ def timed(tried: list[Method], size: Size, rounds: int) -> tuple[list[Row], dict
                 run = m.make(size)
                 answer = run()  # compiles, and fills the caches
             except Exception as error:  # a peer that fails is a result, not the end of the study
-                if m.label.startswith(OWN):
+                if m.label.split(",")[0] in OWN:
                     raise
                 failed[f"{workload}: {m.label}"] = f"{type(error).__name__}: {error}"
                 continue
@@ -137,18 +137,26 @@ def compared(
     spent: dict[str, list[float]],
     answers: dict[str, Any],
 ) -> list[Row]:
-    """Rows with their ratio to pdekit's first method, and for P3 the error against double."""
+    """Rows with their ratio to pdekit's first method in their precision.
+
+    The answers of P3 become errors against pairs in double.
+    """
     if workload.startswith("P3"):
         exact = next(a for label, a in answers.items() if label == "pdekit, float64")
-        answers = {k: None if a is None else float(np.abs(a - exact).max())
-                   for k, a in answers.items()}  # fmt: skip
+        answers = {k: float(np.abs(a - exact).max()) for k, a in answers.items()}
     rows = [
         Row(workload, k, amounts[k] / float(np.median(s)), answers[k])
         for k, s in spent.items()
         if s
     ]
-    ours = rows[0].rate
-    return [r if r.package == "pdekit" else replace(r, ratio=ours / r.rate) for r in rows]
+    ours = [r for r in rows if r.package == "pdekit"]
+    return [r if r in ours else replace(r, ratio=_like(r, ours).rate / r.rate) for r in rows]
+
+
+def _like(row: Row, ours: list[Row]) -> Row:
+    """Our first method in the precision of the row; the first of all where there is none."""
+    precise = [r for r in ours if "float64" in r.method and "float64" in row.method]
+    return (precise or ours)[0]
 
 
 def table(rows: list[Row]) -> str:
