@@ -11,8 +11,8 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _slot(x: Any, start: Any, step: Any, last: int) -> int:
-    place = (x - start) / step + 1
+def _slot(x: Any, start: Any, step: Any, one: Any, last: int) -> int:
+    place = (x - start) / step + one
     if not place > 0:
         return 0
     return last if place >= last else int(place)
@@ -21,9 +21,9 @@ def _slot(x: Any, start: Any, step: Any, last: int) -> int:
 @njit(cache=True, nogil=True, error_model="numpy")
 def line_values(x: Any, start: Any, step: Any, bases: Any, table: Any) -> Any:
     """Values of the spline."""
-    out = np.empty_like(x)
+    out, one = np.empty_like(x), x.dtype.type(1)
     for k in range(x.size):
-        i = _slot(x[k], start, step, bases.size - 1)
+        i = _slot(x[k], start, step, one, bases.size - 1)
         s = x[k] - bases[i]
         out[k] = table[i, 0] + s * (table[i, 1] + s * (table[i, 2] + s * table[i, 3]))
     return out
@@ -33,8 +33,10 @@ def line_values(x: Any, start: Any, step: Any, bases: Any, table: Any) -> Any:
 def line_slopes(x: Any, start: Any, step: Any, bases: Any, table: Any) -> Any:
     """Derivatives of the spline, shape ``(n, 1)``."""
     out = np.empty((x.size, 1), dtype=x.dtype)
+    # whole numbers would make doubles of floats
+    one, two, three = x.dtype.type(1), x.dtype.type(2), x.dtype.type(3)
     for k in range(x.size):
-        i = _slot(x[k], start, step, bases.size - 1)
+        i = _slot(x[k], start, step, one, bases.size - 1)
         s = x[k] - bases[i]
-        out[k, 0] = table[i, 1] + s * (2 * table[i, 2] + (3 * s) * table[i, 3])
+        out[k, 0] = table[i, 1] + s * (two * table[i, 2] + (three * s) * table[i, 3])
     return out

@@ -2,13 +2,23 @@
 
 import signal
 import threading
+from math import inf
 
 import numpy as np
 import pytest
 import torch
 
 import pdekit as pk
-from pdekit.particles import ensemble, fused, fused_kernels
+from pdekit.particles import (
+    Displacement,
+    ExponentialAverage,
+    FreeDisplacement,
+    LastIterate,
+    Scoping,
+    ensemble,
+    fused,
+    fused_kernels,
+)
 from pdekit.particles.diffusion import fold
 from pdekit.particles.integrators import (
     EulerMaruyama,
@@ -17,12 +27,14 @@ from pdekit.particles.integrators import (
     StochasticHeun,
 )
 from pdekit.particles.noise import StepNoise
+from pdekit.particles.sine_kernels import sine_cosine_32, sine_cosine_64
 from pdekit.potentials import (
     Custom,
     DoubleWell,
     Evolving,
     Quadratic,
     Rippled,
+    Rough,
     SixHumpCamel,
     Tabulated,
 )
@@ -45,6 +57,7 @@ POTENTIALS = {
     "quadratic": (Quadratic(1.7),),
     "well": (DoubleWell(),),
     "rippled": (Rippled(),),
+    "rough": (Rough(1, 0.5),),
     "slice": (SLICE,),
     "moving": (MOVING,),
     "one time": (STANDING,),
@@ -79,18 +92,32 @@ def is_fused(moving, dtype=torch.float64, dim=1):
     return fused.fused(moving, torch.zeros(1, 64, dim, dtype=dtype)) is not None
 
 
+# what is left after 101 steps of a sine that errs by a unit in the last place
+SINES = {"float32": 2e-3, "float64": 1e-12}
+
+
+@pytest.mark.parametrize("dtype", SINES)
 @pytest.mark.parametrize("walls", WALLS)
 @pytest.mark.parametrize("integrator", INTEGRATORS)
 @pytest.mark.parametrize("name", POTENTIALS)
-def test_fused_is_plain(name, integrator, walls, monkeypatch):
+def test_fused_is_plain(name, integrator, walls, dtype, monkeypatch):
     """The same bits after 101 steps, the sine of ``Rippled`` apart."""
     moving = dynamics(POTENTIALS[name], INTEGRATORS[integrator], WALLS[walls])
-    assert is_fused(moving)
-    fast, plain = moved(moving, runs=2), plainly(moving, monkeypatch, runs=2)
-    if name == "rippled":
-        assert np.abs(fast - plain).max() < 1e-12
+    assert is_fused(moving, getattr(torch, dtype))
+    fast = moved(moving, runs=2, dtype=dtype)
+    plain = plainly(moving, monkeypatch, runs=2, dtype=dtype)
+    assert fast.dtype == plain.dtype == dtype
+    if name in ("rippled", "rough"):
+        assert np.abs(fast - plain).max() < SINES[dtype]
     else:
         assert np.array_equal(fast, plain)
+
+
+@pytest.mark.parametrize("dtype", SINES)
+def test_fused_is_plain_for_points_that_fill_chunks(dtype, monkeypatch):
+    """More than 4,096 points of a spline, where the plain loop has a kernel of its own."""
+    moving, short = dynamics((SLICE,)), {"n": 5000, "t": 0.1, "dtype": dtype}
+    assert np.array_equal(moved(moving, **short), plainly(moving, monkeypatch, **short))
 
 
 def test_fused_is_plain_where_steps_and_stored_times_coincide(monkeypatch):
@@ -113,20 +140,22 @@ def test_fused_is_plain_without_noise(integrator, monkeypatch):
     assert np.array_equal(moved(moving), plainly(moving, monkeypatch))
 
 
+@pytest.mark.parametrize("dtype", SINES)
 @pytest.mark.parametrize("walls", WALLS)
 @pytest.mark.parametrize("name", ["well", "rippled", "moving", "sum and slice"])
-def test_same_bits_for_every_tile_block_and_number_of_threads(name, walls, monkeypatch):
-    """1003 particles are no multiple of tile or chunk; a block of steps ends within an interval."""
+def test_same_bits_for_every_tile_block_and_number_of_threads(name, walls, dtype, monkeypatch):
+    """1603 particles are no multiple of tile or chunk; a block of steps ends within an interval."""
     moving = dynamics(POTENTIALS[name], HEUN if name == "moving" else LM, WALLS[walls])
-    whole = moved(moving, n=1003, t=[0.3, 0.4])
-    assert np.array_equal(moved(moving, n=1003, t=[0.3, 0.4], runs=3)[:, 0], whole)
+    settings = {"n": 1603, "t": [0.3, 0.4], "dtype": dtype}
+    whole = moved(moving, **settings)
+    assert np.array_equal(moved(moving, runs=3, **settings)[:, 0], whole)
     threads = torch.get_num_threads()
     for tile, block, workers in ((64, 7, 2), (640, 50, 1), (320, 128, 3)):
         monkeypatch.setattr(ensemble, "_TILE_CPU", tile)
         monkeypatch.setattr(ensemble, "_CHECK_EVERY", block)
         try:
             torch.set_num_threads(workers)
-            assert np.array_equal(moved(moving, n=1003, t=[0.3, 0.4]), whole)
+            assert np.array_equal(moved(moving, **settings), whole)
         finally:
             torch.set_num_threads(threads)
 
@@ -135,20 +164,29 @@ def test_far_sines_are_those_of_the_library():
     """Neighbours in a chunk on both sides of the limit do not matter to each other."""
     x = np.array([2e6, 0.3, 3e4, -2e5, 1e15])
     b, alone = np.zeros(5), np.zeros(1)
-    fused_kernels._down_rippled(x, b)
+    fused_kernels._down_rippled(x, 5, b)
     assert np.allclose(-b, x / 5 - 3 * np.sin(3 * x), rtol=3e-16, atol=0)
-    fused_kernels._down_rippled(x[1:2], alone)
+    fused_kernels._down_rippled(x[1:2], 1, alone)
     assert alone[0] == b[1]
 
 
 def test_the_sine_is_the_sine():
-    """Against 120 bits, to 1.6 units in the last place, also beside the zeros of sine."""
-    sine = fused_kernels._sine
+    """And the cosine: to 1.6 units in the last place against 64 bits, also beside their zeros."""
     rng = np.random.default_rng(5)
     zeros = np.pi / 2 * np.arange(-40, 40)
     for v in (*rng.uniform(-60, 60, 400), *zeros, *np.nextafter(zeros, 9.0), 1e-300, 0.0, 2.9e5):
-        exact = np.sin(np.longdouble(v))
-        assert abs(sine(v) - exact) <= 1.6 * np.spacing(abs(float(exact)))
+        for found, exact in zip(sine_cosine_64(v), (np.sin, np.cos), strict=True):
+            expected = exact(np.longdouble(v))
+            assert abs(found - expected) <= 1.6 * np.spacing(abs(float(expected)))
+
+
+def test_the_sine_in_single_precision_is_the_sine():
+    """To 2 units in the last place of 1, the pieces of pi/2 leaving 1e-7 near its multiples."""
+    v = np.random.default_rng(5).uniform(-1e4, 1e4, 20_000).astype(np.float32)
+    v[:2000] /= 1000
+    found = np.array([sine_cosine_32(x) for x in v])
+    exact = np.stack([np.sin(v.astype(float)), np.cos(v.astype(float))], axis=-1)
+    assert np.abs(found - exact).max() < 2 * np.finfo(np.float32).eps
 
 
 class Own(pk.Langevin):
@@ -178,10 +216,9 @@ def test_what_is_not_known_to_the_letter_is_not_fused(name):
     assert not is_fused(PLAIN[name])
 
 
-def test_fused_is_float64_on_a_line():
-    assert not is_fused(dynamics((DoubleWell(),)), dtype=torch.float32)
+def test_fused_is_on_a_line():
+    assert not is_fused(dynamics((DoubleWell(),)), dtype=torch.float16)
     assert not is_fused(dynamics((DoubleWell(2),)), dim=2)
-    assert isinstance(moved(dynamics((DoubleWell(),)), dtype="float32"), np.ndarray)
 
 
 def test_one_compiled_form_serves_all():
@@ -189,7 +226,8 @@ def test_one_compiled_form_serves_all():
     moved(dynamics((MOVING.at(0.1), MOVING)), t=0.01)
     moved(dynamics((DoubleWell(), MOVING.at(0.15))), t=0.01)
     moved(dynamics((MOVING.reversed().at(0.15),), HEUN, WALLS["walls"]), t=0.01)
-    assert len(fused_kernels.advance.signatures) == 1
+    points = [signature[0].dtype.name for signature in fused_kernels.advance.signatures]
+    assert sorted(points) == sorted(set(points)) and "float64" in points
 
 
 FAULTS = {
@@ -314,17 +352,92 @@ CURIE_WEISS = {
 }
 
 
+@pytest.mark.parametrize("dtype", SINES)
 @pytest.mark.parametrize("n", [2, 7, 501, 9000])
 @pytest.mark.parametrize("name", CURIE_WEISS)
-def test_curie_weiss_particles_have_the_bits_of_the_plain_loop(name, n, monkeypatch):
+def test_curie_weiss_particles_have_the_bits_of_the_plain_loop(name, n, dtype, monkeypatch):
     """Odd numbers of sites, more than a chunk and than a block of the mean, several runs."""
     V, integrator, dim = CURIE_WEISS[name]
     dynamics = pk.InteractingLangevin(V, 4.0, pk.CurieWeiss(0.8), integrator=integrator)
 
     def run():
         start = pk.Gaussian((0.3,) * dim, 0.5)
-        return pk.simulate(dynamics, start, n=n, t=[0.03, 0.1], dt=0.01, runs=3, seed=2**63).x
+        return pk.simulate(
+            dynamics, start, n=n, t=[0.03, 0.1], dt=0.01, runs=3, seed=2**63, dtype=dtype
+        ).x
 
+    assert fused.fused(dynamics, torch.zeros(1, n, dim, dtype=getattr(torch, dtype))) is not None
     fast = run()
     monkeypatch.setattr(ensemble, "fused", lambda *arguments: None)
     assert np.array_equal(fast, run())
+
+
+TWO_SCALES = {
+    "position": {},
+    "Euler": {"integrator": EulerMaruyama()},
+    "displacement": {"fast": Displacement(), "burn_in": 3},
+    "heat": {"fast": FreeDisplacement(), "average": ExponentialAverage()},
+    "proximal": {"beta": inf, "average": LastIterate(), "integrator": EulerMaruyama()},
+    "reset": {"warm_start": False, "gamma": Scoping(0.6, 1.0), "inner_dt": 0.004},
+    "reset displacement": {"fast": Displacement(), "warm_start": False},
+    "exponential": {"average": ExponentialAverage(0.5), "burn_in": 2},
+    "attracted": {"interaction": pk.CurieWeiss(0.8)},
+}
+LANDSCAPES = {"well": DoubleWell(1), "space": DoubleWell(3), "bowl": Quadratic(1.5, 2)}
+
+
+def two_scales(name, potential):
+    settings = {
+        "beta": 4.0,
+        "gamma": 0.5,
+        "epsilon": 0.2,
+        "inner_steps": 5,
+        "integrator": LM,
+        **TWO_SCALES[name],
+    }
+    return pk.TwoScaleLangevin(potential, **settings)
+
+
+def slowly_moved(dynamics, n, dtype="float64", runs=3):
+    start = pk.Gaussian((0.3,) * dynamics.potential.dim, 0.5)
+    settings = {"t": [0.06, 0.2], "dt": 0.02, "seed": 2**63, "runs": runs, "dtype": dtype}
+    return pk.simulate(dynamics, start, n=n, **settings).x.values
+
+
+@pytest.mark.parametrize("dtype", SINES)
+@pytest.mark.parametrize("landscape", LANDSCAPES)
+@pytest.mark.parametrize("name", TWO_SCALES)
+def test_two_scales_have_the_bits_of_the_plain_loop(name, landscape, dtype, monkeypatch):
+    dynamics, n = two_scales(name, LANDSCAPES[landscape]), 1203
+    x = torch.zeros(1, n, LANDSCAPES[landscape].dim, dtype=getattr(torch, dtype))
+    assert fused.fused(dynamics, x) is not None
+    fast = slowly_moved(dynamics, n, dtype)
+    monkeypatch.setattr(ensemble, "fused", lambda *arguments: None)
+    assert np.array_equal(fast, slowly_moved(dynamics, n, dtype))
+
+
+@pytest.mark.parametrize("dtype", SINES)
+@pytest.mark.parametrize("name", ["displacement", "attracted"])
+def test_two_scales_on_a_rough_function_are_those_of_the_plain_loop(name, dtype, monkeypatch):
+    """The sine and cosine apart."""
+    dynamics = two_scales(name, Rough(2, 0.3))
+    fast = slowly_moved(dynamics, 203, dtype)
+    monkeypatch.setattr(ensemble, "fused", lambda *arguments: None)
+    assert np.abs(fast - slowly_moved(dynamics, 203, dtype)).max() < SINES[dtype]
+
+
+@pytest.mark.parametrize("dtype", SINES)
+@pytest.mark.parametrize("name", ["position", "displacement", "attracted"])
+def test_two_scales_have_the_same_bits_for_every_tile_and_number_of_threads(
+    name, dtype, monkeypatch
+):
+    dynamics = two_scales(name, DoubleWell(3))
+    whole, threads = slowly_moved(dynamics, 1203, dtype), torch.get_num_threads()
+    for tile, block, workers in ((64, 3, 2), (640, 50, 1)):
+        monkeypatch.setattr(ensemble, "_TILE_CPU", tile)
+        monkeypatch.setattr(ensemble, "_CHECK_EVERY", block)
+        try:
+            torch.set_num_threads(workers)
+            assert np.array_equal(slowly_moved(dynamics, 1203, dtype), whole)
+        finally:
+            torch.set_num_threads(threads)

@@ -23,7 +23,7 @@ from pdekit.particles import (
     RandomBatch,
     StepSizeWarning,
 )
-from pdekit.particles.force_kernels import _exponential
+from pdekit.particles.force_kernels import power_32, power_64
 from pdekit.particles.forces import mean_force, means
 from pdekit.potentials import Custom, DoubleWell, Quadratic
 
@@ -72,24 +72,45 @@ def test_sums_are_those_over_all_pairs(summation, tolerance, dim):
     assert np.abs(force - expected).max() < tolerance
 
 
+# of sums over 600 pairs in the type
+ROUNDING = {torch.float32: 3e-7, torch.float64: 1e-14}
+
+
+@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
 @pytest.mark.parametrize("dim", [1, 2, 4])
-def test_the_compiled_gaussian_is_that_over_all_pairs(dim):
-    """600 particles are more than a chunk; two far off act on nobody (underflow, not NaN)."""
-    x = points(2, 600, dim)
+def test_the_compiled_gaussian_is_that_over_all_pairs(dim, dtype):
+    """603 particles are more than a chunk; two far off act on nobody (underflow, not NaN)."""
+    x = points(2, 603, dim).to(dtype)
     x[:, 3], x[:, 7] = 60.0, -4000.0
     well = pk.PairPotential(pk.interactions.GaussianWell(0.7, 1.3, dim))
-    force = mean_force(well, ExactSum(), x, 600, None).numpy()
-    z = x.numpy()[:, :, None] - x.numpy()[:, None]
+    force = mean_force(well, ExactSum(), x, 603, None)
+    assert force.dtype == dtype
+    z = x.double().numpy()[:, :, None] - x.double().numpy()[:, None]
     weight = np.exp(-(z**2).sum(-1, keepdims=True) / (2 * 1.3**2))
-    assert force == pytest.approx((0.7 / 1.3**2 * z * weight).mean(2), abs=1e-14)
-    assert np.abs(force[:, [3, 7]]).max() < 1e-100
+    assert force.numpy() == pytest.approx((0.7 / 1.3**2 * z * weight).mean(2), abs=ROUNDING[dtype])
+    assert force[:, [3, 7]].abs().max() < 1e-30
 
 
-def test_the_compiled_exponential_is_the_library_one():
-    t = -np.concatenate([np.linspace(0, 700, 5001), [1e-300, 1e-17, 707.9]])
-    found = np.array([_exponential(v) for v in t])
-    assert found == pytest.approx(np.exp(t), rel=5e-16, abs=0)
-    assert _exponential(-1e9) < 1e-307
+@pytest.mark.parametrize(
+    ("power", "kind", "least"), [(power_64, "d", -1022), (power_32, "f", -126)]
+)
+def test_the_compiled_powers_of_two_are_those_of_the_library(power, kind, least):
+    t = -np.concatenate([np.linspace(0, -least, 5001), [1e-30, 1e-17, 0.5, 1.5]]).astype(kind)
+    found = np.array([power(v) for v in t], dtype=kind).astype(float)
+    assert found == pytest.approx(
+        np.exp2(t.astype(float)), rel=2 * float(np.finfo(kind).eps), abs=0
+    )
+    assert 0 < power(t.dtype.type(-1e9)) <= 2.0**least
+
+
+def test_smooth_kernels_in_single_precision():
+    """The interpolant is made in double: a tolerance of 1e-6 is met up to the rounding of sums."""
+    x = points(2, 3000, 2).float()
+    well = pk.PairPotential(pk.interactions.GaussianWell(1.0, 1.0, 2))
+    exact, smooth = (
+        mean_force(well, how, x, 3000, None) for how in (ExactSum(), ChebyshevSum(1e-6))
+    )
+    assert smooth.dtype == torch.float32 and (smooth - exact).abs().max() < 2e-6
 
 
 def test_exact_sum_in_pieces(monkeypatch):

@@ -1,14 +1,16 @@
 """The kernel of Curie-Weiss particles: noise, mean, slopes and step of a run, many steps at once.
 
 The reference is `InteractingLangevin.step`; the same bits, as in `pdekit.particles.fused_kernels`.
+A run may be larger than the caches. So it is passed through once a step: a block of particles moves
+and is added, with the noise to come, to the mean of the next step.
 """
 
 import numba
 import numpy as np
 
-from pdekit.particles.force_kernels import sums
-from pdekit.particles.fused_kernels import _CHUNK, _drift
-from pdekit.particles.noise_kernels import box_muller_64, words
+from pdekit.particles.force_kernels import BLOCK, add_block
+from pdekit.particles.fused_kernels import CHUNK, drift, workspace
+from pdekit.particles.noise_kernels import normals
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64 = np.uint64
@@ -17,35 +19,50 @@ _u64 = np.uint64
 @_compiled
 def advance_coupled(y, size, dim, strength, sizes, ahead, scale, terms, walls, step, stream, seed):
     """Move ``y`` (runs, sites), sites = particles * dim, of which ``size`` particles count."""
-    sites = y.shape[1]
-    xi, points = np.zeros(sites + sites % 2), np.empty((1, sites))
-    total = np.empty((1, dim))
-    w = np.empty((4, _CHUNK // 2), np.uint32)
-    rows = np.empty((0, 4))
-    length = _CHUNK // dim * dim
-    sign, slope, centre = np.empty(length), np.empty(length), np.empty(length)
-    for n in range(sizes.size):
-        for r in range(y.shape[0]):
-            row = y[r]
-            if scale[n] != 0.0:
-                _fill(xi, w, step + _u64(n), stream + (_u64(r) << _u64(8)), seed)
-            for j in range(sites):
-                points[0, j] = row[j] + xi[j] * ahead[n]
-            sums(points, size, total)
-            for j in range(length):
-                centre[j] = total[0, j % dim] / size
-            for c in range(0, sites, length):
-                m = min(length, sites - c)
-                x, part, noise = points[0, c : c + m], row[c : c + m], xi[c : c + m]
-                _drift(x, sign[:m], slope[:m], rows, terms, walls)
-                for j in range(m):
-                    b = slope[j] - strength * (x[j] - centre[j])
-                    part[j] = (part[j] + b * sizes[n]) + noise[j] * scale[n]
+    sites, block = y.shape[1], BLOCK * dim
+    # whole blocks of noise
+    xi, points = np.zeros(-(-sites // 4) * 4, y.dtype), np.empty(block, y.dtype)
+    w, halves = np.empty((4, CHUNK // 2), np.uint32), np.empty(block // 2 + dim)
+    total, centre = np.zeros(dim), np.empty(CHUNK // dim * dim, y.dtype)
+    work, rows = workspace(y), np.empty((0, 4), y.dtype)
+    strength = y.dtype.type(strength)
+    for r in range(y.shape[0]):
+        row, row_stream = y[r], stream + (_u64(r) << _u64(8))
+        for n in range(-1, sizes.size):
+            for j in range(centre.size):
+                centre[j] = total[j % dim] / size
+            total[:] = 0.0
+            for first in range(0, sites, block):
+                part = row[first : first + block]
+                noise = xi[first : first + -(-part.size // 4) * 4]
+                if n >= 0:
+                    h, s, a = sizes[n], scale[n], ahead[n]
+                    _move(part, noise, centre, strength, h, a, s, rows, terms, walls, work)
+                if n + 1 < sizes.size:
+                    if scale[n + 1] != 0:
+                        _fill(noise, w, first, step + _u64(n + 1), row_stream, seed)
+                    for j in range(part.size):
+                        points[j] = part[j] + noise[j] * ahead[n + 1]
+                    counted = min(part.size, max(size * dim - first, 0))
+                    add_block(points[:counted], halves, total)
 
 
 @_compiled
-def _fill(xi, w, step, stream, seed):
-    for c in range(0, xi.size, _CHUNK):
-        part = xi[c : c + _CHUNK]
-        words(w, part.size // 2, _u64(c // 2), step, stream, seed)
-        box_muller_64(w[0], w[1], w[2], w[3], part)
+def _move(y, xi, centre, strength, h, ahead, scale, rows, terms, walls, work):
+    """One step of a block, whose mean is known."""
+    x, sign, slope, _ = work
+    for c in range(0, y.size, centre.size):
+        part, noise = y[c : c + centre.size], xi[c : c + centre.size]
+        for j in range(part.size):
+            x[j] = part[j] + noise[j] * ahead
+        drift(x, part.size, sign, slope, rows, terms, walls)
+        for j in range(part.size):
+            b = slope[j] - strength * (x[j] - centre[j])
+            part[j] = (part[j] + b * h) + noise[j] * scale
+
+
+@_compiled
+def _fill(xi, w, first, step, stream, seed):
+    lanes = 16 // xi.itemsize
+    for c in range(0, xi.size, CHUNK):
+        normals(xi[c : c + CHUNK], w, _u64((first + c) // lanes), step, stream, seed)

@@ -1,13 +1,15 @@
 """Many steps of many particles on a line in one pass: noise, slopes and integrator in cache.
 
 The reference is `Diffusion.step`, one step at a time with torch. The kernel does the same products
-and sums in the same order, none contracted, so both give the same bits; only the sine of
-``Rippled`` is not torch's, and differs from it by a unit in the last place now and then.
+and sums in the same order, none contracted, so both give the same bits; only the sine and cosine of
+``Rippled`` and ``Rough`` are not torch's, and differ from it by a unit in the last place now and
+then.
 
-Fused are, in float64 on the CPU: sums of ``Quadratic``, ``DoubleWell``, ``Rippled`` and of
-``Tabulated`` and ``Evolving`` with uniform samples, in one dimension, under the three integrators,
-with or without walls; and ``InteractingLangevin`` under ``CurieWeiss`` with the first three, in any
-dimension, under the first two integrators, without walls.
+Fused are, in float32 and float64 on the CPU: sums of ``Quadratic``, ``DoubleWell``, ``Rippled``,
+``Rough`` and of ``Tabulated`` and ``Evolving`` with uniform samples, in one dimension, under the
+three integrators, with or without walls; and of the first four, in any dimension and under the
+first two integrators, without walls: ``InteractingLangevin`` under ``CurieWeiss``, and
+``TwoScaleLangevin`` alone or under ``CurieWeiss``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +17,6 @@ from math import inf, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pdekit.interactions import CurieWeiss
@@ -25,6 +26,7 @@ from pdekit.particles.fused_kernels import (
     DOUBLE_WELL,
     QUADRATIC,
     RIPPLED,
+    ROUGH,
     SPLINE,
     Terms,
     Walls,
@@ -32,17 +34,33 @@ from pdekit.particles.fused_kernels import (
 )
 from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, Step, StochasticHeun
 from pdekit.particles.interacting import InteractingLangevin
-from pdekit.particles.noise import Address, StepNoise
-from pdekit.potentials import DoubleWell, Evolving, Quadratic, Rippled, Sum, Tabulated
+from pdekit.particles.noise import INNER, LANES, Address, StepNoise
+from pdekit.particles.two_scale import (
+    Displacement,
+    FreeDisplacement,
+    Position,
+    TwoScaleLangevin,
+    gamma_at,
+)
+from pdekit.particles.two_scale_kernels import (
+    DISPLACEMENT,
+    FREE,
+    POSITION,
+    Inner,
+    advance_two_scale,
+)
+from pdekit.potentials import DoubleWell, Evolving, Quadratic, Rippled, Rough, Sum, Tabulated
 
 _INTEGRATORS = (EulerMaruyama, LeimkuhlerMatthews, StochasticHeun)
 
 
-def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | None":
+def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale | None":
     """The fused form of ``dynamics`` for particles like ``x``; None where there is none."""
     if type(dynamics) is InteractingLangevin:
         return _curie_weiss(dynamics, x)
-    if x.device.type != "cpu" or x.dtype != torch.float64 or x.shape[-1] != 1:
+    if type(dynamics) is TwoScaleLangevin:
+        return _two_scale(dynamics, x)
+    if not _in_memory(x) or x.shape[-1] != 1:
         return None
     if not (_moves_as_diffusion(dynamics) and type(dynamics.integrator) in _INTEGRATORS):
         return None
@@ -94,14 +112,12 @@ class Fused:
         y = state.numpy().reshape(state.shape[:2])
         Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
-        counter = (noise.particle // 2, at.step, at.stream, at.seed)
+        counter = (noise.particle // LANES[state.dtype], at.step, at.stream, at.seed)
         heun = type(self.dynamics.integrator) is StochasticHeun
         times = np.array([[s.start for s in steps], [s.stop for s in steps]])[: 1 + heun]
-        sizes = np.array([s.size for s in steps])
         advance(
             y,
-            sizes,
-            *_noise_scales(self.dynamics, steps),
+            *_in_type(y, self.dynamics, steps),
             *self._places(times),
             self.terms,
             self.walls,
@@ -122,9 +138,7 @@ class FusedCurieWeiss:
     """The same for particles drawn to their mean, whole runs at a time."""
 
     def __init__(self, dynamics: InteractingLangevin, part: _Part) -> None:
-        self.dynamics = dynamics
-        kind, numbers = np.array([part.kind]), np.array([part.numbers])
-        self.terms = Terms(kind, numbers, np.zeros(1, int), np.empty(0), _NO_TABLE)
+        self.dynamics, self.terms = dynamics, _alone(part)
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = state.contiguous()
@@ -137,8 +151,7 @@ class FusedCurieWeiss:
             noise.size,
             dim,
             float(self.dynamics.interaction.strength),
-            np.array([s.size for s in steps]),
-            *_noise_scales(self.dynamics, steps),
+            *_in_type(y, self.dynamics, steps),
             self.terms,
             Walls(False, -inf, inf, 1.0),
             *(np.uint64(word) for word in (at.step, at.stream, at.seed)),
@@ -146,21 +159,100 @@ class FusedCurieWeiss:
         return state
 
 
+class FusedTwoScale:
+    """The same for two time scales: whole inner loops of a chunk of particles."""
+
+    def __init__(self, dynamics: TwoScaleLangevin, part: _Part) -> None:
+        self.dynamics, self.terms = dynamics, _alone(part)
+        self.weights = np.zeros(dynamics.burn_in + dynamics.inner_steps)
+        first, *weights = dynamics.average.weights(dynamics.inner_steps)
+        self.weights[0], self.weights[dynamics.burn_in :] = first, weights
+
+    def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+        state = state.contiguous()
+        _, runs, particles, dim = state.shape
+        x, y = state.numpy().reshape(2, runs, particles * dim)
+        count, of = self.weights.size - 1, x.dtype
+        last = count * (steps[-1].number + 1)  # half a noise of it is in the last position
+        Address(noise.seed, noise.run + runs - 1, INNER, last)  # raises out of range
+        at = Address(noise.seed, noise.run, INNER, count * steps[0].number)
+        first = noise.particle * dim // LANES[state.dtype]
+        small, scales = self._inner(steps)
+        advance_two_scale(
+            x,
+            y,
+            noise.size,
+            dim,
+            self._values(of),
+            self._outer(steps).astype(of),
+            small.astype(of),
+            scales.astype(of),
+            (scales * sqrt(0.75)).astype(of),
+            self.terms,
+            Walls(False, -inf, inf, 1.0),
+            *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
+        )
+        return state
+
+    def _values(self, of: Any) -> Inner:
+        d = self.dynamics
+        strength = of.type(getattr(d.interaction, "strength", 0.0))
+        matthews = type(d.integrator) is LeimkuhlerMatthews
+        weights = self.weights.astype(of)
+        return Inner(_FAST[type(d.fast)], matthews, d.warm_start, weights, d.coupled, strength)
+
+    def _outer(self, steps: list[Step]) -> Any:
+        """Sizes of the steps, and γ in them."""
+        gammas = [gamma_at(self.dynamics.gamma, s.start) for s in steps]
+        return np.array([[s.size for s in steps], gammas])
+
+    def _inner(self, steps: list[Step]) -> tuple[Any, Any]:
+        """Sizes and noises of the inner steps."""
+        d = self.dynamics
+        small = [(d.inner_dt or s.size / d.inner_steps) / d.epsilon for s in steps]
+        sigma = sqrt(2 / d.beta)
+        return np.array(small), np.array([sigma * sqrt(h) for h in small])
+
+
+_FAST = {Position: POSITION, Displacement: DISPLACEMENT, FreeDisplacement: FREE}
+
+
+def _two_scale(dynamics: TwoScaleLangevin, x: Tensor) -> FusedTwoScale | None:
+    part = _each_coordinate(dynamics.potential)
+    one_slope = type(dynamics.integrator) in (EulerMaruyama, LeimkuhlerMatthews)
+    mean = dynamics.interaction is None or type(dynamics.interaction) is CurieWeiss
+    if not (_in_memory(x) and x.shape[-1] <= 64 and part and one_slope and mean):
+        return None
+    return FusedTwoScale(dynamics, part) if type(dynamics.fast) in _FAST else None
+
+
 def _curie_weiss(dynamics: InteractingLangevin, x: Tensor) -> FusedCurieWeiss | None:
     """Potentials that act on each coordinate alone, without walls, one slope a step."""
-    V, plain = dynamics.potential, x.device.type == "cpu" and x.dtype == torch.float64
+    part = _each_coordinate(dynamics.potential)
     one_slope = type(dynamics.integrator) in (EulerMaruyama, LeimkuhlerMatthews)
-    alone = type(V) in (DoubleWell, Rippled) or (
-        type(V) is Quadratic and isinstance(V.curvature, float)
-    )
     mean = type(dynamics.interaction) is CurieWeiss
-    if not (plain and one_slope and alone and mean and dynamics.box is None):
+    if not (_in_memory(x) and x.shape[-1] <= 64 and part and one_slope and mean):
         return None
-    if x.shape[-1] > 64:
-        return None
-    if type(V) is Quadratic:
-        return FusedCurieWeiss(dynamics, _Part(QUADRATIC, (V.curvature, 0.0)))
-    return FusedCurieWeiss(dynamics, _Part(DOUBLE_WELL if type(V) is DoubleWell else RIPPLED))
+    return FusedCurieWeiss(dynamics, part) if dynamics.box is None else None
+
+
+def _each_coordinate(V: Any) -> _Part | None:
+    """Of a potential that acts on each coordinate alone, and on all of them alike."""
+    if type(V) is Quadratic and isinstance(V.curvature, float):
+        return _Part(QUADRATIC, (V.curvature, 0.0))
+    if type(V) is Rough:
+        return _Part(ROUGH, (V.delta, 0.0))
+    kinds = {DoubleWell: DOUBLE_WELL, Rippled: RIPPLED}
+    return _Part(kinds[type(V)]) if type(V) in kinds else None
+
+
+def _alone(part: _Part) -> Terms:
+    kind, numbers = np.array([part.kind]), np.array([part.numbers])
+    return Terms(kind, numbers, np.zeros(1, int), np.empty(0), _NO_TABLE)
+
+
+def _in_memory(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype in LANES
 
 
 def _moves_as_diffusion(dynamics: Any) -> bool:
@@ -182,10 +274,8 @@ def _part(V: Any) -> _Part | None:
         return None
     if type(V) is Quadratic:
         return _Part(QUADRATIC, (float(np.ravel(V.curvature)[0]), 0.0))
-    if type(V) is DoubleWell:
-        return _Part(DOUBLE_WELL)
-    if type(V) is Rippled:
-        return _Part(RIPPLED)
+    if type(V) in (DoubleWell, Rippled, Rough):
+        return _each_coordinate(V)
     if type(V) not in (Tabulated, Evolving) or V.splines.axes[0].step is None:
         return None
     (axis,) = V.splines.axes
@@ -193,6 +283,12 @@ def _part(V: Any) -> _Part | None:
     if type(V) is Tabulated:
         return _Part(SPLINE, grid, axis.bases, table)
     return _Part(SPLINE, grid, axis.bases, table, V.between)
+
+
+def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:
+    """Sizes of the steps and scales of their noise, in the type of the particles."""
+    sizes, (ahead, scale) = np.array([s.size for s in steps]), _noise_scales(dynamics, steps)
+    return sizes.astype(y.dtype), ahead.astype(y.dtype), scale.astype(y.dtype)
 
 
 def _noise_scales(dynamics: Diffusion, steps: list[Step]) -> tuple[Any, Any]:

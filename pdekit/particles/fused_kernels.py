@@ -2,7 +2,8 @@
 
 No ``fastmath``, as in `noise_kernels`: every operation is rounded as IEEE says and in the order of
 the plain loop. Loops are short and without branches where they carry the time, so that LLVM turns
-them into vectors; the choice between potentials is made once for a chunk of particles.
+them into vectors; the choice between potentials is made once for a chunk of particles. The type of
+the particles, float32 or float64, is that of every number: constants are made by ``real``.
 """
 
 from typing import Any, NamedTuple
@@ -10,10 +11,11 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from pdekit.particles.noise_kernels import box_muller_64, words
+from pdekit.particles.noise_kernels import normals
+from pdekit.particles.sine_kernels import near, sine_cosine
 
-QUADRATIC, DOUBLE_WELL, RIPPLED, SPLINE = range(4)
-_CHUNK = 512  # particles whose noise, points and slopes stay in the nearest cache
+QUADRATIC, DOUBLE_WELL, RIPPLED, ROUGH, SPLINE = range(5)
+CHUNK = 1024  # particles whose noise, points and slopes stay in the nearest cache
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64, _f64 = np.uint64, np.float64
@@ -23,7 +25,7 @@ class Terms(NamedTuple):
     """The potentials to be added, as arrays."""
 
     kinds: Any  # (terms,)
-    numbers: Any  # (terms, 2): curvature of a quadratic; first knot and step of a spline
+    numbers: Any  # (terms, 2): curvature; length of the ripples; first knot and step of a spline
     slots: Any  # (terms,): of a spline, else 0
     bases: Any  # (all slots,)
     table: Any  # (rows, 4): coefficients in the slots, at all times, of every spline
@@ -39,37 +41,43 @@ class Walls(NamedTuple):
 
 
 @_compiled
+def workspace(y):
+    """Points, signs, and slopes at two stages of a chunk of particles like ``y``."""
+    of = y.dtype
+    return np.empty(CHUNK, of), np.empty(CHUNK, of), np.empty(CHUNK, of), np.empty(CHUNK, of)
+
+
+@_compiled
 def advance(y, sizes, ahead, scale, places, weights, terms, walls, block, step, stream, seed):
-    """Move ``y`` (runs, particles), an even number of them, through steps of these ``sizes``.
+    """Move ``y`` (runs, particles), whole blocks of noise, through steps of these ``sizes``.
 
     With one stage Y⁺ = Y + h b(Y + ahead ξ) + scale ξ, with two Heun's step. The noise of the first
     particle in the first step begins at ``block`` and ``step``.
     """
-    stages = len(places)
-    rows = np.empty((stages, terms.bases.size, 4))
-    w = np.empty((4, _CHUNK // 2), np.uint32)
-    noise, work = np.zeros(_CHUNK), np.empty((4, _CHUNK))
+    stages, lanes = len(places), 16 // y.itemsize
+    rows = np.empty((stages, terms.bases.size, 4), y.dtype)
+    w = np.empty((4, CHUNK // lanes), np.uint32)
+    noise, work = np.zeros(CHUNK, y.dtype), workspace(y)
     for n in range(sizes.size):
         for s in range(stages):
             _at_time(rows[s], terms, places[s], weights[s], n)
         for r in range(y.shape[0]):
             row, row_stream = y[r], stream + (_u64(r) << _u64(8))
-            for c in range(0, row.size, _CHUNK):
-                part = row[c : c + _CHUNK]
+            for c in range(0, row.size, CHUNK):
+                part = row[c : c + CHUNK]
                 xi = noise[: part.size]
-                if scale[n] != 0.0:
-                    words(w, xi.size // 2, block + _u64(c // 2), step + _u64(n), row_stream, seed)
-                    box_muller_64(w[0], w[1], w[2], w[3], xi)
+                if scale[n] != 0:
+                    normals(xi, w, block + _u64(c // lanes), step + _u64(n), row_stream, seed)
                 _move(part, xi, sizes[n], ahead[n], scale[n], rows, terms, walls, work)
 
 
 @_compiled
 def _move(y, xi, h, ahead, scale, rows, terms, walls, work):
-    m = y.size
-    x, sign, b, after = work[0][:m], work[1][:m], work[2][:m], work[3][:m]
+    m, half = y.size, h * y.dtype.type(0.5)
+    x, sign, b, after = work
     for j in range(m):
         x[j] = y[j] + xi[j] * ahead
-    _drift(x, sign, b, rows[0], terms, walls)
+    drift(x, m, sign, b, rows[0], terms, walls)
     if len(rows) == 1:
         for j in range(m):
             y[j] = (y[j] + b[j] * h) + xi[j] * scale
@@ -77,59 +85,64 @@ def _move(y, xi, h, ahead, scale, rows, terms, walls, work):
         for j in range(m):
             y[j] = y[j] + xi[j] * scale
             x[j] = y[j] + b[j] * h
-        _drift(x, sign, after, rows[1], terms, walls)
+        drift(x, m, sign, after, rows[1], terms, walls)
         for j in range(m):
-            y[j] = y[j] + (after[j] + b[j]) * (h / 2)
+            y[j] = y[j] + (after[j] + b[j]) * half
     if walls.exist:
-        _fold(y, sign, walls)
+        _fold(y, m, sign, walls)
 
 
 @_compiled
-def _drift(x, sign, b, rows, terms, walls):
-    """b = -Σ ∇V, continued beyond the walls as in `diffusion.fold`; ``x`` is folded."""
-    b[:] = 0.0
+def drift(x, m, sign, b, rows, terms, walls):
+    """b = -Σ ∇V at the first ``m`` points, continued beyond walls as by `fold`; x is folded."""
+    real = x.dtype.type
+    b[:m] = 0
     if walls.exist:
-        _fold(x, sign, walls)
-    first = 0
+        _fold(x, m, sign, walls)
+    first, one = 0, real(1)
     for k in range(terms.kinds.size):
-        kind, a = terms.kinds[k], terms.numbers[k, 0]
+        kind, a = terms.kinds[k], real(terms.numbers[k, 0])
         if kind == QUADRATIC:
-            for j in range(x.size):
+            for j in range(m):
                 b[j] -= a * x[j]
         elif kind == DOUBLE_WELL:
-            for j in range(x.size):
-                b[j] -= x[j] * (x[j] * x[j] - 1)
+            for j in range(m):
+                b[j] -= x[j] * (x[j] * x[j] - one)
         elif kind == RIPPLED:
-            _down_rippled(x, b)
+            _down_rippled(x, m, b)
+        elif kind == ROUGH:
+            _down_rough(x, m, a, b)
         else:
-            _down_spline(x, b, a, terms.numbers[k, 1], rows[first : first + terms.slots[k]])
+            step = real(terms.numbers[k, 1])
+            _down_spline(x, m, b, a, step, rows[first : first + terms.slots[k]])
         first += terms.slots[k]
     if walls.exist:
-        for j in range(x.size):
+        for j in range(m):
             b[j] *= sign[j]
 
 
 @_compiled
-def _fold(x, sign, walls):
-    outside = 0
-    for j in range(x.size):
-        sign[j] = 1.0
-        outside += (x[j] < walls.lower) | (x[j] > walls.upper)
+def _fold(x, m, sign, walls):
+    lower, upper, outside = x.dtype.type(walls.lower), x.dtype.type(walls.upper), 0
+    for j in range(m):
+        sign[j] = 1
+        outside += (x[j] < lower) | (x[j] > upper)
     if outside:
-        for j in range(x.size):
-            if x[j] < walls.lower or x[j] > walls.upper:
-                x[j], sign[j] = _folded(x[j], walls)
+        reflect = x.dtype.type(walls.reflect)
+        for j in range(m):
+            if x[j] < lower or x[j] > upper:
+                x[j], sign[j] = _folded(x[j], lower, upper, reflect, x.dtype.type(2))
 
 
 @_compiled
-def _folded(x, walls):
-    width = walls.upper - walls.lower
-    boxes = np.floor((x - walls.lower) / width)
-    mirrored = (boxes - 2 * np.floor(boxes / 2)) * walls.reflect
-    phase = x - walls.lower - boxes * width
-    inside = walls.lower + (phase + mirrored * (width - 2 * phase))
-    inside = walls.lower if inside < walls.lower else inside
-    return (walls.upper if inside > walls.upper else inside), 1 - 2 * mirrored
+def _folded(x, lower, upper, reflect, two):
+    width = upper - lower
+    boxes = np.floor((x - lower) / width)
+    mirrored = (boxes - two * np.floor(boxes / two)) * reflect
+    phase = x - lower - boxes * width
+    inside = lower + (phase + mirrored * (width - two * phase))
+    inside = lower if inside < lower else inside
+    return (upper if inside > upper else inside), two / two - two * mirrored
 
 
 @_compiled
@@ -150,52 +163,53 @@ def _at_time(rows, terms, places, weights, n):
 
 
 @_compiled
-def _down_spline(x, b, start, step, rows):
-    last = float(len(rows) - 1)
-    slots = np.empty(_CHUNK, np.int32)
-    for j in range(x.size):
-        place = (x[j] - start) / step + 1
-        place = place if place > 0.0 else 0.0  # also for NaN
+def _down_spline(x, m, b, start, step, rows):
+    real = x.dtype.type
+    last, zero, one, two, three = real(len(rows) - 1), real(0), real(1), real(2), real(3)
+    slots = np.empty(CHUNK, np.int32)
+    for j in range(m):
+        place = (x[j] - start) / step + one
+        place = place if place > zero else zero  # also for NaN
         slots[j] = np.int32(place if place < last else last)
-    for j in range(x.size):
+    for j in range(m):
         i = _u64(slots[j])
         s = x[j] - rows[i, 0]
-        b[j] -= rows[i, 1] + s * (2 * rows[i, 2] + (3 * s) * rows[i, 3])
+        b[j] -= rows[i, 1] + s * (two * rows[i, 2] + (three * s) * rows[i, 3])
 
 
 @_compiled
-def _down_rippled(x, b):
-    far = 0
-    for j in range(x.size):
-        far += abs(x[j]) > _FAR
-    if far == 0:
-        for j in range(x.size):
-            b[j] -= x[j] / 5 - 3 * _sine(3 * x[j])
+def _down_rippled(x, m, b):
+    real, limit, far = x.dtype.type, near(x), False
+    three, five = real(3), real(5)
+    for j in range(m):
+        far |= abs(three * x[j]) > limit
+    if not far:
+        for j in range(m):
+            b[j] -= x[j] / five - three * sine_cosine(three * x[j])[0]
     else:
-        for j in range(x.size):
-            v = 3 * x[j]
-            b[j] -= x[j] / 5 - 3 * (np.sin(v) if abs(x[j]) > _FAR else _sine(v))
-
-
-# fdlibm: pi/2 in three pieces, the first two of 33 bits, and the polynomials of its quarter turns
-_P1, _P2, _P3 = 1.57079632673412561417e00, 6.07710050630396597660e-11, 2.02226624879595063154e-21
-_S1, _S2, _S3 = -1.66666666666666324348e-01, 8.33333333332248946124e-03, -1.98412698298579493134e-04
-_S4, _S5, _S6 = 2.75573137070700676789e-06, -2.50507602534068634195e-08, 1.58969099521155010221e-10
-_C1, _C2, _C3 = 4.16666666666666019037e-02, -1.38888888888741095749e-03, 2.48015872894767294178e-05
-_C4, _C5, _C6 = -2.75573143513906633035e-07, 2.08757232129817482790e-09, -1.13596475577881948265e-11
-_NEAREST = 1.5 * 2.0**52  # added, it rounds to a whole number and shows its last bits
-_FAR = 1e5
+        for j in range(m):
+            v = three * x[j]
+            sine = real(np.sin(_f64(v))) if abs(v) > limit else sine_cosine(v)[0]
+            b[j] -= x[j] / five - three * sine
 
 
 @_compiled
-def _sine(v):
-    """Sine of |v| <= 3e5 to a unit in the last place; no branch, so that loops become vectors."""
-    turns = v * (2 / np.pi) + _NEAREST
-    quarter, q = _f64(turns).view(_u64), turns - _NEAREST
-    r = ((v - q * _P1) - q * _P2) - q * _P3
-    z = r * r
-    sine = r + r * (z * (_S1 + z * (_S2 + z * (_S3 + z * (_S4 + z * (_S5 + z * _S6))))))
-    cosine = _C1 + z * (_C2 + z * (_C3 + z * (_C4 + z * (_C5 + z * _C6))))
-    cosine = (1.0 - 0.5 * z) + z * z * cosine
-    value = cosine if quarter & _u64(1) else sine
-    return -value if quarter & _u64(2) else value
+def _down_rough(x, m, delta, b):
+    real, limit, far = x.dtype.type, near(x), False
+    two, tenth = real(2), real(0.1)
+    for j in range(m):
+        far |= abs(x[j]) > limit * delta
+    if not far:
+        for j in range(m):
+            phase = x[j] / delta
+            sine, cosine = sine_cosine(phase)
+            bracket = sine + tenth
+            b[j] -= two * x[j] * bracket * (bracket + phase * cosine)
+    else:
+        for j in range(m):
+            phase = x[j] / delta
+            sine, cosine = sine_cosine(phase)
+            if abs(x[j]) > limit * delta:
+                sine, cosine = real(np.sin(_f64(phase))), real(np.cos(_f64(phase)))
+            bracket = sine + tenth
+            b[j] -= two * x[j] * bracket * (bracket + phase * cosine)

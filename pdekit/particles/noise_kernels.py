@@ -156,7 +156,7 @@ _l0, _l1, _l2, _l3 = (_f32(c) for c in LOG_32)
 def _pair_32(a, b):
     u = (_f32(_i32(a >> _u32(1))) + _HALF) * _STEP_31
     shifted = _u32(_f32(u).view(_u32) + _SHIFT_32)
-    e = _f32(_i32(shifted >> _u32(23)) - _i32(127))
+    e = _f32(_i32(_i32(shifted >> _u32(23)) - _i32(127)))
     m = _u32((shifted & _MANTISSA_32) + _ROOT_32).view(_f32)
     s = (m - _1) / (m + _1)
     z = s * s
@@ -195,6 +195,17 @@ def normals_32(out, first, step, stream, seed):
             m = min(_TILE, blocks - t)
             words(w, m, _u64(first) + _u64(t), _u64(step), row_stream, _u64(seed))
             _box_muller_32(w[0], w[1], w[2], w[3], row[4 * t : 4 * (t + m)])
+
+
+@_compiled
+def normals(out, w, first, step, stream, seed):
+    """Fill a line ``out`` of whole blocks, no more than ``w`` (4, blocks) holds, in either type."""
+    if out.itemsize == 4:
+        words(w, out.size // 4, first, step, stream, seed)
+        _box_muller_32(w[0], w[1], w[2], w[3], out)
+    else:
+        words(w, out.size // 2, first, step, stream, seed)
+        box_muller_64(w[0], w[1], w[2], w[3], out)
 
 
 @_compiled

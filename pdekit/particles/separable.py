@@ -16,7 +16,8 @@ _PAIRS = 256  # pairs at which the interpolant is tested
 def separable_sum(kernel: Callable[[Tensor], Tensor], x: Tensor, tolerance: float) -> Tensor:
     """N⁻¹ Σ_j k(x_i - x_j) for points ``(n, d)``, to ``tolerance`` times the largest |k|.
 
-    k(x - y) = Σ_ab P_a(x) k(ξ_a - ξ_b) P_b(y), P the Lagrange polynomials of the nodes ξ.
+    k(x - y) = Σ_pq T_p(x) K_pq T_q(y), T the products of Chebyshev polynomials. K is found in
+    double; the sums are in the type of x.
     """
     dim = x.shape[-1]
     if dim not in _LARGEST:
@@ -27,8 +28,8 @@ def separable_sum(kernel: Callable[[Tensor], Tensor], x: Tensor, tolerance: floa
     widths = tuple(2 ** (ceil(8 * log2(h)) / 8) if h > 1e-12 else 1.0 for h in half)
     nodes, table = _resolved(kernel, widths, tolerance, x.dtype, x.device)
     s = ((x - (low + high) / 2) / x.new_tensor(widths)).clamp(-1, 1)
-    basis = [_lagrange(column, nodes) for column in s.unbind(dim=1)]
-    fields = torch.einsum("abk,b->ak", table, _moments(basis) / len(s))
+    basis = [_polynomials(column, nodes) for column in s.unbind(dim=1)]
+    fields = table @ (_moments(basis) / len(s))
     return _expand(basis, fields)
 
 
@@ -36,10 +37,14 @@ def separable_sum(kernel: Callable[[Tensor], Tensor], x: Tensor, tolerance: floa
 def _resolved(
     kernel: Callable[[Tensor], Tensor], widths: tuple[float, ...], tolerance: float, *kind: Any
 ) -> tuple[int, Tensor]:
-    """Nodes per axis for boxes of half-widths ``widths``; the kernel between them all."""
-    half = torch.tensor(widths, dtype=kind[0], device=kind[1])
+    """Nodes per axis for boxes of half-widths ``widths``; K, ``(d, m^d, m^d)``."""
+    half = torch.tensor(widths, dtype=torch.float64, device=kind[1])
     nodes = _enough_nodes(kernel, half, tolerance)
-    return nodes, kernel(_differences(half, nodes))
+    at_nodes, dim = kernel(_differences(half, nodes)).movedim(-1, 0), len(widths)
+    table, to_powers = at_nodes.reshape(dim, *[nodes] * (2 * dim)), _coefficients(half, nodes)
+    for axis in range(1, 2 * dim + 1):
+        table = torch.tensordot(table, to_powers, dims=([axis], [1])).movedim(-1, axis)
+    return nodes, table.reshape(dim, nodes**dim, -1).to(kind[0]).contiguous()
 
 
 def _enough_nodes(kernel: Callable[[Tensor], Tensor], half: Tensor, tolerance: float) -> int:
@@ -96,36 +101,45 @@ def _differences(half: Tensor, nodes: int) -> Tensor:
 
 
 def _lagrange(s: Tensor, nodes: int) -> Tensor:
-    """Lagrange polynomials of the nodes at ``s``: (1 + 2 Σ_q T_q(s) T_q(ξ_a)) / m, (n, m)."""
-    T = torch.empty(nodes, len(s), dtype=s.dtype, device=s.device)
+    """Lagrange polynomials of the nodes at ``s``, (n, m)."""
+    return _polynomials(s, nodes).T @ _coefficients(s, nodes)
+
+
+def _polynomials(s: Tensor, count: int) -> Tensor:
+    """T_0, ..., T_{count - 1} at ``s``, (count, n)."""
+    T = torch.empty(count, len(s), dtype=s.dtype, device=s.device)
     T[0], T[1] = 1.0, s
-    for q in range(2, nodes):
-        torch.mul(T[q - 1], s, out=T[q]).mul_(2).sub_(T[q - 2])
-    angles = torch.arange(nodes, dtype=s.dtype, device=s.device)
-    at_nodes = torch.cos(angles[:, None] * ((angles + 0.5) * (pi / nodes)))  # T_q(ξ_a)
+    twice = s * 2
+    for q in range(2, count):
+        torch.addcmul(-T[q - 2], T[q - 1], twice, out=T[q])
+    return T
+
+
+def _coefficients(like: Tensor, nodes: int) -> Tensor:
+    """Of the Lagrange polynomials, (T_q, node a): 2 T_q(ξ_a) / m, half of it for T_0."""
+    q = torch.arange(nodes, dtype=like.dtype, device=like.device)
+    at_nodes = torch.cos(q[:, None] * ((q + 0.5) * (pi / nodes)))
     at_nodes[0] /= 2
-    return T.T @ (at_nodes * (2 / nodes))
+    return at_nodes * (2 / nodes)
 
 
 def _moments(basis: list[Tensor]) -> Tensor:
-    """Σ_j Π_k P_{a_k}(y_jk), flattened over the nodes of the box."""
+    """Σ_j Π_k T_{p_k}(y_jk), flattened over p."""
     if len(basis) == 1:
-        return basis[0].sum(dim=0)
+        return basis[0].sum(dim=1)
     if len(basis) == 2:
-        return (basis[0].T @ basis[1]).reshape(-1)
-    n = len(basis[0])
-    pair = (basis[1][:, :, None] * basis[2][:, None]).reshape(n, -1)
-    return (basis[0].T @ pair).reshape(-1)
+        return (basis[0] @ basis[1].T).reshape(-1)
+    pair = (basis[1][:, None] * basis[2]).reshape(-1, basis[0].shape[1])
+    return (basis[0] @ pair.T).reshape(-1)
 
 
 def _expand(basis: list[Tensor], fields: Tensor) -> Tensor:
-    """Σ_a Π_k P_{a_k}(x_ik) fields[a], ``(n, d)``."""
-    n, m = basis[0].shape
-    dim = len(basis)
+    """Σ_p Π_k T_{p_k}(x_ik) fields[:, p], ``(n, d)``."""
+    m, n = basis[0].shape
     columns = []
-    for k in range(dim):
-        first = basis[0] @ fields[:, k].reshape(m, -1)
+    for field in fields:
+        first = field.reshape(m, -1).T @ basis[0]
         for b in basis[1:]:
-            first = (first.reshape(n, m, -1) * b[:, :, None]).sum(dim=1)
+            first = (first.reshape(m, -1, n) * b[:, None]).sum(dim=0)
         columns.append(first.reshape(n))
     return torch.stack(columns, dim=-1)
