@@ -107,8 +107,8 @@ class _Damaged(Exception):
 
 def _read(path: Path) -> Saved:
     try:
-        # mapping nothing and unpickling nothing: arrays of numbers only
-        with np.load(path, allow_pickle=False) as archive:
+        # arrays of numbers only: nothing is unpickled
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             contents = {name: archive[name] for name in archive.files}
     except Exception as error:  # whatever zipfile and numpy make of a broken file
         raise _Damaged(f"not a whole .npz: {error}") from error

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 DIGITS = 68  # of 32 bits: all of float64 and 2**79 additions
 _ROW = 64  # numbers added in the ordinary way first; tiles begin at multiples of it
-_LANES = 8
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64, _i64, _f64 = np.uint64, np.int64, np.float64
@@ -52,28 +51,31 @@ def moment_sums(x, pairs, out):
     """Add to ``out[r]`` the sums of x_i, then of x_i x_j, over the particles of run r.
 
     x ``(runs, n, dim)``, pairs ``(m, 2)``, out ``(runs, dim + m, DIGITS)``. Rows of ``_ROW``
-    particles are added with rounding, in an order of their own, and rows exactly. Returns whether
+    particles are added with rounding, by halves, and rows exactly. Returns whether
     all sums were finite.
     """
     runs, n, dim = x.shape
-    lanes, fine = np.empty(_LANES), True
+    row, fine = np.empty(_ROW), True
     for r in range(runs):
         for q in range(dim + len(pairs)):
             for first in range(0, n, _ROW):
                 m = min(_ROW, n - first)
-                lanes[:] = 0.0
+                here = x[r, first : first + m]
+                row[m:] = 0.0
                 if q < dim:
                     for j in range(m):
-                        lanes[j % _LANES] += x[r, first + j, q]
+                        row[j] = here[j, q]
                 else:
                     a, b = pairs[q - dim]
                     for j in range(m):
-                        lanes[j % _LANES] += x[r, first + j, a] * x[r, first + j, b]
-                total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + (
-                    (lanes[4] + lanes[5]) + (lanes[6] + lanes[7])
-                )
-                if np.isfinite(total):
-                    add_exactly(total, out[r, q])
+                        row[j] = here[j, a] * here[j, b]
+                width = _ROW // 2
+                while width:
+                    for j in range(width):
+                        row[j] += row[j + width]
+                    width //= 2
+                if np.isfinite(row[0]):
+                    add_exactly(row[0], out[r, q])
                 else:
                     fine = False
             carry(out[r, q])

@@ -90,11 +90,11 @@ class Journal:
     def record(self, time: int, flight: Flight, x: Tensor) -> None:
         """Positions at an output time."""
         tile, here = flight.tile, self.division.here
-        if self.out is not None:
-            r, p = tile.run - here.run, tile.particle - here.particle
-            self.out[time, r : r + tile.runs, p : p + tile.size] = x.cpu().numpy()
-        if self.path is None:  # else nobody may add what a note does not know of
-            with self._lock:
+        r, p = tile.run - here.run, tile.particle - here.particle
+        with self._lock:  # positions must not change while they are written to the file
+            if self.out is not None:
+                self.out[time, r : r + tile.runs, p : p + tile.size] = x.cpu().numpy()
+            if self.path is None:  # else nobody may add what a note does not know of
                 self.observed.add(flight.glimpse, flight.rows)
 
     def note(self, number: int, flight: Flight) -> None:
