@@ -129,8 +129,13 @@ class Histogram:
             },
             coords=axes,
         )
-        # by these `pdekit.compare` knows what was counted
-        table[f"{prefix}histogram"].attrs.update(grid=grid, every=self.every)
+        # what was counted, in terms that a netCDF file can hold
+        table[f"{prefix}histogram"].attrs.update(
+            lower=list(grid.lower),
+            upper=list(grid.upper),
+            periodic=[int(p) for p in grid.periodic],
+            every=self.every or 0,
+        )
         return table
 
 
