@@ -1,11 +1,10 @@
 """Two processes share an ensemble: the same bits as one, and no deadlock when one of them stops."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
+import socket
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,7 +44,7 @@ CASES = {
         0.0,
     ),
     "pairs, runs": (
-        pk.InteractingLangevin(DoubleWell(), 2.0, particles.L1(1.0)),
+        pk.InteractingLangevin(DoubleWell(), 2.0, particles.L1(0.2)),
         START,
         3,
         "run",
@@ -84,31 +83,31 @@ def run(case, **more):
     return pk.simulate(dynamics, initial, **{**settings, "observe": seen, **more})
 
 
-def processes(work, folder, ranks=2, **more):
-    """Start as torchrun does, on loopback; each calls ``work`` of this file with its folder."""
-    tests = Path(__file__).parent
-    env = {
-        **os.environ,
-        "PYTHONPATH": f"{tests}:{tests.parent}",
-        "OMP_NUM_THREADS": "1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "WORLD_SIZE": str(ranks),
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
-    script = f"import sys, test_ranks; test_ranks.{work}(test_ranks.Path(sys.argv[1]))"
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch", "xarray", "scipy.io", "pdekit.particles.ensemble"])
+
+
+def processes(work, folder, ranks=2):
+    """Start ``work(folder)`` on so many ranks, with what torchrun tells them, on loopback."""
+    port = str(free_port())
     started = []
     for r in range(ranks):
-        with (folder / f"stderr{r}").open("w") as file:
-            here = {**env, "RANK": str(r), "LOCAL_RANK": str(r)}
-            command = [sys.executable, "-c", script, str(folder)]
-            started.append(subprocess.Popen(command, env=here, stderr=file))
+        told = {"RANK": str(r), "LOCAL_RANK": str(r), "WORLD_SIZE": str(ranks)}
+        told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+        started.append(CONTEXT.Process(target=on_a_rank, args=(work, folder, told), daemon=True))
+        started[-1].start()
     return started
 
 
-def free_port():
-    import socket
+def on_a_rank(work, folder, told):
+    os.environ.update(told)
+    torch.set_num_threads(1)
+    with (folder / f"stderr{told['RANK']}").open("w") as file:
+        os.dup2(file.fileno(), 2)
+    work(folder)
 
+
+def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
@@ -117,14 +116,15 @@ def free_port():
 def ended(started, folder):
     """Exit codes; a process that hangs is killed and fails the test."""
     until = time.monotonic() + LIMIT
-    try:
-        return [p.wait(max(0.1, until - time.monotonic())) for p in started]
-    except subprocess.TimeoutExpired:
+    for p in started:
+        p.join(max(0.1, until - time.monotonic()))
+    codes = [p.exitcode for p in started]
+    for p in started:
+        p.kill()
+    if None in codes:
         texts = [(folder / f"stderr{r}").read_text()[-2000:] for r in range(len(started))]
         pytest.fail("deadlock:\n" + "\n".join(texts))
-    finally:
-        for p in started:
-            p.kill()
+    return codes
 
 
 def move_all(folder):
@@ -140,7 +140,7 @@ def move_all(folder):
         np.save(folder / f"{axis}{number}_{ranks.rank}.npy", share.x[axis].values)
         share.observed.to_netcdf(folder / f"seen{number}_{ranks.rank}.nc", engine="scipy")
     try:
-        pairs = pk.InteractingLangevin(DoubleWell(), 2.0, particles.L1(1.0))
+        pairs = pk.InteractingLangevin(DoubleWell(), 2.0, particles.L1(0.2))
         pk.simulate(pairs, START, 1003, 0.1, 0.01, ranks=ranks)
     except ValueError as error:
         (folder / f"refused{ranks.rank}").write_text(str(error))
@@ -150,7 +150,7 @@ def move_all(folder):
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    codes = ended(processes("move_all", folder), folder)
+    codes = ended(processes(move_all, folder), folder)
     assert codes == [0, 0], (folder / "stderr0").read_text() + (folder / "stderr1").read_text()
     return folder
 
@@ -204,7 +204,7 @@ class Trap:
 
 
 def fail(folder):
-    """A particle of rank 1 is lost, alone and in a mean; then a rank is interrupted."""
+    """A particle of rank 1 is lost, alone and in a mean."""
     ranks = pk.Ranks.joined()
     points = np.zeros((20_000, 1))
     points[15_000] = 6.0
@@ -225,12 +225,40 @@ def fail(folder):
 @pytest.mark.filterwarnings("ignore")
 def test_a_particle_lost_on_one_rank_stops_all(tmp_path):
     """100,000 steps are asked for, minutes of work; both ranks stop within the limit."""
-    started = processes("fail", tmp_path)
+    started = processes(fail, tmp_path)
     assert ended(started, tmp_path) == [7, 7], (tmp_path / "stderr0").read_text()
     said = [(tmp_path / f"said{r}").read_text().splitlines() for r in range(2)]
     assert all(line.startswith("NonFiniteError: particle 15000 of run 0") for line in said[1])
     assert said[0][0].startswith("RankError: rank 1 stopped. NonFiniteError: particle 15000")
     assert said[0][1].startswith("RankError") and len(said[0]) == len(said[1]) == 2
+
+
+def mortal(x):
+    """A well; rank 1 dies in its hundredth step."""
+    STEPS["left"] -= os.environ.get("RANK") == "1"
+    if not STEPS["left"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return curve(x)
+
+
+STEPS = {"left": 100}
+
+
+def die(folder):
+    """Rank 0 is told what became of rank 1, and keeps its own share."""
+    ranks, saved = pk.Ranks.joined(), pk.Checkpoint(folder / "run.npz")
+    moving = pk.Langevin(mortal, 2.0)
+    try:
+        pk.simulate(moving, START, 20_000, 1000.0, 0.01, ranks=ranks, checkpoint=saved)
+    except particles.RankError as error:
+        (folder / "said").write_text(str(error))
+    os._exit(7)
+
+
+def test_a_rank_that_dies_stops_the_others(tmp_path):
+    assert ended(processes(die, tmp_path), tmp_path) == [7, -signal.SIGKILL]
+    assert "a rank is gone" in (tmp_path / "said").read_text()
+    assert (tmp_path / "run.npz.rank0").exists()
 
 
 LONG = {"t": [0.25, 1.0], "dt": 1 / 512}
@@ -260,16 +288,18 @@ def go_on(folder):
 
 def test_ranks_that_share_a_mean_resume_from_a_common_step(tmp_path):
     """Killed by -9 one after the other, so that their newest files may be of different steps."""
-    started = processes("save", tmp_path)
+    started = processes(save, tmp_path)
     files = [tmp_path / f"run.npz.rank{r}.previous" for r in range(2)]
     until = time.monotonic() + LIMIT
     while not all(f.exists() for f in files):
-        assert all(p.poll() is None for p in started) and time.monotonic() < until
+        assert all(p.is_alive() for p in started) and time.monotonic() < until
         time.sleep(0.01)
     for p in started:
-        p.send_signal(signal.SIGKILL)
-    assert [p.wait() for p in started] == [-signal.SIGKILL] * 2
-    assert ended(processes("go_on", tmp_path), tmp_path) == [0, 0], (
+        p.kill()
+    for p in started:
+        p.join()
+    assert [p.exitcode for p in started] == [-signal.SIGKILL] * 2
+    assert ended(processes(go_on, tmp_path), tmp_path) == [0, 0], (
         tmp_path / "stderr0"
     ).read_text()[-3000:]
 
