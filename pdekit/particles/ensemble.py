@@ -34,6 +34,7 @@ from pdekit.particles.tiles import Share, Tile, device_room, pieces, shared_runs
 
 # Numbers per tile. On the CPU a tile and its temporaries stay in cache.
 _TILE_CPU, _TILE_GPU = (1 << 15) - 64, 1 << 25
+_CHECK_EVERY = 128  # most steps between two looks for non-finite particles
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +172,8 @@ def simulate(
         journal.cut(len(tiles))
         advance = fast or step_by_step(mover)
         with _bar(progress, plan, divided.here) as bar, watched(divided.ranks) as watch:
-            loop = Loop(mover, advance, plan, seed, source, tiles, divided, journal, bar)
+            places = source, tiles, divided, journal
+            loop = Loop(mover, advance, plan, seed, *places, bar, _CHECK_EVERY)
             watch.stop = loop.stop
             resumed = loop.finished()
             bar.update(resumed * bar.total)

@@ -24,9 +24,7 @@ from pdekit.particles.schedule import START, Interval
 from pdekit.particles.starts import Start
 from pdekit.particles.tiles import Tile, filled
 
-# Most steps between two looks for non-finite particles, and seconds that these may take: how long
-# Ctrl-C and checkpoints have to wait.
-_CHECK_EVERY, _PATIENCE = 128, 0.5
+_PATIENCE = 0.5  # seconds that a block of steps may take: Ctrl-C and checkpoints wait for its end
 
 # moves a state through consecutive steps, overwriting it
 Advance = Callable[[Tensor, list[Step], StepNoise], Tensor]
@@ -45,9 +43,13 @@ class Loop:
     division: Division
     journal: Journal
     bar: Any
+    longest: int  # steps of a block
     interrupted: bool = False
     stopped: bool = False
-    _length: int = field(default=_CHECK_EVERY // 8)  # steps of a block
+    _length: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._length = -(-self.longest // 8)
 
     def run(self, threads: int) -> None:
         """Move all tiles that are not done, in so many threads; until ``stop``."""
@@ -158,7 +160,7 @@ class Loop:
         if seconds > _PATIENCE:
             self._length = max(1, self._length // 2)
         elif seconds < _PATIENCE / 4:
-            self._length = min(_CHECK_EVERY, 2 * self._length)
+            self._length = min(self.longest, 2 * self._length)
 
 
 def step_by_step(dynamics: Diffusion) -> Advance:
