@@ -20,6 +20,7 @@ from pdekit.potentials import DoubleWell, Quadratic, Rippled, SixHumpCamel
 
 LINE, PLANE = pk.Grid(-2, 1, 12), pk.Grid((-1.5, -1), (1, 1.5), (8, 5))
 WELL = pk.Langevin(DoubleWell(), beta=2.0)
+START = pk.Gaussian(-1.0, 0.3)
 CASES = {
     "line": (WELL, pk.Gaussian(-1.0, 0.3), LINE),
     "plane": (pk.Langevin(SixHumpCamel(), 2.0), pk.Gaussian((0.0, 0.3), 0.3), PLANE),
@@ -278,3 +279,55 @@ def test_the_result_is_a_dataset_with_the_axes_of_the_grid():
     seen = run("plane", runs=1).observed
     assert isinstance(seen, xr.Dataset) and seen["histogram"].dims == ("time", "x", "y")
     assert np.array_equal(seen["y"], PLANE.axes[1]) and seen["time"].values.tolist()[1] == 0.25
+
+
+GRIDS = {"line": pk.Grid(-3, 3, 300), "plane": pk.Grid((-2.5, -2), (2.5, 2), (64, 64))}
+
+
+@pytest.mark.parametrize("runs", [1, 12])
+@pytest.mark.parametrize("case", ["line", "plane", "mean field"])
+def test_a_histogram_is_compared_as_the_positions_are(case, runs):
+    """All that counts decide is the same number; w1 and moments agree within the cells."""
+    dynamics, initial, _ = CASES[case]
+    grid = GRIDS["plane" if case == "plane" else "line"]
+    rho = pk.solve(dynamics.law(), grid, initial, t=[0.5])
+    seen = pk.Histogram(grid)
+    X = pk.simulate(dynamics, initial, 4000, 0.5, 0.01, runs, observe=seen)
+    bare = pk.simulate(dynamics, initial, 4000, 0.5, 0.01, runs, observe=seen, keep=False)
+    asked = (pk.comparison.ChiSquare(), pk.comparison.Energy())
+    here, there = (pk.compare(rho, e, metrics=asked).data.isel(time=0) for e in (bare, X))
+    assert here.attrs == there.attrs and set(here) == set(there)
+    within = {"w1": 0.2 * float(grid.spacing.max()), "floor_w1": 1e-15}
+    for name in set(here) - {"mean_z", "variance_z"}:
+        assert np.allclose(here[name], there[name], rtol=0, atol=within.get(name, 1e-12)), name
+    for name in ("mean_z", "variance_z"):
+        assert np.allclose(here[name], there[name], rtol=0, atol=0.5)
+
+
+def test_a_wrong_dynamics_is_noticed_by_its_histogram():
+    grid, V = GRIDS["line"], DoubleWell()
+    rho = pk.solve(pk.FokkerPlanck(V, 4.0), grid, pk.Gaussian(-1.0, 0.2), t=1.0)
+    seen = pk.Histogram(grid)
+    for beta, passes in ((4.0, True), (3.5, False)):
+        X = pk.simulate(
+            pk.Langevin(V, beta),
+            pk.Gaussian(-1.0, 0.2),
+            100_000,
+            1.0,
+            0.01,
+            observe=seen,
+            keep=False,
+        )
+        assert pk.compare(rho, X).consistent(1e-3) == passes
+
+
+def test_what_a_comparison_without_positions_needs_is_said():
+    grid = GRIDS["line"]
+    rho = pk.solve(pk.FokkerPlanck(DoubleWell(), 4.0), grid, START, t=0.5)
+    for observe in ((), pk.Moments(), pk.Histogram(LINE), pk.Histogram(grid, every=5)):
+        X = pk.simulate(WELL, START, 100, 0.5, 0.01, observe=observe, keep=False)
+        with pytest.raises(ValueError, match=r"no histogram on the density's grid.*keep=True"):
+            pk.compare(rho, X)
+    X = pk.simulate(WELL, START, 100, 0.5, 0.01, observe=pk.Histogram(grid), keep=False)
+    with pytest.raises(ValueError, match="needs positions"):
+        pk.compare(rho, X, metrics=pk.comparison.W2())
