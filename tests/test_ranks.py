@@ -234,31 +234,49 @@ def test_a_particle_lost_on_one_rank_stops_all(tmp_path):
 
 
 def mortal(x):
-    """A well; rank 1 dies in its hundredth step."""
+    """A well; in its hundredth step rank 1 dies, or has an error that only it knows of."""
     STEPS["left"] -= os.environ.get("RANK") == "1"
     if not STEPS["left"]:
-        os.kill(os.getpid(), signal.SIGKILL)
+        if STEPS["dies"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ArithmeticError("only here")
     return curve(x)
 
 
-STEPS = {"left": 100}
+STEPS = {"left": 100, "dies": True}
 
 
-def die(folder):
+def die(folder, moving=pk.Langevin(mortal, 2.0)):  # noqa: B008
     """Rank 0 is told what became of rank 1, and keeps its own share."""
     ranks, saved = pk.Ranks.joined(), pk.Checkpoint(folder / "run.npz")
-    moving = pk.Langevin(mortal, 2.0)
     try:
         pk.simulate(moving, START, 20_000, 1000.0, 0.01, ranks=ranks, checkpoint=saved)
-    except particles.RankError as error:
-        (folder / "said").write_text(str(error))
+    except (particles.RankError, ArithmeticError) as error:
+        (folder / f"said{ranks.rank}").write_text(str(error))
     os._exit(7)
 
 
-def test_a_rank_that_dies_stops_the_others(tmp_path):
-    assert ended(processes(die, tmp_path), tmp_path) == [7, -signal.SIGKILL]
-    assert "a rank is gone" in (tmp_path / "said").read_text()
-    assert (tmp_path / "run.npz.rank0").exists()
+def die_in_step(folder):
+    die(folder, pk.InteractingLangevin(mortal, 2.0, MEAN))
+
+
+def err_in_step(folder):
+    STEPS["dies"] = False
+    die_in_step(folder)
+
+
+@pytest.mark.parametrize("work", [die, die_in_step])
+def test_a_rank_that_dies_stops_the_others(work, tmp_path):
+    """Alone, where the other's share is saved, and while it waits for the sum of a step."""
+    assert ended(processes(work, tmp_path), tmp_path) == [7, -signal.SIGKILL]
+    assert "a rank is gone" in (tmp_path / "said0").read_text()
+    assert (tmp_path / "run.npz.rank0").exists() == (work is die)
+
+
+def test_an_error_on_one_rank_stops_all_that_are_in_step(tmp_path):
+    assert ended(processes(err_in_step, tmp_path), tmp_path) == [7, 7]
+    assert "only here" in (tmp_path / "said1").read_text()
+    assert "a rank is gone" in (tmp_path / "said0").read_text()
 
 
 LONG = {"t": [0.25, 1.0], "dt": 1 / 512}

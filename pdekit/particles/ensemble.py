@@ -171,7 +171,7 @@ def simulate(
         tiles = _cut(divided, coupled, dim, room)
         journal.cut(len(tiles))
         advance = fast or step_by_step(mover)
-        with _bar(progress, plan, divided.here) as bar, watched(divided.ranks) as watch:
+        with _bar(progress, plan, divided.here) as bar, watched(divided) as watch:
             places = source, tiles, divided, journal
             loop = Loop(mover, advance, plan, seed, *places, bar, _CHECK_EVERY)
             watch.stop = loop.stop

@@ -103,7 +103,9 @@ class Loop:
         if note is None:
             return Flight(tile, noise, self.dynamics.init(x), glimpse)
         interval, step, state = note
-        return Flight(tile, noise, torch.as_tensor(state, device=x.device), glimpse, interval, step)
+        # a copy: steps overwrite it, and the note must stay what it is
+        there = torch.tensor(state, dtype=x.dtype, device=x.device)
+        return Flight(tile, noise, there, glimpse, interval, step)
 
     def block(self, flight: Flight, interval: Interval) -> Tensor:
         """A few steps; positions after them."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
 from threading import Event, Thread
+from time import sleep
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, distributed
 
 from pdekit.interactions import CurieWeiss
 from pdekit.particles.forces import Consensus
+from pdekit.particles.guards import NonFiniteError
 from pdekit.particles.tiles import PAD, Share
 
 _ASKED = 0.2  # seconds between two looks at the other ranks
@@ -74,7 +76,12 @@ class Ranks:
         """What every rank has, of one shape on all of them."""
         there = self._reachable(x.contiguous())
         parts = [torch.empty_like(there) for _ in range(self.size)]
-        distributed.all_gather(parts, there, group=self.group)
+        try:
+            distributed.all_gather(parts, there, group=self.group)
+        except RuntimeError as error:  # how gloo says that a process is gone
+            raise RankError(
+                f"a rank is gone, and with it its particles: {str(error).splitlines()[0]}"
+            ) from error
         return [part.to(x.device) for part in parts]
 
     def add_up(self, counts: NDArray[np.int64]) -> None:
@@ -212,23 +219,28 @@ class Watch:
             try:
                 ended = self.ended.is_set()
                 failed, going = self.ranks.any(ended and self.failed, not ended)
-            except RuntimeError as error:  # how gloo says that a process is gone
-                self.lost = str(error).splitlines()[0]
+            except RankError as error:
+                self.lost = str(error)
                 self.stop()
                 return
             if failed:
                 self.stop()
             if not going:
                 return
+            if ended:
+                sleep(_ASKED / 20)
 
 
 @contextmanager
-def watched(ranks: Ranks) -> Iterator["Watch"]:
+def watched(division: Division) -> Iterator["Watch"]:
     """Stop all ranks where one stops: its error is its own, the others raise ``RankError``.
 
     A thread asks the other ranks a few times a second, in a group of its own, so that it meets no
-    other traffic; it calls ``watch.stop`` when one has failed. Ends on all ranks together.
+    other traffic; it calls ``watch.stop`` when one has failed. Ends on all ranks together, but for
+    an error of which ranks in step do not know: they wait for the sum of a step until the rank
+    that has it is gone.
     """
+    ranks, together = division.ranks, True
     if ranks.size == 1:
         yield Watch(ranks)
         return
@@ -241,19 +253,22 @@ def watched(ranks: Ranks) -> Iterator["Watch"]:
         yield watch
     except BaseException as error:
         watch.failed, text = True, f"{type(error).__name__}: {error}"
+        known = isinstance(error, NonFiniteError | RankError | KeyboardInterrupt)
+        together = known or not division.by_mean
         raise
     finally:
         watch.ended.set()
-        thread.join()
-        others = [] if watch.lost else watch.ranks.texts(text)
-        distributed.destroy_process_group(group)
-        if not text:
-            _raise_for(others, watch.lost)
+        if together:
+            thread.join()
+            others = [] if watch.lost else watch.ranks.texts(text)
+            distributed.destroy_process_group(group)
+            if not text:
+                _raise_for(others, watch.lost)
 
 
 def _raise_for(texts: list[str], lost: str) -> None:
     if lost:
-        raise RankError(f"a rank is gone, and with it its particles: {lost}")
+        raise RankError(lost)
     for rank, text in enumerate(texts):
         if text:
             raise RankError(f"rank {rank} stopped. {text}")
