@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import erfc, sqrt
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from array_api_compat import device
@@ -21,7 +21,8 @@ class Law(Protocol):
     """A probability law on R^d.
 
     ``noise`` in ``sample`` gives ``normal(n, d)`` and ``uniform(n, d)``, tensors of independent
-    standard normals or uniforms.
+    standard normals or uniforms. A law that makes sample i from row i of these alone may say so by
+    an attribute ``pointwise = True``; particles are then sampled a tile at a time.
     """
 
     @property
@@ -64,6 +65,7 @@ class Gaussian:
 
     mean: Any = 0.0
     std: Any = 1.0
+    pointwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _set_per_coordinate(self, "mean", "std")
@@ -117,6 +119,7 @@ class Uniform:
 
     lower: Any = 0.0
     upper: Any = 1.0
+    pointwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _set_per_coordinate(self, "lower", "upper")
@@ -185,6 +188,10 @@ class Mixture:
     @property
     def dim(self) -> int:
         return self.laws[0].dim
+
+    @property
+    def pointwise(self) -> bool:
+        return all(getattr(law, "pointwise", False) for law in self.laws)
 
     def pdf(self, x: Any) -> Any:
         return self._mean(law.pdf(x) for law in self.laws)

@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pdekit.comparison import bootstrap, runs
+from pdekit.comparison.clouds import Cloud, clouds_of
 from pdekit.comparison.distances import KL, L1, W1, W2, Metric, Seen
 from pdekit.comparison.inputs import (
     HasField,
@@ -16,15 +17,12 @@ from pdekit.comparison.inputs import (
     acts_on_itself,
     density_of,
     mass_of,
-    particles_of,
-    points_of,
     shared_times,
 )
 from pdekit.comparison.metrics import (
     DIRECTIONS,
     Counts,
     cell_blur,
-    cell_counts,
     chi_square,
     combined,
     equal_mass_bins,
@@ -34,13 +32,10 @@ from pdekit.comparison.metrics import (
     l1,
     layered_tests,
     layers,
-    moment_scores,
     outside_test,
     pooled,
     smallest_bin,
-    w1_line,
     w1_sliced,
-    wrapped,
 )
 from pdekit.grid import Array, Grid
 
@@ -149,7 +144,9 @@ def compare(
     Parameters
     ----------
     solution : has ``.u``, dims ``("time", "x"[, "y"])``, a density (1/length^dim), and ``.grid``
-    ensemble : has ``.x``, dims ``("time", ["run",] "particle", "dim")``, positions
+    ensemble : has ``.x``, dims ``("time", ["run",] "particle", "dim")``, positions; or, if these
+        were not kept, a histogram on the grid of the solution, ``observe=Histogram(grid)``, whose
+        particles count as spread evenly in their cells
     metrics : more distances, each with floor and p-value: values of `pdekit.comparison.distances`,
         ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, SlicedW2, Energy, Moments``, ``EVERY``
     draws, seed : of the parametric bootstrap behind them; 199 draws resolve p-values to 0.005
@@ -208,22 +205,23 @@ def compare(
     Source: the law of the dynamics, MODEL.md 1.4. Good values: 1e4 to 1e6 particles, 400 cells.
     """
     grid, u = density_of(solution)
-    x = particles_of(ensemble, grid)
-    asked = _Asked(_checked(metrics, draws), draws, seed, *_null_of(ensemble, x, grid))
+    chosen = _checked(metrics, draws)
+    clouds = clouds_of(ensemble, grid, chosen)
+    asked = _Asked(chosen, draws, seed, *_null_of(ensemble, clouds.runs, grid))
     times, rows = [], []
-    for here, there in shared_times(u["time"].values, x["time"].values):
-        time = float(x["time"].values[there])
-        points = points_of(x.isel(time=there), grid.dim, time)
+    for here, there in shared_times(u["time"].values, clouds.times):
+        time = float(clouds.times[there])
+        cloud = clouds.at(there)
         times.append(time)
         mass = mass_of(u.isel(time=here), grid, time)
         # every time has its own draws
-        rows.append(_at_one_time(points, mass, grid, asked, there))
+        rows.append(_at_one_time(cloud, mass, grid, asked, there))
     data = xr.Dataset(
         {name: _variable(name, [row[name] for row in rows]) for name in rows[0]},
         coords={"time": times, "axis": list(grid.names)},
         attrs={
-            "particles": int(x.sizes["particle"] * x.sizes.get("run", 1)),
-            "runs": int(x.sizes.get("run", 1)),
+            "particles": clouds.particles,
+            "runs": clouds.runs,
             "independent": asked.null == INDEPENDENT,
             "null": asked.null,
             "w1": "w1 exact" if grid.dim == 1 else f"w1 sliced ({DIRECTIONS} directions)",
@@ -242,19 +240,17 @@ class _Asked:
 
 
 def _at_one_time(
-    points: Array, mass: Array, grid: Grid, asked: _Asked, number: int
+    cloud: Cloud, mass: Array, grid: Grid, asked: _Asked, number: int
 ) -> dict[str, Any]:
-    n = len(points)
-    points = wrapped(points, grid)
-    counts = cell_counts(points, grid)
+    counts, outside = cloud.counts, cloud.outside
+    n = int(counts.sum())
     cells = layers(n, mass, grid)
     labels = equal_mass_bins(mass, smallest_bin(n))
-    outside = int(n - np.count_nonzero(grid.contains(points)))
     expected = expected_outside(mass, grid)
-    row = _distances(points, counts, mass, labels, grid)
+    row = _distances(cloud, counts, mass, labels, grid)
     row |= {"outside": outside / n, "expected_outside": expected}
     row["blur"] = cell_blur(n, mass, grid, cells)
-    per_run = _per_run(points, grid, asked.runs) if asked.null == RUNS else None
+    per_run = cloud.shares(asked.runs) if asked.null == RUNS else None
     if per_run is None:
         p = layered_tests(counts, mass, labels, cells)
     else:
@@ -264,26 +260,21 @@ def _at_one_time(
     row |= {f"p_{test}": value for test, value in p.items()}
     row["p_value"] = combined(p, SHARES)
     if asked.metrics or per_run is not None:
-        seen = Seen(points, counts, mass, grid)
-        row |= _bootstrapped(seen, per_run, asked, row, [n, number])
+        row |= _bootstrapped(cloud.seen(mass), per_run, asked, row, [n, number])
     return row
 
 
 def _distances(
-    points: Array, counts: Counts, mass: Array, labels: NDArray[np.int64], grid: Grid
+    cloud: Cloud, counts: Counts, mass: Array, labels: NDArray[np.int64], grid: Grid
 ) -> dict[str, Any]:
     bin_counts, bin_mass = pooled(counts, labels), pooled(mass, labels)
-    w1, floor_w1 = (
-        w1_line(points[:, 0], grid.faces[0], mass)
-        if grid.dim == 1
-        else w1_sliced(counts, mass, grid)
-    )
+    w1, floor_w1 = cloud.w1(mass) if grid.dim == 1 else w1_sliced(counts, mass, grid)
     row: dict[str, Any] = {"w1": w1, "floor_w1": floor_w1, "bins": len(bin_mass)}
     row["l1"], row["floor_l1"] = l1(bin_counts, bin_mass)
     row["kl"], row["floor_kl"] = kl(bin_counts, bin_mass)
     row["chi2"], row["p_chi2"] = chi_square(bin_counts, bin_mass)
     row["ks"], row["p_ks"] = kolmogorov_smirnov(counts, mass)
-    row["mean_z"], row["variance_z"] = moment_scores(points, mass, grid)
+    row["mean_z"], row["variance_z"] = cloud.moment_scores(mass)
     return row
 
 
@@ -321,14 +312,7 @@ def _bootstrapped(
     return out
 
 
-def _per_run(points: Array, grid: Grid, number: int) -> Array:
-    """Fractions of particles in the cells, shape ``(runs, cells)``."""
-    clouds = points.reshape(number, -1, grid.dim)
-    return np.stack([cell_counts(x, grid).ravel() / len(x) for x in clouds])
-
-
-def _null_of(ensemble: HasParticles, x: xr.DataArray, grid: Grid) -> tuple[str, int]:
-    number = int(x.sizes.get("run", 1))
+def _null_of(ensemble: HasParticles, number: int, grid: Grid) -> tuple[str, int]:
     if not acts_on_itself(getattr(ensemble, "dynamics", None)):
         return INDEPENDENT, number
     return (RUNS if number >= runs.fewest(grid.dim) else INDICATIVE), number

@@ -6,7 +6,7 @@ cells, of which the p-value is the rank among draws of the null hypothesis.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from scipy import special
@@ -18,9 +18,12 @@ from pdekit.grid import Array, Grid
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of one time: particles ``points (n, dim)``, their ``counts``, the ``mass``."""
+    """What is known of one time: particles ``points (n, dim)``, their ``counts``, the ``mass``.
 
-    points: Array
+    ``points`` may be unknown (None): a metric that needs them says ``needs_positions``.
+    """
+
+    points: Any
     counts: metrics.Counts
     mass: Array
     grid: Grid
@@ -33,12 +36,12 @@ class Seen:
     @cached_property
     def binned(self) -> tuple[Array, Array]:
         """Particles and mass in bins of near-equal mass."""
-        labels = metrics.equal_mass_bins(self.mass, metrics.smallest_bin(len(self.points)))
+        labels = metrics.equal_mass_bins(self.mass, metrics.smallest_bin(int(self.counts.sum())))
         return metrics.pooled(self.counts, labels), metrics.pooled(self.mass, labels)
 
     @cached_property
     def boxes(self) -> Boxes:
-        return boxes(self.mass, self.grid, len(self.points))
+        return boxes(self.mass, self.grid, int(self.counts.sum()))
 
 
 class Metric(Protocol):
@@ -168,6 +171,7 @@ class SlicedW2:
     """
 
     name: ClassVar[str] = "w2_sliced"
+    needs_positions: ClassVar[bool] = True
 
     def value(self, seen: Seen) -> float:
         if seen.grid.dim == 1:
@@ -202,6 +206,7 @@ class W2:
 
     exact_up_to: float = 2e5
     name: ClassVar[str] = "w2"
+    needs_positions: ClassVar[bool] = True
 
     def value(self, seen: Seen) -> float:
         if seen.grid.dim == 1:

@@ -173,10 +173,13 @@ def w1_line(x: Array, faces: Array, mass: Array) -> tuple[float, float]:
     a, b = np.abs(exact[:-1] - below), np.abs(exact[1:] - below)
     crossing = (exact[:-1] < below) & (exact[1:] > below)
     mean = np.where(crossing, 0.5 * (a * a + b * b) / np.maximum(a + b, 1e-300), 0.5 * (a + b))
-    ends = binomial_deviation(len(x), cdf)
-    middles = binomial_deviation(len(x), 0.5 * (cdf[1:] + cdf[:-1]))
-    floor = np.diff(faces) @ (ends[1:] + 4 * middles + ends[:-1]) / 6
-    return float(mean @ np.diff(z)), float(floor)
+    return float(mean @ np.diff(z)), w1_line_floor(len(x), faces, mass)
+
+
+def w1_line_floor(n: int, faces: Array, mass: Array) -> float:
+    cdf = _cdf(mass)
+    ends, middles = (binomial_deviation(n, p) for p in (cdf, 0.5 * (cdf[1:] + cdf[:-1])))
+    return float(np.diff(faces) @ (ends[1:] + 4 * middles + ends[:-1]) / 6)
 
 
 def w1_sliced(counts: Counts, mass: Array, grid: Grid) -> tuple[float, float]:

@@ -1,74 +1,93 @@
-"""`Ensemble` and `simulate`: the only particle loop."""
+"""`Ensemble` and `simulate`."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, gcd
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+import pdekit
 from pdekit.particles import guards
+from pdekit.particles.checkpoint import Checkpoint
 from pdekit.particles.diffusion import Diffusion
+from pdekit.particles.fingerprint import fingerprint
 from pdekit.particles.fused import fused
-from pdekit.particles.integrators import Step
-from pdekit.particles.noise import LawNoise, StepNoise
+from pdekit.particles.journal import Journal
+from pdekit.particles.loop import Loop, one_thread, step_by_step
+from pdekit.particles.observation import Observed, checked
+from pdekit.particles.ranks import (
+    Division,
+    Ranks,
+    acts_by_mean,
+    division,
+    watched,
+    with_shared_mean,
+)
+from pdekit.particles.schedule import Interval, intervals
+from pdekit.particles.starts import start
+from pdekit.particles.tiles import Share, Tile, device_room, pieces, shared_runs, whole_runs
 
 # Numbers per tile. On the CPU a tile and its temporaries stay in cache.
 _TILE_CPU, _TILE_GPU = (1 << 15) - 64, 1 << 25
-# Tiles are filled up to this many particles, so that all of them run through torch's vector loops:
-# its scalar loop for left-overs rounds some functions differently.
-_PAD = 64
-_CHECK_EVERY = 128  # steps between two looks for non-finite particles
-
-# moves a state through consecutive steps, overwriting it
-Advance = Callable[[Tensor, list[Step], StepNoise], Tensor]
+_CHECK_EVERY = 128  # most steps between two looks for non-finite particles
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Positions of particles at the output times.
+    """Positions of particles at the output times, and what was seen of them on the way.
 
     ``x``: DataArray, dims ``("time", "particle", "dim")``, with ``"run"`` after ``"time"`` where
-    there are several independent runs. ``stats``: ``steps`` in all, ``dt`` actually used per
-    interval, ``seconds``, ``particle_steps_per_second``, ``curvature`` (largest at the
-    start, or the rate that limits the step where a dynamics names one).
+    there are several independent runs; None if they were not kept. ``observed``: Dataset of what
+    ``observe`` asked for, None for nothing. ``stats``: ``steps`` in all, ``dt`` actually used per
+    interval, ``seconds``, ``particle_steps_per_second``, ``curvature`` (largest at the start, or
+    the rate that limits the step where a dynamics names one), ``finished``, the share of the
+    particle steps that is done, and ``resumed``, that a checkpoint had. On several ranks ``x`` and
+    ``stats`` are those of this rank, and ``x`` has the coordinate that is divided.
     """
 
-    x: xr.DataArray
+    x: Any
     dynamics: Any
     seed: int
     stats: dict[str, Any]
+    observed: xr.Dataset | None = None
+    division: Division | None = None
 
     @cached_property
     def final(self) -> xr.DataArray:
-        """``x`` at the last time."""
-        return self.x.isel(time=-1)
+        """``x`` at the last time. Raises ``ValueError`` where positions were not kept."""
+        if self.x is None:
+            raise ValueError("positions were not kept; simulate(..., keep=True) keeps them")
+        final: xr.DataArray = self.x.isel(time=-1)
+        return final
+
+    def gathered(self) -> "Ensemble | None":
+        """On rank 0 the ensemble of all ranks, None on the others; to be called on all of them."""
+        if self.division is None or self.division.ranks.size == 1:
+            return self
+        ranks, axis, shares, _ = self.division
+        if self.x is None:
+            return self if ranks.rank == 0 else None
+        times, runs, dim = self.x.sizes["time"], "run" in self.x.dims, self.x.sizes["dim"]
+        shapes = [(times, *(s.runs,) * runs, s.size, dim) for s in shares]
+        parts = ranks.collected(self.x.values, shapes)
+        if not parts:
+            return None
+        x = np.concatenate(parts, axis=self.x.dims.index(axis))
+        whole = xr.DataArray(x, {"time": self.x["time"].values}, self.x.dims, self.x.name)
+        return replace(self, x=whole, division=None)
 
 
-class _Interval(NamedTuple):
-    start: float
-    stop: float
-    steps: int
-    first: int  # number of its first step
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C: ``ensemble`` holds what was computed, NaN where a particle did not get."""
 
-    @property
-    def size(self) -> float:
-        return (self.stop - self.start) / self.steps if self.steps else 0.0
-
-    def step(self, j: int) -> Step:
-        """Its ``j``-th step; the last one ends exactly at ``stop``."""
-        start = self.start + j * self.size
-        stop = self.stop if j == self.steps - 1 else self.start + (j + 1) * self.size
-        return Step(self.first + j, start, stop, self.size)
+    def __init__(self, message: str, ensemble: Ensemble) -> None:
+        super().__init__(message)
+        self.ensemble = ensemble
 
 
 def simulate(
@@ -82,6 +101,11 @@ def simulate(
     device: Any = "cpu",
     dtype: Any = None,
     progress: bool = False,
+    *,
+    observe: Any = (),
+    keep: bool = True,
+    checkpoint: Checkpoint | None = None,
+    ranks: Ranks | None = None,
 ) -> Ensemble:
     """Move ``n`` particles by ``dynamics`` to the times ``t``.
 
@@ -94,212 +118,136 @@ def simulate(
     dt : longest step; every interval between output times is cut into equal steps
     seed : 0 <= seed < 2**64
     device, dtype : of torch; float64 unless float32 is asked for
-    progress : show a tqdm bar
+    progress : show a tqdm bar, with particle-steps per second and the time left
+    observe : what to see on the way: ``Moments()``, ``Histogram(grid)``, ``BasinCounts(label)``
+    keep : False keeps no positions, so that memory does not grow with ``n``
+    checkpoint : ``Checkpoint(path)``, to go on from where a run that was stopped had come to
+    ranks : ``Ranks.joined()``, to share the ensemble with other processes (torchrun)
 
     The noise is a pure function of (seed, run, step, particle, component), so the same seed, device
-    and dtype give the same bits, whatever was computed before and however many threads there are;
-    run 0 of many equals the only run of one. torch's and numpy's own generators are not touched.
-    (A potential that mixes particles, a matrix product for one, may round differently with ``n``.)
-    On the CPU particles move in tiles that fit in cache; a tile may be filled up with copies. Those
-    that act on each other (``dynamics.coupled``) stay together, a run or several in a tile. What
-    `pdekit.particles.fused` knows, it moves many steps at once and on as many threads as torch has.
+    and dtype give the same bits, whatever was computed before, however many threads there are,
+    after a restart and on several ranks; run 0 of many equals the only run of one. torch's and
+    numpy's own generators are not touched. (A potential that mixes particles, a matrix product for
+    one, may round differently with ``n``; a mean that ranks share is added in another order.)
+    Particles move in tiles that fit in cache, or in the memory of the device; a tile may be filled
+    up with copies. Those that act on each other (``dynamics.coupled``) stay together, a run or
+    several in a tile. What `pdekit.particles.fused` knows, it moves many steps at once and on as
+    many threads as torch has.
 
     Raises ``NonFiniteError`` (a ``ValueError``) naming particle, step, time and position when a
-    particle becomes NaN or infinite, ``ValueError`` or ``TypeError`` for arguments amiss. Warns
-    (``StepSizeWarning``) when dt times the largest curvature found at the initial points exceeds 2.
-    Good values: dt times curvature below 0.1.
+    particle becomes NaN or infinite, ``RankError`` on the other ranks; on Ctrl-C ``Interrupted`` (a
+    ``KeyboardInterrupt``) once the steps under way are done, with what was computed (the second
+    time ``KeyboardInterrupt`` at once); ``CheckpointError`` for a checkpoint that does not fit;
+    ``ValueError`` or ``TypeError`` for arguments amiss. Warns (``StepSizeWarning``) when dt times
+    the largest curvature found at the initial points exceeds 2. Good values: dt times curvature
+    below 0.1.
     """
     n, runs, seed = guards.whole("n", n, 1), guards.whole("runs", runs, 1), _seed(seed)
     times, dt = guards.output_times(t), guards.positive("dt", dt)
     device, dtype = guards.usable_device(device), guards.float_type(dtype)
-    begin = perf_counter()
-    plan = list(_intervals(times, dt))
-    with torch.no_grad(), _one_thread() as threads:
-        x0 = _initial(initial, n, runs, seed, device, dtype)
-        _check_dim(dynamics, x0.shape[-1])
-        longest = max(interval.size for interval in plan)
-        looked = sorted({0.0, *times})
-        curvature = guards.check_step_size(dynamics, x0[0], looked, longest, seed)
-        fast = fused(dynamics, x0)
-        out = np.empty((len(times), *x0.shape), dtype=str(dtype).removeprefix("torch."))
-        steps = sum(interval.steps for interval in plan)
-        with tqdm(total=steps * n * runs, disable=not progress, unit="", unit_scale=True) as bar:
-            loop = _Loop(dynamics, fast or _step_by_step(dynamics), plan, seed, out, bar)
-            tiles = _whole_runs(x0) if getattr(dynamics, "coupled", False) else _tiles(x0)
-            loop.run(tiles, threads if fast else 1)
-    seconds = perf_counter() - begin
-    stats = {
-        "steps": steps,
+    plan, coupled = list(intervals(times, dt)), bool(getattr(dynamics, "coupled", False))
+    divided = division(ranks or Ranks(), n, runs, coupled, acts_by_mean(dynamics))
+    began = perf_counter()
+    with torch.no_grad(), one_thread() as threads:
+        source = start(initial, n, runs, seed, dtype, device)
+        dim = source.probe.shape[-1]
+        _check_dim(dynamics, dim)
+        longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
+        curvature = guards.check_step_size(dynamics, source.probe, looked, longest, seed)
+        observables = checked(observe, [interval.steps for interval in plan], dim)
+        mover = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
+        fast = fused(mover, source.probe[None])
+        out = _blank(len(times), divided.here, dim, dtype) if keep else None
+        journal = Journal(out, Observed.nothing(observables, len(times), runs, dim), divided)
+        room = _TILE_CPU if device.type == "cpu" else device_room(device, _TILE_GPU)
+        if checkpoint is not None:
+            asked = fingerprint(
+                **{"pdekit": pdekit.__version__, "dynamics": dynamics, "initial": initial, "n": n},
+                **{"t": np.array(times), "dt": dt, "runs": runs, "seed": seed, "keep": keep},
+                **{"device": device.type, "dtype": dtype, "observe": observables},
+                **{"rank": divided.ranks.rank, "ranks": divided.ranks.size},
+            )
+            room = journal.open(checkpoint, asked, room)
+        tiles = _cut(divided, coupled, dim, room)
+        journal.cut(len(tiles))
+        advance = fast or step_by_step(mover)
+        with _bar(progress, plan, divided.here) as bar, watched(divided) as watch:
+            places = source, tiles, divided, journal
+            loop = Loop(mover, advance, plan, seed, *places, bar, _CHECK_EVERY)
+            watch.stop = loop.stop
+            resumed = loop.finished()
+            bar.update(resumed * bar.total)
+            loop.run(threads if fast else 1)
+            journal.write()
+            speed = began, resumed, loop.finished(), bar.total
+            stats = _stats(plan, curvature, *speed)
+            result = _ensemble(dynamics, seed, stats, times, dim, journal)
+            if loop.interrupted:
+                raise _interrupted(result, journal)
+    if divided.ranks.size == 1:
+        return result
+    journal.observed.add_up(divided.ranks.add_up)
+    return replace(result, observed=journal.observed.dataset(times, dim))
+
+
+def _stats(
+    plan: list[Interval],
+    curvature: float,
+    began: float,
+    resumed: float,
+    finished: float,
+    total: int,
+) -> dict[str, Any]:
+    seconds = perf_counter() - began
+    return {
+        "steps": sum(interval.steps for interval in plan),
         "dt": [interval.size for interval in plan],
         "seconds": seconds,
-        "particle_steps_per_second": steps * n * runs / seconds,
+        "particle_steps_per_second": (finished - resumed) * total / seconds,
         "curvature": curvature,
+        "finished": finished,
+        "resumed": resumed,
     }
-    return Ensemble(_labelled(out, times), dynamics, seed, stats)
 
 
-@contextmanager
-def _one_thread() -> Iterator[int]:
-    """One thread for torch; yields how many it had."""
-    # A parallel region per operation on a tile costs more than it saves, ten times more on a busy
-    # machine, and where torch cuts its work would depend on the number of threads.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
+def _ensemble(
+    dynamics: Diffusion,
+    seed: int,
+    stats: dict[str, Any],
+    times: list[float],
+    dim: int,
+    journal: Journal,
+) -> Ensemble:
+    x = None if journal.out is None else _labelled(journal.out, times, journal.division)
+    observed = journal.observed.dataset(times, dim)
+    return Ensemble(x, dynamics, seed, stats, observed, journal.division)
 
 
-# before the first step: positions as they are, without the noise of a step
-_START = Step(-1, 0.0, 0.0, 0.0)
+def _interrupted(result: Ensemble, journal: Journal) -> Interrupted:
+    where = "" if journal.path is None else f"; the same call goes on from {journal.path}"
+    return Interrupted(
+        f"interrupted after {result.stats['finished']:.1%} of the particle steps; what was "
+        f"computed is the .ensemble of this exception{where}",
+        result,
+    )
 
 
-class _Tile(NamedTuple):
-    run: int
-    particle: int
-    runs: int  # runs and
-    size: int  # particles that count; the rest are copies
-    x: Tensor  # (padded runs, padded particles, dim), its own memory
+def _cut(divided: Division, coupled: bool, dim: int, room: int) -> list[Tile]:
+    if divided.by_mean:
+        largest = max(share.size for share in divided.shares)
+        return shared_runs(divided.here, largest, dim, room)
+    return (whole_runs if coupled else pieces)(divided.here, dim, room)
 
 
-@dataclass
-class _Loop:
-    """The particle loop: tile by tile, interval by interval, a block of steps at a time."""
-
-    dynamics: Diffusion
-    advance: Advance
-    plan: list[_Interval]
-    seed: int
-    out: np.ndarray
-    bar: Any
-    stopped: bool = False
-
-    def run(self, tiles: Iterable[_Tile], threads: int) -> None:
-        """Move the tiles, whose results do not depend on each other, in so many threads."""
-        if threads == 1:
-            for tile in tiles:
-                self.move(tile)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                # errors come up in the order of the tiles
-                deque(pool.map(self.move, tiles), maxlen=0)
-            finally:
-                self.stopped = True
-
-    def move(self, tile: _Tile) -> None:
-        dynamics, runs, size = self.dynamics, tile.runs, tile.size
-        noise = StepNoise(self.seed, tile.run, tile.particle, torch.empty_like(tile.x), size)
-        state = dynamics.init(tile.x)
-        positions = dynamics.positions(state, _START, noise)
-        rows = slice(tile.run, tile.run + runs)
-        columns = slice(tile.particle, tile.particle + size)
-        for i, interval in enumerate(self.plan):
-            for first in range(0, interval.steps, _CHECK_EVERY):
-                if self.stopped:
-                    return
-                steps = [
-                    interval.step(j)
-                    for j in range(first, min(first + _CHECK_EVERY, interval.steps))
-                ]
-                saved = state.clone()
-                state = self.advance(state, steps, noise)
-                positions = dynamics.positions(state, steps[-1], noise)
-                if not bool(torch.isfinite(positions[:runs, :size]).all()):
-                    raise self.located(saved, steps, tile, noise)
-                with self.bar.get_lock():
-                    self.bar.update(len(steps) * runs * size)
-            self.out[i, rows, columns] = positions[:runs, :size].cpu().numpy()
-
-    def located(self, state: Tensor, steps: list[Step], tile: _Tile, noise: StepNoise) -> Exception:
-        """Repeat the steps since the last look, bit for bit, and stop at the bad one."""
-        before = after = self.dynamics.positions(state, _START, noise)[: tile.runs, : tile.size]
-        for step in steps:
-            before = after.clone()
-            state = self.advance(state, [step], noise)
-            after = self.dynamics.positions(state, step, noise)[: tile.runs, : tile.size]
-            if not bool(torch.isfinite(after).all()):
-                break
-        first = (tile.run, tile.particle)
-        return guards.non_finite(before, after, first, step)
+def _bar(progress: bool, plan: list[Interval], share: Share) -> Any:
+    total = sum(interval.steps for interval in plan) * share.runs * share.size
+    return tqdm(total=total, disable=not progress, unit=" particle-steps", unit_scale=True)
 
 
-def _step_by_step(dynamics: Diffusion) -> Advance:
-    def advance(state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
-        for step in steps:
-            state = dynamics.step(state, step, noise)
-        return state
-
-    return advance
-
-
-def _intervals(times: list[float], dt: float) -> Iterator[_Interval]:
-    start, first = 0.0, 0
-    for stop in times:
-        # a quotient that is whole up to rounding is whole
-        steps = ceil((stop - start) / dt * (1 - 1e-12))
-        yield _Interval(start, stop, steps, first)
-        start, first = stop, first + steps
-
-
-def _tiles(x0: Tensor) -> Iterator[_Tile]:
-    """Runs times particles in pieces of about a cache, particles in multiples of ``_PAD``."""
-    runs, n, dim = x0.shape
-    room = max(_PAD, (_TILE_CPU if x0.device.type == "cpu" else _TILE_GPU) // dim)
-    pieces = -(-n // (room // _PAD * _PAD))
-    width = -(-n // (pieces * _PAD)) * _PAD
-    height = max(1, room // width)
-    for r in range(0, runs, height):
-        for p in range(0, n, width):
-            piece = x0[r : r + height, p : p + width]
-            size = piece.shape[1]
-            padding = -size % _PAD
-            copies = piece[:, :1].expand(-1, padding, -1)
-            whole = torch.cat((piece, copies), dim=1).contiguous()
-            yield _Tile(r, p, len(piece), size, whole)
-
-
-def _whole_runs(x0: Tensor) -> Iterator[_Tile]:
-    """Pieces that hold all particles of their runs, for particles that act on each other."""
-    runs, n, dim = x0.shape
-    room = _TILE_CPU if x0.device.type == "cpu" else _TILE_GPU
-    height = max(1, room // (n * dim))
-    for r in range(0, runs, height):
-        piece = x0[r : r + height]
-        yield _Tile(r, 0, len(piece), n, _filled_up(piece))
-
-
-def _filled_up(x: Tensor) -> Tensor:
-    """``x`` with copies of particles, or of whole runs where that is less, up to ``_PAD``."""
-    runs, n, dim = x.shape
-    more, more_runs = -n % _PAD, -runs % (_PAD // gcd(_PAD, n * dim))
-    if runs * more <= more_runs * n:
-        return torch.cat((x, x[:, :1].expand(-1, more, -1)), dim=1).contiguous()
-    return torch.cat((x, x[:1].expand(more_runs, -1, -1)), dim=0).contiguous()
-
-
-def _initial(initial: Any, n: int, runs: int, seed: int, device: Any, dtype: Any) -> Tensor:
-    """Initial positions ``(runs, n, dim)``."""
-    if hasattr(initial, "sample"):
-        samples = [initial.sample(n, LawNoise(seed, r, dtype, device)) for r in range(runs)]
-        x = torch.stack([torch.as_tensor(s, dtype=dtype, device=device) for s in samples])
-    elif callable(initial) or isinstance(initial, str) or initial is None:
-        raise TypeError(
-            f"initial must be a law, or an array or tensor of shape (n, d), got {initial!r}"
-        )
-    else:
-        x = torch.as_tensor(np.asarray(initial) if isinstance(initial, list) else initial)
-        x = x.to(dtype=dtype, device=device)[None].expand(runs, *x.shape)
-    if x.ndim != 3 or x.shape[1] != n or x.shape[2] < 1:
-        hint = "; write x[:, None] for particles on a line" if x.ndim == 2 else ""
-        raise ValueError(
-            f"initial must have shape (n, d) with n = {n}, got {tuple(x.shape[1:])}{hint}"
-        )
-    if not bool(torch.isfinite(x).all()):
-        run, particle, _ = (~torch.isfinite(x)).nonzero()[0].tolist()
-        raise ValueError(f"initial particle {particle} is not finite: {x[run, particle].tolist()}")
-    return x
+def _blank(times: int, share: Share, dim: int, dtype: torch.dtype) -> NDArray[Any]:
+    # NaN, so that an interrupted simulation does not pass for a finished one
+    shape = (times, share.runs, share.size, dim)
+    return np.full(shape, np.nan, dtype=str(dtype).removeprefix("torch."))
 
 
 def _check_dim(dynamics: Diffusion, dim: int) -> None:
@@ -318,8 +266,12 @@ def _seed(seed: Any) -> int:
     return number
 
 
-def _labelled(out: np.ndarray, times: list[float]) -> xr.DataArray:
-    names = ["time", "run", "particle", "dim"]
-    if out.shape[1] == 1:
-        out, names = out[:, 0], ["time", "particle", "dim"]
-    return xr.DataArray(out, dims=names, coords={"time": times}, name="x")
+def _labelled(out: NDArray[Any], times: list[float], divided: Division) -> xr.DataArray:
+    names, coords = ["time", "run", "particle", "dim"], {"time": np.array(times)}
+    here, axis = divided.here, divided.axis
+    if divided.ranks.size > 1:
+        first, size = (here.run, here.runs) if axis == "run" else (here.particle, here.size)
+        coords[axis] = np.arange(first, first + size)
+    x = xr.DataArray(out, coords, names, "x")
+    # one run of the ensemble, not only of this rank's share
+    return x.isel(run=0) if out.shape[1] == 1 and axis == "particle" else x

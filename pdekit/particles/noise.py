@@ -235,24 +235,25 @@ class LawNoise:
     """What a law samples from: ``normal(n, d)`` and ``uniform(n, d)``, fresh at every call.
 
     Its numbers never meet those of a dynamics: they come from channels of their own, and the
-    calls are counted by the step of the counter.
+    calls are counted by the step of the counter. The n rows are those of particles ``first, ...``.
     """
 
     seed: int
     run: int = 0
     dtype: Any = torch.float64
     device: Any = "cpu"
+    first: int = 0
     _calls: int = field(default=0, init=False)
 
     def normal(self, n: int, d: int) -> Tensor:
         """Standard normals, shape ``(n, d)``."""
         out = torch.empty(1, n * d, dtype=self.dtype, device=self.device)
-        return fill_normals(out, self._next(INITIAL_NORMAL)).view(n, d)
+        return fill_normals(out, self._next(INITIAL_NORMAL), self.first * d).view(n, d)
 
     def uniform(self, n: int, d: int) -> Tensor:
         """Uniforms strictly between 0 and 1, shape ``(n, d)``."""
         out = torch.empty(1, n * d, dtype=self.dtype, device=self.device)
-        return fill_uniforms(out, self._next(INITIAL_UNIFORM)).view(n, d)
+        return fill_uniforms(out, self._next(INITIAL_UNIFORM), self.first * d).view(n, d)
 
     def _next(self, channel: int) -> Address:
         self._calls += 1

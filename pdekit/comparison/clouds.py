@@ -1,0 +1,223 @@
+"""What a comparison sees of the particles: their positions, or how many there were in each cell."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from pdekit.comparison import metrics
+from pdekit.comparison.distances import Seen
+from pdekit.comparison.inputs import HasParticles, particles_of, points_of
+from pdekit.grid import Array, Grid
+
+
+class Cloud(Protocol):
+    """The particles of one time, all runs together."""
+
+    @property
+    def counts(self) -> metrics.Counts:
+        """In the cells, shape ``grid.shape``; one beyond a wall counts in the wall's cell."""
+        ...
+
+    @property
+    def outside(self) -> int:
+        """Beyond the walls."""
+        ...
+
+    def w1(self, mass: Array) -> tuple[float, float]:
+        """Distance on the line, and its floor."""
+        ...
+
+    def moment_scores(self, mass: Array) -> tuple[Array, Array]:
+        """Standard scores of mean and variance, per axis."""
+        ...
+
+    def shares(self, runs: int) -> Array:
+        """Fractions in the cells, ``(runs, cells)``."""
+        ...
+
+    def seen(self, mass: Array) -> Seen:
+        """What metrics take."""
+        ...
+
+
+class Clouds(Protocol):
+    """Particles over times."""
+
+    @property
+    def times(self) -> Array: ...
+    @property
+    def particles(self) -> int: ...
+    @property
+    def runs(self) -> int: ...
+
+    def at(self, number: int) -> Cloud:
+        """Those of the time of that number."""
+        ...
+
+
+@dataclass(frozen=True)
+class Points:
+    """Positions ``(n, dim)``, within the period along periodic axes."""
+
+    points: Array
+    grid: Grid
+
+    @property
+    def counts(self) -> metrics.Counts:
+        return metrics.cell_counts(self.points, self.grid)
+
+    @property
+    def outside(self) -> int:
+        return int(len(self.points) - np.count_nonzero(self.grid.contains(self.points)))
+
+    def w1(self, mass: Array) -> tuple[float, float]:
+        return metrics.w1_line(self.points[:, 0], self.grid.faces[0], mass)
+
+    def moment_scores(self, mass: Array) -> tuple[Array, Array]:
+        return metrics.moment_scores(self.points, mass, self.grid)
+
+    def shares(self, runs: int) -> Array:
+        clouds = self.points.reshape(runs, -1, self.grid.dim)
+        return np.stack([metrics.cell_counts(x, self.grid).ravel() / len(x) for x in clouds])
+
+    def seen(self, mass: Array) -> Seen:
+        return Seen(self.points, self.counts, mass, self.grid)
+
+
+@dataclass(frozen=True)
+class Positions:
+    """``ensemble.x``."""
+
+    x: xr.DataArray
+    grid: Grid
+
+    @property
+    def times(self) -> Array:
+        return np.asarray(self.x["time"].values)
+
+    @property
+    def particles(self) -> int:
+        return int(self.x.sizes["particle"] * self.runs)
+
+    @property
+    def runs(self) -> int:
+        return int(self.x.sizes.get("run", 1))
+
+    def at(self, number: int) -> Points:
+        points = points_of(self.x.isel(time=number), self.grid.dim, float(self.times[number]))
+        return Points(metrics.wrapped(points, self.grid), self.grid)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Particles in the cells, ``(runs, *grid.shape)``; in a cell they count as spread evenly."""
+
+    per_run: metrics.Counts
+    outside: int
+    grid: Grid
+
+    @property
+    def counts(self) -> metrics.Counts:
+        return np.asarray(self.per_run.sum(axis=0))
+
+    def w1(self, mass: Array) -> tuple[float, float]:
+        n, faces = int(self.per_run.sum()), self.grid.faces[0]
+        below = np.concatenate([[0.0], np.cumsum(self.counts)]) / n
+        gap = below - np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
+        a, b = np.abs(gap[:-1]), np.abs(gap[1:])
+        crossing = gap[:-1] * gap[1:] < 0
+        mean = np.where(crossing, (a * a + b * b) / np.maximum(2 * (a + b), 1e-300), (a + b) / 2)
+        return float(mean @ np.diff(faces)), metrics.w1_line_floor(n, faces, mass)
+
+    def moment_scores(self, mass: Array) -> tuple[Array, Array]:
+        # about the centres of cells, as the moments of the density are
+        n, weight = self.per_run.sum(), mass.ravel()
+        z = self.grid.centres.reshape(-1, self.grid.dim)
+        moved = z - weight @ z
+        squares = moved**2
+        variance, fourth = weight @ squares, weight @ squares**2
+        difference = self.counts.ravel() / n - weight
+        scales = np.sqrt(np.stack([variance, fourth - variance**2]) / n)
+        both = np.stack([difference @ moved, difference @ squares])
+        first, second = both / np.where(scales > 0, scales, np.inf)
+        return first, second
+
+    def shares(self, runs: int) -> Array:
+        flat = self.per_run.reshape(runs, -1)
+        return np.asarray(flat / flat.sum(axis=1, keepdims=True))
+
+    def seen(self, mass: Array) -> Seen:
+        return Seen(None, self.counts, mass, self.grid)
+
+
+@dataclass(frozen=True)
+class Histograms:
+    """A histogram that ``simulate`` has counted on the way."""
+
+    counts: xr.DataArray  # (time, run, x[, y])
+    outside: xr.DataArray
+    grid: Grid
+
+    @property
+    def times(self) -> Array:
+        return np.asarray(self.counts["time"].values)
+
+    @property
+    def particles(self) -> int:
+        return int(self.counts.isel(time=0).sum())
+
+    @property
+    def runs(self) -> int:
+        return int(self.counts.sizes["run"])
+
+    def at(self, number: int) -> Counted:
+        outside = int(self.outside.isel(time=number).sum())
+        return Counted(self.counts.isel(time=number).values, outside, self.grid)
+
+
+def clouds_of(ensemble: HasParticles, grid: Grid, metrics: Any = ()) -> Clouds:
+    """The ensemble's positions, or, where it has not kept them, its histogram on ``grid``."""
+    if getattr(ensemble, "x", None) is not None or not hasattr(ensemble, "observed"):
+        return Positions(particles_of(ensemble, grid), grid)
+    observed = xr.Dataset() if ensemble.observed is None else ensemble.observed
+    found = [str(name) for name in observed if str(name).endswith("histogram")]
+    fitting = [name for name in found if _fits(observed[name], grid)]
+    if not fitting:
+        had = ", ".join(_described(observed[name]) for name in found) or "none"
+        raise ValueError(
+            "the ensemble has kept no positions and has no histogram on the density's grid: "
+            f"simulate(..., observe=pk.Histogram(solution.grid)), or keep=True; it has {had}, "
+            f"expected {grid} without `every` (averages over time are not independent particles)"
+        )
+    points = [metric for metric in metrics if getattr(metric, "needs_positions", False)]
+    if points:
+        raise ValueError(
+            f"{points[0]!r} needs positions: simulate(..., keep=True), or leave it out"
+        )
+    name = fitting[0]
+    counts, outside = observed[name], observed[name.removesuffix("histogram") + "outside"]
+    if "run" not in counts.dims:
+        counts, outside = counts.expand_dims("run", 1), outside.expand_dims("run", 1)
+    found_clouds = Histograms(counts, outside, grid)
+    if found_clouds.particles < 50:
+        raise ValueError(
+            f"{found_clouds.particles} particles are too few for a comparison, expected at least 50"
+        )
+    return found_clouds
+
+
+def _fits(counts: xr.DataArray, grid: Grid) -> bool:
+    return not counts.attrs["every"] and _grid_of(counts) == grid
+
+
+def _grid_of(counts: xr.DataArray) -> Grid:
+    attrs = counts.attrs
+    cells = counts.shape[-len(attrs["lower"]) :]
+    return Grid(attrs["lower"], attrs["upper"], cells, [bool(p) for p in attrs["periodic"]])
+
+
+def _described(counts: xr.DataArray) -> str:
+    every = counts.attrs["every"]
+    return f"{_grid_of(counts)}" + (f" every {every} steps" if every else "")

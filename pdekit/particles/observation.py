@@ -1,0 +1,336 @@
+"""What is seen of the particles while they move: moments, histograms, basins, in whole numbers.
+
+Every observable adds to arrays of int64, of fixed size, so that what tiles, threads, restarts and
+ranks have seen is added up in any order to the same bits.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pdekit.grid import Grid
+from pdekit.particles import exact_sums
+from pdekit.particles.guards import whole
+
+Counts = NDArray[np.int64]
+
+
+class Observable(Protocol):
+    """Whole numbers that add up over particles.
+
+    ``every``: None to look at the output times only; k to look at every k-th step of each interval
+    between them and pool what is seen (a time average; an interval without steps is seen once).
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def every(self) -> int | None: ...
+
+    def blank(self, runs: int, dim: int) -> Counts:
+        """Zeros ``(runs, ...)``: nothing seen."""
+        ...
+
+    def add(self, total: Counts, x: Tensor) -> None:
+        """Add what is seen of positions ``(runs, n, dim)``."""
+        ...
+
+    def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
+        """The result, from totals ``(time, run, ...)`` of so many positions ``(time, run)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean m = E X and covariance E (X - m)(X - m)ᵀ of the particles (not of a sample: over n).
+
+    Variables ``mean`` (time, [run,] dim) and ``covariance`` (time, [run,] dim, other), and
+    ``particles``, the number of positions seen. Sums are exact but for the rounding of rows of
+    64 particles: the variance keeps a relative error of 1e-16 (1 + m²/variance).
+
+    ``every``: see `Observable`. ``name``: put before the variables; needed for two of a kind.
+    """
+
+    every: int | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        _check_every(self.every)
+
+    def blank(self, runs: int, dim: int) -> Counts:
+        return np.zeros((runs, dim + dim * (dim + 1) // 2, exact_sums.DIGITS), np.int64)
+
+    def add(self, total: Counts, x: Tensor) -> None:
+        points = np.ascontiguousarray(x.double().cpu().numpy())
+        if not exact_sums.moment_sums(points, _pairs(x.shape[-1]), total):
+            raise ValueError(f"Moments: squares of positions overflow: {float(x.abs().max()):.3g}")
+
+    def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
+        mean, covariance = np.empty((*seen.shape, dim)), np.empty((*seen.shape, dim, dim))
+        for at in np.ndindex(seen.shape):
+            mean[at], covariance[at] = _moments(total[at], int(seen[at]), dim)
+        prefix = _prefix(self)
+        return xr.Dataset(
+            {
+                f"{prefix}mean": (("time", "run", "dim"), mean),
+                f"{prefix}covariance": (("time", "run", "dim", "other"), covariance),
+                f"{prefix}particles": (("time", "run"), seen),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many particles are in each cell of a grid, counted as `pdekit.compare` counts them.
+
+    Variables ``histogram`` (time, [run,] x[, y]), where a particle beyond a wall counts in the
+    wall's cell and periodic axes wrap, ``outside`` (time, [run]), those beyond the walls, and
+    ``density``, counts over (particles times cell volume). A time and run take 8 bytes a cell.
+    Raises ``ValueError`` where the particles have other coordinates than the grid.
+
+    ``every`` and ``name``: as for ``Moments``.
+    """
+
+    grid: Grid
+    every: int | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.grid, Grid):
+            raise TypeError(f"Histogram: expected a Grid, got {self.grid!r}")
+        _check_every(self.every)
+
+    def blank(self, runs: int, dim: int) -> Counts:
+        _same_dim(self.grid, dim, "Histogram")
+        return np.zeros((runs, 1 + int(np.prod(self.grid.shape))), np.int64)
+
+    def add(self, total: Counts, x: Tensor) -> None:
+        cell, outside = cells_of(x.double(), self.grid)
+        total[:, 0] += outside.sum(dim=1).cpu().numpy()
+        _count(total[:, 1:], cell)
+
+    def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
+        grid, prefix = self.grid, _prefix(self)
+        counts = total[..., 1:].reshape(*seen.shape, *grid.shape)
+        names = tuple(prefix + name for name in grid.names)
+        dims, axes = ("time", "run", *names), dict(zip(names, grid.axes, strict=True))
+        share = counts / np.maximum(seen, 1).reshape(*seen.shape, *(1,) * grid.dim)
+        table = xr.Dataset(
+            {
+                f"{prefix}histogram": (dims, counts),
+                f"{prefix}density": (dims, share / grid.cell_volume),
+                f"{prefix}outside": (("time", "run"), total[..., 0]),
+            },
+            coords=axes,
+        )
+        # what was counted, in terms that a netCDF file can hold
+        table[f"{prefix}histogram"].attrs.update(
+            lower=list(grid.lower),
+            upper=list(grid.upper),
+            periodic=[int(p) for p in grid.periodic],
+            every=self.every or 0,
+        )
+        return table
+
+
+@dataclass(frozen=True)
+class BasinCounts:
+    """How many particles are in each basin.
+
+    Parameters
+    ----------
+    label : maps points, a tensor ``(..., d)``, to whole numbers ``(...)``; those outside
+        0, ..., count - 1 belong to no basin. ``Basins.of(V, grid)`` has the basins of steepest
+        descent from each cell.
+    count : number of basins; None for that of ``label``
+
+    Variables ``basins`` (time, [run,] basin) and ``unassigned`` (time, [run]).
+    ``every`` and ``name``: as for ``Moments``.
+    """
+
+    label: Callable[[Tensor], Tensor]
+    count: int | None = None
+    every: int | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not callable(self.label):
+            raise TypeError(f"BasinCounts: label must be callable, got {self.label!r}")
+        count = getattr(self.label, "count", None) if self.count is None else self.count
+        if count is None:
+            raise ValueError(
+                "BasinCounts: how many basins? Give count, or label=Basins.of(V, grid)"
+            )
+        object.__setattr__(self, "count", whole("BasinCounts: count", count, 1))
+        _check_every(self.every)
+
+    @property
+    def basins(self) -> int:
+        """Their number."""
+        assert self.count is not None
+        return self.count
+
+    def blank(self, runs: int, dim: int) -> Counts:
+        return np.zeros((runs, 1 + self.basins), np.int64)
+
+    def add(self, total: Counts, x: Tensor) -> None:
+        label = torch.as_tensor(self.label(x))
+        if label.shape != x.shape[:-1] or label.is_floating_point():
+            raise ValueError(
+                f"BasinCounts: label must give whole numbers of shape {tuple(x.shape[:-1])}, got "
+                f"{label.dtype} of shape {tuple(label.shape)}"
+            )
+        inside = (label >= 0) & (label < self.basins)
+        _count(total, torch.where(inside, label.long() + 1, 0))
+
+    def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
+        prefix = _prefix(self)
+        table = xr.Dataset(
+            {
+                f"{prefix}basins": (("time", "run", f"{prefix}basin"), total[..., 1:]),
+                f"{prefix}unassigned": (("time", "run"), total[..., 0]),
+            }
+        )
+        minima = getattr(self.label, "minima", None)
+        if minima is not None:
+            places = ((f"{prefix}basin", "dim"), np.asarray(minima))
+            table = table.assign_coords({f"{prefix}minimum": places})
+        return table
+
+
+@dataclass
+class Observed:
+    """What has been seen so far of a share of the ensemble, by output time and run."""
+
+    observables: tuple[Observable, ...]
+    seen: Counts  # (observables, times, runs): positions
+    sums: list[Counts]  # (times, runs, ...) of each observable
+
+    @classmethod
+    def nothing(
+        cls, observables: tuple[Observable, ...], times: int, runs: int, dim: int
+    ) -> "Observed":
+        """Zeros."""
+        sums = [np.stack([o.blank(runs, dim)] * times) for o in observables]
+        return cls(observables, np.zeros((len(observables), times, runs), np.int64), sums)
+
+    def add(self, part: "Glimpse", rows: slice) -> None:
+        """Take over what a tile has seen, which then has seen nothing."""
+        for (k, time), total in part.sums.items():
+            self.sums[k][time, rows] += total
+            self.seen[k, time, rows] += part.seen[k, time]
+        part.sums.clear()
+        part.seen.clear()
+
+    def add_up(self, total: Callable[[Counts], None]) -> None:
+        """Over ranks, by what replaces an array by its total."""
+        for counts in (self.seen, *self.sums):
+            total(counts)
+
+    def dataset(self, times: list[float], dim: int) -> xr.Dataset | None:
+        """What the observables make of it; None where there are none."""
+        if not self.observables:
+            return None
+        parts = zip(self.observables, self.sums, self.seen, strict=True)
+        table = xr.merge([o.table(total, seen, dim) for o, total, seen in parts])
+        table = table.assign_coords(time=times)
+        return table.isel(run=0) if self.seen.shape[2] == 1 else table
+
+
+@dataclass
+class Glimpse:
+    """What one tile has seen since it was last added up: a sum for each observable and time."""
+
+    observables: tuple[Observable, ...]
+    sums: dict[tuple[int, int], Counts] = field(default_factory=dict)
+    seen: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def look(self, time: int, x: Tensor, step: int, last: bool) -> None:
+        """Look at ``x`` (runs, n, dim) after ``step`` steps of the interval to output ``time``."""
+        for k, observable in enumerate(self.observables):
+            every, at = observable.every, (k, time)
+            if not (last and not step) and (step % every if every else not last):
+                continue
+            if at not in self.sums:
+                self.sums[at] = observable.blank(x.shape[0], x.shape[2])
+            observable.add(self.sums[at], x)
+            self.seen[at] = self.seen.get(at, 0) + x.shape[1]
+
+
+def checked(observe: Any, steps: Sequence[int], dim: int) -> tuple[Observable, ...]:
+    """``observe`` as a tuple of observables that can be told apart and see every interval."""
+    found = (observe,) if hasattr(observe, "table") else tuple(observe)
+    for o in found:
+        if isinstance(o, type) or not hasattr(o, "table"):
+            raise TypeError(f"observe holds values such as Moments() or Histogram(grid), got {o!r}")
+        shortest = min((s for s in steps if s), default=0)
+        if o.every and shortest < o.every:
+            raise ValueError(
+                f"{o!r} looks every {o.every} steps, but an interval between output times has "
+                f"{shortest}; take a smaller `every`, or fewer output times"
+            )
+        o.blank(1, dim)
+    names = [(type(o), o.name) for o in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"give observables of one kind different names, got {found}")
+    return found
+
+
+def cells_of(x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Number of the cell of each point ``(..., dim)``, and which points are beyond a wall.
+
+    Beyond a wall it is the wall's cell; periodic axes wrap.
+    """
+    cell = torch.zeros(x.shape[:-1], dtype=torch.int64, device=x.device)
+    outside = torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
+    for k, (low, high) in enumerate(zip(grid.lower, grid.upper, strict=True)):
+        z = x[..., k]
+        if grid.periodic[k]:
+            z = low + torch.remainder(z - low, high - low)
+        outside |= (z < low) | (z > high)
+        place = ((z - low) / float(grid.spacing[k])).clamp(0, grid.shape[k] - 1).long()
+        cell = cell * grid.shape[k] + place
+    return cell, outside
+
+
+def _count(total: Counts, label: Tensor) -> None:
+    """Add to ``total`` (runs, m) how often each of 0, ..., m - 1 occurs in ``label`` (runs, n)."""
+    runs, m = total.shape
+    shifted = label + torch.arange(runs, device=label.device)[:, None] * m
+    total += torch.bincount(shifted.ravel(), minlength=runs * m).view(runs, m).cpu().numpy()
+
+
+def _moments(sums: Counts, n: int, dim: int) -> tuple[Any, Any]:
+    if n == 0:
+        return np.nan, np.nan
+    means = [exact_sums.fraction(digits) / n for digits in sums[:dim]]
+    covariance = np.empty((dim, dim))
+    for (i, j), digits in zip(_pairs(dim).tolist(), sums[dim:], strict=True):
+        # in whole numbers: nothing cancels
+        value = float(exact_sums.fraction(digits) / n - means[i] * means[j])
+        covariance[i, j] = covariance[j, i] = value
+    return [float(m) for m in means], covariance
+
+
+def _pairs(dim: int) -> NDArray[np.int64]:
+    return np.array([(i, j) for i in range(dim) for j in range(i, dim)])
+
+
+def _prefix(observable: Observable) -> str:
+    return f"{observable.name}_" if observable.name else ""
+
+
+def _check_every(every: Any) -> None:
+    if every is not None:
+        whole("every", every, 1)
+
+
+def _same_dim(grid: Grid, dim: int, what: str) -> None:
+    if grid.dim != dim:
+        raise ValueError(f"{what}: the grid has {grid.dim} coordinates, the particles have {dim}")
