@@ -179,12 +179,14 @@ def test_compiled_lines_equal_the_plain_ones(grid: pk.Grid, monkeypatch: Any) ->
     np.testing.assert_allclose(results(DoobSteps(generator, BETA)), factored, atol=1e-10)
 
 
-def test_the_compiled_passage_equals_the_plain_one() -> None:
-    """Values, flow and the flow's derivative over uneven steps."""
+@pytest.mark.parametrize(("size", "narrow"), [(0.2, True), (3.0, False)])
+def test_the_compiled_passage_equals_the_plain_one(size: float, narrow: bool) -> None:
+    """Values, flow and the flow's derivative over uneven steps, by bands and by sweeps."""
     grid, times = pk.Grid(-2, 2, 50), np.array([0.0, 0.01, 0.03, 0.05, 0.1])
-    steps, running = doob(grid), np.stack([smooth(grid, k, 3) for k in range(5)])
-    terminal, rho = smooth(grid, 9), smooth(grid, 8) ** 2
+    steps, running = doob(grid), np.stack([smooth(grid, k, size) for k in range(5)])
+    terminal, rho = smooth(grid, 9, size), smooth(grid, 8) ** 2
     fast, plain = (kind(steps, times, running, terminal) for kind in (FusedPassage, Passage))
+    assert (fast.narrow == narrow).all()  # where the value is steep, by sweeps
     np.testing.assert_allclose(fast.values, plain.values, atol=1e-11)
     np.testing.assert_allclose(fast.flow(rho), plain.flow(rho), atol=1e-11)
     flow = plain.flow(rho)
