@@ -14,6 +14,7 @@ from tqdm import tqdm
 import pdekit
 from pdekit.particles import guards
 from pdekit.particles.checkpoint import Checkpoint
+from pdekit.particles.compiled import compiled
 from pdekit.particles.diffusion import Diffusion
 from pdekit.particles.fingerprint import fingerprint
 from pdekit.particles.fused import fused
@@ -132,7 +133,7 @@ def simulate(
     Particles move in tiles that fit in cache, or in the memory of the device; a tile may be filled
     up with copies. Those that act on each other (``dynamics.coupled``) stay together, a run or
     several in a tile. What `pdekit.particles.fused` knows, it moves many steps at once and on as
-    many threads as torch has.
+    many threads as torch has; on a GPU what `pdekit.particles.compiled` knows is one kernel a step.
 
     Raises ``NonFiniteError`` (a ``ValueError``) naming particle, step, time and position when a
     particle becomes NaN or infinite, ``RankError`` on the other ranks; on Ctrl-C ``Interrupted`` (a
@@ -157,6 +158,7 @@ def simulate(
         observables = checked(observe, [interval.steps for interval in plan], dim)
         mover = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
         fast = fused(mover, source.probe[None])
+        traced = compiled(mover, source.probe[None]) if device.type == "cuda" else None
         out = _blank(len(times), divided.here, dim, dtype) if keep else None
         journal = Journal(out, Observed.nothing(observables, len(times), runs, dim), divided)
         room = _TILE_CPU if device.type == "cpu" else device_room(device, _TILE_GPU)
@@ -170,7 +172,7 @@ def simulate(
             room = journal.open(checkpoint, asked, room)
         tiles = _cut(divided, coupled, dim, room)
         journal.cut(len(tiles))
-        advance = fast or step_by_step(mover)
+        advance = fast or traced or step_by_step(mover)
         with _bar(progress, plan, divided.here) as bar, watched(divided) as watch:
             places = source, tiles, divided, journal
             loop = Loop(mover, advance, plan, seed, *places, bar, _CHECK_EVERY)

@@ -6,11 +6,16 @@ After a full run, ``python studies/peers/page.py`` rewrites what stands between 
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "studies"))
+
+from peers import particles  # noqa: E402  (found on the path just added)
+
 EQUAL = 1.05  # errors within 5 % count as equal, as in measure.compared
 COLUMNS = ("SciPy", "FiPy", "py-pde", "fplanck", "hj_reachability", "mfgsolver")
 
@@ -80,8 +85,28 @@ def bars(numbers: dict[str, Any]) -> str:
     return aligned(lines, ("aim", "measured", "bound", ""))
 
 
+def particle_rows(numbers: dict[str, Any]) -> list[particles.Row]:
+    return [particles.Row(**r) for r in numbers["rows"]]
+
+
+def particle_ratios(numbers: dict[str, Any]) -> str:
+    return particles.readme(particle_rows(numbers))
+
+
+def every_particle_row(numbers: dict[str, Any]) -> str:
+    lines = []
+    for r in particle_rows(numbers):
+        answer = "" if r.answer is None else f"{r.answer:.3g}"
+        ratio = "" if r.ratio is None else brief(r.ratio)
+        lines.append((r.workload, r.method, f"{r.rate:.3g}", answer, ratio))
+    return aligned(lines, ("workload", "method", "a second", "answer", "pdekit's rate over it"))
+
+
 # mark: (record, what is written there)
 PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "particle ratios": ("particle_speed", particle_ratios),
+    "particle bars": ("particle_speed", bars),
+    "every particle row": ("particle_speed", every_particle_row),
     "ratios": ("work_precision", ratios),
     "bars": ("work_precision", bars),
     "every row": ("work_precision", every_row),
