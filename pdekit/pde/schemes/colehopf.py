@@ -29,7 +29,8 @@ class ColeHopf:
     narrower than the cells, f being evaluated there or interpolated by a cubic spline), which for
     a smooth integrand converges faster than any power of h. It is carried out relative to its
     largest term, so that nothing underflows at any beta, and over a window that leaves out no term
-    above exp(-36) of it. The weights are positive and sum to one: constants pass unchanged, and the
+    above exp(-36) of it; kernels of 64 cells and wider by interpolating them on fewer nodes, to
+    1e-12 of each weight. The weights are positive and sum to one: constants pass unchanged, and the
     comparison principle holds for fields that the cells resolve. Finer nodes are chosen by the data
     and, for an array, reached by a spline; ``refine=False`` keeps to the cells, which makes the map
     exactly monotone for any data, at the cost of accuracy where the integrand is narrow.
