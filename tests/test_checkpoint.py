@@ -209,7 +209,7 @@ def test_without_a_good_one_nothing_is_computed_and_nothing_touched(tmp_path, mo
 
 def test_the_moment_between_two_renamings(tmp_path, monkeypatch):
     path = tmp_path / "run.npz"
-    half_done(path, monkeypatch)
+    half_done(path, monkeypatch, writes=4)
     path.unlink()
     resumed = run("fused", checkpoint=pk.Checkpoint(path))
     assert resumed.stats["resumed"] > 0 and resumed.x.identical(run("fused").x)
