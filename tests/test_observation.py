@@ -126,7 +126,7 @@ def test_many_particle_steps_average_to_the_gibbs_law():
 finite = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(finite, min_size=1, max_size=40), st.randoms(use_true_random=False))
 def test_sums_are_exact_in_any_order(values, random):
     sums = []

@@ -178,7 +178,7 @@ def simulate(
             loop = Loop(mover, advance, plan, seed, *places, bar, _CHECK_EVERY)
             watch.stop = loop.stop
             resumed = loop.finished()
-            bar.update(resumed * bar.total)
+            bar.initial = bar.n = round(resumed * bar.total)  # not part of the rate
             loop.run(threads if fast else 1)
             journal.write()
             speed = began, resumed, loop.finished(), bar.total
