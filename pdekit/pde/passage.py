@@ -10,7 +10,7 @@ from pdekit.grid import Grid
 from pdekit.pde import chains
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
 from pdekit.pde.generators import Generator, neighbours
-from pdekit.pde.problem import Problem
+from pdekit.pde.problem import Problem, steady
 from pdekit.pde.stationary import on_cells
 
 if TYPE_CHECKING:
@@ -65,17 +65,7 @@ def committor(equation: Any, grid: Grid, start: Any, target: Any) -> "xr.DataArr
 
 
 def _problem(equation: Any, grid: Grid) -> Problem:
-    if not isinstance(equation, FokkerPlanck | BackwardKolmogorov):
-        raise TypeError(
-            "first passage belongs to a FokkerPlanck or BackwardKolmogorov equation, "
-            f"got {equation!r}"
-        )
-    if not isinstance(grid, Grid):
-        raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
-    problem = Problem(equation, grid, None)
-    if problem.moves:
-        raise ValueError("first passage through a potential that changes in time is not stationary")
-    return problem
+    return steady(equation, grid, (FokkerPlanck, BackwardKolmogorov), "first passage")
 
 
 def _absorbed(generator: Generator, target: Any, what: str) -> tuple[NDArray[np.bool_], Array]:

@@ -176,6 +176,24 @@ def _density(initial: Any, grid: Grid) -> Array:
     return rho
 
 
+def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Problem:
+    """The problem behind a question of ``what`` to an equation that does not change in time.
+
+    Raises ``TypeError`` for an equation of other ``kinds`` or for no grid, ``ValueError`` for a
+    potential that moves.
+    """
+    if not isinstance(equation, kinds):
+        *others, last = (kind.__name__ for kind in kinds)
+        named = f"{', '.join(others)} or {last}"
+        raise TypeError(f"{what} belongs to an equation {named}, got {equation!r}")
+    if not isinstance(grid, Grid):
+        raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
+    problem = Problem(equation, grid, None)
+    if problem.moves:
+        raise ValueError(f"{what} belongs to a potential that does not change in time")
+    return problem
+
+
 def _from_law(law: Any, grid: Grid) -> Array:
     if isinstance(law, type):
         raise TypeError(

@@ -11,7 +11,7 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde import chains
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
-from pdekit.pde.problem import Problem
+from pdekit.pde.problem import Problem, steady
 from pdekit.pde.stationary import invariant_density
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
     a stationary state that is not unique or a ``count`` that the grid has no room for, and
     ``ConvergenceError`` where the iteration does not settle.
     """
-    problem = _steady(equation, grid)
+    problem = steady(equation, grid, (FokkerPlanck, BackwardKolmogorov, Heat), "a decay rate")
     cells = int(np.prod(grid.shape))
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= cells // 3:
         raise ValueError(f"count must be a whole number from 1 to {cells // 3}, got {count!r}")
@@ -100,20 +100,6 @@ def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
     functions = (vectors / np.sqrt(weights * grid.cell_volume)[:, None]).T
     scale = np.sqrt((np.abs(functions) ** 2 * weights).sum(1))
     return SlowModes(rates, (functions / scale[:, None]).reshape(-1, *grid.shape), grid)
-
-
-def _steady(equation: Any, grid: Grid) -> Problem:
-    if not isinstance(equation, FokkerPlanck | BackwardKolmogorov | Heat):
-        raise TypeError(
-            "slow modes belong to a linear equation, FokkerPlanck, BackwardKolmogorov or Heat; "
-            f"got {equation!r}"
-        )
-    if not isinstance(grid, Grid):
-        raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
-    problem = Problem(equation, grid, None)
-    if problem.moves:
-        raise ValueError("a potential that changes in time has no decay rates")
-    return problem
 
 
 def _weights(problem: Problem) -> Array:
