@@ -33,8 +33,8 @@ class MeanField:
     1 + h² beta U''/5 that makes moments within a well a few times more accurate
     (``pde.implicit_lines``). It keeps mass, sign and the discrete states
     rho = exp(-beta (V + W * rho)) / Z exactly, at any length, and costs one mean field: two
-    real FFTs, or the moments for ``CurieWeiss``. An interval is taken in 1, 2, ..., ``order`` such steps,
-    and the results are extrapolated to that order
+    real FFTs, or the moments for ``CurieWeiss``. An interval is taken in 1, 2, ...,
+    ``order`` such steps, and the results are extrapolated to that order
     (Deuflhard, Hairer and Zugschwerdt 1987; Hairer and Wanner IV.9); where that is negative, in far
     tails, the last row of steps stands. Intervals are chosen by the last two columns of the scheme.
     The free energy is computed after each; one over which it rises beyond rounding is taken again,
