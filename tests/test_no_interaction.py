@@ -8,6 +8,7 @@ from pdekit import schemes
 
 WELL, START = pk.potentials.DoubleWell(), pk.Gaussian(-0.6, 0.3)
 TIMES = [0.2, 1.0]
+BOWL = pk.potentials.Quadratic(1.0)
 
 
 def apart(cells: int) -> tuple[float, float]:
@@ -35,3 +36,18 @@ def test_what_it_bends_is_not_the_stationary_state() -> None:
     gibbs = pk.stationary(pk.FokkerPlanck(WELL, 4.0), grid).values
     moved = pk.solve(equation, grid, gibbs, 5.0).fields[0]
     assert grid.integrate(np.abs(moved - gibbs)) < 1e-12
+
+
+def test_bent_rates_are_nearer_to_the_truth_in_a_quadratic_well() -> None:
+    """Moments e^-t m, e^-2t s² + (1 - e^-2t)/beta + mean²; what docs/model.md says of them."""
+    grid, beta, decay = pk.Grid(-3, 3, 100), 3.0, np.exp(-1.0)
+    bent = pk.McKeanVlasov(BOWL, beta, pk.CurieWeiss(0.0))
+    found = pk.solve(bent, grid, START, 1.0, schemes.MeanField(1e-8)).fields[0]
+    plain = pk.solve(pk.FokkerPlanck(BOWL, beta), grid, START, 1.0).fields[0]
+    mean = -0.6 * decay
+    second = decay**2 * 0.3**2 + (1 - decay**2) / beta + mean**2
+    for power, exact in ((1, mean), (2, second)):
+        off, straight = (
+            abs(grid.integrate(grid.axes[0] ** power * r) - exact) for r in (found, plain)
+        )
+        assert straight / off == pytest.approx(5, rel=0.2)

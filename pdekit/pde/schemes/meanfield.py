@@ -30,10 +30,11 @@ class MeanField:
 
     The one step there is: freeze U = V + W * rho and take a backward Euler step of the
     Scharfetter-Gummel generator of U (in the plane along x, then y), each face with a factor
-    1 + h² beta U''/5 that makes transients a few times more accurate (``pde.implicit_lines``). It
-    keeps mass, sign and the discrete states rho = exp(-beta (V + W * rho)) / Z exactly, at any
-    length, and costs one mean field: two real FFTs, or the moments for ``CurieWeiss``. An interval
-    is taken in 1, 2, ..., ``order`` such steps, and the results are extrapolated to that order
+    1 + h² beta U''/5 that makes moments within a well a few times more accurate
+    (``pde.implicit_lines``). It keeps mass, sign and the discrete states
+    rho = exp(-beta (V + W * rho)) / Z exactly, at any length, and costs one mean field: two
+    real FFTs, or the moments for ``CurieWeiss``. An interval is taken in 1, 2, ...,
+    ``order`` such steps, and the results are extrapolated to that order
     (Deuflhard, Hairer and Zugschwerdt 1987; Hairer and Wanner IV.9); where that is negative, in far
     tails, the last row of steps stands. Intervals are chosen by the last two columns of the scheme.
     The free energy is computed after each; one over which it rises beyond rounding is taken again,
