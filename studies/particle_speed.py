@@ -174,9 +174,15 @@ def plot(results: Results) -> Any:
     axes = figure.subplots(2, 3).ravel()
     for ax, workload in zip(axes, workloads, strict=False):
         rows = sorted((r for r in results.rows if r.workload == workload), key=lambda r: r.rate)
-        colours = [f"C{list(particles.PACKAGES).index(r.package)}" for r in rows]
-        ax.barh([r.method for r in rows], [r.rate for r in rows], color=colours)
-        ax.set(xscale="log", title=workload)
+        for r in rows:
+            colour = f"C{list(particles.PACKAGES).index(r.package)}"
+            ax.plot(r.rate, r.method, "o", color=colour)
+        low, high = np.log10([rows[0].rate, rows[-1].rate])
+        low, high = np.floor(low), np.ceil(high)
+        ax.set(xscale="log", title=workload, xlim=(10**low / 2, 2 * 10**high))
+        ax.set_xticks(10.0 ** np.arange(low, high + 1))
+        ax.minorticks_off()
+        ax.grid(alpha=0.3)
         ax.tick_params("y", labelsize=8)
     for ax in axes[len(workloads) :]:
         ax.remove()

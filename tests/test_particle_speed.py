@@ -44,6 +44,7 @@ def test_plain_torch_computes_what_pdekit_computes(rows: list[Row]) -> None:
 def test_a_wrong_answer_or_a_slow_kernel_fails_a_claim(rows: list[Row]) -> None:
     rows = [replace(r, answer=0.7) if r.workload in ("P1", "P2", "P4") else r for r in rows]
     assert failing(study.Results(rows)) == []
+    assert len(study.plot(study.Results(rows)).axes) == 5
     moment = [replace(r, answer=0.75) if r.method.startswith("torch, in") else r for r in rows]
     assert set(failing(study.Results(moment))) >= {"P1: spread of the second moments"}
     force = [replace(r, answer=1e-4) if r.workload == "P3 d=2" else r for r in rows]
