@@ -371,6 +371,6 @@ def test_particles_under_the_control_of_a_plane_follow_its_density() -> None:
     idle = pk.simulate(pk.Langevin(well, 4), law, 3_000, 0.6, 1e-2)
     assert not pk.compare(fb.density, idle).consistent(0.01)
     sampled, exact = pk.improvement(fb, law, 2_000, 0.0125), fb.improvement
-    assert sampled.passed() and sampled.gap.low > 0
+    assert sampled.passed() and sampled.gap.lower > 0
     for name in ("plain", "controlled", "effort", "gap", "exact"):
         assert getattr(sampled, name).covers(getattr(exact, name), slack=0.02), name

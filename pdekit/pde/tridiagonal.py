@@ -43,7 +43,7 @@ def rational_exponential(
 
 def sweep_room(n: int, faces: int) -> Array:
     """Work space of ``rational_sweep`` on n cells, as many faces round a circle."""
-    work = np.empty((n, 6 if faces == n else 4, LANES))
+    work = np.empty((n, 8 if faces == n else 4, LANES))
     work[0] = 0.0  # read, times zero, before it is written: must not hold a NaN
     return work
 
@@ -107,9 +107,10 @@ def _line_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, lane
 def _circle_sweep(to_next, to_previous, kill, u, t, forward, lanes, work, out):  # type: ignore[no-untyped-def]
     """Round a circle: the last cell borders the system of the others, which leak into it.
 
-    Beside the solution that of a second right-hand side: what the last cell adds to the others if
-    ``forward``, and else what of them does not lead there, 1 less that. From either the pivot of
-    the last cell follows without a difference.
+    Beside the solution that of a second right-hand side: what the last cell adds to the others. If
+    ``forward`` the pivot of the last cell follows from it without a difference, and else from a
+    third: what of the others does not lead to the last cell, 1 less the second. The second is not
+    had from the third: where it is small, no digit of it would be left.
     """
     last = u.size - 1
     zr, zi, cr, ci = lanes[0], lanes[1], lanes[2], lanes[3]
@@ -130,13 +131,14 @@ def _circle_sweep(to_next, to_previous, kill, u, t, forward, lanes, work, out): 
             ir, ii = br * q, -si * q
             excess[0, p], excess[1, p] = sr * ir - si * ii, sr * ii + si * ir
             yr, yi = r + arrive * work[j, 2, p] * (i > 0), arrive * work[j, 3, p] * (i > 0)
-            er, ei = (border, 0.0) if forward else (zr[p] + shift, zi[p])
-            er += arrive * work[j, 4, p] * (i > 0)
-            ei += arrive * work[j, 5, p] * (i > 0)
+            er, ei = border + arrive * work[j, 4, p] * (i > 0), arrive * work[j, 5, p] * (i > 0)
+            dr = zr[p] + shift + arrive * work[j, 6, p] * (i > 0)
+            di = zi[p] + arrive * work[j, 7, p] * (i > 0)
             work[i, 0, p], work[i, 1, p] = above * ir, above * ii
             work[i, 2, p], work[i, 3, p] = yr * ir - yi * ii, yr * ii + yi * ir
             work[i, 4, p], work[i, 5, p] = er * ir - ei * ii, er * ii + ei * ir
-    pivot, x = np.zeros((2, LANES)), np.zeros((4, LANES))
+            work[i, 6, p], work[i, 7, p] = dr * ir - di * ii, dr * ii + di * ir
+    pivot, x = np.zeros((2, LANES)), np.zeros((6, LANES))
     for p in range(LANES):
         pivot[0, p], pivot[1, p] = zr[p] + t * kill[last], zi[p]
     for i in range(last - 1, -1, -1):
@@ -148,11 +150,17 @@ def _circle_sweep(to_next, to_previous, kill, u, t, forward, lanes, work, out): 
             yi = work[i, 3, p] + (gr * x[1, p] + gi * x[0, p])
             er = work[i, 4, p] + (gr * x[2, p] - gi * x[3, p])
             ei = work[i, 5, p] + (gr * x[3, p] + gi * x[2, p])
-            x[0, p], x[1, p], x[2, p], x[3, p] = yr, yi, er, ei
+            dr = work[i, 6, p] + (gr * x[4, p] - gi * x[5, p])
+            di = work[i, 7, p] + (gr * x[5, p] + gi * x[4, p])
+            x[0, p], x[1, p], x[2, p], x[3, p], x[4, p], x[5, p] = yr, yi, er, ei, dr, di
             work[i, 2, p], work[i, 3, p], work[i, 4, p], work[i, 5, p] = yr, yi, er, ei
-            sr, si = (zr[p] + shift, zi[p]) if forward else (share, 0.0)
-            pivot[0, p] += sr * er - si * ei
-            pivot[1, p] += sr * ei + si * er
+            if forward:
+                sr = zr[p] + shift
+                pivot[0, p] += sr * er - zi[p] * ei
+                pivot[1, p] += sr * ei + zi[p] * er
+            else:
+                pivot[0, p] += share * dr
+                pivot[1, p] += share * di
     first, end, total = t * into_previous[last], t * into_next[last - 1], 0.0
     for p in range(LANES):
         yr = u[last] + first * work[0, 2, p] + end * work[last - 1, 2, p]
@@ -166,7 +174,6 @@ def _circle_sweep(to_next, to_previous, kill, u, t, forward, lanes, work, out): 
         total = 0.0
         for p in range(LANES):
             er, ei = work[i, 4, p], work[i, 5, p]
-            er, ei = (er, ei) if forward else (1 - er, -ei)
             yr = work[i, 2, p] + er * x[0, p] - ei * x[1, p]
             yi = work[i, 3, p] + er * x[1, p] + ei * x[0, p]
             total += cr[p] * yr - ci[p] * yi
