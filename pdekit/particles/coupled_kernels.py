@@ -20,8 +20,10 @@ _u64 = np.uint64
 def advance_coupled(y, size, dim, strength, sizes, ahead, scale, terms, walls, step, stream, seed):
     """Move ``y`` (runs, sites), sites = particles * dim, of which ``size`` particles count."""
     sites, block = y.shape[1], BLOCK * dim
-    # whole blocks of noise
-    xi, points = np.zeros(-(-sites // 4) * 4, y.dtype), np.empty(block, y.dtype)
+    # whole blocks of noise; that of a whole run where the next mean needs it before the next step
+    early = bool((ahead != 0).any())
+    xi = np.zeros(-(-(sites if early else min(sites, block)) // 4) * 4, y.dtype)
+    points = np.empty(block, y.dtype)
     w, halves = np.empty((4, CHUNK // 2), np.uint32), np.empty(block // 2 + dim)
     total, centre = np.zeros(dim), np.empty(CHUNK // dim * dim, y.dtype)
     work, rows = workspace(y), np.empty((0, 4), y.dtype)
@@ -34,17 +36,23 @@ def advance_coupled(y, size, dim, strength, sizes, ahead, scale, terms, walls, s
             total[:] = 0.0
             for first in range(0, sites, block):
                 part = row[first : first + block]
-                noise = xi[first : first + -(-part.size // 4) * 4]
+                begin = first if early else 0
+                noise = xi[begin : begin + -(-part.size // 4) * 4]
                 if n >= 0:
                     h, s, a = sizes[n], scale[n], ahead[n]
+                    if not early and s != 0:
+                        _fill(noise, w, first, step + _u64(n), row_stream, seed)
                     _move(part, noise, centre, strength, h, a, s, rows, terms, walls, work)
                 if n + 1 < sizes.size:
-                    if scale[n + 1] != 0:
-                        _fill(noise, w, first, step + _u64(n + 1), row_stream, seed)
-                    for j in range(part.size):
-                        points[j] = part[j] + noise[j] * ahead[n + 1]
                     counted = min(part.size, max(size * dim - first, 0))
-                    add_block(points[:counted], halves, total)
+                    if early:
+                        if scale[n + 1] != 0:
+                            _fill(noise, w, first, step + _u64(n + 1), row_stream, seed)
+                        for j in range(part.size):
+                            points[j] = part[j] + noise[j] * ahead[n + 1]
+                        add_block(points[:counted], halves, total)
+                    else:
+                        add_block(part[:counted], halves, total)
 
 
 @_compiled
