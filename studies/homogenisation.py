@@ -335,6 +335,7 @@ def _states_panel(ax: Any, results: Results) -> None:
         ax.step(results.betas, counts, where="mid", label=label, color=None if epsilon else "0.2",
                 ls="-" if epsilon else "--")  # fmt: skip
     ax.set(xscale="log", xlabel="β", title="number of self-consistent states")
+    ax.yaxis.get_major_locator().set_params(integer=True)
     ax.legend(fontsize=8, frameon=False)
 
 

@@ -417,6 +417,8 @@ def _short_panel(ax: Any, results: Results) -> None:
         label = f"{name}: β = {results.betas[name]:.3g}, exponent {case.found.rate.value:.3f}"
         ax.loglog(n, data["spread"].values[0], "o", color=COLOURS[name], label=label)
         ax.loglog(n, (case.variance / n) ** 0.5, "-", color=COLOURS[name], lw=1)
+    ax.set_xticks(n, [f"{k:g}" for k in n])
+    ax.set_xticks([], minor=True)
     ax.set(
         xlabel="N", title=f"scatter of a run's mean at t = {TIME:g}\n(lines: linearised equation)"
     )
