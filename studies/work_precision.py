@@ -135,6 +135,8 @@ def bars(rows: list[Row], numbers: dict[str, Any], quick: bool) -> list[Claim]:
         at_most("W2 512²: seconds to 1e-4", scale * fastest(rows, "W2 512²", 1e-4), 0.08),
         at_most("W4 512²: seconds to 1e-5", scale * fastest(rows, "W4 512²", 1e-5), 0.01),
         at_most("W5 512²: seconds to 1e-13", scale * fastest(rows, "W5 512²", 1e-13), 0.006),
+        at_most("W6: seconds to 5e-6", scale * fastest(rows, "W6 line", 5e-6), 0.01),
+        at_most("W7, 400 x 200: seconds", scale * fastest(rows, "W7 line", 2e-4), 0.06),
         at_most("W2 2048²: seconds", scale * large["seconds"]["Fokker-Planck"], 3),
         *(
             at_most(f"{name}: cost per cell, 2048² over 128²", large["cost per cell"][key], 1.5)
