@@ -24,7 +24,7 @@ def advance_coupled(y, size, dim, strength, sizes, ahead, scale, terms, walls, s
     early = bool((ahead != 0).any())
     xi = np.zeros(-(-(sites if early else min(sites, block)) // 4) * 4, y.dtype)
     points = np.empty(block, y.dtype)
-    w, halves = np.empty((4, CHUNK // 2), np.uint32), np.empty(block // 2 + dim)
+    w, halves = np.empty((8, CHUNK // 2), np.uint32), np.empty(block // 2 + dim)
     total, centre = np.zeros(dim), np.empty(CHUNK // dim * dim, y.dtype)
     work, rows = workspace(y), np.empty((0, 4), y.dtype)
     strength = y.dtype.type(strength)

@@ -56,7 +56,7 @@ def advance(y, sizes, ahead, scale, places, weights, terms, walls, block, step, 
     """
     stages, lanes = len(places), 16 // y.itemsize
     rows = np.empty((stages, terms.bases.size, 4), y.dtype)
-    w = np.empty((4, CHUNK // lanes), np.uint32)
+    w = np.empty((8, CHUNK // lanes), np.uint32)
     noise, work = np.zeros(CHUNK, y.dtype), workspace(y)
     for n in range(sizes.size):
         for s in range(stages):

@@ -46,7 +46,7 @@ def advance_two_scale(
     work, average, xi = workspace(x), np.empty(CHUNK, x.dtype), np.zeros(CHUNK, x.dtype)
     total, halves = np.zeros(dim), np.empty((BLOCK // 2 + 1) * dim)
     next_xi = np.zeros(CHUNK, x.dtype)
-    centre, w = np.zeros(length, x.dtype), np.empty((4, CHUNK // 2), np.uint32)
+    centre, w = np.zeros(length, x.dtype), np.empty((8, CHUNK // 2), np.uint32)
     count = _u64(inner.weights.size - 1)
     for n in range(sizes.size):
         number = step + _u64(n) * count
