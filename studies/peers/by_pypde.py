@@ -28,6 +28,8 @@ def prepared(problem: Problem) -> tuple[Any, Any, float]:
     Densities vanish at the walls, where there is nothing; other fields have no normal derivative.
     """
     grid, given = problem.grid, problem.given
+    # its operators are kept for a grid whatever the boundary values: W3 would get those of W1
+    pde.backends["numba"]._cache_methods = {}
     box = pde.CartesianGrid(list(zip(grid.lower, grid.upper, strict=True)), list(grid.cells))
     is_field = isinstance(given, np.ndarray)
     start = given if is_field else given.density(grid)
