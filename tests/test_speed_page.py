@@ -1,0 +1,46 @@
+"""The tables of README.md and docs/speed.md are what the committed records say."""
+
+from typing import Any
+
+import pytest
+
+from pdekit import cli
+
+cli.load_study("work_precision")  # puts its neighbours on the path
+from peers import page  # noqa: E402
+
+
+def row(method: str, seconds: float, error: float | None) -> dict[str, Any]:
+    return {"workload": "W1 line", "method": method, "seconds": seconds, "error": error}
+
+
+@pytest.mark.parametrize("path", page.PAGES, ids=lambda path: path.name)
+def test_no_number_of_a_table_is_typed(path: Any) -> None:
+    text = path.read_text()
+    assert page.rewritten(text) == text
+    assert any(f"<!-- {mark} -->" in text for mark in page.PARTS)
+
+
+def test_another_record_is_another_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = page.record("work_precision")
+    numbers["bars"][0] = numbers["bars"][0] | {"measured": 0.125, "holds": False}
+    monkeypatch.setattr(page, "record", lambda name: numbers)
+    table = page.rewritten("<!-- bars -->\n<!-- end -->")
+    assert "0.12 | ≥ 8 | **missed** |" in table
+
+
+def test_the_peer_shown_is_its_fastest_at_our_error_or_its_most_accurate() -> None:
+    rows = [row("a", 9.0, 1e-7), row("b", 5.0, 0.9e-6), row("c", 1.0, 1e-3), row("d", 0.1, None)]
+    assert page.best(rows, 1e-6) is rows[1]
+    assert page.best(rows, 0.89e-6) is rows[1]  # within 5 %
+    assert page.best(rows, 1e-9) is rows[0]
+    assert page.best(rows[2:], 1e-9) is rows[2]
+    assert page.best(rows[3:], 1e-9) is None and page.cell(None, rows[0]) == "-"
+    assert page.cell(rows[0], row("pdekit", 2.0, 1e-6)) == "4.5 at 1e-07"
+
+
+@pytest.mark.parametrize(
+    "value, text", [(0.857, "0.86"), (6.46, "6.5"), (49.9, "50"), (31165.6, "31,000")]
+)
+def test_numbers_have_two_digits(value: float, text: str) -> None:
+    assert page.brief(value) == text
