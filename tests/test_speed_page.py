@@ -1,5 +1,6 @@
 """The tables of README.md and docs/speed.md are what the committed records say."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,23 +10,26 @@ from pdekit import cli
 cli.load_study("work_precision")  # puts its neighbours on the path
 from peers import page  # noqa: E402
 
+ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "figures"
+
 
 def row(method: str, seconds: float, error: float | None) -> dict[str, Any]:
     return {"workload": "W1 line", "method": method, "seconds": seconds, "error": error}
 
 
-@pytest.mark.parametrize("path", page.PAGES, ids=lambda path: path.name)
-def test_no_number_of_a_table_is_typed(path: Any) -> None:
-    text = path.read_text()
-    assert page.rewritten(text) == text
+@pytest.mark.parametrize("name", page.PAGES)
+def test_no_number_of_a_table_is_typed(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert page.rewritten(text, FIGURES) == text
     assert any(f"<!-- {mark} -->" in text for mark in page.PARTS)
 
 
 def test_another_record_is_another_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = page.record("work_precision")
+    numbers = page.record("work_precision", FIGURES)
     numbers["bars"][0] = numbers["bars"][0] | {"measured": 0.125, "holds": False}
-    monkeypatch.setattr(page, "record", lambda name: numbers)
-    table = page.rewritten("<!-- bars -->\n<!-- end -->")
+    monkeypatch.setattr(page, "record", lambda *_: numbers)
+    table = page.rewritten("<!-- bars -->\n<!-- end -->", FIGURES)
     assert "0.12 | ≥ 8 | **missed** |" in table
 
 

@@ -185,7 +185,7 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
     if not isinstance(equation, kinds):
         *others, last = (kind.__name__ for kind in kinds)
         named = f"{', '.join(others)} or {last}"
-        raise TypeError(f"{what} belongs to an equation {named}, got {equation!r}")
+        raise TypeError(f"{what} belongs to a linear equation, {named}; got {equation!r}")
     if not isinstance(grid, Grid):
         raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
     problem = Problem(equation, grid, None)

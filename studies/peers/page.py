@@ -113,23 +113,24 @@ PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 }
 
 
-def record(name: str) -> dict[str, Any]:
-    numbers: dict[str, Any] = json.loads((ROOT / f"figures/{name}.json").read_text())["numbers"]
+def record(name: str, figures: Path) -> dict[str, Any]:
+    numbers: dict[str, Any] = json.loads((figures / f"{name}.json").read_text())["numbers"]
     return numbers
 
 
-def rewritten(text: str) -> str:
-    """A page with each of its marked parts as the records have it."""
+def rewritten(text: str, figures: Path) -> str:
+    """A page with each of its marked parts as the records in ``figures`` have it."""
     for mark, (name, part) in PARTS.items():
         pattern = rf"(<!-- {re.escape(mark)} -->\n).*?(<!-- end -->)"
         if re.search(pattern, text, re.S):
-            table = part(record(name))
+            table = part(record(name, figures))
             text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.S)
     return text
 
 
-PAGES = (ROOT / "README.md", ROOT / "docs/speed.md")
+PAGES = ("README.md", "docs/speed.md")
 
 if __name__ == "__main__":
-    for page in PAGES:
-        page.write_text(rewritten(page.read_text()))
+    for name in PAGES:
+        page = ROOT / name
+        page.write_text(rewritten(page.read_text(), ROOT / "figures"))
