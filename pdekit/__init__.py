@@ -108,13 +108,23 @@ _HOME = {
     "widening": "pdekit.comparison.widths",
     "semiconcavity": "pdekit.comparison.semiconcavity",
 }
-_ROOMS = ("comparison", "interactions", "laws", "particles", "pde", "plotting", "potentials")
+_ROOMS = (
+    "comparison",
+    "interactions",
+    "laws",
+    "optim",
+    "particles",
+    "pde",
+    "plotting",
+    "potentials",
+)
 
 __all__ = [
     "__version__",
     *_HOME,
     "potentials",
     "particles",
+    "optim",
     "schemes",
     "hamiltonians",
     "certificates",

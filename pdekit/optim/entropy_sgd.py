@@ -1,0 +1,127 @@
+"""Entropy-SGD: descent along the gradient of the local entropy."""
+
+from math import sqrt
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pdekit.optim.groups import (
+    Closure,
+    address,
+    anchored,
+    check_range,
+    check_whole,
+    common,
+    evaluated,
+    parameters,
+)
+from pdekit.optim.updates import Noise, langevin_step
+
+
+class EntropySGD(Optimizer):
+    """y, z ← x; L times: y ← y - η_y (∇f(y) + (y - x)/γ) + √(2 η_y T) ξ, z ← α z + (1 - α) y;
+    then x ← x - (η/γ)(x - z).
+
+    With many small inner steps (x - z)/γ becomes the gradient at x of the local entropy u(·, γ),
+    the solution of u_t = -|∇u|²/2 + (T/2) Δu, u(·, 0) = f (``pk.ViscousHJ(1/T)``): a step is one of
+    gradient descent on the smoothed loss. Thesis, Algorithm 2 and (4.39)-(4.41), with x ← z at
+    η = γ (errata 59); MODEL.md 1.10.
+
+    Parameters
+    ----------
+    params : tensors, or groups of them with options of their own
+    lr : η, > 0; a step goes as far as one of gradient descent with this learning rate on u
+    gamma : γ > 0, the square of the width; None for ``lr``, where x becomes z
+    inner_steps : L, gradients a step, the same in all groups
+    temperature : T = 1/β of the noise added; 0 leaves that of the mini-batches
+    inner_lr : η_y; None for 2 γ / (L + 1)
+    alpha : α in [0, 1), the share of the past in z
+    seed : of the noise
+
+    ``step(closure)`` calls the closure L times and returns its first loss, f(x). Raises
+    ``ValueError`` for numbers out of range, ``TypeError`` without a closure; where the closure
+    raises, the parameters are x again. Stable if η_y (λ + 1/γ) < 2, λ the largest curvature met.
+    To narrow γ in the course of training (scoping), set ``group["gamma"]``.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 0.1,
+        gamma: float | None = None,
+        inner_steps: int = 20,
+        temperature: float = 0.0,
+        *,
+        inner_lr: float | None = None,
+        alpha: float = 0.25,
+        seed: int = 0,
+    ) -> None:
+        options = {
+            "lr": lr,
+            "gamma": lr if gamma is None else gamma,
+            "inner_steps": inner_steps,
+            "temperature": temperature,
+            "inner_lr": inner_lr,
+            "alpha": alpha,
+            "seed": seed,
+            "evaluations": 0,
+        }
+        super().__init__(params, options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose options are checked."""
+        check_walk({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+        """Move x; the loss there before."""
+        with anchored(self) as centres:
+            means = {p: x.clone() for p, x in centres.items()}
+            loss = walk(self, closure, centres, means)
+        for group, _, p in parameters(self):
+            share = group["lr"] / group["gamma"]
+            p.copy_(centres[p] - (centres[p] - means[p]) * share)
+        return loss
+
+
+def check_walk(group: dict[str, Any]) -> None:
+    """Raise for options of ``walk`` out of range."""
+    check_range(group, "lr", 0.0)
+    check_range(group, "gamma", 0.0, open_below=True)
+    check_whole(group, "inner_steps", 1)
+    check_range(group, "temperature", 0.0)
+    check_range(group, "inner_lr", 0.0, open_below=True, optional=True)
+    check_range(group, "alpha", 0.0, 1.0)
+
+
+def walk(
+    optimizer: Optimizer,
+    closure: Closure | None,
+    centres: dict[Tensor, Tensor],
+    means: dict[Tensor, Tensor] | None,
+) -> Any:
+    """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss.
+
+    Without means z is the last y.
+    """
+    losses = []
+    for _ in range(common(optimizer, "inner_steps")):
+        losses.append(evaluated(optimizer, closure))
+        for group, number, y in parameters(optimizer):
+            if y.grad is None:
+                continue
+            eta, noise = inner_rate(group), None
+            if group["temperature"] > 0:
+                noise = Noise(sqrt(2 * eta * group["temperature"]), address(group, number))
+            z = None if means is None else means[y]
+            langevin_step(y, y.grad, eta, noise, centres[y], group["gamma"], z, group["alpha"])
+    return losses[0]
+
+
+def inner_rate(group: dict[str, Any]) -> float:
+    """η_y: so that y has come to rest after L steps, if nothing else is said."""
+    rate = group["inner_lr"]
+    return float(2 * group["gamma"] / (group["inner_steps"] + 1) if rate is None else rate)

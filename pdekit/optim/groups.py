@@ -1,0 +1,104 @@
+"""Parameter groups: what every optimizer here asks of them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pdekit.particles.noise import Address
+
+Closure = Callable[[], Any]
+
+
+def parameters(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], int, Tensor]]:
+    """(group, number, parameter); the numbers count through all groups."""
+    number = 0
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            yield group, number, p
+            number += 1
+
+
+def evaluated(optimizer: Optimizer, closure: Closure | None, where: Any = None) -> Any:
+    """The loss at the parameters as they are, whose gradients the closure leaves in them."""
+    if not callable(closure):
+        raise TypeError(
+            f"{type(optimizer).__name__} needs several gradients a step: call step(closure), where "
+            "closure() zeroes the gradients, computes the loss, calls backward() and returns the "
+            f"loss; got {closure!r}"
+        )
+    with torch.enable_grad():
+        loss = closure()
+    for group in optimizer.param_groups:
+        group["evaluations"] += 1
+    return loss.detach() if isinstance(loss, Tensor) else loss
+
+
+def loss_of(optimizer: Optimizer, closure: Closure | None) -> Any:
+    """For an optimizer that needs one gradient: that of the closure, or the one already there."""
+    if closure is not None:
+        return evaluated(optimizer, closure)
+    for group in optimizer.param_groups:
+        group["evaluations"] += 1
+    return None
+
+
+@contextmanager
+def anchored(optimizer: Optimizer) -> Iterator[dict[Tensor, Tensor]]:
+    """Copies of the parameters, which get them back where the closure raises."""
+    copies = {p: p.detach().clone() for _, _, p in parameters(optimizer)}
+    try:
+        yield copies
+    except BaseException:
+        for p, copy in copies.items():
+            p.copy_(copy)
+        raise
+
+
+def address(group: dict[str, Any], number: int, channel: int = 0) -> Address:
+    """Where the noise of a parameter lies at the latest evaluation."""
+    return Address(group["seed"], number, channel, group["evaluations"] - 1)
+
+
+def common(optimizer: Optimizer, name: str) -> Any:
+    """An option that belongs to all groups together."""
+    values = [group[name] for group in optimizer.param_groups]
+    if any(v != values[0] for v in values):
+        raise ValueError(f"{name} is one for all parameter groups, got {values}")
+    return values[0]
+
+
+def check_range(
+    group: dict[str, Any],
+    name: str,
+    lower: float,
+    upper: float = float("inf"),
+    *,
+    open_below: bool = False,
+    optional: bool = False,
+) -> None:
+    """``ValueError`` unless ``group[name]`` is a finite number with lower <= it < upper."""
+    value = group[name]
+    if optional and value is None:
+        return
+    try:
+        good = (
+            isfinite(value) and (lower < value if open_below else lower <= value) and value < upper
+        )
+    except TypeError:
+        good = False
+    if not good:
+        least = f"{'>' if open_below else '>='} {lower:g}"
+        most = "" if upper == float("inf") else f" and < {upper:g}"
+        raise ValueError(f"{name} must be a finite number {least}{most}, got {value!r}")
+
+
+def check_whole(group: dict[str, Any], name: str, least: int) -> None:
+    """``ValueError`` unless ``group[name]`` is a whole number, at least ``least``."""
+    value = group[name]
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")

@@ -1,0 +1,100 @@
+"""Descent on the loss smoothed by the heat equation."""
+
+from math import sqrt
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from pdekit.optim.groups import (
+    Closure,
+    address,
+    anchored,
+    check_range,
+    check_whole,
+    common,
+    evaluated,
+    parameters,
+)
+from pdekit.optim.updates import Noise, scattered
+
+
+class HEAT(Optimizer):
+    """x ← x - (η/L) Σ_i ∇f(x + ξ_i), ξ_i ~ N(0, γ T I).
+
+    The mean of the step is that of gradient descent on v(·, γ), v_t = (T/2) Δv, v(·, 0) = f
+    (``pk.Heat(1/T)``): f convolved with a Gaussian of variance γT. Thesis (4.43), MODEL.md 1.10.
+
+    Parameters
+    ----------
+    params : tensors, or groups of them with options of their own
+    lr : η, > 0
+    gamma : γ > 0
+    samples : L, gradients a step, the same in all groups
+    temperature : T = 1/β
+    antithetic : take the ξ_i in pairs of opposite signs (L even): odd orders of f cancel
+    seed : of the noise
+
+    ``step(closure)`` calls the closure L times and returns the mean of its losses, an estimate of
+    v(x, γ). Raises ``ValueError`` for numbers out of range, ``TypeError`` without a closure; where
+    the closure raises, the parameters are x again.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 0.1,
+        gamma: float = 1e-4,
+        samples: int = 20,
+        temperature: float = 1.0,
+        *,
+        antithetic: bool = False,
+        seed: int = 0,
+    ) -> None:
+        options = {
+            "lr": lr,
+            "gamma": gamma,
+            "samples": samples,
+            "temperature": temperature,
+            "seed": seed,
+            "evaluations": 0,
+        }
+        if antithetic and samples % 2:
+            raise ValueError(
+                f"antithetic samples come in pairs: take an even number, got {samples}"
+            )
+        self.antithetic = antithetic
+        super().__init__(params, options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose options are checked."""
+        group = {**self.defaults, **param_group}
+        check_range(group, "lr", 0.0)
+        check_range(group, "gamma", 0.0, open_below=True)
+        check_range(group, "temperature", 0.0)
+        check_whole(group, "samples", 1)
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+        """Move x; the mean of the losses around it."""
+        samples, losses = common(self, "samples"), []
+        with anchored(self) as centres:
+            sums = {p: torch.zeros_like(p) for p in centres}
+            for i in range(samples):
+                sign = -1.0 if self.antithetic and i % 2 else 1.0
+                for group, number, p in parameters(self):
+                    self._scatter(group, number, p, centres[p], sign)
+                losses.append(evaluated(self, closure))
+                for _, _, p in parameters(self):
+                    if p.grad is not None:
+                        sums[p] += p.grad
+        for group, _, p in parameters(self):
+            p.copy_(centres[p] - sums[p] * (group["lr"] / samples))
+        return sum(losses) / samples
+
+    def _scatter(self, group: Any, number: int, p: Any, x: Any, sign: float) -> None:
+        """x + ξ with the normals of the evaluation to come, or of the one before."""
+        ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
+        scale = sign * sqrt(group["gamma"] * group["temperature"])
+        scattered(p, x, Noise(scale, address(ahead, number)))

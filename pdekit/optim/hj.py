@@ -1,0 +1,64 @@
+"""Descent on the solution of the Hamilton-Jacobi equation without viscosity."""
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from pdekit.optim.entropy_sgd import check_walk, walk
+from pdekit.optim.groups import Closure, anchored, evaluated, parameters
+
+
+class HJ(Optimizer):
+    """y ← x; L times: y ← y - η_y (∇f(y) + (y - x)/γ); then x ← x - (η/γ)(x - y).
+
+    ``EntropySGD`` without noise and average: y tends to the proximal point of x, and (x - y)/γ to
+    the gradient of the Moreau envelope u(x, γ) = min_y f(y) + |x - y|²/(2γ), which solves
+    u_t = -|∇u|²/2 (``pk.HamiltonJacobi``). With ``dual=True`` the other gradient of the same u,
+    x ← x - η ∇f(y), for one gradient more. Thesis 4.6.1.2, (4.42).
+
+    Parameters: those of ``EntropySGD`` but ``temperature``, ``alpha`` and ``seed``.
+    ``step(closure)`` calls the closure L times, or L + 1, and returns its first loss, f(x).
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 0.1,
+        gamma: float | None = None,
+        inner_steps: int = 5,
+        *,
+        inner_lr: float | None = None,
+        dual: bool = False,
+    ) -> None:
+        options = {
+            "lr": lr,
+            "gamma": lr if gamma is None else gamma,
+            "inner_steps": inner_steps,
+            "inner_lr": inner_lr,
+            "temperature": 0.0,
+            "alpha": 0.0,
+            "evaluations": 0,
+        }
+        self.dual = dual
+        super().__init__(params, options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose options are checked."""
+        check_walk({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+        """Move x; the loss there before."""
+        with anchored(self) as centres:
+            loss = walk(self, closure, centres, None)
+            if self.dual:
+                evaluated(self, closure)
+        for group, _, p in parameters(self):
+            x = centres[p]
+            if not self.dual:
+                p.copy_(x - (x - p) * (group["lr"] / group["gamma"]))
+            elif p.grad is not None:
+                p.copy_(x - p.grad * group["lr"])
+        return loss

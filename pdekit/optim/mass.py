@@ -1,0 +1,70 @@
+"""MaSS: Nesterov's method with a compensation that stochastic gradients need."""
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from pdekit.optim.groups import Closure, check_range, loss_of, parameters
+from pdekit.optim.nesterov import accelerate, uphill
+
+
+class MaSS(Optimizer):
+    """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w + η₂ g(u) (Liu and Belkin; U (34)).
+
+    **The parameters hold u**, where gradients are taken; w is in ``state[p]["w"]``.
+
+    Parameters
+    ----------
+    params : tensors, or groups of them with options of their own
+    lr : η, > 0
+    momentum : γ in [0, 1); with ``restart=True`` it is (α - 1)/(α + 2) instead, α counting the
+        steps since the last step uphill (U (35), errata 69)
+    compensation : η₂/η in [0, 1); 0 is Nesterov's method
+
+    ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
+    for numbers out of range. Stable if η λ < 2 (1 + γ)/(1 + 2γ - η₂/η).
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        momentum: float = 0.9,
+        compensation: float = 0.1,
+        *,
+        restart: bool = False,
+    ) -> None:
+        options = {
+            "lr": lr,
+            "momentum": momentum,
+            "compensation": compensation,
+            "age": 1,
+            "evaluations": 0,
+        }
+        self.restart = restart
+        super().__init__(params, options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose options are checked."""
+        group = {**self.defaults, **param_group}
+        check_range(group, "lr", 0.0)
+        check_range(group, "momentum", 0.0, 1.0)
+        check_range(group, "compensation", 0.0, 1.0)
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+        """Move w and u; the loss of the closure, at u."""
+        loss, moved = loss_of(self, closure), []
+        age = self.param_groups[0]["age"]
+        for group, _, p in parameters(self):
+            if p.grad is not None:
+                momentum = (age - 1) / (age + 2) if self.restart else group["momentum"]
+                eta, compensation = group["lr"], group["compensation"]
+                moved.append((p.grad, accelerate(self.state[p], p, eta, momentum, compensation)))
+        if self.restart:
+            age = 2 if uphill(moved) else age + 1
+            for group in self.param_groups:
+                group["age"] = age
+        return loss

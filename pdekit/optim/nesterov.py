@@ -1,0 +1,71 @@
+"""Nesterov's method, restarted."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pdekit.optim.groups import Closure, check_range, loss_of, parameters
+
+
+class NesterovRestart(Optimizer):
+    """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w, γ = (α - 1)/(α + 2), α the steps since a restart.
+
+    A step uphill, g(u)·(w⁺ - w) > 0 over all parameters together, restarts: α = 1 (O'Donoghue and
+    Candès; U (33) with errata 69). **The parameters hold u**, where gradients are taken; w is in
+    ``state[p]["w"]``.
+
+    Parameters
+    ----------
+    params : tensors, or groups of them with learning rates of their own
+    lr : η, > 0
+
+    ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
+    for numbers out of range. Stable if η λ < 4/3. The particles' form is
+    ``pk.RestartedNesterov``, whose particles restart one by one.
+    """
+
+    def __init__(self, params: Any, lr: float = 1e-2) -> None:
+        super().__init__(params, {"lr": lr, "age": 1, "evaluations": 0})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose options are checked."""
+        check_range({**self.defaults, **param_group}, "lr", 0.0)
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+        """Move w and u; the loss of the closure, at u."""
+        loss = loss_of(self, closure)
+        age = self.param_groups[0]["age"]
+        moved = [
+            (p.grad, accelerate(self.state[p], p, group["lr"], (age - 1) / (age + 2), 0.0))
+            for group, _, p in parameters(self)
+            if p.grad is not None
+        ]
+        age = 2 if uphill(moved) else age + 1
+        for group in self.param_groups:
+            group["age"] = age
+        return loss
+
+
+def accelerate(
+    state: dict[str, Any], u: Tensor, eta: float, momentum: float, compensation: float
+) -> Tensor:
+    """w and u one step later, in place; w⁺ - w."""
+    g = u.grad
+    assert g is not None
+    w = state.setdefault("w", u.detach().clone())
+    new = u - g * eta
+    gained = new - w
+    u.copy_(new + gained * momentum)
+    if compensation:
+        u.add_(g * (eta * compensation))
+    w.copy_(new)
+    return gained
+
+
+def uphill(moved: list[tuple[Tensor, Tensor]]) -> bool:
+    """Whether Σ g·(w⁺ - w) > 0, added in double."""
+    return bool(sum((g.double() * gained.double()).sum().item() for g, gained in moved) > 0)

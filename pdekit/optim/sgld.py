@@ -1,0 +1,58 @@
+"""Stochastic gradient Langevin dynamics."""
+
+from math import sqrt
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from pdekit.optim.groups import Closure, address, check_range, loss_of, parameters
+from pdekit.optim.updates import Noise, langevin_step
+
+
+class SGLD(Optimizer):
+    """x ← x - η ∇f(x) + √(2 η T) ξ, Euler's step of dX = -∇f dt + √(2T) dB.
+
+    As η -> 0 it samples e^{-f/T}/Z (``pk.Langevin``; its law is that of ``pk.FokkerPlanck``).
+    ∇f may be that of a mini-batch; its own noise, of variance σ² a component, adds η σ²/2 to the
+    temperature T = 1/β (errata 6; MODEL.md 1.10).
+
+    **Which T?** With a loss that is the *mean* over N examples of -log likelihood, plus
+    -log prior / N, the posterior is sampled at T = 1/N; with the *sum* over the examples at T = 1.
+
+    Parameters
+    ----------
+    params : tensors, or groups of them with options of their own
+    lr : η, > 0
+    temperature : T = 1/β; 0 for SGD
+    seed : of the noise; chains that are to be independent take different ones
+
+    ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
+    for numbers out of range. Stable if η λ < 2; the variance along curvature λ is
+    T / (λ (1 - η λ / 2)).
+    """
+
+    def __init__(
+        self, params: Any, lr: float = 1e-2, temperature: float = 1e-6, *, seed: int = 0
+    ) -> None:
+        options = {"lr": lr, "temperature": temperature, "seed": seed, "evaluations": 0}
+        super().__init__(params, options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose options are checked."""
+        group = {**self.defaults, **param_group}
+        check_range(group, "lr", 0.0)
+        check_range(group, "temperature", 0.0)
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+        """Move x; the loss of the closure."""
+        loss = loss_of(self, closure)
+        for group, number, p in parameters(self):
+            if p.grad is None:
+                continue
+            scale = sqrt(2 * group["lr"] * group["temperature"])
+            noise = Noise(scale, address(group, number)) if scale else None
+            langevin_step(p, p.grad, group["lr"], noise)
+        return loss

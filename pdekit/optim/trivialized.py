@@ -1,0 +1,83 @@
+"""Trivialized-SGD: a random field, withdrawn in the course of training, that removes minima."""
+
+from math import exp, sqrt
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from pdekit.optim.groups import Closure, check_range, loss_of, parameters
+from pdekit.optim.updates import Noise, langevin_step
+from pdekit.particles.noise import INITIAL_NORMAL, Address
+
+
+class TrivializedSGD(Optimizer):
+    """x ← x - η (∇f(x) + v_i h), h ~ N(0, I) once and for all, i the number of the step.
+
+    In the field v_i the mean number of critical points of a spherical p-spin glass, the model of a
+    network with p layers, is that at τ_i/n = e^{-i/τ_0} - 1/2: from few to as many as without it.
+    v_i² = J² p (p - 2) max(0, 1 + (τ_i/n)(2p - 2)/(p - 2)), thesis Algorithm 1 with the factor of
+    errata 54 (2 for p >> 1, as printed there).
+
+    Parameters
+    ----------
+    params : tensors, or groups of them with options of their own
+    lr : η, > 0
+    coupling : J >= 0
+    decay : τ_0 > 0, in steps
+    layers : p >= 3; None for the number of parameters with two dimensions or more
+    seed : of h, which is drawn anew in every step and takes no memory
+
+    ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
+    for numbers out of range.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        coupling: float = 1e-3,
+        decay: float = 1000.0,
+        layers: int | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        options = {
+            "lr": lr,
+            "coupling": coupling,
+            "decay": decay,
+            "layers": layers,
+            "seed": seed,
+            "evaluations": 0,
+        }
+        super().__init__(params, options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose options are checked."""
+        group = {**self.defaults, **param_group}
+        check_range(group, "lr", 0.0)
+        check_range(group, "coupling", 0.0)
+        check_range(group, "decay", 0.0, open_below=True)
+        check_range(group, "layers", 3, optional=True)
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+        """Move x; the loss of the closure."""
+        loss = loss_of(self, closure)
+        for group, number, p in parameters(self):
+            if p.grad is None:
+                continue
+            strength = -group["lr"] * self.field(group, group["evaluations"] - 1)
+            field = Noise(strength, Address(group["seed"], number, INITIAL_NORMAL))
+            langevin_step(p, p.grad, group["lr"], field if strength else None)
+        return loss
+
+    def field(self, group: dict[str, Any], step: int) -> float:
+        """v_i, the spread of the field in step i."""
+        p = group["layers"]
+        if p is None:
+            p = max(3, sum(q.ndim >= 2 for _, _, q in parameters(self)))
+        tau = exp(-step / group["decay"]) - 0.5
+        share = max(0.0, 1 + tau * (2 * p - 2) / (p - 2))
+        return float(group["coupling"] * sqrt(p * (p - 2) * share))

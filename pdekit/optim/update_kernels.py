@@ -1,0 +1,54 @@
+"""The CPU kernel of `pdekit.optim.updates`: one pass over a parameter, noise included.
+
+No ``fastmath``: every operation is rounded as IEEE says and in the order of the plain form.
+"""
+
+import numba
+import numpy as np
+
+from pdekit.particles.noise_kernels import normals
+
+CHUNK = 1024  # numbers whose noise stays in the nearest cache
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+_u64 = np.uint64
+
+
+@_compiled
+def descend(y, g, x, z, eta, pull, alpha, rest, scale, first, last, step, stream, seed):
+    """y⁺ = y - η (g + (y - x) pull) + scale ξ, z⁺ = α z + rest y⁺ on ``[first, last)``, in place.
+
+    Without pull ``x``, without average ``z`` is empty. ``first`` is a multiple of a chunk.
+    """
+    lanes = 16 // y.itemsize
+    xi, w = np.zeros(CHUNK, y.dtype), np.empty((8, CHUNK // lanes), np.uint32)
+    for c in range(first, last, CHUNK):
+        stop = min(c + CHUNK, last)
+        blocks = -(-(stop - c) // lanes) * lanes
+        if scale != 0:
+            normals(xi[:blocks], w, _u64(c // lanes), step, stream, seed)
+        here, slope, noise = y[c:stop], g[c:stop], xi[: stop - c]
+        if x.size:
+            centre = x[c:stop]
+            for j in range(here.size):
+                here[j] = (here[j] - (slope[j] + (here[j] - centre[j]) * pull) * eta) + (
+                    noise[j] * scale
+                )
+        else:
+            for j in range(here.size):
+                here[j] = (here[j] - slope[j] * eta) + noise[j] * scale
+        if z.size:
+            mean = z[c:stop]
+            for j in range(here.size):
+                mean[j] = mean[j] * alpha + here[j] * rest
+
+
+@_compiled
+def scatter(y, x, scale, first, last, step, stream, seed):
+    """y = x + scale ξ on ``[first, last)``."""
+    lanes = 16 // y.itemsize
+    xi, w = np.zeros(CHUNK, y.dtype), np.empty((8, CHUNK // lanes), np.uint32)
+    for c in range(first, last, CHUNK):
+        stop = min(c + CHUNK, last)
+        normals(xi[: -(-(stop - c) // lanes) * lanes], w, _u64(c // lanes), step, stream, seed)
+        for j in range(stop - c):
+            y[c + j] = x[c + j] + xi[j] * scale
