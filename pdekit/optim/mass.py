@@ -6,7 +6,8 @@ import torch
 from torch.optim import Optimizer
 
 from pdekit.optim.groups import Closure, check_range, loss_of, parameters
-from pdekit.optim.nesterov import accelerate, uphill
+from pdekit.optim.nesterov import age_after, iterate
+from pdekit.optim.updates import accelerated
 
 
 class MaSS(Optimizer):
@@ -56,15 +57,14 @@ class MaSS(Optimizer):
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move w and u; the loss of the closure, at u."""
-        loss, moved = loss_of(self, closure), []
+        loss, climb = loss_of(self, closure), 0.0
         age = self.param_groups[0]["age"]
         for group, _, p in parameters(self):
             if p.grad is not None:
                 momentum = (age - 1) / (age + 2) if self.restart else group["momentum"]
-                eta, compensation = group["lr"], group["compensation"]
-                moved.append((p.grad, accelerate(self.state[p], p, eta, momentum, compensation)))
+                w, compensation = iterate(self, p), group["compensation"]
+                climb += accelerated(p, w, group["lr"], momentum, compensation)
         if self.restart:
-            age = 2 if uphill(moved) else age + 1
             for group in self.param_groups:
-                group["age"] = age
+                group["age"] = age_after(age, climb)
         return loss

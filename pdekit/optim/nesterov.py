@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pdekit.optim.groups import Closure, check_range, loss_of, parameters
+from pdekit.optim.updates import accelerated
 
 
 class NesterovRestart(Optimizer):
@@ -39,33 +40,22 @@ class NesterovRestart(Optimizer):
         """Move w and u; the loss of the closure, at u."""
         loss = loss_of(self, closure)
         age = self.param_groups[0]["age"]
-        moved = [
-            (p.grad, accelerate(self.state[p], p, group["lr"], (age - 1) / (age + 2), 0.0))
+        climb = sum(
+            accelerated(p, iterate(self, p), group["lr"], (age - 1) / (age + 2), 0.0)
             for group, _, p in parameters(self)
             if p.grad is not None
-        ]
-        age = 2 if uphill(moved) else age + 1
+        )
         for group in self.param_groups:
-            group["age"] = age
+            group["age"] = age_after(age, climb)
         return loss
 
 
-def accelerate(
-    state: dict[str, Any], u: Tensor, eta: float, momentum: float, compensation: float
-) -> Tensor:
-    """w and u one step later, in place; w⁺ - w."""
-    g = u.grad
-    assert g is not None
-    w = state.setdefault("w", u.detach().clone())
-    new = u - g * eta
-    gained = new - w
-    u.copy_(new + gained * momentum)
-    if compensation:
-        u.add_(g * (eta * compensation))
-    w.copy_(new)
-    return gained
+def iterate(optimizer: Optimizer, u: Tensor) -> Tensor:
+    """w of a parameter, which starts where u does."""
+    w: Tensor = optimizer.state[u].setdefault("w", u.detach().clone())
+    return w
 
 
-def uphill(moved: list[tuple[Tensor, Tensor]]) -> bool:
-    """Whether Σ g·(w⁺ - w) > 0, added in double."""
-    return bool(sum((g.double() * gained.double()).sum().item() for g, gained in moved) > 0)
+def age_after(age: int, climb: float) -> int:
+    """α of the next step: the restart counts as one."""
+    return 2 if climb > 0 else age + 1

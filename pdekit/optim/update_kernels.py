@@ -6,6 +6,7 @@ No ``fastmath``: every operation is rounded as IEEE says and in the order of the
 import numba
 import numpy as np
 
+from pdekit.particles.force_kernels import add_block
 from pdekit.particles.noise_kernels import normals
 
 CHUNK = 1024  # numbers whose noise stays in the nearest cache
@@ -50,5 +51,27 @@ def scatter(y, x, scale, first, last, step, stream, seed):
     for c in range(first, last, CHUNK):
         stop = min(c + CHUNK, last)
         normals(xi[: -(-(stop - c) // lanes) * lanes], w, _u64(c // lanes), step, stream, seed)
-        for j in range(stop - c):
-            y[c + j] = x[c + j] + xi[j] * scale
+        there, here = y[c:stop], x[c:stop]
+        for j in range(here.size):
+            there[j] = here[j] + xi[j] * scale
+
+
+@_compiled
+def accelerate(u, w, g, climbs, eta, momentum, compensation, first, last, step, stream, seed):
+    """w⁺ = u - η g, u⁺ = w⁺ + momentum (w⁺ - w) + compensation g on ``[first, last)``, in place.
+
+    ``climbs``: g·(w⁺ - w) of each chunk. The address of the noise is not used.
+    """
+    products, halves = np.empty(CHUNK, u.dtype), np.empty(CHUNK // 2 + 1)
+    for c in range(first, last, CHUNK):
+        stop = min(c + CHUNK, last)
+        there, here, slope = u[c:stop], w[c:stop], g[c:stop]
+        for j in range(here.size):
+            new = there[j] - slope[j] * eta
+            gained = new - here[j]
+            there[j] = (new + gained * momentum) + slope[j] * compensation
+            here[j] = new
+            products[j] = slope[j] * gained
+        chunk = climbs[c // CHUNK : c // CHUNK + 1]
+        chunk[0] = 0.0
+        add_block(products[: here.size], halves, chunk)

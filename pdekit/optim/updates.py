@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pdekit.optim.update_kernels import CHUNK, descend, scatter
+from pdekit.optim.update_kernels import CHUNK, accelerate, descend, scatter
 from pdekit.particles.noise import LANES, Address, fill_normals
 
 _SPLIT = 1 << 18  # elements from which on a second thread is worth its start
@@ -39,8 +39,7 @@ def langevin_step(
     alpha: float = 0.0,
 ) -> None:
     """y⁺ = y - η (slope + (y - centre)/γ) + scale ξ and mean⁺ = α mean + (1 - α) y⁺, in place."""
-    if slope.is_sparse:
-        raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
+    _dense(slope)
     if not _in_lines(y, slope, centre, mean):
         plain_step(y, slope, eta, noise, centre, gamma, mean, alpha)
         return
@@ -82,6 +81,29 @@ def scattered(y: Tensor, x: Tensor, noise: Noise) -> None:
         _in_parts(scatter, y, (*lines, lines[0].dtype.type(noise.scale)), noise.at)
     else:
         y.copy_(x + normals_like(y, noise.at) * noise.scale)
+
+
+def accelerated(u: Tensor, w: Tensor, eta: float, momentum: float, compensation: float) -> float:
+    """w⁺ = u - η g, u⁺ = w⁺ + momentum (w⁺ - w) + η compensation g, in place; g·(w⁺ - w)."""
+    g = u.grad
+    assert g is not None
+    _dense(g)
+    if not _in_lines(u, w, g):
+        new = u - g * eta
+        gained = new - w
+        u.copy_((new + gained * momentum) + g * (eta * compensation))
+        w.copy_(new)
+        return float((g.double() * gained.double()).sum())
+    lines = _line(u, u), _line(w, u), _line(g, u)
+    numbers = (lines[0].dtype.type(v) for v in (eta, momentum, eta * compensation))
+    climbs = np.empty(-(-u.numel() // CHUNK))  # added in one order, whatever the threads
+    _in_parts(accelerate, u, (*lines, climbs, *numbers), Address(0))
+    return float(climbs.sum())
+
+
+def _dense(slope: Tensor) -> None:
+    if slope.is_sparse:
+        raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
 
 
 def _in_lines(*tensors: Tensor | None) -> bool:
