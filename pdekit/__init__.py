@@ -80,6 +80,7 @@ _HOME = {
     "MetropolisLangevin": "pdekit.particles.metropolis",
     "MultiplicativeLangevin": "pdekit.particles.multiplicative",
     "ElasticSGD": "pdekit.particles.elastic",
+    "EntropySGD": "pdekit.particles.entropy_sgd",
     "SampledDescent": "pdekit.particles.sampled",
     "Nesterov": "pdekit.particles.momentum",
     "RestartedNesterov": "pdekit.particles.momentum",

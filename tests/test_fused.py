@@ -416,6 +416,15 @@ def test_two_scales_have_the_bits_of_the_plain_loop(name, landscape, dtype, monk
     assert np.array_equal(fast, slowly_moved(dynamics, n, dtype))
 
 
+@pytest.mark.parametrize("gamma", [0.5, Scoping(0.6, 1.0)], ids=["fixed", "scoping"])
+def test_entropy_sgd_has_the_bits_of_the_plain_loop(gamma, monkeypatch):
+    dynamics = pk.EntropySGD(DoubleWell(2), 4.0, gamma, inner_steps=6)
+    assert fused.fused(dynamics, torch.zeros(1, 203, 2)) is not None
+    fast = slowly_moved(dynamics, 203)
+    monkeypatch.setattr(ensemble, "fused", lambda *arguments: None)
+    assert np.array_equal(fast, slowly_moved(dynamics, 203))
+
+
 @pytest.mark.parametrize("dtype", SINES)
 @pytest.mark.parametrize("name", ["displacement", "attracted"])
 def test_two_scales_on_a_rough_function_are_those_of_the_plain_loop(name, dtype, monkeypatch):

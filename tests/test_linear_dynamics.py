@@ -186,6 +186,17 @@ def elastic_case():
     return Case(lambda h: dynamics, drift, noise, 1, 0.53, counts=(64, 128, 256, 512))
 
 
+def entropy_sgd_case(alpha, steps, rate):
+    """Averaged over its own noise, whose share dies with η: x' = -(x - z)/γ, z in closed form."""
+    r, rest = 1 - rate * (A + 1 / GAMMA), 1 / (1 + GAMMA * A)
+    walked = rest + (1 - rest) * r ** np.arange(steps + 1)
+    z = 1.0
+    for y in walked[1:]:
+        z = alpha * z + (1 - alpha) * y
+    dynamics = pk.EntropySGD(V, BETA, GAMMA, steps, rate, alpha)
+    return Case(lambda h: dynamics, -(1 - z) / GAMMA * EYE, 0 * EYE, 1, 0.33)
+
+
 def underdamped_case(friction, constant):
     mass = 1.4
     drift = np.kron(np.array([[0, 1 / mass], [-A, -friction]]), EYE)
@@ -200,6 +211,8 @@ CASES = {
     **dict(langevin_cases()),
     **dict(two_scale_cases()),
     "elastic": elastic_case(),
+    "Entropy-SGD": entropy_sgd_case(0.25, 6, 0.1),
+    "Entropy-SGD, the past": entropy_sgd_case(0.9, 6, 0.2),
     "underdamped, little friction": underdamped_case(0.3, 0.06),
     "underdamped, much friction": underdamped_case(5.0, 0.22),
     # one slope sampled per step, of variance A² γ/β: the noise dies with the step

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar
@@ -299,3 +300,39 @@ def test_other_bad_arguments_are_refused():
         pk.simulate(pk.ElasticSGD(WELL, 1.0, 0.5), [[0.1]], n=1, t=0.1, dt=0.01)
     with pytest.raises(ValueError, match="samples"):
         pk.SampledDescent(WELL, 1.0, 0.5, 0)
+
+
+def test_entropy_sgd_is_the_optimizer():
+    """Without noise: the particles of one, each a parameter of the other."""
+    V, gamma, rate, L, eta = pk.potentials.Rippled(1), 0.3, 0.02, 7, 0.1
+    dynamics = pk.EntropySGD(V, gamma=gamma, inner_steps=L, inner_lr=rate, alpha=0.6)
+    start = np.linspace(-4, 4, 9)[:, None]
+    particles = pk.simulate(dynamics, start, n=9, t=40 * eta, dt=eta).x.values[-1]
+    x = torch.tensor(start, requires_grad=True)
+    optimizer = pk.optim.EntropySGD([x], eta, gamma, L, inner_lr=rate, alpha=0.6)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = V(x).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(40):
+        optimizer.step(closure)
+    assert x.detach().numpy() == pytest.approx(particles.reshape(9, 1), abs=1e-12)
+
+
+def test_entropy_sgd_descends_the_local_entropy():
+    """Many small inner steps, an average over most of them, and slopes of u from the PDE."""
+    V, beta, gamma = pk.potentials.DoubleWell(1), 4.0, 0.3
+    dynamics = pk.EntropySGD(V, beta, gamma, inner_steps=400, inner_lr=0.01, alpha=0.99)
+    points, eta = np.array([-1.4, -0.6, 0.3, 0.9]), 1e-3
+    u = pk.local_entropy(V, gamma, beta, pk.Grid(-5, 5, 1000))
+    for x in points:
+        start = np.full((20_000, 1), x)
+        moved = pk.simulate(dynamics, start, n=20_000, t=eta, dt=eta, seed=3).x.values[-1]
+        slopes = (start - moved.reshape(-1, 1)) / eta
+        error = slopes.std() / np.sqrt(len(slopes))
+        # z still holds 0.99^400 of x, and Euler's inner step errs by a few thousandths
+        assert abs(slopes.mean() - u.grad(np.array([[x]]))[0, 0]) < 4 * error + 0.01
+        assert abs(slopes.mean() - V.grad(np.array([[x]]))[0, 0]) > 0.03

@@ -19,6 +19,7 @@ _HOME = {
     "Displacement": "two_scale",
     "ElasticSGD": "elastic",
     "Ensemble": "ensemble",
+    "EntropySGD": "entropy_sgd",
     "EulerMaruyama": "integrators",
     "ExactSum": "forces",
     "ExponentialAverage": "two_scale",

@@ -9,7 +9,7 @@ Fused are, in float32 and float64 on the CPU: sums of ``Quadratic``, ``DoubleWel
 ``Rough`` and of ``Tabulated`` and ``Evolving`` with uniform samples, in one dimension, under the
 three integrators, with or without walls; and of the first four, in any dimension and under the
 first two integrators, without walls: ``InteractingLangevin`` under ``CurieWeiss``, and
-``TwoScaleLangevin`` alone or under ``CurieWeiss``.
+``TwoScaleLangevin`` alone or under ``CurieWeiss``, and so ``EntropySGD``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +22,7 @@ from torch import Tensor
 from pdekit.interactions import CurieWeiss
 from pdekit.particles.coupled_kernels import advance_coupled
 from pdekit.particles.diffusion import Diffusion
+from pdekit.particles.entropy_sgd import EntropySGD
 from pdekit.particles.fused_kernels import (
     DOUBLE_WELL,
     QUADRATIC,
@@ -58,6 +59,8 @@ def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale 
     """The fused form of ``dynamics`` for particles like ``x``; None where there is none."""
     if type(dynamics) is InteractingLangevin:
         return _curie_weiss(dynamics, x)
+    if type(dynamics) is EntropySGD:
+        dynamics = dynamics.two_scale
     if type(dynamics) is TwoScaleLangevin:
         return _two_scale(dynamics, x)
     if not _in_memory(x) or x.shape[-1] != 1:

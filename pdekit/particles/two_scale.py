@@ -97,9 +97,9 @@ class LinearAverage:
 
 @dataclass(frozen=True)
 class ExponentialAverage:
-    """z ← alpha z + (1 - alpha) y from z = start (Entropy-SGD; T Alg. 2, alpha = 0.75)."""
+    """z ← alpha z + (1 - alpha) y from z = start (Entropy-SGD; T Alg. 2, alpha = 0.25)."""
 
-    alpha: float = 0.75
+    alpha: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < 1:
