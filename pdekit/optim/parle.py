@@ -28,7 +28,8 @@ class Parle(Optimizer):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η > 0, the share of the way from x^a to z
+    lr : η, the share of the way from x^a to z: x gets on about η times as fast as by SGD with rate
+        η_y. The thesis has η_y = η at first; 0.5 with an ``inner_lr`` fit for SGD loses less
     gamma : γ_0 > 0; ``group["gamma"]`` is γ
     rho : ρ_0 > 0, or inf for replicas that do not know of each other; ``group["rho"]`` is ρ
     inner_steps : L, gradients of a replica a step, the same in all groups
@@ -43,13 +44,13 @@ class Parle(Optimizer):
 
     ``step(closure)`` calls the closure L times for each replica of the process and returns the mean
     of their first losses, f(x^a). Raises ``TypeError`` without a closure and ``ValueError`` for
-    numbers out of range, among them η/ρ >= 2, unstable for every convex f. Stable on a quadratic if
-    η_y (λ + 1/γ) < 2, λ the largest curvature, and η (2 + 1/ρ) <= 2. Where the closure raises all
-    is as before the step.
+    numbers out of range, among them η/ρ >= 2, where replicas leave their mean for any convex f.
+    Stable on a quadratic if η_y (λ + 1/γ) < 2, λ the largest curvature, and η (2 + 1/ρ) <= 2. Where
+    the closure raises all is as before the step.
 
     Special cases (corrected, errata 60): one replica, or ρ = inf in each, is ``EntropySGD`` with
-    lr = ηγ. L = 1 is Elastic-SGD, with rate η η_y (1 - α) for ∇f and η for the attraction, and γ
-    has no part in it; one replica is then SGD.
+    lr = ηγ. L = 1 is Elastic-SGD but for the order (x moves last), with rate η η_y (1 - α) for ∇f
+    and η for the attraction, and γ has no part in it; one replica is then SGD.
 
     **Several processes** (torchrun, after ``init_process_group``) take part with ``replicas`` each,
     n in all; they begin at the parameters of the first. A step, L gradients of each replica, costs
