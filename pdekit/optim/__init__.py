@@ -13,9 +13,11 @@ _HOME = {
     "HEAT": "heat",
     "HJ": "hj",
     "SGLD": "sgld",
+    "ElasticSGD": "elastic_sgd",
     "EntropySGD": "entropy_sgd",
     "MaSS": "mass",
     "NesterovRestart": "nesterov",
+    "Parle": "parle",
     "TrivializedSGD": "trivialized",
 }
 __all__ = sorted(_HOME)

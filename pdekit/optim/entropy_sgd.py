@@ -102,10 +102,12 @@ def walk(
     closure: Closure | None,
     centres: dict[Tensor, Tensor],
     means: dict[Tensor, Tensor] | None,
+    replica: int = 0,
+    replicas: int = 1,
 ) -> Any:
     """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss.
 
-    Without means z is the last y.
+    Without means z is the last y. Each of several replicas has noise of its own.
     """
     losses = []
     for _ in range(common(optimizer, "inner_steps")):
@@ -115,7 +117,8 @@ def walk(
                 continue
             eta, noise = inner_rate(group), None
             if group["temperature"] > 0:
-                noise = Noise(sqrt(2 * eta * group["temperature"]), address(group, number))
+                at = address(group, number * replicas + replica)
+                noise = Noise(sqrt(2 * eta * group["temperature"]), at)
             z = None if means is None else means[y]
             langevin_step(y, y.grad, eta, noise, centres[y], group["gamma"], z, group["alpha"])
     return losses[0]

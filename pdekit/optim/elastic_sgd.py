@@ -1,0 +1,117 @@
+"""Elastic-SGD: replicas of a network, each drawn to a master that follows their mean."""
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from pdekit.optim.groups import (
+    Closure,
+    check_range,
+    check_whole,
+    evaluated,
+    parameters,
+)
+from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
+from pdekit.optim.updates import langevin_step
+
+
+class ElasticSGD(Optimizer):
+    """x^a ← x^a - η (∇f(x^a) + (x^a - x)/ρ), x ← x - (n η'/ρ)(x - mean of the x^a).
+
+    Both from the old values: gradient descent on Σ_a f(x^a) + |x^a - x|²/(2ρ), with rate η in the
+    n replicas and η' in the master x. Replicas that are at rest before x moves pull it along the
+    gradient of n u(·, ρ), u the local entropy of ``EntropySGD``, for every n. Thesis (5.4), with
+    the attraction of errata 28; MODEL.md 1.10.
+
+    **The parameters hold x** between steps, and a replica while the closure runs:
+    ``optimizer.replica`` is its number among all, for a closure that gives each its own data.
+    The replicas of a process are in ``state[p]["replicas"]``; the optimizer holds 2 replicas + 1
+    copies of the network.
+
+    Parameters
+    ----------
+    params : tensors, or groups of them with options of their own
+    lr : η
+    rho : ρ > 0
+    replicas : of each process, the same in all groups
+    master_lr : η'; None for ``lr``; with ρ/n each step takes x to the mean
+    process_group : of torch.distributed; None for the default one, if there is one
+
+    ``step(closure)`` calls the closure once for each replica of the process and returns the mean of
+    its losses there. Raises ``TypeError`` without a closure and ``ValueError`` for numbers out of
+    range, among them (η + n η')/ρ >= 2, unstable for every convex f. Stable if
+    η (λ + 1/ρ) + n η'/ρ < 2, λ the largest curvature. Where the closure raises all is as before the
+    step.
+
+    **Several processes** (torchrun, after ``init_process_group``) take part with ``replicas`` each,
+    n in all. They begin at the parameters of the first. A step, one gradient of each replica, costs
+    an all-reduce as large as the parameters, and every process has the same x to the bit. With
+    n = 2 the result is that of one process to the bit, because a + b = b + a; with more the sum is
+    rounded in another order. Each process saves its own ``state_dict``. Where one raises, the
+    others wait for it until the group's timeout.
+    """
+
+    process_group: Any = None
+    replica = 0
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 0.1,
+        rho: float = 1.0,
+        replicas: int = 3,
+        master_lr: float | None = None,
+        *,
+        process_group: Any = None,
+    ) -> None:
+        self.process_group = process_group
+        options = {
+            "lr": lr,
+            "rho": rho,
+            "replicas": replicas,
+            "master_lr": master_lr,
+            "evaluations": 0,
+        }
+        super().__init__(params, options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose options are checked."""
+        group = {**self.defaults, **param_group}
+        check_range(group, "lr", 0.0)
+        check_range(group, "rho", 0.0, open_below=True)
+        check_range(group, "master_lr", 0.0, optional=True)
+        check_whole(group, "replicas", 1)
+        n = group["replicas"] * ranks_of(self.process_group).size
+        pull = group["lr"] + n * master_rate(group)
+        if pull / group["rho"] >= 2:
+            raise ValueError(
+                f"(lr + n master_lr)/rho must be below 2, got ({group['lr']:g} + {n} * "
+                f"{master_rate(group):g})/{group['rho']:g}: master and replicas would run away "
+                f"from each other; take rho > {pull / 2:g}, or smaller learning rates"
+            )
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+        """Move replicas and master; the mean of the losses of the replicas."""
+        ranks, losses = ranks_of(self.process_group), []
+        with rehearsed(self, ranks) as (masters, moved):
+            for a in turns(self, ranks):
+                losses.append(evaluated(self, closure))
+                for group, _, p in parameters(self):
+                    slope = torch.zeros_like(p) if p.grad is None else p.grad
+                    x, rho = masters[p], group["rho"]
+                    langevin_step(moved[p][a], slope, group["lr"], None, x, rho)
+            n = take_mean({p: self.state[p]["replicas"] for p in masters}, ranks)
+            for group, _, p in parameters(self):
+                share = n * master_rate(group) / group["rho"]
+                torch.lerp(masters[p], p, share, out=p)
+            loss = sum(losses) / len(losses)
+        return loss
+
+
+def master_rate(group: dict[str, Any]) -> float:
+    """η'."""
+    rate = group["master_lr"]
+    return float(group["lr"] if rate is None else rate)

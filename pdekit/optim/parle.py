@@ -1,0 +1,156 @@
+"""Parle: Entropy-SGD in the replicas of Elastic-SGD."""
+
+from math import inf
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from pdekit.optim.entropy_sgd import check_walk, walk
+from pdekit.optim.groups import Closure, check_range, check_whole, common, parameters
+from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
+
+
+class Parle(Optimizer):
+    """y, z ← x^a; L times: y ← y - η_y (∇f(y) + (y - x^a)/γ), z ← α z + (1 - α) y, in n replicas;
+    then x^a ← x^a - η (x^a - z) - (η/ρ)(x^a - x) with the old x, and x ← mean of the x^a.
+
+    Descent on Σ_a u(x^a, γ) + |x^a - x|²/(2ρ), u the local entropy of ``EntropySGD``. Thesis (5.8)
+    with η¹ = ηγ, η² = η, η³ = ρ/n, z_k in place of z_t (errata 60) and the mean of the x^a *after*
+    their move, as in the authors' programs: that of before, as printed, leaves x a step behind
+    them, and unstable for η > ρ. After k steps γ = γ_0 (1 - 1/(2B))^k and ρ alike (5.10).
+
+    **The parameters hold x** between steps, and y of a replica while the closure runs:
+    ``optimizer.replica`` is its number among all, for a closure that gives each its own data.
+    The replicas of a process are in ``state[p]["replicas"]``; the optimizer holds 2 replicas + 1
+    copies of the network.
+
+    Parameters
+    ----------
+    params : tensors, or groups of them with options of their own
+    lr : η, the share of the way from x^a to z: x gets on about η times as fast as by SGD with rate
+        η_y. The thesis has η_y = η at first; 0.5 with an ``inner_lr`` fit for SGD loses less
+    gamma : γ_0 > 0; ``group["gamma"]`` is γ
+    rho : ρ_0 > 0, or inf for replicas that do not know of each other; ``group["rho"]`` is ρ
+    inner_steps : L, gradients of a replica a step, the same in all groups
+    replicas : of each process, the same in all groups
+    batches : B, mini-batches in the data; None: γ and ρ stay
+    inner_lr : η_y; None for ``lr`` as it is at first
+    alpha : α in [0, 1), the share of the past in z
+    gamma_min, rho_min : where γ and ρ stop
+    temperature : T of noise √(2 η_y T) ξ added to y, other noise in each replica
+    seed : of the noise
+    process_group : of torch.distributed; None for the default one, if there is one
+
+    ``step(closure)`` calls the closure L times for each replica of the process and returns the mean
+    of their first losses, f(x^a). Raises ``TypeError`` without a closure and ``ValueError`` for
+    numbers out of range, among them η/ρ >= 2, where replicas leave their mean for any convex f.
+    Stable on a quadratic if η_y (λ + 1/γ) < 2, λ the largest curvature, and η (2 + 1/ρ) <= 2. Where
+    the closure raises all is as before the step.
+
+    Special cases (corrected, errata 60): one replica, or ρ = inf in each, is ``EntropySGD`` with
+    lr = ηγ. L = 1 is Elastic-SGD but for the order (x moves last), with rate η η_y (1 - α) for ∇f
+    and η for the attraction, and γ has no part in it; one replica is then SGD.
+
+    **Several processes** (torchrun, after ``init_process_group``) take part with ``replicas`` each,
+    n in all; they begin at the parameters of the first. A step, L gradients of each replica, costs
+    one all-reduce as large as the parameters: 1/L of the traffic of ``ElasticSGD``, whose notes
+    hold here too.
+    """
+
+    process_group: Any = None
+    replica = 0
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 0.1,
+        gamma: float = 100.0,
+        rho: float = 1.0,
+        inner_steps: int = 25,
+        replicas: int = 3,
+        batches: int | None = None,
+        *,
+        inner_lr: float | None = None,
+        alpha: float = 0.25,
+        gamma_min: float = 1.0,
+        rho_min: float = 0.1,
+        temperature: float = 0.0,
+        seed: int = 0,
+        process_group: Any = None,
+    ) -> None:
+        ranks_of(process_group)
+        self.process_group = process_group
+        options = {
+            "lr": lr,
+            "gamma": gamma,
+            "rho": rho,
+            "inner_steps": inner_steps,
+            "replicas": replicas,
+            "batches": batches,
+            "inner_lr": inner_lr,
+            "alpha": alpha,
+            "gamma_min": gamma_min,
+            "rho_min": rho_min,
+            "temperature": temperature,
+            "seed": seed,
+            "evaluations": 0,
+            "steps": 0,
+        }
+        super().__init__(params, options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose options are checked."""
+        group = {**self.defaults, **param_group}
+        check(group)
+        if group["inner_lr"] is None:
+            group["inner_lr"] = group["lr"]
+        group["initial_gamma"], group["initial_rho"] = group["gamma"], group["rho"]
+        super().add_param_group(group)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+        """Move replicas and master; the mean of the losses at the replicas before."""
+        ranks, losses = ranks_of(self.process_group), []
+        n = common(self, "replicas") * ranks.size
+        with rehearsed(self, ranks) as (masters, moved):
+            for a in turns(self, ranks):
+                starts = {p: self.state[p]["replicas"][a] for p in masters}
+                means = {p: moved[p][a] for p in masters}
+                losses.append(walk(self, closure, starts, means, self.replica, n))
+                for group, _, p in parameters(self):
+                    x, z, eta = starts[p], means[p], group["lr"]
+                    z.copy_(x - (x - z) * eta - (x - masters[p]) * (eta / group["rho"]))
+            take_mean(moved, ranks)
+        for group in self.param_groups:
+            group["steps"] += 1
+            if group["batches"] is not None:
+                group["gamma"], group["rho"] = scoped(group, "gamma"), scoped(group, "rho")
+            loss = sum(losses) / len(losses)
+        return loss
+
+
+def scoped(group: dict[str, Any], name: str) -> float:
+    """γ or ρ after the steps made; it never rises."""
+    first = group[f"initial_{name}"]
+    shrunk = first * (1 - 0.5 / group["batches"]) ** group["steps"]
+    return float(max(shrunk, min(first, group[f"{name}_min"])))
+
+
+def check(group: dict[str, Any]) -> None:
+    """Raise for options out of range."""
+    check_walk(group)
+    if group["rho"] != inf:
+        check_range(group, "rho", 0.0, open_below=True)
+    check_whole(group, "replicas", 1)
+    if group["batches"] is not None:
+        check_whole(group, "batches", 1)
+    check_range(group, "gamma_min", 0.0, open_below=True)
+    check_range(group, "rho_min", 0.0, open_below=True)
+    lowest = group["rho"] if group["batches"] is None else min(group["rho"], group["rho_min"])
+    if group["lr"] / lowest >= 2:
+        raise ValueError(
+            f"lr/rho must be below 2, got {group['lr']:g}/{lowest:g}: replicas would run away from "
+            f"their mean; take a smaller lr, or {'rho' if lowest == group['rho'] else 'rho_min'} > "
+            f"{group['lr'] / 2:g}"
+        )

@@ -1,0 +1,491 @@
+"""Elastic-SGD and Parle are the algorithms of the thesis, in one process as in two."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from test_ranks import ended, processes
+from torch import distributed
+
+from pdekit.optim import ElasticSGD, EntropySGD, Parle
+
+A, B, C = np.linspace(-1, 1, 6).reshape(3, 2), np.linspace(-0.5, 1.5, 4), np.array([0.7])
+OPTIONS = {
+    ElasticSGD: {"lr": 0.05, "rho": 0.4, "master_lr": 0.03},
+    Parle: {"lr": 0.1, "rho": 1.0, "gamma": 2.0, "inner_steps": 5, "batches": 6, "inner_lr": 0.05},
+}
+OTHERS = {ElasticSGD: {"lr": 0.02, "rho": 0.7}, Parle: {"lr": 0.15, "gamma": 3.0, "alpha": 0.5}}
+BOTH = pytest.mark.parametrize("cls", [ElasticSGD, Parle])
+
+
+def slope(x, replica):
+    """Of Σ cos 3a + a²/10 + Σ (b² - 1)²/4 + c²/2 + c Σa Σb/10, in data that replicas differ in."""
+    a, b, c = x
+    return (
+        a / 5 - 3 * np.sin(3 * a) + c * b.sum() / 10,
+        b * (b * b - 1) + c * a.sum() / 10 + 0.2 * (replica - 1),
+        c + a.sum() * b.sum() / 10,
+    )
+
+
+def made(cls, start=(A, B, C), **more):
+    """An optimizer of three tensors in two groups, the parameters and the closure.
+
+    The first one lies column by column in memory: neither kernel nor collective takes it as it is.
+    """
+    x = [torch.tensor(v.T.copy()).t().requires_grad_() for v in start]
+    optimizer = cls(
+        [{"params": x[:2]}, {"params": x[2:], **OTHERS[cls]}], **{**OPTIONS[cls], **more}
+    )
+
+    def closure():
+        arrays = [p.detach().numpy() for p in x]
+        for p, g in zip(x, slope(arrays, optimizer.replica), strict=True):
+            p.grad = torch.tensor(g)
+        return x[2].detach().sum() + optimizer.replica
+
+    return optimizer, x, closure
+
+
+def copies(optimizer, x):
+    """The master, and the replicas."""
+    return [p.detach().clone() for p in x] + [optimizer.state[p]["replicas"].clone() for p in x]
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def option(cls, name, default=None):
+    """An option of the three tensors."""
+    first = OPTIONS[cls].get(name, default)
+    return [first, first, OTHERS[cls].get(name, first)]
+
+
+def elastic_reference(steps, n=3):
+    """(5.4), as printed."""
+    eta, rho = option(ElasticSGD, "lr"), option(ElasticSGD, "rho")
+    master_eta = option(ElasticSGD, "master_lr")
+    x, xs = [A, B, C], [[A, B, C] for _ in range(n)]
+    for _ in range(steps):
+        mean = [sum(r[i] for r in xs) / n for i in range(3)]
+        gs = [slope(r, a) for a, r in enumerate(xs)]
+        xs = [
+            [r[i] - eta[i] * (g[i] + (r[i] - x[i]) / rho[i]) for i in range(3)]
+            for r, g in zip(xs, gs, strict=True)
+        ]
+        x = [x[i] - n * master_eta[i] / rho[i] * (x[i] - mean[i]) for i in range(3)]
+        yield x, xs
+
+
+def parle_reference(steps, n=3):
+    """(5.8) and (5.10) gradient by gradient, with the rates of 5.3.2 and the new x^a in (5.8d)."""
+    L, batches = OPTIONS[Parle]["inner_steps"], OPTIONS[Parle]["batches"]
+    eta, alpha = option(Parle, "lr"), option(Parle, "alpha", 0.25)
+    x, xs = [A, B, C], [[A, B, C] for _ in range(n)]
+    ys, zs = list(xs), list(xs)
+    for k in range(steps * L):
+        shrunk = (1 - 1 / (2 * batches)) ** (k // L)
+        gamma = [max(v * shrunk, 1.0) for v in option(Parle, "gamma")]
+        rho = [max(v * shrunk, 0.1) for v in option(Parle, "rho")]
+        for a in range(n):
+            g, y = slope(ys[a], a), ys[a]
+            ys[a] = [y[i] - 0.05 * (g[i] + (y[i] - xs[a][i]) / gamma[i]) for i in range(3)]
+            zs[a] = [alpha[i] * zs[a][i] + (1 - alpha[i]) * ys[a][i] for i in range(3)]
+        if (k + 1) % L == 0:
+            xs = [
+                [
+                    r[i]
+                    - eta[i] * gamma[i] / gamma[i] * (r[i] - z[i])
+                    - eta[i] / rho[i] * (r[i] - x[i])
+                    for i in range(3)
+                ]
+                for r, z in zip(xs, zs, strict=True)
+            ]
+            x = [
+                x[i] - rho[i] / n * n / rho[i] * (x[i] - sum(r[i] for r in xs) / n)
+                for i in (0, 1, 2)
+            ]
+            ys, zs = list(xs), list(xs)
+            yield x, xs
+
+
+REFERENCE = {ElasticSGD: elastic_reference, Parle: parle_reference}
+
+
+@BOTH
+def test_a_hundred_steps_are_those_of_the_plain_algorithm(cls):
+    optimizer, x, closure = made(cls)
+    for master, replicas in REFERENCE[cls](100):
+        optimizer.step(closure)
+        for i, p in enumerate(x):
+            stacked = np.stack([r[i] for r in replicas])
+            np.testing.assert_allclose(p.detach(), master[i], rtol=0, atol=1e-12)
+            np.testing.assert_allclose(optimizer.state[p]["replicas"], stacked, rtol=0, atol=1e-12)
+    spread = np.ptp([r[1] for r in replicas], axis=0).max()
+    assert spread > 1e-3, "replicas that do not differ test nothing"
+
+
+@BOTH
+def test_the_loss_is_the_mean_of_the_first_of_each_replica(cls):
+    optimizer, _, closure = made(cls)
+    # at first all are at x, with loss 0.7 + a
+    assert optimizer.step(closure).item() == pytest.approx(0.7 + 1.0, abs=1e-15)
+    assert {g["evaluations"] for g in optimizer.param_groups} == {1 if cls is ElasticSGD else 5}
+
+
+def quadratic(cls, Q, start, noise=None, **options):
+    """f = x·Qx/2, and with noise on its gradient."""
+    x = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    optimizer = cls([x], **options)
+
+    def closure():
+        x.grad = x.detach() @ Q
+        if noise is not None:
+            x.grad += noise(x)
+        return (x.detach() @ Q @ x.detach()) / 2
+
+    return optimizer, x, closure
+
+
+Q = torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 0.3]], dtype=torch.float64)
+X = (1.0, -2.0, 0.5)
+
+
+def elastic_energy(x, xs, rho):
+    """Σ_a f(x^a) + |x^a - x|²/(2ρ)."""
+    return ((xs @ Q * xs).sum() + (xs - x).square().sum() / rho) / 2
+
+
+def test_elastic_sgd_is_gradient_descent_on_its_energy():
+    """In x and all x^a together: with the rate of each the step is minus the gradient."""
+    eta, master_eta, rho = 0.1, 0.05, 0.8
+    optimizer, x, closure = quadratic(ElasticSGD, Q, X, lr=eta, master_lr=master_eta, rho=rho)
+    optimizer.step(closure)
+    optimizer.state[x]["replicas"] += torch.arange(9.0, dtype=torch.float64).view(3, 3)
+    energies = []
+    for _ in range(300):
+        master, replicas = (v.requires_grad_() for v in copies(optimizer, [x]))
+        energy = elastic_energy(master, replicas, rho)
+        down = torch.autograd.grad(energy, (master, replicas))
+        optimizer.step(closure)
+        torch.testing.assert_close(x.detach(), master - master_eta * down[0], rtol=0, atol=1e-13)
+        new = optimizer.state[x]["replicas"]
+        torch.testing.assert_close(new, replicas - eta * down[1], rtol=0, atol=1e-13)
+        energies.append(energy.item())
+    assert all(b < a for a, b in itertools.pairwise(energies))
+    assert energies[-1] < 1e-3 * energies[0]
+
+
+def test_the_printed_elastic_sgd_descends_no_energy():
+    """Errata 28: attraction to the mean, and x away from it. The energy above rises with it."""
+    eta, rho = 0.1, 0.8
+    x = torch.tensor(X, dtype=torch.float64)
+    xs, energies = x + torch.arange(9.0, dtype=torch.float64).view(3, 3), []
+    for _ in range(300):
+        energies.append(elastic_energy(x, xs, rho).item())
+        mean = xs.mean(0)
+        xs, x = xs - eta * (xs @ Q + (xs - mean) / rho), x + 3 * eta / rho * (x - mean)
+    assert energies[-1] > 1e3 * energies[0]
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 5])
+def test_the_master_of_elastic_sgd_descends_the_local_entropy(replicas):
+    """Replicas at rest: the next step of x is -n η' ∇u(x, ρ), ∇u = Q (I + ρQ)⁻¹ x, for every n."""
+    rho, eta = 0.8, 0.05
+    optimizer, x, closure = quadratic(
+        ElasticSGD, Q, X, lr=0.2, rho=rho, replicas=replicas, master_lr=0.0
+    )
+    for _ in range(400):
+        optimizer.step(closure)
+    before = x.detach().clone()
+    assert before.tolist() == list(X)
+    optimizer.param_groups[0]["master_lr"] = eta
+    optimizer.step(closure)
+    down = Q @ torch.linalg.solve(torch.eye(3, dtype=Q.dtype) + rho * Q, before)
+    expected = before - replicas * eta * down
+    torch.testing.assert_close(x.detach(), expected, rtol=0, atol=1e-12)
+
+
+def test_replicas_with_noisy_gradients_spread_as_sgd_does():
+    """At rest around x each is at x/(1 + ρλ) with variance T/(κ (1 - ηκ/2)), κ = λ + 1/ρ,
+    T = ησ²/2 (errata 6); level 1e-6 for each of mean and variance.
+    """
+    size, n, eta, rho, sigma = 4000, 8, 0.1, 0.5, 2.0
+    numbers = torch.Generator().manual_seed(3)
+
+    def noise(x):
+        return sigma * torch.randn(size, generator=numbers, dtype=torch.float64)
+
+    unit = torch.eye(size, dtype=torch.float64).to_sparse()
+    optimizer, x, closure = quadratic(
+        ElasticSGD, unit, [3.0] * size, noise, lr=eta, rho=rho, replicas=n, master_lr=0.0
+    )
+    for _ in range(100):
+        optimizer.step(closure)
+    kappa = 1 + 1 / rho
+    variance = eta * sigma**2 / 2 / (kappa * (1 - eta * kappa / 2))
+    off = optimizer.state[x]["replicas"] - 3.0 / (1 + rho)
+    assert abs(off.mean()) < 4.9 * (variance / (n * size)) ** 0.5
+    assert abs(off.square().mean() / variance - 1) < 4.9 * (2 / (n * size)) ** 0.5
+
+
+@pytest.mark.parametrize("replicas", [1, 4])
+def test_the_master_of_parle_descends_the_local_entropy(replicas):
+    """Inner steps enough: x moves by -ηγ ∇u(x, γ), on a quadratic in any replica."""
+    gamma, eta = 2.0, 0.25
+    optimizer, x, closure = quadratic(
+        Parle, Q, X, lr=eta, gamma=gamma, inner_lr=0.4, inner_steps=200, replicas=replicas
+    )
+    for _ in range(3):
+        before = x.detach().clone()
+        optimizer.step(closure)
+        down = Q @ torch.linalg.solve(torch.eye(3, dtype=Q.dtype) + gamma * Q, before)
+        expected = before - eta * gamma * down
+        torch.testing.assert_close(x.detach(), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rho", [float("inf"), 0.5])
+@pytest.mark.parametrize("temperature", [0.0, 0.3])
+def test_one_replica_of_parle_is_entropy_sgd(rho, temperature):
+    """To the bit, noise included, with the outer rate ηγ; the master is that replica."""
+    shared = {"inner_steps": 6, "inner_lr": 0.05, "temperature": temperature, "seed": 4}
+    ends = []
+    for cls, options in (
+        (Parle, {"lr": 0.25, "gamma": 2.0, "rho": rho, "replicas": 1}),
+        (EntropySGD, {"lr": 0.5, "gamma": 2.0}),
+    ):
+        x = [torch.tensor(v, requires_grad=True) for v in (A, B, C)]
+        optimizer = cls(x, **shared, **options)
+
+        def closure(x=x):
+            for p, g in zip(x, slope([p.detach().numpy() for p in x], 0), strict=True):
+                p.grad = torch.tensor(g)
+            return 0.0
+
+        for _ in range(20):
+            optimizer.step(closure)
+        ends.append([p.detach() for p in x])
+    assert same(*ends)
+
+
+def test_one_inner_step_of_one_replica_is_sgd_whatever_gamma():
+    """With rate η η_y (1 - α) = 0.0225 (errata 60)."""
+    for gamma in (1.0, 100.0):
+        optimizer, x, closure = quadratic(
+            Parle, Q, X, lr=0.3, gamma=gamma, inner_steps=1, inner_lr=0.1, replicas=1
+        )
+        expected = x.detach().clone()
+        for _ in range(10):
+            optimizer.step(closure)
+            expected = expected - 0.3 * 0.1 * 0.75 * (Q @ expected)
+        torch.testing.assert_close(x.detach(), expected, rtol=0, atol=1e-13)
+
+
+def test_gamma_and_rho_narrow_and_stop():
+    x = torch.zeros(1, requires_grad=True)
+    optimizer = Parle([x], lr=0.05, gamma=100.0, rho=1.0, inner_steps=1, batches=2)
+    group, seen = optimizer.param_groups[0], []
+    for _ in range(20):
+        seen.append((group["gamma"], group["rho"]))
+        optimizer.step(lambda: 0.0)
+    expected = [(max(100 * 0.75**k, 1.0), max(0.75**k, 0.1)) for k in range(20)]
+    np.testing.assert_allclose(seen, expected, rtol=1e-14)
+    free = Parle([x], gamma=0.5, rho=float("inf"), inner_steps=1, batches=2)
+    free.step(lambda: 0.0)
+    # already below where they stop, and without end
+    assert (free.param_groups[0]["gamma"], free.param_groups[0]["rho"]) == (0.5, float("inf"))
+
+
+def test_the_inner_rate_stays_when_a_schedule_lowers_the_learning_rate():
+    x = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    optimizer = Parle([x], lr=0.2, inner_steps=1, replicas=1)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+    expected = 1.0
+    for k in range(4):
+        optimizer.step(lambda: x.backward() or 0.0 if x.grad is None else 0.0)
+        schedule.step()
+        expected -= 0.2 * 0.5**k * 0.75 * 0.2
+    assert x.item() == pytest.approx(expected, abs=1e-15)
+
+
+def test_noise_differs_in_every_replica_and_parameter():
+    """In flat f the moves are noise: correlations of 10,000 pairs below 0.049, level 1e-6 each."""
+    x = [torch.zeros(10000, requires_grad=True) for _ in range(2)]
+    optimizer = Parle(x, lr=1.0, rho=float("inf"), inner_steps=1, temperature=1.0, seed=2)
+
+    def closure():
+        for p in x:
+            p.grad = torch.zeros_like(p)
+        return 0.0
+
+    optimizer.step(closure)
+    rows = torch.cat([optimizer.state[p]["replicas"] for p in x])
+    assert (torch.corrcoef(rows) - torch.eye(6)).abs().max() < 0.049
+
+
+@BOTH
+def test_state_in_the_middle_gives_the_same_bits(cls):
+    more = {"temperature": 0.1} if cls is Parle else {}
+    optimizer, x, closure = made(cls, **more)
+    for _ in range(4):
+        optimizer.step(closure)
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    again, y, other = made(cls, [p.detach().numpy() for p in x], **more)
+    again.load_state_dict(torch.load(file))
+    for _ in range(4):
+        optimizer.step(closure)
+        again.step(other)
+    assert same(copies(optimizer, x), copies(again, y))
+
+
+@BOTH
+@pytest.mark.parametrize("made_before", [0, 3])
+def test_a_closure_that_raises_changes_nothing(cls, made_before):
+    """Whichever call it is, parameters, replicas, counts and all that follows are as without it."""
+    more = {"temperature": 0.1} if cls is Parle else {}
+    for stop in range(3 if cls is ElasticSGD else 15):
+        optimizer, x, closure = made(cls, **more)
+        undisturbed, y, other = made(cls, **more)
+        for _ in range(made_before):
+            optimizer.step(closure)
+            undisturbed.step(other)
+        calls = itertools.count()
+
+        def failing(closure=closure, calls=calls, stop=stop):
+            loss = closure()
+            if next(calls) == stop:
+                raise KeyboardInterrupt
+            return loss
+
+        with pytest.raises(KeyboardInterrupt):
+            optimizer.step(failing)
+        kept, expected = optimizer.state_dict(), undisturbed.state_dict()
+        assert kept["param_groups"] == expected["param_groups"]
+        assert kept["state"].keys() == expected["state"].keys()
+        assert same([p.detach() for p in x], [p.detach() for p in y])
+        for _ in range(2):
+            optimizer.step(closure)
+            undisturbed.step(other)
+        assert same(copies(optimizer, x), copies(undisturbed, y))
+
+
+@BOTH
+def test_a_parameter_without_gradient_stays(cls):
+    x, still = (torch.ones(3, requires_grad=True) for _ in range(2))
+    optimizer = cls([x, still], lr=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = x.square().sum()
+        loss.backward()
+        return loss
+
+    losses = [optimizer.step(closure) for _ in range(5)]
+    assert losses[-1] < losses[0] and torch.equal(still.detach(), torch.ones(3))
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_parameters_of_any_layout_and_type(cls, dtype):
+    """Rows of the weights lie apart in memory: the plain form, not the kernel, and the same."""
+    ends = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        start = torch.linspace(-1, 1, 48, dtype=dtype).view(2, 3, 2, 4)
+        w = start.to(memory_format=layout, copy=True).requires_grad_()
+        optimizer = cls([w], lr=0.1)
+
+        def closure(w=w, optimizer=optimizer):
+            w.grad = w.detach() - 0.1 * optimizer.replica
+            return 0.0
+
+        for _ in range(3):
+            optimizer.step(closure)
+        assert w.is_contiguous(memory_format=layout)
+        ends.append(w.detach())
+    torch.testing.assert_close(*ends)
+
+
+PARTED = [(ElasticSGD, {}), (Parle, {}), (Parle, {"temperature": 0.1})]
+
+
+def trained(cls, replicas, start=(A, B, C), **more):
+    optimizer, x, closure = made(cls, start, replicas=replicas, **more)
+    losses = [optimizer.step(closure).item() for _ in range(20)]
+    return losses, *copies(optimizer, x)
+
+
+def train_together(folder):
+    """One replica, and two, on each of two ranks, of which the second begins elsewhere."""
+    distributed.init_process_group("gloo")
+    rank = distributed.get_rank()
+    start = [v + rank for v in (A, B, C)]
+    results = [trained(cls, k, start, **more) for k in (1, 2) for cls, more in PARTED]
+    torch.save(results, folder / f"rank{rank}")
+    alone = distributed.new_group([0])
+    if rank == 0:
+        torch.save(trained(Parle, 2, process_group=alone), folder / "alone")
+    else:
+        with pytest.raises(ValueError, match="not in process_group"):
+            Parle([torch.zeros(1, requires_grad=True)], process_group=alone)
+    distributed.destroy_process_group()
+
+
+def test_two_processes_are_one(tmp_path):
+    """n = 2: to the bit, because a + b = b + a. n = 4: up to the order of the sum. The master is
+    the same to the bit on both ranks.
+    """
+    codes = ended(processes(train_together, tmp_path), tmp_path)
+    assert codes == [0, 0], (tmp_path / "stderr1").read_text() + (tmp_path / "stderr0").read_text()
+    ranks = [torch.load(tmp_path / f"rank{r}") for r in range(2)]
+    cases = [(2 * k, cls, more) for k in (1, 2) for cls, more in PARTED]
+    for (n, cls, more), *parts in zip(cases, *ranks, strict=True):
+        losses, *one = trained(cls, n, **more)
+        masters = [part[1:4] for part in parts]
+        assert same(*masters), "masters differ"
+        replicas = [torch.cat([part[i] for part in parts]) for i in (4, 5, 6)]
+        two = [*masters[0], *replicas]
+        assert np.mean([part[0] for part in parts], axis=0) == pytest.approx(losses, abs=1e-12)
+        if n == 2:
+            assert same(one, two)
+        for a, b in zip(one, two, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+    assert same(trained(Parle, 2)[1:], torch.load(tmp_path / "alone")[1:])
+
+
+@pytest.mark.parametrize(
+    "cls, options, words",
+    [
+        (ElasticSGD, {"lr": 1.0}, r"take rho > 2\b"),
+        (ElasticSGD, {"lr": 0.1, "master_lr": 0.7}, "must be below 2"),
+        (ElasticSGD, {"rho": 0.0}, "rho must be a finite number > 0, got 0.0"),
+        (ElasticSGD, {"replicas": 0}, "replicas must be a whole number >= 1, got 0"),
+        (ElasticSGD, {"master_lr": -1.0}, "master_lr must be"),
+        (ElasticSGD, {"lr": float("nan")}, "lr must be"),
+        (Parle, {"lr": 2.0}, "take a smaller lr, or rho > 1"),
+        (Parle, {"lr": 0.3, "batches": 9}, "or rho_min > 0.15"),
+        (Parle, {"rho": float("nan")}, "rho must be"),
+        (Parle, {"gamma": 0.0}, "gamma must be"),
+        (Parle, {"replicas": 2.0}, "replicas must be a whole number >= 1, got 2.0"),
+        (Parle, {"inner_steps": 0}, "inner_steps must be"),
+        (Parle, {"batches": 0}, "batches must be a whole number >= 1, got 0"),
+        (Parle, {"alpha": 1.0}, "alpha must be"),
+    ],
+)
+def test_settings_out_of_range_are_refused(cls, options, words):
+    with pytest.raises(ValueError, match=words):
+        cls([torch.zeros(1, requires_grad=True)], **options)
+
+
+@BOTH
+def test_what_is_one_for_all_groups_and_a_closure_are_asked_for(cls):
+    x, y = (torch.zeros(1, requires_grad=True) for _ in range(2))
+    with pytest.raises(TypeError, match=rf"{cls.__name__} needs .* call step\(closure\)"):
+        cls([x]).step()
+    groups = cls([{"params": [x]}, {"params": [y], "replicas": 2}])
+    with pytest.raises(ValueError, match=r"replicas is one for all parameter groups, got \[3, 2\]"):
+        groups.step(lambda: 0.0)
