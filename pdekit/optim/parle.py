@@ -13,12 +13,12 @@ from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
 
 class Parle(Optimizer):
     """y, z ← x^a; L times: y ← y - η_y (∇f(y) + (y - x^a)/γ), z ← α z + (1 - α) y, in n replicas;
-    then x^a ← x^a - η (x^a - z) - (η/ρ)(x^a - x) with the old x, and x ← mean of the x^a.
+    then x^a ← x^a - η (x^a - z) - (η/ρ)(x^a - x) and x ← mean of the x^a, both from the old values.
 
     Descent on Σ_a u(x^a, γ) + |x^a - x|²/(2ρ), u the local entropy of ``EntropySGD``. Thesis (5.8)
-    with η¹ = ηγ, η² = η, η³ = ρ/n, z_k in place of z_t (errata 60) and the mean of the x^a *after*
-    their move, as in the authors' programs: that of before, as printed, leaves x a step behind
-    them, and unstable for η > ρ. After k steps γ = γ_0 (1 - 1/(2B))^k and ρ alike (5.10).
+    with η¹ = ηγ, η² = η, η³ = ρ/n and z_k in place of z_t (errata 60; MODEL.md 1.10). So x is a
+    step behind the mean of the replicas, and stays where it is in the first. After k steps
+    γ = γ_0 (1 - 1/(2B))^k and ρ alike (5.10).
 
     **The parameters hold x** between steps, and y of a replica while the closure runs:
     ``optimizer.replica`` is its number among all, for a closure that gives each its own data.
@@ -37,20 +37,20 @@ class Parle(Optimizer):
     batches : B, mini-batches in the data; None: γ and ρ stay
     inner_lr : η_y; None for ``lr`` as it is at first
     alpha : α in [0, 1), the share of the past in z
-    gamma_min, rho_min : where γ and ρ stop
+    gamma_min : where γ stops
+    rho_min : where ρ stops; None for the larger of 0.1 and ``lr`` as it is at first
     temperature : T of noise √(2 η_y T) ξ added to y, other noise in each replica
     seed : of the noise
     process_group : of torch.distributed; None for the default one, if there is one
 
     ``step(closure)`` calls the closure L times for each replica of the process and returns the mean
     of their first losses, f(x^a). Raises ``TypeError`` without a closure and ``ValueError`` for
-    numbers out of range, among them η/ρ >= 2, where replicas leave their mean for any convex f.
-    Stable on a quadratic if η_y (λ + 1/γ) < 2, λ the largest curvature, and η (2 + 1/ρ) <= 2. Where
-    the closure raises all is as before the step.
+    numbers out of range, among them η > ρ: the distance of x from the mean of the x^a is multiplied
+    by -η/ρ a step where f is flat. Stable on a quadratic if η_y (λ + 1/γ) < 2, λ the largest
+    curvature, and η (1 + 2/ρ) < 2. Where the closure raises all is as before the step.
 
-    Special cases (corrected, errata 60): one replica, or ρ = inf in each, is ``EntropySGD`` with
-    lr = ηγ. L = 1 is Elastic-SGD but for the order (x moves last), with rate η η_y (1 - α) for ∇f
-    and η for the attraction, and γ has no part in it; one replica is then SGD.
+    Special cases (corrected, errata 60): ρ = inf is ``EntropySGD`` with lr = ηγ in each replica;
+    L = 1 is ``ElasticSGD``, with rate η η_y (1 - α) for ∇f and η for the attraction, whatever γ.
 
     **Several processes** (torchrun, after ``init_process_group``) take part with ``replicas`` each,
     n in all; they begin at the parameters of the first. A step, L gradients of each replica, costs
@@ -74,7 +74,7 @@ class Parle(Optimizer):
         inner_lr: float | None = None,
         alpha: float = 0.25,
         gamma_min: float = 1.0,
-        rho_min: float = 0.1,
+        rho_min: float | None = None,
         temperature: float = 0.0,
         seed: int = 0,
         process_group: Any = None,
@@ -105,6 +105,8 @@ class Parle(Optimizer):
         check(group)
         if group["inner_lr"] is None:
             group["inner_lr"] = group["lr"]
+        if group["rho_min"] is None:
+            group["rho_min"] = max(0.1, group["lr"])
         group["initial_gamma"], group["initial_rho"] = group["gamma"], group["rho"]
         super().add_param_group(group)
 
@@ -121,7 +123,7 @@ class Parle(Optimizer):
                 for group, _, p in parameters(self):
                     x, z, eta = starts[p], means[p], group["lr"]
                     z.copy_(x - (x - z) * eta - (x - masters[p]) * (eta / group["rho"]))
-            take_mean(moved, ranks)
+            take_mean({p: self.state[p]["replicas"] for p in masters}, ranks)
         for group in self.param_groups:
             group["steps"] += 1
             if group["batches"] is not None:
@@ -146,11 +148,10 @@ def check(group: dict[str, Any]) -> None:
     if group["batches"] is not None:
         check_whole(group, "batches", 1)
     check_range(group, "gamma_min", 0.0, open_below=True)
-    check_range(group, "rho_min", 0.0, open_below=True)
-    lowest = group["rho"] if group["batches"] is None else min(group["rho"], group["rho_min"])
-    if group["lr"] / lowest >= 2:
-        raise ValueError(
-            f"lr/rho must be below 2, got {group['lr']:g}/{lowest:g}: replicas would run away from "
-            f"their mean; take a smaller lr, or {'rho' if lowest == group['rho'] else 'rho_min'} > "
-            f"{group['lr'] / 2:g}"
-        )
+    check_range(group, "rho_min", 0.0, open_below=True, optional=True)
+    for name in ("rho", "rho_min"):
+        if group[name] is not None and group["lr"] > group[name]:
+            raise ValueError(
+                f"lr must not exceed {name}, got {group['lr']:g} and {group[name]:g}: master and "
+                f"replicas would run away from each other; take a smaller lr, or a larger {name}"
+            )
