@@ -354,6 +354,45 @@ def test_parameters_do_not_share_noise(case):
     assert moved.unique().numel() == 100
 
 
+@every_case
+def test_copies_go_their_own_way(case):
+    """A deep copy is independent of what it was made from and steps with the same bits."""
+    problem = Problem()
+    optimizer = problem.optimizer(case)
+    problem.run(optimizer, 3)
+    other, new = copy.deepcopy((problem, optimizer))
+    problem.run(optimizer, 4)
+    assert not np.array_equal(problem.x, other.x)
+    assert np.array_equal(problem.x, other.run(new, 4).x)
+
+
+@every_case
+def test_a_whole_optimizer_can_be_saved(case):
+    """As torch.save keeps any object; with it the parameters."""
+    problem = Problem()
+    optimizer = problem.optimizer(case)
+    problem.run(optimizer, 3)
+    file = io.BytesIO()
+    torch.save((problem, optimizer), file)
+    file.seek(0)
+    other, new = torch.load(file, weights_only=False)
+    assert np.array_equal(problem.run(optimizer, 4).x, other.run(new, 4).x)
+
+
+@pytest.mark.parametrize(
+    ("cls", "switch"), [(optim.HJ, "dual"), (optim.HEAT, "antithetic"), (optim.MaSS, "restart")]
+)
+def test_switches_belong_to_the_saved_state(cls, switch):
+    """Training goes on as it was begun, though the new optimizer was made without the switch."""
+    problem = Problem()
+    optimizer = cls(problem.parameters, lr=0.1, **{switch: True})
+    problem.run(optimizer, 7)
+    other = copy.deepcopy(problem)
+    new = cls(other.parameters, lr=0.1)
+    new.load_state_dict(saved(optimizer.state_dict()))
+    assert np.array_equal(problem.run(optimizer, 6).x, other.run(new, 6).x)
+
+
 def regression():
     """y = sin of two inputs, 64 points, and a network of 65 parameters."""
     draw = torch.Generator().manual_seed(0)
@@ -489,3 +528,13 @@ def test_all_groups_take_the_same_number_of_gradients(cls, count):
     with pytest.raises(ValueError, match=rf"{count} is one for all parameter groups, got \["):
         cls(groups, lr=0.1).step(problem.closure)
     assert np.array_equal(problem.x, before)
+
+
+def test_antithetic_samples_come_in_pairs():
+    x, y = torch.zeros(2, requires_grad=True), torch.zeros(2, requires_grad=True)
+    with pytest.raises(ValueError, match="even number, got 5"):
+        optim.HEAT([x], samples=5, antithetic=True)
+    with pytest.raises(ValueError, match="even number, got 3"):
+        optim.HEAT([x], antithetic=True).add_param_group({"params": [y], "samples": 3})
+    with pytest.raises(ValueError, match="samples must be a whole number"):
+        optim.HEAT([x], samples="some", antithetic=True)

@@ -6,7 +6,7 @@ import torch
 from torch.optim import Optimizer
 
 from pdekit.optim.entropy_sgd import check_walk, walk
-from pdekit.optim.groups import Closure, anchored, evaluated, parameters
+from pdekit.optim.groups import Closure, anchored, common, evaluated, parameters
 
 
 class HJ(Optimizer):
@@ -38,9 +38,9 @@ class HJ(Optimizer):
             "inner_lr": inner_lr,
             "temperature": 0.0,
             "alpha": 0.0,
+            "dual": dual,
             "evaluations": 0,
         }
-        self.dual = dual
         super().__init__(params, options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -51,13 +51,14 @@ class HJ(Optimizer):
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the loss there before."""
+        dual = common(self, "dual")
         with anchored(self) as centres:
             loss = walk(self, closure, centres, None)
-            if self.dual:
+            if dual:
                 evaluated(self, closure)
         for group, _, p in parameters(self):
             x = centres[p]
-            if not self.dual:
+            if not dual:
                 p.copy_(x - (x - p) * (group["lr"] / group["gamma"]))
             elif p.grad is not None:
                 p.copy_(x - p.grad * group["lr"])

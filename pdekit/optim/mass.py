@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, check_range, loss_of, parameters
+from pdekit.optim.groups import Closure, check_range, common, loss_of, parameters
 from pdekit.optim.nesterov import accelerate, uphill
 
 
@@ -39,10 +39,10 @@ class MaSS(Optimizer):
             "lr": lr,
             "momentum": momentum,
             "compensation": compensation,
+            "restart": restart,
             "age": 1,
             "evaluations": 0,
         }
-        self.restart = restart
         super().__init__(params, options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -57,13 +57,13 @@ class MaSS(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move w and u; the loss of the closure, at u."""
         loss, moved = loss_of(self, closure), []
-        age = self.param_groups[0]["age"]
+        age, restart = self.param_groups[0]["age"], common(self, "restart")
         for group, _, p in parameters(self):
             if p.grad is not None:
-                momentum = (age - 1) / (age + 2) if self.restart else group["momentum"]
+                momentum = (age - 1) / (age + 2) if restart else group["momentum"]
                 eta, compensation = group["lr"], group["compensation"]
                 moved.append((p.grad, accelerate(self.state[p], p, eta, momentum, compensation)))
-        if self.restart:
+        if restart:
             age = 2 if uphill(moved) else age + 1
             for group in self.param_groups:
                 group["age"] = age
