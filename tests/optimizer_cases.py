@@ -160,6 +160,7 @@ CASES = [
         entropy_sgd,
         {"lr": 0.2},
         calls=20,
+        second={"lr": 0.05},
     ),
     Case(
         "EntropySGD, warm",
@@ -200,6 +201,7 @@ CASES = [
         hj,
         {"lr": 0.2},
         calls=5,
+        second={"lr": 0.05},
     ),
     Case(
         "HJ, slow",

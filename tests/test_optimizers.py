@@ -218,6 +218,17 @@ def test_short_types_have_the_same_noise(case):
         assert (short - other).abs().max() > 0.2
 
 
+@pytest.mark.parametrize("cls", [optim.EntropySGD, optim.HJ])
+def test_without_a_width_each_group_has_its_learning_rate(cls):
+    """x ← z in all of them; with the γ of the first, that of rate 1 would go ten times too far."""
+    x, y = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    optimizer = cls([{"params": [x]}, {"params": [y], "lr": 1.0}], lr=0.1)
+    assert [group["gamma"] for group in optimizer.param_groups] == [0.1, 1.0]
+    later = {"params": [torch.ones(2, requires_grad=True)], "lr": 0.3}
+    optimizer.add_param_group(later)
+    assert optimizer.param_groups[2]["gamma"] == 0.3
+
+
 # ---- what torch expects of an optimizer
 
 

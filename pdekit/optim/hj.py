@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from pdekit.optim.entropy_sgd import check_walk, walk
+from pdekit.optim.entropy_sgd import check_walk, walk, with_width
 from pdekit.optim.groups import Closure, anchored, common, evaluated, parameters
 
 
@@ -33,7 +33,7 @@ class HJ(Optimizer):
     ) -> None:
         options = {
             "lr": lr,
-            "gamma": lr if gamma is None else gamma,
+            "gamma": gamma,
             "inner_steps": inner_steps,
             "inner_lr": inner_lr,
             "temperature": 0.0,
@@ -45,8 +45,9 @@ class HJ(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        check_walk({**self.defaults, **param_group})
-        super().add_param_group(param_group)
+        group = with_width({**self.defaults, **param_group})
+        check_walk(group)
+        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
