@@ -528,6 +528,27 @@ def test_several_gradients_need_a_closure(case, closure):
     assert np.array_equal(problem.x, before)
 
 
+@every_case
+@pytest.mark.parametrize("several", [True, False])
+def test_sparse_gradients_are_refused(case, several):
+    """Before anything is moved, also what has dense ones; with or without a closure."""
+    table = torch.nn.Embedding(5, 2, sparse=True, dtype=torch.float64)
+    dense = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    start = table.weight.detach().clone()
+    optimizer = case.make([dense, table.weight])
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (table(torch.tensor([1, 3])) * dense).sin().sum()
+        loss.backward()
+        return loss
+
+    closure()
+    with pytest.raises(TypeError, match=r"dense gradients.*sparse=False"):
+        optimizer.step(closure if several or case.calls > 1 else None)
+    assert torch.equal(table.weight, start) and (dense == 1).all()
+
+
 @pytest.mark.parametrize(
     ("cls", "count"),
     [(optim.EntropySGD, "inner_steps"), (optim.HJ, "inner_steps"), (optim.HEAT, "samples")],
