@@ -289,6 +289,39 @@ def test_parameters_without_gradient_stay(case):
 
 
 @every_case
+def test_frozen_parameters_are_not_walked(case):
+    """In no evaluation is a frozen parameter elsewhere: what is fixed is not smoothed over."""
+    used, frozen = torch.ones(3, requires_grad=True), torch.full((3,), 0.5)
+    optimizer = case.make([used, frozen])
+
+    def closure():
+        assert (frozen == 0.5).all()
+        optimizer.zero_grad()
+        loss = (used * frozen).sin().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert (used != 1).all()
+
+
+def test_the_dual_step_without_a_gradient_at_y_is_none():
+    """As with layers that are left out at random: such a parameter is back at x, not left at y."""
+    used, dropped = (torch.ones(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    optimizer, calls = optim.HJ([used, dropped], lr=0.1, inner_steps=2, dual=True), []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (used**2).sum() + (dropped.sum() if len(calls) < 2 else 0)
+        loss.backward()
+        calls.append(dropped.detach().clone())
+        return loss
+
+    optimizer.step(closure)
+    assert (calls[2] < 1).all() and (dropped == 1).all() and (used < 1).all()
+
+
+@every_case
 def test_the_loss_of_the_closure_comes_back(case):
     """f(x) before the step, or the mean over the samples; as a tensor without a graph."""
     problem = Problem()

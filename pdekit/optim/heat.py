@@ -85,7 +85,8 @@ class HEAT(Optimizer):
             for i in range(samples):
                 sign = -1.0 if antithetic and i % 2 else 1.0
                 for group, number, p in parameters(self):
-                    self._scatter(group, number, p, centres[p], sign)
+                    if p.requires_grad:
+                        self._scatter(group, number, p, centres[p], sign)
                 losses.append(evaluated(self, closure))
                 for _, _, p in parameters(self):
                     if p.grad is not None:

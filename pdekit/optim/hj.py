@@ -61,6 +61,6 @@ class HJ(Optimizer):
             x = centres[p]
             if not dual:
                 p.copy_(x - (x - p) * (group["lr"] / group["gamma"]))
-            elif p.grad is not None:
-                p.copy_(x - p.grad * group["lr"])
+            else:
+                p.copy_(x if p.grad is None else x - p.grad * group["lr"])
         return loss
