@@ -496,8 +496,9 @@ NOT_POSITIVE = (0.0, -1.0, float("nan"), float("inf"), "wide", None)
 NEGATIVE = (-1.0, float("nan"), float("inf"), "hot", None)
 NOT_SHARES = (-0.1, 1.0, float("nan"), "most", None)
 NOT_COUNTS = (0, -1, 2.5, "many", True, None)
+NOT_SEEDS = (-1, 2**64, 1.5, "lucky", None)
 BAD = {
-    optim.SGLD: {"lr": NEGATIVE, "temperature": NEGATIVE},
+    optim.SGLD: {"lr": NEGATIVE, "temperature": NEGATIVE, "seed": NOT_SEEDS},
     optim.EntropySGD: {
         "lr": NEGATIVE,
         "gamma": NOT_POSITIVE[:-1],  # None for the learning rate
@@ -505,6 +506,7 @@ BAD = {
         "temperature": NEGATIVE,
         "inner_lr": NOT_POSITIVE[:-1],
         "alpha": NOT_SHARES,
+        "seed": NOT_SEEDS,
     },
     optim.HJ: {
         "lr": NEGATIVE,
@@ -517,12 +519,14 @@ BAD = {
         "gamma": NOT_POSITIVE,
         "samples": NOT_COUNTS,
         "temperature": NEGATIVE,
+        "seed": NOT_SEEDS,
     },
     optim.TrivializedSGD: {
         "lr": NEGATIVE,
         "coupling": NEGATIVE,
         "decay": NOT_POSITIVE,
         "layers": (2, -3, float("nan"), "deep"),
+        "seed": NOT_SEEDS,
     },
     optim.NesterovRestart: {"lr": NEGATIVE},
     optim.MaSS: {"lr": NEGATIVE, "momentum": NOT_SHARES, "compensation": NOT_SHARES},

@@ -12,6 +12,7 @@ from pdekit.optim.groups import (
     address,
     anchored,
     check_range,
+    check_seed,
     check_whole,
     common,
     evaluated,
@@ -74,6 +75,7 @@ class EntropySGD(Optimizer):
         """Add a group, whose options are checked."""
         group = with_width({**self.defaults, **param_group})
         check_walk(group)
+        check_seed(group)
         super().add_param_group(group)
 
     @torch.no_grad()

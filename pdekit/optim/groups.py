@@ -109,3 +109,12 @@ def check_whole(group: dict[str, Any], name: str, least: int) -> None:
     value = group[name]
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+
+
+def check_seed(group: dict[str, Any]) -> None:
+    """``ValueError`` unless ``group["seed"]`` is one that noise has an address for."""
+    try:
+        Address(group["seed"])
+    except (TypeError, ValueError):
+        got = repr(group["seed"])
+        raise ValueError(f"seed must be a whole number >= 0 and < 2**64, got {got}") from None

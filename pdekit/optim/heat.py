@@ -11,6 +11,7 @@ from pdekit.optim.groups import (
     address,
     anchored,
     check_range,
+    check_seed,
     check_whole,
     common,
     evaluated,
@@ -69,6 +70,7 @@ class HEAT(Optimizer):
         check_range(group, "gamma", 0.0, open_below=True)
         check_range(group, "temperature", 0.0)
         check_whole(group, "samples", 1)
+        check_seed(group)
         if group["antithetic"] and group["samples"] % 2:
             raise ValueError(
                 f"antithetic samples come in pairs: take an even number, got {group['samples']}"

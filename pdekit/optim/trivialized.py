@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, check_range, loss_of, parameters
+from pdekit.optim.groups import Closure, check_range, check_seed, loss_of, parameters
 from pdekit.optim.updates import Noise, langevin_step
 from pdekit.particles.noise import INITIAL_NORMAL, Address
 
@@ -59,6 +59,7 @@ class TrivializedSGD(Optimizer):
         check_range(group, "coupling", 0.0)
         check_range(group, "decay", 0.0, open_below=True)
         check_range(group, "layers", 3, optional=True)
+        check_seed(group)
         super().add_param_group(param_group)
 
     @torch.no_grad()
