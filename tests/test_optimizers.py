@@ -399,6 +399,31 @@ def test_parameters_do_not_share_noise(case):
 
 
 @every_case
+def test_groups_may_be_added_on_the_way(case):
+    """Those that were there go on with the same bits. The new one starts at the bottom of a well,
+    where without noise it stays, so that it has no part in restarts."""
+    alone, added = (torch.full((40,), 0.5, dtype=torch.float64) for _ in range(2))
+    new = torch.ones(40, dtype=torch.float64, requires_grad=True)
+    for x, others in ((alone, ()), (added, (new,))):
+        x.requires_grad_()
+        optimizer = case.make([x])
+
+        def closure(optimizer=optimizer, x=x):
+            optimizer.zero_grad()
+            loss = wells(x) + wells(new)
+            loss.backward()
+            return loss
+
+        for step in range(6):
+            if step == 3:
+                for other in others:
+                    optimizer.add_param_group({"params": [other]})
+            optimizer.step(closure)
+    assert torch.equal(alone, added)
+    assert ((new != 1) == case.noisy).all()
+
+
+@every_case
 def test_copies_go_their_own_way(case):
     """A deep copy is independent of what it was made from and steps with the same bits."""
     problem = Problem()

@@ -15,7 +15,8 @@ class TrivializedSGD(Optimizer):
     """x ← x - η (∇f(x) + v_i h), h ~ N(0, I) once and for all, i the number of the step.
 
     In the field v_i the mean number of critical points of a spherical p-spin glass, the model of a
-    network with p layers, is that at τ_i/n = e^{-i/τ_0} - 1/2: from few to as many as without it.
+    network with p layers, is to first order that at τ_i/n = e^{-i/τ_0} - 1/2: from few to as many
+    as without it.
     v_i² = J² p (p - 2) max(0, 1 + (τ_i/n)(2p - 2)/(p - 2)), thesis Algorithm 1 with the factor of
     errata 54 (2 for p >> 1, as printed there).
 
