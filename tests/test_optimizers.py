@@ -25,11 +25,9 @@ SHAPES = ((3, 2), (5,), (2, 2), (), (2, 1, 2), (1, 3))  # the first three are th
 class Problem:
     """f(x) = Σ (x_i² - 1)²/4 + sin(x_i x_{i+1})/2 over all parameters in one circle."""
 
-    def __init__(self, dtype=torch.float64):
+    def __init__(self):
         draw = np.random.default_rng(3)
-        self.parameters = [
-            torch.tensor(draw.normal(size=s), dtype=dtype, requires_grad=True) for s in SHAPES
-        ]
+        self.parameters = [torch.tensor(draw.normal(size=s), requires_grad=True) for s in SHAPES]
         self.losses = []
 
     def closure(self):
