@@ -12,6 +12,7 @@ from pdekit.optim.groups import (
     address,
     anchored,
     check_range,
+    check_seed,
     check_whole,
     common,
     evaluated,
@@ -33,7 +34,7 @@ class EntropySGD(Optimizer):
     ----------
     params : tensors, or groups of them with options of their own
     lr : η, > 0; a step goes as far as one of gradient descent with this learning rate on u
-    gamma : γ > 0, the square of the width; None for ``lr``, where x becomes z
+    gamma : γ > 0, the square of the width; None for the ``lr`` of the group, where x becomes z
     inner_steps : L, gradients a step, the same in all groups
     temperature : T = 1/β of the noise added; 0 leaves that of the mini-batches
     inner_lr : η_y; None for 2 γ / (L + 1)
@@ -60,7 +61,7 @@ class EntropySGD(Optimizer):
     ) -> None:
         options = {
             "lr": lr,
-            "gamma": lr if gamma is None else gamma,
+            "gamma": gamma,
             "inner_steps": inner_steps,
             "temperature": temperature,
             "inner_lr": inner_lr,
@@ -72,8 +73,10 @@ class EntropySGD(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        check_walk({**self.defaults, **param_group})
-        super().add_param_group(param_group)
+        group = with_width({**self.defaults, **param_group})
+        check_walk(group)
+        check_seed(group)
+        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
@@ -85,6 +88,11 @@ class EntropySGD(Optimizer):
             share = group["lr"] / group["gamma"]
             p.copy_(centres[p] - (centres[p] - means[p]) * share)
         return loss
+
+
+def with_width(group: dict[str, Any]) -> dict[str, Any]:
+    """A group with γ: its learning rate, if nothing else is said."""
+    return {**group, "gamma": group["lr"] if group["gamma"] is None else group["gamma"]}
 
 
 def check_walk(group: dict[str, Any]) -> None:

@@ -33,8 +33,7 @@ def evaluated(optimizer: Optimizer, closure: Closure | None, where: Any = None) 
         )
     with torch.enable_grad():
         loss = closure()
-    for group in optimizer.param_groups:
-        group["evaluations"] += 1
+    _counted(optimizer)
     return loss.detach() if isinstance(loss, Tensor) else loss
 
 
@@ -42,9 +41,17 @@ def loss_of(optimizer: Optimizer, closure: Closure | None) -> Any:
     """For an optimizer that needs one gradient: that of the closure, or the one already there."""
     if closure is not None:
         return evaluated(optimizer, closure)
+    _counted(optimizer)
+    return None
+
+
+def _counted(optimizer: Optimizer) -> None:
+    """One more evaluation, whose gradients are dense."""
+    slopes = [p.grad for _, _, p in parameters(optimizer) if p.grad is not None]
+    if any(slope.layout != torch.strided for slope in slopes):
+        raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
     for group in optimizer.param_groups:
         group["evaluations"] += 1
-    return None
 
 
 @contextmanager
@@ -102,3 +109,12 @@ def check_whole(group: dict[str, Any], name: str, least: int) -> None:
     value = group[name]
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+
+
+def check_seed(group: dict[str, Any]) -> None:
+    """``ValueError`` unless ``group["seed"]`` is one that noise has an address for."""
+    try:
+        Address(group["seed"])
+    except (TypeError, ValueError):
+        got = repr(group["seed"])
+        raise ValueError(f"seed must be a whole number >= 0 and < 2**64, got {got}") from None

@@ -11,6 +11,7 @@ from pdekit.optim.groups import (
     address,
     anchored,
     check_range,
+    check_seed,
     check_whole,
     common,
     evaluated,
@@ -56,14 +57,10 @@ class HEAT(Optimizer):
             "gamma": gamma,
             "samples": samples,
             "temperature": temperature,
+            "antithetic": antithetic,
             "seed": seed,
             "evaluations": 0,
         }
-        if antithetic and samples % 2:
-            raise ValueError(
-                f"antithetic samples come in pairs: take an even number, got {samples}"
-            )
-        self.antithetic = antithetic
         super().__init__(params, options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -73,18 +70,25 @@ class HEAT(Optimizer):
         check_range(group, "gamma", 0.0, open_below=True)
         check_range(group, "temperature", 0.0)
         check_whole(group, "samples", 1)
+        check_seed(group)
+        if group["antithetic"] and group["samples"] % 2:
+            raise ValueError(
+                f"antithetic samples come in pairs: take an even number, got {group['samples']}"
+            )
         super().add_param_group(param_group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the mean of the losses around it."""
         samples, losses = common(self, "samples"), []
+        antithetic = common(self, "antithetic")
         with anchored(self) as centres:
             sums = {p: torch.zeros_like(p) for p in centres}
             for i in range(samples):
-                sign = -1.0 if self.antithetic and i % 2 else 1.0
+                sign = -1.0 if antithetic and i % 2 else 1.0
                 for group, number, p in parameters(self):
-                    self._scatter(group, number, p, centres[p], sign)
+                    if p.requires_grad:
+                        self._scatter(group, number, p, centres[p], sign)
                 losses.append(evaluated(self, closure))
                 for _, _, p in parameters(self):
                     if p.grad is not None:

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from pdekit.optim.entropy_sgd import check_walk, walk
-from pdekit.optim.groups import Closure, anchored, evaluated, parameters
+from pdekit.optim.entropy_sgd import check_walk, walk, with_width
+from pdekit.optim.groups import Closure, anchored, common, evaluated, parameters
 
 
 class HJ(Optimizer):
@@ -33,32 +33,34 @@ class HJ(Optimizer):
     ) -> None:
         options = {
             "lr": lr,
-            "gamma": lr if gamma is None else gamma,
+            "gamma": gamma,
             "inner_steps": inner_steps,
             "inner_lr": inner_lr,
             "temperature": 0.0,
             "alpha": 0.0,
+            "dual": dual,
             "evaluations": 0,
         }
-        self.dual = dual
         super().__init__(params, options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        check_walk({**self.defaults, **param_group})
-        super().add_param_group(param_group)
+        group = with_width({**self.defaults, **param_group})
+        check_walk(group)
+        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the loss there before."""
+        dual = common(self, "dual")
         with anchored(self) as centres:
             loss = walk(self, closure, centres, None)
-            if self.dual:
+            if dual:
                 evaluated(self, closure)
         for group, _, p in parameters(self):
             x = centres[p]
-            if not self.dual:
+            if not dual:
                 p.copy_(x - (x - p) * (group["lr"] / group["gamma"]))
-            elif p.grad is not None:
-                p.copy_(x - p.grad * group["lr"])
+            else:
+                p.copy_(x if p.grad is None else x - p.grad * group["lr"])
         return loss

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, check_range, loss_of, parameters
+from pdekit.optim.groups import Closure, check_range, common, loss_of, parameters
 from pdekit.optim.nesterov import age_after, iterate
 from pdekit.optim.updates import accelerated
 
@@ -40,10 +40,10 @@ class MaSS(Optimizer):
             "lr": lr,
             "momentum": momentum,
             "compensation": compensation,
+            "restart": restart,
             "age": 1,
             "evaluations": 0,
         }
-        self.restart = restart
         super().__init__(params, options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -58,13 +58,13 @@ class MaSS(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move w and u; the loss of the closure, at u."""
         loss, climb = loss_of(self, closure), 0.0
-        age = self.param_groups[0]["age"]
+        age, restart = self.param_groups[0]["age"], common(self, "restart")
         for group, _, p in parameters(self):
             if p.grad is not None:
-                momentum = (age - 1) / (age + 2) if self.restart else group["momentum"]
+                momentum = (age - 1) / (age + 2) if restart else group["momentum"]
                 w, compensation = iterate(self, p), group["compensation"]
                 climb += accelerated(p, w, group["lr"], momentum, compensation)
-        if self.restart:
+        if restart:
             for group in self.param_groups:
                 group["age"] = age_after(age, climb)
         return loss

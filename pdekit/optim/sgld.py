@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, address, check_range, loss_of, parameters
+from pdekit.optim.groups import Closure, address, check_range, check_seed, loss_of, parameters
 from pdekit.optim.updates import Noise, langevin_step
 
 
@@ -43,6 +43,7 @@ class SGLD(Optimizer):
         group = {**self.defaults, **param_group}
         check_range(group, "lr", 0.0)
         check_range(group, "temperature", 0.0)
+        check_seed(group)
         super().add_param_group(param_group)
 
     @torch.no_grad()

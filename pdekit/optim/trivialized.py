@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, check_range, loss_of, parameters
+from pdekit.optim.groups import Closure, check_range, check_seed, loss_of, parameters
 from pdekit.optim.updates import Noise, langevin_step
 from pdekit.particles.noise import INITIAL_NORMAL, Address
 
@@ -15,7 +15,8 @@ class TrivializedSGD(Optimizer):
     """x ← x - η (∇f(x) + v_i h), h ~ N(0, I) once and for all, i the number of the step.
 
     In the field v_i the mean number of critical points of a spherical p-spin glass, the model of a
-    network with p layers, is that at τ_i/n = e^{-i/τ_0} - 1/2: from few to as many as without it.
+    network with p layers, is to first order that at τ_i/n = e^{-i/τ_0} - 1/2: from few to as many
+    as without it.
     v_i² = J² p (p - 2) max(0, 1 + (τ_i/n)(2p - 2)/(p - 2)), thesis Algorithm 1 with the factor of
     errata 54 (2 for p >> 1, as printed there).
 
@@ -59,6 +60,7 @@ class TrivializedSGD(Optimizer):
         check_range(group, "coupling", 0.0)
         check_range(group, "decay", 0.0, open_below=True)
         check_range(group, "layers", 3, optional=True)
+        check_seed(group)
         super().add_param_group(param_group)
 
     @torch.no_grad()
