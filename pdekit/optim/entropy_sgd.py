@@ -33,7 +33,7 @@ class EntropySGD(Optimizer):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η, > 0; a step goes as far as one of gradient descent with this learning rate on u
+    lr : η >= 0; a step goes as far as one of gradient descent with this learning rate on u
     gamma : γ > 0, the square of the width; None for the ``lr`` of the group, where x becomes z
     inner_steps : L, gradients a step, the same in all groups
     temperature : T = 1/β of the noise added; 0 leaves that of the mini-batches

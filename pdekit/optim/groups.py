@@ -23,7 +23,7 @@ def parameters(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], int, Tens
             number += 1
 
 
-def evaluated(optimizer: Optimizer, closure: Closure | None, where: Any = None) -> Any:
+def evaluated(optimizer: Optimizer, closure: Closure | None) -> Any:
     """The loss at the parameters as they are, whose gradients the closure leaves in them."""
     if not callable(closure):
         raise TypeError(

@@ -29,7 +29,7 @@ class HEAT(Optimizer):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η, > 0
+    lr : η >= 0
     gamma : γ > 0
     samples : L, gradients a step, the same in all groups
     temperature : T = 1/β

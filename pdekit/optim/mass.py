@@ -18,7 +18,7 @@ class MaSS(Optimizer):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η, > 0
+    lr : η >= 0
     momentum : γ in [0, 1); with ``restart=True`` it is (α - 1)/(α + 2) instead, α counting the
         steps since the last step uphill (U (35), errata 69)
     compensation : η₂/η in [0, 1); 0 is Nesterov's method

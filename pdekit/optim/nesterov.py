@@ -20,7 +20,7 @@ class NesterovRestart(Optimizer):
     Parameters
     ----------
     params : tensors, or groups of them with learning rates of their own
-    lr : η, > 0
+    lr : η >= 0
 
     ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
     for numbers out of range. Stable if η λ < 4/3. The particles' form is

@@ -23,7 +23,7 @@ class SGLD(Optimizer):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η, > 0
+    lr : η >= 0
     temperature : T = 1/β; 0 for SGD
     seed : of the noise; chains that are to be independent take different ones
 

@@ -23,7 +23,7 @@ class TrivializedSGD(Optimizer):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η, > 0
+    lr : η >= 0
     coupling : J >= 0
     decay : τ_0 > 0, in steps
     layers : p >= 3; None for the number of parameters with two dimensions or more
