@@ -366,6 +366,15 @@ def test_a_closure_that_raises_leaves_the_parameters_as_they_were(case):
         assert not np.array_equal(problem.x, before) and np.isfinite(problem.x).all()
 
 
+@pytest.mark.parametrize("cls", [optim.HEAT, optim.ElasticSGD, optim.Parle])
+def test_a_mean_loss_needs_losses(cls):
+    x = torch.ones(3, requires_grad=True)
+    optimizer = cls([x])
+    with pytest.raises(TypeError, match=r"closure\(\) must return the loss, got None"):
+        optimizer.step(lambda: x.sum().backward())
+    assert torch.equal(x.detach(), torch.ones(3))
+
+
 @every_case
 def test_the_seed_decides_and_torchs_generator_does_not(case):
     torch.manual_seed(1)

@@ -10,6 +10,7 @@ from pdekit.optim.groups import (
     check_range,
     check_whole,
     evaluated,
+    mean_loss,
     parameters,
 )
 from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
@@ -107,7 +108,7 @@ class ElasticSGD(Optimizer):
             for group, _, p in parameters(self):
                 share = n * master_rate(group) / group["rho"]
                 torch.lerp(masters[p], p, share, out=p)
-            loss = sum(losses) / len(losses)
+            loss = mean_loss(losses)
         return loss
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isfinite
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -43,6 +44,13 @@ def loss_of(optimizer: Optimizer, closure: Closure | None) -> Any:
         return evaluated(optimizer, closure)
     _counted(optimizer)
     return None
+
+
+def mean_loss(losses: list[Any]) -> Any:
+    """The mean of what a closure returned."""
+    if any(loss is None for loss in losses):
+        raise TypeError("closure() must return the loss, got None")
+    return sum(losses) / len(losses)
 
 
 def _counted(optimizer: Optimizer) -> None:
@@ -107,7 +115,8 @@ def check_range(
 def check_whole(group: dict[str, Any], name: str, least: int) -> None:
     """``ValueError`` unless ``group[name]`` is a whole number, at least ``least``."""
     value = group[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (whole and value >= least):
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 

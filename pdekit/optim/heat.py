@@ -15,6 +15,7 @@ from pdekit.optim.groups import (
     check_whole,
     common,
     evaluated,
+    mean_loss,
     parameters,
 )
 from pdekit.optim.updates import Noise, scattered
@@ -93,9 +94,10 @@ class HEAT(Optimizer):
                 for _, _, p in parameters(self):
                     if p.grad is not None:
                         sums[p] += p.grad
+            loss = mean_loss(losses)
         for group, _, p in parameters(self):
             p.copy_(centres[p] - sums[p] * (group["lr"] / samples))
-        return sum(losses) / samples
+        return loss
 
     def _scatter(self, group: Any, number: int, p: Any, x: Any, sign: float) -> None:
         """x + ξ with the normals of the evaluation to come, or of the one before."""

@@ -7,7 +7,7 @@ import torch
 from torch.optim import Optimizer
 
 from pdekit.optim.entropy_sgd import check_walk, walk
-from pdekit.optim.groups import Closure, check_range, check_whole, common, parameters
+from pdekit.optim.groups import Closure, check_range, check_whole, common, mean_loss, parameters
 from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
 
 
@@ -123,12 +123,12 @@ class Parle(Optimizer):
                 for group, _, p in parameters(self):
                     x, z, eta = starts[p], means[p], group["lr"]
                     z.copy_(x - (x - z) * eta - (x - masters[p]) * (eta / group["rho"]))
+            loss = mean_loss(losses)
             take_mean({p: self.state[p]["replicas"] for p in masters}, ranks)
         for group in self.param_groups:
             group["steps"] += 1
             if group["batches"] is not None:
                 group["gamma"], group["rho"] = scoped(group, "gamma"), scoped(group, "rho")
-            loss = sum(losses) / len(losses)
         return loss
 
 
