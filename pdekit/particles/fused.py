@@ -8,8 +8,8 @@ then.
 Fused are, in float32 and float64 on the CPU: sums of ``Quadratic``, ``DoubleWell``, ``Rippled``,
 ``Rough`` and of ``Tabulated`` and ``Evolving`` with uniform samples, in one dimension, under the
 three integrators, with or without walls; and of the first four, in any dimension and under the
-first two integrators, without walls: ``InteractingLangevin`` under ``CurieWeiss``, and
-``TwoScaleLangevin`` alone or under ``CurieWeiss``.
+first two integrators, without walls: ``InteractingLangevin`` under ``CurieWeiss``, also where ranks
+share the mean, and ``TwoScaleLangevin`` alone or under ``CurieWeiss``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,10 +17,11 @@ from math import inf, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pdekit.interactions import CurieWeiss
-from pdekit.particles.coupled_kernels import advance_coupled
+from pdekit.particles.coupled_kernels import advance_coupled, advance_shared, noise_room
 from pdekit.particles.diffusion import Diffusion
 from pdekit.particles.fused_kernels import (
     DOUBLE_WELL,
@@ -35,6 +36,7 @@ from pdekit.particles.fused_kernels import (
 from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, Step, StochasticHeun
 from pdekit.particles.interacting import InteractingLangevin
 from pdekit.particles.noise import INNER, LANES, Address, StepNoise
+from pdekit.particles.ranks import SharedMean
 from pdekit.particles.two_scale import (
     Displacement,
     FreeDisplacement,
@@ -159,6 +161,30 @@ class FusedCurieWeiss:
         return state
 
 
+class FusedSharedMean(FusedCurieWeiss):
+    """The same for a rank's share of runs: their sums are added up between the steps."""
+
+    def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+        state, shared = state.contiguous(), self.dynamics.interaction
+        runs, particles, dim = state.shape
+        y = state.numpy().reshape(runs, particles * dim)
+        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
+        at = Address(noise.seed, noise.run, step=steps[0].number)
+        sizes, ahead, scale = _in_type(y, self.dynamics, steps)
+        first = noise.particle * dim // LANES[state.dtype]
+        totals, means = np.zeros((2, runs, dim))
+        xi = noise_room(y, dim, ahead)
+        for n in range(-1, len(steps)):
+            advance_shared(
+                *(n, y, xi, noise.size, means, float(shared.strength), totals),
+                *(sizes, ahead, scale, self.terms, Walls(False, -inf, inf, 1.0)),
+                *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
+            )
+            if n + 1 < len(steps):
+                means = (shared.ranks.total(torch.from_numpy(totals)) / shared.n).numpy()
+        return state
+
+
 class FusedTwoScale:
     """The same for two time scales: whole inner loops of a chunk of particles."""
 
@@ -230,10 +256,12 @@ def _curie_weiss(dynamics: InteractingLangevin, x: Tensor) -> FusedCurieWeiss | 
     """Potentials that act on each coordinate alone, without walls, one slope a step."""
     part = _each_coordinate(dynamics.potential)
     one_slope = type(dynamics.integrator) in (EulerMaruyama, LeimkuhlerMatthews)
-    mean = type(dynamics.interaction) is CurieWeiss
+    shared = type(dynamics.interaction) is SharedMean
+    interaction = dynamics.interaction.interaction if shared else dynamics.interaction
+    mean = type(interaction) is CurieWeiss and dynamics.box is None
     if not (_in_memory(x) and x.shape[-1] <= 64 and part and one_slope and mean):
         return None
-    return FusedCurieWeiss(dynamics, part) if dynamics.box is None else None
+    return (FusedSharedMean if shared else FusedCurieWeiss)(dynamics, part)
 
 
 def _each_coordinate(V: Any) -> _Part | None:
