@@ -457,19 +457,24 @@ class OneRank:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", CURIE_WEISS)
+@pytest.mark.parametrize("name", [*CURIE_WEISS, "two scales"])
 def test_a_mean_shared_with_nobody_is_the_mean(name, dtype):
     """The same bits, one sum a step, and what another rank adds is felt."""
-    V, integrator, dim = CURIE_WEISS[name]
-    n, alone = 1203, pk.InteractingLangevin(V, 4.0, pk.CurieWeiss(0.8), integrator=integrator)
-    x = torch.linspace(-1, 2, 3 * 1216 * dim, dtype=getattr(torch, dtype)).reshape(3, 1216, dim)
+    if name in CURIE_WEISS:
+        V, integrator, dim = CURIE_WEISS[name]
+        alone = pk.InteractingLangevin(V, 4.0, pk.CurieWeiss(0.8), integrator=integrator)
+    else:
+        alone, dim = two_scales("attracted", DoubleWell(3)), 3
+    n, x = 1203, torch.linspace(-1, 2, 3 * 1216 * dim, dtype=getattr(torch, dtype))
+    x = alone.init(x.reshape(3, 1216, dim))
     steps = [Step(k, k * 0.01, (k + 1) * 0.01, 0.01) for k in range(7)]
     results, ranks = [], OneRank()
     shared = [SharedMean(alone.interaction, ranks, m) for m in (n, n + 1)]
     for interaction in (alone.interaction, *shared):
         dynamics = replace(alone, interaction=interaction)
         advance = fused.fused(dynamics, x)
-        results.append(advance(x.clone(), steps, StepNoise(5, 2, 0, torch.empty_like(x), n)))
-    assert torch.equal(results[0][:, :n], results[1][:, :n])
+        noise = StepNoise(5, 2, 0, x.new_empty(3, 1216, dim), n)
+        results.append(advance(x.clone(), steps, noise)[..., :n, :])
+    assert torch.equal(results[0], results[1])
     assert ranks.sums == 2 * len(steps)
     assert not torch.equal(results[0], results[2])
