@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -27,6 +28,7 @@ from pdekit.particles.integrators import (
     StochasticHeun,
 )
 from pdekit.particles.noise import StepNoise
+from pdekit.particles.ranks import SharedMean
 from pdekit.particles.sine_kernels import sine_cosine_32, sine_cosine_64
 from pdekit.potentials import (
     Custom,
@@ -450,3 +452,38 @@ def test_two_scales_have_the_same_bits_for_every_tile_and_number_of_threads(
             assert np.array_equal(slowly_moved(dynamics, 1203, dtype), whole)
         finally:
             torch.set_num_threads(threads)
+
+
+class OneRank:
+    """In the place of `Ranks`: all particles are here."""
+
+    def __init__(self):
+        self.sums = 0
+
+    def total(self, x):
+        self.sums += 1
+        return x
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", [*CURIE_WEISS, "two scales"])
+def test_a_mean_shared_with_nobody_is_the_mean(name, dtype):
+    """The same bits, one sum a step, and what another rank adds is felt."""
+    if name in CURIE_WEISS:
+        V, integrator, dim = CURIE_WEISS[name]
+        alone = pk.InteractingLangevin(V, 4.0, pk.CurieWeiss(0.8), integrator=integrator)
+    else:
+        alone, dim = two_scales("attracted", DoubleWell(3)), 3
+    n, x = 1203, torch.linspace(-1, 2, 3 * 1216 * dim, dtype=getattr(torch, dtype))
+    x = alone.init(x.reshape(3, 1216, dim))
+    steps = [Step(k, k * 0.01, (k + 1) * 0.01, 0.01) for k in range(7)]
+    results, ranks = [], OneRank()
+    shared = [SharedMean(alone.interaction, ranks, m) for m in (n, n + 1)]
+    for interaction in (alone.interaction, *shared):
+        dynamics = replace(alone, interaction=interaction)
+        advance = fused.fused(dynamics, x)
+        noise = StepNoise(5, 2, 0, x.new_empty(3, 1216, dim), n)
+        results.append(advance(x.clone(), steps, noise)[..., :n, :])
+    assert torch.equal(results[0], results[1])
+    assert ranks.sums == 2 * len(steps)
+    assert not torch.equal(results[0], results[2])

@@ -58,6 +58,20 @@ CASES = {
         "particle",
         1e-13,
     ),
+    "mean field, one run, Euler in the plane": (
+        pk.InteractingLangevin(DoubleWell(2), 2.0, MEAN, integrator=particles.EulerMaruyama()),
+        pk.Gaussian((-1.0, 0.3), 0.3),
+        1,
+        "particle",
+        1e-13,
+    ),
+    "mean field by torch": (
+        pk.InteractingLangevin(SixHumpCamel(), 2.0, MEAN),
+        pk.Gaussian((0, 0.3), 0.3),
+        1,
+        "particle",
+        1e-12,
+    ),
     "consensus": (
         pk.InteractingLangevin(SixHumpCamel(), 2.0, particles.Consensus(1.0)),
         pk.Gaussian((0, 0.3), 0.3),

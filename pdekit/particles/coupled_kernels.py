@@ -2,7 +2,8 @@
 
 The reference is `InteractingLangevin.step`; the same bits, as in `pdekit.particles.fused_kernels`.
 A run may be larger than the caches. So it is passed through once a step: a block of particles moves
-and is added, with the noise to come, to the mean of the next step.
+and is added, with the noise to come, to the mean of the next step. Ranks that share a run add their
+sums in between.
 """
 
 import numba
@@ -19,40 +20,91 @@ _u64 = np.uint64
 @_compiled
 def advance_coupled(y, size, dim, strength, sizes, ahead, scale, terms, walls, step, stream, seed):
     """Move ``y`` (runs, sites), sites = particles * dim, of which ``size`` particles count."""
-    sites, block = y.shape[1], BLOCK * dim
-    # whole blocks of noise; that of a whole run where the next mean needs it before the next step
-    early = bool((ahead != 0).any())
-    xi = np.zeros(-(-(sites if early else min(sites, block)) // 4) * 4, y.dtype)
-    points = np.empty(block, y.dtype)
-    w, halves = np.empty((8, CHUNK // 2), np.uint32), np.empty(block // 2 + dim)
-    total, centre = np.zeros(dim), np.empty(CHUNK // dim * dim, y.dtype)
-    work, rows = workspace(y), np.empty((0, 4), y.dtype)
-    strength = y.dtype.type(strength)
+    how = sizes, ahead, scale, terms, walls, _u64(0), step, seed
+    xi = noise_room(y[:1], dim, ahead)[0]
+    room, total, mean = _room(y, dim), np.zeros(dim), np.zeros(dim)
     for r in range(y.shape[0]):
-        row, row_stream = y[r], stream + (_u64(r) << _u64(8))
+        row_stream = stream + (_u64(r) << _u64(8))
         for n in range(-1, sizes.size):
-            for j in range(centre.size):
-                centre[j] = total[j % dim] / size
-            total[:] = 0.0
-            for first in range(0, sites, block):
-                part = row[first : first + block]
-                begin = first if early else 0
-                noise = xi[begin : begin + -(-part.size // 4) * 4]
-                if n >= 0:
-                    h, s, a = sizes[n], scale[n], ahead[n]
-                    if not early and s != 0:
-                        _fill(noise, w, first, step + _u64(n), row_stream, seed)
-                    _move(part, noise, centre, strength, h, a, s, rows, terms, walls, work)
-                if n + 1 < sizes.size:
-                    counted = min(part.size, max(size * dim - first, 0))
-                    if early:
-                        if scale[n + 1] != 0:
-                            _fill(noise, w, first, step + _u64(n + 1), row_stream, seed)
-                        for j in range(part.size):
-                            points[j] = part[j] + noise[j] * ahead[n + 1]
-                        add_block(points[:counted], halves, total)
-                    else:
-                        add_block(part[:counted], halves, total)
+            _pass(n, y[r], xi, size, mean, y.dtype.type(strength), total, how, row_stream, room)
+            mean[:] = total / size
+
+
+@_compiled
+def advance_shared(
+    n,
+    y,
+    xi,
+    size,
+    means,
+    strength,
+    totals,
+    sizes,
+    ahead,
+    scale,
+    terms,
+    walls,
+    block,
+    step,
+    stream,
+    seed,
+):
+    """Step ``n`` of a rank's share ``y`` of every run, and its part of what step n + 1 asks for.
+
+    That is the sum ``totals`` (runs, dim) of its particles where the next slope is taken; the
+    ``means`` (runs, dim) are those of all ranks. Step -1 only asks. ``xi``: ``noise_room``; the
+    noise of the first particle begins at ``block``.
+    """
+    how, room = (sizes, ahead, scale, terms, walls, block, step, seed), _room(y, means.shape[1])
+    for r in range(y.shape[0]):
+        row_stream = stream + (_u64(r) << _u64(8))
+        strong = y.dtype.type(strength)
+        _pass(n, y[r], xi[r], size, means[r], strong, totals[r], how, row_stream, room)
+
+
+@_compiled
+def noise_room(y, dim, ahead):
+    """Room for whole blocks of noise, of a whole run where the next mean needs it ahead."""
+    sites = y.shape[1] if (ahead != 0).any() else min(y.shape[1], BLOCK * dim)
+    return np.zeros((y.shape[0], -(-sites // 4) * 4), y.dtype)
+
+
+@_compiled
+def _room(y, dim):
+    points, halves = np.empty(BLOCK * dim, y.dtype), np.empty(BLOCK * dim // 2 + dim)
+    w, centre = np.empty((8, CHUNK // 2), np.uint32), np.empty(CHUNK // dim * dim, y.dtype)
+    return points, halves, w, centre, workspace(y)
+
+
+@_compiled
+def _pass(n, row, xi, size, mean, strength, total, how, stream, room):
+    """Once through a run: step ``n``, if not -1, then the sum for step n + 1, if there is one."""
+    sizes, ahead, scale, terms, walls, origin, step, seed = how
+    points, halves, w, centre, work = room
+    dim, early, rows = mean.size, bool((ahead != 0).any()), np.empty((0, 4), row.dtype)
+    block = BLOCK * dim
+    for j in range(centre.size):
+        centre[j] = mean[j % dim]
+    total[:] = 0.0
+    for first in range(0, row.size, block):
+        part = row[first : first + block]
+        begin = first if early else 0
+        noise = xi[begin : begin + -(-part.size // 4) * 4]
+        if n >= 0:
+            h, s, a = sizes[n], scale[n], ahead[n]
+            if not early and s != 0:
+                _fill(noise, w, first, origin, step + _u64(n), stream, seed)
+            _move(part, noise, centre, strength, h, a, s, rows, terms, walls, work)
+        if n + 1 < sizes.size:
+            counted = min(part.size, max(size * dim - first, 0))
+            if early:
+                if scale[n + 1] != 0:
+                    _fill(noise, w, first, origin, step + _u64(n + 1), stream, seed)
+                for j in range(part.size):
+                    points[j] = part[j] + noise[j] * ahead[n + 1]
+                add_block(points[:counted], halves, total)
+            else:
+                add_block(part[:counted], halves, total)
 
 
 @_compiled
@@ -70,7 +122,7 @@ def _move(y, xi, centre, strength, h, ahead, scale, rows, terms, walls, work):
 
 
 @_compiled
-def _fill(xi, w, first, step, stream, seed):
+def _fill(xi, w, first, origin, step, stream, seed):
     lanes = 16 // xi.itemsize
     for c in range(0, xi.size, CHUNK):
-        normals(xi[c : c + CHUNK], w, _u64((first + c) // lanes), step, stream, seed)
+        normals(xi[c : c + CHUNK], w, origin + _u64((first + c) // lanes), step, stream, seed)

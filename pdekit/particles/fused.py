@@ -8,8 +8,8 @@ then.
 Fused are, in float32 and float64 on the CPU: sums of ``Quadratic``, ``DoubleWell``, ``Rippled``,
 ``Rough`` and of ``Tabulated`` and ``Evolving`` with uniform samples, in one dimension, under the
 three integrators, with or without walls; and of the first four, in any dimension and under the
-first two integrators, without walls: ``InteractingLangevin`` under ``CurieWeiss``, and
-``TwoScaleLangevin`` alone or under ``CurieWeiss``, and so ``EntropySGD``.
+first two integrators, without walls: ``InteractingLangevin`` under ``CurieWeiss``, also where ranks
+share the mean, and ``TwoScaleLangevin`` alone or so drawn, and ``EntropySGD``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,12 +17,14 @@ from math import inf, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pdekit.interactions import CurieWeiss
-from pdekit.particles.coupled_kernels import advance_coupled
+from pdekit.particles.coupled_kernels import advance_coupled, advance_shared, noise_room
 from pdekit.particles.diffusion import Diffusion
 from pdekit.particles.entropy_sgd import EntropySGD
+from pdekit.particles.force_kernels import sums
 from pdekit.particles.fused_kernels import (
     DOUBLE_WELL,
     QUADRATIC,
@@ -36,6 +38,7 @@ from pdekit.particles.fused_kernels import (
 from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, Step, StochasticHeun
 from pdekit.particles.interacting import InteractingLangevin
 from pdekit.particles.noise import INNER, LANES, Address, StepNoise
+from pdekit.particles.ranks import SharedMean
 from pdekit.particles.two_scale import (
     Displacement,
     FreeDisplacement,
@@ -162,6 +165,30 @@ class FusedCurieWeiss:
         return state
 
 
+class FusedSharedMean(FusedCurieWeiss):
+    """The same for a rank's share of runs: their sums are added up between the steps."""
+
+    def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+        state, shared = state.contiguous(), self.dynamics.interaction
+        runs, particles, dim = state.shape
+        y = state.numpy().reshape(runs, particles * dim)
+        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
+        at = Address(noise.seed, noise.run, step=steps[0].number)
+        sizes, ahead, scale = _in_type(y, self.dynamics, steps)
+        first = noise.particle * dim // LANES[state.dtype]
+        totals, means = np.zeros((2, runs, dim))
+        xi = noise_room(y, dim, ahead)
+        for n in range(-1, len(steps)):
+            advance_shared(
+                *(n, y, xi, noise.size, means, float(shared.strength), totals),
+                *(sizes, ahead, scale, self.terms, Walls(False, -inf, inf, 1.0)),
+                *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
+            )
+            if n + 1 < len(steps):
+                means = (shared.ranks.total(torch.from_numpy(totals)) / shared.n).numpy()
+        return state
+
+
 class FusedTwoScale:
     """The same for two time scales: whole inner loops of a chunk of particles."""
 
@@ -173,6 +200,11 @@ class FusedTwoScale:
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = state.contiguous()
+        self.advance(state, steps, noise, np.empty((0, 0)))
+        return state
+
+    def advance(self, state: Tensor, steps: list[Step], noise: StepNoise, means: Any) -> None:
+        """Move ``state`` in place; the ``means`` are those of `advance_two_scale`."""
         _, runs, particles, dim = state.shape
         x, y = state.numpy().reshape(2, runs, particles * dim)
         count, of = self.weights.size - 1, x.dtype
@@ -184,6 +216,7 @@ class FusedTwoScale:
         advance_two_scale(
             x,
             y,
+            means,
             noise.size,
             dim,
             self._values(of),
@@ -195,7 +228,6 @@ class FusedTwoScale:
             Walls(False, -inf, inf, 1.0),
             *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
         )
-        return state
 
     def _values(self, of: Any) -> Inner:
         d = self.dynamics
@@ -217,26 +249,49 @@ class FusedTwoScale:
         return np.array(small), np.array([sigma * sqrt(h) for h in small])
 
 
+class FusedTwoScaleSharedMean(FusedTwoScale):
+    """The same for a rank's share of runs, whose means are added up before every step."""
+
+    def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+        state, shared = state.contiguous(), self.dynamics.interaction
+        _, runs, particles, dim = state.shape
+        totals = np.zeros((runs, dim))
+        for step in steps:
+            sums(state[0].numpy().reshape(runs, particles * dim), noise.size, totals)
+            means = shared.ranks.total(torch.from_numpy(totals)) / shared.n
+            self.advance(state, [step], noise, means.numpy())
+        return state
+
+
 _FAST = {Position: POSITION, Displacement: DISPLACEMENT, FreeDisplacement: FREE}
 
 
 def _two_scale(dynamics: TwoScaleLangevin, x: Tensor) -> FusedTwoScale | None:
     part = _each_coordinate(dynamics.potential)
     one_slope = type(dynamics.integrator) in (EulerMaruyama, LeimkuhlerMatthews)
-    mean = dynamics.interaction is None or type(dynamics.interaction) is CurieWeiss
+    mean = dynamics.interaction is None or type(_unshared(dynamics)) is CurieWeiss
     if not (_in_memory(x) and x.shape[-1] <= 64 and part and one_slope and mean):
         return None
-    return FusedTwoScale(dynamics, part) if type(dynamics.fast) in _FAST else None
+    if type(dynamics.fast) not in _FAST:
+        return None
+    shared = type(dynamics.interaction) is SharedMean
+    return (FusedTwoScaleSharedMean if shared else FusedTwoScale)(dynamics, part)
 
 
 def _curie_weiss(dynamics: InteractingLangevin, x: Tensor) -> FusedCurieWeiss | None:
     """Potentials that act on each coordinate alone, without walls, one slope a step."""
     part = _each_coordinate(dynamics.potential)
     one_slope = type(dynamics.integrator) in (EulerMaruyama, LeimkuhlerMatthews)
-    mean = type(dynamics.interaction) is CurieWeiss
+    mean = type(_unshared(dynamics)) is CurieWeiss and dynamics.box is None
     if not (_in_memory(x) and x.shape[-1] <= 64 and part and one_slope and mean):
         return None
-    return FusedCurieWeiss(dynamics, part) if dynamics.box is None else None
+    shared = type(dynamics.interaction) is SharedMean
+    return (FusedSharedMean if shared else FusedCurieWeiss)(dynamics, part)
+
+
+def _unshared(dynamics: Any) -> Any:
+    """The interaction, whoever computes its mean."""
+    return getattr(dynamics.interaction, "interaction", dynamics.interaction)
 
 
 def _each_coordinate(V: Any) -> _Part | None:

@@ -31,13 +31,29 @@ class Inner(NamedTuple):
 
 @_compiled
 def advance_two_scale(
-    x, y, size, dim, inner, outer, small, scales, at_start, terms, walls, first, step, stream, seed
+    x,
+    y,
+    means,
+    size,
+    dim,
+    inner,
+    outer,
+    small,
+    scales,
+    at_start,
+    terms,
+    walls,
+    first,
+    step,
+    stream,
+    seed,
 ):
     """Move the first ``size`` particles of ``x`` and ``y`` (runs, particles * dim).
 
-    ``outer``: sizes of the steps of X, and γ. Steps of Y have the sizes ``small`` and noises
-    ``scales``, in the very first step ``at_start``; they are counted through, and the first here is
-    number ``step``. Noise begins at the block ``first``.
+    ``means`` (runs, dim): what X is drawn to, in a single step; empty for the means of the
+    particles here. ``outer``: sizes of the steps of X, and γ. Steps of Y have the sizes ``small``
+    and noises ``scales``, in the very first step ``at_start``; they are counted through, and the
+    first here is number ``step``. Noise begins at the block ``first``.
     """
     sizes, gammas = outer
     counted = size * dim
@@ -52,7 +68,10 @@ def advance_two_scale(
         number = step + _u64(n) * count
         for r in range(x.shape[0]):
             row, row_stream = x[r, :sites], stream + (_u64(r) << _u64(8))
-            if inner.coupled:
+            if means.size:
+                for j in range(centre.size):
+                    centre[j] = means[r, j % dim]
+            elif inner.coupled:
                 _mean(row[:counted], halves, total, centre)
             for c in range(0, row.size, length):
                 here = row[c : c + length]
