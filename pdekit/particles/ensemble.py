@@ -158,7 +158,7 @@ def simulate(
         observables = checked(observe, [interval.steps for interval in plan], dim)
         mover = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
         fast = fused(mover, source.probe[None])
-        traced = compiled(mover, source.probe[None]) if device.type == "cuda" else None
+        traced = compiled(mover) if device.type == "cuda" else None
         out = _blank(len(times), divided.here, dim, dtype) if keep else None
         journal = Journal(out, Observed.nothing(observables, len(times), runs, dim), divided)
         room = _TILE_CPU if device.type == "cpu" else device_room(device, _TILE_GPU)

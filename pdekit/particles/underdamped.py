@@ -56,11 +56,14 @@ class UnderdampedLangevin(Downhill):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later; ``state`` is overwritten."""
+        if step.number == 0 and not self.at_rest:
+            state[1].copy_(noise.at(0, MOMENTUM) * sqrt(self.mass / self.beta))
+        return self.traced(state, exp(-self.friction * step.size), step, noise)
+
+    def traced(self, state: Any, decay: float, step: Step, noise: Any) -> Any:
+        """A step that keeps so much of the momentum, for `pdekit.particles.compiled`."""
         x, p, force = state
         h, scale = step.size, sqrt(self.mass / self.beta)
-        if step.number == 0 and not self.at_rest:
-            p.copy_(noise.at(0, MOMENTUM) * scale)
-        decay = exp(-self.friction * h)
         p += force * (h / 2)
         x += p * (h / (2 * self.mass))
         p *= decay
