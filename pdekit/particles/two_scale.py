@@ -219,9 +219,9 @@ class TwoScaleLangevin(Downhill):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later; ``state`` is overwritten."""
-        x, y = state
+        x = state[0]
         gamma = gamma_at(self.gamma, step.start)
-        average = self._average(x, y, gamma, step, noise)
+        average = self._average(state, gamma, step, noise)
         velocity = self.fast.velocity(x, average, gamma)
         if self.interaction is not None:
 
@@ -238,19 +238,20 @@ class TwoScaleLangevin(Downhill):
         """X."""
         return state[0]
 
-    def _average(self, x: Any, y: Any, gamma: float, step: Step, noise: Any) -> Any:
+    def _average(self, state: Any, gamma: float, step: Step, noise: Any) -> Any:
         """Move Y, in place, and average what X sees of it."""
+        x = state[0]
 
         count = self.burn_in + self.inner_steps - 1
         size = (self.inner_dt or step.size / self.inner_steps) / self.epsilon
         first, *weights = self.average.weights(self.inner_steps)
-        if not self.warm_start:
-            y.copy_(self.fast.start(x))
+        y = state[1].clone() if self.warm_start else self.fast.start(x)
         total = self.fast.seen(self._slope, x, y) * first if first else x * 0
         for m in range(count):
             now = Step(step.number * count + m, step.start, step.stop, size)
             weight = weights[m - self.burn_in + 1] if m >= self.burn_in - 1 else 0.0
             self.traced(x, y, total, gamma, weight, now, noise)
+        state[1] = y
         return total
 
     def traced(
