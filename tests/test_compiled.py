@@ -98,7 +98,7 @@ COMPILED = {
     "elastic": ElasticSGD(WELL, 4.0, 0.5, 0.5),
     "sampled": SampledDescent(WELL, 4.0, Scoping(0.5, 1.0), 3),
     "Nesterov": Nesterov(WELL, gradient=NoisyGradient(0.1)),
-    "restarted": RestartedNesterov(WELL),
+    "restarted": RestartedNesterov(SAMPLES),
     "MaSS": MaSS(SAMPLES, gradient=MiniBatch(3)),
     "restarted MaSS": RestartedMaSS(SAMPLES, gradient=MiniBatch(3, replacement=False)),
 }
@@ -200,6 +200,24 @@ def test_the_noise_of_a_site_does_not_depend_on_what_is_computed_beside_it(
     assert torch.equal(got, reference(at, first, count, dtype))
 
 
+@pytest.mark.parametrize("name", [n for n in COMPILED if n != "multiplicative"] + ["in time"])
+def test_a_step_stays_on_its_device_and_looks_at_no_value(name):
+    """Also where it is not compiled: each look would wait for the device.
+
+    The device "meta" has shapes only; a look at a value fails there, and so does a tensor of
+    another device. ``MultiplicativeLangevin`` looks for diffusions that are not positive definite.
+    """
+    dynamics = {**COMPILED, **PLAIN}[name]
+    x = torch.empty(2, 64, 2, device="meta")
+    noise = StepNoise(3, 0, 0, torch.empty_like(x), 60)
+    with torch.no_grad():
+        state = dynamics.init(x)
+        for step in steps(0.01)[:2]:
+            state = dynamics.step(state, step, noise)
+            seen = dynamics.positions(state, step, noise)
+    assert (seen.shape, seen.device) == (x.shape, x.device)
+
+
 @pytest.mark.parametrize("name", PLAIN)
 def test_what_is_not_compiled(name):
     assert compiled(PLAIN[name]) is None
@@ -224,6 +242,16 @@ def test_what_torch_cannot_trace_moves_an_operation_at_a_time_and_says_so():
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # once
         moved(dynamics, fast, 5, (0.01,))
+
+
+def test_beyond_the_forms_that_torch_keeps_particles_move_an_operation_at_a_time():
+    torch._dynamo.reset()
+    dynamics = COMPILED["smoothed"]
+    fast = compiled(dynamics, recompile_limit=1, **EAGER)
+    moved(dynamics, fast, 5, (0.01,))
+    with pytest.warns(RuntimeWarning, match="cannot compile a step of SmoothedDescent"):
+        got = moved(dynamics, fast, 5, (0.01,), torch.float32)
+    assert torch.equal(got, moved(dynamics, plain(dynamics), 5, (0.01,), torch.float32))
 
 
 def test_only_the_first_step_is_known_by_its_number():

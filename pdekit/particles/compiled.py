@@ -33,7 +33,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
 
 from pdekit.interactions import CurieWeiss
 from pdekit.particles.annealed import AnnealedLangevin
@@ -155,6 +154,13 @@ def _summed(dynamics: Any) -> bool:
     return by_formula or isinstance(dynamics.summation, RandomBatch)
 
 
+def _refusals() -> tuple[type[Exception], ...]:
+    """What torch raises where it cannot compile; imported on need, for it takes a second."""
+    from torch._dynamo import exc
+
+    return exc.TorchDynamoException, exc.FailOnRecompileLimitHit
+
+
 class Compiled:
     """Moves a state through consecutive steps; made by ``compiled``."""
 
@@ -188,7 +194,7 @@ class Compiled:
         try:
             number: Any = Later(traced.words[0])
             return self.fast.step(state, step._replace(number=number), traced)
-        except TorchDynamoException as error:
+        except _refusals() as error:
             warnings.warn(
                 f"torch cannot compile a step of {type(self.plain).__name__}, whose particles move "
                 f"an operation at a time instead: {' '.join(str(error).split())[:_TEXT]}",
