@@ -48,6 +48,8 @@ from pdekit.particles.noise import (
 WELL = pk.potentials.DoubleWell(dim=2)
 BOX = pk.Grid((-2, -2), (2, 2), 8, periodic=(True, False))
 PAIRS = pk.PairPotential(GaussianWell(1.0, 0.5, 2))
+AXIS = np.linspace(-3, 3, 41)
+TABLE = pk.potentials.Tabulated((AXIS, AXIS), np.cos(AXIS)[:, None] + AXIS**2 / 2)
 SAMPLES = FiniteSum(lambda x, k: ((x - k.to(x.dtype)[..., None] / 5) ** 2).sum(-1), 10, 2)
 
 
@@ -74,6 +76,7 @@ COMPILED = {
     "sampling": pk.Langevin(WELL, 4.0),
     "Heun": pk.Langevin(WELL, 4.0, integrator=StochasticHeun()),
     "no gradient": pk.Langevin(bare, 4.0, integrator=EulerMaruyama()),
+    "table": pk.Langevin(TABLE, 4.0, integrator=EulerMaruyama()),
     "walls": pk.Langevin(WELL, 4.0, box=BOX),
     "annealed": pk.AnnealedLangevin(WELL, Logarithmic(1.0)),
     "controlled": pk.ControlledLangevin(WELL, 4.0, pk.potentials.Quadratic(1.0, 2)),
