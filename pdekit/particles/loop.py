@@ -147,7 +147,8 @@ class Loop:
                 break
         if not bad:
             return RankError(f"a particle of another rank became non-finite in step {step.number}")
-        self.dynamics.step(start, step, noise)  # which may know more, and say it
+        if not self.division.by_mean:  # the other ranks would not take part
+            self.dynamics.step(start, step, noise)  # which may know more, and say it
         return guards.non_finite(before, after, (tile.run, tile.particle), step)
 
     def finished(self) -> float:
