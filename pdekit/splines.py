@@ -1,5 +1,6 @@
 """Kernels of cubic splines on a line and a plane, continued linearly, for numpy and torch."""
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +80,9 @@ def _fusible(splines: Splines, x: Any) -> bool:
         return False
     if not is_torch_array(x):
         return True
-    return x.device.type == "cpu" and not x.requires_grad
+    import torch
+
+    return x.device.type == "cpu" and not x.requires_grad and not torch.compiler.is_compiling()
 
 
 def _fused(xp: Any, splines: Splines, x: Any, value: bool, slope: bool) -> tuple[Any, Any]:
@@ -137,7 +140,7 @@ def _locate(xp: Any, axis: Axis, x: Any) -> tuple[Any, Any]:
     else:
         # a coordinate within rounding of a knot may get the neighbouring cubic, which agrees there
         # to third order; NaN becomes any whole number here, and NaN again in the offset
-        with np.errstate(invalid="ignore"):
+        with nullcontext() if is_torch_array(x) else np.errstate(invalid="ignore"):
             place = xp.clip((x - axis.knots[0]) / axis.step + 1, 0, n)
             slot = xp.clip(xp.astype(place, xp.int64), 0, n)
     return slot, x - xp.take(axis.bases, slot, axis=0)

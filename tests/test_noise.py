@@ -235,3 +235,13 @@ def test_streams_beyond_the_last_run_are_refused():
 def test_too_many_particles_are_refused(dtype):
     with pytest.raises(ValueError, match="too many particles"):
         normals(Address(0), noise.LANES[dtype] << 48, 8, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_pieces_of_the_plain_form_are_the_whole(monkeypatch, dtype):
+    """As on a device; pieces of 6 numbers cut blocks of 4."""
+    monkeypatch.setattr(noise, "_PIECE", 6)
+    at, out = Address(7, 3, 1, 5), torch.empty(2, 50, dtype=dtype)
+    noise.fill_by_reference(out, at, 3, normals_reference)
+    rows = [normals_reference(Address(7, run, 1, 5), 3, 50, dtype) for run in (3, 4)]
+    assert torch.equal(out, torch.stack(rows))

@@ -73,8 +73,11 @@ class AnnealedLangevin(Diffusion):
         # the noise of Leimkuhler and Matthews is centred at the start of its step
         centred = isinstance(self.integrator, LeimkuhlerMatthews)
         t = step.start if centred else (step.start + step.stop) / 2
-        y = self.integrator.step(self._mirrored, state, self.sigma_at(t), step, noise)
-        return fold(y, self.box)[0]
+        return self.traced(state, self.sigma_at(t), step, noise)
+
+    def traced(self, state: Any, sigma: float, step: Step, noise: Any) -> Any:
+        """The state one step later under the noise σ, for `pdekit.particles.compiled`."""
+        return fold(self.integrator.step(self._mirrored, state, sigma, step, noise), self.box)[0]
 
     def positions(self, state: Any, step: Step, noise: Any) -> Any:
         """Positions of the particles after ``step``."""

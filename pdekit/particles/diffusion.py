@@ -1,5 +1,6 @@
 """What the diffusions dX = -Σ ∇V_k(X, t) dt + √(2/β) dB have in common: slopes, walls, one step."""
 
+from functools import lru_cache
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -111,22 +112,36 @@ def fold(x: "Tensor", box: Grid | None) -> "tuple[Tensor, Tensor | None]":
     A wall reflects, a periodic axis wraps. The drift is continued beyond a wall as its mirror
     image; the free motion in the continued drift, folded, is then in law the reflected motion,
     whatever the integrator: the particle side of the no-flux condition. Points of the box stay as
-    they are, to the bit; the signs are None where all points are inside.
+    they are, to the bit; the signs may be None where all points are inside.
     """
+    import torch
+
     if box is None:
         return x, None
-    lower, upper = x.new_tensor(box.lower), x.new_tensor(box.upper)
-    leading = tuple(range(x.ndim - 1))
-    if bool(((x.amin(leading) >= lower) & (x.amax(leading) <= upper)).all()):
-        return x, None
+    lower, upper, reflects = _walls(box, x.dtype, x.device)
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():  # elsewhere a look costs more
+        leading = tuple(range(x.ndim - 1))
+        if bool(((x.amin(leading) >= lower) & (x.amax(leading) <= upper)).all()):
+            return x, None
     outside = (x < lower) | (x > upper)
     width = upper - lower
     boxes = ((x - lower) / width).floor()  # how many boxes away
-    mirrored = (boxes - 2 * (boxes / 2).floor()) * x.new_tensor([not p for p in box.periodic])
+    mirrored = (boxes - 2 * (boxes / 2).floor()) * reflects
     phase = x - lower - boxes * width
     folded = lower + (phase + mirrored * (width - 2 * phase))
     inside = folded.maximum(lower).minimum(upper).where(outside, x)
     return inside, (1 - 2 * mirrored).where(outside, x.new_ones(()))
+
+
+@lru_cache(maxsize=16)
+def _walls(box: Grid, dtype: Any, device: Any) -> "tuple[Tensor, Tensor, Tensor]":
+    """Ends of the axes, and 1 where they reflect; made on the device, which a copy waits for."""
+    import torch
+
+    def made(values: Any) -> "Tensor":
+        return torch.stack([torch.full((), v, dtype=dtype, device=device) for v in values])
+
+    return made(box.lower), made(box.upper), made([1.0 - wraps for wraps in box.periodic])
 
 
 def slope(potential: Any, x: "Tensor") -> "Tensor":

@@ -133,7 +133,7 @@ def simulate(
     Particles move in tiles that fit in cache, or in the memory of the device; a tile may be filled
     up with copies. Those that act on each other (``dynamics.coupled``) stay together, a run or
     several in a tile. What `pdekit.particles.fused` knows, it moves many steps at once and on as
-    many threads as torch has; on a GPU what `pdekit.particles.compiled` knows is one kernel a step.
+    many threads as torch has; on a GPU it compiles what `pdekit.particles.compiled` knows.
 
     Raises ``NonFiniteError`` (a ``ValueError``) naming particle, step, time and position when a
     particle becomes NaN or infinite, ``RankError`` on the other ranks; on Ctrl-C ``Interrupted`` (a
@@ -158,7 +158,7 @@ def simulate(
         observables = checked(observe, [interval.steps for interval in plan], dim)
         mover = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
         fast = fused(mover, source.probe[None])
-        traced = compiled(mover, source.probe[None]) if device.type == "cuda" else None
+        traced = compiled(mover) if device.type == "cuda" else None
         out = _blank(len(times), divided.here, dim, dtype) if keep else None
         journal = Journal(out, Observed.nothing(observables, len(times), runs, dim), divided)
         room = _TILE_CPU if device.type == "cpu" else device_room(device, _TILE_GPU)

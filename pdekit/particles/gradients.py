@@ -59,9 +59,9 @@ class FiniteSum:
 
     def __call__(self, x: Any) -> Any:
         """V(x): (..., dim) -> (...)."""
-        every = torch.arange(self.count)
         on_torch = isinstance(x, Tensor)
         points = x if on_torch else torch.as_tensor(x)
+        every = torch.arange(self.count, device=points.device)
         value = self.term(points[..., None, :], every).mean(dim=-1)
         return value if on_torch else value.numpy()
 
@@ -69,7 +69,7 @@ class FiniteSum:
         """∇V(x): (..., dim) -> (..., dim)."""
         on_torch = isinstance(x, Tensor)
         points = x if on_torch else torch.as_tensor(x)
-        value = self.batch_grad(points, torch.arange(self.count))
+        value = self.batch_grad(points, torch.arange(self.count, device=points.device))
         return value if on_torch else value.numpy()
 
     def batch_grad(self, x: Tensor, k: Tensor) -> Tensor:

@@ -90,15 +90,14 @@ class LeimkuhlerMatthews:
     invariant_order: ClassVar[int] = 2
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        scale = sigma * sqrt(step.size)
+        if not sigma:
+            return y.add_(drift(y, step.start) * step.size)
+        scale, xi = sigma * sqrt(step.size), noise.at(step.number)
         if step.number == 0:
             slope, scale = drift(y, step.start), scale * sqrt(0.75)
-        elif sigma:
-            slope = drift(y + noise.at(step.number) * (scale / 2), step.start)
         else:
-            slope = drift(y, step.start)
-        y = y.add_(slope * step.size)
-        return y.add_(noise.at(step.number) * scale) if sigma else y
+            slope = drift(y + xi * (scale / 2), step.start)
+        return y.add_(slope * step.size).add_(xi * scale)
 
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         if not sigma:

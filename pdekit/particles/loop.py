@@ -139,7 +139,7 @@ class Loop:
         tile, noise = flight.tile, flight.noise
         before = after = self.dynamics.positions(state, START, noise)[: tile.runs, : tile.size]
         for step in steps:
-            before = after.clone()
+            before, start = after.clone(), state.clone()
             state = self.advance(state, [step], noise)
             after = self.dynamics.positions(state, step, noise)[: tile.runs, : tile.size]
             bad = not bool(torch.isfinite(after).all())
@@ -147,6 +147,8 @@ class Loop:
                 break
         if not bad:
             return RankError(f"a particle of another rank became non-finite in step {step.number}")
+        if not self.division.by_mean:  # the other ranks would not take part
+            self.dynamics.step(start, step, noise)  # which may know more, and say it
         return guards.non_finite(before, after, (tile.run, tile.particle), step)
 
     def finished(self) -> float:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, ClassVar
 
+import torch
+
 from pdekit.particles.diffusion import Downhill
 from pdekit.particles.gradients import FullGradient, Gradient
 from pdekit.particles.integrators import Step
@@ -46,9 +48,9 @@ class Nesterov(Downhill):
         return x.expand(2, *x.shape).clone()
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
-        """The state one step later; ``state`` is overwritten."""
+        """The state one step later."""
         g = self.gradient(self.potential, state[1], step, noise)
-        return _accelerate(state, g, step.size, self.momentum, 0.0)
+        return torch.stack(_accelerate(state, g, step.size, self.momentum, 0.0))
 
     def positions(self, state: Any, step: Step, noise: Any) -> Any:
         """w."""
@@ -84,9 +86,9 @@ class MaSS(Downhill):
         return x.expand(2, *x.shape).clone()
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
-        """The state one step later; ``state`` is overwritten."""
+        """The state one step later."""
         g = self.gradient(self.potential, state[1], step, noise)
-        return _accelerate(state, g, step.size, self.momentum, self.compensation)
+        return torch.stack(_accelerate(state, g, step.size, self.momentum, self.compensation))
 
     def positions(self, state: Any, step: Step, noise: Any) -> Any:
         """w."""
@@ -116,7 +118,7 @@ class RestartedNesterov(Downhill):
         return _with_count(x)
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
-        """The state one step later; ``state`` is overwritten."""
+        """The state one step later."""
         g = self.gradient(self.potential, state[1], step, noise)
         return _restarted(state, g, step.size, 0.0)
 
@@ -148,7 +150,7 @@ class RestartedMaSS(Downhill):
         return _with_count(x)
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
-        """The state one step later; ``state`` is overwritten."""
+        """The state one step later."""
         g = self.gradient(self.potential, state[1], step, noise)
         return _restarted(state, g, step.size, self.compensation)
 
@@ -157,15 +159,12 @@ class RestartedMaSS(Downhill):
         return state[0]
 
 
-def _accelerate(state: Any, g: Any, eta: float, gamma: Any, compensation: float) -> Any:
-    """(w, u) after one step, in place."""
+def _accelerate(state: Any, g: Any, eta: float, gamma: Any, compensation: float) -> tuple[Any, Any]:
+    """(w, u) after one step."""
     w, u = state[0], state[1]
     descent = u - g * eta
-    u.copy_(descent * (1 + gamma) - w * gamma)
-    if compensation:
-        u.add_(g * (eta * compensation))
-    w.copy_(descent)
-    return state
+    ahead = descent * (1 + gamma) - w * gamma
+    return descent, ahead + g * (eta * compensation) if compensation else ahead
 
 
 def _with_count(x: Any) -> Any:
@@ -175,12 +174,11 @@ def _with_count(x: Any) -> Any:
 
 
 def _restarted(state: Any, g: Any, eta: float, compensation: float) -> Any:
-    """(w, u, α) after one step, in place."""
-    before, alpha = state[0].clone(), state[2]
-    _accelerate(state, g, eta, (alpha - 1) / (alpha + 2), compensation)
-    uphill = (g * (state[0] - before)).sum(dim=-1, keepdim=True) > 0
-    alpha.masked_fill_(uphill, 1.0).add_(1.0)
-    return state
+    """(w, u, α) after one step."""
+    alpha = state[2]
+    w, u = _accelerate(state, g, eta, (alpha - 1) / (alpha + 2), compensation)
+    uphill = (g * (w - state[0])).sum(dim=-1, keepdim=True) > 0
+    return torch.stack((w, u, alpha.masked_fill(uphill, 1.0) + 1.0))
 
 
 def _stiffness(curvature: float, gamma: float, compensation: float) -> float:

@@ -1,7 +1,7 @@
 """Langevin dynamics whose noise depends on the place, and what that is taken to mean."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import nan, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -70,6 +70,8 @@ class MultiplicativeLangevin(Downhill):
         else:
             factor, info = torch.linalg.cholesky_ex(value)
             bad = info > 0
+        if torch.compiler.is_compiling():  # no value is looked at: NaN stops the simulation
+            return factor.masked_fill(bad.reshape(*x.shape[:-1], 1, 1), nan)
         if bool(bad.any()):
             where = x[bad.reshape(x.shape[:-1])][0].tolist()
             raise ValueError(f"diffusion must be positive definite, which it is not at {where}")

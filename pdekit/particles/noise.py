@@ -44,6 +44,7 @@ INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
 LANES = {torch.float32: 4, torch.float64: 2}
 _LOW = 0xFFFFFFFF
 _LN2 = 0.6931471805599453
+_PIECE = 1 << 22  # numbers that the plain form makes at once: a hundred bytes each on the way
 
 
 @dataclass(frozen=True)
@@ -128,18 +129,37 @@ def normals_of_sites(
     Shape of ``sites``, ``step`` and ``stream`` (word 3 of the counter) together; ``key`` as for
     ``philox_reference``. Nothing is checked.
     """
-    lanes = LANES[dtype]
-    block, lane = sites // lanes, sites % lanes
-    counter = torch.broadcast_tensors(
-        block & _LOW, step & _LOW, block >> 32 | step >> 32 << 16, stream
-    )
-    w = philox_reference(counter, key)
+    lane = sites % LANES[dtype]
+    w = _words_of_sites(sites, step, stream, key, dtype)
     if dtype == torch.float32:
         late = lane >= 2
         pair = _pair_32(torch.where(late, w[2], w[0]), torch.where(late, w[3], w[1]))
     else:
         pair = _pair_64(w[1] << 32 | w[0], w[3] << 32 | w[2])
     return torch.where(lane % 2 == 1, pair[1], pair[0])
+
+
+def uniforms_of_sites(
+    sites: Tensor, step: Tensor, stream: Tensor, key: tuple[Any, Any], dtype: Any
+) -> Tensor:
+    """The same with uniforms in the open interval (0, 1)."""
+    odd = sites % 2 == 1
+    w = _words_of_sites(sites, step, stream, key, dtype)
+    if dtype == torch.float32:
+        early, late = torch.where(odd, w[1], w[0]), torch.where(odd, w[3], w[2])
+        return _uniform_32(torch.where(sites % 4 >= 2, late, early))
+    return _uniform_64(torch.where(odd, w[3] << 32 | w[2], w[1] << 32 | w[0]))
+
+
+def _words_of_sites(
+    sites: Tensor, step: Tensor, stream: Tensor, key: tuple[Any, Any], dtype: Any
+) -> tuple[Tensor, ...]:
+    """The four words of the block of each site."""
+    block = sites // LANES[dtype]
+    counter = torch.broadcast_tensors(
+        block & _LOW, step & _LOW, block >> 32 | step >> 32 << 16, stream
+    )
+    return philox_reference(counter, key)
 
 
 def uniforms_reference(
@@ -150,10 +170,9 @@ def uniforms_reference(
     skip = first % lanes
     w = words_reference(at, first // lanes, -(-(skip + count) // lanes), device)
     if dtype == torch.float32:
-        rows = [((v >> 9).to(dtype) + 0.5) * 2.0**-23 for v in w]
+        rows = [_uniform_32(v) for v in w]
     else:
-        pairs = (w[1] << 32 | w[0], w[3] << 32 | w[2])
-        rows = [((v >> 12 & (1 << 52) - 1).to(dtype) + 0.5) * 2.0**-52 for v in pairs]
+        rows = [_uniform_64(v) for v in (w[1] << 32 | w[0], w[3] << 32 | w[2])]
     return torch.stack(rows, dim=-1).reshape(-1)[skip : skip + count]
 
 
@@ -178,10 +197,7 @@ def _fill(out: Tensor, at: Address, first: int, kernels: Any, reference: Any) ->
     if runs:
         Address(at.seed, at.run + runs - 1, at.channel, at.step)
     if out.device.type != "cpu":
-        for r, row in enumerate(out):
-            there = Address(at.seed, at.run + r, at.channel, at.step)
-            row.copy_(reference(there, first, count, out.dtype, out.device))
-        return out
+        return fill_by_reference(out, at, first, reference)
     lanes = LANES[out.dtype]
     skip = first % lanes
     if skip or count % lanes:  # the kernel writes whole blocks
@@ -193,6 +209,16 @@ def _fill(out: Tensor, at: Address, first: int, kernels: Any, reference: Any) ->
     # one unsigned type for every counter, or a seed of 64 bits would not fit the compiled signature
     counter = (np.uint64(k) for k in (first // lanes, at.step, at.stream, at.seed))
     kernels[lanes == 2](out.numpy(), *counter)
+    return out
+
+
+def fill_by_reference(out: Tensor, at: Address, first: int, reference: Any) -> Tensor:
+    """``fill_normals`` by ``normals_reference`` (or uniforms): in pieces, for its integers."""
+    for r, row in enumerate(out):
+        there = Address(at.seed, at.run + r, at.channel, at.step)
+        for begin in range(0, len(row), _PIECE):
+            piece = row[begin : begin + _PIECE]
+            piece.copy_(reference(there, first + begin, len(piece), out.dtype, out.device))
     return out
 
 
@@ -260,6 +286,14 @@ class LawNoise:
         return Address(self.seed, self.run, channel, self._calls - 1)
 
 
+def _uniform_32(word: Tensor) -> Tensor:
+    return ((word >> 9).float() + 0.5) * 2.0**-23
+
+
+def _uniform_64(word: Tensor) -> Tensor:
+    return ((word >> 12 & (1 << 52) - 1).double() + 0.5) * 2.0**-52
+
+
 def _pair_64(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Box-Muller of two 64-bit words: radius from ``a``; angle, by reflections, from ``b``."""
     u = ((a >> 12 & (1 << 52) - 1).double() + 0.5) * 2.0**-52
@@ -281,8 +315,7 @@ def _pair_32(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     e = ((shifted >> 23) - 127).float()
     m = ((shifted & 0x7FFFFF) + 0x3F3504F3).int().view(torch.float32)
     s = (m - 1.0) / (m + 1.0)
-    ln2 = torch.tensor(_LN2, dtype=torch.float32, device=a.device)
-    radius = _root((e * ln2 + s * _horner(s * s, LOG_32)) * -2.0)
+    radius = _root((e * _LN2 + s * _horner(s * s, LOG_32)) * -2.0)
     g = ((b >> 7 & 0x7FFFFF).float() + 0.5) * 2.0**-23 - 0.5
     sine, cosine = radius * (g * _horner(g * g, SINE_32)), radius * _horner(g * g, COSINE_32)
     return _reflected(sine, cosine, b >> 31 & 1, b >> 30 & 1)
@@ -300,8 +333,8 @@ def _root(x: Tensor) -> Tensor:
 
 
 def _horner(z: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-    *rest, last = (torch.tensor(c, dtype=z.dtype, device=z.device) for c in coefficients)
-    value: Tensor = last
+    *rest, before, last = coefficients
+    value = before + z * last
     for c in reversed(rest):
         value = c + z * value
     return value

@@ -45,6 +45,9 @@ class SampledDescent(Downhill):
         width = sqrt(gamma_at(self.gamma, step.start) / self.beta)
         total = state * 0
         for k in range(self.samples):
-            shift = noise.at(step.number * self.samples + k, INNER) * width
-            total += slope(self.potential, state + shift)
+            self.traced(state, total, width, step.number * self.samples + k, noise)
         return state.sub_(total * (step.size / self.samples))
+
+    def traced(self, state: Any, total: Any, width: float, draw: Any, noise: Any) -> None:
+        """One sample of the slope, added to ``total``, for `pdekit.particles.compiled`."""
+        total += slope(self.potential, state + noise.at(draw, INNER) * width)

@@ -219,9 +219,9 @@ class TwoScaleLangevin(Downhill):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later; ``state`` is overwritten."""
-        x, y = state
+        x = state[0]
         gamma = gamma_at(self.gamma, step.start)
-        average = self._average(x, y, gamma, step, noise)
+        average = self._average(state, gamma, step, noise)
         velocity = self.fast.velocity(x, average, gamma)
         if self.interaction is not None:
 
@@ -238,30 +238,38 @@ class TwoScaleLangevin(Downhill):
         """X."""
         return state[0]
 
-    def _average(self, x: Any, y: Any, gamma: float, step: Step, noise: Any) -> Any:
+    def _average(self, state: Any, gamma: float, step: Step, noise: Any) -> Any:
         """Move Y, in place, and average what X sees of it."""
-
-        def down(points: Any) -> Any:
-            return slope(self.potential, points)
-
-        def drift(points: Any, t: float) -> Any:
-            return self.fast.drift(down, x, points, gamma)
+        x = state[0]
 
         count = self.burn_in + self.inner_steps - 1
         size = (self.inner_dt or step.size / self.inner_steps) / self.epsilon
-        sigma, source = sqrt(2 / self.beta), _Inner(noise)
         first, *weights = self.average.weights(self.inner_steps)
-        if not self.warm_start:
-            y.copy_(self.fast.start(x))
-        total = self.fast.seen(down, x, y) * first if first else x * 0
+        y = state[1].clone() if self.warm_start else self.fast.start(x)
+        total = self.fast.seen(self._slope, x, y) * first if first else x * 0
         for m in range(count):
             now = Step(step.number * count + m, step.start, step.stop, size)
-            y.copy_(self.integrator.step(drift, y, sigma, now, source))
             weight = weights[m - self.burn_in + 1] if m >= self.burn_in - 1 else 0.0
-            if weight:
-                at = self.integrator.positions(y, sigma, now, source)
-                total += self.fast.seen(down, x, at) * weight
+            self.traced(x, y, total, gamma, weight, now, noise)
+        state[1] = y
         return total
+
+    def traced(
+        self, x: Any, y: Any, total: Any, gamma: float, weight: float, now: Step, noise: Any
+    ) -> None:
+        """One inner step of ``y``, added to ``total``, for `pdekit.particles.compiled`."""
+
+        def drift(points: Any, t: float) -> Any:
+            return self.fast.drift(self._slope, x, points, gamma)
+
+        sigma, source = sqrt(2 / self.beta), _Inner(noise)
+        y.copy_(self.integrator.step(drift, y, sigma, now, source))
+        if weight:
+            at = self.integrator.positions(y, sigma, now, source)
+            total += self.fast.seen(self._slope, x, at) * weight
+
+    def _slope(self, points: Any) -> Any:
+        return slope(self.potential, points)
 
 
 @dataclass(frozen=True)

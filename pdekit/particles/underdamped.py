@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from math import exp, sqrt
 from typing import Any, ClassVar
 
+import torch
+
 from pdekit.particles.diffusion import Downhill, check_beta
 from pdekit.particles.guards import positive
 from pdekit.particles.integrators import Step
@@ -55,20 +57,21 @@ class UnderdampedLangevin(Downhill):
         return state
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
-        """The state one step later; ``state`` is overwritten."""
+        """The state one step later."""
+        if step.number == 0 and not self.at_rest:
+            state[1].copy_(noise.at(0, MOMENTUM) * sqrt(self.mass / self.beta))
+        return self.traced(state, exp(-self.friction * step.size), step, noise)
+
+    def traced(self, state: Any, decay: float, step: Step, noise: Any) -> Any:
+        """A step that keeps so much of the momentum, for `pdekit.particles.compiled`."""
         x, p, force = state
         h, scale = step.size, sqrt(self.mass / self.beta)
-        if step.number == 0 and not self.at_rest:
-            p.copy_(noise.at(0, MOMENTUM) * scale)
-        decay = exp(-self.friction * h)
-        p += force * (h / 2)
-        x += p * (h / (2 * self.mass))
-        p *= decay
-        p += noise.at(step.number) * (scale * sqrt(1 - decay * decay))
-        x += p * (h / (2 * self.mass))
-        force.copy_(self.drift(x, step.stop))
-        p += force * (h / 2)
-        return state
+        p = p + force * (h / 2)
+        x = x + p * (h / (2 * self.mass))
+        p = p * decay + noise.at(step.number) * (scale * sqrt(1 - decay * decay))
+        x = x + p * (h / (2 * self.mass))
+        force = self.drift(x, step.stop)
+        return torch.stack((x, p + force * (h / 2), force))
 
     def positions(self, state: Any, step: Step, noise: Any) -> Any:
         """X."""
