@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "studies"))
 
-from peers import particles  # noqa: E402  (found on the path just added)
+from peers import optimizers, particles  # noqa: E402  (found on the path just added)
 
 EQUAL = 1.05  # errors within 5 % count as equal, as in measure.compared
 COLUMNS = ("SciPy", "FiPy", "py-pde", "fplanck", "hj_reachability", "mfgsolver")
@@ -102,11 +102,25 @@ def every_particle_row(numbers: dict[str, Any]) -> str:
     return aligned(lines, ("workload", "method", "a second", "answer", "pdekit's rate over it"))
 
 
+def every_optimizer_row(numbers: dict[str, Any]) -> str:
+    rows = [optimizers.Row(**r) for r in numbers["rows"]]
+    bare, sgd = (next(r for r in rows if r.method == m) for m in (optimizers.BARE, optimizers.SGD))
+    lines = [
+        (r.method, f"{r.milliseconds:.3g}", f"{r.milliseconds / bare.milliseconds:.2f}",
+         *(("", "") if r is bare else (f"{r.overhead:.2g}", brief(r.overhead / sgd.overhead))))
+        for r in rows
+    ]  # fmt: skip
+    head = ("method", "ms a gradient", "over the bare one", "ms beyond it", "over SGD's")
+    return aligned(lines, head)
+
+
 # mark: (record, what is written there)
 PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "particle ratios": ("particle_speed", particle_ratios),
     "particle bars": ("particle_speed", bars),
     "every particle row": ("particle_speed", every_particle_row),
+    "every optimizer row": ("optimizer_speed", every_optimizer_row),
+    "optimizer bars": ("optimizer_speed", bars),
     "ratios": ("work_precision", ratios),
     "bars": ("work_precision", bars),
     "every row": ("work_precision", every_row),
