@@ -16,9 +16,9 @@ On a line, where the smoothed losses are known, and for a small network (thesis 
   runs at four rates, because the rate alone moves flatness; each is then taken where it is
   flattest, among the rates at which it trains. Measured at the end: f, the test error, the Gaussian
   gap v - f = E f(θ + σξ) - f(θ) at σ = 0.05 (v solves the heat equation), and of the Hessian the
-  largest eigenvalue and the trace. HJ at γ = ∞ is a control: nothing draws its inner steps back,
-  so it descends no smoothed loss; it is SGD whose steps of unlowered length are averaged
-  ("lookahead"). What it finds HJ does not owe to the equation.
+  largest eigenvalue and the trace. HJ and EntropySGD at γ = ∞ are controls: nothing draws their
+  inner steps back, so they descend no smoothed loss; they are SGD whose steps of unlowered length
+  are averaged ("lookahead"). What they find too is not owed to the equation.
 
 The networks of all seeds are trained side by side, as slices of the same four tensors: optimizers
 that treat every weight alike do not notice. Restarts of NesterovRestart depend on all weights, so
@@ -68,12 +68,13 @@ PAIRS, PROBES, LANCZOS = 16, 8, 16
 COLOURS = {
     "SGD": "#000000",
     "EntropySGD": "#D55E00",
+    "EntropySGD, γ = ∞": "#F3B28A",
     "HJ": "#0072B2",
-    "HJ, γ = ∞": "#7F6A00",
+    "HJ, γ = ∞": "#8FC4E8",
     "HEAT": "#009E73",
     "SGLD": "#CC79A7",
     "NesterovRestart": "#E69F00",
-    "MaSS": "#56B4E9",
+    "MaSS": "#7F6A00",
     "TrivializedSGD": "#999999",
 }
 
@@ -94,6 +95,11 @@ def ways(gradients: int) -> dict[str, Way]:
         "EntropySGD": Way(
             lambda p, eta, seed: o.EntropySGD(
                 p, 40 * eta, 40 * eta, 20, 1e-5, inner_lr=eta, alpha=0.75, seed=seed
+            )
+        ),
+        "EntropySGD, γ = ∞": Way(
+            lambda p, eta, seed: o.EntropySGD(
+                p, 1e6, 1e6, 20, 1e-5, inner_lr=eta, alpha=0.75, seed=seed
             )
         ),
         "HJ": Way(lambda p, eta, seed: o.HJ(p, 10 * eta, 10 * eta, 5, inner_lr=eta)),
@@ -182,6 +188,7 @@ class Network:
 
     gradients: int
     seeds: int
+    rates: tuple[float, ...]
     measured: dict[str, dict[str, Array]]
     error_of_gap: float
 
@@ -423,7 +430,7 @@ def of_the_network(gradients: int, seeds: int, rates: tuple[float, ...]) -> Netw
             rows.append(look_round([torch.cat(w) for w in zip(*ends, strict=True)], data))
         measured[name] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     error = max(float(m.pop("gap_error").max()) for m in measured.values())
-    return Network(gradients, seeds, measured, error)
+    return Network(gradients, seeds, rates, measured, error)
 
 
 def look_round(weights: Weights, data: Digits) -> dict[str, Array]:
@@ -540,6 +547,7 @@ def _numbers(line: Line, network: Network | None) -> dict[str, Any]:
         numbers["network"] = {
             "gradients": network.gradients,
             "seeds": network.seeds,
+            "rates": network.rates,
             "sigma": SIGMA,
             "error_of_gap": network.error_of_gap,
             "mean_and_half_95": {
@@ -605,7 +613,7 @@ def _of_networks(network: Network) -> list[Claim]:
     made = [at_most("network: median of |gap / (σ²/2 tr H) - 1|", np.median(abs(ratios - 1)), 0.15)]
     if network.seeds < 10 or network.gradients < 2_000:
         return made
-    for name in ("EntropySGD", "HJ"):
+    for name in ("EntropySGD", "EntropySGD, γ = ∞", "HJ", "HJ, γ = ∞"):  # controls are flat too
         for key in ("gap", "largest eigenvalue"):
             mean, half = _paired(network, name, key) or (np.nan, np.nan)
             text = f"network: {key} of {name} over SGD's, each at its flattest, 99 % upper end"
@@ -682,7 +690,7 @@ def _plane(ax: Any, network: Network, keys: tuple[str, str], labels: tuple[str, 
     limit = max(
         TRAINED, 1.5 * min(m["training loss"].mean(1).min() for m in network.measured.values())
     )
-    for (name, found), marker in zip(network.measured.items(), cycle("osD^vP*X"), strict=False):
+    for (name, found), marker in zip(network.measured.items(), cycle("osXDd^vP*h"), strict=False):
         rows = np.flatnonzero(found["training loss"].mean(1) <= limit)
         if not len(rows):
             continue

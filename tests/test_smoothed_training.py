@@ -132,7 +132,7 @@ def test_flattest_is_sought_among_rates_that_train() -> None:
 
     measured = {"SGD": found([0.1, 0.12, 0.5], [3.0, 2.0, 1.0]), "HJ": found([0.1] * 3, [3, 1, 2]),
                 "HEAT": found([1.0] * 3, [3, 1, 2])}  # fmt: skip
-    network = study.Network(2_000, 2, measured, 0.0)
+    network = study.Network(2_000, 2, study.RATES[:3], measured, 0.0)
     assert [study._flattest(network, n) for n in measured] == [1, 1, None]
     assert study._paired(network, "HJ", "gap") == pytest.approx((0.5, 0.0))
     assert study._paired(network, "HEAT", "gap") is None

@@ -163,7 +163,7 @@ def table(rows: list[Row]) -> str:
     head = f"{'method':<44} {'ms':>7} {'overhead':>9} {'over SGD':>9} {'over bare':>10} {'loss':>8}"
     lines = [
         f"{r.method:<44} {r.milliseconds:>7.3g} {r.overhead:>9.3g} "
-        f"{r.overhead / sgd.overhead:>9.3g} {r.milliseconds / bare.milliseconds:>10.3g} "
+        f"{r.overhead / sgd.overhead:>9.3g} {1 + r.overhead / bare.milliseconds:>10.3g} "
         f"{r.answer:>8.5f}"
         for r in rows
     ]

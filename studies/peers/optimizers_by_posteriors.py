@@ -18,12 +18,15 @@ def langevin(problem: Problem) -> Any:
         return -torch.nn.functional.cross_entropy(scores, problem.classes), torch.tensor([])
 
     transform = sgld.build(log_density, lr=RATE, temperature=TEMPERATURE)
-    state = transform.init({k: p.detach() for k, p in problem.network.named_parameters()})
+    weights = dict(problem.network.named_parameters())
+    state = transform.init({name: p.detach() for name, p in weights.items()})
 
     def step() -> None:
         nonlocal state
         problem.used += 1
         state, _ = transform.update(state, None, inplace=True)
+        for name, p in weights.items():  # pointers only, so that the network is the state's
+            p.data = state.params[name]
 
     return step
 
