@@ -207,7 +207,7 @@ def run(
 ) -> Results:
     """Follow every optimizer to its end, on the line and in the network, and look round there."""
     with one_thread():
-        line = on_the_line(12_000 if quick else 30_000, quick)
+        line = on_the_line(9_000 if quick else 30_000, quick)
         network = None
         if find_spec("sklearn"):
             network = of_the_network(gradients or (150 if quick else 2_000),
