@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/speed.md are what the committed records say."""
+"""The tables of README.md, docs/speed.md and docs/optimizers.md are what the records say."""
 
 from pathlib import Path
 from typing import Any
@@ -48,3 +48,17 @@ def test_the_peer_shown_is_its_fastest_at_our_error_or_its_most_accurate() -> No
 )
 def test_numbers_have_two_digits(value: float, text: str) -> None:
     assert page.brief(value) == text
+
+
+def test_the_tables_of_smoothed_training() -> None:
+    minima = [{"minimum": 1.0, "ends": 3, "offset": o, "error": 0.01} for o in (0.02, -0.04)]
+    numbers = {
+        "ends": [{"optimizer": "HJ", "gamma": 0.1, "share": 0.36, "minima": minima}],
+        "network": {"over_sgd_and_half_99": {"SGD": {}, "HJ": {
+            "gap": [0.834, 0.049], "largest eigenvalue": None, "trace": [1.0, 0.2],
+            "training loss": [1.0, 0.0], "test error": [0.957, 0.133]}}},
+    }  # fmt: skip
+    assert page.ends(numbers).splitlines()[2:] == ["| HJ | 0.1 | 2 | 0.040 ± 0.010 | 36 % |"]
+    assert page.flatness(numbers).splitlines()[2:] == [
+        "| HJ | 0.83 ± 0.05 | - | 1.00 ± 0.20 | 1.00 ± 0.00 | 0.96 ± 0.13 |"
+    ]

@@ -1,7 +1,7 @@
-"""What the benchmarks' records say, as Markdown: the tables of README.md and docs/speed.md.
+"""What the records of studies say, as Markdown: the tables of README.md, docs/speed.md and others.
 
 After a full run, ``python studies/peers/page.py`` rewrites what stands between the marks
-``<!-- NAME -->`` and ``<!-- end -->`` of both pages from figures/*.json. No number is typed there.
+``<!-- NAME -->`` and ``<!-- end -->`` of these pages from figures/*.json. No number is typed there.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "studies"))
 
-from peers import particles  # noqa: E402  (found on the path just added)
+from peers import optimizers, particles  # noqa: E402  (found on the path just added)
 
 EQUAL = 1.05  # errors within 5 % count as equal, as in measure.compared
 COLUMNS = ("SciPy", "FiPy", "py-pde", "fplanck", "hj_reachability", "mfgsolver")
@@ -102,11 +102,61 @@ def every_particle_row(numbers: dict[str, Any]) -> str:
     return aligned(lines, ("workload", "method", "a second", "answer", "pdekit's rate over it"))
 
 
+def every_optimizer_row(numbers: dict[str, Any]) -> str:
+    rows = [optimizers.Row(**r) for r in numbers["rows"]]
+    bare, sgd = (next(r for r in rows if r.method == m) for m in (optimizers.BARE, optimizers.SGD))
+    lines = [
+        (r.method, f"{r.milliseconds:.3g}", f"{1 + r.overhead / bare.milliseconds:.2f}",
+         *(("", "") if r is bare else (f"{r.overhead:.2g}", brief(r.overhead / sgd.overhead))))
+        for r in rows
+    ]  # fmt: skip
+    head = ("method", "ms a gradient", "over the bare one", "ms beyond it", "over SGD's")
+    return aligned(lines, head)
+
+
+def ends(numbers: dict[str, Any]) -> str:
+    """Of the line: optimizer at γ, how far its mean ends are from the minima of the PDE."""
+    lines = []
+    for row in numbers["ends"]:
+        far = max(row["minima"], key=lambda m: abs(m["offset"]))
+        off = f"{abs(far['offset']):.3f} ± {far['error']:.3f}"
+        share = f"{100 * row['share']:.0f} %"
+        lines.append((row["optimizer"], f"{row['gamma']:g}", str(len(row["minima"])), off, share))
+    head = ("optimizer", "γ", "minima of the solution", "farthest mean of ends (± standard error)",
+            "ends in f's two lowest wells")  # fmt: skip
+    return aligned(lines, head)
+
+
+def flatness(numbers: dict[str, Any]) -> str:
+    """Of the network: every quantity over SGD's, with half its 99 % interval."""
+    keys = ("gap", "largest eigenvalue", "trace", "training loss", "test error")
+    found = numbers["network"]["over_sgd_and_half_99"]
+    lines = [
+        (name, *("-" if row[k] is None else "{:.2f} ± {:.2f}".format(*row[k]) for k in keys))
+        for name, row in found.items()
+        if name != "SGD"
+    ]
+    return aligned(lines, ("over SGD's", *keys))
+
+
+def optimizer_bars(numbers: dict[str, Any]) -> str:
+    lines = [
+        (b["text"].split(": over")[0], f"{b['measured']:.2f}", f"≤ {b['bound']:.2f}",
+         "met" if b["holds"] else "**missed**")
+        for b in numbers["bars"]
+    ]  # fmt: skip
+    return aligned(lines, ("time over the bare gradient's", "measured", "bound", ""))
+
+
 # mark: (record, what is written there)
 PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "particle ratios": ("particle_speed", particle_ratios),
     "particle bars": ("particle_speed", bars),
     "every particle row": ("particle_speed", every_particle_row),
+    "ends": ("smoothed_training", ends),
+    "flatness": ("smoothed_training", flatness),
+    "every optimizer row": ("optimizer_speed", every_optimizer_row),
+    "optimizer bars": ("optimizer_speed", optimizer_bars),
     "ratios": ("work_precision", ratios),
     "bars": ("work_precision", bars),
     "every row": ("work_precision", every_row),
@@ -128,7 +178,7 @@ def rewritten(text: str, figures: Path) -> str:
     return text
 
 
-PAGES = ("README.md", "docs/speed.md")
+PAGES = ("README.md", "docs/speed.md", "docs/optimizers.md")
 
 if __name__ == "__main__":
     for name in PAGES:
