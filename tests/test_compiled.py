@@ -98,6 +98,7 @@ COMPILED = {
         average=ExponentialAverage(),
         warm_start=False,
     ),
+    "Entropy-SGD": pk.EntropySGD(WELL, 4.0, 0.5, 3),
     "elastic": ElasticSGD(WELL, 4.0, 0.5, 0.5),
     "sampled": SampledDescent(WELL, 4.0, Scoping(0.5, 1.0), 3),
     "Nesterov": Nesterov(WELL, gradient=NoisyGradient(0.1)),

@@ -10,9 +10,9 @@ of the CPU in law and to rounding, and with themselves to the bit.
 Compiled are all dynamics of pdekit with potentials that do not change in time, with or without
 walls and gradients of their own. A dynamics may single out, as ``traced``, the part of its step
 that is compiled: ``AnnealedLangevin`` and ``UnderdampedLangevin`` leave outside what they compute
-of the time and of the size of the step; ``TwoScaleLangevin`` and ``SampledDescent`` single out one
-inner step and one sample, because all of them as one kernel would take minutes to compile. Not
-compiled are
+of the time and of the size of the step; ``TwoScaleLangevin`` (which ``EntropySGD`` is) and
+``SampledDescent`` single out one inner step and one sample, because all of them as one kernel would
+take minutes to compile. Not compiled are
 
 - potentials and controls that change in time (``at``): what they look up would be built into the
   kernel, and every step compiled anew;
@@ -38,6 +38,7 @@ from pdekit.interactions import CurieWeiss
 from pdekit.particles.annealed import AnnealedLangevin
 from pdekit.particles.controlled import ControlledLangevin
 from pdekit.particles.elastic import ElasticSGD
+from pdekit.particles.entropy_sgd import EntropySGD
 from pdekit.particles.forces import L1, Consensus, RandomBatch
 from pdekit.particles.integrators import Step
 from pdekit.particles.interacting import InteractingLangevin
@@ -61,6 +62,7 @@ KNOWN = (
     AnnealedLangevin,
     ControlledLangevin,
     ElasticSGD,
+    EntropySGD,
     InteractingLangevin,
     Langevin,
     MaSS,
@@ -138,8 +140,9 @@ def compiled(dynamics: Any, **options: Any) -> "Compiled | None":
 
     ``options`` go to ``torch.compile``.
     """
-    known = type(dynamics) in KNOWN and not _in_time(dynamics) and _summed(dynamics)
-    return Compiled(dynamics, options) if known else None
+    if type(dynamics) not in KNOWN or _in_time(dynamics) or not _summed(dynamics):
+        return None
+    return Compiled(getattr(dynamics, "two_scale", dynamics), options)
 
 
 def _in_time(dynamics: Any) -> bool:
