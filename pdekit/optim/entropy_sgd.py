@@ -15,6 +15,7 @@ from pdekit.optim.groups import (
     check_seed,
     check_whole,
     common,
+    copies,
     evaluated,
     parameters,
 )
@@ -82,11 +83,10 @@ class EntropySGD(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the loss there before."""
         with anchored(self) as centres:
-            means = {p: x.clone() for p, x in centres.items()}
+            means = copies(self, "mean")
             loss = walk(self, closure, centres, means)
         for group, _, p in parameters(self):
-            share = group["lr"] / group["gamma"]
-            p.copy_(centres[p] - (centres[p] - means[p]) * share)
+            torch.lerp(centres[p], means[p], group["lr"] / group["gamma"], out=p)
         return loss
 
 

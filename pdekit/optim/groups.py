@@ -65,13 +65,34 @@ def _counted(optimizer: Optimizer) -> None:
 @contextmanager
 def anchored(optimizer: Optimizer) -> Iterator[dict[Tensor, Tensor]]:
     """Copies of the parameters, which get them back where the closure raises."""
-    copies = {p: p.detach().clone() for _, _, p in parameters(optimizer)}
+    anchors = copies(optimizer, "anchor")
     try:
-        yield copies
+        yield anchors
     except BaseException:
-        for p, copy in copies.items():
-            p.copy_(copy)
+        for p, anchor in anchors.items():
+            p.copy_(anchor)
         raise
+
+
+def copies(optimizer: Optimizer, name: str) -> dict[Tensor, Tensor]:
+    """Copies of the parameters, in memory that is kept from step to step under this name."""
+    kept = spare(optimizer)
+    made = {p: copied(p.detach(), kept.get((p, name))) for _, _, p in parameters(optimizer)}
+    kept.update({(p, name): copy for p, copy in made.items()})
+    return made
+
+
+def spare(optimizer: Optimizer) -> dict[tuple[Tensor, str], Tensor]:
+    """Memory of the step before, by parameter and use; no part of the state."""
+    kept: dict[tuple[Tensor, str], Tensor] = vars(optimizer).setdefault("spare", {})
+    return kept
+
+
+def copied(x: Tensor, into: Tensor | None) -> Tensor:
+    """A copy, ``into`` that tensor where it fits: new memory costs as much as a gradient."""
+    if into is None or (into.shape, into.dtype, into.device) != (x.shape, x.dtype, x.device):
+        into = torch.empty_like(x)
+    return into.copy_(x)
 
 
 def address(group: dict[str, Any], number: int, channel: int = 0) -> Address:

@@ -14,6 +14,7 @@ from pdekit.optim.groups import (
     check_seed,
     check_whole,
     common,
+    copies,
     evaluated,
     mean_loss,
     parameters,
@@ -84,7 +85,7 @@ class HEAT(Optimizer):
         samples, losses = common(self, "samples"), []
         antithetic = common(self, "antithetic")
         with anchored(self) as centres:
-            sums = {p: torch.zeros_like(p) for p in centres}
+            sums = {p: copy.zero_() for p, copy in copies(self, "sum").items()}
             for i in range(samples):
                 sign = -1.0 if antithetic and i % 2 else 1.0
                 for group, number, p in parameters(self):
@@ -96,7 +97,7 @@ class HEAT(Optimizer):
                         sums[p] += p.grad
             loss = mean_loss(losses)
         for group, _, p in parameters(self):
-            p.copy_(centres[p] - sums[p] * (group["lr"] / samples))
+            torch.add(centres[p], sums[p], alpha=-group["lr"] / samples, out=p)
         return loss
 
     def _scatter(self, group: Any, number: int, p: Any, x: Any, sign: float) -> None:

@@ -60,7 +60,9 @@ class HJ(Optimizer):
         for group, _, p in parameters(self):
             x = centres[p]
             if not dual:
-                p.copy_(x - (x - p) * (group["lr"] / group["gamma"]))
+                torch.lerp(x, p, group["lr"] / group["gamma"], out=p)
+            elif p.grad is None:
+                p.copy_(x)
             else:
-                p.copy_(x if p.grad is None else x - p.grad * group["lr"])
+                torch.add(x, p.grad, alpha=-group["lr"], out=p)
         return loss

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from pdekit.optim.groups import common, parameters
+from pdekit.optim.groups import common, copied, parameters, spare
 from pdekit.particles.ranks import Ranks
 
 Stacks = dict[Tensor, Tensor]
@@ -37,10 +37,10 @@ def rehearsed(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]:
     """
     began, counts = len(optimizer.state), _evaluations(optimizer)
     _begin(optimizer, ranks)
-    state, spare = optimizer.state, vars(optimizer).setdefault("spare", {})
+    state, kept = optimizer.state, spare(optimizer)
     tensors = [p for _, _, p in parameters(optimizer)]
-    masters = {p: _copied(p.detach(), spare.get((p, "master"))) for p in tensors}
-    moved = {p: _copied(state[p]["replicas"], spare.get((p, "replicas"))) for p in tensors}
+    masters = {p: copied(p.detach(), kept.get((p, "master"))) for p in tensors}
+    moved = {p: copied(state[p]["replicas"], kept.get((p, "replicas"))) for p in tensors}
     try:
         yield masters, moved
     except BaseException:
@@ -51,7 +51,7 @@ def rehearsed(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]:
             state.clear()
         raise
     for p in tensors:
-        spare[p, "master"], spare[p, "replicas"] = masters[p], state[p]["replicas"]
+        kept[p, "master"], kept[p, "replicas"] = masters[p], state[p]["replicas"]
         state[p]["replicas"] = moved[p]
 
 
@@ -97,17 +97,6 @@ def _begin(optimizer: Any, ranks: Ranks) -> None:
                 distributed.broadcast(first, group=ranks.group, group_src=0)
                 p.copy_(first)
             state["replicas"] = torch.stack([p.detach()] * count)
-
-
-def _copied(stack: Tensor, into: Tensor | None) -> Tensor:
-    """A copy, in memory of the step before where it fits: new memory costs more than a gradient."""
-    if into is None or (into.shape, into.dtype, into.device) != (
-        stack.shape,
-        stack.dtype,
-        stack.device,
-    ):
-        into = torch.empty_like(stack)
-    return into.copy_(stack)
 
 
 def _evaluations(optimizer: Any) -> list[int]:
