@@ -26,12 +26,13 @@ there the seeds go one by one. The network needs scikit-learn (the test extra); 
 is left out, and said so.
 """
 
-from collections.abc import Callable, Iterator
+import sys
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from itertools import cycle
-from math import cos, pi, sqrt
+from math import sqrt
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -44,8 +45,11 @@ from tqdm import tqdm
 import pdekit as pk
 from pdekit.claims import Claim, at_least, at_most
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from networks.digits import SIGMA, Make, load, look_round, trained
+
 Array = np.ndarray
-Make = Callable[[list[torch.Tensor], float, int], torch.optim.Optimizer]  # (tensors, rate, seed)
 
 # the line
 LOSS, GRID = pk.potentials.Rippled(), pk.Grid(-16, 16, 6400)
@@ -58,11 +62,8 @@ ETA, INNER, SHARE = 0.01, 200, 0.99  # inner steps: length, number, share of the
 BIAS = 0.05  # allowed to EntropySGD, whose inner steps are of finite length and number
 
 # the network
-SHAPES = ((64, 32), (32,), (32, 10), (10,))
-BATCH, DECAY, SIGMA, TRAINING = 64, 1e-3, 0.05, 1347
 RATES = (0.4, 0.8, 1.6, 3.2)
 TRAINED = 0.16  # largest mean f of what counts as trained
-PAIRS, PROBES, LANCZOS = 16, 8, 16
 
 # Okabe and Ito's colours, for every kind of sight
 COLOURS = {
@@ -341,87 +342,8 @@ def sgld_share(time: float) -> float:
 # ---------------------------------------------------------------------------------- the network
 
 
-@dataclass(frozen=True)
-class Digits:
-    """Pixels in [0, 1] and classes, to train and to test; always split alike."""
-
-    images: torch.Tensor
-    classes: torch.Tensor
-    images_to_test: torch.Tensor
-    classes_to_test: torch.Tensor
-
-
-def digits() -> Digits:
-    from sklearn.datasets import load_digits
-
-    images, classes = (torch.tensor(a) for a in load_digits(return_X_y=True))
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    images, classes = (images[order] / 16).float(), classes[order]
-    return Digits(images[:TRAINING], classes[:TRAINING], images[TRAINING:], classes[TRAINING:])
-
-
-Weights = list[torch.Tensor]  # of the four SHAPES, the network in front
-
-
-def scores(weights: Weights, images: torch.Tensor) -> torch.Tensor:
-    """``(networks, images, classes)``; images ``(n, 64)``, or ``(networks, n, 64)``."""
-    first, bias, second, shift = weights
-    images = images.expand(len(first), -1, -1)
-    hidden = torch.tanh(torch.baddbmm(bias[:, None], images, first))
-    return torch.baddbmm(shift[:, None], hidden, second)
-
-
-def losses(weights: Weights, images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """f of each network: mean cross-entropy plus weight decay."""
-    z = scores(weights, images).transpose(1, 2)
-    entropy = torch.nn.functional.cross_entropy(z, classes.expand(len(z), -1), reduction="none")
-    return entropy.mean(1) + DECAY / 2 * sum((w * w).flatten(1).sum(1) for w in weights)
-
-
-def drawn(seeds: list[int]) -> Weights:
-    """Initial weights, of a seed the same in whatever company."""
-    scales = (1 / 8, 0, 32**-0.5, 0)
-
-    def one(seed: int) -> Weights:
-        draw = torch.Generator().manual_seed(seed)
-        return [c * torch.randn(s, generator=draw) for c, s in zip(scales, SHAPES, strict=True)]
-
-    each = [one(seed) for seed in seeds]
-    return [torch.stack(w).requires_grad_() for w in zip(*each, strict=True)]
-
-
-def batches(seeds: list[int]) -> Iterator[torch.Tensor]:
-    """Numbers of examples ``(networks, BATCH)``, epoch after epoch."""
-    draws = [torch.Generator().manual_seed(1000 + seed) for seed in seeds]
-    while True:
-        order = torch.stack([torch.randperm(TRAINING, generator=draw) for draw in draws])
-        yield from order.split(BATCH, 1)[: TRAINING // BATCH]
-
-
-def trained(make: Make, rate: float, seeds: list[int], gradients: int, data: Digits) -> Weights:
-    """Networks after so many gradients each."""
-    weights, order, used = drawn(seeds), batches(seeds), 0
-    optimizer = make(weights, rate, seeds[0])
-
-    def closure() -> torch.Tensor:
-        nonlocal used
-        used, batch = used + 1, next(order)
-        optimizer.zero_grad()
-        loss = losses(weights, data.images[batch], data.classes[batch]).sum()
-        loss.backward()
-        return loss
-
-    cosine = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda _: (1 + cos(pi * min(1.0, used / gradients))) / 2
-    )
-    while used < gradients:
-        optimizer.step(closure)
-        cosine.step()
-    return [w.detach() for w in weights]
-
-
 def of_the_network(gradients: int, seeds: int, rates: tuple[float, ...]) -> Network:
-    data, every, measured = digits(), list(range(seeds)), {}
+    data, every, measured = load(), list(range(seeds)), {}
     for name, way in tqdm(ways(gradients).items(), desc="network"):
         crowds = [every] if way.together else [[seed] for seed in every]
         rows = []
@@ -431,64 +353,6 @@ def of_the_network(gradients: int, seeds: int, rates: tuple[float, ...]) -> Netw
         measured[name] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     error = max(float(m.pop("gap_error").max()) for m in measured.values())
     return Network(gradients, seeds, rates, measured, error)
-
-
-def look_round(weights: Weights, data: Digits) -> dict[str, Array]:
-    """What is measured of networks, in double precision, on all examples."""
-    weights = [w.double() for w in weights]
-    images, classes = data.images.double(), data.classes
-    f = losses(weights, images, classes)
-    wrong = scores(weights, data.images_to_test.double()).argmax(2) != data.classes_to_test
-    draw, gaps = torch.Generator().manual_seed(0), []
-    for _ in range(PAIRS):  # opposite signs: odd orders of f cancel
-        xi = [SIGMA * torch.randn(s, generator=draw, dtype=torch.float64) for s in SHAPES]
-        both = [[w + sign * z for w, z in zip(weights, xi, strict=True)] for sign in (1, -1)]
-        gaps.append(sum(losses(moved, images, classes) for moved in both) / 2 - f)
-    gap = torch.stack(gaps)
-    largest, trace = curvature(weights, images, classes)
-    found = {
-        "training loss": f,
-        "test error": wrong.double().mean(1),
-        "gap": gap.mean(0),
-        "gap_error": gap.std(0) / sqrt(PAIRS),
-        "largest eigenvalue": largest,
-        "trace": trace,
-    }
-    return {key: value.numpy() for key, value in found.items()}
-
-
-def curvature(
-    weights: Weights, images: torch.Tensor, classes: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Largest eigenvalue (Lanczos) and trace (Hutchinson) of every network's Hessian."""
-    weights = [w.clone().requires_grad_() for w in weights]
-    total = losses(weights, images, classes).sum()
-    slopes = torch.autograd.grad(total, weights, create_graph=True)
-    sizes = [w[0].numel() for w in weights]
-
-    def product(v: torch.Tensor) -> torch.Tensor:
-        parts = [p.view_as(w) for p, w in zip(v.split(sizes, 1), weights, strict=True)]
-        moved = torch.autograd.grad(slopes, weights, parts, retain_graph=True)
-        return torch.cat([m.flatten(1) for m in moved], 1)
-
-    draw = torch.Generator().manual_seed(1)
-    shape = len(weights[0]), sum(sizes)
-    probes = [torch.randn(shape, generator=draw, dtype=torch.float64).sign() for _ in range(PROBES)]
-    trace = sum((v * product(v)).sum(1) for v in probes) / PROBES
-    return lanczos(product, probes[0]), trace
-
-
-def lanczos(product: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor) -> torch.Tensor:
-    """Largest Ritz value of each row's matrix, every vector kept orthogonal to all before."""
-    basis = (start / start.norm(dim=1, keepdim=True))[:, None]
-    projected = torch.zeros(len(start), LANCZOS, LANCZOS, dtype=start.dtype)
-    for k in range(LANCZOS):
-        r = product(basis[:, k])
-        projected[:, : k + 1, k] = torch.einsum("nki,ni->nk", basis, r)
-        for _ in range(2):
-            r = r - torch.einsum("nki,nk->ni", basis, torch.einsum("nki,ni->nk", basis, r))
-        basis = torch.cat([basis, (r / r.norm(dim=1, keepdim=True))[:, None]], 1)
-    return torch.linalg.eigvalsh(projected, UPLO="U")[:, -1]
 
 
 def _flattest(network: Network, name: str) -> int | None:

@@ -1,5 +1,6 @@
 """The study of training with smoothed losses: claims hold, planted faults break them."""
 
+import importlib
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from pdekit import cli
 
 study = cli.load_study("smoothed_training")
+networks = importlib.import_module("networks.digits")
 pytest.importorskip("sklearn")
 
 
@@ -81,42 +83,42 @@ def test_networks_side_by_side_train_as_alone(name: str) -> None:
 
     Noise is drawn by position: the first network has that of one alone.
     """
-    data, way = study.digits(), study.ways(40)[name]
-    both = study.trained(way.make, 0.4, [3, 4], 40, data)
-    alone = study.trained(way.make, 0.4, [3], 40, data)
+    data, way = networks.load(), study.ways(40)[name]
+    both = networks.trained(way.make, 0.4, [3, 4], 40, data)
+    alone = networks.trained(way.make, 0.4, [3], 40, data)
     for w, v in zip(both, alone, strict=True):
         torch.testing.assert_close(w[:1], v, rtol=2e-3, atol=2e-3)
-    start = study.drawn([3])
+    start = networks.drawn([3])
     assert (both[0][0] - start[0][0]).norm() > 0.1
 
 
 def test_every_optimizer_takes_the_same_number_of_gradients(monkeypatch: Any) -> None:
     """To within a step, which takes at most 20."""
-    data, taken = study.digits(), {}
-    counted = study.losses
+    data, taken = networks.load(), {}
+    counted = networks.losses
     for name, way in study.ways(100).items():
         calls = []
-        monkeypatch.setattr(study, "losses", lambda *a, c=calls: (c.append(1), counted(*a))[1])
-        study.trained(way.make, 0.1, [0], 100, data)
+        monkeypatch.setattr(networks, "losses", lambda *a, c=calls: (c.append(1), counted(*a))[1])
+        networks.trained(way.make, 0.1, [0], 100, data)
         taken[name] = len(calls)
     assert min(taken.values()) >= 100 and max(taken.values()) < 120
 
 
 def test_curvature_is_that_of_the_whole_hessian(monkeypatch: Any) -> None:
     """Two networks of 4-3-2: Lanczos in as many steps as weights, Hutchinson to sampling error."""
-    monkeypatch.setattr(study, "SHAPES", ((4, 3), (3,), (3, 2), (2,)))
-    monkeypatch.setattr(study, "PROBES", 4_000)
-    weights = [2 * w.double().detach() for w in study.drawn([0, 1])]
+    monkeypatch.setattr(networks, "SHAPES", ((4, 3), (3,), (3, 2), (2,)))
+    monkeypatch.setattr(networks, "PROBES", 4_000)
+    weights = [2 * w.double().detach() for w in networks.drawn([0, 1])]
     draw = torch.Generator().manual_seed(2)
     images = torch.randn(30, 4, generator=draw, dtype=torch.float64)
     classes = torch.randint(0, 2, (30,), generator=draw)
-    largest, trace = study.curvature(weights, images, classes)
+    largest, trace = networks.curvature(weights, images, classes)
     sizes = [w[0].numel() for w in weights]
     for k in range(2):
 
         def f(v: Any, k: int = k) -> Any:
             parts = [p.view_as(w[k])[None] for p, w in zip(v.split(sizes), weights, strict=True)]
-            return study.losses(parts, images, classes)[0]
+            return networks.losses(parts, images, classes)[0]
 
         at = torch.cat([w[k].reshape(-1) for w in weights])
         whole = torch.autograd.functional.hessian(f, at)

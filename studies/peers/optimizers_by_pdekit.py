@@ -23,6 +23,8 @@ def methods() -> tuple[Method, ...]:
         Method("pdekit, MaSS", way(o.MaSS), "MaSS"),
         Method("pdekit, HJ, L = 5", way(o.HJ), "HJ"),
         Method("pdekit, EntropySGD, L = 20, T = 0", way(o.EntropySGD), "Entropy-SGD"),
+        Method("pdekit, ElasticSGD, 3 replicas", way(o.ElasticSGD), "Elastic-SGD"),
+        Method("pdekit, Parle, 3 replicas, L = 25", way(o.Parle), "Parle"),
         Method("pdekit, SGLD", way(o.SGLD, temperature=T), "SGD", noise=True),
         Method("pdekit, EntropySGD, L = 20",
                way(o.EntropySGD, temperature=T), "Entropy-SGD", noise=True),
