@@ -150,7 +150,7 @@ def test_the_tables_have_every_dynamics():
     public = {getattr(pk.particles, name) for name in pk.particles.__all__}
     dynamics = {d for d in public if hasattr(d, "step") and hasattr(d, "init")}
     assert {type(d) for d in (*COMPILED.values(), *PLAIN.values())} == dynamics
-    assert len(dynamics) == 15
+    assert len(dynamics) == 16
 
 
 @pytest.mark.parametrize("name", COMPILED)
