@@ -63,7 +63,7 @@ class MaSS(Optimizer):
             if p.grad is not None:
                 momentum = (age - 1) / (age + 2) if restart else group["momentum"]
                 w, compensation = iterate(self, p), group["compensation"]
-                climb += accelerated(p, w, group["lr"], momentum, compensation)
+                climb += accelerated(p, w, group["lr"], momentum, compensation, restart)
         if restart:
             for group in self.param_groups:
                 group["age"] = age_after(age, climb)

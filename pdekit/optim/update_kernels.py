@@ -9,7 +9,7 @@ import numpy as np
 from pdekit.particles.force_kernels import add_block
 from pdekit.particles.noise_kernels import normals
 
-CHUNK = 1024  # numbers whose noise stays in the nearest cache
+CHUNK = 512  # numbers whose noise stays in the nearest cache
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64 = np.uint64
 
@@ -21,22 +21,26 @@ def descend(y, g, x, z, eta, pull, alpha, rest, scale, first, last, step, stream
     Without pull ``x``, without average ``z`` is empty. ``first`` is a multiple of a chunk.
     """
     lanes = 16 // y.itemsize
-    xi, w = np.zeros(CHUNK, y.dtype), np.empty((8, CHUNK // lanes), np.uint32)
-    for c in range(first, last, CHUNK):
-        stop = min(c + CHUNK, last)
-        blocks = -(-(stop - c) // lanes) * lanes
+    xi, w = np.empty(CHUNK, y.dtype), np.empty((8, CHUNK // lanes), np.uint32)
+    width = CHUNK if scale != 0 or z.size else max(last - first, 1)
+    for c in range(first, last, width):
+        stop = min(c + width, last)
+        here, slope, centre = y[c:stop], g[c:stop], x[c:stop]
         if scale != 0:
-            normals(xi[:blocks], w, _u64(c // lanes), step, stream, seed)
-        here, slope, noise = y[c:stop], g[c:stop], xi[: stop - c]
-        if x.size:
-            centre = x[c:stop]
+            normals(xi[: -(-here.size // lanes) * lanes], w, _u64(c // lanes), step, stream, seed)
+            if x.size:
+                for j in range(here.size):
+                    down = slope[j] + (here[j] - centre[j]) * pull
+                    here[j] = (here[j] - down * eta) + xi[j] * scale
+            else:
+                for j in range(here.size):
+                    here[j] = (here[j] - slope[j] * eta) + xi[j] * scale
+        elif x.size:
             for j in range(here.size):
-                here[j] = (here[j] - (slope[j] + (here[j] - centre[j]) * pull) * eta) + (
-                    noise[j] * scale
-                )
+                here[j] -= (slope[j] + (here[j] - centre[j]) * pull) * eta
         else:
             for j in range(here.size):
-                here[j] = (here[j] - slope[j] * eta) + noise[j] * scale
+                here[j] -= slope[j] * eta
         if z.size:
             mean = z[c:stop]
             for j in range(here.size):
@@ -60,7 +64,7 @@ def scatter(y, x, scale, first, last, step, stream, seed):
 def accelerate(u, w, g, climbs, eta, momentum, compensation, first, last, step, stream, seed):
     """w⁺ = u - η g, u⁺ = w⁺ + momentum (w⁺ - w) + compensation g on ``[first, last)``, in place.
 
-    ``climbs``: g·(w⁺ - w) of each chunk. The address of the noise is not used.
+    ``climbs``: g·(w⁺ - w) of each chunk, if not empty. The address of the noise is not used.
     """
     products, halves = np.empty(CHUNK, u.dtype), np.empty(CHUNK // 2 + 1)
     for c in range(first, last, CHUNK):
@@ -72,6 +76,7 @@ def accelerate(u, w, g, climbs, eta, momentum, compensation, first, last, step, 
             there[j] = (new + gained * momentum) + slope[j] * compensation
             here[j] = new
             products[j] = slope[j] * gained
-        chunk = climbs[c // CHUNK : c // CHUNK + 1]
-        chunk[0] = 0.0
-        add_block(products[: here.size], halves, chunk)
+        if climbs.size:
+            chunk = climbs[c // CHUNK : c // CHUNK + 1]
+            chunk[0] = 0.0
+            add_block(products[: here.size], halves, chunk)

@@ -83,8 +83,13 @@ def scattered(y: Tensor, x: Tensor, noise: Noise) -> None:
         y.copy_(x + normals_like(y, noise.at) * noise.scale)
 
 
-def accelerated(u: Tensor, w: Tensor, eta: float, momentum: float, compensation: float) -> float:
-    """w⁺ = u - η g, u⁺ = w⁺ + momentum (w⁺ - w) + η compensation g, in place; g·(w⁺ - w)."""
+def accelerated(
+    u: Tensor, w: Tensor, eta: float, momentum: float, compensation: float, climb: bool = True
+) -> float:
+    """w⁺ = u - η g, u⁺ = w⁺ + momentum (w⁺ - w) + η compensation g, in place; g·(w⁺ - w).
+
+    Without ``climb`` that product is not computed, and 0.
+    """
     g = u.grad
     assert g is not None
     _dense(g)
@@ -93,10 +98,12 @@ def accelerated(u: Tensor, w: Tensor, eta: float, momentum: float, compensation:
         gained = new - w
         u.copy_((new + gained * momentum) + g * (eta * compensation))
         w.copy_(new)
-        return float((g.double() * gained.double()).sum())
+        return float((g.double() * gained.double()).sum()) if climb else 0.0
     lines = _line(u, u), _line(w, u), _line(g, u)
     numbers = (lines[0].dtype.type(v) for v in (eta, momentum, eta * compensation))
-    climbs = np.empty(-(-u.numel() // CHUNK))  # added in one order, whatever the threads
+    climbs = np.empty(
+        -(-u.numel() // CHUNK) if climb else 0
+    )  # added in one order, whatever the threads
     _in_parts(accelerate, u, (*lines, climbs, *numbers), Address(0))
     return float(climbs.sum())
 
