@@ -12,7 +12,7 @@ import pytest
 from pdekit import cli
 
 study = cli.load_study("optimizer_speed")
-from peers import optimizers, page  # noqa: E402  (the study puts its neighbours on the path)
+from peers import optimizers, packages, page  # noqa: E402  (the study puts its neighbours on the path)
 from peers.optimizers import BARE, SGD, Method, Problem, Row, Size  # noqa: E402
 
 TINY = Size((20, 16, 16, 4), 8, 20)
@@ -87,7 +87,7 @@ def test_the_page_shows_what_was_recorded() -> None:
 
 def test_absent_peers_are_named_and_failing_ones_too(monkeypatch: Any) -> None:
     own = ("pdekit", "torch")
-    monkeypatch.setattr(optimizers, "find_spec", lambda n: find_spec(n) if n in own else None)
+    monkeypatch.setattr(packages, "find_spec", lambda n: find_spec(n) if n in own else None)
     assert optimizers.absent() == ["posteriors", "pytorch-optimizer"]
 
     def broken(problem: Problem) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from pdekit import cli
 
 study = cli.load_study("particle_speed")
-from peers import particles  # noqa: E402  (the study puts its neighbours on the path)
+from peers import packages, particles  # noqa: E402  (the study puts its neighbours on the path)
 from peers.particles import Method, Row, Size  # noqa: E402
 
 TINY = Size(4096, 10, 300, (2, 50, 2), 3)
@@ -80,7 +80,7 @@ def test_errors_of_forces_are_those_against_pairs_in_double() -> None:
 
 def test_absent_peers_are_named(monkeypatch: Any) -> None:
     own = ("pdekit", "torch")
-    monkeypatch.setattr(particles, "find_spec", lambda n: find_spec(n) if n in own else None)
+    monkeypatch.setattr(packages, "find_spec", lambda n: find_spec(n) if n in own else None)
     assert particles.absent() == ["posteriors", "torchsde", "CBXpy", "KeOps"]
     labels = {m.label.split(",")[0] for m in particles.methods(quick=False)}
     assert labels == set(own)

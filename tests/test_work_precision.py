@@ -14,7 +14,7 @@ import pdekit as pk
 from pdekit import cli
 
 study = cli.load_study("work_precision")
-from peers import measure, problems  # noqa: E402  (the study puts its neighbours on the path)
+from peers import measure, packages, problems  # noqa: E402  (the study puts its neighbours on the path)
 
 
 def row(method: str, seconds: float, error: float, ratio: float | None = None) -> Any:
@@ -53,7 +53,7 @@ def test_the_ratio_quoted_is_that_of_the_best_peer_within_the_error() -> None:
 def test_every_workload_has_methods_of_ours_first_and_of_scipy(monkeypatch: Any) -> None:
     """Where no peer is installed: they are named, and nothing of them is imported."""
     monkeypatch.setattr(
-        measure, "find_spec", lambda name: find_spec(name) if name in ("pdekit", "scipy") else None
+        packages, "find_spec", lambda name: find_spec(name) if name in ("pdekit", "scipy") else None
     )
     assert measure.absent() == ["FiPy", "py-pde", "fplanck", "hj_reachability", "mfgsolver"]
     table = measure.methods(quick=False)

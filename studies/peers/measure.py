@@ -5,26 +5,29 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from peers.packages import Packages
 from peers.problems import Array, Method, Problem
 
 LONG = 1.0  # seconds from which a peer is not repeated
-# name in the table: (import, distribution); the file of its methods is by_<import>
-PACKAGES = {
-    "pdekit": ("pdekit", "pdekit", "by_pdekit"),
-    "SciPy": ("scipy", "scipy", "by_scipy"),
-    "FiPy": ("fipy", "fipy", "by_fipy"),
-    "py-pde": ("pde", "py-pde", "by_pypde"),
-    "fplanck": ("fplanck", "fplanck", "by_fplanck"),
-    "hj_reachability": ("hj_reachability", "hj-reachability", "by_hj_reachability"),
-    "mfgsolver": ("mfgsolver", "mfgsolver", "by_mfgsolver"),
-}
-OWN = ("pdekit", "SciPy")  # always there, and all that a quick run measures
+PEERS = Packages(
+    {
+        "pdekit": ("pdekit", "pdekit", "by_pdekit"),
+        "SciPy": ("scipy", "scipy", "by_scipy"),
+        "FiPy": ("fipy", "fipy", "by_fipy"),
+        "py-pde": ("pde", "py-pde", "by_pypde"),
+        "fplanck": ("fplanck", "fplanck", "by_fplanck"),
+        "hj_reachability": ("hj_reachability", "hj-reachability", "by_hj_reachability"),
+        "mfgsolver": ("mfgsolver", "mfgsolver", "by_mfgsolver"),
+    },
+    own=("pdekit", "SciPy"),
+)
+PACKAGES, OWN = PEERS.table, PEERS.own
+absent, versions = PEERS.absent, PEERS.versions
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,9 @@ class Row:
         return next(name for name in PACKAGES if self.method.startswith(name))
 
 
-def absent() -> list[str]:
-    return [name for name, (module, *_) in PACKAGES.items() if find_spec(module) is None]
-
-
-def versions() -> dict[str, str]:
-    there = [p for name, p in PACKAGES.items() if name not in (*OWN, *absent())]
-    return {distribution: metadata.version(distribution) for _, distribution, _ in there}
-
-
 def methods(quick: bool) -> list[Method]:
     """Every method of the packages that are installed; of a quick run: pdekit and SciPy."""
-    wanted = [name for name in PACKAGES if name not in absent() and (not quick or name in OWN)]
-    files = [import_module(f"peers.{PACKAGES[name][2]}") for name in wanted]
-    return [m for file in files for m in file.methods() if not (quick and m.slow)]
+    return [m for m in PEERS.methods(quick) if not (quick and m.slow)]
 
 
 @contextmanager

@@ -4,24 +4,29 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module, metadata
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-# name in the table: (import, distribution, file of its methods)
-PACKAGES = {
-    "torch": ("torch", "torch", "optimizers_by_torch"),
-    "pdekit": ("pdekit", "pdekit", "optimizers_by_pdekit"),
-    "posteriors": ("posteriors", "posteriors", "optimizers_by_posteriors"),
-    "pytorch-optimizer": (
-        "pytorch_optimizer", "pytorch-optimizer", "optimizers_by_pytorch_optimizer",
-    ),
-}  # fmt: skip
-OWN = ("torch", "pdekit")  # always there, and all that a quick run measures
+from peers.packages import Packages
+
+PEERS = Packages(
+    {
+        "torch": ("torch", "torch", "optimizers_by_torch"),
+        "pdekit": ("pdekit", "pdekit", "optimizers_by_pdekit"),
+        "posteriors": ("posteriors", "posteriors", "optimizers_by_posteriors"),
+        "pytorch-optimizer": (
+            "pytorch_optimizer",
+            "pytorch-optimizer",
+            "optimizers_by_pytorch_optimizer",
+        ),
+    },
+    own=("torch", "pdekit"),
+)
+PACKAGES, OWN = PEERS.table, PEERS.own
+absent, versions, methods = PEERS.absent, PEERS.versions, PEERS.methods
 BARE, SGD = "torch, gradient alone", "torch, SGD"
 RATE, TEMPERATURE = 0.01, 1e-8
 COMPARED = 20  # gradients after which losses are compared
@@ -100,21 +105,6 @@ class Row:
     @property
     def package(self) -> str:
         return self.method.split(",")[0]
-
-
-def absent() -> list[str]:
-    return [name for name, (module, *_) in PACKAGES.items() if find_spec(module) is None]
-
-
-def versions() -> dict[str, str]:
-    there = [p for name, p in PACKAGES.items() if name not in ("pdekit", *absent())]
-    return {distribution: metadata.version(distribution) for _, distribution, _ in there}
-
-
-def methods(quick: bool) -> list[Method]:
-    wanted = [name for name in PACKAGES if name not in absent() and (not quick or name in OWN)]
-    files = [import_module(f"peers.{PACKAGES[name][2]}") for name in wanted]
-    return [m for file in files for m in file.methods()]
 
 
 def timed(tried: list[Method], size: Size, rounds: int) -> tuple[list[Row], dict[str, str]]:

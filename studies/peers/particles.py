@@ -3,24 +3,26 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import import_module, metadata
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from peers.measure import repeat
+from peers.packages import Packages
 
-# name in the table: (import, distribution, file of its methods)
-PACKAGES = {
-    "pdekit": ("pdekit", "pdekit", "particles_by_pdekit"),
-    "torch": ("torch", "torch", "particles_by_torch"),
-    "posteriors": ("posteriors", "posteriors", "particles_by_posteriors"),
-    "torchsde": ("torchsde", "torchsde", "particles_by_torchsde"),
-    "CBXpy": ("cbx", "cbx", "particles_by_cbx"),
-    "KeOps": ("pykeops", "pykeops", "particles_by_pykeops"),
-}
-OWN = ("pdekit", "torch")  # always there, and all that a quick run measures
+PEERS = Packages(
+    {
+        "pdekit": ("pdekit", "pdekit", "particles_by_pdekit"),
+        "torch": ("torch", "torch", "particles_by_torch"),
+        "posteriors": ("posteriors", "posteriors", "particles_by_posteriors"),
+        "torchsde": ("torchsde", "torchsde", "particles_by_torchsde"),
+        "CBXpy": ("cbx", "cbx", "particles_by_cbx"),
+        "KeOps": ("pykeops", "pykeops", "particles_by_pykeops"),
+    },
+    own=("pdekit", "torch"),
+)
+PACKAGES, OWN = PEERS.table, PEERS.own
+absent, versions, methods = PEERS.absent, PEERS.versions, PEERS.methods
 BETA, STEP, ATTRACTION = 4.0, 0.02, 1.0
 # of P4: length of the ripples, γ, inner step, inner steps, outer step
 DELTA, GAMMA, INNER_STEP, INNER, OUTER_STEP = 0.5, 0.1, 1e-4, 20, 0.01
@@ -91,21 +93,6 @@ class Row:
     @property
     def package(self) -> str:
         return self.method.split(",")[0]
-
-
-def absent() -> list[str]:
-    return [name for name, (module, *_) in PACKAGES.items() if find_spec(module) is None]
-
-
-def versions() -> dict[str, str]:
-    there = [p for name, p in PACKAGES.items() if name not in ("pdekit", *absent())]
-    return {distribution: metadata.version(distribution) for _, distribution, _ in there}
-
-
-def methods(quick: bool) -> list[Method]:
-    wanted = [name for name in PACKAGES if name not in absent() and (not quick or name in OWN)]
-    files = [import_module(f"peers.{PACKAGES[name][2]}") for name in wanted]
-    return [m for file in files for m in file.methods()]
 
 
 def timed(tried: list[Method], size: Size, rounds: int) -> tuple[list[Row], dict[str, str]]:
