@@ -294,7 +294,24 @@ def _compiler():
         return None
 
 
-@pytest.mark.skipif(_compiler() is None, reason="torch generates C++, which needs a compiler")
+needs_compiler = pytest.mark.skipif(
+    _compiler() is None, reason="torch generates C++, which needs a compiler"
+)
+
+
+@needs_compiler
+def test_generated_code_gives_the_steps():
+    """Not only what was traced: also after another size of the step, which compiles anew."""
+    dynamics = COMPILED["sampling"]
+    torch._dynamo.reset()
+    fast = compiled(dynamics)
+    for seed, sizes in ((1 << 63, (0.01,)), (3, (0.04,))):
+        expected = moved(dynamics, plain(dynamics), seed, sizes)
+        got = moved(dynamics, fast, seed, sizes)
+        torch.testing.assert_close(got, expected, rtol=1e-13, atol=1e-13)
+
+
+@needs_compiler
 def test_a_step_is_one_kernel_and_one_more_for_a_mean():
     """In the code that torch generates; a noise drawn apart would be a kernel of its own."""
     V = pk.potentials.DoubleWell()
