@@ -229,7 +229,7 @@ def test_what_is_not_compiled(name):
 
 def test_a_dynamics_of_ones_own_is_not_compiled():
     class Mine(pk.Langevin):
-        pass
+        """Nothing is known of its step."""
 
     assert compiled(Mine(WELL, 4.0)) is None
 
