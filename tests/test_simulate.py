@@ -9,7 +9,7 @@ from scipy import stats
 
 import pdekit as pk
 from pdekit import particles
-from pdekit.particles import ensemble
+from pdekit.particles import ensemble, guards
 from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, StochasticHeun
 from pdekit.particles.smoothed import SmoothedDescent
 from pdekit.potentials import DoubleWell, Quadratic, Rippled, SixHumpCamel
@@ -386,3 +386,14 @@ def test_parts_of_a_dynamics_have_one_dimension():
     mixed = pk.ControlledLangevin(DoubleWell(dim=2), 1.0, Sliding())
     with pytest.raises(ValueError, match="one dimension"):
         pk.simulate(mixed, np.zeros((4, 2)), n=4, t=0.1, dt=0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_finite_means_every_number(dtype):
+    """Also where the numbers are so large that their sum is not."""
+    large = torch.full((3, 5), torch.finfo(dtype).max, dtype=dtype)
+    assert guards.all_finite(large) and not large.sum().isfinite()
+    for bad in ([float("nan")], [float("inf")], [float("inf"), -float("inf")]):
+        x = torch.zeros(3, 5, dtype=dtype)
+        x[1, : len(bad)] = torch.tensor(bad, dtype=dtype)
+        assert not guards.all_finite(x)

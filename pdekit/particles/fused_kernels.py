@@ -75,8 +75,11 @@ def advance(y, sizes, ahead, scale, places, weights, terms, walls, block, step, 
 def _move(y, xi, h, ahead, scale, rows, terms, walls, work):
     m, half = y.size, h * y.dtype.type(0.5)
     x, sign, b, after = work
-    for j in range(m):
-        x[j] = y[j] + xi[j] * ahead
+    if ahead == 0 and len(rows) == 1 and not walls.exist:
+        x = y  # nobody writes to the points
+    else:
+        for j in range(m):
+            x[j] = y[j] + xi[j] * ahead
     drift(x, m, sign, b, rows[0], terms, walls)
     if len(rows) == 1:
         for j in range(m):
@@ -96,12 +99,21 @@ def _move(y, xi, h, ahead, scale, rows, terms, walls, work):
 def drift(x, m, sign, b, rows, terms, walls):
     """b = -Σ ∇V at the first ``m`` points, continued beyond walls as by `fold`; x is folded."""
     real = x.dtype.type
-    b[:m] = 0
     if walls.exist:
         _fold(x, m, sign, walls)
     first, one = 0, real(1)
     for k in range(terms.kinds.size):
         kind, a = terms.kinds[k], real(terms.numbers[k, 0])
+        if k == 0 and kind == QUADRATIC:
+            for j in range(m):
+                b[j] = -(a * x[j])
+            continue
+        if k == 0 and kind == DOUBLE_WELL:
+            for j in range(m):
+                b[j] = -(x[j] * (x[j] * x[j] - one))
+            continue
+        if k == 0:
+            b[:m] = 0
         if kind == QUADRATIC:
             for j in range(m):
                 b[j] -= a * x[j]

@@ -111,6 +111,12 @@ def positive(name: str, value: Any) -> float:
     return number
 
 
+def all_finite(x: Tensor) -> bool:
+    """Whether no number is NaN or infinite."""
+    # one that is makes the sum NaN or infinite too; so may many large ones, and these are looked at
+    return bool(x.sum().isfinite()) or bool(x.isfinite().all())
+
+
 def usable_device(name: Any) -> torch.device:
     """A torch device on which tensors can be made here."""
     try:

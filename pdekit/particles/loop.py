@@ -116,7 +116,7 @@ class Loop:
         flight.state = self.advance(flight.state, steps, flight.noise)
         positions = self.dynamics.positions(flight.state, steps[-1], flight.noise)
         x = positions[: flight.tile.runs, : flight.tile.size]
-        if self.agreed(not bool(torch.isfinite(x).all()))[0]:
+        if self.agreed(not guards.all_finite(x))[0]:
             raise self.located(before, steps, flight)
         flight.step = last
         flight.glimpse.look(flight.interval, x, last, last == interval.steps)
@@ -142,7 +142,7 @@ class Loop:
             before, start = after.clone(), state.clone()
             state = self.advance(state, [step], noise)
             after = self.dynamics.positions(state, step, noise)[: tile.runs, : tile.size]
-            bad = not bool(torch.isfinite(after).all())
+            bad = not guards.all_finite(after)
             if self.agreed(bad)[0]:
                 break
         if not bad:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.particles import guards
 from pdekit.particles.noise import LawNoise
 from pdekit.particles.tiles import PAD, Tile
 
@@ -105,7 +106,7 @@ def _check_shape(x: Tensor, n: int) -> None:
 
 
 def _check_finite(x: Tensor, run: int, first: int) -> None:
-    if not bool(torch.isfinite(x).all()):
+    if not guards.all_finite(x):
         r, particle, _ = (~torch.isfinite(x)).nonzero()[0].tolist()
         raise ValueError(
             f"initial particle {first + particle} is not finite: {x[r, particle].tolist()}"
