@@ -110,13 +110,11 @@ def _pass(n, row, xi, size, mean, strength, total, how, stream, room):
 @_compiled
 def _move(y, xi, centre, strength, h, ahead, scale, rows, terms, walls, work):
     """One step of a block, whose mean is known."""
-    _, sign, slope, _ = work
+    x, sign, slope, _ = work
     for c in range(0, y.size, centre.size):
         part, noise = y[c : c + centre.size], xi[c : c + centre.size]
-        x = work[0] if ahead != 0 else part  # nobody writes to the points
-        if ahead != 0:
-            for j in range(part.size):
-                x[j] = part[j] + noise[j] * ahead
+        for j in range(part.size):
+            x[j] = part[j] + noise[j] * ahead
         drift(x, part.size, sign, slope, rows, terms, walls)
         for j in range(part.size):
             b = slope[j] - strength * (x[j] - centre[j])
