@@ -95,9 +95,9 @@ def copied(x: Tensor, into: Tensor | None) -> Tensor:
     return into.copy_(x)
 
 
-def address(group: dict[str, Any], number: int, channel: int = 0) -> Address:
+def address(group: dict[str, Any], number: int) -> Address:
     """Where the noise of a parameter lies at the latest evaluation."""
-    return Address(group["seed"], number, channel, group["evaluations"] - 1)
+    return Address(group["seed"], number, step=group["evaluations"] - 1)
 
 
 def common(optimizer: Optimizer, name: str) -> Any:

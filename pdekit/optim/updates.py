@@ -39,7 +39,6 @@ def langevin_step(
     alpha: float = 0.0,
 ) -> None:
     """y⁺ = y - η (slope + (y - centre)/γ) + scale ξ and mean⁺ = α mean + (1 - α) y⁺, in place."""
-    _dense(slope)
     if not _in_lines(y, slope, centre, mean):
         plain_step(y, slope, eta, noise, centre, gamma, mean, alpha)
         return
@@ -92,7 +91,6 @@ def accelerated(
     """
     g = u.grad
     assert g is not None
-    _dense(g)
     if not _in_lines(u, w, g):
         new = u - g * eta
         gained = new - w
@@ -106,11 +104,6 @@ def accelerated(
     )  # added in one order, whatever the threads
     _in_parts(accelerate, u, (*lines, climbs, *numbers), Address(0))
     return float(climbs.sum())
-
-
-def _dense(slope: Tensor) -> None:
-    if slope.is_sparse:
-        raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
 
 
 def _in_lines(*tensors: Tensor | None) -> bool:
