@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 # public name -> module that defines it; the one place where the top-level contract is listed
 _HOME = {
     "Grid": "pdekit.grid",
+    "AccuracyWarning": "pdekit.errors",
     "ConvergenceError": "pdekit.errors",
     "ResolutionWarning": "pdekit.errors",
     "TruncationWarning": "pdekit.errors",

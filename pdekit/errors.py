@@ -5,6 +5,10 @@ class ConvergenceError(RuntimeError):
     """A computation did not reach its tolerance; no answer is returned."""
 
 
+class AccuracyWarning(UserWarning):
+    """The answer may be further from the truth than its own estimate or tolerance says."""
+
+
 class ResolutionWarning(UserWarning):
     """The grid is too coarse for what it carries, so that the scheme is of first order there."""
 

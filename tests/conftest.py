@@ -1,6 +1,48 @@
-"""One profile for hypothesis: the same examples on every machine, no deadline on a busy one."""
+"""One profile for hypothesis, and the draws of the tests against independent answers."""
 
+import secrets
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("house", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("house")
+
+
+def pytest_addoption(parser: Any) -> None:
+    parser.addoption(
+        "--truth", type=int, default=300, metavar="N",
+        help="draws of every row of tests/test_truth_*.py (default 300)",
+    )  # fmt: skip
+    parser.addoption(
+        "--truth-seed", type=int, default=None, metavar="SEED",
+        help="repeat the draws of the run that printed this seed (default: new ones)",
+    )  # fmt: skip
+
+
+def pytest_configure(config: Any) -> None:
+    seed = getattr(config, "workerinput", {}).get("truth_seed", config.getoption("--truth-seed"))
+    config.truth_seed = secrets.randbelow(10**9) if seed is None else seed
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Workers of pytest-xdist draw what their controller draws."""
+    node.workerinput["truth_seed"] = node.config.truth_seed
+
+
+def pytest_report_header(config: Any) -> str:
+    return f"truth: {config.getoption('--truth')} draws a row, --truth-seed {config.truth_seed}"
+
+
+@pytest.fixture
+def truth(request: Any, record_property: Any) -> Any:
+    """Judge a row of a table of random problems."""
+    from truth import tally
+
+    def judge(row: Any) -> None:
+        kinds = tally(row, request.config.truth_seed, request.config.getoption("--truth"))
+        record_property("verdicts", dict(kinds))
+
+    return judge

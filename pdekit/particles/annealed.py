@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from math import isfinite, log, sqrt
 from typing import Any
 
+from pdekit.checks import positive
 from pdekit.grid import Grid
 from pdekit.particles.diffusion import Diffusion, fold
-from pdekit.particles.guards import positive
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step, StochasticHeun
 
 

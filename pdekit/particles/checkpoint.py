@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.checks import positive
 from pdekit.particles.fingerprint import differences
-from pdekit.particles.guards import positive
 
 _FORMAT = 1
 Arrays = dict[str, NDArray[Any]]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any, ClassVar
 
+from pdekit.checks import positive
 from pdekit.particles.diffusion import Downhill, check_beta, slope
 from pdekit.particles.forces import means
-from pdekit.particles.guards import positive
 from pdekit.particles.integrators import Step
 
 

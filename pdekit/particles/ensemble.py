@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import pdekit
+from pdekit import checks
 from pdekit.particles import guards
 from pdekit.particles.checkpoint import Checkpoint
 from pdekit.particles.compiled import compiled
@@ -143,8 +144,8 @@ def simulate(
     the largest curvature found at the initial points exceeds 2. Good values: dt times curvature
     below 0.1.
     """
-    n, runs, seed = guards.whole("n", n, 1), guards.whole("runs", runs, 1), _seed(seed)
-    times, dt = guards.output_times(t), guards.positive("dt", dt)
+    n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), _seed(seed)
+    times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = guards.usable_device(device), guards.float_type(dtype)
     plan, coupled = list(intervals(times, dt)), bool(getattr(dynamics, "coupled", False))
     divided = division(ranks or Ranks(), n, runs, coupled, acts_by_mean(dynamics))
@@ -263,7 +264,7 @@ def _check_dim(dynamics: Diffusion, dim: int) -> None:
 
 
 def _seed(seed: Any) -> int:
-    number = guards.whole("seed", seed, 0)
+    number = checks.whole("seed", seed, 0)
     if number >= 1 << 64:
         raise ValueError(f"seed must lie below 2**64, got {seed}")
     return number

@@ -5,8 +5,8 @@ from functools import cached_property
 from math import inf
 from typing import Any, ClassVar
 
+from pdekit.checks import positive, whole
 from pdekit.particles.diffusion import Downhill, check_beta
-from pdekit.particles.guards import positive, whole
 from pdekit.particles.integrators import EulerMaruyama, Step
 from pdekit.particles.two_scale import ExponentialAverage, TwoScaleLangevin, check_gamma, gamma_at
 

@@ -14,9 +14,9 @@ import torch
 from array_api_compat import array_namespace
 from torch import Tensor
 
+from pdekit.checks import positive, whole
 from pdekit.interactions import CurieWeiss, GaussianWell
 from pdekit.particles.force_kernels import gaussian_sum, sums
-from pdekit.particles.guards import positive, whole
 from pdekit.particles.noise import LANES
 
 Kernel = Callable[[Tensor], Tensor]  # displacements (..., d) -> ∇W (..., d)

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from pdekit.checks import positive, whole
 from pdekit.particles.diffusion import slope
-from pdekit.particles.guards import positive, whole
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import CHOICE
 

@@ -1,8 +1,6 @@
 """What stops or warns a simulation: non-finite particles, steps too long, arguments amiss."""
 
-import operator
 import warnings
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -75,40 +73,6 @@ def non_finite(before: Tensor, after: Tensor, first: tuple[int, int], step: Step
         f"try dt = {step.size / 10:.1g}, a box, or an initial law that stays where the potential "
         "is finite"
     )
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """``value`` as an int >= ``least``."""
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number >= {least}, got {value!r}")
-    try:
-        number = operator.index(value)
-    except TypeError as error:
-        raise TypeError(f"{name} must be a whole number >= {least}, got {value!r}") from error
-    if number < least:
-        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
-    return number
-
-
-def output_times(t: Any) -> list[float]:
-    """Increasing times >= 0 as floats, from a number or a sequence."""
-    times = np.atleast_1d(np.asarray(t, dtype=float))
-    if times.ndim != 1 or not times.size or not np.isfinite(times).all():
-        raise ValueError(f"t must be a number or increasing finite numbers, got {t!r}")
-    if times[0] < 0 or (np.diff(times) <= 0).any():
-        raise ValueError(f"times must increase and start at 0 or later, got {t!r}")
-    return [float(v) for v in times]
-
-
-def positive(name: str, value: Any) -> float:
-    """``value`` as a finite float > 0."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be a finite number > 0, got {value!r}") from error
-    if not (isfinite(number) and number > 0):
-        raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
-    return number
 
 
 def all_finite(x: Tensor) -> bool:

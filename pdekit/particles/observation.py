@@ -14,9 +14,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pdekit.checks import whole
 from pdekit.grid import Grid
 from pdekit.particles import exact_sums
-from pdekit.particles.guards import whole
 
 Counts = NDArray[np.int64]
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any, ClassVar
 
+from pdekit.checks import whole
 from pdekit.particles.diffusion import Downhill, check_beta, slope
-from pdekit.particles.guards import whole
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import INNER
 from pdekit.particles.two_scale import check_gamma, gamma_at

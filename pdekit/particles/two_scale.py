@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from math import exp, sqrt
 from typing import Any, Protocol
 
+from pdekit.checks import positive, whole
 from pdekit.particles.diffusion import Downhill, check_beta, slope
 from pdekit.particles.forces import ExactSum, Summation, mean_force
-from pdekit.particles.guards import positive, whole
 from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
 from pdekit.particles.interacting import check_interaction
 from pdekit.particles.noise import CHOICE, INNER

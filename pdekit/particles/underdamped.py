@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import torch
 
+from pdekit.checks import positive
 from pdekit.particles.diffusion import Downhill, check_beta
-from pdekit.particles.guards import positive
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import MOMENTUM
 

@@ -1,0 +1,148 @@
+"""Random problems over the whole admissible range, judged by answers that share no code with it.
+
+A row of the tables in ``test_truth_*.py`` draws a problem and judges its answer. The property is
+that of ``docs/trust.md``: the true error is at most what the answer promises, or there is an error
+of pdekit's own, or a warning that names the reason. ``pytest --truth 5000`` draws more of each row,
+``--truth-seed`` repeats the draws of a run, whose seed stands in the header of every report.
+"""
+
+import math
+import time
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import pdekit as pk
+
+Random = np.random.Generator
+REFUSALS = (ValueError, TypeError, pk.ConvergenceError)
+_SLOWEST = 120.0  # seconds for one draw
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One random problem.
+
+    ``call`` is what a user writes; ``judge`` takes its answer to (true error, promised error), both
+    in the measure of the promise; ``what`` says the problem in a line, to be tried by hand.
+    ``nonsense`` is input that must be refused.
+    """
+
+    what: str
+    call: Callable[[], Any]
+    judge: Callable[[Any], tuple[float, float]] | None = None
+    nonsense: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """Random problems of one kind.
+
+    ``covers`` names the public verbs, schemes, dynamics or values that the row vouches for.
+    ``answered`` is the least share of draws that must be answered without a warning: a verb that
+    refuses all is not trusted. ``cost`` divides the number of draws of rows that are slow.
+    """
+
+    name: str
+    covers: tuple[str, ...]
+    make: Callable[[Random], Trial]
+    answered: float = 0.7
+    cost: int = 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one draw ended: right, warned, refused or wrong, and why."""
+
+    kind: str
+    why: str
+
+
+def judged(trial: Trial) -> Verdict:
+    """Run one trial."""
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            answer = trial.call()
+        except REFUSALS as error:
+            return _refusal(trial, error)
+        except Exception as error:
+            return Verdict("wrong", f"foreign error {type(error).__name__}: {error}")
+    spoken = [str(w.message) for w in said if issubclass(w.category, pk_warnings())]
+    foreign = [w for w in said if not issubclass(w.category, pk_warnings())]
+    if foreign:
+        return Verdict("wrong", f"foreign warning {foreign[0].category.__name__}: "
+                                f"{foreign[0].message}")  # fmt: skip
+    if time.perf_counter() - start > _SLOWEST:
+        return Verdict("wrong", f"took {time.perf_counter() - start:.0f} s")
+    if trial.nonsense:
+        return Verdict("warned", spoken[0]) if spoken else Verdict("wrong", "nonsense was accepted")
+    assert trial.judge is not None
+    error, promised = trial.judge(answer)
+    if error <= promised:  # NaN is not
+        return Verdict("warned", spoken[0]) if spoken else Verdict("right", "")
+    if spoken and not math.isnan(error):
+        return Verdict("warned", spoken[0])
+    return Verdict("wrong", f"error {error:.3g} where {promised:.3g} is promised")
+
+
+def _refusal(trial: Trial, error: Exception) -> Verdict:
+    """A refusal is one of pdekit's only if its last frame is in pdekit."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = frame.tb_frame.f_code.co_filename if frame is not None else ""
+    if "pdekit" not in where:
+        return Verdict("wrong", f"foreign error {type(error).__name__}: {error} ({where})")
+    return Verdict("refused", str(error))
+
+
+def pk_warnings() -> tuple[type[Warning], ...]:
+    """The warnings in which pdekit says what it does not vouch for."""
+    from pdekit.particles.guards import StepSizeWarning
+
+    return (pk.AccuracyWarning, pk.ResolutionWarning, pk.TruncationWarning, StepSizeWarning)
+
+
+def draw(row: Row, seed: int, k: int) -> Trial:
+    """The k-th problem of a row."""
+    return row.make(np.random.default_rng([seed, zlib.crc32(row.name.encode()), k]))
+
+
+def tally(row: Row, seed: int, draws: int) -> Counter[str]:
+    """Judge ``draws`` problems of a row; an ``AssertionError`` names those that are wrong."""
+    kinds: Counter[str] = Counter()
+    wrong = []
+    for k in range(max(1, draws // row.cost)):
+        trial = draw(row, seed, k)
+        verdict = judged(trial)
+        kinds[verdict.kind] += 1
+        if verdict.kind == "wrong":
+            wrong.append(f"  draw {k}: {trial.what}\n    {verdict.why}")
+    total = kinds.total()
+    assert not wrong, (
+        f"{row.name}: {len(wrong)} silent wrong answers in {total} draws (--truth-seed {seed}):\n"
+        + "\n".join(wrong[:5])
+    )
+    share = kinds["right"] / total
+    assert share >= row.answered - 2 * math.sqrt(0.25 / total), (
+        f"{row.name}: only {share:.0%} of {total} draws were answered without a word "
+        f"({dict(kinds)}, --truth-seed {seed}); at least {row.answered:.0%} are expected"
+    )
+    return kinds
+
+
+def log_uniform(rng: Random, low: float, high: float) -> float:
+    """A number whose logarithm is uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def pick(rng: Random, *values: Any) -> Any:
+    """One of the values."""
+    return values[int(rng.integers(len(values)))]
