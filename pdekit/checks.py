@@ -1,8 +1,9 @@
 """Every check of an argument, and its wording, once."""
 
 import operator
-from math import isfinite, isnan
+from math import isfinite
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,24 +12,25 @@ import numpy as np
 def number(name: str, value: Any, what: str = "a finite number") -> float:
     """``value`` as a finite float; text, complex numbers, tensors that need gradients, bools and
     classes are no numbers."""
-    if isinstance(value, bool | np.bool_ | str | bytes | type) or np.iscomplexobj(value):
-        raise TypeError(f"{name} must be {what}, got {value!r}")
-    if getattr(value, "requires_grad", False):
+    if _requires_grad(value):
         raise TypeError(
             f"{name} must be {what}, got a tensor that requires gradients, which would be lost; "
             f"pass {name}.item()"
         )
+    given = value
+    if isinstance(value, bool | np.bool_ | str | bytes | type) or np.iscomplexobj(value):
+        raise TypeError(f"{name} must be {what}, got {shown(value)}")
     if not isinstance(value, Real):
         try:
             value = value.item() if hasattr(value, "item") else operator.index(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"{name} must be {what}, got {value!r}") from error
+            raise TypeError(f"{name} must be {what}, got {shown(given)}") from error
     try:
         out = float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise TypeError(f"{name} must be {what}, got {value!r}") from error
+        raise TypeError(f"{name} must be {what}, got {shown(value)}") from error
     if not isfinite(out):
-        raise ValueError(f"{name} must be {what}, got {value!r}")
+        raise ValueError(f"{name} must be {what}, got {shown(value)}")
     return out
 
 
@@ -36,7 +38,7 @@ def positive(name: str, value: Any) -> float:
     """``value`` as a finite float > 0."""
     out = number(name, value, "a finite number > 0")
     if not out > 0:
-        raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
+        raise ValueError(f"{name} must be a finite number > 0, got {shown(value)}")
     return out
 
 
@@ -44,46 +46,155 @@ def within(name: str, value: Any, low: float, high: float) -> float:
     """``value`` as a float in [low, high)."""
     out = number(name, value, f"a number in [{low:g}, {high:g})")
     if not low <= out < high:
-        raise ValueError(f"{name} must lie in [{low:g}, {high:g}), got {value!r}")
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}), got {shown(value)}")
     return out
 
 
 def whole(name: str, value: Any, least: int) -> int:
     """``value`` as an int >= ``least``."""
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be a whole number >= {least}, got {value!r}")
     try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError("a bool")
         out = operator.index(value)
-    except TypeError as error:
-        raise TypeError(f"{name} must be a whole number >= {least}, got {value!r}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a whole number >= {least}, got {shown(value)}") from error
     if out < least:
-        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number >= {least}, got {shown(value)}")
     return out
 
 
 def output_times(t: Any) -> list[float]:
-    """Strictly increasing finite times >= 0 as floats, from a number or a sequence of them."""
+    """Strictly increasing times in [0, 1e100] as floats, from a number or a sequence of them."""
     what = "t must be a finite time >= 0, or several that increase"
-    if getattr(t, "requires_grad", False):
-        raise TypeError(f"{what}; got a tensor that requires gradients: pass t.detach()")
-    try:
-        given = np.atleast_1d(np.asarray(t))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{what}; got {t!r}") from error
-    if given.dtype.kind not in "iuf":
-        raise TypeError(f"{what}; got {t!r}")
-    times = given.astype(float)
+    times = np.atleast_1d(numbers("t", t, what[len("t must be ") :]))
     if times.ndim != 1 or not times.size or not np.isfinite(times).all() or times[0] < 0:
-        raise ValueError(f"{what}; got {t!r}")
+        raise ValueError(f"{what}; got {shown(t)}")
     if (np.diff(times) <= 0).any():
-        raise ValueError(f"{what}: they must increase strictly; got {t!r}")
+        raise ValueError(f"{what}: they must increase strictly; got {shown(t)}")
+    if times[-1] > LONGEST:
+        raise ValueError(
+            f"t must be at most {LONGEST:g}, for rates times t not to overflow; got {shown(t)}"
+        )
     return [float(v) for v in times]
 
 
 def inverse_temperature(beta: Any) -> float:
     """``beta`` as a float in (0, inf)."""
-    if isinstance(beta, bool) or not isinstance(beta, Real):
-        raise TypeError(f"beta is an inverse temperature, a number > 0; got {beta!r}")
-    if isnan(beta) or not 0 < float(beta) < float("inf"):
-        raise ValueError(f"beta must be positive and finite, got {beta}")
-    return float(beta)
+    what = "an inverse temperature, a finite number > 0"
+    try:
+        out = number("beta", beta, what)
+    except ValueError:
+        out = 0.0
+    if not out > 0:
+        raise ValueError(
+            f"beta must be positive and finite, got {shown(beta)}; it is {what} (for no noise at "
+            "all, beta = infinity, use HamiltonJacobi())"
+        )
+    return out
+
+
+LONGEST = 1e100  # the last time that may be asked for
+
+
+def shown(value: Any) -> str:
+    """``value`` for a message: its ``repr``, or of something long its type and shape."""
+    kind = type(value)
+    if isinstance(value, np.ndarray) or hasattr(value, "shape"):
+        shape = tuple(getattr(value, "shape", ()))
+        if kind.__name__ != "DataArray" and int(np.prod(shape or (1,))) <= 8:
+            return " ".join(repr(value).split())
+        dims = f", dims {value.dims}" if hasattr(value, "dims") else ""
+        return f"{kind.__name__} of shape {shape}, {getattr(value, 'dtype', '')}{dims}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 200 else f"{text[:200]}... ({kind.__name__})"
+
+
+def numbers(name: str, value: Any, what: str = "numbers", kinds: str = "iuf") -> Any:
+    """``value`` as a float64 array (a copy where its type differs), not asked to be finite.
+
+    Text, complex numbers, bools (unless ``kinds`` has "b"), ragged lists, arrays with masked
+    entries and tensors that require gradients are refused.
+    """
+    if _requires_grad(value):
+        raise TypeError(
+            f"{name} must be {what}, got a tensor that requires gradients, which would be lost; "
+            f"pass {name}.detach()"
+        )
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} must be {what}, got an array with {int(np.ma.count_masked(value))} masked "
+            f"entries; fill them, as in {name}.filled(0.0)"
+        )
+    try:
+        given = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(f"{name} must be {what}, got {shown(value)}: {error}") from error
+    if given.dtype.kind not in kinds:
+        raise TypeError(f"{name} must be {what}, got {shown(value)} (of type {given.dtype})")
+    return given.astype(float, copy=False)
+
+
+def finite(name: str, value: Any, what: str = "finite numbers", kinds: str = "iuf") -> Any:
+    """``numbers`` that are all finite."""
+    out = numbers(name, value, what, kinds)
+    if not np.isfinite(out).all():
+        raise ValueError(f"{name} must be {what}, got {shown(value)}")
+    return out
+
+
+def not_negative(name: str, value: Any) -> float:
+    """``value`` as a finite float >= 0."""
+    out = number(name, value, "a finite number >= 0")
+    if not out >= 0:
+        raise ValueError(f"{name} must be a finite number >= 0, got {shown(value)}")
+    return out
+
+
+def flag(name: str, value: Any) -> bool:
+    """``value`` as a bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def value_not_class(name: str, value: Any) -> None:
+    """``TypeError`` where a class is given for one of its values."""
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} must be a value, got the class {value.__name__}; write {value.__name__}(...)"
+        )
+
+
+def function(name: str, value: Any, what: str) -> None:
+    """``TypeError`` unless ``value`` can be called, or has ``at(t)`` that gives what can be."""
+    value_not_class(name, value)
+    if not (callable(value) or moves(value)):
+        raise TypeError(f"{name} must {what}; got {shown(value)}")
+
+
+def moves(value: Any) -> bool:
+    """Whether a coefficient changes in time: it offers ``at(t)``, what it is at the time t."""
+    return not isinstance(value, type | np.ufunc) and callable(getattr(value, "at", None))
+
+
+def fixed(name: str, value: Any, where: str) -> None:
+    """``TypeError`` for a coefficient that moves, where one that stands still is needed."""
+    if moves(value):
+        raise TypeError(
+            f"{where} takes a {name} fixed in time, got {shown(value)}, which changes in time (it "
+            f"has at(t)); pass {name}.at(t) for the one of the time t"
+        )
+
+
+def path(name: str, value: Any) -> Path:
+    """``value`` as a ``Path``."""
+    try:
+        return Path(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a path, got {shown(value)}") from error
+
+
+def _requires_grad(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_requires_grad(item) for item in value[:64])
+    return bool(getattr(value, "requires_grad", False))
