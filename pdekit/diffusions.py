@@ -18,13 +18,16 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from pdekit import checks
+
 
 @dataclass(frozen=True)
 class Ito:
     """Noise evaluated at the beginning of a step; what a bare ``diffusion=D`` means.
 
     ``D``: a number, a (d, d) matrix, or a function of points ``(..., d)`` with values ``(...)`` or
-    ``(..., d, d)``, symmetric and positive semidefinite, no unit.
+    ``(..., d, d)``, symmetric and positive semidefinite, no unit; one that changes in time offers
+    ``at(t)``, as a potential does.
     """
 
     D: Any
@@ -38,6 +41,7 @@ class Ito:
 
         Raises ``ValueError`` where the values have neither shape ``(...)`` nor ``(..., d, d)``.
         """
+        checks.fixed("diffusion", self.D, type(self).__name__)
         xp, dim = array_namespace(x), x.shape[-1]
         D = self.D(x) if callable(self.D) else self.D
         D = xp.asarray(D, dtype=x.dtype, device=device(x))
@@ -89,24 +93,23 @@ def as_diffusion(value: Any) -> Ito:
 
 def _checked(value: Any) -> Any:
     """Numbers as floats and matrices as nested tuples (comparable), functions as they are."""
-    if callable(value):
+    checks.value_not_class("diffusion", value)
+    if callable(value) or checks.moves(value):
         return value
-    try:
-        matrix = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        matrix = np.empty(0)
+    what = (
+        "a number, a square matrix or a function of points (..., d) with values (...) or "
+        "(..., d, d)"
+    )
+    matrix = checks.numbers("diffusion", value, what)
     if matrix.ndim not in (0, 2) or matrix.size == 0 or matrix.shape != matrix.shape[::-1]:
-        raise TypeError(
-            "diffusion must be a number, a square matrix or a function of points (..., d) with "
-            f"values (...) or (..., d, d); got {value!r}"
-        )
+        raise TypeError(f"diffusion must be {what}; got {checks.shown(value)}")
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0):
-        raise ValueError(f"diffusion must be finite and symmetric, got {value!r}")
+        raise ValueError(f"diffusion must be finite and symmetric, got {checks.shown(value)}")
     lowest = float(matrix) if matrix.ndim == 0 else float(np.linalg.eigvalsh(matrix)[0])
     if lowest < -1e-12 * float(np.abs(matrix).max()) or not matrix.any():
         raise ValueError(
             "diffusion must be positive semidefinite and not zero; "
-            f"its smallest eigenvalue is {lowest:g} for {value!r}"
+            f"its smallest eigenvalue is {lowest:g} for {checks.shown(value)}"
         )
     return float(matrix) if matrix.ndim == 0 else tuple(tuple(map(float, row)) for row in matrix)
 
