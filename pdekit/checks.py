@@ -177,12 +177,12 @@ def moves(value: Any) -> bool:
     return not isinstance(value, type | np.ufunc) and callable(getattr(value, "at", None))
 
 
-def fixed(name: str, value: Any, where: str) -> None:
-    """``TypeError`` for a coefficient that moves, where one that stands still is needed."""
+def fixed(what: str, value: Any) -> None:
+    """``TypeError`` for a coefficient that moves, where one fixed in time is needed."""
     if moves(value):
         raise TypeError(
-            f"{where} takes a {name} fixed in time, got {shown(value)}, which changes in time (it "
-            f"has at(t)); pass {name}.at(t) for the one of the time t"
+            f"{what} must be fixed in time, got {shown(value)}, which changes in time (it has "
+            "at(t)); pass its at(t), what it is at the time t"
         )
 
 

@@ -41,7 +41,7 @@ class Ito:
 
         Raises ``ValueError`` where the values have neither shape ``(...)`` nor ``(..., d, d)``.
         """
-        checks.fixed("diffusion", self.D, type(self).__name__)
+        checks.fixed("diffusion", self.D)
         xp, dim = array_namespace(x), x.shape[-1]
         D = self.D(x) if callable(self.D) else self.D
         D = xp.asarray(D, dtype=x.dtype, device=device(x))

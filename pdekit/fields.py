@@ -165,7 +165,7 @@ class Custom:
         for name, function in (("f", f), ("grad", grad)):
             if not (name == "grad" and function is None):
                 checks.function(f"Custom: {name}", function, "be a function of points (..., d)")
-                checks.fixed("function", function, "Custom")
+                checks.fixed(f"Custom: {name}", function)
         object.__setattr__(self, "f", f)
         object.__setattr__(self, "gradient", grad)
         object.__setattr__(self, "dim", whole_dim(dim, self))

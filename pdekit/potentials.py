@@ -230,7 +230,7 @@ def as_potential(value: Any, dim: int) -> Potential:
     in time and for anything else.
     """
     checks.value_not_class("a potential", value)
-    checks.fixed("potential", value, "this")
+    checks.fixed("a potential", value)
     if isinstance(value, Potential):
         if value.dim != dim:
             raise ValueError(

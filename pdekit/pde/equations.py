@@ -202,7 +202,7 @@ class HamiltonJacobiBellman:
         if self.running_cost is not None:
             what = f"{_POINTS} values (...), such as lambda x: x[..., 0]**2"
             checks.function("running_cost", self.running_cost, what)
-            checks.fixed("running_cost", self.running_cost, "HamiltonJacobiBellman")
+            checks.fixed("running_cost", self.running_cost)
 
 
 def frozen(equation: Any, t: float) -> Any:

@@ -91,7 +91,7 @@ def _check_semidefinite(field: Array, grid: Grid, what: str) -> None:
 def _called(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
     """The real values of a function at the centres, as floats."""
     checks.function(what, function, f"be a function of points (..., {grid.dim})")
-    checks.fixed("function", function, what)
+    checks.fixed(what, function)
     try:
         values: Array = checks.numbers("its values", function(grid.centres), kinds="biuf")
         return values

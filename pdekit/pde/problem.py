@@ -48,6 +48,16 @@ class Problem:
     initial: Any
     horizon: float | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.equation, FokkerPlanck | BackwardKolmogorov):
+            return
+        for part in moving(self.equation):
+            raise ValueError(
+                f"{type(self.equation).__name__} is solved for a potential fixed in time; got "
+                f"{checks.shown(part)}, which has at(t): solve from one output time to the next "
+                "with its at(t)"
+            )
+
     @property
     def is_density(self) -> bool:
         return isinstance(self.equation, FokkerPlanck | McKeanVlasov)
