@@ -17,17 +17,14 @@ def number(name: str, value: Any, what: str = "a finite number") -> float:
             f"{name} must be {what}, got a tensor that requires gradients, which would be lost; "
             f"pass {name}.item()"
         )
-    given = value
-    if isinstance(value, bool | np.bool_ | str | bytes | type) or np.iscomplexobj(value):
-        raise TypeError(f"{name} must be {what}, got {shown(value)}")
-    if not isinstance(value, Real):
-        try:
-            value = value.item() if hasattr(value, "item") else operator.index(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"{name} must be {what}, got {shown(given)}") from error
+    plain = value
     try:
-        out = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
+        if not isinstance(value, Real | str | bytes | type) and not np.ma.is_masked(value):
+            plain = value.item() if hasattr(value, "item") else operator.index(value)
+        if isinstance(plain, bool | np.bool_) or not isinstance(plain, Real):
+            raise TypeError(f"not a number: {plain!r}")
+        out = float(plain)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(f"{name} must be {what}, got {shown(value)}") from error
     if not isfinite(out):
         raise ValueError(f"{name} must be {what}, got {shown(value)}")
@@ -53,8 +50,10 @@ def within(name: str, value: Any, low: float, high: float) -> float:
 def whole(name: str, value: Any, least: int) -> int:
     """``value`` as an int >= ``least``."""
     try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError("a bool")
+        if isinstance(value, bool | np.bool_) or _requires_grad(value) or np.ma.is_masked(value):
+            raise TypeError("a bool, or an array of which a part is hidden")
+        if not hasattr(value, "__index__") and hasattr(value, "item"):
+            value = value.item()
         out = operator.index(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a whole number >= {least}, got {shown(value)}") from error
@@ -99,7 +98,7 @@ LONGEST = 1e100  # the last time that may be asked for
 def shown(value: Any) -> str:
     """``value`` for a message: its ``repr``, or of something long its type and shape."""
     kind = type(value)
-    if isinstance(value, np.ndarray) or hasattr(value, "shape"):
+    if not isinstance(value, type) and hasattr(value, "shape"):
         shape = tuple(getattr(value, "shape", ()))
         if kind.__name__ != "DataArray" and int(np.prod(shape or (1,))) <= 8:
             return " ".join(repr(value).split())
@@ -140,6 +139,37 @@ def finite(name: str, value: Any, what: str = "finite numbers", kinds: str = "iu
     if not np.isfinite(out).all():
         raise ValueError(f"{name} must be {what}, got {shown(value)}")
     return out
+
+
+def share(name: str, value: Any) -> float:
+    """``value`` as a float in (0, 1), a level or a probability."""
+    out = number(name, value, "a number between 0 and 1")
+    if not 0 < out < 1:
+        raise ValueError(f"{name} must be a number between 0 and 1, got {shown(value)}")
+    return out
+
+
+def parameters(owner: Any, **checks_: Any) -> None:
+    """Fields of a frozen value as their check makes them: ``parameters(self, width=positive)``."""
+    kind = type(owner).__name__
+    for name, check in checks_.items():
+        object.__setattr__(owner, name, check(f"{kind}: {name}", getattr(owner, name)))
+
+
+def has(name: str, value: Any, what: str, *parts: str) -> None:
+    """``TypeError`` unless ``value`` is a value (no class) with the attributes ``parts``."""
+    value_not_class(name, value)
+    lacking = [part for part in parts if not hasattr(value, part)]
+    if lacking:
+        raise TypeError(
+            f"{name} must be {what}; got {shown(value)}, which has no {', '.join(lacking)}"
+        )
+
+
+def one_of(name: str, value: Any, what: str, *kinds: type) -> None:
+    """``TypeError`` unless ``value`` is an instance of one of the ``kinds``."""
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} must be {what}, got {shown(value)}")
 
 
 def not_negative(name: str, value: Any) -> float:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_torch_array
 
 from pdekit import checks
 
@@ -43,8 +43,7 @@ class Ito:
         """
         checks.fixed("diffusion", self.D)
         xp, dim = array_namespace(x), x.shape[-1]
-        D = self.D(x) if callable(self.D) else self.D
-        D = xp.asarray(D, dtype=x.dtype, device=device(x))
+        D = xp.asarray(_values(self.D, x), dtype=x.dtype, device=device(x))
         if D.shape in (x.shape[:-1], ()):
             return D[..., None, None] * xp.eye(dim, dtype=x.dtype, device=device(x))
         if D.shape == (dim, dim):
@@ -89,6 +88,24 @@ class HaenggiKlimontovich(Ito):
 def as_diffusion(value: Any) -> Ito:
     """``value`` as a reading; bare numbers, matrices and functions are Itô's."""
     return value if isinstance(value, Ito) else Ito(1.0 if value is None else value)
+
+
+def _values(D: Any, x: Any) -> Any:
+    """D at points, real."""
+    if not callable(D):
+        return D
+    try:
+        values = D(x)
+        complex_ = np.iscomplexobj(values) if not is_torch_array(values) else values.is_complex()
+        if complex_ or isinstance(values, str):
+            raise TypeError("its values are no real numbers")
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"diffusion must take points of shape {tuple(x.shape)}, got a function that fails on "
+            f"them: {error} ({type(error).__name__})"
+        ) from error
+    return values
 
 
 def _checked(value: Any) -> Any:

@@ -43,7 +43,7 @@ class Sum:
     that is none of these.
     """
 
-    terms: tuple[Potential, ...]
+    terms: tuple[Any, ...]
 
     def __new__(cls, terms: Any = ()) -> "Sum":
         moving = isinstance(terms, tuple | list) and any(map(checks.moves, terms))
@@ -62,7 +62,7 @@ class Sum:
 
     @property
     def dim(self) -> int:
-        return next(term.dim for term in self.terms if hasattr(term, "dim"))
+        return int(next(term.dim for term in self.terms if hasattr(term, "dim")))
 
     def __add__(self, other: Any) -> "Sum":
         return added(self, other)
@@ -172,12 +172,12 @@ class Custom:
 
     def __call__(self, x: Any) -> Any:
         _, x = points(x, self.dim, self)
-        return self._values(x, _either(self.f, x))
+        return self._values(x, _evaluated("f", self.f, x))
 
     def grad(self, x: Any) -> Any:
         _, x = points(x, self.dim, self)
         if self.gradient is not None:
-            return self._slopes(x, _either(self.gradient, x))
+            return self._slopes(x, _evaluated("grad", self.gradient, x))
         exact = self._autograd(x)
         return self._differences(x) if exact is None else exact
 
@@ -232,7 +232,8 @@ class Custom:
             left[..., k] -= step
             # the step as rounded, not as meant
             width = right[..., k] - left[..., k]
-            rise = self._values(right, self.f(right)) - self._values(left, self.f(left))
+            here, there = (_evaluated("f", self.f, z) for z in (left, right))
+            rise = self._values(right, there) - self._values(left, here)
             slope[..., k] = rise / width
         return _like(x, slope)
 
@@ -279,6 +280,21 @@ def _terms(potential: Any) -> tuple[Any, ...]:
     return potential.terms if isinstance(potential, Sum) else (potential,)
 
 
+def _evaluated(name: str, function: Callable[[Any], Any], x: Any) -> Any:
+    """``_either``; what goes wrong in a user's function says where."""
+    try:
+        return _either(function, x)
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        hint = ""
+        if "required positional argument" in str(error):
+            hint = "; what changes in time is an object with at(t)"
+        raise kind(
+            f"Custom: {name} must take points of shape {tuple(x.shape)}, got a function that fails "
+            f"on them: {error} ({type(error).__name__}){hint}"
+        ) from error
+
+
 def _either(function: Callable[[Any], Any], x: Any) -> Any:
     """``function(x)``, or through the other of numpy and torch where it is written for that one."""
     try:
@@ -298,6 +314,7 @@ def _numpy(x: Any) -> Any:
 
 def _like(x: Any, values: Any) -> Any:
     """``values`` as an array of the library, dtype and device of ``x``."""
-    if is_torch_array(values) and is_torch_array(x):
+    if is_torch_array(values) and is_torch_array(x) and not values.is_complex():
         return values.to(dtype=x.dtype, device=x.device)
-    return array_namespace(x).asarray(_numpy(values), dtype=x.dtype, device=device(x))
+    real = checks.numbers("the values of a Custom", _numpy(values), "real numbers", "biuf")
+    return array_namespace(x).asarray(real, dtype=x.dtype, device=device(x))

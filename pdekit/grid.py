@@ -54,7 +54,9 @@ class Grid:
         fields = {**corners, "cells": cells, "periodic": periodic}
         dim = max(v.size for v in fields.values())
         if dim not in (1, 2):
-            raise ValueError(f"a Grid has one or two dimensions, got {dim} numbers in a corner")
+            raise ValueError(
+                f"a Grid must have one or two dimensions, got {dim} numbers in a corner"
+            )
         kinds = {"cells": int, "periodic": bool}
         for name, values in fields.items():
             own = _per_axis(name, values, dim, kinds.get(name, float), getattr(self, name))
@@ -152,7 +154,7 @@ def _check_axis(axis: int, a: float, b: float, n: int) -> None:
     if n < 4:
         raise ValueError(f"axis {axis}: expected at least 4 cells, got {n}")
     h, size = (b - a) / n, max(abs(a), abs(b))
-    if not (np.isfinite(h) and h**2 > 0 and np.isfinite(h**2)):
+    if not (np.isfinite(h) and h * h > 0 and np.isfinite(h * h)):
         raise ValueError(
             f"axis {axis}: expected cells whose width can be squared, got {h:g} for lower={a}, "
             f"upper={b} and {n} cells; take other units of length"

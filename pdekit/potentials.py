@@ -229,6 +229,7 @@ def as_potential(value: Any, dim: int) -> Potential:
     Raises ``ValueError`` for a potential of another dimension, ``TypeError`` for one that changes
     in time and for anything else.
     """
+    dim = checks.whole("dim", dim, 1)
     checks.value_not_class("a potential", value)
     checks.fixed("a potential", value)
     if isinstance(value, Potential):

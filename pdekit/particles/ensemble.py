@@ -144,6 +144,7 @@ def simulate(
     the largest curvature found at the initial points exceeds 2. Good values: dt times curvature
     below 0.1.
     """
+    progress, keep = checks.flag("progress", progress), checks.flag("keep", keep)
     n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), _seed(seed)
     times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = guards.usable_device(device), guards.float_type(dtype)

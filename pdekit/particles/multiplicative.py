@@ -9,6 +9,7 @@ import torch
 from pdekit.diffusions import as_diffusion
 from pdekit.particles.diffusion import Downhill, check_beta, slope
 from pdekit.particles.integrators import Step
+from pdekit.particles.parts import check_parts
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -42,6 +43,7 @@ class MultiplicativeLangevin(Downhill):
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
+        check_parts(self)
         object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
 
     def drift(self, x: Any, t: float) -> Any:

@@ -90,10 +90,15 @@ def _check_semidefinite(field: Array, grid: Grid, what: str) -> None:
 
 def _called(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
     """The real values of a function at the centres, as floats."""
-    checks.function(what, function, f"be a function of points (..., {grid.dim})")
+    return called(what, function, grid.centres)
+
+
+def called(what: str, function: Callable[[Array], Any], points: Array) -> Array:
+    """The real values of a user's function at points, as floats."""
+    checks.function(what, function, f"be a function of points (..., {points.shape[-1]})")
     checks.fixed(what, function)
     try:
-        values: Array = checks.numbers("its values", function(grid.centres), kinds="biuf")
+        values: Array = checks.numbers("its values", function(points), kinds="biuf")
         return values
     except ConvergenceError:
         raise
@@ -105,8 +110,8 @@ def _called(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
         if not isinstance(error, TypeError | ValueError | IndexError):
             hint += f" ({type(error).__name__})"
         raise kind(
-            f"{what} failed on points of shape {grid.centres.shape} (coordinates on the last "
-            f"axis, which it must take): {error}{hint}"
+            f"{what} must take points of shape {points.shape}, got a function that failed on "
+            f"points of shape {points.shape} (coordinates on the last axis): {error}{hint}"
         ) from error
 
 

@@ -272,7 +272,10 @@ def _density(initial: Any, grid: Grid) -> Array:
         )
     largest = float(rho.max())
     if not largest > 0:
-        raise ValueError("the initial density has no mass on the grid; it is zero in every cell")
+        raise ValueError(
+            "the initial density must be positive somewhere; it has no mass on the grid, it is "
+            "zero in every cell"
+        )
     if largest < _LEAST:
         raise ValueError(
             f"the initial density must rise to at least {_LEAST:g}, for its square not to vanish; "

@@ -95,7 +95,7 @@ class Solution:
             if isinstance(t, Real) and np.isclose(time_, t, rtol=1e-9, atol=1e-12):
                 return stored
         known = self.times.tolist()
-        raise ValueError(f"time {t!r} is not stored; the solution has the times {known}")
+        raise ValueError(f"t must be a stored time, one of {known}; got {checks.shown(t)}")
 
 
 def solve(

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from pdekit.grid import Grid
+from pdekit import checks
+from pdekit.grid import Grid, require_grid
 from pdekit.pde.equations import (
     BackwardKolmogorov,
     Burgers,
@@ -50,6 +51,7 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
     diffusion that couples the axes to ``Krylov``.
     """
+    require_grid("grid", grid)
     linear: Any = Exponential() if grid.dim == 1 else Split()
     if grid.dim == 2 and _is_oblique(equation, grid):
         linear = Krylov()
@@ -65,7 +67,7 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
     }
     if type(equation) not in best:
         known = ", ".join(kind.__name__ for kind in best)
-        raise TypeError(f"solve knows the equations {known}; got {equation!r}")
+        raise TypeError(f"solve knows the equations {known}; got {checks.shown(equation)}")
     hamiltonian = getattr(equation, "hamiltonian", None)
     if hamiltonian is not None and conjugates(hamiltonian, grid.dim) is None:
         return Filtered()
@@ -74,7 +76,9 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
 
 def _is_oblique(equation: Any, grid: Grid) -> bool:
     """Whether tensor diffusion couples the axes, for a potential that does not move."""
-    if getattr(equation, "diffusion", None) is None or hasattr(equation.potential, "at"):
+    if getattr(equation, "diffusion", None) is None or checks.moves(equation.potential):
+        return False
+    if checks.moves(equation.diffusion.D):
         return False
     tensor = evaluate_tensor(equation.diffusion.D, grid, "the diffusion")
     return tensor.ndim > grid.dim and bool(tensor[..., 0, 1].any())

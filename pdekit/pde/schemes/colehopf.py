@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.equations import ViscousHJ
@@ -44,6 +45,9 @@ class ColeHopf:
     refine: bool = True
 
     solves = (ViscousHJ,)
+
+    def __post_init__(self) -> None:
+        checks.parameters(self, extend=checks.flag, refine=checks.flag)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         beta, grid = problem.equation.beta, problem.grid
