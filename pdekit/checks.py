@@ -70,9 +70,10 @@ def output_times(t: Any) -> list[float]:
         raise ValueError(f"{what}; got {shown(t)}")
     if (np.diff(times) <= 0).any():
         raise ValueError(f"{what}: they must increase strictly; got {shown(t)}")
-    if times[-1] > LONGEST:
+    if times[-1] > LONGEST or (times[times > 0] < 1 / LONGEST).any():
         raise ValueError(
-            f"t must be at most {LONGEST:g}, for rates times t not to overflow; got {shown(t)}"
+            f"t must be 0 or between {1 / LONGEST:g} and {LONGEST:g}, for rates times t to be "
+            f"numbers; got {shown(t)}"
         )
     return [float(v) for v in times]
 
@@ -89,10 +90,15 @@ def inverse_temperature(beta: Any) -> float:
             f"beta must be positive and finite, got {shown(beta)}; it is {what} (for no noise at "
             "all, beta = infinity, use HamiltonJacobi())"
         )
+    if not 1 / LONGEST <= out <= LONGEST:
+        raise ValueError(
+            f"beta must be between {1 / LONGEST:g} and {LONGEST:g}, for its products to be "
+            f"numbers; got {shown(beta)}: take other units of energy"
+        )
     return out
 
 
-LONGEST = 1e100  # the last time that may be asked for
+LONGEST = 1e100  # the last time that may be asked for, and the largest inverse temperature
 
 
 def shown(value: Any) -> str:

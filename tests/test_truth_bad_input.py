@@ -35,7 +35,7 @@ SPOKEN = {
     "initial": "terminal cost", "value": "potential", "diffusion": "the force", "cells": "axis",
     "lower": "axis", "upper": "axis",
 }  # fmt: skip
-LONGEST = 20  # seconds until a call hangs
+LONGEST = 20
 # not called by users, or only handed over by pdekit
 NOT_CALLED = {
     "__version__", "potentials", "particles", "optim", "schemes", "hamiltonians", "certificates",
@@ -180,3 +180,35 @@ def test_a_name_that_checks_nothing_is_caught() -> None:
 def test_swapped_arguments_are_named(swapped: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         swapped()
+
+
+EXTREME = ["1e300", "1e-300", "1e150", "1e-150", "5e-324", "1e30", "1e-30", "1e20", "1e-20"]
+SIZES = {"positive", "least", "real", "times", "beta?", "beta", "positive?", "numbers", "share"}
+
+
+def extreme_cases() -> list[tuple[Call, str, str]]:
+    """All calls with one number that is very large or very small."""
+    return [
+        (call, argument, text)
+        for call in CALLS
+        for argument, (_, kind) in call.arguments.items()
+        if kind in SIZES
+        for text in EXTREME
+    ]
+
+
+def test_extreme_numbers_are_answered_or_refused_and_never_hang(
+    request: pytest.FixtureRequest, elsewhere: None
+) -> None:
+    draws, seed = request.config.getoption("--truth"), request.config.truth_seed
+    cases = extreme_cases()
+    chosen = np.random.default_rng([seed, 2]).permutation(len(cases))[: draws // 2]
+    wrong = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for k in chosen:
+            kind, why = verdict(*cases[k])
+            if kind in ("foreign", "hangs"):
+                call, argument, text = cases[k]
+                wrong.append(f"  {kind}: {call.name}, {argument}={text}: {why[:160]}")
+    assert not wrong, f"--truth-seed {seed}:\n" + "\n".join(wrong[:20])

@@ -98,7 +98,7 @@ class Downhill(Protocol):
 def check_beta(beta: Any, infinite: bool = False) -> None:
     """``ValueError`` unless ``beta`` is a number > 0, finite if not said otherwise."""
     if not (infinite and isinstance(beta, Real) and beta == inf):
-        checks.positive("beta", beta)
+        checks.inverse_temperature(beta)
 
 
 def fold(x: "Tensor", box: Grid | None) -> "tuple[Tensor, Tensor | None]":

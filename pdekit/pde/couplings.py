@@ -136,6 +136,8 @@ class MeanTracking:
 
     def __post_init__(self) -> None:
         _require_number(self, "strength", "share")
+        if not abs(self.share) <= 1e100:
+            raise ValueError(f"MeanTracking: share must be at most 1e100, got {self.share}")
         for name, power in (("pull", 1), ("rest", 2)):
             if np.isnan(getattr(self, name)):
                 object.__setattr__(self, name, self.strength * self.share**power)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 _TAIL = 45.0  # exp(-45) = 3e-20
+_LARGEST = 1e8  # strengths and inverse temperatures of a diagram
 _SEARCHED = (1e-3, 1e5)  # inverse temperatures between which a transition is looked for
 
 
@@ -205,6 +206,8 @@ def _critical_or_nan(potential: Any, interaction: Any, grid: Grid | None) -> flo
 
 def _rising(name: str, values: ArrayLike) -> Array:
     array = np.atleast_1d(checks.finite(name, values, "increasing positive numbers"))
+    if array.size and array[-1] > _LARGEST:
+        raise ValueError(f"{name} must be at most {_LARGEST:g}, got {checks.shown(values)}")
     if array.ndim != 1 or not array.size or not (array > 0).all() or not (np.diff(array) > 0).all():
         raise ValueError(f"{name} must be increasing positive numbers, got {values!r}")
     return array

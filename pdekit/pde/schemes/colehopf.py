@@ -130,7 +130,14 @@ def _reach(height: float, beta: float, t: float) -> float:
 
 def _smooth_axis(u: Array, axis: int, fine: Grid, beta: float, t: float, stride: int) -> Array:
     h = fine.spacing[axis]
-    pad = ceil(_reach(_height(u, axis, h, t), beta, t) / h) + 1
+    reach = _reach(_height(u, axis, h, t), beta, t)
+    if not (2 * reach / h + fine.cells[axis]) * u.size / fine.cells[axis] <= _MOST_NODES:
+        raise ConvergenceError(
+            f"beta = {beta:g} and t = {t:g} make the smoothing kernel {reach / h:.2g} cells wide; "
+            "between walls, or round a circle, nothing but -log(mean of exp(-beta f)) / beta is "
+            "left then"
+        )
+    pad = ceil(reach / h) + 1
     mode: Any = "wrap" if fine.periodic[axis] else "symmetric"
 
     def extend(v: Array, cells: int) -> Array:
