@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 from scipy import optimize, stats
 
-from pdekit import checks
 from pdekit.comparison.estimate import Estimate
 from pdekit.comparison.inputs import acts_on_itself
 from pdekit.grid import Array
@@ -104,8 +103,10 @@ def convergence(
     sizes, steps = _ladder("n", n, 2), _ladder("dt", dt, 2 if order is not None else 3)
     if terms < 1 or len(steps) <= terms:
         raise ValueError(f"terms: from 1 to the number of steps less 1, got {terms}")
-    runs, seed = checks.whole("runs", runs, 4), checks.whole("seed", seed, 0)
-    level = checks.share("level", level)
+    if runs < 4:
+        raise ValueError(f"runs: at least 4 give a spread, got {runs}")
+    if not 0 < level < 1:
+        raise ValueError(f"level is a probability in (0, 1), got {level!r}")
     if crowding is None:
         crowding = acts_on_itself(dynamics)
     sampled = _sampler(dynamics, initial, t)
@@ -267,10 +268,9 @@ def _interval(value: float, half: float) -> Estimate:
 
 
 def _ladder(name: str, values: Sequence[float], least: int) -> Array:
-    ladder = np.unique(checks.numbers(name, values, f"at least {least} different positive numbers"))
+    ladder = np.unique(np.asarray(values, dtype=float))
     if len(ladder) < least or not (ladder > 0).all() or not np.isfinite(ladder).all():
         raise ValueError(
-            f"{name}: expected at least {least} different positive numbers, got "
-            f"{checks.shown(values)}"
+            f"{name}: expected at least {least} different positive numbers, got {tuple(values)}"
         )
     return ladder

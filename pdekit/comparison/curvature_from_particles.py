@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from pdekit import checks
 from pdekit.comparison.certificates.certificate import Certificate, Certificates, at_most
 from pdekit.comparison.certificates.certificate import does_not_apply as silent
 from pdekit.particles.ensemble import simulate
@@ -165,13 +164,9 @@ def sampled_curvature(
     Raises ``ValueError`` for t <= 0 or points of another dimension. Good values: n = 10,000 is
     right to 0.02 / t.
     """
-    t, beta = checks.positive("t", t), checks.inverse_temperature(beta)
-    n, seed = checks.whole("n", n, 1), checks.whole("seed", seed, 0)
-    if dt is not None:
-        checks.positive("dt", dt)
-    if duration is not None:
-        checks.positive("duration", duration)
-    at = np.atleast_1d(checks.finite("points", points, "points (m, d)"))
+    if not t > 0:
+        raise ValueError(f"t must be positive (at t = 0 u is V itself), got {t!r}")
+    at = np.asarray(points, dtype=float)
     at = at[:, None] if at.ndim == 1 else at
     energy = as_potential(potential, at.shape[-1])
     known = getattr(energy, "dim", None)

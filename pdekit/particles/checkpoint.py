@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdekit import checks
 from pdekit.checks import positive
 from pdekit.particles.fingerprint import differences
 
@@ -45,7 +44,7 @@ class Checkpoint:
     minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", checks.path("Checkpoint: path", self.path))
+        object.__setattr__(self, "path", Path(self.path))
         positive("Checkpoint: minutes", self.minutes)
 
     @property

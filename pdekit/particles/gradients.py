@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pdekit.checks import flag, positive, whole
+from pdekit.checks import positive, whole
 from pdekit.particles.diffusion import slope
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import CHOICE
@@ -56,9 +56,6 @@ class FiniteSum:
 
     def __post_init__(self) -> None:
         whole("FiniteSum: count", self.count, 1)
-        whole("FiniteSum: dim", self.dim, 1)
-        if isinstance(self.term, type) or not callable(self.term):
-            raise TypeError(f"FiniteSum: term must be a function f(x, k), got {self.term!r}")
 
     def __call__(self, x: Any) -> Any:
         """V(x): (..., dim) -> (...)."""
@@ -97,7 +94,6 @@ class MiniBatch:
 
     def __post_init__(self) -> None:
         whole("MiniBatch: size", self.size, 1)
-        flag("MiniBatch: replacement", self.replacement)
 
     def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
         if not hasattr(potential, "batch_grad"):

@@ -6,11 +6,11 @@ methods, with ``FullGradient()`` the classical ones.
 """
 
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, ClassVar
 
 import torch
 
-from pdekit.checks import within
 from pdekit.particles.diffusion import Downhill
 from pdekit.particles.gradients import FullGradient, Gradient
 from pdekit.particles.integrators import Step
@@ -194,4 +194,9 @@ def _stiffness(curvature: float, gamma: float, compensation: float) -> float:
 
 
 def _unit(name: str, value: Any) -> None:
-    within(name, value, 0, 1)
+    try:
+        good = isfinite(value) and 0 <= value < 1
+    except TypeError:
+        good = False
+    if not good:
+        raise ValueError(f"{name} must be a number in [0, 1), got {value!r}")

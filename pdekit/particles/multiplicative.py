@@ -43,8 +43,8 @@ class MultiplicativeLangevin(Downhill):
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
-        check_parts(self)
         object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
+        check_parts(self)
 
     def drift(self, x: Any, t: float) -> Any:
         """Itô's drift: -∇V + F and what the reading adds."""

@@ -179,19 +179,9 @@ class BasinCounts:
     def blank(self, runs: int, dim: int) -> Counts:
         return np.zeros((runs, 1 + self.basins), np.int64)
 
-    def _labels(self, x: Tensor) -> Tensor:
-        try:
-            return torch.as_tensor(self.label(x))
-        except Exception as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(
-                f"BasinCounts: label must map points of shape {tuple(x.shape)} to whole numbers, "
-                f"got a function that fails: {error} ({type(error).__name__})"
-            ) from error
-
     def add(self, total: Counts, x: Tensor) -> None:
-        label = self._labels(x)
-        if label.shape != x.shape[:-1] or label.is_floating_point() or label.is_complex():
+        label = torch.as_tensor(self.label(x))
+        if label.shape != x.shape[:-1] or label.is_floating_point():
             raise ValueError(
                 f"BasinCounts: label must give whole numbers of shape {tuple(x.shape[:-1])}, got "
                 f"{label.dtype} of shape {tuple(label.shape)}"
@@ -275,10 +265,10 @@ class Glimpse:
 
 def checked(observe: Any, steps: Sequence[int], dim: int) -> tuple[Observable, ...]:
     """``observe`` as a tuple of observables that can be told apart and see every interval."""
-    several = hasattr(observe, "__iter__") and not isinstance(observe, str | type)
-    for o in (found := tuple(observe) if several else (observe,)):
+    found = (observe,) if hasattr(observe, "table") else tuple(observe)
+    for o in found:
         if isinstance(o, type) or not hasattr(o, "table"):
-            raise TypeError(f"observe takes values such as Moments() or Histogram(grid), got {o!r}")
+            raise TypeError(f"observe holds values such as Moments() or Histogram(grid), got {o!r}")
         shortest = min((s for s in steps if s), default=0)
         if o.every and shortest < o.every:
             raise ValueError(

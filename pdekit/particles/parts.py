@@ -41,6 +41,10 @@ def _average(name: str, value: Any) -> None:
     checks.has(name, value, "an average such as LinearAverage()", "weights")
 
 
+def _share(name: str, value: Any) -> None:
+    checks.within(name, value, 0, 1)
+
+
 def _callable(name: str, value: Any) -> None:
     checks.function(name, value, "be a value that can be called")
 
@@ -55,6 +59,8 @@ _RULES = {
     "average": _average,
     "summation": _callable,
     "gradient": _callable,
+    "alpha": _share,
+    "rate": checks.not_negative,
     "warm_start": checks.flag,
     "at_rest": checks.flag,
 }

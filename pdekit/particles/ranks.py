@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
-from pdekit import checks
 from pdekit.interactions import CurieWeiss
 from pdekit.particles.forces import Consensus
 from pdekit.particles.guards import NonFiniteError
@@ -40,13 +39,6 @@ class Ranks:
     rank: int = 0
     size: int = 1
     group: Any = field(default=None, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        checks.whole("Ranks: size", self.size, 1)
-        if checks.whole("Ranks: rank", self.rank, 0) >= self.size:
-            raise ValueError(
-                f"Ranks: rank must be below size, got rank {self.rank} of size {self.size}"
-            )
 
     @classmethod
     def joined(cls, minutes: float = 30.0) -> "Ranks":

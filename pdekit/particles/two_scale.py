@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import exp, sqrt
 from typing import Any, Protocol
 
-from pdekit.checks import not_negative, positive, whole, within
+from pdekit.checks import positive, whole
 from pdekit.particles.diffusion import Downhill, check_beta, slope
 from pdekit.particles.forces import ExactSum, Summation, mean_force
 from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
@@ -103,7 +103,7 @@ class ExponentialAverage:
     alpha: float = 0.25
 
     def __post_init__(self) -> None:
-        within("ExponentialAverage: alpha", self.alpha, 0, 1)
+        check_parts(self)
 
     def weights(self, count: int) -> list[float]:
         """Weight of the start, then of each iterate."""
@@ -134,7 +134,7 @@ class Scoping:
     def __post_init__(self) -> None:
         for name in ("initial", "floor"):
             positive(f"Scoping: {name}", getattr(self, name))
-        not_negative("Scoping: rate", self.rate)
+        check_parts(self)
 
     def __call__(self, t: float) -> float:
         """γ at time t."""

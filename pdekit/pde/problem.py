@@ -39,14 +39,14 @@ class Problem:
     """What a scheme is handed: ``equation`` on ``grid`` from ``initial``.
 
     ``initial`` is a law (densities only), a callable on points ``(..., d) -> (...)`` or an array
-    of ``grid.shape``. ``horizon`` is the T of a backward equation: its methods take the time to go
-    s and read coefficients that change in time at T - s.
+    of ``grid.shape``. ``until`` is the last time that will be asked for, where it is known: the T
+    of a backward equation, which takes the time to go s and reads its coefficients at T - s.
     """
 
     equation: Any
     grid: Grid
     initial: Any
-    horizon: float | None = None
+    until: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.equation, FokkerPlanck | BackwardKolmogorov):
@@ -106,12 +106,12 @@ class Problem:
         """The time of the motion at the time ``t`` of the equation, which may be time to go."""
         if self.forward:
             return t
-        if self.horizon is None:
+        if self.until is None:
             raise ValueError(
                 "a backward equation whose coefficients change in time needs the time at which the "
-                "motion ends: Problem(..., horizon=T)"
+                "motion ends: Problem(..., until=T)"
             )
-        return self.horizon - t
+        return self.until - t
 
     @cached_property
     def _line(self) -> Array:

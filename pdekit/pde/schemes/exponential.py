@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.generators import Generator
@@ -49,7 +48,8 @@ class Exponential:
 
     def __post_init__(self) -> None:
         for name in ("rtol", "rtol_moving"):
-            checks.within(name, getattr(self, name), 1e-13, 1)
+            if not 1e-13 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [1e-13, 1), got {getattr(self, name)}")
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if problem.grid.dim != 1:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdekit import checks
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.problem import Problem
 from pdekit.pde.schemes.exponential import tidy
@@ -42,7 +42,10 @@ class Implicit:
     solves = (FokkerPlanck, BackwardKolmogorov, Heat)
 
     def __post_init__(self) -> None:
-        checks.positive("dt", self.dt)
+        if not isinstance(self.dt, Real):
+            raise TypeError(f"dt is a time step, a number; got {self.dt!r}")
+        if not 0 < self.dt < inf:
+            raise ValueError(f"dt must be positive and finite, got {self.dt}")
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if problem.moves:

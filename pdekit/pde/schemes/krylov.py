@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.problem import Problem
@@ -40,7 +39,8 @@ class Krylov:
     solves = (FokkerPlanck, BackwardKolmogorov, Heat)
 
     def __post_init__(self) -> None:
-        checks.within("rtol", self.rtol, 1e-12, 1)
+        if not 1e-12 <= self.rtol < 1:
+            raise ValueError(f"rtol must lie in [1e-12, 1), got {self.rtol}")
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if problem.moves:
