@@ -29,6 +29,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "beta infinite": (lambda: pk.Heat(np.inf), ValueError, r"use HamiltonJacobi\(\)"),
     "beta not a number": (lambda: pk.FokkerPlanck(V, "cold"), TypeError, "inverse temperature"),
     "no potential": (lambda: pk.FokkerPlanck(3.0, 4), TypeError, "must map points"),
+    "a number for a potential": (lambda: pk.Langevin(3.0, 1.0), TypeError, "must map points"),
     "a number for a force": (lambda: pk.FokkerPlanck(V, 4, force=1.0), TypeError, "map points"),
     "force without components": (
         lambda: pk.solve(pk.FokkerPlanck(V, 4, force=V), GRID, START, 1), ValueError,
