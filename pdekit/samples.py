@@ -117,24 +117,15 @@ def read_csv(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
 def read_npz(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
     """Axes and values from arrays ``x``, on a plane ``y``, and ``value``."""
     try:
-        archive = np.load(checks.path("path", path), allow_pickle=False)
+        with checks.path("path", path).open("rb") as file:
+            x, y, value = _arrays(np.load(file, allow_pickle=False), path)
+    except _NoArchive:
+        raise
     except _DAMAGED as error:
         raise ValueError(
-            f"{path} cannot be read: {error}; expected a NumPy archive (np.savez) with the arrays "
-            "x, [y,] value"
+            f"{path} cannot be read: {error}; expected an archive (np.savez) of the arrays x, [y,] "
+            "value"
         ) from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} holds one array; expected an archive with x, [y,] value")
-    missing = [name for name in ("x", "value") if name not in archive.files]
-    if missing:
-        raise ValueError(
-            f"{path}: no array named {missing[0]!r}; expected x, value or x, y, value, "
-            f"got {', '.join(archive.files) or 'nothing'}"
-        )
-    try:
-        x, y, value = _arrays(archive)
-    except _DAMAGED as error:
-        raise ValueError(f"{path} is damaged or holds objects: {error}; save it again") from error
     points = x if y is None else (x, y)
     if y is not None and value.ndim == 1:
         if not x.shape == y.shape == value.shape:
@@ -149,11 +140,23 @@ def read_npz(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _arrays(archive: Any) -> tuple[Any, Any, Any]:
+def _arrays(archive: Any, path: Any) -> tuple[Any, Any, Any]:
     """The arrays x, y (None on a line) and value of an archive, which is closed."""
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise _NoArchive(f"{path} holds one array; expected an archive with x, [y,] value")
     with archive:
+        missing = [name for name in ("x", "value") if name not in archive.files]
+        if missing:
+            raise _NoArchive(
+                f"{path}: no array named {missing[0]!r}; expected x, value or x, y, value, "
+                f"got {', '.join(archive.files) or 'nothing'}"
+            )
         y = archive["y"] if "y" in archive.files else None
         return archive["x"], y, archive["value"]
+
+
+class _NoArchive(ValueError):
+    """The file can be read, but is another one."""
 
 
 def _read_text(path: Path) -> str:
