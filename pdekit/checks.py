@@ -12,6 +12,8 @@ import numpy as np
 def number(name: str, value: Any, what: str = "a finite number") -> float:
     """``value`` as a finite float; text, complex numbers, tensors that need gradients, bools and
     classes are no numbers."""
+    if type(value) is float and isfinite(value):
+        return value  # most calls end here
     if _requires_grad(value):
         raise TypeError(
             f"{name} must be {what}, got a tensor that requires gradients, which would be lost; "
@@ -64,6 +66,8 @@ def whole(name: str, value: Any, least: int) -> int:
 
 def output_times(t: Any) -> list[float]:
     """Strictly increasing times in [0, 1e100] as floats, from a number or a sequence of them."""
+    if type(t) in (int, float) and 1 / LONGEST <= t <= LONGEST:
+        return [float(t)]
     what = "t must be a finite time >= 0, or several that increase"
     times = np.atleast_1d(numbers("t", t, what[len("t must be ") :]))
     if times.ndim != 1 or not times.size or not np.isfinite(times).all() or times[0] < 0:
@@ -125,7 +129,7 @@ def numbers(name: str, value: Any, what: str = "numbers", kinds: str = "iuf") ->
             f"{name} must be {what}, got a tensor that requires gradients, which would be lost; "
             f"pass {name}.detach()"
         )
-    if np.ma.is_masked(value):
+    if type(value) not in (list, tuple, np.ndarray) and np.ma.is_masked(value):
         raise ValueError(
             f"{name} must be {what}, got an array with {int(np.ma.count_masked(value))} masked "
             f"entries; fill them, as in {name}.filled(0.0)"

@@ -1,6 +1,7 @@
 """What users give as functions and arrays, as checked fields on a grid."""
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,7 @@ def _extent(axis: Any) -> str:
 def _finite(values: Array, grid: Grid, what: str) -> Array:
     flat = values.ravel()
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(flat @ flat):  # NaN, and what is large, does not pass
+        if isfinite(float(flat @ flat)):  # NaN, and what is large, does not pass
             return values
     bad = ~np.isfinite(values)
     wrong, size = (bad, "finite") if bad.any() else (np.abs(values) > _LARGEST, "")

@@ -51,7 +51,7 @@ class Problem:
     def __post_init__(self) -> None:
         if isinstance(self.equation, FokkerPlanck | BackwardKolmogorov):
             return
-        for part in moving(self.equation):
+        for part in self._moving:
             raise ValueError(
                 f"{type(self.equation).__name__} is solved for a potential fixed in time; got "
                 f"{checks.shown(part)}, which has at(t): solve from one output time to the next "
@@ -94,7 +94,7 @@ class Problem:
     def potential(self, t: float = 0.0, grid: Grid | None = None) -> Array:
         """The equation's potential at the centres, at time ``t`` where it changes in time."""
         where = grid or self.grid
-        if not checks.moves(self.equation.potential):
+        if not self._moving or not checks.moves(self.equation.potential):
             own = where.dim == 1 and where == self.grid
             return self._line if own else self._sampled_potential(where)
         at, count = self.clock(t), len(self._terms)
@@ -162,7 +162,12 @@ class Problem:
     @property
     def moves(self) -> bool:
         """Whether the coefficients depend on time."""
-        return bool(moving(self.equation))
+        return bool(self._moving)
+
+    @cached_property
+    def _moving(self) -> list[Any]:
+        """The coefficients that do."""
+        return moving(self.equation)
 
     @cached_property
     def kinks(self) -> list[float]:
@@ -170,7 +175,7 @@ class Problem:
 
         As times of the equation, in order: for a backward one T less those of the motion.
         """
-        stored = {float(t) for part in moving(self.equation) for t in getattr(part, "times", ())}
+        stored = {float(t) for part in self._moving for t in getattr(part, "times", ())}
         return sorted(t if self.forward else self.clock(t) for t in stored)
 
     def distance(self, u: Array, v: Array) -> float:
@@ -194,7 +199,7 @@ class Problem:
 
     def _coefficients(self, t: float, grid: Grid) -> fitted.Coefficients:
         """Force and diffusion on a grid, at the time ``t`` where they change in time."""
-        still = all(part is self.equation.potential for part in moving(self.equation))
+        still = all(part is self.equation.potential for part in self._moving)
         if still:
             return self._sampled(grid)
         return fitted.sample(frozen(self.equation, self.clock(t)), grid)
