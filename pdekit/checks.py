@@ -1,8 +1,9 @@
 """Every check of an argument, and its wording, once."""
 
 import operator
-from math import isfinite, isnan
+from math import isfinite
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,24 +12,24 @@ import numpy as np
 def number(name: str, value: Any, what: str = "a finite number") -> float:
     """``value`` as a finite float; text, complex numbers, tensors that need gradients, bools and
     classes are no numbers."""
-    if isinstance(value, bool | np.bool_ | str | bytes | type) or np.iscomplexobj(value):
-        raise TypeError(f"{name} must be {what}, got {value!r}")
-    if getattr(value, "requires_grad", False):
+    if type(value) is float and isfinite(value):
+        return value  # most calls end here
+    if _requires_grad(value):
         raise TypeError(
             f"{name} must be {what}, got a tensor that requires gradients, which would be lost; "
             f"pass {name}.item()"
         )
-    if not isinstance(value, Real):
-        try:
-            value = value.item() if hasattr(value, "item") else operator.index(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"{name} must be {what}, got {value!r}") from error
+    plain = value
     try:
-        out = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise TypeError(f"{name} must be {what}, got {value!r}") from error
+        if not isinstance(value, Real | str | bytes | type) and not np.ma.is_masked(value):
+            plain = value.item() if hasattr(value, "item") else operator.index(value)
+        if isinstance(plain, bool | np.bool_) or not isinstance(plain, Real):
+            raise TypeError(f"not a number: {plain!r}")
+        out = float(plain)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(f"{name} must be {what}, got {shown(value)}") from error
     if not isfinite(out):
-        raise ValueError(f"{name} must be {what}, got {value!r}")
+        raise ValueError(f"{name} must be {what}, got {shown(value)}")
     return out
 
 
@@ -36,7 +37,7 @@ def positive(name: str, value: Any) -> float:
     """``value`` as a finite float > 0."""
     out = number(name, value, "a finite number > 0")
     if not out > 0:
-        raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
+        raise ValueError(f"{name} must be a finite number > 0, got {shown(value)}")
     return out
 
 
@@ -44,46 +45,196 @@ def within(name: str, value: Any, low: float, high: float) -> float:
     """``value`` as a float in [low, high)."""
     out = number(name, value, f"a number in [{low:g}, {high:g})")
     if not low <= out < high:
-        raise ValueError(f"{name} must lie in [{low:g}, {high:g}), got {value!r}")
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}), got {shown(value)}")
     return out
 
 
 def whole(name: str, value: Any, least: int) -> int:
     """``value`` as an int >= ``least``."""
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be a whole number >= {least}, got {value!r}")
     try:
+        if isinstance(value, bool | np.bool_) or _requires_grad(value) or np.ma.is_masked(value):
+            raise TypeError("a bool, or an array of which a part is hidden")
+        if not hasattr(value, "__index__") and hasattr(value, "item"):
+            value = value.item()
         out = operator.index(value)
-    except TypeError as error:
-        raise TypeError(f"{name} must be a whole number >= {least}, got {value!r}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a whole number >= {least}, got {shown(value)}") from error
     if out < least:
-        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number >= {least}, got {shown(value)}")
     return out
 
 
 def output_times(t: Any) -> list[float]:
-    """Strictly increasing finite times >= 0 as floats, from a number or a sequence of them."""
+    """Strictly increasing times in [0, 1e100] as floats, from a number or a sequence of them."""
+    if type(t) in (int, float) and 1 / LONGEST <= t <= LONGEST:
+        return [float(t)]
     what = "t must be a finite time >= 0, or several that increase"
-    if getattr(t, "requires_grad", False):
-        raise TypeError(f"{what}; got a tensor that requires gradients: pass t.detach()")
-    try:
-        given = np.atleast_1d(np.asarray(t))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{what}; got {t!r}") from error
-    if given.dtype.kind not in "iuf":
-        raise TypeError(f"{what}; got {t!r}")
-    times = given.astype(float)
+    times = np.atleast_1d(numbers("t", t, what[len("t must be ") :]))
     if times.ndim != 1 or not times.size or not np.isfinite(times).all() or times[0] < 0:
-        raise ValueError(f"{what}; got {t!r}")
+        raise ValueError(f"{what}; got {shown(t)}")
     if (np.diff(times) <= 0).any():
-        raise ValueError(f"{what}: they must increase strictly; got {t!r}")
+        raise ValueError(f"{what}: they must increase strictly; got {shown(t)}")
+    if times[-1] > LONGEST or (times[times > 0] < 1 / LONGEST).any():
+        raise ValueError(
+            f"t must be 0 or between {1 / LONGEST:g} and {LONGEST:g}, for rates times t to be "
+            f"numbers; got {shown(t)}"
+        )
     return [float(v) for v in times]
 
 
 def inverse_temperature(beta: Any) -> float:
     """``beta`` as a float in (0, inf)."""
-    if isinstance(beta, bool) or not isinstance(beta, Real):
-        raise TypeError(f"beta is an inverse temperature, a number > 0; got {beta!r}")
-    if isnan(beta) or not 0 < float(beta) < float("inf"):
-        raise ValueError(f"beta must be positive and finite, got {beta}")
-    return float(beta)
+    what = "an inverse temperature, a finite number > 0"
+    try:
+        out = number("beta", beta, what)
+    except ValueError:
+        out = 0.0
+    if not out > 0:
+        raise ValueError(
+            f"beta must be positive and finite, got {shown(beta)}; it is {what} (for no noise at "
+            "all, beta = infinity, use HamiltonJacobi())"
+        )
+    if not 1 / LONGEST <= out <= LONGEST:
+        raise ValueError(
+            f"beta must be between {1 / LONGEST:g} and {LONGEST:g}, for its products to be "
+            f"numbers; got {shown(beta)}: take other units of energy"
+        )
+    return out
+
+
+LONGEST = 1e100  # the last time that may be asked for, and the largest inverse temperature
+
+
+def shown(value: Any) -> str:
+    """``value`` for a message: its ``repr``, or of something long its type and shape."""
+    kind = type(value)
+    if not isinstance(value, type) and hasattr(value, "shape"):
+        shape = tuple(getattr(value, "shape", ()))
+        if kind.__name__ != "DataArray" and int(np.prod(shape or (1,))) <= 8:
+            return " ".join(repr(value).split())
+        dims = f", dims {value.dims}" if hasattr(value, "dims") else ""
+        return f"{kind.__name__} of shape {shape}, {getattr(value, 'dtype', '')}{dims}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 200 else f"{text[:200]}... ({kind.__name__})"
+
+
+def numbers(name: str, value: Any, what: str = "numbers", kinds: str = "iuf") -> Any:
+    """``value`` as a float64 array (a copy where its type differs), not asked to be finite.
+
+    Text, complex numbers, bools (unless ``kinds`` has "b"), ragged lists, arrays with masked
+    entries and tensors that require gradients are refused.
+    """
+    if _requires_grad(value):
+        raise TypeError(
+            f"{name} must be {what}, got a tensor that requires gradients, which would be lost; "
+            f"pass {name}.detach()"
+        )
+    if type(value) not in (list, tuple, np.ndarray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} must be {what}, got an array with {int(np.ma.count_masked(value))} masked "
+            f"entries; fill them, as in {name}.filled(0.0)"
+        )
+    try:
+        given = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(f"{name} must be {what}, got {shown(value)}: {error}") from error
+    if given.dtype.kind not in kinds:
+        raise TypeError(f"{name} must be {what}, got {shown(value)} (of type {given.dtype})")
+    return given.astype(float, copy=False)
+
+
+def finite(name: str, value: Any, what: str = "finite numbers", kinds: str = "iuf") -> Any:
+    """``numbers`` that are all finite."""
+    out = numbers(name, value, what, kinds)
+    if not np.isfinite(out).all():
+        raise ValueError(f"{name} must be {what}, got {shown(value)}")
+    return out
+
+
+def share(name: str, value: Any) -> float:
+    """``value`` as a float in (0, 1), a level or a probability."""
+    out = number(name, value, "a number between 0 and 1")
+    if not 0 < out < 1:
+        raise ValueError(f"{name} must be a number between 0 and 1, got {shown(value)}")
+    return out
+
+
+def parameters(owner: Any, **checks_: Any) -> None:
+    """Fields of a frozen value as their check makes them: ``parameters(self, width=positive)``."""
+    kind = type(owner).__name__
+    for name, check in checks_.items():
+        object.__setattr__(owner, name, check(f"{kind}: {name}", getattr(owner, name)))
+
+
+def has(name: str, value: Any, what: str, *parts: str) -> None:
+    """``TypeError`` unless ``value`` is a value (no class) with the attributes ``parts``."""
+    value_not_class(name, value)
+    lacking = [part for part in parts if not hasattr(value, part)]
+    if lacking:
+        raise TypeError(
+            f"{name} must be {what}; got {shown(value)}, which has no {', '.join(lacking)}"
+        )
+
+
+def one_of(name: str, value: Any, what: str, *kinds: type) -> None:
+    """``TypeError`` unless ``value`` is an instance of one of the ``kinds``."""
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} must be {what}, got {shown(value)}")
+
+
+def not_negative(name: str, value: Any) -> float:
+    """``value`` as a finite float >= 0."""
+    out = number(name, value, "a finite number >= 0")
+    if not out >= 0:
+        raise ValueError(f"{name} must be a finite number >= 0, got {shown(value)}")
+    return out
+
+
+def flag(name: str, value: Any) -> bool:
+    """``value`` as a bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def value_not_class(name: str, value: Any) -> None:
+    """``TypeError`` where a class is given for one of its values."""
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} must be a value, got the class {value.__name__}; write {value.__name__}(...)"
+        )
+
+
+def function(name: str, value: Any, what: str) -> None:
+    """``TypeError`` unless ``value`` can be called, or has ``at(t)`` that gives what can be."""
+    value_not_class(name, value)
+    if not (callable(value) or moves(value)):
+        raise TypeError(f"{name} must {what}; got {shown(value)}")
+
+
+def moves(value: Any) -> bool:
+    """Whether a coefficient changes in time: it offers ``at(t)``, what it is at the time t."""
+    return not isinstance(value, type | np.ufunc) and callable(getattr(value, "at", None))
+
+
+def fixed(what: str, value: Any) -> None:
+    """``TypeError`` for a coefficient that moves, where one fixed in time is needed."""
+    if moves(value):
+        raise TypeError(
+            f"{what} must be fixed in time, got {shown(value)}, which changes in time (it has "
+            "at(t)); pass its at(t), what it is at the time t"
+        )
+
+
+def path(name: str, value: Any) -> Path:
+    """``value`` as a ``Path``."""
+    try:
+        return Path(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a path, got {shown(value)}") from error
+
+
+def _requires_grad(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_requires_grad(item) for item in value[:64])
+    return bool(getattr(value, "requires_grad", False))

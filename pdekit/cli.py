@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib import metadata, util
@@ -73,14 +74,17 @@ def headline(module_file: Path) -> str:
 
 
 def perform(module: ModuleType, name: str, out: Path, options: dict[str, Any]) -> list[Claim]:
-    """Run a study, write ``out/name.png`` and ``out/name.json``, print and return its claims."""
+    """Run a study, write ``out/name.png`` and ``out/name.json``, print and return its claims.
+
+    The folder is tried before the study runs; where writing fails afterwards all the same (a full
+    disk), the result is kept in a folder for temporary files, or printed, and ``OSError`` raised.
+    """
     start = time.perf_counter()
+    try_folder(out)
     results = module.run(**options)
     claims = list(module.claims(results))
     seconds = time.perf_counter() - start
-    out.mkdir(parents=True, exist_ok=True)
-    figure, image = module.plot(results), out / f"{name}.png"
-    report.replace_file(image, lambda path: figure.savefig(path, format="png", dpi=150))
+    figure = module.plot(results)
     record = {
         "study": name,
         "question": _first_line(module),
@@ -88,28 +92,63 @@ def perform(module: ModuleType, name: str, out: Path, options: dict[str, Any]) -
         **_asked(module, options),
         "claims": [claim.as_dict() for claim in claims],
         "numbers": _plain(getattr(results, "numbers", {})),
-        "figures": [
-            {
-                "file": image.name,
-                "caption": _first_line(module.plot),
-                "sha256": report.sha256(image.read_bytes()),
-            }
-        ],
         "date": report.now(),
         "seconds": round(seconds, 2),
         "versions": _versions(),
     }
-    text = json.dumps(record, indent=1) + "\n"
-    report.replace_file(out / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    caption, trouble, place = _first_line(module.plot), None, out
+    try:
+        _write(out, name, figure, caption, record)
+    except OSError as error:
+        trouble = error
+        place = _kept(name, figure, caption, record)
     for claim in claims:
         colour = "green" if claim.holds else "red"
         typer.secho(str(claim), fg=colour)
     held = sum(claim.holds for claim in claims)
     typer.echo(
         f"{name}: {held} of {len(claims)} claims hold; {seconds:.1f} s; "
-        f"{out / name}.png, {out / name}.json"
+        f"{place / name}.png, {place / name}.json"
     )
+    if trouble is not None:
+        raise OSError(
+            f"the result of {name} could not be written to {out}: {trouble}; it is kept in {place}"
+        ) from trouble
     return claims
+
+
+def try_folder(out: Path) -> None:
+    """Make the folder, and ``OSError`` with a sentence where nothing can be written into it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            return
+    except OSError as error:
+        raise OSError(
+            f"nothing can be written to the folder {out} ({error.strerror or error}); choose "
+            "another one by --out"
+        ) from error
+
+
+def _write(out: Path, name: str, figure: Any, caption: str, record: dict[str, Any]) -> None:
+    """The image and the record of a run."""
+    image = out / f"{name}.png"
+    report.replace_file(image, lambda path: figure.savefig(path, format="png", dpi=150))
+    digest = report.sha256(image.read_bytes())
+    shown = {"file": image.name, "caption": caption, "sha256": digest}
+    text = json.dumps(record | {"figures": [shown]}, indent=1) + "\n"
+    report.replace_file(out / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _kept(name: str, figure: Any, caption: str, record: dict[str, Any]) -> Path:
+    """Where a result is written that could not be written where it should be."""
+    try:
+        place = Path(tempfile.mkdtemp(prefix="pdekit-"))
+        _write(place, name, figure, caption, record)
+        return place
+    except OSError:
+        typer.echo(json.dumps(record))
+        return Path("(printed above)")
 
 
 def _asked(module: ModuleType, options: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_torch_array
+
+from pdekit import checks
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Ito:
     """Noise evaluated at the beginning of a step; what a bare ``diffusion=D`` means.
 
     ``D``: a number, a (d, d) matrix, or a function of points ``(..., d)`` with values ``(...)`` or
-    ``(..., d, d)``, symmetric and positive semidefinite, no unit.
+    ``(..., d, d)``, symmetric and positive semidefinite, no unit; one that changes in time offers
+    ``at(t)``, as a potential does.
     """
 
     D: Any
@@ -38,9 +41,9 @@ class Ito:
 
         Raises ``ValueError`` where the values have neither shape ``(...)`` nor ``(..., d, d)``.
         """
+        checks.fixed("diffusion", self.D)
         xp, dim = array_namespace(x), x.shape[-1]
-        D = self.D(x) if callable(self.D) else self.D
-        D = xp.asarray(D, dtype=x.dtype, device=device(x))
+        D = xp.asarray(_values(self.D, x), dtype=x.dtype, device=device(x))
         if D.shape in (x.shape[:-1], ()):
             return D[..., None, None] * xp.eye(dim, dtype=x.dtype, device=device(x))
         if D.shape == (dim, dim):
@@ -87,26 +90,43 @@ def as_diffusion(value: Any) -> Ito:
     return value if isinstance(value, Ito) else Ito(1.0 if value is None else value)
 
 
+def _values(D: Any, x: Any) -> Any:
+    """D at points, real."""
+    if not callable(D):
+        return D
+    try:
+        values = D(x)
+        complex_ = np.iscomplexobj(values) if not is_torch_array(values) else values.is_complex()
+        if complex_ or isinstance(values, str):
+            raise TypeError("its values are no real numbers")
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"diffusion must take points of shape {tuple(x.shape)}, got a function that fails on "
+            f"them: {error} ({type(error).__name__})"
+        ) from error
+    return values
+
+
 def _checked(value: Any) -> Any:
     """Numbers as floats and matrices as nested tuples (comparable), functions as they are."""
-    if callable(value):
+    checks.value_not_class("diffusion", value)
+    if callable(value) or checks.moves(value):
         return value
-    try:
-        matrix = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        matrix = np.empty(0)
+    what = (
+        "a number, a square matrix or a function of points (..., d) with values (...) or "
+        "(..., d, d)"
+    )
+    matrix = checks.numbers("diffusion", value, what)
     if matrix.ndim not in (0, 2) or matrix.size == 0 or matrix.shape != matrix.shape[::-1]:
-        raise TypeError(
-            "diffusion must be a number, a square matrix or a function of points (..., d) with "
-            f"values (...) or (..., d, d); got {value!r}"
-        )
+        raise TypeError(f"diffusion must be {what}; got {checks.shown(value)}")
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0):
-        raise ValueError(f"diffusion must be finite and symmetric, got {value!r}")
+        raise ValueError(f"diffusion must be finite and symmetric, got {checks.shown(value)}")
     lowest = float(matrix) if matrix.ndim == 0 else float(np.linalg.eigvalsh(matrix)[0])
     if lowest < -1e-12 * float(np.abs(matrix).max()) or not matrix.any():
         raise ValueError(
             "diffusion must be positive semidefinite and not zero; "
-            f"its smallest eigenvalue is {lowest:g} for {value!r}"
+            f"its smallest eigenvalue is {lowest:g} for {checks.shown(value)}"
         )
     return float(matrix) if matrix.ndim == 0 else tuple(tuple(map(float, row)) for row in matrix)
 

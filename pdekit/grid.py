@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdekit import checks
+
 Array = NDArray[np.float64]
+_SPACINGS = 1000  # least width of a cell: its centre is then right to a thousandth of it
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Grid:
 
     Examples: ``Grid(-3, 3, 600)``; ``Grid((-3, -2), (3, 2), (256, 256))``.
 
-    Raises ``ValueError`` for corners out of order or too few cells, ``TypeError`` for a number of
-    cells that is not whole.
+    Raises ``ValueError`` for corners out of order, too few cells or cells that floating-point
+    numbers do not resolve, ``TypeError`` for a number of cells that is not whole.
     """
 
     lower: Any
@@ -39,22 +42,27 @@ class Grid:
     periodic: Any = False
 
     def __post_init__(self) -> None:
-        dim = max(np.size(v) for v in (self.lower, self.upper, self.cells, self.periodic))
-        if dim not in (1, 2):
-            raise ValueError(f"a Grid has one or two dimensions, got {dim} numbers in a corner")
-        for name, kind in (("lower", float), ("upper", float), ("periodic", bool)):
-            object.__setattr__(self, name, _per_axis(name, getattr(self, name), dim, kind))
-        cells = np.asarray(self.cells)
+        corners = {n: checks.numbers(n, getattr(self, n), "numbers") for n in ("lower", "upper")}
+        cells, periodic = np.asarray(self.cells), np.asarray(self.periodic)
         if cells.dtype.kind not in "iu":
-            raise TypeError(f"cells must be whole numbers, got {self.cells!r}")
-        object.__setattr__(self, "cells", _per_axis("cells", self.cells, dim, int))
+            raise TypeError(f"cells must be whole numbers, got {checks.shown(self.cells)}")
+        if periodic.dtype.kind != "b":
+            raise TypeError(
+                "periodic must be True or False, or one of them per axis, got "
+                f"{checks.shown(self.periodic)}"
+            )
+        fields = {**corners, "cells": cells, "periodic": periodic}
+        dim = max(v.size for v in fields.values())
+        if dim not in (1, 2):
+            raise ValueError(
+                f"a Grid must have one or two dimensions, got {dim} numbers in a corner"
+            )
+        kinds = {"cells": int, "periodic": bool}
+        for name, values in fields.items():
+            own = _per_axis(name, values, dim, kinds.get(name, float), getattr(self, name))
+            object.__setattr__(self, name, own)
         for axis, (a, b, n) in enumerate(zip(self.lower, self.upper, self.cells, strict=True)):
-            if not (np.isfinite(a) and np.isfinite(b) and a < b):
-                raise ValueError(
-                    f"axis {axis}: expected finite lower < upper, got lower={a}, upper={b}"
-                )
-            if n < 4:
-                raise ValueError(f"axis {axis}: expected at least 4 cells, got {n}")
+            _check_axis(axis, a, b, n)
 
     @property
     def dim(self) -> int:
@@ -101,7 +109,7 @@ class Grid:
 
     def integrate(self, field: ArrayLike) -> Any:
         """Midpoint integral over the box; leading axes (time, say) are kept."""
-        values = np.asarray(field)
+        values = checks.numbers("field", field, "numbers over the grid", "biuf")
         if values.shape[-self.dim :] != self.shape:
             raise ValueError(
                 f"a field on this grid ends in the axes {self.shape}, got shape {values.shape}"
@@ -110,22 +118,53 @@ class Grid:
 
     def contains(self, points: ArrayLike) -> NDArray[np.bool_]:
         """Which points ``(..., dim)`` lie in the closed box; shape ``(...)``."""
-        x = np.asarray(points)
+        x = checks.numbers("points", points, f"points (..., {self.dim})")
+        if x.ndim == 0 or x.shape[-1] != self.dim:
+            raise ValueError(f"points must have shape (..., {self.dim}), got shape {x.shape}")
         inside: NDArray[np.bool_] = np.all((x >= self.lower) & (x <= self.upper), axis=-1)
         return inside
 
     def refined(self, factor: int) -> "Grid":
         """The same box with every cell cut into ``factor`` per axis."""
+        factor = checks.whole("factor", factor, 1)
         return Grid(self.lower, self.upper, tuple(n * factor for n in self.cells), self.periodic)
 
 
-def _per_axis(name: str, value: Any, dim: int, kind: type) -> tuple[Any, ...]:
-    values = np.atleast_1d(np.asarray(value)).ravel()
-    if values.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r}")
-    if values.size not in (1, dim):
-        raise ValueError(f"{name} must be one value or {dim}, one per axis; got {value!r}")
-    return tuple(kind(v) for v in np.broadcast_to(values, (dim,)))
+def require_grid(name: str, value: Any, optional: bool = False) -> None:
+    """``TypeError`` unless ``value`` is a ``Grid`` (or None, where that is allowed)."""
+    if not (isinstance(value, Grid) or (optional and value is None)):
+        none = ", or None" if optional else ""
+        raise TypeError(
+            f"{name} must be a pdekit.Grid, such as Grid(-3, 3, 600){none}; "
+            f"got {checks.shown(value)}"
+        )
+
+
+def _per_axis(name: str, values: Any, dim: int, kind: type, given: Any) -> tuple[Any, ...]:
+    if values.ndim > 1 or values.size not in (1, dim):
+        raise ValueError(
+            f"{name} must be one value or {dim}, one per axis; got {checks.shown(given)}"
+        )
+    return tuple(kind(v) for v in np.broadcast_to(values.ravel(), (dim,)))
+
+
+def _check_axis(axis: int, a: float, b: float, n: int) -> None:
+    if not (np.isfinite(a) and np.isfinite(b) and a < b):
+        raise ValueError(f"axis {axis}: expected finite lower < upper, got lower={a}, upper={b}")
+    if n < 4:
+        raise ValueError(f"axis {axis}: expected at least 4 cells, got {n}")
+    h, size = (b - a) / n, max(abs(a), abs(b))
+    if not (np.isfinite(h) and h * h > 0 and np.isfinite(h * h)):
+        raise ValueError(
+            f"axis {axis}: expected cells whose width can be squared, got {h:g} for lower={a}, "
+            f"upper={b} and {n} cells; take other units of length"
+        )
+    if h < _SPACINGS * np.spacing(size):
+        raise ValueError(
+            f"axis {axis}: expected cells of at least {_SPACINGS} spacings of floating-point "
+            f"numbers, got width {h:g} where neighbouring numbers differ by {np.spacing(size):g} "
+            f"(lower={a}, upper={b}); count the coordinate from a point nearby"
+        )
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -6,12 +6,12 @@ displacement: ``PairPotential(Kuramoto(2.0))``.
 """
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 
+from pdekit import checks
 from pdekit.fields import points, whole_dim
 from pdekit.potentials import as_potential
 
@@ -27,12 +27,7 @@ class CurieWeiss:
     strength: float
 
     def __post_init__(self) -> None:
-        try:
-            good = isfinite(self.strength)
-        except TypeError:
-            good = False
-        if not good:
-            raise ValueError(f"CurieWeiss: strength must be a finite number, got {self.strength!r}")
+        checks.parameters(self, strength=checks.number)
 
     def __call__(self, z: Any) -> Any:
         """W(z): (..., d) -> (...)."""
@@ -57,11 +52,15 @@ class PairPotential:
     dim: int = 1
 
     def __post_init__(self) -> None:
-        dim = getattr(self.potential, "dim", self.dim)
+        checks.function("PairPotential: potential", self.potential, "map displacements to values")
+        dim = getattr(self.potential, "dim", whole_dim(self.dim, self))
         object.__setattr__(self, "dim", dim)
         object.__setattr__(self, "potential", as_potential(self.potential, dim))
         probe = np.outer([0.1, 0.7, 1.9], np.cos(np.arange(dim)))
-        there, back = (np.asarray(self.potential(z), float) for z in (probe, -probe))
+        there, back = (
+            checks.finite(f"W({name})", self.potential(z), "finite values of W(z)")
+            for name, z in (("z", probe), ("-z", -probe))
+        )
         require_even(there, back, self.potential)
 
     def __call__(self, z: Any) -> Any:
@@ -151,9 +150,9 @@ class PowerLaw:
     dim: int = 1
 
     def __post_init__(self) -> None:
-        _check(self, "b", "softening")
+        _check(self, "a", "b", "softening")
         if not self.a > self.b:
-            raise ValueError(f"PowerLaw: attraction wins far off only if a > b, got {self}")
+            raise ValueError(f"PowerLaw: a must exceed b, for attraction far off; got {self}")
 
     def __call__(self, z: Any) -> Any:
         _, r = _radius(z, self)
@@ -214,9 +213,5 @@ def _radius(z: Any, kernel: Any) -> tuple[Any, Any]:
 def _check(kernel: Any, *lengths: str) -> None:
     """Finite numbers throughout, positive ``lengths``, a whole ``dim``."""
     object.__setattr__(kernel, "dim", whole_dim(kernel.dim, kernel))
-    name = type(kernel).__name__
-    if not all(isfinite(value) for value in vars(kernel).values()):
-        raise ValueError(f"{name}: every parameter must be finite, got {kernel}")
-    for length in lengths:
-        if not getattr(kernel, length) > 0:
-            raise ValueError(f"{name}: {length} must be positive, got {getattr(kernel, length)}")
+    plain = {name: checks.number for name in vars(kernel) if name != "dim"}
+    checks.parameters(kernel, **(plain | dict.fromkeys(lengths, checks.positive)))

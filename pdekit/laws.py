@@ -8,8 +8,9 @@ import numpy as np
 from array_api_compat import device
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.fields import points
-from pdekit.grid import Grid
+from pdekit.grid import Grid, require_grid
 
 Array = NDArray[np.float64]
 # a density is resolved where its midpoint sum has the mass inside the box to this accuracy
@@ -35,11 +36,14 @@ class Law(Protocol):
         ...
 
     def density(self, grid: Grid) -> Array:
-        """What a PDE starts from, shape ``grid.shape``; its integral is ``mass(grid)``."""
+        """What a PDE starts from, shape ``grid.shape``; its integral is ``mass(grid)``.
+
+        Along a periodic axis it is the law wound round: that of the coordinate modulo the length.
+        """
         ...
 
     def mass(self, grid: Grid) -> float:
-        """Probability inside the box of the grid."""
+        """Probability inside the box of the grid; nothing is outside along a periodic axis."""
         ...
 
     def sample(self, n: int, noise: Any) -> Any:
@@ -57,8 +61,8 @@ class Gaussian:
 
     ``density(grid)`` holds point values along an axis where these resolve the law (their midpoint
     sum has the mass inside to 1e-9), else exact cell averages. It is not normalised: its integral
-    is ``mass(grid)``, the probability inside the box. On a periodic grid too the law is the one on
-    R^d cut at the box, not wrapped round.
+    is ``mass(grid)``, the probability inside the box. Along a periodic axis the law is wound round
+    the circle, as particles in a periodic ``box`` are: Σ_k pdf(x + k length), of mass 1.
     Raises ``ValueError`` unless ``mean`` is finite and ``std`` finite and positive.
     Good values: ``std`` of at least two cells keeps spectral accuracy in space.
     """
@@ -69,8 +73,6 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         _set_per_coordinate(self, "mean", "std")
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all()):
-            raise ValueError(f"Gaussian: mean and std must be finite, got {self}")
         if not min(self.std) > 0:
             raise ValueError(f"Gaussian: std must be positive, got {self.std}")
 
@@ -91,8 +93,9 @@ class Gaussian:
 
     def mass(self, grid: Grid) -> float:
         _same_dim(self, grid)
-        ends = zip(grid.lower, grid.upper, self.mean, self.std, strict=True)
-        return float(np.prod([_between((a - m) / s, (b - m) / s) for a, b, m, s in ends]))
+        ends = zip(grid.lower, grid.upper, self.mean, self.std, grid.periodic, strict=True)
+        inside = [1.0 if p else _between((a - m) / s, (b - m) / s) for a, b, m, s, p in ends]
+        return float(np.prod(inside))
 
     def sample(self, n: int, noise: Any) -> Any:
         z = noise.normal(n, self.dim)
@@ -100,6 +103,8 @@ class Gaussian:
 
     def _axis_density(self, grid: Grid, k: int) -> Array:
         mean, std, h = self.mean[k], self.std[k], grid.spacing[k]
+        if grid.periodic[k]:
+            return _wound_normal(grid, k, mean, std)
         z = (grid.axes[k] - mean) / std
         values = np.exp(-z * z / 2) / (std * np.sqrt(2 * np.pi))
         faces = (grid.faces[k] - mean) / std
@@ -114,7 +119,8 @@ class Uniform:
     """The uniform law on the box [lower, upper].
 
     ``lower, upper``: float or one per coordinate. ``density(grid)`` is the exact average over each
-    cell, so a cell that the box cuts has its share. Raises ``ValueError`` unless lower < upper.
+    cell, so a cell that the box cuts has its share; along a periodic axis the law is wound round
+    the circle. Raises ``ValueError`` unless lower < upper.
     """
 
     lower: Any = 0.0
@@ -123,8 +129,8 @@ class Uniform:
 
     def __post_init__(self) -> None:
         _set_per_coordinate(self, "lower", "upper")
-        finite = np.isfinite(self.lower).all() and np.isfinite(self.upper).all()
-        if not (finite and all(a < b for a, b in zip(self.lower, self.upper, strict=True))):
+        widths = np.subtract(self.upper, self.lower)
+        if not ((widths > 0).all() and np.isfinite(widths).all()):
             raise ValueError(f"Uniform: expected finite lower < upper, got {self}")
 
     @property
@@ -141,12 +147,19 @@ class Uniform:
 
     def density(self, grid: Grid) -> Array:
         _same_dim(self, grid)
-        return _product([self._shares(k, grid.faces[k]) / grid.spacing[k] for k in range(self.dim)])
+        shares = [
+            self._wound_shares(k, grid) if wraps else self._shares(k, grid.faces[k])
+            for k, wraps in enumerate(grid.periodic)
+        ]
+        return _product([share / h for share, h in zip(shares, grid.spacing, strict=True)])
 
     def mass(self, grid: Grid) -> float:
         _same_dim(self, grid)
-        walls = zip(grid.lower, grid.upper, strict=True)
-        return float(np.prod([self._shares(k, np.array(w))[0] for k, w in enumerate(walls)]))
+        walls = zip(grid.lower, grid.upper, grid.periodic, strict=True)
+        inside = [
+            1.0 if p else self._shares(k, np.array([a, b]))[0] for k, (a, b, p) in enumerate(walls)
+        ]
+        return float(np.prod(inside))
 
     def sample(self, n: int, noise: Any) -> Any:
         r = noise.uniform(n, self.dim)
@@ -157,6 +170,15 @@ class Uniform:
         """Probability between neighbouring faces."""
         inside = np.clip(faces, self.lower[k], self.upper[k])
         return np.diff(inside) / (self.upper[k] - self.lower[k])
+
+    def _wound_shares(self, k: int, grid: Grid) -> Array:
+        """The same round the circle: whole turns, and what is left of the box as up to two arcs."""
+        width, length = self.upper[k] - self.lower[k], grid.upper[k] - grid.lower[k]
+        turns = np.floor(width / length)
+        start = grid.lower[k] + (self.lower[k] - grid.lower[k]) % length
+        end = start + (width - turns * length)
+        covered = [np.diff(np.clip(grid.faces[k] + s, start, end)) for s in (0.0, length)]
+        return (turns * np.diff(grid.faces[k]) + covered[0] + covered[1]) / width
 
 
 @dataclass(frozen=True)
@@ -171,17 +193,24 @@ class Mixture:
     laws: tuple[Law, ...]
 
     def __post_init__(self) -> None:
-        weights = np.array(self.weights, dtype=float)
-        object.__setattr__(self, "laws", tuple(self.laws))
+        weights = checks.numbers("weights", self.weights, "numbers > 0, one per law")
+        laws = (self.laws,) if hasattr(self.laws, "pdf") else self.laws
+        if isinstance(laws, str | type) or not hasattr(laws, "__iter__"):
+            raise TypeError(f"Mixture: laws must be several laws, got {checks.shown(laws)}")
+        object.__setattr__(self, "laws", tuple(laws))
+        for law in self.laws:
+            require_law("each of the laws", law)
         if weights.shape != (len(self.laws),) or not len(self.laws):
             raise ValueError(
                 f"Mixture: expected one weight per law, got {weights.size} for {len(self.laws)}"
             )
         if not (np.isfinite(weights).all() and (weights > 0).all()):
-            raise ValueError(f"Mixture: weights must be positive, got {self.weights}")
+            raise ValueError(
+                f"Mixture: weights must be positive and finite, got {checks.shown(self.weights)}"
+            )
         if len({law.dim for law in self.laws}) > 1:
             raise ValueError(
-                f"Mixture: laws of one dimension, got {[law.dim for law in self.laws]}"
+                f"Mixture: laws must have one dimension, got {[law.dim for law in self.laws]}"
             )
         object.__setattr__(self, "weights", tuple((weights / weights.sum()).tolist()))
 
@@ -206,32 +235,80 @@ class Mixture:
     def sample(self, n: int, noise: Any) -> Any:
         import torch
 
-        # one draw for everything: the choice of the law must not share numbers with its sample,
-        # and two draws from a counter-based noise may
-        drawn = _Drawn(noise.normal(n, self.dim + 1))
-        choice = torch.special.ndtr(drawn.normals[:, -1])
+        drawn = noise.normal(n, self.dim + 1)
+        choice = torch.special.ndtr(drawn[:, -1])
         bounds = choice.new_tensor(np.cumsum(self.weights)[:-1])
         which = torch.searchsorted(bounds, choice.contiguous(), right=True)
-        samples = torch.stack([law.sample(n, drawn) for law in self.laws])
+        first = drawn[:, : self.dim]
+        samples = torch.stack([law.sample(n, _Columns(first, noise)) for law in self.laws])
         return samples[which, torch.arange(n, device=which.device)]
 
     def _mean(self, values: Any) -> Any:
         return sum(w * v for w, v in zip(self.weights, values, strict=True))
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """Noise already drawn, shared by the laws of a mixture, of which each sample keeps one."""
+@dataclass
+class _Columns:
+    """The noise of one law of a mixture, of which each sample keeps one law's.
 
-    normals: Any
+    The first draw of every law is of the same columns, which belong to no other draw; what does
+    not fit there, and every later draw, is new from ``noise``.
+    """
+
+    first: Any
+    noise: Any
 
     def normal(self, n: int, d: int) -> Any:
-        return self.normals[:n, :d]
+        mine = self._first(n, d)
+        return self.noise.normal(n, d) if mine is None else mine
 
     def uniform(self, n: int, d: int) -> Any:
         import torch
 
-        return torch.special.ndtr(self.normals[:n, :d])
+        mine = self._first(n, d)
+        if mine is None:
+            return self.noise.uniform(n, d)
+        # strictly below 1 also where the distribution function rounds to it
+        return torch.special.ndtr(mine).clamp(max=1 - torch.finfo(mine.dtype).eps / 2)
+
+    def _first(self, n: int, d: int) -> Any:
+        """The first ``d`` columns, once, where they are enough."""
+        first, self.first = self.first, None
+        enough = first is not None and len(first) == n and d <= first.shape[1]
+        return first[:, :d] if enough else None
+
+
+def require_law(name: str, value: Any) -> None:
+    """``TypeError`` unless ``value`` is a law."""
+    checks.value_not_class(name, value)
+    parts = ("dim", "pdf", "density", "mass", "sample")
+    lacking = [part for part in parts if not hasattr(value, part)]
+    if lacking:
+        raise TypeError(
+            f"{name} must be a law, such as Gaussian(0.0, 1.0); got {checks.shown(value)}, which "
+            f"has no {', '.join(lacking)}"
+        )
+
+
+def _wound_normal(grid: Grid, k: int, mean: float, std: float) -> Array:
+    """Σ_j of the normal density at x + j length, at the cells or averaged over them.
+
+    By images where the law is narrower than the circle, else by its Fourier series.
+    """
+    length, h = grid.upper[k] - grid.lower[k], grid.spacing[k]
+    offset = (grid.axes[k] - grid.lower[k]) - (mean - grid.lower[k]) % length  # |.| < length
+    if std > length / 3:
+        orders = np.arange(1, 6)  # exp(-2 (pi j / 3)^2) falls below 1e-23 at j = 5
+        waves = np.exp(-2 * (np.pi * orders * (std / length)) ** 2)
+        phases = 2 * np.pi * np.multiply.outer(offset, orders) / length
+        return np.asarray((1 + 2 * np.cos(phases) @ waves) / length)
+    images = np.arange(-5, 6) * length  # 15 standard deviations at least
+    z = np.add.outer(offset, images) / std
+    values: Array = np.exp(-z * z / 2).sum(1) / (std * np.sqrt(2 * np.pi))
+    if abs(values.sum() * h - 1) <= _RESOLVED / grid.dim:
+        return values
+    half = h / std / 2
+    return np.asarray(_between(z - half, z + half).sum(1) / h)
 
 
 def _between(a: Any, b: Any) -> Any:
@@ -254,19 +331,20 @@ def _product(factors: list[Array]) -> Array:
 
 
 def _set_per_coordinate(law: Any, *names: str) -> None:
-    """The fields ``names`` as tuples of floats of one length."""
-    values = [np.atleast_1d(np.array(getattr(law, name), dtype=float)) for name in names]
+    """The fields ``names`` as tuples of finite floats of one length."""
+    kind, what = type(law).__name__, "a finite number, or one per coordinate"
+    given = [checks.finite(f"{kind}: {name}", getattr(law, name), what) for name in names]
+    values = [np.atleast_1d(v) for v in given]
     if any(v.ndim > 1 or not v.size for v in values) or len({v.size for v in values} - {1}) > 1:
-        shown = ", ".join(f"{name}={getattr(law, name)!r}" for name in names)
-        raise ValueError(
-            f"{type(law).__name__}: expected numbers or one per coordinate, got {shown}"
-        )
+        got = ", ".join(f"{name}={checks.shown(getattr(law, name))}" for name in names)
+        raise ValueError(f"{kind}: expected numbers or one per coordinate, got {got}")
     dim = max(v.size for v in values)
     for name, value in zip(names, values, strict=True):
         object.__setattr__(law, name, tuple(np.broadcast_to(value, (dim,)).tolist()))
 
 
 def _same_dim(law: Any, grid: Grid) -> None:
+    require_grid("grid", grid)
     if law.dim == grid.dim:
         return
     first, second = ("mean", "std") if isinstance(law, Gaussian) else ("lower", "upper")

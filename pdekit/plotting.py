@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from pdekit import checks
 from pdekit.grid import Array, Grid
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def bands(ax: "Axes", x: ArrayLike, lower: ArrayLike, upper: ArrayLike, **style:
 
 
 def _expect(values: xr.DataArray, dims: tuple[str, ...]) -> None:
+    checks.has("field", values, f"a DataArray with dims {dims}", "dims", "values")
     if values.dims != dims:
         raise ValueError(
             f"expected a field with dims {dims}, got {values.dims}; take one time, for example "

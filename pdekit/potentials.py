@@ -5,21 +5,30 @@ Coordinates sit on the last axis: ``V(x)`` maps ``(..., d)`` to ``(...)`` and ``
 ``V + W`` is a potential. Nothing is checked for finiteness here; solvers say where a value is not.
 """
 
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_torch_array
+from array_api_compat import device
 
-from pdekit.fields import Potential, Sum, added, points, whole_dim
+from pdekit import checks
+from pdekit.fields import (
+    Custom,
+    MovingSum,
+    Potential,
+    Sum,
+    added,
+    added_to,
+    points,
+    whole_dim,
+)
 from pdekit.tabulated import Evolving, Tabulated
 
 __all__ = [
     "Custom",
     "DoubleWell",
     "Evolving",
+    "MovingSum",
     "MullerBrown",
     "Potential",
     "Quadratic",
@@ -46,10 +55,14 @@ class Quadratic:
     dim: int = 1
 
     __add__ = added
+    __radd__ = added_to
 
     def __post_init__(self) -> None:
-        a = np.asarray(self.curvature, dtype=float)
+        what = "a number, one per coordinate or a symmetric matrix"
+        a = checks.finite("Quadratic: curvature", self.curvature, what)
         dim = whole_dim(self.dim, self)
+        if a.ndim and not a.size:
+            raise ValueError(f"Quadratic: curvature must be {what}, got {self.curvature!r}")
         if a.ndim and dim not in (1, a.shape[0]):
             raise ValueError(f"Quadratic: curvature has {a.shape[0]} rows, but dim={dim}")
         if a.ndim > 2 or (a.ndim == 2 and (a.shape != a.T.shape or not np.array_equal(a, a.T))):
@@ -81,6 +94,7 @@ class DoubleWell:
     dim: int = 1
 
     __add__ = added
+    __radd__ = added_to
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dim", whole_dim(self.dim, self))
@@ -102,6 +116,7 @@ class Rippled:
     dim: int = 1
 
     __add__ = added
+    __radd__ = added_to
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dim", whole_dim(self.dim, self))
@@ -126,6 +141,7 @@ class SixHumpCamel:
     dim: ClassVar[int] = 2
 
     __add__ = added
+    __radd__ = added_to
 
     def __call__(self, x: Any) -> Any:
         _, x = points(x, 2, self)
@@ -158,6 +174,7 @@ class MullerBrown:
     )
 
     __add__ = added
+    __radd__ = added_to
 
     def __call__(self, x: Any) -> Any:
         return sum(e for e, _, _ in self._terms(*points(x, 2, self)))
@@ -188,12 +205,11 @@ class Rough:
     delta: float = 0.01
 
     __add__ = added
+    __radd__ = added_to
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dim", whole_dim(self.dim, self))
-        object.__setattr__(self, "delta", float(self.delta))
-        if not self.delta > 0:
-            raise ValueError(f"Rough: delta must be positive, got {self.delta}")
+        object.__setattr__(self, "delta", checks.positive("Rough: delta", self.delta))
 
     def __call__(self, x: Any) -> Any:
         xp, x = points(x, self.dim, self)
@@ -207,120 +223,25 @@ class Rough:
         return 2 * x * bracket * (bracket + phase * xp.cos(phase))
 
 
-@dataclass(frozen=True, init=False)
-class Custom:
-    """One's own V = f, with ``f`` mapping points ``(..., dim)`` to values ``(...)``.
-
-    ``grad`` maps ``(..., dim)`` to ``(..., dim)``. Without it the gradient of f is taken
-
-    * by torch autograd, where f is written so that it takes torch tensors (``x**2``, ``x.sin()``,
-      ``array_api_compat``): exact to rounding, in float64 for numpy points;
-    * else (f written with numpy) by central differences with step 6e-6 max(1, |x_i|), the cube root
-      of the rounding unit, in float64 whatever the input: relative error about 1e-10.
-
-    Points of the one library on an f written for the other are carried over and back, without a
-    graph: right, but slow.
-    Raises ``ValueError`` where f or grad returns another shape. Equal to another ``Custom`` only
-    with the same function objects. Good values: ``Custom(lambda x: x[..., 0] ** 4)``.
-    """
-
-    f: Callable[[Any], Any]
-    gradient: Callable[[Any], Any] | None
-    dim: int
-
-    __add__ = added
-
-    def __init__(
-        self,
-        f: Callable[[Any], Any],
-        grad: Callable[[Any], Any] | None = None,
-        dim: int = 1,
-    ) -> None:
-        for name, function in (("f", f), ("grad", grad)):
-            if not (callable(function) or (name == "grad" and function is None)):
-                raise TypeError(f"Custom: {name} must be a function of points, got {function!r}")
-        object.__setattr__(self, "f", f)
-        object.__setattr__(self, "gradient", grad)
-        object.__setattr__(self, "dim", whole_dim(dim, self))
-
-    def __call__(self, x: Any) -> Any:
-        _, x = points(x, self.dim, self)
-        return self._values(x, _either(self.f, x))
-
-    def grad(self, x: Any) -> Any:
-        _, x = points(x, self.dim, self)
-        if self.gradient is not None:
-            return self._slopes(x, _either(self.gradient, x))
-        exact = self._autograd(x)
-        return self._differences(x) if exact is None else exact
-
-    def _values(self, x: Any, values: Any) -> Any:
-        """``values`` of f at ``x``, if they have the right shape."""
-        values = _like(x, values)
-        if tuple(values.shape) != tuple(x.shape[:-1]):
-            hint = "; use x[..., 0]" if self.dim == 1 and values.shape == x.shape else ""
-            raise ValueError(
-                f"Custom: f must map points of shape {tuple(x.shape)} to values of shape "
-                f"{tuple(x.shape[:-1])}, got shape {tuple(values.shape)}{hint}"
-            )
-        return values
-
-    def _slopes(self, x: Any, slopes: Any) -> Any:
-        slopes = _like(x, slopes)
-        if tuple(slopes.shape) != tuple(x.shape):
-            raise ValueError(
-                f"Custom: grad must map points of shape {tuple(x.shape)} to the same shape, "
-                f"got shape {tuple(slopes.shape)}"
-            )
-        return slopes
-
-    def _autograd(self, x: Any) -> Any:
-        """The gradient by torch, or None where f does not carry a torch graph."""
-        import torch
-
-        on_torch = is_torch_array(x)
-        y = x if on_torch else torch.tensor(np.asarray(x, dtype=float))
-        keep = bool(y.requires_grad)
-        y = y if keep else y.detach().clone().requires_grad_(True)
-        with torch.enable_grad():
-            try:
-                values = self.f(y)
-            # what a numpy function raises on a tensor is not foreseeable; a fault of f itself comes
-            # up again, unhidden, in the central differences
-            except Exception:
-                return None
-            if not (is_torch_array(values) and values.requires_grad):
-                return None
-            values = self._values(y, values)
-            (slope,) = torch.autograd.grad(values.sum(), y, create_graph=keep)
-        return slope if on_torch else slope.numpy().astype(x.dtype, copy=False)
-
-    def _differences(self, x: Any) -> Any:
-        y = _numpy(x).astype(float)
-        slope = np.empty_like(y)
-        for k in range(self.dim):
-            step = np.finfo(float).eps ** (1 / 3) * np.maximum(1.0, np.abs(y[..., k]))
-            right, left = y.copy(), y.copy()
-            right[..., k] += step
-            left[..., k] -= step
-            # the step as rounded, not as meant
-            width = right[..., k] - left[..., k]
-            rise = self._values(right, self.f(right)) - self._values(left, self.f(left))
-            slope[..., k] = rise / width
-        return _like(x, slope)
-
-
 def as_potential(value: Any, dim: int) -> Potential:
     """``value`` if it is a potential of dimension ``dim``; a bare function becomes ``Custom``.
 
-    Raises ``ValueError`` for a potential of another dimension, ``TypeError`` for anything else.
+    Raises ``ValueError`` for a potential of another dimension, ``TypeError`` for one that changes
+    in time and for anything else.
     """
+    dim = checks.whole("dim", dim, 1)
+    checks.value_not_class("a potential", value)
+    checks.fixed("a potential", value)
     if isinstance(value, Potential):
         if value.dim != dim:
-            raise ValueError(f"expected a potential of dimension {dim}, got {value!r}: {value.dim}")
+            raise ValueError(
+                f"expected a potential of dimension {dim}, got {checks.shown(value)}: {value.dim}"
+            )
         return value
     if not callable(value):
-        raise TypeError(f"expected a potential or a function of points (..., {dim}), got {value!r}")
+        raise TypeError(
+            f"expected a potential or a function of points (..., {dim}), got {checks.shown(value)}"
+        )
     return Custom(value, dim=dim)
 
 
@@ -336,27 +257,3 @@ def _total(terms: Any, xp: Any) -> Any:
 
 def _hashable(a: Any) -> Any:
     return tuple(_hashable(row) for row in a) if a.ndim else float(a)
-
-
-def _either(function: Callable[[Any], Any], x: Any) -> Any:
-    """``function(x)``, or through the other of numpy and torch where it is written for that one."""
-    try:
-        return function(x)
-    except Exception as error:
-        if not is_torch_array(x) and "torch" not in sys.modules:
-            raise
-        try:
-            return function(_numpy(x) if is_torch_array(x) else sys.modules["torch"].from_numpy(x))
-        except Exception:
-            raise error from None
-
-
-def _numpy(x: Any) -> Any:
-    return x.detach().cpu().numpy() if is_torch_array(x) else np.asarray(x)
-
-
-def _like(x: Any, values: Any) -> Any:
-    """``values`` as an array of the library, dtype and device of ``x``."""
-    if is_torch_array(values) and is_torch_array(x):
-        return values.to(dtype=x.dtype, device=x.device)
-    return array_namespace(x).asarray(_numpy(values), dtype=x.dtype, device=device(x))

@@ -1,6 +1,9 @@
 """Samples on a line or a tensor grid: checked, sorted, and read from CSV and NPZ files."""
 
 import csv
+import io
+import zipfile
+import zlib
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -9,17 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
+
 Array = NDArray[np.float64]
+_DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError)
 # coordinates closer than this, relative to the range, are one coordinate written in two ways
 _SAME = 1e-9
+_LARGEST = 1e150  # beyond it squares overflow
 
 
 def tensor_samples(points: Any, values: Any) -> tuple[tuple[Array, ...], Array]:
     """Increasing axes and the values over them, both read-only, from the forms of ``Tabulated``."""
+    coordinates = _coordinates(values)
     values = _numbers("values", values)
     if isinstance(points, tuple | list) and len(points) == 1:
         points = points[0]
     axes = _as_axes(points)
+    _agree(coordinates, points if axes is None else axes)
     if axes is None:
         scattered = _numbers("points", points)
         if scattered.ndim == 2 and scattered.shape[1] == 1:
@@ -50,6 +59,13 @@ def collected(
             f"{name(i)} is not finite: point {_text(columns[i])}, value {values[i]}; "
             "leave it out or measure it again"
         )
+    large = np.maximum(np.abs(columns).max(axis=1), np.abs(values)) > _LARGEST
+    if large.any():
+        i = int(np.argmax(large))
+        raise ValueError(
+            f"{name(i)} must be at most {_LARGEST:g} in size, for its square not to overflow: got "
+            f"point {_text(columns[i])}, value {values[i]:g}"
+        )
     axes, places = zip(*(_axis_of(column) for column in columns.T), strict=True)
     shape = tuple(len(axis) for axis in axes)
     flat = np.ravel_multi_index(places, shape)
@@ -74,13 +90,12 @@ def read_csv(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
     lines: list[int] = []
     names: list[str] | None = None
     width = 0
-    # utf-8-sig: spreadsheets put a byte-order mark before the first cell
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+    with io.StringIO(_read_text(checks.path("path", path)), newline="") as file:
         for line, text in enumerate(file, start=1):
-            cells = [cell.strip() for cell in next(csv.reader([text.split("#")[0]]), [])]
+            where = f"{path}, line {line} ({text.strip()!r})"
+            cells = _cells(text.split("#")[0], where)
             if not any(cells):
                 continue
-            where = f"{path}, line {line} ({text.strip()!r})"
             width = width or _width(cells, where)
             if len(cells) != width:
                 raise ValueError(f"{where}: expected {width} columns, got {len(cells)}")
@@ -101,18 +116,16 @@ def read_csv(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
 
 def read_npz(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
     """Axes and values from arrays ``x``, on a plane ``y``, and ``value``."""
-    archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} holds one array; expected an archive with x, [y,] value")
-    with archive:
-        missing = [name for name in ("x", "value") if name not in archive.files]
-        if missing:
-            raise ValueError(
-                f"{path}: no array named {missing[0]!r}; expected x, value or x, y, value, "
-                f"got {', '.join(archive.files) or 'nothing'}"
-            )
-        x, value = archive["x"], archive["value"]
-        y = archive["y"] if "y" in archive.files else None
+    try:
+        with checks.path("path", path).open("rb") as file:
+            x, y, value = _arrays(np.load(file, allow_pickle=False), path)
+    except _NoArchive:
+        raise
+    except _DAMAGED as error:
+        raise ValueError(
+            f"{path} cannot be read: {error}; expected an archive (np.savez) of the arrays x, [y,] "
+            "value"
+        ) from error
     points = x if y is None else (x, y)
     if y is not None and value.ndim == 1:
         if not x.shape == y.shape == value.shape:
@@ -125,6 +138,38 @@ def read_npz(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
         return tensor_samples(points, value)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _arrays(archive: Any, path: Any) -> tuple[Any, Any, Any]:
+    """The arrays x, y (None on a line) and value of an archive, which is closed."""
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise _NoArchive(f"{path} holds one array; expected an archive with x, [y,] value")
+    with archive:
+        missing = [name for name in ("x", "value") if name not in archive.files]
+        if missing:
+            raise _NoArchive(
+                f"{path}: no array named {missing[0]!r}; expected x, value or x, y, value, "
+                f"got {', '.join(archive.files) or 'nothing'}"
+            )
+        y = archive["y"] if "y" in archive.files else None
+        return archive["x"], y, archive["value"]
+
+
+class _NoArchive(ValueError):
+    """The file can be read, but is another one."""
+
+
+def _read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without the byte-order mark that spreadsheets put first."""
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8, which is expected; "
+            "save the table as UTF-8"
+        ) from None
 
 
 def _as_axes(points: Any) -> tuple[Array, Array] | None:
@@ -157,6 +202,30 @@ def _axis_of(column: Array) -> tuple[Array, NDArray[np.intp]]:
     return ranked[new], place
 
 
+def _coordinates(values: Any) -> list[Any] | None:
+    """The coordinates along each axis of a DataArray (None where it has none); None for others."""
+    if not (hasattr(values, "dims") and hasattr(values, "coords")):
+        return None
+    return [values.coords[d].values if d in values.coords else None for d in values.dims]
+
+
+def _agree(coordinates: list[Any] | None, axes: Any) -> None:
+    """``ValueError`` where a DataArray of values has other coordinates than the axes given."""
+    if coordinates is None:
+        return
+    known = axes if len(coordinates) > 1 else (axes,)
+    for k, (own, axis) in enumerate(zip(coordinates, known, strict=False)):
+        axis = np.asarray(axis)
+        if own is None or axis.ndim != 1:
+            continue
+        if own.shape != axis.shape or not np.allclose(own, axis, rtol=1e-9, atol=0):
+            raise ValueError(
+                f"values is a DataArray whose coordinates along axis {k} are not the points: it "
+                f"has {checks.shown(own)}, points {checks.shown(axis)}; give its own coordinates "
+                "as points, or values.values to drop them"
+            )
+
+
 def _refuse_repeats(flat: Any, columns: Array, name: Callable[[int], str]) -> None:
     order = np.argsort(flat, kind="stable")
     repeats = np.flatnonzero(np.diff(flat[order]) == 0)
@@ -175,10 +244,14 @@ def _enough(shape: tuple[int, ...]) -> None:
 
 
 def _numbers(name: str, array: Any) -> Array:
+    return np.array(checks.numbers(name, array, "numbers in a rectangular array"))
+
+
+def _cells(text: str, where: str) -> list[str]:
     try:
-        return np.array(array, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be numbers in a rectangular array: {error}") from None
+        return [cell.strip() for cell in next(csv.reader([text]), [])]
+    except csv.Error as error:
+        raise ValueError(f"{where}: expected cells separated by commas, but {error}") from None
 
 
 def _width(cells: list[str], where: str) -> int:

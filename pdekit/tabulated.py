@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pdekit.fields import added, points
+from pdekit import checks
+from pdekit.fields import added, added_to, points, time_of
 from pdekit.samples import read_csv, read_npz, tensor_samples
 from pdekit.splines import Splines, evaluate
 
@@ -43,6 +44,7 @@ class Tabulated:
     values: Any
 
     __add__ = added
+    __radd__ = added_to
 
     def __post_init__(self) -> None:
         axes, values = tensor_samples(self.points, self.values)
@@ -135,13 +137,17 @@ class Evolving:
     points: Any
     values: Any
 
+    __add__ = added
+    __radd__ = added_to
+
     def __post_init__(self) -> None:
-        times = np.array(self.times, dtype=float)
-        if times.ndim != 1 or not times.size or not np.all(np.isfinite(times)):
-            raise ValueError(f"times must be a sequence of finite numbers, got {self.times!r}")
+        what = "a sequence of finite numbers that increase"
+        times = np.array(checks.finite("times", self.times, what))
+        if times.ndim != 1 or not times.size:
+            raise ValueError(f"times must be {what}, got {checks.shown(self.times)}")
         if np.any(np.diff(times) <= 0):
-            raise ValueError(f"times must increase, got {times}")
-        stack = np.asarray(self.values, dtype=float)
+            raise ValueError(f"times must increase, got {checks.shown(self.times)}")
+        stack = checks.numbers("values", self.values, "numbers, one field per time")
         if stack.shape[:1] != times.shape:
             raise ValueError(
                 f"values must have one entry per time ({times.size}) first, got shape {stack.shape}"
@@ -165,7 +171,7 @@ class Evolving:
 
     def at(self, t: float) -> Tabulated:
         """The potential at time ``t``: a combination of two stored splines, none is computed."""
-        k, weight = self.between(t)
+        k, weight = self.between(checks.number("t", t, "a finite time"))
         values = self._blend(self.values, k, weight)
         values.flags.writeable = False
         splines = self.splines.with_table(self._blend(self.splines.table, k, weight))
@@ -174,14 +180,14 @@ class Evolving:
         frozen.__dict__.update(points=self.points, values=values, splines=splines)
         return frozen
 
-    def __call__(self, x: Any, t: float) -> Any:
+    def __call__(self, x: Any, t: float | None = None) -> Any:
         return self._evaluate(x, t)[0]
 
-    def grad(self, x: Any, t: float) -> Any:
+    def grad(self, x: Any, t: float | None = None) -> Any:
         """Gradient in x at time t, shape ``(..., d)``."""
         return self._evaluate(x, t, value=False, slope=True)[1]
 
-    def value_and_grad(self, x: Any, t: float) -> tuple[Any, Any]:
+    def value_and_grad(self, x: Any, t: float | None = None) -> tuple[Any, Any]:
         """``V(x, t), V.grad(x, t)`` with one look-up for both."""
         return self._evaluate(x, t, slope=True)
 
@@ -190,8 +196,9 @@ class Evolving:
         return Evolving(self.times[-1] - self.times[::-1], self.points, self.values[::-1])
 
     def _evaluate(
-        self, x: Any, t: float, value: bool = True, slope: bool = False
+        self, x: Any, t: float | None, value: bool = True, slope: bool = False
     ) -> tuple[Any, Any]:
+        t = time_of(self, t)
         xp, x = points(x, self.dim, self)
         splines = self.splines.on(xp, x)
         table = self._blend(splines.table, *self.between(t))

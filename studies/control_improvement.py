@@ -47,9 +47,9 @@ class Results:
 
 def run(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer particles and cells.")] = False,
-    cells: Annotated[int | None, typer.Option(help="Cells of the grid.")] = None,
-    particles: Annotated[int | None, typer.Option(help="Particles per motion.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the particles' noise.")] = 0,
+    cells: Annotated[int | None, typer.Option(min=1, help="Cells of the grid.")] = None,
+    particles: Annotated[int | None, typer.Option(min=1, help="Particles per motion.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the particles' noise.")] = 0,
 ) -> Results:
     """Control, certify, sample, and compare with closed forms."""
     cells, n = cells or (400 if quick else 1000), particles or (5_000 if quick else 40_000)

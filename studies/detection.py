@@ -78,9 +78,11 @@ class Results:
 
 def run(
     quick: Annotated[bool, typer.Option("--quick", help="Two sizes, few repetitions.")] = False,
-    repeats: Annotated[int | None, typer.Option(help="Ensembles per size and error.")] = None,
-    largest: Annotated[int, typer.Option(help="Largest number of particles.")] = SIZES[-1],
-    seed: Annotated[int, typer.Option(help="Seed of the particles' noise.")] = 0,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Ensembles per size and error.")
+    ] = None,
+    largest: Annotated[int, typer.Option(min=1, help="Largest number of particles.")] = SIZES[-1],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the particles' noise.")] = 0,
 ) -> Results:
     """Simulate every dynamics at every size, compare, count the verdicts."""
     repeats = repeats or (20 if quick else 100)

@@ -88,9 +88,11 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer wavelengths and particles.")
     ] = False,
-    particles: Annotated[int | None, typer.Option(help="Two-scale particles.")] = None,
-    runs: Annotated[int | None, typer.Option(help="Runs of 200 particles in the bowl.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the particles' noise.")] = 0,
+    particles: Annotated[int | None, typer.Option(min=1, help="Two-scale particles.")] = None,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="Runs of 200 particles in the bowl.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the particles' noise.")] = 0,
 ) -> Results:
     """Critical points and states as ε shrinks, densities and particles at two ε, two scales."""
     epsilons = np.array([0.14, 0.1, 0.07, 0.05, 0.035])

@@ -53,10 +53,12 @@ class Results:
 
 def run(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer cells, times, particles.")] = False,
-    cells: Annotated[int | None, typer.Option(help="Cells of the congestion game.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Its time steps.")] = None,
-    particles: Annotated[int | None, typer.Option(help="Particles under its control.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the particles' noise.")] = 0,
+    cells: Annotated[int | None, typer.Option(min=1, help="Cells of the congestion game.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Its time steps.")] = None,
+    particles: Annotated[
+        int | None, typer.Option(min=1, help="Particles under its control.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the particles' noise.")] = 0,
 ) -> Results:
     """Play, plan, compare the ways to close the game, and measure against the closed form."""
     cells, steps = cells or (120 if quick else 300), steps or (60 if quick else 150)

@@ -83,7 +83,7 @@ class Results:
 
 def run(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer cells and points.")] = False,
-    cells: Annotated[int | None, typer.Option(help="Cells of the grid.")] = None,
+    cells: Annotated[int | None, typer.Option(min=1, help="Cells of the grid.")] = None,
     loop_beta: Annotated[float, typer.Option(help="Inverse temperature of the hysteresis.")] = 4.0,
     gamma: Annotated[float, typer.Option(help="Scope of the local entropy.")] = 0.02,
 ) -> Results:

@@ -146,9 +146,13 @@ class Results:
 
 def run(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller runs.")] = False,
-    runs: Annotated[int | None, typer.Option(help="Runs of each size at the fixed time.")] = None,
-    exchanges: Annotated[int | None, typer.Option(help="Exchanges aimed at per size.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the particles' noise.")] = 0,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="Runs of each size at the fixed time.")
+    ] = None,
+    exchanges: Annotated[
+        int | None, typer.Option(min=1, help="Exchanges aimed at per size.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the particles' noise.")] = 0,
 ) -> Results:
     """Simulate runs of many sizes for a short and for a long time, and count exchanges."""
     critical = pk.critical_beta(WELL, PULL)

@@ -203,8 +203,10 @@ class Results:
 
 def run(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer gradients, seeds, rates.")] = False,
-    gradients: Annotated[int | None, typer.Option(help="Gradients of the network.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Networks per optimizer and rate.")] = None,
+    gradients: Annotated[int | None, typer.Option(min=1, help="Gradients of the network.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Networks per optimizer and rate.")
+    ] = None,
 ) -> Results:
     """Follow every optimizer to its end, on the line and in the network, and look round there."""
     with one_thread():

@@ -89,9 +89,9 @@ def run(
     horizon: Annotated[float | None, typer.Option(help="Time T of smoothing and motion.")] = None,
     start: Annotated[float | None, typer.Option(help="Mean of the initial density.")] = None,
     spread: Annotated[float | None, typer.Option(help="Its standard deviation.")] = None,
-    particles: Annotated[int | None, typer.Option(help="Particles per motion.")] = None,
-    cells: Annotated[int | None, typer.Option(help="Cells of the grid.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the particles' noise.")] = 0,
+    particles: Annotated[int | None, typer.Option(min=1, help="Particles per motion.")] = None,
+    cells: Annotated[int | None, typer.Option(min=1, help="Cells of the grid.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the particles' noise.")] = 0,
 ) -> Results:
     """Smooth the loss, move the density, check it with particles, draw the figure."""
     cells = cells or (600 if quick else 1000)

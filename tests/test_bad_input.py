@@ -29,6 +29,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "beta infinite": (lambda: pk.Heat(np.inf), ValueError, r"use HamiltonJacobi\(\)"),
     "beta not a number": (lambda: pk.FokkerPlanck(V, "cold"), TypeError, "inverse temperature"),
     "no potential": (lambda: pk.FokkerPlanck(3.0, 4), TypeError, "must map points"),
+    "a number for a potential": (lambda: pk.Langevin(3.0, 1.0), TypeError, "must map points"),
     "a number for a force": (lambda: pk.FokkerPlanck(V, 4, force=1.0), TypeError, "map points"),
     "force without components": (
         lambda: pk.solve(pk.FokkerPlanck(V, 4, force=V), GRID, START, 1), ValueError,
@@ -130,7 +131,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "Burgers in the plane": (
         lambda: pk.solve(pk.Burgers(), PLANE, pk.potentials.DoubleWell(2), 1.0), ValueError,
         "on a line"),
-    "dt of zero": (lambda: pk.schemes.Implicit(dt=0), ValueError, "dt must be positive"),
+    "dt of zero": (lambda: pk.schemes.Implicit(dt=0), ValueError, "dt must be"),
     "tolerance out of reach": (lambda: pk.schemes.Exponential(rtol=1e-20), ValueError, "1e-13"),
     "extension of an array": (
         lambda: pk.solve(pk.ViscousHJ(1), GRID, V(GRID.centres), 1,
@@ -148,15 +149,15 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "solver as a class": (
         lambda: pk.control(V, 4, GRID, START, V, 1.0, coupling=pk.Congestion(1.0),
                            solver=pk.Newton), TypeError, "Newton"),
-    "coupling of no number": (lambda: pk.Congestion("strong"), ValueError, "finite number"),
+    "coupling of no number": (lambda: pk.Congestion("strong"), TypeError, "finite number"),
     "damping beyond one": (lambda: pk.FixedPoint(1.5), ValueError, "damping"),
     "kernel that is no function": (lambda: pk.Nonlocal(3.0), TypeError, "displacements"),
     "control on a plane": (
         lambda: pk.control(V, 4, PLANE, START, V, 1.0), ValueError, "dimension"),
-    "policy step of zero": (lambda: pk.schemes.PolicyIteration(0.0), ValueError, "positive"),
+    "policy step of zero": (lambda: pk.schemes.PolicyIteration(0.0), ValueError, "number > 0"),
     "horizon of zero": (lambda: pk.control(V, 4, GRID, START, V, 0.0), ValueError, "horizon > 0"),
     "time not stored": (
-        lambda: pk.solve(FP, GRID, START, [1, 2]).at([0.0], 1.5), ValueError, "has the times"),
+        lambda: pk.solve(FP, GRID, START, [1, 2]).at([0.0], 1.5), ValueError, "stored time, one of"),
     "point outside": (
         lambda: pk.solve(FP, GRID, START, 1).at([4.0]), ValueError, "outside"),
     "steep beyond the grid": (

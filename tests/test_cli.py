@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,14 @@ def test_a_claim_that_fails_is_the_exit_status(study: Path, tmp_path: Path) -> N
         (("run", "own.py", "--beta", "-1"), "beta must be positive and finite, got -1.0"),
         (("run", "own.py", "--beta", "cold"), "Invalid value for '--beta'"),
         (("run", "broken.py"), "it lacks plot, claims"),
+        (
+            ("run", "smoothing", "--quick", "--particles", "0"),
+            "Invalid value for '--particles'",
+        ),
+        (
+            ("run", "smoothing", "--quick", "--seed", "-1"),
+            "Invalid value for '--seed'",
+        ),
         (("run", "smoothing", "--quick", "--loss", "gaps.csv"), "line 3"),
         (("run", "smoothing", "--quick", "--loss", "absent.csv"), "absent.csv"),
     ],
@@ -90,6 +99,41 @@ def test_mistakes_get_one_clear_message(
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("out", ["own.py", "own.py/figures", "/proc/figures"])
+def test_a_folder_that_cannot_be_written_is_found_before_the_run(
+    out: str, study: Path, tmp_path: Path
+) -> None:
+    slow = STUDY.replace('    """Move a density."""', '    print("ran")')
+    study.write_text(slow)
+    done = pdekit("run", str(study), "--out", out, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"nothing can be written to the folder {out}" in done.stderr
+    assert "ran" not in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_result_that_cannot_be_written_is_kept(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full, spare = tmp_path / "full", tmp_path / "spare"
+    spare.mkdir()
+    whole = cli.report.replace_file
+
+    def replaced(path: Path, write: object) -> None:
+        if path.parent == full:
+            raise OSError(28, "No space left on device")
+        whole(path, write)
+
+    monkeypatch.setattr(cli.report, "replace_file", replaced)
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    with pytest.raises(OSError, match=r"No space left.*it is kept in"):
+        cli.perform(cli.load_study(str(study)), "own", full, {})
+    (kept,) = spare.iterdir()
+    assert json.loads((kept / "own.json").read_text())["claims"][0]["holds"] is True
+    assert (kept / "own.png").is_file()
+    assert str(kept) in capsys.readouterr().out
 
 
 def test_help_lists_the_options_of_the_study(study: Path, tmp_path: Path) -> None:

@@ -350,5 +350,5 @@ def test_metrics_that_are_none_are_named():
         compare(NORMAL, CLOUD, metrics=(L1(), KL(), ChiSquare(), L1()))
     with pytest.raises(ValueError, match="at least 19"):
         compare(NORMAL, CLOUD, draws=5)
-    with pytest.raises(ValueError, match="order counts from 1"):
+    with pytest.raises(ValueError, match="order must be a whole number >= 1"):
         Moments(0)

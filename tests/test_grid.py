@@ -62,7 +62,7 @@ def test_equal_by_value_and_immutable() -> None:
         ((0, 1, 10.5), TypeError, "whole numbers"),
         (((0, 0, 0), (1, 1, 1), 5), ValueError, "one or two dimensions"),
         (((0, 0), (1, 1), (5, 5, 5)), ValueError, "dimensions|one per axis"),
-        (("a", 1, 5), TypeError, "lower must be of type float"),
+        (("a", 1, 5), TypeError, "lower must be numbers"),
     ],
 )
 def test_no_grid(arguments: tuple, kind: type[Exception], message: str) -> None:

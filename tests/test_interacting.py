@@ -332,7 +332,7 @@ BAD = {
     "odd partners": (lambda: RandomBatch(3), ValueError),
     "tolerance": (lambda: ChebyshevSum(0.0), ValueError),
     "strength": (lambda: L1(float("nan")), ValueError),
-    "sharpness": (lambda: Consensus(1.0, "sharp"), ValueError),
+    "sharpness": (lambda: Consensus(1.0, "sharp"), TypeError),
 }
 
 

@@ -204,7 +204,7 @@ def test_noisy_slopes_of_sgd_have_the_law_of_langevin_at_its_beta():
 
 BAD = {
     "momentum": (lambda: pk.Nesterov(DoubleWell(), 1.0), ValueError, r"\[0, 1\)"),
-    "momentum text": (lambda: pk.Nesterov(DoubleWell(), "much"), ValueError, "momentum"),
+    "momentum text": (lambda: pk.Nesterov(DoubleWell(), "much"), TypeError, "momentum"),
     "compensation": (lambda: pk.MaSS(DoubleWell(), 0.9, -0.1), ValueError, "compensation"),
     "restarted": (lambda: pk.RestartedMaSS(DoubleWell(), inf), ValueError, "compensation"),
     "batch": (lambda: MiniBatch(0), ValueError, "size"),

@@ -235,9 +235,9 @@ def test_quadratic_forms():
         (lambda: p.Quadratic(((1, 2), (0, 1))), ValueError, "symmetric"),
         (lambda: p.Quadratic(((1, 2, 3), (0, 1, 2))), ValueError, "symmetric"),
         (lambda: p.Quadratic((1, 2), dim=3), ValueError, "2 rows, but dim=3"),
-        (lambda: p.DoubleWell(0), ValueError, "dim must be at least 1, got 0"),
-        (lambda: p.DoubleWell(1.5), TypeError, "whole number, got 1.5"),
-        (lambda: p.Rough(1, 0.0), ValueError, "delta must be positive"),
+        (lambda: p.DoubleWell(0), ValueError, "dim must be a whole number >= 1, got 0"),
+        (lambda: p.DoubleWell(1.5), TypeError, "whole number >= 1, got 1.5"),
+        (lambda: p.Rough(1, 0.0), ValueError, "delta must be a finite number > 0, got 0.0"),
         (lambda: p.Custom("x**2"), TypeError, "f must be a function"),
         (lambda: p.Custom(np.sum, grad=3), TypeError, "grad must be a function"),
         (lambda: p.Sum(()), ValueError, "at least one"),
@@ -304,8 +304,9 @@ def test_a_fault_inside_a_custom_function_is_not_hidden():
 
     for x in (np.zeros((2, 1)), torch.zeros(2, 1)):
         for function in (p.Custom(broken), p.Custom(broken).grad):
-            with pytest.raises(KeyError, match="mine"):
+            with pytest.raises(ValueError, match="mine") as caught:
                 function(x)
+            assert isinstance(caught.value.__cause__, KeyError)
 
 
 @pytest.mark.parametrize(

@@ -365,7 +365,6 @@ BAD = {
     "numpy gradient": ({"dynamics": pk.Langevin(NotTorch(), 1.0)}, TypeError, "ndarray"),
     "value shape": ({"dynamics": pk.Langevin(lambda x: x * x, 1.0)}, ValueError, "last axis"),
     "no gradient": ({"dynamics": pk.Langevin(lambda x: 1.0, 1.0)}, TypeError, "differentiate"),
-    "no function": ({"dynamics": pk.Langevin(3.0, 1.0)}, TypeError, "callable"),
 }
 
 

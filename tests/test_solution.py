@@ -125,7 +125,7 @@ def test_at_cells_and_times():
     np.testing.assert_allclose(solution.at(LINE.centres, 0.1), solution.fields[0], atol=1e-14)
     assert solution.at([0.0]).shape == ()
     for t in (0.2, "0.1", float("nan")):
-        with pytest.raises(ValueError, match=r"is not stored; the solution has the times \[0.1"):
+        with pytest.raises(ValueError, match=r"must be a stored time, one of \[0.1"):
             solution.at([0.0], t)
     with pytest.raises(ValueError, match="some points lie outside"):
         solution.at([[0.0], [3.1]])

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from scipy import special
 
+from pdekit import checks
 from pdekit.comparison import metrics, transport
 from pdekit.comparison.bootstrap import Boxes, boxes, merged
 from pdekit.grid import Array, Grid
@@ -205,6 +206,10 @@ class W2:
     """
 
     exact_up_to: float = 2e5
+
+    def __post_init__(self) -> None:
+        checks.not_negative("W2: exact_up_to", self.exact_up_to)
+
     name: ClassVar[str] = "w2"
     needs_positions: ClassVar[bool] = True
 
@@ -281,8 +286,7 @@ class Moments:
     name: ClassVar[str] = "moments"
 
     def __post_init__(self) -> None:
-        if self.order != int(self.order) or self.order < 1:
-            raise ValueError(f"Moments: order counts from 1 up, got {self.order!r}")
+        checks.whole("Moments: order", self.order, 1)
 
     def value(self, seen: Seen) -> float:
         return float(self.statistic(seen.shares, seen.boxes)[0])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.comparison.estimate import Estimate
 from pdekit.particles.controlled import ControlledLangevin
 from pdekit.particles.ensemble import simulate
@@ -49,8 +50,8 @@ def improvement(
     over time run over the control's stored times (trapezoidal rule: store enough of them).
     Good values: n = 20,000, dt a twentieth of the fastest time of V + u.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level is the coverage of the intervals, in (0, 1); got {level}")
+    checks.has("control", control, "a Control, what pk.control returns", "value", "density")
+    level = checks.share("level", level)
     value, equation = control.value, control.value.equation
     times, grid = value.times, value.grid
     u = value.potential()

@@ -47,7 +47,9 @@ def density_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
 def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
     x = getattr(ensemble, "x", None)
     if not isinstance(x, xr.DataArray):
-        raise TypeError(f"the second argument has .x (a DataArray), got {type(ensemble).__name__}")
+        raise TypeError(
+            f"the second argument must have .x (a DataArray), got {type(ensemble).__name__}"
+        )
     if set(x.dims) - {"run"} != {"time", "particle", "dim"}:
         raise ValueError(f"ensemble.x has dims {x.dims}, expected (time, [run,] particle, dim)")
     if x.sizes["dim"] != grid.dim:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.comparison.inputs import HasField, field_of
 from pdekit.grid import Array, Grid
 
@@ -303,9 +304,9 @@ def _value_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
 
 
 def _check_step(step: int, grid: Grid) -> None:
-    if not (isinstance(step, int) and 1 <= 8 * step <= min(grid.shape)):
+    if 8 * checks.whole("step", step, 1) > min(grid.shape):
         raise ValueError(
-            f"step counts cells, from 1 to {min(grid.shape) // 8} on this grid, got {step!r}"
+            f"step must be from 1 to {min(grid.shape) // 8} cells on this grid, got {step!r}"
         )
 
 
@@ -348,6 +349,7 @@ def _initial_data(u: xr.DataArray, grid: Grid, initial: Any) -> Array:
 
 def _grid_of(field: xr.DataArray) -> Grid:
     """The cells behind a field's own coordinates."""
+    checks.has("field", field, "a DataArray such as solution.final", "dims", "values")
     if field.dims not in (("x",), ("x", "y")):
         raise ValueError(
             f"expected a field with dims ('x',) or ('x', 'y'), got {field.dims}; "

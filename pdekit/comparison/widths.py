@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from pdekit import checks
 from pdekit.comparison.semiconcavity import convex_intervals, semiconcavity
 from pdekit.grid import Grid
 from pdekit.pde.equations import HamiltonJacobi, Heat, ViscousHJ
@@ -30,7 +31,7 @@ def widening(
     barely moves at large β. ``window`` and ``step`` as for ``pk.semiconcavity``.
     MODEL 1.1, 1.3, 1.8. Raises as ``pk.solve`` and ``semiconcavity``.
     """
-    times = np.concatenate([[0.0], np.atleast_1d(np.asarray(t, dtype=float))])
+    times = np.concatenate([[0.0], checks.output_times(t)])
     columns: dict[str, Any] = {}
     flows = {"local_entropy": ViscousHJ(beta), "non_viscous": HamiltonJacobi(), "heat": Heat(beta)}
     for name, equation in flows.items():
@@ -68,17 +69,22 @@ def robust_width(
     """
     from scipy.optimize import brentq
 
-    x = np.atleast_1d(np.asarray(minimum, dtype=float))
+    x = np.atleast_1d(checks.finite("minimum", minimum, "one or two coordinates"))
     if x.ndim != 1 or len(x) not in _NODES:
         raise ValueError(f"minimum must be one or two coordinates, got {minimum!r}")
     for name, value in (("tolerance", tolerance), ("beta", beta), ("longest", longest)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value!r}")
+        checks.positive(name, value)
     energy = as_potential(potential, len(x))
     lowest = float(energy(x))
 
     def excess(gamma: float) -> float:
-        return _local_entropy(energy, x, beta, gamma) - lowest - tolerance
+        above = _local_entropy(energy, x, beta, gamma) - lowest - tolerance
+        if np.isnan(above):
+            raise ValueError(
+                f"the potential must be finite about the minimum {x.tolist()}; its local entropy "
+                f"at gamma = {gamma:.3g} is not a number"
+            )
+        return above
 
     below = 0.0
     for gamma in longest * 1.05 ** np.arange(-472.0, 1.0):

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import isfinite, log, sqrt
+from math import log, sqrt
 from typing import Any
 
+from pdekit import checks
 from pdekit.checks import positive
 from pdekit.grid import Grid
 from pdekit.particles.diffusion import Diffusion, fold
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step, StochasticHeun
+from pdekit.particles.parts import check_parts
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Logarithmic:
 
     def __post_init__(self) -> None:
         positive("Logarithmic: depth", self.depth)
-        if not (isfinite(self.shift) and self.shift > 1):
+        if not checks.number("Logarithmic: shift", self.shift) > 1:
             raise ValueError(f"Logarithmic: shift must be finite and > 1, got {self.shift}")
 
     def __call__(self, t: float) -> float:
@@ -55,6 +57,8 @@ class AnnealedLangevin(Diffusion):
     box: Grid | None = None
 
     def __post_init__(self) -> None:
+        check_parts(self)
+        checks.value_not_class("schedule", self.schedule)
         if not callable(self.schedule):
             raise TypeError(f"schedule must be a function of time, got {self.schedule!r}")
         self.sigma_at(0.0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pdekit.grid import Grid
 from pdekit.particles.diffusion import Diffusion, check_beta
 from pdekit.particles.integrators import Integrator, StochasticHeun
+from pdekit.particles.parts import check_parts
 from pdekit.potentials import Sum, as_potential
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class ControlledLangevin(Diffusion):
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
+        check_parts(self)
 
     @property
     def potentials(self) -> tuple[Any, ...]:

@@ -2,8 +2,10 @@
 
 from functools import lru_cache
 from math import inf, sqrt
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.particles.integrators import Integrator, Normals, Step
 
@@ -34,7 +36,7 @@ class Diffusion(Protocol):
         named = [(type(V).__name__, getattr(V, "dim", None)) for V in (*self.potentials, self.box)]
         said = [(name, dim) for name, dim in named if dim is not None]
         if len({dim for _, dim in said}) > 1:
-            raise ValueError(f"the parts of a dynamics have one dimension, got {said}")
+            raise ValueError(f"the parts of a dynamics must have one dimension, got {said}")
         return said[0][1] if said else None
 
     @property
@@ -95,15 +97,8 @@ class Downhill(Protocol):
 
 def check_beta(beta: Any, infinite: bool = False) -> None:
     """``ValueError`` unless ``beta`` is a number > 0, finite if not said otherwise."""
-    try:
-        good = float(beta) > 0 and (infinite or float(beta) < inf)
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise ValueError(
-            f"beta is an inverse temperature: expected a {'' if infinite else 'finite '}number "
-            f"> 0, got {beta!r}"
-        )
+    if not (infinite and isinstance(beta, Real) and beta == inf):
+        checks.inverse_temperature(beta)
 
 
 def fold(x: "Tensor", box: Grid | None) -> "tuple[Tensor, Tensor | None]":
@@ -179,16 +174,26 @@ def _autograd(potential: Any, x: "Tensor") -> "Tensor":
         )
     with torch.enable_grad():
         points = x.detach().requires_grad_()
-        values = potential(points)
+        try:
+            values = potential(points)
+        except Exception as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
+                f"the potential {_name(potential)} must take tensors of points (..., d); it failed "
+                f"on shape {tuple(x.shape)}: {error} ({type(error).__name__})"
+            ) from error
+        if isinstance(values, torch.Tensor) and values.is_complex():
+            raise TypeError(f"the potential {_name(potential)} must be real, got complex values")
         if not isinstance(values, torch.Tensor) or not values.requires_grad:
             raise TypeError(
-                f"{_name(potential)} has no grad and torch cannot differentiate what it returned "
-                f"({type(values).__name__}); give V.grad, or write V with torch operations"
+                f"the potential {_name(potential)} has no grad and torch cannot differentiate "
+                f"what it returned ({type(values).__name__}); give V.grad, or write V with torch "
+                "operations"
             )
         if values.shape != x.shape[:-1]:
             raise ValueError(
-                f"{_name(potential)} has shape {tuple(values.shape)} for points of shape "
-                f"{tuple(x.shape)}; a potential maps (..., d) to (...), so sum over the last axis"
+                f"the potential {_name(potential)} has shape {tuple(values.shape)} for points of "
+                f"shape {tuple(x.shape)}; it must map (..., d) to (...), so sum over the last axis"
             )
         return torch.autograd.grad(values.sum(), points)[0]
 

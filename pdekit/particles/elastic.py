@@ -8,6 +8,7 @@ from pdekit.checks import positive
 from pdekit.particles.diffusion import Downhill, check_beta, slope
 from pdekit.particles.forces import means
 from pdekit.particles.integrators import Step
+from pdekit.particles.parts import check_parts
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class ElasticSGD(Downhill):
 
     def __post_init__(self) -> None:
         check_beta(self.beta, infinite=True)
+        check_parts(self)
         positive("gamma", self.gamma)
         positive("epsilon", self.epsilon)
 

@@ -160,7 +160,7 @@ def simulate(
         mover = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
         fast = fused(mover, source.probe[None])
         traced = compiled(mover) if device.type == "cuda" else None
-        out = _blank(len(times), divided.here, dim, dtype) if keep else None
+        out = _blank(len(times), divided.here, dim, dtype) if checks.flag("keep", keep) else None
         journal = Journal(out, Observed.nothing(observables, len(times), runs, dim), divided)
         room = _TILE_CPU if device.type == "cpu" else device_room(device, _TILE_GPU)
         if checkpoint is not None:
@@ -244,6 +244,7 @@ def _cut(divided: Division, coupled: bool, dim: int, room: int) -> list[Tile]:
 
 
 def _bar(progress: bool, plan: list[Interval], share: Share) -> Any:
+    checks.flag("progress", progress)
     total = sum(interval.steps for interval in plan) * share.runs * share.size
     return tqdm(total=total, disable=not progress, unit=" particle-steps", unit_scale=True)
 

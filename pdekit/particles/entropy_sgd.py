@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pdekit.checks import positive, whole
 from pdekit.particles.diffusion import Downhill, check_beta
 from pdekit.particles.integrators import EulerMaruyama, Step
+from pdekit.particles.parts import check_parts
 from pdekit.particles.two_scale import ExponentialAverage, TwoScaleLangevin, check_gamma, gamma_at
 
 
@@ -44,6 +45,7 @@ class EntropySGD(Downhill):
 
     def __post_init__(self) -> None:
         check_beta(self.beta, infinite=True)
+        check_parts(self)
         check_gamma(self.gamma)
         whole("inner_steps", self.inner_steps, 1)
         if self.inner_lr is not None:

@@ -7,13 +7,14 @@ potential is summed as a value says: ``ExactSum``, ``ChebyshevSum`` or ``RandomB
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import gcd, isfinite
+from math import gcd
 from typing import Any, Protocol
 
 import torch
 from array_api_compat import array_namespace
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.checks import positive, whole
 from pdekit.interactions import CurieWeiss, GaussianWell
 from pdekit.particles.force_kernels import gaussian_sum, sums
@@ -218,12 +219,7 @@ def means(x: Tensor, size: int) -> Tensor:
 
 
 def _finite(name: str, value: Any) -> None:
-    try:
-        good = isfinite(value)
-    except TypeError:
-        good = False
-    if not good:
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    checks.number(name, value)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pdekit.particles.diffusion import Diffusion, check_beta, fold
 from pdekit.particles.forces import ChebyshevSum, ExactSum, Summation, mean_force
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step
 from pdekit.particles.noise import CHOICE
+from pdekit.particles.parts import check_parts
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import McKeanVlasov
@@ -50,6 +51,7 @@ class InteractingLangevin(Diffusion):
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
+        check_parts(self)
         check_interaction(self.interaction, self.potential)
         periodic = self.box is not None and any(self.box.periodic)
         wrapped = hasattr(self.interaction, "potential") and not isinstance(

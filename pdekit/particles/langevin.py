@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pdekit.grid import Grid
 from pdekit.particles.diffusion import Diffusion, check_beta
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews
+from pdekit.particles.parts import check_parts
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -35,6 +36,7 @@ class Langevin(Diffusion):
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
+        check_parts(self)
 
     @property
     def potentials(self) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pdekit.particles.diffusion import Downhill, check_beta
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import ACCEPTANCE
+from pdekit.particles.parts import check_parts
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -36,6 +37,7 @@ class MetropolisLangevin(Downhill):
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
+        check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """Zero: a step too long is refused, not unstable."""

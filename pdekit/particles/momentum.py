@@ -14,6 +14,7 @@ import torch
 from pdekit.particles.diffusion import Downhill
 from pdekit.particles.gradients import FullGradient, Gradient
 from pdekit.particles.integrators import Step
+from pdekit.particles.parts import check_parts
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Nesterov(Downhill):
 
     def __post_init__(self) -> None:
         _unit("momentum", self.momentum)
+        check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """2 over the longest stable step."""
@@ -76,6 +78,7 @@ class MaSS(Downhill):
     def __post_init__(self) -> None:
         _unit("momentum", self.momentum)
         _unit("compensation", self.compensation)
+        check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """2 over the longest stable step."""
@@ -109,6 +112,9 @@ class RestartedNesterov(Downhill):
     potential: Any
     gradient: Gradient = field(default_factory=FullGradient)
 
+    def __post_init__(self) -> None:
+        check_parts(self)
+
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """2 over the longest stable step, as γ -> 1."""
         return _stiffness(curvature, 1.0, 0.0)
@@ -140,6 +146,7 @@ class RestartedMaSS(Downhill):
 
     def __post_init__(self) -> None:
         _unit("compensation", self.compensation)
+        check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """2 over the longest stable step, as γ -> 1."""

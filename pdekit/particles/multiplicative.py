@@ -9,6 +9,7 @@ import torch
 from pdekit.diffusions import as_diffusion
 from pdekit.particles.diffusion import Downhill, check_beta, slope
 from pdekit.particles.integrators import Step
+from pdekit.particles.parts import check_parts
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -43,6 +44,7 @@ class MultiplicativeLangevin(Downhill):
     def __post_init__(self) -> None:
         check_beta(self.beta)
         object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
+        check_parts(self)
 
     def drift(self, x: Any, t: float) -> Any:
         """Itô's drift: -∇V + F and what the reading adds."""

@@ -8,6 +8,7 @@ from pdekit.checks import whole
 from pdekit.particles.diffusion import Downhill, check_beta, slope
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import INNER
+from pdekit.particles.parts import check_parts
 from pdekit.particles.two_scale import check_gamma, gamma_at
 
 
@@ -37,6 +38,7 @@ class SampledDescent(Downhill):
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
+        check_parts(self)
         check_gamma(self.gamma)
         whole("samples", self.samples, 1)
 

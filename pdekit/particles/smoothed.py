@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pdekit.grid import Grid
 from pdekit.particles.diffusion import Diffusion, check_beta
 from pdekit.particles.integrators import Integrator, StochasticHeun
+from pdekit.particles.parts import check_parts
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -40,6 +41,7 @@ class SmoothedDescent(Diffusion):
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", inf if self.beta is None else self.beta)
         check_beta(self.beta, infinite=True)
+        check_parts(self)
 
     @property
     def potentials(self) -> tuple[Any, ...]:

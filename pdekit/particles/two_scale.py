@@ -11,6 +11,7 @@ from pdekit.particles.forces import ExactSum, Summation, mean_force
 from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
 from pdekit.particles.interacting import check_interaction
 from pdekit.particles.noise import CHOICE, INNER
+from pdekit.particles.parts import check_parts
 
 Slope = Callable[[Any], Any]
 
@@ -102,8 +103,7 @@ class ExponentialAverage:
     alpha: float = 0.25
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha < 1:
-            raise ValueError(f"ExponentialAverage: expected 0 <= alpha < 1, got {self.alpha}")
+        check_parts(self)
 
     def weights(self, count: int) -> list[float]:
         """Weight of the start, then of each iterate."""
@@ -134,6 +134,7 @@ class Scoping:
     def __post_init__(self) -> None:
         for name in ("initial", "floor"):
             positive(f"Scoping: {name}", getattr(self, name))
+        check_parts(self)
 
     def __call__(self, t: float) -> float:
         """γ at time t."""
@@ -185,6 +186,7 @@ class TwoScaleLangevin(Downhill):
 
     def __post_init__(self) -> None:
         check_beta(self.beta, infinite=True)
+        check_parts(self)
         check_gamma(self.gamma)
         positive("epsilon", self.epsilon)
         whole("inner_steps", self.inner_steps, 1)

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from pdekit.checks import positive
+from pdekit.checks import not_negative, positive
 from pdekit.particles.diffusion import Downhill, check_beta
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import MOMENTUM
+from pdekit.particles.parts import check_parts
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class UnderdampedLangevin(Downhill):
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
+        check_parts(self)
         positive("mass", self.mass)
-        if self.friction != 0:
-            positive("friction", self.friction)
+        not_negative("friction", self.friction)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """The largest frequency √(V''/m)."""

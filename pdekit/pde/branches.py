@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
-from pdekit.grid import Grid
+from pdekit.grid import Grid, require_grid
 from pdekit.interactions import CurieWeiss
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.field_branches import FieldCurve
@@ -66,9 +67,18 @@ def follow_branch(
     sign (its turning point counts as a fold, located to about 1e-5 of the interval). Raises
     ``ConvergenceError`` where the corrector fails, ``ValueError`` for bounds that do not increase.
     """
-    if not bounds[1] > bounds[0]:
+    require_grid("grid", grid)
+    if not callable(family):
+        raise TypeError(f"family must map a parameter to an equation, got {checks.shown(family)}")
+    bounds = tuple(checks.finite("bounds", bounds, "two increasing numbers").ravel())
+    if len(bounds) != 2 or not bounds[1] > bounds[0]:
         raise ValueError(f"follow_branch takes increasing bounds, got {bounds}")
-    first_parameter = bounds[0] if start is None else start
+    first_parameter = bounds[0] if start is None else checks.number("start", start)
+    if not hasattr(mean, "response"):
+        mean = checks.finite("mean", mean, "a number, one per coordinate or a SelfConsistentState")
+        if mean.shape not in ((), (1,), (grid.dim,)):
+            raise ValueError(f"mean must have {grid.dim} coordinate(s), got {checks.shown(mean)}")
+        mean = float(mean.ravel()[0]) if grid.dim == 1 else mean
     by_mean = grid.dim == 1 and isinstance(family(first_parameter).interaction, CurieWeiss)
     curve = (_Curve if by_mean else FieldCurve)(family, grid, bounds)
     first = curve.landed(first_parameter, mean)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.pde import carried
 from pdekit.pde.bellman import TooSteep, central_gradient
@@ -119,6 +120,8 @@ class Control:
         The effort made and the densities stay; only the couplings are priced anew. This is the
         social cost of what a planner (``coupling.cooperative()``) and of what a game arrive at.
         """
+        coupling = _checked(coupling, "coupling")
+        terminal_coupling = _checked(terminal_coupling, "terminal_coupling")
         equation, grid = self.value.equation, self.value.grid
         problem = Problem(equation, grid, self.terminal_cost)
         running = np.zeros_like(self.density.fields) + problem.running_cost()
@@ -247,7 +250,10 @@ def control(
         solver = Newton() if solver is None else solver
         return _game(equation, grid, initial, terminal_cost, times, couplings, scheme, solver)
     if solver is not None:
-        raise ValueError(f"solver={solver!r} closes a coupled system, but there is no coupling")
+        raise ValueError(
+            f"solver must be None where there is no coupling, got {checks.shown(solver)}: it "
+            "closes a coupled system"
+        )
     backward = solve(equation, grid, terminal_cost, times[-1] - times[::-1], scheme)
     value = _over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
     if "substeps" in value.stats:
@@ -328,14 +334,18 @@ def _checked(coupling: Any, name: str) -> Any:
 
 
 def _stored_times(t: ArrayLike) -> Array:
-    try:
-        given = np.atleast_1d(np.asarray(t, dtype=float))
-    except (TypeError, ValueError):
-        raise TypeError(f"t must be a horizon or several increasing times; got {t!r}") from None
+    given = np.atleast_1d(checks.numbers("t", t, "a horizon or several increasing times"))
     sound = given.ndim == 1 and given.size > 0 and bool(np.isfinite(given).all())
-    if not sound or given[0] < 0 or given[-1] <= 0 or (np.diff(given) <= 0).any():
+    if (
+        not sound
+        or given[-1] > checks.LONGEST
+        or given[0] < 0
+        or given[-1] <= 0
+        or (np.diff(given) <= 0).any()
+    ):
         raise ValueError(
-            f"t must be a horizon > 0, or strictly increasing times up to it; got {t!r}"
+            f"t must be a horizon > 0 and at most {checks.LONGEST:g}, or strictly increasing times "
+            f"up to it; got {checks.shown(t)}"
         )
     if given.size == 1:
         return np.linspace(0.0, given[0], _STORED)

@@ -13,14 +13,14 @@ Couplings add. MODEL 1.7; thesis, remark 4.10.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import isfinite
-from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.grid import Grid
+from pdekit.pde.inputs import called
 
 Array = NDArray[np.float64]
 
@@ -136,6 +136,8 @@ class MeanTracking:
 
     def __post_init__(self) -> None:
         _require_number(self, "strength", "share")
+        if not abs(self.share) <= 1e100:
+            raise ValueError(f"MeanTracking: share must be at most 1e100, got {self.share}")
         for name, power in (("pull", 1), ("rest", 2)):
             if np.isnan(getattr(self, name)):
                 object.__setattr__(self, name, self.strength * self.share**power)
@@ -244,7 +246,7 @@ def _kernel_transform(kernel: Any, grid: Grid) -> tuple[tuple[int, ...], Any]:
         offsets.append(np.where(k <= size // 2, k, k - size) * h)
         shape.append(size)
     z = np.stack(np.meshgrid(*offsets, indexing="ij"), -1)
-    values = np.asarray(kernel(z), dtype=float)
+    values = called("a kernel", kernel, z)
     if values.shape != tuple(shape) or not np.isfinite(values).all():
         raise ValueError(
             f"a kernel must map displacements of shape {z.shape} to finite values of shape "
@@ -255,7 +257,4 @@ def _kernel_transform(kernel: Any, grid: Grid) -> tuple[tuple[int, ...], Any]:
 
 def _require_number(coupling: Any, *names: str) -> None:
     for name in names:
-        value = getattr(coupling, name)
-        if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value):
-            kind = type(coupling).__name__
-            raise ValueError(f"{kind}: {name} must be a finite number, got {value!r}")
+        checks.number(f"{type(coupling).__name__}: {name}", getattr(coupling, name))

@@ -4,11 +4,10 @@ All are posed on a box with no-flux (homogeneous Neumann) walls, or periodic whe
 walls that absorb are named in the equation.
 """
 
-from dataclasses import dataclass
-from math import isnan
-from numbers import Real
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pdekit import checks
 from pdekit.diffusions import as_diffusion
 from pdekit.pde.hamiltonians import require_hamiltonian
 
@@ -24,6 +23,16 @@ class Walls:
     lower: Any = False
     upper: Any = False
 
+    def __post_init__(self) -> None:
+        for name in ("lower", "upper"):
+            value = getattr(self, name)
+            ends = tuple(value) if isinstance(value, tuple | list) else (value,)
+            if not ends or not all(isinstance(end, bool) for end in ends):
+                raise TypeError(
+                    f"Walls: {name} must be True or False, or one of them per axis, got "
+                    f"{checks.shown(value)}"
+                )
+
     def per_axis(self, periodic: tuple[bool, ...]) -> tuple[tuple[bool, bool], ...]:
         """(lower, upper) of every axis; ``ValueError`` where their number is not the grid's."""
         dim, sides = len(periodic), []
@@ -33,7 +42,7 @@ class Walls:
             if len(side) != dim or not all(isinstance(s, bool) for s in side):
                 raise ValueError(
                     f"Walls: {name} must be True or False, or {dim} of them, one per axis of the "
-                    f"grid; got {value!r}"
+                    f"grid; got {checks.shown(value)}"
                 )
             sides.append(side)
         return tuple(
@@ -52,7 +61,7 @@ class Heat:
     beta: float
 
     def __post_init__(self) -> None:
-        _require_beta(self.beta)
+        object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class ViscousHJ:
     beta: float
 
     def __post_init__(self) -> None:
-        _require_beta(self.beta)
+        object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
 
 
 @dataclass(frozen=True)
@@ -110,11 +119,12 @@ class FokkerPlanck:
     Mass (but for what walls absorb) and sign are kept always. MODEL 1.4, 1.11; thesis (4.9)
     corrected, (6.8).
 
-    ``potential`` maps points ``(..., d)`` to values ``(...)``; one that changes in time offers
-    ``potential.at(t)``. ``force`` maps points to vectors ``(..., d)``. ``diffusion`` is a number,
-    a matrix, or a function of points with values ``(...)`` or ``(..., d, d)``, positive
-    semidefinite (zero in one direction for kinetic equations); wrap it in
-    ``diffusions.Stratonovich`` or ``HaenggiKlimontovich`` for the other readings of the noise.
+    ``potential`` maps points ``(..., d)`` to values ``(...)``. ``force`` maps points to vectors
+    ``(..., d)``. ``diffusion`` is a number, a matrix, or a function of points with values
+    ``(...)`` or ``(..., d, d)``, positive semidefinite (zero in one direction for kinetic
+    equations); wrap it in ``diffusions.Stratonovich`` or ``HaenggiKlimontovich`` for the other
+    readings of the noise. Any of the three may change in time: it then offers ``at(t)``, what it
+    is at time t, and, where it is linear in time between stored ``times``, these.
     ``absorbing`` names the walls that absorb (``Walls``); the others let nothing through.
     """
 
@@ -132,9 +142,11 @@ class FokkerPlanck:
 class BackwardKolmogorov:
     """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = (-∇V + force)·∇u + beta^-1 D:∇²u.
 
-    Time runs as time to go. Its generator is the exact transpose of the Fokker-Planck one with the
-    same fields, so <u(t), rho(T - t)> does not depend on t; an absorbing wall pays nothing
-    (u = 0). MODEL 1.5; thesis (4.7)-(4.8) corrected.
+    Time runs as time to go s, and coefficients that change in time are read at t = T - s, with T
+    the last of the times asked for: the motion ends at T, and ``solve(..., t=[s_1, ..., T])`` has
+    at s_k what is expected from the time T - s_k on. Its generator is the exact transpose of the
+    Fokker-Planck one with the same fields, so <u(t), rho(T - t)> does not depend on t; an
+    absorbing wall pays nothing (u = 0). MODEL 1.5; thesis (4.7)-(4.8) corrected.
     """
 
     potential: Any
@@ -168,7 +180,7 @@ class McKeanVlasov:
         ):
             raise TypeError(
                 "interaction must be CurieWeiss(strength) or PairPotential(W); "
-                f"got {self.interaction!r}"
+                f"got {checks.shown(self.interaction)}"
             )
 
 
@@ -187,42 +199,49 @@ class HamiltonJacobiBellman:
 
     def __post_init__(self) -> None:
         _require_drift(self)
-        if not (self.running_cost is None or callable(self.running_cost)):
-            raise TypeError(
-                "running_cost must map points (..., d) to values (...), such as "
-                f"lambda x: x[..., 0]**2; got {self.running_cost!r}"
-            )
+        if self.running_cost is not None:
+            what = f"{_POINTS} values (...), such as lambda x: x[..., 0]**2"
+            checks.function("running_cost", self.running_cost, what)
+            checks.fixed("running_cost", self.running_cost)
 
 
-def _require_beta(beta: Any) -> None:
-    if not isinstance(beta, Real) or isinstance(beta, bool):
-        raise TypeError(f"beta is an inverse temperature, a number; got {beta!r}")
-    if isnan(beta) or beta <= 0 or beta == float("inf"):
-        raise ValueError(
-            f"beta must be positive and finite, got {beta}; "
-            "for beta = infinity (no noise) use HamiltonJacobi()"
-        )
+def frozen(equation: Any, t: float) -> Any:
+    """The equation with its coefficients as they are at time ``t`` of the motion."""
+    changed = {
+        name: getattr(equation, name).at(t)
+        for name in ("potential", "force")
+        if checks.moves(getattr(equation, name, None))
+    }
+    reading = getattr(equation, "diffusion", None)
+    if reading is not None and checks.moves(reading.D):
+        changed["diffusion"] = replace(reading, D=reading.D.at(t))
+    return replace(equation, **changed)
+
+
+def moving(equation: Any) -> list[Any]:
+    """The coefficients of an equation that change in time."""
+    reading = getattr(equation, "diffusion", None)
+    parts = [getattr(equation, name, None) for name in ("potential", "force", "running_cost")]
+    return [part for part in (*parts, getattr(reading, "D", None)) if checks.moves(part)]
+
+
+_POINTS = "map points (..., d) to"
 
 
 def _require_drift(equation: Any) -> None:
-    _require_beta(equation.beta)
-    if isinstance(equation.potential, type) or not callable(equation.potential):
-        raise TypeError(
-            "potential must map points (..., d) to values (...), for example "
-            f"pdekit.potentials.DoubleWell(); got {equation.potential!r}"
-        )
+    object.__setattr__(equation, "beta", checks.inverse_temperature(equation.beta))
+    what = f"{_POINTS} values (...), for example pdekit.potentials.DoubleWell()"
+    checks.function("potential", equation.potential, what)
 
 
 def _require_diffusion(equation: Any) -> None:
     _require_drift(equation)
-    if not (equation.force is None or callable(equation.force)):
-        raise TypeError(
-            "force must map points (..., d) to vectors (..., d), such as "
-            f"lambda x: 0.5 * x; got {equation.force!r}"
-        )
+    if equation.force is not None:
+        what = f"{_POINTS} vectors (..., d), such as lambda x: 0.5 * x"
+        checks.function("force", equation.force, what)
     if equation.diffusion is not None:
         object.__setattr__(equation, "diffusion", as_diffusion(equation.diffusion))
     if not (equation.absorbing is None or isinstance(equation.absorbing, Walls)):
         raise TypeError(
-            f"absorbing must be Walls(lower=..., upper=...), got {equation.absorbing!r}"
+            f"absorbing must be Walls(lower=..., upper=...), got {checks.shown(equation.absorbing)}"
         )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 
 Array = NDArray[np.float64]
@@ -23,7 +24,16 @@ def kramers_time(potential: Any, minimum: ArrayLike, saddle: ArrayLike, beta: fl
     Raises ``ValueError`` where a is not a minimum, s not a saddle with one descending direction, or
     the barrier is below 1 / β (nothing to climb) or above 700 / β.
     """
-    a, s = np.atleast_1d(np.asarray(minimum, float)), np.atleast_1d(np.asarray(saddle, float))
+    beta = checks.inverse_temperature(beta)
+    checks.value_not_class("potential", potential)
+    a, s = (
+        np.atleast_1d(checks.finite(name, point, "a point (d,)"))
+        for name, point in (("minimum", minimum), ("saddle", saddle))
+    )
+    if a.ndim != 1 or a.shape != s.shape:
+        raise ValueError(
+            f"minimum and saddle must be points (d,), got shapes {a.shape} and {s.shape}"
+        )
     bottom, pass_ = (_eigenvalues(potential, point) for point in (a, s))
     if bottom[0] <= 0:
         raise ValueError(f"{a.tolist()} is no minimum: ∇²V has the eigenvalues {bottom.tolist()}")

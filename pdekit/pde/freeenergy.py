@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.pde import fitted
 from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
@@ -34,6 +35,7 @@ def free_energy(solution: Any) -> "xr.DataArray":
     Raises ``TypeError`` for an equation without a free energy, ``ValueError`` for coefficients
     that change in time.
     """
+    checks.has("solution", solution, "a Solution", "equation", "grid", "fields")
     energy = functional(solution.equation, solution.grid)
     return _over_time([energy(rho) for rho in solution.fields], solution, "free_energy")
 
@@ -45,6 +47,7 @@ def dissipation(solution: Any) -> "xr.DataArray":
     which ``free_energy`` falls on the grid. Densities below 1e-300 count as that. MODEL 1.11.
     Raises as ``free_energy``.
     """
+    checks.has("solution", solution, "a Solution", "equation", "grid", "fields")
     equation, grid = solution.equation, solution.grid
     steady(equation, grid, "dissipation")
     still = np.maximum(stationary(equation, grid).values, _TINY)

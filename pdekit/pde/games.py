@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.bellman import Step, TooSteep, passage
@@ -227,7 +228,7 @@ class FixedPoint:
 
     def __post_init__(self) -> None:
         _require_limits(self)
-        if not 0 < self.damping <= 1:
+        if not 0 < checks.number("damping", self.damping) <= 1:
             raise ValueError(f"damping must lie in (0, 1], got {self.damping}")
 
     def close(self, game: Game, counts: dict[str, Any]) -> Response:
@@ -318,7 +319,5 @@ def _not_closed(name: str, now: Response, rounds: int) -> ConvergenceError:
 
 
 def _require_limits(solver: Any) -> None:
-    if not 0 < solver.tolerance < 1:
-        raise ValueError(f"tolerance must lie in (0, 1), got {solver.tolerance}")
-    if not (isinstance(solver.rounds, int) and solver.rounds >= 1):
-        raise ValueError(f"rounds must be a whole number >= 1, got {solver.rounds!r}")
+    checks.share("tolerance", solver.tolerance)
+    checks.whole("rounds", solver.rounds, 1)

@@ -8,11 +8,13 @@ else None.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from math import ceil, floor, inf, isfinite, log2
+from math import ceil, floor, inf, log2
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pdekit import checks
 
 Array = NDArray[np.float64]
 Scalar = Callable[[Any], Any]
@@ -76,7 +78,7 @@ class Power:
     scale: Any = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.exponent < inf:
+        if not checks.number("Power: exponent", self.exponent) >= 1:
             raise ValueError(f"Power takes a finite exponent >= 1 (convex), got {self.exponent}")
         object.__setattr__(self, "scale", _positive(self.scale, "Power: scale"))
 
@@ -100,7 +102,7 @@ class Quadratic:
     matrix: Any = ((1.0,),)
 
     def __post_init__(self) -> None:
-        a = np.atleast_2d(np.array(self.matrix, dtype=float))
+        a = np.atleast_2d(checks.finite("Quadratic: matrix", self.matrix, "a symmetric matrix"))
         if a.ndim != 2 or a.shape[0] != a.shape[1] or not np.allclose(a, a.T, rtol=1e-12):
             raise ValueError(f"Quadratic takes a symmetric matrix, got {self.matrix!r}")
         least = np.linalg.eigvalsh(a)[0]
@@ -135,7 +137,7 @@ class Eikonal:
     speed: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "speed", _positive(self.speed, "Eikonal: speed")[0])
+        object.__setattr__(self, "speed", checks.positive("Eikonal: speed", self.speed))
 
     def __call__(self, p: Any) -> Any:
         return self.speed * np.sqrt((np.asarray(p) ** 2).sum(-1))
@@ -172,7 +174,7 @@ class Custom:
             value = getattr(self, name)
             if not (callable(value) or (value is None and name != "function")):
                 raise TypeError(f"Custom: {name} must be a function, got {value!r}")
-        if self.dim not in (1, 2):
+        if checks.whole("Custom: dim", self.dim, 1) > 2:
             raise ValueError(f"Custom takes gradients of 1 or 2 coordinates, got dim={self.dim}")
         if self.conjugate is not None and not (self.convex and self.dim == 1):
             raise ValueError(
@@ -226,6 +228,10 @@ class Separable:
     parts: tuple[Hamiltonian, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.parts, tuple | list) or not self.parts:
+            raise TypeError(
+                f"Separable: parts must be a tuple of Hamiltonians, got {checks.shown(self.parts)}"
+            )
         object.__setattr__(self, "parts", tuple(self.parts))
         for part in self.parts:
             require_hamiltonian(part)
@@ -331,8 +337,9 @@ def _found(slope: Scalar, low: float, high: float) -> tuple[float, ...]:
 
 
 def _positive(value: Any, what: str) -> tuple[float, ...]:
-    numbers = tuple(float(v) for v in np.atleast_1d(np.asarray(value, dtype=float)).ravel())
-    if not all(isfinite(v) and v > 0 for v in numbers):
+    given = checks.finite(what, value, "positive and finite")
+    numbers = tuple(map(float, given.ravel()))
+    if not numbers or given.ndim > 1 or min(numbers) <= 0:
         raise ValueError(f"{what} must be positive and finite, got {value!r}")
     return numbers
 

@@ -1,25 +1,27 @@
 """What users give as functions and arrays, as checked fields on a grid."""
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
+from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 
 Array = NDArray[np.float64]
+_LARGEST = 1e150  # beyond it squares overflow
 
 
 def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
     """A callable on points at the cell centres of ``grid``, checked for shape and finiteness."""
-    if isinstance(function, type):
-        raise TypeError(f"{what} must be a value, got the class; write {function.__name__}(...)")
     dim = getattr(function, "dim", grid.dim)
     if dim != grid.dim:
         raise ValueError(
-            f"{what} {function!r} takes points with {dim} coordinate(s), but the grid has "
-            f"{grid.dim}; give both the same dimension"
+            f"{what} {checks.shown(function)} takes points with {dim} coordinate(s), but the grid "
+            f"has {grid.dim}; give both the same dimension"
         )
     values = _called(function, grid, what)
     if values.shape != grid.shape:
@@ -46,10 +48,10 @@ def evaluate_vector(function: Callable[[Array], Any], grid: Grid, what: str) -> 
 
 def evaluate_tensor(value: Any, grid: Grid, what: str) -> Array:
     """A number, a matrix or a function as a field (*shape) or (*shape, dim, dim), semidefinite."""
-    if callable(value):
+    if callable(value) or checks.moves(value):
         field = _called(value, grid, what)
     else:
-        constant = np.asarray(value, dtype=float)
+        constant = checks.finite(what, value)
         field = np.broadcast_to(constant, (*grid.shape, *constant.shape))
     tensors = (*grid.shape, grid.dim, grid.dim)
     if field.shape not in (grid.shape, tensors):
@@ -58,7 +60,8 @@ def evaluate_tensor(value: Any, grid: Grid, what: str) -> Array:
             f"{grid.centres.shape} to values of shape {grid.shape} or {tensors}; got shape "
             f"{field.shape}"
         )
-    field = _finite(field, grid, what)
+    if any(field.strides):  # of a constant it is known
+        field = _finite(field, grid, what)
     if grid.dim == 1 and field.shape == tensors:
         field = field[..., 0, 0]
     _check_semidefinite(field, grid, what)
@@ -88,49 +91,91 @@ def _check_semidefinite(field: Array, grid: Grid, what: str) -> None:
 
 def _called(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
     """The real values of a function at the centres, as floats."""
+    return called(what, function, grid.centres)
+
+
+def called(what: str, function: Callable[[Array], Any], points: Array) -> Array:
+    """The real values of a user's function at points, as floats."""
+    checks.function(what, function, f"be a function of points (..., {points.shape[-1]})")
+    checks.fixed(what, function)
     try:
-        values = np.asarray(function(grid.centres))
-        if values.dtype.kind == "c":
-            raise TypeError("its values are complex")
-        return values.astype(float, copy=False)
-    except (TypeError, ValueError, IndexError) as error:
-        raise type(error)(
-            f"{what} failed on points of shape {grid.centres.shape} (coordinates on the last "
-            f"axis): {error}"
+        values: Array = checks.numbers("its values", function(points), kinds="biuf")
+        return values
+    except ConvergenceError:
+        raise
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        hint = ""
+        if "required positional argument" in str(error):
+            hint = "; it must take points alone: what changes in time is an object with at(t)"
+        if not isinstance(error, TypeError | ValueError | IndexError):
+            hint += f" ({type(error).__name__})"
+        raise kind(
+            f"{what} must take points of shape {points.shape}, got a function that failed on "
+            f"points of shape {points.shape} (coordinates on the last axis): {error}{hint}"
         ) from error
 
 
 def as_field(values: Any, grid: Grid, what: str) -> Array:
-    """An array as a finite float field on ``grid``."""
-    try:
-        given = np.asarray(values)
-        if given.dtype.kind not in "biuf":
-            raise TypeError(f"values of type {given.dtype}")
-        field = given.astype(float, order="C")  # the only copy
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"{what} must be numbers, one per cell of the grid {grid.shape}, or a callable on "
-            f"points (..., {grid.dim}); got {values!r}"
-        ) from error
+    """An array as a finite float field on ``grid``; a DataArray by its coordinates."""
+    expected = (
+        f"numbers, one per cell of the grid {grid.shape}, or a callable on points (..., {grid.dim})"
+    )
+    if hasattr(values, "dims") and hasattr(values, "coords"):
+        values = _by_coordinates(values, grid, what)
+    given = checks.numbers(what, values, expected, "biuf")
+    field = given.astype(float, order="C")  # the only copy
     if field.shape != grid.shape:
         raise ValueError(f"{what} must have the grid's shape {grid.shape}, got {field.shape}")
     return _finite(field, grid, what)
 
 
+def _by_coordinates(values: Any, grid: Grid, what: str) -> Any:
+    """The values of a DataArray in the order of the grid's axes, where its cells are the grid's."""
+    if set(values.dims) != set(grid.names):
+        raise ValueError(
+            f"{what} is a DataArray with the dims {values.dims}, but the grid's axes are "
+            f"{grid.names}; select one time, as in u.isel(time=-1), rename the dims, or pass "
+            ".values"
+        )
+    values = values.transpose(*grid.names)
+    for name, axis, h in zip(grid.names, grid.axes, grid.spacing, strict=True):
+        if name not in values.coords:
+            continue
+        given = np.asarray(values[name].values)
+        if given.shape == axis.shape and np.allclose(given, axis, rtol=0, atol=1e-6 * h):
+            continue
+        moved = ", ".join(f"{n}=grid.axes[{k}]" for k, n in enumerate(grid.names))
+        raise ValueError(
+            f"{what} is a DataArray on other cells than the grid's: along {name} it has "
+            f"{_extent(given)}, the grid {_extent(axis)}; take it there by "
+            f'array.interp({moved}, kwargs={{"fill_value": 0.0}}), or pass .values to drop the '
+            "coordinates"
+        )
+    return values.values
+
+
+def _extent(axis: Any) -> str:
+    return f"{axis.size} centres from {axis[0]:g} to {axis[-1]:g}" if axis.size else "none"
+
+
 def _finite(values: Array, grid: Grid, what: str) -> Array:
+    flat = values.ravel()
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):  # a sum of finite numbers may overflow, no other is finite
+        if isfinite(float(flat @ flat)):  # NaN, and what is large, does not pass
             return values
     bad = ~np.isfinite(values)
-    if bad.any():
-        index = tuple(int(k) for k in np.argwhere(bad)[0])
-        cell = index[: grid.dim]
-        cells = bad.reshape(*grid.shape, -1).any(-1)
-        raise ValueError(
-            f"{what} must be finite on the grid; it is {values[index]} at {_place(cell, grid)} "
-            f"(cell {cell}), and non-finite in {int(cells.sum())} of {cells.size} cells"
-        )
-    return values
+    wrong, size = (bad, "finite") if bad.any() else (np.abs(values) > _LARGEST, "")
+    if not wrong.any():
+        return values
+    index = tuple(int(k) for k in np.argwhere(wrong)[0])
+    cell, cells = index[: grid.dim], wrong.reshape(*grid.shape, -1).any(-1)
+    limit = size or f"at most {_LARGEST:g} in size, for squares not to overflow,"
+    raise ValueError(
+        f"{what} must be {limit} on the grid; it is {values[index]} at {_place(cell, grid)} "
+        f"(cell {cell}), and {'non-finite' if size else 'larger'} in {int(cells.sum())} of "
+        f"{cells.size} cells"
+    )
 
 
 def _place(cell: tuple[int, ...], grid: Grid) -> str:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from pdekit.grid import Grid
+from pdekit import checks
+from pdekit.grid import Grid, require_grid
 from pdekit.pde.equations import ViscousHJ
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.solution import solve
@@ -19,6 +20,8 @@ def local_entropy(potential: Any, gamma: float, beta: float, grid: Grid) -> Tabu
     ``McKeanVlasov(local_entropy(V, γ, beta, grid), ...)`` (MODEL 1.2, 1.9; Kantas et al. (11)-(13),
     thesis Theorem 4.5). Raises ``ConvergenceError`` where V falls too fast to be smoothed.
     """
+    require_grid("grid", grid)
+    gamma = checks.positive("gamma", gamma)
     wrapped = any(grid.periodic)
     scheme = ColeHopf() if wrapped else ColeHopf(extend=True)
     return solve(ViscousHJ(beta), grid, potential, gamma, scheme).potential()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdekit import checks
 from pdekit.diffusions import Ito, as_diffusion
 from pdekit.grid import Grid
 from pdekit.pde.equations import FokkerPlanck
@@ -64,6 +65,9 @@ def with_steady_state(
     Raises ``TypeError`` for a potential without ``grad`` and ``ValueError`` for a constant D that
     is not symmetric positive semidefinite or a constant Q that is not antisymmetric.
     """
+    beta = checks.inverse_temperature(beta)
+    checks.fixed("potential", potential)
+    checks.value_not_class("potential", potential)
     if not hasattr(potential, "grad"):
         raise TypeError(
             f"the potential needs grad; wrap a function as Custom(f), got {potential!r}"
@@ -112,7 +116,7 @@ def decompose(drift: ArrayLike, diffusion: ArrayLike | None = None) -> Decomposi
     """
     from scipy.linalg import solve_continuous_lyapunov
 
-    f = np.atleast_2d(np.asarray(drift, dtype=float))
+    f = np.atleast_2d(checks.numbers("drift", drift, "a finite square matrix"))
     if f.ndim != 2 or f.shape[0] != f.shape[1] or not np.isfinite(f).all():
         raise ValueError(f"the drift must be a finite square matrix, got {drift!r}")
     d = _covariance(np.eye(len(f)) if diffusion is None else diffusion)
@@ -153,6 +157,10 @@ class LimitCycle:
 
     strength: float
     beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.parameters(self, strength=checks.number)
+        object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
 
     @property
     def equation(self) -> FokkerPlanck:
@@ -230,7 +238,7 @@ def entropy_production(equation: Any, density: Any, grid: Grid) -> float:
     somewhere (the rate is not defined there).
     """
     problem = steady(equation, grid, "entropy_production")
-    rho = as_field(getattr(density, "values", density), problem.grid, "the density")
+    rho = as_field(density, problem.grid, "the density")
     flow = current(equation, rho, grid).values
     return _dissipated(equation, flow, rho, grid)
 
@@ -242,7 +250,7 @@ def housekeeping(equation: Any, density: Any, grid: Grid) -> float:
     exactly in detailed balance. Second order; MODEL 1.11. Raises as ``entropy_production``.
     """
     problem = steady(equation, grid, "housekeeping")
-    rho = as_field(getattr(density, "values", density), problem.grid, "the density")
+    rho = as_field(density, problem.grid, "the density")
     still = stationary(equation, grid).values
     velocity = current(equation, still, grid).values
     safe = np.where(still > 0, still, 1.0)[..., None]
@@ -274,11 +282,12 @@ def minibatch_covariance(gradients: ArrayLike, size: int, replacement: bool = Tr
 
     Raises ``ValueError`` for a size outside 1..N (without replacement) or below 1, or N < 2.
     """
-    rows = np.atleast_2d(np.asarray(gradients, dtype=float))
-    n = len(rows)
-    if n < 2 or size < 1 or (size > n and not replacement):
+    rows = np.atleast_2d(checks.finite("gradients", gradients, "finite numbers (N, d)"))
+    n, size = len(rows), checks.whole("size", size, 1)
+    replacement = checks.flag("replacement", replacement)
+    if n < 2 or (size > n and not replacement):
         raise ValueError(
-            f"a batch of 1 to N gradients from N >= 2 is needed, got size {size!r} of N = {n}"
+            f"a batch must be of 1 to N gradients from N >= 2, got size {size!r} of N = {n}"
         )
     centred = rows - rows.mean(0)
     spread = centred.T @ centred

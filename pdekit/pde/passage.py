@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.pde import chains
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
@@ -113,7 +114,7 @@ def _cells(grid: Grid, target: Any, what: str) -> tuple[NDArray[np.bool_], Any]:
     """Which cells have their centre in the set (flat), and its corners where it is a box."""
     box, inside = None, np.asarray(target)
     if callable(target):
-        inside = np.asarray(target(grid.centres))
+        inside = _asked(target, grid, what)
     elif inside.dtype != bool:
         box = _corners(grid, target, what)
         inside = np.all((grid.centres >= box[0]) & (grid.centres <= box[1]), axis=-1)
@@ -124,9 +125,22 @@ def _cells(grid: Grid, target: Any, what: str) -> tuple[NDArray[np.bool_], Any]:
         )
     if not inside.any():
         raise ValueError(
-            f"{what} {target!r} has no cell centre in it; enlarge it or refine the grid"
+            f"{what} must not be empty, got {checks.shown(target)}, which has no cell centre in "
+            "it; enlarge it or refine the grid"
         )
     return inside.ravel(), box
+
+
+def _asked(target: Any, grid: Grid, what: str) -> Any:
+    """What a function says of the cell centres."""
+    checks.value_not_class(what, target)
+    try:
+        return np.asarray(target(grid.centres))
+    except Exception as error:
+        raise ValueError(
+            f"{what} must take points of shape {grid.centres.shape} to true or false; it failed: "
+            f"{error} ({type(error).__name__})"
+        ) from error
 
 
 def _corners(grid: Grid, target: Any, what: str) -> tuple[Array, Array]:
@@ -135,7 +149,7 @@ def _corners(grid: Grid, target: Any, what: str) -> tuple[Array, Array]:
     except (TypeError, ValueError):
         raise TypeError(
             f"{what} must be a pair (lower, upper), a callable on points or a Boolean array of "
-            f"shape {grid.shape}; got {target!r}"
+            f"shape {grid.shape}; got {checks.shown(target)}"
         ) from None
     if not (lower < upper).all():
         raise ValueError(f"{what} needs lower < upper, got {target!r}")

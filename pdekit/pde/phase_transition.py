@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
-from pdekit.grid import Grid
+from pdekit.grid import Grid, require_grid
 from pdekit.interactions import CurieWeiss
 from pdekit.pde.branches import Branch, follow_branch
 from pdekit.pde.equations import McKeanVlasov
+from pdekit.pde.inputs import called
 from pdekit.pde.selfconsistent import self_consistent_states
 from pdekit.pde.symmetric import critical_beta_on_grid
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 _TAIL = 45.0  # exp(-45) = 3e-20
+_LARGEST = 1e8  # strengths and inverse temperatures of a diagram
 _SEARCHED = (1e-3, 1e5)  # inverse temperatures between which a transition is looked for
 
 
@@ -47,6 +50,9 @@ def critical_beta(
     """
     from scipy.optimize import brentq
 
+    require_grid("grid", grid, optional=True)
+    checks.function("potential", potential, "map points (..., d) to values (...)")
+    checks.fixed("potential", potential)
     if grid is not None:
         return critical_beta_on_grid(potential, interaction, grid)
     if not isinstance(interaction, CurieWeiss):
@@ -113,6 +119,7 @@ def phase_diagram(
     """
     import xarray as xr
 
+    require_grid("grid", grid, optional=True)
     betas, strengths = _rising("betas", betas), _rising("strengths", strengths)
     box = grid or _box(potential, float(betas[0]), interaction)
 
@@ -198,15 +205,22 @@ def _critical_or_nan(potential: Any, interaction: Any, grid: Grid | None) -> flo
 
 
 def _rising(name: str, values: ArrayLike) -> Array:
-    array = np.atleast_1d(np.asarray(values, dtype=float))
-    if array.ndim != 1 or not (array > 0).all() or not (np.diff(array) > 0).all():
+    array = np.atleast_1d(checks.finite(name, values, "increasing positive numbers"))
+    if array.size and array[-1] > _LARGEST:
+        raise ValueError(f"{name} must be at most {_LARGEST:g}, got {checks.shown(values)}")
+    if array.ndim != 1 or not array.size or not (array > 0).all() or not (np.diff(array) > 0).all():
         raise ValueError(f"{name} must be increasing positive numbers, got {values!r}")
     return array
 
 
 def _require_even(potential: Any, dim: int) -> None:
     probe = np.outer(np.linspace(0.1, 2.3, 12), np.cos(np.arange(dim)))
-    there, back = (np.asarray(potential(z), float) for z in (probe, -probe))
+    there, back = (called("the potential", potential, z) for z in (probe, -probe))
+    if there.shape != (len(probe),):
+        raise ValueError(
+            f"the potential must map points of shape {probe.shape} to values of shape "
+            f"({len(probe)},), got shape {there.shape}"
+        )
     if not np.allclose(there, back, rtol=1e-9, atol=1e-12):
         raise ValueError(
             f"the pitchfork condition needs V(x) = V(-x), which {potential!r} has not; a tilted V "

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import TruncationWarning
-from pdekit.grid import Grid
+from pdekit.fields import Sum
+from pdekit.grid import Grid, require_grid
+from pdekit.laws import require_law
 from pdekit.pde import fitted
 from pdekit.pde.equations import (
     BackwardKolmogorov,
@@ -18,6 +21,8 @@ from pdekit.pde.equations import (
     HamiltonJacobiBellman,
     Heat,
     McKeanVlasov,
+    frozen,
+    moving,
 )
 from pdekit.pde.generators import Generator, scharfetter_gummel
 from pdekit.pde.inputs import as_field, evaluate
@@ -25,6 +30,8 @@ from pdekit.pde.inputs import as_field, evaluate
 Array = NDArray[np.float64]
 _PART = 1 << 14
 LOST_MASS = 1e-6  # probability beyond the walls above which a truncation is reported
+_STEEPEST = 1e50  # beta times the range of V, and rates: their products with times stay finite
+_LEAST = 1e-150  # the largest value of a density: its square does not vanish
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +39,24 @@ class Problem:
     """What a scheme is handed: ``equation`` on ``grid`` from ``initial``.
 
     ``initial`` is a law (densities only), a callable on points ``(..., d) -> (...)`` or an array
-    of ``grid.shape``.
+    of ``grid.shape``. ``until`` is the last time that will be asked for, where it is known: the T
+    of a backward equation, which takes the time to go s and reads its coefficients at T - s.
     """
 
     equation: Any
     grid: Grid
     initial: Any
+    until: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.equation, FokkerPlanck | BackwardKolmogorov):
+            return
+        for part in self._moving:
+            raise ValueError(
+                f"{type(self.equation).__name__} is solved for a potential fixed in time; got "
+                f"{checks.shown(part)}, which has at(t): solve from one output time to the next "
+                "with its at(t)"
+            )
 
     @property
     def is_density(self) -> bool:
@@ -55,14 +74,14 @@ class Problem:
 
         A callable is evaluated there; an array is interpolated by a cubic spline within its box.
         """
-        if hasattr(self.initial, "pdf"):
+        if hasattr(self.initial, "pdf") and not isinstance(self.initial, type):
             raise TypeError(
                 f"{type(self.equation).__name__} starts from a function (a potential, a callable "
-                f"or an array of shape {self.grid.shape}), got the law {self.initial!r}"
+                f"or an array of shape {self.grid.shape}), got the law {checks.shown(self.initial)}"
             )
         costly = isinstance(self.equation, HamiltonJacobiBellman)
         what = "the terminal cost" if costly else "the initial function"
-        if callable(self.initial):
+        if callable(self.initial) or checks.moves(self.initial):
             return evaluate(self.initial, grid, what)
         if outside:
             raise ValueError(
@@ -75,29 +94,63 @@ class Problem:
     def potential(self, t: float = 0.0, grid: Grid | None = None) -> Array:
         """The equation's potential at the centres, at time ``t`` where it changes in time."""
         where = grid or self.grid
-        if not self.moves:
+        if not self._moving or not checks.moves(self.equation.potential):
             own = where.dim == 1 and where == self.grid
-            return self._line if own else evaluate(self.equation.potential, where, "the potential")
-        if len(self.kinks) < 2:
-            return evaluate(self.equation.potential.at(t), where, "the potential")
-        k = int(np.clip(np.searchsorted(self.kinks, t) - 1, 0, len(self.kinks) - 2))
-        t0, t1 = self.kinks[k], self.kinks[k + 1]
-        weight = min(max((t - t0) / (t1 - t0), 0.0), 1.0)
-        return (1 - weight) * self._stored(k, where) + weight * self._stored(k + 1, where)
+            return self._line if own else self._sampled_potential(where)
+        at, count = self.clock(t), len(self._terms)
+        values = [self._term(k, at, where) for k in range(count)]
+        total: Array = sum(values[1:], values[0])
+        return _climbable(total, self.equation.beta, where)
+
+    def clock(self, t: float) -> float:
+        """The time of the motion at the time ``t`` of the equation, which may be time to go."""
+        if self.forward:
+            return t
+        if self.until is None:
+            raise ValueError(
+                "a backward equation whose coefficients change in time needs the time at which the "
+                "motion ends: Problem(..., until=T)"
+            )
+        return self.until - t
 
     @cached_property
     def _line(self) -> Array:
         """The potential on a line, kept: it is asked for several times, and small."""
-        return evaluate(self.equation.potential, self.grid, "the potential")
+        return self._sampled_potential(self.grid)
+
+    def _sampled_potential(self, grid: Grid) -> Array:
+        values = evaluate(self.equation.potential, grid, "the potential")
+        return _climbable(values, self.equation.beta, grid)
 
     @cached_property
-    def _stored(self) -> Callable[[int, Grid], Array]:
-        """The potential at its k-th stored time on a grid; recent ones are kept."""
-        potential = self.equation.potential
+    def _terms(self) -> list[Any]:
+        """The terms of a potential that moves: each has stored times of its own."""
+        return list(_flat(self.equation.potential))
 
-        @lru_cache(4)
-        def field(k: int, grid: Grid) -> Array:
-            return evaluate(potential.at(self.kinks[k]), grid, "the potential")
+    def _term(self, k: int, t: float, grid: Grid) -> Array:
+        """A term of the potential at time ``t`` of the motion, linear between its stored times."""
+        term = self._terms[k]
+        if not checks.moves(term):
+            return self._stored(k, None, grid)
+        times = [float(s) for s in getattr(term, "times", ())]
+        if len(times) < 2:
+            return evaluate(term.at(t), grid, "the potential")
+        i = int(np.clip(np.searchsorted(times, t) - 1, 0, len(times) - 2))
+        weight = min(max((t - times[i]) / (times[i + 1] - times[i]), 0.0), 1.0)
+        before, after = (self._stored(k, times[j], grid) for j in (i, i + 1))
+        return (1 - weight) * before + weight * after
+
+    @cached_property
+    def _stored(self) -> Callable[[int, float | None, Grid], Array]:
+        """A term of the potential at one of its stored times (None: it stands still) on a grid.
+
+        Two times on two grids of each are kept.
+        """
+
+        @lru_cache(4 * len(self._terms))
+        def field(k: int, t: float | None, grid: Grid) -> Array:
+            term = self._terms[k]
+            return evaluate(term if t is None else term.at(t), grid, "the potential")
 
         return field
 
@@ -109,13 +162,21 @@ class Problem:
     @property
     def moves(self) -> bool:
         """Whether the coefficients depend on time."""
-        return hasattr(getattr(self.equation, "potential", None), "at")
+        return bool(self._moving)
+
+    @cached_property
+    def _moving(self) -> list[Any]:
+        """The coefficients that do."""
+        return moving(self.equation)
 
     @cached_property
     def kinks(self) -> list[float]:
-        """``potential.times``: the stored times between which a potential is linear in time."""
-        times = getattr(getattr(self.equation, "potential", None), "times", ())
-        return [float(t) for t in times]
+        """The stored ``times`` of the coefficients, between which these are smooth in time.
+
+        As times of the equation, in order: for a backward one T less those of the motion.
+        """
+        stored = {float(t) for part in self._moving for t in getattr(part, "times", ())}
+        return sorted(t if self.forward else self.clock(t) for t in stored)
 
     def distance(self, u: Array, v: Array) -> float:
         """L1 over the initial mass for densities; else the maximum over that of the data."""
@@ -128,12 +189,20 @@ class Problem:
     def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
         """Generator of a linear equation (or of the linear part of HJB)."""
         where = grid or self.grid
+        _require_slow(1 / float(where.spacing.min()) ** 2, self.equation.beta, where)
         if isinstance(self.equation, Heat):
             return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
         values = self.potential(t, where)
         if not fitted.is_general(self.equation):
             return scharfetter_gummel(values, self.equation.beta, where)
-        return fitted.generator(replace(self._sampled(where), values=values))
+        return fitted.generator(replace(self._coefficients(t, where), values=values))
+
+    def _coefficients(self, t: float, grid: Grid) -> fitted.Coefficients:
+        """Force and diffusion on a grid, at the time ``t`` where they change in time."""
+        still = all(part is self.equation.potential for part in self._moving)
+        if still:
+            return self._sampled(grid)
+        return fitted.sample(frozen(self.equation, self.clock(t)), grid)
 
     @cached_property
     def _sampled(self) -> Callable[[Grid], fitted.Coefficients]:
@@ -159,10 +228,45 @@ class Problem:
         return not isinstance(self.equation, BackwardKolmogorov)
 
 
+def _flat(potential: Any) -> Iterator[Any]:
+    """The terms of nested sums, one by one."""
+    if not isinstance(potential, Sum):
+        yield potential
+        return
+    for term in potential.terms:
+        yield from _flat(term)
+
+
+def _climbable(values: Array, beta: float, grid: Grid) -> Array:
+    """``values`` of a potential, where beta times their range does not overflow."""
+    height = float(values.max()) - float(values.min())
+    if not beta * height <= _STEEPEST:
+        cell = tuple(int(k) for k in np.unravel_index(values.argmax(), values.shape))
+        raise ValueError(
+            f"beta times the range of the potential must be at most {_STEEPEST:g}, for rates not "
+            f"to overflow; got beta = {beta:g} and values from {values.min():g} to "
+            f"{values.max():g}, the largest in cell {cell}. A wall of height {1000 / beta:.3g} "
+            "keeps everything in"
+        )
+    _require_slow(height / float(grid.spacing.min()) ** 2, 1.0, grid)
+    return values
+
+
+def _require_slow(rate: float, beta: float, grid: Grid) -> None:
+    """``ValueError`` where rates of order ``rate / beta`` overflow."""
+    if not rate / beta <= _STEEPEST:
+        raise ValueError(
+            f"rates must be at most {_STEEPEST:g}, for their products not to overflow; cells of "
+            f"width {grid.spacing.min():g} and beta = {beta:g} make them {rate:g} / {beta:g}. Take "
+            "units in which these are moderate"
+        )
+
+
 def _density(initial: Any, grid: Grid) -> Array:
+    checks.value_not_class("the initial law or density", initial)
     if hasattr(initial, "pdf"):
         return _from_law(initial, grid)
-    if callable(initial):
+    if callable(initial) or checks.moves(initial):
         rho = evaluate(initial, grid, "the initial density")
     else:
         rho = as_field(initial, grid, "the initial density")
@@ -171,8 +275,17 @@ def _density(initial: Any, grid: Grid) -> Array:
         raise ValueError(
             f"an initial density must not be negative; it is {rho.min():g} in cell {cell}"
         )
-    if not rho.sum() > 0:
-        raise ValueError("the initial density has no mass on the grid; it is zero in every cell")
+    largest = float(rho.max())
+    if not largest > 0:
+        raise ValueError(
+            "the initial density must be positive somewhere; it has no mass on the grid, it is "
+            "zero in every cell"
+        )
+    if largest < _LEAST:
+        raise ValueError(
+            f"the initial density must rise to at least {_LEAST:g}, for its square not to vanish; "
+            f"it rises to {largest:g}. Scale it: the equation is linear"
+        )
     return rho
 
 
@@ -185,20 +298,21 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
     if not isinstance(equation, kinds):
         *others, last = (kind.__name__ for kind in kinds)
         named = f"{', '.join(others)} or {last}"
-        raise TypeError(f"{what} belongs to a linear equation, {named}; got {equation!r}")
-    if not isinstance(grid, Grid):
-        raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
+        raise TypeError(
+            f"{what} belongs to a linear equation, {named}; got {checks.shown(equation)}"
+        )
+    require_grid("grid", grid)
     problem = Problem(equation, grid, None)
-    if problem.moves:
-        raise ValueError(f"{what} belongs to a potential that does not change in time")
+    for part in moving(equation):
+        raise ValueError(
+            f"{what} belongs to coefficients that do not change in time; got "
+            f"{checks.shown(part)}, which has at(t): take part.at(t), those of one time"
+        )
     return problem
 
 
 def _from_law(law: Any, grid: Grid) -> Array:
-    if isinstance(law, type):
-        raise TypeError(
-            f"the initial law must be a value, got the class; write {law.__name__}(...)"
-        )
+    require_law("the initial law", law)
     inside = float(law.mass(grid))
     box = f"[{grid.lower}, {grid.upper}]"
     if inside < 0.5:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.errors import ConvergenceError
-from pdekit.grid import Grid
+from pdekit.grid import Grid, require_grid
 from pdekit.interactions import CurieWeiss
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.generators import gibbs
@@ -62,6 +62,7 @@ def self_consistent_states(equation: Any, grid: Grid) -> list[SelfConsistentStat
     """
     if not isinstance(equation, McKeanVlasov):
         raise TypeError(f"self_consistent_states takes a McKeanVlasov equation, got {equation!r}")
+    require_grid("grid", grid)
     system = FieldMap(equation, grid)
     if isinstance(equation.interaction, CurieWeiss) and grid.dim == 1:
         means = MeanMap.of(equation, grid).fixed_points()

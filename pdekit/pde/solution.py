@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdekit import checks
 from pdekit.errors import TruncationWarning
-from pdekit.grid import Grid
+from pdekit.grid import Grid, require_grid
 from pdekit.pde import resolution
-from pdekit.pde.equations import FokkerPlanck
+from pdekit.pde.equations import FokkerPlanck, frozen
 from pdekit.pde.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.schemes import default_scheme
 
@@ -73,7 +74,7 @@ class Solution:
         """
         from scipy.interpolate import CubicSpline, RectBivariateSpline
 
-        x = np.asarray(points, dtype=float)
+        x = checks.numbers("points", points, f"points (..., {self.grid.dim})")
         if x.ndim == 0 or x.shape[-1] != self.grid.dim:
             raise ValueError(
                 f"points must end in an axis of {self.grid.dim} coordinates, got shape {x.shape}"
@@ -94,7 +95,7 @@ class Solution:
             if isinstance(t, Real) and np.isclose(time_, t, rtol=1e-9, atol=1e-12):
                 return stored
         known = self.times.tolist()
-        raise ValueError(f"time {t!r} is not stored; the solution has the times {known}")
+        raise ValueError(f"t must be a stored time, one of {known}; got {checks.shown(t)}")
 
 
 def solve(
@@ -107,31 +108,33 @@ def solve(
     equation : a value of ``pdekit.pde.equations``, such as ``FokkerPlanck(V, beta=4)``.
     grid : ``Grid``; its walls let nothing through (no-flux) unless the axis is periodic.
     initial : a law (densities), a potential or callable on points ``(..., d) -> (...)``, or an
-        array of shape ``grid.shape``. A law is scaled to unit mass on the grid; a density given as
+        array of shape ``grid.shape``; a DataArray is taken by its coordinates, which must be those
+        of the grid's cells. A law is scaled to unit mass on the grid; a density given as
         values keeps its mass.
     t : a number, or increasing numbers, >= 0. ``HamiltonJacobiBellman`` and
-        ``BackwardKolmogorov`` count time to go.
+        ``BackwardKolmogorov`` count time to go; the motion ends at the last of them.
     scheme : a value of ``pdekit.schemes``; by default the most accurate one for the equation
         (see ``pdekit.schemes.default_scheme``).
 
     Raises ``ValueError`` or ``TypeError`` on bad input and ``ConvergenceError`` where a tolerance
     is not reached. Warns (``TruncationWarning``) when a density reaches the walls.
     """
-    times = _output_times(t)
-    if not isinstance(grid, Grid):
-        raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
+    times = np.array(checks.output_times(t))
+    require_grid("grid", grid)
+    checks.value_not_class("equation", equation)
     default = default_scheme(equation, grid)
     scheme = default if scheme is None else scheme
-    if isinstance(scheme, type) or not hasattr(scheme, "start"):
+    if isinstance(scheme, type) or not (hasattr(scheme, "start") and hasattr(scheme, "solves")):
         raise TypeError(
-            f"scheme must be a value of pdekit.schemes, such as Implicit(dt=0.01); got {scheme!r}"
+            "scheme must be a value of pdekit.schemes, such as Implicit(dt=0.01); got "
+            f"{checks.shown(scheme)}"
         )
     if not isinstance(equation, scheme.solves):
         known = ", ".join(e.__name__ for e in scheme.solves)
         raise TypeError(
             f"{type(scheme).__name__} solves {known}; it does not solve {type(equation).__name__}"
         )
-    problem = Problem(equation, grid, initial)
+    problem = Problem(equation, grid, initial, until=float(times[-1]))
     start = time.perf_counter()
     stats: dict[str, Any] = {"steps": 0}
     advance = scheme.start(problem, stats)
@@ -139,7 +142,8 @@ def solve(
     stats["seconds"] = time.perf_counter() - start
     summarise(problem, fields, stats)
     if isinstance(equation, FokkerPlanck):
-        resolution.report(problem, fields[-1], stats, stacklevel=3)
+        last = Problem(frozen(equation, times[-1]), grid, None) if problem.moves else problem
+        resolution.report(last, fields[-1], stats, stacklevel=3)
     return Solution(fields, times, equation, grid, scheme, stats)
 
 
@@ -153,18 +157,6 @@ def _fields(advance: Callable[[float], Array], problem: Problem, times: Array) -
     for k, s in enumerate(times):
         fields[k] = advance(s) if s > 0 else problem.values
     return fields
-
-
-def _output_times(t: ArrayLike) -> Any:
-    try:
-        times = np.atleast_1d(np.asarray(t, dtype=float))
-    except (TypeError, ValueError):
-        raise TypeError(f"t must be a time or several increasing ones; got {t!r}") from None
-    if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all() or times[0] < 0:
-        raise ValueError(f"t must be a finite time >= 0, or several of them; got {t!r}")
-    if times.size > 1 and (np.diff(times) <= 0).any():
-        raise ValueError(f"the times t must increase strictly, got {times.tolist()}")
-    return times
 
 
 def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: int = 3) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde import chains
@@ -65,7 +66,7 @@ def spectral_gap(equation: Any, grid: Grid, extrapolate: bool = False) -> float:
     Raises as ``slow_modes``.
     """
     here = slow_modes(equation, grid).gap
-    if not extrapolate:
+    if not checks.flag("extrapolate", extrapolate):
         return here
     return (4 * slow_modes(equation, grid.refined(2)).gap - here) / 3
 

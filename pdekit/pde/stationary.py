@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdekit.grid import Grid
+from pdekit.grid import Grid, require_grid
 from pdekit.pde import chains
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.generators import gibbs
@@ -46,7 +46,7 @@ def current(equation: Any, density: Any, grid: Grid) -> "xr.DataArray":
     Raises ``TypeError`` for another equation and ``ValueError`` for another shape.
     """
     problem = steady(equation, grid, "current")
-    rho = as_field(getattr(density, "values", density), grid, "the density")
+    rho = as_field(density, grid, "the density")
     return on_cells(problem.generator().current(rho), grid, "current")
 
 
@@ -81,8 +81,7 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
     """The problem of a Fokker-Planck equation whose coefficients do not change in time."""
     if not isinstance(equation, FokkerPlanck):
         raise TypeError(f"{verb} takes a FokkerPlanck equation, got {equation!r}")
-    if not isinstance(grid, Grid):
-        raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
+    require_grid("grid", grid)
     problem = Problem(equation, grid, None)
     if problem.moves:
         raise ValueError("a potential that changes in time has no stationary state")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pdekit import checks
 from pdekit.comparison.certificates.certificate import (
     Certificate,
     at_least,
@@ -100,6 +101,9 @@ class Stationary:
 
     within: float = 1e-9
 
+    def __post_init__(self) -> None:
+        checks.parameters(self, within=checks.positive)
+
     def __call__(self, solution: Any) -> Certificate:
         name = "stationary"
         if not isinstance(solution.equation, FokkerPlanck):
@@ -124,6 +128,9 @@ class Duality:
     """
 
     backward: Any
+
+    def __post_init__(self) -> None:
+        checks.has("Duality: backward", self.backward, "a Solution", "fields", "equation", "grid")
 
     def __call__(self, solution: Any) -> Certificate:
         name = "duality"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pdekit import checks
 from pdekit.comparison.certificates import (
     balance,
     contraction,
@@ -41,8 +42,11 @@ def certify(result: Any, *certificates: Check) -> Certificates:
     for check in asked:
         if isinstance(check, type) or not callable(check):
             raise TypeError(
-                f"a certificate is a value such as pdekit.certificates.Mass(), got {check!r}"
+                "a certificate must be a value such as pdekit.certificates.Mass(), got "
+                f"{checks.shown(check)}"
             )
+    if not any(hasattr(result, part) for part in ("fields", "density", "dynamics")):
+        tuple(_default(result))  # says what is expected
     return Certificates(tuple(check(result) for check in asked))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.comparison.certificates.certificate import (
     Certificate,
     at_least,
@@ -49,6 +50,9 @@ class Spread:
 
     curvature: float | None = None
     level: float = 1e-3
+
+    def __post_init__(self) -> None:
+        checks.parameters(self, level=checks.share)
 
     def __call__(self, ensemble: Any) -> Certificate:
         name, dynamics = "spread under convexity", ensemble.dynamics
@@ -134,6 +138,9 @@ class TimeReversal:
 
     level: float = 1e-3
 
+    def __post_init__(self) -> None:
+        checks.parameters(self, level=checks.share)
+
     def __call__(self, ensemble: Any) -> Certificate:
         name = "encloses no area"
         x = _points(ensemble)
@@ -156,6 +163,10 @@ class FollowsLaw:
 
     solution: Any
     level: float = 0.01
+
+    def __post_init__(self) -> None:
+        checks.has("FollowsLaw: solution", self.solution, "a Solution", "u", "grid")
+        checks.parameters(self, level=checks.share)
 
     def __call__(self, ensemble: Any) -> Certificate:
         found = compare(self.solution, ensemble)

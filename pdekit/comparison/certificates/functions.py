@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.comparison.certificates.certificate import (
     Certificate,
     at_least,
@@ -80,6 +81,9 @@ class ComparisonPrinciple:
 
     above: Any
 
+    def __post_init__(self) -> None:
+        checks.has("ComparisonPrinciple: above", self.above, "a Solution", "fields", "times")
+
     def __call__(self, solution: Any) -> Certificate:
         name = "comparison principle"
         reason = _unlike(solution, self.above)
@@ -103,6 +107,9 @@ class NonExpansive:
     """
 
     other: Any
+
+    def __post_init__(self) -> None:
+        checks.has("NonExpansive: other", self.other, "a Solution", "fields", "times")
 
     def __call__(self, solution: Any) -> Certificate:
         name = "distances never grow"
@@ -159,6 +166,11 @@ class Agrees:
 
     reference: Any
     within: float
+
+    def __post_init__(self) -> None:
+        if not callable(self.reference):
+            checks.has("Agrees: reference", self.reference, "a Solution or a function", "u", "grid")
+        checks.parameters(self, within=checks.positive)
 
     def __call__(self, solution: Any) -> Certificate:
         other = getattr(self.reference, "fields", self.reference)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.comparison.certificates.certificate import Certificate, at_least, does_not_apply
 from pdekit.grid import Grid
 from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
@@ -56,6 +57,7 @@ class Rates:
 
 def is_density(solution: Any) -> bool:
     """Whether the equation moves a density."""
+    checks.has("result", solution, "a Solution", "equation", "fields")
     return isinstance(solution.equation, FokkerPlanck | McKeanVlasov)
 
 

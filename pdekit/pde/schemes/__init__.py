@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from pdekit.grid import Grid
+from pdekit import checks
+from pdekit.grid import Grid, require_grid
 from pdekit.pde.equations import (
     BackwardKolmogorov,
     Burgers,
@@ -44,16 +45,9 @@ __all__ = [
 ]
 
 
-def default_scheme(equation: Any, grid: Grid) -> Any:
-    """The most accurate scheme for an equation: exact in time wherever there is such a one.
-
-    A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
-    diffusion that couples the axes to ``Krylov``.
-    """
-    linear: Any = Exponential() if grid.dim == 1 else Split()
-    if grid.dim == 2 and _is_oblique(equation, grid):
-        linear = Krylov()
-    best = {
+# by dimension; made once, as a call may be shorter than their checks
+_BEST: dict[int, dict[type, Any]] = {
+    dim: {
         Burgers: HopfLax(),
         Heat: Spectral(),
         HamiltonJacobi: HopfLax(),
@@ -61,20 +55,39 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
         FokkerPlanck: linear,
         BackwardKolmogorov: linear,
         HamiltonJacobiBellman: DoobTransform(),
-        McKeanVlasov: MeanField() if grid.dim == 1 else MeanField(1e-4, order=6),
+        McKeanVlasov: mean_field,
     }
+    for dim, linear, mean_field in (
+        (1, Exponential(), MeanField()),
+        (2, Split(), MeanField(1e-4, order=6)),
+    )
+}
+
+
+def default_scheme(equation: Any, grid: Grid) -> Any:
+    """The most accurate scheme for an equation: exact in time wherever there is such a one.
+
+    A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
+    diffusion that couples the axes to ``Krylov``.
+    """
+    require_grid("grid", grid)
+    best = _BEST[grid.dim]
     if type(equation) not in best:
         known = ", ".join(kind.__name__ for kind in best)
-        raise TypeError(f"solve knows the equations {known}; got {equation!r}")
+        raise TypeError(f"solve knows the equations {known}; got {checks.shown(equation)}")
     hamiltonian = getattr(equation, "hamiltonian", None)
     if hamiltonian is not None and conjugates(hamiltonian, grid.dim) is None:
         return Filtered()
+    if grid.dim == 2 and _is_oblique(equation, grid):
+        return Krylov()
     return best[type(equation)]
 
 
 def _is_oblique(equation: Any, grid: Grid) -> bool:
     """Whether tensor diffusion couples the axes, for a potential that does not move."""
-    if getattr(equation, "diffusion", None) is None or hasattr(equation.potential, "at"):
+    if getattr(equation, "diffusion", None) is None or checks.moves(equation.potential):
+        return False
+    if checks.moves(equation.diffusion.D):
         return False
     tensor = evaluate_tensor(equation.diffusion.D, grid, "the diffusion")
     return tensor.ndim > grid.dim and bool(tensor[..., 0, 1].any())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.equations import ViscousHJ
@@ -44,6 +45,9 @@ class ColeHopf:
     refine: bool = True
 
     solves = (ViscousHJ,)
+
+    def __post_init__(self) -> None:
+        checks.parameters(self, extend=checks.flag, refine=checks.flag)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         beta, grid = problem.equation.beta, problem.grid
@@ -126,7 +130,14 @@ def _reach(height: float, beta: float, t: float) -> float:
 
 def _smooth_axis(u: Array, axis: int, fine: Grid, beta: float, t: float, stride: int) -> Array:
     h = fine.spacing[axis]
-    pad = ceil(_reach(_height(u, axis, h, t), beta, t) / h) + 1
+    reach = _reach(_height(u, axis, h, t), beta, t)
+    if not (2 * reach / h + fine.cells[axis]) * u.size / fine.cells[axis] <= _MOST_NODES:
+        raise ConvergenceError(
+            f"beta = {beta:g} and t = {t:g} make the smoothing kernel {reach / h:.2g} cells wide; "
+            "between walls, or round a circle, nothing but -log(mean of exp(-beta f)) / beta is "
+            "left then"
+        )
+    pad = ceil(reach / h) + 1
     mode: Any = "wrap" if fine.periodic[axis] else "symmetric"
 
     def extend(v: Array, cells: int) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman import DoobSteps, advanced
 from pdekit.pde.equations import HamiltonJacobiBellman
@@ -41,8 +42,7 @@ class DoobTransform:
 
     def __post_init__(self) -> None:
         for name in ("rtol", "rtol_plane"):
-            if not 1e-12 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [1e-12, 1), got {getattr(self, name)}")
+            checks.within(name, getattr(self, name), 1e-12, 1)
 
     def steps(self, problem: Problem) -> DoobSteps:
         """The Bellman steps of a problem: one for every length, exact in time on a line."""

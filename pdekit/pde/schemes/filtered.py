@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.pde.burgers import as_slopes
 from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
@@ -54,8 +55,7 @@ class Filtered:
 
     def __post_init__(self) -> None:
         require_cfl(self.cfl, self.flux)
-        if not 0 <= self.epsilon < np.inf:
-            raise ValueError(f"epsilon must be >= 0 and finite, got {self.epsilon}")
+        checks.not_negative("epsilon", self.epsilon)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if isinstance(problem.equation, Burgers):

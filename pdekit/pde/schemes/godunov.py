@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.burgers import as_slopes
@@ -81,9 +82,9 @@ class Godunov:
 
 def require_cfl(cfl: float, flux: Any) -> None:
     """Raise unless ``cfl`` allows a monotone step and ``flux`` is a function."""
-    if not 0 < cfl <= 1:
+    if not 0 < checks.number("cfl", cfl) <= 1:
         raise ValueError(f"cfl must lie in (0, 1] for a monotone step, got {cfl}")
-    if not callable(flux):
+    if isinstance(flux, type) or not callable(flux):
         raise TypeError(
             "flux must be a function of pdekit.pde.fluxes, such as fluxes.engquist_osher; "
             f"got {flux!r}"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.pde.burgers import as_slopes
 from pdekit.pde.equations import Burgers, HamiltonJacobi
@@ -35,6 +36,9 @@ class HopfLax:
     refine: bool = True
 
     solves = (HamiltonJacobi, Burgers)
+
+    def __post_init__(self) -> None:
+        checks.parameters(self, refine=checks.flag)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         equation, values, grid = problem.equation, problem.values, problem.grid

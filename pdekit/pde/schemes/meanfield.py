@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.interactions import CurieWeiss
 from pdekit.pde.equations import McKeanVlasov
@@ -60,9 +61,8 @@ class MeanField:
     solves = (McKeanVlasov,)
 
     def __post_init__(self) -> None:
-        if not 1e-11 <= self.rtol < 1:
-            raise ValueError(f"rtol must lie in [1e-11, 1), got {self.rtol}")
-        if self.order not in range(3, 11):
+        checks.within("rtol", self.rtol, 1e-11, 1)
+        if checks.whole("order", self.order, 3) > 10:
             raise ValueError(f"order must be a whole number from 3 to 10, got {self.order!r}")
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:

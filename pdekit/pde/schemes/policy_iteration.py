@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, inf
-from numbers import Real
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.pde.bellman import advanced
 from pdekit.pde.equations import HamiltonJacobiBellman
 from pdekit.pde.policy import PolicySteps
@@ -49,11 +49,8 @@ class PolicyIteration:
     solves = (HamiltonJacobiBellman,)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.dt, Real):
-            raise TypeError(f"dt is a time step, a number; got {self.dt!r}")
-        if not 0 < self.dt < inf:
-            raise ValueError(f"dt must be positive and finite, got {self.dt}")
-        if self.order not in (1, 2):
+        checks.positive("dt", self.dt)
+        if checks.whole("order", self.order, 1) > 2:
             raise ValueError(f"order must be 1 (monotone) or 2 (filtered), got {self.order!r}")
 
     def steps(self, problem: Problem) -> PolicySteps:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
@@ -62,8 +63,7 @@ class Split:
     solves = (FokkerPlanck, BackwardKolmogorov, Heat)
 
     def __post_init__(self) -> None:
-        if not 1e-10 <= self.tolerance < 1:
-            raise ValueError(f"tolerance must lie in [1e-10, 1), got {self.tolerance}")
+        checks.within("tolerance", self.tolerance, 1e-10, 1)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if problem.grid.dim != 2:

@@ -1,0 +1,66 @@
+"""What a dynamics is made of, checked where it is made."""
+
+from dataclasses import fields
+from typing import Any
+
+from pdekit import checks
+from pdekit.grid import require_grid
+
+
+def check_parts(dynamics: Any) -> None:
+    """``TypeError`` for a field of a dynamics that is not what its name says."""
+    for field in fields(dynamics):
+        rule = _RULES.get(field.name)
+        if rule is not None:
+            rule(f"{type(dynamics).__name__}: {field.name}", getattr(dynamics, field.name))
+
+
+def _potential(name: str, value: Any) -> None:
+    checks.function(name, value, "map points (..., d) to values (...), such as DoubleWell()")
+
+
+def _force(name: str, value: Any) -> None:
+    if value is not None:
+        checks.function(name, value, "map points (..., d) to vectors (..., d)")
+
+
+def _box(name: str, value: Any) -> None:
+    require_grid(name, value, optional=True)
+
+
+def _integrator(name: str, value: Any) -> None:
+    checks.has(name, value, "an integrator such as EulerMaruyama()", "step", "positions")
+
+
+def _fast(name: str, value: Any) -> None:
+    parts = ("start", "drift", "seen", "velocity")
+    checks.has(name, value, "a fast process such as Position()", *parts)
+
+
+def _average(name: str, value: Any) -> None:
+    checks.has(name, value, "an average such as LinearAverage()", "weights")
+
+
+def _share(name: str, value: Any) -> None:
+    checks.within(name, value, 0, 1)
+
+
+def _callable(name: str, value: Any) -> None:
+    checks.function(name, value, "be a value that can be called")
+
+
+_RULES = {
+    "potential": _potential,
+    "value": _potential,
+    "force": _force,
+    "box": _box,
+    "integrator": _integrator,
+    "fast": _fast,
+    "average": _average,
+    "summation": _callable,
+    "gradient": _callable,
+    "alpha": _share,
+    "rate": checks.not_negative,
+    "warm_start": checks.flag,
+    "at_rest": checks.flag,
+}
