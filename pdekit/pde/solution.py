@@ -131,7 +131,7 @@ def solve(
         raise TypeError(
             f"{type(scheme).__name__} solves {known}; it does not solve {type(equation).__name__}"
         )
-    problem = Problem(equation, grid, initial)
+    problem = Problem(equation, grid, initial, until=float(times[-1]))
     start = time.perf_counter()
     stats: dict[str, Any] = {"steps": 0}
     advance = scheme.start(problem, stats)

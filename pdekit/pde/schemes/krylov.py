@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pdekit.errors import ConvergenceError
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.exponential import tidy
+from pdekit.pde.settled import settled
 
 Array = NDArray[np.float64]
 _SHIFT = 0.1  # of the interval: near the best for tolerances of 1e-6 to 1e-10
@@ -56,8 +56,9 @@ class Krylov:
         def advance(t: float) -> Array:
             u = state["u"]
             new = self._interval(problem, operator, u, t - state["t"], stats)
-            kept = u if problem.conserves else new
-            state.update(u=tidy(new, kept, problem.is_density, stats), t=t)
+            new, clipped = settled(problem, new, u, stats)
+            stats["error_estimate"] += clipped
+            state.update(u=new, t=t)
             return state["u"]
 
         return advance
