@@ -29,13 +29,15 @@ _BALANCED = 1e-13  # of the logs of rates round a circle, up to which it is in d
 _FEW_JUMPS = 5_000  # expected, below which uniformization is the fastest way
 _MANY_JUMPS = 5_000_000  # beyond which its rounding is no longer small
 _FLOOR = 4  # times the rounding of a step: errors that no shorter step makes less
+_PURSE = 64
+_WARY = 8  # steps after one that was too long, in which none is tried that is much longer
 _A_STEP = 400  # jumps take as long as a step of collocation
 _PATIENCE = 4  # steps are tried for this part of the time that uniformization would take
 _UNIT = 2.3e-16  # of rounding; a jump leaves about a thousandth of one, and a twentieth is counted
 _SURE = 1e-2  # of an allowance is left of what has not come to rest
 _MOST_STEPS = 20_000
 _LARGE = 2_000  # cells, for which an eigenvalue of a full matrix takes a second
-_GONE = 1e-290  # of the data: what is left where walls absorb is then nothing
+GONE = 1e-200  # of the data: what is left where walls absorb is then nothing
 _STAGES = 6  # of a collocation step: partial fractions of more lose digits
 
 
@@ -94,9 +96,11 @@ class Line(NamedTuple):
 
 def line_of(generator: Generator, forward: bool, kill: Array | float = 0.0) -> Line:
     """The line of a generator; ``kill`` is taken off besides what its walls absorb."""
-    lost = 0.0 if generator.loss is None else generator.loss
-    shape = generator.grid.shape
-    killed = np.array(np.broadcast_to(np.asarray(kill + lost, dtype=float), shape))
+    killed, lost = np.zeros(generator.grid.shape), generator.loss
+    if np.ndim(kill) or kill:
+        killed += kill
+    if lost is not None:
+        killed += lost
     return Line(generator.up[0], generator.down[0], killed, forward)
 
 
@@ -197,11 +201,13 @@ def symmetric_gap(line: Line, pi: Array) -> float:
 class Marcher:
     """Steps of collocation over a line whose rates do not change, from one time to another.
 
-    ``step`` is the length tried next, kept from one interval to the next.
+    ``step`` is the length tried next, kept from one interval to the next. Beside what it is
+    allowed by its length, a step may spend one part in 64 of what is left of the ``purse``.
     """
 
-    def __init__(self, line: Line, relative: bool) -> None:
+    def __init__(self, line: Line, relative: bool, purse: float) -> None:
         self.line, self.rate = line, line.fastest
+        self.purse = purse
         self.relative = relative  # errors count against what is left, where walls absorb
         self.step = 10 / self.rate if self.rate > 0 else np.inf
         self.method = radau(_STAGES)
@@ -217,10 +223,10 @@ class Marcher:
         done, total, first = 0.0, 0.0, self.line.size(u)
         if first == 0 or self.rate == 0:
             return u.copy(), 0.0
-        self.steps = 0
+        self.steps, wary = 0, 0
         while done < t:
             size = self.line.size(u) if self.relative else first
-            if size < _GONE * first:
+            if size < GONE * first:
                 return np.zeros_like(u), total
             if self.steps >= most:
                 raise ConvergenceError(_never(done, t, self.steps))
@@ -228,13 +234,20 @@ class Marcher:
             new, error, order = self.try_step(u, h)
             scale = self.line.size(new) if self.relative else first
             rounding = self.method.rounding * self.line.size(u)
-            bound = max(allowed(done, h) * scale, _FLOOR * rounding)
+            share = max(allowed(done, h), self.purse / _PURSE)
+            bound = max(share * scale, _FLOOR * rounding)
             self.steps += 1
-            if error <= bound:
-                u, total = new, total + error + rounding
-                done = t if h >= t - done else done + h
-            factor = float(np.clip(0.9 * (bound / max(error, 1e-300)) ** (1 / order), 0.1, 6.0))
-            self.step = max(self.step, h * factor) if done == t else h * factor
+            factor = 0.9 * (bound / max(error, 1e-300)) ** (1 / order)
+            if error > bound:
+                self.step, wary = h * max(factor, 0.1), _WARY
+                continue
+            u, total = new, total + error + rounding
+            self.purse -= (error + rounding) / scale if scale > 0 else 0.0
+            done = t if h >= t - done else done + h
+            if error < _FLOOR * rounding and wary == 0:
+                factor = max(factor, 2.0)  # rounding alone: it does not tell of too long a step
+            wary = max(wary - 1, 0)
+            self.step = max(self.step, h * factor) if done == t else h * min(factor, 6.0)
         return u, total
 
     def either(self, u: Array, t: float, allowed: Allowance) -> tuple[Array, float]:
@@ -306,8 +319,9 @@ def exponential(
     if bound <= tolerance:
         return sweep(line, u, t), bound
     share = allowance(line.fastest, t)
-    marcher = Marcher(line, relative=False)
-    new, error = marcher.either(u, t, lambda s, h: tolerance * share(s, h))
+    half = tolerance / 2
+    marcher = Marcher(line, relative=False, purse=half)
+    new, error = marcher.either(u, t, lambda s, h: half * share(s, h))
     return new, error / max(line.size(u), 1e-300)
 
 
@@ -328,7 +342,6 @@ def allowance(rate: float, until: float) -> Allowance:
 
 def _never(done: float, t: float, steps: int) -> str:
     return (
-        f"after {steps} steps the exponential has come to {done:.3g} of {t:.3g} only: the drift "
-        "turns round the axis too often; ask for a shorter time, or use fewer cells or "
-        "schemes.Implicit(dt)"
+        f"after {steps} steps the exponential has come to {done:.3g} of {t:.3g} only; raise rtol, "
+        "ask for a shorter time, or use schemes.Implicit(dt) with a dt of your own"
     )

@@ -4,6 +4,7 @@ A scheme's result is held against it before anything is mended, and what had to 
 error like any other.
 """
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -27,17 +28,19 @@ def settled(
     if not problem.is_density:
         return _ranged(problem, u)
     mass, was, lowest = float(u.sum()), float(before.sum()), float(u.min())
-    if not np.isfinite(mass):
+    if not isfinite(mass):
         raise ConvergenceError(_OVERFLOW)
-    stats["negative_before_clipping"] = min(stats["negative_before_clipping"], lowest)
-    clipped = -float(u[u < 0].sum()) if lowest < 0 else 0.0
+    clipped = 0.0
     if lowest < 0:
+        stats["negative_before_clipping"] = min(stats["negative_before_clipping"], lowest)
+        clipped = -float(u[u < 0].sum())
         u = np.maximum(u, 0.0)
-    total = mass + clipped
-    lost = abs(mass - was) if problem.conserves else max(mass - was, 0.0)
-    if problem.conserves or total > was:
-        u = u * (was / total) if total > 0 else before * 0.0
-    whole = float(problem.values.sum())
+    total, whole, conserves = mass + clipped, was, problem.conserves
+    lost = abs(mass - was) if conserves else max(mass - was, 0.0)
+    if conserves or total > was:
+        u = u * (was / total) if total > 0 else np.zeros_like(u)
+    if before is not problem.values:
+        whole = float(problem.values.sum())
     return u, (2 * clipped + lost) / whole if whole > 0 else 0.0
 
 

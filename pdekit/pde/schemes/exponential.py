@@ -15,6 +15,7 @@ from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.generators import Generator
 from pdekit.pde.problem import Problem
 from pdekit.pde.propagator import (
+    GONE,
     RATIONAL,
     Marcher,
     allowance,
@@ -30,7 +31,6 @@ __all__ = ["Exponential", "amplification", "propagate", "propagate_plain"]
 
 Array = NDArray[np.float64]
 _KEPT = 1e-3  # of the data where walls absorb: less in one sweep would drown in its error
-_GONE = 1e-290  # of them: nothing
 _EXACT = 0.1  # of the allowance of a Magnus step is for its exponentials
 _LONGEST = 16  # steps over the whole time at least where the potential moves
 
@@ -141,9 +141,11 @@ class _Fixed:
     def _stand(self, u: Array, t: float, error: float) -> None:
         """Take u at time t, known to ``error``, for the base of what follows."""
         self.u, self.t, self.error = u, t, error
-        known = RATIONAL * amplification(self.generator, u, self.problem.is_density)
-        size = self.line.size(u) / self.size if self.size > 0 else 0.0
-        self.bound = known * size if size > 0 else 0.0
+        self.bound = 0.0
+        if self.size > 0:
+            known = RATIONAL * amplification(self.generator, u, self.line.forward)
+            share = self.line.size(u) / self.size if t > 0 else 1.0
+            self.bound = known * share if share > 0 else 0.0
 
     def advance(self, t: float) -> Array:
         new, error = self._swept(t) if self._suffices() else self._marched(t)
@@ -171,7 +173,7 @@ class _Fixed:
             self.stats["steps"] += 1
             if self.absorbs:
                 before, after = self.line.size(self.u), self.line.size(new)
-                if before < _GONE * self.size:
+                if before < GONE * self.size:
                     return np.zeros_like(new), self.error
                 if after < _KEPT * before:
                     self.leap = h / 4
@@ -186,15 +188,13 @@ class _Fixed:
 
     def _marched(self, t: float) -> tuple[Array, float]:
         """From the base to t with a bound that holds for any spectrum; t is the new base."""
+        half = 0.45 * self.rtol
         if self.marcher is None:
-            self.marcher = Marcher(self.line, relative=self.absorbs)
+            self.marcher = Marcher(self.line, relative=self.absorbs, purse=half)
         until = self.problem.until or t
         share, start = allowance(self.marcher.rate, until), self.t
-        budget = 0.9 * self.rtol * self.size / max(self.line.size(self.u), 1e-300)
-        if self.absorbs:
-            budget = 0.9 * self.rtol
         new, error = self.marcher.either(
-            self.u, t - start, lambda s, h: budget * share(start + s, h)
+            self.u, t - start, lambda s, h: half * share(start + s, h)
         )
         self.stats["steps"] += max(1, self.marcher.steps)
         if self.size > 0:
