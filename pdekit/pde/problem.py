@@ -119,10 +119,15 @@ class Problem:
         times = getattr(getattr(self.equation, "potential", None), "times", ())
         return [float(t) for t in times]
 
+    @cached_property
+    def average(self) -> float:
+        """The mean of the initial data over the cells."""
+        return float(self.values.mean())
+
     def distance(self, u: Array, v: Array) -> float:
         """L1 over the initial mass for densities; else the maximum over that of the data."""
         if self.is_density:
-            mass = max(float(self.values.mean()) * v.size, 1e-300)
+            mass = max(self.average * v.size, 1e-300)
             return sum(float(part.sum()) for part in _apart(u, v)) / mass
         largest = max(float(self.values.max()), -float(self.values.min()), 1e-300)
         return max(float(part.max()) for part in _apart(u, v)) / largest

@@ -104,6 +104,8 @@ class Krylov:
         stats: Any,
     ) -> tuple[Array | None, float]:  # fmt: skip
         """exp(step A) u and a bound on its error; None where the basis does not suffice."""
+        from scipy.linalg import expm
+
         basis = np.empty((_LARGEST + 1, u.size))
         hessenberg = np.zeros((_LARGEST + 1, _LARGEST))
         size = float(np.linalg.norm(u))
@@ -122,10 +124,10 @@ class Krylov:
             closed = hessenberg[m, m - 1] < 1e-14
             basis[m] = w / max(hessenberg[m, m - 1], 1e-300)
             if m % _EVERY == 0 or closed:
-                coefficients, g = _exponential(hessenberg[: m + 1, :m])
+                rate, g = _residual(hessenberg[: m + 1, :m])
                 error = size * _bound(problem, operator.matrix, basis[m], _SHIFT * step, g)
                 if error <= allowed:
-                    return (size * coefficients @ basis[:m]).reshape(u.shape), error
+                    return (size * expm(rate)[:, 0] @ basis[:m]).reshape(u.shape), error
                 if closed:
                     break
         return None, error
@@ -138,8 +140,8 @@ class _Residual(NamedTuple):
     variation: float  # |g(0)| + |g(1)| + ∫ |g'|
 
 
-def _exponential(hessenberg: Array) -> tuple[Array, _Residual]:
-    """First column of exp(s B) in the basis at s = 1, B the interval times A, and the residual.
+def _residual(hessenberg: Array) -> tuple[Array, _Residual]:
+    """B, the interval times A, in the basis, and the residual of exp(s B) e_1, s from 0 to 1.
 
     From (I - γ A)^-1 V = V H + h v e_m^T follows
     B V - V R = h / γ (I - γ A) v e_m^T H^-1 with R = (I - H^-1) / γ, γ a share of the interval, so
@@ -150,7 +152,8 @@ def _exponential(hessenberg: Array) -> tuple[Array, _Residual]:
 
     square = hessenberg[:-1]
     inverse = np.linalg.inv(square)
-    power = expm((np.eye(len(square)) - inverse) / _SHIFT / (_LOOKS << _HALVINGS))
+    rate = (np.eye(len(square)) - inverse) / _SHIFT
+    power = expm(rate / (_LOOKS << _HALVINGS))
     columns, at = [np.eye(len(square))[0]], [0.0]
     for k in range(_HALVINGS + 1):
         columns.append(power[:, 0])
@@ -164,7 +167,7 @@ def _exponential(hessenberg: Array) -> tuple[Array, _Residual]:
     size = np.abs(g)
     mean = float(np.diff(at) @ np.maximum(size[1:], size[:-1]))
     variation = float(size[0] + size[-1] + np.abs(np.diff(g)).sum())
-    return columns[-1], _Residual(mean, variation)
+    return rate, _Residual(mean, variation)
 
 
 def _bound(problem: Problem, matrix: Any, vector: Array, gamma: float, g: _Residual) -> float:
