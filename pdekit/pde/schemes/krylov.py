@@ -47,7 +47,7 @@ class Krylov:
     solves = (FokkerPlanck, BackwardKolmogorov, Heat)
 
     def __post_init__(self) -> None:
-        checks.within("rtol", self.rtol, 1e-11, 1)
+        checks.within("rtol", self.rtol, 1e-12, 1)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if problem.moves:
