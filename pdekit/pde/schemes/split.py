@@ -28,6 +28,12 @@ EULER = (1 + 0j, -0.5 + 0j)
 _DEEPEST = 24  # halvings of an output interval before giving up
 _SPARE = 0.8  # of the tolerance is given to the pilot; the rest is for what it does not see
 _SHARE = 0.4  # of what a run changes with steps twice as long: a third, and a margin
+_ROUGH = 1.0  # the same where the coarser grid does not do: rough data or rates, of order one
+_MOST_STEPS = 40_000  # of the plans of an output interval
+# The quotient of changes is not asked of less than a part of the tolerance, nor believed near one
+_SURE_RATE = 0.3  # of the tolerance
+_SURE, _STUCK, _MARGIN = 0.02, 0.95, 1.2
+_FEW = 32  # cells along an axis, up to which steps are planned on the grid itself
 _SMALL = (128, 128)  # cells, of which a generator is kept
 # Of the tolerance, the local error that driven steps may show: a wave so small that longer steps
 # than its turns show no more than that is lost in both runs, and is so many times larger at most
@@ -64,7 +70,7 @@ class Split:
     ``planned_on_the_grid``.
     Tensor diffusion adds a direction for each oblique offset of its stencil: few where the tensor
     is constant; where it turns from point to point there are many, and ``Krylov`` is the better.
-    Raises ``ConvergenceError`` when 2^24 steps an interval would not do.
+    Raises ``ConvergenceError`` when plans of 40,000 steps an output interval do not do.
     """
 
     tolerance: float = 5e-5
@@ -158,25 +164,27 @@ def _plan(
     pilot: "_Stepper", start: Array, t0: float, span: float, tolerance: float, first: float
 ) -> tuple[list[float], Array, float]:
     """Step lengths over [t0, t0 + span] that sum to it, the pilot's end field, its error."""
+    pilot.tried = 0
     each = tolerance  # the same local error for every step takes the fewest steps
     if pilot.driven:
         each *= _FORGOTTEN
     while True:
-        steps, u, error = _equidistribute(pilot, start, t0, span, each, first)
+        steps, u, error = _equidistribute(pilot, start, t0, span, each, first, tolerance)
         if pilot.driven and error <= tolerance:
             # the merged half steps of the first direction are longer than those looked at, which
             # matters where what a line does is not only to relax
             u = pilot.run(start.copy(), t0, steps)
             pairs = pilot.run(start.copy(), t0, [2 * dt for dt in steps[::2]])
-            error = _SHARE * pilot.problem.distance(pairs, u) + _UNSEEN * each
+            error = _extrapolated(pilot, start, t0, steps, pairs, u, tolerance) + _UNSEEN * each
         if error <= tolerance:
             return steps, u, error
         each *= (0.7 * tolerance / error) ** 1.5  # orders of the local and the global error
 
 
 def _equidistribute(
-    pilot: "_Stepper", start: Array, t0: float, span: float, each: float, longest: float
-) -> tuple[list[float], Array, float]:
+    pilot: "_Stepper", start: Array, t0: float, span: float, each: float, longest: float,
+    tolerance: float,
+) -> tuple[list[float], Array, float]:  # fmt: skip
     """Steps span / 2^k whose local errors, by step doubling, stay below ``each``.
 
     The first is not longer than ``longest``, at which nothing that lasts turns round; from it on
@@ -199,14 +207,48 @@ def _equidistribute(
                     f"{each:.2g}: a step of {dt:.2g} still errs by {error:.2g}; raise the tolerance"
                 )
             continue
+        pilot.tried += 2
+        if pilot.tried > _MOST_STEPS:
+            raise ConvergenceError(
+                f"splitting over [{t0:g}, {t0 + span:g}] still does not reach its tolerance after "
+                f"{pilot.tried} steps; raise the tolerance, or use schemes.Krylov()"
+            )
         doubled = pilot.march(doubled, t, dt, 1)
         u = halves
         steps += [dt / 2] * 2
         done += 1 << (_DEEPEST - level)
-        # a doubled step errs eight times as much
-        if level > 0 and error < each / 8 and done % (1 << (_DEEPEST - level + 1)) == 0:
+        # a doubled step errs eight times as much; where the coarser grid does not do, it may be so
+        # long that it shows no more than a part of what it misses, so that on the way there errors
+        # going on at this rate must not matter
+        calm = error * (t0 + span - t - dt) <= _SURE_RATE * tolerance * dt
+        if level > 0 and error < each / 8 and (pilot.blind or calm) and done % (1 << (_DEEPEST - level + 1)) == 0:
             level -= 1
-    return steps, u, _SHARE * pilot.problem.distance(doubled, u)
+    return steps, u, _extrapolated(pilot, start, t0, steps, doubled, u, tolerance)
+
+
+def _extrapolated(
+    pilot: "_Stepper", start: Array, t0: float, steps: list[float], doubled: Array, u: Array,
+    tolerance: float,
+) -> float:  # fmt: skip
+    """The error of u, from runs with steps twice and four times as long.
+
+    The first changes u by d, the second that by D; where the order is two d / D is 1/4 and the
+    error d / 3. Where steps are so long that neither run sees what it misses, d / D is near one,
+    and the error of any size: d (d / D) / (1 - d / D) if the changes go on like this.
+    """
+    change, share = pilot.problem.distance(doubled, u), _SHARE if pilot.blind else _ROUGH
+    if change < _SURE * tolerance:
+        return share * change
+    quads: list[float] = []
+    pairs = [2 * dt for dt in steps[::2]]
+    k = 0
+    while k < len(pairs):
+        same = k + 1 < len(pairs) and pairs[k + 1] == pairs[k]
+        quads.append(pairs[k] * (2 if same else 1))
+        k += 2 if same else 1
+    before = pilot.problem.distance(pilot.run(start.copy(), t0, quads), doubled)
+    ratio = min(change / max(before, 1e-300), _STUCK)
+    return max(share, _MARGIN * ratio / (1 - ratio)) * change
 
 
 class _Stepper:
@@ -216,6 +258,8 @@ class _Stepper:
         self, problem: Problem, grid: Grid, tolerance: float, stats: dict[str, Any]
     ) -> None:
         self.problem, self.grid, self.stats = problem, grid, stats
+        self.blind = grid != problem.grid
+        self.tried = 0  # steps of the plans of an output interval
         self.negligible, self.clipped = 1e-2 * tolerance, 0.0
         self.mass = problem.average * int(np.prod(grid.shape))
         self.lines = lru_cache(4)(self._lines)
@@ -266,7 +310,12 @@ class _Stepper:
         return getattr(self.problem.equation, "force", None) is not None
 
     def sees_drift(self, t: float) -> bool:
-        """Whether the cells of this grid are small enough for the waves that a force carries."""
+        """Whether a plan on this coarser grid can be trusted: for the waves that a force carries.
+
+        On few cells nothing is saved by one.
+        """
+        if max(self.problem.grid.cells) <= _FEW:
+            return False
         if not self.driven:
             return True
         generator = self._generator(t)
