@@ -1,6 +1,7 @@
 """Known right values of linear equations that default and other schemes have to give."""
 
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -106,8 +107,6 @@ def test_a_fast_rotation_in_a_well(scheme):
 
     equation = pk.FokkerPlanck(pk.potentials.Quadratic(1.0, 2), 4.0, force=rotation)
     start = np.exp(-((grid.centres - [1.0, 0.0]) ** 2).sum(-1) / 0.3)
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         solution = pk.solve(equation, grid, start, 0.05, scheme)
@@ -157,7 +156,7 @@ def test_split_counts_its_backward_euler_solves():
     )  # fmt: skip
     line = stepper.still[0]
     out = np.empty(grid.shape)
-    tau = 1e-3
+    tau = 0.05
     assert line.apply(spike, tau, split.RADAU, out) < -stepper.negligible  # the premise
     new = stepper._exponential(line, spike.copy(), tau)
     assert stepper.stats["backward_euler_solves"] == 1 and stepper.stats["radau_solves"] == 0

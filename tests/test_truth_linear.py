@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-import scipy.linalg
-from truth import Random, Row, Trial, judged, log_uniform, pick, tally
+from scipy.integrate import solve_ivp
+from truth import Random, Row, Trial, log_uniform, pick, tally
 
 import pdekit as pk
 from pdekit.pde.problem import Problem
@@ -250,6 +250,92 @@ def loose(rng, rates, t):
     return pk.schemes.Exponential(rtol=log_uniform(rng, 1e-10, 1e-2))
 
 
+class Swinging:
+    """A potential that swings in time, sampled on cells; ``at`` makes it one that moves."""
+
+    def __init__(self, first, second, pace):
+        self.first, self.second, self.pace = first, second, pace
+
+    def __call__(self, p):
+        return self.at(0.0)(p)
+
+    def at(self, t):
+        return lambda p: self.first + np.sin(self.pace * t) * self.second
+
+
+def moving(rng: Random):
+    """Against a Runge-Kutta method of order eight on the rates by loops."""
+    n = int(log_uniform(rng, 4, 24))
+    periodic = bool(rng.random() < 0.4)
+    length, beta = log_uniform(rng, 0.3, 10), log_uniform(rng, 0.05, 20)
+    grid = pk.Grid(0, length, n, periodic=periodic)
+    x, h = grid.axes[0], length / n
+    kind, first = landscape(rng, x, beta, periodic)
+    first = first * min(1.0, 20 / (beta * np.ptp(first) + 1e-300))
+    second = log_uniform(rng, 0.1, 5) / beta * np.cos(2 * np.pi * x / length + rng.uniform(0, 6))
+    last = log_uniform(rng, 1e-3, 300) * beta * h * h
+    pace = log_uniform(rng, 0.1, 30) / last
+    u0 = data(rng, x, True)[1]
+    t = np.linspace(0, last, pick(rng, 1, 3, 30) + 1)[1:]
+    tolerance = pick(rng, 1e-5, 1e-7)
+    equation = pk.FokkerPlanck(Swinging(first, second, pace), beta)
+
+    def slope(s, u):
+        jump, _ = rates_of(first + np.sin(pace * s) * second, beta, h, periodic)
+        return jump.T @ u - jump.sum(1) * u
+
+    def judge_it(solution):
+        made = solve_ivp(slope, (0, last), u0, "DOP853", t, rtol=1e-9, atol=1e-10 * u0.sum())
+        return judge(solution, tolerance + 1e-8, made.y.T, u0, True, True)
+
+    return Trial(
+        f"{kind} potential swinging {pace * last:.3g} rad, beta {beta:.3g}, {grid}, {len(t)} times "
+        f"up to {last:.3g}, rtol_moving {tolerance}",
+        lambda: quietly(equation, grid, u0, t, pk.schemes.Exponential(rtol_moving=tolerance)),
+        judge_it,
+    )
+
+
+def heat(rng: Random):
+    """Against the sum of all modes: the continuous symbol where the kernel is three cells wide."""
+    n = int(log_uniform(rng, 4, 400))
+    periodic = bool(rng.random() < 0.5)
+    length, beta = log_uniform(rng, 1e-2, 1e2), log_uniform(rng, 1e-3, 1e3)
+    grid = pk.Grid(0, length, n, periodic=periodic)
+    h, u0 = length / n, data(rng, grid.axes[0], False)[1]
+    last = beta * h * h * log_uniform(rng, 1e-6, 1e6)
+    t = np.linspace(0, last, pick(rng, 1, 2, 20) + 1)[1:]
+    turns = 2 * np.pi * np.arange(n) if periodic else np.pi * np.arange(n)
+    if periodic:
+        turns = np.minimum(turns, 2 * np.pi * n - turns)
+    where = (np.arange(n) + (0.0 if periodic else 0.5)) / n
+
+    def judge_it(solution):
+        true = []
+        for s in t:
+            k = turns / length
+            wide = s / beta >= (3 * h) ** 2
+            rate = k**2 if wide else 2 * (1 - np.cos(k * h)) / h**2
+            damp = np.exp(-s * rate / (2 * beta))
+            if periodic:
+                true.append(np.fft.ifft(np.fft.fft(u0) * damp).real)
+                continue
+            modes = np.cos(np.outer(turns, where))
+            modes *= np.sqrt(np.where(np.arange(n) == 0, 1, 2) / n)[:, None]
+            true.append(modes.T @ (damp * (modes @ u0)))
+        return judge(solution, 1e-12, np.array(true), u0, False, True)
+
+    return Trial(
+        f"Heat({beta:.3g}), {grid}, {len(t)} times up to {last:.3g}",
+        lambda: quietly(pk.Heat(beta), grid, u0, t),
+        judge_it,
+    )
+
+
+def stepped(rng, rates, t):
+    return pk.schemes.Implicit(float(t[-1]) / pick(rng, 1, 3, 20, 100))
+
+
 ROWS = [
     Row(
         "exponentials of gradient drifts",
@@ -267,10 +353,28 @@ ROWS = [
         partial(trial, force=True, scheme=loose, promise=lambda s: s.rtol),
         cost=3,
     ),
-]
+    Row(
+        "implicit steps",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Implicit"),
+        partial(
+            trial, force=True, scheme=stepped,
+            promise=lambda s: lambda solution: solution.stats["error_estimate"], span=(-8, 3),
+        ),
+        cost=3,
+    ),
+    Row("moving potentials", ("solve FokkerPlanck", "Exponential"), moving, cost=6),
+    Row("heat in modes", ("solve Heat", "Spectral"), heat),
+]  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning")
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
 def test_no_silent_wrong_answer(row, truth):
     truth(row)
+
+
+def test_a_wrong_bound_is_caught(monkeypatch):
+    """The best approximation on the negative axis, believed round a circle: no longer silent."""
+    row = ROWS[1]
+    monkeypatch.setattr(exponential_scheme, "amplification", lambda *_: 1.0)
+    with pytest.raises(AssertionError, match="silent wrong answers"):
+        tally(row, seed=5, draws=60)

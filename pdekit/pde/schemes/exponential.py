@@ -15,7 +15,6 @@ from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.generators import Generator
 from pdekit.pde.problem import Problem
 from pdekit.pde.propagator import (
-    GONE,
     RATIONAL,
     Marcher,
     allowance,
@@ -31,7 +30,9 @@ __all__ = ["Exponential", "amplification", "propagate", "propagate_plain"]
 
 Array = NDArray[np.float64]
 _KEPT = 1e-3  # of the data where walls absorb: less in one sweep would drown in its error
+_GONE = 1e-290  # of them: nothing
 _EXACT = 0.1  # of the allowance of a Magnus step is for its exponentials
+_LEAST = 1e-13  # of the data: less is rounding
 _LONGEST = 16  # steps over the whole time at least where the potential moves
 
 
@@ -101,8 +102,9 @@ class Exponential:
         """Adaptive steps over an interval in which the potential is smooth in time."""
         t, end = piece
         while t < end:
-            now = min(step, end - t)
-            allowed = self.rtol_moving * now / until
+            # what is left must not be a sliver, of whose error only rounding is seen
+            now = end - t if step > end - t - 1e-9 * until else step
+            allowed = max(self.rtol_moving * now / until, _LEAST)
             error, halves = _doubled(problem, u, t, now, allowed)
             if halves is not None and error <= allowed:
                 u, clipped = settled(problem, halves, u, stats)
@@ -173,7 +175,7 @@ class _Fixed:
             self.stats["steps"] += 1
             if self.absorbs:
                 before, after = self.line.size(self.u), self.line.size(new)
-                if before < GONE * self.size:
+                if before < _GONE * self.size:
                     return np.zeros_like(new), self.error
                 if after < _KEPT * before:
                     self.leap = h / 4
