@@ -39,8 +39,9 @@ class Problem:
     """What a scheme is handed: ``equation`` on ``grid`` from ``initial``.
 
     ``initial`` is a law (densities only), a callable on points ``(..., d) -> (...)`` or an array
-    of ``grid.shape``. ``until`` is the last time that will be asked for, where it is known: the T
-    of a backward equation, which takes the time to go s and reads its coefficients at T - s.
+    of ``grid.shape``. ``until`` is the last time that will be asked for, where it is known: by it
+    schemes share out their tolerance, so that it holds for all output times together; and it is the
+    T of a backward equation, which takes the time to go s and reads its coefficients at T - s.
     """
 
     equation: Any
@@ -178,11 +179,16 @@ class Problem:
         stored = {float(t) for part in self._moving for t in getattr(part, "times", ())}
         return sorted(t if self.forward else self.clock(t) for t in stored)
 
+    @cached_property
+    def average(self) -> float:
+        """The mean of the initial data over the cells."""
+        return float(self.values.mean())
+
     def distance(self, u: Array, v: Array) -> float:
         """L1 over the initial mass for densities; else the maximum over that of the data."""
         if self.is_density:
-            mass = v.sum() if self.conserves else self.values.mean() * v.size
-            return sum(float(part.sum()) for part in _apart(u, v)) / float(mass)
+            mass = max(self.average * v.size, 1e-300)
+            return sum(float(part.sum()) for part in _apart(u, v)) / mass
         largest = max(float(self.values.max()), -float(self.values.min()), 1e-300)
         return max(float(part.max()) for part in _apart(u, v)) / largest
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-LANES = 8  # width of the pole loop: the seven pole pairs of order 14 and one idle lane
+LANES = 8  # width of the pole loop: the seven pole pairs of order 14 and an idle lane, or fewer
 _WIDTH = 16  # lines side by side in a batch of systems
 # A batch is solved in one flat workspace with a row per cell and one beyond each end: right-hand
 # side and then unknown, and the coupling to the next cell, _WIDTH lanes of real and imaginary parts
@@ -53,9 +53,11 @@ def pole_lanes(poles: bytes, residues: bytes) -> Array:
     """Poles and residues of the upper half plane as lanes: real and imaginary parts of each."""
     z, c = np.frombuffer(poles, complex), np.frombuffer(residues, complex)
     half = z.imag > 0
-    z, c = np.append(z[half], 1 + 1j), np.append(-2 * c[half], 0)  # solves are with pole - t A
-    if z.size != LANES:
-        raise ValueError(f"the kernel takes {LANES - 1} pole pairs, got {z.size - 1}")
+    idle = LANES - int(half.sum())
+    if not (z.imag != 0).all() or idle < 0:
+        raise ValueError(f"the kernel takes up to {LANES} pole pairs, got {z.tolist()}")
+    z = np.append(z[half], np.full(idle, 1 + 1j))
+    c = np.append(-2 * c[half], np.zeros(idle))  # solves are with pole - t A
     return np.stack([z.real, z.imag, c.real, c.imag])
 
 

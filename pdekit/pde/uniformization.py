@@ -1,4 +1,4 @@
-"""exp(tau L) on a line as a band matrix, by uniformization.
+"""exp(tau L) on a line by uniformization: as a band matrix, or applied to one field.
 
 P = 1 + tau L / mean is a stochastic matrix where ``mean`` is at least tau times the largest exit
 rate, and exp(tau L) = sum_k e^-mean mean^k / k! P^k (Jensen 1953). Every term is nonnegative: no
@@ -6,7 +6,7 @@ sign is lost, and no digit of a small entry. Over a short step few entries of a 
 the same step is made many times, a product with the band is the fastest way.
 """
 
-from math import ceil, exp, lgamma, log
+from math import ceil, exp, lgamma, log, sqrt
 
 import numba as nb
 import numpy as np
@@ -101,3 +101,38 @@ def product(band, b, room, out):  # type: ignore[no-untyped-def]
             early = (d0[i] * x[i] + d1[i] * x[i + _1]) + (d2[i] * x[i + _2] + d3[i] * x[i + _3])
             late = (d4[i] * x[i + _4] + d5[i] * x[i + _5]) + (d6[i] * x[i + _6] + d7[i] * x[i + _7])
             out[i] += early + late
+
+
+def poisson(mean: float) -> tuple[int, Array]:
+    """The first k that counts, and the probabilities of it and those after it, which sum to one.
+
+    By ratios from the mode on, so that no digit is lost where the mean is large; what is left out
+    is below 1e-17.
+    """
+    mode, reach = int(mean), int(10 * sqrt(mean) + 40)
+    first = max(0, mode - reach)
+    up = np.cumprod(mean / np.arange(mode + 1, mode + reach + 1))
+    down = np.cumprod(np.arange(mode, first, -1) / mean)
+    weights = np.concatenate([down[::-1], [1.0], up])
+    return first, weights / weights.sum()
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+def jumps(u, stay, before, after, first, weights):  # type: ignore[no-untyped-def]
+    """sum_k weights_k P^(first + k) u, (P u)_i = before u_{i-1} + stay u_i + after u_{i+1}.
+
+    Indices go round a circle; between walls ``before[0]`` and ``after[-1]`` are zero.
+    """
+    n = u.size
+    now, new, out = np.empty(n + 2), np.empty(n + 2), np.zeros(n)
+    now[1 : n + 1] = u
+    for k in range(first + weights.size):
+        if k >= first:
+            weight = weights[k - first]
+            for i in range(n):
+                out[i] += weight * now[i + 1]
+        now[0], now[n + 1] = now[n], now[1]
+        for i in range(n):
+            new[i + 1] = before[i] * now[i] + stay[i] * now[i + 1] + after[i] * now[i + 2]
+        now, new = new, now
+    return out

@@ -15,6 +15,7 @@ from pdekit.pde.equations import (
     ViscousHJ,
 )
 from pdekit.pde.inputs import evaluate_tensor
+from pdekit.pde.problem import Problem
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
@@ -44,6 +45,8 @@ __all__ = [
     "default_scheme",
 ]
 
+_SMALL = 32  # cells along an axis of the plane
+
 
 # by dimension; made once, as a call may be shorter than their checks
 _BEST: dict[int, dict[type, Any]] = {
@@ -68,7 +71,7 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
     """The most accurate scheme for an equation: exact in time wherever there is such a one.
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
-    diffusion that couples the axes to ``Krylov``.
+    diffusion that couples the axes, and planes of up to 32 cells an axis, to ``Krylov``.
     """
     require_grid("grid", grid)
     best = _BEST[grid.dim]
@@ -78,8 +81,11 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
     hamiltonian = getattr(equation, "hamiltonian", None)
     if hamiltonian is not None and conjugates(hamiltonian, grid.dim) is None:
         return Filtered()
-    if grid.dim == 2 and _is_oblique(equation, grid):
-        return Krylov()
+    if grid.dim == 2 and isinstance(equation, Krylov.solves) and not isinstance(equation, Heat):
+        # one factorisation costs less than the steps of a splitting
+        small = max(grid.cells) <= _SMALL and not Problem(equation, grid, None).moves
+        if small or _is_oblique(equation, grid):
+            return Krylov()
     return best[type(equation)]
 
 

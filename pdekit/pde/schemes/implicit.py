@@ -2,39 +2,52 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, inf, sqrt
-from numbers import Real
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
+from pdekit.errors import ConvergenceError
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.exponential import tidy
+from pdekit.pde.settled import bounds, settled
 
 Array = NDArray[np.float64]
 GAMMA = 1 - sqrt(0.5)
 # R(z) = ONCE / (1 - GAMMA z) + TWICE / (1 - GAMMA z)^2: the L-stable second-order SDIRK method
 ONCE, TWICE = -sqrt(2), 1 + sqrt(2)
-_NEGLIGIBLE = 1e-9  # of the mass: negative tails of this weight are set to zero
+_NEGLIGIBLE = 1e-9  # of the data: what lies out of bounds by so little is set to them
+# |R(z) - e^z| over that of (z / (1 - GAMMA z))^3, and of two backward Euler steps of half the
+# length over (z / (1 - z/2))^2: the quotients are Laplace transforms of measures of this total
+# variation, so the constants hold in every norm in which e^z is a contraction
+_SECOND_ORDER, _FIRST_ORDER = 0.135, 0.75
+_MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True)
 class Implicit:
-    """L-stable second-order steps (SDIRK2) while they keep the sign, else two backward Euler ones.
+    """L-stable second-order steps (SDIRK2) while they keep the bounds, else two backward Euler.
 
-    ``dt`` is the longest step; every interval between output times is cut into equal ones. No
-    linear method of order two keeps the sign for every step (Bolley and Crouzeix 1978): this one
+    ``dt`` is the longest step; every interval between output times is cut into equal ones. The
+    step is the user's, and there is no tolerance to keep: the promise is mass, sign (functions: the
+    range of the data) and Gibbs state to rounding at any step, and ``.stats["error_estimate"]``,
+    which bounds the error in time (L1 over the mass; functions: over the largest value of the
+    data), of order dt^2 for smooth data and order one where dt is far too long. It sums
+    0.135 |(dt A)^3 (1 - γ dt A)^-3 u| over the steps, looked at in the 1st, 2nd, 4th, 8th, ... step
+    of an interval, between which it decays.
+
+    No linear method of order two keeps the sign for every step (Bolley and Crouzeix 1978): this one
     does for certain while dt * exit rate <= 1 + sqrt(2), and in practice far beyond on smooth
-    densities. Negative entries of less than 1e-9 of the mass together (a far tail) are set to
-    zero and the mass restored; a step that leaves more is taken again as two backward Euler steps
+    densities. What is out of bounds by less than 1e-9 of the data (a far tail) is set to them and
+    the mass restored; a step that leaves more is taken again as two backward Euler steps
     of half its length, whose matrices are inverse-positive at any step. ``.stats`` counts both
     kinds (``second_order_steps``, ``backward_euler_steps``), and has the most negative value met
     (``negative_before_clipping``) and the ``sign_bound`` on dt.
 
     One and two dimensions, unsplit, by sparse LU: the plain form beside ``Exponential`` and
-    ``Split``. Mass and the Gibbs state are kept to rounding.
+    ``Split``. Raises ``ConvergenceError`` for more than ten million steps.
     """
 
     dt: float
@@ -42,10 +55,7 @@ class Implicit:
     solves = (FokkerPlanck, BackwardKolmogorov, Heat)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.dt, Real):
-            raise TypeError(f"dt is a time step, a number; got {self.dt!r}")
-        if not 0 < self.dt < inf:
-            raise ValueError(f"dt must be positive and finite, got {self.dt}")
+        checks.positive("dt", self.dt)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if problem.moves:
@@ -57,44 +67,79 @@ class Implicit:
         matrix = generator.matrix()
         matrix = (matrix.T if problem.forward else matrix).tocsc()
         stats.update(second_order_steps=0, backward_euler_steps=0, negative_before_clipping=0.0)
-        stats["sign_bound"] = (1 + sqrt(2)) / float(generator.exit_rate().max())
+        fastest = float(generator.exit_rate().max())
+        stats["sign_bound"] = (1 + sqrt(2)) / fastest if fastest > 0 else np.inf
+        stats["error_estimate"] = 0.0
         state: dict[str, Any] = {"u": problem.values.ravel(), "t": 0.0}
 
         def advance(t: float) -> Array:
-            steps = ceil((t - state["t"]) / self.dt * (1 - 1e-12))
-            step = _stepper(matrix, (t - state["t"]) / steps, problem, stats)
-            for _ in range(steps):
-                state["u"] = step(state["u"])
+            span = t - state["t"]
+            if not span / self.dt < _MOST_STEPS:
+                raise ConvergenceError(
+                    f"an interval of {span:g} takes more than ten million steps of dt = "
+                    f"{self.dt:g}; use a longer dt, or the default scheme, which chooses its own"
+                )
+            steps = max(1, ceil(span / self.dt * (1 - 1e-12)))
+            stepper = _Stepper(matrix, span / steps, problem, stats)
+            for k in range(steps):
+                state["u"] = stepper.step(state["u"], k, steps)
             state["t"] = t
-            return state["u"].reshape(problem.grid.shape)
+            return np.asarray(state["u"].reshape(problem.grid.shape))
 
         return advance
 
 
-def _stepper(
-    matrix: Any, dt: float, problem: Problem, stats: dict[str, Any]
-) -> Callable[[Array], Array]:
-    """One step of length dt; the LU factors of each kind are made when first needed."""
-    from functools import cache
+class _Stepper:
+    """Steps of one length; the LU factors of each kind are made when first needed."""
 
-    from scipy.sparse import eye_array
-    from scipy.sparse.linalg import splu
+    def __init__(self, matrix: Any, dt: float, problem: Problem, stats: dict[str, Any]) -> None:
+        self.matrix, self.dt, self.problem, self.stats = matrix, dt, problem, stats
+        self.factors: dict[float, Any] = {}
+        self.local = 0.0  # error of a second-order step, when it was last looked at
 
-    one = eye_array(matrix.shape[0], format="csc")
+    def solve(self, tau: float, b: Array) -> Array:
+        """(1 - tau A)^-1 b."""
+        from scipy.sparse import eye_array
+        from scipy.sparse.linalg import splu
 
-    @cache
-    def lu(tau: float) -> Any:
-        return splu((one - tau * matrix).tocsc())
+        if tau not in self.factors:
+            one = eye_array(self.matrix.shape[0], format="csc")
+            self.factors[tau] = splu((one - tau * self.matrix).tocsc())
+        return np.asarray(self.factors[tau].solve(b))
 
-    def step(u: Array) -> Array:
-        once = lu(GAMMA * dt).solve(u)
-        new: Array = ONCE * once + TWICE * lu(GAMMA * dt).solve(once)
-        stats["steps"] += 1
-        if problem.is_density and -new[new < 0].sum() > _NEGLIGIBLE * u.sum():
-            new = lu(dt / 2).solve(lu(dt / 2).solve(u))
-            stats["backward_euler_steps"] += 1
+    def step(self, u: Array, k: int, steps: int) -> Array:
+        """The k-th of so many."""
+        gamma = GAMMA * self.dt
+        once = self.solve(gamma, u)
+        twice = self.solve(gamma, once)
+        new: Array = ONCE * once + TWICE * twice
+        self.stats["steps"] += 1
+        if _out_of_bounds(new, u, self.problem):
+            half = self.solve(self.dt / 2, u)
+            new = self.solve(self.dt / 2, half)
+            # (z / (1 - z/2))^2 = 4 (1 / (1 - z/2) - 1)^2
+            error = 4 * _FIRST_ORDER * self.size(new - 2 * half + u)
+            self.stats["backward_euler_steps"] += 1
         else:
-            stats["second_order_steps"] += 1
-        return tidy(new, u if problem.conserves else new, problem.is_density, stats)
+            if k & (k - 1) == 0:
+                # (z / (1 - γz))^3 = ((1 / (1 - γz) - 1) / γ)^3
+                third = self.solve(gamma, twice) - 3 * twice + 3 * once - u
+                self.local = _SECOND_ORDER / GAMMA**3 * self.size(third)
+            error = self.local
+            self.stats["second_order_steps"] += 1
+        new, clipped = settled(self.problem, new, u, self.stats)
+        self.stats["error_estimate"] += error + clipped
+        return new
 
-    return step
+    def size(self, u: Array) -> float:
+        """A difference relative to the data, in the measure of the problem."""
+        return self.problem.distance(u, np.zeros_like(u))
+
+
+def _out_of_bounds(new: Array, u: Array, problem: Problem) -> bool:
+    """Whether a step leaves more than what is negligible below zero, or beyond the data."""
+    if problem.is_density:
+        return bool(-new[new < 0].sum() > _NEGLIGIBLE * u.sum())
+    low, high = bounds(problem)
+    beyond = max(low - float(new.min()), float(new.max()) - high)
+    return beyond > _NEGLIGIBLE * max(high, -low)

@@ -2,21 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.exponential import tidy
+from pdekit.pde.propagator import allowance
+from pdekit.pde.settled import settled
 
 Array = NDArray[np.float64]
 _SHIFT = 0.1  # of the interval: near the best for tolerances of 1e-6 to 1e-10
-_LARGEST = 60  # vectors in a basis; an interval that needs more is halved
-_EVERY = 4  # new vectors between two estimates
-_SURE = 10.0  # the change over that many vectors must be this much below the tolerance
+_LARGEST = 60  # vectors in a basis; an interval that needs more is cut
+_EVERY = 4  # new vectors between two looks at the residual
+_LOOKS, _HALVINGS = 32, 12  # even steps at which the residual is looked at; the first is halved
+_BASIS = 0.8  # of the tolerance is for the residual, the rest for what is clipped
 _MOST_PARTS = 4096
 
 
@@ -25,11 +28,16 @@ class Krylov:
     """exp(t A) u in the space spanned by powers of (I - γ A)^-1 on u; one sparse LU, any stencil.
 
     For tensor diffusion, whose stencil has too many directions to split. An interval takes one
-    factorisation (γ a tenth of its length) and 20 to 60 solves; the basis grows until its last
-    vectors change the result by less than ``rtol / 10`` (L1 over the mass of densities, maximum
-    over that of the data for functions), and the interval is halved where 60 do not do.
-    Entries below zero (never beyond ``rtol``) are set to zero and the mass restored; ``.stats`` has
-    the most negative value met. Memory: the factors, about 30 log2(cells) numbers a cell, and 60.
+    factorisation (γ a tenth of its length) and 20 to 60 solves. The approximation v(s) in the basis
+    leaves a residual v' - A v that is a number of s times one known vector; since exp(t A) is a
+    contraction in L1 (in the maximum norm for functions), its integral bounds the error, whatever
+    the spectrum. The basis grows until that is below what the interval is allowed of ``rtol`` (L1
+    over the mass of densities, maximum over that of the data for functions), which holds for all
+    output times together; the interval is cut in four where 60 vectors do not do.
+    Entries below zero (never beyond ``rtol``) are set to zero and the mass restored, functions kept
+    in the range of their data; that counts as error too. ``.stats`` has ``error_estimate``, the sum
+    of the bounds, and the most negative value met. Memory: the factors, about 30 log2(cells)
+    numbers a cell, and 60.
     Raises ``ConvergenceError`` when 4096 parts do not reach the tolerance.
     Source: van den Eshof and Hochbruck, SIAM J. Sci. Comput. 27 (2006).
     """
@@ -39,8 +47,7 @@ class Krylov:
     solves = (FokkerPlanck, BackwardKolmogorov, Heat)
 
     def __post_init__(self) -> None:
-        if not 1e-12 <= self.rtol < 1:
-            raise ValueError(f"rtol must lie in [1e-12, 1), got {self.rtol}")
+        checks.within("rtol", self.rtol, 1e-12, 1)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if problem.moves:
@@ -48,56 +55,64 @@ class Krylov:
                 "Krylov takes a potential fixed in time; use schemes.Split() in two dimensions and "
                 "Exponential() in one"
             )
-        matrix = problem.generator().matrix()
+        generator = problem.generator()
+        matrix = generator.matrix()
+        rate = float(generator.exit_rate().max())
         operator = _Resolvent((matrix.T if problem.forward else matrix).tocsc())
         stats.update(negative_before_clipping=0.0, error_estimate=0.0, solves=0)
         state: dict[str, Any] = {"u": problem.values, "t": 0.0}
 
         def advance(t: float) -> Array:
-            u = state["u"]
-            new = self._interval(problem, operator, u, t - state["t"], stats)
-            kept = u if problem.conserves else new
-            state.update(u=tidy(new, kept, problem.is_density, stats), t=t)
-            return state["u"]
+            u, span = state["u"], t - state["t"]
+            share = allowance(rate, problem.until or t)(state["t"], span)
+            new, error = self._interval(problem, operator, u, span, share, stats)
+            new, clipped = settled(problem, new, u, stats)
+            stats["error_estimate"] += error + clipped
+            if not stats["error_estimate"] <= self.rtol:
+                raise ConvergenceError(
+                    f"at t = {t:g} the error is known to be below {stats['error_estimate']:.2g} "
+                    f"only, above rtol={self.rtol:g}; raise rtol"
+                )
+            state.update(u=new, t=t)
+            return np.asarray(new)
 
         return advance
 
     def _interval(
-        self, problem: Problem, operator: "_Resolvent", u: Array, span: float, stats: Any
-    ) -> Array:
-        parts, done, before = 1, 0, u
+        self, problem: Problem, operator: "_Resolvent", u: Array, span: float, share: float,
+        stats: Any,
+    ) -> tuple[Array, float]:  # fmt: skip
+        """The field after the interval, which may err by its share of the tolerance."""
+        parts, done, total, before = 1, 0, 0.0, u
         while done < parts:
-            new, error = self._part(problem, operator, u, span / parts, parts, stats)
+            allowed = _BASIS * self.rtol * share / parts
+            new, error = self._part(problem, operator, u, span / parts, allowed, stats)
             stats["steps"] += 1
             if new is not None:
-                u, done = new, done + 1
-                stats["error_estimate"] += error
+                u, done, total = new, done + 1, total + error
             elif parts >= _MOST_PARTS:
                 raise ConvergenceError(
-                    f"a Krylov space of {_LARGEST} vectors over {span / parts:.2g} still changes "
-                    f"by {error:.2g}, above rtol={self.rtol:g}; raise rtol"
+                    f"a Krylov space of {_LARGEST} vectors over {span / parts:.2g} still errs by "
+                    f"{error:.2g}, above its share {allowed:.2g} of rtol={self.rtol:g}; raise rtol"
                 )
             else:
-                parts, done, u = 4 * parts, 0, before
-        return u
+                parts, done, total, u = 4 * parts, 0, 0.0, before
+        return u, total
 
     def _part(
-        self,
-        problem: Problem,
-        operator: "_Resolvent",
-        u: Array,
-        step: float,
-        parts: int,
+        self, problem: Problem, operator: "_Resolvent", u: Array, step: float, allowed: float,
         stats: Any,
-    ) -> tuple[Array | None, float]:
-        """exp(step A) u and an estimate of its error; None where the basis does not suffice."""
+    ) -> tuple[Array | None, float]:  # fmt: skip
+        """exp(step A) u and a bound on its error; None where the basis does not suffice."""
+        from scipy.linalg import expm
+
         basis = np.empty((_LARGEST + 1, u.size))
         hessenberg = np.zeros((_LARGEST + 1, _LARGEST))
         size = float(np.linalg.norm(u))
         if size == 0:
             return u, 0.0
         basis[0] = u.ravel() / size
-        change, last = np.inf, None
+        error = np.inf
         for m in range(1, _LARGEST + 1):
             w = operator.solve(basis[m - 1], _SHIFT * step)
             stats["solves"] += 1
@@ -107,26 +122,63 @@ class Krylov:
                 hessenberg[:m, m - 1] += part
             hessenberg[m, m - 1] = np.linalg.norm(w)
             closed = hessenberg[m, m - 1] < 1e-14
-            if not closed:
-                basis[m] = w / hessenberg[m, m - 1]
+            basis[m] = w / max(hessenberg[m, m - 1], 1e-300)
             if m % _EVERY == 0 or closed:
-                new = (size * _exponential(hessenberg[:m, :m]) @ basis[:m]).reshape(u.shape)
+                rate, g = _residual(hessenberg[: m + 1, :m])
+                error = size * _bound(problem, operator.matrix, basis[m], _SHIFT * step, g)
+                if error <= allowed:
+                    return (size * expm(rate)[:, 0] @ basis[:m]).reshape(u.shape), error
                 if closed:
-                    return new, 0.0
-                change = np.inf if last is None else problem.distance(last, new)
-                if change <= self.rtol / (_SURE * parts):
-                    return new, change
-                last = new
-        return None, change
+                    break
+        return None, error
 
 
-def _exponential(hessenberg: Array) -> Array:
-    """First column of exp(step A) in the basis: A = (I - H^-1) / γ there."""
+class _Residual(NamedTuple):
+    """Of the number g(s), s from 0 to 1, that the residual is in units of its vector."""
+
+    mean: float  # ∫ |g|
+    variation: float  # |g(0)| + |g(1)| + ∫ |g'|
+
+
+def _residual(hessenberg: Array) -> tuple[Array, _Residual]:
+    """B, the interval times A, in the basis, and the residual of exp(s B) e_1, s from 0 to 1.
+
+    From (I - γ A)^-1 V = V H + h v e_m^T follows
+    B V - V R = h / γ (I - γ A) v e_m^T H^-1 with R = (I - H^-1) / γ, γ a share of the interval, so
+    that V exp(s R) e_1 leaves the residual g(s) (I - γ A) v, g(s) = h / γ e_m^T H^-1 exp(s R) e_1.
+    g is looked at after 1, 2, 4, ... of the shortest steps, and then at even ones.
+    """
     from scipy.linalg import expm
 
-    inverse = np.linalg.inv(hessenberg)
-    out: Array = expm((np.eye(len(inverse)) - inverse) / _SHIFT)[:, 0]
-    return out
+    square = hessenberg[:-1]
+    inverse = np.linalg.inv(square)
+    rate = (np.eye(len(square)) - inverse) / _SHIFT
+    power = expm(rate / (_LOOKS << _HALVINGS))
+    columns, at = [np.eye(len(square))[0]], [0.0]
+    for k in range(_HALVINGS + 1):
+        columns.append(power[:, 0])
+        at.append(1 / (_LOOKS << (_HALVINGS - k)))
+        if k < _HALVINGS:
+            power = power @ power
+    for k in range(2, _LOOKS + 1):
+        columns.append(power @ columns[-1])
+        at.append(k / _LOOKS)
+    g = hessenberg[-1, -1] / _SHIFT * (np.array(columns) @ inverse[-1])
+    size = np.abs(g)
+    mean = float(np.diff(at) @ np.maximum(size[1:], size[:-1]))
+    variation = float(size[0] + size[-1] + np.abs(np.diff(g)).sum())
+    return rate, _Residual(mean, variation)
+
+
+def _bound(problem: Problem, matrix: Any, vector: Array, gamma: float, g: _Residual) -> float:
+    """|∫ exp((1 - s) B) g(s) (I - γ A) v ds|, as it stands or with the part in A by parts."""
+    nothing = np.zeros(problem.grid.shape)
+
+    def size(v: Array) -> float:
+        return problem.distance(v.reshape(nothing.shape), nothing)
+
+    whole = g.mean * size(vector - gamma * (matrix @ vector))
+    return min(whole, (g.mean + _SHIFT * g.variation) * size(vector))
 
 
 class _Resolvent:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
-from pdekit.pde.generators import Generator
+from pdekit.pde.generators import Generator, axis_neighbours
 from pdekit.pde.oblique import ObliqueLines
 from pdekit.pde.problem import Problem
+from pdekit.pde.propagator import allowance
+from pdekit.pde.settled import settled
 
 Array = NDArray[np.float64]
 # Poles and residues of exp(z) ≈ 2 Re(residue / (z - pole)): Radau IIA of order 3, L-stable; and of
@@ -26,6 +28,19 @@ EULER = (1 + 0j, -0.5 + 0j)
 _DEEPEST = 24  # halvings of an output interval before giving up
 _SPARE = 0.8  # of the tolerance is given to the pilot; the rest is for what it does not see
 _SHARE = 0.4  # of what a run changes with steps twice as long: a third, and a margin
+_ROUGH = 1.0  # the same where the coarser grid does not do: rough data or rates, of order one
+_MOST_STEPS = 40_000  # of the plans of an output interval
+# The quotient of changes is not asked of less than a part of the tolerance, nor believed near one
+_SURE_RATE = 0.3  # of the tolerance
+_SURE, _STUCK, _MARGIN = 0.02, 0.95, 1.2
+_FEW = 32  # cells along an axis, up to which steps are planned on the grid itself
+_SMALL = (128, 128)  # cells, of which a generator is kept
+# Of the tolerance, the local error that driven steps may show: a wave so small that longer steps
+# than its turns show no more than that is lost in both runs, and is so many times larger at most
+_FORGOTTEN, _UNSEEN = 0.02, 10.0
+_DECADES = 1e6  # over which the tolerance is shared out by the logarithm of time
+_ALIVE = 1e-3  # of the largest value: below it the drift of a cell does not limit the first step
+_SHARP = 0.3  # half a Péclet number, beyond which a coarser grid damps what a force carries
 _BLIND = 4.0  # a pilot on whose grid the first step errs so much less is not asked again
 # Cells per axis of the pilot grid: the most that a half, a quarter or an eighth of the cells gives
 # when none of them may give more than the number beside it
@@ -55,7 +70,7 @@ class Split:
     ``planned_on_the_grid``.
     Tensor diffusion adds a direction for each oblique offset of its stencil: few where the tensor
     is constant; where it turns from point to point there are many, and ``Krylov`` is the better.
-    Raises ``ConvergenceError`` when 2^24 steps an interval would not do.
+    Raises ``ConvergenceError`` when plans of 40,000 steps an output interval do not do.
     """
 
     tolerance: float = 5e-5
@@ -73,71 +88,113 @@ class Split:
         grid, coarse = problem.grid, pilot_grid(problem.grid)
         pilot = _Stepper(problem, coarse, self.tolerance, {**stats})
         fine = _Stepper(problem, grid, self.tolerance, stats)
-        mass = problem.values.sum()
         state: dict[str, Any] = {
             "u": problem.values,
             "v": coarsen(problem.values, grid, coarse),
             "t": 0.0,
+            "step": np.inf,
         }
 
         def advance(t: float) -> Array:
-            u, state["v"], error, steps = self._advanced(pilot, fine, state, t)
-            stats["steps"] += steps
-            stats["error_estimate"] += error
-            if problem.is_density and problem.conserves:
-                u *= mass / u.sum()  # rounding of thousands of solves adds up to 1e-12
-            state.update(u=u, t=t)
+            until = problem.until or t
+            allowed = self.tolerance * allowance(_DECADES / until, until)(state["t"], t - state["t"])
+            u, error, steps = self._advanced(pilot, fine, state, t, allowed)
+            u, mended = self._mended(problem, u, state["u"])
+            stats["steps"] += len(steps)
+            stats["error_estimate"] += error + mended
+            if not stats["error_estimate"] <= self.tolerance:
+                raise ConvergenceError(
+                    f"at t = {t:g} the error in time is known to be below "
+                    f"{stats['error_estimate']:.2g} only, above tolerance={self.tolerance:g}; "
+                    "raise the tolerance, or use schemes.Krylov()"
+                )
+            state.update(u=u, t=t, step=2 * steps[-1])
             return u
 
         return advance
 
+    def _mended(self, problem: Problem, u: Array, before: Array) -> tuple[Array, float]:
+        """u with the mass of before, or in the range of the data, and how far it was off."""
+        if not problem.is_density or not problem.conserves:
+            return settled(problem, u, before, {"negative_before_clipping": 0.0})
+        mass, now = problem.average * u.size, float(u.sum())
+        if not isfinite(now):
+            raise ConvergenceError("the field is no longer finite; use a smaller beta * potential")
+        if mass > 0:
+            u *= mass / now  # rounding of thousands of solves adds up to 1e-12
+        return u, abs(now / mass - 1) if mass > 0 else 0.0
+
     def _advanced(
-        self, pilot: "_Stepper", fine: "_Stepper", state: dict[str, Any], t: float
-    ) -> tuple[Array, Array, float, int]:
-        """Fields at ``t`` on the grid and on the pilot's, error estimate, number of steps."""
-        t0, allowed = state["t"], _SPARE * self.tolerance
-        for _ in range(2):
-            steps, v, error = _plan(pilot, state["v"], t0, t - t0, allowed)
+        self, pilot: "_Stepper", fine: "_Stepper", state: dict[str, Any], t: float, most: float
+    ) -> tuple[Array, float, list[float]]:
+        """The field at ``t`` on the grid, its error, which is to be below ``most``, and the steps.
+
+        ``state["v"]`` is moved on, on the pilot's grid.
+        """
+        t0, allowed, span = state["t"], _SPARE * most, t - state["t"]
+        first_try = min(pilot.resolved(state["v"], t0), state["step"])
+        u, v = state["u"], state["v"]
+        for _ in range(2 if pilot.sees_drift(t0) else 0):
+            steps, new, error = _plan(pilot, v, t0, span, allowed, first_try)
             first = 2 * steps[0]
-            seen, _ = pilot.local_error(state["v"], t0, first)
-            met, u = fine.local_error(state["u"], t0, first)
+            seen, _ = pilot.local_error(v, t0, first)
+            fine.clipped = 0.0
+            met, halves = fine.local_error(u, t0, first)
             missed = met / max(seen, 1e-3 * met, 1e-300)
             error *= max(missed, 1.0)
-            if error <= self.tolerance:
+            if error <= most:
                 fine.clipped = 0.0
-                u = fine.run(u, t0 + first, steps[2:])
-                return u, v, error + fine.clipped, len(steps)
+                out = fine.run(halves, t0 + first, steps[2:])
+                if error + fine.clipped <= most:
+                    state["v"] = new
+                    return out, error + fine.clipped, steps
+                break
             if missed > _BLIND:
                 break
             allowed /= missed
-        del u
         fine.stats["planned_on_the_grid"] += 1
-        steps, u, error = _plan(fine, state["u"], t0, t - t0, self.tolerance)
-        return u, v, error, len(steps)
+        first_try = min(fine.resolved(u, t0), state["step"])
+        fine.clipped = 0.0
+        steps, out, error = _plan(fine, u, t0, span, _SPARE * most, first_try)
+        state["v"] = coarsen(out, fine.grid, pilot.grid)
+        return out, error, steps
 
 
 def _plan(
-    pilot: "_Stepper", start: Array, t0: float, span: float, tolerance: float
+    pilot: "_Stepper", start: Array, t0: float, span: float, tolerance: float, first: float
 ) -> tuple[list[float], Array, float]:
     """Step lengths over [t0, t0 + span] that sum to it, the pilot's end field, its error."""
+    pilot.tried = 0
     each = tolerance  # the same local error for every step takes the fewest steps
+    if pilot.driven:
+        each *= _FORGOTTEN
     while True:
-        steps, u, error = _equidistribute(pilot, start, t0, span, each)
+        steps, u, error = _equidistribute(pilot, start, t0, span, each, first, tolerance)
+        if pilot.driven and error <= tolerance:
+            # the merged half steps of the first direction are longer than those looked at, which
+            # matters where what a line does is not only to relax
+            u = pilot.run(start.copy(), t0, steps)
+            pairs = pilot.run(start.copy(), t0, [2 * dt for dt in steps[::2]])
+            error = _extrapolated(pilot, start, t0, steps, pairs, u, tolerance) + _UNSEEN * each
         if error <= tolerance:
             return steps, u, error
         each *= (0.7 * tolerance / error) ** 1.5  # orders of the local and the global error
 
 
 def _equidistribute(
-    pilot: "_Stepper", start: Array, t0: float, span: float, each: float
-) -> tuple[list[float], Array, float]:
+    pilot: "_Stepper", start: Array, t0: float, span: float, each: float, longest: float,
+    tolerance: float,
+) -> tuple[list[float], Array, float]:  # fmt: skip
     """Steps span / 2^k whose local errors, by step doubling, stay below ``each``.
 
-    Returns them in pairs of equal ones, the field at the end, and its error: a share of its
+    The first is not longer than ``longest``, at which nothing that lasts turns round; from it on
+    steps grow while the error that they show is small. Returns them in pairs of equal ones, the field at the end, and its error: a share of its
     distance to the field of a run with every pair in one step.
     """
     steps: list[float] = []
     level, done = 2, 0  # done counts the finest steps span / 2^_DEEPEST
+    while level < _DEEPEST and span > longest * (1 << level):
+        level += 1
     u, doubled = start, start.copy()
     while done < 1 << _DEEPEST:
         dt, t = span / (1 << level), t0 + span * done / (1 << _DEEPEST)
@@ -150,14 +207,48 @@ def _equidistribute(
                     f"{each:.2g}: a step of {dt:.2g} still errs by {error:.2g}; raise the tolerance"
                 )
             continue
+        pilot.tried += 2
+        if pilot.tried > _MOST_STEPS:
+            raise ConvergenceError(
+                f"splitting over [{t0:g}, {t0 + span:g}] still does not reach its tolerance after "
+                f"{pilot.tried} steps; raise the tolerance, or use schemes.Krylov()"
+            )
         doubled = pilot.march(doubled, t, dt, 1)
         u = halves
         steps += [dt / 2] * 2
         done += 1 << (_DEEPEST - level)
-        # a doubled step errs eight times as much
-        if level > 0 and error < each / 8 and done % (1 << (_DEEPEST - level + 1)) == 0:
+        # a doubled step errs eight times as much; where the coarser grid does not do, it may be so
+        # long that it shows no more than a part of what it misses, so that on the way there errors
+        # going on at this rate must not matter
+        calm = error * (t0 + span - t - dt) <= _SURE_RATE * tolerance * dt
+        if level > 0 and error < each / 8 and (pilot.blind or calm) and done % (1 << (_DEEPEST - level + 1)) == 0:
             level -= 1
-    return steps, u, _SHARE * pilot.problem.distance(doubled, u)
+    return steps, u, _extrapolated(pilot, start, t0, steps, doubled, u, tolerance)
+
+
+def _extrapolated(
+    pilot: "_Stepper", start: Array, t0: float, steps: list[float], doubled: Array, u: Array,
+    tolerance: float,
+) -> float:  # fmt: skip
+    """The error of u, from runs with steps twice and four times as long.
+
+    The first changes u by d, the second that by D; where the order is two d / D is 1/4 and the
+    error d / 3. Where steps are so long that neither run sees what it misses, d / D is near one,
+    and the error of any size: d (d / D) / (1 - d / D) if the changes go on like this.
+    """
+    change, share = pilot.problem.distance(doubled, u), _SHARE if pilot.blind else _ROUGH
+    if change < _SURE * tolerance:
+        return share * change
+    quads: list[float] = []
+    pairs = [2 * dt for dt in steps[::2]]
+    k = 0
+    while k < len(pairs):
+        same = k + 1 < len(pairs) and pairs[k + 1] == pairs[k]
+        quads.append(pairs[k] * (2 if same else 1))
+        k += 2 if same else 1
+    before = pilot.problem.distance(pilot.run(start.copy(), t0, quads), doubled)
+    ratio = min(change / max(before, 1e-300), _STUCK)
+    return max(share, _MARGIN * ratio / (1 - ratio)) * change
 
 
 class _Stepper:
@@ -167,10 +258,17 @@ class _Stepper:
         self, problem: Problem, grid: Grid, tolerance: float, stats: dict[str, Any]
     ) -> None:
         self.problem, self.grid, self.stats = problem, grid, stats
+        self.blind = grid != problem.grid
+        self.tried = 0  # steps of the plans of an output interval
         self.negligible, self.clipped = 1e-2 * tolerance, 0.0
+        self.mass = problem.average * int(np.prod(grid.shape))
         self.lines = lru_cache(4)(self._lines)
         self.spare = np.empty(grid.shape)
-        self.still = None if problem.moves else self._along_all(problem.generator(0.0, grid))
+        self.still, self.kept = None, None
+        if not problem.moves:
+            generator = problem.generator(0.0, grid)
+            self.still = self._along_all(generator)
+            self.kept = generator if grid.cells <= _SMALL else None
 
     def _along_all(self, generator: Generator) -> list[Any]:
         axes = [_Lines(generator, axis, self.problem.forward) for axis in range(2)]
@@ -179,6 +277,53 @@ class _Stepper:
 
     def _lines(self, t: float) -> list[Any]:
         return self._along_all(self.problem.generator(t, self.grid))
+
+    def resolved(self, u: Array, t: float) -> float:
+        """A step in which no drift turns a wave round that diffusion does not damp meanwhile.
+
+        From the rates where u is not negligible: 1 / (beta F^2), F the drift if there is a force
+        (a wave of number k turns by k F dt and is damped by k^2 dt / beta); and 1 / |∂_y F_x|, how
+        fast the directions stop to commute.
+        """
+        generator = self._generator(t)
+        alive = np.ones(u.shape, dtype=bool)
+        if self.problem.is_density:
+            alive = u > _ALIVE * u.max()
+        fastest = 0.0
+        for axis in range(2):
+            here, _ = axis_neighbours(alive, axis, self.grid)
+            up, down = generator.up[axis], generator.down[axis]
+            drift = up - down
+            if self.driven:
+                through = np.where(here, up + down, np.inf)
+                fastest = max(fastest, float((2 * drift**2 / np.maximum(through, 1e-300)).max()))
+            cell = self.grid.spacing[axis] / self.grid.spacing[1 - axis]
+            shear = np.where(here, np.abs(np.gradient(drift, axis=1 - axis)), 0.0)
+            fastest = max(fastest, float(shear.max()) * cell)
+        return 1 / fastest if fastest > 0 else np.inf
+
+    def _generator(self, t: float) -> Generator:
+        return self.problem.generator(t, self.grid) if self.kept is None else self.kept
+
+    @property
+    def driven(self) -> bool:
+        return getattr(self.problem.equation, "force", None) is not None
+
+    def sees_drift(self, t: float) -> bool:
+        """Whether a plan on this coarser grid can be trusted: for the waves that a force carries.
+
+        On few cells nothing is saved by one.
+        """
+        if max(self.problem.grid.cells) <= _FEW:
+            return False
+        if not self.driven:
+            return True
+        generator = self._generator(t)
+        for axis in range(2):
+            up, down = generator.up[axis], generator.down[axis]
+            if (np.abs(up - down) > _SHARP * (up + down)).any():
+                return False
+        return True
 
     def march(self, u: Array, t: float, dt: float, count: int) -> Array:
         """``count`` Strang steps of length dt, neighbouring half steps merged; takes u over."""
@@ -213,9 +358,11 @@ class _Stepper:
         if self.problem.is_density and negative < 0:
             mass = float((u if self.problem.conserves else new).sum())
             if -negative > self.negligible * mass:
+                radau = new.copy()
                 line.apply(u, tau / 2, EULER, new)
                 line.apply(new, tau / 2, EULER, new)
                 kind = "backward_euler_solves"
+                self.clipped += self.problem.distance(new, radau)  # its error is nearly that
             else:
                 self._clip(new, negative, mass)
         self.stats[kind] += 1
@@ -228,7 +375,7 @@ class _Stepper:
 
         least = clip(new, mass / (mass - negative))
         self.stats["negative_before_clipping"] = min(self.stats["negative_before_clipping"], least)
-        self.clipped += -2 * negative / mass
+        self.clipped += -2 * negative / max(self.mass, 1e-300)
 
 
 def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:

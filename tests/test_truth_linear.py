@@ -1,0 +1,380 @@
+"""Linear equations on a line or a circle against the exponential of a matrix made by loops.
+
+The rates are the documented ones (two-point fluxes fitted to the potential); the exponential is by
+scaling and squaring a sum of nonnegative terms in extended precision. With a force the rates are
+the subject of other tests, and the matrix is that of ``Problem(...).generator()``.
+"""
+
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from truth import Random, Row, Trial, log_uniform, pick, tally
+
+import pdekit as pk
+from pdekit.pde.problem import Problem
+from pdekit.pde.schemes import exponential as exponential_scheme
+
+ROUNDING = 2e-13  # of the oracle, and of rates that differ in their last digit
+
+
+def fitted(w):
+    """w / (e^w - 1)."""
+    if abs(w) < 1e-5:
+        return 1 - w / 2 + w * w / 12
+    if w > 700:
+        return 0.0
+    return w / np.expm1(w)
+
+
+def rates_of(V, beta, h, periodic, absorbing=(False, False)):
+    """Rates B(Δ) / (beta h²), Δ = beta (V_j - V_i), as a matrix, and what the walls take.
+
+    A wall half a cell away takes 2 B(Δ/2) / (beta h²), Δ that of the nearest two cells.
+    """
+    n = len(V)
+    jump, lost = np.zeros((n, n)), np.zeros(n)
+    for i in range(n if periodic else n - 1):
+        j = (i + 1) % n
+        jump[i, j] += fitted(beta * (V[j] - V[i])) / (beta * h * h)
+        jump[j, i] += fitted(beta * (V[i] - V[j])) / (beta * h * h)
+    if absorbing[0]:
+        lost[0] += 2 * fitted(beta * (V[0] - V[1]) / 2) / (beta * h * h)
+    if absorbing[1]:
+        lost[-1] += 2 * fitted(beta * (V[-1] - V[-2]) / 2) / (beta * h * h)
+    return jump, lost
+
+
+def rates_in(generator):
+    """The same of a generator of the package."""
+    jump = generator.matrix().toarray()
+    np.fill_diagonal(jump, 0.0)
+    lost = np.zeros(len(jump)) if generator.loss is None else generator.loss.ravel()
+    return jump, lost
+
+
+def exponential(jump, lost, t):
+    """exp(tL) as a square of a square of a sum of nonnegative terms, in extended precision.
+
+    The diagonal is made of the rates in that precision, so that rows sum to what is lost.
+    """
+    A = jump.astype(np.longdouble)
+    leave = A.sum(1) + lost
+    rate = leave.max()
+    if rate == 0:
+        return np.eye(len(A), dtype=np.longdouble)
+    halvings = max(0, int(np.ceil(np.log2(max(float(t * rate), 1e-300)))) + 2)
+    A = (A + np.diag(rate - leave)) * (np.longdouble(t) / np.longdouble(2) ** halvings)
+    term = total = np.eye(len(A), dtype=np.longdouble)
+    for k in range(1, 20):
+        term = term @ A / k
+        total = total + term
+    total = total * np.exp(-rate * (np.longdouble(t) / np.longdouble(2) ** halvings))
+    for _ in range(halvings):
+        total = total @ total
+        if not lost.any():
+            total = total / total.sum(1)[:, None]
+    return total
+
+
+def landscape(rng: Random, x, beta, periodic):
+    """A potential on cells: flat, smooth, steep or rough, beta V from nothing to thousands."""
+    kind = pick(rng, "flat", "smooth", "well", "slope", "step", "rough")
+    height = log_uniform(rng, 0.1, 3e3) / beta
+    s = (x - x[0]) / (x[-1] - x[0])
+    if kind == "flat":
+        return kind, 0 * x
+    if kind == "smooth":
+        turns = int(rng.integers(1, 4))
+        phase = rng.uniform(0, 6)
+        return kind, height * np.cos(2 * np.pi * turns * np.arange(len(x)) / len(x) + phase)
+    if kind == "rough":
+        return kind, height * rng.random(len(x)) * rng.random()
+    if kind == "step":
+        return kind, height * np.tanh(20 * (s - rng.uniform(0.2, 0.8)))
+    if periodic:
+        return kind, height * np.sin(np.pi * s) ** 2
+    return kind, height * (4 * (s - 0.5) ** 2 if kind == "well" else s)
+
+
+def data(rng: Random, x, density):
+    """A spike, a block, a smooth bump, noise; functions may change sign."""
+    n = len(x)
+    kind = pick(rng, "spike", "block", "bump", "noise", "constant")
+    u = np.zeros(n)
+    if kind == "spike":
+        u[rng.integers(n)] = log_uniform(rng, 1e-3, 1e3)
+    elif kind == "block":
+        a = int(rng.integers(n))
+        u[a : a + 1 + int(rng.integers(n))] = 1.0
+    elif kind == "bump":
+        centre = x[rng.integers(n)]
+        u = np.exp(-0.5 * ((x - centre) / (rng.uniform(0.02, 0.5) * (x[-1] - x[0]))) ** 2)
+    elif kind == "noise":
+        u = rng.random(n) ** int(rng.integers(1, 9))
+    else:
+        u = np.full(n, rng.uniform(0.1, 2))
+    if not density:
+        u = u * pick(rng, 1.0, -1.0, 3.0) + pick(rng, 0.0, 0.0, -0.4)
+    return kind, u
+
+
+def times(rng: Random, rates, span=(-8, 8)):
+    """One to a hundred output times about the times of the fastest and the slowest jumps."""
+    last = 10 ** rng.uniform(*span)
+    rate = fastest(rates)
+    last = min(max(last, 1e-3 / rate), 1e8 / rate)
+    many = pick(rng, 1, 1, 2, 5, 20, 100)
+    shape = pick(rng, "even", "log")
+    t = np.linspace(0, last, many + 1)[1:] if shape == "even" else last * np.logspace(-4, 0, many)
+    return t[-1:] if many == 1 else t
+
+
+def far(u, true, data, density):
+    """L1 over the mass of the data, or the maximum over the largest of them."""
+    if density:
+        return float(np.abs(u - true).sum() / np.abs(data).sum())
+    return float(np.abs(u - true).max() / max(np.abs(data).max(), 1e-300))
+
+
+def bounded(solution, u0, density, conserves):
+    """What every answer keeps: finite, sign and mass, or the range; a survival that falls."""
+    u = solution.fields
+    if not np.isfinite(u).all():
+        return False
+    if not density:
+        low, high = min(u0), max(u0)
+        if not conserves:
+            low, high = min(low, 0.0), max(high, 0.0)
+        room = 1e-13 * max(abs(low), abs(high))
+        return bool(u.min() >= low - room and u.max() <= high + room)
+    mass = u.sum(1) / u0.sum()
+    if conserves:
+        return bool(u.min() >= 0 and np.abs(mass - 1).max() < 1e-12)
+    fallen = np.append(1.0, mass)
+    return bool(u.min() >= 0 and (np.diff(fallen) <= 1e-13).all())
+
+
+def judge(solution, promised, true, u0, density, conserves):
+    """The largest error over the output times, and the promise."""
+    if not bounded(solution, u0, density, conserves):
+        return np.nan, promised
+    apart = [far(u, v, u0, density) for u, v in zip(solution.fields, true, strict=True)]
+    return max(apart), promised
+
+
+def solutions(rates, t, u0, density):
+    """exp(t_k L^T) u0 or exp(t_k L) u0 at every time, by powers of few exponentials."""
+    steps = np.diff(np.concatenate([[0.0], t]))
+    made, out, u = {}, [], u0.astype(np.longdouble)
+    for step in steps:
+        key = float(f"{step:.12e}")
+        if key not in made:
+            made[key] = exponential(*rates, step)
+        u = made[key].T @ u if density else made[key] @ u
+        out.append(u.astype(float))
+    return out
+
+
+def fastest(rates):
+    return float((rates[0].sum(1) + rates[1]).max())
+
+
+def problem(rng: Random, force=False):
+    """A linear equation on a line or a circle, with its matrix."""
+    n = int(log_uniform(rng, 4, 90))
+    periodic = bool(rng.random() < (0.7 if force else 0.35))
+    length = log_uniform(rng, 0.01, 100)
+    beta = log_uniform(rng, 1e-3, 1e3)
+    grid = pk.Grid(0, length, n, periodic=periodic)
+    x, h = grid.axes[0], length / n
+    kind, V = landscape(rng, x, beta, periodic)
+    absorbing = None
+    if not periodic and rng.random() < 0.3:
+        absorbing = pick(rng, (True, True), (True, False), (False, True))
+    density = bool(rng.random() < 0.6)
+    equation = pk.FokkerPlanck if density else pk.BackwardKolmogorov
+    walls = None if absorbing is None else pk.Walls(*absorbing)
+    if force:
+        # up to Péclet numbers of ten
+        strength = pick(rng, 1.0, -1.0) * log_uniform(rng, 1e-3, 10) / (beta * h)
+        shear = rng.uniform(0, 1)
+        field = strength * (1 + shear * np.cos(2 * np.pi * np.arange(n) / n))
+        made = equation(lambda p: V, beta, force=lambda p: field[:, None], absorbing=walls)
+        rates = rates_in(Problem(made, grid, None).generator())
+    else:
+        made = equation(lambda p: V, beta, absorbing=walls)
+        rates = rates_of(V, beta, h, periodic, absorbing or (False, False))
+    what = (
+        f"{equation.__name__}, {kind} potential of height {np.ptp(V):.3g}, beta {beta:.3g}, "
+        f"Grid(0, {length:.3g}, {n}, periodic={periodic}), absorbing {absorbing}"
+        + (f", force {strength:.3g} (shear {shear:.2g})" if force else "")
+    )
+    return made, grid, rates, density, absorbing is None, what
+
+
+def trial(rng: Random, force, scheme, promise, span=(-8, 8)):
+    equation, grid, rates, density, conserves, what = problem(rng, force)
+    shape, u0 = data(rng, grid.axes[0], density)
+    t = times(rng, rates, span)
+    chosen = scheme(rng, rates, t)
+    promised = promise(chosen)
+
+    def judge_it(solution):
+        limit = promised(solution) if callable(promised) else promised
+        true = solutions(rates, t, u0, density)
+        return judge(solution, limit + ROUNDING, true, u0, density, conserves)
+
+    return Trial(
+        f"{what}, {shape}, {len(t)} times up to {t[-1]:.3g}, {chosen}",
+        lambda: quietly(equation, grid, u0, t, chosen),
+        judge_it,
+    )
+
+
+def quietly(*problem):
+    """``solve`` without its words on resolution and walls: the matrix is that of the same grid."""
+    with warnings.catch_warnings():
+        for kind in (pk.ResolutionWarning, pk.TruncationWarning):
+            warnings.simplefilter("ignore", kind)
+        return pk.solve(*problem)
+
+
+def default(rng, rates, t):
+    return pk.schemes.Exponential()
+
+
+def loose(rng, rates, t):
+    return pk.schemes.Exponential(rtol=log_uniform(rng, 1e-10, 1e-2))
+
+
+class Swinging:
+    """A potential that swings in time, sampled on cells; ``at`` makes it one that moves."""
+
+    def __init__(self, first, second, pace):
+        self.first, self.second, self.pace = first, second, pace
+
+    def __call__(self, p):
+        return self.at(0.0)(p)
+
+    def at(self, t):
+        return lambda p: self.first + np.sin(self.pace * t) * self.second
+
+
+def moving(rng: Random):
+    """Against a Runge-Kutta method of order eight on the rates by loops."""
+    n = int(log_uniform(rng, 4, 24))
+    periodic = bool(rng.random() < 0.4)
+    length, beta = log_uniform(rng, 0.3, 10), log_uniform(rng, 0.05, 20)
+    grid = pk.Grid(0, length, n, periodic=periodic)
+    x, h = grid.axes[0], length / n
+    kind, first = landscape(rng, x, beta, periodic)
+    first = first * min(1.0, 20 / (beta * np.ptp(first) + 1e-300))
+    second = log_uniform(rng, 0.1, 5) / beta * np.cos(2 * np.pi * x / length + rng.uniform(0, 6))
+    last = log_uniform(rng, 1e-3, 300) * beta * h * h
+    pace = log_uniform(rng, 0.1, 30) / last
+    u0 = data(rng, x, True)[1]
+    t = np.linspace(0, last, pick(rng, 1, 3, 30) + 1)[1:]
+    tolerance = pick(rng, 1e-5, 1e-7)
+    equation = pk.FokkerPlanck(Swinging(first, second, pace), beta)
+
+    def slope(s, u):
+        jump, _ = rates_of(first + np.sin(pace * s) * second, beta, h, periodic)
+        return jump.T @ u - jump.sum(1) * u
+
+    def judge_it(solution):
+        made = solve_ivp(slope, (0, last), u0, "DOP853", t, rtol=1e-9, atol=1e-10 * u0.sum())
+        return judge(solution, tolerance + 1e-8, made.y.T, u0, True, True)
+
+    return Trial(
+        f"{kind} potential swinging {pace * last:.3g} rad, beta {beta:.3g}, {grid}, {len(t)} times "
+        f"up to {last:.3g}, rtol_moving {tolerance}",
+        lambda: quietly(equation, grid, u0, t, pk.schemes.Exponential(rtol_moving=tolerance)),
+        judge_it,
+    )
+
+
+def heat(rng: Random):
+    """Against the sum of all modes: the continuous symbol where the kernel is three cells wide."""
+    n = int(log_uniform(rng, 4, 400))
+    periodic = bool(rng.random() < 0.5)
+    length, beta = log_uniform(rng, 1e-2, 1e2), log_uniform(rng, 1e-3, 1e3)
+    grid = pk.Grid(0, length, n, periodic=periodic)
+    h, u0 = length / n, data(rng, grid.axes[0], False)[1]
+    last = beta * h * h * log_uniform(rng, 1e-6, 1e6)
+    t = np.linspace(0, last, pick(rng, 1, 2, 20) + 1)[1:]
+    turns = 2 * np.pi * np.arange(n) if periodic else np.pi * np.arange(n)
+    if periodic:
+        turns = np.minimum(turns, 2 * np.pi * n - turns)
+    where = (np.arange(n) + (0.0 if periodic else 0.5)) / n
+
+    def judge_it(solution):
+        true = []
+        for s in t:
+            k = turns / length
+            wide = s / beta >= (3 * h) ** 2
+            rate = k**2 if wide else 2 * (1 - np.cos(k * h)) / h**2
+            damp = np.exp(-s * rate / (2 * beta))
+            if periodic:
+                true.append(np.fft.ifft(np.fft.fft(u0) * damp).real)
+                continue
+            modes = np.cos(np.outer(turns, where))
+            modes *= np.sqrt(np.where(np.arange(n) == 0, 1, 2) / n)[:, None]
+            true.append(modes.T @ (damp * (modes @ u0)))
+        return judge(solution, 1e-12, np.array(true), u0, False, True)
+
+    return Trial(
+        f"Heat({beta:.3g}), {grid}, {len(t)} times up to {last:.3g}",
+        lambda: quietly(pk.Heat(beta), grid, u0, t),
+        judge_it,
+    )
+
+
+def stepped(rng, rates, t):
+    return pk.schemes.Implicit(float(t[-1]) / pick(rng, 1, 3, 20, 100))
+
+
+ROWS = [
+    Row(
+        "exponentials of gradient drifts",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Exponential"),
+        partial(trial, force=False, scheme=default, promise=lambda s: s.rtol),
+    ),
+    Row(
+        "exponentials of driven lines and circles",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Exponential"),
+        partial(trial, force=True, scheme=default, promise=lambda s: s.rtol),
+    ),
+    Row(
+        "exponentials to loose tolerances",
+        ("Exponential",),
+        partial(trial, force=True, scheme=loose, promise=lambda s: s.rtol),
+        cost=3,
+    ),
+    Row(
+        "implicit steps",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Implicit"),
+        partial(
+            trial, force=True, scheme=stepped,
+            promise=lambda s: lambda solution: solution.stats["error_estimate"], span=(-8, 3),
+        ),
+        cost=3,
+    ),
+    Row("moving potentials", ("solve FokkerPlanck", "Exponential"), moving, cost=6),
+    Row("heat in modes", ("solve Heat", "Spectral"), heat),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
+def test_no_silent_wrong_answer(row, truth):
+    truth(row)
+
+
+def test_a_wrong_bound_is_caught(monkeypatch):
+    """The best approximation on the negative axis, believed round a circle: no longer silent."""
+    row = ROWS[1]
+    monkeypatch.setattr(exponential_scheme, "amplification", lambda *_: 1.0)
+    with pytest.raises(AssertionError, match="silent wrong answers"):
+        tally(row, seed=5, draws=60)

@@ -1,0 +1,232 @@
+"""Linear equations in the plane against the exponential of a matrix made by loops.
+
+Small grids, and the exponential of ``test_truth_linear``. With a force, or a diffusion of its own,
+the rates are the subject of other tests, and the matrix is that of ``Problem(...).generator()``.
+"""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.linalg
+from test_truth_linear import bounded, fastest, fitted, quietly, rates_in
+from truth import Random, Row, Trial, log_uniform, pick
+
+import pdekit as pk
+from pdekit.pde.problem import Problem
+
+
+def rates_of(V, beta, h, periodic):
+    """Rates B(Δ) / (beta h²) to the neighbours along both axes, by loops."""
+    n, m = V.shape
+    jump = np.zeros((n * m, n * m))
+    for i in range(n):
+        for j in range(m):
+            for axis, (k, l) in enumerate(((i + 1, j), (i, j + 1))):
+                if (k >= n or l >= m) and not periodic[axis]:
+                    continue
+                k, l = k % n, l % m
+                here, there, hh = i * m + j, k * m + l, h[axis] ** 2
+                jump[here, there] += fitted(beta * (V[k, l] - V[i, j])) / (beta * hh)
+                jump[there, here] += fitted(beta * (V[i, j] - V[k, l])) / (beta * hh)
+    return jump, np.zeros(n * m)
+
+
+def transition(jump, lost, t):
+    """exp(tL), by scipy on a matrix whose entries are scaled to few jumps, and squares of it."""
+    generator = jump - np.diag(jump.sum(1) + lost)
+    size = max(float(t * (jump.sum(1) + lost).max()), 1e-300)
+    halvings = max(0, int(np.ceil(np.log2(size))))
+    out = scipy.linalg.expm(generator * (t / 2.0**halvings))
+    for _ in range(halvings):
+        out = out @ out
+        if not lost.any():
+            out /= out.sum(1)[:, None]
+    return out
+
+
+def scenery(rng: Random, grid, beta):
+    """A potential that is flat, smooth, a tilted valley, or rough."""
+    kind = pick(rng, "flat", "smooth", "well", "valley", "rough")
+    height = log_uniform(rng, 0.1, 300) / beta
+    x, y = (
+        (grid.centres[..., k] - grid.lower[k]) / (grid.upper[k] - grid.lower[k]) - 0.5
+        for k in (0, 1)
+    )
+    a, b, c = rng.normal(size=3)
+    if kind == "flat":
+        return kind, lambda p: 0 * p[..., 0]
+    low, size = np.array(grid.lower), np.array(grid.upper) - np.array(grid.lower)
+
+    def inside(p):
+        s = (p - low) / size - 0.5
+        return s[..., 0], s[..., 1]
+
+    def potential(p):
+        x, y = inside(p)
+        if kind == "smooth":
+            return height * (np.cos(2 * np.pi * x + a) + np.sin(2 * np.pi * (x + y) + b)) / 2
+        if kind == "well":
+            return height * 4 * (x**2 + y**2 + 0.8 * np.tanh(c) * x * y)
+        if kind == "valley":
+            return height * ((np.cos(a) * x + np.sin(a) * y) ** 2 * 4 + 0.1 * x)
+        return height * (np.sin(20 * x + a) * np.sin(17 * y + b) + 0.3 * np.cos(40 * x * y + c)) / 2
+
+    return kind, potential
+
+
+def start(rng: Random, grid, density):
+    kind = pick(rng, "spike", "bump", "wave", "noise")
+    low, size = np.array(grid.lower), np.array(grid.upper) - np.array(grid.lower)
+    s = (grid.centres - low) / size
+    if kind == "spike":
+        u = np.zeros(grid.shape)
+        u.flat[rng.integers(u.size)] = log_uniform(rng, 1e-3, 1e3)
+    elif kind == "bump":
+        centre, width = rng.uniform(0.2, 0.8, 2), rng.uniform(0.08, 0.4)
+        u = np.exp(-((s - centre) ** 2).sum(-1) / (2 * width**2))
+    elif kind == "wave":
+        k = rng.integers(0, 3, 2)
+        u = 1 + 0.9 * np.cos(2 * np.pi * (s @ k))
+    else:
+        u = rng.random(grid.shape) ** int(rng.integers(1, 6))
+    return kind, u if density else u * pick(rng, 1.0, -2.0) + pick(rng, 0.0, 0.3)
+
+
+def problem(rng: Random, style):
+    """An equation on a box, a pipe or a torus with its rates."""
+    cells = (int(log_uniform(rng, 4, 22)), int(log_uniform(rng, 4, 22)))
+    size = log_uniform(rng, 0.1, 30)
+    upper = (size, size * log_uniform(rng, 0.5, 2))
+    periodic = pick(rng, (False, False), (True, True), (False, True), (True, False))
+    grid = pk.Grid((0.0, 0.0), upper, cells, periodic=periodic)
+    beta = log_uniform(rng, 1e-2, 1e2)
+    kind, V = scenery(rng, grid, beta)
+    density = bool(rng.random() < 0.6)
+    equation = pk.FokkerPlanck if density else pk.BackwardKolmogorov
+    what = f"{equation.__name__}, {kind} potential, beta {beta:.3g}, {grid}, {style}"
+    h = grid.spacing
+    if style == "gradient":
+        made = equation(V, beta)
+        return made, grid, rates_of(V(grid.centres), beta, h, periodic), density, True, what
+    more, conserves = {}, True
+    strength = pick(rng, 1, -1) * log_uniform(rng, 1e-2, 4) / (beta * min(h))
+    if style == "driven":
+        angle, swirl = rng.uniform(0, 6.3), pick(rng, "even", "shear", "swirl")
+        along = np.array([np.cos(angle), np.sin(angle)])
+        middle = np.array(upper) / 2
+
+        def force(p):
+            s = (p - middle) / np.array(upper)
+            if swirl == "even":
+                return np.broadcast_to(strength * along, p.shape)
+            if swirl == "shear":
+                return strength * np.stack([np.cos(2 * np.pi * s[..., 1]), 0 * s[..., 0]], -1)
+            return 2 * strength * np.stack([-s[..., 1], s[..., 0]], -1)
+
+        more["force"] = force
+        what += f" {swirl} {strength:.3g}"
+    if style == "tensor":
+        a = rng.normal(size=(2, 2))
+        more["diffusion"] = a @ a.T + 0.05 * np.eye(2)
+        what += f" {more['diffusion'].round(3).tolist()}"
+    if style == "kinetic":
+        more["diffusion"] = np.diag([0.0, 1.0])
+        more["force"] = lambda p: strength * np.stack([p[..., 1] - upper[1] / 2, 0 * p[..., 0]], -1)
+    if style == "absorbed":
+        more["absorbing"] = pk.Walls(lower=(True, False), upper=pick(rng, True, False))
+        conserves = all(periodic)
+        if periodic[0] and not periodic[1]:
+            conserves = more["absorbing"].upper is False
+        what += f" {more['absorbing']}"
+    made = equation(V, beta, **more)
+    return made, grid, rates_in(Problem(made, grid, None).generator()), density, conserves, what
+
+
+def trial(rng: Random, style, scheme, promise, most):
+    style = pick(rng, *style)
+    equation, grid, rates, density, conserves, what = problem(rng, style)
+    kind, u0 = start(rng, grid, density)
+    rate = fastest(rates)
+    last = min(10 ** rng.uniform(-4, 4), most / rate)
+    many = pick(rng, 1, 1, 3, 10)
+    t = np.linspace(0, last, many + 1)[1:]
+    chosen = scheme(rng, rate, last)
+
+    def judge(solution):
+        flat = type("", (), {"fields": solution.fields.reshape(len(t), -1)})
+        limit = promise(solution) + 1e-12
+        if not bounded(flat, u0.ravel(), density, conserves):
+            return np.nan, limit
+        step, v, worst = transition(*rates, t[0]), u0.ravel(), 0.0
+        for u in flat.fields:
+            v = step.T @ v if density else step @ v
+            apart = np.abs(u - v)
+            error = apart.sum() / u0.sum() if density else apart.max() / np.abs(u0).max()
+            worst = max(worst, float(error))
+        return worst, limit
+
+    return Trial(
+        f"{what}, {kind}, {many} times up to {last:.3g}, {chosen}",
+        lambda: quietly(equation, grid, u0, t, chosen),
+        judge,
+    )
+
+
+def krylov(rng, rate, last):
+    return pk.schemes.Krylov(pick(rng, 1e-8, 1e-4))
+
+
+def split(rng, rate, last):
+    return pk.schemes.Split(pick(rng, 5e-5, 1e-3))
+
+
+def implicit(rng, rate, last):
+    return pk.schemes.Implicit(last / pick(rng, 1, 7, 50, 300))
+
+
+def default(rng, rate, last):
+    return None
+
+
+STYLES = ("gradient", "driven", "absorbed", "tensor", "kinetic")
+ROWS = [
+    Row(
+        "Krylov spaces in the plane",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Krylov"),
+        partial(trial, style=STYLES, scheme=krylov, promise=lambda s: s.scheme.rtol, most=1e5),
+        cost=2,
+    ),
+    Row(
+        "splitting of gradient drifts",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Split"),
+        partial(
+            trial, style=("gradient", "absorbed"), scheme=split,
+            promise=lambda s: s.scheme.tolerance, most=1e5,
+        ),
+        cost=2,
+    ),
+    Row(
+        "splitting of driven, tensor and kinetic equations",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Split"),
+        partial(
+            trial, style=("driven", "tensor", "kinetic"), scheme=split,
+            promise=lambda s: s.scheme.tolerance, most=3e3,
+        ),
+        cost=4,
+    ),
+    Row(
+        "implicit steps in the plane",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Implicit"),
+        partial(
+            trial, style=STYLES, scheme=implicit,
+            promise=lambda s: s.stats["error_estimate"], most=1e5,
+        ),
+        cost=2,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
+def test_no_silent_wrong_answer(row, truth):
+    truth(row)
