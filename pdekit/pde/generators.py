@@ -161,8 +161,8 @@ def scharfetter_gummel(values: Array, beta: float, grid: Grid) -> Generator:
             some = slice(start, start + rows)
             with np.errstate(over="ignore", invalid="ignore"):
                 pair = bernoulli_pair(beta * (there[some] - here[some]))
-            for rate, value in zip(rates, pair, strict=True):
-                np.divide(value, beta * h * h, out=rate[some])
+                for rate, value in zip(rates, pair, strict=True):
+                    np.divide(value, beta * h * h, out=rate[some])
         up.append(rates[0])
         down.append(rates[1])
     return within_floats(Generator(grid, tuple(up), tuple(down)))
