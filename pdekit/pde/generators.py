@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pdekit.grid import Grid
 
 Array = NDArray[np.float64]
-_LARGEST = 1e200  # rates: products and sums of them stay finite
+_LARGEST = 1e150  # rates: products and sums of them stay finite
 _CHUNK = 1 << 14  # faces at a time, so that what lies between is in cache
 Offset = tuple[int, ...]
 
@@ -169,10 +169,11 @@ def scharfetter_gummel(values: Array, beta: float, grid: Grid) -> Generator:
 
 
 def within_floats(made: Generator) -> Generator:
-    """The generator itself; ``ValueError`` that names the cell where a rate is beyond 1e200."""
-    for k, direction in enumerate(made.directions()):
-        for side in (direction.up, direction.down, *(direction.exits or ())):
-            if not side.max(initial=0.0) <= _LARGEST:
+    """The generator itself; ``ValueError`` that names the cell where a rate is beyond 1e150."""
+    for k, sides in enumerate(zip(made.up, made.down, strict=True)):
+        for side in (*sides, *(made.exits[k] or () if made.exits else ())):
+            # the squares overflow first; one pass in cache, no field between
+            if not np.vdot(side, side) <= _LARGEST**2 and not side.max() <= _LARGEST:
                 _refuse(made, k, side)
     return made
 
@@ -184,7 +185,7 @@ def _refuse(made: Generator, k: int, side: Array) -> None:
     )
     raise ValueError(
         f"the rate along {made.offsets[k]} at {place} is {side[cell]:.3g} per unit of time, beyond "
-        "what floats can work with (1e200): the potential or force there is too large, or beta or "
+        "what floats can work with (1e150): the potential or force there is too large, or beta or "
         "the cells too small; cut a wall of the potential at some 1000 / beta, or scale the problem"
     )
 

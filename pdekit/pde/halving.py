@@ -16,7 +16,8 @@ from pdekit.grid import Grid
 
 Array = NDArray[np.float64]
 TOLERANCE = 0.05  # of the answer: the difference from which on it is said
-_FEW = 8  # cells along an axis below which it is doubled, not halved
+_FEWER = 0.8  # of it where the answer is compared with one on more cells, which is closer
+_FEW = {1: 48, 2: 16}  # cells along an axis, on a line and in the plane, that are rather raised
 _MOST = 1e3  # times the cells: advice beyond it is none
 
 
@@ -42,7 +43,8 @@ def compare(
         return
     except (ValueError, ConvergenceError):
         difference = np.inf if _posed(again, grid) else 0.0
-    if not difference <= TOLERANCE:
+    finer = np.prod(other.cells) > np.prod(grid.cells)
+    if not difference <= TOLERANCE * (_FEWER if finer else 1.0):
         order = _order(difference, again, apart, other)
         say(difference, grid, other, what, stacklevel + 1, order)
 
@@ -62,8 +64,11 @@ def _order(difference: float, again: Any, apart: Any, other: Grid) -> float:
 
 
 def beside(grid: Grid) -> Grid:
-    """The same box with half of the cells, twice as many along an axis that has few."""
-    cells = tuple(2 * n if n < _FEW else (n + 1) // 2 for n in grid.cells)
+    """The same box with half of the cells, or with many where there are few."""
+    few, least = _FEW[grid.dim], min(grid.cells)
+    if least < few:
+        return grid.refined(-(-2 * few // least))
+    cells = tuple((n + 1) // 2 for n in grid.cells)
     return Grid(grid.lower, grid.upper, cells, grid.periodic)
 
 

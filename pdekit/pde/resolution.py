@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde import fitted
+from pdekit.pde.generators import axis_neighbours
 from pdekit.pde.problem import Problem
 
 Array = NDArray[np.float64]
@@ -54,8 +55,57 @@ def look(problem: Problem, rho: Array, stacklevel: int) -> bool:
     True where there was a warning.
     """
     stats: dict[str, Any] = {}
-    report(problem, rho, stats, stacklevel + 1)
-    return stats["upwinded"] > _SHARE or _layers(problem.grid, rho, stacklevel + 1)
+    if fitted.is_general(problem.equation) or not _smooth(rho, problem.grid):
+        report(problem, rho, stats, stacklevel + 1)
+    return coarse(stats) or _layers(problem.grid, rho, stacklevel + 1)
+
+
+def _smooth(rho: Array, grid: Grid) -> bool:
+    """Whether the sum of |rho_i - rho_i+1|, on some of the lines, leaves no room for steep cells.
+
+    Where rho changes by more than e² the difference is 1 - e⁻² of the larger one at least.
+    """
+    for axis in range(grid.dim):
+        skip = max(1, rho.size // rho.shape[axis] // _SAMPLED)
+        lines = rho if grid.dim == 1 else np.moveaxis(rho, axis, 0)[:, ::skip]
+        changes = float(np.abs(lines[1:] - lines[:-1]).sum()) * grid.cell_volume * skip
+        if changes > _SHARE / 2:
+            return False
+    return True
+
+
+def coarse(stats: dict[str, Any]) -> bool:
+    """Whether ``report`` has warned."""
+    return bool(stats.get("upwinded", 0.0) > _SHARE)
+
+
+def steep(rho: Array, grid: Grid, stacklevel: int) -> bool:
+    """Whether a tenth of a density's mass is in cells over which it changes by more than e²."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        height = np.log(np.maximum(np.abs(rho), 1e-300))
+    most = np.zeros(rho.shape)
+    for axis in range(grid.dim):
+        here, there = axis_neighbours(height, axis, grid)
+        rise = np.abs(there - here)
+        lines, faces = np.moveaxis(most, axis, 0), np.moveaxis(rise, axis, 0)
+        for side in (lines[:-1], lines[1:]):
+            np.maximum(side, faces[: len(side)], out=side)
+    weights = np.abs(rho)
+    share = float(weights[most > MODERATE].sum() / max(float(weights.sum()), 1e-300))
+    if share <= _SHARE:
+        return False
+    factor = max(1.5, _quantile(weights, np.minimum(most, 1e6)) / MODERATE)
+    advice = "it is one of no width on this grid"
+    if factor < 1e3:
+        cells = tuple(int(np.ceil(n * factor)) for n in grid.cells)
+        advice = f"about {cells} cells would do in place of {grid.cells}"
+    warnings.warn(
+        f"{share:.0%} of the density's mass is in cells over which it changes by more than e²: "
+        f"{advice}",
+        ResolutionWarning,
+        stacklevel=stacklevel + 1,
+    )
+    return True
 
 
 def _layers(grid: Grid, rho: Array, stacklevel: int) -> bool:
@@ -63,13 +113,17 @@ def _layers(grid: Grid, rho: Array, stacklevel: int) -> bool:
 
     The cells of a layer that falls by Δ a cell hold (Δ/2) / sinh(Δ/2) of its mass.
     """
-    missed, steepest = 0.0, 0.0
+    missed, steepest, total = 0.0, 0.0, 1 / grid.cell_volume
+    if grid.dim == 1 and max(rho[0], rho[-1]) <= _LAYER / 50 * total:
+        return False
     for axis, closed in enumerate(grid.periodic):
         if closed:
             continue
-        lines = np.moveaxis(rho, axis, 0)
+        lines = rho.T if axis else rho
         for wall, before in ((0, 1), (-1, -2)):
             last, inner = lines[wall], lines[before]
+            if float(last.sum()) <= _LAYER / 50 * total:  # at most ten times it is missed
+                continue
             with np.errstate(divide="ignore", invalid="ignore"):
                 fall = np.where(last > inner, np.log(last) - np.log(inner), 0.0)
             fall = np.minimum(fall, 100.0)
@@ -78,7 +132,7 @@ def _layers(grid: Grid, rho: Array, stacklevel: int) -> bool:
             lost = np.where(thin, last / -np.expm1(-safe) * (1 - safe / 2 / np.sinh(safe / 2)), 0.0)
             missed += float(lost.sum())
             steepest = max(steepest, float(np.max(fall * (lost > 0), initial=0.0)))
-    share = missed / float(rho.sum())
+    share = missed / total
     if share <= _LAYER:
         return False
     factor = max(1.5, steepest / 0.6)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 _TINY = 1e-300
+_BALANCED = 1e-9  # shares of net flow below it are nothing but rounding
 
 
 def stationary(equation: Any, grid: Grid) -> "xr.DataArray":
@@ -71,7 +72,10 @@ def current(equation: Any, density: Any, grid: Grid) -> "xr.DataArray":
     """
     problem = steady(equation, grid, "current")
     rho = as_field(getattr(density, "values", density), grid, "the density")
-    resolution.report(problem, np.abs(rho), {}, stacklevel=2)
+    stats: dict[str, Any] = {}
+    resolution.report(problem, np.abs(rho), stats, stacklevel=2)
+    if not resolution.coarse(stats):
+        resolution.steep(rho, grid, stacklevel=2)
     return on_cells(problem.generator().current(rho), grid, "current")
 
 
@@ -82,9 +86,28 @@ def detailed_balance(equation: Any, grid: Grid) -> float:
     1e-14 or so in equilibrium and of the size h |j| (times beta over D) otherwise: divide by h to
     compare grids. MODEL 1.11; thesis Definition 6.14.
     """
-    pi = stationary(equation, grid).values
-    _, _, net, gross = chains.net_flows(Problem(equation, grid, None).generator().matrix(), pi)
+    problem = steady(equation, grid, "detailed_balance")
+    pi = invariant_density(problem)
+    resolution.look(problem, pi, stacklevel=2)
+    share = _net_share(problem, pi)
+    if share > _BALANCED:
+
+        def again(other: Grid) -> float:
+            problem = Problem(equation, other, None)
+            return _net_share(problem, invariant_density(problem)) / float(other.spacing.max())
+
+        per_length = share / float(grid.spacing.max())
+        halving.compare(per_length, again, _ratio, grid, "the distance from detailed balance")
+    return share
+
+
+def _net_share(problem: Problem, pi: Array) -> float:
+    _, _, net, gross = chains.net_flows(problem.generator().matrix(), pi)
     return float(np.abs(net).sum() / gross.sum())
+
+
+def _ratio(value: float, other: float, cells: Grid) -> float:
+    return abs(other / value - 1)
 
 
 def invariant_density(problem: Problem) -> Array:
