@@ -12,10 +12,10 @@ the only ones with the right drift that are exact for densities e^{-p x / h}. So
 - what circulates is centred where p is small: no numerical diffusion, up to |C| = 2,
 - beyond that, and where w vanishes, they go upwind; they are nonnegative for any drift.
 
-For moments q = 1/2 is better: in the plane q goes over from it where p is 0.25 to 0.75 (1 to 2
-where all of the drift is a force). There the first terms have the factor 1 + c/6 + c²/60 - ..., c
-the change of p over a cell: the same for both rates, it alters no ratio, and with it E X' = E b(X)
-holds to O(h⁴), for linear b to O(c³).
+For moments q = 1/2 is better: in the plane, on an axis between walls, q goes over from it where p
+is 0.25 to 0.75, and 1 to 2 where all of the drift is a force. Then the first terms also have the
+factor 1 + c/6 + c²/60 - ..., c the change of p over a cell: the same for both rates, it alters no
+ratio, and with it E X' = E b(X) holds to O(h⁴), for linear b to O(c³).
 """
 
 import numpy as np

@@ -145,10 +145,11 @@ def _axis_rates(
                 slope = slopes_round(slope + rests[axis].mean(), weights[axis], axis)
             slopes.append(slope)
     alone = not any(map(np.any, fitted))
-    ramp = (ALONE if alone else BESIDE_A_POTENTIAL) if c.grid.dim > 1 else ON_LINES
+    in_plane = ALONE if alone else BESIDE_A_POTENTIAL
+    ramps = [ON_LINES if c.grid.dim == 1 or closed else in_plane for closed in c.grid.periodic]
     factors = [centring(p, k, c.grid) if alone else 1.0 for k, p in enumerate(slopes)]
-    edges = zip(weights, drifts, slopes, factors, strict=True)
-    return [circulating_rates(*edge, ramp) for edge in edges]
+    edges = zip(weights, drifts, slopes, factors, ramps, strict=True)
+    return [circulating_rates(*edge) for edge in edges]
 
 
 def _base(c: Coefficients) -> Array:
