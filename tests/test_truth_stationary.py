@@ -68,6 +68,12 @@ def fine(low, high, n=FINE):
     return low + h * (np.arange(n) + 0.5), h
 
 
+def up_to(logs):
+    """Logarithm of the sum up to the middle of each cell."""
+    before = np.append(-np.inf, np.logaddexp.accumulate(logs)[:-1])
+    return np.logaddexp(before, logs - np.log(2))
+
+
 def log_ring_density(p):
     """log rho at the fine midpoints and log |J|: rho(x) ∝ e^{-U(x)} ∫_x^{x+L} e^{U}."""
     x, h = fine(p.low, p.low + p.length)
@@ -195,6 +201,54 @@ def times_in_a_plane(rng):
             pk.mean_first_passage_time(equation, grid, ((target, -np.inf), (np.inf, np.inf))).values
         ),
         judge,
+    )
+
+
+def exits_on_a_line(rng):
+    """An absorbing wall below, a target above: Green's function, a sum of positive terms."""
+    p = Line(rng, False, forced=rng.random() < 0.5, alone=rng.random() < 0.2)
+    target = p.low + p.length * rng.uniform(0.4, 0.95)
+    walled = pk.FokkerPlanck(
+        p.equation.potential, p.beta, force=p.equation.force, absorbing=pk.Walls(lower=True)
+    )
+
+    def judge(tau):
+        x, h = fine(p.low, target)
+        u = p.U(x)
+        left, right = up_to(u), up_to(u[::-1])[::-1]
+        below, above = up_to(left - u), up_to((right - u)[::-1])[::-1]
+        true = np.logaddexp(right + below, left + above) - logsumexp(u) + np.log(h * h * p.beta)
+        inside = p.grid.axes[0] < target
+        at = np.interp(p.grid.axes[0][inside], x, true)
+        most = true.max()
+        return float(np.abs(tau[inside] * np.exp(-most) - np.exp(at - most)).max()), WITHIN
+
+    return Trial(
+        f"{p} absorbing below, target={target:.5g}",
+        lambda: pk.mean_first_passage_time(walled, p.grid, (target, np.inf)).values,
+        judge,
+    )
+
+
+def escapes_against_a_wind(rng):
+    """Both ends absorb, V = 0, force f: π² / (β L²) + β f² / 4."""
+    beta, n = log_uniform(rng, 1e-4, 1e4), int(log_uniform(rng, 4, 400))
+    length = log_uniform(rng, 0.1, 30)
+    f = log_uniform(rng, 1e-2, 60) / (beta * length)
+    true = np.pi**2 / (beta * length**2) + beta * f * f / 4
+    by_force = rng.random() < 0.5
+    V = pk.potentials.Custom(lambda x: -f * x[..., 0])
+    equation = pk.FokkerPlanck(
+        FLAT if by_force else V,
+        beta,
+        force=(lambda x: f + 0 * x) if by_force else None,
+        absorbing=pk.Walls(True, True),
+    )
+    grid = pk.Grid(0, length, n)
+    return Trial(
+        f"beta={beta:.4g} n={n} length={length:.4g} f={f:.4g} by_force={by_force}",
+        lambda: pk.spectral_gap(equation, grid),
+        lambda gap: (abs(gap / true - 1), WITHIN),
     )
 
 
@@ -384,18 +438,26 @@ def built_states(rng):
 
 def limit_cycles(rng):
     case = pk.LimitCycle(log_uniform(rng, 0.05, 5), rng.uniform(0.5, 1.0))
-    n = int(log_uniform(rng, 8, 48))
+    n = int(log_uniform(rng, 8, 64))
     grid = pk.Grid((-4.5, -4.5), (4.5, 4.5), n)
 
-    def judge(rho):
+    def call():
+        rho = pk.stationary(case.equation, grid)
+        return rho.values, pk.current(case.equation, rho, grid).values
+
+    def judge(found):
         x = np.linspace(-7, 7, 1201)
         y = np.exp(-case.beta * ((x**2 - 1) ** 2 / 4))
         z = np.trapezoid(y, x) * np.sqrt(2 * np.pi / case.beta)
         c = grid.centres
         true = np.exp(-case.beta * ((c[..., 0] ** 2 - 1) ** 2 / 4 + c[..., 1] ** 2 / 2)) / z
-        return float(grid.integrate(np.abs(np.asarray(rho) - true))), 2 * WITHIN
+        turn = np.stack([-c[..., 1], c[..., 0]], -1)
+        flow = case.strength * np.exp(-((c**2).sum(-1) ** 2) / 4)[..., None] * turn / z
+        apart = np.abs(found[1] - flow).sum() / np.abs(flow).sum()
+        density = float(grid.integrate(np.abs(found[0] - true)))
+        return max(density / (2 * WITHIN), float(apart) / (4 * WITHIN)), 1.0
 
-    return Trial(f"{case} n={n}", lambda: pk.stationary(case.equation, grid).values, judge)
+    return Trial(f"{case} n={n}", call, judge)
 
 
 def kramers(rng):
@@ -491,6 +553,8 @@ ROWS = [
     Row("detailed balance", ("detailed_balance",), balance_on_a_line, 0.6),
     Row("passage times on lines", ("mean_first_passage_time",), times_on_a_line, 0.5),
     Row("passage times in planes", ("mean_first_passage_time",), times_in_a_plane, 0.3, 2),
+    Row("exits on lines", ("mean_first_passage_time",), exits_on_a_line, 0.4),
+    Row("escapes against a wind", ("spectral_gap", "slow_modes"), escapes_against_a_wind, 0.3, 3),
     Row("committors on lines", ("committor",), committors, 0.5),
     Row("gaps on lines", ("spectral_gap", "slow_modes"), gaps_on_a_line, 0.4, 3),
     Row("modes that turn", ("slow_modes", "spectral_gap"), modes_of_a_turning_plane, 0.2, 5),
@@ -498,7 +562,7 @@ ROWS = [
     Row("entropy of linear drifts", ("entropy_production", "housekeeping", "current"),
         entropy_of_a_linear_drift, 0.3, 2),
     Row("states that were built", ("with_steady_state",), built_states, 0.15, 4),
-    Row("limit cycles", ("LimitCycle",), limit_cycles, 0.2, 5),
+    Row("limit cycles", ("LimitCycle", "current"), limit_cycles, 0.2, 5),
     Row("Kramers' law", ("kramers_time",), kramers, 0.6),
     Row("linear drifts taken apart", ("decompose",), decompositions, 0.8),
     Row("mini-batches", ("minibatch_covariance",), minibatches, 1.0),
