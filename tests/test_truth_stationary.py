@@ -123,7 +123,7 @@ def current_round_a_ring(rng):
         _, _, log_j, sign = log_ring_density(p)
         true = sign * np.exp(log_j)
         gross = 1 / p.beta / p.grid.spacing[0] / p.length  # of a uniform density, one way
-        return float(np.abs(J - true).max()), WITHIN * abs(true) + 1e-11 * gross
+        return float(np.abs(J - true).max()), 2 * WITHIN * abs(true) + 1e-11 * gross
 
     def call():
         rho = pk.stationary(p.equation, p.grid)
@@ -543,7 +543,7 @@ def falling_free_energy(rng):
     return Trial(
         f"k={k:.4g} beta={beta:.4g} m0={m0:.4g} v0={v0:.4g} t={t:.4g} n={n}",
         call,
-        lambda found: (abs(found - true), (3 + 2 * k * t) * WITHIN * true + 1e-4 * k / beta),
+        lambda found: (abs(found - true), (4 + 2 * k * t) * WITHIN * true + 1e-4 * k / beta),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde import chains, halving
+from pdekit.pde import chains, fitted, halving, resolution
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.problem import Problem, steady
 from pdekit.pde.stationary import invariant_density
@@ -66,7 +66,7 @@ def spectral_gap(equation: Any, grid: Grid, extrapolate: bool = False) -> float:
 
     Raises as ``slow_modes``.
     """
-    here = _modes(equation, grid, 1)
+    here = _modes(equation, grid, 1, stacklevel=2)
     if extrapolate:
         finer = _modes(equation, grid.refined(2), 1)
         if not abs(finer.gap - here.gap) <= halving.TOLERANCE * finer.gap:
@@ -92,7 +92,7 @@ def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
     a stationary state that is not unique or a ``count`` that the grid has no room for, and
     ``ConvergenceError`` where the iteration does not settle.
     """
-    made = _modes(equation, grid, count)
+    made = _modes(equation, grid, count, stacklevel=2)
 
     def again(other: Grid) -> SlowModes:
         return _modes(equation, other, min(count, int(np.prod(other.shape)) // 3))
@@ -101,7 +101,7 @@ def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
     return made
 
 
-def _modes(equation: Any, grid: Grid, count: int) -> SlowModes:
+def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowModes:
     problem = steady(equation, grid, (FokkerPlanck, BackwardKolmogorov, Heat), "a decay rate")
     cells = int(np.prod(grid.shape))
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= cells // 3:
@@ -110,6 +110,9 @@ def _modes(equation: Any, grid: Grid, count: int) -> SlowModes:
     matrix = generator.matrix()
     if generator.loss is None:
         weights = _weights(problem)
+        if fitted.is_general(problem.equation):
+            density = weights.reshape(grid.shape) / grid.cell_volume
+            resolution.report(problem, density, {}, stacklevel + 1)
         _, _, net, gross = chains.net_flows(matrix, weights)
         reversible = bool(np.abs(net).sum() <= _REVERSIBLE * gross.sum())
     else:
@@ -123,9 +126,12 @@ def _modes(equation: Any, grid: Grid, count: int) -> SlowModes:
 
 
 def _apart(made: SlowModes, other: SlowModes, cells: Grid) -> float:
-    """The largest distance of a rate to the nearest of the other ones, relative to it."""
+    """The largest distance of a rate to the nearest of the other ones, or of their real parts."""
     distance = np.abs(made.rates[:, None] - other.rates).min(1)
-    return float((distance / np.abs(made.rates)).max())
+    k = min(len(made.rates), len(other.rates))
+    decay = made.rates[:k].real
+    late = np.abs(decay - other.rates[:k].real) / decay
+    return max(float((distance / np.abs(made.rates)).max()), float(late.max()))
 
 
 def _turning(problem: Problem, count: int) -> int:
