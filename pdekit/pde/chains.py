@@ -91,7 +91,13 @@ def _weights(made: Any) -> Array:
             "hold; lower beta or shrink the box"
         )
     weights: Array = made.invariant()
-    return weights / weights.sum()
+    total = weights.sum()
+    if not np.isfinite(total):
+        raise ConvergenceError(
+            "rates out of the cells and into them differ by more than 1e300, beyond what floats "
+            "hold; lower beta, shrink the box or refine the grid"
+        )
+    return weights / total
 
 
 def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:

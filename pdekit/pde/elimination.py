@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 _LEAF = 16  # cells below which a block is not cut further
 _SMALL = 1e-300  # rates below it have lost their digits, or are about to
-_LARGE = 1e250  # weights above it are scaled down on the way
+_LARGE = 1e5  # weights above it are scaled down; times a ratio of rates they stay finite
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """Escape over barriers: Kramers' law, and the closed form on a line, to set beside the solvers."""
 
+import warnings
 from collections.abc import Callable
 from math import exp, log, pi, sqrt
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdekit import checks
-from pdekit.errors import ConvergenceError
+from pdekit.errors import AccuracyWarning, ConvergenceError
 
 Array = NDArray[np.float64]
+_HIGH = 4.0  # barriers in units of the temperature from which on Kramers' law is within a quarter
 
 
 def kramers_time(potential: Any, minimum: ArrayLike, saddle: ArrayLike, beta: float) -> float:
@@ -20,6 +22,8 @@ def kramers_time(potential: Any, minimum: ArrayLike, saddle: ArrayLike, beta: fl
     negative eigenvalue at s; in one dimension 2π / sqrt(V''(a) |V''(s)|) times the exponential. The
     time to the saddle itself is half of it, as is 1 / gap for two equal wells. ``potential`` has
     ``grad``; a and s are points (d,), or numbers on a line. MODEL 1.14; thesis 4.1.1 corrected.
+
+    An ``AccuracyWarning`` where β (V(s) - V(a)) is below 4: the error is of the size of 1 over it.
 
     Raises ``ValueError`` where a is not a minimum, s not a saddle with one descending direction, or
     the barrier is below 1 / β (nothing to climb) or above 700 / β.
@@ -42,11 +46,18 @@ def kramers_time(potential: Any, minimum: ArrayLike, saddle: ArrayLike, beta: fl
             f"{s.tolist()} is no saddle with one descending direction: ∇²V has the eigenvalues "
             f"{pass_.tolist()}"
         )
-    barrier = float(beta) * float(potential(s) - potential(a))
+    barrier = beta * float(potential(s) - potential(a))
     if not 1 < barrier < 700:
         raise ValueError(
             "Kramers' law holds for high barriers, and its times overflow from 700 on; beta (V(s) "
             f"- V(a)) is {barrier:.3g}: change beta, or use mean_first_passage_time for a low one"
+        )
+    if barrier < _HIGH:
+        warnings.warn(
+            f"Kramers' law is for high barriers: at beta ΔV = {barrier:.3g} it is off by some "
+            f"{1 / barrier:.0%}; raise beta, or use mean_first_passage_time",
+            AccuracyWarning,
+            stacklevel=2,
         )
     ratio = sqrt(float(np.abs(pass_).prod() / bottom.prod()))
     return 2 * pi / abs(float(pass_[0])) * ratio * exp(barrier)

@@ -1,16 +1,10 @@
 """Rates of general drift-diffusions: any drift, scalar and tensor diffusion, absorbing walls.
 
 The density's flux is written J = a rho - β⁻¹ D ∇rho, so that a is the drift b = -∇V + force less
-the spurious drift of the reading (`pdekit.diffusions`). Along an edge with weight w (of D) and
-drift g (minus βh times a) the rates are max(w κ, |g| / 2) ∓ g / 2, where κ = (Δ/2) coth(Δ/2) is
-fitted to the drift without the force, Δ = g_V / w. So
-- without force they are Scharfetter and Gummel's w B(±Δ), exact in the Gibbs state,
-- a force is centred (its moments then have no numerical diffusion) while |g / w|, the cell Péclet
-  number, is below 2 and goes upwind beyond, also where w vanishes,
-- they are nonnegative for any drift, and second order where the Péclet number is moderate.
+the spurious drift of the reading (`pdekit.diffusions`). The rates along an edge are
+those of `pdekit.pde.edge_rates`: exponentially fitted to the whole drift, potential and force.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +13,25 @@ from numpy.typing import NDArray
 
 from pdekit.diffusions import HaenggiKlimontovich, Ito, Stratonovich, as_diffusion
 from pdekit.grid import Grid
-from pdekit.pde.generators import Generator, axis_neighbours, bernoulli, neighbours
+from pdekit.pde.circulation import bounded_slopes, gradient_part, slopes_round
+from pdekit.pde.edge_rates import (
+    ALONE,
+    BESIDE_A_POTENTIAL,
+    ON_LINES,
+    centring,
+    circulating_rates,
+    fitted_rates,
+)
+from pdekit.pde.generators import (
+    Generator,
+    axis_neighbours,
+    neighbours,
+    within_floats,
+)
 from pdekit.pde.inputs import evaluate_tensor, evaluate_vector
 from pdekit.pde.selling import selling
 
 Array = NDArray[np.float64]
-_LEAST = 1e-3  # of the Scharfetter-Gummel diffusion is left where a force turns upwind
 _RANGE = 1e-10  # eigenvalues below this share of the largest carry no drift
 
 
@@ -75,94 +82,132 @@ def sample(equation: Any, grid: Grid) -> Coefficients:
 
 @dataclass(frozen=True, eq=False)
 class Edge:
-    """Weight and drifts, in units of cells, over the pairs (i, i + offset).
+    """Weight w and drift g = w Δ, in units of cells, over the pairs (i, i + offset).
 
-    ``fitted`` is the drift of potential and spurious drift, ``drift`` that and the force's.
-    ``ends`` has for the two ways out of the box the share of the edge to the wall (infinite in
-    cells from which it does not leave through an absorbing one), weight, fitted and whole drift.
+    ``rates`` are those to i + offset and back, times beta. ``ends`` has for the two ways out of the
+    box the share of the edge to the wall (infinite in cells from which it does not leave through an
+    absorbing one), and weight and drift there.
     """
 
     offset: tuple[int, ...]
-    weight: Array
-    fitted: Array
-    drift: Array
-    ends: tuple[tuple[Array, Array, Array, Array], ...]
+    rates: tuple[Array, Array]
+    ends: tuple[tuple[Array, Array, Array], ...]
 
 
 def generator(c: Coefficients) -> Generator:
     """The generator of b·∇ + β⁻¹ D:∇² (Itô's drift) from sampled coefficients."""
-    edges = _axis_edges(c) if c.is_diagonal else _oblique_edges(c)
-    up = tuple(_rate(e.weight, e.fitted, e.drift) / c.beta for e in edges)
-    down = tuple(_rate(e.weight, e.fitted, -e.drift) / c.beta for e in edges)
-    exits = tuple(_exits(e, c.beta) for e in edges)
+    with np.errstate(over="ignore", invalid="ignore"):
+        edges = _axis_edges(c) if c.is_diagonal else _oblique_edges(c)
+        up, down = (tuple(e.rates[k] / c.beta for e in edges) for k in (0, 1))
+        exits = tuple(_exits(e, c.beta) for e in edges)
     oblique = tuple(e.offset for e in edges[c.grid.dim :])
-    return Generator(c.grid, up, down, oblique, exits if any(exits) else ())
-
-
-def _rate(weight: Array, fitted: Array, drift: Array) -> Array:
-    """max(w κ(g_V / w), |g| / 2) - g / 2, with its limits where the weight vanishes.
-
-    w κ = w B(|g_V| / w) + |g_V| / 2; in this form the small rate against a steep potential keeps
-    its relative accuracy, and with it the Gibbs state.
-    """
-    size = np.abs(fitted)
-    alive = weight > 1e-14 * size
-    ratio = np.divide(size, weight, out=np.zeros_like(size), where=alive)
-    diffusive = np.where(alive, weight * bernoulli(ratio), 0.0)
-    upwind = (np.abs(drift) - drift) / 2
-    if drift is not fitted:
-        # a rate against the force that is small but not zero keeps the chain in one piece
-        ratio = np.divide(np.abs(drift), weight, out=np.full_like(size, np.inf), where=weight > 0)
-        upwind = upwind + _LEAST * weight * bernoulli(np.minimum(ratio, 700.0))
-    out: Array = np.maximum(diffusive + (size - drift) / 2, upwind)
-    return out
+    return within_floats(Generator(c.grid, up, down, oblique, exits if any(exits) else ()))
 
 
 def _axis_edges(c: Coefficients) -> list[Edge]:
     """Edges along the axes: exact Gibbs states for scalar D, no inverse of D needed."""
-    edges = []
+    weights, fitted, drifts, at_cells = [], [], [], []
     for axis, h in enumerate(c.grid.spacing):
         d = c.tensor if c.tensor.ndim == c.grid.dim else c.tensor[..., axis, axis]
         here, there = axis_neighbours(d, axis, c.grid)
-        fitted = c.beta * np.subtract(*axis_neighbours(c.values, axis, c.grid)[::-1])
-        fitted = (fitted + c.reading.share * (there - here)) / h**2
-        drift = fitted
-        if c.force is not None:
-            drift = fitted - c.beta / h * _mean(c.force[..., axis], axis, c.grid)
-        edges.append(_axis_edge(c, axis, _log_mean(here, there) / h**2, fitted, drift, d / h**2))
-    return edges
+        drift = c.beta * np.subtract(*axis_neighbours(c.values, axis, c.grid)[::-1])
+        fitted.append((drift + c.reading.share * (there - here)) / h**2)
+        weights.append(_log_mean(here, there) / h**2)
+        at_cells.append(d / h**2)
+        force = 0.0 if c.force is None else _edge_mean(c.force[..., axis], axis, c.grid)
+        drifts.append(fitted[-1] - c.beta / h * force)
+    if c.force is None:
+        rates = [fitted_rates(w, g) for w, g in zip(weights, drifts, strict=True)]
+    else:
+        rates = _axis_rates(c, weights, fitted, drifts)
+    return [
+        _axis_edge(c, k, *parts)
+        for k, parts in enumerate(zip(rates, drifts, at_cells, strict=True))
+    ]
+
+
+def _axis_rates(
+    c: Coefficients, weights: list[Array], fitted: list[Array], drifts: list[Array]
+) -> list[tuple[Array, Array]]:
+    """Rates of a drift with a force: by the slopes of its gradient part."""
+    forms = [
+        np.divide(g, w, out=np.zeros_like(g), where=w > 0)
+        for g, w in zip(drifts, weights, strict=True)
+    ]
+    slopes = forms
+    if c.grid.dim > 1 or c.grid.periodic[0]:
+        base = _base(c)
+        rests = [f - _difference(base, k, c.grid) for k, f in enumerate(forms)]
+        slopes = []
+        for axis, slope in enumerate(bounded_slopes(rests, c.grid)):
+            slope = slope + _difference(base, axis, c.grid)
+            if c.grid.periodic[axis] and (weights[axis] > 0).all():
+                slope = slopes_round(slope + rests[axis].mean(), weights[axis], axis)
+            slopes.append(slope)
+    alone = not any(map(np.any, fitted))
+    in_plane = ALONE if alone else BESIDE_A_POTENTIAL
+    ramps = [ON_LINES if c.grid.dim == 1 or closed else in_plane for closed in c.grid.periodic]
+    factors = [centring(p, k, c.grid) if alone else 1.0 for k, p in enumerate(slopes)]
+    edges = zip(weights, drifts, slopes, factors, ramps, strict=True)
+    return [circulating_rates(*edge) for edge in edges]
+
+
+def _base(c: Coefficients) -> Array:
+    """beta V over the mean diffusion: what the stationary state is if the force does not count."""
+    tensor = (
+        c.tensor if c.tensor.ndim == c.grid.dim else np.einsum("...ii->...", c.tensor) / c.grid.dim
+    )
+    out: Array = c.beta / tensor.mean() * c.values
+    return out
+
+
+def _difference(field: Array, axis: int, grid: Grid) -> Array:
+    here, there = axis_neighbours(field, axis, grid)
+    out: Array = there - here
+    return out
 
 
 def _oblique_edges(c: Coefficients) -> list[Edge]:
     """Selling's edges of a full tensor; drift outside the range of D goes upwind on the axes."""
     offsets, weights = selling(c.tensor / np.multiply.outer(c.grid.spacing, c.grid.spacing))
-    slopes, rests = zip(*_fitted_drifts(c), strict=True)
+    slope, rest = _fitted_drift(c)
+    height = None if c.force is None else _balanced_height(c, slope)
     edges = []
     for offset, weight in _by_offset(offsets, weights, c.grid.dim):
-        step = np.array(offset) * c.grid.spacing
-        at_cells = [-c.beta * (slope @ step) for slope in slopes]
+        at_cells = -c.beta * (slope @ (np.array(offset) * c.grid.spacing))
         mean = np.add(*neighbours(weight, offset, c.grid.periodic)) / 2
-        parts = [mean * np.add(*neighbours(g, offset, c.grid.periodic)) / 2 for g in at_cells]
+        drift = mean * np.add(*neighbours(at_cells, offset, c.grid.periodic)) / 2
         if sum(map(abs, offset)) == 1:
             axis = int(np.argmax(np.abs(offset)))
-            h = c.grid.spacing[axis]
-            outside = [-c.beta / h * _mean(rest[..., axis], axis, c.grid) for rest in rests]
-            parts = [g + more for g, more in zip(parts, outside, strict=True)]
-        ends = _ends(c, offset, weight, *(weight * g for g in np.cumsum(at_cells, 0)))
-        edges.append(Edge(offset, mean, parts[0], parts[0] + parts[1], ends))
+            drift = drift - c.beta / c.grid.spacing[axis] * _mean(rest[..., axis], axis, c.grid)
+        if height is None:
+            rates = fitted_rates(mean, drift)
+        else:
+            here, there = neighbours(height, offset, c.grid.periodic)
+            rates = circulating_rates(mean, drift, there - here, 1.0, BESIDE_A_POTENTIAL)
+        edges.append(Edge(offset, rates, _ends(c, offset, weight, weight * at_cells)))
     return edges
 
 
-def _fitted_drifts(c: Coefficients) -> Iterator[tuple[Array, Array]]:
-    """For a without the force, then the force: D⁺ a and what of a is outside the range of D."""
+def _balanced_height(c: Coefficients, slope: Array) -> Array:
+    """U with the differences closest to the drift D⁺ a along the axes."""
+    base = _base(c)
+    rests = [
+        -c.beta * h * _mean(slope[..., k], k, c.grid) - _difference(base, k, c.grid)
+        for k, h in enumerate(c.grid.spacing)
+    ]
+    return base + gradient_part(rests, c.grid)
+
+
+def _fitted_drift(c: Coefficients) -> tuple[Array, Array]:
+    """D⁺ a, and what of the drift a is outside the range of D."""
     eigenvalues, vectors = np.linalg.eigh(c.tensor)
     alive = eigenvalues > _RANGE * eigenvalues[..., -1:]
     inverse = np.where(alive, 1 / np.where(alive, eigenvalues, 1.0), 0.0)
-    gradient = -_gradient(c.values, c.grid) - spurious_drift(c) / c.beta
-    for a in (gradient, np.zeros_like(gradient) if c.force is None else c.force):
-        parts = np.einsum("...ji,...j->...i", vectors, a)
-        slope = np.einsum("...ij,...j->...i", vectors, inverse * parts)
-        yield slope, np.einsum("...ij,...j->...i", vectors, np.where(alive, 0.0, parts))
+    a = -_gradient(c.values, c.grid) - spurious_drift(c) / c.beta
+    parts = np.einsum("...ji,...j->...i", vectors, a if c.force is None else a + c.force)
+    slope = np.einsum("...ij,...j->...i", vectors, inverse * parts)
+    return slope, np.einsum("...ij,...j->...i", vectors, np.where(alive, 0.0, parts))
 
 
 def spurious_drift(c: Coefficients) -> Array:
@@ -205,6 +250,18 @@ def _mean(field: Array, axis: int, grid: Grid) -> Array:
     return (here + there) / 2
 
 
+def _edge_mean(field: Array, axis: int, grid: Grid) -> Array:
+    """Mean along every edge, of fourth order: (here + there) / 2 - h² f'' / 12."""
+    here, there = axis_neighbours(field, axis, grid)
+    rise = there - here
+    if grid.periodic[axis]:
+        bend = (np.roll(rise, -1, axis) - np.roll(rise, 1, axis)) / 2
+    else:
+        bend = np.gradient(rise, axis=axis)
+    out: Array = (here + there) / 2 - bend / 12
+    return out
+
+
 def _log_mean(a: Array, b: Array) -> Array:
     """(b - a) / log(b / a): with it, the flux of rho_t = Δ(D rho) vanishes exactly at 1 / D."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -228,29 +285,27 @@ def _by_offset(
 
 
 def _axis_edge(
-    c: Coefficients, axis: int, weight: Array, fitted: Array, drift: Array, at_cells: Array
+    c: Coefficients, axis: int, rates: tuple[Array, Array], drift: Array, at_cells: Array
 ) -> Edge:
-    """An axis edge, with the drifts continued to absorbing walls from the nearest face."""
+    """An axis edge, with the drift continued to absorbing walls from the nearest face."""
     offset = tuple(int(k == axis) for k in range(c.grid.dim))
     if not any(c.absorbing[axis]):
-        return Edge(offset, weight, fitted, drift, ())
-    pad = [[(0, int(k == axis)) for k in range(c.grid.dim)]]
-    pad.append([(after, before) for before, after in pad[0]])
-    on_cells = [[np.pad(g, p, mode="edge") for g in (fitted, drift)] for p in pad]
-    above, below = on_cells
-    upper = _ends(c, offset, at_cells, *above)[1]
-    lower = _ends(c, offset, at_cells, *below)[0]
-    return Edge(offset, weight, fitted, drift, (lower, upper))
+        return Edge(offset, rates, ())
+    before = [(int(k == axis), 0) for k in range(c.grid.dim)]
+    after = [(0, int(k == axis)) for k in range(c.grid.dim)]
+    lower = _ends(c, offset, at_cells, np.pad(drift, before, mode="edge"))[0]
+    upper = _ends(c, offset, at_cells, np.pad(drift, after, mode="edge"))[1]
+    return Edge(offset, rates, (lower, upper))
 
 
 def _ends(
-    c: Coefficients, offset: tuple[int, ...], weight: Array, fitted: Array, drift: Array
-) -> tuple[tuple[Array, Array, Array, Array], ...]:
+    c: Coefficients, offset: tuple[int, ...], weight: Array, drift: Array
+) -> tuple[tuple[Array, Array, Array], ...]:
     """The two ways out of the box along an edge, from fields over the cells; see ``Edge``."""
     if not any(map(any, c.absorbing)):
         return ()
     back = tuple(-k for k in offset)
-    return ((_share(c, back), weight, fitted, -drift), (_share(c, offset), weight, fitted, drift))
+    return ((_share(c, back), weight, -drift), (_share(c, offset), weight, drift))
 
 
 def _share(c: Coefficients, step: tuple[int, ...]) -> Array:
@@ -277,8 +332,8 @@ def _exits(edge: Edge, beta: float) -> tuple[Array, Array] | None:
     if not edge.ends:
         return None
     rates = []
-    for share, weight, fitted, drift in edge.ends:
+    for share, weight, drift in edge.ends:
         out = np.isfinite(share)
         s = np.where(out, share, 1.0)
-        rates.append(np.where(out, _rate(weight, s * fitted, s * drift) / (s * beta), 0.0))
+        rates.append(np.where(out, fitted_rates(weight, s * drift)[0] / (s * beta), 0.0))
     return rates[0], rates[1]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.grid import Grid
-from pdekit.pde import fitted
+from pdekit.pde import fitted, resolution
 from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
 from pdekit.pde.meanfield import mean_field_functional
 from pdekit.pde.problem import Problem
@@ -53,6 +53,7 @@ def dissipation(solution: Any) -> "xr.DataArray":
     still = np.maximum(stationary(equation, grid).values, _TINY)
     generator = Problem(equation, grid, None).generator()
     rates = []
+    any(resolution.steep(rho, grid, stacklevel=2) for rho in solution.fields)  # says it once
     for rho in solution.fields:
         force = np.log(np.maximum(rho, _TINY) / still)
         rates.append(-float(grid.integrate(generator.forward(rho) * force)) / equation.beta)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pdekit.grid import Grid
 
 Array = NDArray[np.float64]
+_LARGEST = 1e150  # rates: products and sums of them stay finite
 _CHUNK = 1 << 14  # faces at a time, so that what lies between is in cache
 Offset = tuple[int, ...]
 
@@ -158,17 +159,41 @@ def scharfetter_gummel(values: Array, beta: float, grid: Grid) -> Generator:
         rows = max(1, _CHUNK // here[0].size)
         for start in range(0, len(here), rows):
             some = slice(start, start + rows)
-            pair = bernoulli_pair(beta * (there[some] - here[some]))
-            for rate, value in zip(rates, pair, strict=True):
-                np.divide(value, beta * h * h, out=rate[some])
+            with np.errstate(over="ignore", invalid="ignore"):
+                pair = bernoulli_pair(beta * (there[some] - here[some]))
+                for rate, value in zip(rates, pair, strict=True):
+                    np.divide(value, beta * h * h, out=rate[some])
         up.append(rates[0])
         down.append(rates[1])
-    return Generator(grid, tuple(up), tuple(down))
+    return within_floats(Generator(grid, tuple(up), tuple(down)))
+
+
+def within_floats(made: Generator) -> Generator:
+    """The generator itself; ``ValueError`` that names the cell where a rate is beyond 1e150."""
+    for k, sides in enumerate(zip(made.up, made.down, strict=True)):
+        for side in (*sides, *(made.exits[k] or () if made.exits else ())):
+            # the squares overflow first; one pass in cache, no field between
+            if not np.vdot(side, side) <= _LARGEST**2 and not side.max() <= _LARGEST:
+                _refuse(made, k, side)
+    return made
+
+
+def _refuse(made: Generator, k: int, side: Array) -> None:
+    grid, cell = made.grid, np.unravel_index(int(np.argmax(~(side <= _LARGEST))), side.shape)
+    place = ", ".join(
+        f"{name} = {axis[i]:g}" for name, axis, i in zip(grid.names, grid.axes, cell, strict=True)
+    )
+    raise ValueError(
+        f"the rate along {made.offsets[k]} at {place} is {side[cell]:.3g} per unit of time, beyond "
+        "what floats can work with (1e150): the potential or force there is too large, or beta or "
+        "the cells too small; cut a wall of the potential at some 1000 / beta, or scale the problem"
+    )
 
 
 def gibbs(values: Array, beta: float, grid: Grid) -> Array:
     """exp(-beta V) / Z with unit mass on the grid; safe where exp(-beta V) underflows."""
-    weights = np.exp(-beta * (values - values.min()))
+    with np.errstate(over="ignore"):
+        weights = np.exp(-beta * (values - values.min()))
     return weights / grid.integrate(weights)
 
 
@@ -183,7 +208,7 @@ def cell_peclet(values: Array, beta: float, grid: Grid) -> float:
 def bernoulli_pair(w: Array) -> tuple[Array, Array]:
     """B(w) and B(-w) for B(w) = w / (e^w - 1), both to rounding: B(-|w|) = B(|w|) + |w|."""
     size = np.maximum(np.abs(w), 1e-300)  # not 0 / 0
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         smaller = size / np.expm1(size)
     return smaller + np.maximum(-w, 0.0), smaller + np.maximum(w, 0.0)
 

@@ -131,7 +131,8 @@ def decompose(drift: ArrayLike, diffusion: ArrayLike | None = None) -> Decomposi
     if sums[i, j] <= 1e-10 * np.abs(eigenvalues).max():
         raise ValueError(
             f"the eigenvalues {eigenvalues[i]:.6g} and {eigenvalues[j]:.6g} of the drift add up to "
-            "zero: F Σ + Σ Fᵀ = 2 D has no unique solution (Lemma 6.44 needs λ_i + λ_j != 0)"
+            f"zero, to within 1e-10 of the largest ({np.abs(eigenvalues).max():.3g}): "
+            "F Σ + Σ Fᵀ = 2 D has no unique solution (Lemma 6.44 needs λ_i + λ_j != 0)"
         )
     sigma = solve_continuous_lyapunov(f, 2 * d)
     sigma = (sigma + sigma.T) / 2

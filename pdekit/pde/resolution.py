@@ -1,4 +1,11 @@
-"""Whether the cells are small enough for the drift: the cell Péclet number where the mass is."""
+"""Whether the cells are small enough for the drift: the cell Péclet number where the mass is.
+
+The number is |log(rate up / rate down)| of the steepest edge of a cell. Where the drift is balanced
+(a gradient) it is the fall of log rho over a cell in the stationary state, Δ: ratios of densities
+are exact at any Δ, but moments and transients feel a diffusion larger by (Δ/2) coth(Δ/2) - 1 =
+Δ²/12 - ... along the drift, a third at Δ = 2. Where the drift circulates there is none up to 2, and
+beyond the flux is upwind, of first order.
+"""
 
 import warnings
 from typing import Any
@@ -9,10 +16,12 @@ from numpy.typing import NDArray
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde import fitted
+from pdekit.pde.generators import axis_neighbours
 from pdekit.pde.problem import Problem
 
 Array = NDArray[np.float64]
-MODERATE = 2.0  # beyond it fluxes are upwind, hence of first order
+MODERATE = 2.0  # beyond it fluxes are of first order
+_LAYER = 0.02  # of the mass: what the midpoint rule may lose in a layer at a wall
 _SHARE = 0.1  # of the mass in such cells from which on it is reported
 _SAMPLED = 64  # lines per axis looked at in the plane
 
@@ -25,8 +34,7 @@ def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int)
     """
     if problem.moves:
         return
-    met = _general if fitted.is_general(problem.equation) else _gradient
-    weights, peclet = met(problem, rho)
+    weights, peclet = _met(problem, rho)
     total = weights.sum()
     if not total > 0:
         return
@@ -39,6 +47,110 @@ def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int)
     stats["cell_peclet"] = float(np.vdot(weights, peclet) / total)
     if stats["upwinded"] > _SHARE:
         _warn(problem.grid, stats, _quantile(weights, peclet), stacklevel + 1)
+
+
+def look(problem: Problem, rho: Array, stacklevel: int) -> bool:
+    """The same question to a stationary density, and to its layers at the walls.
+
+    True where there was a warning.
+    """
+    stats: dict[str, Any] = {}
+    if fitted.is_general(problem.equation) or not _smooth(rho, problem.grid):
+        report(problem, rho, stats, stacklevel + 1)
+    return coarse(stats) or _layers(problem.grid, rho, stacklevel + 1)
+
+
+def _smooth(rho: Array, grid: Grid) -> bool:
+    """Whether the sum of |rho_i - rho_i+1|, on some of the lines, leaves no room for steep cells.
+
+    Where rho changes by more than e² the difference is 1 - e⁻² of the larger one at least.
+    """
+    for axis in range(grid.dim):
+        skip = max(1, rho.size // rho.shape[axis] // _SAMPLED)
+        lines = rho if grid.dim == 1 else np.moveaxis(rho, axis, 0)[:, ::skip]
+        changes = float(np.abs(lines[1:] - lines[:-1]).sum()) * grid.cell_volume * skip
+        if changes > _SHARE / 2:
+            return False
+    return True
+
+
+def coarse(stats: dict[str, Any]) -> bool:
+    """Whether ``report`` has warned."""
+    return bool(stats.get("upwinded", 0.0) > _SHARE)
+
+
+def steep(rho: Array, grid: Grid, stacklevel: int) -> bool:
+    """Whether a tenth of a density's mass is in cells over which it changes by more than e²."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        height = np.log(np.maximum(np.abs(rho), 1e-300))
+    most = np.zeros(rho.shape)
+    for axis in range(grid.dim):
+        here, there = axis_neighbours(height, axis, grid)
+        rise = np.abs(there - here)
+        lines, faces = np.moveaxis(most, axis, 0), np.moveaxis(rise, axis, 0)
+        for side in (lines[:-1], lines[1:]):
+            np.maximum(side, faces[: len(side)], out=side)
+    weights = np.abs(rho)
+    share = float(weights[most > MODERATE].sum() / max(float(weights.sum()), 1e-300))
+    if share <= _SHARE:
+        return False
+    factor = max(1.5, _quantile(weights, np.minimum(most, 1e6)) / MODERATE)
+    advice = "it is one of no width on this grid"
+    if factor < 1e3:
+        cells = tuple(int(np.ceil(n * factor)) for n in grid.cells)
+        advice = f"about {cells} cells would do in place of {grid.cells}"
+    warnings.warn(
+        f"{share:.0%} of the density's mass is in cells over which it changes by more than e²: "
+        f"{advice}",
+        ResolutionWarning,
+        stacklevel=stacklevel + 1,
+    )
+    return True
+
+
+def _layers(grid: Grid, rho: Array, stacklevel: int) -> bool:
+    """Whether exponential layers at the walls are too thin for a sum over the cells.
+
+    The cells of a layer that falls by Δ a cell hold (Δ/2) / sinh(Δ/2) of its mass.
+    """
+    missed, steepest, total = 0.0, 0.0, 1 / grid.cell_volume
+    if grid.dim == 1 and max(rho[0], rho[-1]) <= _LAYER / 50 * total:
+        return False
+    for axis, closed in enumerate(grid.periodic):
+        if closed:
+            continue
+        lines = rho.T if axis else rho
+        for wall, before in ((0, 1), (-1, -2)):
+            last, inner = lines[wall], lines[before]
+            if float(last.sum()) <= _LAYER / 50 * total:  # at most ten times it is missed
+                continue
+            with np.errstate(divide="ignore", invalid="ignore"):
+                fall = np.where(last > inner, np.log(last) - np.log(inner), 0.0)
+            fall = np.minimum(fall, 100.0)
+            thin = fall > 0.1
+            safe = np.where(thin, fall, 1.0)
+            lost = np.where(thin, last / -np.expm1(-safe) * (1 - safe / 2 / np.sinh(safe / 2)), 0.0)
+            missed += float(lost.sum())
+            steepest = max(steepest, float(np.max(fall * (lost > 0), initial=0.0)))
+    share = missed / total
+    if share <= _LAYER:
+        return False
+    factor = max(1.5, steepest / 0.6)
+    cells = tuple(n if wraps else int(np.ceil(n * factor))
+                  for n, wraps in zip(grid.cells, grid.periodic, strict=True))  # fmt: skip
+    warnings.warn(
+        f"the density has a layer at a wall that falls by e^{steepest:.2g} over a cell: its mass "
+        f"is off by {share:.0%}; about {cells} cells would do in place of {grid.cells}",
+        ResolutionWarning,
+        stacklevel=stacklevel,
+    )
+    return True
+
+
+def _met(problem: Problem, rho: Array) -> tuple[Array, Array]:
+    if fitted.is_general(problem.equation):
+        return _general(problem, rho)
+    return _gradient(problem, rho)
 
 
 def _quantile(weights: Array, peclet: Array) -> float:
@@ -56,7 +168,7 @@ def _warn(grid: Grid, stats: dict[str, Any], most: float, stacklevel: int) -> No
         advice = f"about {cells} cells would do in place of {grid.cells}"
     warnings.warn(
         f"{share:.0%} of the mass is in cells too coarse for the drift (mean cell Péclet number "
-        f"{number:.2g}; 2 is where fluxes turn upwind, of first order): {advice}",
+        f"{number:.2g}; beyond 2 the error is of first order): {advice}",
         ResolutionWarning,
         stacklevel=stacklevel,
     )

@@ -1,5 +1,6 @@
 """Spectral gap and slow modes of the linear equations."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -8,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
-from pdekit.errors import ConvergenceError
+from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde import chains
+from pdekit.pde import chains, fitted, halving, resolution
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.problem import Problem, steady
 from pdekit.pde.stationary import invariant_density
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 _SPARE = 16  # modes beyond those asked for where rates are complex, to sort by real part
+_FULL, _MOST = 256, 100  # cells of a full matrix; modes asked for to sort by real part
 _REVERSIBLE = 1e-12  # net over gross flow below which a chain counts as reversible
 _LONGEST = 1e290  # times above it are not told apart from infinity
 _FLOOR = 1e-280  # weights below it are raised to it in the symmetric form
@@ -65,10 +67,14 @@ def spectral_gap(equation: Any, grid: Grid, extrapolate: bool = False) -> float:
 
     Raises as ``slow_modes``.
     """
-    here = slow_modes(equation, grid).gap
-    if not checks.flag("extrapolate", extrapolate):
-        return here
-    return (4 * slow_modes(equation, grid.refined(2)).gap - here) / 3
+    here = _modes(equation, grid, 1, stacklevel=2)
+    if checks.flag("extrapolate", extrapolate):
+        finer = _modes(equation, grid.refined(2), 1)
+        if not abs(finer.gap - here.gap) <= halving.TOLERANCE * finer.gap:
+            halving.say(_apart(here, finer, grid), grid, finer.grid, "the gap", stacklevel=2)
+        return (4 * finer.gap - here.gap) / 3
+    halving.compare(here, lambda other: _modes(equation, other, 1), _apart, grid, "the gap")
+    return here.gap
 
 
 def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
@@ -77,13 +83,26 @@ def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
     Lanczos on the inverse generator in its symmetric form sqrt(rho) L / sqrt(rho) where detailed
     balance holds, Arnoldi otherwise. The inverse comes from an elimination without subtractions,
     so that slow rates are right relative to themselves. Complex rates are sorted by real part among
-    the ``count + 16`` smallest in modulus: a mode that turns very much faster than it decays can be
-    missed. Walls that absorb are taken into account: then the slowest rate is that of escape.
+    the smallest in modulus: ``count + 16``, or so many that on a grid of 256 cells (the grid itself
+    where it has no more) no mode that turns faster than it decays is missed; an
+    ``AccuracyWarning`` where that takes more than 100. Walls that absorb are taken into account:
+    then the slowest rate is that of escape. A ``ResolutionWarning`` says where a rate differs by
+    more than a twentieth from that on half the cells.
 
     Raises ``TypeError`` for another equation, ``ValueError`` for coefficients that change in time,
     a stationary state that is not unique or a ``count`` that the grid has no room for, and
     ``ConvergenceError`` where the iteration does not settle.
     """
+    made = _modes(equation, grid, count, stacklevel=2)
+
+    def again(other: Grid) -> SlowModes:
+        return _modes(equation, other, min(count, int(np.prod(other.shape)) // 3))
+
+    halving.compare(made, again, _apart, grid, "the slow modes")
+    return made
+
+
+def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowModes:
     problem = steady(equation, grid, (FokkerPlanck, BackwardKolmogorov, Heat), "a decay rate")
     cells = int(np.prod(grid.shape))
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= cells // 3:
@@ -92,15 +111,58 @@ def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
     matrix = generator.matrix()
     if generator.loss is None:
         weights = _weights(problem)
+        if fitted.is_general(problem.equation):
+            density = weights.reshape(grid.shape) / grid.cell_volume
+            resolution.report(problem, density, {}, stacklevel + 1)
         _, _, net, gross = chains.net_flows(matrix, weights)
         reversible = bool(np.abs(net).sum() <= _REVERSIBLE * gross.sum())
     else:
         weights, reversible = np.full(cells, 1 / cells), False
     inverse = _inverse(matrix, grid, generator.loss, weights)
-    rates, vectors = _largest(inverse, weights, count, reversible)
+    among = count if reversible else min(max(count + _SPARE, _turning(problem, count)), cells - 2)
+    rates, vectors = _largest(inverse, weights, count, among, reversible)
     functions = (vectors / np.sqrt(weights * grid.cell_volume)[:, None]).T
     scale = np.sqrt((np.abs(functions) ** 2 * weights).sum(1))
     return SlowModes(rates, (functions / scale[:, None]).reshape(-1, *grid.shape), grid)
+
+
+def _apart(made: SlowModes, other: SlowModes, cells: Grid) -> float:
+    """The largest distance of a rate to the nearest of the other ones, or of their real parts."""
+    distance = np.abs(made.rates[:, None] - other.rates).min(1)
+    k = min(len(made.rates), len(other.rates))
+    decay = made.rates[:k].real
+    late = np.abs(decay - other.rates[:k].real) / decay
+    return max(float((distance / np.abs(made.rates)).max()), float(late.max()))
+
+
+def _turning(problem: Problem, count: int) -> int:
+    """How many rates of smallest modulus hold the ``count`` of smallest real part, and 8 more.
+
+    By all eigenvalues of a full matrix, on a grid coarse enough for that.
+    """
+    grid = problem.grid
+    shrink = max(1.0, (np.prod(grid.shape) / _FULL) ** (1 / grid.dim))
+    cells = tuple(max(4, int(n / shrink)) for n in grid.cells)
+    coarse = grid if shrink == 1 else Grid(grid.lower, grid.upper, cells, grid.periodic)
+    try:
+        made = Problem(problem.equation, coarse, None).generator()
+    except ValueError:  # a function that knows its own cells only
+        return 0
+    rates = -np.linalg.eigvals(made.matrix().toarray())
+    if made.loss is None:
+        rates = np.delete(rates, np.abs(rates).argmin())
+    slowest = np.argsort(rates.real)[:count]
+    rank = int(np.argsort(np.argsort(np.abs(rates)))[slowest].max())
+    if rank < _MOST:
+        return rank + 8
+    warnings.warn(
+        f"a mode of rate {rates[slowest].real.min():.3g} that turns at "
+        f"{np.abs(rates[slowest].imag).max():.3g} may be missed among those of smallest modulus: "
+        "the drift turns much faster than anything decays",
+        AccuracyWarning,
+        stacklevel=4,
+    )
+    return _MOST
 
 
 def _weights(problem: Problem) -> Array:
@@ -138,14 +200,15 @@ def _inverse(matrix: Any, grid: Grid, loss: Array | None, weights: Array) -> Any
     return apply
 
 
-def _largest(apply: Any, weights: Array, count: int, symmetric: bool) -> tuple[Any, Any]:
-    """Rates 1 / eigenvalue of the inverse, slowest first, and their vectors."""
+def _largest(
+    apply: Any, weights: Array, count: int, wanted: int, symmetric: bool
+) -> tuple[Any, Any]:
+    """Rates 1 / eigenvalue of the inverse, slowest first of ``wanted``, and their vectors."""
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigs, eigsh
 
     n = weights.size
     inverse = LinearOperator((n, n), matvec=apply, dtype=float)
     start = np.random.default_rng(0).standard_normal(n) * np.sqrt(weights)
-    wanted = count if symmetric else min(count + _SPARE, n // 2)
     try:
         solve = eigsh if symmetric else eigs
         values, vectors = solve(inverse, wanted, v0=start, which="LM", maxiter=100 * wanted + 300)

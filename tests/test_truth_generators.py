@@ -1,0 +1,117 @@
+"""Moments of densities that a force moves, against linear equations and Fourier modes.
+
+What is judged is the generator that `solve` integrates: fitted to drifts that are gradients,
+centred where they circulate, upwind where cells are too coarse.
+"""
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+from truth import Row, Trial, log_uniform, pick, tally
+
+import pdekit as pk
+
+WITHIN = 0.05
+pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
+FLAT = {d: pk.potentials.Custom(lambda x: 0 * x[..., 0], dim=d) for d in (1, 2)}
+
+
+def gaussian_moments(F, D, mean, cov, t):
+    """Of dX = -F X dt + sqrt(2 D) dB, by Van Loan's block matrix."""
+    d = len(F)
+    block = expm(np.block([[F, 2 * D], [np.zeros((d, d)), -F.T]]) * t)
+    flow = block[d:, d:].T
+    return flow @ mean, flow @ cov @ flow.T + flow @ block[:d, d:]
+
+
+def linear_drifts(rng):
+    """A part of the drift as a potential, the rest, with a rotation, as a force."""
+    d, beta = pick(rng, 1, 2), log_uniform(rng, 1e-4, 1e4)
+    n = int(log_uniform(rng, 12, 400 if d == 1 else 40))
+    rate = log_uniform(rng, 0.1, 10)
+    turn = log_uniform(rng, 0.01, 3) * np.array([[0.0, 1.0], [-1.0, 0.0]])[:d, :d]
+    F = rate * (np.diag(rng.uniform(0.5, 2, d)) + (turn if d == 2 else 0.0))
+    half = rng.standard_normal((d, d)) / 3 + np.eye(d)
+    D = pick(rng, np.eye(d), np.diag(rng.uniform(0.5, 2, d)), half @ half.T)
+    share = pick(rng, 0.0, 0.5, 1.0)
+    part = share * np.diag(np.diag(F))
+    V = pk.potentials.Custom(lambda x: np.einsum("...i,ij,...j->...", x, part, x) / 2, dim=d)
+    width = np.sqrt(2 / (beta * rate))
+    mean, std, t = rng.uniform(-1, 1, d) * width, rng.uniform(0.4, 1.0) * width, rng.uniform(0, 2)
+    t = t / rate
+    grid = pk.Grid((-6 * width,) * d, (6 * width,) * d, n)
+    equation = pk.FokkerPlanck(
+        V if share else FLAT[d], beta, force=lambda x: -x @ (F - part).T, diffusion=D
+    )
+    law = pk.Gaussian(tuple(mean) if d == 2 else float(mean[0]), std)
+    m, C = gaussian_moments(F, D / beta, mean, std**2 * np.eye(d), t)
+
+    def judge(rho):
+        rho = np.asarray(rho) * grid.cell_volume
+        axes = tuple(range(d))
+        found = (rho[..., None] * grid.centres).sum(axes)
+        away = grid.centres - found
+        spread = (rho[..., None, None] * away[..., None] * away[..., None, :]).sum(axes)
+        size = np.sqrt(np.trace(C))
+        return (
+            max(np.abs(found - m).max() / size, np.abs(spread - C).max() / np.abs(C).max()),
+            2 * WITHIN,
+        )
+
+    return Trial(
+        f"beta={beta:.4g} n={n} F={F.tolist()} D={D.tolist()} share={share} mean={mean} "
+        f"std={std:.4g} t={t:.4g}",
+        lambda: pk.solve(equation, grid, law, t).final.values,
+        judge,
+    )
+
+
+def winds(rng):
+    """1 + 0.9 cos(kx) under a uniform wind: exact modes, moved and damped."""
+    d, beta = pick(rng, 1, 2), log_uniform(rng, 1e-2, 1e3)
+    n = int(log_uniform(rng, 10, 400 if d == 1 else 40))
+    length = log_uniform(rng, 0.1, 10)
+    k = 2 * np.pi / length
+    grid = pk.Grid((0.0,) * d, (length,) * d, n, periodic=True)
+    f = rng.uniform(-1, 1, d) * log_uniform(rng, 0.01, 4 * n) / (beta * length)
+    t = log_uniform(rng, 0.01, 3) * beta / k**2
+    equation = pk.FokkerPlanck(FLAT[d], beta, force=lambda x: f + 0 * x)
+
+    def density(x, time):
+        phase = k * (x - f * time).sum(-1)
+        return 1 + 0.9 * np.exp(-d * k * k * time / beta) * np.cos(phase)
+
+    def judge(rho):
+        true = density(grid.centres, t)
+        swing = 0.9 * np.exp(-d * k * k * t / beta)
+        waves = 1 + d * k * (np.abs(f).max() + k / beta) * t  # errors of rates grow with time
+        return float(np.abs(np.asarray(rho) - true).max()), WITHIN * swing * waves + 1e-3
+
+    return Trial(
+        f"d={d} beta={beta:.4g} n={n} length={length:.4g} f={f} t={t:.4g}",
+        lambda: pk.solve(equation, grid, lambda x: density(x, 0.0), t).final.values,
+        judge,
+    )
+
+
+ROWS = [
+    Row("moments of linear drifts", ("solve FokkerPlanck",), linear_drifts, 0.4, 3),
+    Row("waves in a wind", ("solve FokkerPlanck",), winds, 0.4, 3),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
+def test_no_silent_wrong_answer(row, truth):
+    truth(row)
+
+
+def test_a_wind_that_adds_diffusion_is_caught(monkeypatch):
+    """Plain upwind rates: a diffusion of h |b| / 2 too much."""
+    from pdekit.pde import fitted
+
+    def upwind(weight, drift, slope, factor, ramp):
+        return weight + np.maximum(-drift, 0), weight + np.maximum(drift, 0)
+
+    monkeypatch.setattr(fitted, "circulating_rates", upwind)
+    with pytest.raises(AssertionError, match="silent wrong answers"):
+        tally(ROWS[1], 0, 90)
