@@ -79,8 +79,8 @@ def least(problem: Problem) -> float:
         points = centre[:, None] + offsets * reach
         points = np.clip(points, grid.lower, grid.upper)
         values = np.asarray(problem.initial(points), dtype=float)
-        before, found = found, min(found, float(values.min()))
-        if before - found <= slack:
+        found = min(found, float(values.min()))
+        if float(np.ptp(values, axis=1).min()) <= slack:
             break
         best = values.argmin(1)
         centre, reach = points[np.arange(len(points)), best], reach * (steps[1] - steps[0])
