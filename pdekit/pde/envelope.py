@@ -100,8 +100,8 @@ def is_kink(second, j):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy")
 def kink_by(second, j):  # type: ignore[no-untyped-def]
-    """The node of a convex kink at j or beside it, -1 where there is none."""
-    for k in (j, j + 1, j - 1):
+    """The node of a convex kink at j or up to two beside it, -1 where there is none."""
+    for k in (j, j + 1, j - 1, j + 2, j - 2):
         if is_kink(second, k):
             return k
     return -1
@@ -112,8 +112,8 @@ def _cost_at_kink(f, a, i, j):  # type: ignore[no-untyped-def]
     """Least cost over the lines through two samples on each side of node j, up to their kink."""
     falling, rising = f[j - 1] - f[j - 2], f[j + 2] - f[j + 1]
     kink = min(max((f[j - 1] - f[j + 1] + falling + rising) / (rising - falling), -1.0), 1.0)
-    left = min(max(i - j - falling / (2 * a), -2.0), kink)
-    right = min(max(i - j - rising / (2 * a), kink), 2.0)
+    left = min(max(i - j - falling / (2 * a), -3.0), kink)
+    right = min(max(i - j - rising / (2 * a), kink), 3.0)
     on_left = f[j - 1] + falling * (left + 1) + a * (i - j - left) ** 2
     on_right = f[j + 1] + rising * (right - 1) + a * (i - j - right) ** 2
     return min(on_left, on_right)

@@ -150,7 +150,7 @@ def _between(
     low = np.where(c == j, -1.0, np.where(j < c, -1.5, 0.0))
     high = np.where(c == j, 1.0, np.where(j < c, 0.0, 1.5))
     far = term.reach * t / h
-    low, high = np.where(kink, -2.0, low), np.where(kink, 2.0, high)
+    low, high = np.where(kink, -3.0, low), np.where(kink, 3.0, high)
     low, high = np.maximum(low, i - c - far), np.minimum(high, i - c + far)
     high = np.maximum(low, high)
     s = _golden(total, low, high)
