@@ -64,7 +64,7 @@ def find_doubts(f, second, doubt):  # type: ignore[no-untyped-def]
         )  # fmt: skip
         change = max(max(abs(b - a), abs(c - b)), max(abs(d - c), abs(e - d)))
         most = max(max(abs(a), abs(b)), max(max(abs(c), abs(d)), abs(e)))
-        doubt[j] = change > 0.85 * most + 1e-12 * abs(f[j])
+        doubt[j] = change > 0.85 * most + 1e-12 * max(abs(f[j]), abs(f[j + _ONE]))
         found += doubt[j]
     for k in range(min(3, n // 2)):
         for j in (k, n - 1 - k):
@@ -77,7 +77,7 @@ def find_doubts(f, second, doubt):  # type: ignore[no-untyped-def]
                 if 1 <= c + 2 * step <= n - 2:
                     change = max(change, abs(second[c + 2 * step] - second[c + step]))
                     most = max(most, abs(second[c + 2 * step]))
-            doubt[j] = change > 0.85 * most + 1e-12 * abs(f[j])
+            doubt[j] = change > 0.85 * most + 1e-12 * max(abs(f[c]), abs(f[c + 1]))
             found += doubt[j]
     return found
 
@@ -95,7 +95,7 @@ def is_kink(second, j):  # type: ignore[no-untyped-def]
             quiet = max(quiet, abs(second[j - k]))
         if j + k <= n - 2:
             quiet = max(quiet, abs(second[j + k]))
-    return bend > 0 and 4 * quiet <= bend
+    return bend > 0 and 8 * quiet <= bend
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -183,6 +183,55 @@ def _room(n, periodic):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
+def _between(row, a, i, j, periodic, second, doubt, gaps):  # type: ignore[no-untyped-def]
+    """Least cost beside node j: by the parabola, at a kink, or of the node where both are in doubt.
+    """
+    if not doubt[j]:
+        return _refined(row, a, i, j, periodic)
+    node, kink = row[j] + a * (i - j) ** 2, kink_by(second, j)
+    if kink >= 0:
+        least = min(node, _cost_at_kink(row, a, i, kink))
+        gaps[1] = max(gaps[1], node - least)
+        return least
+    gaps[0] = max(gaps[0], node - _refined(row, a, i, j, periodic))
+    return node
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _jumps(best):  # type: ignore[no-untyped-def]
+    """Whether neighbours have minimisers more than two nodes apart."""
+    widest = 0
+    for i in range(np.uint64(best.size - 1)):
+        widest = max(widest, best[i + _ONE] - best[i])
+    return widest > 2
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _over_jumps(row, a, best, first, periodic, second, doubt, gaps, out):  # type: ignore[no-untyped-def]
+    """The wall, and where the minimiser jumps that of the next node: between nodes it may be less.
+
+    Minimisers never go back, so that those of the last node are tried along the line both ways.
+    """
+    n, m = out.size, row.size
+    for way in (1, -1):
+        i = 0 if way == 1 else n - 1
+        other = best[first + n - 1] - n if way == 1 else best[first] + n
+        if not periodic:
+            other = 0 if way == 1 else m - 1
+            if row[other] >= row[other + way]:  # f does not fall to this wall
+                other = best[first + i]
+        for _ in range(n):
+            j = best[first + i]
+            if (j - other) * way > 2:
+                cost = _between(row, a, first + i, other, periodic, second, doubt, gaps)
+                if cost < out[i]:
+                    out[i], j = cost, other
+                    best[first + i] = j
+            other = j
+            i += way
+
+
+@nb.njit(cache=True, error_model="numpy")
 def _along(f, a, periodic, refine, room, out, gaps):  # type: ignore[no-untyped-def]
     """out = inf-convolution of the line f with a |.|^2 in cells; ``out`` may be f.
 
@@ -198,19 +247,14 @@ def _along(f, a, periodic, refine, room, out, gaps):  # type: ignore[no-untyped-
     if refine:
         _parabolas(row, a, best, first, near, out)
         doubts = find_doubts(row, second, doubt)
+        tries = not periodic and (row[0] < row[1] or row[n - 1] < row[n - 2])
+        tries |= _jumps(best[first : first + n])
         for i in range(n):
             j = best[first + i]
-            if doubts > 0 and doubt[j]:
-                node = row[j] + a * (first + i - j) ** 2
-                kink = kink_by(second, j)
-                if kink >= 0:
-                    out[i] = min(node, _cost_at_kink(row, a, first + i, kink))
-                    gaps[1] = max(gaps[1], node - out[i])
-                else:
-                    out[i] = node
-                    gaps[0] = max(gaps[0], node - _refined(row, a, first + i, j, periodic))
-            elif j == 0 or j == m - 1:
-                out[i] = _refined(row, a, first + i, j, periodic)
+            if j == 0 or j == m - 1 or (doubts > 0 and doubt[j]):
+                out[i] = _between(row, a, first + i, j, periodic, second, doubt, gaps)
+        if tries:
+            _over_jumps(row, a, best, first, periodic, second, doubt, gaps, out)
     else:
         for i in range(n):
             j = best[first + i]

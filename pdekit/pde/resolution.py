@@ -41,6 +41,31 @@ def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int)
         _warn(problem.grid, stats, _quantile(weights, peclet), stacklevel + 1)
 
 
+def report_fields(
+    rho: Array, U: Array, beta: float, grid: Grid, stats: dict[str, Any], said: bool
+) -> bool:
+    """The same for a density under a potential given by its values; warns once, returns whether."""
+    steepest = np.zeros(rho.shape)
+    for axis, periodic in enumerate(grid.periodic):
+        step = beta * np.abs(np.diff(np.moveaxis(U, axis, -1)))
+        seam = beta * np.abs(np.take(U, 0, axis) - np.take(U, -1, axis))
+        wall = np.where(periodic, seam, 0.0)[..., None]
+        of_cell = np.maximum(
+            np.concatenate([wall, step], -1), np.concatenate([step, wall], -1)
+        )
+        steepest = np.maximum(steepest, np.moveaxis(of_cell, -1, axis))
+    steepest = np.minimum(steepest, 1e6)
+    total = float(rho.sum())
+    share = float(rho[steepest > MODERATE].sum()) / total
+    stats["upwinded"] = max(share, stats.get("upwinded", 0.0))
+    stats["cell_peclet"] = max(
+        float(np.vdot(rho, steepest)) / total, stats.get("cell_peclet", 0.0)
+    )
+    if share > _SHARE and not said:
+        _warn(grid, stats, _quantile(rho, steepest), stacklevel=6)
+    return said or share > _SHARE
+
+
 def _quantile(weights: Array, peclet: Array) -> float:
     """The Péclet number that all but the tolerated share of the mass stays below."""
     order = np.argsort(peclet, axis=None)

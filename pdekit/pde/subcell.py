@@ -66,8 +66,8 @@ def least(problem: Problem) -> float:
     for axis in range(grid.dim):
         ahead, back = _beside(u, axis, grid.periodic[axis])
         low &= (u <= ahead) & (u <= back)
-        bend = np.maximum(ahead - 2 * u + back, 1e-300)
-        fall += np.minimum((ahead - back) ** 2 / (8 * bend), np.abs(ahead - back) / 2)
+        bend, rise = ahead - 2 * u + back, np.abs(ahead - back) / 2
+        fall += rise * np.minimum(rise / np.where(bend > 0, 2 * bend, np.inf), 1.0)
     wells = np.flatnonzero(low)
     wells = wells[np.argsort((u - fall).ravel()[wells])[:_WELLS]]
     centre, reach = grid.centres.reshape(-1, grid.dim)[wells], np.array(grid.spacing)
