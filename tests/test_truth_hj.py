@@ -140,9 +140,173 @@ def promised_between_nodes(f, grid):
     return third / 3 + 1e-4 * np.ptp(f.line(y))
 
 
-ROWS = [Row("minima over a line", ("solve HamiltonJacobi", "HopfLax"), hopf_lax, 0.5, cost=2)]
+def viscous(rng):
+    """-log of the mean of exp(-beta f) under a Gaussian, by sums over reflected fine nodes."""
+    cells, periodic = int(log_uniform(rng, 4, 300)), bool(rng.random() < 0.3)
+    low, width = rng.normal(), log_uniform(rng, 0.3, 10)
+    grid = pk.Grid(low, low + width, cells, periodic=periodic)
+    f, beta = Landscape(rng, low, low + width, cells, periodic), 1.0
+    beta = log_uniform(rng, 1e-6, 1e6) / f.size
+    t = width**2 / f.size * log_uniform(rng, 1e-5, 1e4)
+    if rng.random() < 0.1:
+        t = pick(rng, 1e-12, 1e12)
+    scheme = pick(rng, None, None, schemes.Filtered(), schemes.Godunov())
+    if scheme is not None:
+        t = min(t, 0.2 * width * (width / cells) / f.size)
+        t = max(t, 1e-12)
+    given = f if rng.random() < 0.7 else f(grid.centres)
+    some = np.unique(rng.integers(0, cells, 6))
+
+    def judge(solution):
+        u, x = solution.fields[0], grid.axes[0]
+        y = np.linspace(low, low + width, 200 * cells + 1)
+        fine = f.line(y)
+        rounding = 1e-11 * np.abs(fine).max() + 1e-14 * f.size + 1e-9 / beta  # the oracle's
+        promised = promised_between_nodes(f, grid) + rounding + at_walls(f, grid, beta, t)
+        least = brute(f.line, lambda z: 0 * z, grid, [low])[0]
+        beyond = max(least - u.min(), u.max() - fine.max())
+        if beyond > (rounding + 1e-5 * np.ptp(fine) if callable(given) else promised):
+            return np.inf, 0.0
+        if scheme is not None:
+            return 0.0, 1.0
+        true = entropy(f.line, beta, t, grid, x[some])
+        return float(np.abs(u[some] - true).max()), promised
+
+    what = f"{grid}, {f!r}, beta {beta:.4g} t {t:.5g} {scheme!r} {callable(given)}"
+    return Trial(what, lambda: pk.solve(pk.ViscousHJ(beta), grid, given, t, scheme), judge)
+
+
+def at_walls(f, grid, beta, t):
+    """h^2 |f'| / 12 over the width of the kernel: midpoint sums of a reflected slope."""
+    if grid.periodic[0]:
+        return 0.0
+    h, width = float(grid.spacing[0]), grid.upper[0] - grid.lower[0]
+    y = np.linspace(grid.lower[0], grid.upper[0], 40 * grid.cells[0] + 1)
+    slope = max(np.abs(np.diff(f.line(y)))[[0, -1]]) / (y[1] - y[0])
+    return h**2 * slope / (12 * np.clip(np.sqrt(t / beta), h, width))
+
+
+def entropy(f, beta, t, grid, x):
+    """-beta^-1 log of the mean of exp(-beta f) under N(x, t/beta), folded into the box."""
+    (a,), (b,) = grid.lower, grid.upper
+    width = b - a
+    out = []
+    for point in x:
+        std = np.sqrt(t / beta)
+        period = width if grid.periodic[0] else 2 * width
+        if std > period:  # all places alike
+            y = a + width * (np.arange(20_000) + 0.5) / 20_000
+            out.append(-logsumexp(-beta * f(y), b=1 / y.size) / beta)
+            continue
+        scan = np.linspace(-12, 12, 40_001) * std  # where the mass is
+        spread = [scan + point]
+        far = np.linspace(point - 3 * period, point + 3 * period, 60_001)
+        folded = fold(far, a, width, grid.periodic[0])
+        power = beta * (f(folded) + (far - point) ** 2 / (2 * t))
+        near = far[np.flatnonzero(power < power.min() + 60)]
+        step = far[1] - far[0]
+        spread.append(np.linspace(near[0] - step, near[-1] + step, 40_001))
+        best = np.inf
+        for z in spread:  # the finer of the two windows that holds the mass
+            g = beta * (f(fold(z, a, width, grid.periodic[0])) + (z - point) ** 2 / (2 * t))
+            total = -logsumexp(-g, b=(z[1] - z[0]) / np.sqrt(2 * np.pi * t / beta)) / beta
+            best = min(best, total)
+        out.append(best)
+    return np.array(out)
+
+
+def fold(y, a, width, periodic):
+    if periodic:
+        return a + np.mod(y - a, width)
+    z = np.mod(y - a, 2 * width)
+    return a + np.minimum(z, 2 * width - z)
+
+
+def burgers(rng):
+    """Lax and Oleinik: differences of min_y F(y) + |x - y|^2 / 2t over the faces, F' = p."""
+    cells = int(log_uniform(rng, 8, 200))
+    grid = pk.Grid(0.0, 2 * np.pi, cells, periodic=True)
+    k, size, mean = int(rng.integers(1, max(2, cells // 12) + 1)), log_uniform(rng, 1e-2, 1e2), rng.normal()
+    phase, t = rng.uniform(0, 6), log_uniform(rng, 1e-3, 30) / size
+    scheme = pick(rng, schemes.HopfLax(), None, schemes.Godunov(), schemes.Filtered())
+    h = 2 * np.pi / cells
+
+    def integral(y):
+        return -size / k * np.cos(k * y + phase) + mean * y
+
+    faces = np.arange(cells + 1) * h
+    p0 = np.diff(integral(faces)) / h
+
+    def judge(solution):
+        p = solution.fields[0]
+        if abs(p.mean() - p0.mean()) > 1e-10 * (size + abs(mean)):
+            return np.inf, 0.0
+        slack = 1e-10 * size
+        if p.max() > mean + size + slack or p.min() < mean - size - slack:
+            return np.inf, 0.0
+        reach = (size + abs(mean)) * t + 1
+        out = []
+        for x in faces:
+            y = np.linspace(x - reach, x + reach, 8001)
+            total = integral(y) + (x - y) ** 2 / (2 * t)
+            best, side = y[total.argmin()], y[1] - y[0]
+            for _ in range(3):
+                z = np.linspace(best - side, best + side, 41)
+                values = integral(z) + (x - z) ** 2 / (2 * t)
+                best, side = z[values.argmin()], side / 15
+            out.append(values.min())
+        true = np.diff(out) / h
+        return float(np.abs(p - true).mean()), 6 * size * k * h * (1 + np.log(1 + size * t / h)) / 2
+
+    what = f"{cells} cells k {k} size {size:.3g} mean {mean:.3g} t {t:.3g} {scheme!r}"
+    return Trial(what, lambda: pk.solve(pk.Burgers(), grid, p0, t, scheme), judge)
+
+
+def shocks(rng):
+    """-1 / least f'' of a ripple on a bowl, by a fine scan of the second derivative."""
+    grid = pk.Grid(-3, 3, int(log_uniform(rng, 10, 400)))
+    a, c, w, phase = rng.normal(), log_uniform(rng, 0.1, 10), rng.uniform(0.3, 3), rng.uniform(0, 6)
+    x = np.linspace(-3, 3, 400_001)
+    least = (2 * a - c * w**2 * np.cos(w * x + phase)).min()
+    true = -1 / least if least < 0 else np.inf
+
+    def judge(found):
+        if np.isinf(true) or np.isinf(found):
+            return (0.0, 1.0) if np.isinf(true) and np.isinf(found) else (np.inf, 1.0)
+        return abs(found / true - 1), 1e-4 if abs(least) > 1e-3 * c * w**2 else 1.0
+
+    def f(z):
+        return a * z[..., 0] ** 2 + c * np.cos(w * z[..., 0] + phase)
+
+    return Trial(f"{a} {c} {w} {phase} {grid}", lambda: pk.shock_time(f, grid), judge)
+
+
+ROWS = [
+    Row("minima over a line", ("solve HamiltonJacobi", "HopfLax"), hopf_lax, 0.5, cost=2),
+    Row("local entropy", ("solve ViscousHJ", "ColeHopf", "Filtered", "Godunov"), viscous, 0.3,
+        cost=4),
+    Row("Burgers", ("solve Burgers", "HopfLax", "Godunov", "Filtered"), burgers, 0.7, cost=3),
+    Row("shock times", ("shock_time",), shocks, 0.9, cost=4),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
 def test_no_silent_wrong_answer(row, truth):
     truth(row)
+
+
+def test_a_parabola_where_there_is_none_is_caught(monkeypatch):
+    """Refinement that trusts every parabola, and looks nowhere between the nodes, is caught."""
+    from pdekit.pde.schemes import hopflax
+
+    minimum = hopflax._minimum
+
+    def trusting(values, grid, t, terms, refine):
+        u, gaps = minimum(values, grid, t, terms, refine)
+        return u - 0.05 * np.ptp(values), 0 * gaps
+
+    monkeypatch.setattr(hopflax, "_minimum", trusting)
+    monkeypatch.setattr(hopflax, "resolves", lambda problem: True)
+    monkeypatch.setattr(hopflax, "least", lambda problem: -np.inf)
+    with pytest.raises(AssertionError, match="silent wrong answers"):
+        tally(ROWS[0], 1, 60)

@@ -97,11 +97,14 @@ def _beside(u: Array, axis: int, periodic: bool) -> tuple[Array, Array]:
 
 
 def on_finer_nodes(
-    problem: Problem, coarse: Array, method: Callable[[Array, Grid], Array], stats: dict[str, Any]
+    problem: Problem,
+    coarse: Array,
+    method: Callable[[Array, Grid], Array | None],
+    stats: dict[str, Any],
 ) -> Array:
     """``method(values, grid)`` from a callable on 3, 9, 27, ... nodes a cell, until two agree.
 
-    At the nodes of the problem's grid. A warning says how far apart the last two are where 2^21
+    At the nodes of the problem's grid; a method may give up by None. A warning says how far apart the last two are where 2^21
     nodes do not suffice.
     """
     grid, factor, u = problem.grid, 1, coarse
@@ -112,11 +115,14 @@ def on_finer_nodes(
         values = problem.sample(fine)
         scale = max(scale, float(np.ptp(values)))
         every = tuple(slice(factor // 2, None, factor) for _ in grid.cells)
-        before, u = u, np.ascontiguousarray(method(values, fine)[every])
+        found = method(values, fine)
+        if found is None:
+            break
+        before, u = u, np.ascontiguousarray(found[every])
         apart = float(np.abs(u - before).max())
         if apart <= _AGREE * scale:
             break
-    else:
+    if not apart <= _AGREE * scale:
         warn_unresolved(apart / scale if np.isfinite(apart) else 1.0, stacklevel=6)
     stats["nodes_per_cell"] = factor
     return u
@@ -125,8 +131,8 @@ def on_finer_nodes(
 def warn_unresolved(share: float, stacklevel: int) -> None:
     """Say that the cells are too coarse for the data."""
     warnings.warn(
-        f"the initial function changes within a cell, by about {min(share, 1.0):.2g} of its range "
-        "where the solution depends on it: there the answer is of first or second order in the "
+        f"the initial function changes within a cell, by up to {min(share, 1.0):.2g} of its range, "
+        "where the solution may depend on it: there the answer is of first or second order in the "
         "cells only. Take a finer grid",
         ResolutionWarning,
         stacklevel=stacklevel,

@@ -111,6 +111,11 @@ def hopf_lax(values: Array, grid: Grid, t: float, refine: bool = True) -> Array:
     return _of_squares(values, grid, t, refine)[0]
 
 
+def hopf_lax_gaps(values: Array, grid: Grid, t: float) -> Array:
+    """How much lower the minima may be between samples that carry no parabola."""
+    return _of_squares(values, grid, t, True)[1]
+
+
 def _of_squares(values: Array, grid: Grid, t: float, refine: bool) -> tuple[Array, Array]:
     from pdekit.pde.envelope import inf_convolve_columns, inf_convolve_rows
 
