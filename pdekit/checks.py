@@ -87,3 +87,12 @@ def inverse_temperature(beta: Any) -> float:
     if isnan(beta) or not 0 < float(beta) < float("inf"):
         raise ValueError(f"beta must be positive and finite, got {beta}")
     return float(beta)
+
+
+def still(name: str, value: Any) -> None:
+    """``ValueError`` for what moves: a potential or interaction with ``.at(t)``."""
+    if hasattr(value, "at") and not isinstance(value, type):
+        raise ValueError(
+            f"{name} must be fixed in time here; take it at one time, {name}.at(t), instead of "
+            f"{value!r}"
+        )

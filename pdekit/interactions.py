@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
+from pdekit.checks import still
 from pdekit.fields import points, whole_dim
 from pdekit.potentials import as_potential
 
@@ -57,6 +58,7 @@ class PairPotential:
     dim: int = 1
 
     def __post_init__(self) -> None:
+        still("potential", self.potential)
         dim = getattr(self.potential, "dim", self.dim)
         object.__setattr__(self, "dim", dim)
         object.__setattr__(self, "potential", as_potential(self.potential, dim))

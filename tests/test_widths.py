@@ -178,7 +178,7 @@ def test_bad_input_is_named() -> None:
         pk.sampled_curvature(WELL, 4, 0.0, [0.0])
     with pytest.raises(ValueError, match="dimension 2"):
         pk.sampled_curvature(WELL, 4, 1.0, [(0.0, 0.0)])
-    with pytest.raises(ValueError, match="tolerance must be positive"):
+    with pytest.raises(ValueError, match="tolerance must be a finite number > 0"):
         pk.robust_width(WELL, 1.0, 0.0, 4.0)
     with pytest.raises(ValueError, match="one or two coordinates"):
         pk.robust_width(WELL, (1.0, 2.0, 3.0), 0.1, 4.0)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.checks import still
 from pdekit.grid import Grid
 from pdekit.pde.equations import HamiltonJacobi
 from pdekit.pde.hamiltonians import HALF_SQUARE, Shifted
@@ -56,6 +57,7 @@ def shock_time(f: Callable[[Array], Any], grid: Grid) -> float:
     Its curvatures are central differences at the cell centres, polished around the least one: six
     digits for an f smooth on the scale of a cell. Infinity where f is convex. MODEL 1.3.
     """
+    still("the initial function", f)
     evaluate(f, grid, "the initial function")
     x: Any = grid.centres.reshape(-1, grid.dim)
     width: Any = grid.spacing

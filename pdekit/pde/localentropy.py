@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pdekit.checks import still
 from pdekit.grid import Grid
 from pdekit.pde.equations import ViscousHJ
 from pdekit.pde.schemes.colehopf import ColeHopf
@@ -19,6 +20,7 @@ def local_entropy(potential: Any, gamma: float, beta: float, grid: Grid) -> Tabu
     ``McKeanVlasov(local_entropy(V, γ, beta, grid), ...)`` (MODEL 1.2, 1.9; Kantas et al. (11)-(13),
     thesis Theorem 4.5). Raises ``ConvergenceError`` where V falls too fast to be smoothed.
     """
+    still("potential", potential)
     wrapped = any(grid.periodic)
     scheme = ColeHopf() if wrapped else ColeHopf(extend=True)
     return solve(ViscousHJ(beta), grid, potential, gamma, scheme).potential()

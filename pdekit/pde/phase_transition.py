@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pdekit.checks import still
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid
 from pdekit.interactions import CurieWeiss
@@ -111,21 +112,11 @@ def _say_if_first_order(potential: Any, interaction: CurieWeiss, beta: float, di
 
 def _require_still(potential: Any) -> None:
     """A value, and one that does not move."""
+    still("potential", potential)
     if isinstance(potential, type) or not callable(potential):
-        if hasattr(potential, "at") and not isinstance(potential, type):
-            raise ValueError(_moving(potential))
         raise TypeError(
             f"the potential must be a value, such as potentials.DoubleWell(); got {potential!r}"
         )
-    if hasattr(potential, "at"):
-        raise ValueError(_moving(potential))
-
-
-def _moving(potential: Any) -> str:
-    return (
-        "phase transitions belong to a potential fixed in time; take it at one time, "
-        f"V.at(t), instead of {potential!r}"
-    )
 
 
 @dataclass(frozen=True, eq=False)

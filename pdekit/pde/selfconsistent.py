@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.checks import still
 from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.interactions import CurieWeiss
@@ -105,6 +106,7 @@ class MeanMap:
 
     @staticmethod
     def of(equation: McKeanVlasov, grid: Grid) -> "MeanMap":
+        still("potential", equation.potential)
         pair_field(equation.interaction, grid)  # refuses a periodic axis
         values = Problem(equation, grid, None).potential()
         return MeanMap(grid.axes[0], values, equation.beta, float(equation.interaction.strength))
@@ -189,6 +191,7 @@ class FieldMap:
     """
 
     def __init__(self, equation: McKeanVlasov, grid: Grid) -> None:
+        still("potential", equation.potential)
         self.equation, self.grid, self.beta = equation, grid, equation.beta
         self.V = Problem(equation, grid, None).potential()
         self.pair: PairField = pair_field(equation.interaction, grid)
@@ -322,8 +325,13 @@ def _between(one: Array, other: Array) -> Iterator[Array]:
         yield (1 - share) * one + share * other
 
 
-def newton(system: FieldMap, field: Array, known: list[Array]) -> Array | None:
-    """A mean field of a state near ``field``, away from the ``known`` ones; None if not reached."""
+def newton(
+    system: FieldMap, field: Array, known: list[Array], even: bool = False
+) -> Array | None:
+    """A mean field of a state near ``field``, away from the ``known`` ones; None if not reached.
+
+    ``even`` keeps to fields symmetric about the middle, where a pitchfork is no singularity.
+    """
     rounding = 1e-12 + 4e-15 * system.pair.largest  # what the sums of W * rho are good to
     for _ in range(40):
         rho = system.density(field)
@@ -331,7 +339,11 @@ def newton(system: FieldMap, field: Array, known: list[Array]) -> Array | None:
         size = float(system.grid.integrate(rho * np.abs(residual)))
         if size < rounding + 1e-12 * float(system.grid.integrate(rho * np.abs(field))):
             return system.pair(rho)
+        if even:
+            residual = (residual + np.flip(residual)) / 2
         step = system.newton_step(field, rho, residual)
+        if even:
+            step = (step + np.flip(step)) / 2
         pull = sum(_deflation(system, field, other, step) for other in known)
         factor = 1 / (1 - pull) if abs(1 - pull) > 1e-3 else 1e3
         # no longer than what changes beta times the potential by a few units

@@ -57,7 +57,7 @@ class _Symmetric:
     def excess(self, beta: float) -> float:
         """The response at beta, less one; for a constant V on a circle the shifts count."""
         system = FieldMap(replace(self.equation, beta=beta), self.grid)
-        field = newton(system, self.field, [])
+        field = newton(system, self.field, [], even=True)
         if field is None:
             raise ConvergenceError(
                 f"Newton's method loses the symmetric state at beta = {beta:.6g}: it may turn back "
