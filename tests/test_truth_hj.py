@@ -226,7 +226,11 @@ def burgers(rng):
     """Lax and Oleinik: differences of min_y F(y) + |x - y|^2 / 2t over the faces, F' = p."""
     cells = int(log_uniform(rng, 8, 200))
     grid = pk.Grid(0.0, 2 * np.pi, cells, periodic=True)
-    k, size, mean = int(rng.integers(1, max(2, cells // 12) + 1)), log_uniform(rng, 1e-2, 1e2), rng.normal()
+    k, size, mean = (
+        int(rng.integers(1, max(2, cells // 12) + 1)),
+        log_uniform(rng, 1e-2, 1e2),
+        rng.normal(),
+    )
     phase, t = rng.uniform(0, 6), log_uniform(rng, 1e-3, 30) / size
     scheme = pick(rng, schemes.HopfLax(), None, schemes.Godunov(), schemes.Filtered())
     h = 2 * np.pi / cells
@@ -281,12 +285,93 @@ def shocks(rng):
     return Trial(f"{a} {c} {w} {phase} {grid}", lambda: pk.shock_time(f, grid), judge)
 
 
+def widths(rng):
+    """A quadratic of curvature c: (exp(2 beta tolerance) - 1) / c."""
+    c, beta, tolerance = (log_uniform(rng, 1e-6, 1e6) for _ in range(3))
+    true = np.expm1(min(2 * beta * tolerance, 700.0)) / c
+    longest = log_uniform(rng, 1e-3, 1e6)
+
+    def judge(found):
+        if np.isinf(found):
+            return (0.0, 1.0) if true > longest * (1 - 1e-6) else (np.inf, 1.0)
+        return abs(found / true - 1), 1e-5
+
+    def call():
+        return pk.robust_width(pk.potentials.Quadratic(c), 0.0, tolerance, beta, longest)
+
+    return Trial(f"c {c:.4g} beta {beta:.4g} tolerance {tolerance:.4g}", call, judge)
+
+
+def smoothed(rng):
+    """A ripple on a bowl, smoothed in the whole space: one integral a point."""
+    c, a, w, phase = rng.uniform(0.1, 3), rng.normal(), rng.uniform(0.3, 4), rng.uniform(0, 6)
+    beta, gamma = log_uniform(rng, 1e-2, 1e3), log_uniform(rng, 1e-3, 10)
+    grid = pk.Grid(-3, 3, int(log_uniform(rng, 20, 300)))
+    x, h = rng.uniform(-2.5, 2.5, 5), float(grid.spacing[0])
+
+    def f(y):
+        return c * y**2 / 2 + a * np.cos(w * y + phase)
+
+    def judge(V):
+        out = []
+        for point in x:
+            y = np.linspace(point - 60, point + 60, 240_001)
+            power = beta * (f(y) + (point - y) ** 2 / (2 * gamma))
+            near = y[np.flatnonzero(power < power.min() + 50)]
+            y = np.linspace(near[0] - 1e-3, near[-1] + 1e-3, 40_001)
+            power = beta * (f(y) + (point - y) ** 2 / (2 * gamma))
+            unit = np.sqrt(2 * np.pi * gamma / beta)
+            out.append(-logsumexp(-power, b=(y[1] - y[0]) / unit) / beta)
+        # kinks are as wide as 1 / (beta jump): splines over cells wider than that are O(h) there
+        sharp = min(h**2 * (c + abs(a) * w**2) * min(1.0, beta * h * abs(a) * w), h)
+        return float(np.abs(V(x[:, None]) - out).max()), 1e-6 / beta + sharp + 1e-6
+
+    def call():
+        return pk.local_entropy(lambda z: f(z[..., 0]), gamma, beta, grid)
+
+    return Trial(f"{c} {a} {w} {phase} beta {beta:.3g} gamma {gamma:.3g} {grid}", call, judge)
+
+
+def curvatures(rng):
+    """sup f'' of a wave, and that sup u'' stays below 1 / (1 / C + t): a theorem."""
+    cells, k = int(log_uniform(rng, 60, 400)), int(rng.integers(1, 4))
+    grid, size = pk.Grid(0, 2 * np.pi, cells, periodic=True), log_uniform(rng, 1e-2, 1e2)
+    phase, beta = rng.uniform(0, 6), log_uniform(rng, 1.0, 1e3) / size
+    times = np.sort(log_uniform(rng, 1e-2, 3) / size * np.array([1.0, 2.0]))
+    top, h = size * k**2, float(grid.spacing[0])
+
+    def f(z):
+        return size * np.cos(k * z[..., 0] + phase)
+
+    which = pick(rng, "semiconcavity", "widening")
+
+    def call():
+        if which == "widening":
+            return pk.widening(f, beta, grid, times)
+        return pk.semiconcavity(pk.solve(pk.ViscousHJ(beta), grid, f, times), f)
+
+    def judge(found):
+        data = found if which == "widening" else found.data
+        bound = data["bound" if which == "widening" else "bound_xx"].values
+        error = np.abs(bound * (1 / top + times) - 1).max()
+        holds = found.holds if which == "semiconcavity" else all(
+            (data[name] <= data["bound"] + data[f"allowance_{name}"] + 1e-9 * top).all()
+            for name in ("local_entropy", "non_viscous")
+        )  # fmt: skip
+        return (float(error) if holds else np.inf), (k * h) ** 2 / 4 + 1e-9
+
+    return Trial(f"{which} {cells} k {k} size {size} beta {beta} {times}", call, judge)
+
+
 ROWS = [
     Row("minima over a line", ("solve HamiltonJacobi", "HopfLax"), hopf_lax, 0.5, cost=2),
     Row("local entropy", ("solve ViscousHJ", "ColeHopf", "Filtered", "Godunov"), viscous, 0.3,
         cost=4),
     Row("Burgers", ("solve Burgers", "HopfLax", "Godunov", "Filtered"), burgers, 0.7, cost=3),
     Row("shock times", ("shock_time",), shocks, 0.9, cost=4),
+    Row("robust widths", ("robust_width",), widths, 0.9, cost=20),
+    Row("smoothed potentials", ("local_entropy",), smoothed, 0.8, cost=5),
+    Row("curvatures", ("semiconcavity", "widening"), curvatures, 0.9, cost=3),
 ]  # fmt: skip
 
 

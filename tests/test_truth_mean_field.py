@@ -116,9 +116,12 @@ def mean_field(rng):
         size = max(plain_energy(grid, V, kernel, beta, r)[1] for r in [start, *rho])
         if (np.diff(energy) > 1e-11 * size).any():
             return np.inf, 1.0
-        return float(np.abs(rho - true).sum(1).max() / mass), scheme.rtol + 1e-7  # rounding, on the way
+        return float(
+            np.abs(rho - true).sum(1).max() / mass
+        ), scheme.rtol + 1e-7  # rounding, on the way
 
     what = f"{equation!r} {V!r} on {grid}, {len(times)} times to {end:.4g}, rtol {scheme.rtol}"
+
     def call():
         with warnings.catch_warnings():  # the oracle has the same cells and walls
             warnings.simplefilter("ignore", pk.ResolutionWarning)
@@ -212,7 +215,9 @@ def states(rng):
             return (0.0, 1.0) if unsure else (np.inf, float(len(true)))
         h = float(grid.spacing[0])
         slack = 1e-6 + 0.1 * h * (abs(means) > 3).any()
-        return max(np.abs(means - own).max() / 1e-7, np.abs(means - true).max() / (slack + h**2)), 1.0
+        return max(
+            np.abs(means - own).max() / 1e-7, np.abs(means - true).max() / (slack + h**2)
+        ), 1.0
 
     what = f"{V!r} beta {beta:.4g} strength {strength:.4g} {grid}"
     return Trial(what, lambda: pk.self_consistent_states(equation, grid), judge)
@@ -293,7 +298,11 @@ def diagram(rng):
 
 
 def energies(rng):
-    grid, V, beta = pk.Grid(-3, 3, int(log_uniform(rng, 30, 90))), Landscape(rng), rng.uniform(0.1, 3)
+    grid, V, beta = (
+        pk.Grid(-3, 3, int(log_uniform(rng, 30, 90))),
+        Landscape(rng),
+        rng.uniform(0.1, 3),
+    )
     W, kernel = some_interaction(rng, False)
     alone = bool(rng.random() < 0.5)
     equation = pk.FokkerPlanck(V, beta) if alone else pk.McKeanVlasov(V, beta, W)

@@ -49,9 +49,7 @@ def report_fields(
     total = float(rho.sum())
     share = float(rho[steepest > MODERATE].sum()) / total
     stats["upwinded"] = max(share, stats.get("upwinded", 0.0))
-    stats["cell_peclet"] = max(
-        float(np.vdot(rho, steepest)) / total, stats.get("cell_peclet", 0.0)
-    )
+    stats["cell_peclet"] = max(float(np.vdot(rho, steepest)) / total, stats.get("cell_peclet", 0.0))
     if share > _SHARE and not said:
         _warn(grid, stats, _quantile(rho, steepest), stacklevel=6)
     return said or share > _SHARE
@@ -69,9 +67,7 @@ def _steepest(U: Array, beta: float, grid: Grid) -> Array:
         step = beta * np.abs(np.diff(np.moveaxis(U, axis, -1)))
         seam = beta * np.abs(np.take(U, 0, axis) - np.take(U, -1, axis))
         wall = np.where(periodic, seam, 0.0)[..., None]
-        of_cell = np.maximum(
-            np.concatenate([wall, step], -1), np.concatenate([step, wall], -1)
-        )
+        of_cell = np.maximum(np.concatenate([wall, step], -1), np.concatenate([step, wall], -1))
         steepest = np.maximum(steepest, np.moveaxis(of_cell, -1, axis))
     steepest = np.minimum(steepest, 1e6)
     return steepest

@@ -325,9 +325,7 @@ def _between(one: Array, other: Array) -> Iterator[Array]:
         yield (1 - share) * one + share * other
 
 
-def newton(
-    system: FieldMap, field: Array, known: list[Array], even: bool = False
-) -> Array | None:
+def newton(system: FieldMap, field: Array, known: list[Array], even: bool = False) -> Array | None:
     """A mean field of a state near ``field``, away from the ``known`` ones; None if not reached.
 
     ``even`` keeps to fields symmetric about the middle, where a pitchfork is no singularity.

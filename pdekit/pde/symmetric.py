@@ -66,7 +66,6 @@ class _Symmetric:
         self.field = (field + np.flip(field)) / 2
         return float(system.leading(system.density(self.field)).max()) - 1
 
-
     def require_resolved(self, beta: float) -> None:
         """Sums over cells wider than the state have transitions of their own."""
         system = FieldMap(replace(self.equation, beta=beta), self.grid)

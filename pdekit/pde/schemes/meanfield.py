@@ -275,9 +275,7 @@ class _Run:
         best, next_best = np.tensordot(_extrapolation(order), rows, 1)
         error = float(np.abs(best - next_best).sum()) / system.mass
         lost = -float(np.minimum(best, 0.0).sum()) / system.mass
-        self.counts["negative_before_clipping"] = max(
-            lost, self.counts["negative_before_clipping"]
-        )
+        self.counts["negative_before_clipping"] = max(lost, self.counts["negative_before_clipping"])
         return system.tidy(best, rows[-1]), error + lost
 
     def _taken(self, rho: Array) -> bool:
