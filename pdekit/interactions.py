@@ -54,6 +54,7 @@ class PairPotential:
     def __post_init__(self) -> None:
         checks.function("PairPotential: potential", self.potential, "map displacements to values")
         dim = getattr(self.potential, "dim", whole_dim(self.dim, self))
+        checks.fixed("potential", self.potential)
         object.__setattr__(self, "dim", dim)
         object.__setattr__(self, "potential", as_potential(self.potential, dim))
         probe = np.outer([0.1, 0.7, 1.9], np.cos(np.arange(dim)))

@@ -68,7 +68,7 @@ def test_what_absorbing_walls_leave(t, scheme):
     assert 0 <= second <= first <= 1 and np.isfinite(solution.fields).all()
     assert solution.fields.min() >= 0
     if scheme is None and t <= 100:
-        assert np.log(second) == pytest.approx(-np.pi**2 / 2 * t, rel=2e-2)
+        assert np.log(second) == pytest.approx(-(np.pi**2) / 2 * t, rel=2e-2)
         shape = solution.fields[-1] / solution.fields[-1].sum()
         true = np.sin(np.pi * solution.grid.axes[0])
         assert np.abs(shape - true / true.sum()).sum() < 1e-6

@@ -82,7 +82,7 @@ def test_kinks_are_met_between_the_nodes():
 def test_a_circle_has_all_its_images(H, seed, t):
     (term,), n, width = H.terms(1), 40, 4.0
     f = np.random.default_rng(seed).normal(size=(1, n)).cumsum(1) * 0.1
-    found = convolve(f, width / n, t, term, True, False)[0]
+    found = convolve(f, width / n, t, term, True, False)[0][0]
     images = 1 + int(4 * 40 * t / width)  # far beyond any wave of these data
     j = np.arange(-images * n, (images + 1) * n)
     lifted = f[0][j % n]

@@ -65,21 +65,22 @@ def follow_branch(
     Folds, where R'(m) = 1, are passed and located to 1e-10 of the interval. At the pitchfork of an
     even family the symmetric branch goes straight on, and the broken one turns back with the other
     sign (its turning point counts as a fold, located to about 1e-5 of the interval). Raises
-    ``ConvergenceError`` where the corrector fails, ``ValueError`` for bounds that do not increase.
+    ``ConvergenceError`` where the corrector fails, ``ValueError`` for bounds that do not increase and
+    for a start or a mean outside them or the box.
     """
     require_grid("grid", grid)
     if not callable(family):
         raise TypeError(f"family must map a parameter to an equation, got {checks.shown(family)}")
-    bounds = tuple(checks.finite("bounds", bounds, "two increasing numbers").ravel())
-    if len(bounds) != 2 or not bounds[1] > bounds[0]:
-        raise ValueError(f"follow_branch takes increasing bounds, got {bounds}")
+    bounds = _increasing(bounds)
     first_parameter = bounds[0] if start is None else checks.number("start", start)
-    if not hasattr(mean, "response"):
-        mean = checks.finite("mean", mean, "a number, one per coordinate or a SelfConsistentState")
-        if mean.shape not in ((), (1,), (grid.dim,)):
-            raise ValueError(f"mean must have {grid.dim} coordinate(s), got {checks.shown(mean)}")
-        mean = float(mean.ravel()[0]) if grid.dim == 1 else mean
-    by_mean = grid.dim == 1 and isinstance(family(first_parameter).interaction, CurieWeiss)
+    if not bounds[0] <= first_parameter <= bounds[1]:
+        raise ValueError(
+            f"the branch is followed within bounds {bounds}, so start must lie there; got {start!r}"
+        )
+    if not hasattr(mean, "density"):
+        mean = _mean_in(mean, grid)
+    first_equation = _member(family, first_parameter)
+    by_mean = grid.dim == 1 and isinstance(first_equation.interaction, CurieWeiss)
     curve = (_Curve if by_mean else FieldCurve)(family, grid, bounds)
     first = curve.landed(first_parameter, mean)
     tangent = curve.tangent(first, None)
@@ -105,6 +106,44 @@ def follow_branch(
             points[-1] = curve.at_bound(points[-2], new)
             break
     return Branch(*curve.summary(points, folds))
+
+
+def _increasing(bounds: Any) -> tuple[float, float]:
+    try:
+        low, high = bounds
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"bounds are the two ends of the parameter's interval, (low, high); got {bounds!r}"
+        ) from error
+    low, high = checks.number("bounds[0]", low), checks.number("bounds[1]", high)
+    if not high > low:
+        raise ValueError(f"follow_branch takes increasing bounds, got {bounds!r}")
+    return low, high
+
+
+def _mean_in(mean: Any, grid: Grid) -> Any:
+    """A mean as numbers in the box, a float on a line."""
+    given = [checks.number("mean", m) for m in np.ravel(np.asarray(mean, dtype=object))]
+    if len(given) != grid.dim or not grid.contains(np.array(given)).all():
+        raise ValueError(
+            f"mean must be {grid.dim} number(s) in the box {grid.lower} to {grid.upper}, or a "
+            f"SelfConsistentState; got {mean!r}"
+        )
+    return given[0] if grid.dim == 1 else tuple(given)
+
+
+def _member(family: Any, parameter: float) -> McKeanVlasov:
+    if not callable(family):
+        raise TypeError(
+            "family is a function from the parameter to an equation, such as "
+            f"lambda beta: McKeanVlasov(V, beta, W); got {family!r}"
+        )
+    equation = family(parameter)
+    if not isinstance(equation, McKeanVlasov):
+        raise TypeError(
+            f"family must return a McKeanVlasov equation; at {parameter:g} it is {equation!r}"
+        )
+    return equation
 
 
 class _Curve:

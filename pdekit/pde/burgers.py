@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.grid import Grid, require_grid
 from pdekit.pde.equations import HamiltonJacobi
 from pdekit.pde.hamiltonians import HALF_SQUARE, Shifted
@@ -57,6 +58,7 @@ def shock_time(f: Callable[[Array], Any], grid: Grid) -> float:
     digits for an f smooth on the scale of a cell. Infinity where f is convex. MODEL 1.3.
     """
     require_grid("grid", grid)
+    checks.fixed("the initial function", f)
     evaluate(f, grid, "the initial function")
     x: Any = grid.centres.reshape(-1, grid.dim)
     width: Any = grid.spacing

@@ -48,38 +48,84 @@ def _minimisers(f, a, hull, breaks, best):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _cost_at_kink(f, a, i, j):  # type: ignore[no-untyped-def]
-    """Cost at the convex kink near node j, where lines through two samples on each side meet."""
-    falling, rising = f[j - 1] - f[j - 2], f[j + 2] - f[j + 1]
-    s = (f[j - 1] - f[j + 1] + falling + rising) / (rising - falling)
-    s = min(max(s, -1.0), 1.0)
-    return f[j - 1] + falling * (s + 1) + a * (i - j - s) ** 2
+def find_doubts(f, second, doubt):  # type: ignore[no-untyped-def]
+    """Nodes where a parabola through three samples is no model of f; how many there are.
 
-
-@nb.njit(cache=True, error_model="numpy")
-def _find_kinks(f, second, kink):  # type: ignore[no-untyped-def]
-    """Where the second difference is far above those two nodes away; a smooth f has as much."""
+    There the second differences of neighbours up to two nodes away differ by more than 0.85 of the
+    largest; of a wave of eight cells and more they do not, at no phase.
+    """
     n, two = f.size, _ONE + _ONE
     for j in range(_ONE, np.uint64(n - 1)):
         second[j] = f[j + _ONE] - 2 * f[j] + f[j - _ONE]
     found = 0
     for j in range(two + _ONE, np.uint64(n - 3)):
-        least = 4 * abs(second[j - two]) + 1e-12 * abs(f[j])
-        kink[j] = (second[j] > least) & (second[j] > 4 * abs(second[j + two]))
-        found += kink[j]
+        a, b, c, d, e = (
+            second[j - two], second[j - _ONE], second[j], second[j + _ONE], second[j + two],
+        )  # fmt: skip
+        change = max(max(abs(b - a), abs(c - b)), max(abs(d - c), abs(e - d)))
+        most = max(max(abs(a), abs(b)), max(max(abs(c), abs(d)), abs(e)))
+        doubt[j] = change > 0.85 * most + 1e-12 * max(abs(f[j]), abs(f[j + _ONE]))
+        found += doubt[j]
+    for k in range(min(3, n // 2)):
+        for j in (k, n - 1 - k):
+            c = min(max(j, 1), n - 2)
+            change, most = 0.0, abs(second[c])
+            for step in (-1, 1):
+                if 1 <= c + step <= n - 2:
+                    change = max(change, abs(second[c + step] - second[c]))
+                    most = max(most, abs(second[c + step]))
+                if 1 <= c + 2 * step <= n - 2:
+                    change = max(change, abs(second[c + 2 * step] - second[c + step]))
+                    most = max(most, abs(second[c + 2 * step]))
+            doubt[j] = change > 0.85 * most + 1e-12 * max(abs(f[c]), abs(f[c + 1]))
+            found += doubt[j]
     return found
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _refined(f, a, i, j, periodic, kink):  # type: ignore[no-untyped-def]
+def is_kink(second, j):  # type: ignore[no-untyped-def]
+    """Whether f is two straight lines that meet in a convex kink within a cell of node j."""
+    n = second.size
+    if j < 3 or j > n - 4:
+        return False
+    bend = second[j - 1] + second[j] + second[j + 1]
+    quiet = min(abs(second[j - 1]), abs(second[j + 1]))
+    for k in (2, 3):
+        if j - k >= 1:
+            quiet = max(quiet, abs(second[j - k]))
+        if j + k <= n - 2:
+            quiet = max(quiet, abs(second[j + k]))
+    return bend > 0 and 8 * quiet <= bend
+
+
+@nb.njit(cache=True, error_model="numpy")
+def kink_by(second, j):  # type: ignore[no-untyped-def]
+    """The node of a convex kink at j or up to two beside it, -1 where there is none."""
+    for k in (j, j + 1, j - 1, j + 2, j - 2):
+        if is_kink(second, k):
+            return k
+    return -1
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _cost_at_kink(f, a, i, j):  # type: ignore[no-untyped-def]
+    """Least cost over the lines through two samples on each side of node j, up to their kink."""
+    falling, rising = f[j - 1] - f[j - 2], f[j + 2] - f[j + 1]
+    kink = min(max((f[j - 1] - f[j + 1] + falling + rising) / (rising - falling), -1.0), 1.0)
+    left = min(max(i - j - falling / (2 * a), -3.0), kink)
+    right = min(max(i - j - rising / (2 * a), kink), 3.0)
+    on_left = f[j - 1] + falling * (left + 1) + a * (i - j - left) ** 2
+    on_right = f[j + 1] + rising * (right - 1) + a * (i - j - right) ** 2
+    return min(on_left, on_right)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _refined(f, a, i, j, periodic):  # type: ignore[no-untyped-def]
     """Minimum over a neighbourhood of node j of a(i-y)^2 + the parabola through three samples.
 
-    At a no-flux end the parabola of the last three samples is used up to the wall, half a cell out;
-    at a convex kink of f, where a parabola would fall below f, the kink itself.
+    At a no-flux end the parabola of the last three samples is used up to the wall, half a cell out.
     """
     n = f.size
-    if kink:
-        return min(_cost_at_kink(f, a, i, j), f[j] + a * (i - j) ** 2)
     c = j
     if not periodic:
         c = min(max(j, 1), n - 2)
@@ -92,12 +138,11 @@ def _refined(f, a, i, j, periodic, kink):  # type: ignore[no-untyped-def]
         low, high = -1.5, 0.0
     if not periodic and j == n - 1:
         low, high = 0.0, 1.5
-    value = mid + a * (i - c) ** 2
-    s = 0.0
+    best = min(low * (slope + low * curvature / 2), high * (slope + high * curvature / 2))
     if curvature > 0:
         s = min(max(-slope / curvature, low), high)
-    best = value + s * slope + s * s * curvature / 2
-    return min(best, f[j] + a * (i - j) ** 2)
+        best = s * (slope + s * curvature / 2)
+    return min(mid + a * (i - c) ** 2 + best, f[j] + a * (i - j) ** 2)
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "nnan"})
@@ -138,9 +183,61 @@ def _room(n, periodic):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _along(f, a, periodic, refine, room, out):  # type: ignore[no-untyped-def]
-    """out = inf-convolution of the line f with a |.|^2 in cells; ``out`` may be f."""
-    row, hull, breaks, best, near, second, kink = room
+def _between(row, a, i, j, periodic, second, doubt, gaps):  # type: ignore[no-untyped-def]
+    """Least cost beside node j: by the parabola, at a kink, or of the node where both are in doubt."""
+    if not doubt[j]:
+        return _refined(row, a, i, j, periodic)
+    node, kink = row[j] + a * (i - j) ** 2, kink_by(second, j)
+    if kink >= 0:
+        least = min(node, _cost_at_kink(row, a, i, kink))
+        gaps[1] = max(gaps[1], node - least)
+        return least
+    gaps[0] = max(gaps[0], node - _refined(row, a, i, j, periodic))
+    return node
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _jumps(best):  # type: ignore[no-untyped-def]
+    """Whether neighbours have minimisers more than two nodes apart."""
+    widest = 0
+    for i in range(np.uint64(best.size - 1)):
+        widest = max(widest, best[i + _ONE] - best[i])
+    return widest > 2
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _over_jumps(row, a, best, first, periodic, second, doubt, gaps, out):  # type: ignore[no-untyped-def]
+    """The wall, and where the minimiser jumps that of the next node: between nodes it may be less.
+
+    Minimisers never go back, so that those of the last node are tried along the line both ways.
+    """
+    n, m = out.size, row.size
+    for way in (1, -1):
+        i = 0 if way == 1 else n - 1
+        other = best[first + n - 1] - n if way == 1 else best[first] + n
+        if not periodic:
+            other = 0 if way == 1 else m - 1
+            if row[other] >= row[other + way]:  # f does not fall to this wall
+                other = best[first + i]
+        for _ in range(n):
+            j = best[first + i]
+            if (j - other) * way > 2:
+                cost = _between(row, a, first + i, other, periodic, second, doubt, gaps)
+                if cost < out[i]:
+                    out[i], j = cost, other
+                    best[first + i] = j
+            other = j
+            i += way
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _along(f, a, periodic, refine, room, out, gaps):  # type: ignore[no-untyped-def]
+    """out = inf-convolution of the line f with a |.|^2 in cells; ``out`` may be f.
+
+    ``gaps``: how far at most a parabola, or the lines of a kink, would be below the samples where
+    a parabola is in doubt.
+    """
+    row, hull, breaks, best, near, second, doubt = room
     n, m = f.size, row.size
     first = n if periodic else 0
     for image in range(0, m, n):
@@ -148,11 +245,15 @@ def _along(f, a, periodic, refine, room, out):  # type: ignore[no-untyped-def]
     _minimisers(row, a, hull, breaks, best)
     if refine:
         _parabolas(row, a, best, first, near, out)
-        kinks = _find_kinks(row, second, kink)
+        doubts = find_doubts(row, second, doubt)
+        tries = not periodic and (row[0] < row[1] or row[n - 1] < row[n - 2])
+        tries |= _jumps(best[first : first + n])
         for i in range(n):
             j = best[first + i]
-            if j == 0 or j == m - 1 or (kinks > 0 and kink[j]):
-                out[i] = _refined(row, a, first + i, j, periodic, kink[j])
+            if j == 0 or j == m - 1 or (doubts > 0 and doubt[j]):
+                out[i] = _between(row, a, first + i, j, periodic, second, doubt, gaps)
+        if tries:
+            _over_jumps(row, a, best, first, periodic, second, doubt, gaps, out)
     else:
         for i in range(n):
             j = best[first + i]
@@ -161,17 +262,21 @@ def _along(f, a, periodic, refine, room, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy")
 def inf_convolve_rows(f, h, t, periodic, refine, out):  # type: ignore[no-untyped-def]
-    """out[l] = inf-convolution of every row f[l] with |.|^2 / (2 t), spacing h; out may be f."""
-    room = _room(f.shape[1], periodic)
+    """out[l] = inf-convolution of every row f[l] with |.|^2 / (2 t), spacing h; out may be f.
+
+    Returns the ``gaps`` of ``_along``.
+    """
+    room, gaps = _room(f.shape[1], periodic), np.zeros(2)
     for line in range(f.shape[0]):
-        _along(f[line], h * h / (2 * t), periodic, refine, room, out[line])
+        _along(f[line], h * h / (2 * t), periodic, refine, room, out[line], gaps)
+    return gaps
 
 
 @nb.njit(cache=True, error_model="numpy")
 def inf_convolve_columns(u, h, t, periodic, refine):  # type: ignore[no-untyped-def]
     """The same for every column of u, in place: a few at a time are copied to cache and back."""
     n, lines = u.shape
-    room, tile = _room(n, periodic), np.empty((_TILE, n + _APART))
+    room, tile, gaps = _room(n, periodic), np.empty((_TILE, n + _APART)), np.zeros(2)
     for start in range(0, lines, _TILE):
         some = min(_TILE, lines - start)
         for i in range(n):
@@ -179,8 +284,10 @@ def inf_convolve_columns(u, h, t, periodic, refine):  # type: ignore[no-untyped-
             for k in range(some):
                 tile[k, i] = far[k]
         for k in range(some):
-            _along(tile[k, :n], h * h / (2 * t), periodic, refine, room, tile[k, :n])
+            line = tile[k, :n]
+            _along(line, h * h / (2 * t), periodic, refine, room, line, gaps)
         for i in range(n):
             far = u[i, start : start + some]
             for k in range(some):
                 far[k] = tile[k, i]
+    return gaps

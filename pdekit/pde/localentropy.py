@@ -22,6 +22,7 @@ def local_entropy(potential: Any, gamma: float, beta: float, grid: Grid) -> Tabu
     """
     require_grid("grid", grid)
     gamma = checks.positive("gamma", gamma)
+    checks.fixed("potential", potential)
     wrapped = any(grid.periodic)
     scheme = ColeHopf() if wrapped else ColeHopf(extend=True)
     return solve(ViscousHJ(beta), grid, potential, gamma, scheme).potential()

@@ -17,11 +17,13 @@ Array = NDArray[np.float64]
 class PairField:
     """rho -> W * rho at the cell centres of a grid, by midpoint sums.
 
-    The kernel's transform is made once; ``real_ffts`` says how many real transforms a call takes.
+    The kernel's transform is made once; ``real_ffts`` says how many real transforms a call takes,
+    ``largest`` how large a term of its sums can be, relative to the mass.
     """
 
     apply: Callable[[Array], Array]
     real_ffts: int
+    largest: float
 
     def __call__(self, rho: Array) -> Array:
         return self.apply(rho)
@@ -49,7 +51,8 @@ def pair_field(interaction: Any, grid: Grid) -> PairField:
         out: Array = weights.sum() * half - x @ (weights @ flat) + weights @ half.ravel()
         return out
 
-    return PairField(apply, 0)
+    largest = 2 * abs(float(interaction.strength)) * float((flat**2).sum(-1).max())
+    return PairField(apply, 0, largest)
 
 
 def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
@@ -102,7 +105,7 @@ def _convolution(interaction: Any, grid: Grid) -> PairField:
         out: Array = irfft(spectrum, last, axis=-1)[..., : n[-1]]
         return out
 
-    return PairField(apply, 2)
+    return PairField(apply, 2, float(np.abs(kernel).max()))
 
 
 def free_energy_terms(

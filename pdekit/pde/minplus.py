@@ -7,6 +7,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.pde.envelope import find_doubts, kink_by
 from pdekit.pde.hamiltonians import Term
 
 Array = NDArray[np.float64]
@@ -52,18 +53,21 @@ def minimisers(f, cost, best):  # type: ignore[no-untyped-def]
             step //= 2
 
 
-def convolve(lines: Array, h: float, t: float, term: Term, periodic: bool, refine: bool) -> Array:
+def convolve(
+    lines: Array, h: float, t: float, term: Term, periodic: bool, refine: bool
+) -> tuple[Array, Array]:
     """min_y f(y) + t L((x - y) / t) along every line (lines, n), L the conjugate of ``term``.
 
     Over all images on a circle that L can reach within the speeds of the data. With ``refine`` y
     runs between the nodes, f a parabola through the three samples about the best one, or two lines
-    where it has a convex kink.
+    where it has a convex kink. Where it is neither (``envelope.find_doubts``) the nodes stand; how
+    much lower at most the parabolas and the kinks there are is returned too.
     """
     assert term.conjugate is not None
-    images = _images(lines, h, t, term) if periodic else 0
+    images, turns = _images(lines, h, t, term) if periodic else (0, 0)
     f = np.tile(lines, 2 * images + 1)
-    n = f.shape[1]
-    offset = np.arange(1 - n, n) * h
+    n, ahead = f.shape[1], turns * lines.shape[1]
+    offset = (np.arange(1 - n, n) + ahead) * h
     with np.errstate(over="ignore"):
         cost = t * np.asarray(term.conjugate(offset / t), dtype=float)
     _require_convex(cost, offset / t)
@@ -72,14 +76,41 @@ def convolve(lines: Array, h: float, t: float, term: Term, periodic: bool, refin
     inner = slice(images * lines.shape[1], (images + 1) * lines.shape[1])
     i, j = np.arange(n)[inner], best[:, inner]
     out = np.take_along_axis(f, j, 1) + cost[i - j + n - 1]
-    return np.minimum(out, _between(f, i, j, h, t, term, periodic)) if refine else out
+    if not refine:
+        return out, np.zeros(2)
+    doubt, kink = _doubts(f)
+    doubt, kink = (np.take_along_axis(a, j, 1) for a in (doubt, kink))
+    sharp, j = kink >= 0, np.where(kink >= 0, kink, j)
+    lower = out - np.minimum(out, _between(f, i + ahead, j, h, t, term, periodic, sharp))
+    gaps = [float(lower.max(initial=0.0, where=where)) for where in (doubt & ~sharp, sharp)]
+    return out - np.where(doubt & ~sharp, 0.0, lower), np.array(gaps)
 
 
-def _images(lines: Array, h: float, t: float, term: Term) -> int:
-    """Copies on each side within reach of the fastest wave that the data can send."""
+@nb.njit(cache=True, error_model="numpy")
+def _doubts(f):  # type: ignore[no-untyped-def]
+    """Nodes of every line where a parabola is in doubt; by which node their convex kink is, or -1."""
+    doubt, kink = np.zeros(f.shape, np.bool_), np.full(f.shape, -1)
+    second = np.zeros(f.shape[1])
+    for line in range(f.shape[0]):
+        find_doubts(f[line], second, doubt[line])
+        for j in range(f.shape[1]):
+            if doubt[line, j]:
+                kink[line, j] = kink_by(second, j)
+    return doubt, kink
+
+
+def _images(lines: Array, h: float, t: float, term: Term) -> tuple[int, int]:
+    """Copies on each side within reach of the fastest wave that the data can send, and turns.
+
+    L is least at the velocity H'(0). However long t is, of all images of a point one of the two
+    about that way's end costs least, so that two copies beyond the whole ``turns`` of it suffice.
+    """
     steps = np.concatenate([np.diff(lines), lines[:, :1] - lines[:, -1:]], axis=1) / h
     fastest = max(np.abs(term.velocities(float(steps.min()), float(steps.max()))))
-    return 1 + int(fastest * t / (h * lines.shape[1]))
+    width = h * lines.shape[1]
+    if fastest * t < width:
+        return 1, 0
+    return 2, round(float(term.slope(np.zeros(()))) * t / width)
 
 
 def _require_convex(cost: Array, v: Array) -> None:
@@ -98,27 +129,33 @@ def _require_convex(cost: Array, v: Array) -> None:
         )
 
 
-def _between(f: Array, i: Any, j: Any, h: float, t: float, term: Term, periodic: bool) -> Array:
+def _between(
+    f: Array, i: Any, j: Any, h: float, t: float, term: Term, periodic: bool, kink: Any
+) -> Array:
     """The least of f + t L over the cells beside node j, by golden-section search."""
     n = f.shape[1]
     c = j if periodic else np.clip(j, 1, n - 2)
     left, mid, right = (np.take_along_axis(f, (c + k) % n, 1) for k in (-1, 0, 1))
     rise, bend = (right - left) / 2, right - 2 * mid + left
-    kink, place, height = _kink(f, j, bend)
+    place, falling, rising = _kink(f, j)
 
     def total(s: Array) -> Array:
         v = ((i - c - s) * h) / t
         smooth = mid + s * rise + s * s * bend / 2
+        lines = np.where(s < place, left + falling * (s + 1), right + rising * (s - 1))
         with np.errstate(over="ignore"):
-            return np.asarray(smooth + t * _conjugate(term, v))
+            return np.asarray(np.where(kink, lines, smooth) + t * _conjugate(term, v))
 
     low = np.where(c == j, -1.0, np.where(j < c, -1.5, 0.0))
     high = np.where(c == j, 1.0, np.where(j < c, 0.0, 1.5))
     far = term.reach * t / h
+    low, high = np.where(kink, -3.0, low), np.where(kink, 3.0, high)
     low, high = np.maximum(low, i - c - far), np.minimum(high, i - c + far)
-    s = _golden(total, low, np.maximum(low, high))
-    on_kink = height + t * _conjugate(term, (i - j - place) * h / t)
-    out: Array = np.where(kink, on_kink, np.minimum(np.minimum(total(s), total(low)), total(high)))
+    high = np.maximum(low, high)
+    s = _golden(total, low, high)
+    on_kink = np.where(kink, total(np.clip(place, low, high)), np.inf)
+    ends = np.minimum(total(low), total(high))
+    out: Array = np.minimum(np.minimum(total(s), ends), on_kink)
     return out
 
 
@@ -128,20 +165,13 @@ def _conjugate(term: Term, v: Array) -> Array:
     return out
 
 
-def _kink(f: Array, j: Any, bend: Array) -> tuple[Any, Array, Array]:
-    """Where f has a convex kink by node j: whether, where in cells, and its value there.
-
-    A second difference four times above those two nodes away, where a smooth f has as much.
-    """
+def _kink(f: Array, j: Any) -> tuple[Array, Array, Array]:
+    """Where the lines through two samples on either side of node j meet, in cells, and slopes."""
     n = f.shape[1]
-    inside = (j >= 3) & (j <= n - 4)
-    at = [np.take_along_axis(f, np.clip(j + k, 0, n - 1), 1) for k in range(-3, 4)]
-    before, after = at[0] - 2 * at[1] + at[2], at[4] - 2 * at[5] + at[6]
-    sharp = bend > 4 * np.maximum(np.abs(before), np.abs(after)) + 1e-12 * np.abs(at[3])
-    falling, rising = at[2] - at[1], at[5] - at[4]
+    at = [np.take_along_axis(f, np.clip(j + k, 0, n - 1), 1) for k in (-2, -1, 1, 2)]
+    falling, rising = at[1] - at[0], at[3] - at[2]
     gap = np.where(rising > falling, rising - falling, 1.0)
-    place = np.clip((at[2] - at[4] + falling + rising) / gap, -1.0, 1.0)
-    return inside & sharp & (rising > falling), place, at[2] + falling * (place + 1)
+    return np.clip((at[1] - at[2] + falling + rising) / gap, -1.0, 1.0), falling, rising
 
 
 def _golden(total: Callable[[Array], Array], low: Array, high: Array) -> Array:

@@ -1,5 +1,6 @@
 """Phase transitions of interacting particles: critical points and phase diagrams."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdekit import checks
-from pdekit.errors import ConvergenceError
+from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid, require_grid
 from pdekit.interactions import CurieWeiss
 from pdekit.pde.branches import Branch, follow_branch
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.inputs import called
-from pdekit.pde.selfconsistent import self_consistent_states
+from pdekit.pde.selfconsistent import MeanMap, self_consistent_states
 from pdekit.pde.symmetric import critical_beta_on_grid
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ Array = NDArray[np.float64]
 _TAIL = 45.0  # exp(-45) = 3e-20
 _LARGEST = 1e8  # strengths and inverse temperatures of a diagram
 _SEARCHED = (1e-3, 1e5)  # inverse temperatures between which a transition is looked for
+_CLEAR = 1e-9  # of a response: beyond rounding
 
 
 def critical_beta(
@@ -44,15 +46,16 @@ def critical_beta(
     = 1. The state is followed from high temperatures. Kuramoto's oscillators of strength K (V = 0,
     a circle of 2π): beta K = 2. Sums over the cells, so the bifurcation is that of ``solve`` there.
 
-    Raises ``ValueError`` where V is not even (no pitchfork then: see ``follow_branch``), nothing
-    attracts, or a pair potential comes without a grid, and ``ConvergenceError`` where no transition
-    lies between 1e-3 (on a grid: a twentieth over the range of W) and 1e5.
+    Where states of another mean exist before (a transition of first order), an ``AccuracyWarning``
+    says so. Raises ``ValueError`` where V is not even (no pitchfork then: see ``follow_branch``),
+    flat or moving, nothing attracts, or a pair potential comes without a grid, and
+    ``ConvergenceError`` where no transition lies between 1e-3 (on a grid: a twentieth over the
+    range of W) and 1e5, or only one that the cells of the grid do not resolve.
     """
     from scipy.optimize import brentq
 
     require_grid("grid", grid, optional=True)
-    checks.function("potential", potential, "map points (..., d) to values (...)")
-    checks.fixed("potential", potential)
+    _require_still(potential)
     if grid is not None:
         return critical_beta_on_grid(potential, interaction, grid)
     if not isinstance(interaction, CurieWeiss):
@@ -69,17 +72,51 @@ def critical_beta(
         beta = float(np.exp(log_beta))
         return beta * interaction.strength * _variance(potential, interaction, beta, d) - 1
 
-    ends = np.linspace(np.log(_SEARCHED[0]), np.log(_SEARCHED[1]), 28 if d == 1 else 14)
-    below = excess(ends[0])
+    ends = np.linspace(np.log(_SEARCHED[0]), np.log(_SEARCHED[1]), 109 if d == 1 else 28)
+    lowest, below = np.inf, excess(ends[0])
+    largest = abs(below)
     for low, high in pairwise(ends):
-        above = excess(high)
-        if below < 0 <= above:
-            return float(np.exp(brentq(excess, low, high, xtol=1e-13, rtol=1e-14)))
+        lowest, above = min(lowest, below), excess(high)
+        largest = max(largest, abs(above))
+        # that of a flat V is zero at any beta: its rounding is no crossing
+        if lowest < -_CLEAR and below < 0 <= above:
+            found = float(np.exp(brentq(excess, low, high, xtol=1e-13, rtol=1e-14)))
+            if excess(min(low + 2 * (high - low), ends[-1])) > _CLEAR:
+                _say_if_first_order(potential, interaction, found, d)
+                return found
         below = above
+    if largest < _CLEAR:
+        raise ValueError(
+            f"{potential!r} is flat as far as particles get: beta λ Var = 1 at every beta, and no "
+            "temperature is critical. Give a potential with two wells, or walls by grid="
+        )
     raise ConvergenceError(
         f"beta λ Var does not rise through one between beta = {_SEARCHED[0]:g} and "
-        f"{_SEARCHED[1]:g} for {potential!r} with {interaction!r}"
+        f"{_SEARCHED[1]:g} for {potential!r} with {interaction!r}: no transition there"
     )
+
+
+def _say_if_first_order(potential: Any, interaction: CurieWeiss, beta: float, dim: int) -> None:
+    """Warn where broken states exist before the symmetric one loses stability (on a line)."""
+    if dim > 1:
+        return
+    reach = _reach(lambda x: np.asarray(potential(x)) + interaction(x), 0.999 * beta, 1)
+    line = Grid(-reach, reach, 2000)
+    means = MeanMap.of(McKeanVlasov(potential, 0.999 * beta, interaction), line).fixed_points()
+    if any(abs(m) > 1e-3 * reach for m in means):
+        warnings.warn(
+            f"at 0.999 of beta = {beta:.6g}, where the symmetric state loses its stability, there "
+            f"are states of mean {max(means):.3g} already: the transition is of first order and "
+            "earlier; see phase_diagram and the free energies of self_consistent_states",
+            AccuracyWarning,
+            stacklevel=3,
+        )
+
+
+def _require_still(potential: Any) -> None:
+    """A value, and one that does not move."""
+    checks.function("potential", potential, "map points (..., d) to values (...)")
+    checks.fixed("potential", potential)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +157,7 @@ def phase_diagram(
     import xarray as xr
 
     require_grid("grid", grid, optional=True)
+    _require_still(potential)
     betas, strengths = _rising("betas", betas), _rising("strengths", strengths)
     box = grid or _box(potential, float(betas[0]), interaction)
 
@@ -268,7 +306,13 @@ def _variance(potential: Any, interaction: CurieWeiss, beta: float, dim: int) ->
         power = beta * energy(x)
         w = np.exp(power.min() - power)
         now = float(np.linalg.eigvalsh((x * w[:, None]).T @ x / w.sum())[-1])
-        if abs(now - before) <= 1e-12 * now:
+        apart, before = abs(now - before), now
+        if apart <= 1e-12 * now:
             return now
-        before, n = now, 2 * n
-    raise ConvergenceError(f"the variance at beta = {beta:g} does not settle")
+        n *= 2
+    if apart <= 1e-8 * now:  # a V with kinks
+        return now
+    raise ConvergenceError(
+        f"the variance at beta = {beta:g} does not settle on {n // 2} nodes: V + λ|x|²/2 is too "
+        "narrow there, or has kinks, and no transition was met at smaller beta"
+    )

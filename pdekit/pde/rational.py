@@ -104,6 +104,9 @@ def _exactly(coefficients: Any, points: Complex) -> Complex:
     for z in points:
         x, y, real, imaginary = Fraction(z.real), Fraction(z.imag), Fraction(0), Fraction(0)
         for c in reversed(coefficients):
-            real, imaginary = real * x - imaginary * y + Fraction(float(c)), real * y + imaginary * x
+            real, imaginary = (
+                real * x - imaginary * y + Fraction(float(c)),
+                real * y + imaginary * x,
+            )
         out.append(complex(real, imaginary))
     return np.array(out)

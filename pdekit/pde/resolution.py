@@ -153,6 +153,38 @@ def _met(problem: Problem, rho: Array) -> tuple[Array, Array]:
     return _gradient(problem, rho)
 
 
+def report_fields(
+    rho: Array, U: Array, beta: float, grid: Grid, stats: dict[str, Any], said: bool
+) -> bool:
+    """The same for a density under a potential given by its values; warns once, returns whether."""
+    steepest = _steepest(U, beta, grid)
+    total = float(rho.sum())
+    share = float(rho[steepest > MODERATE].sum()) / total
+    stats["upwinded"] = max(share, stats.get("upwinded", 0.0))
+    stats["cell_peclet"] = max(float(np.vdot(rho, steepest)) / total, stats.get("cell_peclet", 0.0))
+    if share > _SHARE and not said:
+        _warn(grid, stats, _quantile(rho, steepest), stacklevel=6)
+    return said or share > _SHARE
+
+
+def upwinded(rho: Array, U: Array, beta: float, grid: Grid) -> float:
+    """The share of a density in cells over which beta U changes by more than 2."""
+    return float(rho[_steepest(U, beta, grid) > MODERATE].sum() / rho.sum())
+
+
+def _steepest(U: Array, beta: float, grid: Grid) -> Array:
+    """The largest beta |difference of U| from a cell to its neighbours."""
+    steepest = np.zeros(U.shape)
+    for axis, periodic in enumerate(grid.periodic):
+        step = beta * np.abs(np.diff(np.moveaxis(U, axis, -1)))
+        seam = beta * np.abs(np.take(U, 0, axis) - np.take(U, -1, axis))
+        wall = np.where(periodic, seam, 0.0)[..., None]
+        of_cell = np.maximum(np.concatenate([wall, step], -1), np.concatenate([step, wall], -1))
+        steepest = np.maximum(steepest, np.moveaxis(of_cell, -1, axis))
+    steepest = np.minimum(steepest, 1e6)
+    return steepest
+
+
 def _quantile(weights: Array, peclet: Array) -> float:
     """The Péclet number that all but the tolerated share of the mass stays below."""
     order = np.argsort(peclet, axis=None)

@@ -1,5 +1,6 @@
 """Stationary states of McKean-Vlasov equations: all of them, with their stability."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdekit.errors import ConvergenceError
+from pdekit import checks
+from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.interactions import CurieWeiss
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.generators import gibbs
 from pdekit.pde.meanfield import PairField, free_energy_terms, pair_field
 from pdekit.pde.problem import Problem
+from pdekit.pde.resolution import upwinded
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,7 +59,8 @@ def self_consistent_states(equation: Any, grid: Grid) -> list[SelfConsistentStat
     differ by a shift (V constant round a circle) one is returned.
 
     Sums over the cells stand for integrals, so the states are stationary for ``solve`` on the grid
-    to rounding; they converge beyond all orders in h for smooth V that rise at the walls.
+    to rounding; they converge beyond all orders in h for smooth V that rise at the walls. States
+    narrower than the cells are pinned by them, which a ``ResolutionWarning`` says.
     Raises ``TypeError`` for another equation and ``ConvergenceError`` where no state is found.
     MODEL 1.6; Kantas et al. p. 4-6 with errata 15-17.
     """
@@ -72,7 +76,24 @@ def self_consistent_states(equation: Any, grid: Grid) -> list[SelfConsistentStat
     states = [system.state(field) for field in fields]
     if not states:
         raise ConvergenceError("Newton's method found no self-consistent state; refine the grid")
+    _say_if_coarse(system, states)
     return sorted(states, key=lambda state: (state.mean, state.free_energy))
+
+
+def _say_if_coarse(system: "FieldMap", states: list[SelfConsistentState]) -> None:
+    """Warn where cells wider than a state pin it: each cell may then have a state of its own."""
+    shares = []
+    for state in states:
+        rho = state.density.values
+        shares.append(upwinded(rho, system.V + system.pair(rho), system.beta, system.grid))
+    if max(shares) > 0.1:
+        warnings.warn(
+            f"{sum(s > 0.1 for s in shares)} of {len(states)} states are narrower than the cells, "
+            "over which beta (V + W * rho) changes by more than 2; cells pin such states and may "
+            "make several of one. Take a finer grid",
+            ResolutionWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +107,7 @@ class MeanMap:
 
     @staticmethod
     def of(equation: McKeanVlasov, grid: Grid) -> "MeanMap":
+        checks.fixed("potential", equation.potential)
         pair_field(equation.interaction, grid)  # refuses a periodic axis
         values = Problem(equation, grid, None).potential()
         return MeanMap(grid.axes[0], values, equation.beta, float(equation.interaction.strength))
@@ -170,6 +192,7 @@ class FieldMap:
     """
 
     def __init__(self, equation: McKeanVlasov, grid: Grid) -> None:
+        checks.fixed("potential", equation.potential)
         self.equation, self.grid, self.beta = equation, grid, equation.beta
         self.V = Problem(equation, grid, None).potential()
         self.pair: PairField = pair_field(equation.interaction, grid)
@@ -303,15 +326,23 @@ def _between(one: Array, other: Array) -> Iterator[Array]:
         yield (1 - share) * one + share * other
 
 
-def newton(system: FieldMap, field: Array, known: list[Array]) -> Array | None:
-    """A mean field of a state near ``field``, away from the ``known`` ones; None if not reached."""
+def newton(system: FieldMap, field: Array, known: list[Array], even: bool = False) -> Array | None:
+    """A mean field of a state near ``field``, away from the ``known`` ones; None if not reached.
+
+    ``even`` keeps to fields symmetric about the middle, where a pitchfork is no singularity.
+    """
+    rounding = 1e-12 + 4e-15 * system.pair.largest  # what the sums of W * rho are good to
     for _ in range(40):
         rho = system.density(field)
         residual = field - system.pair(rho)
         size = float(system.grid.integrate(rho * np.abs(residual)))
-        if size < 1e-12 * (1 + float(system.grid.integrate(rho * np.abs(field)))):
+        if size < rounding + 1e-12 * float(system.grid.integrate(rho * np.abs(field))):
             return system.pair(rho)
+        if even:
+            residual = (residual + np.flip(residual)) / 2
         step = system.newton_step(field, rho, residual)
+        if even:
+            step = (step + np.flip(step)) / 2
         pull = sum(_deflation(system, field, other, step) for other in known)
         factor = 1 / (1 - pull) if abs(1 - pull) > 1e-3 else 1e3
         # no longer than what changes beta times the potential by a few units

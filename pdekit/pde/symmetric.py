@@ -11,6 +11,7 @@ from pdekit.grid import Grid
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.meanfield import pair_kernel
 from pdekit.pde.problem import Problem
+from pdekit.pde.resolution import upwinded
 from pdekit.pde.selfconsistent import FieldMap, newton
 
 Array = NDArray[np.float64]
@@ -36,7 +37,9 @@ def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float
         start, high = branch.field, low * _RATIO
         if branch.excess(high) >= 0:
             branch.field = start
-            return float(brentq(branch.excess, low, high, xtol=1e-13 * high, rtol=1e-14))
+            found = float(brentq(branch.excess, low, high, xtol=1e-13 * high, rtol=1e-14))
+            branch.require_resolved(found)
+            return found
         low = high
     raise ConvergenceError(
         f"the symmetric state of {potential!r} with {interaction!r} is stable up to beta = "
@@ -54,7 +57,7 @@ class _Symmetric:
     def excess(self, beta: float) -> float:
         """The response at beta, less one; for a constant V on a circle the shifts count."""
         system = FieldMap(replace(self.equation, beta=beta), self.grid)
-        field = newton(system, self.field, [])
+        field = newton(system, self.field, [], even=True)
         if field is None:
             raise ConvergenceError(
                 f"Newton's method loses the symmetric state at beta = {beta:.6g}: it may turn back "
@@ -62,6 +65,17 @@ class _Symmetric:
             )
         self.field = (field + np.flip(field)) / 2
         return float(system.leading(system.density(self.field)).max()) - 1
+
+    def require_resolved(self, beta: float) -> None:
+        """Sums over cells wider than the state have transitions of their own."""
+        system = FieldMap(replace(self.equation, beta=beta), self.grid)
+        share = upwinded(system.density(self.field), system.V + self.field, beta, self.grid)
+        if share > 0.1:
+            raise ConvergenceError(
+                f"the response reaches one at beta = {beta:.4g} only, where {share:.0%} of the "
+                f"symmetric state is in cells over which beta (V + W * rho) changes by more than "
+                "2: of the cells, not of the equation. Take a finer grid"
+            )
 
 
 def _require_symmetric(equation: McKeanVlasov, grid: Grid) -> None:

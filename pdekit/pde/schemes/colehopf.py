@@ -13,13 +13,17 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.equations import ViscousHJ
 from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.hopflax import hopf_lax
+from pdekit.pde.schemes.hopflax import hopf_lax, hopf_lax_gaps
+from pdekit.pde.subcell import MOST_NODES, on_finer_nodes, resolves, warn_unresolved
 
 Array = NDArray[np.float64]
 # Node spacing over the width s of exp(-beta (f(y) + |x-y|^2 / 2t)): the error of the midpoint sum
 # is 2 exp(-2 pi^2 (s/h)^2), 8e-14 at 0.8
 _NODES_PER_WIDTH = 0.8
 _MOST_NODES = 1 << 24
+_WALL = 1e-5  # of the range of f: what a wall may do to the sum
+_MOST_AT_WALLS = (243, 9)  # nodes a cell, on a line and in the plane
+_HOT = 0.01  # beta times the range of f below which logarithms are taken of one and a difference
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,14 @@ class ColeHopf:
     and, for an array, reached by a spline; ``refine=False`` keeps to the cells, which makes the map
     exactly monotone for any data, at the cost of accuracy where the integrand is narrow.
 
+    A callable f that the cells do not resolve is sampled on 3, 9, 27, ... nodes a cell until two of
+    these agree; of an array, a ``ResolutionWarning`` says where the answer hangs on what is between
+    the samples. The answer lies between the least and the greatest sample.
+
+    At a wall to which f has a slope, reflection makes a kink of it: midpoint sums err by
+    h^2 |f'| / 12 over the width sqrt(t / beta) of the kernel there; where f falls to the wall, more
+    nodes keep that below 1e-5 of the range of f, or a ``ResolutionWarning`` says that they do not.
+
     On the box f is continued by reflection (no-flux; wrapped on a periodic axis). ``extend=True``
     evaluates a callable f beyond the walls instead, which gives the whole-space solution.
     MODEL 1.2; thesis (4.11). Raises ``ConvergenceError`` when more than 2^24 nodes would be needed.
@@ -51,17 +63,37 @@ class ColeHopf:
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         beta, grid = problem.equation.beta, problem.grid
+        resolved = not self.refine or resolves(problem)
+
+        def smooth(values: Array, fine: Grid, factor: int, t: float) -> Array:
+            u = values
+            for axis in range(grid.dim):
+                u = _smooth_axis(u, axis, fine, beta, t, factor)
+            return np.clip(u, values.min(), values.max(), out=u)
 
         def advance(t: float) -> Array:
+            t = float(t)  # a plain float divides to infinity without a word
             factor = _refinement(problem.values, grid, beta, t) if self.refine else 1
             stats["steps"] += 1
             stats["nodes_per_cell"] = factor
             fine = grid if factor == 1 else grid.refined(factor)
             if self.extend:
+                if not resolved:
+                    warn_unresolved(1.0, stacklevel=5)
                 return self._extended(problem, fine, factor, t)
-            u = problem.values if factor == 1 else problem.sample(fine)
-            for axis in range(grid.dim):
-                u = _smooth_axis(u, axis, fine, beta, t, factor)
+            u = smooth(problem.values if factor == 1 else problem.sample(fine), fine, factor, t)
+            if not resolved:
+
+                def finer(values: Array, finer_grid: Grid) -> Array | None:
+                    more = _refinement(values, finer_grid, beta, t)
+                    if np.prod(np.array(finer_grid.cells, float) * more) > MOST_NODES:
+                        return None
+                    own = finer_grid if more == 1 else finer_grid.refined(more)
+                    return smooth(values if more == 1 else problem.sample(own), own, more, t)
+
+                u = on_finer_nodes(problem, u, finer, stats)
+            elif factor > 1 and not callable(problem.initial):
+                _say_if_interpolated(problem.values, grid, t)
             return u
 
         return advance
@@ -91,7 +123,7 @@ class ColeHopf:
             )
         for axis in range(fine.dim):
             values = _convolve(values, axis, fine.spacing[axis], beta, t, pad[axis], factor)
-        return values
+        return np.maximum(values, least)
 
 
 def _refinement(values: Array, grid: Grid, beta: float, t: float) -> int:
@@ -109,6 +141,7 @@ def _refinement(values: Array, grid: Grid, beta: float, t: float) -> int:
             width /= sqrt(1 + t * max(second, 0.0) / h**2)
             needed = ceil(h / (_NODES_PER_WIDTH * width))
             factor = max(factor, needed + 1 - needed % 2)
+    factor = max(factor, _at_walls(values, grid, beta))
     if factor > 1 and np.prod(np.array(grid.cells, float) * factor) > _MOST_NODES:
         raise ConvergenceError(
             f"beta = {beta:g} and t = {t:g} make the smoothing kernel so narrow that {factor} "
@@ -116,6 +149,33 @@ def _refinement(values: Array, grid: Grid, beta: float, t: float) -> int:
             "smaller box with finer cells"
         )
     return factor
+
+
+def _at_walls(values: Array, grid: Grid, beta: float) -> int:
+    """Nodes a cell and axis for the kink that reflection makes of data which fall to a wall.
+
+    A midpoint sum errs by (beta fall)^2 / 24 beta there, at most by half the fall.
+    """
+    fall, scale = 0.0, float(np.ptp(values))
+    for axis, periodic in enumerate(grid.periodic):
+        if not periodic:
+            u = np.moveaxis(values, axis, 0)
+            fall = max(fall, float((u[1] - u[0]).max()), float((u[-2] - u[-1]).max()))
+    if not fall > 0:
+        return 1
+    needed = fall * min(sqrt(beta / (24 * _WALL * scale)), 1 / (2 * _WALL * scale))
+    most = _MOST_AT_WALLS[grid.dim - 1]
+    if needed > most:
+        warn_unresolved(fall / scale, stacklevel=6)
+    factor = min(ceil(needed), most)
+    return max(factor + 1 - factor % 2, 1)
+
+
+def _say_if_interpolated(values: Array, grid: Grid, t: float) -> None:
+    """Warn where the smoothing is decided between samples that carry no parabola."""
+    gap, scale = float(hopf_lax_gaps(values, grid, t)[0]), float(np.ptp(values))
+    if gap > 1e-4 * scale:
+        warn_unresolved(gap / scale, stacklevel=6)
 
 
 def _reach(height: float, beta: float, t: float) -> float:
@@ -130,14 +190,11 @@ def _reach(height: float, beta: float, t: float) -> float:
 
 def _smooth_axis(u: Array, axis: int, fine: Grid, beta: float, t: float, stride: int) -> Array:
     h = fine.spacing[axis]
-    reach = _reach(_height(u, axis, h, t), beta, t)
-    if not (2 * reach / h + fine.cells[axis]) * u.size / fine.cells[axis] <= _MOST_NODES:
-        raise ConvergenceError(
-            f"beta = {beta:g} and t = {t:g} make the smoothing kernel {reach / h:.2g} cells wide; "
-            "between walls, or round a circle, nothing but -log(mean of exp(-beta f)) / beta is "
-            "left then"
-        )
-    pad = ceil(reach / h) + 1
+    reach = _reach(_height(u, axis, h, t), beta, t) / h
+    if reach > (2 if fine.periodic[axis] else 4) * fine.cells[axis]:
+        width = min(sqrt(t / beta) / h, 1e3 * fine.cells[axis])
+        return _spread(u, axis, width, beta, stride, fine.periodic[axis])
+    pad = ceil(reach) + 1
     mode: Any = "wrap" if fine.periodic[axis] else "symmetric"
 
     def extend(v: Array, cells: int) -> Array:
@@ -145,6 +202,22 @@ def _smooth_axis(u: Array, axis: int, fine: Grid, beta: float, t: float, stride:
         return np.pad(v, width, mode)
 
     return _convolve(u, axis, h, beta, t, pad, stride, extend)
+
+
+def _spread(u: Array, axis: int, width: float, beta: float, stride: int, periodic: bool) -> Array:
+    """The same for a kernel as wide as the box: by its symbol on the modes of the reflected line.
+
+    ``width`` is its standard deviation in cells. No weight is small then, so that none is lost.
+    """
+    from scipy.fft import dct, idct, irfft, rfft
+
+    n, least = u.shape[axis], float(u.min())
+    w = np.moveaxis(np.expm1(beta * (least - u)), axis, -1)
+    modes = np.arange(n // 2 + 1) * 2 if periodic else np.arange(n)
+    symbol = np.exp(-((np.pi * modes / n * width) ** 2) / 2)
+    total = irfft(rfft(w) * symbol, n) if periodic else idct(dct(w) * symbol)
+    out = least - np.log1p(total[..., stride // 2 :: stride]) / beta
+    return np.ascontiguousarray(np.moveaxis(out, -1, axis))
 
 
 def _height(u: Array, axis: int, h: float, t: float) -> float:
@@ -188,7 +261,8 @@ def _convolve(
     a, least = h * h / (2 * t), float(u.min())
     if beta * (float(u.max()) - least + a * pad * pad) <= EXPONENTS:
         spacing = node_spacing(sqrt(t / beta) / h) if extend and stride == 1 else 1
-        w = np.exp(beta * (least - u))
+        hot = beta * (float(u.max()) - least) < _HOT  # 1 - w is small and would lose its digits
+        w = np.expm1(beta * (least - u)) if hot else np.exp(beta * (least - u))
         if extend:
             w = extend(w, pad if spacing == 1 else margin(pad, spacing))
         if spacing > 1:
@@ -197,7 +271,8 @@ def _convolve(
             kernel = np.exp(-beta * a * np.arange(-pad, pad + 1) ** 2)
             total = banded(w, kernel, axis, stride)
             total /= kernel.sum()
-        out: Array = least - np.log(total, out=total) / beta
+        log = np.log1p if hot else np.log
+        out: Array = least - log(total, out=total) / beta
         return out
     moved = np.moveaxis(extend(u, pad) if extend else u, axis, -1)
     lines = np.ascontiguousarray(moved).reshape(-1, moved.shape[-1])

@@ -17,6 +17,7 @@ from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian, square_weights
 from pdekit.pde.problem import Problem
 from pdekit.pde.schemes.exponential import propagate
 from pdekit.pde.schemes.spectral import discrete_heat
+from pdekit.pde.subcell import resolves, warn_unresolved
 
 Array = NDArray[np.float64]
 MOST_STEPS = 10_000_000
@@ -51,6 +52,7 @@ class Godunov:
             return as_slopes(problem, self, stats)
         linear, hamiltonian = linear_part(problem), hamiltonian_of(problem.equation)
         state: dict[str, Any] = {"u": problem.values, "t": 0.0}
+        say_if_unresolved(problem)
 
         def advance(t: float) -> Array:
             span = t - state["t"]
@@ -78,6 +80,12 @@ class Godunov:
             left = 0.0 if dt >= left else left - dt
             stats["steps"] += 1
         return u
+
+
+def say_if_unresolved(problem: Problem) -> None:
+    """Warn where a function given as such does things between the nodes."""
+    if isinstance(problem.equation, HamiltonJacobi | ViscousHJ) and not resolves(problem):
+        warn_unresolved(1.0, stacklevel=5)
 
 
 def require_cfl(cfl: float, flux: Any) -> None:

@@ -15,13 +15,17 @@ from pdekit.interactions import CurieWeiss
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.meanfield import free_energy_terms, pair_field
 from pdekit.pde.problem import Problem
+from pdekit.pde.resolution import report_fields
+from pdekit.pde.selfconsistent import FieldMap
 
 Array = NDArray[np.float64]
 _ROUNDING = 2e-14  # of the sum of absolute terms: what the free energy is good to
 _LOOSER = 10.0  # the companion's local tolerance over the run's own
 _RESOLVED = 0.02  # of the change over an interval: a small departure that grows is followed
-_SHORTEST = 1e-12  # of the time to the next output
+_SHORTEST = 1e-12  # of the time reached
 _ROUNDS = 5
+_LOOK, _MANY = 512, 20_000  # intervals after which, and of which, the way ahead is too long
+_SETTLED = 1e-9  # L1 distance of a density from the Gibbs state of its own mean field
 _FINEST = 1e-13  # local tolerance, at which rounding takes over
 
 
@@ -43,7 +47,10 @@ class MeanField:
 
     ``rtol`` bounds the L1 error in time at the output times, relative to the mass. It is measured:
     a companion run of one order less and ten times the local tolerance goes along, and where the
-    two differ by more than ``rtol``, both begin anew with shorter intervals. ``.stats``:
+    two differ by more than ``rtol``, both begin anew with shorter intervals. What turns negative
+    counts as error. The error of the cells is another, of second order: a ``ResolutionWarning``
+    says where more than a tenth of the mass is in cells over which beta (V + W * rho) changes by
+    more than 2. ``.stats``:
     ``error_estimate`` (that difference: the companion's error, a few times the solution's),
     ``energies`` (at the start and the output times),
     ``largest_energy_step`` (over all intervals; at most rounding), ``steps`` (Euler steps of both
@@ -73,7 +80,8 @@ class MeanField:
             )
         system = _System(problem)
         initial = _Run(system, np.inf, self.order)
-        state: dict[str, Any] = {"local": self.rtol / _LOOSER, "runs": None, "spent": [initial]}
+        state: dict[str, Any] = {"local": self.rtol / _LOOSER, "runs": None, "spent": [initial],
+                                 "coarse": False}  # fmt: skip
         stats.update(initial.counts, energies=[initial.energy], error_estimate=0.0)
 
         def advance(t: float) -> Array:
@@ -98,6 +106,9 @@ class MeanField:
             stats.update(_together([*state["spent"], *runs]))
             stats["error_estimate"] = max(error, stats["error_estimate"])
             stats["energies"].append(fine_run.energy)
+            state["coarse"] = report_fields(
+                fine, system.V + fine_run.field, system.beta, system.grid, stats, state["coarse"]
+            )
             return fine.copy()
 
         return advance
@@ -107,15 +118,31 @@ class _System:
     """What does not change along a run: potential, mean field, symmetry."""
 
     def __init__(self, problem: Problem) -> None:
-        self.grid, self.beta = problem.grid, problem.equation.beta
+        self.grid, self.equation = problem.grid, problem.equation
+        self.beta = self.equation.beta
         self.interaction = problem.equation.interaction
         self.V, self.start = problem.potential(), problem.values
         self.field = pair_field(self.interaction, self.grid)
         self.mass = float(self.start.sum())
+        # the sums of W * rho may cancel, their rounding does not
+        self.noise = 0.02 * self.field.largest * (self.mass * self.grid.cell_volume) ** 2
         self.even = _is_even(self.V) and _is_even(self.start)
+        self.shortest = float(np.min(self.grid.spacing)) ** 2 * self.beta  # of a cell
 
     def energy(self, rho: Array, field: Array) -> tuple[float, float]:
-        return free_energy_terms(rho, self.V, field, self.beta, self.grid)
+        """The free energy, and what it is good to in units of rounding."""
+        energy, size = free_energy_terms(rho, self.V, field, self.beta, self.grid)
+        return energy, size + self.mass * self.grid.cell_volume / self.beta + self.noise
+
+    def stationary(self, rho: Array, field: Array) -> bool:
+        """Whether rho is a stable state exp(-beta (V + W * rho)) / Z, beyond all barriers."""
+        power = self.beta * (self.V + field)
+        own = np.exp(power.min() - power)
+        own *= rho.sum() / own.sum()
+        if not np.abs(rho - own).sum() <= _SETTLED * rho.sum():
+            return False
+        unit = rho / self.grid.integrate(rho)
+        return FieldMap(self.equation, self.grid).response(unit) < 1
 
     def rows(self, rho: Array, field: Array, dt: float, order: int) -> Array:
         """rho after dt in 1, 2, ..., ``order`` Euler steps; shape (order, *grid.shape)."""
@@ -188,12 +215,29 @@ class _Run:
         self.counts: dict[str, Any] = dict.fromkeys(
             ("steps", "intervals", "rejections", "energy_rejections"), 0
         )
-        self.counts.update(largest_energy_step=-np.inf, real_ffts=system.field.real_ffts)
+        self.counts.update(
+            largest_energy_step=-np.inf, real_ffts=system.field.real_ffts,
+            negative_before_clipping=0.0,
+        )  # fmt: skip
 
     def to(self, t: float) -> Array:
+        taken = 0
         while self.t < t:
             self._interval(t)
+            taken += 1
+            if taken % _LOOK == 0 and t - self.t > _MANY * self.dt:
+                self._settle(t)
         return self.rho
+
+    def _settle(self, t: float) -> None:
+        """On to t at once if this is a stable stationary state; else the way there is too long."""
+        if not self.system.stationary(self.rho, self.field):
+            raise ConvergenceError(
+                f"at t = {self.t:.3g} the mean field allows steps of {self.dt:.2g} only, and the "
+                f"density still moves: t = {t:.3g} would take {(t - self.t) / self.dt:.2g} of them. "
+                "Ask for earlier times, or for the stationary states by self_consistent_states"
+            )
+        self.t = t
 
     def _interval(self, end: float) -> None:
         """One accepted interval; the next one's length from its error."""
@@ -216,7 +260,7 @@ class _Run:
             else:
                 self.counts["energy_rejections"] += 1
                 dt /= 4
-            if dt < _SHORTEST * max(left, self.t):
+            if not dt > max(_SHORTEST * self.t, 1e-12 * self.system.shortest):
                 raise ConvergenceError(
                     f"at t = {self.t:g} no step keeps the local error below {self.local:.2g} and "
                     f"the free energy from rising, down to {dt:.2g}; refine the grid or raise rtol"
@@ -230,7 +274,9 @@ class _Run:
         self.counts["real_ffts"] += order * (order - 1) // 2 * system.field.real_ffts
         best, next_best = np.tensordot(_extrapolation(order), rows, 1)
         error = float(np.abs(best - next_best).sum()) / system.mass
-        return system.tidy(best, rows[-1]), error
+        lost = -float(np.minimum(best, 0.0).sum()) / system.mass
+        self.counts["negative_before_clipping"] = max(lost, self.counts["negative_before_clipping"])
+        return system.tidy(best, rows[-1]), error + lost
 
     def _taken(self, rho: Array) -> bool:
         """Whether the free energy fell, up to rounding; if so the density stands."""
@@ -261,7 +307,7 @@ def _extrapolation(order: int) -> Array:
 def _together(runs: list[_Run]) -> dict[str, Any]:
     """Work of all runs; intervals and energies of the last one."""
     both = {name: sum(run.counts[name] for run in runs) for name in runs[0].counts}
-    kept = ("intervals", "largest_energy_step")
+    kept = ("intervals", "largest_energy_step", "negative_before_clipping")
     return {**both, **{name: runs[-1].counts[name] for name in kept}}
 
 

@@ -97,7 +97,9 @@ class Split:
 
         def advance(t: float) -> Array:
             until = problem.until or t
-            allowed = self.tolerance * allowance(_DECADES / until, until)(state["t"], t - state["t"])
+            allowed = self.tolerance * allowance(_DECADES / until, until)(
+                state["t"], t - state["t"]
+            )
             u, error, steps = self._advanced(pilot, fine, state, t, allowed)
             u, mended = self._mended(problem, u, state["u"])
             stats["steps"] += len(steps)
@@ -221,7 +223,12 @@ def _equidistribute(
         # long that it shows no more than a part of what it misses, so that on the way there errors
         # going on at this rate must not matter
         calm = error * (t0 + span - t - dt) <= _SURE_RATE * tolerance * dt
-        if level > 0 and error < each / 8 and (pilot.blind or calm) and done % (1 << (_DEEPEST - level + 1)) == 0:
+        if (
+            level > 0
+            and error < each / 8
+            and (pilot.blind or calm)
+            and done % (1 << (_DEEPEST - level + 1)) == 0
+        ):
             level -= 1
     return steps, u, _extrapolated(pilot, start, t0, steps, doubled, u, tolerance)
 

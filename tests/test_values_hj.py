@@ -1,0 +1,172 @@
+"""Right values of Hamilton-Jacobi and mean-field problems that were once wrong."""
+
+import numpy as np
+import pytest
+
+import pdekit as pk
+from pdekit.interactions import Kuramoto
+
+P = pk.potentials
+FLAT = P.Custom(lambda x: 0 * x[..., 0])
+
+
+@pytest.mark.parametrize("H", [None, pk.hamiltonians.Power(1.0), pk.hamiltonians.Power(1.5)])
+def test_a_ripple_of_eight_cells_stays_above_its_infimum(H):
+    V = P.Rippled()
+    least = V(np.linspace(-5, 5, 400_001)[:, None]).min()
+    u = pk.solve(pk.HamiltonJacobi(H), pk.Grid(-5, 5, 40), V, 1.0).fields[0]
+    assert u.min() >= least - 1e-12
+
+
+def test_so_it_does_in_the_plane():
+    V, least = P.Rippled(dim=2), 2 * P.Rippled()(np.linspace(-5, 5, 400_001)[:, None]).min()
+    u = pk.solve(pk.HamiltonJacobi(), pk.Grid((-5, -5), (5, 5), (40, 40)), V, 1.0).fields[0]
+    assert u.min() >= least - 1e-12
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_a_cosine_of_nine_cells_round_a_circle_stays_above_minus_one(as_array):
+    grid = pk.Grid(0, 8 * np.pi, 36, periodic=True)
+
+    def f(x):
+        return np.cos(x[..., 0])
+
+    u = pk.solve(pk.HamiltonJacobi(), grid, f(grid.centres) if as_array else f, 1.0).fields[0]
+    assert u.min() == pytest.approx(-1.0, abs=0.01 if as_array else 1e-9) and u.min() >= -1 - 1e-12
+
+
+@pytest.mark.parametrize("cells", [20, 100, 1000])
+def test_a_concave_fall_to_a_wall_is_met_at_the_wall(cells):
+    grid, y = pk.Grid(0, 1, cells), np.linspace(0, 1, 200_001)
+    u = pk.solve(pk.HamiltonJacobi(), grid, lambda x: -x[..., 0] - x[..., 0] ** 2, 5.0).fields[0]
+    true = [(-y - y * y + (x - y) ** 2 / 10).min() for x in grid.axes[0][:: cells // 20]]
+    np.testing.assert_allclose(u[:: cells // 20], true, atol=1e-10)
+
+
+def test_the_wall_is_tried_from_everywhere():
+    """A wall half a cell lower than the last sample wins against a ripple that samples prefer."""
+    grid, y = pk.Grid(0, 10, 200), np.linspace(0, 10, 1_000_001)
+
+    def f(x):
+        return np.cos(2 * x) + 0.02 * (x - 5) ** 2
+
+    u = pk.solve(pk.HamiltonJacobi(), grid, f(grid.axes[0]), 100.0).fields[0]
+    true = [(f(y) + (x - y) ** 2 / 200).min() for x in grid.axes[0][::9]]
+    np.testing.assert_allclose(u[::9], true, atol=1e-3)
+
+
+def test_samples_that_carry_no_parabola_are_said():
+    noise = np.random.default_rng(0).normal(size=60)
+    with pytest.warns(pk.ResolutionWarning, match="within a cell"):
+        u = pk.solve(pk.HamiltonJacobi(), pk.Grid(-1, 1, 60), noise, 0.1).fields[0]
+    assert u.min() >= noise.min()
+
+
+@pytest.mark.parametrize("t", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("beta", [1e-300, 1e-6, 1.0])
+def test_local_entropy_at_any_time_and_temperature(t, beta):
+    grid = pk.Grid(-3, 3, 60)
+    f = np.sin(grid.axes[0])
+    u = pk.solve(pk.ViscousHJ(beta), grid, f, t).fields[0]
+    assert f.min() <= u.min() and u.max() <= f.max()
+    if t == 1e12:  # all places are alike by then
+        mean = f.mean() if beta < 1 else -np.log(np.exp(-f).mean())
+        np.testing.assert_allclose(u, mean, atol=1e-4)
+
+
+def test_the_filtered_scheme_keeps_the_bounds():
+    V = P.Rippled()
+    u = pk.solve(pk.ViscousHJ(1e6), pk.Grid(-3, 3, 40), V, 1e3, pk.schemes.Filtered()).fields[0]
+    assert u.min() >= V(np.linspace(-3, 3, 100_001)[:, None]).min()
+
+
+def test_a_flat_potential_has_no_critical_temperature():
+    with pytest.raises(ValueError, match="flat"):
+        pk.critical_beta(FLAT, pk.CurieWeiss(1.0))
+    with pytest.raises(pk.ConvergenceError, match="no transition"):
+        pk.critical_beta(P.Custom(lambda x: -np.cos(x[..., 0])), pk.CurieWeiss(1.0))
+    with pytest.raises(pk.ConvergenceError, match="of the cells, not of the equation"):
+        pk.critical_beta(P.Quadratic(1.0), pk.CurieWeiss(1.0), grid=pk.Grid(-3, 3, 100))
+
+
+def test_a_branch_starts_within_its_bounds():
+    grid = pk.Grid(-3, 3, 100)
+
+    def family(beta):
+        return pk.McKeanVlasov(P.DoubleWell(), beta, pk.CurieWeiss(1.0))
+
+    with pytest.raises(ValueError, match="start must lie there"):
+        pk.follow_branch(family, grid, 0.0, (1.0, 4.0), 5.0)
+    with pytest.raises(ValueError, match="in the box"):
+        pk.follow_branch(family, grid, 50.0, (1.0, 4.0))
+    with pytest.raises(TypeError, match="a function from the parameter"):
+        pk.follow_branch(family(1.0), grid, 0.0, (1.0, 4.0))
+
+
+@pytest.mark.parametrize("t", [1e30, 1e300])
+def test_mean_fields_come_to_rest(t):
+    rho = pk.solve(pk.McKeanVlasov(P.DoubleWell(), 2.0, pk.CurieWeiss(1.0)), pk.Grid(-3, 3, 60),
+                   pk.Gaussian(-1.0, 0.3), t)  # fmt: skip
+    (still,) = pk.self_consistent_states(rho.equation, rho.grid)
+    np.testing.assert_allclose(rho.fields[0], still.density.values, atol=1e-9)
+
+
+def test_repelling_oscillators_spread_evenly():
+    """The free energy of the even state is zero: its rounding is that of the terms."""
+    ring = pk.Grid(0, 2 * np.pi, 64, periodic=True)
+    equation = pk.McKeanVlasov(FLAT, 1.0, pk.PairPotential(Kuramoto(-5.0)))
+    rho = pk.solve(equation, ring, 1 + 0.5 * np.cos(ring.axes[0]), 5.0)
+    np.testing.assert_allclose(rho.fields[0], 1.0, atol=1e-8)
+
+
+def test_mean_fields_say_what_the_cells_do_not_resolve():
+    grid, start = pk.Grid(-3, 3, 60), pk.Gaussian(-1.0, 0.3)
+    with pytest.warns(pk.ResolutionWarning, match="too coarse"):
+        pk.solve(pk.McKeanVlasov(P.DoubleWell(), 1e4, pk.CurieWeiss(1.0)), grid, start, 1.0)
+    with pytest.warns(pk.ResolutionWarning, match="narrower than the cells"):
+        pk.self_consistent_states(pk.McKeanVlasov(P.DoubleWell(), 1.0, pk.CurieWeiss(1000.0)), grid)
+
+
+class Moving:
+    dim = 1
+
+    def __call__(self, x):
+        return x[..., 0] ** 2
+
+    def at(self, t):
+        return lambda x: (1 + t) * x[..., 0] ** 2
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda V, g: pk.solve(pk.McKeanVlasov(V, 1.0, pk.CurieWeiss(1.0)), g, pk.Gaussian(), 1.0),
+        lambda V, g: pk.self_consistent_states(pk.McKeanVlasov(V, 1.0, pk.CurieWeiss(1.0)), g),
+        lambda V, g: pk.critical_beta(V, pk.CurieWeiss(1.0)),
+        lambda V, g: pk.critical_beta(V, pk.CurieWeiss(1.0), grid=g),
+        lambda V, g: pk.phase_diagram(V, [1.0, 2.0], [1.0], g),
+        lambda V, g: pk.follow_branch(
+            lambda b: pk.McKeanVlasov(V, b, pk.CurieWeiss(1.0)), g, 0.0, (1.0, 2.0)
+        ),
+        lambda V, g: pk.local_entropy(V, 1.0, 1.0, g),
+        lambda V, g: pk.widening(V, 1.0, g, [0.1]),
+        lambda V, g: pk.robust_width(V, 0.0, 0.1, 1.0),
+        lambda V, g: pk.shock_time(V, g),
+        lambda V, g: pk.PairPotential(V),
+        lambda V, g: pk.solve(
+            pk.HamiltonJacobiBellman(V, 1.0), g, P.Quadratic(1.0), 1.0, pk.schemes.Filtered()
+        ),
+        lambda V, g: pk.solve(
+            pk.HamiltonJacobiBellman(V, 1.0), g, P.Quadratic(1.0), 1.0, pk.schemes.Godunov()
+        ),
+    ],
+)
+def test_what_moves_is_refused(call):
+    with pytest.raises(ValueError, match="fixed in time"):
+        call(Moving(), pk.Grid(-3, 3, 60))
+
+
+@pytest.mark.parametrize(("c", "beta", "tolerance"), [(1e6, 1e-3, 1e-8), (1e6, 1.0, 10.0)])
+def test_robust_widths_of_quadratics(c, beta, tolerance):
+    found = pk.robust_width(P.Quadratic(c), 0.0, tolerance, beta, 1e4)
+    assert found == pytest.approx(np.expm1(2 * beta * tolerance) / c, rel=1e-6)
