@@ -90,8 +90,10 @@ def free_value(
     width = upper - lower
     spread = np.sqrt(2 * t / beta)
     y = lower + (np.arange(nodes) + 0.5) * width / nodes
-    copies = min(int(np.ceil(8 * spread / width)) + 1, 60)
     g = cost(y)
+    if spread > 3 * width:  # flat to exp(-9 pi^2 / 2)
+        return np.full(len(x), -2 / beta * (logsumexp(-beta / 2 * g) - np.log(nodes)))
+    copies = int(np.ceil(8 * spread / width)) + 1
     parts = []
     for k in range(-copies, copies + 1):
         if ring:

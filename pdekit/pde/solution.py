@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid
-from pdekit.pde import resolution
-from pdekit.pde.equations import FokkerPlanck
+from pdekit.pde import resolution, vouched
+from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
 from pdekit.pde.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.schemes import default_scheme
 
@@ -140,6 +140,8 @@ def solve(
     summarise(problem, fields, stats)
     if isinstance(equation, FokkerPlanck):
         resolution.report(problem, fields[-1], stats, stacklevel=3)
+    if isinstance(equation, HamiltonJacobiBellman):
+        vouched.report(problem, scheme, fields, times, stats, stacklevel=3)
     return Solution(fields, times, equation, grid, scheme, stats)
 
 
