@@ -9,7 +9,7 @@ they are not small against what u has above the lower bound.
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,22 +58,30 @@ class _Found:
         """The running cost at the cells, or one zero."""
         return np.atleast_1d(np.asarray(self.problem.running_cost(), dtype=float))
 
-    def bounds(self, t: float) -> tuple[float, float]:
+    def bounds(self, t: Any) -> tuple[Any, Any]:
         """min g + t min ℓ and max g + t max ℓ."""
-        g, cost = self.problem.values, self.cost
-        return float(g.min() + t * cost.min()), float(g.max() + t * cost.max())
+        (low, high), cost = self.ends, self.cost
+        return low + t * cost.min(), high + t * cost.max()
+
+    @cached_property
+    def ends(self) -> tuple[float, float]:
+        """The range of g."""
+        return float(self.problem.values.min()), float(self.problem.values.max())
 
     def require_bounds(self) -> None:
         """Raise where a field is not finite or outside its bounds."""
-        for u, t in zip(self.fields, self.times, strict=True):
-            low, high = self.bounds(t)
-            slack = _ROUNDING * (1 + max(abs(low), abs(high)))
-            if not (u.min() >= low - slack and u.max() <= high + slack):  # a NaN is not either
-                raise ConvergenceError(
-                    f"the value function at time to go {t:g} lies in [{u.min():.6g}, "
-                    f"{u.max():.6g}], but its costs bound it by [{low:.6g}, {high:.6g}]; use "
-                    "schemes.PolicyIteration(dt, order=1)"
-                )
+        axes = tuple(range(1, self.fields.ndim))
+        least, most = self.fields.min(axes), self.fields.max(axes)
+        low, high = self.bounds(self.times)
+        slack = _ROUNDING * (1 + np.maximum(np.abs(low), np.abs(high)))
+        sound = (least >= low - slack) & (most <= high + slack)  # a NaN is not
+        if not sound.all():
+            k = int(sound.argmin())
+            raise ConvergenceError(
+                f"the value function at time to go {self.times[k]:g} lies in [{least[k]:.6g}, "
+                f"{most[k]:.6g}], but its costs bound it by [{low[k]:.6g}, {high[k]:.6g}]; use "
+                "schemes.PolicyIteration()"
+            )
 
     def excess(self, u: Array, t: float) -> float:
         """What u has above its lower bound, away from the walls: errors are measured by it."""
@@ -104,16 +112,18 @@ class _Found:
     def rough(self) -> bool:
         """Whether jumps or curvature over a cell ask for a second look; ``cell_jump`` into stats."""
         problem, where = self.problem, inner(self.problem.grid)
-        V = problem.potential()[where]
-        still = [V] if self.cost.size == 1 else [V, self.cost[where]]
-        value = [problem.values[where], *(u[where] for u in self.fields)]
-        jump = problem.equation.beta * max(_largest(V, 1), *(_largest(u, 1) / 2 for u in value))
-        self.stats["cell_jump"] = jump
-        return (
-            jump > _SMOOTH
+        still = [problem.potential(), problem.values]
+        if self.cost.size > 1:
+            still.append(self.cost)
+        every = np.concatenate([np.stack(still)[:, *where], self.fields[:, *where]])
+        found = _differences(every)
+        worst = max(2 * found.jump[0], found.jump[1], *found.jump[len(still) :])
+        self.stats["cell_jump"] = problem.equation.beta / 2 * float(worst)
+        return bool(
+            self.stats["cell_jump"] > _SMOOTH
             or "error_estimate" not in self.stats  # steps that go with the cells
             or min(problem.grid.cells) < _FEW
-            or any(_largest(f, 2) > _CURVED * float(np.ptp(f)) for f in (*still, *value))
+            or (found.bend > _CURVED * found.span).any()
         )
 
     def report_cells(self, stacklevel: int) -> None:
@@ -135,7 +145,7 @@ class _Found:
         if other.cells > grid.cells:  # of first order it is half the error
             worst, share = 2 * worst, 2 * share
         self.stats["cell_error"] = worst
-        last = self.problem.equation.beta / 2 * max(_largest(u[where], 1) for u in self.fields)
+        last = self.problem.equation.beta / 2 * _differences(self.fields[:, *where]).jump.max()
         most = getattr(self.scheme, "most_jump", np.inf)
         if share > CELLS or last > most:
             off = f"{other.cells} cells change it by {worst:.2g}, {share:.0%} of what it has "
@@ -161,11 +171,24 @@ def inner(grid: Grid) -> tuple[slice, ...]:
     return tuple(slice(r, n - r) for r, n in zip(rims, grid.cells, strict=True))
 
 
-def _largest(field: Array, order: int) -> float:
-    """The largest difference along any axis."""
-    return max(
-        float(np.abs(np.diff(field, order, axis=k)).max(initial=0.0)) for k in range(field.ndim)
-    )
+class _Differences(NamedTuple):
+    """Of every field: the largest difference over a cell, the largest second one, the range."""
+
+    jump: Array
+    bend: Array
+    span: Array
+
+
+def _differences(fields: Array) -> _Differences:
+    axes = tuple(range(1, fields.ndim))
+    jumps, bends = [], []
+    for axis in axes:
+        difference = np.diff(fields, axis=axis)
+        jumps.append(np.maximum(difference.max(axes, initial=0.0), -difference.min(axes, initial=0.0)))
+        second = np.diff(difference, axis=axis)
+        bends.append(np.maximum(second.max(axes, initial=0.0), -second.min(axes, initial=0.0)))
+    span = fields.max(axes) - fields.min(axes)
+    return _Differences(np.max(jumps, 0), np.max(bends, 0), span)
 
 
 def _other(grid: Grid) -> Grid:
