@@ -205,8 +205,8 @@ def test_compiled_lines_equal_the_plain_ones(grid: pk.Grid, monkeypatch: Any) ->
 
     factored = results(DoobSteps(generator, BETA))
     plain = DoobSteps(generator, BETA)
-    plain.order = [(PlainLines(generator, line.swap ^ (grid.dim == 2), BETA), share)
-                   for line, share in plain.order]  # fmt: skip
+    plain.factors = [(PlainLines(generator, line.swap ^ (grid.dim == 2), BETA), share)
+                   for line, share in plain.factors]  # fmt: skip
     np.testing.assert_allclose(results(plain), factored, atol=1e-10)
     monkeypatch.setattr(bellman, "_RANGE", 0.0)
     np.testing.assert_allclose(results(DoobSteps(generator, BETA)), factored, atol=1e-10)

@@ -53,6 +53,11 @@ class PolicySteps:
         self.order, self.held, self.upright = order, 0.0, 0
         self.cuts, self.halved = 0, False
 
+    def monotone(self) -> "PolicySteps":
+        """The steps of order one of the same equation."""
+        hamiltonian = self.hamiltonian
+        return PolicySteps(hamiltonian.potential, hamiltonian.beta, hamiltonian.grid)
+
     def __call__(self, value: Array, dt: float) -> "PolicyStep | PairedStep | ChainedStep":
         return self.euler(value, dt, value) if self.order == 1 else self._cut(value, dt, 0)
 

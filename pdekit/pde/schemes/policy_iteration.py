@@ -13,6 +13,7 @@ from pdekit.pde.bellman import advanced
 from pdekit.pde.equations import HamiltonJacobiBellman
 from pdekit.pde.policy import PolicySteps
 from pdekit.pde.problem import Problem
+from pdekit.pde.vouched import inner
 
 Array = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ class PolicyIteration:
     A second-order step that is too long for the data (it leaves their range, or the filter holds
     more than a quarter of the cells) is cut in two, and again. The error in time is measured by a
     second run in steps of other lengths: ``stats["step_errors"]``, in units of the cost at every
-    output time, and the largest of them over the range of the data (1/beta where that is larger)
+    output time, a tenth of the box away from its walls, and the largest of them over the range of the data (1/beta where that is larger)
     as ``stats["error_estimate"]``. Warns (``AccuracyWarning``) where it is not small.
 
     One and two dimensions, walls or periodic. Good for steep data and large beta, where
@@ -105,14 +106,14 @@ class PolicyIteration:
         other.to(t, count // 2 if longer else count if cut else 2, cost)
         smooth = self.order == 2 and not cut and own.steps.held == 0
         share = (1 if longer else 1.5) if smooth else (2.5 if longer else 4)
-        return share * float(np.abs(own.u - other.u).max())
+        return share * float(np.abs(own.u - other.u)[own.inner].max())
 
 
 class _March:
     """A value function on its way."""
 
     def __init__(self, steps: PolicySteps, problem: Problem) -> None:
-        self.steps, self.u, self.t = steps, problem.values, 0.0
+        self.steps, self.u, self.t, self.inner = steps, problem.values, 0.0, inner(problem.grid)
 
     def to(self, t: float, count: int, cost: Array | float) -> Array:
         self.u, _ = advanced(self.steps, self.u, t - self.t, count, cost)
