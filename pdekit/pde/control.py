@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde import carried
+from pdekit.pde import carried, vouched
 from pdekit.pde.bellman import TooSteep, central_gradient
 from pdekit.pde.couplings import Coupling
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
@@ -291,6 +291,7 @@ def control(
         density = carried.by_transform(value, initial)
     else:
         density = _drifting(value, initial, times)
+    vouched.report_density(value, density, Problem(equation, grid, initial).potential(), 3)
     running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
     if running is not None:
         running = np.broadcast_to(running, value.fields.shape)
@@ -298,33 +299,33 @@ def control(
 
 
 def _drifting(value: Solution, initial: Any, times: Array) -> Solution:
-    """The density under V + u, u linear in time between so many times that more change nothing."""
+    """The density under V + u, with u at so many times that more change nothing."""
     equation, grid, parts = value.equation, value.grid, _parts(times)
-    moving = FokkerPlanck(carried.Drifting(equation.potential, value), equation.beta)
-    before, apart = None, np.inf
+    before, apart, found, fine = None, np.inf, value, times
     for _ in range(_MOST_HALVINGS):
         if parts > 1:
             fine = _finer(times, parts)
             with warnings.catch_warnings():  # all that is to be said has been said
                 warnings.simplefilter("ignore")
-                found = solve(equation, grid, value.fields[-1], fine[-1] - fine[::-1], value.scheme)
-            moving = replace(moving, potential=carried.Drifting(
-                equation.potential, _over(found.fields[::-1], fine, found)))  # fmt: skip
-        density = solve(moving, grid, initial, times)
+                back = solve(equation, grid, value.fields[-1], fine[-1] - fine[::-1], value.scheme)
+            found = _over(np.ascontiguousarray(back.fields[::-1]), fine, back)
+        fields = carried.by_drift(found, initial)[::parts]
         if before is not None:
-            change, axes = np.abs(density.fields - before), tuple(range(1, before.ndim))
-            apart = float(change.sum(axes).max() / density.fields[0].sum())
+            change, axes = np.abs(fields - before), tuple(range(1, fields.ndim))
+            apart = float(change.sum(axes).max() / fields[0].sum())
         if apart <= _DRIFT:
-            return density
-        before, parts = density.fields, 2 * parts
-    warnings.warn(
-        f"the controlled density still changes by {apart:.2g} of its mass when the value function "
-        "is kept at twice as many times; use schemes.DoobTransform() or PolicyIteration(), whose "
-        "densities are carried step by step",
-        AccuracyWarning,
-        stacklevel=3,
-    )
-    return density
+            break
+        before, parts = fields, 2 * parts
+    else:
+        warnings.warn(
+            f"the controlled density still changes by {apart:.2g} of its mass when the value "
+            "function is kept at twice as many times; use schemes.DoobTransform() or "
+            "PolicyIteration(), whose densities are carried step by step",
+            AccuracyWarning,
+            stacklevel=3,
+        )
+    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
+    return carried.made(problem, fields, value, {"steps": len(fine) - 1})
 
 
 def _parts(times: Array) -> int:
@@ -399,6 +400,7 @@ def _game(
         "fixed_point": found.distance, "gap": found.gap(), "time_error": error, **counts
     }  # fmt: skip
     own = backward.values
+    vouched.report_density(value, density, backward.potential(), 4)
     whole = Control(value, density, found.terminal, found.running, own, closure)
     if len(stored) == len(nodes):
         return whole
