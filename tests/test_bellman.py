@@ -17,7 +17,7 @@ from pdekit.pde.bellman import DoobSteps, FusedPassage, Passage, PlainLines
 from pdekit.pde.bernoulli_kernel import integral
 from pdekit.pde.fitted_hamiltonian import FittedHamiltonian, bernoulli_integral
 from pdekit.pde.generators import scharfetter_gummel
-from pdekit.pde.policy import PolicySteps
+from pdekit.pde.policy import ChainedStep, PolicySteps
 from pdekit.pde.uniformization import exponential_band, product
 
 BETA = 4.0
@@ -113,12 +113,45 @@ def kinked(grid: pk.Grid, seed: int) -> Any:
 def test_filtered_steps_stay_near_the_monotone_ones(grid: pk.Grid, seed: int, dt: float) -> None:
     """Comparison and constants up to the band; a step without the filter would leave it."""
     steps, u = paired(grid), kinked(grid, seed)
-    step, plain = steps(u, dt), policy(grid)(u, dt).value
-    band = dt * steps.band(u, step.second.value, dt)
-    assert np.abs(step.value - plain).max() <= band * (1 + 1e-9)
-    if steps.held:
-        assert np.abs(step.second.value - plain).max() > band
+    step = steps(u, dt)
+    for part in parts_of(step):
+        start, length = part.start
+        plain = policy(grid)(start, length).value
+        band = length * steps.band(start, part.first.value, length)
+        assert band <= np.ptp(start) / 32 + 1e-10
+        assert np.abs(part.value - plain).max() <= band * (1 + 1e-9)
+        if part.near.mean() < 1:
+            off = np.abs(part.second.value - plain).max()
+            beyond = max(start.min() - part.second.value.min(), np.ptp(part.second.value))
+            assert off > band or beyond > 0
+    assert u.min() - 1e-10 <= step.value.min() and step.value.max() <= u.max() + 1e-10
     np.testing.assert_allclose(steps(u + 30, dt).value, step.value + 30, atol=1e-10)
+
+
+def parts_of(step: Any) -> list[Any]:
+    """The steps that a step was cut into."""
+    if isinstance(step, ChainedStep):
+        return parts_of(step.late) + parts_of(step.early)
+    return [step]
+
+
+@every_grid
+def test_steps_too_long_for_the_data_are_cut_and_still_dual(grid: pk.Grid) -> None:
+    """Cost 300 times steeper: within its range, transpose, constants, derivative of both."""
+    steps, dt, small = paired(grid, 1.0), 0.2, 1e-6
+    u, d, rho = 300 * smooth(grid, 1), smooth(grid, 2, 0.3), 0.1 + smooth(grid, 3) ** 2
+    step, up, down = (steps(u + s * small * d, dt) for s in (0, 1, -1))
+    assert len(parts_of(step)) > 2
+    assert u.min() <= step.value.min() + 1e-9 and step.value.max() <= u.max() + 1e-9
+    pushed, carried = step.push(d), step.carry(rho)
+    assert float((pushed * rho).sum()) == pytest.approx(float((d * carried).sum()), rel=1e-10)
+    np.testing.assert_allclose(step.push(np.ones(grid.shape)), 1, atol=1e-10)
+    difference = (up.value - down.value) / (2 * small)
+    np.testing.assert_allclose(difference, pushed, atol=1e-4)
+    inside, outside = step.bend(rho, carried, d, pushed)
+    bent = step.carry(inside) - outside
+    difference = (up.carry(rho) - down.carry(rho)) / (2 * small)
+    np.testing.assert_allclose(difference, bent, atol=2e-3 * np.abs(bent).max())
 
 
 def test_kinks_are_held_back_and_smooth_fields_are_not() -> None:
@@ -132,7 +165,7 @@ def test_kinks_are_held_back_and_smooth_fields_are_not() -> None:
 @every_grid
 def test_where_cells_are_held_back_derivatives_are_those_of_the_step(grid: pk.Grid) -> None:
     """Value, transpose and what is carried, with a mixture of both kinds of cells."""
-    steps, dt, small = paired(grid), 0.03, 1e-6
+    steps, dt, small = paired(grid), 0.01, 1e-6
     u, d, rho = kinked(grid, 1), smooth(grid, 2, 0.3), 0.1 + smooth(grid, 3) ** 2
     step, up, down = (steps(u + s * small * d, dt) for s in (0, 1, -1))
     assert 0 < step.near.mean() < 1
@@ -172,8 +205,8 @@ def test_compiled_lines_equal_the_plain_ones(grid: pk.Grid, monkeypatch: Any) ->
 
     factored = results(DoobSteps(generator, BETA))
     plain = DoobSteps(generator, BETA)
-    plain.order = [(PlainLines(generator, line.swap ^ (grid.dim == 2), BETA), share)
-                   for line, share in plain.order]  # fmt: skip
+    plain.factors = [(PlainLines(generator, line.swap ^ (grid.dim == 2), BETA), share)
+                   for line, share in plain.factors]  # fmt: skip
     np.testing.assert_allclose(results(plain), factored, atol=1e-10)
     monkeypatch.setattr(bellman, "_RANGE", 0.0)
     np.testing.assert_allclose(results(DoobSteps(generator, BETA)), factored, atol=1e-10)

@@ -63,18 +63,18 @@ class DoobSteps:
     def __init__(self, generator: Generator, beta: float) -> None:
         self.beta = beta
         lines = [FusedLines(generator, axis, beta) for axis in range(generator.grid.dim)]
-        self.order: list[tuple[Any, float]] = [(lines[0], 1.0)]
+        self.factors: list[tuple[Any, float]] = [(lines[0], 1.0)]
         if generator.grid.dim == 2:
-            self.order = [(lines[0], 0.5), (lines[1], 1.0), (lines[0], 0.5)]
+            self.factors = [(lines[0], 0.5), (lines[1], 1.0), (lines[0], 0.5)]
 
     @property
     def fusible(self) -> bool:
         """Whether whole passages can be compiled: one axis with walls."""
-        return len(self.order) == 1 and not self.order[0][0].seam
+        return len(self.factors) == 1 and not self.factors[0][0].seam
 
     def __call__(self, value: Array, dt: float) -> "DoobStep":
         factors = []
-        for lines, share in self.order:
+        for lines, share in self.factors:
             factor = lines.weighted(value, share * dt)
             value = value - 2 / self.beta * np.log(factor.after)
             value += factor.shift
@@ -322,7 +322,7 @@ class FusedPassage:
 
         self.beta, self.halves = steps.beta, np.diff(times) / 2
         lengths, which = np.unique(np.round(2 * self.halves, 15), return_inverse=True)
-        self.steps = steps.order[0][0].exponentials(tuple(map(float, lengths)))
+        self.steps = steps.factors[0][0].exponentials(tuple(map(float, lengths)))
         self.which = which.astype(np.int64)
         self.values = np.empty_like(running)
         self.values[-1] = terminal

@@ -1,6 +1,5 @@
 """Densities under a computed control, carried by the transposed steps that found the value."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman import advanced
 from pdekit.pde.equations import FokkerPlanck
-from pdekit.pde.generators import Generator
+from pdekit.pde.generators import Generator, scharfetter_gummel
 from pdekit.pde.problem import Problem
 from pdekit.pde.schemes.doob import evolve, tilted
 from pdekit.pde.schemes.exponential import propagate
@@ -20,30 +19,16 @@ _MASS_DEFECT = 1e-8  # what the exponential leaves at rtol 1e-9 of the value fun
 _NEGATIVE = 1e-9  # of the largest density: what rounding may leave below zero
 
 
-@dataclass(frozen=True)
-class Drifting:
-    """V + u(., t) with u from a solution on the same grid, linear between stored times."""
-
-    potential: Any
-    value: Solution
-
-    @property
-    def dim(self) -> int:
-        return self.value.grid.dim
-
-    @property
-    def times(self) -> Array:
-        return self.value.times
-
-    def __call__(self, x: Array) -> Array:
-        return self.at(0.0)(x)
-
-    def at(self, t: float) -> Any:
-        times, fields = self.value.times, self.value.fields
-        k = int(np.clip(np.searchsorted(times, t) - 1, 0, len(times) - 2))
-        weight = (t - times[k]) / (times[k + 1] - times[k])
-        field = (1 - weight) * fields[k] + weight * fields[k + 1]
-        return lambda x: self.potential(x) + field
+def by_drift(value: Solution, initial: Any) -> Array:
+    """On a line, the density under V + u with u half way between any two times: second order."""
+    equation, grid = value.equation, value.grid
+    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
+    potential, fields = problem.potential(), [problem.values]
+    for k, dt in enumerate(np.diff(value.times)):
+        middle = potential + (value.fields[k] + value.fields[k + 1]) / 2
+        generator = scharfetter_gummel(middle, equation.beta, grid)
+        fields.append(propagate(generator, fields[-1], dt, forward=True))
+    return np.array(fields)
 
 
 def by_transform(value: Solution, initial: Any) -> Solution:

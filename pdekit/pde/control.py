@@ -1,17 +1,20 @@
 """The verb ``control``: HJB backward and Fokker-Planck forward for controlled Langevin dynamics."""
 
 import time
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdekit import checks
+from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde import carried
+from pdekit.pde import carried, vouched
 from pdekit.pde.bellman import TooSteep, central_gradient
 from pdekit.pde.couplings import Coupling
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
@@ -26,6 +29,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 _STORED = 101  # times kept when only the horizon is given
+_TIMES = 0.02  # of the range of a game's value: what its steps in time may err by without a word
+_DRIFT = 2e-3  # of the mass: change of a density by keeping the value at twice as many times
+_MOST_HALVINGS = 6
+_ALIKE = 1e-3  # of the range
+_ROUNDING = 1e-9
 _PARTS = (1, 2, 4, 8, 16)  # steps of a game between stored times, more where the value is steep
 
 
@@ -69,7 +77,8 @@ class Control:
     ``value`` and ``density`` are Solutions over the same times, forward from 0 to the horizon.
     ``terminal_cost`` is g and ``running_cost`` is ℓ at those times (None: zero), both with their
     couplings in the density found; ``own_cost`` is g without (None: the same). ``closure``: how
-    far the coupled system is closed.
+    far the coupled system is closed. Integrals over time (``effort``, ``improvement``,
+    ``residuals``, ``cost_under``) run over ``dense``, so that what is stored does not decide them.
     """
 
     value: Solution
@@ -78,6 +87,30 @@ class Control:
     running_cost: Array | None = None
     own_cost: Array | None = None
     closure: Mapping[str, float] = field(default_factory=dict)
+    whole: "Control | None" = field(default=None, repr=False)
+
+    @cached_property
+    def dense(self) -> "Control":
+        """The same at enough times for integrals: all steps of a game, else at least 100 steps.
+
+        Computed when asked for. A control that was changed by hand is taken as it stands.
+        """
+        parts = _parts(self.value.times)
+        found = self.whole
+        if found is None:
+            if parts == 1 or self.closure:
+                return self
+            equation = self.value.equation
+            with warnings.catch_warnings():  # all that is to be said has been said
+                warnings.simplefilter("ignore")
+                found = control(
+                    equation.potential, equation.beta, self.value.grid, self.density.fields[0],
+                    self.terminal_cost, _finer(self.value.times, parts), equation.running_cost,
+                    scheme=self.value.scheme,
+                )  # fmt: skip
+        kept = np.isin(found.value.times, self.value.times)
+        pairs = (found.value, self.value), (found.density, self.density)
+        return found if all(_same(a.fields[kept], b.fields) for a, b in pairs) else self
 
     @cached_property
     def control(self) -> "xr.DataArray":
@@ -105,7 +138,8 @@ class Control:
     @property
     def effort(self) -> float:
         """E ∫|α|^2 / 2 dt: the running cost less what the places cost."""
-        return self.running - self._occupation(self.density.fields)
+        dense = self.dense
+        return self.running - dense._occupation(dense.density.fields)
 
     @property
     def optimum(self) -> float:
@@ -122,16 +156,16 @@ class Control:
         """
         coupling = _checked(coupling, "coupling")
         terminal_coupling = _checked(terminal_coupling, "terminal_coupling")
-        equation, grid = self.value.equation, self.value.grid
-        problem = Problem(equation, grid, self.terminal_cost)
-        running = np.zeros_like(self.density.fields) + problem.running_cost()
+        dense = self.dense
+        equation, grid, rho = self.value.equation, self.value.grid, dense.density.fields
+        running = np.zeros_like(rho) + Problem(equation, grid, self.terminal_cost).running_cost()
         terminal = self.terminal_cost if self.own_cost is None else self.own_cost
         if coupling is not None:
-            running += coupling.cost(self.density.fields, grid)
+            running += coupling.cost(rho, grid)
         if terminal_coupling is not None:
-            terminal = terminal + terminal_coupling.cost(self.density.fields[-1], grid)
-        total = self._over_time(self._means(self.density.fields, running))
-        return self.effort + total + self._mean(self.density.fields[-1], terminal)
+            terminal = terminal + terminal_coupling.cost(rho[-1], grid)
+        total = dense._over_time(dense._means(rho, running))
+        return self.effort + total + self._mean(rho[-1], terminal)
 
     @cached_property
     def improvement(self) -> Improvement:
@@ -139,13 +173,13 @@ class Control:
 
         In a game: against a player who does nothing in the crowd that was found.
         """
-        density, idle = self.density, self.idle
-        square = 0.5 * (self.control.values**2).sum(-1)
+        dense, idle = self.dense, self.dense.idle
+        square = 0.5 * (dense.control.values**2).sum(-1)
         return Improvement(
-            plain=self._mean(idle[-1], self.terminal_cost) + self._occupation(idle),
-            controlled=self.terminal + self._occupation(density.fields),
+            plain=self._mean(idle[-1], self.terminal_cost) + dense._occupation(idle),
+            controlled=self.terminal + dense._occupation(dense.density.fields),
             effort=self.effort,
-            exact=self._smooth(self._means(idle, square)),
+            exact=dense._smooth(dense._means(idle, square)),
         )
 
     @cached_property
@@ -164,8 +198,9 @@ class Control:
         largest L1 distance over time between the density and the response to it, and ``gap``, the
         exploitability: what one player could still gain (cost units), and the solver's counts.
         """
-        half_square = 0.5 * (self.control.values**2).sum(-1)
-        effort = self._smooth(self._means(self.density.fields, half_square))
+        dense = self.dense
+        half_square = 0.5 * (dense.control.values**2).sum(-1)
+        effort = dense._smooth(dense._means(dense.density.fields, half_square))
         energy = abs(effort - self.effort) / max(abs(effort), 1e-12)
         mass = self.density.stats["mass_drift"]
         return {"mass": mass, "energy": energy, **self.closure}
@@ -261,12 +296,61 @@ def control(
     elif isinstance(scheme, DoobTransform):
         density = carried.by_transform(value, initial)
     else:
-        moving = FokkerPlanck(carried.Drifting(potential, value), beta)
-        density = solve(moving, grid, initial, times)
+        density = _drifting(value, initial, times)
+    vouched.report_density(value, density, Problem(equation, grid, initial).potential(), 3)
     running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
     if running is not None:
         running = np.broadcast_to(running, value.fields.shape)
     return Control(value, density, value.fields[-1], running)
+
+
+def _drifting(value: Solution, initial: Any, times: Array) -> Solution:
+    """The density under V + u, with u at so many times that more change nothing."""
+    equation, grid, parts = value.equation, value.grid, _parts(times)
+    before, apart, found, fine = None, np.inf, value, times
+    for _ in range(_MOST_HALVINGS):
+        if parts > 1:
+            fine = _finer(times, parts)
+            with warnings.catch_warnings():  # all that is to be said has been said
+                warnings.simplefilter("ignore")
+                back = solve(equation, grid, value.fields[-1], fine[-1] - fine[::-1], value.scheme)
+            found = _over(np.ascontiguousarray(back.fields[::-1]), fine, back)
+        fields = carried.by_drift(found, initial)[::parts]
+        if before is not None:
+            change, axes = np.abs(fields - before), tuple(range(1, fields.ndim))
+            apart = float(change.sum(axes).max() / fields[0].sum())
+        if apart <= _DRIFT:
+            break
+        before, parts = fields, 2 * parts
+    else:
+        warnings.warn(
+            f"the controlled density still changes by {apart:.2g} of its mass when the value "
+            "function is kept at twice as many times; use schemes.DoobTransform() or "
+            "PolicyIteration(), whose densities are carried step by step",
+            AccuracyWarning,
+            stacklevel=3,
+        )
+    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
+    return carried.made(problem, fields, value, {"steps": len(fine) - 1})
+
+
+def _parts(times: Array) -> int:
+    """In how many parts to cut the intervals between times so that there are enough for sums."""
+    return max(1, ceil((_STORED - 1) / (len(times) - 1)))
+
+
+def _finer(times: Array, parts: int) -> Array:
+    """The times and ``parts`` - 1 between any two."""
+    n = len(times) - 1
+    out: Array = np.interp(np.arange(n * parts + 1) / parts, np.arange(n + 1), times)
+    out[::parts] = times
+    return out
+
+
+def _same(found: Array, own: Array) -> bool:
+    """Whether fields are the same up to the error of their steps."""
+    size = float(np.ptp(own))
+    return found.shape == own.shape and float(np.abs(found - own).max()) <= _ALIKE * size
 
 
 def _game(
@@ -297,20 +381,59 @@ def _game(
         )
         counts: dict[str, Any] = {}
         try:
-            found: Response = solver.close(game, counts)
-            break
+            found: Response = _closed(game, solver, counts)
         except TooSteep:
             if parts == _PARTS[-1]:
                 raise
+            continue
+        error, scale = found.time_error(), float(np.ptp(found.values))
+        if error <= _TIMES * scale + _ROUNDING * (1 + float(np.abs(found.values).max())):
+            break
+    else:
+        warnings.warn(
+            f"the steps between the times of the game leave its value up to {error:.2g} off, where "
+            f"it ranges over {scale:.2g}; ask for more times",
+            AccuracyWarning,
+            stacklevel=3,
+        )
     stats = {"steps": len(nodes) - 1, "seconds": time.perf_counter() - begun, **counts}
-    values = found.values[stored]
-    stats.update(minimum=float(values.min()), maximum=float(values.max()))
-    value = Solution(values, times, equation, grid, scheme, stats)
-    density = carried.made(forward, found.flow[stored], value, {"steps": len(nodes) - 1})
+    stats.update(minimum=float(found.values.min()), maximum=float(found.values.max()))
+    stats["time_error"] = error
+    value = Solution(found.values, nodes, equation, grid, scheme, stats)
+    density = carried.made(forward, found.flow, value, {"steps": len(nodes) - 1})
     del counts["distances"]
-    closure = {"fixed_point": found.distance, "gap": found.gap(), **counts}
+    closure = {
+        "fixed_point": found.distance, "gap": found.gap(), "time_error": error, **counts
+    }  # fmt: skip
     own = backward.values
-    return Control(value, density, found.terminal, found.running[stored], own, closure)
+    vouched.report_density(value, density, backward.potential(), 4)
+    whole = Control(value, density, found.terminal, found.running, own, closure)
+    if len(stored) == len(nodes):
+        return whole
+    value, density = (
+        replace(each, fields=each.fields[stored], times=times) for each in (value, density)
+    )
+    return replace(
+        whole, value=value, density=density, running_cost=found.running[stored], whole=whole
+    )
+
+
+def _closed(game: Game, solver: Any, counts: dict[str, Any]) -> Response:
+    """The equilibrium; by monotone steps where those of second order, which switch, miss it."""
+    try:
+        found: Response = solver.close(game, counts)
+    except ConvergenceError as error:
+        if getattr(game.steps, "order", 1) != 2 or isinstance(error, TooSteep):
+            raise
+        counts.clear()
+        found = solver.close(replace(game, steps=game.steps.monotone()), counts)
+        warnings.warn(
+            "steps of second order, filtered, did not close the game; this is its equilibrium by "
+            "monotone steps, of first order in time: PolicyIteration(dt, order=1)",
+            AccuracyWarning,
+            stacklevel=4,
+        )
+    return found
 
 
 def _nodes(times: Array, scheme: Any, parts: int) -> tuple[Array, Any]:

@@ -1,12 +1,13 @@
 """Implicit steps of the Hamilton-Jacobi-Bellman equation by policy iteration (Howard's algorithm).
 
-``PolicyStep`` is an implicit Euler step, ``PairedStep`` a second-order one made of two such, and
-``PolicySteps`` says which is taken. Whatever the step, the density is carried by exactly the
-transpose of its derivative.
+``PolicyStep`` is an implicit Euler step, ``PairedStep`` a second-order one made of two such,
+``ChainedStep`` two shorter ones in place of one that goes astray, and ``PolicySteps`` says which is
+taken. Whatever the step, the density is carried by exactly the transpose of its derivative.
 """
 
 from functools import cached_property
 from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ _SETTLED = 1e-13  # of the value: where the next policy would change it less
 GAMMA = 1 - sqrt(0.5)
 REACH = 1 + sqrt(2)  # (1 - GAMMA) / GAMMA: the second stage starts that far along the first
 _BAND = 2.0  # of the filter; see ``PolicySteps.band``
+_WIDEST = 1 / 16  # of the range: the largest mean change of a step that the filter counts on
+_MOST_HELD = 0.25  # of the cells: a step of which the filter holds more is cut in two
+_DEEPEST = 12  # how often
+_SLACK = 1e-12  # of the largest value: what rounding may take a step beyond its bounds
 ALL = np.ones((), dtype=bool)  # no cell is held back
 _TAILS = (1e-6, 1e-4, 1e-2)  # of the largest density: what counts as its tail, step by step
 _NEGATIVE = 1e-9  # of the largest density: what a step may leave below zero
@@ -34,24 +39,46 @@ class PolicySteps:
     Of order one: u - dt 𝓕(u) = U, monotone and concave at any dt: every policy is a linear equation
     with an M-matrix, and Newton's method is Howard's. Of order two: the L-stable SDIRK2 steps u =
     Φ_γ((1 + √2) Φ_γ(U) - √2 U), Φ_γ of order one and length γ dt, γ = 1 - 1/√2, filtered: no cell
-    is taken further than ``band`` dt from the monotone step of order one.
+    is taken further than ``band`` dt from the monotone step of order one, nor out of the range of U.
+    A step that leaves the range by more than the band, or is held back in more than a quarter of
+    the cells, is too long for the data: it is made of two of half the length, and these likewise.
     ``held``: largest share of cells that the filter held back; ``upright``: how many densities
-    were moved by the step of order one because the other one would have left them below zero.
+    were moved by the step of order one because the other one would have left them below zero;
+    ``cuts``: how many steps were cut. ``halved``: every step that is not cut further is taken as
+    two of half its length, which measures what the cut ones err by.
     """
 
     def __init__(self, potential: Array, beta: float, grid: Grid, order: int = 1) -> None:
         self.hamiltonian = FittedHamiltonian(potential, beta, grid)
         self.order, self.held, self.upright = order, 0.0, 0
+        self.cuts, self.halved = 0, False
 
-    def __call__(self, value: Array, dt: float) -> "PolicyStep | PairedStep":
-        if self.order == 1:
-            return self.euler(value, dt, value)
+    def monotone(self) -> "PolicySteps":
+        """The steps of order one of the same equation."""
+        hamiltonian = self.hamiltonian
+        return PolicySteps(hamiltonian.potential, hamiltonian.beta, hamiltonian.grid)
+
+    def __call__(self, value: Array, dt: float) -> "PolicyStep | PairedStep | ChainedStep":
+        return self.euler(value, dt, value) if self.order == 1 else self._cut(value, dt, 0)
+
+    def _cut(self, value: Array, dt: float, depth: int) -> "PairedStep | ChainedStep":
+        """A second-order step, or as many shorter ones as the data need."""
+        paired = self._paired(value, dt)
+        if paired.astray and depth < _DEEPEST:
+            self.cuts += 1
+            late = self._cut(value, dt / 2, depth + 1)
+            return ChainedStep(late, self._cut(late.value, dt / 2, depth + 1))
+        self.held = max(self.held, 1 - float(np.mean(paired.near)))
+        if not self.halved:
+            return paired
+        half = self._paired(value, dt / 2)
+        return ChainedStep(half, self._paired(half.value, dt / 2))
+
+    def _paired(self, value: Array, dt: float) -> "PairedStep":
         first = self.euler(value, GAMMA * dt, value)
         rate = (first.value - value) / GAMMA
         second = self.euler(value + (1 - GAMMA) * rate, GAMMA * dt, value + rate)
-        paired = PairedStep(self, (value, dt), first, second)
-        self.held = max(self.held, 1 - float(np.mean(paired.near)))
-        return paired
+        return PairedStep(self, (value, dt), first, second)
 
     def euler(self, value: Array, dt: float, guess: Array) -> "PolicyStep":
         """The step of order one, by policies from that of ``guess`` on."""
@@ -70,15 +97,21 @@ class PolicySteps:
             " ask for more times"
         )
 
-    def band(self, value: Array, new: Array, dt: float) -> float:
+    def band(self, value: Array, first: Array, dt: float) -> float:
         """How fast a step may depart from the monotone one: 2 r sqrt(dt r / range), r mean |u_t|.
 
         Of order sqrt(dt), so that the filtered steps converge because the monotone ones do, while
-        smooth steps depart by no more than dt |u_tt| / 2 and go through.
+        smooth steps depart by no more than dt |u_tt| / 2 and go through. r is that of the monotone
+        first stage, and dt r at most a sixteenth of the range: whatever the step to be held does,
+        the band is never more than a thirtieth of the range.
         """
-        rate = float(np.abs(new - value).mean()) / dt
-        span = max(float(np.ptp(value)), float(np.ptp(new)), 1e-300)
-        return _BAND * rate * sqrt(dt * rate / span) + 1e-12 * (1 + float(np.abs(new).max())) / dt
+        span = max(float(np.ptp(value)), 1e-300)
+        change = min(float(np.abs(first - value).mean()) / GAMMA, _WIDEST * span)
+        return (_BAND * change * sqrt(change / span) + _slack(value)) / dt
+
+
+def _slack(value: Array) -> float:
+    return _SLACK * (1 + float(np.abs(value).max()))
 
 
 class PolicyStep:
@@ -114,24 +147,36 @@ class PairedStep:
         self, steps: PolicySteps, start: tuple[Array, float], first: PolicyStep, second: PolicyStep
     ) -> None:
         self.steps, self.start, self.first, self.second = steps, start, first, second
+        self.astray = False  # whether it goes so far wrong that no filter mends it
         self.value, self.near = second.value, self._near()
         if self.near is not ALL:
             self.value = np.where(self.near, second.value, self.monotone.value)
 
     def _near(self) -> NDArray[np.bool_]:
-        """The cells that are within the band about the monotone step."""
+        """The cells within the band about the monotone step and within the range of the data."""
         (value, dt), new = self.start, self.second.value
-        allowed = dt * self.steps.band(value, new, dt)
+        allowed, slack = dt * self.steps.band(value, self.first.value, dt), _slack(value)
+        beyond = np.maximum(value.min() - new, new - value.max())
+        farthest = float(beyond.max())
         # the monotone step does not expand: its distance is at most the largest residual
-        if np.abs(new - dt * self.steps.hamiltonian(new) - value).max() <= allowed:
+        if (
+            farthest <= slack
+            and np.abs(new - dt * self.steps.hamiltonian(new) - value).max() <= allowed
+        ):
             return ALL
         near: NDArray[np.bool_] = np.abs(self.monotone.value - new) <= allowed
+        near &= beyond <= slack
+        self.astray = farthest > allowed or float(np.mean(near)) < 1 - _MOST_HELD
+        if farthest > allowed:
+            near = np.zeros_like(near)
         return ALL if near.all() else near
 
     @cached_property
     def monotone(self) -> PolicyStep:
         """The step of order one over the same time."""
-        return self.steps.euler(*self.start, self.second.value)
+        value, dt = self.start
+        guess = np.clip(self.second.value, value.min(), value.max())
+        return self.steps.euler(value, dt, guess)
 
     def push(self, change: Array) -> Array:
         pushed = self._push(change)
@@ -183,6 +228,32 @@ class PairedStep:
         on = self.first.push(change)
         early = self.first.bend(back, self.first.carry(back), change, on)[0]
         return np.stack([inside, -REACH * self.first.carry(early)])
+
+
+class ChainedStep:
+    """Two steps in place of one: the value by ``late`` (next to its start), then by ``early``."""
+
+    def __init__(self, late: Any, early: Any) -> None:
+        self.late, self.early, self.value = late, early, early.value
+
+    def push(self, change: Array) -> Array:
+        out: Array = self.early.push(self.late.push(change))
+        return out
+
+    def carry(self, rho: Array) -> Array:
+        out: Array = self.late.carry(self.early.carry(rho))
+        return out
+
+    def move(self, rho: Array) -> Array:
+        out: Array = self.late.move(self.early.move(rho))
+        return out
+
+    def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
+        """Both steps turn: what the early one carries is carried on by the late one."""
+        half, on = self.early.carry(rho), self.late.push(change)
+        inside, outside = self.early.bend(rho, half, on, pushed)
+        turned, lost = self.late.bend(half, carried, change, on)
+        return np.stack([inside, lost - self.late.carry(turned - outside)])
 
 
 def _is_upright(rho: Array) -> bool:

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from pdekit import checks
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid, require_grid
-from pdekit.pde import resolution
-from pdekit.pde.equations import FokkerPlanck, frozen
+from pdekit.pde import resolution, vouched
+from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman, frozen
 from pdekit.pde.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.schemes import default_scheme
 
@@ -144,6 +144,8 @@ def solve(
     if isinstance(equation, FokkerPlanck):
         last = Problem(frozen(equation, times[-1]), grid, None) if problem.moves else problem
         resolution.report(last, fields[-1], stats, stacklevel=3)
+    if isinstance(equation, HamiltonJacobiBellman):
+        vouched.report(problem, scheme, fields, times, stats, stacklevel=3)
     return Solution(fields, times, equation, grid, scheme, stats)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from pdekit.pde.schemes.exponential import propagate
 
 Array = NDArray[np.float64]
 _MOST_PARTS = 4096
+_MOST_STEPS = 50_000
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class DoobTransform:
     rtol_plane: float = 1e-5
 
     solves = (HamiltonJacobiBellman,)
+    most_jump: ClassVar[float] = 2.0  # of beta |Δu| / 2: beyond it no comparison of grids is believed
 
     def __post_init__(self) -> None:
         for name in ("rtol", "rtol_plane"):
@@ -127,8 +129,14 @@ class DoobTransform:
                 raise ConvergenceError(
                     f"no step resolves the value function at time to go {state['t']:g}: its jump "
                     f"between neighbouring cells reaches {np.abs(np.diff(u)).max():.3g} at "
-                    f"beta = {beta:g}; refine the grid, or use schemes.Godunov()"
+                    f"beta = {beta:g}; refine the grid, or use schemes.PolicyIteration()"
                 )
+        if stats["steps"] > _MOST_STEPS:
+            raise ConvergenceError(
+                f"{_MOST_STEPS} steps reach time to go {state['t']:g} only, another {left:g} is "
+                f"left: the value function is too steep for the grid (beta = {beta:g}); refine it, "
+                "or use schemes.PolicyIteration()"
+            )
         state["u"] = fine
         state["t"] = state["t"] + step if step < left else state["t"] + left
         state["step"] = step * (4 if error < self.rtol / 100 else 1)
