@@ -349,7 +349,7 @@ BAD = {
     "dt nan": ({"dt": float("nan")}, ValueError, "dt"),
     "dt text": ({"dt": "fast"}, TypeError, "dt"),
     "times decrease": ({"t": [1.0, 0.5]}, ValueError, "increase"),
-    "time negative": ({"t": -1.0}, ValueError, "start at 0"),
+    "time negative": ({"t": -1.0}, ValueError, "finite time >= 0"),
     "no times": ({"t": []}, ValueError, "t must be"),
     "flat initial": ({"initial": np.zeros(4)}, ValueError, r"x\[:, None\]"),
     "too few": ({"initial": np.zeros((3, 1))}, ValueError, "n = 4"),

@@ -1,17 +1,20 @@
 """What stops or warns a simulation: non-finite particles, steps too long, arguments amiss."""
 
 import warnings
+from math import nan
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.grid import Grid
 from pdekit.particles.diffusion import Diffusion
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
 _PROBED = 512  # particles whose curvature is estimated
+_LOOKS = 32  # times at which it is, beside the first
 _POWER_STEPS = 8  # enough to tell 2 from 1; exact for d = 1
 
 
@@ -23,6 +26,53 @@ class StepSizeWarning(UserWarning):
     """The explicit step is longer than the curvature of the potential allows."""
 
 
+def check_dynamics(dynamics: Any) -> None:
+    """``TypeError`` for what is no dynamics, with what may have been meant."""
+    name = type(dynamics).__name__
+    if isinstance(dynamics, type):
+        raise TypeError(f"simulate takes a dynamics, got a class; write {dynamics.__name__}(...)")
+    if type(dynamics).__module__.startswith("pdekit.pde."):
+        raise TypeError(
+            f"{name} is an equation, which solve({name}(...), grid, initial, t) takes; simulate "
+            "takes a dynamics, such as Langevin(V, beta)"
+        )
+    if not callable(getattr(dynamics, "step", None)):
+        hint = f"; of a potential it is Langevin({name}(...), beta)" if callable(dynamics) else ""
+        raise TypeError(
+            "simulate takes a dynamics, such as Langevin(V, beta) or an object with a method "
+            f"step(state, step, noise), got {dynamics!r}{hint}"
+        )
+    box = getattr(dynamics, "box", None)
+    if box is not None and not isinstance(box, Grid):
+        raise TypeError(
+            f"{name}: box must be a Grid, such as box=Grid(-2, 2, 100) with walls at -2 and 2, "
+            f"got {box!r}"
+        )
+
+
+def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
+    """``ValueError`` unless the drift leaves its points as they are, and sees each by itself."""
+    points = _some(x)[None]
+    given = points.clone()
+    value = dynamics.drift(given, t)
+    if not torch.equal(given.nan_to_num(), points.nan_to_num()):
+        raise ValueError(
+            "the drift (a gradient of one's own?) changes the points that it is given; write "
+            "2 * x, not x.mul_(2)"
+        )
+    half = points.shape[1] // 2
+    if getattr(dynamics, "coupled", False) or not half:
+        return
+    alone = dynamics.drift(points[:, :half].clone(), t)
+    near = (1e-7 if x.dtype == torch.float64 else 1e-2) * value.abs().max()
+    if all_finite(value) and bool(((alone - value[:, :half]).abs() > near).any()):
+        raise ValueError(
+            "the drift at a point is another one when there are other points beside it; a "
+            "potential maps each point (..., d) by itself, and particles that act on each other "
+            "need InteractingLangevin"
+        )
+
+
 def check_step_size(
     dynamics: Diffusion, x: Tensor, times: list[float], size: float, seed: int
 ) -> float:
@@ -30,9 +80,19 @@ def check_step_size(
 
     A dynamics whose step has another limit of stability offers ``stiffness(curvature, size, t)``,
     the rate that stands in the place of the curvature; its own ``drift`` is what has the curvature.
+    Of many times some are looked at, of a drift that does not depend on time one. NaN for a
+    dynamics of one's own without a drift.
     """
+    if not hasattr(dynamics, "drift"):
+        return nan
+    check_drift(dynamics, x, times[0])
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
-    curvature = max(rate(largest_curvature(dynamics, x, t, seed), size, t) for t in times)
+    some = _telling(dynamics, x, times)
+    found = [largest_curvature(dynamics, x, t, seed) for t in some]
+    if len(some) == 1:
+        curvature = max(rate(found[0], size, t) for t in times)
+    else:
+        curvature = max(rate(c, size, t) for c, t in zip(found, some, strict=True))
     if size * curvature > 2:
         warnings.warn(
             f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2: an "
@@ -43,12 +103,26 @@ def check_step_size(
     return curvature
 
 
+def _telling(dynamics: Diffusion, x: Tensor, times: list[float]) -> list[float]:
+    """Some of the times, one where the drift is the same at all of them."""
+    last = len(times) - 1
+    some = [times[i] for i in sorted({round(k * last / _LOOKS) for k in range(_LOOKS + 1)})]
+    points = _some(x)[None]
+    first = dynamics.drift(points, some[0])
+    same = all(torch.equal(dynamics.drift(points, t), first) for t in some[1:])
+    return some[:1] if same else some
+
+
+def _some(x: Tensor) -> Tensor:
+    return x[:: max(1, len(x) // _PROBED)][:_PROBED]
+
+
 def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -> float:
     """Largest v·(-Db(x, t))v / |v|² met by a power iteration at each of the points ``(n, d)``.
 
     -Db is the Hessian of the potential, its products are differences of the drift.
     """
-    x = x[:: max(1, len(x) // _PROBED)][:_PROBED]
+    x = _some(x)
     v = fill_normals(x.new_empty(1, x.numel()), Address(seed, channel=PROBE)).view_as(x)
     scale = torch.finfo(x.dtype).eps ** (1 / 3) * (1 + x.norm(dim=-1, keepdim=True))
     largest = 0.0

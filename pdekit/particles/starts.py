@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pdekit.particles import guards
+from pdekit.particles.given import positions
 from pdekit.particles.noise import LawNoise
 from pdekit.particles.tiles import PAD, Tile
 
@@ -74,6 +75,9 @@ def start(
     initial: Any, n: int, runs: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Start:
     """The start that ``initial`` stands for, checked."""
+    if isinstance(initial, type):
+        name = initial.__name__
+        raise TypeError(f"initial must be a law, got the class {name}; write {name}(...)")
     if getattr(initial, "pointwise", False):
         noise = LawNoise(seed, 0, dtype, device)
         count = min(n, _PROBED)
@@ -87,14 +91,19 @@ def start(
             f"initial must be a law, or an array or tensor of shape (n, d), got {initial!r}"
         )
     else:
-        x = torch.as_tensor(np.asarray(initial) if isinstance(initial, list) else initial)[None]
-        _check_shape(x[0], n)
+        x = positions(initial, n, runs)
     _check_finite(x, 0, 0)
     return FromArray(x, dtype, device)
 
 
 def _sampled(law: Any, n: int, noise: LawNoise) -> Tensor:
-    sample = torch.as_tensor(law.sample(n, noise), dtype=noise.dtype, device=noise.device)
+    drawn = law.sample(n, noise)
+    if not isinstance(drawn, Tensor | np.ndarray):
+        raise TypeError(
+            f"{type(law).__name__}.sample(n, noise) must return a tensor of shape (n, d), "
+            f"got {type(drawn).__name__}"
+        )
+    sample = torch.as_tensor(drawn, dtype=noise.dtype, device=noise.device)
     _check_shape(sample, n)
     return sample
 
