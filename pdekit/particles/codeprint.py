@@ -23,6 +23,7 @@ class Lookups:
     chains: set[tuple[str, ...]] = field(default_factory=set)  # ("np", "random", "normal")
     alone: set[str] = field(default_factory=set)  # globals used as a whole
     words: set[str] = field(default_factory=set)  # attributes, and text that may name some
+    # level, module and the names that are taken of it, none where it may be any
     imports: set[tuple[int, str, tuple[str, ...]]] = field(default_factory=set)
 
 
@@ -73,6 +74,8 @@ def lookups(code: types.CodeType) -> Lookups:
                     found.alone.add(chain[0])
             elif step.opname == "IMPORT_NAME":
                 level, names = steps[k - 2].argval, steps[k - 1].argval
+                if not names and _only_asked(steps, k + 1):
+                    names = tuple(inner.co_names)
                 found.imports.add((level, step.argval, tuple(names or ())))
     return found
 
@@ -89,6 +92,14 @@ def _attributes(steps: list[dis.Instruction]) -> Iterator[str]:
         if step.opname not in _ATTRIBUTES:
             return
         yield step.argval
+
+
+def _only_asked(steps: list[dis.Instruction], k: int) -> bool:
+    """Whether the local variable stored in instruction ``k`` is only used for its attributes."""
+    if steps[k].opname != "STORE_FAST":
+        return False
+    loads = [i for i, s in enumerate(steps) if s.opname == "LOAD_FAST" and s.arg == steps[k].arg]
+    return all(steps[i + 1].opname in _ATTRIBUTES for i in loads)
 
 
 def _words(value: Any) -> set[str]:

@@ -38,8 +38,9 @@ from pdekit.particles.homes import (
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented))
 _NAMED = (np.generic, np.dtype, torch.dtype, torch.device, type(Lock()), type(RLock()))
+_CONTAINERS = (list, tuple, dict, set, frozenset)
 _LONGEST = 200  # characters that are shown; and items of a container that are told one by one
-_MOST = 1_000_000  # parts
+_MOST, _DEEPEST = 1_000_000, 500  # parts, and levels of them
 _BUILTIN = (
     types.BuiltinFunctionType,
     types.MethodWrapperType,
@@ -115,6 +116,8 @@ class Account:
             self._one(*self._waiting.pop())
 
     def _one(self, name: str, value: Any, above: tuple[int, ...]) -> None:
+        if len(above) > _DEEPEST:
+            raise _unseen(name[:_LONGEST], value, ": it lies too deep")
         if id(value) in above:
             self.found[name] = f"what holds it, {len(above) - above.index(id(value))} levels up"
             return
@@ -136,7 +139,7 @@ class Account:
             return _plain(value), {}
         if isinstance(value, type):
             return self._class(value), {}
-        if "__fingerprint__" in dir(kind):
+        if hasattr(kind, "__fingerprint__"):
             return _title(kind), {"": _Said(value.__fingerprint__())}
         if kind is _Said:
             return "as it says", {"(says)": value.value}
@@ -260,18 +263,16 @@ class Account:
         return _title(cls)
 
     def _instance(self, name: str, value: Any) -> tuple[str, dict[str, Any]]:
-        kind = type(value)
+        kind, home = type(value), home_of_name(type(value).__module__)
         title, parts = self._class(kind), _contents(value)
-        own = home_of_name(kind.__module__) is None
+        own = home is None
         if is_dataclass(value) and not own:
             return title, parts | {f".{f.name}": getattr(value, f.name) for f in fields(value)}
-        if own or parts or home_of_name(kind.__module__) == "pdekit":
+        if own or home == "pdekit":
             parts |= _state(value)
-            if _hidden(kind) and not _contained(value):
-                parts |= _pickled(name, value)
-        else:
+        if kind not in _CONTAINERS and (_hidden(kind) if own or home == "pdekit" else True):
             parts |= _pickled(name, value)
-        if isinstance(value, list | tuple | dict | set | frozenset):
+        if isinstance(value, _CONTAINERS):
             title = f"{kind.__name__} of {len(value)}" if not own else f"{title} of {len(value)}"
             if len(parts) > _LONGEST and all(type(part) in _PLAIN for part in parts.values()):
                 whole = "\n".join(f"{key} {_plain(part)}" for key, part in parts.items())
@@ -398,11 +399,6 @@ def _contents(value: Any) -> dict[str, Any]:
     return {}
 
 
-def _contained(value: Any) -> bool:
-    kinds = (list, tuple, dict, set, frozenset, str, bytes, int, float, complex)
-    return isinstance(value, kinds)
-
-
 def _state(value: Any) -> dict[str, Any]:
     """Attributes of an instance, but for those that are kept copies of a property."""
     kind = type(value)
@@ -426,6 +422,10 @@ def _hidden(kind: type) -> bool:
     """Whether instances hold more than attributes, in a form that only C knows."""
     size = object.__basicsize__
     for cls in kind.__mro__:
+        if cls in _CONTAINERS or cls in _PLAIN:
+            return False  # its items are told
+        if cls.__module__ == "collections":
+            return True
         slots = vars(cls).get("__slots__", ())
         named = (slots,) if isinstance(slots, str) else tuple(slots)
         size += 8 * len([s for s in named if s not in ("__dict__", "__weakref__")])
