@@ -92,12 +92,12 @@ def asked_for(**arguments: Any) -> dict[str, str]:
 
 def check_writable(path: Path) -> None:
     """``CheckpointError`` unless a file can be written at ``path``, which is tried."""
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; a checkpoint is a file: {path / 'run.npz'}")
-    if not path.parent.is_dir():
-        raise CheckpointError(f"{path} cannot be written: there is no folder {path.parent}")
     trial = _beside(path, ".new")
     try:
+        if path.is_dir():
+            raise CheckpointError(f"{path} is a folder; a checkpoint is a file: {path / 'run.npz'}")
+        if not path.parent.is_dir():
+            raise CheckpointError(f"{path} cannot be written: there is no folder {path.parent}")
         with trial.open("wb") as file:
             file.write(b"0")
         trial.unlink()

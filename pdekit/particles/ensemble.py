@@ -252,7 +252,7 @@ def _ensemble(
 
 
 def _interrupted(result: Ensemble, journal: Journal) -> Interrupted:
-    where = "" if journal.path is None else f"; the same call goes on from {journal.path}"
+    where = f"; the same call goes on from {journal.path}" if journal.whole else ""
     return Interrupted(
         f"interrupted after {result.stats['finished']:.1%} of the particle steps; what was "
         f"computed is the .ensemble of this exception{where}",

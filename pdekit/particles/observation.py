@@ -180,10 +180,17 @@ class BasinCounts:
         return np.zeros((runs, 1 + self.basins), np.int64)
 
     def add(self, total: Counts, x: Tensor) -> None:
-        label = torch.as_tensor(self.label(x))
-        if label.shape != x.shape[:-1] or label.is_floating_point():
+        label = self.label(x.clone())  # it may write into it
+        if not isinstance(label, Tensor):
+            label = np.asarray(label)
+            label = torch.from_numpy(label) if label.dtype.kind in "biuf" else label
+        shape, whole = (
+            tuple(x.shape[:-1]),
+            isinstance(label, Tensor) and not (label.is_floating_point() or label.is_complex()),
+        )
+        if not whole or tuple(label.shape) != shape:
             raise ValueError(
-                f"BasinCounts: label must give whole numbers of shape {tuple(x.shape[:-1])}, got "
+                f"BasinCounts: label must give whole numbers of shape {shape}, got "
                 f"{label.dtype} of shape {tuple(label.shape)}"
             )
         inside = (label >= 0) & (label < self.basins)
@@ -265,10 +272,13 @@ class Glimpse:
 
 def checked(observe: Any, steps: Sequence[int], dim: int) -> tuple[Observable, ...]:
     """``observe`` as a tuple of observables that can be told apart and see every interval."""
-    found = (observe,) if hasattr(observe, "table") else tuple(observe)
+    several = isinstance(observe, list | tuple)
+    found = tuple(observe) if several else (observe,)
     for o in found:
         if isinstance(o, type) or not hasattr(o, "table"):
-            raise TypeError(f"observe holds values such as Moments() or Histogram(grid), got {o!r}")
+            raise TypeError(
+                f"observe is, or holds, values such as Moments() or Histogram(grid), got {o!r}"
+            )
         shortest = min((s for s in steps if s), default=0)
         if o.every and shortest < o.every:
             raise ValueError(
