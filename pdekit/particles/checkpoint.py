@@ -56,6 +56,8 @@ class Checkpoint:
     def __post_init__(self) -> None:
         if not isinstance(self.path, str | os.PathLike):
             raise TypeError(f"Checkpoint: path must be the path of a file, got {self.path!r}")
+        if not Path(self.path).name:
+            raise CheckpointError(f"Checkpoint: {str(self.path)!r} is a folder, not a file")
         object.__setattr__(self, "path", Path(self.path))
         positive("Checkpoint: minutes", self.minutes)
 

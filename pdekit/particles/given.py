@@ -84,6 +84,8 @@ def _checked(x: Tensor, n: int, runs: int) -> Tensor:
         if several:
             expected += f", or (runs, n, d) with runs = {runs}"
         hint = "; write x[:, None] for particles on a line" if x.ndim == 2 else ""
+        if runs == 1 and x.ndim == 3 and len(x) > 1:
+            hint = f"; take one run, .isel(run=0), or ask for runs = {len(x)}"
         raise ValueError(f"initial must have shape {expected}, got {shape}{hint}")
     return x
 

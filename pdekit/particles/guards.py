@@ -1,7 +1,7 @@
 """What stops or warns a simulation: non-finite particles, steps too long, arguments amiss."""
 
 import warnings
-from math import nan
+from math import nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
 _PROBED = 512  # particles whose curvature is estimated
+_LOST = 1e-3  # of the width of a box, to which its places must be known
 _LOOKS = 32  # times at which it is, beside the first
 _POWER_STEPS = 8  # enough to tell 2 from 1; exact for d = 1
 
@@ -47,6 +48,23 @@ def check_dynamics(dynamics: Any) -> None:
         raise TypeError(
             f"{name}: box must be a Grid, such as box=Grid(-2, 2, 100) with walls at -2 and 2, "
             f"got {box!r}"
+        )
+
+
+def check_reach(dynamics: Diffusion, x: Tensor, t: float, size: float) -> None:
+    """``ValueError`` where a step crosses so many boxes that folding forgets where it ended."""
+    box = getattr(dynamics, "box", None)
+    if box is None or not hasattr(dynamics, "drift"):
+        return
+    pull = float(dynamics.drift(_some(x)[None], t).abs().max())
+    noise = float(getattr(dynamics, "sigma", 0.0)) * sqrt(size)
+    width = min(high - low for low, high in zip(box.lower, box.upper, strict=True))
+    boxes = (pull * size + 4 * noise) / width
+    if not boxes * torch.finfo(x.dtype).eps < _LOST:
+        raise ValueError(
+            f"a step of dt = {size:.3g} crosses the box {boxes:.3g} times (by its drift up to "
+            f"{pull * size:.3g}, by its noise {noise:.3g}), after which the place in the box is "
+            "lost to rounding; take a shorter dt, a larger beta or no box"
         )
 
 
@@ -86,8 +104,9 @@ def check_step_size(
     if not hasattr(dynamics, "drift"):
         return nan
     check_drift(dynamics, x, times[0])
+    check_reach(dynamics, x, times[0], size)
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
-    some = _telling(dynamics, x, times)
+    some = _telling(dynamics, x, times, seed)
     found = [largest_curvature(dynamics, x, t, seed) for t in some]
     if len(some) == 1:
         curvature = max(rate(found[0], size, t) for t in times)
@@ -103,11 +122,13 @@ def check_step_size(
     return curvature
 
 
-def _telling(dynamics: Diffusion, x: Tensor, times: list[float]) -> list[float]:
+def _telling(dynamics: Diffusion, x: Tensor, times: list[float], seed: int) -> list[float]:
     """Some of the times, one where the drift is the same at all of them."""
     last = len(times) - 1
     some = [times[i] for i in sorted({round(k * last / _LOOKS) for k in range(_LOOKS + 1)})]
     points = _some(x)[None]
+    aside = fill_normals(points.new_empty(1, points.numel()), Address(seed, channel=PROBE))
+    points = points + (1 + points.abs()) * aside.view_as(points) / 8  # not all at one point
     first = dynamics.drift(points, some[0])
     same = all(torch.equal(dynamics.drift(points, t), first) for t in some[1:])
     return some[:1] if same else some

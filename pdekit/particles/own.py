@@ -113,7 +113,7 @@ class OwnNoise(StepNoise):
             )
         where = Address(self.seed, self.run, channel, counter)
         if channel in _OF_LAWS or channel in (_FRESH, _LOOKED):
-            raise ValueError(f"channel {channel} has a use already; take one from 8 to 253")
+            raise ValueError(f"channel {channel} has a use already; take 0, or one from 4 to 253")
         if self._looking:
             return where
         now = self._now.setdefault(channel, set())
