@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.checks import positive
-from pdekit.particles.fingerprint import Unseen, described, differences
+from pdekit.particles.descriptions import Unseen
+from pdekit.particles.fingerprint import described, differences
 
 _FORMAT = 1
 Arrays = dict[str, NDArray[Any]]

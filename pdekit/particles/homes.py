@@ -7,7 +7,7 @@ import sysconfig
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pdekit
@@ -29,9 +29,17 @@ def home_of_module(module: ModuleType) -> str | None:
     return _home(module.__name__, getattr(module, "__file__", None))
 
 
-def home_of_name(name: str | None) -> str | None:
+def home_of_class(cls: type) -> str | None:
+    """The same for a class, by one of its methods if it has any."""
+    for value in vars(cls).values():
+        if isinstance(value, FunctionType) and value.__globals__.get("__name__") == cls.__module__:
+            return home_of_function(value)
+    return home_of_name(cls.__module__)
+
+
+def home_of_name(name: Any) -> str | None:
     """The same for the name of a module; one that nobody knows is the user's."""
-    if not name:
+    if not name or not isinstance(name, str):  # of types that are made in C
         return _PYTHON
     return _home(name, getattr(sys.modules.get(name), "__file__", None))
 
