@@ -90,9 +90,14 @@ class OwnNoise(StepNoise):
         where = self._fresh() if step is None else self._claimed(step, channel)
         return self._filled(fill_uniforms, where, each)
 
-    def _filled(self, fill: Any, where: Address, each: int) -> Tensor:
+    def choices(self, step: Any, channel: int, each: int = 1) -> Tensor:
+        """Uniforms of an address in float64, to choose among many."""
+        like = self.buffer.new_empty(0, dtype=torch.float64)
+        return self._filled(fill_uniforms, self._claimed(step, channel), each, like)
+
+    def _filled(self, fill: Any, where: Address, each: int, like: Any = None) -> Tensor:
         runs, particles, _ = self.buffer.shape
-        out = self.buffer.new_empty(runs, particles * each)
+        out = (self.buffer if like is None else like).new_empty(runs, particles * each)
         return fill(out, where, self.particle * each).view(runs, particles, each)
 
     def _fresh(self) -> Address:
@@ -113,7 +118,7 @@ class OwnNoise(StepNoise):
             )
         where = Address(self.seed, self.run, channel, counter)
         if channel in _OF_LAWS or channel in (_FRESH, _LOOKED):
-            raise ValueError(f"channel {channel} has a use already; take 0, or one from 4 to 253")
+            raise ValueError(f"channel {channel} has a use already; take 0, or one from 16 to 253")
         if self._looking:
             return where
         now = self._now.setdefault(channel, set())
