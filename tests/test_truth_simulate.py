@@ -586,6 +586,21 @@ class OwnLaw:
         return self.made(n)
 
 
+class Halves:
+    """An observable that counts in halves."""
+
+    name, every = "halves", None
+
+    def blank(self, runs: int, dim: int) -> Any:
+        return np.zeros((runs, 1))
+
+    def add(self, total: Any, x: Any) -> None:
+        total += x.shape[1] / 2
+
+    def table(self, total: Any, seen: Any, dim: int) -> Any:
+        return xr.Dataset({"halves": (("time", "run"), total[..., 0])})
+
+
 def checkpointed(path: Any) -> Any:
     return lambda **a: pk.simulate(**a, checkpoint=pk.Checkpoint(path))
 
@@ -645,6 +660,8 @@ NONSENSE: dict[str, Any] = {
     "law of few": {"initial": OwnLaw(lambda n: torch.zeros(n - 1, 1))},
     "law of a line": {"initial": OwnLaw(lambda n: torch.zeros(n))},
     "law of nan": {"initial": OwnLaw(lambda n: torch.full((n, 1), math.nan))},
+    "law of its own": {"initial": OwnLaw(lambda n: torch.randn(n, 1))},
+    "observable of halves": {"observe": Halves()},
     "t huge": {"t": 1e30}, "t overflows": {"t": 1e300, "dt": 1e-300}, "t nan": {"t": math.nan},
     "t inf": {"t": math.inf}, "t text": {"t": "1"}, "t none": {"t": None}, "t back": {"t": [1, 0]},
     "t twice": {"t": [0.1, 0.1]}, "t complex": {"t": 1j}, "t table": {"t": [[0.1, 0.2]]},
@@ -693,9 +710,9 @@ def make_nonsense(rng: Random) -> Trial:
 
 ROWS = [
     Row("positions", ("simulate", "Ensemble", "Checkpoint", "Ranks", "EulerMaruyama",
-                      "StochasticHeun"), make_positions, answered=0.9),
+                      "StochasticHeun"), make_positions, answered=0.9, cost=2),
     Row("observables", ("simulate", "Moments", "Histogram", "BasinCounts", "Checkpoint"),
-        make_observed, answered=0.9),
+        make_observed, answered=0.9, cost=2),
     Row("basins", ("Basins",), make_basins, answered=1.0),
     Row("edits that matter", ("Checkpoint", "CheckpointError"),
         lambda rng: make_edited(rng, True), answered=0.0, cost=2),

@@ -72,7 +72,8 @@ def _numbers(given: Any) -> np.ndarray[Any, Any]:
         raise TypeError(f"{_EXPECTED}, of real numbers; got {_shown(given)}")
     if x.dtype not in (np.float32, np.float64):
         x = x.astype(np.float64)
-    return np.array(x)  # a copy: no strides and no read-only memory that torch does not know
+    # torch knows neither negative strides nor memory that may not be written
+    return x if x.flags.c_contiguous and x.flags.writeable else np.array(x, order="C")
 
 
 def _checked(x: Tensor, n: int, runs: int) -> Tensor:

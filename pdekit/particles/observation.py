@@ -266,7 +266,7 @@ class Glimpse:
                 continue
             if at not in self.sums:
                 self.sums[at] = observable.blank(x.shape[0], x.shape[2])
-            observable.add(self.sums[at], x)
+            observable.add(self.sums[at], x if _is_ours(observable) else x.clone())
             self.seen[at] = self.seen.get(at, 0) + x.shape[1]
 
 
@@ -285,11 +285,31 @@ def checked(observe: Any, steps: Sequence[int], dim: int) -> tuple[Observable, .
                 f"{o!r} looks every {o.every} steps, but an interval between output times has "
                 f"{shortest}; take a smaller `every`, or fewer output times"
             )
-        o.blank(1, dim)
+        _check_protocol(o, dim)
     names = [(type(o), o.name) for o in found]
     if len(set(names)) < len(names):
         raise ValueError(f"give observables of one kind different names, got {found}")
     return found
+
+
+def _is_ours(observable: Any) -> bool:
+    return type(observable).__module__.startswith("pdekit.")
+
+
+def _check_protocol(observable: Any, dim: int) -> None:
+    """Errors for an observable of one's own that is none."""
+    blank = observable.blank(2, dim)
+    if _is_ours(observable):
+        return
+    lacking = [name for name in ("name", "every", "add") if not hasattr(observable, name)]
+    if lacking:
+        raise TypeError(f"{observable!r} is no observable: it has no {', '.join(lacking)}")
+    if not (isinstance(blank, np.ndarray) and blank.dtype == np.int64 and blank.shape[:1] == (2,)):
+        got = f"{getattr(blank, 'dtype', type(blank).__name__)} {getattr(blank, 'shape', '')}"
+        raise TypeError(
+            f"{type(observable).__name__}.blank(runs, dim) must return zeros of int64 with the "
+            f"runs first, which add up exactly; got {got} for 2 runs"
+        )
 
 
 def cells_of(x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:

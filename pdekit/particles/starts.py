@@ -1,6 +1,6 @@
 """Where particles start: the positions of a tile, from a law or from an array."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,6 +78,8 @@ def start(
     if isinstance(initial, type):
         name = initial.__name__
         raise TypeError(f"initial must be a law, got the class {name}; write {name}(...)")
+    if hasattr(initial, "sample") and not type(initial).__module__.startswith("pdekit."):
+        _check_law(initial, min(n, PAD), LawNoise(seed, 0, dtype, device))
     if getattr(initial, "pointwise", False):
         noise = LawNoise(seed, 0, dtype, device)
         count = min(n, _PROBED)
@@ -94,6 +96,16 @@ def start(
         x = positions(initial, n, runs)
     _check_finite(x, 0, 0)
     return FromArray(x, dtype, device)
+
+
+def _check_law(law: Any, n: int, noise: LawNoise) -> None:
+    """``ValueError`` for a law of one's own that draws from elsewhere."""
+    once, again = (_sampled(law, n, replace(noise)) for _ in range(2))
+    if not torch.equal(once.nan_to_num(), again.nan_to_num()):
+        raise ValueError(
+            f"{type(law).__name__}.sample(n, noise) gave two results for the same noise; draw from "
+            "noise.normal(n, d) and noise.uniform(n, d) instead of torch's or numpy's generators"
+        )
 
 
 def _sampled(law: Any, n: int, noise: LawNoise) -> Tensor:
