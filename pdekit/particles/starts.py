@@ -79,7 +79,8 @@ def start(
         name = initial.__name__
         raise TypeError(f"initial must be a law, got the class {name}; write {name}(...)")
     if hasattr(initial, "sample") and not type(initial).__module__.startswith("pdekit."):
-        _check_law(initial, min(n, PAD), LawNoise(seed, 0, dtype, device))
+        few = min(n, PAD) if getattr(initial, "pointwise", False) else n
+        _check_law(initial, few, LawNoise(seed, 0, dtype, device))
     if getattr(initial, "pointwise", False):
         noise = LawNoise(seed, 0, dtype, device)
         count = min(n, _PROBED)
