@@ -111,6 +111,16 @@ def test_what_holds_itself_is_told():
     assert differences(fingerprint(x=one), fingerprint(x=two)) == ["x[0] is 1.0 there, 2.0 here"]
 
 
+def test_how_long_a_solution_took_is_not_a_part_of_it():
+    def solved(beta):
+        u = pk.solve(pk.ViscousHJ(beta), pk.Grid(-3, 3, 64), DoubleWell(), 0.5)
+        return fingerprint(potential=lambda x: u.final.values[0] * x)
+
+    assert solved(2.0) == solved(2.0)
+    changed = differences(solved(2.0), solved(3.0))
+    assert len(changed) == 2 and "equation.beta is 2.0 there, 3.0 here" in changed[0]
+
+
 def squares():
     yield 1.0
 
@@ -343,6 +353,7 @@ def test_steps_end_at_the_asked_times():
     last = interval.some(10**7 - 2, 10**7)
     assert last[-1].stop == 1e5 and last[0].stop == last[1].start
     assert abs(last[0].start - (1e5 - 0.02)) < 1e-10
+    assert intervals([1e-300], 1e100)[0].steps == 1
     (once,) = intervals([0.3], 1.0)
     assert once.some(0, 1)[0][1:] == (0.0, 0.3, 0.3)
 

@@ -152,6 +152,7 @@ def simulate(
     n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), _seed(seed)
     times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = guards.usable_device(device), guards.float_type(dtype)
+    guards.check_size(n, runs, len(times), dtype, bool(keep))
     plan, coupled = intervals(times, dt), bool(getattr(dynamics, "coupled", False))
     divided = division(_alone_or(ranks), n, runs, coupled, acts_by_mean(dynamics))
     file = None if checkpoint is None else file_of(checkpoint, divided)

@@ -275,7 +275,8 @@ class Account:
         title, parts = self._class(kind), items(value) or _of_set(value)
         own = home is None
         if is_dataclass(value) and not own:
-            return title, parts | {f".{f.name}": getattr(value, f.name) for f in fields(value)}
+            told = [f.name for f in fields(value) if f.name != "stats"]  # how long a solution took
+            return title, parts | {f".{key}": getattr(value, key) for key in told}
         if own or home == "pdekit":
             parts |= attributes(value)
         if kind not in CONTAINERS and (is_hidden(kind) if own or home == "pdekit" else True):

@@ -1,5 +1,6 @@
 """What stops or warns a simulation: non-finite particles, steps too long, arguments amiss."""
 
+import os
 import warnings
 from math import nan, sqrt
 from typing import Any
@@ -14,6 +15,7 @@ from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
 _PROBED = 512  # particles whose curvature is estimated
+_PARTICLES = 1 << 40
 _LOST = 1e-3  # of the width of a box, to which its places must be known
 _LOOKS = 32  # times at which it is, beside the first
 _POWER_STEPS = 8  # enough to tell 2 from 1; exact for d = 1
@@ -49,6 +51,32 @@ def check_dynamics(dynamics: Any) -> None:
             f"{name}: box must be a Grid, such as box=Grid(-2, 2, 100) with walls at -2 and 2, "
             f"got {box!r}"
         )
+
+
+def check_size(n: int, runs: int, times: int, dtype: torch.dtype, keep: bool) -> None:
+    """``ValueError`` for more runs or particles than there is noise, time or memory for."""
+    if runs > 1 << 24:
+        raise ValueError(f"runs must be at most 2**24, got {runs}; take other seeds for more")
+    if n * runs > _PARTICLES:
+        raise ValueError(
+            f"n = {n} particles in {runs} runs are more than 2**40, which nobody can wait for"
+        )
+    there = _memory()
+    needed = n * runs * times * dtype.itemsize
+    if keep and there and needed > there:
+        raise ValueError(
+            f"positions of n = {n} particles in {runs} runs at {times} times take "
+            f"{needed / 2**30:.3g} GiB a coordinate, and this machine has {there / 2**30:.3g}; "
+            "take keep=False and observe=(Moments(), Histogram(grid)), or fewer times"
+        )
+
+
+def _memory() -> int:
+    """Bytes of memory, 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 def check_reach(dynamics: Diffusion, x: Tensor, t: float, size: float) -> None:

@@ -4,7 +4,7 @@ Every observable adds to arrays of int64, of fixed size, so that what tiles, thr
 ranks have seen is added up in any order to the same bits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -272,7 +272,7 @@ class Glimpse:
 
 def checked(observe: Any, steps: Sequence[int], dim: int) -> tuple[Observable, ...]:
     """``observe`` as a tuple of observables that can be told apart and see every interval."""
-    several = isinstance(observe, list | tuple)
+    several = isinstance(observe, Iterable) and not isinstance(observe, str)
     found = tuple(observe) if several else (observe,)
     for o in found:
         if isinstance(o, type) or not hasattr(o, "table"):

@@ -49,7 +49,7 @@ def intervals(times: list[float], dt: float) -> list[Interval]:
                 "time"
             )
         # a quotient that is whole up to rounding is whole
-        interval = Interval(start, stop, ceil(steps * (1 - 1e-12)), first)
+        interval = Interval(start, stop, max(ceil(steps * (1 - 1e-12)), stop > start), first)
         plan.append(interval)
         start, first = stop, first + interval.steps
     return plan
