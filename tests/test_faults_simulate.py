@@ -344,6 +344,23 @@ def test_a_step_too_long_later_is_still_said():
         run(pk.Langevin(Stiff(), 2.0), np.zeros((64, 1)), t=0.01 * np.arange(1, 101))
 
 
+def flat_at_first(x):
+    return 1e3 * (x**4).sum(-1)
+
+
+def test_a_step_too_long_where_particles_go_is_said():
+    """No curvature at 0, 12,000 x² at x."""
+    walled = pk.Langevin(flat_at_first, 1.0, box=pk.Grid(-3, 3, 8))
+    with pytest.warns(particles.StepSizeWarning, match="where particles are at the end"):
+        run(walled, np.zeros((64, 1)), t=2.0)
+
+
+def test_an_object_that_counts_its_calls_resumes_in_another_process(tmp_path):
+    saved = pk.Checkpoint(tmp_path / "run.npz")
+    first = run(pk.Langevin(Counting(), 2.0), checkpoint=saved)  # as it is made
+    assert run(pk.Langevin(Counting(), 2.0), checkpoint=saved).x.identical(first.x)
+
+
 def test_steps_end_at_the_asked_times():
     """10,000,000 steps of one particle at rest: the times do not add up errors."""
     from pdekit.particles.schedule import intervals

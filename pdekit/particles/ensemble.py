@@ -22,7 +22,7 @@ from pdekit.particles.fused import fused
 from pdekit.particles.integrators import Step
 from pdekit.particles.journal import Journal, file_of
 from pdekit.particles.loop import Loop, one_thread, step_by_step
-from pdekit.particles.observation import Observed, checked
+from pdekit.particles.observation import Observed, checked, listed
 from pdekit.particles.own import Own, ours
 from pdekit.particles.ranks import (
     Division,
@@ -155,7 +155,16 @@ def simulate(
     guards.check_size(n, runs, len(times), dtype, bool(keep))
     plan, coupled = intervals(times, dt), bool(getattr(dynamics, "coupled", False))
     divided = division(_alone_or(ranks), n, runs, coupled, acts_by_mean(dynamics))
+    observe, asked = listed(observe), {}
     file = None if checkpoint is None else file_of(checkpoint, divided)
+    if file is not None:  # before anything of the user's is called, which may count its calls
+        asked = asked_for(
+            python=f"{sys.version_info[0]}.{sys.version_info[1]}",
+            **{"pdekit": pdekit.__version__, "dynamics": dynamics, "initial": initial, "n": n},
+            **{"t": np.array(times), "dt": dt, "runs": runs, "seed": seed, "keep": keep},
+            **{"device": device.type, "dtype": dtype, "observe": observe},
+            **{"rank": divided.ranks.rank, "ranks": divided.ranks.size},
+        )
     began = perf_counter()
     with torch.no_grad(), one_thread() as threads:
         source = start(initial, n, runs, seed, dtype, device)
@@ -174,13 +183,6 @@ def simulate(
         journal = Journal(out, Observed.nothing(observables, len(times), runs, dim), divided)
         room = _TILE_CPU if device.type == "cpu" else device_room(device, _TILE_GPU)
         if checkpoint is not None and file is not None:
-            asked = asked_for(
-                python=f"{sys.version_info[0]}.{sys.version_info[1]}",
-                **{"pdekit": pdekit.__version__, "dynamics": dynamics, "initial": initial, "n": n},
-                **{"t": np.array(times), "dt": dt, "runs": runs, "seed": seed, "keep": keep},
-                **{"device": device.type, "dtype": dtype, "observe": observables},
-                **{"rank": divided.ranks.rank, "ranks": divided.ranks.size},
-            )
             room = journal.open(file, checkpoint.minutes, asked, room)
         tiles = _cut(divided, coupled, dim, room)
         journal.cut(len(tiles))
@@ -194,6 +196,8 @@ def simulate(
             # ranks in step exchange in one order, so one thread
             loop.run(threads if fast and not divided.by_mean else 1)
             journal.write()
+            if journal.last is not None:
+                guards.check_end(dynamics, journal.last, times[-1], longest, seed, curvature)
             speed = began, resumed, loop.finished(), bar.total
             stats = _stats(plan, curvature, *speed)
             result = _ensemble(dynamics, seed, stats, times, dim, journal)

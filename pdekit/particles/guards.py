@@ -140,14 +140,28 @@ def check_step_size(
         curvature = max(rate(found[0], size, t) for t in times)
     else:
         curvature = max(rate(c, size, t) for c, t in zip(found, some, strict=True))
+    _warn_if_long(size, curvature, "")
+    return curvature
+
+
+def check_end(
+    dynamics: Diffusion, x: Tensor, t: float, size: float, seed: int, before: float
+) -> None:
+    """Look at the curvature once more where particles have come to, if it was well ``before``."""
+    if size * before <= 2 and hasattr(dynamics, "drift"):
+        rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
+        here = rate(largest_curvature(dynamics, x, t, seed), size, t)
+        _warn_if_long(size, here, " where particles are at the end")
+
+
+def _warn_if_long(size: float, curvature: float, where: str) -> None:
     if size * curvature > 2:
         warnings.warn(
-            f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2: an "
-            f"explicit step is unstable there; take dt <= {0.5 / curvature:.1g}",
+            f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2{where}: "
+            f"an explicit step is unstable there; take dt <= {0.5 / curvature:.1g}",
             StepSizeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    return curvature
 
 
 def _telling(dynamics: Diffusion, x: Tensor, times: list[float], seed: int) -> list[float]:

@@ -27,6 +27,8 @@ from pdekit.particles.observation import Glimpse, Observed
 from pdekit.particles.ranks import Division
 from pdekit.particles.tiles import Tile
 
+SEEN = 512  # positions that are looked at once more at the end
+
 
 def file_of(checkpoint: Checkpoint, division: Division) -> Path:
     """The file of this rank, which can be written."""
@@ -71,12 +73,18 @@ class Journal:
     minutes: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
     whole: bool = False  # the file at the path is a good one
+    last: Tensor | None = None  # some positions of the tile that came first to the end
     done: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     notes: dict[int, tuple[int, int, NDArray[Any]]] = field(default_factory=dict)
     _active: set[int] = field(default_factory=set)
     _fresh: set[int] = field(default_factory=set)
     _last: float = field(default_factory=monotonic)
     _lock: Any = field(default_factory=Lock, repr=False)
+
+    @property
+    def times(self) -> int:
+        """Of output."""
+        return int(self.observed.seen.shape[1])
 
     @property
     def due(self) -> bool:
@@ -110,6 +118,8 @@ class Journal:
         tile, here = flight.tile, self.division.here
         r, p = tile.run - here.run, tile.particle - here.particle
         with self._lock:  # positions must not change while they are written to the file
+            if time == self.times - 1 and self.last is None:
+                self.last = x[0, :SEEN].clone()
             if self.out is not None:
                 self.out[time, r : r + tile.runs, p : p + tile.size] = x.cpu().numpy()
             if self.path is None:  # else nobody may add what a note does not know of

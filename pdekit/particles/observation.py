@@ -270,10 +270,14 @@ class Glimpse:
             self.seen[at] = self.seen.get(at, 0) + x.shape[1]
 
 
-def checked(observe: Any, steps: Sequence[int], dim: int) -> tuple[Observable, ...]:
-    """``observe`` as a tuple of observables that can be told apart and see every interval."""
+def listed(observe: Any) -> tuple[Any, ...]:
+    """One observable, or several, as a tuple."""
     several = isinstance(observe, Iterable) and not isinstance(observe, str)
-    found = tuple(observe) if several else (observe,)
+    return tuple(observe) if several else (observe,)
+
+
+def checked(found: tuple[Any, ...], steps: Sequence[int], dim: int) -> tuple[Observable, ...]:
+    """Observables that can be told apart and see every interval, or an error."""
     for o in found:
         if isinstance(o, type) or not hasattr(o, "table"):
             raise TypeError(
