@@ -214,6 +214,7 @@ def _alone_or(ranks: Any) -> Ranks:
         return Ranks()
     if not isinstance(ranks, Ranks):
         raise TypeError(f"ranks must be Ranks.joined(), or None for one process, got {ranks!r}")
+    ranks.check_joined()
     return ranks
 
 

@@ -45,6 +45,9 @@ class Ranks:
         whole("Ranks: size", self.size, 1)
         if whole("Ranks: rank", self.rank, 0) >= self.size:
             raise ValueError(f"Ranks: rank must be below size, got {self.rank} of {self.size}")
+
+    def check_joined(self) -> None:
+        """``ValueError`` for one of several that have not joined."""
         if self.size > 1 and not distributed.is_initialized():
             raise ValueError(
                 "Ranks: several processes must join first; write Ranks.joined() under torchrun"
