@@ -35,6 +35,8 @@ class Basins:
     @classmethod
     def of(cls, potential: Any, grid: Grid) -> "Basins":
         """Those of V, a potential or values of ``grid.shape``. Raises ``ValueError`` for NaN."""
+        if not isinstance(grid, Grid):
+            raise TypeError(f"Basins.of(V, grid): expected a Grid, got {grid!r}")
         V = potential(grid.centres) if callable(potential) else potential
         V = np.asarray(V, dtype=float)
         if V.shape != grid.shape or np.isnan(V).any():

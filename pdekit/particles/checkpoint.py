@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.checks import positive
-from pdekit.particles.fingerprint import differences
+from pdekit.particles.descriptions import Unseen
+from pdekit.particles.fingerprint import described, differences
 
 _FORMAT = 1
 Arrays = dict[str, NDArray[Any]]
@@ -23,7 +25,7 @@ class CheckpointError(ValueError):
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint is damaged; the one before it is used."""
+    """A checkpoint is damaged, could not be written, or cannot see all that it should."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,27 @@ class Checkpoint:
     nothing in it is ever executed. It holds all positions where these are kept: with ``keep=False``
     it stays small. Delete both files to start anew.
 
+    The arguments include the code of one's own functions and classes, as far as they reach: what
+    they call, close over and look up in modules of one's own. Comments, docstrings and functions
+    that are not used may change. Libraries count by their version. A value that nothing can be said
+    of is refused, and functions that read files when they are called are warned of. An object whose
+    state changes without meaning anything, a counter for one, has a method ``__fingerprint__`` that
+    returns what does mean something.
+
     Raises ``CheckpointError`` (a ``ValueError``) for a file of other arguments, naming what
-    differs, and for a damaged one without a good one before it. Good values: 5 minutes.
+    differs, for a damaged one without a good one before it, and, before anything is computed, for a
+    path that cannot be written. When it cannot be written later (a full disk), it is kept as it was
+    and a ``CheckpointWarning`` says so; the computation goes on. Good values: 5 minutes.
     """
 
     path: Any
     minutes: float = 5.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"Checkpoint: path must be the path of a file, got {self.path!r}")
+        if not Path(self.path).name:
+            raise CheckpointError(f"Checkpoint: {str(self.path)!r} is a folder, not a file")
         object.__setattr__(self, "path", Path(self.path))
         positive("Checkpoint: minutes", self.minutes)
 
@@ -59,6 +74,41 @@ class Saved:
 
     arrays: Arrays
     facts: dict[str, Any]
+
+
+def asked_for(**arguments: Any) -> dict[str, str]:
+    """The fingerprint of a simulation; warns of what it cannot see, refuses what nobody can."""
+    try:
+        account = described(**arguments)
+    except Unseen as error:
+        raise CheckpointError(f"a checkpoint must know what it is of: {error}") from error
+    if account.reads:
+        warnings.warn(
+            f"{'; '.join(sorted(account.reads))}: what is found there is not part of the "
+            "checkpoint, and when it changes nothing will tell; read it before, and hand it over "
+            "as an array",
+            CheckpointWarning,
+            stacklevel=3,
+        )
+    return account.found
+
+
+def check_writable(path: Path) -> None:
+    """``CheckpointError`` unless a file can be written at ``path``, which is tried."""
+    trial = _beside(path, ".new")
+    try:
+        if path.is_dir():
+            raise CheckpointError(f"{path} is a folder; a checkpoint is a file: {path / 'run.npz'}")
+        if not path.parent.is_dir():
+            raise CheckpointError(f"{path} cannot be written: there is no folder {path.parent}")
+        with trial.open("wb") as file:
+            file.write(b"0")
+        trial.unlink()
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror or error}); take a path in a folder where "
+            "files can be made"
+        ) from error
 
 
 def found(path: Path, asked: dict[str, str]) -> tuple[list[Saved], bool]:
@@ -84,17 +134,23 @@ def found(path: Path, asked: dict[str, str]) -> tuple[list[Saved], bool]:
 def write(path: Path, arrays: Arrays, facts: dict[str, Any], rotate: bool) -> None:
     """Replace the checkpoint at ``path`` as a whole; the old one is kept beside it if ``rotate``.
 
-    At every moment there is a whole one, at ``path`` or beside it.
+    At every moment there is a whole one, at ``path`` or beside it. Raises ``OSError`` where it
+    cannot be written; the old one is then where it was.
     """
     facts = {**facts, "format": _FORMAT, "digests": {k: _digest(v) for k, v in arrays.items()}}
     text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     seal = np.frombuffer(_digest(text).encode(), np.uint8)
     new = _beside(path, ".new")
-    with new.open("wb") as file:
-        contents: dict[str, Any] = {f"array_{k}": v for k, v in arrays.items()}
-        np.savez(file, facts=text, seal=seal, **contents)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with new.open("wb") as file:
+            contents: dict[str, Any] = {f"array_{k}": v for k, v in arrays.items()}
+            np.savez(file, facts=text, seal=seal, **contents)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            new.unlink()  # half a file would only take up what room there is
+        raise
     if rotate and path.exists():
         os.replace(path, _beside(path, ".previous"))
     os.replace(new, path)
@@ -110,6 +166,8 @@ def _read(path: Path) -> Saved:
         # arrays of numbers only: nothing is unpickled
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             contents = {name: archive[name] for name in archive.files}
+    except PermissionError as error:
+        raise CheckpointError(f"{path} may not be read: {error.strerror}") from error
     except Exception as error:  # whatever zipfile and numpy make of a broken file
         raise _Damaged(f"not a whole .npz: {error}") from error
     text, seal = contents.pop("facts", None), contents.pop("seal", None)

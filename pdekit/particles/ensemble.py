@@ -1,5 +1,6 @@
 """`Ensemble` and `simulate`."""
 
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
@@ -14,14 +15,15 @@ from tqdm import tqdm
 import pdekit
 from pdekit import checks
 from pdekit.particles import guards
-from pdekit.particles.checkpoint import Checkpoint
+from pdekit.particles.checkpoint import Checkpoint, asked_for
 from pdekit.particles.compiled import compiled
 from pdekit.particles.diffusion import Diffusion
-from pdekit.particles.fingerprint import fingerprint
 from pdekit.particles.fused import fused
-from pdekit.particles.journal import Journal
+from pdekit.particles.integrators import Step
+from pdekit.particles.journal import Journal, file_of
 from pdekit.particles.loop import Loop, one_thread, step_by_step
-from pdekit.particles.observation import Observed, checked
+from pdekit.particles.observation import Observed, checked, listed
+from pdekit.particles.own import Own, ours
 from pdekit.particles.ranks import (
     Division,
     Ranks,
@@ -113,8 +115,10 @@ def simulate(
 
     Parameters
     ----------
-    dynamics : ``Langevin``, ``InteractingLangevin``, ``TwoScaleLangevin``, ...
-    initial : a law, or an array or tensor of shape ``(n, d)``; in a box it is folded at the walls
+    dynamics : ``Langevin``, ``InteractingLangevin``, ``TwoScaleLangevin``, ..., or one's own
+        (`pdekit.particles.own`)
+    initial : a law, or an array or tensor of shape ``(n, d)``, or (runs, n, d); a DataArray by the
+        names of its axes, such as ``X.final``; in a box it is folded at the walls
     n, runs : particles per run, independent runs
     t : a number or increasing numbers >= 0, in units of time; 0 returns the initial positions
     dt : longest step; every interval between output times is cut into equal steps
@@ -144,11 +148,23 @@ def simulate(
     the largest curvature found at the initial points exceeds 2. Good values: dt times curvature
     below 0.1.
     """
+    guards.check_dynamics(dynamics)
     n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), _seed(seed)
     times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = guards.usable_device(device), guards.float_type(dtype)
-    plan, coupled = list(intervals(times, dt)), bool(getattr(dynamics, "coupled", False))
-    divided = division(ranks or Ranks(), n, runs, coupled, acts_by_mean(dynamics))
+    guards.check_size(n, runs, len(times), dtype, bool(keep))
+    plan, coupled = intervals(times, dt), bool(getattr(dynamics, "coupled", False))
+    divided = division(_alone_or(ranks), n, runs, coupled, acts_by_mean(dynamics))
+    observe, asked = listed(observe), {}
+    file = None if checkpoint is None else file_of(checkpoint, divided)
+    if file is not None:  # before anything of the user's is called, which may count its calls
+        asked = asked_for(
+            python=f"{sys.version_info[0]}.{sys.version_info[1]}",
+            **{"pdekit": pdekit.__version__, "dynamics": dynamics, "initial": initial, "n": n},
+            **{"t": np.array(times), "dt": dt, "runs": runs, "seed": seed, "keep": keep},
+            **{"device": device.type, "dtype": dtype, "observe": observe},
+            **{"rank": divided.ranks.rank, "ranks": divided.ranks.size},
+        )
     began = perf_counter()
     with torch.no_grad(), one_thread() as threads:
         source = start(initial, n, runs, seed, dtype, device)
@@ -159,18 +175,15 @@ def simulate(
         observables = checked(observe, [interval.steps for interval in plan], dim)
         mover = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
         fast = fused(mover, source.probe[None])
+        if not (fast or ours(dynamics)):
+            mover = Own(mover)
+            mover.try_out(source, divided.here, seed, _first_step(plan, dt))
         traced = compiled(mover) if device.type == "cuda" else None
         out = _blank(len(times), divided.here, dim, dtype) if checks.flag("keep", keep) else None
         journal = Journal(out, Observed.nothing(observables, len(times), runs, dim), divided)
         room = _TILE_CPU if device.type == "cpu" else device_room(device, _TILE_GPU)
-        if checkpoint is not None:
-            asked = fingerprint(
-                **{"pdekit": pdekit.__version__, "dynamics": dynamics, "initial": initial, "n": n},
-                **{"t": np.array(times), "dt": dt, "runs": runs, "seed": seed, "keep": keep},
-                **{"device": device.type, "dtype": dtype, "observe": observables},
-                **{"rank": divided.ranks.rank, "ranks": divided.ranks.size},
-            )
-            room = journal.open(checkpoint, asked, room)
+        if checkpoint is not None and file is not None:
+            room = journal.open(file, checkpoint.minutes, asked, room)
         tiles = _cut(divided, coupled, dim, room)
         journal.cut(len(tiles))
         advance = fast or traced or step_by_step(mover)
@@ -183,6 +196,8 @@ def simulate(
             # ranks in step exchange in one order, so one thread
             loop.run(threads if fast and not divided.by_mean else 1)
             journal.write()
+            if journal.last is not None:
+                guards.check_end(dynamics, journal.last, times[-1], longest, seed, curvature)
             speed = began, resumed, loop.finished(), bar.total
             stats = _stats(plan, curvature, *speed)
             result = _ensemble(dynamics, seed, stats, times, dim, journal)
@@ -192,6 +207,21 @@ def simulate(
         return result
     journal.observed.add_up(divided.ranks.add_up)
     return replace(result, observed=journal.observed.dataset(times, dim))
+
+
+def _alone_or(ranks: Any) -> Ranks:
+    if ranks is None:
+        return Ranks()
+    if not isinstance(ranks, Ranks):
+        raise TypeError(f"ranks must be Ranks.joined(), or None for one process, got {ranks!r}")
+    ranks.check_joined()
+    return ranks
+
+
+def _first_step(plan: list[Interval], dt: float) -> Step:
+    """The first step that will be made, to try a dynamics."""
+    moving = [interval for interval in plan if interval.steps]
+    return moving[0].some(0, 1)[0] if moving else Step(0, 0.0, dt, dt)
 
 
 def _stats(
@@ -228,7 +258,7 @@ def _ensemble(
 
 
 def _interrupted(result: Ensemble, journal: Journal) -> Interrupted:
-    where = "" if journal.path is None else f"; the same call goes on from {journal.path}"
+    where = f"; the same call goes on from {journal.path}" if journal.whole else ""
     return Interrupted(
         f"interrupted after {result.stats['finished']:.1%} of the particle steps; what was "
         f"computed is the .ensemble of this exception{where}",

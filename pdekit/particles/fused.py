@@ -133,6 +133,9 @@ class Fused:
 
     def _places(self, times: Any) -> tuple[Any, Any]:
         """First row in the table, and weight of the next time's rows: (stages, steps, terms)."""
+        if all(part.between is _always for part in self.parts):
+            nothing = np.zeros((*times.shape, len(self.parts)))
+            return nothing.astype(int) + self.first, nothing
         found = [part.between(times) for part in self.parts]
         stored, weights = (np.stack(side, axis=-1) for side in zip(*found, strict=True))
         # the ends as stored, to the bit

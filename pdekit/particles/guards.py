@@ -1,17 +1,23 @@
 """What stops or warns a simulation: non-finite particles, steps too long, arguments amiss."""
 
+import os
 import warnings
+from math import nan, sqrt
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.grid import Grid
 from pdekit.particles.diffusion import Diffusion
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
 _PROBED = 512  # particles whose curvature is estimated
+_PARTICLES = 1 << 40
+_LOST = 1e-3  # of the width of a box, to which its places must be known
+_LOOKS = 32  # times at which it is, beside the first
 _POWER_STEPS = 8  # enough to tell 2 from 1; exact for d = 1
 
 
@@ -23,6 +29,96 @@ class StepSizeWarning(UserWarning):
     """The explicit step is longer than the curvature of the potential allows."""
 
 
+def check_dynamics(dynamics: Any) -> None:
+    """``TypeError`` for what is no dynamics, with what may have been meant."""
+    name = type(dynamics).__name__
+    if isinstance(dynamics, type):
+        raise TypeError(f"simulate takes a dynamics, got a class; write {dynamics.__name__}(...)")
+    if type(dynamics).__module__.startswith("pdekit.pde."):
+        raise TypeError(
+            f"{name} is an equation, which solve({name}(...), grid, initial, t) takes; simulate "
+            "takes a dynamics, such as Langevin(V, beta)"
+        )
+    if not callable(getattr(dynamics, "step", None)):
+        hint = f"; of a potential it is Langevin({name}(...), beta)" if callable(dynamics) else ""
+        raise TypeError(
+            "simulate takes a dynamics, such as Langevin(V, beta) or an object with a method "
+            f"step(state, step, noise), got {dynamics!r}{hint}"
+        )
+    box = getattr(dynamics, "box", None)
+    if box is not None and not isinstance(box, Grid):
+        raise TypeError(
+            f"{name}: box must be a Grid, such as box=Grid(-2, 2, 100) with walls at -2 and 2, "
+            f"got {box!r}"
+        )
+
+
+def check_size(n: int, runs: int, times: int, dtype: torch.dtype, keep: bool) -> None:
+    """``ValueError`` for more runs or particles than there is noise, time or memory for."""
+    if runs > 1 << 24:
+        raise ValueError(f"runs must be at most 2**24, got {runs}; take other seeds for more")
+    if n * runs > _PARTICLES:
+        raise ValueError(
+            f"n = {n} particles in {runs} runs are more than 2**40, which nobody can wait for"
+        )
+    there = _memory()
+    needed = n * runs * times * dtype.itemsize
+    if keep and there and needed > there:
+        raise ValueError(
+            f"positions of n = {n} particles in {runs} runs at {times} times take "
+            f"{needed / 2**30:.3g} GiB a coordinate, and this machine has {there / 2**30:.3g}; "
+            "take keep=False and observe=(Moments(), Histogram(grid)), or fewer times"
+        )
+
+
+def _memory() -> int:
+    """Bytes of memory, 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def check_reach(dynamics: Diffusion, x: Tensor, t: float, size: float) -> None:
+    """``ValueError`` where a step crosses so many boxes that folding forgets where it ended."""
+    box = getattr(dynamics, "box", None)
+    if box is None or not hasattr(dynamics, "drift"):
+        return
+    pull = float(dynamics.drift(_some(x)[None], t).abs().max())
+    noise = float(getattr(dynamics, "sigma", 0.0)) * sqrt(size)
+    width = min(high - low for low, high in zip(box.lower, box.upper, strict=True))
+    boxes = (pull * size + 4 * noise) / width
+    if not boxes * torch.finfo(x.dtype).eps < _LOST:
+        raise ValueError(
+            f"a step of dt = {size:.3g} crosses the box {boxes:.3g} times (by its drift up to "
+            f"{pull * size:.3g}, by its noise {noise:.3g}), after which the place in the box is "
+            "lost to rounding; take a shorter dt, a larger beta or no box"
+        )
+
+
+def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
+    """``ValueError`` unless the drift leaves its points as they are, and sees each by itself."""
+    points = _some(x)[None]
+    given = points.clone()
+    value = dynamics.drift(given, t)
+    if not torch.equal(given.nan_to_num(), points.nan_to_num()):
+        raise ValueError(
+            "the drift (a gradient of one's own?) changes the points that it is given; write "
+            "2 * x, not x.mul_(2)"
+        )
+    half = points.shape[1] // 2
+    if getattr(dynamics, "coupled", False) or not half:
+        return
+    alone = dynamics.drift(points[:, :half].clone(), t)
+    near = (1e-7 if x.dtype == torch.float64 else 1e-2) * value.abs().max()
+    if all_finite(value) and bool(((alone - value[:, :half]).abs() > near).any()):
+        raise ValueError(
+            "the drift at a point is another one when there are other points beside it; a "
+            "potential maps each point (..., d) by itself, and particles that act on each other "
+            "need InteractingLangevin"
+        )
+
+
 def check_step_size(
     dynamics: Diffusion, x: Tensor, times: list[float], size: float, seed: int
 ) -> float:
@@ -30,17 +126,58 @@ def check_step_size(
 
     A dynamics whose step has another limit of stability offers ``stiffness(curvature, size, t)``,
     the rate that stands in the place of the curvature; its own ``drift`` is what has the curvature.
+    Of many times some are looked at, of a drift that does not depend on time one. NaN for a
+    dynamics of one's own without a drift.
     """
+    if not hasattr(dynamics, "drift"):
+        return nan
+    check_drift(dynamics, x, times[0])
+    check_reach(dynamics, x, times[0], size)
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
-    curvature = max(rate(largest_curvature(dynamics, x, t, seed), size, t) for t in times)
+    some = _telling(dynamics, x, times, seed)
+    found = [largest_curvature(dynamics, x, t, seed) for t in some]
+    if len(some) == 1:
+        curvature = max(rate(found[0], size, t) for t in times)
+    else:
+        curvature = max(rate(c, size, t) for c, t in zip(found, some, strict=True))
+    _warn_if_long(size, curvature, "")
+    return curvature
+
+
+def check_end(
+    dynamics: Diffusion, x: Tensor, t: float, size: float, seed: int, before: float
+) -> None:
+    """Look at the curvature once more where particles have come to, if it was well ``before``."""
+    if size * before <= 2 and hasattr(dynamics, "drift"):
+        rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
+        here = rate(largest_curvature(dynamics, x, t, seed), size, t)
+        _warn_if_long(size, here, " where particles are at the end")
+
+
+def _warn_if_long(size: float, curvature: float, where: str) -> None:
     if size * curvature > 2:
         warnings.warn(
-            f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2: an "
-            f"explicit step is unstable there; take dt <= {0.5 / curvature:.1g}",
+            f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2{where}: "
+            f"an explicit step is unstable there; take dt <= {0.5 / curvature:.1g}",
             StepSizeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    return curvature
+
+
+def _telling(dynamics: Diffusion, x: Tensor, times: list[float], seed: int) -> list[float]:
+    """Some of the times, one where the drift is the same at all of them."""
+    last = len(times) - 1
+    some = [times[i] for i in sorted({round(k * last / _LOOKS) for k in range(_LOOKS + 1)})]
+    points = _some(x)[None]
+    aside = fill_normals(points.new_empty(1, points.numel()), Address(seed, channel=PROBE))
+    points = points + (1 + points.abs()) * aside.view_as(points) / 8  # not all at one point
+    first = dynamics.drift(points, some[0])
+    same = all(torch.equal(dynamics.drift(points, t), first) for t in some[1:])
+    return some[:1] if same else some
+
+
+def _some(x: Tensor) -> Tensor:
+    return x[:: max(1, len(x) // _PROBED)][:_PROBED]
 
 
 def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -> float:
@@ -48,7 +185,7 @@ def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -
 
     -Db is the Hessian of the potential, its products are differences of the drift.
     """
-    x = x[:: max(1, len(x) // _PROBED)][:_PROBED]
+    x = _some(x)
     v = fill_normals(x.new_empty(1, x.numel()), Address(seed, channel=PROBE)).view_as(x)
     scale = torch.finfo(x.dtype).eps ** (1 / 3) * (1 + x.norm(dim=-1, keepdim=True))
     largest = 0.0

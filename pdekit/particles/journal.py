@@ -1,5 +1,6 @@
 """Which tiles are done, where those under way are, and when that is written down."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdekit.particles.checkpoint import Checkpoint, CheckpointError, Saved, found, write
+from pdekit.particles.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    CheckpointWarning,
+    Saved,
+    check_writable,
+    found,
+    write,
+)
 from pdekit.particles.noise import StepNoise
 from pdekit.particles.observation import Glimpse, Observed
 from pdekit.particles.ranks import Division
 from pdekit.particles.tiles import Tile
+
+SEEN = 512  # positions that are looked at once more at the end
+
+
+def file_of(checkpoint: Checkpoint, division: Division) -> Path:
+    """The file of this rank, which can be written."""
+    if not isinstance(checkpoint, Checkpoint):
+        raise TypeError(f"checkpoint must be a Checkpoint(path), got {checkpoint!r}")
+    ranks = division.ranks
+    name = checkpoint.path.name + (f".rank{ranks.rank}" if ranks.size > 1 else "")
+    path = checkpoint.path.with_name(name)
+    check_writable(path)
+    return path
 
 
 @dataclass
@@ -51,6 +73,7 @@ class Journal:
     minutes: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
     whole: bool = False  # the file at the path is a good one
+    last: Tensor | None = None  # some positions of the tile that came first to the end
     done: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     notes: dict[int, tuple[int, int, NDArray[Any]]] = field(default_factory=dict)
     _active: set[int] = field(default_factory=set)
@@ -59,15 +82,18 @@ class Journal:
     _lock: Any = field(default_factory=Lock, repr=False)
 
     @property
+    def times(self) -> int:
+        """Of output."""
+        return int(self.observed.seen.shape[1])
+
+    @property
     def due(self) -> bool:
         """Whether it is time to write."""
         return self.path is not None and monotonic() - self._last > 60 * self.minutes
 
-    def open(self, checkpoint: Checkpoint, asked: dict[str, str], room: int) -> int:
+    def open(self, path: Path, minutes: float, asked: dict[str, str], room: int) -> int:
         """Go on from a checkpoint, if there is one; the room of tiles that were begun with."""
-        ranks = self.division.ranks
-        name = checkpoint.path.name + (f".rank{ranks.rank}" if ranks.size > 1 else "")
-        self.path, self.minutes = checkpoint.path.with_name(name), checkpoint.minutes
+        self.path, self.minutes = path, minutes
         good, self.whole = found(self.path, asked)
         chosen = self._agreed(good) if self.division.by_mean else good[:1]
         for saved in chosen:
@@ -92,6 +118,8 @@ class Journal:
         tile, here = flight.tile, self.division.here
         r, p = tile.run - here.run, tile.particle - here.particle
         with self._lock:  # positions must not change while they are written to the file
+            if time == self.times - 1 and self.last is None:
+                self.last = x[0, :SEEN].clone()
             if self.out is not None:
                 self.out[time, r : r + tile.runs, p : p + tile.size] = x.cpu().numpy()
             if self.path is None:  # else nobody may add what a note does not know of
@@ -135,9 +163,19 @@ class Journal:
             # where ranks are that move in step, which have one tile under way
             "mark": [int(self.done.sum()), *next((n[:2] for n in self.notes.values()), (0, 0))],
         }
-        write(self.path, arrays, facts, rotate=self.whole)
-        self.whole, self._last = True, monotonic()
+        self._last = monotonic()
         self._fresh.clear()
+        try:
+            write(self.path, arrays, facts, rotate=self.whole)
+            self.whole = True
+        except OSError as error:  # a full disk must not cost what has been computed
+            kept = "the one before is kept" if self.whole else "there is none yet"
+            warnings.warn(
+                f"the checkpoint {self.path} could not be written ({error.strerror or error}); "
+                f"{kept}, and the computation goes on",
+                CheckpointWarning,
+                stacklevel=2,
+            )
 
     def steps_done(self, steps: Callable[[int], int], all_steps: int) -> list[int]:
         """Steps behind each tile; ``steps(i)`` are those before interval i."""

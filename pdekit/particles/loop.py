@@ -98,7 +98,8 @@ class Loop:
         """A tile at its start, or where the journal says that it is."""
         tile, note = self.tiles[number], self.journal.begin(number)
         x = filled(self.source.of(tile), tile)
-        noise = StepNoise(self.seed, tile.run, tile.particle, torch.empty_like(x), tile.size)
+        kind = getattr(self.dynamics, "noise_of", StepNoise)
+        noise = kind(self.seed, tile.run, tile.particle, torch.empty_like(x), tile.size)
         glimpse = Glimpse(self.journal.observed.observables)
         if note is None:
             return Flight(tile, noise, self.dynamics.init(x), glimpse)
@@ -111,7 +112,7 @@ class Loop:
         """A few steps; positions after them."""
         first, began = flight.step, perf_counter()
         last = self.end_of_block(first, interval.steps)
-        steps = [interval.step(j) for j in range(first, last)]
+        steps = interval.some(first, last)
         before = flight.state.clone()
         flight.state = self.advance(flight.state, steps, flight.noise)
         positions = self.dynamics.positions(flight.state, steps[-1], flight.noise)

@@ -4,7 +4,7 @@ Every observable adds to arrays of int64, of fixed size, so that what tiles, thr
 ranks have seen is added up in any order to the same bits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -180,10 +180,17 @@ class BasinCounts:
         return np.zeros((runs, 1 + self.basins), np.int64)
 
     def add(self, total: Counts, x: Tensor) -> None:
-        label = torch.as_tensor(self.label(x))
-        if label.shape != x.shape[:-1] or label.is_floating_point():
+        label = self.label(x.clone())  # it may write into it
+        if not isinstance(label, Tensor):
+            label = np.asarray(label)
+            label = torch.from_numpy(label) if label.dtype.kind in "biuf" else label
+        shape, whole = (
+            tuple(x.shape[:-1]),
+            isinstance(label, Tensor) and not (label.is_floating_point() or label.is_complex()),
+        )
+        if not whole or tuple(label.shape) != shape:
             raise ValueError(
-                f"BasinCounts: label must give whole numbers of shape {tuple(x.shape[:-1])}, got "
+                f"BasinCounts: label must give whole numbers of shape {shape}, got "
                 f"{label.dtype} of shape {tuple(label.shape)}"
             )
         inside = (label >= 0) & (label < self.basins)
@@ -259,27 +266,54 @@ class Glimpse:
                 continue
             if at not in self.sums:
                 self.sums[at] = observable.blank(x.shape[0], x.shape[2])
-            observable.add(self.sums[at], x)
+            observable.add(self.sums[at], x if _is_ours(observable) else x.clone())
             self.seen[at] = self.seen.get(at, 0) + x.shape[1]
 
 
-def checked(observe: Any, steps: Sequence[int], dim: int) -> tuple[Observable, ...]:
-    """``observe`` as a tuple of observables that can be told apart and see every interval."""
-    found = (observe,) if hasattr(observe, "table") else tuple(observe)
+def listed(observe: Any) -> tuple[Any, ...]:
+    """One observable, or several, as a tuple."""
+    several = isinstance(observe, Iterable) and not isinstance(observe, str)
+    return tuple(observe) if several else (observe,)
+
+
+def checked(found: tuple[Any, ...], steps: Sequence[int], dim: int) -> tuple[Observable, ...]:
+    """Observables that can be told apart and see every interval, or an error."""
     for o in found:
         if isinstance(o, type) or not hasattr(o, "table"):
-            raise TypeError(f"observe holds values such as Moments() or Histogram(grid), got {o!r}")
+            raise TypeError(
+                f"observe is, or holds, values such as Moments() or Histogram(grid), got {o!r}"
+            )
         shortest = min((s for s in steps if s), default=0)
         if o.every and shortest < o.every:
             raise ValueError(
                 f"{o!r} looks every {o.every} steps, but an interval between output times has "
                 f"{shortest}; take a smaller `every`, or fewer output times"
             )
-        o.blank(1, dim)
+        _check_protocol(o, dim)
     names = [(type(o), o.name) for o in found]
     if len(set(names)) < len(names):
         raise ValueError(f"give observables of one kind different names, got {found}")
     return found
+
+
+def _is_ours(observable: Any) -> bool:
+    return type(observable).__module__.startswith("pdekit.")
+
+
+def _check_protocol(observable: Any, dim: int) -> None:
+    """Errors for an observable of one's own that is none."""
+    blank = observable.blank(2, dim)
+    if _is_ours(observable):
+        return
+    lacking = [name for name in ("name", "every", "add") if not hasattr(observable, name)]
+    if lacking:
+        raise TypeError(f"{observable!r} is no observable: it has no {', '.join(lacking)}")
+    if not (isinstance(blank, np.ndarray) and blank.dtype == np.int64 and blank.shape[:1] == (2,)):
+        got = f"{getattr(blank, 'dtype', type(blank).__name__)} {getattr(blank, 'shape', '')}"
+        raise TypeError(
+            f"{type(observable).__name__}.blank(runs, dim) must return zeros of int64 with the "
+            f"runs first, which add up exactly; got {got} for 2 runs"
+        )
 
 
 def cells_of(x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
+from pdekit.checks import whole
 from pdekit.interactions import CurieWeiss
 from pdekit.particles.forces import Consensus
 from pdekit.particles.guards import NonFiniteError
@@ -39,6 +40,18 @@ class Ranks:
     rank: int = 0
     size: int = 1
     group: Any = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        whole("Ranks: size", self.size, 1)
+        if whole("Ranks: rank", self.rank, 0) >= self.size:
+            raise ValueError(f"Ranks: rank must be below size, got {self.rank} of {self.size}")
+
+    def check_joined(self) -> None:
+        """``ValueError`` for one of several that have not joined."""
+        if self.size > 1 and not distributed.is_initialized():
+            raise ValueError(
+                "Ranks: several processes must join first; write Ranks.joined() under torchrun"
+            )
 
     @classmethod
     def joined(cls, minutes: float = 30.0) -> "Ranks":

@@ -1,11 +1,12 @@
 """Output times and the equal steps between them."""
 
-from collections.abc import Iterator
+from itertools import pairwise
 from math import ceil
 from typing import NamedTuple
 
 from pdekit.particles.integrators import Step
 
+MOST = 1 << 42  # steps: a day of them at twenty nanoseconds each
 # before the first step: positions as they are, without the noise of a step
 START = Step(-1, 0.0, 0.0, 0.0)
 
@@ -23,18 +24,32 @@ class Interval(NamedTuple):
         """Of a step."""
         return (self.stop - self.start) / self.steps if self.steps else 0.0
 
-    def step(self, j: int) -> Step:
-        """Its ``j``-th step; the last one ends exactly at ``stop``."""
-        start = self.start + j * self.size
-        stop = self.stop if j == self.steps - 1 else self.start + (j + 1) * self.size
-        return Step(self.first + j, start, stop, self.size)
+    def some(self, first: int, last: int) -> list[Step]:
+        """Its steps ``first, ..., last - 1``; the last of all ends exactly at ``stop``."""
+        size, start = self.size, self.start
+        ends = [start + j * size for j in range(first, last + 1)]
+        if last == self.steps:
+            ends[-1] = self.stop
+        numbers = range(self.first + first, self.first + last)
+        return [Step(k, a, b, size) for k, (a, b) in zip(numbers, pairwise(ends), strict=True)]
 
 
-def intervals(times: list[float], dt: float) -> Iterator[Interval]:
-    """Those that end at ``times``, in steps of at most ``dt``."""
-    start, first = 0.0, 0
+def intervals(times: list[float], dt: float) -> list[Interval]:
+    """Those that end at ``times``, in steps of at most ``dt``.
+
+    Raises ``ValueError`` for more steps than anyone can wait for.
+    """
+    start, first, plan = 0.0, 0, []
     for stop in times:
+        steps = (stop - start) / dt
+        if not first + steps < MOST:
+            raise ValueError(
+                f"t = {stop:g} in steps of dt = {dt:g} takes {stop / dt:.3g} steps, of which a "
+                f"simulation makes at most 2**{MOST.bit_length() - 1}; take a longer dt, or less "
+                "time"
+            )
         # a quotient that is whole up to rounding is whole
-        steps = ceil((stop - start) / dt * (1 - 1e-12))
-        yield Interval(start, stop, steps, first)
-        start, first = stop, first + steps
+        interval = Interval(start, stop, max(ceil(steps * (1 - 1e-12)), stop > start), first)
+        plan.append(interval)
+        start, first = stop, first + interval.steps
+    return plan

@@ -1,6 +1,6 @@
 """Where particles start: the positions of a tile, from a law or from an array."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pdekit.particles import guards
+from pdekit.particles.given import positions
 from pdekit.particles.noise import LawNoise
 from pdekit.particles.tiles import PAD, Tile
 
@@ -74,6 +75,12 @@ def start(
     initial: Any, n: int, runs: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Start:
     """The start that ``initial`` stands for, checked."""
+    if isinstance(initial, type):
+        name = initial.__name__
+        raise TypeError(f"initial must be a law, got the class {name}; write {name}(...)")
+    if hasattr(initial, "sample") and not type(initial).__module__.startswith("pdekit."):
+        few = min(n, PAD) if getattr(initial, "pointwise", False) else n
+        _check_law(initial, few, LawNoise(seed, 0, dtype, device))
     if getattr(initial, "pointwise", False):
         noise = LawNoise(seed, 0, dtype, device)
         count = min(n, _PROBED)
@@ -87,14 +94,29 @@ def start(
             f"initial must be a law, or an array or tensor of shape (n, d), got {initial!r}"
         )
     else:
-        x = torch.as_tensor(np.asarray(initial) if isinstance(initial, list) else initial)[None]
-        _check_shape(x[0], n)
+        x = positions(initial, n, runs)
     _check_finite(x, 0, 0)
     return FromArray(x, dtype, device)
 
 
+def _check_law(law: Any, n: int, noise: LawNoise) -> None:
+    """``ValueError`` for a law of one's own that draws from elsewhere."""
+    once, again = (_sampled(law, n, replace(noise)) for _ in range(2))
+    if not torch.equal(once.nan_to_num(), again.nan_to_num()):
+        raise ValueError(
+            f"{type(law).__name__}.sample(n, noise) gave two results for the same noise; draw from "
+            "noise.normal(n, d) and noise.uniform(n, d) instead of torch's or numpy's generators"
+        )
+
+
 def _sampled(law: Any, n: int, noise: LawNoise) -> Tensor:
-    sample = torch.as_tensor(law.sample(n, noise), dtype=noise.dtype, device=noise.device)
+    drawn = law.sample(n, noise)
+    if not isinstance(drawn, Tensor | np.ndarray):
+        raise TypeError(
+            f"{type(law).__name__}.sample(n, noise) must return a tensor of shape (n, d), "
+            f"got {type(drawn).__name__}"
+        )
+    sample = torch.as_tensor(drawn, dtype=noise.dtype, device=noise.device)
     _check_shape(sample, n)
     return sample
 

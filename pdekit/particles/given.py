@@ -1,0 +1,96 @@
+"""Positions that a user hands over, as a tensor (1 or runs, n, dim)."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+_AXES = ("run", "particle", "dim")
+_EXPECTED = "initial must be a law, or an array or tensor of shape (n, d)"
+
+
+def positions(initial: Any, n: int, runs: int) -> Tensor:
+    """Those of ``initial``: an array, a tensor, a list, or a DataArray by the names of its axes.
+
+    Raises ``TypeError`` and ``ValueError`` for what is none, or has another shape.
+    """
+    if isinstance(initial, xr.DataArray):
+        return _of_data_array(initial, n, runs)
+    tensor = isinstance(initial, Tensor)
+    x = _detached(initial) if tensor else torch.from_numpy(_numbers(initial))
+    if runs > 1 and x.ndim == 3:
+        return _checked(x, n, runs)
+    return _checked(x[None], n, 1)
+
+
+def _of_data_array(given: xr.DataArray, n: int, runs: int) -> Tensor:
+    """By name; axes may come in any order."""
+    x = given.isel(time=0) if given.sizes.get("time") == 1 else given
+    if not any(name in _AXES for name in x.dims) and all(str(d).startswith("dim_") for d in x.dims):
+        return positions(x.values, n, runs)
+    wanted = [a for a in _AXES if a in x.dims or a != "run"]
+    if set(x.dims) != set(wanted):
+        hint = {"time": "; several times: take .final, or .isel(time=-1)"}.get(
+            next((str(d) for d in x.dims if d not in _AXES), ""), ""
+        )
+        raise ValueError(
+            f"initial is a DataArray with the axes {x.dims}, expected ('particle', 'dim') of "
+            f"positions, and 'run' where there are several{hint}"
+        )
+    points = torch.from_numpy(_numbers(x.transpose(*wanted).values))
+    return _checked(points if "run" in wanted else points[None], n, runs)
+
+
+def _detached(x: Tensor) -> Tensor:
+    if x.requires_grad:
+        raise TypeError(
+            "initial is a tensor that requires gradients, which would be lost; pass "
+            "initial.detach()"
+        )
+    if x.is_complex() or x.dtype == torch.bool:
+        raise TypeError(f"{_EXPECTED}, of real numbers; got a tensor of {x.dtype}")
+    return x.to_dense() if x.layout != torch.strided else x
+
+
+def _numbers(given: Any) -> np.ndarray[Any, Any]:
+    if hasattr(given, "x") and hasattr(given, "final"):
+        raise TypeError(f"{_EXPECTED}, got an Ensemble: pass its .final")
+    if isinstance(given, list | tuple) and any(isinstance(row, Tensor) for row in given):
+        given = [_detached(torch.as_tensor(row)).cpu().numpy() for row in given]
+    if np.ma.isMaskedArray(given):
+        if np.ma.getmaskarray(given).any():
+            first = np.argwhere(np.ma.getmaskarray(given))[0].tolist()
+            raise ValueError(f"initial has masked entries, the first at {first}; leave them out")
+        given = given.data
+    try:
+        x = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{_EXPECTED}, got {_shown(given)} ({error})") from error
+    if x.dtype.kind not in "iuf":
+        raise TypeError(f"{_EXPECTED}, of real numbers; got {_shown(given)}")
+    if x.dtype not in (np.float32, np.float64):
+        x = x.astype(np.float64)
+    # torch knows neither negative strides nor memory that may not be written
+    return x if x.flags.c_contiguous and x.flags.writeable else np.array(x, order="C")
+
+
+def _checked(x: Tensor, n: int, runs: int) -> Tensor:
+    """``x`` (runs, n, dim), said of the shape that was given."""
+    several = len(x) > 1 or runs > 1
+    if x.ndim != 3 or x.shape[1] != n or x.shape[2] < 1 or len(x) not in (1, runs):
+        shape = tuple(x.shape) if several and x.ndim == 3 else tuple(x.shape[1:])
+        expected = f"(n, d) with n = {n}"
+        if several:
+            expected += f", or (runs, n, d) with runs = {runs}"
+        hint = "; write x[:, None] for particles on a line" if x.ndim == 2 else ""
+        if runs == 1 and x.ndim == 3 and len(x) > 1:
+            hint = f"; take one run, .isel(run=0), or ask for runs = {len(x)}"
+        raise ValueError(f"initial must have shape {expected}, got {shape}{hint}")
+    return x
+
+
+def _shown(given: Any) -> str:
+    text = repr(given)
+    return text if len(text) <= 80 else f"{text[:77]}..."

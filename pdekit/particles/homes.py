@@ -1,0 +1,81 @@
+"""Whose code is it: a library's, which its version tells, or the user's own, which is read."""
+
+import importlib.metadata
+import importlib.util
+import sys
+import sysconfig
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import pdekit
+
+_OURS = Path(pdekit.__file__).resolve().parent
+_PYTHON = "Python {}.{}".format(*sys.version_info)
+_STANDARD = {Path(sysconfig.get_path(k)).resolve() for k in ("stdlib", "platstdlib")}
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+def home_of_function(function: Any) -> str | None:
+    """Library and version of a function, wherever it says that it comes from; None: the user's."""
+    space = function.__globals__
+    return _home(str(space.get("__name__", "")), space.get("__file__"))
+
+
+def home_of_module(module: ModuleType) -> str | None:
+    """Library and version of a module; None for one of the user's own."""
+    return _home(module.__name__, getattr(module, "__file__", None))
+
+
+def home_of_class(cls: type) -> str | None:
+    """The same for a class, by one of its methods if it has any."""
+    for value in vars(cls).values():
+        if isinstance(value, FunctionType) and value.__globals__.get("__name__") == cls.__module__:
+            return home_of_function(value)
+    return home_of_name(cls.__module__)
+
+
+def home_of_name(name: Any) -> str | None:
+    """The same for the name of a module; one that nobody knows is the user's."""
+    if not name or not isinstance(name, str):  # of types that are made in C
+        return _PYTHON
+    return _home(name, getattr(sys.modules.get(name), "__file__", None))
+
+
+def compiled_file(module: ModuleType | None) -> Path | None:
+    """The file of a compiled module."""
+    file = getattr(module, "__file__", None)
+    compiled = file is not None and not str(file).endswith((".py", ".pyc"))
+    return Path(str(file)) if compiled and Path(str(file)).is_file() else None
+
+
+def digest(data: Any) -> str:
+    """A short name of bytes."""
+    return blake2b(data, digest_size=12).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _home(name: str, file: str | None) -> str | None:
+    top = name.partition(".")[0]
+    if file is None:
+        return _PYTHON if top in sys.stdlib_module_names and top != "__main__" else None
+    if not Path(file).exists():  # of a notebook, or made by exec
+        return None
+    path = Path(file).resolve()
+    if _INSTALLED & set(path.parts):
+        return f"{top} {_version(top, path)}"
+    if path.is_relative_to(_OURS):
+        return "pdekit"  # its version is a part of every fingerprint
+    if any(path.is_relative_to(folder) for folder in _STANDARD):
+        return _PYTHON
+    return None
+
+
+def _version(top: str, path: Path) -> str:
+    try:
+        return importlib.metadata.version(top)
+    except importlib.metadata.PackageNotFoundError:
+        said = getattr(sys.modules.get(top), "__version__", None)
+        return str(said) if said is not None else digest(path.read_bytes())
