@@ -223,7 +223,7 @@ class FusedTwoScale:
             self._outer(steps).astype(of),
             small.astype(of),
             scales.astype(of),
-            (scales * sqrt(0.75)).astype(of),
+            self._first_noise(steps).astype(of),
             self.terms,
             Walls(False, -inf, inf, 1.0),
             *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
@@ -244,9 +244,21 @@ class FusedTwoScale:
     def _inner(self, steps: list[Step]) -> tuple[Any, Any]:
         """Sizes and noises of the inner steps."""
         d = self.dynamics
-        small = [(d.inner_dt or s.size / d.inner_steps) / d.epsilon for s in steps]
+        small = [d.inner_size(s.size) for s in steps]
         sigma = sqrt(2 / d.beta)
         return np.array(small), np.array([sigma * sqrt(h) for h in small])
+
+    def _first_noise(self, steps: list[Step]) -> Any:
+        """Noise before the slope of the first inner step is taken, and of that step."""
+        d, count, sigma = self.dynamics, self.weights.size - 1, sqrt(2 / self.dynamics.beta)
+        scales = [
+            d.integrator.scales(Step(s.number * count, s.start, s.stop, h, d.inner_before(s)))
+            if isinstance(d.integrator, LeimkuhlerMatthews)
+            else (0.0, sqrt(h))
+            for s in steps
+            for h in (d.inner_size(s.size),)
+        ]
+        return sigma * np.array(scales).T
 
 
 class FusedTwoScaleSharedMean(FusedTwoScale):
@@ -351,8 +363,9 @@ def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:
 
 def _noise_scales(dynamics: Diffusion, steps: list[Step]) -> tuple[Any, Any]:
     """Per step: the noise added before the slope is taken, and the noise of the step."""
-    scale = np.array([dynamics.sigma * sqrt(s.size) for s in steps])
-    if not isinstance(dynamics.integrator, LeimkuhlerMatthews):
+    integrator = dynamics.integrator
+    if not isinstance(integrator, LeimkuhlerMatthews):
+        scale = np.array([dynamics.sigma * sqrt(s.size) for s in steps])
         return 0.0 * scale, scale
-    start = np.array([s.number for s in steps]) == 0
-    return np.where(start, 0.0, scale / 2), np.where(start, scale * sqrt(0.75), scale)
+    ahead, scale = np.array([integrator.scales(s) for s in steps]).T
+    return dynamics.sigma * ahead, dynamics.sigma * scale

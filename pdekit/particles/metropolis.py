@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pdekit.particles.diffusion import Downhill, check_beta
+from pdekit.particles.diffusion import Downhill, at_time, check_beta, slope
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import ACCEPTANCE
 
@@ -22,7 +22,8 @@ class MetropolisLangevin(Downhill):
 
     Parameters
     ----------
-    potential : V, with values as well as slopes
+    potential : V, with values as well as slopes; of one that moves (``at(t)``) a step takes both
+        at its beginning
     beta : inverse temperature, > 0
 
     Raises ``ValueError`` for beta <= 0. Good steps: three in five proposals accepted; where V
@@ -43,14 +44,13 @@ class MetropolisLangevin(Downhill):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later; ``state`` is overwritten."""
-        h, x = step.size, state
-        there = self.drift(x, step.start)
+        h, x, V = step.size, state, at_time(self.potential, step.start)
         xi = noise.at(step.number)
-        y = x + there * h + xi * sqrt(2 * h / self.beta)
+        y = x - slope(V, x) * h + xi * sqrt(2 * h / self.beta)
         # what the noise of the way back would have to be
-        back = (x - y - self.drift(y, step.stop) * h) * sqrt(self.beta / (2 * h))
+        back = (x - y + slope(V, y) * h) * sqrt(self.beta / (2 * h))
         gain = (xi * xi - back * back).sum(dim=-1) / 2
-        gain += (self.potential(x) - self.potential(y)) * self.beta
+        gain += (V(x) - V(y)) * self.beta
         u = noise.uniforms(step.number, ACCEPTANCE)
         # a proposal where V is not finite is refused
         accepted = (u.log() < gain[..., None].nan_to_num(nan=-inf)) & y.isfinite().all(-1, True)

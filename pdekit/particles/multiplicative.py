@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from pdekit.diffusions import as_diffusion
-from pdekit.particles.diffusion import Downhill, check_beta, slope
+from pdekit.particles.diffusion import Downhill, at_time, check_beta, slope
 from pdekit.particles.integrators import Step
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class MultiplicativeLangevin(Downhill):
 
     def drift(self, x: Any, t: float) -> Any:
         """Itô's drift: -∇V + F and what the reading adds."""
-        drift = self.diffusion.correction(x) / self.beta - slope(self.potential, x)
-        return drift if self.force is None else drift + self.force(x)
+        drift = self.diffusion.correction(x) / self.beta - slope(at_time(self.potential, t), x)
+        return drift if self.force is None else drift + at_time(self.force, t)(x)
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """Euler's step; ``state`` is overwritten."""

@@ -6,7 +6,7 @@ from math import exp, sqrt
 from typing import Any, Protocol
 
 from pdekit.checks import positive, whole
-from pdekit.particles.diffusion import Downhill, check_beta, slope
+from pdekit.particles.diffusion import Downhill, at_time, check_beta, slope
 from pdekit.particles.forces import ExactSum, Summation, mean_force
 from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
 from pdekit.particles.interacting import check_interaction
@@ -151,7 +151,7 @@ class TwoScaleLangevin(Downhill):
 
     Parameters
     ----------
-    potential : V
+    potential : V; of one that moves (``at(t)``) a step of X takes that at its beginning
     beta : inverse temperature of the fast process; ``inf`` for the non-viscous limit (HJ)
     gamma : width γ of the smoothing, or a function of time such as ``Scoping``
     epsilon : ε, ratio of the time scales
@@ -229,7 +229,8 @@ class TwoScaleLangevin(Downhill):
                 return noise.uniforms(step.number, CHOICE)[:, : noise.size, 0]
 
             velocity -= mean_force(
-                self.interaction, self.summation, x, noise.size, self.potential, draw
+                *(self.interaction, self.summation, x, noise.size),
+                *(at_time(self.potential, step.start), draw),
             )
         x += velocity * step.size
         return state
@@ -243,33 +244,47 @@ class TwoScaleLangevin(Downhill):
         x = state[0]
 
         count = self.burn_in + self.inner_steps - 1
-        size = (self.inner_dt or step.size / self.inner_steps) / self.epsilon
+        size, before = self.inner_size(step.size), self.inner_before(step)
         first, *weights = self.average.weights(self.inner_steps)
         y = state[1].clone() if self.warm_start else self.fast.start(x)
-        total = self.fast.seen(self._slope, x, y) * first if first else x * 0
+        total = self.fast.seen(self._slope_at(step.start), x, y) * first if first else x * 0
         for m in range(count):
-            now = Step(step.number * count + m, step.start, step.stop, size)
+            number = step.number * count + m
+            now = Step(number, step.start, step.stop, size, None if m else before)
             weight = weights[m - self.burn_in + 1] if m >= self.burn_in - 1 else 0.0
             self.traced(x, y, total, gamma, weight, now, noise)
         state[1] = y
         return total
+
+    def inner_size(self, size: float) -> float:
+        """Of a step of Y in its own time, within a step of X of this ``size``."""
+        return (self.inner_dt or size / self.inner_steps) / self.epsilon
+
+    def inner_before(self, step: Step) -> float | None:
+        """Size of the last step of Y before this step of X; 0 where Y starts anew."""
+        if not self.warm_start:
+            return 0.0
+        return None if step.before is None else self.inner_size(step.before)
 
     def traced(
         self, x: Any, y: Any, total: Any, gamma: float, weight: float, now: Step, noise: Any
     ) -> None:
         """One inner step of ``y``, added to ``total``, for `pdekit.particles.compiled`."""
 
+        sloping = self._slope_at(now.start)
+
         def drift(points: Any, t: float) -> Any:
-            return self.fast.drift(self._slope, x, points, gamma)
+            return self.fast.drift(sloping, x, points, gamma)
 
         sigma, source = sqrt(2 / self.beta), _Inner(noise)
         y.copy_(self.integrator.step(drift, y, sigma, now, source))
         if weight:
-            at = self.integrator.positions(y, sigma, now, source)
-            total += self.fast.seen(self._slope, x, at) * weight
+            at = self.integrator.points(y, sigma, now, source)
+            total += self.fast.seen(sloping, x, at) * weight
 
-    def _slope(self, points: Any) -> Any:
-        return slope(self.potential, points)
+    def _slope_at(self, t: float) -> Slope:
+        V = at_time(self.potential, t)
+        return lambda points: slope(V, points)
 
 
 @dataclass(frozen=True)

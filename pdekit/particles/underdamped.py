@@ -23,7 +23,7 @@ class UnderdampedLangevin(Downhill):
 
     Parameters
     ----------
-    potential : V, which does not change in time
+    potential : V; of one that moves (``at(t)``) a kick takes the slope at the time of the kick
     beta : inverse temperature, > 0
     friction : c, in inverse time; 0 is Hamiltonian motion
     mass : m
