@@ -114,7 +114,7 @@ class Fused:
         )
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
-        state = state.contiguous()
+        state = _adjusted(self.dynamics, state, steps, noise)
         y = state.numpy().reshape(state.shape[:2])
         Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
@@ -147,7 +147,7 @@ class FusedCurieWeiss:
         self.dynamics, self.terms = dynamics, _alone(part)
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
-        state = state.contiguous()
+        state = _adjusted(self.dynamics, state, steps, noise)
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
         Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
@@ -169,7 +169,8 @@ class FusedSharedMean(FusedCurieWeiss):
     """The same for a rank's share of runs: their sums are added up between the steps."""
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
-        state, shared = state.contiguous(), self.dynamics.interaction
+        state = _adjusted(self.dynamics, state, steps, noise)
+        shared = self.dynamics.interaction
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
         Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
@@ -251,13 +252,13 @@ class FusedTwoScale:
     def _first_noise(self, steps: list[Step]) -> Any:
         """Noise before the slope of the first inner step is taken, and of that step."""
         d, count, sigma = self.dynamics, self.weights.size - 1, sqrt(2 / self.dynamics.beta)
-        scales = [
-            d.integrator.scales(Step(s.number * count, s.start, s.stop, h, d.inner_before(s)))
-            if isinstance(d.integrator, LeimkuhlerMatthews)
-            else (0.0, sqrt(h))
-            for s in steps
-            for h in (d.inner_size(s.size),)
-        ]
+        before = None if d.warm_start else 0.0
+        scales = []
+        for s in steps:
+            h = d.inner_size(s.size)
+            matthews = isinstance(d.integrator, LeimkuhlerMatthews)
+            now = Step(s.number * count, s.start, s.stop, h, before)
+            scales.append(d.integrator.scales(now) if matthews else (0.0, sqrt(h)))
         return sigma * np.array(scales).T
 
 
@@ -359,6 +360,14 @@ def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:
     """Sizes of the steps and scales of their noise, in the type of the particles."""
     sizes, (ahead, scale) = np.array([s.size for s in steps]), _noise_scales(dynamics, steps)
     return sizes.astype(y.dtype), ahead.astype(y.dtype), scale.astype(y.dtype)
+
+
+def _adjusted(dynamics: Diffusion, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+    """The state in memory, with what a first step of another size asks for."""
+    state, integrator = state.contiguous(), dynamics.integrator
+    if isinstance(integrator, LeimkuhlerMatthews):
+        return integrator.adjusted(state, dynamics.sigma, steps[0], noise)
+    return state
 
 
 def _noise_scales(dynamics: Diffusion, steps: list[Step]) -> tuple[Any, Any]:

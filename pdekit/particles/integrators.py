@@ -25,8 +25,7 @@ class Step(NamedTuple):
     """Step ``number`` (counted from the start of the simulation) leads from ``start`` to ``stop``.
 
     ``size`` is the same for all steps between two output times, ``stop - start`` up to rounding;
-    ``before`` and ``after`` are those of the steps before and after it, None where they are the same
-    or there is none.
+    ``before`` is that of the step before it, None where it is the same or there is none.
     """
 
     number: int
@@ -34,7 +33,6 @@ class Step(NamedTuple):
     stop: float
     size: float
     before: float | None = None
-    after: float | None = None
 
 
 class Normals(Protocol):
@@ -99,39 +97,49 @@ class LeimkuhlerMatthews:
     at the lag k h is (1 - a h)^k (1 + O(h²)). What remains at finite time is first order in the
     clock: rates a are a (1 + a h / 2).
 
-    The step may change between output times, and the first one starts at X: after a step of size p
-    (0 for none) the noise of a step has the variance σ² (3h + p) / 4, its covariance with the noise
-    of the slope is σ² (h + p) / 4 and that with the noise in X before it σ² p / 4, so that the
-    noise between any two X has the variance σ² (t - s).
+    The step may change between output times, and the first one starts at X. Written with what X
+    has in it, u = ξ/2 + √3/2 ζ, and with v = √3/2 ξ - ζ/2, the noise of a step is σ (√p u + √3h v)/2
+    after a step of size p, 0 before the first; and its covariance with that of the slope is
+    σ² (h + p) / 4 (but none in the first, whose slope is taken at X). So the noise between any two
+    X has the variance σ² (t - s), whatever the steps.
     """
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 2
 
     def scales(self, step: Step) -> tuple[float, float]:
-        """Over σ: of the noise before the slope is taken, and of the noise of the step."""
+        """Over σ: of ξ before the slope is taken, and of ξ in the noise of the step."""
         h, p = step.size, step.before
-        if step.number == 0:
+        if step.number == 0 or p == 0:
             return 0.0, sqrt(h) * sqrt(0.75)
         if p is None or p == h:
             return sqrt(h) / 2, sqrt(h)
-        return (h + p) / (2 * sqrt(3 * h + p)), sqrt((3 * h + p) / 4)
+        scale, own = (sqrt(p) + 3 * sqrt(h)) / 4, self.own_scale(step)
+        return ((h + p) / 4 - own * own) / scale, scale
+
+    def own_scale(self, step: Step) -> float:
+        """Over σ: of ζ in the noise of the step, and before its slope; 0 where steps are equal."""
+        return (sqrt(step.before) - sqrt(step.size)) * sqrt(3) / 4 if step.before else 0.0
+
+    def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        """``y`` with the ζ of a step that is not as long as the one before; overwritten."""
+        own = sigma * self.own_scale(step)
+        return y.add_(noise.at(step.number, OUTPUT) * own) if own else y
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         if not sigma:
             return y.add_(drift(y, step.start) * step.size)
-        xi, (ahead, scale) = noise.at(step.number), self.scales(step)
+        y, (ahead, scale) = self.adjusted(y, sigma, step, noise), self.scales(step)
+        xi = noise.at(step.number)
         slope = drift(y + xi * (sigma * ahead) if ahead else y, step.start)
         return y.add_(slope * step.size).add_(xi * (sigma * scale))
 
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         if not sigma:
             return y
-        h, after = step.size, step.size if step.after is None else step.after
-        shared = h / (3 * after + h) if h else 0.0  # 1/4 where the steps are equal
-        half = sigma * sqrt(h) / 2
-        own = noise.at(step.number + 1, OUTPUT) * (half * sqrt(1 - shared))
-        return y + (noise.at(step.number + 1) * (half * sqrt(shared)) + own)
+        half = sigma * sqrt(step.size) / 2
+        own = noise.at(step.number + 1, OUTPUT) * (half * sqrt(0.75))
+        return y + (noise.at(step.number + 1) * (half / 2) + own)
 
     def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         return y + noise.at(step.number + 1) * (sigma * sqrt(step.size) / 2) if sigma else y

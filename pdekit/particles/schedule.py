@@ -17,8 +17,7 @@ class Interval(NamedTuple):
     stop: float
     steps: int
     first: int  # number of its first step
-    before: float | None = None  # size of the steps before it, if there are any
-    after: float | None = None  # and after it
+    before: float | None = None  # size of the steps before it, if there were any
 
     @property
     def size(self) -> float:
@@ -29,24 +28,15 @@ class Interval(NamedTuple):
         """Its ``j``-th step; the last one ends exactly at ``stop``."""
         start = self.start + j * self.size
         stop = self.stop if j == self.steps - 1 else self.start + (j + 1) * self.size
-        before = None if j else self.before
-        after = self.after if j == self.steps - 1 else None
-        return Step(self.first + j, start, stop, self.size, before, after)
+        return Step(self.first + j, start, stop, self.size, None if j else self.before)
 
 
 def intervals(times: list[float], dt: float) -> Iterator[Interval]:
     """Those that end at ``times``, in steps of at most ``dt``."""
     start, first, before = 0.0, 0, None
-    for k, stop in enumerate(times):
-        steps = _steps(stop - start, dt)
-        later = times[k + 1] if k + 1 < len(times) else stop
-        after = Interval(stop, later, _steps(later - stop, dt), 0).size or None
-        interval = Interval(start, stop, steps, first, before, after)
+    for stop in times:
+        # a quotient that is whole up to rounding is whole
+        steps = ceil((stop - start) / dt * (1 - 1e-12))
+        interval = Interval(start, stop, steps, first, before)
         yield interval
         start, first, before = stop, first + steps, interval.size if steps else before
-
-
-def _steps(length: float, dt: float) -> int:
-    """How many."""
-    # a quotient that is whole up to rounding is whole
-    return ceil(length / dt * (1 - 1e-12))

@@ -244,7 +244,7 @@ class TwoScaleLangevin(Downhill):
         x = state[0]
 
         count = self.burn_in + self.inner_steps - 1
-        size, before = self.inner_size(step.size), self.inner_before(step)
+        size, before = self.inner_size(step.size), None if self.warm_start else 0.0
         first, *weights = self.average.weights(self.inner_steps)
         y = state[1].clone() if self.warm_start else self.fast.start(x)
         total = self.fast.seen(self._slope_at(step.start), x, y) * first if first else x * 0
@@ -259,12 +259,6 @@ class TwoScaleLangevin(Downhill):
     def inner_size(self, size: float) -> float:
         """Of a step of Y in its own time, within a step of X of this ``size``."""
         return (self.inner_dt or size / self.inner_steps) / self.epsilon
-
-    def inner_before(self, step: Step) -> float | None:
-        """Size of the last step of Y before this step of X; 0 where Y starts anew."""
-        if not self.warm_start:
-            return 0.0
-        return None if step.before is None else self.inner_size(step.before)
 
     def traced(
         self, x: Any, y: Any, total: Any, gamma: float, weight: float, now: Step, noise: Any
