@@ -74,7 +74,7 @@ class InteractingLangevin(Diffusion):
         """The state one step later; ``state`` is overwritten."""
 
         def draw() -> Any:
-            return noise.uniforms(step.number, CHOICE)[:, : noise.size, 0]
+            return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
 
         def drift(x: Any, t: float) -> Any:
             inside, sign = fold(x, self.box)

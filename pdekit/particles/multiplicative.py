@@ -26,12 +26,16 @@ class MultiplicativeLangevin(Downhill):
     potential : V
     beta : inverse temperature, > 0
     diffusion : D, a number, a matrix, or a function of points ``(..., d)`` with values ``(...)`` or
-        ``(..., d, d)``, symmetric and positive definite; Itô's unless wrapped in ``Stratonovich``
+        ``(..., d, d)``, symmetric and positive semidefinite; Itô's unless wrapped in ``Stratonovich``
         or ``HaenggiKlimontovich`` (`pdekit.diffusions`)
     force : F, a drift that need not be a gradient, ``(..., d) -> (..., d)``; None for none
 
-    Raises ``ValueError`` for beta <= 0 or a D of the wrong shape or not positive definite. In
-    more than one dimension D is factored at each particle in each step.
+    V and F may move (``at(t)``): a step takes them at its beginning. D may be singular, where noise
+    acts in some directions only (coloured noise, momenta).
+
+    Raises ``ValueError`` for beta <= 0 or a D of the wrong shape or with a negative eigenvalue,
+    ``TypeError`` for one that moves. In more than one dimension D is factored at each particle in
+    each step.
     """
 
     potential: Any
@@ -42,6 +46,11 @@ class MultiplicativeLangevin(Downhill):
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
+        if hasattr(self.diffusion, "at"):
+            raise TypeError(
+                "MultiplicativeLangevin needs a diffusion that is fixed in time, got one with at(t): "
+                f"{self.diffusion!r}; pass what it is at one time, .at(t)"
+            )
         object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
 
     def drift(self, x: Any, t: float) -> Any:
@@ -63,16 +72,46 @@ class MultiplicativeLangevin(Downhill):
 
     def _factor(self, x: Any) -> Any:
         """A matrix with ``B Bᵀ = D(x)``."""
-        value = self.diffusion.tensor(x)
-        if x.shape[-1] == 1:
-            bad = value <= 0
-            factor = value.sqrt()
-        else:
-            factor, info = torch.linalg.cholesky_ex(value)
-            bad = info > 0
+        points = x if callable(self.diffusion.D) else x[:1, :1]  # a constant is factored once
+        factor, bad = semidefinite_factor(self.diffusion.tensor(points))
         if torch.compiler.is_compiling():  # no value is looked at: NaN stops the simulation
-            return factor.masked_fill(bad.reshape(*x.shape[:-1], 1, 1), nan)
+            return factor.masked_fill(bad[..., None, None], nan)
         if bool(bad.any()):
-            where = x[bad.reshape(x.shape[:-1])][0].tolist()
-            raise ValueError(f"diffusion must be positive definite, which it is not at {where}")
+            raise ValueError(
+                "diffusion must be positive semidefinite, which it is not at "
+                f"{points[bad][0].tolist()}"
+            )
         return factor
+
+
+def semidefinite_factor(matrix: Any) -> tuple[Any, Any]:
+    """B with ``B Bᵀ`` the symmetric matrices ``(..., d, d)``, and which have negative eigenvalues.
+
+    Cholesky's; where a matrix is singular its eigenvectors' (but in more than two dimensions not
+    in a step that is compiled, where it counts as negative).
+    """
+    slack = 100 * torch.finfo(matrix.dtype).eps
+    if matrix.shape[-1] == 1:
+        return matrix.clamp_min(0).sqrt(), ~(matrix[..., 0, 0] >= 0)
+    if matrix.shape[-1] == 2:
+        return _factor_in_the_plane(matrix, slack)
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    singular = info > 0
+    if torch.compiler.is_compiling() or not bool(singular.any()):
+        return factor, singular
+    values, vectors = torch.linalg.eigh(matrix[singular])
+    factor = factor.clone()
+    factor[singular] = vectors * values.clamp_min(0).sqrt()[..., None, :]
+    bad = torch.zeros_like(singular)
+    bad[singular] = ~(values[..., 0] >= -slack * values.abs().amax(dim=-1))
+    return factor, bad
+
+
+def _factor_in_the_plane(matrix: Any, slack: float) -> tuple[Any, Any]:
+    a, b, c = matrix[..., 0, 0], matrix[..., 1, 0], matrix[..., 1, 1]
+    nothing = a <= 0
+    below = (b / a.masked_fill(nothing, 1.0).sqrt()).masked_fill(nothing, 0.0)
+    rest = c - below * below
+    rows = a.clamp_min(0).sqrt(), torch.zeros_like(a), below, rest.clamp_min(0).sqrt()
+    good = (a >= 0) & (rest >= -slack * c.abs()) & ~(nothing & (b != 0))
+    return torch.stack(rows, dim=-1).reshape(matrix.shape), ~good

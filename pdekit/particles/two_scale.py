@@ -226,7 +226,7 @@ class TwoScaleLangevin(Downhill):
         if self.interaction is not None:
 
             def draw() -> Any:
-                return noise.uniforms(step.number, CHOICE)[:, : noise.size, 0]
+                return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
 
             velocity -= mean_force(
                 *(self.interaction, self.summation, x, noise.size),
