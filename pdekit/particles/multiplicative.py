@@ -112,6 +112,7 @@ def _factor_in_the_plane(matrix: Any, slack: float) -> tuple[Any, Any]:
     nothing = a <= 0
     below = (b / a.masked_fill(nothing, 1.0).sqrt()).masked_fill(nothing, 0.0)
     rest = c - below * below
+    rest = rest.masked_fill(rest.abs() <= slack / 10 * c, 0.0)  # rounding, whose root is not small
     rows = a.clamp_min(0).sqrt(), torch.zeros_like(a), below, rest.clamp_min(0).sqrt()
     good = (a >= 0) & (rest >= -slack * c.abs()) & ~(nothing & (b != 0))
     return torch.stack(rows, dim=-1).reshape(matrix.shape), ~good
