@@ -165,6 +165,9 @@ class Tilted:
         return P.Custom(lambda x: self.a * x[..., 0] ** 2 / 2 - s * x[..., 0],
                         lambda x: self.a * x - s)  # fmt: skip
 
+    def __call__(self, x):
+        return self.at(0.0)(x)
+
     def __repr__(self):
         return f"Tilted({self.a}, {self.c}, {self.w})"
 

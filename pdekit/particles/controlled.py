@@ -52,7 +52,8 @@ class ControlledLangevin(Diffusion):
     potential : V, as for ``Langevin``
     beta : inverse temperature, > 0
     value : u, whose ``at(t)`` is a potential for every t in [0, T], time running forward; a
-        potential without ``at`` stands for all times
+        potential without ``at`` stands for all times. One known by samples (``Evolving``, what
+        ``control`` returns) goes on beyond its box with the slope at the wall and beyond T as at T
     integrator : ``StochasticHeun()`` takes the slopes at both ends of a step (weak order 2);
         ``EulerMaruyama()`` at its beginning
     box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space

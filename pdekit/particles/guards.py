@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.errors import AccuracyWarning
 from pdekit.particles.diffusion import Diffusion
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
@@ -30,9 +31,14 @@ def check_step_size(
 
     A dynamics whose step has another limit of stability offers ``stiffness(curvature, size, t)``,
     the rate that stands in the place of the curvature; its own ``drift`` is what has the curvature.
+    One that knows more offers ``doubt(x, size, t)``, what a stable step gets wrong, "" for nothing.
     """
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
     curvature = max(rate(largest_curvature(dynamics, x, t, seed), size, t) for t in times)
+    doubt = getattr(dynamics, "doubt", lambda x, size, t: "")
+    text = next(filter(None, (doubt(x, size, t) for t in times)), "") if size else ""
+    if text and size * curvature <= 2:
+        warnings.warn(text, AccuracyWarning, stacklevel=3)
     if size * curvature > 2:
         warnings.warn(
             f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2: an "

@@ -64,6 +64,22 @@ class MultiplicativeLangevin(Downhill):
         change = self.drift(state, step.start) * step.size
         return state.add_(change).add_(kicks * sqrt(2 * step.size / self.beta))
 
+    def doubt(self, x: Any, size: float, t: float) -> str:
+        """Whether the noise changes within one of its kicks."""
+        if not callable(self.diffusion.D):
+            return ""
+        points = x[None]
+        reach = sqrt(2 * size / self.beta) * self._factor(points).sum(dim=-1)
+        there, here = self.diffusion.tensor(points + reach), self.diffusion.tensor(points)
+        change = (there - here).abs().amax(dim=(-2, -1)) / here.abs().amax(dim=(-2, -1))
+        largest = float(change.nan_to_num(0.0, 0.0, 0.0).max())
+        if largest <= 1.5:
+            return ""
+        return (
+            f"the diffusion changes by {largest:.0%} within one kick of the noise, too much for "
+            f"Euler's method; take dt <= {size * (0.5 / largest) ** 2:.1g}"
+        )
+
     def law(self) -> "FokkerPlanck":
         """ρ_t = ∇·((∇V - F)ρ) + β⁻¹ times ∇·∇·(Dρ), or what the other readings make of it."""
         from pdekit.pde.equations import FokkerPlanck
