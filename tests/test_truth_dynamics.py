@@ -7,7 +7,6 @@ the noise of pdekit; the loops are in ``dynamics_by_hand.py``.
 
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import Any
 
 import dynamics_by_hand as by_hand
 import numpy as np
@@ -262,7 +261,10 @@ def multiplicative(rng):
     s = log_uniform(rng, 0.1, 2)
     reading = pick(rng, "Ito", "Stratonovich", "HaenggiKlimontovich")
     if dim == 1:  # D = s (1 + x²), D' = 2 s x
-        D, share = lambda x: s * (1 + x[..., 0] ** 2), {"Ito": 0, "Stratonovich": 0.5}.get(reading, 1)
+        D, share = (
+            lambda x: s * (1 + x[..., 0] ** 2),
+            {"Ito": 0, "Stratonovich": 0.5}.get(reading, 1),
+        )
         root = lambda x: np.sqrt(s * (1 + x**2))[..., None]  # noqa: E731
         more = lambda x: share * 2 * s * x / beta  # noqa: E731
     else:

@@ -70,7 +70,9 @@ def displacements(rng, dynamics, dt, rate, what):
         square = (x[j] - x[i]) ** 2 / (rate * (at[j] - at[i])[:, None])
         steps = np.diff(x, axis=0) / np.sqrt(rate * np.diff(at))[:, None]
         a, b = np.triu_indices(4, 1)
-        return max(worst(square.T, np.ones(10), 1e-5), worst((steps[a] * steps[b]).T, 0 * a, 1e-5)), 1.0
+        return max(
+            worst(square.T, np.ones(10), 1e-5), worst((steps[a] * steps[b]).T, 0 * a, 1e-5)
+        ), 1.0
 
     return Trial(f"{dynamics} {what} {t=} {seed=} {dtype}", call, judge)
 

@@ -151,7 +151,9 @@ def compiled(dynamics: Any, **options: Any) -> "Compiled | None":
 
 def _in_time(dynamics: Any) -> bool:
     """Whether a step looks up something that depends on its time."""
-    return any(hasattr(getattr(dynamics, name, None), "at") for name in ("potential", "value", "force"))
+    return any(
+        hasattr(getattr(dynamics, name, None), "at") for name in ("potential", "value", "force")
+    )
 
 
 def _summed(dynamics: Any) -> bool:

@@ -12,7 +12,6 @@ from pdekit.particles.diffusion import slope
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import CHOICE
 
-
 _MOST = 1 << 40  # of samples: chances from 52 bits are then equal to one part in 4,000
 
 
