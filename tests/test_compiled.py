@@ -209,7 +209,7 @@ def test_a_step_stays_on_its_device_and_looks_at_no_value(name):
     """Also where it is not compiled: each look would wait for the device.
 
     The device "meta" has shapes only; a look at a value fails there, and so does a tensor of
-    another device. ``MultiplicativeLangevin`` looks for diffusions that are not positive semidefinite.
+    another device. ``MultiplicativeLangevin`` looks for diffusions that are not positive.
     """
     dynamics = {**COMPILED, **PLAIN}[name]
     x = torch.empty(2, 64, 2, device="meta")

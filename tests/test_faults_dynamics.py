@@ -238,7 +238,9 @@ DOUBTFUL = {
         pk.MetropolisLangevin(P.Quadratic(1000.0), 1.0), 1.0, "of the proposals"
     ),
     "a steep diffusion": (
-        pk.MultiplicativeLangevin(P.Quadratic(1.0), 1.0, lambda x: x[..., 0] ** 2), 0.5, "changes by"
+        pk.MultiplicativeLangevin(P.Quadratic(1.0), 1.0, lambda x: x[..., 0] ** 2),
+        0.5,
+        "changes by",
     ),
 }  # fmt: skip
 

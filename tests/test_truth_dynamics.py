@@ -342,7 +342,8 @@ def two_scale(rng):
         integrator=INTEGRATORS["LeimkuhlerMatthews" if matthews else "EulerMaruyama"],
     )  # fmt: skip
     return trial(dynamics, plain, how, what, lambda: by_hand.two_scale(
-        plain, beta, at, epsilon, M, burn_in, fast, average, warm, inner_dt, matthews and beta < inf,
+        plain, beta, at, epsilon, M, burn_in, fast, average, warm, inner_dt,
+        matthews and beta < inf,
         lambda x, t: strength * (x - x.mean(0)),
     ))  # fmt: skip
 

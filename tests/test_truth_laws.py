@@ -1,8 +1,8 @@
 """The laws of the dynamics, at one time and at two: against exact moments, at 6 standard errors.
 
-Each draw compares some ten numbers, so that one in 10**7 draws is a false alarm. What the docstrings
-say of the error of a step is added to what is promised, where a row does not stand for a law that
-is exact at every step.
+Each draw compares some ten numbers, so that one in 10**7 draws is a false alarm. What the
+docstrings say of the error of a step is added to what is promised, where a row does not stand for a
+law that is exact at every step.
 """
 
 from math import exp, pi, sqrt
@@ -152,8 +152,10 @@ def metropolis(rng):
         x = ensemble.final.values * sqrt(a * beta)
         return worst(np.stack([x, x**2, x**4], -1), np.tile([0.0, 1.0, 3.0], (dim, 1))), 1.0
 
-    return Trial(f"{dynamics} {dt=} {seed=}",
-                 lambda: pk.simulate(dynamics, start, N, 12 * dt, dt, seed=seed), judge)  # fmt: skip
+    def call():
+        return pk.simulate(dynamics, start, N, 12 * dt, dt, seed=seed)
+
+    return Trial(f"{dynamics} {dt=} {seed=}", call, judge)
 
 
 class Tilted:

@@ -52,9 +52,8 @@ class ElasticSGD(Downhill):
             raise ValueError("ElasticSGD needs n >= 2: particle 0 is the centre, the rest workers")
         centre = state[:, :1].clone()
         pull = (means(state[:, 1:], noise.size - 1) - centre) / self.gamma
-        change = (
-            slope(at_time(self.potential, step.start), state) + (state - centre) / self.gamma
-        ) * (-step.size / self.epsilon)
+        V = at_time(self.potential, step.start)
+        change = (slope(V, state) + (state - centre) / self.gamma) * (-step.size / self.epsilon)
         if self.beta < float("inf"):
             change += noise.at(step.number) * sqrt(2 * step.size / (self.beta * self.epsilon))
         change[:, :1] = pull * step.size

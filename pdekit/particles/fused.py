@@ -255,10 +255,12 @@ class FusedTwoScale:
         before = None if d.warm_start else 0.0
         scales = []
         for s in steps:
-            h = d.inner_size(s.size)
-            matthews = isinstance(d.integrator, LeimkuhlerMatthews)
-            now = Step(s.number * count, s.start, s.stop, h, before)
-            scales.append(d.integrator.scales(now) if matthews else (0.0, sqrt(h)))
+            h, integrator = d.inner_size(s.size), d.integrator
+            if isinstance(integrator, LeimkuhlerMatthews):
+                now = Step(s.number * count, s.start, s.stop, h, before)
+                scales.append(integrator.scales(now))
+            else:
+                scales.append((0.0, sqrt(h)))
         return sigma * np.array(scales).T
 
 

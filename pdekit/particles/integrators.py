@@ -1,9 +1,10 @@
 """How ``dX = b(X, t) dt + σ dB`` is advanced, as values.
 
 An integrator carries a state y through ``step`` and says by ``positions`` where the particles are,
-by ``points`` where the next slope is taken. For most of them the state is the position. ``weak_order`` is the order in h of expectations at a
-finite time, ``invariant_order`` that of the stationary law. Tensors have the axes (runs, particles,
-dim); ``step`` overwrites its state. With σ = 0 no noise is drawn.
+by ``points`` where the next slope is taken. For most of them the state is the position.
+``weak_order`` is the order in h of expectations at a finite time, ``invariant_order`` that of the
+stationary law. Tensors have the axes (runs, particles, dim); ``step`` overwrites its state. With
+σ = 0 no noise is drawn.
 
 Products and sums are rounded one by one, as in the fused kernel, and never as ``alpha=`` of torch,
 which fuses the two where the processor can.
@@ -98,10 +99,10 @@ class LeimkuhlerMatthews:
     clock: rates a are a (1 + a h / 2).
 
     The step may change between output times, and the first one starts at X. Written with what X
-    has in it, u = ξ/2 + √3/2 ζ, and with v = √3/2 ξ - ζ/2, the noise of a step is σ (√p u + √3h v)/2
-    after a step of size p, 0 before the first; and its covariance with that of the slope is
-    σ² (h + p) / 4 (but none in the first, whose slope is taken at X). So the noise between any two
-    X has the variance σ² (t - s), whatever the steps.
+    has in it, u = ξ/2 + √3/2 ζ, and with v = √3/2 ξ - ζ/2, the noise of a step is
+    σ (√p u + √3h v) / 2 after a step of size p, 0 before the first. The slope sees its part in ζ,
+    and of ξ so much that their covariance is σ² (h + p) / 4 (in the first it is taken at X). So
+    the noise between any two X has the variance σ² (t - s), whatever the steps.
     """
 
     weak_order: ClassVar[int] = 1

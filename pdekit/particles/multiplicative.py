@@ -25,9 +25,9 @@ class MultiplicativeLangevin(Downhill):
     ----------
     potential : V
     beta : inverse temperature, > 0
-    diffusion : D, a number, a matrix, or a function of points ``(..., d)`` with values ``(...)`` or
-        ``(..., d, d)``, symmetric and positive semidefinite; Itô's unless wrapped in ``Stratonovich``
-        or ``HaenggiKlimontovich`` (`pdekit.diffusions`)
+    diffusion : D, a number, a matrix, or a function of points ``(..., d)`` with values ``(...)``
+        or ``(..., d, d)``, symmetric and positive semidefinite; Itô's unless wrapped in
+        ``Stratonovich`` or ``HaenggiKlimontovich`` (`pdekit.diffusions`)
     force : F, a drift that need not be a gradient, ``(..., d) -> (..., d)``; None for none
 
     V and F may move (``at(t)``): a step takes them at its beginning. D may be singular, where noise
@@ -48,8 +48,8 @@ class MultiplicativeLangevin(Downhill):
         check_beta(self.beta)
         if hasattr(self.diffusion, "at"):
             raise TypeError(
-                "MultiplicativeLangevin needs a diffusion that is fixed in time, got one with at(t): "
-                f"{self.diffusion!r}; pass what it is at one time, .at(t)"
+                "MultiplicativeLangevin needs a diffusion that is fixed in time, got one with "
+                f"at(t): {self.diffusion!r}; pass what it is at one time, .at(t)"
             )
         object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
 

@@ -37,8 +37,8 @@ from pdekit.particles.noise_kernels import COSINE_32, COSINE_64, LOG_32, LOG_64,
 
 # what the numbers are for; a dynamics that draws more than one kind per step takes more channels:
 # the fast process of an inner loop (whose step is the number of the inner step, counted through),
-# initial momenta, acceptance of proposals, choice of partners or of samples; and the noise in the
-# positions that Leimkuhler and Matthews' method hands out (`pdekit.particles.integrators.OUTPUT`, 8)
+# initial momenta, acceptance of proposals, choice of partners or of samples; and, 8, the noise in
+# the positions that Leimkuhler and Matthews' method hands out, OUTPUT in `integrators`
 DYNAMICS, INITIAL_NORMAL, INITIAL_UNIFORM, PROBE = 0, 1, 2, 3
 INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
 

@@ -301,8 +301,8 @@ class _Inner:
 
     noise: Any
 
-    def at(self, step: int) -> Any:
-        return self.noise.at(step, INNER)
+    def at(self, step: int, channel: int = 0) -> Any:
+        return self.noise.at(step, INNER + channel)
 
 
 def gamma_at(gamma: Any, t: float) -> float:
