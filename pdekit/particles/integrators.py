@@ -139,8 +139,8 @@ class LeimkuhlerMatthews:
         if not sigma:
             return y
         half = sigma * sqrt(step.size) / 2
-        own = noise.at(step.number + 1, OUTPUT) * (half * sqrt(0.75))
-        return y + (noise.at(step.number + 1) * (half / 2) + own)
+        x = noise.at(step.number + 1, OUTPUT) * (half * sqrt(0.75))
+        return x.add_(noise.at(step.number + 1) * (half / 2)).add_(y)
 
     def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         return y + noise.at(step.number + 1) * (sigma * sqrt(step.size) / 2) if sigma else y
