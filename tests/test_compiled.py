@@ -209,7 +209,7 @@ def test_a_step_stays_on_its_device_and_looks_at_no_value(name):
     """Also where it is not compiled: each look would wait for the device.
 
     The device "meta" has shapes only; a look at a value fails there, and so does a tensor of
-    another device. ``MultiplicativeLangevin`` looks for diffusions that are not positive definite.
+    another device. ``MultiplicativeLangevin`` looks for diffusions that are not positive.
     """
     dynamics = {**COMPILED, **PLAIN}[name]
     x = torch.empty(2, 64, 2, device="meta")
@@ -283,7 +283,7 @@ def test_simulated_in_compiled_steps(monkeypatch):
 def test_a_diffusion_that_is_not_positive_is_named_by_its_own_error(monkeypatch):
     """No value is looked at in a compiled step; the bad one is found at the end of the block."""
     dynamics = MultiplicativeLangevin(pk.potentials.Quadratic(1.0), 1.0, lambda x: 0.5 - x[..., 0])
-    with pytest.raises(ValueError, match="positive definite, which it is not at"):
+    with pytest.raises(ValueError, match="positive semidefinite, which it is not at"):
         simulated(monkeypatch, dynamics, np.zeros((64, 1)), t=2.0, dt=0.01)
 
 

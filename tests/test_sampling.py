@@ -202,7 +202,7 @@ def test_constant_matrix_and_a_force_that_is_no_gradient():
 
 BAD_D = {
     "shape": (lambda x: x, "to values of shape"),
-    "negative": (lambda x: -torch.ones_like(x)[..., None], "positive definite"),
+    "negative": (lambda x: -torch.ones_like(x)[..., None], "positive semidefinite"),
 }
 
 

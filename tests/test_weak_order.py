@@ -14,6 +14,7 @@ from scipy.integrate import quad
 from scipy.interpolate import BarycentricInterpolator
 
 from pdekit.particles.integrators import (
+    OUTPUT,
     EulerMaruyama,
     LeimkuhlerMatthews,
     Step,
@@ -27,12 +28,17 @@ SIGMA = sqrt(2 / BETA)
 
 
 class Given:
-    """Normals chosen by the test: ``values[step]``, zero elsewhere."""
+    """Normals chosen by the test: ``values[step]``, zero elsewhere.
 
-    def __init__(self, values):
-        self.values = values
+    ``seen``: the normal, of a step to come, that the positions have in them.
+    """
 
-    def at(self, step):
+    def __init__(self, values, seen=None):
+        self.values, self.seen = values, seen
+
+    def at(self, step, channel=0):
+        if self.seen is not None:  # half of it is shared with the step, half is not
+            return self.seen * (sqrt(0.75) if channel == OUTPUT else 0.5)
         return self.values.get(step, torch.tensor(0.0, dtype=torch.float64))
 
 
@@ -45,9 +51,10 @@ def coefficients(integrator, h, index):
     step = Step(index, 0.0, h, h)
 
     def go(y, now, after):
-        xi = {index: torch.tensor([now]).double(), index + 1: torch.tensor([after]).double()}
+        xi = {index: torch.tensor([now]).double()}
         y = integrator.step(linear, torch.tensor([y]).double(), SIGMA, step, Given(xi))
-        return float(integrator.positions(y, SIGMA, step, Given(xi)))
+        seen = Given({}, torch.tensor([after]).double())
+        return float(integrator.positions(y, SIGMA, step, seen))
 
     return go(1.0, 0.0, 0.0), go(0.0, 1.0, 0.0), go(0.0, 0.0, 1.0)
 
@@ -103,8 +110,8 @@ def test_pure_diffusion_is_exact_from_the_first_step():
                 y = integrator.step(
                     lambda x, t: 0 * x, torch.zeros(1).double(), 1.0, step, Given(noise)
                 )
-                after = {k + 1: torch.ones(1).double()}
-                e = float(integrator.positions(0 * y, 1.0, step, Given(after)))
+                after = Given({}, torch.ones(1).double())
+                e = float(integrator.positions(0 * y, 1.0, step, after))
                 total += float(y) ** 2
             assert total + e * e == pytest.approx(0.1 * n, rel=1e-12)
 
@@ -126,7 +133,7 @@ def test_stationary_variance_of_a_quadratic(integrator, relative_error, h):
 
 
 def test_plain_formula_of_leimkuhler_and_matthews():
-    """The state form equals X⁺ = X + h b(X) + σ √h (ξ_n + ξ_{n+1}) / 2 after the first step."""
+    """The points of the slopes are X⁺ = X + h b(X) + σ √h (ξ_n + ξ_{n+1}) / 2 after step one."""
     h, xi = 0.1, {n: torch.tensor([0.3 * (-1) ** n + 0.1 * n]).double() for n in range(6)}
     lm, y, positions = LeimkuhlerMatthews(), torch.tensor([0.7]).double(), []
 
@@ -136,7 +143,7 @@ def test_plain_formula_of_leimkuhler_and_matthews():
     for n in range(5):
         step = Step(n, n * h, (n + 1) * h, h)
         y = lm.step(cubic, y, SIGMA, step, Given(xi))
-        positions.append(float(lm.positions(y, SIGMA, step, Given(xi))))
+        positions.append(float(lm.points(y, SIGMA, step, Given(xi))))
     for n in range(1, 5):
         x = positions[n - 1]
         noise = SIGMA * sqrt(h) * float(xi[n] + xi[n + 1]) / 2
@@ -159,7 +166,7 @@ def markov_operator(integrator, h):
     )
     basis = BarycentricInterpolator(NODES.numpy(), np.eye(len(NODES)))
     rows = basis(after.clamp(-BOX, BOX).numpy().ravel()).reshape(*y.shape, -1)
-    seen = integrator.positions(y.clone(), sigma, step, Given({8: xi})).numpy()
+    seen = integrator.positions(y.clone(), sigma, step, Given({}, xi)).numpy()
     return np.einsum("k,ikj->ij", WEIGHTS, rows), (seen**2) @ WEIGHTS
 
 

@@ -116,14 +116,18 @@ class TracedNoise:
 
     def at(self, step: Later, channel: int = DYNAMICS) -> Tensor:
         """Standard normals, shape ``(runs, particles, dim)``."""
-        return self._drawn(normals_of_sites, step, channel, self.state.shape[-1])
+        return self._drawn(normals_of_sites, step, channel, self.state.shape[-1], self.state.dtype)
 
     def uniforms(self, step: Later, channel: int, each: int = 1) -> Tensor:
         """``each`` uniforms per particle in (0, 1), shape ``(runs, particles, each)``."""
-        return self._drawn(uniforms_of_sites, step, channel, each)
+        return self._drawn(uniforms_of_sites, step, channel, each, self.state.dtype)
+
+    def choices(self, step: Later, channel: int, each: int = 1) -> Tensor:
+        """The same in float64, whatever the particles are."""
+        return self._drawn(uniforms_of_sites, step, channel, each, torch.float64)
 
     def _drawn(
-        self, formula: Callable[..., Tensor], step: Later, channel: int, each: int
+        self, formula: Callable[..., Tensor], step: Later, channel: int, each: int, dtype: Any
     ) -> Tensor:
         _, run, particle, low, high, _ = self.words.unbind()
         runs, particles, _ = self.state.shape[-3:]
@@ -132,7 +136,7 @@ class TracedNoise:
         )
         sites = (particle + columns)[:, None] * each + k
         stream = (run + rows << 8 | channel)[:, None, None]
-        return formula(sites, step.number, stream, (low, high), self.state.dtype)
+        return formula(sites, step.number, stream, (low, high), dtype)
 
 
 def compiled(dynamics: Any, **options: Any) -> "Compiled | None":
@@ -147,7 +151,9 @@ def compiled(dynamics: Any, **options: Any) -> "Compiled | None":
 
 def _in_time(dynamics: Any) -> bool:
     """Whether a step looks up something that depends on its time."""
-    return any(hasattr(getattr(dynamics, name, None), "at") for name in ("potential", "value"))
+    return any(
+        hasattr(getattr(dynamics, name, None), "at") for name in ("potential", "value", "force")
+    )
 
 
 def _summed(dynamics: Any) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pdekit.grid import Grid
-from pdekit.particles.diffusion import Diffusion, check_beta
+from pdekit.particles.diffusion import Diffusion, at_time, check_beta
 from pdekit.particles.integrators import Integrator, StochasticHeun
 from pdekit.particles.parts import check_parts
 from pdekit.potentials import Sum, as_potential
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Total:
-    """V + u as a potential in time: ``at(t)`` is the potential V + u(·, t)."""
+    """V + u as a potential in time: ``at(t)`` is the potential V(·, t) + u(·, t)."""
 
     potential: Any
     value: Any
@@ -26,17 +26,19 @@ class Total:
 
     @property
     def times(self) -> Any:
-        """The stored times of u, between which V + u is linear in time; none if it is smooth."""
-        return getattr(self.value, "times", ())
+        """The stored times of both, between which V + u is linear in time; none if it is smooth."""
+        moving = [part for part in (self.potential, self.value) if hasattr(part, "at")]
+        stored = [[float(t) for t in getattr(part, "times", ())] for part in moving]
+        return tuple(sorted({t for times in stored for t in times})) if all(stored) else ()
 
     def at(self, t: float) -> Any:
-        value = self.value.at(t) if hasattr(self.value, "at") else self.value
+        potential, value = at_time(self.potential, t), at_time(self.value, t)
         if self.dim is None:
             raise ValueError(
                 f"cannot add {self.potential!r} and {value!r}: neither says how many coordinates "
                 "it takes; wrap a function of one's own in pk.potentials.Custom"
             )
-        return Sum((as_potential(self.potential, self.dim), as_potential(value, self.dim)))
+        return Sum((as_potential(potential, self.dim), as_potential(value, self.dim)))
 
     def __call__(self, x: Any, t: float = 0.0) -> Any:
         return self.at(t)(x)
@@ -51,7 +53,8 @@ class ControlledLangevin(Diffusion):
     potential : V, as for ``Langevin``
     beta : inverse temperature, > 0
     value : u, whose ``at(t)`` is a potential for every t in [0, T], time running forward; a
-        potential without ``at`` stands for all times
+        potential without ``at`` stands for all times. One known by samples (``Evolving``, what
+        ``control`` returns) goes on beyond its box with the slope at the wall and beyond T as at T
     integrator : ``StochasticHeun()`` takes the slopes at both ends of a step (weak order 2);
         ``EulerMaruyama()`` at its beginning
     box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
@@ -76,11 +79,12 @@ class ControlledLangevin(Diffusion):
         return self.potential, self.value
 
     def law(self) -> "FokkerPlanck":
-        """The Fokker-Planck equation of V + u; its potential has ``at(t)`` where u has.
+        """The Fokker-Planck equation of V + u; its potential has ``at(t)`` where V or u has.
 
         Raises ``ValueError`` for bare functions, which cannot be added.
         """
         from pdekit.pde.equations import FokkerPlanck
 
         total = Total(self.potential, self.value)
-        return FokkerPlanck(total if hasattr(self.value, "at") else total.at(0.0), self.beta)
+        moves = hasattr(self.potential, "at") or hasattr(self.value, "at")
+        return FokkerPlanck(total if moves else total.at(0.0), self.beta)

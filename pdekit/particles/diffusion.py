@@ -46,7 +46,7 @@ class Diffusion(Protocol):
 
     def drift(self, x: Any, t: float) -> Any:
         """-Σ ∇V_k(x, t), shape of ``x``."""
-        first, *rest = (slope(V.at(t) if hasattr(V, "at") else V, x) for V in self.potentials)
+        first, *rest = (slope(at_time(V, t), x) for V in self.potentials)
         return sum(rest, first).neg()
 
     def init(self, x: Any) -> Any:
@@ -70,7 +70,7 @@ class Diffusion(Protocol):
 
 
 class Downhill(Protocol):
-    """Particles moved by the slope of one ``potential`` that does not change in time.
+    """Particles moved by the slope of one ``potential``, one that moves offering ``at(t)``.
 
     What their dynamics share; the state is the position if a dynamics does not say otherwise.
     """
@@ -83,8 +83,8 @@ class Downhill(Protocol):
         return getattr(self.potential, "dim", None)
 
     def drift(self, x: Any, t: float) -> Any:
-        """-∇V, whose curvature decides how long the steps may be."""
-        return slope(self.potential, x).neg()
+        """-∇V(x, t), whose curvature decides how long the steps may be."""
+        return slope(at_time(self.potential, t), x).neg()
 
     def init(self, x: Any) -> Any:
         """The state that starts from positions ``x`` (runs, particles, dim)."""
@@ -93,6 +93,11 @@ class Downhill(Protocol):
     def positions(self, state: Any, step: Step, noise: Normals) -> Any:
         """Positions of the particles after ``step``."""
         return state
+
+
+def at_time(field: Any, t: float) -> Any:
+    """A potential or a force at time ``t``: ``field.at(t)`` where it moves."""
+    return field.at(t) if hasattr(field, "at") else field
 
 
 def check_beta(beta: Any, infinite: bool = False) -> None:

@@ -5,7 +5,7 @@ from math import sqrt
 from typing import Any, ClassVar
 
 from pdekit.checks import positive
-from pdekit.particles.diffusion import Downhill, check_beta, slope
+from pdekit.particles.diffusion import Downhill, at_time, check_beta, slope
 from pdekit.particles.forces import means
 from pdekit.particles.integrators import Step
 from pdekit.particles.parts import check_parts
@@ -22,7 +22,7 @@ class ElasticSGD(Downhill):
 
     Parameters
     ----------
-    potential : V
+    potential : V; of one that moves (``at(t)``) a step takes the slopes at its beginning
     beta : inverse temperature of the workers; ``inf`` for none of their noise
     gamma : γ, the square of the length of the tie, ρ of (5.4)
     epsilon : time scale of the workers; 1/n is the gradient flow of the energy in time t/n
@@ -54,9 +54,8 @@ class ElasticSGD(Downhill):
             raise ValueError("ElasticSGD needs n >= 2: particle 0 is the centre, the rest workers")
         centre = state[:, :1].clone()
         pull = (means(state[:, 1:], noise.size - 1) - centre) / self.gamma
-        change = (slope(self.potential, state) + (state - centre) / self.gamma) * (
-            -step.size / self.epsilon
-        )
+        V = at_time(self.potential, step.start)
+        change = (slope(V, state) + (state - centre) / self.gamma) * (-step.size / self.epsilon)
         if self.beta < float("inf"):
             change += noise.at(step.number) * sqrt(2 * step.size / (self.beta * self.epsilon))
         change[:, :1] = pull * step.size

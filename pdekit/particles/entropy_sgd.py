@@ -25,7 +25,7 @@ class EntropySGD(Downhill):
 
     Parameters
     ----------
-    potential : V
+    potential : V; of one that moves (``at(t)``) a step takes the slopes at its beginning
     beta : inverse temperature of the noise; ``inf`` for none
     gamma : γ, the square of the width; a number or a function of time such as ``Scoping``
     inner_steps : L

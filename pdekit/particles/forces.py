@@ -71,7 +71,7 @@ class RandomBatch:
     The particles are put on a ring in random order; a particle meets those at most
     ``partners / 2`` places away, so that forces stay mutual (Jin, Li and Liu 2020 in the form that
     needs no divisor of N). The noise of the choice adds a variance O(dt / partners) to the law.
-    Raises ``ValueError`` for an odd number of partners, or one of n - 1 and more.
+    Raises ``ValueError`` for an odd number of partners, or one of more than n - 1.
     """
 
     partners: int = 2

@@ -114,7 +114,7 @@ class Fused:
         )
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
-        state = state.contiguous()
+        state = _adjusted(self.dynamics, state, steps, noise)
         y = state.numpy().reshape(state.shape[:2])
         Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
@@ -150,7 +150,7 @@ class FusedCurieWeiss:
         self.dynamics, self.terms = dynamics, _alone(part)
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
-        state = state.contiguous()
+        state = _adjusted(self.dynamics, state, steps, noise)
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
         Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
@@ -172,7 +172,8 @@ class FusedSharedMean(FusedCurieWeiss):
     """The same for a rank's share of runs: their sums are added up between the steps."""
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
-        state, shared = state.contiguous(), self.dynamics.interaction
+        state = _adjusted(self.dynamics, state, steps, noise)
+        shared = self.dynamics.interaction
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
         Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
@@ -226,7 +227,7 @@ class FusedTwoScale:
             self._outer(steps).astype(of),
             small.astype(of),
             scales.astype(of),
-            (scales * sqrt(0.75)).astype(of),
+            self._first_noise(steps).astype(of),
             self.terms,
             Walls(False, -inf, inf, 1.0),
             *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
@@ -247,9 +248,23 @@ class FusedTwoScale:
     def _inner(self, steps: list[Step]) -> tuple[Any, Any]:
         """Sizes and noises of the inner steps."""
         d = self.dynamics
-        small = [(d.inner_dt or s.size / d.inner_steps) / d.epsilon for s in steps]
+        small = [d.inner_size(s.size) for s in steps]
         sigma = sqrt(2 / d.beta)
         return np.array(small), np.array([sigma * sqrt(h) for h in small])
+
+    def _first_noise(self, steps: list[Step]) -> Any:
+        """Noise before the slope of the first inner step is taken, and of that step."""
+        d, count, sigma = self.dynamics, self.weights.size - 1, sqrt(2 / self.dynamics.beta)
+        before = None if d.warm_start else 0.0
+        scales = []
+        for s in steps:
+            h, integrator = d.inner_size(s.size), d.integrator
+            if isinstance(integrator, LeimkuhlerMatthews):
+                now = Step(s.number * count, s.start, s.stop, h, before)
+                scales.append(integrator.scales(now))
+            else:
+                scales.append((0.0, sqrt(h)))
+        return sigma * np.array(scales).T
 
 
 class FusedTwoScaleSharedMean(FusedTwoScale):
@@ -352,10 +367,19 @@ def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:
     return sizes.astype(y.dtype), ahead.astype(y.dtype), scale.astype(y.dtype)
 
 
+def _adjusted(dynamics: Diffusion, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+    """The state in memory, with what a first step of another size asks for."""
+    state, integrator = state.contiguous(), dynamics.integrator
+    if isinstance(integrator, LeimkuhlerMatthews):
+        return integrator.adjusted(state, dynamics.sigma, steps[0], noise)
+    return state
+
+
 def _noise_scales(dynamics: Diffusion, steps: list[Step]) -> tuple[Any, Any]:
     """Per step: the noise added before the slope is taken, and the noise of the step."""
-    scale = np.array([dynamics.sigma * sqrt(s.size) for s in steps])
-    if not isinstance(dynamics.integrator, LeimkuhlerMatthews):
+    integrator = dynamics.integrator
+    if not isinstance(integrator, LeimkuhlerMatthews):
+        scale = np.array([dynamics.sigma * sqrt(s.size) for s in steps])
         return 0.0 * scale, scale
-    start = np.array([s.number for s in steps]) == 0
-    return np.where(start, 0.0, scale / 2), np.where(start, scale * sqrt(0.75), scale)
+    ahead, scale = np.array([integrator.scales(s) for s in steps]).T
+    return dynamics.sigma * ahead, dynamics.sigma * scale

@@ -12,6 +12,8 @@ from pdekit.particles.diffusion import slope
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import CHOICE
 
+_MOST = 1 << 40  # of samples: chances from 52 bits are then equal to one part in 4,000
+
 
 class Gradient(Protocol):
     """A slope of the loss, exact or an unbiased estimate."""
@@ -44,7 +46,7 @@ class NoisyGradient:
 
 @dataclass(frozen=True)
 class FiniteSum:
-    """V(x) = N⁻¹ Σ_k f_k(x), a loss over N samples, as a potential.
+    """V(x) = N⁻¹ Σ_k f_k(x), a loss over N <= 2**40 samples, as a potential.
 
     ``term(x, k)``: f_k(x) for points ``(..., dim)`` and whole numbers ``(...)``, with torch
     operations that broadcast; ``data[k]`` picks the sample, ``k.to(x.dtype)`` makes numbers of k.
@@ -55,7 +57,11 @@ class FiniteSum:
     dim: int = 1
 
     def __post_init__(self) -> None:
-        whole("FiniteSum: count", self.count, 1)
+        if whole("FiniteSum: count", self.count, 1) > _MOST:
+            raise ValueError(
+                f"FiniteSum: count must be at most 2**40, got {self.count}; beyond, samples could "
+                "not be chosen with equal probability"
+            )
 
     def __call__(self, x: Any) -> Any:
         """V(x): (..., dim) -> (...)."""
@@ -103,12 +109,12 @@ class MiniBatch:
     def indices(self, count: int, step: Step, noise: Any) -> Tensor:
         """The samples of each particle, ``(runs, particles, size)``."""
         if self.replacement:
-            u = noise.uniforms(step.number, CHOICE, self.size)
+            u = noise.choices(step.number, CHOICE, self.size)
             return (u * count).long().clamp_max(count - 1)
         if self.size > count:
             raise ValueError(
                 f"MiniBatch: {self.size} of {count} samples without replacement; take "
                 "replacement=True or a smaller size"
             )
-        order = noise.uniforms(step.number, CHOICE, count).argsort(dim=-1, stable=True)
+        order = noise.choices(step.number, CHOICE, count).argsort(dim=-1, stable=True)
         return order[..., : self.size]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.particles.diffusion import Diffusion
 from pdekit.particles.integrators import Step
@@ -126,6 +127,7 @@ def check_step_size(
 
     A dynamics whose step has another limit of stability offers ``stiffness(curvature, size, t)``,
     the rate that stands in the place of the curvature; its own ``drift`` is what has the curvature.
+    One that knows more offers ``doubt(x, size, t)``, what a stable step gets wrong, "" for nothing.
     Of many times some are looked at, of a drift that does not depend on time one. NaN for a
     dynamics of one's own without a drift.
     """
@@ -140,6 +142,10 @@ def check_step_size(
         curvature = max(rate(found[0], size, t) for t in times)
     else:
         curvature = max(rate(c, size, t) for c, t in zip(found, some, strict=True))
+    doubt = getattr(dynamics, "doubt", lambda x, size, t: "")
+    text = next(filter(None, (doubt(x, size, t) for t in times)), "") if size else ""
+    if text and size * curvature <= 2:
+        warnings.warn(text, AccuracyWarning, stacklevel=3)
     _warn_if_long(size, curvature, "")
     return curvature
 

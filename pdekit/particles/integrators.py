@@ -1,9 +1,10 @@
 """How ``dX = b(X, t) dt + σ dB`` is advanced, as values.
 
-An integrator carries a state y through ``step`` and says by ``positions`` where the particles are.
-For most of them the state is the position. ``weak_order`` is the order in h of expectations at a
-finite time, ``invariant_order`` that of the stationary law. Tensors have the axes (runs, particles,
-dim); ``step`` overwrites its state. With σ = 0 no noise is drawn.
+An integrator carries a state y through ``step`` and says by ``positions`` where the particles are,
+by ``points`` where the next slope is taken. For most of them the state is the position.
+``weak_order`` is the order in h of expectations at a finite time, ``invariant_order`` that of the
+stationary law. Tensors have the axes (runs, particles, dim); ``step`` overwrites its state. With
+σ = 0 no noise is drawn.
 
 Products and sums are rounded one by one, as in the fused kernel, and never as ``alpha=`` of torch,
 which fuses the two where the processor can.
@@ -17,25 +18,28 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
+OUTPUT = 8  # channel of the noise of positions that are handed out, see `pdekit.particles.noise`
 Drift = Callable[[Any, float], Any]
 
 
 class Step(NamedTuple):
     """Step ``number`` (counted from the start of the simulation) leads from ``start`` to ``stop``.
 
-    ``size`` is the same for all steps between two output times, ``stop - start`` up to rounding.
+    ``size`` is the same for all steps between two output times, ``stop - start`` up to rounding;
+    ``before`` is that of the step before it, None where it is the same or there is none.
     """
 
     number: int
     start: float
     stop: float
     size: float
+    before: float | None = None
 
 
 class Normals(Protocol):
     """Standard normals of a step, of the shape of the state; `pdekit.particles.noise.StepNoise`."""
 
-    def at(self, step: int) -> Any: ...
+    def at(self, step: int, channel: int = ...) -> Any: ...
 
 
 class Integrator(Protocol):
@@ -53,6 +57,10 @@ class Integrator(Protocol):
 
     def positions(self, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
         """Where the particles of state ``y`` are after ``step``."""
+        ...
+
+    def points(self, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
+        """Where the slope of the step after ``step`` is taken."""
         ...
 
 
@@ -73,36 +81,69 @@ class EulerMaruyama:
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         return y
 
+    def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        return y
+
 
 @dataclass(frozen=True)
 class LeimkuhlerMatthews:
-    """X⁺ = X + h b(X) + σ √h (ξ_n + ξ_{n+1}) / 2: second order where it matters for sampling.
+    """Y⁺ = Y + h b(Z) + σ √h ξ_n, Z = Y + σ √h ξ_n / 2: second order where it matters for sampling.
 
-    Leimkuhler and Matthews 2013. The stationary law has error O(h²), exact for a quadratic; at
-    finite time the order is one. The state is Y_n = X_n - σ √h ξ_n / 2, which obeys
-    ``Y⁺ = Y + h b(X) + σ √h ξ_n`` with noise that is new in each step; so the step may change
-    between output times. The first step starts from Y_0 = X_0 and draws with variance 3/4: the
-    half-noise to come then makes pure diffusion exact from the first step on. (Started with the
-    plain formula, the variance would lack σ² h / 2 at once and for as long as the memory lasts.)
+    Leimkuhler and Matthews 2013, whose X⁺ = X + h b(X) + σ √h (ξ_n + ξ_{n+1}) / 2 are the points Z.
+    The state Y is Markov. Particles are handed out at X = Y + σ √h (ξ_n / 2 + √3/2 ζ_n) / 2, ζ_n
+    normals of their own: in law at one time the same as Z, with error O(h²) of the stationary law,
+    exact for a quadratic. Two Z share a noise: their correlations are those of a lag shorter by
+    h/2, and without ξ_n in X of one longer by h/2. With half of it X has the right ones: pure
+    diffusion is exact in law at all times together, and for a slope a the stationary correlation
+    at the lag k h is (1 - a h)^k (1 + O(h²)). What remains at finite time is first order in the
+    clock: rates a are a (1 + a h / 2).
+
+    The step may change between output times, and the first one starts at X. Written with what X
+    has in it, u = ξ/2 + √3/2 ζ, and with v = √3/2 ξ - ζ/2, the noise of a step is
+    σ (√p u + √3h v) / 2 after a step of size p, 0 before the first. The slope sees its part in ζ,
+    and of ξ so much that their covariance is σ² (h + p) / 4 (in the first it is taken at X). So
+    the noise between any two X has the variance σ² (t - s), whatever the steps.
     """
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 2
 
+    def scales(self, step: Step) -> tuple[float, float]:
+        """Over σ: of ξ before the slope is taken, and of ξ in the noise of the step."""
+        h, p = step.size, step.before
+        if step.number == 0 or p == 0:
+            return 0.0, sqrt(h) * sqrt(0.75)
+        if p is None or p == h:
+            return sqrt(h) / 2, sqrt(h)
+        scale, own = (sqrt(p) + 3 * sqrt(h)) / 4, self.own_scale(step)
+        return ((h + p) / 4 - own * own) / scale, scale
+
+    def own_scale(self, step: Step) -> float:
+        """Over σ: of ζ in the noise of the step, and before its slope; 0 where steps are equal."""
+        return (sqrt(step.before) - sqrt(step.size)) * sqrt(3) / 4 if step.before else 0.0
+
+    def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        """``y`` with the ζ of a step that is not as long as the one before; overwritten."""
+        own = sigma * self.own_scale(step)
+        return y.add_(noise.at(step.number, OUTPUT) * own) if own else y
+
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         if not sigma:
             return y.add_(drift(y, step.start) * step.size)
-        scale, xi = sigma * sqrt(step.size), noise.at(step.number)
-        if step.number == 0:
-            slope, scale = drift(y, step.start), scale * sqrt(0.75)
-        else:
-            slope = drift(y + xi * (scale / 2), step.start)
-        return y.add_(slope * step.size).add_(xi * scale)
+        y, (ahead, scale) = self.adjusted(y, sigma, step, noise), self.scales(step)
+        xi = noise.at(step.number)
+        slope = drift(y + xi * (sigma * ahead) if ahead else y, step.start)
+        return y.add_(slope * step.size).add_(xi * (sigma * scale))
 
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         if not sigma:
             return y
-        return y + noise.at(step.number + 1) * (sigma * sqrt(step.size) / 2)
+        half = sigma * sqrt(step.size) / 2
+        x = noise.at(step.number + 1, OUTPUT) * (half * sqrt(0.75))
+        return x.add_(noise.at(step.number + 1) * (half / 2)).add_(y)
+
+    def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        return y + noise.at(step.number + 1) * (sigma * sqrt(step.size) / 2) if sigma else y
 
 
 @dataclass(frozen=True)
@@ -125,4 +166,7 @@ class StochasticHeun:
         return y.add_((drift(predictor, step.stop) + before) * (step.size / 2))
 
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        return y
+
+    def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         return y

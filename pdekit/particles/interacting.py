@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdekit.grid import Grid
-from pdekit.particles.diffusion import Diffusion, check_beta, fold
+from pdekit.particles.diffusion import Diffusion, at_time, check_beta, fold
 from pdekit.particles.forces import ChebyshevSum, ExactSum, Summation, mean_force
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step
 from pdekit.particles.noise import CHOICE
@@ -76,7 +76,7 @@ class InteractingLangevin(Diffusion):
         """The state one step later; ``state`` is overwritten."""
 
         def draw() -> Any:
-            return noise.uniforms(step.number, CHOICE)[:, : noise.size, 0]
+            return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
 
         def drift(x: Any, t: float) -> Any:
             inside, sign = fold(x, self.box)
@@ -102,7 +102,7 @@ class InteractingLangevin(Diffusion):
         if self.box is not None and any(self.box.periodic):
             spans = zip(self.box.lower, self.box.upper, self.box.periodic, strict=True)
             period = x.new_tensor([b - a if wraps else inf for a, b, wraps in spans])
-        V = self.potential.at(t) if hasattr(self.potential, "at") else self.potential
+        V = at_time(self.potential, t)
         force = mean_force(self.interaction, self.summation, x, size, V, draw, period)
         return Diffusion.drift(self, x, t) - force
 

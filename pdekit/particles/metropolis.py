@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pdekit.particles.diffusion import Downhill, check_beta
+from pdekit.particles.diffusion import Downhill, at_time, check_beta, slope
 from pdekit.particles.integrators import Step
-from pdekit.particles.noise import ACCEPTANCE
+from pdekit.particles.noise import ACCEPTANCE, PROBE, Address, fill_normals
 from pdekit.particles.parts import check_parts
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
+
+_FEW = 0.05  # of the proposals
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class MetropolisLangevin(Downhill):
 
     Parameters
     ----------
-    potential : V, with values as well as slopes
+    potential : V, with values as well as slopes; of one that moves (``at(t)``) a step takes both
+        at its beginning
     beta : inverse temperature, > 0
 
     Raises ``ValueError`` for beta <= 0. Good steps: three in five proposals accepted; where V
-    is steep a chain that is refused stands still, and no longer steps help.
+    is steep a chain that is refused stands still, and no longer steps help. Warns
+    (``AccuracyWarning``) where not one in twenty from the initial particles is accepted.
     """
 
     potential: Any
@@ -45,18 +49,38 @@ class MetropolisLangevin(Downhill):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later; ``state`` is overwritten."""
-        h, x = step.size, state
-        there = self.drift(x, step.start)
-        xi = noise.at(step.number)
-        y = x + there * h + xi * sqrt(2 * h / self.beta)
-        # what the noise of the way back would have to be
-        back = (x - y - self.drift(y, step.stop) * h) * sqrt(self.beta / (2 * h))
-        gain = (xi * xi - back * back).sum(dim=-1) / 2
-        gain += (self.potential(x) - self.potential(y)) * self.beta
+        y, gain = self._proposed(state, step.size, step.start, noise.at(step.number))
         u = noise.uniforms(step.number, ACCEPTANCE)
+        return state.copy_(y.where(u.log() < gain[..., None], state))
+
+    def _proposed(self, x: Any, h: float, t: float, xi: Any) -> tuple[Any, Any]:
+        """Proposals, and the logarithms of the probabilities that they are accepted."""
+        V = at_time(self.potential, t)
+        y = x - slope(V, x) * h + xi * sqrt(2 * h / self.beta)
+        # what the noise of the way back would have to be
+        back = (x - y + slope(V, y) * h) * sqrt(self.beta / (2 * h))
+        gain = (xi * xi - back * back).sum(dim=-1) / 2
+        gain += (V(x) - V(y)) * self.beta
         # a proposal where V is not finite is refused
-        accepted = (u.log() < gain[..., None].nan_to_num(nan=-inf)) & y.isfinite().all(-1, True)
-        return state.copy_(y.where(accepted, x))
+        return y, gain.nan_to_num(nan=-inf).masked_fill(~y.isfinite().all(-1), -inf)
+
+    def doubt(self, x: Any, size: float, t: float) -> str:
+        """Whether proposals from the points ``x`` are accepted at all."""
+        xi = fill_normals(x.new_empty(1, x.numel()), Address(0, channel=PROBE)).view_as(x)
+
+        def accepted(h: float) -> float:
+            return float(self._proposed(x, h, t, xi)[1].exp().clamp_max(1.0).mean())
+
+        share = accepted(size)
+        if share > _FEW:
+            return ""
+        shorter = (size / 2**k for k in range(1, 60))
+        good = next((h for h in shorter if accepted(h) > 0.5), 0.0)
+        what = f"dt <= {good:.1g} has half of them" if good else "start where V is less steep"
+        return (
+            f"of the proposals from the initial particles {share:.2%} are accepted: they stand "
+            f"still; {what}"
+        )
 
     def law(self) -> "FokkerPlanck":
         """ρ_t = ∇·(ρ∇V + β⁻¹∇ρ), the limit of short steps; its stationary law at every step."""

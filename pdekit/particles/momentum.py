@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from pdekit.particles.diffusion import Downhill
+from pdekit.particles.diffusion import Downhill, at_time
 from pdekit.particles.gradients import FullGradient, Gradient
 from pdekit.particles.integrators import Step
 from pdekit.particles.parts import check_parts
@@ -25,7 +25,7 @@ class Nesterov(Downhill):
 
     Parameters
     ----------
-    potential : V
+    potential : V; of one that moves (``at(t)``) a step takes the slope at its beginning
     momentum : γ in [0, 1); 0 is gradient descent, or SGD
     gradient : ``FullGradient()``, ``NoisyGradient(std)``, ``MiniBatch(size)``
 
@@ -51,7 +51,7 @@ class Nesterov(Downhill):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later."""
-        g = self.gradient(self.potential, state[1], step, noise)
+        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return torch.stack(_accelerate(state, g, step.size, self.momentum, 0.0))
 
     def positions(self, state: Any, step: Step, noise: Any) -> Any:
@@ -90,7 +90,7 @@ class MaSS(Downhill):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later."""
-        g = self.gradient(self.potential, state[1], step, noise)
+        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return torch.stack(_accelerate(state, g, step.size, self.momentum, self.compensation))
 
     def positions(self, state: Any, step: Step, noise: Any) -> Any:
@@ -125,7 +125,7 @@ class RestartedNesterov(Downhill):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later."""
-        g = self.gradient(self.potential, state[1], step, noise)
+        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return _restarted(state, g, step.size, 0.0)
 
     def positions(self, state: Any, step: Step, noise: Any) -> Any:
@@ -158,7 +158,7 @@ class RestartedMaSS(Downhill):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later."""
-        g = self.gradient(self.potential, state[1], step, noise)
+        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return _restarted(state, g, step.size, self.compensation)
 
     def positions(self, state: Any, step: Step, noise: Any) -> Any:

@@ -37,7 +37,8 @@ from pdekit.particles.noise_kernels import COSINE_32, COSINE_64, LOG_32, LOG_64,
 
 # what the numbers are for; a dynamics that draws more than one kind per step takes more channels:
 # the fast process of an inner loop (whose step is the number of the inner step, counted through),
-# initial momenta, acceptance of proposals, choice of partners or of samples
+# initial momenta, acceptance of proposals, choice of partners or of samples; and, 8, the noise in
+# the positions that Leimkuhler and Matthews' method hands out, OUTPUT in `integrators`
 DYNAMICS, INITIAL_NORMAL, INITIAL_UNIFORM, PROBE = 0, 1, 2, 3
 INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
 
@@ -252,6 +253,13 @@ class StepNoise:
         """``each`` uniforms per particle in (0, 1), shape ``(runs, particles, each)``."""
         runs, particles, _ = self.buffer.shape
         out = self.buffer.new_empty(runs, particles * each)
+        where = Address(self.seed, self.run, channel, step)
+        return fill_uniforms(out, where, self.particle * each).view(runs, particles, each)
+
+    def choices(self, step: int, channel: int, each: int = 1) -> Tensor:
+        """The same in float64, whatever the particles are: to choose among many."""
+        runs, particles, _ = self.buffer.shape
+        out = self.buffer.new_empty(runs, particles * each, dtype=torch.float64)
         where = Address(self.seed, self.run, channel, step)
         return fill_uniforms(out, where, self.particle * each).view(runs, particles, each)
 

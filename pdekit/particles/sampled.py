@@ -5,7 +5,7 @@ from math import sqrt
 from typing import Any, ClassVar
 
 from pdekit.checks import whole
-from pdekit.particles.diffusion import Downhill, check_beta, slope
+from pdekit.particles.diffusion import Downhill, at_time, check_beta, slope
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import INNER
 from pdekit.particles.parts import check_parts
@@ -22,7 +22,7 @@ class SampledDescent(Downhill):
 
     Parameters
     ----------
-    potential : V
+    potential : V; of one that moves (``at(t)``) a step takes the slopes at its beginning
     beta : inverse temperature; the smoothing is the heat equation's at time γ
     gamma : γ, or a function of time such as ``Scoping``
     samples : L >= 1
@@ -46,10 +46,11 @@ class SampledDescent(Downhill):
         """The state one step later; ``state`` is overwritten."""
         width = sqrt(gamma_at(self.gamma, step.start) / self.beta)
         total = state * 0
+        V = at_time(self.potential, step.start)
         for k in range(self.samples):
-            self.traced(state, total, width, step.number * self.samples + k, noise)
+            self.traced(state, total, V, width, step.number * self.samples + k, noise)
         return state.sub_(total * (step.size / self.samples))
 
-    def traced(self, state: Any, total: Any, width: float, draw: Any, noise: Any) -> None:
+    def traced(self, state: Any, total: Any, V: Any, width: float, draw: Any, noise: Any) -> None:
         """One sample of the slope, added to ``total``, for `pdekit.particles.compiled`."""
-        total += slope(self.potential, state + noise.at(draw, INNER) * width)
+        total += slope(V, state + noise.at(draw, INNER) * width)

@@ -18,6 +18,7 @@ class Interval(NamedTuple):
     stop: float
     steps: int
     first: int  # number of its first step
+    before: float | None = None  # size of the steps before it, if there were any
 
     @property
     def size(self) -> float:
@@ -31,7 +32,10 @@ class Interval(NamedTuple):
         if last == self.steps:
             ends[-1] = self.stop
         numbers = range(self.first + first, self.first + last)
-        return [Step(k, a, b, size) for k, (a, b) in zip(numbers, pairwise(ends), strict=True)]
+        steps = [Step(k, a, b, size) for k, (a, b) in zip(numbers, pairwise(ends), strict=True)]
+        if first == 0 and steps:
+            steps[0] = steps[0]._replace(before=self.before)
+        return steps
 
 
 def intervals(times: list[float], dt: float) -> list[Interval]:
@@ -39,7 +43,7 @@ def intervals(times: list[float], dt: float) -> list[Interval]:
 
     Raises ``ValueError`` for more steps than anyone can wait for.
     """
-    start, first, plan = 0.0, 0, []
+    start, first, before, plan = 0.0, 0, None, []
     for stop in times:
         steps = (stop - start) / dt
         if not first + steps < MOST:
@@ -49,7 +53,8 @@ def intervals(times: list[float], dt: float) -> list[Interval]:
                 "time"
             )
         # a quotient that is whole up to rounding is whole
-        interval = Interval(start, stop, max(ceil(steps * (1 - 1e-12)), stop > start), first)
+        count = max(ceil(steps * (1 - 1e-12)), stop > start)
+        interval = Interval(start, stop, count, first, before)
         plan.append(interval)
-        start, first = stop, first + interval.steps
+        start, first, before = stop, first + count, interval.size if count else before
     return plan

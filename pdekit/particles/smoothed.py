@@ -24,7 +24,8 @@ class SmoothedDescent(Diffusion):
     Parameters
     ----------
     value : u, whose ``at(t)`` is a potential for every t in [0, T]; a potential without ``at``
-        stands for all times
+        stands for all times; ``Evolving`` goes on beyond its samples with the slope at their end
+        and after the last time as it is then
     beta : inverse temperature of the noise; None or infinity for none
     integrator : ``StochasticHeun()`` is the trapezoidal rule where there is no noise
     box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space

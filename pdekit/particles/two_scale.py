@@ -6,7 +6,7 @@ from math import exp, sqrt
 from typing import Any, Protocol
 
 from pdekit.checks import positive, whole
-from pdekit.particles.diffusion import Downhill, check_beta, slope
+from pdekit.particles.diffusion import Downhill, at_time, check_beta, slope
 from pdekit.particles.forces import ExactSum, Summation, mean_force
 from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
 from pdekit.particles.interacting import check_interaction
@@ -120,6 +120,7 @@ class LastIterate:
         return [0.0] * count + [1.0]
 
 
+_COARSE = 0.25  # of dt / γ: an eighth of a rate
 Average = LinearAverage | ExponentialAverage | LastIterate
 
 
@@ -152,7 +153,7 @@ class TwoScaleLangevin(Downhill):
 
     Parameters
     ----------
-    potential : V
+    potential : V; of one that moves (``at(t)``) a step of X takes that at its beginning
     beta : inverse temperature of the fast process; ``inf`` for the non-viscous limit (HJ)
     gamma : width γ of the smoothing, or a function of time such as ``Scoping``
     epsilon : ε, ratio of the time scales
@@ -167,7 +168,10 @@ class TwoScaleLangevin(Downhill):
 
     The noise of Y lies in a channel of its own, its steps counted through all outer steps.
     Raises ``ValueError`` for numbers out of range. Stable if dt (1/γ + λ) < 2 and
-    (δ/ε)(V'' + 1/γ) < 2; good values: 0.1 for both.
+    (δ/ε)(V'' + 1/γ) < 2; both steps are of order one, and rates come out wrong by about half of
+    the first and half of the second. Good values: 0.1 for the first (dt = 1.5 ε at ε = 0.2 γ is
+    0.3: 4 % too low a mean where dt = 0.3 ε, 0.06, has 1 %) and 0.05 for the second; warns
+    (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the limit of averages.
     """
 
     potential: Any
@@ -213,6 +217,16 @@ class TwoScaleLangevin(Downhill):
         fast = curvature if not isinstance(self.fast, FreeDisplacement) else 0.0
         return max(pull + strength, (fast + pull) * share / self.epsilon)
 
+    def doubt(self, x: Any, size: float, t: float) -> str:
+        """What is wrong with a step of X that is stable."""
+        pull = 1 / gamma_at(self.gamma, t)
+        if size * pull <= _COARSE or isinstance(self.average, LastIterate):
+            return ""  # steps to the last iterate are those of the proximal point method
+        return (
+            f"dt / gamma = {size * pull:.2g}: the outer step is of order one, and the rates of X "
+            f"come out wrong by up to {size * pull / 2:.0%}; dt <= {0.1 / pull:.1g} has 5 %"
+        )
+
     def init(self, x: Any) -> Any:
         """X and Y, stacked in front."""
         state = x.new_empty(2, *x.shape)
@@ -228,10 +242,11 @@ class TwoScaleLangevin(Downhill):
         if self.interaction is not None:
 
             def draw() -> Any:
-                return noise.uniforms(step.number, CHOICE)[:, : noise.size, 0]
+                return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
 
             velocity -= mean_force(
-                self.interaction, self.summation, x, noise.size, self.potential, draw
+                *(self.interaction, self.summation, x, noise.size),
+                *(at_time(self.potential, step.start), draw),
             )
         x += velocity * step.size
         return state
@@ -245,33 +260,41 @@ class TwoScaleLangevin(Downhill):
         x = state[0]
 
         count = self.burn_in + self.inner_steps - 1
-        size = (self.inner_dt or step.size / self.inner_steps) / self.epsilon
+        size, before = self.inner_size(step.size), None if self.warm_start else 0.0
         first, *weights = self.average.weights(self.inner_steps)
         y = state[1].clone() if self.warm_start else self.fast.start(x)
-        total = self.fast.seen(self._slope, x, y) * first if first else x * 0
+        total = self.fast.seen(self._slope_at(step.start), x, y) * first if first else x * 0
         for m in range(count):
-            now = Step(step.number * count + m, step.start, step.stop, size)
+            number = step.number * count + m
+            now = Step(number, step.start, step.stop, size, None if m else before)
             weight = weights[m - self.burn_in + 1] if m >= self.burn_in - 1 else 0.0
             self.traced(x, y, total, gamma, weight, now, noise)
         state[1] = y
         return total
+
+    def inner_size(self, size: float) -> float:
+        """Of a step of Y in its own time, within a step of X of this ``size``."""
+        return (self.inner_dt or size / self.inner_steps) / self.epsilon
 
     def traced(
         self, x: Any, y: Any, total: Any, gamma: float, weight: float, now: Step, noise: Any
     ) -> None:
         """One inner step of ``y``, added to ``total``, for `pdekit.particles.compiled`."""
 
+        sloping = self._slope_at(now.start)
+
         def drift(points: Any, t: float) -> Any:
-            return self.fast.drift(self._slope, x, points, gamma)
+            return self.fast.drift(sloping, x, points, gamma)
 
         sigma, source = sqrt(2 / self.beta), _Inner(noise)
         y.copy_(self.integrator.step(drift, y, sigma, now, source))
         if weight:
-            at = self.integrator.positions(y, sigma, now, source)
-            total += self.fast.seen(self._slope, x, at) * weight
+            at = self.integrator.points(y, sigma, now, source)
+            total += self.fast.seen(sloping, x, at) * weight
 
-    def _slope(self, points: Any) -> Any:
-        return slope(self.potential, points)
+    def _slope_at(self, t: float) -> Slope:
+        V = at_time(self.potential, t)
+        return lambda points: slope(V, points)
 
 
 @dataclass(frozen=True)
@@ -280,8 +303,8 @@ class _Inner:
 
     noise: Any
 
-    def at(self, step: int) -> Any:
-        return self.noise.at(step, INNER)
+    def at(self, step: int, channel: int = 0) -> Any:
+        return self.noise.at(step, INNER + channel)
 
 
 def gamma_at(gamma: Any, t: float) -> float:

@@ -40,7 +40,7 @@ def advance_two_scale(
     outer,
     small,
     scales,
-    at_start,
+    first_noise,
     terms,
     walls,
     first,
@@ -52,10 +52,11 @@ def advance_two_scale(
 
     ``means`` (runs, dim): what X is drawn to, in a single step; empty for the means of the
     particles here. ``outer``: sizes of the steps of X, and γ. Steps of Y have the sizes ``small``
-    and noises ``scales``, in the very first step ``at_start``; they are counted through, and the
-    first here is number ``step``. Noise begins at the block ``first``.
+    and noises ``scales``, and the first of each step of X those of ``first_noise``: before the
+    slope is taken, and of the step. They are counted through, and the first here is number
+    ``step``. Noise begins at the block ``first``.
     """
-    sizes, gammas = outer
+    (sizes, gammas), (aheads, firsts) = outer, first_noise
     counted = size * dim
     sites = min(x.shape[1], -(-counted // _WHOLE) * _WHOLE)
     length = CHUNK // (4 * dim) * 4 * dim  # whole particles, whole blocks of noise
@@ -79,7 +80,7 @@ def advance_two_scale(
                 blocks = -(-here.size // 4) * 4
                 noise, more = xi[:blocks], next_xi[:blocks]
                 at = (first + _u64(c // (16 // x.itemsize)), number, row_stream, seed)
-                of_fast = (small[n], scales[n], at_start[n], gammas[n])
+                of_fast = (small[n], scales[n], aheads[n], firsts[n], gammas[n])
                 _inner_steps(
                     here, fast, average, noise, more, of_fast, inner, terms, walls, work, w, at
                 )
@@ -112,7 +113,7 @@ def _inner_steps(x, y, average, xi, next_xi, of_fast, inner, terms, walls, work,
     Where Y is seen, with half the noise to come in it, is where the next slope is taken.
     """
     real, m, (block, number, stream, seed) = x.dtype.type, x.size, at
-    h, scale, at_start, gamma = of_fast
+    h, scale, ahead, at_first, gamma = of_fast
     points, sign, b, slopes = work
     position, free = inner.fast == POSITION, inner.fast == FREE
     rows = np.empty((0, 4), x.dtype)
@@ -124,10 +125,9 @@ def _inner_steps(x, y, average, xi, next_xi, of_fast, inner, terms, walls, work,
     _see(x, points, average, inner.weights[0], position, slopes, terms, walls, work, rows)
     if noisy:
         normals(xi, w, block, number, stream, seed)
-    if inner.matthews and number != _u64(0):
-        half = scale * real(0.5)
+    if inner.matthews and ahead != 0:
         for j in range(m):
-            points[j] = y[j] + xi[j] * half
+            points[j] = y[j] + xi[j] * ahead
     for k in range(last):
         if free:
             for j in range(m):
@@ -141,8 +141,7 @@ def _inner_steps(x, y, average, xi, next_xi, of_fast, inner, terms, walls, work,
                 _ahead_of(x, points, slopes, terms, walls, work, rows)
             for j in range(m):
                 b[j] = -slopes[j] - points[j] / gamma
-        start = inner.matthews and number + _u64(k) == _u64(0)
-        amount = at_start if start else scale
+        amount = at_first if k == 0 else scale
         if noisy and (inner.matthews or k + 1 < last):
             normals(next_xi, w, block, number + _u64(k + 1), stream, seed)
         half = scale * real(0.5 if inner.matthews else 0.0)

@@ -1,7 +1,7 @@
 """Langevin dynamics with inertia."""
 
 from dataclasses import dataclass
-from math import exp, sqrt
+from math import exp, sqrt, tanh
 from typing import Any, ClassVar
 
 import torch
@@ -24,13 +24,15 @@ class UnderdampedLangevin(Downhill):
 
     Parameters
     ----------
-    potential : V, which does not change in time
+    potential : V; of one that moves (``at(t)``) a kick takes the slope at the time of the kick
     beta : inverse temperature, > 0
     friction : c, in inverse time; 0 is Hamiltonian motion
     mass : m
     at_rest : momenta start at zero; else they are drawn from their stationary law
 
     Raises ``ValueError`` for numbers out of range. Stable if dt √(V''/m) < 2; good steps: 0.3.
+    Free displacements grow (c dt/2) coth(c dt/2) times as fast as they should, 1 + (c dt)²/12;
+    warns (``AccuracyWarning``) where dt times the friction exceeds 1.
     """
 
     potential: Any
@@ -50,6 +52,17 @@ class UnderdampedLangevin(Downhill):
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """The largest frequency √(V''/m)."""
         return sqrt(max(curvature, 0.0) / self.mass)
+
+    def doubt(self, x: Any, size: float, t: float) -> str:
+        """How far particles get in steps that are long against the friction."""
+        half = self.friction * size / 2
+        if half <= 0.5:
+            return ""
+        return (
+            f"dt * friction = {2 * half:.2g}: the stationary law is right, but displacements grow "
+            f"{half / tanh(half):.3g} times as fast as they should; dt <= {0.3 / self.friction:.1g}"
+            " has 1 %"
+        )
 
     def init(self, x: Any) -> Any:
         """Positions, momenta and forces, stacked in front."""
