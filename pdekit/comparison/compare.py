@@ -19,10 +19,10 @@ from pdekit.comparison.inputs import (
     mass_of,
     shared_times,
 )
+from pdekit.comparison.layers import cell_blur, layered_tests, layers
 from pdekit.comparison.metrics import (
     DIRECTIONS,
     Counts,
-    cell_blur,
     chi_square,
     combined,
     equal_mass_bins,
@@ -30,8 +30,6 @@ from pdekit.comparison.metrics import (
     kl,
     kolmogorov_smirnov,
     l1,
-    layered_tests,
-    layers,
     outside_test,
     pooled,
     smallest_bin,
@@ -244,8 +242,8 @@ def _at_one_time(
 ) -> dict[str, Any]:
     counts, outside = cloud.counts, cloud.outside
     n = int(counts.sum())
-    cells = layers(n, mass, grid)
     labels = equal_mass_bins(mass, smallest_bin(n))
+    cells = layers(n, mass, grid, labels)
     expected = expected_outside(mass, grid)
     row = _distances(cloud, counts, mass, labels, grid)
     row |= {"outside": outside / n, "expected_outside": expected}
