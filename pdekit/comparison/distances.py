@@ -292,6 +292,8 @@ class Moments:
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
         z = boxes.centres - boxes.mass @ boxes.centres
+        width = np.sqrt(boxes.mass @ z**2)  # without it high powers leave the range of numbers
+        z = z / np.where(width > 0, width, 1.0)
         powers = np.concatenate([z**k for k in range(1, self.order + 1)], axis=1)
         powers -= boxes.mass @ powers
         scale = np.sqrt(boxes.mass @ powers**2 / boxes.n)

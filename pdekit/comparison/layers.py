@@ -140,8 +140,8 @@ def _legendre(mass: Array, degree: int) -> list[Array]:
 
 def layered_tests(
     counts: Counts, mass: Array, labels: NDArray[np.int64], cells: Layers
-) -> dict[str, float]:
-    """P-values of ``d = counts/n - mass``, largest scale first.
+) -> dict[str, tuple[float, int]]:
+    """Statistics of ``d = counts/n - mass`` and their degrees of freedom, largest scale first.
 
     ``mean``, then ``second`` moments given the mean, for reading. ``broad``: both together with the
     average of ``log rho``. ``smooth``: Neyman's smooth test (1937) given these, the Legendre
@@ -170,7 +170,17 @@ def layered_tests(
         **{"mean": (start, first), "second": (first, second), "broad": (start, broad)},
         **{"smooth": (broad, smooth), "rest": (smooth, rest)},
     }
-    return {name: tail(max(t - s, 0.0), m - k) for name, ((s, k), (t, m)) in spans.items()}
+    return {name: (max(t - s, 0.0), m - k) for name, ((s, k), (t, m)) in spans.items()}
+
+
+def p_values(statistics: dict[str, tuple[float, int]], shift: float = 0.0) -> dict[str, float]:
+    """Of chi-square; where the features may be off by ``shift`` standard errors, at most this."""
+    if not shift:
+        return {name: tail(*found) for name, found in statistics.items()}
+    return {
+        name: float(1 - special.chndtr(statistic, degrees, shift**2)) if degrees > 0 else 1.0
+        for name, (statistic, degrees) in statistics.items()
+    }
 
 
 def _covariance(features: Array, weight: Array) -> Array:

@@ -257,7 +257,7 @@ def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
     t = min(p_values[name] / share for name, share in kept.items())
     if t * max(kept.values()) >= 1:
         return 1.0
-    return float(-np.expm1(sum(np.log1p(-share * t) for share in kept.values())))
+    return float(0.0 - np.expm1(sum(np.log1p(-share * t) for share in kept.values())))
 
 
 def tail(statistic: float, degrees: int) -> float:
@@ -265,6 +265,16 @@ def tail(statistic: float, degrees: int) -> float:
     return float(special.chdtrc(degrees, statistic)) if degrees > 0 else 1.0
 
 
+def nowhere(mass: Array) -> NDArray[np.bool_]:
+    """Cells that are next to empty: of the least mass, together at most ``TAIL``."""
+    flat = mass.ravel()
+    few = np.flatnonzero(flat <= TAIL)
+    few = few[np.argsort(flat[few])]
+    empty = np.zeros(flat.size, dtype=bool)
+    empty[few[np.cumsum(flat[few]) <= TAIL]] = True
+    return empty.reshape(mass.shape)
+
+
 def outside_test(outside: int, n: int, expected: float) -> float:
-    """``P(Poisson(n * expected) >= outside)``: too many particles beyond the walls?"""
+    """``P(Poisson(n * expected) >= outside)``: too many beyond the walls, or where none are?"""
     return float(special.gammainc(outside, n * expected)) if outside else 1.0

@@ -65,9 +65,11 @@ def w2_exact(x: Array, mass: Array, grid: Grid) -> float:
     ot = pot()
     held = mass.ravel() > 0
     centres, weights = grid.centres.reshape(-1, grid.dim)[held], mass.ravel()[held]
-    cost = ot.dist(x, centres)
+    # of the size of one: POT's simplex takes costs for equal that differ by little
+    unit = max(float(np.ptp(centres, axis=0).max()), float(grid.spacing.max()))
+    cost = ot.dist(x / unit, centres / unit)
     squared = ot.emd2(np.full(len(x), 1 / len(x)), weights / weights.sum(), cost, 2_000_000)
-    return float(np.sqrt(max(squared, 0.0)))
+    return float(unit * np.sqrt(max(squared, 0.0)))
 
 
 def held_boxes(

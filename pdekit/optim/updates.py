@@ -40,7 +40,8 @@ def langevin_step(
 ) -> None:
     """y⁺ = y - η (slope + (y - centre)/γ) + scale ξ and mean⁺ = α mean + (1 - α) y⁺, in place."""
     y, slope = as_reals(y), as_reals(slope)
-    centre, mean = (None if t is None else as_reals(t) for t in (centre, mean))
+    centre = None if centre is None else as_reals(centre)
+    mean = None if mean is None else as_reals(mean)
     if not _in_lines(y, slope, centre, mean):
         plain_step(y, slope, eta, noise, centre, gamma, mean, alpha)
         return
@@ -92,8 +93,9 @@ def accelerated(
 
     Without ``climb`` that product is not computed, and 0.
     """
-    assert u.grad is not None
-    u, w, g = as_reals(u), as_reals(w), as_reals(u.grad)
+    slope = u.grad
+    assert slope is not None
+    u, w, g = as_reals(u), as_reals(w), as_reals(slope)
     if not _in_lines(u, w, g):
         new = u - g * eta
         gained = new - w
