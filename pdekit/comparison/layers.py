@@ -44,7 +44,8 @@ def layers(n: int, mass: Array, grid: Grid, labels: NDArray[np.int64]) -> Layers
     z = grid.centres.reshape(-1, grid.dim).T
     z = z - (z @ weight)[:, None]
     width = np.sqrt(z**2 @ weight)[:, None]
-    z = z / np.where(width > 0, width, 1.0)  # so that no unit of length leaves the range of numbers
+    # no unit of length leaves the range of numbers, and no width but rounding is none
+    z = z / np.where(width > 1e-9 * grid.spacing[:, None], width, np.inf)
     products = [z[i] * z[j] for i in range(grid.dim) for j in range(i, grid.dim)]
     moments = np.stack([*z, *products], axis=-1)
     rows = [*moments.T, _log_density(mass, n, moments), *_legendre(mass, degree)]
@@ -53,7 +54,7 @@ def layers(n: int, mass: Array, grid: Grid, labels: NDArray[np.int64]) -> Layers
     columns = np.stack([pooled(weight * row, group) / share for row in rows], axis=-1)
     columns -= share @ columns
     scale = np.sqrt(share @ columns**2)
-    columns /= np.where(scale > 0, scale, 1.0)
+    columns /= np.where(scale > 1e-9, scale, np.inf)
     ends = (grid.dim, moments.shape[1], moments.shape[1] + 1, columns.shape[1])
     bins = np.empty(len(share), dtype=np.int64)
     bins[group] = labels.ravel()

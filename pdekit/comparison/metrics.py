@@ -238,12 +238,19 @@ def moment_scores(points: Array, mass: Array, grid: Grid) -> tuple[Array, Array]
     mean = mass.ravel() @ z
     squares = (z - mean) ** 2
     variance, fourth = mass.ravel() @ squares, mass.ravel() @ squares**2
-    moved = points.T - mean[:, None]
+    moved, root = points.T - mean[:, None], np.sqrt(len(points))
     shift = moved.mean(axis=1)
     excess = np.einsum("kn,kn->k", moved, moved) / len(points) - variance
-    scales = np.sqrt(np.stack([variance, fourth - variance**2]) / len(points))
-    first, second = np.stack([shift, excess]) / np.where(scales > 0, scales, np.inf)
+    first, second = np.stack([shift, excess]) / moment_errors(variance, fourth, grid) * root
     return first, second
+
+
+def moment_errors(variance: Array, fourth: Array, grid: Grid) -> Array:
+    """Standard errors of mean and variance of one particle, infinite where there is no width."""
+    squares = np.stack([variance, fourth - variance**2])
+    # below that it is rounding
+    least = np.stack([(1e-9 * grid.spacing) ** 2, 1e-12 * fourth])
+    return np.sqrt(np.where(squares > least, squares, np.inf))
 
 
 def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:

@@ -148,7 +148,8 @@ def _quantiles(u: Array, cdf: Array, faces: Array) -> tuple[Array, Array]:
     # a level where the cdf is flat has two quantiles: the cell is that of the interval's middle
     middle = 0.5 * (u[1:] + u[:-1])
     cell = np.clip(np.searchsorted(cdf, middle) - 1, 0, len(faces) - 2)
-    slope = np.diff(faces)[cell] / np.maximum(np.diff(cdf)[cell], 1e-300)
+    rise = np.diff(cdf)[cell]
+    slope = np.diff(faces)[cell] / np.where(rise > 1e-100, rise, np.inf)
     left, right = (
         np.clip(faces[cell] + (v - cdf[cell]) * slope, faces[cell], faces[cell + 1])
         for v in (u[:-1], u[1:])
