@@ -187,9 +187,9 @@ def sampled_curvature(
     rate = least + 1 / t
     if rate <= 0 and duration is None:
         warnings.warn(
-            f"Hess V + 1/t has the value {rate:.3g} where the particles go, so that no rate is "
-            f"known at which they forget their start; after {2 * _RELAXED * t:.3g} errors are those "
-            "of the samples only: choose a duration and compare with twice as long",
+            f"Hess V + 1/t has the value {rate:.3g} where the particles go, so no rate is known at "
+            f"which they forget their start; errors after {2 * _RELAXED * t:.3g} are those of the "
+            "samples only: choose a duration, and compare with twice as long",
             AccuracyWarning,
             stacklevel=2,
         )

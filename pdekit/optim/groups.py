@@ -28,14 +28,14 @@ def group_of(optimizer: Optimizer, given: Any, *derived: str) -> dict[str, Any]:
 
     ``TypeError`` for what is no group, or for parameters of a type that cannot be moved;
     ``ValueError`` for an option that the optimizer does not have, which would go by unnoticed.
-    ``derived``: names that the optimizer itself adds to its groups.
+    ``derived``: names in its groups that are no options of the optimizer.
     """
     name = type(optimizer).__name__
     if not isinstance(given, dict) or "params" not in given:
         raise TypeError(f"a parameter group is a dict with 'params', got {given!r}")
     unknown = sorted(set(given) - set(optimizer.defaults) - _FOREIGN - set(derived))
     if unknown:
-        own = ", ".join(key for key in optimizer.defaults if key not in _COUNTERS)
+        own = ", ".join(key for key in optimizer.defaults if key not in {*_COUNTERS, *derived})
         hint = "; add the decay to the loss" if "decay" in unknown[0] else ""
         raise ValueError(f"{name} has no option {unknown[0]!r}, only {own}{hint}")
     params = given["params"]

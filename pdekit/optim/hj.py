@@ -54,7 +54,9 @@ class HJ(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = with_width(group_of(self, param_group))
+        group = with_width(group_of(self, param_group, "temperature", "alpha"))
+        if (group["temperature"], group["alpha"]) != (0.0, 0.0):
+            raise ValueError("HJ has neither temperature nor alpha; take EntropySGD")
         check_walk(group)
         check_switch(group, "dual")
         super().add_param_group(group)
