@@ -183,8 +183,9 @@ def compare(
     Deviations are tested layer by layer, largest scale first: mean, second moments and ``log rho``
     together (a wrong temperature, drift or step); Neyman's smooth test on the distribution
     functions; what chi-square on the bins sees beyond these (any shape). For many particles the
-    layers are independent and have chi-square laws, accurate far into the tail. The number of
-    particles beyond the walls joins them (Poisson). The smallest p-value, weighted, is turned into
+    layers are independent and have chi-square laws, accurate far into the tail; so that few are
+    many enough, cells are joined to groups of at least ten expected. The number of particles beyond
+    the walls, or where the density is next to nothing, joins them (Poisson). The smallest p-value, weighted, is turned into
     one (Tippett).
 
     Metrics that are asked for are ranked among ``draws`` ensembles of the null hypothesis, on at
@@ -213,13 +214,13 @@ def compare(
     Limits
     ------
     Values on cells leave ``O(h^2)`` open (centre value or cell average); ``blur`` gives it in
-    standard errors: trust the p-value below 0.5. A standard deviation of 10 cells and 100,000
+    standard errors: trust the p-value below 0.5. ``consistent`` warns where it decides. A standard deviation of 10 cells and 100,000
     particles: 0.19.
 
     Raises ``ValueError`` for no shared time, a dimension mismatch, a negative density or one whose
     mass is not 1 (within 1e-3; smaller errors are divided out), values that are not finite, or
-    fewer than 50 particles or 19 draws; ``TypeError`` for objects without ``.u``/``.grid`` or
-    ``.x`` and for metrics that are none.
+    fewer than 50 particles or 19 draws, an equation whose solution is no density; ``TypeError`` for
+    objects without ``.u``/``.grid`` or ``.x``, complex numbers, and metrics that are none.
 
     Source: the law of the dynamics, MODEL.md 1.4. Good values: 1e4 to 1e6 particles, 400 cells.
     """
