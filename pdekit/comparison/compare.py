@@ -185,8 +185,8 @@ def compare(
     functions; what chi-square on the bins sees beyond these (any shape). For many particles the
     layers are independent and have chi-square laws, accurate far into the tail; so that few are
     many enough, cells are joined to groups of at least ten expected. The number of particles beyond
-    the walls, or where the density is next to nothing, joins them (Poisson). The smallest p-value, weighted, is turned into
-    one (Tippett).
+    the walls, or where the density is next to nothing, joins them (Poisson). The smallest p-value,
+    weighted, is turned into one (Tippett).
 
     Metrics that are asked for are ranked among ``draws`` ensembles of the null hypothesis, on at
     most 1024 boxes of cells (32 x 32 in the plane); their smallest p-value is ranked too (min-p),
@@ -214,8 +214,8 @@ def compare(
     Limits
     ------
     Values on cells leave ``O(h^2)`` open (centre value or cell average); ``blur`` gives it in
-    standard errors: trust the p-value below 0.5. ``consistent`` warns where it decides. A standard deviation of 10 cells and 100,000
-    particles: 0.19.
+    standard errors: trust the p-value below 0.5. ``consistent`` warns where it decides. A standard
+    deviation of 10 cells and 100,000 particles: 0.19.
 
     Raises ``ValueError`` for no shared time, a dimension mismatch, a negative density or one whose
     mass is not 1 (within 1e-3; smaller errors are divided out), values that are not finite, or
