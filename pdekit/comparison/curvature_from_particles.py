@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from pdekit.checks import inverse_temperature, positive, whole
+from pdekit.checks import inverse_temperature, number, positive, whole
 from pdekit.comparison.certificates.certificate import Certificate, Certificates, at_most
 from pdekit.comparison.certificates.certificate import does_not_apply as silent
 from pdekit.errors import AccuracyWarning
@@ -168,7 +168,9 @@ def sampled_curvature(
     ``ValueError`` for t <= 0 or points of another dimension. Good values: n = 10,000 is
     right to 0.02 / t.
     """
-    t, beta = positive("t", t), inverse_temperature(beta)
+    t, beta = number("t", t), inverse_temperature(beta)
+    if not t > 0:
+        raise ValueError(f"t must be positive (at t = 0 u is V itself), got {t!r}")
     n, seed = whole("n", n, 2), whole("seed", seed, 0)
     duration = None if duration is None else positive("duration", duration)
     dt = None if dt is None else positive("dt", dt)
