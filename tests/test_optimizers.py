@@ -532,7 +532,7 @@ NOT_SEEDS = (-1, 2**64, 1.5, "lucky", None)
 BAD = {
     optim.SGLD: {"lr": NEGATIVE, "temperature": NEGATIVE, "seed": NOT_SEEDS},
     optim.EntropySGD: {
-        "lr": NEGATIVE,
+        "lr": NEGATIVE[:-1],  # None for 0.2 a gradient
         "gamma": NOT_POSITIVE[:-1],  # None for the learning rate
         "inner_steps": NOT_COUNTS,
         "temperature": NEGATIVE,
@@ -541,13 +541,13 @@ BAD = {
         "seed": NOT_SEEDS,
     },
     optim.HJ: {
-        "lr": NEGATIVE,
+        "lr": NEGATIVE[:-1],
         "gamma": NOT_POSITIVE[:-1],
         "inner_steps": NOT_COUNTS,
         "inner_lr": NOT_POSITIVE[:-1],
     },
     optim.HEAT: {
-        "lr": NEGATIVE,
+        "lr": NEGATIVE[:-1],
         "gamma": NOT_POSITIVE,
         "samples": NOT_COUNTS,
         "temperature": NEGATIVE,

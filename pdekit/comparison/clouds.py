@@ -139,9 +139,8 @@ class Counted:
         squares = moved**2
         variance, fourth = weight @ squares, weight @ squares**2
         difference = self.counts.ravel() / n - weight
-        scales = np.sqrt(np.stack([variance, fourth - variance**2]) / n)
         both = np.stack([difference @ moved, difference @ squares])
-        first, second = both / np.where(scales > 0, scales, np.inf)
+        first, second = both / metrics.moment_errors(variance, fourth, self.grid) * np.sqrt(n)
         return first, second
 
     def shares(self, runs: int) -> Array:

@@ -1,5 +1,6 @@
 """Comparison and compare(): do these particles follow that density?"""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pdekit.checks import number, whole
 from pdekit.comparison import bootstrap, runs
 from pdekit.comparison.clouds import Cloud, clouds_of
 from pdekit.comparison.distances import KL, L1, W1, W2, Metric, Seen
@@ -19,10 +21,10 @@ from pdekit.comparison.inputs import (
     mass_of,
     shared_times,
 )
+from pdekit.comparison.layers import cell_blur, layered_tests, layers, p_values
 from pdekit.comparison.metrics import (
     DIRECTIONS,
     Counts,
-    cell_blur,
     chi_square,
     combined,
     equal_mass_bins,
@@ -30,18 +32,21 @@ from pdekit.comparison.metrics import (
     kl,
     kolmogorov_smirnov,
     l1,
-    layered_tests,
-    layers,
+    nowhere,
     outside_test,
     pooled,
     smallest_bin,
     w1_sliced,
 )
+from pdekit.errors import AccuracyWarning
 from pdekit.grid import Array, Grid
 
-# Shares of the false alarms that each test may cause. The walls' test is silent unless particles
-# have left the box and gets little.
+# Shares of the false alarms that each test may cause. The last one is silent unless particles are
+# where next to none should be and gets little.
 SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01}
+
+BLURS = 2.0
+"""How many times the difference between centre value and average the cells may be wrong by."""
 
 INDEPENDENT, RUNS, INDICATIVE = (
     "independent particles",
@@ -59,9 +64,11 @@ class Comparison:
     ``ks``, ``chi2`` (with ``bins``), scores ``mean_z`` and ``variance_z`` (over ``axis``). A
     ``floor_*`` is what an ensemble of the same size drawn from the density itself would show on
     average. ``outside`` is the fraction of particles beyond the walls, ``expected_outside`` what
-    the box is thought to cut off. ``p_broad``, ``p_smooth``, ``p_rest`` and ``p_outside`` belong to
-    one test each; ``p_value`` combines them. ``p_mean``, ``p_second``, ``p_ks`` and ``p_chi2`` are
-    there to be read, not part of it. ``blur`` is the cells' share in the error (see ``compare``).
+    the box is thought to cut off. ``p_broad``, ``p_smooth``, ``p_rest`` and ``p_outside`` (beyond
+    the walls, or where the density is next to nothing) belong to one test each; ``p_value``
+    combines them. ``p_mean``, ``p_second``, ``p_ks`` and ``p_chi2`` are there to be read, not part
+    of it. ``blur`` is the cells' share in the error (see ``compare``), ``blurred``
+    the p-value if cells were off by twice that.
     For metrics that were asked for, ``<name>``, ``floor_<name>``, ``p_<name>`` are there and
     ``p_metrics``, their joint p-value.
     """
@@ -81,10 +88,22 @@ class Comparison:
         for the tests behind it, which are independent for many particles; the verdict is corrected
         for the number of times by Bonferroni (Holm's procedure gives the same verdict), which holds
         under any dependence between times, so for many close times the true rate lies below.
-        Raises ``ValueError`` unless ``0 < level < 1``. Good values: 0.01, 0.001.
+        Warns (``AccuracyWarning``) where it says no and too coarse cells may be the reason. Raises
+        ``ValueError`` unless ``0 < level < 1``. Good values: 0.01, 0.001.
         """
-        _check_level(level)
-        return self.p_value >= level
+        level = _checked_level(level)
+        if self.p_value >= level:
+            return True
+        if level <= self.data.sizes["time"] * float(self.data["blurred"].min()):
+            worst = self.data.isel(time=int(self.data["p_value"].values.argmin()))
+            warnings.warn(
+                f"rejected at t = {worst['time'].item():g}, but the cells are too coarse to tell: "
+                f"centre value and average of a cell differ by {worst['blur'].item():.2g} standard "
+                "errors of these particles; take more cells",
+                AccuracyWarning,
+                stacklevel=2,
+            )
+        return False
 
     @property
     def indicative(self) -> bool:
@@ -98,7 +117,7 @@ class Comparison:
         among all of them is at most ``level``, under any dependence. Raises ``ValueError`` unless
         ``0 < level < 1``.
         """
-        _check_level(level)
+        level = _checked_level(level)
         names = [str(k) for k in self.data if str(k).startswith("p_")]
         tests = [k for k in names if k not in ("p_value", "p_layers", "p_metrics")]
         p = self.data[tests].to_dataarray("test").transpose("time", "test")
@@ -164,9 +183,10 @@ def compare(
     Deviations are tested layer by layer, largest scale first: mean, second moments and ``log rho``
     together (a wrong temperature, drift or step); Neyman's smooth test on the distribution
     functions; what chi-square on the bins sees beyond these (any shape). For many particles the
-    layers are independent and have chi-square laws, accurate far into the tail. The number of
-    particles beyond the walls joins them (Poisson). The smallest p-value, weighted, is turned into
-    one (Tippett).
+    layers are independent and have chi-square laws, accurate far into the tail; so that few are
+    many enough, cells are joined to groups of at least ten expected. The number of particles beyond
+    the walls, or where the density is next to nothing, joins them (Poisson). The smallest p-value,
+    weighted, is turned into one (Tippett).
 
     Metrics that are asked for are ranked among ``draws`` ensembles of the null hypothesis, on at
     most 1024 boxes of cells (32 x 32 in the plane); their smallest p-value is ranked too (min-p),
@@ -194,20 +214,20 @@ def compare(
     Limits
     ------
     Values on cells leave ``O(h^2)`` open (centre value or cell average); ``blur`` gives it in
-    standard errors: trust the p-value below 0.5. A standard deviation of 10 cells and 100,000
-    particles: 0.19.
+    standard errors: trust the p-value below 0.5. ``consistent`` warns where it decides. A standard
+    deviation of 10 cells and 100,000 particles: 0.19.
 
     Raises ``ValueError`` for no shared time, a dimension mismatch, a negative density or one whose
     mass is not 1 (within 1e-3; smaller errors are divided out), values that are not finite, or
-    fewer than 50 particles or 19 draws; ``TypeError`` for objects without ``.u``/``.grid`` or
-    ``.x`` and for metrics that are none.
+    fewer than 50 particles or 19 draws, an equation whose solution is no density; ``TypeError`` for
+    objects without ``.u``/``.grid`` or ``.x``, complex numbers, and metrics that are none.
 
     Source: the law of the dynamics, MODEL.md 1.4. Good values: 1e4 to 1e6 particles, 400 cells.
     """
     grid, u = density_of(solution)
     chosen = _checked(metrics, draws)
     clouds = clouds_of(ensemble, grid, chosen)
-    asked = _Asked(chosen, draws, seed, *_null_of(ensemble, clouds.runs, grid))
+    asked = _Asked(chosen, draws, whole("seed", seed, 0), *_null_of(ensemble, clouds.runs, grid))
     times, rows = [], []
     for here, there in shared_times(u["time"].values, clouds.times):
         time = float(clouds.times[there])
@@ -244,21 +264,27 @@ def _at_one_time(
 ) -> dict[str, Any]:
     counts, outside = cloud.counts, cloud.outside
     n = int(counts.sum())
-    cells = layers(n, mass, grid)
     labels = equal_mass_bins(mass, smallest_bin(n))
+    cells = layers(n, mass, grid, labels)
     expected = expected_outside(mass, grid)
     row = _distances(cloud, counts, mass, labels, grid)
     row |= {"outside": outside / n, "expected_outside": expected}
     row["blur"] = cell_blur(n, mass, grid, cells)
     per_run = cloud.shares(asked.runs) if asked.null == RUNS else None
     if per_run is None:
-        p = layered_tests(counts, mass, labels, cells)
+        found = layered_tests(counts, mass, labels, cells)
+        p, blurred = p_values(found), p_values(found, BLURS * row["blur"])
     else:
         p = runs.layered_tests(per_run, mass, cells)
+        blurred = p if BLURS * row["blur"] < 1 else dict.fromkeys(p, 1.0)
         del row["p_ks"], row["p_chi2"]  # they take particles for independent
-    p["outside"] = outside_test(outside, n, expected)
+    empty = nowhere(mass)
+    astray = outside_test(int(counts[empty].sum()), n, float(mass[empty].sum()) + expected)
+    rare = {"outside": min(1.0, 2 * min(outside_test(outside, n, expected), astray))}
+    p |= rare
     row |= {f"p_{test}": value for test, value in p.items()}
     row["p_value"] = combined(p, SHARES)
+    row["blurred"] = combined(blurred | rare, SHARES)
     if asked.metrics or per_run is not None:
         row |= _bootstrapped(cloud.seen(mass), per_run, asked, row, [n, number])
     return row
@@ -309,6 +335,8 @@ def _bootstrapped(
     out |= {"p_layers": row["p_value"], "p_metrics": p_all}
     if asked.metrics:
         out["p_value"] = min(1.0, 2 * min(row["p_value"], p_all))
+        blurred = p_all if BLURS * row["blur"] < 1 else 1.0
+        out["blurred"] = min(1.0, 2 * min(row["blurred"], blurred))
     return out
 
 
@@ -329,14 +357,16 @@ def _checked(metrics: Sequence[Metric], draws: int) -> tuple[Metric, ...]:
     names = [metric.name for metric in asked]
     if len(set(names)) < len(names):
         raise ValueError(f"every metric once, got {names}")
-    if draws < 19:
+    if whole("draws", draws, 1) < 19:
         raise ValueError(f"draws: at least 19 make a p-value of 0.05, got {draws}")
     return asked
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
+def _checked_level(level: float) -> float:
+    value = number("level", level, "a false-alarm probability in (0, 1)")
+    if not 0 < value < 1:
         raise ValueError(f"level is a false-alarm probability in (0, 1), got {level!r}")
+    return value
 
 
 def _holm(p: Array, level: float) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import optimize, stats
 
+from pdekit.checks import number, positive, whole
 from pdekit.comparison.estimate import Estimate
 from pdekit.comparison.inputs import acts_on_itself
 from pdekit.grid import Array
@@ -101,11 +102,17 @@ def convergence(
     such that the noise is a tenth of the largest bias.
     """
     sizes, steps = _ladder("n", n, 2), _ladder("dt", dt, 2 if order is not None else 3)
-    if terms < 1 or len(steps) <= terms:
+    terms, runs = whole("terms", terms, 1), whole("runs", runs, 1)
+    if (sizes % 1).any():
+        raise ValueError(f"n: expected whole numbers of particles, got {tuple(n)}")
+    if len(steps) <= terms:
         raise ValueError(f"terms: from 1 to the number of steps less 1, got {terms}")
     if runs < 4:
         raise ValueError(f"runs: at least 4 give a spread, got {runs}")
-    if not 0 < level < 1:
+    order = None if order is None else positive("order", order)
+    reference = None if reference is None else number("reference", reference)
+    seed = whole("seed", seed, 0)
+    if not 0 < number("level", level) < 1:
         raise ValueError(f"level is a probability in (0, 1), got {level!r}")
     if crowding is None:
         crowding = acts_on_itself(dynamics)
@@ -137,7 +144,10 @@ def _run_means(observable: Callable[[Array], Any], x: Any, runs: int, n: int) ->
             f"positions must have shape ({runs}, {n}, dim): runs, particles, coordinates; "
             f"got {points.shape}"
         )
-    values = np.asarray(observable(points), dtype=float)
+    values = np.asarray(observable(points))
+    if values.dtype.kind not in "iuf":
+        raise TypeError(f"the observable must have real values, got {values.dtype}")
+    values = values.astype(float)
     if values.shape != (runs, n):
         raise ValueError(
             f"the observable maps (..., dim) to (...), expected {(runs, n)}, got {values.shape}"
@@ -268,9 +278,17 @@ def _interval(value: float, half: float) -> Estimate:
 
 
 def _ladder(name: str, values: Sequence[float], least: int) -> Array:
-    ladder = np.unique(np.asarray(values, dtype=float))
-    if len(ladder) < least or not (ladder > 0).all() or not np.isfinite(ladder).all():
+    try:
+        ladder = np.unique(np.asarray(values, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected positive numbers, got {values!r}") from error
+    if (
+        np.ndim(values) != 1
+        or len(ladder) < least
+        or not (ladder > 0).all()
+        or not np.isfinite(ladder).all()
+    ):
         raise ValueError(
-            f"{name}: expected at least {least} different positive numbers, got {tuple(values)}"
+            f"{name}: expected at least {least} different positive numbers, got {values!r}"
         )
     return ladder

@@ -1,5 +1,6 @@
 """Semiconcavity from particles: the Hessian of the local entropy from the fast process."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
@@ -10,8 +11,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from pdekit.checks import inverse_temperature, number, positive, whole
 from pdekit.comparison.certificates.certificate import Certificate, Certificates, at_most
 from pdekit.comparison.certificates.certificate import does_not_apply as silent
+from pdekit.errors import AccuracyWarning
 from pdekit.particles.ensemble import simulate
 from pdekit.particles.integrators import LeimkuhlerMatthews
 from pdekit.particles.langevin import Langevin
@@ -161,12 +164,22 @@ def sampled_curvature(
     yourself), and dt of 0.05 over the largest curvature seen, by Leimkuhler and Matthews' step,
     whose bias is of order dt². MODEL 1.2, 1.8, 1.9 (errata 2: noise sqrt(2/β)).
 
-    Raises ``ValueError`` for t <= 0 or points of another dimension. Good values: n = 10,000 is
+    Warns (``AccuracyWarning``) where no c > 0 is seen and no duration is given. Raises
+    ``ValueError`` for t <= 0 or points of another dimension. Good values: n = 10,000 is
     right to 0.02 / t.
     """
+    t, beta = number("t", t), inverse_temperature(beta)
     if not t > 0:
         raise ValueError(f"t must be positive (at t = 0 u is V itself), got {t!r}")
-    at = np.asarray(points, dtype=float)
+    n, seed = whole("n", n, 2), whole("seed", seed, 0)
+    duration = None if duration is None else positive("duration", duration)
+    dt = None if dt is None else positive("dt", dt)
+    try:
+        at = np.asarray(points, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"points must be numbers, got {points!r}") from error
+    if not np.isfinite(at).all():
+        raise ValueError(f"points must be finite, got {points!r}")
     at = at[:, None] if at.ndim == 1 else at
     energy = as_potential(potential, at.shape[-1])
     known = getattr(energy, "dim", None)
@@ -174,6 +187,14 @@ def sampled_curvature(
         raise ValueError(f"points must have shape (m, {known or 'd'}), got {np.shape(points)}")
     least, most = _curvatures(energy, at, beta, t)
     rate = least + 1 / t
+    if rate <= 0 and duration is None:
+        warnings.warn(
+            f"Hess V + 1/t has the value {rate:.3g} where the particles go, so no rate is known at "
+            f"which they forget their start; errors after {2 * _RELAXED * t:.3g} are those of the "
+            "samples only: choose a duration, and compare with twice as long",
+            AccuracyWarning,
+            stacklevel=2,
+        )
     long = duration or (_RELAXED / rate if rate > 0 else 2 * _RELAXED * t)
     short = dt or _SMALL_STEP / max(most + 1 / t, 1 / t)
     rows = [

@@ -296,10 +296,14 @@ class Moments:
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
         z = boxes.centres - boxes.mass @ boxes.centres
+        width, h = np.sqrt(boxes.mass @ z**2), [np.diff(edge).max() for edge in boxes.edges]
+        # without it high powers leave the range of numbers; no width but rounding is none
+        z = z / np.where(width > 1e-9 * np.array(h), width, np.inf)
         powers = np.concatenate([z**k for k in range(1, self.order + 1)], axis=1)
         powers -= boxes.mass @ powers
         scale = np.sqrt(boxes.mass @ powers**2 / boxes.n)
-        scores = (shares - boxes.mass) @ (powers / np.where(scale > 0, scale, np.inf))
+        varies = scale > 1e-9 / np.sqrt(boxes.n)
+        scores = (shares - boxes.mass) @ (powers / np.where(varies, scale, np.inf))
         return np.asarray(np.abs(scores).max(axis=1))
 
 

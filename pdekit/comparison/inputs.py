@@ -1,6 +1,7 @@
 """Reading what is compared or measured: a field on a grid over times, and particles."""
 
-from typing import Protocol
+from math import isclose
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -40,7 +41,23 @@ def field_of(solution: HasField, role: str = "") -> tuple[Grid, xr.DataArray]:
     return grid, u
 
 
+_FUNCTIONS = (
+    "BackwardKolmogorov",
+    "HamiltonJacobi",
+    "ViscousHJ",
+    "HamiltonJacobiBellman",
+    "Burgers",
+)
+
+
 def density_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
+    """Grid and density; refused where the equation has none."""
+    kind = type(getattr(solution, "equation", None)).__name__
+    if kind in _FUNCTIONS:
+        raise ValueError(
+            f"the solution of {kind} is no density; compare() takes that of FokkerPlanck, "
+            "McKeanVlasov or Heat, such as dynamics.law()"
+        )
     return field_of(solution, "; the particles come second: compare(solution, ensemble)")
 
 
@@ -65,7 +82,7 @@ def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
 
 def shared_times(here: Array, there: Array) -> list[tuple[int, int]]:
     nearest = [int(np.argmin(np.abs(here - t))) for t in there]
-    pairs = [(i, j) for j, i in enumerate(nearest) if np.isclose(here[i], there[j], rtol=1e-6)]
+    pairs = [(i, j) for j, i in enumerate(nearest) if isclose(here[i], there[j], rel_tol=1e-6)]
     if not pairs:
         raise ValueError(
             f"no time is shared: the density has t = {_listed(here)}, the particles have "
@@ -79,9 +96,15 @@ def _listed(times: Array) -> str:
     return f"[{shown}{', ...' if len(times) > 8 else ''}]"
 
 
+def _real(values: Any, what: str) -> Array:
+    if np.asarray(values).dtype.kind not in "iuf":
+        raise TypeError(f"{what} must be real numbers, got {np.asarray(values).dtype}")
+    return np.asarray(values, dtype=float)
+
+
 def points_of(x: xr.DataArray, dim: int, time: float) -> Array:
     order = [d for d in ("run", "particle", "dim") if d in x.dims]
-    points = np.asarray(x.transpose(*order).values, dtype=float).reshape(-1, dim)
+    points = _real(x.transpose(*order).values, "the positions").reshape(-1, dim)
     bad = len(points) - np.count_nonzero(np.isfinite(points).all(axis=1))
     if bad:
         raise ValueError(
@@ -92,7 +115,7 @@ def points_of(x: xr.DataArray, dim: int, time: float) -> Array:
 
 
 def mass_of(u: xr.DataArray, grid: Grid, time: float) -> Array:
-    rho = np.asarray(u.values, dtype=float)
+    rho = _real(u.values, "the density")
     if not np.isfinite(rho).all():
         raise ValueError(f"the density is not finite at t = {time:g}")
     if rho.min() < -1e-10 * np.abs(rho).max():

@@ -6,8 +6,6 @@ follow the density, the counts are multinomial; hence every floor below is an ex
 expectation and nothing is simulated.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
@@ -16,9 +14,6 @@ from pdekit.grid import Array, Grid
 
 DIRECTIONS = 16
 """Directions of the sliced distance, equally spaced over the half circle."""
-
-DEGREE = {1: 8, 2: 4}
-"""Degree of the smooth test, by dimension: 8 components on the line, 14 in the plane."""
 
 TAIL = 1e-6
 """Mass beyond the walls that is never held against the particles: what a solver's tail is worth."""
@@ -61,8 +56,8 @@ def expected_outside(mass: Array, grid: Grid) -> float:
     for k in range(grid.dim):
         if grid.periodic[k]:
             continue
-        marginal = _marginal(mass, k)
-        for g in (marginal, marginal[::-1]):
+        shares = marginal(mass, k)
+        for g in (shares, shares[::-1]):
             higher = np.flatnonzero(g[: len(g) // 2 + 1] >= np.e * g[0])
             cut += g[0] * higher[0] if g[0] > 0 and higher.size else 0.0
     return float(cut)
@@ -99,7 +94,7 @@ def equal_mass_bins(mass: Array, smallest: float) -> NDArray[np.int64]:
 
 def _halved(mass: Array, box: tuple[slice, ...], smallest: float) -> list[tuple[slice, ...]]:
     for axis in sorted(range(mass.ndim), key=lambda k: -mass.shape[k]):
-        below = np.cumsum(_marginal(mass, axis))
+        below = np.cumsum(marginal(mass, axis))
         total = below[-1]
         if total < 2 * smallest:
             return []
@@ -119,7 +114,8 @@ def pooled(values: Array | Counts, labels: NDArray[np.int64]) -> Array:
     return np.asarray(np.bincount(labels.ravel(), weights=weights), dtype=np.float64)
 
 
-def _marginal(values: Array | Counts, axis: int) -> Array:
+def marginal(values: Array | Counts, axis: int) -> Array:
+    """Sums over the other axes."""
     other = tuple(k for k in range(values.ndim) if k != axis)
     return np.asarray(values.sum(axis=other))
 
@@ -215,7 +211,7 @@ def chi_square(counts: Array | Counts, mass: Array) -> tuple[float, float]:
     """Pearson's statistic over bins and its p-value (``bins - 1`` degrees of freedom)."""
     expected = counts.sum() * mass
     statistic = float(((counts - expected) ** 2 / expected).sum())
-    return statistic, _tail(statistic, len(mass) - 1)
+    return statistic, tail(statistic, len(mass) - 1)
 
 
 def kolmogorov_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, float]:
@@ -226,7 +222,7 @@ def kolmogorov_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, floa
     ``K((sqrt(n) + 0.12 + 0.11/sqrt(n)) D)``) conservative, a little, on a fine grid.
     """
     axes = range(mass.ndim)
-    gaps = [_cdf(_marginal(counts, k)) - _cdf(_marginal(mass, k)) for k in axes]
+    gaps = [_cdf(marginal(counts, k)) - _cdf(marginal(mass, k)) for k in axes]
     distance = float(max(np.abs(gap).max() for gap in gaps))
     root = np.sqrt(counts.sum())
     p = special.kolmogorov((root + 0.12 + 0.11 / root) * distance)
@@ -242,120 +238,19 @@ def moment_scores(points: Array, mass: Array, grid: Grid) -> tuple[Array, Array]
     mean = mass.ravel() @ z
     squares = (z - mean) ** 2
     variance, fourth = mass.ravel() @ squares, mass.ravel() @ squares**2
-    moved = points.T - mean[:, None]
+    moved, root = points.T - mean[:, None], np.sqrt(len(points))
     shift = moved.mean(axis=1)
     excess = np.einsum("kn,kn->k", moved, moved) / len(points) - variance
-    scales = np.sqrt(np.stack([variance, fourth - variance**2]) / len(points))
-    first, second = np.stack([shift, excess]) / np.where(scales > 0, scales, np.inf)
+    first, second = np.stack([shift, excess]) / moment_errors(variance, fourth, grid) * root
     return first, second
 
 
-@dataclass(frozen=True)
-class Layers:
-    """Features of the cells, ``(cells, m)``, centred and scaled, and their covariance.
-
-    ``ends``: columns up to which they are coordinates, then products of two coordinates, then the
-    logarithm of the density, then Legendre components of the distribution functions.
-    """
-
-    features: Array
-    covariance: Array
-    ends: tuple[int, int, int, int]
-
-
-def layers(n: int, mass: Array, grid: Grid) -> Layers:
-    """Features for ``n`` particles: the degree of the Legendre part is ``n^(1/4) / dim``, at most
-    ``DEGREE``, so that their averages are normal enough for chi-square."""
-    degree = max(1, min(DEGREE[grid.dim], int(n**0.25 / grid.dim)))
-    z = (grid.centres.reshape(-1, grid.dim)).T
-    weight = mass.ravel()
-    z = z - (z @ weight)[:, None]
-    products = [z[i] * z[j] for i in range(grid.dim) for j in range(i, grid.dim)]
-    moments = np.stack([*z, *products], axis=-1)
-    log = _log_density(mass, n, moments)
-    columns = np.stack([*moments.T, log, *_legendre(mass, degree)], axis=-1)
-    columns -= weight @ columns
-    scale = np.sqrt(weight @ columns**2)
-    columns /= np.where(scale > 0, scale, 1.0)
-    ends = (grid.dim, moments.shape[1], moments.shape[1] + 1, columns.shape[1])
-    return Layers(columns, _covariance(columns, weight), ends)
-
-
-def _log_density(mass: Array, n: int, moments: Array) -> Array:
-    """``log rho`` beyond its best fit by moments; nothing where these say it all (a Gaussian).
-
-    Cut off where no particle is to be expected, so that averages are near normal.
-    """
-    weight = mass.ravel()
-    log = np.log(np.maximum(weight, 0.01 / n * weight.max()))
-    basis = np.column_stack([np.ones_like(weight), moments]) * np.sqrt(weight)[:, None]
-    fit, *_ = np.linalg.lstsq(basis, log * np.sqrt(weight), rcond=1e-10)
-    rest = log - fit[0] - moments @ fit[1:]
-    small = weight @ rest**2 <= 1e-3 * (weight @ (log - weight @ log) ** 2)
-    return np.zeros_like(rest) if small else rest
-
-
-def _legendre(mass: Array, degree: int) -> list[Array]:
-    middles = [np.cumsum(m) - 0.5 * m for m in (_marginal(mass, k) for k in range(mass.ndim))]
-    rows = [[special.eval_legendre(j, 2 * f - 1) for j in range(degree + 1)] for f in middles]
-    if mass.ndim == 1:
-        return rows[0][1:]
-    # by total degree
-    pairs = [(k - j, j) for k in range(1, degree + 1) for j in range(k + 1)]
-    return [np.outer(rows[0][i], rows[1][j]).ravel() for i, j in pairs]
-
-
-def layered_tests(
-    counts: Counts, mass: Array, labels: NDArray[np.int64], cells: Layers
-) -> dict[str, float]:
-    """P-values of ``d = counts/n - mass``, largest scale first.
-
-    ``mean``, then ``second`` moments given the mean, for reading. ``broad``: both together with the
-    average of ``log rho``. ``smooth``: Neyman's smooth test (1937) given these, the Legendre
-    components ``P_j(2 F - 1)`` of the distribution function, in the plane products over both
-    marginals. Last ``rest``: what Pearson's chi-square over the bins ``labels`` sees beyond. The
-    statistics are increments of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` join,
-    chi-square with as many degrees as the rank grows; ``broad``, ``smooth`` and ``rest`` are
-    independent for many particles (on the line 3, 8 and ``bins - 1`` degrees).
-
-    ``log rho`` is minus beta V at rest: the score of a wrong temperature or slope. With the moments
-    it also catches nearly all that these do to a density on its way there, where plain chi-square
-    would dilute it over all bins.
-    """
-    deviation = np.sqrt(counts.sum()) * (counts / counts.sum() - mass).ravel()
-    scores = deviation @ cells.features
-    steps = [_explained(scores[:e], cells.covariance[:e, :e]) for e in cells.ends]
-    within = cells.features - _bin_means(cells.features, mass.ravel(), labels.ravel())
-    inside = _explained(deviation @ within, _covariance(within, mass.ravel()))
-    bin_mass = pooled(mass, labels)
-    statistic, _ = chi_square(pooled(counts, labels), bin_mass)
-    # the bins and the features' variation inside the bins together span bins and features
-    steps.append((statistic + inside[0], len(bin_mass) - 1 + inside[1]))
-    first, second, broad, smooth, rest = steps
-    start = (0.0, 0)
-    spans = {
-        **{"mean": (start, first), "second": (first, second), "broad": (start, broad)},
-        **{"smooth": (broad, smooth), "rest": (smooth, rest)},
-    }
-    return {name: _tail(max(t - s, 0.0), m - k) for name, ((s, k), (t, m)) in spans.items()}
-
-
-def _covariance(features: Array, weight: Array) -> Array:
-    return np.asarray((features * weight[:, None]).T @ features)
-
-
-def _explained(scores: Array, covariance: Array) -> tuple[float, int]:
-    """``s' C^-1 s`` for the scores ``s`` of features and their covariance, and its rank."""
-    values, vectors = np.linalg.eigh(covariance)
-    # features that repeat one another, or do not vary, add nothing
-    kept = values > 1e-9 * max(values[-1], 1e-9)
-    return float(((scores @ vectors[:, kept]) ** 2 / values[kept]).sum()), int(kept.sum())
-
-
-def _bin_means(features: Array, weight: Array, labels: NDArray[np.int64]) -> Array:
-    total = pooled(weight, labels)
-    means = np.stack([pooled(weight * f, labels) / total for f in features.T], axis=-1)
-    return np.asarray(means[labels])
+def moment_errors(variance: Array, fourth: Array, grid: Grid) -> Array:
+    """Standard errors of mean and variance of one particle, infinite where there is no width."""
+    squares = np.stack([variance, fourth - variance**2])
+    # below that it is rounding
+    least = np.stack([(1e-9 * grid.spacing) ** 2, 1e-12 * fourth])
+    return np.sqrt(np.where(squares > least, squares, np.inf))
 
 
 def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
@@ -369,30 +264,24 @@ def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
     t = min(p_values[name] / share for name, share in kept.items())
     if t * max(kept.values()) >= 1:
         return 1.0
-    return float(-np.expm1(sum(np.log1p(-share * t) for share in kept.values())))
+    return float(0.0 - np.expm1(sum(np.log1p(-share * t) for share in kept.values())))
 
 
-def _tail(statistic: float, degrees: int) -> float:
+def tail(statistic: float, degrees: int) -> float:
+    """Of chi-square."""
     return float(special.chdtrc(degrees, statistic)) if degrees > 0 else 1.0
 
 
+def nowhere(mass: Array) -> NDArray[np.bool_]:
+    """Cells that are next to empty: of the least mass, together at most ``TAIL``."""
+    flat = mass.ravel()
+    few = np.flatnonzero(flat <= TAIL)
+    few = few[np.argsort(flat[few])]
+    empty = np.zeros(flat.size, dtype=bool)
+    empty[few[np.cumsum(flat[few]) <= TAIL]] = True
+    return empty.reshape(mass.shape)
+
+
 def outside_test(outside: int, n: int, expected: float) -> float:
-    """``P(Poisson(n * expected) >= outside)``: too many particles beyond the walls?"""
+    """``P(Poisson(n * expected) >= outside)``: too many beyond the walls, or where none are?"""
     return float(special.gammainc(outside, n * expected)) if outside else 1.0
-
-
-def cell_blur(n: int, mass: Array, grid: Grid, cells: Layers) -> float:
-    """What the cells leave open, in standard errors of ``n`` particles.
-
-    A value may be read as the density at the centre or as the cell's average; they differ by
-    ``h^2 lap rho / 24``. This is the root of that difference's statistic of all features of
-    ``layered_tests``: below about 0.5 they do not see it.
-    """
-    bend = np.zeros(mass.shape)
-    for k in range(mass.ndim):
-        n_cells = mass.shape[k]
-        around = np.arange(-1, n_cells + 1)
-        index = around % n_cells if grid.periodic[k] else np.clip(around, 0, n_cells - 1)
-        bend += np.diff(mass.take(index, axis=k), 2, axis=k) / 24
-    scores = np.sqrt(n) * bend.ravel() @ cells.features
-    return float(np.sqrt(_explained(scores, cells.covariance)[0]))

@@ -8,7 +8,8 @@ is estimated from the runs: Hotelling's test in place of chi-square.
 import numpy as np
 from scipy import special
 
-from pdekit.comparison.metrics import Layers
+from pdekit.comparison.layers import Layers
+from pdekit.comparison.metrics import pooled
 from pdekit.grid import Array
 
 
@@ -27,9 +28,10 @@ def layered_tests(shares: Array, mass: Array, cells: Layers) -> dict[str, float]
     increments are independent for normal averages. A layer with no component left is left out.
     """
     runs = len(shares)
-    basis, ends = _orthonormal(cells, mass.ravel())
+    basis, ends = _orthonormal(cells, cells.mass)
     usable = min(basis.shape[1], runs // 2)
-    scores = (shares - mass.ravel()) @ basis[:, :usable]
+    grouped = np.stack([pooled(share - mass.ravel(), cells.group) for share in shares])
+    scores = grouped @ basis[:, :usable]
     first, second, broad, smooth = (min(end, usable) for end in ends)
     spans = {
         **{"mean": (0, first), "second": (first, second), "broad": (0, broad)},

@@ -65,9 +65,11 @@ def w2_exact(x: Array, mass: Array, grid: Grid) -> float:
     ot = pot()
     held = mass.ravel() > 0
     centres, weights = grid.centres.reshape(-1, grid.dim)[held], mass.ravel()[held]
-    cost = ot.dist(x, centres)
+    # of the size of one: POT's simplex takes costs for equal that differ by little
+    unit = max(float(np.ptp(centres, axis=0).max()), float(grid.spacing.max()))
+    cost = ot.dist(x / unit, centres / unit)
     squared = ot.emd2(np.full(len(x), 1 / len(x)), weights / weights.sum(), cost, 2_000_000)
-    return float(np.sqrt(max(squared, 0.0)))
+    return float(unit * np.sqrt(max(squared, 0.0)))
 
 
 def held_boxes(
@@ -146,7 +148,8 @@ def _quantiles(u: Array, cdf: Array, faces: Array) -> tuple[Array, Array]:
     # a level where the cdf is flat has two quantiles: the cell is that of the interval's middle
     middle = 0.5 * (u[1:] + u[:-1])
     cell = np.clip(np.searchsorted(cdf, middle) - 1, 0, len(faces) - 2)
-    slope = np.diff(faces)[cell] / np.maximum(np.diff(cdf)[cell], 1e-300)
+    rise = np.diff(cdf)[cell]
+    slope = np.diff(faces)[cell] / np.where(rise > 1e-100, rise, np.inf)
     left, right = (
         np.clip(faces[cell] + (v - cdf[cell]) * slope, faces[cell], faces[cell + 1])
         for v in (u[:-1], u[1:])

@@ -9,7 +9,10 @@ from pdekit.optim.groups import (
     Closure,
     check_range,
     check_whole,
+    check_width,
+    common,
     evaluated,
+    group_of,
     mean_loss,
     parameters,
 )
@@ -78,9 +81,9 @@ class ElasticSGD(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = {**self.defaults, **param_group}
+        group = group_of(self, param_group)
         check_range(group, "lr", 0.0)
-        check_range(group, "rho", 0.0, open_below=True)
+        check_width(group, "rho")
         check_range(group, "master_lr", 0.0, optional=True)
         check_whole(group, "replicas", 1)
         n = group["replicas"] * ranks_of(self.process_group).size
@@ -91,7 +94,7 @@ class ElasticSGD(Optimizer):
                 f"{master_rate(group):g})/{group['rho']:g}: master and replicas would run away "
                 f"from each other; take rho > {pull / 2:g}, or smaller learning rates"
             )
-        super().add_param_group(param_group)
+        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
@@ -104,7 +107,8 @@ class ElasticSGD(Optimizer):
                     slope = torch.zeros_like(p) if p.grad is None else p.grad
                     x, rho = masters[p], group["rho"]
                     langevin_step(moved[p][a], slope, group["lr"], None, x, rho)
-            n = take_mean({p: self.state[p]["replicas"] for p in masters}, ranks)
+            take_mean({p: self.state[p]["replicas"] for p in masters}, masters, ranks)
+            n = common(self, "replicas") * ranks.size
             for group, _, p in parameters(self):
                 share = n * master_rate(group) / group["rho"]
                 torch.lerp(masters[p], p, share, out=p)

@@ -14,10 +14,13 @@ from pdekit.optim.groups import (
     check_range,
     check_seed,
     check_whole,
+    check_width,
     common,
     copies,
     evaluated,
+    group_of,
     parameters,
+    rate_of,
 )
 from pdekit.optim.updates import Noise, langevin_step
 
@@ -34,7 +37,8 @@ class EntropySGD(Optimizer):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η >= 0; a step goes as far as one of gradient descent with this learning rate on u
+    lr : η >= 0; a step goes as far as one of gradient descent with this learning rate on u. None
+        for 0.2 L: as far as L steps of SGD with rate 0.2
     gamma : γ > 0, the square of the width; None for the ``lr`` of the group, where x becomes z
     inner_steps : L, gradients a step, the same in all groups
     temperature : T = 1/β of the noise added; 0 leaves that of the mini-batches
@@ -51,7 +55,7 @@ class EntropySGD(Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: float = 0.1,
+        lr: float | None = None,
         gamma: float | None = None,
         inner_steps: int = 20,
         temperature: float = 0.0,
@@ -61,7 +65,7 @@ class EntropySGD(Optimizer):
         seed: int = 0,
     ) -> None:
         options = {
-            "lr": lr,
+            "lr": rate_of(lr, inner_steps),
             "gamma": gamma,
             "inner_steps": inner_steps,
             "temperature": temperature,
@@ -74,7 +78,7 @@ class EntropySGD(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = with_width({**self.defaults, **param_group})
+        group = with_width(group_of(self, param_group))
         check_walk(group)
         check_seed(group)
         super().add_param_group(group)
@@ -85,8 +89,8 @@ class EntropySGD(Optimizer):
         with anchored(self) as centres:
             means = copies(self, "mean")
             loss = walk(self, closure, centres, means)
-        for group, _, p in parameters(self):
-            torch.lerp(centres[p], means[p], group["lr"] / group["gamma"], out=p)
+            for group, _, p in parameters(self):
+                torch.lerp(centres[p], means[p], group["lr"] / group["gamma"], out=p)
         return loss
 
 
@@ -97,9 +101,9 @@ def with_width(group: dict[str, Any]) -> dict[str, Any]:
 
 def check_walk(group: dict[str, Any]) -> None:
     """Raise for options of ``walk`` out of range."""
-    check_range(group, "lr", 0.0)
-    check_range(group, "gamma", 0.0, open_below=True)
     check_whole(group, "inner_steps", 1)
+    check_range(group, "lr", 0.0)
+    check_width(group, "gamma")
     check_range(group, "temperature", 0.0)
     check_range(group, "inner_lr", 0.0, open_below=True, optional=True)
     check_range(group, "alpha", 0.0, 1.0)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import isfinite
 from numbers import Integral
 from typing import Any
 
@@ -10,17 +9,55 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from pdekit.checks import number
 from pdekit.particles.noise import Address
 
 Closure = Callable[[], Any]
 
+RATE = 0.2
+"""Of the move a gradient, where an optimizer that takes several is not told its learning rate."""
+
+# what torch and its schedulers put into a group
+_FOREIGN = {"params", "param_names", "initial_lr", "swa_lr"}
+_FOREIGN |= {f"{end}_{name}" for end in ("max", "min", "base") for name in ("lr", "momentum")}
+_COUNTERS = {"evaluations", "age", "steps"}
+
+
+def group_of(optimizer: Optimizer, given: Any, *derived: str) -> dict[str, Any]:
+    """A parameter group with the defaults where it is silent.
+
+    ``TypeError`` for what is no group, or for parameters of a type that cannot be moved;
+    ``ValueError`` for an option that the optimizer does not have, which would go by unnoticed.
+    ``derived``: names in its groups that are no options of the optimizer.
+    """
+    name = type(optimizer).__name__
+    if not isinstance(given, dict) or "params" not in given:
+        raise TypeError(f"a parameter group is a dict with 'params', got {given!r}")
+    unknown = sorted(set(given) - set(optimizer.defaults) - _FOREIGN - set(derived))
+    if unknown:
+        own = ", ".join(key for key in optimizer.defaults if key not in {*_COUNTERS, *derived})
+        hint = "; add the decay to the loss" if "decay" in unknown[0] else ""
+        raise ValueError(f"{name} has no option {unknown[0]!r}, only {own}{hint}")
+    params = given["params"]
+    if isinstance(params, Iterator):
+        params = list(params)
+    for p in [params] if isinstance(params, Tensor) else params:
+        tensor = p[1] if isinstance(p, tuple) else p
+        if isinstance(tensor, Tensor) and tensor.dtype == torch.complex32:
+            raise TypeError(f"{name} cannot add numbers of type complex32; take complex64")
+    return {**optimizer.defaults, **given, "params": params}
+
 
 def parameters(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], int, Tensor]]:
-    """(group, number, parameter); the numbers count through all groups."""
+    """(group, number, parameter); the numbers count through all groups.
+
+    Whole numbers, which have no gradient, are left out.
+    """
     number = 0
     for group in optimizer.param_groups:
         for p in group["params"]:
-            yield group, number, p
+            if p.is_floating_point() or p.is_complex():
+                yield group, number, p
             number += 1
 
 
@@ -64,14 +101,26 @@ def _counted(optimizer: Optimizer) -> None:
 
 @contextmanager
 def anchored(optimizer: Optimizer) -> Iterator[dict[Tensor, Tensor]]:
-    """Copies of the parameters, which get them back where the closure raises."""
-    anchors = copies(optimizer, "anchor")
+    """Copies of the parameters. Where the body raises, these and the counters are as before."""
+    anchors, counts = copies(optimizer, "anchor"), evaluations(optimizer)
     try:
         yield anchors
     except BaseException:
         for p, anchor in anchors.items():
             p.copy_(anchor)
+        set_evaluations(optimizer, counts)
         raise
+
+
+def evaluations(optimizer: Optimizer) -> list[int]:
+    """The counters of the gradients, a group each."""
+    return [group["evaluations"] for group in optimizer.param_groups]
+
+
+def set_evaluations(optimizer: Optimizer, counts: list[int]) -> None:
+    """Set the counters."""
+    for group, count in zip(optimizer.param_groups, counts, strict=True):
+        group["evaluations"] = count
 
 
 def copies(optimizer: Optimizer, name: str) -> dict[Tensor, Tensor]:
@@ -122,15 +171,27 @@ def check_range(
     if optional and value is None:
         return
     try:
-        good = (
-            isfinite(value) and (lower < value if open_below else lower <= value) and value < upper
-        )
-    except TypeError:
+        v = number(name, value)
+        good = (lower < v if open_below else lower <= v) and v < upper
+    except (TypeError, ValueError, RuntimeError):
         good = False
     if not good:
         least = f"{'>' if open_below else '>='} {lower:g}"
         most = "" if upper == float("inf") else f" and < {upper:g}"
         raise ValueError(f"{name} must be a finite number {least}{most}, got {value!r}")
+
+
+def check_width(group: dict[str, Any], name: str, *, optional: bool = False) -> None:
+    """``ValueError`` unless ``group[name]`` > 0, and its inverse a number in single precision."""
+    check_range(group, name, 0.0, open_below=True, optional=optional)
+    if group[name] is not None and group[name] < 1e-30:
+        raise ValueError(f"{name} must be a finite number >= 1e-30, got {group[name]!r}")
+
+
+def check_switch(group: dict[str, Any], name: str) -> None:
+    """``ValueError`` unless ``group[name]`` is True or False."""
+    if group[name] not in (True, False):
+        raise ValueError(f"{name} must be True or False, got {group[name]!r}")
 
 
 def check_whole(group: dict[str, Any], name: str, least: int) -> None:
@@ -141,10 +202,14 @@ def check_whole(group: dict[str, Any], name: str, least: int) -> None:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
+def rate_of(lr: Any, steps: Any) -> Any:
+    """The learning rate of so many gradients, where it is not given."""
+    return RATE * steps if lr is None and isinstance(steps, Integral) else lr
+
+
 def check_seed(group: dict[str, Any]) -> None:
     """``ValueError`` unless ``group["seed"]`` is one that noise has an address for."""
-    try:
-        Address(group["seed"])
-    except (TypeError, ValueError):
-        got = repr(group["seed"])
-        raise ValueError(f"seed must be a whole number >= 0 and < 2**64, got {got}") from None
+    seed = group["seed"]
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not (whole and 0 <= seed < 1 << 64):
+        raise ValueError(f"seed must be a whole number >= 0 and < 2**64, got {seed!r}")

@@ -12,12 +12,16 @@ from pdekit.optim.groups import (
     anchored,
     check_range,
     check_seed,
+    check_switch,
     check_whole,
+    check_width,
     common,
     copies,
     evaluated,
+    group_of,
     mean_loss,
     parameters,
+    rate_of,
 )
 from pdekit.optim.updates import Noise, scattered
 
@@ -31,9 +35,10 @@ class HEAT(Optimizer):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η >= 0
+    lr : η >= 0; None for 0.2 L
     gamma : γ > 0
-    samples : L, gradients a step, the same in all groups
+    samples : L, gradients a step, the same in all groups; a mean of more is less noisy, and a step
+        of the same length costs more
     temperature : T = 1/β
     antithetic : take the ξ_i in pairs of opposite signs (L even): odd orders of f cancel
     seed : of the noise
@@ -46,16 +51,16 @@ class HEAT(Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: float = 0.1,
+        lr: float | None = None,
         gamma: float = 1e-4,
-        samples: int = 20,
+        samples: int = 2,
         temperature: float = 1.0,
         *,
         antithetic: bool = False,
         seed: int = 0,
     ) -> None:
         options = {
-            "lr": lr,
+            "lr": rate_of(lr, samples),
             "gamma": gamma,
             "samples": samples,
             "temperature": temperature,
@@ -67,17 +72,18 @@ class HEAT(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = {**self.defaults, **param_group}
-        check_range(group, "lr", 0.0)
-        check_range(group, "gamma", 0.0, open_below=True)
-        check_range(group, "temperature", 0.0)
+        group = group_of(self, param_group)
         check_whole(group, "samples", 1)
+        check_range(group, "lr", 0.0)
+        check_width(group, "gamma")
+        check_range(group, "temperature", 0.0)
+        check_switch(group, "antithetic")
         check_seed(group)
         if group["antithetic"] and group["samples"] % 2:
             raise ValueError(
                 f"antithetic samples come in pairs: take an even number, got {group['samples']}"
             )
-        super().add_param_group(param_group)
+        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
@@ -96,8 +102,8 @@ class HEAT(Optimizer):
                     if p.grad is not None:
                         sums[p] += p.grad
             loss = mean_loss(losses)
-        for group, _, p in parameters(self):
-            torch.add(centres[p], sums[p], alpha=-group["lr"] / samples, out=p)
+            for group, _, p in parameters(self):
+                torch.add(centres[p], sums[p], alpha=-group["lr"] / samples, out=p)
         return loss
 
     def _scatter(self, group: Any, number: int, p: Any, x: Any, sign: float) -> None:

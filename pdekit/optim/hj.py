@@ -6,7 +6,16 @@ import torch
 from torch.optim import Optimizer
 
 from pdekit.optim.entropy_sgd import check_walk, walk, with_width
-from pdekit.optim.groups import Closure, anchored, common, evaluated, parameters
+from pdekit.optim.groups import (
+    Closure,
+    anchored,
+    check_switch,
+    common,
+    evaluated,
+    group_of,
+    parameters,
+    rate_of,
+)
 
 
 class HJ(Optimizer):
@@ -24,7 +33,7 @@ class HJ(Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: float = 0.1,
+        lr: float | None = None,
         gamma: float | None = None,
         inner_steps: int = 5,
         *,
@@ -32,7 +41,7 @@ class HJ(Optimizer):
         dual: bool = False,
     ) -> None:
         options = {
-            "lr": lr,
+            "lr": rate_of(lr, inner_steps),
             "gamma": gamma,
             "inner_steps": inner_steps,
             "inner_lr": inner_lr,
@@ -45,8 +54,11 @@ class HJ(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = with_width({**self.defaults, **param_group})
+        group = with_width(group_of(self, param_group, "temperature", "alpha"))
+        if (group["temperature"], group["alpha"]) != (0.0, 0.0):
+            raise ValueError("HJ has neither temperature nor alpha; take EntropySGD")
         check_walk(group)
+        check_switch(group, "dual")
         super().add_param_group(group)
 
     @torch.no_grad()
@@ -57,12 +69,12 @@ class HJ(Optimizer):
             loss = walk(self, closure, centres, None)
             if dual:
                 evaluated(self, closure)
-        for group, _, p in parameters(self):
-            x = centres[p]
-            if not dual:
-                torch.lerp(x, p, group["lr"] / group["gamma"], out=p)
-            elif p.grad is None:
-                p.copy_(x)
-            else:
-                torch.add(x, p.grad, alpha=-group["lr"], out=p)
+            for group, _, p in parameters(self):
+                x = centres[p]
+                if not dual:
+                    torch.lerp(x, p, group["lr"] / group["gamma"], out=p)
+                elif p.grad is None:
+                    p.copy_(x)
+                else:
+                    torch.add(x, p.grad, alpha=-group["lr"], out=p)
         return loss

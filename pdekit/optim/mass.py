@@ -5,7 +5,15 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, check_range, common, loss_of, parameters
+from pdekit.optim.groups import (
+    Closure,
+    check_range,
+    check_switch,
+    common,
+    group_of,
+    loss_of,
+    parameters,
+)
 from pdekit.optim.nesterov import age_after, iterate
 from pdekit.optim.updates import accelerated
 
@@ -48,17 +56,18 @@ class MaSS(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = {**self.defaults, **param_group}
+        group = group_of(self, param_group)
         check_range(group, "lr", 0.0)
         check_range(group, "momentum", 0.0, 1.0)
         check_range(group, "compensation", 0.0, 1.0)
-        super().add_param_group(param_group)
+        check_switch(group, "restart")
+        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move w and u; the loss of the closure, at u."""
-        loss, climb = loss_of(self, closure), 0.0
         age, restart = self.param_groups[0]["age"], common(self, "restart")
+        loss, climb = loss_of(self, closure), 0.0
         for group, _, p in parameters(self):
             if p.grad is not None:
                 momentum = (age - 1) / (age + 2) if restart else group["momentum"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, check_range, loss_of, parameters
+from pdekit.optim.groups import Closure, check_range, group_of, loss_of, parameters
 from pdekit.optim.updates import accelerated
 
 
@@ -32,8 +32,9 @@ class NesterovRestart(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        check_range({**self.defaults, **param_group}, "lr", 0.0)
-        super().add_param_group(param_group)
+        group = group_of(self, param_group)
+        check_range(group, "lr", 0.0)
+        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]

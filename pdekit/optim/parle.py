@@ -7,7 +7,17 @@ import torch
 from torch.optim import Optimizer
 
 from pdekit.optim.entropy_sgd import check_walk, walk
-from pdekit.optim.groups import Closure, check_range, check_whole, common, mean_loss, parameters
+from pdekit.optim.groups import (
+    RATE,
+    Closure,
+    check_seed,
+    check_whole,
+    check_width,
+    common,
+    group_of,
+    mean_loss,
+    parameters,
+)
 from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
 
 
@@ -29,13 +39,13 @@ class Parle(Optimizer):
     ----------
     params : tensors, or groups of them with options of their own
     lr : η, the share of the way from x^a to z: x gets on about η times as fast as by SGD with rate
-        η_y. The thesis has η_y = η at first; 0.5 with an ``inner_lr`` fit for SGD loses less
+        η_y. The thesis has η_y = η = 0.1, which is slow
     gamma : γ_0 > 0; ``group["gamma"]`` is γ
     rho : ρ_0 > 0, or inf for replicas that do not know of each other; ``group["rho"]`` is ρ
     inner_steps : L, gradients of a replica a step, the same in all groups
     replicas : of each process, the same in all groups
     batches : B, mini-batches in the data; None: γ and ρ stay
-    inner_lr : η_y; None for ``lr`` as it is at first
+    inner_lr : η_y; None for 0.2, or ``lr`` as it is at first where that is smaller (but not 0)
     alpha : α in [0, 1), the share of the past in z
     gamma_min : where γ stops
     rho_min : where ρ stops; None for the larger of 0.1 and ``lr`` as it is at first
@@ -64,7 +74,7 @@ class Parle(Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: float = 0.1,
+        lr: float = 0.5,
         gamma: float = 100.0,
         rho: float = 1.0,
         inner_steps: int = 25,
@@ -101,10 +111,10 @@ class Parle(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = {**self.defaults, **param_group}
+        group = group_of(self, param_group, "initial_gamma", "initial_rho")
         check(group)
         if group["inner_lr"] is None:
-            group["inner_lr"] = group["lr"]
+            group["inner_lr"] = min(group["lr"], RATE) or RATE
         if group["rho_min"] is None:
             group["rho_min"] = max(0.1, group["lr"])
         group["initial_gamma"], group["initial_rho"] = group["gamma"], group["rho"]
@@ -124,7 +134,7 @@ class Parle(Optimizer):
                     x, z, eta = starts[p], means[p], group["lr"]
                     z.copy_(x - (x - z) * eta - (x - masters[p]) * (eta / group["rho"]))
             loss = mean_loss(losses)
-            take_mean({p: self.state[p]["replicas"] for p in masters}, ranks)
+            take_mean({p: self.state[p]["replicas"] for p in masters}, masters, ranks)
         for group in self.param_groups:
             group["steps"] += 1
             if group["batches"] is not None:
@@ -142,13 +152,14 @@ def scoped(group: dict[str, Any], name: str) -> float:
 def check(group: dict[str, Any]) -> None:
     """Raise for options out of range."""
     check_walk(group)
+    check_seed(group)
     if group["rho"] != inf:
-        check_range(group, "rho", 0.0, open_below=True)
+        check_width(group, "rho")
     check_whole(group, "replicas", 1)
     if group["batches"] is not None:
         check_whole(group, "batches", 1)
-    check_range(group, "gamma_min", 0.0, open_below=True)
-    check_range(group, "rho_min", 0.0, open_below=True, optional=True)
+    check_width(group, "gamma_min")
+    check_width(group, "rho_min", optional=True)
     for name in ("rho", "rho_min"):
         if group[name] is not None and group["lr"] > group[name]:
             raise ValueError(

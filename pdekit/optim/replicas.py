@@ -11,7 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from pdekit.optim.groups import common, copied, parameters, spare
+from pdekit.optim.groups import (
+    common,
+    copied,
+    evaluations,
+    parameters,
+    set_evaluations,
+    spare,
+)
 from pdekit.particles.ranks import Ranks
 
 Stacks = dict[Tensor, Tensor]
@@ -35,7 +42,7 @@ def rehearsed(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]:
     """Copies of the master, to be read, and of the replicas, to be moved: they replace the replicas
     at the end, or, where the body raises, the optimizer is as it was.
     """
-    began, counts = len(optimizer.state), _evaluations(optimizer)
+    began, counts, turn = set(optimizer.state), evaluations(optimizer), optimizer.replica
     _begin(optimizer, ranks)
     state, kept = optimizer.state, spare(optimizer)
     tensors = [p for _, _, p in parameters(optimizer)]
@@ -44,11 +51,12 @@ def rehearsed(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]:
     try:
         yield masters, moved
     except BaseException:
-        _count(optimizer, counts)
+        set_evaluations(optimizer, counts)
+        optimizer.replica = turn
         for p, x in masters.items():
             p.copy_(x)
-        if not began:
-            state.clear()
+            if p not in began:
+                del state[p]
         raise
     for p in tensors:
         kept[p, "master"], kept[p, "replicas"] = masters[p], state[p]["replicas"]
@@ -61,29 +69,44 @@ def turns(optimizer: Any, ranks: Ranks) -> Iterator[int]:
     ``evaluations`` counts the gradients of a replica, so that the noise does not depend on how
     many of them a process has.
     """
-    count, counts = common(optimizer, "replicas"), _evaluations(optimizer)
+    count, counts = common(optimizer, "replicas"), evaluations(optimizer)
     for a in range(count):
         optimizer.replica = ranks.rank * count + a
-        _count(optimizer, counts)
+        set_evaluations(optimizer, counts)
         for _, _, p in parameters(optimizer):
             p.copy_(optimizer.state[p]["replicas"][a])
         yield a
 
 
-def take_mean(stacks: Stacks, ranks: Ranks) -> int:
-    """Set the parameters to the mean over the replicas of all processes; the number of these."""
+def take_mean(stacks: Stacks, masters: dict[Tensor, Tensor], ranks: Ranks) -> None:
+    """Set the parameters to the mean over the replicas of all processes.
+
+    The mean of equal numbers is that number, to the bit.
+    """
     for p, stack in stacks.items():
-        torch.sum(stack, dim=0, out=p)
-    if ranks.size > 1:
-        sums = [p.detach().contiguous() for p in stacks]
-        sent = [distributed.all_reduce(s, group=ranks.group, async_op=True) for s in sums]
-        for p, s, work in zip(stacks, sums, sent, strict=True):
-            work.wait()
-            p.copy_(s)
-    n = ranks.size * len(next(iter(stacks.values())))
-    for p in stacks:
-        p.div_(n)
-    return n
+        _mean(stack, p)
+    if ranks.size == 1:
+        return
+    # of 2, 4, ... equal numbers the sum is exact; otherwise the ways from the master are added
+    whole = ranks.size & (ranks.size - 1) == 0
+    sums = [p.detach().contiguous() if whole else p - masters[p] for p in stacks]
+    sent = [distributed.all_reduce(s, group=ranks.group, async_op=True) for s in sums]
+    for p, s, work in zip(stacks, sums, sent, strict=True):
+        work.wait()
+        s.div_(ranks.size)
+        p.copy_(s if whole else masters[p] + s)
+
+
+def _mean(stack: Tensor, out: Tensor) -> None:
+    """Over the first axis, as a running one where the sum of equal numbers would be rounded."""
+    n = len(stack)
+    if n & (n - 1) == 0:
+        torch.sum(stack, dim=0, out=out)
+        out.div_(n)
+        return
+    out.copy_(stack[0])
+    for a in range(1, n):
+        out.lerp_(stack[a], 1 / (a + 1))
 
 
 def _begin(optimizer: Any, ranks: Ranks) -> None:
@@ -97,12 +120,3 @@ def _begin(optimizer: Any, ranks: Ranks) -> None:
                 distributed.broadcast(first, group=ranks.group, group_src=0)
                 p.copy_(first)
             state["replicas"] = torch.stack([p.detach()] * count)
-
-
-def _evaluations(optimizer: Any) -> list[int]:
-    return [group["evaluations"] for group in optimizer.param_groups]
-
-
-def _count(optimizer: Any, counts: list[int]) -> None:
-    for group, count in zip(optimizer.param_groups, counts, strict=True):
-        group["evaluations"] = count

@@ -6,7 +6,15 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, address, check_range, check_seed, loss_of, parameters
+from pdekit.optim.groups import (
+    Closure,
+    address,
+    check_range,
+    check_seed,
+    group_of,
+    loss_of,
+    parameters,
+)
 from pdekit.optim.updates import Noise, langevin_step
 
 
@@ -33,18 +41,18 @@ class SGLD(Optimizer):
     """
 
     def __init__(
-        self, params: Any, lr: float = 1e-2, temperature: float = 1e-6, *, seed: int = 0
+        self, params: Any, lr: float = 0.1, temperature: float = 1e-6, *, seed: int = 0
     ) -> None:
         options = {"lr": lr, "temperature": temperature, "seed": seed, "evaluations": 0}
         super().__init__(params, options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = {**self.defaults, **param_group}
+        group = group_of(self, param_group)
         check_range(group, "lr", 0.0)
         check_range(group, "temperature", 0.0)
         check_seed(group)
-        super().add_param_group(param_group)
+        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]

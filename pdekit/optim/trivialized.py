@@ -6,7 +6,14 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, check_range, check_seed, loss_of, parameters
+from pdekit.optim.groups import (
+    Closure,
+    check_range,
+    check_seed,
+    group_of,
+    loss_of,
+    parameters,
+)
 from pdekit.optim.updates import Noise, langevin_step
 from pdekit.particles.noise import INITIAL_NORMAL, Address
 
@@ -36,7 +43,7 @@ class TrivializedSGD(Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-2,
+        lr: float = 0.1,
         coupling: float = 1e-3,
         decay: float = 1000.0,
         layers: int | None = None,
@@ -55,13 +62,13 @@ class TrivializedSGD(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = {**self.defaults, **param_group}
+        group = group_of(self, param_group)
         check_range(group, "lr", 0.0)
         check_range(group, "coupling", 0.0)
         check_range(group, "decay", 0.0, open_below=True)
         check_range(group, "layers", 3, optional=True)
         check_seed(group)
-        super().add_param_group(param_group)
+        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]

@@ -39,6 +39,9 @@ def langevin_step(
     alpha: float = 0.0,
 ) -> None:
     """y⁺ = y - η (slope + (y - centre)/γ) + scale ξ and mean⁺ = α mean + (1 - α) y⁺, in place."""
+    y, slope = as_reals(y), as_reals(slope)
+    centre = None if centre is None else as_reals(centre)
+    mean = None if mean is None else as_reals(mean)
     if not _in_lines(y, slope, centre, mean):
         plain_step(y, slope, eta, noise, centre, gamma, mean, alpha)
         return
@@ -75,6 +78,7 @@ def normals_like(y: Tensor, at: Address) -> Tensor:
 
 def scattered(y: Tensor, x: Tensor, noise: Noise) -> None:
     """y = x + scale ξ, in place."""
+    y, x = as_reals(y), as_reals(x)
     if _in_lines(y, x):
         lines = _line(y, y), _line(x, y)
         _in_parts(scatter, y, (*lines, lines[0].dtype.type(noise.scale)), noise.at)
@@ -89,8 +93,9 @@ def accelerated(
 
     Without ``climb`` that product is not computed, and 0.
     """
-    g = u.grad
-    assert g is not None
+    slope = u.grad
+    assert slope is not None
+    u, w, g = as_reals(u), as_reals(w), as_reals(slope)
     if not _in_lines(u, w, g):
         new = u - g * eta
         gained = new - w
@@ -104,6 +109,11 @@ def accelerated(
     )  # added in one order, whatever the threads
     _in_parts(accelerate, u, (*lines, climbs, *numbers), Address(0))
     return float(climbs.sum())
+
+
+def as_reals(t: Tensor) -> Tensor:
+    """The same numbers; complex ones as pairs of reals, as torch's own optimizers take them."""
+    return torch.view_as_real(t.resolve_conj()) if t.is_complex() else t
 
 
 def _in_lines(*tensors: Tensor | None) -> bool:
