@@ -372,7 +372,7 @@ def test_steps_end_at_the_asked_times():
     assert abs(last[0].start - (1e5 - 0.02)) < 1e-10
     assert intervals([1e-300], 1e100)[0].steps == 1
     (once,) = intervals([0.3], 1.0)
-    assert once.some(0, 1)[0][1:] == (0.0, 0.3, 0.3)
+    assert once.some(0, 1)[0][1:] == (0.0, 0.3, 0.3, None)
 
 
 def test_a_step_across_many_boxes_is_refused():
