@@ -619,8 +619,6 @@ NONSENSE: dict[str, Any] = {
     "class": {"dynamics": pk.Langevin},
     "text": {"dynamics": "Langevin"},
     "none": {"dynamics": None},
-    "tuple for a box": {"dynamics": pk.Langevin(pk.potentials.DoubleWell(), 2.0, box=(-1, 1))},
-    "list for a box": {"dynamics": pk.Langevin(lambda x: x.sum(-1), 2.0, box=[-1, 1, 10])},
     "no step": {"dynamics": object()},
     "bad step": {"dynamics": type("A", (), {"step": lambda self, x, dt: x})()},
     "bad positions": {"dynamics": type("A", (), {
