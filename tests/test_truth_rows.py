@@ -40,7 +40,8 @@ def required() -> set[str]:
         "ChiSquare", "Energy", "KL", "KolmogorovSmirnov", "L1", "Moments", "SlicedW2", "W1", "W2",
     }  # fmt: skip
     equations = {f"solve {name}" for name in EQUATIONS}
-    return (verbs - {"solve"}) | equations | schemes | metrics | {*DYNAMICS} | {*pk.optim.__all__}
+    optimizers = {f"optim {name}" for name in pk.optim.__all__}
+    return (verbs - {"solve"}) | equations | schemes | metrics | {*DYNAMICS} | optimizers
 
 
 def test_every_public_verb_has_a_row_of_random_problems():
