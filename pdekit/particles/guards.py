@@ -143,7 +143,7 @@ def check_step_size(
     else:
         curvature = max(rate(c, size, t) for c, t in zip(found, some, strict=True))
     doubt = getattr(dynamics, "doubt", lambda x, size, t: "")
-    text = next(filter(None, (doubt(x, size, t) for t in times)), "") if size else ""
+    text = next(filter(None, (doubt(x, size, t) for t in some)), "") if size else ""
     if text and size * curvature <= 2:
         warnings.warn(text, AccuracyWarning, stacklevel=3)
     _warn_if_long(size, curvature, "")
