@@ -260,6 +260,34 @@ def test_fresh_noise_has_the_same_bits_in_every_tile_and_after_a_stop(tmp_path, 
     assert resumed.stats["resumed"] > 0 and resumed.x.identical(whole.x)
 
 
+class Euler:
+    """Euler's scheme once more."""
+
+    def step(self, drift, y, sigma, step, noise):
+        drift(y, step.start)  # asked twice, as a method of two stages would
+        y = y + step.size * drift(y, step.start)
+        return y + sigma * step.size**0.5 * noise.at(step.number)
+
+    def positions(self, y, sigma, step, noise):
+        return y
+
+
+class Halved(pk.TwoScaleLangevin):
+    """A class of one's own that steps as pdekit's does."""
+
+
+def test_parts_of_pdekit_draw_as_they_please():
+    pairs = pk.PairPotential(pk.potentials.Quadratic(1.0))
+    batch, x = particles.RandomBatch(4), np.linspace(-1, 1, 64)[:, None]
+    ours, own = (
+        run(pk.InteractingLangevin(DoubleWell(), 2.0, pairs, batch, scheme), x)
+        for scheme in (particles.EulerMaruyama(), Euler())
+    )
+    np.testing.assert_allclose(own.x, ours.x, rtol=1e-13)
+    settings = (pk.potentials.Custom(well), 2.0, 0.5, 0.1, 3)
+    assert run(Halved(*settings), x).x.identical(run(pk.TwoScaleLangevin(*settings), x).x)
+
+
 def test_the_examples_of_the_page_run():
     page = (Path(__file__).parents[1] / "docs" / "dynamics.md").read_text()
     parts = page.split("```python\n")[1:]

@@ -14,6 +14,7 @@ The same holds for an integrator or gradient of one's own in a dynamics of pdeki
 
 import inspect
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,11 +27,12 @@ from pdekit.particles.schedule import START
 from pdekit.particles.starts import Start
 from pdekit.particles.tiles import PAD, Share, Tile, filled
 
-# channels of what is drawn without an address, in steps and for positions; those of laws
-_FRESH, _LOOKED, _OF_LAWS = 255, 254, (1, 2, 3)
+# channels of what is drawn without an address, in steps and for positions
+_FRESH, _LOOKED = 255, 254
 _DRAWS = 1 << 16  # in a step
 _TRIED = 128  # particles that are moved once beforehand
-_PARTS = ("integrator", "gradient", "summation", "interaction", "fast", "average")
+_OURS = range(1, 16)  # channels of pdekit's own dynamics, laws among them
+_PARTS = ("integrator", "gradient")  # of a dynamics, that draw noise
 _ARGUMENTS = {
     "step": ("state", "step", "noise"),
     "positions": ("state", "step", "noise"),
@@ -53,9 +55,11 @@ class OwnNoise(StepNoise):
     ``(runs, particles, each)``. The k-th call in step n is always the same, so calls come in a
     fixed order. ``at(counter, channel)`` and ``uniforms(counter, channel, each)`` give the numbers
     of an address, which may be drawn once: counters grow from step to step, ``step.number`` first
-    of all. ``ValueError`` where one is drawn again.
+    of all. ``ValueError`` where one is drawn again. ``mixed``: methods of pdekit draw from it too,
+    whose channels are their own affair.
     """
 
+    mixed: bool = False
     _number: int = field(default=-2, init=False)
     _calls: int = field(default=0, init=False)
     _looking: bool = field(default=False, init=False)
@@ -117,7 +121,9 @@ class OwnNoise(StepNoise):
                 "noise.normals() needs none"
             )
         where = Address(self.seed, self.run, channel, counter)
-        if channel in _OF_LAWS or channel in (_FRESH, _LOOKED):
+        if self.mixed and channel in _OURS:
+            return where
+        if channel in (*_OURS, _FRESH, _LOOKED):
             raise ValueError(f"channel {channel} has a use already; take 0, or one from 16 to 253")
         if self._looking:
             return where
@@ -141,10 +147,10 @@ class OwnNoise(StepNoise):
 class Own:
     """A dynamics of one's own, whose every answer is looked at."""
 
-    noise_of = OwnNoise
-
     def __init__(self, dynamics: Any) -> None:
         self.dynamics = dynamics
+        mixed = any(c.__module__.startswith("pdekit.") for c in type(dynamics).__mro__)
+        self.noise_of = partial(OwnNoise, mixed=mixed)
         has = [name for name in ("init", "positions") if hasattr(dynamics, name)]
         if len(has) == 1:
             raise TypeError(
@@ -211,7 +217,7 @@ class Own:
 
     def _moved(self, x: Tensor, tile: Tile, seed: int, step: Step) -> Tensor:
         """Positions one step after ``x``."""
-        noise = OwnNoise(seed, tile.run, tile.particle, torch.empty_like(x), tile.size)
+        noise = self.noise_of(seed, tile.run, tile.particle, torch.empty_like(x), tile.size)
         state = self.init(x.clone())
         self.positions(state, START, noise)
         state = self.step(state, step, noise)
