@@ -269,8 +269,25 @@ def _order(model: _Model, order: float | None, level: float) -> tuple[Estimate, 
     found = optimize.minimize_scalar(lambda q: model.fit(q)[2], bounds=around, method="bounded")
     best, least = float(found.x), float(found.fun)
     left = dict(zip(grid.tolist(), room - (misfits - least), strict=True)) | {best: room}
-    inside = {q: np.sqrt(r) for q, r in left.items() if r >= 0}
-    return Estimate(best, min(inside), max(inside)), inside
+    seen = [q for q, r in left.items() if r >= 0]
+    # the ends lie between the grid's points
+    ends = [
+        _crossing(lambda q: model.fit(q)[2] - least - room, edge, grid, step)
+        for edge, step in ((min(seen), -1), (max(seen), 1))
+    ]
+    between = {q: room - (model.fit(q)[2] - least) for q in np.linspace(ends[0], ends[1], 21).tolist()}
+    inside = {q: np.sqrt(max(r, 0.0)) for q, r in (left | between).items() if r >= -1e-6 * room}
+    return Estimate(best, *ends), inside
+
+
+def _crossing(excess: Callable[[float], float], edge: float, grid: Array, step: int) -> float:
+    """Where the excess turns positive, between ``edge`` and the next point of the grid."""
+    beyond = grid[grid * step > edge * step]
+    if not beyond.size:
+        return edge
+    outer = float(beyond.min() if step > 0 else beyond.max())
+    # at a grid point from which nothing is inside the excess is positive
+    return float(optimize.brentq(excess, edge, outer)) if excess(outer) > 0 else outer
 
 
 def _interval(value: float, half: float) -> Estimate:
