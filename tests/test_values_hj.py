@@ -124,9 +124,7 @@ def test_mean_fields_say_what_the_cells_do_not_resolve():
     with pytest.warns(pk.ResolutionWarning, match="too coarse"):
         pk.solve(pk.McKeanVlasov(P.DoubleWell(), 1e4, pk.CurieWeiss(1.0)), grid, start, 1.0)
     with pytest.warns(pk.ResolutionWarning, match="narrower than the cells"):
-        pk.self_consistent_states(
-            pk.McKeanVlasov(P.DoubleWell(), 1.0, pk.CurieWeiss(1000.0)), grid
-        )
+        pk.self_consistent_states(pk.McKeanVlasov(P.DoubleWell(), 1.0, pk.CurieWeiss(1000.0)), grid)
 
 
 class Moving:
