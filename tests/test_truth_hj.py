@@ -129,7 +129,7 @@ def hopf_lax(rng):
 
 
 def promised_between_nodes(f, grid):
-    """h^3 max |f'''| / 3 of a parabola through three samples up to a wall, and 1e-4 of the range."""
+    """h^3 max |f'''| / 3 of a parabola through samples up to a wall, and 1e-4 of the range."""
     (a,), (b,), n = grid.lower, grid.upper, grid.cells[0]
     if grid.periodic[0]:
         a, b = a - (b - a) / 2, b

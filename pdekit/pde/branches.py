@@ -65,8 +65,8 @@ def follow_branch(
     Folds, where R'(m) = 1, are passed and located to 1e-10 of the interval. At the pitchfork of an
     even family the symmetric branch goes straight on, and the broken one turns back with the other
     sign (its turning point counts as a fold, located to about 1e-5 of the interval). Raises
-    ``ConvergenceError`` where the corrector fails, ``ValueError`` for bounds that do not increase and
-    for a start or a mean outside them or the box.
+    ``ConvergenceError`` where the corrector fails, ``ValueError`` for bounds that do not increase
+    and for a start or a mean outside them or the box.
     """
     require_grid("grid", grid)
     if not callable(family):

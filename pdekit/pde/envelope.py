@@ -184,7 +184,7 @@ def _room(n, periodic):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy")
 def _between(row, a, i, j, periodic, second, doubt, gaps):  # type: ignore[no-untyped-def]
-    """Least cost beside node j: by the parabola, at a kink, or of the node where both are in doubt."""
+    """Least cost beside node j: by the parabola, at a kink, or of the node if both are in doubt."""
     if not doubt[j]:
         return _refined(row, a, i, j, periodic)
     node, kink = row[j] + a * (i - j) ** 2, kink_by(second, j)

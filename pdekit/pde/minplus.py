@@ -88,7 +88,7 @@ def convolve(
 
 @nb.njit(cache=True, error_model="numpy")
 def _doubts(f):  # type: ignore[no-untyped-def]
-    """Nodes of every line where a parabola is in doubt; by which node their convex kink is, or -1."""
+    """Nodes of every line where a parabola is in doubt, and the node of their kink, or -1."""
     doubt, kink = np.zeros(f.shape, np.bool_), np.full(f.shape, -1)
     second = np.zeros(f.shape[1])
     for line in range(f.shape[0]):

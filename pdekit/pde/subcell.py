@@ -104,8 +104,8 @@ def on_finer_nodes(
 ) -> Array:
     """``method(values, grid)`` from a callable on 3, 9, 27, ... nodes a cell, until two agree.
 
-    At the nodes of the problem's grid; a method may give up by None. A warning says how far apart the last two are where 2^21
-    nodes do not suffice.
+    At the nodes of the problem's grid; a method may give up by None. A warning says how far apart
+    the last two are where 2^21 nodes do not suffice.
     """
     grid, factor, u = problem.grid, 1, coarse
     scale, apart = float(np.ptp(problem.values)), np.inf

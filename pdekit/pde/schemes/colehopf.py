@@ -69,7 +69,8 @@ class ColeHopf:
             u = values
             for axis in range(grid.dim):
                 u = _smooth_axis(u, axis, fine, beta, t, factor)
-            return np.clip(u, values.min(), values.max(), out=u)
+            np.maximum(u, values.min(), out=u)
+            return np.minimum(u, values.max(), out=u)
 
         def advance(t: float) -> Array:
             t = float(t)  # a plain float divides to infinity without a word
@@ -156,13 +157,14 @@ def _at_walls(values: Array, grid: Grid, beta: float) -> int:
 
     A midpoint sum errs by (beta fall)^2 / 24 beta there, at most by half the fall.
     """
-    fall, scale = 0.0, float(np.ptp(values))
+    fall = 0.0
     for axis, periodic in enumerate(grid.periodic):
         if not periodic:
             u = np.moveaxis(values, axis, 0)
             fall = max(fall, float((u[1] - u[0]).max()), float((u[-2] - u[-1]).max()))
     if not fall > 0:
         return 1
+    scale = float(np.ptp(values))
     needed = fall * min(sqrt(beta / (24 * _WALL * scale)), 1 / (2 * _WALL * scale))
     most = _MOST_AT_WALLS[grid.dim - 1]
     if needed > most:
