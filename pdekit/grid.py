@@ -109,7 +109,7 @@ class Grid:
 
     def integrate(self, field: ArrayLike) -> Any:
         """Midpoint integral over the box; leading axes (time, say) are kept."""
-        values = checks.numbers("field", field, "numbers over the grid", "biuf")
+        values = np.asarray(field)
         if values.shape[-self.dim :] != self.shape:
             raise ValueError(
                 f"a field on this grid ends in the axes {self.shape}, got shape {values.shape}"

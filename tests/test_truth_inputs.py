@@ -16,7 +16,7 @@ import torch
 from scipy import stats
 from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline, RectBivariateSpline
-from truth import Random, Row, Trial, log_uniform, pick
+from truth import Random, Row, Trial, log_uniform, pick, tally
 
 import pdekit as pk
 from pdekit import laws
@@ -545,3 +545,28 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
 def test_no_silent_wrong_answer(row: Row, truth: Any) -> None:
     truth(row)
+
+
+def _row(name: str) -> Row:
+    return next(row for row in ROWS if row.name == name)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "wrong", "row"),
+    [
+        ("pdekit.pde.problem.Problem", "clock", lambda self, t: t,
+         "expectations in a potential that moves"),
+        ("pdekit.laws", "_wound_normal", lambda grid, k, mean, std: np.exp(
+            -(((grid.axes[k] - mean) / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi)),
+         "density of a law on a line"),
+        ("pdekit.laws._Columns", "_first", lambda self, n, d: self.first[:, :d],
+         "a law that draws several times"),
+        ("pdekit.tabulated.Evolving", "between", lambda self, t: (0, 0.0), "moving sums"),
+    ],
+)  # fmt: skip
+def test_a_planted_fault_is_caught(
+    where: str, name: str, wrong: Any, row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{where}.{name}", wrong)
+    with pytest.raises(AssertionError, match="silent wrong answers"):
+        tally(_row(row), 1, 60)
