@@ -106,11 +106,11 @@ def test_no_silent_wrong_answer(row, truth):
 
 
 def test_a_wind_that_adds_diffusion_is_caught(monkeypatch):
-    """Plain upwind rates: a diffusion of h |b| / 2 too much."""
+    """Half as much diffusion again as there is, beside what upwind rates add."""
     from pdekit.pde import fitted
 
     def upwind(weight, drift, slope, factor, ramp):
-        return weight + np.maximum(-drift, 0), weight + np.maximum(drift, 0)
+        return 1.5 * weight + np.maximum(-drift, 0), 1.5 * weight + np.maximum(drift, 0)
 
     monkeypatch.setattr(fitted, "circulating_rates", upwind)
     with pytest.raises(AssertionError, match="silent wrong answers"):

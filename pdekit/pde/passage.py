@@ -32,7 +32,9 @@ def mean_first_passage_time(equation: Any, grid: Grid, target: Any) -> "xr.DataA
 
     Every value is a sum of positive terms and right to rounding for the discrete generator: times
     of 1e200 keep their digits. A ``ResolutionWarning`` says where times on half the cells differ by
-    more than a twentieth of the largest. MODEL 1.14; Kramers' law is ``kramers_time``. Good values:
+    more than a twentieth of the largest. In the cell at the edge of the target the time is taken to
+    fall linearly to the edge: where the drift leads away from it by more than e² a cell, that one
+    value is off by its layer. MODEL 1.14; Kramers' law is ``kramers_time``. Good values:
     2,000 cells on a line give the time from -1 to 1 in the double well to 1e-5.
 
     Raises ``TypeError`` for another equation, ``ValueError`` for a target without cells, or one
