@@ -377,6 +377,7 @@ def other_nonsense(rng: Random) -> Trial:
     name = pick(rng, *calls)
     return Trial(name, calls[name], nonsense=True)
 
+
 FAR = 1e-7  # of the intervals asked for: 5.3 standard errors
 
 

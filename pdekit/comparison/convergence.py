@@ -275,7 +275,8 @@ def _order(model: _Model, order: float | None, level: float) -> tuple[Estimate, 
         _crossing(lambda q: model.fit(q)[2] - least - room, edge, grid, step)
         for edge, step in ((min(seen), -1), (max(seen), 1))
     ]
-    between = {q: room - (model.fit(q)[2] - least) for q in np.linspace(ends[0], ends[1], 21).tolist()}
+    points = np.linspace(ends[0], ends[1], 21).tolist()
+    between = {q: room - (model.fit(q)[2] - least) for q in points}
     inside = {q: np.sqrt(max(r, 0.0)) for q, r in (left | between).items() if r >= -1e-6 * room}
     return Estimate(best, *ends), inside
 
