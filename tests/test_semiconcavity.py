@@ -248,7 +248,11 @@ BAD = {
         "shape (2001,), got shape (2000,)",
     ),
     "window": (on_line(FLAT, times=[0.1]), {"constants": 1, "window": (7, 8)}, "no cell is left"),
-    "step": (on_line(FLAT, times=[0.1]), {"constants": 1, "step": 0}, "step must be a whole number"),
+    "step": (
+        on_line(FLAT, times=[0.1]),
+        {"constants": 1, "step": 0},
+        "step must be a whole number",
+    ),
     "constants": (on_line(FLAT, times=[0.1]), {"constants": [1, 2]}, "one number per axis"),
     "nan": (on_line(FLAT + np.nan, times=[0.1]), {"constants": 1}, "not finite"),
 }
