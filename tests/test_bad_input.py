@@ -157,7 +157,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "policy step of zero": (lambda: pk.schemes.PolicyIteration(0.0), ValueError, "number > 0"),
     "horizon of zero": (lambda: pk.control(V, 4, GRID, START, V, 0.0), ValueError, "horizon > 0"),
     "time not stored": (
-        lambda: pk.solve(FP, GRID, START, [1, 2]).at([0.0], 1.5), ValueError, "stored time, one of"),
+        lambda: pk.solve(FP, GRID, START, [1, 2]).at([0.0], 1.5), ValueError, "a stored time"),
     "point outside": (
         lambda: pk.solve(FP, GRID, START, 1).at([4.0]), ValueError, "outside"),
     "steep beyond the grid": (

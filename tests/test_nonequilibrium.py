@@ -270,7 +270,8 @@ MISTAKES = {
     "degenerate": (
         lambda: pk.entropy_production(KINETIC, np.ones(PLANE.shape), PLANE), ValueError,
         "positive definite everywhere"),
-    "empty batch": (lambda: pk.minibatch_covariance(np.eye(3), 0), ValueError, "size must be a whole number >= 1, got 0"),
+    "empty batch": (
+        lambda: pk.minibatch_covariance(np.eye(3), 0), ValueError, "whole number >= 1, got 0"),
     "batch too large": (
         lambda: pk.minibatch_covariance(np.eye(3), 4, False), ValueError, "size 4 of N = 3"),
 }  # fmt: skip
