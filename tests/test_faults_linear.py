@@ -68,7 +68,7 @@ def test_what_absorbing_walls_leave(t, scheme):
     assert 0 <= second <= first <= 1 and np.isfinite(solution.fields).all()
     assert solution.fields.min() >= 0
     if scheme is None and t <= 100:
-        assert np.log(second) == pytest.approx(-np.pi**2 / 2 * t, rel=2e-2)
+        assert np.log(second) == pytest.approx(-(np.pi**2) / 2 * t, rel=2e-2)
         shape = solution.fields[-1] / solution.fields[-1].sum()
         true = np.sin(np.pi * solution.grid.axes[0])
         assert np.abs(shape - true / true.sum()).sum() < 1e-6
@@ -150,7 +150,7 @@ def test_split_counts_its_backward_euler_solves():
     grid = pk.Grid((-3, -3), (3, 3), (40, 40))
     spike = np.zeros(grid.shape)
     spike[20, 20] = 1.0
-    stepper = split._Stepper(
+    stepper = split.Stepper(
         Problem(equation, grid, spike), grid, 5e-5,
         {"radau_solves": 0, "backward_euler_solves": 0, "negative_before_clipping": 0.0},
     )  # fmt: skip

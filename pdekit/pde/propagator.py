@@ -111,16 +111,12 @@ def propagate(
     return sweep(line_of(generator, forward, kill), u, t)
 
 
-def sweep(
-    line: Line, u: Array, t: float, method: tuple[Any, Any] | None = None
-) -> Array:
+def sweep(line: Line, u: Array, t: float, method: tuple[Any, Any] | None = None) -> Array:
     """sum_k residue_k (t A - pole_k)^-1 u in one sweep over the cells."""
     from pdekit.pde.tridiagonal import rational_exponential
 
     poles, residues = exponential_poles() if method is None else method
-    return rational_exponential(
-        line.up, line.down, line.kill, u, t, line.forward, poles, residues
-    )
+    return rational_exponential(line.up, line.down, line.kill, u, t, line.forward, poles, residues)
 
 
 def amplification(generator: Generator, u: Array, forward: bool) -> float:

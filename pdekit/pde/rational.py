@@ -1,4 +1,4 @@
-"""Rational approximations of the exponential: best on the negative axis, and Radau's collocation."""
+"""Rational approximations of exp: the best on the negative axis, and Radau's collocation."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -84,7 +84,7 @@ def radau(stages: int) -> Collocation:
     derivatives = [n, *(poly.polyder(n, j) for j in range(1, 2 * s))]  # whole numbers, exact
     p, q = ([poly.polyval(x, d) for d in derivatives[: s - 2 : -1]] for x in (1.0, 0.0))
     slope = poly.polyder(q)
-    poles = np.roots(q[::-1])
+    poles: Complex = np.asarray(np.roots(q[::-1]), dtype=complex)
     for _ in range(4):  # Newton, exact but for the division: residues are large and cancel
         poles = poles - _exactly(q, poles) / _exactly(slope, poles)
     residues = _exactly(p, poles) / _exactly(slope, poles)
@@ -104,6 +104,9 @@ def _exactly(coefficients: Any, points: Complex) -> Complex:
     for z in points:
         x, y, real, imaginary = Fraction(z.real), Fraction(z.imag), Fraction(0), Fraction(0)
         for c in reversed(coefficients):
-            real, imaginary = real * x - imaginary * y + Fraction(float(c)), real * y + imaginary * x
+            real, imaginary = (
+                real * x - imaginary * y + Fraction(float(c)),
+                real * y + imaginary * x,
+            )
         out.append(complex(real, imaginary))
     return np.array(out)

@@ -195,9 +195,7 @@ class _Fixed:
             self.marcher = Marcher(self.line, relative=self.absorbs, purse=half)
         until = self.problem.until or t
         share, start = allowance(self.marcher.rate, until), self.t
-        new, error = self.marcher.either(
-            self.u, t - start, lambda s, h: half * share(start + s, h)
-        )
+        new, error = self.marcher.either(self.u, t - start, lambda s, h: half * share(start + s, h))
         self.stats["steps"] += max(1, self.marcher.steps)
         if self.size > 0:
             error /= self.size
@@ -258,6 +256,8 @@ def propagate_plain(
     """The same sum over poles by sparse LU: the reference of ``propagate``, any dimension."""
     from scipy.sparse import diags_array, eye_array
     from scipy.sparse.linalg import splu
+
+    from pdekit.pde.rational import exponential_poles
 
     matrix = generator.matrix()
     lost = np.broadcast_to(kill, u.shape).ravel()
