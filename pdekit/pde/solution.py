@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pdekit.errors import TruncationWarning
+from pdekit.errors import ConvergenceError, TruncationWarning
 from pdekit.grid import Grid
 from pdekit.pde import resolution
 from pdekit.pde.equations import FokkerPlanck
@@ -170,6 +170,11 @@ def _output_times(t: ArrayLike) -> Any:
 def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: int = 3) -> None:
     """Range, mass drift and mass at the walls into ``stats``, with a warning where it matters."""
     stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    if not np.isfinite([stats["minimum"], stats["maximum"]]).all():
+        raise ConvergenceError(
+            "the fields are no longer finite: rates, times or data overflow; use a shorter time, a "
+            "smaller beta * potential, or smaller data"
+        )
     if not problem.is_density:
         return
     mass = problem.grid.integrate(problem.values)
@@ -178,6 +183,11 @@ def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: 
         stats["mass_drift"] = float(np.abs(kept - 1).max())
     else:
         stats["survival"] = kept.tolist()
+        if not (np.diff(np.append(1.0, kept)) <= 1e-9).all():
+            raise ConvergenceError(
+                f"the mass that absorbing walls leave must fall, it is {stats['survival']} of what "
+                "was there; use the default scheme, or Krylov() in two dimensions"
+            )
     lost = min(1.0, float((wall_mass(fields, problem.grid, problem.absorbing) / mass).max()))
     stats["wall_mass"] = lost
     if lost > LOST_MASS:
