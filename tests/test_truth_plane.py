@@ -191,7 +191,7 @@ ROWS = [
         "Krylov spaces in the plane",
         ("solve FokkerPlanck", "solve BackwardKolmogorov", "Krylov"),
         partial(trial, style=STYLES, scheme=krylov, promise=lambda s: s.scheme.rtol, most=1e5),
-        cost=2,
+        cost=1,
     ),
     Row(
         "splitting of gradient drifts",
@@ -200,7 +200,7 @@ ROWS = [
             trial, style=("gradient", "absorbed"), scheme=split,
             promise=lambda s: s.scheme.tolerance, most=1e5,
         ),
-        cost=2,
+        cost=8,
     ),
     Row(
         "splitting of driven, tensor and kinetic equations",
@@ -209,7 +209,7 @@ ROWS = [
             trial, style=("driven", "tensor", "kinetic"), scheme=split,
             promise=lambda s: s.scheme.tolerance, most=3e3,
         ),
-        cost=4,
+        cost=20,
     ),
     Row(
         "implicit steps in the plane",

@@ -23,8 +23,8 @@ def settled(
     """u within its bounds, and how far it was outside, relative to the initial data.
 
     Densities: entries below zero to zero, then the mass of ``before``, which absorbing walls only
-    lessen. Functions: heat to the mean of its data, and all to the range of the data (the maximum principle; with zero where a wall
-    absorbs). The distance is that of ``Problem.distance``.
+    lessen. Functions: heat to the mean of its data, and all to their range (the maximum principle;
+    with zero where a wall absorbs). The distance is that of ``Problem.distance``.
     """
     if not problem.is_density:
         return _ranged(problem, u)
