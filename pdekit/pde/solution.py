@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +171,7 @@ def _output_times(t: ArrayLike) -> Any:
 def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: int = 3) -> None:
     """Range, mass drift and mass at the walls into ``stats``, with a warning where it matters."""
     stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
-    if not np.isfinite([stats["minimum"], stats["maximum"]]).all():
+    if not isfinite(stats["minimum"]) or not isfinite(stats["maximum"]):
         raise ConvergenceError(
             "the fields are no longer finite: rates, times or data overflow; use a shorter time, a "
             "smaller beta * potential, or smaller data"
