@@ -59,7 +59,7 @@ def test_for_ever_is_the_stationary_state_at_once(n, t):
 
 
 @pytest.mark.parametrize("scheme", [None, schemes.Implicit(0.05), schemes.Krylov()])
-@pytest.mark.parametrize("t", [20.0, 100.0, 1e4])
+@pytest.mark.parametrize("t", [20.0, 100.0, 300.0])
 def test_what_absorbing_walls_leave(t, scheme):
     """exp(-pi^2 t / 2) 4 / pi sin(pi x) of the continuous equation: 1e-43 at t = 20."""
     equation = pk.FokkerPlanck(nothing, 2.0, absorbing=pk.Walls(True, True))
@@ -96,11 +96,9 @@ def test_a_wave_on_the_torus_is_not_forgotten_by_a_coarse_pilot():
     assert error <= solution.stats["error_estimate"] <= 5e-5
 
 
-@pytest.mark.parametrize("scheme", [schemes.Krylov(1e-4), schemes.Krylov(), schemes.Split(1e-3)])
-def test_a_fast_rotation_in_a_well(scheme):
-    """The well turns the mean like (cos, sin) of the angle and lets it fall like exp(-t)."""
-    grid = pk.Grid((-3, -3), (3, 3), (40, 40))
-    turn = 200.0
+def test_a_fast_rotation_in_a_well():
+    """Forty radians in a well; against implicit steps that know their own error."""
+    grid, turn, t = pk.Grid((-3, -3), (3, 3), (24, 24)), 200.0, 0.2
 
     def rotation(x):
         return turn * np.stack([-x[..., 1], x[..., 0]], -1)
@@ -109,13 +107,16 @@ def test_a_fast_rotation_in_a_well(scheme):
     start = np.exp(-((grid.centres - [1.0, 0.0]) ** 2).sum(-1) / 0.3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        solution = pk.solve(equation, grid, start, 0.05, scheme)
-        exact = pk.solve(equation, grid, start, 0.05, schemes.Implicit(0.05 / 20000))
-    apart = np.abs(solution.fields - exact.fields).sum() / start.sum()
-    known = exact.stats["error_estimate"]
-    bound = getattr(scheme, "rtol", 0) or scheme.tolerance
-    assert known < 1e-5
-    assert apart <= bound + known
+        exact = pk.solve(equation, grid, start, t, schemes.Implicit(t / 8000))
+        assert exact.stats["error_estimate"] < 1e-3
+        for scheme in (schemes.Krylov(1e-4), schemes.Krylov(), schemes.Split(1e-3)):
+            solution = pk.solve(equation, grid, start, t, scheme)
+            apart = np.abs(solution.fields - exact.fields).sum() / start.sum()
+            stated = solution.stats["error_estimate"]
+            assert stated <= (
+                scheme.tolerance if isinstance(scheme, schemes.Split) else scheme.rtol
+            )
+            assert apart <= stated + exact.stats["error_estimate"]
 
 
 class Drifting:
@@ -150,7 +151,7 @@ def test_split_counts_its_backward_euler_solves():
     grid = pk.Grid((-3, -3), (3, 3), (40, 40))
     spike = np.zeros(grid.shape)
     spike[20, 20] = 1.0
-    stepper = split._Stepper(
+    stepper = split.Stepper(
         Problem(equation, grid, spike), grid, 5e-5,
         {"radau_solves": 0, "backward_euler_solves": 0, "negative_before_clipping": 0.0},
     )  # fmt: skip

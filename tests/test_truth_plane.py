@@ -22,13 +22,13 @@ def rates_of(V, beta, h, periodic):
     jump = np.zeros((n * m, n * m))
     for i in range(n):
         for j in range(m):
-            for axis, (k, l) in enumerate(((i + 1, j), (i, j + 1))):
-                if (k >= n or l >= m) and not periodic[axis]:
+            for axis, (k, q) in enumerate(((i + 1, j), (i, j + 1))):
+                if (k >= n or q >= m) and not periodic[axis]:
                     continue
-                k, l = k % n, l % m
-                here, there, hh = i * m + j, k * m + l, h[axis] ** 2
-                jump[here, there] += fitted(beta * (V[k, l] - V[i, j])) / (beta * hh)
-                jump[there, here] += fitted(beta * (V[i, j] - V[k, l])) / (beta * hh)
+                k, q = k % n, q % m
+                here, there, hh = i * m + j, k * m + q, h[axis] ** 2
+                jump[here, there] += fitted(beta * (V[k, q] - V[i, j])) / (beta * hh)
+                jump[there, here] += fitted(beta * (V[i, j] - V[k, q])) / (beta * hh)
     return jump, np.zeros(n * m)
 
 
@@ -49,10 +49,6 @@ def scenery(rng: Random, grid, beta):
     """A potential that is flat, smooth, a tilted valley, or rough."""
     kind = pick(rng, "flat", "smooth", "well", "valley", "rough")
     height = log_uniform(rng, 0.1, 300) / beta
-    x, y = (
-        (grid.centres[..., k] - grid.lower[k]) / (grid.upper[k] - grid.lower[k]) - 0.5
-        for k in (0, 1)
-    )
     a, b, c = rng.normal(size=3)
     if kind == "flat":
         return kind, lambda p: 0 * p[..., 0]
@@ -195,7 +191,7 @@ ROWS = [
         "Krylov spaces in the plane",
         ("solve FokkerPlanck", "solve BackwardKolmogorov", "Krylov"),
         partial(trial, style=STYLES, scheme=krylov, promise=lambda s: s.scheme.rtol, most=1e5),
-        cost=2,
+        cost=1,
     ),
     Row(
         "splitting of gradient drifts",
@@ -204,7 +200,7 @@ ROWS = [
             trial, style=("gradient", "absorbed"), scheme=split,
             promise=lambda s: s.scheme.tolerance, most=1e5,
         ),
-        cost=2,
+        cost=8,
     ),
     Row(
         "splitting of driven, tensor and kinetic equations",
@@ -213,7 +209,7 @@ ROWS = [
             trial, style=("driven", "tensor", "kinetic"), scheme=split,
             promise=lambda s: s.scheme.tolerance, most=3e3,
         ),
-        cost=4,
+        cost=20,
     ),
     Row(
         "implicit steps in the plane",

@@ -1,4 +1,4 @@
-"""Rational approximations of the exponential: best on the negative axis, and Radau's collocation."""
+"""Rational approximations of exp: the best on the negative axis, and Radau's collocation."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -84,7 +84,7 @@ def radau(stages: int) -> Collocation:
     derivatives = [n, *(poly.polyder(n, j) for j in range(1, 2 * s))]  # whole numbers, exact
     p, q = ([poly.polyval(x, d) for d in derivatives[: s - 2 : -1]] for x in (1.0, 0.0))
     slope = poly.polyder(q)
-    poles = np.roots(q[::-1])
+    poles: Complex = np.asarray(np.roots(q[::-1]), dtype=complex)
     for _ in range(4):  # Newton, exact but for the division: residues are large and cancel
         poles = poles - _exactly(q, poles) / _exactly(slope, poles)
     residues = _exactly(p, poles) / _exactly(slope, poles)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.errors import ConvergenceError
+from pdekit.pde.equations import Heat
 from pdekit.pde.problem import Problem
 
 Array = NDArray[np.float64]
@@ -22,8 +23,8 @@ def settled(
     """u within its bounds, and how far it was outside, relative to the initial data.
 
     Densities: entries below zero to zero, then the mass of ``before``, which absorbing walls only
-    lessen. Functions: to the range of the data (the maximum principle; with zero where a wall
-    absorbs). The distance is that of ``Problem.distance``.
+    lessen. Functions: heat to the mean of its data, and all to their range (the maximum principle;
+    with zero where a wall absorbs). The distance is that of ``Problem.distance``.
     """
     if not problem.is_density:
         return _ranged(problem, u)
@@ -46,13 +47,17 @@ def settled(
 
 def _ranged(problem: Problem, u: Array) -> tuple[Array, float]:
     low, high = bounds(problem)
+    shift = 0.0
+    if isinstance(problem.equation, Heat):  # whose mean is that of the data
+        shift = problem.average - float(u.mean())
+        u = u + shift
     least, most = float(u.min()), float(u.max())
     if not np.isfinite(least + most):
         raise ConvergenceError(_OVERFLOW)
     beyond = max(low - least, most - high, 0.0)
-    if beyond == 0:
-        return u, 0.0
-    return np.clip(u, low, high), beyond / max(high, -low, 1e-300)
+    if beyond > 0:
+        u = np.clip(u, low, high)
+    return u, (beyond + abs(shift)) / max(high, -low, 1e-300)
 
 
 def bounds(problem: Problem) -> tuple[float, float]:

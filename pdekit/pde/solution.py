@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdekit import checks
-from pdekit.errors import TruncationWarning
+from pdekit.errors import ConvergenceError, TruncationWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.pde import resolution, vouched
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman, frozen
@@ -164,6 +165,11 @@ def _fields(advance: Callable[[float], Array], problem: Problem, times: Array) -
 def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: int = 3) -> None:
     """Range, mass drift and mass at the walls into ``stats``, with a warning where it matters."""
     stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    if not isfinite(stats["minimum"]) or not isfinite(stats["maximum"]):
+        raise ConvergenceError(
+            "the fields are no longer finite: rates, times or data overflow; use a shorter time, a "
+            "smaller beta * potential, or smaller data"
+        )
     if not problem.is_density:
         return
     mass = problem.grid.integrate(problem.values)
@@ -172,6 +178,11 @@ def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: 
         stats["mass_drift"] = float(np.abs(kept - 1).max())
     else:
         stats["survival"] = kept.tolist()
+        if not (np.diff(np.append(1.0, kept)) <= 1e-9).all():
+            raise ConvergenceError(
+                f"the mass that absorbing walls leave must fall, it is {stats['survival']} of what "
+                "was there; use the default scheme, or Krylov() in two dimensions"
+            )
     lost = min(1.0, float((wall_mass(fields, problem.grid, problem.absorbing) / mass).max()))
     stats["wall_mass"] = lost
     if lost > LOST_MASS:

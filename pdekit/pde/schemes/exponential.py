@@ -257,6 +257,8 @@ def propagate_plain(
     from scipy.sparse import diags_array, eye_array
     from scipy.sparse.linalg import splu
 
+    from pdekit.pde.rational import exponential_poles
+
     matrix = generator.matrix()
     lost = np.broadcast_to(kill, u.shape).ravel()
     matrix = (matrix.T if forward else matrix) - diags_array(lost)

@@ -124,8 +124,9 @@ class Krylov:
             closed = hessenberg[m, m - 1] < 1e-14
             basis[m] = w / max(hessenberg[m, m - 1], 1e-300)
             if m % _EVERY == 0 or closed:
-                rate, g = _residual(hessenberg[: m + 1, :m])
-                error = size * _bound(problem, operator.matrix, basis[m], _SHIFT * step, g)
+                with np.errstate(over="ignore", invalid="ignore"):  # of a basis that does not do
+                    rate, g = _residual(hessenberg[: m + 1, :m])
+                    error = size * _bound(problem, operator.matrix, basis[m], _SHIFT * step, g)
                 if error <= allowed:
                     return (size * expm(rate)[:, 0] @ basis[:m]).reshape(u.shape), error
                 if closed:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
@@ -19,25 +20,16 @@ from pdekit.pde.oblique import ObliqueLines
 from pdekit.pde.problem import Problem
 from pdekit.pde.propagator import allowance
 from pdekit.pde.settled import settled
+from pdekit.pde.step_plan import plan
 
 Array = NDArray[np.float64]
 # Poles and residues of exp(z) ≈ 2 Re(residue / (z - pole)): Radau IIA of order 3, L-stable; and of
 # backward Euler, whose resolvent is nonnegative at any step
 RADAU = (2 + 1j * sqrt(2), 1 - 5j / sqrt(2))
 EULER = (1 + 0j, -0.5 + 0j)
-_DEEPEST = 24  # halvings of an output interval before giving up
 _SPARE = 0.8  # of the tolerance is given to the pilot; the rest is for what it does not see
-_SHARE = 0.4  # of what a run changes with steps twice as long: a third, and a margin
-_ROUGH = 1.0  # the same where the coarser grid does not do: rough data or rates, of order one
-_MOST_STEPS = 40_000  # of the plans of an output interval
-# The quotient of changes is not asked of less than a part of the tolerance, nor believed near one
-_SURE_RATE = 0.3  # of the tolerance
-_SURE, _STUCK, _MARGIN = 0.02, 0.95, 1.2
 _FEW = 32  # cells along an axis, up to which steps are planned on the grid itself
 _SMALL = (128, 128)  # cells, of which a generator is kept
-# Of the tolerance, the local error that driven steps may show: a wave so small that longer steps
-# than its turns show no more than that is lost in both runs, and is so many times larger at most
-_FORGOTTEN, _UNSEEN = 0.02, 10.0
 _DECADES = 1e6  # over which the tolerance is shared out by the logarithm of time
 _ALIVE = 1e-3  # of the largest value: below it the drift of a cell does not limit the first step
 _SHARP = 0.3  # half a Péclet number, beyond which a coarser grid damps what a force carries
@@ -86,8 +78,8 @@ class Split:
         stats.update(radau_solves=0, backward_euler_solves=0, error_estimate=0.0)
         stats.update(negative_before_clipping=0.0, planned_on_the_grid=0)
         grid, coarse = problem.grid, pilot_grid(problem.grid)
-        pilot = _Stepper(problem, coarse, self.tolerance, {**stats})
-        fine = _Stepper(problem, grid, self.tolerance, stats)
+        pilot = Stepper(problem, coarse, self.tolerance, {**stats})
+        fine = Stepper(problem, grid, self.tolerance, stats)
         state: dict[str, Any] = {
             "u": problem.values,
             "v": coarsen(problem.values, grid, coarse),
@@ -127,7 +119,7 @@ class Split:
         return u, abs(now / mass - 1) if mass > 0 else 0.0
 
     def _advanced(
-        self, pilot: "_Stepper", fine: "_Stepper", state: dict[str, Any], t: float, most: float
+        self, pilot: "Stepper", fine: "Stepper", state: dict[str, Any], t: float, most: float
     ) -> tuple[Array, float, list[float]]:
         """The field at ``t`` on the grid, its error, which is to be below ``most``, and the steps.
 
@@ -137,7 +129,7 @@ class Split:
         first_try = min(pilot.resolved(state["v"], t0), state["step"])
         u, v = state["u"], state["v"]
         for _ in range(2 if pilot.sees_drift(t0) else 0):
-            steps, new, error = _plan(pilot, v, t0, span, allowed, first_try)
+            steps, new, error = plan(pilot, v, t0, span, allowed, first_try)
             first = 2 * steps[0]
             seen, _ = pilot.local_error(v, t0, first)
             fine.clipped = 0.0
@@ -157,108 +149,12 @@ class Split:
         fine.stats["planned_on_the_grid"] += 1
         first_try = min(fine.resolved(u, t0), state["step"])
         fine.clipped = 0.0
-        steps, out, error = _plan(fine, u, t0, span, _SPARE * most, first_try)
+        steps, out, error = plan(fine, u, t0, span, _SPARE * most, first_try)
         state["v"] = coarsen(out, fine.grid, pilot.grid)
         return out, error, steps
 
 
-def _plan(
-    pilot: "_Stepper", start: Array, t0: float, span: float, tolerance: float, first: float
-) -> tuple[list[float], Array, float]:
-    """Step lengths over [t0, t0 + span] that sum to it, the pilot's end field, its error."""
-    pilot.tried = 0
-    each = tolerance  # the same local error for every step takes the fewest steps
-    if pilot.driven:
-        each *= _FORGOTTEN
-    while True:
-        steps, u, error = _equidistribute(pilot, start, t0, span, each, first, tolerance)
-        if pilot.driven and error <= tolerance:
-            # the merged half steps of the first direction are longer than those looked at, which
-            # matters where what a line does is not only to relax
-            u = pilot.run(start.copy(), t0, steps)
-            pairs = pilot.run(start.copy(), t0, [2 * dt for dt in steps[::2]])
-            error = _extrapolated(pilot, start, t0, steps, pairs, u, tolerance) + _UNSEEN * each
-        if error <= tolerance:
-            return steps, u, error
-        each *= (0.7 * tolerance / error) ** 1.5  # orders of the local and the global error
-
-
-def _equidistribute(
-    pilot: "_Stepper", start: Array, t0: float, span: float, each: float, longest: float,
-    tolerance: float,
-) -> tuple[list[float], Array, float]:  # fmt: skip
-    """Steps span / 2^k whose local errors, by step doubling, stay below ``each``.
-
-    The first is not longer than ``longest``, at which nothing that lasts turns round; from it on
-    steps grow while the error that they show is small. Returns them in pairs of equal ones, the field at the end, and its error: a share of its
-    distance to the field of a run with every pair in one step.
-    """
-    steps: list[float] = []
-    level, done = 2, 0  # done counts the finest steps span / 2^_DEEPEST
-    while level < _DEEPEST and span > longest * (1 << level):
-        level += 1
-    u, doubled = start, start.copy()
-    while done < 1 << _DEEPEST:
-        dt, t = span / (1 << level), t0 + span * done / (1 << _DEEPEST)
-        error, halves = pilot.local_error(u, t, dt)
-        if error > each:
-            level += 1
-            if level > _DEEPEST:
-                raise ConvergenceError(
-                    f"splitting over [{t0:g}, {t0 + span:g}] does not reach a local error of "
-                    f"{each:.2g}: a step of {dt:.2g} still errs by {error:.2g}; raise the tolerance"
-                )
-            continue
-        pilot.tried += 2
-        if pilot.tried > _MOST_STEPS:
-            raise ConvergenceError(
-                f"splitting over [{t0:g}, {t0 + span:g}] still does not reach its tolerance after "
-                f"{pilot.tried} steps; raise the tolerance, or use schemes.Krylov()"
-            )
-        doubled = pilot.march(doubled, t, dt, 1)
-        u = halves
-        steps += [dt / 2] * 2
-        done += 1 << (_DEEPEST - level)
-        # a doubled step errs eight times as much; where the coarser grid does not do, it may be so
-        # long that it shows no more than a part of what it misses, so that on the way there errors
-        # going on at this rate must not matter
-        calm = error * (t0 + span - t - dt) <= _SURE_RATE * tolerance * dt
-        if (
-            level > 0
-            and error < each / 8
-            and (pilot.blind or calm)
-            and done % (1 << (_DEEPEST - level + 1)) == 0
-        ):
-            level -= 1
-    return steps, u, _extrapolated(pilot, start, t0, steps, doubled, u, tolerance)
-
-
-def _extrapolated(
-    pilot: "_Stepper", start: Array, t0: float, steps: list[float], doubled: Array, u: Array,
-    tolerance: float,
-) -> float:  # fmt: skip
-    """The error of u, from runs with steps twice and four times as long.
-
-    The first changes u by d, the second that by D; where the order is two d / D is 1/4 and the
-    error d / 3. Where steps are so long that neither run sees what it misses, d / D is near one,
-    and the error of any size: d (d / D) / (1 - d / D) if the changes go on like this.
-    """
-    change, share = pilot.problem.distance(doubled, u), _SHARE if pilot.blind else _ROUGH
-    if change < _SURE * tolerance:
-        return share * change
-    quads: list[float] = []
-    pairs = [2 * dt for dt in steps[::2]]
-    k = 0
-    while k < len(pairs):
-        same = k + 1 < len(pairs) and pairs[k + 1] == pairs[k]
-        quads.append(pairs[k] * (2 if same else 1))
-        k += 2 if same else 1
-    before = pilot.problem.distance(pilot.run(start.copy(), t0, quads), doubled)
-    ratio = min(change / max(before, 1e-300), _STUCK)
-    return max(share, _MARGIN * ratio / (1 - ratio)) * change
-
-
-class _Stepper:
+class Stepper:
     """Strang steps of one problem on one grid."""
 
     def __init__(
