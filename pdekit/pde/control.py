@@ -18,6 +18,7 @@ from pdekit.pde.bellman import TooSteep, central_gradient
 from pdekit.pde.couplings import Coupling
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
 from pdekit.pde.games import Game, Newton, Response
+from pdekit.pde.policy import PolicySteps
 from pdekit.pde.problem import Problem
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.solution import Solution, solve
@@ -30,8 +31,8 @@ Array = NDArray[np.float64]
 _STORED = 101  # times kept when only the horizon is given
 _TIMES = 0.02  # of the range of a game's value: what its steps in time may err by without a word
 _DRIFT = 2e-3  # of the mass: change of a density by keeping the value at twice as many times
-_MOST_HALVINGS = 6
-_ALIKE = 1e-3  # of the range
+_MOST_HALVINGS = 5
+_ALIKE = 2e-2  # of the range
 _ROUNDING = 1e-9
 _PARTS = (1, 2, 4, 8, 16)  # steps of a game between stored times, more where the value is steep
 
@@ -417,10 +418,11 @@ def _closed(game: Game, solver: Any, counts: dict[str, Any]) -> Response:
     try:
         found: Response = solver.close(game, counts)
     except ConvergenceError as error:
-        if getattr(game.steps, "order", 1) != 2 or isinstance(error, TooSteep):
+        steps = game.steps
+        if not isinstance(steps, PolicySteps) or steps.order == 1 or isinstance(error, TooSteep):
             raise
         counts.clear()
-        found = solver.close(replace(game, steps=game.steps.monotone()), counts)
+        found = solver.close(replace(game, steps=steps.monotone()), counts)
         warnings.warn(
             "steps of second order, filtered, did not close the game; this is its equilibrium by "
             "monotone steps, of first order in time: PolicyIteration(dt, order=1)",
