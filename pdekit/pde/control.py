@@ -32,6 +32,7 @@ _STORED = 101  # times kept when only the horizon is given
 _TIMES = 0.02  # of the range of a game's value: what its steps in time may err by without a word
 _DRIFT = 2e-3  # of the mass: change of a density by keeping the value at twice as many times
 _MOST_HALVINGS = 5
+_ALIKE_DENSITIES = 0.1  # of the range: a first step of PolicyIteration may be long for the start
 _ALIKE = 2e-2  # of the range
 _ROUNDING = 1e-9
 _PARTS = (1, 2, 4, 8, 16)  # steps of a game between stored times, more where the value is steep
@@ -109,8 +110,10 @@ class Control:
                     scheme=self.value.scheme,
                 )  # fmt: skip
         kept = np.isin(found.value.times, self.value.times)
-        pairs = (found.value, self.value), (found.density, self.density)
-        return found if all(_same(a.fields[kept], b.fields) for a, b in pairs) else self
+        same = _same(found.value.fields[kept], self.value.fields, _ALIKE) and _same(
+            found.density.fields[kept], self.density.fields, _ALIKE_DENSITIES
+        )
+        return found if same else self
 
     @cached_property
     def control(self) -> "xr.DataArray":
@@ -342,10 +345,11 @@ def _finer(times: Array, parts: int) -> Array:
     return out
 
 
-def _same(found: Array, own: Array) -> bool:
+def _same(found: Array, own: Array, rtol: float) -> bool:
     """Whether fields are the same up to the error of their steps."""
-    size = float(np.ptp(own))
-    return found.shape == own.shape and float(np.abs(found - own).max()) <= _ALIKE * size
+    if found.shape != own.shape:
+        return False
+    return float(np.abs(found - own).max()) <= rtol * float(np.ptp(own)) + _ROUNDING
 
 
 def _game(
