@@ -41,8 +41,8 @@ class PolicyIteration:
     more than a quarter of the cells) is cut in two, and again. The error in time is measured by a
     second run in steps of other lengths: ``stats["step_errors"]``, in units of the cost at every
     output time, a tenth of the box away from its walls, and the largest of them over the range of
-    the data (1/beta where that is larger) as ``stats["error_estimate"]``. Warns (``AccuracyWarning``) where that is not
-    small.
+    the data (1/beta where that is larger) as ``stats["error_estimate"]``. Warns where that is much
+    (``AccuracyWarning``).
 
     One and two dimensions, walls or periodic. Good for steep data and large beta, where
     ``DoobTransform`` is not; the stored spacing is a good ``dt``, a fifth of it with ``order=1``.
