@@ -98,7 +98,7 @@ class PolicyIteration:
         """What the steps err by, from the same with others: twice as long, or half as long where
         some were cut (cut again alike, they would agree), or there is but one.
 
-        Where all is smooth that difference is three times the error, or a third more; where the
+        Where all is smooth that difference is three times the error of long steps; where the
         filter holds and for steps of order one the order may sink to a half.
         """
         count, cut = taken
@@ -106,7 +106,7 @@ class PolicyIteration:
         longer = count > 1 and not cut
         other.to(t, count // 2 if longer else count if cut else 2, cost)
         smooth = self.order == 2 and not cut and own.steps.held == 0
-        share = (1 if longer else 1.5) if smooth else (2.5 if longer else 4)
+        share = (1 if longer else 3) if smooth else (2.5 if longer else 4)
         return share * float(np.abs(own.u - other.u)[own.inner].max())
 
 
