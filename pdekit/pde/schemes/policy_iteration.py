@@ -104,7 +104,7 @@ class PolicyIteration:
         count, cut = taken
         other.steps.halved = cut
         longer = count > 1 and not cut
-        other.to(t, count // 2 if longer else count if cut else 2, cost)
+        other.to(t, count // 2 if longer else 2 * count, cost)
         smooth = self.order == 2 and not cut and own.steps.held == 0
         share = (1 if longer else 3) if smooth else (2.5 if longer else 4)
         return share * float(np.abs(own.u - other.u)[own.inner].max())
