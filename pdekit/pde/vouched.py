@@ -174,8 +174,8 @@ class _Found:
 def report_density(value: Any, density: Any, potential: Array, stacklevel: int) -> None:
     """Warn where cells are too coarse for the drift under the control, beta |Δ(V + u)| > 1.
 
-    Asked where the mass is; ``cell_peclet`` into the density's stats is the number that all but a
-    tenth of it stays below, at nine of the times. At 1 diffusion along the drift is a twelfth too large.
+    Asked where the mass is; ``cell_peclet`` into the density's stats is what all but a
+    tenth of it stays below at nine of the times. At 1 diffusion is a twelfth too large.
     """
     grid, beta = value.grid, value.equation.beta
     worst = 0.0
