@@ -104,8 +104,10 @@ def free_value(
     out = np.empty(len(x))
     for i, at in enumerate(x):
         logs = np.concatenate([-((at - p) ** 2) / (2 * spread**2) - beta / 2 * g for p in parts])
-        out[i] = -2 / beta * (
-            logsumexp(logs) + np.log(width / nodes) - 0.5 * np.log(2 * np.pi * spread**2)
+        out[i] = (
+            -2
+            / beta
+            * (logsumexp(logs) + np.log(width / nodes) - 0.5 * np.log(2 * np.pi * spread**2))
         )
     return out
 

@@ -174,17 +174,19 @@ def random_game(rng: Random) -> Trial:
                  found.residuals["fixed_point"] / 2e-3]  # fmt: skip
         return float(np.max(sizes)), 1.0
 
-    what = (f"a={a:.4g} q={q:.4g} g={g:.4g} kappa={kappa:.3g} {last:.3g} beta={beta:.4g} "
-            f"T={horizon:.4g} m={m:.3g} s={spread:.3g} {n} cells {steps} {scheme} {solver}")  # fmt: skip
+    what = (
+        f"a={a:.4g} q={q:.4g} g={g:.4g} kappa={kappa:.3g} {last:.3g} beta={beta:.4g} "
+        f"T={horizon:.4g} m={m:.3g} s={spread:.3g} {n} cells {steps} {scheme} {solver}"
+    )
     return Trial(what, call, judge)
 
 
 ROWS = [
     Row("linear-quadratic control", ("control", "Control", "DoobTransform", "PolicyIteration",
-                                     "Godunov", "Filtered"), random_control, 0.5, cost=3),
-    Row("stored times", ("control", "Control"), random_stored, answered=0.6, cost=6),
+                                     "Godunov", "Filtered"), random_control, 0.1, cost=6),
+    Row("stored times", ("control", "Control"), random_stored, answered=0.6, cost=12),
     Row("linear-quadratic games", ("control", "Newton", "FixedPoint", "FictitiousPlay",
-                                   "MeanTracking"), random_game, answered=0.5, cost=6),
+                                   "MeanTracking"), random_game, answered=0.3, cost=12),
 ]  # fmt: skip
 
 

@@ -27,7 +27,8 @@ def by_drift(value: Solution, initial: Any) -> Array:
     for k, dt in enumerate(np.diff(value.times)):
         middle = potential + (value.fields[k] + value.fields[k + 1]) / 2
         generator = scharfetter_gummel(middle, equation.beta, grid)
-        fields.append(propagate(generator, fields[-1], dt, forward=True))
+        rho = propagate(generator, fields[-1], dt, forward=True)
+        fields.append(rho * (fields[0].sum() / rho.sum()))
     return np.array(fields)
 
 

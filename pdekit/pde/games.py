@@ -331,8 +331,11 @@ def _not_closed(name: str, now: Response, rounds: int) -> ConvergenceError:
         f"{name} did not close the game: after {rounds} rounds the flow and the response to it are "
         f"{now.distance:.3g} apart (L1 over the mass, largest over time), exploitability "
         f"{now.gap():.3g}; "
-        + ("ask for more times, soften the coupling or raise rounds=" if "Newton" in name else
-           "use solver=Newton(), or ask for more times")
+        + (
+            "ask for more times, soften the coupling or raise rounds="
+            if "Newton" in name
+            else "use solver=Newton(), or ask for more times"
+        )
     )
 
 

@@ -39,7 +39,7 @@ class PolicySteps:
     Of order one: u - dt 𝓕(u) = U, monotone and concave at any dt: every policy is a linear equation
     with an M-matrix, and Newton's method is Howard's. Of order two: the L-stable SDIRK2 steps u =
     Φ_γ((1 + √2) Φ_γ(U) - √2 U), Φ_γ of order one and length γ dt, γ = 1 - 1/√2, filtered: no cell
-    is taken further than ``band`` dt from the monotone step of order one, nor out of the range of U.
+    is taken further than ``band`` dt from the monotone step of order one, nor out of U's range.
     A step that leaves the range by more than the band, or is held back in more than a quarter of
     the cells, is too long for the data: it is made of two of half the length, and these likewise.
     ``held``: largest share of cells that the filter held back; ``upright``: how many densities

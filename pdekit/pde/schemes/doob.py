@@ -40,7 +40,9 @@ class DoobTransform:
     rtol_plane: float = 1e-5
 
     solves = (HamiltonJacobiBellman,)
-    most_jump: ClassVar[float] = 2.0  # of beta |Δu| / 2: beyond it no comparison of grids is believed
+    most_jump: ClassVar[float] = (
+        2.0  # of beta |Δu| / 2: beyond it no comparison of grids is believed
+    )
 
     def __post_init__(self) -> None:
         for name in ("rtol", "rtol_plane"):

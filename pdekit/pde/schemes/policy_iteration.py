@@ -40,8 +40,9 @@ class PolicyIteration:
     A second-order step that is too long for the data (it leaves their range, or the filter holds
     more than a quarter of the cells) is cut in two, and again. The error in time is measured by a
     second run in steps of other lengths: ``stats["step_errors"]``, in units of the cost at every
-    output time, a tenth of the box away from its walls, and the largest of them over the range of the data (1/beta where that is larger)
-    as ``stats["error_estimate"]``. Warns (``AccuracyWarning``) where it is not small.
+    output time, a tenth of the box away from its walls, and the largest of them over the range of
+    the data (1/beta where that is larger) as ``stats["error_estimate"]``. Warns where that is much
+    (``AccuracyWarning``).
 
     One and two dimensions, walls or periodic. Good for steep data and large beta, where
     ``DoobTransform`` is not; the stored spacing is a good ``dt``, a fifth of it with ``order=1``.
@@ -94,15 +95,15 @@ class PolicyIteration:
         """What the steps err by, from the same with others: twice as long, or half as long where
         some were cut (cut again alike, they would agree), or there is but one.
 
-        Where all is smooth that difference is three times the error, or a third more; where the
+        Where all is smooth that difference is three times the error of long steps; where the
         filter holds and for steps of order one the order may sink to a half.
         """
         count, cut = taken
         other.steps.halved = cut
         longer = count > 1 and not cut
-        other.to(t, count // 2 if longer else count if cut else 2, cost)
+        other.to(t, count // 2 if longer else 2 * count, cost)
         smooth = self.order == 2 and not cut and own.steps.held == 0
-        share = (1 if longer else 1.5) if smooth else (2.5 if longer else 4)
+        share = (1 if longer else 3) if smooth else (2.5 if longer else 4)
         return share * float(np.abs(own.u - other.u)[own.inner].max())
 
 

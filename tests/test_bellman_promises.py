@@ -1,0 +1,149 @@
+"""Value functions and controls say what they err by: known values, bounds, guards, advice."""
+
+import re
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import test_truth_bellman
+from truth import tally
+
+import pdekit as pk
+from pdekit.pde import vouched
+
+P, s = pk.potentials, pk.schemes
+
+
+def steep(dt: float, order: int = 2, stiffness: float = 1000.0, beta: float = 1.0) -> Any:
+    """V = x^2 / 2 and a cost a thousand times steeper than its steps of .01 resolve."""
+    equation = pk.HamiltonJacobiBellman(P.Quadratic(1.0), beta)
+    return pk.solve(equation, pk.Grid(-5, 5, 200), P.Quadratic(stiffness), 0.5,
+                    s.PolicyIteration(dt, order))  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning")
+@pytest.mark.parametrize("dt", [0.1, 0.01, 0.005])
+def test_steps_too_long_for_a_steep_cost_are_cut(dt: float) -> None:
+    """5.76 and 8.02 by the Riccati equation, up to the cells' 2 %."""
+    found = steep(dt)
+    assert found.fields.min() >= 0
+    assert found.at([0.0]) == pytest.approx(5.76, rel=0.03)
+    assert found.at([2.0]) == pytest.approx(8.02, rel=0.03)
+    assert 0 < found.stats["filtered"] < 1
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning", "ignore::pdekit.AccuracyWarning")
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("beta", [1e-6, 1.0, 1e4])
+@pytest.mark.parametrize("stiffness", [1e-3, 1e2, 1e6])
+def test_values_keep_their_bounds(order: int, beta: float, stiffness: float) -> None:
+    found = steep(0.1, order, stiffness, beta)
+    assert found.fields.min() >= -1e-9 and found.fields.max() <= 12.5 * stiffness * (1 + 1e-9)
+
+
+def test_a_value_outside_its_bounds_is_an_error(monkeypatch: Any) -> None:
+    from pdekit.pde.schemes.doob import DoobTransform
+
+    begin = DoobTransform.start
+    monkeypatch.setattr(DoobTransform, "start", lambda *args: lambda t: begin(*args)(t) - 1.0)
+    with pytest.raises(pk.ConvergenceError, match="its costs bound it by"):
+        pk.solve(pk.HamiltonJacobiBellman(P.DoubleWell(), 4.0), pk.Grid(-3, 3, 300),
+                 P.DoubleWell(), 1.0)  # fmt: skip
+
+
+def cold(cells: int) -> Any:
+    """beta = 100: with 200 cells the value jumps by ten over a cell; u(2) is .562."""
+    equation = pk.HamiltonJacobiBellman(P.Quadratic(1.0), 100.0)
+    return pk.solve(equation, pk.Grid(-5, 5, cells), P.Quadratic(1.0), 0.5)
+
+
+def test_cells_too_coarse_for_the_transform_are_spoken_of_and_the_advice_helps() -> None:
+    with pytest.warns(pk.ResolutionWarning, match="about .* cells would do") as said:
+        found = cold(200)
+    assert found.stats["cell_error"] > abs(found.at([2.0]) - 0.562)
+    advised = int(re.search(r"about \((\d+),\)", str(said[0].message)).group(1))  # type: ignore[union-attr]
+    assert advised < 10_000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cold(advised).at([2.0]) == pytest.approx(0.562, abs=2e-3)
+
+
+def test_long_steps_of_first_order_are_spoken_of_and_the_advice_helps() -> None:
+    grid, equation = pk.Grid(-3, 3, 200), pk.HamiltonJacobiBellman(P.Quadratic(0.5), 4.0)
+    with pytest.warns(pk.AccuracyWarning, match=r"PolicyIteration\(dt=") as said:
+        rough = pk.solve(equation, grid, P.Quadratic(8.0), 0.5, s.PolicyIteration(0.25, 1))
+    dt = float(re.search(r"dt=([\d.e-]+),", str(said[0].message)).group(1))  # type: ignore[union-attr]
+    exact = pk.solve(equation, grid, P.Quadratic(8.0), 0.5).fields[-1]
+    rim = slice(20, -20)
+    error = np.abs(rough.fields[-1] - exact)[rim].max()
+    assert error <= rough.stats["step_errors"][-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pk.solve(equation, grid, P.Quadratic(8.0), 0.5, s.PolicyIteration(dt, 1))
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning", "ignore::pdekit.TruncationWarning")
+@pytest.mark.parametrize("scheme", [None, s.PolicyIteration(), s.Godunov(), s.Filtered()])
+@pytest.mark.parametrize("times", [1.0, [1.0], [0.5, 1.0], [0.01, 0.99, 1.0]])
+def test_what_is_stored_does_not_decide_what_is_computed(scheme: Any, times: Any) -> None:
+    """Variance .0909 at time 1; effort and improvement do not depend on the times either."""
+    found = pk.control(P.Quadratic(0.0), 2.0, pk.Grid(-3, 4, 450), pk.Gaussian(0, 0.05),
+                       lambda x: 5 * (x[..., 0] - 1) ** 2, times, scheme=scheme)  # fmt: skip
+    x, rho = found.density.grid.axes[0], found.density.fields[-1]
+    mean = (rho * x).sum() / rho.sum()
+    assert (rho * (x - mean) ** 2).sum() / rho.sum() == pytest.approx(0.0909, abs=7e-4)
+    assert found.residuals["energy"] < 0.02 and found.improvement.passed(0.03)
+
+
+def test_a_control_changed_by_hand_is_taken_as_it_stands() -> None:
+    found = pk.control(P.DoubleWell(), 4.0, pk.Grid(-3, 3, 200), pk.Gaussian(-0.5, 0.3),
+                       lambda x: (x[..., 0] - 1) ** 2, np.linspace(0, 1, 21))  # fmt: skip
+    assert len(found.dense.value.times) == 101 and found.improvement.passed()
+    half = replace(found, value=replace(found.value, fields=found.value.fields / 2))
+    assert half.dense is half and not half.improvement.passed()
+
+
+def crowded(times: Any, scheme: Any = None) -> Any:
+    return pk.control(None, 4.0, pk.Grid(-2, 2, 60), pk.Gaussian(-0.7, 0.2),
+                      lambda x: 6 * (x[..., 0] - 0.7) ** 2, times,
+                      coupling=pk.Congestion(50.0), scheme=scheme)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning", "ignore::pdekit.ResolutionWarning")
+def test_a_strong_crowd_at_few_times_takes_the_steps_it_needs() -> None:
+    few, many = crowded(np.linspace(0, 1, 21)), crowded(np.linspace(0, 1, 161))
+    assert few.value.stats["time_error"] <= 0.02 * np.ptp(few.value.fields)
+    np.testing.assert_allclose(few.value.fields[0], many.value.fields[0],
+                               atol=0.03 * np.ptp(many.value.fields))  # fmt: skip
+    assert few.effort == pytest.approx(many.effort, rel=0.05)
+
+
+MOVING = P.Evolving(np.array([0.0, 1.0]), np.linspace(-3, 3, 50), np.zeros((2, 50)))
+
+
+@pytest.mark.parametrize("scheme", [s.DoobTransform(), s.PolicyIteration(), s.Godunov(),
+                                    s.Filtered()])  # fmt: skip
+def test_potentials_that_move_are_refused(scheme: Any) -> None:
+    with pytest.raises(ValueError, match="fixed in time"):
+        pk.solve(pk.HamiltonJacobiBellman(MOVING, 4.0), pk.Grid(-3, 3, 50), P.Quadratic(), 1.0,
+                 scheme)  # fmt: skip
+    with pytest.raises(ValueError, match="fixed in time"):
+        pk.control(MOVING, 4.0, pk.Grid(-3, 3, 50), pk.Gaussian(0, 0.5), P.Quadratic(), 1.0,
+                   scheme=scheme)  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [0, 3, 1.5, "2", None])
+def test_orders_there_are_not(order: Any) -> None:
+    with pytest.raises(ValueError, match=r"order must be 1 \(monotone\) or 2 \(filtered\), got"):
+        s.PolicyIteration(0.01, order)
+    assert s.PolicyIteration(0.01, 1).order == 1
+
+
+def test_a_planted_wrong_estimate_is_caught(monkeypatch: Any) -> None:
+    """Cells that are never looked at: the rows against independent answers notice."""
+    monkeypatch.setattr(vouched._Found, "report_cells", lambda *_: None)
+    row = next(r for r in test_truth_bellman.ROWS if r.name == "no drift")
+    with pytest.raises(AssertionError, match="silent wrong answers"):
+        tally(replace(row, cost=1), 5, 150)
