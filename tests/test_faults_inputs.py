@@ -175,7 +175,9 @@ HJB = pk.HamiltonJacobiBellman(Moving(), 1.0)
 MV = pk.McKeanVlasov(Moving(), 1.0, pk.CurieWeiss(1.0))
 NEVER = {
     **{
-        f"HJB by {type(scheme).__name__}": lambda scheme=scheme: pk.solve(HJB, GRID, first, 0.1, scheme)
+        f"HJB by {type(scheme).__name__}": lambda scheme=scheme: pk.solve(
+            HJB, GRID, first, 0.1, scheme
+        )
         for scheme in (None, s.DoobTransform(), s.Godunov(), s.Filtered(), s.PolicyIteration())
     },
     "McKeanVlasov": lambda: pk.solve(MV, GRID, LAW, 0.1),

@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ import pdekit as pk
 Random = np.random.Generator
 REFUSALS = (ValueError, TypeError, pk.ConvergenceError)
 _SLOWEST = 120.0  # seconds for one draw
+_PACKAGE = Path(pk.__file__).parent
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,12 @@ def judged(trial: Trial) -> Verdict:
 
 
 def _refusal(trial: Trial, error: Exception) -> Verdict:
-    """A refusal is one of pdekit's only if its last frame is in pdekit."""
+    """A refusal is one of pdekit's only if its last frame is in the package."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     where = frame.tb_frame.f_code.co_filename if frame is not None else ""
-    if "pdekit" not in where:
+    if not Path(where).is_relative_to(_PACKAGE):
         return Verdict("wrong", f"foreign error {type(error).__name__}: {error} ({where})")
     return Verdict("refused", str(error))
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
-from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
