@@ -235,7 +235,8 @@ class _Run:
             raise ConvergenceError(
                 f"at t = {self.t:.3g} the mean field allows steps of {self.dt:.2g} only, and the "
                 f"density still moves: it would take {(t - self.t) / self.dt:.2g} of them to "
-                f"t = {t:.3g}. Ask for earlier times, or for the stationary states by self_consistent_states"
+                f"t = {t:.3g}. Ask for earlier times, or for the stationary states by "
+                "self_consistent_states"
             )
         self.t = t
 
