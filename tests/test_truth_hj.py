@@ -209,7 +209,10 @@ def entropy(f, beta, t, grid, x):
         best = np.inf
         for z in spread:  # the finer of the two windows that holds the mass
             g = beta * (f(fold(z, a, width, grid.periodic[0])) + (z - point) ** 2 / (2 * t))
-            total = -logsumexp(-g, b=(z[1] - z[0]) / np.sqrt(2 * np.pi * t / beta)) / beta
+            total = (
+                -logsumexp(-g, b=(z[-1] - z[0]) / (z.size - 1) / np.sqrt(2 * np.pi * t / beta))
+                / beta
+            )
             best = min(best, total)
         out.append(best)
     return np.array(out)
