@@ -204,12 +204,15 @@ def entropy(f, beta, t, grid, x):
         folded = fold(far, a, width, grid.periodic[0])
         power = beta * (f(folded) + (far - point) ** 2 / (2 * t))
         near = far[np.flatnonzero(power < power.min() + 60)]
-        step = far[1] - far[0]
+        step = far[1] - far[0] + min(12 * std, 12 * (far[1] - far[0]))
         spread.append(np.linspace(near[0] - step, near[-1] + step, 40_001))
         best = np.inf
         for z in spread:  # the finer of the two windows that holds the mass
             g = beta * (f(fold(z, a, width, grid.periodic[0])) + (z - point) ** 2 / (2 * t))
-            total = -logsumexp(-g, b=(z[1] - z[0]) / np.sqrt(2 * np.pi * t / beta)) / beta
+            total = (
+                -logsumexp(-g, b=(z[-1] - z[0]) / (z.size - 1) / np.sqrt(2 * np.pi * t / beta))
+                / beta
+            )
             best = min(best, total)
         out.append(best)
     return np.array(out)

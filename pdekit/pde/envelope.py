@@ -131,18 +131,19 @@ def _refined(f, a, i, j, periodic):  # type: ignore[no-untyped-def]
         c = min(max(j, 1), n - 2)
     left, mid, right = f[c - 1 if c > 0 else n - 1], f[c], f[c + 1 if c < n - 1 else 0]
     second = right - 2 * mid + left
-    slope = (right - left) / 2 - 2 * a * (i - c)
+    # about j, or a (i - c)^2 would swallow f where t is tiny
+    slope = (right - left) / 2 + second * (j - c) - 2 * a * (i - j)
     curvature = second + 2 * a
     low, high = -1.0, 1.0
     if not periodic and j == 0:
-        low, high = -1.5, 0.0
+        low = -0.5
     if not periodic and j == n - 1:
-        low, high = 0.0, 1.5
+        high = 0.5
     best = min(low * (slope + low * curvature / 2), high * (slope + high * curvature / 2))
     if curvature > 0:
         s = min(max(-slope / curvature, low), high)
         best = s * (slope + s * curvature / 2)
-    return min(mid + a * (i - c) ** 2 + best, f[j] + a * (i - j) ** 2)
+    return f[j] + a * (i - j) ** 2 + min(best, 0.0)
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "nnan"})

@@ -234,8 +234,9 @@ class _Run:
         if not self.system.stationary(self.rho, self.field):
             raise ConvergenceError(
                 f"at t = {self.t:.3g} the mean field allows steps of {self.dt:.2g} only, and the "
-                f"density still moves: t = {t:.3g} would take {(t - self.t) / self.dt:.2g} of "
-                "them. Ask for earlier times, or for the stationary states by self_consistent_states"
+                f"density still moves: it would take {(t - self.t) / self.dt:.2g} of them to "
+                f"t = {t:.3g}. Ask for earlier times, or for the stationary states by "
+                "self_consistent_states"
             )
         self.t = t
 
