@@ -207,8 +207,7 @@ def times_in_a_plane(rng):
 def exits_on_a_line(rng):
     """An absorbing wall below, a target above: Green's function, a sum of positive terms.
 
-    Judged up to a cell from the target: what is said of the cell at its edge is linear between the
-    two. The steepest forces are too steep for the fine line here, and left out.
+    The steepest forces are too steep for the fine line here, and left out.
     """
     p = Line(rng, False, forced=rng.random() < 0.5, alone=rng.random() < 0.2)
     p.f = float(np.clip(p.f, -100 / p.beta / p.length, 100 / p.beta / p.length))
@@ -223,7 +222,7 @@ def exits_on_a_line(rng):
         left, right = up_to(u), up_to(u[::-1])[::-1]
         below, above = up_to(left - u), up_to((right - u)[::-1])[::-1]
         true = np.logaddexp(right + below, left + above) - logsumexp(u) + np.log(h * h * p.beta)
-        inside = p.grid.axes[0] < target - p.grid.spacing[0]
+        inside = p.grid.axes[0] < target
         if not inside.any():
             return 0.0, WITHIN
         at = np.interp(p.grid.axes[0][inside], x, true)
