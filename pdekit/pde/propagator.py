@@ -140,12 +140,13 @@ def amplification(generator: Generator, u: Array, forward: bool) -> float:
         root[0] = 0.0
         np.cumsum(steps / 2, out=root[1:])
         root = np.exp(root - root.min())
-        size, weighted = np.abs(u), u * root if forward else u / root
+        inverse = 1 / root
+        weighted = u * root if forward else u * inverse
         norm = float(weighted @ weighted) ** 0.5
         if forward:
-            bound = norm * float(np.sum(root**-2.0)) ** 0.5 / float(size.sum())
+            bound = norm * float(inverse @ inverse) ** 0.5 / float(np.abs(u).sum())
         else:
-            bound = norm * float(root.max()) / float(size.max())
+            bound = norm * float(root.max()) / float(np.abs(u).max())
     return bound if np.isfinite(bound) else np.inf
 
 
