@@ -285,7 +285,7 @@ def moving(rng: Random):
         return jump.T @ u - jump.sum(1) * u
 
     def judge_it(solution):
-        made = solve_ivp(slope, (0, last), u0, "DOP853", t, rtol=1e-9, atol=1e-10 * u0.sum())
+        made = solve_ivp(slope, (0, last), u0, "DOP853", t, rtol=1e-12, atol=1e-14 * u0.sum())
         return judge(solution, tolerance + 1e-8, made.y.T, u0, True, True)
 
     return Trial(
