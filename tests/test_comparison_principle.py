@@ -10,7 +10,10 @@ import pdekit as pk
 from pdekit import schemes
 from pdekit.pde.problem import Problem
 
-pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning"),
+    pytest.mark.filterwarnings("ignore::pdekit.AccuracyWarning"),  # of steps too long to be right
+]
 T = 0.2
 ROUNDING = 1e-11
 # Monotone as maps of grid data. Not in the list: Implicit, of order two, which no linear method

@@ -285,7 +285,7 @@ def moving(rng: Random):
         return jump.T @ u - jump.sum(1) * u
 
     def judge_it(solution):
-        made = solve_ivp(slope, (0, last), u0, "DOP853", t, rtol=1e-9, atol=1e-10 * u0.sum())
+        made = solve_ivp(slope, (0, last), u0, "DOP853", t, rtol=1e-12, atol=1e-14 * u0.sum())
         return judge(solution, tolerance + 1e-8, made.y.T, u0, True, True)
 
     return Trial(
@@ -332,6 +332,36 @@ def heat(rng: Random):
     )
 
 
+def rings(rng: Random):
+    """A uniform wind round many cells, Péclet numbers up to 1.9, against one discrete mode."""
+    n, beta, length = int(log_uniform(rng, 60, 2000)), log_uniform(rng, 1e-2, 1e3), 1.0
+    h = length / n
+    wind = pick(rng, 1, -1) * log_uniform(rng, 0.01, 1.9 / (beta * h))
+    wave, swing = int(rng.integers(1, 4)), rng.uniform(0, 0.9)
+    last = log_uniform(rng, 1e-3, 100) * min(1 / abs(wind), beta / 40) * pick(rng, 1, 1, 30)
+    t = np.linspace(0, last, pick(rng, 1, 1, 2, 10, 100) + 1)[1:]
+    density = bool(rng.random() < 0.6)
+    grid = pk.Grid(0, length, n, periodic=True)
+    turns = 2 * np.pi * wave * grid.axes[0]
+    u0 = 1 + swing * np.cos(turns)
+    equation = (pk.FokkerPlanck if density else pk.BackwardKolmogorov)(
+        lambda p: 0 * p[..., 0], beta, force=lambda p: wind + 0 * p
+    )
+    angle = 2 * np.pi * wave * h * (-1 if density else 1)
+    rate = (2 * np.cos(angle) - 2) / (beta * h * h) + 1j * wind / h * np.sin(angle)
+
+    def judge_it(solution):
+        true = [1 + swing * (np.exp(rate * s) * np.exp(1j * turns)).real for s in t]
+        return judge(solution, 1e-10 + 1e-12, true, u0, density, True)
+
+    return Trial(
+        f"{type(equation).__name__} round {n} cells, beta {beta:.4g}, wind {wind:.4g}, start 1 + "
+        f"{swing:.3g} cos {wave} x, {len(t)} times up to {last:.4g}",
+        lambda: quietly(equation, grid, u0, t),
+        judge_it,
+    )
+
+
 def stepped(rng, rates, t):
     return pk.schemes.Implicit(float(t[-1]) / pick(rng, 1, 3, 20, 100))
 
@@ -362,9 +392,22 @@ ROWS = [
         ),
         cost=3,
     ),
+    Row("winds round rings", ("solve FokkerPlanck", "solve BackwardKolmogorov", "Exponential"),
+        rings, 0.9),
     Row("moving potentials", ("solve FokkerPlanck", "Exponential"), moving, cost=6),
     Row("heat in modes", ("solve Heat", "Spectral"), heat),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("peclet", [0.9, 1.2, 1.9])
+def test_rates_round_long_rings_are_those_of_a_uniform_wind(peclet):
+    """Also where the drift all round the ring weighs more than e^700."""
+    n, beta = 1900, 0.99
+    wind = peclet * n / beta
+    equation = pk.FokkerPlanck(lambda p: 0 * p[..., 0], beta, force=lambda p: wind + 0 * p)
+    made = Problem(equation, pk.Grid(0, 1, n, periodic=True), None).generator()
+    np.testing.assert_allclose(made.up[0] * beta / n**2, 1 + peclet / 2, rtol=1e-9)
+    np.testing.assert_allclose(made.down[0] * beta / n**2, 1 - peclet / 2, rtol=1e-9)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)

@@ -169,6 +169,52 @@ def trial(rng: Random, style, scheme, promise, most):
     )
 
 
+def torus(rng: Random):
+    """A uniform wind on a torus against its discrete modes: rates 1 / (beta h²) ± f / (2 h)."""
+    cells = np.array([int(log_uniform(rng, 6, 72)), int(log_uniform(rng, 6, 72))])
+    upper = log_uniform(rng, 0.1, 30) * np.array([1.0, log_uniform(rng, 0.5, 2)])
+    beta, h = log_uniform(rng, 1e-2, 1e2), upper / cells
+    diffusion = np.array(pick(rng, (1.0, 1.0), (1.0, 0.3)))
+    force = rng.uniform(-1, 1, 2) * log_uniform(rng, 1e-2, 1.8) * diffusion / (beta * h)
+    density, tolerance = bool(rng.random() < 0.6), pick(rng, 5e-5, 1e-3)
+    grid = pk.Grid((0.0, 0.0), tuple(upper), tuple(map(int, cells)), periodic=True)
+    kind, u0 = start(rng, grid, density)
+    slowest = beta * float((upper**2 / diffusion).max()) / (2 * np.pi) ** 2
+    last, many = slowest * log_uniform(rng, 1e-3, 10), pick(rng, 1, 1, 3, 10)
+    t = np.linspace(0, last, many + 1)[1:]
+    equation = (pk.FokkerPlanck if density else pk.BackwardKolmogorov)(
+        lambda p: 0 * p[..., 0],
+        beta,
+        force=lambda p: np.broadcast_to(force, p.shape),
+        diffusion=None if diffusion[1] == 1 else np.diag(diffusion),
+    )
+
+    def judge(solution):
+        symbol = np.zeros(tuple(cells), dtype=complex)
+        for axis in range(2):
+            turn = np.exp(2j * np.pi * np.fft.fftfreq(cells[axis]))
+            out = diffusion[axis] / (beta * h[axis] ** 2) + force[axis] / (2 * h[axis])
+            back = diffusion[axis] / (beta * h[axis] ** 2) - force[axis] / (2 * h[axis])
+            there = turn.conj() if density else turn
+            one = out * (there - 1) + back * (there.conj() - 1)
+            symbol += one[:, None] if axis == 0 else one
+        if solution.fields.min() < (0 if density else u0.min() - 1e-12 * np.abs(u0).max()):
+            return np.nan, tolerance
+        worst = 0.0
+        for s, u in zip(t, solution.fields, strict=True):
+            apart = np.abs(u - np.fft.ifft2(np.fft.fft2(u0) * np.exp(s * symbol)).real)
+            error = apart.sum() / u0.sum() if density else apart.max() / np.abs(u0).max()
+            worst = max(worst, float(error))
+        return worst, tolerance + 1e-12
+
+    return Trial(
+        f"{type(equation).__name__} beta {beta:.4g}, {grid}, force {force.tolist()}, diffusion "
+        f"{diffusion.tolist()}, {kind}, {many} times up to {last:.4g}, Split({tolerance})",
+        lambda: quietly(equation, grid, u0, t, pk.schemes.Split(tolerance)),
+        judge,
+    )
+
+
 def krylov(rng, rate, last):
     return pk.schemes.Krylov(pick(rng, 1e-8, 1e-4))
 
@@ -210,6 +256,11 @@ ROWS = [
             promise=lambda s: s.scheme.tolerance, most=3e3,
         ),
         cost=20,
+    ),
+    Row(
+        "splitting of a wind on a torus",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Split"),
+        torus, 0.6, 2,
     ),
     Row(
         "implicit steps in the plane",

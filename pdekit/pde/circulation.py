@@ -117,8 +117,8 @@ def slopes_round(form: Array, weight: Array, axis: int) -> Array:
     psi = np.concatenate([np.zeros((1, *total.shape)), np.cumsum(form, 0)[:-1]])
     resistance = psi - np.log(weight) - log_b
     ahead = np.logaddexp.accumulate(resistance[::-1], 0)[::-1]
-    with np.errstate(divide="ignore"):
-        round_ = ahead[0] - np.log(np.expm1(np.minimum(-total, 700.0)))
+    with np.errstate(divide="ignore"):  # log(e^-Ψ - 1)
+        round_ = ahead[0] + total - np.log(-np.expm1(total))
     y = np.logaddexp(ahead, round_)
     closing = y[:1] + total  # ρ_n is ρ_0: y_n = ρ_0 e^Ψ
     fall = form + y - np.concatenate([y[1:], closing])

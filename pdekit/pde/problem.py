@@ -376,7 +376,7 @@ def wall_mass(
     for axis in range(grid.dim):
         if grid.periodic[axis]:
             continue
-        lines = np.moveaxis(rho, axis - grid.dim, 0)
+        lines = rho.T if grid.dim == 1 and rho.ndim < 3 else np.moveaxis(rho, axis - grid.dim, 0)
         h, width = grid.spacing[axis], grid.upper[axis] - grid.lower[axis]
         k = max(1, grid.cells[axis] // 20)
         takes = absorbing[axis] if absorbing is not None else (False, False)

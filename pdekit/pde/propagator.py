@@ -12,6 +12,7 @@ maximum norm, or in L1. Three ways, each with its own bound:
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from math import exp, log1p
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ RATIONAL = 6e-13
 _BALANCED = 1e-13  # of the logs of rates round a circle, up to which it is in detailed balance
 _FEW_JUMPS = 5_000  # expected, below which uniformization is the fastest way
 _MANY_JUMPS = 5_000_000  # beyond which its rounding is no longer small
+_LONG = 100_000  # for which it is worth while to ask whether all is at rest
 _FLOOR = 4  # times the rounding of a step: errors that no shorter step makes less
 _PURSE = 64
 _WARY = 8  # steps after one that was too long, in which none is tried that is much longer
@@ -140,12 +142,13 @@ def amplification(generator: Generator, u: Array, forward: bool) -> float:
         root[0] = 0.0
         np.cumsum(steps / 2, out=root[1:])
         root = np.exp(root - root.min())
-        size, weighted = np.abs(u), u * root if forward else u / root
+        inverse = 1 / root
+        weighted = u * root if forward else u * inverse
         norm = float(weighted @ weighted) ** 0.5
         if forward:
-            bound = norm * float(np.sum(root**-2.0)) ** 0.5 / float(size.sum())
+            bound = norm * float(inverse @ inverse) ** 0.5 / float(np.abs(u).sum())
         else:
-            bound = norm * float(root.max()) / float(size.max())
+            bound = norm * float(root.max()) / float(np.abs(u).max())
     return bound if np.isfinite(bound) else np.inf
 
 
@@ -251,9 +254,13 @@ class Marcher:
         expected = t * self.rate
         if expected <= _FEW_JUMPS:
             return uniformized(self.line, u, t)
-        if expected > _MANY_JUMPS:
+        drowned = expected > _LONG and _UNIT * expected / 20 > allowed(0.0, t)
+        if expected > _MANY_JUMPS or drowned:
             rested = self.at_rest(u, t, _SURE * allowed(0.0, t) * self.line.size(u))
-            return rested if rested is not None else self.march(u, t, allowed)
+            if rested is not None:
+                return rested
+        if expected > _MANY_JUMPS:
+            return self.march(u, t, allowed)
         try:
             return self.march(u, t, allowed, int(expected / (_A_STEP * _PATIENCE)))
         except ConvergenceError:
@@ -265,22 +272,29 @@ class Marcher:
         With the weight 1 / pi (functions: pi) of the stationary state what is not at rest decays at
         least like exp(-gap t), gap that of the symmetric part of the generator.
         """
-        if not self.line.closed or self.line.kill.any() or self.line.kill.size > _LARGE:
+        if self._rest is None:
             return None
-        forever = (self.method.poles, self.method.residues)
-        line, n = self.line._replace(forward=True), u.size
-        pi = sweep(line, np.full(n, 1 / n), 1e20 / self.rate, forever)
-        if not pi.min() > 1e-10 / n:  # entries that small have no digits to be relied on
-            return None
-        gap = symmetric_gap(line, pi)
+        pi, gap = self._rest
         if self.line.forward:
             rest = pi * float(u.sum())
             away = float(((u - rest) ** 2 / pi).sum()) ** 0.5
         else:
-            rest = np.full(n, float(u @ pi))
+            rest = np.full(u.size, float(u @ pi))
             away = float((pi * (u - rest) ** 2).sum() / pi.min()) ** 0.5
         left = exp(-min(gap * t, 700.0)) * away
         return (rest, left + _UNIT * 100 * self.line.size(u)) if left <= tolerance else None
+
+    @cached_property
+    def _rest(self) -> tuple[Array, float] | None:
+        """The stationary state round a circle and the gap, where both can be relied on."""
+        if not self.line.closed or self.line.kill.any() or self.line.kill.size > _LARGE:
+            return None
+        forever = (self.method.poles, self.method.residues)
+        line, n = self.line._replace(forward=True), self.line.kill.size
+        pi = sweep(line, np.full(n, 1 / n), 1e20 / self.rate, forever)
+        if not pi.min() > 1e-10 / n:  # entries that small have no digits to be relied on
+            return None
+        return pi, symmetric_gap(line, pi)
 
     def try_step(self, u: Array, h: float) -> tuple[Array, float, int]:
         """A step of length h, a bound on its error but for rounding, and its order in h.

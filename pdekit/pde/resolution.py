@@ -3,7 +3,8 @@
 The number is |log(rate up / rate down)| of the steepest edge of a cell. Where the drift is balanced
 (a gradient) it is the fall of log rho over a cell in the stationary state, Δ: ratios of densities
 are exact at any Δ, but moments and transients feel a diffusion larger by (Δ/2) coth(Δ/2) - 1 =
-Δ²/12 - ... along the drift, a third at Δ = 2. Where the drift circulates there is none up to 2, and
+Δ²/12 - ... along the drift, a third at Δ = 2, and a drift that is off by a sixth of the change of Δ
+from one face of a cell to the other. Where the drift circulates there is none up to 2, and
 beyond the flux is upwind, of first order.
 """
 

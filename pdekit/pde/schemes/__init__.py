@@ -13,9 +13,9 @@ from pdekit.pde.equations import (
     Heat,
     McKeanVlasov,
     ViscousHJ,
+    moving,
 )
 from pdekit.pde.inputs import evaluate_tensor
-from pdekit.pde.problem import Problem
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
@@ -83,17 +83,15 @@ def default_scheme(equation: Any, grid: Grid) -> Any:
         return Filtered()
     if grid.dim == 2 and isinstance(equation, Krylov.solves) and not isinstance(equation, Heat):
         # one factorisation costs less than the steps of a splitting
-        small = max(grid.cells) <= _SMALL and not Problem(equation, grid, None).moves
-        if small or _is_oblique(equation, grid):
+        small = max(grid.cells) <= _SMALL
+        if not moving(equation) and (small or _is_oblique(equation, grid)):
             return Krylov()
     return best[type(equation)]
 
 
 def _is_oblique(equation: Any, grid: Grid) -> bool:
-    """Whether tensor diffusion couples the axes, for a potential that does not move."""
-    if getattr(equation, "diffusion", None) is None or checks.moves(equation.potential):
-        return False
-    if checks.moves(equation.diffusion.D):
+    """Whether tensor diffusion couples the axes."""
+    if getattr(equation, "diffusion", None) is None:
         return False
     tensor = evaluate_tensor(equation.diffusion.D, grid, "the diffusion")
     return tensor.ndim > grid.dim and bool(tensor[..., 0, 1].any())

@@ -31,6 +31,9 @@ __all__ = ["Exponential", "amplification", "propagate", "propagate_plain"]
 Array = NDArray[np.float64]
 _KEPT = 1e-3  # of the data where walls absorb: less in one sweep would drown in its error
 _GONE = 1e-290  # of them: nothing
+# Jumps after which it is asked first whether a sweep suffices from there, and how many times more
+# each time, up to a part of all
+_LOOK, _FARTHER, _PART = 200.0, 5.0, 0.5
 _EXACT = 0.1  # of the allowance of a Magnus step is for its exponentials
 _LEAST = 1e-13  # of the data: less is rounding
 _LONGEST = 16  # steps over the whole time at least where the potential moves
@@ -189,18 +192,36 @@ class _Fixed:
                 return self._marched(t)
 
     def _marched(self, t: float) -> tuple[Array, float]:
-        """From the base to t with a bound that holds for any spectrum; t is the new base."""
-        half = 0.45 * self.rtol
+        """From the base to t with a bound that holds for any spectrum, or until a sweep suffices.
+
+        Data far up a steep potential come down fast, and with them the bound of a sweep.
+        """
         if self.marcher is None:
-            self.marcher = Marcher(self.line, relative=self.absorbs, purse=half)
-        until = self.problem.until or t
+            purse = 0.45 * self.rtol
+            self.marcher = Marcher(self.line, relative=self.absorbs, purse=purse)
+        jumps, rate = _LOOK, self.marcher.rate
+        while self._may_suffice() and jumps < _PART * rate * (t - self.t):
+            self._march(self.t + jumps / rate)
+            if self._suffices():
+                return self._swept(t)
+            jumps *= _FARTHER
+        self._march(t)
+        return self.u, self.error
+
+    def _may_suffice(self) -> bool:
+        """Not round a circle that is driven."""
+        return not self.line.closed or bool(np.isfinite(self.bound))
+
+    def _march(self, t: float) -> None:
+        """The base to t, by steps or jumps."""
+        assert self.marcher is not None
+        half, until = 0.45 * self.rtol, self.problem.until or t
         share, start = allowance(self.marcher.rate, until), self.t
         new, error = self.marcher.either(self.u, t - start, lambda s, h: half * share(start + s, h))
         self.stats["steps"] += max(1, self.marcher.steps)
         if self.size > 0:
             error /= self.size
         self._stand(new, t, self.error + error)
-        return new, self.error
 
 
 def _doubled(
