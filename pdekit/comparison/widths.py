@@ -79,6 +79,7 @@ def robust_width(
         checks.positive(name, value)
     checks.fixed("potential", potential)
     energy = as_potential(potential, len(x))
+    checks.finite("potential", energy(x), "finite at the minimum")
 
     def excess(gamma: float) -> float:
         return _rise(energy, x, beta, gamma, tolerance) - tolerance

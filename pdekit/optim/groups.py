@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -190,7 +191,7 @@ def check_width(group: dict[str, Any], name: str, *, optional: bool = False) -> 
 
 def check_switch(group: dict[str, Any], name: str) -> None:
     """``ValueError`` unless ``group[name]`` is True or False."""
-    if group[name] not in (True, False):
+    if not isinstance(group[name], bool | np.bool_):  # 1 and 0 are equal to them
         raise ValueError(f"{name} must be True or False, got {group[name]!r}")
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pdekit.checks import positive, whole
+from pdekit.checks import flag, function, positive, whole
 from pdekit.particles.diffusion import slope
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import CHOICE
@@ -57,6 +57,8 @@ class FiniteSum:
     dim: int = 1
 
     def __post_init__(self) -> None:
+        function("FiniteSum: term", self.term, "map points (..., dim) and samples k to values")
+        whole("FiniteSum: dim", self.dim, 1)
         if whole("FiniteSum: count", self.count, 1) > _MOST:
             raise ValueError(
                 f"FiniteSum: count must be at most 2**40, got {self.count}; beyond, samples could "
@@ -100,6 +102,7 @@ class MiniBatch:
 
     def __post_init__(self) -> None:
         whole("MiniBatch: size", self.size, 1)
+        flag("MiniBatch: replacement", self.replacement)
 
     def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
         if not hasattr(potential, "batch_grad"):
