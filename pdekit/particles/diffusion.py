@@ -185,7 +185,7 @@ def pushed(force: Any, x: "Tensor") -> "Tensor":
             f"{tuple(x.shape)}: {error} ({type(error).__name__})"
         ) from error
     real = isinstance(value, torch.Tensor) and not value.is_complex()
-    if not real or value.shape != x.shape and not _spreads(value.shape, x.shape):
+    if not real or (value.shape != x.shape and not _spreads(value.shape, x.shape)):
         raise TypeError(
             f"the force {_name(force)} must map tensors (..., d) to real ones (..., d), here of "
             f"shape {tuple(x.shape)}; got {checks.shown(value)}"
@@ -196,9 +196,11 @@ def pushed(force: Any, x: "Tensor") -> "Tensor":
 def _spreads(shape: Any, over: Any) -> bool:
     """Whether one vector (d,), or one a particle, is meant for all."""
     behind = tuple(over)[len(over) - len(shape) :]
-    return 0 < len(shape) <= len(over) and all(
-        n in (1, m) for n, m in zip(shape[:-1], behind[:-1], strict=True)
-    ) and shape[-1] == over[-1]
+    return (
+        0 < len(shape) <= len(over)
+        and all(n in (1, m) for n, m in zip(shape[:-1], behind[:-1], strict=True))
+        and shape[-1] == over[-1]
+    )
 
 
 def _autograd(potential: Any, x: "Tensor") -> "Tensor":

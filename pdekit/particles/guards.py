@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import replace
 from math import nan, sqrt
 from typing import Any
 
@@ -12,9 +13,11 @@ from torch import Tensor
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.particles.diffusion import Diffusion
+from pdekit.particles.gradients import FiniteSum, MiniBatch
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
+_SAMPLES = 4096  # of a loss that are looked at
 _PROBED = 512  # particles whose curvature is estimated
 _PARTICLES = 1 << 40
 _LOST = 1e-3  # of the width of a box, to which its places must be known
@@ -133,6 +136,7 @@ def check_step_size(
     """
     if not hasattr(dynamics, "drift"):
         return nan
+    dynamics = _looked_at(dynamics)
     check_drift(dynamics, x, times[0])
     check_reach(dynamics, x, times[0], size)
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
@@ -155,9 +159,18 @@ def check_end(
 ) -> None:
     """Look at the curvature once more where particles have come to, if it was well ``before``."""
     if size * before <= 2 and hasattr(dynamics, "drift"):
+        dynamics = _looked_at(dynamics)
         rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
         here = rate(largest_curvature(dynamics, x, t, seed), size, t)
         _warn_if_long(size, here, " where particles are at the end")
+
+
+def _looked_at(dynamics: Any) -> Any:
+    """The dynamics, with some of the samples where there are many and a step takes a few."""
+    V, batch = getattr(dynamics, "potential", None), getattr(dynamics, "gradient", None)
+    if isinstance(V, FiniteSum) and isinstance(batch, MiniBatch) and V.count > _SAMPLES:
+        return replace(dynamics, potential=V.thinned(_SAMPLES))
+    return dynamics
 
 
 def _warn_if_long(size: float, curvature: float, where: str) -> None:

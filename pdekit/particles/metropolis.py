@@ -29,9 +29,10 @@ class MetropolisLangevin(Downhill):
         at its beginning
     beta : inverse temperature, > 0
 
-    Raises ``ValueError`` for beta <= 0 and a V that is not finite at the start. Good steps: three in five proposals accepted; where V
-    is steep a chain that is refused stands still, and no longer steps help. Warns
-    (``AccuracyWarning``) where not one in twenty from the initial particles is accepted.
+    Raises ``ValueError`` for beta <= 0 and a V that is not finite at the start. Good steps: three
+    in five proposals accepted; where V is steep a chain that is refused stands still, and no longer
+    steps help. Warns (``AccuracyWarning``) where not one in twenty from the initial particles is
+    accepted.
     """
 
     potential: Any
