@@ -378,7 +378,7 @@ def test_bad_arguments_are_explained(name):
 @pytest.mark.parametrize("beta", [0.0, -1.0, float("nan"), "hot", None])
 def test_beta_must_be_positive(beta):
     kind = ValueError if isinstance(beta, float) else TypeError
-    with pytest.raises(kind, match="beta must be .*an inverse temperature"):
+    with pytest.raises(kind, match=r"beta must be .*an inverse temperature"):
         pk.Langevin(DoubleWell(), beta)
 
 
