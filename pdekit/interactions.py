@@ -57,7 +57,7 @@ class PairPotential:
         checks.fixed("potential", self.potential)
         object.__setattr__(self, "dim", dim)
         object.__setattr__(self, "potential", as_potential(self.potential, dim))
-        probe = np.outer([0.1, 0.7, 1.9], np.cos(np.arange(dim)))
+        probe = np.outer([0.1, 0.2, 0.4, 0.7, 1.2, 1.9, 3.1], np.cos(np.arange(dim)))
         there, back = (
             checks.finite(f"W({name})", self.potential(z), "finite values of W(z)")
             for name, z in (("z", probe), ("-z", -probe))

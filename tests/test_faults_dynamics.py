@@ -268,3 +268,24 @@ def test_stable_steps_that_are_too_coarse_are_named_with_steps_that_work(name):
 def test_stiff_dynamics_are_noticed(dynamics):
     with pytest.warns(pk.particles.StepSizeWarning, match="unstable"):
         pk.simulate(dynamics, pk.Gaussian(0.0, 1.0), 100, 0.01, 0.01)
+
+
+def test_a_loss_over_many_samples_is_not_summed_to_look_at_the_step():
+    """3e7 samples of slope 1 or -1: a step has the variance of the mean of 50 of them."""
+    count, size, n, eta = 30_000_000, 50, 4000, 0.1
+    V = pk.particles.FiniteSum(lambda x, k: x[..., 0] * (2.0 * (k % 2) - 1).to(x.dtype), count)
+    dynamics = pk.Nesterov(V, 0.0, pk.particles.MiniBatch(size))
+    X = pk.simulate(dynamics, np.zeros((n, 1)), n, [eta, 2 * eta], eta, dtype="float32")
+    first, second = X.x[0, :, 0].values, (X.x[1] - X.x[0])[:, 0].values
+    for moved in (first, second):
+        assert abs(moved.mean()) < 6 * eta / (size * n) ** 0.5
+        assert abs(moved.var() * size / eta**2 - 1) < 6 * (2 / n) ** 0.5
+
+
+def test_a_sum_over_more_samples_than_memory_holds_is_the_same():
+    samples = torch.linspace(-1, 1, 100_001, dtype=torch.float64)
+    V = pk.particles.FiniteSum(lambda x, k: (x[..., 0] - samples[k]) ** 2 / 2, len(samples))
+    x = torch.linspace(-2, 3, 1000, dtype=torch.float64)[:, None]
+    assert torch.allclose(V.grad(x), x, rtol=0, atol=1e-12)
+    spread = float((samples**2).mean())
+    assert torch.allclose(V(x), (x[:, 0] ** 2 + spread) / 2, rtol=1e-12, atol=0)

@@ -407,3 +407,15 @@ def test_a_step_across_many_boxes_is_refused():
     hot = pk.Langevin(DoubleWell(), 1e-300, box=pk.Grid(-1, 1, 8))
     with pytest.raises(ValueError, match="crosses the box"):
         run(hot, np.zeros((64, 1)))
+
+
+def test_a_force_that_jumps_at_other_particles_is_not_stiff():
+    """L1 pulls every pair alike: that some are 2e-6 apart is no curvature (warnings are errors)."""
+    places = np.random.default_rng(1).normal(size=(256, 1))
+    start = np.concatenate([places, places + 2e-6])
+    dynamics = pk.InteractingLangevin(pk.potentials.Quadratic(0.0), 4.0, particles.L1(1.0))
+    assert pk.simulate(dynamics, start, 512, 0.1, 0.05).stats["curvature"] < 20
+    steep = pk.PairPotential(pk.interactions.GaussianWell(100.0, 0.5))
+    dynamics = pk.InteractingLangevin(pk.potentials.Quadratic(0.0), 4.0, steep)
+    with pytest.warns(particles.StepSizeWarning):
+        pk.simulate(dynamics, start, 512, 0.1, 0.05)

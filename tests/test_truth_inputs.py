@@ -432,8 +432,8 @@ def _moving(rng: Random) -> tuple[Any, Any, str]:
 def _driven(rng: Random, backward: bool) -> Trial:
     V, values, what = _moving(rng)
     length = 0.9 * float(what.split("length ")[1][:-1])
-    n, circle = int(rng.integers(6, 40)), bool(rng.integers(2))
-    beta, horizon = log_uniform(rng, 0.1, 20.0), log_uniform(rng, 0.01, 3.0)
+    n, circle = int(rng.integers(6, 30)), bool(rng.integers(2))
+    beta, horizon = log_uniform(rng, 0.1, 20.0), log_uniform(rng, 0.01, 2.0)
     times = np.sort(rng.uniform(0.05, 1.0, int(rng.integers(1, 4)))) * horizon
     times[-1] = horizon
     times = np.unique(times)
@@ -471,10 +471,10 @@ def _dual(rng: Random) -> Trial:
     """<u(T - t), rho(t)> is the same at every stored time, for force and diffusion that move."""
     V, _, what = _moving(rng)
     length = 0.9 * float(what.split("length ")[1][:-1])
-    beta, horizon = log_uniform(rng, 0.2, 5.0), log_uniform(rng, 0.05, 2.0)
+    beta, horizon = log_uniform(rng, 0.2, 5.0), log_uniform(rng, 0.02, 0.6)
     force = pick(rng, None, Swaying(rng.normal(), 1.0, log_uniform(rng, 0.3, 20), True))
     D = pick(rng, None, Swaying(log_uniform(rng, 0.2, 3.0), 0.8, log_uniform(rng, 0.3, 20), False))
-    grid = pk.Grid(-length, length, int(rng.integers(20, 60)), periodic=bool(rng.integers(2)))
+    grid = pk.Grid(-length, length, int(rng.integers(8, 30)), periodic=bool(rng.integers(2)))
     early = horizon * np.sort(rng.uniform(0.1, 0.9, 2))
     payoff, start = rng.normal(size=grid.shape), rng.uniform(0.0, 1.0, grid.shape)
 
@@ -527,18 +527,18 @@ ROWS = [
     Row("density of a law in the plane", ("Gaussian", "Uniform"), _plane, 1.0),
     Row("samples of a law follow its density", ("Gaussian", "Uniform", "Mixture", "simulate"),
         _samples, 1.0, cost=2),
-    Row("a law that draws several times", ("Mixture",), _own_law, 1.0, cost=10),
+    Row("a law that draws several times", ("Mixture",), _own_law, 1.0, cost=3),
     Row("formulas", ("Quadratic", "DoubleWell", "Rippled", "Rough", "SixHumpCamel", "MullerBrown",
                      "Sum"), _formula, 1.0, cost=2),
     Row("splines", ("Tabulated",), _spline, 1.0),
     Row("moving sums", ("Evolving", "MovingSum"), _evolving, 1.0),
     Row("densities in a potential that moves", ("solve FokkerPlanck", "Exponential"),
-        lambda rng: _driven(rng, False), 0.3, cost=10),
+        lambda rng: _driven(rng, False), 0.3, cost=3),
     Row("expectations in a potential that moves", ("solve BackwardKolmogorov", "Exponential"),
-        lambda rng: _driven(rng, True), 0.3, cost=10),
+        lambda rng: _driven(rng, True), 0.3, cost=3),
     Row("duality where everything moves", ("solve FokkerPlanck", "solve BackwardKolmogorov"),
-        _dual, 0.3, cost=10),
-    Row("moments where everything moves", ("solve FokkerPlanck",), _moments, 0.5, cost=10),
+        _dual, 0.3, cost=3),
+    Row("moments where everything moves", ("solve FokkerPlanck",), _moments, 0.5, cost=3),
 ]  # fmt: skip
 
 

@@ -351,7 +351,7 @@ def _checked(metrics: Sequence[Metric], draws: int) -> tuple[Metric, ...]:
     for metric in asked:
         if isinstance(metric, type) or not hasattr(metric, "statistic"):
             raise TypeError(
-                f"metrics holds values such as W2() or Energy() of pdekit.comparison, "
+                f"metrics must hold values such as W2() or Energy() of pdekit.comparison, "
                 f"got {metric!r}"
             )
     names = [metric.name for metric in asked]

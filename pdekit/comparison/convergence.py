@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import optimize, stats
 
-from pdekit.checks import number, positive, whole
+from pdekit.checks import finite, number, positive, share, shown, whole
 from pdekit.comparison.estimate import Estimate
 from pdekit.comparison.inputs import acts_on_itself
 from pdekit.grid import Array
@@ -112,8 +112,7 @@ def convergence(
     order = None if order is None else positive("order", order)
     reference = None if reference is None else number("reference", reference)
     seed = whole("seed", seed, 0)
-    if not 0 < number("level", level) < 1:
-        raise ValueError(f"level is a probability in (0, 1), got {level!r}")
+    level = share("level", level)
     if crowding is None:
         crowding = acts_on_itself(dynamics)
     sampled = _sampler(dynamics, initial, t)
@@ -296,17 +295,8 @@ def _interval(value: float, half: float) -> Estimate:
 
 
 def _ladder(name: str, values: Sequence[float], least: int) -> Array:
-    try:
-        ladder = np.unique(np.asarray(values, dtype=float))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected positive numbers, got {values!r}") from error
-    if (
-        np.ndim(values) != 1
-        or len(ladder) < least
-        or not (ladder > 0).all()
-        or not np.isfinite(ladder).all()
-    ):
-        raise ValueError(
-            f"{name}: expected at least {least} different positive numbers, got {values!r}"
-        )
+    what = f"at least {least} different positive numbers"
+    ladder = np.unique(finite(name, values, what))
+    if np.ndim(values) != 1 or len(ladder) < least or not (ladder > 0).all():
+        raise ValueError(f"{name} must be {what}, got {shown(values)}")
     return ladder

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from pdekit.checks import inverse_temperature, number, positive, whole
+from pdekit.checks import finite, inverse_temperature, number, positive, whole
 from pdekit.comparison.certificates.certificate import Certificate, Certificates, at_most
 from pdekit.comparison.certificates.certificate import does_not_apply as silent
 from pdekit.errors import AccuracyWarning
@@ -174,12 +174,7 @@ def sampled_curvature(
     n, seed = whole("n", n, 2), whole("seed", seed, 0)
     duration = None if duration is None else positive("duration", duration)
     dt = None if dt is None else positive("dt", dt)
-    try:
-        at = np.asarray(points, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"points must be numbers, got {points!r}") from error
-    if not np.isfinite(at).all():
-        raise ValueError(f"points must be finite, got {points!r}")
+    at = finite("points", points)
     at = at[:, None] if at.ndim == 1 else at
     energy = as_potential(potential, at.shape[-1])
     known = getattr(energy, "dim", None)

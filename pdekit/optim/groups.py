@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Integral
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -16,6 +18,9 @@ Closure = Callable[[], Any]
 
 RATE = 0.2
 """Of the move a gradient, where an optimizer that takes several is not told its learning rate."""
+
+LARGEST = 1e30
+"""Of an option: its products are to be numbers in single precision."""
 
 # what torch and its schedulers put into a group
 _FOREIGN = {"params", "param_names", "initial_lr", "swa_lr"}
@@ -161,7 +166,7 @@ def check_range(
     group: dict[str, Any],
     name: str,
     lower: float,
-    upper: float = float("inf"),
+    upper: float = LARGEST,
     *,
     open_below: bool = False,
     optional: bool = False,
@@ -177,7 +182,8 @@ def check_range(
         good = False
     if not good:
         least = f"{'>' if open_below else '>='} {lower:g}"
-        most = "" if upper == float("inf") else f" and < {upper:g}"
+        large = isinstance(value, Real) and isfinite(value) and value >= upper
+        most = f" and < {upper:g}" if upper != LARGEST or large else ""
         raise ValueError(f"{name} must be a finite number {least}{most}, got {value!r}")
 
 
@@ -190,7 +196,7 @@ def check_width(group: dict[str, Any], name: str, *, optional: bool = False) -> 
 
 def check_switch(group: dict[str, Any], name: str) -> None:
     """``ValueError`` unless ``group[name]`` is True or False."""
-    if group[name] not in (True, False):
+    if not isinstance(group[name], bool | np.bool_):  # 1 and 0 are equal to them
         raise ValueError(f"{name} must be True or False, got {group[name]!r}")
 
 

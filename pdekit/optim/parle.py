@@ -153,7 +153,7 @@ def check(group: dict[str, Any]) -> None:
     """Raise for options out of range."""
     check_walk(group)
     check_seed(group)
-    if group["rho"] != inf:
+    if not (isinstance(group["rho"], float) and group["rho"] == inf):
         check_width(group, "rho")
     check_whole(group, "replicas", 1)
     if group["batches"] is not None:

@@ -170,6 +170,39 @@ def slope(potential: Any, x: "Tensor") -> "Tensor":
     return value
 
 
+def pushed(force: Any, x: "Tensor") -> "Tensor":
+    """The force at ``x``; ``TypeError`` or ``ValueError`` for one that gives no vectors there."""
+    import torch
+
+    if torch.compiler.is_compiling():
+        return force(x)  # tried before
+    try:
+        value = force(x)
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"the force {_name(force)} must take tensors of points (..., d); it failed on shape "
+            f"{tuple(x.shape)}: {error} ({type(error).__name__})"
+        ) from error
+    real = isinstance(value, torch.Tensor) and not value.is_complex()
+    if not real or (value.shape != x.shape and not _spreads(value.shape, x.shape)):
+        raise TypeError(
+            f"the force {_name(force)} must map tensors (..., d) to real ones (..., d), here of "
+            f"shape {tuple(x.shape)}; got {checks.shown(value)}"
+        )
+    return value
+
+
+def _spreads(shape: Any, over: Any) -> bool:
+    """Whether one vector (d,), or one a particle, is meant for all."""
+    behind = tuple(over)[len(over) - len(shape) :]
+    return (
+        0 < len(shape) <= len(over)
+        and all(n in (1, m) for n, m in zip(shape[:-1], behind[:-1], strict=True))
+        and shape[-1] == over[-1]
+    )
+
+
 def _autograd(potential: Any, x: "Tensor") -> "Tensor":
     import torch
 

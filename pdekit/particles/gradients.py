@@ -7,11 +7,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pdekit.checks import positive, whole
+from pdekit.checks import flag, function, positive, whole
 from pdekit.particles.diffusion import slope
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import CHOICE
 
+_AT_ONCE = 1 << 24  # terms times points that are evaluated together
 _MOST = 1 << 40  # of samples: chances from 52 bits are then equal to one part in 4,000
 
 
@@ -57,6 +58,8 @@ class FiniteSum:
     dim: int = 1
 
     def __post_init__(self) -> None:
+        function("FiniteSum: term", self.term, "map points (..., dim) and samples k to values")
+        whole("FiniteSum: dim", self.dim, 1)
         if whole("FiniteSum: count", self.count, 1) > _MOST:
             raise ValueError(
                 f"FiniteSum: count must be at most 2**40, got {self.count}; beyond, samples could "
@@ -65,18 +68,29 @@ class FiniteSum:
 
     def __call__(self, x: Any) -> Any:
         """V(x): (..., dim) -> (...)."""
-        on_torch = isinstance(x, Tensor)
-        points = x if on_torch else torch.as_tensor(x)
-        every = torch.arange(self.count, device=points.device)
-        value = self.term(points[..., None, :], every).mean(dim=-1)
-        return value if on_torch else value.numpy()
+        return self._mean(lambda x, k: self.term(x[..., None, :], k).mean(dim=-1), x)
 
     def grad(self, x: Any) -> Any:
         """∇V(x): (..., dim) -> (..., dim)."""
-        on_torch = isinstance(x, Tensor)
-        points = x if on_torch else torch.as_tensor(x)
-        value = self.batch_grad(points, torch.arange(self.count, device=points.device))
-        return value if on_torch else value.numpy()
+        return self._mean(self.batch_grad, x)
+
+    def thinned(self, most: int) -> "FiniteSum":
+        """The mean of at most so many of its terms, every so manieth: enough for a look."""
+        stride = -(-self.count // most)
+        if stride == 1:
+            return self
+        return FiniteSum(lambda x, k: self.term(x, k * stride), self.count // stride, self.dim)
+
+    def _mean(self, of_some: Callable[[Tensor, Tensor], Tensor], x: Any) -> Any:
+        """The mean over all samples of means over some, as many at once as memory has room for."""
+        points = x if isinstance(x, Tensor) else torch.as_tensor(x)
+        most = max(1, _AT_ONCE // max(1, points[..., 0].numel()))
+        value: Any = 0.0
+        for first in range(0, self.count, most):
+            some = torch.arange(first, min(first + most, self.count), device=points.device)
+            share = len(some) / self.count
+            value = of_some(points, some) if share == 1 else value + of_some(points, some) * share
+        return value if isinstance(x, Tensor) else value.numpy()
 
     def batch_grad(self, x: Tensor, k: Tensor) -> Tensor:
         """Mean of ∇f_k over the last axis of ``k``, shape ``(..., batch)`` or ``(batch,)``."""
@@ -100,6 +114,7 @@ class MiniBatch:
 
     def __post_init__(self) -> None:
         whole("MiniBatch: size", self.size, 1)
+        flag("MiniBatch: replacement", self.replacement)
 
     def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
         if not hasattr(potential, "batch_grad"):

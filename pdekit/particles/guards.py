@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import replace
 from math import nan, sqrt
 from typing import Any
 
@@ -12,9 +13,12 @@ from torch import Tensor
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.particles.diffusion import Diffusion
+from pdekit.particles.gradients import FiniteSum, MiniBatch
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
+_SAMPLES = 4096  # of a loss that are looked at
+_WIDER = 64.0  # times the increment of a difference, for a second look
 _PROBED = 512  # particles whose curvature is estimated
 _PARTICLES = 1 << 40
 _LOST = 1e-3  # of the width of a box, to which its places must be known
@@ -133,6 +137,7 @@ def check_step_size(
     """
     if not hasattr(dynamics, "drift"):
         return nan
+    dynamics = _looked_at(dynamics)
     check_drift(dynamics, x, times[0])
     check_reach(dynamics, x, times[0], size)
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
@@ -155,9 +160,18 @@ def check_end(
 ) -> None:
     """Look at the curvature once more where particles have come to, if it was well ``before``."""
     if size * before <= 2 and hasattr(dynamics, "drift"):
+        dynamics = _looked_at(dynamics)
         rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
         here = rate(largest_curvature(dynamics, x, t, seed), size, t)
         _warn_if_long(size, here, " where particles are at the end")
+
+
+def _looked_at(dynamics: Any) -> Any:
+    """The dynamics, with some of the samples where there are many and a step takes a few."""
+    V, batch = getattr(dynamics, "potential", None), getattr(dynamics, "gradient", None)
+    if isinstance(V, FiniteSum) and isinstance(batch, MiniBatch) and V.count > _SAMPLES:
+        return replace(dynamics, potential=V.thinned(_SAMPLES))
+    return dynamics
 
 
 def _warn_if_long(size: float, curvature: float, where: str) -> None:
@@ -194,15 +208,23 @@ def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -
     x = _some(x)
     v = fill_normals(x.new_empty(1, x.numel()), Address(seed, channel=PROBE)).view_as(x)
     scale = torch.finfo(x.dtype).eps ** (1 / 3) * (1 + x.norm(dim=-1, keepdim=True))
+    # a force that jumps where another particle is (L1) has no curvature there: look from near and
+    # from farther off, and believe what both see
+    reaches = (1.0, _WIDER) if getattr(dynamics, "coupled", False) else (1.0,)
     largest = 0.0
     for _ in range(_POWER_STEPS if x.shape[-1] > 1 else 1):
         v = v / v.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-        ahead, behind = (dynamics.drift((x + s * scale * v)[None], t)[0] for s in (1, -1))
-        product = (behind - ahead) / (2 * scale)
-        rayleigh = (v * product).sum(dim=-1).nan_to_num(0.0, 0.0, 0.0)
-        largest = max(largest, float(rayleigh.max()))
-        v = product.nan_to_num(0.0, 0.0, 0.0)
+        products = [_bent(dynamics, x, t, scale * reach, v) for reach in reaches]
+        rayleigh = torch.stack([(v * product).sum(dim=-1) for product in products]).amin(dim=0)
+        largest = max(largest, float(rayleigh.nan_to_num(0.0, 0.0, 0.0).max()))
+        v = products[0].nan_to_num(0.0, 0.0, 0.0)
     return largest
+
+
+def _bent(dynamics: Diffusion, x: Tensor, t: float, scale: Tensor, v: Tensor) -> Tensor:
+    """-Db(x) v by a central difference."""
+    ahead, behind = (dynamics.drift((x + s * scale * v)[None], t)[0] for s in (1, -1))
+    return (behind - ahead) / (2 * scale)
 
 
 def non_finite(before: Tensor, after: Tensor, first: tuple[int, int], step: Step) -> NonFiniteError:

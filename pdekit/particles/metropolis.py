@@ -29,9 +29,10 @@ class MetropolisLangevin(Downhill):
         at its beginning
     beta : inverse temperature, > 0
 
-    Raises ``ValueError`` for beta <= 0. Good steps: three in five proposals accepted; where V
-    is steep a chain that is refused stands still, and no longer steps help. Warns
-    (``AccuracyWarning``) where not one in twenty from the initial particles is accepted.
+    Raises ``ValueError`` for beta <= 0 and a V that is not finite at the start. Good steps: three
+    in five proposals accepted; where V is steep a chain that is refused stands still, and no longer
+    steps help. Warns (``AccuracyWarning``) where not one in twenty from the initial particles is
+    accepted.
     """
 
     potential: Any
@@ -46,6 +47,17 @@ class MetropolisLangevin(Downhill):
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """Zero: a step too long is refused, not unstable."""
         return 0.0
+
+    def init(self, x: Any) -> Any:
+        """The positions, at which V must be finite: from elsewhere no proposal is judged."""
+        values = at_time(self.potential, 0.0)(x)
+        bad = ~values.isfinite()
+        if bool(bad.any()):
+            raise ValueError(
+                "MetropolisLangevin needs finite values of V at the initial particles, got "
+                f"V({x[bad][0].tolist()}) = {float(values[bad][0])}; start elsewhere"
+            )
+        return x
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later; ``state`` is overwritten."""

@@ -6,11 +6,11 @@ methods, with ``FullGradient()`` the classical ones.
 """
 
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any, ClassVar
 
 import torch
 
+from pdekit.checks import within
 from pdekit.particles.diffusion import Downhill, at_time
 from pdekit.particles.gradients import FullGradient, Gradient
 from pdekit.particles.integrators import Step
@@ -38,7 +38,7 @@ class Nesterov(Downhill):
     weak_order: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        _unit("momentum", self.momentum)
+        within("momentum", self.momentum, 0, 1)
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
@@ -76,8 +76,8 @@ class MaSS(Downhill):
     weak_order: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        _unit("momentum", self.momentum)
-        _unit("compensation", self.compensation)
+        within("momentum", self.momentum, 0, 1)
+        within("compensation", self.compensation, 0, 1)
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
@@ -145,7 +145,7 @@ class RestartedMaSS(Downhill):
     gradient: Gradient = field(default_factory=FullGradient)
 
     def __post_init__(self) -> None:
-        _unit("compensation", self.compensation)
+        within("compensation", self.compensation, 0, 1)
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
@@ -191,12 +191,3 @@ def _restarted(state: Any, g: Any, eta: float, compensation: float) -> Any:
 def _stiffness(curvature: float, gamma: float, compensation: float) -> float:
     # on a quadratic a root of the method leaves the unit circle through -1
     return curvature * (1 + 2 * gamma - compensation) / (1 + gamma)
-
-
-def _unit(name: str, value: Any) -> None:
-    try:
-        good = isfinite(value) and 0 <= value < 1
-    except TypeError:
-        good = False
-    if not good:
-        raise ValueError(f"{name} must be a number in [0, 1), got {value!r}")

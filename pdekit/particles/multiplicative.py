@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from pdekit.diffusions import as_diffusion
-from pdekit.particles.diffusion import Downhill, at_time, check_beta, slope
+from pdekit.particles.diffusion import Downhill, at_time, check_beta, pushed, slope
 from pdekit.particles.integrators import Step
 from pdekit.particles.parts import check_parts
 
@@ -58,7 +58,7 @@ class MultiplicativeLangevin(Downhill):
     def drift(self, x: Any, t: float) -> Any:
         """Itô's drift: -∇V + F and what the reading adds."""
         drift = self.diffusion.correction(x) / self.beta - slope(at_time(self.potential, t), x)
-        return drift if self.force is None else drift + at_time(self.force, t)(x)
+        return drift if self.force is None else drift + pushed(at_time(self.force, t), x)
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """Euler's step; ``state`` is overwritten."""

@@ -180,7 +180,7 @@ class BasinCounts:
         return np.zeros((runs, 1 + self.basins), np.int64)
 
     def add(self, total: Counts, x: Tensor) -> None:
-        label = self.label(x.clone())  # it may write into it
+        label = self._labelled(x.clone())  # it may write into it
         if not isinstance(label, Tensor):
             label = np.asarray(label)
             label = torch.from_numpy(label) if label.dtype.kind in "biuf" else label
@@ -195,6 +195,16 @@ class BasinCounts:
             )
         inside = (label >= 0) & (label < self.basins)
         _count(total, torch.where(inside, label.long() + 1, 0))
+
+    def _labelled(self, x: Tensor) -> Any:
+        try:
+            return self.label(x)
+        except Exception as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
+                "BasinCounts: label must map tensors of points (..., d) to whole numbers (...); it "
+                f"failed on shape {tuple(x.shape)}: {error} ({type(error).__name__})"
+            ) from error
 
     def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
         prefix = _prefix(self)
@@ -281,7 +291,7 @@ def checked(found: tuple[Any, ...], steps: Sequence[int], dim: int) -> tuple[Obs
     for o in found:
         if isinstance(o, type) or not hasattr(o, "table"):
             raise TypeError(
-                f"observe is, or holds, values such as Moments() or Histogram(grid), got {o!r}"
+                f"observe must be, or hold, values such as Moments() or Histogram(grid), got {o!r}"
             )
         shortest = min((s for s in steps if s), default=0)
         if o.every and shortest < o.every:

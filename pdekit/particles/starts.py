@@ -131,5 +131,6 @@ def _check_finite(x: Tensor, run: int, first: int) -> None:
     if not guards.all_finite(x):
         r, particle, _ = (~torch.isfinite(x)).nonzero()[0].tolist()
         raise ValueError(
-            f"initial particle {first + particle} is not finite: {x[r, particle].tolist()}"
+            f"initial must be finite positions; particle {first + particle} is not finite: "
+            f"{x[r, particle].tolist()}"
         )

@@ -14,7 +14,7 @@ from pdekit.grid import Grid, require_grid
 from pdekit.interactions import CurieWeiss
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.field_branches import FieldCurve
-from pdekit.pde.selfconsistent import MeanMap
+from pdekit.pde.selfconsistent import MeanMap, SelfConsistentState
 
 Array = NDArray[np.float64]
 _LONGEST, _SHORTEST = 0.02, 1e-7  # steps of arclength, in box widths and parameter ranges
@@ -77,7 +77,7 @@ def follow_branch(
         raise ValueError(
             f"the branch is followed within bounds {bounds}, so start must lie there; got {start!r}"
         )
-    if not hasattr(mean, "density"):
+    if not isinstance(mean, SelfConsistentState):
         mean = _mean_in(mean, grid)
     first_equation = _member(family, first_parameter)
     by_mean = grid.dim == 1 and isinstance(first_equation.interaction, CurieWeiss)
@@ -113,7 +113,7 @@ def _increasing(bounds: Any) -> tuple[float, float]:
         low, high = bounds
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"bounds are the two ends of the parameter's interval, (low, high); got {bounds!r}"
+            f"bounds must be the two ends of the parameter's interval, (low, high); got {bounds!r}"
         ) from error
     low, high = checks.number("bounds[0]", low), checks.number("bounds[1]", high)
     if not high > low:
@@ -123,8 +123,8 @@ def _increasing(bounds: Any) -> tuple[float, float]:
 
 def _mean_in(mean: Any, grid: Grid) -> Any:
     """A mean as numbers in the box, a float on a line."""
-    given = [checks.number("mean", m) for m in np.ravel(np.asarray(mean, dtype=object))]
-    if len(given) != grid.dim or not grid.contains(np.array(given)).all():
+    given = np.ravel(checks.finite("mean", mean))
+    if len(given) != grid.dim or not grid.contains(given).all():
         raise ValueError(
             f"mean must be {grid.dim} number(s) in the box {grid.lower} to {grid.upper}, or a "
             f"SelfConsistentState; got {mean!r}"

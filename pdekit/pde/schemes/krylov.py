@@ -152,7 +152,10 @@ def _residual(hessenberg: Array) -> tuple[Array, _Residual]:
     from scipy.linalg import expm
 
     square = hessenberg[:-1]
-    inverse = np.linalg.inv(square)
+    try:
+        inverse = np.linalg.inv(square)
+    except np.linalg.LinAlgError:  # γ so long that the resolvent leaves what is stationary alone
+        return square, _Residual(np.inf, np.inf)
     rate = (np.eye(len(square)) - inverse) / _SHIFT
     power = expm(rate / (_LOOKS << _HALVINGS))
     columns, at = [np.eye(len(square))[0]], [0.0]
