@@ -17,7 +17,7 @@ SPOKEN_OF = 0.05  # of what a value has above its least: errors beyond it come w
 def random_chain(rng: Random) -> Trial:
     """Any steepness on a few cells: the default is exact for the chain of the grid."""
     n, length = int(rng.integers(4, 33)), log_uniform(rng, 0.1, 20)
-    ring, beta = bool(rng.random() < 0.3), log_uniform(rng, 1e-4, 1e4)
+    ring, beta = bool(rng.random() < 0.3), log_uniform(rng, 1e-10, 1e4)
     t, many, rtol = log_uniform(rng, 1e-6, 30), pick(rng, 1, 1, 1, 4), pick(rng, 1e-9, 1e-9, 1e-6)
     grid = pk.Grid(0, length, n, periodic=ring)
     x, h = grid.axes[0], length / n
@@ -27,7 +27,8 @@ def random_chain(rng: Random) -> Trial:
         for a, k, phase in zip(sizes, rng.integers(1, 4, 3), rng.uniform(0, 6, 3), strict=True)
     )
     V, running = V * (rng.random() < 0.7), running * (rng.random() < 0.4)
-    scale = max(float(np.ptp(g)), 1 / beta)
+    ranges = float(np.ptp(g)) + t * float(np.ptp(running))
+    scale = max(float(np.ptp(g)), min(1 / beta, ranges))
 
     def call() -> Any:
         cost = table(running, x) if running.any() else None

@@ -10,7 +10,7 @@ from pdekit.pde.bellman import advanced
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.generators import Generator, scharfetter_gummel
 from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.doob import evolve, tilted
+from pdekit.pde.schemes.doob import Evolution, tilted
 from pdekit.pde.schemes.exponential import propagate
 from pdekit.pde.solution import Solution, summarise
 
@@ -90,6 +90,7 @@ class _Carry:
 
     def __init__(self, generator: Generator, beta: float, cost: Array | float) -> None:
         self.generator, self.beta, self.cost = generator, beta, cost
+        self.evolve = Evolution(generator, beta, cost)
         self.steps, self.defect = 0, 0.0
 
     def step(self, rho: Array, now: Array, later: Array, dt: float, depth: int = 0) -> Array:
@@ -101,7 +102,7 @@ class _Carry:
         if defect <= _MASS_DEFECT and new.min() >= -_MASS_DEFECT * new.max():
             self.steps, self.defect = self.steps + 1, max(self.defect, defect)
             return new
-        middle = evolve(self.generator, self.beta, self.cost, later, dt / 2)
+        middle = self.evolve(later, dt / 2)
         if depth == 24 or middle is None:
             raise ConvergenceError(
                 f"the controlled density loses {defect:.2g} of its mass over a step of {dt:.2g}; "
