@@ -170,6 +170,42 @@ def random_free(rng: Random) -> Trial:
     return Trial(what, call, judge)
 
 
+def random_plane(rng: Random) -> Trial:
+    """Sums of quadratic problems in x and in y: the sum of their values."""
+    a, g = rng.uniform(-1, 2, 2), np.array([log_uniform(rng, 1e-2, 30) for _ in range(2)])
+    q, centre = rng.uniform(0, 2, 2) * pick(rng, 0.0, 1.0), rng.uniform(-1, 1, 2)
+    beta, t = log_uniform(rng, 1e-12, 1e2), pick(rng, log_uniform(rng, 1e-3, 1), 1e-12)
+    beta = pick(rng, beta, log_uniform(rng, 0.3, 30))
+    n, half = rng.integers(16, 81, 2), 5.0
+    dt = t / int(log_uniform(rng, 1, 20))
+    scheme = pick(rng, None, None, s.PolicyIteration(dt), s.PolicyIteration(dt, 1))
+    grid = pk.Grid((-half, -half), (half, half), tuple(map(int, n)))
+
+    def bowl(k: Any, at: Any = 0.0) -> Any:
+        return lambda y: (k * (y - at) ** 2).sum(-1) / 2
+
+    def call() -> Any:
+        equation = pk.HamiltonJacobiBellman(bowl(a), beta, bowl(q) if q.any() else None)
+        return pk.solve(equation, grid, bowl(g, centre), t, scheme)
+
+    def judge(found: Any) -> tuple[float, float]:
+        near, exact = np.ones(grid.shape, dtype=bool), np.zeros(grid.shape)
+        for k, x in enumerate(np.meshgrid(*grid.axes, indexing="ij")):
+            problem = a[k], q[k], g[k], centre[k], beta, t
+            P, S, R = riccati(*problem)(t)
+            exact += P * x**2 / 2 + S * x + R
+            near &= np.abs(x) < free_of_walls(*problem, half)
+        if not near.any():
+            return 0.0, 0.0
+        u, rims = found.fields[-1], [max(1, c // 10) for c in grid.cells]
+        inner = u[tuple(slice(r, -r) for r in rims)]
+        promised = SPOKEN_OF * float(inner.max()) + steps_error(found)
+        return float(np.abs(u - exact)[near].max()), promised
+
+    what = f"a={a} g={g} q={q} c={centre} beta={beta:.4g} t={t:.4g} {grid.cells} {scheme}"
+    return Trial(what, call, judge)
+
+
 ROWS = [
     Row("the chain of the grid", ("solve HamiltonJacobiBellman", "DoobTransform"), random_chain,
         answered=0.3, cost=2),

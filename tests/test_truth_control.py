@@ -40,8 +40,9 @@ def random_control(rng: Random) -> Trial:
     """Linear-quadratic control: value, mean, spread, effort and improvement, whatever is stored."""
     a, g = pick(rng, -1, 1, 1) * log_uniform(rng, 1e-2, 5), log_uniform(rng, 1e-2, 300)
     q, centre = pick(rng, 0.0, log_uniform(rng, 0.1, 20)), rng.uniform(-0.5, 0.5)
-    beta, horizon = log_uniform(rng, 0.5, 100), log_uniform(rng, 0.05, 2)
-    m, spread = rng.uniform(-0.8, 0.8), log_uniform(rng, 0.15, 0.5)
+    beta = log_uniform(rng, 0.5, 100)
+    horizon = pick(rng, *[log_uniform(rng, 0.05, 2)] * 4, log_uniform(rng, 1e-12, 0.05))
+    m, spread = rng.uniform(-0.8, 0.8), log_uniform(rng, pick(rng, 1e-6, 0.15, 0.15), 0.5)
     n, half = int(log_uniform(rng, 60, 501)), 5.0
     times, grid = stored(rng, horizon), pk.Grid(-half, half, n)
     scheme = pick(rng, None, None, s.DoobTransform(), s.PolicyIteration(horizon / 100),
@@ -90,6 +91,47 @@ def asked(*args: Any, **options: Any) -> Any:
     found = pk.control(*args, **options)
     assert found.improvement is found.improvement
     return found
+
+
+def random_sampled(rng: Random) -> Trial:
+    """The improvement theorem on particles against the moments of linear-quadratic control."""
+    a, g, q = rng.uniform(0, 1.5), log_uniform(rng, 0.1, 5), pick(rng, 0.0, rng.uniform(0.1, 2))
+    centre, beta = rng.uniform(-0.5, 0.5), log_uniform(rng, 1, 50)
+    horizon, m, spread = log_uniform(rng, 0.05, 1), rng.uniform(-0.8, 0.8), rng.uniform(0.1, 0.5)
+    times, n, seed = stored(rng, horizon), int(log_uniform(rng, 300, 3000)), int(rng.integers(1000))
+    grid, rate = pk.Grid(-5, 5, 400), a + g + q + 1
+    dt = 0.02 / rate
+
+    def call() -> Any:
+        found = pk.control(
+            pk.potentials.Quadratic(a), beta, grid, pk.Gaussian(m, spread),
+            lambda y: g * (y[..., 0] - centre) ** 2 / 2, times,
+            pk.potentials.Quadratic(q) if q else None,
+        )  # fmt: skip
+        return pk.improvement(found, pk.Gaussian(m, spread), n, dt, seed)
+
+    def judge(found: Any) -> tuple[float, float]:
+        sol = riccati(a, q, g, centre, beta, horizon)
+        start, ends = (m, spread**2), [0.0, horizon]
+        if abs(m) + 4 * spread > free_of_walls(a, q, g, centre, beta, horizon, 5.0):
+            return 0.0, 0.0
+        mean, variance, effort, square = moments(sol, a, beta, horizon, start, ends)[:, -1]
+        idle = moments(lambda _: (0.0, 0.0, 0.0), a, beta, horizon, start, ends)[:, -1]
+        controlled = g * ((mean - centre) ** 2 + variance) / 2 + q * square / 2
+        plain = g * ((idle[0] - centre) ** 2 + idle[1]) / 2 + q * idle[3] / 2
+        gap = plain - controlled - effort
+        right = {"plain": plain, "controlled": controlled, "effort": effort, "gap": gap,
+                 "exact": gap, "difference": 0.0}  # fmt: skip
+        sizes = []
+        for name, value in right.items():
+            said = getattr(found, name)
+            error = (said.upper - said.lower) / 2 / 2.576
+            sizes.append(abs(said.mean - value) / (6 * error + 0.02 * (plain + effort)))
+        return float(np.max(sizes)), 1.0
+
+    what = (f"a={a:.4g} g={g:.4g} q={q:.4g} c={centre:.3g} beta={beta:.4g} T={horizon:.4g} "
+            f"m={m:.3g} s={spread:.3g} n={n} seed={seed} {times}")  # fmt: skip
+    return Trial(what, call, judge)
 
 
 def random_stored(rng: Random) -> Trial:
@@ -184,6 +226,8 @@ def random_game(rng: Random) -> Trial:
 ROWS = [
     Row("linear-quadratic control", ("control", "Control", "DoobTransform", "PolicyIteration",
                                      "Godunov", "Filtered"), random_control, 0.1, cost=6),
+    Row("the improvement theorem on particles", ("improvement", "ControlledLangevin"),
+        random_sampled, answered=0.7, cost=30),
     Row("stored times", ("control", "Control"), random_stored, answered=0.6, cost=12),
     Row("linear-quadratic games", ("control", "Newton", "FixedPoint", "FictitiousPlay",
                                    "MeanTracking"), random_game, answered=0.3, cost=12),

@@ -88,8 +88,9 @@ class PolicySteps:
     def _sudden(self, value: Array, dt: float, rate: Array) -> bool:
         """Whether the value changes too fast for a step of that length to see it."""
         span = float(np.ptp(value))
-        bent = self.hamiltonian.beta / 2 * span > _BENT
-        return bent and dt * float(np.abs(rate[inner(self.hamiltonian.grid)]).max()) > _SUDDEN * span
+        if self.hamiltonian.beta / 2 * span <= _BENT:
+            return False
+        return dt * float(np.abs(rate[inner(self.hamiltonian.grid)]).max()) > _SUDDEN * span
 
     def _once(self, value: Array, dt: float, begin: Any = None) -> "PolicyStep | PairedStep":
         if self.order == 1:
