@@ -213,6 +213,8 @@ ROWS = [
                             "Filtered", "Godunov"), random_quadratic, answered=0.3, cost=2),
     Row("no drift", ("solve HamiltonJacobiBellman", "DoobTransform", "PolicyIteration",
                      "Filtered", "Godunov"), random_free, answered=0.3, cost=2),
+    Row("quadratic costs in the plane", ("solve HamiltonJacobiBellman", "DoobTransform",
+                                         "PolicyIteration"), random_plane, answered=0.3, cost=20),
 ]  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def random_control(rng: Random) -> Trial:
         above = float(found.value.fields[0][rim:-rim].max())
         sizes = [  # error over what is tolerated
             abs(found.optimum - least) / (0.05 * above),
-            abs(mu - mean) / (0.05 * (abs(m) + spread + np.sqrt(variance))),
+            abs(mu - mean) / (0.05 * (abs(m) + spread + np.sqrt(variance)) + h / 2 * (spread < h)),
             abs(var - variance) / (0.15 * variance + h * h / 3),
             abs(found.effort - effort) / (0.1 * (effort + cost) + 0.05 * above),
             -found.improvement.gap / (0.05 * above),
@@ -126,7 +126,7 @@ def random_sampled(rng: Random) -> Trial:
         for name, value in right.items():
             said = getattr(found, name)
             error = (said.upper - said.lower) / 2 / 2.576
-            sizes.append(abs(said.mean - value) / (6 * error + 0.02 * (plain + effort)))
+            sizes.append(abs(said.value - value) / (6 * error + 0.02 * (plain + effort)))
         return float(np.max(sizes)), 1.0
 
     what = (f"a={a:.4g} g={g:.4g} q={q:.4g} c={centre:.3g} beta={beta:.4g} T={horizon:.4g} "

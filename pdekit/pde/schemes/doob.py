@@ -25,6 +25,7 @@ _UNIT = 1e-16  # of rounding
 _FEW_JUMPS = 64.0  # expected in a step
 _MOST_JUMPS = 1000  # summed over
 _ROUNDING = 1e-15
+_WARY = 4.0  # times what steps of other lengths change: their errors need not grow with the length
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ class DoobTransform:
         fine = None if half is None else evolve(half, step / 2)
         if whole is None or fine is None:
             return None, np.inf
-        return fine, (_distance(whole, fine) + evolve.rounding(u, step)) / scale
+        apart = _WARY * _distance(whole, fine)
+        return fine, (apart + evolve.rounding(u, step)) / scale
 
 
 def _marched(
