@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 _MOST_PARTS = 4096
 _MOST_STEPS = 50_000
 _GENTLE = 6.0  # of beta / 2 times what u ranges over: up to it exp(-beta u / 2) keeps its digits
+_FLAT = 1e-6  # likewise: below it z is one but for rounding
 _UNIT = 1e-16  # of rounding
 _FEW_JUMPS = 64.0  # expected in a step
 _MOST_JUMPS = 1000  # summed over
@@ -159,7 +160,8 @@ class DoobTransform:
         """u after a step and its error over ``scale``; infinite where there is none."""
         whole = evolve(u, step)
         if whole is not None and evolve.exact(u, step):
-            return whole, _ROUNDING * float(np.abs(whole).max()) / scale
+            own = _ROUNDING * float(np.abs(whole).max())
+            return whole, (own + evolve.rounding(u, step)) / scale
         half = evolve(u, step / 2)
         fine = None if half is None else evolve(half, step / 2)
         if whole is None or fine is None:
@@ -215,17 +217,19 @@ class Evolution:
         self.fastest = float(self.leave.max())
         self.costly = float(self.above.max())
 
-    def gentle(self, u: Array, step: float) -> bool:
-        """Whether beta u is moderate."""
-        return self.beta / 2 * (float(np.ptp(u)) + step * self.costly) <= _GENTLE
+    def bend(self, u: Array, step: float) -> float:
+        """beta / 2 times what the value ranges over within a step."""
+        return self.beta / 2 * (float(np.ptp(u)) + step * self.costly)
 
     def exact(self, u: Array, step: float) -> bool:
         """Whether a step is right to rounding, so that no other need tell."""
-        return step * self.fastest <= _FEW_JUMPS and not self.gentle(u, step)
+        return step * self.fastest <= _FEW_JUMPS and self.bend(u, step) > _FLAT
 
     def rounding(self, u: Array, step: float) -> float:
         """What rounding may leave of u over a step, but for its own digits."""
-        if step * self.fastest <= _FEW_JUMPS or self.gentle(u, step):
+        if self.exact(u, step):
+            return 2 / self.beta * _ROUNDING
+        if self.bend(u, step) <= _GENTLE:
             return 0.0
         jump = self.beta / 2 * float(np.abs(np.diff(u)).max())
         if self.generator.grid.periodic[0]:
@@ -235,9 +239,10 @@ class Evolution:
     def __call__(self, u: Array, step: float) -> Array | None:
         """u after ``step``, or None where z lost its sign or left the range of numbers."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if self.gentle(u, step):
+            few = self.exact(u, step)
+            if not few and self.bend(u, step) <= _GENTLE:
                 return self._linear(u, step)
-            z = self._by_jumps(u, step) if self.exact(u, step) else self._by_poles(u, step)
+            z = self._by_jumps(u, step) if few else self._by_poles(u, step)
             if z is None or not (np.isfinite(z).all() and z.min() > 0):
                 return None
             out: Array = u - 2 / self.beta * np.log(z)
