@@ -44,7 +44,7 @@ def log_exponential(R: Array, kill: Array, t: float) -> tuple[Array, Array]:
     A = t / 2**k * (R - np.diag(leaves + kill))
     c = float(-np.diag(A).min())
     B, term, total = A + c * np.eye(n), np.eye(n), np.eye(n)
-    for m in range(1, 14):
+    for m in range(1, n + 14):  # to be right, the farthest entry takes more than n jumps
         term = term @ B / m
         total = total + term
     lost, change = np.zeros(n), -kill * t / 2**k  # exp(A) 1 - 1 = sum of A^m 1 / (m + 1)!

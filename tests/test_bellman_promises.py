@@ -134,9 +134,16 @@ def test_potentials_that_move_are_refused(scheme: Any) -> None:
                    scheme=scheme)  # fmt: skip
 
 
-@pytest.mark.parametrize("order", [0, 3, 1.5, "2", None])
-def test_orders_there_are_not(order: Any) -> None:
-    with pytest.raises(ValueError, match=r"order must be 1 \(monotone\) or 2 \(filtered\), got"):
+@pytest.mark.parametrize(
+    ("order", "error", "said"),
+    [
+        (0, ValueError, "a whole number >= 1, got 0"),
+        (3, ValueError, r"1 \(monotone\) or 2 \(filtered\), got 3"),
+        *((given, TypeError, "a whole number >= 1, got") for given in (1.5, "2", None)),
+    ],
+)
+def test_orders_there_are_not(order: Any, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=f"order must be {said}"):
         s.PolicyIteration(0.01, order)
     assert s.PolicyIteration(0.01, 1).order == 1
 

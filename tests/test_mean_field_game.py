@@ -331,3 +331,22 @@ def test_minimal_residuals_reach_what_is_asked() -> None:
     rough, fine = (_minimal_residual(lambda v: A @ v, b, rtol) for rtol in (1e-2, 1e-12))
     assert np.linalg.norm(A @ rough - b) <= 1.001e-2 * np.linalg.norm(b)
     np.testing.assert_allclose(fine, np.linalg.solve(A, b), atol=1e-10)
+
+
+class OnlyMonotone:
+    """A solver that closes no game of second-order steps."""
+
+    def close(self, game: Game, counts: dict[str, Any]) -> Any:
+        if game.steps.order == 2:
+            raise pk.ConvergenceError("the filter switches")
+        return pk.Newton().close(game, counts)
+
+
+def test_a_game_that_second_order_steps_miss_is_closed_by_monotone_ones_and_says_so():
+    scheme = pk.schemes.PolicyIteration(0.05)
+    with pytest.warns(pk.AccuracyWarning, match="equilibrium by monotone steps"):
+        found = lq(100, 20, scheme=scheme, solver=OnlyMonotone())
+    plain = lq(100, 20, scheme=pk.schemes.PolicyIteration(0.05, order=1))
+    np.testing.assert_allclose(found.value.fields, plain.value.fields, atol=1e-9)
+    np.testing.assert_allclose(found.density.fields, plain.density.fields, atol=1e-9)
+    assert found.residuals["fixed_point"] < 1e-6

@@ -17,7 +17,7 @@ SPOKEN_OF = 0.05  # of what a value has above its least: errors beyond it come w
 def random_chain(rng: Random) -> Trial:
     """Any steepness on a few cells: the default is exact for the chain of the grid."""
     n, length = int(rng.integers(4, 33)), log_uniform(rng, 0.1, 20)
-    ring, beta = bool(rng.random() < 0.3), log_uniform(rng, 1e-4, 1e4)
+    ring, beta = bool(rng.random() < 0.3), log_uniform(rng, 1e-10, 1e4)
     t, many, rtol = log_uniform(rng, 1e-6, 30), pick(rng, 1, 1, 1, 4), pick(rng, 1e-9, 1e-9, 1e-6)
     grid = pk.Grid(0, length, n, periodic=ring)
     x, h = grid.axes[0], length / n
@@ -27,7 +27,8 @@ def random_chain(rng: Random) -> Trial:
         for a, k, phase in zip(sizes, rng.integers(1, 4, 3), rng.uniform(0, 6, 3), strict=True)
     )
     V, running = V * (rng.random() < 0.7), running * (rng.random() < 0.4)
-    scale = max(float(np.ptp(g)), 1 / beta)
+    ranges = float(np.ptp(g)) + t * float(np.ptp(running))
+    scale = max(float(np.ptp(g)), min(1 / beta, ranges))
 
     def call() -> Any:
         cost = table(running, x) if running.any() else None
@@ -169,6 +170,42 @@ def random_free(rng: Random) -> Trial:
     return Trial(what, call, judge)
 
 
+def random_plane(rng: Random) -> Trial:
+    """Sums of quadratic problems in x and in y: the sum of their values."""
+    a, g = rng.uniform(-1, 2, 2), np.array([log_uniform(rng, 1e-2, 30) for _ in range(2)])
+    q, centre = rng.uniform(0, 2, 2) * pick(rng, 0.0, 1.0), rng.uniform(-1, 1, 2)
+    beta, t = log_uniform(rng, 1e-12, 1e2), pick(rng, log_uniform(rng, 1e-3, 1), 1e-12)
+    beta = pick(rng, beta, log_uniform(rng, 0.3, 30))
+    n, half = rng.integers(16, 81, 2), 5.0
+    dt = t / int(log_uniform(rng, 1, 20))
+    scheme = pick(rng, None, None, s.PolicyIteration(dt), s.PolicyIteration(dt, 1))
+    grid = pk.Grid((-half, -half), (half, half), tuple(map(int, n)))
+
+    def bowl(k: Any, at: Any = 0.0) -> Any:
+        return lambda y: (k * (y - at) ** 2).sum(-1) / 2
+
+    def call() -> Any:
+        equation = pk.HamiltonJacobiBellman(bowl(a), beta, bowl(q) if q.any() else None)
+        return pk.solve(equation, grid, bowl(g, centre), t, scheme)
+
+    def judge(found: Any) -> tuple[float, float]:
+        near, exact = np.ones(grid.shape, dtype=bool), np.zeros(grid.shape)
+        for k, x in enumerate(np.meshgrid(*grid.axes, indexing="ij")):
+            problem = a[k], q[k], g[k], centre[k], beta, t
+            P, S, R = riccati(*problem)(t)
+            exact += P * x**2 / 2 + S * x + R
+            near &= np.abs(x) < free_of_walls(*problem, half)
+        if not near.any():
+            return 0.0, 0.0
+        u, rims = found.fields[-1], [max(1, c // 10) for c in grid.cells]
+        inner = u[tuple(slice(r, -r) for r in rims)]
+        promised = SPOKEN_OF * float(inner.max()) + steps_error(found)
+        return float(np.abs(u - exact)[near].max()), promised
+
+    what = f"a={a} g={g} q={q} c={centre} beta={beta:.4g} t={t:.4g} {grid.cells} {scheme}"
+    return Trial(what, call, judge)
+
+
 ROWS = [
     Row("the chain of the grid", ("solve HamiltonJacobiBellman", "DoobTransform"), random_chain,
         answered=0.3, cost=2),
@@ -176,6 +213,8 @@ ROWS = [
                             "Filtered", "Godunov"), random_quadratic, answered=0.3, cost=2),
     Row("no drift", ("solve HamiltonJacobiBellman", "DoobTransform", "PolicyIteration",
                      "Filtered", "Godunov"), random_free, answered=0.3, cost=2),
+    Row("quadratic costs in the plane", ("solve HamiltonJacobiBellman", "DoobTransform",
+                                         "PolicyIteration"), random_plane, answered=0.3, cost=20),
 ]  # fmt: skip
 
 

@@ -40,8 +40,9 @@ def random_control(rng: Random) -> Trial:
     """Linear-quadratic control: value, mean, spread, effort and improvement, whatever is stored."""
     a, g = pick(rng, -1, 1, 1) * log_uniform(rng, 1e-2, 5), log_uniform(rng, 1e-2, 300)
     q, centre = pick(rng, 0.0, log_uniform(rng, 0.1, 20)), rng.uniform(-0.5, 0.5)
-    beta, horizon = log_uniform(rng, 0.5, 100), log_uniform(rng, 0.05, 2)
-    m, spread = rng.uniform(-0.8, 0.8), log_uniform(rng, 0.15, 0.5)
+    beta = log_uniform(rng, 0.5, 100)
+    horizon = pick(rng, *[log_uniform(rng, 0.05, 2)] * 4, log_uniform(rng, 1e-12, 0.05))
+    m, spread = rng.uniform(-0.8, 0.8), log_uniform(rng, pick(rng, 1e-6, 0.15, 0.15), 0.5)
     n, half = int(log_uniform(rng, 60, 501)), 5.0
     times, grid = stored(rng, horizon), pk.Grid(-half, half, n)
     scheme = pick(rng, None, None, s.DoobTransform(), s.PolicyIteration(horizon / 100),
@@ -72,9 +73,9 @@ def random_control(rng: Random) -> Trial:
         above = float(found.value.fields[0][rim:-rim].max())
         sizes = [  # error over what is tolerated
             abs(found.optimum - least) / (0.05 * above),
-            abs(mu - mean) / (0.05 * (abs(m) + spread + np.sqrt(variance))),
-            abs(var - variance) / (0.15 * variance + h * h / 3),
-            abs(found.effort - effort) / (0.1 * (effort + cost) + 0.05 * above),
+            abs(mu - mean) / (0.05 * (abs(m) + spread + np.sqrt(variance)) + h / 2 * (spread < h)),
+            abs(var - variance) / (0.1 * variance + h * h / 3),
+            abs(found.effort - effort) / (0.05 * (effort + cost + above)),
             -found.improvement.gap / (0.05 * above),
             abs(float(found.density.fields.sum(1).max()) * h - 1) / 1e-9,
         ]
@@ -90,6 +91,47 @@ def asked(*args: Any, **options: Any) -> Any:
     found = pk.control(*args, **options)
     assert found.improvement is found.improvement
     return found
+
+
+def random_sampled(rng: Random) -> Trial:
+    """The improvement theorem on particles against the moments of linear-quadratic control."""
+    a, g, q = rng.uniform(0, 1.5), log_uniform(rng, 0.1, 5), pick(rng, 0.0, rng.uniform(0.1, 2))
+    centre, beta = rng.uniform(-0.5, 0.5), log_uniform(rng, 1, 50)
+    horizon, m, spread = log_uniform(rng, 0.05, 1), rng.uniform(-0.8, 0.8), rng.uniform(0.1, 0.5)
+    times, n, seed = stored(rng, horizon), int(log_uniform(rng, 300, 3000)), int(rng.integers(1000))
+    grid, rate = pk.Grid(-5, 5, 400), a + g + q + 1
+    dt = 0.02 / rate
+
+    def call() -> Any:
+        found = pk.control(
+            pk.potentials.Quadratic(a), beta, grid, pk.Gaussian(m, spread),
+            lambda y: g * (y[..., 0] - centre) ** 2 / 2, times,
+            pk.potentials.Quadratic(q) if q else None,
+        )  # fmt: skip
+        return pk.improvement(found, pk.Gaussian(m, spread), n, dt, seed)
+
+    def judge(found: Any) -> tuple[float, float]:
+        sol = riccati(a, q, g, centre, beta, horizon)
+        start, ends = (m, spread**2), [0.0, horizon]
+        if abs(m) + 4 * spread > free_of_walls(a, q, g, centre, beta, horizon, 5.0):
+            return 0.0, 0.0
+        mean, variance, effort, square = moments(sol, a, beta, horizon, start, ends)[:, -1]
+        idle = moments(lambda _: (0.0, 0.0, 0.0), a, beta, horizon, start, ends)[:, -1]
+        controlled = g * ((mean - centre) ** 2 + variance) / 2 + q * square / 2
+        plain = g * ((idle[0] - centre) ** 2 + idle[1]) / 2 + q * idle[3] / 2
+        gap = plain - controlled - effort
+        right = {"plain": plain, "controlled": controlled, "effort": effort, "gap": gap,
+                 "exact": gap, "difference": 0.0}  # fmt: skip
+        sizes = []
+        for name, value in right.items():
+            said = getattr(found, name)
+            error = (said.upper - said.lower) / 2 / 2.576
+            sizes.append(abs(said.value - value) / (6 * error + 0.02 * (plain + effort)))
+        return float(np.max(sizes)), 1.0
+
+    what = (f"a={a:.4g} g={g:.4g} q={q:.4g} c={centre:.3g} beta={beta:.4g} T={horizon:.4g} "
+            f"m={m:.3g} s={spread:.3g} n={n} seed={seed} {times}")  # fmt: skip
+    return Trial(what, call, judge)
 
 
 def random_stored(rng: Random) -> Trial:
@@ -181,9 +223,71 @@ def random_game(rng: Random) -> Trial:
     return Trial(what, call, judge)
 
 
+ADVICE = {  # what messages say to try, as changes of the call
+    "refine the grid": lambda o: o | {"grid": finer(o["grid"])},
+    "ask for more times": lambda o: o | {"t": np.linspace(0, o["t"][-1], 8 * len(o["t"]))},
+    "PolicyIteration()": lambda o: o | {"scheme": s.PolicyIteration()},
+    "solver=Newton()": lambda o: o | {"solver": pk.Newton()},
+    "raise rounds=": lambda o: o | {"solver": pk.Newton(rounds=400)},
+    "order=1": lambda o: o | {"scheme": s.PolicyIteration(order=1)},
+}
+
+
+def finer(grid: pk.Grid) -> pk.Grid:
+    """Four times as many cells."""
+    return pk.Grid(grid.lower, grid.upper, 4 * grid.cells[0], periodic=grid.periodic)
+
+
+def random_advice(rng: Random) -> Trial:
+    """Steep games and controls: of what a refusal says to try something works."""
+    a, beta = rng.uniform(-0.5, 3), log_uniform(rng, 1, 1000)
+    q, g, horizon = log_uniform(rng, 0.1, 300), log_uniform(rng, 0.1, 300), log_uniform(rng, 0.1, 2)
+    steps, n = int(log_uniform(rng, 1, 30)), int(log_uniform(rng, 40, 160))
+    crowd = pick(rng, None, pk.MeanTracking(q, 0.5), pk.Congestion(q / 10))
+    solver = None if crowd is None else pick(rng, None, None, pk.FixedPoint(rounds=20))
+    options = {"grid": pk.Grid(-4, 4, n), "t": np.linspace(0, horizon, steps + 1)[1:],
+               "scheme": pick(rng, None, s.PolicyIteration(horizon / 10)), "coupling": crowd,
+               "solver": solver}  # fmt: skip
+
+    def play(options: Any) -> Any:
+        return pk.control(
+            pk.potentials.Quadratic(a), beta, initial=pk.Gaussian(0.5, 0.4),
+            terminal_cost=lambda y: g * y[..., 0] ** 2 / 2, **options,
+        )  # fmt: skip
+
+    def call() -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                return play(options)
+            except pk.ConvergenceError as error:
+                return next((f for f in map(tried, advised(str(error))) if f), str(error))
+
+    def advised(said: str) -> list[Any]:
+        changes = [change(options) for words, change in ADVICE.items() if words in said]
+        together = options
+        for words, change in ADVICE.items():
+            together = change(together) if words in said and "solver" not in words else together
+        return [*changes, together]
+
+    def tried(options: Any) -> Any:
+        try:
+            return play(options)
+        except pk.ConvergenceError:
+            return None
+
+    def judge(found: Any) -> tuple[float, float]:
+        return (1.0, 0.0) if isinstance(found, str) else (0.0, 0.0)
+
+    return Trial(f"a={a:.4g} beta={beta:.4g} q={q:.4g} g={g:.4g} {options}", call, judge)
+
+
 ROWS = [
     Row("linear-quadratic control", ("control", "Control", "DoobTransform", "PolicyIteration",
                                      "Godunov", "Filtered"), random_control, 0.1, cost=6),
+    Row("the improvement theorem on particles", ("improvement", "ControlledLangevin"),
+        random_sampled, answered=0.7, cost=30),
+    Row("advice", ("control", "Newton", "FixedPoint", "Congestion"), random_advice, cost=60),
     Row("stored times", ("control", "Control"), random_stored, answered=0.6, cost=12),
     Row("linear-quadratic games", ("control", "Newton", "FixedPoint", "FictitiousPlay",
                                    "MeanTracking"), random_game, answered=0.3, cost=12),

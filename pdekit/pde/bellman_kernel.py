@@ -40,6 +40,41 @@ def exponential(up, down, kill, b, tau, forward, poles, work, out):  # type: ign
         rational_sweep(up[k], down[k], kill[k], b[k], tau, forward, poles, work, out[k])
 
 
+@nb.njit(cache=True, error_model="numpy")
+def jumped(stay, before, after, mean, most):  # type: ignore[no-untyped-def]
+    """z = sum_k e^-mean mean^k / k! P^k 1, every entry right to its own size, and whether it is.
+
+    (P v)_i = before v_{i-1} + stay v_i + after v_{i+1}, all >= 0, round a circle or between walls
+    (there before_0 = after_{n-1} = 0). With the last term at most c z and P z <= r z, what is left
+    out is at most c (q + q^2 + ...) z, q = mean r / (k + 1).
+    """
+    n = stay.size
+    now, new = np.ones(n + 2), np.empty(n + 2)
+    weight = np.exp(-mean)
+    z = np.full(n + 2, weight)
+    for k in range(1, most):
+        weight *= mean / k
+        last = 0.0
+        for i in range(1, n + 1):
+            new[i] = before[i - 1] * now[i - 1] + stay[i - 1] * now[i] + after[i - 1] * now[i + 1]
+            term = weight * new[i]
+            z[i] += term
+            last = max(last, term / z[i])
+        new[0], new[n + 1] = new[n], new[1]
+        now, new = new, now
+        if not np.isfinite(z[1 : n + 1].sum()):
+            break
+        if k > mean and last < 1e-16:
+            z[0], z[n + 1] = z[n], z[1]
+            r = 0.0
+            for i in range(1, n + 1):
+                on = before[i - 1] * z[i - 1] + stay[i - 1] * z[i] + after[i - 1] * z[i + 1]
+                r = max(r, on / z[i])
+            if mean * r < 0.5 * (k + 1):
+                return z[1 : n + 1].copy(), True
+    return z[1 : n + 1].copy(), False
+
+
 # Rows of the workspace of a factored line, a cell each. Real and imaginary parts lie side by side,
 # eight poles each, so that one loop of sixteen does a complex product: x y = x A + swap(x) B, where
 # the unknown x stands there with its real part repeated behind it, so that swap(x) is an offset.

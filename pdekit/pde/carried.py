@@ -1,21 +1,24 @@
 """Densities under a computed control, carried by the transposed steps that found the value."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdekit.errors import ConvergenceError
+from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.pde.bellman import advanced
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.generators import Generator, scharfetter_gummel
 from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.doob import evolve, tilted
+from pdekit.pde.schemes.doob import Evolution, tilted
 from pdekit.pde.schemes.exponential import propagate
 from pdekit.pde.solution import Solution, summarise
 
 Array = NDArray[np.float64]
 _MASS_DEFECT = 1e-8  # what the exponential leaves at rtol 1e-9 of the value function
+_HALVES = 2.0  # the error of steps of order one over what halving them changes
+_STEPS = 0.05  # of the mass: an error of a density by its steps that is spoken of
 _NEGATIVE = 1e-9  # of the largest density: what rounding may leave below zero
 
 
@@ -54,16 +57,45 @@ def by_steps(value: Solution, initial: Any) -> Solution:
     backward = Problem(equation, value.grid, value.fields[-1])
     steps, cost = value.scheme.steps(backward), backward.running_cost()
     counts = value.stats["substeps"][::-1]
-    fields = [problem.values]
+    fields, errors = [problem.values], [0.0]
+    other, halved = problem.values, value.scheme.steps(backward)
+    halved.halved = True
+    told = hasattr(steps, "order")  # else the lines of a plane, whose steps are short enough
     for k, dt in enumerate(np.diff(value.times)):
-        rho = fields[-1]
-        for step in advanced(steps, value.fields[k + 1], dt, counts[k], cost)[1]:
-            rho = step.move(rho)
+        rho = _moved(steps, fields[-1], value.fields[k + 1], dt, counts[k], cost)
         fields.append(rho)
+        if told:
+            other = _moved(halved, other, value.fields[k + 1], dt, counts[k], cost)
+            errors.append(float(np.abs(rho - other).sum() / problem.values.sum()))
     stats: dict[str, Any] = {"steps": sum(counts)}
-    if hasattr(steps, "upright"):
+    if told:
         stats["monotone_steps"] = steps.upright
+        stats["step_error"] = _HALVES * max(errors)
+        _report_steps(value, stats["step_error"])
     return made(problem, np.array(fields), value, stats)
+
+
+def _report_steps(value: Solution, error: float) -> None:
+    """Say where the steps are too long for the density: for a start that is narrow, at first."""
+    if error <= _STEPS:
+        return
+    dt, order = value.scheme.dt, value.scheme.order
+    better = dt * min(0.5, (_STEPS / (2 * error)) ** (1 / order))
+    warnings.warn(
+        f"steps of {dt:.3g} leave the controlled density up to {error:.2g} of its mass off (L1, at "
+        f"one of its times); PolicyIteration(dt={better:.1g}, order={order}) would do, or "
+        "DoobTransform(), which is exact in time on a line",
+        AccuracyWarning,
+        stacklevel=4,
+    )
+
+
+def _moved(
+    steps: Any, rho: Array, later: Array, dt: float, count: int, cost: Array | float
+) -> Array:
+    for step in advanced(steps, later, dt, count, cost)[1]:
+        rho = step.move(rho)
+    return rho
 
 
 def made(problem: Problem, fields: Array, value: Solution, stats: dict[str, Any]) -> Solution:
@@ -90,6 +122,7 @@ class _Carry:
 
     def __init__(self, generator: Generator, beta: float, cost: Array | float) -> None:
         self.generator, self.beta, self.cost = generator, beta, cost
+        self.evolve = Evolution(generator, beta, cost)
         self.steps, self.defect = 0, 0.0
 
     def step(self, rho: Array, now: Array, later: Array, dt: float, depth: int = 0) -> Array:
@@ -101,7 +134,7 @@ class _Carry:
         if defect <= _MASS_DEFECT and new.min() >= -_MASS_DEFECT * new.max():
             self.steps, self.defect = self.steps + 1, max(self.defect, defect)
             return new
-        middle = evolve(self.generator, self.beta, self.cost, later, dt / 2)
+        middle = self.evolve(later, dt / 2)
         if depth == 24 or middle is None:
             raise ConvergenceError(
                 f"the controlled density loses {defect:.2g} of its mass over a step of {dt:.2g}; "

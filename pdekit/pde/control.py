@@ -5,23 +5,23 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdekit import checks
-from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde import carried, vouched
-from pdekit.pde.bellman import TooSteep, central_gradient
+from pdekit.pde.bellman import central_gradient
 from pdekit.pde.couplings import Coupling
+from pdekit.pde.dense import drifting, fewest_parts, finer, over, same, stored_times
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
-from pdekit.pde.games import Game, Newton, Response
-from pdekit.pde.policy import PolicySteps
+from pdekit.pde.games import Newton
+from pdekit.pde.played import equilibrium
 from pdekit.pde.problem import Problem
 from pdekit.pde.schemes.doob import DoobTransform
+from pdekit.pde.schemes.exponential import Exponential
 from pdekit.pde.solution import Solution, solve
 from pdekit.potentials import Quadratic
 
@@ -29,14 +29,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Array = NDArray[np.float64]
-_STORED = 101  # times kept when only the horizon is given
-_TIMES = 0.02  # of the range of a game's value: what its steps in time may err by without a word
-_DRIFT = 2e-3  # of the mass: change of a density by keeping the value at twice as many times
-_MOST_HALVINGS = 5
+_IDLE = 1e-8  # of the mass: error of the uncontrolled density
 _ALIKE_DENSITIES = 0.1  # of the range: a first step of PolicyIteration may be long for the start
 _ALIKE = 2e-2  # of the range
-_ROUNDING = 1e-9
-_PARTS = (1, 2, 4, 8, 16)  # steps of a game between stored times, more where the value is steep
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ class Control:
 
         Computed when asked for. A control that was changed by hand is taken as it stands.
         """
-        parts = _parts(self.value.times)
+        parts = fewest_parts(self.value.times)
         found = self.whole
         if found is None:
             if parts == 1 or self.closure:
@@ -107,14 +102,14 @@ class Control:
                 warnings.simplefilter("ignore")
                 found = control(
                     equation.potential, equation.beta, self.value.grid, self.density.fields[0],
-                    self.terminal_cost, _finer(self.value.times, parts), equation.running_cost,
+                    self.terminal_cost, finer(self.value.times, parts), equation.running_cost,
                     scheme=self.value.scheme,
                 )  # fmt: skip
         kept = np.isin(found.value.times, self.value.times)
-        same = _same(found.value.fields[kept], self.value.fields, _ALIKE) and _same(
+        alike = same(found.value.fields[kept], self.value.fields, _ALIKE) and same(
             found.density.fields[kept], self.density.fields, _ALIKE_DENSITIES
         )
-        return found if same else self
+        return found if alike else self
 
     @cached_property
     def control(self) -> "xr.DataArray":
@@ -191,7 +186,8 @@ class Control:
         """The uncontrolled motion's density from the same start, shaped like ``density.fields``."""
         equation, start = self.value.equation, self.density.fields[0]
         plain = FokkerPlanck(equation.potential, equation.beta)
-        later = solve(plain, self.density.grid, start, self.density.times[1:]).fields
+        scheme = Exponential(rtol=_IDLE) if self.density.grid.dim == 1 else None
+        later = solve(plain, self.density.grid, start, self.density.times[1:], scheme).fields
         return np.concatenate([start[None], later])
 
     @cached_property
@@ -280,7 +276,7 @@ def control(
     """
     if not isinstance(grid, Grid):
         raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
-    times = _stored_times(t)
+    times = stored_times(t)
     scheme = DoobTransform() if scheme is None else scheme
     potential = Quadratic(0.0, grid.dim) if potential is None else potential
     equation = HamiltonJacobiBellman(potential, beta, running_cost)
@@ -294,68 +290,18 @@ def control(
             "closes a coupled system"
         )
     backward = solve(equation, grid, terminal_cost, times[-1] - times[::-1], scheme)
-    value = _over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
+    value = over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
     if "substeps" in value.stats:
         density = carried.by_steps(value, initial)
     elif isinstance(scheme, DoobTransform):
         density = carried.by_transform(value, initial)
     else:
-        density = _drifting(value, initial, times)
+        density = drifting(value, initial, times)
     vouched.report_density(value, density, Problem(equation, grid, initial).potential(), 3)
     running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
     if running is not None:
         running = np.broadcast_to(running, value.fields.shape)
     return Control(value, density, value.fields[-1], running)
-
-
-def _drifting(value: Solution, initial: Any, times: Array) -> Solution:
-    """The density under V + u, with u at so many times that more change nothing."""
-    equation, grid, parts = value.equation, value.grid, _parts(times)
-    before, apart, found, fine = None, np.inf, value, times
-    for _ in range(_MOST_HALVINGS):
-        if parts > 1:
-            fine = _finer(times, parts)
-            with warnings.catch_warnings():  # all that is to be said has been said
-                warnings.simplefilter("ignore")
-                back = solve(equation, grid, value.fields[-1], fine[-1] - fine[::-1], value.scheme)
-            found = _over(np.ascontiguousarray(back.fields[::-1]), fine, back)
-        fields = carried.by_drift(found, initial)[::parts]
-        if before is not None:
-            change, axes = np.abs(fields - before), tuple(range(1, fields.ndim))
-            apart = float(change.sum(axes).max() / fields[0].sum())
-        if apart <= _DRIFT:
-            break
-        before, parts = fields, 2 * parts
-    else:
-        warnings.warn(
-            f"the controlled density still changes by {apart:.2g} of its mass when the value "
-            "function is kept at twice as many times; use schemes.DoobTransform() or "
-            "PolicyIteration(), whose densities are carried step by step",
-            AccuracyWarning,
-            stacklevel=3,
-        )
-    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
-    return carried.made(problem, fields, value, {"steps": len(fine) - 1})
-
-
-def _parts(times: Array) -> int:
-    """In how many parts to cut the intervals between times so that there are enough for sums."""
-    return max(1, ceil((_STORED - 1) / (len(times) - 1)))
-
-
-def _finer(times: Array, parts: int) -> Array:
-    """The times and ``parts`` - 1 between any two."""
-    n = len(times) - 1
-    out: Array = np.interp(np.arange(n * parts + 1) / parts, np.arange(n + 1), times)
-    out[::parts] = times
-    return out
-
-
-def _same(found: Array, own: Array, rtol: float) -> bool:
-    """Whether fields are the same up to the error of their steps."""
-    if found.shape != own.shape:
-        return False
-    return float(np.abs(found - own).max()) <= rtol * float(np.ptp(own)) + _ROUNDING
 
 
 def _game(
@@ -375,32 +321,11 @@ def _game(
         )
     if isinstance(solver, type) or not hasattr(solver, "close"):
         raise TypeError(f"solver must be a value such as Newton() or FixedPoint(); got {solver!r}")
-    begun = time.perf_counter()
+    begun, counts = time.perf_counter(), dict[str, Any]()
     backward = Problem(equation, grid, terminal_cost)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
-    steps = scheme.steps(backward)
-    for parts in _PARTS:
-        nodes, stored = _nodes(times, scheme, parts)
-        game = Game(
-            grid, nodes, steps, forward.values, backward.running_cost(), backward.values, *couplings
-        )
-        counts: dict[str, Any] = {}
-        try:
-            found: Response = _closed(game, solver, counts)
-        except TooSteep:
-            if parts == _PARTS[-1]:
-                raise
-            continue
-        error, scale = found.time_error(), float(np.ptp(found.values))
-        if error <= _TIMES * scale + _ROUNDING * (1 + float(np.abs(found.values).max())):
-            break
-    else:
-        warnings.warn(
-            f"the steps between the times of the game leave its value up to {error:.2g} off, where "
-            f"it ranges over {scale:.2g}; ask for more times",
-            AccuracyWarning,
-            stacklevel=3,
-        )
+    found, nodes, stored = equilibrium(backward, forward, times, scheme, couplings, solver, counts)
+    error = counts.pop("time_error")
     stats = {"steps": len(nodes) - 1, "seconds": time.perf_counter() - begun, **counts}
     stats.update(minimum=float(found.values.min()), maximum=float(found.values.max()))
     stats["time_error"] = error
@@ -423,33 +348,6 @@ def _game(
     )
 
 
-def _closed(game: Game, solver: Any, counts: dict[str, Any]) -> Response:
-    """The equilibrium; by monotone steps where those of second order, which switch, miss it."""
-    try:
-        found: Response = solver.close(game, counts)
-    except ConvergenceError as error:
-        steps = game.steps
-        if not isinstance(steps, PolicySteps) or steps.order == 1 or isinstance(error, TooSteep):
-            raise
-        counts.clear()
-        found = solver.close(replace(game, steps=steps.monotone()), counts)
-        warnings.warn(
-            "steps of second order, filtered, did not close the game; this is its equilibrium by "
-            "monotone steps, of first order in time: PolicyIteration(dt, order=1)",
-            AccuracyWarning,
-            stacklevel=4,
-        )
-    return found
-
-
-def _nodes(times: Array, scheme: Any, parts: int) -> tuple[Array, Any]:
-    """The time steps of a game, and which of them are stored times."""
-    spans = np.diff(times)
-    counts = [parts * scheme.count(span) if hasattr(scheme, "count") else parts for span in spans]
-    stored = np.concatenate([[0], np.cumsum(counts)])
-    return np.interp(np.arange(stored[-1] + 1), stored, times), stored
-
-
 def _checked(coupling: Any, name: str) -> Any:
     verbs = ("cost", "derivative", "cooperative")
     if coupling is None:
@@ -460,28 +358,3 @@ def _checked(coupling: Any, name: str) -> Any:
             f"{', '.join(verbs)}; got {coupling!r}"
         )
     return coupling
-
-
-def _stored_times(t: ArrayLike) -> Array:
-    given = np.atleast_1d(checks.numbers("t", t, "a horizon or several increasing times"))
-    sound = given.ndim == 1 and given.size > 0 and bool(np.isfinite(given).all())
-    if (
-        not sound
-        or given[-1] > checks.LONGEST
-        or given[0] < 0
-        or given[-1] <= 0
-        or (np.diff(given) <= 0).any()
-    ):
-        raise ValueError(
-            f"t must be a horizon > 0 and at most {checks.LONGEST:g}, or strictly increasing times "
-            f"up to it; got {checks.shown(t)}"
-        )
-    if given.size == 1:
-        return np.linspace(0.0, given[0], _STORED)
-    return given if given[0] == 0 else np.concatenate([[0.0], given])
-
-
-def _over(fields: Array, times: Array, backward: Solution) -> Solution:
-    return Solution(
-        fields, times, backward.equation, backward.grid, backward.scheme, backward.stats
-    )

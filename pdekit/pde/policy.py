@@ -16,6 +16,7 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.fitted_hamiltonian import FittedHamiltonian
 from pdekit.pde.resolvent import Resolvent
+from pdekit.pde.vouched import inner
 
 Array = NDArray[np.float64]
 _MOST_POLICIES = 100
@@ -27,6 +28,9 @@ _BAND = 2.0  # of the filter; see ``PolicySteps.band``
 _WIDEST = 1 / 16  # of the range: the largest mean change of a step that the filter counts on
 _MOST_HELD = 0.25  # of the cells: a step of which the filter holds more is cut in two
 _DEEPEST = 12  # how often
+_SUDDEN = 0.5  # of the range: what a step may change, off the walls, at the rate of its data
+_BENT = 0.1  # of beta / 2 times the range: below it the mean alone counts, which steps keep
+_SHORTEST = 50  # times that a sudden step is halved
 _SLACK = 1e-12  # of the largest value: what rounding may take a step beyond its bounds
 ALL = np.ones((), dtype=bool)  # no cell is held back
 _TAILS = (1e-6, 1e-4, 1e-2)  # of the largest density: what counts as its tail, step by step
@@ -42,6 +46,9 @@ class PolicySteps:
     is taken further than ``band`` dt from the monotone step of order one, nor out of U's range.
     A step that leaves the range by more than the band, or is held back in more than a quarter of
     the cells, is too long for the data: it is made of two of half the length, and these likewise.
+    So is a step, of either order, at whose start the value changes so fast that it would be
+    somewhere else before the end: waves that diffusion takes out within it leave their mark, as
+    -(2/beta) log of a mean is not the mean, and of that steps that are all too long know nothing.
     ``held``: largest share of cells that the filter held back; ``upright``: how many densities
     were moved by the step of order one because the other one would have left them below zero;
     ``cuts``: how many steps were cut. ``halved``: every step that is not cut further is taken as
@@ -59,32 +66,46 @@ class PolicySteps:
         return PolicySteps(hamiltonian.potential, hamiltonian.beta, hamiltonian.grid)
 
     def __call__(self, value: Array, dt: float) -> "PolicyStep | PairedStep | ChainedStep":
-        return self.euler(value, dt, value) if self.order == 1 else self._cut(value, dt, 0)
+        return self._cut(value, dt, 0)
 
-    def _cut(self, value: Array, dt: float, depth: int) -> "PairedStep | ChainedStep":
-        """A second-order step, or as many shorter ones as the data need."""
-        paired = self._paired(value, dt)
-        if paired.astray and depth < _DEEPEST:
+    def _cut(self, value: Array, dt: float, depth: int) -> "PolicyStep | PairedStep | ChainedStep":
+        """A step, or as many shorter ones as the data need."""
+        begin = self.hamiltonian.linearised(value)
+        step = None
+        if depth >= _SHORTEST or not self._sudden(value, dt, begin[0]):
+            step = self._once(value, dt, begin)
+        if step is None or (isinstance(step, PairedStep) and step.astray and depth < _DEEPEST):
             self.cuts += 1
             late = self._cut(value, dt / 2, depth + 1)
             return ChainedStep(late, self._cut(late.value, dt / 2, depth + 1))
-        self.held = max(self.held, 1 - float(np.mean(paired.near)))
+        if isinstance(step, PairedStep):
+            self.held = max(self.held, 1 - float(np.mean(step.near)))
         if not self.halved:
-            return paired
-        half = self._paired(value, dt / 2)
-        return ChainedStep(half, self._paired(half.value, dt / 2))
+            return step
+        half = self._once(value, dt / 2, begin)
+        return ChainedStep(half, self._once(half.value, dt / 2))
 
-    def _paired(self, value: Array, dt: float) -> "PairedStep":
-        first = self.euler(value, GAMMA * dt, value)
+    def _sudden(self, value: Array, dt: float, rate: Array) -> bool:
+        """Whether the value changes too fast for a step of that length to see it."""
+        span = float(np.ptp(value))
+        if self.hamiltonian.beta / 2 * span <= _BENT:
+            return False
+        return dt * float(np.abs(rate[inner(self.hamiltonian.grid)]).max()) > _SUDDEN * span
+
+    def _once(self, value: Array, dt: float, begin: Any = None) -> "PolicyStep | PairedStep":
+        if self.order == 1:
+            return self.euler(value, dt, value, begin)
+        first = self.euler(value, GAMMA * dt, value, begin)
         rate = (first.value - value) / GAMMA
         second = self.euler(value + (1 - GAMMA) * rate, GAMMA * dt, value + rate)
         return PairedStep(self, (value, dt), first, second)
 
-    def euler(self, value: Array, dt: float, guess: Array) -> "PolicyStep":
-        """The step of order one, by policies from that of ``guess`` on."""
+    def euler(self, value: Array, dt: float, guess: Array, begin: Any = None) -> "PolicyStep":
+        """The step of order one, by policies from that of ``guess`` on (``begin``: linearised)."""
         u, size = guess, np.inf
         for _ in range(_MOST_POLICIES):
-            rate, generator = self.hamiltonian.linearised(u)
+            rate, generator = self.hamiltonian.linearised(u) if begin is None else begin
+            begin = None
             change = Resolvent(generator, dt)(u - dt * rate - value, rtol=_ROUGH)
             u, size = u - change, float(np.abs(change).max())
             # the slope of 𝓕 turns over jumps of 1 / beta: what Newton's method leaves is beta

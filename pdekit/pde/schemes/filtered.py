@@ -23,6 +23,7 @@ from pdekit.pde.schemes.godunov import (
     linear_part,
     require_cfl,
     say_if_unresolved,
+    steeper,
     step_within,
     too_steep,
 )
@@ -102,8 +103,8 @@ class Filtered:
     ) -> float:
         u = state["u"]
         monotone, rate = self._monotone(u, grid, hamiltonian, weights)
-        dt = step_within(rate, left, self.cfl)
-        if linear is not None:  # slopes do not grow under it, so that dt stays allowed
+        dt = step_within(steeper(linear, rate, self.cfl), left, self.cfl)
+        if linear is not None:  # slopes do not grow beyond, so that dt stays allowed
             u = linear(u, dt / 2)
             monotone, _ = self._monotone(u, grid, hamiltonian, weights)
         eps = self._relative_width(grid) * float(np.ptp(monotone))
