@@ -64,7 +64,9 @@ def rates(U, beta, h, ring):
         w, bend = beta * (U[(i + 1) % n] - U[i]), 0.0
         if ring or 0 < i < n - 2:
             bend = beta / 2 * (U[(i + 2) % n] - U[(i + 1) % n] - U[i] + U[i - 1])
-        factor = (1 + np.clip(bend, -1, 1) / 5) / (beta * h * h)
+        z = np.clip(16 * bend / 35, -1, 1)
+        held = 35 / 16 * (z - z**3 + 0.6 * z**5 - z**7 / 7)  # smooth in time, and below one
+        factor = (1 + held / 5) / (beta * h * h)
         with np.errstate(over="ignore"):
             up[i], down[i] = factor * bernoulli(w), factor * bernoulli(-w)
     return up, down
