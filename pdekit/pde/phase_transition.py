@@ -89,7 +89,7 @@ def critical_beta(
     if largest < _CLEAR:
         raise ValueError(
             f"{potential!r} is flat as far as particles get: beta λ Var = 1 at every beta, and no "
-            "temperature is critical. Give a potential with two wells, or walls by grid="
+            "temperature is critical. Give a potential with two wells"
         )
     raise ConvergenceError(
         f"beta λ Var does not rise through one between beta = {_SEARCHED[0]:g} and "
