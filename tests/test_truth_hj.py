@@ -293,7 +293,7 @@ def shocks(rng):
 def widths(rng):
     """A quadratic of curvature c: (exp(2 beta tolerance) - 1) / c."""
     c, beta, tolerance = (log_uniform(rng, 1e-6, 1e6) for _ in range(3))
-    true = np.expm1(min(2 * beta * tolerance, 700.0)) / c
+    true = np.expm1(min(2 * beta * tolerance, 600.0)) / c
     longest = log_uniform(rng, 1e-3, 1e6)
 
     def judge(found):
