@@ -228,7 +228,6 @@ def steep(height: float) -> Any:
         (lambda g: pk.solve(pk.FokkerPlanck(WELL, 1e-300), g, LAW, 1.0), "between 1e-100 and"),
         (lambda g: pk.solve(pk.FokkerPlanck(WELL, 1e-60), g, LAW, 1.0), "rates must be at most"),
         (lambda g: pk.solve(pk.FokkerPlanck(WELL, 1.0), g, LAW, 1e200), r"between 1e-100 and"),
-        (lambda g: pk.solve(pk.ViscousHJ(1e-30), g, WELL, 1.0), "cells wide"),
     ],
 )  # fmt: skip
 def test_overflow_is_refused_where_it_is(call: Any, message: str) -> None:

@@ -248,7 +248,7 @@ def test_a_particle_lost_on_one_rank_stops_all(tmp_path):
 
 
 def mortal(x):
-    """A well; in its hundredth step rank 1 dies, or has an error that only it knows of."""
+    """A well; after four hundred looks at it rank 1 dies, or has an error that only it knows of."""
     STEPS["left"] -= os.environ.get("RANK") == "1"
     if not STEPS["left"]:
         if STEPS["dies"]:
@@ -257,7 +257,7 @@ def mortal(x):
     return curve(x)
 
 
-STEPS = {"left": 100, "dies": True}
+STEPS = {"left": 400, "dies": True}
 
 
 def die(folder, moving=pk.Langevin(mortal, 2.0)):  # noqa: B008

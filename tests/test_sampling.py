@@ -245,7 +245,7 @@ def test_schedules_say_what_is_wrong():
         (lambda: pk.UnderdampedLangevin(WELL, 1.0, -1.0), ValueError),
         (lambda: pk.UnderdampedLangevin(WELL, 1.0, mass=0.0), ValueError),
         (lambda: pk.MetropolisLangevin(WELL, inf), ValueError),
-        (lambda: pk.MultiplicativeLangevin(WELL, "hot", spread_out), ValueError),
+        (lambda: pk.MultiplicativeLangevin(WELL, "hot", spread_out), TypeError),
     ],
 )
 def test_bad_arguments_are_refused(make, error):

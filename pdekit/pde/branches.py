@@ -69,8 +69,6 @@ def follow_branch(
     and for a start or a mean outside them or the box.
     """
     require_grid("grid", grid)
-    if not callable(family):
-        raise TypeError(f"family must map a parameter to an equation, got {checks.shown(family)}")
     bounds = _increasing(bounds)
     first_parameter = bounds[0] if start is None else checks.number("start", start)
     if not bounds[0] <= first_parameter <= bounds[1]:
@@ -129,7 +127,7 @@ def _mean_in(mean: Any, grid: Grid) -> Any:
             f"mean must be {grid.dim} number(s) in the box {grid.lower} to {grid.upper}, or a "
             f"SelfConsistentState; got {mean!r}"
         )
-    return given[0] if grid.dim == 1 else tuple(given)
+    return float(given[0]) if grid.dim == 1 else tuple(given.tolist())
 
 
 def _member(family: Any, parameter: float) -> McKeanVlasov:
@@ -201,7 +199,7 @@ class _Curve:
         return q if abs(value) < 1e-12 else None
 
     def landed(self, p: float, mean: Any) -> Array:
-        mean = float(getattr(mean, "mean", mean))
+        mean = float(mean.mean if hasattr(mean, "density") else mean)
         q = np.array([(p - self.low) / self.range, (mean - self.left) / self.width])
         found = self.corrected(q, np.array([1.0, 0.0]))
         if found is None:

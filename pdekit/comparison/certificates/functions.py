@@ -168,15 +168,16 @@ class Agrees:
     within: float
 
     def __post_init__(self) -> None:
-        if not callable(self.reference):
-            checks.has("Agrees: reference", self.reference, "a Solution or a function", "u", "grid")
+        if not (callable(self.reference) or hasattr(self.reference, "fields")):
+            what = "a Solution, an array of its fields or a function of time and points"
+            checks.numbers("Agrees: reference", self.reference, what)
         checks.parameters(self, within=checks.positive)
 
     def __call__(self, solution: Any) -> Certificate:
         other = getattr(self.reference, "fields", self.reference)
         if callable(other):
             other = [self.reference(t, solution.grid.centres) for t in solution.times]
-        other = np.asarray(other, dtype=float)
+        other = checks.numbers("Agrees: reference", other, "an array of the fields")
         if other.shape != solution.fields.shape:
             return does_not_apply("agrees", f"the reference has shape {other.shape}")
         value, where = worst(solution, np.abs(solution.fields - other))
