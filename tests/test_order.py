@@ -185,7 +185,7 @@ def test_moving_potentials_to_the_tolerance(equation, tolerance):
     initial = pk.Gaussian(-0.8, 0.3).pdf
     if equation is pk.BackwardKolmogorov:
         initial = lambda x: np.tanh(x[..., 0])  # noqa: E731
-    problem = Problem(equation(Drifting(), 4.0), grid, initial)
+    problem = Problem(equation(Drifting(), 4.0), grid, initial, until=t)
     u = problem.values
     for k in range(n):  # midpoint rule with dense exponentials of second order, error about 4e-8
         a = problem.generator((k + 0.5) * t / n).matrix().toarray() * (t / n)
