@@ -130,8 +130,7 @@ def two_scales():
     return pk.TwoScaleLangevin(pk.potentials.Quadratic(1.0), 2.0, GAMMA, EPSILON, FAST, 1)
 
 
-# the ladders start with steps that are coarse on purpose
-@pytest.mark.filterwarnings("ignore::pdekit.AccuracyWarning")
+@pytest.mark.filterwarnings("ignore::pdekit.AccuracyWarning")  # of steps long enough to see
 def test_two_scale_particles_separate_their_step_from_their_number():
     """HOM-SGLD itself, in real time of the fast variable: first order in the step, N^-1/2."""
     fit = pk.convergence(
@@ -176,8 +175,7 @@ PARTICLES = {
 }
 
 
-# the ladders start with steps that are coarse on purpose
-@pytest.mark.filterwarnings("ignore::pdekit.AccuracyWarning")
+@pytest.mark.filterwarnings("ignore::pdekit.AccuracyWarning")  # of steps long enough to see
 @pytest.mark.parametrize("name", PARTICLES)
 def test_intervals_of_simulated_particles_cover(name):
     """95 % intervals of closed forms over 40 seeds; fewer hits have probability 1e-3."""

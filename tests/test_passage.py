@@ -202,3 +202,24 @@ def test_mistakes(name):
     call, kind, message = MISTAKES[name]
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("force", [-8.0, -1.0, 0.0, 1.0, 8.0])
+@pytest.mark.parametrize("place", [0.701, 0.74, 0.775])
+def test_times_at_the_edge_of_a_target_are_those_of_a_constant_drift(force, place):
+    """Between the last two cells τ solves τ'' / β + f τ' = -1, whatever the layer or the wind."""
+    beta, grid = 10.0, pk.Grid(0, 1, 20)
+    equation = pk.FokkerPlanck(lambda x: 0 * x[..., 0], beta, force=lambda x: force + 0 * x)
+    tau = pk.mean_first_passage_time(equation, grid, (place, np.inf)).values
+    inside = grid.axes[0] < place
+    x, tau = grid.axes[0][inside][-2:], tau[inside][-2:]
+    edge = place
+
+    def along(y):
+        ramp = (edge - y) / force if force else beta * (edge**2 - y**2) / 2
+        fall = np.exp(-beta * force * y) - np.exp(-beta * force * edge) if force else edge - y
+        return ramp, fall
+
+    (ramp, fall), (ramp1, fall1) = along(x[0]), along(x[1])
+    share = (tau[0] - ramp) / fall
+    assert tau[1] == pytest.approx(ramp1 + share * fall1, rel=1e-9)

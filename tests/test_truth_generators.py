@@ -155,7 +155,7 @@ ROWS = [
     Row("moments by splitting", ("solve FokkerPlanck", "solve BackwardKolmogorov", "Split"),
         moments_by_splitting, 0.4, 2),
     Row("waves in a wind", ("solve FokkerPlanck",), winds, 0.4, 3),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)

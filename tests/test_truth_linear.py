@@ -393,7 +393,7 @@ ROWS = [
         cost=3,
     ),
     Row("winds round rings", ("solve FokkerPlanck", "solve BackwardKolmogorov", "Exponential"),
-        rings, 0.9),
+        rings, 0.9, 3),
     Row("moving potentials", ("solve FokkerPlanck", "Exponential"), moving, cost=6),
     Row("heat in modes", ("solve Heat", "Spectral"), heat),
 ]  # fmt: skip
