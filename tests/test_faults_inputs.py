@@ -228,12 +228,18 @@ def steep(height: float) -> Any:
         (lambda g: pk.solve(pk.FokkerPlanck(WELL, 1e-300), g, LAW, 1.0), "between 1e-100 and"),
         (lambda g: pk.solve(pk.FokkerPlanck(WELL, 1e-60), g, LAW, 1.0), "rates must be at most"),
         (lambda g: pk.solve(pk.FokkerPlanck(WELL, 1.0), g, LAW, 1e200), r"between 1e-100 and"),
-        (lambda g: pk.solve(pk.ViscousHJ(1e-30), g, WELL, 1.0), "cells wide"),
     ],
 )  # fmt: skip
 def test_overflow_is_refused_where_it_is(call: Any, message: str) -> None:
     with pytest.raises((ValueError, pk.ConvergenceError), match=message):
         call(pk.Grid(-3, 3, 60))
+
+
+def test_a_width_beyond_all_boxes_leaves_the_mean() -> None:
+    """At beta = 1e-30 the smoothing is 1e15 boxes wide: u is the mean of V over the box."""
+    grid = pk.Grid(-3, 3, 60)
+    u = pk.solve(pk.ViscousHJ(1e-30), grid, WELL, 1.0).final.values
+    assert np.allclose(u, WELL(grid.centres).mean(), rtol=1e-6, atol=0)
 
 
 def test_the_advice_about_walls_works() -> None:
