@@ -235,6 +235,13 @@ def test_overflow_is_refused_where_it_is(call: Any, message: str) -> None:
         call(pk.Grid(-3, 3, 60))
 
 
+def test_a_width_beyond_all_boxes_leaves_the_mean() -> None:
+    """At beta = 1e-30 the smoothing is 1e15 boxes wide: u is the mean of V over the box."""
+    grid = pk.Grid(-3, 3, 60)
+    u = pk.solve(pk.ViscousHJ(1e-30), grid, WELL, 1.0).final.values
+    assert np.allclose(u, WELL(grid.centres).mean(), rtol=1e-6, atol=0)
+
+
 def test_the_advice_about_walls_works() -> None:
     rho = pk.solve(
         pk.FokkerPlanck(steep(250.0), 4.0), pk.Grid(-3, 3, 60), pk.Gaussian(0, 0.2), 50.0

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isfinite
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -182,7 +182,7 @@ def check_range(
         good = False
     if not good:
         least = f"{'>' if open_below else '>='} {lower:g}"
-        large = isinstance(value, Real) and isfinite(value) and value >= upper
+        large = isinstance(value, int | float) and isfinite(value) and value >= upper
         most = f" and < {upper:g}" if upper != LARGEST or large else ""
         raise ValueError(f"{name} must be a finite number {least}{most}, got {value!r}")
 

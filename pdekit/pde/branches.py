@@ -121,8 +121,8 @@ def _increasing(bounds: Any) -> tuple[float, float]:
 
 def _mean_in(mean: Any, grid: Grid) -> Any:
     """A mean as numbers in the box, a float on a line."""
-    given = np.ravel(checks.finite("mean", mean))
-    if len(given) != grid.dim or not grid.contains(given).all():
+    given = np.ravel(checks.finite("mean", mean)).tolist()
+    if len(given) != grid.dim or not grid.contains(np.array(given)).all():
         raise ValueError(
             f"mean must be {grid.dim} number(s) in the box {grid.lower} to {grid.upper}, or a "
             f"SelfConsistentState; got {mean!r}"
