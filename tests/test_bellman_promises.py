@@ -102,7 +102,8 @@ def test_what_is_stored_does_not_decide_what_is_computed(scheme: Any, times: Any
 def test_steps_too_long_for_a_narrow_start_are_said_and_the_advice_is_right() -> None:
     def found(scheme: Any) -> Any:
         return pk.control(P.Quadratic(1.0), 4.0, pk.Grid(-4, 4, 200), pk.Gaussian(0.3, 0.05),
-                          lambda x: (x[..., 0] - 1) ** 2, 0.5, scheme=scheme)  # fmt: skip
+                          lambda x: (x[..., 0] - 1) ** 2, np.linspace(0, 0.5, 11),
+                          scheme=scheme)  # fmt: skip
 
     exact = found(None).density.fields
     with pytest.warns(pk.AccuracyWarning, match="controlled density") as said:
@@ -124,7 +125,7 @@ def test_waves_that_diffusion_takes_out_within_a_step_leave_their_mark(order: in
     exact = -2 / beta * np.log(np.mean(np.exp(-beta / 2 * size * np.cos(x))))
     found = pk.solve(pk.HamiltonJacobiBellman(P.Quadratic(0.0), beta),
                      pk.Grid(0, 2 * np.pi, 100, periodic=True), lambda y: size * np.cos(y[..., 0]),
-                     10.0, s.PolicyIteration(1.0, order))  # fmt: skip
+                     10.0, s.PolicyIteration(0.2, order))  # fmt: skip
     assert found.fields == pytest.approx(exact, abs=0.15 * size)
     assert np.abs(found.fields - exact).max() <= found.stats["step_errors"][-1] + 0.01 * size
 
