@@ -92,10 +92,8 @@ class PolicySteps:
         span = float(np.ptp(value))
         if self.hamiltonian.beta / 2 * span <= _BENT:
             return False
-        return (
-            dt * float(np.abs(rate[inner(self.hamiltonian.grid)]).max())
-            > _SUDDEN[self.order] * span
-        )
+        fastest = float(np.abs(rate[inner(self.hamiltonian.grid)]).max())
+        return dt * fastest > (_SUDDEN if depth else _BLIND)[self.order] * span
 
     def _once(self, value: Array, dt: float, begin: Any = None) -> "PolicyStep | PairedStep":
         if self.order == 1:
