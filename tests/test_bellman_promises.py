@@ -1,6 +1,7 @@
 """Value functions and controls say what they err by: known values, bounds, guards, advice."""
 
 import re
+import time
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -85,6 +86,7 @@ def test_long_steps_of_first_order_are_spoken_of_and_the_advice_helps() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning", "ignore::pdekit.TruncationWarning")
+@pytest.mark.filterwarnings("ignore:steps of 0.01 leave the controlled density")
 @pytest.mark.parametrize("scheme", [None, s.PolicyIteration(), s.Godunov(), s.Filtered()])
 @pytest.mark.parametrize("times", [1.0, [1.0], [0.5, 1.0], [0.01, 0.99, 1.0]])
 def test_what_is_stored_does_not_decide_what_is_computed(scheme: Any, times: Any) -> None:
@@ -95,6 +97,50 @@ def test_what_is_stored_does_not_decide_what_is_computed(scheme: Any, times: Any
     mean = (rho * x).sum() / rho.sum()
     assert (rho * (x - mean) ** 2).sum() / rho.sum() == pytest.approx(0.0909, abs=7e-4)
     assert found.residuals["energy"] < 0.02 and found.improvement.passed(0.03)
+
+
+def test_steps_too_long_for_a_narrow_start_are_said_and_the_advice_is_right() -> None:
+    def found(scheme: Any) -> Any:
+        return pk.control(P.Quadratic(1.0), 4.0, pk.Grid(-4, 4, 200), pk.Gaussian(0.3, 0.05),
+                          lambda x: (x[..., 0] - 1) ** 2, np.linspace(0, 0.5, 11),
+                          scheme=scheme)  # fmt: skip
+
+    exact = found(None).density.fields
+    with pytest.warns(pk.AccuracyWarning, match="controlled density") as said:
+        rough = found(s.PolicyIteration(0.05))
+    apart = np.abs(rough.density.fields - exact).sum(1).max() / exact[0].sum()
+    assert apart <= 1.5 * rough.density.stats["step_error"]
+    better = float(str(said[0].message).split("dt=")[1].split(",")[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fine = found(s.PolicyIteration(better))
+    assert np.abs(fine.density.fields - exact).sum(1).max() / exact[0].sum() < 0.05
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_waves_that_diffusion_takes_out_within_a_step_leave_their_mark(order: int) -> None:
+    """-(2/beta) log of the mean of exp(-beta g / 2), not the mean of g, after a long step."""
+    beta, size = 0.01, 1000.0
+    x = 2 * np.pi * (np.arange(400) + 0.5) / 400
+    exact = -2 / beta * np.log(np.mean(np.exp(-beta / 2 * size * np.cos(x))))
+    found = pk.solve(pk.HamiltonJacobiBellman(P.Quadratic(0.0), beta),
+                     pk.Grid(0, 2 * np.pi, 100, periodic=True), lambda y: size * np.cos(y[..., 0]),
+                     10.0, s.PolicyIteration(0.2, order))  # fmt: skip
+    assert found.fields == pytest.approx(exact, abs=0.15 * size)
+    assert np.abs(found.fields - exact).max() <= found.stats["step_errors"][-1] + 0.01 * size
+
+
+@pytest.mark.parametrize("beta", [1e-12, 1e-6, 1e-3])
+def test_a_small_beta_leaves_the_mean(beta: float) -> None:
+    """u -> mean of g, and to first order in beta less beta / 4 times its variance."""
+    begun = time.perf_counter()
+    found = pk.solve(pk.HamiltonJacobiBellman(P.Quadratic(1.0), beta), pk.Grid(-4, 4, 200),
+                     lambda x: x[..., 0] ** 2, 0.5)  # fmt: skip
+    x = pk.Grid(-4, 4, 200).axes[0]
+    weight = np.exp(-beta * x**2 / 2)
+    exact = -2 / beta * np.log1p(np.expm1(-beta / 2 * x**2) @ weight / weight.sum())
+    assert found.fields == pytest.approx(exact, rel=1e-9)
+    assert time.perf_counter() - begun < 20
 
 
 def test_a_control_changed_by_hand_is_taken_as_it_stands() -> None:

@@ -18,7 +18,7 @@ from pdekit.pde.solution import Solution, summarise
 Array = NDArray[np.float64]
 _MASS_DEFECT = 1e-8  # what the exponential leaves at rtol 1e-9 of the value function
 _HALVES = 2.0  # the error of steps of order one over what halving them changes
-_STEPS = 0.05  # of the mass: an error of a density by its steps that is spoken of
+_STEPS = {1: 0.1, 2: 0.05}  # by order, of the mass: errors of a density that are spoken of
 _NEGATIVE = 1e-9  # of the largest density: what rounding may leave below zero
 
 
@@ -77,10 +77,11 @@ def by_steps(value: Solution, initial: Any) -> Solution:
 
 def _report_steps(value: Solution, error: float) -> None:
     """Say where the steps are too long for the density: for a start that is narrow, at first."""
-    if error <= _STEPS:
-        return
     dt, order = value.scheme.dt, value.scheme.order
-    better = dt * min(0.5, (_STEPS / (2 * error)) ** (1 / order))
+    most = _STEPS[order]
+    if error <= most:
+        return
+    better = dt * min(0.5, (most / (2 * error)) ** (1 / order))
     warnings.warn(
         f"steps of {dt:.3g} leave the controlled density up to {error:.2g} of its mass off (L1, at "
         f"one of its times); PolicyIteration(dt={better:.1g}, order={order}) would do, or "

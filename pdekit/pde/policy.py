@@ -28,7 +28,9 @@ _BAND = 2.0  # of the filter; see ``PolicySteps.band``
 _WIDEST = 1 / 16  # of the range: the largest mean change of a step that the filter counts on
 _MOST_HELD = 0.25  # of the cells: a step of which the filter holds more is cut in two
 _DEEPEST = 12  # how often
-_SUDDEN = 0.5  # of the range: what a step may change, off the walls, at the rate of its data
+# Of the range, by order: what a step may change, off the walls, at the rate of its data
+_SUDDEN = {1: 0.25, 2: 0.5}
+_BLIND = {1: 4.0, 2: 0.5}  # the same for a step that is not yet cut: those of order one are rough
 _BENT = 0.1  # of beta / 2 times the range: below it the mean alone counts, which steps keep
 _SHORTEST = 50  # times that a sudden step is halved
 _SLACK = 1e-12  # of the largest value: what rounding may take a step beyond its bounds
@@ -72,7 +74,7 @@ class PolicySteps:
         """A step, or as many shorter ones as the data need."""
         begin = self.hamiltonian.linearised(value)
         step = None
-        if depth >= _SHORTEST or not self._sudden(value, dt, begin[0]):
+        if depth >= _SHORTEST or not self._sudden(value, dt, begin[0], depth):
             step = self._once(value, dt, begin)
         if step is None or (isinstance(step, PairedStep) and step.astray and depth < _DEEPEST):
             self.cuts += 1
@@ -85,12 +87,13 @@ class PolicySteps:
         half = self._once(value, dt / 2, begin)
         return ChainedStep(half, self._once(half.value, dt / 2))
 
-    def _sudden(self, value: Array, dt: float, rate: Array) -> bool:
+    def _sudden(self, value: Array, dt: float, rate: Array, depth: int) -> bool:
         """Whether the value changes too fast for a step of that length to see it."""
         span = float(np.ptp(value))
         if self.hamiltonian.beta / 2 * span <= _BENT:
             return False
-        return dt * float(np.abs(rate[inner(self.hamiltonian.grid)]).max()) > _SUDDEN * span
+        fastest = float(np.abs(rate[inner(self.hamiltonian.grid)]).max())
+        return dt * fastest > (_SUDDEN if depth else _BLIND)[self.order] * span
 
     def _once(self, value: Array, dt: float, begin: Any = None) -> "PolicyStep | PairedStep":
         if self.order == 1:
