@@ -342,7 +342,7 @@ MISTAKES = {
     "tolerance": (lambda: schemes.MeanField(0.0), ValueError, "rtol must lie"),
     "order": (lambda: schemes.MeanField(order=1), ValueError, "order must be"),
     "width": (lambda: GaussianWell(1.0, 0.0), ValueError, "width must be a finite number > 0"),
-    "exponents": (lambda: PowerLaw(1.0, 1.0, 2.0), ValueError, "a > b"),
+    "exponents": (lambda: PowerLaw(1.0, 1.0, 2.0), ValueError, "a must exceed b"),
     "infinite": (lambda: Morse(np.inf), ValueError, "finite"),
 }  # fmt: skip
 

@@ -209,12 +209,14 @@ def _smooth_axis(u: Array, axis: int, fine: Grid, beta: float, t: float, stride:
 def _spread(u: Array, axis: int, width: float, beta: float, stride: int, periodic: bool) -> Array:
     """The same for a kernel as wide as the box: by its symbol on the modes of the reflected line.
 
-    ``width`` is its standard deviation in cells. No weight is small then, so that none is lost.
+    ``width`` is its standard deviation in cells. No weight is small then, so that none is lost;
+    relative to the least value of each line, which the other axis may keep apart.
     """
     from scipy.fft import dct, idct, irfft, rfft
 
-    n, least = u.shape[axis], float(u.min())
-    w = np.moveaxis(np.expm1(beta * (least - u)), axis, -1)
+    n, u = u.shape[axis], np.moveaxis(u, axis, -1)
+    least = u.min(-1, keepdims=True)
+    w = np.expm1(beta * (least - u))
     modes = np.arange(n // 2 + 1) * 2 if periodic else np.arange(n)
     symbol = np.exp(-((np.pi * modes / n * width) ** 2) / 2)
     total = irfft(rfft(w) * symbol, n) if periodic else idct(dct(w) * symbol)
