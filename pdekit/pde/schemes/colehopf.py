@@ -69,8 +69,8 @@ class ColeHopf:
             u = values
             for axis in range(grid.dim):
                 u = _smooth_axis(u, axis, fine, beta, t, factor)
-            np.maximum(u, values.min(), out=u)
-            return np.minimum(u, values.max(), out=u)
+            np.maximum(u, np.minimum.reduce(values, None), out=u)
+            return np.minimum(u, np.maximum.reduce(values, None), out=u)
 
         def advance(t: float) -> Array:
             t = float(t)  # a plain float divides to infinity without a word
@@ -160,8 +160,8 @@ def _at_walls(values: Array, grid: Grid, beta: float) -> int:
     fall = 0.0
     for axis, periodic in enumerate(grid.periodic):
         if not periodic:
-            u = np.moveaxis(values, axis, 0)
-            fall = max(fall, float((u[1] - u[0]).max()), float((u[-2] - u[-1]).max()))
+            u = values if axis == 0 else values.T
+            fall = max(fall, float(np.max(u[1] - u[0])), float(np.max(u[-2] - u[-1])))
     if not fall > 0:
         return 1
     scale = float(np.ptp(values))
