@@ -192,7 +192,7 @@ ROWS = [
     Row("local entropy in a plane", ("solve ViscousHJ", "ColeHopf"), entropy, 0.5, cost=15),
     Row("smoothing beyond walls", ("ColeHopf",), extended, 0.6, cost=4),
     Row("characteristics", ("solve HamiltonJacobi", "Filtered", "Godunov", "Custom"),
-        characteristics, 0.8, cost=4),
+        characteristics, 0.8, cost=10),
 ]  # fmt: skip
 
 

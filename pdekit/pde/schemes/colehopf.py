@@ -161,7 +161,8 @@ def _at_walls(values: Array, grid: Grid, beta: float) -> int:
     for axis, periodic in enumerate(grid.periodic):
         if not periodic:
             u = values if axis == 0 else values.T
-            fall = max(fall, float(np.max(u[1] - u[0])), float(np.max(u[-2] - u[-1])))
+            for drop in (u[1] - u[0], u[-2] - u[-1]):
+                fall = max(fall, float(drop.max() if u.ndim > 1 else drop))
     if not fall > 0:
         return 1
     scale = float(np.ptp(values))
