@@ -330,7 +330,7 @@ def smoothed(rng):
             unit = np.sqrt(2 * np.pi * gamma / beta)
             out.append(-logsumexp(-power, b=(y[1] - y[0]) / unit) / beta)
         # kinks are as wide as 1 / (beta jump): splines over cells wider than that are O(h) there
-        sharp = min(h**2 * (c + abs(a) * w**2) * min(1.0, beta * h * abs(a) * w), h)
+        sharp = min(1.2 * h**2 * (c + abs(a) * w**2) * min(1.0, beta * h * abs(a) * w), h)
         return float(np.abs(V(x[:, None]) - out).max()), 1e-6 / beta + sharp + 1e-6
 
     def call():
