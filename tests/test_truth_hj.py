@@ -1,5 +1,7 @@
 """Hamilton-Jacobi equations against brute force: minima over fine scans, quadrature, shocks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import logsumexp
@@ -328,7 +330,7 @@ def smoothed(rng):
             unit = np.sqrt(2 * np.pi * gamma / beta)
             out.append(-logsumexp(-power, b=(y[1] - y[0]) / unit) / beta)
         # kinks are as wide as 1 / (beta jump): splines over cells wider than that are O(h) there
-        sharp = min(h**2 * (c + abs(a) * w**2) * min(1.0, beta * h * abs(a) * w), h)
+        sharp = min(1.2 * h**2 * (c + abs(a) * w**2) * min(1.0, beta * h * abs(a) * w), h)
         return float(np.abs(V(x[:, None]) - out).max()), 1e-6 / beta + sharp + 1e-6
 
     def call():
@@ -400,3 +402,17 @@ def test_a_parabola_where_there_is_none_is_caught(monkeypatch):
     monkeypatch.setattr(hopflax, "least", lambda problem: -np.inf)
     with pytest.raises(AssertionError, match="silent wrong answers"):
         tally(ROWS[0], 1, 60)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a_curvature_above_its_bound_is_told(k):
+    """What a certificate allows for the grid is less than a hundredth of the curvature."""
+    grid = pk.Grid(0, 2 * np.pi, 200, periodic=True)
+
+    def f(z):
+        return np.cos(k * z[..., 0] + 0.3)
+
+    solution = pk.solve(pk.ViscousHJ(100.0), grid, f, [0.1, 0.5])
+    assert pk.semiconcavity(solution, f).holds
+    bumped = solution.fields + 0.01 * np.cos(k * grid.axes[0] + 0.3)
+    assert not pk.semiconcavity(replace(solution, fields=bumped), f).holds

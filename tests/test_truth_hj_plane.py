@@ -91,7 +91,7 @@ def conjugate(v, a, c):
 
 
 def entropy(rng):
-    """-log of the mean of exp(-beta f) under a Gaussian, reflected at the walls: sums over nodes."""
+    """-log of the mean of exp(-beta f) under a Gaussian, reflected at walls: sums over nodes."""
     width, cells = log_uniform(rng, 0.3, 10), int(log_uniform(rng, 12, 48))
     grid = pk.Grid((0.0, 0.0), (width, width), cells)
     f = Waves(rng, width, cells)
@@ -188,11 +188,11 @@ def characteristics(rng):
 
 ROWS = [
     Row("minima over a plane", ("solve HamiltonJacobi", "HopfLax", "Power", "Separable"), minima,
-        0.7, cost=10),
+        0.5, cost=10),
     Row("local entropy in a plane", ("solve ViscousHJ", "ColeHopf"), entropy, 0.5, cost=15),
     Row("smoothing beyond walls", ("ColeHopf",), extended, 0.6, cost=4),
     Row("characteristics", ("solve HamiltonJacobi", "Filtered", "Godunov", "Custom"),
-        characteristics, 0.8, cost=4),
+        characteristics, 0.8, cost=10),
 ]  # fmt: skip
 
 

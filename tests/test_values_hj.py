@@ -63,7 +63,7 @@ def test_samples_that_carry_no_parabola_are_said():
 
 
 @pytest.mark.parametrize("t", [1e-12, 1.0, 1e12])
-@pytest.mark.parametrize("beta", [1e-90, 1e-6, 1.0])
+@pytest.mark.parametrize("beta", [1e-100, 1e-6, 1.0])
 def test_local_entropy_at_any_time_and_temperature(t, beta):
     grid = pk.Grid(-3, 3, 60)
     f = np.sin(grid.axes[0])
@@ -99,11 +99,11 @@ def test_a_branch_starts_within_its_bounds():
         pk.follow_branch(family, grid, 0.0, (1.0, 4.0), 5.0)
     with pytest.raises(ValueError, match="in the box"):
         pk.follow_branch(family, grid, 50.0, (1.0, 4.0))
-    with pytest.raises(TypeError, match="a function from the parameter"):
+    with pytest.raises(TypeError, match="must map a parameter to an equation"):
         pk.follow_branch(family(1.0), grid, 0.0, (1.0, 4.0))
 
 
-@pytest.mark.parametrize("t", [1e30, 1e90])
+@pytest.mark.parametrize("t", [1e30, 1e100])
 def test_mean_fields_come_to_rest(t):
     rho = pk.solve(pk.McKeanVlasov(P.DoubleWell(), 2.0, pk.CurieWeiss(1.0)), pk.Grid(-3, 3, 60),
                    pk.Gaussian(-1.0, 0.3), t)  # fmt: skip
@@ -162,7 +162,7 @@ class Moving:
     ],
 )
 def test_what_moves_is_refused(call):
-    with pytest.raises((ValueError, TypeError), match="fixed in time"):
+    with pytest.raises((TypeError, ValueError), match="fixed in time"):
         call(Moving(), pk.Grid(-3, 3, 60))
 
 
@@ -170,3 +170,63 @@ def test_what_moves_is_refused(call):
 def test_robust_widths_of_quadratics(c, beta, tolerance):
     found = pk.robust_width(P.Quadratic(c), 0.0, tolerance, beta, 1e4)
     assert found == pytest.approx(np.expm1(2 * beta * tolerance) / c, rel=1e-6)
+
+
+def test_a_cluster_that_may_be_shifted_has_no_critical_temperature():
+    """Of a flat V the response tends to one: its rounding is no transition."""
+    for W in (pk.CurieWeiss(1.0), pk.PairPotential(pk.interactions.GaussianWell(1.0, 0.5))):
+        with pytest.raises(pk.ConvergenceError, match="stays there"):
+            pk.critical_beta(FLAT, W, grid=pk.Grid(-2, 2, 100))
+
+
+def test_a_box_that_decides_where_the_transition_is_is_told():
+    attraction = pk.CurieWeiss(1.0)
+    free = pk.critical_beta(P.DoubleWell(), attraction)
+    wide = pk.critical_beta(P.DoubleWell(), attraction, grid=pk.Grid(-4, 4, 200))
+    assert wide == pytest.approx(free, rel=1e-9)
+    with pytest.warns(pk.TruncationWarning, match="the box decides"):
+        pk.critical_beta(P.DoubleWell(), attraction, grid=pk.Grid(-1.5, 1.5, 100))
+
+
+@pytest.mark.parametrize("t", [0.1, 10.0, 1e3])
+def test_other_hamiltonians_fall_to_walls_too(t):
+    """A wall to which f falls may have the least value though its node has not."""
+    grid = pk.Grid(0, 1, 400)
+
+    def f(x):
+        return np.cos(2 * np.pi * x[..., 0] / 0.27 + 2.0) + 0.01 * x[..., 0]
+
+    u = pk.solve(pk.HamiltonJacobi(pk.hamiltonians.Power(3.0)), grid, f(grid.centres), t).fields[0]
+    y = np.linspace(0, 1, 20_001)
+    cost = t * (np.abs(grid.axes[0][:, None] - y) / t) ** 1.5 / 1.5
+    np.testing.assert_allclose(u, (f(y[:, None]) + cost).min(1), atol=5e-5)
+
+
+def test_rates_of_coarse_cells_are_smooth_in_time():
+    """Over a corner of the rates two orders of extrapolation agree on a density that is 2e-8 off.
+
+    Against a hundred times more intervals.
+    """
+    ring = pk.Grid(-np.pi, np.pi, 18, periodic=True)
+    x = ring.axes[0]
+    start = np.exp(-((x - 0.7) ** 2) / 0.8)
+    equation = pk.McKeanVlasov(FLAT, 0.86, pk.PairPotential(Kuramoto(-24.0)))
+    rough = pk.schemes.MeanField(1e-8)
+    once = pk.solve(equation, ring, start, 0.004, rough).fields[-1]
+    often = pk.solve(equation, ring, start, np.linspace(0, 0.004, 101)[1:], rough).fields[-1]
+    assert np.abs(once - often).sum() / start.sum() < 1e-9
+
+
+def test_lines_high_above_the_least_value_keep_their_own():
+    """A kernel as wide as one axis and narrow along the other: a sum of one function of each."""
+    grid = pk.Grid((0.0, 0.0), (0.01, 10.0), (8, 60))
+
+    def f(x):
+        return np.cos(2 * np.pi * x[..., 0] / 0.01) / 100 + 10 * x[..., 1]
+
+    u = pk.solve(pk.ViscousHJ(10.0), grid, f(grid.centres), 1e-3).fields[0]
+    x, y = grid.axes
+    mean = -np.log(np.exp(-10 * np.cos(2 * np.pi * x / 0.01) / 100).mean()) / 10
+    middle = slice(5, -5)
+    np.testing.assert_allclose(u[:, middle], mean + (10 * y - 0.05)[middle] + 0 * x[:, None],
+                               atol=5e-5)  # fmt: skip

@@ -67,7 +67,8 @@ def _tops(p: Array) -> float:
 def _held(u: Array, lowest: float, highest: float) -> Array:
     """The largest periodic field below u with differences between two numbers, one below zero."""
     n = u.size
-    k, v = np.arange(3 * n), np.tile(u, 3)
+    v: Any = np.tile(u, 3)
+    k = np.arange(v.size)
     v = highest * k + np.minimum.accumulate(v - highest * k)
     v = lowest * k + np.minimum.accumulate((v - lowest * k)[::-1])[::-1]
     return np.asarray(v[n : 2 * n])

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 # harmonic well right to this order at 1/6, of the variance at 1/4; without it a transient is six
 # and five times less accurate than with 1/5.
 BEND = 1 / 5
-# Where beta h² U'' is large it is held below one, and three times differentiably: at a corner of the
+# Where beta h² U'' is large it is held below one, three times differentiably: over a corner of the
 # rates in time two orders of extrapolation agree on a wrong density.
 _SPAN = 35 / 16
 

@@ -60,8 +60,9 @@ def convolve(
 
     Over all images on a circle that L can reach within the speeds of the data. With ``refine`` y
     runs between the nodes, f a parabola through the three samples about the best one, or two lines
-    where it has a convex kink; beside the nodes of ``_others`` too. Where it is neither (``envelope.find_doubts``) the nodes stand; how
-    much lower at most the parabolas and the kinks there are is returned too.
+    where it has a convex kink; beside the nodes of ``_others`` too. Where it is neither
+    (``envelope.find_doubts``) the nodes stand; how much lower at most the parabolas and the kinks
+    there are is returned too.
     """
     assert term.conjugate is not None
     images, turns = _images(lines, h, t, term) if periodic else (0, 0)

@@ -100,7 +100,6 @@ class _Symmetric:
                 "2: of the cells, not of the equation. Take a finer grid"
             )
 
-
     def say_if_walls_decide(self, beta: float) -> None:
         """Warn where the symmetric state reaches the walls: another box has another transition."""
         rho = FieldMap(replace(self.equation, beta=beta), self.grid).density(self.field)

@@ -69,8 +69,8 @@ class ColeHopf:
             u = values
             for axis in range(grid.dim):
                 u = _smooth_axis(u, axis, fine, beta, t, factor)
-            np.maximum(u, values.min(), out=u)
-            return np.minimum(u, values.max(), out=u)
+            np.maximum(u, np.minimum.reduce(values, None), out=u)
+            return np.minimum(u, np.maximum.reduce(values, None), out=u)
 
         def advance(t: float) -> Array:
             t = float(t)  # a plain float divides to infinity without a word
@@ -160,8 +160,9 @@ def _at_walls(values: Array, grid: Grid, beta: float) -> int:
     fall = 0.0
     for axis, periodic in enumerate(grid.periodic):
         if not periodic:
-            u = np.moveaxis(values, axis, 0)
-            fall = max(fall, float((u[1] - u[0]).max()), float((u[-2] - u[-1]).max()))
+            u = values if axis == 0 else values.T
+            for drop in (u[1] - u[0], u[-2] - u[-1]):
+                fall = max(fall, float(drop.max() if u.ndim > 1 else drop))
     if not fall > 0:
         return 1
     scale = float(np.ptp(values))
@@ -209,12 +210,14 @@ def _smooth_axis(u: Array, axis: int, fine: Grid, beta: float, t: float, stride:
 def _spread(u: Array, axis: int, width: float, beta: float, stride: int, periodic: bool) -> Array:
     """The same for a kernel as wide as the box: by its symbol on the modes of the reflected line.
 
-    ``width`` is its standard deviation in cells. No weight is small then, so that none is lost.
+    ``width`` is its standard deviation in cells. No weight is small then, so that none is lost;
+    relative to the least value of each line, which the other axis may keep apart.
     """
     from scipy.fft import dct, idct, irfft, rfft
 
-    n, least = u.shape[axis], float(u.min())
-    w = np.moveaxis(np.expm1(beta * (least - u)), axis, -1)
+    n, u = u.shape[axis], np.moveaxis(u, axis, -1)
+    least = u.min(-1, keepdims=True)
+    w = np.expm1(beta * (least - u))
     modes = np.arange(n // 2 + 1) * 2 if periodic else np.arange(n)
     symbol = np.exp(-((np.pi * modes / n * width) ** 2) / 2)
     total = irfft(rfft(w) * symbol, n) if periodic else idct(dct(w) * symbol)

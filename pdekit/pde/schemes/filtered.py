@@ -85,9 +85,10 @@ class Filtered:
                 left = 0.0 if dt >= left else left - dt
                 stats["steps"] += 1
             state["t"] = t
-            if bounded:  # what constants do: the maximum principle that the monotone step keeps
-                state["u"] = np.clip(state["u"], low - fall * t, high - fall * t)
-            return np.asarray(state["u"])
+            u = np.asarray(state["u"])
+            # what constants do: the maximum principle that the monotone step keeps; the run goes on
+            # from u as it is, so that what is asked for on the way does not change the end
+            return np.clip(u, low - fall * t, high - fall * t) if bounded else u
 
         return advance
 
