@@ -196,8 +196,8 @@ def test_the_text_names_rate_bias_and_limit():
 
 
 BAD = {
-    "one n": ({"n": (100,)}, "n: expected at least 2"),
-    "two dt": ({"dt": (0.1, 0.2)}, "dt: expected at least 3"),
+    "one n": ({"n": (100,)}, "n must be at least 2"),
+    "two dt": ({"dt": (0.1, 0.2)}, "dt must be at least 3"),
     "negative": ({"dt": (0.1, 0.2, -0.3)}, "different positive"),
     "runs": ({"runs": 2}, "at least 4"),
     "level": ({"level": 95}, "level"),
