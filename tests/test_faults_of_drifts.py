@@ -214,7 +214,9 @@ def test_temperatures_beyond_floats_are_refused_or_answered(beta):
         lambda: pk.spectral_gap(equation, grid),
         lambda: pk.mean_first_passage_time(equation, grid, (1.0, np.inf)),
     ):
-        with pytest.raises((ValueError, pk.ConvergenceError), match=r"beta|1e-90|rates|unique|overflow"):
+        with pytest.raises(
+            (ValueError, pk.ConvergenceError), match=r"beta|1e-90|rates|unique|overflow"
+        ):
             call()
 
 
