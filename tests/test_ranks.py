@@ -265,7 +265,7 @@ def die(folder, moving=pk.Langevin(mortal, 2.0)):  # noqa: B008
     ranks, saved = pk.Ranks.joined(), pk.Checkpoint(folder / "run.npz")
     try:
         pk.simulate(moving, START, 20_000, 1000.0, 0.01, ranks=ranks, checkpoint=saved)
-    except (particles.RankError, ArithmeticError) as error:
+    except (particles.RankError, ValueError) as error:
         (folder / f"said{ranks.rank}").write_text(str(error))
     os._exit(7)
 
