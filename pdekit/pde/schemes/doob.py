@@ -22,7 +22,7 @@ _MOST_PARTS = 4096
 _MOST_STEPS = 50_000
 _GENTLE = 6.0  # of beta / 2 times what u ranges over: up to it exp(-beta u / 2) keeps its digits
 _FLAT = 1e-6  # likewise: below it z is one but for rounding
-_UNIT = 1e-16  # of rounding
+_UNIT = 4e-16  # of rounding, and of what it adds up to over the cells
 _FEW_JUMPS = 64.0  # expected in a step
 _MOST_JUMPS = 1000  # summed over
 _ROUNDING = 1e-15
@@ -152,7 +152,7 @@ class DoobTransform:
         state["t"] = state["t"] + step if step < left else state["t"] + left
         state["step"] = step * (4 if error < self.rtol / 100 else 1)
         stats["steps"] += 2
-        stats["error_estimate"] += error
+        stats["error_estimate"] += float(error)
 
     def _tried(
         self, evolve: "Evolution", u: Array, step: float, scale: float
