@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde import fitted
+from pdekit.pde.equations import frozen
 from pdekit.pde.generators import axis_neighbours
 from pdekit.pde.problem import Problem
 
@@ -25,6 +26,7 @@ MODERATE = 2.0  # beyond it fluxes are of first order
 _LAYER = 0.02  # of the mass: what the midpoint rule may lose in a layer at a wall
 _SHARE = 0.1  # of the mass in such cells from which on it is reported
 _SAMPLED = 64  # lines per axis looked at in the plane
+_LOOKS = 9  # stored times that are looked at, where there are more
 
 
 def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int) -> None:
@@ -48,6 +50,22 @@ def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int)
     stats["cell_peclet"] = float(np.vdot(weights, peclet) / total)
     if stats["upwinded"] > _SHARE:
         _warn(problem.grid, stats, _quantile(weights, peclet), stacklevel + 1)
+
+
+def report_along(
+    problem: Problem, fields: Array, times: Array, stats: dict[str, Any], stacklevel: int
+) -> None:
+    """``report`` of the last time and, where that is silent, of some of those before it."""
+    for k in sorted({*np.linspace(len(times) - 1, 0, min(len(times), _LOOKS)).astype(int)})[::-1]:
+        here = problem
+        if problem.moves:
+            here = Problem(frozen(problem.equation, float(times[k])), problem.grid, None)
+        found = {**stats}
+        report(here, fields[k], found, stacklevel + 1)
+        if k == len(times) - 1 or coarse(found):
+            stats.update(found)
+        if coarse(found):
+            return
 
 
 def look(problem: Problem, rho: Array, stacklevel: int) -> bool:

@@ -16,7 +16,7 @@ from pdekit import checks
 from pdekit.errors import ConvergenceError, TruncationWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.pde import resolution, vouched
-from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman, frozen
+from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
 from pdekit.pde.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.schemes import default_scheme
 
@@ -143,8 +143,7 @@ def solve(
     stats["seconds"] = time.perf_counter() - start
     summarise(problem, fields, stats)
     if isinstance(equation, FokkerPlanck):
-        last = Problem(frozen(equation, times[-1]), grid, None) if problem.moves else problem
-        resolution.report(last, fields[-1], stats, stacklevel=3)
+        resolution.report_along(problem, fields, times, stats, stacklevel=3)
     if isinstance(equation, HamiltonJacobiBellman):
         vouched.report(problem, scheme, fields, times, stats, stacklevel=3)
     return Solution(fields, times, equation, grid, scheme, stats)
