@@ -22,11 +22,11 @@ _MOST_PARTS = 4096
 _MOST_STEPS = 50_000
 _GENTLE = 6.0  # of beta / 2 times what u ranges over: up to it exp(-beta u / 2) keeps its digits
 _FLAT = 1e-6  # likewise: below it z is one but for rounding
-_UNIT = 4e-16  # of rounding, and of what it adds up to over the cells
+_UNIT = 1e-15  # of rounding, and of what it adds up to over the cells
 _FEW_JUMPS = 64.0  # expected in a step
 _MOST_JUMPS = 1000  # summed over
 _ROUNDING = 1e-15
-_WARY = 4.0  # times what steps of other lengths change: their errors need not grow with the length
+_WARY = 8.0  # times what steps of other lengths change: their errors need not grow with the length
 
 
 @dataclass(frozen=True)
