@@ -1,5 +1,6 @@
 """Every check of an argument, and its wording, once."""
 
+import inspect
 import operator
 from math import isfinite
 from numbers import Real
@@ -224,6 +225,25 @@ def fixed(what: str, value: Any) -> None:
             f"{what} must be fixed in time, got {shown(value)}, which changes in time (it has "
             "at(t)); pass its at(t), what it is at the time t"
         )
+
+
+def text(name: str, value: Any) -> str:
+    """``value`` as text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, got {shown(value)}")
+    return value
+
+
+def takes(name: str, value: Any, what: str, arguments: int = 1) -> None:
+    """``TypeError`` for a function that says that it does not take so many arguments."""
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # it does not say
+        return
+    try:
+        signature.bind(*[None] * arguments)
+    except TypeError as error:
+        raise TypeError(f"{name} must be {what}; got a function of {signature}") from error
 
 
 def path(name: str, value: Any) -> Path:

@@ -110,13 +110,16 @@ def _values(D: Any, x: Any) -> Any:
 
 def _checked(value: Any) -> Any:
     """Numbers as floats and matrices as nested tuples (comparable), functions as they are."""
-    checks.value_not_class("diffusion", value)
-    if callable(value) or checks.moves(value):
-        return value
     what = (
         "a number, a square matrix or a function of points (..., d) with values (...) or "
         "(..., d, d)"
     )
+    checks.value_not_class("diffusion", value)
+    if checks.moves(value):
+        return value
+    if callable(value):
+        checks.takes("diffusion", value, what)
+        return value
     matrix = checks.numbers("diffusion", value, what)
     if matrix.ndim not in (0, 2) or matrix.size == 0 or matrix.shape != matrix.shape[::-1]:
         raise TypeError(f"diffusion must be {what}; got {checks.shown(value)}")

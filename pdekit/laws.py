@@ -15,6 +15,9 @@ from pdekit.grid import Grid, require_grid
 Array = NDArray[np.float64]
 # a density is resolved where its midpoint sum has the mass inside the box to this accuracy
 _RESOLVED = 1e-9
+_LEAST, _MOST = 1e-50, 1e100  # of the lengths of a Gaussian
+_NARROW = 0.1  # of half an interval over which a normal density is nearly flat
+_NODES, _WEIGHTS = (tuple(v.tolist()) for v in np.polynomial.legendre.leggauss(8))
 
 
 @runtime_checkable
@@ -63,7 +66,7 @@ class Gaussian:
     sum has the mass inside to 1e-9), else exact cell averages. It is not normalised: its integral
     is ``mass(grid)``, the probability inside the box. Along a periodic axis the law is wound round
     the circle, as particles in a periodic ``box`` are: Σ_k pdf(x + k length), of mass 1.
-    Raises ``ValueError`` unless ``mean`` is finite and ``std`` finite and positive.
+    Raises ``ValueError`` unless |m_k| <= 1e100 and 1e-50 <= σ_k <= 1e100.
     Good values: ``std`` of at least two cells keeps spectral accuracy in space.
     """
 
@@ -75,6 +78,11 @@ class Gaussian:
         _set_per_coordinate(self, "mean", "std")
         if not min(self.std) > 0:
             raise ValueError(f"Gaussian: std must be positive, got {self.std}")
+        if min(self.std) < _LEAST or max(self.std) > _MOST or max(map(abs, self.mean)) > _MOST:
+            raise ValueError(
+                f"{self}: means must lie within ±{_MOST:g} and std between {_LEAST:g} and "
+                f"{_MOST:g}, for their squares to be numbers; take another unit of length"
+            )
 
     @property
     def dim(self) -> int:
@@ -94,7 +102,9 @@ class Gaussian:
     def mass(self, grid: Grid) -> float:
         _same_dim(self, grid)
         ends = zip(grid.lower, grid.upper, self.mean, self.std, grid.periodic, strict=True)
-        inside = [1.0 if p else _between((a - m) / s, (b - m) / s) for a, b, m, s, p in ends]
+        inside = [
+            1.0 if p else _between((a - m) / s, (b - m) / s, (b - a) / s) for a, b, m, s, p in ends
+        ]
         return float(np.prod(inside))
 
     def sample(self, n: int, noise: Any) -> Any:
@@ -108,10 +118,10 @@ class Gaussian:
         z = (grid.axes[k] - mean) / std
         values = np.exp(-z * z / 2) / (std * np.sqrt(2 * np.pi))
         faces = (grid.faces[k] - mean) / std
-        inside = _between(faces[0], faces[-1])
+        inside = _between(faces[0], faces[-1], (grid.upper[k] - grid.lower[k]) / std)
         if abs(values.sum() * h - inside) <= _RESOLVED * inside / grid.dim:
             return values
-        return _between(faces[:-1], faces[1:]) / h
+        return _between(faces[:-1], faces[1:], h / std) / h
 
 
 @dataclass(frozen=True)
@@ -308,11 +318,19 @@ def _wound_normal(grid: Grid, k: int, mean: float, std: float) -> Array:
     if abs(values.sum() * h - 1) <= _RESOLVED / grid.dim:
         return values
     half = h / std / 2
-    return np.asarray(_between(z - half, z + half).sum(1) / h)
+    return np.asarray(_between(z - half, z + half, 2 * half).sum(1) / h)
 
 
-def _between(a: Any, b: Any) -> Any:
-    """Φ(b) - Φ(a) for a <= b, without cancellation: taken in the tail on the right by symmetry."""
+def _between(a: Any, b: Any, width: float) -> Any:
+    """Φ(b) - Φ(a) for a <= b, without cancellation: taken in the tail on the right by symmetry,
+    and by Gauss's rule (exact to rounding there) where all are narrow. ``width``: b - a, which may
+    be lost in their difference.
+    """
+    half, middle = width / 2, (np.asarray(b) + a) / 2
+    if (half * (1 + abs(middle)) < _NARROW).all():
+        nodes = zip(_NODES, _WEIGHTS, strict=True)
+        total = sum(w * np.exp(-((middle + half * z) ** 2) / 2) for z, w in nodes)
+        return half * total / sqrt(2 * np.pi)
     if np.ndim(a) == 0:
         low, high = (-b, -a) if a > 0 else (a, b)
         return (erfc(-high / sqrt(2)) - erfc(-low / sqrt(2))) / 2

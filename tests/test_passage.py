@@ -193,7 +193,7 @@ MISTAKES = {
     "no minimum": (lambda: pk.kramers_time(WELL, 0.0, 0.0, 8), ValueError, "no minimum"),
     "no saddle": (lambda: pk.kramers_time(WELL, 1.0, -1.0, 8), ValueError, "no saddle"),
     "not critical": (lambda: pk.kramers_time(WELL, 0.8, 0.0, 8), ValueError, "no critical point"),
-    "no barrier": (lambda: pk.kramers_time(WELL, 1.0, 0.0, 2), ValueError, "is 0.5: change beta"),
+    "no barrier": (lambda: pk.kramers_time(WELL, 1.0, 0.0, 2), ValueError, "above 1: raise beta"),
 }  # fmt: skip
 
 

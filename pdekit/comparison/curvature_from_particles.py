@@ -11,7 +11,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from pdekit.checks import finite, inverse_temperature, number, positive, whole
+from pdekit.checks import (
+    finite,
+    inverse_temperature,
+    number,
+    one_of,
+    parameters,
+    positive,
+    shown,
+    whole,
+)
 from pdekit.comparison.certificates.certificate import Certificate, Certificates, at_most
 from pdekit.comparison.certificates.certificate import does_not_apply as silent
 from pdekit.errors import AccuracyWarning
@@ -63,6 +72,11 @@ class SampledCurvature:
     t: float
     beta: float
     rate: float
+
+    def __post_init__(self) -> None:
+        one_of("SampledCurvature: data", self.data, "a Dataset", xr.Dataset)
+        parameters(self, t=positive, rate=number)
+        inverse_temperature(self.beta)
 
     def __str__(self) -> str:
         lines = [f"{'x':>22} {'Hess u, its diagonal':>26} {'standard error':>15}"]
@@ -165,8 +179,8 @@ def sampled_curvature(
     whose bias is of order dt². MODEL 1.2, 1.8, 1.9 (errata 2: noise sqrt(2/β)).
 
     Warns (``AccuracyWarning``) where no c > 0 is seen and no duration is given. Raises
-    ``ValueError`` for t <= 0 or points of another dimension. Good values: n = 10,000 is
-    right to 0.02 / t.
+    ``ValueError`` for t <= 0, points of another dimension, or dt > duration. Good values:
+    n = 10,000 is right to 0.02 / t.
     """
     t, beta = number("t", t), inverse_temperature(beta)
     if not t > 0:
@@ -176,10 +190,12 @@ def sampled_curvature(
     dt = None if dt is None else positive("dt", dt)
     at = finite("points", points)
     at = at[:, None] if at.ndim == 1 else at
+    if at.ndim != 2 or not at.size:
+        raise ValueError(f"points must have shape (m, d), or (m,) on a line, got {shown(points)}")
     energy = as_potential(potential, at.shape[-1])
     known = getattr(energy, "dim", None)
-    if at.ndim != 2 or (known is not None and known != at.shape[1]):
-        raise ValueError(f"points must have shape (m, {known or 'd'}), got {np.shape(points)}")
+    if known is not None and known != at.shape[1]:
+        raise ValueError(f"points must have shape (m, {known}), got {np.shape(points)}")
     least, most = _curvatures(energy, at, beta, t)
     rate = least + 1 / t
     if rate <= 0 and duration is None:
@@ -191,6 +207,8 @@ def sampled_curvature(
             stacklevel=2,
         )
     long = duration or (_RELAXED / rate if rate > 0 else 2 * _RELAXED * t)
+    if dt is not None and dt > long:
+        raise ValueError(f"dt must be at most the duration, {long:.3g}, got {dt:g}")
     short = dt or _SMALL_STEP / max(most + 1 / t, 1 / t)
     rows = [
         _moments(_samples(energy, beta, t, x, (n, long, short, seed + k)), x, beta, t)

@@ -13,6 +13,7 @@ from pdekit.optim.groups import (
     common,
     evaluated,
     group_of,
+    listed,
     mean_loss,
     parameters,
 )
@@ -77,7 +78,7 @@ class ElasticSGD(Optimizer):
             "master_lr": master_lr,
             "evaluations": 0,
         }
-        super().__init__(params, options)
+        super().__init__(listed(self, params), options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""

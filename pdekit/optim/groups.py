@@ -1,6 +1,6 @@
 """Parameter groups: what every optimizer here asks of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import isfinite
 from numbers import Integral
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pdekit.checks import number
+from pdekit.checks import number, shown
 from pdekit.particles.noise import Address
 
 Closure = Callable[[], Any]
@@ -26,6 +26,16 @@ LARGEST = 1e30
 _FOREIGN = {"params", "param_names", "initial_lr", "swa_lr"}
 _FOREIGN |= {f"{end}_{name}" for end in ("max", "min", "base") for name in ("lr", "momentum")}
 _COUNTERS = {"evaluations", "age", "steps"}
+
+
+def listed(optimizer: Optimizer, params: Any) -> Any:
+    """``params`` as torch takes them; ``TypeError`` for what is no list of tensors or groups."""
+    if isinstance(params, Tensor | str | dict) or not isinstance(params, Iterable):
+        raise TypeError(
+            f"{type(optimizer).__name__}: params must be tensors, such as model.parameters(), or "
+            f"a list of groups, got {shown(params)}"
+        )
+    return params
 
 
 def group_of(optimizer: Optimizer, given: Any, *derived: str) -> dict[str, Any]:
@@ -96,7 +106,14 @@ def mean_loss(losses: list[Any]) -> Any:
 
 
 def _counted(optimizer: Optimizer) -> None:
-    """One more evaluation, whose gradients are dense."""
+    """One more evaluation, whose gradients are dense, and none of them of a whole number."""
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if p.grad is not None and not (p.is_floating_point() or p.is_complex()):
+                raise TypeError(
+                    f"{type(optimizer).__name__} cannot move whole numbers, got a gradient of "
+                    f"parameters of type {p.dtype}; take a floating type, as in p.float()"
+                )
     slopes = [p.grad for _, _, p in parameters(optimizer) if p.grad is not None]
     if any(slope.layout != torch.strided for slope in slopes):
         raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")

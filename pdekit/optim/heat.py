@@ -19,6 +19,7 @@ from pdekit.optim.groups import (
     copies,
     evaluated,
     group_of,
+    listed,
     mean_loss,
     parameters,
     rate_of,
@@ -68,7 +69,7 @@ class HEAT(Optimizer):
             "seed": seed,
             "evaluations": 0,
         }
-        super().__init__(params, options)
+        super().__init__(listed(self, params), options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""

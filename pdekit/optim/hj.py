@@ -13,6 +13,7 @@ from pdekit.optim.groups import (
     common,
     evaluated,
     group_of,
+    listed,
     parameters,
     rate_of,
 )
@@ -50,7 +51,7 @@ class HJ(Optimizer):
             "dual": dual,
             "evaluations": 0,
         }
-        super().__init__(params, options)
+        super().__init__(listed(self, params), options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""

@@ -11,6 +11,7 @@ from pdekit.optim.groups import (
     check_switch,
     common,
     group_of,
+    listed,
     loss_of,
     parameters,
 )
@@ -52,7 +53,7 @@ class MaSS(Optimizer):
             "age": 1,
             "evaluations": 0,
         }
-        super().__init__(params, options)
+        super().__init__(listed(self, params), options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""

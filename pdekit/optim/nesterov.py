@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, check_range, group_of, loss_of, parameters
+from pdekit.optim.groups import Closure, check_range, group_of, listed, loss_of, parameters
 from pdekit.optim.updates import accelerated
 
 
@@ -28,7 +28,7 @@ class NesterovRestart(Optimizer):
     """
 
     def __init__(self, params: Any, lr: float = 1e-2) -> None:
-        super().__init__(params, {"lr": lr, "age": 1, "evaluations": 0})
+        super().__init__(listed(self, params), {"lr": lr, "age": 1, "evaluations": 0})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""

@@ -15,6 +15,7 @@ from pdekit.optim.groups import (
     check_width,
     common,
     group_of,
+    listed,
     mean_loss,
     parameters,
 )
@@ -107,7 +108,7 @@ class Parle(Optimizer):
             "evaluations": 0,
             "steps": 0,
         }
-        super().__init__(params, options)
+        super().__init__(listed(self, params), options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from pdekit.checks import shown
 from pdekit.optim.groups import (
     common,
     copied,
@@ -26,6 +27,11 @@ Stacks = dict[Tensor, Tensor]
 
 def ranks_of(process_group: Any) -> Ranks:
     """The processes that share the replicas; one alone where none have been joined."""
+    if process_group is not None and not _is_group(process_group):
+        raise TypeError(
+            "process_group must be one of torch.distributed (new_group(...)) or None for the "
+            f"default one, got {shown(process_group)}"
+        )
     if not (distributed.is_available() and distributed.is_initialized()):
         return Ranks()
     rank = distributed.get_rank(process_group)
@@ -35,6 +41,16 @@ def ranks_of(process_group: Any) -> Ranks:
             "ranks of that group only"
         )
     return Ranks(rank, distributed.get_world_size(process_group), process_group)
+
+
+def _is_group(value: Any) -> bool:
+    """Whether it is a process group, or what stands for one that this process is not in."""
+    if not distributed.is_available():
+        return False
+    outside = distributed.GroupMember.NON_GROUP_MEMBER
+    return isinstance(value, distributed.ProcessGroup) or (
+        type(value) is type(outside) and value == outside
+    )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pdekit.optim.groups import (
     check_range,
     check_seed,
     group_of,
+    listed,
     loss_of,
     parameters,
 )
@@ -44,7 +45,7 @@ class SGLD(Optimizer):
         self, params: Any, lr: float = 0.1, temperature: float = 1e-6, *, seed: int = 0
     ) -> None:
         options = {"lr": lr, "temperature": temperature, "seed": seed, "evaluations": 0}
-        super().__init__(params, options)
+        super().__init__(listed(self, params), options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""

@@ -11,6 +11,7 @@ from pdekit.optim.groups import (
     check_range,
     check_seed,
     group_of,
+    listed,
     loss_of,
     parameters,
 )
@@ -58,7 +59,7 @@ class TrivializedSGD(Optimizer):
             "seed": seed,
             "evaluations": 0,
         }
-        super().__init__(params, options)
+        super().__init__(listed(self, params), options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""

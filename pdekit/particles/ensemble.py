@@ -23,7 +23,7 @@ from pdekit.particles.integrators import Step
 from pdekit.particles.journal import Journal, file_of
 from pdekit.particles.loop import Loop, one_thread, step_by_step
 from pdekit.particles.observation import Observed, checked, listed
-from pdekit.particles.own import Own, ours
+from pdekit.particles.own import Own, check_methods, ours
 from pdekit.particles.ranks import (
     Division,
     Ranks,
@@ -170,6 +170,8 @@ def simulate(
         source = start(initial, n, runs, seed, dtype, device)
         dim = source.probe.shape[-1]
         _check_dim(dynamics, dim)
+        if not ours(dynamics):
+            check_methods(dynamics)
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
         curvature = guards.check_step_size(dynamics, source.probe, looked, longest, seed)
         observables = checked(observe, [interval.steps for interval in plan], dim)

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdekit.checks import whole
+from pdekit.checks import text, whole
 from pdekit.grid import Grid
 from pdekit.particles import exact_sums
 
@@ -61,7 +61,7 @@ class Moments:
     name: str = ""
 
     def __post_init__(self) -> None:
-        _check_every(self.every)
+        _check_common(self)
 
     def blank(self, runs: int, dim: int) -> Counts:
         return np.zeros((runs, dim + dim * (dim + 1) // 2, exact_sums.DIGITS), np.int64)
@@ -104,7 +104,7 @@ class Histogram:
     def __post_init__(self) -> None:
         if not isinstance(self.grid, Grid):
             raise TypeError(f"Histogram: expected a Grid, got {self.grid!r}")
-        _check_every(self.every)
+        _check_common(self)
 
     def blank(self, runs: int, dim: int) -> Counts:
         _same_dim(self.grid, dim, "Histogram")
@@ -168,7 +168,7 @@ class BasinCounts:
                 "BasinCounts: how many basins? Give count, or label=Basins.of(V, grid)"
             )
         object.__setattr__(self, "count", whole("BasinCounts: count", count, 1))
-        _check_every(self.every)
+        _check_common(self)
 
     @property
     def basins(self) -> int:
@@ -370,9 +370,10 @@ def _prefix(observable: Observable) -> str:
     return f"{observable.name}_" if observable.name else ""
 
 
-def _check_every(every: Any) -> None:
-    if every is not None:
-        whole("every", every, 1)
+def _check_common(observable: Any) -> None:
+    if observable.every is not None:
+        whole("every", observable.every, 1)
+    text(f"{type(observable).__name__}: name", observable.name)
 
 
 def _same_dim(grid: Grid, dim: int, what: str) -> None:

@@ -158,9 +158,6 @@ class Own:
                 "positions(state, step, noise) gives them back; write both, or none where the "
                 "state is the position"
             )
-        for name, arguments in _ARGUMENTS.items():
-            if hasattr(dynamics, name):
-                _check_signature(dynamics, name, arguments)
         self.by_position = not has
 
     def __getattr__(self, name: str) -> Any:
@@ -244,6 +241,13 @@ class Own:
             f"{_name(self.dynamics)}.{method} must return a tensor of {like.dtype}"
             f"{'' if shape is None else f' {tuple(shape)}'} on {like.device}, got {got}"
         )
+
+
+def check_methods(dynamics: Any) -> None:
+    """``TypeError`` for methods that cannot be called as they will be."""
+    for name, arguments in _ARGUMENTS.items():
+        if hasattr(dynamics, name):
+            _check_signature(dynamics, name, arguments)
 
 
 def _check_signature(dynamics: Any, name: str, arguments: tuple[str, ...]) -> None:

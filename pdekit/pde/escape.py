@@ -47,10 +47,15 @@ def kramers_time(potential: Any, minimum: ArrayLike, saddle: ArrayLike, beta: fl
             f"{pass_.tolist()}"
         )
     barrier = beta * float(potential(s) - potential(a))
-    if not 1 < barrier < 700:
+    if not barrier > 1:
         raise ValueError(
-            "Kramers' law holds for high barriers, and its times overflow from 700 on; beta (V(s) "
-            f"- V(a)) is {barrier:.3g}: change beta, or use mean_first_passage_time for a low one"
+            f"Kramers' law holds for high barriers, and beta (V(s) - V(a)) is {barrier:.3g}, where "
+            "it must be above 1: raise beta, or use mean_first_passage_time"
+        )
+    if not barrier < 700:
+        raise ValueError(
+            f"Kramers' time overflows where beta (V(s) - V(a)) is 700 or more, and it is "
+            f"{barrier:.3g}: lower beta"
         )
     if barrier < _HIGH:
         warnings.warn(

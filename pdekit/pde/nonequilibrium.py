@@ -44,7 +44,13 @@ class Circulating:
     def __call__(self, x: Any) -> Array:
         x = np.asarray(x, dtype=float)
         mobility = matrices(self.diffusion, x, np.eye(x.shape[-1]))
-        mobility = mobility + matrices(self.circulation, x, np.zeros((x.shape[-1],) * 2))
+        turning = matrices(self.circulation, x, np.zeros((x.shape[-1],) * 2))
+        if not np.abs(turning + turning.swapaxes(-1, -2)).max() <= 1e-9 * np.abs(turning).max():
+            raise ValueError(
+                "circulation must be antisymmetric with values (..., d, d) at points (..., d); it "
+                f"has {turning.reshape(-1, *turning.shape[-2:])[0].tolist()} at the first"
+            )
+        mobility = mobility + turning
         slope = np.asarray(self.potential.grad(x), dtype=float)
         drift = slope - np.einsum("...ij,...j->...i", mobility, slope)
         spread = row_divergence(self.diffusion, x) + row_divergence(self.circulation, x)
@@ -74,7 +80,7 @@ def with_steady_state(
         )
     if diffusion is not None:
         diffusion = Ito(diffusion).D
-    if circulation is not None and not callable(circulation):
+    if circulation is not None:
         circulation = _antisymmetric(circulation)
     if diffusion is None and circulation is None:
         return FokkerPlanck(potential, beta)
@@ -283,7 +289,9 @@ def minibatch_covariance(gradients: ArrayLike, size: int, replacement: bool = Tr
 
     Raises ``ValueError`` for a size outside 1..N (without replacement) or below 1, or N < 2.
     """
-    rows = np.atleast_2d(checks.finite("gradients", gradients, "finite numbers (N, d)"))
+    rows = checks.finite("gradients", gradients, "finite numbers (N, d)")
+    if rows.ndim != 2:
+        raise ValueError(f"gradients must have shape (N, d), got shape {rows.shape}")
     n, size = len(rows), checks.whole("size", size, 1)
     replacement = checks.flag("replacement", replacement)
     if n < 2 or (size > n and not replacement):
@@ -337,8 +345,14 @@ def _covariance(matrix: ArrayLike) -> Array:
     return d
 
 
-def _antisymmetric(matrix: ArrayLike) -> tuple[tuple[float, ...], ...]:
-    q = np.asarray(matrix, dtype=float)
+def _antisymmetric(matrix: Any) -> Any:
+    """A constant matrix as nested tuples (comparable), a function as it is."""
+    what = "an antisymmetric matrix or a function of points (..., d) with values (..., d, d)"
+    checks.value_not_class("circulation", matrix)
+    if callable(matrix):
+        checks.takes("circulation", matrix, what)
+        return matrix
+    q = checks.finite("circulation", matrix, what)
     if q.ndim != 2 or q.shape[0] != q.shape[1] or not np.allclose(q, -q.T, rtol=1e-12, atol=0):
         raise ValueError(f"a constant circulation must be antisymmetric, got {matrix!r}")
     return tuple(tuple(map(float, row)) for row in q)

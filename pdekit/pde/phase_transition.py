@@ -56,6 +56,7 @@ def critical_beta(
     from scipy.optimize import brentq
 
     require_grid("grid", grid, optional=True)
+    dim = None if dim is None else checks.whole("dim", dim, 1)
     _require_still(potential)
     if grid is not None:
         return critical_beta_on_grid(potential, interaction, grid)
