@@ -267,7 +267,7 @@ def random_advice(rng: Random) -> Trial:
         changes = [change(options) for words, change in ADVICE.items() if words in said]
         together = options
         for words, change in ADVICE.items():
-            together = change(together) if words in said and "solver" not in words else together
+            together = change(together) if words in said else together
         return [*changes, together]
 
     def tried(options: Any) -> Any:
