@@ -101,15 +101,18 @@ def on_finer_nodes(
     coarse: Array,
     method: Callable[[Array, Grid], Array | None],
     stats: dict[str, Any],
+    most: int = MOST_NODES,
+    agreements: int = 1,
 ) -> Array:
     """``method(values, grid)`` from a callable on 3, 9, 27, ... nodes a cell, until two agree.
 
-    At the nodes of the problem's grid; a method may give up by None. A warning says how far apart
-    the last two are where 2^21 nodes do not suffice.
+    So many times running. At the nodes of the problem's grid, where a method may answer on those
+    alone; it may give up by None. A warning says how far apart the last two are where ``most``
+    nodes do not suffice.
     """
-    grid, factor, u = problem.grid, 1, coarse
+    grid, factor, u, agreed = problem.grid, 1, coarse, 0
     scale, apart = float(np.ptp(problem.values)), np.inf
-    while np.prod(np.array(grid.cells, float) * 3 * factor) <= MOST_NODES:
+    while np.prod(np.array(grid.cells, float) * 3 * factor) <= most:
         factor *= 3
         fine = grid.refined(factor)
         values = problem.sample(fine)
@@ -118,12 +121,14 @@ def on_finer_nodes(
         found = method(values, fine)
         if found is None:
             break
-        before, u = u, np.ascontiguousarray(found[every])
+        before, u = u, found if found.shape == grid.shape else np.ascontiguousarray(found[every])
         apart = float(np.abs(u - before).max())
-        if apart <= _AGREE * scale:
+        agreed = agreed + 1 if apart <= _AGREE * scale else 0
+        if agreed >= agreements:
             break
-    if not apart <= _AGREE * scale:
-        warn_unresolved(apart / scale if np.isfinite(apart) else 1.0, stacklevel=6)
+    if agreed < agreements:
+        share = apart / scale if np.isfinite(apart) and scale > 0 else 1.0
+        warn_unresolved(max(share, _AGREE), stacklevel=6)
     stats["nodes_per_cell"] = factor
     return u
 

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.pde.burgers import as_slopes
+from pdekit.pde.direct_minimum import direct_minima
 from pdekit.pde.equations import Burgers, HamiltonJacobi
 from pdekit.pde.hamiltonians import Hamiltonian, Term
 from pdekit.pde.problem import Problem
-from pdekit.pde.subcell import least, on_finer_nodes, resolves, warn_unresolved
+from pdekit.pde.subcell import MOST_NODES, least, on_finer_nodes, resolves, warn_unresolved
 
 Array = NDArray[np.float64]
 
 
+_MOST_IN_A_SECOND = 1 << 17  # nodes, of Hamiltonians other than |p|^2 / 2
 _LITTLE = 1e-4  # of the range of f: a doubt about what is between the nodes that is passed over
 
 
@@ -71,11 +73,7 @@ class HopfLax:
                 return u
             if callable(problem.initial):
                 if not resolved or gaps.max() > 0:
-
-                    def finer(values: Array, fine: Grid) -> Array:
-                        return _minimum(values, fine, t, terms, True)[0]
-
-                    u = on_finer_nodes(problem, u, finer, stats)
+                    return _looked_at(problem, u, t, terms, stats)
                 if u.min() < problem.values.min():
                     u = np.maximum(u, least(problem))
             elif gaps[0] > 0 and gaps[0] > _LITTLE * np.ptp(problem.values):
@@ -83,6 +81,31 @@ class HopfLax:
             return u
 
         return advance
+
+
+def _looked_at(
+    problem: Problem, u: Array, t: float, terms: tuple[Term, ...] | None, stats: dict[str, Any]
+) -> Array:
+    """The same of a callable that its samples may not resolve, on finer nodes and between them."""
+
+    def cost(away: Array) -> Array:
+        if terms is None or terms[0].conjugate is None:
+            return away**2 / (2 * t)
+        with np.errstate(over="ignore"):
+            return t * np.asarray(terms[0].conjugate(away / t), dtype=float)
+
+    def looking(values: Array, fine: Grid) -> Array | None:
+        return direct_minima(problem, values, fine, cost)
+
+    def finer(values: Array, fine: Grid) -> Array:
+        return _minimum(values, fine, t, terms, True)[0]
+
+    if problem.grid.dim == 1 and looking(problem.values, problem.grid) is not None:
+        return on_finer_nodes(problem, u, looking, stats)
+    # where two agree by chance, as both keep to samples about which they doubt, three will not
+    most = MOST_NODES if terms is None else _MOST_IN_A_SECOND
+    u = on_finer_nodes(problem, u, finer, stats, most, agreements=2)
+    return np.maximum(u, least(problem)) if u.min() < problem.values.min() else u
 
 
 def conjugates(hamiltonian: Hamiltonian, dim: int) -> tuple[Term, ...] | None:
