@@ -19,6 +19,7 @@ _BENDS = 0.03  # of the second difference that cubic interpolation may miss; 5.5
 _WELLS = 8  # lowest samples about which a function's least value is looked for
 _AGREE = 1e-5  # of the range of f: two grids, one of them three times finer, agree to this
 MOST_NODES = 1 << 21
+LITTLE = 1e-4  # of the range of f: a doubt about what is between the nodes that is passed over
 
 
 def resolves(problem: Problem) -> bool:
@@ -102,16 +103,17 @@ def on_finer_nodes(
     method: Callable[[Array, Grid], Array | None],
     stats: dict[str, Any],
     most: int = MOST_NODES,
-    agreements: int = 1,
+    missed: Callable[[Array], float] = lambda u: 0.0,
 ) -> Array:
     """``method(values, grid)`` from a callable on 3, 9, 27, ... nodes a cell, until two agree.
 
-    So many times running. At the nodes of the problem's grid, where a method may answer on those
-    alone; it may give up by None. A warning says how far apart the last two are where ``most``
+    At the nodes of the problem's grid, where a method may answer on those alone; it may give up by
+    None. ``missed(u)`` is what another look finds u to be wrong by, and no more than 1e-4 of the
+    range of f in the end. A warning says how far apart the last two are, or that, where ``most``
     nodes do not suffice.
     """
-    grid, factor, u, agreed = problem.grid, 1, coarse, 0
-    scale, apart = float(np.ptp(problem.values)), np.inf
+    grid, factor, u = problem.grid, 1, coarse
+    scale, apart, wrong = float(np.ptp(problem.values)), np.inf, np.inf
     while np.prod(np.array(grid.cells, float) * 3 * factor) <= most:
         factor *= 3
         fine = grid.refined(factor)
@@ -123,12 +125,12 @@ def on_finer_nodes(
             break
         before, u = u, found if found.shape == grid.shape else np.ascontiguousarray(found[every])
         apart = float(np.abs(u - before).max())
-        agreed = agreed + 1 if apart <= _AGREE * scale else 0
-        if agreed >= agreements:
+        wrong = missed(u) if apart <= _AGREE * scale else np.inf
+        if wrong <= LITTLE * scale:
             break
-    if agreed < agreements:
-        share = apart / scale if np.isfinite(apart) and scale > 0 else 1.0
-        warn_unresolved(max(share, _AGREE), stacklevel=6)
+    if not wrong <= LITTLE * scale:
+        more = apart if apart > _AGREE * scale else wrong
+        warn_unresolved(more / scale if np.isfinite(more) else 1.0, stacklevel=6)
     stats["nodes_per_cell"] = factor
     return u
 

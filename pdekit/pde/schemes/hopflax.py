@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.pde.burgers import as_slopes
-from pdekit.pde.direct_minimum import direct_minima
+from pdekit.pde.direct_minimum import direct_minima, missed
 from pdekit.pde.equations import Burgers, HamiltonJacobi
 from pdekit.pde.hamiltonians import Hamiltonian, Term
 from pdekit.pde.problem import Problem
-from pdekit.pde.subcell import MOST_NODES, least, on_finer_nodes, resolves, warn_unresolved
+from pdekit.pde.subcell import LITTLE, MOST_NODES, least, on_finer_nodes, resolves, warn_unresolved
 
 Array = NDArray[np.float64]
 
 
 _MOST_IN_A_SECOND = 1 << 17  # nodes, of Hamiltonians other than |p|^2 / 2
-_LITTLE = 1e-4  # of the range of f: a doubt about what is between the nodes that is passed over
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class HopfLax:
                     return _looked_at(problem, u, t, terms, stats)
                 if u.min() < problem.values.min():
                     u = np.maximum(u, least(problem))
-            elif gaps[0] > 0 and gaps[0] > _LITTLE * np.ptp(problem.values):
+            elif gaps[0] > 0 and gaps[0] > LITTLE * np.ptp(problem.values):
                 warn_unresolved(float(gaps[0] / np.ptp(problem.values)), stacklevel=5)
             return u
 
@@ -88,24 +87,36 @@ def _looked_at(
 ) -> Array:
     """The same of a callable that its samples may not resolve, on finer nodes and between them."""
 
-    def cost(away: Array) -> Array:
-        if terms is None or terms[0].conjugate is None:
-            return away**2 / (2 * t)
-        with np.errstate(over="ignore"):
-            return t * np.asarray(terms[0].conjugate(away / t), dtype=float)
+    costs = [_cost(t, None if terms is None else terms[axis]) for axis in range(problem.grid.dim)]
 
     def looking(values: Array, fine: Grid) -> Array | None:
-        return direct_minima(problem, values, fine, cost)
+        return direct_minima(problem, values, fine, costs[0])
 
     def finer(values: Array, fine: Grid) -> Array:
         return _minimum(values, fine, t, terms, True)[0]
 
     if problem.grid.dim == 1 and looking(problem.values, problem.grid) is not None:
         return on_finer_nodes(problem, u, looking, stats)
-    # where two agree by chance, as both keep to samples about which they doubt, three will not
+
+    def below(u: Array) -> float:
+        return missed(problem, u, costs)
+
+    # two may agree by chance, as both keep to samples about which they doubt
     most = MOST_NODES if terms is None else _MOST_IN_A_SECOND
-    u = on_finer_nodes(problem, u, finer, stats, most, agreements=2)
+    u = on_finer_nodes(problem, u, finer, stats, most, below)
     return np.maximum(u, least(problem)) if u.min() < problem.values.min() else u
+
+
+def _cost(t: float, term: Term | None) -> Callable[[Array], Array]:
+    """t L(. / t) of one axis."""
+
+    def cost(away: Array) -> Array:
+        if term is None or term.conjugate is None:
+            return away**2 / (2 * t)
+        with np.errstate(over="ignore"):
+            return t * np.asarray(term.conjugate(away / t), dtype=float)
+
+    return cost
 
 
 def conjugates(hamiltonian: Hamiltonian, dim: int) -> tuple[Term, ...] | None:
