@@ -13,8 +13,8 @@ Cost = Callable[[Array], Array]
 
 _TRIES = 1 << 21  # most pairs of a node and a sample that are all compared: 50 ms
 _WELLS = 4  # lowest samples of every node about which the minimum is looked for
-_ROUNDS = 8  # of a search, each an eighth as wide as the last
-_GOLDEN = (np.sqrt(5.0) - 1) / 2
+_ROUNDS = 12  # of a search, each a seventh as wide as the last
+_GOLDEN = float(np.sqrt(5.0) - 1) / 2
 # irregular, or a wave that no sample sees might pass between these too
 _STEPS = np.concatenate(
     [[-1.0, 0.0, 1.0], (np.arange(-8, 8) + 0.1 + 0.8 * np.modf(_GOLDEN * np.arange(1, 17))[0]) / 8]
@@ -24,10 +24,10 @@ _STEPS = np.concatenate(
 def direct_minima(problem: Problem, values: Array, fine: Grid, cost: Cost) -> Array | None:
     """The least f(y) + cost(x - y) found from every node x of the problem's grid.
 
-    Of all samples ``values`` on ``fine`` that may win, the four lowest dips (the lowest one where
-    that would be too much work), then y about these off the samples to 1e-7 of their distance. f
-    is evaluated at every such y, so that no value is below the true one. None where the cost is not
-    least at no distance.
+    Of all samples ``values`` on ``fine`` that may win, the four lowest dips (those of the node and
+    its neighbours where that would be too much work), then y about these off the samples to 1e-9
+    of their distance. f is evaluated at every such y, so that no value is below the true one. None
+    where the cost is not least at no distance.
     """
     grid, h, n = problem.grid, fine.spacing[0], fine.cells[0]
     x, factor, around = grid.axes[0], n // grid.cells[0], grid.periodic[0]
@@ -38,7 +38,8 @@ def direct_minima(problem: Problem, values: Array, fine: Grid, cost: Cost) -> Ar
     half = min(int(reach / h) + 2, n // 2 + 1 if around else n - 1)
     if x.size * (2 * half + 1) > _TRIES:
         at = _best(np.tile(values, 3) if around else values, h, cost)
-        at = at[own + n] - n if around else at[own]
+        at = (at[own + n] - n if around else at[own])[:, 0]
+        at = np.stack([np.append(at[0], at[:-1]), at, np.append(at[1:], at[-1])], 1)
     else:
         at = own + np.arange(-half, half + 1)
         at = at if around else np.clip(at, 0, n - 1)
@@ -46,7 +47,7 @@ def direct_minima(problem: Problem, values: Array, fine: Grid, cost: Cost) -> Ar
     total = values[at % n] + cost(x[:, None] - places)
     wall = np.full((x.size, 1), np.inf)
     beside = np.minimum(np.hstack([wall, total[:, :-1]]), np.hstack([total[:, 1:], wall]))
-    dips = np.where(total <= beside, total, np.inf)
+    dips = np.where((total <= beside) | (at.shape[1] == 3), total, np.inf)
     few = min(_WELLS, at.shape[1])
     lowest = np.argpartition(dips, few - 1, axis=1)[:, :few]
     found: Array = np.minimum(total.min(1), values[factor // 2 :: factor] + cost(np.zeros(1)))
@@ -67,7 +68,7 @@ def _best(values: Array, h: float, cost: Cost) -> NDArray[np.int64]:
     from pdekit.pde.minplus import minimisers
 
     best = np.empty((1, values.size), np.int64)
-    minimisers(values[None], cost(np.arange(1 - values.size, values.size) * h), best)
+    minimisers(values[None], cost(np.arange(1.0 - values.size, values.size) * h), best)
     return best[0]
 
 
@@ -108,7 +109,7 @@ def _at(problem: Problem, y: Array) -> Array:
 
 def _reach(cost: Cost, most: float, width: float) -> float | None:
     """A distance beyond which the cost exceeds ``most``, within a factor of two, or the width."""
-    away = width * 0.5 ** np.arange(200.0)
+    away = np.geomspace(width, width * 2.0**-200, 201, dtype=np.float64)
     nearer = np.minimum(cost(away), cost(-away))
     if nearer.min() < cost(np.zeros(1))[0]:
         return None

@@ -57,6 +57,25 @@ def _along(f: Callable[[Any], Any], values: Array, grid: Grid, axis: int, apart:
     return bool((np.abs(between - cubic) <= slack).all())
 
 
+def resolves_walls(problem: Problem) -> bool:
+    """Whether parabolas through the last samples of a line find a callable up to the walls."""
+    f, grid, h = problem.initial, problem.grid, problem.grid.spacing[0]
+    if not callable(f) or grid.dim == 2 or grid.periodic[0] or grid.cells[0] < 5:
+        return True
+    s = np.array([-0.47, -0.31, -0.12, 0.23, 0.41, 0.62, 0.87])
+    for u, wall, inwards in (
+        (problem.values, grid.lower[0], h),
+        (problem.values[::-1], grid.upper[0], -h),
+    ):
+        parabola = u[0] + s * (u[1] - u[0]) + s * (s - 1) / 2 * (u[2] - 2 * u[1] + u[0])
+        found = np.asarray(f((wall + (s + 0.5) * inwards)[:, None]), dtype=float)
+        slack = 0.6 * float(np.abs(np.diff(u[:5], 3)).sum())
+        slack += _BENDS * float(np.abs(np.diff(u[:4], 2)).max())
+        if (np.abs(found - parabola) > slack + 1e-9 * (np.abs(u).max() + np.ptp(u))).any():
+            return False
+    return True
+
+
 def least(problem: Problem) -> float:
     """The least value of a callable near its lowest samples, at points it was evaluated at.
 

@@ -14,7 +14,15 @@ from pdekit.pde.direct_minimum import direct_minima, missed
 from pdekit.pde.equations import Burgers, HamiltonJacobi
 from pdekit.pde.hamiltonians import Hamiltonian, Term
 from pdekit.pde.problem import Problem
-from pdekit.pde.subcell import LITTLE, MOST_NODES, least, on_finer_nodes, resolves, warn_unresolved
+from pdekit.pde.subcell import (
+    LITTLE,
+    MOST_NODES,
+    least,
+    on_finer_nodes,
+    resolves,
+    resolves_walls,
+    warn_unresolved,
+)
 
 Array = NDArray[np.float64]
 
@@ -35,8 +43,11 @@ class HopfLax:
 
     Where the samples are too far apart for a parabola (fewer than some eight a wave, a step, noise)
     a callable f is sampled on 3, 9, 27, ... nodes a cell until two of these agree to 1e-5 of its
-    range; of an array the unrefined minimum is taken there, which errs by (f'' + 1/t) h^2 / 8, and
-    a ``ResolutionWarning`` says so if more than 1e-4 of its range depends on it. So
+    range: on a line the minimum is then looked for off the samples, in the plane a look at
+    irregular places must find nothing 1e-4 of the range lower, or a ``ResolutionWarning`` says how
+    much (or how far the last two are apart, 2^21 nodes or about a second being spent). Of
+    an array the unrefined minimum is taken there, which errs by (f'' + 1/t) h^2 / 8, and a
+    ``ResolutionWarning`` says so if more than 1e-4 of its range depends on it. So
     inf f <= u <= f, for a callable exactly.
 
     Another convex Hamiltonian that is a sum over the axes of terms with known conjugates L:
@@ -63,7 +74,7 @@ class HopfLax:
                 "HopfLax takes a convex Hamiltonian, a sum over the axes whose conjugates are "
                 f"known; got {given!r}. Use schemes.Filtered() or Godunov()"
             )
-        resolved = not self.refine or resolves(problem)
+        resolved = not self.refine or (resolves(problem) and resolves_walls(problem))
 
         def advance(t: float) -> Array:
             stats["steps"] += 1
