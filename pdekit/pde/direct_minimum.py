@@ -14,6 +14,7 @@ Cost = Callable[[Array], Array]
 _TRIES = 1 << 21  # most pairs of a node and a sample that are all compared: 50 ms
 _WELLS = 4  # lowest samples of every node about which the minimum is looked for
 _ROUNDS = 12  # of a search, each a seventh as wide as the last
+_HALVINGS = 30
 _GOLDEN = float(np.sqrt(5.0) - 1) / 2
 # irregular, or a wave that no sample sees might pass between these too
 _STEPS = np.concatenate(
@@ -51,6 +52,8 @@ def direct_minima(problem: Problem, values: Array, fine: Grid, cost: Cost) -> Ar
     few = min(_WELLS, at.shape[1])
     lowest = np.argpartition(dips, few - 1, axis=1)[:, :few]
     found: Array = np.minimum(total.min(1), values[factor // 2 :: factor] + cost(np.zeros(1)))
+    if at.shape[1] > 3:
+        found = np.minimum(found, _in_cell(problem, x, places, values[at % n], cost))
     centre, width = np.take_along_axis(places, lowest, 1), float(h)
     for _ in range(_ROUNDS):
         y = centre[..., None] + width * _STEPS
@@ -61,6 +64,28 @@ def direct_minima(problem: Problem, values: Array, fine: Grid, cost: Cost) -> Ar
         centre = np.take_along_axis(y, level.argmin(2)[..., None], 2)[..., 0]
         width /= 7  # the irregular steps are up to a seventh apart
     return found
+
+
+def _in_cell(problem: Problem, x: Array, places: Array, f: Array, cost: Cost) -> Array:
+    """The same by halving the cell between two samples that might hold the least value: a jump.
+
+    A function that is monotone there is nowhere below the lesser of its ends, at the lesser cost.
+    """
+    away = cost(x[:, None] - places)
+    bound = np.minimum(f[:, 1:], f[:, :-1]) + np.minimum(away[:, 1:], away[:, :-1])
+    cell, row = bound.argmin(1), np.arange(x.size)
+    a, b, at_a, at_b = places[row, cell], places[row, cell + 1], f[row, cell], f[row, cell + 1]
+    found = np.full(x.size, np.inf)
+    for _ in range(_HALVINGS):
+        y = (a + b) / 2
+        at_y = _at(problem, y)
+        found = np.minimum(found, at_y + cost(x - y))
+        left = np.minimum(at_a, at_y) + np.minimum(cost(x - a), cost(x - y))
+        right = np.minimum(at_b, at_y) + np.minimum(cost(x - b), cost(x - y))
+        nearer = left < right
+        a, at_a = np.where(nearer, a, y), np.where(nearer, at_a, at_y)
+        b, at_b = np.where(nearer, y, b), np.where(nearer, at_y, at_b)
+    return np.asarray(found)
 
 
 def _best(values: Array, h: float, cost: Cost) -> NDArray[np.int64]:
