@@ -130,6 +130,43 @@ def hopf_lax(rng):
     return Trial(what, call, judge)
 
 
+def unresolved(rng):
+    """Waves of any length, aliases of constants too, and steps; t from 1e-3 h^2 on."""
+    cells, periodic = int(log_uniform(rng, 8, 200)), bool(rng.random() < 0.3)
+    grid, h = pk.Grid(-1.5, 1.5, cells, periodic=periodic), 3 / cells
+    H, L, _ = some_hamiltonian(rng)
+    step, place, phase = not periodic and rng.random() < 0.4, rng.uniform(-1.4, 1.4), rng.random()
+    per_cell = pick(rng, log_uniform(rng, 0.02, 4), 1 + 0.01 * rng.normal(), 1 / 3, 1.0)
+    k = 2 * np.pi / 3 * max(1, round(per_cell * cells)) if periodic else 2 * np.pi * per_cell / h
+    t = h**2 * log_uniform(rng, 1e-3, 1e2)
+
+    def f(y):
+        return np.where(y > place, 1.0, 0.0) if step else np.cos(k * y + 6 * phase)
+
+    promised = 3e-3 + ((k * h) ** 3 / 3 if k * h < 1.3 and not step else 0.0)  # of a parabola
+    some = np.unique(rng.integers(0, cells, 6))
+    if step:  # beside it, where it matters
+        some = np.unique(np.clip(int((place + 1.5) / h) + np.arange(-1, 5), 0, cells - 1))
+
+    def judge(solution):
+        x = grid.axes[0][some]
+        true = []
+        for point in x:
+            y = point + np.outer([-1, 1], np.logspace(-9, np.log10(3), 60_001)).ravel()
+            y = np.append(y, [place, point])
+            if k * 3 < 4e3:
+                y = np.append(y, point + np.linspace(-1.5, 1.5, 60_001))
+            y = y if periodic else np.clip(y, -1.5, 1.5)
+            with np.errstate(over="ignore"):
+                true.append((f(y) + t * L((point - y) / t)).min())
+        return float(np.abs(solution.fields[0][some] - true).max()), promised
+
+    what = f"{grid} H {H!r} {f'step at {place}' if step else f'k {k}, {phase}'} t {t:.4g}"
+    return Trial(
+        what, lambda: pk.solve(pk.HamiltonJacobi(H), grid, lambda z: f(z[..., 0]), t), judge
+    )
+
+
 def promised_between_nodes(f, grid):
     """h^3 max |f'''| / 3 of a parabola through samples up to a wall, and 1e-4 of the range."""
     (a,), (b,), n = grid.lower, grid.upper, grid.cells[0]
@@ -372,6 +409,7 @@ def curvatures(rng):
 
 ROWS = [
     Row("minima over a line", ("solve HamiltonJacobi", "HopfLax"), hopf_lax, 0.5, cost=2),
+    Row("minima between the nodes", ("solve HamiltonJacobi", "HopfLax"), unresolved, 0.5, cost=2),
     Row("local entropy", ("solve ViscousHJ", "ColeHopf", "Filtered", "Godunov"), viscous, 0.3,
         cost=4),
     Row("Burgers", ("solve Burgers", "HopfLax", "Godunov", "Filtered"), burgers, 0.7, cost=3),

@@ -230,3 +230,47 @@ def test_lines_high_above_the_least_value_keep_their_own():
     middle = slice(5, -5)
     np.testing.assert_allclose(u[:, middle], mean + (10 * y - 0.05)[middle] + 0 * x[:, None],
                                atol=5e-5)  # fmt: skip
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize(
+    ("waves", "cells", "t"),
+    [(29, 60, 1e-4), (14, 30, 4e-4), (38, 60, 5e-5), (143, 60, 1e-4), (60, 60, 1e-3),
+     (180, 60, 1e-5), (29, 60, 2.5e-6)],
+)  # fmt: skip
+def test_waves_within_the_cells_move_at_short_times_too(waves, cells, t, periodic):
+    """Also waves as long as a cell, or a part of it, which the samples see as a constant."""
+    grid, k = pk.Grid(-1.5, 1.5, cells, periodic=periodic), 2 * np.pi * waves / 3
+
+    def f(x):
+        return np.cos(k * x + 0.4)
+
+    u = pk.solve(pk.HamiltonJacobi(), grid, lambda x: f(x[..., 0]), t).fields[0]
+    away = np.linspace(-1, 1, 20_001) * 2 * np.sqrt(t)
+    y = grid.axes[0][:, None] + away
+    if not periodic:
+        y = np.clip(y, -1.5, 1.5)
+    true = (f(y) + (grid.axes[0][:, None] - y) ** 2 / (2 * t)).min(1)
+    np.testing.assert_allclose(u, true, atol=1e-4)
+
+
+@pytest.mark.parametrize("power", [1.1, 1.5, 2.0, 4.0])
+@pytest.mark.parametrize("place", [0.2, 0.21])
+@pytest.mark.parametrize("cells", [20, 40, 80, 100, 2000])
+def test_a_step_anywhere_in_a_cell_is_met(power, place, cells):
+    """Also where its distance from the last sample before it is one on 1, 3 and 9 nodes a cell."""
+    grid, b = pk.Grid(-1.5, 1.5, cells), power / (power - 1)
+    equation = pk.HamiltonJacobi(pk.hamiltonians.Power(power))
+    solution = pk.solve(equation, grid, lambda x: 1.0 * (x[..., 0] > place), 0.1)
+    speed = np.maximum(grid.axes[0] - place, 0) / 0.1
+    true = np.where(grid.axes[0] > place, np.minimum(1, 0.1 * speed**b / b), 0)
+    np.testing.assert_allclose(solution.fields[0], true, atol=1e-6)
+    assert solution.stats["nodes_per_cell"] <= 81  # tenths of a second
+
+
+@pytest.mark.parametrize("H", [None, pk.hamiltonians.Power(1.5)])
+@pytest.mark.parametrize(("k", "t"), [(60, 1e-4), (300, 1e-4), (1000, 1e-5)])
+def test_in_the_plane_such_waves_are_met_or_said(H, k, t):
+    grid = pk.Grid((-1.5, -1.5), (1.5, 1.5), (40, 40))
+    with pytest.warns(pk.ResolutionWarning, match="within a cell"):
+        pk.solve(pk.HamiltonJacobi(H), grid, lambda x: np.cos(k * x).sum(-1), t)

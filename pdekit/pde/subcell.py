@@ -19,6 +19,7 @@ _BENDS = 0.03  # of the second difference that cubic interpolation may miss; 5.5
 _WELLS = 8  # lowest samples about which a function's least value is looked for
 _AGREE = 1e-5  # of the range of f: two grids, one of them three times finer, agree to this
 MOST_NODES = 1 << 21
+LITTLE = 1e-4  # of the range of f: a doubt about what is between the nodes that is passed over
 
 
 def resolves(problem: Problem) -> bool:
@@ -54,6 +55,25 @@ def _along(f: Callable[[Any], Any], values: Array, grid: Grid, axis: int, apart:
     wide = np.maximum(bend, np.maximum(np.roll(bend, 1, 1), np.roll(bend, -1, 1)))
     slack = _BENDS * wide + 1e-9 * (np.abs(a) + np.abs(b)) + 1e-9 * float(np.ptp(u))
     return bool((np.abs(between - cubic) <= slack).all())
+
+
+def resolves_walls(problem: Problem) -> bool:
+    """Whether parabolas through the last samples of a line find a callable up to the walls."""
+    f, grid, h = problem.initial, problem.grid, problem.grid.spacing[0]
+    if not callable(f) or grid.dim == 2 or grid.periodic[0] or grid.cells[0] < 5:
+        return True
+    s = np.array([-0.47, -0.31, -0.12, 0.23, 0.41, 0.62, 0.87])
+    for u, wall, inwards in (
+        (problem.values, grid.lower[0], h),
+        (problem.values[::-1], grid.upper[0], -h),
+    ):
+        parabola = u[0] + s * (u[1] - u[0]) + s * (s - 1) / 2 * (u[2] - 2 * u[1] + u[0])
+        found = np.asarray(f((wall + (s + 0.5) * inwards)[:, None]), dtype=float)
+        slack = 0.6 * float(np.abs(np.diff(u[:5], 3)).sum())
+        slack += _BENDS * float(np.abs(np.diff(u[:4], 2)).max())
+        if (np.abs(found - parabola) > slack + 1e-9 * (np.abs(u).max() + np.ptp(u))).any():
+            return False
+    return True
 
 
 def least(problem: Problem) -> float:
@@ -101,15 +121,19 @@ def on_finer_nodes(
     coarse: Array,
     method: Callable[[Array, Grid], Array | None],
     stats: dict[str, Any],
+    most: int = MOST_NODES,
+    missed: Callable[[Array], float] = lambda u: 0.0,
 ) -> Array:
     """``method(values, grid)`` from a callable on 3, 9, 27, ... nodes a cell, until two agree.
 
-    At the nodes of the problem's grid; a method may give up by None. A warning says how far apart
-    the last two are where 2^21 nodes do not suffice.
+    At the nodes of the problem's grid, where a method may answer on those alone; it may give up by
+    None. ``missed(u)`` is what another look finds u to be wrong by, and no more than 1e-4 of the
+    range of f in the end. A warning says how far apart the last two are, or that, where ``most``
+    nodes do not suffice.
     """
     grid, factor, u = problem.grid, 1, coarse
-    scale, apart = float(np.ptp(problem.values)), np.inf
-    while np.prod(np.array(grid.cells, float) * 3 * factor) <= MOST_NODES:
+    scale, apart, wrong = float(np.ptp(problem.values)), np.inf, np.inf
+    while np.prod(np.array(grid.cells, float) * 3 * factor) <= most:
         factor *= 3
         fine = grid.refined(factor)
         values = problem.sample(fine)
@@ -118,12 +142,14 @@ def on_finer_nodes(
         found = method(values, fine)
         if found is None:
             break
-        before, u = u, np.ascontiguousarray(found[every])
+        before, u = u, found if found.shape == grid.shape else np.ascontiguousarray(found[every])
         apart = float(np.abs(u - before).max())
-        if apart <= _AGREE * scale:
+        wrong = missed(u) if apart <= _AGREE * scale else np.inf
+        if wrong <= LITTLE * scale:
             break
-    if not apart <= _AGREE * scale:
-        warn_unresolved(apart / scale if np.isfinite(apart) else 1.0, stacklevel=6)
+    if not wrong <= LITTLE * scale:
+        more = apart if apart > _AGREE * scale else wrong
+        warn_unresolved(more / scale if np.isfinite(more) else 1.0, stacklevel=6)
     stats["nodes_per_cell"] = factor
     return u
 

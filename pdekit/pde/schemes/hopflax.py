@@ -10,15 +10,24 @@ from numpy.typing import NDArray
 from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.pde.burgers import as_slopes
+from pdekit.pde.direct_minimum import direct_minima, missed
 from pdekit.pde.equations import Burgers, HamiltonJacobi
 from pdekit.pde.hamiltonians import Hamiltonian, Term
 from pdekit.pde.problem import Problem
-from pdekit.pde.subcell import least, on_finer_nodes, resolves, warn_unresolved
+from pdekit.pde.subcell import (
+    LITTLE,
+    MOST_NODES,
+    least,
+    on_finer_nodes,
+    resolves,
+    resolves_walls,
+    warn_unresolved,
+)
 
 Array = NDArray[np.float64]
 
 
-_LITTLE = 1e-4  # of the range of f: a doubt about what is between the nodes that is passed over
+_MOST_IN_A_SECOND = 1 << 17  # nodes, of Hamiltonians other than |p|^2 / 2
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,11 @@ class HopfLax:
 
     Where the samples are too far apart for a parabola (fewer than some eight a wave, a step, noise)
     a callable f is sampled on 3, 9, 27, ... nodes a cell until two of these agree to 1e-5 of its
-    range; of an array the unrefined minimum is taken there, which errs by (f'' + 1/t) h^2 / 8, and
-    a ``ResolutionWarning`` says so if more than 1e-4 of its range depends on it. So
+    range: on a line the minimum is then looked for off the samples, in the plane a look at
+    irregular places must find nothing 1e-4 of the range lower, or a ``ResolutionWarning`` says how
+    much (or how far the last two are apart, 2^21 nodes or about a second being spent). Of
+    an array the unrefined minimum is taken there, which errs by (f'' + 1/t) h^2 / 8, and a
+    ``ResolutionWarning`` says so if more than 1e-4 of its range depends on it. So
     inf f <= u <= f, for a callable exactly.
 
     Another convex Hamiltonian that is a sum over the axes of terms with known conjugates L:
@@ -62,7 +74,7 @@ class HopfLax:
                 "HopfLax takes a convex Hamiltonian, a sum over the axes whose conjugates are "
                 f"known; got {given!r}. Use schemes.Filtered() or Godunov()"
             )
-        resolved = not self.refine or resolves(problem)
+        resolved = not self.refine or (resolves(problem) and resolves_walls(problem))
 
         def advance(t: float) -> Array:
             stats["steps"] += 1
@@ -71,18 +83,51 @@ class HopfLax:
                 return u
             if callable(problem.initial):
                 if not resolved or gaps.max() > 0:
-
-                    def finer(values: Array, fine: Grid) -> Array:
-                        return _minimum(values, fine, t, terms, True)[0]
-
-                    u = on_finer_nodes(problem, u, finer, stats)
+                    return _looked_at(problem, u, t, terms, stats)
                 if u.min() < problem.values.min():
                     u = np.maximum(u, least(problem))
-            elif gaps[0] > 0 and gaps[0] > _LITTLE * np.ptp(problem.values):
+            elif gaps[0] > 0 and gaps[0] > LITTLE * np.ptp(problem.values):
                 warn_unresolved(float(gaps[0] / np.ptp(problem.values)), stacklevel=5)
             return u
 
         return advance
+
+
+def _looked_at(
+    problem: Problem, u: Array, t: float, terms: tuple[Term, ...] | None, stats: dict[str, Any]
+) -> Array:
+    """The same of a callable that its samples may not resolve, on finer nodes and between them."""
+
+    costs = [_cost(t, None if terms is None else terms[axis]) for axis in range(problem.grid.dim)]
+
+    def looking(values: Array, fine: Grid) -> Array | None:
+        return direct_minima(problem, values, fine, costs[0])
+
+    def finer(values: Array, fine: Grid) -> Array:
+        return _minimum(values, fine, t, terms, True)[0]
+
+    if problem.grid.dim == 1 and looking(problem.values, problem.grid) is not None:
+        return on_finer_nodes(problem, u, looking, stats)
+
+    def below(u: Array) -> float:
+        return missed(problem, u, costs)
+
+    # two may agree by chance, as both keep to samples about which they doubt
+    most = MOST_NODES if terms is None else _MOST_IN_A_SECOND
+    u = on_finer_nodes(problem, u, finer, stats, most, below)
+    return np.maximum(u, least(problem)) if u.min() < problem.values.min() else u
+
+
+def _cost(t: float, term: Term | None) -> Callable[[Array], Array]:
+    """t L(. / t) of one axis."""
+
+    def cost(away: Array) -> Array:
+        if term is None or term.conjugate is None:
+            return away**2 / (2 * t)
+        with np.errstate(over="ignore"):
+            return t * np.asarray(term.conjugate(away / t), dtype=float)
+
+    return cost
 
 
 def conjugates(hamiltonian: Hamiltonian, dim: int) -> tuple[Term, ...] | None:
