@@ -239,7 +239,7 @@ def finer(grid: pk.Grid) -> pk.Grid:
 
 
 def random_advice(rng: Random) -> Trial:
-    """Steep games and controls: of what a refusal says to try something works."""
+    """Steep games and controls: of what a refusal says to try something works, in two steps."""
     a, beta = rng.uniform(-0.5, 3), log_uniform(rng, 1, 1000)
     q, g, horizon = log_uniform(rng, 0.1, 300), log_uniform(rng, 0.1, 300), log_uniform(rng, 0.1, 2)
     steps, n = int(log_uniform(rng, 1, 30)), int(log_uniform(rng, 40, 160))
@@ -261,20 +261,20 @@ def random_advice(rng: Random) -> Trial:
             try:
                 return play(options)
             except pk.ConvergenceError as error:
-                return next((f for f in map(tried, advised(str(error))) if f), str(error))
+                return next((f for f in map(tried, advised(options, str(error))) if f), str(error))
 
-    def advised(said: str) -> list[Any]:
+    def advised(options: Any, said: str) -> list[Any]:
         changes = [change(options) for words, change in ADVICE.items() if words in said]
         together = options
         for words, change in ADVICE.items():
             together = change(together) if words in said else together
         return [*changes, together]
 
-    def tried(options: Any) -> Any:
+    def tried(options: Any, more: bool = True) -> Any:
         try:
             return play(options)
-        except pk.ConvergenceError:
-            return None
+        except pk.ConvergenceError as error:  # which may have advice of its own, once
+            return tried(advised(options, str(error))[-1], False) if more else None
 
     def judge(found: Any) -> tuple[float, float]:
         return (1.0, 0.0) if isinstance(found, str) else (0.0, 0.0)

@@ -334,7 +334,7 @@ def _not_closed(name: str, now: Response, rounds: int) -> ConvergenceError:
         + (
             "ask for more times, soften the coupling or raise rounds="
             if "Newton" in name
-            else "ask for more times, soften the coupling or use solver=Newton(), with more times too"
+            else "ask for more times, soften the coupling or use solver=Newton()"
         )
     )
 
