@@ -99,7 +99,7 @@ def test_a_branch_starts_within_its_bounds():
         pk.follow_branch(family, grid, 0.0, (1.0, 4.0), 5.0)
     with pytest.raises(ValueError, match="in the box"):
         pk.follow_branch(family, grid, 50.0, (1.0, 4.0))
-    with pytest.raises(TypeError, match="must map a parameter to an equation"):
+    with pytest.raises(TypeError, match="a function from the parameter"):
         pk.follow_branch(family(1.0), grid, 0.0, (1.0, 4.0))
 
 

@@ -3,7 +3,7 @@
 A row of the tables in ``test_truth_*.py`` draws a problem and judges its answer. The property is
 that of ``docs/trust.md``: the true error is at most what the answer promises, or there is an error
 of pdekit's own, or a warning that names the reason. ``pytest --truth 5000`` draws more of each row,
-``--truth-seed`` repeats the draws of a run, whose seed stands in the header of every report.
+``--truth-seed -1`` draws new ones, and the seed in the header of a report repeats its draws.
 """
 
 import math

@@ -87,11 +87,6 @@ def robust_width(
     below = 0.0
     for gamma in longest * 1.05 ** np.arange(-472.0, 1.0):
         if excess(gamma) > 0:
-            if below == 0:
-                raise ValueError(
-                    f"tolerance must last beyond gamma = {gamma:.3g}, the least width looked at, "
-                    f"1e-10 longest; got {tolerance:.3g}, exceeded there: give a smaller longest"
-                )
             return float(brentq(excess, below, gamma, xtol=1e-300, rtol=1e-10))
         below = gamma
     return float("inf")

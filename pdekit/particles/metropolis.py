@@ -52,7 +52,7 @@ class MetropolisLangevin(Downhill):
         """The positions, at which V must be finite: from elsewhere no proposal is judged."""
         values = at_time(self.potential, 0.0)(x)
         bad = ~values.isfinite()
-        if bool(bad.any()):
+        if not bad.is_meta and bool(bad.any()):  # a meta tensor, as in a trace, has no values
             raise ValueError(
                 "MetropolisLangevin needs finite values of V at the initial particles, got "
                 f"V({x[bad][0].tolist()}) = {float(values[bad][0])}; start elsewhere"
