@@ -64,10 +64,10 @@ def _home(name: str, file: str | None) -> str | None:
     if not Path(file).exists():  # of a notebook, or made by exec
         return None
     path = Path(file).resolve()
+    if path.is_relative_to(_OURS):  # installed or not
+        return "pdekit"  # its version is a part of every fingerprint
     if _INSTALLED & set(path.parts):
         return f"{top} {_version(top, path)}"
-    if path.is_relative_to(_OURS):
-        return "pdekit"  # its version is a part of every fingerprint
     if any(path.is_relative_to(folder) for folder in _STANDARD):
         return _PYTHON
     return None

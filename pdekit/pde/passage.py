@@ -38,7 +38,7 @@ def mean_first_passage_time(equation: Any, grid: Grid, target: Any) -> "xr.DataA
     in the double well to 1e-5.
 
     Raises ``TypeError`` for another equation, ``ValueError`` for a target without cells, or one
-    that cannot be reached, ``ConvergenceError`` for times above 1e300.
+    that cannot be reached, ``ConvergenceError`` for times above 1e250.
     """
     time = _times(equation, grid, target)
     halving.compare(

@@ -170,7 +170,11 @@ class Agrees:
     def __post_init__(self) -> None:
         if not (callable(self.reference) or hasattr(self.reference, "fields")):
             what = "a Solution, an array of its fields or a function of time and points"
-            checks.numbers("Agrees: reference", self.reference, what)
+            if checks.numbers("Agrees: reference", self.reference, what).ndim < 2:
+                raise ValueError(
+                    f"Agrees: reference must be {what}, its first axis the times; got "
+                    f"{checks.shown(self.reference)}"
+                )
         checks.parameters(self, within=checks.positive)
 
     def __call__(self, solution: Any) -> Certificate:
