@@ -87,7 +87,16 @@ def robust_width(
     below = 0.0
     for gamma in longest * 1.05 ** np.arange(-472.0, 1.0):
         if excess(gamma) > 0:
-            return float(brentq(excess, below, gamma, xtol=1e-300, rtol=1e-10))
+            if below == 0:  # narrower than all that were looked at
+                below = gamma
+                while below > 1e-30 * gamma and excess(below) > 0:
+                    below /= 16
+                if excess(below) > 0:
+                    raise ValueError(
+                        f"tolerance must last beyond gamma = {below:.3g}; got {tolerance:.3g}, "
+                        "exceeded there: take a larger tolerance, or a smaller longest"
+                    )
+            return float(brentq(excess, below, gamma, xtol=1e-300, rtol=1e-10, maxiter=500))
         below = gamma
     return float("inf")
 
