@@ -104,7 +104,7 @@ def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
     """x >= 0 of (diag(kill) - L) x = source on all cells, for kill, source >= 0.
 
     With source 1 the mean time until killing. Raises ``ValueError`` where a cell is never killed
-    and ``ConvergenceError`` where x exceeds 1e250.
+    and ``ConvergenceError`` where x exceeds 1e300.
     """
     from pdekit.pde.elimination import eliminate
 
@@ -116,10 +116,8 @@ def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
             "or below 1e-300; enlarge the target, refine the grid or lower beta"
         )
     out = made.solve(source)
-    if not (out < 1e250).all():
-        raise ConvergenceError(
-            "the times exceed 1e250, where their products leave the floats; lower beta"
-        )
+    if not (out < 1e300).all():
+        raise ConvergenceError("the times exceed 1e300, beyond floats; lower beta")
     return out
 
 

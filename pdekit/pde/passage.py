@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde import chains, halving
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 _NEAREST = 1e-6  # of a jump's length: no edge of a target lies closer to a cell centre than this
+_CUT = 1e-290  # rates smaller by this may be cut off: see ``edge_rates``
 
 
 def mean_first_passage_time(equation: Any, grid: Grid, target: Any) -> "xr.DataArray":
@@ -38,7 +40,7 @@ def mean_first_passage_time(equation: Any, grid: Grid, target: Any) -> "xr.DataA
     in the double well to 1e-5.
 
     Raises ``TypeError`` for another equation, ``ValueError`` for a target without cells, or one
-    that cannot be reached, ``ConvergenceError`` for times above 1e250.
+    that cannot be reached, ``ConvergenceError`` for times above 1e300.
     """
     time = _times(equation, grid, target)
     halving.compare(
@@ -61,7 +63,18 @@ def _times(equation: Any, grid: Grid, target: Any) -> Array:
         )
     inner, kill = _outside(generator, inside, absorbed)
     time = chains.hitting(inner, grid, kill, np.where(inside, 0.0, source))
+    _against_the_floats(chains.rates(generator.matrix()).data, float(time[~inside].max()))
     return np.where(inside, 0.0, time).reshape(grid.shape)
+
+
+def _against_the_floats(rates: Array, longest: float) -> None:
+    """Refuse times that hang on a jump against so steep a drift that its rate was cut off."""
+    fastest = float(rates.max(initial=0.0))
+    if rates.min(initial=np.inf) < _CUT * fastest and longest * fastest > 1 / _CUT:
+        raise ConvergenceError(
+            "the way to the target leads against a drift so steep that a jump to the next cell has "
+            "a rate below 1e-300, beyond floats; lower beta or the drift, or refine the grid"
+        )
 
 
 def _times_apart(time: Array, other: Array, cells: Grid) -> float:
