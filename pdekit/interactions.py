@@ -12,8 +12,8 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from pdekit import checks
-from pdekit.fields import points, whole_dim
 from pdekit.potentials import as_potential
+from pdekit.potentials.protocol import points, whole_dim
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from array_api_compat import device
 from numpy.typing import NDArray
 
 from pdekit import checks
-from pdekit.fields import points
 from pdekit.grid import Grid, require_grid
+from pdekit.potentials.protocol import points
 
 Array = NDArray[np.float64]
 # a density is resolved where its midpoint sum has the mass inside the box to this accuracy

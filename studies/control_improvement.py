@@ -17,7 +17,7 @@ from tqdm import tqdm
 import pdekit as pk
 from pdekit import plotting
 from pdekit.claims import Claim, at_least, at_most
-from pdekit.pde import exact
+from pdekit.pde.exact import solutions
 
 WELL = pk.potentials.DoubleWell()
 START = pk.Gaussian(-1.0, 0.3)
@@ -105,13 +105,13 @@ def _routes(control: pk.Control, quick: bool) -> tuple[float, float]:
 
 def _linear_quadratic(cells: int) -> tuple[float, float]:
     """V = x²/2, V_T = x², beta = 4: largest error of u on |x| < 2, and of the gap."""
-    grid, lq = pk.Grid(-5, 5, cells), exact.LQControl(1.0, 2.0, 4.0, 1.0, -1.0, 0.5)
+    grid, lq = pk.Grid(-5, 5, cells), solutions.LQControl(1.0, 2.0, 4.0, 1.0, -1.0, 0.5)
     V, cost = pk.potentials.Quadratic(1.0), pk.potentials.Quadratic(2.0)
     fb = pk.control(V, 4.0, grid, pk.Gaussian(-1.0, 0.5), cost, 1.0)
     x = grid.centres[np.abs(grid.axes[0]) < 2]
     found = fb.value.fields[0][np.abs(grid.axes[0]) < 2]
     # E V_T(plain) of the Ornstein-Uhlenbeck process, E u by the closed form
-    mean, cov = exact.ornstein_uhlenbeck(1.0, 4.0, [-1.0], [[0.25]], 1.0)
+    mean, cov = solutions.ornstein_uhlenbeck(1.0, 4.0, [-1.0], [[0.25]], 1.0)
     plain = float(mean[0] ** 2 + cov[0, 0])
     least = lq.P(0) * (1 + 0.25) / 2 + lq.R(0)
     error = np.abs(found - lq.value(0.0, x)).max()

@@ -19,16 +19,16 @@ from tqdm import tqdm
 import pdekit as pk
 from pdekit import plotting
 from pdekit.claims import Claim, at_least, at_most
-from pdekit.pde import exact
-from pdekit.pde.bellman import DoobSteps
-from pdekit.pde.games import Game
-from pdekit.pde.generators import scharfetter_gummel
+from pdekit.pde.bellman.steps import DoobSteps
+from pdekit.pde.control.games import Game
+from pdekit.pde.discrete.generators import scharfetter_gummel
+from pdekit.pde.exact import solutions
 
 BETA = 4.0
 START = pk.Gaussian(-0.7, 0.2)
 CROWD = pk.Congestion(10.0, 2.0)
 ROUNDS = 200  # of the fixed point and of fictitious play
-LQ = exact.LQGame(0.5, 1.0, 1.0, 0.8, 0.5, 2.0, 1.0, 1.0, 0.3**0.5)
+LQ = solutions.LQGame(0.5, 1.0, 1.0, 0.8, 0.5, 2.0, 1.0, 1.0, 0.3**0.5)
 ALONE, GAME, PLAN = "alone in the crowd", "equilibrium of the game", "plan for all"
 COLOURS = {ALONE: "tab:blue", GAME: "tab:purple", PLAN: "tab:green"}
 

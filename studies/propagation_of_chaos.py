@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 import pdekit as pk
 from pdekit.claims import Claim, at_least, at_most
-from pdekit.pde.generators import scharfetter_gummel
+from pdekit.pde.discrete.generators import scharfetter_gummel
 
 WELL, PULL = pk.potentials.DoubleWell(), pk.CurieWeiss(1.0)
 GRID, START, TIME = pk.Grid(-3.5, 3.5, 400), pk.Gaussian(0.8, 0.3), 2.0

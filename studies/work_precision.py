@@ -6,7 +6,7 @@ medians of warm runs taken in turn (a peer that needs more than a second runs on
 within one run, never seconds.
 
   W1   Fokker-Planck, V = (x^2-1)^2/4, beta 4, 1,000 cells of [-3, 3], N(-1, 0.1^2), t 10; L1 error
-       against the spectral expansion of pdekit.pde.exact.
+       against the spectral expansion of pdekit.pde.exact.solutions.
   W1s  its stationary state; L1 error against exp(-beta V) / Z.
   W2   Fokker-Planck, V = (x^2-1)^2/4 + y^2/2 + 0.3 x y, beta 4, [-3, 3]^2, N((-1, 0), 0.3^2), t 1;
        L1 error in space and time together against an expansion in sinc functions.

@@ -10,7 +10,7 @@ from pdekit import hamiltonians as h
 from pdekit import potentials as p
 from pdekit import schemes as s
 from pdekit.interactions import Kuramoto
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
 
 
 class PotentialCase(NamedTuple):

@@ -11,7 +11,8 @@ import pdekit as pk
 from pdekit import hamiltonians as h
 from pdekit import potentials as p
 from pdekit import schemes as s
-from pdekit.pde import exact, fluxes
+from pdekit.pde.discrete import fluxes
+from pdekit.pde.exact import solutions
 
 
 class ExactCase(NamedTuple):
@@ -67,24 +68,26 @@ _COUPLED = ((2.0, 0.8), (0.8, 1.0))
 _START = pk.Gaussian(-0.6, 0.3)
 _ATTRACTED = pk.Gaussian(1.0, math.sqrt(0.5))  # the start of reference mv.linear
 _START_2D = pk.Gaussian((-0.6, 0.4), 0.35)
-_WELL = exact.LangevinSpectrum(_W, 4.0, -3.0, 3.0, 301)
-_RING = exact.LangevinSpectrum(_Wave(), 2.0, 0.0, 2 * np.pi, 61, periodic=True)
-_LQ = exact.LQControl(1.0, 2.0, 4.0, 0.5)
+_WELL = solutions.LangevinSpectrum(_W, 4.0, -3.0, 3.0, 301)
+_RING = solutions.LangevinSpectrum(_Wave(), 2.0, 0.0, 2 * np.pi, 61, periodic=True)
+_LQ = solutions.LQControl(1.0, 2.0, 4.0, 0.5)
 _PI = math.pi
 
 
 def _ou(curvature: Any, law: pk.Gaussian, t: float) -> Callable[[Any], Any]:
-    mean, cov = exact.ornstein_uhlenbeck(curvature, 4.0, law.mean, np.diag(np.square(law.std)), t)
-    return lambda x: exact.gaussian(mean, cov, x)
+    mean, cov = solutions.ornstein_uhlenbeck(
+        curvature, 4.0, law.mean, np.diag(np.square(law.std)), t
+    )
+    return lambda x: solutions.gaussian(mean, cov, x)
 
 
 def _attracted(curvature: Any, pull: float, law: pk.Gaussian, t: float) -> Callable[[Any], Any]:
     """Curie-Weiss with a quadratic V: the mean does not feel the attraction, the spread does."""
     confined = np.asarray(curvature) + pull * np.eye(len(law.mean))
     spread = np.diag(np.square(law.std))
-    mean, _ = exact.ornstein_uhlenbeck(curvature, 4.0, law.mean, spread, t)
-    _, cov = exact.ornstein_uhlenbeck(confined, 4.0, law.mean, spread, t)
-    return lambda x: exact.gaussian(mean, cov, x)
+    mean, _ = solutions.ornstein_uhlenbeck(curvature, 4.0, law.mean, spread, t)
+    _, cov = solutions.ornstein_uhlenbeck(confined, 4.0, law.mean, spread, t)
+    return lambda x: solutions.gaussian(mean, cov, x)
 
 
 _FLAT_LINE = p.Custom(lambda x: 0 * x[..., 0])
@@ -104,7 +107,7 @@ def _driven_ou(D: Any, beta: float = 4.0, t: float = 0.3) -> Callable[[Any], Any
     final = scipy.linalg.solve_continuous_lyapunov(_TURNED, 2 * D / beta)
     start = np.diag(np.square(np.broadcast_to(_START_2D.std, 2)))
     cov = final + flow @ (start - final) @ flow.T
-    return lambda x: exact.gaussian(flow @ np.array(_START_2D.mean), cov, x)
+    return lambda x: solutions.gaussian(flow @ np.array(_START_2D.mean), cov, x)
 
 
 def _arch(x: Any) -> Any:
@@ -113,13 +116,16 @@ def _arch(x: Any) -> Any:
 
 def _ou_expectation(x: Any) -> Any:
     """E exp(-|X_t|^2 / 2) from x for the coupled quadratic at t = 0.3."""
-    _, cov = exact.ornstein_uhlenbeck(_COUPLED, 4.0, (0.0, 0.0), np.zeros((2, 2)), 0.3)
+    _, cov = solutions.ornstein_uhlenbeck(_COUPLED, 4.0, (0.0, 0.0), np.zeros((2, 2)), 0.3)
     flow = np.stack(
-        [exact.ornstein_uhlenbeck(_COUPLED, 4.0, e, np.zeros((2, 2)), 0.3)[0] for e in np.eye(2)],
+        [
+            solutions.ornstein_uhlenbeck(_COUPLED, 4.0, e, np.zeros((2, 2)), 0.3)[0]
+            for e in np.eye(2)
+        ],
         axis=-1,
     )
     wide = cov + np.eye(2)
-    return exact.gaussian((0.0, 0.0), wide, x @ flow.T) * 2 * _PI
+    return solutions.gaussian((0.0, 0.0), wide, x @ flow.T) * 2 * _PI
 
 
 def _bump(x: Any) -> Any:
@@ -235,18 +241,18 @@ EXACT = [
     ExactCase("heat-split", pk.Heat(3.0), s.Split(1e-8), _ripple, 0.05, (0.0, 0.0), (1.0, 1.0),
               (16, 32, 64), _decayed(3.0, 0.05, 2), 2, 1.46),
     ExactCase("hj-godunov", pk.HamiltonJacobi(), s.Godunov(), _W, 0.5, -2.0, 2.0,
-              (100, 200, 400), lambda x: exact.hopf_lax(_W, 0.5, x), 1, 0.49),
+              (100, 200, 400), lambda x: solutions.hopf_lax(_W, 0.5, x), 1, 0.49),
     ExactCase("hj-godunov-plane", pk.HamiltonJacobi(), s.Godunov(), _bowl, 0.5, (-1.0, -1.0),
               (1.0, 1.0), (32, 64, 128), lambda x: _bowl(x) / 2.5, 1, 1.0),
     ExactCase("hj-hopf-lax", pk.HamiltonJacobi(), s.HopfLax(), _W, 0.5, -2.0, 2.0,
-              (100, 200, 400), lambda x: exact.hopf_lax(_W, 0.5, x), 3, 0.67),
+              (100, 200, 400), lambda x: solutions.hopf_lax(_W, 0.5, x), 3, 0.67),
     ExactCase("hj-hopf-lax-unrefined", pk.HamiltonJacobi(), s.HopfLax(refine=False), _W, 0.5,
-              -2.0, 2.0, (100, 200, 400), lambda x: exact.hopf_lax(_W, 0.5, x), 2, 1.03),
+              -2.0, 2.0, (100, 200, 400), lambda x: solutions.hopf_lax(_W, 0.5, x), 2, 1.03),
     ExactCase("hj-hopf-lax-shocked", pk.HamiltonJacobi(), s.HopfLax(), p.Rippled(), 0.5, -4.0,
-              4.0, (200, 400, 800), lambda x: exact.hopf_lax(p.Rippled(), 0.5, x), 3, 1.32,
+              4.0, (200, 400, 800), lambda x: solutions.hopf_lax(p.Rippled(), 0.5, x), 3, 1.32,
               inner=0.6),
     ExactCase("viscous-godunov", pk.ViscousHJ(5.0), s.Godunov(), _W, 0.5, -2.0, 2.0,
-              (200, 400, 800), lambda x: exact.cole_hopf(_W, 5.0, 0.5, x), 1, 0.1, inner=0.6),
+              (200, 400, 800), lambda x: solutions.cole_hopf(_W, 5.0, 0.5, x), 1, 0.1, inner=0.6),
     ExactCase("viscous-godunov-plane", pk.ViscousHJ(5.0), s.Godunov(), _bowl, 0.3, (-2.0, -2.0),
               (2.0, 2.0), (48, 96, 192), lambda x: _bowl(x) / 1.9 + math.log(1.9) / 5, 1, 1.04,
               inner=0.5),
@@ -259,14 +265,14 @@ EXACT = [
               p.Quadratic(2.0), 0.5, -3.0, 3.0, (100, 200, 400), lambda x: _LQ.value(0.0, x), 2,
               0.43, inner=0.5),
     ExactCase("hj-engquist-osher", pk.HamiltonJacobi(), s.Godunov(flux=fluxes.engquist_osher), _W,
-              0.5, -2.0, 2.0, (100, 200, 400), lambda x: exact.hopf_lax(_W, 0.5, x), 1, 0.73),
+              0.5, -2.0, 2.0, (100, 200, 400), lambda x: solutions.hopf_lax(_W, 0.5, x), 1, 0.73),
     ExactCase("hj-lax-friedrichs", pk.HamiltonJacobi(), s.Godunov(flux=fluxes.lax_friedrichs), _W,
-              0.5, -2.0, 2.0, (200, 400, 800), lambda x: exact.hopf_lax(_W, 0.5, x), 1, 1.65,
+              0.5, -2.0, 2.0, (200, 400, 800), lambda x: solutions.hopf_lax(_W, 0.5, x), 1, 1.65,
               inner=0.8),
     ExactCase("hj-filtered", pk.HamiltonJacobi(), s.Filtered(), _W, 0.5, -2.0, 2.0,
-              (100, 200, 400), lambda x: exact.hopf_lax(_W, 0.5, x), 2, 1.47),
+              (100, 200, 400), lambda x: solutions.hopf_lax(_W, 0.5, x), 2, 1.47),
     ExactCase("hj-filtered-shocked", pk.HamiltonJacobi(), s.Filtered(), p.Rippled(), 0.5, -4.0,
-              4.0, (400, 600, 900), lambda x: exact.hopf_lax(p.Rippled(), 0.5, x), 2, 0.224,
+              4.0, (400, 600, 900), lambda x: solutions.hopf_lax(p.Rippled(), 0.5, x), 2, 0.224,
               inner=0.6, mean=True),
     ExactCase("hj-filtered-plane", pk.HamiltonJacobi(), s.Filtered(), _bowl, 0.5, (-1.0, -1.0),
               (1.0, 1.0), (32, 64, 128), lambda x: _bowl(x) / 2.5, 2, 1.7),
@@ -286,7 +292,7 @@ EXACT = [
               2.0, (50, 100, 200), lambda x: _inf_convolution(h.Power(1.5).terms(1)[0], _W, 0.5, x),
               3, 0.69),
     ExactCase("viscous-filtered", pk.ViscousHJ(5.0), s.Filtered(), _W, 0.5, -2.0, 2.0,
-              (100, 200, 400), lambda x: exact.cole_hopf(_W, 5.0, 0.5, x), 2, 0.051, inner=0.6,
+              (100, 200, 400), lambda x: solutions.cole_hopf(_W, 5.0, 0.5, x), 2, 0.051, inner=0.6,
               mean=True),
     ExactCase("viscous-filtered-plane", pk.ViscousHJ(5.0), s.Filtered(), _bowl, 0.3, (-2.0, -2.0),
               (2.0, 2.0), (32, 64, 128), lambda x: _bowl(x) / 1.9 + math.log(1.9) / 5, 2, 0.0097,
@@ -313,7 +319,7 @@ EXACT = [
               s.Krylov(), _bump, 0.3, (-4.0, -4.0), (4.0, 4.0), (60, 90, 135), _ou_expectation,
               2, 0.95, inner=0.5),
     ExactCase("viscous-cole-hopf", pk.ViscousHJ(5.0), s.ColeHopf(), _W, 0.5, -3.0, 3.0,
-              (100, 200, 400), lambda x: exact.cole_hopf(_W, 5.0, 0.5, x), math.inf, 1e-11,
+              (100, 200, 400), lambda x: solutions.cole_hopf(_W, 5.0, 0.5, x), math.inf, 1e-11,
               inner=0.5),
     ExactCase("viscous-cole-hopf-plane", pk.ViscousHJ(5.0), s.ColeHopf(extend=True), _bowl, 0.3,
               (-2.0, -2.0), (2.0, 2.0), (40, 60, 90),

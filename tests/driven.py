@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import pdekit as pk
-from pdekit.pde.generators import Generator
+from pdekit.pde.discrete.generators import Generator
 
 
 def bernoulli(w):

@@ -12,13 +12,14 @@ from scipy.integrate import quad
 from scipy.linalg import expm
 
 import pdekit as pk
-from pdekit.pde import bellman
-from pdekit.pde.bellman import DoobSteps, FusedPassage, Passage, PlainLines
-from pdekit.pde.bernoulli_kernel import integral
-from pdekit.pde.fitted_hamiltonian import FittedHamiltonian, bernoulli_integral
-from pdekit.pde.generators import scharfetter_gummel
-from pdekit.pde.policy import ChainedStep, PolicySteps
-from pdekit.pde.uniformization import exponential_band, product
+from pdekit.pde.bellman import steps as bellman
+from pdekit.pde.bellman.hamiltonian import FittedHamiltonian, bernoulli_integral
+from pdekit.pde.bellman.policy import ChainedStep, PolicySteps
+from pdekit.pde.bellman.steps import DoobSteps, FusedPassage, Passage
+from pdekit.pde.discrete.generators import scharfetter_gummel
+from pdekit.pde.kernels.bernoulli import integral
+from pdekit.pde.kernels.uniformization import exponential_band, product
+from pdekit.pde.references import PlainLines
 
 BETA = 4.0
 

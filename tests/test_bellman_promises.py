@@ -12,7 +12,7 @@ import test_truth_bellman
 from truth import tally
 
 import pdekit as pk
-from pdekit.pde import vouched
+from pdekit.pde.bellman import vouched
 
 P, s = pk.potentials, pk.schemes
 

@@ -13,7 +13,7 @@ from scipy.special import iv
 import pdekit as pk
 from pdekit import schemes
 from pdekit.interactions import GaussianWell, Kuramoto, Morse
-from pdekit.pde.field_branches import FieldCurve
+from pdekit.pde.phases.field_branches import FieldCurve
 
 WELL = pk.potentials.DoubleWell()
 LINE, SMALL = pk.Grid(-4, 4, 120), pk.Grid(-3, 3, 64)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import pdekit as pk
 from pdekit import hamiltonians as h
 from pdekit import schemes
-from pdekit.pde import fluxes
-from pdekit.pde.fluxes import godunov
+from pdekit.pde.discrete import fluxes
+from pdekit.pde.discrete.fluxes import godunov
 
 VALUES = json.loads((Path(__file__).parent / "reference_values.json").read_text())["values"]
 CIRCLE = pk.Grid(0, 2 * np.pi, 64, periodic=True)

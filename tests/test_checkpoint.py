@@ -14,9 +14,9 @@ import torch
 
 import pdekit as pk
 from pdekit import particles
-from pdekit.particles import checkpoint as checkpoints
 from pdekit.particles import ensemble
-from pdekit.particles.fingerprint import fingerprint
+from pdekit.particles.run import checkpoint as checkpoints
+from pdekit.particles.run.fingerprint import fingerprint
 from pdekit.potentials import DoubleWell
 
 LINE, START = pk.Grid(-2, 2, 16), pk.Gaussian(-1.0, 0.3)
@@ -51,7 +51,7 @@ def stop_after_writing(count, monkeypatch):
         if left[0] == 0:
             raise Stopped
 
-    monkeypatch.setattr("pdekit.particles.journal.write", counted)
+    monkeypatch.setattr("pdekit.particles.run.journal.write", counted)
 
 
 @pytest.mark.parametrize(("case", "threads"), [*((c, 1) for c in CASES), ("fused", 2)])

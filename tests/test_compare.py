@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pdekit.comparison import metrics
+from pdekit.comparison import distances
 from pdekit.comparison.compare import SHARES, compare
 from pdekit.grid import Grid
 
@@ -76,7 +76,7 @@ def test_w1_on_the_line_is_the_area_between_distribution_functions(seed, n, cell
     below = np.searchsorted(np.sort(x), s, side="right") / n
     exact = np.interp(s, grid.faces[0], np.concatenate([[0], np.cumsum(mass)]))
     area = np.trapezoid(np.abs(below - exact), s)
-    assert metrics.w1_line(x, grid.faces[0], mass)[0] == pytest.approx(area, abs=3e-5)
+    assert distances.w1_line(x, grid.faces[0], mass)[0] == pytest.approx(area, abs=3e-5)
 
 
 def test_w1_on_the_line_agrees_with_optimal_transport():
@@ -86,7 +86,7 @@ def test_w1_on_the_line_agrees_with_optimal_transport():
     weights = normal(fine) * fine.cell_volume
     # POT moves atoms; atoms at fine centres are within h/2 = 5e-4 of the density
     exact = ot.emd2_1d(x, fine.axes[0], None, weights / weights.sum(), metric="euclidean")
-    value, _ = metrics.w1_line(x, LINE.faces[0], MASS / MASS.sum())
+    value, _ = distances.w1_line(x, LINE.faces[0], MASS / MASS.sum())
     assert value == pytest.approx(exact, abs=5e-4)
 
 
@@ -94,8 +94,8 @@ def test_sliced_w1_agrees_with_optimal_transport_along_the_same_directions():
     rng = np.random.default_rng(4)
     grid = Grid((-3, -2), (3, 2), (30, 20))
     mass = rng.dirichlet(np.ones(600)).reshape(grid.shape)
-    counts = metrics.cell_counts(rng.normal(0.3, 0.8, (500, 2)), grid)
-    angles = (np.arange(metrics.DIRECTIONS) + 0.5) * np.pi / metrics.DIRECTIONS
+    counts = distances.cell_counts(rng.normal(0.3, 0.8, (500, 2)), grid)
+    angles = (np.arange(distances.DIRECTIONS) + 0.5) * np.pi / distances.DIRECTIONS
     centres = grid.centres.reshape(-1, 2)
     exact = ot.sliced_wasserstein_distance(
         centres,
@@ -105,14 +105,14 @@ def test_sliced_w1_agrees_with_optimal_transport_along_the_same_directions():
         projections=np.stack([np.cos(angles), np.sin(angles)]),
         p=1,
     )
-    assert metrics.w1_sliced(counts, mass, grid)[0] == pytest.approx(exact, rel=0.01)
+    assert distances.w1_sliced(counts, mass, grid)[0] == pytest.approx(exact, rel=0.01)
 
 
 def test_sliced_w1_of_a_shift_is_two_over_pi_of_it():
     mass = normal(PLANE) * PLANE.cell_volume
     counts = np.round(1e9 * np.roll(mass, (6, 3), (0, 1))).astype(np.int64)
     shift = np.hypot(6, 3) * PLANE.spacing[0]
-    value, _ = metrics.w1_sliced(counts, mass, PLANE)
+    value, _ = distances.w1_sliced(counts, mass, PLANE)
     assert value == pytest.approx(2 / np.pi * shift, rel=0.01)
 
 
@@ -133,8 +133,8 @@ def test_distances_of_a_known_shift():
 def test_bins_are_boxes_of_cells_each_heavy_enough(seed, smallest, dim):
     rng = np.random.default_rng(seed)
     mass = rng.dirichlet(np.full(24**dim, 0.3)).reshape((24,) * dim)
-    labels = metrics.equal_mass_bins(mass, smallest)
-    weights = metrics.pooled(mass, labels)
+    labels = distances.equal_mass_bins(mass, smallest)
+    weights = distances.pooled(mass, labels)
     assert weights.sum() == pytest.approx(1)
     assert weights.min() >= min(smallest, 1 - 1e-12)
     for label in range(len(weights)):
@@ -150,7 +150,7 @@ def test_binomial_deviation_is_its_sum(n):
     p = np.array([0.0, 1e-4, 0.02, 0.5, 0.9, 1.0])
     k = np.arange(n + 1)[:, None]
     direct = (np.abs(k / n - p) * stats.binom.pmf(k, n, p)).sum(axis=0)
-    np.testing.assert_allclose(metrics.binomial_deviation(n, p), direct, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(distances.binomial_deviation(n, p), direct, rtol=1e-9, atol=1e-15)
 
 
 @pytest.mark.parametrize("grid", [LINE, COARSE_PLANE], ids=["line", "plane"])

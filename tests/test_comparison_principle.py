@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import pdekit as pk
 from pdekit import schemes
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning"),

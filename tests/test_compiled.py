@@ -34,7 +34,6 @@ from pdekit.particles import (
     Scoping,
     ensemble,
 )
-from pdekit.particles.compiled import Later, compiled
 from pdekit.particles.integrators import EulerMaruyama, Step, StochasticHeun
 from pdekit.particles.noise import (
     Address,
@@ -44,6 +43,7 @@ from pdekit.particles.noise import (
     uniforms_of_sites,
     uniforms_reference,
 )
+from pdekit.particles.run.compiled import Later, compiled
 
 WELL = pk.potentials.DoubleWell(dim=2)
 BOX = pk.Grid((-2, -2), (2, 2), 8, periodic=(True, False))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import pdekit as pk
 from pdekit import schemes
-from pdekit.pde.generators import scharfetter_gummel
-from pdekit.pde.schemes.exponential import propagate
+from pdekit.pde.discrete.generators import scharfetter_gummel
+from pdekit.pde.discrete.propagator import propagate
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 DENSITIES = [row for row in PAIRS if isinstance(row[1].equation, pk.FokkerPlanck)]

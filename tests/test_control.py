@@ -231,11 +231,11 @@ def test_policy_iteration_in_a_plane_of_independent_axes() -> None:
 )
 def test_without_drift_and_noise_it_is_the_inf_convolution(scheme: Any) -> None:
     """V = 0, beta -> infinity: Hopf-Lax, at the rate 1/beta with its known constant."""
-    from pdekit.pde import exact
+    from pdekit.pde.exact import solutions
 
     grid, horizon = pk.Grid(-2, 2, 800), 0.5
     x, cost = grid.centres[300:500:20], pk.potentials.Quadratic(2.0)
-    limit = exact.hopf_lax(cost, horizon, x)
+    limit = solutions.hopf_lax(cost, horizon, x)
     errors = []
     for beta in (20.0, 80.0):
         fb = pk.control(None, beta, grid, pk.Gaussian(0.0, 0.3), cost, [horizon], scheme=scheme)

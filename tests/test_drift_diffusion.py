@@ -13,10 +13,10 @@ from test_monotone import check
 
 import pdekit as pk
 from pdekit import schemes
-from pdekit.pde import exact
-from pdekit.pde.fitted import Coefficients, generator
-from pdekit.pde.problem import Problem
-from pdekit.pde.selling import selling
+from pdekit.pde.discrete.drift_diffusion import Coefficients, generator
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.selling import selling
+from pdekit.pde.exact import solutions
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 FLAT = pk.potentials.Custom(lambda x: 0 * x[..., 0], grad=lambda x: 0 * x)
@@ -267,7 +267,7 @@ def test_currents_are_those_of_the_fluxes():
         grid = pk.Grid((-3.0, -3.0), (3.0, 3.0), (n, n))
         x = grid.centres
         equation = pk.FokkerPlanck(pk.potentials.Quadratic(dim=2), beta, lambda x: x @ A.T, D)
-        rho = exact.gaussian((0.2, -0.1), np.array([[0.5, 0.1], [0.1, 0.4]]), x)
+        rho = solutions.gaussian((0.2, -0.1), np.array([[0.5, 0.1], [0.1, 0.4]]), x)
         slope = -np.linalg.solve([[0.5, 0.1], [0.1, 0.4]], (x - [0.2, -0.1])[..., None])[..., 0]
         true = (x @ A.T - x - slope @ D / beta) * rho[..., None]
         J = Problem(equation, grid, None).generator().current(rho)

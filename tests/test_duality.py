@@ -8,7 +8,7 @@ from cases import EQUATIONS, PAIRS
 
 import pdekit as pk
 from pdekit import schemes
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 FORWARD = [c for c in EQUATIONS if isinstance(c.equation, pk.FokkerPlanck)]

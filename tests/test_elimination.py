@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 import pdekit as pk
-from pdekit.pde.elimination import dissection, eliminate, eliminate_dense, reach
+from pdekit.pde.kernels.elimination import dissection, eliminate, eliminate_dense, reach
 
 GRIDS = {
     "line": pk.Grid(0, 1, 11),

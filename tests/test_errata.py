@@ -11,7 +11,7 @@ from scipy import integrate
 
 import pdekit as pk
 from pdekit import certificates as c
-from pdekit.pde import exact
+from pdekit.pde.exact import solutions
 
 WELL, BETA = pk.potentials.DoubleWell(), 4.0
 GRID, START = pk.Grid(-2.5, 2.5, 200), pk.Gaussian(-0.5, 0.3)
@@ -122,7 +122,7 @@ def _mean(function: Any) -> float:
 def test_row_2_the_fast_noise_of_the_papers_delivers_the_slope_at_twice_beta() -> None:
     """sqrt(1/(βε)) against sqrt(2/(βε)): -0.26068 against -0.18004 at x = 0.3, γ = 1/2."""
     slope, doubled = (
-        float(exact.cole_hopf_gradient(WELL, b, GAMMA, [[X]])[0, 0]) for b in (BETA, 2 * BETA)
+        float(solutions.cole_hopf_gradient(WELL, b, GAMMA, [[X]])[0, 0]) for b in (BETA, 2 * BETA)
     )
     assert (slope, doubled) == pytest.approx((-0.18004, -0.26068), abs=1e-5)
     for beta, near, far in ((BETA, slope, doubled), (2 * BETA, doubled, slope)):
@@ -144,7 +144,7 @@ def _local_entropy(sign: float) -> Any:
     """u = sign · β⁻¹ log(G * e^{-βf}) at a few times, by quadrature."""
     times = np.array([0.0, 0.1, 0.3, 0.5])
     fields = [WELL(GRID.centres)]
-    fields += [-sign * exact.cole_hopf(WELL, BETA, t, GRID.centres) for t in times[1:]]
+    fields += [-sign * solutions.cole_hopf(WELL, BETA, t, GRID.centres) for t in times[1:]]
     u = pk.solve(pk.ViscousHJ(BETA), GRID, WELL, times)
     return type(u)(np.array(fields), times, u.equation, GRID, u.scheme)
 
@@ -161,7 +161,7 @@ def test_row_10_the_sign_of_the_logarithm() -> None:
     agrees = c.Agrees(cut(pk.solve(pk.ViscousHJ(BETA), GRID, WELL, [0, 0.1, 0.3, 0.5])), 0.002)
     assert agrees(right).passed and agrees(printed).passed is False
     assert c.MaximumPrinciple()(_local_entropy(1.0)).passed is False
-    at = float(exact.cole_hopf(WELL, BETA, GAMMA, [[X]])[0])
+    at = float(solutions.cole_hopf(WELL, BETA, GAMMA, [[X]])[0])
     assert at == pytest.approx(0.161097, abs=1e-6)
 
 
@@ -173,7 +173,7 @@ def test_row_11_the_mean_of_the_loss_is_not_the_smoothed_loss() -> None:
     u = pk.solve(pk.ViscousHJ(BETA), GRID, WELL, GAMMA)
     value = float(u.at([X]))
     here = type(u)(np.full((1, 5), averaged), u.times, u.equation, grid, u.scheme)
-    there = type(u)(np.full((1, 5), float(exact.cole_hopf(WELL, BETA, GAMMA, [[X]])[0])),
+    there = type(u)(np.full((1, 5), float(solutions.cole_hopf(WELL, BETA, GAMMA, [[X]])[0])),
                     u.times, u.equation, grid, u.scheme)  # fmt: skip
     agrees = c.Agrees(np.full((1, 5), value), 1e-3)
     assert agrees(here).passed is False and agrees(there).passed
@@ -258,7 +258,7 @@ def _slopes() -> Any:
     from scipy.interpolate import CubicSpline
 
     x = np.linspace(-1.5, 1.5, 121)
-    return CubicSpline(x, exact.cole_hopf_gradient(WELL, BETA, GAMMA, x[:, None])[:, 0])
+    return CubicSpline(x, solutions.cole_hopf_gradient(WELL, BETA, GAMMA, x[:, None])[:, 0])
 
 
 # --- row 31: the controlled density ---

@@ -13,9 +13,9 @@ from test_compare import ensemble, normal, solution
 
 import pdekit as pk
 from pdekit import certificates
-from pdekit.comparison import KL, W1, layers, metrics
+from pdekit.comparison import KL, W1, distances, layers
 from pdekit.comparison.compare import SHARES, compare
-from pdekit.comparison.distances import Seen
+from pdekit.comparison.metrics import Seen
 from pdekit.grid import Grid
 
 REPEATS = 1_000
@@ -48,12 +48,12 @@ def test_false_alarms_are_as_rare_as_said(name: str, n: int) -> None:
     cells, width = SETTINGS[name]
     grid = Grid((0.0,) * len(cells), tuple(map(float, cells)), cells)
     mass = bump(grid, width)
-    labels = metrics.equal_mass_bins(mass, metrics.smallest_bin(n))
+    labels = distances.equal_mass_bins(mass, distances.smallest_bin(n))
     found = layers.layers(n, mass, grid, labels)
     p = []
     for counts in np.random.default_rng(n).multinomial(n, mass.ravel(), REPEATS):
         tests = layers.layered_tests(counts.reshape(mass.shape), mass, labels, found)
-        p.append(metrics.combined(layers.p_values(tests) | {"outside": 1.0}, SHARES))
+        p.append(distances.combined(layers.p_values(tests) | {"outside": 1.0}, SHARES))
     assert (np.array(p) < 0.01).sum() <= stats.binom.isf(1e-4, REPEATS, 0.01)
 
 
@@ -63,9 +63,9 @@ def test_groups_of_cells_hold_ten_and_stay_inside_their_bins() -> None:
         shape = [(int(rng.integers(4, 300)),), (12, int(rng.integers(4, 30)))][rng.integers(2)]
         mass = rng.dirichlet(np.full(int(np.prod(shape)), 0.2)).reshape(shape)
         n = int(10 ** rng.uniform(1.7, 5))
-        labels = metrics.equal_mass_bins(mass, metrics.smallest_bin(n))
+        labels = distances.equal_mass_bins(mass, distances.smallest_bin(n))
         group = layers.sturdy_groups(n * mass, labels)
-        expected = metrics.pooled(n * mass, group)
+        expected = distances.pooled(n * mass, group)
         assert expected.min() >= layers.STURDY * (1 - 1e-9)
         for k in range(group.max() + 1):
             assert len(set(labels.ravel()[group == k])) == 1
@@ -188,7 +188,7 @@ def test_the_floor_of_kl_is_right_beyond_the_first_order() -> None:
         p, k = np.array(mass)[:, None], np.arange(1, n + 1)
         exact = (stats.binom.pmf(k, n, p) * k / n * np.log(k / (n * p))).sum()
         second = ((1 / p).sum() - 1) / (12 * n**2)
-        _, floor = metrics.kl(n * np.array(mass), np.array(mass))
+        _, floor = distances.kl(n * np.array(mass), np.array(mass))
         assert abs(floor - exact) < 0.2 * second
         assert abs(floor - second - exact) > 0.8 * second
 

@@ -205,7 +205,7 @@ def test_coloured_noise():
 @pytest.mark.parametrize("dim", [1, 2, 3, 5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_singular_diffusions_are_factored(dim, dtype):
-    from pdekit.particles.multiplicative import semidefinite_factor
+    from pdekit.particles.dynamics.multiplicative import semidefinite_factor
 
     rng = np.random.default_rng(dim)
     for rank in range(1, dim + 1):

@@ -15,7 +15,7 @@ import pdekit as pk
 from pdekit import potentials as p
 from pdekit import schemes as s
 from pdekit.laws import Mixture
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
 
 GRID = pk.Grid(-8, 8, 400)
 WELL = p.DoubleWell()

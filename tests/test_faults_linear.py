@@ -8,7 +8,7 @@ import pytest
 
 import pdekit as pk
 from pdekit import schemes
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.schemes import split
 
 nothing = lambda x: 0 * x[..., 0]  # noqa: E731

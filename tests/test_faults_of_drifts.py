@@ -7,8 +7,8 @@ import pytest
 from scipy.interpolate import CubicSpline
 
 import pdekit as pk
-from pdekit.pde.escape import passage_integral
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.exact.escape import passage_integral
 
 WELL = pk.potentials.DoubleWell()
 FLAT = pk.potentials.Custom(lambda x: 0 * x[..., 0], grad=lambda x: 0 * x)

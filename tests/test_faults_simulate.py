@@ -15,9 +15,9 @@ import xarray as xr
 
 import pdekit as pk
 from pdekit import particles
-from pdekit.particles import checkpoint as checkpoints
-from pdekit.particles.checkpoint import asked_for
-from pdekit.particles.fingerprint import differences, fingerprint
+from pdekit.particles.run import checkpoint as checkpoints
+from pdekit.particles.run.checkpoint import asked_for
+from pdekit.particles.run.fingerprint import differences, fingerprint
 from pdekit.potentials import DoubleWell
 
 LAW, START = pk.Langevin(DoubleWell(), 2.0), pk.Gaussian(-1.0, 0.3)
@@ -78,7 +78,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from edited_modules import FORMS, INGREDIENTS, written
 from test_truth_simulate import Path, module_of
-from pdekit.particles.fingerprint import fingerprint
+from pdekit.particles.run.fingerprint import fingerprint
 form = sys.argv[3]
 texts = written(list(INGREDIENTS), [0.5] * len(INGREDIENTS), form)
 print(json.dumps(fingerprint(V=module_of(Path(sys.argv[2]), texts).well)))
@@ -254,7 +254,7 @@ def test_fresh_noise_has_the_same_bits_in_every_tile_and_after_a_stop(tmp_path, 
             raise RuntimeError
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr("pdekit.particles.journal.write", stopping)
+        patch.setattr("pdekit.particles.run.journal.write", stopping)
         run(dynamics, x, n=1000, checkpoint=saved)
     resumed = run(dynamics, x, n=1000, checkpoint=saved)
     assert resumed.stats["resumed"] > 0 and resumed.x.identical(whole.x)
@@ -391,7 +391,7 @@ def test_an_object_that_counts_its_calls_resumes_in_another_process(tmp_path):
 
 def test_steps_end_at_the_asked_times():
     """10,000,000 steps of one particle at rest: the times do not add up errors."""
-    from pdekit.particles.schedule import intervals
+    from pdekit.particles.run.schedule import intervals
 
     (interval,) = intervals([1e5], 0.01)
     assert interval.steps == 10**7

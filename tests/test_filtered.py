@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 import pdekit as pk
 from pdekit import hamiltonians as h
 from pdekit import schemes
-from pdekit.pde import fluxes
-from pdekit.pde.fluxes import one_sided_eno
+from pdekit.pde.discrete import fluxes
+from pdekit.pde.discrete.fluxes import one_sided_eno
+from pdekit.pde.discrete.monotone import hamiltonian_fused, hamiltonian_plain
 from pdekit.pde.schemes.filtered import filtered_fused, filtered_plain
-from pdekit.pde.schemes.godunov import hamiltonian_fused, hamiltonian_plain
 
 seeds, walls = st.integers(0, 2**32 - 1), st.tuples(st.booleans(), st.booleans())
 WELL = pk.potentials.DoubleWell()

@@ -8,8 +8,8 @@ from scipy.integrate import quad
 
 import pdekit as pk
 from pdekit import hamiltonians as h
-from pdekit.pde import fluxes
-from pdekit.pde.fluxes import of_gradient, slope_bounds, slopes, speeds
+from pdekit.pde.discrete import fluxes
+from pdekit.pde.discrete.fluxes import of_gradient, slope_bounds, slopes, speeds
 
 
 def buckley(p):

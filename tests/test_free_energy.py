@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 import pdekit as pk
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]

@@ -18,18 +18,18 @@ from pdekit.particles import (
     Scoping,
     ensemble,
     fused,
-    fused_kernels,
 )
-from pdekit.particles.diffusion import fold
+from pdekit.particles.dynamics.diffusion import fold
 from pdekit.particles.integrators import (
     EulerMaruyama,
     LeimkuhlerMatthews,
     Step,
     StochasticHeun,
 )
+from pdekit.particles.kernels import drift
+from pdekit.particles.kernels.sine import sine_cosine_32, sine_cosine_64
 from pdekit.particles.noise import StepNoise
-from pdekit.particles.ranks import SharedMean
-from pdekit.particles.sine_kernels import sine_cosine_32, sine_cosine_64
+from pdekit.particles.run.ranks import SharedMean
 from pdekit.potentials import (
     Custom,
     DoubleWell,
@@ -166,9 +166,9 @@ def test_far_sines_are_those_of_the_library():
     """Neighbours in a chunk on both sides of the limit do not matter to each other."""
     x = np.array([2e6, 0.3, 3e4, -2e5, 1e15])
     b, alone = np.zeros(5), np.zeros(1)
-    fused_kernels._down_rippled(x, 5, b)
+    drift._down_rippled(x, 5, b)
     assert np.allclose(-b, x / 5 - 3 * np.sin(3 * x), rtol=3e-16, atol=0)
-    fused_kernels._down_rippled(x[1:2], 1, alone)
+    drift._down_rippled(x[1:2], 1, alone)
     assert alone[0] == b[1]
 
 
@@ -228,7 +228,7 @@ def test_one_compiled_form_serves_all():
     moved(dynamics((MOVING.at(0.1), MOVING)), t=0.01)
     moved(dynamics((DoubleWell(), MOVING.at(0.15))), t=0.01)
     moved(dynamics((MOVING.reversed().at(0.15),), HEUN, WALLS["walls"]), t=0.01)
-    points = [signature[0].dtype.name for signature in fused_kernels.advance.signatures]
+    points = [signature[0].dtype.name for signature in drift.advance.signatures]
     assert sorted(points) == sorted(set(points)) and "float64" in points
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pdekit as pk
-from pdekit.pde import exact
-from pdekit.pde.generators import cell_peclet, gibbs, scharfetter_gummel
+from pdekit.pde.discrete.generators import cell_peclet, gibbs, scharfetter_gummel
+from pdekit.pde.exact import solutions
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 DENSITIES = [c for c in EQUATIONS if isinstance(c.equation, pk.FokkerPlanck) and has_gibbs_state(c)]
@@ -93,7 +93,9 @@ def test_gibbs_converges_to_the_continuous_one(V, box, beta):
     for n in (50, 100, 200):
         grid = pk.Grid(*box, n)
         g = pk.stationary(pk.FokkerPlanck(V, beta), grid).values
-        errors.append(np.abs(g - exact.gibbs(V, beta, grid.lower, grid.upper, grid.centres)).max())
+        errors.append(
+            np.abs(g - solutions.gibbs(V, beta, grid.lower, grid.upper, grid.centres)).max()
+        )
     assert errors[2] < max(errors[0] / 12, 1e-6)
     assert errors[2] < 5e-3
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pdekit as pk
-from pdekit.pde import laplacian
-from pdekit.pde.laplacian import Fast, Few, matrices, survivors, symbol
+from pdekit.pde.discrete import laplacian
+from pdekit.pde.discrete.laplacian import Fast, Few, matrices, survivors, symbol
 
 EPS = np.finfo(float).eps
 seeds = st.integers(0, 2**32 - 1)

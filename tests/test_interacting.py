@@ -23,8 +23,8 @@ from pdekit.particles import (
     RandomBatch,
     StepSizeWarning,
 )
-from pdekit.particles.force_kernels import power_32, power_64
 from pdekit.particles.forces import mean_force, means
+from pdekit.particles.kernels.forces import power_32, power_64
 from pdekit.potentials import Custom, DoubleWell, Quadratic
 
 VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]

@@ -10,14 +10,20 @@ from numpy.testing import assert_allclose
 from scipy.linalg import solve_banded
 
 import pdekit as pk
-from pdekit.pde.convolution import log_convolve, log_convolve_plain, margin, node_spacing, wide
-from pdekit.pde.envelope import envelope_plain, inf_convolve_columns, inf_convolve_rows
-from pdekit.pde.generators import bernoulli_pair, scharfetter_gummel
-from pdekit.pde.rational import exponential_poles
-from pdekit.pde.schemes.exponential import propagate
-from pdekit.pde.schemes.godunov import hamiltonian_fused, hamiltonian_plain
+from pdekit.pde.discrete.generators import bernoulli_pair, scharfetter_gummel
+from pdekit.pde.discrete.monotone import hamiltonian_fused, hamiltonian_plain
+from pdekit.pde.discrete.propagator import propagate
+from pdekit.pde.kernels.convolution import (
+    log_convolve,
+    log_convolve_plain,
+    margin,
+    node_spacing,
+    wide,
+)
+from pdekit.pde.kernels.envelope import envelope_plain, inf_convolve_columns, inf_convolve_rows
+from pdekit.pde.kernels.rational import exponential_poles
+from pdekit.pde.kernels.tridiagonal import clip
 from pdekit.pde.schemes.split import EULER, RADAU, _Lines
-from pdekit.pde.tridiagonal import clip
 
 seeds = st.integers(0, 2**32 - 1)
 periodic = st.tuples(st.booleans(), st.booleans())

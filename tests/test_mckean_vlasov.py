@@ -15,14 +15,9 @@ from scipy.integrate import solve_ivp
 import pdekit as pk
 from pdekit import schemes
 from pdekit.interactions import GaussianWell, Kuramoto, Morse, PowerLaw, SmoothL1
-from pdekit.pde.implicit_lines import (
-    curie_weiss_rows,
-    curie_weiss_steps,
-    euler_lines,
-    euler_lines_plain,
-    fitted_plain,
-)
-from pdekit.pde.meanfield import mean_field_functional, pair_field
+from pdekit.pde.discrete.mean_field import mean_field_functional, pair_field
+from pdekit.pde.kernels.implicit_lines import curie_weiss_rows, curie_weiss_steps, euler_lines
+from pdekit.pde.references import euler_lines_plain, fitted_plain
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]

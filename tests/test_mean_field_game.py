@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 import pdekit as pk
-from pdekit.pde import exact
-from pdekit.pde.bellman import DoobSteps
-from pdekit.pde.games import Game, _minimal_residual
-from pdekit.pde.generators import scharfetter_gummel
+from pdekit.pde.bellman.steps import DoobSteps
+from pdekit.pde.control.games import Game, _minimal_residual
+from pdekit.pde.discrete.generators import scharfetter_gummel
+from pdekit.pde.exact import solutions
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 REFERENCE = json.loads((Path(__file__).parent / "reference_values.json").read_text())["values"]
 TABLE = REFERENCE["lqmfg"]["value"]
-ORACLE = exact.LQGame(0.5, 1.0, 1.0, 0.8, 0.5, 2.0, 1.0, 1.0, np.sqrt(0.3))
+ORACLE = solutions.LQGame(0.5, 1.0, 1.0, 0.8, 0.5, 2.0, 1.0, 1.0, np.sqrt(0.3))
 
 
 def lq(cells: int, steps: int, **options: Any) -> Any:

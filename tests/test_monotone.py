@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pdekit.pde.fluxes import godunov
-from pdekit.pde.generators import scharfetter_gummel
+from pdekit.pde.discrete.fluxes import godunov
+from pdekit.pde.discrete.generators import scharfetter_gummel
 
 LINEAR = [c for c in EQUATIONS if c.name.startswith(("heat", "fokker", "backward"))]
 every_grid = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pdekit.particles import noise, noise_kernels
+from pdekit.particles import noise
+from pdekit.particles.kernels import noise as noise_kernels
 from pdekit.particles.noise import (
     Address,
     LawNoise,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import root
 
 import pdekit as pk
-from pdekit.pde import exact
+from pdekit.pde.exact import solutions
 
 VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]
 WELL = pk.potentials.DoubleWell()
@@ -145,7 +145,7 @@ def test_a_turning_drift_has_the_covariance_of_the_decomposition():
     equation = pk.FokkerPlanck(lambda x: 0 * x[..., 0], beta, force=lambda x: -x @ F.T, diffusion=D)
     grid = pk.Grid((-2.6, -2.6), (2.6, 2.6), 128)
     rho = pk.stationary(equation, grid).values
-    true = exact.gaussian((0, 0), pk.decompose(F, D).covariance / beta, grid.centres)
+    true = solutions.gaussian((0, 0), pk.decompose(F, D).covariance / beta, grid.centres)
     assert grid.integrate(np.abs(rho - true)) < 4e-3
 
 

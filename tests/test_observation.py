@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pdekit as pk
-from pdekit.comparison.metrics import cell_counts, wrapped
+from pdekit.comparison.distances import cell_counts, wrapped
 from pdekit.laws import Mixture
-from pdekit.particles import ensemble, exact_sums
+from pdekit.particles import ensemble
+from pdekit.particles.kernels import exact_sums
 from pdekit.potentials import DoubleWell, Quadratic, Rippled, SixHumpCamel
 
 LINE, PLANE = pk.Grid(-2, 1, 12), pk.Grid((-1.5, -1), (1, 1.5), (8, 5))

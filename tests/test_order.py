@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 import pdekit as pk
 from pdekit import schemes
-from pdekit.pde import exact, fluxes
-from pdekit.pde.fluxes import godunov
-from pdekit.pde.generators import scharfetter_gummel
-from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.exponential import amplification, propagate
+from pdekit.pde.discrete import fluxes
+from pdekit.pde.discrete.fluxes import godunov
+from pdekit.pde.discrete.generators import scharfetter_gummel
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.propagator import amplification, propagate
+from pdekit.pde.exact import solutions
 
 FLUX = ["p_minus", "p_plus", "term", "bounds"]
 WELL = pk.potentials.DoubleWell()
@@ -214,7 +215,9 @@ def test_cole_hopf_converges_faster_than_any_power(f, beta, t, box, cells):
     grid = pk.Grid((box[0],) * f.dim, (box[1],) * f.dim, cells)
     u = pk.solve(pk.ViscousHJ(beta), grid, f, t, schemes.ColeHopf(extend=True)).fields[0]
     some = tuple(slice(None, None, 7) for _ in range(f.dim))
-    np.testing.assert_allclose(u[some], exact.cole_hopf(f, beta, t, grid.centres[some]), atol=1e-10)
+    np.testing.assert_allclose(
+        u[some], solutions.cole_hopf(f, beta, t, grid.centres[some]), atol=1e-10
+    )
 
 
 def wave(x):
@@ -230,9 +233,9 @@ def test_on_the_box_cole_hopf_and_heat_reflect_or_wrap(grid):
     some = tuple(slice(None, None, 6) for _ in range(grid.dim))
     x = grid.centres[some]
     u = pk.solve(pk.ViscousHJ(5.0), grid, wave, 0.4).fields[0]
-    np.testing.assert_allclose(u[some], exact.cole_hopf(wave, 5.0, 0.4, x), atol=1e-10)
+    np.testing.assert_allclose(u[some], solutions.cole_hopf(wave, 5.0, 0.4, x), atol=1e-10)
     v = pk.solve(pk.Heat(5.0), grid, wave, 0.4).fields[0]
-    np.testing.assert_allclose(v[some], exact.heat(wave, 5.0, 0.4, x, nodes=40), atol=1e-13)
+    np.testing.assert_allclose(v[some], solutions.heat(wave, 5.0, 0.4, x, nodes=40), atol=1e-13)
 
 
 @pytest.mark.parametrize("cells", [16, 32, 64])

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 
 import pdekit as pk
-from pdekit.pde.escape import passage_integral
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.exact.escape import passage_integral
 
 VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]
 WELL = pk.potentials.DoubleWell()

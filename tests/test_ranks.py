@@ -12,7 +12,7 @@ import torch
 
 import pdekit as pk
 from pdekit import particles
-from pdekit.particles.ranks import division
+from pdekit.particles.run.ranks import division
 from pdekit.potentials import DoubleWell, SixHumpCamel
 
 LINE, START = pk.Grid(-2, 2, 16), pk.Gaussian(-1.0, 0.3)

@@ -9,8 +9,8 @@ import pytest
 
 import pdekit as pk
 from pdekit import schemes
-from pdekit.pde import exact
-from pdekit.pde.generators import scharfetter_gummel
+from pdekit.pde.discrete.generators import scharfetter_gummel
+from pdekit.pde.exact import solutions
 
 TABLE = Path(__file__).with_name("reference_values.json")
 VALUES = json.loads(TABLE.read_text())["values"]
@@ -82,7 +82,7 @@ def test_cole_hopf_between_cells(f, x, t, beta, value):
 @each("colehopf")
 def test_cole_hopf_gradient_by_differences(f, x, t, beta, value):
     if x.size > 1 or "ux" not in value or (beta == 1000 and t == 2):
-        gradient = exact.cole_hopf_gradient(f, beta, t, x)
+        gradient = solutions.cole_hopf_gradient(f, beta, t, x)
         table = value.get("grad", [value.get("ux")])
         np.testing.assert_allclose(gradient, np.array(table, float), atol=1e-12)
         return
@@ -125,14 +125,14 @@ def test_hopf_lax_minimisers_give_the_value(f, x, t, beta, value):
     for y in found:
         u = f(y) + ((x - y) ** 2).sum() / (2 * t)
         assert u == pytest.approx(number(value), abs=1e-13)
-    assert exact.hopf_lax(f, t, x) == pytest.approx(number(value), abs=1e-13)
+    assert solutions.hopf_lax(f, t, x) == pytest.approx(number(value), abs=1e-13)
 
 
 @each("heat")
 def test_heat(f, x, t, beta, value):
     wide = centred(x, 12.0, 800)
     assert middle(pk.solve(pk.Heat(beta), wide, f, t)) == pytest.approx(number(value), abs=1e-11)
-    assert exact.heat(f, beta, t, x) == pytest.approx(number(value), abs=1e-15)
+    assert solutions.heat(f, beta, t, x) == pytest.approx(number(value), abs=1e-15)
 
 
 BURGERS = [("dw", "burgers.tstar.dw"), ("rip", "burgers.tstar.rip")]
@@ -176,9 +176,9 @@ def test_ornstein_uhlenbeck(name):
     """From a point: from the law at half the time, which the exact solution gives."""
     beta, t = map(float, re.search(r"b([\d.]+)\.t([\d.]+)$", name).groups())
     table = {k: float(v) for k, v in VALUES[name]["value"].items()}
-    mean, cov = exact.ornstein_uhlenbeck(2.0, beta, 1.0, 0.0, t)
+    mean, cov = solutions.ornstein_uhlenbeck(2.0, beta, 1.0, 0.0, t)
     assert (mean[0], cov[0, 0]) == pytest.approx((table["mean"], table["var"]), abs=1e-15)
-    mean, cov = exact.ornstein_uhlenbeck(2.0, beta, 1.0, 0.0, t / 2)
+    mean, cov = solutions.ornstein_uhlenbeck(2.0, beta, 1.0, 0.0, t / 2)
     start = pk.Gaussian(mean[0], np.sqrt(cov[0, 0]))
     values = []
     for cells in (600, 1200):
@@ -198,12 +198,12 @@ def test_ornstein_uhlenbeck_in_the_plane():
     """The table's drift is no gradient: exact.ornstein_uhlenbeck, to rounding."""
     table = VALUES["ou2d.nonsym.b4"]["value"]
     a = np.array(table["A"], float)
-    mean, cov = exact.ornstein_uhlenbeck(a, 4.0, (1.0, -1.0), np.zeros((2, 2)), 0.5)
+    mean, cov = solutions.ornstein_uhlenbeck(a, 4.0, (1.0, -1.0), np.zeros((2, 2)), 0.5)
     np.testing.assert_allclose(mean, np.array(table["mean_t0p5_from_1_m1"], float), atol=1e-14)
     np.testing.assert_allclose(cov, np.array(table["Sigma_t0p5"], float), atol=1e-14)
-    p = exact.gaussian(mean, cov, (0.2, -0.1))
+    p = solutions.gaussian(mean, cov, (0.2, -0.1))
     assert p == pytest.approx(float(table["density_t0p5_at_0p2_m0p1"]), abs=1e-13)
-    _, limit = exact.ornstein_uhlenbeck(a, 4.0, (0.0, 0.0), np.eye(2), 40.0)
+    _, limit = solutions.ornstein_uhlenbeck(a, 4.0, (0.0, 0.0), np.eye(2), 40.0)
     np.testing.assert_allclose(limit, np.array(table["Sigma_inf"], float), atol=1e-13)
 
 
@@ -223,7 +223,7 @@ def test_divergence_from_the_gibbs_state():
 def test_spectral_gap_of_the_double_well(beta):
     table = VALUES[f"dw.gap.b{beta}"]["value"]
     rates = [float(table[k]) for k in ("lambda1", "lambda2_even", "lambda3_odd")]
-    spectrum = exact.LangevinSpectrum(WELL, beta, -4, 4, 301)
+    spectrum = solutions.LangevinSpectrum(WELL, beta, -4, 4, 301)
     np.testing.assert_allclose(spectrum.rates[:4], [0, *rates], atol=1e-11)
     gaps = []
     for cells in (400, 800):
@@ -271,7 +271,7 @@ def test_density_of_the_double_well_from_a_point(beta):
         results.append(np.array(rows))
     np.testing.assert_allclose((4 * results[1] - results[0]) / 3, true, atol=2e-6)
     np.testing.assert_allclose(results[1], true, atol=3e-4)
-    spectrum = exact.LangevinSpectrum(WELL, beta, -3, 3, 401)
+    spectrum = solutions.LangevinSpectrum(WELL, beta, -3, 3, 401)
     for t, row in zip(times, true, strict=True):
         p = spectrum.transition(-1.0, t, np.array([[-1.0], [0.0], [1.0]]))
         np.testing.assert_allclose(p, row[3:], atol=1e-10)
@@ -313,7 +313,7 @@ def test_control_of_the_double_well(beta):
 
 def test_linear_quadratic_control():
     table = {k: float(v) for k, v in VALUES["lq.a1.g2.b4.T1"]["value"].items()}
-    lq = exact.LQControl(1.0, 2.0, 4.0, 1.0, table["m0"], np.sqrt(table["v0"]))
+    lq = solutions.LQControl(1.0, 2.0, 4.0, 1.0, table["m0"], np.sqrt(table["v0"]))
     closed = {
         "P0": lq.P(0), "R0": lq.R(0), "P_half": lq.P(0.5), "R_half": lq.R(0.5),
         "u_at_x1_t0": float(lq.value(0.0, [1.0])),
@@ -377,5 +377,5 @@ def test_the_work_precision_bar_of_the_double_well():
     """1,000 cells, t = 10, from N(-1, 0.1^2): L1 error at most 5e-6."""
     grid, start = pk.Grid(-3, 3, 1000), pk.Gaussian(-1.0, 0.1)
     rho = pk.solve(pk.FokkerPlanck(WELL, 4.0), grid, start, 10.0).fields[0]
-    true = exact.LangevinSpectrum(WELL, 4.0, -3, 3, 401).density(start.pdf, 10.0, grid.centres)
+    true = solutions.LangevinSpectrum(WELL, 4.0, -3, 3, 401).density(start.pdf, 10.0, grid.centres)
     assert grid.integrate(np.abs(rho - true)) < 2e-6

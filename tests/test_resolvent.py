@@ -8,9 +8,9 @@ from cases import GRIDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdekit.pde import resolvent
-from pdekit.pde.generators import scharfetter_gummel
-from pdekit.pde.resolvent import Resolvent
+from pdekit.pde.bellman import resolvent
+from pdekit.pde.bellman.resolvent import Resolvent
+from pdekit.pde.discrete.generators import scharfetter_gummel
 
 every_grid = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
 

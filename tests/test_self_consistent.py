@@ -15,8 +15,8 @@ from scipy.special import iv
 import pdekit as pk
 from pdekit import schemes
 from pdekit.interactions import GaussianWell, Kuramoto
-from pdekit.pde.generators import scharfetter_gummel
-from pdekit.pde.selfconsistent import MeanMap
+from pdekit.pde.discrete.generators import scharfetter_gummel
+from pdekit.pde.phases.self_consistent import MeanMap
 
 VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]
 WELL = pk.potentials.DoubleWell()

@@ -9,9 +9,10 @@ from scipy import stats
 
 import pdekit as pk
 from pdekit import particles
-from pdekit.particles import ensemble, guards
+from pdekit.particles import ensemble
+from pdekit.particles.dynamics.smoothed import SmoothedDescent
 from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, StochasticHeun
-from pdekit.particles.smoothed import SmoothedDescent
+from pdekit.particles.run import guards
 from pdekit.potentials import DoubleWell, Quadratic, Rippled, SixHumpCamel
 
 WELL = pk.Langevin(DoubleWell(), beta=4.0)

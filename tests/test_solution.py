@@ -6,9 +6,9 @@ from cases import HANDLED, PAIRS, has_gibbs_state
 
 import pdekit as pk
 from pdekit import schemes
-from pdekit.pde.generators import gibbs
-from pdekit.pde.meanfield import pair_field
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.generators import gibbs
+from pdekit.pde.discrete.mean_field import pair_field
+from pdekit.pde.discrete.problem import Problem
 
 WELL = pk.potentials.DoubleWell()
 LINE = pk.Grid(-3, 3, 90)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pdekit as pk
-from pdekit.pde.exact import LangevinSpectrum
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.exact.solutions import LangevinSpectrum
 
 VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]
 WELL = pk.potentials.DoubleWell()

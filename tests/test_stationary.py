@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy.sparse import block_diag
 
 import pdekit as pk
-from pdekit.pde import chains
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.stationary import chains
 
 VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]
 WELL = pk.potentials.DoubleWell()

@@ -17,7 +17,7 @@ from truth import Random, Row, Trial, draw, judged, log_uniform, pick
 
 import pdekit as pk
 from pdekit import comparison as c
-from pdekit.comparison import metrics
+from pdekit.comparison import distances
 
 # ---- random densities and particles
 
@@ -135,7 +135,7 @@ def distance(name: str, x: Any, mass: Any, grid: pk.Grid) -> tuple[float, float]
     n, counts = len(x), counted(x, grid)
     unit = grid.upper[0] - grid.lower[0]
     if name in ("l1", "kl", "chi2"):
-        labels = metrics.equal_mass_bins(mass, metrics.smallest_bin(n)).ravel()
+        labels = distances.equal_mass_bins(mass, distances.smallest_bin(n)).ravel()
         rows = [(counts.ravel()[labels == k].sum() / n, mass.ravel()[labels == k].sum())
                 for k in range(labels.max() + 1)]  # fmt: skip
         total = {"l1": lambda q, p: abs(q - p), "kl": lambda q, p: q * np.log(q / p) if q else 0.0,
@@ -481,8 +481,8 @@ def test_a_test_that_never_rejects_is_caught(monkeypatch: Any) -> None:
 
 
 def test_a_density_read_half_a_cell_off_is_caught(monkeypatch: Any) -> None:
-    plain = metrics.cell_counts
-    monkeypatch.setattr(metrics, "cell_counts",
+    plain = distances.cell_counts
+    monkeypatch.setattr(distances, "cell_counts",
                         lambda x, grid: plain(x + grid.spacing / 2, grid))  # fmt: skip
     assert "wrong" in kinds("metric L1 in (1,)", 20)
 

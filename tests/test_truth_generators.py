@@ -25,7 +25,7 @@ def gaussian_moments(F, D, mean, cov, t):
 
 
 def coarseness(F, D, beta, h):
-    """A sixth of the change of Δ over a cell, by which rates may err; see pdekit.pde.resolution."""
+    """A sixth of the change of Δ over a cell, by which rates may err; see ``peclet``."""
     return min(1.0, beta * h * h * np.abs(np.diag(F) / np.diag(D)).max()) / 6
 
 
@@ -165,11 +165,11 @@ def test_no_silent_wrong_answer(row, truth):
 
 def test_a_wind_that_adds_diffusion_is_caught(monkeypatch):
     """Half as much diffusion again as there is, beside what upwind rates add."""
-    from pdekit.pde import fitted
+    from pdekit.pde.discrete import drift_diffusion
 
     def upwind(weight, drift, slope, factor, ramp):
         return 1.5 * weight + np.maximum(-drift, 0), 1.5 * weight + np.maximum(drift, 0)
 
-    monkeypatch.setattr(fitted, "circulating_rates", upwind)
+    monkeypatch.setattr(drift_diffusion, "circulating_rates", upwind)
     with pytest.raises(AssertionError, match="silent wrong answers"):
         tally(ROWS[-1], 0, 90)

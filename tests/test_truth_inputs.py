@@ -554,14 +554,15 @@ def _row(name: str) -> Row:
 @pytest.mark.parametrize(
     ("where", "name", "wrong", "row"),
     [
-        ("pdekit.pde.problem.Problem", "clock", lambda self, t: t,
+        ("pdekit.pde.discrete.problem.Problem", "clock", lambda self, t: t,
          "expectations in a potential that moves"),
         ("pdekit.laws", "_wound_normal", lambda grid, k, mean, std: np.exp(
             -(((grid.axes[k] - mean) / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi)),
          "density of a law on a line"),
         ("pdekit.laws._Columns", "_first", lambda self, n, d: self.first[:, :d],
          "a law that draws several times"),
-        ("pdekit.tabulated.Evolving", "between", lambda self, t: (0, 0.0), "moving sums"),
+        ("pdekit.potentials.tabulated.Evolving", "between", lambda self, t: (0, 0.0),
+         "moving sums"),
     ],
 )  # fmt: skip
 def test_a_planted_fault_is_caught(

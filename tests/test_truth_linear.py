@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 from truth import Random, Row, Trial, log_uniform, pick, tally
 
 import pdekit as pk
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.schemes import exponential as exponential_scheme
 
 ROUNDING = 2e-13  # of the oracle, and of rates that differ in their last digit

@@ -361,7 +361,7 @@ def test_no_silent_wrong_answer(row, truth):
 
 def test_a_wrong_mean_field_estimate_is_caught(monkeypatch):
     """An error estimate that compares a run with itself lets wrong answers pass, and is caught."""
-    from pdekit.pde.schemes import meanfield
+    from pdekit.pde.schemes import mean_field as meanfield
 
     def alike(system, local, order):
         run = meanfield._Run(system, 1e6 * local, 3)

@@ -13,7 +13,7 @@ from test_truth_linear import bounded, fastest, fitted, quietly, rates_in
 from truth import Random, Row, Trial, log_uniform, pick
 
 import pdekit as pk
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.problem import Problem
 
 
 def rates_of(V, beta, h, periodic):

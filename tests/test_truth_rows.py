@@ -10,7 +10,7 @@ import pytest
 import truth as frame
 
 import pdekit as pk
-from pdekit.particles.guards import StepSizeWarning
+from pdekit.particles.run.guards import StepSizeWarning
 
 TABLES = sorted(path.stem for path in Path(__file__).parent.glob("test_truth_*.py"))
 EQUATIONS = (

@@ -207,7 +207,7 @@ class Stopped(Exception):
 
 def stopped_and_resumed(call: Any, writes: int) -> Any:
     """Run with a checkpoint, stop after so many are written, and go on."""
-    journal = importlib.import_module("pdekit.particles.journal")
+    journal = importlib.import_module("pdekit.particles.run.journal")
     write, left = journal.write, [writes]
 
     def counted(*arguments: Any, **more: Any) -> None:
@@ -731,7 +731,7 @@ def test_no_silent_wrong_answer(row: Row, truth: Any) -> None:
 
 def test_a_planted_fault_is_seen(monkeypatch: Any) -> None:
     """A step that ends a little too late."""
-    from pdekit.particles.schedule import Interval
+    from pdekit.particles.run.schedule import Interval
 
     some = Interval.some
     late = lambda self, a, b: [s._replace(size=s.size * (1 + 1e-6)) for s in some(self, a, b)]  # noqa: E731
@@ -741,7 +741,7 @@ def test_a_planted_fault_is_seen(monkeypatch: Any) -> None:
 
 
 def test_a_fingerprint_that_sees_no_globals_is_seen(monkeypatch: Any) -> None:
-    from pdekit.particles.fingerprint import Account
+    from pdekit.particles.run.fingerprint import Account
 
     monkeypatch.setattr(Account, "_globals", lambda self, f: None)
     with pytest.raises(AssertionError, match="silent wrong answers"):

@@ -586,13 +586,13 @@ def test_no_silent_wrong_answer(row, truth):
 
 def test_a_force_that_is_only_centred_is_caught(monkeypatch):
     """Rates that fit the potential alone and centre the force: exponentially wrong currents."""
-    from pdekit.pde import fitted
+    from pdekit.pde.discrete import drift_diffusion
 
     def centred(weight, drift, slope, factor, ramp):
         half = drift / 2
         return np.maximum(weight - half, 1e-9), np.maximum(weight + half, 1e-9)
 
-    monkeypatch.setattr(fitted, "circulating_rates", centred)
+    monkeypatch.setattr(drift_diffusion, "circulating_rates", centred)
     equation = pk.FokkerPlanck(lambda x: -np.cos(x[..., 0]), 20.0, force=lambda x: 0.7 + 0 * x)
     ring = pk.Grid(-np.pi, np.pi, 100, periodic=True)
     with pytest.warns(pk.ResolutionWarning):  # the answer on half of the cells is another

@@ -107,7 +107,7 @@ def _refusal(trial: Trial, error: Exception) -> Verdict:
 
 def pk_warnings() -> tuple[type[Warning], ...]:
     """The warnings in which pdekit says what it does not vouch for."""
-    from pdekit.particles.guards import StepSizeWarning
+    from pdekit.particles.run.guards import StepSizeWarning
 
     return (pk.AccuracyWarning, pk.ResolutionWarning, pk.TruncationWarning, StepSizeWarning)
 

@@ -2,7 +2,9 @@
 
 from pdekit.comparison.compare import Comparison, compare
 from pdekit.comparison.convergence import Convergence, convergence
-from pdekit.comparison.distances import (
+from pdekit.comparison.estimate import Estimate
+from pdekit.comparison.improvement import SampledImprovement, improvement
+from pdekit.comparison.metrics import (
     EVERY,
     KL,
     L1,
@@ -14,8 +16,6 @@ from pdekit.comparison.distances import (
     Moments,
     SlicedW2,
 )
-from pdekit.comparison.estimate import Estimate
-from pdekit.comparison.improvement import SampledImprovement, improvement
 from pdekit.comparison.semiconcavity import (
     Semiconcavity,
     convex_intervals,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from pdekit.comparison import metrics
+from pdekit.comparison import distances
 from pdekit.grid import Array, Grid
 
 BOXES = {1: 1024, 2: 32}
@@ -38,8 +38,8 @@ class Boxes:
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """The bin of near-equal mass that each box belongs to, shape ``(m,)``."""
-        smallest = metrics.smallest_bin(self.n)
-        return metrics.equal_mass_bins(self.mass.reshape(self.shape), smallest).ravel()
+        smallest = distances.smallest_bin(self.n)
+        return distances.equal_mass_bins(self.mass.reshape(self.shape), smallest).ravel()
 
     def pooled(self, shares: Array) -> Array:
         """Sums of ``shares`` ``(..., m)`` over the bins, shape ``(..., bins)``."""
@@ -63,7 +63,7 @@ def boxes(mass: Array, grid: Grid, n: int) -> Boxes:
     return Boxes(merged(mass, grid), edges, n)
 
 
-def merged(values: Array | metrics.Counts, grid: Grid) -> Array:
+def merged(values: Array | distances.Counts, grid: Grid) -> Array:
     """Sums over the boxes of a field of ``grid.shape``, flat."""
     out = np.asarray(values, dtype=float)
     for axis, cells in enumerate(grid.shape):

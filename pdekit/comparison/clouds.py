@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
-from pdekit.comparison import metrics
-from pdekit.comparison.distances import Seen
+from pdekit.comparison import distances
 from pdekit.comparison.inputs import HasParticles, particles_of, points_of
+from pdekit.comparison.metrics import Seen
 from pdekit.grid import Array, Grid
 
 
@@ -16,7 +16,7 @@ class Cloud(Protocol):
     """The particles of one time, all runs together."""
 
     @property
-    def counts(self) -> metrics.Counts:
+    def counts(self) -> distances.Counts:
         """In the cells, shape ``grid.shape``; one beyond a wall counts in the wall's cell."""
         ...
 
@@ -65,22 +65,22 @@ class Points:
     grid: Grid
 
     @property
-    def counts(self) -> metrics.Counts:
-        return metrics.cell_counts(self.points, self.grid)
+    def counts(self) -> distances.Counts:
+        return distances.cell_counts(self.points, self.grid)
 
     @property
     def outside(self) -> int:
         return int(len(self.points) - np.count_nonzero(self.grid.contains(self.points)))
 
     def w1(self, mass: Array) -> tuple[float, float]:
-        return metrics.w1_line(self.points[:, 0], self.grid.faces[0], mass)
+        return distances.w1_line(self.points[:, 0], self.grid.faces[0], mass)
 
     def moment_scores(self, mass: Array) -> tuple[Array, Array]:
-        return metrics.moment_scores(self.points, mass, self.grid)
+        return distances.moment_scores(self.points, mass, self.grid)
 
     def shares(self, runs: int) -> Array:
         clouds = self.points.reshape(runs, -1, self.grid.dim)
-        return np.stack([metrics.cell_counts(x, self.grid).ravel() / len(x) for x in clouds])
+        return np.stack([distances.cell_counts(x, self.grid).ravel() / len(x) for x in clouds])
 
     def seen(self, mass: Array) -> Seen:
         return Seen(self.points, self.counts, mass, self.grid)
@@ -107,19 +107,19 @@ class Positions:
 
     def at(self, number: int) -> Points:
         points = points_of(self.x.isel(time=number), self.grid.dim, float(self.times[number]))
-        return Points(metrics.wrapped(points, self.grid), self.grid)
+        return Points(distances.wrapped(points, self.grid), self.grid)
 
 
 @dataclass(frozen=True)
 class Counted:
     """Particles in the cells, ``(runs, *grid.shape)``; in a cell they count as spread evenly."""
 
-    per_run: metrics.Counts
+    per_run: distances.Counts
     outside: int
     grid: Grid
 
     @property
-    def counts(self) -> metrics.Counts:
+    def counts(self) -> distances.Counts:
         return np.asarray(self.per_run.sum(axis=0))
 
     def w1(self, mass: Array) -> tuple[float, float]:
@@ -129,7 +129,7 @@ class Counted:
         a, b = np.abs(gap[:-1]), np.abs(gap[1:])
         crossing = gap[:-1] * gap[1:] < 0
         mean = np.where(crossing, (a * a + b * b) / np.maximum(2 * (a + b), 1e-300), (a + b) / 2)
-        return float(mean @ np.diff(faces)), metrics.w1_line_floor(n, faces, mass)
+        return float(mean @ np.diff(faces)), distances.w1_line_floor(n, faces, mass)
 
     def moment_scores(self, mass: Array) -> tuple[Array, Array]:
         # about the centres of cells, as the moments of the density are
@@ -140,7 +140,7 @@ class Counted:
         variance, fourth = weight @ squares, weight @ squares**2
         difference = self.counts.ravel() / n - weight
         both = np.stack([difference @ moved, difference @ squares])
-        first, second = both / metrics.moment_errors(variance, fourth, self.grid) * np.sqrt(n)
+        first, second = both / distances.moment_errors(variance, fourth, self.grid) * np.sqrt(n)
         return first, second
 
     def shares(self, runs: int) -> Array:

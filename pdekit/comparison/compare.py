@@ -12,17 +12,7 @@ from numpy.typing import NDArray
 from pdekit.checks import number, whole
 from pdekit.comparison import bootstrap, runs
 from pdekit.comparison.clouds import Cloud, clouds_of
-from pdekit.comparison.distances import KL, L1, W1, W2, Metric, Seen
-from pdekit.comparison.inputs import (
-    HasField,
-    HasParticles,
-    acts_on_itself,
-    density_of,
-    mass_of,
-    shared_times,
-)
-from pdekit.comparison.layers import cell_blur, layered_tests, layers, p_values
-from pdekit.comparison.metrics import (
+from pdekit.comparison.distances import (
     DIRECTIONS,
     Counts,
     chi_square,
@@ -38,6 +28,16 @@ from pdekit.comparison.metrics import (
     smallest_bin,
     w1_sliced,
 )
+from pdekit.comparison.inputs import (
+    HasField,
+    HasParticles,
+    acts_on_itself,
+    density_of,
+    mass_of,
+    shared_times,
+)
+from pdekit.comparison.layers import cell_blur, layered_tests, layers, p_values
+from pdekit.comparison.metrics import KL, L1, W1, W2, Metric, Seen
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Array, Grid
 
@@ -166,7 +166,7 @@ def compare(
     ensemble : has ``.x``, dims ``("time", ["run",] "particle", "dim")``, positions; or, if these
         were not kept, a histogram on the grid of the solution, ``observe=Histogram(grid)``, whose
         particles count as spread evenly in their cells
-    metrics : more distances, each with floor and p-value: values of `pdekit.comparison.distances`,
+    metrics : more distances, each with floor and p-value: values of `pdekit.comparison.metrics`,
         ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, SlicedW2, Energy, Moments``, ``EVERY``
     draws, seed : of the parametric bootstrap behind them; 199 draws resolve p-values to 0.005
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.comparison.estimate import Estimate
-from pdekit.particles.controlled import ControlledLangevin
+from pdekit.particles.dynamics.controlled import ControlledLangevin
+from pdekit.particles.dynamics.langevin import Langevin
 from pdekit.particles.ensemble import simulate
-from pdekit.particles.langevin import Langevin
 from pdekit.potentials import Evolving, Tabulated
 
 Array = NDArray[np.float64]

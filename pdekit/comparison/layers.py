@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pdekit.comparison.metrics import Counts, chi_square, marginal, pooled, tail
+from pdekit.comparison.distances import Counts, chi_square, marginal, pooled, tail
 from pdekit.grid import Array, Grid
 
 DEGREE = {1: 8, 2: 4}

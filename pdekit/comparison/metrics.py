@@ -1,287 +1,321 @@
-"""Distances between cell masses and a cloud of particles, their sampling floors, tests of fit.
+"""Distances and statistics that `compare` is asked for, as values: each with floor and p-value.
 
-Kernels on bare arrays. ``mass`` holds the probabilities of the cells (``rho * cell_volume``,
-sum 1), ``counts`` the particles in them. Under the null hypothesis, independent particles that
-follow the density, the counts are multinomial; hence every floor below is an exact or expanded
-expectation and nothing is simulated.
+A metric has a ``name``, a ``value`` for the particles as they are, and a ``statistic`` on boxes of
+cells, of which the p-value is the rank among draws of the null hypothesis.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Protocol
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
+from pdekit import checks
+from pdekit.comparison import distances, transport
+from pdekit.comparison.bootstrap import Boxes, boxes, merged
 from pdekit.grid import Array, Grid
 
-DIRECTIONS = 16
-"""Directions of the sliced distance, equally spaced over the half circle."""
 
-TAIL = 1e-6
-"""Mass beyond the walls that is never held against the particles: what a solver's tail is worth."""
+@dataclass(frozen=True)
+class Seen:
+    """What is known of one time: particles ``points (n, dim)``, their ``counts``, the ``mass``.
 
-Counts = NDArray[np.int64]
-"""Whole numbers; the functions of ``counts`` take their sums over bins (floats) as well."""
-
-
-# --- counting --------------------------------------------------------------------------------
-
-
-def wrapped(points: Array, grid: Grid) -> Array:
-    """Positions ``(n, dim)``, taken modulo the period along periodic axes."""
-    if not any(grid.periodic):
-        return points
-    lower = np.array(grid.lower)
-    inside = lower + np.mod(points - lower, np.array(grid.upper) - lower)
-    return np.where(grid.periodic, inside, points)
-
-
-def cell_counts(points: Array, grid: Grid) -> Counts:
-    """Particles per cell, shape ``grid.shape``; one beyond a wall counts in the wall's cell."""
-    last = np.array(grid.shape) - 1
-    flat = np.zeros(len(points), dtype=np.int64)
-    for k in range(grid.dim):
-        scaled = (points[:, k] - grid.lower[k]) / grid.spacing[k]
-        flat = flat * grid.shape[k] + np.clip(scaled, 0, last[k]).astype(np.int64)
-    return np.bincount(flat, minlength=int(np.prod(grid.shape))).reshape(grid.shape)
-
-
-def expected_outside(mass: Array, grid: Grid) -> float:
-    """Mass that the box cuts off, extrapolated from how the density dies out at its walls.
-
-    A marginal that falls by ``e`` over its last ``m`` cells, down to ``g`` in the wall's, goes on
-    beyond an open wall with about ``g * m``. One that does not fall by ``e`` within half the box
-    is not a tail: the wall is taken at its word and nothing is expected outside. ``TAIL`` is added
-    for the accuracy of a computed tail.
+    ``points`` may be unknown (None): a metric that needs them says ``needs_positions``.
     """
-    cut = TAIL
-    for k in range(grid.dim):
-        if grid.periodic[k]:
-            continue
-        shares = marginal(mass, k)
-        for g in (shares, shares[::-1]):
-            higher = np.flatnonzero(g[: len(g) // 2 + 1] >= np.e * g[0])
-            cut += g[0] * higher[0] if g[0] > 0 and higher.size else 0.0
-    return float(cut)
+
+    points: Any
+    counts: distances.Counts
+    mass: Array
+    grid: Grid
+
+    @cached_property
+    def shares(self) -> Array:
+        """Fractions of the particles in the boxes, shape ``(1, m)``."""
+        return merged(self.counts, self.grid)[None] / self.counts.sum()
+
+    @cached_property
+    def binned(self) -> tuple[Array, Array]:
+        """Particles and mass in bins of near-equal mass."""
+        labels = distances.equal_mass_bins(
+            self.mass, distances.smallest_bin(int(self.counts.sum()))
+        )
+        return distances.pooled(self.counts, labels), distances.pooled(self.mass, labels)
+
+    @cached_property
+    def boxes(self) -> Boxes:
+        return boxes(self.mass, self.grid, int(self.counts.sum()))
 
 
-def smallest_bin(n: int) -> float:
-    """Least mass of a pooled bin: ``max(25 / n, n^(-2/5) / 2)``.
+class Metric(Protocol):
+    """What ``compare(..., metrics=(...))`` takes."""
 
-    At least 25 particles are expected, where chi-square is accurate, and there are at most
-    ``2 n^(2/5)`` bins (Mann and Wald 1942, Moore 1986), where its power is near its best.
+    name: ClassVar[str]
+
+    def value(self, seen: Seen) -> float:
+        """The distance of the particles as they are."""
+        ...
+
+    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+        """Its expectation for particles of the density itself; None: the mean of the draws."""
+        ...
+
+    def statistic(self, shares: Array, boxes: Boxes) -> Array:
+        """The distance on boxes: ``(draws, m) -> (draws,)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class L1:
+    """``sum |p_n - p|`` over bins of near-equal mass: twice the total variation."""
+
+    name: ClassVar[str] = "l1"
+
+    def value(self, seen: Seen) -> float:
+        return distances.l1(*seen.binned)[0]
+
+    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+        return distances.l1(*seen.binned)[1]
+
+    def statistic(self, shares: Array, boxes: Boxes) -> Array:
+        return np.abs(boxes.pooled(shares - boxes.mass)).sum(axis=1)
+
+
+@dataclass(frozen=True)
+class KL:
+    """``KL(p_n || p)`` in nats over bins of near-equal mass."""
+
+    name: ClassVar[str] = "kl"
+
+    def value(self, seen: Seen) -> float:
+        return distances.kl(*seen.binned)[0]
+
+    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+        return distances.kl(*seen.binned)[1]
+
+    def statistic(self, shares: Array, boxes: Boxes) -> Array:
+        # draws of runs may leave the simplex a little
+        share = np.maximum(boxes.pooled(shares), 0.0)
+        return np.asarray(special.rel_entr(share, boxes.pooled(boxes.mass)).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class ChiSquare:
+    """Pearson's ``n sum (p_n - p)^2 / p`` over bins with at least 25 particles expected."""
+
+    name: ClassVar[str] = "chi2"
+
+    def value(self, seen: Seen) -> float:
+        return distances.chi_square(*seen.binned)[0]
+
+    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+        return float(len(seen.binned[1]) - 1)
+
+    def statistic(self, shares: Array, boxes: Boxes) -> Array:
+        expected = boxes.pooled(boxes.mass)
+        return boxes.n * (boxes.pooled(shares - boxes.mass) ** 2 / expected).sum(axis=1)
+
+
+@dataclass(frozen=True)
+class KolmogorovSmirnov:
+    """``max |F_n - F|``, in the plane the largest over both marginals."""
+
+    name: ClassVar[str] = "ks"
+
+    def value(self, seen: Seen) -> float:
+        return distances.kolmogorov_smirnov(seen.counts, seen.mass)[0]
+
+    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+        return None
+
+    def statistic(self, shares: Array, boxes: Boxes) -> Array:
+        deviation = shares - boxes.mass
+        gaps = [
+            np.abs(np.cumsum(boxes.marginal(deviation, k), axis=1)).max(axis=1)
+            for k in range(len(boxes.shape))
+        ]
+        return np.max(gaps, axis=0)
+
+
+@dataclass(frozen=True)
+class W1:
+    """Wasserstein-1 distance: exact on the line, sliced in the plane (see ``compare``)."""
+
+    name: ClassVar[str] = "w1"
+
+    def value(self, seen: Seen) -> float:
+        return self._both(seen)[0]
+
+    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+        return self._both(seen)[1]
+
+    def statistic(self, shares: Array, boxes: Boxes) -> Array:
+        deviation = shares - boxes.mass
+        if len(boxes.shape) == 1:
+            gap = np.abs(np.cumsum(deviation, axis=1))
+            widths = np.diff(boxes.edges[0])
+            return np.asarray(gap[:, :-1] @ (widths[1:] + widths[:-1]) / 2)
+        slices = (_slice(deviation, boxes, angle) for angle in transport.ANGLES)
+        return np.mean([np.abs(below) @ gaps for below, gaps in slices], axis=0)
+
+    def _both(self, seen: Seen) -> tuple[float, float]:
+        if seen.grid.dim == 1:
+            return distances.w1_line(seen.points[:, 0], seen.grid.faces[0], seen.mass)
+        return distances.w1_sliced(seen.counts, seen.mass, seen.grid)
+
+
+@dataclass(frozen=True)
+class SlicedW2:
+    """Root mean square over fixed directions of the W2 of projections, on the grid's own cells.
+
+    A lower bound of W2: a shift by ``s`` in the plane gives ``|s| / sqrt 2``. On the line W2
+    itself. Needs no POT and costs the same for any number of particles: for densities finer than
+    a 32nd of their extent, and where a lower bound will do.
     """
-    return max(25.0 / n, 0.5 * n**-0.4)
+
+    name: ClassVar[str] = "w2_sliced"
+    needs_positions: ClassVar[bool] = True
+
+    def value(self, seen: Seen) -> float:
+        if seen.grid.dim == 1:
+            return transport.w2_line(seen.points[:, 0], seen.grid.faces[0], seen.mass)
+        return transport.w2_sliced(seen.counts, seen.mass, seen.grid)
+
+    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+        return None
+
+    def statistic(self, shares: Array, boxes: Boxes) -> Array:
+        # draws of runs may leave the simplex a little, where there are no quantiles
+        shares = np.maximum(shares, 0.0)
+        if len(boxes.shape) == 1:
+            faces = boxes.edges[0]
+            return np.array([transport.w2_histograms(s, boxes.mass, faces) for s in shares])
+        return transport.w2_sliced_boxes(shares, boxes.mass, boxes.edges)
 
 
-def equal_mass_bins(mass: Array, smallest: float) -> NDArray[np.int64]:
-    """Pool cells into boxes of near-equal mass, each at least ``smallest``; labels like ``mass``.
+@dataclass(frozen=True)
+class W2:
+    """Wasserstein-2 distance ``(inf E|X - Y|^2)^(1/2)``.
 
-    The box is halved by mass, along its longest side (in cells) that allows it, until no half would
-    be heavy enough: contiguous bins in 1-D, rectangles of cells in 2-D.
+    On the line exact through quantiles, ``int (F_n^-1 - F^-1)^2 du``. In the plane by POT: exact by
+    the network simplex, particles against cell centres, while particles times cells are at most
+    ``exact_up_to``; beyond, the debiased Sinkhorn divergence on at most 32 x 32 boxes over the
+    cells that hold anything, regularised by ``epsilon = (2 h)^2``, ``h`` the widest box
+    (``epsilon_w2`` in the data). It is ``|s|`` for a shift by ``s``; what is finer than ``2 h`` it
+    hardly sees, where `SlicedW2` on the cells does. In the plane p-values are ranks of the sliced
+    distance on boxes. Raises ``ImportError`` in the plane without POT. Good values:
+    ``exact_up_to`` 1e6 takes seconds.
     """
-    labels = np.zeros(mass.shape, dtype=np.int64)
-    pending: list[tuple[slice, ...]] = [tuple(slice(0, n) for n in mass.shape)]
-    found = 0
-    while pending:
-        box = pending.pop()
-        halves = _halved(mass[box], box, smallest)
-        if halves:
-            pending.extend(halves)
-        else:
-            labels[box] = found
-            found += 1
-    return labels
+
+    exact_up_to: float = 2e5
+
+    def __post_init__(self) -> None:
+        checks.not_negative("W2: exact_up_to", self.exact_up_to)
+
+    name: ClassVar[str] = "w2"
+    needs_positions: ClassVar[bool] = True
+
+    def value(self, seen: Seen) -> float:
+        if seen.grid.dim == 1:
+            return SlicedW2().value(seen)
+        if self._small(seen):
+            return transport.w2_exact(seen.points, seen.mass, seen.grid)
+        shares, mass, centres = transport.held_boxes(seen.counts, seen.mass, seen.grid)
+        epsilon = transport.regularisation(centres)
+        return float(transport.w2_sinkhorn(shares[None], mass, centres, epsilon)[0])
+
+    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+        if seen.grid.dim == 1:
+            return None
+        n = len(seen.points)
+        if self._small(seen):
+            draws = (transport.draw(n, seen.mass, seen.grid, rng) for _ in range(20))
+            return float(np.mean([transport.w2_exact(x, seen.mass, seen.grid) for x in draws]))
+        _, mass, centres = transport.held_boxes(seen.counts, seen.mass, seen.grid)
+        shares = rng.multinomial(n, mass, 20) / n
+        epsilon = transport.regularisation(centres)
+        return float(transport.w2_sinkhorn(shares, mass, centres, epsilon).mean())
+
+    def statistic(self, shares: Array, boxes: Boxes) -> Array:
+        return SlicedW2().statistic(shares, boxes)
+
+    def stated(self, seen: Seen) -> dict[str, float]:
+        """The regularisation of the value, zero where it is exact."""
+        if self._small(seen) or seen.grid.dim == 1:
+            return {"epsilon_w2": 0.0}
+        _, _, centres = transport.held_boxes(seen.counts, seen.mass, seen.grid)
+        return {"epsilon_w2": transport.regularisation(centres)}
+
+    def _small(self, seen: Seen) -> bool:
+        return bool(len(seen.points) * np.count_nonzero(seen.mass) <= self.exact_up_to)
 
 
-def _halved(mass: Array, box: tuple[slice, ...], smallest: float) -> list[tuple[slice, ...]]:
-    for axis in sorted(range(mass.ndim), key=lambda k: -mass.shape[k]):
-        below = np.cumsum(marginal(mass, axis))
-        total = below[-1]
-        if total < 2 * smallest:
-            return []
-        cut = int(np.argmin(np.abs(below - 0.5 * total))) + 1
-        if min(below[cut - 1], total - below[cut - 1]) >= smallest:
-            middle = box[axis].start + cut
-            left, right = list(box), list(box)
-            left[axis] = slice(box[axis].start, middle)
-            right[axis] = slice(middle, box[axis].stop)
-            return [tuple(left), tuple(right)]
-    return []
+@dataclass(frozen=True)
+class Energy:
+    """Energy distance ``(2 E|X - Y| - E|X - X'| - E|Y - Y'|)^(1/2)`` (Székely and Rizzo 2013).
 
-
-def pooled(values: Array | Counts, labels: NDArray[np.int64]) -> Array:
-    """Sums of ``values`` over the bins; exact, as a bin is a union of cells."""
-    weights = np.asarray(values, dtype=np.float64).ravel()
-    return np.asarray(np.bincount(labels.ravel(), weights=weights), dtype=np.float64)
-
-
-def marginal(values: Array | Counts, axis: int) -> Array:
-    """Sums over the other axes."""
-    other = tuple(k for k in range(values.ndim) if k != axis)
-    return np.asarray(values.sum(axis=other))
-
-
-# --- distances and their floors ----------------------------------------------------------------
-
-
-def binomial_deviation(n: int, p: Array) -> Array:
-    """``E|X/n - p|`` for ``X ~ Binomial(n, p)``, exactly (de Moivre 1730).
-
-    ``E|X - np| = 2 (k+1) C(n, k+1) p^(k+1) (1-p)^(n-k)`` with ``k = floor(np)``; about
-    ``sqrt(2 p (1-p) / (pi n))`` where ``np(1-p)`` is large. The floor of every distance that is an
-    integral of ``|F_n - F|`` or ``|p_n - p|`` follows from it without sampling.
+    On the line ``(2 int (F_n - F)^2 dx)^(1/2)``, as in SciPy. Evaluated on boxes.
     """
-    p = np.clip(p, 0.0, 1.0)
-    k = np.minimum(np.floor(n * p), n - 1)
-    log_binomial = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k)
-    log_terms = special.xlogy(k + 1, p) + special.xlog1py(n - k, -p)
-    return np.asarray(2.0 / n * np.exp(log_binomial + log_terms))
+
+    name: ClassVar[str] = "energy"
+
+    def value(self, seen: Seen) -> float:
+        return float(self.statistic(seen.shares, seen.boxes)[0])
+
+    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+        return None
+
+    def statistic(self, shares: Array, boxes: Boxes) -> Array:
+        d = shares - boxes.mass
+        z = boxes.centres
+        if len(boxes.shape) == 1:
+            gap = np.pad(np.cumsum(d, axis=1), ((0, 0), (1, 0)))
+            a, b = gap[:, :-1], gap[:, 1:]
+            return np.sqrt(2 * (a * a + a * b + b * b) @ np.diff(boxes.edges[0]) / 3)
+        apart = np.hypot(*(z[:, None] - z[None]).transpose(2, 0, 1))
+        return np.sqrt(np.maximum(-np.einsum("bi,bi->b", d @ apart, d), 0.0))
 
 
-def l1(counts: Array | Counts, mass: Array) -> tuple[float, float]:
-    """``sum |counts/n - mass|`` over bins (twice the total variation), and its floor."""
-    n = int(counts.sum())
-    return float(np.abs(counts / n - mass).sum()), float(binomial_deviation(n, mass).sum())
+@dataclass(frozen=True)
+class Moments:
+    """Largest standard score among the central moments of each axis, order 1 to ``order``.
 
-
-def kl(counts: Array | Counts, mass: Array) -> tuple[float, float]:
-    """``KL(counts/n || mass)`` in nats over bins, and its floor ``(bins - 1) / (2n) + O(n^-2)``."""
-    n = counts.sum()
-    value = special.rel_entr(counts / n, mass).sum()
-    occupied = mass[mass > 0]
-    floor = (occupied.size - 1) / (2 * n) + ((1 / occupied).sum() - 1) / (12 * n**2)
-    return float(value), float(floor)
-
-
-def w1_line(x: Array, faces: Array, mass: Array) -> tuple[float, float]:
-    """Wasserstein-1 distance on the line, ``int |F_n - F| dx``, and its floor.
-
-    Exact for particles ``x`` (any order) against mass spread evenly inside each cell, so that ``F``
-    is piecewise linear. The floor is ``int E|F_n - F| dx``, by Simpson's rule in each cell.
+    ``max_k sqrt(n) |int (x - m)^k (p_n - p) dx| / std_p (x - m)^k``. Good values: 4; tails decide
+    beyond.
     """
-    cdf = _cdf(mass)
-    x = np.sort(x)
-    at = np.searchsorted(x, faces)
-    z = np.insert(x, at, faces)
-    is_particle = np.ones(len(z))
-    is_particle[at + np.arange(len(faces))] = 0.0
-    below = np.cumsum(is_particle[:-1]) / len(x)
-    exact = np.interp(z, faces, cdf)
-    a, b = np.abs(exact[:-1] - below), np.abs(exact[1:] - below)
-    crossing = (exact[:-1] < below) & (exact[1:] > below)
-    mean = np.where(crossing, 0.5 * (a * a + b * b) / np.maximum(a + b, 1e-300), 0.5 * (a + b))
-    return float(mean @ np.diff(z)), w1_line_floor(len(x), faces, mass)
+
+    order: int = 4
+    name: ClassVar[str] = "moments"
+
+    def __post_init__(self) -> None:
+        checks.whole("Moments: order", self.order, 1)
+
+    def value(self, seen: Seen) -> float:
+        return float(self.statistic(seen.shares, seen.boxes)[0])
+
+    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+        return None
+
+    def statistic(self, shares: Array, boxes: Boxes) -> Array:
+        z = boxes.centres - boxes.mass @ boxes.centres
+        width, h = np.sqrt(boxes.mass @ z**2), [np.diff(edge).max() for edge in boxes.edges]
+        # without it high powers leave the range of numbers; no width but rounding is none
+        z = z / np.where(width > 1e-9 * np.array(h), width, np.inf)
+        powers = np.concatenate([z**k for k in range(1, self.order + 1)], axis=1)
+        powers -= boxes.mass @ powers
+        scale = np.sqrt(boxes.mass @ powers**2 / boxes.n)
+        varies = scale > 1e-9 / np.sqrt(boxes.n)
+        scores = (shares - boxes.mass) @ (powers / np.where(varies, scale, np.inf))
+        return np.asarray(np.abs(scores).max(axis=1))
 
 
-def w1_line_floor(n: int, faces: Array, mass: Array) -> float:
-    cdf = _cdf(mass)
-    ends, middles = (binomial_deviation(n, p) for p in (cdf, 0.5 * (cdf[1:] + cdf[:-1])))
-    return float(np.diff(faces) @ (ends[1:] + 4 * middles + ends[:-1]) / 6)
+EVERY: tuple[Metric, ...] = (
+    *(L1(), KL(), ChiSquare(), KolmogorovSmirnov(), W1(), W2(), Energy(), Moments()),
+)
+"""All of them."""
 
 
-def w1_sliced(counts: Counts, mass: Array, grid: Grid) -> tuple[float, float]:
-    """Sliced Wasserstein-1 distance in the plane, and its floor.
-
-    The mean over ``DIRECTIONS`` fixed directions of the distance on the line between the projected
-    measures, particles and density both moved to their cell's centre: the plan that keeps a
-    particle in its cell costs nothing, and the cost does not grow with the particles. It is at
-    most the true W1; a shift by ``s`` gives about ``2|s|/pi``.
-    """
-    n = int(counts.sum())
-    share = (counts / n).ravel()
-    width = float(grid.spacing.min())
-    values, floors = [], []
-    for angle in (np.arange(DIRECTIONS) + 0.5) * np.pi / DIRECTIONS:
-        s = grid.centres @ np.array([np.cos(angle), np.sin(angle)])
-        slab = ((s - s.min()) / width).astype(np.int64).ravel()
-        cdf = np.cumsum(pooled(mass, slab))
-        below = np.cumsum(pooled(share, slab))
-        values.append(width * np.abs(below - cdf)[:-1].sum())
-        floors.append(width * binomial_deviation(n, cdf)[:-1].sum())
-    return float(np.mean(values)), float(np.mean(floors))
-
-
-def _cdf(mass: Array | Counts) -> Array:
-    return np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
-
-
-# --- tests of fit --------------------------------------------------------------------------------
-
-
-def chi_square(counts: Array | Counts, mass: Array) -> tuple[float, float]:
-    """Pearson's statistic over bins and its p-value (``bins - 1`` degrees of freedom)."""
-    expected = counts.sum() * mass
-    statistic = float(((counts - expected) ** 2 / expected).sum())
-    return statistic, tail(statistic, len(mass) - 1)
-
-
-def kolmogorov_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, float]:
-    """``max |F_n - F|`` over the faces of a row of cells, and its p-value.
-
-    In the plane: the largest among the axes, p-value by Bonferroni. Looking at faces only needs no
-    idea of the density inside a cell and makes the p-value (Stephens 1970,
-    ``K((sqrt(n) + 0.12 + 0.11/sqrt(n)) D)``) conservative, a little, on a fine grid.
-    """
-    axes = range(mass.ndim)
-    gaps = [_cdf(marginal(counts, k)) - _cdf(marginal(mass, k)) for k in axes]
-    distance = float(max(np.abs(gap).max() for gap in gaps))
-    root = np.sqrt(counts.sum())
-    p = special.kolmogorov((root + 0.12 + 0.11 / root) * distance)
-    return distance, float(min(1.0, mass.ndim * p))
-
-
-def moment_scores(points: Array, mass: Array, grid: Grid) -> tuple[Array, Array]:
-    """Standard scores per axis of the particles' mean and of their variance about the density's.
-
-    Moments of the density are midpoint sums, as in ``Grid.integrate``; zero where it has no width.
-    """
-    z = grid.centres.reshape(-1, grid.dim)
-    mean = mass.ravel() @ z
-    squares = (z - mean) ** 2
-    variance, fourth = mass.ravel() @ squares, mass.ravel() @ squares**2
-    moved, root = points.T - mean[:, None], np.sqrt(len(points))
-    shift = moved.mean(axis=1)
-    excess = np.einsum("kn,kn->k", moved, moved) / len(points) - variance
-    first, second = np.stack([shift, excess]) / moment_errors(variance, fourth, grid) * root
-    return first, second
-
-
-def moment_errors(variance: Array, fourth: Array, grid: Grid) -> Array:
-    """Standard errors of mean and variance of one particle, infinite where there is no width."""
-    squares = np.stack([variance, fourth - variance**2])
-    # below that it is rounding
-    least = np.stack([(1e-9 * grid.spacing) ** 2, 1e-12 * fourth])
-    return np.sqrt(np.where(squares > least, squares, np.inf))
-
-
-def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
-    """P-value of ``min p_i / share_i`` for independent tests (Tippett 1931, weighted).
-
-    ``1 - prod(1 - share_i t)``, about ``t`` when small: each test spends its share of the false
-    alarms. Tests without a share are left out, shares without a test are divided among the others.
-    """
-    spent = sum(share for name, share in shares.items() if name in p_values)
-    kept = {name: share / spent for name, share in shares.items() if name in p_values}
-    t = min(p_values[name] / share for name, share in kept.items())
-    if t * max(kept.values()) >= 1:
-        return 1.0
-    return float(0.0 - np.expm1(sum(np.log1p(-share * t) for share in kept.values())))
-
-
-def tail(statistic: float, degrees: int) -> float:
-    """Of chi-square."""
-    return float(special.chdtrc(degrees, statistic)) if degrees > 0 else 1.0
-
-
-def nowhere(mass: Array) -> NDArray[np.bool_]:
-    """Cells that are next to empty: of the least mass, together at most ``TAIL``."""
-    flat = mass.ravel()
-    few = np.flatnonzero(flat <= TAIL)
-    few = few[np.argsort(flat[few])]
-    empty = np.zeros(flat.size, dtype=bool)
-    empty[few[np.cumsum(flat[few]) <= TAIL]] = True
-    return empty.reshape(mass.shape)
-
-
-def outside_test(outside: int, n: int, expected: float) -> float:
-    """``P(Poisson(n * expected) >= outside)``: too many beyond the walls, or where none are?"""
-    return float(special.gammainc(outside, n * expected)) if outside else 1.0
+def _slice(deviation: Array, boxes: Boxes, angle: float) -> tuple[Array, Array]:
+    s = boxes.centres @ np.array([np.cos(angle), np.sin(angle)])
+    order = np.argsort(s)
+    return np.cumsum(deviation[:, order], axis=1)[:, :-1], np.diff(s[order])

@@ -8,8 +8,8 @@ is estimated from the runs: Hotelling's test in place of chi-square.
 import numpy as np
 from scipy import special
 
+from pdekit.comparison.distances import pooled
 from pdekit.comparison.layers import Layers
-from pdekit.comparison.metrics import pooled
 from pdekit.grid import Array
 
 

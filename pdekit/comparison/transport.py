@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from pdekit.comparison import metrics
+from pdekit.comparison import distances
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Array, Grid
 
-ANGLES = (np.arange(metrics.DIRECTIONS) + 0.5) * np.pi / metrics.DIRECTIONS
+ANGLES = (np.arange(distances.DIRECTIONS) + 0.5) * np.pi / distances.DIRECTIONS
 """Fixed directions of a sliced distance."""
 
 SIDE = 32
@@ -35,7 +35,7 @@ def w2_histograms(share: Array, mass: Array, faces: Array) -> float:
     return _root_mean_square(a - c, b - d, np.diff(u))
 
 
-def w2_sliced(counts: metrics.Counts, mass: Array, grid: Grid) -> float:
+def w2_sliced(counts: distances.Counts, mass: Array, grid: Grid) -> float:
     """Root mean square over ``ANGLES`` of the distance between projections of the cells."""
     shares = (counts / counts.sum()).reshape(1, -1)
     return float(w2_sliced_boxes(shares, mass.ravel(), tuple(grid.faces))[0])
@@ -51,9 +51,9 @@ def w2_sliced_boxes(shares: Array, mass: Array, edges: tuple[Array, ...]) -> Arr
         s = np.cos(angle) * x + np.sin(angle) * y
         slab = ((s - s.min()) / width).astype(np.int64)
         faces = s.min() + width * np.arange(slab.max() + 2)
-        projected = metrics.pooled(mass, slab)
+        projected = distances.pooled(mass, slab)
         for i, share in enumerate(shares):
-            squares[i] += w2_histograms(metrics.pooled(share, slab), projected, faces) ** 2
+            squares[i] += w2_histograms(distances.pooled(share, slab), projected, faces) ** 2
     return np.sqrt(squares / len(ANGLES))
 
 
@@ -73,7 +73,7 @@ def w2_exact(x: Array, mass: Array, grid: Grid) -> float:
 
 
 def held_boxes(
-    counts: Array | metrics.Counts, mass: Array, grid: Grid
+    counts: Array | distances.Counts, mass: Array, grid: Grid
 ) -> tuple[Array, Array, Array]:
     """Both shares of at most ``SIDE`` boxes an axis, and the boxes' centres.
 

@@ -20,7 +20,7 @@ from pdekit.optim.groups import (
     set_evaluations,
     spare,
 )
-from pdekit.particles.ranks import Ranks
+from pdekit.particles.run.ranks import Ranks
 
 Stacks = dict[Tensor, Tensor]
 

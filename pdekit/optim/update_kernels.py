@@ -6,8 +6,8 @@ No ``fastmath``: every operation is rounded as IEEE says and in the order of the
 import numba
 import numpy as np
 
-from pdekit.particles.force_kernels import add_block
-from pdekit.particles.noise_kernels import normals
+from pdekit.particles.kernels.forces import add_block
+from pdekit.particles.kernels.noise import normals
 
 CHUNK = 512  # numbers whose noise stays in the nearest cache
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")

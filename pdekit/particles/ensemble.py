@@ -14,17 +14,17 @@ from tqdm import tqdm
 
 import pdekit
 from pdekit import checks
-from pdekit.particles import guards
-from pdekit.particles.checkpoint import Checkpoint, asked_for
-from pdekit.particles.compiled import compiled
-from pdekit.particles.diffusion import Diffusion
+from pdekit.particles.dynamics.diffusion import Diffusion
 from pdekit.particles.fused import fused
 from pdekit.particles.integrators import Step
-from pdekit.particles.journal import Journal, file_of
-from pdekit.particles.loop import Loop, one_thread, step_by_step
 from pdekit.particles.observation import Observed, checked, listed
-from pdekit.particles.own import Own, check_methods, ours
-from pdekit.particles.ranks import (
+from pdekit.particles.run import guards
+from pdekit.particles.run.checkpoint import Checkpoint, asked_for
+from pdekit.particles.run.compiled import compiled
+from pdekit.particles.run.journal import Journal, file_of
+from pdekit.particles.run.loop import Loop, one_thread, step_by_step
+from pdekit.particles.run.own import Own, check_methods, ours
+from pdekit.particles.run.ranks import (
     Division,
     Ranks,
     acts_by_mean,
@@ -32,9 +32,9 @@ from pdekit.particles.ranks import (
     watched,
     with_shared_mean,
 )
-from pdekit.particles.schedule import Interval, intervals
-from pdekit.particles.starts import start
-from pdekit.particles.tiles import Share, Tile, device_room, pieces, shared_runs, whole_runs
+from pdekit.particles.run.schedule import Interval, intervals
+from pdekit.particles.run.starts import start
+from pdekit.particles.run.tiles import Share, Tile, device_room, pieces, shared_runs, whole_runs
 
 # Numbers per tile. On the CPU a tile and its temporaries stay in cache.
 _TILE_CPU, _TILE_GPU = (1 << 15) - 64, 1 << 25
@@ -116,7 +116,7 @@ def simulate(
     Parameters
     ----------
     dynamics : ``Langevin``, ``InteractingLangevin``, ``TwoScaleLangevin``, ..., or one's own
-        (`pdekit.particles.own`)
+        (`pdekit.particles.run.own`)
     initial : a law, or an array or tensor of shape ``(n, d)``, or (runs, n, d); a DataArray by the
         names of its axes, such as ``X.final``; in a box it is folded at the walls
     n, runs : particles per run, independent runs
@@ -138,7 +138,7 @@ def simulate(
     Particles move in tiles that fit in cache, or in the memory of the device; a tile may be filled
     up with copies. Those that act on each other (``dynamics.coupled``) stay together, a run or
     several in a tile. What `pdekit.particles.fused` knows, it moves many steps at once and on as
-    many threads as torch has; on a GPU it compiles what `pdekit.particles.compiled` knows.
+    many threads as torch has; on a GPU it compiles what `pdekit.particles.run.compiled` knows.
 
     Raises ``NonFiniteError`` (a ``ValueError``) naming particle, step, time and position when a
     particle becomes NaN or infinite, ``RankError`` on the other ranks; on Ctrl-C ``Interrupted`` (a

@@ -17,7 +17,7 @@ from torch import Tensor
 from pdekit import checks
 from pdekit.checks import positive, whole
 from pdekit.interactions import CurieWeiss, GaussianWell
-from pdekit.particles.force_kernels import gaussian_sum, sums
+from pdekit.particles.kernels.forces import gaussian_sum, sums
 from pdekit.particles.noise import LANES
 
 Kernel = Callable[[Tensor], Tensor]  # displacements (..., d) -> ∇W (..., d)
@@ -238,6 +238,6 @@ class ChebyshevSum:
         positive("tolerance", self.tolerance)
 
     def __call__(self, kernel: Kernel, x: Tensor, draw: Any = None) -> Tensor:
-        from pdekit.particles.separable import separable_sum
+        from pdekit.particles.chebyshev import separable_sum
 
         return torch.stack([separable_sum(kernel, points, self.tolerance) for points in x])

@@ -21,11 +21,19 @@ import torch
 from torch import Tensor
 
 from pdekit.interactions import CurieWeiss
-from pdekit.particles.coupled_kernels import advance_coupled, advance_shared, noise_room
-from pdekit.particles.diffusion import Diffusion
-from pdekit.particles.entropy_sgd import EntropySGD
-from pdekit.particles.force_kernels import sums
-from pdekit.particles.fused_kernels import (
+from pdekit.particles.dynamics.diffusion import Diffusion
+from pdekit.particles.dynamics.entropy_sgd import EntropySGD
+from pdekit.particles.dynamics.interacting import InteractingLangevin
+from pdekit.particles.dynamics.two_scale import (
+    Displacement,
+    FreeDisplacement,
+    Position,
+    TwoScaleLangevin,
+    gamma_at,
+)
+from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, Step, StochasticHeun
+from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_room
+from pdekit.particles.kernels.drift import (
     DOUBLE_WELL,
     QUADRATIC,
     RIPPLED,
@@ -35,24 +43,16 @@ from pdekit.particles.fused_kernels import (
     Walls,
     advance,
 )
-from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, Step, StochasticHeun
-from pdekit.particles.interacting import InteractingLangevin
-from pdekit.particles.noise import INNER, LANES, Address, StepNoise
-from pdekit.particles.ranks import SharedMean
-from pdekit.particles.two_scale import (
-    Displacement,
-    FreeDisplacement,
-    Position,
-    TwoScaleLangevin,
-    gamma_at,
-)
-from pdekit.particles.two_scale_kernels import (
+from pdekit.particles.kernels.forces import sums
+from pdekit.particles.kernels.two_scale import (
     DISPLACEMENT,
     FREE,
     POSITION,
     Inner,
     advance_two_scale,
 )
+from pdekit.particles.noise import INNER, LANES, Address, StepNoise
+from pdekit.particles.run.ranks import SharedMean
 from pdekit.potentials import DoubleWell, Evolving, Quadratic, Rippled, Rough, Sum, Tabulated
 
 _INTEGRATORS = (EulerMaruyama, LeimkuhlerMatthews, StochasticHeun)

@@ -32,8 +32,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pdekit.particles import noise_kernels
-from pdekit.particles.noise_kernels import COSINE_32, COSINE_64, LOG_32, LOG_64, SINE_32, SINE_64
+from pdekit.particles.kernels import noise
+from pdekit.particles.kernels.noise import COSINE_32, COSINE_64, LOG_32, LOG_64, SINE_32, SINE_64
 
 # what the numbers are for; a dynamics that draws more than one kind per step takes more channels:
 # the fast process of an inner loop (whose step is the number of the inner step, counted through),
@@ -183,13 +183,13 @@ def fill_normals(out: Tensor, at: Address, first: int = 0) -> Tensor:
     Row ``r`` belongs to run ``at.run + r``. On the CPU the fused kernel, elsewhere the torch form:
     the same bits. ``out`` is float32 or float64 and contiguous. Returns ``out``.
     """
-    kernels = noise_kernels.normals_32, noise_kernels.normals_64
+    kernels = noise.normals_32, noise.normals_64
     return _fill(out, at, first, kernels, normals_reference)
 
 
 def fill_uniforms(out: Tensor, at: Address, first: int = 0) -> Tensor:
     """The same with uniforms in the open interval (0, 1)."""
-    kernels = noise_kernels.uniforms_32, noise_kernels.uniforms_64
+    kernels = noise.uniforms_32, noise.uniforms_64
     return _fill(out, at, first, kernels, uniforms_reference)
 
 

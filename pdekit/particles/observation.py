@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pdekit.checks import text, whole
 from pdekit.grid import Grid
-from pdekit.particles import exact_sums
+from pdekit.particles.kernels import exact_sums
 
 Counts = NDArray[np.int64]
 

@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from pdekit import checks
 from pdekit.errors import ConvergenceError, TruncationWarning
 from pdekit.grid import Grid, require_grid
-from pdekit.pde import resolution, vouched
+from pdekit.pde.bellman import vouched
+from pdekit.pde.discrete import peclet
+from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
-from pdekit.pde.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.schemes import default_scheme
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def solve(
     stats["seconds"] = time.perf_counter() - start
     summarise(problem, fields, stats)
     if isinstance(equation, FokkerPlanck):
-        resolution.report_along(problem, fields, times, stats, stacklevel=3)
+        peclet.report_along(problem, fields, times, stats, stacklevel=3)
     if isinstance(equation, HamiltonJacobiBellman):
         vouched.report(problem, scheme, fields, times, stats, stacklevel=3)
     return Solution(fields, times, equation, grid, scheme, stats)

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, grey_erosion
 from scipy.sparse import diags
 from scipy.sparse.linalg import expm_multiply, spsolve
 
-from pdekit.pde.generators import scharfetter_gummel
+from pdekit.pde.discrete.generators import scharfetter_gummel
 from peers.problems import ATTRACTION, BETA, CROWD_BETA, HOT, LQ, Array, Method, Problem, plain
 
 PACKAGE = "scipy"

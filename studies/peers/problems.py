@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import pdekit as pk
-from pdekit.pde import exact
+from pdekit.pde.exact import solutions
 
 Array = Any
 BETA, HOT = 4.0, 10.0  # inverse temperatures of Fokker-Planck, and of smoothing
@@ -70,14 +70,14 @@ def problems(quick: bool) -> list[Problem]:
 
 
 def fokker_planck_line(grid: pk.Grid = LINE) -> Problem:
-    """Against the expansion in eigenfunctions of pdekit.pde.exact."""
-    spectrum = exact.LangevinSpectrum(WELL, BETA, -3.5, 3.5)
+    """Against the expansion in eigenfunctions of pdekit.pde.exact.solutions."""
+    spectrum = solutions.LangevinSpectrum(WELL, BETA, -3.5, 3.5)
     rho = spectrum.density(START.pdf, 10.0, grid.centres)
     return Problem("W1", "Fokker-Planck", grid, 10.0, START, l1(rho, grid), WELL)
 
 
 def stationary_state() -> Problem:
-    gibbs = exact.gibbs(WELL, BETA, LINE.lower, LINE.upper, LINE.centres)
+    gibbs = solutions.gibbs(WELL, BETA, LINE.lower, LINE.upper, LINE.centres)
     return Problem("W1s", "stationary state", LINE, 1e8, START, l1(gibbs, LINE), WELL)
 
 
@@ -109,7 +109,9 @@ def heat(n: int) -> Problem:
 
     def bumps(t: float) -> Array:
         cov = (0.04 + t / HOT) * np.eye(2)
-        first, second = (exact.gaussian(m, cov, grid.centres) for m in ((-0.5, 0.2), (0.6, -0.4)))
+        first, second = (
+            solutions.gaussian(m, cov, grid.centres) for m in ((-0.5, 0.2), (0.6, -0.4))
+        )
         return first + second / 2
 
     error = greatest(bumps(SMOOTHING))
@@ -122,7 +124,7 @@ def crowd() -> Problem:
 
 
 def game(quick: bool) -> Problem:
-    """The linear-quadratic game of pdekit.pde.exact.LQGame, value at time 0 on |x| < 2."""
+    """The linear-quadratic game of ``LQGame``, value at time 0 on |x| < 2."""
     grid = pk.Grid(-5, 5, 100 if quick else 400)
     x, start = grid.axes[0], pk.Gaussian(1.0, np.sqrt(0.3))
     near, u = np.abs(x) < 2, LQ.value(0.0, grid.centres)
@@ -131,7 +133,7 @@ def game(quick: bool) -> Problem:
 
 
 # a, q, g, kappa, kappa_T, beta, horizon, mean, spread
-LQ = exact.LQGame(0.5, 1.0, 1.0, 0.8, 0.5, 2.0, 1.0, 1.0, np.sqrt(0.3))
+LQ = solutions.LQGame(0.5, 1.0, 1.0, 0.8, 0.5, 2.0, 1.0, 1.0, np.sqrt(0.3))
 
 
 # --------------------------------------------------------------------------- references and errors

@@ -15,11 +15,11 @@ from pdekit.comparison.certificates.certificate import (
     worst,
 )
 from pdekit.comparison.certificates.rates import COARSE, integrals, not_linear
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
-from pdekit.pde.freeenergy import dissipation, free_energy
-from pdekit.pde.nonequilibrium import entropy_production, housekeeping
-from pdekit.pde.problem import Problem
-from pdekit.pde.stationary import current, detailed_balance, stationary
+from pdekit.pde.stationary.free_energy import dissipation, free_energy
+from pdekit.pde.stationary.nonequilibrium import entropy_production, housekeeping
+from pdekit.pde.stationary.stationary import current, detailed_balance, stationary
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pdekit.comparison.certificates.rates import (
 )
 from pdekit.grid import Grid
 from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
-from pdekit.pde.stationary import stationary
+from pdekit.pde.stationary.stationary import stationary
 
 Array = NDArray[np.float64]
 

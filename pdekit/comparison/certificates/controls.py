@@ -13,8 +13,8 @@ from pdekit.comparison.certificates.certificate import (
     does_not_apply,
 )
 from pdekit.comparison.certificates.rates import COARSE
-from pdekit.pde.generators import neighbours
-from pdekit.pde.problem import Problem
+from pdekit.pde.discrete.generators import neighbours
+from pdekit.pde.discrete.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,13 @@ from pdekit.comparison.certificates.rates import (
     reversible,
     steps_error_of_rate,
 )
+from pdekit.pde.discrete.generators import gibbs, scharfetter_gummel
+from pdekit.pde.discrete.mean_field import pair_field
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import Heat, McKeanVlasov
-from pdekit.pde.freeenergy import divergence, free_energy
-from pdekit.pde.generators import gibbs, scharfetter_gummel
-from pdekit.pde.meanfield import pair_field
-from pdekit.pde.problem import Problem
-from pdekit.pde.spectrum import spectral_gap
-from pdekit.pde.stationary import stationary
+from pdekit.pde.stationary.free_energy import divergence, free_energy
+from pdekit.pde.stationary.spectrum import spectral_gap
+from pdekit.pde.stationary.stationary import stationary
 
 Array = NDArray[np.float64]
 _ROUNDING = 1e-10  # of mass, over a run of many steps

@@ -17,6 +17,7 @@ from pdekit.comparison.certificates.certificate import (
 )
 from pdekit.comparison.certificates.rates import is_density
 from pdekit.comparison.semiconcavity import semiconcavity
+from pdekit.pde.discrete.sampling import as_field, evaluate
 from pdekit.pde.equations import (
     BackwardKolmogorov,
     HamiltonJacobi,
@@ -24,7 +25,6 @@ from pdekit.pde.equations import (
     Heat,
     ViscousHJ,
 )
-from pdekit.pde.inputs import as_field, evaluate
 from pdekit.pde.solution import solve
 
 Array = NDArray[np.float64]

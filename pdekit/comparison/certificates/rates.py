@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pdekit import checks
 from pdekit.comparison.certificates.certificate import Certificate, at_least, does_not_apply
 from pdekit.grid import Grid
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.sampling import evaluate
 from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
-from pdekit.pde.inputs import evaluate
-from pdekit.pde.problem import Problem
-from pdekit.pde.spectrum import spectral_gap
+from pdekit.pde.stationary.spectrum import spectral_gap
 
 Array = NDArray[np.float64]
 COARSE = 0.25  # share of the fall that the quadrature in time may leave open

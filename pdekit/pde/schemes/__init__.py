@@ -4,6 +4,8 @@ from typing import Any
 
 from pdekit import checks
 from pdekit.grid import Grid, require_grid
+from pdekit.pde.discrete.inf_convolution import conjugates
+from pdekit.pde.discrete.sampling import evaluate_tensor
 from pdekit.pde.equations import (
     BackwardKolmogorov,
     Burgers,
@@ -15,16 +17,15 @@ from pdekit.pde.equations import (
     ViscousHJ,
     moving,
 )
-from pdekit.pde.inputs import evaluate_tensor
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
 from pdekit.pde.schemes.filtered import Filtered
 from pdekit.pde.schemes.godunov import Godunov
-from pdekit.pde.schemes.hopflax import HopfLax, conjugates
+from pdekit.pde.schemes.hopflax import HopfLax
 from pdekit.pde.schemes.implicit import Implicit
 from pdekit.pde.schemes.krylov import Krylov
-from pdekit.pde.schemes.meanfield import MeanField
+from pdekit.pde.schemes.mean_field import MeanField
 from pdekit.pde.schemes.policy_iteration import PolicyIteration
 from pdekit.pde.schemes.spectral import Spectral
 from pdekit.pde.schemes.split import Split

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
+from pdekit.pde.discrete.inf_convolution import hopf_lax, hopf_lax_gaps
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.subcell import MOST_NODES, on_finer_nodes, resolves, warn_unresolved
 from pdekit.pde.equations import ViscousHJ
-from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.hopflax import hopf_lax, hopf_lax_gaps
-from pdekit.pde.subcell import MOST_NODES, on_finer_nodes, resolves, warn_unresolved
 
 Array = NDArray[np.float64]
 # Node spacing over the width s of exp(-beta (f(y) + |x-y|^2 / 2t)): the error of the midpoint sum
@@ -129,7 +129,7 @@ class ColeHopf:
 
 def _refinement(values: Array, grid: Grid, beta: float, t: float) -> int:
     """Odd number of nodes a cell and axis that resolves the narrowest integrand."""
-    from pdekit.pde.convolution import sharpest_minimiser
+    from pdekit.pde.kernels.convolution import sharpest_minimiser
 
     factor = 1
     for axis, h in enumerate(grid.spacing):
@@ -186,7 +186,7 @@ def _reach(height: float, beta: float, t: float) -> float:
 
     ``height`` bounds u - min f: |x-y|^2 / 2t + f(y) >= TAIL / beta + u(x) for all farther y.
     """
-    from pdekit.pde.convolution import TAIL
+    from pdekit.pde.kernels.convolution import TAIL
 
     return sqrt(2 * t * (TAIL / beta + height))
 
@@ -254,7 +254,7 @@ def _convolve(
     no product of weights can underflow, the convolution is a banded matrix times exp(-beta u); on
     fewer nodes where the kernel is many cells wide.
     """
-    from pdekit.pde.convolution import (
+    from pdekit.pde.kernels.convolution import (
         EXPONENTS,
         banded,
         log_convolve,

@@ -11,22 +11,19 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.errors import ConvergenceError
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
-from pdekit.pde.generators import Generator
-from pdekit.pde.problem import Problem
-from pdekit.pde.propagator import (
+from pdekit.pde.discrete.generators import Generator
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.propagator import (
     RATIONAL,
     Marcher,
     allowance,
     amplification,
     exponential,
     line_of,
-    propagate,
     sweep,
 )
-from pdekit.pde.settled import settled
-
-__all__ = ["Exponential", "amplification", "propagate", "propagate_plain"]
+from pdekit.pde.discrete.settled import settled
+from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 
 Array = NDArray[np.float64]
 _KEPT = 1e-3  # of the data where walls absorb: less in one sweep would drown in its error
@@ -269,24 +266,3 @@ def _magnus(
 def _lost(generator: Generator) -> Array | float:
     """What absorbing walls take, as a rate per cell."""
     return 0.0 if generator.loss is None else generator.loss
-
-
-def propagate_plain(
-    generator: Generator, u: Array, t: float, forward: bool, kill: Array | float = 0.0
-) -> Array:
-    """The same sum over poles by sparse LU: the reference of ``propagate``, any dimension."""
-    from scipy.sparse import diags_array, eye_array
-    from scipy.sparse.linalg import splu
-
-    from pdekit.pde.rational import exponential_poles
-
-    matrix = generator.matrix()
-    lost = np.broadcast_to(kill, u.shape).ravel()
-    matrix = (matrix.T if forward else matrix) - diags_array(lost)
-    one = eye_array(u.size)
-    out = np.zeros(u.size)
-    for z, c in zip(*exponential_poles(), strict=True):
-        if z.imag > 0:
-            lu = splu((t * matrix - z * one).tocsc())
-            out += 2 * (c * lu.solve(u.ravel().astype(complex))).real
-    return out.reshape(u.shape)

@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.grid import Grid
-from pdekit.pde.burgers import as_slopes
-from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
-from pdekit.pde.fluxes import Flux, godunov, of_gradient, one_sided_eno, slope_bounds, slopes
-from pdekit.pde.hamiltonians import Hamiltonian, square_weights
-from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.godunov import (
+from pdekit.pde.discrete.conservation import as_slopes
+from pdekit.pde.discrete.fluxes import (
+    Flux,
+    godunov,
+    of_gradient,
+    one_sided_eno,
+    slope_bounds,
+    slopes,
+)
+from pdekit.pde.discrete.monotone import (
     MOST_STEPS,
     as_plane,
     hamiltonian_fused,
@@ -27,6 +31,9 @@ from pdekit.pde.schemes.godunov import (
     step_within,
     too_steep,
 )
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
+from pdekit.pde.hamiltonians import Hamiltonian, square_weights
 
 Array = NDArray[np.float64]
 
@@ -124,7 +131,7 @@ class Filtered:
 
     def _march_fused(self, u: Array, grid: Grid, weights: Array, span: float, stats: Any) -> Array:
         """All steps over ``span`` in place, where there is no linear part."""
-        from pdekit.pde.filtered_kernel import march
+        from pdekit.pde.kernels.filtered_march import march
 
         rates, periodic, field = as_plane(u, grid, weights)
         field, room = field.copy(), np.empty((4, *field.shape))
@@ -163,7 +170,7 @@ def filtered_fused(
     u: Array, monotone: Array, dt: float, eps: float, grid: Grid, weights: Array
 ) -> tuple[Array, float]:
     """The same for Godunov's flux of sum_k a_k p_k^2 / 2, a pass over memory a stage."""
-    from pdekit.pde.filtered_kernel import accurate, combine
+    from pdekit.pde.kernels.filtered_march import accurate, combine
 
     rates, periodic, field = as_plane(u, grid, weights)
     first, second, out = np.empty_like(field), np.empty_like(field), np.empty_like(field)

@@ -2,26 +2,32 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdekit import checks
-from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde.burgers import as_slopes
+from pdekit.pde.discrete.conservation import as_slopes
+from pdekit.pde.discrete.fluxes import Flux, godunov
+from pdekit.pde.discrete.monotone import (
+    MOST_STEPS,
+    as_plane,
+    hamiltonian_fused,
+    hamiltonian_of,
+    hamiltonian_plain,
+    linear_part,
+    require_cfl,
+    say_if_unresolved,
+    steeper,
+    step_within,
+    too_steep,
+)
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
-from pdekit.pde.fluxes import Flux, godunov, of_gradient, slope_bounds, slopes, speeds
-from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian, square_weights
-from pdekit.pde.problem import Problem
-from pdekit.pde.schemes.exponential import propagate
-from pdekit.pde.schemes.spectral import discrete_heat
-from pdekit.pde.subcell import resolves, warn_unresolved
+from pdekit.pde.hamiltonians import Hamiltonian, square_weights
 
 Array = NDArray[np.float64]
-MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Godunov:
     monotone, commutes with constants and does not expand the maximum norm. Two solutions compare
     exactly where their steps are the same (give both the same, close output times) and otherwise
     up to the error of the scheme. First order in h; the cell averages of ``Burgers`` are the
-    differences of u, a finite-volume scheme. ``flux`` is a function of ``pdekit.pde.fluxes``:
+    differences of u, a finite-volume scheme. ``flux`` is a function of ``pde.discrete.fluxes``:
     ``godunov`` (least diffusive), ``engquist_osher`` or ``lax_friedrichs``, for any H, convex or
     not. MODEL 1.2-1.3. Raises ``ConvergenceError`` if more than 10^7 steps would be needed.
     """
@@ -83,68 +89,10 @@ class Godunov:
         return u
 
 
-def say_if_unresolved(problem: Problem) -> None:
-    """Warn where a function given as such does things between the nodes."""
-    if isinstance(problem.equation, HamiltonJacobi | ViscousHJ) and not resolves(problem):
-        warn_unresolved(1.0, stacklevel=5)
-
-
-def require_cfl(cfl: float, flux: Any) -> None:
-    """Raise unless ``cfl`` allows a monotone step and ``flux`` is a function."""
-    if not 0 < checks.number("cfl", cfl) <= 1:
-        raise ValueError(f"cfl must lie in (0, 1] for a monotone step, got {cfl}")
-    if isinstance(flux, type) or not callable(flux):
-        raise TypeError(
-            "flux must be a function of pdekit.pde.fluxes, such as fluxes.engquist_osher; "
-            f"got {flux!r}"
-        )
-
-
-def step_within(rate: float, left: float, cfl: float) -> float:
-    """The step that the CFL condition allows, at most ``left``."""
-    dt = left if rate * left <= cfl else cfl / rate
-    if not left <= dt * MOST_STEPS:
-        raise too_steep(dt, left)
-    return dt
-
-
-def too_steep(dt: float, left: float) -> ConvergenceError:
-    return ConvergenceError(
-        f"the CFL condition asks for steps of {dt:.2g} over a span of {left:.2g}: the data are too "
-        "steep for this grid; use schemes.HopfLax() or ColeHopf(), or a coarser grid"
-    )
-
-
-def hamiltonian_of(equation: Any) -> Hamiltonian:
-    """The equation's Hamiltonian; |p|^2 / 2 where it names none."""
-    given = getattr(equation, "hamiltonian", None)
-    return HALF_SQUARE if given is None else given
-
-
-def hamiltonian_plain(
-    u: Array, grid: Grid, hamiltonian: Hamiltonian = HALF_SQUARE, flux: Flux = godunov
-) -> tuple[Array, float]:
-    """H(D^- u, D^+ u), and the rate sum_k max |∂H/∂p_k| / h_k that limits the step."""
-    minus, plus = slopes(u, grid)
-    bounds = slope_bounds(minus, plus)
-    rate = float((speeds(hamiltonian, bounds, flux) / grid.spacing).sum())
-    return of_gradient(hamiltonian, minus, plus, bounds, flux), rate
-
-
-def hamiltonian_fused(u: Array, grid: Grid, weights: Array | None = None) -> tuple[Array, float]:
-    """The same for Godunov's flux of sum_k a_k p_k^2 / 2 in one pass over memory."""
-    from pdekit.pde.godunov_kernel import sweep
-
-    rates, periodic, field = as_plane(u, grid, weights)
-    out = np.empty_like(field)
-    falls = sweep(field, periodic, 0.0, -rates / 2, out)
-    return out.reshape(u.shape), float((rates * falls).sum())
-
-
 def _march_fused(
     u: Array, grid: Grid, weights: Array, span: float, cfl: float, stats: Any
 ) -> Array:
-    from pdekit.pde.godunov_kernel import march
+    from pdekit.pde.kernels.monotone_march import march
 
     rates, periodic, field = as_plane(u, grid, weights)
     fields = (field.copy(), np.empty_like(field))
@@ -153,53 +101,3 @@ def _march_fused(
         raise too_steep(dt, span)
     stats["steps"] += steps
     return fields[last].reshape(u.shape)
-
-
-def as_plane(u: Array, grid: Grid, weights: Array | None) -> tuple[Array, Array, Array]:
-    """a_k / h_k^2, walls and field of a plane; a line is a plane of one row."""
-    a = np.ones(grid.dim) if weights is None else weights
-    rates, periodic = a / grid.spacing**2, np.array(grid.periodic)
-    if grid.dim == 1:
-        rates, periodic = np.array([0.0, rates[0]]), np.array([True, periodic[0]])
-    return rates, periodic, np.ascontiguousarray(np.atleast_2d(u))
-
-
-@dataclass(frozen=True)
-class Linear:
-    """The semigroup of what is linear in u; ``growth`` of the rate of slopes by a running cost."""
-
-    apply: Callable[[Array, float], Array]
-    growth: float = 0.0
-
-    def __call__(self, u: Array, dt: float) -> Array:
-        return self.apply(u, dt)
-
-
-def steeper(linear: Linear | None, rate: float, cfl: float) -> float:
-    """The rate r for steps of cfl / r, at whose end it has grown to r: r = rate + growth cfl / r.
-
-    A flat value says nothing of the slopes that a running cost gives it within a long step.
-    """
-    growth = 0.0 if linear is None else linear.growth
-    return rate if growth == 0 else (rate + sqrt(rate * rate + 4 * growth * cfl)) / 2
-
-
-def linear_part(problem: Problem) -> Linear | None:
-    """The semigroup of the terms that are linear in u; None where there are none."""
-    equation, grid = problem.equation, problem.grid
-    if isinstance(equation, ViscousHJ):
-        return Linear(lambda u, dt: discrete_heat(u, grid, dt / equation.beta))
-    if isinstance(equation, HamiltonJacobiBellman):
-        if grid.dim != 1 or problem.moves:
-            raise ValueError(
-                "HamiltonJacobiBellman is solved in one dimension for a potential fixed in time; "
-                f"got {equation.potential!r} on a grid of {grid.dim} dimension(s)"
-            )
-        generator, cost = problem.generator(), problem.running_cost()
-        half = 0.5 * cost
-        growth = float(np.abs(slopes(np.broadcast_to(cost, grid.shape), grid)).max())
-        return Linear(
-            lambda u, dt: propagate(generator, u + dt * half, dt, forward=False) + dt * half,
-            growth / grid.spacing[0],
-        )
-    return None

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.grid import Grid
-from pdekit.pde.burgers import as_slopes
-from pdekit.pde.direct_minimum import direct_minima, missed
-from pdekit.pde.equations import Burgers, HamiltonJacobi
-from pdekit.pde.hamiltonians import Hamiltonian, Term
-from pdekit.pde.problem import Problem
-from pdekit.pde.subcell import (
+from pdekit.pde.discrete.conservation import as_slopes
+from pdekit.pde.discrete.direct_minimum import direct_minima, missed
+from pdekit.pde.discrete.inf_convolution import conjugates, minimum
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.subcell import (
     LITTLE,
     MOST_NODES,
     least,
@@ -23,6 +22,8 @@ from pdekit.pde.subcell import (
     resolves_walls,
     warn_unresolved,
 )
+from pdekit.pde.equations import Burgers, HamiltonJacobi
+from pdekit.pde.hamiltonians import Term
 
 Array = NDArray[np.float64]
 
@@ -78,7 +79,7 @@ class HopfLax:
 
         def advance(t: float) -> Array:
             stats["steps"] += 1
-            u, gaps = _minimum(problem.values, grid, t, terms, self.refine)
+            u, gaps = minimum(problem.values, grid, t, terms, self.refine)
             if not self.refine:
                 return u
             if callable(problem.initial):
@@ -104,7 +105,7 @@ def _looked_at(
         return direct_minima(problem, values, fine, costs[0])
 
     def finer(values: Array, fine: Grid) -> Array:
-        return _minimum(values, fine, t, terms, True)[0]
+        return minimum(values, fine, t, terms, True)[0]
 
     if problem.grid.dim == 1 and looking(problem.values, problem.grid) is not None:
         return on_finer_nodes(problem, u, looking, stats)
@@ -128,50 +129,3 @@ def _cost(t: float, term: Term | None) -> Callable[[Array], Array]:
             return t * np.asarray(term.conjugate(away / t), dtype=float)
 
     return cost
-
-
-def conjugates(hamiltonian: Hamiltonian, dim: int) -> tuple[Term, ...] | None:
-    """The terms of a Hamiltonian whose Legendre transforms are known, None for any other."""
-    terms = hamiltonian.terms(dim)
-    if terms is None or not all(term.convex and term.conjugate for term in terms):
-        return None
-    return terms
-
-
-def _minimum(
-    values: Array, grid: Grid, t: float, terms: tuple[Term, ...] | None, refine: bool
-) -> tuple[Array, Array]:
-    """min_y f(y) + t sum_k L_k((x_k - y_k) / t), axis by axis; for ``gaps`` see ``envelope``."""
-    if terms is None:
-        return _of_squares(values, grid, t, refine)
-    from pdekit.pde.minplus import convolve
-
-    u, gaps = values, np.zeros(2)
-    for axis, (h, term) in enumerate(zip(grid.spacing, terms, strict=True)):
-        lines = np.moveaxis(u, axis, -1)
-        flat = np.ascontiguousarray(lines).reshape(-1, grid.cells[axis])
-        out, found = convolve(flat, float(h), t, term, grid.periodic[axis], refine)
-        u, gaps = np.moveaxis(out.reshape(lines.shape), -1, axis), np.maximum(gaps, found)
-    return np.ascontiguousarray(u), gaps
-
-
-def hopf_lax(values: Array, grid: Grid, t: float, refine: bool = True) -> Array:
-    """Inf-convolution of a field with |x|^2 / (2t) over the cells of the grid."""
-    return _of_squares(values, grid, t, refine)[0]
-
-
-def hopf_lax_gaps(values: Array, grid: Grid, t: float) -> Array:
-    """How much lower the minima may be between samples that carry no parabola."""
-    return _of_squares(values, grid, t, True)[1]
-
-
-def _of_squares(values: Array, grid: Grid, t: float, refine: bool) -> tuple[Array, Array]:
-    from pdekit.pde.envelope import inf_convolve_columns, inf_convolve_rows
-
-    rows = np.ascontiguousarray(values).reshape(-1, grid.cells[-1])
-    out = np.empty(rows.shape)
-    gaps = inf_convolve_rows(rows, grid.spacing[-1], t, grid.periodic[-1], refine, out)
-    if grid.dim == 2:
-        more = inf_convolve_columns(out, grid.spacing[0], t, grid.periodic[0], refine)
-        gaps = np.maximum(gaps, more)
-    return out.reshape(grid.shape), gaps

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.errors import ConvergenceError
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.settled import bounds, settled
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
-from pdekit.pde.problem import Problem
-from pdekit.pde.settled import bounds, settled
 
 Array = NDArray[np.float64]
 GAMMA = 1 - sqrt(0.5)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.errors import ConvergenceError
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.propagator import allowance
+from pdekit.pde.discrete.settled import settled
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
-from pdekit.pde.problem import Problem
-from pdekit.pde.propagator import allowance
-from pdekit.pde.settled import settled
 
 Array = NDArray[np.float64]
 _SHIFT = 0.1  # of the interval: near the best for tolerances of 1e-6 to 1e-10

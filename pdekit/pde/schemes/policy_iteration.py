@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
-from pdekit.pde.bellman import advanced
+from pdekit.pde.bellman.policy import PolicySteps
+from pdekit.pde.bellman.steps import advanced
+from pdekit.pde.bellman.vouched import inner
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import HamiltonJacobiBellman
-from pdekit.pde.policy import PolicySteps
-from pdekit.pde.problem import Problem
-from pdekit.pde.vouched import inner
 
 Array = NDArray[np.float64]
 

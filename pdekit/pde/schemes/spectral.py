@@ -8,9 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.grid import Grid
+from pdekit.pde.discrete.laplacian import (
+    Modes,
+    _times,
+    inverse,
+    survivors,
+    symbol,
+    transform,
+)
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import Heat
-from pdekit.pde.laplacian import Fast, Few, Modes, survivors, symbol
-from pdekit.pde.problem import Problem
 
 Array = NDArray[np.float64]
 # Width of the heat kernel, in cells, from which its truncation at the grid's highest frequency,
@@ -69,41 +76,3 @@ def _damping(grid: Grid, axis: int, variance: float) -> Array:
     """exp(-variance k^2 / 2), of the three-point Laplacian where the kernel is too narrow."""
     wide = variance >= (_RESOLVED * grid.spacing[axis]) ** 2
     return np.exp(-variance / 2 * symbol(grid, axis, discrete=not wide))
-
-
-def _times(c: Array, damping: list[Array]) -> Array:
-    """Coefficients times a factor along each axis, as a new array."""
-    out = c * damping[-1][: c.shape[-1]]
-    if c.ndim == 2:
-        out *= damping[0][: len(c), None]
-    return out
-
-
-def transform(field: Array, basis: list[Fast | Few]) -> Array:
-    """Coefficients of a field, the axes with the fewest modes first."""
-    out = field
-    for own in sorted(basis, key=_cost):
-        out = own.forward(out, out is not field)
-    return out
-
-
-def inverse(coefficients: Array, basis: list[Fast | Few]) -> Array:
-    """The field of coefficients, which it may overwrite."""
-    out = coefficients
-    for own in sorted(basis, key=_cost, reverse=True):
-        out = own.inverse(out)
-    return out
-
-
-def _cost(own: Fast | Few) -> tuple[bool, int, int]:
-    """Sorts an axis after those with fewer modes; strided before contiguous among equals."""
-    return isinstance(own, Fast), own.count, own.axis
-
-
-def discrete_heat(field: Array, grid: Grid, variance: float) -> Array:
-    """exp(variance Δ_h / 2) of a field: the Markov semigroup of the three-point Laplacian."""
-    basis: list[Fast | Few] = [
-        Fast(axis, n, grid.periodic[axis]) for axis, n in enumerate(grid.cells)
-    ]
-    damping = [np.exp(-variance / 2 * symbol(grid, k, discrete=True)) for k in range(grid.dim)]
-    return inverse(_times(transform(field, basis), damping), basis)

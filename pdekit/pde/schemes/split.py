@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
+from pdekit.pde.discrete.generators import Generator, axis_neighbours
+from pdekit.pde.discrete.oblique_lines import ObliqueLines
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.propagator import allowance
+from pdekit.pde.discrete.settled import settled
+from pdekit.pde.discrete.step_plan import plan
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
-from pdekit.pde.generators import Generator, axis_neighbours
-from pdekit.pde.oblique import ObliqueLines
-from pdekit.pde.problem import Problem
-from pdekit.pde.propagator import allowance
-from pdekit.pde.settled import settled
-from pdekit.pde.step_plan import plan
 
 Array = NDArray[np.float64]
 # Poles and residues of exp(z) ≈ 2 Re(residue / (z - pole)): Radau IIA of order 3, L-stable; and of
@@ -273,7 +273,7 @@ class Stepper:
 
     def _clip(self, new: Array, negative: float, mass: float) -> None:
         """Entries below zero, which sum to ``negative``, to zero, then the mass restored."""
-        from pdekit.pde.tridiagonal import clip
+        from pdekit.pde.kernels.tridiagonal import clip
 
         least = clip(new, mass / (mass - negative))
         self.stats["negative_before_clipping"] = min(self.stats["negative_before_clipping"], least)
@@ -298,7 +298,7 @@ class _Lines:
     """The generator along one axis and its resolvents on every line."""
 
     def __init__(self, generator: Generator, axis: int, forward: bool) -> None:
-        from pdekit.pde.tridiagonal import line_rates
+        from pdekit.pde.kernels.tridiagonal import line_rates
 
         self.axis, self.forward = axis, forward
         up, down, seam = generator.up[axis], generator.down[axis], None
@@ -315,7 +315,7 @@ class _Lines:
 
     def apply(self, u: Array, tau: float, method: tuple[complex, complex], out: Array) -> float:
         """out = 2 Re(residue (τA - pole)^-1 u), and the sum of its negative entries."""
-        from pdekit.pde.tridiagonal import solve_lines
+        from pdekit.pde.kernels.tridiagonal import solve_lines
 
         pole, residue = method
         return float(

@@ -1,0 +1,1 @@
+"""The algorithms: one file each, with its own fast step."""

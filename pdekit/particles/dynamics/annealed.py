@@ -1,0 +1,89 @@
+"""Langevin dynamics that cools down."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import log, sqrt
+from typing import Any
+
+from pdekit import checks
+from pdekit.checks import positive
+from pdekit.grid import Grid
+from pdekit.particles.dynamics.diffusion import Diffusion, fold
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step, StochasticHeun
+
+
+@dataclass(frozen=True)
+class Logarithmic:
+    """β(t) = log(shift + t) / depth: slow enough to find the global minimum.
+
+    ``depth`` is to be at least the critical depth of V, the highest barrier out of a well that is
+    not the deepest (Hajek 1988; MODEL.md 4: the papers' log(t + 1) lacks this constant). ``shift``
+    > 1 keeps the temperature at the start finite.
+    """
+
+    depth: float
+    shift: float = 2.0
+
+    def __post_init__(self) -> None:
+        positive("Logarithmic: depth", self.depth)
+        if not checks.number("Logarithmic: shift", self.shift) > 1:
+            raise ValueError(f"Logarithmic: shift must be finite and > 1, got {self.shift}")
+
+    def __call__(self, t: float) -> float:
+        """β at time t."""
+        return log(self.shift + t) / self.depth
+
+
+@dataclass(frozen=True)
+class AnnealedLangevin(Diffusion):
+    """dX = -∇V(X) dt + √(2/β(t)) dB: simulated annealing in continuous time (T 4.1.1).
+
+    Parameters
+    ----------
+    potential : V
+    schedule : β as a function of time, such as ``Logarithmic(depth)``; > 0
+    integrator : ``StochasticHeun()``, of weak order 2; ``LeimkuhlerMatthews()`` has the better
+        stationary law and suits slow schedules
+    box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
+
+    Raises ``ValueError`` where the schedule is not > 0 and finite. Good steps: as ``Langevin``,
+    and short against the time in which β changes.
+    """
+
+    potential: Any
+    schedule: Callable[[float], float]
+    integrator: Integrator = field(default_factory=StochasticHeun)
+    box: Grid | None = None
+
+    def __post_init__(self) -> None:
+        check_parts(self)
+        checks.value_not_class("schedule", self.schedule)
+        if not callable(self.schedule):
+            raise TypeError(f"schedule must be a function of time, got {self.schedule!r}")
+        self.sigma_at(0.0)
+
+    @property
+    def potentials(self) -> tuple[Any, ...]:
+        """V alone."""
+        return (self.potential,)
+
+    def sigma_at(self, t: float) -> float:
+        """√(2/β(t))."""
+        return sqrt(2 / positive(f"schedule({t:g})", self.schedule(t)))
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later; ``state`` is overwritten."""
+        # the noise of Leimkuhler and Matthews is centred at the start of its step
+        centred = isinstance(self.integrator, LeimkuhlerMatthews)
+        t = step.start if centred else (step.start + step.stop) / 2
+        return self.traced(state, self.sigma_at(t), step, noise)
+
+    def traced(self, state: Any, sigma: float, step: Step, noise: Any) -> Any:
+        """The state one step later under the noise σ, for `pdekit.particles.run.compiled`."""
+        return fold(self.integrator.step(self._mirrored, state, sigma, step, noise), self.box)[0]
+
+    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+        """Positions of the particles after ``step``."""
+        x = self.integrator.positions(state, self.sigma_at(step.stop), step, noise)
+        return x if x is state else fold(x, self.box)[0]

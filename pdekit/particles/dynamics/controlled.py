@@ -1,0 +1,90 @@
+"""Langevin dynamics under a computed control."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pdekit.grid import Grid
+from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.integrators import Integrator, StochasticHeun
+from pdekit.potentials import Sum, as_potential
+
+if TYPE_CHECKING:
+    from pdekit.pde.equations import FokkerPlanck
+
+
+@dataclass(frozen=True)
+class Total:
+    """V + u as a potential in time: ``at(t)`` is the potential V(·, t) + u(·, t)."""
+
+    potential: Any
+    value: Any
+
+    @property
+    def dim(self) -> int | None:
+        return getattr(self.potential, "dim", None) or getattr(self.value, "dim", None)
+
+    @property
+    def times(self) -> Any:
+        """The stored times of both, between which V + u is linear in time; none if it is smooth."""
+        moving = [part for part in (self.potential, self.value) if hasattr(part, "at")]
+        stored = [[float(t) for t in getattr(part, "times", ())] for part in moving]
+        return tuple(sorted({t for times in stored for t in times})) if all(stored) else ()
+
+    def at(self, t: float) -> Any:
+        potential, value = at_time(self.potential, t), at_time(self.value, t)
+        if self.dim is None:
+            raise ValueError(
+                f"cannot add {self.potential!r} and {value!r}: neither says how many coordinates "
+                "it takes; wrap a function of one's own in pk.potentials.Custom"
+            )
+        return Sum((as_potential(potential, self.dim), as_potential(value, self.dim)))
+
+    def __call__(self, x: Any, t: float = 0.0) -> Any:
+        return self.at(t)(x)
+
+
+@dataclass(frozen=True)
+class ControlledLangevin(Diffusion):
+    """dX = -(∇V(X) + ∇u(X, t)) dt + √(2/β) dB: the optimally controlled motion (MODEL.md 1.7).
+
+    Parameters
+    ----------
+    potential : V, as for ``Langevin``
+    beta : inverse temperature, > 0
+    value : u, whose ``at(t)`` is a potential for every t in [0, T], time running forward; a
+        potential without ``at`` stands for all times. One known by samples (``Evolving``, what
+        ``control`` returns) goes on beyond its box with the slope at the wall and beyond T as at T
+    integrator : ``StochasticHeun()`` takes the slopes at both ends of a step (weak order 2);
+        ``EulerMaruyama()`` at its beginning
+    box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
+
+    Raises ``ValueError`` for beta <= 0. Good steps: as for ``Langevin`` with V + u, and no longer
+    than the time in which u changes.
+    """
+
+    potential: Any
+    beta: float
+    value: Any
+    integrator: Integrator = field(default_factory=StochasticHeun)
+    box: Grid | None = None
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        check_parts(self)
+
+    @property
+    def potentials(self) -> tuple[Any, ...]:
+        """V and u."""
+        return self.potential, self.value
+
+    def law(self) -> "FokkerPlanck":
+        """The Fokker-Planck equation of V + u; its potential has ``at(t)`` where V or u has.
+
+        Raises ``ValueError`` for bare functions, which cannot be added.
+        """
+        from pdekit.pde.equations import FokkerPlanck
+
+        total = Total(self.potential, self.value)
+        moves = hasattr(self.potential, "at") or hasattr(self.value, "at")
+        return FokkerPlanck(total if moves else total.at(0.0), self.beta)

@@ -1,0 +1,62 @@
+"""Workers tied to a centre (Elastic-SGD)."""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, ClassVar
+
+from pdekit.checks import positive
+from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.forces import means
+from pdekit.particles.integrators import Step
+
+
+@dataclass(frozen=True)
+class ElasticSGD(Downhill):
+    """ε dYⁱ = -(∇V(Yⁱ) + (Yⁱ - X)/γ) dt + √(2ε/β) dB, dX = -(X - Ȳ)/γ dt.
+
+    The workers Yⁱ are drawn to the centre X, not to their mean, and X to their mean: the energy is
+    Σ_i V(y_i) + |x - y_i|²/(2γ) (errata 28; MODEL.md 1.10, thesis (5.4)). As ε -> 0, X' =
+    -∇u(X, γ), the local entropy of V, for every number of workers. **Particle 0 of each run is the
+    centre**, so n workers are n + 1 particles; it starts from its own initial position.
+
+    Parameters
+    ----------
+    potential : V; of one that moves (``at(t)``) a step takes the slopes at its beginning
+    beta : inverse temperature of the workers; ``inf`` for none of their noise
+    gamma : γ, the square of the length of the tie, ρ of (5.4)
+    epsilon : time scale of the workers; 1/n is the gradient flow of the energy in time t/n
+
+    Raises ``ValueError`` for numbers out of range or fewer than two particles. Euler's method:
+    good steps dt (V'' + 1/γ)/ε <= 0.1, stable below 2.
+    """
+
+    potential: Any
+    beta: float
+    gamma: float
+    epsilon: float = 1.0
+    coupled: ClassVar[bool] = True
+    weak_order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta, infinite=True)
+        check_parts(self)
+        positive("gamma", self.gamma)
+        positive("epsilon", self.epsilon)
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """Rate of the workers, or of the centre where that is larger."""
+        return max(1 / self.gamma, (curvature + 1 / self.gamma) / self.epsilon)
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """Euler's step of workers and centre together; ``state`` is overwritten."""
+        if noise.size < 2:
+            raise ValueError("ElasticSGD needs n >= 2: particle 0 is the centre, the rest workers")
+        centre = state[:, :1].clone()
+        pull = (means(state[:, 1:], noise.size - 1) - centre) / self.gamma
+        V = at_time(self.potential, step.start)
+        change = (slope(V, state) + (state - centre) / self.gamma) * (-step.size / self.epsilon)
+        if self.beta < float("inf"):
+            change += noise.at(step.number) * sqrt(2 * step.size / (self.beta * self.epsilon))
+        change[:, :1] = pull * step.size
+        return state.add_(change)

@@ -1,0 +1,90 @@
+"""Entropy-SGD as particles: each descends the gradient of the local entropy, measured anew."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from typing import Any, ClassVar
+
+from pdekit.checks import positive, whole
+from pdekit.particles.dynamics.diffusion import Downhill, check_beta
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.two_scale import (
+    ExponentialAverage,
+    TwoScaleLangevin,
+    check_gamma,
+    gamma_at,
+)
+from pdekit.particles.integrators import EulerMaruyama, Step
+
+
+@dataclass(frozen=True)
+class EntropySGD(Downhill):
+    """y, z ← x; L times: y ← y - η_y (∇V(y) + (y - x)/γ) + √(2η_y/β) ξ, z ← α z + (1 - α) y;
+    then x ← x - (η/γ)(x - z).
+
+    The time step of ``simulate`` is the learning rate η, so k steps are the time kη. Thesis,
+    Algorithm 2 and (4.39)-(4.41); MODEL.md 1.10. It is ``TwoScaleLangevin`` whose fast process
+    starts anew from x in every step, with an exponential average; for many small inner steps
+    x' = -∇u(x, γ), u the local entropy of V (``pk.local_entropy``). For networks:
+    ``pk.optim.EntropySGD``.
+
+    Parameters
+    ----------
+    potential : V; of one that moves (``at(t)``) a step takes the slopes at its beginning
+    beta : inverse temperature of the noise; ``inf`` for none
+    gamma : γ, the square of the width; a number or a function of time such as ``Scoping``
+    inner_steps : L
+    inner_lr : η_y; None for 2 γ / (L + 1), with γ at time 0
+    alpha : α in [0, 1), the share of the past in z
+
+    Raises ``ValueError`` for numbers out of range. Stable if η < 2γ and η_y (V'' + 1/γ) < 2.
+    """
+
+    potential: Any
+    beta: float = inf
+    gamma: Any = 1.0
+    inner_steps: int = 20
+    inner_lr: float | None = None
+    alpha: float = 0.25
+    weak_order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta, infinite=True)
+        check_parts(self)
+        check_gamma(self.gamma)
+        whole("inner_steps", self.inner_steps, 1)
+        if self.inner_lr is not None:
+            positive("inner_lr", self.inner_lr)
+        assert self.two_scale  # its checks are those that are missing here
+
+    @cached_property
+    def two_scale(self) -> TwoScaleLangevin:
+        """The dynamics that this one is."""
+        rate = self.inner_lr or 2 * gamma_at(self.gamma, 0.0) / (self.inner_steps + 1)
+        return TwoScaleLangevin(
+            self.potential,
+            self.beta,
+            self.gamma,
+            epsilon=1.0,
+            inner_steps=self.inner_steps,
+            average=ExponentialAverage(self.alpha),
+            warm_start=False,
+            inner_dt=rate,
+            integrator=EulerMaruyama(),
+        )
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """The larger of the rates of the two steps, per unit of η."""
+        return self.two_scale.stiffness(curvature, size, t)
+
+    def init(self, x: Any) -> Any:
+        """x and y, stacked in front."""
+        return self.two_scale.init(x)
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later; ``state`` is overwritten."""
+        return self.two_scale.step(state, step, noise)
+
+    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+        """x."""
+        return self.two_scale.positions(state, step, noise)

@@ -1,0 +1,135 @@
+"""Where a method that descends takes its slope from: all of the loss, or a sample of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pdekit.checks import flag, function, positive, whole
+from pdekit.particles.dynamics.diffusion import slope
+from pdekit.particles.integrators import Step
+from pdekit.particles.noise import CHOICE
+
+_AT_ONCE = 1 << 24  # terms times points that are evaluated together
+_MOST = 1 << 40  # of samples: chances from 52 bits are then equal to one part in 4,000
+
+
+class Gradient(Protocol):
+    """A slope of the loss, exact or an unbiased estimate."""
+
+    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+        """Slope at x ``(runs, particles, dim)`` in this step."""
+        ...
+
+
+@dataclass(frozen=True)
+class FullGradient:
+    """∇V."""
+
+    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+        return slope(potential, x)
+
+
+@dataclass(frozen=True)
+class NoisyGradient:
+    """∇V + std ξ, ξ standard normal: the model of a mini-batch with isotropic covariance."""
+
+    std: float
+
+    def __post_init__(self) -> None:
+        positive("NoisyGradient: std", self.std)
+
+    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+        return slope(potential, x) + noise.at(step.number) * self.std
+
+
+@dataclass(frozen=True)
+class FiniteSum:
+    """V(x) = N⁻¹ Σ_k f_k(x), a loss over N <= 2**40 samples, as a potential.
+
+    ``term(x, k)``: f_k(x) for points ``(..., dim)`` and whole numbers ``(...)``, with torch
+    operations that broadcast; ``data[k]`` picks the sample, ``k.to(x.dtype)`` makes numbers of k.
+    """
+
+    term: Callable[[Any, Any], Any]
+    count: int
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        function("FiniteSum: term", self.term, "map points (..., dim) and samples k to values")
+        whole("FiniteSum: dim", self.dim, 1)
+        if whole("FiniteSum: count", self.count, 1) > _MOST:
+            raise ValueError(
+                f"FiniteSum: count must be at most 2**40, got {self.count}; beyond, samples could "
+                "not be chosen with equal probability"
+            )
+
+    def __call__(self, x: Any) -> Any:
+        """V(x): (..., dim) -> (...)."""
+        return self._mean(lambda x, k: self.term(x[..., None, :], k).mean(dim=-1), x)
+
+    def grad(self, x: Any) -> Any:
+        """∇V(x): (..., dim) -> (..., dim)."""
+        return self._mean(self.batch_grad, x)
+
+    def thinned(self, most: int) -> "FiniteSum":
+        """The mean of at most so many of its terms, every so manieth: enough for a look."""
+        stride = -(-self.count // most)
+        if stride == 1:
+            return self
+        return FiniteSum(lambda x, k: self.term(x, k * stride), self.count // stride, self.dim)
+
+    def _mean(self, of_some: Callable[[Tensor, Tensor], Tensor], x: Any) -> Any:
+        """The mean over all samples of means over some, as many at once as memory has room for."""
+        points = x if isinstance(x, Tensor) else torch.as_tensor(x)
+        most = max(1, _AT_ONCE // max(1, points[..., 0].numel()))
+        value: Any = 0.0
+        for first in range(0, self.count, most):
+            some = torch.arange(first, min(first + most, self.count), device=points.device)
+            share = len(some) / self.count
+            value = of_some(points, some) if share == 1 else value + of_some(points, some) * share
+        return value if isinstance(x, Tensor) else value.numpy()
+
+    def batch_grad(self, x: Tensor, k: Tensor) -> Tensor:
+        """Mean of ∇f_k over the last axis of ``k``, shape ``(..., batch)`` or ``(batch,)``."""
+        with torch.enable_grad():
+            points = x.detach().requires_grad_()
+            values = self.term(points[..., None, :], k).mean(dim=-1)
+            return torch.autograd.grad(values.sum(), points)[0]
+
+
+@dataclass(frozen=True)
+class MiniBatch:
+    """The mean slope of ``size`` samples, drawn anew for each particle in each step.
+
+    For a potential that is a ``FiniteSum``. With g_k = ∇f_k, S = Σ g_k g_kᵀ and g = ∇V the
+    covariance is (S/N - ggᵀ)/ℓ with replacement and (1 - ℓ/N)(S - N ggᵀ)/((N - 1)ℓ) without
+    (MODEL.md 1.11, errata 38, 39). Raises ``ValueError`` for more samples than there are.
+    """
+
+    size: int
+    replacement: bool = True
+
+    def __post_init__(self) -> None:
+        whole("MiniBatch: size", self.size, 1)
+        flag("MiniBatch: replacement", self.replacement)
+
+    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+        if not hasattr(potential, "batch_grad"):
+            raise TypeError(f"MiniBatch needs a FiniteSum(term, count), got {potential!r}")
+        return potential.batch_grad(x, self.indices(potential.count, step, noise))
+
+    def indices(self, count: int, step: Step, noise: Any) -> Tensor:
+        """The samples of each particle, ``(runs, particles, size)``."""
+        if self.replacement:
+            u = noise.choices(step.number, CHOICE, self.size)
+            return (u * count).long().clamp_max(count - 1)
+        if self.size > count:
+            raise ValueError(
+                f"MiniBatch: {self.size} of {count} samples without replacement; take "
+                "replacement=True or a smaller size"
+            )
+        order = noise.choices(step.number, CHOICE, count).argsort(dim=-1, stable=True)
+        return order[..., : self.size]

@@ -1,0 +1,122 @@
+"""Langevin dynamics of particles that act on each other (MF-SGLD)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pdekit.grid import Grid
+from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta, fold
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.forces import ChebyshevSum, ExactSum, Summation, mean_force
+from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step
+from pdekit.particles.noise import CHOICE
+
+if TYPE_CHECKING:
+    from pdekit.pde.equations import McKeanVlasov
+
+
+@dataclass(frozen=True)
+class InteractingLangevin(Diffusion):
+    """dXⁱ = -∇V(Xⁱ) dt - N⁻¹ Σ_j ∇W(Xⁱ - Xʲ) dt + √(2/β) dBⁱ, the particles of a run together.
+
+    MODEL.md 1.6; Kantas et al. (5)-(7). Its law on R^{Nd} is stationary at
+    exp(-β [Σ V(x_i) + (2N)⁻¹ Σ_ij W(x_i - x_j)]); as N grows each particle follows the
+    McKean-Vlasov equation. Runs do not act on each other.
+
+    Parameters
+    ----------
+    potential : V, as for ``Langevin``
+    beta : inverse temperature, > 0
+    interaction : ``CurieWeiss(strength)`` (O(N), by the mean), ``PairPotential(W)``, ``L1`` or
+        ``Consensus`` of `pdekit.particles.forces`
+    summation : ``ExactSum()`` over all pairs, ``ChebyshevSum(tolerance)`` for a smooth W in up to
+        three dimensions, ``RandomBatch(partners)``; only where no formula is at hand
+    integrator : ``LeimkuhlerMatthews()`` is second order in the law on R^{Nd}, ``EulerMaruyama()``
+        the papers' MF-SGLD
+    box : a Grid whose walls reflect; on a periodic axis W is taken of the shortest displacement
+
+    Raises ``ValueError`` for beta <= 0, another dimension of W than of V, or an interaction through
+    a mean on a periodic axis. Good steps: dt (largest curvature + strength) below 0.1, below 2
+    for stability.
+    """
+
+    potential: Any
+    beta: float
+    interaction: Any
+    summation: Summation = field(default_factory=ExactSum)
+    integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
+    box: Grid | None = None
+    coupled: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        check_parts(self)
+        check_interaction(self.interaction, self.potential)
+        periodic = self.box is not None and any(self.box.periodic)
+        wrapped = hasattr(self.interaction, "potential") and not isinstance(
+            self.summation, ChebyshevSum
+        )
+        if periodic and not wrapped:
+            raise ValueError(
+                f"{self.interaction!r} by {self.summation!r} has no shortest displacement on a "
+                "periodic axis; take PairPotential(W) with ExactSum() or RandomBatch()"
+            )
+
+    @property
+    def potentials(self) -> tuple[Any, ...]:
+        """V alone."""
+        return (self.potential,)
+
+    def drift(self, x: Any, t: float) -> Any:
+        """The drift of all particles ``(runs, n, dim)`` at once, every pair counted."""
+        return self._drift(x, t, x.shape[1], None)
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later; ``state`` is overwritten."""
+
+        def draw() -> Any:
+            return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
+
+        def drift(x: Any, t: float) -> Any:
+            inside, sign = fold(x, self.box)
+            value = self._drift(inside, t, noise.size, draw)
+            return value if sign is None else value * sign
+
+        y = self.integrator.step(drift, state, self.sigma, step, noise)
+        return fold(y, self.box)[0]
+
+    def law(self) -> "McKeanVlasov":
+        """ρ_t = ∇·(ρ∇(V + W*ρ) + β⁻¹∇ρ), the limit of many particles.
+
+        Raises ``TypeError`` for an interaction that is no pair potential.
+        """
+        if not callable(self.interaction):
+            raise TypeError(f"{self.interaction!r} is no pair interaction W(x - y)")
+        from pdekit.pde.equations import McKeanVlasov
+
+        return McKeanVlasov(self.potential, self.beta, self.interaction)
+
+    def _drift(self, x: Any, t: float, size: int, draw: Callable[[], Any] | None) -> Any:
+        period = None
+        if self.box is not None and any(self.box.periodic):
+            spans = zip(self.box.lower, self.box.upper, self.box.periodic, strict=True)
+            period = x.new_tensor([b - a if wraps else inf for a, b, wraps in spans])
+        V = at_time(self.potential, t)
+        force = mean_force(self.interaction, self.summation, x, size, V, draw, period)
+        return Diffusion.drift(self, x, t) - force
+
+
+def check_interaction(interaction: Any, potential: Any) -> None:
+    """``TypeError`` for what is no interaction, ``ValueError`` for one of another dimension."""
+    known = hasattr(interaction, "mean_force") or callable(getattr(interaction, "grad", None))
+    if isinstance(interaction, type) or not known:
+        raise TypeError(
+            "interaction must be CurieWeiss(strength), PairPotential(W), L1(strength) or "
+            f"Consensus(strength, sharpness), got {interaction!r}"
+        )
+    dims = getattr(interaction, "dim", None), getattr(potential, "dim", None)
+    if None not in dims and dims[0] != dims[1]:
+        raise ValueError(
+            f"{interaction!r} and {potential!r} have {dims[0]} and {dims[1]} coordinates"
+        )

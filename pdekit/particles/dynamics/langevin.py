@@ -1,0 +1,50 @@
+"""Overdamped Langevin dynamics (SGLD with the exact gradient)."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pdekit.grid import Grid
+from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews
+
+if TYPE_CHECKING:
+    from pdekit.pde.equations import FokkerPlanck
+
+
+@dataclass(frozen=True)
+class Langevin(Diffusion):
+    """dX = -∇V(X) dt + √(2/β) dB (MODEL.md 0); its stationary law is e^{-βV}/Z.
+
+    Parameters
+    ----------
+    potential : V, maps ``(..., d) -> (...)``; its ``grad`` is used, or torch autograd; one that
+        changes in time offers ``at(t)``
+    beta : inverse temperature, > 0
+    integrator : ``LeimkuhlerMatthews()`` for sampling, ``EulerMaruyama()`` for the papers'
+        discrete algorithm, ``StochasticHeun()`` for laws at finite time
+    box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
+
+    Raises ``ValueError`` for beta <= 0. Good steps: ``dt`` times the largest curvature of V below
+    0.1; above 2 the explicit step is unstable.
+    """
+
+    potential: Any
+    beta: float
+    integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
+    box: Grid | None = None
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        check_parts(self)
+
+    @property
+    def potentials(self) -> tuple[Any, ...]:
+        """V alone."""
+        return (self.potential,)
+
+    def law(self) -> "FokkerPlanck":
+        """ρ_t = ∇·(ρ∇V + β⁻¹∇ρ), with no flux through the walls of the grid it is solved on."""
+        from pdekit.pde.equations import FokkerPlanck
+
+        return FokkerPlanck(self.potential, self.beta)

@@ -1,0 +1,193 @@
+"""Descent with momentum: Nesterov's method, MaSS, and their restarts (U 3.1.5, 3.1.6).
+
+The time step of ``simulate`` is the learning rate η, so k steps are the time kη. The state is
+(w, u); w are the positions. With slopes that carry noise of their own these are the stochastic
+methods, with ``FullGradient()`` the classical ones.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from pdekit.checks import within
+from pdekit.particles.dynamics.diffusion import Downhill, at_time
+from pdekit.particles.dynamics.gradients import FullGradient, Gradient
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.integrators import Step
+
+
+@dataclass(frozen=True)
+class Nesterov(Downhill):
+    """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w (U (32)).
+
+    As η -> 0 at fixed γ, w follows w' = -∇V/(1 - γ), with error O(η).
+
+    Parameters
+    ----------
+    potential : V; of one that moves (``at(t)``) a step takes the slope at its beginning
+    momentum : γ in [0, 1); 0 is gradient descent, or SGD
+    gradient : ``FullGradient()``, ``NoisyGradient(std)``, ``MiniBatch(size)``
+
+    Raises ``ValueError`` for another momentum. Stable if η V'' < 2 (1 + γ)/(1 + 2γ).
+    """
+
+    potential: Any
+    momentum: float = 0.9
+    gradient: Gradient = field(default_factory=FullGradient)
+    weak_order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        within("momentum", self.momentum, 0, 1)
+        check_parts(self)
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """2 over the longest stable step."""
+        return _stiffness(curvature, self.momentum, 0.0)
+
+    def init(self, x: Any) -> Any:
+        """w and u, stacked in front."""
+        return x.expand(2, *x.shape).clone()
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later."""
+        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
+        return torch.stack(_accelerate(state, g, step.size, self.momentum, 0.0))
+
+    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+        """w."""
+        return state[0]
+
+
+@dataclass(frozen=True)
+class MaSS(Downhill):
+    """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w + η₂ g(u) (Liu and Belkin; U (34)).
+
+    As η -> 0 at fixed γ and η₂/η, w' = -(1 - η₂/η) ∇V/(1 - γ).
+
+    Parameters: those of ``Nesterov``, and ``compensation``, η₂/η in [0, 1). Raises ``ValueError``
+    for numbers out of range. Stable if η V'' < 2 (1 + γ)/(1 + 2γ - η₂/η).
+    """
+
+    potential: Any
+    momentum: float = 0.9
+    compensation: float = 0.1
+    gradient: Gradient = field(default_factory=FullGradient)
+    weak_order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        within("momentum", self.momentum, 0, 1)
+        within("compensation", self.compensation, 0, 1)
+        check_parts(self)
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """2 over the longest stable step."""
+        return _stiffness(curvature, self.momentum, self.compensation)
+
+    def init(self, x: Any) -> Any:
+        """w and u, stacked in front."""
+        return x.expand(2, *x.shape).clone()
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later."""
+        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
+        return torch.stack(_accelerate(state, g, step.size, self.momentum, self.compensation))
+
+    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+        """w."""
+        return state[0]
+
+
+@dataclass(frozen=True)
+class RestartedNesterov(Downhill):
+    """Nesterov's method with γ = (α - 1)/(α + 2), α counting the steps since the last restart.
+
+    A particle restarts, α = 1, after a step uphill, g(u)·(w⁺ - w) > 0 (O'Donoghue and Candès;
+    U (33) with errata 69: γ follows α). Until then, as η -> 0, w as a function of s = k √η obeys
+    w'' + 3 w'/s + ∇V(w) = 0 (Su, Boyd and Candès), with error O(√η).
+
+    Parameters: ``potential``, ``gradient`` as for ``Nesterov``. Stable if η V'' < 4/3.
+    """
+
+    potential: Any
+    gradient: Gradient = field(default_factory=FullGradient)
+
+    def __post_init__(self) -> None:
+        check_parts(self)
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """2 over the longest stable step, as γ -> 1."""
+        return _stiffness(curvature, 1.0, 0.0)
+
+    def init(self, x: Any) -> Any:
+        """w, u and α, stacked in front."""
+        return _with_count(x)
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later."""
+        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
+        return _restarted(state, g, step.size, 0.0)
+
+    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+        """w."""
+        return state[0]
+
+
+@dataclass(frozen=True)
+class RestartedMaSS(Downhill):
+    """``MaSS`` with the γ and the restarts of ``RestartedNesterov`` (U (35), errata 69).
+
+    Parameters: ``potential``, ``compensation``, ``gradient`` as for ``MaSS``.
+    """
+
+    potential: Any
+    compensation: float = 0.1
+    gradient: Gradient = field(default_factory=FullGradient)
+
+    def __post_init__(self) -> None:
+        within("compensation", self.compensation, 0, 1)
+        check_parts(self)
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """2 over the longest stable step, as γ -> 1."""
+        return _stiffness(curvature, 1.0, self.compensation)
+
+    def init(self, x: Any) -> Any:
+        """w, u and α, stacked in front."""
+        return _with_count(x)
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later."""
+        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
+        return _restarted(state, g, step.size, self.compensation)
+
+    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+        """w."""
+        return state[0]
+
+
+def _accelerate(state: Any, g: Any, eta: float, gamma: Any, compensation: float) -> tuple[Any, Any]:
+    """(w, u) after one step."""
+    w, u = state[0], state[1]
+    descent = u - g * eta
+    ahead = descent * (1 + gamma) - w * gamma
+    return descent, ahead + g * (eta * compensation) if compensation else ahead
+
+
+def _with_count(x: Any) -> Any:
+    state = x.expand(3, *x.shape).clone()
+    state[2] = 1.0
+    return state
+
+
+def _restarted(state: Any, g: Any, eta: float, compensation: float) -> Any:
+    """(w, u, α) after one step."""
+    alpha = state[2]
+    w, u = _accelerate(state, g, eta, (alpha - 1) / (alpha + 2), compensation)
+    uphill = (g * (w - state[0])).sum(dim=-1, keepdim=True) > 0
+    return torch.stack((w, u, alpha.masked_fill(uphill, 1.0) + 1.0))
+
+
+def _stiffness(curvature: float, gamma: float, compensation: float) -> float:
+    # on a quadratic a root of the method leaves the unit circle through -1
+    return curvature * (1 + 2 * gamma - compensation) / (1 + gamma)

@@ -1,0 +1,136 @@
+"""Langevin dynamics whose noise depends on the place, and what that is taken to mean."""
+
+from dataclasses import dataclass
+from math import nan, sqrt
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from pdekit.diffusions import as_diffusion
+from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, pushed, slope
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.integrators import Step
+
+if TYPE_CHECKING:
+    from pdekit.pde.equations import FokkerPlanck
+
+
+@dataclass(frozen=True)
+class MultiplicativeLangevin(Downhill):
+    """dX = (-∇V(X) + F(X)) dt + √(2D(X)/β) dB, as Itô, Stratonovich or Hänggi-Klimontovich read it.
+
+    SGD as a diffusion: V the loss, D the covariance of its gradients, β = 2 batch / learning rate
+    (MODEL.md 1.11, thesis (6.2), errata 37). Euler's method with the drift that the reading adds.
+
+    Parameters
+    ----------
+    potential : V
+    beta : inverse temperature, > 0
+    diffusion : D, a number, a matrix, or a function of points ``(..., d)`` with values ``(...)``
+        or ``(..., d, d)``, symmetric and positive semidefinite; Itô's unless wrapped in
+        ``Stratonovich`` or ``HaenggiKlimontovich`` (`pdekit.diffusions`)
+    force : F, a drift that need not be a gradient, ``(..., d) -> (..., d)``; None for none
+
+    V and F may move (``at(t)``): a step takes them at its beginning. D may be singular, where noise
+    acts in some directions only (coloured noise, momenta).
+
+    Raises ``ValueError`` for beta <= 0 or a D of the wrong shape or with a negative eigenvalue,
+    ``TypeError`` for one that moves. In more than one dimension D is factored at each particle in
+    each step.
+    """
+
+    potential: Any
+    beta: float
+    diffusion: Any
+    force: Any = None
+    weak_order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        if hasattr(self.diffusion, "at"):
+            raise TypeError(
+                "MultiplicativeLangevin needs a diffusion that is fixed in time, got one with "
+                f"at(t): {self.diffusion!r}; pass what it is at one time, .at(t)"
+            )
+        object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
+        check_parts(self)
+
+    def drift(self, x: Any, t: float) -> Any:
+        """Itô's drift: -∇V + F and what the reading adds."""
+        drift = self.diffusion.correction(x) / self.beta - slope(at_time(self.potential, t), x)
+        return drift if self.force is None else drift + pushed(at_time(self.force, t), x)
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """Euler's step; ``state`` is overwritten."""
+        kicks = (self._factor(state) @ noise.at(step.number)[..., None])[..., 0]
+        change = self.drift(state, step.start) * step.size
+        return state.add_(change).add_(kicks * sqrt(2 * step.size / self.beta))
+
+    def doubt(self, x: Any, size: float, t: float) -> str:
+        """Whether the noise changes within one of its kicks."""
+        if not callable(self.diffusion.D):
+            return ""
+        points = x[None]
+        reach = sqrt(2 * size / self.beta) * self._factor(points).sum(dim=-1)
+        there, here = self.diffusion.tensor(points + reach), self.diffusion.tensor(points)
+        change = (there - here).abs().amax(dim=(-2, -1)) / here.abs().amax(dim=(-2, -1))
+        largest = float(change.nan_to_num(0.0, 0.0, 0.0).max())
+        if largest <= 1.5:
+            return ""
+        return (
+            f"the diffusion changes by {largest:.0%} within one kick of the noise, too much for "
+            f"Euler's method; take dt <= {size * (0.5 / largest) ** 2:.1g}"
+        )
+
+    def law(self) -> "FokkerPlanck":
+        """ρ_t = ∇·((∇V - F)ρ) + β⁻¹ times ∇·∇·(Dρ), or what the other readings make of it."""
+        from pdekit.pde.equations import FokkerPlanck
+
+        return FokkerPlanck(self.potential, self.beta, self.force, self.diffusion)
+
+    def _factor(self, x: Any) -> Any:
+        """A matrix with ``B Bᵀ = D(x)``."""
+        points = x if callable(self.diffusion.D) else x[:1, :1]  # a constant is factored once
+        factor, bad = semidefinite_factor(self.diffusion.tensor(points))
+        if torch.compiler.is_compiling():  # no value is looked at: NaN stops the simulation
+            return factor.masked_fill(bad[..., None, None], nan)
+        if bool(bad.any()):
+            raise ValueError(
+                "diffusion must be positive semidefinite, which it is not at "
+                f"{points[bad][0].tolist()}"
+            )
+        return factor
+
+
+def semidefinite_factor(matrix: Any) -> tuple[Any, Any]:
+    """B with ``B Bᵀ`` the symmetric matrices ``(..., d, d)``, and which have negative eigenvalues.
+
+    Cholesky's; where a matrix is singular its eigenvectors' (but in more than two dimensions not
+    in a step that is compiled, where it counts as negative).
+    """
+    slack = 100 * torch.finfo(matrix.dtype).eps
+    if matrix.shape[-1] == 1:
+        return matrix.clamp_min(0).sqrt(), ~(matrix[..., 0, 0] >= 0)
+    if matrix.shape[-1] == 2:
+        return _factor_in_the_plane(matrix, slack)
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    singular = info > 0
+    if torch.compiler.is_compiling() or not bool(singular.any()):
+        return factor, singular
+    values, vectors = torch.linalg.eigh(matrix[singular])
+    factor = factor.clone()
+    factor[singular] = vectors * values.clamp_min(0).sqrt()[..., None, :]
+    bad = torch.zeros_like(singular)
+    bad[singular] = ~(values[..., 0] >= -slack * values.abs().amax(dim=-1))
+    return factor, bad
+
+
+def _factor_in_the_plane(matrix: Any, slack: float) -> tuple[Any, Any]:
+    a, b, c = matrix[..., 0, 0], matrix[..., 1, 0], matrix[..., 1, 1]
+    nothing = a <= 0
+    below = (b / a.masked_fill(nothing, 1.0).sqrt()).masked_fill(nothing, 0.0)
+    rest = c - below * below
+    rest = rest.masked_fill(rest.abs() <= slack / 10 * c, 0.0)  # rounding, whose root is not small
+    rows = a.clamp_min(0).sqrt(), torch.zeros_like(a), below, rest.clamp_min(0).sqrt()
+    good = (a >= 0) & (rest >= -slack * c.abs()) & ~(nothing & (b != 0))
+    return torch.stack(rows, dim=-1).reshape(matrix.shape), ~good

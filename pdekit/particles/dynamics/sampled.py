@@ -1,0 +1,56 @@
+"""Descent on a loss smoothed by sampling (HEAT)."""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, ClassVar
+
+from pdekit.checks import whole
+from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.two_scale import check_gamma, gamma_at
+from pdekit.particles.integrators import Step
+from pdekit.particles.noise import INNER
+
+
+@dataclass(frozen=True)
+class SampledDescent(Downhill):
+    """X⁺ = X - (dt/L) Σ_l ∇V(X + ξ_l), ξ_l ~ N(0, (γ/β) I): descent on the loss G_{γ/β} * V.
+
+    MODEL.md 1.10, HEAT; thesis (4.43) with errata 30. The mean of a step is exactly that of
+    descent on the heat-smoothed loss; the sampling adds a variance O(dt/L) to X. Where the
+    smoothed loss is at hand as a potential, ``SmoothedDescent`` is the same without sampling.
+
+    Parameters
+    ----------
+    potential : V; of one that moves (``at(t)``) a step takes the slopes at its beginning
+    beta : inverse temperature; the smoothing is the heat equation's at time γ
+    gamma : γ, or a function of time such as ``Scoping``
+    samples : L >= 1
+
+    Raises ``ValueError`` for numbers out of range. Stable if dt V'' < 2.
+    """
+
+    potential: Any
+    beta: float
+    gamma: Any
+    samples: int = 1
+    weak_order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        check_parts(self)
+        check_gamma(self.gamma)
+        whole("samples", self.samples, 1)
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later; ``state`` is overwritten."""
+        width = sqrt(gamma_at(self.gamma, step.start) / self.beta)
+        total = state * 0
+        V = at_time(self.potential, step.start)
+        for k in range(self.samples):
+            self.traced(state, total, V, width, step.number * self.samples + k, noise)
+        return state.sub_(total * (step.size / self.samples))
+
+    def traced(self, state: Any, total: Any, V: Any, width: float, draw: Any, noise: Any) -> None:
+        """One sample of the slope, added to ``total``, for `pdekit.particles.run.compiled`."""
+        total += slope(V, state + noise.at(draw, INNER) * width)

@@ -1,0 +1,317 @@
+"""Two time scales: descent along slopes that a fast process averages (HOM-SGLD, MF-HOM-SGLD)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import exp, sqrt
+from typing import Any, Protocol
+
+from pdekit.checks import positive, whole
+from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
+from pdekit.particles.dynamics.interacting import check_interaction
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.forces import ExactSum, Summation, mean_force
+from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
+from pdekit.particles.noise import CHOICE, INNER
+
+Slope = Callable[[Any], Any]
+
+
+class FastProcess(Protocol):
+    """The fast variable Y in its own time, and what X learns from it."""
+
+    def start(self, x: Any) -> Any:
+        """Y at the beginning, and after a reset."""
+        ...
+
+    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+        """Drift of Y, to be divided by ε."""
+        ...
+
+    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+        """What is averaged."""
+        ...
+
+    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+        """dX/dt, without the interaction."""
+        ...
+
+
+@dataclass(frozen=True)
+class Position:
+    """Kantas et al. (13): ε Y' = (X - Y)/γ - ∇V(Y) + noise, X' = -(X - Y)/γ; Algorithm 1."""
+
+    def start(self, x: Any) -> Any:
+        return x.clone()
+
+    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+        return (x - y) / gamma - slope(y)
+
+    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+        return y
+
+    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+        return (average - x) / gamma
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """Kantas et al. (11): ε Y' = ∇V(X - Y) - Y/γ + noise, X' = -∇V(X - Y) (errata 3)."""
+
+    def start(self, x: Any) -> Any:
+        return x * 0
+
+    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+        return slope(x - y) - y / gamma
+
+    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+        return slope(x - y)
+
+    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+        return -average
+
+
+@dataclass(frozen=True)
+class FreeDisplacement:
+    """HEAT: ε Y' = -Y/γ + noise, stationary at N(0, γ/β); X' = -∇V(X - Y) (errata 29)."""
+
+    def start(self, x: Any) -> Any:
+        return x * 0
+
+    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+        return y / -gamma
+
+    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+        return slope(x - y)
+
+    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+        return -average
+
+
+@dataclass(frozen=True)
+class LinearAverage:
+    """Equal weights 1/M for the M iterates after the burn-in (errata 18)."""
+
+    def weights(self, count: int) -> list[float]:
+        """Weight of the start, then of each iterate."""
+        return [0.0] + [1 / count] * count
+
+
+@dataclass(frozen=True)
+class ExponentialAverage:
+    """z ← alpha z + (1 - alpha) y from z = start (Entropy-SGD; T Alg. 2, alpha = 0.25)."""
+
+    alpha: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_parts(self)
+
+    def weights(self, count: int) -> list[float]:
+        """Weight of the start, then of each iterate."""
+        a = self.alpha
+        return [a**count] + [(1 - a) * a ** (count - m) for m in range(1, count + 1)]
+
+
+@dataclass(frozen=True)
+class LastIterate:
+    """The last iterate alone: with beta = inf the proximal point (Hamilton-Jacobi limit)."""
+
+    def weights(self, count: int) -> list[float]:
+        """Weight of the start, then of each iterate."""
+        return [0.0] * count + [1.0]
+
+
+_COARSE = 0.25  # of dt / γ: an eighth of a rate
+Average = LinearAverage | ExponentialAverage | LastIterate
+
+
+@dataclass(frozen=True)
+class Scoping:
+    """γ(t) = max(floor, initial e^{-rate t}): smoothing that is withdrawn (T 4.3.1, 5.10)."""
+
+    initial: float
+    rate: float
+    floor: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("initial", "floor"):
+            positive(f"Scoping: {name}", getattr(self, name))
+        check_parts(self)
+
+    def __call__(self, t: float) -> float:
+        """γ at time t."""
+        return max(self.floor, self.initial * exp(-self.rate * t))
+
+
+@dataclass(frozen=True)
+class TwoScaleLangevin(Downhill):
+    """dX = -(X - Y)/γ dt [- ∇W*ρ_N dt], ε dY = -(∇V(Y) + (Y - X)/γ) dt + √(2ε/β) dB.
+
+    HOM-SGLD, with ``interaction`` MF-HOM-SGLD: MODEL.md 1.9 and 1.10, Kantas et al. Algorithm 1
+    with its indices and weights corrected (errata 2, 3, 12, 18). Each step of X takes
+    ``burn_in + inner_steps - 1`` steps of Y with X held, and averages the last ``inner_steps``. As
+    ε -> 0, X' = -∇u(X, γ), u the local entropy of V (``ViscousHJ``); the error is O(ε).
+
+    Parameters
+    ----------
+    potential : V; of one that moves (``at(t)``) a step of X takes that at its beginning
+    beta : inverse temperature of the fast process; ``inf`` for the non-viscous limit (HJ)
+    gamma : width γ of the smoothing, or a function of time such as ``Scoping``
+    epsilon : ε, ratio of the time scales
+    inner_steps, burn_in : M and m' >= 1, where m' is the first inner iterate that counts
+    interaction : of the X; None for none
+    fast : ``Position()``, ``Displacement()``, or ``FreeDisplacement()`` for the HEAT limit
+    average : ``LinearAverage()``, ``ExponentialAverage(alpha)``, ``LastIterate()``
+    warm_start : Y goes on where it was; else it starts anew from X in every step
+    inner_dt : δ; None for dt / inner_steps, so that Y is followed in real time
+    integrator : of Y; ``LeimkuhlerMatthews()`` takes the error δ/ε out of the average
+    summation : of the interaction, as for ``InteractingLangevin``
+
+    The noise of Y lies in a channel of its own, its steps counted through all outer steps.
+    Raises ``ValueError`` for numbers out of range. Stable if dt (1/γ + λ) < 2 and
+    (δ/ε)(V'' + 1/γ) < 2; both steps are of order one, and rates come out wrong by about half of
+    the first and half of the second. Good values: 0.1 for the first (dt = 1.5 ε at ε = 0.2 γ is
+    0.3: 4 % too low a mean where dt = 0.3 ε, 0.06, has 1 %) and 0.05 for the second; warns
+    (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the limit of averages.
+    """
+
+    potential: Any
+    beta: float
+    gamma: Any
+    epsilon: float
+    inner_steps: int
+    burn_in: int = 1
+    interaction: Any = None
+    fast: FastProcess = field(default_factory=Position)
+    average: Average = field(default_factory=LinearAverage)
+    warm_start: bool = True
+    inner_dt: float | None = None
+    integrator: Integrator = field(default_factory=EulerMaruyama)
+    summation: Summation = field(default_factory=ExactSum)
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta, infinite=True)
+        check_parts(self)
+        check_gamma(self.gamma)
+        positive("epsilon", self.epsilon)
+        whole("inner_steps", self.inner_steps, 1)
+        whole("burn_in", self.burn_in, 1)
+        if self.inner_dt is not None:
+            positive("inner_dt", self.inner_dt)
+        if self.interaction is not None:
+            check_interaction(self.interaction, self.potential)
+
+    @property
+    def coupled(self) -> bool:
+        """Whether the particles of a run act on each other."""
+        return self.interaction is not None
+
+    @property
+    def weak_order(self) -> int:
+        """Order in dt, at fixed δ/dt, towards the coupled equations."""
+        return 1
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """The larger of the rates of the slow and of the fast step, per unit of outer time."""
+        pull, strength = 1 / gamma_at(self.gamma, t), getattr(self.interaction, "strength", 0.0)
+        share = self.inner_dt / size if self.inner_dt and size else 1 / self.inner_steps
+        fast = curvature if not isinstance(self.fast, FreeDisplacement) else 0.0
+        return max(pull + strength, (fast + pull) * share / self.epsilon)
+
+    def doubt(self, x: Any, size: float, t: float) -> str:
+        """What is wrong with a step of X that is stable."""
+        pull = 1 / gamma_at(self.gamma, t)
+        if size * pull <= _COARSE or isinstance(self.average, LastIterate):
+            return ""  # steps to the last iterate are those of the proximal point method
+        return (
+            f"dt / gamma = {size * pull:.2g}: the outer step is of order one, and the rates of X "
+            f"come out wrong by up to {size * pull / 2:.0%}; dt <= {0.1 / pull:.1g} has 5 %"
+        )
+
+    def init(self, x: Any) -> Any:
+        """X and Y, stacked in front."""
+        state = x.new_empty(2, *x.shape)
+        state[0], state[1] = x, self.fast.start(x)
+        return state
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later; ``state`` is overwritten."""
+        x = state[0]
+        gamma = gamma_at(self.gamma, step.start)
+        average = self._average(state, gamma, step, noise)
+        velocity = self.fast.velocity(x, average, gamma)
+        if self.interaction is not None:
+
+            def draw() -> Any:
+                return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
+
+            velocity -= mean_force(
+                *(self.interaction, self.summation, x, noise.size),
+                *(at_time(self.potential, step.start), draw),
+            )
+        x += velocity * step.size
+        return state
+
+    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+        """X."""
+        return state[0]
+
+    def _average(self, state: Any, gamma: float, step: Step, noise: Any) -> Any:
+        """Move Y, in place, and average what X sees of it."""
+        x = state[0]
+
+        count = self.burn_in + self.inner_steps - 1
+        size, before = self.inner_size(step.size), None if self.warm_start else 0.0
+        first, *weights = self.average.weights(self.inner_steps)
+        y = state[1].clone() if self.warm_start else self.fast.start(x)
+        total = self.fast.seen(self._slope_at(step.start), x, y) * first if first else x * 0
+        for m in range(count):
+            number = step.number * count + m
+            now = Step(number, step.start, step.stop, size, None if m else before)
+            weight = weights[m - self.burn_in + 1] if m >= self.burn_in - 1 else 0.0
+            self.traced(x, y, total, gamma, weight, now, noise)
+        state[1] = y
+        return total
+
+    def inner_size(self, size: float) -> float:
+        """Of a step of Y in its own time, within a step of X of this ``size``."""
+        return (self.inner_dt or size / self.inner_steps) / self.epsilon
+
+    def traced(
+        self, x: Any, y: Any, total: Any, gamma: float, weight: float, now: Step, noise: Any
+    ) -> None:
+        """One inner step of ``y``, added to ``total``, for `pdekit.particles.run.compiled`."""
+
+        sloping = self._slope_at(now.start)
+
+        def drift(points: Any, t: float) -> Any:
+            return self.fast.drift(sloping, x, points, gamma)
+
+        sigma, source = sqrt(2 / self.beta), _Inner(noise)
+        y.copy_(self.integrator.step(drift, y, sigma, now, source))
+        if weight:
+            at = self.integrator.points(y, sigma, now, source)
+            total += self.fast.seen(sloping, x, at) * weight
+
+    def _slope_at(self, t: float) -> Slope:
+        V = at_time(self.potential, t)
+        return lambda points: slope(V, points)
+
+
+@dataclass(frozen=True)
+class _Inner:
+    """The noise of the inner steps."""
+
+    noise: Any
+
+    def at(self, step: int, channel: int = 0) -> Any:
+        return self.noise.at(step, INNER + channel)
+
+
+def gamma_at(gamma: Any, t: float) -> float:
+    """γ at time t, > 0."""
+    return positive("gamma", gamma(t)) if callable(gamma) else float(gamma)
+
+
+def check_gamma(gamma: Any) -> None:
+    """``ValueError`` or ``TypeError`` unless γ is a number > 0 or a function of time."""
+    gamma_at(gamma, 0.0) if callable(gamma) else positive("gamma", gamma)

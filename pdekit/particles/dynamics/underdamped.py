@@ -1,0 +1,92 @@
+"""Langevin dynamics with inertia."""
+
+from dataclasses import dataclass
+from math import exp, sqrt, tanh
+from typing import Any, ClassVar
+
+import torch
+
+from pdekit.checks import not_negative, positive
+from pdekit.particles.dynamics.diffusion import Downhill, check_beta
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.integrators import Step
+from pdekit.particles.noise import MOMENTUM
+
+
+@dataclass(frozen=True)
+class UnderdampedLangevin(Downhill):
+    """dX = P/m dt, dP = -∇V(X) dt - c P dt + √(2cm/β) dB, by BAOAB.
+
+    Stationary at exp(-β (V(x) + |p|²/(2m))), so X has the Gibbs law of V (MODEL.md errata 1). A
+    step kicks half, drifts half, renews the momentum exactly, drifts half, kicks half
+    (Leimkuhler and Matthews 2013): weak order 2, also of the stationary law of X, which is exact
+    for a quadratic; one gradient a step.
+
+    Parameters
+    ----------
+    potential : V; of one that moves (``at(t)``) a kick takes the slope at the time of the kick
+    beta : inverse temperature, > 0
+    friction : c, in inverse time; 0 is Hamiltonian motion
+    mass : m
+    at_rest : momenta start at zero; else they are drawn from their stationary law
+
+    Raises ``ValueError`` for numbers out of range. Stable if dt √(V''/m) < 2; good steps: 0.3.
+    Free displacements grow (c dt/2) coth(c dt/2) times as fast as they should, 1 + (c dt)²/12;
+    warns (``AccuracyWarning``) where dt times the friction exceeds 1.
+    """
+
+    potential: Any
+    beta: float
+    friction: float = 1.0
+    mass: float = 1.0
+    at_rest: bool = False
+    weak_order: ClassVar[int] = 2
+    invariant_order: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        check_parts(self)
+        positive("mass", self.mass)
+        not_negative("friction", self.friction)
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """The largest frequency √(V''/m)."""
+        return sqrt(max(curvature, 0.0) / self.mass)
+
+    def doubt(self, x: Any, size: float, t: float) -> str:
+        """How far particles get in steps that are long against the friction."""
+        half = self.friction * size / 2
+        if half <= 0.5:
+            return ""
+        return (
+            f"dt * friction = {2 * half:.2g}: the stationary law is right, but displacements grow "
+            f"{half / tanh(half):.3g} times as fast as they should; dt <= {0.3 / self.friction:.1g}"
+            " has 1 %"
+        )
+
+    def init(self, x: Any) -> Any:
+        """Positions, momenta and forces, stacked in front."""
+        state = x.new_zeros(3, *x.shape)
+        state[0], state[2] = x, self.drift(x, 0.0)
+        return state
+
+    def step(self, state: Any, step: Step, noise: Any) -> Any:
+        """The state one step later."""
+        if step.number == 0 and not self.at_rest:
+            state[1].copy_(noise.at(0, MOMENTUM) * sqrt(self.mass / self.beta))
+        return self.traced(state, exp(-self.friction * step.size), step, noise)
+
+    def traced(self, state: Any, decay: float, step: Step, noise: Any) -> Any:
+        """A step that keeps so much of the momentum, for `pdekit.particles.run.compiled`."""
+        x, p, force = state
+        h, scale = step.size, sqrt(self.mass / self.beta)
+        p = p + force * (h / 2)
+        x = x + p * (h / (2 * self.mass))
+        p = p * decay + noise.at(step.number) * (scale * sqrt(1 - decay * decay))
+        x = x + p * (h / (2 * self.mass))
+        force = self.drift(x, step.stop)
+        return torch.stack((x, p + force * (h / 2), force))
+
+    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+        """X."""
+        return state[0]

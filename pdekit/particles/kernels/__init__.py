@@ -1,0 +1,1 @@
+"""Functions of bare arrays that move particles."""

@@ -1,0 +1,1 @@
+"""One run: its loop, its files, its division among threads and ranks."""

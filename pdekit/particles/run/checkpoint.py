@@ -1,0 +1,211 @@
+"""Checkpoints of a simulation: written whole or not at all, refused where damaged."""
+
+import json
+import os
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.checks import positive
+from pdekit.particles.run.descriptions import Unseen
+from pdekit.particles.run.fingerprint import described, differences
+
+_FORMAT = 1
+Arrays = dict[str, NDArray[Any]]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, or belongs to another simulation; nothing was computed."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint is damaged, could not be written, or cannot see all that it should."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often a simulation is saved, so that the same call goes on where it stopped.
+
+    ``path`` is written every ``minutes`` minutes, when ``simulate`` is interrupted, and when it
+    ends: called again with the same arguments it returns the result at once. The one before is
+    kept beside it as ``path.previous``. The file is a plain .npz with a digest of every array;
+    nothing in it is ever executed. It holds all positions where these are kept: with ``keep=False``
+    it stays small. Delete both files to start anew.
+
+    The arguments include the code of one's own functions and classes, as far as they reach: what
+    they call, close over and look up in modules of one's own. Comments, docstrings and functions
+    that are not used may change. Libraries count by their version. A value that nothing can be said
+    of is refused, and functions that read files when they are called are warned of. An object whose
+    state changes without meaning anything, a counter for one, has a method ``__fingerprint__`` that
+    returns what does mean something.
+
+    Raises ``CheckpointError`` (a ``ValueError``) for a file of other arguments, naming what
+    differs, for a damaged one without a good one before it, and, before anything is computed, for a
+    path that cannot be written. When it cannot be written later (a full disk), it is kept as it was
+    and a ``CheckpointWarning`` says so; the computation goes on. Good values: 5 minutes.
+    """
+
+    path: Any
+    minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"Checkpoint: path must be the path of a file, got {self.path!r}")
+        if not Path(self.path).name:
+            raise CheckpointError(f"Checkpoint: {str(self.path)!r} is a folder, not a file")
+        object.__setattr__(self, "path", Path(self.path))
+        positive("Checkpoint: minutes", self.minutes)
+
+    @property
+    def previous(self) -> Path:
+        """The one before."""
+        return _beside(self.path, ".previous")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds."""
+
+    arrays: Arrays
+    facts: dict[str, Any]
+
+
+def asked_for(**arguments: Any) -> dict[str, str]:
+    """The fingerprint of a simulation; warns of what it cannot see, refuses what nobody can."""
+    try:
+        account = described(**arguments)
+    except Unseen as error:
+        raise CheckpointError(f"a checkpoint must know what it is of: {error}") from error
+    if account.reads:
+        warnings.warn(
+            f"{'; '.join(sorted(account.reads))}: what is found there is not part of the "
+            "checkpoint, and when it changes nothing will tell; read it before, and hand it over "
+            "as an array",
+            CheckpointWarning,
+            stacklevel=3,
+        )
+    return account.found
+
+
+def check_writable(path: Path) -> None:
+    """``CheckpointError`` unless a file can be written at ``path``, which is tried."""
+    trial = _beside(path, ".new")
+    try:
+        if path.is_dir():
+            raise CheckpointError(f"{path} is a folder; a checkpoint is a file: {path / 'run.npz'}")
+        if not path.parent.is_dir():
+            raise CheckpointError(f"{path} cannot be written: there is no folder {path.parent}")
+        with trial.open("wb") as file:
+            file.write(b"0")
+        trial.unlink()
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror or error}); take a path in a folder where "
+            "files can be made"
+        ) from error
+
+
+def found(path: Path, asked: dict[str, str]) -> tuple[list[Saved], bool]:
+    """The good checkpoints at ``path``, newest first, and whether the file there is one of them."""
+    here = [p for p in (path, _beside(path, ".previous")) if p.exists()]
+    good, damaged = [], []
+    for p in here:
+        try:
+            good.append((p, _read(p)))
+        except _Damaged as error:
+            damaged.append(f"{p} is damaged ({error})")
+    for p, saved in good:
+        _check_same(p, saved.facts["asked"], asked)
+    advice = "to start anew delete or move it"
+    if damaged and not good:
+        raise CheckpointError(f"{'; '.join(damaged)}; there is no good one beside it; {advice}")
+    if damaged:
+        used = good[0][0]
+        warnings.warn(f"{'; '.join(damaged)}; {used} is used", CheckpointWarning, stacklevel=4)
+    return [saved for _, saved in good], bool(good) and good[0][0] == path
+
+
+def write(path: Path, arrays: Arrays, facts: dict[str, Any], rotate: bool) -> None:
+    """Replace the checkpoint at ``path`` as a whole; the old one is kept beside it if ``rotate``.
+
+    At every moment there is a whole one, at ``path`` or beside it. Raises ``OSError`` where it
+    cannot be written; the old one is then where it was.
+    """
+    facts = {**facts, "format": _FORMAT, "digests": {k: _digest(v) for k, v in arrays.items()}}
+    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    seal = np.frombuffer(_digest(text).encode(), np.uint8)
+    new = _beside(path, ".new")
+    try:
+        with new.open("wb") as file:
+            contents: dict[str, Any] = {f"array_{k}": v for k, v in arrays.items()}
+            np.savez(file, facts=text, seal=seal, **contents)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            new.unlink()  # half a file would only take up what room there is
+        raise
+    if rotate and path.exists():
+        os.replace(path, _beside(path, ".previous"))
+    os.replace(new, path)
+    _sync_folder(path.parent)
+
+
+class _Damaged(Exception):
+    """Why a file is no whole checkpoint."""
+
+
+def _read(path: Path) -> Saved:
+    try:
+        # arrays of numbers only: nothing is unpickled
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            contents = {name: archive[name] for name in archive.files}
+    except PermissionError as error:
+        raise CheckpointError(f"{path} may not be read: {error.strerror}") from error
+    except Exception as error:  # whatever zipfile and numpy make of a broken file
+        raise _Damaged(f"not a whole .npz: {error}") from error
+    text, seal = contents.pop("facts", None), contents.pop("seal", None)
+    if text is None or seal is None or _digest(text).encode() != seal.tobytes():
+        raise _Damaged("its list of contents does not match its checksum")
+    facts = json.loads(text.tobytes())
+    arrays = {name.removeprefix("array_"): value for name, value in contents.items()}
+    if {name: _digest(value) for name, value in arrays.items()} != facts["digests"]:
+        raise _Damaged("its numbers do not match their checksums")
+    return Saved(arrays, facts)
+
+
+def _check_same(path: Path, there: dict[str, str], here: dict[str, str]) -> None:
+    lines = differences(there, here)
+    if lines:
+        raise CheckpointError(
+            f"{path} belongs to another simulation: {'; '.join(lines[:5])}"
+            f"{f' and {len(lines) - 5} more' if len(lines) > 5 else ''}; "
+            "call with the same arguments to go on, or take another path"
+        )
+
+
+def _digest(array: NDArray[Any]) -> str:
+    whole = np.ascontiguousarray(array)
+    state = blake2b(f"{whole.dtype.str} {whole.shape}".encode(), digest_size=20)
+    state.update(whole.reshape(-1).view(np.uint8).data)
+    return state.hexdigest()
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renaming last where the system can (not on Windows)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

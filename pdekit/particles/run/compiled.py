@@ -1,0 +1,214 @@
+"""A step of particles on a GPU as one kernel, noise included: traced by torch, not written here.
+
+The reference is the dynamics' own ``step``, an operation at a time. Traced as a whole it is a
+handful of pointwise operations and, where particles see their mean, a sum; torch's compiler makes
+one kernel of the former. The noise is traced with it: each site computes its own block of Philox,
+so that nothing but the state passes through memory. The integers are those of
+`pdekit.particles.noise`; the compiler may contract products and sums, so positions agree with those
+of the CPU in law and to rounding, and with themselves to the bit.
+
+Compiled are all dynamics of pdekit with potentials that do not change in time, with or without
+walls and gradients of their own. A dynamics may single out, as ``traced``, the part of its step
+that is compiled: ``AnnealedLangevin`` and ``UnderdampedLangevin`` leave outside what they compute
+of the time and of the size of the step; ``TwoScaleLangevin`` (which ``EntropySGD`` is) and
+``SampledDescent`` single out one inner step and one sample, because all of them as one kernel would
+take minutes to compile. Not compiled are
+
+- potentials and controls that change in time (``at``): what they look up would be built into the
+  kernel, and every step compiled anew;
+- pair interactions summed by ``ExactSum`` or ``ChebyshevSum``: loops over pieces, and a number of
+  nodes that depends on the particles; and means that several ranks share, exchanged in each step;
+- dynamics of one's own: only of ours is it known that a step is a function of its arguments.
+
+What torch turns out not to be able to compile moves an operation at a time, with a warning. The
+first step, which differs from the others, always does. Nothing here asks for CUDA: on the CPU it
+serves the tests.
+"""
+
+import warnings
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pdekit.interactions import CurieWeiss
+from pdekit.particles.dynamics.annealed import AnnealedLangevin
+from pdekit.particles.dynamics.controlled import ControlledLangevin
+from pdekit.particles.dynamics.elastic import ElasticSGD
+from pdekit.particles.dynamics.entropy_sgd import EntropySGD
+from pdekit.particles.dynamics.interacting import InteractingLangevin
+from pdekit.particles.dynamics.langevin import Langevin
+from pdekit.particles.dynamics.metropolis import MetropolisLangevin
+from pdekit.particles.dynamics.momentum import MaSS, Nesterov, RestartedMaSS, RestartedNesterov
+from pdekit.particles.dynamics.multiplicative import MultiplicativeLangevin
+from pdekit.particles.dynamics.sampled import SampledDescent
+from pdekit.particles.dynamics.smoothed import SmoothedDescent
+from pdekit.particles.dynamics.two_scale import TwoScaleLangevin
+from pdekit.particles.dynamics.underdamped import UnderdampedLangevin
+from pdekit.particles.forces import L1, Consensus, RandomBatch
+from pdekit.particles.integrators import Step
+from pdekit.particles.noise import (
+    DYNAMICS,
+    Address,
+    StepNoise,
+    normals_of_sites,
+    uniforms_of_sites,
+)
+
+KNOWN = (
+    AnnealedLangevin,
+    ControlledLangevin,
+    ElasticSGD,
+    EntropySGD,
+    InteractingLangevin,
+    Langevin,
+    MaSS,
+    MetropolisLangevin,
+    MultiplicativeLangevin,
+    Nesterov,
+    RestartedMaSS,
+    RestartedNesterov,
+    SampledDescent,
+    SmoothedDescent,
+    TwoScaleLangevin,
+    UnderdampedLangevin,
+)
+_LOW = 0xFFFFFFFF
+_TEXT = 500  # characters of torch's reasons
+_FORMS = 64  # of one step that are kept, for different potentials and shapes
+
+
+@dataclass(frozen=True, eq=False)
+class Later:
+    """The number of a step that is not the first, as a tensor.
+
+    As a number it would be built into the kernel, and every step compiled anew.
+    """
+
+    number: Tensor
+
+    def __add__(self, other: int) -> "Later":
+        return Later(self.number + other)
+
+    def __mul__(self, other: int) -> "Later":
+        return Later(self.number * other)
+
+    def __eq__(self, other: object) -> bool:
+        if other == 0:
+            return False
+        raise TypeError(f"whether a step is number {other} is not known when it is compiled")
+
+
+@dataclass
+class TracedNoise:
+    """What a step draws, as functions of tensors: the form of `StepNoise` to be traced.
+
+    ``words``: step, run, first particle, low and high word of the seed, 0. (Six of them, because
+    rows of a table of such words then lie where a kernel may read them without a copy.)
+    """
+
+    words: Tensor
+    state: Tensor
+    size: int
+
+    def at(self, step: Later, channel: int = DYNAMICS) -> Tensor:
+        """Standard normals, shape ``(runs, particles, dim)``."""
+        return self._drawn(normals_of_sites, step, channel, self.state.shape[-1], self.state.dtype)
+
+    def uniforms(self, step: Later, channel: int, each: int = 1) -> Tensor:
+        """``each`` uniforms per particle in (0, 1), shape ``(runs, particles, each)``."""
+        return self._drawn(uniforms_of_sites, step, channel, each, self.state.dtype)
+
+    def choices(self, step: Later, channel: int, each: int = 1) -> Tensor:
+        """The same in float64, whatever the particles are."""
+        return self._drawn(uniforms_of_sites, step, channel, each, torch.float64)
+
+    def _drawn(
+        self, formula: Callable[..., Tensor], step: Later, channel: int, each: int, dtype: Any
+    ) -> Tensor:
+        _, run, particle, low, high, _ = self.words.unbind()
+        runs, particles, _ = self.state.shape[-3:]
+        rows, columns, k = (
+            torch.arange(size, device=self.words.device) for size in (runs, particles, each)
+        )
+        sites = (particle + columns)[:, None] * each + k
+        stream = (run + rows << 8 | channel)[:, None, None]
+        return formula(sites, step.number, stream, (low, high), dtype)
+
+
+def compiled(dynamics: Any, **options: Any) -> "Compiled | None":
+    """The compiled form of ``dynamics``; None where there is none.
+
+    ``options`` go to ``torch.compile``.
+    """
+    if type(dynamics) not in KNOWN or _in_time(dynamics) or not _summed(dynamics):
+        return None
+    return Compiled(getattr(dynamics, "two_scale", dynamics), options)
+
+
+def _in_time(dynamics: Any) -> bool:
+    """Whether a step looks up something that depends on its time."""
+    return any(
+        hasattr(getattr(dynamics, name, None), "at") for name in ("potential", "value", "force")
+    )
+
+
+def _summed(dynamics: Any) -> bool:
+    """Whether what particles feel of each other is one formula for all of them."""
+    felt = getattr(dynamics, "interaction", None)
+    by_formula = felt is None or isinstance(felt, CurieWeiss | Consensus | L1)
+    return by_formula or isinstance(dynamics.summation, RandomBatch)
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What torch raises where it cannot compile; imported on need, for it takes a second."""
+    from torch._dynamo import exc
+
+    return exc.TorchDynamoException, exc.FailOnRecompileLimitHit
+
+
+class Compiled:
+    """Moves a state through consecutive steps; made by ``compiled``."""
+
+    def __init__(self, dynamics: Any, options: dict[str, Any]) -> None:
+        self.plain, self.fast = dynamics, copy(dynamics)
+        part = "traced" if hasattr(dynamics, "traced") else "step"
+        options = {"fullgraph": True, "recompile_limit": _FORMS, **options}
+        object.__setattr__(self.fast, part, torch.compile(getattr(dynamics, part), **options))
+
+    def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+        later = [step for step in steps if step.number > 0]
+        if len(later) < len(steps):
+            state = self.plain.step(state, steps[0], noise)
+        if not later:
+            return state
+        last = noise.run + state.shape[-3] - 1
+        Address(noise.seed, last, step=later[-1].number)  # raises out of range
+        place = (noise.run, noise.particle, noise.seed & _LOW, noise.seed >> 32, 0)
+        table = torch.tensor([(s.number, *place) for s in later], device=state.device)
+        with warnings.catch_warnings(), torch._dynamo.config.patch(trace_autograd_ops=True):
+            # array_api_compat caches what namespace a tensor has; tracing past the cache is right
+            warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
+            warnings.filterwarnings("ignore", "`torch.jit")  # of torch to itself
+            for step, words in zip(later, table, strict=True):
+                state = self._moved(state, step, TracedNoise(words, state, noise.size), noise)
+        return state
+
+    def _moved(self, state: Tensor, step: Step, traced: TracedNoise, noise: StepNoise) -> Tensor:
+        if self.fast is self.plain:
+            return self.plain.step(state, step, noise)
+        try:
+            number: Any = Later(traced.words[0])
+            return self.fast.step(state, step._replace(number=number), traced)
+        except _refusals() as error:
+            warnings.warn(
+                f"torch cannot compile a step of {type(self.plain).__name__}, whose particles move "
+                f"an operation at a time instead: {' '.join(str(error).split())[:_TEXT]}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            self.fast = self.plain
+            return self.plain.step(state, step, noise)

@@ -1,0 +1,220 @@
+"""What a value is called and made of, kind by kind: the words of `fingerprint`."""
+
+import copyreg
+import functools
+import io
+import sys
+import types
+from threading import Lock, RLock
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from pdekit.particles.run.homes import (
+    compiled_file,
+    digest,
+    home_of_function,
+    home_of_module,
+    home_of_name,
+)
+
+NOTHING = "nothing"
+PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented))
+NAMED = (np.generic, np.dtype, torch.dtype, torch.device, type(Lock()), type(RLock()))
+CONTAINERS = (list, tuple, dict, set, frozenset)
+LONGEST = 200  # characters that are shown; and items of a container that are told one by one
+BUILTIN = (
+    types.BuiltinFunctionType,
+    types.MethodWrapperType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+)
+
+
+class Unseen(TypeError):
+    """A value whose behaviour cannot be told."""
+
+
+def as_text(value: Any) -> str:
+    shown = hex(value) if type(value) is int and abs(value) > 1 << 64 else repr(value)
+    if isinstance(value, type(Lock()) | type(RLock())):
+        shown = "a lock"
+    return shown if len(shown) <= LONGEST else f"{shown[:20]}... {digest(shown.encode())}"
+
+
+def of_tensor(x: torch.Tensor) -> str:
+    x = x.detach().resolve_conj().resolve_neg()
+    x = (x.to_dense() if x.layout != torch.strided else x).cpu().contiguous()
+    name = str(x.dtype).removeprefix("torch.")
+    data = x.reshape(-1).view(torch.uint8).numpy() if x.numel() else b""
+    return f"{name} array {tuple(x.shape)} {digest(data)}"
+
+
+def of_array(x: np.ndarray[Any, Any]) -> tuple[str, dict[str, Any]]:
+    parts: dict[str, Any] = {}
+    if isinstance(x, np.ma.MaskedArray):
+        parts, x = {".mask": np.ma.getmaskarray(x)}, x.filled(0)
+    elif type(x) not in (np.ndarray, np.memmap):
+        parts = {"(class)": type(x), **attributes(x)}
+    x = np.asarray(x)
+    if x.dtype.hasobject:
+        return f"object array {x.shape}", {"(items)": x.ravel().tolist(), **parts}
+    data = np.ascontiguousarray(x).reshape(-1).view(np.uint8).data if x.size else b""
+    return f"{x.dtype} array {x.shape} {digest(data)}", parts
+
+
+def of_builtin(value: Any) -> tuple[str, dict[str, Any]]:
+    owner = getattr(value, "__self__", None)
+    name = getattr(value, "__qualname__", value.__name__)
+    if isinstance(owner, types.ModuleType) or owner is None:
+        where = getattr(value, "__module__", None) or getattr(owner, "__name__", "")
+        return f"built-in {where}.{name}", {} if owner is None else {"(module)": owner}
+    return f"built-in {name}", {"(self)": owner}
+
+
+def what_is_wrapped(value: Any) -> dict[str, Any]:
+    """What is inside of the wrappers of libraries."""
+    kind = type(value)
+    if isinstance(value, staticmethod | classmethod):
+        return {"(function)": value.__func__}
+    if isinstance(value, property):
+        return {"(get)": value.fget, "(set)": value.fset}
+    if isinstance(value, functools.cached_property):
+        return {"(get)": value.func}
+    if isinstance(value, functools._lru_cache_wrapper):
+        return {"(function)": value.__wrapped__}
+    if isinstance(value, types.MappingProxyType):
+        return {"(items)": dict(value)}
+    if isinstance(value, torch.Generator):
+        return {"(state)": value.get_state()}
+    if isinstance(value, np.vectorize):
+        kept = ("pyfunc", "otypes", "signature", "excluded")
+        return {f".{k}": getattr(value, k) for k in kept}
+    if isinstance(value, xr.DataArray):
+        places = {str(k): v.values for k, v in value.coords.items()}
+        return {"(values)": value.values, "(dims)": value.dims, "(coordinates)": places}
+    if kind.__module__.startswith("numba."):
+        for holder in (value, *(getattr(value, k, 0) for k in ("_dispatcher", "gufunc_builder"))):
+            if hasattr(holder, "py_func"):
+                return {"(function)": holder.py_func}
+    if kind.__module__.startswith("torch._dynamo") and hasattr(value, "_orig_mod"):
+        return {"(module)": value._orig_mod}
+    return {}
+
+
+def items(value: Any) -> dict[str, Any]:
+    """The items of a container, and the number in a number of one's own."""
+    if isinstance(value, dict):
+        plain = all(type(key) in PLAIN for key in value)
+        if plain:
+            return {f"[{key!r}]": value[key] for key in value}
+        return {f"[{i}]": [key, value[key]] for i, key in enumerate(value)}
+    if isinstance(value, list | tuple):
+        return {f"[{i}]": part for i, part in enumerate(value)}
+    for kind in (str, bytes, int, float, complex):
+        if isinstance(value, kind):
+            bare: Any = kind
+            return {"(value)": bare.__getnewargs__(value)}
+    return {}
+
+
+def attributes(value: Any) -> dict[str, Any]:
+    """Attributes of an instance, but for those that are kept copies of a property."""
+    kind = type(value)
+    derived = {k for c in kind.__mro__ for k, v in vars(c).items() if _is_cached(v)}
+    state = {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in derived}
+    for cls in kind.__mro__:
+        slots = vars(cls).get("__slots__", ())
+        for slot in (slots,) if isinstance(slots, str) else slots:
+            private = slot.startswith("__") and not slot.endswith("__")
+            slot = f"_{cls.__name__.lstrip('_')}{slot}" if private else slot
+            if slot not in ("__dict__", "__weakref__") and hasattr(value, slot):
+                state[slot] = getattr(value, slot)
+    return {f".{key}": part for key, part in state.items()}
+
+
+def _is_cached(value: Any) -> bool:
+    return isinstance(value, functools.cached_property)
+
+
+def is_hidden(kind: type) -> bool:
+    """Whether instances hold more than attributes, in a form that only C knows."""
+    size = object.__basicsize__
+    for cls in kind.__mro__:
+        if cls in CONTAINERS or cls in PLAIN:
+            return False  # its items are told
+        if cls.__module__ == "collections":
+            return True
+        slots = vars(cls).get("__slots__", ())
+        named = (slots,) if isinstance(slots, str) else tuple(slots)
+        size += 8 * len([s for s in named if s not in ("__dict__", "__weakref__")])
+    size += 8 * (kind.__dictoffset__ > 0) + 8 * (kind.__weakrefoffset__ > 0)
+    return kind.__basicsize__ > size or bool(kind.__itemsize__)
+
+
+def as_pickled(name: str, value: Any) -> dict[str, Any]:
+    """The parts of which pickle would make it again."""
+    if isinstance(value, io.IOBase | types.GeneratorType) or callable(
+        getattr(value, "__next__", None)
+    ):
+        raise unseen(name, value, ": what comes out of it next changes")
+    kind = type(value)
+    try:
+        reduced = copyreg.dispatch_table.get(kind, lambda v: v.__reduce_ex__(4))(value)
+    except Exception as error:
+        if hasattr(value, "__wrapped__"):
+            return {"(function)": value.__wrapped__}
+        raise unseen(name, value, "") from error
+    if isinstance(reduced, str):
+        if isinstance(value, np.ufunc) and not _is_known_ufunc(value):
+            raise unseen(name, value, ": the function in it is hidden")
+        module = sys.modules.get(str(getattr(value, "__module__", "")))
+        known = module is not None and (home_of_module(module) or compiled_file(module))
+        return {"(name)": reduced, **({"(module)": module} if known else {})}
+    made, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    parts = {"(made by)": made, "(state)": state}
+    parts |= {f"({i})": part for i, part in enumerate(arguments)}
+    parts |= {} if items is None else {"(items)": list(items)}
+    return parts | ({} if pairs is None else {"(pairs)": dict(pairs)})
+
+
+def _is_known_ufunc(f: np.ufunc) -> bool:
+    from scipy import special
+
+    return any(getattr(place, f.__name__, None) is f for place in (np, special))
+
+
+def closed_over(f: types.FunctionType) -> dict[str, Any]:
+    return dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True))
+
+
+def cell_content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not yet filled
+        return NOTHING
+
+
+def is_of_library(value: Any) -> bool:
+    if isinstance(value, types.ModuleType):
+        return home_of_module(value) is not None
+    if isinstance(value, types.FunctionType):
+        return home_of_function(value) is not None
+    return home_of_name(getattr(value, "__module__", None)) is not None
+
+
+def name_of_class(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def unseen(name: str, value: Any, why: str) -> Unseen:
+    return Unseen(
+        f"{name} is a {name_of_class(type(value))}, of which nothing can be said that would tell "
+        f"it from another{why}; give its class a method __fingerprint__(self) that returns the "
+        "numbers which decide what it does, or make it in the function that uses it"
+    )

@@ -1,0 +1,276 @@
+"""What stops or warns a simulation: non-finite particles, steps too long, arguments amiss."""
+
+import os
+import warnings
+from dataclasses import replace
+from math import nan, sqrt
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdekit.errors import AccuracyWarning
+from pdekit.grid import Grid
+from pdekit.particles.dynamics.diffusion import Diffusion
+from pdekit.particles.dynamics.gradients import FiniteSum, MiniBatch
+from pdekit.particles.integrators import Step
+from pdekit.particles.noise import PROBE, Address, fill_normals
+
+_SAMPLES = 4096  # of a loss that are looked at
+_WIDER = 64.0  # times the increment of a difference, for a second look
+_PROBED = 512  # particles whose curvature is estimated
+_PARTICLES = 1 << 40
+_LOST = 1e-3  # of the width of a box, to which its places must be known
+_LOOKS = 32  # times at which it is, beside the first
+_POWER_STEPS = 8  # enough to tell 2 from 1; exact for d = 1
+
+
+class NonFiniteError(ValueError, FloatingPointError):
+    """A particle became NaN or infinite; nothing is returned."""
+
+
+class StepSizeWarning(UserWarning):
+    """The explicit step is longer than the curvature of the potential allows."""
+
+
+def check_dynamics(dynamics: Any) -> None:
+    """``TypeError`` for what is no dynamics, with what may have been meant."""
+    name = type(dynamics).__name__
+    if isinstance(dynamics, type):
+        raise TypeError(f"simulate takes a dynamics, got a class; write {dynamics.__name__}(...)")
+    if type(dynamics).__module__.startswith("pdekit.pde."):
+        raise TypeError(
+            f"{name} is an equation, which solve({name}(...), grid, initial, t) takes; simulate "
+            "takes a dynamics, such as Langevin(V, beta)"
+        )
+    if not callable(getattr(dynamics, "step", None)):
+        hint = f"; of a potential it is Langevin({name}(...), beta)" if callable(dynamics) else ""
+        raise TypeError(
+            "simulate takes a dynamics, such as Langevin(V, beta) or an object with a method "
+            f"step(state, step, noise), got {dynamics!r}{hint}"
+        )
+    box = getattr(dynamics, "box", None)
+    if box is not None and not isinstance(box, Grid):
+        raise TypeError(
+            f"{name}: box must be a Grid, such as box=Grid(-2, 2, 100) with walls at -2 and 2, "
+            f"got {box!r}"
+        )
+
+
+def check_size(n: int, runs: int, times: int, dtype: torch.dtype, keep: bool) -> None:
+    """``ValueError`` for more runs or particles than there is noise, time or memory for."""
+    if runs > 1 << 24:
+        raise ValueError(f"runs must be at most 2**24, got {runs}; take other seeds for more")
+    if n * runs > _PARTICLES:
+        raise ValueError(
+            f"n = {n} particles in {runs} runs are more than 2**40, which nobody can wait for"
+        )
+    there = _memory()
+    needed = n * runs * times * dtype.itemsize
+    if keep and there and needed > there:
+        raise ValueError(
+            f"positions of n = {n} particles in {runs} runs at {times} times take "
+            f"{needed / 2**30:.3g} GiB a coordinate, and this machine has {there / 2**30:.3g}; "
+            "take keep=False and observe=(Moments(), Histogram(grid)), or fewer times"
+        )
+
+
+def _memory() -> int:
+    """Bytes of memory, 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def check_reach(dynamics: Diffusion, x: Tensor, t: float, size: float) -> None:
+    """``ValueError`` where a step crosses so many boxes that folding forgets where it ended."""
+    box = getattr(dynamics, "box", None)
+    if box is None or not hasattr(dynamics, "drift"):
+        return
+    pull = float(dynamics.drift(_some(x)[None], t).abs().max())
+    noise = float(getattr(dynamics, "sigma", 0.0)) * sqrt(size)
+    width = min(high - low for low, high in zip(box.lower, box.upper, strict=True))
+    boxes = (pull * size + 4 * noise) / width
+    if not boxes * torch.finfo(x.dtype).eps < _LOST:
+        raise ValueError(
+            f"a step of dt = {size:.3g} crosses the box {boxes:.3g} times (by its drift up to "
+            f"{pull * size:.3g}, by its noise {noise:.3g}), after which the place in the box is "
+            "lost to rounding; take a shorter dt, a larger beta or no box"
+        )
+
+
+def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
+    """``ValueError`` unless the drift leaves its points as they are, and sees each by itself."""
+    points = _some(x)[None]
+    given = points.clone()
+    value = dynamics.drift(given, t)
+    if not torch.equal(given.nan_to_num(), points.nan_to_num()):
+        raise ValueError(
+            "the drift (a gradient of one's own?) changes the points that it is given; write "
+            "2 * x, not x.mul_(2)"
+        )
+    half = points.shape[1] // 2
+    if getattr(dynamics, "coupled", False) or not half:
+        return
+    alone = dynamics.drift(points[:, :half].clone(), t)
+    near = (1e-7 if x.dtype == torch.float64 else 1e-2) * value.abs().max()
+    if all_finite(value) and bool(((alone - value[:, :half]).abs() > near).any()):
+        raise ValueError(
+            "the drift at a point is another one when there are other points beside it; a "
+            "potential maps each point (..., d) by itself, and particles that act on each other "
+            "need InteractingLangevin"
+        )
+
+
+def check_step_size(
+    dynamics: Diffusion, x: Tensor, times: list[float], size: float, seed: int
+) -> float:
+    """The largest curvature at the points ``x``; warns where ``size`` times it exceeds 2.
+
+    A dynamics whose step has another limit of stability offers ``stiffness(curvature, size, t)``,
+    the rate that stands in the place of the curvature; its own ``drift`` is what has the curvature.
+    One that knows more offers ``doubt(x, size, t)``, what a stable step gets wrong, "" for nothing.
+    Of many times some are looked at, of a drift that does not depend on time one. NaN for a
+    dynamics of one's own without a drift.
+    """
+    if not hasattr(dynamics, "drift"):
+        return nan
+    dynamics = _looked_at(dynamics)
+    check_drift(dynamics, x, times[0])
+    check_reach(dynamics, x, times[0], size)
+    rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
+    some = _telling(dynamics, x, times, seed)
+    found = [largest_curvature(dynamics, x, t, seed) for t in some]
+    if len(some) == 1:
+        curvature = max(rate(found[0], size, t) for t in times)
+    else:
+        curvature = max(rate(c, size, t) for c, t in zip(found, some, strict=True))
+    doubt = getattr(dynamics, "doubt", lambda x, size, t: "")
+    text = next(filter(None, (doubt(x, size, t) for t in some)), "") if size else ""
+    if text and size * curvature <= 2:
+        warnings.warn(text, AccuracyWarning, stacklevel=3)
+    _warn_if_long(size, curvature, "")
+    return curvature
+
+
+def check_end(
+    dynamics: Diffusion, x: Tensor, t: float, size: float, seed: int, before: float
+) -> None:
+    """Look at the curvature once more where particles have come to, if it was well ``before``."""
+    if size * before <= 2 and hasattr(dynamics, "drift"):
+        dynamics = _looked_at(dynamics)
+        rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
+        here = rate(largest_curvature(dynamics, x, t, seed), size, t)
+        _warn_if_long(size, here, " where particles are at the end")
+
+
+def _looked_at(dynamics: Any) -> Any:
+    """The dynamics, with some of the samples where there are many and a step takes a few."""
+    V, batch = getattr(dynamics, "potential", None), getattr(dynamics, "gradient", None)
+    if isinstance(V, FiniteSum) and isinstance(batch, MiniBatch) and V.count > _SAMPLES:
+        return replace(dynamics, potential=V.thinned(_SAMPLES))
+    return dynamics
+
+
+def _warn_if_long(size: float, curvature: float, where: str) -> None:
+    if size * curvature > 2:
+        warnings.warn(
+            f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2{where}: "
+            f"an explicit step is unstable there; take dt <= {0.5 / curvature:.1g}",
+            StepSizeWarning,
+            stacklevel=4,
+        )
+
+
+def _telling(dynamics: Diffusion, x: Tensor, times: list[float], seed: int) -> list[float]:
+    """Some of the times, one where the drift is the same at all of them."""
+    last = len(times) - 1
+    some = [times[i] for i in sorted({round(k * last / _LOOKS) for k in range(_LOOKS + 1)})]
+    points = _some(x)[None]
+    aside = fill_normals(points.new_empty(1, points.numel()), Address(seed, channel=PROBE))
+    points = points + (1 + points.abs()) * aside.view_as(points) / 8  # not all at one point
+    first = dynamics.drift(points, some[0])
+    same = all(torch.equal(dynamics.drift(points, t), first) for t in some[1:])
+    return some[:1] if same else some
+
+
+def _some(x: Tensor) -> Tensor:
+    return x[:: max(1, len(x) // _PROBED)][:_PROBED]
+
+
+def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -> float:
+    """Largest v·(-Db(x, t))v / |v|² met by a power iteration at each of the points ``(n, d)``.
+
+    -Db is the Hessian of the potential, its products are differences of the drift.
+    """
+    x = _some(x)
+    v = fill_normals(x.new_empty(1, x.numel()), Address(seed, channel=PROBE)).view_as(x)
+    scale = torch.finfo(x.dtype).eps ** (1 / 3) * (1 + x.norm(dim=-1, keepdim=True))
+    # a force that jumps where another particle is (L1) has no curvature there: look from near and
+    # from farther off, and believe what both see
+    reaches = (1.0, _WIDER) if getattr(dynamics, "coupled", False) else (1.0,)
+    largest = 0.0
+    for _ in range(_POWER_STEPS if x.shape[-1] > 1 else 1):
+        v = v / v.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        products = [_bent(dynamics, x, t, scale * reach, v) for reach in reaches]
+        rayleigh = torch.stack([(v * product).sum(dim=-1) for product in products]).amin(dim=0)
+        largest = max(largest, float(rayleigh.nan_to_num(0.0, 0.0, 0.0).max()))
+        v = products[0].nan_to_num(0.0, 0.0, 0.0)
+    return largest
+
+
+def _bent(dynamics: Diffusion, x: Tensor, t: float, scale: Tensor, v: Tensor) -> Tensor:
+    """-Db(x) v by a central difference."""
+    ahead, behind = (dynamics.drift((x + s * scale * v)[None], t)[0] for s in (1, -1))
+    return (behind - ahead) / (2 * scale)
+
+
+def non_finite(before: Tensor, after: Tensor, first: tuple[int, int], step: Step) -> NonFiniteError:
+    """The error that names the first bad particle; positions before and after the bad step."""
+    bad = (~torch.isfinite(after)).any(dim=-1)
+    run, particle = (int(i) for i in bad.nonzero()[0])
+    return NonFiniteError(
+        f"particle {first[1] + particle} of run {first[0] + run} became non-finite in step "
+        f"{step.number} (time {step.stop:.6g}): {before[run, particle].tolist()} -> "
+        f"{after[run, particle].tolist()}; dt = {step.size:.3g} is too long for the slope there: "
+        f"try dt = {step.size / 10:.1g}, a box, or an initial law that stays where the potential "
+        "is finite"
+    )
+
+
+def all_finite(x: Tensor) -> bool:
+    """Whether no number is NaN or infinite."""
+    # one that is makes the sum NaN or infinite too; so may many large ones, and these are looked at
+    return bool(x.sum().isfinite()) or bool(x.isfinite().all())
+
+
+def usable_device(name: Any) -> torch.device:
+    """A torch device on which tensors can be made here."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        raise ValueError(
+            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); "
+            "device='cpu' always works"
+        ) from error
+    if device.type == "meta":
+        raise ValueError("device 'meta' holds no numbers; try device='cpu'")
+    return device
+
+
+def float_type(dtype: Any) -> torch.dtype:
+    """torch.float64 for None; float32 and float64 by torch, numpy or plain name."""
+    if dtype is None:
+        return torch.float64
+    name = str(dtype).removeprefix("torch.")
+    if not isinstance(dtype, torch.dtype):
+        try:
+            name = np.dtype(dtype).name
+        except TypeError as error:
+            raise TypeError(f"dtype must be float32 or float64, got {dtype!r}") from error
+    if name not in ("float32", "float64"):
+        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+    return torch.float32 if name == "float32" else torch.float64

@@ -1,0 +1,272 @@
+"""Dynamics of one's own: what `simulate` asks of them, checked before and while they move.
+
+A dynamics needs one method, ``step(self, state, step, noise)``, which returns the state after
+``step`` (`pdekit.particles.integrators.Step`) and may overwrite ``state``, a tensor with the axes
+(runs, particles, dim). It draws from ``noise`` (`OwnNoise`) and from nothing else, keeps nothing
+between calls, and treats every particle by itself unless its class says ``coupled = True``; then
+the first ``noise.size`` particles of a run count, and the rest are copies. With a state that is not
+the position, ``init(self, x)`` makes it from positions, and ``positions(self, state, step, noise)``
+gives these back. ``dim`` is the number of coordinates if only one will do, and ``drift(self, x,
+t)`` lets the length of the steps be judged. ``docs/dynamics.md`` has examples.
+
+The same holds for an integrator or gradient of one's own in a dynamics of pdekit.
+"""
+
+import inspect
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pdekit.particles.integrators import Step
+from pdekit.particles.noise import DYNAMICS, Address, StepNoise, fill_normals, fill_uniforms
+from pdekit.particles.run.guards import all_finite
+from pdekit.particles.run.schedule import START
+from pdekit.particles.run.starts import Start
+from pdekit.particles.run.tiles import PAD, Share, Tile, filled
+
+# channels of what is drawn without an address, in steps and for positions
+_FRESH, _LOOKED = 255, 254
+_DRAWS = 1 << 16  # in a step
+_TRIED = 128  # particles that are moved once beforehand
+_OURS = range(1, 16)  # channels of pdekit's own dynamics, laws among them
+_PARTS = ("integrator", "gradient")  # of a dynamics, that draw noise
+_ARGUMENTS = {
+    "step": ("state", "step", "noise"),
+    "positions": ("state", "step", "noise"),
+    "init": ("x",),
+    "drift": ("x", "t"),
+}
+
+
+def ours(dynamics: Any) -> bool:
+    """Whether a dynamics and its parts that draw noise are pdekit's."""
+    parts = [dynamics, *(getattr(dynamics, name, None) for name in _PARTS)]
+    return all(p is None or type(p).__module__.startswith("pdekit.") for p in parts)
+
+
+@dataclass
+class OwnNoise(StepNoise):
+    """What a step draws: fresh numbers at every call, the same for the same seed.
+
+    ``normals()``: standard normals ``(runs, particles, dim)``. ``uniforms()``: numbers in (0, 1),
+    ``(runs, particles, each)``. The k-th call in step n is always the same, so calls come in a
+    fixed order. ``at(counter, channel)`` and ``uniforms(counter, channel, each)`` give the numbers
+    of an address, which may be drawn once: counters grow from step to step, ``step.number`` first
+    of all. ``ValueError`` where one is drawn again. ``mixed``: methods of pdekit draw from it too,
+    whose channels are their own affair.
+    """
+
+    mixed: bool = False
+    _number: int = field(default=-2, init=False)
+    _calls: int = field(default=0, init=False)
+    _looking: bool = field(default=False, init=False)
+    _before: dict[int, int] = field(default_factory=dict, init=False)  # largest counter by channel
+    _now: dict[int, set[int]] = field(default_factory=dict, init=False)
+
+    def begin(self, step: Step) -> None:
+        """A step is to be made."""
+        if step.number <= self._number:  # made again
+            self._before, self._now = {}, {}
+        for channel, counters in self._now.items():
+            self._before[channel] = max(self._before.get(channel, -1), *counters)
+        self._now, self._number, self._calls, self._looking = {}, step.number, 0, False
+
+    def look(self, step: Step) -> None:
+        """Positions are to be given, which may be asked for often, and may look ahead."""
+        self._calls, self._looking = (step.number + 1) * _DRAWS, True
+
+    def normals(self) -> Tensor:
+        """Fresh standard normals, shape ``(runs, particles, dim)``."""
+        return self._filled(fill_normals, self._fresh(), self.buffer.shape[-1])
+
+    def at(self, step: Any = None, channel: int = DYNAMICS) -> Tensor:
+        """Standard normals of an address, of which a copy is kept."""
+        if step is None:
+            return self.normals()
+        where = self._claimed(step, channel)
+        return self._filled(fill_normals, where, self.buffer.shape[-1])
+
+    def uniforms(self, step: Any = None, channel: int = DYNAMICS, each: int = 1) -> Tensor:
+        """Fresh uniforms, or those of an address."""
+        where = self._fresh() if step is None else self._claimed(step, channel)
+        return self._filled(fill_uniforms, where, each)
+
+    def choices(self, step: Any, channel: int, each: int = 1) -> Tensor:
+        """Uniforms of an address in float64, to choose among many."""
+        like = self.buffer.new_empty(0, dtype=torch.float64)
+        return self._filled(fill_uniforms, self._claimed(step, channel), each, like)
+
+    def _filled(self, fill: Any, where: Address, each: int, like: Any = None) -> Tensor:
+        runs, particles, _ = self.buffer.shape
+        out = (self.buffer if like is None else like).new_empty(runs, particles * each)
+        return fill(out, where, self.particle * each).view(runs, particles, each)
+
+    def _fresh(self) -> Address:
+        if self._looking:
+            counter, channel = self._calls, _LOOKED
+        else:
+            if self._calls >= _DRAWS:
+                raise ValueError(f"a step may draw {_DRAWS} times; draw several numbers at once")
+            counter, channel = self._number * _DRAWS + self._calls, _FRESH
+        self._calls += 1
+        return Address(self.seed, self.run, channel, counter)
+
+    def _claimed(self, counter: Any, channel: int) -> Address:
+        if isinstance(counter, tuple | float | Tensor | bool):
+            raise TypeError(
+                f"noise is drawn by a whole number, noise.at(step.number), got {counter!r}; "
+                "noise.normals() needs none"
+            )
+        where = Address(self.seed, self.run, channel, counter)
+        if self.mixed and channel in _OURS:
+            return where
+        if channel in (*_OURS, _FRESH, _LOOKED):
+            raise ValueError(f"channel {channel} has a use already; take 0, or one from 16 to 253")
+        if self._looking:
+            return where
+        now = self._now.setdefault(channel, set())
+        if counter in now:
+            raise ValueError(
+                f"step {self._number} draws the numbers of counter {counter}, channel {channel}, "
+                "twice, which gives the same numbers; keep them, or draw noise.normals(), which "
+                "is fresh at every call"
+            )
+        if counter <= self._before.get(channel, -1):
+            raise ValueError(
+                f"step {self._number} draws the numbers of counter {counter}, channel {channel}; "
+                f"steps before it came to {self._before[channel]}, and no two may draw the same: "
+                "draw noise.normals(), fresh at every call, or noise.at(step.number)"
+            )
+        now.add(counter)
+        return where
+
+
+class Own:
+    """A dynamics of one's own, whose every answer is looked at."""
+
+    def __init__(self, dynamics: Any) -> None:
+        self.dynamics = dynamics
+        mixed = any(c.__module__.startswith("pdekit.") for c in type(dynamics).__mro__)
+        self.noise_of = partial(OwnNoise, mixed=mixed)
+        has = [name for name in ("init", "positions") if hasattr(dynamics, name)]
+        if len(has) == 1:
+            raise TypeError(
+                f"{_name(dynamics)} has {has[0]} alone: init(x) makes a state of positions, and "
+                "positions(state, step, noise) gives them back; write both, or none where the "
+                "state is the position"
+            )
+        self.by_position = not has
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dynamics, name)
+
+    def init(self, x: Tensor) -> Tensor:
+        """The state that starts from positions."""
+        if self.by_position:
+            return x
+        return self._checked("init", self.dynamics.init(x), x, None)
+
+    def step(self, state: Tensor, step: Step, noise: OwnNoise) -> Tensor:
+        """The state one step later."""
+        noise.begin(step)
+        shape = state.shape
+        return self._checked("step", self.dynamics.step(state, step, noise), state, shape)
+
+    def positions(self, state: Tensor, step: Step, noise: OwnNoise) -> Tensor:
+        """Positions of the particles."""
+        if self.by_position:
+            return state
+        noise.look(step)
+        x = self.dynamics.positions(state, step, noise)
+        return self._checked("positions", x, state, noise.buffer.shape)
+
+    def try_out(self, source: Start, here: Share, seed: int, step: Step) -> None:
+        """Make one step twice and with other particles beside; ``ValueError`` if that matters."""
+        coupled = bool(getattr(self.dynamics, "coupled", False))
+        size = here.size if coupled else min(here.size, _TRIED)
+        columns = (-(-size // PAD) + 1) * PAD  # so that there are copies
+        tile = Tile(here.run, here.particle, 1, size, 1, columns)
+        x = filled(source.of(tile), tile)
+        other = x.clone()
+        # those that must not be felt: the copies, or half of all
+        kept = size if coupled else -(-size // 2)
+        other[:, kept:] = other[:, :1] + (1 + other[:, :1].abs()) / 64
+        once, again, beside = (self._moved(y, tile, seed, step) for y in (x, x, other))
+        name = _name(self.dynamics)
+        if not torch.equal(once.nan_to_num(), again.nan_to_num()):
+            raise ValueError(
+                f"{name}.step gave two results for the same state, step and noise; it must be a "
+                "function of them: draw from noise.normals() instead of torch's or numpy's "
+                "generators, and keep nothing between steps"
+            )
+        a, b = once[:, :kept], beside[:, :kept]
+        far = (a - b).abs() > 16 * torch.finfo(a.dtype).eps * (1 + a.abs())
+        if all_finite(a) and bool(far.any()):
+            raise ValueError(
+                f"{name}.step moves a particle otherwise when others, which do not count, stand "
+                "elsewhere; " + ("of each run only the first noise.size particles count, the rest "
+                "are copies: take means over state[:, :noise.size]" if coupled else
+                "particles that act on each other need coupled = True in their class")
+            )  # fmt: skip
+
+    def _moved(self, x: Tensor, tile: Tile, seed: int, step: Step) -> Tensor:
+        """Positions one step after ``x``."""
+        noise = self.noise_of(seed, tile.run, tile.particle, torch.empty_like(x), tile.size)
+        state = self.init(x.clone())
+        self.positions(state, START, noise)
+        state = self.step(state, step, noise)
+        return self.positions(state, step, noise).clone()
+
+    def _checked(self, method: str, value: Any, like: Tensor, shape: Any) -> Tensor:
+        if (
+            isinstance(value, Tensor)
+            and (shape is None or value.shape == shape)
+            and value.dtype == like.dtype
+            and value.device == like.device
+            and not value.requires_grad
+        ):
+            return value
+        got = (
+            f"a tensor of {value.dtype} {tuple(value.shape)} on {value.device}"
+            + (" that requires gradients" if value.requires_grad else "")
+            if isinstance(value, Tensor)
+            else "nothing: return the result"
+            if value is None
+            else repr(type(value))
+        )
+        raise TypeError(
+            f"{_name(self.dynamics)}.{method} must return a tensor of {like.dtype}"
+            f"{'' if shape is None else f' {tuple(shape)}'} on {like.device}, got {got}"
+        )
+
+
+def check_methods(dynamics: Any) -> None:
+    """``TypeError`` for methods that cannot be called as they will be."""
+    for name, arguments in _ARGUMENTS.items():
+        if hasattr(dynamics, name):
+            _check_signature(dynamics, name, arguments)
+
+
+def _check_signature(dynamics: Any, name: str, arguments: tuple[str, ...]) -> None:
+    method = getattr(dynamics, name)
+    expected = f"{name}(self, {', '.join(arguments)})"
+    if not callable(method):
+        raise TypeError(f"{_name(dynamics)} needs a method {expected}, got {method!r}")
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # it does not say
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise TypeError(
+            f"{_name(dynamics)} has {name}{signature}, expected {expected}: state and noise are "
+            "tensors (runs, particles, dim), step has number, start, stop and size"
+        ) from error
+
+
+def _name(dynamics: Any) -> str:
+    return type(dynamics).__name__

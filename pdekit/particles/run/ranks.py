@@ -1,0 +1,287 @@
+"""Several processes that share an ensemble, by torch.distributed."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, is_dataclass, replace
+from datetime import timedelta
+from itertools import pairwise
+from threading import Event, Thread
+from time import sleep
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, distributed
+
+from pdekit.checks import whole
+from pdekit.interactions import CurieWeiss
+from pdekit.particles.forces import Consensus
+from pdekit.particles.run.guards import NonFiniteError
+from pdekit.particles.run.tiles import PAD, Share
+
+_ASKED = 0.2  # seconds between two looks at the other ranks
+_TEXT = 1024  # characters of an error that other ranks are told
+
+
+class RankError(RuntimeError):
+    """Another rank stopped; the text says which, and why."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's number among those that share an ensemble; alone if not said otherwise.
+
+    ``Ranks.joined()`` under torchrun, or after ``torch.distributed.init_process_group``. All ranks
+    call the same functions with the same arguments in the same order.
+    """
+
+    rank: int = 0
+    size: int = 1
+    group: Any = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        whole("Ranks: size", self.size, 1)
+        if whole("Ranks: rank", self.rank, 0) >= self.size:
+            raise ValueError(f"Ranks: rank must be below size, got {self.rank} of {self.size}")
+
+    def check_joined(self) -> None:
+        """``ValueError`` for one of several that have not joined."""
+        if self.size > 1 and not distributed.is_initialized():
+            raise ValueError(
+                "Ranks: several processes must join first; write Ranks.joined() under torchrun"
+            )
+
+    @classmethod
+    def joined(cls, minutes: float = 30.0) -> "Ranks":
+        """Those of the default process group, which is joined first where torchrun started one.
+
+        gloo for tensors on the CPU, nccl for those on a GPU (of number LOCAL_RANK). ``minutes``
+        is how long a rank waits for the others. Without torchrun: one alone.
+        """
+        if not distributed.is_initialized():
+            if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= set(os.environ):
+                return cls()
+            on_gpu = torch.cuda.is_available()
+            if on_gpu:
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            distributed.init_process_group(
+                "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=timedelta(minutes=minutes)
+            )
+        return cls(distributed.get_rank(), distributed.get_world_size())
+
+    @property
+    def device(self) -> str:
+        """The GPU of this rank, or "cpu"."""
+        gpus = torch.cuda.device_count()
+        local = int(os.environ.get("LOCAL_RANK", self.rank))
+        return f"cuda:{local % gpus}" if gpus else "cpu"
+
+    def total(self, x: Tensor) -> Tensor:
+        """Sum over the ranks, added in their order: the same bits on all of them."""
+        first, *rest = self.gathered(x)
+        for part in rest:
+            first = first + part
+        return first
+
+    def gathered(self, x: Tensor) -> list[Tensor]:
+        """What every rank has, of one shape on all of them."""
+        there = self._reachable(x.contiguous())
+        parts = [torch.empty_like(there) for _ in range(self.size)]
+        try:
+            distributed.all_gather(parts, there, group=self.group)
+        except RuntimeError as error:  # how gloo says that a process is gone
+            raise RankError(
+                f"a rank is gone, and with it its particles: {str(error).splitlines()[0]}"
+            ) from error
+        return [part.to(x.device) for part in parts]
+
+    def add_up(self, counts: NDArray[np.int64]) -> None:
+        """Replace whole numbers by their sum over the ranks."""
+        there = self._reachable(torch.from_numpy(counts))
+        distributed.all_reduce(there, group=self.group)
+        counts[...] = there.cpu().numpy()
+
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag whether it is set on some rank."""
+        said = self.gathered(torch.tensor(flags, dtype=torch.uint8))
+        return torch.stack(said).amax(dim=0).bool().tolist()
+
+    def texts(self, text: str) -> list[str]:
+        """What every rank says."""
+        data = text.encode()[:_TEXT].ljust(_TEXT, b"\0")
+        said = self.gathered(torch.tensor(list(data), dtype=torch.uint8))
+        return [bytes(t.tolist()).rstrip(b"\0").decode(errors="ignore") for t in said]
+
+    def collected(self, x: NDArray[Any], shapes: list[tuple[int, ...]]) -> list[NDArray[Any]]:
+        """On rank 0 the arrays of all ranks, of these ``shapes``; nothing on the others."""
+        if self.rank:
+            distributed.send(self._reachable(torch.from_numpy(x).contiguous()), 0, self.group)
+            return []
+        parts = [x]
+        for rank in range(1, self.size):
+            buffer = self._reachable(torch.from_numpy(np.empty(shapes[rank], x.dtype)))
+            distributed.recv(buffer, rank, self.group)
+            parts.append(buffer.cpu().numpy())
+        return parts
+
+    def _reachable(self, x: Tensor) -> Tensor:
+        """``x`` on a device that the group's backend can send from."""
+        backend = distributed.get_backend(self.group)
+        if backend == "gloo":
+            return x.cpu()
+        return x.cuda() if backend == "nccl" else x
+
+
+class Division(NamedTuple):
+    """How an ensemble is divided among ranks."""
+
+    ranks: Ranks
+    axis: str  # "particle" or "run"
+    shares: tuple[Share, ...]
+    by_mean: bool = False  # particles that act on each other are divided: ranks move in step
+
+    @property
+    def here(self) -> Share:
+        """What this rank moves."""
+        return self.shares[self.ranks.rank]
+
+
+def division(ranks: Ranks, n: int, runs: int, coupled: bool, by_mean: bool) -> Division:
+    """Particles that do not act on each other are divided, and runs of those that do.
+
+    Where there are fewer runs than ranks, particles that act on each other by a mean are divided
+    too. Raises ``ValueError`` where nothing can be.
+    """
+    size, most = ranks.size, -(-n // PAD)
+    if size == 1 or (size <= most and (not coupled or (by_mean and size > runs))):
+        ends = [min(n, most * r // size * PAD) for r in range(size + 1)]
+        shares = [Share(0, runs, a, b - a) for a, b in pairwise(ends)]
+        return Division(ranks, "particle", tuple(shares), coupled and size > 1)
+    if size > runs:
+        raise ValueError(
+            f"{size} ranks cannot share {n} particles in {runs} run{'s' * (runs > 1)}: "
+            + (
+                "those that act on each other in pairs stay together"
+                if coupled and not by_mean
+                else f"each takes at least {PAD}"
+            )
+            + "; take fewer ranks, or as many runs as ranks"
+        )
+    ends = [runs * r // size for r in range(size + 1)]
+    return Division(ranks, "run", tuple(Share(a, b - a, 0, n) for a, b in pairwise(ends)))
+
+
+@dataclass(frozen=True)
+class SharedMean:
+    """``CurieWeiss`` or ``Consensus`` among ``n`` particles of which each rank has a share.
+
+    Costs one exchange of d numbers (``Consensus``: and two of one) a run and step. Equal to that
+    of one process up to the order of the sum.
+    """
+
+    interaction: Any
+    ranks: Ranks
+    n: int
+
+    @property
+    def strength(self) -> float:
+        """Of the interaction."""
+        return float(self.interaction.strength)
+
+    def mean_force(self, x: Tensor, size: int, values: Callable[[Tensor], Tensor]) -> Tensor:
+        """strength (x - x̄), of x ``(runs, n, dim)`` of which ``size`` particles count."""
+        if isinstance(self.interaction, CurieWeiss):
+            total = self.ranks.total(x[:, :size].sum(dim=1, dtype=torch.float64))
+            return self.strength * (x - (total / self.n).to(x.dtype)[:, None])
+        cost = values(x[:, :size]) * self.interaction.sharpness
+        lowest = torch.stack(self.ranks.gathered(cost.amin(dim=1))).amin(dim=0)
+        weight = (lowest[:, None] - cost).exp()[..., None]
+        sums = torch.cat((weight * x[:, :size], weight), dim=-1).sum(dim=1, dtype=torch.float64)
+        total = self.ranks.total(sums)
+        centre = (total[:, :-1] / total[:, -1:]).to(x.dtype)[:, None]
+        return self.strength * (x - centre)
+
+
+def acts_by_mean(dynamics: Any) -> bool:
+    """Whether the particles act on each other by a mean alone."""
+    interaction = getattr(dynamics, "interaction", None)
+    return is_dataclass(dynamics) and isinstance(interaction, CurieWeiss | Consensus)
+
+
+def with_shared_mean(dynamics: Any, ranks: Ranks, n: int) -> Any:
+    """The same dynamics for a rank's share of ``n`` particles."""
+    return replace(dynamics, interaction=SharedMean(dynamics.interaction, ranks, n))
+
+
+@dataclass
+class Watch:
+    """Knows whether a rank has stopped, and calls ``stop`` if one has."""
+
+    ranks: Ranks
+    stop: Callable[[], None] = lambda: None
+    failed: bool = False
+    lost: str = ""
+    ended: Event = field(default_factory=Event)
+
+    def run(self) -> None:
+        """Until all ranks have ended."""
+        while True:
+            self.ended.wait(_ASKED)
+            try:
+                ended = self.ended.is_set()
+                failed, going = self.ranks.any(ended and self.failed, not ended)
+            except RankError as error:
+                self.lost = str(error)
+                self.stop()
+                return
+            if failed:
+                self.stop()
+            if not going:
+                return
+            if ended:
+                sleep(_ASKED / 20)
+
+
+@contextmanager
+def watched(division: Division) -> Iterator["Watch"]:
+    """Stop all ranks where one stops: its error is its own, the others raise ``RankError``.
+
+    A thread asks the other ranks a few times a second, in a group of its own, so that it meets no
+    other traffic; it calls ``watch.stop`` when one has failed. Ends on all ranks together, but for
+    an error of which ranks in step do not know: they wait for the sum of a step until the rank
+    that has it is gone.
+    """
+    ranks, together = division.ranks, True
+    if ranks.size == 1:
+        yield Watch(ranks)
+        return
+    group = distributed.new_group(backend="gloo")
+    watch = Watch(replace(ranks, group=group))
+    thread = Thread(target=watch.run, daemon=True)
+    thread.start()
+    text = ""
+    try:
+        yield watch
+    except BaseException as error:
+        watch.failed, text = True, f"{type(error).__name__}: {error}"
+        known = isinstance(error, NonFiniteError | RankError | KeyboardInterrupt)
+        together = known or not division.by_mean
+        raise
+    finally:
+        watch.ended.set()
+        if together:
+            thread.join()
+            others = [] if watch.lost else watch.ranks.texts(text)
+            distributed.destroy_process_group(group)
+            if not text:
+                _raise_for(others, watch.lost)
+
+
+def _raise_for(texts: list[str], lost: str) -> None:
+    if lost:
+        raise RankError(lost)
+    for rank, text in enumerate(texts):
+        if text:
+            raise RankError(f"rank {rank} stopped. {text}")

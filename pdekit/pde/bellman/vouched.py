@@ -1,0 +1,237 @@
+"""What is asked of a value function before it is handed out.
+
+A value u(., t) of costs g and ℓ has min g + t min ℓ <= u <= max g + t max ℓ (no control makes a
+place cheaper than the least, and none costs nothing). Its errors by the steps in time and by the
+cells are measured by a second computation with other steps, or other cells, and spoken of where
+they are not small against what u has above the lower bound.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
+from pdekit.grid import Grid
+from pdekit.pde.discrete.problem import Problem, _spline
+
+Array = NDArray[np.float64]
+STEPS = 0.2  # of what u has above its lower bound: an error in time that the numbers alone say
+CELLS = 0.02  # likewise a difference by the cells; errors are then below 0.05
+_ROUNDING = 1e-9  # of the largest value
+_SMOOTH = 0.5  # beta |Δu| / 2 and beta |ΔV| over a cell up to which the chain is accurate
+_CURVED = 0.05  # second difference over the range: twenty cells a wave
+_MODERATE = 1.0  # beta |Δ(V + u)| over a cell that a density may meet
+_MOST = 0.9  # of the mass
+_LOOKS = 9  # stored times at which it is asked
+_FINER = 512  # cells up to which the second grid is the finer one
+_FEW = 20  # cells an axis that always ask for a second look
+
+
+def report(
+    problem: Problem, scheme: Any, fields: Array, times: Array, stats: dict[str, Any],
+    stacklevel: int,
+) -> None:  # fmt: skip
+    """Ask value functions for their bounds, measure what steps and cells do, warn where it is much.
+
+    Into ``stats``: ``cell_jump``, the largest beta |Δu| / 2 or beta |ΔV| over a cell, and, where
+    that or the curvature over a cell is not small, ``cell_error``, the largest difference to a
+    computation with other cells, in units of the cost; both away from the walls.
+    """
+    found = _Found(problem, scheme, fields, times, stats)
+    found.require_bounds()
+    found.report_steps(stacklevel + 1)
+    if found.rough and times[-1] > 0:
+        found.report_cells(stacklevel + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    problem: Problem
+    scheme: Any
+    fields: Array
+    times: Array
+    stats: dict[str, Any]
+
+    @cached_property
+    def cost(self) -> Array:
+        """The running cost at the cells, or one zero."""
+        return np.atleast_1d(np.asarray(self.problem.running_cost(), dtype=float))
+
+    def bounds(self, t: Any) -> tuple[Any, Any]:
+        """min g + t min ℓ and max g + t max ℓ."""
+        (low, high), cost = self.ends, self.cost
+        return low + t * cost.min(), high + t * cost.max()
+
+    @cached_property
+    def ends(self) -> tuple[float, float]:
+        """The range of g."""
+        return float(self.problem.values.min()), float(self.problem.values.max())
+
+    def require_bounds(self) -> None:
+        """Raise where a field is not finite or outside its bounds."""
+        axes = tuple(range(1, self.fields.ndim))
+        least, most = self.fields.min(axes), self.fields.max(axes)
+        low, high = self.bounds(self.times)
+        slack = _ROUNDING * (1 + np.maximum(np.abs(low), np.abs(high)))
+        sound = (least >= low - slack) & (most <= high + slack)  # a NaN is not
+        if not sound.all():
+            k = int(sound.argmin())
+            raise ConvergenceError(
+                f"the value function at time to go {self.times[k]:g} lies in [{least[k]:.6g}, "
+                f"{most[k]:.6g}], but its costs bound it by [{low[k]:.6g}, {high[k]:.6g}]; use "
+                "schemes.PolicyIteration()"
+            )
+
+    def excess(self, u: Array, t: float) -> float:
+        """What u has above its lower bound, away from the walls: errors are measured by it."""
+        return max(float(u[inner(self.problem.grid)].max()) - self.bounds(t)[0], 1e-300)
+
+    def report_steps(self, stacklevel: int) -> None:
+        """Say where the error of the steps in time is not small."""
+        errors = self.stats.get("step_errors", [])
+        late = slice(len(self.times) - len(errors), None)
+        shares = [
+            (error / self.excess(u, t), error, t)
+            for error, u, t in zip(errors, self.fields[late], self.times[late], strict=True)
+        ]
+        share, error, t = max(shares, default=(0.0, 0.0, 0.0))
+        if share <= STEPS:
+            return
+        dt, order = self.scheme.dt, self.scheme.order
+        # with kinks and steep data the order sinks, to about six tenths
+        better = dt * min(0.5, (STEPS / (2 * share)) ** (1 / (0.6 * order)))
+        warnings.warn(
+            f"steps of {dt:.3g} leave the value function up to {error:.2g} off at time to go "
+            f"{t:g}, {share:.0%} of what it has above its least; "
+            f"PolicyIteration(dt={better:.1g}, order={order}) would do",
+            AccuracyWarning,
+            stacklevel=stacklevel,
+        )
+
+    @cached_property
+    def rough(self) -> bool:
+        """Whether jumps or curvature over a cell ask for a second look."""
+        problem, where = self.problem, inner(self.problem.grid)
+        still = [problem.potential(), problem.values]
+        if self.cost.size > 1:
+            still.append(self.cost)
+        every = np.concatenate([np.stack(still)[:, *where], self.fields[:, *where]])
+        found = _differences(every)
+        worst = max(2 * found.jump[0], found.jump[1], *found.jump[len(still) :])
+        self.stats["cell_jump"] = problem.equation.beta / 2 * float(worst)
+        return bool(
+            self.stats["cell_jump"] > _SMOOTH
+            or "error_estimate" not in self.stats  # steps that go with the cells
+            or min(problem.grid.cells) < _FEW
+            or (found.bend > _CURVED * found.span).any()
+        )
+
+    def report_cells(self, stacklevel: int) -> None:
+        """The same computation with other cells, and a warning where it is far off."""
+        grid = self.problem.grid
+        other, where = _other(grid), inner(grid)
+        try:
+            there = replace(self.problem, grid=other, initial=self.problem.sample(other))
+            advance = self.scheme.start(there, {"steps": 0})
+            found = [advance(float(t)) if t > 0 else None for t in self.times]
+        except (ConvergenceError, ValueError) as error:  # or coefficients known at the cells alone
+            self.stats["cell_error"] = np.inf
+            if isinstance(error, ConvergenceError) or self.stats["cell_jump"] > _SMOOTH:
+                self.warn(1.0, f"with {other.cells} cells: {error}", stacklevel + 1)
+            return
+        worst, share = 0.0, 0.0
+        for u, v, t in zip(self.fields, found, self.times, strict=True):
+            if v is not None:
+                apart = float(np.abs(u - _spline(v, other, grid))[where].max())
+                worst, share = max(worst, apart), max(share, apart / self.excess(u, t))
+        if other.cells > grid.cells:  # of first order it is half the error, with kinks a third
+            more = 2.0 if "error_estimate" in self.stats else 3.4
+            worst, share = more * worst, more * share
+        self.stats["cell_error"] = worst
+        last = self.problem.equation.beta / 2 * _differences(self.fields[:, *where]).jump.max()
+        most = getattr(self.scheme, "most_jump", np.inf)
+        if share > CELLS or last > most:
+            off = f"{other.cells} cells change it by {worst:.2g}, {share:.0%} of what it has "
+            self.warn(share, off + "above its least", stacklevel + 1)
+
+    def warn(self, share: float, why: str, stacklevel: int) -> None:
+        """The cells are too coarse, and how many would do."""
+        cells, jump = self.problem.grid.cells, self.stats["cell_jump"]
+        more = max(2.0, share / CELLS, jump)
+        better = tuple(int(np.ceil(n * more)) for n in cells)
+        warnings.warn(
+            "the cells are too coarse for the value function (the largest jump over a cell, "
+            f"beta |Δu| / 2 or beta |ΔV|, is {jump:.2g}): {why}; about {better} cells would do in "
+            f"place of {cells}",
+            ResolutionWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def report_density(value: Any, density: Any, potential: Array, stacklevel: int) -> None:
+    """Warn where cells are too coarse for the drift under the control, beta |Δ(V + u)| > 1.
+
+    Asked where the mass is; ``cell_peclet`` into the density's stats is what all but a
+    tenth of it stays below at nine of the times. At 1 diffusion is a twelfth too large.
+    """
+    grid, beta = value.grid, value.equation.beta
+    worst = 0.0
+    some = np.unique(np.linspace(0, len(value.times) - 1, _LOOKS).astype(int))
+    for u, rho in zip(value.fields[some], density.fields[some], strict=True):
+        steep = np.zeros(grid.shape)
+        for axis in range(grid.dim):
+            step = beta * np.abs(np.diff(potential + u, axis=axis))
+            here = tuple(slice(0, -1) if k == axis else slice(None) for k in range(grid.dim))
+            np.maximum(steep[here], step, out=steep[here])
+        order = np.argsort(steep, axis=None)
+        below = np.cumsum(rho.ravel()[order])
+        worst = max(worst, float(steep.ravel()[order][np.searchsorted(below, _MOST * below[-1])]))
+    density.stats["cell_peclet"] = worst
+    if worst > _MODERATE:
+        better = tuple(int(np.ceil(n * worst / _MODERATE)) for n in grid.cells)
+        warnings.warn(
+            f"a tenth of the mass meets jumps of beta (V + u) beyond {worst:.2g} over a cell: the "
+            "controlled density spreads too much there; "
+            f"about {better} cells would do in place of {grid.cells}",
+            ResolutionWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def inner(grid: Grid) -> tuple[slice, ...]:
+    """The box less a tenth at every wall, where there are layers."""
+    rims = [0 if p else max(1, n // 10) for n, p in zip(grid.cells, grid.periodic, strict=True)]
+    return tuple(slice(r, n - r) for r, n in zip(rims, grid.cells, strict=True))
+
+
+class _Differences(NamedTuple):
+    """Of every field: the largest difference over a cell, the largest second one, the range."""
+
+    jump: Array
+    bend: Array
+    span: Array
+
+
+def _differences(fields: Array) -> _Differences:
+    axes = tuple(range(1, fields.ndim))
+    jumps, bends = [], []
+    for axis in axes:
+        difference = np.diff(fields, axis=axis)
+        jumps.append(
+            np.maximum(difference.max(axes, initial=0.0), -difference.min(axes, initial=0.0))
+        )
+        second = np.diff(difference, axis=axis)
+        bends.append(np.maximum(second.max(axes, initial=0.0), -second.min(axes, initial=0.0)))
+    span = fields.max(axes) - fields.min(axes)
+    return _Differences(np.max(jumps, 0), np.max(bends, 0), span)
+
+
+def _other(grid: Grid) -> Grid:
+    """Twice as many cells on each axis where they are few, else half as many."""
+    few = int(np.prod(grid.cells)) <= _FINER or min(grid.cells) < 8
+    cells = tuple(2 * n if few else n // 2 for n in grid.cells)
+    return Grid(grid.lower, grid.upper, cells, periodic=grid.periodic)

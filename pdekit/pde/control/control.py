@@ -1,0 +1,361 @@
+"""The verb ``control``: HJB backward and Fokker-Planck forward for controlled Langevin dynamics."""
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pdekit import checks
+from pdekit.grid import Grid
+from pdekit.pde.bellman import vouched
+from pdekit.pde.control import density as carried
+from pdekit.pde.control.couplings import Coupling
+from pdekit.pde.control.games import Newton
+from pdekit.pde.control.played import equilibrium
+from pdekit.pde.control.stored import drifting, fewest_parts, finer, over, same, stored_times
+from pdekit.pde.discrete.differences import central_gradient
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
+from pdekit.pde.schemes.doob import DoobTransform
+from pdekit.pde.schemes.exponential import Exponential
+from pdekit.pde.solution import Solution, solve
+from pdekit.potentials import Quadratic
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+_IDLE = 1e-8  # of the mass: error of the uncontrolled density
+_ALIKE_DENSITIES = 0.1  # of the range: a first step of PolicyIteration may be long for the start
+_ALIKE = 2e-2  # of the range
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """The improvement theorem in numbers (MODEL 1.7; thesis, theorem 4.11): gap >= 0.
+
+    ``plain`` and ``controlled`` are the expected costs (terminal and running) without and with the
+    control, ``effort`` is E ∫|α|^2 / 2; ``exact`` is the value of the gap by the identity
+    E_plain ∫|∇u|^2 / 2, from the gradient of u along the uncontrolled density.
+    """
+
+    plain: float
+    controlled: float
+    effort: float
+    exact: float
+
+    @property
+    def gap(self) -> float:
+        """plain - controlled - effort: what the control saves beyond its own cost."""
+        return self.plain - self.controlled - self.effort
+
+    @property
+    def defect(self) -> float:
+        """|gap - exact|: the errors of both sides together."""
+        return abs(self.gap - self.exact)
+
+    def passed(self, rtol: float = 0.02) -> bool:
+        """Whether the gap is not negative and its two values agree to ``rtol`` of the cost saved.
+
+        Both up to 1e-9 of the cost, which rounding may take.
+        """
+        rounding = 1e-9 * max(abs(self.plain), abs(self.controlled), 1e-300)
+        return self.gap >= -rounding and self.defect <= rtol * abs(self.exact) + rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """Value, density and control of min E[g(X_T) + ∫(ℓ + |α|^2 / 2)], X_0 ~ initial.
+
+    ``value`` and ``density`` are Solutions over the same times, forward from 0 to the horizon.
+    ``terminal_cost`` is g and ``running_cost`` is ℓ at those times (None: zero), both with their
+    couplings in the density found; ``own_cost`` is g without (None: the same). ``closure``: how
+    far the coupled system is closed. Integrals over time (``effort``, ``improvement``,
+    ``residuals``, ``cost_under``) run over ``dense``, so that what is stored does not decide them.
+    """
+
+    value: Solution
+    density: Solution
+    terminal_cost: Array
+    running_cost: Array | None = None
+    own_cost: Array | None = None
+    closure: Mapping[str, float] = field(default_factory=dict)
+    whole: "Control | None" = field(default=None, repr=False)
+
+    @cached_property
+    def dense(self) -> "Control":
+        """The same at enough times for integrals: all steps of a game, else at least 100 steps.
+
+        Computed when asked for. A control that was changed by hand is taken as it stands.
+        """
+        parts = fewest_parts(self.value.times)
+        found = self.whole
+        if found is None:
+            if parts == 1 or self.closure:
+                return self
+            equation = self.value.equation
+            with warnings.catch_warnings():  # all that is to be said has been said
+                warnings.simplefilter("ignore")
+                found = control(
+                    equation.potential, equation.beta, self.value.grid, self.density.fields[0],
+                    self.terminal_cost, finer(self.value.times, parts), equation.running_cost,
+                    scheme=self.value.scheme,
+                )  # fmt: skip
+        kept = np.isin(found.value.times, self.value.times)
+        alike = same(found.value.fields[kept], self.value.fields, _ALIKE) and same(
+            found.density.fields[kept], self.density.fields, _ALIKE_DENSITIES
+        )
+        return found if alike else self
+
+    @cached_property
+    def control(self) -> "xr.DataArray":
+        """The optimal control α = ∇u, dims ("time", "x"[, "y"], "component"); central differences.
+
+        Components in the order of the axes.
+        """
+        import xarray as xr
+
+        u = self.value.u
+        alpha = central_gradient(u.values, self.value.grid)
+        coords = {name: u[name].values for name in u.dims}
+        return xr.DataArray(alpha, coords=coords, dims=(*u.dims, "component"))
+
+    @property
+    def terminal(self) -> float:
+        """E g(X_T) under the control."""
+        return self._mean(self.density.fields[-1], self.terminal_cost)
+
+    @property
+    def running(self) -> float:
+        """E ∫(ℓ + |α|^2 / 2) dt = E u(X_0, 0) - E g(X_T), by duality of the pair."""
+        return self.optimum - self.terminal
+
+    @property
+    def effort(self) -> float:
+        """E ∫|α|^2 / 2 dt: the running cost less what the places cost."""
+        dense = self.dense
+        return self.running - dense._occupation(dense.density.fields)
+
+    @property
+    def optimum(self) -> float:
+        """E u(X_0, 0): the least expected cost."""
+        return self._mean(self.density.fields[0], self.value.fields[0])
+
+    def cost_under(
+        self, coupling: Coupling | None = None, terminal_coupling: Coupling | None = None
+    ) -> float:
+        """Expected cost of a player under other couplings than the ones solved with.
+
+        The effort made and the densities stay; only the couplings are priced anew. This is the
+        social cost of what a planner (``coupling.cooperative()``) and of what a game arrive at.
+        """
+        coupling = _checked(coupling, "coupling")
+        terminal_coupling = _checked(terminal_coupling, "terminal_coupling")
+        dense = self.dense
+        equation, grid, rho = self.value.equation, self.value.grid, dense.density.fields
+        running = np.zeros_like(rho) + Problem(equation, grid, self.terminal_cost).running_cost()
+        terminal = self.terminal_cost if self.own_cost is None else self.own_cost
+        if coupling is not None:
+            running += coupling.cost(rho, grid)
+        if terminal_coupling is not None:
+            terminal = terminal + terminal_coupling.cost(rho[-1], grid)
+        total = dense._over_time(dense._means(rho, running))
+        return self.effort + total + self._mean(rho[-1], terminal)
+
+    @cached_property
+    def improvement(self) -> Improvement:
+        """The improvement theorem for this control, against the uncontrolled motion.
+
+        In a game: against a player who does nothing in the crowd that was found.
+        """
+        dense, idle = self.dense, self.dense.idle
+        square = 0.5 * (dense.control.values**2).sum(-1)
+        return Improvement(
+            plain=self._mean(idle[-1], self.terminal_cost) + dense._occupation(idle),
+            controlled=self.terminal + dense._occupation(dense.density.fields),
+            effort=self.effort,
+            exact=dense._smooth(dense._means(idle, square)),
+        )
+
+    @cached_property
+    def idle(self) -> Array:
+        """The uncontrolled motion's density from the same start, shaped like ``density.fields``."""
+        equation, start = self.value.equation, self.density.fields[0]
+        plain = FokkerPlanck(equation.potential, equation.beta)
+        scheme = Exponential(rtol=_IDLE) if self.density.grid.dim == 1 else None
+        later = solve(plain, self.density.grid, start, self.density.times[1:], scheme).fields
+        return np.concatenate([start[None], later])
+
+    @cached_property
+    def residuals(self) -> dict[str, float]:
+        """``mass``: largest drift of the density's mass; ``energy``: relative mismatch of the
+        effort by duality and by the integral of |α|^2 / 2 over density and time (of second order
+        in the cells and, in a game, in the stored times). With couplings also ``fixed_point``, the
+        largest L1 distance over time between the density and the response to it, and ``gap``, the
+        exploitability: what one player could still gain (cost units), and the solver's counts.
+        """
+        dense = self.dense
+        half_square = 0.5 * (dense.control.values**2).sum(-1)
+        effort = dense._smooth(dense._means(dense.density.fields, half_square))
+        energy = abs(effort - self.effort) / max(abs(effort), 1e-12)
+        mass = self.density.stats["mass_drift"]
+        return {"mass": mass, "energy": energy, **self.closure}
+
+    def _occupation(self, densities: Array) -> float:
+        """E ∫ ℓ dt over a flow of densities."""
+        if self.running_cost is None:
+            return 0.0
+        return self._over_time(self._means(densities, self.running_cost))
+
+    def _over_time(self, rate: Array) -> float:
+        """Integral of a cost over the stored times: of a game by the rule that it is made of."""
+        if self.closure:
+            return float(np.trapezoid(rate, self.value.times))
+        return self._smooth(rate)
+
+    def _smooth(self, rate: Array) -> float:
+        """Integral of a smooth rate over the stored times, by Simpson's rule."""
+        from scipy.integrate import simpson
+
+        return float(simpson(rate, x=self.value.times))
+
+    def _means(self, densities: Array, fields: Array) -> Array:
+        return np.array([self._mean(*pair) for pair in zip(densities, fields, strict=True)])
+
+    @staticmethod
+    def _mean(density: Array, values: Array) -> float:
+        return float((density * values).sum() / density.sum())
+
+
+def control(
+    potential: Any,
+    beta: float,
+    grid: Grid,
+    initial: Any,
+    terminal_cost: Any,
+    t: ArrayLike,
+    running_cost: Any = None,
+    coupling: Coupling | None = None,
+    terminal_coupling: Coupling | None = None,
+    scheme: Any = None,
+    solver: Any = None,
+) -> Control:
+    """Optimal control of dX = -(∇V + α) dt + sqrt(2/beta) dB over [0, t], alone or in a crowd.
+
+    -u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., T) = g; α = ∇u;
+    rho_t = ∇·((∇V + ∇u) rho) + beta^-1 Δrho, rho(., 0) = initial; no-flux walls, or periodic
+    (MODEL 1.7). ℓ = running_cost + coupling(rho(t)), g = terminal_cost + terminal_coupling(rho(T)):
+    a coupling makes it a mean-field game, ``coupling.cooperative()`` mean-field control.
+
+    Parameters
+    ----------
+    potential, terminal_cost, running_cost : callables on points ``(..., d) -> (...)``, d = 1 or 2;
+        ``potential=None`` is V = 0 (the scoping problem).
+    initial : a law, callable density or array, as for ``solve``.
+    t : the horizon (101 stored times), or the increasing times to store, the last of them the
+        horizon (0 is added in front). With couplings these are the time steps (second order), cut
+        in 2, 4, ... where the value is too steep for them.
+    coupling, terminal_coupling : values of ``pdekit.pde.control.couplings``: ``Congestion``,
+        ``LogDensity``, ``Nonlocal``, ``MeanTracking`` or their sums.
+    scheme : how the value function is found. ``DoobTransform()`` (the default) is exact in time on
+        a line, and then so is the density: rho(t) = w(t) exp(t L^T) (rho_0 / w(0)),
+        w = exp(-beta u / 2). ``PolicyIteration(dt)`` holds at any beta and however steep the data,
+        of second order in time and filtered, or monotone at any step (``order=1``); with both the
+        density is carried by exactly the transposed linearised operator. ``Godunov()`` is the
+        explicit monotone scheme on a line, after which the density solves the Fokker-Planck
+        equation of V + u; not for couplings.
+    solver : how a coupled system is closed: ``Newton()`` (the default), ``FixedPoint()`` or
+        ``FictitiousPlay()`` of ``pdekit.pde.control.games``.
+
+    Raises ``ConvergenceError`` where a step cannot be resolved or the coupled system not closed;
+    the message has the distance and the exploitability reached.
+    """
+    if not isinstance(grid, Grid):
+        raise TypeError(f"grid must be a pdekit.Grid, such as Grid(-3, 3, 600); got {grid!r}")
+    times = stored_times(t)
+    scheme = DoobTransform() if scheme is None else scheme
+    potential = Quadratic(0.0, grid.dim) if potential is None else potential
+    equation = HamiltonJacobiBellman(potential, beta, running_cost)
+    couplings = _checked(coupling, "coupling"), _checked(terminal_coupling, "terminal_coupling")
+    if couplings != (None, None):
+        solver = Newton() if solver is None else solver
+        return _game(equation, grid, initial, terminal_cost, times, couplings, scheme, solver)
+    if solver is not None:
+        raise ValueError(
+            f"solver must be None where there is no coupling, got {checks.shown(solver)}: it "
+            "closes a coupled system"
+        )
+    backward = solve(equation, grid, terminal_cost, times[-1] - times[::-1], scheme)
+    value = over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
+    if "substeps" in value.stats:
+        density = carried.by_steps(value, initial)
+    elif isinstance(scheme, DoobTransform):
+        density = carried.by_transform(value, initial)
+    else:
+        density = drifting(value, initial, times)
+    vouched.report_density(value, density, Problem(equation, grid, initial).potential(), 3)
+    running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
+    if running is not None:
+        running = np.broadcast_to(running, value.fields.shape)
+    return Control(value, density, value.fields[-1], running)
+
+
+def _game(
+    equation: HamiltonJacobiBellman,
+    grid: Grid,
+    initial: Any,
+    terminal_cost: Any,
+    times: Array,
+    couplings: tuple[Coupling | None, Coupling | None],
+    scheme: Any,
+    solver: Any,
+) -> Control:
+    if not hasattr(scheme, "steps"):
+        raise ValueError(
+            f"{scheme!r} has no transposed steps to carry a density in a mean-field game; use "
+            "schemes.DoobTransform() or schemes.PolicyIteration(dt)"
+        )
+    if isinstance(solver, type) or not hasattr(solver, "close"):
+        raise TypeError(f"solver must be a value such as Newton() or FixedPoint(); got {solver!r}")
+    begun, counts = time.perf_counter(), dict[str, Any]()
+    backward = Problem(equation, grid, terminal_cost)
+    forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
+    found, nodes, stored = equilibrium(backward, forward, times, scheme, couplings, solver, counts)
+    error = counts.pop("time_error")
+    stats = {"steps": len(nodes) - 1, "seconds": time.perf_counter() - begun, **counts}
+    stats.update(minimum=float(found.values.min()), maximum=float(found.values.max()))
+    stats["time_error"] = error
+    value = Solution(found.values, nodes, equation, grid, scheme, stats)
+    density = carried.made(forward, found.flow, value, {"steps": len(nodes) - 1})
+    del counts["distances"]
+    closure = {
+        "fixed_point": found.distance, "gap": found.gap(), "time_error": error, **counts
+    }  # fmt: skip
+    own = backward.values
+    vouched.report_density(value, density, backward.potential(), 4)
+    whole = Control(value, density, found.terminal, found.running, own, closure)
+    if len(stored) == len(nodes):
+        return whole
+    value, density = (
+        replace(each, fields=each.fields[stored], times=times) for each in (value, density)
+    )
+    return replace(
+        whole, value=value, density=density, running_cost=found.running[stored], whole=whole
+    )
+
+
+def _checked(coupling: Any, name: str) -> Any:
+    verbs = ("cost", "derivative", "cooperative")
+    if coupling is None:
+        return None
+    if isinstance(coupling, type) or not all(hasattr(coupling, verb) for verb in verbs):
+        raise TypeError(
+            f"{name} must be a value such as pdekit.Congestion(1.0), or offer "
+            f"{', '.join(verbs)}; got {coupling!r}"
+        )
+    return coupling

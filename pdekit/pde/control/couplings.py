@@ -1,0 +1,260 @@
+"""Mean-field couplings: what it costs to be at x while the others are distributed as rho.
+
+A coupling is a frozen value with three verbs on fields of shape ``(..., *grid.shape)``, leading
+axes (time, say) one by one:
+
+* ``cost(rho, grid)``: the field ℓ(x, rho);
+* ``derivative(rho, change, grid)``: its derivative by rho along ``change``;
+* ``cooperative()``: the coupling whose *game* is the control problem of a planner who minimises the
+  sum of all costs: ℓ(x, rho) + ∫ δℓ(y, rho)/δrho(x) rho(dy), the derivative of ∫ ℓ(., rho) rho.
+
+Couplings add. MODEL 1.7; thesis, remark 4.10.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit import checks
+from pdekit.grid import Grid
+from pdekit.pde.discrete.sampling import called
+
+Array = NDArray[np.float64]
+
+
+class Coupling(Protocol):
+    """What ``control(coupling=..., terminal_coupling=...)`` takes."""
+
+    def cost(self, rho: Array, grid: Grid) -> Array: ...
+
+    def derivative(self, rho: Array, change: Array, grid: Grid) -> Array: ...
+
+    def cooperative(self) -> "Coupling": ...
+
+
+@dataclass(frozen=True)
+class Congestion:
+    """ℓ = strength rho^power: crowds are costly (strength > 0) or attractive (< 0); local.
+
+    ``power`` > 0; rho is a density, so ``strength`` has units cost times length^(dim power).
+    """
+
+    strength: float
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require_number(self, "strength", "power")
+        if not self.power > 0:
+            raise ValueError(f"Congestion: power must be positive, got {self.power}")
+
+    def cost(self, rho: Array, grid: Grid) -> Array:
+        out: Array = self.strength * np.maximum(rho, 0.0) ** self.power
+        return out
+
+    def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
+        slope = self.strength * self.power
+        if self.power == 1:
+            return slope * change
+        # below power one the slope is infinite at an empty place
+        safe = np.maximum(rho, 1e-12) if self.power < 1 else np.maximum(rho, 0.0)
+        out: Array = slope * safe ** (self.power - 1) * change
+        return out
+
+    def cooperative(self) -> "Congestion":
+        """strength (1 + power) rho^power."""
+        return Congestion(self.strength * (1 + self.power), self.power)
+
+    def __add__(self, other: Coupling) -> "CouplingSum":
+        return CouplingSum((self, other))
+
+
+@dataclass(frozen=True)
+class LogDensity:
+    """ℓ = strength log(rho + floor): the entropic price of crowds; local.
+
+    ``floor`` > 0 is the density that counts as empty: below it the price is flat.
+    """
+
+    strength: float
+    floor: float = 1e-4
+
+    def __post_init__(self) -> None:
+        _require_number(self, "strength", "floor")
+        if not self.floor > 0:
+            raise ValueError(f"LogDensity: floor must be a positive density, got {self.floor}")
+
+    def cost(self, rho: Array, grid: Grid) -> Array:
+        out: Array = self.strength * np.log(np.maximum(rho, 0.0) + self.floor)
+        return out
+
+    def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
+        return self.strength * change / (np.maximum(rho, 0.0) + self.floor)
+
+    def cooperative(self) -> Coupling:
+        """strength (log(rho + floor) + rho / (rho + floor))."""
+        return CouplingSum((self, _Filled(self.strength, self.floor)))
+
+    def __add__(self, other: Coupling) -> "CouplingSum":
+        return CouplingSum((self, other))
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """ℓ = strength rho / (rho + floor): what a planner adds to ``LogDensity``."""
+
+    strength: float
+    floor: float
+
+    def cost(self, rho: Array, grid: Grid) -> Array:
+        full = np.maximum(rho, 0.0)
+        out: Array = self.strength * full / (full + self.floor)
+        return out
+
+    def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
+        out: Array = self.strength * self.floor / (np.maximum(rho, 0.0) + self.floor) ** 2 * change
+        return out
+
+    def cooperative(self) -> Coupling:
+        raise ValueError("this coupling is a planner's already; apply cooperative() once")
+
+
+@dataclass(frozen=True)
+class MeanTracking:
+    """ℓ = strength |x - share m|^2 / 2, m the mean of rho: the linear-quadratic game (MODEL 1.7).
+
+    As polynomial strength |x|^2 / 2 - pull x·m + rest |m|^2 / 2, with pull = strength share and
+    rest = strength share^2 unless given.
+    """
+
+    strength: float
+    share: float = 1.0
+    pull: float = field(default=np.nan, kw_only=True)
+    rest: float = field(default=np.nan, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _require_number(self, "strength", "share")
+        if not abs(self.share) <= 1e100:
+            raise ValueError(f"MeanTracking: share must be at most 1e100, got {self.share}")
+        for name, power in (("pull", 1), ("rest", 2)):
+            if np.isnan(getattr(self, name)):
+                object.__setattr__(self, name, self.strength * self.share**power)
+
+    def cost(self, rho: Array, grid: Grid) -> Array:
+        mean = _mean(rho, rho, grid)
+        rest: Array = self.rest * (mean * mean).sum(-1) / 2
+        out = _along(-self.pull * mean, rest, grid)
+        out += self.strength * (grid.centres**2).sum(-1) / 2
+        return out
+
+    def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
+        mean, moved = _mean(rho, rho, grid), _mean(change, rho, grid)
+        return _along(-self.pull * moved, self.rest * (mean * moved).sum(-1), grid)
+
+    def cooperative(self) -> "MeanTracking":
+        """The pull grows to 2 pull - rest; what does not depend on x is left as it is."""
+        return MeanTracking(
+            self.strength, self.share, pull=2 * self.pull - self.rest, rest=self.rest
+        )
+
+    def __add__(self, other: Coupling) -> "CouplingSum":
+        return CouplingSum((self, other))
+
+
+@dataclass(frozen=True)
+class Nonlocal:
+    """ℓ(x) = ∫ W(x - y) rho(dy): a pair cost W (even), such as ``PairPotential`` or a function.
+
+    By FFT, zero-padded where the axis has walls and wrapped where it is periodic (W is then read
+    at the displacement of least length). O(N log N).
+    """
+
+    kernel: Any
+
+    def __post_init__(self) -> None:
+        if isinstance(self.kernel, type) or not callable(self.kernel):
+            raise TypeError(
+                "Nonlocal takes a kernel on displacements (..., d) -> (...), such as "
+                f"lambda z: np.exp(-(z**2).sum(-1)); got {self.kernel!r}"
+            )
+
+    def cost(self, rho: Array, grid: Grid) -> Array:
+        from scipy.fft import irfftn, rfftn
+
+        shape, transform = _kernel_transform(self.kernel, grid)
+        axes = tuple(range(-grid.dim, 0))
+        out: Array = irfftn(rfftn(rho, shape, axes) * transform, shape, axes)
+        inner: Any = tuple(slice(0, n) for n in grid.shape)
+        return np.ascontiguousarray(out[(..., *inner)]) * grid.cell_volume
+
+    def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
+        return self.cost(change, grid)
+
+    def cooperative(self) -> Coupling:
+        """Twice the pair cost: a planner counts both ends of every pair."""
+        return CouplingSum((self, self))
+
+    def __add__(self, other: Coupling) -> "CouplingSum":
+        return CouplingSum((self, other))
+
+
+@dataclass(frozen=True)
+class CouplingSum:
+    """The sum of several couplings."""
+
+    parts: tuple[Coupling, ...]
+
+    def cost(self, rho: Array, grid: Grid) -> Array:
+        return np.sum([part.cost(rho, grid) for part in self.parts], 0)
+
+    def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
+        return np.sum([part.derivative(rho, change, grid) for part in self.parts], 0)
+
+    def cooperative(self) -> "CouplingSum":
+        return CouplingSum(tuple(part.cooperative() for part in self.parts))
+
+    def __add__(self, other: Coupling) -> "CouplingSum":
+        return CouplingSum((*self.parts, other))
+
+
+def _mean(field: Array, rho: Array, grid: Grid) -> Array:
+    """∫ x field dx over the mass of rho, shape ``(..., dim)``."""
+    lead = rho.shape[: rho.ndim - grid.dim]
+    moments = field.reshape(*lead, -1) @ grid.centres.reshape(-1, grid.dim)
+    out: Array = moments / rho.reshape(*lead, -1).sum(-1)[..., None]
+    return out
+
+
+def _along(slope: Array, constant: Array, grid: Grid) -> Array:
+    """x·slope + constant at the cell centres: one product, for the stacks are large."""
+    points = grid.centres.reshape(-1, grid.dim)
+    points = np.concatenate([points, np.ones((len(points), 1))], 1)
+    out: Array = np.concatenate([slope, constant[..., None]], -1) @ points.T
+    return out.reshape(*slope.shape[:-1], *grid.shape)
+
+
+@lru_cache(16)
+def _kernel_transform(kernel: Any, grid: Grid) -> tuple[tuple[int, ...], Any]:
+    from scipy.fft import next_fast_len, rfftn
+
+    offsets, shape = [], []
+    for n, h, periodic in zip(grid.cells, grid.spacing, grid.periodic, strict=True):
+        size = n if periodic else next_fast_len(2 * n - 1, real=True)
+        k = np.arange(size)
+        offsets.append(np.where(k <= size // 2, k, k - size) * h)
+        shape.append(size)
+    z = np.stack(np.meshgrid(*offsets, indexing="ij"), -1)
+    values = called("a kernel", kernel, z)
+    if values.shape != tuple(shape) or not np.isfinite(values).all():
+        raise ValueError(
+            f"a kernel must map displacements of shape {z.shape} to finite values of shape "
+            f"{tuple(shape)}, got shape {values.shape}"
+        )
+    return tuple(shape), rfftn(values)
+
+
+def _require_number(coupling: Any, *names: str) -> None:
+    for name in names:
+        checks.number(f"{type(coupling).__name__}: {name}", getattr(coupling, name))

@@ -1,0 +1,344 @@
+"""Mean-field games: the coupled forward-backward system, and the ways to close it.
+
+-u_t = L u - |∇u|^2 / 2 + ℓ(x, rho(t)), u(., T) = g(x, rho(T)); rho_t = ∇·((∇V + ∇u) rho) +
+beta^-1 Δrho (MODEL 1.7). In time, the costs act at the nodes with the weights of the trapezoidal
+rule and Bellman steps (``bellman``, ``policy``) lead from node to node: of second order, and the
+density is carried by exactly the transposed derivative of the value's step. A flow of densities rho
+is an equilibrium where it is its own response, rho = T(rho).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit import checks
+from pdekit.errors import ConvergenceError
+from pdekit.grid import Grid
+from pdekit.pde.bellman.steps import Step, TooSteep, passage
+from pdekit.pde.control.couplings import Coupling
+
+Array = NDArray[np.float64]
+_LEAST_STRENGTH = 2.0**-10  # shortest step of the continuation in the strength of the coupling
+_FEWEST = 4  # nodes from which on the error in time can be told
+_KRYLOV = 50  # most products with the linearised response in one solve
+_LEAST_STEP = 2.0**-6  # shortest step of the line search
+
+
+@dataclass(frozen=True, eq=False)
+class Game:
+    """A discretised game: everything but the densities it is played at.
+
+    ``steps(U, dt)`` makes a Bellman step; ``running`` and ``terminal`` are the costs without the
+    couplings; ``strength`` scales the couplings (1 is the game itself).
+    """
+
+    grid: Grid
+    times: Array
+    steps: Callable[[Array, float], Step]
+    initial: Array
+    running: Array | float
+    terminal: Array
+    coupling: Coupling | None = None
+    terminal_coupling: Coupling | None = None
+    strength: float = 1.0
+
+    def at_rest(self) -> Array:
+        """The flow that stays where it starts, shape ``(times, *grid.shape)``."""
+        return np.repeat(self.initial[None], len(self.times), 0)
+
+    def costs(self, flow: Array) -> tuple[Array, Array]:
+        """The running cost at every node and the terminal cost, in the crowd of ``flow``."""
+        running = np.empty_like(flow)
+        running[...] = self.running
+        terminal = self.terminal
+        if self.coupling is not None:
+            running += self._scaled(self.coupling.cost(flow, self.grid))
+        if self.terminal_coupling is not None:
+            terminal = terminal + self._scaled(self.terminal_coupling.cost(flow[-1], self.grid))
+        return running, terminal
+
+    def cost_changes(self, flow: Array, change: Array) -> tuple[Array, Array]:
+        """The derivative of ``costs`` at ``flow`` along ``change``."""
+        running, terminal = np.zeros_like(flow), np.zeros_like(self.terminal)
+        if self.coupling is not None:
+            running = self._scaled(self.coupling.derivative(flow, change, self.grid))
+        if self.terminal_coupling is not None:
+            terminal = self._scaled(
+                self.terminal_coupling.derivative(flow[-1], change[-1], self.grid)
+            )
+        return running, terminal
+
+    def _scaled(self, cost: Array) -> Array:
+        return cost if self.strength == 1 else self.strength * cost
+
+    def respond(self, flow: Array) -> "Response":
+        """The value function in the crowd of ``flow`` and the flow that its control makes."""
+        running, terminal = self.costs(flow)
+        found = passage(self.steps, self.times, running, terminal)
+        out = found.flow(self.initial)
+        if not np.isfinite(out).all():
+            raise TooSteep(
+                "the density under the control left the range of numbers; ask for more times"
+            )
+        return Response(self, flow, found, out, running, terminal)
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What players do who believe in the flow ``given``: their value and the flow they make."""
+
+    game: Game
+    given: Array
+    passage: Any
+    flow: Array
+    running: Array
+    terminal: Array
+
+    @property
+    def values(self) -> Array:
+        """The value function at the nodes."""
+        out: Array = self.passage.values
+        return out
+
+    @cached_property
+    def defect(self) -> Array:
+        """T(rho) - rho."""
+        return self.flow - self.given
+
+    @cached_property
+    def distance(self) -> float:
+        """Largest L1 distance over time between believed and made flow, relative to the mass."""
+        axes = tuple(range(1, self.flow.ndim))
+        return float(np.abs(self.defect).sum(axis=axes).max() / self.game.initial.sum())
+
+    def change(self, change: Array) -> Array:
+        """T'(rho) change: costs, then value backward, then density forward, all linearised."""
+        out: Array = self.passage.change(*self.game.cost_changes(self.given, change), self.flow)
+        return out
+
+    def time_error(self) -> float:
+        """What the steps in time leave the value off by: a third of what twice as long ones do.
+
+        In the crowd as it is found; for a few steps, or where those cannot be taken, infinite.
+        """
+        game, thin = self.game, np.unique([*range(0, len(self.game.times), 2), -1 % len(self.flow)])
+        if len(thin) < _FEWEST:
+            return np.inf
+        try:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                found = passage(game.steps, game.times[thin], self.running[thin], self.terminal)
+        except ConvergenceError:
+            return np.inf
+        return float(np.abs(found.values - self.values[thin]).max()) / 3
+
+    def gap(self) -> float:
+        """Exploitability: what one player gains by the best reply to the flow that is played.
+
+        The played control costs what it was found to cost, but in the crowd of ``flow`` and not in
+        that of ``given``; the best reply costs the value function in that crowd. >= 0, and zero
+        at an equilibrium; per unit of mass, in the units of the cost.
+        """
+        game = self.game
+        running, terminal = game.costs(self.flow)
+        best = passage(game.steps, game.times, running, terminal).values
+        total = ((self.values[0] - best[0]) * game.initial).sum()
+        total += ((terminal - self.terminal) * self.flow[-1]).sum()
+        total += (_weights(game.times, running) * (running - self.running) * self.flow).sum()
+        return float(total / game.initial.sum())
+
+
+def _weights(times: Array, like: Array) -> Array:
+    """Weights of the trapezoidal rule over the nodes, broadcastable to ``like``."""
+    steps = np.diff(times)
+    weights = np.concatenate([steps, [0.0]]) / 2 + np.concatenate([[0.0], steps]) / 2
+    return weights.reshape(-1, *[1] * (like.ndim - 1))
+
+
+@dataclass(frozen=True)
+class Newton:
+    """Newton's method on rho = T(rho), with line search and continuation in the coupling.
+
+    (1 - T'(rho)) change = T(rho) - rho by GMRES; a product with T' is a linearised backward and
+    forward sweep. In a game with monotone coupling and potential, T' has no positive eigenvalue:
+    the system is never singular. Where Newton's method stalls, the couplings are switched on in
+    steps, each started from the last. ``tolerance``: largest L1 distance over time between rho
+    and T(rho), relative to the mass. ``rounds``: responses a step of the continuation may take.
+    Raises ``ConvergenceError`` with the distance reached.
+    """
+
+    tolerance: float = 1e-6
+    rounds: int = 40
+
+    def __post_init__(self) -> None:
+        _require_limits(self)
+
+    def close(self, game: Game, counts: dict[str, Any]) -> Response:
+        """The response at equilibrium.
+
+        Into ``counts``: ``responses``, ``products`` with T', ``strengths`` of the continuation and
+        the ``distances`` of all responses.
+        """
+        try:
+            return self._solve(game, game.at_rest(), counts)
+        except ConvergenceError as error:
+            failure = error
+        flow = replace(game, strength=0.0).respond(game.at_rest()).flow
+        reached, step = 0.0, 0.5
+        while reached < 1:
+            strength = min(1.0, reached + step)
+            try:
+                found = self._solve(replace(game, strength=strength), flow, counts)
+            except ConvergenceError as error:
+                failure, step = error, step / 2
+                if step < _LEAST_STRENGTH:
+                    raise type(failure)(
+                        f"the game was closed up to {reached:.3g} of its coupling, not beyond: "
+                        f"{failure}"
+                    ) from error
+                continue
+            counts["strengths"] = counts.get("strengths", 0) + 1
+            flow, reached, step = found.flow, strength, 2 * step
+        return found
+
+    def _solve(self, game: Game, flow: Array, counts: dict[str, Any]) -> Response:
+        now, forcing = _counted(game, flow, counts), 0.1
+        for _ in range(self.rounds):
+            if now.distance <= self.tolerance:
+                return now
+            # no more accurate than what the tolerance asks of this round
+            enough = min(0.3 * self.tolerance / now.distance, 0.1)
+            change = _solved(now, max(forcing, enough), counts)
+            new = self._line_search(now, change, counts)
+            fall = np.linalg.norm(new.defect) / np.linalg.norm(now.defect)
+            now, forcing = new, float(np.clip(0.9 * fall**2, 1e-4, 0.1))
+        raise _not_closed("Newton", now, self.rounds)
+
+    def _line_search(self, now: Response, change: Array, counts: dict[str, Any]) -> Response:
+        size, old = 1.0, np.linalg.norm(now.defect)
+        while size >= _LEAST_STEP:
+            try:
+                new = _counted(now.game, now.given + size * change, counts)
+            except ConvergenceError:
+                new = None
+            if new is not None and np.linalg.norm(new.defect) <= (1 - 0.1 * size) * old:
+                return new
+            size /= 2
+        raise _not_closed("the line search of Newton", now, self.rounds)
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """rho <- (1 - damping) rho + damping T(rho): converges for weak couplings and short horizons.
+
+    ``damping`` in (0, 1], 1 is undamped. Raises ``ConvergenceError`` with the distance reached
+    where ``rounds`` do not bring it below ``tolerance`` (as in ``Newton``).
+    """
+
+    damping: float = 0.5
+    rounds: int = 500
+    tolerance: float = 1e-7
+
+    def __post_init__(self) -> None:
+        _require_limits(self)
+        if not 0 < checks.number("damping", self.damping) <= 1:
+            raise ValueError(f"damping must lie in (0, 1], got {self.damping}")
+
+    def close(self, game: Game, counts: dict[str, Any]) -> Response:
+        """The response at equilibrium."""
+        return _relaxed(self, game, lambda k: self.damping, counts)
+
+
+@dataclass(frozen=True)
+class FictitiousPlay:
+    """rho <- rho + (T(rho) - rho) / (k + 2): replies to the average of all past flows.
+
+    Converges for potential games however strong the coupling, at the slow rate 1/k (Cardaliaguet
+    and Hadikhanloo 2017): hence the loose ``tolerance``. Raises ``ConvergenceError`` with the
+    distance reached.
+    """
+
+    rounds: int = 2000
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _require_limits(self)
+
+    def close(self, game: Game, counts: dict[str, Any]) -> Response:
+        """The response at equilibrium."""
+        return _relaxed(self, game, lambda k: 1 / (k + 2), counts)
+
+
+def _relaxed(
+    solver: Any, game: Game, share: Callable[[int], float], counts: dict[str, Any]
+) -> Response:
+    flow = game.at_rest()
+    for k in range(solver.rounds):
+        now = _counted(game, flow, counts)
+        if now.distance <= solver.tolerance:
+            return now
+        flow = flow + (1.0 if k == 0 else share(k)) * now.defect
+    raise _not_closed(type(solver).__name__, now, solver.rounds)
+
+
+def _counted(game: Game, flow: Array, counts: dict[str, Any]) -> Response:
+    counts["responses"] = counts.get("responses", 0) + 1
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        now = game.respond(flow)
+    counts.setdefault("distances", []).append(now.distance)
+    return now
+
+
+def _solved(now: Response, forcing: float, counts: dict[str, Any]) -> Array:
+    """(1 - T') change = T(rho) - rho up to ``forcing``; rho at time 0 is given and stays."""
+    shape = now.flow[1:].shape
+    start = np.zeros_like(now.flow[:1])
+
+    def product(vector: Array) -> Array:
+        counts["products"] = counts.get("products", 0) + 1
+        change = np.concatenate([start, vector.reshape(shape)])
+        return vector - now.change(change)[1:].ravel()
+
+    found = _minimal_residual(product, now.defect[1:].ravel(), forcing)
+    return np.concatenate([start, found.reshape(shape)])
+
+
+def _minimal_residual(product: Callable[[Array], Array], b: Array, rtol: float) -> Array:
+    """GMRES without restarts from zero; scipy's spends one product more, to check the residual."""
+    size = float(np.linalg.norm(b))
+    basis, h = [b / size], np.zeros((_KRYLOV + 1, _KRYLOV))
+    for j in range(_KRYLOV):
+        v = product(basis[j])
+        for i, q in enumerate(basis):
+            h[i, j] = q @ v
+            v -= h[i, j] * q
+        h[j + 1, j] = np.linalg.norm(v)
+        right = np.append(size, np.zeros(j + 1))
+        y = np.linalg.lstsq(h[: j + 2, : j + 1], right, rcond=None)[0]
+        left = np.linalg.norm(h[: j + 2, : j + 1] @ y - right)
+        if left <= rtol * size or h[j + 1, j] <= 1e-14 * size:
+            break
+        basis.append(v / h[j + 1, j])
+    out: Array = sum((c * q for c, q in zip(y, basis, strict=False)), np.zeros_like(b))
+    return out
+
+
+def _not_closed(name: str, now: Response, rounds: int) -> ConvergenceError:
+    return ConvergenceError(
+        f"{name} did not close the game: after {rounds} rounds the flow and the response to it are "
+        f"{now.distance:.3g} apart (L1 over the mass, largest over time), exploitability "
+        f"{now.gap():.3g}; "
+        + (
+            "ask for more times, soften the coupling or raise rounds="
+            if "Newton" in name
+            else "ask for more times, soften the coupling or use solver=Newton()"
+        )
+    )
+
+
+def _require_limits(solver: Any) -> None:
+    checks.share("tolerance", solver.tolerance)
+    checks.whole("rounds", solver.rounds, 1)

@@ -1,0 +1,98 @@
+"""The times of a control: those that are stored, and those that integrals and densities need."""
+
+import warnings
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pdekit import checks
+from pdekit.errors import AccuracyWarning
+from pdekit.pde.control import density
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.equations import FokkerPlanck
+from pdekit.pde.solution import Solution, solve
+
+Array = NDArray[np.float64]
+_STORED = 101  # times kept when only the horizon is given
+_DRIFT = 2e-3  # of the mass: change of a density by keeping the value at twice as many times
+_MOST_HALVINGS = 5
+_ROUNDING = 1e-9
+
+
+def stored_times(t: ArrayLike) -> Array:
+    """Times from 0 on that a horizon or given times ask for."""
+    given = np.atleast_1d(checks.numbers("t", t, "a horizon or several increasing times"))
+    sound = given.ndim == 1 and given.size > 0 and bool(np.isfinite(given).all())
+    if (
+        not sound
+        or given[-1] > checks.LONGEST
+        or given[0] < 0
+        or given[-1] <= 0
+        or (np.diff(given) <= 0).any()
+    ):
+        raise ValueError(
+            f"t must be a horizon > 0 and at most {checks.LONGEST:g}, or strictly increasing times "
+            f"up to it; got {checks.shown(t)}"
+        )
+    if given.size == 1:
+        return np.linspace(0.0, given[0], _STORED)
+    return given if given[0] == 0 else np.concatenate([[0.0], given])
+
+
+def over(fields: Array, times: Array, backward: Solution) -> Solution:
+    """The fields of a backward solution at times of the motion."""
+    return Solution(
+        fields, times, backward.equation, backward.grid, backward.scheme, backward.stats
+    )
+
+
+def drifting(value: Solution, initial: Any, times: Array) -> Solution:
+    """The density under V + u, with u at so many times that more change nothing."""
+    equation, grid, parts = value.equation, value.grid, fewest_parts(times)
+    before, apart, found, fine = None, np.inf, value, times
+    for _ in range(_MOST_HALVINGS):
+        if parts > 1:
+            fine = finer(times, parts)
+            with warnings.catch_warnings():  # all that is to be said has been said
+                warnings.simplefilter("ignore")
+                back = solve(equation, grid, value.fields[-1], fine[-1] - fine[::-1], value.scheme)
+            found = over(np.ascontiguousarray(back.fields[::-1]), fine, back)
+        fields = density.by_drift(found, initial)[::parts]
+        if before is not None:
+            change, axes = np.abs(fields - before), tuple(range(1, fields.ndim))
+            apart = float(change.sum(axes).max() / fields[0].sum())
+        if apart <= _DRIFT:
+            break
+        before, parts = fields, 2 * parts
+    else:
+        warnings.warn(
+            f"the controlled density still changes by {apart:.2g} of its mass when the value "
+            "function is kept at twice as many times; use schemes.DoobTransform() or "
+            "PolicyIteration(), whose densities are carried step by step",
+            AccuracyWarning,
+            stacklevel=3,
+        )
+    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
+    return density.made(problem, fields, value, {"steps": len(fine) - 1})
+
+
+def fewest_parts(times: Array) -> int:
+    """In how many parts to cut the intervals between times so that there are enough for sums."""
+    return max(1, ceil((_STORED - 1) / (len(times) - 1)))
+
+
+def finer(times: Array, parts: int) -> Array:
+    """The times and ``parts`` - 1 between any two."""
+    n = len(times) - 1
+    out: Array = np.interp(np.arange(n * parts + 1) / parts, np.arange(n + 1), times)
+    out[::parts] = times
+    return out
+
+
+def same(found: Array, own: Array, rtol: float) -> bool:
+    """Whether fields are the same up to the error of their steps."""
+    if found.shape != own.shape:
+        return False
+    return float(np.abs(found - own).max()) <= rtol * float(np.ptp(own)) + _ROUNDING

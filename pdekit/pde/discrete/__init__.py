@@ -1,0 +1,1 @@
+"""An equation on a grid."""

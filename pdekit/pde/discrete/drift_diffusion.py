@@ -1,0 +1,321 @@
+"""Rates of general drift-diffusions: any drift, scalar and tensor diffusion, absorbing walls.
+
+The density's flux is written J = a rho - β⁻¹ D ∇rho, so that a is the drift b = -∇V + force less
+the spurious drift of the reading (`pdekit.diffusions`). The rates along an edge are
+those of `edge_rates`: exponentially fitted to the whole drift, potential and force.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.diffusions import HaenggiKlimontovich, Ito, Stratonovich, as_diffusion
+from pdekit.grid import Grid
+from pdekit.pde.discrete.circulation import bounded_slopes, gradient_part, slopes_round
+from pdekit.pde.discrete.differences import _gradient, _row_divergence
+from pdekit.pde.discrete.edge_rates import (
+    ALONE,
+    BESIDE_A_POTENTIAL,
+    ON_LINES,
+    centring,
+    circulating_rates,
+    fitted_rates,
+)
+from pdekit.pde.discrete.generators import (
+    Generator,
+    axis_neighbours,
+    neighbours,
+    within_floats,
+)
+from pdekit.pde.discrete.sampling import evaluate_tensor, evaluate_vector
+from pdekit.pde.discrete.selling import selling
+
+Array = NDArray[np.float64]
+_RANGE = 1e-10  # eigenvalues below this share of the largest carry no drift
+
+
+@dataclass(frozen=True, eq=False)
+class Coefficients:
+    """Drift and diffusion sampled at the centres of ``grid``.
+
+    ``values`` the potential, ``force`` (*shape, d) or None, ``tensor`` (*shape) for a scalar D or
+    (*shape, d, d), ``reading`` how it is to be understood, ``absorbing`` per axis which of the two
+    walls absorb.
+    """
+
+    grid: Grid
+    beta: float
+    values: Array
+    force: Array | None
+    tensor: Array
+    reading: Ito
+    absorbing: tuple[tuple[bool, bool], ...]
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether the tensor couples no axes, so that the stencil stays on them."""
+        return self.tensor.ndim == self.grid.dim or not (
+            self.tensor[..., 0, -1].any() and self.grid.dim > 1
+        )
+
+
+def is_general(equation: Any) -> bool:
+    """Whether an equation has a force, a diffusion of its own or absorbing walls."""
+    parts = ("force", "diffusion", "absorbing")
+    return any(getattr(equation, name, None) is not None for name in parts)
+
+
+def sample(equation: Any, grid: Grid) -> Coefficients:
+    """Force, diffusion and walls of an equation on a grid; its potential is left at zero."""
+    reading, force, walls = as_diffusion(equation.diffusion), equation.force, equation.absorbing
+    return Coefficients(
+        grid,
+        equation.beta,
+        np.zeros(grid.shape),
+        None if force is None else evaluate_vector(force, grid, "the force"),
+        evaluate_tensor(reading.D, grid, "the diffusion"),
+        reading,
+        ((False, False),) * grid.dim if walls is None else walls.per_axis(grid.periodic),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """Weight w and drift g = w Δ, in units of cells, over the pairs (i, i + offset).
+
+    ``rates`` are those to i + offset and back, times beta. ``ends`` has for the two ways out of the
+    box the share of the edge to the wall (infinite in cells from which it does not leave through an
+    absorbing one), and weight and drift there.
+    """
+
+    offset: tuple[int, ...]
+    rates: tuple[Array, Array]
+    ends: tuple[tuple[Array, Array, Array], ...]
+
+
+def generator(c: Coefficients) -> Generator:
+    """The generator of b·∇ + β⁻¹ D:∇² (Itô's drift) from sampled coefficients."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        edges = _axis_edges(c) if c.is_diagonal else _oblique_edges(c)
+        up, down = (tuple(e.rates[k] / c.beta for e in edges) for k in (0, 1))
+        exits = tuple(_exits(e, c.beta) for e in edges)
+    oblique = tuple(e.offset for e in edges[c.grid.dim :])
+    return within_floats(Generator(c.grid, up, down, oblique, exits if any(exits) else ()))
+
+
+def _axis_edges(c: Coefficients) -> list[Edge]:
+    """Edges along the axes: exact Gibbs states for scalar D, no inverse of D needed."""
+    weights, fitted, drifts, at_cells = [], [], [], []
+    for axis, h in enumerate(c.grid.spacing):
+        d = c.tensor if c.tensor.ndim == c.grid.dim else c.tensor[..., axis, axis]
+        here, there = axis_neighbours(d, axis, c.grid)
+        drift = c.beta * np.subtract(*axis_neighbours(c.values, axis, c.grid)[::-1])
+        fitted.append((drift + c.reading.share * (there - here)) / h**2)
+        weights.append(_log_mean(here, there) / h**2)
+        at_cells.append(d / h**2)
+        force = 0.0 if c.force is None else _edge_mean(c.force[..., axis], axis, c.grid)
+        drifts.append(fitted[-1] - c.beta / h * force)
+    if c.force is None:
+        rates = [fitted_rates(w, g) for w, g in zip(weights, drifts, strict=True)]
+    else:
+        rates = _axis_rates(c, weights, fitted, drifts)
+    return [
+        _axis_edge(c, k, *parts)
+        for k, parts in enumerate(zip(rates, drifts, at_cells, strict=True))
+    ]
+
+
+def _axis_rates(
+    c: Coefficients, weights: list[Array], fitted: list[Array], drifts: list[Array]
+) -> list[tuple[Array, Array]]:
+    """Rates of a drift with a force: by the slopes of its gradient part."""
+    forms = [
+        np.divide(g, w, out=np.zeros_like(g), where=w > 0)
+        for g, w in zip(drifts, weights, strict=True)
+    ]
+    slopes = forms
+    if c.grid.dim > 1 or c.grid.periodic[0]:
+        base = _base(c)
+        rests = [f - _difference(base, k, c.grid) for k, f in enumerate(forms)]
+        slopes = []
+        for axis, slope in enumerate(bounded_slopes(rests, c.grid)):
+            slope = slope + _difference(base, axis, c.grid)
+            if c.grid.periodic[axis] and (weights[axis] > 0).all():
+                slope = slopes_round(slope + rests[axis].mean(), weights[axis], axis)
+            slopes.append(slope)
+    alone = not any(map(np.any, fitted))
+    in_plane = ALONE if alone else BESIDE_A_POTENTIAL
+    ramps = [ON_LINES if c.grid.dim == 1 or closed else in_plane for closed in c.grid.periodic]
+    factors = [centring(p, k, c.grid) if alone else 1.0 for k, p in enumerate(slopes)]
+    edges = zip(weights, drifts, slopes, factors, ramps, strict=True)
+    return [circulating_rates(*edge) for edge in edges]
+
+
+def _base(c: Coefficients) -> Array:
+    """beta V over the mean diffusion: what the stationary state is if the force does not count."""
+    tensor = (
+        c.tensor if c.tensor.ndim == c.grid.dim else np.einsum("...ii->...", c.tensor) / c.grid.dim
+    )
+    out: Array = c.beta / tensor.mean() * c.values
+    return out
+
+
+def _difference(field: Array, axis: int, grid: Grid) -> Array:
+    here, there = axis_neighbours(field, axis, grid)
+    out: Array = there - here
+    return out
+
+
+def _oblique_edges(c: Coefficients) -> list[Edge]:
+    """Selling's edges of a full tensor; drift outside the range of D goes upwind on the axes."""
+    offsets, weights = selling(c.tensor / np.multiply.outer(c.grid.spacing, c.grid.spacing))
+    slope, rest = _fitted_drift(c)
+    height = None if c.force is None else _balanced_height(c, slope)
+    edges = []
+    for offset, weight in _by_offset(offsets, weights, c.grid.dim):
+        at_cells = -c.beta * (slope @ (np.array(offset) * c.grid.spacing))
+        mean = np.add(*neighbours(weight, offset, c.grid.periodic)) / 2
+        drift = mean * np.add(*neighbours(at_cells, offset, c.grid.periodic)) / 2
+        if sum(map(abs, offset)) == 1:
+            axis = int(np.argmax(np.abs(offset)))
+            drift = drift - c.beta / c.grid.spacing[axis] * _mean(rest[..., axis], axis, c.grid)
+        if height is None:
+            rates = fitted_rates(mean, drift)
+        else:
+            here, there = neighbours(height, offset, c.grid.periodic)
+            rates = circulating_rates(mean, drift, there - here, 1.0, BESIDE_A_POTENTIAL)
+        edges.append(Edge(offset, rates, _ends(c, offset, weight, weight * at_cells)))
+    return edges
+
+
+def _balanced_height(c: Coefficients, slope: Array) -> Array:
+    """U with the differences closest to the drift D⁺ a along the axes."""
+    base = _base(c)
+    rests = [
+        -c.beta * h * _mean(slope[..., k], k, c.grid) - _difference(base, k, c.grid)
+        for k, h in enumerate(c.grid.spacing)
+    ]
+    return base + gradient_part(rests, c.grid)
+
+
+def _fitted_drift(c: Coefficients) -> tuple[Array, Array]:
+    """D⁺ a, and what of the drift a is outside the range of D."""
+    eigenvalues, vectors = np.linalg.eigh(c.tensor)
+    alive = eigenvalues > _RANGE * eigenvalues[..., -1:]
+    inverse = np.where(alive, 1 / np.where(alive, eigenvalues, 1.0), 0.0)
+    a = -_gradient(c.values, c.grid) - spurious_drift(c) / c.beta
+    parts = np.einsum("...ji,...j->...i", vectors, a if c.force is None else a + c.force)
+    slope = np.einsum("...ij,...j->...i", vectors, inverse * parts)
+    return slope, np.einsum("...ij,...j->...i", vectors, np.where(alive, 0.0, parts))
+
+
+def spurious_drift(c: Coefficients) -> Array:
+    """∇·D (Itô), σ ∇·σ (Stratonovich) or zero (Hänggi-Klimontovich), (*shape, d)."""
+    tensor = c.tensor
+    if tensor.ndim == c.grid.dim:
+        return c.reading.share * _gradient(tensor, c.grid)
+    if isinstance(c.reading, HaenggiKlimontovich):
+        return np.zeros(tensor.shape[:-1])
+    if isinstance(c.reading, Stratonovich):
+        eigenvalues, vectors = np.linalg.eigh(tensor)
+        root = np.einsum(
+            "...ik,...k,...jk->...ij", vectors, np.sqrt(np.maximum(eigenvalues, 0.0)), vectors
+        )
+        return np.einsum("...ij,...j->...i", root, _row_divergence(root, c.grid))
+    return _row_divergence(tensor, c.grid)
+
+
+def _mean(field: Array, axis: int, grid: Grid) -> Array:
+    here, there = axis_neighbours(field, axis, grid)
+    return (here + there) / 2
+
+
+def _edge_mean(field: Array, axis: int, grid: Grid) -> Array:
+    """Mean along every edge, of fourth order: (here + there) / 2 - h² f'' / 12."""
+    here, there = axis_neighbours(field, axis, grid)
+    rise = there - here
+    if grid.periodic[axis]:
+        bend = (np.roll(rise, -1, axis) - np.roll(rise, 1, axis)) / 2
+    else:
+        bend = np.gradient(rise, axis=axis)
+    out: Array = (here + there) / 2 - bend / 12
+    return out
+
+
+def _log_mean(a: Array, b: Array) -> Array:
+    """(b - a) / log(b / a): with it, the flux of rho_t = Δ(D rho) vanishes exactly at 1 / D."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x = (b - a) / (b + a)
+        mean = np.where(np.abs(x) < 1e-4, (a + b) / 2 * (1 - x * x / 3), (b - a) / np.log(b / a))
+    return np.where((a > 0) & (b > 0), mean, 0.0)
+
+
+def _by_offset(
+    offsets: NDArray[np.int64], weights: Array, dim: int
+) -> list[tuple[tuple[int, ...], Array]]:
+    """Fields of weights for each offset that occurs, the unit ones first; e and -e are one."""
+    flip = (offsets[..., 0] < 0) | ((offsets[..., 0] == 0) & (offsets[..., 1] < 0))
+    offsets = np.where(flip[..., None], -offsets, offsets)
+    total = {tuple(int(j == k) for j in range(dim)): np.zeros(weights.shape[:-1]) for k in (0, 1)}
+    used = np.unique(offsets[weights > 0], axis=0)
+    for offset in map(tuple, used.tolist()):
+        match = (offsets == np.array(offset)).all(-1)
+        total[offset] = np.where(match, weights, 0.0).sum(-1)
+    return list(total.items())
+
+
+def _axis_edge(
+    c: Coefficients, axis: int, rates: tuple[Array, Array], drift: Array, at_cells: Array
+) -> Edge:
+    """An axis edge, with the drift continued to absorbing walls from the nearest face."""
+    offset = tuple(int(k == axis) for k in range(c.grid.dim))
+    if not any(c.absorbing[axis]):
+        return Edge(offset, rates, ())
+    before = [(int(k == axis), 0) for k in range(c.grid.dim)]
+    after = [(0, int(k == axis)) for k in range(c.grid.dim)]
+    lower = _ends(c, offset, at_cells, np.pad(drift, before, mode="edge"))[0]
+    upper = _ends(c, offset, at_cells, np.pad(drift, after, mode="edge"))[1]
+    return Edge(offset, rates, (lower, upper))
+
+
+def _ends(
+    c: Coefficients, offset: tuple[int, ...], weight: Array, drift: Array
+) -> tuple[tuple[Array, Array, Array], ...]:
+    """The two ways out of the box along an edge, from fields over the cells; see ``Edge``."""
+    if not any(map(any, c.absorbing)):
+        return ()
+    back = tuple(-k for k in offset)
+    return ((_share(c, back), weight, -drift), (_share(c, offset), weight, drift))
+
+
+def _share(c: Coefficients, step: tuple[int, ...]) -> Array:
+    """Share of the step at which it first meets a wall, infinite unless that wall absorbs."""
+    first = np.full(c.grid.shape, np.inf)
+    absorbs = np.zeros(c.grid.shape, dtype=bool)
+    for axis, k in enumerate(step):
+        if k == 0 or c.grid.periodic[axis]:
+            continue
+        n = c.grid.cells[axis]
+        cells = np.arange(n) + 0.5
+        share = (n - cells if k > 0 else cells) / abs(k)
+        field = np.broadcast_to(
+            share.reshape([-1 if j == axis else 1 for j in range(c.grid.dim)]), c.grid.shape
+        )
+        closer = field < first
+        first = np.where(closer, field, first)
+        absorbs = np.where(closer, c.absorbing[axis][int(k > 0)], absorbs)
+    return np.where(absorbs & (first < 1), first, np.inf)
+
+
+def _exits(edge: Edge, beta: float) -> tuple[Array, Array] | None:
+    """Rates into the absorbing walls: the flux to a density of zero at the share s of the edge."""
+    if not edge.ends:
+        return None
+    rates = []
+    for share, weight, drift in edge.ends:
+        out = np.isfinite(share)
+        s = np.where(out, share, 1.0)
+        rates.append(np.where(out, fitted_rates(weight, s * drift)[0] / (s * beta), 0.0))
+    return rates[0], rates[1]

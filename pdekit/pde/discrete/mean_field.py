@@ -1,0 +1,137 @@
+"""The mean field W * rho on a grid, and the free energy that it makes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.grid import Grid
+from pdekit.interactions import CurieWeiss, require_even
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PairField:
+    """rho -> W * rho at the cell centres of a grid, by midpoint sums.
+
+    The kernel's transform is made once; ``real_ffts`` says how many real transforms a call takes,
+    ``largest`` how large a term of its sums can be, relative to the mass.
+    """
+
+    apply: Callable[[Array], Array]
+    real_ffts: int
+    largest: float
+
+    def __call__(self, rho: Array) -> Array:
+        return self.apply(rho)
+
+
+def pair_field(interaction: Any, grid: Grid) -> PairField:
+    """The mean field of an interaction: from the moments for Curie-Weiss, else by FFT.
+
+    Zero padding to twice the box where there are walls, wrapping along a periodic axis. Raises
+    ``ValueError`` for a kernel that is not even or not finite at a displacement of the grid, of
+    another dimension, or for ``CurieWeiss`` on a periodic axis.
+    """
+    if not isinstance(interaction, CurieWeiss):
+        return _convolution(interaction, grid)
+    if any(grid.periodic):
+        raise ValueError(
+            "CurieWeiss attracts to the mean, which a periodic axis does not have; take "
+            "PairPotential(pdekit.interactions.Kuramoto(strength))"
+        )
+    x, half = grid.centres, (grid.centres**2).sum(-1) / 2
+    flat = x.reshape(-1, grid.dim)
+
+    def apply(rho: Array) -> Array:
+        weights = rho.ravel() * (interaction.strength * grid.cell_volume)
+        out: Array = weights.sum() * half - x @ (weights @ flat) + weights @ half.ravel()
+        return out
+
+    largest = 2 * abs(float(interaction.strength)) * float((flat**2).sum(-1).max())
+    return PairField(apply, 0, largest)
+
+
+def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
+    """W at the displacements of a circular convolution, and the lengths of its axes.
+
+    Entry k along an axis is the displacement of k cells, from half the length on that of k minus
+    the length. A wall takes at least 2 n - 1 entries, a periodic axis exactly n.
+    """
+    from scipy.fft import next_fast_len
+
+    dim = getattr(interaction, "dim", grid.dim)
+    if dim != grid.dim:
+        raise ValueError(f"{interaction!r} takes {dim} coordinate(s), the grid has {grid.dim}")
+    lengths = tuple(
+        n if periodic else next_fast_len(2 * n - 1, real=True)
+        for n, periodic in zip(grid.cells, grid.periodic, strict=True)
+    )
+    steps = [(np.arange(p) + p // 2) % p - p // 2 for p in lengths]
+    apart = np.meshgrid(*(s * h for s, h in zip(steps, grid.spacing, strict=True)), indexing="ij")
+    z = np.stack(apart, axis=-1)
+    values = np.asarray(interaction(z), dtype=float)
+    if values.shape != lengths or not np.isfinite(values).all():
+        raise ValueError(
+            f"{interaction!r} must be finite at every displacement up to {grid.spacing} times the "
+            f"cells, zero included, with values of shape {lengths}; got shape {values.shape}. A "
+            "kernel singular at 0 must be softened there"
+        )
+    opposite = values[np.ix_(*[-np.arange(p) % p for p in lengths])]
+    alone = np.ix_(*[s != -p / 2 for s, p in zip(steps, lengths, strict=True)])
+    require_even(values[alone], opposite[alone], interaction)
+    return (values + opposite) / 2, lengths
+
+
+def _convolution(interaction: Any, grid: Grid) -> PairField:
+    from scipy.fft import fft, ifft, irfft, rfft, rfftn
+
+    kernel, lengths = pair_kernel(interaction, grid)
+    # an even kernel has a real transform
+    transform = rfftn(kernel).real * grid.cell_volume
+    n, last = grid.cells, lengths[-1]
+
+    def apply(rho: Array) -> Array:
+        spectrum = rfft(rho, last, axis=-1)
+        if grid.dim == 2:  # lines of zeros are not transformed, nor lines that are cut off
+            spectrum = fft(spectrum, lengths[0], axis=0, overwrite_x=True)
+            spectrum *= transform
+            spectrum = ifft(spectrum, axis=0, overwrite_x=True)[: n[0]]
+        else:
+            spectrum *= transform
+        out: Array = irfft(spectrum, last, axis=-1)[..., : n[-1]]
+        return out
+
+    return PairField(apply, 2, float(np.abs(kernel).max()))
+
+
+def free_energy_terms(
+    rho: Array, potential: Array, field: Array, beta: float, grid: Grid
+) -> tuple[float, float]:
+    """F = ∫ (V + ½ W * rho) rho + beta^-1 ∫ rho log rho, and the size of what was summed.
+
+    ``field`` is W * rho. The second number times the rounding unit is what F is good to.
+    """
+    rest = (potential + 0.5 * field) * rho
+    entropy = rho * np.log(np.where(rho > 0, rho, 1.0)) / beta
+    total = float((rest + entropy).sum()) * grid.cell_volume
+    return total, float((np.abs(rest) + np.abs(entropy)).sum()) * grid.cell_volume
+
+
+def mean_field_functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
+    """The free energy of a ``McKeanVlasov`` equation as a function of a density (MODEL 1.6).
+
+    F = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho: what ``solve`` never lets rise.
+    """
+    from pdekit.pde.discrete.problem import Problem
+
+    pair = pair_field(equation.interaction, grid)
+    potential = Problem(equation, grid, None).potential()
+
+    def energy(rho: Array) -> float:
+        return free_energy_terms(rho, potential, pair(rho), equation.beta, grid)[0]
+
+    return energy

@@ -1,0 +1,251 @@
+"""Whether the cells are small enough for the drift: the cell Péclet number where the mass is.
+
+The number is |log(rate up / rate down)| of the steepest edge of a cell. Where the drift is balanced
+(a gradient) it is the fall of log rho over a cell in the stationary state, Δ: ratios of densities
+are exact at any Δ, but moments and transients feel a diffusion larger by (Δ/2) coth(Δ/2) - 1 =
+Δ²/12 - ... along the drift, a third at Δ = 2, and a drift that is off by a sixth of the change of Δ
+from one face of a cell to the other. Where the drift circulates there is none up to 2, and
+beyond the flux is upwind, of first order.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import ResolutionWarning
+from pdekit.grid import Grid
+from pdekit.pde.discrete import drift_diffusion
+from pdekit.pde.discrete.generators import axis_neighbours
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.equations import frozen
+
+Array = NDArray[np.float64]
+MODERATE = 2.0  # beyond it fluxes are of first order
+_LAYER = 0.02  # of the mass: what the midpoint rule may lose in a layer at a wall
+_SHARE = 0.1  # of the mass in such cells from which on it is reported
+_SAMPLED = 64  # lines per axis looked at in the plane
+_LOOKS = 9  # stored times that are looked at, where there are more
+
+
+def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int) -> None:
+    """The Péclet number met by the mass and the share of mass beyond 2 into ``stats``; a warning.
+
+    ``cell_peclet`` is the density's mean of the largest |log(rate up / rate down)| of a cell:
+    beta h |b| / D along the steepest edge.
+    """
+    if problem.moves:
+        return
+    weights, peclet = _met(problem, rho)
+    total = weights.sum()
+    if not total > 0:
+        return
+    beyond = peclet > MODERATE
+    if beyond.any():
+        peclet = np.minimum(peclet, 1e6)
+        stats["upwinded"] = float(weights[beyond].sum() / total)
+    else:
+        stats["upwinded"] = 0.0
+    stats["cell_peclet"] = float(np.vdot(weights, peclet) / total)
+    if stats["upwinded"] > _SHARE:
+        _warn(problem.grid, stats, _quantile(weights, peclet), stacklevel + 1)
+
+
+def report_along(
+    problem: Problem, fields: Array, times: Array, stats: dict[str, Any], stacklevel: int
+) -> None:
+    """``report`` of the last time and, where that is silent, of some of those before it."""
+    for k in sorted({*np.linspace(len(times) - 1, 0, min(len(times), _LOOKS)).astype(int)})[::-1]:
+        here = problem
+        if problem.moves:
+            here = Problem(frozen(problem.equation, float(times[k])), problem.grid, None)
+        found = {**stats}
+        report(here, fields[k], found, stacklevel + 1)
+        if k == len(times) - 1 or coarse(found):
+            stats.update(found)
+        if coarse(found):
+            return
+
+
+def look(problem: Problem, rho: Array, stacklevel: int) -> bool:
+    """The same question to a stationary density, and to its layers at the walls.
+
+    True where there was a warning.
+    """
+    stats: dict[str, Any] = {}
+    if drift_diffusion.is_general(problem.equation) or not _smooth(rho, problem.grid):
+        report(problem, rho, stats, stacklevel + 1)
+    return coarse(stats) or _layers(problem.grid, rho, stacklevel + 1)
+
+
+def _smooth(rho: Array, grid: Grid) -> bool:
+    """Whether the sum of |rho_i - rho_i+1|, on some of the lines, leaves no room for steep cells.
+
+    Where rho changes by more than e² the difference is 1 - e⁻² of the larger one at least.
+    """
+    for axis in range(grid.dim):
+        skip = max(1, rho.size // rho.shape[axis] // _SAMPLED)
+        lines = rho if grid.dim == 1 else np.moveaxis(rho, axis, 0)[:, ::skip]
+        changes = float(np.abs(lines[1:] - lines[:-1]).sum()) * grid.cell_volume * skip
+        if changes > _SHARE / 2:
+            return False
+    return True
+
+
+def coarse(stats: dict[str, Any]) -> bool:
+    """Whether ``report`` has warned."""
+    return bool(stats.get("upwinded", 0.0) > _SHARE)
+
+
+def steep(rho: Array, grid: Grid, stacklevel: int) -> bool:
+    """Whether a tenth of a density's mass is in cells over which it changes by more than e²."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        height = np.log(np.maximum(np.abs(rho), 1e-300))
+    most = np.zeros(rho.shape)
+    for axis in range(grid.dim):
+        here, there = axis_neighbours(height, axis, grid)
+        rise = np.abs(there - here)
+        lines, faces = np.moveaxis(most, axis, 0), np.moveaxis(rise, axis, 0)
+        for side in (lines[:-1], lines[1:]):
+            np.maximum(side, faces[: len(side)], out=side)
+    weights = np.abs(rho)
+    share = float(weights[most > MODERATE].sum() / max(float(weights.sum()), 1e-300))
+    if share <= _SHARE:
+        return False
+    factor = max(1.5, _quantile(weights, np.minimum(most, 1e6)) / MODERATE)
+    advice = "it is one of no width on this grid"
+    if factor < 1e3:
+        cells = tuple(int(np.ceil(n * factor)) for n in grid.cells)
+        advice = f"about {cells} cells would do in place of {grid.cells}"
+    warnings.warn(
+        f"{share:.0%} of the density's mass is in cells over which it changes by more than e²: "
+        f"{advice}",
+        ResolutionWarning,
+        stacklevel=stacklevel + 1,
+    )
+    return True
+
+
+def _layers(grid: Grid, rho: Array, stacklevel: int) -> bool:
+    """Whether exponential layers at the walls are too thin for a sum over the cells.
+
+    The cells of a layer that falls by Δ a cell hold (Δ/2) / sinh(Δ/2) of its mass.
+    """
+    missed, steepest, total = 0.0, 0.0, 1 / grid.cell_volume
+    if grid.dim == 1 and max(rho[0], rho[-1]) <= _LAYER / 50 * total:
+        return False
+    for axis, closed in enumerate(grid.periodic):
+        if closed:
+            continue
+        lines = rho.T if axis else rho
+        for wall, before in ((0, 1), (-1, -2)):
+            last, inner = lines[wall], lines[before]
+            if float(last.sum()) <= _LAYER / 50 * total:  # at most ten times it is missed
+                continue
+            with np.errstate(divide="ignore", invalid="ignore"):
+                fall = np.where(last > inner, np.log(last) - np.log(inner), 0.0)
+            fall = np.minimum(fall, 100.0)
+            thin = fall > 0.1
+            safe = np.where(thin, fall, 1.0)
+            lost = np.where(thin, last / -np.expm1(-safe) * (1 - safe / 2 / np.sinh(safe / 2)), 0.0)
+            missed += float(lost.sum())
+            steepest = max(steepest, float(np.max(fall * (lost > 0), initial=0.0)))
+    share = missed / total
+    if share <= _LAYER:
+        return False
+    factor = max(1.5, steepest / 0.6)
+    cells = tuple(n if wraps else int(np.ceil(n * factor))
+                  for n, wraps in zip(grid.cells, grid.periodic, strict=True))  # fmt: skip
+    warnings.warn(
+        f"the density has a layer at a wall that falls by e^{steepest:.2g} over a cell: its mass "
+        f"is off by {share:.0%}; about {cells} cells would do in place of {grid.cells}",
+        ResolutionWarning,
+        stacklevel=stacklevel,
+    )
+    return True
+
+
+def _met(problem: Problem, rho: Array) -> tuple[Array, Array]:
+    if drift_diffusion.is_general(problem.equation):
+        return _general(problem, rho)
+    return _gradient(problem, rho)
+
+
+def report_fields(
+    rho: Array, U: Array, beta: float, grid: Grid, stats: dict[str, Any], said: bool
+) -> bool:
+    """The same for a density under a potential given by its values; warns once, returns whether."""
+    steepest = _steepest(U, beta, grid)
+    total = float(rho.sum())
+    share = float(rho[steepest > MODERATE].sum()) / total
+    stats["upwinded"] = max(share, stats.get("upwinded", 0.0))
+    stats["cell_peclet"] = max(float(np.vdot(rho, steepest)) / total, stats.get("cell_peclet", 0.0))
+    if share > _SHARE and not said:
+        _warn(grid, stats, _quantile(rho, steepest), stacklevel=6)
+    return said or share > _SHARE
+
+
+def upwinded(rho: Array, U: Array, beta: float, grid: Grid) -> float:
+    """The share of a density in cells over which beta U changes by more than 2."""
+    return float(rho[_steepest(U, beta, grid) > MODERATE].sum() / rho.sum())
+
+
+def _steepest(U: Array, beta: float, grid: Grid) -> Array:
+    """The largest beta |difference of U| from a cell to its neighbours."""
+    steepest = np.zeros(U.shape)
+    for axis, periodic in enumerate(grid.periodic):
+        step = beta * np.abs(np.diff(np.moveaxis(U, axis, -1)))
+        seam = beta * np.abs(np.take(U, 0, axis) - np.take(U, -1, axis))
+        wall = np.where(periodic, seam, 0.0)[..., None]
+        of_cell = np.maximum(np.concatenate([wall, step], -1), np.concatenate([step, wall], -1))
+        steepest = np.maximum(steepest, np.moveaxis(of_cell, -1, axis))
+    steepest = np.minimum(steepest, 1e6)
+    return steepest
+
+
+def _quantile(weights: Array, peclet: Array) -> float:
+    """The Péclet number that all but the tolerated share of the mass stays below."""
+    order = np.argsort(peclet, axis=None)
+    below = np.cumsum(weights.ravel()[order])
+    return float(peclet.ravel()[order][np.searchsorted(below, (1 - _SHARE) * below[-1])])
+
+
+def _warn(grid: Grid, stats: dict[str, Any], most: float, stacklevel: int) -> None:
+    share, number = stats["upwinded"], stats["cell_peclet"]
+    advice = "no grid does, for a drift without diffusion along it: the error falls like h"
+    if most < 1e5:
+        cells = tuple(int(np.ceil(n * most / MODERATE)) for n in grid.cells)
+        advice = f"about {cells} cells would do in place of {grid.cells}"
+    warnings.warn(
+        f"{share:.0%} of the mass is in cells too coarse for the drift (mean cell Péclet number "
+        f"{number:.2g}; beyond 2 the error is of first order): {advice}",
+        ResolutionWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def _general(problem: Problem, rho: Array) -> tuple[Array, Array]:
+    return rho, problem.generator().peclet()
+
+
+def _gradient(problem: Problem, rho: Array) -> tuple[Array, Array]:
+    """Mass and |beta (V_{i+1} - V_i)| at the cells of a line, or of some lines of the plane."""
+    grid, beta = problem.grid, problem.equation.beta
+    if grid.dim == 1:
+        return rho[:-1], beta * np.abs(np.diff(problem.potential()))
+    kept = [np.arange(0, n - 1, max(1, n // _SAMPLED)) for n in grid.shape]
+    values = _values(problem, kept)
+    steepest = np.zeros_like(values)
+    for axis in range(grid.dim):
+        above = [k + (j == axis) for j, k in enumerate(kept)]
+        np.maximum(steepest, beta * np.abs(_values(problem, above) - values), out=steepest)
+    return np.ascontiguousarray(rho[np.ix_(*kept)]), steepest
+
+
+def _values(problem: Problem, index: list[NDArray[np.int64]]) -> Array:
+    """The potential at the centres of the cells in a product of indices."""
+    cells = np.ix_(*index)
+    values = np.asarray(problem.equation.potential(problem.grid.centres[cells]), dtype=float)
+    # a function that knows the grid's cells only
+    return values if values.shape == cells[0].shape[:1] + cells[1].shape[1:] else values[cells]

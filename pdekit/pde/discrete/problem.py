@@ -1,0 +1,391 @@
+"""A problem: an equation on a grid with its initial data, validated once and sampled on demand."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit import checks
+from pdekit.errors import TruncationWarning
+from pdekit.grid import Grid, require_grid
+from pdekit.laws import require_law
+from pdekit.pde.discrete import drift_diffusion
+from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
+from pdekit.pde.discrete.sampling import as_field, evaluate
+from pdekit.pde.equations import (
+    BackwardKolmogorov,
+    FokkerPlanck,
+    HamiltonJacobiBellman,
+    Heat,
+    McKeanVlasov,
+    frozen,
+    moving,
+)
+from pdekit.potentials.protocol import Sum
+
+Array = NDArray[np.float64]
+_PART = 1 << 14
+LOST_MASS = 1e-6  # probability beyond the walls above which a truncation is reported
+_STEEPEST = 1e50  # beta times the range of V, and rates: their products with times stay finite
+_LEAST = 1e-150  # the largest value of a density: its square does not vanish
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a scheme is handed: ``equation`` on ``grid`` from ``initial``.
+
+    ``initial`` is a law (densities only), a callable on points ``(..., d) -> (...)`` or an array
+    of ``grid.shape``. ``until`` is the last time that will be asked for, where it is known: by it
+    schemes share out their tolerance, so that it holds for all output times together; and it is the
+    T of a backward equation, which takes the time to go s and reads its coefficients at T - s.
+    """
+
+    equation: Any
+    grid: Grid
+    initial: Any
+    until: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.equation, FokkerPlanck | BackwardKolmogorov):
+            return
+        for part in self._moving:
+            raise ValueError(
+                f"{type(self.equation).__name__} is solved for a potential fixed in time; got "
+                f"{checks.shown(part)}, which has at(t): solve from one output time to the next "
+                "with its at(t)"
+            )
+
+    @property
+    def is_density(self) -> bool:
+        return isinstance(self.equation, FokkerPlanck | McKeanVlasov)
+
+    @cached_property
+    def values(self) -> Array:
+        """Initial data at the cell centres, shape ``grid.shape``."""
+        if self.is_density:
+            return _density(self.initial, self.grid)
+        return self.sample(self.grid)
+
+    def sample(self, grid: Grid, outside: bool = False) -> Array:
+        """Initial function at the centres of another grid on the same (or a larger) box.
+
+        A callable is evaluated there; an array is interpolated by a cubic spline within its box.
+        """
+        if hasattr(self.initial, "pdf") and not isinstance(self.initial, type):
+            raise TypeError(
+                f"{type(self.equation).__name__} starts from a function (a potential, a callable "
+                f"or an array of shape {self.grid.shape}), got the law {checks.shown(self.initial)}"
+            )
+        costly = isinstance(self.equation, HamiltonJacobiBellman)
+        what = "the terminal cost" if costly else "the initial function"
+        if callable(self.initial) or checks.moves(self.initial):
+            return evaluate(self.initial, grid, what)
+        if outside:
+            raise ValueError(
+                "initial data given as an array say nothing beyond the box; pass a callable, or "
+                "leave out the extension"
+            )
+        values = as_field(self.initial, self.grid, what)
+        return values if grid == self.grid else _spline(values, self.grid, grid)
+
+    def potential(self, t: float = 0.0, grid: Grid | None = None) -> Array:
+        """The equation's potential at the centres, at time ``t`` where it changes in time."""
+        where = grid or self.grid
+        if not self._moving or not checks.moves(self.equation.potential):
+            own = where.dim == 1 and where == self.grid
+            return self._line if own else self._sampled_potential(where)
+        at, count = self.clock(t), len(self._terms)
+        values = [self._term(k, at, where) for k in range(count)]
+        total: Array = sum(values[1:], values[0])
+        return _climbable(total, self.equation.beta, where)
+
+    def clock(self, t: float) -> float:
+        """The time of the motion at the time ``t`` of the equation, which may be time to go."""
+        if self.forward:
+            return t
+        if self.until is None:
+            raise ValueError(
+                "a backward equation whose coefficients change in time needs the time at which the "
+                "motion ends: Problem(..., until=T)"
+            )
+        return self.until - t
+
+    @cached_property
+    def _line(self) -> Array:
+        """The potential on a line, kept: it is asked for several times, and small."""
+        return self._sampled_potential(self.grid)
+
+    def _sampled_potential(self, grid: Grid) -> Array:
+        values = evaluate(self.equation.potential, grid, "the potential")
+        return _climbable(values, self.equation.beta, grid)
+
+    @cached_property
+    def _terms(self) -> list[Any]:
+        """The terms of a potential that moves: each has stored times of its own."""
+        return list(_flat(self.equation.potential))
+
+    def _term(self, k: int, t: float, grid: Grid) -> Array:
+        """A term of the potential at time ``t`` of the motion, linear between its stored times."""
+        term = self._terms[k]
+        if not checks.moves(term):
+            return self._stored(k, None, grid)
+        times = [float(s) for s in getattr(term, "times", ())]
+        if len(times) < 2:
+            return evaluate(term.at(t), grid, "the potential")
+        i = int(np.clip(np.searchsorted(times, t) - 1, 0, len(times) - 2))
+        weight = min(max((t - times[i]) / (times[i + 1] - times[i]), 0.0), 1.0)
+        before, after = (self._stored(k, times[j], grid) for j in (i, i + 1))
+        return (1 - weight) * before + weight * after
+
+    @cached_property
+    def _stored(self) -> Callable[[int, float | None, Grid], Array]:
+        """A term of the potential at one of its stored times (None: it stands still) on a grid.
+
+        Two times on two grids of each are kept.
+        """
+
+        @lru_cache(4 * len(self._terms))
+        def field(k: int, t: float | None, grid: Grid) -> Array:
+            term = self._terms[k]
+            return evaluate(term if t is None else term.at(t), grid, "the potential")
+
+        return field
+
+    def running_cost(self) -> Array | float:
+        """The running cost of a control problem at the centres, 0.0 where there is none."""
+        cost = self.equation.running_cost
+        return 0.0 if cost is None else evaluate(cost, self.grid, "the running cost")
+
+    @property
+    def moves(self) -> bool:
+        """Whether the coefficients depend on time."""
+        return bool(self._moving)
+
+    @cached_property
+    def _moving(self) -> list[Any]:
+        """The coefficients that do."""
+        return moving(self.equation)
+
+    @cached_property
+    def kinks(self) -> list[float]:
+        """The stored ``times`` of the coefficients, between which these are smooth in time.
+
+        As times of the equation, in order: for a backward one T less those of the motion.
+        """
+        stored = {float(t) for part in self._moving for t in getattr(part, "times", ())}
+        return sorted(t if self.forward else self.clock(t) for t in stored)
+
+    @cached_property
+    def average(self) -> float:
+        """The mean of the initial data over the cells."""
+        return float(self.values.mean())
+
+    def distance(self, u: Array, v: Array) -> float:
+        """L1 over the initial mass for densities; else the maximum over that of the data."""
+        if self.is_density:
+            mass = max(self.average * v.size, 1e-300)
+            return sum(float(part.sum()) for part in _apart(u, v)) / mass
+        largest = max(float(self.values.max()), -float(self.values.min()), 1e-300)
+        return max(float(part.max()) for part in _apart(u, v)) / largest
+
+    def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
+        """Generator of a linear equation (or of the linear part of HJB)."""
+        where = grid or self.grid
+        _require_slow(1 / float(where.spacing.min()) ** 2, self.equation.beta, where)
+        if isinstance(self.equation, Heat):
+            return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
+        values = self.potential(t, where)
+        if not drift_diffusion.is_general(self.equation):
+            return scharfetter_gummel(values, self.equation.beta, where)
+        return drift_diffusion.generator(replace(self._coefficients(t, where), values=values))
+
+    def _coefficients(self, t: float, grid: Grid) -> drift_diffusion.Coefficients:
+        """Force and diffusion on a grid, at the time ``t`` where they change in time."""
+        still = all(part is self.equation.potential for part in self._moving)
+        if still:
+            return self._sampled(grid)
+        return drift_diffusion.sample(frozen(self.equation, self.clock(t)), grid)
+
+    @cached_property
+    def _sampled(self) -> Callable[[Grid], drift_diffusion.Coefficients]:
+        """Force and diffusion on a grid, sampled once; recent grids are kept."""
+        return lru_cache(4)(lambda grid: drift_diffusion.sample(self.equation, grid))
+
+    @property
+    def absorbing(self) -> tuple[tuple[bool, bool], ...]:
+        """Per axis, whether the lower and the upper wall absorb."""
+        walls = getattr(self.equation, "absorbing", None)
+        if walls is None:
+            return ((False, False),) * self.grid.dim
+        return walls.per_axis(self.grid.periodic)
+
+    @property
+    def conserves(self) -> bool:
+        """Whether the mass of a density is kept: no wall absorbs."""
+        return not any(map(any, self.absorbing))
+
+    @property
+    def forward(self) -> bool:
+        """Whether the transposed generator acts (densities) or the generator itself."""
+        return not isinstance(self.equation, BackwardKolmogorov)
+
+
+def _flat(potential: Any) -> Iterator[Any]:
+    """The terms of nested sums, one by one."""
+    if not isinstance(potential, Sum):
+        yield potential
+        return
+    for term in potential.terms:
+        yield from _flat(term)
+
+
+def _climbable(values: Array, beta: float, grid: Grid) -> Array:
+    """``values`` of a potential, where beta times their range does not overflow."""
+    height = float(values.max()) - float(values.min())
+    if not beta * height <= _STEEPEST:
+        cell = tuple(int(k) for k in np.unravel_index(values.argmax(), values.shape))
+        raise ValueError(
+            f"beta times the range of the potential must be at most {_STEEPEST:g}, for rates not "
+            f"to overflow; got beta = {beta:g} and values from {values.min():g} to "
+            f"{values.max():g}, the largest in cell {cell}. A wall of height {1000 / beta:.3g} "
+            "keeps everything in"
+        )
+    _require_slow(height / float(grid.spacing.min()) ** 2, 1.0, grid)
+    return values
+
+
+def _require_slow(rate: float, beta: float, grid: Grid) -> None:
+    """``ValueError`` where rates of order ``rate / beta`` overflow."""
+    if not rate / beta <= _STEEPEST:
+        raise ValueError(
+            f"rates must be at most {_STEEPEST:g}, for their products not to overflow; cells of "
+            f"width {grid.spacing.min():g} and beta = {beta:g} make them {rate:g} / {beta:g}. Take "
+            "units in which these are moderate"
+        )
+
+
+def _density(initial: Any, grid: Grid) -> Array:
+    checks.value_not_class("the initial law or density", initial)
+    if hasattr(initial, "pdf"):
+        return _from_law(initial, grid)
+    if callable(initial) or checks.moves(initial):
+        rho = evaluate(initial, grid, "the initial density")
+    else:
+        rho = as_field(initial, grid, "the initial density")
+    if rho.min() < 0:
+        cell = tuple(int(k) for k in np.unravel_index(rho.argmin(), rho.shape))
+        raise ValueError(
+            f"an initial density must not be negative; it is {rho.min():g} in cell {cell}"
+        )
+    largest = float(rho.max())
+    if not largest > 0:
+        raise ValueError(
+            "the initial density must be positive somewhere; it has no mass on the grid, it is "
+            "zero in every cell"
+        )
+    if largest < _LEAST:
+        raise ValueError(
+            f"the initial density must rise to at least {_LEAST:g}, for its square not to vanish; "
+            f"it rises to {largest:g}. Scale it: the equation is linear"
+        )
+    return rho
+
+
+def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Problem:
+    """The problem behind a question of ``what`` to an equation that does not change in time.
+
+    Raises ``TypeError`` for an equation of other ``kinds`` or for no grid, ``ValueError`` for a
+    potential that moves.
+    """
+    if not isinstance(equation, kinds):
+        *others, last = (kind.__name__ for kind in kinds)
+        named = f"{', '.join(others)} or {last}"
+        raise TypeError(
+            f"{what} belongs to a linear equation, {named}; got {checks.shown(equation)}"
+        )
+    require_grid("grid", grid)
+    problem = Problem(equation, grid, None)
+    for part in moving(equation):
+        raise ValueError(
+            f"{what} belongs to coefficients that do not change in time; got "
+            f"{checks.shown(part)}, which has at(t): take part.at(t), those of one time"
+        )
+    return problem
+
+
+def _from_law(law: Any, grid: Grid) -> Array:
+    require_law("the initial law", law)
+    inside = float(law.mass(grid))
+    box = f"[{grid.lower}, {grid.upper}]"
+    if inside < 0.5:
+        raise ValueError(
+            f"the initial law {law!r} has only {inside:.3g} of its mass inside the grid {box}; "
+            "move the law or enlarge the grid"
+        )
+    if 1 - inside > LOST_MASS:
+        warnings.warn(
+            f"the initial law {law!r} has mass {1 - inside:.3g} beyond the grid {box}; the rest "
+            "was scaled to unit mass. Enlarge the grid to keep it",
+            TruncationWarning,
+            stacklevel=2,
+        )
+    rho: Array = np.asarray(law.density(grid), dtype=float)
+    total = float(grid.integrate(rho))
+    if not total > 0:
+        raise ValueError(f"the initial law {law!r} has no mass on the grid {box}")
+    return rho / total
+
+
+def _spline(values: Array, grid: Grid, fine: Grid) -> Array:
+    """Cubic spline through a field, at the centres of another grid on the same box."""
+    from scipy.interpolate import CubicSpline
+
+    out = values
+    for axis in range(grid.dim):
+        nodes, boundary = grid.axes[axis], "not-a-knot"
+        if grid.periodic[axis]:
+            nodes = np.append(nodes, nodes[0] + grid.upper[axis] - grid.lower[axis])
+            out = np.concatenate([out, np.take(out, [0], axis)], axis)
+            boundary = "periodic"
+        out = CubicSpline(nodes, out, axis, bc_type=boundary)(fine.axes[axis])
+    return out
+
+
+def _apart(u: Array, v: Array) -> Iterator[Array]:
+    """|u - v| in parts that stay in cache: a field of it would cost more than the sums."""
+    u, v = u.ravel(), v.ravel()
+    for start in range(0, u.size, _PART):
+        yield np.abs(u[start : start + _PART] - v[start : start + _PART])
+
+
+def wall_mass(
+    rho: Array, grid: Grid, absorbing: tuple[tuple[bool, bool], ...] | None = None
+) -> Array:
+    """Mass that the no-flux walls hold back: the tail beyond each wall, were the decay to go on.
+
+    Per wall and line: rho_wall / rate with the logarithmic decay rate over the last twentieth of
+    the box (at the wall itself the slope is what no-flux makes it); where the density does not
+    decay towards the wall, the mass of one box width. Within a small factor, on the high
+    side where diffusion is reflected. Leading axes of ``rho`` are times, one number each.
+    """
+    lost: Array = np.zeros(rho.shape[: rho.ndim - grid.dim])
+    for axis in range(grid.dim):
+        if grid.periodic[axis]:
+            continue
+        lines = rho.T if grid.dim == 1 and rho.ndim < 3 else np.moveaxis(rho, axis - grid.dim, 0)
+        h, width = grid.spacing[axis], grid.upper[axis] - grid.lower[axis]
+        k = max(1, grid.cells[axis] // 20)
+        takes = absorbing[axis] if absorbing is not None else (False, False)
+        ends = [(0, k), (-1, -1 - k)]
+        walls = [end for end, taken in zip(ends, takes, strict=True) if not taken]
+        last, before = lines[[a for a, _ in walls]], lines[[b for _, b in walls]]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = (np.log(before) - np.log(last)) / (k * h)
+        reach = np.where(rate > 1 / width, 1 / np.where(rate > 0, rate, 1.0), width)
+        across = (0, *range(1 + lost.ndim, last.ndim))
+        lost += np.sum(last * reach, across) * grid.cell_volume / h
+    return lost

@@ -1,0 +1,74 @@
+"""What an equation promises of a field beforehand: finite, the mass, the sign, the range of data.
+
+A scheme's result is held against it before anything is mended, and what had to be mended is an
+error like any other.
+"""
+
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import ConvergenceError
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.equations import Heat
+
+Array = NDArray[np.float64]
+
+
+def settled(
+    problem: Problem, u: Array, before: Array, stats: dict[str, Any]
+) -> tuple[Array, float]:
+    """u within its bounds, and how far it was outside, relative to the initial data.
+
+    Densities: entries below zero to zero, then the mass of ``before``, which absorbing walls only
+    lessen. Functions: heat to the mean of its data, and all to their range (the maximum principle;
+    with zero where a wall absorbs). The distance is that of ``Problem.distance``.
+    """
+    if not problem.is_density:
+        return _ranged(problem, u)
+    mass, was, lowest = float(u.sum()), float(before.sum()), float(u.min())
+    if not isfinite(mass):
+        raise ConvergenceError(_OVERFLOW)
+    clipped = 0.0
+    if lowest < 0:
+        stats["negative_before_clipping"] = min(stats["negative_before_clipping"], lowest)
+        clipped = -float(u[u < 0].sum())
+        u = np.maximum(u, 0.0)
+    total, whole, conserves = mass + clipped, was, problem.conserves
+    lost = abs(mass - was) if conserves else max(mass - was, 0.0)
+    if conserves or total > was:
+        u = u * (was / total) if total > 0 else np.zeros_like(u)
+    if before is not problem.values:
+        whole = float(problem.values.sum())
+    return u, (2 * clipped + lost) / whole if whole > 0 else 0.0
+
+
+def _ranged(problem: Problem, u: Array) -> tuple[Array, float]:
+    low, high = bounds(problem)
+    shift = 0.0
+    if isinstance(problem.equation, Heat):  # whose mean is that of the data
+        shift = problem.average - float(u.mean())
+        u = u + shift
+    least, most = float(u.min()), float(u.max())
+    if not np.isfinite(least + most):
+        raise ConvergenceError(_OVERFLOW)
+    beyond = max(low - least, most - high, 0.0)
+    if beyond > 0:
+        u = np.clip(u, low, high)
+    return u, (beyond + abs(shift)) / max(high, -low, 1e-300)
+
+
+def bounds(problem: Problem) -> tuple[float, float]:
+    """The range of the data, which a function never leaves; with zero where a wall absorbs."""
+    low, high = float(problem.values.min()), float(problem.values.max())
+    if hasattr(problem.equation, "absorbing") and not problem.conserves:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return low, high
+
+
+_OVERFLOW = (
+    "the field is no longer finite: rates or times overflow; use a smaller beta * potential, or a "
+    "shorter time"
+)

@@ -1,0 +1,165 @@
+"""What a function given as such does between the nodes of a grid: whether they resolve it, its
+least value, and schemes on finer nodes until they agree."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import ResolutionWarning
+from pdekit.grid import Grid
+from pdekit.pde.discrete.problem import Problem
+
+Array = NDArray[np.float64]
+_GOLDEN = (np.sqrt(5.0) - 1) / 2
+_LOOKED_AT = 2048  # most points between the nodes at which a function is compared with them
+_BENDS = 0.03  # of the second difference that cubic interpolation may miss; 5.5 nodes a wave
+_WELLS = 8  # lowest samples about which a function's least value is looked for
+_AGREE = 1e-5  # of the range of f: two grids, one of them three times finer, agree to this
+MOST_NODES = 1 << 21
+LITTLE = 1e-4  # of the range of f: a doubt about what is between the nodes that is passed over
+
+
+def resolves(problem: Problem) -> bool:
+    """Whether cubics through the samples find a callable between them; True for an array.
+
+    At points off the nodes by parts of a cell that are never the same, up to 2,048 of them: a wave
+    of any length shows, a narrow hole that no sample sees at one of those.
+    """
+    f, grid = problem.initial, problem.grid
+    if not callable(f):
+        return True
+    apart = max(1, grid.cells[0] * grid.cells[-1] // _LOOKED_AT if grid.dim == 2 else 1)
+    return all(_along(f, problem.values, grid, axis, apart) for axis in range(grid.dim))
+
+
+def _along(f: Callable[[Any], Any], values: Array, grid: Grid, axis: int, apart: int) -> bool:
+    """The same along some lines of one axis."""
+    n, h = grid.cells[axis], grid.spacing[axis]
+    lines = np.moveaxis(values, axis, -1).reshape(-1, n)
+    centres = np.moveaxis(grid.centres, axis, -2).reshape(-1, n, grid.dim)
+    some = slice((apart // 2) % len(lines), None, apart)
+    u, x = lines[some], centres[some]
+    cell = np.arange(1, n - 2, max(1, (n - 3) * len(u) // _LOOKED_AT))
+    share = 0.15 + 0.7 * np.modf(_GOLDEN * (np.arange(u[:, cell].size) + 1))[0]
+    s = share.reshape(len(u), -1)
+    p, a, b, q = (u[:, cell + k] for k in (-1, 0, 1, 2))
+    first, second = p - 2 * a + b, a - 2 * b + q
+    cubic = a + s * (b - a) - s * (1 - s) / 6 * ((2 - s) * first + (1 + s) * second)
+    points = np.array(x[:, cell])
+    points[..., axis] += s * h
+    between = np.asarray(f(points), dtype=float)
+    bend = np.maximum(np.abs(first), np.abs(second))
+    wide = np.maximum(bend, np.maximum(np.roll(bend, 1, 1), np.roll(bend, -1, 1)))
+    slack = _BENDS * wide + 1e-9 * (np.abs(a) + np.abs(b)) + 1e-9 * float(np.ptp(u))
+    return bool((np.abs(between - cubic) <= slack).all())
+
+
+def resolves_walls(problem: Problem) -> bool:
+    """Whether parabolas through the last samples of a line find a callable up to the walls."""
+    f, grid, h = problem.initial, problem.grid, problem.grid.spacing[0]
+    if not callable(f) or grid.dim == 2 or grid.periodic[0] or grid.cells[0] < 5:
+        return True
+    s = np.array([-0.47, -0.31, -0.12, 0.23, 0.41, 0.62, 0.87])
+    for u, wall, inwards in (
+        (problem.values, grid.lower[0], h),
+        (problem.values[::-1], grid.upper[0], -h),
+    ):
+        parabola = u[0] + s * (u[1] - u[0]) + s * (s - 1) / 2 * (u[2] - 2 * u[1] + u[0])
+        found = np.asarray(f((wall + (s + 0.5) * inwards)[:, None]), dtype=float)
+        slack = 0.6 * float(np.abs(np.diff(u[:5], 3)).sum())
+        slack += _BENDS * float(np.abs(np.diff(u[:4], 2)).max())
+        if (np.abs(found - parabola) > slack + 1e-9 * (np.abs(u).max() + np.ptp(u))).any():
+            return False
+    return True
+
+
+def least(problem: Problem) -> float:
+    """The least value of a callable near its lowest samples, at points it was evaluated at.
+
+    Never below its infimum, and above the least of those wells by rounding.
+    """
+    grid, u = problem.grid, problem.values
+    fall, low = np.zeros(grid.shape), np.ones(grid.shape, bool)
+    for axis in range(grid.dim):
+        ahead, back = _beside(u, axis, grid.periodic[axis])
+        low &= (u <= ahead) & (u <= back)
+        bend, rise = ahead - 2 * u + back, np.abs(ahead - back) / 2
+        fall += rise * np.minimum(rise / np.where(bend > 0, 2 * bend, np.inf), 1.0)
+    wells = np.flatnonzero(low)
+    wells = wells[np.argsort((u - fall).ravel()[wells])[:_WELLS]]
+    centre, reach = grid.centres.reshape(-1, grid.dim)[wells], np.array(grid.spacing)
+    found = float(u.min())
+    steps = np.linspace(-1, 1, 33 if grid.dim == 1 else 13)
+    offsets = np.stack(np.meshgrid(*[steps] * grid.dim, indexing="ij"), -1).reshape(-1, grid.dim)
+    slack = 1e-13 * float(np.abs(u).max())
+    for _ in range(9):
+        points = centre[:, None] + offsets * reach
+        points = np.clip(points, grid.lower, grid.upper)
+        values = np.asarray(problem.initial(points), dtype=float)
+        found = min(found, float(values.min()))
+        if float(np.ptp(values, axis=1).min()) <= slack:
+            break
+        best = values.argmin(1)
+        centre, reach = points[np.arange(len(points)), best], reach * (steps[1] - steps[0])
+    return found
+
+
+def _beside(u: Array, axis: int, periodic: bool) -> tuple[Array, Array]:
+    """The next and the last sample along an axis; beyond a wall the sample itself."""
+    ahead, back = np.roll(u, -1, axis), np.roll(u, 1, axis)
+    if not periodic:
+        own = np.moveaxis(u, axis, 0)
+        np.moveaxis(ahead, axis, 0)[-1], np.moveaxis(back, axis, 0)[0] = own[-1], own[0]
+    return ahead, back
+
+
+def on_finer_nodes(
+    problem: Problem,
+    coarse: Array,
+    method: Callable[[Array, Grid], Array | None],
+    stats: dict[str, Any],
+    most: int = MOST_NODES,
+    missed: Callable[[Array], float] = lambda u: 0.0,
+) -> Array:
+    """``method(values, grid)`` from a callable on 3, 9, 27, ... nodes a cell, until two agree.
+
+    At the nodes of the problem's grid, where a method may answer on those alone; it may give up by
+    None. ``missed(u)`` is what another look finds u to be wrong by, and no more than 1e-4 of the
+    range of f in the end. A warning says how far apart the last two are, or that, where ``most``
+    nodes do not suffice.
+    """
+    grid, factor, u = problem.grid, 1, coarse
+    scale, apart, wrong = float(np.ptp(problem.values)), np.inf, np.inf
+    while np.prod(np.array(grid.cells, float) * 3 * factor) <= most:
+        factor *= 3
+        fine = grid.refined(factor)
+        values = problem.sample(fine)
+        scale = max(scale, float(np.ptp(values)))
+        every = tuple(slice(factor // 2, None, factor) for _ in grid.cells)
+        found = method(values, fine)
+        if found is None:
+            break
+        before, u = u, found if found.shape == grid.shape else np.ascontiguousarray(found[every])
+        apart = float(np.abs(u - before).max())
+        wrong = missed(u) if apart <= _AGREE * scale else np.inf
+        if wrong <= LITTLE * scale:
+            break
+    if not wrong <= LITTLE * scale:
+        more = apart if apart > _AGREE * scale else wrong
+        warn_unresolved(more / scale if np.isfinite(more) else 1.0, stacklevel=6)
+    stats["nodes_per_cell"] = factor
+    return u
+
+
+def warn_unresolved(share: float, stacklevel: int) -> None:
+    """Say that the cells are too coarse for the data."""
+    warnings.warn(
+        f"the initial function changes within a cell, by up to {min(share, 1.0):.2g} of its range, "
+        "where the solution may depend on it: there the answer is of first or second order in the "
+        "cells only. Take a finer grid",
+        ResolutionWarning,
+        stacklevel=stacklevel,
+    )

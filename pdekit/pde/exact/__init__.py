@@ -1,0 +1,1 @@
+"""Exact solutions, for tests and comparison."""

@@ -1,0 +1,219 @@
+"""Compiled kernels for Bellman steps along lines: the exponential of a generator.
+
+Fields come as lines ``(lines, n)``. Of the tilted generator it is factored anew for every value
+function, of the generator itself once for a step length; whole passages over time on one line at
+the end. The plain form beside them is ``bellman.Passage`` with ``PlainLines``.
+"""
+
+import numba as nb
+import numpy as np
+
+from pdekit.pde.kernels.tridiagonal import LANES, rational_sweep
+from pdekit.pde.kernels.uniformization import RATIO, product
+
+
+@nb.njit(cache=True, error_model="numpy")
+def tilt(up, down, u, beta, there, back, kill):  # type: ignore[no-untyped-def]
+    """(up e, down / e, kill) of exp(beta u / 2) L exp(-beta u / 2) on every line.
+
+    e = exp(-beta (u_{i+1} - u_i) / 2); kill is what the tilted rates lack against those of L.
+    """
+    lines, n = u.shape
+    kill[:] = 0.0
+    for line in range(lines):
+        for i in range(up.shape[1]):
+            j = i + 1 if i + 1 < n else 0
+            e = np.exp(-0.5 * beta * (u[line, j] - u[line, i]))
+            on, off = up[line, i], down[line, i]
+            there[line, i], back[line, i] = on * e, off / e
+            kill[line, i] += on - on * e
+            kill[line, j] += off - off / e
+
+
+@nb.njit(cache=True, error_model="numpy")
+def exponential(up, down, kill, b, tau, forward, poles, work, out):  # type: ignore[no-untyped-def]
+    """out = exp(tau A) b on every line, A the generator less kill or (``forward``) its transpose.
+
+    As many rates as cells make circles of the lines.
+    """
+    for k in range(b.shape[0]):
+        rational_sweep(up[k], down[k], kill[k], b[k], tau, forward, poles, work, out[k])
+
+
+@nb.njit(cache=True, error_model="numpy")
+def jumped(stay, before, after, mean, most):  # type: ignore[no-untyped-def]
+    """z = sum_k e^-mean mean^k / k! P^k 1, every entry right to its own size, and whether it is.
+
+    (P v)_i = before v_{i-1} + stay v_i + after v_{i+1}, all >= 0, round a circle or between walls
+    (there before_0 = after_{n-1} = 0). With the last term at most c z and P z <= r z, what is left
+    out is at most c (q + q^2 + ...) z, q = mean r / (k + 1).
+    """
+    n = stay.size
+    now, new = np.ones(n + 2), np.empty(n + 2)
+    weight = np.exp(-mean)
+    z = np.full(n + 2, weight)
+    for k in range(1, most):
+        weight *= mean / k
+        last = 0.0
+        for i in range(1, n + 1):
+            new[i] = before[i - 1] * now[i - 1] + stay[i - 1] * now[i] + after[i - 1] * now[i + 1]
+            term = weight * new[i]
+            z[i] += term
+            last = max(last, term / z[i])
+        new[0], new[n + 1] = new[n], new[1]
+        now, new = new, now
+        if not np.isfinite(z[1 : n + 1].sum()):
+            break
+        if k > mean and last < 1e-16:
+            z[0], z[n + 1] = z[n], z[1]
+            r = 0.0
+            for i in range(1, n + 1):
+                on = before[i - 1] * z[i - 1] + stay[i - 1] * z[i] + after[i - 1] * z[i + 1]
+                r = max(r, on / z[i])
+            if mean * r < 0.5 * (k + 1):
+                return z[1 : n + 1].copy(), True
+    return z[1 : n + 1].copy(), False
+
+
+# Rows of the workspace of a factored line, a cell each. Real and imaginary parts lie side by side,
+# eight poles each, so that one loop of sixteen does a complex product: x y = x A + swap(x) B, where
+# the unknown x stands there with its real part repeated behind it, so that swap(x) is an offset.
+_A, _B, _C, _X = 0, 2 * LANES, 4 * LANES, 6 * LANES
+_ROW = 9 * LANES
+
+
+@nb.njit(cache=True, error_model="numpy")
+def factor(up, down, tau, poles):  # type: ignore[no-untyped-def]
+    """Inverse pivots of z_p - tau L for every line and pole, and room for the solves.
+
+    Shape (lines, (n + 2) _ROW): a row per cell and one beyond each end.
+    """
+    lines, n = up.shape[0], up.shape[1] + 1
+    out = np.zeros((lines, (n + 2) * _ROW))
+    for line in range(lines):
+        for p in range(LANES):
+            z = complex(poles[0, p], poles[1, p])
+            excess = 0j
+            for i in range(n):
+                s = z + (tau * down[line, i - 1] * excess if i > 0 else 0j)
+                one = 1.0 / (s + (tau * up[line, i] if i < n - 1 else 0.0))
+                excess = s * one
+                row = out[line, (i + 1) * _ROW : (i + 2) * _ROW]
+                row[_A + p] = row[_A + LANES + p] = row[_C + p] = one.real
+                row[_B + p], row[_B + LANES + p] = -one.imag, one.imag
+                row[_C + LANES + p] = one.imag
+    return out
+
+
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
+def _solve(w, to, back, b, tau, residues, out):  # type: ignore[no-untyped-def]
+    """out = Re sum_p c_p x_p, (z_p - tau A) x_p = b on one line; rates that arrive from both sides.
+
+    Unsigned offsets are not checked for counting from the end, and without slices the compiler sees
+    that the groups of a row do not overlap.
+    """
+    n = b.size
+    for i in range(n):
+        rate, r = (tau * to[i - 1] if i > 0 else 0.0), b[i]
+        o = np.uint64(i * _ROW)
+        for q in range(2 * LANES):
+            turned = (
+                w[o + np.uint64(_X + q)] * w[o + np.uint64(_ROW + _A + q)]
+                + w[o + np.uint64(_X + LANES + q)] * w[o + np.uint64(_ROW + _B + q)]
+            )
+            w[o + np.uint64(_ROW + _X + q)] = r * w[o + np.uint64(_ROW + _C + q)] + rate * turned
+        for q in range(LANES):
+            w[o + np.uint64(_ROW + _X + 2 * LANES + q)] = w[o + np.uint64(_ROW + _X + q)]
+    for i in range(n - 1, -1, -1):
+        rate, total = (tau * back[i] if i < n - 1 else 0.0), 0.0
+        o = np.uint64((i + 1) * _ROW)
+        for q in range(2 * LANES):
+            turned = (
+                w[o + np.uint64(_ROW + _X + q)] * w[o + np.uint64(_A + q)]
+                + w[o + np.uint64(_ROW + _X + LANES + q)] * w[o + np.uint64(_B + q)]
+            )
+            x = w[o + np.uint64(_X + q)] + rate * turned
+            w[o + np.uint64(_X + q)] = x
+            total += residues[q] * x
+        for q in range(LANES):
+            w[o + np.uint64(_X + 2 * LANES + q)] = w[o + np.uint64(_X + q)]
+        out[i] = total
+
+
+@nb.njit(cache=True, error_model="numpy")
+def factored(room, up, down, b, tau, forward, poles, out):  # type: ignore[no-untyped-def]
+    """out = exp(tau L) b on every line, or exp(tau L^T) b, with the pivots of ``factor``."""
+    residues = np.concatenate((poles[2], -poles[3]))
+    for line in range(b.shape[0]):
+        to, back = (up[line], down[line]) if forward else (down[line], up[line])
+        _solve(room[line], to, back, b[line], tau, residues, out[line])
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _moved(steps, which, tau, forward, narrow, b, room, out):  # type: ignore[no-untyped-def]
+    """out = M b or, if ``forward``, M^T b: a band's product if ``narrow``, else a sweep."""
+    factors, bands, up, down, residues = steps
+    if narrow:
+        product(bands[which, 1 if forward else 0], b, room, out)
+    else:
+        to, back = (up, down) if forward else (down, up)
+        _solve(factors[which], to, back, b, tau, residues, out)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def values_of_costs(steps, halves, running, beta, which, u, before, after, narrow):  # type: ignore[no-untyped-def]
+    """The value function at every node of a line, from the last one backward; all in place.
+
+    u[k] = Φ(u[k+1] + half running[k+1]) + half running[k], Φ = -(2/beta) log M exp(-beta . / 2),
+    with the exponential ``which[k]`` of ``steps`` in step k; ``before`` = exp(-beta U / 2) relative
+    to its largest and ``after`` = M before; ``narrow``: whether M before is to be had from a band.
+    False where a weight is not positive.
+    """
+    n, steepest = u.shape[1], 2 / beta * np.log(RATIO)
+    room, U = np.zeros(n + steps[1].shape[2] + 8), np.empty(n)
+    for k in range(halves.size - 1, -1, -1):
+        low, jump, last = np.inf, 0.0, u[k + 1, 0] + halves[k] * running[k + 1, 0]
+        for i in range(n):
+            U[i] = u[k + 1, i] + halves[k] * running[k + 1, i]
+            low, jump, last = min(low, U[i]), max(jump, abs(U[i] - last)), U[i]
+        narrow[k] = steps[1].shape[2] > 0 and jump <= steepest
+        for i in range(n):
+            before[k, i] = np.exp(-0.5 * beta * (U[i] - low))
+        _moved(steps, which[k], 2 * halves[k], False, narrow[k], before[k], room, after[k])
+        if not after[k].min() > 0:
+            return False
+        for i in range(n):
+            u[k, i] = low - 2 / beta * np.log(after[k, i]) + halves[k] * running[k, i]
+    return True
+
+
+@nb.njit(cache=True, error_model="numpy")
+def flow_of_values(steps, halves, which, before, after, narrow, rho):  # type: ignore[no-untyped-def]
+    """rho[k+1] = before[k] M^T (rho[k] / after[k]), in place from rho[0]."""
+    room = np.zeros(rho.shape[1] + steps[1].shape[2] + 8)
+    for k in range(halves.size):
+        b = rho[k] / after[k]
+        _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, room, rho[k + 1])
+        rho[k + 1] *= before[k]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def change_of_flow(  # type: ignore[no-untyped-def]
+    steps, halves, running, terminal, beta, which, before, after, narrow, rho, out
+):  # fmt: skip
+    """The derivative of the flow by the costs: value backward, density forward, both linearised."""
+    count, n = before.shape
+    room = np.zeros(n + steps[1].shape[2] + 8)
+    changes, pushed = np.empty((count, n)), np.empty((count, n))
+    d = terminal
+    for k in range(count - 1, -1, -1):
+        changes[k] = d + halves[k] * running[k + 1]
+        b = before[k] * changes[k]
+        _moved(steps, which[k], 2 * halves[k], False, narrow[k], b, room, pushed[k])
+        pushed[k] /= after[k]
+        d = pushed[k] + halves[k] * running[k]
+    out[0] = 0.0
+    for k in range(count):
+        b = (out[k] + 0.5 * beta * rho[k] * pushed[k]) / after[k]
+        _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, room, out[k + 1])
+        out[k + 1] = out[k + 1] * before[k] - 0.5 * beta * rho[k + 1] * changes[k]

@@ -1,0 +1,46 @@
+"""Min-plus convolution of a sampled line with a convex function: Hopf-Lax beyond parabolas."""
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def minimisers_plain(f: Array, cost: Array) -> NDArray[np.int64]:
+    """For every i the least j that minimises f_j + cost_{i - j + n - 1}, by trying all."""
+    i = np.arange(f.size)
+    return (f + cost[i[:, None] - i + f.size - 1]).argmin(1)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def minimisers(f, cost, best):  # type: ignore[no-untyped-def]
+    """The same for every line f[l] in O(n log n): for convex ``cost`` the minimisers never go back.
+
+    Rows 2^k apart are done first; the minimisers of those between lie between theirs. A cost of
+    infinity beyond some distance is convex too.
+    """
+    lines, n = f.shape
+    reach = 0
+    while reach < n - 1 and cost[n - 1 + reach + 1] < np.inf:
+        reach += 1
+    back = 0
+    while back < n - 1 and cost[n - 1 - back - 1] < np.inf:
+        back += 1
+    stride = 1
+    while stride < n:
+        stride *= 2
+    for line in range(lines):
+        step = stride
+        while step >= 1:
+            for i in range(step - 1, n, 2 * step):
+                low = best[line, i - step] if i - step >= 0 else 0
+                high = best[line, i + step] if i + step < n else n - 1
+                low, high = max(low, i - reach), min(high, i + back)
+                least, where = np.inf, low
+                for j in range(low, high + 1):
+                    value = f[line, j] + cost[i - j + n - 1]
+                    if value < least:
+                        least, where = value, j
+                best[line, i] = where
+            step //= 2

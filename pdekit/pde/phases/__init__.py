@@ -1,0 +1,1 @@
+"""Self-consistent states of mean-field equations and their transitions."""

@@ -1,0 +1,320 @@
+"""Phase transitions of interacting particles: critical points and phase diagrams."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pdekit import checks
+from pdekit.errors import AccuracyWarning, ConvergenceError
+from pdekit.grid import Grid, require_grid
+from pdekit.interactions import CurieWeiss
+from pdekit.pde.discrete.sampling import called
+from pdekit.pde.equations import McKeanVlasov
+from pdekit.pde.phases.branches import Branch, follow_branch
+from pdekit.pde.phases.self_consistent import MeanMap, self_consistent_states
+from pdekit.pde.phases.symmetric import critical_beta_on_grid
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+_TAIL = 45.0  # exp(-45) = 3e-20
+_LARGEST = 1e8  # strengths and inverse temperatures of a diagram
+_SEARCHED = (1e-3, 1e5)  # inverse temperatures between which a transition is looked for
+_CLEAR = 1e-9  # of a response: beyond rounding
+
+
+def critical_beta(
+    potential: Any, interaction: Any, dim: int | None = None, grid: Grid | None = None
+) -> float:
+    """Inverse temperature at which the symmetric state of an even V loses its stability.
+
+    Curie-Weiss: the root of beta λ Var(x) = 1 under the CONFINED state exp(-beta (V + λ|x|²/2)) / Z
+    (MODEL 1.6; the variance under exp(-beta V) printed by Kantas et al. p. 6 is erratum 15), in the
+    plane with the largest eigenvalue of the covariance. By trapezoidal sums over the whole space,
+    halved until they settle to 1e-12: eight digits and more.
+
+    Any pair potential, with a ``grid`` about whose middle V is even: the least beta at which the
+    second variation of the free energy at the symmetric state, that is the leading eigenvalue of
+    the linearised equation, passes zero: largest eigenvalue of -beta W in the covariance of rho
+    = 1. The state is followed from high temperatures. Kuramoto's oscillators of strength K (V = 0,
+    a circle of 2π): beta K = 2. Sums over the cells, so the bifurcation is that of ``solve`` there.
+
+    Where states of another mean exist before (a transition of first order), an ``AccuracyWarning``
+    says so; a ``TruncationWarning``, where the state reaches the walls of the grid, that the box
+    decides. Raises ``ValueError`` where V is not even (no pitchfork then: see ``follow_branch``),
+    flat or moving, nothing attracts, or a pair potential comes without a grid, and
+    ``ConvergenceError`` where no transition lies between 1e-3 (on a grid: a twentieth over the
+    range of W) and 1e5, or only one that the cells of the grid do not resolve.
+    """
+    from scipy.optimize import brentq
+
+    require_grid("grid", grid, optional=True)
+    dim = None if dim is None else checks.whole("dim", dim, 1)
+    _require_still(potential)
+    if grid is not None:
+        return critical_beta_on_grid(potential, interaction, grid)
+    if not isinstance(interaction, CurieWeiss):
+        raise ValueError(
+            f"{interaction!r} needs a grid for its states: critical_beta(V, W, grid=grid); only "
+            "CurieWeiss does without"
+        )
+    d = getattr(potential, "dim", 1) if dim is None else dim
+    _require_even(potential, d)
+    if interaction.strength <= 0:
+        raise ValueError(f"no transition without attraction: strength {interaction.strength}")
+
+    def excess(log_beta: float) -> float:
+        beta = float(np.exp(log_beta))
+        return beta * interaction.strength * _variance(potential, interaction, beta, d) - 1
+
+    ends = np.linspace(np.log(_SEARCHED[0]), np.log(_SEARCHED[1]), 109 if d == 1 else 28)
+    lowest, below = np.inf, excess(ends[0])
+    largest = abs(below)
+    for low, high in pairwise(ends):
+        lowest, above = min(lowest, below), excess(high)
+        largest = max(largest, abs(above))
+        # that of a flat V is zero at any beta: its rounding is no crossing
+        if lowest < -_CLEAR and below < 0 <= above:
+            found = float(np.exp(brentq(excess, low, high, xtol=1e-13, rtol=1e-14)))
+            if excess(min(low + 2 * (high - low), ends[-1])) > _CLEAR:
+                _say_if_first_order(potential, interaction, found, d)
+                return found
+        below = above
+    if largest < _CLEAR:
+        raise ValueError(
+            f"{potential!r} is flat as far as particles get: beta λ Var = 1 at every beta, and no "
+            "temperature is critical. Give a potential with two wells"
+        )
+    raise ConvergenceError(
+        f"beta λ Var does not rise through one between beta = {_SEARCHED[0]:g} and "
+        f"{_SEARCHED[1]:g} for {potential!r} with {interaction!r}: no transition there"
+    )
+
+
+def _say_if_first_order(potential: Any, interaction: CurieWeiss, beta: float, dim: int) -> None:
+    """Warn where broken states exist before the symmetric one loses stability (on a line)."""
+    if dim > 1:
+        return
+    reach = _reach(lambda x: np.asarray(potential(x)) + interaction(x), 0.999 * beta, 1)
+    line = Grid(-reach, reach, 2000)
+    means = MeanMap.of(McKeanVlasov(potential, 0.999 * beta, interaction), line).fixed_points()
+    if any(abs(m) > 1e-3 * reach for m in means):
+        warnings.warn(
+            f"at 0.999 of beta = {beta:.6g}, where the symmetric state loses its stability, there "
+            f"are states of mean {max(means):.3g} already: the transition is of first order and "
+            "earlier; see phase_diagram and the free energies of self_consistent_states",
+            AccuracyWarning,
+            stacklevel=3,
+        )
+
+
+def _require_still(potential: Any) -> None:
+    """A value, and one that does not move."""
+    checks.function("potential", potential, "map points (..., d) to values (...)")
+    checks.fixed("potential", potential)
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseDiagram:
+    """What ``phase_diagram`` found.
+
+    ``data``: over (strength, beta) the number of ``states``, the ``mean`` of the one of least
+    ``free_energy`` (the last of equal ones, by rising mean), the means of all (``others``, dim
+    ``state``, by rising mean, NaN where there are fewer), and their ``energies``, whether each is
+    ``stable``, and ``response``. In the plane means have a last dimension ``component``.
+    ``critical``: over strength, the inverse temperature of the pitchfork (NaN where V is not even,
+    or there is none). ``branches``: for each strength, the curves over beta, folds included.
+    """
+
+    data: "xr.Dataset"
+    critical: "xr.DataArray"
+    branches: dict[float, list[Branch]]
+    grid: Grid
+
+
+def phase_diagram(
+    potential: Any,
+    betas: ArrayLike,
+    strengths: ArrayLike,
+    grid: Grid | None = None,
+    interaction: Callable[[float], Any] = CurieWeiss,
+) -> PhaseDiagram:
+    """All self-consistent states of V over inverse temperatures and strengths of an interaction.
+
+    ``betas`` and ``strengths`` (λ): increasing positive numbers. ``interaction`` makes W from a
+    strength: ``CurieWeiss``, or ``lambda s: PairPotential(GaussianWell(s, 0.5))``. ``grid``
+    defaults to a box in which every state of Curie-Weiss fits, of 800 cells on a line, of 32² in
+    the plane; other interactions need one. At each strength the branches over beta are followed
+    through their folds from the states at both ends of ``betas``. Curie-Weiss on a line finds all
+    states; else they are those that ``self_consistent_states`` finds, at seconds a point in the
+    plane. MODEL 1.6.
+    """
+    import xarray as xr
+
+    require_grid("grid", grid, optional=True)
+    _require_still(potential)
+    betas, strengths = _rising("betas", betas), _rising("strengths", strengths)
+    box = grid or _box(potential, float(betas[0]), interaction)
+
+    def equation(strength: float, beta: float) -> McKeanVlasov:
+        return McKeanVlasov(potential, beta, interaction(strength))
+
+    found = {
+        (float(s), float(b)): self_consistent_states(equation(float(s), float(b)), box)
+        for s in strengths
+        for b in betas
+    }
+    own = grid if interaction is not CurieWeiss else None
+    critical = [_critical_or_nan(potential, interaction(float(s)), own) for s in strengths]
+    branches = {
+        float(s): _branches(
+            partial(equation, float(s)), box, {b: found[float(s), b] for b in betas.tolist()}
+        )
+        for s in strengths
+    }
+    curve = xr.DataArray(critical, coords={"strength": strengths}, dims="strength")
+    return PhaseDiagram(_table(found, strengths, betas), curve, branches, box)
+
+
+def _table(found: dict[tuple[float, float], list[Any]], strengths: Array, betas: Array) -> Any:
+    """The states as a Dataset."""
+    import xarray as xr
+
+    shape, most = (strengths.size, betas.size), max(map(len, found.values()))
+    components = np.shape(next(iter(found.values()))[0].mean)
+    means = np.full((*shape, most, *components), np.nan)
+    energies, response = np.full((2, *shape, most), np.nan)
+    stable, mean = np.zeros((*shape, most), bool), np.empty((*shape, *components))
+    for i, j in np.ndindex(shape):
+        states = found[float(strengths[i]), float(betas[j])]
+        for k, state in enumerate(states):
+            means[i, j, k], energies[i, j, k] = state.mean, state.free_energy
+            stable[i, j, k], response[i, j, k] = state.stable, state.response
+        lowest = np.nanmin(energies[i, j])
+        mean[i, j] = means[i, j, np.flatnonzero(energies[i, j] < lowest + 1e-12)[-1]]
+    over, last = ("strength", "beta"), ("component",) * len(components)
+    return xr.Dataset(
+        {
+            "states": (over, np.isfinite(energies).sum(-1)),
+            "mean": ((*over, *last), mean),
+            "free_energy": (over, np.nanmin(energies, -1)),
+            "others": ((*over, "state", *last), means),
+            "energies": ((*over, "state"), energies),
+            "stable": ((*over, "state"), stable),
+            "response": ((*over, "state"), response),
+        },
+        coords={"strength": strengths, "beta": betas},
+    )
+
+
+def _branches(
+    family: Callable[[float], McKeanVlasov], grid: Grid, found: dict[float, list[Any]]
+) -> list[Branch]:
+    """Curves from the states at the largest, then at the least beta, none of them twice."""
+    bounds = (min(found), max(found))
+    made: list[Branch] = []
+    for end in bounds[::-1]:
+        for state in found[end]:
+            if not any(_ends_at(branch, end, state) for branch in made):
+                made.append(follow_branch(family, grid, state, bounds, end))
+    return made
+
+
+def _ends_at(branch: Branch, parameter: float, state: Any) -> bool:
+    """Whether the first or the last point of a branch is this state."""
+    return any(
+        abs(branch.parameter[k] - parameter) < 1e-9
+        and np.abs(np.subtract(branch.mean[k], state.mean)).max() < 1e-6
+        and abs(branch.free_energy[k] - state.free_energy) < 1e-8
+        for k in (0, -1)
+    )
+
+
+def _critical_or_nan(potential: Any, interaction: Any, grid: Grid | None) -> float:
+    try:
+        return critical_beta(potential, interaction, grid=grid)
+    except (ValueError, ConvergenceError):
+        return float("nan")
+
+
+def _rising(name: str, values: ArrayLike) -> Array:
+    array = np.atleast_1d(checks.finite(name, values, "increasing positive numbers"))
+    if array.size and array[-1] > _LARGEST:
+        raise ValueError(f"{name} must be at most {_LARGEST:g}, got {checks.shown(values)}")
+    if array.ndim != 1 or not array.size or not (array > 0).all() or not (np.diff(array) > 0).all():
+        raise ValueError(f"{name} must be increasing positive numbers, got {values!r}")
+    return array
+
+
+def _require_even(potential: Any, dim: int) -> None:
+    probe = np.outer(np.linspace(0.1, 2.3, 12), np.cos(np.arange(dim)))
+    there, back = (called("the potential", potential, z) for z in (probe, -probe))
+    if there.shape != (len(probe),):
+        raise ValueError(
+            f"the potential must map points of shape {probe.shape} to values of shape "
+            f"({len(probe)},), got shape {there.shape}"
+        )
+    if not np.allclose(there, back, rtol=1e-9, atol=1e-12):
+        raise ValueError(
+            f"the pitchfork condition needs V(x) = V(-x), which {potential!r} has not; a tilted V "
+            "has folds instead: see follow_branch and phase_diagram"
+        )
+
+
+def _reach(energy: Any, beta: float, dim: int) -> float:
+    """Half width of a box about 0 beyond which beta times the energy exceeds its least by _TAIL."""
+    reach = 0.5
+    for _ in range(40):
+        line = np.linspace(-2 * reach, 2 * reach, 801)
+        points = np.zeros((dim, line.size, dim))
+        for axis in range(dim):
+            points[axis, :, axis] = line
+        values = beta * np.asarray(energy(points))
+        outside = np.abs(line) >= reach
+        if values[:, outside].min() > values.min() + _TAIL:
+            return reach
+        reach *= 1.3
+    raise ConvergenceError("the confined state does not decay: V + λ|x|²/2 must grow")
+
+
+def _box(potential: Any, beta: float, interaction: Any) -> Grid:
+    dim = getattr(potential, "dim", 1)
+    if interaction is not CurieWeiss:
+        raise ValueError(f"{interaction!r} needs a grid: phase_diagram(V, betas, strengths, grid)")
+    if dim > 2:
+        raise ValueError(f"phase_diagram takes a potential on a line or a plane, got {potential!r}")
+    reach = _reach(potential, beta, dim)
+    return Grid([-reach] * dim, [reach] * dim, [800] if dim == 1 else [32, 32])
+
+
+def _variance(potential: Any, interaction: CurieWeiss, beta: float, dim: int) -> float:
+    """Largest eigenvalue of the covariance of exp(-beta (V + λ|x|²/2)) / Z for even V."""
+
+    def energy(x: Array) -> Any:
+        return np.asarray(potential(x)) + interaction(x)
+
+    reach, before = _reach(energy, beta, dim), np.inf
+    n = 64
+    while n <= (1 << 18 if dim == 1 else 1 << 12):
+        line = reach * (2 * np.arange(n) + 1 - n) / n
+        x = np.stack(np.meshgrid(*[line] * dim, indexing="ij"), -1).reshape(-1, dim)
+        power = beta * energy(x)
+        w = np.exp(power.min() - power)
+        now = float(np.linalg.eigvalsh((x * w[:, None]).T @ x / w.sum())[-1])
+        apart, before = abs(now - before), now
+        if apart <= 1e-12 * now:
+            return now
+        n *= 2
+    if apart <= 1e-8 * now:  # a V with kinks
+        return now
+    raise ConvergenceError(
+        f"the variance at beta = {beta:g} does not settle on {n // 2} nodes: V + λ|x|²/2 is too "
+        "narrow there, or has kinks, and no transition was met at smaller beta"
+    )

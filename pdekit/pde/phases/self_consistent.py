@@ -1,0 +1,274 @@
+"""Stationary states of McKean-Vlasov equations: all of them, with their stability."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit import checks
+from pdekit.errors import ConvergenceError, ResolutionWarning
+from pdekit.grid import Grid, require_grid
+from pdekit.interactions import CurieWeiss
+from pdekit.pde.discrete.generators import gibbs
+from pdekit.pde.discrete.gibbs_map import FieldMap, SelfConsistentState
+from pdekit.pde.discrete.mean_field import pair_field
+from pdekit.pde.discrete.peclet import upwinded
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.equations import McKeanVlasov
+
+if TYPE_CHECKING:
+    pass
+
+Array = NDArray[np.float64]
+_MESH = 2001  # least number of means at which R(m) - m is looked at
+_EXPLORED = (200, 32)  # most cells per axis, on a line and in the plane, on which states are sought
+
+
+def self_consistent_states(equation: Any, grid: Grid) -> list[SelfConsistentState]:
+    """Stationary states of a ``McKeanVlasov`` equation on a grid, by rising mean.
+
+    Curie-Weiss on a line: all of them, as the zeros of R(m) - m, R(m) the mean of
+    exp(-beta (V + λ |x - m|²/2)) / Z, bracketed on a mesh of means that is refined wherever R - m
+    or its slope changes sign, so that pairs just born at a fold are not missed. Otherwise Newton's
+    method with deflation from many starts: those that were found, not certainly all; of states that
+    differ by a shift (V constant round a circle) one is returned.
+
+    Sums over the cells stand for integrals, so the states are stationary for ``solve`` on the grid
+    to rounding; they converge beyond all orders in h for smooth V that rise at the walls. States
+    narrower than the cells are pinned by them, which a ``ResolutionWarning`` says.
+    Raises ``TypeError`` for another equation and ``ConvergenceError`` where no state is found.
+    MODEL 1.6; Kantas et al. p. 4-6 with errata 15-17.
+    """
+    if not isinstance(equation, McKeanVlasov):
+        raise TypeError(f"self_consistent_states takes a McKeanVlasov equation, got {equation!r}")
+    require_grid("grid", grid)
+    system = FieldMap(equation, grid)
+    if isinstance(equation.interaction, CurieWeiss) and grid.dim == 1:
+        means = MeanMap.of(equation, grid).fixed_points()
+        fields = [system.curie_weiss_field(m) for m in means]
+    else:
+        fields = _found(system)
+    states = [system.state(field) for field in fields]
+    if not states:
+        raise ConvergenceError("Newton's method found no self-consistent state; refine the grid")
+    _say_if_coarse(system, states)
+    return sorted(states, key=lambda state: (state.mean, state.free_energy))
+
+
+def _say_if_coarse(system: "FieldMap", states: list[SelfConsistentState]) -> None:
+    """Warn where cells wider than a state pin it: each cell may then have a state of its own."""
+    shares = []
+    for state in states:
+        rho = state.density.values
+        shares.append(upwinded(rho, system.V + system.pair(rho), system.beta, system.grid))
+    if max(shares) > 0.1:
+        warnings.warn(
+            f"{sum(s > 0.1 for s in shares)} of {len(states)} states are narrower than the cells, "
+            "over which beta (V + W * rho) changes by more than 2; cells pin such states and may "
+            "make several of one. Take a finer grid",
+            ResolutionWarning,
+            stacklevel=3,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MeanMap:
+    """m -> R(m) and its slope for Curie-Weiss on a line; R'(m) = beta λ Var (MODEL 1.6)."""
+
+    x: Array
+    V: Array
+    beta: float
+    strength: float
+
+    @staticmethod
+    def of(equation: McKeanVlasov, grid: Grid) -> "MeanMap":
+        checks.fixed("potential", equation.potential)
+        pair_field(equation.interaction, grid)  # refuses a periodic axis
+        values = Problem(equation, grid, None).potential()
+        return MeanMap(grid.axes[0], values, equation.beta, float(equation.interaction.strength))
+
+    def __call__(self, m: Array) -> tuple[Array, Array]:
+        """R and R' at means m (k,)."""
+        first, second = [], []
+        for some in np.array_split(m, ceil(m.size * self.x.size / 2**20)):
+            power = self.V + self.strength * (self.x - some[:, None]) ** 2 / 2
+            w = np.exp(-self.beta * (power - power.min(1, keepdims=True)))
+            w /= w.sum(1, keepdims=True)
+            mean = w @ self.x
+            first.append(mean)
+            second.append((w * (self.x - mean[:, None]) ** 2).sum(1))
+        return np.concatenate(first), self.beta * self.strength * np.concatenate(second)
+
+    def summary(self, m: float) -> tuple[float, float]:
+        """Free energy of a state of mean m, -log(Z_m) / beta on these cells, and R'(m)."""
+        power = self.beta * (self.V + self.strength * (self.x - m) ** 2 / 2)
+        least = float(power.min())
+        total = float(np.exp(least - power).sum()) * float(self.x[1] - self.x[0])
+        return (least - float(np.log(total))) / self.beta, self.slope(m) + 1
+
+    def gap(self, m: float) -> float:
+        """R(m) - m."""
+        return float(self(np.array([m]))[0][0]) - m
+
+    def slope(self, m: float) -> float:
+        """R'(m) - 1."""
+        return float(self(np.array([m]))[1][0]) - 1
+
+    def fixed_points(self) -> list[float]:
+        """Every m with R(m) = m, to 1e-13 of the box."""
+        width = self.x[-1] - self.x[0]
+        n = min(max(_MESH, ceil(abs(self.beta * self.strength) * width**2)), 20 * _MESH)
+        pieces = [np.linspace(self.x[0], self.x[-1], n)]
+        for _ in range(3):
+            pieces = [np.linspace(a, b, 17) for a, b in self._interesting(pieces)]
+        found: list[float] = []
+        for piece in pieces:
+            for a, b in self._interesting([piece]):
+                found += self._roots(a, b)
+        merged: list[float] = []
+        for m in sorted(found):
+            if not merged or m - merged[-1] > 1e-9 * width:
+                merged.append(m)
+        return merged
+
+    def _interesting(self, pieces: list[Array]) -> Iterator[tuple[float, float]]:
+        """Intervals over which R - m or its slope changes sign."""
+        for m in pieces:
+            R, slope = self(m)
+            g = np.where(np.abs(R - m) < 1e-15, 0.0, R - m)
+            crosses = (g[:-1] * g[1:] <= 0) | ((slope[:-1] - 1) * (slope[1:] - 1) <= 0)
+            for k in np.flatnonzero(crosses):
+                yield float(m[k]), float(m[k + 1])
+
+    def _roots(self, a: float, b: float) -> list[float]:
+        """Zeros of R - m between neighbours of the finest mesh: one, two at a fold, or none."""
+        from scipy.optimize import brentq
+
+        zero = partial(brentq, self.gap, xtol=1e-14, rtol=1e-15)
+        at_a, at_b = self.gap(a), self.gap(b)
+        if at_a == 0 or at_b == 0:
+            return [m for m, value in ((a, at_a), (b, at_b)) if value == 0]
+        if at_a * at_b < 0:
+            return [zero(a, b)]
+        if self.slope(a) * self.slope(b) >= 0:
+            return []
+        turn = brentq(self.slope, a, b, xtol=1e-14)
+        at_turn = self.gap(turn)
+        if at_turn * at_a < 0:
+            return [zero(a, turn), zero(turn, b)]
+        # a tangency: the mesh is so fine here that rounding decides between no zero and two
+        return [turn] if abs(at_turn) < 1e-12 * (self.x[-1] - self.x[0]) else []
+
+
+def _found(system: FieldMap) -> list[Array]:
+    """Mean fields of the states, looked for on a coarser grid where that divides this one."""
+    grid, most = system.grid, _EXPLORED[system.grid.dim - 1]
+    factors = [next(f for f in range(1, n + 1) if (n % f == 0 and n // f <= most) or f == n)
+               for n in grid.cells]  # fmt: skip
+    cells = [n // f for n, f in zip(grid.cells, factors, strict=True)]
+    if min(cells) < most // 2:  # no divisor that leaves enough of them
+        factors, cells = [1] * grid.dim, list(grid.cells)
+    coarse = FieldMap(system.equation, Grid(grid.lower, grid.upper, cells, grid.periodic))
+    fields = []
+    for field in _deflated(coarse):
+        rho = coarse.density(field)
+        for axis, factor in enumerate(factors):
+            rho = np.repeat(rho, factor, axis)
+        polished = newton(system, system.pair(rho), [])
+        if polished is not None:
+            fields.append(polished)
+    return fields
+
+
+def _deflated(system: FieldMap) -> Iterator[Array]:
+    """Mean fields of the states that Newton's method reaches, each one deflated once found.
+
+    The residual is multiplied by Π (1 + 1/|field - found|²), which only scales the Newton step
+    (Farrell, Birkisson and Funke 2015).
+    """
+    known: list[Array] = []
+    densities: list[Array] = []
+    starts = [(start, True) for start in _starts(system)][::-1]
+    while starts:
+        start, deflate = starts.pop()
+        field = newton(system, start, known if deflate else [])
+        if field is None:
+            continue
+        rho = system.density(field)
+        # states equal up to a shift have the same potential of the same values in any order
+        seen = np.full(1, system.energy(rho)) if system.shifts else rho
+        if all(float(np.abs(seen - other).sum()) > system.same for other in densities):
+            if system.grid.dim == 1:
+                starts += [(near, False) for other in known for near in _between(field, other)]
+            known.append(field)
+            densities.append(seen)
+            yield field
+
+
+def _between(one: Array, other: Array) -> Iterator[Array]:
+    """Half way, and close to either on both sides, where plain Newton finds what deflation drives
+    it from: the partner that a state has near a fold, about in the direction of the next one."""
+    for share in (0.5, 0.1, 0.9, -0.1, 1.1):
+        yield (1 - share) * one + share * other
+
+
+def newton(system: FieldMap, field: Array, known: list[Array], even: bool = False) -> Array | None:
+    """A mean field of a state near ``field``, away from the ``known`` ones; None if not reached.
+
+    ``even`` keeps to fields symmetric about the middle, where a pitchfork is no singularity.
+    """
+    rounding = 1e-12 + 4e-15 * system.pair.largest  # what the sums of W * rho are good to
+    for _ in range(40):
+        rho = system.density(field)
+        residual = field - system.pair(rho)
+        size = float(system.grid.integrate(rho * np.abs(residual)))
+        if size < rounding + 1e-12 * float(system.grid.integrate(rho * np.abs(field))):
+            return system.pair(rho)
+        if even:
+            residual = (residual + np.flip(residual)) / 2
+        step = system.newton_step(field, rho, residual)
+        if even:
+            step = (step + np.flip(step)) / 2
+        pull = sum(_deflation(system, field, other, step) for other in known)
+        factor = 1 / (1 - pull) if abs(1 - pull) > 1e-3 else 1e3
+        # no longer than what changes beta times the potential by a few units
+        longest = float(np.ptp(step)) * abs(factor) * system.beta / 4
+        field = field + step * (factor / max(1.0, longest))
+    return None
+
+
+def _deflation(system: FieldMap, field: Array, other: Array, step: Array) -> float:
+    """Derivative of log(1 + 1/|field - other|²) along the step."""
+    apart = field - other
+    square = float(system.grid.integrate(apart * apart))
+    return -2 * float(system.grid.integrate(apart * step)) / (square * (square + 1) + 1e-300)
+
+
+def _starts(system: FieldMap) -> Iterator[Array]:
+    """Mean fields of: exp(-beta V), bumps over the box, ripples, and equal parts of two bumps."""
+    grid = system.grid
+    plain = gibbs(system.V, system.beta, grid)
+    yield system.pair(plain)
+    share = [(x - a) / (b - a) for x, a, b in zip(
+        np.moveaxis(grid.centres, -1, 0), grid.lower, grid.upper, strict=True)]  # fmt: skip
+    places = np.linspace(0.1, 0.9, 9 if grid.dim == 1 else 5)
+    for centre in np.stack(np.meshgrid(*[places] * grid.dim), -1).reshape(-1, grid.dim):
+        yield system.pair(_bump(grid, share, centre))
+        if grid.dim == 1:
+            yield system.pair((_bump(grid, share, centre) + _bump(grid, share, 1 - centre)) / 2)
+    for k in range(1, 4):
+        wave: Callable[[Array], Array] = partial(np.multiply, 2 * np.pi * k)
+        ripple = 1 + 0.9 * np.prod([np.cos(wave(s)) for s in share], axis=0)
+        yield system.pair(ripple / grid.integrate(ripple))
+
+
+def _bump(grid: Grid, share: list[Array], centre: Array) -> Array:
+    """A Gaussian bump of a twelfth of the box about ``centre``, as shares of the box."""
+    bump = np.exp(-72 * sum((s - c) ** 2 for s, c in zip(share, centre, strict=True)))
+    out: Array = bump / grid.integrate(bump)
+    return out

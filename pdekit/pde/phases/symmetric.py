@@ -1,0 +1,129 @@
+"""The symmetric branch of states of a general interaction, and where it loses stability."""
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import ConvergenceError, TruncationWarning
+from pdekit.grid import Grid
+from pdekit.pde.discrete.gibbs_map import FieldMap
+from pdekit.pde.discrete.mean_field import pair_kernel
+from pdekit.pde.discrete.peclet import upwinded
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.equations import McKeanVlasov
+from pdekit.pde.phases.self_consistent import newton
+
+Array = NDArray[np.float64]
+_FIRST = 0.05  # beta times the range of W: so small that one state exists and is stable
+_RATIO = 1.25  # of consecutive inverse temperatures
+_LAST = 1e5
+_CLEAR = 1e-9  # of a response: of a flat V it tends to one, and its rounding is no crossing
+_AT_WALLS = 1e-6  # of the mean density: the box decides where there is more at a wall
+
+
+def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float:
+    """Least beta at which the symmetric state loses stability, by sums over the cells of a grid.
+
+    The symmetric state is followed from high temperature, where it is the only one; the root is
+    that of (largest eigenvalue of -beta W in the covariance of rho) = 1.
+    """
+    from scipy.optimize import brentq
+
+    equation = McKeanVlasov(potential, 1.0, interaction)
+    _require_symmetric(equation, grid)
+    kernel, _ = pair_kernel(interaction, grid)
+    branch = _Symmetric(equation, grid)
+    low = _FIRST / max(float(np.ptp(kernel)), 1e-300)
+    if branch.excess(low) >= 0:
+        raise ConvergenceError(
+            f"the symmetric state of {potential!r} with {interaction!r} is unstable at beta = "
+            f"{low:.3g} already, where one state should be left: no transition to be found"
+        )
+    high = low
+    while high < _LAST:
+        start, high = branch.field, high * _RATIO
+        above = branch.excess(high)
+        if above >= _CLEAR:
+
+            def excess(beta: float, start: Array = start) -> float:
+                branch.field = start  # the same state at the same beta, in whatever order
+                return branch.excess(beta)
+
+            found = float(brentq(excess, low, high, xtol=1e-13 * high, rtol=1e-14))
+            branch.require_resolved(found)
+            branch.say_if_walls_decide(found)
+            return found
+        low = high if above < -_CLEAR else low
+        if high > low * _RATIO**4:
+            break
+    if abs(above) < _CLEAR:
+        raise ConvergenceError(
+            f"the response of the symmetric state of {potential!r} with {interaction!r} reaches "
+            f"one at beta = {high:.4g} and stays there: its cluster may be shifted at no cost, as "
+            "where V is flat, and no temperature is critical. Give a potential with two wells"
+        )
+    raise ConvergenceError(
+        f"the symmetric state of {potential!r} with {interaction!r} is stable up to beta = "
+        f"{high:.4g}, response {above + 1:.6g}: nothing that attracts enough"
+    )
+
+
+class _Symmetric:
+    """States invariant under x -> -x about the middle of the box, each found from the last one."""
+
+    def __init__(self, equation: McKeanVlasov, grid: Grid) -> None:
+        self.equation, self.grid = equation, grid
+        self.field = np.zeros(grid.shape)
+
+    def excess(self, beta: float) -> float:
+        """The response at beta, less one; for a constant V on a circle the shifts count."""
+        system = FieldMap(replace(self.equation, beta=beta), self.grid)
+        field = newton(system, self.field, [], even=True)
+        if field is None:
+            raise ConvergenceError(
+                f"Newton's method loses the symmetric state at beta = {beta:.6g}: it may turn back "
+                "there; see follow_branch"
+            )
+        self.field = (field + np.flip(field)) / 2
+        return float(system.leading(system.density(self.field)).max()) - 1
+
+    def require_resolved(self, beta: float) -> None:
+        """Sums over cells wider than the state have transitions of their own."""
+        system = FieldMap(replace(self.equation, beta=beta), self.grid)
+        share = upwinded(system.density(self.field), system.V + self.field, beta, self.grid)
+        if share > 0.1:
+            raise ConvergenceError(
+                f"the response reaches one at beta = {beta:.4g} only, where {share:.0%} of the "
+                f"symmetric state is in cells over which beta (V + W * rho) changes by more than "
+                "2: of the cells, not of the equation. Take a finer grid"
+            )
+
+    def say_if_walls_decide(self, beta: float) -> None:
+        """Warn where the symmetric state reaches the walls: another box has another transition."""
+        rho = FieldMap(replace(self.equation, beta=beta), self.grid).density(self.field)
+        rims = [
+            float(np.take(rho, (0, -1), axis).max())
+            for axis, periodic in enumerate(self.grid.periodic)
+            if not periodic
+        ]
+        most, mean = max(rims, default=0.0), float(rho.mean())
+        if most > _AT_WALLS * mean:
+            warnings.warn(
+                f"at beta = {beta:.6g} the symmetric state has {most / mean:.2g} of its mean "
+                "density at a wall of the grid: the box decides, and a wider one has a transition "
+                "elsewhere. Take a wider grid, unless the walls are meant",
+                TruncationWarning,
+                stacklevel=4,
+            )
+
+
+def _require_symmetric(equation: McKeanVlasov, grid: Grid) -> None:
+    V = Problem(equation, grid, None).potential()
+    if not np.allclose(V, np.flip(V), rtol=1e-9, atol=1e-9 * (1 + float(np.abs(V).max()))):
+        raise ValueError(
+            f"there is no symmetric state: {equation.potential!r} is not even about the middle of "
+            f"{grid}; a tilted V has folds instead: see follow_branch"
+        )

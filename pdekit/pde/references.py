@@ -1,0 +1,98 @@
+"""Plain forms of compiled kernels, for the tests that hold one against the other."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.pde.bellman.steps import Weighted
+from pdekit.pde.discrete.generators import Generator
+from pdekit.pde.kernels.implicit_lines import _SPAN, BEND
+
+Array = NDArray[np.float64]
+
+
+def propagate_plain(
+    generator: Generator, u: Array, t: float, forward: bool, kill: Array | float = 0.0
+) -> Array:
+    """The same sum over poles by sparse LU: the reference of ``propagate``, any dimension."""
+    from scipy.sparse import diags_array, eye_array
+    from scipy.sparse.linalg import splu
+
+    from pdekit.pde.kernels.rational import exponential_poles
+
+    matrix = generator.matrix()
+    lost = np.broadcast_to(kill, u.shape).ravel()
+    matrix = (matrix.T if forward else matrix) - diags_array(lost)
+    one = eye_array(u.size)
+    out = np.zeros(u.size)
+    for z, c in zip(*exponential_poles(), strict=True):
+        if z.imag > 0:
+            lu = splu((t * matrix - z * one).tocsc())
+            out += 2 * (c * lu.solve(u.ravel().astype(complex))).real
+    return out.reshape(u.shape)
+
+
+class PlainLines:
+    """The same by sparse LU, one factorisation a pole: the plain form, for tests."""
+
+    def __init__(self, generator: Generator, axis: int, beta: float) -> None:
+        self.grid, self.axis, self.beta = generator.grid, axis, beta
+        self.up, self.down = generator.up[axis], generator.down[axis]
+
+    def weighted(self, value: Array, tau: float) -> Weighted:
+        from pdekit.pde.references import propagate_plain
+
+        after = np.roll(value, -1, self.axis) - value
+        if not self.grid.periodic[self.axis]:
+            after = np.diff(value, axis=self.axis)
+        e = np.exp(-self.beta / 2 * after)
+        plain, tilted = self._only(self.up, self.down), self._only(self.up * e, self.down / e)
+        kill = plain.exit_rate() - tilted.exit_rate()
+
+        def apply(field: Array, forward: bool) -> Array:
+            return propagate_plain(tilted, field, tau, forward, kill)
+
+        return Weighted(apply, np.ones(value.shape), 0.0)
+
+    def _only(self, up: Array, down: Array) -> Generator:
+        """A generator that moves along this axis alone."""
+        there, back = [], []
+        for axis in range(self.grid.dim):
+            here = axis == self.axis
+            shape = list(self.grid.shape)
+            shape[axis] -= not self.grid.periodic[axis]
+            there.append(up if here else np.zeros(shape))
+            back.append(down if here else np.zeros(shape))
+        return Generator(self.grid, tuple(there), tuple(back))
+
+
+def fitted_plain(U: Array, beta: float, grid: Any) -> Any:
+    """The generator of these rates from the unbent one, in one or two dimensions (reference)."""
+    from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
+
+    made = scharfetter_gummel(U, beta, grid)
+    up, down = [], []
+    for axis, seam in enumerate(grid.periodic):
+        bend = beta / 2 * (np.roll(U, -2, axis) - np.roll(U, -1, axis) - U + np.roll(U, 1, axis))
+        if not seam:
+            bend = np.take(bend, range(U.shape[axis] - 1), axis)
+            rim = np.moveaxis(bend, axis, 0)
+            rim[0] = rim[-1] = 0.0
+        s = np.clip(bend, -_SPAN, _SPAN) / _SPAN
+        factor = 1 + BEND * _SPAN * (s - s**3 + 3 * s**5 / 5 - s**7 / 7)
+        up.append(made.up[axis] * factor)
+        down.append(made.down[axis] * factor)
+    return Generator(grid, tuple(up), tuple(down))
+
+
+def euler_lines_plain(U: Array, beta: float, h: float, dt: float, seam: bool, rho: Array) -> Array:
+    """(1 - dt L^T)^-1 rho along the last axis by a dense matrix (reference)."""
+    from pdekit.grid import Grid
+
+    out = []
+    for values, line in zip(U, rho, strict=True):
+        grid = Grid(0.0, h * line.size, line.size, periodic=seam)
+        matrix = fitted_plain(values, beta, grid).matrix().toarray()
+        out.append(np.linalg.solve(np.eye(line.size) - dt * matrix.T, line))
+    return np.array(out)

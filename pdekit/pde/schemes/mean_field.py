@@ -1,0 +1,324 @@
+"""McKean-Vlasov equations by extrapolated implicit steps under a frozen mean field."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit import checks
+from pdekit.errors import ConvergenceError
+from pdekit.interactions import CurieWeiss
+from pdekit.pde.discrete.gibbs_map import FieldMap
+from pdekit.pde.discrete.mean_field import free_energy_terms, pair_field
+from pdekit.pde.discrete.peclet import report_fields
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.equations import McKeanVlasov
+
+Array = NDArray[np.float64]
+_ROUNDING = 2e-14  # of the sum of absolute terms: what the free energy is good to
+_LOOSER = 10.0  # the companion's local tolerance over the run's own
+_RESOLVED = 0.02  # of the change over an interval: a small departure that grows is followed
+_SHORTEST = 1e-12  # of the time reached
+_ROUNDS = 5
+_LOOK, _MANY = 512, 20_000  # intervals after which, and of which, the way ahead is too long
+_SETTLED = 1e-9  # L1 distance of a density from the Gibbs state of its own mean field
+_FINEST = 1e-13  # local tolerance, at which rounding takes over
+
+
+@dataclass(frozen=True)
+class MeanField:
+    """rho_t = ∇·(rho ∇(V + W * rho) + ∇rho / beta) by extrapolated linearly implicit Euler steps.
+
+    The one step there is: freeze U = V + W * rho and take a backward Euler step of the
+    Scharfetter-Gummel generator of U (in the plane along x, then y), each face with a factor
+    1 + h² beta U''/5 that makes moments within a well a few times more accurate
+    (``pde.implicit_lines``). It keeps mass, sign and the discrete states
+    rho = exp(-beta (V + W * rho)) / Z exactly, at any length, and costs one mean field: two
+    real FFTs, or the moments for ``CurieWeiss``. An interval is taken in 1, 2, ...,
+    ``order`` such steps, and the results are extrapolated to that order
+    (Deuflhard, Hairer and Zugschwerdt 1987; Hairer and Wanner IV.9); where that is negative, in far
+    tails, the last row of steps stands. Intervals are chosen by the last two columns of the scheme.
+    The free energy is computed after each; one over which it rises beyond rounding is taken again,
+    shorter.
+
+    ``rtol`` bounds the L1 error in time at the output times, relative to the mass. It is measured:
+    a companion run of one order less and ten times the local tolerance goes along, and where the
+    two differ by more than ``rtol``, both begin anew with shorter intervals. What turns negative
+    counts as error. The error of the cells is another, of second order: a ``ResolutionWarning``
+    says where more than a tenth of the mass is in cells over which beta (V + W * rho) changes by
+    more than 2. ``.stats``:
+    ``error_estimate`` (that difference: the companion's error, a few times the solution's),
+    ``energies`` (at the start and the output times),
+    ``largest_energy_step`` (over all intervals; at most rounding), ``steps`` (Euler steps of both
+    runs), ``intervals``, ``rejections`` (for the error), ``energy_rejections`` and ``real_ffts``.
+
+    Where V and the initial density are even about the middle of the box, so is the solution:
+    rounding is kept from breaking the symmetry of an unstable state.
+    Raises ``ConvergenceError`` where ``rtol`` is not reached or the energy would not fall. Good
+    values: rtol = 1e-8 to 1e-4; order 7 on a line, 6 in the plane. MODEL 1.6.
+    """
+
+    rtol: float = 1e-5
+    order: int = 7
+
+    solves = (McKeanVlasov,)
+
+    def __post_init__(self) -> None:
+        checks.within("rtol", self.rtol, 1e-11, 1)
+        if checks.whole("order", self.order, 3) > 10:
+            raise ValueError(f"order must be a whole number from 3 to 10, got {self.order!r}")
+
+    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+        if problem.moves:
+            raise ValueError(
+                "McKeanVlasov takes a potential fixed in time; solve from one output time to the "
+                f"next with problem.at(t) instead of {problem.equation.potential!r}"
+            )
+        system = _System(problem)
+        initial = _Run(system, np.inf, self.order)
+        state: dict[str, Any] = {"local": self.rtol / _LOOSER, "runs": None, "spent": [initial],
+                                 "coarse": False}  # fmt: skip
+        stats.update(initial.counts, energies=[initial.energy], error_estimate=0.0)
+
+        def advance(t: float) -> Array:
+            for _ in range(_ROUNDS):
+                runs = state["runs"] or _pair(system, state["local"], self.order)
+                fine_run = runs[1]
+                coarse, fine = (run.to(t) for run in runs)
+                error = float(np.abs(fine - coarse).sum() / fine.sum())
+                if error <= self.rtol:
+                    break
+                state["local"] *= max(0.3 * self.rtol / error, 1e-4)
+                state.update(runs=None, spent=[*state["spent"], *runs])
+                if state["local"] < _FINEST:
+                    break
+            if error > self.rtol:
+                raise ConvergenceError(
+                    f"at t = {t:g} the mean-field steps still err by about {error:.2g}, above "
+                    f"rtol={self.rtol:g}; raise rtol, or stop before the density leaves an "
+                    "unstable state, where small errors grow without bound"
+                )
+            state["runs"] = runs
+            stats.update(_together([*state["spent"], *runs]))
+            stats["error_estimate"] = max(error, stats["error_estimate"])
+            stats["energies"].append(fine_run.energy)
+            state["coarse"] = report_fields(
+                fine, system.V + fine_run.field, system.beta, system.grid, stats, state["coarse"]
+            )
+            return fine.copy()
+
+        return advance
+
+
+class _System:
+    """What does not change along a run: potential, mean field, symmetry."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.grid, self.equation = problem.grid, problem.equation
+        self.beta = self.equation.beta
+        self.interaction = problem.equation.interaction
+        self.V, self.start = problem.potential(), problem.values
+        self.field = pair_field(self.interaction, self.grid)
+        self.mass = float(self.start.sum())
+        # the sums of W * rho may cancel, their rounding does not
+        self.noise = 0.02 * self.field.largest * (self.mass * self.grid.cell_volume) ** 2
+        self.even = _is_even(self.V) and _is_even(self.start)
+        self.shortest = float(np.min(self.grid.spacing)) ** 2 * self.beta  # of a cell
+
+    def energy(self, rho: Array, field: Array) -> tuple[float, float]:
+        """The free energy, and what it is good to in units of rounding."""
+        energy, size = free_energy_terms(rho, self.V, field, self.beta, self.grid)
+        return energy, size + self.mass * self.grid.cell_volume / self.beta + self.noise
+
+    def stationary(self, rho: Array, field: Array) -> bool:
+        """Whether rho is a stable state exp(-beta (V + W * rho)) / Z, beyond all barriers."""
+        power = self.beta * (self.V + field)
+        own = np.exp(power.min() - power)
+        own *= rho.sum() / own.sum()
+        if not np.abs(rho - own).sum() <= _SETTLED * rho.sum():
+            return False
+        unit = rho / self.grid.integrate(rho)
+        return FieldMap(self.equation, self.grid).response(unit) < 1
+
+    def rows(self, rho: Array, field: Array, dt: float, order: int) -> Array:
+        """rho after dt in 1, 2, ..., ``order`` Euler steps; shape (order, *grid.shape)."""
+        from pdekit.pde.kernels.implicit_lines import curie_weiss_rows
+
+        if isinstance(self.interaction, CurieWeiss) and self.grid.dim == 1 and order <= 7:
+            x, h = self.grid.axes[0], self.grid.spacing[0]
+            strength = float(self.interaction.strength)
+            return curie_weiss_rows(self.V, x, strength, self.beta, h, dt, order, rho)
+        counts = range(1, order + 1)
+        return np.stack([self.steps(rho, field, dt / count, count) for count in counts])
+
+    def steps(self, rho: Array, field: Array, dt: float, count: int) -> Array:
+        """rho after ``count`` Euler steps of length dt; ``field`` is its mean field."""
+        from pdekit.pde.kernels.implicit_lines import curie_weiss_steps
+
+        if isinstance(self.interaction, CurieWeiss) and self.grid.dim == 1:
+            x, h = self.grid.axes[0], self.grid.spacing[0]
+            strength = float(self.interaction.strength)
+            return curie_weiss_steps(self.V, x, strength, self.beta, h, dt, count, rho)
+        for k in range(count):
+            rho = self._euler(rho, self.V + (self.field(rho) if k else field), dt)
+        return rho
+
+    def first(self, field: Array) -> float:
+        """A first interval, over which a hundredth of the mass moves."""
+        speed, dt = 0.0, 1e-9 * float(np.min(self.grid.spacing)) ** 2 * self.beta
+        for _ in range(40):
+            moved = self.steps(self.start, field, dt, 1)
+            share = float(np.abs(moved - self.start).sum()) / self.mass
+            speed = share / dt
+            if share > 1e-6:
+                break
+            dt *= 10
+        return 1e-2 / max(speed, 1e-300)
+
+    def _euler(self, rho: Array, U: Array, dt: float) -> Array:
+        from pdekit.pde.kernels.implicit_lines import euler_lines
+
+        for axis, (h, seam) in enumerate(zip(self.grid.spacing, self.grid.periodic, strict=True)):
+            lines, values = _along(rho, axis), _along(U, axis)
+            out = np.empty_like(lines)
+            euler_lines(values, self.beta, h, dt, seam, lines, out)
+            rho = _along(out, axis).reshape(rho.shape)
+        return np.ascontiguousarray(rho)
+
+    def tidy(self, rho: Array, positive: Array) -> Array:
+        """Signs where they were lost from ``positive``, the mass of the start, its symmetry."""
+        rho = np.where(rho > 0, rho, positive)
+        if self.even:
+            rho = 0.5 * (rho + np.flip(rho))
+        rho *= self.mass / rho.sum()
+        return rho
+
+
+def _pair(system: _System, local: float, order: int) -> list["_Run"]:
+    """The companion, of one order less as well, and the run."""
+    return [_Run(system, _LOOSER * local, order - 1), _Run(system, local, order)]
+
+
+class _Run:
+    """One run with a local tolerance: density, mean field and free energy at the time reached."""
+
+    def __init__(self, system: _System, local: float, order: int) -> None:
+        self.system, self.local, self.order = system, local, order
+        self.t, self.rho, self.speed = 0.0, system.start, 0.0
+        self.field = system.field(self.rho)
+        self.dt = system.first(self.field)
+        self.energy, self.size = system.energy(self.rho, self.field)
+        self.counts: dict[str, Any] = dict.fromkeys(
+            ("steps", "intervals", "rejections", "energy_rejections"), 0
+        )
+        self.counts.update(
+            largest_energy_step=-np.inf, real_ffts=system.field.real_ffts,
+            negative_before_clipping=0.0,
+        )  # fmt: skip
+
+    def to(self, t: float) -> Array:
+        taken = 0
+        while self.t < t:
+            self._interval(t)
+            taken += 1
+            if taken % _LOOK == 0 and t - self.t > _MANY * self.dt:
+                self._settle(t)
+        return self.rho
+
+    def _settle(self, t: float) -> None:
+        """On to t at once if this is a stable stationary state; else the way there is too long."""
+        if not self.system.stationary(self.rho, self.field):
+            raise ConvergenceError(
+                f"at t = {self.t:.3g} the mean field allows steps of {self.dt:.2g} only, and the "
+                f"density still moves: it would take {(t - self.t) / self.dt:.2g} of them to "
+                f"t = {t:.3g}. Ask for earlier times, or for the stationary states by "
+                "self_consistent_states"
+            )
+        self.t = t
+
+    def _interval(self, end: float) -> None:
+        """One accepted interval; the next one's length from its error."""
+        left = end - self.t
+        dt = min(self.dt, left)
+        while True:
+            rho, error = self._extrapolated(dt)
+            change = float(np.abs(rho - self.rho).sum()) / self.system.mass
+            allowed = self.local
+            if change > self.speed * dt:  # it gathers speed, however small: follow it
+                allowed = min(self.local, max(_RESOLVED * change, 1e-4 * self.local, 1e-11))
+            growth = 0.9 * (allowed / max(error, 1e-300)) ** (1 / self.order)
+            if not error <= allowed:
+                self.counts["rejections"] += 1
+                dt *= max(growth, 0.05) if np.isfinite(error) else 0.05
+            elif self._taken(rho):
+                self.t, self.speed = end if dt == left else self.t + dt, change / dt
+                self.dt = max(dt * min(growth, 5.0), self.dt if dt == left else 0.0)
+                return
+            else:
+                self.counts["energy_rejections"] += 1
+                dt /= 4
+            if not dt > max(_SHORTEST * self.t, 1e-12 * self.system.shortest):
+                raise ConvergenceError(
+                    f"at t = {self.t:g} no step keeps the local error below {self.local:.2g} and "
+                    f"the free energy from rising, down to {dt:.2g}; refine the grid or raise rtol"
+                )
+
+    def _extrapolated(self, dt: float) -> tuple[Array, float]:
+        """The rows of 1, 2, ... Euler steps extrapolated to none; result and error estimate."""
+        system, order = self.system, self.order
+        rows = system.rows(self.rho, self.field, dt, order)
+        self.counts["steps"] += order * (order + 1) // 2
+        self.counts["real_ffts"] += order * (order - 1) // 2 * system.field.real_ffts
+        best, next_best = np.tensordot(_extrapolation(order), rows, 1)
+        error = float(np.abs(best - next_best).sum()) / system.mass
+        lost = -float(np.minimum(best, 0.0).sum()) / system.mass
+        self.counts["negative_before_clipping"] = max(lost, self.counts["negative_before_clipping"])
+        return system.tidy(best, rows[-1]), error + lost
+
+    def _taken(self, rho: Array) -> bool:
+        """Whether the free energy fell, up to rounding; if so the density stands."""
+        field = self.system.field(rho)
+        self.counts["real_ffts"] += self.system.field.real_ffts
+        energy, size = self.system.energy(rho, field)
+        rise = energy - self.energy
+        if rise > _ROUNDING * max(size, self.size):
+            return False
+        self.rho, self.field, self.energy, self.size = rho, field, energy, size
+        self.counts["intervals"] += 1
+        self.counts["largest_energy_step"] = max(rise, self.counts["largest_energy_step"])
+        return True
+
+
+@cache
+def _extrapolation(order: int) -> Array:
+    """Weights of rows of 1, ..., order steps in the polynomial through them, at step length zero.
+
+    And those of the polynomial through all rows but the first, of one order less.
+    """
+    numbers = range(1, order + 1)
+    best = [prod(n / (n - m) for m in numbers if m != n) for n in numbers]
+    less = [prod(n / (n - m) for m in numbers[1:] if m != n) for n in numbers[1:]]
+    return np.array([best, [0.0, *less]])
+
+
+def _together(runs: list[_Run]) -> dict[str, Any]:
+    """Work of all runs; intervals and energies of the last one."""
+    both = {name: sum(run.counts[name] for run in runs) for name in runs[0].counts}
+    kept = ("intervals", "largest_energy_step", "negative_before_clipping")
+    return {**both, **{name: runs[-1].counts[name] for name in kept}}
+
+
+def _is_even(values: Array) -> bool:
+    scale = float(np.abs(values).max())
+    return bool(np.abs(values - np.flip(values)).max() <= 1e-13 * scale)
+
+
+def _along(field: Array, axis: int) -> Array:
+    """Lines of an axis as rows, and back."""
+    if field.ndim == 1:
+        return field[None, :]
+    return field if axis == 1 else np.ascontiguousarray(field.T)

@@ -1,0 +1,1 @@
+"""Stationary states, rates and first passage."""

@@ -1,0 +1,143 @@
+"""Markov chains on the cells of a grid: invariant laws, hitting times, classes of states.
+
+The chain is a generator L: a ``scipy.sparse`` matrix over the cells in C order with off-diagonal
+entries >= 0 (``Generator.matrix()``), of which the diagonal is never read. What walls absorb comes
+as a rate of killing per cell (``Generator.loss``).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.errors import ConvergenceError
+from pdekit.grid import Grid
+
+Array = NDArray[np.float64]
+
+
+def order(matrix: Any, grid: Grid, last: int | None = None) -> NDArray[np.int64]:
+    """The cells in an order of little fill for elimination; the cell ``last`` at the end."""
+    from pdekit.pde.kernels.elimination import dissection, reach
+
+    width = reach(matrix, grid.shape, grid.periodic)
+    return dissection(grid.shape, grid.periodic, width, last)
+
+
+def rates(matrix: Any) -> Any:
+    """The jump rates alone: L without its diagonal, in coordinate form."""
+    from scipy.sparse import coo_array
+
+    coo = matrix.tocoo()
+    keep = (coo.row != coo.col) & (coo.data != 0)
+    if keep.any() and coo.data[keep].min() < 0:
+        worst = int(np.argmin(np.where(keep, coo.data, 0.0)))
+        raise ValueError(
+            f"not the generator of a Markov chain: the rate from cell {coo.row[worst]} to "
+            f"{coo.col[worst]} is {coo.data[worst]:g}, and must be >= 0"
+        )
+    return coo_array((coo.data[keep], (coo.row[keep], coo.col[keep])), shape=coo.shape)
+
+
+def recurrent(matrix: Any, grid: Grid) -> NDArray[np.bool_]:
+    """Which cells the chain returns to for ever; raises ``ValueError`` for several classes."""
+    from scipy.sparse.csgraph import connected_components
+
+    jumps = rates(matrix)
+    count, label = connected_components(jumps.tocsr(), directed=True, connection="strong")
+    final = np.ones(count, dtype=bool)
+    crossing = label[jumps.row] != label[jumps.col]
+    final[label[jumps.row[crossing]]] = False
+    if final.sum() > 1:
+        cells = [int(np.flatnonzero(label == k)[0]) for k in np.flatnonzero(final)[:2]]
+        places = " and ".join(_place(grid, c) for c in cells)
+        raise ValueError(
+            f"the stationary state is not unique: {final.sum()} sets of cells are never left, such "
+            f"as those of {places}; refine the grid if a force outruns "
+            "the diffusion there (cell Péclet number above 2), or solve on each alone"
+        )
+    out: NDArray[np.bool_] = final[label]
+    return out
+
+
+def invariant(matrix: Any, grid: Grid) -> Array:
+    """Probability per cell pi, sum 1, with pi L = 0: positive wherever the chain returns to.
+
+    By elimination without subtraction: every entry is right to a few dozen roundings, however small
+    it is and however slow the chain. Raises ``ValueError`` where it is not unique and
+    ``ConvergenceError`` where rates of exchange fall below 1e-300.
+    """
+    from pdekit.pde.kernels.elimination import eliminate
+
+    alive = np.flatnonzero(recurrent(matrix, grid))
+    if alive.size == matrix.shape[0]:
+        return _weights(eliminate(rates(matrix), order(matrix, grid)))
+    if alive.size == 1:
+        return np.where(np.arange(matrix.shape[0]) == alive[0], 1.0, 0.0)
+    sequence = order(matrix, grid)
+    rank = np.full(matrix.shape[0], -1)
+    rank[alive] = np.arange(alive.size)
+    sequence = rank[sequence]
+    inner = rates(matrix).tocsr()[alive][:, alive]
+    out = np.zeros(matrix.shape[0])
+    out[alive] = _weights(eliminate(inner, sequence[sequence >= 0]))
+    return out
+
+
+def _weights(made: Any) -> Array:
+    if made.stuck.size:
+        raise ConvergenceError(
+            "the parts of the box exchange probability at rates below 1e-300, beyond what floats "
+            "hold; lower beta or shrink the box"
+        )
+    weights: Array = made.invariant()
+    total = weights.sum()
+    if not np.isfinite(total):
+        raise ConvergenceError(
+            "rates out of the cells and into them differ by more than 1e300, beyond what floats "
+            "hold; lower beta, shrink the box or refine the grid"
+        )
+    return weights / total
+
+
+def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
+    """x >= 0 of (diag(kill) - L) x = source on all cells, for kill, source >= 0.
+
+    With source 1 the mean time until killing. Raises ``ValueError`` where a cell is never killed
+    and ``ConvergenceError`` where x exceeds 1e300.
+    """
+    from pdekit.pde.kernels.elimination import eliminate
+
+    made = eliminate(rates(matrix), order(matrix, grid), kill)
+    if made.stuck.size or not made.pivot[-1] > 1e-300:
+        cell = int(made.stuck[0] if made.stuck.size else made.order[-1])
+        raise ValueError(
+            f"the target cannot be reached from {_place(grid, cell)}: the rate towards it is zero, "
+            "or below 1e-300; enlarge the target, refine the grid or lower beta"
+        )
+    out = made.solve(source)
+    if not (out < 1e300).all():
+        raise ConvergenceError("the times exceed 1e300, beyond floats; lower beta")
+    return out
+
+
+def net_flows(matrix: Any, rho: Array) -> tuple[Any, Any, Array, Array]:
+    """Pairs of cells i < j, rho_i L_ij - rho_j L_ji, and the sum of the two."""
+    from scipy.sparse import coo_array
+
+    jumps = rates(matrix)
+    i, j = np.minimum(jumps.row, jumps.col), np.maximum(jumps.row, jumps.col)
+    flow = rho.ravel()[jumps.row] * jumps.data
+    shape = jumps.shape
+    net = coo_array((np.where(jumps.row < jumps.col, flow, -flow), (i, j)), shape=shape).tocsr()
+    gross = coo_array((flow, (i, j)), shape=shape).tocsr()
+    pairs = net.tocoo()
+    return pairs.row, pairs.col, pairs.data, gross.tocoo().data
+
+
+def _place(grid: Grid, cell: int) -> str:
+    index = np.unravel_index(cell, grid.shape)
+    where = ", ".join(
+        f"{n} = {a[k]:g}" for n, a, k in zip(grid.names, grid.axes, index, strict=True)
+    )
+    return f"cell {tuple(int(k) for k in index)} ({where})"

@@ -1,0 +1,240 @@
+"""Potentials known by samples: a measured slice of a loss, a value function of a solver.
+
+The interpolant is the C² cubic spline (not-a-knot) through the samples, the tensor product of two
+in the plane, continued linearly (C¹) beyond them. Its coefficients are computed once; an evaluation
+is an interval index, one gathered row of coefficients and a Horner scheme.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from pdekit import checks
+from pdekit.potentials.protocol import added, added_to, points, time_of
+from pdekit.potentials.samples import read_csv, read_npz, tensor_samples
+from pdekit.potentials.splines import Splines, evaluate
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tabulated:
+    """The potential through samples on a line or on a plane.
+
+    Parameters
+    ----------
+    points : array (n,), pair of arrays (nx,), (ny,), or array (nx * ny, 2)
+        Where the samples were taken: on a line; the two axes of a tensor grid; or every point of a
+        tensor grid in any order. Axes need not be uniform nor sorted; at least 4 samples each.
+        On a uniform axis an evaluation needs no search.
+    values : array (n,), (nx, ny) or (nx * ny,)
+        V there.
+
+    Beyond the samples V goes on linearly with the slope at the end (bilinearly off the corners of
+    a rectangle); ``lower`` and ``upper`` are the corners of the sampled box. For smooth V the error
+    is 5/384 max|V⁗| h⁴ away from the ends, where not-a-knot has a larger constant.
+    ``points`` and ``values`` are kept sorted, as a tuple of axes and an array over them; equality
+    and hash go by content. ``from_csv`` and ``from_npz`` read files.
+    Raises ``ValueError`` for too few samples, a point given twice, a NaN or infinite number (naming
+    the sample), an incomplete tensor grid (naming a missing point) or shapes that do not match.
+    """
+
+    points: Any
+    values: Any
+
+    __add__ = added
+    __radd__ = added_to
+
+    def __post_init__(self) -> None:
+        axes, values = tensor_samples(self.points, self.values)
+        object.__setattr__(self, "points", axes)
+        object.__setattr__(self, "values", values)
+
+    @classmethod
+    def from_csv(cls, path: str | PathLike[str]) -> "Tabulated":
+        """From comma-separated columns x,value or x,y,value, with or without a header line.
+
+        Raises ``ValueError`` naming the line for an empty cell, text, NaN, a wrong number of
+        columns or a point given twice, and naming a missing point of an incomplete tensor grid.
+        """
+        return cls(*read_csv(path))
+
+    @classmethod
+    def from_npz(cls, path: str | PathLike[str]) -> "Tabulated":
+        """From a NumPy archive with arrays ``x`` and ``value``, in the plane also ``y``.
+
+        ``x`` and ``y`` are the axes, ``value`` has shape ``(nx,)`` or ``(nx, ny)``; three arrays of
+        one length (nx ny) are the points of a tensor grid. Raises ``ValueError`` for missing names.
+        """
+        return cls(*read_npz(path))
+
+    @property
+    def dim(self) -> int:
+        return len(self.points)
+
+    @property
+    def lower(self) -> tuple[float, ...]:
+        return tuple(float(axis[0]) for axis in self.points)
+
+    @property
+    def upper(self) -> tuple[float, ...]:
+        return tuple(float(axis[-1]) for axis in self.points)
+
+    def __call__(self, x: Any) -> Any:
+        return self._evaluate(x)[0]
+
+    def grad(self, x: Any) -> Any:
+        """Gradient of the spline, shape ``(..., d)``; continuous everywhere."""
+        return self._evaluate(x, value=False, slope=True)[1]
+
+    def value_and_grad(self, x: Any) -> tuple[Any, Any]:
+        """``V(x), V.grad(x)`` with one look-up for both."""
+        return self._evaluate(x, slope=True)
+
+    def _evaluate(self, x: Any, value: bool = True, slope: bool = False) -> tuple[Any, Any]:
+        xp, x = points(x, self.dim, self)
+        return evaluate(xp, self.splines.on(xp, x), x, value, slope)
+
+    @cached_property
+    def splines(self) -> Splines:
+        return Splines.through(self.points, self.values)
+
+    @cached_property
+    def _content(self) -> tuple[bytes, ...]:
+        return (*(axis.tobytes() for axis in self.points), self.values.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tabulated):
+            return NotImplemented
+        return self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(str(n) for n in self.values.shape)
+        return f"Tabulated({shape} samples on {self.lower} to {self.upper})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evolving:
+    """A potential V(x, t) known by samples at a sequence of times: a value function, say.
+
+    Parameters
+    ----------
+    times : increasing numbers (k,)
+    points : as for ``Tabulated``
+    values : array (k, n), (k, nx, ny) or (k, nx * ny)
+
+    Spline in x as ``Tabulated``; linear in t between stored times, constant before the first and
+    after the last. ``V.at(t)`` is the ``Tabulated`` of one time; ``V(x, t)`` and ``V.grad(x, t)``
+    evaluate without making it. In the plane the coefficients take 128 bytes a sample and time.
+    Raises ``ValueError`` as ``Tabulated`` does, and for times that do not increase.
+    """
+
+    times: Any
+    points: Any
+    values: Any
+
+    __add__ = added
+    __radd__ = added_to
+
+    def __post_init__(self) -> None:
+        what = "a sequence of finite numbers that increase"
+        times = np.array(checks.finite("times", self.times, what))
+        if times.ndim != 1 or not times.size:
+            raise ValueError(f"times must be {what}, got {checks.shown(self.times)}")
+        if np.any(np.diff(times) <= 0):
+            raise ValueError(f"times must increase, got {checks.shown(self.times)}")
+        stack = checks.numbers("values", self.values, "numbers, one field per time")
+        if stack.shape[:1] != times.shape:
+            raise ValueError(
+                f"values must have one entry per time ({times.size}) first, got shape {stack.shape}"
+            )
+        slices = [self._slice(t, v) for t, v in zip(times, stack, strict=True)]
+        times.flags.writeable = False
+        object.__setattr__(self, "times", times)
+        object.__setattr__(self, "points", slices[0][0])
+        object.__setattr__(self, "values", np.stack([values for _, values in slices]))
+        self.values.flags.writeable = False
+
+    @property
+    def dim(self) -> int:
+        return len(self.points)
+
+    def _slice(self, t: float, values: Any) -> Any:
+        try:
+            return tensor_samples(self.points, values)
+        except ValueError as error:
+            raise ValueError(f"at time {t}: {error}") from None
+
+    def at(self, t: float) -> Tabulated:
+        """The potential at time ``t``: a combination of two stored splines, none is computed."""
+        k, weight = self.between(checks.number("t", t, "a finite time"))
+        values = self._blend(self.values, k, weight)
+        values.flags.writeable = False
+        splines = self.splines.with_table(self._blend(self.splines.table, k, weight))
+        frozen = object.__new__(Tabulated)
+        # the samples were checked, and splines are linear in them: nothing is left to compute
+        frozen.__dict__.update(points=self.points, values=values, splines=splines)
+        return frozen
+
+    def __call__(self, x: Any, t: float | None = None) -> Any:
+        return self._evaluate(x, t)[0]
+
+    def grad(self, x: Any, t: float | None = None) -> Any:
+        """Gradient in x at time t, shape ``(..., d)``."""
+        return self._evaluate(x, t, value=False, slope=True)[1]
+
+    def value_and_grad(self, x: Any, t: float | None = None) -> tuple[Any, Any]:
+        """``V(x, t), V.grad(x, t)`` with one look-up for both."""
+        return self._evaluate(x, t, slope=True)
+
+    def reversed(self) -> "Evolving":
+        """W(x, t) = V(x, T - t), with T the last time."""
+        return Evolving(self.times[-1] - self.times[::-1], self.points, self.values[::-1])
+
+    def _evaluate(
+        self, x: Any, t: float | None, value: bool = True, slope: bool = False
+    ) -> tuple[Any, Any]:
+        t = time_of(self, t)
+        xp, x = points(x, self.dim, self)
+        splines = self.splines.on(xp, x)
+        table = self._blend(splines.table, *self.between(t))
+        return evaluate(xp, splines.with_table(table), x, value, slope)
+
+    @cached_property
+    def splines(self) -> Splines:
+        return Splines.through(self.points, self.values)
+
+    def between(self, t: Any) -> tuple[Any, Any]:
+        """Index of the stored time before ``t`` and the weight of the one after it, elementwise."""
+        if len(self.times) == 1:
+            return np.zeros(np.shape(t), dtype=int), np.zeros(np.shape(t))
+        k = np.searchsorted(self.times[1:-1], t, side="right")
+        step = self.times[k + 1] - self.times[k]
+        return k, np.clip((t - self.times[k]) / step, 0.0, 1.0)
+
+    def _blend(self, stack: Any, k: int, weight: float) -> Any:
+        # the ends as stored, to the bit
+        if weight in (0.0, 1.0):
+            return stack[k + int(weight)]
+        return (1 - weight) * stack[k] + weight * stack[k + 1]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Evolving):
+            return NotImplemented
+        return self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    @cached_property
+    def _content(self) -> tuple[bytes, ...]:
+        axes = (axis.tobytes() for axis in self.points)
+        return (self.times.tobytes(), *axes, self.values.tobytes())
+
+    def __repr__(self) -> str:
+        shape = " x ".join(str(n) for n in self.values.shape[1:])
+        return f"Evolving({shape} samples at {len(self.times)} times to {self.times[-1]:g})"
