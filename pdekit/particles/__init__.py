@@ -14,7 +14,7 @@ _HOME = {
     "Checkpoint": "run.checkpoint",
     "CheckpointError": "run.checkpoint",
     "CheckpointWarning": "run.checkpoint",
-    "Consensus": "forces",
+    "Consensus": "pdekit.interactions",
     "ControlledLangevin": "dynamics.controlled",
     "Displacement": "dynamics.two_scale",
     "ElasticSGD": "dynamics.elastic",
@@ -29,7 +29,7 @@ _HOME = {
     "Histogram": "observation",
     "InteractingLangevin": "dynamics.interacting",
     "Interrupted": "ensemble",
-    "L1": "forces",
+    "L1": "pdekit.interactions",
     "Langevin": "dynamics.langevin",
     "LastIterate": "dynamics.two_scale",
     "LeimkuhlerMatthews": "integrators",
@@ -64,7 +64,8 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'pdekit.particles' has no attribute {name!r}")
-    value = getattr(import_module(f"pdekit.particles.{_HOME[name]}"), name)
+    home = _HOME[name] if _HOME[name].startswith("pdekit.") else f"{__name__}.{_HOME[name]}"
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

@@ -1,7 +1,7 @@
 """Langevin dynamics under a computed control."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta
@@ -68,6 +68,7 @@ class ControlledLangevin(Diffusion):
     value: Any
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta)

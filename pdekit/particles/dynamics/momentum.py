@@ -36,6 +36,7 @@ class Nesterov(Downhill):
     momentum: float = 0.9
     gradient: Gradient = field(default_factory=FullGradient)
     weak_order: ClassVar[int] = 1
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         within("momentum", self.momentum, 0, 1)
@@ -74,6 +75,7 @@ class MaSS(Downhill):
     compensation: float = 0.1
     gradient: Gradient = field(default_factory=FullGradient)
     weak_order: ClassVar[int] = 1
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         within("momentum", self.momentum, 0, 1)
@@ -111,6 +113,7 @@ class RestartedNesterov(Downhill):
 
     potential: Any
     gradient: Gradient = field(default_factory=FullGradient)
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_parts(self)
@@ -143,6 +146,7 @@ class RestartedMaSS(Downhill):
     potential: Any
     compensation: float = 0.1
     gradient: Gradient = field(default_factory=FullGradient)
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         within("compensation", self.compensation, 0, 1)

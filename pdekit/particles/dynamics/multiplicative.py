@@ -44,6 +44,7 @@ class MultiplicativeLangevin(Downhill):
     diffusion: Any
     force: Any = None
     weak_order: ClassVar[int] = 1
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta)

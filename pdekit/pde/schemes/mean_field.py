@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.errors import ConvergenceError
-from pdekit.interactions import CurieWeiss
+from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.gibbs_map import FieldMap
 from pdekit.pde.discrete.mean_field import free_energy_terms, pair_field
 from pdekit.pde.discrete.peclet import report_fields
@@ -148,7 +148,7 @@ class _System:
         """rho after dt in 1, 2, ..., ``order`` Euler steps; shape (order, *grid.shape)."""
         from pdekit.pde.kernels.implicit_lines import curie_weiss_rows
 
-        if isinstance(self.interaction, CurieWeiss) and self.grid.dim == 1 and order <= 7:
+        if is_quadratic(self.interaction) and self.grid.dim == 1 and order <= 7:
             x, h = self.grid.axes[0], self.grid.spacing[0]
             strength = float(self.interaction.strength)
             return curie_weiss_rows(self.V, x, strength, self.beta, h, dt, order, rho)
@@ -159,7 +159,7 @@ class _System:
         """rho after ``count`` Euler steps of length dt; ``field`` is its mean field."""
         from pdekit.pde.kernels.implicit_lines import curie_weiss_steps
 
-        if isinstance(self.interaction, CurieWeiss) and self.grid.dim == 1:
+        if is_quadratic(self.interaction) and self.grid.dim == 1:
             x, h = self.grid.axes[0], self.grid.spacing[0]
             strength = float(self.interaction.strength)
             return curie_weiss_steps(self.V, x, strength, self.beta, h, dt, count, rho)
