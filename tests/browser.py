@@ -26,7 +26,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 def chromium() -> str:
-    """The browser on this machine; Debian's package comes now where ``PDEKIT_INSTALL_BROWSER`` asks.
+    """The browser on this machine; Debian's package comes now where the environment asks.
 
     Raises ``LookupError`` with what to install where there is none.
     """
@@ -39,8 +39,8 @@ def chromium() -> str:
     if found is None:
         raise LookupError(
             f"no {', '.join(NAMES)} on PATH ({sys.platform}): the report's page is tested in a "
-            "browser; on Debian `apt-get install chromium`, elsewhere install Chromium or Chrome so "
-            f"that one of these names starts it, or set {ASKED}=1 to let root's tests install it"
+            "browser; on Debian `apt-get install chromium`, elsewhere install Chromium or Chrome "
+            f"so that one of these names starts it, or set {ASKED}=1 to let the tests install it"
         )
     return found
 
