@@ -34,6 +34,7 @@ class Langevin(Diffusion):
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None
     pure: ClassVar[bool] = True
+    contracts: ClassVar[bool] = True  # paths of one noise approach each other where V is convex
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
