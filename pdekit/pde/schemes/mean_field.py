@@ -72,12 +72,11 @@ class MeanField:
         if checks.whole("order", self.order, 3) > 10:
             raise ValueError(f"order must be a whole number from 3 to 10, got {self.order!r}")
 
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
+        return ""
+
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        if problem.moves:
-            raise ValueError(
-                "McKeanVlasov takes a potential fixed in time; solve from one output time to the "
-                f"next with problem.at(t) instead of {problem.equation.potential!r}"
-            )
         system = _System(problem)
         initial = _Run(system, np.inf, self.order)
         state: dict[str, Any] = {"local": self.rtol / _LOOSER, "runs": None, "spent": [initial],
