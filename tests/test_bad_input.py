@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mistakes import named
 
 import pdekit as pk
 from pdekit import hamiltonians as H
@@ -168,11 +169,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_named(name: str) -> None:
-    act, kind, message = MISTAKES[name]
-    with pytest.raises(kind, match=message):
-        act()
+test_a_mistake_is_named = named(MISTAKES)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from cases import GRIDS
 from driven import random_equation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mistakes import named
 from scipy.interpolate import CubicSpline
 
 import pdekit as pk
@@ -197,11 +198,7 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes(name):
-    call, kind, message = MISTAKES[name]
-    with pytest.raises(kind, match=message):
-        call()
+test_mistakes = named(MISTAKES)
 
 
 @pytest.mark.parametrize("force", [-8.0, -1.0, 0.0, 1.0, 8.0])
