@@ -129,7 +129,7 @@ def trivialized_sgd(x, grad, normals, lr, coupling, decay, layers):
 
 
 def momentum(x, grad, normals, lr, momentum=None, compensation=0.0, restart=True):
-    """report (33), (34), (35), γ recomputed in every step (errata 69); yields u."""
+    """Report (33), (34), (35), γ recomputed in every step (errata 69); yields u."""
     u = w = x
     alpha = 1
     while True:

@@ -37,7 +37,7 @@ class Logarithmic:
 
 @dataclass(frozen=True)
 class AnnealedLangevin(Diffusion):
-    """dX = -∇V(X) dt + √(2/β(t)) dB: simulated annealing in continuous time (T 4.1.1).
+    """dX = -∇V(X) dt + √(2/β(t)) dB: simulated annealing in continuous time (thesis 4.1.1).
 
     Parameters
     ----------

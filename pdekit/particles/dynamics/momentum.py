@@ -1,4 +1,4 @@
-"""Descent with momentum: Nesterov's method, MaSS, and their restarts (U 3.1.5, 3.1.6).
+"""Descent with momentum: Nesterov's method, MaSS, and their restarts (report 3.1.5, 3.1.6).
 
 The time step of ``simulate`` is the learning rate η, so k steps are the time kη. The state is
 (w, u); w are the positions. With slopes that carry noise of their own these are the stochastic

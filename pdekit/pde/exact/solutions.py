@@ -44,7 +44,7 @@ def cole_hopf(f: Function, beta: float, t: float, x: ArrayLike) -> Array:
     Midpoint sums around each x, relative to their largest term, with the spacing halved until
     beta u changes by less than 1e-13. One or two dimensions; any beta. f must be bounded below.
     Raises ``ConvergenceError`` where it is not, or the sum does not settle. Mathematics 1.2;
-    (4.11).
+    thesis (4.11).
     """
     return _each(lambda point: _gibbs_pair(f, beta, t, point)[0], x)
 
