@@ -126,7 +126,7 @@ Average = LinearAverage | ExponentialAverage | LastIterate
 
 @dataclass(frozen=True)
 class Scoping:
-    """γ(t) = max(floor, initial e^{-rate t}): smoothing withdrawn over time (thesis 4.3.1, (5.10))."""
+    """γ(t) = max(floor, initial e^{-rate t}): smoothing that is withdrawn (thesis (5.10))."""
 
     initial: float
     rate: float
