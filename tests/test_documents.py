@@ -5,7 +5,9 @@ places in the papers, which those two documents must list; documents link to eac
 to tests and to names of the package.
 """
 
+import ast
 import importlib
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -197,6 +199,13 @@ def test_numbers_are_in_order() -> None:
         assert inside == [f"{section}.{k}" for k in range(1, len(inside) + 1)]
 
 
+def test_tests_of_errata_are_named_in_their_rows() -> None:
+    table = dict(re.findall(r"^\| (\d+) (\|.*)$", ERRATA.read_text(encoding="utf-8"), re.M))
+    source = (ROOT / "tests/test_errata.py").read_text(encoding="utf-8")
+    for name, number in re.findall(r"^def (test_row_(\d+)_\w+)", source, re.M):
+        assert name in table[number]
+
+
 # --- links, paths and names ---
 
 
@@ -304,3 +313,11 @@ def test_the_picture_of_the_house_is_the_house() -> None:
     assert drawn == contracts()
     for container, floors in drawn.items():
         assert {room for floor in floors for room in floor.split(" | ")} == rooms(container)
+
+
+@pytest.mark.parametrize("record", sorted(ROOT.glob("figures/**/*.json")), ids=lambda r: r.stem)
+def test_records_say_of_their_study_what_it_says(record: Path) -> None:
+    """So that references in them lead somewhere too."""
+    source = (ROOT / f"studies/{record.stem}.py").read_text(encoding="utf-8")
+    said = ast.get_docstring(ast.parse(source)) or ""
+    assert said.endswith(json.loads(record.read_text(encoding="utf-8")).get("about", ""))
