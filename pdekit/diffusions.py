@@ -2,7 +2,8 @@
 
 dX = b(X) dt + √(2/β) σ(X) · dB with D = σ σᵀ (σ the symmetric root) means three equations,
 according to where in a step σ is evaluated: at its beginning, middle or end. In the density's
-equation rho_t = -∇·(b rho) + β⁻¹ ∇·(...) the three read (MODEL 1.11, thesis remark 6.9 corrected)
+equation rho_t = -∇·(b rho) + β⁻¹ ∇·(...) the three read (mathematics 1.11, thesis remark 6.9
+corrected)
 
     Itô                   ∇·(D rho)              the flux has the spurious drift -∇·D,
     Stratonovich          σ ∇·(σ rho)            -σ ∇·σ, half of ∇D where D is a number,

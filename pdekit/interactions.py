@@ -41,7 +41,7 @@ class Crowd(Protocol):
 class CurieWeiss:
     """W(z) = strength |z|^2 / 2: every particle is drawn to the mean, force -strength (x - mean).
 
-    ``strength`` is λ of MODEL 1.6 (Kantas et al. (5)-(9)), in units of the potential per
+    ``strength`` is λ of mathematics 1.6 (Kantas et al. (5)-(9)), in units of the potential per
     coordinate squared. A negative one repels.
     """
 

@@ -1,7 +1,7 @@
 """How much better than plain SGD is optimally controlled SGD, and does the theorem say how much?
 
 Theorem 4.11 of Chaudhari's thesis: E V_T(plain) >= E V_T(controlled) + E ∫|α|²/2 for the optimal
-control α = ∇u. MODEL 1.7 gives the gap its exact value, E_plain ∫|∇u|²/2. Here both sides are
+control α = ∇u. Mathematics 1.7 gives the gap its exact value, E_plain ∫|∇u|²/2. Here both sides are
 computed for a double well over a range of temperatures, by PDE and by particles, and against closed
 forms: the linear-quadratic problem, and the inf-convolution that is left as the noise dies out.
 """

@@ -10,8 +10,8 @@ Two ways in which a fine scale ε disappears, each together with the limit of ma
   constant, of particles that sit in the ripples' minima: λ/(1+λ) s Var_s(k) = 1 for k in Z + 1/2
   with weights exp(-s k²/2), s = 4π² (1+λ) beta ε². Particles at one beta and two ε tell them apart.
 * the two-scale dynamics MF-HOM-SGLD: as ε -> 0 its law is carried by the slope of the LOCAL ENTROPY
-  of V, not of V, and by the pull: x' = -u'(x) - λ (x - mean), at rate O(ε) (MODEL 1.9; Kantas,
-  Parpas and Pavliotis (14)-(15), who let ε -> 0 first for this reason).
+  of V, not of V, and by the pull: x' = -u'(x) - λ (x - mean), at rate O(ε) (mathematics 1.9;
+  Kantas et al. (14)-(15), who let ε -> 0 first for this reason).
 
 Statistical claims are at level 0.001 each.
 """

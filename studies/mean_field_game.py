@@ -4,7 +4,7 @@ A crowd starts left of the origin and wants to its right within time 1; where it
 to be. Three answers: everybody alone (the crowd ignored), the equilibrium of the game, and the plan
 that is cheapest for all together. The game is closed by Newton's method; the plain damped fixed
 point, which packages stop at, circles at strong coupling for ever. The linear-quadratic game has a
-closed form and measures the error. Equations: MODEL 1.7; thesis, remark 4.10.
+closed form and measures the error. Equations: mathematics 1.7; thesis, remark 4.10.
 """
 
 import time

@@ -13,7 +13,7 @@ or strongly coupled, they gather in one well; how cold it takes is the subject:
 * homogenisation: a rippled well, and the local entropy that two-scale particles feel in its place
   as ε -> 0, each with its own critical point.
 
-Equations and corrections in docs/model.md; Kantas, Parpas and Pavliotis (5)-(11).
+Equations: mathematics 1.6, errata 15-17; Kantas et al. (5)-(11).
 """
 
 from dataclasses import dataclass

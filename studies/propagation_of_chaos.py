@@ -14,7 +14,7 @@ equation, below, at and above the transition:
   the equation's barrier, out of counted exchanges. The factor in front varies with 1/N: in part as
   the exact law of the mean, an N-fold convolution, says, the rest is fitted.
 
-Statistical claims are at level 0.001 each. Equations: MODEL 1.6.
+Statistical claims are at level 0.001 each. Equations: mathematics 1.6.
 """
 
 from collections.abc import Callable, Iterator

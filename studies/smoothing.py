@@ -10,7 +10,7 @@ density, four motions run for the same time T at the same inverse temperature be
 
 The second and third are the papers' scoping (smoothing that decreases to none); only the fourth is
 what the improvement theorem is about. Every density comes from a PDE and from particles. After
-figure 4.1 of Chaudhari's thesis; equations in docs/model.md.
+thesis figure 4.1; equations in docs/mathematics.md.
 """
 
 from dataclasses import dataclass, replace
@@ -322,7 +322,7 @@ def _ordering(results: Results) -> list[Claim]:
 
 
 def _theorem(results: Results) -> list[Claim]:
-    """Theorem 4.11 of the thesis and the exact value of its gap (MODEL 1.7)."""
+    """Theorem 4.11 of the thesis and the exact value of its gap (mathematics 1.7)."""
     plain, controlled = _expected(results, SGD), _expected(results, CONTROLLED)
     effort = results.control.running
     gap = plain - controlled - effort

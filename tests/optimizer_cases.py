@@ -1,8 +1,8 @@
 """Optimizers and the algorithms they are: a row puts one under every test of test_optimizers.py.
 
-The algorithms are written as in the papers, with the corrections of MODEL.md 3, for all parameters
-in one vector x. An option is a number, or a vector where parameter groups differ. They share
-nothing with the optimizers but the normals.
+The algorithms are written as in the papers, with the corrections of docs/errata.md, for all
+parameters in one vector x. An option is a number, or a vector where parameter groups differ. They
+share nothing with the optimizers but the normals.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -55,7 +55,7 @@ class Case(NamedTuple):
 
 
 def sgld(x, grad, normals, lr, temperature):
-    """MODEL.md 1.10: Euler's step of dX = -∇f dt + √(2T) dB."""
+    """Mathematics 1.10: Euler's step of dX = -∇f dt + √(2T) dB."""
     for k in range(10**9):
         x = x - lr * grad(x) + np.sqrt(2 * lr * temperature) * normals(k)
         yield x
@@ -129,7 +129,7 @@ def trivialized_sgd(x, grad, normals, lr, coupling, decay, layers):
 
 
 def momentum(x, grad, normals, lr, momentum=None, compensation=0.0, restart=True):
-    """U (33), (34), (35), γ recomputed in every step (errata 69); yields u."""
+    """Report (33), (34), (35), γ recomputed in every step (errata 69); yields u."""
     u = w = x
     alpha = 1
     while True:

@@ -39,7 +39,7 @@ def test_the_claims_of_the_improvement_theorem_hold(improvement: Any, improved: 
 
 
 def test_a_control_of_the_wrong_size_breaks_the_identity(improvement: Any, improved: Any) -> None:
-    """Of -(1/beta) log E exp(-beta V_T), the slip that MODEL warns of, the gap is another."""
+    """Of -(1/beta) log E exp(-beta V_T) the gap is another: mathematics 0 warns of it."""
     control = improved.controls[improvement.SHOWN]
     half = replace(control, value=replace(control.value, fields=control.value.fields * 1.1))
     planted = replace(improved, controls={**improved.controls, improvement.SHOWN: half})

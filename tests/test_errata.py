@@ -1,6 +1,6 @@
 """Errata of the source papers that change a law: what is printed is refuted, what is right passes.
 
-Rows of the table in docs (MODEL 3). False alarms: 0.001 for each comparison, fixed seeds.
+Rows of the table in docs/errata.md. False alarms: 0.001 for each comparison, fixed seeds.
 """
 
 from typing import Any

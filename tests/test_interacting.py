@@ -177,7 +177,7 @@ AXIS = np.linspace(-2.6, 2.6, 161)
 
 
 def joint_law(n, pair_energy):
-    """exp(-β [ΣV + (2N)⁻¹ Σ_ij W(x_i - x_j)]) on a lattice, normalised: MODEL 1.6."""
+    """exp(-β [ΣV + (2N)⁻¹ Σ_ij W(x_i - x_j)]) on a lattice, normalised: mathematics 1.6."""
     V = (AXIS**2 - 1) ** 2 / 4
     grids = np.meshgrid(*[AXIS] * n, indexing="ij", sparse=True)
     energy = sum(np.interp(g, AXIS, V) for g in grids)

@@ -80,7 +80,7 @@ def test_plane_with_correlation():
 
 @pytest.mark.parametrize("integrator", [EulerMaruyama(), StochasticHeun()], ids=str)
 def test_linear_quadratic_control(integrator):
-    """V = a x²/2, V_T = g x²/2 (MODEL 1.7): u = P(T - t) x²/2; mean and variance at level 0.001."""
+    """V = a x²/2, V_T = g x²/2 (mathematics 1.7): u = P(T - t) x²/2; mean and variance at 0.001."""
     a, g, beta, end, n = 1.0, 2.0, 4.0, 1.0, 60_000
 
     def gain(tau):

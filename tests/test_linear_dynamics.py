@@ -281,7 +281,7 @@ def stationary(dynamics, size, h, steps=4000):
 
 @pytest.mark.parametrize("h", [0.1, 0.6])
 def test_second_order_samplers_are_exact_on_quadratics(h):
-    """Covariance of N particles: (β (A + λ(1 - 1/N)))⁻¹, its sum against MODEL 1.6's quadratic."""
+    """Covariance of N particles: (β (A + λ(1 - 1/N)))⁻¹, its sum against mathematics (1.6.2)."""
     pair = pk.InteractingLangevin(V, BETA, pk.CurieWeiss(LAMBDA))
     # ΣV + λ/(4N) Σ_ij |x_i - x_j|² has the Hessian A + λ (1 - 11ᵀ/N)
     exact = np.linalg.inv(A * EYE + PULL) / BETA

@@ -142,8 +142,8 @@ def test_enumeration_gives_the_reference():
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_covariance_of_mini_batches(size):
-    """Against enumeration, and the corrected formulas of MODEL 1.11 (errata 38, 39) against it;
-    the sample's entries at level 0.001. The printed factors are refuted."""
+    """Against enumeration, and the corrected formulas of mathematics 1.11 (errata 38, 39) against
+    it; the sample's entries at level 0.001. The printed factors are refuted."""
     g, n, N = np.array(DATA), 40_000, 6
     V = FiniteSum(linear_term, N, dim=2)
     S, mean = g.T @ g, g.mean(0)
@@ -188,7 +188,7 @@ def test_finite_sums_are_potentials():
 
 
 def test_noisy_slopes_of_sgd_have_the_law_of_langevin_at_its_beta():
-    """β = 2/(η std²) (errata 6, MODEL 1.10): KS at level 0.01 in a double well; 2β is refuted."""
+    """β = 2/(η std²) (errata 6, mathematics 1.10): KS at level 0.01 in a double well; not 2β."""
     eta, std, V = 0.01, 7.0, DoubleWell()
     beta = 2 / (eta * std**2)
     x = pk.simulate(

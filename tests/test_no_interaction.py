@@ -39,7 +39,7 @@ def test_what_it_bends_is_not_the_stationary_state() -> None:
 
 
 def test_bent_rates_are_nearer_to_the_truth_in_a_quadratic_well() -> None:
-    """Moments e^-t m, e^-2t s² + (1 - e^-2t)/beta + mean²; what docs/model.md says of them."""
+    """Moments e^-t m, e^-2t s² + (1 - e^-2t)/beta + mean²; what docs/methods.md says of them."""
     grid, beta, decay = pk.Grid(-3, 3, 100), 3.0, np.exp(-1.0)
     bent = pk.McKeanVlasov(BOWL, beta, pk.CurieWeiss(0.0))
     found = pk.solve(bent, grid, START, 1.0, schemes.MeanField(1e-8)).fields[0]

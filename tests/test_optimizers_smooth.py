@@ -423,7 +423,7 @@ def field(p, steps, decay, n=1):
 
 @pytest.mark.parametrize("p", [3, 10, 1000])
 def test_the_field_is_that_of_the_spin_glass_to_first_order(p):
-    """v² = J² (p(p - 2) + τp²)/(1 - τ) with τ = τ_i/n (MODEL.md 1.12), near τ = 0: from τ to τ/2
+    """v² = J² (p(p - 2) + τp²)/(1 - τ) with τ = τ_i/n (mathematics 1.12), near τ = 0: from τ to τ/2
     the relative error falls by 4; with the printed factor 2 it would fall by 2 at p = 3."""
     decay = 1e4
     v2 = field(p, 7000, decay)[:, 0] ** 2

@@ -184,7 +184,7 @@ def test_ficks_law_of_a_flat_loss_is_uniform_in_the_plane():
 
 
 def test_constant_matrix_and_a_force_that_is_no_gradient():
-    """MODEL 1.11: F = AX, AΣ + ΣAᵀ = 2D/β; entries of the covariance at level 0.001."""
+    """Mathematics 1.11: F = AX, AΣ + ΣAᵀ = 2D/β; entries of the covariance at level 0.001."""
     from scipy.linalg import solve_continuous_lyapunov
 
     turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)

@@ -144,7 +144,7 @@ def plain_energy(grid, V, W, beta, rho):
 
 
 def moments(rng):
-    """V = a x^2 / 2, attraction s: m' = -a m, v' = -2 (a + s) v + 2 / beta (MODEL 1.6)."""
+    """V = a x^2 / 2, attraction s: m' = -a m, v' = -2 (a + s) v + 2 / beta (mathematics 1.6)."""
     a, s = log_uniform(rng, 0.1, 10), pick(rng, 0.0, 1.0) * log_uniform(rng, 0.1, 10)
     beta, std = log_uniform(rng, 1e-2, 1e3), log_uniform(rng, 0.05, 3)
     rest = 1 / np.sqrt(beta * (a + s))

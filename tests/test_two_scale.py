@@ -153,7 +153,7 @@ def test_euler_in_the_inner_loop_has_its_bias_and_leimkuhler_and_matthews_not():
 @pytest.mark.parametrize("fast", [pk.particles.Position(), Displacement()], ids=str)
 @pytest.mark.parametrize("x0", [0.3, 1.7, -0.9])
 def test_without_noise_the_last_iterate_is_the_proximal_point(fast, x0):
-    """HJ (MODEL 1.10, (4.42)): one step of length γ goes to argmin V(y) + (x - y)²/(2γ)."""
+    """HJ, thesis (4.42): one step of length γ goes to argmin V(y) + (x - y)²/(2γ)."""
     gamma = 0.4
     dynamics = pk.TwoScaleLangevin(
         WELL, inf, gamma, 1.0, 300, fast=fast, average=LastIterate(), inner_dt=0.1

@@ -222,7 +222,7 @@ def compare(
     fewer than 50 particles or 19 draws, an equation whose solution is no density; ``TypeError`` for
     objects without ``.u``/``.grid`` or ``.x``, complex numbers, and metrics that are none.
 
-    Source: the law of the dynamics, MODEL.md 1.4. Good values: 1e4 to 1e6 particles, 400 cells.
+    Source: the law of the dynamics, mathematics 1.4. Good values: 1e4 to 1e6 particles, 400 cells.
     """
     grid, u = density_of(solution)
     chosen = _checked(metrics, draws)

@@ -98,8 +98,8 @@ def convergence(
     steps. Intervals mean what they say only where ``p_fit`` does not refute the model.
 
     Raises ``ValueError`` for too few particles, steps or runs and for values that are not finite.
-    Source: MODEL.md 1.9, 1.10; Talay and Tubaro 1990 for the expansion. Good values: N times runs
-    such that the noise is a tenth of the largest bias.
+    Source: mathematics 1.9, 1.10; Talay and Tubaro 1990 for the expansion. Good values: N times
+    runs such that the noise is a tenth of the largest bias.
     """
     sizes, steps = _ladder("n", n, 2), _ladder("dt", dt, 2 if order is not None else 3)
     terms, runs = whole("terms", terms, 1), whole("runs", runs, 1)

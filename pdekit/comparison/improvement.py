@@ -45,10 +45,10 @@ def improvement(
     """Measure the improvement theorem for a computed ``control`` (``pk.control``) on particles.
 
     gap = E cost(plain) - E cost(controlled) - E ∫|α|^2 / 2 >= 0, equal to E_plain ∫|∇u|^2 / 2
-    (MODEL 1.7; thesis, theorem 4.11). ``n`` particles from ``initial`` move as ``Langevin`` and as
-    ``ControlledLangevin`` in the box of the control's grid, in steps of at most ``dt``; integrals
-    over time run over the times of ``control.dense`` (trapezoidal rule), at least a hundred.
-    Good values: n = 20,000, dt a twentieth of the fastest time of V + u.
+    (mathematics 1.7; thesis, theorem 4.11). ``n`` particles from ``initial`` move as ``Langevin``
+    and as ``ControlledLangevin`` in the box of the control's grid, in steps of at most ``dt``;
+    integrals over time run over the times of ``control.dense`` (trapezoidal rule), at least a
+    hundred. Good values: n = 20,000, dt a twentieth of the fastest time of V + u.
     """
     checks.has("control", control, "a Control, what pk.control returns", "value", "density")
     level = checks.share("level", level)

@@ -94,7 +94,7 @@ class SampledCurvature:
         minima: bool = False,
         directions: Sequence[tuple[ArrayLike, float]] = (),
     ) -> Certificates:
-        """The bounds of MODEL 1.8 at the points: per direction, Laplacian, harmonic mean.
+        """The bounds of mathematics 1.8 at the points: per direction, Laplacian, harmonic mean.
 
         ``constants``: C_k = sup V_kk per axis (inf allowed). Allowance at each point: the normal
         quantile of ``level`` shared out over the points, times the standard error. ``minima``: the
@@ -176,7 +176,7 @@ def sampled_curvature(
     The samples stand for the Gibbs law if the process has forgotten its start: exponentially at the
     rate c where Hess V + I/t >= c > 0. Defaults: 8 / c (16 t where no c > 0 is seen: choose it
     yourself), and dt of 0.05 over the largest curvature seen, by Leimkuhler and Matthews' step,
-    whose bias is of order dt². MODEL 1.2, 1.8, 1.9 (errata 2: noise sqrt(2/β)).
+    whose bias is of order dt². Mathematics 1.2, 1.8, 1.9 (errata 2: noise sqrt(2/β)).
 
     Warns (``AccuracyWarning``) where no c > 0 is seen and no duration is given. Raises
     ``ValueError`` for t <= 0, points of another dimension, or dt > duration. Good values:

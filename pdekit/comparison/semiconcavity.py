@@ -107,8 +107,8 @@ def semiconcavity(
     is positive, for shapes that do not fit or an empty window; ``TypeError`` for a solution without
     ``.u`` and ``.grid``.
 
-    Source: T Lemmas 4.17-4.19, MODEL.md 1.8 (with the hypothesis ``C_k > 0``). Good values: 1,000
-    cells, ``step=1`` for Cole-Hopf, 4 to 8 for first-order schemes.
+    Source: thesis Lemmas 4.17-4.19, mathematics 1.8 (with the hypothesis ``C_k > 0``). Good values:
+    1,000 cells, ``step=1`` for Cole-Hopf, 4 to 8 for first-order schemes.
     """
     grid, u = _value_of(solution)
     _check_step(step, grid)
@@ -137,7 +137,7 @@ def is_convex(field: xr.DataArray, tol: float | None = None, window: Window = No
     ``field`` has dims ``("x",)`` or ``("x", "y")``, evenly spaced coordinates; differences over one
     cell, the outermost cells excluded. ``tol`` in units of the second derivative; default: what
     rounding does, ``16 eps max|u| / h^2``. ``window``: ``(lower, upper)`` as in ``semiconcavity``.
-    Raises ``ValueError`` for other dims or an empty window. Source: MODEL.md 1.3, 1.8.
+    Raises ``ValueError`` for other dims or an empty window. Source: mathematics 1.3, 1.8.
     """
     grid = _grid_of(field)
     inside = _inside(grid, window, 1)
@@ -169,7 +169,7 @@ def convex_intervals(
 
     Ends are cell faces, so lengths are right to a cell; ``tol``, ``window`` as in ``is_convex``.
     The convex intervals of ``u(t)`` widen with ``t`` under the Hamilton-Jacobi equation.
-    Raises ``ValueError`` for a field that is not on a line. Source: MODEL.md 1.3, 1.8.
+    Raises ``ValueError`` for a field that is not on a line. Source: mathematics 1.3, 1.8.
     """
     grid = _grid_of(field)
     if grid.dim != 1:

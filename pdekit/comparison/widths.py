@@ -31,7 +31,7 @@ def widening(
     intervals on which each is convex. In the plane the largest over the axes.
     Heat keeps sup v_kk from rising but obeys no 1/t bound: beside C exp(-c t/β) of a ripple it
     barely moves at large β. ``window`` and ``step`` as for ``pk.semiconcavity``.
-    MODEL 1.1, 1.3, 1.8. Raises as ``pk.solve`` and ``semiconcavity``.
+    Mathematics 1.1, 1.3, 1.8. Raises as ``pk.solve`` and ``semiconcavity``.
     """
     checks.fixed("potential", potential)
     times = np.concatenate([[0.0], checks.output_times(t)])

@@ -25,7 +25,7 @@ class ElasticSGD(Checked):
     Both from the old values: gradient descent on Σ_a f(x^a) + |x^a - x|²/(2ρ), with rate η in the
     n replicas and η' in the master x. Replicas that are at rest before x moves pull it along the
     gradient of n u(·, ρ), u the local entropy of ``EntropySGD``, for every n. Thesis (5.4), with
-    the attraction of errata 28; MODEL.md 1.10.
+    the attraction of errata 28; mathematics 1.10.
 
     **The parameters hold x** between steps, and a replica while the closure runs:
     ``optimizer.replica`` is its number among all, for a closure that gives each its own data.

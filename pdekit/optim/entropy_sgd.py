@@ -32,7 +32,7 @@ class EntropySGD(Checked):
     With many small inner steps (x - z)/γ becomes the gradient at x of the local entropy u(·, γ),
     the solution of u_t = -|∇u|²/2 + (T/2) Δu, u(·, 0) = f (``pk.ViscousHJ(1/T)``): a step is one of
     gradient descent on the smoothed loss. Thesis, Algorithm 2 and (4.39)-(4.41), with x ← z at
-    η = γ (errata 59); MODEL.md 1.10.
+    η = γ (errata 59); mathematics 1.10.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class HEAT(Checked):
     """x ← x - (η/L) Σ_i ∇f(x + ξ_i), ξ_i ~ N(0, γ T I).
 
     The mean of the step is that of gradient descent on v(·, γ), v_t = (T/2) Δv, v(·, 0) = f
-    (``pk.Heat(1/T)``): f convolved with a Gaussian of variance γT. Thesis (4.43), MODEL.md 1.10.
+    (``pk.Heat(1/T)``): f convolved with a Gaussian of variance γT. Thesis (4.43), mathematics 1.10.
 
     Parameters
     ----------

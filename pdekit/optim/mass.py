@@ -18,7 +18,7 @@ from pdekit.optim.updates import accelerated
 
 
 class MaSS(Checked):
-    """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w + η₂ g(u) (Liu and Belkin; U (34)).
+    """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w + η₂ g(u) (Liu and Belkin; report (34)).
 
     **The parameters hold u**, where gradients are taken; w is in ``state[p]["w"]``.
 
@@ -27,7 +27,7 @@ class MaSS(Checked):
     params : tensors, or groups of them with options of their own
     lr : η >= 0
     momentum : γ in [0, 1); with ``restart=True`` it is (α - 1)/(α + 2) instead, α counting the
-        steps since the last step uphill (U (35), errata 69)
+        steps since the last step uphill (report (35), errata 69)
     compensation : η₂/η in [0, 1); 0 is Nesterov's method
 
     ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``

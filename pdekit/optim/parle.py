@@ -25,7 +25,7 @@ class Parle(Checked):
     then x^a ← x^a - η (x^a - z) - (η/ρ)(x^a - x) and x ← mean of the x^a, both from the old values.
 
     Descent on Σ_a u(x^a, γ) + |x^a - x|²/(2ρ), u the local entropy of ``EntropySGD``. Thesis (5.8)
-    with η¹ = ηγ, η² = η, η³ = ρ/n and z_k in place of z_t (errata 60; MODEL.md 1.10). So x is a
+    with η¹ = ηγ, η² = η, η³ = ρ/n and z_k in place of z_t (errata 60; mathematics 1.10). So x is a
     step behind the mean of the replicas, and stays where it is in the first. After k steps
     γ = γ_0 (1 - 1/(2B))^k and ρ alike (5.10).
 

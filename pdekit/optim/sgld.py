@@ -22,7 +22,7 @@ class SGLD(Checked):
 
     As η -> 0 it samples e^{-f/T}/Z (``pk.Langevin``; its law is that of ``pk.FokkerPlanck``).
     ∇f may be that of a mini-batch; its own noise, of variance σ² a component, adds η σ²/2 to the
-    temperature T = 1/β (errata 6; MODEL.md 1.10).
+    temperature T = 1/β (errata 6; mathematics 1.10).
 
     **Which T?** With a loss that is the *mean* over N examples of -log likelihood, plus
     -log prior / N, the posterior is sampled at T = 1/N; with the *sum* over the examples at T = 1.

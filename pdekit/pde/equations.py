@@ -1,4 +1,4 @@
-"""The equations, as statements only (MODEL convention: noise sqrt(2/beta), see docs/model.md).
+"""The equations, as statements only (convention: mathematics 0, noise sqrt(2/beta)).
 
 All are posed on a box with no-flux (homogeneous Neumann) walls, or periodic where the grid is;
 walls that absorb are named in the equation.
@@ -55,7 +55,7 @@ class Heat:
     """Heat smoothing v_t = (2 beta)^-1 Δv, v(., 0) = f, so v(., t) = G_{t/beta} * f.
 
     ``beta`` in inverse units of the coordinate squared per time. Mean, maximum principle and
-    constants are kept. MODEL 1.1; Kantas et al. (2)-(4).
+    constants are kept. Mathematics 1.1; Kantas et al. (2)-(4).
     """
 
     beta: float
@@ -68,7 +68,7 @@ class Heat:
 class HamiltonJacobi:
     """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
 
-    u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). MODEL 1.3; thesis (4.15)-(4.16).
+    u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). Mathematics 1.3; thesis (4.15)-(4.16).
     Another ``hamiltonian``, a value of ``pdekit.hamiltonians``, solves u_t = -H(∇u), in the sense
     of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t).
     """
@@ -86,7 +86,7 @@ class Burgers:
 
     Smooth until ``shock_time``; then the entropy solution, with p_x <= 1/t. Fields are averages
     over the cells; on a circle their sum is kept; walls stand beside a medium at rest (p = 0).
-    Another ``hamiltonian`` H solves p_t + H(p)_x = 0. MODEL 1.3.
+    Another ``hamiltonian`` H solves p_t + H(p)_x = 0. Mathematics 1.3.
     """
 
     hamiltonian: Any = None
@@ -101,7 +101,7 @@ class ViscousHJ:
     """Local entropy u_t = -|∇u|^2 / 2 + (2 beta)^-1 Δu, u(., 0) = f.
 
     u(., t) = -beta^-1 log(G_{t/beta} * exp(-beta f)) (Cole-Hopf). ``beta`` in inverse units of f.
-    MODEL 1.2; thesis (4.1), (4.11).
+    Mathematics 1.2; thesis (4.1), (4.11).
     """
 
     beta: float
@@ -116,7 +116,7 @@ class FokkerPlanck:
 
     rho_t = ∇·(rho (∇V - force)) + beta^-1 Σ_ij ∂_i ∂_j (D_ij rho); with D = 1 and no force,
     rho_t = ∇·(rho ∇V + beta^-1 ∇rho), whose Gibbs state exp(-beta V) every scheme keeps exactly.
-    Mass (but for what walls absorb) and sign are kept always. MODEL 1.4, 1.11; thesis (4.9)
+    Mass (but for what walls absorb) and sign are kept always. Mathematics 1.4, 1.11; thesis (4.9)
     corrected, (6.8).
 
     ``potential`` maps points ``(..., d)`` to values ``(...)``. ``force`` maps points to vectors
@@ -146,7 +146,7 @@ class BackwardKolmogorov:
     the last of the times asked for: the motion ends at T, and ``solve(..., t=[s_1, ..., T])`` has
     at s_k what is expected from the time T - s_k on. Its generator is the exact transpose of the
     Fokker-Planck one with the same fields, so <u(t), rho(T - t)> does not depend on t; an
-    absorbing wall pays nothing (u = 0). MODEL 1.5; thesis (4.7)-(4.8) corrected.
+    absorbing wall pays nothing (u = 0). Mathematics 1.5; thesis (4.7)-(4.8) corrected.
     """
 
     potential: Any
@@ -166,7 +166,7 @@ class McKeanVlasov:
     The limit of dX^i = -∇V(X^i) dt - N^-1 Σ_j ∇W(X^i - X^j) dt + sqrt(2/beta) dB^i. A gradient
     flow of F(rho) = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho, which never increases.
     ``interaction``: ``CurieWeiss(strength)``, W = strength |z|²/2, or ``PairPotential(W)``. On a
-    periodic axis W is taken of the shortest displacement. MODEL 1.6; Kantas et al. (5)-(9).
+    periodic axis W is taken of the shortest displacement. Mathematics 1.6; Kantas et al. (5)-(9).
     """
 
     potential: Any
@@ -190,7 +190,7 @@ class HamiltonJacobiBellman:
 
     By time to go: u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., 0) = terminal cost, optimal
     α = ∇u; linear in w = exp(-beta u / 2): w_t = L w - beta ℓ w / 2. ``running_cost`` ℓ maps
-    points to values; None is zero. MODEL 1.7; thesis (4.31)-(4.32).
+    points to values; None is zero. Mathematics 1.7; thesis (4.31)-(4.32).
     """
 
     potential: Any

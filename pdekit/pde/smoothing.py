@@ -27,7 +27,7 @@ def shock_time(f: Callable[[Array], Any], grid: Grid) -> float:
 
     ``f`` is the initial potential (for ``Burgers()``, p_0 = f'), a callable on points ``(..., d)``.
     Its curvatures are central differences at the cell centres, polished around the least one: six
-    digits for an f smooth on the scale of a cell. Infinity where f is convex. MODEL 1.3.
+    digits for an f smooth on the scale of a cell. Infinity where f is convex. Mathematics 1.3.
     """
     require_grid("grid", grid)
     checks.fixed("the initial function", f)
@@ -74,8 +74,9 @@ def local_entropy(potential: Any, gamma: float, beta: float, grid: Grid) -> Tabu
     space (V is evaluated beyond the box; on a periodic axis it is wrapped), as cubic splines
     through the cells of ``grid``, continued linearly beyond. As ε -> 0 the two-scale dynamics
     descend V_γ; so the law of interacting ones tends to
-    ``McKeanVlasov(local_entropy(V, γ, beta, grid), ...)`` (MODEL 1.2, 1.9; Kantas et al. (11)-(13),
-    thesis Theorem 4.5). Raises ``ConvergenceError`` where V falls too fast to be smoothed.
+    ``McKeanVlasov(local_entropy(V, γ, beta, grid), ...)`` (mathematics 1.2, 1.9; Kantas et al.
+    (11)-(13), thesis Theorem 4.5). Raises ``ConvergenceError`` where V falls too fast to be
+    smoothed.
     """
     require_grid("grid", grid)
     gamma = checks.positive("gamma", gamma)

@@ -85,7 +85,7 @@ class DoubleWell:
 
 @dataclass(frozen=True)
 class Rippled:
-    """V(x) = Σ x_i²/10 + cos 3x_i: many wells; -8.8 <= V_ii <= 9.2 (MODEL 1.8)."""
+    """V(x) = Σ x_i²/10 + cos 3x_i: many wells; -8.8 <= V_ii <= 9.2 (mathematics 1.8)."""
 
     dim: int = 1
 
@@ -106,7 +106,7 @@ class Rippled:
 
 @dataclass(frozen=True)
 class SixHumpCamel:
-    """V(x, y) = (4 - 2.1x² + x⁴/3)x² + xy + (4y² - 4)y² (MODEL 1.14).
+    """V(x, y) = (4 - 2.1x² + x⁴/3)x² + xy + (4y² - 4)y² (mathematics 1.14).
 
     15 critical points; global minimum -1.0316284535 at ±(0.0898420131, -0.7126564030).
     A good box is [-2.5, 2.5] x [-1.5, 1.5].
@@ -132,7 +132,8 @@ class SixHumpCamel:
 
 @dataclass(frozen=True)
 class MullerBrown:
-    """V(x, y) = Σ_k A_k exp(a_k(x-x_k)² + b_k(x-x_k)(y-y_k) + c_k(y-y_k)²) (MODEL 1.14, errata 65).
+    """V(x, y) = Σ_k A_k exp(a_k(x-x_k)² + b_k(x-x_k)(y-y_k) + c_k(y-y_k)²) (mathematics 1.14,
+    errata 65).
 
     Three minima, -146.70, -108.17 and -80.77, and two saddles. The scale is hundreds: good inverse
     temperatures are 0.01 to 0.1; a good box is [-1.5, 1.2] x [-0.3, 2].
@@ -168,7 +169,7 @@ class MullerBrown:
 
 @dataclass(frozen=True)
 class Rough:
-    """V(x) = Σ (x_i sin(x_i/δ) + x_i/10)² (MODEL 1.14).
+    """V(x) = Σ (x_i sin(x_i/δ) + x_i/10)² (mathematics 1.14).
 
     Zero exactly where x_i = 0 or sin(x_i/δ) = -1/10: 638 global minimisers per coordinate in
     [-10, 10] for δ = 0.01. Its curvature is of order (x/δ)², so an explicit particle step needs

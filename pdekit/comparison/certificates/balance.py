@@ -27,7 +27,7 @@ class DetailedBalance:
     """The stationary state carries no current: net over gross flow is zero to rounding.
 
     ``note`` gives the entropy production of the stationary state, ``where`` the largest current.
-    MODEL 1.11; thesis Definition 6.14.
+    Mathematics 1.11; thesis Definition 6.14.
     """
 
     @staticmethod
@@ -61,10 +61,10 @@ class BrokenBalance:
 class SecondLaw:
     """β (F(0) - F(t)) = ∫ (entropy production - housekeeping) dt >= 0, F = β⁻¹ KL(rho | rho_ss).
 
-    What the stationary current costs does not move the free energy: MODEL 1.11, thesis (6.24). The
-    largest difference of the two sides over the stored times, relative to the entropy produced; the
-    rates are sums over cells of second order. Allowance: their distance from the generator's own
-    dissipation, the trapezia's from a spline in time, and 1e-6.
+    What the stationary current costs does not move the free energy: mathematics 1.11,
+    thesis (6.24). The largest difference of the two sides over the stored times, relative to the
+    entropy produced; the rates are sums over cells of second order. Allowance: their distance from
+    the generator's own dissipation, the trapezia's from a spline in time, and 1e-6.
     """
 
     @staticmethod
@@ -134,7 +134,7 @@ class Duality:
     ``backward`` is a solution of ``BackwardKolmogorov`` with the same fields, grid and, for all
     stored t, the time to go T - t (T the last time of ``horizon``, by default their last).
     Relative to ∫ |u| rho; allowance 1e-8, what exact schemes leave, and the ``tolerance`` of each
-    scheme that has one. MODEL 1.5.
+    scheme that has one. Mathematics 1.5.
     """
 
     backward: Any

@@ -37,7 +37,7 @@ class WassersteinContraction:
     by ``(2 h)^2``, ``h`` the box: exact for a shift, else open by the square of that, and free of
     the floor that transport between atoms has. Value: the least rate over all pairs of stored
     times. Allowance: as for ``BakryEmery``, and the change of W2 when cells are joined in pairs, in
-    the plane when the regularisation is doubled. MODEL 1.4 (errata 5).
+    the plane when the regularisation is doubled. Mathematics 1.4 (errata 5).
     Silent in the plane without POT.
     """
 

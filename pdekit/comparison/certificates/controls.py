@@ -55,7 +55,7 @@ class ControlDuality:
 
 @dataclass(frozen=True)
 class Improvement:
-    """Theorem 4.11 (12 of the paper): plain - controlled - effort >= 0. MODEL 1.7 (i).
+    """Theorem 4.11 (12 of the paper): plain - controlled - effort >= 0. Mathematics (1.7.5).
 
     plain and controlled are expected costs without and with the control, effort is E∫|α|²/2 as the
     integral over the density and the stored times, not by duality: a density or a control that
@@ -83,7 +83,7 @@ class Improvement:
 
 @dataclass(frozen=True)
 class ImprovementIdentity:
-    """The improvement is exactly E_plain ∫|∇u|²/2: relative difference. MODEL 1.7 (ii).
+    """The improvement is exactly E_plain ∫|∇u|²/2: relative difference. Mathematics (1.7.6).
 
     Allowance: how far E|∇u|²/2 is from what stands for it in the chain on the cells, for which the
     identity is exact; the change of the integral over every other stored time; half a step of the

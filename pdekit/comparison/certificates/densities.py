@@ -43,7 +43,7 @@ _EPS = float(np.finfo(float).eps)
 
 @dataclass(frozen=True)
 class Mass:
-    """∫ rho(t) = ∫ rho(0), to rounding; of ``Heat``, the mean of the field. MODEL 1.1, 1.4.
+    """∫ rho(t) = ∫ rho(0), to rounding; of ``Heat``, the mean of the field. Mathematics 1.1, 1.4.
 
     Measured from the first stored time, and over the whole run where the solver kept account.
     Silent where walls absorb.
@@ -72,7 +72,7 @@ class Mass:
 
 @dataclass(frozen=True)
 class Positivity:
-    """rho >= 0 in every cell at every stored time. MODEL 1.4."""
+    """rho >= 0 in every cell at every stored time. Mathematics 1.4."""
 
     @staticmethod
     def proved_for(result: Any) -> bool:
@@ -89,10 +89,11 @@ class Positivity:
 
 @dataclass(frozen=True)
 class FreeEnergyDecay:
-    """F(t) never rises: the largest rise between stored times is at most zero. MODEL 1.4, 1.6.
+    """F(t) never rises: the largest rise between stored times is at most zero.
 
-    F = ∫ V rho + ½ ∬ W rho rho + β⁻¹ ∫ rho log rho; with a force or a diffusion β⁻¹ KL to the
-    stationary density. A theorem for the discrete generator too: the allowance is rounding.
+    Mathematics 1.4, 1.6. F = ∫ V rho + ½ ∬ W rho rho + β⁻¹ ∫ rho log rho; with a force or a
+    diffusion β⁻¹ KL to the stationary density. A theorem for the discrete generator too: the
+    allowance is rounding.
     """
 
     @staticmethod
@@ -123,7 +124,7 @@ class DissipationIdentity:
     The rate is the discrete generator's own, -β⁻¹ Σ (L^T rho) log(rho / pi_rho); the integral over
     the stored times is a spline's. Allowance: how far trapezia differ from that, and 1e-6 of
     the fall; where this exceeds a quarter of the fall the times are too few. ``value`` is the
-    difference over the fall, largest over the intervals between stored times. MODEL 1.4, 1.6.
+    difference over the fall, largest over the intervals between stored times. Mathematics 1.4, 1.6.
     """
 
     @staticmethod
@@ -155,11 +156,11 @@ class DissipationIdentity:
 
 @dataclass(frozen=True)
 class SpectralGapDecay:
-    """χ²(rho | pi) falls at least at twice the spectral gap λ, in detailed balance. MODEL 1.4.
+    """χ²(rho | pi) falls at least at twice the spectral gap λ, in detailed balance.
 
-    Measured between stored times, -Δ log χ² / (2 Δt) >= λ, with the gap of the grid's own
-    generator, so that the statement holds for the grid without an error of the grid. Allowance:
-    1e-5 λ, λ² dt / 2 where the scheme is implicit in time, and the rounding of χ².
+    Mathematics 1.4. Measured between stored times, -Δ log χ² / (2 Δt) >= λ, with the gap of the
+    grid's own generator, so that the statement holds for the grid without an error of the grid.
+    Allowance: 1e-5 λ, λ² dt / 2 where the scheme is implicit in time, and the rounding of χ².
     """
 
     @staticmethod
@@ -182,11 +183,11 @@ class SpectralGapDecay:
 
 @dataclass(frozen=True)
 class BakryEmery:
-    """KL(rho | pi) falls at least at the rate 2 λ where Hess V >= λ > 0 on the box. MODEL 1.4.
+    """KL(rho | pi) falls at least at the rate 2 λ where Hess V >= λ > 0 on the box.
 
-    λ is the least eigenvalue of the Hessian over the cells, by differences. On a convex box with
-    no-flux walls the theorem is that of the whole space. Allowance: what the grid does to the
-    slowest rate (its change when the cells double), and the time step.
+    Mathematics 1.4. λ is the least eigenvalue of the Hessian over the cells, by differences. On a
+    convex box with no-flux walls the theorem is that of the whole space. Allowance: what the grid
+    does to the slowest rate (its change when the cells double), and the time step.
     """
 
     @staticmethod

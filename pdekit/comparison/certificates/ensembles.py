@@ -50,7 +50,7 @@ class Spread:
     For ``Langevin`` with Hess V >= λ > 0 over the box that holds the particles (widened by a
     tenth): synchronous coupling of two copies. ``curvature`` gives λ where it is known.
     Independent particles; allowance: the normal quantile of ``level`` (one-sided, shared out over
-    the times) times the standard error, and λ² dt / 2 of the bound. MODEL 1.4.
+    the times) times the standard error, and λ² dt / 2 of the bound. Mathematics 1.4.
     """
 
     curvature: float | None = None
@@ -101,7 +101,8 @@ class SynchronousContraction:
 
     ``other``: an ensemble of the same ``Langevin`` dynamics, seed and steps from other points;
     Hess V >= λ > 0 as in ``Spread``. Value: the least rate over particles and intervals between
-    stored times. Allowance λ² dt, Euler's error; distances below 1e-9 do not count. MODEL 1.4.
+    stored times. Allowance λ² dt, Euler's error; distances below 1e-9 do not count.
+    Mathematics 1.4.
     """
 
     other: Any
@@ -143,7 +144,7 @@ class TimeReversal:
     Started in the stationary state, a reversible process encloses no area on average between two
     times; a circulating current does. In the plane, over the largest of the intervals between
     stored times. ``level``: false alarms, shared out over the intervals (independent particles).
-    MODEL 1.11.
+    Mathematics 1.11.
     """
 
     level: float = 1e-3

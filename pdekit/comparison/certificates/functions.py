@@ -39,7 +39,8 @@ class MaximumPrinciple:
     ``initial``: the data at time 0 where no field is stored there, a callable or an array; without
     it the stored times are held against the first. Running costs break it (silent); absorbing
     walls add zero to the range. Allowance: rounding, and for first-order equations h²/8 times the
-    second difference, what a minimum between two centres may be below both. MODEL 1.1, 1.2, 1.5.
+    second difference, what a minimum between two centres may be below both. Mathematics 1.1, 1.2,
+    1.5.
     """
 
     initial: Any = None
@@ -108,7 +109,7 @@ class NonExpansive:
     """The distance of two solutions never grows: sup |u - v|, of densities ∫ |rho - sigma|.
 
     ``other``: a solution of the same equation on the same grid and times. Value: the largest
-    growth between stored times over the first distance. MODEL 1.2, 1.4.
+    growth between stored times over the first distance. Mathematics 1.2, 1.4.
     """
 
     other: Any
@@ -131,11 +132,11 @@ class NonExpansive:
 
 @dataclass(frozen=True)
 class JensenBounds:
-    """inf f <= u <= G * f (Jensen) for the local entropy, u <= f without viscosity. MODEL 1.2, 1.3.
+    """inf f <= u <= G * f (Jensen) for the local entropy, u <= f without viscosity.
 
-    ``initial`` f as for ``MaximumPrinciple`` (default: the field at time 0). G * f is computed as
-    the solution of ``Heat`` on the same grid. Value: how far u lies outside. Allowance: h²/8 times
-    the second difference of f, and rounding.
+    Mathematics 1.2, 1.3. ``initial`` f as for ``MaximumPrinciple`` (default: the field at time 0).
+    G * f is computed as the solution of ``Heat`` on the same grid. Value: how far u lies outside.
+    Allowance: h²/8 times the second difference of f, and rounding.
     """
 
     initial: Any = None
@@ -200,10 +201,11 @@ class Agrees:
 
 @dataclass(frozen=True)
 class Semiconcave:
-    """sup u_kk(t) <= 1/(1/C_k + t), at the worst time and direction. MODEL 1.8, thesis Lemma 4.17.
+    """sup u_kk(t) <= 1/(1/C_k + t), at the worst time and direction.
 
-    The quantities, bounds and allowances are those of ``pk.semiconcavity``, Laplacian and harmonic
-    mean at minima included; ``initial``, ``constants``, ``window`` and ``step`` are handed to it.
+    Mathematics 1.8, thesis Lemma 4.17. The quantities, bounds and allowances are those of
+    ``pk.semiconcavity``, Laplacian and harmonic mean at minima included; ``initial``,
+    ``constants``, ``window`` and ``step`` are handed to it.
     """
 
     initial: Any = None
@@ -244,7 +246,7 @@ class Semiconcave:
 
 @dataclass(frozen=True)
 class HeatCurvature:
-    """Under the heat equation sup v_kk never rises, for every axis. MODEL 1.1.
+    """Under the heat equation sup v_kk never rises, for every axis. Mathematics 1.1.
 
     Second differences obey the same equation on the grid; the two cells beside a wall are left
     out. Allowance: rounding of the differences.
@@ -272,7 +274,7 @@ class HeatCurvature:
 
 @dataclass(frozen=True)
 class ImprovesOnIdle:
-    """u <= v = E V_T(X) of the uncontrolled motion, everywhere (comparison). MODEL 1.7 (iii).
+    """u <= v = E V_T(X) of the uncontrolled motion, everywhere (comparison). Mathematics (1.7.7).
 
     Of ``HamiltonJacobiBellman`` without a running cost; v is solved on the same grid and times.
     """

@@ -18,8 +18,8 @@ class Logarithmic:
     """β(t) = log(shift + t) / depth: slow enough to find the global minimum.
 
     ``depth`` is to be at least the critical depth of V, the highest barrier out of a well that is
-    not the deepest (Hajek 1988; MODEL.md 4: the papers' log(t + 1) lacks this constant). ``shift``
-    > 1 keeps the temperature at the start finite.
+    not the deepest (Hajek 1988; mathematics 1.14: the papers' log(t + 1) lacks this constant).
+    ``shift`` > 1 keeps the temperature at the start finite.
     """
 
     depth: float
@@ -37,7 +37,7 @@ class Logarithmic:
 
 @dataclass(frozen=True)
 class AnnealedLangevin(Diffusion):
-    """dX = -∇V(X) dt + √(2/β(t)) dB: simulated annealing in continuous time (T 4.1.1).
+    """dX = -∇V(X) dt + √(2/β(t)) dB: simulated annealing in continuous time (thesis 4.1.1).
 
     Parameters
     ----------

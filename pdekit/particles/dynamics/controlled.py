@@ -46,7 +46,7 @@ class Total:
 
 @dataclass(frozen=True)
 class ControlledLangevin(Diffusion):
-    """dX = -(∇V(X) + ∇u(X, t)) dt + √(2/β) dB: the optimally controlled motion (MODEL.md 1.7).
+    """dX = -(∇V(X) + ∇u(X, t)) dt + √(2/β) dB: the optimally controlled motion (mathematics 1.7).
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ class ElasticSGD(Downhill):
     """ε dYⁱ = -(∇V(Yⁱ) + (Yⁱ - X)/γ) dt + √(2ε/β) dB, dX = -(X - Ȳ)/γ dt.
 
     The workers Yⁱ are drawn to the centre X, not to their mean, and X to their mean: the energy is
-    Σ_i V(y_i) + |x - y_i|²/(2γ) (errata 28; MODEL.md 1.10, thesis (5.4)). As ε -> 0, X' =
+    Σ_i V(y_i) + |x - y_i|²/(2γ) (errata 28; mathematics 1.10, thesis (5.4)). As ε -> 0, X' =
     -∇u(X, γ), the local entropy of V, for every number of workers. **Particle 0 of each run is the
     centre**, so n workers are n + 1 particles; it starts from its own initial position.
 

@@ -23,7 +23,7 @@ class EntropySGD(Downhill):
     then x ← x - (η/γ)(x - z).
 
     The time step of ``simulate`` is the learning rate η, so k steps are the time kη. Thesis,
-    Algorithm 2 and (4.39)-(4.41); MODEL.md 1.10. It is ``TwoScaleLangevin`` whose fast process
+    Algorithm 2 and (4.39)-(4.41); mathematics 1.10. It is ``TwoScaleLangevin`` whose fast process
     starts anew from x in every step, with an exponential average; for many small inner steps
     x' = -∇u(x, γ), u the local entropy of V (``pk.local_entropy``). For networks:
     ``pk.optim.EntropySGD``.

@@ -106,7 +106,7 @@ class MiniBatch:
 
     For a potential that is a ``FiniteSum``. With g_k = ∇f_k, S = Σ g_k g_kᵀ and g = ∇V the
     covariance is (S/N - ggᵀ)/ℓ with replacement and (1 - ℓ/N)(S - N ggᵀ)/((N - 1)ℓ) without
-    (MODEL.md 1.11, errata 38, 39). Raises ``ValueError`` for more samples than there are.
+    (mathematics 1.11, errata 38, 39). Raises ``ValueError`` for more samples than there are.
     """
 
     size: int

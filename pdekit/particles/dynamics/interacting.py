@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class InteractingLangevin(Diffusion):
     """dXⁱ = -∇V(Xⁱ) dt - N⁻¹ Σ_j ∇W(Xⁱ - Xʲ) dt + √(2/β) dBⁱ, the particles of a run together.
 
-    MODEL.md 1.6; Kantas et al. (5)-(7). Its law on R^{Nd} is stationary at
+    mathematics 1.6; Kantas et al. (5)-(7). Its law on R^{Nd} is stationary at
     exp(-β [Σ V(x_i) + (2N)⁻¹ Σ_ij W(x_i - x_j)]); as N grows each particle follows the
     McKean-Vlasov equation. Runs do not act on each other.
 

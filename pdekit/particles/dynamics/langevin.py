@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Langevin(Diffusion):
-    """dX = -∇V(X) dt + √(2/β) dB (MODEL.md 0); its stationary law is e^{-βV}/Z.
+    """dX = -∇V(X) dt + √(2/β) dB (mathematics 0); its stationary law is e^{-βV}/Z.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Descent with momentum: Nesterov's method, MaSS, and their restarts (U 3.1.5, 3.1.6).
+"""Descent with momentum: Nesterov's method, MaSS, and their restarts (report 3.1.5, 3.1.6).
 
 The time step of ``simulate`` is the learning rate η, so k steps are the time kη. The state is
 (w, u); w are the positions. With slopes that carry noise of their own these are the stochastic
@@ -19,7 +19,7 @@ from pdekit.particles.integrators import Step
 
 @dataclass(frozen=True)
 class Nesterov(Downhill):
-    """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w (U (32)).
+    """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w (report (32)).
 
     As η -> 0 at fixed γ, w follows w' = -∇V/(1 - γ), with error O(η).
 
@@ -62,7 +62,7 @@ class Nesterov(Downhill):
 
 @dataclass(frozen=True)
 class MaSS(Downhill):
-    """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w + η₂ g(u) (Liu and Belkin; U (34)).
+    """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w + η₂ g(u) (Liu and Belkin; report (34)).
 
     As η -> 0 at fixed γ and η₂/η, w' = -(1 - η₂/η) ∇V/(1 - γ).
 
@@ -105,8 +105,8 @@ class RestartedNesterov(Downhill):
     """Nesterov's method with γ = (α - 1)/(α + 2), α counting the steps since the last restart.
 
     A particle restarts, α = 1, after a step uphill, g(u)·(w⁺ - w) > 0 (O'Donoghue and Candès;
-    U (33) with errata 69: γ follows α). Until then, as η -> 0, w as a function of s = k √η obeys
-    w'' + 3 w'/s + ∇V(w) = 0 (Su, Boyd and Candès), with error O(√η).
+    report (33) with errata 69: γ follows α). Until then, as η -> 0, w as a function of s = k √η
+    obeys w'' + 3 w'/s + ∇V(w) = 0 (Su, Boyd and Candès), with error O(√η).
 
     Parameters: ``potential``, ``gradient`` as for ``Nesterov``. Stable if η V'' < 4/3.
     """
@@ -138,7 +138,7 @@ class RestartedNesterov(Downhill):
 
 @dataclass(frozen=True)
 class RestartedMaSS(Downhill):
-    """``MaSS`` with the γ and the restarts of ``RestartedNesterov`` (U (35), errata 69).
+    """``MaSS`` with the γ and the restarts of ``RestartedNesterov`` (report (35), errata 69).
 
     Parameters: ``potential``, ``compensation``, ``gradient`` as for ``MaSS``.
     """

@@ -20,7 +20,8 @@ class MultiplicativeLangevin(Downhill):
     """dX = (-∇V(X) + F(X)) dt + √(2D(X)/β) dB, as Itô, Stratonovich or Hänggi-Klimontovich read it.
 
     SGD as a diffusion: V the loss, D the covariance of its gradients, β = 2 batch / learning rate
-    (MODEL.md 1.11, thesis (6.2), errata 37). Euler's method with the drift that the reading adds.
+    (mathematics 1.11, thesis (6.2), errata 37). Euler's method with the drift that the reading
+    adds.
 
     Parameters
     ----------

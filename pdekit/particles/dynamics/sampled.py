@@ -16,7 +16,7 @@ from pdekit.particles.noise import INNER
 class SampledDescent(Downhill):
     """X⁺ = X - (dt/L) Σ_l ∇V(X + ξ_l), ξ_l ~ N(0, (γ/β) I): descent on the loss G_{γ/β} * V.
 
-    MODEL.md 1.10, HEAT; thesis (4.43) with errata 30. The mean of a step is exactly that of
+    mathematics 1.10, HEAT; thesis (4.43) with errata 30. The mean of a step is exactly that of
     descent on the heat-smoothed loss; the sampling adds a variance O(dt/L) to X. Where the
     smoothed loss is at hand as a potential, ``SmoothedDescent`` is the same without sampling.
 

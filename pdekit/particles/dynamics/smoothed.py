@@ -18,8 +18,8 @@ class SmoothedDescent(Diffusion):
     """dX = -∇u(X, t) dt [+ √(2/β) dB]: the papers' scoping, u the loss smoothed less and less.
 
     With u(x, t) = v(x, T - t) for a solution v of a smoothing equation (heat, viscous or
-    non-viscous Hamilton-Jacobi) this is the drift -∇v(X, T - t) of MODEL.md 1.7, last lines; it is
-    the drift of the control problem with V = 0, not of the controlled Langevin motion.
+    non-viscous Hamilton-Jacobi) this is the drift -∇v(X, T - t) of mathematics 1.7, last lines; it
+    is the drift of the control problem with V = 0, not of the controlled Langevin motion.
 
     Parameters
     ----------

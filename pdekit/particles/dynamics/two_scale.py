@@ -136,7 +136,7 @@ Average = LinearAverage | ExponentialAverage | LastIterate
 
 @dataclass(frozen=True)
 class Scoping:
-    """γ(t) = max(floor, initial e^{-rate t}): smoothing that is withdrawn (T 4.3.1, 5.10)."""
+    """γ(t) = max(floor, initial e^{-rate t}): smoothing that is withdrawn (thesis (5.10))."""
 
     initial: float
     rate: float
@@ -156,7 +156,7 @@ class Scoping:
 class TwoScaleLangevin(Downhill):
     """dX = -(X - Y)/γ dt [- ∇W*ρ_N dt], ε dY = -(∇V(Y) + (Y - X)/γ) dt + √(2ε/β) dB.
 
-    HOM-SGLD, with ``interaction`` MF-HOM-SGLD: MODEL.md 1.9 and 1.10, Kantas et al. Algorithm 1
+    HOM-SGLD, with ``interaction`` MF-HOM-SGLD: mathematics 1.9 and 1.10, Kantas et al. Algorithm 1
     with its indices and weights corrected (errata 2, 3, 12, 18). Each step of X takes
     ``burn_in + inner_steps - 1`` steps of Y with X held, and averages the last ``inner_steps``. As
     ε -> 0, X' = -∇u(X, γ), u the local entropy of V (``ViscousHJ``); the error is O(ε).

@@ -17,7 +17,7 @@ from pdekit.particles.noise import MOMENTUM
 class UnderdampedLangevin(Downhill):
     """dX = P/m dt, dP = -∇V(X) dt - c P dt + √(2cm/β) dB, by BAOAB.
 
-    Stationary at exp(-β (V(x) + |p|²/(2m))), so X has the Gibbs law of V (MODEL.md errata 1). A
+    Stationary at exp(-β (V(x) + |p|²/(2m))), so X has the Gibbs law of V (errata 1). A
     step kicks half, drifts half, renews the momentum exactly, drifts half, kicks half
     (Leimkuhler and Matthews 2013): weak order 2, also of the stationary law of X, which is exact
     for a quadratic; one gradient a step.

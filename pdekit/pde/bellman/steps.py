@@ -51,7 +51,7 @@ class Step(Protocol):
 
 
 class DoobSteps:
-    """Φ(U) = -(2/beta) log M exp(-beta U / 2), M = exp(dt L) (MODEL 1.7): the h-transform.
+    """Φ(U) = -(2/beta) log M exp(-beta U / 2), M = exp(dt L) (mathematics 1.7): the h-transform.
 
     Φ(U)_i = min over q of sum_j q_j U_j + (2/beta) KL(q | M_i): control that pays by entropy. In
     two dimensions M = exp(dt L_x / 2) exp(dt L_y) exp(dt L_x / 2), and Φ is the composition of the

@@ -37,7 +37,7 @@ _ALIKE = 2e-2  # of the range
 
 @dataclass(frozen=True)
 class Improvement:
-    """The improvement theorem in numbers (MODEL 1.7; thesis, theorem 4.11): gap >= 0.
+    """The improvement theorem in numbers (mathematics 1.7; thesis, theorem 4.11): gap >= 0.
 
     ``plain`` and ``controlled`` are the expected costs (terminal and running) without and with the
     control, ``effort`` is E ∫|α|^2 / 2; ``exact`` is the value of the gap by the identity
@@ -249,8 +249,9 @@ def control(
 
     -u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., T) = g; α = ∇u;
     rho_t = ∇·((∇V + ∇u) rho) + beta^-1 Δrho, rho(., 0) = initial; no-flux walls, or periodic
-    (MODEL 1.7). ℓ = running_cost + coupling(rho(t)), g = terminal_cost + terminal_coupling(rho(T)):
-    a coupling makes it a mean-field game, ``coupling.cooperative()`` mean-field control.
+    (mathematics 1.7). ℓ = running_cost + coupling(rho(t)), g = terminal_cost +
+    terminal_coupling(rho(T)): a coupling makes it a mean-field game, ``coupling.cooperative()``
+    mean-field control.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ axes (time, say) one by one:
 * ``cooperative()``: the coupling whose *game* is the control problem of a planner who minimises the
   sum of all costs: ℓ(x, rho) + ∫ δℓ(y, rho)/δrho(x) rho(dy), the derivative of ∫ ℓ(., rho) rho.
 
-Couplings add. MODEL 1.7; thesis, remark 4.10.
+Couplings add. Mathematics 1.7; thesis, remark 4.10.
 """
 
 from dataclasses import dataclass, field
@@ -123,7 +123,8 @@ class _Filled:
 
 @dataclass(frozen=True)
 class MeanTracking:
-    """ℓ = strength |x - share m|^2 / 2, m the mean of rho: the linear-quadratic game (MODEL 1.7).
+    """ℓ = strength |x - share m|^2 / 2, m the mean of rho: the linear-quadratic game
+    (mathematics 1.7).
 
     As polynomial strength |x|^2 / 2 - pull x·m + rest |m|^2 / 2, with pull = strength share and
     rest = strength share^2 unless given.

@@ -1,10 +1,10 @@
 """Mean-field games: the coupled forward-backward system, and the ways to close it.
 
 -u_t = L u - |∇u|^2 / 2 + ℓ(x, rho(t)), u(., T) = g(x, rho(T)); rho_t = ∇·((∇V + ∇u) rho) +
-beta^-1 Δrho (MODEL 1.7). In time, the costs act at the nodes with the weights of the trapezoidal
-rule and Bellman steps (``bellman``, ``policy``) lead from node to node: of second order, and the
-density is carried by exactly the transposed derivative of the value's step. A flow of densities rho
-is an equilibrium where it is its own response, rho = T(rho).
+beta^-1 Δrho (mathematics 1.7). In time, the costs act at the nodes with the weights of the
+trapezoidal rule and Bellman steps (``bellman``, ``policy``) lead from node to node: of second
+order, and the density is carried by exactly the transposed derivative of the value's step. A flow
+of densities rho is an equilibrium where it is its own response, rho = T(rho).
 """
 
 from collections.abc import Callable

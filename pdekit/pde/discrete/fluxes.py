@@ -1,6 +1,6 @@
 """Numerical Hamiltonians: H(p_minus, p_plus), nondecreasing in the first, nonincreasing second.
 
-``p_minus``, ``p_plus`` are the backward and forward difference quotients (MODEL 1.3). Each is
+``p_minus``, ``p_plus`` are the backward and forward difference quotients (mathematics 1.3). Each is
 consistent, H(p, p) = H(p). Crandall and Lions (1984); Osher and Shu (1991).
 """
 

@@ -147,8 +147,8 @@ def scharfetter_gummel(values: Array, beta: float, grid: Grid) -> Generator:
     """Generator of -∇V·∇ + beta^-1 Δ with the exponentially fitted two-point flux.
 
     J = (B(Δ) rho_i - B(-Δ) rho_{i+1}) / (beta h), Δ = beta (V_{i+1} - V_i), B(w) = w / (e^w - 1)
-    (MODEL 1.4). exp(-beta V) is stationary with zero flux in every cell face; second order where
-    the cell Péclet number |Δ| is moderate, upwind where it is large.
+    (mathematics 1.4). exp(-beta V) is stationary with zero flux in every cell face; second order
+    where the cell Péclet number |Δ| is moderate, upwind where it is large.
 
     Parameters: ``values`` of shape ``grid.shape``, the potential at the centres.
     """

@@ -122,7 +122,7 @@ def free_energy_terms(
 
 
 def mean_field_functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
-    """The free energy of a ``McKeanVlasov`` equation as a function of a density (MODEL 1.6).
+    """The free energy of a ``McKeanVlasov`` equation as a function of a density (mathematics 1.6).
 
     F = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho: what ``solve`` never lets rise.
     """

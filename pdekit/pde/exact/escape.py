@@ -21,7 +21,8 @@ def kramers_time(potential: Any, minimum: ArrayLike, saddle: ArrayLike, beta: fl
     τ = 2π / |λ_-| sqrt(|det ∇²V(s)| / det ∇²V(a)) exp(β (V(s) - V(a))) (1 + O(1/β)), λ_- the
     negative eigenvalue at s; in one dimension 2π / sqrt(V''(a) |V''(s)|) times the exponential. The
     time to the saddle itself is half of it, as is 1 / gap for two equal wells. ``potential`` has
-    ``grad``; a and s are points (d,), or numbers on a line. MODEL 1.14; thesis 4.1.1 corrected.
+    ``grad``; a and s are points (d,), or numbers on a line. Mathematics 1.14; thesis 4.1.1
+    corrected.
 
     An ``AccuracyWarning`` where β (V(s) - V(a)) is below 4: the error is of the size of 1 over it.
 
@@ -76,7 +77,7 @@ def passage_integral(
     beta ∫_start^target e^{beta V(y)} ∫_lower^y e^{-beta V(z)} dz dy with a reflecting wall at
     ``lower``; for the whole line put it where e^{-beta V} is gone. Gauss-Legendre panels, doubled
     until the logarithm changes by less than 1e-12; exponents are taken relative to their largest,
-    so that beta may be large. MODEL 1.14.
+    so that beta may be large. Mathematics 1.14.
     """
     before = np.inf
     for panels in (16, 32, 64, 128, 256, 512):

@@ -18,7 +18,7 @@ class LQGame:
     N(mean, std^2). With Π = P + S / m: P' = 2aP + P^2 - q, P(T) = g;
     Π' = 2aΠ + Π^2 - q (1 - kappa), Π(T) = g (1 - kappa_T);
     m' = -(a + Π) m; v' = -2 (a + P) v + 2/beta;
-    -R' = P/beta - S^2 / 2 + q kappa^2 m^2 / 2, R(T) = g kappa_T^2 m_T^2 / 2. MODEL 1.7.
+    -R' = P/beta - S^2 / 2 + q kappa^2 m^2 / 2, R(T) = g kappa_T^2 m_T^2 / 2. Mathematics 1.7.
     Solved with DOP853 to rtol 1e-12.
     """
 

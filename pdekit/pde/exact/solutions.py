@@ -27,7 +27,7 @@ def heat(f: Function, beta: float, t: float, x: ArrayLike, nodes: int = 96) -> A
     """v(x, t) = (G_{t/beta} * f)(x) = E f(x + sqrt(t/beta) Z) by Gauss-Hermite quadrature.
 
     Exact for polynomials of degree below ``2 nodes``; for an entire f such as cos(3x) to rounding
-    while sqrt(t/beta) times its wave number is below about 8. MODEL 1.1; thesis (4.28).
+    while sqrt(t/beta) times its wave number is below about 8. Mathematics 1.1; thesis (4.28).
     """
     x = np.asarray(x, dtype=float)
     z, w = np.polynomial.hermite_e.hermegauss(nodes)
@@ -43,7 +43,8 @@ def cole_hopf(f: Function, beta: float, t: float, x: ArrayLike) -> Array:
 
     Midpoint sums around each x, relative to their largest term, with the spacing halved until
     beta u changes by less than 1e-13. One or two dimensions; any beta. f must be bounded below.
-    Raises ``ConvergenceError`` where it is not, or the sum does not settle. MODEL 1.2; (4.11).
+    Raises ``ConvergenceError`` where it is not, or the sum does not settle. Mathematics 1.2;
+    thesis (4.11).
     """
     return _each(lambda point: _gibbs_pair(f, beta, t, point)[0], x)
 
@@ -58,7 +59,7 @@ def hopf_lax(f: Function, t: float, x: ArrayLike) -> Array:
 
     A dense scan of the ball that must contain the minimiser, then the lowest local minima of it on
     finer and finer scans. Accurate to rounding for f with structure coarser than a thousandth of
-    that ball. One or two dimensions; f bounded below. MODEL 1.3; thesis (4.16).
+    that ball. One or two dimensions; f bounded below. Mathematics 1.3; thesis (4.16).
     """
     return _each(lambda point: _lowest(f, t, point), x)
 
@@ -70,7 +71,7 @@ def ornstein_uhlenbeck(
 
     m = exp(-A t) m_0; C = exp(-A t) C_0 exp(-A^T t) + (2/beta) ∫_0^t exp(-A s) exp(-A^T s) ds, the
     integral by Van Loan's block exponential over a short time, doubled until t: A may be singular,
-    unstable or far from normal. MODEL 1.4.
+    unstable or far from normal. Mathematics 1.4.
     """
     from scipy.linalg import expm
 
@@ -100,7 +101,7 @@ def gaussian(mean: ArrayLike, cov: ArrayLike, x: ArrayLike) -> Array:
 def gibbs(potential: Function, beta: float, lower: ArrayLike, upper: ArrayLike, x: Any) -> Array:
     """exp(-beta V(x)) / Z, Z the integral over the box [lower, upper] (``d`` corners each).
 
-    Z by Gauss-Legendre panels, doubled until log Z changes by less than 1e-13. MODEL 1.4.
+    Z by Gauss-Legendre panels, doubled until log Z changes by less than 1e-13. Mathematics 1.4.
     """
     lower, upper = np.atleast_1d(np.asarray(lower, float)), np.atleast_1d(np.asarray(upper, float))
     before = np.inf
@@ -121,7 +122,8 @@ class LQControl:
     """Linear-quadratic control: V = a x^2 / 2, terminal cost g x^2 / 2, X_0 ~ N(mean, std^2).
 
     u(x, s) = P(s) x^2 / 2 + R(s) at time s of the horizon, with D(s) = 2a + g (1 - e^{-2a(T-s)}):
-    P = 2 a g e^{-2a(T-s)} / D, R = beta^-1 log(D / 2a); the optimal law is Gaussian. MODEL 1.7.
+    P = 2 a g e^{-2a(T-s)} / D, R = beta^-1 log(D / 2a); the optimal law is Gaussian.
+    Mathematics 1.7.
     """
 
     a: float
@@ -174,7 +176,7 @@ class LangevinSpectrum:
     With psi = rho exp(beta V / 2) the Fokker-Planck operator becomes -A^T A / beta, where
     A = d/dx + beta V' / 2: a symmetric matrix by sinc collocation on ``nodes`` points of
     [lower, upper] (by trigonometric collocation if ``periodic``), diagonalised once. It shares
-    nothing with a finite-volume scheme and converges exponentially. MODEL 1.4-1.5.
+    nothing with a finite-volume scheme and converges exponentially. Mathematics 1.4-1.5.
 
     On the line exp(-beta V) must be below about 1e-30 at both ends: there are no walls.
     """

@@ -36,9 +36,9 @@ def critical_beta(
     """Inverse temperature at which the symmetric state of an even V loses its stability.
 
     Curie-Weiss: the root of beta λ Var(x) = 1 under the CONFINED state exp(-beta (V + λ|x|²/2)) / Z
-    (MODEL 1.6; the variance under exp(-beta V) printed by Kantas et al. p. 6 is erratum 15), in the
-    plane with the largest eigenvalue of the covariance. By trapezoidal sums over the whole space,
-    halved until they settle to 1e-12: eight digits and more.
+    (mathematics 1.6; the variance under exp(-beta V) printed by Kantas et al. p. 6 is erratum 15),
+    in the plane with the largest eigenvalue of the covariance. By trapezoidal sums over the whole
+    space, halved until they settle to 1e-12: eight digits and more.
 
     Any pair potential, with a ``grid`` about whose middle V is even: the least beta at which the
     second variation of the free energy at the symmetric state, that is the leading eigenvalue of
@@ -154,7 +154,7 @@ def phase_diagram(
     the plane; other interactions need one. At each strength the branches over beta are followed
     through their folds from the states at both ends of ``betas``. Curie-Weiss on a line finds all
     states; else they are those that ``self_consistent_states`` finds, at seconds a point in the
-    plane. MODEL 1.6.
+    plane. Mathematics 1.6.
     """
     import xarray as xr
 

@@ -42,7 +42,7 @@ def self_consistent_states(equation: Any, grid: Grid) -> list[SelfConsistentStat
     to rounding; they converge beyond all orders in h for smooth V that rise at the walls. States
     narrower than the cells are pinned by them, which a ``ResolutionWarning`` says.
     Raises ``TypeError`` for another equation and ``ConvergenceError`` where no state is found.
-    MODEL 1.6; Kantas et al. p. 4-6 with errata 15-17.
+    Mathematics 1.6; Kantas et al. p. 4-6 with errata 15-17.
     """
     if not isinstance(equation, McKeanVlasov):
         raise TypeError(f"self_consistent_states takes a McKeanVlasov equation, got {equation!r}")
@@ -78,7 +78,7 @@ def _say_if_coarse(system: "FieldMap", states: list[SelfConsistentState]) -> Non
 
 @dataclass(frozen=True, eq=False)
 class MeanMap:
-    """m -> R(m) and its slope for Curie-Weiss on a line; R'(m) = beta λ Var (MODEL 1.6)."""
+    """m -> R(m) and its slope for Curie-Weiss on a line; R'(m) = beta λ Var (mathematics 1.6)."""
 
     x: Array
     V: Array

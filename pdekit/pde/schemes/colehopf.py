@@ -50,7 +50,8 @@ class ColeHopf:
 
     On the box f is continued by reflection (no-flux; wrapped on a periodic axis). ``extend=True``
     evaluates a callable f beyond the walls instead, which gives the whole-space solution.
-    MODEL 1.2; thesis (4.11). Raises ``ConvergenceError`` when more than 2^24 nodes would be needed.
+    Mathematics 1.2; thesis (4.11). Raises ``ConvergenceError`` when more than 2^24 nodes would be
+    needed.
     """
 
     extend: bool = False

@@ -24,8 +24,8 @@ _WARY = 8.0  # times what steps of other lengths change: their errors need not g
 class DoobTransform:
     """u = -(2/beta) log w, w_t = L w, w(0) = exp(-beta u_0 / 2): exact in time, second order in h.
 
-    The controlled process is Doob's h-transform of the Langevin process by w (MODEL 1.7). Over a
-    step the unknown is z = exp(-beta (u(t + s) - u(t)) / 2) = exp(s L~) 1, where
+    The controlled process is Doob's h-transform of the Langevin process by w (mathematics 1.7).
+    Over a step the unknown is z = exp(-beta (u(t + s) - u(t)) / 2) = exp(s L~) 1, where
     L~ = exp(beta u(t) / 2) L exp(-beta u(t) / 2) is again tridiagonal: numbers of order one at any
     beta, where exp(-beta u / 2) itself would underflow. Each step is taken whole and in halves;
     the halves are kept when the two differ in u by at most ``rtol`` of the range of u_0 (with a

@@ -50,7 +50,7 @@ class Filtered:
     = O(dt h) where u is smooth, S_A goes through there: order 2 away from kinks, and in L1.
     ``stats["filtered"]`` is the largest share of cells in which a step was held back.
     Terms linear in u (``ViscousHJ``, ``HamiltonJacobiBellman`` on a line) by Strang splitting.
-    Froese and Oberman (2013); Bokanowski, Falcone and Sahu (2016). MODEL 1.2-1.3.
+    Froese and Oberman (2013); Bokanowski, Falcone and Sahu (2016). Mathematics 1.2-1.3.
 
     Good values: the defaults; ``epsilon=0`` is the monotone scheme. inf f <= u <= sup f (less
     t H(0)) is kept by what it costs, nothing: the true solution lies there. Order between solutions

@@ -54,7 +54,7 @@ class HopfLax:
     Another convex Hamiltonian that is a sum over the axes of terms with known conjugates L:
     min_y f(y) + t L((x - y) / t), a line in O(n log n) as the minimisers never go back. ``Burgers``
     is solved for its integral, whose differences are the cell averages. Raises ``ValueError`` for
-    other Hamiltonians (use ``Filtered``). MODEL 1.3; thesis (4.16).
+    other Hamiltonians (use ``Filtered``). Mathematics 1.3; thesis (4.16).
     """
 
     refine: bool = True

@@ -59,7 +59,7 @@ class MeanField:
     Where V and the initial density are even about the middle of the box, so is the solution:
     rounding is kept from breaking the symmetry of an unstable state.
     Raises ``ConvergenceError`` where ``rtol`` is not reached or the energy would not fall. Good
-    values: rtol = 1e-8 to 1e-4; order 7 on a line, 6 in the plane. MODEL 1.6.
+    values: rtol = 1e-8 to 1e-4; order 7 on a line, 6 in the plane. Mathematics 1.6.
     """
 
     rtol: float = 1e-5

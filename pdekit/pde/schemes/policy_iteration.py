@@ -47,8 +47,8 @@ class PolicyIteration:
     One and two dimensions, walls or periodic. Good for steep data and large beta, where
     ``DoobTransform`` is not; the stored spacing is a good ``dt``, a fifth of it with ``order=1``.
     Raises ``ConvergenceError`` where the policies do not settle.
-    MODEL 1.7; thesis (4.31); Howard's algorithm: Bokanowski, Maroso and Zidani 2009; filter: Froese
-    and Oberman 2013.
+    Mathematics 1.7; thesis (4.31); Howard's algorithm: Bokanowski, Maroso and Zidani 2009; filter:
+    Froese and Oberman 2013.
     """
 
     dt: float = 0.01

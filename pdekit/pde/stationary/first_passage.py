@@ -37,7 +37,7 @@ def mean_first_passage_time(equation: Any, grid: Grid, target: Any) -> "xr.DataA
     Every value is a sum of positive terms and right to rounding for the discrete generator: times
     of 1e200 keep their digits. A ``ResolutionWarning`` says where times on half the cells differ by
     more than a twentieth of the largest. In the cell at the edge of the target the time falls to
-    the edge as it does for a constant drift, in layers and ballistically alike. MODEL 1.14;
+    the edge as it does for a constant drift, in layers and ballistically alike. Mathematics 1.14;
     Kramers' law is ``kramers_time``. Good values: 2,000 cells on a line give the time from -1 to 1
     in the double well to 1e-5.
 

@@ -30,7 +30,7 @@ def free_energy(solution: Any) -> "xr.DataArray":
     a diffusion, β⁻¹ KL(rho | rho_ss), least at zero; only ∇·(j rho_ss) = 0 is needed, not ∇·j = 0.
     Midpoint sums over the grid; the fall from time to
     time is a theorem for the discrete generator too, and holds to rounding where ``solve`` is
-    exact in time. MODEL 0, 1.4, 1.11 (errata 43); thesis Theorem 6.17.
+    exact in time. Mathematics 0, 1.4, 1.11 (errata 43); thesis Theorem 6.17.
 
     Raises ``TypeError`` for an equation without a free energy, ``ValueError`` for coefficients
     that change in time.
@@ -44,7 +44,7 @@ def dissipation(solution: Any) -> "xr.DataArray":
     """-dF/dt = ∫ rho ∇μ·D∇μ, μ = Φ + β⁻¹ log rho, at the times of a Fokker-Planck solution; >= 0.
 
     Taken from the discrete generator: -β⁻¹ sum_i (L^T rho)_i log(rho_i / pi_i), the exact rate at
-    which ``free_energy`` falls on the grid. Densities below 1e-300 count as that. MODEL 1.11.
+    which ``free_energy`` falls on the grid. Densities below 1e-300 count as that. Mathematics 1.11.
     Raises as ``free_energy``.
     """
     checks.has("solution", solution, "a Solution", "equation", "grid", "fields")

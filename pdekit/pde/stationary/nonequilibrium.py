@@ -2,7 +2,7 @@
 
 Thesis chapter 6, corrected: dX = -∇f dt + sqrt(2 D / beta) dB (Ito) has the stationary density
 exp(-beta Φ) exactly when ∇f = (D + Q) ∇Φ - beta^-1 ∇·(D + Q), Q antisymmetric, with the row
-divergence (∇·M)_i = sum_j ∂_j M_ij. MODEL 1.11.
+divergence (∇·M)_i = sum_j ∂_j M_ij. Mathematics 1.11.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def with_steady_state(
     Drift -∇f, ∇f = (D + Q) ∇Φ - beta^-1 ∇·(D + Q) with D = ``diffusion`` (symmetric, positive
     semidefinite) and Q = ``circulation`` (antisymmetric), constant or fields ``(..., d) -> (..., d,
     d)``. Q moves probability along the level sets of Φ: J = beta^-1 ∇·(Q exp(-beta Φ)) / Z.
-    MODEL 1.11; thesis (6.48), (6.53) with the row divergence.
+    Mathematics 1.11; thesis (6.48), (6.53) with the row divergence.
 
     Raises ``TypeError`` for a potential without ``grad`` and ``ValueError`` for a constant D that
     is not symmetric positive semidefinite or a constant Q that is not antisymmetric.
@@ -115,7 +115,7 @@ def decompose(drift: ArrayLike, diffusion: ArrayLike | None = None) -> Decomposi
     F Σ + Σ Fᵀ = 2 D (Lyapunov), U = Σ⁻¹, Q = (F Σ - Σ Fᵀ) / 2. Unique where no two eigenvalues of F
     add up to zero. ``drift`` F and ``diffusion`` D (None: I) are (d, d). At a saddle it exists too,
     but Σ is not positive and there is no stationary law (``stable`` is False).
-    MODEL 1.11; thesis Lemma 6.44 with its hypotheses.
+    Mathematics 1.11; thesis Lemma 6.44 with its hypotheses.
 
     Raises ``ValueError`` where F is not square, D not symmetric positive definite, or
     λ_i(F) + λ_j(F) = 0 to within 1e-10 of the largest |λ|, and where Σ is singular.
@@ -158,7 +158,7 @@ class LimitCycle:
     stays stationary, with J = λ exp(-r⁴/4) (-y, x) / Z, although ∇·j does not vanish. The zeros of
     ∇f move with λ (for λ = 1.5 only the origin is left), the mode of the density does not. For
     β > 1 the force grows like exp((β - 1) x⁴ / 4): choose the box as small as the density allows.
-    MODEL 1.11, errata 43.
+    Mathematics 1.11, errata 43.
     Good values: λ = 0.5 or 1.5, β = 1, the box [-4.5, 4.5]².
     """
 
@@ -239,7 +239,7 @@ def entropy_production(equation: Any, density: Any, grid: Grid) -> float:
 
     In units of 1 / time; zero exactly in detailed balance. It is the housekeeping rate (what keeps
     the stationary state going) plus β times the rate at which the free energy falls. Second order.
-    ``density``: an array or DataArray of ``grid.shape``. MODEL 1.11; thesis (6.24).
+    ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.24).
 
     Raises ``TypeError`` for another equation and ``ValueError`` for a diffusion that is singular
     somewhere (the rate is not defined there).
@@ -254,7 +254,7 @@ def housekeeping(equation: Any, density: Any, grid: Grid) -> float:
     """Housekeeping part β ∫ rho j·D⁻¹ j of the entropy production, j = J_ss / rho_ss; >= 0.
 
     At the stationary density it is all of ``entropy_production``; whatever the density it vanishes
-    exactly in detailed balance. Second order; MODEL 1.11. Raises as ``entropy_production``.
+    exactly in detailed balance. Second order; mathematics 1.11. Raises as ``entropy_production``.
     """
     problem = steady(equation, grid, "housekeeping")
     rho = as_field(density, problem.grid, "the density")
@@ -284,8 +284,8 @@ def minibatch_covariance(gradients: ArrayLike, size: int, replacement: bool = Tr
 
     With replacement (S/N - g gᵀ) / ℓ; without, (1 - ℓ/N) (S/(N-1) - N/(N-1) g gᵀ) / ℓ, where
     S = sum_k g_k g_kᵀ and g is their mean: zero for identical gradients, and for ℓ = N without
-    replacement. Then β⁻¹ = η / (2 ℓ) with D = ℓ Cov for the learning rate η. MODEL 1.11; thesis
-    (6.4), (6.5) corrected.
+    replacement. Then β⁻¹ = η / (2 ℓ) with D = ℓ Cov for the learning rate η. Mathematics 1.11;
+    thesis (6.4), (6.5) corrected.
 
     Raises ``ValueError`` for a size outside 1..N (without replacement) or below 1, or N < 2.
     """

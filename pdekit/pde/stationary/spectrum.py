@@ -63,8 +63,8 @@ def spectral_gap(equation: Any, grid: Grid, extrapolate: bool = False) -> float:
     Right to about 1e-10 of itself for the discrete generator, however small it is (exp(-β ΔV) of
     1e-200 keeps its digits); second order in h. ``extrapolate`` adds a solve with every cell halved
     and takes Richardson's (4 λ(h/2) - λ(h)) / 3, of fourth order for smooth coefficients.
-    Walls reflect, or are periodic. Compare MODEL 1.14 for small noise. Good values: 2,000 cells on
-    a line give the gap of the double well to 2e-5 for beta from 1 to 16.
+    Walls reflect, or are periodic. Compare mathematics 1.14 for small noise. Good values: 2,000
+    cells on a line give the gap of the double well to 2e-5 for beta from 1 to 16.
 
     Raises as ``slow_modes``.
     """

@@ -30,7 +30,7 @@ def stationary(equation: Any, grid: Grid) -> "xr.DataArray":
     stationary for the discrete generator too, with zero flux in every face. Otherwise the null
     vector of the generator's transpose, by an elimination without subtractions: positive, and
     right to rounding in every cell however small the density there; 0.6 s for 256 x 256 cells.
-    Dims ``("x",)`` or ``("x", "y")``. No-flux walls, or periodic ones. MODEL 1.4, 1.11.
+    Dims ``("x",)`` or ``("x", "y")``. No-flux walls, or periodic ones. Mathematics 1.4, 1.11.
 
     What is promised: ratios of values are those of the density at the centres, exact in
     equilibrium, and sums over cells are its moments while it does not change by more than e² over a
@@ -67,7 +67,7 @@ def current(equation: Any, density: Any, grid: Grid) -> "xr.DataArray":
     "component")`` or ``("x", "y", "component")``: the mean of the numerical fluxes through the
     faces of each cell, so that rho_t = -∇·J is what ``solve`` integrates, J vanishes to rounding in
     detailed balance, and only absorbing walls let anything through. Second order. ``density``: an
-    array or DataArray of ``grid.shape``. MODEL 1.11; thesis (6.9), (6.24).
+    array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.9), (6.24).
 
     A ``ResolutionWarning`` says where the cells are too coarse for the drift at the density, and
     where the current of a stationary density round a circle is another by a twentieth on half of
@@ -131,7 +131,7 @@ def detailed_balance(equation: Any, grid: Grid) -> float:
 
     sum |pi_i L_ij - pi_j L_ji| / sum (pi_i L_ij + pi_j L_ji) over the pairs of cells, with
     1e-14 or so in equilibrium and of the size h |j| (times beta over D) otherwise: divide by h to
-    compare grids. MODEL 1.11; thesis Definition 6.14.
+    compare grids. Mathematics 1.11; thesis Definition 6.14.
     """
     problem = steady(equation, grid, "detailed_balance")
     pi = invariant_density(problem)

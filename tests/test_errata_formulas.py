@@ -1,0 +1,179 @@
+"""Errata of the source papers that are formulas: what is printed differs, what is right agrees.
+
+Rows of the table in docs/errata.md, each against quadrature, autograd, counting or a stationary
+density on a grid. Those that change a law are in ``test_errata.py``.
+"""
+
+from math import log, pi
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, optimize
+
+import pdekit as pk
+from pdekit.pde.exact import solutions
+
+WELL, BETA, GAMMA, X = pk.potentials.DoubleWell(), 4.0, 0.5, 0.3
+
+
+def fast_moments(f: Any, beta: float, gamma: float, x: float) -> tuple[float, float]:
+    """Mean and variance under exp(-beta (f(y) + (x - y)²/(2 gamma))), by quadrature."""
+    y = np.linspace(-8, 8, 20_001)
+    energy = beta * (f(y) + (x - y) ** 2 / (2 * gamma))
+    weight = np.exp(energy.min() - energy)
+    mean = (weight * y).sum() / weight.sum()
+    return float(mean), float((weight * (y - mean) ** 2).sum() / weight.sum())
+
+
+def test_row_20_and_21_the_slope_is_x_less_the_mean() -> None:
+    """Thesis (3.10), (4.23): -∇f_γ = γ⁻¹⟨x - y⟩, and ⟨y⟩ in place of x - ⟨y⟩."""
+    mean, _ = fast_moments(lambda y: WELL(y[:, None]), BETA, GAMMA, X)
+    slope = float(solutions.cole_hopf_gradient(WELL, BETA, GAMMA, [[X]])[0, 0])
+    assert slope == pytest.approx((X - mean) / GAMMA, abs=1e-9)
+    assert slope * GAMMA == pytest.approx(-0.0900, abs=1e-4)
+    assert mean == pytest.approx(0.3900, abs=1e-4)
+
+
+def test_row_22_without_its_normalisation_the_local_entropy_diverges() -> None:
+    """Thesis (3.9) with β = 1: 6.196 at γ = 1e-6 where f = 0.207."""
+    f, gamma = float(WELL(np.array([X]))), 1e-6
+    u = float(solutions.cole_hopf(WELL, 1.0, gamma, [[X]])[0])
+    assert u == pytest.approx(f, abs=1e-5)
+    assert u - log(2 * pi * gamma) / 2 == pytest.approx(6.1958, abs=1e-4)
+
+
+def test_row_23_half_the_logarithm_of_the_determinant() -> None:
+    """At the minimum of xᵀAx/2 the local entropy is (2β)⁻¹ log det(I + γA)."""
+    A = np.array([[3.0, 0.5], [0.5, 1.0]])
+    u = float(solutions.cole_hopf(pk.potentials.Quadratic(A), BETA, GAMMA, [[0.0, 0.0]])[0])
+    assert u == pytest.approx(np.log(np.linalg.det(np.eye(2) + GAMMA * A)) / (2 * BETA), abs=1e-9)
+    printed = np.log(np.linalg.det(A + np.eye(2) / GAMMA)), np.linalg.eigvalsh(A).sum()
+    assert min(abs(p - u) for p in printed) > 1
+
+
+def test_row_26_moments_of_the_fast_law() -> None:
+    """f = Qy²/2 + qy: mean x - (Q + 1/γ)⁻¹ f'(x), variance β⁻¹ (Q + 1/γ)⁻¹."""
+    Q, q = 1.5, 0.4
+    mean, variance = fast_moments(lambda y: Q * y**2 / 2 + q * y, BETA, GAMMA, X)
+    inverse = 1 / (Q + 1 / GAMMA)
+    assert (mean, variance) == pytest.approx((X - inverse * (Q * X + q), inverse / BETA), abs=1e-9)
+    assert abs(variance - 1 / (Q + GAMMA)) > 0.1  # as printed
+
+
+def test_row_33_the_local_entropy_of_a_parabola() -> None:
+    """c|x|²/(2(1 + ct)) + (n/2β) log(1 + ct); printed log(t + 1/c) fails at t = 0 unless c = 1."""
+    c, t, x = 2.0, 0.7, np.array([[0.5, -0.2]])
+    u = float(solutions.cole_hopf(pk.potentials.Quadratic(c, 2), BETA, t, x)[0])
+    plain = c * float((x**2).sum()) / (2 * (1 + c * t))
+    assert u == pytest.approx(plain + log(1 + c * t) / BETA, abs=1e-9)
+    assert abs(u - plain - log(t + 1 / c) / BETA) > 0.1
+
+
+def test_row_34_the_square_of_the_mixed_derivatives() -> None:
+    """∂_kk ½|∇u|² = ∇u·∇u_kk + Σ_i u_ik², with the index k."""
+
+    def u(x: Any) -> Any:
+        return torch.sin(x[0] + 0.3 * x[1] ** 2) + x[0] ** 3 * x[1]
+
+    at = torch.tensor([0.4, -0.7], dtype=torch.float64)
+    hessian, of = torch.autograd.functional.hessian, torch.func.grad
+    H = hessian(u, at)
+    for k in (0, 1):
+        left = hessian(lambda x: (of(u)(x) ** 2).sum() / 2, at)[k, k]
+        curvature = of(lambda x, k=k: of(lambda y: of(u)(y)[k])(x)[k])(at)
+        rest = float(left - of(u)(at) @ curvature)
+        assert rest == pytest.approx(float((H[:, k] ** 2).sum()), abs=1e-10)
+        assert abs(rest - float((H.diagonal() ** 2).sum())) > 0.1
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
+def test_row_44_a_loss_may_be_its_own_potential_under_an_uneven_noise() -> None:
+    """D = 1 + c e^{βf} leaves e^{-βf}; D = c leaves e^{-βf/c}."""
+    grid, beta, c = pk.Grid(-2, 2, 400), 1.5, 2.0
+    bowl = pk.potentials.Quadratic()
+
+    def law(power: float) -> Any:
+        weight = np.exp(-power * bowl(grid.centres))
+        return weight / grid.integrate(weight)
+
+    for D, power in ((lambda x: 1 + c * np.exp(beta * bowl(x)), beta), (c, beta / c)):
+        found = pk.stationary(pk.FokkerPlanck(bowl, beta, diffusion=D), grid).values
+        assert np.abs(found / law(power) - 1).max() < 2e-3
+
+
+@pytest.mark.parametrize("beta, rise", [(1.0, 1.0397), (4.0, 0.5199)])
+def test_row_45_the_potential_of_the_steady_state_depends_on_beta(beta: float, rise: float) -> None:
+    """Φ = ∫f'/D + β⁻¹ log D on a line, D = 1 + x², f = x²/2."""
+    grid = pk.Grid(-4, 4, 1600)
+    uneven = pk.FokkerPlanck(
+        pk.potentials.Quadratic(), beta, diffusion=lambda x: 1 + x[..., 0] ** 2
+    )
+    phi = -np.log(pk.stationary(uneven, grid).values) / beta
+    at = np.interp([0.0, 1.0], grid.axes[0], phi)
+    assert at[1] - at[0] == pytest.approx(rise, abs=1e-3)
+
+
+def complexity_root(power: int) -> float:
+    """Where ½ log(p-1) - (p-2)/(4(p-1)) u² - I₁(u) vanishes for p = 3, u/E² to this power."""
+    p = 3
+    E = 2 * np.sqrt((p - 1) / p)
+
+    def theta(u: float) -> float:
+        root = np.sqrt(u * u - E * E)
+        rate = -(u**power / E**2) * root - log(-u + root) + log(E)
+        return log(p - 1) / 2 - (p - 2) / (4 * (p - 1)) * u * u - rate
+
+    return -optimize.brentq(theta, -2.5, -E - 1e-12)
+
+
+def test_row_50_the_ground_state_of_the_spin_glass() -> None:
+    """1.65699836352747 with -(u/E²)√(u² - E²); with u² the complexity has no zero there."""
+    assert complexity_root(1) == pytest.approx(1.65699836352747, abs=1e-10)
+    with pytest.raises(ValueError, match="different signs"):
+        complexity_root(2)
+
+
+def test_row_70_a_mean_cosine_distance_is_at_most_one() -> None:
+    """Over pairs of n vectors it is n/(n-1) (1 - |mean unit vector|²)."""
+    n = 50
+    v = np.random.default_rng(0).normal(size=(n, 7))
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
+    pairs = (1 - v @ v.T)[~np.eye(n, dtype=bool)].mean()
+    assert pairs == pytest.approx(n / (n - 1) * (1 - np.linalg.norm(v.mean(0)) ** 2), abs=1e-12)
+    assert pairs <= n / (n - 1) < 1.16
+
+
+@pytest.mark.parametrize("hidden, weights", [(32, 25_450), (64, 50_890)])
+def test_row_71_the_size_of_the_network(hidden: int, weights: int) -> None:
+    layers = torch.nn.Linear(784, hidden), torch.nn.Linear(hidden, 10)
+    assert sum(p.numel() for layer in layers for p in layer.parameters()) == weights
+
+
+def test_row_73_noise_in_a_well_has_a_coloured_spectrum_without_a_cycle() -> None:
+    """Increments of x⁺ = (1-a)x + ξ: spectrum |1-e^{-iw}|²/|1-(1-a)e^{-iw}|², three times 10 %."""
+    a, n = 0.01, 2**15
+    noise = np.random.default_rng(1).normal(size=(40, n))
+    x = np.zeros((40, n + 1))
+    for k in range(n):
+        x[:, k + 1] = (1 - a) * x[:, k] + noise[:, k]
+    power = (np.abs(np.fft.rfft(np.diff(x), axis=1)) ** 2).mean(0) / n
+    for share in (0.001, 0.033, 0.9):
+        i = round(share * n / 2)
+        w = 2 * pi * i / n
+        exact = abs(1 - np.exp(-1j * w)) ** 2 / abs(1 - (1 - a) * np.exp(-1j * w)) ** 2
+        near = power[max(1, i - 5) : i + 6].mean()
+        assert near == pytest.approx(exact, rel=0.3)
+    assert power[33 // 2] < 0.3 < power[n // 3]
+
+
+def test_integrals_are_those_of_the_table() -> None:
+    """The moments above against adaptive quadrature."""
+
+    def weight(y: float) -> float:
+        return float(np.exp(-BETA * (WELL(np.array([y])) + (X - y) ** 2 / (2 * GAMMA))))
+
+    total, first = (integrate.quad(lambda y, k=k: y**k * weight(y), -5, 5)[0] for k in (0, 1))
+    mean, _ = fast_moments(lambda y: WELL(y[:, None]), BETA, GAMMA, X)
+    assert first / total == pytest.approx(mean, abs=1e-9)
