@@ -12,7 +12,9 @@ from pdekit.comparison.estimate import Estimate
 from pdekit.particles.dynamics.controlled import ControlledLangevin
 from pdekit.particles.dynamics.langevin import Langevin
 from pdekit.particles.ensemble import simulate
+from pdekit.pde.control.control import Control
 from pdekit.potentials import Evolving, Tabulated
+from pdekit.protocols import Start
 
 Array = NDArray[np.float64]
 
@@ -40,7 +42,7 @@ class SampledImprovement:
 
 
 def improvement(
-    control: Any, initial: Any, n: int, dt: float, seed: int = 0, level: float = 0.99
+    control: Control, initial: "Start", n: int, dt: float, seed: int = 0, level: float = 0.99
 ) -> SampledImprovement:
     """Measure the improvement theorem for a computed ``control`` (``pk.control``) on particles.
 

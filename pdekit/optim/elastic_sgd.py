@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Closure,
@@ -62,7 +63,7 @@ class ElasticSGD(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float = 0.1,
         rho: float = 1.0,
         replicas: int = 3,

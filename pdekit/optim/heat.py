@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Closure,
@@ -51,7 +52,7 @@ class HEAT(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float | None = None,
         gamma: float = 1e-4,
         samples: int = 2,

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Closure,
@@ -38,7 +39,7 @@ class MaSS(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float = 1e-2,
         momentum: float = 0.9,
         compensation: float = 0.1,

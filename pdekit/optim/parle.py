@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.entropy_sgd import check_walk, walk
 from pdekit.optim.groups import (
@@ -74,7 +75,7 @@ class Parle(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float = 0.5,
         gamma: float = 100.0,
         rho: float = 1.0,

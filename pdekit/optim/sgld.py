@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Closure,
@@ -42,7 +43,7 @@ class SGLD(Optimizer):
     """
 
     def __init__(
-        self, params: Any, lr: float = 0.1, temperature: float = 1e-6, *, seed: int = 0
+        self, params: ParamsT, lr: float = 0.1, temperature: float = 1e-6, *, seed: int = 0
     ) -> None:
         options = {"lr": lr, "temperature": temperature, "seed": seed, "evaluations": 0}
         super().__init__(listed(self, params), options)

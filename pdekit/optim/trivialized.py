@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Closure,
@@ -43,7 +44,7 @@ class TrivializedSGD(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float = 0.1,
         coupling: float = 1e-3,
         decay: float = 1000.0,

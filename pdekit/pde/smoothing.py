@@ -18,11 +18,12 @@ from pdekit.pde.equations import ViscousHJ
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.solution import solve
 from pdekit.potentials import Tabulated
+from pdekit.protocols import Function
 
 Array = NDArray[np.float64]
 
 
-def shock_time(f: Callable[[Array], Any], grid: Grid) -> float:
+def shock_time(f: "Function", grid: Grid) -> float:
     """The time t* = -1 / inf λ_min(∇²f) at which the slopes ∇u of ``HamiltonJacobi()`` first jump.
 
     ``f`` is the initial potential (for ``Burgers()``, p_0 = f'), a callable on points ``(..., d)``.
@@ -67,7 +68,7 @@ def _mixed(f: Callable[[Array], Any], x: Array, e: Array, g: Array) -> Array:
     return (4 * difference(1.0) - difference(2.0)) / 3
 
 
-def local_entropy(potential: Any, gamma: float, beta: float, grid: Grid) -> Tabulated:
+def local_entropy(potential: "Function", gamma: float, beta: float, grid: Grid) -> Tabulated:
     """V_γ(x) = -beta^-1 log ∫ G_{γ/beta}(x - y) exp(-beta V(y)) dy, a potential again.
 
     The solution of ``ViscousHJ(beta)`` from V at time γ, by the Cole-Hopf formula in the whole

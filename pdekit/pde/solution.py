@@ -20,6 +20,7 @@ from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
 from pdekit.pde.schemes import default_scheme
+from pdekit.protocols import Equation, Initial, Scheme, Times
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -101,7 +102,11 @@ class Solution:
 
 
 def solve(
-    equation: Any, grid: Grid, initial: Any, t: ArrayLike, scheme: Any | None = None
+    equation: Equation,
+    grid: Grid,
+    initial: "Initial",
+    t: "Times",
+    scheme: Scheme | None = None,
 ) -> Solution:
     """Solve ``equation`` on ``grid`` from ``initial``; fields at the time(s) ``t``.
 

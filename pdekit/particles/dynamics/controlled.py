@@ -8,6 +8,7 @@ from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Integrator, StochasticHeun
 from pdekit.potentials import Sum, as_potential
+from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 class Total:
     """V + u as a potential in time: ``at(t)`` is the potential V(·, t) + u(·, t)."""
 
-    potential: Any
-    value: Any
+    potential: "Coefficient"
+    value: "Coefficient"
 
     @property
     def dim(self) -> int | None:
@@ -63,9 +64,9 @@ class ControlledLangevin(Diffusion):
     than the time in which u changes.
     """
 
-    potential: Any
+    potential: "Coefficient"
     beta: float
-    value: Any
+    value: "Coefficient"
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
 

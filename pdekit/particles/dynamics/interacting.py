@@ -11,6 +11,7 @@ from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import ChebyshevSum, ExactSum, Summation, mean_force
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step
 from pdekit.particles.noise import CHOICE
+from pdekit.protocols import Coefficient, Interaction, MeanForce
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import McKeanVlasov
@@ -41,9 +42,9 @@ class InteractingLangevin(Diffusion):
     for stability.
     """
 
-    potential: Any
+    potential: "Coefficient"
     beta: float
-    interaction: Any
+    interaction: Interaction | MeanForce
     summation: Summation = field(default_factory=ExactSum)
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None

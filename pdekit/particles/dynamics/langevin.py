@@ -7,6 +7,7 @@ from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews
+from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -29,7 +30,7 @@ class Langevin(Diffusion):
     0.1; above 2 the explicit step is unstable.
     """
 
-    potential: Any
+    potential: "Coefficient"
     beta: float
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None

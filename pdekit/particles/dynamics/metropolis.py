@@ -8,6 +8,7 @@ from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, s
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import ACCEPTANCE, PROBE, Address, fill_normals
+from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -35,7 +36,7 @@ class MetropolisLangevin(Downhill):
     accepted.
     """
 
-    potential: Any
+    potential: "Coefficient"
     beta: float
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[float] = inf

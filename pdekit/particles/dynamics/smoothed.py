@@ -8,6 +8,7 @@ from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Integrator, StochasticHeun
+from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -34,7 +35,7 @@ class SmoothedDescent(Diffusion):
     of every integrator drops to one.
     """
 
-    value: Any
+    value: "Coefficient"
     beta: float | None = None
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None

@@ -12,6 +12,7 @@ from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import ExactSum, Summation, mean_force
 from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
 from pdekit.particles.noise import CHOICE, INNER
+from pdekit.protocols import Coefficient, Interaction, MeanForce
 
 Slope = Callable[[Any], Any]
 
@@ -174,13 +175,13 @@ class TwoScaleLangevin(Downhill):
     (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the limit of averages.
     """
 
-    potential: Any
+    potential: "Coefficient"
     beta: float
-    gamma: Any
+    gamma: float | Callable[[float], float]
     epsilon: float
     inner_steps: int
     burn_in: int = 1
-    interaction: Any = None
+    interaction: Interaction | MeanForce | None = None
     fast: FastProcess = field(default_factory=Position)
     average: Average = field(default_factory=LinearAverage)
     warm_start: bool = True

@@ -11,6 +11,7 @@ from pdekit.particles.dynamics.diffusion import Downhill, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import MOMENTUM
+from pdekit.protocols import Coefficient
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class UnderdampedLangevin(Downhill):
     warns (``AccuracyWarning``) where dt times the friction exceeds 1.
     """
 
-    potential: Any
+    potential: "Coefficient"
     beta: float
     friction: float = 1.0
     mass: float = 1.0

@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.pde.bellman import vouched
 from pdekit.pde.control import density as carried
 from pdekit.pde.control.couplings import Coupling
-from pdekit.pde.control.games import Newton
+from pdekit.pde.control.games import Newton, Solver
 from pdekit.pde.control.played import equilibrium
 from pdekit.pde.control.stored import drifting, fewest_parts, finer, over, same, stored_times
 from pdekit.pde.discrete.differences import central_gradient
@@ -25,6 +25,7 @@ from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
 from pdekit.pde.solution import Solution, solve
 from pdekit.potentials import Quadratic
+from pdekit.protocols import Field, Function, Initial, Scheme, Times
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -233,17 +234,17 @@ class Control:
 
 
 def control(
-    potential: Any,
+    potential: "Function | None",
     beta: float,
     grid: Grid,
-    initial: Any,
-    terminal_cost: Any,
-    t: ArrayLike,
-    running_cost: Any = None,
+    initial: "Initial",
+    terminal_cost: "Field",
+    t: "Times",
+    running_cost: "Function | None" = None,
     coupling: Coupling | None = None,
     terminal_coupling: Coupling | None = None,
-    scheme: Any = None,
-    solver: Any = None,
+    scheme: Scheme | None = None,
+    solver: Solver | None = None,
 ) -> Control:
     """Optimal control of dX = -(∇V + α) dt + sqrt(2/beta) dB over [0, t], alone or in a crowd.
 

@@ -29,6 +29,7 @@ from pdekit.pde.schemes.mean_field import MeanField
 from pdekit.pde.schemes.policy_iteration import PolicyIteration
 from pdekit.pde.schemes.spectral import Spectral
 from pdekit.pde.schemes.split import Split
+from pdekit.protocols import Equation, Scheme
 
 __all__ = [
     "ColeHopf",
@@ -68,7 +69,7 @@ _BEST: dict[int, dict[type, Any]] = {
 }
 
 
-def default_scheme(equation: Any, grid: Grid) -> Any:
+def default_scheme(equation: Equation, grid: Grid) -> Scheme:
     """The most accurate scheme for an equation: exact in time wherever there is such a one.
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor

@@ -16,6 +16,7 @@ from pdekit.pde.discrete.problem import Problem, steady
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.stationary import chains
 from pdekit.pde.stationary.stationary import invariant_density
+from pdekit.protocols import Equation
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,7 +58,7 @@ class SlowModes:
         return xr.DataArray(self.functions, coords=coords, dims=dims, name="modes")
 
 
-def spectral_gap(equation: Any, grid: Grid, extrapolate: bool = False) -> float:
+def spectral_gap(equation: Equation, grid: Grid, extrapolate: bool = False) -> float:
     """The slowest decay rate min Re λ > 0 of a linear equation: exp(-gap t) is its last transient.
 
     Right to about 1e-10 of itself for the discrete generator, however small it is (exp(-β ΔV) of
@@ -78,7 +79,7 @@ def spectral_gap(equation: Any, grid: Grid, extrapolate: bool = False) -> float:
     return here.gap
 
 
-def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
+def slow_modes(equation: Equation, grid: Grid, count: int = 1) -> SlowModes:
     """The ``count`` slowest modes of a Fokker-Planck, backward Kolmogorov or heat equation.
 
     Lanczos on the inverse generator in its symmetric form sqrt(rho) L / sqrt(rho) where detailed
