@@ -1,5 +1,7 @@
 """Comparison and compare(): do these particles follow that density?"""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """convergence(): what of an error is sampling, and what is the step."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,8 +60,8 @@ class Convergence:
 
 
 def convergence(
-    dynamics: "Dynamics | Callable[..., Numbers]",
-    initial: "Start | None",
+    dynamics: Dynamics | Callable[..., Numbers],
+    initial: Start | None,
     observable: Callable[[Array], Any],
     t: float | None,
     n: Sequence[int] = (250, 1000, 4000),

@@ -1,5 +1,7 @@
 """The improvement theorem by Monte Carlo: particles with and without the control, same noise."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -42,7 +44,7 @@ class SampledImprovement:
 
 
 def improvement(
-    control: Control, initial: "Start", n: int, dt: float, seed: int = 0, level: float = 0.99
+    control: Control, initial: Start, n: int, dt: float, seed: int = 0, level: float = 0.99
 ) -> SampledImprovement:
     """Measure the improvement theorem for a computed ``control`` (``pk.control``) on particles.
 

@@ -1,5 +1,7 @@
 """Semiconcavity from particles: the Hessian of the local entropy from the fast process."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -155,10 +157,10 @@ class SampledCurvature:
 
 
 def sampled_curvature(
-    potential: "Function",
+    potential: Function,
     beta: float,
     t: float,
-    points: "Numbers",
+    points: Numbers,
     n: int = 10_000,
     dt: float | None = None,
     duration: float | None = None,

@@ -1,5 +1,7 @@
 """Semiconcavity: second differences against the proved bounds; and where a field is convex."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +65,7 @@ class Semiconcavity:
 
 def semiconcavity(
     solution: HasField,
-    initial: "Field | None" = None,
+    initial: Field | None = None,
     *,
     constants: float | Sequence[float] | None = None,
     window: Window = None,

@@ -1,5 +1,7 @@
 """How minima widen: convex intervals and curvature over time, and the robust width."""
 
+from __future__ import annotations
+
 from math import log1p, sqrt
 from typing import Any
 
@@ -22,10 +24,10 @@ _MOST = {1: 1 << 17, 2: 2100}
 
 
 def widening(
-    potential: "Function",
+    potential: Function,
     beta: float,
     grid: Grid,
-    t: "Times",
+    t: Times,
     window: Window = None,
     step: int = 1,
 ) -> xr.Dataset:
@@ -64,7 +66,7 @@ def widening(
 
 
 def robust_width(
-    potential: "Function", minimum: "Corner", tolerance: float, beta: float, longest: float = 100.0
+    potential: Function, minimum: Corner, tolerance: float, beta: float, longest: float = 100.0
 ) -> float:
     """The robust width γ* of a minimum x of V: the largest γ* with
 

@@ -1,5 +1,7 @@
 """`Ensemble` and `simulate`."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -70,7 +72,7 @@ class Ensemble:
         final: xr.DataArray = self.x.isel(time=-1)
         return final
 
-    def gathered(self) -> "Ensemble | None":
+    def gathered(self) -> Ensemble | None:
         """On rank 0 the ensemble of all ranks, None on the others; to be called on all of them."""
         if self.division is None or self.division.ranks.size == 1:
             return self
@@ -97,9 +99,9 @@ class Interrupted(KeyboardInterrupt):
 
 def simulate(
     dynamics: Dynamics,
-    initial: "Start",
+    initial: Start,
     n: int,
-    t: "Times",
+    t: Times,
     dt: float,
     runs: int = 1,
     seed: int = 0,

@@ -4,6 +4,8 @@ All are posed on a box with no-flux (homogeneous Neumann) walls, or periodic whe
 walls that absorb are named in the equation.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -134,10 +136,10 @@ class FokkerPlanck:
     ``absorbing`` names the walls that absorb (``Walls``); the others let nothing through.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
-    force: "Coefficient | None" = None
-    diffusion: "Diffusivity | None" = None
+    force: Coefficient | None = None
+    diffusion: Diffusivity | None = None
     absorbing: Walls | None = None
     carries_density: ClassVar[bool] = True
 
@@ -156,10 +158,10 @@ class BackwardKolmogorov:
     absorbing wall pays nothing (u = 0). MODEL 1.5; thesis (4.7)-(4.8) corrected.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
-    force: "Coefficient | None" = None
-    diffusion: "Diffusivity | None" = None
+    force: Coefficient | None = None
+    diffusion: Diffusivity | None = None
     absorbing: Walls | None = None
     carries_density: ClassVar[bool] = False
 
@@ -177,7 +179,7 @@ class McKeanVlasov:
     periodic axis W is taken of the shortest displacement. MODEL 1.6; Kantas et al. (5)-(9).
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
     interaction: Interaction
     carries_density: ClassVar[bool] = True
@@ -202,9 +204,9 @@ class HamiltonJacobiBellman:
     points to values; None is zero. MODEL 1.7; thesis (4.31)-(4.32).
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
-    running_cost: "Function | None" = None
+    running_cost: Function | None = None
     carries_density: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -1,5 +1,7 @@
 """Langevin dynamics that cools down."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import log, sqrt
@@ -52,7 +54,7 @@ class AnnealedLangevin(Diffusion):
     and short against the time in which β changes.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     schedule: Callable[[float], float]
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None

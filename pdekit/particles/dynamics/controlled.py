@@ -1,5 +1,7 @@
 """Langevin dynamics under a computed control."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 class Total:
     """V + u as a potential in time: ``at(t)`` is the potential V(·, t) + u(·, t)."""
 
-    potential: "Coefficient"
-    value: "Coefficient"
+    potential: Coefficient
+    value: Coefficient
 
     @property
     def dim(self) -> int | None:
@@ -64,9 +66,9 @@ class ControlledLangevin(Diffusion):
     than the time in which u changes.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
-    value: "Coefficient"
+    value: Coefficient
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
 
@@ -79,7 +81,7 @@ class ControlledLangevin(Diffusion):
         """V and u."""
         return self.potential, self.value
 
-    def law(self) -> "FokkerPlanck":
+    def law(self) -> FokkerPlanck:
         """The Fokker-Planck equation of V + u; its potential has ``at(t)`` where V or u has.
 
         Raises ``ValueError`` for bare functions, which cannot be added.

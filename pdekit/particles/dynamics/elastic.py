@@ -1,5 +1,7 @@
 """Workers tied to a centre (Elastic-SGD)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, ClassVar
@@ -32,7 +34,7 @@ class ElasticSGD(Downhill):
     good steps dt (V'' + 1/γ)/ε <= 0.1, stable below 2.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
     gamma: float
     epsilon: float = 1.0

@@ -1,5 +1,7 @@
 """Entropy-SGD as particles: each descends the gradient of the local entropy, measured anew."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,7 +44,7 @@ class EntropySGD(Downhill):
     Raises ``ValueError`` for numbers out of range. Stable if η < 2γ and η_y (V'' + 1/γ) < 2.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float = inf
     gamma: float | Callable[[float], float] = 1.0
     inner_steps: int = 20

@@ -1,5 +1,7 @@
 """Langevin dynamics of particles that act on each other (MF-SGLD)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
@@ -42,7 +44,7 @@ class InteractingLangevin(Diffusion):
     for stability.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
     interaction: Interaction | MeanForce
     summation: Summation = field(default_factory=ExactSum)
@@ -87,7 +89,7 @@ class InteractingLangevin(Diffusion):
         y = self.integrator.step(drift, state, self.sigma, step, noise)
         return fold(y, self.box)[0]
 
-    def law(self) -> "McKeanVlasov":
+    def law(self) -> McKeanVlasov:
         """ρ_t = ∇·(ρ∇(V + W*ρ) + β⁻¹∇ρ), the limit of many particles.
 
         Raises ``TypeError`` for an interaction that is no pair potential.

@@ -1,5 +1,7 @@
 """Overdamped Langevin dynamics (SGLD with the exact gradient)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,7 @@ class Langevin(Diffusion):
     0.1; above 2 the explicit step is unstable.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None
@@ -44,7 +46,7 @@ class Langevin(Diffusion):
         """V alone."""
         return (self.potential,)
 
-    def law(self) -> "FokkerPlanck":
+    def law(self) -> FokkerPlanck:
         """ρ_t = ∇·(ρ∇V + β⁻¹∇ρ), with no flux through the walls of the grid it is solved on."""
         from pdekit.pde.equations import FokkerPlanck
 

@@ -5,6 +5,8 @@ The time step of ``simulate`` is the learning rate η, so k steps are the time k
 methods, with ``FullGradient()`` the classical ones.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -33,7 +35,7 @@ class Nesterov(Downhill):
     Raises ``ValueError`` for another momentum. Stable if η V'' < 2 (1 + γ)/(1 + 2γ).
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     momentum: float = 0.9
     gradient: Gradient = field(default_factory=FullGradient)
     weak_order: ClassVar[int] = 1
@@ -70,7 +72,7 @@ class MaSS(Downhill):
     for numbers out of range. Stable if η V'' < 2 (1 + γ)/(1 + 2γ - η₂/η).
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     momentum: float = 0.9
     compensation: float = 0.1
     gradient: Gradient = field(default_factory=FullGradient)
@@ -110,7 +112,7 @@ class RestartedNesterov(Downhill):
     Parameters: ``potential``, ``gradient`` as for ``Nesterov``. Stable if η V'' < 4/3.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     gradient: Gradient = field(default_factory=FullGradient)
 
     def __post_init__(self) -> None:
@@ -141,7 +143,7 @@ class RestartedMaSS(Downhill):
     Parameters: ``potential``, ``compensation``, ``gradient`` as for ``MaSS``.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     compensation: float = 0.1
     gradient: Gradient = field(default_factory=FullGradient)
 

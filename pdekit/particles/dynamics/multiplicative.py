@@ -1,5 +1,7 @@
 """Langevin dynamics whose noise depends on the place, and what that is taken to mean."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import nan, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,10 +42,10 @@ class MultiplicativeLangevin(Downhill):
     each step.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
-    diffusion: "Diffusivity"
-    force: "Coefficient | None" = None
+    diffusion: Diffusivity
+    force: Coefficient | None = None
     weak_order: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -87,7 +89,7 @@ class MultiplicativeLangevin(Downhill):
             f"Euler's method; take dt <= {size * (0.5 / largest) ** 2:.1g}"
         )
 
-    def law(self) -> "FokkerPlanck":
+    def law(self) -> FokkerPlanck:
         """ρ_t = ∇·((∇V - F)ρ) + β⁻¹ times ∇·∇·(Dρ), or what the other readings make of it."""
         from pdekit.pde.equations import FokkerPlanck
 

@@ -1,5 +1,7 @@
 """Descent on a loss smoothed by sampling (HEAT)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
@@ -32,7 +34,7 @@ class SampledDescent(Downhill):
     Raises ``ValueError`` for numbers out of range. Stable if dt V'' < 2.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
     gamma: float | Callable[[float], float]
     samples: int = 1

@@ -1,5 +1,7 @@
 """Descent on a smoothed loss."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any
@@ -35,7 +37,7 @@ class SmoothedDescent(Diffusion):
     of every integrator drops to one.
     """
 
-    value: "Coefficient"
+    value: Coefficient
     beta: float | None = None
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
@@ -50,7 +52,7 @@ class SmoothedDescent(Diffusion):
         """u alone."""
         return (self.value,)
 
-    def law(self) -> "FokkerPlanck":
+    def law(self) -> FokkerPlanck:
         """The Fokker-Planck equation of u. Raises ``ValueError`` where there is no noise."""
         from pdekit.pde.equations import FokkerPlanck
 

@@ -1,5 +1,7 @@
 """Two time scales: descent along slopes that a fast process averages (HOM-SGLD, MF-HOM-SGLD)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp, sqrt
@@ -175,7 +177,7 @@ class TwoScaleLangevin(Downhill):
     (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the limit of averages.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
     gamma: float | Callable[[float], float]
     epsilon: float

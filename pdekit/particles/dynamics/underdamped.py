@@ -1,5 +1,7 @@
 """Langevin dynamics with inertia."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import exp, sqrt, tanh
 from typing import Any, ClassVar
@@ -36,7 +38,7 @@ class UnderdampedLangevin(Downhill):
     warns (``AccuracyWarning``) where dt times the friction exceeds 1.
     """
 
-    potential: "Coefficient"
+    potential: Coefficient
     beta: float
     friction: float = 1.0
     mass: float = 1.0

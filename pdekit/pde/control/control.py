@@ -1,5 +1,7 @@
 """The verb ``control``: HJB backward and Fokker-Planck forward for controlled Langevin dynamics."""
 
+from __future__ import annotations
+
 import time
 import warnings
 from collections.abc import Mapping
@@ -86,10 +88,10 @@ class Control:
     running_cost: Array | None = None
     own_cost: Array | None = None
     closure: Mapping[str, float] = field(default_factory=dict)
-    whole: "Control | None" = field(default=None, repr=False)
+    whole: Control | None = field(default=None, repr=False)
 
     @cached_property
-    def dense(self) -> "Control":
+    def dense(self) -> Control:
         """The same at enough times for integrals: all steps of a game, else at least 100 steps.
 
         Computed when asked for. A control that was changed by hand is taken as it stands.
@@ -114,7 +116,7 @@ class Control:
         return found if alike else self
 
     @cached_property
-    def control(self) -> "xr.DataArray":
+    def control(self) -> xr.DataArray:
         """The optimal control α = ∇u, dims ("time", "x"[, "y"], "component"); central differences.
 
         Components in the order of the axes.
@@ -234,13 +236,13 @@ class Control:
 
 
 def control(
-    potential: "Function | None",
+    potential: Function | None,
     beta: float,
     grid: Grid,
-    initial: "Initial",
-    terminal_cost: "Field",
-    t: "Times",
-    running_cost: "Function | None" = None,
+    initial: Initial,
+    terminal_cost: Field,
+    t: Times,
+    running_cost: Function | None = None,
     coupling: Coupling | None = None,
     terminal_coupling: Coupling | None = None,
     scheme: Scheme | None = None,

@@ -1,5 +1,7 @@
 """Branches of self-consistent states over a parameter, followed round their folds."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -47,7 +49,7 @@ class Branch:
 def follow_branch(
     family: Callable[[float], McKeanVlasov],
     grid: Grid,
-    mean: "Corner | SelfConsistentState",
+    mean: Corner | SelfConsistentState,
     bounds: tuple[float, float],
     start: float | None = None,
 ) -> Branch:

@@ -1,5 +1,7 @@
 """Phase transitions of interacting particles: critical points and phase diagrams."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ _CLEAR = 1e-9  # of a response: beyond rounding
 
 
 def critical_beta(
-    potential: "Function",
+    potential: Function,
     interaction: Interaction,
     dim: int | None = None,
     grid: Grid | None = None,
@@ -137,16 +139,16 @@ class PhaseDiagram:
     or there is none). ``branches``: for each strength, the curves over beta, folds included.
     """
 
-    data: "xr.Dataset"
-    critical: "xr.DataArray"
+    data: xr.Dataset
+    critical: xr.DataArray
     branches: dict[float, list[Branch]]
     grid: Grid
 
 
 def phase_diagram(
-    potential: "Function",
-    betas: "Numbers",
-    strengths: "Numbers",
+    potential: Function,
+    betas: Numbers,
+    strengths: Numbers,
     grid: Grid | None = None,
     interaction: Callable[[float], Interaction] = CurieWeiss,
 ) -> PhaseDiagram:

@@ -1,5 +1,7 @@
 """Spectral gap and slow modes of the linear equations."""
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,7 +51,7 @@ class SlowModes:
         return float(self.rates[0].real)
 
     @cached_property
-    def modes(self) -> "xr.DataArray":
+    def modes(self) -> xr.DataArray:
         import xarray as xr
 
         coords: dict[str, Any] = {"mode": np.arange(1, len(self.rates) + 1)}

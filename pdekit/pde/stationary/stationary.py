@@ -1,5 +1,7 @@
 """Stationary densities and probability currents."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ _EVEN = 1e-11  # of the gross flow: differences of a current between cells that 
 _BALANCED = 1e-12  # shares of net flow below it are nothing but rounding
 
 
-def stationary(equation: Equation, grid: Grid) -> "xr.DataArray":
+def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
     """The stationary density of a Fokker-Planck equation, of unit mass on the grid.
 
     exp(-beta V / D) / Z where the drift is a gradient and the diffusion D a number: it is
@@ -61,7 +63,7 @@ def _apart(rho: Array, other: Array, cells: Grid) -> float:
     return float(cells.integrate(np.abs(here / cells.integrate(here) - other)))
 
 
-def current(equation: Equation, density: "Numbers", grid: Grid) -> "xr.DataArray":
+def current(equation: Equation, density: Numbers, grid: Grid) -> xr.DataArray:
     """The probability current J = (-∇V + F) rho - beta^-1 ∇·(D rho) of a density on the grid.
 
     (∇·(D rho))_i = sum_j ∂_j (D_ij rho), the row divergence. Cell-centred, dims ``("x",
@@ -184,7 +186,7 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
     return problem
 
 
-def on_cells(values: Any, grid: Grid, name: str) -> "xr.DataArray":
+def on_cells(values: Any, grid: Grid, name: str) -> xr.DataArray:
     """An array of ``grid.shape``, or with a last axis ``component``, with its coordinates."""
     import xarray as xr
 
