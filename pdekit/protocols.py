@@ -5,7 +5,7 @@ sit on the last axis of points, numpy arrays and torch tensors alike.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -38,10 +38,8 @@ __all__ = [
 class Equation(Protocol):
     """A statement of what evolves: a value of ``pdekit.pde.equations``."""
 
-    @property
-    def carries_density(self) -> bool:
-        """Whether the unknown is a density, which has a mass."""
-        ...
+    carries_density: ClassVar[bool]
+    """Whether the unknown is a density, which has a mass."""
 
 
 class Scheme(Protocol):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.grid import Grid, require_grid
-from pdekit.pde.discrete.problem import evaluate
+from pdekit.pde.discrete.sampling import evaluate
 from pdekit.pde.equations import ViscousHJ
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.solution import solve
