@@ -52,9 +52,7 @@ def pyright_is_there() -> bool:
 def by_pyright() -> list[tuple[str, int, str, str]]:
     if not pyright_is_there():
         pytest.skip("pyright is not there: pip install '.[pyright]', and let it fetch itself")
-    found = json.loads(answer("pyright", "--outputjson", "--pythonpath", sys.executable))[
-        "generalDiagnostics"
-    ]
+    text = answer("pyright", "--outputjson", "--pythonpath", sys.executable)
     return [
         (Path(d["file"]).stem, d["range"]["start"]["line"] + 1, d["severity"], d["message"])
         for d in json.loads(text)["generalDiagnostics"]
@@ -71,6 +69,13 @@ def said(request: pytest.FixtureRequest) -> list[tuple[str, int, str, str]]:
 
 def test_what_users_may_pass_is_accepted(said) -> None:
     assert not [found for found in said if found[0] == "accepted" and found[2] == "error"]
+
+
+def test_what_is_accepted_runs() -> None:
+    path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(
+        [sys.executable, FILES[0]], cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=True
+    )
 
 
 def test_mistakes_are_refused_and_nothing_else(said) -> None:
