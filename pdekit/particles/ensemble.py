@@ -106,7 +106,7 @@ def simulate(
     runs: int = 1,
     seed: int = 0,
     device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | type | None = None,
     progress: bool = False,
     *,
     observe: Observable | Sequence[Observable] = (),

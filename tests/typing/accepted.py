@@ -91,7 +91,7 @@ assert isinstance(rho.u, xr.DataArray)
 
 # simulate: dynamics, starts, what is seen
 X = pk.simulate(pk.Langevin(V, beta=4), rho0, n=200, t=[0.1, 1], dt=0.05, seed=0, device="cpu")
-pk.simulate(pk.Langevin(well, beta=4), start, n=100, t=0.1, dt=0.05, dtype=torch.float32)
+pk.simulate(pk.Langevin(well, beta=4), start, n=100, t=0.1, dt=0.05, dtype="float32")
 pk.simulate(pk.Langevin(Spring(), 4), torch.as_tensor(start), n=100, t=np.array([0.1]), dt=0.05)
 pk.simulate(pk.Langevin(Rising(), 4), X.final, n=200, t=0.1, dt=0.05, observe=pk.Moments())
 pk.simulate(OrnsteinUhlenbeck(), Coin(), n=10, t=0.1, dt=0.05, observe=[pk.Histogram(grid)])
@@ -104,10 +104,25 @@ pk.simulate(
     rho0, n=10, t=0.01, dt=0.005,
 )  # fmt: skip
 pk.simulate(pk.AnnealedLangevin(V, schedule=lambda t: 1 + t), rho0, n=10, t=0.1, dt=0.05)
+pk.simulate(pk.Langevin(V, 4), start, n=100, t=0.1, dt=0.05, dtype=torch.float32)
+pk.simulate(pk.Langevin(V, 4), start, n=100, t=0.1, dt=0.05, dtype=np.float32)
 pk.simulate(pk.MultiplicativeLangevin(V, 4, diffusion=2), [[0.0], [1.0]], n=2, t=0.1, dt=0.05)
+
+# every dynamics can be made
+u = pk.solve(pk.ViscousHJ(beta=10), grid, V, t=[0.1, 0.5]).potential()
+pk.ControlledLangevin(V, 4, value=u)
+pk.SmoothedDescent(u)
+pk.UnderdampedLangevin(V, 4, friction=2)
+pk.MetropolisLangevin(V, 4)
+pk.ElasticSGD(V, 4, gamma=0.1)
+pk.EntropySGD(V, gamma=pk.particles.Scoping(1.0, 0.1, 0.5))
+pk.SampledDescent(V, 4, gamma=0.1)
+pk.Nesterov(V, gradient=pk.particles.NoisyGradient(0.1))
+pk.MaSS(V), pk.RestartedMaSS(V), pk.RestartedNesterov(V)
 
 # the others
 c = pk.compare(rho, X, metrics=[pk.comparison.KL()])
+pk.compare(rho, X, metrics=pk.comparison.W2())
 p: float = c.p_value
 fb = pk.control(V, 4, grid, rho0, terminal_cost=lambda x: x[..., 0] ** 2, t=0.5)
 pk.control(
@@ -125,7 +140,7 @@ pk.committor(pk.FokkerPlanck(V, 2), grid, (-2, -1), lambda x: x[..., 0] > 1)
 pk.kramers_time(V, minimum=-1, saddle=0, beta=20)
 pk.critical_beta(V, pk.CurieWeiss(1.0))
 means = [state.mean for state in pk.self_consistent_states(pk.McKeanVlasov(V, 4, pk.CurieWeiss(1.0)), grid)]  # noqa: E501  # fmt: skip
-energy = pk.free_energy(rho)
+energy: xr.DataArray = pk.free_energy(rho)
 smooth: pk.potentials.Tabulated = pk.local_entropy(V, gamma=0.1, beta=10, grid=grid)
 pk.with_steady_state(V2, 4, circulation=[[0.0, 1.0], [-1.0, 0.0]])
 pk.convergence(
