@@ -1,12 +1,19 @@
 """Pair interactions W(x - y) of particles, for McKean-Vlasov equations and for ensembles alike.
 
-``CurieWeiss(strength)`` and ``PairPotential(W)`` are the interactions; ``GaussianWell``, ``Morse``,
-``PowerLaw``, ``SmoothL1`` and ``Kuramoto`` are named W for the second, as potentials of the
-displacement: ``PairPotential(Kuramoto(2.0))``.
+``CurieWeiss(strength)``, ``L1`` and ``Consensus`` have formulas of their own, any other W is a
+``PairPotential(W)``; ``GaussianWell``, ``Morse``, ``PowerLaw``, ``SmoothL1`` and ``Kuramoto`` are
+named W for it, as potentials of the displacement: ``PairPotential(Kuramoto(2.0))``.
+
+An interaction says of itself what others must know. Of all: ``strength``, where its force is
+proportional to one number. Of those that are W(x - y): ``interaction(z)`` and ``grad(z)``. Of those
+with a formula for particles: ``mean_force``, ``by_mean`` where particles act on each other by a
+mean alone, so that ranks may share it, and ``pure`` where the formula depends on its arguments
+alone, so that torch may trace it. ``quadratic``: W is strength |z|²/2.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -14,6 +21,20 @@ from array_api_compat import array_namespace
 from pdekit import checks
 from pdekit.potentials import as_potential
 from pdekit.potentials.protocol import points, whole_dim
+
+
+class Crowd(Protocol):
+    """What an interaction may ask of all the particles of a run, wherever they are."""
+
+    size: int  # of x ``(runs, padded n, dim)`` the first count
+
+    def mean(self, x: Any) -> Any:
+        """(runs, 1, dim)."""
+        ...
+
+    def weighted_mean(self, x: Any, cost: Any) -> Any:
+        """Σ_j x_j exp(-cost_j) / Σ_j exp(-cost_j), ``cost`` (runs, padded n)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -25,6 +46,9 @@ class CurieWeiss:
     """
 
     strength: float
+    by_mean: ClassVar[bool] = True
+    quadratic: ClassVar[bool] = True
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         checks.parameters(self, strength=checks.number)
@@ -36,6 +60,70 @@ class CurieWeiss:
     def grad(self, z: Any) -> Any:
         """∇W(z): (..., d) -> (..., d)."""
         return self.strength * z
+
+    def mean_force(self, x: Any, values: Any, crowd: Crowd) -> Any:
+        """strength (x - x̄)."""
+        return self.strength * (x - crowd.mean(x))
+
+
+@dataclass(frozen=True)
+class L1:
+    """W(z) = strength Σ_k |z_k|: attraction that does not grow with distance (Kantas et al. 7).
+
+    Its force counts who is on either side, by ranks: O(N log N) a step, exact. At the kink two
+    particles do not act on each other. Its jump makes every integrator first order.
+    """
+
+    strength: float
+    pure: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        checks.number("L1: strength", self.strength)
+
+    def __call__(self, z: Any) -> Any:
+        """W(z): (..., d) -> (...)."""
+        return self.strength * abs(z).sum(-1)
+
+    def grad(self, z: Any) -> Any:
+        """∇W(z): (..., d) -> (..., d)."""
+        return self.strength * array_namespace(z).sign(z)
+
+    def mean_force(self, x: Any, values: Any, crowd: Crowd) -> Any:
+        """N⁻¹ Σ_j ∇W(x_i - x_j)."""
+        import torch
+
+        size = crowd.size
+        lines = x[:, :size].transpose(1, 2).contiguous()
+        ordered = lines.sort(dim=-1).values
+        below = torch.searchsorted(ordered, lines, right=False)
+        not_above = torch.searchsorted(ordered, lines, right=True)
+        count = (below + not_above - size).to(x.dtype)
+        out = torch.zeros_like(x)
+        out[:, :size] = (count * (self.strength / size)).transpose(1, 2)
+        return out
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """Attraction to the mean weighted by cost: -strength (x - x̄), x̄ ∝ Σ_j x_j e^{-sharpness V}.
+
+    Pinnau, Totzeck, Tse and Martin 2017, named by Kantas et al. 6.1 as a remedy for symmetric
+    landscapes. ``sharpness`` = 0 is ``CurieWeiss(strength)``; large values follow the best
+    particle. Not a pair interaction: its limit is not a ``McKeanVlasov`` equation.
+    """
+
+    strength: float
+    sharpness: float = 10.0
+    by_mean: ClassVar[bool] = True
+    pure: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        checks.number("Consensus: strength", self.strength)
+        checks.number("Consensus: sharpness", self.sharpness)
+
+    def mean_force(self, x: Any, values: Callable[[Any], Any], crowd: Crowd) -> Any:
+        """strength (x - x̄)."""
+        return self.strength * (x - crowd.weighted_mean(x, values(x) * self.sharpness))
 
 
 @dataclass(frozen=True)
@@ -71,6 +159,11 @@ class PairPotential:
     def grad(self, z: Any) -> Any:
         """∇W(z): (..., d) -> (..., d)."""
         return self.potential.grad(z)
+
+
+def is_quadratic(interaction: Any) -> TypeGuard[CurieWeiss]:
+    """Whether W is strength |z|²/2, so that the mean says all."""
+    return bool(getattr(interaction, "quadratic", False))
 
 
 def require_even(there: Any, back: Any, owner: Any) -> None:

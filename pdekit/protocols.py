@@ -78,7 +78,7 @@ class Interaction(Protocol):
 class MeanForce(Protocol):
     """How particles act on each other, by a formula for all of a run together."""
 
-    def mean_force(self, *args: Any, **kwargs: Any) -> Any:
+    def mean_force(self, x: Any, values: Any, crowd: Any, /) -> Any:
         """What to subtract from the drift."""
         ...
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mistakes import named
 
 import pdekit as pk
 from pdekit import hamiltonians as H
@@ -89,7 +90,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
         lambda: pk.solve(pk.Heat(1), GRID, lambda x: x**2, 1), ValueError, r"sum\(-1\)"),
     "cfl above one": (lambda: pk.schemes.Godunov(cfl=1.5), ValueError, r"\(0, 1\]"),
     "cfl of zero": (lambda: pk.schemes.Filtered(cfl=0), ValueError, r"\(0, 1\]"),
-    "flux by name": (lambda: pk.schemes.Godunov(flux="godunov"), TypeError, "pde.fluxes"),
+    "flux by name": (lambda: pk.schemes.Godunov(flux="godunov"), TypeError, "discrete.fluxes"),
     "epsilon below zero": (lambda: pk.schemes.Filtered(epsilon=-1), ValueError, "epsilon"),
     "steps without end": (
         lambda: pk.solve(pk.HamiltonJacobi(), GRID, lambda x: 1e12 * x[..., 0], 1.0,
@@ -168,11 +169,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_named(name: str) -> None:
-    act, kind, message = MISTAKES[name]
-    with pytest.raises(kind, match=message):
-        act()
+test_a_mistake_is_named = named(MISTAKES)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mistakes import named
 from scipy.optimize import root
 
 import pdekit as pk
@@ -277,8 +278,4 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes(name):
-    call, kind, message = MISTAKES[name]
-    with pytest.raises(kind, match=message):
-        call()
+test_mistakes = named(MISTAKES)

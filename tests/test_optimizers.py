@@ -639,3 +639,37 @@ def test_antithetic_samples_come_in_pairs():
         optim.HEAT([x], antithetic=True).add_param_group({"params": [y], "samples": 3})
     with pytest.raises(ValueError, match="samples must be a whole number"):
         optim.HEAT([x], samples="some", antithetic=True)
+
+
+def stepped(optimizer, p):
+    def closure():
+        optimizer.zero_grad()
+        loss = (p**2).sum()
+        loss.backward()
+        return loss
+
+    return optimizer.step(closure)
+
+
+@pytest.mark.parametrize("cls", [getattr(optim, name) for name in optim.__all__])
+def test_options_that_are_set_later_are_checked_too(cls):
+    """An option that the optimizer does not have, one out of range, and the state of another."""
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = cls([p], lr=0.1)
+    stepped(optimizer, p)
+    optimizer.param_groups[0]["weight_decay"] = 0.1
+    with pytest.raises(ValueError, match="no option 'weight_decay'"):
+        stepped(optimizer, p)
+    del optimizer.param_groups[0]["weight_decay"]
+    for bad in (float("nan"), -1.0, "a"):
+        before = p.detach().clone()
+        optimizer.param_groups[0]["lr"] = bad
+        with pytest.raises(ValueError, match="lr must be a finite number >= 0"):
+            stepped(optimizer, p)
+        assert torch.equal(p.detach(), before)
+    optimizer.param_groups[0]["lr"] = 0.05
+    stepped(optimizer, p)
+    other = torch.optim.SGD([p], lr=0.1).state_dict()
+    with pytest.raises(ValueError, match=r"a parameter group has no '"):
+        optimizer.load_state_dict(other)
+        stepped(optimizer, p)

@@ -11,11 +11,16 @@ from runs import make
 
 from pdekit import report
 
+pytestmark = pytest.mark.browser
 FIGURES = Path(__file__).parent.parent / "figures"
 
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Tab]:
+    try:
+        browser.chromium()
+    except LookupError as error:
+        pytest.skip(str(error))
     with browser.tab(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
 

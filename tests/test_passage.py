@@ -9,6 +9,7 @@ from cases import GRIDS
 from driven import random_equation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mistakes import named
 from scipy.interpolate import CubicSpline
 
 import pdekit as pk
@@ -197,11 +198,7 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes(name):
-    call, kind, message = MISTAKES[name]
-    with pytest.raises(kind, match=message):
-        call()
+test_mistakes = named(MISTAKES)
 
 
 @pytest.mark.parametrize("force", [-8.0, -1.0, 0.0, 1.0, 8.0])
@@ -223,3 +220,26 @@ def test_times_at_the_edge_of_a_target_are_those_of_a_constant_drift(force, plac
     (ramp, fall), (ramp1, fall1) = along(x[0]), along(x[1])
     share = (tau[0] - ramp) / fall
     assert tau[1] == pytest.approx(ramp1 + share * fall1, rel=1e-9)
+
+
+CIRCLE = pk.Grid(0, 1, 400, periodic=True)
+FREE = pk.FokkerPlanck(lambda x: 0 * x[..., 0], 3.0)
+
+
+@pytest.mark.parametrize("target", [(0.9, 1.1), (-0.1, 0.1), (1.9, 2.1), (0.4, 0.6)])
+def test_a_target_may_lie_across_the_seam_of_a_circle(target):
+    """beta (1 - w)² / 8 at the far side of an arc of length w, wherever it lies."""
+    time = pk.mean_first_passage_time(FREE, CIRCLE, target)
+    assert float(time.max()) == pytest.approx(3 * 0.8**2 / 8, rel=5e-5)
+    plane = pk.Grid((0, 0), (1, 1), (60, 20), periodic=(True, False))
+    corners = ((target[0], -np.inf), (target[1], np.inf))
+    there = pk.mean_first_passage_time(pk.FokkerPlanck(FREE.potential, 3.0), plane, corners)
+    assert float(there.max()) == pytest.approx(3 * 0.8**2 / 8, rel=1e-3)
+
+
+def test_sets_that_end_at_the_seam_and_committors_across_it():
+    half = pk.mean_first_passage_time(FREE, CIRCLE, (0.5, np.inf))
+    assert float(half.max()) == pytest.approx(3 * 0.5**2 / 8, rel=5e-5)
+    q = pk.committor(FREE, CIRCLE, (0.9, 1.1), (0.4, 0.6))
+    assert float(q.interp(x=0.25)) == pytest.approx(0.5, abs=1e-12)
+    assert float(q.interp(x=0.7)) == pytest.approx(2 / 3, abs=1e-9)

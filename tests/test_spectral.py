@@ -9,6 +9,7 @@ from cases import GRIDS
 from driven import random_equation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mistakes import named
 
 import pdekit as pk
 from pdekit.pde.discrete.problem import Problem
@@ -178,8 +179,4 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes(name):
-    call, kind, message = MISTAKES[name]
-    with pytest.raises(kind, match=message):
-        call()
+test_mistakes = named(MISTAKES)

@@ -12,6 +12,7 @@ from cases import GRIDS
 from driven import driven, random_chain, random_equation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mistakes import named
 from scipy.sparse import block_diag
 
 import pdekit as pk
@@ -222,8 +223,4 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes(name):
-    call, kind, message = MISTAKES[name]
-    with pytest.raises(kind, match=message):
-        call()
+test_mistakes = named(MISTAKES)

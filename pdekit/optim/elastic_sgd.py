@@ -3,18 +3,16 @@
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
+    Checked,
     Closure,
     check_range,
     check_whole,
     check_width,
     common,
     evaluated,
-    group_of,
-    listed,
     mean_loss,
     parameters,
 )
@@ -22,7 +20,7 @@ from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
 from pdekit.optim.updates import langevin_step
 
 
-class ElasticSGD(Optimizer):
+class ElasticSGD(Checked):
     """x^a ← x^a - η (∇f(x^a) + (x^a - x)/ρ), x ← x - (n η'/ρ)(x - mean of the x^a).
 
     Both from the old values: gradient descent on Σ_a f(x^a) + |x^a - x|²/(2ρ), with rate η in the
@@ -79,11 +77,9 @@ class ElasticSGD(Optimizer):
             "master_lr": master_lr,
             "evaluations": 0,
         }
-        super().__init__(listed(self, params), options)
+        super().__init__(params, options)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose options are checked."""
-        group = group_of(self, param_group)
+    def check(self, group: dict[str, Any]) -> None:
         check_range(group, "lr", 0.0)
         check_width(group, "rho")
         check_range(group, "master_lr", 0.0, optional=True)
@@ -96,11 +92,11 @@ class ElasticSGD(Optimizer):
                 f"{master_rate(group):g})/{group['rho']:g}: master and replicas would run away "
                 f"from each other; take rho > {pull / 2:g}, or smaller learning rates"
             )
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move replicas and master; the mean of the losses of the replicas."""
+        self.look_again()
         ranks, losses = ranks_of(self.process_group), []
         with rehearsed(self, ranks) as (masters, moved):
             for a in turns(self, ranks):

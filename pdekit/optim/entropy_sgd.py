@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
+    Checked,
     Closure,
     address,
     anchored,
@@ -19,15 +20,13 @@ from pdekit.optim.groups import (
     common,
     copies,
     evaluated,
-    group_of,
-    listed,
     parameters,
     rate_of,
 )
 from pdekit.optim.updates import Noise, langevin_step
 
 
-class EntropySGD(Optimizer):
+class EntropySGD(Checked):
     """y, z ← x; L times: y ← y - η_y (∇f(y) + (y - x)/γ) + √(2 η_y T) ξ, z ← α z + (1 - α) y;
     then x ← x - (η/γ)(x - z).
 
@@ -76,18 +75,19 @@ class EntropySGD(Optimizer):
             "seed": seed,
             "evaluations": 0,
         }
-        super().__init__(listed(self, params), options)
+        super().__init__(params, options)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose options are checked."""
-        group = with_width(group_of(self, param_group))
+    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
+        return with_width(group)
+
+    def check(self, group: dict[str, Any]) -> None:
         check_walk(group)
         check_seed(group)
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the loss there before."""
+        self.look_again()
         with anchored(self) as centres:
             means = copies(self, "mean")
             loss = walk(self, closure, centres, means)

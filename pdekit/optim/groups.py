@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import isfinite
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +26,50 @@ LARGEST = 1e30
 _FOREIGN = {"params", "param_names", "initial_lr", "swa_lr"}
 _FOREIGN |= {f"{end}_{name}" for end in ("max", "min", "base") for name in ("lr", "momentum")}
 _COUNTERS = {"evaluations", "age", "steps"}
+_UNSEEN = {"params", *_COUNTERS}
+
+
+class Checked(Optimizer):
+    """What the optimizers here share: options that are checked, also those that are set later.
+
+    ``derived``: names in its groups that are no options.
+    """
+
+    derived: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, params: Any, options: dict[str, Any]) -> None:
+        super().__init__(listed(self, params), options)
+
+    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
+        """A new group with what follows from its options."""
+        return group
+
+    def check(self, group: dict[str, Any]) -> None:
+        """``ValueError`` for options out of range."""
+        raise NotImplementedError
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose options are checked."""
+        group = self.completed(group_of(self, param_group))
+        self.check(group)
+        super().add_param_group(group)
+
+    def look_again(self) -> None:
+        """Check the groups whose options are not those of the step before."""
+        seen: dict[int, Any] = vars(self).setdefault("seen", {})
+        for k, group in enumerate(self.param_groups):
+            options = {key: group[key] for key in group if key not in _UNSEEN}
+            if seen.get(k) == options:
+                continue
+            missing = sorted(set(self.defaults) - set(group) - {"differentiable"})  # torch's
+            if missing:
+                raise ValueError(
+                    f"{type(self).__name__}: a parameter group has no {missing[0]!r}; load the "
+                    f"state of another {type(self).__name__}"
+                )
+            group_of(self, group)
+            self.check(group)
+            seen[k] = options
 
 
 def listed(optimizer: Optimizer, params: Any) -> Any:
@@ -38,14 +82,13 @@ def listed(optimizer: Optimizer, params: Any) -> Any:
     return params
 
 
-def group_of(optimizer: Optimizer, given: Any, *derived: str) -> dict[str, Any]:
+def group_of(optimizer: Checked, given: Any) -> dict[str, Any]:
     """A parameter group with the defaults where it is silent.
 
     ``TypeError`` for what is no group, or for parameters of a type that cannot be moved;
     ``ValueError`` for an option that the optimizer does not have, which would go by unnoticed.
-    ``derived``: names in its groups that are no options of the optimizer.
     """
-    name = type(optimizer).__name__
+    name, derived = type(optimizer).__name__, optimizer.derived
     if not isinstance(given, dict) or "params" not in given:
         raise TypeError(f"a parameter group is a dict with 'params', got {given!r}")
     unknown = sorted(set(given) - set(optimizer.defaults) - _FOREIGN - set(derived))
@@ -90,7 +133,7 @@ def evaluated(optimizer: Optimizer, closure: Closure | None) -> Any:
     return loss.detach() if isinstance(loss, Tensor) else loss
 
 
-def loss_of(optimizer: Optimizer, closure: Closure | None) -> Any:
+def loss_of(optimizer: Checked, closure: Closure | None) -> Any:
     """For an optimizer that needs one gradient: that of the closure, or the one already there."""
     if closure is not None:
         return evaluated(optimizer, closure)
@@ -122,7 +165,7 @@ def _counted(optimizer: Optimizer) -> None:
 
 
 @contextmanager
-def anchored(optimizer: Optimizer) -> Iterator[dict[Tensor, Tensor]]:
+def anchored(optimizer: Checked) -> Iterator[dict[Tensor, Tensor]]:
     """Copies of the parameters. Where the body raises, these and the counters are as before."""
     anchors, counts = copies(optimizer, "anchor"), evaluations(optimizer)
     try:

@@ -4,10 +4,10 @@ from math import sqrt
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
+    Checked,
     Closure,
     address,
     anchored,
@@ -19,8 +19,6 @@ from pdekit.optim.groups import (
     common,
     copies,
     evaluated,
-    group_of,
-    listed,
     mean_loss,
     parameters,
     rate_of,
@@ -28,7 +26,7 @@ from pdekit.optim.groups import (
 from pdekit.optim.updates import Noise, scattered
 
 
-class HEAT(Optimizer):
+class HEAT(Checked):
     """x ← x - (η/L) Σ_i ∇f(x + ξ_i), ξ_i ~ N(0, γ T I).
 
     The mean of the step is that of gradient descent on v(·, γ), v_t = (T/2) Δv, v(·, 0) = f
@@ -70,11 +68,9 @@ class HEAT(Optimizer):
             "seed": seed,
             "evaluations": 0,
         }
-        super().__init__(listed(self, params), options)
+        super().__init__(params, options)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose options are checked."""
-        group = group_of(self, param_group)
+    def check(self, group: dict[str, Any]) -> None:
         check_whole(group, "samples", 1)
         check_range(group, "lr", 0.0)
         check_width(group, "gamma")
@@ -85,11 +81,11 @@ class HEAT(Optimizer):
             raise ValueError(
                 f"antithetic samples come in pairs: take an even number, got {group['samples']}"
             )
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the mean of the losses around it."""
+        self.look_again()
         samples, losses = common(self, "samples"), []
         antithetic = common(self, "antithetic")
         with anchored(self) as centres:

@@ -3,24 +3,22 @@
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.entropy_sgd import check_walk, walk, with_width
 from pdekit.optim.groups import (
+    Checked,
     Closure,
     anchored,
     check_switch,
     common,
     evaluated,
-    group_of,
-    listed,
     parameters,
     rate_of,
 )
 
 
-class HJ(Optimizer):
+class HJ(Checked):
     """y ← x; L times: y ← y - η_y (∇f(y) + (y - x)/γ); then x ← x - (η/γ)(x - y).
 
     ``EntropySGD`` without noise and average: y tends to the proximal point of x, and (x - y)/γ to
@@ -31,6 +29,8 @@ class HJ(Optimizer):
     Parameters: those of ``EntropySGD`` but ``temperature``, ``alpha`` and ``seed``.
     ``step(closure)`` calls the closure L times, or L + 1, and returns its first loss, f(x).
     """
+
+    derived = ("temperature", "alpha")
 
     def __init__(
         self,
@@ -52,20 +52,21 @@ class HJ(Optimizer):
             "dual": dual,
             "evaluations": 0,
         }
-        super().__init__(listed(self, params), options)
+        super().__init__(params, options)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose options are checked."""
-        group = with_width(group_of(self, param_group, "temperature", "alpha"))
+    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
+        return with_width(group)
+
+    def check(self, group: dict[str, Any]) -> None:
         if (group["temperature"], group["alpha"]) != (0.0, 0.0):
             raise ValueError("HJ has neither temperature nor alpha; take EntropySGD")
         check_walk(group)
         check_switch(group, "dual")
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the loss there before."""
+        self.look_again()
         dual = common(self, "dual")
         with anchored(self) as centres:
             loss = walk(self, closure, centres, None)

@@ -3,16 +3,14 @@
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
+    Checked,
     Closure,
     check_range,
     check_switch,
     common,
-    group_of,
-    listed,
     loss_of,
     parameters,
 )
@@ -20,7 +18,7 @@ from pdekit.optim.nesterov import age_after, iterate
 from pdekit.optim.updates import accelerated
 
 
-class MaSS(Optimizer):
+class MaSS(Checked):
     """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w + η₂ g(u) (Liu and Belkin; U (34)).
 
     **The parameters hold u**, where gradients are taken; w is in ``state[p]["w"]``.
@@ -54,20 +52,18 @@ class MaSS(Optimizer):
             "age": 1,
             "evaluations": 0,
         }
-        super().__init__(listed(self, params), options)
+        super().__init__(params, options)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose options are checked."""
-        group = group_of(self, param_group)
+    def check(self, group: dict[str, Any]) -> None:
         check_range(group, "lr", 0.0)
         check_range(group, "momentum", 0.0, 1.0)
         check_range(group, "compensation", 0.0, 1.0)
         check_switch(group, "restart")
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move w and u; the loss of the closure, at u."""
+        self.look_again()
         age, restart = self.param_groups[0]["age"], common(self, "restart")
         loss, climb = loss_of(self, closure), 0.0
         for group, _, p in parameters(self):

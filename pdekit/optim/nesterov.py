@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import Closure, check_range, group_of, listed, loss_of, parameters
+from pdekit.optim.groups import Checked, Closure, check_range, loss_of, parameters
 from pdekit.optim.updates import accelerated
 
 
-class NesterovRestart(Optimizer):
+class NesterovRestart(Checked):
     """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w, γ = (α - 1)/(α + 2), α the steps since a restart.
 
     A step uphill, g(u)·(w⁺ - w) > 0 over all parameters together, restarts: α = 1 (O'Donoghue and
@@ -29,17 +29,15 @@ class NesterovRestart(Optimizer):
     """
 
     def __init__(self, params: ParamsT, lr: float = 1e-2) -> None:
-        super().__init__(listed(self, params), {"lr": lr, "age": 1, "evaluations": 0})
+        super().__init__(params, {"lr": lr, "age": 1, "evaluations": 0})
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose options are checked."""
-        group = group_of(self, param_group)
+    def check(self, group: dict[str, Any]) -> None:
         check_range(group, "lr", 0.0)
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move w and u; the loss of the closure, at u."""
+        self.look_again()
         loss = loss_of(self, closure)
         age = self.param_groups[0]["age"]
         climb = sum(

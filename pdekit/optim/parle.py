@@ -4,26 +4,24 @@ from math import inf
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.entropy_sgd import check_walk, walk
 from pdekit.optim.groups import (
     RATE,
+    Checked,
     Closure,
     check_seed,
     check_whole,
     check_width,
     common,
-    group_of,
-    listed,
     mean_loss,
     parameters,
 )
 from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
 
 
-class Parle(Optimizer):
+class Parle(Checked):
     """y, z ← x^a; L times: y ← y - η_y (∇f(y) + (y - x^a)/γ), z ← α z + (1 - α) y, in n replicas;
     then x^a ← x^a - η (x^a - z) - (η/ρ)(x^a - x) and x ← mean of the x^a, both from the old values.
 
@@ -73,6 +71,8 @@ class Parle(Optimizer):
     process_group: Any = None
     replica = 0
 
+    derived = ("initial_gamma", "initial_rho")
+
     def __init__(
         self,
         params: ParamsT,
@@ -109,22 +109,24 @@ class Parle(Optimizer):
             "evaluations": 0,
             "steps": 0,
         }
-        super().__init__(listed(self, params), options)
+        super().__init__(params, options)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose options are checked."""
-        group = group_of(self, param_group, "initial_gamma", "initial_rho")
+    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
         check(group)
         if group["inner_lr"] is None:
             group["inner_lr"] = min(group["lr"], RATE) or RATE
         if group["rho_min"] is None:
             group["rho_min"] = max(0.1, group["lr"])
         group["initial_gamma"], group["initial_rho"] = group["gamma"], group["rho"]
-        super().add_param_group(group)
+        return group
+
+    def check(self, group: dict[str, Any]) -> None:
+        check(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move replicas and master; the mean of the losses at the replicas before."""
+        self.look_again()
         ranks, losses = ranks_of(self.process_group), []
         n = common(self, "replicas") * ranks.size
         with rehearsed(self, ranks) as (masters, moved):

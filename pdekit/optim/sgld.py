@@ -4,23 +4,21 @@ from math import sqrt
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
+    Checked,
     Closure,
     address,
     check_range,
     check_seed,
-    group_of,
-    listed,
     loss_of,
     parameters,
 )
 from pdekit.optim.updates import Noise, langevin_step
 
 
-class SGLD(Optimizer):
+class SGLD(Checked):
     """x ← x - η ∇f(x) + √(2 η T) ξ, Euler's step of dX = -∇f dt + √(2T) dB.
 
     As η -> 0 it samples e^{-f/T}/Z (``pk.Langevin``; its law is that of ``pk.FokkerPlanck``).
@@ -46,19 +44,17 @@ class SGLD(Optimizer):
         self, params: ParamsT, lr: float = 0.1, temperature: float = 1e-6, *, seed: int = 0
     ) -> None:
         options = {"lr": lr, "temperature": temperature, "seed": seed, "evaluations": 0}
-        super().__init__(listed(self, params), options)
+        super().__init__(params, options)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose options are checked."""
-        group = group_of(self, param_group)
+    def check(self, group: dict[str, Any]) -> None:
         check_range(group, "lr", 0.0)
         check_range(group, "temperature", 0.0)
         check_seed(group)
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the loss of the closure."""
+        self.look_again()
         loss = loss_of(self, closure)
         for group, number, p in parameters(self):
             if p.grad is None:

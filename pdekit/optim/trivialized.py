@@ -4,15 +4,13 @@ from math import exp, sqrt
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
+    Checked,
     Closure,
     check_range,
     check_seed,
-    group_of,
-    listed,
     loss_of,
     parameters,
 )
@@ -20,7 +18,7 @@ from pdekit.optim.updates import Noise, langevin_step
 from pdekit.particles.noise import INITIAL_NORMAL, Address
 
 
-class TrivializedSGD(Optimizer):
+class TrivializedSGD(Checked):
     """x ← x - η (∇f(x) + v_i h), h ~ N(0, I) once and for all, i the number of the step.
 
     In the field v_i the mean number of critical points of a spherical p-spin glass, the model of a
@@ -60,21 +58,19 @@ class TrivializedSGD(Optimizer):
             "seed": seed,
             "evaluations": 0,
         }
-        super().__init__(listed(self, params), options)
+        super().__init__(params, options)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose options are checked."""
-        group = group_of(self, param_group)
+    def check(self, group: dict[str, Any]) -> None:
         check_range(group, "lr", 0.0)
         check_range(group, "coupling", 0.0)
         check_range(group, "decay", 0.0, open_below=True)
         check_range(group, "layers", 3, optional=True)
         check_seed(group)
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the loss of the closure."""
+        self.look_again()
         loss = loss_of(self, closure)
         for group, number, p in parameters(self):
             if p.grad is None:

@@ -6,6 +6,8 @@ The names are imported on first use, because torch and numba are slow to load.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pdekit.interactions import L1 as L1
+    from pdekit.interactions import Consensus as Consensus
     from pdekit.particles.basins import Basins as Basins
     from pdekit.particles.dynamics.annealed import AnnealedLangevin as AnnealedLangevin
     from pdekit.particles.dynamics.annealed import Logarithmic as Logarithmic
@@ -40,9 +42,7 @@ if TYPE_CHECKING:
     from pdekit.particles.ensemble import Ensemble as Ensemble
     from pdekit.particles.ensemble import Interrupted as Interrupted
     from pdekit.particles.ensemble import simulate as simulate
-    from pdekit.particles.forces import L1 as L1
     from pdekit.particles.forces import ChebyshevSum as ChebyshevSum
-    from pdekit.particles.forces import Consensus as Consensus
     from pdekit.particles.forces import ExactSum as ExactSum
     from pdekit.particles.forces import RandomBatch as RandomBatch
     from pdekit.particles.integrators import EulerMaruyama as EulerMaruyama

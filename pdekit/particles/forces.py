@@ -1,22 +1,20 @@
 """How the particles of a run act on each other: N⁻¹ Σ_j ∇W(x_i - x_j), and how the sum is taken.
 
 All functions take and give positions ``(runs, n, dim)``. What costs O(N) has its own formula
-(``CurieWeiss`` by the mean, ``L1`` by ranks, ``Consensus`` by a weighted mean); any other pair
-potential is summed as a value says: ``ExactSum``, ``ChebyshevSum`` or ``RandomBatch``.
+(`pdekit.interactions`); any other pair potential is summed as a value says: ``ExactSum``,
+``ChebyshevSum`` or ``RandomBatch``.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
-from array_api_compat import array_namespace
 from torch import Tensor
 
-from pdekit import checks
 from pdekit.checks import positive, whole
-from pdekit.interactions import CurieWeiss, GaussianWell
+from pdekit.interactions import GaussianWell
 from pdekit.particles.kernels.forces import gaussian_sum, sums
 from pdekit.particles.noise import LANES
 
@@ -75,6 +73,7 @@ class RandomBatch:
     """
 
     partners: int = 2
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         whole("partners", self.partners, 2)
@@ -100,63 +99,6 @@ class RandomBatch:
         return torch.empty_like(x).scatter_(1, order, total * share)
 
 
-@dataclass(frozen=True)
-class L1:
-    """W(z) = strength Σ_k |z_k|: attraction that does not grow with distance (Kantas et al. 7).
-
-    Its force counts who is on either side, by ranks: O(N log N) a step, exact. At the kink two
-    particles do not act on each other. Its jump makes every integrator first order.
-    """
-
-    strength: float
-
-    def __post_init__(self) -> None:
-        _finite("L1: strength", self.strength)
-
-    def __call__(self, z: Any) -> Any:
-        """W(z): (..., d) -> (...)."""
-        return self.strength * abs(z).sum(-1)
-
-    def grad(self, z: Any) -> Any:
-        """∇W(z): (..., d) -> (..., d)."""
-        return self.strength * array_namespace(z).sign(z)
-
-    def mean_force(self, x: Tensor, size: int, values: Any) -> Tensor:
-        """N⁻¹ Σ_j ∇W(x_i - x_j)."""
-        lines = x[:, :size].transpose(1, 2).contiguous()
-        ordered = lines.sort(dim=-1).values
-        below = torch.searchsorted(ordered, lines, right=False)
-        not_above = torch.searchsorted(ordered, lines, right=True)
-        count = (below + not_above - size).to(x.dtype)
-        out = torch.zeros_like(x)
-        out[:, :size] = (count * (self.strength / size)).transpose(1, 2)
-        return out
-
-
-@dataclass(frozen=True)
-class Consensus:
-    """Attraction to the mean weighted by cost: -strength (x - x̄), x̄ ∝ Σ_j x_j e^{-sharpness V}.
-
-    Pinnau, Totzeck, Tse and Martin 2017, named by Kantas et al. 6.1 as a remedy for symmetric
-    landscapes. ``sharpness`` = 0 is ``CurieWeiss(strength)``; large values follow the best
-    particle. Not a pair interaction: its limit is not a ``McKeanVlasov`` equation.
-    """
-
-    strength: float
-    sharpness: float = 10.0
-
-    def __post_init__(self) -> None:
-        _finite("Consensus: strength", self.strength)
-        _finite("Consensus: sharpness", self.sharpness)
-
-    def mean_force(self, x: Tensor, size: int, values: Callable[[Tensor], Tensor]) -> Tensor:
-        """strength (x - x̄)."""
-        cost = values(x)[..., None] * self.sharpness
-        weight = (cost[:, :size].amin(dim=1, keepdim=True) - cost).exp()
-        centre = means(weight * x, size) / means(weight, size)
-        return self.strength * (x - centre)
-
-
 def mean_force(
     interaction: Any,
     summation: Summation,
@@ -170,10 +112,9 @@ def mean_force(
 
     ``values`` maps positions to V. ``period``: per coordinate, infinite where nothing wraps.
     """
-    if type(interaction) is CurieWeiss:
-        return interaction.strength * (x - means(x, size))
     if hasattr(interaction, "mean_force"):
-        return interaction.mean_force(x, size, values)
+        force: Tensor = interaction.mean_force(x, values, Run(size))
+        return force
     kernel = interaction.grad
     if period is not None:
         wraps = period.nan_to_num(posinf=0.0)
@@ -218,8 +159,19 @@ def means(x: Tensor, size: int) -> Tensor:
     return (total / size).to(x.dtype)[:, None]
 
 
-def _finite(name: str, value: Any) -> None:
-    checks.number(name, value)
+@dataclass(frozen=True)
+class Run:
+    """The particles that an interaction acts among, all of them here: a ``Crowd``."""
+
+    size: int
+
+    def mean(self, x: Tensor) -> Tensor:
+        return means(x, self.size)
+
+    def weighted_mean(self, x: Tensor, cost: Tensor) -> Tensor:
+        cost = cost[..., None]
+        weight = (cost[:, : self.size].amin(dim=1, keepdim=True) - cost).exp()
+        return means(weight * x, self.size) / means(weight, self.size)
 
 
 @dataclass(frozen=True)

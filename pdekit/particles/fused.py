@@ -20,17 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pdekit.interactions import CurieWeiss
-from pdekit.particles.dynamics.diffusion import Diffusion
-from pdekit.particles.dynamics.entropy_sgd import EntropySGD
-from pdekit.particles.dynamics.interacting import InteractingLangevin
-from pdekit.particles.dynamics.two_scale import (
-    Displacement,
-    FreeDisplacement,
-    Position,
-    TwoScaleLangevin,
-    gamma_at,
-)
+from pdekit.interactions import is_quadratic
 from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, Step, StochasticHeun
 from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_room
 from pdekit.particles.kernels.drift import (
@@ -44,31 +34,31 @@ from pdekit.particles.kernels.drift import (
     advance,
 )
 from pdekit.particles.kernels.forces import sums
-from pdekit.particles.kernels.two_scale import (
-    DISPLACEMENT,
-    FREE,
-    POSITION,
-    Inner,
-    advance_two_scale,
-)
+from pdekit.particles.kernels.two_scale import Inner, advance_two_scale
 from pdekit.particles.noise import INNER, LANES, Address, StepNoise
-from pdekit.particles.run.ranks import SharedMean
 from pdekit.potentials import DoubleWell, Evolving, Quadratic, Rippled, Rough, Sum, Tabulated
 
+_STEPS = ("sigma", "drift", "init", "step", "positions", "_mirrored")  # methods that make a step
 _INTEGRATORS = (EulerMaruyama, LeimkuhlerMatthews, StochasticHeun)
 
 
 def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale | None":
-    """The fused form of ``dynamics`` for particles like ``x``; None where there is none."""
-    if type(dynamics) is InteractingLangevin:
-        return _curie_weiss(dynamics, x)
-    if type(dynamics) is EntropySGD:
-        dynamics = dynamics.two_scale
-    if type(dynamics) is TwoScaleLangevin:
-        return _two_scale(dynamics, x)
-    if not _in_memory(x) or x.shape[-1] != 1:
-        return None
-    if not (_moves_as_diffusion(dynamics) and type(dynamics.integrator) in _INTEGRATORS):
+    """The fused form that ``dynamics`` offers for particles like ``x``; None where there is none.
+
+    What a class offers holds for it and for those that inherit all of its steps.
+    """
+    for kind in type(dynamics).__mro__:
+        if "fused" in vars(kind):
+            offered: Fused | FusedCurieWeiss | FusedTwoScale | None = dynamics.fused(x)
+            return offered
+        if any(name in vars(kind) for name in _STEPS):
+            return None
+    return None
+
+
+def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":
+    """Of potentials on a line, with or without walls."""
+    if not _in_memory(x) or x.shape[-1] != 1 or type(dynamics.integrator) not in _INTEGRATORS:
         return None
     parts = [_part(V) for V in _summands(dynamics.potentials)]
     if not all(parts):
@@ -100,7 +90,7 @@ class _Part(NamedTuple):
 class Fused:
     """Moves a state in place through consecutive steps; made by ``fused``."""
 
-    def __init__(self, dynamics: Diffusion, parts: tuple[_Part, ...], walls: Walls) -> None:
+    def __init__(self, dynamics: Any, parts: tuple[_Part, ...], walls: Walls) -> None:
         self.dynamics, self.parts, self.walls = dynamics, parts, walls
         self.first = np.cumsum([0, *(len(p.table) for p in parts)])[:-1]
         tables = [p.table for p in parts if len(p.table)] or [_NO_TABLE]
@@ -146,7 +136,7 @@ class Fused:
 class FusedCurieWeiss:
     """The same for particles drawn to their mean, whole runs at a time."""
 
-    def __init__(self, dynamics: InteractingLangevin, part: _Part) -> None:
+    def __init__(self, dynamics: Any, part: _Part) -> None:
         self.dynamics, self.terms = dynamics, _alone(part)
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
@@ -197,7 +187,7 @@ class FusedSharedMean(FusedCurieWeiss):
 class FusedTwoScale:
     """The same for two time scales: whole inner loops of a chunk of particles."""
 
-    def __init__(self, dynamics: TwoScaleLangevin, part: _Part) -> None:
+    def __init__(self, dynamics: Any, part: _Part) -> None:
         self.dynamics, self.terms = dynamics, _alone(part)
         self.weights = np.zeros(dynamics.burn_in + dynamics.inner_steps)
         first, *weights = dynamics.average.weights(dynamics.inner_steps)
@@ -239,11 +229,11 @@ class FusedTwoScale:
         strength = of.type(getattr(d.interaction, "strength", 0.0))
         matthews = type(d.integrator) is LeimkuhlerMatthews
         weights = self.weights.astype(of)
-        return Inner(_FAST[type(d.fast)], matthews, d.warm_start, weights, d.coupled, strength)
+        return Inner(d.fast.formula, matthews, d.warm_start, weights, d.coupled, strength)
 
     def _outer(self, steps: list[Step]) -> Any:
         """Sizes of the steps, and γ in them."""
-        gammas = [gamma_at(self.dynamics.gamma, s.start) for s in steps]
+        gammas = [self.dynamics.width(s.start) for s in steps]
         return np.array([[s.size for s in steps], gammas])
 
     def _inner(self, steps: list[Step]) -> tuple[Any, Any]:
@@ -283,35 +273,28 @@ class FusedTwoScaleSharedMean(FusedTwoScale):
         return state
 
 
-_FAST = {Position: POSITION, Displacement: DISPLACEMENT, FreeDisplacement: FREE}
-
-
-def _two_scale(dynamics: TwoScaleLangevin, x: Tensor) -> FusedTwoScale | None:
-    part = _each_coordinate(dynamics.potential)
-    one_slope = type(dynamics.integrator) in (EulerMaruyama, LeimkuhlerMatthews)
-    mean = dynamics.interaction is None or type(_unshared(dynamics)) is CurieWeiss
-    if not (_in_memory(x) and x.shape[-1] <= 64 and part and one_slope and mean):
+def of_two_scales(dynamics: Any, x: Tensor) -> FusedTwoScale | None:
+    """Of particles that move alone, or are drawn to their mean."""
+    part, felt = _each_coordinate(dynamics.potential), dynamics.interaction
+    mean = felt is None or is_quadratic(felt)
+    if not (part and _one_slope(dynamics, x) and mean and hasattr(dynamics.fast, "formula")):
         return None
-    if type(dynamics.fast) not in _FAST:
+    return (FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale)(dynamics, part)
+
+
+def of_mean(dynamics: Any, x: Tensor) -> FusedCurieWeiss | None:
+    """Of particles drawn to their mean, without walls."""
+    part, felt = _each_coordinate(dynamics.potential), dynamics.interaction
+    mean = is_quadratic(felt) and dynamics.box is None
+    if not (part and _one_slope(dynamics, x) and mean):
         return None
-    shared = type(dynamics.interaction) is SharedMean
-    return (FusedTwoScaleSharedMean if shared else FusedTwoScale)(dynamics, part)
+    return (FusedSharedMean if hasattr(felt, "ranks") else FusedCurieWeiss)(dynamics, part)
 
 
-def _curie_weiss(dynamics: InteractingLangevin, x: Tensor) -> FusedCurieWeiss | None:
-    """Potentials that act on each coordinate alone, without walls, one slope a step."""
-    part = _each_coordinate(dynamics.potential)
-    one_slope = type(dynamics.integrator) in (EulerMaruyama, LeimkuhlerMatthews)
-    mean = type(_unshared(dynamics)) is CurieWeiss and dynamics.box is None
-    if not (_in_memory(x) and x.shape[-1] <= 64 and part and one_slope and mean):
-        return None
-    shared = type(dynamics.interaction) is SharedMean
-    return (FusedSharedMean if shared else FusedCurieWeiss)(dynamics, part)
-
-
-def _unshared(dynamics: Any) -> Any:
-    """The interaction, whoever computes its mean."""
-    return getattr(dynamics.interaction, "interaction", dynamics.interaction)
+def _one_slope(dynamics: Any, x: Tensor) -> bool:
+    """Whether steps take one slope, of few coordinates in memory."""
+    kind = type(dynamics.integrator)
+    return _in_memory(x) and x.shape[-1] <= 64 and kind in (EulerMaruyama, LeimkuhlerMatthews)
 
 
 def _each_coordinate(V: Any) -> _Part | None:
@@ -331,13 +314,6 @@ def _alone(part: _Part) -> Terms:
 
 def _in_memory(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in LANES
-
-
-def _moves_as_diffusion(dynamics: Any) -> bool:
-    return all(
-        getattr(type(dynamics), name, None) is getattr(Diffusion, name)
-        for name in ("sigma", "drift", "init", "step", "positions", "_mirrored")
-    )
 
 
 def _summands(potentials: Iterable[Any]) -> Iterator[Any]:
@@ -369,7 +345,7 @@ def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:
     return sizes.astype(y.dtype), ahead.astype(y.dtype), scale.astype(y.dtype)
 
 
-def _adjusted(dynamics: Diffusion, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+def _adjusted(dynamics: Any, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
     """The state in memory, with what a first step of another size asks for."""
     state, integrator = state.contiguous(), dynamics.integrator
     if isinstance(integrator, LeimkuhlerMatthews):
@@ -377,7 +353,7 @@ def _adjusted(dynamics: Diffusion, state: Tensor, steps: list[Step], noise: Step
     return state
 
 
-def _noise_scales(dynamics: Diffusion, steps: list[Step]) -> tuple[Any, Any]:
+def _noise_scales(dynamics: Any, steps: list[Step]) -> tuple[Any, Any]:
     """Per step: the noise added before the slope is taken, and the noise of the step."""
     integrator = dynamics.integrator
     if not isinstance(integrator, LeimkuhlerMatthews):

@@ -144,6 +144,9 @@ def solve(
             f"{type(scheme).__name__} solves {known}; it does not solve {type(equation).__name__}"
         )
     problem = Problem(equation, grid, initial, until=float(times[-1]))
+    reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
+    if reason:
+        raise ValueError(reason)
     start = time.perf_counter()
     stats: dict[str, Any] = {"steps": 0}
     advance = scheme.start(problem, stats)

@@ -1,5 +1,7 @@
 """Proved properties as certificates that can be asked of any result; the verb is ``certify``."""
 
+from typing import Any
+
 from pdekit.comparison.certificates.balance import (
     BrokenBalance,
     DetailedBalance,
@@ -39,6 +41,29 @@ from pdekit.comparison.certificates.functions import (
     MaximumPrinciple,
     NonExpansive,
     Semiconcave,
+)
+
+# what certify asks by default, in this order: of each result those that are proved for it
+EVERY: tuple[Any, ...] = (
+    Mass,
+    Positivity,
+    FreeEnergyDecay,
+    DissipationIdentity,
+    SpectralGapDecay,
+    BakryEmery,
+    WassersteinContraction,
+    DetailedBalance,
+    SecondLaw,
+    HeatCurvature,
+    MaximumPrinciple,
+    JensenBounds,
+    Semiconcave,
+    ImprovesOnIdle,
+    ControlDuality,
+    Improvement,
+    ImprovementIdentity,
+    Contained,
+    Spread,
 )
 
 __all__ = [

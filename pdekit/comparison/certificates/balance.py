@@ -14,7 +14,7 @@ from pdekit.comparison.certificates.certificate import (
     does_not_apply,
     worst,
 )
-from pdekit.comparison.certificates.rates import COARSE, integrals, not_linear
+from pdekit.comparison.certificates.rates import COARSE, integrals, not_linear, reversible, solves
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
 from pdekit.pde.stationary.free_energy import dissipation, free_energy
@@ -29,6 +29,11 @@ class DetailedBalance:
     ``note`` gives the entropy production of the stationary state, ``where`` the largest current.
     MODEL 1.11; thesis Definition 6.14.
     """
+
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Reversible linear equations of densities."""
+        return solves(result, FokkerPlanck) and reversible(result.equation)
 
     def __call__(self, solution: Any) -> Certificate:
         name = "detailed balance"
@@ -61,6 +66,11 @@ class SecondLaw:
     rates are sums over cells of second order. Allowance: their distance from the generator's own
     dissipation, the trapezia's from a spline in time, and 1e-6.
     """
+
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Driven linear equations of densities."""
+        return solves(result, FokkerPlanck) and not reversible(result.equation)
 
     def __call__(self, solution: Any) -> Certificate:
         name = "entropy balance"

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from pdekit import checks
-from pdekit.comparison.certificates import (
-    balance,
-    contraction,
-    controls,
-    densities,
-    ensembles,
-    functions,
-)
 from pdekit.comparison.certificates.certificate import Certificate, Certificates
-from pdekit.comparison.certificates.rates import is_density, reversible
-from pdekit.pde.equations import (
-    BackwardKolmogorov,
-    FokkerPlanck,
-    HamiltonJacobi,
-    HamiltonJacobiBellman,
-    Heat,
-    McKeanVlasov,
-    ViscousHJ,
-)
 
 Check = Callable[[Any], Certificate]
 
@@ -40,7 +22,7 @@ def certify(result: Any, *certificates: Check) -> Certificates:
 
     Raises ``TypeError`` for another kind of result or something that is no certificate.
     """
-    asked = certificates or tuple(_default(result))
+    asked = certificates or _default(result)
     for check in asked:
         if isinstance(check, type) or not callable(check):
             raise TypeError(
@@ -48,53 +30,21 @@ def certify(result: Any, *certificates: Check) -> Certificates:
                 f"{checks.shown(check)}"
             )
     if not any(hasattr(result, part) for part in ("fields", "density", "dynamics")):
-        tuple(_default(result))  # says what is expected
+        _default(result)  # says what is expected
     return Certificates(tuple(check(result) for check in asked))
 
 
-def _default(result: Any) -> Iterator[Check]:
-    if hasattr(result, "value") and hasattr(result, "density"):
-        return _of_control()
-    if hasattr(result, "fields") and hasattr(result, "equation"):
-        return _of_solution(result.equation, is_density(result))
-    if hasattr(result, "dynamics") and hasattr(result, "x"):
-        return _of_ensemble(result)
-    raise TypeError(
-        "certify takes a Solution, a Control or an Ensemble (what solve, control and simulate "
-        f"return), got {type(result).__name__}"
+def _default(result: Any) -> tuple[Check, ...]:
+    """Those that are proved for a result, of all that need no second one."""
+    known = any(
+        all(hasattr(result, part) for part in parts)
+        for parts in (("value", "density"), ("fields", "equation"), ("dynamics", "x"))
     )
+    if not known:
+        raise TypeError(
+            "certify takes a Solution, a Control or an Ensemble (what solve, control and simulate "
+            f"return), got {type(result).__name__}"
+        )
+    from pdekit.comparison.certificates import EVERY
 
-
-def _of_solution(equation: Any, density: bool) -> Iterator[Check]:
-    if density:
-        yield from (densities.Mass(), densities.Positivity(), densities.FreeEnergyDecay())
-    if isinstance(equation, McKeanVlasov) or (isinstance(equation, FokkerPlanck) and
-                                              reversible(equation)):  # fmt: skip
-        yield densities.DissipationIdentity()
-    if isinstance(equation, FokkerPlanck) and reversible(equation):
-        yield from (densities.SpectralGapDecay(), densities.BakryEmery())
-        yield from (contraction.WassersteinContraction(), balance.DetailedBalance())
-    if isinstance(equation, FokkerPlanck) and not reversible(equation):
-        yield balance.SecondLaw()
-    if isinstance(equation, Heat):
-        yield from (densities.Mass(), functions.HeatCurvature())
-    if isinstance(equation, Heat | BackwardKolmogorov | ViscousHJ | HamiltonJacobi
-                  | HamiltonJacobiBellman):  # fmt: skip
-        yield functions.MaximumPrinciple()
-    if isinstance(equation, ViscousHJ | HamiltonJacobi):
-        yield from (functions.JensenBounds(), functions.Semiconcave())
-    if isinstance(equation, HamiltonJacobiBellman):
-        yield functions.ImprovesOnIdle()
-
-
-def _of_control() -> Iterator[Check]:
-    yield lambda control: densities.Mass()(control.density)
-    yield lambda control: densities.Positivity()(control.density)
-    yield controls.ControlDuality()
-    yield from (controls.Improvement(), controls.ImprovementIdentity())
-
-
-def _of_ensemble(ensemble: Any) -> Iterator[Check]:
-    yield ensembles.Contained()
-    if type(ensemble.dynamics).__name__ == "Langevin":
-        yield ensembles.Spread()
+    return tuple(kind() for kind in EVERY if kind.proved_for(result))

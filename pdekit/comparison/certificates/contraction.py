@@ -15,6 +15,8 @@ from pdekit.comparison.certificates.rates import (
     grid_error_of_rate,
     not_convex,
     not_linear_reversible,
+    reversible,
+    solves,
     steps_error_of_rate,
 )
 from pdekit.grid import Grid
@@ -40,6 +42,11 @@ class WassersteinContraction:
     """
 
     other: Any = None
+
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Reversible linear equations of densities."""
+        return solves(result, FokkerPlanck) and reversible(result.equation)
 
     def __call__(self, solution: Any) -> Certificate:
         name = "W2 contracts"

@@ -28,6 +28,11 @@ class ControlDuality:
     from gradients over two cells; all stored times against every other one.
     """
 
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Controls."""
+        return hasattr(result, "value") and hasattr(result, "density")
+
     def __call__(self, control: Any) -> Certificate:
         name = "duality of the pair"
         if control.closure:
@@ -58,6 +63,11 @@ class Improvement:
     gives the three numbers.
     """
 
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Controls."""
+        return hasattr(result, "value") and hasattr(result, "density")
+
     def __call__(self, control: Any) -> Certificate:
         found, times = control.improvement, control.value.times
         fine, wide = (_power(control, step) for step in (1, 2))
@@ -80,6 +90,11 @@ class ImprovementIdentity:
     rate where the value function is solved in steps ``dt``. Where these exceed a quarter of it
     nothing is tested.
     """
+
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Controls."""
+        return hasattr(result, "value") and hasattr(result, "density")
 
     def __call__(self, control: Any) -> Certificate:
         name, times = "improvement identity", control.value.times

@@ -18,18 +18,20 @@ from pdekit.comparison.certificates.rates import (
     COARSE,
     Rates,
     convexity,
+    density_of,
     grid_error_of_rate,
     integrals,
     is_density,
     not_convex,
     not_linear_reversible,
     reversible,
+    solves,
     steps_error_of_rate,
 )
 from pdekit.pde.discrete.generators import gibbs, scharfetter_gummel
 from pdekit.pde.discrete.mean_field import pair_field
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.equations import Heat, McKeanVlasov
+from pdekit.pde.equations import FokkerPlanck, Heat, McKeanVlasov
 from pdekit.pde.stationary.free_energy import divergence, free_energy
 from pdekit.pde.stationary.spectrum import spectral_gap
 from pdekit.pde.stationary.stationary import stationary
@@ -47,8 +49,13 @@ class Mass:
     Silent where walls absorb.
     """
 
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Densities, those of a control too, and heat smoothing."""
+        return solves(density_of(result), FokkerPlanck, McKeanVlasov, Heat)
+
     def __call__(self, solution: Any) -> Certificate:
-        name = "mass"
+        name, solution = "mass", density_of(solution)
         if not (is_density(solution) or isinstance(solution.equation, Heat)):
             return does_not_apply(name, f"{type(solution.equation).__name__} carries no mass")
         if getattr(solution.equation, "absorbing", None) is not None:
@@ -67,8 +74,13 @@ class Mass:
 class Positivity:
     """rho >= 0 in every cell at every stored time. MODEL 1.4."""
 
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Densities, those of a control too."""
+        return solves(density_of(result), FokkerPlanck, McKeanVlasov)
+
     def __call__(self, solution: Any) -> Certificate:
-        name = "positivity"
+        name, solution = "positivity", density_of(solution)
         if not is_density(solution):
             return does_not_apply(name, f"{type(solution.equation).__name__} has no density")
         value, where = worst(solution, solution.fields, largest=False)
@@ -82,6 +94,11 @@ class FreeEnergyDecay:
     F = ∫ V rho + ½ ∬ W rho rho + β⁻¹ ∫ rho log rho; with a force or a diffusion β⁻¹ KL to the
     stationary density. A theorem for the discrete generator too: the allowance is rounding.
     """
+
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Densities."""
+        return solves(result, FokkerPlanck, McKeanVlasov)
 
     def __call__(self, solution: Any) -> Certificate:
         name = "free energy falls"
@@ -108,6 +125,11 @@ class DissipationIdentity:
     the fall; where this exceeds a quarter of the fall the times are too few. ``value`` is the
     difference over the fall, largest over the intervals between stored times. MODEL 1.4, 1.6.
     """
+
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Densities with a free energy."""
+        return solves(result, FokkerPlanck, McKeanVlasov) and reversible(result.equation)
 
     def __call__(self, solution: Any) -> Certificate:
         name = "dissipation identity"
@@ -140,6 +162,11 @@ class SpectralGapDecay:
     1e-5 λ, λ² dt / 2 where the scheme is implicit in time, and the rounding of χ².
     """
 
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Reversible linear equations of densities."""
+        return solves(result, FokkerPlanck) and reversible(result.equation)
+
     def __call__(self, solution: Any) -> Certificate:
         name = "chi-square falls at the gap"
         reason = not_linear_reversible(solution)
@@ -161,6 +188,11 @@ class BakryEmery:
     no-flux walls the theorem is that of the whole space. Allowance: what the grid does to the
     slowest rate (its change when the cells double), and the time step.
     """
+
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Reversible linear equations of densities."""
+        return solves(result, FokkerPlanck) and reversible(result.equation)
 
     def __call__(self, solution: Any) -> Certificate:
         name = "entropy falls (Bakry-Emery)"

@@ -25,6 +25,11 @@ Array = NDArray[np.float64]
 class Contained:
     """Every particle is finite, and in the box of the dynamics where it has one."""
 
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Particles."""
+        return hasattr(result, "dynamics")
+
     def __call__(self, ensemble: Any) -> Certificate:
         x = _points(ensemble)
         box = getattr(ensemble.dynamics, "box", None)
@@ -54,9 +59,14 @@ class Spread:
     def __post_init__(self) -> None:
         checks.parameters(self, level=checks.share)
 
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Particles that approach each other where V is convex."""
+        return getattr(getattr(result, "dynamics", None), "contracts", False)
+
     def __call__(self, ensemble: Any) -> Certificate:
         name, dynamics = "spread under convexity", ensemble.dynamics
-        if type(dynamics).__name__ != "Langevin" or hasattr(dynamics.potential, "at"):
+        if not getattr(dynamics, "contracts", False) or hasattr(dynamics.potential, "at"):
             return does_not_apply(name, "of Langevin dynamics in a fixed potential")
         x = _points(ensemble)
         if x.shape[0] < 2:
@@ -102,7 +112,7 @@ class SynchronousContraction:
         same = other.dynamics == dynamics and other.seed == ensemble.seed
         if not same or other.x.shape != ensemble.x.shape:
             return does_not_apply(name, "it needs the same dynamics, seed, steps and size")
-        if type(dynamics).__name__ != "Langevin" or hasattr(dynamics.potential, "at"):
+        if not getattr(dynamics, "contracts", False) or hasattr(dynamics.potential, "at"):
             return does_not_apply(name, "of Langevin dynamics in a fixed potential")
         x, y = _points(ensemble), _points(other)
         rate, where = self.curvature, ""

@@ -15,7 +15,7 @@ from pdekit.comparison.certificates.certificate import (
     does_not_apply,
     worst,
 )
-from pdekit.comparison.certificates.rates import is_density
+from pdekit.comparison.certificates.rates import is_density, solves
 from pdekit.comparison.semiconcavity import semiconcavity
 from pdekit.pde.discrete.sampling import as_field, evaluate
 from pdekit.pde.equations import (
@@ -43,6 +43,11 @@ class MaximumPrinciple:
     """
 
     initial: Any = None
+
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Equations of functions."""
+        return solves(result, _FUNCTIONS)
 
     def __call__(self, solution: Any) -> Certificate:
         name, equation = "maximum principle", solution.equation
@@ -135,6 +140,11 @@ class JensenBounds:
 
     initial: Any = None
 
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Hamilton-Jacobi smoothing."""
+        return solves(result, ViscousHJ, HamiltonJacobi)
+
     def __call__(self, solution: Any) -> Certificate:
         name, equation, grid = "between inf f and its mean", solution.equation, solution.grid
         viscous = isinstance(equation, ViscousHJ)
@@ -201,6 +211,11 @@ class Semiconcave:
     window: Any = None
     step: int = 1
 
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Hamilton-Jacobi smoothing."""
+        return solves(result, ViscousHJ, HamiltonJacobi)
+
     def __call__(self, solution: Any) -> Certificate:
         name, equation = "semiconcavity", solution.equation
         quadratic = isinstance(equation, ViscousHJ | HamiltonJacobi)
@@ -235,6 +250,11 @@ class HeatCurvature:
     out. Allowance: rounding of the differences.
     """
 
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Heat smoothing."""
+        return solves(result, Heat)
+
     def __call__(self, solution: Any) -> Certificate:
         name = "heat lowers curvature"
         if not isinstance(solution.equation, Heat) or len(solution.times) < 2:
@@ -258,6 +278,11 @@ class ImprovesOnIdle:
     """
 
     initial: Any = None
+
+    @staticmethod
+    def proved_for(result: Any) -> bool:
+        """Value functions."""
+        return solves(result, HamiltonJacobiBellman)
 
     def __call__(self, solution: Any) -> Certificate:
         name, equation = "value below idle cost", solution.equation

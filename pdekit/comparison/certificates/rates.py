@@ -55,6 +55,16 @@ class Rates:
         return at_least(self.name, rates[k], bound, float(slack[k]), where, "rate per time")
 
 
+def solves(result: Any, *equations: Any) -> bool:
+    """Whether a result is a solution of one of these equations."""
+    return hasattr(result, "fields") and isinstance(getattr(result, "equation", None), equations)
+
+
+def density_of(result: Any) -> Any:
+    """A solution itself, or the density of a control."""
+    return getattr(result, "density", result)
+
+
 def is_density(solution: Any) -> bool:
     """Whether the equation moves a density."""
     checks.has("result", solution, "a Solution", "equation", "fields")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import log, sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 from pdekit import checks
 from pdekit.checks import positive
@@ -58,6 +58,7 @@ class AnnealedLangevin(Diffusion):
     schedule: Callable[[float], float]
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_parts(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta
@@ -71,6 +71,7 @@ class ControlledLangevin(Diffusion):
     value: Coefficient
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta)

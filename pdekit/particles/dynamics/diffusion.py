@@ -17,7 +17,7 @@ class Diffusion(Protocol):
     """Particles that move independently down the slopes of potentials, with additive noise.
 
     A dynamics that inherits from it names its ``potentials``, ``beta``, ``integrator`` and ``box``;
-    ``simulate`` may then advance many steps at once (`pdekit.particles.fused`). Any other object
+    ``simulate`` may then advance many steps at once (``fused``). Any other object
     with ``dim``, ``drift``, ``init``, ``step`` and ``positions`` can be simulated step by step.
     """
 
@@ -62,6 +62,12 @@ class Diffusion(Protocol):
         """Positions of the particles after ``step``."""
         x = self.integrator.positions(state, self.sigma, step, noise)
         return x if x is state else fold(x, self.box)[0]
+
+    def fused(self, x: Any) -> Any:
+        """Many steps at once, where there is a compiled loop for them."""
+        from pdekit.particles.fused import of_diffusion
+
+        return of_diffusion(self, x)
 
     def _mirrored(self, x: Any, t: float) -> Any:
         inside, sign = fold(x, self.box)

@@ -40,6 +40,7 @@ class ElasticSGD(Downhill):
     epsilon: float = 1.0
     coupled: ClassVar[bool] = True
     weak_order: ClassVar[int] = 1
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta, infinite=True)

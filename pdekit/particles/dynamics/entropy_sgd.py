@@ -51,6 +51,7 @@ class EntropySGD(Downhill):
     inner_lr: float | None = None
     alpha: float = 0.25
     weak_order: ClassVar[int] = 1
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta, infinite=True)
@@ -92,3 +93,7 @@ class EntropySGD(Downhill):
     def positions(self, state: Any, step: Step, noise: Any) -> Any:
         """x."""
         return self.two_scale.positions(state, step, noise)
+
+    def fused(self, x: Any) -> Any:
+        """Many steps at once, where there is a compiled loop for them."""
+        return self.two_scale.fused(x)

@@ -51,6 +51,7 @@ class InteractingLangevin(Diffusion):
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None
     coupled: ClassVar[bool] = True
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
@@ -88,6 +89,12 @@ class InteractingLangevin(Diffusion):
 
         y = self.integrator.step(drift, state, self.sigma, step, noise)
         return fold(y, self.box)[0]
+
+    def fused(self, x: Any) -> Any:
+        """Many steps at once, where there is a compiled loop for them."""
+        from pdekit.particles.fused import of_mean
+
+        return of_mean(self, x)
 
     def law(self) -> McKeanVlasov:
         """ρ_t = ∇·(ρ∇(V + W*ρ) + β⁻¹∇ρ), the limit of many particles.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
@@ -36,6 +36,8 @@ class Langevin(Diffusion):
     beta: float
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None
+    pure: ClassVar[bool] = True
+    contracts: ClassVar[bool] = True  # paths of one noise approach each other where V is convex
 
     def __post_init__(self) -> None:
         check_beta(self.beta)

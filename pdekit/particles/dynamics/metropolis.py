@@ -42,6 +42,7 @@ class MetropolisLangevin(Downhill):
     beta: float
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[float] = inf
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta)

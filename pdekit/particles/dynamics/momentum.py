@@ -39,6 +39,7 @@ class Nesterov(Downhill):
     momentum: float = 0.9
     gradient: Gradient = field(default_factory=FullGradient)
     weak_order: ClassVar[int] = 1
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         within("momentum", self.momentum, 0, 1)
@@ -77,6 +78,7 @@ class MaSS(Downhill):
     compensation: float = 0.1
     gradient: Gradient = field(default_factory=FullGradient)
     weak_order: ClassVar[int] = 1
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         within("momentum", self.momentum, 0, 1)
@@ -114,6 +116,7 @@ class RestartedNesterov(Downhill):
 
     potential: Coefficient
     gradient: Gradient = field(default_factory=FullGradient)
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_parts(self)
@@ -146,6 +149,7 @@ class RestartedMaSS(Downhill):
     potential: Coefficient
     compensation: float = 0.1
     gradient: Gradient = field(default_factory=FullGradient)
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         within("compensation", self.compensation, 0, 1)

@@ -47,6 +47,7 @@ class MultiplicativeLangevin(Downhill):
     diffusion: Diffusivity
     force: Coefficient | None = None
     weak_order: ClassVar[int] = 1
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta)

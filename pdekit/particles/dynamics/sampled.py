@@ -39,6 +39,7 @@ class SampledDescent(Downhill):
     gamma: float | Callable[[float], float]
     samples: int = 1
     weak_order: ClassVar[int] = 1
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta)

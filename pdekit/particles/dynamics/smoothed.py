@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf, isinf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
@@ -41,6 +41,7 @@ class SmoothedDescent(Diffusion):
     beta: float | None = None
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", inf if self.beta is None else self.beta)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp, sqrt
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pdekit.checks import positive, whole
 from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
@@ -13,6 +13,7 @@ from pdekit.particles.dynamics.interacting import check_interaction
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import ExactSum, Summation, mean_force
 from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
+from pdekit.particles.kernels import DISPLACEMENT, FREE, POSITION
 from pdekit.particles.noise import CHOICE, INNER
 from pdekit.protocols import Coefficient, Interaction, MeanForce
 
@@ -20,7 +21,10 @@ Slope = Callable[[Any], Any]
 
 
 class FastProcess(Protocol):
-    """The fast variable Y in its own time, and what X learns from it."""
+    """The fast variable Y in its own time, and what X learns from it.
+
+    One that compiled loops know names its ``formula``, a number of `pdekit.particles.kernels`.
+    """
 
     def start(self, x: Any) -> Any:
         """Y at the beginning, and after a reset."""
@@ -43,6 +47,8 @@ class FastProcess(Protocol):
 class Position:
     """Kantas et al. (13): ε Y' = (X - Y)/γ - ∇V(Y) + noise, X' = -(X - Y)/γ; Algorithm 1."""
 
+    formula: ClassVar[int] = POSITION
+
     def start(self, x: Any) -> Any:
         return x.clone()
 
@@ -60,6 +66,8 @@ class Position:
 class Displacement:
     """Kantas et al. (11): ε Y' = ∇V(X - Y) - Y/γ + noise, X' = -∇V(X - Y) (errata 3)."""
 
+    formula: ClassVar[int] = DISPLACEMENT
+
     def start(self, x: Any) -> Any:
         return x * 0
 
@@ -76,6 +84,8 @@ class Displacement:
 @dataclass(frozen=True)
 class FreeDisplacement:
     """HEAT: ε Y' = -Y/γ + noise, stationary at N(0, γ/β); X' = -∇V(X - Y) (errata 29)."""
+
+    formula: ClassVar[int] = FREE
 
     def start(self, x: Any) -> Any:
         return x * 0
@@ -190,6 +200,7 @@ class TwoScaleLangevin(Downhill):
     inner_dt: float | None = None
     integrator: Integrator = field(default_factory=EulerMaruyama)
     summation: Summation = field(default_factory=ExactSum)
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta, infinite=True)
@@ -257,6 +268,16 @@ class TwoScaleLangevin(Downhill):
     def positions(self, state: Any, step: Step, noise: Any) -> Any:
         """X."""
         return state[0]
+
+    def fused(self, x: Any) -> Any:
+        """Many steps at once, where there is a compiled loop for them."""
+        from pdekit.particles.fused import of_two_scales
+
+        return of_two_scales(self, x)
+
+    def width(self, t: float) -> float:
+        """γ at time t."""
+        return gamma_at(self.gamma, t)
 
     def _average(self, state: Any, gamma: float, step: Step, noise: Any) -> Any:
         """Move Y, in place, and average what X sees of it."""

@@ -45,6 +45,7 @@ class UnderdampedLangevin(Downhill):
     at_rest: bool = False
     weak_order: ClassVar[int] = 2
     invariant_order: ClassVar[int] = 2
+    pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta)

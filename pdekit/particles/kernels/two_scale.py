@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from pdekit.particles.kernels import FREE, POSITION
 from pdekit.particles.kernels.drift import CHUNK, drift, workspace
 from pdekit.particles.kernels.forces import BLOCK, add_block
 from pdekit.particles.kernels.noise import normals
 
-POSITION, DISPLACEMENT, FREE = range(3)
 _WHOLE = 64  # sites a run is filled up to with copies, where there are some: no loops of left-overs
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64 = np.uint64

@@ -18,7 +18,8 @@ take minutes to compile. Not compiled are
   kernel, and every step compiled anew;
 - pair interactions summed by ``ExactSum`` or ``ChebyshevSum``: loops over pieces, and a number of
   nodes that depends on the particles; and means that several ranks share, exchanged in each step;
-- dynamics of one's own: only of ours is it known that a step is a function of its arguments.
+- what does not say of its own class that it is ``pure``: that a step is a function of its
+  arguments, as all dynamics of pdekit do.
 
 What torch turns out not to be able to compile moves an operation at a time, with a warning. The
 first step, which differs from the others, always does. Nothing here asks for CUDA: on the CPU it
@@ -34,21 +35,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdekit.interactions import CurieWeiss
-from pdekit.particles.dynamics.annealed import AnnealedLangevin
-from pdekit.particles.dynamics.controlled import ControlledLangevin
-from pdekit.particles.dynamics.elastic import ElasticSGD
-from pdekit.particles.dynamics.entropy_sgd import EntropySGD
-from pdekit.particles.dynamics.interacting import InteractingLangevin
-from pdekit.particles.dynamics.langevin import Langevin
-from pdekit.particles.dynamics.metropolis import MetropolisLangevin
-from pdekit.particles.dynamics.momentum import MaSS, Nesterov, RestartedMaSS, RestartedNesterov
-from pdekit.particles.dynamics.multiplicative import MultiplicativeLangevin
-from pdekit.particles.dynamics.sampled import SampledDescent
-from pdekit.particles.dynamics.smoothed import SmoothedDescent
-from pdekit.particles.dynamics.two_scale import TwoScaleLangevin
-from pdekit.particles.dynamics.underdamped import UnderdampedLangevin
-from pdekit.particles.forces import L1, Consensus, RandomBatch
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import (
     DYNAMICS,
@@ -58,24 +44,6 @@ from pdekit.particles.noise import (
     uniforms_of_sites,
 )
 
-KNOWN = (
-    AnnealedLangevin,
-    ControlledLangevin,
-    ElasticSGD,
-    EntropySGD,
-    InteractingLangevin,
-    Langevin,
-    MaSS,
-    MetropolisLangevin,
-    MultiplicativeLangevin,
-    Nesterov,
-    RestartedMaSS,
-    RestartedNesterov,
-    SampledDescent,
-    SmoothedDescent,
-    TwoScaleLangevin,
-    UnderdampedLangevin,
-)
 _LOW = 0xFFFFFFFF
 _TEXT = 500  # characters of torch's reasons
 _FORMS = 64  # of one step that are kept, for different potentials and shapes
@@ -144,7 +112,7 @@ def compiled(dynamics: Any, **options: Any) -> "Compiled | None":
 
     ``options`` go to ``torch.compile``.
     """
-    if type(dynamics) not in KNOWN or _in_time(dynamics) or not _summed(dynamics):
+    if not _pure(dynamics) or _in_time(dynamics) or not _summed(dynamics):
         return None
     return Compiled(getattr(dynamics, "two_scale", dynamics), options)
 
@@ -159,8 +127,15 @@ def _in_time(dynamics: Any) -> bool:
 def _summed(dynamics: Any) -> bool:
     """Whether what particles feel of each other is one formula for all of them."""
     felt = getattr(dynamics, "interaction", None)
-    by_formula = felt is None or isinstance(felt, CurieWeiss | Consensus | L1)
-    return by_formula or isinstance(dynamics.summation, RandomBatch)
+    return felt is None or _pure(felt) or _pure(dynamics.summation)
+
+
+def _pure(value: Any) -> bool:
+    """Whether a class says of itself that it does what its arguments say, and nothing else.
+
+    What it inherits does not count: a method may have been replaced.
+    """
+    return bool(vars(type(value)).get("pure", False))
 
 
 def _refusals() -> tuple[type[Exception], ...]:

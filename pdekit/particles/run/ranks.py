@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 from pdekit.checks import whole
-from pdekit.interactions import CurieWeiss
-from pdekit.particles.forces import Consensus
 from pdekit.particles.run.guards import NonFiniteError
 from pdekit.particles.run.tiles import PAD, Share
 
@@ -174,12 +172,33 @@ def division(ranks: Ranks, n: int, runs: int, coupled: bool, by_mean: bool) -> D
 
 
 @dataclass(frozen=True)
-class SharedMean:
-    """``CurieWeiss`` or ``Consensus`` among ``n`` particles of which each rank has a share.
+class Crowd:
+    """The particles of a run, ``n`` in all, of which this rank has ``size``.
 
-    Costs one exchange of d numbers (``Consensus``: and two of one) a run and step. Equal to that
-    of one process up to the order of the sum.
+    A mean costs one exchange of d numbers a run and step, a weighted one two more of one. Equal to
+    that of one process up to the order of the sum.
     """
+
+    ranks: Ranks
+    size: int
+    n: int
+
+    def mean(self, x: Tensor) -> Tensor:
+        total = self.ranks.total(x[:, : self.size].sum(dim=1, dtype=torch.float64))
+        return (total / self.n).to(x.dtype)[:, None]
+
+    def weighted_mean(self, x: Tensor, cost: Tensor) -> Tensor:
+        x, cost = x[:, : self.size], cost[:, : self.size]
+        lowest = torch.stack(self.ranks.gathered(cost.amin(dim=1))).amin(dim=0)
+        weight = (lowest[:, None] - cost).exp()[..., None]
+        sums = torch.cat((weight * x, weight), dim=-1).sum(dim=1, dtype=torch.float64)
+        total = self.ranks.total(sums)
+        return (total[:, :-1] / total[:, -1:]).to(x.dtype)[:, None]
+
+
+@dataclass(frozen=True)
+class SharedMean:
+    """An interaction by a mean, among ``n`` particles of which each rank has a share."""
 
     interaction: Any
     ranks: Ranks
@@ -190,24 +209,23 @@ class SharedMean:
         """Of the interaction."""
         return float(self.interaction.strength)
 
-    def mean_force(self, x: Tensor, size: int, values: Callable[[Tensor], Tensor]) -> Tensor:
-        """strength (x - x̄), of x ``(runs, n, dim)`` of which ``size`` particles count."""
-        if isinstance(self.interaction, CurieWeiss):
-            total = self.ranks.total(x[:, :size].sum(dim=1, dtype=torch.float64))
-            return self.strength * (x - (total / self.n).to(x.dtype)[:, None])
-        cost = values(x[:, :size]) * self.interaction.sharpness
-        lowest = torch.stack(self.ranks.gathered(cost.amin(dim=1))).amin(dim=0)
-        weight = (lowest[:, None] - cost).exp()[..., None]
-        sums = torch.cat((weight * x[:, :size], weight), dim=-1).sum(dim=1, dtype=torch.float64)
-        total = self.ranks.total(sums)
-        centre = (total[:, :-1] / total[:, -1:]).to(x.dtype)[:, None]
-        return self.strength * (x - centre)
+    @property
+    def quadratic(self) -> bool:
+        """Whether the mean is that of the positions alone."""
+        return bool(getattr(self.interaction, "quadratic", False))
+
+    def mean_force(self, x: Tensor, values: Callable[[Tensor], Tensor], crowd: Any) -> Tensor:
+        """That of the interaction in the whole crowd."""
+        force: Tensor = self.interaction.mean_force(
+            x, values, Crowd(self.ranks, crowd.size, self.n)
+        )
+        return force
 
 
 def acts_by_mean(dynamics: Any) -> bool:
     """Whether the particles act on each other by a mean alone."""
     interaction = getattr(dynamics, "interaction", None)
-    return is_dataclass(dynamics) and isinstance(interaction, CurieWeiss | Consensus)
+    return is_dataclass(dynamics) and bool(getattr(interaction, "by_mean", False))
 
 
 def with_shared_mean(dynamics: Any, ranks: Ranks, n: int) -> Any:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.grid import Grid
-from pdekit.interactions import CurieWeiss
+from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.mean_field import PairField, free_energy_terms, pair_field
 from pdekit.pde.discrete.problem import Problem
@@ -109,7 +109,7 @@ class FieldMap:
 
     def leading(self, rho: Array) -> Array:
         """The largest eigenvalues of that operator, one more than there are axes, or so."""
-        if isinstance(self.equation.interaction, CurieWeiss):
+        if is_quadratic(self.equation.interaction):
             x = self.grid.centres.reshape(-1, self.grid.dim)
             cov = np.atleast_2d(np.cov(x.T, aweights=rho.ravel(), ddof=0))
             eigenvalues = self.beta * self.equation.interaction.strength * np.linalg.eigvalsh(cov)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.grid import Grid
-from pdekit.interactions import CurieWeiss, require_even
+from pdekit.interactions import is_quadratic, require_even
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def pair_field(interaction: Any, grid: Grid) -> PairField:
     ``ValueError`` for a kernel that is not even or not finite at a displacement of the grid, of
     another dimension, or for ``CurieWeiss`` on a periodic axis.
     """
-    if not isinstance(interaction, CurieWeiss):
+    if not is_quadratic(interaction):
         return _convolution(interaction, grid)
     if any(grid.periodic):
         raise ValueError(

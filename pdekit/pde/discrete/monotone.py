@@ -112,17 +112,22 @@ def steeper(linear: Linear | None, rate: float, cfl: float) -> float:
     return rate if growth == 0 else (rate + sqrt(rate * rate + 4 * growth * cfl)) / 2
 
 
+def refused(problem: Problem, name: str) -> str:
+    """What explicit monotone schemes cannot solve."""
+    if hasattr(problem.equation, "running_cost") and problem.grid.dim != 1:
+        return (
+            f"{name} solves HamiltonJacobiBellman in one dimension, the grid has "
+            f"{problem.grid.dim}; use the default scheme, DoobTransform(), or PolicyIteration()"
+        )
+    return ""
+
+
 def linear_part(problem: Problem) -> Linear | None:
     """The semigroup of the terms that are linear in u; None where there are none."""
     equation, grid = problem.equation, problem.grid
     if isinstance(equation, ViscousHJ):
         return Linear(lambda u, dt: discrete_heat(u, grid, dt / equation.beta))
     if isinstance(equation, HamiltonJacobiBellman):
-        if grid.dim != 1 or problem.moves:
-            raise ValueError(
-                "HamiltonJacobiBellman is solved in one dimension for a potential fixed in time; "
-                f"got {equation.potential!r} on a grid of {grid.dim} dimension(s)"
-            )
         generator, cost = problem.generator(), problem.running_cost()
         half = 0.5 * cost
         growth = float(np.abs(slopes(np.broadcast_to(cost, grid.shape), grid)).max())

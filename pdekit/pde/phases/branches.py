@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid, require_grid
-from pdekit.interactions import CurieWeiss
+from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.gibbs_map import SelfConsistentState
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.field_branches import FieldCurve
@@ -82,7 +82,7 @@ def follow_branch(
     if not isinstance(mean, SelfConsistentState):
         mean = _mean_in(mean, grid)
     first_equation = _member(family, first_parameter)
-    by_mean = grid.dim == 1 and isinstance(first_equation.interaction, CurieWeiss)
+    by_mean = grid.dim == 1 and is_quadratic(first_equation.interaction)
     curve = (_Curve if by_mean else FieldCurve)(family, grid, bounds)
     first = curve.landed(first_parameter, mean)
     tangent = curve.tangent(first, None)
@@ -161,7 +161,7 @@ class _Curve:
 
     def _map(self, p: float) -> MeanMap:
         equation = self.family(p)
-        if not isinstance(equation.interaction, CurieWeiss):
+        if not is_quadratic(equation.interaction):
             raise TypeError(f"CurieWeiss at one parameter, {equation.interaction!r} at {p:g}")
         return MeanMap.of(equation, self.grid)
 

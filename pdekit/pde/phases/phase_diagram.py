@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from pdekit import checks
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid, require_grid
-from pdekit.interactions import CurieWeiss
+from pdekit.interactions import CurieWeiss, is_quadratic
 from pdekit.pde.discrete.sampling import called
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.branches import Branch, follow_branch
@@ -66,7 +66,7 @@ def critical_beta(
     _require_still(potential)
     if grid is not None:
         return critical_beta_on_grid(potential, interaction, grid)
-    if not isinstance(interaction, CurieWeiss):
+    if not is_quadratic(interaction):
         raise ValueError(
             f"{interaction!r} needs a grid for its states: critical_beta(V, W, grid=grid); only "
             "CurieWeiss does without"
@@ -177,7 +177,7 @@ def phase_diagram(
         for s in strengths
         for b in betas
     }
-    own = grid if interaction is not CurieWeiss else None
+    own = None if is_quadratic(interaction(float(strengths[0]))) else grid
     critical = [_critical_or_nan(potential, interaction(float(s)), own) for s in strengths]
     branches = {
         float(s): _branches(
@@ -292,7 +292,7 @@ def _reach(energy: Any, beta: float, dim: int) -> float:
 
 def _box(potential: Any, beta: float, interaction: Any) -> Grid:
     dim = getattr(potential, "dim", 1)
-    if interaction is not CurieWeiss:
+    if not is_quadratic(interaction(1.0)):
         raise ValueError(f"{interaction!r} needs a grid: phase_diagram(V, betas, strengths, grid)")
     if dim > 2:
         raise ValueError(f"phase_diagram takes a potential on a line or a plane, got {potential!r}")

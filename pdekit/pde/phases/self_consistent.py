@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pdekit import checks
 from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid, require_grid
-from pdekit.interactions import CurieWeiss
+from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.gibbs_map import FieldMap, SelfConsistentState
 from pdekit.pde.discrete.mean_field import pair_field
@@ -48,7 +48,7 @@ def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsi
         raise TypeError(f"self_consistent_states takes a McKeanVlasov equation, got {equation!r}")
     require_grid("grid", grid)
     system = FieldMap(equation, grid)
-    if isinstance(equation.interaction, CurieWeiss) and grid.dim == 1:
+    if is_quadratic(equation.interaction) and grid.dim == 1:
         means = MeanMap.of(equation, grid).fixed_points()
         fields = [system.curie_weiss_field(m) for m in means]
     else:

@@ -4,19 +4,8 @@ from typing import Any
 
 from pdekit import checks
 from pdekit.grid import Grid, require_grid
-from pdekit.pde.discrete.inf_convolution import conjugates
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_tensor
-from pdekit.pde.equations import (
-    BackwardKolmogorov,
-    Burgers,
-    FokkerPlanck,
-    HamiltonJacobi,
-    HamiltonJacobiBellman,
-    Heat,
-    McKeanVlasov,
-    ViscousHJ,
-    moving,
-)
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
@@ -50,49 +39,43 @@ __all__ = [
 _SMALL = 32  # cells along an axis of the plane
 
 
-# by dimension; made once, as a call may be shorter than their checks
-_BEST: dict[int, dict[type, Any]] = {
-    dim: {
-        Burgers: HopfLax(),
-        Heat: Spectral(),
-        HamiltonJacobi: HopfLax(),
-        ViscousHJ: ColeHopf(),
-        FokkerPlanck: linear,
-        BackwardKolmogorov: linear,
-        HamiltonJacobiBellman: DoobTransform(),
-        McKeanVlasov: mean_field,
-    }
-    for dim, linear, mean_field in (
-        (1, Exponential(), MeanField()),
-        (2, Split(), MeanField(1e-4, order=6)),
-    )
-}
+_SPLIT = Split()
+# the best come first; made once, as a call may be shorter than their checks
+_BEST: tuple[Any, ...] = (
+    HopfLax(),
+    Spectral(),
+    ColeHopf(),
+    Exponential(),
+    _SPLIT,
+    DoobTransform(),
+    Filtered(),
+)
+_KRYLOV, _MEAN_FIELD = Krylov(), {1: MeanField(), 2: MeanField(1e-4, order=6)}
 
 
 def default_scheme(equation: Equation, grid: Grid) -> Scheme:
-    """The most accurate scheme for an equation: exact in time wherever there is such a one.
+    """The most accurate scheme that does not refuse: exact in time wherever there is such a one.
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
     diffusion that couples the axes, and planes of up to 32 cells an axis, to ``Krylov``.
     """
     require_grid("grid", grid)
-    best = _BEST[grid.dim]
-    if type(equation) not in best:
-        known = ", ".join(kind.__name__ for kind in best)
+    able = [s for s in (*_BEST, _MEAN_FIELD[grid.dim]) if isinstance(equation, s.solves)]
+    if not able:
+        kinds = {kind.__name__ for s in (*_BEST, MeanField) for kind in s.solves}
+        known = ", ".join(sorted(kinds))
         raise TypeError(f"solve knows the equations {known}; got {checks.shown(equation)}")
-    hamiltonian = getattr(equation, "hamiltonian", None)
-    if hamiltonian is not None and conjugates(hamiltonian, grid.dim) is None:
-        return Filtered()
-    if grid.dim == 2 and isinstance(equation, Krylov.solves) and not isinstance(equation, Heat):
-        # one factorisation costs less than the steps of a splitting
-        small = max(grid.cells) <= _SMALL
-        if not moving(equation) and (small or _is_oblique(equation, grid)):
-            return Krylov()
-    return best[type(equation)]
+    problem = Problem(equation, grid, None)
+    best = next(scheme for scheme in able if not scheme.refuses(problem))
+    # one factorisation costs less than the steps of a splitting
+    small = best is _SPLIT and not problem.moves and _few_or_oblique(equation, grid)
+    return _KRYLOV if small else best
 
 
-def _is_oblique(equation: Any, grid: Grid) -> bool:
-    """Whether tensor diffusion couples the axes."""
+def _few_or_oblique(equation: Any, grid: Grid) -> bool:
+    """Whether the plane has few cells, or tensor diffusion couples its axes."""
+    if max(grid.cells) <= _SMALL:
+        return True
     if getattr(equation, "diffusion", None) is None:
         return False
     tensor = evaluate_tensor(equation.diffusion.D, grid, "the diffusion")

@@ -61,6 +61,10 @@ class ColeHopf:
     def __post_init__(self) -> None:
         checks.parameters(self, extend=checks.flag, refine=checks.flag)
 
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
+        return ""
+
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         beta, grid = problem.equation.beta, problem.grid
         resolved = not self.refine or resolves(problem)

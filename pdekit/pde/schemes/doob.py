@@ -49,13 +49,12 @@ class DoobTransform:
         for name in ("rtol", "rtol_plane"):
             checks.within(name, getattr(self, name), 1e-12, 1)
 
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
+        return ""
+
     def steps(self, problem: Problem) -> DoobSteps:
         """The Bellman steps of a problem: one for every length, exact in time on a line."""
-        if problem.moves:
-            raise ValueError(
-                "HamiltonJacobiBellman is solved for a potential fixed in time; "
-                f"got {problem.equation.potential!r}"
-            )
         return DoobSteps(problem.generator(), problem.equation.beta)
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:

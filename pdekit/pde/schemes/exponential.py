@@ -70,11 +70,13 @@ class Exponential:
         checks.within("rtol", self.rtol, 1e-11, 1)
         checks.within("rtol_moving", self.rtol_moving, 1e-11, 1)
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
         if problem.grid.dim != 1:
-            raise ValueError(
-                "Exponential works in one dimension; use schemes.Split() in two (the default)"
-            )
+            return "Exponential works in one dimension; use schemes.Split() in two (the default)"
+        return ""
+
+    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         stats.update(negative_before_clipping=0.0, error_estimate=0.0)
         if problem.moves:
             return self._moving(problem, stats)

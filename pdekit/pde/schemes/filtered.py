@@ -25,6 +25,7 @@ from pdekit.pde.discrete.monotone import (
     hamiltonian_of,
     hamiltonian_plain,
     linear_part,
+    refused,
     require_cfl,
     say_if_unresolved,
     steeper,
@@ -67,6 +68,10 @@ class Filtered:
     def __post_init__(self) -> None:
         require_cfl(self.cfl, self.flux)
         checks.not_negative("epsilon", self.epsilon)
+
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
+        return refused(problem, "Filtered")
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if isinstance(problem.equation, Burgers):

@@ -17,6 +17,7 @@ from pdekit.pde.discrete.monotone import (
     hamiltonian_of,
     hamiltonian_plain,
     linear_part,
+    refused,
     require_cfl,
     say_if_unresolved,
     steeper,
@@ -53,6 +54,10 @@ class Godunov:
 
     def __post_init__(self) -> None:
         require_cfl(self.cfl, self.flux)
+
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
+        return refused(problem, "Godunov")
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         if isinstance(problem.equation, Burgers):

@@ -64,17 +64,22 @@ class HopfLax:
     def __post_init__(self) -> None:
         checks.parameters(self, refine=checks.flag)
 
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
+        given = problem.equation.hamiltonian
+        if given is not None and conjugates(given, problem.grid.dim) is None:
+            return (
+                "HopfLax takes a convex Hamiltonian, a sum over the axes whose conjugates are "
+                f"known; got {given!r}. Use schemes.Filtered() or Godunov()"
+            )
+        return ""
+
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         equation = problem.equation
         if isinstance(equation, Burgers):
             return as_slopes(problem, self, stats)
         given, grid = equation.hamiltonian, problem.grid
         terms = None if given is None else conjugates(given, grid.dim)
-        if given is not None and terms is None:
-            raise ValueError(
-                "HopfLax takes a convex Hamiltonian, a sum over the axes whose conjugates are "
-                f"known; got {given!r}. Use schemes.Filtered() or Godunov()"
-            )
         resolved = not self.refine or (resolves(problem) and resolves_walls(problem))
 
         def advance(t: float) -> Array:

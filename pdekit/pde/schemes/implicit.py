@@ -57,12 +57,16 @@ class Implicit:
     def __post_init__(self) -> None:
         checks.positive("dt", self.dt)
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
         if problem.moves:
-            raise ValueError(
+            return (
                 "Implicit takes a potential fixed in time; use the default scheme, Exponential() "
                 "in one dimension and Split() in two"
             )
+        return ""
+
+    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         generator = problem.generator()
         matrix = generator.matrix()
         matrix = (matrix.T if problem.forward else matrix).tocsc()

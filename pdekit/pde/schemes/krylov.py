@@ -49,12 +49,16 @@ class Krylov:
     def __post_init__(self) -> None:
         checks.within("rtol", self.rtol, 1e-12, 1)
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
         if problem.moves:
-            raise ValueError(
+            return (
                 "Krylov takes a potential fixed in time; use schemes.Split() in two dimensions and "
                 "Exponential() in one"
             )
+        return ""
+
+    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         generator = problem.generator()
         matrix = generator.matrix()
         rate = float(generator.exit_rate().max())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.errors import ConvergenceError
-from pdekit.interactions import CurieWeiss
+from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.gibbs_map import FieldMap
 from pdekit.pde.discrete.mean_field import free_energy_terms, pair_field
 from pdekit.pde.discrete.peclet import report_fields
@@ -72,12 +72,11 @@ class MeanField:
         if checks.whole("order", self.order, 3) > 10:
             raise ValueError(f"order must be a whole number from 3 to 10, got {self.order!r}")
 
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
+        return ""
+
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        if problem.moves:
-            raise ValueError(
-                "McKeanVlasov takes a potential fixed in time; solve from one output time to the "
-                f"next with problem.at(t) instead of {problem.equation.potential!r}"
-            )
         system = _System(problem)
         initial = _Run(system, np.inf, self.order)
         state: dict[str, Any] = {"local": self.rtol / _LOOSER, "runs": None, "spent": [initial],
@@ -148,7 +147,7 @@ class _System:
         """rho after dt in 1, 2, ..., ``order`` Euler steps; shape (order, *grid.shape)."""
         from pdekit.pde.kernels.implicit_lines import curie_weiss_rows
 
-        if isinstance(self.interaction, CurieWeiss) and self.grid.dim == 1 and order <= 7:
+        if is_quadratic(self.interaction) and self.grid.dim == 1 and order <= 7:
             x, h = self.grid.axes[0], self.grid.spacing[0]
             strength = float(self.interaction.strength)
             return curie_weiss_rows(self.V, x, strength, self.beta, h, dt, order, rho)
@@ -159,7 +158,7 @@ class _System:
         """rho after ``count`` Euler steps of length dt; ``field`` is its mean field."""
         from pdekit.pde.kernels.implicit_lines import curie_weiss_steps
 
-        if isinstance(self.interaction, CurieWeiss) and self.grid.dim == 1:
+        if is_quadratic(self.interaction) and self.grid.dim == 1:
             x, h = self.grid.axes[0], self.grid.spacing[0]
             strength = float(self.interaction.strength)
             return curie_weiss_steps(self.V, x, strength, self.beta, h, dt, count, rho)

@@ -61,9 +61,12 @@ class PolicyIteration:
         if checks.whole("order", self.order, 1) > 2:
             raise ValueError(f"order must be 1 (monotone) or 2 (filtered), got {self.order!r}")
 
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
+        return ""
+
     def steps(self, problem: Problem) -> PolicySteps:
         """The Bellman steps of a problem."""
-        _require_still(problem)
         return PolicySteps(problem.potential(), problem.equation.beta, problem.grid, self.order)
 
     def count(self, span: float) -> int:
@@ -117,11 +120,3 @@ class _March:
         self.u, _ = advanced(self.steps, self.u, t - self.t, count, cost)
         self.t = t
         return np.asarray(self.u)
-
-
-def _require_still(problem: Problem) -> None:
-    if problem.moves:
-        raise ValueError(
-            "HamiltonJacobiBellman is solved for a potential fixed in time; "
-            f"got {problem.equation.potential!r}"
-        )

@@ -41,6 +41,10 @@ class Spectral:
 
     solves = (Heat,)
 
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
+        return ""
+
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         beta, smooth = problem.equation.beta, smoothing(problem.values, problem.grid)
 

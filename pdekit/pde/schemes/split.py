@@ -71,9 +71,13 @@ class Split:
     def __post_init__(self) -> None:
         checks.within("tolerance", self.tolerance, 1e-10, 1)
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def refuses(self, problem: Problem) -> str:
+        """What it cannot solve, and what can; "" where it can."""
         if problem.grid.dim != 2:
-            raise ValueError("Split works in two dimensions; use schemes.Exponential() in one")
+            return "Split works in two dimensions; use schemes.Exponential() in one"
+        return ""
+
+    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         stats.update(radau_solves=0, backward_euler_solves=0, error_estimate=0.0)
         stats.update(negative_before_clipping=0.0, planned_on_the_grid=0)
         grid, coarse = problem.grid, pilot_grid(problem.grid)

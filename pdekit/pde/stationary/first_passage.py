@@ -31,7 +31,8 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Field) -> xr
     """Mean time τ(x) until the process from x enters ``target``: L τ = -1 outside, τ = 0 in it.
 
     ``target``: a pair (lower, upper) of numbers or corners, an interval or a box, whose sides may
-    be infinite: second order, the edge lies where it is said to. Or a callable on points
+    be infinite: second order, the edge lies where it is said to, on a periodic axis also across its
+    seam. Or a callable on points
     ``(..., d) -> bool (...)``, or a Boolean array of ``grid.shape``: the process is stopped at
     the centres of those cells, so the edge is known to about h. Other walls reflect (or are
     periodic); absorbing walls stop the clock too. Dims ``("x",)`` or ``("x", "y")``.
@@ -164,7 +165,7 @@ def _absorbed(
         enters = ~inside[source] & inside[to]
         source, rate = source[enters], rate[enters]
         if box is not None:
-            share = _share(points[source], step, *box)
+            share = _share(points[source], step, grid, *box)
             growth, spared = _to_the_edge(rate, back[enters], share)
             rate = rate * growth
             weight += np.bincount(source, rate / share, inside.size)
@@ -214,7 +215,7 @@ def _cells(grid: Grid, target: Any, what: str) -> tuple[NDArray[np.bool_], Any]:
         inside = _asked(target, grid, what)
     elif inside.dtype != bool:
         box = _corners(grid, target, what)
-        inside = np.all((grid.centres >= box[0]) & (grid.centres <= box[1]), axis=-1)
+        inside = np.all(_within(grid.centres, grid, *box), axis=-1)
     if inside.shape != grid.shape or inside.dtype != bool:
         raise ValueError(
             f"{what} must be true or false for each of the {grid.shape} cells, got an array of "
@@ -250,13 +251,34 @@ def _corners(grid: Grid, target: Any, what: str) -> tuple[Array, Array]:
         ) from None
     if not (lower < upper).all():
         raise ValueError(f"{what} needs lower < upper, got {target!r}")
-    return lower, upper
+    # once round at most; the end of a periodic axis is where its box ends
+    first = np.where(grid.periodic & np.isinf(lower), grid.lower, lower)
+    last = np.where(grid.periodic & np.isinf(upper), grid.upper, upper)
+    return first, last
 
 
-def _share(x: Array, step: Array, lower: Array, upper: Array) -> Array:
+def _ahead(way: Array, grid: Grid) -> Array:
+    """A way along each axis, once round at most where the axis is periodic."""
+    period = np.where(grid.periodic, np.subtract(grid.upper, grid.lower), 1.0)
+    rounds = np.floor(np.where(grid.periodic, way, 0.0) / period)
+    out: Array = way - rounds * period
+    return out
+
+
+def _within(x: Array, grid: Grid, lower: Array, upper: Array) -> NDArray[np.bool_]:
+    """Per axis, whether x lies between the edges, which may lie on two sides of a seam."""
+    inside: NDArray[np.bool_] = (x >= lower) & (x <= upper)
+    if any(grid.periodic):
+        round_ = _ahead(x - np.where(grid.periodic, lower, 0.0), grid)
+        inside = np.where(grid.periodic, round_ <= upper - lower, inside)
+    return inside
+
+
+def _share(x: Array, step: Array, grid: Grid, lower: Array, upper: Array) -> Array:
     """Share of the way from x to x + step at which the box is entered."""
+    way = np.where(step > 0, _ahead(lower - x, grid), -_ahead(x - upper, grid))
     with np.errstate(divide="ignore", invalid="ignore"):
-        ahead = np.where(step > 0, (lower - x) / step, (upper - x) / step)
-    entry = np.where(step == 0, 0.0, ahead).max(axis=-1)
+        ahead = way / step
+    entry = np.where((step == 0) | _within(x, grid, lower, upper), 0.0, ahead).max(axis=-1)
     out: Array = np.clip(entry, _NEAREST, 1.0)
     return out
