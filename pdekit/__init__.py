@@ -4,149 +4,124 @@ The public names are imported on first use, so that ``import pdekit`` stays ligh
 matplotlib are loaded only by the parts that need them.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# public name -> module that defines it; the one place where the top-level contract is listed
-_HOME = {
-    "Grid": "pdekit.grid",
-    "AccuracyWarning": "pdekit.errors",
-    "ConvergenceError": "pdekit.errors",
-    "ResolutionWarning": "pdekit.errors",
-    "TruncationWarning": "pdekit.errors",
-    "Gaussian": "pdekit.laws",
-    "Uniform": "pdekit.laws",
-    "Ito": "pdekit.diffusions",
-    "Stratonovich": "pdekit.diffusions",
-    "HaenggiKlimontovich": "pdekit.diffusions",
-    "CurieWeiss": "pdekit.interactions",
-    "PairPotential": "pdekit.interactions",
-    "Walls": "pdekit.pde.equations",
-    "Heat": "pdekit.pde.equations",
-    "HamiltonJacobi": "pdekit.pde.equations",
-    "ViscousHJ": "pdekit.pde.equations",
-    "Burgers": "pdekit.pde.equations",
-    "FokkerPlanck": "pdekit.pde.equations",
-    "BackwardKolmogorov": "pdekit.pde.equations",
-    "McKeanVlasov": "pdekit.pde.equations",
-    "HamiltonJacobiBellman": "pdekit.pde.equations",
-    "shock_time": "pdekit.pde.smoothing",
-    "Solution": "pdekit.pde.solution",
-    "solve": "pdekit.pde.solution",
-    "Control": "pdekit.pde.control.control",
-    "Improvement": "pdekit.pde.control.control",
-    "Congestion": "pdekit.pde.control.couplings",
-    "LogDensity": "pdekit.pde.control.couplings",
-    "MeanTracking": "pdekit.pde.control.couplings",
-    "Nonlocal": "pdekit.pde.control.couplings",
-    "Newton": "pdekit.pde.control.games",
-    "FixedPoint": "pdekit.pde.control.games",
-    "FictitiousPlay": "pdekit.pde.control.games",
-    "control": "pdekit.pde.control.control",
-    "stationary": "pdekit.pde.stationary.stationary",
-    "current": "pdekit.pde.stationary.stationary",
-    "detailed_balance": "pdekit.pde.stationary.stationary",
-    "SlowModes": "pdekit.pde.stationary.spectrum",
-    "slow_modes": "pdekit.pde.stationary.spectrum",
-    "spectral_gap": "pdekit.pde.stationary.spectrum",
-    "mean_first_passage_time": "pdekit.pde.stationary.first_passage",
-    "committor": "pdekit.pde.stationary.first_passage",
-    "kramers_time": "pdekit.pde.exact.escape",
-    "free_energy": "pdekit.pde.stationary.free_energy",
-    "dissipation": "pdekit.pde.stationary.free_energy",
-    "with_steady_state": "pdekit.pde.stationary.nonequilibrium",
-    "Decomposition": "pdekit.pde.stationary.nonequilibrium",
-    "decompose": "pdekit.pde.stationary.nonequilibrium",
-    "LimitCycle": "pdekit.pde.stationary.nonequilibrium",
-    "entropy_production": "pdekit.pde.stationary.nonequilibrium",
-    "housekeeping": "pdekit.pde.stationary.nonequilibrium",
-    "minibatch_covariance": "pdekit.pde.stationary.nonequilibrium",
-    "SelfConsistentState": "pdekit.pde.discrete.gibbs_map",
-    "self_consistent_states": "pdekit.pde.phases.self_consistent",
-    "local_entropy": "pdekit.pde.smoothing",
-    "critical_beta": "pdekit.pde.phases.phase_diagram",
-    "PhaseDiagram": "pdekit.pde.phases.phase_diagram",
-    "phase_diagram": "pdekit.pde.phases.phase_diagram",
-    "Branch": "pdekit.pde.phases.branches",
-    "follow_branch": "pdekit.pde.phases.branches",
-    "Langevin": "pdekit.particles.dynamics.langevin",
-    "InteractingLangevin": "pdekit.particles.dynamics.interacting",
-    "ControlledLangevin": "pdekit.particles.dynamics.controlled",
-    "SmoothedDescent": "pdekit.particles.dynamics.smoothed",
-    "TwoScaleLangevin": "pdekit.particles.dynamics.two_scale",
-    "UnderdampedLangevin": "pdekit.particles.dynamics.underdamped",
-    "AnnealedLangevin": "pdekit.particles.dynamics.annealed",
-    "MetropolisLangevin": "pdekit.particles.dynamics.metropolis",
-    "MultiplicativeLangevin": "pdekit.particles.dynamics.multiplicative",
-    "ElasticSGD": "pdekit.particles.dynamics.elastic",
-    "EntropySGD": "pdekit.particles.dynamics.entropy_sgd",
-    "SampledDescent": "pdekit.particles.dynamics.sampled",
-    "Nesterov": "pdekit.particles.dynamics.momentum",
-    "RestartedNesterov": "pdekit.particles.dynamics.momentum",
-    "MaSS": "pdekit.particles.dynamics.momentum",
-    "RestartedMaSS": "pdekit.particles.dynamics.momentum",
-    "BasinCounts": "pdekit.particles.observation",
-    "Basins": "pdekit.particles.basins",
-    "Checkpoint": "pdekit.particles.run.checkpoint",
-    "Ensemble": "pdekit.particles.ensemble",
-    "Histogram": "pdekit.particles.observation",
-    "Moments": "pdekit.particles.observation",
-    "Ranks": "pdekit.particles.run.ranks",
-    "simulate": "pdekit.particles.ensemble",
-    "Comparison": "pdekit.comparison.compare",
-    "compare": "pdekit.comparison.compare",
-    "Convergence": "pdekit.comparison.convergence",
-    "convergence": "pdekit.comparison.convergence",
-    "improvement": "pdekit.comparison.improvement",
-    "Certificate": "pdekit.comparison.certificates.certificate",
-    "Certificates": "pdekit.comparison.certificates.certificate",
-    "certify": "pdekit.comparison.certificates.certify",
-    "Semiconcavity": "pdekit.comparison.semiconcavity",
-    "SampledCurvature": "pdekit.comparison.sampled_curvature",
-    "sampled_curvature": "pdekit.comparison.sampled_curvature",
-    "robust_width": "pdekit.comparison.widths",
-    "widening": "pdekit.comparison.widths",
-    "semiconcavity": "pdekit.comparison.semiconcavity",
-}
-_ROOMS = (
-    "comparison",
-    "interactions",
-    "laws",
-    "optim",
-    "particles",
-    "pde",
-    "plotting",
-    "potentials",
-)
+# the one place where the top-level contract is listed, for type checkers and at run time
+if TYPE_CHECKING:
+    from pdekit import comparison as comparison
+    from pdekit import interactions as interactions
+    from pdekit import optim as optim
+    from pdekit import particles as particles
+    from pdekit import plotting as plotting
+    from pdekit import potentials as potentials
+    from pdekit.comparison import certificates as certificates
+    from pdekit.comparison.certificates.certificate import Certificate as Certificate
+    from pdekit.comparison.certificates.certificate import Certificates as Certificates
+    from pdekit.comparison.certificates.certify import certify as certify
+    from pdekit.comparison.compare import Comparison as Comparison
+    from pdekit.comparison.compare import compare as compare
+    from pdekit.comparison.convergence import Convergence as Convergence
+    from pdekit.comparison.convergence import convergence as convergence
+    from pdekit.comparison.improvement import improvement as improvement
+    from pdekit.comparison.sampled_curvature import SampledCurvature as SampledCurvature
+    from pdekit.comparison.sampled_curvature import sampled_curvature as sampled_curvature
+    from pdekit.comparison.semiconcavity import Semiconcavity as Semiconcavity
+    from pdekit.comparison.semiconcavity import semiconcavity as semiconcavity
+    from pdekit.comparison.widths import robust_width as robust_width
+    from pdekit.comparison.widths import widening as widening
+    from pdekit.diffusions import HaenggiKlimontovich as HaenggiKlimontovich
+    from pdekit.diffusions import Ito as Ito
+    from pdekit.diffusions import Stratonovich as Stratonovich
+    from pdekit.errors import AccuracyWarning as AccuracyWarning
+    from pdekit.errors import ConvergenceError as ConvergenceError
+    from pdekit.errors import ResolutionWarning as ResolutionWarning
+    from pdekit.errors import TruncationWarning as TruncationWarning
+    from pdekit.grid import Grid as Grid
+    from pdekit.interactions import CurieWeiss as CurieWeiss
+    from pdekit.interactions import PairPotential as PairPotential
+    from pdekit.laws import Gaussian as Gaussian
+    from pdekit.laws import Uniform as Uniform
+    from pdekit.particles.basins import Basins as Basins
+    from pdekit.particles.dynamics.annealed import AnnealedLangevin as AnnealedLangevin
+    from pdekit.particles.dynamics.controlled import ControlledLangevin as ControlledLangevin
+    from pdekit.particles.dynamics.elastic import ElasticSGD as ElasticSGD
+    from pdekit.particles.dynamics.entropy_sgd import EntropySGD as EntropySGD
+    from pdekit.particles.dynamics.interacting import InteractingLangevin as InteractingLangevin
+    from pdekit.particles.dynamics.langevin import Langevin as Langevin
+    from pdekit.particles.dynamics.metropolis import MetropolisLangevin as MetropolisLangevin
+    from pdekit.particles.dynamics.momentum import MaSS as MaSS
+    from pdekit.particles.dynamics.momentum import Nesterov as Nesterov
+    from pdekit.particles.dynamics.momentum import RestartedMaSS as RestartedMaSS
+    from pdekit.particles.dynamics.momentum import RestartedNesterov as RestartedNesterov
+    from pdekit.particles.dynamics.multiplicative import (
+        MultiplicativeLangevin as MultiplicativeLangevin,
+    )
+    from pdekit.particles.dynamics.sampled import SampledDescent as SampledDescent
+    from pdekit.particles.dynamics.smoothed import SmoothedDescent as SmoothedDescent
+    from pdekit.particles.dynamics.two_scale import TwoScaleLangevin as TwoScaleLangevin
+    from pdekit.particles.dynamics.underdamped import UnderdampedLangevin as UnderdampedLangevin
+    from pdekit.particles.ensemble import Ensemble as Ensemble
+    from pdekit.particles.ensemble import simulate as simulate
+    from pdekit.particles.observation import BasinCounts as BasinCounts
+    from pdekit.particles.observation import Histogram as Histogram
+    from pdekit.particles.observation import Moments as Moments
+    from pdekit.particles.run.checkpoint import Checkpoint as Checkpoint
+    from pdekit.particles.run.ranks import Ranks as Ranks
+    from pdekit.pde import hamiltonians as hamiltonians
+    from pdekit.pde import schemes as schemes
+    from pdekit.pde.control.control import Control as Control
+    from pdekit.pde.control.control import Improvement as Improvement
+    from pdekit.pde.control.control import control as control
+    from pdekit.pde.control.couplings import Congestion as Congestion
+    from pdekit.pde.control.couplings import LogDensity as LogDensity
+    from pdekit.pde.control.couplings import MeanTracking as MeanTracking
+    from pdekit.pde.control.couplings import Nonlocal as Nonlocal
+    from pdekit.pde.control.games import FictitiousPlay as FictitiousPlay
+    from pdekit.pde.control.games import FixedPoint as FixedPoint
+    from pdekit.pde.control.games import Newton as Newton
+    from pdekit.pde.discrete.gibbs_map import SelfConsistentState as SelfConsistentState
+    from pdekit.pde.equations import BackwardKolmogorov as BackwardKolmogorov
+    from pdekit.pde.equations import Burgers as Burgers
+    from pdekit.pde.equations import FokkerPlanck as FokkerPlanck
+    from pdekit.pde.equations import HamiltonJacobi as HamiltonJacobi
+    from pdekit.pde.equations import HamiltonJacobiBellman as HamiltonJacobiBellman
+    from pdekit.pde.equations import Heat as Heat
+    from pdekit.pde.equations import McKeanVlasov as McKeanVlasov
+    from pdekit.pde.equations import ViscousHJ as ViscousHJ
+    from pdekit.pde.equations import Walls as Walls
+    from pdekit.pde.exact.escape import kramers_time as kramers_time
+    from pdekit.pde.phases.branches import Branch as Branch
+    from pdekit.pde.phases.branches import follow_branch as follow_branch
+    from pdekit.pde.phases.phase_diagram import PhaseDiagram as PhaseDiagram
+    from pdekit.pde.phases.phase_diagram import critical_beta as critical_beta
+    from pdekit.pde.phases.phase_diagram import phase_diagram as phase_diagram
+    from pdekit.pde.phases.self_consistent import self_consistent_states as self_consistent_states
+    from pdekit.pde.smoothing import local_entropy as local_entropy
+    from pdekit.pde.smoothing import shock_time as shock_time
+    from pdekit.pde.solution import Solution as Solution
+    from pdekit.pde.solution import solve as solve
+    from pdekit.pde.stationary.first_passage import committor as committor
+    from pdekit.pde.stationary.first_passage import (
+        mean_first_passage_time as mean_first_passage_time,
+    )
+    from pdekit.pde.stationary.free_energy import dissipation as dissipation
+    from pdekit.pde.stationary.free_energy import free_energy as free_energy
+    from pdekit.pde.stationary.nonequilibrium import Decomposition as Decomposition
+    from pdekit.pde.stationary.nonequilibrium import LimitCycle as LimitCycle
+    from pdekit.pde.stationary.nonequilibrium import decompose as decompose
+    from pdekit.pde.stationary.nonequilibrium import entropy_production as entropy_production
+    from pdekit.pde.stationary.nonequilibrium import housekeeping as housekeeping
+    from pdekit.pde.stationary.nonequilibrium import minibatch_covariance as minibatch_covariance
+    from pdekit.pde.stationary.nonequilibrium import with_steady_state as with_steady_state
+    from pdekit.pde.stationary.spectrum import SlowModes as SlowModes
+    from pdekit.pde.stationary.spectrum import slow_modes as slow_modes
+    from pdekit.pde.stationary.spectrum import spectral_gap as spectral_gap
+    from pdekit.pde.stationary.stationary import current as current
+    from pdekit.pde.stationary.stationary import detailed_balance as detailed_balance
+    from pdekit.pde.stationary.stationary import stationary as stationary
+else:
+    from pdekit import lazy
 
-__all__ = [
-    "__version__",
-    *_HOME,
-    "potentials",
-    "particles",
-    "optim",
-    "schemes",
-    "hamiltonians",
-    "certificates",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(import_module(_HOME[name]), name)
-    elif name in ("schemes", "hamiltonians"):
-        value = import_module(f"pdekit.pde.{name}")
-    elif name == "certificates":
-        value = import_module("pdekit.comparison.certificates")
-    elif name in _ROOMS:
-        value = import_module(f"pdekit.{name}")
-    else:
-        raise AttributeError(f"module 'pdekit' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __all__, __getattr__, __dir__ = lazy.names(__name__)

@@ -13,7 +13,7 @@ alone, so that torch may trace it. ``quadratic``: W is strength |z|²/2.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -161,7 +161,7 @@ class PairPotential:
         return self.potential.grad(z)
 
 
-def is_quadratic(interaction: Any) -> bool:
+def is_quadratic(interaction: Any) -> TypeGuard[CurieWeiss]:
     """Whether W is strength |z|²/2, so that the mean says all."""
     return bool(getattr(interaction, "quadratic", False))
 

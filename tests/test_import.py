@@ -1,8 +1,17 @@
 """What an import and a first solve load: `import pdekit` stays light."""
 
+import importlib
+import inspect
 import json
+import re
 import subprocess
 import sys
+from dataclasses import is_dataclass
+from pathlib import Path
+
+import pytest
+
+from pdekit import lazy
 
 HEAVY = ("torch", "matplotlib", "numba", "xarray", "scipy")
 
@@ -36,11 +45,57 @@ def test_a_solve_loads_neither_torch_nor_matplotlib() -> None:
     assert not loaded["torch"] and not loaded["matplotlib"]
 
 
-def test_every_public_name_resolves() -> None:
+@pytest.mark.parametrize("package", ["pdekit", "pdekit.optim", "pdekit.particles"])
+def test_every_public_name_resolves(package: str) -> None:
+    module = importlib.import_module(package)
+    assert dir(module) == sorted(module.__all__)
+    for name in module.__all__:
+        value = getattr(module, name)
+        assert vars(module)[name] is value
+        assert inspect.ismodule(value) or value.__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'slove'"):
+        module.slove  # noqa: B018
+
+
+def test_names_are_listed_where_type_checkers_read_them() -> None:
+    source = """
+if TYPE_CHECKING:
+    from house.room import Table as Table
+    from house import (
+        room as room,
+    )
+    from house.cellar import hidden
+else:
+    from house import street as street
+"""
+    assert lazy.listed(source) == {"Table": "house.room", "room": "house"}
+
+
+def test_the_documents_name_every_public_name_and_no_other() -> None:
     import pdekit as pk
 
-    for name in pk.__all__:
-        assert getattr(pk, name) is not None
+    root = Path(__file__).parents[1]
+    text = "\n".join(p.read_text() for p in [root / "README.md", *root.glob("docs/*.md")])
+    code = " ".join(re.findall(r"```.*?```|`[^`]+`", text, re.DOTALL))
+    assert set(dir(pk)) <= set(re.findall(r"[A-Za-z]\w*", code))
+    assert set(re.findall(r"\bpk\.(\w+)", text)) <= set(dir(pk))
+
+
+@pytest.mark.parametrize("package", ["pdekit", "pdekit.particles"])
+def test_help_is_short(package: str) -> None:
+    module = importlib.import_module(package)
+    values = [getattr(module, name) for name in module.__all__]
+    told = [v for v in values if inspect.isfunction(v) or is_dataclass(v)]
+    for value in told:
+        signature = inspect.signature(value)
+        parts = [p.annotation for p in signature.parameters.values()]
+        for part in (*parts, signature.return_annotation):
+            assert len(inspect.formatannotation(part)) < 100, value
+
+
+def test_no_verb_is_hidden_by_a_room() -> None:
+    import pdekit as pk
+
     # a function that shares its name with a room would be hidden by the import of that room
     import pdekit.comparison
 

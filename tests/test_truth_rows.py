@@ -34,7 +34,7 @@ def rows() -> list[frame.Row]:
 
 
 def required() -> set[str]:
-    verbs = {name for name in pk._HOME if inspect.isfunction(getattr(pk, name))}
+    verbs = {name for name in pk.__all__ if inspect.isfunction(getattr(pk, name))}
     schemes = set(pk.schemes.__all__) - {"default_scheme"}
     metrics = {name for name in pk.comparison.__all__ if name[0].isupper()} & {
         "ChiSquare", "Energy", "KL", "KolmogorovSmirnov", "L1", "Moments", "SlicedW2", "W1", "W2",

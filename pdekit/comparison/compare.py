@@ -1,5 +1,7 @@
 """Comparison and compare(): do these particles follow that density?"""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,7 +152,7 @@ _COLUMNS = ("l1", "floor_l1", "w1", "floor_w1", "kl", "p_value")
 def compare(
     solution: HasField,
     ensemble: HasParticles,
-    metrics: Sequence[Metric] = (),
+    metrics: Metric | Sequence[Metric] = (),
     draws: int = 199,
     seed: int = 0,
 ) -> Comparison:
@@ -346,7 +348,7 @@ def _null_of(ensemble: HasParticles, number: int, grid: Grid) -> tuple[str, int]
     return (RUNS if number >= runs.fewest(grid.dim) else INDICATIVE), number
 
 
-def _checked(metrics: Sequence[Metric], draws: int) -> tuple[Metric, ...]:
+def _checked(metrics: Metric | Sequence[Metric], draws: int) -> tuple[Metric, ...]:
     asked = tuple(metrics) if isinstance(metrics, Sequence) else (metrics,)
     for metric in asked:
         if isinstance(metric, type) or not hasattr(metric, "statistic"):

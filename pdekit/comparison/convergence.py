@@ -1,5 +1,7 @@
 """convergence(): what of an error is sampling, and what is the step."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from pdekit.checks import finite, number, positive, share, shown, whole
 from pdekit.comparison.estimate import Estimate
 from pdekit.comparison.inputs import acts_on_itself
 from pdekit.grid import Array
+from pdekit.protocols import Dynamics, Numbers, Start
 
 ORDERS = (0.25, 4.0)
 """Range in which the order of the step's bias is looked for."""
@@ -57,10 +60,10 @@ class Convergence:
 
 
 def convergence(
-    dynamics: Any,
-    initial: Any,
+    dynamics: Dynamics | Callable[..., Numbers],
+    initial: Start | None,
     observable: Callable[[Array], Any],
-    t: float,
+    t: float | None,
     n: Sequence[int] = (250, 1000, 4000),
     dt: Sequence[float] = (0.2, 0.1, 0.05),
     runs: int = 40,
@@ -125,7 +128,7 @@ def convergence(
     return _fitted(means, steps, sizes, (reference, terms, crowding), order, level)
 
 
-def _sampler(dynamics: Any, initial: Any, t: float) -> Callable[[int, float, int, int], Any]:
+def _sampler(dynamics: Any, initial: Any, t: Any) -> Callable[[int, float, int, int], Any]:
     if callable(dynamics) and not hasattr(dynamics, "step"):
         return lambda n, dt, runs, seed: dynamics(n, dt, runs, seed)
     from pdekit.particles.ensemble import simulate

@@ -1,5 +1,7 @@
 """The improvement theorem by Monte Carlo: particles with and without the control, same noise."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -12,7 +14,9 @@ from pdekit.comparison.estimate import Estimate
 from pdekit.particles.dynamics.controlled import ControlledLangevin
 from pdekit.particles.dynamics.langevin import Langevin
 from pdekit.particles.ensemble import simulate
+from pdekit.pde.control.control import Control
 from pdekit.potentials import Evolving, Tabulated
+from pdekit.protocols import Start
 
 Array = NDArray[np.float64]
 
@@ -40,7 +44,7 @@ class SampledImprovement:
 
 
 def improvement(
-    control: Any, initial: Any, n: int, dt: float, seed: int = 0, level: float = 0.99
+    control: Control, initial: Start, n: int, dt: float, seed: int = 0, level: float = 0.99
 ) -> SampledImprovement:
     """Measure the improvement theorem for a computed ``control`` (``pk.control``) on particles.
 

@@ -13,7 +13,7 @@ class HasField(Protocol):
     """A field on a grid over times: ``.u`` with dims ("time", "x"[, "y"]) and ``.grid``."""
 
     @property
-    def u(self) -> xr.DataArray: ...
+    def u(self) -> Any: ...  # a DataArray; a cached property is none to pyright
     @property
     def grid(self) -> Grid: ...
 

@@ -1,5 +1,7 @@
 """Semiconcavity from particles: the Hessian of the local entropy from the fast process."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from pdekit.particles.dynamics.langevin import Langevin
 from pdekit.particles.ensemble import simulate
 from pdekit.particles.integrators import LeimkuhlerMatthews
 from pdekit.potentials import as_potential
+from pdekit.protocols import Function, Numbers
 
 Array = NDArray[np.float64]
 _RELAXED = 8.0  # relaxation times that the fast process is given
@@ -154,10 +157,10 @@ class SampledCurvature:
 
 
 def sampled_curvature(
-    potential: Any,
+    potential: Function,
     beta: float,
     t: float,
-    points: ArrayLike,
+    points: Numbers,
     n: int = 10_000,
     dt: float | None = None,
     duration: float | None = None,

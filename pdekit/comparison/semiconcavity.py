@@ -1,5 +1,7 @@
 """Semiconcavity: second differences against the proved bounds; and where a field is convex."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from pdekit import checks
 from pdekit.comparison.inputs import HasField, field_of
 from pdekit.grid import Array, Grid
+from pdekit.protocols import Field
 
 WALL_CELLS = 4
 """Cells left out beside a no-flux wall, where the lemma of the whole space says nothing."""
@@ -62,7 +65,7 @@ class Semiconcavity:
 
 def semiconcavity(
     solution: HasField,
-    initial: Any = None,
+    initial: Field | None = None,
     *,
     constants: float | Sequence[float] | None = None,
     window: Window = None,

@@ -1,5 +1,7 @@
 """Wasserstein-2 distances between cell masses and particles: quantiles, slices, POT."""
 
+from typing import Any
+
 import numpy as np
 
 from pdekit.comparison import distances
@@ -162,7 +164,7 @@ def _root_mean_square(a: Array, b: Array, weight: Array) -> float:
     return float(np.sqrt(weight @ (a * a + a * b + b * b) / 3))
 
 
-def pot():  # type: ignore[no-untyped-def]
+def pot() -> Any:
     """POT, imported where it is used."""
     try:
         import ot

@@ -1,19 +1,22 @@
 """How minima widen: convex intervals and curvature over time, and the robust width."""
 
+from __future__ import annotations
+
 from math import log1p, sqrt
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from pdekit import checks
-from pdekit.comparison.semiconcavity import convex_intervals, semiconcavity
+from pdekit.comparison.semiconcavity import Window, convex_intervals, semiconcavity
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.equations import HamiltonJacobi, Heat, ViscousHJ
 from pdekit.pde.solution import solve
 from pdekit.potentials import as_potential
+from pdekit.protocols import Corner, Equation, Function, Times
 
 Array = NDArray[np.float64]
 _NODES = {1: 1025, 2: 129}
@@ -21,7 +24,12 @@ _MOST = {1: 1 << 17, 2: 2100}
 
 
 def widening(
-    potential: Any, beta: float, grid: Grid, t: ArrayLike, window: Any = None, step: int = 1
+    potential: Function,
+    beta: float,
+    grid: Grid,
+    t: Times,
+    window: Window = None,
+    step: int = 1,
 ) -> xr.Dataset:
     """The largest curvature over time under local entropy, without viscosity, and under heat.
 
@@ -36,7 +44,11 @@ def widening(
     checks.fixed("potential", potential)
     times = np.concatenate([[0.0], checks.output_times(t)])
     columns: dict[str, Any] = {}
-    flows = {"local_entropy": ViscousHJ(beta), "non_viscous": HamiltonJacobi(), "heat": Heat(beta)}
+    flows: dict[str, Equation] = {
+        "local_entropy": ViscousHJ(beta),
+        "non_viscous": HamiltonJacobi(),
+        "heat": Heat(beta),
+    }
     for name, equation in flows.items():
         solution = solve(equation, grid, potential, times[times > 0])
         found = semiconcavity(solution, potential, window=window, step=step).data
@@ -54,7 +66,7 @@ def widening(
 
 
 def robust_width(
-    potential: Any, minimum: ArrayLike, tolerance: float, beta: float, longest: float = 100.0
+    potential: Function, minimum: Corner, tolerance: float, beta: float, longest: float = 100.0
 ) -> float:
     """The robust width γ* of a minimum x of V: the largest γ* with
 

@@ -6,30 +6,19 @@ and ``state_dict``. Those that need several gradients a step take a closure, as
 returns the loss. The names are imported on first use, because torch and numba are slow to load.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "HEAT": "heat",
-    "HJ": "hj",
-    "SGLD": "sgld",
-    "ElasticSGD": "elastic_sgd",
-    "EntropySGD": "entropy_sgd",
-    "MaSS": "mass",
-    "NesterovRestart": "nesterov",
-    "Parle": "parle",
-    "TrivializedSGD": "trivialized",
-}
-__all__ = sorted(_HOME)
+if TYPE_CHECKING:
+    from pdekit.optim.elastic_sgd import ElasticSGD as ElasticSGD
+    from pdekit.optim.entropy_sgd import EntropySGD as EntropySGD
+    from pdekit.optim.heat import HEAT as HEAT
+    from pdekit.optim.hj import HJ as HJ
+    from pdekit.optim.mass import MaSS as MaSS
+    from pdekit.optim.nesterov import NesterovRestart as NesterovRestart
+    from pdekit.optim.parle import Parle as Parle
+    from pdekit.optim.sgld import SGLD as SGLD
+    from pdekit.optim.trivialized import TrivializedSGD as TrivializedSGD
+else:
+    from pdekit import lazy
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'pdekit.optim' has no attribute {name!r}")
-    value = getattr(import_module(f"pdekit.optim.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __all__, __getattr__, __dir__ = lazy.names(__name__)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Checked,
@@ -60,7 +61,7 @@ class ElasticSGD(Checked):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float = 0.1,
         rho: float = 1.0,
         replicas: int = 3,

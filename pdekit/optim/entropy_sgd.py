@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Checked,
@@ -54,7 +55,7 @@ class EntropySGD(Checked):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float | None = None,
         gamma: float | None = None,
         inner_steps: int = 20,

@@ -4,6 +4,7 @@ from math import sqrt
 from typing import Any
 
 import torch
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Checked,
@@ -49,7 +50,7 @@ class HEAT(Checked):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float | None = None,
         gamma: float = 1e-4,
         samples: int = 2,

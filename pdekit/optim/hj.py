@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.entropy_sgd import check_walk, walk, with_width
 from pdekit.optim.groups import (
@@ -33,7 +34,7 @@ class HJ(Checked):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float | None = None,
         gamma: float | None = None,
         inner_steps: int = 5,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Checked,
@@ -36,7 +37,7 @@ class MaSS(Checked):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float = 1e-2,
         momentum: float = 0.9,
         compensation: float = 0.1,

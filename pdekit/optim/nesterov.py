@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import Checked, Closure, check_range, loss_of, parameters
 from pdekit.optim.updates import accelerated
@@ -27,7 +28,7 @@ class NesterovRestart(Checked):
     ``pk.RestartedNesterov``, whose particles restart one by one.
     """
 
-    def __init__(self, params: Any, lr: float = 1e-2) -> None:
+    def __init__(self, params: ParamsT, lr: float = 1e-2) -> None:
         super().__init__(params, {"lr": lr, "age": 1, "evaluations": 0})
 
     def check(self, group: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from math import inf
 from typing import Any
 
 import torch
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.entropy_sgd import check_walk, walk
 from pdekit.optim.groups import (
@@ -74,7 +75,7 @@ class Parle(Checked):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float = 0.5,
         gamma: float = 100.0,
         rho: float = 1.0,

@@ -4,6 +4,7 @@ from math import sqrt
 from typing import Any
 
 import torch
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Checked,
@@ -40,7 +41,7 @@ class SGLD(Checked):
     """
 
     def __init__(
-        self, params: Any, lr: float = 0.1, temperature: float = 1e-6, *, seed: int = 0
+        self, params: ParamsT, lr: float = 0.1, temperature: float = 1e-6, *, seed: int = 0
     ) -> None:
         options = {"lr": lr, "temperature": temperature, "seed": seed, "evaluations": 0}
         super().__init__(params, options)

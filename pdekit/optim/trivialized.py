@@ -4,6 +4,7 @@ from math import exp, sqrt
 from typing import Any
 
 import torch
+from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Checked,
@@ -41,7 +42,7 @@ class TrivializedSGD(Checked):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float = 0.1,
         coupling: float = 1e-3,
         decay: float = 1000.0,

@@ -1,6 +1,9 @@
 """`Ensemble` and `simulate`."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
@@ -14,10 +17,9 @@ from tqdm import tqdm
 
 import pdekit
 from pdekit import checks
-from pdekit.particles.dynamics.diffusion import Diffusion
 from pdekit.particles.fused import fused
 from pdekit.particles.integrators import Step
-from pdekit.particles.observation import Observed, checked, listed
+from pdekit.particles.observation import Observable, Observed, checked, listed
 from pdekit.particles.run import guards
 from pdekit.particles.run.checkpoint import Checkpoint, asked_for
 from pdekit.particles.run.compiled import compiled
@@ -35,6 +37,7 @@ from pdekit.particles.run.ranks import (
 from pdekit.particles.run.schedule import Interval, intervals
 from pdekit.particles.run.starts import start
 from pdekit.particles.run.tiles import Share, Tile, device_room, pieces, shared_runs, whole_runs
+from pdekit.protocols import Dynamics, Start, Times
 
 # Numbers per tile. On the CPU a tile and its temporaries stay in cache.
 _TILE_CPU, _TILE_GPU = (1 << 15) - 64, 1 << 25
@@ -69,7 +72,7 @@ class Ensemble:
         final: xr.DataArray = self.x.isel(time=-1)
         return final
 
-    def gathered(self) -> "Ensemble | None":
+    def gathered(self) -> Ensemble | None:
         """On rank 0 the ensemble of all ranks, None on the others; to be called on all of them."""
         if self.division is None or self.division.ranks.size == 1:
             return self
@@ -95,18 +98,18 @@ class Interrupted(KeyboardInterrupt):
 
 
 def simulate(
-    dynamics: Diffusion,
-    initial: Any,
+    dynamics: Dynamics,
+    initial: Start,
     n: int,
-    t: Any,
+    t: Times,
     dt: float,
     runs: int = 1,
     seed: int = 0,
-    device: Any = "cpu",
-    dtype: Any = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | str | type | None = None,
     progress: bool = False,
     *,
-    observe: Any = (),
+    observe: Observable | Sequence[Observable] = (),
     keep: bool = True,
     checkpoint: Checkpoint | None = None,
     ranks: Ranks | None = None,
@@ -175,7 +178,7 @@ def simulate(
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
         curvature = guards.check_step_size(dynamics, source.probe, looked, longest, seed)
         observables = checked(observe, [interval.steps for interval in plan], dim)
-        mover = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
+        mover: Any = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
         fast = fused(mover, source.probe[None])
         if not (fast or ours(dynamics)):
             mover = Own(mover)
@@ -247,7 +250,7 @@ def _stats(
 
 
 def _ensemble(
-    dynamics: Diffusion,
+    dynamics: Dynamics,
     seed: int,
     stats: dict[str, Any],
     times: list[float],
@@ -287,7 +290,7 @@ def _blank(times: int, share: Share, dim: int, dtype: torch.dtype) -> NDArray[An
     return np.full(shape, np.nan, dtype=str(dtype).removeprefix("torch."))
 
 
-def _check_dim(dynamics: Diffusion, dim: int) -> None:
+def _check_dim(dynamics: Dynamics, dim: int) -> None:
     declared = getattr(dynamics, "dim", None)
     if declared is not None and declared != dim:
         raise ValueError(

@@ -145,11 +145,12 @@ class FusedCurieWeiss:
         y = state.numpy().reshape(runs, particles * dim)
         Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
+        mean: Any = self.dynamics.interaction
         advance_coupled(
             y,
             noise.size,
             dim,
-            float(self.dynamics.interaction.strength),
+            float(mean.strength),
             *_in_type(y, self.dynamics, steps),
             self.terms,
             Walls(False, -inf, inf, 1.0),
@@ -163,7 +164,7 @@ class FusedSharedMean(FusedCurieWeiss):
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
-        shared = self.dynamics.interaction
+        shared: Any = self.dynamics.interaction
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
         Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
@@ -261,7 +262,8 @@ class FusedTwoScaleSharedMean(FusedTwoScale):
     """The same for a rank's share of runs, whose means are added up before every step."""
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
-        state, shared = state.contiguous(), self.dynamics.interaction
+        shared: Any = self.dynamics.interaction
+        state = state.contiguous()
         _, runs, particles, dim = state.shape
         totals = np.zeros((runs, dim))
         for step in steps:

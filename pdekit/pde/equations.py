@@ -4,12 +4,16 @@ All are posed on a box with no-flux (homogeneous Neumann) walls, or periodic whe
 walls that absorb are named in the equation.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from pdekit import checks
 from pdekit.diffusions import as_diffusion
-from pdekit.pde.hamiltonians import require_hamiltonian
+from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
+from pdekit.protocols import Coefficient, Diffusivity, Function, Interaction
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,8 @@ class Walls:
     ``Walls(lower=(True, False))`` at the lower end of x only. The density is zero there.
     """
 
-    lower: Any = False
-    upper: Any = False
+    lower: bool | Sequence[bool] = False
+    upper: bool | Sequence[bool] = False
 
     def __post_init__(self) -> None:
         for name in ("lower", "upper"):
@@ -59,6 +63,7 @@ class Heat:
     """
 
     beta: float
+    carries_density: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
@@ -73,7 +78,8 @@ class HamiltonJacobi:
     of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t).
     """
 
-    hamiltonian: Any = None
+    hamiltonian: Hamiltonian | None = None
+    carries_density: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.hamiltonian is not None:
@@ -89,7 +95,8 @@ class Burgers:
     Another ``hamiltonian`` H solves p_t + H(p)_x = 0. Mathematics 1.3.
     """
 
-    hamiltonian: Any = None
+    hamiltonian: Hamiltonian | None = None
+    carries_density: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.hamiltonian is not None:
@@ -105,6 +112,7 @@ class ViscousHJ:
     """
 
     beta: float
+    carries_density: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
@@ -128,11 +136,12 @@ class FokkerPlanck:
     ``absorbing`` names the walls that absorb (``Walls``); the others let nothing through.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
-    force: Any = None
-    diffusion: Any = None
+    force: Coefficient | None = None
+    diffusion: Diffusivity | None = None
     absorbing: Walls | None = None
+    carries_density: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_diffusion(self)
@@ -149,11 +158,12 @@ class BackwardKolmogorov:
     absorbing wall pays nothing (u = 0). Mathematics 1.5; thesis (4.7)-(4.8) corrected.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
-    force: Any = None
-    diffusion: Any = None
+    force: Coefficient | None = None
+    diffusion: Diffusivity | None = None
     absorbing: Walls | None = None
+    carries_density: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _require_diffusion(self)
@@ -169,9 +179,10 @@ class McKeanVlasov:
     periodic axis W is taken of the shortest displacement. Mathematics 1.6; Kantas et al. (5)-(9).
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
-    interaction: Any
+    interaction: Interaction
+    carries_density: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_drift(self)
@@ -193,9 +204,10 @@ class HamiltonJacobiBellman:
     points to values; None is zero. Mathematics 1.7; thesis (4.31)-(4.32).
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
-    running_cost: Any = None
+    running_cost: Function | None = None
+    carries_density: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _require_drift(self)

@@ -4,6 +4,8 @@ With u_x = p on the faces of the cells, p_t + H(p)_x = 0 is u_t + H(u_x) = 0, an
 over the cells are the differences of u: whatever solves u keeps sum(p) to rounding.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from math import inf
 from typing import Any
@@ -13,16 +15,17 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.grid import Grid, require_grid
-from pdekit.pde.discrete.problem import evaluate
+from pdekit.pde.discrete.sampling import evaluate
 from pdekit.pde.equations import ViscousHJ
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.solution import solve
 from pdekit.potentials import Tabulated
+from pdekit.protocols import Function
 
 Array = NDArray[np.float64]
 
 
-def shock_time(f: Callable[[Array], Any], grid: Grid) -> float:
+def shock_time(f: Function, grid: Grid) -> float:
     """The time t* = -1 / inf λ_min(∇²f) at which the slopes ∇u of ``HamiltonJacobi()`` first jump.
 
     ``f`` is the initial potential (for ``Burgers()``, p_0 = f'), a callable on points ``(..., d)``.
@@ -67,7 +70,7 @@ def _mixed(f: Callable[[Array], Any], x: Array, e: Array, g: Array) -> Array:
     return (4 * difference(1.0) - difference(2.0)) / 3
 
 
-def local_entropy(potential: Any, gamma: float, beta: float, grid: Grid) -> Tabulated:
+def local_entropy(potential: Function, gamma: float, beta: float, grid: Grid) -> Tabulated:
     """V_γ(x) = -beta^-1 log ∫ G_{γ/beta}(x - y) exp(-beta V(y)) dy, a potential again.
 
     The solution of ``ViscousHJ(beta)`` from V at time γ, by the Cole-Hopf formula in the whole

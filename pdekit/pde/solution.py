@@ -1,5 +1,7 @@
 """The verb ``solve`` and what it returns: the only PDE time loop."""
 
+from __future__ import annotations
+
 import time
 import warnings
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
 from pdekit.pde.schemes import default_scheme
+from pdekit.protocols import Equation, Initial, Scheme, Times
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,14 +48,14 @@ class Solution:
     stats: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def u(self) -> "xr.DataArray":
+    def u(self) -> xr.DataArray:
         import xarray as xr
 
         coords = {"time": self.times, **dict(zip(self.grid.names, self.grid.axes, strict=True))}
         return xr.DataArray(self.fields, coords=coords, dims=("time", *self.grid.names), name="u")
 
     @property
-    def final(self) -> "xr.DataArray":
+    def final(self) -> xr.DataArray:
         """The field at the last time."""
         return self.u.isel(time=-1)
 
@@ -101,7 +104,11 @@ class Solution:
 
 
 def solve(
-    equation: Any, grid: Grid, initial: Any, t: ArrayLike, scheme: Any | None = None
+    equation: Equation,
+    grid: Grid,
+    initial: Initial,
+    t: Times,
+    scheme: Scheme | None = None,
 ) -> Solution:
     """Solve ``equation`` on ``grid`` from ``initial``; fields at the time(s) ``t``.
 

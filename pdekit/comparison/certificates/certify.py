@@ -1,5 +1,7 @@
 """The verb ``certify``: the proved properties of a result, measured."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Langevin dynamics that cools down."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import log, sqrt
@@ -11,6 +13,7 @@ from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, fold
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step, StochasticHeun
+from pdekit.protocols import Coefficient
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class AnnealedLangevin(Diffusion):
     and short against the time in which β changes.
     """
 
-    potential: Any
+    potential: Coefficient
     schedule: Callable[[float], float]
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None

@@ -1,5 +1,7 @@
 """Langevin dynamics under a computed control."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,6 +10,7 @@ from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Integrator, StochasticHeun
 from pdekit.potentials import Sum, as_potential
+from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
 class Total:
     """V + u as a potential in time: ``at(t)`` is the potential V(·, t) + u(·, t)."""
 
-    potential: Any
-    value: Any
+    potential: Coefficient
+    value: Coefficient
 
     @property
     def dim(self) -> int | None:
@@ -63,9 +66,9 @@ class ControlledLangevin(Diffusion):
     than the time in which u changes.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
-    value: Any
+    value: Coefficient
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
     pure: ClassVar[bool] = True
@@ -79,7 +82,7 @@ class ControlledLangevin(Diffusion):
         """V and u."""
         return self.potential, self.value
 
-    def law(self) -> "FokkerPlanck":
+    def law(self) -> FokkerPlanck:
         """The Fokker-Planck equation of V + u; its potential has ``at(t)`` where V or u has.
 
         Raises ``ValueError`` for bare functions, which cannot be added.

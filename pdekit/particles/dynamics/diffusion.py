@@ -21,7 +21,6 @@ class Diffusion(Protocol):
     with ``dim``, ``drift``, ``init``, ``step`` and ``positions`` can be simulated step by step.
     """
 
-    beta: Any
     integrator: Integrator
     box: Grid | None
 
@@ -42,7 +41,8 @@ class Diffusion(Protocol):
     @property
     def sigma(self) -> float:
         """√(2/β), the noise per square root of time."""
-        return sqrt(2 / self.beta)
+        own: Any = self  # a dynamics with a schedule has no beta
+        return sqrt(2 / own.beta)
 
     def drift(self, x: Any, t: float) -> Any:
         """-Σ ∇V_k(x, t), shape of ``x``."""

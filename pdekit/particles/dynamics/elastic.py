@@ -1,5 +1,7 @@
 """Workers tied to a centre (Elastic-SGD)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, ClassVar
@@ -9,6 +11,7 @@ from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, s
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import means
 from pdekit.particles.integrators import Step
+from pdekit.protocols import Coefficient
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class ElasticSGD(Downhill):
     good steps dt (V'' + 1/γ)/ε <= 0.1, stable below 2.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
     gamma: float
     epsilon: float = 1.0

@@ -1,5 +1,8 @@
 """Entropy-SGD as particles: each descends the gradient of the local entropy, measured anew."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -15,6 +18,7 @@ from pdekit.particles.dynamics.two_scale import (
     gamma_at,
 )
 from pdekit.particles.integrators import EulerMaruyama, Step
+from pdekit.protocols import Coefficient
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,9 @@ class EntropySGD(Downhill):
     Raises ``ValueError`` for numbers out of range. Stable if η < 2γ and η_y (V'' + 1/γ) < 2.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float = inf
-    gamma: Any = 1.0
+    gamma: float | Callable[[float], float] = 1.0
     inner_steps: int = 20
     inner_lr: float | None = None
     alpha: float = 0.25

@@ -1,5 +1,7 @@
 """Langevin dynamics of particles that act on each other (MF-SGLD)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
@@ -11,6 +13,7 @@ from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import ChebyshevSum, ExactSum, Summation, mean_force
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step
 from pdekit.particles.noise import CHOICE
+from pdekit.protocols import Coefficient, Interaction, MeanForce
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import McKeanVlasov
@@ -41,9 +44,9 @@ class InteractingLangevin(Diffusion):
     for stability.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
-    interaction: Any
+    interaction: Interaction | MeanForce
     summation: Summation = field(default_factory=ExactSum)
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None
@@ -93,7 +96,7 @@ class InteractingLangevin(Diffusion):
 
         return of_mean(self, x)
 
-    def law(self) -> "McKeanVlasov":
+    def law(self) -> McKeanVlasov:
         """ρ_t = ∇·(ρ∇(V + W*ρ) + β⁻¹∇ρ), the limit of many particles.
 
         Raises ``TypeError`` for an interaction that is no pair potential.

@@ -1,5 +1,7 @@
 """Overdamped Langevin dynamics (SGLD with the exact gradient)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -7,6 +9,7 @@ from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews
+from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -29,7 +32,7 @@ class Langevin(Diffusion):
     0.1; above 2 the explicit step is unstable.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None
@@ -45,7 +48,7 @@ class Langevin(Diffusion):
         """V alone."""
         return (self.potential,)
 
-    def law(self) -> "FokkerPlanck":
+    def law(self) -> FokkerPlanck:
         """ρ_t = ∇·(ρ∇V + β⁻¹∇ρ), with no flux through the walls of the grid it is solved on."""
         from pdekit.pde.equations import FokkerPlanck
 

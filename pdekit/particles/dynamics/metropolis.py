@@ -1,5 +1,7 @@
 """Langevin proposals, accepted or refused so that the law is exact (MALA)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -8,6 +10,7 @@ from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, s
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import ACCEPTANCE, PROBE, Address, fill_normals
+from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -35,7 +38,7 @@ class MetropolisLangevin(Downhill):
     accepted.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[float] = inf
@@ -95,7 +98,7 @@ class MetropolisLangevin(Downhill):
             f"still; {what}"
         )
 
-    def law(self) -> "FokkerPlanck":
+    def law(self) -> FokkerPlanck:
         """ρ_t = ∇·(ρ∇V + β⁻¹∇ρ), the limit of short steps; its stationary law at every step."""
         from pdekit.pde.equations import FokkerPlanck
 

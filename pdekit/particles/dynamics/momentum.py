@@ -5,6 +5,8 @@ The time step of ``simulate`` is the learning rate η, so k steps are the time k
 methods, with ``FullGradient()`` the classical ones.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,6 +17,7 @@ from pdekit.particles.dynamics.diffusion import Downhill, at_time
 from pdekit.particles.dynamics.gradients import FullGradient, Gradient
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Step
+from pdekit.protocols import Coefficient
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Nesterov(Downhill):
     Raises ``ValueError`` for another momentum. Stable if η V'' < 2 (1 + γ)/(1 + 2γ).
     """
 
-    potential: Any
+    potential: Coefficient
     momentum: float = 0.9
     gradient: Gradient = field(default_factory=FullGradient)
     weak_order: ClassVar[int] = 1
@@ -70,7 +73,7 @@ class MaSS(Downhill):
     for numbers out of range. Stable if η V'' < 2 (1 + γ)/(1 + 2γ - η₂/η).
     """
 
-    potential: Any
+    potential: Coefficient
     momentum: float = 0.9
     compensation: float = 0.1
     gradient: Gradient = field(default_factory=FullGradient)
@@ -111,7 +114,7 @@ class RestartedNesterov(Downhill):
     Parameters: ``potential``, ``gradient`` as for ``Nesterov``. Stable if η V'' < 4/3.
     """
 
-    potential: Any
+    potential: Coefficient
     gradient: Gradient = field(default_factory=FullGradient)
     pure: ClassVar[bool] = True
 
@@ -143,7 +146,7 @@ class RestartedMaSS(Downhill):
     Parameters: ``potential``, ``compensation``, ``gradient`` as for ``MaSS``.
     """
 
-    potential: Any
+    potential: Coefficient
     compensation: float = 0.1
     gradient: Gradient = field(default_factory=FullGradient)
     pure: ClassVar[bool] = True

@@ -1,15 +1,18 @@
 """Langevin dynamics whose noise depends on the place, and what that is taken to mean."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import nan, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from pdekit.diffusions import as_diffusion
+from pdekit.diffusions import Ito, as_diffusion
 from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, pushed, slope
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Step
+from pdekit.protocols import Coefficient, Diffusivity
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -40,10 +43,10 @@ class MultiplicativeLangevin(Downhill):
     each step.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
-    diffusion: Any
-    force: Any = None
+    diffusion: Diffusivity
+    force: Coefficient | None = None
     weak_order: ClassVar[int] = 1
     pure: ClassVar[bool] = True
 
@@ -57,9 +60,13 @@ class MultiplicativeLangevin(Downhill):
         object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
         check_parts(self)
 
+    @property
+    def _reading(self) -> Ito:
+        return as_diffusion(self.diffusion)
+
     def drift(self, x: Any, t: float) -> Any:
         """Itô's drift: -∇V + F and what the reading adds."""
-        drift = self.diffusion.correction(x) / self.beta - slope(at_time(self.potential, t), x)
+        drift = self._reading.correction(x) / self.beta - slope(at_time(self.potential, t), x)
         return drift if self.force is None else drift + pushed(at_time(self.force, t), x)
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
@@ -70,11 +77,11 @@ class MultiplicativeLangevin(Downhill):
 
     def doubt(self, x: Any, size: float, t: float) -> str:
         """Whether the noise changes within one of its kicks."""
-        if not callable(self.diffusion.D):
+        if not callable(self._reading.D):
             return ""
         points = x[None]
         reach = sqrt(2 * size / self.beta) * self._factor(points).sum(dim=-1)
-        there, here = self.diffusion.tensor(points + reach), self.diffusion.tensor(points)
+        there, here = self._reading.tensor(points + reach), self._reading.tensor(points)
         change = (there - here).abs().amax(dim=(-2, -1)) / here.abs().amax(dim=(-2, -1))
         largest = float(change.nan_to_num(0.0, 0.0, 0.0).max())
         if largest <= 1.5:
@@ -84,7 +91,7 @@ class MultiplicativeLangevin(Downhill):
             f"Euler's method; take dt <= {size * (0.5 / largest) ** 2:.1g}"
         )
 
-    def law(self) -> "FokkerPlanck":
+    def law(self) -> FokkerPlanck:
         """ρ_t = ∇·((∇V - F)ρ) + β⁻¹ times ∇·∇·(Dρ), or what the other readings make of it."""
         from pdekit.pde.equations import FokkerPlanck
 
@@ -92,8 +99,8 @@ class MultiplicativeLangevin(Downhill):
 
     def _factor(self, x: Any) -> Any:
         """A matrix with ``B Bᵀ = D(x)``."""
-        points = x if callable(self.diffusion.D) else x[:1, :1]  # a constant is factored once
-        factor, bad = semidefinite_factor(self.diffusion.tensor(points))
+        points = x if callable(self._reading.D) else x[:1, :1]  # a constant is factored once
+        factor, bad = semidefinite_factor(self._reading.tensor(points))
         if torch.compiler.is_compiling():  # no value is looked at: NaN stops the simulation
             return factor.masked_fill(bad[..., None, None], nan)
         if bool(bad.any()):

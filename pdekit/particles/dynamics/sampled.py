@@ -1,5 +1,8 @@
 """Descent on a loss smoothed by sampling (HEAT)."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, ClassVar
@@ -10,6 +13,7 @@ from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.dynamics.two_scale import check_gamma, gamma_at
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import INNER
+from pdekit.protocols import Coefficient
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,9 @@ class SampledDescent(Downhill):
     Raises ``ValueError`` for numbers out of range. Stable if dt V'' < 2.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
-    gamma: Any
+    gamma: float | Callable[[float], float]
     samples: int = 1
     weak_order: ClassVar[int] = 1
     pure: ClassVar[bool] = True

@@ -1,5 +1,7 @@
 """Descent on a smoothed loss."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -8,6 +10,7 @@ from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Integrator, StochasticHeun
+from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -34,7 +37,7 @@ class SmoothedDescent(Diffusion):
     of every integrator drops to one.
     """
 
-    value: Any
+    value: Coefficient
     beta: float | None = None
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
@@ -50,7 +53,7 @@ class SmoothedDescent(Diffusion):
         """u alone."""
         return (self.value,)
 
-    def law(self) -> "FokkerPlanck":
+    def law(self) -> FokkerPlanck:
         """The Fokker-Planck equation of u. Raises ``ValueError`` where there is no noise."""
         from pdekit.pde.equations import FokkerPlanck
 

@@ -1,5 +1,7 @@
 """Two time scales: descent along slopes that a fast process averages (HOM-SGLD, MF-HOM-SGLD)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp, sqrt
@@ -13,6 +15,7 @@ from pdekit.particles.forces import ExactSum, Summation, mean_force
 from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
 from pdekit.particles.kernels import DISPLACEMENT, FREE, POSITION
 from pdekit.particles.noise import CHOICE, INNER
+from pdekit.protocols import Coefficient, Interaction, MeanForce
 
 Slope = Callable[[Any], Any]
 
@@ -184,13 +187,13 @@ class TwoScaleLangevin(Downhill):
     (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the limit of averages.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
-    gamma: Any
+    gamma: float | Callable[[float], float]
     epsilon: float
     inner_steps: int
     burn_in: int = 1
-    interaction: Any = None
+    interaction: Interaction | MeanForce | None = None
     fast: FastProcess = field(default_factory=Position)
     average: Average = field(default_factory=LinearAverage)
     warm_start: bool = True

@@ -1,5 +1,7 @@
 """Langevin dynamics with inertia."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import exp, sqrt, tanh
 from typing import Any, ClassVar
@@ -11,6 +13,7 @@ from pdekit.particles.dynamics.diffusion import Downhill, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import MOMENTUM
+from pdekit.protocols import Coefficient
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class UnderdampedLangevin(Downhill):
     warns (``AccuracyWarning``) where dt times the friction exceeds 1.
     """
 
-    potential: Any
+    potential: Coefficient
     beta: float
     friction: float = 1.0
     mass: float = 1.0

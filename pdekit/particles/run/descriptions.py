@@ -165,7 +165,8 @@ def as_pickled(name: str, value: Any) -> dict[str, Any]:
         raise unseen(name, value, ": what comes out of it next changes")
     kind = type(value)
     try:
-        reduced = copyreg.dispatch_table.get(kind, lambda v: v.__reduce_ex__(4))(value)
+        reduce: Any = copyreg.dispatch_table.get(kind, lambda v: v.__reduce_ex__(4))
+        reduced = reduce(value)
     except Exception as error:
         if hasattr(value, "__wrapped__"):
             return {"(function)": value.__wrapped__}

@@ -124,9 +124,7 @@ def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
         )
 
 
-def check_step_size(
-    dynamics: Diffusion, x: Tensor, times: list[float], size: float, seed: int
-) -> float:
+def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, seed: int) -> float:
     """The largest curvature at the points ``x``; warns where ``size`` times it exceeds 2.
 
     A dynamics whose step has another limit of stability offers ``stiffness(curvature, size, t)``,
@@ -155,9 +153,7 @@ def check_step_size(
     return curvature
 
 
-def check_end(
-    dynamics: Diffusion, x: Tensor, t: float, size: float, seed: int, before: float
-) -> None:
+def check_end(dynamics: Any, x: Tensor, t: float, size: float, seed: int, before: float) -> None:
     """Look at the curvature once more where particles have come to, if it was well ``before``."""
     if size * before <= 2 and hasattr(dynamics, "drift"):
         dynamics = _looked_at(dynamics)

@@ -1,5 +1,7 @@
 """The verb ``control``: HJB backward and Fokker-Planck forward for controlled Langevin dynamics."""
 
+from __future__ import annotations
+
 import time
 import warnings
 from collections.abc import Mapping
@@ -8,14 +10,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.pde.bellman import vouched
 from pdekit.pde.control import density as carried
 from pdekit.pde.control.couplings import Coupling
-from pdekit.pde.control.games import Newton
+from pdekit.pde.control.games import Newton, Solver
 from pdekit.pde.control.played import equilibrium
 from pdekit.pde.control.stored import drifting, fewest_parts, finer, over, same, stored_times
 from pdekit.pde.discrete.differences import central_gradient
@@ -25,6 +27,7 @@ from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
 from pdekit.pde.solution import Solution, solve
 from pdekit.potentials import Quadratic
+from pdekit.protocols import Field, Function, Initial, Scheme, Times
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -85,10 +88,10 @@ class Control:
     running_cost: Array | None = None
     own_cost: Array | None = None
     closure: Mapping[str, float] = field(default_factory=dict)
-    whole: "Control | None" = field(default=None, repr=False)
+    whole: Control | None = field(default=None, repr=False)
 
     @cached_property
-    def dense(self) -> "Control":
+    def dense(self) -> Control:
         """The same at enough times for integrals: all steps of a game, else at least 100 steps.
 
         Computed when asked for. A control that was changed by hand is taken as it stands.
@@ -113,7 +116,7 @@ class Control:
         return found if alike else self
 
     @cached_property
-    def control(self) -> "xr.DataArray":
+    def control(self) -> xr.DataArray:
         """The optimal control α = ∇u, dims ("time", "x"[, "y"], "component"); central differences.
 
         Components in the order of the axes.
@@ -233,17 +236,17 @@ class Control:
 
 
 def control(
-    potential: Any,
+    potential: Function | None,
     beta: float,
     grid: Grid,
-    initial: Any,
-    terminal_cost: Any,
-    t: ArrayLike,
-    running_cost: Any = None,
+    initial: Initial,
+    terminal_cost: Field,
+    t: Times,
+    running_cost: Function | None = None,
     coupling: Coupling | None = None,
     terminal_coupling: Coupling | None = None,
-    scheme: Any = None,
-    solver: Any = None,
+    scheme: Scheme | None = None,
+    solver: Solver | None = None,
 ) -> Control:
     """Optimal control of dX = -(∇V + α) dt + sqrt(2/beta) dB over [0, t], alone or in a crowd.
 

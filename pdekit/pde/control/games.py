@@ -10,7 +10,7 @@ of densities rho is an equilibrium where it is its own response, rho = T(rho).
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +156,14 @@ def _weights(times: Array, like: Array) -> Array:
     steps = np.diff(times)
     weights = np.concatenate([steps, [0.0]]) / 2 + np.concatenate([[0.0], steps]) / 2
     return weights.reshape(-1, *[1] * (like.ndim - 1))
+
+
+class Solver(Protocol):
+    """How a coupled system is closed: what ``control(solver=...)`` takes."""
+
+    def close(self, game: Game, counts: dict[str, Any], /) -> Response:
+        """The response at equilibrium."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from pdekit.pde.equations import (
     FokkerPlanck,
     HamiltonJacobiBellman,
     Heat,
-    McKeanVlasov,
     frozen,
     moving,
 )
@@ -61,7 +60,7 @@ class Problem:
 
     @property
     def is_density(self) -> bool:
-        return isinstance(self.equation, FokkerPlanck | McKeanVlasov)
+        return bool(self.equation.carries_density)
 
     @cached_property
     def values(self) -> Array:

@@ -1,21 +1,24 @@
 """Escape over barriers: Kramers' law, and the closed form on a line, to set beside the solvers."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from math import exp, log, pi, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.errors import AccuracyWarning, ConvergenceError
+from pdekit.protocols import Corner, Potential
 
 Array = NDArray[np.float64]
 _HIGH = 4.0  # barriers in units of the temperature from which on Kramers' law is within a quarter
 
 
-def kramers_time(potential: Any, minimum: ArrayLike, saddle: ArrayLike, beta: float) -> float:
+def kramers_time(potential: Potential, minimum: Corner, saddle: Corner, beta: float) -> float:
     """Kramers' mean time from a minimum a over the saddle s into the next well, for large beta.
 
     τ = 2π / |λ_-| sqrt(|det ∇²V(s)| / det ∇²V(a)) exp(β (V(s) - V(a))) (1 + O(1/β)), λ_- the

@@ -1,5 +1,7 @@
 """Branches of self-consistent states over a parameter, followed round their folds."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +18,7 @@ from pdekit.pde.discrete.gibbs_map import SelfConsistentState
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.field_branches import FieldCurve
 from pdekit.pde.phases.self_consistent import MeanMap
+from pdekit.protocols import Corner
 
 Array = NDArray[np.float64]
 _LONGEST, _SHORTEST = 0.02, 1e-7  # steps of arclength, in box widths and parameter ranges
@@ -46,7 +49,7 @@ class Branch:
 def follow_branch(
     family: Callable[[float], McKeanVlasov],
     grid: Grid,
-    mean: Any,
+    mean: Corner | SelfConsistentState,
     bounds: tuple[float, float],
     start: float | None = None,
 ) -> Branch:

@@ -1,5 +1,7 @@
 """Phase transitions of interacting particles: critical points and phase diagrams."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.branches import Branch, follow_branch
 from pdekit.pde.phases.self_consistent import MeanMap, self_consistent_states
 from pdekit.pde.phases.symmetric import critical_beta_on_grid
+from pdekit.protocols import Function, Interaction, Numbers
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,7 +34,10 @@ _CLEAR = 1e-9  # of a response: beyond rounding
 
 
 def critical_beta(
-    potential: Any, interaction: Any, dim: int | None = None, grid: Grid | None = None
+    potential: Function,
+    interaction: Interaction,
+    dim: int | None = None,
+    grid: Grid | None = None,
 ) -> float:
     """Inverse temperature at which the symmetric state of an even V loses its stability.
 
@@ -133,18 +139,18 @@ class PhaseDiagram:
     or there is none). ``branches``: for each strength, the curves over beta, folds included.
     """
 
-    data: "xr.Dataset"
-    critical: "xr.DataArray"
+    data: xr.Dataset
+    critical: xr.DataArray
     branches: dict[float, list[Branch]]
     grid: Grid
 
 
 def phase_diagram(
-    potential: Any,
-    betas: ArrayLike,
-    strengths: ArrayLike,
+    potential: Function,
+    betas: Numbers,
+    strengths: Numbers,
     grid: Grid | None = None,
-    interaction: Callable[[float], Any] = CurieWeiss,
+    interaction: Callable[[float], Interaction] = CurieWeiss,
 ) -> PhaseDiagram:
     """All self-consistent states of V over inverse temperatures and strengths of an interaction.
 

@@ -29,7 +29,7 @@ _MESH = 2001  # least number of means at which R(m) - m is looked at
 _EXPLORED = (200, 32)  # most cells per axis, on a line and in the plane, on which states are sought
 
 
-def self_consistent_states(equation: Any, grid: Grid) -> list[SelfConsistentState]:
+def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsistentState]:
     """Stationary states of a ``McKeanVlasov`` equation on a grid, by rising mean.
 
     Curie-Weiss on a line: all of them, as the zeros of R(m) - m, R(m) the mean of
@@ -90,7 +90,8 @@ class MeanMap:
         checks.fixed("potential", equation.potential)
         pair_field(equation.interaction, grid)  # refuses a periodic axis
         values = Problem(equation, grid, None).potential()
-        return MeanMap(grid.axes[0], values, equation.beta, float(equation.interaction.strength))
+        linear: Any = equation.interaction
+        return MeanMap(grid.axes[0], values, equation.beta, float(linear.strength))
 
     def __call__(self, m: Array) -> tuple[Array, Array]:
         """R and R' at means m (k,)."""

@@ -18,6 +18,7 @@ from pdekit.pde.schemes.mean_field import MeanField
 from pdekit.pde.schemes.policy_iteration import PolicyIteration
 from pdekit.pde.schemes.spectral import Spectral
 from pdekit.pde.schemes.split import Split
+from pdekit.protocols import Equation, Scheme
 
 __all__ = [
     "ColeHopf",
@@ -52,7 +53,7 @@ _BEST: tuple[Any, ...] = (
 _KRYLOV, _MEAN_FIELD = Krylov(), {1: MeanField(), 2: MeanField(1e-4, order=6)}
 
 
-def default_scheme(equation: Any, grid: Grid) -> Any:
+def default_scheme(equation: Equation, grid: Grid) -> Scheme:
     """The most accurate scheme that does not refuse: exact in time wherever there is such a one.
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor

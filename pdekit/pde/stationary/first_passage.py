@@ -1,5 +1,7 @@
 """First passage: mean times, and probabilities of where it happens."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from pdekit.pde.discrete.problem import Problem, steady
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
 from pdekit.pde.stationary import chains
 from pdekit.pde.stationary.stationary import on_cells
+from pdekit.protocols import Equation, Field
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,7 +27,7 @@ _NEAREST = 1e-6  # of a jump's length: no edge of a target lies closer to a cell
 _CUT = 1e-290  # rates smaller by this may be cut off: see ``edge_rates``
 
 
-def mean_first_passage_time(equation: Any, grid: Grid, target: Any) -> "xr.DataArray":
+def mean_first_passage_time(equation: Equation, grid: Grid, target: Field) -> xr.DataArray:
     """Mean time τ(x) until the process from x enters ``target``: L τ = -1 outside, τ = 0 in it.
 
     ``target``: a pair (lower, upper) of numbers or corners, an interval or a box, whose sides may
@@ -97,7 +100,7 @@ def halved(target: Any, grid: Grid, other: Grid) -> Any:
     return np.asarray(target)[np.ix_(*index)]
 
 
-def committor(equation: Any, grid: Grid, start: Any, target: Any) -> "xr.DataArray":
+def committor(equation: Equation, grid: Grid, start: Field, target: Field) -> xr.DataArray:
     """Probability q(x) of entering ``target`` before ``start``: L q = 0, q = 0 and 1 on the sets.
 
     The sets are given as for ``mean_first_passage_time``; they must not meet. Second order in h for

@@ -18,11 +18,13 @@ from pdekit.pde.stationary.stationary import stationary, steady
 if TYPE_CHECKING:
     import xarray as xr
 
+    from pdekit.pde.solution import Solution
+
 Array = NDArray[np.float64]
 _TINY = 1e-300  # densities below it count as this in logarithms
 
 
-def free_energy(solution: Any) -> "xr.DataArray":
+def free_energy(solution: "Solution") -> "xr.DataArray":
     """The free energy of a solution at its times, dims ``("time",)``: it never rises.
 
     ``FokkerPlanck`` with a gradient drift: F = ∫ V rho + β⁻¹ ∫ rho log rho, least at the Gibbs
@@ -40,7 +42,7 @@ def free_energy(solution: Any) -> "xr.DataArray":
     return _over_time([energy(rho) for rho in solution.fields], solution, "free_energy")
 
 
-def dissipation(solution: Any) -> "xr.DataArray":
+def dissipation(solution: "Solution") -> "xr.DataArray":
     """-dF/dt = ∫ rho ∇μ·D∇μ, μ = Φ + β⁻¹ log rho, at the times of a Fokker-Planck solution; >= 0.
 
     Taken from the discrete generator: -β⁻¹ sum_i (L^T rho)_i log(rho_i / pi_i), the exact rate at

@@ -5,6 +5,8 @@ exp(-beta Φ) exactly when ∇f = (D + Q) ∇Φ - beta^-1 ∇·(D + Q), Q antisy
 divergence (∇·M)_i = sum_j ∂_j M_ij. Mathematics 1.11.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +22,7 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete.sampling import as_field, evaluate_tensor
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.stationary.stationary import current, stationary, steady
+from pdekit.protocols import Corner, Equation, Function, Numbers, Potential
 
 Array = NDArray[np.float64]
 Field = Callable[[Array], Any]
@@ -59,7 +62,10 @@ class Circulating:
 
 
 def with_steady_state(
-    potential: Any, beta: float, diffusion: Any = None, circulation: Any = None
+    potential: Potential,
+    beta: float,
+    diffusion: float | Function | Numbers | None = None,
+    circulation: Function | Numbers | None = None,
 ) -> FokkerPlanck:
     """The Fokker-Planck equation with stationary density exp(-beta Φ) / Z, Φ = ``potential``.
 
@@ -109,7 +115,7 @@ class Decomposition:
         return bool(np.abs(self.circulation).max() <= 1e-12 * size)
 
 
-def decompose(drift: ArrayLike, diffusion: ArrayLike | None = None) -> Decomposition:
+def decompose(drift: Corner, diffusion: Corner | None = None) -> Decomposition:
     """The decomposition F = (D + Q) U of dX = -F X dt + sqrt(2 D / beta) dB about a critical point.
 
     F Σ + Σ Fᵀ = 2 D (Lyapunov), U = Σ⁻¹, Q = (F Σ - Σ Fᵀ) / 2. Unique where no two eigenvalues of F
@@ -234,7 +240,7 @@ class _SidewaysWell:
         return np.stack([x[..., 0] * (x[..., 0] ** 2 - 1), x[..., 1]], axis=-1)
 
 
-def entropy_production(equation: Any, density: Any, grid: Grid) -> float:
+def entropy_production(equation: Equation, density: Numbers, grid: Grid) -> float:
     """Total rate of entropy production β ∫ J·D⁻¹ J / rho of a density, J its current; >= 0.
 
     In units of 1 / time; zero exactly in detailed balance. It is the housekeeping rate (what keeps
@@ -250,7 +256,7 @@ def entropy_production(equation: Any, density: Any, grid: Grid) -> float:
     return _dissipated(equation, flow, rho, grid)
 
 
-def housekeeping(equation: Any, density: Any, grid: Grid) -> float:
+def housekeeping(equation: Equation, density: Numbers, grid: Grid) -> float:
     """Housekeeping part β ∫ rho j·D⁻¹ j of the entropy production, j = J_ss / rho_ss; >= 0.
 
     At the stationary density it is all of ``entropy_production``; whatever the density it vanishes
@@ -279,7 +285,7 @@ def _dissipated(equation: Any, flow: Array, rho: Array, grid: Grid) -> float:
     return float(equation.beta * grid.integrate(rate))
 
 
-def minibatch_covariance(gradients: ArrayLike, size: int, replacement: bool = True) -> Array:
+def minibatch_covariance(gradients: Numbers, size: int, replacement: bool = True) -> Array:
     """Covariance (d, d) of the mean of ``size`` gradients drawn from the N rows of ``gradients``.
 
     With replacement (S/N - g gᵀ) / ℓ; without, (1 - ℓ/N) (S/(N-1) - N/(N-1) g gᵀ) / ℓ, where

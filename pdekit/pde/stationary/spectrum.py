@@ -1,5 +1,7 @@
 """Spectral gap and slow modes of the linear equations."""
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +18,7 @@ from pdekit.pde.discrete.problem import Problem, steady
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 from pdekit.pde.stationary import chains
 from pdekit.pde.stationary.stationary import invariant_density
+from pdekit.protocols import Equation
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +51,7 @@ class SlowModes:
         return float(self.rates[0].real)
 
     @cached_property
-    def modes(self) -> "xr.DataArray":
+    def modes(self) -> xr.DataArray:
         import xarray as xr
 
         coords: dict[str, Any] = {"mode": np.arange(1, len(self.rates) + 1)}
@@ -57,7 +60,7 @@ class SlowModes:
         return xr.DataArray(self.functions, coords=coords, dims=dims, name="modes")
 
 
-def spectral_gap(equation: Any, grid: Grid, extrapolate: bool = False) -> float:
+def spectral_gap(equation: Equation, grid: Grid, extrapolate: bool = False) -> float:
     """The slowest decay rate min Re λ > 0 of a linear equation: exp(-gap t) is its last transient.
 
     Right to about 1e-10 of itself for the discrete generator, however small it is (exp(-β ΔV) of
@@ -78,7 +81,7 @@ def spectral_gap(equation: Any, grid: Grid, extrapolate: bool = False) -> float:
     return here.gap
 
 
-def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
+def slow_modes(equation: Equation, grid: Grid, count: int = 1) -> SlowModes:
     """The ``count`` slowest modes of a Fokker-Planck, backward Kolmogorov or heat equation.
 
     Lanczos on the inverse generator in its symmetric form sqrt(rho) L / sqrt(rho) where detailed

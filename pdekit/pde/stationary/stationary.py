@@ -1,5 +1,7 @@
 """Stationary densities and probability currents."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import as_field
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.stationary import chains
+from pdekit.protocols import Equation, Numbers
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,7 +26,7 @@ _EVEN = 1e-11  # of the gross flow: differences of a current between cells that 
 _BALANCED = 1e-12  # shares of net flow below it are nothing but rounding
 
 
-def stationary(equation: Any, grid: Grid) -> "xr.DataArray":
+def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
     """The stationary density of a Fokker-Planck equation, of unit mass on the grid.
 
     exp(-beta V / D) / Z where the drift is a gradient and the diffusion D a number: it is
@@ -60,7 +63,7 @@ def _apart(rho: Array, other: Array, cells: Grid) -> float:
     return float(cells.integrate(np.abs(here / cells.integrate(here) - other)))
 
 
-def current(equation: Any, density: Any, grid: Grid) -> "xr.DataArray":
+def current(equation: Equation, density: Numbers, grid: Grid) -> xr.DataArray:
     """The probability current J = (-∇V + F) rho - beta^-1 ∇·(D rho) of a density on the grid.
 
     (∇·(D rho))_i = sum_j ∂_j (D_ij rho), the row divergence. Cell-centred, dims ``("x",
@@ -126,7 +129,7 @@ def _round(equation: Any, grid: Grid) -> float:
     return float(flow.mean()) if exact is None else exact
 
 
-def detailed_balance(equation: Any, grid: Grid) -> float:
+def detailed_balance(equation: Equation, grid: Grid) -> float:
     """How far the stationary state is from equilibrium: net over gross flow, between 0 and 1.
 
     sum |pi_i L_ij - pi_j L_ji| / sum (pi_i L_ij + pi_j L_ji) over the pairs of cells, with
@@ -183,7 +186,7 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
     return problem
 
 
-def on_cells(values: Any, grid: Grid, name: str) -> "xr.DataArray":
+def on_cells(values: Any, grid: Grid, name: str) -> xr.DataArray:
     """An array of ``grid.shape``, or with a last axis ``component``, with its coordinates."""
     import xarray as xr
 

@@ -1,0 +1,50 @@
+"""Names that are imported on first use, so that the import of a package stays light.
+
+A package lists its public names once, as imports that type checkers read and Python passes over:
+
+    if TYPE_CHECKING:
+        from pdekit.grid import Grid as Grid
+    else:
+        __all__, __getattr__, __dir__ = lazy.names(__name__)
+"""
+
+import ast
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def names(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """``__all__``, ``__getattr__`` and ``__dir__`` of a package, from its own source."""
+    module = sys.modules[package]
+    with open(str(module.__file__), encoding="utf-8") as source:  # pathlib would cost more than it
+        homes = listed(source.read())
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = _found(homes[name], name)
+        setattr(module, name, value)  # from now on without a detour
+        return value
+
+    return sorted(homes), get, lambda: sorted(homes)
+
+
+def listed(source: str) -> dict[str, str]:
+    """Public name -> where it is imported from under ``if TYPE_CHECKING:``."""
+    return {
+        alias.asname: str(line.module)
+        for block in ast.parse(source).body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for line in block.body
+        if isinstance(line, ast.ImportFrom)
+        for alias in line.names
+        if alias.asname
+    }
+
+
+def _found(home: str, name: str) -> Any:
+    """What ``from home import name`` gives; a module of a package may not have been loaded yet."""
+    inside = vars(import_module(home))
+    return inside[name] if name in inside else import_module(f"{home}.{name}")
