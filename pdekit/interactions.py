@@ -68,7 +68,7 @@ class CurieWeiss:
 
 @dataclass(frozen=True)
 class L1:
-    """W(z) = strength Σ_k |z_k|: attraction that does not grow with distance (Kantas et al. 7).
+    """W(z) = strength Σ_k |z_k|: attraction that does not grow with distance (Kantas et al. (7)).
 
     Its force counts who is on either side, by ranks: O(N log N) a step, exact. At the kink two
     particles do not act on each other. Its jump makes every integrator first order.
