@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import pdekit as pk
 from pdekit import hamiltonians as h
 from pdekit import schemes
-from pdekit.pde.discrete.inf_convolution import convolve
+from pdekit.pde.discrete.min_plus_lines import convolve
 from pdekit.pde.kernels.min_plus import minimisers, minimisers_plain
 
 seeds = st.integers(0, 2**32 - 1)

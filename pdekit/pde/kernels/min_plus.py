@@ -4,6 +4,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.pde.kernels.envelope import find_doubts, kink_by
+
 Array = NDArray[np.float64]
 
 
@@ -44,3 +46,16 @@ def minimisers(f, cost, best):  # type: ignore[no-untyped-def]
                         least, where = value, j
                 best[line, i] = where
             step //= 2
+
+
+@nb.njit(cache=True, error_model="numpy")
+def doubts(f):  # type: ignore[no-untyped-def]
+    """Nodes of every line where a parabola is in doubt, and the node of their kink, or -1."""
+    doubt, kink = np.zeros(f.shape, np.bool_), np.full(f.shape, -1)
+    second = np.zeros(f.shape[1])
+    for line in range(f.shape[0]):
+        find_doubts(f[line], second, doubt[line])
+        for j in range(f.shape[1]):
+            if doubt[line, j]:
+                kink[line, j] = kink_by(second, j)
+    return doubt, kink
