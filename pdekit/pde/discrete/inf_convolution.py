@@ -23,7 +23,7 @@ def minimum(
     """min_y f(y) + t sum_k L_k((x_k - y_k) / t), axis by axis; for ``gaps`` see ``envelope``."""
     if terms is None:
         return _of_squares(values, grid, t, refine)
-    from pdekit.pde.discrete.inf_convolution import convolve
+    from pdekit.pde.discrete.min_plus_lines import convolve
 
     u, gaps = values, np.zeros(2)
     for axis, (h, term) in enumerate(zip(grid.spacing, terms, strict=True)):
