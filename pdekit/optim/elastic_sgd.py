@@ -10,6 +10,7 @@ from pdekit.optim.groups import (
     check_range,
     check_whole,
     check_width,
+    checked,
     common,
     evaluated,
     group_of,
@@ -83,6 +84,11 @@ class ElasticSGD(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
         group = group_of(self, param_group)
+        self.check(group)
+        super().add_param_group(group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise for options out of range."""
         check_range(group, "lr", 0.0)
         check_width(group, "rho")
         check_range(group, "master_lr", 0.0, optional=True)
@@ -95,11 +101,11 @@ class ElasticSGD(Optimizer):
                 f"{master_rate(group):g})/{group['rho']:g}: master and replicas would run away "
                 f"from each other; take rho > {pull / 2:g}, or smaller learning rates"
             )
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move replicas and master; the mean of the losses of the replicas."""
+        checked(self)
         ranks, losses = ranks_of(self.process_group), []
         with rehearsed(self, ranks) as (masters, moved):
             for a in turns(self, ranks):

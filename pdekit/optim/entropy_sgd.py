@@ -15,6 +15,7 @@ from pdekit.optim.groups import (
     check_seed,
     check_whole,
     check_width,
+    checked,
     common,
     copies,
     evaluated,
@@ -80,13 +81,18 @@ class EntropySGD(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
         group = with_width(group_of(self, param_group))
+        self.check(group)
+        super().add_param_group(group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise for options out of range."""
         check_walk(group)
         check_seed(group)
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the loss there before."""
+        checked(self)
         with anchored(self) as centres:
             means = copies(self, "mean")
             loss = walk(self, closure, centres, means)

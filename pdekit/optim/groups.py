@@ -26,6 +26,7 @@ LARGEST = 1e30
 _FOREIGN = {"params", "param_names", "initial_lr", "swa_lr"}
 _FOREIGN |= {f"{end}_{name}" for end in ("max", "min", "base") for name in ("lr", "momentum")}
 _COUNTERS = {"evaluations", "age", "steps"}
+_MOVING = {"params", *_COUNTERS}
 
 
 def listed(optimizer: Optimizer, params: Any) -> Any:
@@ -38,21 +39,16 @@ def listed(optimizer: Optimizer, params: Any) -> Any:
     return params
 
 
-def group_of(optimizer: Optimizer, given: Any, *derived: str) -> dict[str, Any]:
+def group_of(optimizer: Optimizer, given: Any) -> dict[str, Any]:
     """A parameter group with the defaults where it is silent.
 
     ``TypeError`` for what is no group, or for parameters of a type that cannot be moved;
-    ``ValueError`` for an option that the optimizer does not have, which would go by unnoticed.
-    ``derived``: names in its groups that are no options of the optimizer.
+    ``ValueError`` for an option that the optimizer does not have.
     """
     name = type(optimizer).__name__
     if not isinstance(given, dict) or "params" not in given:
         raise TypeError(f"a parameter group is a dict with 'params', got {given!r}")
-    unknown = sorted(set(given) - set(optimizer.defaults) - _FOREIGN - set(derived))
-    if unknown:
-        own = ", ".join(key for key in optimizer.defaults if key not in {*_COUNTERS, *derived})
-        hint = "; add the decay to the loss" if "decay" in unknown[0] else ""
-        raise ValueError(f"{name} has no option {unknown[0]!r}, only {own}{hint}")
+    _check_names(optimizer, given)
     params = given["params"]
     if isinstance(params, Iterator):
         params = list(params)
@@ -61,6 +57,35 @@ def group_of(optimizer: Optimizer, given: Any, *derived: str) -> dict[str, Any]:
         if isinstance(tensor, Tensor) and tensor.dtype == torch.complex32:
             raise TypeError(f"{name} cannot add numbers of type complex32; take complex64")
     return {**optimizer.defaults, **given, "params": params}
+
+
+def checked(optimizer: Any) -> None:
+    """Check the options that have been set in the groups since the last look.
+
+    Schedulers do so, ``load_state_dict``, and who narrows a width in the course of training.
+    """
+    looked = vars(optimizer).setdefault("looked", {})
+    for place, group in enumerate(optimizer.param_groups):
+        options = [value for key, value in group.items() if key not in _MOVING]
+        if looked.get(place) != options:
+            _check_names(optimizer, group)
+            optimizer.check(group)
+            looked[place] = options
+
+
+def _check_names(optimizer: Optimizer, group: dict[str, Any]) -> None:
+    """``ValueError`` for an option that there is not, which would go by unnoticed.
+
+    ``optimizer.derived``: names in its groups that are no options.
+    """
+    derived = getattr(optimizer, "derived", ())
+    unknown = sorted(set(group) - set(optimizer.defaults) - _FOREIGN - set(derived))
+    if unknown:
+        hidden = {*_COUNTERS, *derived, "differentiable"}  # the last is torch's
+        own = ", ".join(key for key in optimizer.defaults if key not in hidden)
+        hint = "; add the decay to the loss" if "decay" in unknown[0] else ""
+        name = type(optimizer).__name__
+        raise ValueError(f"{name} has no option {unknown[0]!r}, only {own}{hint}")
 
 
 def parameters(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], int, Tensor]]:

@@ -15,6 +15,7 @@ from pdekit.optim.groups import (
     check_switch,
     check_whole,
     check_width,
+    checked,
     common,
     copies,
     evaluated,
@@ -74,6 +75,11 @@ class HEAT(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
         group = group_of(self, param_group)
+        self.check(group)
+        super().add_param_group(group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise for options out of range."""
         check_whole(group, "samples", 1)
         check_range(group, "lr", 0.0)
         check_width(group, "gamma")
@@ -84,11 +90,11 @@ class HEAT(Optimizer):
             raise ValueError(
                 f"antithetic samples come in pairs: take an even number, got {group['samples']}"
             )
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the mean of the losses around it."""
+        checked(self)
         samples, losses = common(self, "samples"), []
         antithetic = common(self, "antithetic")
         with anchored(self) as centres:

@@ -10,6 +10,7 @@ from pdekit.optim.groups import (
     Closure,
     anchored,
     check_switch,
+    checked,
     common,
     evaluated,
     group_of,
@@ -30,6 +31,8 @@ class HJ(Optimizer):
     Parameters: those of ``EntropySGD`` but ``temperature``, ``alpha`` and ``seed``.
     ``step(closure)`` calls the closure L times, or L + 1, and returns its first loss, f(x).
     """
+
+    derived = ("temperature", "alpha")
 
     def __init__(
         self,
@@ -55,16 +58,21 @@ class HJ(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = with_width(group_of(self, param_group, "temperature", "alpha"))
+        group = with_width(group_of(self, param_group))
+        self.check(group)
+        super().add_param_group(group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise for options out of range."""
         if (group["temperature"], group["alpha"]) != (0.0, 0.0):
             raise ValueError("HJ has neither temperature nor alpha; take EntropySGD")
         check_walk(group)
         check_switch(group, "dual")
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the loss there before."""
+        checked(self)
         dual = common(self, "dual")
         with anchored(self) as centres:
             loss = walk(self, closure, centres, None)

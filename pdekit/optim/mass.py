@@ -9,6 +9,7 @@ from pdekit.optim.groups import (
     Closure,
     check_range,
     check_switch,
+    checked,
     common,
     group_of,
     listed,
@@ -58,15 +59,20 @@ class MaSS(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
         group = group_of(self, param_group)
+        self.check(group)
+        super().add_param_group(group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise for options out of range."""
         check_range(group, "lr", 0.0)
         check_range(group, "momentum", 0.0, 1.0)
         check_range(group, "compensation", 0.0, 1.0)
         check_switch(group, "restart")
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move w and u; the loss of the closure, at u."""
+        checked(self)
         age, restart = self.param_groups[0]["age"], common(self, "restart")
         loss, climb = loss_of(self, closure), 0.0
         for group, _, p in parameters(self):

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pdekit.optim.groups import Closure, check_range, group_of, listed, loss_of, parameters
+from pdekit.optim.groups import (
+    Closure,
+    check_range,
+    checked,
+    group_of,
+    listed,
+    loss_of,
+    parameters,
+)
 from pdekit.optim.updates import accelerated
 
 
@@ -33,12 +41,17 @@ class NesterovRestart(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
         group = group_of(self, param_group)
-        check_range(group, "lr", 0.0)
+        self.check(group)
         super().add_param_group(group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise for options out of range."""
+        check_range(group, "lr", 0.0)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move w and u; the loss of the closure, at u."""
+        checked(self)
         loss = loss_of(self, closure)
         age = self.param_groups[0]["age"]
         climb = sum(

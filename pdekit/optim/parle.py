@@ -13,6 +13,7 @@ from pdekit.optim.groups import (
     check_seed,
     check_whole,
     check_width,
+    checked,
     common,
     group_of,
     listed,
@@ -69,6 +70,7 @@ class Parle(Optimizer):
     hold here too.
     """
 
+    derived = ("initial_gamma", "initial_rho")
     process_group: Any = None
     replica = 0
 
@@ -112,8 +114,8 @@ class Parle(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
-        group = group_of(self, param_group, "initial_gamma", "initial_rho")
-        check(group)
+        group = group_of(self, param_group)
+        self.check(group)
         if group["inner_lr"] is None:
             group["inner_lr"] = min(group["lr"], RATE) or RATE
         if group["rho_min"] is None:
@@ -121,9 +123,14 @@ class Parle(Optimizer):
         group["initial_gamma"], group["initial_rho"] = group["gamma"], group["rho"]
         super().add_param_group(group)
 
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise for options out of range."""
+        check(group)
+
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move replicas and master; the mean of the losses at the replicas before."""
+        checked(self)
         ranks, losses = ranks_of(self.process_group), []
         n = common(self, "replicas") * ranks.size
         with rehearsed(self, ranks) as (masters, moved):

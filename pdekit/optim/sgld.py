@@ -11,6 +11,7 @@ from pdekit.optim.groups import (
     address,
     check_range,
     check_seed,
+    checked,
     group_of,
     listed,
     loss_of,
@@ -50,14 +51,19 @@ class SGLD(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options are checked."""
         group = group_of(self, param_group)
+        self.check(group)
+        super().add_param_group(group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise for options out of range."""
         check_range(group, "lr", 0.0)
         check_range(group, "temperature", 0.0)
         check_seed(group)
-        super().add_param_group(group)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
         """Move x; the loss of the closure."""
+        checked(self)
         loss = loss_of(self, closure)
         for group, number, p in parameters(self):
             if p.grad is None:
