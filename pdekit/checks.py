@@ -160,6 +160,29 @@ def share(name: str, value: Any) -> float:
     return out
 
 
+def in_order(name: str, x: Any, axis: str, names: tuple[str, ...] = ()) -> Any:
+    """A DataArray with what lies along ``axis`` in the order of its coordinate there.
+
+    Numbers that increase stay; those from 0 on in another order are sorted, and so are the words
+    ``names``; ``ValueError`` for other numbers, whose order nobody can tell. Other words stay.
+    """
+    if axis not in x.dims or axis not in x.coords:
+        return x
+    labels = np.asarray(x[axis].values)
+    words = [str(label) for label in labels]
+    if words != list(names) and sorted(words) == sorted(names):
+        return x.isel({axis: [words.index(word) for word in names]})
+    if labels.dtype.kind not in "iuf" or (np.diff(labels) > 0).all():
+        return x
+    order = np.argsort(labels, kind="stable")
+    if not np.array_equal(labels[order], np.arange(len(labels))):
+        raise ValueError(
+            f"{name} has a coordinate {axis!r} of {shown(labels)}, which is in no order; sort it, "
+            f"{name}.sortby({axis!r}), or take it by position, {name}.drop_vars({axis!r})"
+        )
+    return x.isel({axis: order})
+
+
 def parameters(owner: Any, **checks_: Any) -> None:
     """Fields of a frozen value as their check makes them: ``parameters(self, width=positive)``."""
     kind = type(owner).__name__

@@ -165,11 +165,62 @@ INGREDIENTS = {
         "A{k} = other.C{k}()", "class C{k}:\n    def get(self):\n        return {v}", "A{k}.get()",
     ),
     "formatted name": ("A{k} = {v}\nh{k} = lambda: A{k}", "", "(lambda: h{k}())()"),
+    "order of a dict": (
+        "A{k} = dict(sorted(dict(a={v}, b=1 - {v}).items(), key=lambda i: i[1]))", "",
+        "list(A{k}.values())[0] * 0.01 + ord(list(A{k})[0]) * 1e-3",
+    ),
+    "attribute of a tensor": ("A{k} = torch.ones(1)\nA{k}.a = {v}", "", "A{k}.a"),
+    "tensor of one's own": (
+        "class C{k}(torch.Tensor):\n    def get(self):\n        return {v}\n"
+        "A{k} = torch.ones(1).as_subclass(C{k})", "", "A{k}.get()",
+    ),
+    "attribute of an array": (
+        "A{k} = xr.DataArray([0.0], attrs=dict(a={v}))", "", "A{k}.attrs['a']",
+    ),
+    "data set": ("A{k} = xr.Dataset(dict(a=('x', [{v}])))", "", "float(A{k}['a'][0])"),
+    "what fills a mask": (
+        "A{k} = np.ma.array([1.0], mask=[True], fill_value={v})", "", "float(A{k}.filled()[0])",
+    ),
+    "number put into a library": ("np.pi{k} = {v}", "", "np.pi{k}"),
+    "function put into a library": (
+        "def f{k}():\n    return {v}\nnp.f{k} = f{k}", "", "np.f{k}()",
+    ),
+    "method put into a library": (
+        "torch.nn.Identity.f{k} = lambda self: {v}\nA{k} = torch.nn.Identity()", "", "A{k}.f{k}()",
+    ),
+    "number of the builtins": ("builtins.a{k} = {v}", "", "a{k}"),
+    "function of the builtins": ("builtins.f{k} = lambda: {v}", "", "f{k}()"),
+    "universal function": ("@numba.vectorize\ndef h{k}(a):\n    return a * {v}", "", "h{k}(1.0)"),
+    "descriptor": (
+        "class D{k}:\n    def __init__(self, a):\n        self.a = a\n"
+        "    def __get__(self, owner, cls):\n        return self.a\n"
+        "class C{k}:\n    a = D{k}({v})\nA{k} = C{k}()", "", "A{k}.a",
+    ),
+    "class with an argument": (
+        "class B{k}:\n    def __init_subclass__(cls, a):\n        cls.a = a\n"
+        "class C{k}(B{k}, a={v}):\n    pass", "", "C{k}.a",
+    ),
+    "partial method": (
+        "class C{k}:\n    def f(self, a):\n        return a\n"
+        "    g = functools.partialmethod(f, {v})\nA{k} = C{k}()", "", "A{k}.g()",
+    ),
+    "getter": ("A{k} = {v}\ng{k} = operator.attrgetter('A{k}')", "A{k} = {v}", "g{k}(other)"),
+    "frozen law": ("A{k} = stats.norm(0.0, {v})", "", "float(A{k}.std())"),
+    "sparse matrix": ("A{k} = sparse.csr_array([[{v}]])", "", "float(A{k}[0, 0])"),
+    "all of a module": ("from OTHER import *", "A{k} = {v}", "A{k}"),
+    "module by another name": ("m{k} = [other]", "A{k} = {v}", "m{k}[0].A{k}"),
+    "module in a class": ("class C{k}:\n    m = other", "A{k} = {v}", "C{k}.m.A{k}"),
+    "potential of the package": (
+        "class C{k}(pk.potentials.Quadratic):\n    def get(self):\n        return {v}\n"
+        "A{k} = C{k}(1.0)", "", "A{k}.get()",
+    ),
 }  # fmt: skip
 HEAD = """
+import builtins
 import collections
 import fractions
 import functools
+import operator
 import re
 import types
 from dataclasses import dataclass
@@ -180,7 +231,11 @@ import numba
 import numpy as np
 
 import torch
+import xarray as xr
+from scipy import sparse, stats
 from scipy.interpolate import CubicSpline
+
+import pdekit as pk
 
 import OTHER as other
 

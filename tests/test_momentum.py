@@ -13,6 +13,7 @@ from scipy.special import j1
 
 import pdekit as pk
 from pdekit.particles import FiniteSum, MiniBatch, NoisyGradient, StepSizeWarning
+from pdekit.particles.dynamics import gradients
 from pdekit.particles.integrators import Step
 from pdekit.potentials import DoubleWell, Quadratic, SixHumpCamel
 
@@ -160,6 +161,14 @@ def test_covariance_of_mini_batches(size):
         assert (np.abs(np.cov(x.T) - exact) < stats.norm.isf(5e-4) * spread + 1e-12).all()
     printed = (S - (1 - 1 / (N - 1)) * np.outer(mean, mean)) / (N - 1)
     assert np.abs(printed - np.outer(mean, mean) / N - exact).max() > 1e-2
+
+
+@pytest.mark.parametrize(("count", "size"), [(5, 1), (5, 5), (100, 99), (10**12, 20), (3000, 2000)])
+def test_subsets_of_the_kernel_are_those_of_plain_torch(count, size):
+    u = torch.rand(2, 50, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    index = gradients.chosen(u, count)
+    assert torch.equal(index, gradients.floyd(u, count))
+    assert (index.sort(-1)[0].diff() > 0).all() and index.min() >= 0 and index.max() < count
 
 
 @pytest.mark.parametrize("replacement", [True, False])

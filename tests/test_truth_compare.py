@@ -321,6 +321,14 @@ def nonsense(rng: Random) -> Trial:
         "complex density": lambda: c.compare(SimpleNamespace(u=rho.u + 0j, grid=grid), there),
         "half the mass": lambda: c.compare(SimpleNamespace(u=rho.u / 2, grid=grid), there),
         "other times": lambda: c.compare(rho, late),
+        "times unknown": lambda: c.compare(rho, SimpleNamespace(x=there.x.drop_vars("time"))),
+        "times of a density unknown": lambda: c.compare(
+            SimpleNamespace(u=rho.u.drop_vars("time"), grid=grid), there
+        ),
+        "one time twice": lambda: c.compare(rho, SimpleNamespace(x=there.x.isel(time=[0, 0]))),
+        "other cells": lambda: c.compare(
+            SimpleNamespace(u=rho.u.assign_coords(x=rho.u.x + 0.01), grid=grid), there
+        ),
         "another dimension": lambda: c.compare(rho, particles(np.hstack([x, x]))),
         "a function": lambda: c.compare(other, there),
         "exchanged": lambda: c.compare(there, rho),
@@ -333,6 +341,31 @@ def nonsense(rng: Random) -> Trial:
     }
     name = pick(rng, *calls)
     return Trial(name, calls[name], nonsense=True)
+
+
+def shuffled(rng: Random) -> Trial:
+    """Axes and cells in any order belong where their coordinates say."""
+    dim = int(rng.integers(1, 3))
+    grid, times = box(rng, dim, 40), (0.5, 1.0)
+    mass = [shares(rng, grid) for _ in times]
+    x = np.stack([inside(rng, m, grid, 200) for m in mass])
+    rho = density(np.stack(mass), grid, times)
+    there = particles(x[0])
+    there.x = xr.DataArray(x, {"time": list(times), "dim": list(grid.names)},
+                           ("time", "particle", "dim"))  # fmt: skip
+
+    def anyhow(field: Any) -> Any:
+        order = {d: rng.permutation(field.sizes[d]) for d in field.dims}
+        return field.isel(order).transpose(*rng.permutation(field.dims))
+
+    mixed = SimpleNamespace(u=anyhow(rho.u), grid=grid), SimpleNamespace(x=anyhow(there.x))
+
+    def judge(found: Any) -> tuple[float, float]:
+        right, found = c.compare(rho, there).data, found.data.sortby("time")
+        gaps = [np.abs(found[k] - right[k]).max().item() for k in ("l1", "p_value", "outside")]
+        return max(gaps), 1e-6
+
+    return Trial(f"{grid} {mixed[0].u.dims} {mixed[1].x.dims}", lambda: c.compare(*mixed), judge)
 
 
 # ---- convergence and sampled_curvature
@@ -458,6 +491,7 @@ ROWS = [
     Row("compare, calibration", ("compare",), calibration, answered=1.0, cost=30),
     Row("compare, planted", ("compare",), planted, answered=1.0),
     Row("compare, nonsense", ("compare",), nonsense, answered=0.0),
+    Row("compare, by coordinates", ("compare",), shuffled, answered=1.0, cost=3),
     Row("convergence", ("convergence",), ladder, answered=1.0, cost=2),
     Row("convergence and sampled_curvature, nonsense", (), other_nonsense, answered=0.0),
     Row("sampled_curvature", ("sampled_curvature",), bent, answered=0.9, cost=5),

@@ -347,6 +347,14 @@ NONSENSE: dict[str, Any] = {
 UNKNOWN = ("weight_decay", "momentums", "Lr", "betas", "nesterov", "rho_max", "maximize")
 
 
+def downhill(x: Any) -> Any:
+    """A loss and its gradient."""
+    x.grad = None
+    loss = (x**2).sum()
+    loss.backward()
+    return loss
+
+
 def nonsense(rng: Random) -> Trial:
     """Options out of range or of no number, and names that there are not."""
     kind = KINDS[pick(rng, *KINDS)]
@@ -359,6 +367,10 @@ def nonsense(rng: Random) -> Trial:
         numbers = [k for k in options if k not in ("dual", "antithetic", "restart")]
         bad = {pick(rng, *numbers): NONSENSE[pick(rng, *NONSENSE)](rng)}
     what = f"{kind.cls.__name__} with {bad}"
+    if rng.random() < 0.3:  # as schedulers do
+        made = kind.cls([x], **options)
+        made.param_groups[0].update(bad)
+        return Trial(what + " later", lambda: made.step(lambda: downhill(x)), nonsense=True)
     if rng.random() < 0.5 or next(iter(bad)) in UNKNOWN:
         return Trial(what, lambda: kind.cls([{"params": [x], **options, **bad}]), nonsense=True)
     return Trial(what, lambda: kind.cls([x], **{**options, **bad}), nonsense=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -481,8 +482,8 @@ def make_edited(rng: Random, matters: bool) -> Trial:
 class Plain:
     """Euler's scheme as one would write it; what is wrong in it is named."""
 
-    def __init__(self, fault: str, sigma: float) -> None:
-        self.fault, self.sigma, self.count = fault, sigma, 0
+    def __init__(self, fault: str, sigma: float, late: int) -> None:
+        self.fault, self.sigma, self.count, self.late = fault, sigma, 0, late
         if fault in ("mean", "padded"):
             self.coupled = fault == "padded"
 
@@ -493,8 +494,29 @@ class Plain:
         xi = self.drawn(step, noise)
         x = state - step.size * (state - self.centre(state, noise))
         x = x + self.sigma * math.sqrt(step.size) * xi
+        if step.number < self.late and self.fault in LATER:
+            return x
         return {"numpy": lambda: x.numpy(), "nothing": lambda: None, "shape": lambda: x[..., :1, :],
-                "float16": lambda: x.half()}.get(self.fault, lambda: x)()  # fmt: skip
+                "float16": lambda: x.half(), "nan": lambda: x / 0 * 0,
+                "tag": lambda: self.tagged(state, x, xi),
+                }.get(self.fault, lambda: x)()  # fmt: skip
+
+    def tagged(self, state: Any, x: Any, xi: Any) -> Any:
+        """With a note on the tensor, which no checkpoint keeps."""
+        x = x + getattr(state, "kept", 0.0)
+        x.kept = xi
+        return x
+
+    def kept(self, step: Any, xi: Any) -> Any:
+        """The first noise for ever."""
+        if step.number == 0:
+            self.first = xi
+        return getattr(self, "first", xi)
+
+    def momentum(self, step: Any, xi: Any) -> Any:
+        """Something that begins anew with every simulation, but not with every tile."""
+        self.p = xi if step.number == 0 else 0.5 * self.p + xi
+        return self.p
 
     def centre(self, state: Any, noise: Any) -> Any:
         if self.fault in ("mean", "padded"):
@@ -516,13 +538,23 @@ class Plain:
             "uniform too": lambda: noise.at(step.number, 9) + noise.uniforms(step.number, 9),
             "torch": lambda: torch.randn_like(noise.buffer),
             "counting": lambda: noise.normals() * self.count,
-        }
+            "kept": lambda: self.kept(step, noise.normals()),
+            "kept from step 1": lambda: self.kept(step._replace(number=step.number - 1),
+                                                  noise.at(step.number)),
+            "momentum": lambda: self.momentum(step, noise.normals()),
+            "stops": lambda: noise.at(min(step.number, self.late)),
+            "runs backwards later": lambda: noise.at(abs(self.late - step.number) + 100),
+            "torch later": lambda: (torch.randn_like(noise.buffer) if step.number == 8
+                                    else noise.at(step.number)),
+        }  # fmt: skip
         return wrong.get(self.fault, lambda: noise.at(step.number))()
 
 
-FAULTS = ("at 0", "at 7", "half", "by turns", "backwards", "twice", "the step", "the time",
-          "of the law", "uniform too", "torch", "counting", "mean", "padded", "numpy", "nothing",
-          "shape", "float16")  # fmt: skip
+LATER = ("shape", "float16", "nothing", "numpy", "nan")
+FAULTS = ("kept", "kept from step 1", "momentum", "stops", "runs backwards later", "torch later",
+          "nan", "tag", "at 0", "at 7", "half", "by turns", "backwards", "twice", "the step",
+          "the time", "of the law", "uniform too", "torch", "counting", "mean", "padded", "numpy",
+          "nothing", "shape", "float16")  # fmt: skip
 
 
 def make_own(rng: Random) -> Trial:
@@ -531,8 +563,11 @@ def make_own(rng: Random) -> Trial:
     n, runs = int(rng.integers(2, 200)), int(rng.integers(1, 3))
     dt = log_uniform(rng, 1e-3, 0.1)
     times = [dt * 3, dt * int(rng.integers(4, 30))]
+    if fault == "torch later":
+        times[1] = 260 * dt
     x, sigma = rng.normal(size=(n, 2)), log_uniform(rng, 0.01, 2)
-    dynamics: Any = Plain(fault, sigma)
+    late = int(pick(rng, 1, 2))
+    dynamics: Any = Plain(fault, sigma, late)
     if fault in ("twice", "at 0") and rng.random() < 0.5:  # the same by an integrator
         scheme = type("Scheme", (), {
             "step": lambda self, drift, y, s, step, noise: dynamics.step(y, step, noise),
@@ -552,8 +587,37 @@ def make_own(rng: Random) -> Trial:
                           for r in range(runs)], axis=1)  # fmt: skip
         return float(np.abs(X.x.values.reshape(right.shape) - right).max()), 1e-12
 
-    what = f"fault {fault}, n={n}, runs={runs}, dt={dt}, t={times}, sigma={sigma}, seed={seed}"
+    what = (
+        f"fault {fault} {late}, n={n}, runs={runs}, dt={dt}, t={times}, sigma={sigma}, seed={seed}"
+    )
     return Trial(what, call, judge, nonsense=fault != "none")
+
+
+def make_given(rng: Random) -> Trial:
+    """Positions in any order along any axes start where their coordinates say."""
+    n, runs, dim = int(rng.integers(2, 30)), int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    x = rng.normal(size=(runs, n, dim))
+    names = {"run": np.arange(runs), "particle": np.arange(n),
+             "dim": pick(rng, list("xy"[:dim]), np.arange(dim))}  # fmt: skip
+    given = xr.DataArray(x, names, ("run", "particle", "dim"))
+    order = {d: rng.permutation(given.sizes[d]) for d in given.dims}
+    # without a coordinate, places are what is meant
+    bare = pick(rng, [], ["run"], ["particle"], ["dim"], [*given.dims])
+    mixed = given.isel(order).transpose(*rng.permutation(given.dims)).drop_vars(bare)
+    if len(bare) == 3 and rng.random() < 0.5:
+        mixed = mixed.variable
+    if runs == 1 and "particle" not in bare and rng.random() < 0.3:
+        mixed = mixed.isel(run=0).transpose("particle", "dim").to_pandas()
+    place = [order[d] if d in bare else np.arange(given.sizes[d]) for d in given.dims]
+    mover = pk.Langevin(pk.potentials.Quadratic(1.0, dim), 1.0)
+
+    def call() -> Any:
+        return pk.simulate(mover, mixed, n, 0.0, 0.1, runs=runs)
+
+    def judge(X: Any) -> tuple[float, float]:
+        return float(np.abs(X.x.values.reshape(x.shape) - x[np.ix_(*place)]).max()), 0.0
+
+    return Trial(f"{type(mixed)} {given.shape} {order} without {bare}", call, judge)
 
 
 D, E = (
@@ -631,6 +695,9 @@ NONSENSE: dict[str, Any] = {
         "positions": lambda self, state, a, b: state[..., 0]})()},
     "mixing potential": {"dynamics": pk.Langevin(lambda x: (x - x.mean(-2, keepdim=True))
                                                  .square().sum(-1), 2.0)},
+    "slope by chance": {"dynamics": pk.Langevin(type("A", (), {
+        "__call__": lambda self, x: x.sum(-1), "grad": lambda self, x: torch.rand_like(x)})(), 2.0),
+        "initial": X0[:1], "n": 1},
     "slope that writes": {"dynamics": pk.Langevin(type("A", (), {
         "__call__": lambda self, x: x.sum(-1), "grad": lambda self, x: x.mul_(2)})(), 2.0)},
     "nan slope": {"dynamics": pk.Langevin(nan_at(0), 2.0)},
@@ -640,6 +707,14 @@ NONSENSE: dict[str, Any] = {
     "flat data array": {"initial": xr.DataArray(X0[:, 0], dims="particle")},
     "several times": {"initial": xr.DataArray(np.stack([X0, X0]),
                                               dims=("time", "particle", "dim"))},
+    "particles in no order": {"initial": xr.DataArray(
+        X0, {"particle": [3, 1, 4, 1, 5, 9, 2, 6]}, ("particle", "dim"))},
+    "table in no order": {"initial": pd.DataFrame({"x": X0[:, 0]}, [3, 1, 4, 1, 5, 9, 2, 6])},
+    "series": {"initial": pd.Series(X0[:, 0])},
+    "diffusion of one half": {"dynamics": pk.MultiplicativeLangevin(
+        pk.potentials.Quadratic(1.0, 2), 1.0, lambda x: torch.tensor(
+            [[1.0, 0.5], [0.0, 1.0]], dtype=x.dtype).expand(*x.shape, 2)),
+        "initial": np.hstack([X0, X0])},
     "field": {"initial": xr.DataArray(X0[:, 0], dims="x")},
     "runs": {"initial": xr.DataArray(np.stack([X0, X0]), dims=("run", "particle", "dim"))},
     "gradients": {"initial": torch.tensor(X0, requires_grad=True)},
@@ -658,6 +733,10 @@ NONSENSE: dict[str, Any] = {
     "law of few": {"initial": OwnLaw(lambda n: torch.zeros(n - 1, 1))},
     "law of a line": {"initial": OwnLaw(lambda n: torch.zeros(n))},
     "law of nan": {"initial": OwnLaw(lambda n: torch.full((n, 1), math.nan))},
+    "law whose rows meet": {"initial": type("A", (OwnLaw,), {"pointwise": True, "sample":
+        lambda self, n, noise: noise.normal(n, 1) - noise.normal(n, 1).mean()})(None)},
+    "law that counts its calls": {"initial": type("A", (OwnLaw,), {"calls": itertools.count(),
+        "sample": lambda self, n, noise: noise.normal(n, 1) * next(self.calls)})(None)},
     "law of its own": {"initial": OwnLaw(lambda n: torch.randn(n, 1))},
     "observable of halves": {"observe": Halves()},
     "t huge": {"t": 1e30}, "t overflows": {"t": 1e300, "dt": 1e-300}, "t nan": {"t": math.nan},
@@ -687,6 +766,7 @@ CALLS = {
     "a folder": checkpointed("/tmp"),
     "name too long": in_folder("a" * 400),
     "below a file": lambda **a: checkpointed(Path(__file__) / "a.npz")(**a),
+    "no name of a file": checkpointed("a\0b"),
     "no path": lambda **a: pk.simulate(**a, checkpoint=pk.Checkpoint(None)),
     "no minutes": lambda **a: pk.simulate(**a, checkpoint=pk.Checkpoint("a.npz", math.nan)),
     "rank of none": lambda **a: pk.simulate(**a, ranks=particles.Ranks(1, 1)),
@@ -720,6 +800,7 @@ ROWS = [
     Row("edits that do not", ("Checkpoint",), lambda rng: make_edited(rng, False), answered=1.0,
         cost=2),
     Row("dynamics of one's own", ("simulate",), make_own, answered=0.1),
+    Row("positions by their coordinates", ("simulate",), make_given, answered=1.0, cost=2),
     Row("no simulation", ("simulate", "Checkpoint", "Ranks"), make_nonsense, answered=0.0),
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from pdekit.comparison import distances
-from pdekit.comparison.inputs import HasParticles, particles_of, points_of
+from pdekit.comparison.inputs import HasParticles, check_times, on_cells, particles_of, points_of
 from pdekit.comparison.metrics import Seen
 from pdekit.grid import Array, Grid
 
@@ -199,7 +199,10 @@ def clouds_of(ensemble: HasParticles, grid: Grid, metrics: Any = ()) -> Clouds:
     counts, outside = observed[name], observed[name.removesuffix("histogram") + "outside"]
     if "run" not in counts.dims:
         counts, outside = counts.expand_dims("run", 1), outside.expand_dims("run", 1)
-    found_clouds = Histograms(counts, outside, grid)
+    check_times(name, counts)
+    counts = counts.rename(dict(zip(_axes(counts), grid.names, strict=True)))
+    counts = on_cells(name, counts.transpose("time", "run", *grid.names), grid)
+    found_clouds = Histograms(counts, outside.sel(time=counts["time"]), grid)
     if found_clouds.particles < 50:
         raise ValueError(
             f"{found_clouds.particles} particles are too few for a comparison, expected at least 50"
@@ -213,8 +216,12 @@ def _fits(counts: xr.DataArray, grid: Grid) -> bool:
 
 def _grid_of(counts: xr.DataArray) -> Grid:
     attrs = counts.attrs
-    cells = counts.shape[-len(attrs["lower"]) :]
+    cells = [counts.sizes[name] for name in _axes(counts)]
     return Grid(attrs["lower"], attrs["upper"], cells, [bool(p) for p in attrs["periodic"]])
+
+
+def _axes(counts: xr.DataArray) -> list[str]:
+    return sorted(str(name) for name in counts.dims if name not in ("time", "run"))
 
 
 def _described(counts: xr.DataArray) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
+from pdekit.checks import in_order, shown
 from pdekit.grid import Array, Grid
 
 
@@ -38,7 +39,33 @@ def field_of(solution: HasField, role: str = "") -> tuple[Grid, xr.DataArray]:
     u = u.transpose("time", *grid.names)
     if u.shape[1:] != grid.shape:
         raise ValueError(f"solution.u has {u.shape[1:]} values a time, its grid {grid.shape} cells")
-    return grid, u
+    check_times("solution.u", u)
+    return grid, on_cells("solution.u", u, grid)
+
+
+def on_cells(what: str, u: xr.DataArray, grid: Grid) -> xr.DataArray:
+    """``u`` with its cells in the grid's order; ``ValueError`` where they are not the grid's."""
+    for name, axis, h in zip(grid.names, grid.axes, grid.spacing, strict=True):
+        if name in u.coords:
+            u = u if (np.diff(u[name].values) > 0).all() else u.sortby(name)
+            given = u[name].values
+            if not np.allclose(given, axis, rtol=0, atol=1e-6 * h):
+                raise ValueError(
+                    f"{what} lies along {name} from {given[0]:g} to {given[-1]:g}, where the "
+                    f"centres of its grid go from {axis[0]:g} to {axis[-1]:g}"
+                )
+    return u
+
+
+def check_times(what: str, x: xr.DataArray) -> None:
+    """``ValueError`` unless ``x`` says which time is which."""
+    times = np.asarray(x["time"].values) if "time" in x.coords else np.array(["none"])
+    real = times.dtype.kind in "iuf" and np.isfinite(times).all()
+    if not real or np.unique(times).size < times.size:
+        raise ValueError(
+            f"{what} must have a coordinate 'time' of different finite numbers, got "
+            f"{shown(times)}; give them by {what}.assign_coords(time=[...])"
+        )
 
 
 _FUNCTIONS = (
@@ -74,6 +101,8 @@ def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
             f"the particles have {x.sizes['dim']} coordinates, the density's grid has {grid.dim}; "
             f"select the coordinates to compare"
         )
+    check_times("ensemble.x", x)
+    x = in_order("ensemble.x", x, "dim", grid.names)
     n = x.sizes["particle"] * x.sizes.get("run", 1)
     if n < 50:
         raise ValueError(f"{n} particles are too few for a comparison, expected at least 50")

@@ -18,7 +18,6 @@ from tqdm import tqdm
 import pdekit
 from pdekit import checks
 from pdekit.particles.fused import fused
-from pdekit.particles.integrators import Step
 from pdekit.particles.observation import Observable, Observed, checked, listed
 from pdekit.particles.run import guards
 from pdekit.particles.run.checkpoint import Checkpoint, asked_for
@@ -34,7 +33,7 @@ from pdekit.particles.run.ranks import (
     watched,
     with_shared_mean,
 )
-from pdekit.particles.run.schedule import Interval, intervals
+from pdekit.particles.run.schedule import Interval, intervals, some_steps
 from pdekit.particles.run.starts import start
 from pdekit.particles.run.tiles import Share, Tile, device_room, pieces, shared_runs, whole_runs
 from pdekit.protocols import Dynamics, Start, Times
@@ -182,7 +181,7 @@ def simulate(
         fast = fused(mover, source.probe[None])
         if not (fast or ours(dynamics)):
             mover = Own(mover)
-            mover.try_out(source, divided.here, seed, _first_step(plan, dt))
+            mover.try_out(source, divided.here, seed, some_steps(plan, dt))
         traced = compiled(mover) if device.type == "cuda" else None
         out = _blank(len(times), divided.here, dim, dtype) if checks.flag("keep", keep) else None
         journal = Journal(out, Observed.nothing(observables, len(times), runs, dim), divided)
@@ -221,12 +220,6 @@ def _alone_or(ranks: Any) -> Ranks:
         raise TypeError(f"ranks must be Ranks.joined(), or None for one process, got {ranks!r}")
     ranks.check_joined()
     return ranks
-
-
-def _first_step(plan: list[Interval], dt: float) -> Step:
-    """The first step that will be made, to try a dynamics."""
-    moving = [interval for interval in plan if interval.steps]
-    return moving[0].some(0, 1)[0] if moving else Step(0, 0.0, dt, dt)
 
 
 def _stats(

@@ -10,6 +10,7 @@ from torch import Tensor
 from pdekit.checks import flag, function, positive, whole
 from pdekit.particles.dynamics.diffusion import slope
 from pdekit.particles.integrators import Step
+from pdekit.particles.kernels import subsets
 from pdekit.particles.noise import CHOICE
 
 _AT_ONCE = 1 << 24  # terms times points that are evaluated together
@@ -131,5 +132,29 @@ class MiniBatch:
                 f"MiniBatch: {self.size} of {count} samples without replacement; take "
                 "replacement=True or a smaller size"
             )
-        order = noise.choices(step.number, CHOICE, count).argsort(dim=-1, stable=True)
-        return order[..., : self.size]
+        return chosen(noise.choices(step.number, CHOICE, self.size), count)
+
+
+def chosen(u: Tensor, count: int) -> Tensor:
+    """Different whole numbers below ``count``, a subset of any kind as likely as another.
+
+    One for each of the uniforms along the last axis of ``u``, by Floyd's method.
+    """
+    if u.device.type != "cpu" or torch.compiler.is_compiling():
+        return floyd(u, count)
+    out = torch.empty(u.shape, dtype=torch.int64)
+    rows = u.reshape(-1, u.shape[-1])
+    subsets.floyd(rows.numpy(), count, out.view(rows.shape).numpy())
+    return out
+
+
+def floyd(u: Tensor, count: int) -> Tensor:
+    """``chosen`` in plain torch, which compares every draw with those before it."""
+    size = u.shape[-1]
+    ends = torch.arange(count - size, count, device=u.device)
+    drawn = (u * (ends + 1)).long().minimum(ends).unbind(-1)
+    found = [drawn[0]]
+    for k, draw in enumerate(drawn[1:], 1):
+        met = (torch.stack(found, -1) == draw[..., None]).any(-1)
+        found.append(torch.where(met, ends[k], draw))
+    return torch.stack(found, -1)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
 
 
+_SYMMETRIC = 1e-4  # to which single precision may round
+
+
 @dataclass(frozen=True)
 class MultiplicativeLangevin(Downhill):
     """dX = (-∇V(X) + F(X)) dt + √(2D(X)/β) dB, as Itô, Stratonovich or Hänggi-Klimontovich read it.
@@ -38,9 +41,9 @@ class MultiplicativeLangevin(Downhill):
     V and F may move (``at(t)``): a step takes them at its beginning. D may be singular, where noise
     acts in some directions only (coloured noise, momenta).
 
-    Raises ``ValueError`` for beta <= 0 or a D of the wrong shape or with a negative eigenvalue,
-    ``TypeError`` for one that moves. In more than one dimension D is factored at each particle in
-    each step.
+    Raises ``ValueError`` for beta <= 0 or a D of the wrong shape, not symmetric or with a negative
+    eigenvalue, ``TypeError`` for one that moves. In more than one dimension D is factored at each
+    particle in each step.
     """
 
     potential: Coefficient
@@ -82,6 +85,8 @@ class MultiplicativeLangevin(Downhill):
         points = x[None]
         reach = sqrt(2 * size / self.beta) * self._factor(points).sum(dim=-1)
         there, here = self._reading.tensor(points + reach), self._reading.tensor(points)
+        _check_symmetric(here, points)
+        _check_symmetric(there, points + reach)
         change = (there - here).abs().amax(dim=(-2, -1)) / here.abs().amax(dim=(-2, -1))
         largest = float(change.nan_to_num(0.0, 0.0, 0.0).max())
         if largest <= 1.5:
@@ -109,6 +114,17 @@ class MultiplicativeLangevin(Downhill):
                 f"{points[bad][0].tolist()}"
             )
         return factor
+
+
+def _check_symmetric(matrix: Any, points: Any) -> None:
+    """``ValueError`` for matrices of which a factor would see one half."""
+    scale = matrix.abs().amax(dim=(-2, -1), keepdim=True)
+    bad = ((matrix - matrix.mT).abs() > _SYMMETRIC * scale).any(dim=-1).any(dim=-1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"diffusion must be symmetric, which it is not at {points[bad][0].tolist()}, where it "
+            f"is {matrix[bad][0].tolist()}"
+        )
 
 
 def semidefinite_factor(matrix: Any) -> tuple[Any, Any]:

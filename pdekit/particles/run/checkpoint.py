@@ -55,7 +55,7 @@ class Checkpoint:
     minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, str | os.PathLike):
+        if not isinstance(self.path, str | os.PathLike) or "\0" in str(self.path):
             raise TypeError(f"Checkpoint: path must be the path of a file, got {self.path!r}")
         if not Path(self.path).name:
             raise CheckpointError(f"Checkpoint: {str(self.path)!r} is a folder, not a file")

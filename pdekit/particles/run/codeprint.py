@@ -22,7 +22,8 @@ class Lookups:
 
     chains: set[tuple[str, ...]] = field(default_factory=set)  # ("np", "random", "normal")
     alone: set[str] = field(default_factory=set)  # globals used as a whole
-    words: set[str] = field(default_factory=set)  # attributes, and text that may name some
+    attributes: set[str] = field(default_factory=set)  # of anything
+    words: set[str] = field(default_factory=set)  # these, globals, and text that may name some
     # level, module and the names that are taken of it, none where it may be any
     imports: set[tuple[int, str, tuple[str, ...]]] = field(default_factory=set)
 
@@ -67,6 +68,8 @@ def lookups(code: types.CodeType) -> Lookups:
         for k, step in enumerate(steps):
             if step.opcode in dis.hasconst:
                 found.words.update(_words(step.argval))
+            elif step.opname in _ATTRIBUTES:
+                found.attributes.add(step.argval)
             elif step.opname in _GLOBALS:
                 chain = (step.argval, *_attributes(steps[k + 1 :]))
                 found.chains.add(chain)

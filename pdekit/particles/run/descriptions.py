@@ -47,18 +47,22 @@ def as_text(value: Any) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[:20]}... {digest(shown.encode())}"
 
 
-def of_tensor(x: torch.Tensor) -> str:
-    x = x.detach().resolve_conj().resolve_neg()
+def of_tensor(x: torch.Tensor) -> tuple[str, dict[str, Any]]:
+    parts = attributes(x)
+    if type(x) not in (torch.Tensor, torch.nn.Parameter):
+        parts["(class)"] = type(x)
+    x = x.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg()
     x = (x.to_dense() if x.layout != torch.strided else x).cpu().contiguous()
     name = str(x.dtype).removeprefix("torch.")
     data = x.reshape(-1).view(torch.uint8).numpy() if x.numel() else b""
-    return f"{name} array {tuple(x.shape)} {digest(data)}"
+    return f"{name} array {tuple(x.shape)} {digest(data)}", parts
 
 
 def of_array(x: np.ndarray[Any, Any]) -> tuple[str, dict[str, Any]]:
     parts: dict[str, Any] = {}
     if isinstance(x, np.ma.MaskedArray):
-        parts, x = {".mask": np.ma.getmaskarray(x)}, x.filled(0)
+        parts = {".mask": np.ma.getmaskarray(x), ".fill_value": x.fill_value}
+        x = x.filled(0)
     elif type(x) not in (np.ndarray, np.memmap):
         parts = {"(class)": type(x), **attributes(x)}
     x = np.asarray(x)
@@ -80,6 +84,8 @@ def of_builtin(value: Any) -> tuple[str, dict[str, Any]]:
 def what_is_wrapped(value: Any) -> dict[str, Any]:
     """What is inside of the wrappers of libraries."""
     kind = type(value)
+    if value is np.random.mtrand._rand:  # scipy's laws hold it; seeded otherwise in every process
+        return {"(of numpy)": "np.random"}
     if isinstance(value, staticmethod | classmethod):
         return {"(function)": value.__func__}
     if isinstance(value, property):
@@ -97,11 +103,13 @@ def what_is_wrapped(value: Any) -> dict[str, Any]:
         return {f".{k}": getattr(value, k) for k in kept}
     if isinstance(value, xr.DataArray):
         places = {str(k): v.values for k, v in value.coords.items()}
-        return {"(values)": value.values, "(dims)": value.dims, "(coordinates)": places}
+        named = {"(name)": value.name, "(attributes)": value.attrs}
+        return {"(values)": value.values, "(dims)": value.dims, "(coordinates)": places, **named}
     if kind.__module__.startswith("numba."):
         for holder in (value, *(getattr(value, k, 0) for k in ("_dispatcher", "gufunc_builder"))):
-            if hasattr(holder, "py_func"):
-                return {"(function)": holder.py_func}
+            for name in ("py_func", "_pyfunc"):
+                if hasattr(holder, name):
+                    return {"(function)": getattr(holder, name)}
     if kind.__module__.startswith("torch._dynamo") and hasattr(value, "_orig_mod"):
         return {"(module)": value._orig_mod}
     return {}
@@ -112,7 +120,8 @@ def items(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         plain = all(type(key) in PLAIN for key in value)
         if plain:
-            return {f"[{key!r}]": value[key] for key in value}
+            order = {"(order)": " ".join(map(repr, value))} if len(value) > 1 else {}
+            return {f"[{key!r}]": value[key] for key in value} | order
         return {f"[{i}]": [key, value[key]] for i, key in enumerate(value)}
     if isinstance(value, list | tuple):
         return {f"[{i}]": part for i, part in enumerate(value)}
@@ -207,6 +216,15 @@ def is_of_library(value: Any) -> bool:
     if isinstance(value, types.FunctionType):
         return home_of_function(value) is not None
     return home_of_name(getattr(value, "__module__", None)) is not None
+
+
+def is_put_there(value: Any) -> bool:
+    """Whether something found in a library is a function out of a module of the user's own."""
+    return (
+        isinstance(value, types.FunctionType)
+        and value.__globals__.get("__name__") in sys.modules
+        and home_of_function(value) is None
+    )
 
 
 def name_of_class(cls: type) -> str:

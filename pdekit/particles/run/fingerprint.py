@@ -8,8 +8,9 @@ pickled, compiled modules of one's own by a digest of their file. Nothing depend
 the order of sets or on the process.
 
 What cannot be told apart so is refused (`Unseen`); what is looked up only when a function is
-called, in a file for one, is said (``reads``). A class with a method ``__fingerprint__`` says
-itself what decides how its instances behave.
+called, in a file for one, is said (``reads``). Docstrings, annotations and what a cached property
+keeps are not told. A class with a method ``__fingerprint__`` says itself what decides how its
+instances behave.
 """
 
 import builtins
@@ -38,6 +39,7 @@ from pdekit.particles.run.descriptions import (
     closed_over,
     is_hidden,
     is_of_library,
+    is_put_there,
     items,
     name_of_class,
     of_array,
@@ -75,7 +77,8 @@ _LIBRARY_READS = {
     *("read_csv", "read_table", "read_json", "read_parquet", "read_hdf", "open"),
     *("open_dataset", "open_dataarray", "load_dataset", "import_module", "getenv", "environ"),
 }
-_METHOD_READS = {"read_text", "read_bytes"}
+_METHOD_READS = {"read_text", "read_bytes", "open", "read"}
+_READING = {"subprocess", "socket", "urllib", "http", "requests", "fileinput", "multiprocessing"}
 
 
 def fingerprint(**arguments: Any) -> dict[str, str]:
@@ -152,7 +155,7 @@ class Account:
         if kind is _Said:
             return "as it says", {"(says)": value.value}
         if isinstance(value, torch.Tensor):
-            return of_tensor(value), {}
+            return of_tensor(value)
         if isinstance(value, np.ndarray):
             return of_array(value)
         if isinstance(value, types.FunctionType):
@@ -203,18 +206,32 @@ class Account:
                     self.reads.add(f"{module}.{f.__qualname__} calls {name}")
                 elif not hasattr(builtins, name):
                     self.found[f"{module}.{name}"] = NOTHING
+                else:
+                    self._of_library(("builtins", name), builtins)
                 continue
             value = space[name]
             if isinstance(value, types.ModuleType) and home_of_module(value) is None:
                 self._lookup(value, None if name in looked.alone else words)
                 continue
             self._later(f"{module}.{name}", value, (id(space), name))
-            if is_of_library(value) and {getattr(value, "__name__", ""), *chain} & _LIBRARY_READS:
-                self.reads.add(f"{module}.{f.__qualname__} calls {'.'.join(chain)}")
-        for method in sorted(words & _METHOD_READS):
+            if is_of_library(value):
+                self._of_library(chain, value)
+                if _reads({getattr(value, "__name__", ""), *chain}, value):
+                    self.reads.add(f"{module}.{f.__qualname__} calls {'.'.join(chain)}")
+        for method in sorted(looked.attributes & _METHOD_READS):
             self.reads.add(f"{module}.{f.__qualname__} calls {method}")
         for level, name, inside in sorted(looked.imports):
             self._import(f, module, level, name, set(inside))
+
+    def _of_library(self, chain: tuple[str, ...], value: Any) -> None:
+        """A number that a library holds, or a function that the user has put there."""
+        for word in chain[1:]:
+            if not isinstance(value, types.ModuleType):
+                return
+            place, value = value, vars(value).get(word, builtins)
+            if type(value) in PLAIN or is_put_there(value):
+                self._later(".".join((place.__name__, word)), value, (id(vars(place)), word))
+                return
 
     def _import(
         self, f: types.FunctionType, here: str, level: int, name: str, inside: set[str]
@@ -225,7 +242,7 @@ class Account:
         module = importlib.import_module(full)
         if home_of_module(module) is None:
             self._lookup(module, inside or None)
-        elif (inside or lookups(f.__code__).words) & _LIBRARY_READS:
+        elif _reads(inside or lookups(f.__code__).words, module):
             self.reads.add(f"{here}.{f.__qualname__} calls a reading function of {name}")
 
     def _lookup(self, module: types.ModuleType, words: set[str] | None) -> None:
@@ -260,6 +277,10 @@ class Account:
     def _class(self, cls: type) -> str:
         home = home_of_class(cls)
         if home is not None:
+            if self._new(cls):
+                for key, value in vars(cls).items():
+                    if is_put_there(value):
+                        self._later(f"{name_of_class(cls)}.{key}", value, (id(cls), key))
             return f"{name_of_class(cls)} of {home}" if home != "pdekit" else name_of_class(cls)
         if self._new(cls):
             name = self._name(name_of_class(cls), cls)
@@ -321,6 +342,12 @@ class _Said:
     """What an object says of itself."""
 
     value: Any
+
+
+def _reads(words: set[str], value: Any) -> bool:
+    """Whether what is looked up in a library reads something that may change."""
+    home = getattr(value, "__module__", None) or getattr(value, "__name__", "")
+    return bool(words & _LIBRARY_READS) or str(home).partition(".")[0] in _READING
 
 
 def _of_set(value: Any) -> dict[str, Any]:

@@ -7,15 +7,22 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from pdekit.checks import in_order
+
 _AXES = ("run", "particle", "dim")
 _EXPECTED = "initial must be a law, or an array or tensor of shape (n, d)"
 
 
 def positions(initial: Any, n: int, runs: int) -> Tensor:
-    """Those of ``initial``: an array, a tensor, a list, or a DataArray by the names of its axes.
+    """Those of ``initial``: an array, a tensor, a list, or a DataArray by axes and coordinates.
 
     Raises ``TypeError`` and ``ValueError`` for what is none, or has another shape.
     """
+    if isinstance(initial, xr.Variable):
+        initial = xr.DataArray(initial)
+    if hasattr(initial, "columns") and hasattr(initial, "to_numpy"):  # a table of pandas'
+        places = {"particle": list(initial.index), "dim": list(initial.columns)}
+        initial = xr.DataArray(initial.to_numpy(), places, _AXES[1:])
     if isinstance(initial, xr.DataArray):
         return _of_data_array(initial, n, runs)
     tensor = isinstance(initial, Tensor)
@@ -26,7 +33,7 @@ def positions(initial: Any, n: int, runs: int) -> Tensor:
 
 
 def _of_data_array(given: xr.DataArray, n: int, runs: int) -> Tensor:
-    """By name; axes may come in any order."""
+    """By name; axes may come in any order, and what lies along them by its coordinate."""
     x = given.isel(time=0) if given.sizes.get("time") == 1 else given
     if not any(name in _AXES for name in x.dims) and all(str(d).startswith("dim_") for d in x.dims):
         return positions(x.values, n, runs)
@@ -39,6 +46,8 @@ def _of_data_array(given: xr.DataArray, n: int, runs: int) -> Tensor:
             f"initial is a DataArray with the axes {x.dims}, expected ('particle', 'dim') of "
             f"positions, and 'run' where there are several{hint}"
         )
+    for axis in wanted:
+        x = in_order("initial", x, axis, ("x", "y")[: x.sizes["dim"]] if axis == "dim" else ())
     points = torch.from_numpy(_numbers(x.transpose(*wanted).values))
     return _checked(points if "run" in wanted else points[None], n, runs)
 

@@ -102,7 +102,7 @@ def check_reach(dynamics: Diffusion, x: Tensor, t: float, size: float) -> None:
 
 
 def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
-    """``ValueError`` unless the drift leaves its points as they are, and sees each by itself."""
+    """``ValueError`` unless the drift is a function of points, which it leaves, each by itself."""
     points = _some(x)[None]
     given = points.clone()
     value = dynamics.drift(given, t)
@@ -110,6 +110,11 @@ def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
         raise ValueError(
             "the drift (a gradient of one's own?) changes the points that it is given; write "
             "2 * x, not x.mul_(2)"
+        )
+    if not torch.equal(dynamics.drift(given, t).nan_to_num(), value.nan_to_num()):
+        raise ValueError(
+            "the drift (a gradient of one's own?) gives two results at the same points; it must be "
+            "a function of them: noise is drawn by the dynamics, as in SampledDescent"
         )
     half = points.shape[1] // 2
     if getattr(dynamics, "coupled", False) or not half:

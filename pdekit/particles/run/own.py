@@ -183,10 +183,14 @@ class Own:
         x = self.dynamics.positions(state, step, noise)
         return self._checked("positions", x, state, noise.buffer.shape)
 
-    def try_out(self, source: Start, here: Share, seed: int, step: Step) -> None:
-        """Make one step twice and with other particles beside; ``ValueError`` if that matters."""
+    def try_out(self, source: Start, here: Share, seed: int, steps: list[Step]) -> None:
+        """Make steps again, in another order, and with other particles beside.
+
+        ``ValueError`` if that matters. Steps need not follow each other.
+        """
         coupled = bool(getattr(self.dynamics, "coupled", False))
         size = here.size if coupled else min(here.size, _TRIED)
+        steps = steps[:2] if coupled else steps  # of all particles, which takes its time
         columns = (-(-size // PAD) + 1) * PAD  # so that there are copies
         tile = Tile(here.run, here.particle, 1, size, 1, columns)
         x = filled(source.of(tile), tile)
@@ -194,31 +198,50 @@ class Own:
         # those that must not be felt: the copies, or half of all
         kept = size if coupled else -(-size // 2)
         other[:, kept:] = other[:, :1] + (1 + other[:, :1].abs()) / 64
-        once, again, beside = (self._moved(y, tile, seed, step) for y in (x, x, other))
-        name = _name(self.dynamics)
-        if not torch.equal(once.nan_to_num(), again.nan_to_num()):
-            raise ValueError(
-                f"{name}.step gave two results for the same state, step and noise; it must be a "
-                "function of them: draw from noise.normals() instead of torch's or numpy's "
-                "generators, and keep nothing between steps"
-            )
-        a, b = once[:, :kept], beside[:, :kept]
+        states, once = self._walked(x, tile, seed, steps)
+        _, beside = self._walked(other, tile, seed, steps[:1])
+        self._check_alone(once[0][:, :kept], beside[0][:, :kept], coupled)
+        self._walked(other.flip(1), tile, seed ^ 1, steps)  # which nothing may remember
+        for k in reversed(range(len(steps))):
+            again = self._moved(states[k], self._noise(x, tile, seed), steps[k])
+            if not torch.equal(once[k].nan_to_num(), again.nan_to_num()):
+                raise ValueError(
+                    f"{_name(self.dynamics)}.step gave two results for the same state, step and "
+                    f"noise (step {steps[k].number}); it must be a function of them: draw from "
+                    "noise.normals() instead of torch's or numpy's generators, and keep nothing "
+                    "between steps: what must be kept belongs into the state"
+                )
+
+    def _check_alone(self, a: Tensor, b: Tensor, coupled: bool) -> None:
+        """``ValueError`` unless particles moved alike, beside others that stood elsewhere."""
         far = (a - b).abs() > 16 * torch.finfo(a.dtype).eps * (1 + a.abs())
         if all_finite(a) and bool(far.any()):
             raise ValueError(
-                f"{name}.step moves a particle otherwise when others, which do not count, stand "
-                "elsewhere; " + ("of each run only the first noise.size particles count, the rest "
-                "are copies: take means over state[:, :noise.size]" if coupled else
+                f"{_name(self.dynamics)}.step moves a particle otherwise when others, which do "
+                "not count, stand elsewhere; " + ("of each run only the first noise.size particles "
+                "count, the rest are copies: take means over state[:, :noise.size]" if coupled else
                 "particles that act on each other need coupled = True in their class")
             )  # fmt: skip
 
-    def _moved(self, x: Tensor, tile: Tile, seed: int, step: Step) -> Tensor:
-        """Positions one step after ``x``."""
-        noise = self.noise_of(seed, tile.run, tile.particle, torch.empty_like(x), tile.size)
-        state = self.init(x.clone())
+    def _walked(
+        self, x: Tensor, tile: Tile, seed: int, steps: list[Step]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The states before some steps from positions ``x`` on, and positions after them."""
+        noise = self._noise(x, tile, seed)
+        state, before, after = self.init(x.clone()), [], []
         self.positions(state, START, noise)
-        state = self.step(state, step, noise)
-        return self.positions(state, step, noise).clone()
+        for step in steps:
+            before.append(state.clone())
+            state = self.step(state, step, noise)
+            after.append(self.positions(state, step, noise).clone())
+        return before, after
+
+    def _moved(self, state: Tensor, noise: OwnNoise, step: Step) -> Tensor:
+        """Positions one step after ``state``."""
+        return self.positions(self.step(state.clone(), step, noise), step, noise)
+
+    def _noise(self, x: Tensor, tile: Tile, seed: int) -> OwnNoise:
+        return self.noise_of(seed, tile.run, tile.particle, torch.empty_like(x), tile.size)
 
     def _checked(self, method: str, value: Any, like: Tensor, shape: Any) -> Tensor:
         if (

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pdekit.particles.integrators import Step
 
 MOST = 1 << 42  # steps: a day of them at twenty nanoseconds each
+_MANY = 256  # steps, from which on later ones may be tried at little cost
 # before the first step: positions as they are, without the noise of a step
 START = Step(-1, 0.0, 0.0, 0.0)
 
@@ -58,3 +59,17 @@ def intervals(times: list[float], dt: float) -> list[Interval]:
         plan.append(interval)
         start, first, before = stop, first + count, interval.size if count else before
     return plan
+
+
+def some_steps(plan: list[Interval], dt: float) -> list[Step]:
+    """The first three steps of a plan, and of many a few later ones; one of ``dt`` for none."""
+    total = sum(interval.steps for interval in plan)
+    later = {8, 64, total - 1} if total >= _MANY else set()
+    numbers = sorted({0, 1, 2} | later)
+    found = [_step(plan, number) for number in numbers if number < total]
+    return found or [Step(0, 0.0, dt, dt)]
+
+
+def _step(plan: list[Interval], number: int) -> Step:
+    here = next(i for i in plan if number < i.first + i.steps)
+    return here.some(number - here.first, number - here.first + 1)[0]

@@ -12,6 +12,7 @@ from pdekit.particles.run import guards
 from pdekit.particles.run.given import positions
 from pdekit.particles.run.tiles import PAD, Tile
 
+_ROUNDING = 64  # by which samples may differ that are drawn with others, in units of the last place
 _PROBED = 512  # points at which a dynamics is looked at before it starts
 
 
@@ -78,7 +79,8 @@ def start(
     if isinstance(initial, type):
         name = initial.__name__
         raise TypeError(f"initial must be a law, got the class {name}; write {name}(...)")
-    if hasattr(initial, "sample") and not type(initial).__module__.startswith("pdekit."):
+    draws = hasattr(initial, "sample") and not hasattr(initial, "to_numpy")  # pandas has both
+    if draws and not type(initial).__module__.startswith("pdekit."):
         few = min(n, PAD) if getattr(initial, "pointwise", False) else n
         _check_law(initial, few, LawNoise(seed, 0, dtype, device))
     if getattr(initial, "pointwise", False):
@@ -86,7 +88,7 @@ def start(
         count = min(n, _PROBED)
         probe = _sampled(initial, -(-count // PAD) * PAD, noise)[:count]
         return FromLaw(initial, seed, probe, dtype, device)
-    if hasattr(initial, "sample"):
+    if draws:
         samples = (_sampled(initial, n, LawNoise(seed, r, dtype, device)) for r in range(runs))
         x = torch.stack(list(samples))
     elif callable(initial) or isinstance(initial, str) or initial is None:
@@ -107,6 +109,16 @@ def _check_law(law: Any, n: int, noise: LawNoise) -> None:
             f"{type(law).__name__}.sample(n, noise) gave two results for the same noise; draw from "
             "noise.normal(n, d) and noise.uniform(n, d) instead of torch's or numpy's generators"
         )
+    if getattr(law, "pointwise", False):
+        more = _sampled(law, n + PAD, replace(noise))[:n]
+        if bool(
+            ((more - once).abs() > _ROUNDING * torch.finfo(noise.dtype).eps * once.abs()).any()
+        ):
+            raise ValueError(
+                f"{type(law).__name__} says pointwise = True, but its sample of a particle is "
+                "another one when more are drawn; make sample i of row i of the noise alone, or "
+                "leave pointwise out"
+            )
 
 
 def _sampled(law: Any, n: int, noise: LawNoise) -> Tensor:
