@@ -8,7 +8,7 @@ import pytest
 import pdekit as pk
 
 MOST = 12  # fields of the grid at the peak
-ON_THE_GRID = 16  # where the coarser grid does not do and the rates are made once more
+ON_THE_GRID = 14  # where the coarser grid does not do and the rates are made once more
 PLANE = pk.Grid((-3, -3), (3, 3), (384, 384))
 START = pk.Gaussian((-1.0, 0.0), 0.3)
 

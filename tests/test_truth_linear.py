@@ -10,7 +10,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.integrate import solve_ivp
+from test_truth_stationary import Line
 from truth import Random, Row, Trial, log_uniform, pick, tally
 
 import pdekit as pk
@@ -18,7 +20,6 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.schemes import exponential as exponential_scheme
 
 ROUNDING = 2e-13  # of the oracle, and of rates that differ in their last digit
-ROUNDING = 5e-11  # of what is left where walls absorb, counted against the initial mass
 
 
 def fitted(w):
@@ -59,25 +60,27 @@ def rates_in(generator):
 def exponential(jump, lost, t):
     """exp(tL) as a square of a square of a sum of nonnegative terms, in extended precision.
 
-    The diagonal is made of the rates in that precision, so that rows sum to what is lost.
+    What is lost goes to a last state of its own, so that rows sum to one and are kept there: else
+    every square would double their rounding, to 1e-19 for every jump.
     """
-    A = jump.astype(np.longdouble)
-    leave = A.sum(1) + lost
+    n = len(jump)
+    A = np.zeros((n + 1, n + 1), dtype=np.longdouble)
+    A[:n, :n], A[:n, n] = jump, lost
+    leave = A.sum(1)
     rate = leave.max()
     if rate == 0:
-        return np.eye(len(A), dtype=np.longdouble)
+        return np.eye(n, dtype=np.longdouble)
     halvings = max(0, int(np.ceil(np.log2(max(float(t * rate), 1e-300)))) + 2)
     A = (A + np.diag(rate - leave)) * (np.longdouble(t) / np.longdouble(2) ** halvings)
-    term = total = np.eye(len(A), dtype=np.longdouble)
+    term = total = np.eye(n + 1, dtype=np.longdouble)
     for k in range(1, 20):
         term = term @ A / k
         total = total + term
-    total = total * np.exp(-rate * (np.longdouble(t) / np.longdouble(2) ** halvings))
+    total = total / total.sum(1)[:, None]
     for _ in range(halvings):
         total = total @ total
-        if not lost.any():
-            total = total / total.sum(1)[:, None]
-    return total
+        total = total / total.sum(1)[:, None]
+    return total[:n, :n]
 
 
 def landscape(rng: Random, x, beta, periodic):
@@ -251,17 +254,17 @@ def loose(rng, rates, t):
     return pk.schemes.Exponential(rtol=log_uniform(rng, 1e-10, 1e-2))
 
 
-class Swinging:
-    """A potential that swings in time, sampled on cells; ``at`` makes it one that moves."""
+class Moving:
+    """A potential that swings or pulses, sampled on cells; ``at`` makes it one that moves."""
 
-    def __init__(self, first, second, pace):
-        self.first, self.second, self.pace = first, second, pace
+    def __init__(self, first, second, share):
+        self.first, self.second, self.share = first, second, share
 
     def __call__(self, p):
         return self.at(0.0)(p)
 
     def at(self, t):
-        return lambda p: self.first + np.sin(self.pace * t) * self.second
+        return lambda p: self.first + self.share(t) * self.second
 
 
 def moving(rng: Random):
@@ -275,22 +278,30 @@ def moving(rng: Random):
     first = first * min(1.0, 20 / (beta * np.ptp(first) + 1e-300))
     second = log_uniform(rng, 0.1, 5) / beta * np.cos(2 * np.pi * x / length + rng.uniform(0, 6))
     last = log_uniform(rng, 1e-3, 300) * beta * h * h
-    pace = log_uniform(rng, 0.1, 30) / last
+    turns, place = log_uniform(rng, 0.1, 30), rng.uniform(0, last)
+    width, what = last * log_uniform(rng, 1 / 1500, 0.3), f"swinging {turns:.3g} rad"
+    share = lambda s: np.sin(turns / last * s)  # noqa: E731
+    if rng.random() < 0.4:
+        what = f"pulsing at {place / last:.3g} for {width / last:.2g} of the time"
+        share = lambda s: np.exp(-0.5 * ((s - place) / width) ** 2)  # noqa: E731
+    longest = width if what.startswith("pulsing") else np.inf
     u0 = data(rng, x, True)[1]
     t = np.linspace(0, last, pick(rng, 1, 3, 30) + 1)[1:]
     tolerance = pick(rng, 1e-5, 1e-7)
-    equation = pk.FokkerPlanck(Swinging(first, second, pace), beta)
+    equation = pk.FokkerPlanck(Moving(first, second, share), beta)
 
     def slope(s, u):
-        jump, _ = rates_of(first + np.sin(pace * s) * second, beta, h, periodic)
+        jump, _ = rates_of(first + share(s) * second, beta, h, periodic)
         return jump.T @ u - jump.sum(1) * u
 
     def judge_it(solution):
-        made = solve_ivp(slope, (0, last), u0, "DOP853", t, rtol=1e-12, atol=1e-14 * u0.sum())
+        made = solve_ivp(
+            slope, (0, last), u0, "DOP853", t, rtol=1e-12, atol=1e-14 * u0.sum(), max_step=longest
+        )
         return judge(solution, tolerance + 1e-8, made.y.T, u0, True, True)
 
     return Trial(
-        f"{kind} potential swinging {pace * last:.3g} rad, beta {beta:.3g}, {grid}, {len(t)} times "
+        f"{kind} potential {what}, beta {beta:.3g}, {grid}, {len(t)} times "
         f"up to {last:.3g}, rtol_moving {tolerance}",
         lambda: quietly(equation, grid, u0, t, pk.schemes.Exponential(rtol_moving=tolerance)),
         judge_it,
@@ -363,6 +374,82 @@ def rings(rng: Random):
     )
 
 
+def between_the_cells(rng: Random):
+    """A backward equation against twelve hundred cells or more: what is promised of space."""
+    ring = bool(rng.random() < 0.4)
+    p = Line(rng, ring, forced=rng.random() < 0.5)
+    p.f = float(np.clip(p.f, -100 / p.beta / p.length, 100 / p.beta / p.length))
+    name, g = function(rng, p)
+    last = p.beta * p.length**2 * log_uniform(rng, 1e-4, 10)
+    t = last * np.linspace(0, 1, pick(rng, 1, 1, 3, 12) + 1)[1:]
+    equation = pk.BackwardKolmogorov(p.equation.potential, p.beta, force=p.equation.force)
+
+    def judge(fields):
+        data, true = fine_solution(p, g, t)
+        return float(np.abs(fields - true).max() / np.ptp(data)), 0.05
+
+    return Trial(
+        f"{p} {name}, {len(t)} times up to {last:.4g}",
+        lambda: pk.solve(equation, p.grid, lambda x: g(x[..., 0]), t).fields,
+        judge,
+    )
+
+
+def fine_solution(p, g, t, beta=None):
+    """Data on twelve hundred cells or more, and what becomes of them at the centres of the cells.
+
+    ``beta`` where it is not that of the line, which then keeps beta V and beta F.
+    """
+    beta = p.beta if beta is None else beta
+    many = p.n * (2 * int(600 / p.n) + 1)
+    h = p.length / many
+    x = p.low + h * (np.arange(many + 1) + 0.5)
+    rise = np.diff(p.U(x))
+    with np.errstate(over="ignore"):
+        up, down = (w / np.expm1(w) / (beta * h * h) for w in (rise + 1e-30, 1e-30 - rise))
+    data = g(x[:-1])
+    true = backward(up, down, data, t, p.ring)
+    return data, true[:, (many // p.n) // 2 :: many // p.n]
+
+
+def function(rng: Random, p):
+    """A wave, a slope, a smooth or a sharp step."""
+    kind = pick(rng, "wave", "slope", "smooth", "sharp")
+    if kind == "wave" or (kind == "slope" and p.ring):
+        k, shift = 2 * np.pi * int(rng.integers(1, 4)) / p.length, rng.uniform(0, 6)
+        return "wave", lambda x: np.cos(k * (x - p.low) + shift)
+    if kind == "slope":
+        return kind, lambda x: x
+    place = p.low + p.length * rng.uniform(0.2, 0.8)
+    if kind == "sharp":
+        return kind, lambda x: (x > place).astype(float)
+    width = p.length * log_uniform(rng, 0.02, 0.3)
+    if p.ring:
+        return "bump", lambda x: np.exp(np.cos(2 * np.pi * (x - place) / p.length) * 0.1 / width)
+    return kind, lambda x: np.tanh((x - place) / width)
+
+
+def backward(up, down, u0, t, ring):
+    """u' = L u by LSODA with a band, or by Radau round a ring; (times, cells)."""
+    if ring:
+        n = len(u0)
+        ahead, behind = np.roll(np.arange(n), -1), np.roll(np.arange(n), 1)
+        index = np.arange(n)
+        L = sparse.csc_array(
+            (np.concatenate([up, np.roll(down, 1), -up - np.roll(down, 1)]),
+             (np.tile(index, 3), np.concatenate([ahead, behind, index])))
+        )  # fmt: skip
+        made = solve_ivp(lambda s, u: L @ u, (0, t[-1]), u0, "BDF", t, rtol=1e-6, atol=1e-7, jac=L)
+        return made.y.T
+
+    def slope(s, u):
+        flow = np.diff(u)
+        return np.append(up[:-1] * flow, 0.0) - np.append(0.0, down[:-1] * flow)
+
+    made = solve_ivp(slope, (0, t[-1]), u0, "LSODA", t, rtol=1e-6, atol=1e-7, lband=1, uband=1)
+    return made.y.T
+
+
 def stepped(rng, rates, t):
     return pk.schemes.Implicit(float(t[-1]) / pick(rng, 1, 3, 20, 100))
 
@@ -395,6 +482,8 @@ ROWS = [
     ),
     Row("winds round rings", ("solve FokkerPlanck", "solve BackwardKolmogorov", "Exponential"),
         rings, 0.9, 3),
+    Row("backward equations between the cells", ("solve BackwardKolmogorov",), between_the_cells,
+        0.2, 6),
     Row("moving potentials", ("solve FokkerPlanck", "Exponential"), moving, cost=6),
     Row("heat in modes", ("solve Heat", "Spectral"), heat),
 ]  # fmt: skip

@@ -9,7 +9,16 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.linalg
-from test_truth_linear import bounded, fastest, fitted, quietly, rates_in
+from test_truth_linear import (
+    bounded,
+    fastest,
+    fine_solution,
+    fitted,
+    function,
+    quietly,
+    rates_in,
+)
+from test_truth_stationary import Line
 from truth import Random, Row, Trial, log_uniform, pick
 
 import pdekit as pk
@@ -215,6 +224,38 @@ def torus(rng: Random):
     )
 
 
+def between_the_cells(rng: Random):
+    """A backward equation whose axes do not see each other: the product of two on fine lines."""
+    p, q = (Line(rng, bool(rng.random() < 0.3), forced=rng.random() < 0.5) for _ in range(2))
+    for line in (p, q):
+        line.n = int(log_uniform(rng, 6, 60))
+        line.f = float(np.clip(line.f, -60 / line.beta / line.length, 60 / line.beta / line.length))
+    share = q.beta / p.beta  # of what is drawn for q at its own temperature
+    one, other = function(rng, p)[1], function(rng, q)[1]
+    grid = pk.Grid(
+        (p.low, q.low), (p.low + p.length, q.low + q.length), (p.n, q.n), periodic=(p.ring, q.ring)
+    )
+    last = p.beta * min(p.length, q.length) ** 2 * log_uniform(rng, 1e-3, 3)
+    t = last * np.linspace(0, 1, pick(rng, 1, 1, 3) + 1)[1:]
+    equation = pk.BackwardKolmogorov(
+        lambda x: p.V(x[..., 0]) + share * q.V(x[..., 1]),
+        p.beta,
+        force=lambda x: np.stack([p.F(x[..., 0]), share * q.F(x[..., 1])], -1),
+    )
+
+    def judge(fields):
+        (a, first), (b, second) = fine_solution(p, one, t), fine_solution(q, other, t, p.beta)
+        span = float(np.ptp(np.outer(a, b)))
+        true = first[:, :, None] * second[:, None, :]
+        return float(np.abs(fields - true).max()) / span, 0.05
+
+    return Trial(
+        f"{p} and {q}, {len(t)} times up to {last:.4g}",
+        lambda: pk.solve(equation, grid, lambda x: one(x[..., 0]) * other(x[..., 1]), t).fields,
+        judge,
+    )
+
+
 def krylov(rng, rate, last):
     return pk.schemes.Krylov(pick(rng, 1e-8, 1e-4))
 
@@ -233,6 +274,11 @@ def default(rng, rate, last):
 
 STYLES = ("gradient", "driven", "absorbed", "tensor", "kinetic")
 ROWS = [
+    Row(
+        "backward equations between the cells of a plane",
+        ("solve BackwardKolmogorov",),
+        between_the_cells, 0.1, 10,
+    ),
     Row(
         "Krylov spaces in the plane",
         ("solve FokkerPlanck", "solve BackwardKolmogorov", "Krylov"),

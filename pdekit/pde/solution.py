@@ -17,10 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from pdekit import checks
 from pdekit.errors import ConvergenceError, TruncationWarning
 from pdekit.grid import Grid, require_grid
+from pdekit.pde import function_cells
 from pdekit.pde.bellman import vouched
 from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
-from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
+from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, HamiltonJacobiBellman
 from pdekit.pde.schemes import default_scheme
 from pdekit.protocols import Equation, Initial, Scheme, Times
 
@@ -126,7 +127,8 @@ def solve(
         (see ``pdekit.schemes.default_scheme``).
 
     Raises ``ValueError`` or ``TypeError`` on bad input and ``ConvergenceError`` where a tolerance
-    is not reached. Warns (``TruncationWarning``) when a density reaches the walls.
+    is not reached. Warns (``TruncationWarning``) when a density reaches the walls, and
+    (``ResolutionWarning``) where the cells are too coarse for the drift, or for the function.
     """
     times = np.array(checks.output_times(t))
     require_grid("grid", grid)
@@ -155,6 +157,8 @@ def solve(
     summarise(problem, fields, stats)
     if isinstance(equation, FokkerPlanck):
         peclet.report_along(problem, fields, times, stats, stacklevel=3)
+    if isinstance(equation, BackwardKolmogorov):
+        function_cells.report(problem, scheme, fields, times, stats, stacklevel=3)
     if isinstance(equation, HamiltonJacobiBellman):
         vouched.report(problem, scheme, fields, times, stats, stacklevel=3)
     return Solution(fields, times, equation, grid, scheme, stats)

@@ -85,20 +85,35 @@ def sample(equation: Any, grid: Grid) -> Coefficients:
 class Edge:
     """Weight w and drift g = w Δ, in units of cells, over the pairs (i, i + offset).
 
-    ``rates`` are those to i + offset and back, times beta. ``ends`` has for the two ways out of the
-    box the share of the edge to the wall (infinite in cells from which it does not leave through an
-    absorbing one), and weight and drift there.
+    ``weight`` and ``rates``, those to i + offset and back, are times beta. ``ends`` has for the two
+    ways out of the box the share of the edge to the wall (infinite in cells from which it does not
+    leave through an absorbing one), and weight and drift there.
     """
 
     offset: tuple[int, ...]
+    weight: Array
     rates: tuple[Array, Array]
     ends: tuple[tuple[Array, Array, Array], ...]
 
 
 def generator(c: Coefficients) -> Generator:
     """The generator of b·∇ + β⁻¹ D:∇² (Itô's drift) from sampled coefficients."""
+    return _joined(c, _edges(c))
+
+
+def peclet(c: Coefficients) -> Array:
+    """The cell Péclet number of sampled coefficients: see ``Generator.peclet``."""
+    edges = _edges(c)
+    return _joined(c, edges).peclet([e.weight / c.beta for e in edges])
+
+
+def _edges(c: Coefficients) -> list[Edge]:
     with np.errstate(over="ignore", invalid="ignore"):
-        edges = _axis_edges(c) if c.is_diagonal else _oblique_edges(c)
+        return _axis_edges(c) if c.is_diagonal else _oblique_edges(c)
+
+
+def _joined(c: Coefficients, edges: list[Edge]) -> Generator:
+    with np.errstate(over="ignore", invalid="ignore"):
         up, down = (tuple(e.rates[k] / c.beta for e in edges) for k in (0, 1))
         exits = tuple(_exits(e, c.beta) for e in edges)
     oblique = tuple(e.offset for e in edges[c.grid.dim :])
@@ -123,7 +138,7 @@ def _axis_edges(c: Coefficients) -> list[Edge]:
         rates = _axis_rates(c, weights, fitted, drifts)
     return [
         _axis_edge(c, k, *parts)
-        for k, parts in enumerate(zip(rates, drifts, at_cells, strict=True))
+        for k, parts in enumerate(zip(weights, rates, drifts, at_cells, strict=True))
     ]
 
 
@@ -186,7 +201,7 @@ def _oblique_edges(c: Coefficients) -> list[Edge]:
         else:
             here, there = neighbours(height, offset, c.grid.periodic)
             rates = circulating_rates(mean, drift, there - here, 1.0, BESIDE_A_POTENTIAL)
-        edges.append(Edge(offset, rates, _ends(c, offset, weight, weight * at_cells)))
+        edges.append(Edge(offset, mean, rates, _ends(c, offset, weight, weight * at_cells)))
     return edges
 
 
@@ -267,17 +282,18 @@ def _by_offset(
 
 
 def _axis_edge(
-    c: Coefficients, axis: int, rates: tuple[Array, Array], drift: Array, at_cells: Array
-) -> Edge:
+    c: Coefficients, axis: int, weight: Array, rates: tuple[Array, Array], drift: Array,
+    at_cells: Array,
+) -> Edge:  # fmt: skip
     """An axis edge, with the drift continued to absorbing walls from the nearest face."""
     offset = tuple(int(k == axis) for k in range(c.grid.dim))
     if not any(c.absorbing[axis]):
-        return Edge(offset, rates, ())
+        return Edge(offset, weight, rates, ())
     before = [(int(k == axis), 0) for k in range(c.grid.dim)]
     after = [(0, int(k == axis)) for k in range(c.grid.dim)]
     lower = _ends(c, offset, at_cells, np.pad(drift, before, mode="edge"))[0]
     upper = _ends(c, offset, at_cells, np.pad(drift, after, mode="edge"))[1]
-    return Edge(offset, rates, (lower, upper))
+    return Edge(offset, weight, rates, (lower, upper))
 
 
 def _ends(

@@ -4,7 +4,7 @@ One object carries the backward operator L (rows sum to zero, off-diagonal entri
 forward operator L^T; the duality of expectations and densities is the transpose of the same rates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -110,18 +110,19 @@ class Generator:
             _add(out, offset, self.grid.periodic, up, down)
         return out
 
-    def peclet(self) -> Array:
-        """The cell Péclet number: per cell the largest |log(rate up / rate down)| of its edges.
+    def peclet(self, weights: Sequence[Array]) -> Array:
+        """The cell Péclet number: per cell the largest |rate up - rate down| / weight of its edges.
 
-        Edges with less than a hundredth of the cell's exit rate do not count; infinite where a
-        rate vanishes.
+        ``weights`` are the rates of diffusion alone, per direction as ``up``: beta h |b| / D along
+        an edge, whether its rates are fitted, centred or upwind. Edges with less than a hundredth
+        of the cell's exit rate do not count; infinite where nothing diffuses.
         """
         out, through = np.zeros(self.grid.shape), self.exit_rate()
-        for offset, up, down, _ in self.directions():
+        for (offset, up, down, _), weight in zip(self.directions(), weights, strict=True):
             most = np.maximum(*neighbours(through, offset, self.grid.periodic))
             alive = up + down > 0.01 * most
             with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.where(alive, np.abs(np.log(up) - np.log(down)), 0.0)
+                ratio = np.where(alive, np.abs(up - down) / weight, 0.0)
             _gather(np.maximum, out, offset, self.grid.periodic, ratio, ratio)
         return out
 

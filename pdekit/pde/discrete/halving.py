@@ -16,7 +16,7 @@ from pdekit.grid import Grid
 
 Array = NDArray[np.float64]
 TOLERANCE = 0.05  # of the answer: the difference from which on it is said
-_FEWER = 0.6  # of it where the answer is compared with one on more cells, which is closer
+CLOSE = 0.03  # where the answer is compared with one on more cells, which is closer
 _FEW = {1: 48, 2: 16}  # cells along an axis, on a line and in the plane, that are rather raised
 _MOST = 1e3  # times the cells: advice beyond it is none
 
@@ -44,7 +44,7 @@ def compare(
     except (ValueError, ConvergenceError):
         difference = np.inf if _posed(again, grid) else 0.0
     finer = np.prod(other.cells) > np.prod(grid.cells)
-    if not difference <= TOLERANCE * (_FEWER if finer else 1.0):
+    if not difference <= (CLOSE if finer else TOLERANCE):
         order = _order(difference, again, apart, other)
         say(difference, grid, other, what, stacklevel + 1, order)
 

@@ -1,8 +1,8 @@
 """Whether the cells are small enough for the drift: the cell Péclet number where the mass is.
 
-The number is |log(rate up / rate down)| of the steepest edge of a cell. Where the drift is balanced
-(a gradient) it is the fall of log rho over a cell in the stationary state, Δ: ratios of densities
-are exact at any Δ, but moments and transients feel a diffusion larger by (Δ/2) coth(Δ/2) - 1 =
+The number is beta h |b| / D along the steepest edge of a cell. Where the drift is balanced (a
+gradient) it is the fall of log rho over a cell in the stationary state, Δ: ratios of densities are
+exact at any Δ, but moments and transients feel a diffusion larger by (Δ/2) coth(Δ/2) - 1 =
 Δ²/12 - ... along the drift, a third at Δ = 2, and a drift that is off by a sixth of the change of Δ
 from one face of a cell to the other. Where the drift circulates there is none up to 2, and
 beyond the flux is upwind, of first order.
@@ -24,16 +24,15 @@ from pdekit.pde.equations import frozen
 Array = NDArray[np.float64]
 MODERATE = 2.0  # beyond it fluxes are of first order
 _LAYER = 0.02  # of the mass: what the midpoint rule may lose in a layer at a wall
-_SHARE = 0.1  # of the mass in such cells from which on it is reported
+SHARE = 0.1  # of the mass in such cells from which on it is reported
 _SAMPLED = 64  # lines per axis looked at in the plane
-_LOOKS = 9  # stored times that are looked at, where there are more
+LOOKS = 9  # stored times that are looked at, where there are more
 
 
 def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int) -> None:
     """The Péclet number met by the mass and the share of mass beyond 2 into ``stats``; a warning.
 
-    ``cell_peclet`` is the density's mean of the largest |log(rate up / rate down)| of a cell:
-    beta h |b| / D along the steepest edge.
+    ``cell_peclet`` is the density's mean of beta h |b| / D along the steepest edge of a cell.
     """
     if problem.moves:
         return
@@ -48,7 +47,7 @@ def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int)
     else:
         stats["upwinded"] = 0.0
     stats["cell_peclet"] = float(np.vdot(weights, peclet) / total)
-    if stats["upwinded"] > _SHARE:
+    if stats["upwinded"] > SHARE:
         _warn(problem.grid, stats, _quantile(weights, peclet), stacklevel + 1)
 
 
@@ -56,7 +55,7 @@ def report_along(
     problem: Problem, fields: Array, times: Array, stats: dict[str, Any], stacklevel: int
 ) -> None:
     """``report`` of the last time and, where that is silent, of some of those before it."""
-    for k in sorted({*np.linspace(len(times) - 1, 0, min(len(times), _LOOKS)).astype(int)})[::-1]:
+    for k in sorted({*np.linspace(len(times) - 1, 0, min(len(times), LOOKS)).astype(int)})[::-1]:
         here = problem
         if problem.moves:
             here = Problem(frozen(problem.equation, float(times[k])), problem.grid, None)
@@ -88,14 +87,14 @@ def _smooth(rho: Array, grid: Grid) -> bool:
         skip = max(1, rho.size // rho.shape[axis] // _SAMPLED)
         lines = rho if grid.dim == 1 else np.moveaxis(rho, axis, 0)[:, ::skip]
         changes = float(np.abs(lines[1:] - lines[:-1]).sum()) * grid.cell_volume * skip
-        if changes > _SHARE / 2:
+        if changes > SHARE / 2:
             return False
     return True
 
 
 def coarse(stats: dict[str, Any]) -> bool:
     """Whether ``report`` has warned."""
-    return bool(stats.get("upwinded", 0.0) > _SHARE)
+    return bool(stats.get("upwinded", 0.0) > SHARE)
 
 
 def steep(rho: Array, grid: Grid, stacklevel: int) -> bool:
@@ -111,7 +110,7 @@ def steep(rho: Array, grid: Grid, stacklevel: int) -> bool:
             np.maximum(side, faces[: len(side)], out=side)
     weights = np.abs(rho)
     share = float(weights[most > MODERATE].sum() / max(float(weights.sum()), 1e-300))
-    if share <= _SHARE:
+    if share <= SHARE:
         return False
     factor = max(1.5, _quantile(weights, np.minimum(most, 1e6)) / MODERATE)
     advice = "it is one of no width on this grid"
@@ -181,9 +180,9 @@ def report_fields(
     share = float(rho[steepest > MODERATE].sum()) / total
     stats["upwinded"] = max(share, stats.get("upwinded", 0.0))
     stats["cell_peclet"] = max(float(np.vdot(rho, steepest)) / total, stats.get("cell_peclet", 0.0))
-    if share > _SHARE and not said:
+    if share > SHARE and not said:
         _warn(grid, stats, _quantile(rho, steepest), stacklevel=6)
-    return said or share > _SHARE
+    return said or share > SHARE
 
 
 def upwinded(rho: Array, U: Array, beta: float, grid: Grid) -> float:
@@ -208,7 +207,7 @@ def _quantile(weights: Array, peclet: Array) -> float:
     """The Péclet number that all but the tolerated share of the mass stays below."""
     order = np.argsort(peclet, axis=None)
     below = np.cumsum(weights.ravel()[order])
-    return float(peclet.ravel()[order][np.searchsorted(below, (1 - _SHARE) * below[-1])])
+    return float(peclet.ravel()[order][np.searchsorted(below, (1 - SHARE) * below[-1])])
 
 
 def _warn(grid: Grid, stats: dict[str, Any], most: float, stacklevel: int) -> None:
@@ -226,7 +225,7 @@ def _warn(grid: Grid, stats: dict[str, Any], most: float, stacklevel: int) -> No
 
 
 def _general(problem: Problem, rho: Array) -> tuple[Array, Array]:
-    return rho, problem.generator().peclet()
+    return rho, problem.peclet()
 
 
 def _gradient(problem: Problem, rho: Array) -> tuple[Array, Array]:
@@ -235,17 +234,19 @@ def _gradient(problem: Problem, rho: Array) -> tuple[Array, Array]:
     if grid.dim == 1:
         return rho[:-1], beta * np.abs(np.diff(problem.potential()))
     kept = [np.arange(0, n - 1, max(1, n // _SAMPLED)) for n in grid.shape]
-    values = _values(problem, kept)
+    values = values_at(problem, kept)
     steepest = np.zeros_like(values)
     for axis in range(grid.dim):
         above = [k + (j == axis) for j, k in enumerate(kept)]
-        np.maximum(steepest, beta * np.abs(_values(problem, above) - values), out=steepest)
+        np.maximum(steepest, beta * np.abs(values_at(problem, above) - values), out=steepest)
     return np.ascontiguousarray(rho[np.ix_(*kept)]), steepest
 
 
-def _values(problem: Problem, index: list[NDArray[np.int64]]) -> Array:
+def values_at(problem: Problem, index: list[NDArray[np.int64]], t: float = 0.0) -> Array:
     """The potential at the centres of the cells in a product of indices."""
     cells = np.ix_(*index)
+    if problem.moves or problem.grid.dim == 1:
+        return problem.potential(t)[cells]
     values = np.asarray(problem.equation.potential(problem.grid.centres[cells]), dtype=float)
     # a function that knows the grid's cells only
-    return values if values.shape == cells[0].shape[:1] + cells[1].shape[1:] else values[cells]
+    return values if values.shape == tuple(map(len, index)) else values[cells]

@@ -169,6 +169,11 @@ class Problem:
         """The coefficients that do."""
         return moving(self.equation)
 
+    @property
+    def movers(self) -> list[Any]:
+        """The coefficients that do, sums term by term."""
+        return [term for part in self._moving for term in _flat(part) if checks.moves(term)]
+
     @cached_property
     def kinks(self) -> list[float]:
         """The stored ``times`` of the coefficients, between which these are smooth in time.
@@ -200,14 +205,21 @@ class Problem:
         values = self.potential(t, where)
         if not drift_diffusion.is_general(self.equation):
             return scharfetter_gummel(values, self.equation.beta, where)
-        return drift_diffusion.generator(replace(self._coefficients(t, where), values=values))
+        return drift_diffusion.generator(replace(self.coefficients(t, where), values=values))
 
-    def _coefficients(self, t: float, grid: Grid) -> drift_diffusion.Coefficients:
+    def peclet(self, t: float = 0.0) -> Array:
+        """The cell Péclet number of an equation with a force, a diffusion or walls of its own."""
+        return drift_diffusion.peclet(
+            replace(self.coefficients(t), values=self.potential(t, self.grid))
+        )
+
+    def coefficients(self, t: float, grid: Grid | None = None) -> drift_diffusion.Coefficients:
         """Force and diffusion on a grid, at the time ``t`` where they change in time."""
+        where = grid or self.grid
         still = all(part is self.equation.potential for part in self._moving)
         if still:
-            return self._sampled(grid)
-        return drift_diffusion.sample(frozen(self.equation, self.clock(t)), grid)
+            return self._sampled(where)
+        return drift_diffusion.sample(frozen(self.equation, self.clock(t)), where)
 
     @cached_property
     def _sampled(self) -> Callable[[Grid], drift_diffusion.Coefficients]:

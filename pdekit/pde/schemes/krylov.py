@@ -21,6 +21,8 @@ _EVERY = 4  # new vectors between two looks at the residual
 _LOOKS, _HALVINGS = 32, 12  # even steps at which the residual is looked at; the first is halved
 _BASIS = 0.8  # of the tolerance is for the residual, the rest for what is clipped
 _MOST_PARTS = 4096
+_ROUNDING = 2e-15  # of a jump, in the factors
+_LOOSEST = 1e-2  # tolerance that is still advised
 
 
 @dataclass(frozen=True)
@@ -69,22 +71,37 @@ class Krylov:
         def advance(t: float) -> Array:
             u, span = state["u"], t - state["t"]
             share = allowance(rate, problem.until or t)(state["t"], span)
-            new, error = self._interval(problem, operator, u, span, share, stats)
+            new, error = self._interval(
+                problem, operator, u, span, share, stats, self._advice(rate, t)
+            )
             new, clipped = settled(problem, new, u, stats)
             stats["error_estimate"] += error + clipped
             if not stats["error_estimate"] <= self.rtol:
                 raise ConvergenceError(
                     f"at t = {t:g} the error is known to be below {stats['error_estimate']:.2g} "
-                    f"only, above rtol={self.rtol:g}; raise rtol"
+                    f"only, above rtol={self.rtol:g}; {self._advice(rate, t)}"
                 )
             state.update(u=new, t=t)
             return np.asarray(new)
 
         return advance
 
+    def _advice(self, rate: float, t: float) -> str:
+        """What helps: rounding grows with the jumps, and no tolerance helps against all of it."""
+        least = _ROUNDING * rate * t
+        if least <= self.rtol:
+            return "raise rtol"
+        if least <= _LOOSEST:
+            return f"raise rtol to {least:.1g}"
+        return (
+            f"no rtol helps against the rounding of {rate * t:.1g} jumps: ask for a time up to "
+            f"{self.rtol / (_ROUNDING * rate):.1g}, or, if by then all is at rest, for "
+            "pdekit.stationary(equation, grid)"
+        )
+
     def _interval(
         self, problem: Problem, operator: "_Resolvent", u: Array, span: float, share: float,
-        stats: Any,
+        stats: Any, advice: str,
     ) -> tuple[Array, float]:  # fmt: skip
         """The field after the interval, which may err by its share of the tolerance."""
         parts, done, total, before = 1, 0, 0.0, u
@@ -97,7 +114,7 @@ class Krylov:
             elif parts >= _MOST_PARTS:
                 raise ConvergenceError(
                     f"a Krylov space of {_LARGEST} vectors over {span / parts:.2g} still errs by "
-                    f"{error:.2g}, above its share {allowed:.2g} of rtol={self.rtol:g}; raise rtol"
+                    f"{error:.2g}, above its share {allowed:.2g} of rtol={self.rtol:g}; {advice}"
                 )
             else:
                 parts, done, total, u = 4 * parts, 0, 0.0, before

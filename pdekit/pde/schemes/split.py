@@ -14,6 +14,7 @@ from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.generators import Generator, axis_neighbours
+from pdekit.pde.discrete.motion import pieces
 from pdekit.pde.discrete.oblique_lines import ObliqueLines
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import allowance
@@ -33,6 +34,8 @@ _DECADES = 1e6  # over which the tolerance is shared out by the logarithm of tim
 _ALIVE = 1e-3  # of the largest value: below it the drift of a cell does not limit the first step
 _SHARP = 0.3  # half a Péclet number, beyond which a coarser grid damps what a force carries
 _BLIND = 4.0  # a pilot on whose grid the first step errs so much less is not asked again
+_LOOKS = 8  # parts of the time, each of four steps at least, where coefficients move
+_LINES = 16  # of a field of rates are looked at together
 # Cells per axis of the pilot grid: the most that a half, a quarter or an eighth of the cells gives
 # when none of them may give more than the number beside it
 _PILOT = ((2, 48), (4, 64), (8, 128))
@@ -59,6 +62,8 @@ class Split:
     says that the coarser grid misses what matters (a spike of a few cells, a rough potential), the
     steps are planned anew on the grid, which takes four times as long; ``.stats`` counts it in
     ``planned_on_the_grid``.
+    Where coefficients move, no step is longer than 1/32 of the time, and they are looked at
+    beforehand as ``Exponential`` does.
     Tensor diffusion adds a direction for each oblique offset of its stencil: few where the tensor
     is constant; where it turns from point to point there are many, and ``Krylov`` is the better.
     Raises ``ConvergenceError`` when plans of 40,000 steps an output interval do not do.
@@ -88,9 +93,23 @@ class Split:
             "v": coarsen(problem.values, grid, coarse),
             "t": 0.0,
             "step": np.inf,
+            "pieces": None,
         }
 
         def advance(t: float) -> Array:
+            if not problem.moves:
+                return over(t)
+            until = problem.until or t
+            if state["pieces"] is None:
+                longest = until / _LOOKS
+                state["pieces"] = pieces(problem, until, longest, self.tolerance)
+            for end, step in state["pieces"]:
+                if state["t"] < min(end, t) - 1e-12 * until:
+                    state["step"] = min(state["step"], step)
+                    over(t if end > t - 1e-12 * until else end)
+            return np.asarray(state["u"])
+
+        def over(t: float) -> Array:
             until = problem.until or t
             allowed = self.tolerance * allowance(_DECADES / until, until)(
                 state["t"], t - state["t"]
@@ -198,15 +217,20 @@ class Stepper:
         fastest = 0.0
         for axis in range(2):
             here, _ = axis_neighbours(alive, axis, self.grid)
-            up, down = generator.up[axis], generator.down[axis]
-            drift = up - down
-            if self.driven:
-                through = np.where(here, up + down, np.inf)
-                fastest = max(fastest, float((2 * drift**2 / np.maximum(through, 1e-300)).max()))
-            cell = self.grid.spacing[axis] / self.grid.spacing[1 - axis]
-            shear = np.where(here, np.abs(np.gradient(drift, axis=1 - axis)), 0.0)
-            fastest = max(fastest, float(shear.max()) * cell)
+            fields = (generator.up[axis], generator.down[axis], here)
+            for slab in zip(*(_slabs(field, axis) for field in fields), strict=True):
+                fastest = max(fastest, self._turning(axis, *slab))
         return 1 / fastest if fastest > 0 else np.inf
+
+    def _turning(self, axis: int, up: Array, down: Array, here: NDArray[np.bool_]) -> float:
+        """The rate behind it along an axis, of a slab of faces."""
+        drift, fastest = up - down, 0.0
+        if self.driven:
+            through = np.where(here, up + down, np.inf)
+            fastest = float((2 * drift**2 / np.maximum(through, 1e-300)).max())
+        cell = self.grid.spacing[axis] / self.grid.spacing[1 - axis]
+        shear = np.where(here, np.abs(np.gradient(drift, axis=1 - axis)), 0.0)
+        return max(fastest, float(shear.max()) * cell)
 
     def _generator(self, t: float) -> Generator:
         return self.problem.generator(t, self.grid) if self.kept is None else self.kept
@@ -350,3 +374,8 @@ def coarsen(field: Array, grid: Grid, coarse: Grid) -> Array:
         integral = total[..., k] + (at - k) * (total[..., k + 1] - total[..., k])
         field = np.moveaxis(np.diff(integral, axis=-1) / coarse.spacing[axis], -1, axis)
     return np.ascontiguousarray(field)
+
+
+def _slabs(field: NDArray[Any], axis: int) -> list[NDArray[Any]]:
+    """Views of a few lines each across ``axis``: what is made of them stays small."""
+    return np.array_split(field, max(1, field.shape[axis] // _LINES), axis)

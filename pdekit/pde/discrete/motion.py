@@ -1,0 +1,135 @@
+"""Where in time coefficients move faster than the steps of a solve would look at them.
+
+The doubling of steps sees what moves at the few times at which a step reads its coefficients; a
+pulse that comes and goes between them it does not. Coefficients cost little beside a step: they are
+sampled at many times, and where they stand out from the line between their neighbours, at more and
+more, until the pulse is resolved.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit.grid import Grid
+from pdekit.pde.discrete import drift_diffusion
+from pdekit.pde.discrete.problem import Problem
+
+Array = NDArray[np.float64]
+_LOOKS = 400  # of uneven distance, so that nothing swings in step with them
+_GOLDEN = (sqrt(5) - 1) / 2
+_OUT = 8.0  # times the median bend, from which on a time stands out
+_RESOLVED = 0.25  # of a pulse: the distance to a line up to which an interval is no longer halved
+_HALVINGS = 10
+_MOST = 3_000  # samples in all
+_CELLS = 32  # looked at
+_LINES = 8  # along an axis of a plane, of coarser cells
+
+Interval = tuple[float, float]
+
+
+def longest_steps(
+    problem: Problem, until: float, longest: float, least: float
+) -> Callable[[float], float]:
+    """How long a step from a time on may be: ``longest``, or what resolves the pulses on its way.
+
+    Changes of beta times the potential below ``least`` do not count. On a line nothing is asked of
+    coefficients that are linear between stored times, which steps there respect.
+    """
+    known = problem.grid.dim == 1 and _linear_between_times(problem)
+    pulses = [] if known else _pulses(problem, until, least)
+    starts = [a for a, _ in pulses]
+
+    def most(t: float) -> float:
+        k = bisect_right(starts, t * (1 + 1e-12)) - 1
+        if k >= 0 and t < pulses[k][1] * (1 - 1e-12):
+            return pulses[k][1] - t
+        return min(longest, pulses[k + 1][0] - t) if k + 1 < len(pulses) else longest
+
+    return most
+
+
+def pieces(problem: Problem, until: float, longest: float, least: float) -> list[Interval]:
+    """Ends of parts of the time, one for each pulse, and how long a first step in each may be."""
+    out: list[Interval] = []
+    before = 0.0
+    for start, end, step in [*_groups(_pulses(problem, until, least)), (until, until, np.inf)]:
+        count = int(np.ceil((start - before) / longest))
+        out += [(float(t), np.inf) for t in np.linspace(before, start, count + 1)[1:]]
+        out += [(end, step)] if end > start else []
+        before = end
+    return out
+
+
+def _groups(pulses: list[Interval]) -> list[tuple[float, float, float]]:
+    """Start, end and shortest interval of those that join."""
+    out: list[tuple[float, float, float]] = []
+    for a, b in pulses:
+        if out and a <= out[-1][1] * (1 + 1e-12):
+            first, _, shortest = out.pop()
+            out.append((first, b, min(shortest, b - a)))
+        else:
+            out.append((a, b, b - a))
+    return out
+
+
+def _pulses(problem: Problem, until: float, least: float) -> list[Interval]:
+    """Intervals, in order, over which the coefficients are nearly linear where they are fast."""
+    if not until > 0:
+        return []
+    inner = np.sort(np.arange(1, _LOOKS) * _GOLDEN % 1.0)
+    times = until * np.concatenate([[0.0], inner, [1.0]])
+    values = np.array([_sampled(problem, t) for t in times])
+    gaps = np.diff(times)[:, None]
+    line = (values[:-2] * gaps[1:] + values[2:] * gaps[:-1]) / (gaps[1:] + gaps[:-1])
+    away = np.abs(values[1:-1] - line).max(1)
+    bend = away / (gaps[1:, 0] * gaps[:-1, 0])
+    out = np.flatnonzero((bend > _OUT * np.median(bend)) & (away > least)) + 1
+    fast: dict[int, float] = {}
+    for j in map(int, out):
+        for k in (j - 1, j):
+            fast[k] = max(fast.get(k, 0.0), float(away[j - 1]))
+    return _halved(problem, [(times[k], times[k + 1], size) for k, size in fast.items()])
+
+
+def _halved(problem: Problem, intervals: list[tuple[float, float, float]]) -> list[Interval]:
+    """Each halved until its middle is on the line between its ends, to a quarter of its size."""
+    done, samples = [], 0
+    stack = [(a, b, _sampled(problem, a), _sampled(problem, b), z, 0) for a, b, z in intervals]
+    while stack:
+        a, b, first, last, size, depth = stack.pop()
+        middle = (a + b) / 2
+        value = _sampled(problem, middle)
+        samples += 1
+        away = float(np.abs(value - (first + last) / 2).max())
+        if away <= _RESOLVED * size or depth >= _HALVINGS or samples > _MOST:
+            done.append((a, b))
+            continue
+        stack += [
+            (a, middle, first, value, size, depth + 1),
+            (middle, b, value, last, size, depth + 1),
+        ]
+    return sorted(done)
+
+
+def _linear_between_times(problem: Problem) -> bool:
+    """Whether all that moves does so along lines between stored times, which steps respect."""
+    return all(len(getattr(part, "times", ())) > 1 for part in problem.movers)
+
+
+def _sampled(problem: Problem, t: float) -> Array:
+    """beta V but for a constant, beta h F and log D at some cells."""
+    equation, grid = problem.equation, problem.grid
+    if grid.dim > 1:
+        grid = Grid(grid.lower, grid.upper, (_LINES, _LINES), grid.periodic)
+    V = equation.beta * problem.potential(t, grid)
+    parts = [(V - V.mean()).ravel()]
+    if drift_diffusion.is_general(equation):
+        found = problem.coefficients(t, grid)
+        if found.force is not None:
+            parts += [equation.beta * (found.force * np.array(grid.spacing)).ravel()]
+        with np.errstate(divide="ignore"):
+            parts += [np.maximum(np.log(np.abs(found.tensor)), -700.0).ravel()]
+    return np.concatenate([part[:: max(1, part.size // _CELLS)] for part in parts])

@@ -1,0 +1,168 @@
+"""Whether the cells are small enough for a function that solves a backward equation.
+
+A function has no mass to go by. It is asked where it varies: where more than a tenth of the
+variation of the data, or of the function at a stored time, is in cells of Péclet number above 2,
+or where the data change by more than a tenth of their range over a cell, the problem is solved on
+other cells as well, and there is a warning where the two are too far apart. So steep potentials
+where nothing varies, or where nothing comes from, are not spoken of. Only of data that jump within
+a cell two grids know as little: there the function itself is asked whether it still does.
+"""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdekit import checks
+from pdekit.errors import ConvergenceError, ResolutionWarning
+from pdekit.grid import Grid
+from pdekit.pde.discrete import drift_diffusion, halving
+from pdekit.pde.discrete.peclet import LOOKS, MODERATE, SHARE, values_at
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.settled import bounds
+from pdekit.pde.schemes.krylov import Krylov
+
+Array = NDArray[np.float64]
+_JUMP = 0.1  # of the range over a cell, from which on the function itself may be unresolved
+_STEP = 0.5  # of it, from which on the data are taken to jump somewhere in the cell
+_CHEAP = 10_000  # cells: a grid of few along one axis is not refined to more along both
+_TOLERANCE = 1e-3  # of the second solution, where it is on more cells
+_LINES = 64  # lines per axis looked at in the plane
+_ALONE = (
+    "the function varies in cells too coarse for the drift (cell Péclet number above 2), or "
+    "changes too much over a cell, and it cannot be solved on other cells to see if that matters: "
+    "refine the grid, or give potential, force and diffusion as functions of points"
+)
+
+
+def report(
+    problem: Problem, scheme: Any, fields: Array, times: Array, stats: dict[str, Any],
+    stacklevel: int,
+) -> None:  # fmt: skip
+    """A ``ResolutionWarning`` where the function is another on other cells.
+
+    ``stats["on_other_cells"]`` is then how far apart the two are, in the range of the data.
+    """
+    low, high = bounds(problem)
+    if not high > low:
+        return
+    looks = sorted({*np.linspace(0, len(times) - 1, LOOKS).astype(int)})
+    kept = _kept(problem)
+    first = _largest_jump(problem.values, kept)
+    later = max((_largest_jump(fields[k], kept) for k in looks if times[k] > 0), default=0.0)
+    if first > _STEP * (high - low) and later > _JUMP * (high - low):
+        _say_front(later / (high - low), problem.grid, stacklevel + 1)
+        return
+    if first <= _JUMP * (high - low) and not _in_coarse_cells(problem, fields, times, looks, kept):
+        return
+    other = _beside(problem.grid)
+    again = _again(problem, scheme, times[looks], other)
+    if again is None:
+        warnings.warn(_ALONE, ResolutionWarning, stacklevel=stacklevel)
+        return
+    apart = _apart(fields[looks], again, problem.grid, other) / (high - low)
+    stats["on_other_cells"] = apart
+    if not apart <= halving.CLOSE:
+        halving.say(apart, problem.grid, other, "the function", stacklevel + 1)
+
+
+def _beside(grid: Grid) -> Grid:
+    """Other cells, of which there are not very many more."""
+    other = halving.beside(grid)
+    many = np.prod(other.cells) > max(_CHEAP, np.prod(grid.cells))
+    return grid.refined(2) if many else other
+
+
+def _largest_jump(u: Array, kept: list[NDArray[np.int64]]) -> float:
+    """The largest change from a cell to the next."""
+    return max(float(v.max(initial=0.0)) for v in _variation(u, kept))
+
+
+def _variation(u: Array, kept: list[NDArray[np.int64]]) -> list[Array]:
+    return [np.abs(u[np.ix_(*above)] - u[np.ix_(*kept)]) for above in _above(kept)]
+
+
+def _say_front(jump: float, grid: Grid, stacklevel: int) -> None:
+    cells = tuple(int(np.ceil(n * jump / _JUMP)) for n in grid.cells)
+    warnings.warn(
+        f"the data jump within a cell, and the function still changes by {jump:.0%} of their range "
+        f"over one, where its front is known to half a cell only: about {cells} cells would do in "
+        f"place of {grid.cells}, or a later time",
+        ResolutionWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def _in_coarse_cells(
+    problem: Problem, fields: Array, times: Array, looks: Any, kept: list[NDArray[np.int64]]
+) -> bool:
+    """Whether the function, or its data, vary where the drift is too steep for the cells."""
+    steep = None
+    for t, u in _stages(problem, fields, times, looks):
+        if steep is None or problem.moves:
+            steep = _peclet(problem, t, kept) > MODERATE
+        parts = _variation(u, kept)
+        varied = sum(parts[1:], parts[0])
+        if float(varied[steep].sum()) > SHARE * float(varied.sum()):
+            return True
+    return False
+
+
+def _stages(
+    problem: Problem, fields: Array, times: Array, looks: Any
+) -> Iterator[tuple[float, Array]]:
+    """The data, and the function at some of the stored times."""
+    yield 0.0, problem.values
+    for k in looks:
+        yield float(times[k]), fields[k]
+
+
+def _kept(problem: Problem) -> list[NDArray[np.int64]]:
+    """The cells that are looked at, by axis: all, or those of some lines of the plane."""
+    grid = problem.grid
+    all_of_them = grid.dim == 1 or drift_diffusion.is_general(problem.equation)
+    skips = [1 if all_of_them else max(1, n // _LINES) for n in grid.shape]
+    return [np.arange(0, n - 1, skip) for n, skip in zip(grid.shape, skips, strict=True)]
+
+
+def _above(kept: list[NDArray[np.int64]]) -> list[list[NDArray[np.int64]]]:
+    """The next cells along every axis."""
+    return [[k + (j == axis) for j, k in enumerate(kept)] for axis in range(len(kept))]
+
+
+def _peclet(problem: Problem, t: float, kept: list[NDArray[np.int64]]) -> Array:
+    if drift_diffusion.is_general(problem.equation):
+        return problem.peclet(t)[np.ix_(*kept)]
+    here = values_at(problem, kept, t)
+    rises = [np.abs(values_at(problem, above, t) - here) for above in _above(kept)]
+    out: Array = problem.equation.beta * np.max(rises, axis=0)
+    return out
+
+
+def _again(problem: Problem, scheme: Any, times: Array, other: Grid) -> list[Array] | None:
+    """The function on other cells; None where it has none there."""
+    data = problem.initial
+    if not (callable(data) or checks.moves(data)):
+        data = halving.onto(problem.values, problem.grid, other)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            posed = Problem(problem.equation, other, data, problem.until)
+            finer = other.dim > 1 and np.prod(other.cells) > np.prod(problem.grid.cells)
+            # where steps of a splitting may be ten thousands
+            scheme = Krylov(_TOLERANCE) if finer and not problem.moves else scheme
+            advance = scheme.start(posed, {"steps": 0})
+            return [np.array(advance(float(t))) if t > 0 else posed.values for t in times]
+    except (TypeError, ValueError, ConvergenceError):
+        return None
+
+
+def _apart(fields: Array, again: list[Array], grid: Grid, other: Grid) -> float:
+    """The largest distance at the centres of the fewer cells."""
+    if np.prod(other.cells) > np.prod(grid.cells):
+        pairs = ((u, halving.onto(v, other, grid)) for u, v in zip(fields, again, strict=True))
+    else:
+        pairs = ((halving.onto(u, grid, other), v) for u, v in zip(fields, again, strict=True))
+    return max(float(np.abs(u - v).max()) for u, v in pairs)
