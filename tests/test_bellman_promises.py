@@ -200,3 +200,26 @@ def test_a_planted_wrong_estimate_is_caught(monkeypatch: Any) -> None:
     row = next(r for r in test_truth_bellman.ROWS if r.name == "no drift")
     with pytest.raises(AssertionError, match="silent wrong answers"):
         tally(replace(row, cost=1), 5, 150)
+
+
+@pytest.mark.parametrize("scheme", [None, s.Filtered(), s.Godunov(), s.PolicyIteration(0.005)])
+def test_a_cost_that_begins_within_a_cell_is_spoken_of(scheme: Any) -> None:
+    """Cells see a step at the next face only, up to half a cell away, on either grid alike."""
+    equation = pk.HamiltonJacobiBellman(P.Quadratic(0.0), 2.0)
+    grid = pk.Grid(0, 1, 24)
+
+    def cost(x: Any) -> Any:
+        return np.where(x[..., 0] > 0.4795, 1.0, 0.0)  # the next face is at .5
+
+    with pytest.warns(pk.ResolutionWarning, match="too coarse"):
+        pk.solve(equation, grid, cost, 0.05, scheme)
+
+
+def test_the_hamiltonian_takes_little_of_a_step_before_diffusion_smooths_it() -> None:
+    """A Godunov step up to the CFL limit would take half of a step of the data at once."""
+    equation = pk.HamiltonJacobiBellman(P.Quadratic(0.0), 0.01)
+    grid = pk.Grid(0, 1, 100)
+    cost = np.where(grid.axes[0] > 0.5, 1.0, 0.0)
+    exact = pk.solve(equation, grid, cost, 0.01).fields[-1]
+    found = pk.solve(equation, grid, cost, 0.01, s.Godunov()).fields[-1]
+    assert np.abs(found - exact).max() < 0.02

@@ -118,10 +118,10 @@ def free_of_walls(
 
 
 def random_cost(rng: Random, box: tuple[float, float], beta: float) -> tuple[Any, str]:
-    """A cost with waves, kinks, wells narrower than the box, any size."""
+    """A cost with waves, kinks, steps, wells narrower than the box, any size."""
     lower, upper = box
     width, size = upper - lower, log_uniform(rng, 1e-3, 1e3) * pick(rng, 1.0, 1 / beta)
-    kind, k = pick(rng, "waves", "kink", "well", "rippled"), int(log_uniform(rng, 1, 12))
+    kind, k = pick(rng, "waves", "kink", "well", "rippled", "step"), int(log_uniform(rng, 1, 12))
     at, narrow = rng.uniform(lower, upper), width * log_uniform(rng, 0.01, 0.3)
     w = 2 * np.pi / width
 
@@ -130,6 +130,8 @@ def random_cost(rng: Random, box: tuple[float, float], beta: float) -> tuple[Any
             return size * np.cos(k * w * (x - at))
         if kind == "kink":
             return size * np.abs(np.sin(w / 2 * (x - at)))
+        if kind == "step":
+            return size * (np.cos(w * (x - at)) > np.cos(min(narrow * k, width / 2) * w / 2))
         if kind == "well":
             return -size * np.exp(-((np.sin(w / 2 * (x - at)) * width / np.pi / narrow) ** 2))
         return size * (np.cos(w * (x - at)) + 0.2 * np.cos(k * w * x))
@@ -155,6 +157,9 @@ def random_free(rng: Random) -> Trial:
     def judge(found: Any) -> tuple[float, float]:
         rim = 0 if ring else max(1, n // 10)
         some = np.unique(np.linspace(rim, n - 1 - rim, 20).astype(int))
+        jump = np.abs(np.diff(cost(x))).argmax()  # steps may be wrong beside them alone
+        beside = np.arange(jump - 3, jump + 4)
+        some = np.union1d(some, beside[(rim <= beside) & (beside < n - rim)])
         spread = np.sqrt(2 * t / beta)
         nodes = int(np.clip(10 * length / spread, 4000, 40000))
         if spread < 4 * length / nodes:

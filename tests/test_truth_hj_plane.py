@@ -186,11 +186,46 @@ def characteristics(rng):
     return Trial(what, call, judge)
 
 
+def level_sets(rng):
+    """H = c |p| in the plane: the least f within c t, by scans over the disc, walls or none."""
+    cells, ring = int(log_uniform(rng, 24, 64)), bool(rng.random() < 0.5)
+    grid = pk.Grid((0.0, 0.0), (2 * np.pi,) * 2, cells, periodic=ring)
+    c, size, a = log_uniform(rng, 0.1, 10), log_uniform(rng, 1e-3, 1e3), rng.normal(size=3)
+    phase, t = rng.uniform(0, 6, 2), log_uniform(rng, 0.02, 4) / c
+    scheme = pick(rng, None, schemes.Filtered(), schemes.Godunov())
+    some = [tuple(rng.integers(0, cells, 2)) for _ in range(12)]
+
+    def f(x):
+        u, v = x[..., 0] + phase[0], x[..., 1] + phase[1]
+        return size / 3 * (a[0] * np.cos(u) + a[1] * np.cos(v) + a[2] * np.cos(u + v))
+
+    r, angle = np.meshgrid(np.linspace(0, c * t, 121), np.linspace(0, 2 * np.pi, 361))
+    disc = np.stack([r * np.cos(angle), r * np.sin(angle)], -1)
+
+    def judge(solution):
+        u, data, errors = solution.fields[0], f(grid.centres), []
+        below = u.min() < -size / 3 * np.abs(a).sum()  # the data's range, which is kept
+        for at in some:
+            y = grid.centres[at] + disc
+            y = y if ring else np.clip(y, 0, 2 * np.pi)  # nearer to x than it was
+            errors.append(abs(u[at] - f(y).min()))
+        h = 2 * np.pi / cells
+        order = h if isinstance(scheme, schemes.Godunov) else 4 * h**2
+        promised = size * np.abs(a).sum() / 3 * (order + 1e-3)
+        return np.inf if below or u.max() > data.max() else float(np.mean(errors)), promised
+
+    what = f"c {c:.3g} size {size:.3g} a {a} phase {phase} t {t:.3g} {cells} {ring} {scheme!r}"
+    equation = pk.HamiltonJacobi(hams.Eikonal(c))
+    return Trial(what, lambda: pk.solve(equation, grid, f, t, scheme), judge)
+
+
 ROWS = [
     Row("minima over a plane", ("solve HamiltonJacobi", "HopfLax", "Power", "Separable"), minima,
         0.5, cost=10),
     Row("local entropy in a plane", ("solve ViscousHJ", "ColeHopf"), entropy, 0.5, cost=15),
     Row("smoothing beyond walls", ("ColeHopf",), extended, 0.6, cost=4),
+    Row("level sets in a plane", ("solve HamiltonJacobi", "Eikonal", "Filtered", "Godunov"),
+        level_sets, 0.8, cost=10),
     Row("characteristics", ("solve HamiltonJacobi", "Filtered", "Godunov", "Custom"),
         characteristics, 0.8, cost=10),
 ]  # fmt: skip

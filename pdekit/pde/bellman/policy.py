@@ -53,14 +53,14 @@ class PolicySteps:
     -(2/beta) log of a mean is not the mean, and of that steps that are all too long know nothing.
     ``held``: largest share of cells that the filter held back; ``upright``: how many densities
     were moved by the step of order one because the other one would have left them below zero;
-    ``cuts``: how many steps were cut. ``halved``: every step that is not cut further is taken as
-    two of half its length, which measures what the cut ones err by.
+    ``cuts``: how many steps were cut. ``parts``: every step that is not cut further is taken as
+    so many, which measures what the cut ones err by.
     """
 
     def __init__(self, potential: Array, beta: float, grid: Grid, order: int = 1) -> None:
         self.hamiltonian = FittedHamiltonian(potential, beta, grid)
         self.order, self.held, self.upright = order, 0.0, 0
-        self.cuts, self.halved = 0, False
+        self.cuts, self.parts = 0, 1
 
     def monotone(self) -> "PolicySteps":
         """The steps of order one of the same equation."""
@@ -82,10 +82,12 @@ class PolicySteps:
             return ChainedStep(late, self._cut(late.value, dt / 2, depth + 1))
         if isinstance(step, PairedStep):
             self.held = max(self.held, 1 - float(np.mean(step.near)))
-        if not self.halved:
+        if self.parts == 1:
             return step
-        half = self._once(value, dt / 2, begin)
-        return ChainedStep(half, self._once(half.value, dt / 2))
+        short: Any = self._once(value, dt / self.parts, begin)
+        for _ in range(self.parts - 1):
+            short = ChainedStep(short, self._once(short.value, dt / self.parts))
+        return short
 
     def _sudden(self, value: Array, dt: float, rate: Array, depth: int) -> bool:
         """Whether the value changes too fast for a step of that length to see it."""

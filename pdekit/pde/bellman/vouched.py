@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem, _spline
+from pdekit.pde.discrete.subcell import resolves, resolves_walls, softly
 
 Array = NDArray[np.float64]
 STEPS = 0.2  # of what u has above its lower bound: an error in time that the numbers alone say
@@ -28,6 +29,7 @@ _MODERATE = 1.0  # beta |Δ(V + u)| over a cell that a density may meet
 _MOST = 0.9  # of the mass
 _LOOKS = 9  # stored times at which it is asked
 _FINER = 512  # cells up to which the second grid is the finer one
+_PARTS = 128  # of the whole time, by steps that follow from the cells
 _FEW = 20  # cells an axis that always ask for a second look
 
 
@@ -113,6 +115,16 @@ class _Found:
         )
 
     @cached_property
+    def unseen(self) -> bool:
+        """Whether a cost does things between the cells: it may begin elsewhere than they say."""
+        problem = self.problem
+        costs = [problem, replace(problem, initial=problem.equation.running_cost)]
+        return any(
+            callable(cost.initial) and not (resolves(cost) and resolves_walls(cost))
+            for cost in costs
+        )
+
+    @cached_property
     def rough(self) -> bool:
         """Whether jumps or curvature over a cell ask for a second look."""
         problem, where = self.problem, inner(self.problem.grid)
@@ -125,6 +137,7 @@ class _Found:
         self.stats["cell_jump"] = problem.equation.beta / 2 * float(worst)
         return bool(
             self.stats["cell_jump"] > _SMOOTH
+            or self.unseen
             or "error_estimate" not in self.stats  # steps that go with the cells
             or min(problem.grid.cells) < _FEW
             or (found.bend > _CURVED * found.span).any()
@@ -135,9 +148,9 @@ class _Found:
         grid = self.problem.grid
         other, where = _other(grid), inner(grid)
         try:
-            there = replace(self.problem, grid=other, initial=self.problem.sample(other))
+            there = self.problem_on(other)
             advance = self.scheme.start(there, {"steps": 0})
-            found = [advance(float(t)) if t > 0 else None for t in self.times]
+            found = [self.advanced(advance, k) for k in range(len(self.times))]
         except (ConvergenceError, ValueError) as error:  # or coefficients known at the cells alone
             self.stats["cell_error"] = np.inf
             if isinstance(error, ConvergenceError) or self.stats["cell_jump"] > _SMOOTH:
@@ -157,6 +170,32 @@ class _Found:
         if share > CELLS or last > most:
             off = f"{other.cells} cells change it by {worst:.2g}, {share:.0%} of what it has "
             self.warn(share, off + "above its least", stacklevel + 1)
+
+    def advanced(self, advance: Any, k: int) -> Any:
+        """The field at the k-th time, not by longer steps where these follow from the cells.
+
+        Where all is flat there is no limit to them, on any cells.
+        """
+        before, t = float(self.times[k - 1]) if k else 0.0, float(self.times[k])
+        if "error_estimate" not in self.stats:
+            parts = max(2, min(2 * self.stats["steps"], _PARTS) // len(self.times))
+            for share in range(1, parts):
+                advance(before + (t - before) * share / parts)
+        return advance(t) if t > 0 else None
+
+    def problem_on(self, grid: Grid) -> Problem:
+        """The problem on other cells; costs that the own ones do not see, by their means there."""
+        problem, equation = self.problem, self.problem.equation
+        if not self.unseen:
+            return replace(problem, grid=grid, initial=problem.sample(grid))
+        initial, cost, beta = problem.initial, equation.running_cost, equation.beta
+        terminal = problem.sample(grid)
+        if callable(initial):
+            terminal = softly(initial, grid, beta, "the terminal cost")
+        if cost is not None:
+            running = softly(cost, grid, beta, "the running cost")
+            equation = replace(equation, running_cost=lambda _: running)
+        return replace(problem, equation=equation, grid=grid, initial=terminal)
 
     def warn(self, share: float, why: str, stacklevel: int) -> None:
         """The cells are too coarse, and how many would do."""

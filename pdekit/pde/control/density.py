@@ -59,7 +59,7 @@ def by_steps(value: Solution, initial: Any) -> Solution:
     counts = value.stats["substeps"][::-1]
     fields, errors = [problem.values], [0.0]
     other, halved = problem.values, value.scheme.steps(backward)
-    halved.halved = True
+    halved.parts = 2
     told = hasattr(steps, "order")  # else the lines of a plane, whose steps are short enough
     for k, dt in enumerate(np.diff(value.times)):
         rho = _moved(steps, fields[-1], value.fields[k + 1], dt, counts[k], cost)

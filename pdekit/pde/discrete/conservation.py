@@ -35,34 +35,45 @@ def as_slopes(problem: Problem, scheme: Any, stats: dict[str, Any]) -> Callable[
     else:
         faces = Grid(low - h / 2, high + h / 2, grid.cells[0] + 1)
     # the slopes of the exact solution stay between the least and the greatest at the start
-    highest, lowest = h * _tops(p - mean), -h * _tops(mean - p)
+    around = grid.periodic[0]
+    highest, lowest = h * _tops(p - mean, around), -h * _tops(mean - p, around)
     advance = scheme.start(Problem(HamiltonJacobi(hamiltonian), faces, integral), stats)
 
     def slope(t: float) -> Array:
         u = advance(t)
-        rise = np.roll(u, -1) - u if grid.periodic[0] else np.diff(u)
-        if grid.periodic[0] and (rise.max() > highest or rise.min() < lowest):
-            u = _held(u, lowest, highest)
-            rise = np.roll(u, -1) - u
+        rise = _rise(u, around)
+        if rise.max() > highest or rise.min() < lowest:
+            rise = _rise(_held(u, lowest, highest, around), around)
         return np.asarray(mean + rise / h)
 
     return slope
 
 
-def _tops(p: Array) -> float:
-    """The greatest value of the parabolas through three neighbouring averages round a circle."""
+def _rise(u: Array, around: bool) -> Array:
+    return np.roll(u, -1) - u if around else np.diff(u)
+
+
+def _tops(p: Array, around: bool) -> float:
+    """The greatest value of the parabolas through three neighbouring averages.
+
+    Round a circle; between walls no less than that of the medium at rest beyond.
+    """
     back, ahead = np.roll(p, 1), np.roll(p, -1)
+    if not around:
+        back[0] = 3 * p[0] - 3 * p[1] + p[2]  # on the parabola through the last three
+        ahead[-1] = 3 * p[-1] - 3 * p[-2] + p[-3]
     bend = 2 * p - back - ahead
     is_top = (p >= back) & (p >= ahead) & (bend > 0)
     over = (ahead - back) ** 2 / (8 * np.where(is_top, bend, 1.0))
-    return float((p + np.where(is_top, over, 0.0)).max())
+    top = float((p + np.where(is_top, over, 0.0)).max())
+    return top if around else max(top, 0.0)
 
 
-def _held(u: Array, lowest: float, highest: float) -> Array:
-    """The largest periodic field below u with differences between two numbers, one below zero."""
+def _held(u: Array, lowest: float, highest: float, around: bool) -> Array:
+    """The largest field below u with differences between two numbers, one not above zero."""
     n = u.size
-    v: Any = np.tile(u, 3)
+    v: Any = np.tile(u, 3) if around else u
     k = np.arange(v.size)
     v = highest * k + np.minimum.accumulate(v - highest * k)
     v = lowest * k + np.minimum.accumulate((v - lowest * k)[::-1])[::-1]
-    return np.asarray(v[n : 2 * n])
+    return np.asarray(v[n : 2 * n] if around else v)

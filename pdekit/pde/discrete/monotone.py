@@ -103,12 +103,12 @@ class Linear:
         return self.apply(u, dt)
 
 
-def steeper(linear: Linear | None, rate: float, cfl: float) -> float:
+def steeper(linear: Linear, rate: float, cfl: float) -> float:
     """The rate r for steps of cfl / r, at whose end it has grown to r: r = rate + growth cfl / r.
 
     A flat value says nothing of the slopes that a running cost gives it within a long step.
     """
-    growth = 0.0 if linear is None else linear.growth
+    growth = linear.growth
     return rate if growth == 0 else (rate + sqrt(rate * rate + 4 * growth * cfl)) / 2
 
 

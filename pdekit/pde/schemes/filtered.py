@@ -35,6 +35,7 @@ from pdekit.pde.discrete.monotone import (
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
 from pdekit.pde.hamiltonians import Hamiltonian, square_weights
+from pdekit.pde.schemes.godunov import sudden
 
 Array = NDArray[np.float64]
 
@@ -116,7 +117,9 @@ class Filtered:
     ) -> float:
         u = state["u"]
         monotone, rate = self._monotone(u, grid, hamiltonian, weights)
-        dt = step_within(steeper(linear, rate, self.cfl), left, self.cfl)
+        if linear is not None:
+            rate = max(steeper(linear, rate, self.cfl), sudden(u, monotone, grid, self.cfl))
+        dt = step_within(rate, left, self.cfl)
         if linear is not None:  # slopes do not grow beyond, so that dt stays allowed
             u = linear(u, dt / 2)
             monotone, _ = self._monotone(u, grid, hamiltonian, weights)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman,
 from pdekit.pde.hamiltonians import Hamiltonian, square_weights
 
 Array = NDArray[np.float64]
+_SUDDEN = 0.5  # times sqrt(h / width): of the range, what H may take in a step beside diffusion
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ class Godunov:
                 change, rate = hamiltonian_fused(u, grid, weights)
             else:
                 change, rate = hamiltonian_plain(u, grid, hamiltonian, self.flux)
-            dt = step_within(steeper(linear, rate, self.cfl), left, self.cfl)
+            if linear is not None:
+                rate = max(steeper(linear, rate, self.cfl), sudden(u, change, grid, self.cfl))
+            dt = step_within(rate, left, self.cfl)
             u = u - dt * change
             u = linear(u, dt) if linear is not None else u
             left = 0.0 if dt >= left else left - dt
@@ -106,3 +110,14 @@ def _march_fused(
         raise too_steep(dt, span)
     stats["steps"] += steps
     return fields[last].reshape(u.shape)
+
+
+def sudden(u: Array, change: Array, grid: Grid, cfl: float) -> float:
+    """The rate r for steps of cfl / r in which the Hamiltonian takes a small share of u's range.
+
+    Where a step of the data is to be smoothed, half of it would be gone before it is. The share
+    goes down with the cells, so that other cells tell what the splitting errs by.
+    """
+    share = _SUDDEN * sqrt(float((grid.spacing / np.subtract(grid.upper, grid.lower)).max()))
+    fastest = max(float(change.max()), -float(change.min()))
+    return fastest * cfl / max(share * float(np.ptp(u)), 1e-300)

@@ -49,7 +49,9 @@ class HopfLax:
     much (or how far the last two are apart, 2^21 nodes or about a second being spent). Of
     an array the unrefined minimum is taken there, which errs by (f'' + 1/t) h^2 / 8, and a
     ``ResolutionWarning`` says so if more than 1e-4 of its range depends on it. So
-    inf f <= u <= f, for a callable exactly.
+    inf f <= u <= f, for a callable exactly. An array stands for the smoothest f through it, up to
+    the walls: of a well narrower than a cell, between two samples or the last one and a wall, it
+    says nothing, nor does the answer.
 
     Another convex Hamiltonian that is a sum over the axes of terms with known conjugates L:
     min_y f(y) + t L((x - y) / t), a line in O(n log n) as the minimisers never go back. ``Burgers``

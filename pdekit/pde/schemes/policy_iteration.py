@@ -96,17 +96,20 @@ class PolicyIteration:
         self, own: "_March", other: "_March", t: float, taken: tuple[int, bool], cost: Any
     ) -> float:
         """What the steps err by, from the same with others: twice as long, or half as long where
-        some were cut (cut again alike, they would agree), or there is but one.
+        some were cut (cut again alike, they would agree), or an eighth where there is but one.
 
         Where all is smooth that difference is three times the error of long steps; where the
         filter holds and for steps of order one the order may sink to a half.
         """
         count, cut = taken
-        other.steps.halved = cut
         longer = count > 1 and not cut
-        other.to(t, count // 2 if longer else 2 * count, cost)
+        parts = 8 if count == 1 else 2
+        other.steps.parts = 2 if cut else 1
+        other.to(t, count // 2 if longer else parts * count, cost)
         smooth = self.order == 2 and not cut and own.steps.held == 0
         share = (1 if longer else 3) if smooth else (2.5 if longer else 4)
+        if count == 1:
+            share = 1.5 if smooth else 2.5
         return share * float(np.abs(own.u - other.u)[own.inner].max())
 
 
