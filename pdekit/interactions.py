@@ -22,6 +22,8 @@ from pdekit import checks
 from pdekit.potentials import as_potential
 from pdekit.potentials.protocol import points, whole_dim
 
+_LONGEST = 1e100
+
 
 class Crowd(Protocol):
     """What an interaction may ask of all the particles of a run, wherever they are."""
@@ -308,4 +310,15 @@ def _check(kernel: Any, *lengths: str) -> None:
     """Finite numbers throughout, positive ``lengths``, a whole ``dim``."""
     object.__setattr__(kernel, "dim", whole_dim(kernel.dim, kernel))
     plain = {name: checks.number for name in vars(kernel) if name != "dim"}
-    checks.parameters(kernel, **(plain | dict.fromkeys(lengths, checks.positive)))
+    checks.parameters(kernel, **(plain | dict.fromkeys(lengths, _length)))
+
+
+def _length(name: str, value: Any) -> float:
+    """A positive number whose square is one."""
+    out = checks.positive(name, value)
+    if not 1 / _LONGEST <= out <= _LONGEST:
+        raise ValueError(
+            f"{name} must be between {1 / _LONGEST:g} and {_LONGEST:g}, for its square to be a "
+            f"positive number; got {value!r}. Take other units of length"
+        )
+    return out

@@ -216,7 +216,7 @@ def states(rng):
         if len(means) != len(true):
             return (0.0, 1.0) if unsure else (np.inf, float(len(true)))
         h = float(grid.spacing[0])
-        slack = 1e-6 + 0.1 * h * (abs(means) > 3).any()
+        slack = 1e-6 + 0.2 * h * (abs(means) > 3).any()
         return max(
             np.abs(means - own).max() / 1e-7, np.abs(means - true).max() / (slack + h**2)
         ), 1.0

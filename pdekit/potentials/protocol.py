@@ -1,14 +1,18 @@
 """What a potential is, and the sum of several, moving or not; the points it is evaluated at."""
 
 import sys
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakSet
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_torch_array
 
 from pdekit import checks
+from pdekit.errors import AccuracyWarning
 
 
 @runtime_checkable
@@ -132,6 +136,17 @@ def time_of(owner: Any, t: Any) -> float:
     return checks.number("t", t, "a finite time")
 
 
+_TINY = np.finfo(float).tiny
+_UNIT = np.finfo(float).eps
+_STEP = _UNIT ** (1 / 3)
+_OTHERS = (0.62 * _STEP, 0.21 * _STEP)  # of no common period
+_LADDER = tuple(_STEP * 10.0**-k for k in range(-4, 10))
+_ROWS = 1 << 14  # points at once, squared dimension by dimension
+_AGREE = 1e-6  # relative to the largest slope: what two steps may differ by
+_GOOD = 1e-5  # relative to the largest slope: what is said where differences are not as good
+_TRIED = 8  # points at which other steps are tried, or so
+
+
 @dataclass(frozen=True, init=False)
 class Custom:
     """One's own V = f, with ``f`` mapping points ``(..., dim)`` to values ``(...)``.
@@ -141,7 +156,10 @@ class Custom:
     * by torch autograd, where f is written so that it takes torch tensors (``x**2``, ``x.sin()``,
       ``array_api_compat``): exact to rounding, in float64 for numpy points;
     * else (f written with numpy) by central differences with step 6e-6 max(1, |x_i|), the cube root
-      of the rounding unit, in float64 whatever the input: relative error about 1e-10.
+      of the rounding unit, in float64 whatever the input: relative error about 1e-10. Two more
+      steps are tried at some of the points; where they disagree, f varies over other lengths, and
+      each point gets the step at which neighbouring ones agree best. An ``AccuracyWarning`` says
+      where that leaves less than five digits, as at jumps of f.
 
     Points of the one library on an f written for the other are carried over and back, without a
     graph: right, but slow.
@@ -178,7 +196,7 @@ class Custom:
         _, x = points(x, self.dim, self)
         if self.gradient is not None:
             return self._slopes(x, _evaluated("grad", self.gradient, x))
-        exact = self._autograd(x)
+        exact = None if _is_in(self.f, _FOR_NUMPY) else self._autograd(x)
         return self._differences(x) if exact is None else exact
 
     def _values(self, x: Any, values: Any) -> Any:
@@ -215,6 +233,7 @@ class Custom:
             # what a numpy function raises on a tensor is not foreseeable; a fault of f itself comes
             # up again, unhidden, in the central differences
             except Exception:
+                _remember(self.f, _FOR_NUMPY)
                 return None
             if not (is_torch_array(values) and values.requires_grad):
                 return None
@@ -224,18 +243,134 @@ class Custom:
 
     def _differences(self, x: Any) -> Any:
         y = _numpy(x).astype(float)
+        slope = self._central(y)
+        if not self._steps_agree(*_telling(y, slope)):
+            slope = self._searched(y)
+        return _like(x, slope)
+
+    def _central(self, y: Any) -> Any:
+        """Central differences at ``y``."""
         slope = np.empty_like(y)
         for k in range(self.dim):
-            step = np.finfo(float).eps ** (1 / 3) * np.maximum(1.0, np.abs(y[..., k]))
+            step = _STEP * np.maximum(1.0, np.abs(y[..., k]))
             right, left = y.copy(), y.copy()
             right[..., k] += step
             left[..., k] -= step
             # the step as rounded, not as meant
             width = right[..., k] - left[..., k]
-            here, there = (_evaluated("f", self.f, z) for z in (left, right))
-            rise = self._values(right, there) - self._values(left, here)
-            slope[..., k] = rise / width
-        return _like(x, slope)
+            with np.errstate(all="ignore"):  # a step may lead out of the domain of f
+                here, there = (_evaluated("f", self.f, z) for z in (left, right))
+                rise = self._values(right, there) - self._values(left, here)
+                slope[..., k] = rise / width
+        return slope
+
+    def _stencil(self, y: Any, steps: Any) -> tuple[Any, Any, Any]:
+        """Central differences with several steps, in units of max(1, |y_k|), steps first.
+
+        And second ones times the step, and what rounding makes of both.
+        """
+        flat = y.reshape(-1, self.dim)
+        lengths = np.asarray(steps)[:, None, None] * np.maximum(1.0, np.abs(flat))
+        shifts = lengths[..., None] * np.eye(self.dim)
+        ends = np.stack([flat[:, None] - shifts, flat[:, None] + shifts])
+        with np.errstate(all="ignore"):  # a step may have no length, or lead out of the domain of f
+            values = self._in_rows(np.concatenate([flat, ends.reshape(-1, self.dim)]), y.ndim)
+            middle, (here, there) = (
+                values[: len(flat), None],
+                values[len(flat) :].reshape(2, *lengths.shape),
+            )
+            width = np.einsum("...kk->...k", ends[1] - ends[0])
+            slope, bend = (there - here) / width, ((there - middle) + (here - middle)) / width
+            noise = _UNIT * (np.abs(here) + np.abs(there) + np.abs(middle)) / width
+        shape = (len(steps), *y.shape)
+        return slope.reshape(shape), bend.reshape(shape), noise.reshape(shape)
+
+    def _in_rows(self, z: Any, ndim: int) -> Any:
+        """f at points (n, d); one by one where it was given a single one."""
+        if ndim > 1:
+            return self._values(z, _evaluated("f", self.f, z))
+        return np.array([self._values(p, _evaluated("f", self.f, p)) for p in z])
+
+    def _steps_agree(self, y: Any, slope: Any) -> bool:
+        """Whether two other steps give the same slopes, and the same second differences.
+
+        Then f is smooth over such lengths, and changes enough over them to stand out from its
+        rounding.
+        """
+        slopes, bends, noise = self._stencil(y, _OTHERS)
+        allowed = _AGREE * np.abs(slope).max(initial=0.0)
+        off = np.abs(slopes - slope).max(0)
+        kinked = np.abs(bends[0] - bends[1] * (_OTHERS[0] / _OTHERS[1]))
+        return bool(((off <= allowed) & (kinked <= allowed + 16 * noise.sum(0))).all())
+
+    def _searched(self, y: Any) -> Any:
+        """Central differences, each with the step that its two neighbours in length confirm best.
+
+        Too long a step passes over f, where slopes are about one over it and differ by their own
+        size, or second differences do; too short a one leaves the rounding of f. Between them is a
+        valley of agreement.
+        """
+        rows = max(1, _ROWS // self.dim**2)
+        if len(y) > rows and y.ndim > 1:
+            return np.concatenate([self._searched(y[k : k + rows]) for k in range(0, len(y), rows)])
+        slopes, bends, noise = self._stencil(y, _LADDER)
+        with np.errstate(all="ignore"):  # f may be no number at the end of a step
+            apart = np.abs(np.diff(slopes, axis=0)) + 2 * np.abs(bends[:-1] - 10 * bends[1:])
+            doubt = np.maximum(apart[1:], apart[:-1]) + noise[1:-1]
+            size = np.maximum(np.abs(slopes[2:]), np.abs(slopes[:-2]))
+            share = doubt / np.maximum(np.maximum(size, np.abs(slopes[1:-1])), _TINY)
+        doubt[np.isnan(doubt)] = np.inf
+        best = np.where(np.isnan(share), np.inf, share).argmin(0)[None]
+        found = np.take_along_axis(slopes[1:-1], best, 0)[0]
+        self._say_if_rough(y, found, np.take_along_axis(doubt, best, 0)[0])
+        return found
+
+    def _say_if_rough(self, y: Any, slope: Any, doubt: Any) -> None:
+        """Warn where no two steps agree well, by the largest slope around."""
+        lengths = 1e4 * _STEP * np.maximum(1.0, np.abs(y))
+        around = np.concatenate([(y + s * lengths).reshape(-1, self.dim) for s in (-1, 0, 1)])
+        with np.errstate(all="ignore"):
+            values = self._in_rows(around, y.ndim)
+        known = values[np.isfinite(values)]
+        steep = float(np.ptp(known) / lengths.max()) if known.size else 0.0
+        wrong = ~(doubt <= _GOOD * max(float(np.abs(slope).max(initial=0.0)), steep))
+        if wrong.any():
+            k = np.unravel_index(int(wrong.argmax()), wrong.shape)
+            warnings.warn(
+                f"the slope of {self.f!r} at {y[k[:-1]]} by differences is {slope[k]:.6g}, good to "
+                f"{doubt[k]:.2g} only, whatever the step: f jumps there, or its changes are lost "
+                "in rounding. Give Custom(f, grad), or write f so that it takes torch tensors",
+                AccuracyWarning,
+                stacklevel=5,
+            )
+
+
+# functions that raised on a tensor: not asked again, which takes longer than the differences
+_FOR_NUMPY: WeakSet[Any] = WeakSet()
+
+
+def _is_in(function: Any, known: WeakSet[Any]) -> bool:
+    try:
+        return function in known
+    except TypeError:  # no hash, or no weak reference
+        return False
+
+
+def _remember(function: Any, known: WeakSet[Any]) -> None:
+    with suppress(TypeError):
+        known.add(function)
+
+
+def _telling(y: Any, slope: Any) -> tuple[Any, Any]:
+    """A few of the points and their slopes: the outermost, the steepest, and some between."""
+    if y.ndim < 2 or y.shape[0] <= _TRIED:
+        return y, slope
+    each = y.shape[-1]
+    y, slope = y.reshape(-1, each), slope.reshape(-1, each)
+    sizes = np.abs(y), np.abs(slope)
+    some = {int(end) // each for size in sizes for end in (size.argmax(), size.argmin())}
+    chosen = sorted(some | set(range(0, len(y), -(-len(y) // _TRIED))))
+    return y[chosen], slope[chosen]
 
 
 def points(x: Any, dim: int, owner: object) -> tuple[Any, Any]:

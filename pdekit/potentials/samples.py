@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 _DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError)
 # coordinates closer than this, relative to the range, are one coordinate written in two ways
 _SAME = 1e-9
+_EXPONENT = 290  # powers of ten within which coefficients keep their digits
 _LARGEST = 1e150  # beyond it squares overflow
 
 
@@ -79,6 +80,7 @@ def collected(
             f"different y ask for {np.prod(shape)} samples, got {len(flat)}; the first missing "
             f"point is {_text(first)}"
         )
+    _require_cubes(axes, float(np.abs(values).max()))
     table = np.empty(len(flat))
     table[flat] = values
     return tuple(_frozen(axis) for axis in axes), _frozen(table.reshape(shape))
@@ -192,6 +194,25 @@ def _over_axes(axes: tuple[Array, Array], values: Array) -> tuple[tuple[Array, .
     return collected(grid, values.ravel(), lambda i: f"sample [{i // shape[1]}, {i % shape[1]}]")
 
 
+def _require_cubes(axes: Any, size: float) -> None:
+    """``ValueError`` where coefficients of cubics, values over cubes of steps, are no numbers."""
+    if not size:
+        return
+    steps, ranges = ([float(f(axis)) for axis in axes] for f in (_least_step, np.ptp))
+    most = np.log10(size) - 3 * sum(min(np.log10(step), 0.0) for step in steps)
+    lost = 3 * sum(max(np.log10(extent), 0.0) for extent in ranges)
+    if most > _EXPONENT or (lost > _EXPONENT / 3 and np.log10(size) - lost < -_EXPONENT):
+        raise ValueError(
+            f"values of size {size:.3g} at steps of {min(steps):.3g} over ranges of "
+            f"{max(ranges):.3g} make coefficients of cubics that overflow or vanish; take units in "
+            "which these are moderate"
+        )
+
+
+def _least_step(axis: Array) -> float:
+    return float(np.diff(axis).min())
+
+
 def _axis_of(column: Array) -> tuple[Array, NDArray[np.intp]]:
     """Different coordinates in order, and the place of each sample's among them."""
     order = np.argsort(column, kind="stable")
@@ -232,8 +253,8 @@ def _refuse_repeats(flat: Any, columns: Array, name: Callable[[int], str]) -> No
     if repeats.size:
         i, j = (int(k) for k in order[repeats[0] : repeats[0] + 2])
         raise ValueError(
-            f"{name(i)} and {name(j)} are at the same point {_text(columns[i])}; "
-            "keep one of them, or their mean"
+            f"{name(i)} and {name(j)} are at the same point {_text(columns[i])} (to {_SAME:g} of "
+            "the range); keep one of them, or their mean"
         )
 
 

@@ -219,7 +219,7 @@ def _dissipation(solution: Any) -> Array:
     equation, grid = solution.equation, solution.grid
     potential = Problem(equation, grid, None).potential()
     coupled = isinstance(equation, McKeanVlasov)
-    pair = pair_field(equation.interaction, grid) if coupled else None
+    pair = pair_field(equation.interaction, grid, equation.beta) if coupled else None
     noise = 1.0 if coupled or equation.diffusion is None else equation.diffusion.D
     beta, rates = equation.beta / noise, []
     for rho in solution.fields:

@@ -55,7 +55,7 @@ class FieldMap:
         checks.fixed("potential", equation.potential)
         self.equation, self.grid, self.beta = equation, grid, equation.beta
         self.V = Problem(equation, grid, None).potential()
-        self.pair: PairField = pair_field(equation.interaction, grid)
+        self.pair: PairField = pair_field(equation.interaction, grid, equation.beta)
         self.shifts = float(np.ptp(self.V)) < 1e-12 and all(grid.periodic)
         self.same = 1e-9 if self.shifts else _SAME / grid.cell_volume
 

@@ -1,16 +1,22 @@
 """The mean field W * rho on a grid, and the free energy that it makes."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.interactions import is_quadratic, require_even
 
 Array = NDArray[np.float64]
+_VARIES = 0.15  # of the size of W: how much its means over cells may differ from its values
+_MATTERS = 0.1  # beta times the range of a W that makes a difference
+_STEEPEST = 1e50  # beta times W: products with rates and times stay finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,21 +35,34 @@ class PairField:
         return self.apply(rho)
 
 
-def pair_field(interaction: Any, grid: Grid) -> PairField:
+def pair_field(interaction: Any, grid: Grid, beta: float = 1.0) -> PairField:
     """The mean field of an interaction: from the moments for Curie-Weiss, else by FFT.
 
     Zero padding to twice the box where there are walls, wrapping along a periodic axis. Raises
-    ``ValueError`` for a kernel that is not even or not finite at a displacement of the grid, of
-    another dimension, or for ``CurieWeiss`` on a periodic axis.
+    ``ValueError`` for a kernel that is not even or not finite at a displacement of the grid, so
+    large that beta W would overflow in products, of another dimension, or for ``CurieWeiss`` on a
+    periodic axis.
     """
-    if not is_quadratic(interaction):
-        return _convolution(interaction, grid)
+    made = _moments if is_quadratic(interaction) else _convolution
+    pair = made(interaction, grid)
+    if not max(beta, 1.0) * pair.largest <= _STEEPEST:
+        raise ValueError(
+            f"beta times W must be at most {_STEEPEST:g}, for rates not to overflow; got beta = "
+            f"{beta:g} and {interaction!r}, which rises to {pair.largest:g} on {grid}. Take units "
+            "in which these are moderate"
+        )
+    return pair
+
+
+def _moments(interaction: Any, grid: Grid) -> PairField:
+    """strength (|x|² - 2 x·<x> + <|x|²>) / 2, x from the middle of the box."""
     if any(grid.periodic):
         raise ValueError(
             "CurieWeiss attracts to the mean, which a periodic axis does not have; take "
             "PairPotential(pdekit.interactions.Kuramoto(strength))"
         )
-    x, half = grid.centres, (grid.centres**2).sum(-1) / 2
+    x = grid.centres - np.add(grid.lower, grid.upper) / 2
+    half = (x**2).sum(-1) / 2
     flat = x.reshape(-1, grid.dim)
 
     def apply(rho: Array) -> Array:
@@ -61,19 +80,13 @@ def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
     Entry k along an axis is the displacement of k cells, from half the length on that of k minus
     the length. A wall takes at least 2 n - 1 entries, a periodic axis exactly n.
     """
-    from scipy.fft import next_fast_len
-
     dim = getattr(interaction, "dim", grid.dim)
     if dim != grid.dim:
         raise ValueError(f"{interaction!r} takes {dim} coordinate(s), the grid has {grid.dim}")
-    lengths = tuple(
-        n if periodic else next_fast_len(2 * n - 1, real=True)
-        for n, periodic in zip(grid.cells, grid.periodic, strict=True)
-    )
-    steps = [(np.arange(p) + p // 2) % p - p // 2 for p in lengths]
-    apart = np.meshgrid(*(s * h for s, h in zip(steps, grid.spacing, strict=True)), indexing="ij")
-    z = np.stack(apart, axis=-1)
-    values = np.asarray(interaction(z), dtype=float)
+    steps, z = _displacements(grid)
+    lengths = z.shape[:-1]
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below, in words
+        values = np.asarray(interaction(z), dtype=float)
     if values.shape != lengths or not np.isfinite(values).all():
         raise ValueError(
             f"{interaction!r} must be finite at every displacement up to {grid.spacing} times the "
@@ -84,6 +97,45 @@ def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
     alone = np.ix_(*[s != -p / 2 for s, p in zip(steps, lengths, strict=True)])
     require_even(values[alone], opposite[alone], interaction)
     return (values + opposite) / 2, lengths
+
+
+def _displacements(grid: Grid) -> tuple[list[NDArray[np.int64]], Array]:
+    """Those of a circular convolution: in cells along each axis, and as points."""
+    from scipy.fft import next_fast_len
+
+    lengths = tuple(
+        n if periodic else next_fast_len(2 * n - 1, real=True)
+        for n, periodic in zip(grid.cells, grid.periodic, strict=True)
+    )
+    steps = [(np.arange(p) + p // 2) % p - p // 2 for p in lengths]
+    apart = np.meshgrid(*(s * h for s, h in zip(steps, grid.spacing, strict=True)), indexing="ij")
+    return steps, np.stack(apart, axis=-1)
+
+
+def say_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2) -> None:
+    """Warn where W varies within the cells, whose centres then stand for nothing.
+
+    Its means over cells, by two points of Gauss along each axis, against its values at centres.
+    """
+    if is_quadratic(interaction):
+        return
+    z = _displacements(grid)[1]
+    values = np.asarray(interaction(z), dtype=float)
+    size = np.abs(values - values.mean()).sum()
+    if not beta * np.ptp(values) > _MATTERS:
+        return
+    ends = product(*[(-h / np.sqrt(12), h / np.sqrt(12)) for h in grid.spacing])
+    means = np.mean([interaction(z + np.array(end)) for end in ends], axis=0)
+    off = means - values
+    share = np.abs(off - off.mean()).sum() / size
+    if not share <= _VARIES:
+        warnings.warn(
+            f"{interaction!r} varies within the cells of {grid}: its means over them differ from "
+            f"its values at their centres by {share:.0%} of its size, and sums over cells do not "
+            "stand for its integrals. Take a finer grid",
+            ResolutionWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _convolution(interaction: Any, grid: Grid) -> PairField:
@@ -128,7 +180,7 @@ def mean_field_functional(equation: Any, grid: Grid) -> Callable[[Array], float]
     """
     from pdekit.pde.discrete.problem import Problem
 
-    pair = pair_field(equation.interaction, grid)
+    pair = pair_field(equation.interaction, grid, equation.beta)
     potential = Problem(equation, grid, None).potential()
 
     def energy(rho: Array) -> float:

@@ -136,3 +136,17 @@ def linear_part(problem: Problem) -> Linear | None:
             growth / grid.spacing[0],
         )
     return None
+
+
+_SUDDEN = 0.5  # times sqrt(h / width): of the range, what H may take in a step beside diffusion
+
+
+def sudden(u: Array, change: Array, grid: Grid, cfl: float) -> float:
+    """The rate r for steps of cfl / r in which the Hamiltonian takes a small share of u's range.
+
+    Where a step of the data is to be smoothed, half of it would be gone before it is. The share
+    goes down with the cells, so that other cells tell what the splitting errs by.
+    """
+    share = _SUDDEN * sqrt(float((grid.spacing / np.subtract(grid.upper, grid.lower)).max()))
+    fastest = max(float(change.max()), -float(change.min()))
+    return fastest * cfl / max(share * float(np.ptp(u)), 1e-300)

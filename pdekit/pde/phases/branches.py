@@ -15,6 +15,7 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid, require_grid
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.gibbs_map import SelfConsistentState
+from pdekit.pde.discrete.mean_field import say_if_narrow
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.field_branches import FieldCurve
 from pdekit.pde.phases.self_consistent import MeanMap
@@ -107,6 +108,8 @@ def follow_branch(
         if not -1e-12 <= new[0] <= 1 + 1e-12:
             points[-1] = curve.at_bound(points[-2], new)
             break
+    last = _member(family, curve.value(points[-1]))
+    say_if_narrow(last.interaction, grid, max(last.beta, first_equation.beta))
     return Branch(*curve.summary(points, folds))
 
 

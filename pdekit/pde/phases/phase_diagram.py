@@ -158,9 +158,9 @@ def phase_diagram(
     strength: ``CurieWeiss``, or ``lambda s: PairPotential(GaussianWell(s, 0.5))``. ``grid``
     defaults to a box in which every state of Curie-Weiss fits, of 800 cells on a line, of 32² in
     the plane; other interactions need one. At each strength the branches over beta are followed
-    through their folds from the states at both ends of ``betas``. Curie-Weiss on a line finds all
-    states; else they are those that ``self_consistent_states`` finds, at seconds a point in the
-    plane. Mathematics 1.6.
+    through their folds from the states at both ends of ``betas`` (none for a single one).
+    Curie-Weiss on a line finds all states; else they are those that ``self_consistent_states``
+    finds, at seconds a point in the plane. Mathematics 1.6.
     """
     import xarray as xr
 
@@ -226,6 +226,8 @@ def _branches(
     """Curves from the states at the largest, then at the least beta, none of them twice."""
     bounds = (min(found), max(found))
     made: list[Branch] = []
+    if bounds[0] == bounds[1]:
+        return made
     for end in bounds[::-1]:
         for state in found[end]:
             if not any(_ends_at(branch, end, state) for branch in made):
@@ -267,11 +269,21 @@ def _require_even(potential: Any, dim: int) -> None:
             f"the potential must map points of shape {probe.shape} to values of shape "
             f"({len(probe)},), got shape {there.shape}"
         )
+    for points, values in ((probe, there), (-probe, back)):
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise ValueError(
+                f"the potential must be finite; {potential!r} is {values[bad[0]]} at "
+                f"{points[bad[0]]}. A wall of finite height does, with a grid"
+            )
     if not np.allclose(there, back, rtol=1e-9, atol=1e-12):
-        raise ValueError(
-            f"the pitchfork condition needs V(x) = V(-x), which {potential!r} has not; a tilted V "
-            "has folds instead: see follow_branch and phase_diagram"
-        )
+        raise ValueError(_NOT_EVEN.format(potential))
+
+
+_NOT_EVEN = (
+    "the pitchfork condition needs V(x) = V(-x), which {!r} has not; a tilted V has folds instead: "
+    "see follow_branch and phase_diagram"
+)
 
 
 def _reach(energy: Any, beta: float, dim: int) -> float:
@@ -313,6 +325,8 @@ def _variance(potential: Any, interaction: CurieWeiss, beta: float, dim: int) ->
         x = np.stack(np.meshgrid(*[line] * dim, indexing="ij"), -1).reshape(-1, dim)
         power = beta * energy(x)
         w = np.exp(power.min() - power)
+        if not np.abs(w - w[::-1]).sum() <= _CLEAR * w.sum():  # -x in the reverse order
+            raise ValueError(_NOT_EVEN.format(potential))
         now = float(np.linalg.eigvalsh((x * w[:, None]).T @ x / w.sum())[-1])
         apart, before = abs(now - before), now
         if apart <= 1e-12 * now:

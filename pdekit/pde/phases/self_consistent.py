@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
-from pdekit.errors import ConvergenceError, ResolutionWarning
+from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.gibbs_map import FieldMap, SelfConsistentState
-from pdekit.pde.discrete.mean_field import pair_field
+from pdekit.pde.discrete.mean_field import pair_field, say_if_narrow
 from pdekit.pde.discrete.peclet import upwinded
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import McKeanVlasov
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 _MESH = 2001  # least number of means at which R(m) - m is looked at
+_SETTLED = 1e-6  # L1 residual of a state: larger ones are spoken of
 _EXPLORED = (200, 32)  # most cells per axis, on a line and in the plane, on which states are sought
+_NEAR = 12  # of the states known, between which and a new one more are sought
+_STEPS = 60  # of descent from a crowd before Newton's method
 
 
 def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsistentState]:
@@ -35,8 +39,9 @@ def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsi
     Curie-Weiss on a line: all of them, as the zeros of R(m) - m, R(m) the mean of
     exp(-beta (V + λ |x - m|²/2)) / Z, bracketed on a mesh of means that is refined wherever R - m
     or its slope changes sign, so that pairs just born at a fold are not missed. Otherwise Newton's
-    method with deflation from many starts: those that were found, not certainly all; of states that
-    differ by a shift (V constant round a circle) one is returned.
+    method from crowds that have settled for a while, and with deflation from many starts: those
+    that were found, not certainly all; of states that differ by a shift (V constant round a circle)
+    one is returned.
 
     Sums over the cells stand for integrals, so the states are stationary for ``solve`` on the grid
     to rounding; they converge beyond all orders in h for smooth V that rise at the walls. States
@@ -57,7 +62,21 @@ def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsi
     if not states:
         raise ConvergenceError("Newton's method found no self-consistent state; refine the grid")
     _say_if_coarse(system, states)
+    _say_if_unsettled(states)
+    say_if_narrow(equation.interaction, grid, equation.beta)
     return sorted(states, key=lambda state: (state.mean, state.free_energy))
+
+
+def _say_if_unsettled(states: list[SelfConsistentState]) -> None:
+    """Warn where rounding, multiplied by a large response, is all that a state is good to."""
+    worst = max(states, key=lambda state: state.residual)
+    if not worst.residual <= _SETTLED:
+        warnings.warn(
+            f"the state of mean {worst.mean} has a residual of {worst.residual:.2g}: its response "
+            f"{worst.response:.3g} multiplies rounding, and no numbers are closer to it",
+            AccuracyWarning,
+            stacklevel=3,
+        )
 
 
 def _say_if_coarse(system: "FieldMap", states: list[SelfConsistentState]) -> None:
@@ -88,7 +107,7 @@ class MeanMap:
     @staticmethod
     def of(equation: McKeanVlasov, grid: Grid) -> "MeanMap":
         checks.fixed("potential", equation.potential)
-        pair_field(equation.interaction, grid)  # refuses a periodic axis
+        pair_field(equation.interaction, grid, equation.beta)  # refuses a periodic axis
         values = Problem(equation, grid, None).potential()
         linear: Any = equation.interaction
         return MeanMap(grid.axes[0], values, equation.beta, float(linear.strength))
@@ -195,6 +214,7 @@ def _deflated(system: FieldMap) -> Iterator[Array]:
     known: list[Array] = []
     densities: list[Array] = []
     starts = [(start, True) for start in _starts(system)][::-1]
+    starts += [(_descended(system, start), False) for start in _crowds(system)]
     while starts:
         start, deflate = starts.pop()
         field = newton(system, start, known if deflate else [])
@@ -205,7 +225,8 @@ def _deflated(system: FieldMap) -> Iterator[Array]:
         seen = np.full(1, system.energy(rho)) if system.shifts else rho
         if all(float(np.abs(seen - other).sum()) > system.same for other in densities):
             if system.grid.dim == 1:
-                starts += [(near, False) for other in known for near in _between(field, other)]
+                starts += [(near, False) for other in known[-_NEAR:]
+                           for near in _between(field, other)]  # fmt: skip
             known.append(field)
             densities.append(seen)
             yield field
@@ -266,6 +287,31 @@ def _starts(system: FieldMap) -> Iterator[Array]:
         wave: Callable[[Array], Array] = partial(np.multiply, 2 * np.pi * k)
         ripple = 1 + 0.9 * np.prod([np.cos(wave(s)) for s in share], axis=0)
         yield system.pair(ripple / grid.integrate(ripple))
+
+
+def _crowds(system: FieldMap) -> Iterator[Array]:
+    """Mean fields of crowds in one cell, here and there in the box."""
+    grid = system.grid
+    shares = np.linspace(0.04, 0.96, 12 if grid.dim == 1 else 4)
+    for place in product(*[(shares * n).astype(int).tolist() for n in grid.cells]):
+        crowd = np.zeros(grid.shape)
+        crowd[place] = 1 / grid.cell_volume
+        yield system.pair(crowd)
+
+
+def _descended(system: FieldMap, field: Array) -> Array:
+    """A mean field some steps towards a stable state, none of which raises the free energy."""
+    share, rho = 0.5, system.density(field)
+    least = system.energy(rho)
+    for _ in range(_STEPS):
+        new = field + share * (system.pair(rho) - field)
+        moved = system.density(new)
+        energy = system.energy(moved)
+        if energy > least:
+            share /= 2
+            continue
+        field, rho, least, share = new, moved, energy, min(1.3 * share, 1.0)
+    return field
 
 
 def _bump(grid: Grid, share: list[Array], centre: Array) -> Array:

@@ -1,16 +1,18 @@
 """The symmetric branch of states of a general interaction, and where it loses stability."""
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdekit.errors import ConvergenceError, TruncationWarning
+from pdekit.errors import AccuracyWarning, ConvergenceError, TruncationWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.gibbs_map import FieldMap
-from pdekit.pde.discrete.mean_field import pair_kernel
+from pdekit.pde.discrete.mean_field import pair_field, pair_kernel, say_if_narrow
 from pdekit.pde.discrete.peclet import upwinded
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import McKeanVlasov
@@ -21,6 +23,8 @@ _FIRST = 0.05  # beta times the range of W: so small that one state exists and i
 _RATIO = 1.25  # of consecutive inverse temperatures
 _LAST = 1e5
 _CLEAR = 1e-9  # of a response: of a flat V it tends to one, and its rounding is no crossing
+_BEFORE = 0.999  # of the critical beta, where other states would be of first order
+_APART = 1e-2  # L1 distance of other states: those of the pitchfork itself are closer
 _AT_WALLS = 1e-6  # of the mean density: the box decides where there is more at a wall
 
 
@@ -34,10 +38,10 @@ def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float
 
     equation = McKeanVlasov(potential, 1.0, interaction)
     _require_symmetric(equation, grid)
-    kernel, _ = pair_kernel(interaction, grid)
+    low = _hottest(interaction, grid)
     branch = _Symmetric(equation, grid)
-    low = _FIRST / max(float(np.ptp(kernel)), 1e-300)
-    if branch.excess(low) >= 0:
+    above = branch.excess(low)
+    if above >= 0:
         raise ConvergenceError(
             f"the symmetric state of {potential!r} with {interaction!r} is unstable at beta = "
             f"{low:.3g} already, where one state should be left: no transition to be found"
@@ -55,6 +59,8 @@ def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float
             found = float(brentq(excess, low, high, xtol=1e-13 * high, rtol=1e-14))
             branch.require_resolved(found)
             branch.say_if_walls_decide(found)
+            branch.say_if_first_order(found)
+            say_if_narrow(interaction, grid, found, stacklevel=3)
             return found
         low = high if above < -_CLEAR else low
         if high > low * _RATIO**4:
@@ -69,6 +75,32 @@ def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float
         f"the symmetric state of {potential!r} with {interaction!r} is stable up to beta = "
         f"{high:.4g}, response {above + 1:.6g}: nothing that attracts enough"
     )
+
+
+def _crowded(system: FieldMap) -> Iterator[Array]:
+    """Mean fields of crowds in one cell, here and there in the box, or half opposite."""
+    grid = system.grid
+    shares = [0.5] if system.shifts else [0.5, 0.3, 0.1, 0.4, 0.2][: 5 if grid.dim == 1 else 3]
+    spots = [[int(s * n) for s in shares] for n in grid.cells]
+    for place in product(*spots):
+        crowd = np.zeros(grid.shape)
+        crowd[place] = 1 / grid.cell_volume
+        for part in (1.0, 0.5):
+            yield system.pair(part * crowd + (1 - part) * np.flip(crowd))
+
+
+def _hottest(interaction: Any, grid: Grid) -> float:
+    """The inverse temperature to begin with; ``ValueError`` where W does nothing that early."""
+    pair_field(interaction, grid)  # refuses what overflows, and a mean where there is none
+    kernel, _ = pair_kernel(interaction, grid)
+    height = float(np.ptp(kernel))
+    if not height * _LAST > _FIRST:
+        raise ValueError(
+            f"no transition without attraction: W varies by {height:.3g} over {grid}, which beta up"
+            f" to {_LAST:g} does not make a matter; got {interaction!r}. Take units in which W is "
+            "of order one"
+        )
+    return _FIRST / height
 
 
 class _Symmetric:
@@ -100,6 +132,27 @@ class _Symmetric:
                 f"symmetric state is in cells over which beta (V + W * rho) changes by more than "
                 "2: of the cells, not of the equation. Take a finer grid"
             )
+
+    def say_if_first_order(self, beta: float) -> None:
+        """Warn where other states exist before the symmetric one loses stability."""
+        self.excess(_BEFORE * beta)
+        system = FieldMap(replace(self.equation, beta=_BEFORE * beta), self.grid)
+        even = system.density(self.field)
+        for start in _crowded(system):
+            field = newton(system, start, [])
+            if field is None:
+                continue
+            rho = system.density(field)
+            if float(self.grid.integrate(np.abs(rho - even))) > _APART:
+                warnings.warn(
+                    f"at {_BEFORE:g} of beta = {beta:.6g}, where the symmetric state loses its "
+                    "stability, there are other states already: the transition is of first order "
+                    "and earlier; see follow_branch and the free energies of "
+                    "self_consistent_states",
+                    AccuracyWarning,
+                    stacklevel=4,
+                )
+                return
 
     def say_if_walls_decide(self, beta: float) -> None:
         """Warn where the symmetric state reaches the walls: another box has another transition."""

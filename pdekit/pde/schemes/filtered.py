@@ -30,12 +30,12 @@ from pdekit.pde.discrete.monotone import (
     say_if_unresolved,
     steeper,
     step_within,
+    sudden,
     too_steep,
 )
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
 from pdekit.pde.hamiltonians import Hamiltonian, square_weights
-from pdekit.pde.schemes.godunov import sudden
 
 Array = NDArray[np.float64]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from pdekit.pde.discrete.monotone import (
     say_if_unresolved,
     steeper,
     step_within,
+    sudden,
     too_steep,
 )
 from pdekit.pde.discrete.problem import Problem
@@ -30,7 +30,6 @@ from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman,
 from pdekit.pde.hamiltonians import Hamiltonian, square_weights
 
 Array = NDArray[np.float64]
-_SUDDEN = 0.5  # times sqrt(h / width): of the range, what H may take in a step beside diffusion
 
 
 @dataclass(frozen=True)
@@ -110,14 +109,3 @@ def _march_fused(
         raise too_steep(dt, span)
     stats["steps"] += steps
     return fields[last].reshape(u.shape)
-
-
-def sudden(u: Array, change: Array, grid: Grid, cfl: float) -> float:
-    """The rate r for steps of cfl / r in which the Hamiltonian takes a small share of u's range.
-
-    Where a step of the data is to be smoothed, half of it would be gone before it is. The share
-    goes down with the cells, so that other cells tell what the splitting errs by.
-    """
-    share = _SUDDEN * sqrt(float((grid.spacing / np.subtract(grid.upper, grid.lower)).max()))
-    fastest = max(float(change.max()), -float(change.min()))
-    return fastest * cfl / max(share * float(np.ptp(u)), 1e-300)

@@ -13,7 +13,7 @@ from pdekit import checks
 from pdekit.errors import ConvergenceError
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.gibbs_map import FieldMap
-from pdekit.pde.discrete.mean_field import free_energy_terms, pair_field
+from pdekit.pde.discrete.mean_field import free_energy_terms, pair_field, say_if_narrow
 from pdekit.pde.discrete.peclet import report_fields
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import McKeanVlasov
@@ -78,6 +78,7 @@ class MeanField:
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
         system = _System(problem)
+        say_if_narrow(system.interaction, system.grid, system.beta, stacklevel=3)
         initial = _Run(system, np.inf, self.order)
         state: dict[str, Any] = {"local": self.rtol / _LOOSER, "runs": None, "spent": [initial],
                                  "coarse": False}  # fmt: skip
@@ -121,7 +122,9 @@ class _System:
         self.beta = self.equation.beta
         self.interaction = problem.equation.interaction
         self.V, self.start = problem.potential(), problem.values
-        self.field = pair_field(self.interaction, self.grid)
+        self.field = pair_field(self.interaction, self.grid, self.beta)
+        # of the middle, so that large terms do not cancel
+        self.x = self.grid.axes[0] - (self.grid.lower[0] + self.grid.upper[0]) / 2
         self.mass = float(self.start.sum())
         # the sums of W * rho may cancel, their rounding does not
         self.noise = 0.02 * self.field.largest * (self.mass * self.grid.cell_volume) ** 2
@@ -148,7 +151,7 @@ class _System:
         from pdekit.pde.kernels.implicit_lines import curie_weiss_rows
 
         if is_quadratic(self.interaction) and self.grid.dim == 1 and order <= 7:
-            x, h = self.grid.axes[0], self.grid.spacing[0]
+            x, h = self.x, self.grid.spacing[0]
             strength = float(self.interaction.strength)
             return curie_weiss_rows(self.V, x, strength, self.beta, h, dt, order, rho)
         counts = range(1, order + 1)
@@ -159,7 +162,7 @@ class _System:
         from pdekit.pde.kernels.implicit_lines import curie_weiss_steps
 
         if is_quadratic(self.interaction) and self.grid.dim == 1:
-            x, h = self.grid.axes[0], self.grid.spacing[0]
+            x, h = self.x, self.grid.spacing[0]
             strength = float(self.interaction.strength)
             return curie_weiss_steps(self.V, x, strength, self.beta, h, dt, count, rho)
         for k in range(count):
