@@ -1,6 +1,7 @@
 """One profile for hypothesis, and the draws of the tests against independent answers."""
 
 import secrets
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,16 @@ from hypothesis import settings
 
 settings.register_profile("house", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("house")
+
+
+SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text().split())
+
+
+def pytest_collection_modifyitems(items: Any) -> None:
+    """Mark what took long when ``slow.txt`` was written: ``pytest -m "not slow"`` leaves it out."""
+    for item in items:
+        if f"{item.path.stem}::{item.originalname}" in SLOW:
+            item.add_marker("slow")
 
 
 def pytest_addoption(parser: Any) -> None:
