@@ -12,10 +12,10 @@ from pdekit import checks
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion, halving, peclet
+from pdekit.pde.discrete.generators import Generator, gibbs
 from pdekit.pde.discrete.problem import Problem, steady
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
-from pdekit.pde.stationary import chains
-from pdekit.pde.stationary.stationary import invariant_density
+from pdekit.pde.stationary import chains, slow_chains
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 _SPARE = 16  # modes beyond those asked for where rates are complex, to sort by real part
 _FULL, _MOST = 256, 100  # cells of a full matrix; modes asked for to sort by real part
-_REVERSIBLE = 1e-12  # net over gross flow below which a chain counts as reversible
-_LONGEST = 1e290  # times above it are not told apart from infinity
-_FLOOR = 1e-280  # weights below it are raised to it in the symmetric form
+_REVERSIBLE = 1e-9  # net over gross flow of a pair below which it counts as balanced
+_FLOOR = 1e-280  # weights below it are raised to it where the frame is that of no balance
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +69,11 @@ def spectral_gap(equation: Any, grid: Grid, extrapolate: bool = False) -> float:
     """
     here = _modes(equation, grid, 1, stacklevel=2)
     if checks.flag("extrapolate", extrapolate):
-        finer = _modes(equation, grid.refined(2), 1)
+        halves = grid.refined(2)
+        finer = _modes(equation, halves, 1)
         if not abs(finer.gap - here.gap) <= halving.TOLERANCE * finer.gap:
-            halving.say(_apart(here, finer, grid), grid, finer.grid, "the gap", stacklevel=2)
-        return (4 * finer.gap - here.gap) / 3
+            halving.say(_apart(here, finer, grid), grid, halves, "the gap", stacklevel=2)
+        return (4 * finer.gap - here.gap) / 3 if here.gap < 2 * finer.gap else finer.gap
     halving.compare(here, lambda other: _modes(equation, other, 1), _apart, grid, "the gap")
     return here.gap
 
@@ -96,38 +96,99 @@ def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
     """
     made = _modes(equation, grid, count, stacklevel=2)
 
-    def again(other: Grid) -> SlowModes:
+    def again(other: Grid) -> _Modes:
         return _modes(equation, other, min(count, int(np.prod(other.shape)) // 3))
 
     halving.compare(made, again, _apart, grid, "the slow modes")
-    return made
+    return made.on(grid)
 
 
-def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowModes:
+@dataclass(frozen=True, eq=False)
+class _Modes:
+    """Rates and vectors in the frame of the chain, before functions are made of them."""
+
+    rates: NDArray[Any]
+    vectors: NDArray[Any]
+    inverse: slow_chains.Inverse
+
+    @property
+    def gap(self) -> float:
+        return float(self.rates[0].real)
+
+    def on(self, grid: Grid) -> SlowModes:
+        chain = self.inverse.chain
+        made = slow_chains.functions(self.inverse, self.rates, self.vectors)
+        made /= np.abs(made).max(1)[:, None]
+        weights = chain.root**2 if chain.loss is None else 1 / chain.root.size
+        made /= np.sqrt((np.abs(made) ** 2 * weights).sum(1))[:, None]
+        return SlowModes(self.rates, made.reshape(-1, *grid.shape), grid)
+
+
+def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> _Modes:
     problem = steady(equation, grid, (FokkerPlanck, BackwardKolmogorov, Heat), "a decay rate")
     cells = int(np.prod(grid.shape))
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= cells // 3:
         raise ValueError(f"count must be a whole number from 1 to {cells // 3}, got {count!r}")
     generator = problem.generator()
-    matrix = generator.matrix()
-    if generator.loss is None:
-        weights = _weights(problem)
-        if drift_diffusion.is_general(problem.equation):
-            density = weights.reshape(grid.shape) / grid.cell_volume
-            peclet.report(problem, density, {}, stacklevel + 1)
-        _, _, net, gross = chains.net_flows(matrix, weights)
-        reversible = bool(np.abs(net).sum() <= _REVERSIBLE * gross.sum())
-    else:
-        weights, reversible = np.full(cells, 1 / cells), False
-    inverse = _inverse(matrix, grid, generator.loss, weights)
-    among = count if reversible else min(max(count + _SPARE, _turning(problem, count)), cells - 2)
-    rates, vectors = _largest(inverse, weights, count, among, reversible)
-    functions = (vectors / np.sqrt(weights * grid.cell_volume)[:, None]).T
-    scale = np.sqrt((np.abs(functions) ** 2 * weights).sum(1))
-    return SlowModes(rates, (functions / scale[:, None]).reshape(-1, *grid.shape), grid)
+    chain = _chain(problem, generator)
+    if generator.loss is None and drift_diffusion.is_general(problem.equation):
+        density = chain.root.reshape(grid.shape) ** 2 / grid.cell_volume
+        peclet.report(problem, density, {}, stacklevel + 1)
+    if chain.reversible:
+        return _Modes(*slow_chains.reversible_modes(chain, count))
+    among = min(max(count + _SPARE, _turning(problem, count)), cells - 2)
+    return _Modes(*slow_chains.driven_modes(chain, count, among))
 
 
-def _apart(made: SlowModes, other: SlowModes, cells: Grid) -> float:
+def _chain(problem: Problem, generator: Generator) -> slow_chains.Chain:
+    """The chain on the cells, with the square root of its law in equilibrium or a frame near it."""
+    matrix, grid = generator.matrix(), problem.grid
+    loss = None if generator.loss is None else generator.loss.ravel()
+    pi, balanced = _balanced_weights(problem, generator), True
+    if pi is None:
+        pi = _invariant(matrix, grid, loss is not None)
+        balanced = _in_balance(matrix, pi)
+        pi = pi if balanced else np.maximum(pi, _FLOOR)
+    return slow_chains.Chain(matrix, grid, loss, np.sqrt(pi / pi.sum()), balanced)
+
+
+def _balanced_weights(problem: Problem, generator: Generator) -> Array | None:
+    """The law of the cells between reflecting walls where it is in balance by its very form.
+
+    A line between walls is a path, along which every jump has its way back.
+    """
+    equation, grid = problem.equation, problem.grid
+    if isinstance(equation, Heat):
+        return np.ones(int(np.prod(grid.shape)))
+    noise = 1.0 if equation.diffusion is None else equation.diffusion.D
+    if equation.force is None and isinstance(noise, float):
+        return gibbs(problem.potential(), equation.beta / noise, grid).ravel()
+    up, down = generator.up[0], generator.down[0]
+    if grid.dim > 1 or grid.periodic[0] or not (up.min() > 0 and down.min() > 0):
+        return None
+    logs = np.append(0.0, np.cumsum(np.log(up) - np.log(down)))
+    out: Array = np.exp(logs - logs.max())
+    return out
+
+
+def _invariant(matrix: Any, grid: Grid, lost: bool) -> Array:
+    """The invariant law of the jumps; flat where there is none, but probability is lost."""
+    try:
+        return chains.invariant(matrix, grid)
+    except (ValueError, ConvergenceError):
+        if not lost:
+            raise
+        return np.ones(matrix.shape[0])
+
+
+def _in_balance(matrix: Any, pi: Array) -> bool:
+    """Whether no pair of cells has a net flow, however unlikely they are."""
+    _, _, net, gross = chains.net_flows(matrix, pi / pi.max())
+    seen = gross > _FLOOR * gross.max()
+    return bool((np.abs(net[seen]) <= _REVERSIBLE * gross[seen]).all())
+
+
+def _apart(made: _Modes, other: _Modes, cells: Grid) -> float:
     """The largest distance of a rate to the nearest of the other ones, or of their real parts."""
     distance = np.abs(made.rates[:, None] - other.rates).min(1)
     k = min(len(made.rates), len(other.rates))
@@ -164,74 +225,3 @@ def _turning(problem: Problem, count: int) -> int:
         stacklevel=4,
     )
     return _MOST
-
-
-def _weights(problem: Problem) -> Array:
-    """The stationary probability of the cells, raised to 1e-280 where it is smaller."""
-    flat = isinstance(problem.equation, Heat)
-    pi = np.ones(problem.grid.shape) if flat else invariant_density(problem)
-    pi = np.maximum(pi.ravel() / pi.sum(), _FLOOR)
-    return pi / pi.sum()
-
-
-def _inverse(matrix: Any, grid: Grid, loss: Array | None, weights: Array) -> Any:
-    """(-L)^-1 in the frame of sqrt(weights), on functions of zero mean unless probability is lost.
-
-    The equation is singular by the constants: the likeliest cell is grounded, and the mean removed.
-    """
-    from pdekit.pde.kernels.elimination import eliminate
-
-    last = int(np.argmax(weights)) if loss is None else None
-    killed = 0.0 if loss is None else loss.ravel()
-    made = eliminate(chains.rates(matrix), chains.order(matrix, grid, last), killed)
-    if made.stuck.size:
-        chains.recurrent(matrix, grid)  # says which sets of cells are never left
-        raise ConvergenceError("the slowest rates are below 1e-290, beyond floats; lower beta")
-    root = np.sqrt(weights)
-
-    def apply(y: Array) -> Array:
-        y = y.ravel()
-        right = y if loss is not None else y - root * (root @ y)
-        x = made.solve(right / root)
-        if not (np.abs(x) < _LONGEST).all():
-            raise ConvergenceError("the slowest rates are below 1e-290, beyond floats; lower beta")
-        x *= root
-        return x if loss is not None else x - root * (root @ x)
-
-    return apply
-
-
-def _largest(
-    apply: Any, weights: Array, count: int, wanted: int, symmetric: bool
-) -> tuple[Any, Any]:
-    """Rates 1 / eigenvalue of the inverse, slowest first of ``wanted``, and their vectors."""
-    from scipy.sparse.linalg import ArpackError, LinearOperator, eigs, eigsh
-
-    n = weights.size
-    inverse = LinearOperator((n, n), matvec=apply, dtype=float)
-    start = np.random.default_rng(0).standard_normal(n) * np.sqrt(weights)
-    try:
-        solve = eigsh if symmetric else eigs
-        values, vectors = solve(inverse, wanted, v0=start, which="LM", maxiter=100 * wanted + 300)
-    except ArpackError as error:
-        raise ConvergenceError(
-            f"the slow modes do not settle: {error}; ask for fewer, or refine the grid"
-        ) from error
-    rates = 1 / values
-    chosen = sorted(range(wanted), key=lambda k: (_digits(rates[k].real), -rates[k].imag))[:count]
-    rates, vectors = rates[chosen], vectors[:, chosen]
-    if np.abs(rates.imag).max() <= 1e-9 * np.abs(rates).max():
-        rates, vectors = rates.real, np.ascontiguousarray(_real(vectors))
-    return rates, vectors
-
-
-def _digits(rate: float) -> float:
-    """A rate to nine digits, so that the two of a complex pair are equal."""
-    return float(f"{rate:.8e}")
-
-
-def _real(vectors: NDArray[Any]) -> Array:
-    """Vectors turned so that their largest entry is real, and then their real part."""
-    largest = vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])]
-    out: Array = (vectors * (np.abs(largest) / largest)).real
-    return out
