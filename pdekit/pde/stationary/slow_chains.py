@@ -29,6 +29,7 @@ _TOLD = 1e-5  # of the largest eigenvalue: smaller ones wait for the next stage
 _FAR = 1e-8  # of the norm of the inverse: smaller ones need another inverse
 _TOLD_DRIVEN = 1e-8  # as _TOLD, where there is no next stage
 _ALONE = 1e-5  # rest of a power iteration that shows one mode only
+_BASIS = 18  # vectors of a Lanczos iteration; its start has seen the inverse twice
 _RESTARTS = 40  # of a Lanczos iteration before modes are looked for one by one
 _SURE = 1e-6  # of the largest entry: smaller ones of a vector in the frame say nothing in a cell
 _LEAST = 1e-150  # sqrt(pi) below which a mode is not told as a function
@@ -288,8 +289,9 @@ def _lanczos(apply: Apply, y: Array, wanted: int) -> tuple[Array, Array]:
 
     inverse = LinearOperator((y.size, y.size), matvec=apply, dtype=float)
     most = _RESTARTS if wanted > 1 else 10 * _RESTARTS
+    basis = min(y.size, max(2 * wanted + 1, _BASIS))
     try:
-        values, vectors = eigsh(inverse, wanted, v0=y, which="LM", maxiter=most)
+        values, vectors = eigsh(inverse, wanted, v0=y, which="LM", maxiter=most, ncv=basis)
     except ArpackError as error:
         if isinstance(error, ArpackNoConvergence) and len(error.eigenvalues):
             values, vectors = error.eigenvalues, error.eigenvectors

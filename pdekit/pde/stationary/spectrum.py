@@ -1,7 +1,7 @@
 """Spectral gap and slow modes of the linear equations."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,19 @@ class SlowModes:
     """
 
     rates: NDArray[Any]
-    functions: NDArray[Any]
     grid: Grid
+    _vectors: NDArray[Any] = field(repr=False)
+    _inverse: slow_chains.Inverse = field(repr=False)
+
+    @cached_property
+    def functions(self) -> NDArray[Any]:
+        """The values of the modes in the cells, (count, *grid.shape)."""
+        chain = self._inverse.chain
+        made = slow_chains.functions(self._inverse, self.rates, self._vectors)
+        made /= np.abs(made).max(1)[:, None]
+        weights = chain.root**2 if chain.loss is None else 1 / chain.root.size
+        made /= np.sqrt((np.abs(made) ** 2 * weights).sum(1))[:, None]
+        return made.reshape(-1, *self.grid.shape)
 
     @property
     def gap(self) -> float:
@@ -96,35 +107,14 @@ def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
     """
     made = _modes(equation, grid, count, stacklevel=2)
 
-    def again(other: Grid) -> _Modes:
+    def again(other: Grid) -> SlowModes:
         return _modes(equation, other, min(count, int(np.prod(other.shape)) // 3))
 
     halving.compare(made, again, _apart, grid, "the slow modes")
-    return made.on(grid)
+    return made
 
 
-@dataclass(frozen=True, eq=False)
-class _Modes:
-    """Rates and vectors in the frame of the chain, before functions are made of them."""
-
-    rates: NDArray[Any]
-    vectors: NDArray[Any]
-    inverse: slow_chains.Inverse
-
-    @property
-    def gap(self) -> float:
-        return float(self.rates[0].real)
-
-    def on(self, grid: Grid) -> SlowModes:
-        chain = self.inverse.chain
-        made = slow_chains.functions(self.inverse, self.rates, self.vectors)
-        made /= np.abs(made).max(1)[:, None]
-        weights = chain.root**2 if chain.loss is None else 1 / chain.root.size
-        made /= np.sqrt((np.abs(made) ** 2 * weights).sum(1))[:, None]
-        return SlowModes(self.rates, made.reshape(-1, *grid.shape), grid)
-
-
-def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> _Modes:
+def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowModes:
     problem = steady(equation, grid, (FokkerPlanck, BackwardKolmogorov, Heat), "a decay rate")
     cells = int(np.prod(grid.shape))
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= cells // 3:
@@ -135,9 +125,21 @@ def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> _Modes
         density = chain.root.reshape(grid.shape) ** 2 / grid.cell_volume
         peclet.report(problem, density, {}, stacklevel + 1)
     if chain.reversible:
-        return _Modes(*slow_chains.reversible_modes(chain, count))
-    among = min(max(count + _SPARE, _turning(problem, count)), cells - 2)
-    return _Modes(*slow_chains.driven_modes(chain, count, among))
+        rates, vectors, inverse = slow_chains.reversible_modes(chain, count)
+    else:
+        among = _among(problem, chain, count)
+        rates, vectors, inverse = slow_chains.driven_modes(chain, count, among)
+    return SlowModes(rates, grid, vectors, inverse)
+
+
+def _among(problem: Problem, chain: slow_chains.Chain, count: int) -> int:
+    """How many rates of smallest modulus are looked at for the ``count`` of smallest real part.
+
+    That of escape is both (Perron).
+    """
+    if chain.loss is not None and count == 1:
+        return 1
+    return min(max(count + _SPARE, _turning(problem, count)), chain.root.size - 2)
 
 
 def _chain(problem: Problem, generator: Generator) -> slow_chains.Chain:
@@ -188,7 +190,7 @@ def _in_balance(matrix: Any, pi: Array) -> bool:
     return bool((np.abs(net[seen]) <= _REVERSIBLE * gross[seen]).all())
 
 
-def _apart(made: _Modes, other: _Modes, cells: Grid) -> float:
+def _apart(made: SlowModes, other: SlowModes, cells: Grid) -> float:
     """The largest distance of a rate to the nearest of the other ones, or of their real parts."""
     distance = np.abs(made.rates[:, None] - other.rates).min(1)
     k = min(len(made.rates), len(other.rates))
@@ -222,6 +224,6 @@ def _turning(problem: Problem, count: int) -> int:
         f"{np.abs(rates[slowest].imag).max():.3g} may be missed among those of smallest modulus: "
         "the drift turns much faster than anything decays",
         AccuracyWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return _MOST
