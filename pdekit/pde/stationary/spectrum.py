@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
-from pdekit.errors import AccuracyWarning, ConvergenceError
+from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion, halving, peclet
 from pdekit.pde.discrete.generators import Generator, gibbs
@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 _SPARE = 16  # modes beyond those asked for where rates are complex, to sort by real part
 _FULL, _MOST = 256, 100  # cells of a full matrix; modes asked for to sort by real part
 _REVERSIBLE = 1e-9  # net over gross flow of a pair below which it counts as balanced
+_HIDDEN, _LOWEST = 0.5, 1e-150  # e-folds of a barrier between cells; sqrt(pi) that none is read of
 _FLOOR = 1e-280  # weights below it are raised to it where the frame is that of no balance
 
 
@@ -124,12 +125,44 @@ def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowMo
     if generator.loss is None and drift_diffusion.is_general(problem.equation):
         density = chain.root.reshape(grid.shape) ** 2 / grid.cell_volume
         peclet.report(problem, density, {}, stacklevel + 1)
+    _look_at_barriers(chain, stacklevel + 1)
     if chain.reversible:
         rates, vectors, inverse = slow_chains.reversible_modes(chain, count)
     else:
         among = _among(problem, chain, count)
         rates, vectors, inverse = slow_chains.driven_modes(chain, count, among)
     return SlowModes(rates, grid, vectors, inverse)
+
+
+def _look_at_barriers(chain: slow_chains.Chain, stacklevel: int) -> None:
+    """A ``ResolutionWarning`` where the top of a barrier lies between cells, some e-folds higher.
+
+    Such a barrier is crossed too fast, so that its mode may be missing among the slowest ones on
+    this grid and on half of its cells alike.
+    """
+    grid = chain.grid
+    height = -2 * np.log(np.maximum(chain.root, _LOWEST)).reshape(grid.shape)
+    hidden = [_hidden(height, axis, grid.periodic[axis]) for axis in range(grid.dim)]
+    if max(hidden) > _HIDDEN:
+        factors = [max(1.0, 1.2 * float(np.sqrt(x / _HIDDEN))) for x in hidden]
+        cells = tuple(int(np.ceil(n * f)) for n, f in zip(grid.cells, factors, strict=True))
+        warnings.warn(
+            "the cells are too coarse for the barriers: the density at a top is up to "
+            f"exp(-{max(hidden):.2g}) of that in the cell next to it, so that a slower mode may be "
+            f"missed: about {cells} cells would do in place of {grid.cells}",
+            ResolutionWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _hidden(height: Array, axis: int, periodic: bool) -> float:
+    """How much higher than its cell a maximum along an axis may be: an eighth of what it bends."""
+    lines = np.moveaxis(height, axis, 0)
+    if periodic:
+        lines = np.concatenate([lines[-1:], lines, lines[:1]])
+    before, after = lines[1:-1] - lines[:-2], lines[1:-1] - lines[2:]
+    bends = np.where((before >= 0) & (after >= 0), before + after, 0.0)
+    return float(bends.max(initial=0.0)) / 8
 
 
 def _among(problem: Problem, chain: slow_chains.Chain, count: int) -> int:
