@@ -5,8 +5,8 @@ without subtractions: neither underflows, however small pi is. The inverse T = (
 has errors of a rounding of its norm 1 / λ_1, which drowns modes that are faster by many orders of
 magnitude than the slowest. These are found in stages: the modes that are known are projected
 away, before and after T, and where the next ones are too far from the first, functions are held
-at zero on one cell for each known mode, where it is large. What is left of T has a norm of the next
-mode's, and on what is orthogonal to the known modes it is the inverse to a share λ_known / λ_next.
+at zero on one cell for each mode that is slower by 1e10, where it is large. On what is orthogonal
+to the known modes the inverse that is left is T but for a share λ_held / λ_next.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ Apply = Callable[[Array], Array]
 _LONGEST = 1e290  # times above it are not told apart from infinity
 _SMALL = 1e-300  # pivots below it have lost their digits
 _TOLD = 1e-5  # of the largest eigenvalue: smaller ones wait for the next stage
-_FAR = 1e-8  # of the norm of the inverse: smaller ones need another inverse
+_FAR = 1e-10  # of the norm of the inverse: smaller ones need another inverse
 _TOLD_DRIVEN = 1e-8  # as _TOLD, where there is no next stage
 _ALONE = 1e-5  # rest of a power iteration that shows one mode only
 _BASIS = 18  # vectors of a Lanczos iteration; its start has seen the inverse twice
@@ -141,7 +141,7 @@ def reversible_modes(chain: Chain, count: int) -> tuple[Array, Array, Inverse]:
         vector, size, rest = _power(apply, known.shape[0])
         norm = max(norm, size)
         if size < _FAR * norm:
-            inverse, norm = hold(chain, _cells_of(known)), 0.0
+            inverse, norm = _next_inverse(chain, known, rates), 0.0
             continue
         wanted = count - len(rates)
         values, vectors = (
@@ -156,6 +156,14 @@ def reversible_modes(chain: Chain, count: int) -> tuple[Array, Array, Inverse]:
         known = np.hstack([known, vectors[:, told]])
     slowest = np.argsort(rates, kind="stable")[:count]
     return rates[slowest], known[:, first:][:, slowest], inverse
+
+
+def _next_inverse(chain: Chain, known: Array, rates: Array) -> Inverse:
+    """The inverse with a cell held for each mode that is far slower than the next one."""
+    every = hold(chain, _cells_of(known))
+    _, longest, _ = _power(every.off(known), known.shape[0])
+    far = np.append(np.ones(known.shape[1] - len(rates), dtype=bool), rates * longest < _FAR)
+    return every if far.all() else hold(chain, _cells_of(known[:, far]))
 
 
 def driven_modes(chain: Chain, count: int, among: int) -> tuple[Any, Any, Inverse]:
