@@ -74,8 +74,8 @@ def spectral_gap(equation: Any, grid: Grid, extrapolate: bool = False) -> float:
     Right to about 1e-10 of itself for the discrete generator, however small it is (exp(-β ΔV) of
     1e-200 keeps its digits), and of second order in h. ``extrapolate`` adds a solve with every cell
     halved and takes Richardson's (4 λ(h/2) - λ(h)) / 3, of fourth order for smooth coefficients.
-    Where walls absorb it is the rate of escape. Compare MODEL 1.14 for small noise. Good values: 2,000 cells on
-    a line give the gap of the double well to 2e-5 for beta from 1 to 16.
+    Where walls absorb it is the rate of escape. Compare MODEL 1.14 for small noise. Good values:
+    2,000 cells on a line give the gap of the double well to 2e-5 for beta from 1 to 16.
 
     Raises as ``slow_modes``.
     """
@@ -96,12 +96,13 @@ def slow_modes(equation: Any, grid: Grid, count: int = 1) -> SlowModes:
     Lanczos on the inverse generator in its symmetric form sqrt(rho) L / sqrt(rho) where detailed
     balance holds, Arnoldi otherwise. The inverse comes from an elimination without subtractions,
     so that slow rates are right relative to themselves; in detailed balance each of them, were they
-    1e-200 and 1 side by side. Otherwise rates above 1e8 times the slowest are not told. Complex rates are sorted by real part among
-    the smallest in modulus: ``count + 16``, or so many that on a grid of 256 cells (the grid itself
-    where it has no more) no mode that turns faster than it decays is missed; an
-    ``AccuracyWarning`` where that takes more than 100. Walls that absorb are taken into account:
-    then the slowest rate is that of escape. A ``ResolutionWarning`` says where a rate differs by
-    more than a twentieth from that on half the cells, or a barrier lies between the cells.
+    1e-200 and 1 side by side. Otherwise rates above 1e8 times the slowest are not told. Complex
+    rates are sorted by real part among the smallest in modulus: ``count + 16``, or so many that on
+    a grid of 256 cells (the grid itself where it has no more) no mode that turns faster than it
+    decays is missed; an ``AccuracyWarning`` where that takes more than 100. Walls that absorb are
+    taken into account: then the slowest rate is that of escape. A ``ResolutionWarning`` says where
+    a rate differs by more than a twentieth from that on half the cells, or a barrier lies between
+    the cells.
 
     Raises ``TypeError`` for another equation, ``ValueError`` for coefficients that change in time,
     a stationary state that is not unique or a ``count`` that the grid has no room for, and
