@@ -33,6 +33,7 @@ _BASIS = 18  # vectors of a Lanczos iteration; its start has seen the inverse tw
 _RESTARTS = 40  # of a Lanczos iteration before modes are looked for one by one
 _SURE = 1e-6  # of the largest entry: smaller ones of a vector in the frame say nothing in a cell
 _LEAST = 1e-150  # sqrt(pi) below which a mode is not told as a function
+_SETTLED = 1e-8  # of the largest value: change of a round in which a function is continued
 _ROUNDS, _GROWTH = 100, 1e6  # most rounds in which a function is continued, and most growth
 _TOO_SLOW = "the slowest rates are below 1e-290, beyond floats; lower beta"
 
@@ -232,7 +233,7 @@ def _continued(inverse: Inverse, rate: Any, phi: Any, sure: NDArray[np.bool_]) -
         size = np.abs(phi).max()
         if not size < most:
             return None
-        if moved <= 1e-10 * size:
+        if moved <= _SETTLED * size:
             return phi
     return None
 
