@@ -1,6 +1,7 @@
 """Slow rates and modes: relative accuracy however slow, real and complex, on a line and a plane."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,123 @@ def test_modes_decay_at_their_rates_and_are_orthonormal_in_equilibrium(grid, see
     if not stirred:
         weighted = made.functions.reshape(3, -1) * np.sqrt(rho.ravel() * grid.cell_volume)
         np.testing.assert_allclose(weighted @ weighted.T, np.eye(3), atol=1e-8)
+
+
+def rough(seed, grid, depth, forced, absorbing):
+    """A potential of independent heights up to ``depth`` in the cells of the unit box."""
+    rng = np.random.default_rng(seed)
+    heights, push = depth * rng.random(grid.shape), 10 * rng.uniform(-1, 1, grid.dim)
+
+    def potential(x):
+        cell = np.minimum((x * grid.cells).astype(int), np.array(grid.cells) - 1)
+        return heights[tuple(np.moveaxis(cell, -1, 0))]
+
+    return pk.FokkerPlanck(
+        pk.potentials.Custom(potential, dim=grid.dim),
+        1.0,
+        force=(lambda x: push + 0 * x) if forced else None,
+        absorbing=absorbing,
+    )
+
+
+def pivots(equation, grid, rate):
+    """Those of kill - L - rate in rational numbers: as many are negative as rates are below."""
+    generator = Problem(equation, grid, None).generator()
+    jumps = generator.matrix().toarray()
+    np.fill_diagonal(jumps, 0.0)
+    loss = np.zeros(len(jumps)) if generator.loss is None else generator.loss.ravel()
+    a = [[-Fraction(v) for v in row] for row in jumps]
+    for i, row in enumerate(a):
+        row[i] = Fraction(loss[i]) - sum(row) - Fraction(rate)
+    out = []
+    while a:
+        first, *rest = a
+        out.append(first[0])
+        a = [
+            [v - row[0] / first[0] * u for u, v in zip(first[1:], row[1:], strict=True)]
+            for row in rest
+        ]
+    return out
+
+
+def below(equation, grid, rate):
+    return sum(p < 0 for p in pivots(equation, grid, rate))
+
+
+DEEP = {
+    "line": (pk.Grid(0, 1, 12), None),
+    "line, walls": (pk.Grid(0, 1, 12), pk.Walls(True, False)),
+    "ring": (pk.Grid(0, 1, 12, periodic=True), None),
+    "plane": (pk.Grid((0, 0), (1, 1), (4, 4)), None),
+    "plane, walls": (pk.Grid((0, 0), (1, 1), (4, 4)), pk.Walls((True, False), (True, True))),
+}
+
+
+@pytest.mark.parametrize("depth", [10.0, 60.0, 250.0])
+@pytest.mark.parametrize("where", DEEP)
+def test_every_rate_of_a_rough_potential_has_its_digits(where, depth):
+    """Many rates of any size side by side, to 1e-8 of each: a count in rational numbers."""
+    grid, absorbing = DEEP[where]
+    for seed in range(8):
+        equation = rough(seed, grid, depth, False, absorbing)
+        rates = pk.slow_modes(equation, grid, 4).rates
+        assert rates.min() > 0 and (np.diff(rates) >= 0).all()
+        for k, rate in enumerate(rates, start=absorbing is None):
+            assert below(equation, grid, rate * (1 - 1e-8)) <= k
+            assert below(equation, grid, rate * (1 + 1e-8)) >= k + 1
+
+
+@pytest.mark.parametrize("depth", [10.0, 60.0, 250.0])
+@pytest.mark.parametrize("where", ["line, walls", "plane, walls"])
+def test_the_rate_of_escape_has_its_digits_in_a_drift_that_turns(where, depth):
+    """kill - L - λ is an M-matrix, with positive pivots, for λ below that of escape only."""
+    grid, absorbing = DEEP[where]
+    for seed in range(8):
+        equation = rough(seed, grid, depth, True, absorbing)
+        gap = pk.spectral_gap(equation, grid)
+        assert (
+            below(equation, grid, gap * (1 - 1e-8)) == 0 < below(equation, grid, gap * (1 + 1e-8))
+        )
+
+
+def test_several_modes_beside_a_rate_of_1e_44():
+    """At large beta: the top (curvature -1) has the rates 1, 2, ..., the two bottoms 2, 4, ..."""
+    equation, grid = pk.FokkerPlanck(WELL, 400.0), pk.Grid(-2, 2, 2000)
+    made = pk.slow_modes(equation, grid, 4)
+    assert made.rates[0] == pytest.approx(2 / pk.kramers_time(WELL, -1.0, 0.0, 400.0), rel=0.01)
+    np.testing.assert_allclose(made.rates[1:], [1, 2, 2], rtol=0.05)
+    weights = pk.stationary(equation, grid).values * grid.cell_volume
+    products = np.einsum("ix,jx,x->ij", made.functions, made.functions, weights)
+    np.testing.assert_allclose(products, np.eye(4), atol=1e-8)
+
+
+def test_functions_of_a_mode_are_smooth_where_the_density_is_nothing():
+    """Beyond a wall of 250 / beta the mode goes on as it must: each side of L φ = -λ φ is seen."""
+    equation, grid = pk.FokkerPlanck(WELL, 16.0), pk.Grid(-3, 3, 60)
+    generator = Problem(equation, grid, None).generator()
+    made = pk.slow_modes(equation, grid, 3)
+    for rate, phi in zip(made.rates, made.functions, strict=True):
+        moved = generator.backward(phi) / generator.exit_rate()
+        np.testing.assert_allclose(moved, -rate * phi / generator.exit_rate(), atol=1e-9)
+
+
+def test_a_mode_beyond_floats_has_a_rate_but_no_function():
+    tilted = pk.potentials.Custom(lambda x: (x[..., 0] ** 2 - 1) ** 2 / 4 + 0.12 * x[..., 0])
+    made = pk.slow_modes(pk.FokkerPlanck(tilted, 3000.0), pk.Grid(-2, 2, 400), 2)
+    top, bottom = np.roots([1, 0, -1, 0.12])[[2, 1]]
+    kramers = 1 / pk.kramers_time(tilted, bottom, top, 3000.0)
+    assert made.rates[0] == pytest.approx(kramers, rel=0.05)
+    with pytest.raises(pk.ConvergenceError, match="1e-300"):
+        made.functions  # noqa: B018
+
+
+def test_rates_that_cannot_be_told_apart_are_refused():
+    """A force round a ring of two deep wells: only the slowest rate is told in floats."""
+    ring = pk.Grid(-np.pi, np.pi, 200, periodic=True)
+    equation = pk.FokkerPlanck(lambda x: -np.cos(2 * x[..., 0]), 60.0, force=lambda x: 0.01 + 0 * x)
+    assert 1e-53 < pk.spectral_gap(equation, ring) < 1e-50
+    with pytest.raises(pk.ConvergenceError, match="differ by more than floats tell"):
+        pk.slow_modes(equation, ring, 3)
 
 
 def test_two_wells_a_direction_have_the_gap_of_one_twice():

@@ -340,6 +340,118 @@ def gaps_on_a_line(rng):
     )
 
 
+def rates_of_a_line(U, beta, low, high, walls, count, n=1200):
+    """The slowest rates of the drift -U'/beta, zero left out, by Sturm's count on factors.
+
+    A chain of its own with the rates e^{-(difference of U) / 2} / (beta h²): eliminated without a
+    subtraction, kill - L = N D Nᵀ, and the count is that of negative pivots of N D Nᵀ - λ, which
+    keeps every digit of λ however small it is. ``walls`` says which of the two ends absorb.
+    """
+    x, h = fine(low, high, n)
+    u = U(np.concatenate([[low], x, [high]]))
+    rise = np.diff(u)
+    up, down = (np.exp(sign * rise[1:-1] / 2) / (beta * h * h) for sign in (-1, 1))
+    lost = 2 * np.exp([rise[0] / 2, -rise[-1] / 2]) / (beta * h * h) * walls  # half a cell away
+    pivots, links, dead = np.empty(n), np.empty(n), lost[0]
+    for i in range(n - 1):
+        pivots[i] = up[i] + dead
+        links[i] = up[i] * down[i] / pivots[i]
+        dead *= down[i] / pivots[i]
+    pivots[-1], links[-1] = dead + lost[1], 0.0
+
+    def below(rates):
+        shift, found = -rates, np.zeros(rates.shape, dtype=int)
+        for pivot, link in zip(pivots, links, strict=True):
+            moved = pivot + shift
+            moved[moved == 0] = 1e-300
+            found += moved < 0
+            shift = link / moved * shift - rates
+        return found
+
+    none = int(not any(walls))
+    first, last = np.full(count, -690.0), np.full(count, np.log(4 * max(up.max(), down.max())))
+    for _ in range(6):
+        some = np.linspace(first, last, 34)
+        under = below(np.exp(some)) <= np.arange(count) + none
+        k = under.sum(0) - 1
+        first, last = some[k, np.arange(count)], some[np.minimum(k + 1, 33), np.arange(count)]
+    return np.exp((first + last) / 2)
+
+
+class Deep(Line):
+    """A line whose wells are up to some 600 / beta deep."""
+
+    def __init__(self, rng, n):
+        super().__init__(rng, ring=False, forced=False)
+        self.n, self.grid = n, pk.Grid(self.low, self.low + self.length, n)
+        size = log_uniform(rng, 0.1, 600) / self.beta / 2
+        self.a, self.b = size * rng.uniform(-1, 1, 2)
+
+    def slope(self, x):
+        k = self.k
+        return -k * self.a * np.sin(k * x + self.s) - 2 * k * self.b * np.sin(2 * k * x)
+
+    def rates(self, walls, count):
+        return rates_of_a_line(self.U, self.beta, self.low, self.low + self.length, walls, count)
+
+
+def rates_apart(found, true):
+    """None is negative; each is near one of the true ones, and near the one of its rank."""
+    return float(np.abs(np.asarray(found) / true - 1).max()) if np.min(found) > 0 else np.inf
+
+
+def deep_wells_on_a_line(rng):
+    p = Deep(rng, int(log_uniform(rng, 16, 1000)))
+    walls, count = rng.random(2) < 0.4, int(rng.integers(1, 5))
+    kind, by_force = pick(rng, pk.FokkerPlanck, pk.BackwardKolmogorov), rng.random() < 0.3
+    V = FLAT if by_force else pk.potentials.Custom(lambda x: p.V(x[..., 0]))
+    parts = {"force": lambda x: -p.slope(x)} if by_force else {}
+    if walls.any():
+        parts["absorbing"] = pk.Walls(*map(bool, walls))
+    equation = kind(V, p.beta, **parts)
+
+    def call():
+        if count == 1:
+            return [pk.spectral_gap(equation, p.grid)]
+        return pk.slow_modes(equation, p.grid, count).rates
+
+    return Trial(
+        f"{p} {kind.__name__} walls={walls} count={count} by_force={by_force}",
+        call,
+        lambda found: (rates_apart(found, p.rates(walls, count)), WITHIN),
+    )
+
+
+def deep_wells_in_a_plane(rng):
+    """V(x) + W(y): the rates are the sums of those of two lines."""
+    cells = [int(log_uniform(rng, 16, 60)) for _ in range(2)]
+    p, q = (Deep(rng, n) for n in cells)
+    ratio = p.beta / q.beta
+    walls, count = rng.random((2, 2)) < 0.3, int(rng.integers(1, 5))
+    V = pk.potentials.Custom(lambda x: p.V(x[..., 0]) + q.V(x[..., 1]) / ratio, dim=2)
+    absorbing = pk.Walls(*(tuple(map(bool, side)) for side in walls.T)) if walls.any() else None
+    equation = pk.FokkerPlanck(V, p.beta, absorbing=absorbing)
+    grid = pk.Grid((p.low, q.low), (p.low + p.length, q.low + q.length), tuple(cells))
+
+    def judge(found):
+        parts = []
+        for line, sides in zip((p, q), walls, strict=True):
+            rates = rates_of_a_line(
+                line.U, p.beta, line.low, line.low + line.length, sides, count + 1
+            )
+            parts.append(rates if sides.any() else np.append(0.0, rates[:-1]))
+        sums = np.sort(np.add.outer(*parts).ravel())
+        true = sums[sums > 0][:count]
+        return rates_apart(found, true), 2 * WITHIN
+
+    def call():
+        if count == 1:
+            return [pk.spectral_gap(equation, grid)]
+        return pk.slow_modes(equation, grid, count).rates
+
+    return Trial(f"{p} and {q} walls={walls.tolist()} count={count}", call, judge)
+
+
 def modes_of_a_turning_plane(rng):
     """dX = -F X dt + noise: rates are sums of eigenvalues of F; a torus: k² / beta ± i k f."""
     beta, n = log_uniform(rng, 1e-2, 1e2), int(log_uniform(rng, 6, 40))
@@ -589,6 +701,8 @@ ROWS = [
     Row("escapes against a wind", ("spectral_gap", "slow_modes"), escapes_against_a_wind, 0.3, 3),
     Row("committors on lines", ("committor",), committors, 0.5),
     Row("gaps on lines", ("spectral_gap", "slow_modes"), gaps_on_a_line, 0.4, 3),
+    Row("deep wells on lines", ("slow_modes", "spectral_gap"), deep_wells_on_a_line, 0.4, 3),
+    Row("deep wells in planes", ("slow_modes", "spectral_gap"), deep_wells_in_a_plane, 0.1, 5),
     Row("modes that turn", ("slow_modes", "spectral_gap"), modes_of_a_turning_plane, 0.2, 5),
     Row("stationary densities in planes", ("stationary",), stationary_in_a_plane, 0.2, 2),
     Row("entropy of linear drifts", ("entropy_production", "housekeeping", "current"),

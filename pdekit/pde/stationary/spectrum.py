@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
-from pdekit.errors import AccuracyWarning, ConvergenceError
+from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion, halving, peclet
+from pdekit.pde.discrete.generators import Generator, gibbs
 from pdekit.pde.discrete.problem import Problem, steady
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
-from pdekit.pde.stationary import chains
-from pdekit.pde.stationary.stationary import invariant_density
+from pdekit.pde.stationary import chains, slow_chains
 from pdekit.protocols import Equation
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 _SPARE = 16  # modes beyond those asked for where rates are complex, to sort by real part
 _FULL, _MOST = 256, 100  # cells of a full matrix; modes asked for to sort by real part
-_REVERSIBLE = 1e-12  # net over gross flow below which a chain counts as reversible
-_LONGEST = 1e290  # times above it are not told apart from infinity
-_FLOOR = 1e-280  # weights below it are raised to it in the symmetric form
+_REVERSIBLE = 1e-9  # net over gross flow of a pair below which it counts as balanced
+_HIDDEN, _LOWEST = 0.5, 1e-150  # e-folds of a barrier between cells; sqrt(pi) that none is read of
+_FLOOR = 1e-280  # weights below it are raised to it where the frame is that of no balance
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,19 @@ class SlowModes:
     """
 
     rates: NDArray[Any]
-    functions: NDArray[Any]
     grid: Grid
+    _vectors: NDArray[Any] = field(repr=False)
+    _inverse: slow_chains.Inverse = field(repr=False)
+
+    @cached_property
+    def functions(self) -> NDArray[Any]:
+        """The values of the modes in the cells, (count, *grid.shape)."""
+        chain = self._inverse.chain
+        made = slow_chains.functions(self._inverse, self.rates, self._vectors)
+        made /= np.abs(made).max(1)[:, None]
+        weights = chain.root**2 if chain.loss is None else 1 / chain.root.size
+        made /= np.sqrt((np.abs(made) ** 2 * weights).sum(1))[:, None]
+        return made.reshape(-1, *self.grid.shape)
 
     @property
     def gap(self) -> float:
@@ -63,20 +74,19 @@ class SlowModes:
 def spectral_gap(equation: Equation, grid: Grid, extrapolate: bool = False) -> float:
     """The slowest decay rate min Re λ > 0 of a linear equation: exp(-gap t) is its last transient.
 
-    Right to about 1e-10 of itself for the discrete generator, however small it is (exp(-β ΔV) of
-    1e-200 keeps its digits); second order in h. ``extrapolate`` adds a solve with every cell halved
-    and takes Richardson's (4 λ(h/2) - λ(h)) / 3, of fourth order for smooth coefficients.
-    Walls reflect, or are periodic. Compare mathematics 1.14 for small noise. Good values: 2,000
-    cells on a line give the gap of the double well to 2e-5 for beta from 1 to 16.
+        Right to about 1e-10 of itself for the discrete generator, however small it is (exp(-β ΔV) of
+    from pdekit.pde.stationary import chains, slow_chains
+    from pdekit.protocols import Equation
 
-    Raises as ``slow_modes``.
+        Raises as ``slow_modes``.
     """
     here = _modes(equation, grid, 1, stacklevel=2)
     if checks.flag("extrapolate", extrapolate):
-        finer = _modes(equation, grid.refined(2), 1)
+        halves = grid.refined(2)
+        finer = _modes(equation, halves, 1)
         if not abs(finer.gap - here.gap) <= halving.TOLERANCE * finer.gap:
-            halving.say(_apart(here, finer, grid), grid, finer.grid, "the gap", stacklevel=2)
-        return (4 * finer.gap - here.gap) / 3
+            halving.say(_apart(here, finer, grid), grid, halves, "the gap", stacklevel=2)
+        return (4 * finer.gap - here.gap) / 3 if here.gap < 2 * finer.gap else finer.gap
     halving.compare(here, lambda other: _modes(equation, other, 1), _apart, grid, "the gap")
     return here.gap
 
@@ -86,16 +96,19 @@ def slow_modes(equation: Equation, grid: Grid, count: int = 1) -> SlowModes:
 
     Lanczos on the inverse generator in its symmetric form sqrt(rho) L / sqrt(rho) where detailed
     balance holds, Arnoldi otherwise. The inverse comes from an elimination without subtractions,
-    so that slow rates are right relative to themselves. Complex rates are sorted by real part among
-    the smallest in modulus: ``count + 16``, or so many that on a grid of 256 cells (the grid itself
-    where it has no more) no mode that turns faster than it decays is missed; an
-    ``AccuracyWarning`` where that takes more than 100. Walls that absorb are taken into account:
-    then the slowest rate is that of escape. A ``ResolutionWarning`` says where a rate differs by
-    more than a twentieth from that on half the cells.
+    so that slow rates are right relative to themselves; in detailed balance each of them, were they
+    1e-200 and 1 side by side. Otherwise rates above 1e8 times the slowest are not told. Complex
+    rates are sorted by real part among the smallest in modulus: ``count + 16``, or so many that on
+    a grid of 256 cells (the grid itself where it has no more) no mode that turns faster than it
+    decays is missed; an ``AccuracyWarning`` where that takes more than 100. Walls that absorb are
+    taken into account: then the slowest rate is that of escape. A ``ResolutionWarning`` says where
+    a rate differs by more than a twentieth from that on half the cells, or a barrier lies between
+    the cells.
 
     Raises ``TypeError`` for another equation, ``ValueError`` for coefficients that change in time,
     a stationary state that is not unique or a ``count`` that the grid has no room for, and
-    ``ConvergenceError`` where the iteration does not settle.
+    ``ConvergenceError`` where the iteration does not settle, a rate is below 1e-290, or rates are
+    too far apart to be told; ``functions`` raises it for modes where rho is below 1e-300.
     """
     made = _modes(equation, grid, count, stacklevel=2)
 
@@ -112,22 +125,106 @@ def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowMo
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= cells // 3:
         raise ValueError(f"count must be a whole number from 1 to {cells // 3}, got {count!r}")
     generator = problem.generator()
-    matrix = generator.matrix()
-    if generator.loss is None:
-        weights = _weights(problem)
-        if drift_diffusion.is_general(problem.equation):
-            density = weights.reshape(grid.shape) / grid.cell_volume
-            peclet.report(problem, density, {}, stacklevel + 1)
-        _, _, net, gross = chains.net_flows(matrix, weights)
-        reversible = bool(np.abs(net).sum() <= _REVERSIBLE * gross.sum())
+    chain = _chain(problem, generator)
+    if generator.loss is None and drift_diffusion.is_general(problem.equation):
+        density = chain.root.reshape(grid.shape) ** 2 / grid.cell_volume
+        peclet.report(problem, density, {}, stacklevel + 1)
+    _look_at_barriers(chain, stacklevel + 1)
+    if chain.reversible:
+        rates, vectors, inverse = slow_chains.reversible_modes(chain, count)
     else:
-        weights, reversible = np.full(cells, 1 / cells), False
-    inverse = _inverse(matrix, grid, generator.loss, weights)
-    among = count if reversible else min(max(count + _SPARE, _turning(problem, count)), cells - 2)
-    rates, vectors = _largest(inverse, weights, count, among, reversible)
-    functions = (vectors / np.sqrt(weights * grid.cell_volume)[:, None]).T
-    scale = np.sqrt((np.abs(functions) ** 2 * weights).sum(1))
-    return SlowModes(rates, (functions / scale[:, None]).reshape(-1, *grid.shape), grid)
+        among = _among(problem, chain, count)
+        rates, vectors, inverse = slow_chains.driven_modes(chain, count, among)
+    return SlowModes(rates, grid, vectors, inverse)
+
+
+def _look_at_barriers(chain: slow_chains.Chain, stacklevel: int) -> None:
+    """A ``ResolutionWarning`` where the top of a barrier lies between cells, some e-folds higher.
+
+    Such a barrier is crossed too fast, so that its mode may be missing among the slowest ones on
+    this grid and on half of its cells alike.
+    """
+    grid = chain.grid
+    height = -2 * np.log(np.maximum(chain.root, _LOWEST)).reshape(grid.shape)
+    hidden = [_hidden(height, axis, grid.periodic[axis]) for axis in range(grid.dim)]
+    if max(hidden) > _HIDDEN:
+        factors = [max(1.0, 1.2 * float(np.sqrt(x / _HIDDEN))) for x in hidden]
+        cells = tuple(int(np.ceil(n * f)) for n, f in zip(grid.cells, factors, strict=True))
+        warnings.warn(
+            "the cells are too coarse for the barriers: the density at a top is up to "
+            f"exp(-{max(hidden):.2g}) of that in the cell next to it, so that a slower mode may be "
+            f"missed: about {cells} cells would do in place of {grid.cells}",
+            ResolutionWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _hidden(height: Array, axis: int, periodic: bool) -> float:
+    """How much higher than its cell a maximum along an axis may be: an eighth of what it bends."""
+    lines = np.moveaxis(height, axis, 0)
+    if periodic:
+        lines = np.concatenate([lines[-1:], lines, lines[:1]])
+    before, after = lines[1:-1] - lines[:-2], lines[1:-1] - lines[2:]
+    bends = np.where((before >= 0) & (after >= 0), before + after, 0.0)
+    return float(bends.max(initial=0.0)) / 8
+
+
+def _among(problem: Problem, chain: slow_chains.Chain, count: int) -> int:
+    """How many rates of smallest modulus are looked at for the ``count`` of smallest real part.
+
+    That of escape is both (Perron).
+    """
+    if chain.loss is not None and count == 1:
+        return 1
+    return min(max(count + _SPARE, _turning(problem, count)), chain.root.size - 2)
+
+
+def _chain(problem: Problem, generator: Generator) -> slow_chains.Chain:
+    """The chain on the cells, with the square root of its law in equilibrium or a frame near it."""
+    matrix, grid = generator.matrix(), problem.grid
+    loss = None if generator.loss is None else generator.loss.ravel()
+    pi, balanced = _balanced_weights(problem, generator), True
+    if pi is None:
+        pi = _invariant(matrix, grid, loss is not None)
+        balanced = _in_balance(matrix, pi)
+        pi = pi if balanced else np.maximum(pi, _FLOOR)
+    return slow_chains.Chain(matrix, grid, loss, np.sqrt(pi / pi.sum()), balanced)
+
+
+def _balanced_weights(problem: Problem, generator: Generator) -> Array | None:
+    """The law of the cells between reflecting walls where it is in balance by its very form.
+
+    A line between walls is a path, along which every jump has its way back.
+    """
+    equation, grid = problem.equation, problem.grid
+    if isinstance(equation, Heat):
+        return np.ones(int(np.prod(grid.shape)))
+    noise = 1.0 if equation.diffusion is None else equation.diffusion.D
+    if equation.force is None and isinstance(noise, float):
+        return gibbs(problem.potential(), equation.beta / noise, grid).ravel()
+    up, down = generator.up[0], generator.down[0]
+    if grid.dim > 1 or grid.periodic[0] or not (up.min() > 0 and down.min() > 0):
+        return None
+    logs = np.append(0.0, np.cumsum(np.log(up) - np.log(down)))
+    out: Array = np.exp(logs - logs.max())
+    return out
+
+
+def _invariant(matrix: Any, grid: Grid, lost: bool) -> Array:
+    """The invariant law of the jumps; flat where there is none, but probability is lost."""
+    try:
+        return chains.invariant(matrix, grid)
+    except (ValueError, ConvergenceError):
+        if not lost:
+            raise
+        return np.ones(matrix.shape[0])
+
+
+def _in_balance(matrix: Any, pi: Array) -> bool:
+    """Whether no pair of cells has a net flow, however unlikely they are."""
+    _, _, net, gross = chains.net_flows(matrix, pi / pi.max())
+    seen = gross > _FLOOR * gross.max()
+    return bool((np.abs(net[seen]) <= _REVERSIBLE * gross[seen]).all())
 
 
 def _apart(made: SlowModes, other: SlowModes, cells: Grid) -> float:
@@ -164,77 +261,6 @@ def _turning(problem: Problem, count: int) -> int:
         f"{np.abs(rates[slowest].imag).max():.3g} may be missed among those of smallest modulus: "
         "the drift turns much faster than anything decays",
         AccuracyWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return _MOST
-
-
-def _weights(problem: Problem) -> Array:
-    """The stationary probability of the cells, raised to 1e-280 where it is smaller."""
-    flat = isinstance(problem.equation, Heat)
-    pi = np.ones(problem.grid.shape) if flat else invariant_density(problem)
-    pi = np.maximum(pi.ravel() / pi.sum(), _FLOOR)
-    return pi / pi.sum()
-
-
-def _inverse(matrix: Any, grid: Grid, loss: Array | None, weights: Array) -> Any:
-    """(-L)^-1 in the frame of sqrt(weights), on functions of zero mean unless probability is lost.
-
-    The equation is singular by the constants: the likeliest cell is grounded, and the mean removed.
-    """
-    from pdekit.pde.kernels.elimination import eliminate
-
-    last = int(np.argmax(weights)) if loss is None else None
-    killed = 0.0 if loss is None else loss.ravel()
-    made = eliminate(chains.rates(matrix), chains.order(matrix, grid, last), killed)
-    if made.stuck.size:
-        chains.recurrent(matrix, grid)  # says which sets of cells are never left
-        raise ConvergenceError("the slowest rates are below 1e-290, beyond floats; lower beta")
-    root = np.sqrt(weights)
-
-    def apply(y: Array) -> Array:
-        y = y.ravel()
-        right = y if loss is not None else y - root * (root @ y)
-        x = made.solve(right / root)
-        if not (np.abs(x) < _LONGEST).all():
-            raise ConvergenceError("the slowest rates are below 1e-290, beyond floats; lower beta")
-        x *= root
-        return x if loss is not None else x - root * (root @ x)
-
-    return apply
-
-
-def _largest(
-    apply: Any, weights: Array, count: int, wanted: int, symmetric: bool
-) -> tuple[Any, Any]:
-    """Rates 1 / eigenvalue of the inverse, slowest first of ``wanted``, and their vectors."""
-    from scipy.sparse.linalg import ArpackError, LinearOperator, eigs, eigsh
-
-    n = weights.size
-    inverse = LinearOperator((n, n), matvec=apply, dtype=float)
-    start = np.random.default_rng(0).standard_normal(n) * np.sqrt(weights)
-    try:
-        solve = eigsh if symmetric else eigs
-        values, vectors = solve(inverse, wanted, v0=start, which="LM", maxiter=100 * wanted + 300)
-    except ArpackError as error:
-        raise ConvergenceError(
-            f"the slow modes do not settle: {error}; ask for fewer, or refine the grid"
-        ) from error
-    rates = 1 / values
-    chosen = sorted(range(wanted), key=lambda k: (_digits(rates[k].real), -rates[k].imag))[:count]
-    rates, vectors = rates[chosen], vectors[:, chosen]
-    if np.abs(rates.imag).max() <= 1e-9 * np.abs(rates).max():
-        rates, vectors = rates.real, np.ascontiguousarray(_real(vectors))
-    return rates, vectors
-
-
-def _digits(rate: float) -> float:
-    """A rate to nine digits, so that the two of a complex pair are equal."""
-    return float(f"{rate:.8e}")
-
-
-def _real(vectors: NDArray[Any]) -> Array:
-    """Vectors turned so that their largest entry is real, and then their real part."""
-    largest = vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])]
-    out: Array = (vectors * (np.abs(largest) / largest)).real
-    return out
