@@ -74,11 +74,13 @@ class SlowModes:
 def spectral_gap(equation: Equation, grid: Grid, extrapolate: bool = False) -> float:
     """The slowest decay rate min Re λ > 0 of a linear equation: exp(-gap t) is its last transient.
 
-        Right to about 1e-10 of itself for the discrete generator, however small it is (exp(-β ΔV) of
-    from pdekit.pde.stationary import chains, slow_chains
-    from pdekit.protocols import Equation
+    Right to about 1e-10 of itself for the discrete generator, however small it is (exp(-β ΔV) of
+    1e-200 keeps its digits), and of second order in h. ``extrapolate`` adds a solve with every cell
+    halved and takes Richardson's (4 λ(h/2) - λ(h)) / 3, of fourth order for smooth coefficients.
+    Where walls absorb it is the rate of escape. Compare mathematics 1.14 for small noise. Good
+    values: 2,000 cells on a line give the gap of the double well to 2e-5 for beta from 1 to 16.
 
-        Raises as ``slow_modes``.
+    Raises as ``slow_modes``.
     """
     here = _modes(equation, grid, 1, stacklevel=2)
     if checks.flag("extrapolate", extrapolate):
