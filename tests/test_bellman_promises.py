@@ -223,3 +223,50 @@ def test_the_hamiltonian_takes_little_of_a_step_before_diffusion_smooths_it() ->
     exact = pk.solve(equation, grid, cost, 0.01).fields[-1]
     found = pk.solve(equation, grid, cost, 0.01, s.Godunov()).fields[-1]
     assert np.abs(found - exact).max() < 0.02
+
+
+@pytest.mark.parametrize("horizon", [10.0, 100.0, 1e4])
+def test_the_improvement_over_long_horizons_sees_the_layer_at_their_end(horizon: float) -> None:
+    """All of it happens within a time of one before the horizon."""
+    found = pk.control(P.Quadratic(1.0), 4.0, pk.Grid(-3, 3, 200), pk.Gaussian(1, 0.2),
+                       P.Quadratic(10.0), horizon).improvement  # fmt: skip
+    assert found.gap == pytest.approx(0.802, abs=0.002)
+    assert found.exact == pytest.approx(found.gap, rel=0.02)
+
+
+def test_a_strong_crowd_closes_with_few_times() -> None:
+    found = pk.control(P.DoubleWell(), 4.0, pk.Grid(-3, 3, 100), pk.Gaussian(-1, 0.2),
+                       P.Quadratic(2.0), np.linspace(0.05, 1, 20),
+                       coupling=pk.Congestion(50.0))  # fmt: skip
+    assert found.residuals["fixed_point"] < 1e-6 and found.density.fields.min() >= 0
+
+
+@pytest.mark.parametrize("t", [1e3, 1e30])
+def test_more_steps_of_policies_than_anyone_waits_for_are_refused(t: float) -> None:
+    equation, grid = pk.HamiltonJacobiBellman(P.DoubleWell(), 4.0), pk.Grid(-3, 3, 10)
+    with pytest.raises(pk.ConvergenceError, match="more than 10000 steps") as said:
+        pk.solve(equation, grid, P.Quadratic(2.0), t, s.PolicyIteration())
+    better = float(str(said.value).split("dt=")[1].split(")")[0])
+    assert 1 <= s.PolicyIteration(better).count(t) < 10_000
+
+
+def test_costs_too_steep_for_a_plane_are_told_what_helps() -> None:
+    equation = pk.HamiltonJacobiBellman(P.Quadratic(1.0, dim=2), 4.0)
+    grid, cost = pk.Grid((-3, -3), (3, 3), (20, 20)), P.Quadratic(100.0, dim=2)
+    with pytest.raises(pk.ConvergenceError, match=r"use schemes.PolicyIteration\(\)$"):
+        pk.solve(equation, grid, cost, 0.5)
+    with pytest.warns(pk.ResolutionWarning):
+        assert pk.solve(equation, grid, cost, 0.5, s.PolicyIteration(0.05)).fields.min() > 0
+
+
+@pytest.mark.parametrize(
+    ("equation", "instead"),
+    [
+        (pk.HamiltonJacobi(), "HopfLax"),
+        (pk.ViscousHJ(4.0), "ColeHopf"),
+        (pk.HamiltonJacobiBellman(P.Quadratic(0.0), 4.0), "DoobTransform"),
+    ],
+)
+def test_a_time_too_long_for_steps_names_what_takes_it(equation: Any, instead: str) -> None:
+    with pytest.raises(pk.ConvergenceError, match=instead):
+        pk.solve(equation, pk.Grid(-3, 3, 100), P.Quadratic(1.0), 1e30, s.Filtered())

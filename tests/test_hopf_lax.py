@@ -126,3 +126,24 @@ def test_the_finite_differences_agree(H):
     assert np.abs(v - u)[inner].mean() < 1e-3
     assert np.abs(w - u)[inner].mean() < 0.06
     assert np.abs(v - u)[inner].mean() < np.abs(w - u)[inner].mean() / 5
+
+
+@pytest.mark.parametrize("a_wave", [7.0, 7.5, 7.8])
+def test_less_than_eight_cells_a_wave_are_sampled_more_finely(a_wave):
+    cells, t = 6 * 10, 0.7
+    grid = pk.Grid(0, 2 * np.pi * cells / a_wave, cells)
+    found = pk.solve(
+        pk.HamiltonJacobi(), grid, lambda x: np.cos(x[..., 0]), t, pk.schemes.HopfLax()
+    )
+    x, y = grid.axes[0][10:20], np.linspace(0, grid.upper[0], 100_001)
+    exact = [np.min(np.cos(y) + (a - y) ** 2 / (2 * t)) for a in x]
+    np.testing.assert_allclose(found.fields[-1, 10:20], exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("a_wave", [9.0, 12.0])
+def test_nine_cells_a_wave_are_enough(a_wave):
+    grid = pk.Grid(0, 12 * np.pi, int(6 * a_wave), periodic=True)
+    found = pk.solve(
+        pk.HamiltonJacobi(), grid, lambda x: np.cos(x[..., 0]), 0.7, pk.schemes.HopfLax()
+    )
+    assert "nodes_per_cell" not in found.stats

@@ -464,14 +464,14 @@ def test_a_parabola_where_there_is_none_is_caught(monkeypatch):
     """Refinement that trusts every parabola, and looks nowhere between the nodes, is caught."""
     from pdekit.pde.schemes import hopflax
 
-    minimum = hopflax._minimum
+    minimum = hopflax.minimum
 
     def trusting(values, grid, t, terms, refine):
         u, gaps = minimum(values, grid, t, terms, refine)
         return u - 0.05 * np.ptp(values), 0 * gaps
 
-    monkeypatch.setattr(hopflax, "_minimum", trusting)
-    monkeypatch.setattr(hopflax, "resolves", lambda problem: True)
+    monkeypatch.setattr(hopflax, "minimum", trusting)
+    monkeypatch.setattr(hopflax, "resolves", lambda problem, bends: True)
     monkeypatch.setattr(hopflax, "least", lambda problem: -np.inf)
     with pytest.raises(AssertionError, match="silent wrong answers"):
         tally(ROWS[0], 1, 60)

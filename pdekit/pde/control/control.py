@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.pde.bellman import vouched
 from pdekit.pde.control import density as carried
 from pdekit.pde.control.couplings import Coupling
 from pdekit.pde.control.games import Newton, Solver
 from pdekit.pde.control.played import equilibrium
-from pdekit.pde.control.stored import drifting, fewest_parts, finer, over, same, stored_times
+from pdekit.pde.control.stored import (
+    drifting,
+    fewest_parts,
+    finer,
+    graded,
+    over,
+    same,
+    stored_times,
+)
 from pdekit.pde.discrete.differences import central_gradient
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
@@ -36,6 +45,11 @@ Array = NDArray[np.float64]
 _IDLE = 1e-8  # of the mass: error of the uncontrolled density
 _ALIKE_DENSITIES = 0.1  # of the range: a first step of PolicyIteration may be long for the start
 _ALIKE = 2e-2  # of the range
+_CLOSED = 1e-4  # of an integral of |rate|: error by its times that asks for better ones
+_UNCLOSED = 0.02  # of what is handed out: an error that is spoken of
+_UNCLOSED_GAME = 0.1  # likewise in a game, whose times are the user's
+_ROUNDING = 1e-9  # of the cost
+_PARTS = (4, 8)  # of the intervals of graded times
 
 
 @dataclass(frozen=True)
@@ -97,23 +111,59 @@ class Control:
         Computed when asked for. A control that was changed by hand is taken as it stands.
         """
         parts = fewest_parts(self.value.times)
-        found = self.whole
-        if found is None:
-            if parts == 1 or self.closure:
-                return self
-            equation = self.value.equation
-            with warnings.catch_warnings():  # all that is to be said has been said
-                warnings.simplefilter("ignore")
-                found = control(
-                    equation.potential, equation.beta, self.value.grid, self.density.fields[0],
-                    self.terminal_cost, finer(self.value.times, parts), equation.running_cost,
-                    scheme=self.value.scheme,
-                )  # fmt: skip
-        kept = np.isin(found.value.times, self.value.times)
-        alike = same(found.value.fields[kept], self.value.fields, _ALIKE) and same(
-            found.density.fields[kept], self.density.fields, _ALIKE_DENSITIES
+        if self.whole is not None:
+            return self.whole if self._like(self.whole) else self
+        if parts == 1 or self.closure:
+            return self
+        return self._at(finer(self.value.times, parts))
+
+    def _at(self, times: Array) -> Control:
+        """The same at other times; a control that was changed by hand as it stands."""
+        equation = self.value.equation
+        with warnings.catch_warnings():  # all that is to be said has been said
+            warnings.simplefilter("ignore")
+            found = control(
+                equation.potential, equation.beta, self.value.grid, self.density.fields[0],
+                self.terminal_cost, times, equation.running_cost, scheme=self.value.scheme,
+            )  # fmt: skip
+        return found if self._like(found) else self
+
+    def _like(self, found: Control) -> bool:
+        """Whether another is the same at the times that both have."""
+        there = np.isin(found.value.times, self.value.times)
+        here = np.isin(self.value.times, found.value.times)
+        return same(found.value.fields[there], self.value.fields[here], _ALIKE) and same(
+            found.density.fields[there], self.density.fields[here], _ALIKE_DENSITIES
         )
-        return found if alike else self
+
+    @cached_property
+    def _graded(self) -> list[Control]:
+        """Filled as they are asked for: the same at times that are dense towards both ends."""
+        return []
+
+    def _refined(self, k: int) -> Control:
+        """The control at the dense times, then at graded ones, then at twice as many."""
+        if k == 0 or self.closure:
+            return self.dense
+        if len(self._graded) < k:
+            grid = self.value.grid
+            quick = self.value.equation.beta * min(grid.spacing) ** 2  # to cross a cell
+            self._graded.append(self._at(graded(self.value.times, quick, _PARTS[k - 1])))
+        return self._graded[k - 1]
+
+    def _integral(self, rate: Callable[[Control], Array]) -> tuple[float, float]:
+        """∫ rate dt of a smooth rate, and what its times leave it off by.
+
+        The value changes in a layer before the horizon and the density in one after the start:
+        where times that are spread evenly miss them, over times graded towards both ends.
+        """
+        for k in range(len(_PARTS) + 1):
+            found = self._refined(k)
+            values = rate(found)
+            out, off = found._summed(values)
+            if off <= _CLOSED * found._summed(np.abs(values))[0]:
+                break
+        return out, off
 
     @cached_property
     def control(self) -> xr.DataArray:
@@ -141,8 +191,10 @@ class Control:
     @property
     def effort(self) -> float:
         """E ∫|α|^2 / 2 dt: the running cost less what the places cost."""
-        dense = self.dense
-        return self.running - dense._occupation(dense.density.fields)
+        occupation, off = self._occupation(_found)
+        effort = self.running - occupation
+        _report_times(self, off, effort, "effort")
+        return effort
 
     @property
     def optimum(self) -> float:
@@ -159,16 +211,23 @@ class Control:
         """
         coupling = _checked(coupling, "coupling")
         terminal_coupling = _checked(terminal_coupling, "terminal_coupling")
-        dense = self.dense
-        equation, grid, rho = self.value.equation, self.value.grid, dense.density.fields
-        running = np.zeros_like(rho) + Problem(equation, grid, self.terminal_cost).running_cost()
+        equation, grid, last = self.value.equation, self.value.grid, self.density.fields[-1]
+        own = Problem(equation, grid, self.terminal_cost).running_cost()
         terminal = self.terminal_cost if self.own_cost is None else self.own_cost
-        if coupling is not None:
-            running += coupling.cost(rho, grid)
         if terminal_coupling is not None:
-            terminal = terminal + terminal_coupling.cost(rho[-1], grid)
-        total = dense._over_time(dense._means(rho, running))
-        return self.effort + total + self._mean(rho[-1], terminal)
+            terminal = terminal + terminal_coupling.cost(last, grid)
+
+        def rate(found: Control) -> Array:
+            rho = found.density.fields
+            running = np.zeros_like(rho) + own
+            return found._means(
+                rho, running if coupling is None else running + coupling.cost(rho, grid)
+            )
+
+        total, off = self._over_time(rate)
+        cost = self.effort + total + self._mean(last, terminal)
+        _report_times(self, off, cost, "cost")
+        return cost
 
     @cached_property
     def improvement(self) -> Improvement:
@@ -176,14 +235,21 @@ class Control:
 
         In a game: against a player who does nothing in the crowd that was found.
         """
-        dense, idle = self.dense, self.dense.idle
-        square = 0.5 * (dense.control.values**2).sum(-1)
+        exact, off = self._integral(lambda found: found._means(found.idle, found._half_square))
+        idle, idle_off = self._occupation(_idle)
+        _report_times(self, off + idle_off, exact, "improvement")
         return Improvement(
-            plain=self._mean(idle[-1], self.terminal_cost) + dense._occupation(idle),
-            controlled=self.terminal + dense._occupation(dense.density.fields),
+            plain=self._mean(self.dense.idle[-1], self.terminal_cost) + idle,
+            controlled=self.terminal + self._occupation(_found)[0],
             effort=self.effort,
-            exact=dense._smooth(dense._means(idle, square)),
+            exact=exact,
         )
+
+    @cached_property
+    def _half_square(self) -> Array:
+        """|α|^2 / 2."""
+        out: Array = 0.5 * (self.control.values**2).sum(-1)
+        return out
 
     @cached_property
     def idle(self) -> Array:
@@ -202,30 +268,35 @@ class Control:
         largest L1 distance over time between the density and the response to it, and ``gap``, the
         exploitability: what one player could still gain (cost units), and the solver's counts.
         """
-        dense = self.dense
-        half_square = 0.5 * (dense.control.values**2).sum(-1)
-        effort = dense._smooth(dense._means(dense.density.fields, half_square))
+        effort, _ = self._integral(lambda found: found._means(_found(found), found._half_square))
         energy = abs(effort - self.effort) / max(abs(effort), 1e-12)
         mass = self.density.stats["mass_drift"]
         return {"mass": mass, "energy": energy, **self.closure}
 
-    def _occupation(self, densities: Array) -> float:
-        """E ∫ ℓ dt over a flow of densities."""
+    def _occupation(self, flow: Callable[[Control], Array]) -> tuple[float, float]:
+        """E ∫ ℓ dt over a flow of densities, and its error by the times."""
         if self.running_cost is None:
-            return 0.0
-        return self._over_time(self._means(densities, self.running_cost))
+            return 0.0, 0.0
+        return self._over_time(lambda found: found._means(flow(found), _places(found)))
 
-    def _over_time(self, rate: Array) -> float:
-        """Integral of a cost over the stored times: of a game by the rule that it is made of."""
-        if self.closure:
-            return float(np.trapezoid(rate, self.value.times))
-        return self._smooth(rate)
+    def _over_time(self, rate: Callable[[Control], Array]) -> tuple[float, float]:
+        """Integral of a cost over time: of a game by the rule that it is made of."""
+        if not self.closure:
+            return self._integral(rate)
+        return float(np.trapezoid(rate(self.dense), self.dense.value.times)), 0.0
 
-    def _smooth(self, rate: Array) -> float:
-        """Integral of a smooth rate over the stored times, by Simpson's rule."""
+    def _summed(self, rate: Array) -> tuple[float, float]:
+        """Integral over the stored times by Simpson's rule, and its error.
+
+        By what every second and every fourth time make of it: at any order that they show.
+        """
         from scipy.integrate import simpson
 
-        return float(simpson(rate, x=self.value.times))
+        times, n = self.value.times, len(rate)
+        thin = [np.unique([*range(0, n, every), n - 1]) for every in (1, 2, 4)]
+        whole, half, quarter = (float(simpson(rate[k], x=times[k])) for k in thin)
+        off, before = abs(whole - half), abs(half - quarter)
+        return whole, off * min(1.0, off / max(before - off, 1e-300))
 
     def _means(self, densities: Array, fields: Array) -> Array:
         return np.array([self._mean(*pair) for pair in zip(densities, fields, strict=True)])
@@ -233,6 +304,33 @@ class Control:
     @staticmethod
     def _mean(density: Array, values: Array) -> float:
         return float((density * values).sum() / density.sum())
+
+
+def _found(control: Control) -> Array:
+    return control.density.fields
+
+
+def _idle(control: Control) -> Array:
+    return control.idle
+
+
+def _places(control: Control) -> Array:
+    assert control.running_cost is not None
+    return control.running_cost
+
+
+def _report_times(found: Control, off: float, size: float, name: str) -> None:
+    """Say where no times that were tried close an integral."""
+    equation, largest = found.value.equation, float(np.abs(found.value.fields).max())
+    most = _UNCLOSED_GAME if found.closure else _UNCLOSED
+    if off > most * abs(size) + _ROUNDING * (1 / equation.beta + largest):
+        warnings.warn(
+            f"{name} is {size:.3g}, and its times leave it up to {off:.2g} off: the value function "
+            "or the density changes faster than they follow; ask for a shorter horizon "
+            "or, in a game, for more times",
+            AccuracyWarning,
+            stacklevel=4,
+        )
 
 
 def control(

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 _MASS_DEFECT = 1e-8  # what the exponential leaves at rtol 1e-9 of the value function
 _HALVES = 2.0  # the error of steps of order one over what halving them changes
 _STEPS = {1: 0.1, 2: 0.05}  # by order, of the mass: errors of a density that are spoken of
-_NEGATIVE = 1e-9  # of the largest density: what rounding may leave below zero
+_NEGATIVE = 1e-6  # of the mass, to which games are closed: what may be left below zero
 
 
 def by_drift(value: Solution, initial: Any) -> Array:
@@ -101,14 +101,15 @@ def _moved(
 
 def made(problem: Problem, fields: Array, value: Solution, stats: dict[str, Any]) -> Solution:
     """The density as a Solution; what rounding left below zero is set to zero."""
-    stats["negative_before_clipping"] = min(0.0, float(fields.min()))
-    if fields.min() < -_NEGATIVE * fields.max():
-        raise ConvergenceError(
-            f"the controlled density falls to {fields.min():.2g} (largest {fields.max():.2g}): the "
-            "steps are too long for this grid; ask for more times or use PolicyIteration()"
-        )
-    kept = np.maximum(fields, 0.0)
     axes = tuple(range(1, fields.ndim))
+    kept = np.maximum(fields, 0.0)
+    stats["negative_before_clipping"] = min(0.0, float(fields.min()))
+    below = float(((kept - fields).sum(axes) / kept.sum(axes)).max())
+    if not below <= _NEGATIVE:
+        raise ConvergenceError(
+            f"the controlled density is negative for {below:.2g} of its mass: the steps are too "
+            "long for this grid; ask for four times as many times"
+        )
     kept *= (fields.sum(axes) / kept.sum(axes)).reshape(-1, *[1] * len(axes))
     summarise(problem, kept, stats, stacklevel=5)
     return Solution(kept, value.times, problem.equation, problem.grid, value.scheme, stats)

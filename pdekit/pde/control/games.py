@@ -23,6 +23,7 @@ from pdekit.pde.control.couplings import Coupling
 
 Array = NDArray[np.float64]
 _LEAST_STRENGTH = 2.0**-10  # shortest step of the continuation in the strength of the coupling
+_MOST = 5  # times the rounds: responses that a continuation may take
 _FEWEST = 4  # nodes from which on the error in time can be told
 _KRYLOV = 50  # most products with the linearised response in one solve
 _LEAST_STEP = 2.0**-6  # shortest step of the line search
@@ -173,8 +174,9 @@ class Newton:
     (1 - T'(rho)) change = T(rho) - rho by GMRES; a product with T' is a linearised backward and
     forward sweep. In a game with monotone coupling and potential, T' has no positive eigenvalue:
     the system is never singular. Where Newton's method stalls, the couplings are switched on in
-    steps, each started from the last. ``tolerance``: largest L1 distance over time between rho
-    and T(rho), relative to the mass. ``rounds``: responses a step of the continuation may take.
+    steps, each started from the last, with five times the rounds in all. ``tolerance``: largest L1
+    distance over time between rho and T(rho), relative to the mass. ``rounds``: responses a step of
+    the continuation may take.
     Raises ``ConvergenceError`` with the distance reached.
     """
 
@@ -202,7 +204,7 @@ class Newton:
                 found = self._solve(replace(game, strength=strength), flow, counts)
             except ConvergenceError as error:
                 failure, step = error, step / 2
-                if step < _LEAST_STRENGTH:
+                if step < _LEAST_STRENGTH or counts["responses"] > _MOST * self.rounds:
                     raise type(failure)(
                         f"the game was closed up to {reached:.3g} of its coupling, not beyond: "
                         f"{failure}"
@@ -214,18 +216,20 @@ class Newton:
 
     def _solve(self, game: Game, flow: Array, counts: dict[str, Any]) -> Response:
         now, forcing = _counted(game, flow, counts), 0.1
-        for _ in range(self.rounds):
+        for k in range(self.rounds):
             if now.distance <= self.tolerance:
                 return now
             # no more accurate than what the tolerance asks of this round
             enough = min(0.3 * self.tolerance / now.distance, 0.1)
             change = _solved(now, max(forcing, enough), counts)
-            new = self._line_search(now, change, counts)
+            new = self._line_search(now, change, counts, k)
             fall = np.linalg.norm(new.defect) / np.linalg.norm(now.defect)
             now, forcing = new, float(np.clip(0.9 * fall**2, 1e-4, 0.1))
         raise _not_closed("Newton", now, self.rounds)
 
-    def _line_search(self, now: Response, change: Array, counts: dict[str, Any]) -> Response:
+    def _line_search(
+        self, now: Response, change: Array, counts: dict[str, Any], rounds: int
+    ) -> Response:
         size, old = 1.0, np.linalg.norm(now.defect)
         while size >= _LEAST_STEP:
             try:
@@ -235,7 +239,7 @@ class Newton:
             if new is not None and np.linalg.norm(new.defect) <= (1 - 0.1 * size) * old:
                 return new
             size /= 2
-        raise _not_closed("the line search of Newton", now, self.rounds)
+        raise _not_closed("the line search of Newton", now, rounds)
 
 
 @dataclass(frozen=True)
@@ -335,15 +339,15 @@ def _minimal_residual(product: Callable[[Array], Array], b: Array, rtol: float) 
 
 
 def _not_closed(name: str, now: Response, rounds: int) -> ConvergenceError:
+    advice = "ask for more times, soften the coupling or use solver=Newton()"
+    if name == "Newton":
+        advice = "ask for more times, soften the coupling or raise rounds="
+    elif "Newton" in name:  # neither more times nor more rounds lead further
+        advice = "soften the coupling"
     return ConvergenceError(
         f"{name} did not close the game: after {rounds} rounds the flow and the response to it are "
         f"{now.distance:.3g} apart (L1 over the mass, largest over time), exploitability "
-        f"{now.gap():.3g}; "
-        + (
-            "ask for more times, soften the coupling or raise rounds="
-            if "Newton" in name
-            else "ask for more times, soften the coupling or use solver=Newton()"
-        )
+        f"{now.gap():.3g}; {advice}"
     )
 
 

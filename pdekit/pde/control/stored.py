@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 _STORED = 101  # times kept when only the horizon is given
 _DRIFT = 2e-3  # of the mass: change of a density by keeping the value at twice as many times
 _MOST_HALVINGS = 5
+_HALVINGS, _MOST_ENDS = 8, 60  # of the horizon, towards its ends
+_COMMON = 9  # times by which two controls are compared
 _ROUNDING = 1e-9
 
 
@@ -89,6 +91,19 @@ def finer(times: Array, parts: int) -> Array:
     out: Array = np.interp(np.arange(n * parts + 1) / parts, np.arange(n + 1), times)
     out[::parts] = times
     return out
+
+
+def graded(times: Array, quick: float, parts: int) -> Array:
+    """Times from start to horizon, dense towards both ends: halved down to ``quick``.
+
+    Every interval is cut in ``parts``; a few of the given times are among them.
+    """
+    horizon = times[-1]
+    halvings = int(np.clip(ceil(np.log2(horizon / quick)), _HALVINGS, _MOST_ENDS))
+    ends = horizon * 0.5 ** np.arange(1, halvings + 1)
+    some = times[np.unique(np.linspace(0, len(times) - 1, _COMMON).astype(int))]
+    knots = np.unique(np.concatenate([some, ends, horizon - ends]))
+    return np.unique(finer(knots, parts))
 
 
 def same(found: Array, own: Array, rtol: float) -> bool:

@@ -42,18 +42,20 @@ def require_cfl(cfl: float, flux: Any) -> None:
         )
 
 
-def step_within(rate: float, left: float, cfl: float) -> float:
+def step_within(rate: float, left: float, cfl: float, linear: "Linear | None") -> float:
     """The step that the CFL condition allows, at most ``left``."""
     dt = left if rate * left <= cfl else cfl / rate
     if not left <= dt * MOST_STEPS:
-        raise too_steep(dt, left)
+        raise too_steep(dt, left, linear)
     return dt
 
 
-def too_steep(dt: float, left: float) -> ConvergenceError:
+def too_steep(dt: float, left: float, linear: "Linear | None" = None) -> ConvergenceError:
+    """The error, with what solves the equation at any time."""
+    other = "schemes.HopfLax()" if linear is None else linear.instead
     return ConvergenceError(
         f"the CFL condition asks for steps of {dt:.2g} over a span of {left:.2g}: the data are too "
-        "steep for this grid; use schemes.HopfLax() or ColeHopf(), or a coarser grid"
+        f"steep for this grid; use {other}, or a coarser grid"
     )
 
 
@@ -94,9 +96,13 @@ def as_plane(u: Array, grid: Grid, weights: Array | None) -> tuple[Array, Array,
 
 @dataclass(frozen=True)
 class Linear:
-    """The semigroup of what is linear in u; ``growth`` of the rate of slopes by a running cost."""
+    """The semigroup of what is linear in u; ``growth`` of the rate of slopes by a running cost.
+
+    ``instead``: the schemes that take any time.
+    """
 
     apply: Callable[[Array, float], Array]
+    instead: str
     growth: float = 0.0
 
     def __call__(self, u: Array, dt: float) -> Array:
@@ -126,13 +132,16 @@ def linear_part(problem: Problem) -> Linear | None:
     """The semigroup of the terms that are linear in u; None where there are none."""
     equation, grid = problem.equation, problem.grid
     if isinstance(equation, ViscousHJ):
-        return Linear(lambda u, dt: discrete_heat(u, grid, dt / equation.beta))
+        return Linear(
+            lambda u, dt: discrete_heat(u, grid, dt / equation.beta), "schemes.ColeHopf()"
+        )
     if isinstance(equation, HamiltonJacobiBellman):
         generator, cost = problem.generator(), problem.running_cost()
         half = 0.5 * cost
         growth = float(np.abs(slopes(np.broadcast_to(cost, grid.shape), grid)).max())
         return Linear(
             lambda u, dt: propagate(generator, u + dt * half, dt, forward=False) + dt * half,
+            "schemes.DoobTransform() or PolicyIteration(dt)",
             growth / grid.spacing[0],
         )
     return None

@@ -23,8 +23,10 @@ MOST_NODES = 1 << 21
 LITTLE = 1e-4  # of the range of f: a doubt about what is between the nodes that is passed over
 
 
-def resolves(problem: Problem) -> bool:
+def resolves(problem: Problem, bends: float = _BENDS) -> bool:
     """Whether cubics through the samples find a callable between them; True for an array.
+
+    ``bends``: the share of a second difference that they may miss.
 
     At points off the nodes by parts of a cell that are never the same, up to 2,048 of them: a wave
     of any length shows, a narrow hole that no sample sees at one of those.
@@ -33,10 +35,13 @@ def resolves(problem: Problem) -> bool:
     if not callable(f):
         return True
     apart = max(1, grid.cells[0] * grid.cells[-1] // _LOOKED_AT if grid.dim == 2 else 1)
-    return all(_along(f, problem.values, grid, axis, apart) for axis in range(grid.dim))
+    lines = [_along(f, problem.values, grid, axis, apart, bends) for axis in range(grid.dim)]
+    return all(lines)
 
 
-def _along(f: Callable[[Any], Any], values: Array, grid: Grid, axis: int, apart: int) -> bool:
+def _along(
+    f: Callable[[Any], Any], values: Array, grid: Grid, axis: int, apart: int, bends: float
+) -> bool:
     """The same along some lines of one axis."""
     n, h = grid.cells[axis], grid.spacing[axis]
     lines = np.moveaxis(values, axis, -1).reshape(-1, n)
@@ -54,7 +59,7 @@ def _along(f: Callable[[Any], Any], values: Array, grid: Grid, axis: int, apart:
     between = np.asarray(f(points), dtype=float)
     bend = np.maximum(np.abs(first), np.abs(second))
     wide = np.maximum(bend, np.maximum(np.roll(bend, 1, 1), np.roll(bend, -1, 1)))
-    slack = _BENDS * wide + 1e-9 * (np.abs(a) + np.abs(b)) + 1e-9 * float(np.ptp(u))
+    slack = bends * wide + 1e-9 * (np.abs(a) + np.abs(b)) + 1e-9 * float(np.ptp(u))
     return bool((np.abs(between - cubic) <= slack).all())
 
 

@@ -93,9 +93,8 @@ class DoobTransform:
                 count, whole = 2 * count, halves
                 if count > _MOST_PARTS:
                     raise ConvergenceError(
-                        f"{count} steps over [{state['t']:g}, {t:g}] of time to go still differ "
-                        f"from twice as many by {error:.2g}; refine the grid, raise rtol_plane or "
-                        "use schemes.PolicyIteration()"
+                        f"{count} steps over [{state['t']:g}, {t:g}] of time to go "
+                        + _unresolved(error)
                     )
             state.update(u=halves, t=t, count=max(1, count // 2))
             stats["steps"] += 2 * count
@@ -168,6 +167,16 @@ def _marched(
             return advanced(steps, u, span, count, cost)[0]
     except ConvergenceError:  # a step lost its sign: it is too long
         return None
+
+
+def _unresolved(error: float) -> str:
+    """What so many steps leave, and what helps."""
+    if np.isfinite(error):
+        return (
+            f"still differ from twice as many by {error:.2g}; raise rtol_plane or use "
+            "schemes.PolicyIteration()"
+        )
+    return "lose the sign: the costs are too steep for this grid; use schemes.PolicyIteration()"
 
 
 def _distance(u: Array, v: Array) -> float:

@@ -119,7 +119,7 @@ class Filtered:
         monotone, rate = self._monotone(u, grid, hamiltonian, weights)
         if linear is not None:
             rate = max(steeper(linear, rate, self.cfl), sudden(u, monotone, grid, self.cfl))
-        dt = step_within(rate, left, self.cfl)
+        dt = step_within(rate, left, self.cfl, linear)
         if linear is not None:  # slopes do not grow beyond, so that dt stays allowed
             u = linear(u, dt / 2)
             monotone, _ = self._monotone(u, grid, hamiltonian, weights)

@@ -89,7 +89,7 @@ class Godunov:
                 change, rate = hamiltonian_plain(u, grid, hamiltonian, self.flux)
             if linear is not None:
                 rate = max(steeper(linear, rate, self.cfl), sudden(u, change, grid, self.cfl))
-            dt = step_within(rate, left, self.cfl)
+            dt = step_within(rate, left, self.cfl, linear)
             u = u - dt * change
             u = linear(u, dt) if linear is not None else u
             left = 0.0 if dt >= left else left - dt

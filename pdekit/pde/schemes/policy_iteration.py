@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman.policy import PolicySteps
 from pdekit.pde.bellman.steps import advanced
 from pdekit.pde.bellman.vouched import inner
@@ -16,6 +17,7 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import HamiltonJacobiBellman
 
 Array = NDArray[np.float64]
+_MOST_STEPS = 10_000  # a few milliseconds each on a line of hundreds of cells
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class PolicyIteration:
 
     One and two dimensions, walls or periodic. Good for steep data and large beta, where
     ``DoobTransform`` is not; the stored spacing is a good ``dt``, a fifth of it with ``order=1``.
-    Raises ``ConvergenceError`` where the policies do not settle.
+    Raises ``ConvergenceError`` where the policies do not settle, and for more than 10,000 steps.
     Mathematics 1.7; thesis (4.31); Howard's algorithm: Bokanowski, Maroso and Zidani 2009; filter:
     Froese and Oberman 2013.
     """
@@ -70,10 +72,17 @@ class PolicyIteration:
         return PolicySteps(problem.potential(), problem.equation.beta, problem.grid, self.order)
 
     def count(self, span: float) -> int:
-        """Steps over a span."""
+        """Steps over a span; raises where they are too many."""
+        if not span / self.dt < _MOST_STEPS:
+            least = float(f"{span / _MOST_STEPS * 1.5:.1g}")
+            raise ConvergenceError(
+                f"{span:g} of time to go takes more than {_MOST_STEPS} steps of dt = "
+                f"{self.dt:g}; PolicyIteration(dt={least:g}) takes fewer, and says what they err by"
+            )
         return max(1, ceil(span / self.dt * (1 - 1e-12)))
 
     def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+        self.count(problem.until or 0.0)
         cost = problem.running_cost()
         own, other = _March(self.steps(problem), problem), _March(self.steps(problem), problem)
         scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
