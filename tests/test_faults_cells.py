@@ -129,3 +129,16 @@ def test_simulations_without_end_are_refused():
     with pytest.raises(ValueError, match="1e\\+12 steps"):
         intervals([1e11], 0.1)
     assert intervals([1e6], 0.1)[0].steps == 10_000_000
+
+
+class Swinging:
+    dim = 1
+
+    def at(self, t):
+        return P.Custom(lambda x: (x[..., 0] - np.sin(t)) ** 2 / 2)
+
+
+def test_what_moves_too_often_is_refused_early():
+    equation = pk.FokkerPlanck(Swinging(), 2.0)
+    with pytest.raises(pk.ConvergenceError, match="shorter time"):
+        pk.solve(equation, pk.Grid(-5, 5, 12), pk.Gaussian(0.0, 0.5), 1e6)

@@ -51,16 +51,16 @@ def report(
     that is asked.
     """
     looks = sorted({*np.linspace(0, len(times) - 1, LOOKS).astype(int)})
-    if _between(problem, scheme, fields, times, looks, stats, stacklevel + 1):
-        return
     low, high = bounds(problem)
-    if isinstance(problem.equation, Heat) or not high > low:
-        return
-    kept = _kept(problem)
-    first = _largest_jump(problem.values, kept)
-    later = max((_largest_jump(fields[k], kept) for k in looks if times[k] > 0), default=0.0)
-    if first > _STEP * (high - low) and later > _JUMP * (high - low):
-        _say_front(later / (high - low), problem.grid, stacklevel + 1)
+    drifts = high > low and not isinstance(problem.equation, Heat)
+    kept = _kept(problem) if drifts else []
+    first = _largest_jump(problem.values, kept) if drifts else 0.0
+    if first > _STEP * (high - low):
+        later = max((_largest_jump(fields[k], kept) for k in looks if times[k] > 0), default=0.0)
+        if later > _JUMP * (high - low):
+            _say_front(later / (high - low), problem.grid, stacklevel + 1)
+            return
+    if _between(problem, scheme, fields, times, looks, stats, stacklevel + 1) or not drifts:
         return
     if first <= _JUMP * (high - low) and not _in_coarse_cells(problem, fields, times, looks, kept):
         return

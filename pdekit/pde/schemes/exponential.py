@@ -39,6 +39,7 @@ _EXACT = 0.1  # of the allowance of a Magnus step is for its exponentials
 _LEAST = 1e-13  # of the data: less is rounding
 _LONGEST = 16  # steps over the whole time at least where the potential moves
 _MOST_STEPS = 50_000  # then, of which a minute is made
+_GLANCE, _FAR = 1000, 4.0  # after so many it is plain that so many times too many are ahead
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,11 @@ class Exponential:
         """Adaptive steps over an interval in which the potential is smooth in time."""
         t, end = piece
         while t < end:
-            if stats["steps"] >= _MOST_STEPS:
+            steps = stats["steps"]
+            ahead = steps >= _GLANCE and steps * until > _FAR * _MOST_STEPS * t
+            if ahead or steps >= _MOST_STEPS:
                 raise ConvergenceError(
-                    f"after {stats['steps']} steps the solution has come to {t:.3g} of {until:.3g} "
+                    f"after {steps} steps the solution has come to {t:.3g} of {until:.3g} "
                     "only, as the coefficients move faster than that; ask for a shorter time, or "
                     f"raise rtol_moving={self.rtol_moving:g}"
                 )

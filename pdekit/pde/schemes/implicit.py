@@ -25,8 +25,10 @@ _NEGLIGIBLE = 1e-9  # of the data: what lies out of bounds by so little is set t
 # variation, so the constants hold in every norm in which e^z is a contraction
 _SECOND_ORDER, _FIRST_ORDER = 0.135, 0.75
 _MOST_STEPS = 10_000_000
-# Of the data: an error that is spoken of, unless all is at rest, so that what erred has decayed;
-# and what the last step may still change then, or rounding of the mean that a function comes to
+# Of the data: an error that is spoken of, but for that of the first two steps where there are more
+# (rough data: it decays a hundredfold), and unless all is at rest: the last step changes less, and
+# the mean that a function comes to is not lost in rounding
+_ROUGH = 2
 _DOUBTFUL, _MOVING, _UNIT = 0.1, 1e-3, 2.2e-16
 
 
@@ -39,7 +41,8 @@ class Implicit:
     range of the data) and Gibbs state to rounding at any step, and ``.stats["error_estimate"]``,
     which bounds the error in time (L1 over the mass; functions: over the largest value of the
     data), of order dt^2 for smooth data and order one where dt is far too long; an
-    ``AccuracyWarning`` says where it is above a tenth of the data and not all is at rest. It sums
+    ``AccuracyWarning`` says where it is above a tenth of the data for more than the roughness of
+    these, and not all is at rest. It sums
     0.135 |(dt A)^3 (1 - γ dt A)^-3 u| over the steps, looked at in the 1st, 2nd, 4th, 8th, ... step
     of an interval, between which it decays.
 
@@ -79,7 +82,7 @@ class Implicit:
         fastest = float(generator.exit_rate().max())
         stats["sign_bound"] = (1 + sqrt(2)) / fastest if fastest > 0 else np.inf
         stats["error_estimate"] = 0.0
-        state: dict[str, Any] = {"u": problem.values.ravel(), "t": 0.0, "said": False}
+        state: dict[str, Any] = {"u": problem.values.ravel(), "t": 0.0, "said": False, "rough": 0.0}
 
         def advance(t: float) -> Array:
             span = t - state["t"]
@@ -92,10 +95,13 @@ class Implicit:
             stepper = _Stepper(matrix, span / steps, problem, stats)
             for k in range(steps):
                 before, state["u"] = state["u"], stepper.step(state["u"], k, steps)
+                if stats["steps"] == _ROUGH:
+                    state["rough"] = stats["error_estimate"]
             state["t"] = t
-            lasting = stepper.size(state["u"] - before) > _MOVING
-            lasting |= not problem.is_density and _UNIT * fastest * stepper.dt > _MOVING
-            if lasting and stats["error_estimate"] > _DOUBTFUL and not state["said"]:
+            drowned = not problem.is_density and _UNIT * fastest * stepper.dt > _MOVING
+            lasting = stats["error_estimate"] - (0.0 if drowned else state["rough"])
+            moving = drowned or stepper.size(state["u"] - before) > _MOVING
+            if moving and lasting > _DOUBTFUL and not state["said"]:
                 state["said"] = True
                 self._say(stats["error_estimate"], t)
             return np.asarray(state["u"].reshape(problem.grid.shape))
