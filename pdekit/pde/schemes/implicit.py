@@ -25,10 +25,10 @@ _NEGLIGIBLE = 1e-9  # of the data: what lies out of bounds by so little is set t
 # variation, so the constants hold in every norm in which e^z is a contraction
 _SECOND_ORDER, _FIRST_ORDER = 0.135, 0.75
 _MOST_STEPS = 10_000_000
-# Of the data: an error that is spoken of, but for that of the first two steps where there are more
-# (rough data: it decays a hundredfold), and unless all is at rest: the last step changes less, and
+# Of the data: an error that is spoken of, but for that of the first four steps, where there are
+# two at least (of rough data it decays a hundredfold), and unless all is at rest: the last step changes less, and
 # the mean that a function comes to is not lost in rounding
-_ROUGH = 2
+_ROUGH = (2, 3, 4)
 _DOUBTFUL, _MOVING, _UNIT = 0.1, 1e-3, 2.2e-16
 
 
@@ -95,7 +95,7 @@ class Implicit:
             stepper = _Stepper(matrix, span / steps, problem, stats)
             for k in range(steps):
                 before, state["u"] = state["u"], stepper.step(state["u"], k, steps)
-                if stats["steps"] == _ROUGH:
+                if stats["steps"] in _ROUGH:
                     state["rough"] = stats["error_estimate"]
             state["t"] = t
             drowned = not problem.is_density and _UNIT * fastest * stepper.dt > _MOVING
