@@ -26,8 +26,8 @@ _NEGLIGIBLE = 1e-9  # of the data: what lies out of bounds by so little is set t
 _SECOND_ORDER, _FIRST_ORDER = 0.135, 0.75
 _MOST_STEPS = 10_000_000
 # Of the data: an error that is spoken of, but for that of the first four steps, where there are
-# two at least (of rough data it decays a hundredfold), and unless all is at rest: the last step changes less, and
-# the mean that a function comes to is not lost in rounding
+# two at least (of rough data it decays a hundredfold), and unless all is at rest: the last step
+# changes less, and the mean that a function comes to is not lost in rounding
 _ROUGH = (2, 3, 4)
 _DOUBTFUL, _MOVING, _UNIT = 0.1, 1e-3, 2.2e-16
 
