@@ -17,8 +17,8 @@ from pdekit.pde.discrete.sampling import called, evaluate
 
 Array = NDArray[np.float64]
 LITTLE = 0.01  # of the mass, or of the range: what the centres may miss in silence
-_POINTS = {1: 4096, 2: 32_768}  # that are looked at, on a line and in the plane
-_PARTS = {1: (3, 32), 2: (2, 6)}  # of a cell along each axis, at least and at most
+_POINTS = {1: 4096, 2: 12_288}  # that are looked at, on a line and in the plane
+_PARTS = {1: (3, 16), 2: (2, 6)}  # of a cell along each axis, at least and at most
 _FINEST = {1: 17, 2: 19}  # binary digits of the most cells that are tried for advice
 
 
