@@ -76,6 +76,8 @@ SHAPES = {
 }
 
 
+# what slides down a wall errs by up to a tenth, and the estimate of Implicit says by more
+@pytest.mark.filterwarnings("ignore::pdekit.AccuracyWarning")
 @pytest.mark.parametrize("height, shape", STEEP)
 @pytest.mark.parametrize("t", [1e-5, 1e-4, 1e-2])
 def test_laws_released_on_steep_walls(height, shape, t):

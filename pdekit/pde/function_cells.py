@@ -10,6 +10,7 @@ a cell two grids know as little: there the function itself is asked whether it s
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from pdekit import checks
 from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
-from pdekit.pde.discrete import drift_diffusion, halving
+from pdekit.pde.discrete import cell_means, drift_diffusion, halving
 from pdekit.pde.discrete.peclet import LOOKS, MODERATE, SHARE, values_at
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.settled import bounds
+from pdekit.pde.equations import Heat
 from pdekit.pde.schemes.krylov import Krylov
 
 Array = NDArray[np.float64]
@@ -43,17 +45,22 @@ def report(
 ) -> None:  # fmt: skip
     """A ``ResolutionWarning`` where the function is another on other cells.
 
-    ``stats["on_other_cells"]`` is then how far apart the two are, in the range of the data.
+    ``stats["on_other_cells"]`` is then how far apart the two are, in the range of the data, and
+    ``stats["from_means"]`` how far the one is from that which starts from means over the cells,
+    where the data do what their values at the centres do not say. Heat has no drift: of it only
+    that is asked.
     """
-    low, high = bounds(problem)
-    if not high > low:
-        return
     looks = sorted({*np.linspace(0, len(times) - 1, LOOKS).astype(int)})
-    kept = _kept(problem)
-    first = _largest_jump(problem.values, kept)
-    later = max((_largest_jump(fields[k], kept) for k in looks if times[k] > 0), default=0.0)
-    if first > _STEP * (high - low) and later > _JUMP * (high - low):
-        _say_front(later / (high - low), problem.grid, stacklevel + 1)
+    low, high = bounds(problem)
+    drifts = high > low and not isinstance(problem.equation, Heat)
+    kept = _kept(problem) if drifts else []
+    first = _largest_jump(problem.values, kept) if drifts else 0.0
+    if first > _STEP * (high - low):
+        later = max((_largest_jump(fields[k], kept) for k in looks if times[k] > 0), default=0.0)
+        if later > _JUMP * (high - low):
+            _say_front(later / (high - low), problem.grid, stacklevel + 1)
+            return
+    if _between(problem, scheme, fields, times, looks, stats, stacklevel + 1) or not drifts:
         return
     if first <= _JUMP * (high - low) and not _in_coarse_cells(problem, fields, times, looks, kept):
         return
@@ -66,6 +73,41 @@ def report(
     stats["on_other_cells"] = apart
     if not apart <= halving.CLOSE:
         halving.say(apart, problem.grid, other, "the function", stacklevel + 1)
+
+
+def _between(
+    problem: Problem, scheme: Any, fields: Array, times: Array, looks: list[int],
+    stats: dict[str, Any], stacklevel: int,
+) -> bool:  # fmt: skip
+    """Whether the solution from means over the cells is another; says so."""
+    data, grid = problem.initial, problem.grid
+    later = [k for k in looks if times[k] > 0]
+    if not callable(data) or not later:
+        return False
+    lost, scale = cell_means.missed(data, problem.values, grid), float(np.ptp(problem.values))
+    if not lost.max() > cell_means.LITTLE * scale:
+        return False
+    means = cell_means.means(data, grid, "the initial function")
+    again = _again(replace(problem, initial=means), scheme, times[later], grid)
+    if again is None:
+        return False
+    apart = max(float(np.abs(u - v).max()) for u, v in zip(fields[later], again, strict=True))
+    stats["from_means"] = apart = apart / max(scale, float(np.ptp(means)), 1e-300)
+    little = cell_means.LITTLE if isinstance(problem.equation, Heat) else halving.CLOSE
+    if apart > little:
+        _say_between(apart, little, grid, stacklevel + 1)
+    return apart > little
+
+
+def _say_between(apart: float, little: float, grid: Grid, stacklevel: int) -> None:
+    cells = tuple(int(np.ceil(n * max(2.0, apart / little))) for n in grid.cells)
+    warnings.warn(
+        f"the initial function changes within a cell: from means over the cells the solution is "
+        f"another by {apart:.2g} of the range of the data; about {cells} cells would do in place "
+        f"of {grid.cells}, or a later time",
+        ResolutionWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def _beside(grid: Grid) -> Grid:

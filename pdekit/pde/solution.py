@@ -21,7 +21,12 @@ from pdekit.pde import function_cells
 from pdekit.pde.bellman import vouched
 from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, HamiltonJacobiBellman
+from pdekit.pde.equations import (
+    BackwardKolmogorov,
+    FokkerPlanck,
+    HamiltonJacobiBellman,
+    Heat,
+)
 from pdekit.pde.schemes import default_scheme
 from pdekit.protocols import Equation, Initial, Scheme, Times
 
@@ -157,7 +162,7 @@ def solve(
     summarise(problem, fields, stats)
     if isinstance(equation, FokkerPlanck):
         peclet.report_along(problem, fields, times, stats, stacklevel=3)
-    if isinstance(equation, BackwardKolmogorov):
+    if isinstance(equation, BackwardKolmogorov | Heat):
         function_cells.report(problem, scheme, fields, times, stats, stacklevel=3)
     if isinstance(equation, HamiltonJacobiBellman):
         vouched.report(problem, scheme, fields, times, stats, stacklevel=3)

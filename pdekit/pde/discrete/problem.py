@@ -13,7 +13,7 @@ from pdekit import checks
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.laws import require_law
-from pdekit.pde.discrete import drift_diffusion
+from pdekit.pde.discrete import cell_means, drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.sampling import as_field, evaluate
 from pdekit.pde.equations import (
@@ -303,6 +303,8 @@ def _density(initial: Any, grid: Grid) -> Array:
             f"the initial density must rise to at least {_LEAST:g}, for its square not to vanish; "
             f"it rises to {largest:g}. Scale it: the equation is linear"
         )
+    if callable(initial):
+        cell_means.report_density(initial, rho, grid, stacklevel=2)
     return rho
 
 

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _SMALL = 32  # cells along an axis of the plane
+_DRIVEN = 256  # the same where a force turns: what goes round costs a splitting ever more steps
 
 
 _SPLIT = Split()
@@ -57,7 +58,8 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
     """The most accurate scheme that does not refuse: exact in time wherever there is such a one.
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
-    diffusion that couples the axes, and planes of up to 32 cells an axis, to ``Krylov``.
+    diffusion that couples the axes, and planes of up to 32 cells an axis (256 with a force), to
+    ``Krylov``.
     """
     require_grid("grid", grid)
     able = [s for s in (*_BEST, _MEAN_FIELD[grid.dim]) if isinstance(equation, s.solves)]
@@ -73,8 +75,9 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
 
 
 def _few_or_oblique(equation: Any, grid: Grid) -> bool:
-    """Whether the plane has few cells, or tensor diffusion couples its axes."""
-    if max(grid.cells) <= _SMALL:
+    """Whether the plane has few cells, or a force, or tensor diffusion that couples its axes."""
+    driven = getattr(equation, "force", None) is not None
+    if max(grid.cells) <= (_DRIVEN if driven else _SMALL):
         return True
     if getattr(equation, "diffusion", None) is None:
         return False

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pdekit import checks
 from pdekit.errors import ConvergenceError
+from pdekit.pde.discrete.at_rest import Rest
 from pdekit.pde.discrete.generators import Generator
 from pdekit.pde.discrete.motion import longest_steps
 from pdekit.pde.discrete.problem import Problem
@@ -32,9 +33,13 @@ _GONE = 1e-290  # of them: nothing
 # Jumps after which it is asked first whether a sweep suffices from there, and how many times more
 # each time, up to a part of all
 _LOOK, _FARTHER, _PART = 200.0, 5.0, 0.5
+_LONG = 1e5  # jumps from which on it is asked whether all is at rest
+_RESTED = 0.1  # of rtol may be left of what is not
 _EXACT = 0.1  # of the allowance of a Magnus step is for its exponentials
 _LEAST = 1e-13  # of the data: less is rounding
 _LONGEST = 16  # steps over the whole time at least where the potential moves
+_MOST_STEPS = 50_000  # then, of which a minute is made
+_GLANCE, _FAR = 1000, 4.0  # after so many it is plain that so many times too many are ahead
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,14 @@ class Exponential:
         """Adaptive steps over an interval in which the potential is smooth in time."""
         t, end = piece
         while t < end:
+            steps = stats["steps"]
+            ahead = steps >= _GLANCE and steps * until > _FAR * _MOST_STEPS * t
+            if ahead or steps >= _MOST_STEPS:
+                raise ConvergenceError(
+                    f"after {steps} steps the solution has come to {t:.3g} of {until:.3g} "
+                    "only, as the coefficients move faster than that; ask for a shorter time, or "
+                    f"raise rtol_moving={self.rtol_moving:g}"
+                )
             # what is left must not be a sliver, of whose error only rounding is seen
             now = min(step, most(t))
             now = end - t if now > end - t - 1e-9 * until else now
@@ -142,6 +155,7 @@ class _Fixed:
         self.problem, self.rtol, self.stats = problem, rtol, stats
         self.generator = problem.generator()
         self.line = line_of(self.generator, problem.is_density)
+        self.rest = Rest(self.generator, problem.is_density)
         self.absorbs = self.generator.loss is not None
         self.size = self.line.size(problem.values)
         self.last = problem.values
@@ -205,6 +219,10 @@ class _Fixed:
         if self.marcher is None:
             purse = 0.45 * self.rtol
             self.marcher = Marcher(self.line, relative=self.absorbs, purse=purse)
+        if self.marcher.rate * t > _LONG:
+            rest = self.rest.after(self.problem.values, t, _RESTED * self.rtol)
+            if rest is not None:
+                return rest
         jumps, rate = _LOOK, self.marcher.rate
         while self._may_suffice() and jumps < _PART * rate * (t - self.t):
             self._march(self.t + jumps / rate)
