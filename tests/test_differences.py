@@ -8,6 +8,7 @@ import torch
 
 import pdekit as pk
 from pdekit.diffusions import HaenggiKlimontovich, Stratonovich
+from pdekit.particles.run.checkpoint import CheckpointError
 from pdekit.particles.run.guards import StepSizeWarning
 
 P = pk.potentials
@@ -105,3 +106,31 @@ def test_points_cannot_be_overwritten():
     ):
         with pytest.raises(ValueError, match="read-only"):
             call()
+
+
+def test_shock_time_of_true_and_false_is_refused():
+    with pytest.raises(TypeError, match="True and False"):
+        pk.shock_time(lambda x: x[..., 0] > 0, pk.Grid(-1, 1, 40))
+
+
+def test_a_function_for_numpy_is_told_of_custom():
+    def V(x):
+        return np.cos(np.asarray(x)[..., 0])
+
+    with pytest.raises(ValueError, match="Custom"):
+        pk.simulate(pk.Langevin(V, 4.0), np.zeros((10, 1)), 10, 0.1, 0.05)
+
+
+def test_a_text_is_no_checkpoint(tmp_path):
+    path = tmp_path / "run.npz"
+    path.write_text("not a checkpoint")
+    with pytest.raises(CheckpointError, match="no checkpoint") as told:
+        pk.simulate(
+            pk.Langevin(P.DoubleWell(), 4.0),
+            np.zeros((10, 1)),
+            10,
+            0.1,
+            0.05,
+            checkpoint=pk.Checkpoint(path),
+        )
+    assert "pickle" not in str(told.value)
