@@ -25,6 +25,7 @@ from pdekit.checks import (
 )
 from pdekit.comparison.certificates.certificate import Certificate, Certificates, at_most
 from pdekit.comparison.certificates.certificate import does_not_apply as silent
+from pdekit.differences import hessian
 from pdekit.errors import AccuracyWarning
 from pdekit.particles.dynamics.langevin import Langevin
 from pdekit.particles.ensemble import simulate
@@ -35,6 +36,7 @@ from pdekit.protocols import Function, Numbers
 Array = NDArray[np.float64]
 _RELAXED = 8.0  # relaxation times that the fast process is given
 _SMALL_STEP = 0.05  # dt times the largest curvature
+_CURVED = 1e-3  # to which curvatures are wanted
 
 
 @dataclass(frozen=True)
@@ -265,8 +267,5 @@ def _curvatures(energy: Any, at: Array, beta: float, t: float) -> tuple[float, f
     reach = 3 * sqrt(t / beta) + t * float(np.abs(np.asarray(energy.grad(at))).max())
     spread = np.linspace(-1, 1, 41)[:, None, None, None] * np.eye(at.shape[1])[:, None, :]
     around = at + min(reach, 3 * sqrt(t / beta) + 3.0) * spread
-    h, seen = 1e-4, []
-    for e in np.eye(at.shape[1]):
-        slope = energy.grad(around + h * e) - energy.grad(around - h * e)
-        seen.append((np.asarray(slope) * e).sum(-1) / (2 * h))
-    return float(np.min(seen)), float(np.max(seen))
+    bends = np.einsum("...kk->...k", hessian(energy.grad, around, _CURVED))
+    return float(np.min(bends)), float(np.max(bends))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.differences import slopes
 
 Array = NDArray[np.float64]
 Scalar = Callable[[Any], Any]
@@ -154,7 +155,8 @@ class Eikonal:
 class Custom:
     """H(p) = ``function(p)``, convex or not, on gradients ``(..., dim)``.
 
-    ``gradient`` maps ``(..., dim)`` to ``(..., dim)`` (None: central differences). ``turns``: the
+    ``gradient`` maps ``(..., dim)`` to ``(..., dim)`` (None: central differences, their
+    step that of ``potentials.Custom``). ``turns``: the
     slopes where H' changes sign (dim = 1; None: found by a scan of 4,097 slopes and bisection, so
     structure finer than that must be given). ``conjugate``: L on velocities ``(..., 1)``, for a
     convex H with dim = 1, finite for ``|v| <= reach``. Examples:
@@ -196,13 +198,7 @@ class Custom:
     def grad(self, p: Any) -> Any:
         if self.gradient is not None:
             return _finite(np.asarray(self.gradient(np.asarray(p, dtype=float))), p)
-        p = np.asarray(p, dtype=float)
-        step = 1e-5 * np.maximum(1.0, np.abs(p))
-        parts = []
-        for k in range(self.dim):
-            shift = np.where(np.arange(self.dim) == k, step, 0.0)
-            parts.append((self(p + shift) - self(p - shift)) / (2 * step[..., k]))
-        return np.stack(parts, axis=-1)
+        return slopes(self, np.asarray(p, dtype=float))[0]
 
     def terms(self, dim: int) -> tuple[Term, ...] | None:
         _require_dim("Custom", self.dim, dim)

@@ -36,6 +36,11 @@ def shock_time(f: Function, grid: Grid) -> float:
     checks.fixed("the initial function", f)
     evaluate(f, grid, "the initial function")
     x: Any = grid.centres.reshape(-1, grid.dim)
+    if np.asarray(f(x[:1])).dtype == bool:
+        raise TypeError(
+            "the initial function must have real values, got True and False, whose slopes jump "
+            "from the start"
+        )
     width: Any = grid.spacing
     least = inf
     for _ in range(12):

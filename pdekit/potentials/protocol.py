@@ -12,6 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_torch_array
 
 from pdekit import checks
+from pdekit.differences import STEP, in_rows, slopes
 from pdekit.errors import AccuracyWarning
 
 
@@ -136,15 +137,7 @@ def time_of(owner: Any, t: Any) -> float:
     return checks.number("t", t, "a finite time")
 
 
-_TINY = np.finfo(float).tiny
-_UNIT = np.finfo(float).eps
-_STEP = _UNIT ** (1 / 3)
-_OTHERS = (0.62 * _STEP, 0.21 * _STEP)  # of no common period
-_LADDER = tuple(_STEP * 10.0**-k for k in range(-4, 10))
-_ROWS = 1 << 14  # points at once, squared dimension by dimension
-_AGREE = 1e-6  # relative to the largest slope: what two steps may differ by
 _GOOD = 1e-5  # relative to the largest slope: what is said where differences are not as good
-_TRIED = 8  # points at which other steps are tried, or so
 
 
 @dataclass(frozen=True, init=False)
@@ -190,7 +183,7 @@ class Custom:
 
     def __call__(self, x: Any) -> Any:
         _, x = points(x, self.dim, self)
-        return self._values(x, _evaluated("f", self.f, x))
+        return self._at(x)
 
     def grad(self, x: Any) -> Any:
         _, x = points(x, self.dim, self)
@@ -243,94 +236,20 @@ class Custom:
 
     def _differences(self, x: Any) -> Any:
         y = _numpy(x).astype(float)
-        slope = self._central(y)
-        if not self._steps_agree(*_telling(y, slope)):
-            slope = self._searched(y)
+        slope, doubt = slopes(self._at, y)
+        if doubt is not None:
+            self._say_if_rough(y, slope, doubt)
         return _like(x, slope)
 
-    def _central(self, y: Any) -> Any:
-        """Central differences at ``y``."""
-        slope = np.empty_like(y)
-        for k in range(self.dim):
-            step = _STEP * np.maximum(1.0, np.abs(y[..., k]))
-            right, left = y.copy(), y.copy()
-            right[..., k] += step
-            left[..., k] -= step
-            # the step as rounded, not as meant
-            width = right[..., k] - left[..., k]
-            with np.errstate(all="ignore"):  # a step may lead out of the domain of f
-                here, there = (_evaluated("f", self.f, z) for z in (left, right))
-                rise = self._values(right, there) - self._values(left, here)
-                slope[..., k] = rise / width
-        return slope
-
-    def _stencil(self, y: Any, steps: Any) -> tuple[Any, Any, Any]:
-        """Central differences with several steps, in units of max(1, |y_k|), steps first.
-
-        And second ones times the step, and what rounding makes of both.
-        """
-        flat = y.reshape(-1, self.dim)
-        lengths = np.asarray(steps)[:, None, None] * np.maximum(1.0, np.abs(flat))
-        shifts = lengths[..., None] * np.eye(self.dim)
-        ends = np.stack([flat[:, None] - shifts, flat[:, None] + shifts])
-        with np.errstate(all="ignore"):  # a step may have no length, or lead out of the domain of f
-            values = self._in_rows(np.concatenate([flat, ends.reshape(-1, self.dim)]), y.ndim)
-            middle, (here, there) = (
-                values[: len(flat), None],
-                values[len(flat) :].reshape(2, *lengths.shape),
-            )
-            width = np.einsum("...kk->...k", ends[1] - ends[0])
-            slope, bend = (there - here) / width, ((there - middle) + (here - middle)) / width
-            noise = _UNIT * (np.abs(here) + np.abs(there) + np.abs(middle)) / width
-        shape = (len(steps), *y.shape)
-        return slope.reshape(shape), bend.reshape(shape), noise.reshape(shape)
-
-    def _in_rows(self, z: Any, ndim: int) -> Any:
-        """f at points (n, d); one by one where it was given a single one."""
-        if ndim > 1:
-            return self._values(z, _evaluated("f", self.f, z))
-        return np.array([self._values(p, _evaluated("f", self.f, p)) for p in z])
-
-    def _steps_agree(self, y: Any, slope: Any) -> bool:
-        """Whether two other steps give the same slopes, and the same second differences.
-
-        Then f is smooth over such lengths, and changes enough over them to stand out from its
-        rounding.
-        """
-        slopes, bends, noise = self._stencil(y, _OTHERS)
-        allowed = _AGREE * np.abs(slope).max(initial=0.0)
-        off = np.abs(slopes - slope).max(0)
-        kinked = np.abs(bends[0] - bends[1] * (_OTHERS[0] / _OTHERS[1]))
-        return bool(((off <= allowed) & (kinked <= allowed + 16 * noise.sum(0))).all())
-
-    def _searched(self, y: Any) -> Any:
-        """Central differences, each with the step that its two neighbours in length confirm best.
-
-        Too long a step passes over f, where slopes are about one over it and differ by their own
-        size, or second differences do; too short a one leaves the rounding of f. Between them is a
-        valley of agreement.
-        """
-        rows = max(1, _ROWS // self.dim**2)
-        if len(y) > rows and y.ndim > 1:
-            return np.concatenate([self._searched(y[k : k + rows]) for k in range(0, len(y), rows)])
-        slopes, bends, noise = self._stencil(y, _LADDER)
-        with np.errstate(all="ignore"):  # f may be no number at the end of a step
-            apart = np.abs(np.diff(slopes, axis=0)) + 2 * np.abs(bends[:-1] - 10 * bends[1:])
-            doubt = np.maximum(apart[1:], apart[:-1]) + noise[1:-1]
-            size = np.maximum(np.abs(slopes[2:]), np.abs(slopes[:-2]))
-            share = doubt / np.maximum(np.maximum(size, np.abs(slopes[1:-1])), _TINY)
-        doubt[np.isnan(doubt)] = np.inf
-        best = np.where(np.isnan(share), np.inf, share).argmin(0)[None]
-        found = np.take_along_axis(slopes[1:-1], best, 0)[0]
-        self._say_if_rough(y, found, np.take_along_axis(doubt, best, 0)[0])
-        return found
+    def _at(self, y: Any) -> Any:
+        return self._values(y, _evaluated("f", self.f, y))
 
     def _say_if_rough(self, y: Any, slope: Any, doubt: Any) -> None:
         """Warn where no two steps agree well, by the largest slope around."""
-        lengths = 1e4 * _STEP * np.maximum(1.0, np.abs(y))
+        lengths = 1e4 * STEP * np.maximum(1.0, np.abs(y))
         around = np.concatenate([(y + s * lengths).reshape(-1, self.dim) for s in (-1, 0, 1)])
         with np.errstate(all="ignore"):
-            values = self._in_rows(around, y.ndim)
+            values = in_rows(self._at, around, y.ndim)
         known = values[np.isfinite(values)]
         steep = float(np.ptp(known) / lengths.max()) if known.size else 0.0
         wrong = ~(doubt <= _GOOD * max(float(np.abs(slope).max(initial=0.0)), steep))
@@ -341,7 +260,7 @@ class Custom:
                 f"{doubt[k]:.2g} only, whatever the step: f jumps there, or its changes are lost "
                 "in rounding. Give Custom(f, grad), or write f so that it takes torch tensors",
                 AccuracyWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
 
 
@@ -359,18 +278,6 @@ def _is_in(function: Any, known: WeakSet[Any]) -> bool:
 def _remember(function: Any, known: WeakSet[Any]) -> None:
     with suppress(TypeError):
         known.add(function)
-
-
-def _telling(y: Any, slope: Any) -> tuple[Any, Any]:
-    """A few of the points and their slopes: the outermost, the steepest, and some between."""
-    if y.ndim < 2 or y.shape[0] <= _TRIED:
-        return y, slope
-    each = y.shape[-1]
-    y, slope = y.reshape(-1, each), slope.reshape(-1, each)
-    sizes = np.abs(y), np.abs(slope)
-    some = {int(end) // each for size in sizes for end in (size.argmax(), size.argmin())}
-    chosen = sorted(some | set(range(0, len(y), -(-len(y) // _TRIED))))
-    return y[chosen], slope[chosen]
 
 
 def points(x: Any, dim: int, owner: object) -> tuple[Any, Any]:
@@ -433,14 +340,37 @@ def _evaluated(name: str, function: Callable[[Any], Any], x: Any) -> Any:
 def _either(function: Callable[[Any], Any], x: Any) -> Any:
     """``function(x)``, or through the other of numpy and torch where it is written for that one."""
     try:
-        return function(x)
+        return _guarded(function, x)
     except Exception as error:
         if not is_torch_array(x) and "torch" not in sys.modules:
             raise
         try:
-            return function(_numpy(x) if is_torch_array(x) else sys.modules["torch"].from_numpy(x))
+            return _guarded(function, _numpy(x) if is_torch_array(x) else _tensor(x))
         except Exception:
             raise error from None
+
+
+def _guarded(function: Callable[[Any], Any], x: Any) -> Any:
+    """``function(x)``; an error where it overwrites the points."""
+    if not is_torch_array(x):
+        return function(_read_only(x))
+    if x.is_inference():  # which keeps no count of changes
+        return function(x)
+    before = x._version
+    values = function(x)
+    if x._version != before:
+        raise ValueError("it overwrites the points, which are read-only; write x = x - 1, not x -=")
+    return values
+
+
+def _read_only(x: Any) -> Any:
+    view = np.asarray(x).view()
+    view.flags.writeable = False
+    return view
+
+
+def _tensor(x: Any) -> Any:
+    return sys.modules["torch"].tensor(np.asarray(x))
 
 
 def _numpy(x: Any) -> Any:

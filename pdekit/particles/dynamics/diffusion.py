@@ -224,7 +224,8 @@ def _autograd(potential: Any, x: "Tensor") -> "Tensor":
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(
                 f"the potential {_name(potential)} must take tensors of points (..., d); it failed "
-                f"on shape {tuple(x.shape)}: {error} ({type(error).__name__})"
+                f"on shape {tuple(x.shape)}: {error} ({type(error).__name__}); one written for "
+                "NumPy goes as potentials.Custom(f)"
             ) from error
         if isinstance(values, torch.Tensor) and values.is_complex():
             raise TypeError(f"the potential {_name(potential)} must be real, got complex values")

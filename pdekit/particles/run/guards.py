@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.differences import best, differences
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion
@@ -18,7 +19,8 @@ from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
 _SAMPLES = 4096  # of a loss that are looked at
-_WIDER = 64.0  # times the increment of a difference, for a second look
+_SECOND = 0.21  # times the increment of a difference, for a second look
+_CURVED = 0.01  # what the two may differ by
 _PROBED = 512  # particles whose curvature is estimated
 _PARTICLES = 1 << 40
 _LOST = 1e-3  # of the width of a box, to which its places must be known
@@ -208,24 +210,57 @@ def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -
     """
     x = _some(x)
     v = fill_normals(x.new_empty(1, x.numel()), Address(seed, channel=PROBE)).view_as(x)
-    scale = torch.finfo(x.dtype).eps ** (1 / 3) * (1 + x.norm(dim=-1, keepdim=True))
-    # a force that jumps where another particle is (L1) has no curvature there: look from near and
-    # from farther off, and believe what both see
-    reaches = (1.0, _WIDER) if getattr(dynamics, "coupled", False) else (1.0,)
     largest = 0.0
     for _ in range(_POWER_STEPS if x.shape[-1] > 1 else 1):
         v = v / v.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-        products = [_bent(dynamics, x, t, scale * reach, v) for reach in reaches]
-        rayleigh = torch.stack([(v * product).sum(dim=-1) for product in products]).amin(dim=0)
-        largest = max(largest, float(rayleigh.nan_to_num(0.0, 0.0, 0.0).max()))
-        v = products[0].nan_to_num(0.0, 0.0, 0.0)
+        product = _product(dynamics, x, t, v).nan_to_num(0.0, 0.0, 0.0)
+        largest = max(largest, float((v * product).sum(dim=-1).max()))
+        v = product
     return largest
 
 
-def _bent(dynamics: Diffusion, x: Tensor, t: float, scale: Tensor, v: Tensor) -> Tensor:
+def _product(dynamics: Diffusion, x: Tensor, t: float, v: Tensor) -> Tensor:
+    """-Db(x) v by differences, with another step where a second one disagrees."""
+    common, second = (_bent(dynamics, x, t, step, v) for step in (1.0, _SECOND))
+    size = torch.maximum(common.abs(), second.abs()).amax(dim=-1, keepdim=True)
+    off = ~((common - second).abs() <= _CURVED * size).all(dim=-1)
+    if getattr(dynamics, "coupled", False):  # a particle needs the others
+        off = off.any().expand_as(off)
+    if off.any():
+        common = common.clone()
+        common[off] = _searched(dynamics, x[off], t, v[off])
+    return common
+
+
+def _searched(dynamics: Diffusion, x: Tensor, t: float, v: Tensor) -> Tensor:
+    """-Db(x) v by the steps that others confirm; 0 where none does, as where b jumps."""
+    middle = dynamics.drift(x[None], t)[0]
+    tried = [_ends(dynamics, x, t, 10.0**-k, v) for k in range(-4, 10)]
+    ahead, behind, width = (
+        np.stack([part.double().cpu().numpy() for part in parts])
+        for parts in zip(*tried, strict=True)
+    )
+    loose = float(torch.finfo(x.dtype).eps) if x.dtype == torch.float32 else 0.0
+    with np.errstate(all="ignore"):
+        slope, doubt = best(differences(ahead, behind, middle.double().cpu().numpy(), width, loose))
+    slope[~(doubt <= np.abs(slope).max(-1, keepdims=True) / 2)] = 0
+    return torch.as_tensor(slope, dtype=x.dtype, device=x.device)
+
+
+def _bent(dynamics: Diffusion, x: Tensor, t: float, step: float, v: Tensor) -> Tensor:
     """-Db(x) v by a central difference."""
-    ahead, behind = (dynamics.drift((x + s * scale * v)[None], t)[0] for s in (1, -1))
-    return (behind - ahead) / (2 * scale)
+    ahead, behind, width = _ends(dynamics, x, t, step, v)
+    return (behind - ahead) / width
+
+
+def _ends(
+    dynamics: Diffusion, x: Tensor, t: float, step: float, v: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The drift a step ahead along v, and behind, and how far these are apart, as rounded."""
+    shift = step * torch.finfo(x.dtype).eps ** (1 / 3) * (1 + x.norm(dim=-1, keepdim=True)) * v
+    there, here = x + shift, x - shift
+    width = ((there - here) * v).sum(dim=-1, keepdim=True)
+    return dynamics.drift(there[None], t)[0], dynamics.drift(here[None], t)[0], width
 
 
 def non_finite(before: Tensor, after: Tensor, first: tuple[int, int], step: Step) -> NonFiniteError:

@@ -13,6 +13,8 @@ The same holds for an integrator or gradient of one's own in a dynamics of pdeki
 """
 
 import inspect
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -198,19 +200,45 @@ class Own:
         # those that must not be felt: the copies, or half of all
         kept = size if coupled else -(-size // 2)
         other[:, kept:] = other[:, :1] + (1 + other[:, :1].abs()) / 64
+        fresh = Own(copy(self.dynamics))
+        fresh._walk_otherwise(x, tile, seed ^ 1, steps[:1])
         states, once = self._walked(x, tile, seed, steps)
+        self._check_kept(once[0], fresh._walked(x, tile, seed, steps[:1])[1][0])
+        if size > 1 and not coupled:
+            self._check_apart(x, tile, seed, steps[:1])
         _, beside = self._walked(other, tile, seed, steps[:1])
         self._check_alone(once[0][:, :kept], beside[0][:, :kept], coupled)
         self._walked(other.flip(1), tile, seed ^ 1, steps)  # which nothing may remember
         for k in reversed(range(len(steps))):
             again = self._moved(states[k], self._noise(x, tile, seed), steps[k])
-            if not torch.equal(once[k].nan_to_num(), again.nan_to_num()):
-                raise ValueError(
-                    f"{_name(self.dynamics)}.step gave two results for the same state, step and "
-                    f"noise (step {steps[k].number}); it must be a function of them: draw from "
-                    "noise.normals() instead of torch's or numpy's generators, and keep nothing "
-                    "between steps: what must be kept belongs into the state"
-                )
+            self._check_kept(once[k], again, f" (step {steps[k].number})")
+
+    def _walk_otherwise(self, x: Tensor, tile: Tile, seed: int, steps: list[Step]) -> None:
+        """Make steps by other numbers, which a copy of the dynamics may keep, but not use again."""
+        # what goes wrong will do so again where it counts
+        with suppress(Exception):
+            self._walked(x, tile, seed, steps)
+
+    def _check_kept(self, once: Tensor, again: Tensor, when: str = "") -> None:
+        """``ValueError`` unless positions are the same."""
+        if not torch.equal(once.nan_to_num(), again.nan_to_num()):
+            raise ValueError(
+                f"{_name(self.dynamics)}.step gave two results for the same state, step and "
+                f"noise{when}; it must be a function of them: draw from noise.normals() instead "
+                "of torch's or numpy's generators, and keep nothing between steps: what must be "
+                "kept belongs into the state"
+            )
+
+    def _check_apart(self, x: Tensor, tile: Tile, seed: int, steps: list[Step]) -> None:
+        """``ValueError`` where noise moves particles at one place all alike."""
+        together = x[:, :1].expand_as(x).clone()
+        one, other = (self._walked(together, tile, s, steps)[1][0] for s in (seed, seed ^ 1))
+        alike = all(torch.equal(a, a[:, :1].expand_as(a)) for a in (one, other))
+        if alike and all_finite(one) and not torch.equal(one, other):
+            raise ValueError(
+                f"{_name(self.dynamics)}.step moves all particles by the same noise; each needs "
+                "its own: take noise.normals() whole, of shape (runs, particles, dim)"
+            )
 
     def _check_alone(self, a: Tensor, b: Tensor, coupled: bool) -> None:
         """``ValueError`` unless particles moved alike, beside others that stood elsewhere."""

@@ -11,21 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.differences import hessian
 from pdekit.errors import AccuracyWarning, ConvergenceError
-from pdekit.protocols import Corner, Potential
+from pdekit.potentials import as_potential
+from pdekit.protocols import Corner, Function
 
 Array = NDArray[np.float64]
 _HIGH = 4.0  # barriers in units of the temperature from which on Kramers' law is within a quarter
 
 
-def kramers_time(potential: Potential, minimum: Corner, saddle: Corner, beta: float) -> float:
+def kramers_time(potential: Function, minimum: Corner, saddle: Corner, beta: float) -> float:
     """Kramers' mean time from a minimum a over the saddle s into the next well, for large beta.
 
     τ = 2π / |λ_-| sqrt(|det ∇²V(s)| / det ∇²V(a)) exp(β (V(s) - V(a))) (1 + O(1/β)), λ_- the
     negative eigenvalue at s; in one dimension 2π / sqrt(V''(a) |V''(s)|) times the exponential. The
-    time to the saddle itself is half of it, as is 1 / gap for two equal wells. ``potential`` has
-    ``grad``; a and s are points (d,), or numbers on a line. Mathematics 1.14; thesis 4.1.1
-    corrected.
+    time to the saddle itself is half of it, as is 1 / gap for two equal wells. ``potential``: of d
+    coordinates, or a function of points; a and s are points (d,), or numbers on a line.
+    Mathematics 1.14; thesis 4.1.1 corrected.
 
     An ``AccuracyWarning`` where β (V(s) - V(a)) is below 4: the error is of the size of 1 over it.
 
@@ -42,7 +44,8 @@ def kramers_time(potential: Potential, minimum: Corner, saddle: Corner, beta: fl
         raise ValueError(
             f"minimum and saddle must be points (d,), got shapes {a.shape} and {s.shape}"
         )
-    bottom, pass_ = (_eigenvalues(potential, point) for point in (a, s))
+    potential, reach = as_potential(potential, a.size), float(np.abs(s - a).max())
+    bottom, pass_ = (_eigenvalues(potential, point, reach) for point in (a, s))
     if bottom[0] <= 0:
         raise ValueError(f"{a.tolist()} is no minimum: ∇²V has the eigenvalues {bottom.tolist()}")
     if not (pass_[0] < 0 and (pass_[1:] > 0).all()):
@@ -50,7 +53,7 @@ def kramers_time(potential: Potential, minimum: Corner, saddle: Corner, beta: fl
             f"{s.tolist()} is no saddle with one descending direction: ∇²V has the eigenvalues "
             f"{pass_.tolist()}"
         )
-    barrier = beta * float(potential(s) - potential(a))
+    barrier = beta * float(np.asarray(potential(s) - potential(a)))
     if not barrier > 1:
         raise ValueError(
             f"Kramers' law holds for high barriers, and beta (V(s) - V(a)) is {barrier:.3g}, where "
@@ -111,19 +114,12 @@ def _log_passage(
     return log(beta * float(total)) + beta * (most - least)
 
 
-def _eigenvalues(potential: Any, point: Array) -> Array:
-    """Eigenvalues of ∇²V, by fourth-order differences of ∇V, at a point where ∇V vanishes."""
-    if not hasattr(potential, "grad"):
-        raise TypeError(f"the potential needs grad, as Custom(f) has; got {potential!r}")
-    steps = 1e-3 * np.abs(point).max(initial=1.0) * np.eye(point.size)
-    rows = []
-    for step in steps:
-        near = [np.asarray(potential.grad(point + k * step)) for k in (-2, -1, 1, 2)]
-        rows.append((near[0] - 8 * near[1] + 8 * near[2] - near[3]) / (12 * step.max()))
-    hessian = np.array(rows)
+def _eigenvalues(potential: Any, point: Array, reach: float) -> Array:
+    """Eigenvalues of ∇²V, by differences of ∇V, at a point where ∇V vanishes."""
+    bends = hessian(potential.grad, point[None])[0]
     slope = np.asarray(potential.grad(point))
     off = float(np.abs(slope).max())
-    if off > 1e-3 * np.abs(hessian).max():
+    if off > 1e-3 * reach * np.abs(bends).max():
         raise ValueError(f"{point.tolist()} is no critical point: ∇V there is {slope.tolist()}")
-    out: Array = np.linalg.eigvalsh((hessian + hessian.T) / 2)
+    out: Array = np.linalg.eigvalsh(bends)
     return out
