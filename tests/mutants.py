@@ -4,36 +4,85 @@
     python tests/mutants.py survey             # which tests run which lines, how long they take
     python tests/mutants.py run --sample 300   # writes tests/mutants.json, prints the score
 
-``survey`` runs the suite once under coverage and leaves ``.mutants/``; ``run`` draws single changes
-of an operator, a comparison, a number, a condition or a loop from kernels, schemes, dynamics,
-metrics and certificates, makes one at a time in a copy of the tree and runs the tests that reach
-the changed line, fastest first, until one fails. Compiled functions are invisible to coverage:
-theirs are the tests of the functions that mention them. What survives is listed with its change.
-Not part of the suite: an hour or two on two cores.
+``survey`` runs every test file once under coverage and leaves ``.mutants/``; a later call runs only
+the files that have changed. ``run`` draws single changes of an operator, a comparison, a number, a
+condition or a loop from kernels, schemes, dynamics, metrics and certificates, makes one at a time
+in a copy of the tree and runs the tests that reach the changed line, fastest first, until one
+fails. A run that was stopped goes on where it was; ``--again`` judges those that survived once
+more, with the tests of now. Compiled functions are invisible to coverage: theirs are the tests of
+the functions that mention them. What survives is listed with its change. Unix only: every process
+of pytest is a fork of one that has NumPy, SciPy and torch in memory. Not part of the suite: an
+hour or two on two cores.
 """
 
 import argparse
 import ast
+import gc
 import json
 import os
 import random
 import re
+import resource
 import shutil
-import subprocess
+import signal
 import sys
+import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from queue import Queue
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / ".mutants"
 SCOPE = ("pdekit/pde", "pdekit/particles", "pdekit/comparison")
-LONGEST = 240.0  # seconds of tests for one change
-SLOW_TEST = 60.0  # a single test that takes longer is left out of the choice
+LONGEST = 4.0  # seconds of the processor for the tests of one change, as under coverage
+SLOW_TEST = 4.0  # a single test that takes longer is left out of the choice
+DRAWS = ("--truth", "8", "--truth-seed", "2026")  # of the tests against independent answers
+OPTIONS = (
+    "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
+    "-W", "ignore::pytest.PytestAssertRewriteWarning", "-W", "ignore::SyntaxWarning", *DRAWS,
+)  # fmt: skip
+FIRST = 10  # tests that are tried before the rest is even imported
+PROCESSOR = 40  # seconds of it for one change, with compiling, before it "does not end"
+PATIENCE = 600.0  # by the clock
+
+# files whose tests say nothing about the scope, judge by the clock, or run whole studies
+APART = (
+    "chaos_study", "cli", "control_studies", "homogenisation_study", "import", "memory",
+    "optimizer_speed", "optimizers", "optimizers_smooth", "page", "particle_speed", "plotting",
+    "faults_optim", "report", "smoothed_training", "speed_page", "studies", "truth_optim",
+    "work_precision",
+)  # fmt: skip
+
+
+# changes after which nothing that anyone can see differs: file, what it was changed to, why
+EQUIVALENT = (
+    ("pde/generators.py", "zip(offset, periodic, strict=False)", "the lengths are always equal"),
+    ("particles/basins.py", "zip(index, grid.shape, strict=False)", "the lengths are always equal"),
+    ("particles/separable.py", "basis[ -1].shape[1]", "all have a column for every particle"),
+    ("pde/minplus.py", "return 2, 0", "a copy farther off is never the nearest: only slower"),
+    ("particles/guards.py", "nan_to_num(0.0, -1.0, 0.0)", "the maximum with 0 is taken next"),
+    ("pde/elimination.py", "np.full(n, - 2), np.full(n, -1)",
+     "parents are read only on the path to a later cell, where they are set"),
+    ("pde/bernoulli_kernel.py", "691 / 1307674368001", "below rounding wherever it is used"),
+    ("particles/fused.py", "_Part(ROUGH, (V.delta, -1.0))", "its second number is not read"),
+    ("pde/branches.py", "len(points) != _MOST", "one point is added at a time"),
+    ("pde/tridiagonal.py", "if i > -1 else 0.0", "multiplies the excess before the first cell, 0"),
+    ("pde/uniformization.py", "10 * sqrt(mean) + 39", "terms below 1e-17 of the sum"),
+    ("particles/noise_kernels.py", "out[2 * j ^ 1] = y", "of an even number it is the next one"),
+    ("pde/envelope.py", "else half ** (j - i)", "the last one on the hull is the neighbour"),
+    ("pde/elimination.py", "w[k, k // 1 :].sum()", "the diagonal is zero"),
+    ("pde/bellman_kernel.py", "z[ 0 : n + 1].copy(), False", "not looked at where it is not sound"),
+    ("comparison/layers.py", "reshape(- 2, grid.dim)", "any negative length is unknown to NumPy"),
+    ("particles/starts.py", "LawNoise(seed, 1, dtype, device)",
+     "two draws of one address are compared, whichever it is"),
+    ("particles/forces.py", "height = max( 2,", "how many runs share a tile"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,39 +98,148 @@ class Mutant:
     function: str
 
 
+# --- processes ------------------------------------------------------------------------------------
+
+
+class Watch:
+    """Fails tests that take too long, and keeps the times of those that pass."""
+
+    def __init__(self, longest: float) -> None:
+        self.longest = longest
+        self.times: dict[str, float] = {}
+        self.failed: list[str] = []
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: Any) -> Iterator[None]:
+        start = time.process_time()
+        try:
+            return (yield)
+        finally:
+            self.times[item.nodeid] = time.process_time() - start
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: Any) -> Iterator[None]:
+        signal.signal(signal.SIGPROF, lambda *_: pytest.fail("takes too long"))
+        signal.setitimer(signal.ITIMER_PROF, self.longest)
+        start = time.process_time()
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            self.times[item.nodeid] += time.process_time() - start
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed or report.skipped:
+            self.times.pop(report.nodeid, None)
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+
+def fork(work: Callable[[], int], log: Path) -> int:
+    """Work in a process of its own group, whose output goes to ``log``."""
+    pid = os.fork()
+    if pid:
+        return pid
+    os.setpgid(0, 0)
+    with log.open("wb") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    try:
+        code = work()
+    except BaseException as error:
+        print(repr(error), flush=True)
+        code = 70
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def pytest_in(tree: Path, arguments: list[str], result: Path, longest: float) -> int:
+    """pytest.main in a tree, in this process; what passed and failed goes to ``result``."""
+    os.chdir(tree)
+    os.environ |= {"PYTHONPATH": str(tree), "MPLBACKEND": "agg"}
+    sys.path[:] = [str(tree), *(p for p in sys.path if p and not p.startswith(str(ROOT)))]
+    watch = Watch(longest)
+    code = pytest.main([*OPTIONS, *arguments], plugins=[watch])
+    result.write_text(json.dumps({"times": watch.times, "failed": watch.failed}))
+    return int(code)
+
+
+def preload() -> None:
+    """What every process of the tests imports, but pdekit."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    import hypothesis  # noqa: F401
+    import numba  # noqa: F401
+    import scipy.integrate
+    import scipy.optimize
+    import scipy.sparse.linalg
+    import scipy.stats  # noqa: F401
+    import torch
+    import xarray  # noqa: F401
+
+    torch.set_num_threads(1)
+    gc.freeze()
+
+
 # --- the survey -----------------------------------------------------------------------------------
 
 
-def survey() -> None:
-    STORE.mkdir(exist_ok=True)
-    environment = {**os.environ, "COVERAGE_FILE": str(STORE / "coverage"), "MPLBACKEND": "agg"}
-    command = [
-        sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--truth", "60",
-        "--cov=pdekit", "--cov-context=test", "--cov-report=", f"--junitxml={STORE / 'times.xml'}",
-    ]  # fmt: skip
-    subprocess.run(command, cwd=ROOT, env=environment, check=False)
+def survey(workers: int, only: list[str]) -> None:
+    (STORE / "survey").mkdir(parents=True, exist_ok=True)
+    names = only or [f.stem for f in sorted((ROOT / "tests").glob("test_*.py"))]
+    files = [ROOT / "tests" / f"{name}.py" for name in names if name[5:] not in APART]
+    stale = [f for f in files if not fresh(f)]
+    running: dict[int, tuple[Path, float]] = {}
+    preload()
+    while stale or running:
+        while stale and len(running) < workers:
+            file = stale.pop(0)
+            log = STORE / "survey" / f"{file.stem}.log"
+            running[fork(lambda file=file: survey_of(file), log)] = file, time.monotonic()
+        pid, status = os.wait()
+        file, start = running.pop(pid)
+        print(f"{file.stem:40} {time.monotonic() - start:6.1f} s  exit {status >> 8}", flush=True)
+
+
+def fresh(file: Path) -> bool:
+    kept = STORE / "survey" / f"{file.stem}.json"
+    return kept.exists() and kept.stat().st_mtime > file.stat().st_mtime
+
+
+def survey_of(file: Path) -> int:
+    os.environ["COVERAGE_FILE"] = str(STORE / "survey" / f"{file.stem}.coverage")
+    arguments = ["--cov=pdekit", "--cov-context=test", "--cov-report=", f"tests/{file.name}"]
+    return pytest_in(ROOT, arguments, STORE / "survey" / f"{file.stem}.json", SLOW_TEST)
 
 
 @cache
 def durations() -> dict[str, float]:
-    """Seconds of every test, by the name that coverage gives it."""
-    from xml.etree import ElementTree
+    """Seconds of every test that passes."""
+    found: dict[str, float] = {}
+    for file in (STORE / "survey").glob("*.json"):
+        found |= json.loads(file.read_text())["times"]
+    return found
 
-    found = {}
-    for case in ElementTree.parse(STORE / "times.xml").iter("testcase"):
-        where = case.get("classname", "").replace(".", "/")
-        found[f"{where}.py::{case.get('name')}"] = float(case.get("time", 0))
+
+@cache
+def measured() -> Any:
+    from coverage import CoverageData
+
+    found = CoverageData(no_disk=True)
+    for file in (STORE / "survey").glob("*.json"):
+        data = CoverageData(str(file.with_suffix(".coverage")))
+        data.read()
+        found.update(data)
     return found
 
 
 @cache
 def contexts(path: str) -> dict[int, set[str]]:
     """The tests that run each line of a file."""
-    from coverage import CoverageData
-
-    data = CoverageData(str(STORE / "coverage"))
-    data.read()
-    by_line = data.contexts_by_lineno(str(ROOT / path))
+    by_line = measured().contexts_by_lineno(str(ROOT / path))
     return {line: {name.split("|")[0] for name in names if name} for line, names in by_line.items()}
 
 
@@ -116,25 +274,62 @@ def mentions() -> dict[str, set[tuple[str, int]]]:
     return found
 
 
+@cache
+def mentioned_by_tests() -> dict[str, set[str]]:
+    """The tests in whose code each name stands."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for test in durations():
+        path, _, name = test.partition("::")
+        for word in words_of_tests(path).get(name.partition("[")[0], set()):
+            found[word].add(test)
+    return found
+
+
+@cache
+def words_of_tests(path: str) -> dict[str, set[str]]:
+    return {f.name: set(re.findall(r"\w+", ast.unparse(f))) for f in functions(path)}
+
+
+@cache
+def knows(path: str, module: str) -> bool:
+    """Whether a file is a module, or names it."""
+    return path == module or bool(re.search(rf"\b{Path(module).stem}\b", (ROOT / path).read_text()))
+
+
+def users(path: str, name: str) -> set[tuple[str, int]]:
+    """Where a function of a module is mentioned."""
+    return {(p, line) for p, line in mentions().get(name, set()) if knows(p, path)}
+
+
+def seen_from_outside(mutant: Mutant) -> set[str]:
+    """Of compiled functions, which coverage does not see: the tests of what mentions them."""
+    names, found = {(mutant.path, mutant.function)}, set()
+    for _ in range(6):
+        places = set().union(*(users(*name) for name in names))
+        found = set().union(*(reached(*place) for place in places))
+        for path, name in names:
+            tests = mentioned_by_tests().get(name, set())
+            found |= {test for test in tests if knows(test.partition("::")[0], path)}
+        if found:
+            break
+        names = {
+            (path, f.name)
+            for path, line in places
+            for f in functions(path)
+            if f.lineno <= line <= (f.end_lineno or 0)
+        }
+    return found
+
+
 def tests_of(mutant: Mutant) -> list[str]:
     """Tests worth running, fastest first, up to ``LONGEST`` seconds together."""
-    found, names, depth = reached(mutant.path, mutant.line), {mutant.function}, 0
-    while not found and depth < 3:
-        places = set().union(*(mentions().get(name, set()) for name in names))
-        found = set().union(*(reached(path, line) for path, line in places))
-        names = {
-            f.name for path, line in places for f in functions(path)
-            if f.lineno <= line <= (f.end_lineno or 0)
-        }  # fmt: skip
-        depth += 1
-    times = durations()
-    chosen, total = [], 0.0
-    for name in sorted(found, key=lambda name: times.get(name, SLOW_TEST)):
-        took = times.get(name, SLOW_TEST)
-        if took > SLOW_TEST or total + took > LONGEST:
+    found = reached(mutant.path, mutant.line) or seen_from_outside(mutant)
+    times, chosen, total = durations(), [], 0.0
+    for name in sorted(found & times.keys(), key=times.__getitem__):
+        if times[name] > SLOW_TEST or total + times[name] > LONGEST:
             break
         chosen.append(name)
-        total += took
+        total += times[name]
     return chosen
 
 
@@ -180,138 +375,243 @@ def dull_lines(path: str) -> set[int]:
     return lines
 
 
-def judged(mutant: Mutant, tree: Path) -> dict[str, Any]:
-    """Make one change in a copy of the tree, run its tests, undo it."""
+@contextmanager
+def planted(mutant: Mutant, tree: Path) -> Iterator[list[str]]:
+    """One change in a copy of the tree, for a while; the changed lines."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
-    tests = tests_of(mutant)
     file = tree / mutant.path
-    before = file.read_bytes()
+    before, stamp = file.read_bytes(), os.stat(file)
     after = mutate_code(before, get_operator(mutant.operator)(), mutant.occurrence)
-    changed = [
-        (a, b) for a, b in zip(before.decode().splitlines(), after.splitlines(), strict=True)
-        if a != b
-    ]  # fmt: skip
-    record = asdict(mutant) | {
-        "change": [f"{a.strip()}  ->  {b.strip()}" for a, b in changed], "tests": len(tests)
-    }  # fmt: skip
-    if not tests:
-        return record | {"outcome": "no test"}
-    stamp = os.stat(file)
-    caches = set_aside(tree, mutant.path)
+    lines = zip(before.decode().splitlines(), after.splitlines(), strict=True)
     try:
         file.write_text(after)
-        outcome = run_tests(tree, tests)
+        yield [f"{a.strip()}  ->  {b.strip()}" for a, b in lines if a != b]
     finally:
         file.write_bytes(before)
         os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-        put_back(tree, caches)
-    return record | outcome
+        put_back_caches(tree)
 
 
-def run_tests(tree: Path, tests: list[str]) -> dict[str, Any]:
-    environment = {
-        **os.environ, "PYTHONPATH": str(tree), "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1",
-        "NUMBA_NUM_THREADS": "1",
-    }  # fmt: skip
-    command = [
-        sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov",
-        "--truth", "60", "--truth-seed", "1", *tests,
-    ]  # fmt: skip
-    try:
-        done = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, check=False,
-            timeout=4 * LONGEST,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+def judge(mutant: Mutant, tests: list[str], tree: Path) -> int:
+    """Make one change in a copy of the tree, run its tests, undo it; in a process of its own."""
+    record, result = asdict(mutant), tree / "result.json"
+    start = time.monotonic()
+    with planted(mutant, tree) as change:
+        record |= {"change": change, "tests": len(tests)}
+        load_from_caches(tree, mutant)
+        record |= outcome(tests, tree, result) if tests else {"outcome": "no test"}
+    record["seconds"] = round(time.monotonic() - start, 1)
+    result.write_text(json.dumps(record))
+    return 0
+
+
+def outcome(tests: list[str], tree: Path, result: Path) -> dict[str, Any]:
+    sys.dont_write_bytecode = True
+    log = tree / "pytest.log"
+    pid = fork(lambda: in_two_turns(tree, tests, result), log)
+    deadline = time.monotonic() + PATIENCE
+    while (done := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if done == (0, 0):
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
         return {"outcome": "killed", "by": "does not end"}
-    if done.returncode == 0:
+    code = os.waitstatus_to_exitcode(done[1])
+    if code < 0:
+        return {"outcome": "killed", "by": f"signal {-code}"}
+    if code == 0:
         return {"outcome": "survived"}
-    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    return {"outcome": "killed", "by": failed[0] if failed else done.stdout[-300:]}
+    failed = json.loads(result.read_text())["failed"] if code in (1, 2, 4) else []
+    if not failed:
+        return {"outcome": "broken", "by": log.read_text()[-500:]}
+    return {"outcome": "killed", "by": failed[0]}
 
 
-def set_aside(tree: Path, path: str) -> dict[Path, bytes]:
-    """Compiled code that may hold the changed function: of its file and of all that import it."""
-    stems, grown = {Path(path).stem}, True
-    while grown:
-        grown = False
-        for file in (tree / "pdekit").rglob("*.py"):
-            imported = re.findall(r"^\s*(?:from|import) .*$", file.read_text(), re.MULTILINE)
-            if file.stem not in stems and any(
-                re.search(rf"\b{stem}\b", line) for line in imported for stem in stems
-            ):
-                stems.add(file.stem)
-                grown = True
-    kept = {}
-    for cached in (tree / "pdekit").rglob("__pycache__/*.nb*"):
-        if cached.name.split(".")[0].rsplit("-", 1)[0] in stems:
-            kept[cached] = cached.read_bytes()
-            cached.unlink()
-    return kept
+def in_two_turns(tree: Path, tests: list[str], result: Path) -> int:
+    """A few tests first: most faults are seen at once, and test files take long to import."""
+    resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR, PROCESSOR))
+    for some in (tests[:FIRST], tests[FIRST:]):
+        arguments = ["-x", "-p", "no:cov", *some]
+        if some and (code := pytest_in(tree, arguments, result, 5 * SLOW_TEST)):
+            return code
+    return 0
 
 
-def put_back(tree: Path, caches: dict[Path, bytes]) -> None:
-    stems = {cached.name.split(".")[0] for cached in caches}
-    for cached in (tree / "pdekit").rglob("__pycache__/*.nb*"):
-        if cached.name.split(".")[0] in stems:
-            cached.unlink()
-    for cached, content in caches.items():
-        cached.write_bytes(content)
+def recompiled(mutant: Mutant) -> set[str]:
+    """Names of the compiled functions that may hold the changed one."""
+    found, new = set(), {(mutant.path, mutant.function)}
+    while new - found:
+        found |= new
+        places = set().union(*(users(*name) for name in new))
+        within = [
+            (path, f)
+            for path, line in places
+            for f in functions(path)
+            if f.lineno <= line <= (f.end_lineno or 0) and is_compiled(f)
+        ]
+        new = {(path, name) for path, f in within for name in (f.name, *overloaded(f))}
+    return {name for _, name in found}
 
 
-def run(sample: int, seed: int, workers: int) -> None:
+def is_compiled(function: ast.FunctionDef) -> bool:
+    decorators = " ".join(ast.unparse(node) for node in function.decorator_list)
+    return bool(re.search("njit|_compiled|_contracted|overload", decorators))
+
+
+def overloaded(function: ast.FunctionDef) -> list[str]:
+    """What ``@overload`` makes a function stand for in compiled code."""
+    return [
+        ast.unparse(node.args[0])
+        for node in function.decorator_list
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "overload"
+    ]
+
+
+def load_from_caches(tree: Path, mutant: Mutant) -> None:
+    """Compiled code of the clean tree, but of the changed functions; nothing is saved."""
+    from numba.core import caching
+
+    changed = {re.compile(rf"\b{re.escape(name)}-\d") for name in recompiled(mutant)}
+    locator, files = caching._SourceFileBackedLocatorMixin, caching.IndexDataCacheFile
+    stamp, load = locator.get_source_stamp, files.load
+
+    def stamp_of_clean(self: Any) -> Any:
+        clean = type(self).__new__(type(self))
+        clean._py_file = str(ROOT / Path(self._py_file).relative_to(tree))
+        return stamp(clean)
+
+    def load_unchanged(self: Any, key: Any) -> Any:
+        return None if any(c.search(self._index_name) for c in changed) else load(self, key)
+
+    locator.get_source_stamp, files.load = stamp_of_clean, load_unchanged
+    files.save = lambda *_: None
+
+
+def put_back_caches(tree: Path) -> None:
+    """What processes of the tests may have compiled holds the change."""
+    for folder in (ROOT / "pdekit").rglob("__pycache__"):
+        there = tree / folder.relative_to(ROOT)
+        for file in there.glob("*.nb*"):
+            clean = folder / file.name
+            if not clean.exists():
+                file.unlink()
+            elif clean.stat().st_mtime != file.stat().st_mtime:
+                shutil.copy2(clean, file)
+
+
+def drawn(sample: int, seed: int) -> tuple[list[Mutant], int]:
+    """Changes drawn at random, and among how many places; kept, as finding all takes minutes."""
+    file = STORE / f"drawn-{sample}-{seed}.json"
+    if not file.exists():
+        chosen, population = drawn_anew(sample, seed)
+        file.write_text(json.dumps([[asdict(mutant) for mutant in chosen], population]))
+    chosen, population = json.loads(file.read_text())
+    return [Mutant(**mutant) for mutant in chosen], population
+
+
+def drawn_anew(sample: int, seed: int) -> tuple[list[Mutant], int]:
     chance, places = random.Random(seed), defaultdict(list)
     for mutant in mutants():
         places[mutant.path, mutant.line, mutant.column].append(mutant)
     # a place counts once, however many operators could stand in it
     everything = [chance.choice(changes) for changes in places.values()]
-    chosen = chance.sample(everything, min(sample, len(everything)))
-    trees: Queue[Path] = Queue()
-    for k in range(workers):
-        tree = STORE / f"tree{k}"
+    return chance.sample(everything, min(sample, len(everything))), len(everything)
+
+
+def key(record: dict[str, Any]) -> tuple[Any, ...]:
+    return record["path"], record["operator"], record["occurrence"], record["line"]
+
+
+def known() -> dict[tuple[Any, ...], dict[str, Any]]:
+    """What earlier runs found, the latest of each change."""
+    lines = (STORE / "records.jsonl").read_text().splitlines() if STORE.exists() else []
+    return {key(record): record for record in map(json.loads, lines)}
+
+
+def copies(workers: int) -> list[Path]:
+    """Copies of the tree, with the bytecode and the compiled code that the survey left."""
+    trees = [STORE / f"tree{k}" for k in range(workers)]
+    for tree in trees:
         shutil.rmtree(tree, ignore_errors=True)
-        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".mutants", ".venv"))
-        trees.put(tree)
-    records: list[dict[str, Any]] = []
-
-    def one(mutant: Mutant) -> None:
-        tree = trees.get()
-        try:
-            record = judged(mutant, tree)
-        finally:
-            trees.put(tree)
-        records.append(record)
-        print(f"{len(records):4d} {record['outcome']:9} {mutant.path}:{mutant.line}", flush=True)
-        write(records, len(everything), seed)
-
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(one, chosen))
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".[a-z]*"))
+    return trees
 
 
-def write(records: list[dict[str, Any]], population: int, seed: int) -> None:
+def run(sample: int, seed: int, workers: int, again: bool) -> None:
+    STORE.mkdir(exist_ok=True)
+    chosen, population = drawn(sample, seed)
+    (STORE / "records.jsonl").touch()
+    earlier = known()
+    done = {k for k, r in earlier.items() if r["outcome"] == "killed" or no_difference(r)}
+    if again:
+        left = [m for m in chosen if (k := key(asdict(m))) in earlier and k not in done]
+    else:
+        left = [m for m in chosen if key(asdict(m)) not in earlier]
+    preload()
+    durations(), measured(), mentions()
+    free, running = copies(workers), {}
+    while left or running:
+        while left and free:
+            tree, mutant = free.pop(), left.pop(0)
+            tests = tests_of(mutant)  # here: a fork has no database of coverage
+            work = partial(judge, mutant, tests, tree)
+            running[fork(work, tree / "judge.log")] = tree
+        pid, status = os.wait()
+        tree = running.pop(pid)
+        if status:
+            sys.exit(f"judging failed: {(tree / 'judge.log').read_text()}")
+        free.append(tree)
+        keep(tree / "result.json", chosen, population, seed)
+
+
+def keep(result: Path, chosen: list[Mutant], population: int, seed: int) -> None:
+    record = json.loads(result.read_text())
+    with (STORE / "records.jsonl").open("a") as records:
+        records.write(json.dumps(record) + "\n")
+    print(f"{record['outcome']:9} {record['seconds']:6.1f} s {record['path']}:{record['line']}")
+    write(chosen, population, seed)
+
+
+def no_difference(record: dict[str, Any]) -> str:
+    """Why a change is none, where that is known."""
+    for path, after, why in EQUIVALENT:
+        if record["path"] == f"pdekit/{path}" and after in "".join(record["change"]):
+            return why
+    return ""
+
+
+def write(chosen: list[Mutant], population: int, seed: int) -> None:
+    found = known()
+    records = [found[k] for k in (key(asdict(m)) for m in chosen) if k in found]
     killed = sum(r["outcome"] == "killed" for r in records)
+    left = [r for r in records if r["outcome"] != "killed"]
+    equivalent = [{**r, "why": why} for r in left if (why := no_difference(r))]
     summary = {
-        "population": population, "seed": seed, "sample": len(records), "noticed": killed,
-        "score": round(killed / len(records), 4),
-        "unnoticed": [r for r in records if r["outcome"] != "killed"],
+        "command": f"python tests/mutants.py run --sample {len(chosen)} --seed {seed}",
+        "population": population, "drawn": len(chosen), "judged": len(records), "noticed": killed,
+        "equivalent": equivalent, "score": round(killed / len(records), 4),
+        "score_without_equivalent": round(killed / (len(records) - len(equivalent)), 4),
+        "unnoticed": [r for r in left if not no_difference(r)],
     }  # fmt: skip
-    target = ROOT / "tests" / "mutants.json"
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(summary, indent=1) + "\n")
-    partial.replace(target)
+    (ROOT / "tests" / "mutants.json").write_text(json.dumps(summary, indent=1) + "\n")
     print(f"     noticed {killed} of {len(records)}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("survey", "run"))
+    parser.add_argument("files", nargs="*", help="of tests, by name, that are surveyed: all")
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="judge survivors once more")
     given = parser.parse_args()
-    survey() if given.what == "survey" else run(given.sample, given.seed, given.workers)
+    if given.what == "survey":
+        survey(given.workers, given.files)
+    else:
+        run(given.sample, given.seed, given.workers, given.again)
 
 
 if __name__ == "__main__":
