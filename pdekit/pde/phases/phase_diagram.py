@@ -254,10 +254,10 @@ def _critical_or_nan(potential: Any, interaction: Any, grid: Grid | None) -> flo
 
 def _rising(name: str, values: ArrayLike) -> Array:
     array = np.atleast_1d(checks.finite(name, values, "increasing positive numbers"))
-    if array.size and array[-1] > _LARGEST:
-        raise ValueError(f"{name} must be at most {_LARGEST:g}, got {checks.shown(values)}")
     if array.ndim != 1 or not array.size or not (array > 0).all() or not (np.diff(array) > 0).all():
         raise ValueError(f"{name} must be increasing positive numbers, got {values!r}")
+    if array[-1] > _LARGEST:
+        raise ValueError(f"{name} must be at most {_LARGEST:g}, got {checks.shown(values)}")
     return array
 
 
