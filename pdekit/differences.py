@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pdekit.arrays import Array
+
 Function = Callable[[Any], Any]  # of points (..., d), with values (..., *of any shape)
 
 _UNIT = float(np.finfo(float).eps)

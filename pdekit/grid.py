@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 
-Array = NDArray[np.float64]
 _SPACINGS = 1000  # least width of a cell: its centre is then right to a thousandth of it
 
 

@@ -6,13 +6,12 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from array_api_compat import device
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.grid import Grid, require_grid
 from pdekit.potentials.protocol import points
 
-Array = NDArray[np.float64]
 # a density is resolved where its midpoint sum has the mass inside the box to this accuracy
 _RESOLVED = 1e-9
 _LEAST, _MOST = 1e-50, 1e100  # of the lengths of a Gaussian

@@ -11,7 +11,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from pdekit import checks
-from pdekit.grid import Array, Grid
+from pdekit.arrays import Array
+from pdekit.grid import Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from pdekit.arrays import Array
 from pdekit.comparison import distances
-from pdekit.grid import Array, Grid
+from pdekit.grid import Grid
 
 BOXES = {1: 1024, 2: 32}
 """Most boxes per axis, by dimension: cells are merged so that a draw costs the same on any grid."""

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
+from pdekit.arrays import Array
 from pdekit.comparison import distances
 from pdekit.comparison.inputs import HasParticles, check_times, on_cells, particles_of, points_of
 from pdekit.comparison.metrics import Seen
-from pdekit.grid import Array, Grid
+from pdekit.grid import Grid
 
 
 class Cloud(Protocol):

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.checks import number, whole
 from pdekit.comparison import bootstrap, runs
 from pdekit.comparison.clouds import Cloud, clouds_of
@@ -41,7 +42,7 @@ from pdekit.comparison.inputs import (
 from pdekit.comparison.layers import cell_blur, layered_tests, layers, p_values
 from pdekit.comparison.metrics import KL, L1, W1, W2, Metric, Seen
 from pdekit.errors import AccuracyWarning
-from pdekit.grid import Array, Grid
+from pdekit.grid import Grid
 
 # Shares of the false alarms that each test may cause. The last one is silent unless particles are
 # where next to none should be and gets little.

@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from scipy import optimize, stats
 
+from pdekit.arrays import Array
 from pdekit.checks import finite, number, positive, share, shown, whole
 from pdekit.comparison.estimate import Estimate
 from pdekit.comparison.inputs import acts_on_itself
-from pdekit.grid import Array
 from pdekit.protocols import Dynamics, Numbers, Start
 
 ORDERS = (0.25, 4.0)

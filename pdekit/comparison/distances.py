@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pdekit.grid import Array, Grid
+from pdekit.arrays import Array
+from pdekit.grid import Grid
 
 DIRECTIONS = 16
 """Directions of the sliced distance, equally spaced over the half circle."""

@@ -7,9 +7,9 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.comparison.estimate import Estimate
 from pdekit.particles.dynamics.controlled import ControlledLangevin
 from pdekit.particles.dynamics.langevin import Langevin
@@ -17,8 +17,6 @@ from pdekit.particles.ensemble import simulate
 from pdekit.pde.control.control import Control
 from pdekit.potentials import Evolving, Tabulated
 from pdekit.protocols import Start
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
+from pdekit.arrays import Array
 from pdekit.checks import in_order, shown
-from pdekit.grid import Array, Grid
+from pdekit.grid import Grid
 
 
 class HasField(Protocol):

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pdekit.arrays import Array
 from pdekit.comparison.distances import Counts, chi_square, marginal, pooled, tail
-from pdekit.grid import Array, Grid
+from pdekit.grid import Grid
 
 DEGREE = {1: 8, 2: 4}
 """Degree of the smooth test, by dimension: 8 components on the line, 14 in the plane."""

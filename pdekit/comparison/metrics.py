@@ -12,9 +12,10 @@ import numpy as np
 from scipy import special
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.comparison import distances, transport
 from pdekit.comparison.bootstrap import Boxes, boxes, merged
-from pdekit.grid import Array, Grid
+from pdekit.grid import Grid
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ is estimated from the runs: Hotelling's test in place of chi-square.
 import numpy as np
 from scipy import special
 
+from pdekit.arrays import Array
 from pdekit.comparison.distances import pooled
 from pdekit.comparison.layers import Layers
-from pdekit.grid import Array
 
 
 def fewest(dim: int) -> int:

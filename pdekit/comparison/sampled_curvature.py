@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from pdekit.arrays import Array
 from pdekit.checks import (
     finite,
     inverse_temperature,
@@ -33,7 +34,6 @@ from pdekit.particles.integrators import LeimkuhlerMatthews
 from pdekit.potentials import as_potential
 from pdekit.protocols import Function, Numbers
 
-Array = NDArray[np.float64]
 _RELAXED = 8.0  # relaxation times that the fast process is given
 _SMALL_STEP = 0.05  # dt times the largest curvature
 _CURVED = 1e-3  # to which curvatures are wanted

@@ -11,8 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.comparison.inputs import HasField, field_of
-from pdekit.grid import Array, Grid
+from pdekit.grid import Grid
 from pdekit.protocols import Field
 
 WALL_CELLS = 4

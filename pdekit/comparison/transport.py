@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from pdekit.arrays import Array
 from pdekit.comparison import distances
 from pdekit.errors import ConvergenceError
-from pdekit.grid import Array, Grid
+from pdekit.grid import Grid
 
 ANGLES = (np.arange(distances.DIRECTIONS) + 0.5) * np.pi / distances.DIRECTIONS
 """Fixed directions of a sliced distance."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.comparison.semiconcavity import Window, convex_intervals, semiconcavity
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
@@ -18,7 +18,6 @@ from pdekit.pde.solution import solve
 from pdekit.potentials import as_potential
 from pdekit.protocols import Corner, Equation, Function, Times
 
-Array = NDArray[np.float64]
 _NODES = {1: 1025, 2: 129}
 _MOST = {1: 1 << 17, 2: 2100}
 

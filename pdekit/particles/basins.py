@@ -11,10 +11,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.particles.observation import cells_of
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

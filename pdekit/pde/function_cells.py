@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete import cell_means, drift_diffusion, halving
@@ -26,7 +27,6 @@ from pdekit.pde.discrete.settled import bounds
 from pdekit.pde.equations import Heat
 from pdekit.pde.schemes.krylov import Krylov
 
-Array = NDArray[np.float64]
 _JUMP = 0.1  # of the range over a cell, from which on the function itself may be unresolved
 _STEP = 0.5  # of it, from which on the data are taken to jump somewhere in the cell
 _CHEAP = 10_000  # cells: a grid of few along one axis is not refined to more along both

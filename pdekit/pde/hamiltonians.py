@@ -12,12 +12,11 @@ from math import ceil, floor, inf, log2
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.differences import slopes
 
-Array = NDArray[np.float64]
 Scalar = Callable[[Any], Any]
 _SCAN = 4097  # slopes at which a derivative is looked at where nothing is known of it
 

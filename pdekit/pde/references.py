@@ -3,13 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.pde.bellman.steps import Weighted
 from pdekit.pde.discrete.generators import Generator
 from pdekit.pde.kernels.implicit_lines import _SPAN, BEND
-
-Array = NDArray[np.float64]
 
 
 def propagate_plain(

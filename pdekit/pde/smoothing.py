@@ -11,9 +11,9 @@ from math import inf
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.grid import Grid, require_grid
 from pdekit.pde.discrete.sampling import evaluate
 from pdekit.pde.equations import ViscousHJ
@@ -21,8 +21,6 @@ from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.solution import solve
 from pdekit.potentials import Tabulated
 from pdekit.protocols import Function
-
-Array = NDArray[np.float64]
 
 
 def shock_time(f: Function, grid: Grid) -> float:

@@ -12,9 +12,10 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, TruncationWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.pde import function_cells
@@ -32,8 +33,6 @@ from pdekit.protocols import Equation, Initial, Scheme, Times
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

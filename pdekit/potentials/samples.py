@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 
-Array = NDArray[np.float64]
 _DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError)
 # coordinates closer than this, relative to the range, are one coordinate written in two ways
 _SAME = 1e-9

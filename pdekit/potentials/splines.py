@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import device, is_torch_array
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pdekit.arrays import Array
+
 # from this many points on the fused kernel is worth its import
 _MANY = 4096
 

@@ -6,9 +6,8 @@ from math import isnan, nan
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pdekit.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.comparison import transport
 from pdekit.comparison.certificates.certificate import Certificate, does_not_apply
 from pdekit.comparison.certificates.rates import (
@@ -22,8 +22,6 @@ from pdekit.comparison.certificates.rates import (
 from pdekit.grid import Grid
 from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
 from pdekit.pde.stationary.stationary import stationary
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

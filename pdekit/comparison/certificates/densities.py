@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.comparison.certificates.certificate import (
     Certificate,
     at_least,
@@ -36,7 +36,6 @@ from pdekit.pde.stationary.free_energy import divergence, free_energy
 from pdekit.pde.stationary.spectrum import spectral_gap
 from pdekit.pde.stationary.stationary import stationary
 
-Array = NDArray[np.float64]
 _ROUNDING = 1e-10  # of mass, over a run of many steps
 _EPS = float(np.finfo(float).eps)
 

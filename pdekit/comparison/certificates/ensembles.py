@@ -5,9 +5,9 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.comparison.certificates.certificate import (
     Certificate,
     at_least,
@@ -17,8 +17,6 @@ from pdekit.comparison.certificates.certificate import (
 from pdekit.comparison.certificates.rates import convexity
 from pdekit.comparison.compare import compare
 from pdekit.grid import Grid
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.comparison.certificates.certificate import (
     Certificate,
     at_least,
@@ -27,7 +27,6 @@ from pdekit.pde.equations import (
 )
 from pdekit.pde.solution import solve
 
-Array = NDArray[np.float64]
 _LINEAR = BackwardKolmogorov | Heat
 _BLURRED = 0.5  # of the distance of two solutions: what minima between the cells may be off by
 _FUNCTIONS = BackwardKolmogorov | Heat | ViscousHJ | HamiltonJacobi | HamiltonJacobiBellman

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.comparison.certificates.certificate import Certificate, at_least, does_not_apply
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem
@@ -14,7 +14,6 @@ from pdekit.pde.discrete.sampling import evaluate
 from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
 from pdekit.pde.stationary.spectrum import spectral_gap
 
-Array = NDArray[np.float64]
 COARSE = 0.25  # share of the fall that the quadrature in time may leave open
 
 

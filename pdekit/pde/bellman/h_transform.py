@@ -3,14 +3,11 @@
 from math import exp
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.pde.discrete.generators import Generator
 from pdekit.pde.discrete.propagator import line_of, propagate, sweep
 from pdekit.pde.kernels.rational import exponential_poles
-
-Array = NDArray[np.float64]
-
 
 _GENTLE = 6.0  # of beta / 2 times what u ranges over: up to it exp(-beta u / 2) keeps its digits
 

@@ -8,12 +8,11 @@ Fokker-Planck equation.
 from math import pi
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.generators import Generator, axis_neighbours, bernoulli, scharfetter_gummel
 
-Array = NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 SHORT = 4.0  # jumps below it by quadrature (1e-13), above by the dilogarithm
 

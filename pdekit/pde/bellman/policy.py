@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.bellman.hamiltonian import FittedHamiltonian
 from pdekit.pde.bellman.resolvent import Resolvent
 from pdekit.pde.bellman.vouched import inner
 
-Array = NDArray[np.float64]
 _MOST_POLICIES = 100
 _ROUGH = 1e-4  # residual to which a policy is evaluated on the way
 _SETTLED = 1e-13  # of the value: where the next policy would change it less

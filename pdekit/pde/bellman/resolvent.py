@@ -6,11 +6,10 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.pde.discrete.generators import Generator
 
-Array = NDArray[np.float64]
 EXACT = 1e-14  # relative residual: what rounding leaves
 _MOST = 100  # products of the iteration, beyond which a factorisation is cheaper
 _LOOSE = 1e-12  # residual that is accepted where rounding stops the iteration earlier

@@ -10,13 +10,12 @@ whatever its accuracy.
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.generators import Generator
 from pdekit.pde.kernels.rational import exponential_poles
 
-Array = NDArray[np.float64]
 _RANGE = 500.0  # of beta u / 2: beyond it exp(-beta u / 2) would come close to underflow
 _MOST_BANDS = 4  # different step lengths for which a band is made; it costs some thirty sweeps
 _TOO_STEEP = (

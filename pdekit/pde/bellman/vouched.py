@@ -12,14 +12,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem, _spline
 from pdekit.pde.discrete.subcell import resolves, resolves_walls, softly
 
-Array = NDArray[np.float64]
 STEPS = 0.2  # of what u has above its lower bound: an error in time that the numbers alone say
 CELLS = 0.02  # likewise a difference by the cells; errors are then below 0.05
 _ROUNDING = 1e-9  # of the largest value

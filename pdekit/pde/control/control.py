@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.pde.bellman import vouched
@@ -41,7 +41,6 @@ from pdekit.protocols import Field, Function, Initial, Scheme, Times
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = NDArray[np.float64]
 _IDLE = 1e-8  # of the mass: error of the uncontrolled density
 _ALIKE_DENSITIES = 0.1  # of the range: a first step of PolicyIteration may be long for the start
 _ALIKE = 2e-2  # of the range

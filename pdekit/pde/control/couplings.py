@@ -16,13 +16,11 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.sampling import called
-
-Array = NDArray[np.float64]
 
 
 class Coupling(Protocol):

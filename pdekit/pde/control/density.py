@@ -4,8 +4,8 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.pde.bellman.h_transform import Evolution, tilted
 from pdekit.pde.bellman.steps import advanced
@@ -15,7 +15,6 @@ from pdekit.pde.discrete.propagator import propagate
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.solution import Solution, summarise
 
-Array = NDArray[np.float64]
 _MASS_DEFECT = 1e-8  # what the exponential leaves at rtol 1e-9 of the value function
 _HALVES = 2.0  # the error of steps of order one over what halving them changes
 _STEPS = {1: 0.1, 2: 0.05}  # by order, of the mass: errors of a density that are spoken of

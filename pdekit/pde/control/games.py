@@ -13,15 +13,14 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.bellman.steps import Step, TooSteep, passage
 from pdekit.pde.control.couplings import Coupling
 
-Array = NDArray[np.float64]
 _LEAST_STRENGTH = 2.0**-10  # shortest step of the continuation in the strength of the coupling
 _MOST = 5  # times the rounds: responses that a continuation may take
 _FEWEST = 4  # nodes from which on the error in time can be told

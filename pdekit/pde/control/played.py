@@ -5,15 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.pde.bellman.policy import PolicySteps
 from pdekit.pde.bellman.steps import TooSteep
 from pdekit.pde.control.games import Game, Response
 from pdekit.pde.discrete.problem import Problem
 
-Array = NDArray[np.float64]
 _TIMES = 0.02  # of the range of a game's value: what its steps in time may err by without a word
 _ROUNDING = 1e-9
 _PARTS = (1, 2, 4, 8, 16)  # steps of a game between stored times, more where the value is steep

@@ -5,16 +5,16 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning
 from pdekit.pde.control import density
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.solution import Solution, solve
 
-Array = NDArray[np.float64]
 _STORED = 101  # times kept when only the horizon is given
 _DRIFT = 2e-3  # of the mass: change of a density by keeping the value at twice as many times
 _MOST_HALVINGS = 5

@@ -9,11 +9,10 @@ from math import exp, log
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.pde.discrete.generators import Generator
 
-Array = NDArray[np.float64]
 _BALANCED = 1e-11  # of logs of rates, up to which they close round every square of cells
 _UNSURE = 1e-13  # of the largest rate: what an eigenvalue may be wrong by
 _DENSE = 256  # cells, up to which a full matrix is faster

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.sampling import called, evaluate
 
-Array = NDArray[np.float64]
 LITTLE = 0.01  # of the mass, or of the range: what the centres may miss in silence
 _POINTS = {1: 4096, 2: 12_288}  # that are looked at, on a line and in the plane
 _PARTS = {1: (3, 16), 2: (2, 6)}  # of a cell along each axis, at least and at most

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.generators import axis_neighbours, bernoulli
 
-Array = NDArray[np.float64]
 _CLOSED = 1e-10  # what round a closed line adds up to less is a gradient
 
 

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import HamiltonJacobi
 from pdekit.pde.hamiltonians import HALF_SQUARE, Shifted
-
-Array = NDArray[np.float64]
 
 
 def as_slopes(problem: Problem, scheme: Any, stats: dict[str, Any]) -> Callable[[float], Array]:

@@ -1,11 +1,9 @@
 """Differences of fields on a grid."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
-
-Array = NDArray[np.float64]
 
 
 def central_gradient(field: Array, grid: Grid) -> Array:

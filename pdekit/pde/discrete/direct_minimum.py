@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem
 
-Array = NDArray[np.float64]
 Cost = Callable[[Array], Array]
 
 _TRIES = 1 << 21  # most pairs of a node and a sample that are all compared: 50 ms

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.diffusions import HaenggiKlimontovich, Ito, Stratonovich, as_diffusion
 from pdekit.grid import Grid
 from pdekit.pde.discrete.circulation import bounded_slopes, gradient_part, slopes_round
@@ -32,7 +33,6 @@ from pdekit.pde.discrete.generators import (
 from pdekit.pde.discrete.sampling import evaluate_tensor, evaluate_vector
 from pdekit.pde.discrete.selling import selling
 
-Array = NDArray[np.float64]
 _RANGE = 1e-10  # eigenvalues below this share of the largest carry no drift
 
 

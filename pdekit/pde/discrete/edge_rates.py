@@ -19,12 +19,11 @@ ratio, and with it E X' = E b(X) holds to O(h⁴), for linear b to O(c³).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.generators import bernoulli
 
-Array = NDArray[np.float64]
 _STEEPEST = 700.0  # Δ beyond it is cut there, so that rates against a force stay above zero
 _LEAST = 1e-3  # of the Scharfetter-Gummel diffusion is left where circulation turns upwind
 # Slopes p from where to where q goes from 1/2, best for moments, to what is best for densities

@@ -9,12 +9,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.hamiltonians import HALF_SQUARE, Eikonal, Hamiltonian, Term
 
-Array = NDArray[np.float64]
 Flux = Callable[[Any, Any, Term, tuple[float, float]], Array]
 _LATTICE = 65  # slopes an axis at which the gradient of a Hamiltonian of the plane is looked at
 _SQUARE = HALF_SQUARE.terms(1)[0]

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 
-Array = NDArray[np.float64]
 _LARGEST = 1e150  # rates: products and sums of them stay finite
 _CHUNK = 1 << 14  # faces at a time, so that what lies between is in cache
 Offset = tuple[int, ...]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.generators import gibbs
@@ -16,8 +16,6 @@ from pdekit.pde.equations import McKeanVlasov
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Array = NDArray[np.float64]
 
 
 _SAME = 1e-5  # L1 distance below which two densities are one state

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 
-Array = NDArray[np.float64]
 TOLERANCE = 0.05  # of the answer: the difference from which on it is said
 CLOSE = 0.03  # where the answer is compared with one on more cells, which is closer
 _FEW = {1: 48, 2: 16}  # cells along an axis, on a line and in the plane, that are rather raised

@@ -1,12 +1,10 @@
 """min_y f(y) + t L((x - y) / t) on a grid, axis by axis."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.hamiltonians import Hamiltonian, Term
-
-Array = NDArray[np.float64]
 
 
 def conjugates(hamiltonian: Hamiltonian, dim: int) -> tuple[Term, ...] | None:

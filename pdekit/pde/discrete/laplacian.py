@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 
-Array = NDArray[np.float64]
 # Nanoseconds a cell and axis, by which the cheaper of two ways is chosen: a mode more in the matrix
 # products, and its entry of the matrices; the fast transforms, and what they take besides where
 # they reach across a field beyond the cache

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.interactions import is_quadratic, require_even
 
-Array = NDArray[np.float64]
 _VARIES = 0.15  # of the size of W: how much its means over cells may differ from its values
 _MATTERS = 0.1  # beta times the range of a W that makes a difference
 _STEEPEST = 1e50  # beta times W: products with rates and times stay finite

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.pde.hamiltonians import Term
 from pdekit.pde.kernels.min_plus import doubts, minimisers
-
-Array = NDArray[np.float64]
-
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2
 

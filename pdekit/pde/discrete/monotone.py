@@ -6,9 +6,9 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.fluxes import Flux, godunov, of_gradient, slope_bounds, slopes, speeds
@@ -18,9 +18,6 @@ from pdekit.pde.discrete.propagator import propagate
 from pdekit.pde.discrete.subcell import resolves, warn_unresolved
 from pdekit.pde.equations import HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
 from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian
-
-Array = NDArray[np.float64]
-
 
 MOST_STEPS = 10_000_000
 

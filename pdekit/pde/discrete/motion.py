@@ -11,13 +11,12 @@ from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion
 from pdekit.pde.discrete.problem import Problem
 
-Array = NDArray[np.float64]
 _LOOKS = 400  # of uneven distance, so that nothing swings in step with them
 _GOLDEN = (sqrt(5) - 1) / 2
 _OUT = 8.0  # times the median bend, from which on a time stands out

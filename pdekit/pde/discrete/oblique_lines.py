@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.generators import Direction, Offset, neighbours
-
-Array = NDArray[np.float64]
 
 
 class ObliqueLines:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion
@@ -21,7 +22,6 @@ from pdekit.pde.discrete.generators import axis_neighbours
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import frozen
 
-Array = NDArray[np.float64]
 MODERATE = 2.0  # beyond it fluxes are of first order
 _LAYER = 0.02  # of the mass: what the midpoint rule may lose in a layer at a wall
 SHARE = 0.1  # of the mass in such cells from which on it is reported

@@ -7,9 +7,9 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import TruncationWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.laws import require_law
@@ -26,7 +26,6 @@ from pdekit.pde.equations import (
 )
 from pdekit.potentials.protocol import Sum
 
-Array = NDArray[np.float64]
 _PART = 1 << 14
 LOST_MASS = 1e-6  # probability beyond the walls above which a truncation is reported
 _STEEPEST = 1e50  # beta times the range of V, and rates: their products with times stay finite

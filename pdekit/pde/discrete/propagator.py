@@ -17,13 +17,12 @@ from math import exp, log1p
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.generators import Generator
 from pdekit.pde.kernels.rational import exponential_poles, radau
 
-Array = NDArray[np.float64]
 # Error of the rational approximation on the negative axis, 5e-14, and of rounding in its sum
 RATIONAL = 6e-13
 _BALANCED = 1e-13  # of the logs of rates round a circle, up to which it is in detailed balance

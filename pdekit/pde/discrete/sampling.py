@@ -5,13 +5,12 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 
-Array = NDArray[np.float64]
 _LARGEST = 1e150  # beyond it squares overflow
 
 

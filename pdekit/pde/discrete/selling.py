@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pdekit.arrays import Array
+
 _LONGEST = 1000  # cells an offset may reach: an anisotropy of about a million
 
 

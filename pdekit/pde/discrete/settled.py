@@ -8,13 +8,11 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import Heat
-
-Array = NDArray[np.float64]
 
 
 def settled(

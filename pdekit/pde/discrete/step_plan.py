@@ -6,12 +6,9 @@ nothing turns round that lasts, and a third run says whether the changes fall of
 
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 
-Array = NDArray[np.float64]
 _DEEPEST = 24  # halvings of an output interval before giving up
 _SHARE = 0.4  # of what a run changes with steps twice as long: a third, and a margin
 _ROUGH = 1.0  # the same where the coarser grid does not do: rough data or rates, of order one

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate
 
-Array = NDArray[np.float64]
 _GOLDEN = (np.sqrt(5.0) - 1) / 2
 _LOOKED_AT = 2048  # most points between the nodes at which a function is compared with them
 _BENDS = 0.03  # of the second difference that cubic interpolation may miss; 5.5 nodes a wave

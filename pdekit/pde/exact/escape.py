@@ -8,15 +8,14 @@ from math import exp, log, pi, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.differences import hessian
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.potentials import as_potential
 from pdekit.protocols import Corner, Function
 
-Array = NDArray[np.float64]
 _HIGH = 4.0  # barriers in units of the temperature from which on Kramers' law is within a quarter
 
 

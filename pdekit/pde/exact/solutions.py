@@ -13,12 +13,12 @@ from math import ceil, exp, expm1, log, log2, pi, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.exact.game import LQGame as LQGame  # beside the others for its readers
 
-Array = NDArray[np.float64]
 Function = Callable[[Array], Any]
 _TAIL = 45.0  # exp(-45) = 3e-20: what lies below this share of the integrand is left out
 

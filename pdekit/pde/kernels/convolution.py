@@ -4,11 +4,10 @@ from math import ceil
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.pde.kernels.envelope import _minimisers
 
-Array = NDArray[np.float64]
 TAIL = 36.0  # terms below exp(-36) = 2e-16 of the largest one are left out
 _RANGE = 500.0  # largest beta * (max f - min f) of a line for which exp(-beta f) is stored
 _BLOCK = 16

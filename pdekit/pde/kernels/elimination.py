@@ -17,7 +17,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pdekit.arrays import Array
+
 _LEAF = 16  # cells below which a block is not cut further
 _SMALL = 1e-300  # rates below it have lost their digits, or are about to
 _LARGE = 1e5  # weights above it are scaled down; times a ratio of rates they stay finite

@@ -4,7 +4,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pdekit.arrays import Array
+
 _ONE = np.uint64(1)  # unsigned indices are not checked for counting backwards
 _TILE = 32  # columns that are copied together: a few cache lines of each row
 _APART = 8  # added to a length: lines a power of two apart would share one part of the cache

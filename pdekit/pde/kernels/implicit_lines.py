@@ -7,9 +7,7 @@ there is nothing to keep for the next one.
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
 # The two-point flux errs by h² β/12 (U'G' - U''G) + h² G''/12, G the flux itself. A factor
 # 1 + BEND h² β U'' on each face keeps all that the flux keeps, and makes the decay of the mean in a
 # harmonic well right to this order at 1/6, of the variance at 1/4; without it a transient is six

@@ -4,9 +4,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.pde.kernels.envelope import find_doubts, kink_by
-
-Array = NDArray[np.float64]
 
 
 def minimisers_plain(f: Array, cost: Array) -> NDArray[np.int64]:

@@ -12,7 +12,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pdekit.arrays import Array
+
 LANES = 8  # width of the pole loop: the seven pole pairs of order 14 and an idle lane, or fewer
 _WIDTH = 16  # lines side by side in a batch of systems
 # A batch is solved in one flat workspace with a row per cell and one beyond each end: right-hand

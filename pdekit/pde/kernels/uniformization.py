@@ -10,9 +10,9 @@ from math import ceil, exp, lgamma, log, sqrt
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pdekit.arrays import Array
+
 RATIO = 1.5  # of a field between neighbours: up to it what lies outside the band is negligible
 _NEGLIGIBLE = 1e-17  # of the result
 _LANES = 8  # diagonals that a product takes at once

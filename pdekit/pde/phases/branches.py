@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid, require_grid
 from pdekit.interactions import is_quadratic
@@ -21,7 +22,6 @@ from pdekit.pde.phases.field_branches import FieldCurve
 from pdekit.pde.phases.self_consistent import MeanMap
 from pdekit.protocols import Corner
 
-Array = NDArray[np.float64]
 _LONGEST, _SHORTEST = 0.02, 1e-7  # steps of arclength, in box widths and parameter ranges
 _MOST = 20_000
 

@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.gibbs_map import FieldMap
@@ -14,7 +14,6 @@ from pdekit.pde.discrete.mean_field import pair_kernel
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.self_consistent import newton, self_consistent_states
 
-Array = NDArray[np.float64]
 _CLOSE = 1e-11  # residual, in units of the field's range, at which a point lies on the curve
 
 

@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid, require_grid
 from pdekit.interactions import CurieWeiss, is_quadratic
@@ -26,7 +27,6 @@ from pdekit.protocols import Function, Interaction, Numbers
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = NDArray[np.float64]
 _TAIL = 45.0  # exp(-45) = 3e-20
 _LARGEST = 1e8  # strengths and inverse temperatures of a diagram
 _SEARCHED = (1e-3, 1e5)  # inverse temperatures between which a transition is looked for

@@ -9,9 +9,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.interactions import is_quadratic
@@ -25,7 +25,6 @@ from pdekit.pde.equations import McKeanVlasov
 if TYPE_CHECKING:
     pass
 
-Array = NDArray[np.float64]
 _MESH = 2001  # least number of means at which R(m) - m is looked at
 _SETTLED = 1e-6  # L1 residual of a state: larger ones are spoken of
 _EXPLORED = (200, 32)  # most cells per axis, on a line and in the plane, on which states are sought

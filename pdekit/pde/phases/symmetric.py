@@ -7,8 +7,8 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, TruncationWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.gibbs_map import FieldMap
@@ -18,7 +18,6 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.self_consistent import newton
 
-Array = NDArray[np.float64]
 _FIRST = 0.05  # beta times the range of W: so small that one state exists and is stable
 _RATIO = 1.25  # of consecutive inverse temperatures
 _LAST = 1e5

@@ -6,9 +6,9 @@ from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.inf_convolution import hopf_lax, hopf_lax_gaps
@@ -16,7 +16,6 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.subcell import MOST_NODES, on_finer_nodes, resolves, warn_unresolved
 from pdekit.pde.equations import ViscousHJ
 
-Array = NDArray[np.float64]
 # Node spacing over the width s of exp(-beta (f(y) + |x-y|^2 / 2t)): the error of the midpoint sum
 # is 2 exp(-2 pi^2 (s/h)^2), 8e-14 at 0.8
 _NODES_PER_WIDTH = 0.8

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman.h_transform import ROUNDING, Evolution
 from pdekit.pde.bellman.steps import DoobSteps, advanced
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import HamiltonJacobiBellman
 
-Array = NDArray[np.float64]
 _MOST_PARTS = 4096
 _MOST_STEPS = 50_000
 _WARY = 8.0  # times what steps of other lengths change: their errors need not grow with the length

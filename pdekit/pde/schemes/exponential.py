@@ -7,9 +7,9 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.at_rest import Rest
 from pdekit.pde.discrete.generators import Generator
@@ -27,7 +27,6 @@ from pdekit.pde.discrete.propagator import (
 from pdekit.pde.discrete.settled import settled
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 
-Array = NDArray[np.float64]
 _KEPT = 1e-3  # of the data where walls absorb: less in one sweep would drown in its error
 _GONE = 1e-290  # of them: nothing
 # Jumps after which it is asked first whether a sweep suffices from there, and how many times more

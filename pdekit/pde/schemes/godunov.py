@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.conservation import as_slopes
 from pdekit.pde.discrete.fluxes import Flux, godunov
@@ -28,8 +28,6 @@ from pdekit.pde.discrete.monotone import (
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
 from pdekit.pde.hamiltonians import Hamiltonian, square_weights
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.conservation import as_slopes
 from pdekit.pde.discrete.direct_minimum import direct_minima, missed
@@ -24,9 +24,6 @@ from pdekit.pde.discrete.subcell import (
 )
 from pdekit.pde.equations import Burgers, HamiltonJacobi
 from pdekit.pde.hamiltonians import Term
-
-Array = NDArray[np.float64]
-
 
 _BENDS = 0.0135  # of a second difference that cubics miss between samples, eight a wave
 _MOST_IN_A_SECOND = 1 << 17  # nodes, of Hamiltonians other than |p|^2 / 2

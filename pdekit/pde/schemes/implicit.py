@@ -7,15 +7,14 @@ from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.settled import bounds, settled
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 
-Array = NDArray[np.float64]
 GAMMA = 1 - sqrt(0.5)
 # R(z) = ONCE / (1 - GAMMA z) + TWICE / (1 - GAMMA z)^2: the L-stable second-order SDIRK method
 ONCE, TWICE = -sqrt(2), 1 + sqrt(2)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.at_rest import Rest
 from pdekit.pde.discrete.problem import Problem
@@ -15,7 +15,6 @@ from pdekit.pde.discrete.propagator import allowance
 from pdekit.pde.discrete.settled import settled
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 
-Array = NDArray[np.float64]
 _SHIFT = 0.1  # of the interval: near the best for tolerances of 1e-6 to 1e-10
 _LARGEST = 60  # vectors in a basis; an interval that needs more is cut
 _EVERY = 4  # new vectors between two looks at the residual

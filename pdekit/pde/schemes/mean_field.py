@@ -7,9 +7,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.gibbs_map import FieldMap
@@ -18,7 +18,6 @@ from pdekit.pde.discrete.peclet import report_fields
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import McKeanVlasov
 
-Array = NDArray[np.float64]
 _ROUNDING = 2e-14  # of the sum of absolute terms: what the free energy is good to
 _LOOSER = 10.0  # the companion's local tolerance over the run's own
 _RESOLVED = 0.02  # of the change over an interval: a small departure that grows is followed

@@ -6,9 +6,9 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman.policy import PolicySteps
 from pdekit.pde.bellman.steps import advanced
@@ -16,7 +16,6 @@ from pdekit.pde.bellman.vouched import inner
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import HamiltonJacobiBellman
 
-Array = NDArray[np.float64]
 _MOST_STEPS = 10_000  # a few milliseconds each on a line of hundreds of cells
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.laplacian import (
     Modes,
@@ -19,7 +19,6 @@ from pdekit.pde.discrete.laplacian import (
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import Heat
 
-Array = NDArray[np.float64]
 # Width of the heat kernel, in cells, from which its truncation at the grid's highest frequency,
 # exp(-pi^2 width^2 / 2) = 5e-20 at 3, is below rounding: the spectral kernel is then nonnegative.
 _RESOLVED = 3.0

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.generators import Generator, axis_neighbours
@@ -22,7 +23,6 @@ from pdekit.pde.discrete.settled import settled
 from pdekit.pde.discrete.step_plan import plan
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 
-Array = NDArray[np.float64]
 # Poles and residues of exp(z) ≈ 2 Re(residue / (z - pole)): Radau IIA of order 3, L-stable; and of
 # backward Euler, whose resolvent is nonnegative at any step
 RADAU = (2 + 1j * sqrt(2), 1 - 5j / sqrt(2))

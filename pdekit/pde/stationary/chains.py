@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-
-Array = NDArray[np.float64]
 
 
 def order(matrix: Any, grid: Grid, last: int | None = None) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete import halving
@@ -22,7 +23,6 @@ from pdekit.protocols import Equation, Field
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = NDArray[np.float64]
 _NEAREST = 1e-6  # of a jump's length: no edge of a target lies closer to a cell centre than this
 _CUT = 1e-290  # rates smaller by this may be cut off: see ``edge_rates``
 

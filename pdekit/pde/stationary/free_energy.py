@@ -5,9 +5,9 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion, peclet
 from pdekit.pde.discrete.mean_field import mean_field_functional
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from pdekit.pde.solution import Solution
 
-Array = NDArray[np.float64]
 _TINY = 1e-300  # densities below it count as this in logarithms
 
 

@@ -14,9 +14,10 @@ from math import exp, pi, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.diffusions import Ito, as_diffusion
 from pdekit.grid import Grid
 from pdekit.pde.discrete.sampling import as_field, evaluate_tensor
@@ -24,7 +25,6 @@ from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.stationary.stationary import current, stationary, steady
 from pdekit.protocols import Corner, Equation, Function, Numbers, Potential
 
-Array = NDArray[np.float64]
 Field = Callable[[Array], Any]
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.stationary import chains
 
-Array = NDArray[np.float64]
 Apply = Callable[[Array], Array]
 _LONGEST = 1e290  # times above it are not told apart from infinity
 _SMALL = 1e-300  # pivots below it have lost their digits

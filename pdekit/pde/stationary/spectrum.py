@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion, halving, peclet
@@ -23,7 +24,6 @@ from pdekit.protocols import Equation
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = NDArray[np.float64]
 _SPARE = 16  # modes beyond those asked for where rates are complex, to sort by real part
 _FULL, _MOST = 256, 100  # cells of a full matrix; modes asked for to sort by real part
 _REVERSIBLE = 1e-9  # net over gross flow of a pair below which it counts as balanced

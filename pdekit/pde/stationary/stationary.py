@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.grid import Grid, require_grid
 from pdekit.pde.discrete import drift_diffusion, halving, peclet
 from pdekit.pde.discrete.generators import gibbs
@@ -20,7 +20,6 @@ from pdekit.protocols import Equation, Numbers
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = NDArray[np.float64]
 _TINY = 1e-300
 _EVEN = 1e-11  # of the gross flow: differences of a current between cells that are rounding
 _BALANCED = 1e-12  # shares of net flow below it are nothing but rounding
