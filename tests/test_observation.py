@@ -189,7 +189,7 @@ def test_laws_are_sampled_tile_by_tile_as_at_once(law, dtype, monkeypatch):
     ]
     assert x[0].equals(x[2]) and x[1].equals(x[2])
     assert law.pointwise and min(whole.asked) == 960
-    assert max(tiled.asked[3:]) <= 192  # after two looks and a probe
+    assert max(tiled.asked[4:]) <= 192  # after three looks and a probe
 
 
 @pytest.mark.parametrize("V", [DoubleWell(), Rippled()], ids=repr)

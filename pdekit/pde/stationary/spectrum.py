@@ -167,7 +167,8 @@ def _hidden(height: Array, axis: int, periodic: bool) -> float:
     if periodic:
         lines = np.concatenate([lines[-1:], lines, lines[:1]])
     before, after = lines[1:-1] - lines[:-2], lines[1:-1] - lines[2:]
-    bends = np.where((before >= 0) & (after >= 0), before + after, 0.0)
+    top = (before >= 0) & (after >= 0) & (lines[1:-1] < -2 * np.log(_LOWEST))  # no plateau there
+    bends = np.where(top, before + after, 0.0)
     return float(bends.max(initial=0.0)) / 8
 
 
