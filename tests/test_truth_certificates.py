@@ -64,7 +64,7 @@ def right(case: Case) -> Row:
         return Trial(f"{case.name} on what is right: {here}",
                      lambda: pk.certify(result, check), judge)  # fmt: skip
 
-    cost = 10 if case.name in DEAR else 3
+    cost = 20 if case.name in DEAR else 6
     return Row(f"{case.name}, right", covers(case), make, answered=ANSWERED, cost=cost)
 
 
@@ -77,7 +77,7 @@ def wrong(case: Case) -> Row:
         return Trial(f"{case.name}, {name}: {here}", lambda: pk.certify(result, check),
                      lambda found: (float(found[0].passed is True), 0.0))  # fmt: skip
 
-    cost = 10 if case.name in DEAR else 3
+    cost = 20 if case.name in DEAR else 6
     return Row(f"{case.name}, planted", covers(case), make, answered=ANSWERED, cost=cost)
 
 
