@@ -487,3 +487,21 @@ def test_a_mean_shared_with_nobody_is_the_mean(name, dtype):
     assert torch.equal(results[0], results[1])
     assert ranks.sums == 2 * len(steps)
     assert not torch.equal(results[0], results[2])
+
+
+class Pushed(pk.InteractingLangevin):
+    def _drift(self, x, t, size, draw):
+        return super()._drift(x, t, size, draw) + 1.0
+
+
+class Jumping(pk.Langevin):
+    def positions(self, state, step, noise):
+        return super().positions(state, step, noise) + 1.0
+
+
+@pytest.mark.parametrize("kind", [Pushed, Jumping], ids=lambda kind: kind.__name__)
+def test_what_replaces_a_part_of_a_step_is_not_fused(kind):
+    """A subclass inherits the fast step only with all that the step is made of."""
+    more = (pk.CurieWeiss(1.0),) if kind is Pushed else ()
+    assert is_fused(kind.__mro__[1](DoubleWell(), 2.0, *more))
+    assert not is_fused(kind(DoubleWell(), 2.0, *more))

@@ -38,7 +38,7 @@ from pdekit.particles.kernels.two_scale import Inner, advance_two_scale
 from pdekit.particles.noise import INNER, LANES, Address, StepNoise
 from pdekit.potentials import DoubleWell, Evolving, Quadratic, Rippled, Rough, Sum, Tabulated
 
-_STEPS = ("sigma", "drift", "init", "step", "positions", "_mirrored")  # methods that make a step
+_FREE = {"potentials", "dim", "_abc_impl", "_is_protocol"}  # may be another class's own
 _INTEGRATORS = (EulerMaruyama, LeimkuhlerMatthews, StochasticHeun)
 
 
@@ -47,13 +47,13 @@ def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale 
 
     What a class offers holds for it and for those that inherit all of its steps.
     """
-    for kind in type(dynamics).__mro__:
-        if "fused" in vars(kind):
-            offered: Fused | FusedCurieWeiss | FusedTwoScale | None = dynamics.fused(x)
-            return offered
-        if any(name in vars(kind) for name in _STEPS):
-            return None
-    return None
+    kinds = type(dynamics).__mro__
+    k = next((k for k, kind in enumerate(kinds) if "fused" in vars(kind)), None)
+    if k is None:
+        return None
+    made_of = {name for kind in kinds[k:] for name in vars(kind) if not name.startswith("__")}
+    replaced = {name for kind in kinds[:k] for name in vars(kind)} & made_of - _FREE
+    return None if replaced else dynamics.fused(x)
 
 
 def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":

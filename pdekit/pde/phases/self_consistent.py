@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from pdekit.pde.discrete.mean_field import pair_field, say_if_narrow
 from pdekit.pde.discrete.peclet import upwinded
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import McKeanVlasov
-
-if TYPE_CHECKING:
-    pass
 
 _MESH = 2001  # least number of means at which R(m) - m is looked at
 _SETTLED = 1e-6  # L1 residual of a state: larger ones are spoken of
