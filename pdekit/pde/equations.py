@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pdekit import checks
 from pdekit.diffusions import as_diffusion
 from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
-from pdekit.protocols import Coefficient, Diffusivity, Function, Interaction
+from pdekit.protocols import Coefficient, Diffusivity, Equation, Function, Interaction
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Walls:
 
 
 @dataclass(frozen=True)
-class Heat:
+class Heat(Equation):
     """Heat smoothing v_t = (2 beta)^-1 Δv, v(., 0) = f, so v(., t) = G_{t/beta} * f.
 
     ``beta`` in inverse units of the coordinate squared per time. Mean, maximum principle and
@@ -63,14 +63,14 @@ class Heat:
     """
 
     beta: float
-    carries_density: ClassVar[bool] = False
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
 
 
 @dataclass(frozen=True)
-class HamiltonJacobi:
+class HamiltonJacobi(Equation):
     """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
 
     u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). Mathematics 1.3; thesis (4.15)-(4.16).
@@ -79,7 +79,7 @@ class HamiltonJacobi:
     """
 
     hamiltonian: Hamiltonian | None = None
-    carries_density: ClassVar[bool] = False
+    first_order: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.hamiltonian is not None:
@@ -87,7 +87,7 @@ class HamiltonJacobi:
 
 
 @dataclass(frozen=True)
-class Burgers:
+class Burgers(Equation):
     """Conservation law p_t + (p^2 / 2)_x = 0 on a line, p(., 0) = f': the slope of u_t = -u_x^2/2.
 
     Smooth until ``shock_time``; then the entropy solution, with p_x <= 1/t. Fields are averages
@@ -96,7 +96,8 @@ class Burgers:
     """
 
     hamiltonian: Hamiltonian | None = None
-    carries_density: ClassVar[bool] = False
+    carries_slope: ClassVar[bool] = True
+    first_order: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.hamiltonian is not None:
@@ -104,7 +105,7 @@ class Burgers:
 
 
 @dataclass(frozen=True)
-class ViscousHJ:
+class ViscousHJ(Equation):
     """Local entropy u_t = -|∇u|^2 / 2 + (2 beta)^-1 Δu, u(., 0) = f.
 
     u(., t) = -beta^-1 log(G_{t/beta} * exp(-beta f)) (Cole-Hopf). ``beta`` in inverse units of f.
@@ -112,14 +113,13 @@ class ViscousHJ:
     """
 
     beta: float
-    carries_density: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
 
 
 @dataclass(frozen=True)
-class FokkerPlanck:
+class FokkerPlanck(Equation):
     """Density of dX = (-∇V + force) dt + sqrt(2/beta) σ dB, D = σσᵀ, as Itô reads it:
 
     rho_t = ∇·(rho (∇V - force)) + beta^-1 Σ_ij ∂_i ∂_j (D_ij rho); with D = 1 and no force,
@@ -142,13 +142,15 @@ class FokkerPlanck:
     diffusion: Diffusivity | None = None
     absorbing: Walls | None = None
     carries_density: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+    may_move: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_diffusion(self)
 
 
 @dataclass(frozen=True)
-class BackwardKolmogorov:
+class BackwardKolmogorov(Equation):
     """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = (-∇V + force)·∇u + beta^-1 D:∇²u.
 
     Time runs as time to go s, and coefficients that change in time are read at t = T - s, with T
@@ -163,14 +165,16 @@ class BackwardKolmogorov:
     force: Coefficient | None = None
     diffusion: Diffusivity | None = None
     absorbing: Walls | None = None
-    carries_density: ClassVar[bool] = False
+    looks_backward: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+    may_move: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_diffusion(self)
 
 
 @dataclass(frozen=True)
-class McKeanVlasov:
+class McKeanVlasov(Equation):
     """Density of infinitely many interacting particles: rho_t = ∇·(rho ∇(V + W * rho) + ∇rho/beta).
 
     The limit of dX^i = -∇V(X^i) dt - N^-1 Σ_j ∇W(X^i - X^j) dt + sqrt(2/beta) dB^i. A gradient
@@ -183,6 +187,7 @@ class McKeanVlasov:
     beta: float
     interaction: Interaction
     carries_density: ClassVar[bool] = True
+    mean_field: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_drift(self)
@@ -196,7 +201,7 @@ class McKeanVlasov:
 
 
 @dataclass(frozen=True)
-class HamiltonJacobiBellman:
+class HamiltonJacobiBellman(Equation):
     """Value of min E[u_0(X_t) + ∫(ℓ + |α|^2 / 2)], dX = -(∇V + α) dt + sqrt(2/beta) dB.
 
     By time to go: u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., 0) = terminal cost, optimal
@@ -207,7 +212,8 @@ class HamiltonJacobiBellman:
     potential: Coefficient
     beta: float
     running_cost: Function | None = None
-    carries_density: ClassVar[bool] = False
+    looks_backward: ClassVar[bool] = True
+    controlled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_drift(self)

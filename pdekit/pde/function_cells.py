@@ -21,11 +21,13 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete import cell_means, drift_diffusion, halving
+from pdekit.pde.discrete.march import fields_at
 from pdekit.pde.discrete.peclet import LOOKS, MODERATE, SHARE, values_at
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.settled import bounds
-from pdekit.pde.equations import Heat
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.schemes.krylov import Krylov
+from pdekit.protocols import Scheme
 
 _JUMP = 0.1  # of the range over a cell, from which on the function itself may be unresolved
 _STEP = 0.5  # of it, from which on the data are taken to jump somewhere in the cell
@@ -40,9 +42,8 @@ _ALONE = (
 
 
 def report(
-    problem: Problem, scheme: Any, fields: Array, times: Array, stats: dict[str, Any],
-    stacklevel: int,
-) -> None:  # fmt: skip
+    problem: Problem, scheme: Scheme, fields: Array, times: Array, stats: Stats, stacklevel: int
+) -> None:
     """A ``ResolutionWarning`` where the function is another on other cells.
 
     ``stats["on_other_cells"]`` is then how far apart the two are, in the range of the data, and
@@ -52,7 +53,7 @@ def report(
     """
     looks = sorted({*np.linspace(0, len(times) - 1, LOOKS).astype(int)})
     low, high = bounds(problem)
-    drifts = high > low and not isinstance(problem.equation, Heat)
+    drifts = high > low and problem.drifts
     kept = _kept(problem) if drifts else []
     first = _largest_jump(problem.values, kept) if drifts else 0.0
     if first > _STEP * (high - low):
@@ -76,8 +77,8 @@ def report(
 
 
 def _between(
-    problem: Problem, scheme: Any, fields: Array, times: Array, looks: list[int],
-    stats: dict[str, Any], stacklevel: int,
+    problem: Problem, scheme: Scheme, fields: Array, times: Array, looks: list[int],
+    stats: Stats, stacklevel: int,
 ) -> bool:  # fmt: skip
     """Whether the solution from means over the cells is another; says so."""
     data, grid = problem.initial, problem.grid
@@ -93,7 +94,7 @@ def _between(
         return False
     apart = max(float(np.abs(u - v).max()) for u, v in zip(fields[later], again, strict=True))
     stats["from_means"] = apart = apart / max(scale, float(np.ptp(means)), 1e-300)
-    little = cell_means.LITTLE if isinstance(problem.equation, Heat) else halving.CLOSE
+    little = halving.CLOSE if problem.drifts else cell_means.LITTLE
     if apart > little:
         _say_between(apart, little, grid, stacklevel + 1)
     return apart > little
@@ -183,7 +184,7 @@ def _peclet(problem: Problem, t: float, kept: list[NDArray[np.int64]]) -> Array:
     return out
 
 
-def _again(problem: Problem, scheme: Any, times: Array, other: Grid) -> list[Array] | None:
+def _again(problem: Problem, scheme: Scheme, times: Array, other: Grid) -> Array | None:
     """The function on other cells; None where it has none there."""
     data = problem.initial
     if not (callable(data) or checks.moves(data)):
@@ -195,13 +196,12 @@ def _again(problem: Problem, scheme: Any, times: Array, other: Grid) -> list[Arr
             finer = other.dim > 1 and np.prod(other.cells) > np.prod(problem.grid.cells)
             # where steps of a splitting may be ten thousands
             scheme = Krylov(_TOLERANCE) if finer and not problem.moves else scheme
-            advance = scheme.start(posed, {"steps": 0})
-            return [np.array(advance(float(t))) if t > 0 else posed.values for t in times]
+            return fields_at(times, scheme.start(posed, {"steps": 0}), posed.values)
     except (TypeError, ValueError, ConvergenceError):
         return None
 
 
-def _apart(fields: Array, again: list[Array], grid: Grid, other: Grid) -> float:
+def _apart(fields: Array, again: Array, grid: Grid, other: Grid) -> float:
     """The largest distance at the centres of the fewer cells."""
     if np.prod(other.cells) > np.prod(grid.cells):
         pairs = ((u, halving.onto(v, other, grid)) for u, v in zip(fields, again, strict=True))

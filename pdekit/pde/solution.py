@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
@@ -21,14 +20,10 @@ from pdekit.grid import Grid, require_grid
 from pdekit.pde import function_cells
 from pdekit.pde.bellman import vouched
 from pdekit.pde.discrete import peclet
+from pdekit.pde.discrete.march import Advance, fields_at
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
-from pdekit.pde.equations import (
-    BackwardKolmogorov,
-    FokkerPlanck,
-    HamiltonJacobiBellman,
-    Heat,
-)
-from pdekit.pde.schemes import default_scheme
+from pdekit.pde.discrete.stats import Stats
+from pdekit.pde.schemes import AnyStats, default_scheme
 from pdekit.protocols import Equation, Initial, Scheme, Times
 
 if TYPE_CHECKING:
@@ -50,7 +45,7 @@ class Solution:
     equation: Any
     grid: Grid
     scheme: Any
-    stats: dict[str, Any] = field(default_factory=dict)
+    stats: AnyStats = field(default_factory=lambda: AnyStats())
 
     @cached_property
     def u(self) -> xr.DataArray:
@@ -134,11 +129,38 @@ def solve(
     is not reached. Warns (``TruncationWarning``) when a density reaches the walls, and
     (``ResolutionWarning``) where the cells are too coarse for the drift, or for the function.
     """
+    return solved(equation, grid, initial, t, scheme, stacklevel=3)[0]
+
+
+def solved(
+    equation: Equation, grid: Grid, initial: Initial, t: Times, scheme: Scheme | None,
+    stacklevel: int,
+) -> tuple[Solution, Advance]:  # fmt: skip
+    """What ``solve`` returns, and the march that led there."""
     times = np.array(checks.output_times(t))
     require_grid("grid", grid)
     checks.value_not_class("equation", equation)
     default = default_scheme(equation, grid)
     scheme = default if scheme is None else scheme
+    _require_scheme(scheme, equation)
+    problem = Problem(equation, grid, initial, until=float(times[-1]))
+    reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
+    if reason:
+        raise ValueError(reason)
+    solution, advance = marched(problem, scheme, times)
+    summarise(problem, solution.fields, solution.stats, stacklevel + 1)
+    found = scheme, solution.fields, times, solution.stats, stacklevel + 1
+    if problem.equation.controlled:
+        vouched.report(problem, advance, *found)
+    elif problem.equation.linear and problem.is_density:
+        peclet.report_along(problem, *found[1:])
+    elif problem.equation.linear:
+        function_cells.report(problem, *found)
+    return solution, advance
+
+
+def _require_scheme(scheme: Any, equation: Any) -> None:
+    """``TypeError`` unless it is a scheme for the equation."""
     if isinstance(scheme, type) or not (hasattr(scheme, "start") and hasattr(scheme, "solves")):
         raise TypeError(
             "scheme must be a value of pdekit.schemes, such as Implicit(dt=0.01); got "
@@ -149,41 +171,21 @@ def solve(
         raise TypeError(
             f"{type(scheme).__name__} solves {known}; it does not solve {type(equation).__name__}"
         )
-    problem = Problem(equation, grid, initial, until=float(times[-1]))
-    reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
-    if reason:
-        raise ValueError(reason)
-    start = time.perf_counter()
-    stats: dict[str, Any] = {"steps": 0}
+
+
+def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, Advance]:
+    """The fields at the times, of which nothing is asked yet, and the march that led there."""
+    begin, stats = time.perf_counter(), AnyStats(steps=0)
     advance = scheme.start(problem, stats)
-    fields = _fields(advance, problem, times)
-    stats["seconds"] = time.perf_counter() - start
-    summarise(problem, fields, stats)
-    if isinstance(equation, FokkerPlanck):
-        peclet.report_along(problem, fields, times, stats, stacklevel=3)
-    if isinstance(equation, BackwardKolmogorov | Heat):
-        function_cells.report(problem, scheme, fields, times, stats, stacklevel=3)
-    if isinstance(equation, HamiltonJacobiBellman):
-        vouched.report(problem, scheme, fields, times, stats, stacklevel=3)
-    return Solution(fields, times, equation, grid, scheme, stats)
+    fields = fields_at(times, advance, problem.values)
+    stats["seconds"] = time.perf_counter() - begin
+    return Solution(fields, times, problem.equation, problem.grid, scheme, stats), advance
 
 
-def _fields(advance: Callable[[float], Array], problem: Problem, times: Array) -> Array:
-    """The fields at the times, (time, *shape); the only one is not copied where it is new."""
-    if len(times) == 1 and times[0] > 0:
-        u = advance(times[0])
-        fresh = u.flags.c_contiguous and not np.may_share_memory(u, problem.values)
-        return u[None] if fresh else u[None].copy()
-    fields = np.empty((len(times), *problem.grid.shape))
-    for k, s in enumerate(times):
-        fields[k] = advance(s) if s > 0 else problem.values
-    return fields
-
-
-def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: int = 3) -> None:
+def summarise(problem: Problem, fields: Array, stats: Stats, stacklevel: int) -> None:
     """Range, mass drift and mass at the walls into ``stats``, with a warning where it matters."""
-    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
-    if not isfinite(stats["minimum"]) or not isfinite(stats["maximum"]):
+    stats["minimum"], stats["maximum"] = least, most = float(fields.min()), float(fields.max())
+    if not isfinite(least) or not isfinite(most):
         raise ConvergenceError(
             "the fields are no longer finite: rates, times or data overflow; use a shorter time, a "
             "smaller beta * potential, or smaller data"
@@ -198,7 +200,7 @@ def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: 
         stats["survival"] = kept.tolist()
         if not (np.diff(np.append(1.0, kept)) <= 1e-9).all():
             raise ConvergenceError(
-                f"the mass that absorbing walls leave must fall, it is {stats['survival']} of what "
+                f"the mass that absorbing walls leave must fall, it is {kept.tolist()} of what "
                 "was there; use the default scheme, or Krylov() in two dimensions"
             )
     lost = min(1.0, float((wall_mass(fields, problem.grid, problem.absorbing) / mass).max()))

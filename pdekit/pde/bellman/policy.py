@@ -7,7 +7,7 @@ taken. Whatever the step, the density is carried by exactly the transpose of its
 
 from functools import cached_property
 from math import sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.bellman.hamiltonian import FittedHamiltonian
 from pdekit.pde.bellman.resolvent import Resolvent
+from pdekit.pde.bellman.steps import Passage
 from pdekit.pde.bellman.vouched import inner
 
 _MOST_POLICIES = 100
@@ -57,10 +58,21 @@ class PolicySteps:
     so many, which measures what the cut ones err by.
     """
 
+    divisible: ClassVar[bool] = True  # whether it may take a step in ``parts``
+
     def __init__(self, potential: Array, beta: float, grid: Grid, order: int = 1) -> None:
         self.hamiltonian = FittedHamiltonian(potential, beta, grid)
         self.order, self.held, self.upright = order, 0.0, 0
         self.cuts, self.parts = 0, 1
+
+    def passage(self, times: Array, running: Array, terminal: Array) -> Passage:
+        """Over the nodes."""
+        return Passage(self, times, running, terminal)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter switches between its steps and monotone ones."""
+        return self.order == 2
 
     def monotone(self) -> "PolicySteps":
         """The steps of order one of the same equation."""
@@ -76,12 +88,11 @@ class PolicySteps:
         step = None
         if depth >= _SHORTEST or not self._sudden(value, dt, begin[0], depth):
             step = self._once(value, dt, begin)
-        if step is None or (isinstance(step, PairedStep) and step.astray and depth < _DEEPEST):
+        if step is None or (step.astray and depth < _DEEPEST):
             self.cuts += 1
             late = self._cut(value, dt / 2, depth + 1)
             return ChainedStep(late, self._cut(late.value, dt / 2, depth + 1))
-        if isinstance(step, PairedStep):
-            self.held = max(self.held, 1 - float(np.mean(step.near)))
+        self.held = max(self.held, 1 - float(np.mean(step.near)))
         if self.parts == 1:
             return step
         short: Any = self._once(value, dt / self.parts, begin)
@@ -142,6 +153,9 @@ def _slack(value: Array) -> float:
 
 class PolicyStep:
     """The implicit Euler step at u: the resolvent of the controlled generator, its transpose."""
+
+    astray: ClassVar[bool] = False  # monotone: it never goes wrong, nor is it held back anywhere
+    near: ClassVar[NDArray[np.bool_]] = ALL
 
     def __init__(self, hamiltonian: FittedHamiltonian, u: Array, dt: float) -> None:
         self.hamiltonian, self.value, self.dt = hamiltonian, u, dt

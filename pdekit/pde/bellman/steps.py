@@ -7,13 +7,14 @@ of value and density, comparison and the sign of the improvement theorem are pro
 whatever its accuracy.
 """
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.generators import Generator
+from pdekit.pde.discrete.march import March, fields_at
 from pdekit.pde.kernels.rational import exponential_poles
 
 _RANGE = 500.0  # of beta u / 2: beyond it exp(-beta u / 2) would come close to underflow
@@ -58,6 +59,9 @@ class DoobSteps:
     generator tilted with U instead: the same numbers up to rounding, at any beta.
     """
 
+    divisible: ClassVar[bool] = False  # whether it may take a step in ``parts``
+    filtered: ClassVar[bool] = False  # whether a filter switches between its steps and others
+
     def __init__(self, generator: Generator, beta: float) -> None:
         self.beta = beta
         lines = [FusedLines(generator, axis, beta) for axis in range(generator.grid.dim)]
@@ -69,6 +73,16 @@ class DoobSteps:
     def fusible(self) -> bool:
         """Whether whole passages can be compiled: one axis with walls."""
         return len(self.factors) == 1 and not self.factors[0][0].seam
+
+    def passage(self, times: Array, running: Array, terminal: Array) -> "Passage | FusedPassage":
+        """Over the nodes, compiled where it can be.
+
+        It cannot in two dimensions, on a periodic axis and where exp(-beta u / 2) might underflow.
+        """
+        span = terminal.max() - terminal.min() + (times[-1] - times[0]) * np.ptp(running)
+        if self.fusible and self.beta / 2 * span <= _RANGE:
+            return FusedPassage(self, times, running, terminal)
+        return Passage(self, times, running, terminal)
 
     def __call__(self, value: Array, dt: float) -> "DoobStep":
         factors = []
@@ -230,7 +244,7 @@ class Passage:
     """
 
     def __init__(self, steps: Any, times: Array, running: Array, terminal: Array) -> None:
-        self.halves = np.diff(times) / 2
+        self.times, self.halves = times, np.diff(times) / 2
         self.values = np.empty_like(running)
         self.values[-1] = u = terminal
         made = []
@@ -242,11 +256,9 @@ class Passage:
 
     def flow(self, initial: Array) -> Array:
         """The densities at the nodes, shape ``(times, *grid.shape)``."""
-        out = np.empty_like(self.values)
-        out[0] = initial
-        for k, step in enumerate(self.made):
-            out[k + 1] = step.move(out[k])
-        return out
+        steps = iter(self.made)
+        march = March(initial, lambda rho, begin, end: (next(steps).move(rho), 1))
+        return fields_at(self.times - self.times[0], march, initial)
 
     def change(self, running: Array, terminal: Array, flow: Array) -> Array:
         """The derivative of ``flow`` by the costs along a change of these."""
@@ -305,18 +317,6 @@ class FusedPassage:
             self.after, self.narrow, flow, out,
         )  # fmt: skip
         return out
-
-
-def passage(steps: Any, times: Array, running: Array, terminal: Array) -> Any:
-    """The passage over the nodes, compiled where it can be.
-
-    It cannot in two dimensions, on a periodic axis and where exp(-beta u / 2) might underflow.
-    """
-    if isinstance(steps, DoobSteps) and steps.fusible:
-        span = terminal.max() - terminal.min() + (times[-1] - times[0]) * np.ptp(running)
-        if steps.beta / 2 * span <= _RANGE:
-            return FusedPassage(steps, times, running, terminal)
-    return Passage(steps, times, running, terminal)
 
 
 def advanced(

@@ -16,8 +16,11 @@ import numpy as np
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
+from pdekit.pde.discrete.march import Advance, March, fields_at
 from pdekit.pde.discrete.problem import Problem, _spline
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.subcell import resolves, resolves_walls, softly
+from pdekit.protocols import Scheme
 
 STEPS = 0.2  # of what u has above its lower bound: an error in time that the numbers alone say
 CELLS = 0.02  # likewise a difference by the cells; errors are then below 0.05
@@ -33,7 +36,7 @@ _FEW = 20  # cells an axis that always ask for a second look
 
 
 def report(
-    problem: Problem, scheme: Any, fields: Array, times: Array, stats: dict[str, Any],
+    problem: Problem, advance: Advance, scheme: Scheme, fields: Array, times: Array, stats: Stats,
     stacklevel: int,
 ) -> None:  # fmt: skip
     """Ask value functions for their bounds, measure what steps and cells do, warn where it is much.
@@ -42,20 +45,31 @@ def report(
     that or the curvature over a cell is not small, ``cell_error``, the largest difference to a
     computation with other cells, in units of the cost; both away from the walls.
     """
-    found = _Found(problem, scheme, fields, times, stats)
+    counts, errors = getattr(advance, "counts", []), getattr(advance, "errors", [])
+    found = _Found(problem, scheme, fields, times, stats, counts, errors)
     found.require_bounds()
     found.report_steps(stacklevel + 1)
+    stats["cell_jump"] = found.jump
     if found.rough and times[-1] > 0:
         found.report_cells(stacklevel + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
+    """Value functions, the steps that each took and, where they are measured, their errors."""
+
     problem: Problem
     scheme: Any
     fields: Array
     times: Array
-    stats: dict[str, Any]
+    stats: Stats
+    counts: list[int]
+    errors: list[float]
+
+    @property
+    def measured(self) -> bool:
+        """Whether the scheme measures its error in time; else its steps follow from the cells."""
+        return bool(getattr(self.scheme, "measures_error", False))
 
     @cached_property
     def cost(self) -> Array:
@@ -93,7 +107,7 @@ class _Found:
 
     def report_steps(self, stacklevel: int) -> None:
         """Say where the error of the steps in time is not small."""
-        errors = self.stats.get("step_errors", [])
+        errors = self.errors
         late = slice(len(self.times) - len(errors), None)
         shares = [
             (error / self.excess(u, t), error, t)
@@ -124,8 +138,17 @@ class _Found:
         )
 
     @cached_property
+    def jump(self) -> float:
+        """The largest jump over a cell, beta |Δu| / 2 or beta |ΔV|, away from the walls."""
+        return self._seen[0]
+
+    @property
     def rough(self) -> bool:
         """Whether jumps or curvature over a cell ask for a second look."""
+        return self._seen[1]
+
+    @cached_property
+    def _seen(self) -> tuple[float, bool]:
         problem, where = self.problem, inner(self.problem.grid)
         still = [problem.potential(), problem.values]
         if self.cost.size > 1:
@@ -133,11 +156,11 @@ class _Found:
         every = np.concatenate([np.stack(still)[:, *where], self.fields[:, *where]])
         found = _differences(every)
         worst = max(2 * found.jump[0], found.jump[1], *found.jump[len(still) :])
-        self.stats["cell_jump"] = problem.equation.beta / 2 * float(worst)
-        return bool(
-            self.stats["cell_jump"] > _SMOOTH
+        jump = problem.equation.beta / 2 * float(worst)
+        return jump, bool(
+            jump > _SMOOTH
             or self.unseen
-            or "error_estimate" not in self.stats  # steps that go with the cells
+            or not self.measured
             or min(problem.grid.cells) < _FEW
             or (found.bend > _CURVED * found.span).any()
         )
@@ -148,20 +171,19 @@ class _Found:
         other, where = _other(grid), inner(grid)
         try:
             there = self.problem_on(other)
-            advance = self.scheme.start(there, {"steps": 0})
-            found = [self.advanced(advance, k) for k in range(len(self.times))]
+            found = fields_at(self.times, self.unhurried(there), there.values)
         except (ConvergenceError, ValueError) as error:  # or coefficients known at the cells alone
             self.stats["cell_error"] = np.inf
-            if isinstance(error, ConvergenceError) or self.stats["cell_jump"] > _SMOOTH:
+            if isinstance(error, ConvergenceError) or self.jump > _SMOOTH:
                 self.warn(1.0, f"with {other.cells} cells: {error}", stacklevel + 1)
             return
         worst, share = 0.0, 0.0
         for u, v, t in zip(self.fields, found, self.times, strict=True):
-            if v is not None:
+            if t > 0:
                 apart = float(np.abs(u - _spline(v, other, grid))[where].max())
                 worst, share = max(worst, apart), max(share, apart / self.excess(u, t))
         if other.cells > grid.cells:  # of first order it is half the error, with kinks a third
-            more = 2.0 if "error_estimate" in self.stats else 3.4
+            more = 2.0 if self.measured else 3.4
             worst, share = more * worst, more * share
         self.stats["cell_error"] = worst
         last = self.problem.equation.beta / 2 * _differences(self.fields[:, *where]).jump.max()
@@ -170,17 +192,22 @@ class _Found:
             off = f"{other.cells} cells change it by {worst:.2g}, {share:.0%} of what it has "
             self.warn(share, off + "above its least", stacklevel + 1)
 
-    def advanced(self, advance: Any, k: int) -> Any:
-        """The field at the k-th time, not by longer steps where these follow from the cells.
+    def unhurried(self, there: Problem) -> Advance:
+        """The scheme on other cells, not by longer steps where these follow from the cells.
 
         Where all is flat there is no limit to them, on any cells.
         """
-        before, t = float(self.times[k - 1]) if k else 0.0, float(self.times[k])
-        if "error_estimate" not in self.stats:
-            parts = max(2, min(2 * self.stats["steps"], _PARTS) // len(self.times))
+        advance = self.scheme.start(there, {"steps": 0})
+        if self.measured:
+            return advance
+        parts = max(2, min(2 * sum(self.counts), _PARTS) // len(self.times))
+
+        def over(_: Array, begin: float, end: float) -> tuple[Array, int]:
             for share in range(1, parts):
-                advance(before + (t - before) * share / parts)
-        return advance(t) if t > 0 else None
+                advance(begin + (end - begin) * share / parts)
+            return advance(end), parts
+
+        return March(there.values, over, {"steps": 0})
 
     def problem_on(self, grid: Grid) -> Problem:
         """The problem on other cells; costs that the own ones do not see, by their means there."""
@@ -198,7 +225,7 @@ class _Found:
 
     def warn(self, share: float, why: str, stacklevel: int) -> None:
         """The cells are too coarse, and how many would do."""
-        cells, jump = self.problem.grid.cells, self.stats["cell_jump"]
+        cells, jump = self.problem.grid.cells, self.jump
         more = max(2.0, share / CELLS, jump)
         better = tuple(int(np.ceil(n * more)) for n in cells)
         warnings.warn(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,28 +12,21 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
-from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.pde.bellman import vouched
-from pdekit.pde.control import density as carried
+from pdekit.pde.control import density
 from pdekit.pde.control.couplings import Coupling
 from pdekit.pde.control.games import Newton, Solver
+from pdekit.pde.control.integrals import Integrals, idle, mean, means, under_control
 from pdekit.pde.control.played import equilibrium
-from pdekit.pde.control.stored import (
-    drifting,
-    fewest_parts,
-    finer,
-    graded,
-    over,
-    same,
-    stored_times,
-)
+from pdekit.pde.control.stored import drifting, over, stored_times
 from pdekit.pde.discrete.differences import central_gradient
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
+from pdekit.pde.schemes import AnyStats
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
-from pdekit.pde.solution import Solution, solve
+from pdekit.pde.solution import Solution, marched, solve, solved
 from pdekit.potentials import Quadratic
 from pdekit.protocols import Field, Function, Initial, Scheme, Times
 
@@ -42,13 +34,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _IDLE = 1e-8  # of the mass: error of the uncontrolled density
-_ALIKE_DENSITIES = 0.1  # of the range: a first step of PolicyIteration may be long for the start
-_ALIKE = 2e-2  # of the range
-_CLOSED = 1e-4  # of an integral of |rate|: error by its times that asks for better ones
-_UNCLOSED = 0.02  # of what is handed out: an error that is spoken of
-_UNCLOSED_GAME = 0.1  # likewise in a game, whose times are the user's
-_ROUNDING = 1e-9  # of the cost
-_PARTS = (4, 8)  # of the intervals of graded times
 
 
 @dataclass(frozen=True)
@@ -104,65 +89,23 @@ class Control:
     whole: Control | None = field(default=None, repr=False)
 
     @cached_property
+    def _over_time(self) -> Integrals:
+        return Integrals(self, self._again)
+
+    def _again(self, times: Array) -> Control:
+        equation = self.value.equation
+        return control(
+            equation.potential, equation.beta, self.value.grid, self.density.fields[0],
+            self.terminal_cost, times, equation.running_cost, scheme=self.value.scheme,
+        )  # fmt: skip
+
+    @property
     def dense(self) -> Control:
         """The same at enough times for integrals: all steps of a game, else at least 100 steps.
 
         Computed when asked for. A control that was changed by hand is taken as it stands.
         """
-        parts = fewest_parts(self.value.times)
-        if self.whole is not None:
-            return self.whole if self._like(self.whole) else self
-        if parts == 1 or self.closure:
-            return self
-        return self._at(finer(self.value.times, parts))
-
-    def _at(self, times: Array) -> Control:
-        """The same at other times; a control that was changed by hand as it stands."""
-        equation = self.value.equation
-        with warnings.catch_warnings():  # all that is to be said has been said
-            warnings.simplefilter("ignore")
-            found = control(
-                equation.potential, equation.beta, self.value.grid, self.density.fields[0],
-                self.terminal_cost, times, equation.running_cost, scheme=self.value.scheme,
-            )  # fmt: skip
-        return found if self._like(found) else self
-
-    def _like(self, found: Control) -> bool:
-        """Whether another is the same at the times that both have."""
-        there = np.isin(found.value.times, self.value.times)
-        here = np.isin(self.value.times, found.value.times)
-        return same(found.value.fields[there], self.value.fields[here], _ALIKE) and same(
-            found.density.fields[there], self.density.fields[here], _ALIKE_DENSITIES
-        )
-
-    @cached_property
-    def _graded(self) -> list[Control]:
-        """Filled as they are asked for: the same at times that are dense towards both ends."""
-        return []
-
-    def _refined(self, k: int) -> Control:
-        """The control at the dense times, then at graded ones, then at twice as many."""
-        if k == 0 or self.closure:
-            return self.dense
-        if len(self._graded) < k:
-            grid = self.value.grid
-            quick = self.value.equation.beta * min(grid.spacing) ** 2  # to cross a cell
-            self._graded.append(self._at(graded(self.value.times, quick, _PARTS[k - 1])))
-        return self._graded[k - 1]
-
-    def _integral(self, rate: Callable[[Control], Array]) -> tuple[float, float]:
-        """∫ rate dt of a smooth rate, and what its times leave it off by.
-
-        The value changes in a layer before the horizon and the density in one after the start:
-        where times that are spread evenly miss them, over times graded towards both ends.
-        """
-        for k in range(len(_PARTS) + 1):
-            found = self._refined(k)
-            values = rate(found)
-            out, off = found._summed(values)
-            if off <= _CLOSED * found._summed(np.abs(values))[0]:
-                break
-        return out, off
+        return self._over_time.dense
 
     @cached_property
     def control(self) -> xr.DataArray:
@@ -180,7 +123,7 @@ class Control:
     @property
     def terminal(self) -> float:
         """E g(X_T) under the control."""
-        return self._mean(self.density.fields[-1], self.terminal_cost)
+        return mean(self.density.fields[-1], self.terminal_cost)
 
     @property
     def running(self) -> float:
@@ -190,15 +133,15 @@ class Control:
     @property
     def effort(self) -> float:
         """E ∫|α|^2 / 2 dt: the running cost less what the places cost."""
-        occupation, off = self._occupation(_found)
+        occupation, off = self._over_time.occupation(under_control)
         effort = self.running - occupation
-        _report_times(self, off, effort, "effort")
+        self._over_time.report(off, effort, "effort")
         return effort
 
     @property
     def optimum(self) -> float:
         """E u(X_0, 0): the least expected cost."""
-        return self._mean(self.density.fields[0], self.value.fields[0])
+        return mean(self.density.fields[0], self.value.fields[0])
 
     def cost_under(
         self, coupling: Coupling | None = None, terminal_coupling: Coupling | None = None
@@ -219,13 +162,11 @@ class Control:
         def rate(found: Control) -> Array:
             rho = found.density.fields
             running = np.zeros_like(rho) + own
-            return found._means(
-                rho, running if coupling is None else running + coupling.cost(rho, grid)
-            )
+            return means(rho, running if coupling is None else running + coupling.cost(rho, grid))
 
-        total, off = self._over_time(rate)
-        cost = self.effort + total + self._mean(last, terminal)
-        _report_times(self, off, cost, "cost")
+        total, off = self._over_time.of_cost(rate)
+        cost = self.effort + total + mean(last, terminal)
+        self._over_time.report(off, cost, "cost")
         return cost
 
     @cached_property
@@ -234,12 +175,12 @@ class Control:
 
         In a game: against a player who does nothing in the crowd that was found.
         """
-        exact, off = self._integral(lambda found: found._means(found.idle, found._half_square))
-        idle, idle_off = self._occupation(_idle)
-        _report_times(self, off + idle_off, exact, "improvement")
+        exact, off = self._over_time.smooth(lambda found: means(idle(found), found._half_square))
+        places, places_off = self._over_time.occupation(idle)
+        self._over_time.report(off + places_off, exact, "improvement")
         return Improvement(
-            plain=self._mean(self.dense.idle[-1], self.terminal_cost) + idle,
-            controlled=self.terminal + self._occupation(_found)[0],
+            plain=mean(self.dense.idle[-1], self.terminal_cost) + places,
+            controlled=self.terminal + self._over_time.occupation(under_control)[0],
             effort=self.effort,
             exact=exact,
         )
@@ -267,69 +208,12 @@ class Control:
         largest L1 distance over time between the density and the response to it, and ``gap``, the
         exploitability: what one player could still gain (cost units), and the solver's counts.
         """
-        effort, _ = self._integral(lambda found: found._means(_found(found), found._half_square))
+        effort, _ = self._over_time.smooth(
+            lambda found: means(under_control(found), found._half_square)
+        )
         energy = abs(effort - self.effort) / max(abs(effort), 1e-12)
         mass = self.density.stats["mass_drift"]
         return {"mass": mass, "energy": energy, **self.closure}
-
-    def _occupation(self, flow: Callable[[Control], Array]) -> tuple[float, float]:
-        """E ∫ ℓ dt over a flow of densities, and its error by the times."""
-        if self.running_cost is None:
-            return 0.0, 0.0
-        return self._over_time(lambda found: found._means(flow(found), _places(found)))
-
-    def _over_time(self, rate: Callable[[Control], Array]) -> tuple[float, float]:
-        """Integral of a cost over time: of a game by the rule that it is made of."""
-        if not self.closure:
-            return self._integral(rate)
-        return float(np.trapezoid(rate(self.dense), self.dense.value.times)), 0.0
-
-    def _summed(self, rate: Array) -> tuple[float, float]:
-        """Integral over the stored times by Simpson's rule, and its error.
-
-        By what every second and every fourth time make of it: at any order that they show.
-        """
-        from scipy.integrate import simpson
-
-        times, n = self.value.times, len(rate)
-        thin = [np.unique([*range(0, n, every), n - 1]) for every in (1, 2, 4)]
-        whole, half, quarter = (float(simpson(rate[k], x=times[k])) for k in thin)
-        off, before = abs(whole - half), abs(half - quarter)
-        return whole, off * min(1.0, off / max(before - off, 1e-300))
-
-    def _means(self, densities: Array, fields: Array) -> Array:
-        return np.array([self._mean(*pair) for pair in zip(densities, fields, strict=True)])
-
-    @staticmethod
-    def _mean(density: Array, values: Array) -> float:
-        return float((density * values).sum() / density.sum())
-
-
-def _found(control: Control) -> Array:
-    return control.density.fields
-
-
-def _idle(control: Control) -> Array:
-    return control.idle
-
-
-def _places(control: Control) -> Array:
-    assert control.running_cost is not None
-    return control.running_cost
-
-
-def _report_times(found: Control, off: float, size: float, name: str) -> None:
-    """Say where no times that were tried close an integral."""
-    equation, largest = found.value.equation, float(np.abs(found.value.fields).max())
-    most = _UNCLOSED_GAME if found.closure else _UNCLOSED
-    if off > most * abs(size) + _ROUNDING * (1 / equation.beta + largest):
-        warnings.warn(
-            f"{name} is {size:.3g}, and its times leave it up to {off:.2g} off: the value function "
-            "or the density changes faster than they follow; ask for a shorter horizon "
-            "or, in a game, for more times",
-            AccuracyWarning,
-            stacklevel=4,
-        )
 
 
 def control(
@@ -391,14 +275,11 @@ def control(
             f"solver must be None where there is no coupling, got {checks.shown(solver)}: it "
             "closes a coupled system"
         )
-    backward = solve(equation, grid, terminal_cost, times[-1] - times[::-1], scheme)
+    backward, march = solved(
+        equation, grid, terminal_cost, times[-1] - times[::-1], scheme, stacklevel=3
+    )
     value = over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
-    if "substeps" in value.stats:
-        density = carried.by_steps(value, initial)
-    elif isinstance(scheme, DoobTransform):
-        density = carried.by_transform(value, initial)
-    else:
-        density = drifting(value, initial, times)
+    density = _under(value, initial, getattr(march, "counts", [])[::-1])
     vouched.report_density(value, density, Problem(equation, grid, initial).potential(), 3)
     running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
     if running is not None:
@@ -406,15 +287,25 @@ def control(
     return Control(value, density, value.fields[-1], running)
 
 
+def _under(value: Solution, initial: Initial, counts: list[int]) -> Solution:
+    """The density under a value function, by what the scheme offers that found it in the steps."""
+    scheme, on_line = value.scheme, value.grid.dim == 1
+    if not hasattr(scheme, "steps"):
+        return drifting(value, initial, stacklevel=4)
+    exact = on_line and getattr(scheme, "exact_on_lines", False)
+    under = density.ByTransform(value) if exact else density.BySteps(value, counts)
+    return density.carried(value, initial, under, stacklevel=4)
+
+
 def _game(
     equation: HamiltonJacobiBellman,
     grid: Grid,
-    initial: Any,
-    terminal_cost: Any,
+    initial: Initial,
+    terminal_cost: Field,
     times: Array,
     couplings: tuple[Coupling | None, Coupling | None],
     scheme: Any,
-    solver: Any,
+    solver: Solver,
 ) -> Control:
     if not hasattr(scheme, "steps"):
         raise ValueError(
@@ -423,31 +314,29 @@ def _game(
         )
     if isinstance(solver, type) or not hasattr(solver, "close"):
         raise TypeError(f"solver must be a value such as Newton() or FixedPoint(); got {solver!r}")
-    begun, counts = time.perf_counter(), dict[str, Any]()
+    begun = time.perf_counter()
     backward = Problem(equation, grid, terminal_cost)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
-    found, nodes, stored = equilibrium(backward, forward, times, scheme, couplings, solver, counts)
-    error = counts.pop("time_error")
-    stats = {"steps": len(nodes) - 1, "seconds": time.perf_counter() - begun, **counts}
-    stats.update(minimum=float(found.values.min()), maximum=float(found.values.max()))
-    stats["time_error"] = error
+    game = equilibrium(backward, forward, times, scheme, couplings, solver)
+    found, nodes = game.response, game.nodes
+    stats = AnyStats(steps=len(nodes) - 1, seconds=time.perf_counter() - begun)
+    stats.update(game.counts)
+    stats["minimum"], stats["maximum"] = float(found.values.min()), float(found.values.max())
+    stats["time_error"] = game.time_error
     value = Solution(found.values, nodes, equation, grid, scheme, stats)
-    density = carried.made(forward, found.flow, value, {"steps": len(nodes) - 1})
-    del counts["distances"]
+    flow, _ = marched(forward, density.Known(nodes, found.flow), nodes)
+    rho = density.judged(forward, flow, value, stacklevel=4)
+    vouched.report_density(value, rho, backward.potential(), 4)
+    told = {k: v for k, v in game.counts.items() if isinstance(v, int | float)}
     closure = {
-        "fixed_point": found.distance, "gap": found.gap(), "time_error": error, **counts
+        "fixed_point": found.distance, "gap": found.gap(), "time_error": game.time_error, **told
     }  # fmt: skip
-    own = backward.values
-    vouched.report_density(value, density, backward.potential(), 4)
-    whole = Control(value, density, found.terminal, found.running, own, closure)
-    if len(stored) == len(nodes):
+    whole = Control(value, rho, found.terminal, found.running, backward.values, closure)
+    if len(game.stored) == len(nodes):
         return whole
-    value, density = (
-        replace(each, fields=each.fields[stored], times=times) for each in (value, density)
-    )
-    return replace(
-        whole, value=value, density=density, running_cost=found.running[stored], whole=whole
-    )
+    value, rho = (replace(u, fields=u.fields[game.stored], times=times) for u in (value, rho))
+    running = found.running[game.stored]
+    return replace(whole, value=value, density=rho, running_cost=running, whole=whole)
 
 
 def _checked(coupling: Any, name: str) -> Any:

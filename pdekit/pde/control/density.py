@@ -1,6 +1,8 @@
-"""Densities under a computed control, carried by the transposed steps that found the value."""
+"""Densities under a computed control: schemes that lead them by what found the value."""
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,13 @@ from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.pde.bellman.h_transform import Evolution, tilted
 from pdekit.pde.bellman.steps import advanced
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import propagate
+from pdekit.pde.discrete.stats import CarriedStats, Stats
 from pdekit.pde.equations import FokkerPlanck
-from pdekit.pde.solution import Solution, summarise
+from pdekit.pde.solution import Solution, marched, summarise
+from pdekit.protocols import Initial, Scheme
 
 _MASS_DEFECT = 1e-8  # what the exponential leaves at rtol 1e-9 of the value function
 _HALVES = 2.0  # the error of steps of order one over what halving them changes
@@ -21,60 +26,141 @@ _STEPS = {1: 0.1, 2: 0.05}  # by order, of the mass: errors of a density that ar
 _NEGATIVE = 1e-6  # of the mass, to which games are closed: what may be left below zero
 
 
-def by_drift(value: Solution, initial: Any) -> Array:
-    """On a line, the density under V + u with u half way between any two times: second order."""
-    equation, grid = value.equation, value.grid
-    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
-    potential, fields = problem.potential(), [problem.values]
-    for k, dt in enumerate(np.diff(value.times)):
-        middle = potential + (value.fields[k] + value.fields[k + 1]) / 2
-        generator = scharfetter_gummel(middle, equation.beta, grid)
-        rho = propagate(generator, fields[-1], dt, forward=True)
-        fields.append(rho * (fields[0].sum() / rho.sum()))
-    return np.array(fields)
+@dataclass(frozen=True, eq=False)
+class ByDrift:
+    """On a line, under V + u with u half way between any two times of ``value``: second order."""
+
+    value: Solution
+
+    solves = (FokkerPlanck,)
+
+    def start(self, problem: Problem, stats: Stats) -> March:
+        u, times, grid, beta = (
+            self.value.fields,
+            self.value.times,
+            problem.grid,
+            problem.equation.beta,
+        )
+        potential, mass = problem.potential(), problem.values.sum()
+
+        def step(rho: Array, k: int) -> tuple[Array, int]:
+            generator = scharfetter_gummel(potential + (u[k] + u[k + 1]) / 2, beta, grid)
+            new = propagate(generator, rho, times[k + 1] - times[k], forward=True)
+            return new * (mass / new.sum()), 1
+
+        return _between(self.value, problem, step, stats)
 
 
-def by_transform(value: Solution, initial: Any) -> Solution:
+@dataclass(frozen=True, eq=False)
+class ByTransform:
     """On a line, rho(t) = w(t) exp(t L^T) (rho_0 / w(0)), w = exp(-beta u / 2): exact in time."""
+
+    value: Solution
+
+    solves = (FokkerPlanck,)
+
+    def start(self, problem: Problem, stats: CarriedStats) -> March:
+        equation, u, times = self.value.equation, self.value.fields, self.value.times
+        cost = Problem(equation, problem.grid, None).running_cost()
+        carry = _Carry(problem.generator(), equation.beta, cost)
+        mass = problem.values.sum()
+
+        def step(rho: Array, k: int) -> tuple[Array, int]:
+            before = carry.steps
+            new = carry.step(rho, u[k], u[k + 1], times[k + 1] - times[k])
+            new, stats["mass_defect"] = np.maximum(new, 0.0), carry.defect
+            return new * (mass / new.sum()), carry.steps - before
+
+        return _between(self.value, problem, step, stats)
+
+
+@dataclass(frozen=True, eq=False)
+class BySteps:
+    """By the transposes of the Bellman steps that led to the value, made again from it.
+
+    ``counts``: how many there are between its times. A second density, by steps of half the
+    length, measures the error.
+    """
+
+    value: Solution
+    counts: list[int]
+
+    solves = (FokkerPlanck,)
+
+    def start(self, problem: Problem, stats: CarriedStats) -> March:
+        u, scheme, mass = self.value.fields, self.value.scheme, problem.values.sum()
+        backward = Problem(self.value.equation, problem.grid, u[-1])
+        steps, cost, spans = (
+            scheme.steps(backward),
+            backward.running_cost(),
+            np.diff(self.value.times),
+        )
+
+        def step(rho: Array, k: int) -> tuple[Array, int]:
+            return _moved(steps, rho, u[k + 1], spans[k], self.counts[k], cost), self.counts[k]
+
+        march = _between(self.value, problem, step, stats)
+        if not steps.divisible:  # the lines of a plane, whose steps are short enough
+            return march
+        halved, other = scheme.steps(backward), problem.values
+        halved.parts = 2
+
+        def measured(rho: Array, k: int) -> tuple[Array, int]:
+            nonlocal other
+            rho, count = step(rho, k)
+            other = _moved(halved, other, u[k + 1], spans[k], count, cost)
+            march.errors.append(_HALVES * float(np.abs(rho - other).sum() / mass))
+            stats["monotone_steps"], stats["step_error"] = steps.upright, max(march.errors)
+            return rho, count
+
+        march = _between(self.value, problem, measured, stats)
+        return march
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A flow of densities that is known at its times: that of a game at equilibrium."""
+
+    times: Array
+    flow: Array
+
+    solves = (FokkerPlanck,)
+
+    def start(self, problem: Problem, stats: Stats) -> March:
+        def over(_: Array, begin: float, end: float) -> tuple[Array, int]:
+            first, last = np.searchsorted(self.times, [begin, end])
+            return self.flow[last], int(last - first)
+
+        return March(problem.values, over, stats)
+
+
+def _between(
+    value: Solution, problem: Problem, step: Callable[[Array, int], tuple[Array, int]], stats: Stats
+) -> March:
+    """The march of a density: step(rho, k) leads it from the k-th time of the value to the next."""
+
+    def over(rho: Array, begin: float, end: float) -> tuple[Array, int]:
+        steps = 0
+        for k in range(*np.searchsorted(value.times, [begin, end])):
+            rho, taken = step(rho, k)
+            steps += taken
+        return rho, steps
+
+    return March(problem.values, over, stats)
+
+
+def carried(value: Solution, initial: Initial, scheme: Scheme, stacklevel: int) -> Solution:
+    """The density at the times of the value, led by a scheme of this file."""
     equation = value.equation
     problem = Problem(FokkerPlanck(equation.potential, equation.beta), value.grid, initial)
-    cost = Problem(equation, value.grid, initial).running_cost()
-    carry = _Carry(problem.generator(), equation.beta, cost)
-    fields = [problem.values]
-    for k, dt in enumerate(np.diff(value.times)):
-        rho = carry.step(fields[-1], value.fields[k], value.fields[k + 1], dt)
-        rho = np.maximum(rho, 0.0)
-        fields.append(rho * (fields[0].sum() / rho.sum()))
-    stats: dict[str, Any] = {"steps": carry.steps, "mass_defect": carry.defect}
-    return made(problem, np.array(fields), value, stats)
+    density, march = marched(problem, scheme, value.times)
+    errors = getattr(march, "errors", [])
+    if errors:
+        _report_steps(value, max(errors), stacklevel + 1)
+    return judged(problem, density, value, stacklevel + 1)
 
 
-def by_steps(value: Solution, initial: Any) -> Solution:
-    """By the transposed Bellman steps between the stored times, made again from the value."""
-    equation = value.equation
-    problem = Problem(FokkerPlanck(equation.potential, equation.beta), value.grid, initial)
-    backward = Problem(equation, value.grid, value.fields[-1])
-    steps, cost = value.scheme.steps(backward), backward.running_cost()
-    counts = value.stats["substeps"][::-1]
-    fields, errors = [problem.values], [0.0]
-    other, halved = problem.values, value.scheme.steps(backward)
-    halved.parts = 2
-    told = hasattr(steps, "order")  # else the lines of a plane, whose steps are short enough
-    for k, dt in enumerate(np.diff(value.times)):
-        rho = _moved(steps, fields[-1], value.fields[k + 1], dt, counts[k], cost)
-        fields.append(rho)
-        if told:
-            other = _moved(halved, other, value.fields[k + 1], dt, counts[k], cost)
-            errors.append(float(np.abs(rho - other).sum() / problem.values.sum()))
-    stats: dict[str, Any] = {"steps": sum(counts)}
-    if told:
-        stats["monotone_steps"] = steps.upright
-        stats["step_error"] = _HALVES * max(errors)
-        _report_steps(value, stats["step_error"])
-    return made(problem, np.array(fields), value, stats)
-
-
-def _report_steps(value: Solution, error: float) -> None:
+def _report_steps(value: Solution, error: float, stacklevel: int) -> None:
     """Say where the steps are too long for the density: for a start that is narrow, at first."""
     dt, order = value.scheme.dt, value.scheme.order
     most = _STEPS[order]
@@ -86,7 +172,7 @@ def _report_steps(value: Solution, error: float) -> None:
         f"one of its times); PolicyIteration(dt={better:.1g}, order={order}) would do, or "
         "DoobTransform(), which is exact in time on a line",
         AccuracyWarning,
-        stacklevel=4,
+        stacklevel=stacklevel,
     )
 
 
@@ -98,8 +184,9 @@ def _moved(
     return rho
 
 
-def made(problem: Problem, fields: Array, value: Solution, stats: dict[str, Any]) -> Solution:
-    """The density as a Solution; what rounding left below zero is set to zero."""
+def judged(problem: Problem, density: Solution, value: Solution, stacklevel: int) -> Solution:
+    """The density as that of a control; what rounding left below zero is set to zero."""
+    fields, stats = density.fields, density.stats
     axes = tuple(range(1, fields.ndim))
     kept = np.maximum(fields, 0.0)
     stats["negative_before_clipping"] = min(0.0, float(fields.min()))
@@ -110,8 +197,8 @@ def made(problem: Problem, fields: Array, value: Solution, stats: dict[str, Any]
             "long for this grid; ask for four times as many times"
         )
     kept *= (fields.sum(axes) / kept.sum(axes)).reshape(-1, *[1] * len(axes))
-    summarise(problem, kept, stats, stacklevel=5)
-    return Solution(kept, value.times, problem.equation, problem.grid, value.scheme, stats)
+    summarise(problem, kept, stats, stacklevel + 1)
+    return replace(density, fields=kept, scheme=value.scheme)
 
 
 class _Carry:

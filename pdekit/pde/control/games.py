@@ -18,8 +18,9 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde.bellman.steps import Step, TooSteep, passage
+from pdekit.pde.bellman.steps import TooSteep
 from pdekit.pde.control.couplings import Coupling
+from pdekit.pde.discrete.stats import GameStats
 
 _LEAST_STRENGTH = 2.0**-10  # shortest step of the continuation in the strength of the coupling
 _MOST = 5  # times the rounds: responses that a continuation may take
@@ -32,13 +33,14 @@ _LEAST_STEP = 2.0**-6  # shortest step of the line search
 class Game:
     """A discretised game: everything but the densities it is played at.
 
-    ``steps(U, dt)`` makes a Bellman step; ``running`` and ``terminal`` are the costs without the
-    couplings; ``strength`` scales the couplings (1 is the game itself).
+    ``steps(U, dt)`` makes a Bellman step and ``steps.passage`` goes over all nodes; ``running`` and
+    ``terminal`` are the costs without the couplings; ``strength`` scales the couplings (1 is the
+    game itself).
     """
 
     grid: Grid
     times: Array
-    steps: Callable[[Array, float], Step]
+    steps: Any
     initial: Array
     running: Array | float
     terminal: Array
@@ -78,7 +80,7 @@ class Game:
     def respond(self, flow: Array) -> "Response":
         """The value function in the crowd of ``flow`` and the flow that its control makes."""
         running, terminal = self.costs(flow)
-        found = passage(self.steps, self.times, running, terminal)
+        found = self.steps.passage(self.times, running, terminal)
         out = found.flow(self.initial)
         if not np.isfinite(out).all():
             raise TooSteep(
@@ -130,7 +132,7 @@ class Response:
             return np.inf
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                found = passage(game.steps, game.times[thin], self.running[thin], self.terminal)
+                found = game.steps.passage(game.times[thin], self.running[thin], self.terminal)
         except ConvergenceError:
             return np.inf
         return float(np.abs(found.values - self.values[thin]).max()) / 3
@@ -144,7 +146,7 @@ class Response:
         """
         game = self.game
         running, terminal = game.costs(self.flow)
-        best = passage(game.steps, game.times, running, terminal).values
+        best = game.steps.passage(game.times, running, terminal).values
         total = ((self.values[0] - best[0]) * game.initial).sum()
         total += ((terminal - self.terminal) * self.flow[-1]).sum()
         total += (_weights(game.times, running) * (running - self.running) * self.flow).sum()
@@ -161,8 +163,8 @@ def _weights(times: Array, like: Array) -> Array:
 class Solver(Protocol):
     """How a coupled system is closed: what ``control(solver=...)`` takes."""
 
-    def close(self, game: Game, counts: dict[str, Any], /) -> Response:
-        """The response at equilibrium."""
+    def close(self, game: Game, counts: Any, /) -> Response:
+        """The response at equilibrium; ``counts``, of ``GameStats``, is told what it takes."""
         ...
 
 
@@ -185,14 +187,26 @@ class Newton:
     def __post_init__(self) -> None:
         _require_limits(self)
 
-    def close(self, game: Game, counts: dict[str, Any]) -> Response:
+    def close(self, game: Game, counts: GameStats) -> Response:
         """The response at equilibrium.
 
         Into ``counts``: ``responses``, ``products`` with T', ``strengths`` of the continuation and
         the ``distances`` of all responses.
         """
+        return _Search(self, counts).close(game)
+
+
+class _Search:
+    """Newton's method for one game, and the responses that it has taken."""
+
+    def __init__(self, solver: Newton, counts: GameStats) -> None:
+        self.tolerance, self.rounds, self.counts = solver.tolerance, solver.rounds, counts
+        self.responses = 0
+
+    def close(self, game: Game) -> Response:
+        """The game as it is or, where that fails, with its couplings switched on in steps."""
         try:
-            return self._solve(game, game.at_rest(), counts)
+            return self.solve(game, game.at_rest())
         except ConvergenceError as error:
             failure = error
         flow = replace(game, strength=0.0).respond(game.at_rest()).flow
@@ -200,45 +214,50 @@ class Newton:
         while reached < 1:
             strength = min(1.0, reached + step)
             try:
-                found = self._solve(replace(game, strength=strength), flow, counts)
+                found = self.solve(replace(game, strength=strength), flow)
             except ConvergenceError as error:
                 failure, step = error, step / 2
-                if step < _LEAST_STRENGTH or counts["responses"] > _MOST * self.rounds:
+                if step < _LEAST_STRENGTH or self.responses > _MOST * self.rounds:
                     raise type(failure)(
                         f"the game was closed up to {reached:.3g} of its coupling, not beyond: "
                         f"{failure}"
                     ) from error
                 continue
-            counts["strengths"] = counts.get("strengths", 0) + 1
+            self.counts["strengths"] = self.counts.get("strengths", 0) + 1
             flow, reached, step = found.flow, strength, 2 * step
         return found
 
-    def _solve(self, game: Game, flow: Array, counts: dict[str, Any]) -> Response:
-        now, forcing = _counted(game, flow, counts), 0.1
+    def solve(self, game: Game, flow: Array) -> Response:
+        """From a flow on, by at most so many rounds."""
+        now, forcing = self.respond(game, flow), 0.1
         for k in range(self.rounds):
             if now.distance <= self.tolerance:
                 return now
             # no more accurate than what the tolerance asks of this round
             enough = min(0.3 * self.tolerance / now.distance, 0.1)
-            change = _solved(now, max(forcing, enough), counts)
-            new = self._line_search(now, change, counts, k)
+            change = _solved(now, max(forcing, enough), self.counts)
+            new = self.line_search(now, change, k)
             fall = np.linalg.norm(new.defect) / np.linalg.norm(now.defect)
             now, forcing = new, float(np.clip(0.9 * fall**2, 1e-4, 0.1))
         raise _not_closed("Newton", now, self.rounds)
 
-    def _line_search(
-        self, now: Response, change: Array, counts: dict[str, Any], rounds: int
-    ) -> Response:
+    def line_search(self, now: Response, change: Array, rounds: int) -> Response:
+        """As far along the change as the defect falls."""
         size, old = 1.0, np.linalg.norm(now.defect)
         while size >= _LEAST_STEP:
             try:
-                new = _counted(now.game, now.given + size * change, counts)
+                new = self.respond(now.game, now.given + size * change)
             except ConvergenceError:
                 new = None
             if new is not None and np.linalg.norm(new.defect) <= (1 - 0.1 * size) * old:
                 return new
             size /= 2
         raise _not_closed("the line search of Newton", now, rounds)
+
+    def respond(self, game: Game, flow: Array) -> Response:
+        """A response, which counts."""
+        self.responses += 1
+        return _counted(game, flow, self.counts)
 
 
 @dataclass(frozen=True)
@@ -258,7 +277,7 @@ class FixedPoint:
         if not 0 < checks.number("damping", self.damping) <= 1:
             raise ValueError(f"damping must lie in (0, 1], got {self.damping}")
 
-    def close(self, game: Game, counts: dict[str, Any]) -> Response:
+    def close(self, game: Game, counts: GameStats) -> Response:
         """The response at equilibrium."""
         return _relaxed(self, game, lambda k: self.damping, counts)
 
@@ -278,14 +297,12 @@ class FictitiousPlay:
     def __post_init__(self) -> None:
         _require_limits(self)
 
-    def close(self, game: Game, counts: dict[str, Any]) -> Response:
+    def close(self, game: Game, counts: GameStats) -> Response:
         """The response at equilibrium."""
         return _relaxed(self, game, lambda k: 1 / (k + 2), counts)
 
 
-def _relaxed(
-    solver: Any, game: Game, share: Callable[[int], float], counts: dict[str, Any]
-) -> Response:
+def _relaxed(solver: Any, game: Game, share: Callable[[int], float], counts: GameStats) -> Response:
     flow = game.at_rest()
     for k in range(solver.rounds):
         now = _counted(game, flow, counts)
@@ -295,7 +312,7 @@ def _relaxed(
     raise _not_closed(type(solver).__name__, now, solver.rounds)
 
 
-def _counted(game: Game, flow: Array, counts: dict[str, Any]) -> Response:
+def _counted(game: Game, flow: Array, counts: GameStats) -> Response:
     counts["responses"] = counts.get("responses", 0) + 1
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         now = game.respond(flow)
@@ -303,7 +320,7 @@ def _counted(game: Game, flow: Array, counts: dict[str, Any]) -> Response:
     return now
 
 
-def _solved(now: Response, forcing: float, counts: dict[str, Any]) -> Array:
+def _solved(now: Response, forcing: float, counts: GameStats) -> Array:
     """(1 - T') change = T(rho) - rho up to ``forcing``; rho at time 0 is given and stays."""
     shape = now.flow[1:].shape
     start = np.zeros_like(now.flow[:1])

@@ -2,20 +2,34 @@
 
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError
-from pdekit.pde.bellman.policy import PolicySteps
 from pdekit.pde.bellman.steps import TooSteep
-from pdekit.pde.control.games import Game, Response
+from pdekit.pde.control.couplings import Coupling
+from pdekit.pde.control.games import Game, Response, Solver
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.schemes import AnyStats
 
 _TIMES = 0.02  # of the range of a game's value: what its steps in time may err by without a word
 _ROUNDING = 1e-9
 _PARTS = (1, 2, 4, 8, 16)  # steps of a game between stored times, more where the value is steep
+
+
+class Equilibrium(NamedTuple):
+    """The response at equilibrium, its time steps, and which of them are stored times.
+
+    ``counts``: what closing it took; ``time_error``: of its value, by its steps.
+    """
+
+    response: Response
+    nodes: Array
+    stored: Array
+    counts: AnyStats
+    time_error: float
 
 
 def equilibrium(
@@ -23,23 +37,18 @@ def equilibrium(
     forward: Problem,
     times: Array,
     scheme: Any,
-    couplings: tuple[Any, Any],
-    solver: Any,
-    counts: dict[str, Any],
-) -> tuple[Response, Array, Array]:
-    """The response at equilibrium, its time steps, and which of them are stored times.
-
-    Into ``counts``: those of the solver, and ``time_error`` of the value.
-    """
+    couplings: tuple[Coupling | None, Coupling | None],
+    solver: Solver,
+) -> Equilibrium:
+    """The game closed, at steps that are short enough for it."""
     grid, steps = backward.grid, scheme.steps(backward)
     for parts in _PARTS:
         nodes, stored = _nodes(times, scheme, parts)
         game = Game(
             grid, nodes, steps, forward.values, backward.running_cost(), backward.values, *couplings
         )
-        counts.clear()
         try:
-            found: Response = _closed(game, solver, counts)
+            found, counts = _closed(game, solver)
         except TooSteep:
             if parts == _PARTS[-1]:
                 raise
@@ -54,27 +63,28 @@ def equilibrium(
             AccuracyWarning,
             stacklevel=4,
         )
-    counts["time_error"] = error
-    return found, nodes, stored
+    return Equilibrium(found, nodes, stored, counts, error)
 
 
-def _closed(game: Game, solver: Any, counts: dict[str, Any]) -> Response:
+def _closed(game: Game, solver: Solver) -> tuple[Response, AnyStats]:
     """The equilibrium; by monotone steps where those of second order, which switch, miss it."""
+    counts = AnyStats()
     try:
-        found: Response = solver.close(game, counts)
-    except ConvergenceError as error:
-        steps = game.steps
-        if not isinstance(steps, PolicySteps) or steps.order == 1 or isinstance(error, TooSteep):
+        return solver.close(game, counts), counts
+    except TooSteep:
+        raise
+    except ConvergenceError:
+        if not game.steps.filtered:
             raise
-        counts.clear()
-        found = solver.close(replace(game, steps=steps.monotone()), counts)
-        warnings.warn(
-            "steps of second order, filtered, did not close the game; this is its equilibrium by "
-            "monotone steps, of first order in time: PolicyIteration(dt, order=1)",
-            AccuracyWarning,
-            stacklevel=5,
-        )
-    return found
+    counts = AnyStats()
+    found = solver.close(replace(game, steps=game.steps.monotone()), counts)
+    warnings.warn(
+        "steps of second order, filtered, did not close the game; this is its equilibrium by "
+        "monotone steps, of first order in time: PolicyIteration(dt, order=1)",
+        AccuracyWarning,
+        stacklevel=5,
+    )
+    return found, counts
 
 
 def _nodes(times: Array, scheme: Any, parts: int) -> tuple[Array, Any]:

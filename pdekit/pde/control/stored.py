@@ -2,7 +2,6 @@
 
 import warnings
 from math import ceil
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +12,8 @@ from pdekit.errors import AccuracyWarning
 from pdekit.pde.control import density
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import FokkerPlanck
-from pdekit.pde.solution import Solution, solve
+from pdekit.pde.solution import Solution, marched, solve
+from pdekit.protocols import Initial
 
 _STORED = 101  # times kept when only the horizon is given
 _DRIFT = 2e-3  # of the mass: change of a density by keeping the value at twice as many times
@@ -50,10 +50,12 @@ def over(fields: Array, times: Array, backward: Solution) -> Solution:
     )
 
 
-def drifting(value: Solution, initial: Any, times: Array) -> Solution:
+def drifting(value: Solution, initial: Initial, stacklevel: int) -> Solution:
     """The density under V + u, with u at so many times that more change nothing."""
-    equation, grid, parts = value.equation, value.grid, fewest_parts(times)
-    before, apart, found, fine = None, np.inf, value, times
+    equation, grid, times = value.equation, value.grid, value.times
+    parts = fewest_parts(times)
+    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
+    before, apart, found = None, np.inf, value
     for _ in range(_MOST_HALVINGS):
         if parts > 1:
             fine = finer(times, parts)
@@ -61,23 +63,22 @@ def drifting(value: Solution, initial: Any, times: Array) -> Solution:
                 warnings.simplefilter("ignore")
                 back = solve(equation, grid, value.fields[-1], fine[-1] - fine[::-1], value.scheme)
             found = over(np.ascontiguousarray(back.fields[::-1]), fine, back)
-        fields = density.by_drift(found, initial)[::parts]
+        led, _ = marched(problem, density.ByDrift(found), times)
         if before is not None:
-            change, axes = np.abs(fields - before), tuple(range(1, fields.ndim))
-            apart = float(change.sum(axes).max() / fields[0].sum())
+            change, axes = np.abs(led.fields - before), tuple(range(1, led.fields.ndim))
+            apart = float(change.sum(axes).max() / led.fields[0].sum())
         if apart <= _DRIFT:
             break
-        before, parts = fields, 2 * parts
+        before, parts = led.fields, 2 * parts
     else:
         warnings.warn(
             f"the controlled density still changes by {apart:.2g} of its mass when the value "
             "function is kept at twice as many times; use schemes.DoobTransform() or "
             "PolicyIteration(), whose densities are carried step by step",
             AccuracyWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
-    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
-    return density.made(problem, fields, value, {"steps": len(fine) - 1})
+    return density.judged(problem, led, value, stacklevel + 1)
 
 
 def fewest_parts(times: Array) -> int:

@@ -1,18 +1,20 @@
 """Conservation laws by the equation of their integral, whose differences are the cell averages."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import HamiltonJacobi
 from pdekit.pde.hamiltonians import HALF_SQUARE, Shifted
+from pdekit.protocols import Scheme
 
 
-def as_slopes(problem: Problem, scheme: Any, stats: dict[str, Any]) -> Callable[[float], Array]:
+def as_slopes(problem: Problem, scheme: Scheme, stats: Stats) -> Advance:
     """Advance Burgers' equation by ``scheme`` for its integral on the faces of the grid.
 
     On a circle u = m x + a periodic part, m the mean of p, so that part obeys H(m + .). A box of

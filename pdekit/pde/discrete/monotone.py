@@ -16,7 +16,6 @@ from pdekit.pde.discrete.laplacian import discrete_heat
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import propagate
 from pdekit.pde.discrete.subcell import resolves, warn_unresolved
-from pdekit.pde.equations import HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
 from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian
 
 MOST_STEPS = 10_000_000
@@ -24,8 +23,8 @@ MOST_STEPS = 10_000_000
 
 def say_if_unresolved(problem: Problem) -> None:
     """Warn where a function given as such does things between the nodes."""
-    if isinstance(problem.equation, HamiltonJacobi | ViscousHJ) and not resolves(problem):
-        warn_unresolved(1.0, stacklevel=5)
+    if not problem.equation.controlled and not resolves(problem):
+        warn_unresolved(1.0, stacklevel=7)
 
 
 def require_cfl(cfl: float, flux: Any) -> None:
@@ -117,7 +116,7 @@ def steeper(linear: Linear, rate: float, cfl: float) -> float:
 
 def refused(problem: Problem, name: str) -> str:
     """What explicit monotone schemes cannot solve."""
-    if hasattr(problem.equation, "running_cost") and problem.grid.dim != 1:
+    if problem.equation.controlled and problem.grid.dim != 1:
         return (
             f"{name} solves HamiltonJacobiBellman in one dimension, the grid has "
             f"{problem.grid.dim}; use the default scheme, DoobTransform(), or PolicyIteration()"
@@ -128,20 +127,20 @@ def refused(problem: Problem, name: str) -> str:
 def linear_part(problem: Problem) -> Linear | None:
     """The semigroup of the terms that are linear in u; None where there are none."""
     equation, grid = problem.equation, problem.grid
-    if isinstance(equation, ViscousHJ):
+    if equation.first_order:
+        return None
+    if not equation.controlled:
         return Linear(
             lambda u, dt: discrete_heat(u, grid, dt / equation.beta), "schemes.ColeHopf()"
         )
-    if isinstance(equation, HamiltonJacobiBellman):
-        generator, cost = problem.generator(), problem.running_cost()
-        half = 0.5 * cost
-        growth = float(np.abs(slopes(np.broadcast_to(cost, grid.shape), grid)).max())
-        return Linear(
-            lambda u, dt: propagate(generator, u + dt * half, dt, forward=False) + dt * half,
-            "schemes.DoobTransform() or PolicyIteration(dt)",
-            growth / grid.spacing[0],
-        )
-    return None
+    generator, cost = problem.generator(), problem.running_cost()
+    half = 0.5 * cost
+    growth = float(np.abs(slopes(np.broadcast_to(cost, grid.shape), grid)).max())
+    return Linear(
+        lambda u, dt: propagate(generator, u + dt * half, dt, forward=False) + dt * half,
+        "schemes.DoobTransform() or PolicyIteration(dt)",
+        growth / grid.spacing[0],
+    )
 
 
 _SUDDEN = 0.5  # times sqrt(h / width): of the range, what H may take in a step beside diffusion

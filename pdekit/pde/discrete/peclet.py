@@ -9,7 +9,7 @@ beyond the flux is upwind, of first order.
 """
 
 import warnings
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion
 from pdekit.pde.discrete.generators import axis_neighbours
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import frozen
 
 MODERATE = 2.0  # beyond it fluxes are of first order
@@ -29,42 +30,53 @@ _SAMPLED = 64  # lines per axis looked at in the plane
 LOOKS = 9  # stored times that are looked at, where there are more
 
 
-def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int) -> None:
-    """The Péclet number met by the mass and the share of mass beyond 2 into ``stats``; a warning.
+class Met(NamedTuple):
+    """What the mass of a density meets.
 
-    ``cell_peclet`` is the density's mean of beta h |b| / D along the steepest edge of a cell.
+    ``upwinded``: the share of it in cells of Péclet number above 2; ``cell_peclet``: its mean of
+    beta h |b| / D along the steepest edge of a cell.
     """
+
+    upwinded: float = 0.0
+    cell_peclet: float = 0.0
+
+    @property
+    def coarse(self) -> bool:
+        """Whether that is worth a warning."""
+        return self.upwinded > SHARE
+
+
+def report(problem: Problem, rho: Array, stacklevel: int) -> Met | None:
+    """What a density meets, with a warning where it is much; None of coefficients that move."""
     if problem.moves:
-        return
+        return None
     weights, peclet = _met(problem, rho)
-    total = weights.sum()
+    total, share = weights.sum(), 0.0
     if not total > 0:
-        return
+        return None
     beyond = peclet > MODERATE
     if beyond.any():
         peclet = np.minimum(peclet, 1e6)
-        stats["upwinded"] = float(weights[beyond].sum() / total)
-    else:
-        stats["upwinded"] = 0.0
-    stats["cell_peclet"] = float(np.vdot(weights, peclet) / total)
-    if stats["upwinded"] > SHARE:
-        _warn(problem.grid, stats, _quantile(weights, peclet), stacklevel + 1)
+        share = float(weights[beyond].sum() / total)
+    met = Met(share, float(np.vdot(weights, peclet) / total))
+    if met.coarse:
+        _warn(problem.grid, met, _quantile(weights, peclet), stacklevel + 1)
+    return met
 
 
 def report_along(
-    problem: Problem, fields: Array, times: Array, stats: dict[str, Any], stacklevel: int
+    problem: Problem, fields: Array, times: Array, stats: Stats, stacklevel: int
 ) -> None:
     """``report`` of the last time and, where that is silent, of some of those before it."""
     for k in sorted({*np.linspace(len(times) - 1, 0, min(len(times), LOOKS)).astype(int)})[::-1]:
         here = problem
         if problem.moves:
             here = Problem(frozen(problem.equation, float(times[k])), problem.grid, None)
-        found = {**stats}
-        report(here, fields[k], found, stacklevel + 1)
-        if k == len(times) - 1 or coarse(found):
-            stats.update(found)
-        if coarse(found):
-            return
+        met = report(here, fields[k], stacklevel + 1)
+        if met is not None and (met.coarse or k == len(times) - 1):
+            stats["upwinded"], stats["cell_peclet"] = met
+            if met.coarse:
+                return
 
 
 def look(problem: Problem, rho: Array, stacklevel: int) -> bool:
@@ -72,10 +84,11 @@ def look(problem: Problem, rho: Array, stacklevel: int) -> bool:
 
     True where there was a warning.
     """
-    stats: dict[str, Any] = {}
+    met = None
     if drift_diffusion.is_general(problem.equation) or not _smooth(rho, problem.grid):
-        report(problem, rho, stats, stacklevel + 1)
-    return coarse(stats) or _layers(problem.grid, rho, stacklevel + 1)
+        met = report(problem, rho, stacklevel + 1)
+    said = met is not None and met.coarse
+    return said or _layers(problem.grid, rho, stacklevel + 1)
 
 
 def _smooth(rho: Array, grid: Grid) -> bool:
@@ -90,11 +103,6 @@ def _smooth(rho: Array, grid: Grid) -> bool:
         if changes > SHARE / 2:
             return False
     return True
-
-
-def coarse(stats: dict[str, Any]) -> bool:
-    """Whether ``report`` has warned."""
-    return bool(stats.get("upwinded", 0.0) > SHARE)
 
 
 def steep(rho: Array, grid: Grid, stacklevel: int) -> bool:
@@ -171,18 +179,19 @@ def _met(problem: Problem, rho: Array) -> tuple[Array, Array]:
     return _gradient(problem, rho)
 
 
-def report_fields(
-    rho: Array, U: Array, beta: float, grid: Grid, stats: dict[str, Any], said: bool
-) -> bool:
-    """The same for a density under a potential given by its values; warns once, returns whether."""
+def report_fields(rho: Array, U: Array, beta: float, grid: Grid, before: Met) -> Met:
+    """The most that a density met ``before``, and now under a potential given by its values.
+
+    With a warning the first time that it is much.
+    """
     steepest = _steepest(U, beta, grid)
     total = float(rho.sum())
     share = float(rho[steepest > MODERATE].sum()) / total
-    stats["upwinded"] = max(share, stats.get("upwinded", 0.0))
-    stats["cell_peclet"] = max(float(np.vdot(rho, steepest)) / total, stats.get("cell_peclet", 0.0))
-    if share > SHARE and not said:
-        _warn(grid, stats, _quantile(rho, steepest), stacklevel=6)
-    return said or share > SHARE
+    mean = float(np.vdot(rho, steepest)) / total
+    met = Met(max(share, before.upwinded), max(mean, before.cell_peclet))
+    if met.coarse and not before.coarse:
+        _warn(grid, met, _quantile(rho, steepest), stacklevel=8)
+    return met
 
 
 def upwinded(rho: Array, U: Array, beta: float, grid: Grid) -> float:
@@ -210,8 +219,8 @@ def _quantile(weights: Array, peclet: Array) -> float:
     return float(peclet.ravel()[order][np.searchsorted(below, (1 - SHARE) * below[-1])])
 
 
-def _warn(grid: Grid, stats: dict[str, Any], most: float, stacklevel: int) -> None:
-    share, number = stats["upwinded"], stats["cell_peclet"]
+def _warn(grid: Grid, met: Met, most: float, stacklevel: int) -> None:
+    share, number = met
     advice = "no grid does, for a drift without diffusion along it: the error falls like h"
     if most < 1e5:
         cells = tuple(int(np.ceil(n * most / MODERATE)) for n in grid.cells)

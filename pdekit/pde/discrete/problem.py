@@ -16,14 +16,7 @@ from pdekit.laws import require_law
 from pdekit.pde.discrete import cell_means, drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.sampling import as_field, evaluate
-from pdekit.pde.equations import (
-    BackwardKolmogorov,
-    FokkerPlanck,
-    HamiltonJacobiBellman,
-    Heat,
-    frozen,
-    moving,
-)
+from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.protocol import Sum
 
 _PART = 1 << 14
@@ -48,7 +41,7 @@ class Problem:
     until: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.equation, FokkerPlanck | BackwardKolmogorov):
+        if self.equation.may_move:
             return
         for part in self._moving:
             raise ValueError(
@@ -78,8 +71,7 @@ class Problem:
                 f"{type(self.equation).__name__} starts from a function (a potential, a callable "
                 f"or an array of shape {self.grid.shape}), got the law {checks.shown(self.initial)}"
             )
-        costly = isinstance(self.equation, HamiltonJacobiBellman)
-        what = "the terminal cost" if costly else "the initial function"
+        what = "the terminal cost" if self.equation.controlled else "the initial function"
         if callable(self.initial) or checks.moves(self.initial):
             return evaluate(self.initial, grid, what)
         if outside:
@@ -199,7 +191,7 @@ class Problem:
         """Generator of a linear equation (or of the linear part of HJB)."""
         where = grid or self.grid
         _require_slow(1 / float(where.spacing.min()) ** 2, self.equation.beta, where)
-        if isinstance(self.equation, Heat):
+        if not self.drifts:
             return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
         values = self.potential(t, where)
         if not drift_diffusion.is_general(self.equation):
@@ -240,8 +232,13 @@ class Problem:
 
     @property
     def forward(self) -> bool:
-        """Whether the transposed generator acts (densities) or the generator itself."""
-        return not isinstance(self.equation, BackwardKolmogorov)
+        """Whether time is that of the motion, or else time to go."""
+        return not self.equation.looks_backward
+
+    @property
+    def drifts(self) -> bool:
+        """Whether anything but noise acts: an equation without a potential smooths, as heat."""
+        return getattr(self.equation, "potential", None) is not None
 
 
 def _flat(potential: Any) -> Iterator[Any]:

@@ -5,19 +5,16 @@ error like any other.
 """
 
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.equations import Heat
+from pdekit.pde.discrete.stats import Stats
 
 
-def settled(
-    problem: Problem, u: Array, before: Array, stats: dict[str, Any]
-) -> tuple[Array, float]:
+def settled(problem: Problem, u: Array, before: Array, stats: Stats) -> tuple[Array, float]:
     """u within its bounds, and how far it was outside, relative to the initial data.
 
     Densities: entries below zero to zero, then the mass of ``before``, which absorbing walls only
@@ -46,7 +43,7 @@ def settled(
 def _ranged(problem: Problem, u: Array) -> tuple[Array, float]:
     low, high = bounds(problem)
     shift = 0.0
-    if isinstance(problem.equation, Heat):  # whose mean is that of the data
+    if not problem.drifts:  # the mean is that of the data
         shift = problem.average - float(u.mean())
         u = u + shift
     least, most = float(u.min()), float(u.max())
@@ -61,7 +58,7 @@ def _ranged(problem: Problem, u: Array) -> tuple[Array, float]:
 def bounds(problem: Problem) -> tuple[float, float]:
     """The range of the data, which a function never leaves; with zero where a wall absorbs."""
     low, high = float(problem.values.min()), float(problem.values.max())
-    if hasattr(problem.equation, "absorbing") and not problem.conserves:
+    if not problem.conserves:
         low, high = min(low, 0.0), max(high, 0.0)
     return low, high
 

@@ -12,6 +12,7 @@ from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate
+from pdekit.pde.discrete.stats import Stats
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2
 _LOOKED_AT = 2048  # most points between the nodes at which a function is compared with them
@@ -141,7 +142,7 @@ def on_finer_nodes(
     problem: Problem,
     coarse: Array,
     method: Callable[[Array, Grid], Array | None],
-    stats: dict[str, Any],
+    stats: Stats,
     most: int = MOST_NODES,
     missed: Callable[[Array], float] = lambda u: 0.0,
 ) -> Array:
@@ -170,7 +171,7 @@ def on_finer_nodes(
             break
     if not wrong <= LITTLE * scale:
         more = apart if apart > _AGREE * scale else wrong
-        warn_unresolved(more / scale if np.isfinite(more) else 1.0, stacklevel=6)
+        warn_unresolved(more / scale if np.isfinite(more) else 1.0, stacklevel=8)
     stats["nodes_per_cell"] = factor
     return u
 

@@ -6,18 +6,19 @@ from pdekit import checks
 from pdekit.grid import Grid, require_grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_tensor
+from pdekit.pde.discrete.stats import CarriedStats, GameStats
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
 from pdekit.pde.schemes.filtered import Filtered
 from pdekit.pde.schemes.godunov import Godunov
 from pdekit.pde.schemes.hopflax import HopfLax
-from pdekit.pde.schemes.implicit import Implicit
-from pdekit.pde.schemes.krylov import Krylov
-from pdekit.pde.schemes.mean_field import MeanField
-from pdekit.pde.schemes.policy_iteration import PolicyIteration
-from pdekit.pde.schemes.spectral import Spectral
-from pdekit.pde.schemes.split import Split
+from pdekit.pde.schemes.implicit import Implicit, ImplicitStats
+from pdekit.pde.schemes.krylov import Krylov, KrylovStats
+from pdekit.pde.schemes.mean_field import MeanField, MeanFieldStats
+from pdekit.pde.schemes.policy_iteration import PolicyIteration, PolicyStats
+from pdekit.pde.schemes.spectral import Spectral, SpectralStats
+from pdekit.pde.schemes.split import Split, SplitStats
 from pdekit.protocols import Equation, Scheme
 
 __all__ = [
@@ -35,6 +36,14 @@ __all__ = [
     "Split",
     "default_scheme",
 ]
+
+
+class AnyStats(
+    ImplicitStats, KrylovStats, MeanFieldStats, PolicyStats, SpectralStats, SplitStats,
+    CarriedStats, GameStats, total=False,
+):  # fmt: skip
+    """What ``.stats`` of a solution may have: what the verb tells, and what its scheme."""
+
 
 _SMALL = 32  # cells along an axis of the plane
 _DRIVEN = 256  # the same where a force turns: what goes round costs a splitting ever more steps

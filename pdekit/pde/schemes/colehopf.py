@@ -12,7 +12,9 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.inf_convolution import hopf_lax, hopf_lax_gaps
+from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.subcell import MOST_NODES, on_finer_nodes, resolves, warn_unresolved
 from pdekit.pde.equations import ViscousHJ
 
@@ -65,7 +67,7 @@ class ColeHopf:
         """What it cannot solve, and what can; "" where it can."""
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: Stats) -> Advance:
         beta, grid = problem.equation.beta, problem.grid
         resolved = not self.refine or resolves(problem)
 
@@ -84,7 +86,7 @@ class ColeHopf:
             fine = grid if factor == 1 else grid.refined(factor)
             if self.extend:
                 if not resolved:
-                    warn_unresolved(1.0, stacklevel=5)
+                    warn_unresolved(1.0, stacklevel=7)
                 return self._extended(problem, fine, factor, t)
             u = smooth(problem.values if factor == 1 else problem.sample(fine), fine, factor, t)
             if not resolved:
@@ -173,7 +175,7 @@ def _at_walls(values: Array, grid: Grid, beta: float) -> int:
     needed = fall * min(sqrt(beta / (24 * _WALL * scale)), 1 / (2 * _WALL * scale))
     most = _MOST_AT_WALLS[grid.dim - 1]
     if needed > most:
-        warn_unresolved(fall / scale, stacklevel=6)
+        warn_unresolved(fall / scale, stacklevel=9)
     factor = min(ceil(needed), most)
     return max(factor + 1 - factor % 2, 1)
 
@@ -182,7 +184,7 @@ def _say_if_interpolated(values: Array, grid: Grid, t: float) -> None:
     """Warn where the smoothing is decided between samples that carry no parabola."""
     gap, scale = float(hopf_lax_gaps(values, grid, t)[0]), float(np.ptp(values))
     if gap > 1e-4 * scale:
-        warn_unresolved(gap / scale, stacklevel=6)
+        warn_unresolved(gap / scale, stacklevel=8)
 
 
 def _reach(height: float, beta: float, t: float) -> float:

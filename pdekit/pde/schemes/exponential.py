@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.at_rest import Rest
 from pdekit.pde.discrete.generators import Generator
+from pdekit.pde.discrete.march import Advance, March
 from pdekit.pde.discrete.motion import longest_steps
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import (
@@ -25,6 +25,7 @@ from pdekit.pde.discrete.propagator import (
     sweep,
 )
 from pdekit.pde.discrete.settled import settled
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 
 _KEPT = 1e-3  # of the data where walls absorb: less in one sweep would drown in its error
@@ -82,61 +83,56 @@ class Exponential:
             return "Exponential works in one dimension; use schemes.Split() in two (the default)"
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        stats.update(negative_before_clipping=0.0, error_estimate=0.0)
+    def start(self, problem: Problem, stats: Stats) -> Advance:
+        stats["negative_before_clipping"] = stats["error_estimate"] = 0.0
         if problem.moves:
-            return self._moving(problem, stats)
+            return March(problem.values, _Moving(problem, self.rtol_moving, stats).over, stats)
         return _Fixed(problem, self.rtol, stats).advance
 
-    def _moving(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        state: dict[str, Any] = {"u": problem.values, "t": 0.0, "step": None, "most": None}
 
-        def advance(t: float) -> Array:
-            t0, until = state["t"], problem.until or t
-            longest = until / _LONGEST
-            if state["most"] is None:
-                state["most"] = longest_steps(problem, until, longest, self.rtol_moving)
-            u, step = state["u"], state["step"] or longest
-            breaks = [s for s in problem.kinks if t0 < s < t]
-            for piece in pairwise([t0, *breaks, t]):
-                u, step = self._smooth_piece(
-                    problem, u, piece, min(step, longest), until, state["most"], stats
-                )
-            state.update(u=u, t=t, step=step)
-            return u
+class _Moving:
+    """Coefficients that change: adaptive steps of the Magnus method."""
 
-        return advance
+    def __init__(self, problem: Problem, rtol: float, stats: Stats) -> None:
+        self.problem, self.rtol, self.stats = problem, rtol, stats
+        self.step, self.steps = np.inf, 0
+        self.most: Callable[[float], float] | None = None
 
-    def _smooth_piece(
-        self, problem: Problem, u: Array, piece: tuple[float, float], step: float, until: float,
-        most: Callable[[float], float], stats: Any,
-    ) -> tuple[Array, float]:  # fmt: skip
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to another, piece by piece of time in which coefficients are smooth."""
+        until, before = self.problem.until or end, self.steps
+        longest = until / _LONGEST
+        if self.most is None:
+            self.most = longest_steps(self.problem, until, longest, self.rtol)
+        breaks = [s for s in self.problem.kinks if begin < s < end]
+        for piece in pairwise([begin, *breaks, end]):
+            self.step = min(self.step, longest)
+            u = self._smooth(u, piece, until, self.most)
+        return u, self.steps - before
+
+    def _smooth(
+        self, u: Array, piece: tuple[float, float], until: float, most: Callable[[float], float]
+    ) -> Array:
         """Adaptive steps over an interval in which the potential is smooth in time."""
         t, end = piece
+        step = self.step
         while t < end:
-            steps = stats["steps"]
-            ahead = steps >= _GLANCE and steps * until > _FAR * _MOST_STEPS * t
-            if ahead or steps >= _MOST_STEPS:
-                raise ConvergenceError(
-                    f"after {steps} steps the solution has come to {t:.3g} of {until:.3g} "
-                    "only, as the coefficients move faster than that; ask for a shorter time, or "
-                    f"raise rtol_moving={self.rtol_moving:g}"
-                )
+            self._require_progress(t, until)
             # what is left must not be a sliver, of whose error only rounding is seen
             now = min(step, most(t))
             now = end - t if now > end - t - 1e-9 * until else now
-            allowed = max(self.rtol_moving * now / until, _LEAST)
-            error, halves = _doubled(problem, u, t, now, allowed)
+            allowed = max(self.rtol * now / until, _LEAST)
+            error, halves = _doubled(self.problem, u, t, now, allowed)
             if halves is not None and error <= allowed:
-                u, clipped = settled(problem, halves, u, stats)
+                u, clipped = settled(self.problem, halves, u, self.stats)
                 error += clipped
                 t = end if now >= end - t else t + now
-                stats["steps"] += 2
-                stats["error_estimate"] += error
+                self.steps += 2
+                self.stats["error_estimate"] += error
             elif now < until * 1e-9:
                 raise ConvergenceError(
                     f"at t = {t:g} a step of {now:.2g} still errs by {error:.2g}, above the "
-                    f"{allowed:.2g} that rtol_moving={self.rtol_moving:g} leaves it; raise "
+                    f"{allowed:.2g} that rtol_moving={self.rtol:g} leaves it; raise "
                     "rtol_moving or smooth the potential in time"
                 )
             # local error of order step^5 against an allowance of order step
@@ -144,13 +140,23 @@ class Exponential:
             # a step cut short by the end of its piece says nothing of the next one
             short = now < step and error <= allowed
             step = min(max(step, now * factor) if short else now * factor, until / _LONGEST)
-        return u, step
+        self.step = step
+        return u
+
+    def _require_progress(self, t: float, until: float) -> None:
+        ahead = self.steps >= _GLANCE and self.steps * until > _FAR * _MOST_STEPS * t
+        if ahead or self.steps >= _MOST_STEPS:
+            raise ConvergenceError(
+                f"after {self.steps} steps the solution has come to {t:.3g} of {until:.3g} "
+                "only, as the coefficients move faster than that; ask for a shorter time, or "
+                f"raise rtol_moving={self.rtol:g}"
+            )
 
 
 class _Fixed:
     """Coefficients that do not change: every time from the last state whose bound suffices."""
 
-    def __init__(self, problem: Problem, rtol: float, stats: dict[str, Any]) -> None:
+    def __init__(self, problem: Problem, rtol: float, stats: Stats) -> None:
         self.problem, self.rtol, self.stats = problem, rtol, stats
         self.generator = problem.generator()
         self.line = line_of(self.generator, problem.is_density)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,9 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete.conservation import as_slopes
 from pdekit.pde.discrete.direct_minimum import direct_minima, missed
 from pdekit.pde.discrete.inf_convolution import conjugates, minimum
+from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.subcell import (
     LITTLE,
     MOST_NODES,
@@ -74,9 +75,9 @@ class HopfLax:
             )
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: Stats) -> Advance:
         equation = problem.equation
-        if isinstance(equation, Burgers):
+        if equation.carries_slope:
             return as_slopes(problem, self, stats)
         given, grid = equation.hamiltonian, problem.grid
         terms = None if given is None else conjugates(given, grid.dim)
@@ -93,14 +94,14 @@ class HopfLax:
                 if u.min() < problem.values.min():
                     u = np.maximum(u, least(problem))
             elif gaps[0] > 0 and gaps[0] > LITTLE * np.ptp(problem.values):
-                warn_unresolved(float(gaps[0] / np.ptp(problem.values)), stacklevel=5)
+                warn_unresolved(float(gaps[0] / np.ptp(problem.values)), stacklevel=7)
             return u
 
         return advance
 
 
 def _looked_at(
-    problem: Problem, u: Array, t: float, terms: tuple[Term, ...] | None, stats: dict[str, Any]
+    problem: Problem, u: Array, t: float, terms: tuple[Term, ...] | None, stats: Stats
 ) -> Array:
     """The same of a callable that its samples may not resolve, on finer nodes and between them."""
 

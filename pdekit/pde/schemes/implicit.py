@@ -1,7 +1,6 @@
 """Implicit time stepping of linear equations with a step of the user's choice."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any
@@ -11,8 +10,10 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.settled import bounds, settled
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 
 GAMMA = 1 - sqrt(0.5)
@@ -29,6 +30,14 @@ _MOST_STEPS = 10_000_000
 # changes less, and the mean that a function comes to is not lost in rounding
 _ROUGH = (2, 3, 4)
 _DOUBTFUL, _MOVING, _UNIT = 0.1, 1e-3, 2.2e-16
+
+
+class ImplicitStats(Stats, total=False):
+    """Also how many steps were of which kind, and up to which dt the sign is kept for certain."""
+
+    second_order_steps: int
+    backward_euler_steps: int
+    sign_bound: float
 
 
 @dataclass(frozen=True)
@@ -73,53 +82,64 @@ class Implicit:
             )
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: ImplicitStats) -> March:
+        return March(problem.values, _Run(self.dt, problem, stats).over, stats)
+
+
+class _Run:
+    """Steps of at most dt, and what is known of their error."""
+
+    def __init__(self, dt: float, problem: Problem, stats: ImplicitStats) -> None:
+        self.dt, self.problem, self.stats = dt, problem, stats
         generator = problem.generator()
         matrix = generator.matrix()
-        matrix = (matrix.T if problem.forward else matrix).tocsc()
-        stats.update(second_order_steps=0, backward_euler_steps=0, negative_before_clipping=0.0)
-        fastest = float(generator.exit_rate().max())
-        stats["sign_bound"] = (1 + sqrt(2)) / fastest if fastest > 0 else np.inf
-        stats["error_estimate"] = 0.0
-        state: dict[str, Any] = {"u": problem.values.ravel(), "t": 0.0, "said": False, "rough": 0.0}
+        self.matrix = (matrix.T if problem.forward else matrix).tocsc()
+        self.fastest = float(generator.exit_rate().max())
+        self.steps, self.error, self.rough, self.said = 0, 0.0, 0.0, False
+        stats["sign_bound"] = (1 + sqrt(2)) / self.fastest if self.fastest > 0 else np.inf
+        stats["second_order_steps"] = stats["backward_euler_steps"] = 0
+        stats["negative_before_clipping"] = stats["error_estimate"] = 0.0
 
-        def advance(t: float) -> Array:
-            span = t - state["t"]
-            if not span / self.dt < _MOST_STEPS:
-                raise ConvergenceError(
-                    f"an interval of {span:g} takes more than ten million steps of dt = "
-                    f"{self.dt:g}; use a longer dt, or the default scheme, which chooses its own"
-                )
-            steps = max(1, ceil(span / self.dt * (1 - 1e-12)))
-            stepper = _Stepper(matrix, span / steps, problem, stats)
-            for k in range(steps):
-                before, state["u"] = state["u"], stepper.step(state["u"], k, steps)
-                if stats["steps"] in _ROUGH:
-                    state["rough"] = stats["error_estimate"]
-            state["t"] = t
-            drowned = not problem.is_density and _UNIT * fastest * stepper.dt > _MOVING
-            lasting = stats["error_estimate"] - (0.0 if drowned else state["rough"])
-            moving = drowned or stepper.size(state["u"] - before) > _MOVING
-            if moving and lasting > _DOUBTFUL and not state["said"]:
-                state["said"] = True
-                self._say(stats["error_estimate"], t)
-            return np.asarray(state["u"].reshape(problem.grid.shape))
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to another."""
+        span = end - begin
+        if not span / self.dt < _MOST_STEPS:
+            raise ConvergenceError(
+                f"an interval of {span:g} takes more than ten million steps of dt = "
+                f"{self.dt:g}; use a longer dt, or the default scheme, which chooses its own"
+            )
+        count = max(1, ceil(span / self.dt * (1 - 1e-12)))
+        stepper = _Stepper(self.matrix, span / count, self.problem, self.stats)
+        u = before = u.ravel()
+        for k in range(count):
+            before, (u, error) = u, stepper.step(u, k)
+            self.steps, self.error = self.steps + 1, self.error + error
+            if self.steps in _ROUGH:
+                self.rough = self.error
+        self.stats["error_estimate"] = self.error
+        self._report(stepper, u - before, end)
+        return u.reshape(self.problem.grid.shape), count
 
-        return advance
-
-    def _say(self, error: float, t: float) -> None:
-        warnings.warn(
-            f"at t = {t:g} steps of dt = {self.dt:g} are known to err by less than {error:.2g} of "
-            "the data only; use a shorter dt, or the default scheme, which chooses its own",
-            AccuracyWarning,
-            stacklevel=5,
-        )
+    def _report(self, stepper: "_Stepper", last: Array, t: float) -> None:
+        """Say once where the error is large for more than the roughness of the data."""
+        drowned = not self.problem.is_density and _UNIT * self.fastest * stepper.dt > _MOVING
+        lasting = self.error - (0.0 if drowned else self.rough)
+        moving = drowned or stepper.size(last) > _MOVING
+        if moving and lasting > _DOUBTFUL and not self.said:
+            self.said = True
+            warnings.warn(
+                f"at t = {t:g} steps of dt = {self.dt:g} are known to err by less than "
+                f"{self.error:.2g} of the data only; use a shorter dt, or the default scheme, "
+                "which chooses its own",
+                AccuracyWarning,
+                stacklevel=8,
+            )
 
 
 class _Stepper:
     """Steps of one length; the LU factors of each kind are made when first needed."""
 
-    def __init__(self, matrix: Any, dt: float, problem: Problem, stats: dict[str, Any]) -> None:
+    def __init__(self, matrix: Any, dt: float, problem: Problem, stats: ImplicitStats) -> None:
         self.matrix, self.dt, self.problem, self.stats = matrix, dt, problem, stats
         self.factors: dict[float, Any] = {}
         self.local = 0.0  # error of a second-order step, when it was last looked at
@@ -134,13 +154,12 @@ class _Stepper:
             self.factors[tau] = splu((one - tau * self.matrix).tocsc())
         return np.asarray(self.factors[tau].solve(b))
 
-    def step(self, u: Array, k: int, steps: int) -> Array:
-        """The k-th of so many."""
+    def step(self, u: Array, k: int) -> tuple[Array, float]:
+        """The k-th of an interval, and a bound on its error."""
         gamma = GAMMA * self.dt
         once = self.solve(gamma, u)
         twice = self.solve(gamma, once)
         new: Array = ONCE * once + TWICE * twice
-        self.stats["steps"] += 1
         if _out_of_bounds(new, u, self.problem):
             half = self.solve(self.dt / 2, u)
             new = self.solve(self.dt / 2, half)
@@ -155,8 +174,7 @@ class _Stepper:
             error = self.local
             self.stats["second_order_steps"] += 1
         new, clipped = settled(self.problem, new, u, self.stats)
-        self.stats["error_estimate"] += error + clipped
-        return new
+        return new, error + clipped
 
     def size(self, u: Array) -> float:
         """A difference relative to the data, in the measure of the problem."""

@@ -1,6 +1,5 @@
 """Exact in time without splitting: shift-and-invert Krylov subspaces of any generator."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,9 +9,11 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.at_rest import Rest
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import allowance
 from pdekit.pde.discrete.settled import settled
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 
 _SHIFT = 0.1  # of the interval: near the best for tolerances of 1e-6 to 1e-10
@@ -25,6 +26,12 @@ _ROUNDING = 2e-15  # of a jump, in the factors
 _LOOSEST = 1e-2  # tolerance that is still advised
 _LONG = 1e5  # jumps after which, with their rounding near rtol, it is asked whether all is at rest
 _RESTED = 0.1  # of rtol may be left of what is not
+
+
+class KrylovStats(Stats, total=False):
+    """Also how many systems were solved."""
+
+    solves: int
 
 
 @dataclass(frozen=True)
@@ -63,61 +70,66 @@ class Krylov:
             )
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: KrylovStats) -> March:
+        return March(problem.values, _Run(self.rtol, problem, stats).over, stats)
+
+
+class _Run:
+    """The resolvent of the generator, and the bound on the error so far."""
+
+    def __init__(self, rtol: float, problem: Problem, stats: KrylovStats) -> None:
+        self.rtol, self.problem, self.stats = rtol, problem, stats
         generator = problem.generator()
         matrix = generator.matrix()
-        rate = float(generator.exit_rate().max())
-        operator = _Resolvent((matrix.T if problem.forward else matrix).tocsc())
-        stats.update(negative_before_clipping=0.0, error_estimate=0.0, solves=0)
-        state: dict[str, Any] = {"u": problem.values, "t": 0.0}
-        rest = Rest(generator, problem.forward)
+        self.rate = float(generator.exit_rate().max())
+        self.operator = _Resolvent((matrix.T if problem.forward else matrix).tocsc())
+        self.rest, self.error = Rest(generator, problem.forward), 0.0
+        stats["negative_before_clipping"] = stats["error_estimate"] = 0.0
+        stats["solves"] = 0
 
-        def advance(t: float) -> Array:
-            if rate * t > _LONG and _ROUNDING * rate * t > _RESTED * self.rtol:
-                at_rest = rest.after(problem.values, t, _RESTED * self.rtol)
-                if at_rest is not None:
-                    stats["error_estimate"] = max(stats["error_estimate"], at_rest[1])
-                    return at_rest[0]
-            u, span = state["u"], t - state["t"]
-            share = allowance(rate, problem.until or t)(state["t"], span)
-            new, error = self._interval(
-                problem, operator, u, span, share, stats, self._advice(rate, t)
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to another, or at rest."""
+        jumps = self.rate * end
+        if jumps > _LONG and _ROUNDING * jumps > _RESTED * self.rtol:
+            at_rest = self.rest.after(self.problem.values, end, _RESTED * self.rtol)
+            if at_rest is not None:
+                self.error = self.stats["error_estimate"] = max(self.error, at_rest[1])
+                return at_rest[0], 0
+        span = end - begin
+        share = allowance(self.rate, self.problem.until or end)(begin, span)
+        new, error, steps = self._interval(u, span, share, self._advice(end))
+        new, clipped = settled(self.problem, new, u, self.stats)
+        self.error += error + clipped
+        self.stats["error_estimate"] = self.error
+        if not self.error <= self.rtol:
+            raise ConvergenceError(
+                f"at t = {end:g} the error is known to be below {self.error:.2g} "
+                f"only, above rtol={self.rtol:g}; {self._advice(end)}"
             )
-            new, clipped = settled(problem, new, u, stats)
-            stats["error_estimate"] += error + clipped
-            if not stats["error_estimate"] <= self.rtol:
-                raise ConvergenceError(
-                    f"at t = {t:g} the error is known to be below {stats['error_estimate']:.2g} "
-                    f"only, above rtol={self.rtol:g}; {self._advice(rate, t)}"
-                )
-            state.update(u=new, t=t)
-            return np.asarray(new)
+        return new, steps
 
-        return advance
-
-    def _advice(self, rate: float, t: float) -> str:
+    def _advice(self, t: float) -> str:
         """What helps: rounding grows with the jumps, and no tolerance helps against all of it."""
-        least = _ROUNDING * rate * t
+        least = _ROUNDING * self.rate * t
         if least <= self.rtol:
             return "raise rtol"
         if least <= _LOOSEST:
             return f"raise rtol to {least:.1g}"
         return (
-            f"no rtol helps against the rounding of {rate * t:.1g} jumps: ask for a time up to "
-            f"{self.rtol / (_ROUNDING * rate):.1g}, or, if by then all is at rest, for "
+            f"no rtol helps against the rounding of {self.rate * t:.1g} jumps: ask for a time up "
+            f"to {self.rtol / (_ROUNDING * self.rate):.1g}, or, if by then all is at rest, for "
             "pdekit.stationary(equation, grid)"
         )
 
     def _interval(
-        self, problem: Problem, operator: "_Resolvent", u: Array, span: float, share: float,
-        stats: Any, advice: str,
-    ) -> tuple[Array, float]:  # fmt: skip
+        self, u: Array, span: float, share: float, advice: str
+    ) -> tuple[Array, float, int]:
         """The field after the interval, which may err by its share of the tolerance."""
-        parts, done, total, before = 1, 0, 0.0, u
+        parts, done, total, before, steps = 1, 0, 0.0, u, 0
         while done < parts:
             allowed = _BASIS * self.rtol * share / parts
-            new, error = self._part(problem, operator, u, span / parts, allowed, stats)
-            stats["steps"] += 1
+            new, error = self._part(u, span / parts, allowed)
+            steps += 1
             if new is not None:
                 u, done, total = new, done + 1, total + error
             elif parts >= _MOST_PARTS:
@@ -127,12 +139,9 @@ class Krylov:
                 )
             else:
                 parts, done, total, u = 4 * parts, 0, 0.0, before
-        return u, total
+        return u, total, steps
 
-    def _part(
-        self, problem: Problem, operator: "_Resolvent", u: Array, step: float, allowed: float,
-        stats: Any,
-    ) -> tuple[Array | None, float]:  # fmt: skip
+    def _part(self, u: Array, step: float, allowed: float) -> tuple[Array | None, float]:
         """exp(step A) u and a bound on its error; None where the basis does not suffice."""
         from scipy.linalg import expm
 
@@ -144,8 +153,8 @@ class Krylov:
         basis[0] = u.ravel() / size
         error = np.inf
         for m in range(1, _LARGEST + 1):
-            w = operator.solve(basis[m - 1], _SHIFT * step)
-            stats["solves"] += 1
+            w = self.operator.solve(basis[m - 1], _SHIFT * step)
+            self.stats["solves"] += 1
             for _ in range(2):  # Gram and Schmidt, twice
                 part = basis[:m] @ w
                 w = w - part @ basis[:m]
@@ -156,7 +165,8 @@ class Krylov:
             if m % _EVERY == 0 or closed:
                 with np.errstate(over="ignore", invalid="ignore"):  # of a basis that does not do
                     rate, g = _residual(hessenberg[: m + 1, :m])
-                    error = size * _bound(problem, operator.matrix, basis[m], _SHIFT * step, g)
+                    matrix, gamma = self.operator.matrix, _SHIFT * step
+                    error = size * _bound(self.problem, matrix, basis[m], gamma, g)
                 if error <= allowed:
                     return (size * expm(rate)[:, 0] @ basis[:m]).reshape(u.shape), error
                 if closed:

@@ -1,10 +1,8 @@
 """McKean-Vlasov equations by extrapolated implicit steps under a frozen mean field."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -13,9 +11,11 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.gibbs_map import FieldMap
+from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.mean_field import free_energy_terms, pair_field, say_if_narrow
-from pdekit.pde.discrete.peclet import report_fields
+from pdekit.pde.discrete.peclet import Met, report_fields
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import McKeanVlasov
 
 _ROUNDING = 2e-14  # of the sum of absolute terms: what the free energy is good to
@@ -26,6 +26,20 @@ _ROUNDS = 5
 _LOOK, _MANY = 512, 20_000  # intervals after which, and of which, the way ahead is too long
 _SETTLED = 1e-9  # L1 distance of a density from the Gibbs state of its own mean field
 _FINEST = 1e-13  # local tolerance, at which rounding takes over
+
+
+class MeanFieldStats(Stats, total=False):
+    """Also the free energies at the asked times, and what the runs were made of.
+
+    Here ``negative_before_clipping`` is a share of the mass.
+    """
+
+    energies: list[float]
+    intervals: int
+    rejections: int
+    energy_rejections: int
+    largest_energy_step: float
+    real_ffts: int
 
 
 @dataclass(frozen=True)
@@ -75,42 +89,53 @@ class MeanField:
         """What it cannot solve, and what can; "" where it can."""
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: MeanFieldStats) -> Advance:
         system = _System(problem)
-        say_if_narrow(system.interaction, system.grid, system.beta, stacklevel=3)
-        initial = _Run(system, np.inf, self.order)
-        state: dict[str, Any] = {"local": self.rtol / _LOOSER, "runs": None, "spent": [initial],
-                                 "coarse": False}  # fmt: skip
-        stats.update(initial.counts, energies=[initial.energy], error_estimate=0.0)
+        say_if_narrow(system.interaction, system.grid, system.beta, stacklevel=5)
+        return _Measured(self, system, stats).advance
 
-        def advance(t: float) -> Array:
-            for _ in range(_ROUNDS):
-                runs = state["runs"] or _pair(system, state["local"], self.order)
-                fine_run = runs[1]
-                coarse, fine = (run.to(t) for run in runs)
-                error = float(np.abs(fine - coarse).sum() / fine.sum())
-                if error <= self.rtol:
-                    break
-                state["local"] *= max(0.3 * self.rtol / error, 1e-4)
-                state.update(runs=None, spent=[*state["spent"], *runs])
-                if state["local"] < _FINEST:
-                    break
-            if error > self.rtol:
-                raise ConvergenceError(
-                    f"at t = {t:g} the mean-field steps still err by about {error:.2g}, above "
-                    f"rtol={self.rtol:g}; raise rtol, or stop before the density leaves an "
-                    "unstable state, where small errors grow without bound"
-                )
-            state["runs"] = runs
-            stats.update(_together([*state["spent"], *runs]))
-            stats["error_estimate"] = max(error, stats["error_estimate"])
-            stats["energies"].append(fine_run.energy)
-            state["coarse"] = report_fields(
-                fine, system.V + fine_run.field, system.beta, system.grid, stats, state["coarse"]
-            )
-            return fine.copy()
 
-        return advance
+class _Measured:
+    """A run and its companion, begun anew with shorter intervals where they differ too much."""
+
+    def __init__(self, scheme: MeanField, system: "_System", stats: MeanFieldStats) -> None:
+        self.rtol, self.order, self.system, self.stats = scheme.rtol, scheme.order, system, stats
+        self.local, self.met = self.rtol / _LOOSER, Met()
+        first = _Run(system, np.inf, self.order)
+        self.runs: list[_Run] = []
+        self.spent, self.error = [first], 0.0
+        stats.update(first.counts)
+        stats["energies"], stats["error_estimate"] = [first.energy], 0.0
+
+    def advance(self, t: float) -> Array:
+        fine, error = self._pair_at(t)
+        run, self.error = self.runs[1], max(error, self.error)
+        self.stats.update(_together([*self.spent, *self.runs]))
+        self.stats["error_estimate"] = self.error
+        self.stats["energies"].append(run.energy)
+        U, system = self.system.V + run.field, self.system
+        self.met = report_fields(fine, U, system.beta, system.grid, self.met)
+        self.stats["upwinded"], self.stats["cell_peclet"] = self.met
+        return fine.copy()
+
+    def _pair_at(self, t: float) -> tuple[Array, float]:
+        """The density at a time, and how far the companion's is from it."""
+        for _ in range(_ROUNDS):
+            runs = self.runs or _pair(self.system, self.local, self.order)
+            coarse, fine = (run.to(t) for run in runs)
+            error = float(np.abs(fine - coarse).sum() / fine.sum())
+            if error <= self.rtol:
+                self.runs = runs
+                return fine, error
+            self.local *= max(0.3 * self.rtol / error, 1e-4)
+            self.runs, self.spent = [], [*self.spent, *runs]
+            if self.local < _FINEST:
+                break
+        raise ConvergenceError(
+            f"at t = {t:g} the mean-field steps still err by about {error:.2g}, above "
+            f"rtol={self.rtol:g}; raise rtol, or stop before the density leaves an "
+            "unstable state, where small errors grow without bound"
+        )
 
 
 class _System:
@@ -213,13 +238,11 @@ class _Run:
         self.field = system.field(self.rho)
         self.dt = system.first(self.field)
         self.energy, self.size = system.energy(self.rho, self.field)
-        self.counts: dict[str, Any] = dict.fromkeys(
-            ("steps", "intervals", "rejections", "energy_rejections"), 0
-        )
-        self.counts.update(
-            largest_energy_step=-np.inf, real_ffts=system.field.real_ffts,
-            negative_before_clipping=0.0,
-        )  # fmt: skip
+        self.counts: MeanFieldStats = {
+            "steps": 0, "intervals": 0, "rejections": 0, "energy_rejections": 0,
+            "largest_energy_step": -np.inf, "real_ffts": system.field.real_ffts,
+            "negative_before_clipping": 0.0,
+        }  # fmt: skip
 
     def to(self, t: float) -> Array:
         taken = 0
@@ -306,11 +329,16 @@ def _extrapolation(order: int) -> Array:
     return np.array([best, [0.0, *less]])
 
 
-def _together(runs: list[_Run]) -> dict[str, Any]:
+def _together(runs: list[_Run]) -> MeanFieldStats:
     """Work of all runs; intervals and energies of the last one."""
-    both = {name: sum(run.counts[name] for run in runs) for name in runs[0].counts}
-    kept = ("intervals", "largest_energy_step", "negative_before_clipping")
-    return {**both, **{name: runs[-1].counts[name] for name in kept}}
+    counts, last = [run.counts for run in runs], runs[-1].counts
+    return {
+        **last,
+        "steps": sum(c["steps"] for c in counts),
+        "rejections": sum(c["rejections"] for c in counts),
+        "energy_rejections": sum(c["energy_rejections"] for c in counts),
+        "real_ffts": sum(c["real_ffts"] for c in counts),
+    }
 
 
 def _is_even(values: Array) -> bool:

@@ -1,9 +1,8 @@
 """The Hamilton-Jacobi-Bellman equation by implicit monotone steps and Howard's policy iteration."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,10 +12,18 @@ from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman.policy import PolicySteps
 from pdekit.pde.bellman.steps import advanced
 from pdekit.pde.bellman.vouched import inner
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import HamiltonJacobiBellman
 
 _MOST_STEPS = 10_000  # a few milliseconds each on a line of hundreds of cells
+
+
+class PolicyStats(Stats, total=False):
+    """Also the error in time at every output time."""
+
+    step_errors: list[float]
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class PolicyIteration:
     order: int = 2
 
     solves = (HamiltonJacobiBellman,)
+    measures_error: ClassVar[bool] = True  # in time, by steps of other lengths
 
     def __post_init__(self) -> None:
         checks.positive("dt", self.dt)
@@ -80,54 +88,49 @@ class PolicyIteration:
             )
         return max(1, ceil(span / self.dt * (1 - 1e-12)))
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: PolicyStats) -> March:
         self.count(problem.until or 0.0)
-        cost = problem.running_cost()
-        own, other = _March(self.steps(problem), problem), _March(self.steps(problem), problem)
-        scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
-        stats.update(substeps=[], step_errors=[], error_estimate=0.0)
+        run = _Run(self, problem, stats)
+        march = March(problem.values, run.over, stats, errors=run.errors)
+        stats["substeps"], stats["step_errors"] = march.counts, run.errors
+        stats["error_estimate"] = 0.0
+        return march
 
-        def advance(t: float) -> Array:
-            count, cuts = self.count(t - own.t), own.steps.cuts
-            u = own.to(t, count, cost)
-            error = self._error(own, other, t, (count, own.steps.cuts > cuts), cost)
-            stats["steps"] += count
-            stats["substeps"].append(count)
-            stats["filtered"] = own.steps.held
-            stats["error_estimate"] = max(stats["error_estimate"], error / scale)
-            stats["step_errors"].append(error)
-            return u
 
-        return advance
+class _Run:
+    """The value function, and beside it the same by other steps."""
 
-    def _error(
-        self, own: "_March", other: "_March", t: float, taken: tuple[int, bool], cost: Any
-    ) -> float:
+    def __init__(self, scheme: PolicyIteration, problem: Problem, stats: PolicyStats) -> None:
+        self.scheme, self.stats, self.cost = scheme, stats, problem.running_cost()
+        self.steps, self.other_steps = scheme.steps(problem), scheme.steps(problem)
+        self.other, self.inner = problem.values, inner(problem.grid)
+        self.scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
+        self.errors: list[float] = []
+
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to go to another."""
+        span, cuts = end - begin, self.steps.cuts
+        count = self.scheme.count(span)
+        u, _ = advanced(self.steps, u, span, count, self.cost)
+        self.errors.append(self._error(u, span, count, self.steps.cuts > cuts))
+        self.stats["filtered"] = self.steps.held
+        self.stats["error_estimate"] = max(self.errors) / self.scale
+        return u, count
+
+    def _error(self, u: Array, span: float, count: int, cut: bool) -> float:
         """What the steps err by, from the same with others: twice as long, or half as long where
         some were cut (cut again alike, they would agree), or an eighth where there is but one.
 
         Where all is smooth that difference is three times the error of long steps; where the
         filter holds and for steps of order one the order may sink to a half.
         """
-        count, cut = taken
         longer = count > 1 and not cut
         parts = 8 if count == 1 else 2
-        other.steps.parts = 2 if cut else 1
-        other.to(t, count // 2 if longer else parts * count, cost)
-        smooth = self.order == 2 and not cut and own.steps.held == 0
+        self.other_steps.parts = 2 if cut else 1
+        others = count // 2 if longer else parts * count
+        self.other, _ = advanced(self.other_steps, self.other, span, others, self.cost)
+        smooth = self.scheme.order == 2 and not cut and self.steps.held == 0
         share = (1 if longer else 3) if smooth else (2.5 if longer else 4)
         if count == 1:
             share = 1.5 if smooth else 2.5
-        return share * float(np.abs(own.u - other.u)[own.inner].max())
-
-
-class _March:
-    """A value function on its way."""
-
-    def __init__(self, steps: PolicySteps, problem: Problem) -> None:
-        self.steps, self.u, self.t, self.inner = steps, problem.values, 0.0, inner(problem.grid)
-
-    def to(self, t: float, count: int, cost: Array | float) -> Array:
-        self.u, _ = advanced(self.steps, self.u, t - self.t, count, cost)
-        self.t = t
-        return np.asarray(self.u)
+        return share * float(np.abs(u - self.other)[self.inner].max())

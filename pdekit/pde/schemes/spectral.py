@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,12 +15,20 @@ from pdekit.pde.discrete.laplacian import (
     symbol,
     transform,
 )
+from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import Heat
 
 # Width of the heat kernel, in cells, from which its truncation at the grid's highest frequency,
 # exp(-pi^2 width^2 / 2) = 5e-20 at 3, is below rounding: the spectral kernel is then nonnegative.
 _RESOLVED = 3.0
+
+
+class SpectralStats(Stats, total=False):
+    """Also how many modes were kept along each axis."""
+
+    modes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Spectral:
         """What it cannot solve, and what can; "" where it can."""
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: SpectralStats) -> Advance:
         beta, smooth = problem.equation.beta, smoothing(problem.values, problem.grid)
 
         def advance(t: float) -> Array:

@@ -1,6 +1,6 @@
 """Directional splitting of linear equations in two dimensions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -15,11 +15,13 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.generators import Generator, axis_neighbours
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.motion import pieces
 from pdekit.pde.discrete.oblique_lines import ObliqueLines
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import allowance
 from pdekit.pde.discrete.settled import settled
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.step_plan import plan
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
 
@@ -39,6 +41,14 @@ _LINES = 16  # of a field of rates are looked at together
 # Cells per axis of the pilot grid: the most that a half, a quarter or an eighth of the cells gives
 # when none of them may give more than the number beside it
 _PILOT = ((2, 48), (4, 64), (8, 128))
+
+
+class SplitStats(Stats, total=False):
+    """Also the solves along lines by method, and intervals planned on the grid itself."""
+
+    radau_solves: int
+    backward_euler_solves: int
+    planned_on_the_grid: int
 
 
 @dataclass(frozen=True)
@@ -82,55 +92,57 @@ class Split:
             return "Split works in two dimensions; use schemes.Exponential() in one"
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        stats.update(radau_solves=0, backward_euler_solves=0, error_estimate=0.0)
-        stats.update(negative_before_clipping=0.0, planned_on_the_grid=0)
-        grid, coarse = problem.grid, pilot_grid(problem.grid)
-        pilot = Stepper(problem, coarse, self.tolerance, {**stats})
-        fine = Stepper(problem, grid, self.tolerance, stats)
-        state: dict[str, Any] = {
-            "u": problem.values,
-            "v": coarsen(problem.values, grid, coarse),
-            "t": 0.0,
-            "step": np.inf,
-            "pieces": None,
-        }
+    def start(self, problem: Problem, stats: SplitStats) -> March:
+        return March(problem.values, _Run(self.tolerance, problem, stats).over, stats)
 
-        def advance(t: float) -> Array:
-            if not problem.moves:
-                return over(t)
-            until = problem.until or t
-            if state["pieces"] is None:
-                longest = until / _LOOKS
-                state["pieces"] = pieces(problem, until, longest, self.tolerance)
-            for end, step in state["pieces"]:
-                if state["t"] < min(end, t) - 1e-12 * until:
-                    state["step"] = min(state["step"], step)
-                    over(t if end > t - 1e-12 * until else end)
-            return np.asarray(state["u"])
 
-        def over(t: float) -> Array:
-            until = problem.until or t
-            allowed = self.tolerance * allowance(_DECADES / until, until)(
-                state["t"], t - state["t"]
+class _Run:
+    """Steps on the grid, planned by those on the pilot's; and the bound on the error so far."""
+
+    def __init__(self, tolerance: float, problem: Problem, stats: SplitStats) -> None:
+        self.tolerance, self.problem, self.stats = tolerance, problem, stats
+        stats["radau_solves"] = stats["backward_euler_solves"] = stats["planned_on_the_grid"] = 0
+        stats["error_estimate"] = stats["negative_before_clipping"] = 0.0
+        coarse = pilot_grid(problem.grid)
+        self.pilot = Stepper(problem, coarse, tolerance, {**stats})
+        self.fine = Stepper(problem, problem.grid, tolerance, stats)
+        self.v = coarsen(problem.values, problem.grid, coarse)  # the field on the pilot's grid
+        self.longest, self.error = np.inf, 0.0
+        self.pieces: list[tuple[float, float]] | None = None
+
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to another, piece by piece where coefficients move."""
+        if not self.problem.moves:
+            return self._interval(u, begin, end)
+        until, t, steps = self.problem.until or end, begin, 0
+        if self.pieces is None:
+            self.pieces = pieces(self.problem, until, until / _LOOKS, self.tolerance)
+        for stop, longest in self.pieces:
+            if t < min(stop, end) - 1e-12 * until:
+                self.longest = min(self.longest, longest)
+                to = end if stop > end - 1e-12 * until else stop
+                u, taken = self._interval(u, t, to)
+                t, steps = to, steps + taken
+        return u, steps
+
+    def _interval(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        until = self.problem.until or end
+        share = allowance(_DECADES / until, until)(begin, end - begin)
+        new, error, steps = self._advanced(u, begin, end, self.tolerance * share)
+        new, mended = self._mended(new, u)
+        self.error += error + mended
+        self.stats["error_estimate"] = self.error
+        if not self.error <= self.tolerance:
+            raise ConvergenceError(
+                f"at t = {end:g} the error in time is known to be below {self.error:.2g} only, "
+                f"above tolerance={self.tolerance:g}; raise the tolerance, or use schemes.Krylov()"
             )
-            u, error, steps = self._advanced(pilot, fine, state, t, allowed)
-            u, mended = self._mended(problem, u, state["u"])
-            stats["steps"] += len(steps)
-            stats["error_estimate"] += error + mended
-            if not stats["error_estimate"] <= self.tolerance:
-                raise ConvergenceError(
-                    f"at t = {t:g} the error in time is known to be below "
-                    f"{stats['error_estimate']:.2g} only, above tolerance={self.tolerance:g}; "
-                    "raise the tolerance, or use schemes.Krylov()"
-                )
-            state.update(u=u, t=t, step=2 * steps[-1])
-            return u
+        self.longest = 2 * steps[-1]
+        return new, len(steps)
 
-        return advance
-
-    def _mended(self, problem: Problem, u: Array, before: Array) -> tuple[Array, float]:
+    def _mended(self, u: Array, before: Array) -> tuple[Array, float]:
         """u with the mass of before, or in the range of the data, and how far it was off."""
+        problem = self.problem
         if not problem.is_density or not problem.conserves:
             return settled(problem, u, before, {"negative_before_clipping": 0.0})
         mass, now = problem.average * u.size, float(u.sum())
@@ -141,47 +153,45 @@ class Split:
         return u, abs(now / mass - 1) if mass > 0 else 0.0
 
     def _advanced(
-        self, pilot: "Stepper", fine: "Stepper", state: dict[str, Any], t: float, most: float
+        self, u: Array, begin: float, end: float, most: float
     ) -> tuple[Array, float, list[float]]:
-        """The field at ``t`` on the grid, its error, which is to be below ``most``, and the steps.
+        """The field at the end, its error, which is to be below ``most``, and the steps.
 
-        ``state["v"]`` is moved on, on the pilot's grid.
+        ``v`` is moved on, on the pilot's grid.
         """
-        t0, allowed, span = state["t"], _SPARE * most, t - state["t"]
-        first_try = min(pilot.resolved(state["v"], t0), state["step"])
-        u, v = state["u"], state["v"]
-        for _ in range(2 if pilot.sees_drift(t0) else 0):
-            steps, new, error = plan(pilot, v, t0, span, allowed, first_try)
+        pilot, fine, v, span = self.pilot, self.fine, self.v, end - begin
+        allowed = _SPARE * most
+        first_try = min(pilot.resolved(v, begin), self.longest)
+        for _ in range(2 if pilot.sees_drift(begin) else 0):
+            steps, new, error = plan(pilot, v, begin, span, allowed, first_try)
             first = 2 * steps[0]
-            seen, _ = pilot.local_error(v, t0, first)
+            seen, _ = pilot.local_error(v, begin, first)
             fine.clipped = 0.0
-            met, halves = fine.local_error(u, t0, first)
+            met, halves = fine.local_error(u, begin, first)
             missed = met / max(seen, 1e-3 * met, 1e-300)
             error *= max(missed, 1.0)
             if error <= most:
                 fine.clipped = 0.0
-                out = fine.run(halves, t0 + first, steps[2:])
+                out = fine.run(halves, begin + first, steps[2:])
                 if error + fine.clipped <= most:
-                    state["v"] = new
+                    self.v = new
                     return out, error + fine.clipped, steps
                 break
             if missed > _BLIND:
                 break
             allowed /= missed
-        fine.stats["planned_on_the_grid"] += 1
-        first_try = min(fine.resolved(u, t0), state["step"])
+        self.stats["planned_on_the_grid"] += 1
+        first_try = min(fine.resolved(u, begin), self.longest)
         fine.clipped = 0.0
-        steps, out, error = plan(fine, u, t0, span, _SPARE * most, first_try)
-        state["v"] = coarsen(out, fine.grid, pilot.grid)
+        steps, out, error = plan(fine, u, begin, span, _SPARE * most, first_try)
+        self.v = coarsen(out, fine.grid, pilot.grid)
         return out, error, steps
 
 
 class Stepper:
     """Strang steps of one problem on one grid."""
 
-    def __init__(
-        self, problem: Problem, grid: Grid, tolerance: float, stats: dict[str, Any]
-    ) -> None:
+    def __init__(self, problem: Problem, grid: Grid, tolerance: float, stats: SplitStats) -> None:
         self.problem, self.grid, self.stats = problem, grid, stats
         self.blind = grid != problem.grid
         self.tried = 0  # steps of the plans of an output interval
@@ -284,18 +294,18 @@ class Stepper:
         """exp(tau A) u along the lines; u becomes the room of the next result."""
         new = self.spare
         negative = line.apply(u, tau, RADAU, new)
-        kind = "radau_solves"
+        sound = True
         if self.problem.is_density and negative < 0:
             mass = float((u if self.problem.conserves else new).sum())
             if -negative > self.negligible * mass:
                 radau = new.copy()
                 line.apply(u, tau / 2, EULER, new)
                 line.apply(new, tau / 2, EULER, new)
-                kind = "backward_euler_solves"
+                sound = False
                 self.clipped += self.problem.distance(new, radau)  # its error is nearly that
             else:
                 self._clip(new, negative, mass)
-        self.stats[kind] += 1
+        self.stats["radau_solves" if sound else "backward_euler_solves"] += 1
         self.spare = u
         return new
 

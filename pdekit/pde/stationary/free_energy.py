@@ -1,7 +1,6 @@
 """Free energies that the flow of an equation lowers, and how fast it does."""
 
 from collections.abc import Callable
-from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion, peclet
 from pdekit.pde.discrete.mean_field import mean_field_functional
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
 from pdekit.pde.stationary.stationary import stationary, steady
 
 if TYPE_CHECKING:
@@ -61,19 +59,14 @@ def dissipation(solution: "Solution") -> "xr.DataArray":
     return _over_time(rates, solution, "dissipation")
 
 
-@singledispatch
 def functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
     """The free energy of an equation as a function of a density on ``grid``."""
-    raise TypeError(
-        f"{type(equation).__name__} has no free energy; FokkerPlanck and McKeanVlasov have"
-    )
-
-
-functional.register(McKeanVlasov, mean_field_functional)
-
-
-@functional.register
-def _(equation: FokkerPlanck, grid: Grid) -> Callable[[Array], float]:
+    if not getattr(equation, "carries_density", False):
+        raise TypeError(
+            f"{type(equation).__name__} has no free energy; FokkerPlanck and McKeanVlasov have"
+        )
+    if equation.mean_field:
+        return mean_field_functional(equation, grid)
     problem = steady(equation, grid, "free_energy")
     if not drift_diffusion.is_general(equation):
         V = problem.potential()

@@ -130,7 +130,7 @@ def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowMo
     chain = _chain(problem, generator)
     if generator.loss is None and drift_diffusion.is_general(problem.equation):
         density = chain.root.reshape(grid.shape) ** 2 / grid.cell_volume
-        peclet.report(problem, density, {}, stacklevel + 1)
+        peclet.report(problem, density, stacklevel + 1)
     _look_at_barriers(chain, stacklevel + 1)
     if chain.reversible:
         rates, vectors, inverse = slow_chains.reversible_modes(chain, count)
@@ -200,7 +200,7 @@ def _balanced_weights(problem: Problem, generator: Generator) -> Array | None:
     A line between walls is a path, along which every jump has its way back.
     """
     equation, grid = problem.equation, problem.grid
-    if isinstance(equation, Heat):
+    if not problem.drifts:
         return np.ones(int(np.prod(grid.shape)))
     noise = 1.0 if equation.diffusion is None else equation.diffusion.D
     if equation.force is None and isinstance(noise, float):

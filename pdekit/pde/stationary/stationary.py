@@ -79,10 +79,9 @@ def current(equation: Equation, density: Numbers, grid: Grid) -> xr.DataArray:
     """
     problem = steady(equation, grid, "current")
     rho = as_field(density, grid, "the density")
-    stats: dict[str, Any] = {}
-    peclet.report(problem, np.abs(rho), stats, stacklevel=2)
+    met = peclet.report(problem, np.abs(rho), stacklevel=2)
     flow = problem.generator().current(rho)
-    said = peclet.coarse(stats) or peclet.steep(rho, grid, stacklevel=2)
+    said = (met is not None and met.coarse) or peclet.steep(rho, grid, stacklevel=2)
     exact = _circulation(problem, rho, flow)
     if exact is not None:
         flow = np.full_like(flow, exact)

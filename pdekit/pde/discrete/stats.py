@@ -1,0 +1,64 @@
+"""What ``.stats`` of a solution tells: written as things are done, and never read to decide any.
+
+Plain dictionaries, so that they are JSON. A scheme that tells what no other does extends ``Stats``
+in its own file, and ``pdekit.pde.schemes`` names all of them together.
+"""
+
+from typing import TypedDict
+
+
+class Stats(TypedDict, total=False):
+    """What is told of solutions by any scheme; a key is there where it applies.
+
+    ``error_estimate``: of the error in time; ``negative_before_clipping``: the lowest value met;
+    ``mass_drift`` or, where walls absorb, ``survival`` at the times; ``wall_mass``: mass that
+    truncation to the box holds back; ``upwinded``: share of the mass in cells of Péclet number
+    above 2; ``cell_peclet``: its mean number; ``from_means``, ``on_other_cells``, ``cell_error``:
+    how far second solutions are from this one; ``cell_jump``: of a value function over a cell;
+    ``nodes_per_cell``: along an axis, on which a function was looked at; ``filtered``: largest
+    share of cells in which a step was held back; ``substeps``: equal steps of every interval.
+    """
+
+    steps: int
+    seconds: float
+    minimum: float
+    maximum: float
+    error_estimate: float
+    negative_before_clipping: float
+    mass_drift: float
+    survival: list[float]
+    wall_mass: float
+    upwinded: float
+    cell_peclet: float
+    from_means: float
+    on_other_cells: float
+    cell_jump: float
+    cell_error: float
+    nodes_per_cell: int
+    filtered: float
+    substeps: list[int]
+
+
+class CarriedStats(Stats, total=False):
+    """Also of densities under a control.
+
+    ``mass_defect``: the largest over a step of the exact transform; ``monotone_steps``: that kept
+    the sign where those of second order would not; ``step_error``: in L1, relative to the mass.
+    """
+
+    mass_defect: float
+    monotone_steps: int
+    step_error: float
+
+
+class GameStats(Stats, total=False):
+    """Also of games: what closing one took, ``distances`` of all responses, and the error in time.
+
+    ``products``: with the linearised response; ``strengths``: of the coupling, on the way.
+    """
+
+    responses: int
+    products: int
+    strengths: int
+    distances: list[float]
+    time_error: float
