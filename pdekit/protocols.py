@@ -36,27 +36,10 @@ __all__ = [
 
 
 class Equation(Protocol):
-    """A statement of what evolves: a value of ``pdekit.pde.equations``.
+    """A statement of what evolves: a value of ``pdekit.pde.equations``."""
 
-    Its facts, which nobody asks by its type; one that inherits says those that differ.
-    """
-
-    carries_density: ClassVar[bool] = False
+    carries_density: ClassVar[bool]
     """Whether the unknown is a density, which has a mass."""
-    carries_slope: ClassVar[bool] = False
-    """Whether the unknown is the slope of what solves a Hamilton-Jacobi equation."""
-    looks_backward: ClassVar[bool] = False
-    """Whether it counts time to go."""
-    linear: ClassVar[bool] = False
-    """Whether it is that of a Markov generator, or of its transpose for densities."""
-    first_order: ClassVar[bool] = False
-    """Whether nothing diffuses."""
-    mean_field: ClassVar[bool] = False
-    """Whether the unknown makes a part of its own potential."""
-    controlled: ClassVar[bool] = False
-    """Whether the unknown is the value of a control problem, which starts from its last cost."""
-    may_move: ClassVar[bool] = False
-    """Whether it is solved for coefficients that change in time."""
 
 
 class Scheme(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -43,6 +43,18 @@ _TILE_CPU, _TILE_GPU = (1 << 15) - 64, 1 << 25
 _CHECK_EVERY = 128  # most steps between two looks for non-finite particles
 
 
+class EnsembleStats(TypedDict):
+    """What was done; see ``Ensemble``."""
+
+    steps: int
+    dt: list[float]
+    seconds: float
+    particle_steps_per_second: float
+    curvature: float
+    finished: float
+    resumed: float
+
+
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     """Positions of particles at the output times, and what was seen of them on the way.
@@ -59,7 +71,7 @@ class Ensemble:
     x: Any
     dynamics: Any
     seed: int
-    stats: dict[str, Any]
+    stats: EnsembleStats
     observed: xr.Dataset | None = None
     division: Division | None = None
 
@@ -229,7 +241,7 @@ def _stats(
     resumed: float,
     finished: float,
     total: int,
-) -> dict[str, Any]:
+) -> EnsembleStats:
     seconds = perf_counter() - began
     return {
         "steps": sum(interval.steps for interval in plan),
@@ -245,7 +257,7 @@ def _stats(
 def _ensemble(
     dynamics: Dynamics,
     seed: int,
-    stats: dict[str, Any],
+    stats: EnsembleStats,
     times: list[float],
     dim: int,
     journal: Journal,

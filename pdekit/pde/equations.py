@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pdekit import checks
 from pdekit.diffusions import as_diffusion
 from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
-from pdekit.protocols import Coefficient, Diffusivity, Equation, Function, Interaction
+from pdekit.protocols import Coefficient, Diffusivity, Function, Interaction
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,28 @@ class Walls:
         )
 
 
+class Facts:
+    """What an equation says of itself, so that nobody need ask for its type; these, or others.
+
+    ``carries_density``: the unknown is a density, which has a mass; ``carries_slope``: it is the
+    slope of what solves a Hamilton-Jacobi equation; ``controlled``: it is the value of a control
+    problem, which starts from its last cost; ``mean_field``: it makes a part of its own potential.
+    ``linear``: by a Markov generator, or its transpose for densities; ``first_order``: nothing
+    diffuses; ``looks_backward``: time is time to go; ``may_move``: coefficients may change in time.
+    """
+
+    carries_density: ClassVar[bool] = False
+    carries_slope: ClassVar[bool] = False
+    controlled: ClassVar[bool] = False
+    mean_field: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
+    first_order: ClassVar[bool] = False
+    looks_backward: ClassVar[bool] = False
+    may_move: ClassVar[bool] = False
+
+
 @dataclass(frozen=True)
-class Heat(Equation):
+class Heat(Facts):
     """Heat smoothing v_t = (2 beta)^-1 Δv, v(., 0) = f, so v(., t) = G_{t/beta} * f.
 
     ``beta`` in inverse units of the coordinate squared per time. Mean, maximum principle and
@@ -70,7 +90,7 @@ class Heat(Equation):
 
 
 @dataclass(frozen=True)
-class HamiltonJacobi(Equation):
+class HamiltonJacobi(Facts):
     """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
 
     u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). Mathematics 1.3; thesis (4.15)-(4.16).
@@ -87,7 +107,7 @@ class HamiltonJacobi(Equation):
 
 
 @dataclass(frozen=True)
-class Burgers(Equation):
+class Burgers(Facts):
     """Conservation law p_t + (p^2 / 2)_x = 0 on a line, p(., 0) = f': the slope of u_t = -u_x^2/2.
 
     Smooth until ``shock_time``; then the entropy solution, with p_x <= 1/t. Fields are averages
@@ -105,7 +125,7 @@ class Burgers(Equation):
 
 
 @dataclass(frozen=True)
-class ViscousHJ(Equation):
+class ViscousHJ(Facts):
     """Local entropy u_t = -|∇u|^2 / 2 + (2 beta)^-1 Δu, u(., 0) = f.
 
     u(., t) = -beta^-1 log(G_{t/beta} * exp(-beta f)) (Cole-Hopf). ``beta`` in inverse units of f.
@@ -119,7 +139,7 @@ class ViscousHJ(Equation):
 
 
 @dataclass(frozen=True)
-class FokkerPlanck(Equation):
+class FokkerPlanck(Facts):
     """Density of dX = (-∇V + force) dt + sqrt(2/beta) σ dB, D = σσᵀ, as Itô reads it:
 
     rho_t = ∇·(rho (∇V - force)) + beta^-1 Σ_ij ∂_i ∂_j (D_ij rho); with D = 1 and no force,
@@ -150,7 +170,7 @@ class FokkerPlanck(Equation):
 
 
 @dataclass(frozen=True)
-class BackwardKolmogorov(Equation):
+class BackwardKolmogorov(Facts):
     """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = (-∇V + force)·∇u + beta^-1 D:∇²u.
 
     Time runs as time to go s, and coefficients that change in time are read at t = T - s, with T
@@ -174,7 +194,7 @@ class BackwardKolmogorov(Equation):
 
 
 @dataclass(frozen=True)
-class McKeanVlasov(Equation):
+class McKeanVlasov(Facts):
     """Density of infinitely many interacting particles: rho_t = ∇·(rho ∇(V + W * rho) + ∇rho/beta).
 
     The limit of dX^i = -∇V(X^i) dt - N^-1 Σ_j ∇W(X^i - X^j) dt + sqrt(2/beta) dB^i. A gradient
@@ -201,7 +221,7 @@ class McKeanVlasov(Equation):
 
 
 @dataclass(frozen=True)
-class HamiltonJacobiBellman(Equation):
+class HamiltonJacobiBellman(Facts):
     """Value of min E[u_0(X_t) + ∫(ℓ + |α|^2 / 2)], dX = -(∇V + α) dt + sqrt(2/beta) dB.
 
     By time to go: u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., 0) = terminal cost, optimal
@@ -221,6 +241,9 @@ class HamiltonJacobiBellman(Equation):
             what = f"{_POINTS} values (...), such as lambda x: x[..., 0]**2"
             checks.function("running_cost", self.running_cost, what)
             checks.fixed("running_cost", self.running_cost)
+
+
+LINEAR = (FokkerPlanck, BackwardKolmogorov, Heat)
 
 
 def frozen(equation: Any, t: float) -> Any:

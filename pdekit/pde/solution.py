@@ -148,14 +148,14 @@ def solved(
     if reason:
         raise ValueError(reason)
     solution, advance = marched(problem, scheme, times)
-    summarise(problem, solution.fields, solution.stats, stacklevel + 1)
-    found = scheme, solution.fields, times, solution.stats, stacklevel + 1
+    fields, stats, level = solution.fields, solution.stats, stacklevel + 1
+    summarise(problem, fields, stats, level)
     if problem.equation.controlled:
-        vouched.report(problem, advance, *found)
+        vouched.report(problem, advance, scheme, fields, times, stats, level)
     elif problem.equation.linear and problem.is_density:
-        peclet.report_along(problem, *found[1:])
+        peclet.report_along(problem, fields, times, stats, level)
     elif problem.equation.linear:
-        function_cells.report(problem, *found)
+        function_cells.report(problem, scheme, fields, times, stats, level)
     return solution, advance
 
 
@@ -175,7 +175,8 @@ def _require_scheme(scheme: Any, equation: Any) -> None:
 
 def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, Advance]:
     """The fields at the times, of which nothing is asked yet, and the march that led there."""
-    begin, stats = time.perf_counter(), AnyStats(steps=0)
+    begin = time.perf_counter()
+    stats: AnyStats = {"steps": 0}
     advance = scheme.start(problem, stats)
     fields = fields_at(times, advance, problem.values)
     stats["seconds"] = time.perf_counter() - begin

@@ -290,7 +290,7 @@ def control(
 def _under(value: Solution, initial: Initial, counts: list[int]) -> Solution:
     """The density under a value function, by what the scheme offers that found it in the steps."""
     scheme, on_line = value.scheme, value.grid.dim == 1
-    if not hasattr(scheme, "steps"):
+    if not (hasattr(scheme, "steps") and counts):
         return drifting(value, initial, stacklevel=4)
     exact = on_line and getattr(scheme, "exact_on_lines", False)
     under = density.ByTransform(value) if exact else density.BySteps(value, counts)
@@ -324,7 +324,7 @@ def _game(
     stats["minimum"], stats["maximum"] = float(found.values.min()), float(found.values.max())
     stats["time_error"] = game.time_error
     value = Solution(found.values, nodes, equation, grid, scheme, stats)
-    flow, _ = marched(forward, density.Known(nodes, found.flow), nodes)
+    flow, _ = marched(forward, density.Known(found.flow), nodes)
     rho = density.judged(forward, flow, value, stacklevel=4)
     vouched.report_density(value, rho, backward.potential(), 4)
     told = {k: v for k, v in game.counts.items() if isinstance(v, int | float)}

@@ -1,6 +1,7 @@
 """Densities under a computed control: schemes that lead them by what found the value."""
 
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -119,19 +120,15 @@ class BySteps:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A flow of densities that is known at its times: that of a game at equilibrium."""
+    """A flow of densities that is known at the asked times: that of a game at equilibrium."""
 
-    times: Array
     flow: Array
 
     solves = (FokkerPlanck,)
 
     def start(self, problem: Problem, stats: Stats) -> March:
-        def over(_: Array, begin: float, end: float) -> tuple[Array, int]:
-            first, last = np.searchsorted(self.times, [begin, end])
-            return self.flow[last], int(last - first)
-
-        return March(problem.values, over, stats)
+        later = iter(self.flow[1:])
+        return March(problem.values, lambda rho, begin, end: (next(later), 1), stats)
 
 
 def _between(
@@ -139,9 +136,11 @@ def _between(
 ) -> March:
     """The march of a density: step(rho, k) leads it from the k-th time of the value to the next."""
 
+    times = value.times.tolist()
+
     def over(rho: Array, begin: float, end: float) -> tuple[Array, int]:
         steps = 0
-        for k in range(*np.searchsorted(value.times, [begin, end])):
+        for k in range(bisect_left(times, begin), bisect_left(times, end)):
             rho, taken = step(rho, k)
             steps += taken
         return rho, steps

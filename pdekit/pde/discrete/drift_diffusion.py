@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.arrays import Array
-from pdekit.diffusions import HaenggiKlimontovich, Ito, Stratonovich, as_diffusion
+from pdekit.diffusions import Ito, as_diffusion
 from pdekit.grid import Grid
 from pdekit.pde.discrete.circulation import bounded_slopes, gradient_part, slopes_round
 from pdekit.pde.discrete.differences import _gradient, _row_divergence
@@ -231,9 +231,9 @@ def spurious_drift(c: Coefficients) -> Array:
     tensor = c.tensor
     if tensor.ndim == c.grid.dim:
         return c.reading.share * _gradient(tensor, c.grid)
-    if isinstance(c.reading, HaenggiKlimontovich):
+    if c.reading.share == 0:
         return np.zeros(tensor.shape[:-1])
-    if isinstance(c.reading, Stratonovich):
+    if c.reading.share == 0.5:
         eigenvalues, vectors = np.linalg.eigh(tensor)
         root = np.einsum(
             "...ik,...k,...jk->...ij", vectors, np.sqrt(np.maximum(eigenvalues, 0.0)), vectors

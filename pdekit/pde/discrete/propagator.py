@@ -196,7 +196,7 @@ def symmetric_gap(line: Line, pi: Array) -> float:
     return float(eigvalsh(matrix, subset_by_index=[1, 1])[0])
 
 
-class Marcher:
+class Collocation:
     """Steps of collocation over a line whose rates do not change, from one time to another.
 
     ``step`` is the length tried next, kept from one interval to the next. Beside what it is
@@ -329,7 +329,7 @@ def exponential(
         return sweep(line, u, t), bound
     share = allowance(line.fastest, t)
     half = tolerance / 2
-    marcher = Marcher(line, relative=False, purse=half)
+    marcher = Collocation(line, relative=False, purse=half)
     new, error = marcher.either(u, t, lambda s, h: half * share(s, h))
     return new, error / max(line.size(u), 1e-300)
 

@@ -17,7 +17,7 @@ from pdekit.pde.discrete.motion import longest_steps
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import (
     RATIONAL,
-    Marcher,
+    Collocation,
     allowance,
     amplification,
     exponential,
@@ -26,7 +26,7 @@ from pdekit.pde.discrete.propagator import (
 )
 from pdekit.pde.discrete.settled import settled
 from pdekit.pde.discrete.stats import Stats
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.equations import LINEAR
 
 _KEPT = 1e-3  # of the data where walls absorb: less in one sweep would drown in its error
 _GONE = 1e-290  # of them: nothing
@@ -71,7 +71,7 @@ class Exponential:
     rtol: float = 1e-10
     rtol_moving: float = 1e-5
 
-    solves = (FokkerPlanck, BackwardKolmogorov, Heat)
+    solves = LINEAR
 
     def __post_init__(self) -> None:
         checks.within("rtol", self.rtol, 1e-11, 1)
@@ -164,7 +164,7 @@ class _Fixed:
         self.absorbs = self.generator.loss is not None
         self.size = self.line.size(problem.values)
         self.last = problem.values
-        self.marcher: Marcher | None = None
+        self.marcher: Collocation | None = None
         self.leap = np.inf  # where walls absorb, the longest sweep that leaves enough
         self._stand(problem.values, 0.0, 0.0)
 
@@ -223,7 +223,7 @@ class _Fixed:
         """
         if self.marcher is None:
             purse = 0.45 * self.rtol
-            self.marcher = Marcher(self.line, relative=self.absorbs, purse=purse)
+            self.marcher = Collocation(self.line, relative=self.absorbs, purse=purse)
         if self.marcher.rate * t > _LONG:
             rest = self.rest.after(self.problem.values, t, _RESTED * self.rtol)
             if rest is not None:

@@ -14,7 +14,7 @@ from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.settled import bounds, settled
 from pdekit.pde.discrete.stats import Stats
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.equations import LINEAR
 
 GAMMA = 1 - sqrt(0.5)
 # R(z) = ONCE / (1 - GAMMA z) + TWICE / (1 - GAMMA z)^2: the L-stable second-order SDIRK method
@@ -68,7 +68,7 @@ class Implicit:
 
     dt: float
 
-    solves = (FokkerPlanck, BackwardKolmogorov, Heat)
+    solves = LINEAR
 
     def __post_init__(self) -> None:
         checks.positive("dt", self.dt)

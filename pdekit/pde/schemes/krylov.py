@@ -14,7 +14,7 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import allowance
 from pdekit.pde.discrete.settled import settled
 from pdekit.pde.discrete.stats import Stats
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.equations import LINEAR
 
 _SHIFT = 0.1  # of the interval: near the best for tolerances of 1e-6 to 1e-10
 _LARGEST = 60  # vectors in a basis; an interval that needs more is cut
@@ -56,7 +56,7 @@ class Krylov:
 
     rtol: float = 1e-8
 
-    solves = (FokkerPlanck, BackwardKolmogorov, Heat)
+    solves = LINEAR
 
     def __post_init__(self) -> None:
         checks.within("rtol", self.rtol, 1e-12, 1)

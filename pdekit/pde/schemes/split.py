@@ -23,7 +23,7 @@ from pdekit.pde.discrete.propagator import allowance
 from pdekit.pde.discrete.settled import settled
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.step_plan import plan
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.equations import LINEAR
 
 # Poles and residues of exp(z) ≈ 2 Re(residue / (z - pole)): Radau IIA of order 3, L-stable; and of
 # backward Euler, whose resolvent is nonnegative at any step
@@ -81,7 +81,7 @@ class Split:
 
     tolerance: float = 5e-5
 
-    solves = (FokkerPlanck, BackwardKolmogorov, Heat)
+    solves = LINEAR
 
     def __post_init__(self) -> None:
         checks.within("tolerance", self.tolerance, 1e-10, 1)
