@@ -279,12 +279,12 @@ def control(
         equation, grid, terminal_cost, times[-1] - times[::-1], scheme, stacklevel=3
     )
     value = over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
-    density = _under(value, initial, getattr(march, "counts", [])[::-1])
-    vouched.report_density(value, density, Problem(equation, grid, initial).potential(), 3)
+    rho = _under(value, initial, getattr(march, "counts", [])[::-1])
+    vouched.report_density(value, rho, Problem(equation, grid, initial).potential(), 3)
     running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
     if running is not None:
         running = np.broadcast_to(running, value.fields.shape)
-    return Control(value, density, value.fields[-1], running)
+    return Control(value, rho, value.fields[-1], running)
 
 
 def _under(value: Solution, initial: Initial, counts: list[int]) -> Solution:
@@ -294,7 +294,7 @@ def _under(value: Solution, initial: Initial, counts: list[int]) -> Solution:
         return drifting(value, initial, stacklevel=4)
     exact = on_line and getattr(scheme, "exact_on_lines", False)
     under = density.ByTransform(value) if exact else density.BySteps(value, counts)
-    return density.carried(value, initial, under, stacklevel=4)
+    return density.evolved(value, initial, under, stacklevel=4)
 
 
 def _game(
@@ -324,8 +324,8 @@ def _game(
     stats["minimum"], stats["maximum"] = float(found.values.min()), float(found.values.max())
     stats["time_error"] = game.time_error
     value = Solution(found.values, nodes, equation, grid, scheme, stats)
-    flow, _ = marched(forward, density.Known(found.flow), nodes)
-    rho = density.judged(forward, flow, value, stacklevel=4)
+    flow, _ = marched(forward, density.KnownFlow(found.flow), nodes)
+    rho = density.accepted(forward, flow, value, stacklevel=4)
     vouched.report_density(value, rho, backward.potential(), 4)
     told = {k: v for k, v in game.counts.items() if isinstance(v, int | float)}
     closure = {

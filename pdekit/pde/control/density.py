@@ -4,7 +4,6 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import propagate
-from pdekit.pde.discrete.stats import CarriedStats, Stats
+from pdekit.pde.discrete.stats import ControlledStats, Stats
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.solution import Solution, marched, summarise
 from pdekit.protocols import Initial, Scheme
@@ -36,20 +35,15 @@ class ByDrift:
     solves = (FokkerPlanck,)
 
     def start(self, problem: Problem, stats: Stats) -> March:
-        u, times, grid, beta = (
-            self.value.fields,
-            self.value.times,
-            problem.grid,
-            problem.equation.beta,
-        )
+        u, times, beta = self.value.fields, self.value.times, problem.equation.beta
         potential, mass = problem.potential(), problem.values.sum()
 
         def step(rho: Array, k: int) -> tuple[Array, int]:
-            generator = scharfetter_gummel(potential + (u[k] + u[k + 1]) / 2, beta, grid)
+            generator = scharfetter_gummel(potential + (u[k] + u[k + 1]) / 2, beta, problem.grid)
             new = propagate(generator, rho, times[k + 1] - times[k], forward=True)
             return new * (mass / new.sum()), 1
 
-        return _between(self.value, problem, step, stats)
+        return _march(self.value, problem, step, stats)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +54,7 @@ class ByTransform:
 
     solves = (FokkerPlanck,)
 
-    def start(self, problem: Problem, stats: CarriedStats) -> March:
+    def start(self, problem: Problem, stats: ControlledStats) -> March:
         equation, u, times = self.value.equation, self.value.fields, self.value.times
         cost = Problem(equation, problem.grid, None).running_cost()
         carry = _Carry(problem.generator(), equation.beta, cost)
@@ -72,7 +66,7 @@ class ByTransform:
             new, stats["mass_defect"] = np.maximum(new, 0.0), carry.defect
             return new * (mass / new.sum()), carry.steps - before
 
-        return _between(self.value, problem, step, stats)
+        return _march(self.value, problem, step, stats)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,38 +82,44 @@ class BySteps:
 
     solves = (FokkerPlanck,)
 
-    def start(self, problem: Problem, stats: CarriedStats) -> March:
-        u, scheme, mass = self.value.fields, self.value.scheme, problem.values.sum()
-        backward = Problem(self.value.equation, problem.grid, u[-1])
-        steps, cost, spans = (
-            scheme.steps(backward),
-            backward.running_cost(),
-            np.diff(self.value.times),
-        )
-
-        def step(rho: Array, k: int) -> tuple[Array, int]:
-            return _moved(steps, rho, u[k + 1], spans[k], self.counts[k], cost), self.counts[k]
-
-        march = _between(self.value, problem, step, stats)
-        if not steps.divisible:  # the lines of a plane, whose steps are short enough
-            return march
-        halved, other = scheme.steps(backward), problem.values
-        halved.parts = 2
+    def start(self, problem: Problem, stats: ControlledStats) -> March:
+        move = _Transposes(self.value, self.counts)
+        if not move.steps.divisible:  # the lines of a plane, whose steps are short enough
+            return _march(self.value, problem, move, stats)
+        halves = _Transposes(self.value, self.counts, parts=2)
+        beside = _march(self.value, problem, halves, {"steps": 0})
+        times, mass = self.value.times, problem.values.sum()
 
         def measured(rho: Array, k: int) -> tuple[Array, int]:
-            nonlocal other
-            rho, count = step(rho, k)
-            other = _moved(halved, other, u[k + 1], spans[k], count, cost)
+            rho, count = move(rho, k)
+            other = beside(times[k + 1])
             march.errors.append(_HALVES * float(np.abs(rho - other).sum() / mass))
-            stats["monotone_steps"], stats["step_error"] = steps.upright, max(march.errors)
+            stats["monotone_steps"], stats["step_error"] = move.steps.upright, max(march.errors)
             return rho, count
 
-        march = _between(self.value, problem, measured, stats)
+        march = _march(self.value, problem, measured, stats)
         return march
 
 
+class _Transposes:
+    """rho from a time of the value to the next, by the transposed derivatives of its steps."""
+
+    def __init__(self, value: Solution, counts: list[int], parts: int = 1) -> None:
+        backward = Problem(value.equation, value.grid, value.fields[-1])
+        self.steps, self.cost = value.scheme.steps(backward), backward.running_cost()
+        if parts > 1:
+            self.steps.parts = parts
+        self.u, self.spans, self.counts = value.fields, np.diff(value.times), counts
+
+    def __call__(self, rho: Array, k: int) -> tuple[Array, int]:
+        later, count = self.u[k + 1], self.counts[k]
+        for step in advanced(self.steps, later, self.spans[k], count, self.cost)[1]:
+            rho = step.move(rho)
+        return rho, count
+
+
 @dataclass(frozen=True, eq=False)
-class Known:
+class KnownFlow:
     """A flow of densities that is known at the asked times: that of a game at equilibrium."""
 
     flow: Array
@@ -131,11 +131,10 @@ class Known:
         return March(problem.values, lambda rho, begin, end: (next(later), 1), stats)
 
 
-def _between(
+def _march(
     value: Solution, problem: Problem, step: Callable[[Array, int], tuple[Array, int]], stats: Stats
 ) -> March:
     """The march of a density: step(rho, k) leads it from the k-th time of the value to the next."""
-
     times = value.times.tolist()
 
     def over(rho: Array, begin: float, end: float) -> tuple[Array, int]:
@@ -148,7 +147,7 @@ def _between(
     return March(problem.values, over, stats)
 
 
-def carried(value: Solution, initial: Initial, scheme: Scheme, stacklevel: int) -> Solution:
+def evolved(value: Solution, initial: Initial, scheme: Scheme, stacklevel: int) -> Solution:
     """The density at the times of the value, led by a scheme of this file."""
     equation = value.equation
     problem = Problem(FokkerPlanck(equation.potential, equation.beta), value.grid, initial)
@@ -156,7 +155,7 @@ def carried(value: Solution, initial: Initial, scheme: Scheme, stacklevel: int) 
     errors = getattr(march, "errors", [])
     if errors:
         _report_steps(value, max(errors), stacklevel + 1)
-    return judged(problem, density, value, stacklevel + 1)
+    return accepted(problem, density, value, stacklevel + 1)
 
 
 def _report_steps(value: Solution, error: float, stacklevel: int) -> None:
@@ -175,16 +174,8 @@ def _report_steps(value: Solution, error: float, stacklevel: int) -> None:
     )
 
 
-def _moved(
-    steps: Any, rho: Array, later: Array, dt: float, count: int, cost: Array | float
-) -> Array:
-    for step in advanced(steps, later, dt, count, cost)[1]:
-        rho = step.move(rho)
-    return rho
-
-
-def judged(problem: Problem, density: Solution, value: Solution, stacklevel: int) -> Solution:
-    """The density as that of a control; what rounding left below zero is set to zero."""
+def accepted(problem: Problem, density: Solution, value: Solution, stacklevel: int) -> Solution:
+    """The density of a control: what rounding left below zero is set to zero, then summarised."""
     fields, stats = density.fields, density.stats
     axes = tuple(range(1, fields.ndim))
     kept = np.maximum(fields, 0.0)

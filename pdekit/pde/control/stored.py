@@ -63,13 +63,13 @@ def drifting(value: Solution, initial: Initial, stacklevel: int) -> Solution:
                 warnings.simplefilter("ignore")
                 back = solve(equation, grid, value.fields[-1], fine[-1] - fine[::-1], value.scheme)
             found = over(np.ascontiguousarray(back.fields[::-1]), fine, back)
-        led, _ = marched(problem, density.ByDrift(found), times)
+        moved, _ = marched(problem, density.ByDrift(found), times)
         if before is not None:
-            change, axes = np.abs(led.fields - before), tuple(range(1, led.fields.ndim))
-            apart = float(change.sum(axes).max() / led.fields[0].sum())
+            change, axes = np.abs(moved.fields - before), tuple(range(1, moved.fields.ndim))
+            apart = float(change.sum(axes).max() / moved.fields[0].sum())
         if apart <= _DRIFT:
             break
-        before, parts = led.fields, 2 * parts
+        before, parts = moved.fields, 2 * parts
     else:
         warnings.warn(
             f"the controlled density still changes by {apart:.2g} of its mass when the value "
@@ -78,7 +78,7 @@ def drifting(value: Solution, initial: Initial, stacklevel: int) -> Solution:
             AccuracyWarning,
             stacklevel=stacklevel,
         )
-    return density.judged(problem, led, value, stacklevel + 1)
+    return density.accepted(problem, moved, value, stacklevel + 1)
 
 
 def fewest_parts(times: Array) -> int:

@@ -39,7 +39,7 @@ class Stats(TypedDict, total=False):
     substeps: list[int]
 
 
-class CarriedStats(Stats, total=False):
+class ControlledStats(Stats, total=False):
     """Also of densities under a control.
 
     ``mass_defect``: the largest over a step of the exact transform; ``monotone_steps``: that kept

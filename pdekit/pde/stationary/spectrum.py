@@ -17,7 +17,7 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion, halving, peclet
 from pdekit.pde.discrete.generators import Generator, gibbs
 from pdekit.pde.discrete.problem import Problem, steady
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.equations import LINEAR
 from pdekit.pde.stationary import chains, slow_chains
 from pdekit.protocols import Equation
 
@@ -122,7 +122,7 @@ def slow_modes(equation: Equation, grid: Grid, count: int = 1) -> SlowModes:
 
 
 def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowModes:
-    problem = steady(equation, grid, (FokkerPlanck, BackwardKolmogorov, Heat), "a decay rate")
+    problem = steady(equation, grid, LINEAR, "a decay rate")
     cells = int(np.prod(grid.shape))
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= cells // 3:
         raise ValueError(f"count must be a whole number from 1 to {cells // 3}, got {count!r}")
