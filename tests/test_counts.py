@@ -97,7 +97,7 @@ def test_statistics_are_told_and_decide_nothing(name: str) -> None:
     first, second = (fields_at(times, scheme.start(problem, s), problem.values) for s in stats)
     assert np.array_equal(first, second)
     assert stats[0]["steps"] > 0 and json.loads(json.dumps(stats[0]))
-    assert stats[0].keys() <= schemes.AnyStats.__optional_keys__
+    assert stats[0].keys() <= schemes.AnyStats.__annotations__.keys()
 
 
 @pytest.mark.parametrize("coupling", [None, pk.Congestion(1.0)])
@@ -107,4 +107,4 @@ def test_statistics_of_a_control_are_of_their_type(coupling: Any) -> None:
     found = pk.control(V, 2.0, grid, start, V, np.linspace(0, 0.2, 6), coupling=coupling)
     for stats in (found.value.stats, found.density.stats):
         assert stats["steps"] > 0 and stats["seconds"] > 0 and json.dumps(stats)
-        assert stats.keys() <= schemes.AnyStats.__optional_keys__
+        assert stats.keys() <= schemes.AnyStats.__annotations__.keys()

@@ -6,7 +6,7 @@ import time
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
+from math import isfinite, nan
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from pdekit.pde.bellman import vouched
 from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete.march import Advance, fields_at
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
-from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.schemes import AnyStats, default_scheme
 from pdekit.protocols import Equation, Initial, Scheme, Times
 
@@ -45,7 +44,7 @@ class Solution:
     equation: Any
     grid: Grid
     scheme: Any
-    stats: AnyStats = field(default_factory=lambda: AnyStats())
+    stats: AnyStats = field(default_factory=lambda: _untold())
 
     @cached_property
     def u(self) -> xr.DataArray:
@@ -176,14 +175,18 @@ def _require_scheme(scheme: Any, equation: Any) -> None:
 def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, Advance]:
     """The fields at the times, of which nothing is asked yet, and the march that led there."""
     begin = time.perf_counter()
-    stats: AnyStats = {"steps": 0}
+    stats = _untold()
     advance = scheme.start(problem, stats)
     fields = fields_at(times, advance, problem.values)
     stats["seconds"] = time.perf_counter() - begin
     return Solution(fields, times, problem.equation, problem.grid, scheme, stats), advance
 
 
-def summarise(problem: Problem, fields: Array, stats: Stats, stacklevel: int) -> None:
+def _untold() -> AnyStats:
+    return {"steps": 0, "seconds": 0.0, "minimum": nan, "maximum": nan}
+
+
+def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int) -> None:
     """Range, mass drift and mass at the walls into ``stats``, with a warning where it matters."""
     stats["minimum"], stats["maximum"] = least, most = float(fields.min()), float(fields.max())
     if not isfinite(least) or not isfinite(most):

@@ -44,6 +44,8 @@ pk.TwoScaleLangevin(V, beta=4, gamma="wide", epsilon=0.1, inner_steps=3)  # refu
 rho = pk.solve(equation, grid, rho0, t=1)
 X = pk.simulate(motion, rho0, n=10, t=1, dt=0.1)
 pk.compare(X, rho)  # refused
+rho.stats["step"]  # refused
+X.stats["time"]  # refused
 pk.control(V, 4, grid, rho0, terminal_cost="none", t=1)  # refused
 pk.control(V, 4, grid, rho0, terminal_cost=V, t=1, coupling=1.0)  # refused
 pk.control(V, 4, grid, rho0, terminal_cost=V, t=1, solver="newton")  # refused

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -319,10 +319,11 @@ def _game(
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
     game = equilibrium(backward, forward, times, scheme, couplings, solver)
     found, nodes = game.response, game.nodes
-    stats = AnyStats(steps=len(nodes) - 1, seconds=time.perf_counter() - begun)
-    stats.update(game.counts)
-    stats["minimum"], stats["maximum"] = float(found.values.min()), float(found.values.max())
-    stats["time_error"] = game.time_error
+    stats: AnyStats = {
+        "steps": len(nodes) - 1, "seconds": time.perf_counter() - begun,
+        "minimum": float(found.values.min()), "maximum": float(found.values.max()),
+    }  # fmt: skip
+    stats.update(cast("AnyStats", {**game.counts, "time_error": game.time_error}))
     value = Solution(found.values, nodes, equation, grid, scheme, stats)
     flow, _ = marched(forward, density.KnownFlow(found.flow), nodes)
     rho = density.accepted(forward, flow, value, stacklevel=4)

@@ -12,7 +12,7 @@ from pdekit.pde.bellman.steps import TooSteep
 from pdekit.pde.control.couplings import Coupling
 from pdekit.pde.control.games import Game, Response, Solver
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.schemes import AnyStats
+from pdekit.pde.discrete.stats import GameStats
 
 _TIMES = 0.02  # of the range of a game's value: what its steps in time may err by without a word
 _ROUNDING = 1e-9
@@ -28,7 +28,7 @@ class Equilibrium(NamedTuple):
     response: Response
     nodes: Array
     stored: Array
-    counts: AnyStats
+    counts: GameStats
     time_error: float
 
 
@@ -66,9 +66,9 @@ def equilibrium(
     return Equilibrium(found, nodes, stored, counts, error)
 
 
-def _closed(game: Game, solver: Solver) -> tuple[Response, AnyStats]:
+def _closed(game: Game, solver: Solver) -> tuple[Response, GameStats]:
     """The equilibrium; by monotone steps where those of second order, which switch, miss it."""
-    counts = AnyStats()
+    counts = GameStats()
     try:
         return solver.close(game, counts), counts
     except TooSteep:
@@ -76,7 +76,7 @@ def _closed(game: Game, solver: Solver) -> tuple[Response, AnyStats]:
     except ConvergenceError:
         if not game.steps.filtered:
             raise
-    counts = AnyStats()
+    counts = GameStats()
     found = solver.close(replace(game, steps=game.steps.monotone()), counts)
     warnings.warn(
         "steps of second order, filtered, did not close the game; this is its equilibrium by "

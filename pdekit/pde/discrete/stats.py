@@ -4,7 +4,7 @@ Plain dictionaries, so that they are JSON. A scheme that tells what no other doe
 in its own file, and ``pdekit.pde.schemes`` names all of them together.
 """
 
-from typing import TypedDict
+from typing import Required, TypedDict
 
 
 class Stats(TypedDict, total=False):
@@ -19,10 +19,7 @@ class Stats(TypedDict, total=False):
     share of cells in which a step was held back; ``substeps``: equal steps of every interval.
     """
 
-    steps: int
-    seconds: float
-    minimum: float
-    maximum: float
+    steps: Required[int]
     error_estimate: float
     negative_before_clipping: float
     mass_drift: float
@@ -39,6 +36,14 @@ class Stats(TypedDict, total=False):
     substeps: list[int]
 
 
+class Summary(TypedDict):
+    """What every solution tells in the end, besides its steps."""
+
+    seconds: float
+    minimum: float
+    maximum: float
+
+
 class ControlledStats(Stats, total=False):
     """Also of densities under a control.
 
@@ -51,8 +56,8 @@ class ControlledStats(Stats, total=False):
     step_error: float
 
 
-class GameStats(Stats, total=False):
-    """Also of games: what closing one took, ``distances`` of all responses, and the error in time.
+class GameStats(TypedDict, total=False):
+    """Of games: what closing one took, ``distances`` of all responses, and the error in time.
 
     ``products``: with the linearised response; ``strengths``: of the coupling, on the way.
     """

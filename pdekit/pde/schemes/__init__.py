@@ -6,7 +6,7 @@ from pdekit import checks
 from pdekit.grid import Grid, require_grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_tensor
-from pdekit.pde.discrete.stats import ControlledStats, GameStats
+from pdekit.pde.discrete.stats import ControlledStats, GameStats, Summary
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
@@ -40,7 +40,7 @@ __all__ = [
 
 class AnyStats(
     ImplicitStats, KrylovStats, MeanFieldStats, PolicyStats, SpectralStats, SplitStats,
-    ControlledStats, GameStats, total=False,
+    ControlledStats, GameStats, Summary, total=False,
 ):  # fmt: skip
     """What ``.stats`` of a solution may have: what the verb tells, and what its scheme."""
 

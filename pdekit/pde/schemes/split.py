@@ -144,7 +144,7 @@ class _Run:
         """u with the mass of before, or in the range of the data, and how far it was off."""
         problem = self.problem
         if not problem.is_density or not problem.conserves:
-            return settled(problem, u, before, {"negative_before_clipping": 0.0})
+            return settled(problem, u, before, {"steps": 0, "negative_before_clipping": 0.0})
         mass, now = problem.average * u.size, float(u.sum())
         if not isfinite(now):
             raise ConvergenceError("the field is no longer finite; use a smaller beta * potential")
