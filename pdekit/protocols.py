@@ -36,7 +36,7 @@ __all__ = [
 
 
 class Equation(Protocol):
-    """A statement of what evolves: a value of ``pdekit.pde.equations``."""
+    """A statement of what evolves: a value of ``pdekit.pde.equations``, whose ``Facts`` it has."""
 
     carries_density: ClassVar[bool]
     """Whether the unknown is a density, which has a mass."""
