@@ -45,7 +45,7 @@ def test_a_flow_that_moves_the_deepest_well_fails(study: Any, results: Any) -> N
     flow = results.flows["heat"]
     moved = replace(flow, moved=flow.moved + 0.5)
     texts = failing(study, replace(results, flows={**results.flows, "heat": moved}))
-    assert texts == ["heat: the deepest well stays while there are others, moved by cells"]
+    assert texts == ["heat: the deepest well stays while there are others, moved by turns"]
 
 
 def test_a_plane_of_ones_own(study: Any, tmp_path: Path) -> None:
