@@ -14,6 +14,7 @@ from math import exp, pi, sqrt
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace, is_torch_array
 from numpy.typing import ArrayLike
 
 from pdekit import checks
@@ -180,30 +181,30 @@ class LimitCycle:
         """The Fokker-Planck equation with potential Φ and force j."""
         return FokkerPlanck(_SidewaysWell(), self.beta, force=self.force)
 
-    def potential(self, x: ArrayLike) -> Array:
-        """Φ at points (..., 2)."""
+    def potential(self, x: Any) -> Any:
+        """Φ at points (..., 2), arrays or tensors, as everything here."""
         return _SidewaysWell()(x)
 
-    def force(self, x: ArrayLike) -> Array:
+    def force(self, x: Any) -> Any:
         """j at points (..., 2)."""
-        x = np.asarray(x, dtype=float)
-        return np.exp(self.beta * self.potential(x) - self._quartic(x))[..., None] * self._turn(x)
+        x = _points(x)
+        rise = self.beta * self.potential(x) - self._quartic(x)
+        return array_namespace(x).exp(rise)[..., None] * self._turn(x)
 
-    def drift(self, x: ArrayLike) -> Array:
+    def drift(self, x: Any) -> Any:
         """∇f = ∇Φ - j at points (..., 2)."""
-        out: Array = _SidewaysWell().grad(x) - self.force(x)
-        return out
+        return _SidewaysWell().grad(x) - self.force(x)
 
-    def density(self, x: ArrayLike) -> Array:
+    def density(self, x: Any) -> Any:
         """The stationary density on the plane at points (..., 2)."""
-        out: Array = np.exp(-self.beta * self.potential(x)) / self.normalisation
-        return out
+        x = _points(x)
+        return array_namespace(x).exp(-self.beta * self.potential(x)) / self.normalisation
 
-    def current(self, x: ArrayLike) -> Array:
+    def current(self, x: Any) -> Any:
         """The stationary current J at points (..., 2)."""
-        x = np.asarray(x, dtype=float)
-        out: Array = np.exp(-self._quartic(x))[..., None] * self._turn(x) / self.normalisation
-        return out
+        x = _points(x)
+        weight = array_namespace(x).exp(-self._quartic(x)) / self.normalisation
+        return weight[..., None] * self._turn(x)
 
     @cached_property
     def normalisation(self) -> float:
@@ -217,12 +218,11 @@ class LimitCycle:
         line = quad(weight, 0, reach, points=[1.0], epsabs=0, epsrel=1e-13, limit=200)[0]
         return 2 * float(line) * sqrt(2 * pi / self.beta)
 
-    def _quartic(self, x: Array) -> Array:
-        out: Array = ((x**2).sum(-1)) ** 2 / 4
-        return out
+    def _quartic(self, x: Any) -> Any:
+        return ((x**2).sum(-1)) ** 2 / 4
 
-    def _turn(self, x: Array) -> Array:
-        return self.strength * np.stack([-x[..., 1], x[..., 0]], axis=-1)
+    def _turn(self, x: Any) -> Any:
+        return self.strength * array_namespace(x).stack([-x[..., 1], x[..., 0]], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -232,12 +232,18 @@ class _SidewaysWell:
     dim: int = 2
 
     def __call__(self, x: Any) -> Any:
-        x = np.asarray(x, dtype=float)
+        x = _points(x)
         return (x[..., 0] ** 2 - 1) ** 2 / 4 + x[..., 1] ** 2 / 2
 
     def grad(self, x: Any) -> Any:
-        x = np.asarray(x, dtype=float)
-        return np.stack([x[..., 0] * (x[..., 0] ** 2 - 1), x[..., 1]], axis=-1)
+        x = _points(x)
+        slopes = [x[..., 0] * (x[..., 0] ** 2 - 1), x[..., 1]]
+        return array_namespace(x).stack(slopes, axis=-1)
+
+
+def _points(x: Any) -> Any:
+    """Tensors as they are, all else as an array of floats."""
+    return x if is_torch_array(x) else np.asarray(x, dtype=float)
 
 
 def entropy_production(equation: Equation, density: Numbers, grid: Grid) -> float:
