@@ -1,6 +1,9 @@
 """Laws of the initial state: the same value starts a PDE and particles."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from math import erfc, sqrt
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -8,7 +11,7 @@ import numpy as np
 from array_api_compat import device
 
 from pdekit import checks
-from pdekit.arrays import Array
+from pdekit.arrays import Array, Corner
 from pdekit.grid import Grid, require_grid
 from pdekit.potentials.protocol import points
 
@@ -69,12 +72,12 @@ class Gaussian:
     Good values: ``std`` of at least two cells keeps spectral accuracy in space.
     """
 
-    mean: Any = 0.0
-    std: Any = 1.0
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     pointwise: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        _set_per_coordinate(self, "mean", "std")
+    def __init__(self, mean: Corner = 0.0, std: Corner = 1.0) -> None:
+        _set_per_coordinate(self, mean=mean, std=std)
         if not min(self.std) > 0:
             raise ValueError(f"Gaussian: std must be positive, got {self.std}")
         if min(self.std) < _LEAST or max(self.std) > _MOST or max(map(abs, self.mean)) > _MOST:
@@ -132,12 +135,12 @@ class Uniform:
     the circle. Raises ``ValueError`` unless lower < upper.
     """
 
-    lower: Any = 0.0
-    upper: Any = 1.0
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
     pointwise: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        _set_per_coordinate(self, "lower", "upper")
+    def __init__(self, lower: Corner = 0.0, upper: Corner = 1.0) -> None:
+        _set_per_coordinate(self, lower=lower, upper=upper)
         widths = np.subtract(self.upper, self.lower)
         if not ((widths > 0).all() and np.isfinite(widths).all()):
             raise ValueError(f"Uniform: expected finite lower < upper, got {self}")
@@ -201,27 +204,27 @@ class Mixture:
     weights: tuple[float, ...]
     laws: tuple[Law, ...]
 
-    def __post_init__(self) -> None:
-        weights = checks.numbers("weights", self.weights, "numbers > 0, one per law")
-        laws = (self.laws,) if hasattr(self.laws, "pdf") else self.laws
-        if isinstance(laws, str | type) or not hasattr(laws, "__iter__"):
-            raise TypeError(f"Mixture: laws must be several laws, got {checks.shown(laws)}")
-        object.__setattr__(self, "laws", tuple(laws))
+    def __init__(self, weights: Corner, laws: Law | Sequence[Law]) -> None:
+        shares = checks.numbers("weights", weights, "numbers > 0, one per law")
+        several: Any = (laws,) if hasattr(laws, "pdf") else laws
+        if isinstance(several, str | type) or not hasattr(several, "__iter__"):
+            raise TypeError(f"Mixture: laws must be several laws, got {checks.shown(several)}")
+        object.__setattr__(self, "laws", tuple(several))
         for law in self.laws:
             require_law("each of the laws", law)
-        if weights.shape != (len(self.laws),) or not len(self.laws):
+        if shares.shape != (len(self.laws),) or not len(self.laws):
             raise ValueError(
-                f"Mixture: expected one weight per law, got {weights.size} for {len(self.laws)}"
+                f"Mixture: expected one weight per law, got {shares.size} for {len(self.laws)}"
             )
-        if not (np.isfinite(weights).all() and (weights > 0).all()):
+        if not (np.isfinite(shares).all() and (shares > 0).all()):
             raise ValueError(
-                f"Mixture: weights must be positive and finite, got {checks.shown(self.weights)}"
+                f"Mixture: weights must be positive and finite, got {checks.shown(weights)}"
             )
         if len({law.dim for law in self.laws}) > 1:
             raise ValueError(
                 f"Mixture: laws must have one dimension, got {[law.dim for law in self.laws]}"
             )
-        object.__setattr__(self, "weights", tuple((weights / weights.sum()).tolist()))
+        object.__setattr__(self, "weights", tuple((shares / shares.sum()).tolist()))
 
     @property
     def dim(self) -> int:
@@ -347,16 +350,15 @@ def _product(factors: list[Array]) -> Array:
     return factors[0] if len(factors) == 1 else np.multiply.outer(*factors)
 
 
-def _set_per_coordinate(law: Any, *names: str) -> None:
-    """The fields ``names`` as tuples of finite floats of one length."""
+def _set_per_coordinate(law: Any, **given: Corner) -> None:
+    """The fields that are ``given`` as tuples of finite floats of one length."""
     kind, what = type(law).__name__, "a finite number, or one per coordinate"
-    given = [checks.finite(f"{kind}: {name}", getattr(law, name), what) for name in names]
-    values = [np.atleast_1d(v) for v in given]
+    values = [np.atleast_1d(checks.finite(f"{kind}: {k}", v, what)) for k, v in given.items()]
     if any(v.ndim > 1 or not v.size for v in values) or len({v.size for v in values} - {1}) > 1:
-        got = ", ".join(f"{name}={checks.shown(getattr(law, name))}" for name in names)
+        got = ", ".join(f"{name}={checks.shown(value)}" for name, value in given.items())
         raise ValueError(f"{kind}: expected numbers or one per coordinate, got {got}")
     dim = max(v.size for v in values)
-    for name, value in zip(names, values, strict=True):
+    for name, value in zip(given, values, strict=True):
         object.__setattr__(law, name, tuple(np.broadcast_to(value, (dim,)).tolist()))
 
 
@@ -364,7 +366,7 @@ def _same_dim(law: Any, grid: Grid) -> None:
     require_grid("grid", grid)
     if law.dim == grid.dim:
         return
-    first, second = ("mean", "std") if isinstance(law, Gaussian) else ("lower", "upper")
+    first, second = (field.name for field in fields(law))
     a, b = (0.0, 1.0) if grid.dim == 1 else ((0.0,) * grid.dim, (1.0,) * grid.dim)
     raise ValueError(
         f"{law} has {law.dim} coordinates, the grid {grid.dim}; write for example "

@@ -4,11 +4,12 @@ A value of one's own needs no base class: it is a ``Law`` if it has a law's meth
 sit on the last axis of points, numpy arrays and torch tensors alike.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
+from pdekit.arrays import Corner, Numbers
 from pdekit.diffusions import Ito
 from pdekit.laws import Law
 from pdekit.potentials.protocol import Potential
@@ -99,19 +100,8 @@ class Sampler(Protocol):
         ...
 
 
-class HasNumbers(Protocol):
-    """An array of numpy, a tensor of torch, a DataArray of xarray."""
-
-    def __array__(self) -> Any: ...
-
-
-Numbers: TypeAlias = HasNumbers | Sequence[float] | Sequence[Sequence[float]]
-
 Times: TypeAlias = float | Numbers
 """One, or several that increase."""
-
-Corner: TypeAlias = float | Numbers
-"""A number, or one per coordinate."""
 
 Function: TypeAlias = Callable[[Any], Any]
 """Of points ``(..., d)``: a potential, a module of torch, a plain function."""

@@ -49,7 +49,7 @@ class Seen:
 
 
 class Metric(Protocol):
-    """What ``compare(..., metrics=(...))`` takes."""
+    """What ``compare(..., metrics=(...))`` takes; ``stated(seen)`` is what else it adds to data."""
 
     name: ClassVar[str]
 

@@ -49,7 +49,7 @@ def _is_group(value: Any) -> bool:
         return False
     outside = distributed.GroupMember.NON_GROUP_MEMBER
     return isinstance(value, distributed.ProcessGroup) or (
-        type(value) is type(outside) and value == outside
+        isinstance(value, type(outside)) and value == outside
     )
 
 

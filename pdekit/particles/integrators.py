@@ -6,6 +6,10 @@ by ``points`` where the next slope is taken. For most of them the state is the p
 stationary law. Tensors have the axes (runs, particles, dim); ``step`` overwrites its state. With
 σ = 0 no noise is drawn.
 
+One that compiled loops know says of its own class how many slopes a step takes, ``fused_slopes``,
+and by ``scales`` and ``adjusted`` what noise goes in. ``centred``: this lies about the start of the
+step, half before the slope is taken.
+
 Products and sums are rounded one by one, as in the fused kernel, and never as ``alpha=`` of torch,
 which fuses the two where the processor can.
 """
@@ -73,6 +77,16 @@ class EulerMaruyama:
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 1
+    fused_slopes: ClassVar[int] = 1
+    centred: ClassVar[bool] = False
+
+    def scales(self, step: Step) -> tuple[float, float]:
+        """Over σ: of ξ before the slope is taken, and of ξ in the noise of the step."""
+        return 0.0, sqrt(step.size)
+
+    def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        """``y``: steps of any size follow each other."""
+        return y
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         y = y.add_(drift(y, step.start) * step.size)
@@ -107,6 +121,8 @@ class LeimkuhlerMatthews:
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 2
+    fused_slopes: ClassVar[int] = 1
+    centred: ClassVar[bool] = True
 
     def scales(self, step: Step) -> tuple[float, float]:
         """Over σ: of ξ before the slope is taken, and of ξ in the noise of the step."""
@@ -156,6 +172,16 @@ class StochasticHeun:
 
     weak_order: ClassVar[int] = 2
     invariant_order: ClassVar[int] = 2
+    fused_slopes: ClassVar[int] = 2
+    centred: ClassVar[bool] = False
+
+    def scales(self, step: Step) -> tuple[float, float]:
+        """Over σ: of ξ before the first slope is taken, and of ξ in the noise of the step."""
+        return 0.0, sqrt(step.size)
+
+    def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        """``y``: steps of any size follow each other."""
+        return y
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         before = drift(y, step.start)

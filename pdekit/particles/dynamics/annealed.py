@@ -12,7 +12,7 @@ from pdekit.checks import positive
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, fold
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step, StochasticHeun
+from pdekit.particles.integrators import Integrator, Step, StochasticHeun
 from pdekit.protocols import Coefficient
 
 
@@ -78,8 +78,7 @@ class AnnealedLangevin(Diffusion):
 
     def step(self, state: Any, step: Step, noise: Any) -> Any:
         """The state one step later; ``state`` is overwritten."""
-        # the noise of Leimkuhler and Matthews is centred at the start of its step
-        centred = isinstance(self.integrator, LeimkuhlerMatthews)
+        centred = getattr(self.integrator, "centred", False)
         t = step.start if centred else (step.start + step.stop) / 2
         return self.traced(state, self.sigma_at(t), step, noise)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ _MOST = 1 << 40  # of samples: chances from 52 bits are then equal to one part i
 
 
 class Gradient(Protocol):
-    """A slope of the loss, exact or an unbiased estimate."""
+    """A slope of the loss, exact or an unbiased estimate; ``samples``: by some of its terms."""
 
     def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
         """Slope at x ``(runs, particles, dim)`` in this step."""
@@ -112,6 +112,7 @@ class MiniBatch:
 
     size: int
     replacement: bool = True
+    samples: ClassVar[bool] = True  # a step takes the slopes of a few terms
 
     def __post_init__(self) -> None:
         whole("MiniBatch: size", self.size, 1)

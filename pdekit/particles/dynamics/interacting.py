@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta, fold
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.forces import ChebyshevSum, ExactSum, Summation, mean_force
+from pdekit.particles.forces import ExactSum, Summation, mean_force
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step
 from pdekit.particles.noise import CHOICE
 from pdekit.protocols import Coefficient, Interaction, MeanForce
@@ -58,9 +58,8 @@ class InteractingLangevin(Diffusion):
         check_parts(self)
         check_interaction(self.interaction, self.potential)
         periodic = self.box is not None and any(self.box.periodic)
-        wrapped = hasattr(self.interaction, "potential") and not isinstance(
-            self.summation, ChebyshevSum
-        )
+        smooth = getattr(self.summation, "smooth", False)  # as W of the shortest displacement isn't
+        wrapped = hasattr(self.interaction, "potential") and not smooth
         if periodic and not wrapped:
             raise ValueError(
                 f"{self.interaction!r} by {self.summation!r} has no shortest displacement on a "

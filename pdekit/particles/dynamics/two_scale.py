@@ -24,6 +24,7 @@ class FastProcess(Protocol):
     """The fast variable Y in its own time, and what X learns from it.
 
     One that compiled loops know names its ``formula``, a number of `pdekit.particles.kernels`.
+    ``free``: Y does not feel V.
     """
 
     def start(self, x: Any) -> Any:
@@ -86,6 +87,7 @@ class FreeDisplacement:
     """HEAT: ε Y' = -Y/γ + noise, stationary at N(0, γ/β); X' = -∇V(X - Y) (errata 29)."""
 
     formula: ClassVar[int] = FREE
+    free: ClassVar[bool] = True
 
     def start(self, x: Any) -> Any:
         return x * 0
@@ -127,6 +129,8 @@ class ExponentialAverage:
 @dataclass(frozen=True)
 class LastIterate:
     """The last iterate alone: with beta = inf the proximal point (Hamilton-Jacobi limit)."""
+
+    proximal: ClassVar[bool] = True  # for outer steps of any length
 
     def weights(self, count: int) -> list[float]:
         """Weight of the start, then of each iterate."""
@@ -228,14 +232,14 @@ class TwoScaleLangevin(Downhill):
         """The larger of the rates of the slow and of the fast step, per unit of outer time."""
         pull, strength = 1 / gamma_at(self.gamma, t), getattr(self.interaction, "strength", 0.0)
         share = self.inner_dt / size if self.inner_dt and size else 1 / self.inner_steps
-        fast = curvature if not isinstance(self.fast, FreeDisplacement) else 0.0
+        fast = 0.0 if getattr(self.fast, "free", False) else curvature
         return max(pull + strength, (fast + pull) * share / self.epsilon)
 
     def doubt(self, x: Any, size: float, t: float) -> str:
         """What is wrong with a step of X that is stable."""
         pull = 1 / gamma_at(self.gamma, t)
-        if size * pull <= _COARSE or isinstance(self.average, LastIterate):
-            return ""  # steps to the last iterate are those of the proximal point method
+        if size * pull <= _COARSE or getattr(self.average, "proximal", False):
+            return ""
         return (
             f"dt / gamma = {size * pull:.2g}: the outer step is of order one, and the rates of X "
             f"come out wrong by up to {size * pull / 2:.0%}; dt <= {0.1 / pull:.1g} has 5 %"

@@ -35,6 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import (
     DYNAMICS,
@@ -131,11 +132,8 @@ def _summed(dynamics: Any) -> bool:
 
 
 def _pure(value: Any) -> bool:
-    """Whether a class says of itself that it does what its arguments say, and nothing else.
-
-    What it inherits does not count: a method may have been replaced.
-    """
-    return bool(vars(type(value)).get("pure", False))
+    """Whether a class says of itself that it does what its arguments say, and nothing else."""
+    return bool(checks.says(value, "pure"))
 
 
 def _refusals() -> tuple[type[Exception], ...]:

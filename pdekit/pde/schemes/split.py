@@ -329,7 +329,8 @@ class _Lines:
         from pdekit.pde.kernels.tridiagonal import line_rates
 
         self.axis, self.forward = axis, forward
-        up, down, seam = generator.up[axis], generator.down[axis], None
+        seam: tuple[Any, Any] | None = None
+        up, down = generator.up[axis], generator.down[axis]
         if generator.grid.periodic[axis]:
             last = generator.grid.cells[axis] - 1
             inner = range(last)
