@@ -118,12 +118,13 @@ class Gaussian:
         if grid.periodic[k]:
             return _wound_normal(grid, k, mean, std)
         z = (grid.axes[k] - mean) / std
-        values = np.exp(-z * z / 2) / (std * np.sqrt(2 * np.pi))
+        values: Array = np.exp(-z * z / 2) / (std * np.sqrt(2 * np.pi))
         faces = (grid.faces[k] - mean) / std
         inside = _between(faces[0], faces[-1], (grid.upper[k] - grid.lower[k]) / std)
         if abs(values.sum() * h - inside) <= _RESOLVED * inside / grid.dim:
             return values
-        return _between(faces[:-1], faces[1:], h / std) / h
+        means: Array = _between(faces[:-1], faces[1:], h / std) / h
+        return means
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,8 @@ class Uniform:
         start = grid.lower[k] + (self.lower[k] - grid.lower[k]) % length
         end = start + (width - turns * length)
         covered = [np.diff(np.clip(grid.faces[k] + s, start, end)) for s in (0.0, length)]
-        return (turns * np.diff(grid.faces[k]) + covered[0] + covered[1]) / width
+        shares: Array = (turns * np.diff(grid.faces[k]) + covered[0] + covered[1]) / width
+        return shares
 
 
 @dataclass(frozen=True)

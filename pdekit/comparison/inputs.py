@@ -90,7 +90,7 @@ def density_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
 
 
 def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
-    x = getattr(ensemble, "x", None)
+    x: Any = getattr(ensemble, "x", None)
     if not isinstance(x, xr.DataArray):
         raise TypeError(
             f"the second argument must have .x (a DataArray), got {type(ensemble).__name__}"
@@ -103,11 +103,11 @@ def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
             f"select the coordinates to compare"
         )
     check_times("ensemble.x", x)
-    x = in_order("ensemble.x", x, "dim", grid.names)
+    particles: xr.DataArray = in_order("ensemble.x", x, "dim", grid.names)
     n = x.sizes["particle"] * x.sizes.get("run", 1)
     if n < 50:
         raise ValueError(f"{n} particles are too few for a comparison, expected at least 50")
-    return x
+    return particles
 
 
 def shared_times(here: Array, there: Array) -> list[tuple[int, int]]:

@@ -127,7 +127,8 @@ def mean_force(
         wraps = period.nan_to_num(posinf=0.0)
 
         def kernel(z: Tensor) -> Tensor:
-            return interaction.grad(z - wraps * (z / period).round())
+            slope: Tensor = interaction.grad(z - wraps * (z / period).round())
+            return slope
 
     out = torch.zeros_like(x)
     if period is None and _is_gaussian(interaction, summation, x):

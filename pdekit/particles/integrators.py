@@ -155,7 +155,7 @@ class LeimkuhlerMatthews:
         if not sigma:
             return y
         half = sigma * sqrt(step.size) / 2
-        x = noise.at(step.number + 1, OUTPUT) * (half * sqrt(0.75))
+        x: Tensor = noise.at(step.number + 1, OUTPUT) * (half * sqrt(0.75))
         return x.add_(noise.at(step.number + 1) * (half / 2)).add_(y)
 
     def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":

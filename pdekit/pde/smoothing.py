@@ -68,7 +68,8 @@ def _mixed(f: Callable[[Array], Any], x: Array, e: Array, g: Array) -> Array:
     def difference(s: float) -> Array:
         ahead = np.asarray(f(x + s * (e + g))) + np.asarray(f(x - s * (e + g)))
         aside = np.asarray(f(x + s * (e - g))) + np.asarray(f(x - s * (e - g)))
-        return (ahead - aside) / (4 * s * s)
+        mixed: Array = (ahead - aside) / (4 * s * s)
+        return mixed
 
     return (4 * difference(1.0) - difference(2.0)) / 3
 
@@ -89,4 +90,5 @@ def local_entropy(potential: Function, gamma: float, beta: float, grid: Grid) ->
     checks.fixed("potential", potential)
     wrapped = any(grid.periodic)
     scheme = ColeHopf() if wrapped else ColeHopf(extend=True)
-    return solve(ViscousHJ(beta), grid, potential, gamma, scheme).potential()
+    smoothed: Tabulated = solve(ViscousHJ(beta), grid, potential, gamma, scheme).potential()
+    return smoothed

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 from weakref import WeakSet
 
 import numpy as np
@@ -116,14 +116,14 @@ class MovingSum(Sum):
 def added(self: Any, other: Any) -> Sum:
     """What ``V + W`` means; a potential takes it over with ``__add__ = added``."""
     if isinstance(other, type) or not (callable(other) or checks.moves(other)):
-        return NotImplemented
+        return cast(Sum, NotImplemented)
     return Sum((*_terms(self), *_terms(other)))
 
 
 def added_to(self: Any, other: Any) -> Sum:
     """What ``W + V`` means for a W that does not know V: ``__radd__ = added_to``."""
     if isinstance(other, type) or not (callable(other) or checks.moves(other)):
-        return NotImplemented
+        return cast(Sum, NotImplemented)
     return Sum((*_terms(other), *_terms(self)))
 
 

@@ -122,7 +122,8 @@ def _spent(control: Control, step: int) -> Array:
     if control.running_cost is None:
         return power
     rho, grid = control.density.fields, control.density.grid
-    return power + grid.integrate(rho * control.running_cost) / grid.integrate(rho)
+    spent: Array = power + grid.integrate(rho * control.running_cost) / grid.integrate(rho)
+    return spent
 
 
 def _power(control: Control, step: int, density: Array | None = None) -> Array:
@@ -143,7 +144,8 @@ def _power(control: Control, step: int, density: Array | None = None) -> Array:
             slope = np.moveaxis(inner, 0, k + 1)
         square += slope**2 / 2
     rho = control.density.fields if density is None else density
-    return grid.integrate(rho * square) / grid.integrate(rho)
+    power: Array = grid.integrate(rho * square) / grid.integrate(rho)
+    return power
 
 
 def _unheeded(d: Array, beta: float) -> Array:
@@ -174,7 +176,8 @@ def _jump_power(control: Control, density: Array, pay: Callable[[Array, float], 
             before, after = neighbours(u, offset, wraps)
             rise = after - before
             total[k] += (up * here * pay(rise, beta) + down * there * pay(-rise, beta)).sum()
-    return total / density.reshape(len(density), -1).sum(1)
+    power: Array = total / density.reshape(len(density), -1).sum(1)
+    return power
 
 
 def _half_step(control: Control, rate: Array) -> float:
@@ -194,4 +197,5 @@ def _accumulated(times: Array, rate: Array) -> Array:
     if len(times) < 4:
         return np.concatenate([[0.0], np.cumsum(np.diff(times) * (rate[1:] + rate[:-1]) / 2)])
     whole = CubicSpline(times, rate).antiderivative()
-    return whole(times) - whole(times[0])
+    total: Array = whole(times) - whole(times[0])
+    return total

@@ -180,8 +180,10 @@ def pushed(force: Any, x: "Tensor") -> "Tensor":
     """The force at ``x``; ``TypeError`` or ``ValueError`` for one that gives no vectors there."""
     import torch
 
+    value: torch.Tensor
     if torch.compiler.is_compiling():
-        return force(x)  # tried before
+        value = force(x)
+        return value  # tried before
     try:
         value = force(x)
     except Exception as error:

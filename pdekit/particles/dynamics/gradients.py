@@ -43,7 +43,8 @@ class NoisyGradient:
         positive("NoisyGradient: std", self.std)
 
     def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
-        return slope(potential, x) + noise.at(step.number) * self.std
+        value: Tensor = slope(potential, x) + noise.at(step.number) * self.std
+        return value
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,15 @@ class MiniBatch:
     def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
         if not hasattr(potential, "batch_grad"):
             raise TypeError(f"MiniBatch needs a FiniteSum(term, count), got {potential!r}")
-        return potential.batch_grad(x, self.indices(potential.count, step, noise))
+        value: Tensor = potential.batch_grad(x, self.indices(potential.count, step, noise))
+        return value
 
     def indices(self, count: int, step: Step, noise: Any) -> Tensor:
         """The samples of each particle, ``(runs, particles, size)``."""
         if self.replacement:
             u = noise.choices(step.number, CHOICE, self.size)
-            return (u * count).long().clamp_max(count - 1)
+            drawn: Tensor = (u * count).long().clamp_max(count - 1)
+            return drawn
         if self.size > count:
             raise ValueError(
                 f"MiniBatch: {self.size} of {count} samples without replacement; take "

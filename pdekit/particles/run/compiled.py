@@ -171,17 +171,19 @@ class Compiled:
         return state
 
     def _moved(self, state: Tensor, step: Step, traced: TracedNoise, noise: StepNoise) -> Tensor:
-        if self.fast is self.plain:
-            return self.plain.step(state, step, noise)
-        try:
+        moved: Tensor
+        if self.fast is not self.plain:
             number: Any = Later(traced.words[0])
-            return self.fast.step(state, step._replace(number=number), traced)
-        except _refusals() as error:
-            warnings.warn(
-                f"torch cannot compile a step of {type(self.plain).__name__}, whose particles move "
-                f"an operation at a time instead: {' '.join(str(error).split())[:_TEXT]}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            self.fast = self.plain
-            return self.plain.step(state, step, noise)
+            try:
+                moved = self.fast.step(state, step._replace(number=number), traced)
+                return moved
+            except _refusals() as error:
+                warnings.warn(
+                    f"torch cannot compile a step of {type(self.plain).__name__}, whose particles "
+                    f"move an operation at a time instead: {' '.join(str(error).split())[:_TEXT]}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                self.fast = self.plain
+        moved = self.plain.step(state, step, noise)
+        return moved

@@ -147,6 +147,7 @@ def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, s
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
     some = _telling(dynamics, x, times, seed)
     found = [largest_curvature(dynamics, x, t, seed) for t in some]
+    curvature: float
     if len(some) == 1:
         curvature = max(rate(found[0], size, t) for t in times)
     else:

@@ -89,7 +89,8 @@ class _Found:
 
     def excess(self, u: Array, t: float) -> float:
         """What u has above its lower bound, away from the walls: errors are measured by it."""
-        return max(float(u[inner(self.problem.grid)].max()) - self.bounds(t)[0], 1e-300)
+        low: float = self.bounds(t)[0]
+        return max(float(u[inner(self.problem.grid)].max()) - low, 1e-300)
 
     def report_steps(self, stacklevel: int) -> None:
         """Say where the error of the steps in time is not small."""

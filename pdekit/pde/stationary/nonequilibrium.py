@@ -182,7 +182,8 @@ class LimitCycle:
 
     def potential(self, x: ArrayLike) -> Array:
         """Φ at points (..., 2)."""
-        return _SidewaysWell()(x)
+        value: Array = _SidewaysWell()(x)
+        return value
 
     def force(self, x: ArrayLike) -> Array:
         """j at points (..., 2)."""
@@ -307,8 +308,10 @@ def minibatch_covariance(gradients: Numbers, size: int, replacement: bool = True
     centred = rows - rows.mean(0)
     spread = centred.T @ centred
     if replacement:
-        return spread / (n * size)
-    return (1 - size / n) / (size * (n - 1)) * spread
+        covariance: Array = spread / (n * size)
+    else:
+        covariance = (1 - size / n) / (size * (n - 1)) * spread
+    return covariance
 
 
 def matrices(field: Any, x: Array, default: Array) -> Array:
