@@ -1,6 +1,6 @@
 """What almost every function takes and gives."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -16,6 +16,21 @@ class HasNumbers(Protocol):
 
 
 Numbers: TypeAlias = HasNumbers | Sequence[float] | Sequence[Sequence[float]]
+
+Function: TypeAlias = Callable[[Any], Any]
+"""Of points ``(..., d)``: a potential, a module of torch, a plain function."""
+
+
+class Moving(Protocol):
+    """What changes in time."""
+
+    def at(self, t: float, /) -> Any:
+        """What it is at time t."""
+        ...
+
+
+Coefficient: TypeAlias = Function | Moving
+"""Of an equation or a dynamics: a function of points, or one that changes in time."""
 
 Corner: TypeAlias = float | HasNumbers | Sequence[float]
 """A number, or one per coordinate."""

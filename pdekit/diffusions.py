@@ -20,6 +20,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
 
 from pdekit import checks
+from pdekit.arrays import Coefficient, Numbers
 from pdekit.differences import slopes
 
 
@@ -32,7 +33,7 @@ class Ito:
     ``at(t)``, as a potential does.
     """
 
-    D: Any
+    D: float | Numbers | Coefficient
     share = 1.0  # of ∇D in the spurious drift where D is a number at every point
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from pdekit.arrays import Corner, Numbers
+from pdekit.arrays import Coefficient, Corner, Function, Moving, Numbers
 from pdekit.diffusions import Ito
 from pdekit.laws import Law
 from pdekit.potentials.protocol import Potential
@@ -84,14 +84,6 @@ class MeanForce(Protocol):
         ...
 
 
-class Moving(Protocol):
-    """What changes in time."""
-
-    def at(self, t: float, /) -> Any:
-        """What it is at time t."""
-        ...
-
-
 class Sampler(Protocol):
     """What particles may start from: of a ``Law`` they need no more."""
 
@@ -102,12 +94,6 @@ class Sampler(Protocol):
 
 Times: TypeAlias = float | Numbers
 """One, or several that increase."""
-
-Function: TypeAlias = Callable[[Any], Any]
-"""Of points ``(..., d)``: a potential, a module of torch, a plain function."""
-
-Coefficient: TypeAlias = Function | Moving
-"""Of an equation or a dynamics: a function of points, or one that changes in time."""
 
 Diffusivity: TypeAlias = float | Numbers | Coefficient | Ito
 """A number, a matrix or a function of points, Itô's unless it says how it is to be read."""

@@ -69,22 +69,14 @@ def check_times(what: str, x: xr.DataArray) -> None:
         )
 
 
-_FUNCTIONS = (
-    "BackwardKolmogorov",
-    "HamiltonJacobi",
-    "ViscousHJ",
-    "HamiltonJacobiBellman",
-    "Burgers",
-)
-
-
 def density_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
     """Grid and density; refused where the equation has none."""
-    kind = type(getattr(solution, "equation", None)).__name__
-    if kind in _FUNCTIONS:
+    equation = getattr(solution, "equation", None)
+    forward = getattr(equation, "linear", False) and not getattr(equation, "looks_backward", False)
+    if not (getattr(equation, "carries_density", True) or forward):
         raise ValueError(
-            f"the solution of {kind} is no density; compare() takes that of FokkerPlanck, "
-            "McKeanVlasov or Heat, such as dynamics.law()"
+            f"the solution of {type(equation).__name__} is no density; compare() takes that of "
+            "FokkerPlanck, McKeanVlasov or Heat, such as dynamics.law()"
         )
     return field_of(solution, "; the particles come second: compare(solution, ensemble)")
 

@@ -64,6 +64,7 @@ class Heat:
 
     beta: float
     carries_density: ClassVar[bool] = False
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))

@@ -85,7 +85,8 @@ def with_steady_state(
             f"the potential needs grad; wrap a function as Custom(f), got {potential!r}"
         )
     if diffusion is not None:
-        diffusion = Ito(diffusion).D
+        reading: Any = Ito(diffusion)
+        diffusion = reading.D
     if circulation is not None:
         circulation = _antisymmetric(circulation)
     if diffusion is None and circulation is None:
