@@ -12,6 +12,8 @@ corrected)
 with (∇·D)_i = Σ_j ∂_j D_ij. They differ by drifts of order β⁻¹, and agree where D is constant.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -12,6 +12,8 @@ alone, so that torch may trace it. ``quadratic``: W is strength |z|²/2. ``sums_
 the sum of ∇W of its ``potential``, of which kernels know one that is ``gaussian``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeGuard
