@@ -4,7 +4,9 @@ Where arguments of users come in their kind is checked, and that is all.
 """
 
 import ast
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -110,10 +112,16 @@ def asks_exactly(tree: ast.Module) -> bool:
     )
 
 
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The files of the package in which there may be something."""
+    texts = {str(p.relative_to(PACKAGE)): p.read_text() for p in PACKAGE.rglob("*.py")}
+    asking = re.compile(r"\b(isinstance|issubclass|type)\(|__name__")
+    return {name: ast.parse(text) for name, text in texts.items() if asking.search(text)}
+
+
 def files_that(ask) -> set[str]:
-    paths = PACKAGE.rglob("*.py")
-    trees = {str(p.relative_to(PACKAGE)): ast.parse(p.read_text()) for p in paths}
-    return {name for name, tree in trees.items() if ask(tree)}
+    return {name for name, tree in trees().items() if ask(tree)}
 
 
 def test_nobody_asks_for_a_class_but_where_arguments_come_in() -> None:

@@ -1,5 +1,7 @@
 """Potentials by formula: parabolas, wells, ripples and the landscapes of the papers."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

@@ -1,5 +1,7 @@
 """What a potential is, and the sum of several, moving or not; the points it is evaluated at."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 from collections.abc import Callable
@@ -50,7 +52,7 @@ class Sum:
 
     terms: tuple[Any, ...]
 
-    def __new__(cls, terms: Any = ()) -> "Sum":
+    def __new__(cls, terms: Any = ()) -> Sum:
         moving = isinstance(terms, tuple | list) and any(map(checks.moves, terms))
         return object.__new__(MovingSum if moving and cls is Sum else cls)
 
@@ -69,10 +71,10 @@ class Sum:
     def dim(self) -> int:
         return int(next(term.dim for term in self.terms if hasattr(term, "dim")))
 
-    def __add__(self, other: Any) -> "Sum":
+    def __add__(self, other: Any) -> Sum:
         return added(self, other)
 
-    def __radd__(self, other: Any) -> "Sum":
+    def __radd__(self, other: Any) -> Sum:
         return added_to(self, other)
 
     def __call__(self, x: Any) -> Any:

@@ -1,5 +1,7 @@
 """Certificates of functions: maximum and comparison principle, bounds, semiconcavity."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

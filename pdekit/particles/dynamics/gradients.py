@@ -1,5 +1,7 @@
 """Where a method that descends takes its slope from: all of the loss, or a sample of it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -76,7 +78,7 @@ class FiniteSum:
         """∇V(x): (..., dim) -> (..., dim)."""
         return self._mean(self.batch_grad, x)
 
-    def thinned(self, most: int) -> "FiniteSum":
+    def thinned(self, most: int) -> FiniteSum:
         """The mean of at most so many of its terms, every so manieth: enough for a look."""
         stride = -(-self.count // most)
         if stride == 1:
