@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OUTPUT = 8  # channel of the noise of positions that are handed out, see `pdekit.particles.noise`
-Drift = Callable[[Any, float], Any]
+Drift = Callable[["Tensor", float], "Tensor"]
 
 
 class Step(NamedTuple):
@@ -43,7 +43,26 @@ class Step(NamedTuple):
 class Normals(Protocol):
     """Standard normals of a step, of the shape of the state; `pdekit.particles.noise.StepNoise`."""
 
-    def at(self, step: int, channel: int = ...) -> Any: ...
+    def at(self, step: int, channel: int = ...) -> "Tensor": ...
+
+
+class Draws(Normals, Protocol):
+    """What a step may draw besides, ``each`` numbers per particle, and for how many particles."""
+
+    @property
+    def size(self) -> int: ...
+
+    def uniforms(self, step: int, channel: int, each: int = ...) -> "Tensor":
+        """In (0, 1), of the dtype of the particles."""
+        ...
+
+    def choices(self, step: int, channel: int, each: int = ...) -> "Tensor":
+        """The same in float64, to choose among many."""
+        ...
+
+
+Fast = Callable[["Tensor", list[Step], Any], "Tensor"]
+"""Many steps at once, with the noise of a tile: the state after them."""
 
 
 class Integrator(Protocol):
@@ -55,15 +74,15 @@ class Integrator(Protocol):
     @property
     def invariant_order(self) -> int: ...
 
-    def step(self, drift: Drift, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
+    def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         """The state after ``step``; ``y`` is overwritten."""
         ...
 
-    def positions(self, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
+    def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         """Where the particles of state ``y`` are after ``step``."""
         ...
 
-    def points(self, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
+    def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         """Where the slope of the step after ``step`` is taken."""
         ...
 

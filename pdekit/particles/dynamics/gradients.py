@@ -11,9 +11,10 @@ from torch import Tensor
 
 from pdekit.checks import flag, function, positive, whole
 from pdekit.particles.dynamics.diffusion import slope
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.kernels import subsets
 from pdekit.particles.noise import CHOICE
+from pdekit.protocols import Function
 
 _AT_ONCE = 1 << 24  # terms times points that are evaluated together
 _MOST = 1 << 40  # of samples: chances from 52 bits are then equal to one part in 4,000
@@ -22,7 +23,7 @@ _MOST = 1 << 40  # of samples: chances from 52 bits are then equal to one part i
 class Gradient(Protocol):
     """A slope of the loss, exact or an unbiased estimate; ``samples``: by some of its terms."""
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
         """Slope at x ``(runs, particles, dim)`` in this step."""
         ...
 
@@ -31,7 +32,7 @@ class Gradient(Protocol):
 class FullGradient:
     """∇V."""
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
         return slope(potential, x)
 
 
@@ -44,7 +45,7 @@ class NoisyGradient:
     def __post_init__(self) -> None:
         positive("NoisyGradient: std", self.std)
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
         value: Tensor = slope(potential, x) + noise.at(step.number) * self.std
         return value
 
@@ -121,13 +122,14 @@ class MiniBatch:
         whole("MiniBatch: size", self.size, 1)
         flag("MiniBatch: replacement", self.replacement)
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
-        if not hasattr(potential, "batch_grad"):
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
+        loss: Any = potential
+        if not hasattr(loss, "batch_grad"):
             raise TypeError(f"MiniBatch needs a FiniteSum(term, count), got {potential!r}")
-        value: Tensor = potential.batch_grad(x, self.indices(potential.count, step, noise))
+        value: Tensor = loss.batch_grad(x, self.indices(loss.count, step, noise))
         return value
 
-    def indices(self, count: int, step: Step, noise: Any) -> Tensor:
+    def indices(self, count: int, step: Step, noise: Draws) -> Tensor:
         """The samples of each particle, ``(runs, particles, size)``."""
         if self.replacement:
             u = noise.choices(step.number, CHOICE, self.size)
