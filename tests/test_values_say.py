@@ -170,6 +170,18 @@ class Wider(GaussianWell):
         return super().grad(z) / 2
 
 
+class Twice:
+    """A well, felt twice as much as the one it holds."""
+
+    potential, dim = GaussianWell(), 1
+
+    def __call__(self, z):
+        return 2 * self.potential(z)
+
+    def grad(self, z):
+        return 2 * self.potential.grad(z)
+
+
 def test_a_fact_is_of_the_class_that_says_it() -> None:
     assert checks.says(pk.particles.EulerMaruyama(), "fused_slopes") == 1
     assert checks.says(Slower(), "fused_slopes") is None
@@ -182,8 +194,8 @@ def test_an_integrator_of_a_subclass_is_asked_for_its_own_steps() -> None:
     assert fused(pk.Langevin(V, 4.0, Slower()), x) is None
 
 
-@pytest.mark.parametrize("interaction", [Weaker(2.0), pk.PairPotential(Wider())])
-def test_particles_feel_the_force_of_a_subclass(interaction) -> None:
+@pytest.mark.parametrize("interaction", [Weaker(2.0), pk.PairPotential(Wider()), Twice()])
+def test_particles_feel_the_force_of_ones_own(interaction) -> None:
     x = torch.linspace(-1, 1, 16, dtype=torch.float64).reshape(1, 16, 1)
     force = mean_force(interaction, ExactSum(), x, 16, lambda x: x)
     z = (x[0, :, None] - x[0]).numpy()
