@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import erfc, sqrt
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from array_api_compat import device
@@ -15,11 +15,26 @@ from pdekit.arrays import Array, Corner
 from pdekit.grid import Grid, require_grid
 from pdekit.potentials.protocol import points
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # a density is resolved where its midpoint sum has the mass inside the box to this accuracy
 _RESOLVED = 1e-9
 _LEAST, _MOST = 1e-50, 1e100  # of the lengths of a Gaussian
 _NARROW = 0.1  # of half an interval over which a normal density is nearly flat
 _NODES, _WEIGHTS = (tuple(v.tolist()) for v in np.polynomial.legendre.leggauss(8))
+
+
+class Source(Protocol):
+    """Independent random numbers of ``n`` samples, tensors ``(n, d)``."""
+
+    def normal(self, n: int, d: int) -> Tensor:
+        """Standard normals."""
+        ...
+
+    def uniform(self, n: int, d: int) -> Tensor:
+        """Uniforms in (0, 1)."""
+        ...
 
 
 @runtime_checkable
@@ -51,7 +66,7 @@ class Law(Protocol):
         """Probability inside the box of the grid; nothing is outside along a periodic axis."""
         ...
 
-    def sample(self, n: int, noise: Any) -> Any:
+    def sample(self, n: int, noise: Source) -> Tensor:
         """Tensor ``(n, d)`` of independent samples."""
         ...
 
@@ -109,7 +124,7 @@ class Gaussian:
         ]
         return float(np.prod(inside))
 
-    def sample(self, n: int, noise: Any) -> Any:
+    def sample(self, n: int, noise: Source) -> Tensor:
         z = noise.normal(n, self.dim)
         return z.new_tensor(self.mean) + z.new_tensor(self.std) * z
 
@@ -174,7 +189,7 @@ class Uniform:
         ]
         return float(np.prod(inside))
 
-    def sample(self, n: int, noise: Any) -> Any:
+    def sample(self, n: int, noise: Source) -> Tensor:
         r = noise.uniform(n, self.dim)
         lower, upper = r.new_tensor(self.lower), r.new_tensor(self.upper)
         return lower + (upper - lower) * r
@@ -246,7 +261,7 @@ class Mixture:
     def mass(self, grid: Grid) -> float:
         return float(self._mean(law.mass(grid) for law in self.laws))
 
-    def sample(self, n: int, noise: Any) -> Any:
+    def sample(self, n: int, noise: Source) -> Tensor:
         import torch
 
         drawn = noise.normal(n, self.dim + 1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdekit.arrays import Coefficient, Corner, Function, Moving, Numbers
 from pdekit.diffusions import Ito
-from pdekit.laws import Law
+from pdekit.laws import Law, Source
 from pdekit.potentials.protocol import Potential
 
 __all__ = [
@@ -87,7 +87,7 @@ class MeanForce(Protocol):
 class Sampler(Protocol):
     """What particles may start from: of a ``Law`` they need no more."""
 
-    def sample(self, n: int, noise: Any, /) -> Any:
+    def sample(self, n: int, noise: Source, /) -> Any:
         """A tensor ``(n, d)``, of ``noise.normal(n, d)`` and ``noise.uniform(n, d)``."""
         ...
 
