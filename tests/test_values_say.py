@@ -6,6 +6,7 @@ Where arguments of users come in their kind is checked, and that is all.
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -163,6 +164,13 @@ class Slower(pk.particles.EulerMaruyama):
         return super().step(lambda x, t: drift(x, t) / 2, y, sigma, step, noise)
 
 
+class Nearer(pk.particles.Position):
+    """With a drift of its own."""
+
+    def drift(self, slope, x, y, gamma):
+        return super().drift(slope, x, y, gamma / 2)
+
+
 class Wider(GaussianWell):
     """With a slope of its own."""
 
@@ -188,10 +196,13 @@ def test_a_fact_is_of_the_class_that_says_it() -> None:
     assert is_quadratic(pk.CurieWeiss(1.0)) and not is_quadratic(Weaker(1.0))
 
 
-def test_an_integrator_of_a_subclass_is_asked_for_its_own_steps() -> None:
+def test_parts_of_a_subclass_are_asked_for_their_own_steps() -> None:
     x, V = torch.zeros(1, 8, 1, dtype=torch.float64), pk.potentials.DoubleWell()
     assert fused(pk.Langevin(V, 4.0, pk.particles.EulerMaruyama()), x)
     assert fused(pk.Langevin(V, 4.0, Slower()), x) is None
+    two = pk.TwoScaleLangevin(V, 4.0, gamma=0.2, epsilon=0.1, inner_steps=5)
+    assert fused(two, x) and fused(replace(two, integrator=Slower()), x) is None
+    assert fused(replace(two, fast=Nearer()), x) is None
 
 
 @pytest.mark.parametrize("interaction", [Weaker(2.0), pk.PairPotential(Wider()), Twice()])

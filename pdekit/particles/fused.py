@@ -272,7 +272,8 @@ def of_two_scales(dynamics: Any, x: Tensor) -> FusedTwoScale | None:
     """Of particles that move alone, or are drawn to their mean."""
     part, felt = _each_coordinate(dynamics.potential), dynamics.interaction
     mean = felt is None or is_quadratic(felt)
-    if not (part and _one_slope(dynamics, x) and mean and hasattr(dynamics.fast, "formula")):
+    known = checks.says(dynamics.fast, "formula") is not None
+    if not (part and _one_slope(dynamics, x) and mean and known):
         return None
     return (FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale)(dynamics, part)
 
