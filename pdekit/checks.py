@@ -111,7 +111,7 @@ def shown(value: Any) -> str:
     kind = type(value)
     if not isinstance(value, type) and hasattr(value, "shape"):
         shape = tuple(getattr(value, "shape", ()))
-        if kind.__name__ != "DataArray" and int(np.prod(shape or (1,))) <= 8:
+        if not hasattr(value, "dims") and int(np.prod(shape or (1,))) <= 8:
             return " ".join(repr(value).split())
         dims = f", dims {value.dims}" if hasattr(value, "dims") else ""
         return f"{kind.__name__} of shape {shape}, {getattr(value, 'dtype', '')}{dims}"
@@ -234,6 +234,14 @@ def function(name: str, value: Any, what: str) -> None:
     value_not_class(name, value)
     if not (callable(value) or moves(value)):
         raise TypeError(f"{name} must {what}; got {shown(value)}")
+
+
+def says(value: Any, fact: str) -> Any:
+    """What a value says of itself, None where its own class says nothing.
+
+    What is inherited does not count: a method that the fact is about may have been replaced.
+    """
+    return getattr(value, fact) if fact in vars(type(value)) else None
 
 
 def moves(value: Any) -> bool:

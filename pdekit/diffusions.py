@@ -12,6 +12,8 @@ corrected)
 with (∇·D)_i = Σ_j ∂_j D_ij. They differ by drifts of order β⁻¹, and agree where D is constant.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
 
 from pdekit import checks
+from pdekit.arrays import Coefficient, Numbers
 from pdekit.differences import slopes
 
 
@@ -32,7 +35,7 @@ class Ito:
     ``at(t)``, as a potential does.
     """
 
-    D: Any
+    D: float | Numbers | Coefficient
     share = 1.0  # of ∇D in the spurious drift where D is a number at every point
 
     def __post_init__(self) -> None:

@@ -1,5 +1,7 @@
 """Uniform cell-centred grids on a box."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdekit import checks
-from pdekit.arrays import Array
+from pdekit.arrays import Array, Corner, Counts, Flags
 
 _SPACINGS = 1000  # least width of a cell: its centre is then right to a thousandth of it
 
@@ -36,22 +38,24 @@ class Grid:
     numbers do not resolve, ``TypeError`` for a number of cells that is not whole.
     """
 
-    lower: Any
-    upper: Any
-    cells: Any
-    periodic: Any = False
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    cells: tuple[int, ...]
+    periodic: tuple[bool, ...]
 
-    def __post_init__(self) -> None:
-        corners = {n: checks.numbers(n, getattr(self, n), "numbers") for n in ("lower", "upper")}
-        cells, periodic = np.asarray(self.cells), np.asarray(self.periodic)
-        if cells.dtype.kind not in "iu":
-            raise TypeError(f"cells must be whole numbers, got {checks.shown(self.cells)}")
-        if periodic.dtype.kind != "b":
+    def __init__(
+        self, lower: Corner, upper: Corner, cells: Counts, periodic: Flags = False
+    ) -> None:
+        given = {"lower": lower, "upper": upper, "cells": cells, "periodic": periodic}
+        fields = {name: checks.numbers(name, given[name], "numbers") for name in ("lower", "upper")}
+        fields |= {name: np.asarray(given[name]) for name in ("cells", "periodic")}
+        if fields["cells"].dtype.kind not in "iu":
+            raise TypeError(f"cells must be whole numbers, got {checks.shown(cells)}")
+        if fields["periodic"].dtype.kind != "b":
             raise TypeError(
                 "periodic must be True or False, or one of them per axis, got "
-                f"{checks.shown(self.periodic)}"
+                f"{checks.shown(periodic)}"
             )
-        fields = {**corners, "cells": cells, "periodic": periodic}
         dim = max(v.size for v in fields.values())
         if dim not in (1, 2):
             raise ValueError(
@@ -59,7 +63,7 @@ class Grid:
             )
         kinds = {"cells": int, "periodic": bool}
         for name, values in fields.items():
-            own = _per_axis(name, values, dim, kinds.get(name, float), getattr(self, name))
+            own = _per_axis(name, values, dim, kinds.get(name, float), given[name])
             object.__setattr__(self, name, own)
         for axis, (a, b, n) in enumerate(zip(self.lower, self.upper, self.cells, strict=True)):
             _check_axis(axis, a, b, n)
@@ -124,7 +128,7 @@ class Grid:
         inside: NDArray[np.bool_] = np.all((x >= self.lower) & (x <= self.upper), axis=-1)
         return inside
 
-    def refined(self, factor: int) -> "Grid":
+    def refined(self, factor: int) -> Grid:
         """The same box with every cell cut into ``factor`` per axis."""
         factor = checks.whole("factor", factor, 1)
         return Grid(self.lower, self.upper, tuple(n * factor for n in self.cells), self.periodic)

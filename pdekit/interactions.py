@@ -8,8 +8,11 @@ An interaction says of itself what others must know. Of all: ``strength``, where
 proportional to one number. Of those that are W(x - y): ``interaction(z)`` and ``grad(z)``. Of those
 with a formula for particles: ``mean_force``, ``by_mean`` where particles act on each other by a
 mean alone, so that ranks may share it, and ``pure`` where the formula depends on its arguments
-alone, so that torch may trace it. ``quadratic``: W is strength |z|²/2.
+alone, so that torch may trace it. ``quadratic``: W is strength |z|²/2. ``sums_pairs``: the force is
+the sum of ∇W of its ``potential``, of which kernels know one that is ``gaussian``.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from pdekit import checks
-from pdekit.potentials import as_potential
+from pdekit.potentials import Potential, as_potential
 from pdekit.potentials.protocol import points, whole_dim
 
 _LONGEST = 1e100
@@ -49,11 +52,16 @@ class CurieWeiss:
 
     strength: float
     by_mean: ClassVar[bool] = True
-    quadratic: ClassVar[bool] = True
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         checks.parameters(self, strength=checks.number)
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether W and its force are these formulas, which a subclass may have replaced."""
+        formulas = ("__call__", "grad", "mean_force")
+        return all(getattr(type(self), name) is getattr(CurieWeiss, name) for name in formulas)
 
     def __call__(self, z: Any) -> Any:
         """W(z): (..., d) -> (...)."""
@@ -138,15 +146,16 @@ class PairPotential:
     would be no free energy.
     """
 
-    potential: Any
-    dim: int = 1
+    potential: Potential
+    dim: int
+    sums_pairs: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        checks.function("PairPotential: potential", self.potential, "map displacements to values")
-        dim = getattr(self.potential, "dim", whole_dim(self.dim, self))
-        checks.fixed("potential", self.potential)
+    def __init__(self, potential: Potential | Callable[[Any], Any], dim: int = 1) -> None:
+        checks.function("PairPotential: potential", potential, "map displacements to values")
+        dim = getattr(potential, "dim", whole_dim(dim, self))
+        checks.fixed("potential", potential)
         object.__setattr__(self, "dim", dim)
-        object.__setattr__(self, "potential", as_potential(self.potential, dim))
+        object.__setattr__(self, "potential", as_potential(potential, dim))
         probe = np.outer([0.1, 0.2, 0.4, 0.7, 1.2, 1.9, 3.1], np.cos(np.arange(dim)))
         there, back = (
             checks.finite(f"W({name})", self.potential(z), "finite values of W(z)")
@@ -186,6 +195,7 @@ class GaussianWell:
     strength: float = 1.0
     width: float = 1.0
     dim: int = 1
+    gaussian: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check(self, "width")

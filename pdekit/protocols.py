@@ -4,13 +4,14 @@ A value of one's own needs no base class: it is a ``Law`` if it has a law's meth
 sit on the last axis of points, numpy arrays and torch tensors alike.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
+from pdekit.arrays import Coefficient, Corner, Function, Moving, Numbers
 from pdekit.diffusions import Ito
-from pdekit.laws import Law
+from pdekit.laws import Law, Source
 from pdekit.potentials.protocol import Potential
 
 __all__ = [
@@ -83,41 +84,16 @@ class MeanForce(Protocol):
         ...
 
 
-class Moving(Protocol):
-    """What changes in time."""
-
-    def at(self, t: float, /) -> Any:
-        """What it is at time t."""
-        ...
-
-
 class Sampler(Protocol):
     """What particles may start from: of a ``Law`` they need no more."""
 
-    def sample(self, n: int, noise: Any, /) -> Any:
+    def sample(self, n: int, noise: Source, /) -> Any:
         """A tensor ``(n, d)``, of ``noise.normal(n, d)`` and ``noise.uniform(n, d)``."""
         ...
 
 
-class HasNumbers(Protocol):
-    """An array of numpy, a tensor of torch, a DataArray of xarray."""
-
-    def __array__(self) -> Any: ...
-
-
-Numbers: TypeAlias = HasNumbers | Sequence[float] | Sequence[Sequence[float]]
-
 Times: TypeAlias = float | Numbers
 """One, or several that increase."""
-
-Corner: TypeAlias = float | Numbers
-"""A number, or one per coordinate."""
-
-Function: TypeAlias = Callable[[Any], Any]
-"""Of points ``(..., d)``: a potential, a module of torch, a plain function."""
-
-Coefficient: TypeAlias = Function | Moving
-"""Of an equation or a dynamics: a function of points, or one that changes in time."""
 
 Diffusivity: TypeAlias = float | Numbers | Coefficient | Ito
 """A number, a matrix or a function of points, Itô's unless it says how it is to be read."""

@@ -185,7 +185,8 @@ def _png_width(data: bytes) -> int:
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         dots = image.info.get("dpi", (96, 96))[0]
         image.verify()
-        return round(image.width * 96 / dots)
+        pixels: int = round(image.width * 96 / dots)
+        return pixels
 
 
 def _svg_width(data: bytes) -> None:

@@ -40,7 +40,7 @@ from pdekit.comparison.inputs import (
     shared_times,
 )
 from pdekit.comparison.layers import cell_blur, layered_tests, layers, p_values
-from pdekit.comparison.metrics import KL, L1, W1, W2, Metric, Seen
+from pdekit.comparison.metrics import KL, L1, W1, Metric, Seen
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 
@@ -334,7 +334,7 @@ def _bootstrapped(
         out[metric.name] = row[metric.name] if metric.name in row else metric.value(seen)
         out["floor_" + metric.name] = float(values.mean()) if floor is None else floor
         out["p_" + metric.name] = float(rank)
-        out |= metric.stated(seen) if isinstance(metric, W2) else {}
+        out |= metric.stated(seen) if hasattr(metric, "stated") else {}
     out |= {"p_layers": row["p_value"], "p_metrics": p_all}
     if asked.metrics:
         out["p_value"] = min(1.0, 2 * min(row["p_value"], p_all))

@@ -70,7 +70,8 @@ def smallest_bin(n: int) -> float:
     At least 25 particles are expected, where chi-square is accurate, and there are at most
     ``2 n^(2/5)`` bins (Mann and Wald 1942, Moore 1986), where its power is near its best.
     """
-    return max(25.0 / n, 0.5 * n**-0.4)
+    least: float = max(25.0 / n, 0.5 * n**-0.4)
+    return least
 
 
 def equal_mass_bins(mass: Array, smallest: float) -> NDArray[np.int64]:
@@ -202,7 +203,8 @@ def w1_sliced(counts: Counts, mass: Array, grid: Grid) -> tuple[float, float]:
 
 
 def _cdf(mass: Array | Counts) -> Array:
-    return np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
+    below: Array = np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
+    return below
 
 
 # --- tests of fit --------------------------------------------------------------------------------

@@ -69,28 +69,20 @@ def check_times(what: str, x: xr.DataArray) -> None:
         )
 
 
-_FUNCTIONS = (
-    "BackwardKolmogorov",
-    "HamiltonJacobi",
-    "ViscousHJ",
-    "HamiltonJacobiBellman",
-    "Burgers",
-)
-
-
 def density_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
     """Grid and density; refused where the equation has none."""
-    kind = type(getattr(solution, "equation", None)).__name__
-    if kind in _FUNCTIONS:
+    equation = getattr(solution, "equation", None)
+    forward = getattr(equation, "linear", False) and not getattr(equation, "looks_backward", False)
+    if not (getattr(equation, "carries_density", True) or forward):
         raise ValueError(
-            f"the solution of {kind} is no density; compare() takes that of FokkerPlanck, "
-            "McKeanVlasov or Heat, such as dynamics.law()"
+            f"the solution of {type(equation).__name__} is no density; compare() takes that of "
+            "FokkerPlanck, McKeanVlasov or Heat, such as dynamics.law()"
         )
     return field_of(solution, "; the particles come second: compare(solution, ensemble)")
 
 
 def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
-    x = getattr(ensemble, "x", None)
+    x: Any = getattr(ensemble, "x", None)
     if not isinstance(x, xr.DataArray):
         raise TypeError(
             f"the second argument must have .x (a DataArray), got {type(ensemble).__name__}"
@@ -103,11 +95,11 @@ def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
             f"select the coordinates to compare"
         )
     check_times("ensemble.x", x)
-    x = in_order("ensemble.x", x, "dim", grid.names)
+    particles: xr.DataArray = in_order("ensemble.x", x, "dim", grid.names)
     n = x.sizes["particle"] * x.sizes.get("run", 1)
     if n < 50:
         raise ValueError(f"{n} particles are too few for a comparison, expected at least 50")
-    return x
+    return particles
 
 
 def shared_times(here: Array, there: Array) -> list[tuple[int, int]]:

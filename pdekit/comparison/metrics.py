@@ -33,7 +33,8 @@ class Seen:
     @cached_property
     def shares(self) -> Array:
         """Fractions of the particles in the boxes, shape ``(1, m)``."""
-        return merged(self.counts, self.grid)[None] / self.counts.sum()
+        shares: Array = merged(self.counts, self.grid)[None] / self.counts.sum()
+        return shares
 
     @cached_property
     def binned(self) -> tuple[Array, Array]:
@@ -49,7 +50,7 @@ class Seen:
 
 
 class Metric(Protocol):
-    """What ``compare(..., metrics=(...))`` takes."""
+    """What ``compare(..., metrics=(...))`` takes; ``stated(seen)`` is what else it adds to data."""
 
     name: ClassVar[str]
 
@@ -79,7 +80,8 @@ class L1:
         return distances.l1(*seen.binned)[1]
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
-        return np.abs(boxes.pooled(shares - boxes.mass)).sum(axis=1)
+        apart: Array = np.abs(boxes.pooled(shares - boxes.mass)).sum(axis=1)
+        return apart
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ class ChiSquare:
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
         expected = boxes.pooled(boxes.mass)
-        return boxes.n * (boxes.pooled(shares - boxes.mass) ** 2 / expected).sum(axis=1)
+        value: Array = boxes.n * (boxes.pooled(shares - boxes.mass) ** 2 / expected).sum(axis=1)
+        return value
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,8 @@ class KolmogorovSmirnov:
             np.abs(np.cumsum(boxes.marginal(deviation, k), axis=1)).max(axis=1)
             for k in range(len(boxes.shape))
         ]
-        return np.max(gaps, axis=0)
+        largest: Array = np.max(gaps, axis=0)
+        return largest
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,8 @@ class W1:
             widths = np.diff(boxes.edges[0])
             return np.asarray(gap[:, :-1] @ (widths[1:] + widths[:-1]) / 2)
         slices = (_slice(deviation, boxes, angle) for angle in transport.ANGLES)
-        return np.mean([np.abs(below) @ gaps for below, gaps in slices], axis=0)
+        mean: Array = np.mean([np.abs(below) @ gaps for below, gaps in slices], axis=0)
+        return mean
 
     def _both(self, seen: Seen) -> tuple[float, float]:
         if seen.grid.dim == 1:
@@ -274,7 +279,8 @@ class Energy:
             a, b = gap[:, :-1], gap[:, 1:]
             return np.sqrt(2 * (a * a + a * b + b * b) @ np.diff(boxes.edges[0]) / 3)
         apart = np.hypot(*(z[:, None] - z[None]).transpose(2, 0, 1))
-        return np.sqrt(np.maximum(-np.einsum("bi,bi->b", d @ apart, d), 0.0))
+        energy: Array = np.sqrt(np.maximum(-np.einsum("bi,bi->b", d @ apart, d), 0.0))
+        return energy
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Elastic-SGD: replicas of a network, each drawn to a master that follows their mean."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.optimizer import ParamsT
@@ -8,6 +10,8 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     check_range,
     check_whole,
     check_width,
@@ -18,6 +22,9 @@ from pdekit.optim.groups import (
 )
 from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
 from pdekit.optim.updates import langevin_step
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class ElasticSGD(Checked):
@@ -56,7 +63,7 @@ class ElasticSGD(Checked):
     others wait for it until the group's timeout.
     """
 
-    process_group: Any = None
+    process_group: ProcessGroup | None = None
     replica = 0
 
     def __init__(
@@ -67,7 +74,7 @@ class ElasticSGD(Checked):
         replicas: int = 3,
         master_lr: float | None = None,
         *,
-        process_group: Any = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         self.process_group = process_group
         options = {
@@ -79,7 +86,7 @@ class ElasticSGD(Checked):
         }
         super().__init__(params, options)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)
         check_width(group, "rho")
         check_range(group, "master_lr", 0.0, optional=True)
@@ -94,7 +101,7 @@ class ElasticSGD(Checked):
             )
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move replicas and master; the mean of the losses of the replicas."""
         self.look_again()
         ranks, losses = ranks_of(self.process_group), []
@@ -114,7 +121,7 @@ class ElasticSGD(Checked):
         return loss
 
 
-def master_rate(group: dict[str, Any]) -> float:
+def master_rate(group: Group) -> float:
     """η'."""
     rate = group["master_lr"]
     return float(group["lr"] if rate is None else rate)

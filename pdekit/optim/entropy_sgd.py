@@ -1,7 +1,8 @@
 """Entropy-SGD: descent along the gradient of the local entropy."""
 
+from __future__ import annotations
+
 from math import sqrt
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     address,
     anchored,
     check_range,
@@ -77,15 +80,15 @@ class EntropySGD(Checked):
         }
         super().__init__(params, options)
 
-    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
+    def completed(self, group: Group) -> Group:
         return with_width(group)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_walk(group)
         check_seed(group)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move x; the loss there before."""
         self.look_again()
         with anchored(self) as centres:
@@ -96,12 +99,12 @@ class EntropySGD(Checked):
         return loss
 
 
-def with_width(group: dict[str, Any]) -> dict[str, Any]:
+def with_width(group: Group) -> Group:
     """A group with γ: its learning rate, if nothing else is said."""
     return {**group, "gamma": group["lr"] if group["gamma"] is None else group["gamma"]}
 
 
-def check_walk(group: dict[str, Any]) -> None:
+def check_walk(group: Group) -> None:
     """Raise for options of ``walk`` out of range."""
     check_whole(group, "inner_steps", 1)
     check_range(group, "lr", 0.0)
@@ -118,7 +121,7 @@ def walk(
     means: dict[Tensor, Tensor] | None,
     replica: int = 0,
     replicas: int = 1,
-) -> Any:
+) -> Loss | None:
     """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss.
 
     Without means z is the last y. Each of several replicas has noise of its own.
@@ -138,7 +141,7 @@ def walk(
     return losses[0]
 
 
-def inner_rate(group: dict[str, Any]) -> float:
+def inner_rate(group: Group) -> float:
     """η_y: so that y has come to rest after L steps, if nothing else is said."""
     rate = group["inner_lr"]
     return float(2 * group["gamma"] / (group["inner_steps"] + 1) if rate is None else rate)

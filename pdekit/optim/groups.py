@@ -1,20 +1,27 @@
 """Parameter groups: what every optimizer here asks of them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import isfinite
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from pdekit.checks import number, shown
 from pdekit.particles.noise import Address
 
-Closure = Callable[[], Any]
+Group: TypeAlias = dict[str, Any]
+"""Of parameters, as torch keeps them: tensors and their options."""
+
+Loss: TypeAlias = Tensor | float
+Closure: TypeAlias = Callable[[], Loss | None]
 
 RATE = 0.2
 """Of the move a gradient, where an optimizer that takes several is not told its learning rate."""
@@ -37,18 +44,18 @@ class Checked(Optimizer):
 
     derived: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, params: Any, options: dict[str, Any]) -> None:
+    def __init__(self, params: ParamsT, options: Group) -> None:
         super().__init__(listed(self, params), options)
 
-    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
+    def completed(self, group: Group) -> Group:
         """A new group with what follows from its options."""
         return group
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         """``ValueError`` for options out of range."""
         raise NotImplementedError
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: Group) -> None:
         """Add a group, whose options are checked."""
         group = self.completed(group_of(self, param_group))
         self.check(group)
@@ -72,7 +79,7 @@ class Checked(Optimizer):
             seen[k] = options
 
 
-def listed(optimizer: Optimizer, params: Any) -> Any:
+def listed(optimizer: Optimizer, params: ParamsT) -> ParamsT:
     """``params`` as torch takes them; ``TypeError`` for what is no list of tensors or groups."""
     if isinstance(params, Tensor | str | dict) or not isinstance(params, Iterable):
         raise TypeError(
@@ -82,7 +89,7 @@ def listed(optimizer: Optimizer, params: Any) -> Any:
     return params
 
 
-def group_of(optimizer: Checked, given: Any) -> dict[str, Any]:
+def group_of(optimizer: Checked, given: Group) -> Group:
     """A parameter group with the defaults where it is silent.
 
     ``TypeError`` for what is no group, or for parameters of a type that cannot be moved;
@@ -106,7 +113,7 @@ def group_of(optimizer: Checked, given: Any) -> dict[str, Any]:
     return {**optimizer.defaults, **given, "params": params}
 
 
-def parameters(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], int, Tensor]]:
+def parameters(optimizer: Optimizer) -> Iterator[tuple[Group, int, Tensor]]:
     """(group, number, parameter); the numbers count through all groups.
 
     Whole numbers, which have no gradient, are left out.
@@ -119,7 +126,7 @@ def parameters(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], int, Tens
             number += 1
 
 
-def evaluated(optimizer: Optimizer, closure: Closure | None) -> Any:
+def evaluated(optimizer: Optimizer, closure: Closure | None) -> Loss | None:
     """The loss at the parameters as they are, whose gradients the closure leaves in them."""
     if not callable(closure):
         raise TypeError(
@@ -133,7 +140,7 @@ def evaluated(optimizer: Optimizer, closure: Closure | None) -> Any:
     return loss.detach() if isinstance(loss, Tensor) else loss
 
 
-def loss_of(optimizer: Checked, closure: Closure | None) -> Any:
+def loss_of(optimizer: Checked, closure: Closure | None) -> Loss | None:
     """For an optimizer that needs one gradient: that of the closure, or the one already there."""
     if closure is not None:
         return evaluated(optimizer, closure)
@@ -141,11 +148,12 @@ def loss_of(optimizer: Checked, closure: Closure | None) -> Any:
     return None
 
 
-def mean_loss(losses: list[Any]) -> Any:
+def mean_loss(losses: list[Loss | None]) -> Loss:
     """The mean of what a closure returned."""
-    if any(loss is None for loss in losses):
+    known = [loss for loss in losses if loss is not None]
+    if len(known) < len(losses):
         raise TypeError("closure() must return the loss, got None")
-    return sum(losses) / len(losses)
+    return sum(known) / len(known)
 
 
 def _counted(optimizer: Optimizer) -> None:
@@ -209,7 +217,7 @@ def copied(x: Tensor, into: Tensor | None) -> Tensor:
     return into.copy_(x)
 
 
-def address(group: dict[str, Any], number: int) -> Address:
+def address(group: Group, number: int) -> Address:
     """Where the noise of a parameter lies at the latest evaluation."""
     return Address(group["seed"], number, step=group["evaluations"] - 1)
 
@@ -223,7 +231,7 @@ def common(optimizer: Optimizer, name: str) -> Any:
 
 
 def check_range(
-    group: dict[str, Any],
+    group: Group,
     name: str,
     lower: float,
     upper: float = LARGEST,
@@ -247,20 +255,20 @@ def check_range(
         raise ValueError(f"{name} must be a finite number {least}{most}, got {value!r}")
 
 
-def check_width(group: dict[str, Any], name: str, *, optional: bool = False) -> None:
+def check_width(group: Group, name: str, *, optional: bool = False) -> None:
     """``ValueError`` unless ``group[name]`` > 0, and its inverse a number in single precision."""
     check_range(group, name, 0.0, open_below=True, optional=optional)
     if group[name] is not None and group[name] < 1e-30:
         raise ValueError(f"{name} must be a finite number >= 1e-30, got {group[name]!r}")
 
 
-def check_switch(group: dict[str, Any], name: str) -> None:
+def check_switch(group: Group, name: str) -> None:
     """``ValueError`` unless ``group[name]`` is True or False."""
     if not isinstance(group[name], bool | np.bool_):  # 1 and 0 are equal to them
         raise ValueError(f"{name} must be True or False, got {group[name]!r}")
 
 
-def check_whole(group: dict[str, Any], name: str, least: int) -> None:
+def check_whole(group: Group, name: str, least: int) -> None:
     """``ValueError`` unless ``group[name]`` is a whole number, at least ``least``."""
     value = group[name]
     whole = isinstance(value, Integral) and not isinstance(value, bool)
@@ -268,12 +276,12 @@ def check_whole(group: dict[str, Any], name: str, least: int) -> None:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
-def rate_of(lr: Any, steps: Any) -> Any:
+def rate_of(lr: float | None, steps: int) -> float | None:
     """The learning rate of so many gradients, where it is not given."""
     return RATE * steps if lr is None and isinstance(steps, Integral) else lr
 
 
-def check_seed(group: dict[str, Any]) -> None:
+def check_seed(group: Group) -> None:
     """``ValueError`` unless ``group["seed"]`` is one that noise has an address for."""
     seed = group["seed"]
     whole = isinstance(seed, Integral) and not isinstance(seed, bool)

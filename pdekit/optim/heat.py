@@ -1,7 +1,8 @@
 """Descent on the loss smoothed by the heat equation."""
 
+from __future__ import annotations
+
 from math import sqrt
-from typing import Any
 
 import torch
 from torch.optim.optimizer import ParamsT
@@ -9,6 +10,8 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     address,
     anchored,
     check_range,
@@ -70,7 +73,7 @@ class HEAT(Checked):
         }
         super().__init__(params, options)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_whole(group, "samples", 1)
         check_range(group, "lr", 0.0)
         check_width(group, "gamma")
@@ -83,7 +86,7 @@ class HEAT(Checked):
             )
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move x; the mean of the losses around it."""
         self.look_again()
         samples, losses = common(self, "samples"), []
@@ -104,7 +107,9 @@ class HEAT(Checked):
                 torch.add(centres[p], sums[p], alpha=-group["lr"] / samples, out=p)
         return loss
 
-    def _scatter(self, group: Any, number: int, p: Any, x: Any, sign: float) -> None:
+    def _scatter(
+        self, group: Group, number: int, p: torch.Tensor, x: torch.Tensor, sign: float
+    ) -> None:
         """x + ξ with the normals of the evaluation to come, or of the one before."""
         ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
         scale = sign * sqrt(group["gamma"] * group["temperature"])

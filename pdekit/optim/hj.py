@@ -1,6 +1,6 @@
 """Descent on the solution of the Hamilton-Jacobi equation without viscosity."""
 
-from typing import Any
+from __future__ import annotations
 
 import torch
 from torch.optim.optimizer import ParamsT
@@ -9,6 +9,8 @@ from pdekit.optim.entropy_sgd import check_walk, walk, with_width
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     anchored,
     check_switch,
     common,
@@ -54,17 +56,17 @@ class HJ(Checked):
         }
         super().__init__(params, options)
 
-    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
+    def completed(self, group: Group) -> Group:
         return with_width(group)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         if (group["temperature"], group["alpha"]) != (0.0, 0.0):
             raise ValueError("HJ has neither temperature nor alpha; take EntropySGD")
         check_walk(group)
         check_switch(group, "dual")
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move x; the loss there before."""
         self.look_again()
         dual = common(self, "dual")

@@ -1,13 +1,13 @@
 """Nesterov's method, restarted."""
 
-from typing import Any
+from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import Checked, Closure, check_range, loss_of, parameters
+from pdekit.optim.groups import Checked, Closure, Group, Loss, check_range, loss_of, parameters
 from pdekit.optim.updates import accelerated
 
 
@@ -31,11 +31,11 @@ class NesterovRestart(Checked):
     def __init__(self, params: ParamsT, lr: float = 1e-2) -> None:
         super().__init__(params, {"lr": lr, "age": 1, "evaluations": 0})
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move w and u; the loss of the closure, at u."""
         self.look_again()
         loss = loss_of(self, closure)

@@ -1,7 +1,9 @@
 """Parle: Entropy-SGD in the replicas of Elastic-SGD."""
 
+from __future__ import annotations
+
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.optimizer import ParamsT
@@ -11,6 +13,8 @@ from pdekit.optim.groups import (
     RATE,
     Checked,
     Closure,
+    Group,
+    Loss,
     check_seed,
     check_whole,
     check_width,
@@ -19,6 +23,9 @@ from pdekit.optim.groups import (
     parameters,
 )
 from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Parle(Checked):
@@ -68,7 +75,7 @@ class Parle(Checked):
     hold here too.
     """
 
-    process_group: Any = None
+    process_group: ProcessGroup | None = None
     replica = 0
 
     derived = ("initial_gamma", "initial_rho")
@@ -89,7 +96,7 @@ class Parle(Checked):
         rho_min: float | None = None,
         temperature: float = 0.0,
         seed: int = 0,
-        process_group: Any = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         ranks_of(process_group)
         self.process_group = process_group
@@ -111,7 +118,7 @@ class Parle(Checked):
         }
         super().__init__(params, options)
 
-    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
+    def completed(self, group: Group) -> Group:
         check(group)
         if group["inner_lr"] is None:
             group["inner_lr"] = min(group["lr"], RATE) or RATE
@@ -120,11 +127,11 @@ class Parle(Checked):
         group["initial_gamma"], group["initial_rho"] = group["gamma"], group["rho"]
         return group
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check(group)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move replicas and master; the mean of the losses at the replicas before."""
         self.look_again()
         ranks, losses = ranks_of(self.process_group), []
@@ -146,14 +153,14 @@ class Parle(Checked):
         return loss
 
 
-def scoped(group: dict[str, Any], name: str) -> float:
+def scoped(group: Group, name: str) -> float:
     """γ or ρ after the steps made; it never rises."""
     first = group[f"initial_{name}"]
     shrunk = first * (1 - 0.5 / group["batches"]) ** group["steps"]
     return float(max(shrunk, min(first, group[f"{name}_min"])))
 
 
-def check(group: dict[str, Any]) -> None:
+def check(group: Group) -> None:
     """Raise for options out of range."""
     check_walk(group)
     check_seed(group)

@@ -4,28 +4,26 @@ The parameters hold the master x. The replicas x^a of a process lie stacked in
 ``state[p]["replicas"]``, of shape (replicas of this process, *shape of p).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed
 
 from pdekit.checks import shown
-from pdekit.optim.groups import (
-    common,
-    copied,
-    evaluations,
-    parameters,
-    set_evaluations,
-    spare,
-)
+from pdekit.optim.groups import common, copied, evaluations, parameters, set_evaluations, spare
 from pdekit.particles.run.ranks import Ranks
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 Stacks = dict[Tensor, Tensor]
 
 
-def ranks_of(process_group: Any) -> Ranks:
+def ranks_of(process_group: ProcessGroup | None) -> Ranks:
     """The processes that share the replicas; one alone where none have been joined."""
     if process_group is not None and not _is_group(process_group):
         raise TypeError(
@@ -49,7 +47,7 @@ def _is_group(value: Any) -> bool:
         return False
     outside = distributed.GroupMember.NON_GROUP_MEMBER
     return isinstance(value, distributed.ProcessGroup) or (
-        type(value) is type(outside) and value == outside
+        isinstance(value, type(outside)) and value == outside
     )
 
 

@@ -1,7 +1,8 @@
 """Stochastic gradient Langevin dynamics."""
 
+from __future__ import annotations
+
 from math import sqrt
-from typing import Any
 
 import torch
 from torch.optim.optimizer import ParamsT
@@ -9,6 +10,8 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     address,
     check_range,
     check_seed,
@@ -46,13 +49,13 @@ class SGLD(Checked):
         options = {"lr": lr, "temperature": temperature, "seed": seed, "evaluations": 0}
         super().__init__(params, options)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)
         check_range(group, "temperature", 0.0)
         check_seed(group)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move x; the loss of the closure."""
         self.look_again()
         loss = loss_of(self, closure)

@@ -1,7 +1,8 @@
 """Trivialized-SGD: a random field, withdrawn in the course of training, that removes minima."""
 
+from __future__ import annotations
+
 from math import exp, sqrt
-from typing import Any
 
 import torch
 from torch.optim.optimizer import ParamsT
@@ -9,6 +10,8 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     check_range,
     check_seed,
     loss_of,
@@ -60,7 +63,7 @@ class TrivializedSGD(Checked):
         }
         super().__init__(params, options)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)
         check_range(group, "coupling", 0.0)
         check_range(group, "decay", 0.0, open_below=True)
@@ -68,7 +71,7 @@ class TrivializedSGD(Checked):
         check_seed(group)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move x; the loss of the closure."""
         self.look_again()
         loss = loss_of(self, closure)
@@ -80,7 +83,7 @@ class TrivializedSGD(Checked):
             langevin_step(p, p.grad, group["lr"], field if strength else None)
         return loss
 
-    def field(self, group: dict[str, Any], step: int) -> float:
+    def field(self, group: Group, step: int) -> float:
         """v_i, the spread of the field in step i."""
         p = group["layers"]
         if p is None:

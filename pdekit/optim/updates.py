@@ -6,6 +6,8 @@ parameter, evaluation, element), so it depends neither on what else is drawn nor
 threads.
 """
 
+from __future__ import annotations
+
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """Basins of attraction of a potential on a grid."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -32,7 +34,7 @@ class Basins:
     minima: Array
 
     @classmethod
-    def of(cls, potential: Any, grid: Grid) -> "Basins":
+    def of(cls, potential: Any, grid: Grid) -> Basins:
         """Those of V, a potential or values of ``grid.shape``. Raises ``ValueError`` for NaN."""
         if not isinstance(grid, Grid):
             raise TypeError(f"Basins.of(V, grid): expected a Grid, got {grid!r}")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.checks import positive, whole
 from pdekit.interactions import GaussianWell
 from pdekit.particles.kernels.forces import gaussian_sum, sums
@@ -25,7 +26,11 @@ _PAD = 64  # as in `pdekit.particles.ensemble`: torch's scalar loop for left-ove
 
 
 class Summation(Protocol):
-    """How N⁻¹ Σ_j ∇W(x_i - x_j) is computed."""
+    """How N⁻¹ Σ_j ∇W(x_i - x_j) is computed.
+
+    What sums all pairs says ``exact``, what needs a smooth W ``smooth``, what depends on its
+    arguments alone ``pure``.
+    """
 
     def __call__(self, kernel: Kernel, x: Tensor, draw: Callable[[], Tensor] | None) -> Tensor:
         """The sum for x ``(runs, n, dim)``; ``draw`` gives uniforms ``(runs, n)``, or is None."""
@@ -35,6 +40,8 @@ class Summation(Protocol):
 @dataclass(frozen=True)
 class ExactSum:
     """All pairs, in pieces that fit in cache: O(N²) a step, any W, any dimension."""
+
+    exact: ClassVar[bool] = True
 
     def __call__(self, kernel: Kernel, x: Tensor, draw: Any = None) -> Tensor:
         _, n, dim = x.shape
@@ -120,7 +127,8 @@ def mean_force(
         wraps = period.nan_to_num(posinf=0.0)
 
         def kernel(z: Tensor) -> Tensor:
-            return interaction.grad(z - wraps * (z / period).round())
+            slope: Tensor = interaction.grad(z - wraps * (z / period).round())
+            return slope
 
     out = torch.zeros_like(x)
     if period is None and _is_gaussian(interaction, summation, x):
@@ -132,9 +140,10 @@ def mean_force(
 
 def _is_gaussian(interaction: Any, summation: Summation, x: Tensor) -> bool:
     """Whether a compiled sum is at hand: ``GaussianWell`` on the CPU."""
-    known = type(getattr(interaction, "potential", None)) is GaussianWell
-    exact = type(summation) is ExactSum
-    return known and exact and x.device.type == "cpu" and x.dtype in LANES
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in LANES:
+        return False
+    pairs = checks.says(interaction, "sums_pairs") and checks.says(summation, "exact")
+    return bool(pairs and checks.says(interaction.potential, "gaussian"))
 
 
 def _gaussian(well: GaussianWell, x: Tensor) -> Tensor:
@@ -185,6 +194,7 @@ class ChebyshevSum:
     """
 
     tolerance: float = 1e-8
+    smooth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         positive("tolerance", self.tolerance)

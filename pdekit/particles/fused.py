@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.interactions import is_quadratic
-from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, Step, StochasticHeun
+from pdekit.particles.integrators import Step
 from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_room
 from pdekit.particles.kernels.drift import (
     DOUBLE_WELL,
@@ -39,7 +40,6 @@ from pdekit.particles.noise import INNER, LANES, Address, StepNoise
 from pdekit.potentials import DoubleWell, Evolving, Quadratic, Rippled, Rough, Sum, Tabulated
 
 _FREE = {"potentials", "dim", "_abc_impl", "_is_protocol"}  # may be another class's own
-_INTEGRATORS = (EulerMaruyama, LeimkuhlerMatthews, StochasticHeun)
 
 
 def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale | None":
@@ -58,7 +58,7 @@ def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale 
 
 def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":
     """Of potentials on a line, with or without walls."""
-    if not _in_memory(x) or x.shape[-1] != 1 or type(dynamics.integrator) not in _INTEGRATORS:
+    if not (_in_memory(x) and x.shape[-1] == 1 and _slopes(dynamics)):
         return None
     parts = [_part(V) for V in _summands(dynamics.potentials)]
     if not all(parts):
@@ -109,8 +109,8 @@ class Fused:
         Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
         counter = (noise.particle // LANES[state.dtype], at.step, at.stream, at.seed)
-        heun = type(self.dynamics.integrator) is StochasticHeun
-        times = np.array([[s.start for s in steps], [s.stop for s in steps]])[: 1 + heun]
+        times = np.array([[s.start for s in steps], [s.stop for s in steps]])
+        times = times[: self.dynamics.integrator.fused_slopes]
         advance(
             y,
             *_in_type(y, self.dynamics, steps),
@@ -227,9 +227,8 @@ class FusedTwoScale:
     def _values(self, of: Any) -> Inner:
         d = self.dynamics
         strength = of.type(getattr(d.interaction, "strength", 0.0))
-        matthews = type(d.integrator) is LeimkuhlerMatthews
-        weights = self.weights.astype(of)
-        return Inner(d.fast.formula, matthews, d.warm_start, weights, d.coupled, strength)
+        numbers = self.weights.astype(of), d.coupled, strength
+        return Inner(d.fast.formula, d.integrator.centred, d.warm_start, *numbers)
 
     def _outer(self, steps: list[Step]) -> Any:
         """Sizes of the steps, and γ in them."""
@@ -249,12 +248,8 @@ class FusedTwoScale:
         before = None if d.warm_start else 0.0
         scales = []
         for s in steps:
-            h, integrator = d.inner_size(s.size), d.integrator
-            if isinstance(integrator, LeimkuhlerMatthews):
-                now = Step(s.number * count, s.start, s.stop, h, before)
-                scales.append(integrator.scales(now))
-            else:
-                scales.append((0.0, sqrt(h)))
+            first = Step(s.number * count, s.start, s.stop, d.inner_size(s.size), before)
+            scales.append(d.integrator.scales(first))
         return sigma * np.array(scales).T
 
 
@@ -277,7 +272,8 @@ def of_two_scales(dynamics: Any, x: Tensor) -> FusedTwoScale | None:
     """Of particles that move alone, or are drawn to their mean."""
     part, felt = _each_coordinate(dynamics.potential), dynamics.interaction
     mean = felt is None or is_quadratic(felt)
-    if not (part and _one_slope(dynamics, x) and mean and hasattr(dynamics.fast, "formula")):
+    known = checks.says(dynamics.fast, "formula") is not None
+    if not (part and _one_slope(dynamics, x) and mean and known):
         return None
     return (FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale)(dynamics, part)
 
@@ -293,8 +289,12 @@ def of_mean(dynamics: Any, x: Tensor) -> FusedCurieWeiss | None:
 
 def _one_slope(dynamics: Any, x: Tensor) -> bool:
     """Whether steps take one slope, of few coordinates in memory."""
-    kind = type(dynamics.integrator)
-    return _in_memory(x) and x.shape[-1] <= 64 and kind in (EulerMaruyama, LeimkuhlerMatthews)
+    return _slopes(dynamics) == 1 and _in_memory(x) and x.shape[-1] <= 64
+
+
+def _slopes(dynamics: Any) -> int:
+    """How many a step takes, of an integrator that the loops know; 0 for others."""
+    return checks.says(dynamics.integrator, "fused_slopes") or 0
 
 
 def _each_coordinate(V: Any) -> _Part | None:
@@ -347,17 +347,12 @@ def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:
 
 def _adjusted(dynamics: Any, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
     """The state in memory, with what a first step of another size asks for."""
-    state, integrator = state.contiguous(), dynamics.integrator
-    if isinstance(integrator, LeimkuhlerMatthews):
-        return integrator.adjusted(state, dynamics.sigma, steps[0], noise)
-    return state
+    state = state.contiguous()
+    adjusted: Tensor = dynamics.integrator.adjusted(state, dynamics.sigma, steps[0], noise)
+    return adjusted
 
 
 def _noise_scales(dynamics: Any, steps: list[Step]) -> tuple[Any, Any]:
     """Per step: the noise added before the slope is taken, and the noise of the step."""
-    integrator = dynamics.integrator
-    if not isinstance(integrator, LeimkuhlerMatthews):
-        scale = np.array([dynamics.sigma * sqrt(s.size) for s in steps])
-        return 0.0 * scale, scale
-    ahead, scale = np.array([integrator.scales(s) for s in steps]).T
+    ahead, scale = np.array([dynamics.integrator.scales(s) for s in steps]).T
     return dynamics.sigma * ahead, dynamics.sigma * scale

@@ -6,6 +6,10 @@ by ``points`` where the next slope is taken. For most of them the state is the p
 stationary law. Tensors have the axes (runs, particles, dim); ``step`` overwrites its state. With
 σ = 0 no noise is drawn.
 
+One that compiled loops know says of its own class how many slopes a step takes, ``fused_slopes``,
+and by ``scales`` and ``adjusted`` what noise goes in. ``centred``: this lies about the start of the
+step, half before the slope is taken.
+
 Products and sums are rounded one by one, as in the fused kernel, and never as ``alpha=`` of torch,
 which fuses the two where the processor can.
 """
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OUTPUT = 8  # channel of the noise of positions that are handed out, see `pdekit.particles.noise`
-Drift = Callable[[Any, float], Any]
+Drift = Callable[["Tensor", float], "Tensor"]
 
 
 class Step(NamedTuple):
@@ -39,7 +43,26 @@ class Step(NamedTuple):
 class Normals(Protocol):
     """Standard normals of a step, of the shape of the state; `pdekit.particles.noise.StepNoise`."""
 
-    def at(self, step: int, channel: int = ...) -> Any: ...
+    def at(self, step: int, channel: int = ...) -> "Tensor": ...
+
+
+class Draws(Normals, Protocol):
+    """What a step may draw besides, ``each`` numbers per particle, and for how many particles."""
+
+    @property
+    def size(self) -> int: ...
+
+    def uniforms(self, step: int, channel: int, each: int = ...) -> "Tensor":
+        """In (0, 1), of the dtype of the particles."""
+        ...
+
+    def choices(self, step: int, channel: int, each: int = ...) -> "Tensor":
+        """The same in float64, to choose among many."""
+        ...
+
+
+Fast = Callable[["Tensor", list[Step], Any], "Tensor"]
+"""Many steps at once, with the noise of a tile: the state after them."""
 
 
 class Integrator(Protocol):
@@ -51,15 +74,15 @@ class Integrator(Protocol):
     @property
     def invariant_order(self) -> int: ...
 
-    def step(self, drift: Drift, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
+    def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         """The state after ``step``; ``y`` is overwritten."""
         ...
 
-    def positions(self, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
+    def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         """Where the particles of state ``y`` are after ``step``."""
         ...
 
-    def points(self, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
+    def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         """Where the slope of the step after ``step`` is taken."""
         ...
 
@@ -73,6 +96,16 @@ class EulerMaruyama:
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 1
+    fused_slopes: ClassVar[int] = 1
+    centred: ClassVar[bool] = False
+
+    def scales(self, step: Step) -> tuple[float, float]:
+        """Over σ: of ξ before the slope is taken, and of ξ in the noise of the step."""
+        return 0.0, sqrt(step.size)
+
+    def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        """``y``: steps of any size follow each other."""
+        return y
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         y = y.add_(drift(y, step.start) * step.size)
@@ -107,6 +140,8 @@ class LeimkuhlerMatthews:
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 2
+    fused_slopes: ClassVar[int] = 1
+    centred: ClassVar[bool] = True
 
     def scales(self, step: Step) -> tuple[float, float]:
         """Over σ: of ξ before the slope is taken, and of ξ in the noise of the step."""
@@ -139,7 +174,7 @@ class LeimkuhlerMatthews:
         if not sigma:
             return y
         half = sigma * sqrt(step.size) / 2
-        x = noise.at(step.number + 1, OUTPUT) * (half * sqrt(0.75))
+        x: Tensor = noise.at(step.number + 1, OUTPUT) * (half * sqrt(0.75))
         return x.add_(noise.at(step.number + 1) * (half / 2)).add_(y)
 
     def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
@@ -156,6 +191,16 @@ class StochasticHeun:
 
     weak_order: ClassVar[int] = 2
     invariant_order: ClassVar[int] = 2
+    fused_slopes: ClassVar[int] = 2
+    centred: ClassVar[bool] = False
+
+    def scales(self, step: Step) -> tuple[float, float]:
+        """Over σ: of ξ before the first slope is taken, and of ξ in the noise of the step."""
+        return 0.0, sqrt(step.size)
+
+    def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        """``y``: steps of any size follow each other."""
+        return y
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         before = drift(y, step.start)

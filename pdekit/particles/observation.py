@@ -4,6 +4,8 @@ Every observable adds to arrays of int64, of fixed size, so that what tiles, thr
 ranks have seen is added up in any order to the same bits.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -232,12 +234,12 @@ class Observed:
     @classmethod
     def nothing(
         cls, observables: tuple[Observable, ...], times: int, runs: int, dim: int
-    ) -> "Observed":
+    ) -> Observed:
         """Zeros."""
         sums = [np.stack([o.blank(runs, dim)] * times) for o in observables]
         return cls(observables, np.zeros((len(observables), times, runs), np.int64), sums)
 
-    def add(self, part: "Glimpse", rows: slice) -> None:
+    def add(self, part: Glimpse, rows: slice) -> None:
         """Take over what a tile has seen, which then has seen nothing."""
         for (k, time), total in part.sums.items():
             self.sums[k][time, rows] += total

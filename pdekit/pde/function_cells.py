@@ -11,6 +11,7 @@ a cell two grids know as little: there the function itself is asked whether it s
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ def _say_between(apart: float, little: float, grid: Grid, stacklevel: int) -> No
 def _beside(grid: Grid) -> Grid:
     """Other cells, of which there are not very many more."""
     other = halving.beside(grid)
-    many = np.prod(other.cells) > max(_CHEAP, np.prod(grid.cells))
+    many = prod(other.cells) > max(_CHEAP, prod(grid.cells))
     return grid.refined(2) if many else other
 
 

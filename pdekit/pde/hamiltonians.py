@@ -5,6 +5,8 @@
 else None.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -29,7 +31,7 @@ class Hamiltonian(Protocol):
 
     def grad(self, p: Any) -> Any: ...
 
-    def terms(self, dim: int) -> "tuple[Term, ...] | None": ...
+    def terms(self, dim: int) -> tuple[Term, ...] | None: ...
 
 
 @dataclass(frozen=True)

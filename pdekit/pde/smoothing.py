@@ -27,4 +27,5 @@ def local_entropy(potential: Function, gamma: float, beta: float, grid: Grid) ->
     checks.fixed("potential", potential)
     wrapped = any(grid.periodic)
     scheme = ColeHopf() if wrapped else ColeHopf(extend=True)
-    return solve(ViscousHJ(beta), grid, potential, gamma, scheme).potential()
+    smoothed: Tabulated = solve(ViscousHJ(beta), grid, potential, gamma, scheme).potential()
+    return smoothed

@@ -94,7 +94,8 @@ class Solution:
 
     def _stored(self, t: float | None) -> Array:
         if t is None:
-            return self.fields[-1]
+            last: Array = self.fields[-1]
+            return last
         for time_, stored in zip(self.times, self.fields, strict=True):
             if isinstance(t, Real) and np.isclose(time_, t, rtol=1e-9, atol=1e-12):
                 return stored

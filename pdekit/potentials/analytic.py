@@ -1,5 +1,7 @@
 """Potentials by formula: parabolas, wells, ripples and the landscapes of the papers."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -7,6 +9,7 @@ import numpy as np
 from array_api_compat import device
 
 from pdekit import checks
+from pdekit.arrays import Numbers
 from pdekit.potentials.protocol import (
     added,
     added_to,
@@ -25,7 +28,7 @@ class Quadratic:
     Good values: ``Quadratic()``, ``Quadratic((1.0, 4.0))``, ``Quadratic(((2, 0.3), (0.3, 1)))``.
     """
 
-    curvature: Any = 1.0
+    curvature: float | Numbers = 1.0
     dim: int = 1
 
     __add__ = added

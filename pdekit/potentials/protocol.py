@@ -1,11 +1,13 @@
 """What a potential is, and the sum of several, moving or not; the points it is evaluated at."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 from weakref import WeakSet
 
 import numpy as np
@@ -50,7 +52,7 @@ class Sum:
 
     terms: tuple[Any, ...]
 
-    def __new__(cls, terms: Any = ()) -> "Sum":
+    def __new__(cls, terms: Any = ()) -> Sum:
         moving = isinstance(terms, tuple | list) and any(map(checks.moves, terms))
         return object.__new__(MovingSum if moving and cls is Sum else cls)
 
@@ -69,10 +71,10 @@ class Sum:
     def dim(self) -> int:
         return int(next(term.dim for term in self.terms if hasattr(term, "dim")))
 
-    def __add__(self, other: Any) -> "Sum":
+    def __add__(self, other: Any) -> Sum:
         return added(self, other)
 
-    def __radd__(self, other: Any) -> "Sum":
+    def __radd__(self, other: Any) -> Sum:
         return added_to(self, other)
 
     def __call__(self, x: Any) -> Any:
@@ -116,14 +118,14 @@ class MovingSum(Sum):
 def added(self: Any, other: Any) -> Sum:
     """What ``V + W`` means; a potential takes it over with ``__add__ = added``."""
     if isinstance(other, type) or not (callable(other) or checks.moves(other)):
-        return NotImplemented
+        return cast(Sum, NotImplemented)
     return Sum((*_terms(self), *_terms(other)))
 
 
 def added_to(self: Any, other: Any) -> Sum:
     """What ``W + V`` means for a W that does not know V: ``__radd__ = added_to``."""
     if isinstance(other, type) or not (callable(other) or checks.moves(other)):
-        return NotImplemented
+        return cast(Sum, NotImplemented)
     return Sum((*_terms(other), *_terms(self)))
 
 

@@ -5,17 +5,24 @@ in the plane, continued linearly (C¹) beyond them. Its coefficients are compute
 is an interval index, one gathered row of coefficients and a Horner scheme.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from pdekit import checks
+from pdekit.arrays import Array, HasNumbers, Numbers
 from pdekit.potentials.protocol import added, added_to, points, time_of
 from pdekit.potentials.samples import read_csv, read_npz, tensor_samples
 from pdekit.potentials.splines import Splines, evaluate
+
+Places: TypeAlias = Numbers | Sequence[HasNumbers]
+Values: TypeAlias = Numbers | Sequence[Sequence[Sequence[float]]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,19 +47,19 @@ class Tabulated:
     the sample), an incomplete tensor grid (naming a missing point) or shapes that do not match.
     """
 
-    points: Any
-    values: Any
+    points: tuple[Array, ...]
+    values: Array
 
     __add__ = added
     __radd__ = added_to
 
-    def __post_init__(self) -> None:
-        axes, values = tensor_samples(self.points, self.values)
+    def __init__(self, points: Places, values: Values) -> None:
+        axes, samples = tensor_samples(points, values)
         object.__setattr__(self, "points", axes)
-        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "values", samples)
 
     @classmethod
-    def from_csv(cls, path: str | PathLike[str]) -> "Tabulated":
+    def from_csv(cls, path: str | PathLike[str]) -> Tabulated:
         """From comma-separated columns x,value or x,y,value, with or without a header line.
 
         Raises ``ValueError`` naming the line for an empty cell, text, NaN, a wrong number of
@@ -61,7 +68,7 @@ class Tabulated:
         return cls(*read_csv(path))
 
     @classmethod
-    def from_npz(cls, path: str | PathLike[str]) -> "Tabulated":
+    def from_npz(cls, path: str | PathLike[str]) -> Tabulated:
         """From a NumPy archive with arrays ``x`` and ``value``, in the plane also ``y``.
 
         ``x`` and ``y`` are the axes, ``value`` has shape ``(nx,)`` or ``(nx, ny)``; three arrays of
@@ -117,6 +124,13 @@ class Tabulated:
         return f"Tabulated({shape} samples on {self.lower} to {self.upper})"
 
 
+def _slice(t: float, points: Places, values: Array) -> tuple[tuple[Array, ...], Array]:
+    try:
+        return tensor_samples(points, values)
+    except ValueError as error:
+        raise ValueError(f"at time {t}: {error}") from None
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Evolving:
     """A potential V(x, t) known by samples at a sequence of times: a value function, say.
@@ -133,28 +147,29 @@ class Evolving:
     Raises ``ValueError`` as ``Tabulated`` does, and for times that do not increase.
     """
 
-    times: Any
-    points: Any
-    values: Any
+    times: Array
+    points: tuple[Array, ...]
+    values: Array
 
     __add__ = added
     __radd__ = added_to
 
-    def __post_init__(self) -> None:
+    def __init__(self, times: Numbers, points: Places, values: Values) -> None:
         what = "a sequence of finite numbers that increase"
-        times = np.array(checks.finite("times", self.times, what))
-        if times.ndim != 1 or not times.size:
-            raise ValueError(f"times must be {what}, got {checks.shown(self.times)}")
-        if np.any(np.diff(times) <= 0):
-            raise ValueError(f"times must increase, got {checks.shown(self.times)}")
-        stack = checks.numbers("values", self.values, "numbers, one field per time")
-        if stack.shape[:1] != times.shape:
+        increasing = np.array(checks.finite("times", times, what))
+        if increasing.ndim != 1 or not increasing.size:
+            raise ValueError(f"times must be {what}, got {checks.shown(times)}")
+        if np.any(np.diff(increasing) <= 0):
+            raise ValueError(f"times must increase, got {checks.shown(times)}")
+        stack = checks.numbers("values", values, "numbers, one field per time")
+        if stack.shape[:1] != increasing.shape:
             raise ValueError(
-                f"values must have one entry per time ({times.size}) first, got shape {stack.shape}"
+                f"values must have one entry per time ({increasing.size}) first, got shape "
+                f"{stack.shape}"
             )
-        slices = [self._slice(t, v) for t, v in zip(times, stack, strict=True)]
-        times.flags.writeable = False
-        object.__setattr__(self, "times", times)
+        slices = [_slice(t, points, v) for t, v in zip(increasing, stack, strict=True)]
+        increasing.flags.writeable = False
+        object.__setattr__(self, "times", increasing)
         object.__setattr__(self, "points", slices[0][0])
         object.__setattr__(self, "values", np.stack([values for _, values in slices]))
         self.values.flags.writeable = False
@@ -162,12 +177,6 @@ class Evolving:
     @property
     def dim(self) -> int:
         return len(self.points)
-
-    def _slice(self, t: float, values: Any) -> Any:
-        try:
-            return tensor_samples(self.points, values)
-        except ValueError as error:
-            raise ValueError(f"at time {t}: {error}") from None
 
     def at(self, t: float) -> Tabulated:
         """The potential at time ``t``: a combination of two stored splines, none is computed."""
@@ -191,7 +200,7 @@ class Evolving:
         """``V(x, t), V.grad(x, t)`` with one look-up for both."""
         return self._evaluate(x, t, slope=True)
 
-    def reversed(self) -> "Evolving":
+    def reversed(self) -> Evolving:
         """W(x, t) = V(x, T - t), with T the last time."""
         return Evolving(self.times[-1] - self.times[::-1], self.points, self.values[::-1])
 

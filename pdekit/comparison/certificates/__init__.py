@@ -1,7 +1,5 @@
 """Proved properties as certificates that can be asked of any result; the verb is ``certify``."""
 
-from typing import Any
-
 from pdekit.comparison.certificates.balance import (
     BrokenBalance,
     DetailedBalance,
@@ -10,7 +8,7 @@ from pdekit.comparison.certificates.balance import (
     Stationary,
 )
 from pdekit.comparison.certificates.certificate import Certificate, Certificates
-from pdekit.comparison.certificates.certify import certify
+from pdekit.comparison.certificates.certify import Theorem, certify
 from pdekit.comparison.certificates.contraction import WassersteinContraction
 from pdekit.comparison.certificates.controls import (
     ControlDuality,
@@ -44,7 +42,7 @@ from pdekit.comparison.certificates.functions import (
 )
 
 # what certify asks by default, in this order: of each result those that are proved for it
-EVERY: tuple[Any, ...] = (
+EVERY: tuple[type[Theorem], ...] = (
     Mass,
     Positivity,
     FreeEnergyDecay,

@@ -1,7 +1,6 @@
 """Certificates of balance: currents, stationary densities, entropy produced, duality."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from pdekit.comparison.certificates.certificate import (
 from pdekit.comparison.certificates.rates import COARSE, integrals, not_linear, reversible, solves
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
+from pdekit.pde.solution import Solution
 from pdekit.pde.stationary.free_energy import dissipation, free_energy
 from pdekit.pde.stationary.nonequilibrium import entropy_production, housekeeping
 from pdekit.pde.stationary.stationary import current, detailed_balance, stationary
@@ -31,11 +31,11 @@ class DetailedBalance:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Reversible linear equations of densities."""
         return solves(result, FokkerPlanck) and reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "detailed balance"
         reason = not_linear(solution)
         if reason:
@@ -48,7 +48,7 @@ class DetailedBalance:
 class BrokenBalance:
     """The stationary state carries a current: net over gross flow exceeds what rounding leaves."""
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "detailed balance is broken"
         reason = not_linear(solution)
         if reason:
@@ -68,11 +68,11 @@ class SecondLaw:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Driven linear equations of densities."""
         return solves(result, FokkerPlanck) and not reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "entropy balance"
         reason = not_linear(solution)
         if not reason and len(solution.times) < 5:
@@ -114,9 +114,9 @@ class Stationary:
     def __post_init__(self) -> None:
         checks.parameters(self, within=checks.positive)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "stationary"
-        if not isinstance(solution.equation, FokkerPlanck):
+        if not solves(solution, FokkerPlanck):
             return does_not_apply(name, "only of a linear equation of densities")
         problem = Problem(solution.equation, solution.grid, None)
         if problem.moves:
@@ -137,17 +137,15 @@ class Duality:
     scheme that has one. Mathematics 1.5.
     """
 
-    backward: Any
+    backward: Solution
 
     def __post_init__(self) -> None:
         checks.has("Duality: backward", self.backward, "a Solution", "fields", "equation", "grid")
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "duality"
         back = self.backward
-        if not isinstance(solution.equation, FokkerPlanck) or not isinstance(
-            back.equation, BackwardKolmogorov
-        ):
+        if not (solves(solution, FokkerPlanck) and solves(back, BackwardKolmogorov)):
             return does_not_apply(name, "it takes a Fokker-Planck and a backward solution")
         horizon = float(max(solution.times[-1], back.times[-1]))
         pairs = [
@@ -168,7 +166,7 @@ class Duality:
         return at_most(name, drift[i], 0.0, 1e-8 + told, at_place(solution, pairs[i][0]))
 
 
-def _circulation(solution: Any) -> tuple[float, str, str]:
+def _circulation(solution: Solution) -> tuple[float, str, str]:
     equation, grid = solution.equation, solution.grid
     still = stationary(equation, grid).values
     flow = np.linalg.norm(current(equation, still, grid).values, axis=-1)

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
-from typing import Any
+from typing import Any, SupportsInt
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pdekit.arrays import Array
+from pdekit.pde.solution import Solution
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _line(row: Certificate, width: int) -> str:
 
 
 def at_most(
-    name: str, value: Any, bound: Any, allowance: float = 0.0, where: str = "", note: str = ""
+    name: str, value: float, bound: float, allowance: float = 0.0, where: str = "", note: str = ""
 ) -> Certificate:
     """The certificate of value <= bound + allowance; a NaN never passes."""
     v, b = float(value), float(bound)
@@ -102,7 +104,7 @@ def at_most(
 
 
 def at_least(
-    name: str, value: Any, bound: Any, allowance: float = 0.0, where: str = "", note: str = ""
+    name: str, value: float, bound: float, allowance: float = 0.0, where: str = "", note: str = ""
 ) -> Certificate:
     """The certificate of value >= bound - allowance; a NaN never passes."""
     v, b = float(value), float(bound)
@@ -115,7 +117,7 @@ def does_not_apply(name: str, reason: str) -> Certificate:
     return Certificate(name, nan, nan, nan, None, "", reason)
 
 
-def place(solution: Any, index: Any) -> str:
+def place(solution: Solution, index: ArrayLike) -> str:
     """Time and cell of an index into ``solution.fields``, in words."""
     time, *cell = np.atleast_1d(index)
     return at_place(solution, time) + "".join(
@@ -124,12 +126,12 @@ def place(solution: Any, index: Any) -> str:
     )
 
 
-def at_place(solution: Any, k: Any) -> str:
+def at_place(solution: Solution, k: SupportsInt) -> str:
     """The k-th stored time, in words."""
     return f"t = {solution.times[int(k)]:.4g}"
 
 
-def worst(solution: Any, values: Array, largest: bool = True) -> tuple[float, str]:
+def worst(solution: Solution, values: Array, largest: bool = True) -> tuple[float, str]:
     """The largest (smallest) of values indexed like ``solution.fields``, and its place.
 
     A NaN comes first.

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pdekit import checks
 from pdekit.comparison.certificates.certificate import Certificate, Certificates
+from pdekit.pde.control.control import Control
+from pdekit.pde.solution import Solution
+
+if TYPE_CHECKING:
+    from pdekit.particles.ensemble import Ensemble
 
 Check = Callable[[Any], Certificate]
 
 
-def certify(result: Any, *certificates: Check) -> Certificates:
+class Theorem(Protocol):
+    """What ``certify`` asks by default: a class that says for which results it is proved."""
+
+    @staticmethod
+    def proved_for(result: object) -> bool: ...
+
+    def __call__(self, result: Any, /) -> Certificate: ...
+
+
+def certify(result: Solution | Control | Ensemble, *certificates: Check) -> Certificates:
     """Measure proved properties of a ``Solution``, a ``Control`` or an ``Ensemble``.
 
     ``certificates``: values of ``pdekit.certificates``, such as ``Mass()``, or any callable from a
@@ -34,7 +48,7 @@ def certify(result: Any, *certificates: Check) -> Certificates:
     return Certificates(tuple(check(result) for check in asked))
 
 
-def _default(result: Any) -> tuple[Check, ...]:
+def _default(result: object) -> tuple[Check, ...]:
     """Those that are proved for a result, of all that need no second one."""
     known = any(
         all(hasattr(result, part) for part in parts)

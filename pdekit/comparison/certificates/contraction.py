@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from pdekit.comparison.certificates.rates import (
 )
 from pdekit.grid import Grid
 from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
+from pdekit.pde.solution import Solution
 from pdekit.pde.stationary.stationary import stationary
 
 
@@ -39,14 +39,14 @@ class WassersteinContraction:
     Silent in the plane without POT.
     """
 
-    other: Any = None
+    other: Solution | None = None
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Reversible linear equations of densities."""
         return solves(result, FokkerPlanck) and reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "W2 contracts"
         equation, grid = solution.equation, solution.grid
         reason = self._silent(solution)
@@ -66,11 +66,11 @@ class WassersteinContraction:
         rates = Rates(name, fine, floor, 1.0, np.abs(fine - joined))
         return rates.certificate(solution, rate, allowance)
 
-    def _silent(self, solution: Any) -> str:
+    def _silent(self, solution: Solution) -> str:
         equation, other = solution.equation, self.other
         if solution.grid.dim == 2 and find_spec("ot") is None:
             return "in the plane it needs POT (pip install pot)"
-        if isinstance(equation, McKeanVlasov):
+        if solves(solution, McKeanVlasov):
             if not getattr(equation.interaction, "strength", -1.0) >= 0:
                 return "the interaction is not known to be convex"
             if other is None:

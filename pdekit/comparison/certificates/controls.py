@@ -1,10 +1,11 @@
 """Certificates of a computed control: mass, duality of the pair, theorem 4.11."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from pdekit.arrays import Array
 from pdekit.comparison.certificates.certificate import (
     Certificate,
     at_least,
@@ -12,7 +13,8 @@ from pdekit.comparison.certificates.certificate import (
     at_place,
     does_not_apply,
 )
-from pdekit.comparison.certificates.rates import COARSE
+from pdekit.comparison.certificates.rates import COARSE, is_control
+from pdekit.pde.control.control import Control
 from pdekit.pde.discrete.generators import neighbours
 from pdekit.pde.discrete.problem import Problem
 
@@ -29,11 +31,11 @@ class ControlDuality:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Controls."""
-        return hasattr(result, "value") and hasattr(result, "density")
+        return is_control(result)
 
-    def __call__(self, control: Any) -> Certificate:
+    def __call__(self, control: Control) -> Certificate:
         name = "duality of the pair"
         if control.closure:
             return does_not_apply(name, "a game: its residuals tell how far it is closed")
@@ -64,11 +66,11 @@ class Improvement:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Controls."""
-        return hasattr(result, "value") and hasattr(result, "density")
+        return is_control(result)
 
-    def __call__(self, control: Any) -> Certificate:
+    def __call__(self, control: Control) -> Certificate:
         found, times = control.improvement, control.value.times
         fine, wide = (_power(control, step) for step in (1, 2))
         effort = float(_accumulated(times, fine)[-1])
@@ -92,11 +94,11 @@ class ImprovementIdentity:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Controls."""
-        return hasattr(result, "value") and hasattr(result, "density")
+        return is_control(result)
 
-    def __call__(self, control: Any) -> Certificate:
+    def __call__(self, control: Control) -> Certificate:
         name, times = "improvement identity", control.value.times
         if not hasattr(control.value.scheme, "steps"):
             return does_not_apply(name, "the density is not carried by the value's own steps")
@@ -114,16 +116,17 @@ class ImprovementIdentity:
         return at_most(name, value, 0.0, allowance, "", "relative")
 
 
-def _spent(control: Any, step: int) -> Any:
+def _spent(control: Control, step: int) -> Array:
     """E(ℓ + |∇u|²/2) at the stored times."""
     power = _power(control, step)
     if control.running_cost is None:
         return power
     rho, grid = control.density.fields, control.density.grid
-    return power + grid.integrate(rho * control.running_cost) / grid.integrate(rho)
+    spent: Array = power + grid.integrate(rho * control.running_cost) / grid.integrate(rho)
+    return spent
 
 
-def _power(control: Any, step: int, density: Any = None) -> Any:
+def _power(control: Control, step: int, density: Array | None = None) -> Array:
     """E|∇u|²/2 at the stored times, with differences over ``step`` cells each way.
 
     Under the controlled density, or another one.
@@ -141,22 +144,23 @@ def _power(control: Any, step: int, density: Any = None) -> Any:
             slope = np.moveaxis(inner, 0, k + 1)
         square += slope**2 / 2
     rho = control.density.fields if density is None else density
-    return grid.integrate(rho * square) / grid.integrate(rho)
+    power: Array = grid.integrate(rho * square) / grid.integrate(rho)
+    return power
 
 
-def _unheeded(d: Any, beta: float) -> Any:
+def _unheeded(d: Array, beta: float) -> Array:
     """d - (2/β) (1 - exp(-β d / 2)) = β d²/4 + ...: a jump's share of u_τ = L u - this."""
     return d + 2 / beta * np.expm1(np.minimum(-beta * d / 2, 700.0))
 
 
-def _heeded(d: Any, beta: float) -> Any:
+def _heeded(d: Array, beta: float) -> Array:
     """(2/β) (1 - e) - d e = β d²/4 + ..., e = exp(-β d / 2): the derivative of ``_unheeded`` times
     d, less itself; what jumps at the controlled rates cost."""
     e = np.exp(np.minimum(-beta * d / 2, 700.0))
     return 2 / beta * (1 - e) - d * e
 
 
-def _jump_power(control: Any, density: Any, pay: Any) -> Any:
+def _jump_power(control: Control, density: Array, pay: Callable[[Array, float], Array]) -> Array:
     """What stands for E|∇u|²/2 in the chain on the cells: E Σ rate(i -> j) pay(u_j - u_i).
 
     For w = exp(-β u / 2) with w_t = L w the identities of value and density hold with it without an
@@ -172,24 +176,26 @@ def _jump_power(control: Any, density: Any, pay: Any) -> Any:
             before, after = neighbours(u, offset, wraps)
             rise = after - before
             total[k] += (up * here * pay(rise, beta) + down * there * pay(-rise, beta)).sum()
-    return total / density.reshape(len(density), -1).sum(1)
+    power: Array = total / density.reshape(len(density), -1).sum(1)
+    return power
 
 
-def _half_step(control: Any, rate: Any) -> float:
+def _half_step(control: Control, rate: Array) -> float:
     """Half a time step of a cost per time, where the value function is solved in steps."""
     return float(getattr(control.value.scheme, "dt", None) or 0.0) * float(rate.max()) / 2
 
 
-def _coarsely(times: Any, rate: Any, whole: float) -> float:
+def _coarsely(times: Array, rate: Array, whole: float) -> float:
     """How far the integral over every other time (and the last) is from ``whole``."""
     kept = np.unique(np.append(np.arange(0, len(times), 2), len(times) - 1))
     return abs(float(_accumulated(times[kept], rate[kept])[-1]) - whole)
 
 
-def _accumulated(times: Any, rate: Any) -> Any:
+def _accumulated(times: Array, rate: Array) -> Array:
     from scipy.interpolate import CubicSpline
 
     if len(times) < 4:
         return np.concatenate([[0.0], np.cumsum(np.diff(times) * (rate[1:] + rate[:-1]) / 2)])
     whole = CubicSpline(times, rate).antiderivative()
-    return whole(times) - whole(times[0])
+    total: Array = whole(times) - whole(times[0])
+    return total

@@ -1,7 +1,6 @@
 """Certificates of densities: mass, sign, free energy, entropy."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -28,10 +27,12 @@ from pdekit.comparison.certificates.rates import (
     solves,
     steps_error_of_rate,
 )
+from pdekit.grid import Grid
 from pdekit.pde.discrete.generators import gibbs, scharfetter_gummel
 from pdekit.pde.discrete.mean_field import pair_field
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import FokkerPlanck, Heat, McKeanVlasov
+from pdekit.pde.solution import Solution
 from pdekit.pde.stationary.free_energy import divergence, free_energy
 from pdekit.pde.stationary.spectrum import spectral_gap
 from pdekit.pde.stationary.stationary import stationary
@@ -49,13 +50,13 @@ class Mass:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Densities, those of a control too, and heat smoothing."""
         return solves(density_of(result), FokkerPlanck, McKeanVlasov, Heat)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name, solution = "mass", density_of(solution)
-        if not (is_density(solution) or isinstance(solution.equation, Heat)):
+        if not (is_density(solution) or solves(solution, Heat)):
             return does_not_apply(name, f"{type(solution.equation).__name__} carries no mass")
         if getattr(solution.equation, "absorbing", None) is not None:
             return does_not_apply(name, "walls absorb")
@@ -74,11 +75,11 @@ class Positivity:
     """rho >= 0 in every cell at every stored time. Mathematics 1.4."""
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Densities, those of a control too."""
         return solves(density_of(result), FokkerPlanck, McKeanVlasov)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name, solution = "positivity", density_of(solution)
         if not is_density(solution):
             return does_not_apply(name, f"{type(solution.equation).__name__} has no density")
@@ -96,11 +97,11 @@ class FreeEnergyDecay:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Densities."""
         return solves(result, FokkerPlanck, McKeanVlasov)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "free energy falls"
         reason = _no_free_energy(solution)
         if reason:
@@ -127,11 +128,11 @@ class DissipationIdentity:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Densities with a free energy."""
         return solves(result, FokkerPlanck, McKeanVlasov) and reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "dissipation identity"
         reason = _no_free_energy(solution)
         if not reason and not reversible(solution.equation):
@@ -163,11 +164,11 @@ class SpectralGapDecay:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Reversible linear equations of densities."""
         return solves(result, FokkerPlanck) and reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "chi-square falls at the gap"
         reason = not_linear_reversible(solution)
         if reason:
@@ -190,11 +191,11 @@ class BakryEmery:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Reversible linear equations of densities."""
         return solves(result, FokkerPlanck) and reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "entropy falls (Bakry-Emery)"
         reason = not_linear_reversible(solution) or not_convex(solution)
         if reason:
@@ -207,17 +208,17 @@ class BakryEmery:
         return Rates(name, np.array(kl), 1e-11, 2.0).certificate(solution, rate, allowance)
 
 
-def _chi_square(rho: Array, still: Array, grid: Any) -> float:
+def _chi_square(rho: Array, still: Array, grid: Grid) -> float:
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         terms = (rho - still) ** 2 / still
     return float(grid.integrate(np.where((rho == 0) & (still == 0), 0.0, terms)))
 
 
-def _dissipation(solution: Any) -> Array:
+def _dissipation(solution: Solution) -> Array:
     """-dF/dt at the stored times, from the generator of the potential V + W * rho."""
     equation, grid = solution.equation, solution.grid
     potential = Problem(equation, grid, None).potential()
-    coupled = isinstance(equation, McKeanVlasov)
+    coupled = solves(solution, McKeanVlasov)
     pair = pair_field(equation.interaction, grid, equation.beta) if coupled else None
     noise = 1.0 if coupled or equation.diffusion is None else equation.diffusion.D
     beta, rates = equation.beta / noise, []
@@ -230,7 +231,7 @@ def _dissipation(solution: Any) -> Array:
     return np.array(rates)
 
 
-def _size_of_energy(solution: Any) -> float:
+def _size_of_energy(solution: Solution) -> float:
     equation, grid = solution.equation, solution.grid
     rho = solution.fields
     potential = np.abs(Problem(equation, grid, None).potential())
@@ -238,7 +239,7 @@ def _size_of_energy(solution: Any) -> float:
     return float(np.max(grid.integrate(potential * np.abs(rho) + entropy))) + 1.0
 
 
-def _no_free_energy(solution: Any) -> str:
+def _no_free_energy(solution: Solution) -> str:
     if not is_density(solution):
         return f"{type(solution.equation).__name__} has no density"
     if getattr(solution.equation, "absorbing", None) is not None:

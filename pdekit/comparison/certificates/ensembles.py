@@ -1,8 +1,10 @@
 """Certificates of particles: where they are, how they spread, contract and circulate, their law."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +18,11 @@ from pdekit.comparison.certificates.certificate import (
 )
 from pdekit.comparison.certificates.rates import convexity
 from pdekit.comparison.compare import compare
+from pdekit.comparison.inputs import HasField
 from pdekit.grid import Grid
+
+if TYPE_CHECKING:
+    from pdekit.particles.ensemble import Ensemble
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,11 @@ class Contained:
     """Every particle is finite, and in the box of the dynamics where it has one."""
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Particles."""
         return hasattr(result, "dynamics")
 
-    def __call__(self, ensemble: Any) -> Certificate:
+    def __call__(self, ensemble: Ensemble) -> Certificate:
         x = _points(ensemble)
         box = getattr(ensemble.dynamics, "box", None)
         outside = ~np.isfinite(x).all(-1)
@@ -58,11 +64,11 @@ class Spread:
         checks.parameters(self, level=checks.share)
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Particles that approach each other where V is convex."""
         return getattr(getattr(result, "dynamics", None), "contracts", False)
 
-    def __call__(self, ensemble: Any) -> Certificate:
+    def __call__(self, ensemble: Ensemble) -> Certificate:
         name, dynamics = "spread under convexity", ensemble.dynamics
         if not getattr(dynamics, "contracts", False) or hasattr(dynamics.potential, "at"):
             return does_not_apply(name, "of Langevin dynamics in a fixed potential")
@@ -78,7 +84,7 @@ class Spread:
             return does_not_apply(name, f"Hess V has the eigenvalue {rate:.4g} at {where}")
         return self._measured(name, ensemble, x, rate)
 
-    def _measured(self, name: str, ensemble: Any, x: Array, rate: float) -> Certificate:
+    def _measured(self, name: str, ensemble: Ensemble, x: Array, rate: float) -> Certificate:
         square = ((x - x.mean(1, keepdims=True)) ** 2).sum(-1)
         size, error = square.mean(1), square.std(1) / np.sqrt(x.shape[1])
         times = ensemble.x["time"].values
@@ -103,10 +109,10 @@ class SynchronousContraction:
     Mathematics 1.4.
     """
 
-    other: Any
+    other: Ensemble
     curvature: float | None = None
 
-    def __call__(self, ensemble: Any) -> Certificate:
+    def __call__(self, ensemble: Ensemble) -> Certificate:
         name, dynamics, other = "paths contract", ensemble.dynamics, self.other
         same = other.dynamics == dynamics and other.seed == ensemble.seed
         if not same or other.x.shape != ensemble.x.shape:
@@ -150,7 +156,7 @@ class TimeReversal:
     def __post_init__(self) -> None:
         checks.parameters(self, level=checks.share)
 
-    def __call__(self, ensemble: Any) -> Certificate:
+    def __call__(self, ensemble: Ensemble) -> Certificate:
         name = "encloses no area"
         x = _points(ensemble)
         if x.shape[-1] != 2 or len(x) < 2:
@@ -170,14 +176,14 @@ class TimeReversal:
 class FollowsLaw:
     """The particles follow the density, by ``pk.compare``: its p-value is at least ``level``."""
 
-    solution: Any
+    solution: HasField
     level: float = 0.01
 
     def __post_init__(self) -> None:
         checks.has("FollowsLaw: solution", self.solution, "a Solution", "u", "grid")
         checks.parameters(self, level=checks.share)
 
-    def __call__(self, ensemble: Any) -> Certificate:
+    def __call__(self, ensemble: Ensemble) -> Certificate:
         found = compare(self.solution, ensemble)
         p = found.data["p_value"]
         if found.p_value < self.level <= p.size * found.data["blurred"].values.min():
@@ -186,7 +192,7 @@ class FollowsLaw:
         return at_least("follows the law", found.p_value, self.level, 0.0, where, "p-value")
 
 
-def _points(ensemble: Any) -> Array:
+def _points(ensemble: Ensemble) -> Array:
     """Positions (time, particle, dim), runs side by side."""
     x = ensemble.x
     order = [name for name in ("time", "run", "particle", "dim") if name in x.dims]
@@ -201,5 +207,5 @@ def _around(x: Array) -> Grid:
     return Grid(low - wider, high + wider, (cells,) * x.shape[-1])
 
 
-def _when(ensemble: Any, k: int) -> str:
+def _when(ensemble: Ensemble, k: int) -> str:
     return f"t = {ensemble.x['time'].values[k]:.4g}"

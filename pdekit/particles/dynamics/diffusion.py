@@ -1,5 +1,7 @@
 """What the diffusions dX = -Σ ∇V_k(X, t) dt + √(2/β) dB have in common: slopes, walls, one step."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 from math import inf, sqrt
 from numbers import Real
@@ -7,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pdekit import checks
 from pdekit.grid import Grid
-from pdekit.particles.integrators import Integrator, Normals, Step
+from pdekit.particles.integrators import Draws, Fast, Integrator, Step
+from pdekit.protocols import Coefficient, Function
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -25,7 +29,7 @@ class Diffusion(Protocol):
     box: Grid | None
 
     @property
-    def potentials(self) -> tuple[Any, ...]:
+    def potentials(self) -> tuple[Coefficient, ...]:
         """The V_k; one that changes in time offers ``at(t)``."""
         ...
 
@@ -44,32 +48,32 @@ class Diffusion(Protocol):
         own: Any = self  # a dynamics with a schedule has no beta
         return sqrt(2 / own.beta)
 
-    def drift(self, x: Any, t: float) -> Any:
+    def drift(self, x: Tensor, t: float) -> Tensor:
         """-Σ ∇V_k(x, t), shape of ``x``."""
         first, *rest = (slope(at_time(V, t), x) for V in self.potentials)
         return sum(rest, first).neg()
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """The state that starts from positions ``x`` (runs, particles, dim)."""
         return fold(x, self.box)[0]
 
-    def step(self, state: Any, step: Step, noise: Normals) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         y = self.integrator.step(self._mirrored, state, self.sigma, step, noise)
         return fold(y, self.box)[0]
 
-    def positions(self, state: Any, step: Step, noise: Normals) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Positions of the particles after ``step``."""
         x = self.integrator.positions(state, self.sigma, step, noise)
         return x if x is state else fold(x, self.box)[0]
 
-    def fused(self, x: Any) -> Any:
+    def fused(self, x: Tensor) -> Fast | None:
         """Many steps at once, where there is a compiled loop for them."""
         from pdekit.particles.fused import of_diffusion
 
         return of_diffusion(self, x)
 
-    def _mirrored(self, x: Any, t: float) -> Any:
+    def _mirrored(self, x: Tensor, t: float) -> Tensor:
         inside, sign = fold(x, self.box)
         drift = self.drift(inside, t)
         return drift if sign is None else drift * sign
@@ -81,27 +85,27 @@ class Downhill(Protocol):
     What their dynamics share; the state is the position if a dynamics does not say otherwise.
     """
 
-    potential: Any
+    potential: Coefficient
 
     @property
     def dim(self) -> int | None:
         """Number of coordinates, where the potential fixes it."""
         return getattr(self.potential, "dim", None)
 
-    def drift(self, x: Any, t: float) -> Any:
+    def drift(self, x: Tensor, t: float) -> Tensor:
         """-∇V(x, t), whose curvature decides how long the steps may be."""
         return slope(at_time(self.potential, t), x).neg()
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """The state that starts from positions ``x`` (runs, particles, dim)."""
         return x
 
-    def positions(self, state: Any, step: Step, noise: Normals) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Positions of the particles after ``step``."""
         return state
 
 
-def at_time(field: Any, t: float) -> Any:
+def at_time(field: Coefficient, t: float) -> Function:
     """A potential or a force at time ``t``: ``field.at(t)`` where it moves."""
     return field.at(t) if hasattr(field, "at") else field
 
@@ -112,7 +116,7 @@ def check_beta(beta: Any, infinite: bool = False) -> None:
         checks.inverse_temperature(beta)
 
 
-def fold(x: "Tensor", box: Grid | None) -> "tuple[Tensor, Tensor | None]":
+def fold(x: Tensor, box: Grid | None) -> tuple[Tensor, Tensor | None]:
     """The points of the box under ``x``, and -1 per coordinate where mirrored, else +1.
 
     A wall reflects, a periodic axis wraps. The drift is continued beyond a wall as its mirror
@@ -140,17 +144,17 @@ def fold(x: "Tensor", box: Grid | None) -> "tuple[Tensor, Tensor | None]":
 
 
 @lru_cache(maxsize=16)
-def _walls(box: Grid, dtype: Any, device: Any) -> "tuple[Tensor, Tensor, Tensor]":
+def _walls(box: Grid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Ends of the axes, and 1 where they reflect; made on the device, which a copy waits for."""
     import torch
 
-    def made(values: Any) -> "Tensor":
+    def made(values: Any) -> Tensor:
         return torch.stack([torch.full((), v, dtype=dtype, device=device) for v in values])
 
     return made(box.lower), made(box.upper), made([1.0 - wraps for wraps in box.periodic])
 
 
-def slope(potential: Any, x: "Tensor") -> "Tensor":
+def slope(potential: Function, x: Tensor) -> Tensor:
     """∇V at ``x`` of shape ``(..., d)``; same shape.
 
     Uses ``potential.grad`` where there is one, else torch autograd of ``potential(x)``.
@@ -176,12 +180,14 @@ def slope(potential: Any, x: "Tensor") -> "Tensor":
     return value
 
 
-def pushed(force: Any, x: "Tensor") -> "Tensor":
+def pushed(force: Function, x: Tensor) -> Tensor:
     """The force at ``x``; ``TypeError`` or ``ValueError`` for one that gives no vectors there."""
     import torch
 
+    value: torch.Tensor
     if torch.compiler.is_compiling():
-        return force(x)  # tried before
+        value = force(x)
+        return value  # tried before
     try:
         value = force(x)
     except Exception as error:
@@ -209,7 +215,7 @@ def _spreads(shape: Any, over: Any) -> bool:
     )
 
 
-def _autograd(potential: Any, x: "Tensor") -> "Tensor":
+def _autograd(potential: Function, x: Tensor) -> Tensor:
     import torch
 
     if not callable(potential):

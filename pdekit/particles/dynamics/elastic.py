@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.checks import positive
 from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import means
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.protocols import Coefficient
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class ElasticSGD(Downhill):
         """Rate of the workers, or of the centre where that is larger."""
         return max(1 / self.gamma, (curvature + 1 / self.gamma) / self.epsilon)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Euler's step of workers and centre together; ``state`` is overwritten."""
         if noise.size < 2:
             raise ValueError("ElasticSGD needs n >= 2: particle 0 is the centre, the rest workers")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.checks import positive, whole
 from pdekit.particles.dynamics.diffusion import Downhill, check_beta
@@ -17,8 +17,11 @@ from pdekit.particles.dynamics.two_scale import (
     check_gamma,
     gamma_at,
 )
-from pdekit.particles.integrators import EulerMaruyama, Step
+from pdekit.particles.integrators import Draws, EulerMaruyama, Fast, Step
 from pdekit.protocols import Coefficient
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -82,18 +85,18 @@ class EntropySGD(Downhill):
         """The larger of the rates of the two steps, per unit of η."""
         return self.two_scale.stiffness(curvature, size, t)
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """x and y, stacked in front."""
         return self.two_scale.init(x)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         return self.two_scale.step(state, step, noise)
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """x."""
         return self.two_scale.positions(state, step, noise)
 
-    def fused(self, x: Any) -> Any:
+    def fused(self, x: Tensor) -> Fast | None:
         """Many steps at once, where there is a compiled loop for them."""
         return self.two_scale.fused(x)

@@ -1,26 +1,29 @@
 """Where a method that descends takes its slope from: all of the loss, or a sample of it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from pdekit.checks import flag, function, positive, whole
 from pdekit.particles.dynamics.diffusion import slope
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.kernels import subsets
 from pdekit.particles.noise import CHOICE
+from pdekit.protocols import Function
 
 _AT_ONCE = 1 << 24  # terms times points that are evaluated together
 _MOST = 1 << 40  # of samples: chances from 52 bits are then equal to one part in 4,000
 
 
 class Gradient(Protocol):
-    """A slope of the loss, exact or an unbiased estimate."""
+    """A slope of the loss, exact or an unbiased estimate; ``samples``: by some of its terms."""
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
         """Slope at x ``(runs, particles, dim)`` in this step."""
         ...
 
@@ -29,7 +32,7 @@ class Gradient(Protocol):
 class FullGradient:
     """∇V."""
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
         return slope(potential, x)
 
 
@@ -42,8 +45,9 @@ class NoisyGradient:
     def __post_init__(self) -> None:
         positive("NoisyGradient: std", self.std)
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
-        return slope(potential, x) + noise.at(step.number) * self.std
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
+        value: Tensor = slope(potential, x) + noise.at(step.number) * self.std
+        return value
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class FiniteSum:
         """∇V(x): (..., dim) -> (..., dim)."""
         return self._mean(self.batch_grad, x)
 
-    def thinned(self, most: int) -> "FiniteSum":
+    def thinned(self, most: int) -> FiniteSum:
         """The mean of at most so many of its terms, every so manieth: enough for a look."""
         stride = -(-self.count // most)
         if stride == 1:
@@ -112,21 +116,25 @@ class MiniBatch:
 
     size: int
     replacement: bool = True
+    samples: ClassVar[bool] = True  # a step takes the slopes of a few terms
 
     def __post_init__(self) -> None:
         whole("MiniBatch: size", self.size, 1)
         flag("MiniBatch: replacement", self.replacement)
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
-        if not hasattr(potential, "batch_grad"):
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
+        loss: Any = potential
+        if not hasattr(loss, "batch_grad"):
             raise TypeError(f"MiniBatch needs a FiniteSum(term, count), got {potential!r}")
-        return potential.batch_grad(x, self.indices(potential.count, step, noise))
+        value: Tensor = loss.batch_grad(x, self.indices(loss.count, step, noise))
+        return value
 
-    def indices(self, count: int, step: Step, noise: Any) -> Tensor:
+    def indices(self, count: int, step: Step, noise: Draws) -> Tensor:
         """The samples of each particle, ``(runs, particles, size)``."""
         if self.replacement:
             u = noise.choices(step.number, CHOICE, self.size)
-            return (u * count).long().clamp_max(count - 1)
+            drawn: Tensor = (u * count).long().clamp_max(count - 1)
+            return drawn
         if self.size > count:
             raise ValueError(
                 f"MiniBatch: {self.size} of {count} samples without replacement; take "

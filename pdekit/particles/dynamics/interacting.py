@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta, fold
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.forces import ChebyshevSum, ExactSum, Summation, mean_force
-from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step
+from pdekit.particles.forces import ExactSum, Summation, mean_force
+from pdekit.particles.integrators import Draws, Fast, Integrator, LeimkuhlerMatthews, Step
 from pdekit.particles.noise import CHOICE
 from pdekit.protocols import Coefficient, Interaction, MeanForce
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pdekit.pde.equations import McKeanVlasov
 
 
@@ -58,9 +60,8 @@ class InteractingLangevin(Diffusion):
         check_parts(self)
         check_interaction(self.interaction, self.potential)
         periodic = self.box is not None and any(self.box.periodic)
-        wrapped = hasattr(self.interaction, "potential") and not isinstance(
-            self.summation, ChebyshevSum
-        )
+        smooth = getattr(self.summation, "smooth", False)  # as W of the shortest displacement isn't
+        wrapped = hasattr(self.interaction, "potential") and not smooth
         if periodic and not wrapped:
             raise ValueError(
                 f"{self.interaction!r} by {self.summation!r} has no shortest displacement on a "
@@ -68,21 +69,21 @@ class InteractingLangevin(Diffusion):
             )
 
     @property
-    def potentials(self) -> tuple[Any, ...]:
+    def potentials(self) -> tuple[Coefficient, ...]:
         """V alone."""
         return (self.potential,)
 
-    def drift(self, x: Any, t: float) -> Any:
+    def drift(self, x: Tensor, t: float) -> Tensor:
         """The drift of all particles ``(runs, n, dim)`` at once, every pair counted."""
         return self._drift(x, t, x.shape[1], None)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
 
-        def draw() -> Any:
+        def draw() -> Tensor:
             return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
 
-        def drift(x: Any, t: float) -> Any:
+        def drift(x: Tensor, t: float) -> Tensor:
             inside, sign = fold(x, self.box)
             value = self._drift(inside, t, noise.size, draw)
             return value if sign is None else value * sign
@@ -90,7 +91,7 @@ class InteractingLangevin(Diffusion):
         y = self.integrator.step(drift, state, self.sigma, step, noise)
         return fold(y, self.box)[0]
 
-    def fused(self, x: Any) -> Any:
+    def fused(self, x: Tensor) -> Fast | None:
         """Many steps at once, where there is a compiled loop for them."""
         from pdekit.particles.fused import of_mean
 
@@ -107,7 +108,7 @@ class InteractingLangevin(Diffusion):
 
         return McKeanVlasov(self.potential, self.beta, self.interaction)
 
-    def _drift(self, x: Any, t: float, size: int, draw: Callable[[], Any] | None) -> Any:
+    def _drift(self, x: Tensor, t: float, size: int, draw: Callable[[], Tensor] | None) -> Tensor:
         period = None
         if self.box is not None and any(self.box.periodic):
             spans = zip(self.box.lower, self.box.upper, self.box.periodic, strict=True)
@@ -117,7 +118,7 @@ class InteractingLangevin(Diffusion):
         return Diffusion.drift(self, x, t) - force
 
 
-def check_interaction(interaction: Any, potential: Any) -> None:
+def check_interaction(interaction: object, potential: object) -> None:
     """``TypeError`` for what is no interaction, ``ValueError`` for one of another dimension."""
     known = hasattr(interaction, "mean_force") or callable(getattr(interaction, "grad", None))
     if isinstance(interaction, type) or not known:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
@@ -44,7 +44,7 @@ class Langevin(Diffusion):
         check_parts(self)
 
     @property
-    def potentials(self) -> tuple[Any, ...]:
+    def potentials(self) -> tuple[Coefficient, ...]:
         """V alone."""
         return (self.potential,)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.noise import ACCEPTANCE, PROBE, Address, fill_normals
 from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pdekit.pde.equations import FokkerPlanck
 
 _FEW = 0.05  # of the proposals
@@ -52,7 +54,7 @@ class MetropolisLangevin(Downhill):
         """Zero: a step too long is refused, not unstable."""
         return 0.0
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """The positions, at which V must be finite: from elsewhere no proposal is judged."""
         values = at_time(self.potential, 0.0)(x)
         bad = ~values.isfinite()
@@ -63,13 +65,13 @@ class MetropolisLangevin(Downhill):
             )
         return x
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         y, gain = self._proposed(state, step.size, step.start, noise.at(step.number))
         u = noise.uniforms(step.number, ACCEPTANCE)
         return state.copy_(y.where(u.log() < gain[..., None], state))
 
-    def _proposed(self, x: Any, h: float, t: float, xi: Any) -> tuple[Any, Any]:
+    def _proposed(self, x: Tensor, h: float, t: float, xi: Tensor) -> tuple[Tensor, Tensor]:
         """Proposals, and the logarithms of the probabilities that they are accepted."""
         V = at_time(self.potential, t)
         y = x - slope(V, x) * h + xi * sqrt(2 * h / self.beta)
@@ -80,7 +82,7 @@ class MetropolisLangevin(Downhill):
         # a proposal where V is not finite is refused
         return y, gain.nan_to_num(nan=-inf).masked_fill(~y.isfinite().all(-1), -inf)
 
-    def doubt(self, x: Any, size: float, t: float) -> str:
+    def doubt(self, x: Tensor, size: float, t: float) -> str:
         """Whether proposals from the points ``x`` are accepted at all."""
         xi = fill_normals(x.new_empty(1, x.numel()), Address(0, channel=PROBE)).view_as(x)
 

@@ -8,15 +8,16 @@ methods, with ``FullGradient()`` the classical ones.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from pdekit.checks import within
 from pdekit.particles.dynamics.diffusion import Downhill, at_time
 from pdekit.particles.dynamics.gradients import FullGradient, Gradient
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.protocols import Coefficient
 
 
@@ -49,16 +50,16 @@ class Nesterov(Downhill):
         """2 over the longest stable step."""
         return _stiffness(curvature, self.momentum, 0.0)
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """w and u, stacked in front."""
         return x.expand(2, *x.shape).clone()
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
         g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return torch.stack(_accelerate(state, g, step.size, self.momentum, 0.0))
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """w."""
         return state[0]
 
@@ -89,16 +90,16 @@ class MaSS(Downhill):
         """2 over the longest stable step."""
         return _stiffness(curvature, self.momentum, self.compensation)
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """w and u, stacked in front."""
         return x.expand(2, *x.shape).clone()
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
         g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return torch.stack(_accelerate(state, g, step.size, self.momentum, self.compensation))
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """w."""
         return state[0]
 
@@ -125,16 +126,16 @@ class RestartedNesterov(Downhill):
         """2 over the longest stable step, as γ -> 1."""
         return _stiffness(curvature, 1.0, 0.0)
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """w, u and α, stacked in front."""
         return _with_count(x)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
         g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return _restarted(state, g, step.size, 0.0)
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """w."""
         return state[0]
 
@@ -159,21 +160,23 @@ class RestartedMaSS(Downhill):
         """2 over the longest stable step, as γ -> 1."""
         return _stiffness(curvature, 1.0, self.compensation)
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """w, u and α, stacked in front."""
         return _with_count(x)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
         g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return _restarted(state, g, step.size, self.compensation)
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """w."""
         return state[0]
 
 
-def _accelerate(state: Any, g: Any, eta: float, gamma: Any, compensation: float) -> tuple[Any, Any]:
+def _accelerate(
+    state: Tensor, g: Tensor, eta: float, gamma: float | Tensor, compensation: float
+) -> tuple[Tensor, Tensor]:
     """(w, u) after one step."""
     w, u = state[0], state[1]
     descent = u - g * eta
@@ -181,13 +184,13 @@ def _accelerate(state: Any, g: Any, eta: float, gamma: Any, compensation: float)
     return descent, ahead + g * (eta * compensation) if compensation else ahead
 
 
-def _with_count(x: Any) -> Any:
+def _with_count(x: Tensor) -> Tensor:
     state = x.expand(3, *x.shape).clone()
     state[2] = 1.0
     return state
 
 
-def _restarted(state: Any, g: Any, eta: float, compensation: float) -> Any:
+def _restarted(state: Tensor, g: Tensor, eta: float, compensation: float) -> Tensor:
     """(w, u, α) after one step."""
     alpha = state[2]
     w, u = _accelerate(state, g, eta, (alpha - 1) / (alpha + 2), compensation)

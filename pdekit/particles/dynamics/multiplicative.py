@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan, sqrt
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from torch import Tensor
 
 from pdekit.diffusions import Ito, as_diffusion
 from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, pushed, slope
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.protocols import Coefficient, Diffusivity
 
 if TYPE_CHECKING:
@@ -67,18 +68,19 @@ class MultiplicativeLangevin(Downhill):
     def _reading(self) -> Ito:
         return as_diffusion(self.diffusion)
 
-    def drift(self, x: Any, t: float) -> Any:
+    def drift(self, x: Tensor, t: float) -> Tensor:
         """Itô's drift: -∇V + F and what the reading adds."""
-        drift = self._reading.correction(x) / self.beta - slope(at_time(self.potential, t), x)
+        added: Tensor = self._reading.correction(x)
+        drift = added / self.beta - slope(at_time(self.potential, t), x)
         return drift if self.force is None else drift + pushed(at_time(self.force, t), x)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Euler's step; ``state`` is overwritten."""
         kicks = (self._factor(state) @ noise.at(step.number)[..., None])[..., 0]
         change = self.drift(state, step.start) * step.size
         return state.add_(change).add_(kicks * sqrt(2 * step.size / self.beta))
 
-    def doubt(self, x: Any, size: float, t: float) -> str:
+    def doubt(self, x: Tensor, size: float, t: float) -> str:
         """Whether the noise changes within one of its kicks."""
         if not callable(self._reading.D):
             return ""
@@ -102,7 +104,7 @@ class MultiplicativeLangevin(Downhill):
 
         return FokkerPlanck(self.potential, self.beta, self.force, self.diffusion)
 
-    def _factor(self, x: Any) -> Any:
+    def _factor(self, x: Tensor) -> Tensor:
         """A matrix with ``B Bᵀ = D(x)``."""
         points = x if callable(self._reading.D) else x[:1, :1]  # a constant is factored once
         factor, bad = semidefinite_factor(self._reading.tensor(points))
@@ -116,7 +118,7 @@ class MultiplicativeLangevin(Downhill):
         return factor
 
 
-def _check_symmetric(matrix: Any, points: Any) -> None:
+def _check_symmetric(matrix: Tensor, points: Tensor) -> None:
     """``ValueError`` for matrices of which a factor would see one half."""
     scale = matrix.abs().amax(dim=(-2, -1), keepdim=True)
     bad = ((matrix - matrix.mT).abs() > _SYMMETRIC * scale).any(dim=-1).any(dim=-1)
@@ -127,7 +129,7 @@ def _check_symmetric(matrix: Any, points: Any) -> None:
         )
 
 
-def semidefinite_factor(matrix: Any) -> tuple[Any, Any]:
+def semidefinite_factor(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """B with ``B Bᵀ`` the symmetric matrices ``(..., d, d)``, and which have negative eigenvalues.
 
     Cholesky's; where a matrix is singular its eigenvectors' (but in more than two dimensions not
@@ -150,7 +152,7 @@ def semidefinite_factor(matrix: Any) -> tuple[Any, Any]:
     return factor, bad
 
 
-def _factor_in_the_plane(matrix: Any, slack: float) -> tuple[Any, Any]:
+def _factor_in_the_plane(matrix: Tensor, slack: float) -> tuple[Tensor, Tensor]:
     a, b, c = matrix[..., 0, 0], matrix[..., 1, 0], matrix[..., 1, 1]
     nothing = a <= 0
     below = (b / a.masked_fill(nothing, 1.0).sqrt()).masked_fill(nothing, 0.0)

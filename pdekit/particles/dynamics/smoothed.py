@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf, isinf
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
@@ -49,7 +49,7 @@ class SmoothedDescent(Diffusion):
         check_parts(self)
 
     @property
-    def potentials(self) -> tuple[Any, ...]:
+    def potentials(self) -> tuple[Coefficient, ...]:
         """u alone."""
         return (self.value,)
 

@@ -5,40 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp, sqrt
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pdekit.checks import positive, whole
 from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
 from pdekit.particles.dynamics.interacting import check_interaction
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import ExactSum, Summation, mean_force
-from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
+from pdekit.particles.integrators import Draws, EulerMaruyama, Fast, Integrator, Step
 from pdekit.particles.kernels import DISPLACEMENT, FREE, POSITION
 from pdekit.particles.noise import CHOICE, INNER
 from pdekit.protocols import Coefficient, Interaction, MeanForce
 
-Slope = Callable[[Any], Any]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Slope = Callable[["Tensor"], "Tensor"]
 
 
 class FastProcess(Protocol):
     """The fast variable Y in its own time, and what X learns from it.
 
     One that compiled loops know names its ``formula``, a number of `pdekit.particles.kernels`.
+    ``free``: Y does not feel V.
     """
 
-    def start(self, x: Any) -> Any:
+    def start(self, x: Tensor) -> Tensor:
         """Y at the beginning, and after a reset."""
         ...
 
-    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+    def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         """Drift of Y, to be divided by ε."""
         ...
 
-    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+    def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
         """What is averaged."""
         ...
 
-    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+    def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
         """dX/dt, without the interaction."""
         ...
 
@@ -49,16 +53,16 @@ class Position:
 
     formula: ClassVar[int] = POSITION
 
-    def start(self, x: Any) -> Any:
+    def start(self, x: Tensor) -> Tensor:
         return x.clone()
 
-    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+    def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         return (x - y) / gamma - slope(y)
 
-    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+    def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
         return y
 
-    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+    def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
         return (average - x) / gamma
 
 
@@ -68,16 +72,16 @@ class Displacement:
 
     formula: ClassVar[int] = DISPLACEMENT
 
-    def start(self, x: Any) -> Any:
+    def start(self, x: Tensor) -> Tensor:
         return x * 0
 
-    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+    def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         return slope(x - y) - y / gamma
 
-    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+    def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
         return slope(x - y)
 
-    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+    def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
         return -average
 
 
@@ -86,17 +90,18 @@ class FreeDisplacement:
     """HEAT: ε Y' = -Y/γ + noise, stationary at N(0, γ/β); X' = -∇V(X - Y) (errata 29)."""
 
     formula: ClassVar[int] = FREE
+    free: ClassVar[bool] = True
 
-    def start(self, x: Any) -> Any:
+    def start(self, x: Tensor) -> Tensor:
         return x * 0
 
-    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+    def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         return y / -gamma
 
-    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+    def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
         return slope(x - y)
 
-    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+    def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
         return -average
 
 
@@ -127,6 +132,8 @@ class ExponentialAverage:
 @dataclass(frozen=True)
 class LastIterate:
     """The last iterate alone: with beta = inf the proximal point (Hamilton-Jacobi limit)."""
+
+    proximal: ClassVar[bool] = True  # for outer steps of any length
 
     def weights(self, count: int) -> list[float]:
         """Weight of the start, then of each iterate."""
@@ -228,26 +235,26 @@ class TwoScaleLangevin(Downhill):
         """The larger of the rates of the slow and of the fast step, per unit of outer time."""
         pull, strength = 1 / gamma_at(self.gamma, t), getattr(self.interaction, "strength", 0.0)
         share = self.inner_dt / size if self.inner_dt and size else 1 / self.inner_steps
-        fast = curvature if not isinstance(self.fast, FreeDisplacement) else 0.0
+        fast = 0.0 if getattr(self.fast, "free", False) else curvature
         return max(pull + strength, (fast + pull) * share / self.epsilon)
 
-    def doubt(self, x: Any, size: float, t: float) -> str:
+    def doubt(self, x: Tensor, size: float, t: float) -> str:
         """What is wrong with a step of X that is stable."""
         pull = 1 / gamma_at(self.gamma, t)
-        if size * pull <= _COARSE or isinstance(self.average, LastIterate):
-            return ""  # steps to the last iterate are those of the proximal point method
+        if size * pull <= _COARSE or getattr(self.average, "proximal", False):
+            return ""
         return (
             f"dt / gamma = {size * pull:.2g}: the outer step is of order one, and the rates of X "
             f"come out wrong by up to {size * pull / 2:.0%}; dt <= {0.1 / pull:.1g} has 5 %"
         )
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """X and Y, stacked in front."""
         state = x.new_empty(2, *x.shape)
         state[0], state[1] = x, self.fast.start(x)
         return state
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         x = state[0]
         gamma = gamma_at(self.gamma, step.start)
@@ -255,7 +262,7 @@ class TwoScaleLangevin(Downhill):
         velocity = self.fast.velocity(x, average, gamma)
         if self.interaction is not None:
 
-            def draw() -> Any:
+            def draw() -> Tensor:
                 return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
 
             velocity -= mean_force(
@@ -265,11 +272,11 @@ class TwoScaleLangevin(Downhill):
         x += velocity * step.size
         return state
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """X."""
         return state[0]
 
-    def fused(self, x: Any) -> Any:
+    def fused(self, x: Tensor) -> Fast | None:
         """Many steps at once, where there is a compiled loop for them."""
         from pdekit.particles.fused import of_two_scales
 
@@ -279,7 +286,7 @@ class TwoScaleLangevin(Downhill):
         """γ at time t."""
         return gamma_at(self.gamma, t)
 
-    def _average(self, state: Any, gamma: float, step: Step, noise: Any) -> Any:
+    def _average(self, state: Tensor, gamma: float, step: Step, noise: Draws) -> Tensor:
         """Move Y, in place, and average what X sees of it."""
         x = state[0]
 
@@ -301,13 +308,20 @@ class TwoScaleLangevin(Downhill):
         return (self.inner_dt or size / self.inner_steps) / self.epsilon
 
     def traced(
-        self, x: Any, y: Any, total: Any, gamma: float, weight: float, now: Step, noise: Any
+        self,
+        x: Tensor,
+        y: Tensor,
+        total: Tensor,
+        gamma: float,
+        weight: float,
+        now: Step,
+        noise: Draws,
     ) -> None:
         """One inner step of ``y``, added to ``total``, for `pdekit.particles.run.compiled`."""
 
         sloping = self._slope_at(now.start)
 
-        def drift(points: Any, t: float) -> Any:
+        def drift(points: Tensor, t: float) -> Tensor:
             return self.fast.drift(sloping, x, points, gamma)
 
         sigma, source = sqrt(2 / self.beta), _Inner(noise)
@@ -325,17 +339,17 @@ class TwoScaleLangevin(Downhill):
 class _Inner:
     """The noise of the inner steps."""
 
-    noise: Any
+    noise: Draws
 
     def at(self, step: int, channel: int = 0) -> Any:
         return self.noise.at(step, INNER + channel)
 
 
-def gamma_at(gamma: Any, t: float) -> float:
+def gamma_at(gamma: float | Callable[[float], float], t: float) -> float:
     """γ at time t, > 0."""
     return positive("gamma", gamma(t)) if callable(gamma) else float(gamma)
 
 
-def check_gamma(gamma: Any) -> None:
+def check_gamma(gamma: float | Callable[[float], float]) -> None:
     """``ValueError`` or ``TypeError`` unless γ is a number > 0 or a function of time."""
     gamma_at(gamma, 0.0) if callable(gamma) else positive("gamma", gamma)

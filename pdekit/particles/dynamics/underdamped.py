@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, sqrt, tanh
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from pdekit.checks import not_negative, positive
 from pdekit.particles.dynamics.diffusion import Downhill, check_beta
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.noise import MOMENTUM
 from pdekit.protocols import Coefficient
 
@@ -57,7 +58,7 @@ class UnderdampedLangevin(Downhill):
         """The largest frequency √(V''/m)."""
         return sqrt(max(curvature, 0.0) / self.mass)
 
-    def doubt(self, x: Any, size: float, t: float) -> str:
+    def doubt(self, x: Tensor, size: float, t: float) -> str:
         """How far particles get in steps that are long against the friction."""
         half = self.friction * size / 2
         if half <= 0.5:
@@ -68,19 +69,19 @@ class UnderdampedLangevin(Downhill):
             " has 1 %"
         )
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """Positions, momenta and forces, stacked in front."""
         state = x.new_zeros(3, *x.shape)
         state[0], state[2] = x, self.drift(x, 0.0)
         return state
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
         if step.number == 0 and not self.at_rest:
             state[1].copy_(noise.at(0, MOMENTUM) * sqrt(self.mass / self.beta))
         return self.traced(state, exp(-self.friction * step.size), step, noise)
 
-    def traced(self, state: Any, decay: float, step: Step, noise: Any) -> Any:
+    def traced(self, state: Tensor, decay: float, step: Step, noise: Draws) -> Tensor:
         """A step that keeps so much of the momentum, for `pdekit.particles.run.compiled`."""
         x, p, force = state
         h, scale = step.size, sqrt(self.mass / self.beta)
@@ -91,6 +92,6 @@ class UnderdampedLangevin(Downhill):
         force = self.drift(x, step.stop)
         return torch.stack((x, p + force * (h / 2), force))
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """X."""
         return state[0]

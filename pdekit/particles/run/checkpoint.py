@@ -51,16 +51,16 @@ class Checkpoint:
     and a ``CheckpointWarning`` says so; the computation goes on. Good values: 5 minutes.
     """
 
-    path: Any
-    minutes: float = 5.0
+    path: Path
+    minutes: float
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.path, str | os.PathLike) or "\0" in str(self.path):
-            raise TypeError(f"Checkpoint: path must be the path of a file, got {self.path!r}")
-        if not Path(self.path).name:
-            raise CheckpointError(f"Checkpoint: {str(self.path)!r} is a folder, not a file")
-        object.__setattr__(self, "path", Path(self.path))
-        positive("Checkpoint: minutes", self.minutes)
+    def __init__(self, path: str | os.PathLike[str], minutes: float = 5.0) -> None:
+        if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+            raise TypeError(f"Checkpoint: path must be the path of a file, got {path!r}")
+        if not Path(path).name:
+            raise CheckpointError(f"Checkpoint: {str(path)!r} is a folder, not a file")
+        object.__setattr__(self, "path", Path(path))
+        object.__setattr__(self, "minutes", positive("Checkpoint: minutes", minutes))
 
     @property
     def previous(self) -> Path:

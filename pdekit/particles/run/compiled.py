@@ -35,6 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import (
     DYNAMICS,
@@ -131,11 +132,8 @@ def _summed(dynamics: Any) -> bool:
 
 
 def _pure(value: Any) -> bool:
-    """Whether a class says of itself that it does what its arguments say, and nothing else.
-
-    What it inherits does not count: a method may have been replaced.
-    """
-    return bool(vars(type(value)).get("pure", False))
+    """Whether a class says of itself that it does what its arguments say, and nothing else."""
+    return bool(checks.says(value, "pure"))
 
 
 def _refusals() -> tuple[type[Exception], ...]:
@@ -173,17 +171,19 @@ class Compiled:
         return state
 
     def _moved(self, state: Tensor, step: Step, traced: TracedNoise, noise: StepNoise) -> Tensor:
-        if self.fast is self.plain:
-            return self.plain.step(state, step, noise)
-        try:
+        moved: Tensor
+        if self.fast is not self.plain:
             number: Any = Later(traced.words[0])
-            return self.fast.step(state, step._replace(number=number), traced)
-        except _refusals() as error:
-            warnings.warn(
-                f"torch cannot compile a step of {type(self.plain).__name__}, whose particles move "
-                f"an operation at a time instead: {' '.join(str(error).split())[:_TEXT]}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            self.fast = self.plain
-            return self.plain.step(state, step, noise)
+            try:
+                moved = self.fast.step(state, step._replace(number=number), traced)
+                return moved
+            except _refusals() as error:
+                warnings.warn(
+                    f"torch cannot compile a step of {type(self.plain).__name__}, whose particles "
+                    f"move an operation at a time instead: {' '.join(str(error).split())[:_TEXT]}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                self.fast = self.plain
+        moved = self.plain.step(state, step, noise)
+        return moved

@@ -41,7 +41,7 @@ class Unseen(TypeError):
 
 
 def as_text(value: Any) -> str:
-    shown = hex(value) if type(value) is int and abs(value) > 1 << 64 else repr(value)
+    shown = hex(value) if isinstance(value, int) and abs(value) > 1 << 64 else repr(value)
     if isinstance(value, type(Lock()) | type(RLock())):
         shown = "a lock"
     return shown if len(shown) <= LONGEST else f"{shown[:20]}... {digest(shown.encode())}"

@@ -316,7 +316,8 @@ class Account:
     def _new(self, what: Any) -> bool:
         """Whether it is met for the first time."""
         key = what if isinstance(what, tuple) else ("id", id(what))
-        return self._known.setdefault(key, _Box(what)).first()
+        first: bool = self._known.setdefault(key, _Box(what)).first()
+        return first
 
     def _name(self, name: str, owner: Any) -> str:
         """A name for things that may share theirs, such as classes made in a function."""

@@ -14,7 +14,6 @@ from pdekit.differences import best, differences
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion
-from pdekit.particles.dynamics.gradients import FiniteSum, MiniBatch
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
@@ -148,6 +147,7 @@ def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, s
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
     some = _telling(dynamics, x, times, seed)
     found = [largest_curvature(dynamics, x, t, seed) for t in some]
+    curvature: float
     if len(some) == 1:
         curvature = max(rate(found[0], size, t) for t in times)
     else:
@@ -171,10 +171,10 @@ def check_end(dynamics: Any, x: Tensor, t: float, size: float, seed: int, before
 
 def _looked_at(dynamics: Any) -> Any:
     """The dynamics, with some of the samples where there are many and a step takes a few."""
-    V, batch = getattr(dynamics, "potential", None), getattr(dynamics, "gradient", None)
-    if isinstance(V, FiniteSum) and isinstance(batch, MiniBatch) and V.count > _SAMPLES:
-        return replace(dynamics, potential=V.thinned(_SAMPLES))
-    return dynamics
+    V, gradient = getattr(dynamics, "potential", None), getattr(dynamics, "gradient", None)
+    if V is None or not (hasattr(V, "thinned") and getattr(gradient, "samples", False)):
+        return dynamics
+    return replace(dynamics, potential=V.thinned(_SAMPLES))
 
 
 def _warn_if_long(size: float, curvature: float, where: str) -> None:

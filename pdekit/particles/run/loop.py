@@ -115,7 +115,7 @@ class Loop:
         steps = interval.some(first, last)
         before = flight.state.clone()
         flight.state = self.advance(flight.state, steps, flight.noise)
-        positions = self.dynamics.positions(flight.state, steps[-1], flight.noise)
+        positions: Tensor = self.dynamics.positions(flight.state, steps[-1], flight.noise)
         x = positions[: flight.tile.runs, : flight.tile.size]
         if self.agreed(not guards.all_finite(x))[0]:
             raise self.located(before, steps, flight)

@@ -104,7 +104,8 @@ class OwnNoise(StepNoise):
     def _filled(self, fill: Any, where: Address, each: int, like: Any = None) -> Tensor:
         runs, particles, _ = self.buffer.shape
         out = (self.buffer if like is None else like).new_empty(runs, particles * each)
-        return fill(out, where, self.particle * each).view(runs, particles, each)
+        values: Tensor = fill(out, where, self.particle * each).view(runs, particles, each)
+        return values
 
     def _fresh(self) -> Address:
         if self._looking:

@@ -37,7 +37,7 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
-    group: Any = field(default=None, repr=False, compare=False)
+    group: "distributed.ProcessGroup | None" = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         whole("Ranks: size", self.size, 1)

@@ -95,7 +95,7 @@ class PolicySteps:
         self.held = max(self.held, 1 - float(np.mean(step.near)))
         if self.parts == 1:
             return step
-        short: Any = self._once(value, dt / self.parts, begin)
+        short: PolicyStep | PairedStep | ChainedStep = self._once(value, dt / self.parts, begin)
         for _ in range(self.parts - 1):
             short = ChainedStep(short, self._once(short.value, dt / self.parts))
         return short

@@ -103,7 +103,8 @@ class _Found:
 
     def excess(self, u: Array, t: float) -> float:
         """What u has above its lower bound, away from the walls: errors are measured by it."""
-        return max(float(u[inner(self.problem.grid)].max()) - self.bounds(t)[0], 1e-300)
+        low: float = self.bounds(t)[0]
+        return max(float(u[inner(self.problem.grid)].max()) - low, 1e-300)
 
     def report_steps(self, stacklevel: int) -> None:
         """Say where the error of the steps in time is not small."""
@@ -197,7 +198,7 @@ class _Found:
 
         Where all is flat there is no limit to them, on any cells.
         """
-        advance = self.scheme.start(there, {"steps": 0})
+        advance: Advance = self.scheme.start(there, {"steps": 0})
         if self.measured:
             return advance
         parts = max(2, min(2 * sum(self.counts), _PARTS) // len(self.times))

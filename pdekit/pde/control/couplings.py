@@ -206,10 +206,12 @@ class CouplingSum:
     parts: tuple[Coupling, ...]
 
     def cost(self, rho: Array, grid: Grid) -> Array:
-        return np.sum([part.cost(rho, grid) for part in self.parts], 0)
+        total: Array = np.sum([part.cost(rho, grid) for part in self.parts], 0)
+        return total
 
     def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
-        return np.sum([part.derivative(rho, change, grid) for part in self.parts], 0)
+        total: Array = np.sum([part.derivative(rho, change, grid) for part in self.parts], 0)
+        return total
 
     def cooperative(self) -> "CouplingSum":
         return CouplingSum(tuple(part.cooperative() for part in self.parts))

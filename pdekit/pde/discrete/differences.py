@@ -35,6 +35,7 @@ def _derivative(field: Array, axis: int, grid: Grid) -> Array:
     """∂_axis by central differences, second order up to the walls."""
     h = grid.spacing[axis]
     if grid.periodic[axis]:
-        return (np.roll(field, -1, axis) - np.roll(field, 1, axis)) / (2 * h)
+        slope: Array = (np.roll(field, -1, axis) - np.roll(field, 1, axis)) / (2 * h)
+        return slope
     out: Array = np.gradient(field, h, axis=axis, edge_order=2)
     return out

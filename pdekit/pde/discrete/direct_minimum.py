@@ -94,7 +94,8 @@ def _best(values: Array, h: float, cost: Cost) -> NDArray[np.int64]:
 
     best = np.empty((1, values.size), np.int64)
     minimisers(values[None], cost(np.arange(1.0 - values.size, values.size) * h), best)
-    return best[0]
+    found: NDArray[np.intp] = best[0]
+    return found
 
 
 def missed(problem: Problem, u: Array, costs: list[Cost]) -> float:

@@ -238,13 +238,15 @@ def spurious_drift(c: Coefficients) -> Array:
         root = np.einsum(
             "...ik,...k,...jk->...ij", vectors, np.sqrt(np.maximum(eigenvalues, 0.0)), vectors
         )
-        return np.einsum("...ij,...j->...i", root, _row_divergence(root, c.grid))
+        drift: Array = np.einsum("...ij,...j->...i", root, _row_divergence(root, c.grid))
+        return drift
     return _row_divergence(tensor, c.grid)
 
 
 def _mean(field: Array, axis: int, grid: Grid) -> Array:
     here, there = axis_neighbours(field, axis, grid)
-    return (here + there) / 2
+    mean: Array = (here + there) / 2
+    return mean
 
 
 def _edge_mean(field: Array, axis: int, grid: Grid) -> Array:

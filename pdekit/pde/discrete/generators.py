@@ -195,7 +195,8 @@ def gibbs(values: Array, beta: float, grid: Grid) -> Array:
     """exp(-beta V) / Z with unit mass on the grid; safe where exp(-beta V) underflows."""
     with np.errstate(over="ignore"):
         weights = np.exp(-beta * (values - values.min()))
-    return weights / grid.integrate(weights)
+    density: Array = weights / grid.integrate(weights)
+    return density
 
 
 def cell_peclet(values: Array, beta: float, grid: Grid) -> float:

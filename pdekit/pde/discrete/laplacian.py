@@ -71,7 +71,8 @@ def symbol(grid: Grid, axis: int, discrete: bool) -> Array:
     n, h = grid.cells[axis], grid.spacing[axis]
     turn = 2 * np.pi * ((np.arange(n) + 1) // 2) if grid.periodic[axis] else np.pi * np.arange(n)
     k = turn / (n * h)
-    return 2 * (1 - np.cos(k * h)) / h**2 if discrete else k**2
+    symbols: Array = 2 * (1 - np.cos(k * h)) / h**2 if discrete else k**2
+    return symbols
 
 
 def survivors(damping: Array) -> int:
@@ -127,7 +128,8 @@ def _cosines(k: Any, i: Any, half: int, shift: Any = 0) -> Array:
     table = -np.cos(np.pi / half * (np.arange(2 * half) - half))
     turns = np.multiply.outer(k, i) + np.reshape(shift, (-1, 1))
     turns -= turns // (2 * half) * (2 * half)  # in vectors, which % is not
-    return np.take(table, turns)
+    values: Array = np.take(table, turns)
+    return values
 
 
 def _times(c: Array, damping: list[Array]) -> Array:

@@ -96,4 +96,4 @@ def _on_cells(rates: Array, offset: Offset, grid: Grid) -> Array:
 
 def gathers(direction: Any) -> bool:
     """Whether a direction is oblique: its lines are not rows or columns of the field."""
-    return sum(map(abs, direction.offset)) > 1
+    return bool(sum(map(abs, direction.offset)) > 1)

@@ -223,7 +223,8 @@ class Problem:
         walls = getattr(self.equation, "absorbing", None)
         if walls is None:
             return ((False, False),) * self.grid.dim
-        return walls.per_axis(self.grid.periodic)
+        ends: tuple[tuple[bool, bool], ...] = walls.per_axis(self.grid.periodic)
+        return ends
 
     @property
     def conserves(self) -> bool:

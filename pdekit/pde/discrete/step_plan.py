@@ -124,7 +124,8 @@ def _extrapolated(
     error d / 3. Where steps are so long that neither run sees what it misses, d / D is near one,
     and the error of any size: d (d / D) / (1 - d / D) if the changes go on like this.
     """
-    change, share = pilot.problem.distance(doubled, u), _SHARE if pilot.blind else _ROUGH
+    share = _SHARE if pilot.blind else _ROUGH
+    change: float = pilot.problem.distance(doubled, u)
     if change < _SURE * tolerance:
         return share * change
     quads: list[float] = []
@@ -134,6 +135,6 @@ def _extrapolated(
         same = k + 1 < len(pairs) and pairs[k + 1] == pairs[k]
         quads.append(pairs[k] * (2 if same else 1))
         k += 2 if same else 1
-    before = pilot.problem.distance(pilot.run(start.copy(), t0, quads), doubled)
+    before: float = pilot.problem.distance(pilot.run(start.copy(), t0, quads), doubled)
     ratio = min(change / max(before, 1e-300), _STUCK)
     return max(share, _MARGIN * ratio / (1 - ratio)) * change

@@ -155,7 +155,7 @@ class LQControl:
         """Var X_s under the optimal control."""
         from scipy.integrate import quad
 
-        spread = quad(lambda r: self._flow(r) ** -2, 0, s, epsabs=1e-14, epsrel=1e-13)[0]
+        spread: float = quad(lambda r: self._flow(r) ** -2, 0, s, epsabs=1e-14, epsrel=1e-13)[0]
         return self._flow(s) ** 2 * (self.initial_std**2 + 2 / self.beta * spread)
 
     def density(self, s: float, x: ArrayLike) -> Array:
@@ -247,7 +247,8 @@ class LangevinSpectrum:
             turn = 2 * pi / (self.upper - self.lower)
             chord = 2 * np.sin(pi * apart / self.nodes)
             np.fill_diagonal(chord, np.inf)
-            return turn * sign / chord
+            slope: Array = turn * sign / chord
+            return slope
         gap = self._spacing * apart.astype(float)
         np.fill_diagonal(gap, np.inf)
         out: Array = sign / gap
@@ -327,7 +328,8 @@ def _lowest(f: Function, t: float, x: Array) -> float:
     from scipy.ndimage import minimum_filter
 
     def cost(y: Array) -> Array:
-        return np.asarray(f(y)) + ((y - x) ** 2).sum(-1) / (2 * t)
+        cost: Array = np.asarray(f(y)) + ((y - x) ** 2).sum(-1) / (2 * t)
+        return cost
 
     radius = _ball(f, 0.0, t, x)
     n = 4001 if x.size == 1 else 601

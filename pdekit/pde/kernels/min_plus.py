@@ -11,7 +11,8 @@ from pdekit.pde.kernels.envelope import find_doubts, kink_by
 def minimisers_plain(f: Array, cost: Array) -> NDArray[np.int64]:
     """For every i the least j that minimises f_j + cost_{i - j + n - 1}, by trying all."""
     i = np.arange(f.size)
-    return (f + cost[i[:, None] - i + f.size - 1]).argmin(1)
+    found: NDArray[np.intp] = (f + cost[i[:, None] - i + f.size - 1]).argmin(1)
+    return found
 
 
 @nb.njit(cache=True, error_model="numpy")

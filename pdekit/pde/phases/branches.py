@@ -186,7 +186,8 @@ class _Curve:
         _, (dp, dm) = self.gap(q)
         along = np.array([-dm, dp])
         along = along / np.linalg.norm(along)
-        return -along if before is not None and along @ before < 0 else along
+        tangent: Array = -along if before is not None and along @ before < 0 else along
+        return tangent
 
     def corrected(self, q: Array, tangent: Array) -> Array | None:
         """The point of the curve in the plane through q across the tangent, by Newton."""

@@ -177,7 +177,8 @@ class _System:
         if is_quadratic(self.interaction) and self.grid.dim == 1 and order <= 7:
             x, h = self.x, self.grid.spacing[0]
             strength = float(self.interaction.strength)
-            return curie_weiss_rows(self.V, x, strength, self.beta, h, dt, order, rho)
+            rows: Array = curie_weiss_rows(self.V, x, strength, self.beta, h, dt, order, rho)
+            return rows
         counts = range(1, order + 1)
         return np.stack([self.steps(rho, field, dt / count, count) for count in counts])
 
@@ -188,7 +189,8 @@ class _System:
         if is_quadratic(self.interaction) and self.grid.dim == 1:
             x, h = self.x, self.grid.spacing[0]
             strength = float(self.interaction.strength)
-            return curie_weiss_steps(self.V, x, strength, self.beta, h, dt, count, rho)
+            last: Array = curie_weiss_steps(self.V, x, strength, self.beta, h, dt, count, rho)
+            return last
         for k in range(count):
             rho = self._euler(rho, self.V + (self.field(rho) if k else field), dt)
         return rho

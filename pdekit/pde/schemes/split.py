@@ -238,7 +238,7 @@ class Stepper:
         if self.driven:
             through = np.where(here, up + down, np.inf)
             fastest = float((2 * drift**2 / np.maximum(through, 1e-300)).max())
-        cell = self.grid.spacing[axis] / self.grid.spacing[1 - axis]
+        cell = float(self.grid.spacing[axis] / self.grid.spacing[1 - axis])
         shear = np.where(here, np.abs(np.gradient(drift, axis=1 - axis)), 0.0)
         return max(fastest, float(shear.max()) * cell)
 
@@ -339,7 +339,8 @@ class _Lines:
         from pdekit.pde.kernels.tridiagonal import line_rates
 
         self.axis, self.forward = axis, forward
-        up, down, seam = generator.up[axis], generator.down[axis], None
+        seam: tuple[Any, Any] | None = None
+        up, down = generator.up[axis], generator.down[axis]
         if generator.grid.periodic[axis]:
             last = generator.grid.cells[axis] - 1
             inner = range(last)
@@ -371,7 +372,8 @@ def coarsen(field: Array, grid: Grid, coarse: Grid) -> Array:
     """Cell averages on a coarser grid of the same box: keeps the integral and the sign."""
     if all(n % m == 0 for n, m in zip(grid.cells, coarse.cells, strict=True)):
         (n, m), (p, q) = coarse.cells, np.array(grid.cells) // coarse.cells
-        return field.reshape(n * p, m, q).mean(2).reshape(n, p, m).mean(1)
+        means: Array = field.reshape(n * p, m, q).mean(2).reshape(n, p, m).mean(1)
+        return means
     for axis in range(grid.dim):
         lines = np.moveaxis(field, axis, -1)
         total = np.concatenate(

@@ -96,7 +96,8 @@ def _weights(made: Any) -> Array:
             "rates out of the cells and into them differ by more than 1e300, beyond what floats "
             "hold; lower beta, shrink the box or refine the grid"
         )
-    return weights / total
+    law: Array = weights / total
+    return law
 
 
 def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:

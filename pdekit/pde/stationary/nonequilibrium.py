@@ -86,7 +86,8 @@ def with_steady_state(
             f"the potential needs grad; wrap a function as Custom(f), got {potential!r}"
         )
     if diffusion is not None:
-        diffusion = Ito(diffusion).D
+        reading: Any = Ito(diffusion)
+        diffusion = reading.D
     if circulation is not None:
         circulation = _antisymmetric(circulation)
     if diffusion is None and circulation is None:
@@ -313,8 +314,10 @@ def minibatch_covariance(gradients: Numbers, size: int, replacement: bool = True
     centred = rows - rows.mean(0)
     spread = centred.T @ centred
     if replacement:
-        return spread / (n * size)
-    return (1 - size / n) / (size * (n - 1)) * spread
+        covariance: Array = spread / (n * size)
+    else:
+        covariance = (1 - size / n) / (size * (n - 1)) * spread
+    return covariance
 
 
 def matrices(field: Any, x: Array, default: Array) -> Array:

@@ -254,7 +254,8 @@ def _cells_of(known: Array) -> NDArray[np.int64]:
     from scipy.linalg import qr
 
     if known.shape[1] < 2:
-        return np.abs(known).argmax(0)
+        place: NDArray[np.intp] = np.abs(known).argmax(0)
+        return place
     _, pivots = qr(known.T, mode="r", pivoting=True)
     return np.sort(pivots[: known.shape[1]])
 
@@ -317,7 +318,8 @@ def _arnoldi(apply: Apply, y: Array, wanted: int) -> tuple[Any, Any]:
 
     inverse = LinearOperator((y.size, y.size), matvec=apply, dtype=float)
     try:
-        return eigs(inverse, wanted, v0=y, which="LM", maxiter=100 * wanted + 300)
+        pairs: tuple[Any, Any] = eigs(inverse, wanted, v0=y, which="LM", maxiter=100 * wanted + 300)
+        return pairs
     except ArpackError as error:
         raise _unsettled(error) from error
 

@@ -54,7 +54,8 @@ class SlowModes:
         made /= np.abs(made).max(1)[:, None]
         weights = chain.root**2 if chain.loss is None else 1 / chain.root.size
         made /= np.sqrt((np.abs(made) ** 2 * weights).sum(1))[:, None]
-        return made.reshape(-1, *self.grid.shape)
+        modes: NDArray[Any] = made.reshape(-1, *self.grid.shape)
+        return modes
 
     @property
     def gap(self) -> float:
