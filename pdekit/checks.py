@@ -34,6 +34,14 @@ def number(name: str, value: Any, what: str = "a finite number") -> float:
     return out
 
 
+def nonzero(name: str, value: Any) -> float:
+    """``value`` as a finite number that is not zero."""
+    out = number(name, value, "a finite number other than 0")
+    if not out:
+        raise ValueError(f"{name} must be a finite number other than 0, got {shown(value)}")
+    return out
+
+
 def positive(name: str, value: Any) -> float:
     """``value`` as a finite float > 0."""
     out = number(name, value, "a finite number > 0")
