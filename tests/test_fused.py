@@ -1,6 +1,8 @@
 """The fused kernel is the plain loop, to the bit, and does not depend on how it is cut up."""
 
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from math import inf
@@ -237,6 +239,18 @@ def test_one_compiled_form_serves_all():
     moved(dynamics((MOVING.reversed().at(0.15),), HEUN, WALLS["walls"]), t=0.01)
     points = [signature[0].dtype.name for signature in drift.advance.signatures]
     assert sorted(points) == sorted(set(points)) and "float64" in points
+
+
+def test_another_process_compiles_no_slope_again():
+    """What is called by its address is found beside its source."""
+    drift.compiled_slope(DoubleWell().kernel.down, np.dtype(float), True)
+    code = (
+        "import numpy as np; from pdekit.potentials import DoubleWell as W;"
+        "from pdekit.particles.kernels.drift import compiled_slope as made;"
+        "print(made(W().kernel.down, np.dtype(float), True).cache_hits)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr
 
 
 FAULTS = {

@@ -151,14 +151,14 @@ class _Combination(Combinable):
         """Number of coordinates, where a part says it."""
         known = [int(part.dim) for part in self._parts if hasattr(part, "dim")]
         if not known:
-            raise AttributeError(f"no part of {self!r} says how many coordinates it takes")
+            raise AttributeError(f"no part of this {type(self).__name__} says its dimension")
         return known[0]
 
     @property
     def at(self) -> Callable[[float], Any]:
         """t -> what it is at time t; only where a part changes in time."""
         if not any(map(checks.moves, self._parts)):
-            raise AttributeError(f"{self!r} does not change in time")
+            raise AttributeError(f"this {type(self).__name__} does not change in time")
         return self._at
 
     def _at(self, t: float) -> Any:

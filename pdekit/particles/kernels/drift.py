@@ -133,6 +133,8 @@ def _down_scaled(x, b, m, rows, first, address, numbers, k):
 
 def _calling(_, address, x, b, m, numbers, k, rows, first):
     """Call what `compiled_slope` has put at an address, with places in memory."""
+    if any(array.layout != "C" for array in (x, b, numbers, rows)):
+        return None  # no such call: the places would be others
 
     def generated(context, builder, signature, values):
         def place(n, row=None, column=0):
