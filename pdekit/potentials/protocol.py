@@ -476,12 +476,13 @@ def whole_dim(dim: Any, owner: object) -> int:
 
 def _as_term(term: Any, dim: int | None) -> Any:
     """A term of a sum of ``dim`` coordinates: a potential, or a function made one."""
-    checks.value_not_class("a term of a Sum", term)
+    checks.value_not_class("a term of a sum", term)
     if isinstance(term, Potential) or checks.moves(term):
         return term
     if not callable(term) or dim is None:
         raise TypeError(
-            f"Sum adds potentials, got {checks.shown(term)}; wrap a function as Custom(f)"
+            "sums and multiples are of potentials, of which one at least says its dimension; got "
+            f"{checks.shown(term)}: wrap a function as Custom(f)"
         )
     return Custom(term, getattr(term, "grad", None), dim)
 
