@@ -190,6 +190,7 @@ def test_the_plane_and_shifts_of_each_coordinate() -> None:
     assert np.allclose(V.grad(x), [[2 * 0.5 + 0.2, 2 * 3 * 3 + 0.1]])
     assert V.grad(torch.from_numpy(x).float()).dtype == torch.float32
     assert V.terms[0].kernel is None
+    assert Scaled(Sum((2 * BOWL,)), 3.0).kernel is None
 
 
 def test_the_verbs_take_combinations() -> None:

@@ -73,11 +73,7 @@ def kernels_of(potential: Any) -> tuple[Kernel, ...]:
     if offers(potential, "kernels"):
         return tuple(potential.kernels)
     made = potential.kernel if offers(potential, "kernel") else None
-    return (made,) if made else ()
-
-
-def _all(each: list[tuple[Kernel, ...]]) -> tuple[Kernel, ...]:
-    return sum(each, ()) if all(each) else ()
+    return (made,) if isinstance(made, Kernel) else ()
 
 
 _FREE = {"potentials", "dim", "_abc_impl", "_is_protocol"}  # may be another class's own
@@ -146,13 +142,26 @@ class _Combination(Combinable):
         """The same of other parts."""
         raise NotImplementedError
 
+    def _value(self, x: Any) -> Any:
+        raise NotImplementedError
+
+    def _slope(self, x: Any) -> Any:
+        raise NotImplementedError
+
+    def __call__(self, x: Any, t: float | None = None) -> Any:
+        return self._at(time_of(self, t))(x) if checks.moves(self) else self._value(x)
+
+    def grad(self, x: Any, t: float | None = None) -> Any:
+        """Gradient in x, at time t where a part moves, shape ``(..., d)``."""
+        return self._at(time_of(self, t)).grad(x) if checks.moves(self) else self._slope(x)
+
     @property
     def dim(self) -> int:
         """Number of coordinates, where a part says it."""
-        known = [int(part.dim) for part in self._parts if hasattr(part, "dim")]
+        known = [part.dim for part in self._parts if getattr(part, "dim", None) is not None]
         if not known:
             raise AttributeError(f"no part of this {type(self).__name__} says its dimension")
-        return known[0]
+        return int(known[0])
 
     @property
     def at(self) -> Callable[[float], Any]:
@@ -168,9 +177,6 @@ class _Combination(Combinable):
     def times(self) -> tuple[float, ...]:
         """The stored times of all parts, in order: none is passed over."""
         return tuple(sorted({float(t) for part in self._parts for t in getattr(part, "times", ())}))
-
-    def _fixed(self, t: float | None) -> Any:
-        return self._at(time_of(self, t)) if checks.moves(self) else self
 
 
 @dataclass(frozen=True)
@@ -204,19 +210,19 @@ class Sum(_Combination):
     def _with(self, parts: tuple[Any, ...]) -> "Sum":
         return Sum(parts)
 
-    def __call__(self, x: Any, t: float | None = None) -> Any:
-        first, *rest = self._fixed(t).terms
+    def _value(self, x: Any) -> Any:
+        first, *rest = self.terms
         return sum((term(x) for term in rest), first(x))
 
-    def grad(self, x: Any, t: float | None = None) -> Any:
-        """Gradient in x, at time t where a term moves, shape ``(..., d)``."""
-        first, *rest = self._fixed(t).terms
+    def _slope(self, x: Any) -> Any:
+        first, *rest = self.terms
         return sum((term.grad(x) for term in rest), first.grad(x))
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
         """Those of all the terms; none where one has none."""
-        return _all([kernels_of(term) for term in self.terms])
+        each = [kernels_of(term) for term in self.terms]
+        return sum(each, ()) if all(each) else ()
 
 
 @dataclass(frozen=True)
@@ -249,14 +255,11 @@ class Scaled(_Combination):
     def _with(self, parts: tuple[Any, ...]) -> Any:
         return _scaled(_as_term(parts[0], getattr(self, "dim", None)), self.factor, self.shift)
 
-    def __call__(self, x: Any, t: float | None = None) -> Any:
-        V = self.potential.at(time_of(self, t)) if checks.moves(self) else self.potential
-        return self.factor * V(self._place(x))
+    def _value(self, x: Any) -> Any:
+        return self.factor * self.potential(self._place(x))
 
-    def grad(self, x: Any, t: float | None = None) -> Any:
-        """Gradient in x, at time t where V moves, shape ``(..., d)``."""
-        V = self.potential.at(time_of(self, t)) if checks.moves(self) else self.potential
-        return self.factor * V.grad(self._place(x))
+    def _slope(self, x: Any) -> Any:
+        return self.factor * self.potential.grad(self._place(x))
 
     def _place(self, x: Any) -> Any:
         """x - shift."""
@@ -270,10 +273,11 @@ class Scaled(_Combination):
     @property
     def kernel(self) -> Kernel | None:
         """That of V, where all coordinates are shifted alike."""
-        made = kernels_of(self.potential)
-        if len(made) != 1 or not isinstance(self.shift, float):
+        shift, made = self.shift, kernels_of(self.potential)
+        if len(made) != 1 or not isinstance(shift, float):
             return None
-        return made[0]._replace(factor=self.factor, shift=self.shift)
+        plain = (made[0].factor, made[0].shift) == (1, 0)
+        return made[0]._replace(factor=self.factor, shift=shift) if plain else None
 
 
 def _is_term(value: Any) -> bool:
