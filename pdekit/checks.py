@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+_FREE = {"potentials", "dim", "_abc_impl", "_is_protocol"}  # may be another class's own
+
 
 def number(name: str, value: Any, what: str = "a finite number") -> float:
     """``value`` as a finite float; text, complex numbers, tensors that need gradients, bools and
@@ -31,6 +33,14 @@ def number(name: str, value: Any, what: str = "a finite number") -> float:
         raise TypeError(f"{name} must be {what}, got {shown(value)}") from error
     if not isfinite(out):
         raise ValueError(f"{name} must be {what}, got {shown(value)}")
+    return out
+
+
+def nonzero(name: str, value: Any) -> float:
+    """``value`` as a finite number that is not zero."""
+    out = number(name, value, "a finite number other than 0")
+    if not out:
+        raise ValueError(f"{name} must be a finite number other than 0, got {shown(value)}")
     return out
 
 
@@ -236,12 +246,22 @@ def function(name: str, value: Any, what: str) -> None:
         raise TypeError(f"{name} must {what}; got {shown(value)}")
 
 
-def says(value: Any, fact: str) -> Any:
-    """What a value says of itself, None where its own class says nothing.
+def offers(value: Any, name: str) -> bool:
+    """Whether a fast form that a class offers, such as ``kernel``, holds for this value.
 
-    What is inherited does not count: a method that the fact is about may have been replaced.
+    It holds for the class and for those that inherit all that the form is made of.
     """
-    return getattr(value, fact) if fact in vars(type(value)) else None
+    kinds = type(value).__mro__
+    k = next((k for k, kind in enumerate(kinds) if name in vars(kind)), None)
+    if k is None:
+        return False
+    made_of = {name for kind in kinds[k:] for name in vars(kind) if not name.startswith("__")}
+    return not {name for kind in kinds[:k] for name in vars(kind)} & made_of - _FREE
+
+
+def says(value: Any, fact: str) -> Any:
+    """A fact that a value offers, None where it offers none."""
+    return getattr(value, fact) if offers(value, fact) else None
 
 
 def moves(value: Any) -> bool:

@@ -77,6 +77,9 @@ COMPILED = {
     "Heun": pk.Langevin(WELL, 4.0, integrator=StochasticHeun()),
     "no gradient": pk.Langevin(bare, 4.0, integrator=EulerMaruyama()),
     "table": pk.Langevin(TABLE, 4.0, integrator=EulerMaruyama()),
+    "combination": pk.Langevin(
+        2 * WELL.shifted((0.5, -1.0)) + pk.potentials.Linear((0.3, 0.1)), 4.0
+    ),
     "walls": pk.Langevin(WELL, 4.0, box=BOX),
     "annealed": pk.AnnealedLangevin(WELL, Logarithmic(1.0)),
     "controlled": pk.ControlledLangevin(WELL, 4.0, pk.potentials.Quadratic(1.0, 2)),

@@ -31,35 +31,12 @@ from pdekit.errors import AccuracyWarning
 from pdekit.particles.dynamics.langevin import Langevin
 from pdekit.particles.ensemble import simulate
 from pdekit.particles.integrators import LeimkuhlerMatthews
-from pdekit.potentials import as_potential
+from pdekit.potentials import Quadratic, Sum, as_potential
 from pdekit.protocols import Function, Numbers
 
 _RELAXED = 8.0  # relaxation times that the fast process is given
 _SMALL_STEP = 0.05  # dt times the largest curvature
 _CURVED = 1e-3  # to which curvatures are wanted
-
-
-@dataclass(frozen=True)
-class Tied:
-    """y -> V(y) + |x - y|²/(2 t): the energy of the fast process tied to the point x."""
-
-    potential: Any
-    point: tuple[float, ...]
-    t: float
-
-    @property
-    def dim(self) -> int:
-        return len(self.point)
-
-    def __call__(self, y: Any) -> Any:
-        return self.potential(y) + (self._apart(y) ** 2).sum(-1) / (2 * self.t)
-
-    def grad(self, y: Any) -> Any:
-        return self.potential.grad(y) + self._apart(y) / self.t
-
-    def _apart(self, y: Any) -> Any:
-        at = y.new_tensor(self.point) if hasattr(y, "new_tensor") else np.array(self.point)
-        return y - at
 
 
 @dataclass(frozen=True)
@@ -229,9 +206,10 @@ def _samples(
     energy: Any, beta: float, t: float, x: Array, how: tuple[int, float, float, int]
 ) -> Array:
     n, long, short, seed = how
-    tied = Langevin(Tied(energy, tuple(map(float, x)), t), beta, LeimkuhlerMatthews())
+    held = Sum((energy, Quadratic(1 / t, len(x)).shifted(x)))
+    fast = Langevin(held, beta, LeimkuhlerMatthews())
     start = np.random.default_rng((seed, 20)).standard_normal((n, len(x))) * sqrt(t / beta)
-    found = simulate(tied, x + start, n, long, short, seed=seed)
+    found = simulate(fast, x + start, n, long, short, seed=seed)
     return np.asarray(found.final.values, dtype=float)
 
 

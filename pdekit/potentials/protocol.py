@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakSet
 
 import numpy as np
@@ -40,93 +40,252 @@ class Potential(Protocol):
         ...
 
 
+def _always(times: Any) -> tuple[Any, Any]:
+    return np.zeros(times.shape, int), np.zeros(times.shape)
+
+
+class Kernel(NamedTuple):
+    """How compiled loops of particles take the slope of a potential; what its ``kernel`` gives.
+
+    For a potential that is the sum of one function over the coordinates: factor V(x_i - shift).
+    ``down(x, b, m, numbers, rows)`` does b[j] -= V'(x[j]) for j < m. numba compiles it, for float32
+    and for float64, from its source: constants come as ``numbers``, which have the type of x, or
+    are made by ``type(x[0])``, as whole numbers would make doubles of floats. Products and sums in
+    the order of ``grad`` give its bits.
+
+    A spline has a ``table`` (rows, 4) of coefficients, over the slots that its ``bases`` are of, at
+    one stored time after the other; ``between(t)`` is the stored time before t and the weight of
+    the next one. ``rows`` are those of the time it is, the bases in the place of the constants.
+    """
+
+    down: Callable[[Any, Any, int, Any, Any], None]
+    numbers: tuple[float, ...] = ()
+    factor: float = 1.0
+    shift: float = 0.0
+    bases: Any = np.empty(0)
+    table: Any = np.empty((0, 4))
+    between: Callable[[Any], tuple[Any, Any]] = _always
+
+
+def kernels_of(potential: Any) -> tuple[Kernel, ...]:
+    """Those whose slopes add up to the potential's, in order; none where it has none.
+
+    What a class offers as ``kernel`` is its own and of those that inherit its slope.
+    """
+    if checks.offers(potential, "kernels"):
+        return tuple(potential.kernels)
+    made = potential.kernel if checks.offers(potential, "kernel") else None
+    return (made,) if isinstance(made, Kernel) else ()
+
+
+class Combinable:
+    """The algebra of potentials: ``V + W``, ``V - W``, ``c * V``, ``V / c``, ``-V``, shifts.
+
+    Whatever takes a potential takes what they make, moving or not. A potential of one's own
+    inherits them, or stands beside one that does: ``Sum`` and ``Scaled`` take any.
+    """
+
+    __array_ufunc__ = None  # numbers of numpy leave the product to the potential
+
+    def __add__(self, other: Any) -> Sum:
+        return Sum((self, other)) if _is_term(other) else NotImplemented
+
+    def __radd__(self, other: Any) -> Sum:
+        return Sum((other, self)) if _is_term(other) else NotImplemented
+
+    def __sub__(self, other: Any) -> Sum:
+        if not _is_term(other):
+            return NotImplemented
+        return Sum((self, _scaled(_as_term(other, getattr(self, "dim", None)), -1.0)))
+
+    def __rsub__(self, other: Any) -> Sum:
+        return Sum((other, _scaled(self, -1.0))) if _is_term(other) else NotImplemented
+
+    def __mul__(self, factor: Any) -> Any:
+        return _scaled(self, factor)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> Any:
+        return _scaled(self, 1 / checks.nonzero("what a potential is divided by", divisor))
+
+    def __neg__(self) -> Any:
+        return _scaled(self, -1.0)
+
+    def shifted(self, by: Any) -> Any:
+        """x -> V(x - by), V moved by a number in every coordinate or by one for each."""
+        return _scaled(self, 1.0, by)
+
+
+class _Combination(Combinable):
+    """What sums and multiples have in common: they move where a part of them moves."""
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def _with(self, parts: tuple[Any, ...]) -> Any:
+        """The same of other parts."""
+        raise NotImplementedError
+
+    def _value(self, x: Any) -> Any:
+        raise NotImplementedError
+
+    def _slope(self, x: Any) -> Any:
+        raise NotImplementedError
+
+    def __call__(self, x: Any, t: float | None = None) -> Any:
+        return self._at(time_of(self, t))(x) if checks.moves(self) else self._value(x)
+
+    def grad(self, x: Any, t: float | None = None) -> Any:
+        """Gradient in x, at time t where a part moves, shape ``(..., d)``."""
+        return self._at(time_of(self, t)).grad(x) if checks.moves(self) else self._slope(x)
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates, where a part says it."""
+        known = [part.dim for part in self._parts if getattr(part, "dim", None) is not None]
+        if not known:
+            raise AttributeError(f"no part of this {type(self).__name__} says its dimension")
+        return int(known[0])
+
+    @property
+    def at(self) -> Callable[[float], Any]:
+        """t -> what it is at time t; only where a part changes in time."""
+        if not any(map(checks.moves, self._parts)):
+            raise AttributeError(f"this {type(self).__name__} does not change in time")
+        return self._at
+
+    def _at(self, t: float) -> Any:
+        return self._with(tuple(p.at(t) if checks.moves(p) else p for p in self._parts))
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The stored times of all parts, in order: none is passed over."""
+        return tuple(sorted({float(t) for part in self._parts for t in getattr(part, "times", ())}))
+
+
 @dataclass(frozen=True)
-class Sum:
+class Sum(_Combination):
     """V(x) = V_1(x) + ... + V_k(x), the potentials in ``terms``; written ``V + W``.
 
     A term may be a function of points, which becomes ``Custom``, and may move: with one that offers
-    ``at(t)`` the sum is a ``MovingSum``, which offers it too.
+    ``at(t)`` the sum offers it too, and is evaluated as V(x, t). Sums in a sum are taken apart.
     Raises ``ValueError`` for no terms or terms of different dimension, ``TypeError`` for a term
     that is none of these.
     """
 
     terms: tuple[Any, ...]
 
-    def __new__(cls, terms: Any = ()) -> Sum:
-        moving = isinstance(terms, tuple | list) and any(map(checks.moves, terms))
-        return object.__new__(MovingSum if moving and cls is Sum else cls)
-
     def __post_init__(self) -> None:
         if not isinstance(self.terms, tuple | list):
             raise TypeError(f"Sum expects a tuple of potentials, got {checks.shown(self.terms)}")
         if not self.terms:
             raise ValueError("Sum expects at least one potential, got none")
-        dims = [term.dim for term in self.terms if isinstance(getattr(term, "dim", None), int)]
+        terms = [part for term in self.terms for part in _terms(term)]
+        dims = [term.dim for term in terms if isinstance(getattr(term, "dim", None), int)]
         if len(set(dims)) > 1:
             raise ValueError(f"Sum expects terms of one dimension, got {dims}")
         dim = dims[0] if dims else None
-        object.__setattr__(self, "terms", tuple(_as_term(term, dim) for term in self.terms))
+        object.__setattr__(self, "terms", tuple(_as_term(term, dim) for term in terms))
 
     @property
-    def dim(self) -> int:
-        return int(next(term.dim for term in self.terms if hasattr(term, "dim")))
+    def _parts(self) -> tuple[Any, ...]:
+        return self.terms
 
-    def __add__(self, other: Any) -> Sum:
-        return added(self, other)
+    def _with(self, parts: tuple[Any, ...]) -> Sum:
+        return Sum(parts)
 
-    def __radd__(self, other: Any) -> Sum:
-        return added_to(self, other)
+    def _value(self, x: Any) -> Any:
+        first, *rest = self.terms
+        return sum((term(x) for term in rest), first(x))
 
-    def __call__(self, x: Any) -> Any:
-        total = self.terms[0](x)
-        for term in self.terms[1:]:
-            total = total + term(x)
-        return total
+    def _slope(self, x: Any) -> Any:
+        first, *rest = self.terms
+        return sum((term.grad(x) for term in rest), first.grad(x))
 
-    def grad(self, x: Any) -> Any:
-        total = self.terms[0].grad(x)
-        for term in self.terms[1:]:
-            total = total + term.grad(x)
-        return total
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Those of all the terms; none where one has none."""
+        each = [kernels_of(term) for term in self.terms]
+        return sum(each, ()) if all(each) else ()
 
 
 @dataclass(frozen=True)
-class MovingSum(Sum):
-    """A sum of which some terms change in time; what ``V + W`` is where one of them offers ``at``.
+class Scaled(_Combination):
+    """factor V(x - shift); what ``factor * V`` and ``V.shifted(shift)`` are.
 
-    ``at(t)`` is the ``Sum`` at the time t; ``times`` are those of all its terms, in order: no
-    term's stored times are passed over.
+    ``shift``: a number for every coordinate, or a tuple of one for each. One of a ``Scaled`` is
+    made one; where V offers ``at(t)``, so does this.
+    Raises ``TypeError`` for what is no potential, ``ValueError`` for numbers that are not finite or
+    for a shift of another dimension.
     """
 
-    def at(self, t: float) -> Sum:
-        """The sum at time ``t``."""
-        return Sum(tuple(term.at(t) if checks.moves(term) else term for term in self.terms))
+    potential: Any
+    factor: float = 1.0
+    shift: float | tuple[float, ...] = 0.0
+
+    def __post_init__(self) -> None:
+        V, factor = self.potential, checks.number("a factor of a potential", self.factor)
+        shift = checks.finite("shift", self.shift, "a number or one for each coordinate")
+        if isinstance(V, Scaled):
+            V, factor, shift = V.potential, factor * V.factor, shift + np.asarray(V.shift)
+        object.__setattr__(self, "potential", _as_term(V, None))
+        object.__setattr__(self, "factor", float(factor))
+        object.__setattr__(self, "shift", _one_or_each(shift, getattr(V, "dim", None)))
 
     @property
-    def times(self) -> tuple[float, ...]:
-        """The union of the stored times of the terms."""
-        return tuple(sorted({float(t) for term in self.terms for t in getattr(term, "times", ())}))
+    def _parts(self) -> tuple[Any, ...]:
+        return (self.potential,)
 
-    def __call__(self, x: Any, t: float | None = None) -> Any:
-        return self.at(time_of(self, t))(x)
+    def _with(self, parts: tuple[Any, ...]) -> Any:
+        return _scaled(_as_term(parts[0], getattr(self, "dim", None)), self.factor, self.shift)
 
-    def grad(self, x: Any, t: float | None = None) -> Any:
-        """Gradient in x at time t, shape ``(..., d)``."""
-        return self.at(time_of(self, t)).grad(x)
+    def _value(self, x: Any) -> Any:
+        return self.factor * self.potential(self._place(x))
+
+    def _slope(self, x: Any) -> Any:
+        return self.factor * self.potential.grad(self._place(x))
+
+    def _place(self, x: Any) -> Any:
+        """x - shift."""
+        if self.shift == 0:
+            return x
+        xp, x = points(x, self.dim, self)
+        if isinstance(self.shift, float):
+            return x - self.shift
+        return x - xp.asarray(self.shift, dtype=x.dtype, device=device(x))
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """That of V, where all coordinates are shifted alike."""
+        shift, made = self.shift, kernels_of(self.potential)
+        if len(made) != 1 or not isinstance(shift, float):
+            return None
+        plain = (made[0].factor, made[0].shift) == (1, 0)
+        return made[0]._replace(factor=self.factor, shift=shift) if plain else None
 
 
-def added(self: Any, other: Any) -> Sum:
-    """What ``V + W`` means; a potential takes it over with ``__add__ = added``."""
-    if isinstance(other, type) or not (callable(other) or checks.moves(other)):
-        return cast(Sum, NotImplemented)
-    return Sum((*_terms(self), *_terms(other)))
+def _is_term(value: Any) -> bool:
+    return not isinstance(value, type) and (callable(value) or checks.moves(value))
 
 
-def added_to(self: Any, other: Any) -> Sum:
-    """What ``W + V`` means for a W that does not know V: ``__radd__ = added_to``."""
-    if isinstance(other, type) or not (callable(other) or checks.moves(other)):
-        return cast(Sum, NotImplemented)
-    return Sum((*_terms(other), *_terms(self)))
+def _scaled(potential: Any, factor: Any, shift: Any = 0.0) -> Any:
+    """factor V(x - shift): V itself where that changes nothing, a sum term by term."""
+    if isinstance(potential, Sum):
+        return Sum(tuple(_scaled(term, factor, shift) for term in potential.terms))
+    made = Scaled(potential, factor, shift)
+    return made.potential if (made.factor, made.shift) == (1.0, 0.0) else made
+
+
+def _one_or_each(shift: Any, dim: int | None) -> float | tuple[float, ...]:
+    if shift.ndim > 1 or (shift.ndim and dim not in (None, shift.size)):
+        raise ValueError(
+            f"shift must be a number or one for each of {dim} coordinates, got "
+            f"{checks.shown(shift)}"
+        )
+    each = [float(by) for by in shift.reshape(-1)]
+    return each[0] if len(set(each)) == 1 else tuple(each)
 
 
 def time_of(owner: Any, t: Any) -> float:
@@ -143,7 +302,7 @@ _GOOD = 1e-5  # relative to the largest slope: what is said where differences ar
 
 
 @dataclass(frozen=True, init=False)
-class Custom:
+class Custom(Combinable):
     """One's own V = f, with ``f`` mapping points ``(..., dim)`` to values ``(...)``.
 
     ``grad`` maps ``(..., dim)`` to ``(..., dim)``. Without it the gradient of f is taken
@@ -165,9 +324,6 @@ class Custom:
     f: Callable[[Any], Any]
     gradient: Callable[[Any], Any] | None
     dim: int
-
-    __add__ = added
-    __radd__ = added_to
 
     def __init__(
         self,
@@ -310,12 +466,13 @@ def whole_dim(dim: Any, owner: object) -> int:
 
 def _as_term(term: Any, dim: int | None) -> Any:
     """A term of a sum of ``dim`` coordinates: a potential, or a function made one."""
-    checks.value_not_class("a term of a Sum", term)
+    checks.value_not_class("a term of a sum", term)
     if isinstance(term, Potential) or checks.moves(term):
         return term
     if not callable(term) or dim is None:
         raise TypeError(
-            f"Sum adds potentials, got {checks.shown(term)}; wrap a function as Custom(f)"
+            "sums and multiples are of potentials, of which one at least says its dimension; got "
+            f"{checks.shown(term)}: wrap a function as Custom(f)"
         )
     return Custom(term, getattr(term, "grad", None), dim)
 

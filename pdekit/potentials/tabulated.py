@@ -17,7 +17,7 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array, HasNumbers, Numbers
-from pdekit.potentials.protocol import added, added_to, points, time_of
+from pdekit.potentials.protocol import Combinable, Kernel, points, time_of
 from pdekit.potentials.samples import read_csv, read_npz, tensor_samples
 from pdekit.potentials.splines import Splines, evaluate
 
@@ -26,7 +26,7 @@ Values: TypeAlias = Numbers | Sequence[Sequence[Sequence[float]]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Tabulated:
+class Tabulated(Combinable):
     """The potential through samples on a line or on a plane.
 
     Parameters
@@ -49,9 +49,6 @@ class Tabulated:
 
     points: tuple[Array, ...]
     values: Array
-
-    __add__ = added
-    __radd__ = added_to
 
     def __init__(self, points: Places, values: Values) -> None:
         axes, samples = tensor_samples(points, values)
@@ -107,6 +104,11 @@ class Tabulated:
     def splines(self) -> Splines:
         return Splines.through(self.points, self.values)
 
+    @property
+    def kernel(self) -> Kernel | None:
+        """On a line with uniform samples."""
+        return _kernel(self.splines)
+
     @cached_property
     def _content(self) -> tuple[bytes, ...]:
         return (*(axis.tobytes() for axis in self.points), self.values.tobytes())
@@ -132,7 +134,7 @@ def _slice(t: float, points: Places, values: Array) -> tuple[tuple[Array, ...], 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evolving:
+class Evolving(Combinable):
     """A potential V(x, t) known by samples at a sequence of times: a value function, say.
 
     Parameters
@@ -150,9 +152,6 @@ class Evolving:
     times: Array
     points: tuple[Array, ...]
     values: Array
-
-    __add__ = added
-    __radd__ = added_to
 
     def __init__(self, times: Numbers, points: Places, values: Values) -> None:
         what = "a sequence of finite numbers that increase"
@@ -217,6 +216,12 @@ class Evolving:
     def splines(self) -> Splines:
         return Splines.through(self.points, self.values)
 
+    @property
+    def kernel(self) -> Kernel | None:
+        """On a line with uniform samples."""
+        made = _kernel(self.splines)
+        return made and made._replace(between=self.between)
+
     def between(self, t: Any) -> tuple[Any, Any]:
         """Index of the stored time before ``t`` and the weight of the one after it, elementwise."""
         if len(self.times) == 1:
@@ -247,3 +252,14 @@ class Evolving:
     def __repr__(self) -> str:
         shape = " x ".join(str(n) for n in self.values.shape[1:])
         return f"Evolving({shape} samples at {len(self.times)} times to {self.times[-1]:g})"
+
+
+def _kernel(splines: Splines) -> Kernel | None:
+    axis = splines.axes[0]
+    if len(splines.axes) > 1 or axis.step is None:
+        return None
+    from pdekit.potentials.spline_kernels import down_spline
+
+    numbers = (float(axis.knots[0]), axis.step, len(axis.bases) - 1.0)
+    table = splines.table.reshape(-1, 4)
+    return Kernel(down_spline, numbers, bases=axis.bases, table=table)
