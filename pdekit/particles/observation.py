@@ -331,16 +331,11 @@ def cells_of(x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
     Beyond a wall it is the wall's cell; periodic axes wrap.
     """
-    cell = torch.zeros(x.shape[:-1], dtype=torch.int64, device=x.device)
     outside = torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
-    for k, (low, high) in enumerate(zip(grid.lower, grid.upper, strict=True)):
-        z = x[..., k]
-        if grid.periodic[k]:
-            z = low + torch.remainder(z - low, high - low)
-        outside |= (z < low) | (z > high)
-        place = ((z - low) / float(grid.spacing[k])).clamp(0, grid.shape[k] - 1).long()
-        cell = cell * grid.shape[k] + place
-    return cell, outside
+    for k in range(grid.dim):
+        if not grid.periodic[k]:
+            outside |= (x[..., k] < grid.lower[k]) | (x[..., k] > grid.upper[k])
+    return grid.cell_of(x), outside
 
 
 def _count(total: Counts, label: Tensor) -> None:
