@@ -13,7 +13,8 @@ from scipy.special import iv
 import pdekit as pk
 from pdekit import schemes
 from pdekit.interactions import GaussianWell, Kuramoto, Morse
-from pdekit.pde.phases.field_branches import FieldCurve
+from pdekit.pde.phases.branch_systems import FieldSystem
+from pdekit.pde.phases.continuation import Curve
 
 WELL = pk.potentials.DoubleWell()
 LINE, SMALL = pk.Grid(-4, 4, 120), pk.Grid(-3, 3, 64)
@@ -169,7 +170,8 @@ def test_the_broken_branch_of_oscillators_ends_at_the_critical_point() -> None:
 
 def test_tangents_are_differences_of_the_curve() -> None:
     """A step along the tangent leaves the curve by second order only, and its constant."""
-    curve = FieldCurve(lambda b: pk.McKeanVlasov(WELL, b, SPRING), SMALL, (2.0, 5.0))
+    system = FieldSystem(lambda b: pk.McKeanVlasov(WELL, b, SPRING), SMALL, 2.0)
+    curve = Curve(system, (2.0, 5.0))
     q = curve.landed(4.0, 0.8)
     tangent = curve.tangent(q, None)
     sizes = [np.linalg.norm(curve.residual(q + s * tangent)) for s in (2e-2, 1e-2, 5e-3)]
