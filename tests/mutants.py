@@ -73,7 +73,7 @@ EQUIVALENT = (
      "parents are read only on the path to a later cell, where they are set"),
     ("pde/kernels/bernoulli.py", "691 / 1307674368001", "below rounding wherever it is used"),
     ("particles/fused.py", "_Part(ROUGH, (V.delta, -1.0))", "its second number is not read"),
-    ("pde/phases/branches.py", "len(points) != _MOST", "one point is added at a time"),
+    ("pde/phases/continuation.py", "len(points) == _MOST", "one point is added at a time"),
     ("pde/kernels/tridiagonal.py", "if i > -1 else 0.0",
      "multiplies the excess before the first cell, 0"),
     ("pde/kernels/uniformization.py", "10 * sqrt(mean) + 39", "terms below 1e-17 of the sum"),

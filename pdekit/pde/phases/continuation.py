@@ -11,6 +11,7 @@ from pdekit.errors import ConvergenceError
 _LONGEST, _SHORTEST = 0.02, 1e-7  # steps of arclength, in units of the interval and of z
 _MOST = 20_000
 _STRAIGHT = 0.98  # cosine of the angle by which a step may turn at most
+_ASIDE = 0.25  # of a step: how far it may be corrected; an arc that turns so little takes a tenth
 _NEAR = 1e-9  # residual, from which on one that no longer falls is rounding
 _ROOT = 1e-11  # arclength to which a fold is located
 # Steps of differences in p, in units of the interval: the longest and the shortest; how much the
@@ -77,38 +78,41 @@ class Curve:
         tangent = tangent if (tangent[0] >= 0) == (first[0] < 0.5) else -tangent
         points, step = [first], _LONGEST / 8
         folds: list[Array] = []
-        while len(points) < _MOST:
+        last = False
+        while not last:
+            if len(points) >= _MOST:
+                raise ConvergenceError(self._lost(points[-1], f"{_MOST} points lead no farther"))
             new, last = self._next(points[-1], tangent, step)
             turned = None if new is None else self.tangent(new, tangent)
             if new is None or turned is None or not float(turned @ tangent) >= _STRAIGHT:
                 step /= 2
                 if step < _SHORTEST:
-                    raise ConvergenceError(self._lost(points[-1]))
+                    raise ConvergenceError(self._lost(points[-1], "branches may cross there"))
+                last = False
                 continue
             if turned[0] * tangent[0] < 0:
                 folds.append(self.fold(points[-1], tangent, step))
             points.append(new)
             tangent, step = turned, min(1.5 * step, _LONGEST)
-            if last:
-                break
         return points, folds
 
     def _next(self, q: Array, tangent: Array, step: float) -> tuple[Array | None, bool]:
-        """A step along the curve, and whether it ends at a bound."""
+        """A step along the curve, and whether it ends at a bound.
+
+        None where Newton's method is led too far aside: to another branch, it may be.
+        """
         ahead = q + step * tangent
         if not _inside(ahead):
             return self._across(_where_it_leaves(q, ahead)), True
         new = self.corrected(ahead, tangent)
-        if new is None or _inside(new):
-            return new, False
-        return self._across(_where_it_leaves(q, new)), True
+        if new is None or not float(np.linalg.norm(new - ahead)) <= _ASIDE * step:
+            return None, False
+        return (new, False) if _inside(new) else (self._across(_where_it_leaves(q, new)), True)
 
-    def _lost(self, q: Array) -> str:
+    def _lost(self, q: Array, why: str) -> str:
         p = self.value(q)
-        return (
-            f"the branch cannot be followed beyond parameter {p:.6g}, mean "
-            f"{self.system.mean(p, q[1:])}: branches may cross there"
-        )
+        mean = self.system.mean(p, q[1:])
+        return f"the branch cannot be followed beyond parameter {p:.6g}, mean {mean}: {why}"
 
     def tangent(self, q: Array, before: Array | None) -> Array:
         """The unit tangent, along the one before; without one, towards larger parameters."""
@@ -125,7 +129,7 @@ class Curve:
         for _ in range(12):
             residual = self.residual(q)
             before, size = size, float(np.linalg.norm(residual))
-            if size < self.system.close or (size < _NEAR and size > before / 4):
+            if size < self.system.close or (size < self._near and size > before / 4):
                 return q
             along = float(tangent @ (q - plane))
             step = self._bordered(q, tangent, -along, -residual, residual)
@@ -172,9 +176,18 @@ class Curve:
         return slope
 
     @cached_property
+    def _rounding(self) -> float:
+        """Of a parameter, in units of the interval."""
+        return float(np.spacing(np.abs(self.bounds).max())) / self._width
+
+    @cached_property
+    def _near(self) -> float:
+        return max(_NEAR, 8 * self._rounding)
+
+    @cached_property
     def _least(self) -> float:
-        """The shortest step that the rounding of parameters leaves some digits."""
-        return max(_FINEST, 8 * float(np.spacing(np.abs(self.bounds).max())) / self._width)
+        """The shortest step of differences."""
+        return max(_FINEST, 8 * self._rounding)
 
     @cached_property
     def _most(self) -> float:
