@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdekit.checks import text, whole
+from pdekit.checks import failed, text, whole
 from pdekit.grid import Grid
 from pdekit.particles.kernels import exact_sums
 
@@ -200,10 +200,10 @@ class BasinCounts:
         try:
             return self.label(x)
         except Exception as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(
+            raise failed(
+                error,
                 "BasinCounts: label must map tensors of points (..., d) to whole numbers (...); it "
-                f"failed on shape {tuple(x.shape)}: {error} ({type(error).__name__})"
+                f"failed on shape {tuple(x.shape)}: {error} ({type(error).__name__})",
             ) from error
 
     def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
