@@ -6,6 +6,7 @@ parameter, evaluation, element), so it depends neither on what else is drawn nor
 threads.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.optim.groups import Checked, Closure, loss_of, parameters
 from pdekit.optim.update_kernels import CHUNK, accelerate, descend, scatter
 from pdekit.particles.noise import LANES, Address, fill_normals
 
@@ -49,6 +51,20 @@ def langevin_step(
     scale, at = (noise.scale, noise.at) if noise else (0.0, Address(0))
     numbers = (eta, 1 / gamma, alpha, 1 - alpha, scale)
     _in_parts(descend, y, (*lines, *(lines[0].dtype.type(v) for v in numbers)), at)
+
+
+def noisy_descent(
+    optimizer: Checked,
+    closure: Closure | None,
+    noise: Callable[[dict[str, Any], int], Noise | None],
+) -> Any:
+    """y⁺ = y - η ∇f(y) + ``noise(group, number of the parameter)``, and the loss of the closure."""
+    optimizer.look_again()
+    loss = loss_of(optimizer, closure)
+    for group, number, p in parameters(optimizer):
+        if p.grad is not None:
+            langevin_step(p, p.grad, group["lr"], noise(group, number))
+    return loss
 
 
 def plain_step(
