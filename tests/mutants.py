@@ -54,8 +54,8 @@ PATIENCE = 600.0  # by the clock
 # files whose tests say nothing about the scope, judge by the clock, or run whole studies
 APART = (
     "chaos_study", "cli", "control_studies", "homogenisation_study", "import", "memory",
-    "optimizer_speed", "optimizers", "optimizers_smooth", "page", "particle_speed", "plotting",
-    "faults_optim", "report", "smoothed_training", "speed_page", "studies", "truth_optim",
+    "optimizer_speed", "optimizers", "optimizers_smooth", "page", "particle_speed", "peers",
+    "plotting", "faults_optim", "report", "smoothed_training", "speed_page", "studies", "truth_optim",
     "work_precision",
 )  # fmt: skip
 
