@@ -55,8 +55,8 @@ PATIENCE = 600.0  # by the clock
 APART = (
     "chaos_study", "cli", "control_studies", "homogenisation_study", "import", "memory",
     "optimizer_speed", "optimizers", "optimizers_smooth", "page", "particle_speed", "peers",
-    "plotting", "faults_optim", "report", "smoothed_training", "speed_page", "studies", "truth_optim",
-    "work_precision",
+    "plotting", "faults_optim", "report", "smoothed_training", "speed_page", "studies",
+    "truth_optim", "work_precision",
 )  # fmt: skip
 
 
