@@ -285,6 +285,11 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def failed(error: Exception, message: str) -> TypeError | ValueError:
+    """What to raise where a function of the user's failed: a ``TypeError`` for one of its own."""
+    return (TypeError if isinstance(error, TypeError) else ValueError)(message)
+
+
 def takes(name: str, value: Any, what: str, arguments: int = 1) -> None:
     """``TypeError`` for a function that says that it does not take so many arguments."""
     try:

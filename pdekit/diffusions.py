@@ -105,10 +105,10 @@ def _values(D: Any, x: Any) -> Any:
         if complex_ or isinstance(values, str):
             raise TypeError("its values are no real numbers")
     except Exception as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(
+        raise checks.failed(
+            error,
             f"diffusion must take points of shape {tuple(x.shape)}, got a function that fails on "
-            f"them: {error} ({type(error).__name__})"
+            f"them: {error} ({type(error).__name__})",
         ) from error
     return values
 

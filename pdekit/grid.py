@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import ArrayLike, NDArray
 
 from pdekit import checks
@@ -127,6 +128,28 @@ class Grid:
             raise ValueError(f"points must have shape (..., {self.dim}), got shape {x.shape}")
         inside: NDArray[np.bool_] = np.all((x >= self.lower) & (x <= self.upper), axis=-1)
         return inside
+
+    def wrapped(self, x: Any) -> Any:
+        """Points ``(..., dim)`` of numpy or torch, modulo the period along periodic axes."""
+        if not any(self.periodic):
+            return x
+        return array_namespace(x).stack([self._along(k, x) for k in range(self.dim)], axis=-1)
+
+    def cell_of(self, x: Any) -> Any:
+        """The cell of each point ``(..., dim)``, numbered as in a flat field; shape ``(...)``.
+
+        Beyond a wall it is the wall's cell; periodic axes wrap. numpy and torch.
+        """
+        xp, cell = array_namespace(x), 0
+        for k, (low, n) in enumerate(zip(self.lower, self.cells, strict=True)):
+            place = ((self._along(k, x) - low) / float(self.spacing[k])).clip(0, n - 1)
+            cell = cell * n + xp.astype(place, xp.int64)
+        return cell
+
+    def _along(self, k: int, x: Any) -> Any:
+        """The k-th coordinate of points, modulo its period if it has one."""
+        z, low = x[..., k], self.lower[k]
+        return low + (z - low) % (self.upper[k] - low) if self.periodic[k] else z
 
     def refined(self, factor: int) -> Grid:
         """The same box with every cell cut into ``factor`` per axis."""

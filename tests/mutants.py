@@ -54,9 +54,9 @@ PATIENCE = 600.0  # by the clock
 # files whose tests say nothing about the scope, judge by the clock, or run whole studies
 APART = (
     "chaos_study", "cli", "control_studies", "homogenisation_study", "import", "memory",
-    "optimizer_speed", "optimizers", "optimizers_smooth", "page", "particle_speed", "plotting",
-    "faults_optim", "report", "smoothed_training", "speed_page", "studies", "truth_optim",
-    "work_precision",
+    "optimizer_speed", "optimizers", "optimizers_smooth", "page", "particle_speed", "peers",
+    "plotting", "faults_optim", "report", "smoothed_training", "speed_page", "studies",
+    "truth_optim", "work_precision",
 )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ EQUIVALENT = (
      "parents are read only on the path to a later cell, where they are set"),
     ("pde/kernels/bernoulli.py", "691 / 1307674368001", "below rounding wherever it is used"),
     ("particles/fused.py", "_Part(ROUGH, (V.delta, -1.0))", "its second number is not read"),
-    ("pde/phases/branches.py", "len(points) != _MOST", "one point is added at a time"),
+    ("pde/phases/continuation.py", "len(points) == _MOST", "one point is added at a time"),
     ("pde/kernels/tridiagonal.py", "if i > -1 else 0.0",
      "multiplies the excess before the first cell, 0"),
     ("pde/kernels/uniformization.py", "10 * sqrt(mean) + 39", "terms below 1e-17 of the sum"),

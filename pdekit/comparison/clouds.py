@@ -108,7 +108,7 @@ class Positions:
 
     def at(self, number: int) -> Points:
         points = points_of(self.x.isel(time=number), self.grid.dim, float(self.times[number]))
-        return Points(distances.wrapped(points, self.grid), self.grid)
+        return Points(self.grid.wrapped(points), self.grid)
 
 
 @dataclass(frozen=True)

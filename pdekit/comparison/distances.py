@@ -26,23 +26,9 @@ Counts = NDArray[np.int64]
 # --- counting --------------------------------------------------------------------------------
 
 
-def wrapped(points: Array, grid: Grid) -> Array:
-    """Positions ``(n, dim)``, taken modulo the period along periodic axes."""
-    if not any(grid.periodic):
-        return points
-    lower = np.array(grid.lower)
-    inside = lower + np.mod(points - lower, np.array(grid.upper) - lower)
-    return np.where(grid.periodic, inside, points)
-
-
 def cell_counts(points: Array, grid: Grid) -> Counts:
     """Particles per cell, shape ``grid.shape``; one beyond a wall counts in the wall's cell."""
-    last = np.array(grid.shape) - 1
-    flat = np.zeros(len(points), dtype=np.int64)
-    for k in range(grid.dim):
-        scaled = (points[:, k] - grid.lower[k]) / grid.spacing[k]
-        flat = flat * grid.shape[k] + np.clip(scaled, 0, last[k]).astype(np.int64)
-    return np.bincount(flat, minlength=int(np.prod(grid.shape))).reshape(grid.shape)
+    return np.bincount(grid.cell_of(points), minlength=int(np.prod(grid.shape))).reshape(grid.shape)
 
 
 def expected_outside(mass: Array, grid: Grid) -> float:

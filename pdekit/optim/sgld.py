@@ -7,18 +7,8 @@ from math import sqrt
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import (
-    Checked,
-    Closure,
-    Group,
-    Loss,
-    address,
-    check_range,
-    check_seed,
-    loss_of,
-    parameters,
-)
-from pdekit.optim.updates import Noise, langevin_step
+from pdekit.optim.groups import Checked, Closure, Group, Loss, address, check_range, check_seed
+from pdekit.optim.updates import Noise, noisy_descent
 
 
 class SGLD(Checked):
@@ -57,12 +47,9 @@ class SGLD(Checked):
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move x; the loss of the closure."""
-        self.look_again()
-        loss = loss_of(self, closure)
-        for group, number, p in parameters(self):
-            if p.grad is None:
-                continue
-            scale = sqrt(2 * group["lr"] * group["temperature"])
-            noise = Noise(scale, address(group, number)) if scale else None
-            langevin_step(p, p.grad, group["lr"], noise)
-        return loss
+        return noisy_descent(self, closure, self.noise)
+
+    def noise(self, group: Group, number: int) -> Noise | None:
+        """√(2 η T) ξ of a parameter."""
+        scale = sqrt(2 * group["lr"] * group["temperature"])
+        return Noise(scale, address(group, number)) if scale else None

@@ -14,10 +14,9 @@ from pdekit.optim.groups import (
     Loss,
     check_range,
     check_seed,
-    loss_of,
     parameters,
 )
-from pdekit.optim.updates import Noise, langevin_step
+from pdekit.optim.updates import Noise, noisy_descent
 from pdekit.particles.noise import INITIAL_NORMAL, Address
 
 
@@ -73,15 +72,13 @@ class TrivializedSGD(Checked):
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move x; the loss of the closure."""
-        self.look_again()
-        loss = loss_of(self, closure)
-        for group, number, p in parameters(self):
-            if p.grad is None:
-                continue
-            strength = -group["lr"] * self.field(group, group["evaluations"] - 1)
-            field = Noise(strength, Address(group["seed"], number, INITIAL_NORMAL))
-            langevin_step(p, p.grad, group["lr"], field if strength else None)
-        return loss
+        return noisy_descent(self, closure, self.noise)
+
+    def noise(self, group: Group, number: int) -> Noise | None:
+        """-η v_i h of a parameter."""
+        strength = -group["lr"] * self.field(group, group["evaluations"] - 1)
+        at = Address(group["seed"], number, INITIAL_NORMAL)
+        return Noise(strength, at) if strength else None
 
     def field(self, group: Group, step: int) -> float:
         """v_i, the spread of the field in step i."""

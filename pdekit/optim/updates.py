@@ -8,6 +8,7 @@ threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.optim.groups import Checked, Closure, Group, Loss, loss_of, parameters
 from pdekit.optim.update_kernels import CHUNK, accelerate, descend, scatter
 from pdekit.particles.noise import LANES, Address, fill_normals
 
@@ -51,6 +53,20 @@ def langevin_step(
     scale, at = (noise.scale, noise.at) if noise else (0.0, Address(0))
     numbers = (eta, 1 / gamma, alpha, 1 - alpha, scale)
     _in_parts(descend, y, (*lines, *(lines[0].dtype.type(v) for v in numbers)), at)
+
+
+def noisy_descent(
+    optimizer: Checked,
+    closure: Closure | None,
+    noise: Callable[[Group, int], Noise | None],
+) -> Loss | None:
+    """y⁺ = y - η ∇f(y) + ``noise(group, number of the parameter)``, and the loss of the closure."""
+    optimizer.look_again()
+    loss = loss_of(optimizer, closure)
+    for group, number, p in parameters(optimizer):
+        if p.grad is not None:
+            langevin_step(p, p.grad, group["lr"], noise(group, number))
+    return loss
 
 
 def plain_step(

@@ -25,6 +25,7 @@ none contracted, so that they agree to the last bit, not only in the integers.
 """
 
 import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,14 +113,24 @@ def normals_reference(
     at: Address, first: int, count: int, dtype: Any, device: Any = "cpu"
 ) -> Tensor:
     """Standard normals of the sites ``first, ..., first + count - 1``, shape ``(count,)``."""
-    lanes = LANES[dtype]
-    skip = first % lanes
-    w = words_reference(at, first // lanes, -(-(skip + count) // lanes), device)
-    if dtype == torch.float32:
-        rows: tuple[Tensor, ...] = (*_pair_32(w[0], w[1]), *_pair_32(w[2], w[3]))
-    else:
-        rows = _pair_64(w[1] << 32 | w[0], w[3] << 32 | w[2])
-    return torch.stack(rows, dim=-1).reshape(-1)[skip : skip + count]
+
+    def lanes(w: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if dtype == torch.float32:
+            return (*_pair_32(w[0], w[1]), *_pair_32(w[2], w[3]))
+        return _pair_64(w[1] << 32 | w[0], w[3] << 32 | w[2])
+
+    return _of_blocks(lanes, at, first, count, dtype, device)
+
+
+def _of_blocks(
+    lanes: Callable[[tuple[Tensor, ...]], Iterable[Tensor]],
+    at: Address, first: int, count: int, dtype: Any, device: Any,
+) -> Tensor:  # fmt: skip
+    """The numbers of some sites from those that ``lanes`` makes of the words of their blocks."""
+    many = LANES[dtype]
+    skip = first % many
+    w = words_reference(at, first // many, -(-(skip + count) // many), device)
+    return torch.stack([*lanes(w)], dim=-1).reshape(-1)[skip : skip + count]
 
 
 def normals_of_sites(
@@ -167,14 +178,13 @@ def uniforms_reference(
     at: Address, first: int, count: int, dtype: Any, device: Any = "cpu"
 ) -> Tensor:
     """Uniforms in the open interval (0, 1) of the sites ``first, ...``, shape ``(count,)``."""
-    lanes = LANES[dtype]
-    skip = first % lanes
-    w = words_reference(at, first // lanes, -(-(skip + count) // lanes), device)
-    if dtype == torch.float32:
-        rows = [_uniform_32(v) for v in w]
-    else:
-        rows = [_uniform_64(v) for v in (w[1] << 32 | w[0], w[3] << 32 | w[2])]
-    return torch.stack(rows, dim=-1).reshape(-1)[skip : skip + count]
+
+    def lanes(w: tuple[Tensor, ...]) -> Iterable[Tensor]:
+        if dtype == torch.float32:
+            return map(_uniform_32, w)
+        return map(_uniform_64, (w[1] << 32 | w[0], w[3] << 32 | w[2]))
+
+    return _of_blocks(lanes, at, first, count, dtype, device)
 
 
 def fill_normals(out: Tensor, at: Address, first: int = 0) -> Tensor:
@@ -183,33 +193,32 @@ def fill_normals(out: Tensor, at: Address, first: int = 0) -> Tensor:
     Row ``r`` belongs to run ``at.run + r``. On the CPU the fused kernel, elsewhere the torch form:
     the same bits. ``out`` is float32 or float64 and contiguous. Returns ``out``.
     """
-    kernels = noise.normals_32, noise.normals_64
-    return _fill(out, at, first, kernels, normals_reference)
+    return _fill(out, at, first, False)
 
 
 def fill_uniforms(out: Tensor, at: Address, first: int = 0) -> Tensor:
     """The same with uniforms in the open interval (0, 1)."""
-    kernels = noise.uniforms_32, noise.uniforms_64
-    return _fill(out, at, first, kernels, uniforms_reference)
+    return _fill(out, at, first, True)
 
 
-def _fill(out: Tensor, at: Address, first: int, kernels: Any, reference: Any) -> Tensor:
+def _fill(out: Tensor, at: Address, first: int, uniform: bool) -> Tensor:
     runs, count = out.shape
     if runs:
         Address(at.seed, at.run + runs - 1, at.channel, at.step)
     if out.device.type != "cpu":
+        reference = uniforms_reference if uniform else normals_reference
         return fill_by_reference(out, at, first, reference)
     lanes = LANES[out.dtype]
     skip = first % lanes
     if skip or count % lanes:  # the kernel writes whole blocks
         whole = out.new_empty(runs, -(-(skip + count) // lanes) * lanes)
-        filled = _fill(whole, at, first - skip, kernels, reference)
+        filled = _fill(whole, at, first - skip, uniform)
         return out.copy_(filled[:, skip : skip + count])
     if first < 0 or (first + count) // lanes > 1 << 48:
         raise ValueError(f"noise site {first + count} is beyond 2**48 blocks: too many particles")
     # one unsigned type for every counter, or a seed of 64 bits would not fit the compiled signature
     counter = (np.uint64(k) for k in (first // lanes, at.step, at.stream, at.seed))
-    kernels[lanes == 2](out.numpy(), *counter)
+    noise.fill(out.numpy(), uniform, *counter)
     return out
 
 

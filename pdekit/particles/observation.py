@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdekit.checks import text, whole
+from pdekit.checks import failed, text, whole
 from pdekit.grid import Grid
 from pdekit.particles.kernels import exact_sums
 
@@ -202,10 +202,10 @@ class BasinCounts:
         try:
             return self.label(x)
         except Exception as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(
+            raise failed(
+                error,
                 "BasinCounts: label must map tensors of points (..., d) to whole numbers (...); it "
-                f"failed on shape {tuple(x.shape)}: {error} ({type(error).__name__})"
+                f"failed on shape {tuple(x.shape)}: {error} ({type(error).__name__})",
             ) from error
 
     def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
@@ -333,16 +333,11 @@ def cells_of(x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
     Beyond a wall it is the wall's cell; periodic axes wrap.
     """
-    cell = torch.zeros(x.shape[:-1], dtype=torch.int64, device=x.device)
     outside = torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
-    for k, (low, high) in enumerate(zip(grid.lower, grid.upper, strict=True)):
-        z = x[..., k]
-        if grid.periodic[k]:
-            z = low + torch.remainder(z - low, high - low)
-        outside |= (z < low) | (z > high)
-        place = ((z - low) / float(grid.spacing[k])).clamp(0, grid.shape[k] - 1).long()
-        cell = cell * grid.shape[k] + place
-    return cell, outside
+    for k in range(grid.dim):
+        if not grid.periodic[k]:
+            outside |= (x[..., k] < grid.lower[k]) | (x[..., k] > grid.upper[k])
+    return grid.cell_of(x), outside
 
 
 def _count(total: Counts, label: Tensor) -> None:

@@ -1,45 +1,18 @@
-"""Certificate: a proved property, what was measured, its bound, and where it fails."""
+"""Certificates: proved properties, what was measured, their bounds, and where they fail."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
 from typing import Any, SupportsInt
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pdekit.arrays import Array
+from pdekit.claims import Certificate as Certificate
+from pdekit.claims import at_least as at_least
+from pdekit.claims import at_most as at_most
+from pdekit.claims import does_not_apply as does_not_apply
 from pdekit.pde.solution import Solution
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A proved property of one result.
-
-    ``value`` was measured, ``bound`` is proved, ``relation`` ("<=" or ">=") stands between them;
-    ``margin`` is the room left, negative where the property is broken. ``allowance`` is what the
-    grid, the time step or the sample may take: ``passed`` says whether margin + allowance >= 0. It
-    is None where a hypothesis fails: then nothing was tested, and ``note`` says why. ``where`` is
-    the time and place of the worst value.
-    """
-
-    name: str
-    value: float
-    bound: float
-    margin: float
-    passed: bool | None
-    where: str
-    note: str
-    relation: str = "<="
-    allowance: float = 0.0
-
-    @property
-    def applies(self) -> bool:
-        """Whether the hypotheses held, so that the property was tested."""
-        return self.passed is not None
-
-    def __str__(self) -> str:
-        return str(Certificates((self,)))
 
 
 @dataclass(frozen=True)
@@ -92,29 +65,6 @@ def _line(row: Certificate, width: int) -> str:
     verdict = "passed" if row.passed else f"FAILED at {row.where or 'no particular place'}"
     numbers = f"{row.value:>11.4g} {row.relation} {row.bound:>11.4g} {row.allowance:>10.2g}"
     return f"{row.name:{width}} {numbers}  {verdict}" + (f" ({row.note})" if row.note else "")
-
-
-def at_most(
-    name: str, value: float, bound: float, allowance: float = 0.0, where: str = "", note: str = ""
-) -> Certificate:
-    """The certificate of value <= bound + allowance; a NaN never passes."""
-    v, b = float(value), float(bound)
-    passed = not isnan(v) and bool(v <= b + allowance)
-    return Certificate(name, v, b, b - v, passed, where, note, "<=", float(allowance))
-
-
-def at_least(
-    name: str, value: float, bound: float, allowance: float = 0.0, where: str = "", note: str = ""
-) -> Certificate:
-    """The certificate of value >= bound - allowance; a NaN never passes."""
-    v, b = float(value), float(bound)
-    passed = not isnan(v) and bool(v >= b - allowance)
-    return Certificate(name, v, b, v - b, passed, where, note, ">=", float(allowance))
-
-
-def does_not_apply(name: str, reason: str) -> Certificate:
-    """A property whose hypotheses fail: neither passed nor failed."""
-    return Certificate(name, nan, nan, nan, None, "", reason)
 
 
 def place(solution: Solution, index: ArrayLike) -> str:

@@ -32,7 +32,7 @@ def certify(result: Solution | Control | Ensemble, *certificates: Check) -> Cert
     result to a ``Certificate``. None: those that are proved for this kind of result and need no
     second one. Each gives value, bound, margin, an allowance for grid, step or sample, whether it
     passed and where it is worst; one whose hypotheses fail says that it does not apply, and why.
-    ``print(certify(rho))`` shows a table, ``pdekit.claims.certified`` makes claims of it.
+    ``print(certify(rho))`` shows a table; its rows are claims, as a study returns them.
 
     Raises ``TypeError`` for another kind of result or something that is no certificate.
     """

@@ -15,6 +15,7 @@ from pdekit.comparison.certificates.certificate import (
 )
 from pdekit.comparison.certificates.rates import COARSE, is_control
 from pdekit.pde.control.control import Control
+from pdekit.pde.discrete.differences import derivative
 from pdekit.pde.discrete.generators import neighbours
 from pdekit.pde.discrete.problem import Problem
 
@@ -133,16 +134,8 @@ def _power(control: Control, step: int, density: Array | None = None) -> Array:
     """
     grid, u = control.density.grid, control.value.fields
     square = np.zeros_like(u)
-    for k, h in enumerate(grid.spacing):
-        if grid.periodic[k]:
-            slope = (np.roll(u, -step, k + 1) - np.roll(u, step, k + 1)) / (2 * step * h)
-        elif step == 1:
-            slope = np.gradient(u, h, axis=k + 1, edge_order=2)
-        else:
-            ends = np.moveaxis(u, k + 1, 0)[2 * step :] - np.moveaxis(u, k + 1, 0)[: -2 * step]
-            inner = np.pad(ends / (2 * step * h), [(step, step)] + [(0, 0)] * (u.ndim - 1), "edge")
-            slope = np.moveaxis(inner, 0, k + 1)
-        square += slope**2 / 2
+    for k in range(grid.dim):
+        square += derivative(u, k, grid, step) ** 2 / 2
     rho = control.density.fields if density is None else density
     power: Array = grid.integrate(rho * square) / grid.integrate(rho)
     return power

@@ -191,10 +191,10 @@ def pushed(force: Function, x: Tensor) -> Tensor:
     try:
         value = force(x)
     except Exception as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(
+        raise checks.failed(
+            error,
             f"the force {_name(force)} must take tensors of points (..., d); it failed on shape "
-            f"{tuple(x.shape)}: {error} ({type(error).__name__})"
+            f"{tuple(x.shape)}: {error} ({type(error).__name__})",
         ) from error
     real = isinstance(value, torch.Tensor) and not value.is_complex()
     if not real or (value.shape != x.shape and not _spreads(value.shape, x.shape)):
@@ -227,11 +227,11 @@ def _autograd(potential: Function, x: Tensor) -> Tensor:
         try:
             values = potential(points)
         except Exception as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(
+            raise checks.failed(
+                error,
                 f"the potential {_name(potential)} must take tensors of points (..., d); it failed "
                 f"on shape {tuple(x.shape)}: {error} ({type(error).__name__}); one written for "
-                "NumPy goes as potentials.Custom(f)"
+                "NumPy goes as potentials.Custom(f)",
             ) from error
         if isinstance(values, torch.Tensor) and values.is_complex():
             raise TypeError(f"the potential {_name(potential)} must be real, got complex values")

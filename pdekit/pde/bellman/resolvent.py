@@ -9,6 +9,7 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.pde.discrete.generators import Generator
+from pdekit.pde.kernels.sparse_lu import factorised
 
 EXACT = 1e-14  # relative residual: what rounding leaves
 _MOST = 100  # products of the iteration, beyond which a factorisation is cheaper
@@ -66,18 +67,7 @@ class Resolvent:
 
     @cached_property
     def _lu(self) -> Any:
-        from scipy.sparse import eye_array
-        from scipy.sparse.linalg import splu
-
-        matrix = eye_array(int(np.prod(self.generator.grid.shape)))
-        matrix = (matrix - self.tau * self.generator.matrix()).tocsc()
-        # an M-matrix: no pivoting is needed, and a symmetric ordering fills in less
-        return splu(
-            matrix,
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.0,
-            options={"SymmetricMode": True},
-        )
+        return factorised(self.generator.matrix(), self.tau)
 
 
 def _rates(generator: Generator) -> Iterator[tuple[Array, Array]]:

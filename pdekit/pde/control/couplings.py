@@ -11,6 +11,7 @@ axes (time, say) one by one:
 Couplings add. Mathematics 1.7; thesis, remark 4.10.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete.convolution import convolution, displacements
 from pdekit.pde.discrete.sampling import called
 
 
@@ -180,13 +182,7 @@ class Nonlocal:
             )
 
     def cost(self, rho: Array, grid: Grid) -> Array:
-        from scipy.fft import irfftn, rfftn
-
-        shape, transform = _kernel_transform(self.kernel, grid)
-        axes = tuple(range(-grid.dim, 0))
-        out: Array = irfftn(rfftn(rho, shape, axes) * transform, shape, axes)
-        inner: Any = tuple(slice(0, n) for n in grid.shape)
-        return np.ascontiguousarray(out[(..., *inner)]) * grid.cell_volume
+        return np.ascontiguousarray(_convolved(self.kernel, grid)(rho))
 
     def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
         return self.cost(change, grid)
@@ -237,23 +233,16 @@ def _along(slope: Array, constant: Array, grid: Grid) -> Array:
 
 
 @lru_cache(16)
-def _kernel_transform(kernel: Any, grid: Grid) -> tuple[tuple[int, ...], Any]:
-    from scipy.fft import next_fast_len, rfftn
-
-    offsets, shape = [], []
-    for n, h, periodic in zip(grid.cells, grid.spacing, grid.periodic, strict=True):
-        size = n if periodic else next_fast_len(2 * n - 1, real=True)
-        k = np.arange(size)
-        offsets.append(np.where(k <= size // 2, k, k - size) * h)
-        shape.append(size)
-    z = np.stack(np.meshgrid(*offsets, indexing="ij"), -1)
+def _convolved(kernel: Any, grid: Grid) -> Callable[[Array], Array]:
+    _, z = displacements(grid)
     values = called("a kernel", kernel, z)
-    if values.shape != tuple(shape) or not np.isfinite(values).all():
+    shape = z.shape[:-1]
+    if values.shape != shape or not np.isfinite(values).all():
         raise ValueError(
             f"a kernel must map displacements of shape {z.shape} to finite values of shape "
-            f"{tuple(shape)}, got shape {values.shape}"
+            f"{shape}, got shape {values.shape}"
         )
-    return tuple(shape), rfftn(values)
+    return convolution(values, grid)
 
 
 def _require_number(coupling: Any, *names: str) -> None:

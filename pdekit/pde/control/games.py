@@ -21,6 +21,7 @@ from pdekit.grid import Grid
 from pdekit.pde.bellman.steps import TooSteep
 from pdekit.pde.control.couplings import Coupling
 from pdekit.pde.discrete.stats import GameStats
+from pdekit.pde.discrete.step_doubling import doubling_error
 
 _LEAST_STRENGTH = 2.0**-10  # shortest step of the continuation in the strength of the coupling
 _MOST = 5  # times the rounds: responses that a continuation may take
@@ -135,7 +136,7 @@ class Response:
                 found = game.steps.passage(game.times[thin], self.running[thin], self.terminal)
         except ConvergenceError:
             return np.inf
-        return float(np.abs(found.values - self.values[thin]).max()) / 3
+        return doubling_error(found.values, self.values[thin], _largest_change, 2)
 
     def gap(self) -> float:
         """Exploitability: what one player gains by the best reply to the flow that is played.
@@ -151,6 +152,10 @@ class Response:
         total += ((terminal - self.terminal) * self.flow[-1]).sum()
         total += (_weights(game.times, running) * (running - self.running) * self.flow).sum()
         return float(total / game.initial.sum())
+
+
+def _largest_change(u: Array, v: Array) -> float:
+    return float(np.abs(u - v).max())
 
 
 def _weights(times: Array, like: Array) -> Array:

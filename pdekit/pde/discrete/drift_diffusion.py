@@ -15,7 +15,7 @@ from pdekit.arrays import Array
 from pdekit.diffusions import Ito, as_diffusion
 from pdekit.grid import Grid
 from pdekit.pde.discrete.circulation import bounded_slopes, gradient_part, slopes_round
-from pdekit.pde.discrete.differences import _gradient, _row_divergence
+from pdekit.pde.discrete.differences import central_gradient, change_per_cell, row_divergence
 from pdekit.pde.discrete.edge_rates import (
     ALONE,
     BESIDE_A_POTENTIAL,
@@ -220,7 +220,7 @@ def _fitted_drift(c: Coefficients) -> tuple[Array, Array]:
     eigenvalues, vectors = np.linalg.eigh(c.tensor)
     alive = eigenvalues > _RANGE * eigenvalues[..., -1:]
     inverse = np.where(alive, 1 / np.where(alive, eigenvalues, 1.0), 0.0)
-    a = -_gradient(c.values, c.grid) - spurious_drift(c) / c.beta
+    a = -central_gradient(c.values, c.grid) - spurious_drift(c) / c.beta
     parts = np.einsum("...ji,...j->...i", vectors, a if c.force is None else a + c.force)
     slope = np.einsum("...ij,...j->...i", vectors, inverse * parts)
     return slope, np.einsum("...ij,...j->...i", vectors, np.where(alive, 0.0, parts))
@@ -230,7 +230,7 @@ def spurious_drift(c: Coefficients) -> Array:
     """∇·D (Itô), σ ∇·σ (Stratonovich) or zero (Hänggi-Klimontovich), (*shape, d)."""
     tensor = c.tensor
     if tensor.ndim == c.grid.dim:
-        return c.reading.share * _gradient(tensor, c.grid)
+        return c.reading.share * central_gradient(tensor, c.grid)
     if c.reading.share == 0:
         return np.zeros(tensor.shape[:-1])
     if c.reading.share == 0.5:
@@ -238,9 +238,9 @@ def spurious_drift(c: Coefficients) -> Array:
         root = np.einsum(
             "...ik,...k,...jk->...ij", vectors, np.sqrt(np.maximum(eigenvalues, 0.0)), vectors
         )
-        drift: Array = np.einsum("...ij,...j->...i", root, _row_divergence(root, c.grid))
+        drift: Array = np.einsum("...ij,...j->...i", root, row_divergence(root, c.grid))
         return drift
-    return _row_divergence(tensor, c.grid)
+    return row_divergence(tensor, c.grid)
 
 
 def _mean(field: Array, axis: int, grid: Grid) -> Array:
@@ -252,11 +252,7 @@ def _mean(field: Array, axis: int, grid: Grid) -> Array:
 def _edge_mean(field: Array, axis: int, grid: Grid) -> Array:
     """Mean along every edge, of fourth order: (here + there) / 2 - h² f'' / 12."""
     here, there = axis_neighbours(field, axis, grid)
-    rise = there - here
-    if grid.periodic[axis]:
-        bend = (np.roll(rise, -1, axis) - np.roll(rise, 1, axis)) / 2
-    else:
-        bend = np.gradient(rise, axis=axis)
+    bend = change_per_cell(there - here, axis, grid.periodic[axis])
     out: Array = (here + there) / 2 - bend / 12
     return out
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete.differences import change_per_cell
 from pdekit.pde.discrete.generators import bernoulli
 
 _STEEPEST = 700.0  # Δ beyond it is cut there, so that rates against a force stay above zero
@@ -86,7 +87,6 @@ def centring(p: Array, axis: int, grid: Grid) -> Array:
     b = bernoulli(size)
     r = (2 * b + size - 2 * b * (b + size)) / (2 * size**2)
     r = np.where(np.abs(p) < 0.03, 1 / 6 - p * p / 180, r)
-    change = (np.roll(p, -1, axis) - np.roll(p, 1, axis)) / 2
-    c = np.clip(change if grid.periodic[axis] else np.gradient(p, axis=axis), -1.0, 1.0)
+    c = np.clip(change_per_cell(p, axis, grid.periodic[axis]), -1.0, 1.0)
     out: Array = 1 + c * r + c * c * r / 10
     return out

@@ -7,12 +7,12 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.interactions import is_quadratic, require_even
+from pdekit.pde.discrete.convolution import convolution, displacements, opposite
 
 _VARIES = 0.15  # of the size of W: how much its means over cells may differ from its values
 _MATTERS = 0.1  # beta times the range of a W that makes a difference
@@ -43,7 +43,7 @@ def pair_field(interaction: Any, grid: Grid, beta: float = 1.0) -> PairField:
     large that beta W would overflow in products, of another dimension, or for ``CurieWeiss`` on a
     periodic axis.
     """
-    made = _moments if is_quadratic(interaction) else _convolution
+    made = _moments if is_quadratic(interaction) else _convolved
     pair = made(interaction, grid)
     if not max(beta, 1.0) * pair.largest <= _STEEPEST:
         raise ValueError(
@@ -75,15 +75,11 @@ def _moments(interaction: Any, grid: Grid) -> PairField:
 
 
 def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
-    """W at the displacements of a circular convolution, and the lengths of its axes.
-
-    Entry k along an axis is the displacement of k cells, from half the length on that of k minus
-    the length. A wall takes at least 2 n - 1 entries, a periodic axis exactly n.
-    """
+    """W at the ``displacements`` of a circular convolution, and the lengths of its axes."""
     dim = getattr(interaction, "dim", grid.dim)
     if dim != grid.dim:
         raise ValueError(f"{interaction!r} takes {dim} coordinate(s), the grid has {grid.dim}")
-    steps, z = _displacements(grid)
+    steps, z = displacements(grid)
     lengths = z.shape[:-1]
     with np.errstate(over="ignore", invalid="ignore"):  # refused below, in words
         values = np.asarray(interaction(z), dtype=float)
@@ -93,23 +89,10 @@ def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
             f"cells, zero included, with values of shape {lengths}; got shape {values.shape}. A "
             "kernel singular at 0 must be softened there"
         )
-    opposite = values[np.ix_(*[-np.arange(p) % p for p in lengths])]
+    there = opposite(values)
     alone = np.ix_(*[s != -p / 2 for s, p in zip(steps, lengths, strict=True)])
-    require_even(values[alone], opposite[alone], interaction)
-    return (values + opposite) / 2, lengths
-
-
-def _displacements(grid: Grid) -> tuple[list[NDArray[np.int64]], Array]:
-    """Those of a circular convolution: in cells along each axis, and as points."""
-    from scipy.fft import next_fast_len
-
-    lengths = tuple(
-        n if periodic else next_fast_len(2 * n - 1, real=True)
-        for n, periodic in zip(grid.cells, grid.periodic, strict=True)
-    )
-    steps = [(np.arange(p) + p // 2) % p - p // 2 for p in lengths]
-    apart = np.meshgrid(*(s * h for s, h in zip(steps, grid.spacing, strict=True)), indexing="ij")
-    return steps, np.stack(apart, axis=-1)
+    require_even(values[alone], there[alone], interaction)
+    return (values + there) / 2, lengths
 
 
 def say_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2) -> None:
@@ -119,7 +102,7 @@ def say_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2
     """
     if is_quadratic(interaction):
         return
-    z = _displacements(grid)[1]
+    z = displacements(grid)[1]
     values = np.asarray(interaction(z), dtype=float)
     size = np.abs(values - values.mean()).sum()
     if not beta * np.ptp(values) > _MATTERS:
@@ -138,26 +121,9 @@ def say_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2
         )
 
 
-def _convolution(interaction: Any, grid: Grid) -> PairField:
-    from scipy.fft import fft, ifft, irfft, rfft, rfftn
-
-    kernel, lengths = pair_kernel(interaction, grid)
-    # an even kernel has a real transform
-    transform = rfftn(kernel).real * grid.cell_volume
-    n, last = grid.cells, lengths[-1]
-
-    def apply(rho: Array) -> Array:
-        spectrum = rfft(rho, last, axis=-1)
-        if grid.dim == 2:  # lines of zeros are not transformed, nor lines that are cut off
-            spectrum = fft(spectrum, lengths[0], axis=0, overwrite_x=True)
-            spectrum *= transform
-            spectrum = ifft(spectrum, axis=0, overwrite_x=True)[: n[0]]
-        else:
-            spectrum *= transform
-        out: Array = irfft(spectrum, last, axis=-1)[..., : n[-1]]
-        return out
-
-    return PairField(apply, 2, float(np.abs(kernel).max()))
+def _convolved(interaction: Any, grid: Grid) -> PairField:
+    kernel, _ = pair_kernel(interaction, grid)
+    return PairField(convolution(kernel, grid), 2, float(np.abs(kernel).max()))
 
 
 def free_energy_terms(

@@ -103,15 +103,15 @@ def called(what: str, function: Callable[[Array], Any], points: Array) -> Array:
     except ConvergenceError:
         raise
     except Exception as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
         hint = ""
         if "required positional argument" in str(error):
             hint = "; it must take points alone: what changes in time is an object with at(t)"
         if not isinstance(error, TypeError | ValueError | IndexError):
             hint += f" ({type(error).__name__})"
-        raise kind(
+        raise checks.failed(
+            error,
             f"{what} must take points of shape {points.shape}, got a function that failed on "
-            f"points of shape {points.shape} (coordinates on the last axis): {error}{hint}"
+            f"points of shape {points.shape} (coordinates on the last axis): {error}{hint}",
         ) from error
 
 

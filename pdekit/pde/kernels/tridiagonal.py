@@ -305,43 +305,47 @@ def _solve_periodic(w, rates, seam, n, pr, pi, cr, ci, forward):  # type: ignore
         rows[1, 3, k] = np.minimum(out[:, k], 0.0).sum()
 
 
+@nb.njit(cache=True, error_model="numpy", inline="always")
+def _copy(into, a, a_row, source, b, b_row, n, many):  # type: ignore[no-untyped-def]
+    """n rows of many numbers, from a and b on in flat arrays."""
+    for i in range(np.uint64(n)):
+        here, there = a + i * a_row, b + i * b_row
+        for k in range(many):
+            into[here + k] = source[there + k]
+
+
+@nb.njit(cache=True, error_model="numpy", inline="always")
+def _turn(into, a, a_row, a_next, source, b, b_row, b_next, n, many):  # type: ignore[no-untyped-def]
+    """The same where numbers of a row are further apart: in tiles that stay in cache."""
+    whole = n - n % _TILE
+    for tile in range(0, whole, _TILE):
+        here, there = a + np.uint64(tile) * a_row, b + np.uint64(tile) * b_row
+        for k in range(many):
+            for i in range(np.uint64(_TILE)):
+                into[here + k * a_next + i * a_row] = source[there + k * b_next + i * b_row]
+    for i in range(np.uint64(whole), np.uint64(n)):
+        for k in range(many):
+            into[a + k * a_next + i * a_row] = source[b + k * b_next + i * b_row]
+
+
 @nb.njit(cache=True, error_model="numpy")
 def _load(w, u, columns, n, start, used, axis):  # type: ignore[no-untyped-def]
     """``used`` lines of the flat u from ``start`` on as right-hand side into the workspace."""
-    begin, many, whole = np.uint64(start), np.uint64(used), n - n % _TILE
+    begin, many, one, first = np.uint64(start), np.uint64(used), np.uint64(1), _ROW + _XR
     if axis == 0:
-        for i in range(np.uint64(n)):
-            here, there = i * _ROW + _ROW + _XR, i * columns + begin
-            for k in range(many):
-                w[here + k] = u[there + k]
-        return
-    for tile in range(0, whole, _TILE):  # both are reached in steps, but a tile stays in cache
-        here, there = np.uint64(tile + 1) * _ROW + _XR, begin * columns + np.uint64(tile)
-        for k in range(many):
-            for i in range(np.uint64(_TILE)):
-                w[here + k + i * _ROW] = u[there + k * columns + i]
-    for i in range(np.uint64(whole), np.uint64(n)):
-        for k in range(many):
-            w[i * _ROW + _ROW + _XR + k] = u[(begin + k) * columns + i]
+        _copy(w, first, _ROW, u, begin, columns, n, many)
+    else:
+        _turn(w, first, _ROW, one, u, begin * columns, one, columns, n, many)
 
 
 @nb.njit(cache=True, error_model="numpy")
 def _store(w, out, columns, n, start, used, axis):  # type: ignore[no-untyped-def]
-    begin, many, whole = np.uint64(start), np.uint64(used), n - n % _TILE
+    """And the results back into the flat ``out``."""
+    begin, many, one, first = np.uint64(start), np.uint64(used), np.uint64(1), _ROW + _GR
     if axis == 0:
-        for i in range(np.uint64(n)):
-            here, there = i * _ROW + _ROW + _GR, i * columns + begin
-            for k in range(many):
-                out[there + k] = w[here + k]
-        return
-    for tile in range(0, whole, _TILE):
-        here, there = np.uint64(tile + 1) * _ROW + _GR, begin * columns + np.uint64(tile)
-        for k in range(many):
-            for i in range(np.uint64(_TILE)):
-                out[there + k * columns + i] = w[here + k + i * _ROW]
-    for i in range(np.uint64(whole), np.uint64(n)):
-        for k in range(many):
-            out[(begin + k) * columns + i] = w[i * _ROW + _ROW + _GR + k]
+        _copy(out, begin, columns, w, first, _ROW, n, many)
+    else:
+        _turn(out, begin * columns, one, columns, w, first, _ROW, one, n, many)
 
 
 @nb.njit(cache=True, error_model="numpy")

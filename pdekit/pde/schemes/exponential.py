@@ -26,6 +26,7 @@ from pdekit.pde.discrete.propagator import (
 )
 from pdekit.pde.discrete.settled import settled
 from pdekit.pde.discrete.stats import Stats
+from pdekit.pde.discrete.step_doubling import doubling_error
 from pdekit.pde.equations import LINEAR
 
 _KEPT = 1e-3  # of the data where walls absorb: less in one sweep would drown in its error
@@ -263,9 +264,7 @@ def _doubled(
     if whole is None or half is None:
         return np.inf, None
     halves, second = _magnus(problem, half, t + step / 2, step / 2, exact / 2)
-    if halves is None:
-        return np.inf, None
-    return problem.distance(halves, whole) / 15 + first + second, halves
+    return doubling_error(whole, halves, problem.distance, 4) + first + second, halves
 
 
 # Gauss points and weights of the commutator-free Magnus method of order four (Blanes and Moan 2006)

@@ -15,6 +15,7 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.settled import bounds, settled
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import LINEAR
+from pdekit.pde.kernels.sparse_lu import factorised
 
 GAMMA = 1 - sqrt(0.5)
 # R(z) = ONCE / (1 - GAMMA z) + TWICE / (1 - GAMMA z)^2: the L-stable second-order SDIRK method
@@ -146,12 +147,8 @@ class _Stepper:
 
     def solve(self, tau: float, b: Array) -> Array:
         """(1 - tau A)^-1 b."""
-        from scipy.sparse import eye_array
-        from scipy.sparse.linalg import splu
-
         if tau not in self.factors:
-            one = eye_array(self.matrix.shape[0], format="csc")
-            self.factors[tau] = splu((one - tau * self.matrix).tocsc())
+            self.factors[tau] = factorised(self.matrix, tau)
         return np.asarray(self.factors[tau].solve(b))
 
     def step(self, u: Array, k: int) -> tuple[Array, float]:

@@ -15,6 +15,7 @@ from pdekit.pde.discrete.propagator import allowance
 from pdekit.pde.discrete.settled import settled
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import LINEAR
+from pdekit.pde.kernels.sparse_lu import factorised
 
 _SHIFT = 0.1  # of the interval: near the best for tolerances of 1e-6 to 1e-10
 _LARGEST = 60  # vectors in a basis; an interval that needs more is cut
@@ -234,17 +235,6 @@ class _Resolvent:
 
     def solve(self, b: Array, shift: float) -> Array:
         if self.lu is None or abs(shift / self.shift - 1) > 1e-9:
-            self.lu, self.shift = factorise(self.matrix, shift), shift
+            self.lu, self.shift = factorised(self.matrix, shift), shift
         out: Array = self.lu.solve(b)
         return out
-
-
-def factorise(matrix: Any, shift: float) -> Any:
-    """LU of I - shift A: diagonally dominant, so without pivoting and with a symmetric ordering."""
-    from scipy.sparse import eye_array
-    from scipy.sparse.linalg import splu
-
-    system = (eye_array(matrix.shape[0], format="csc") - shift * matrix).tocsc()
-    return splu(
-        system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )

@@ -22,6 +22,7 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import allowance
 from pdekit.pde.discrete.settled import settled
 from pdekit.pde.discrete.stats import Stats
+from pdekit.pde.discrete.step_doubling import doubling_error
 from pdekit.pde.discrete.step_plan import plan
 from pdekit.pde.equations import LINEAR
 
@@ -288,7 +289,7 @@ class Stepper:
         """u after two steps dt / 2, and before it a third of what one step dt makes different."""
         whole = self.march(u.copy(), t, dt, 1)
         halves = self.march(u.copy(), t, dt / 2, 2)
-        return self.problem.distance(whole, halves) / 3, halves
+        return doubling_error(whole, halves, self.problem.distance, 2), halves
 
     def _exponential(self, line: "_Lines", u: Array, tau: float) -> Array:
         """exp(tau A) u along the lines; u becomes the room of the next result."""
