@@ -44,11 +44,9 @@ def random_control(rng: Random) -> Trial:
     horizon = pick(rng, *[log_uniform(rng, 0.05, 2)] * 4, log_uniform(rng, 1e-12, 0.05))
     m, spread = rng.uniform(-0.8, 0.8), log_uniform(rng, pick(rng, 1e-6, 0.15, 0.15), 0.5)
     n, half = int(log_uniform(rng, 60, 501)), 5.0
-    times = stored(rng, horizon)
+    times, grid = stored(rng, horizon), pk.Grid(-half, half, n)
     scheme = pick(rng, None, None, s.DoobTransform(), s.PolicyIteration(horizon / 100),
                   s.PolicyIteration(horizon / 100, 1), s.Godunov(), s.Filtered())  # fmt: skip
-    n = few_for_short_steps(n, 60, scheme)
-    grid = pk.Grid(-half, half, n)
     x, h = grid.axes[0], grid.spacing[0]
 
     def call() -> Any:
@@ -93,11 +91,6 @@ def asked(*args: Any, **options: Any) -> Any:
     found = pk.control(*args, **options)
     assert found.improvement is found.improvement
     return found
-
-
-def few_for_short_steps(n: int, least: int, scheme: Any) -> int:
-    """A third of the cells beyond ``least`` where as many steps are taken as there are cells."""
-    return least + (n - least) // 3 if isinstance(scheme, s.Godunov) else n
 
 
 def random_sampled(rng: Random) -> Trial:
@@ -145,11 +138,9 @@ def random_stored(rng: Random) -> Trial:
     """Rippled landscapes and costs: the horizon alone and three times give the same density."""
     beta, horizon = log_uniform(rng, 0.3, 30), log_uniform(rng, 0.02, 2)
     n, size = int(log_uniform(rng, 40, 200)), log_uniform(rng, 0.1, 30) * np.ones(2)
-    ring = bool(rng.random() < 0.5)
+    grid = pk.Grid(0, 2 * np.pi, n, periodic=bool(rng.random() < 0.5))
     phases, middle = rng.uniform(0, 6, 3), np.sort(rng.uniform(0.1, 0.9, 2)) * horizon
     scheme = pick(rng, None, s.PolicyIteration(horizon / 60), s.Godunov())
-    n = few_for_short_steps(n, 40, scheme)
-    grid = pk.Grid(0, 2 * np.pi, n, periodic=ring)
 
     def wave(k: int, amplitude: float) -> Any:
         return lambda x: amplitude * np.cos(x[..., 0] + phases[k])
@@ -186,10 +177,11 @@ def random_game(rng: Random) -> Trial:
     beta, horizon = log_uniform(rng, 1, 20), log_uniform(rng, 0.1, 1.5)
     m, spread = rng.uniform(-1, 1), rng.uniform(0.3, 0.5)
     steps, n = int(log_uniform(rng, 1, 80)), int(log_uniform(rng, 80, 250))
-    grid, times = pk.Grid(-5, 5, n), np.linspace(0, horizon, steps + 1)[1:]
     solver = pick(rng, None, None, pk.FixedPoint(), pk.FictitiousPlay(tolerance=1e-3))
-    # hundreds of rounds take few steps each
-    scheme = pick(rng, None, None, None, s.PolicyIteration(horizon / (16 if solver else 40)))
+    scheme = pick(rng, None, None, None, s.PolicyIteration(horizon / 40))
+    # hundreds of rounds at a single time cost ten seconds; Newton's method is asked for them
+    steps = max(steps, 4) if solver else steps
+    grid, times = pk.Grid(-5, 5, n), np.linspace(0, horizon, steps + 1)[1:]
     x, h = grid.axes[0], grid.spacing[0]
 
     def call() -> Any:
