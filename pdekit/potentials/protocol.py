@@ -486,13 +486,13 @@ def _evaluated(name: str, function: Callable[[Any], Any], x: Any) -> Any:
     try:
         return _either(function, x)
     except Exception as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
         hint = ""
         if "required positional argument" in str(error):
             hint = "; what changes in time is an object with at(t)"
-        raise kind(
+        raise checks.failed(
+            error,
             f"Custom: {name} must take points of shape {tuple(x.shape)}, got a function that fails "
-            f"on them: {error} ({type(error).__name__}){hint}"
+            f"on them: {error} ({type(error).__name__}){hint}",
         ) from error
 
 
