@@ -1,0 +1,80 @@
+"""The first cell, the last run, no rate at all, an empty place: edges of what is admitted."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import pdekit as pk
+from pdekit.comparison import distances, transport
+from pdekit.comparison.semiconcavity import _bound, _sensitivity
+from pdekit.particles.noise import Address, fill_normals, fill_uniforms
+from pdekit.pde import function_cells
+from pdekit.pde.control.couplings import Congestion
+from pdekit.pde.discrete.propagator import Line, Marcher
+
+WELL = pk.potentials.DoubleWell()
+
+
+def test_where_nothing_moves_marching_leaves_all_as_it_is() -> None:
+    u, none = np.arange(1.0, 6.0), np.zeros(4)
+    marcher = Marcher(Line(none, none, np.zeros(5), True), relative=False, purse=1e-8)
+    left, error = marcher.march(u, 7.0, lambda s, h: 1e-8)
+    assert error == 0 and np.array_equal(left, u)
+
+
+def test_boxes_are_as_fine_as_a_narrow_density() -> None:
+    grid = pk.Grid(0, 1, 2000)
+    mass = np.zeros(2000)
+    mass[700:712] = 1 / 12
+    seen, rho, centres = transport.held_boxes(np.round(240 * mass), mass, grid)
+    assert rho.size == 12 and seen.size == 12
+    np.testing.assert_allclose(np.ravel(centres), grid.axes[0][700:712], rtol=1e-12)
+
+
+@pytest.mark.parametrize("walled", [0, 1])
+def test_what_is_expected_beyond_a_wall_of_a_pipe(walled: int) -> None:
+    """exp(-x/3) over the cells along the walled axis goes on with three times its last share."""
+    grid = pk.Grid((0, 0), (1, 1), (30, 30), periodic=(walled == 1, walled == 0))
+    line = np.exp(-np.arange(30) / 3)
+    mass = np.multiply.outer(line, np.full(30, 1 / 30)) / line.sum()
+    found = distances.expected_outside(mass if walled == 0 else mass.T, grid)
+    assert found == pytest.approx(3 * line[-1] / line.sum(), rel=0.05)
+
+
+def test_the_last_of_all_runs_has_its_noise() -> None:
+    last = Address(3, run=(1 << 24) - 1)
+    for fill in (fill_normals, fill_uniforms):
+        assert torch.isfinite(fill(torch.empty(1, 8, dtype=torch.float64), last)).all()
+        with pytest.raises(ValueError, match="run"):
+            fill(torch.empty(2, 8, dtype=torch.float64), last)
+
+
+def test_a_kink_at_time_zero_leaves_nothing_to_be_unsure_of() -> None:
+    """C = inf: the bound 1 / t does not depend on it; finite C: its derivative."""
+    t, c, step = 0.5, 2.0, 1e-6
+    assert _bound(np.inf, t) == 2 and _sensitivity(np.inf, 2.0) == 0
+    slope = (_bound(c + step, t) - _bound(c - step, t)) / (2 * step)
+    assert _sensitivity(c, _bound(c, t)) == pytest.approx(slope)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 3.0])
+def test_congestion_changes_by_finite_numbers_at_an_empty_place(power: float) -> None:
+    grid, rho = pk.Grid(0, 1, 4), np.array([0.0, -1e-18, 1.0, 2.0])
+    change = Congestion(2.0, power).derivative(rho, np.ones(4), grid)
+    assert np.isfinite(change).all() and (change >= 0).all()
+    np.testing.assert_allclose(change[2:], 2 * power * rho[2:] ** (power - 1), rtol=1e-12)
+
+
+def test_every_cell_of_a_line_is_looked_at() -> None:
+    problem = SimpleNamespace(grid=pk.Grid(0, 1, 9), equation=pk.BackwardKolmogorov(WELL, 1.0))
+    (kept,) = function_cells._kept(problem)
+    assert kept.tolist() == list(range(8))
+
+
+def test_seeds_of_a_comparison_are_not_negative() -> None:
+    ensemble = pk.simulate(pk.Langevin(WELL, 2.0), pk.Gaussian(-1.0, 0.1), 50, 0.1, 0.05)
+    solution = pk.solve(pk.FokkerPlanck(WELL, 2.0), pk.Grid(-3, 3, 60), pk.Gaussian(-1.0, 0.1), 0.1)
+    with pytest.raises(ValueError, match="seed must be a whole number >= 0"):
+        pk.compare(solution, ensemble, seed=-1)

@@ -1,0 +1,132 @@
+"""Inner bounds and first steps against dense exponentials: what the error estimates rest on."""
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+import pdekit as pk
+from pdekit import schemes
+from pdekit.pde.bellman.h_transform import Evolution
+from pdekit.pde.discrete import edge_rates
+from pdekit.pde.discrete.generators import scharfetter_gummel
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.propagator import Marcher, allowance, line_of
+from pdekit.pde.kernels import convolution
+from pdekit.pde.schemes import krylov, mean_field
+
+
+def test_what_absorbing_walls_leave_is_right_to_its_own_size() -> None:
+    """1e-17 of the mass, by steps whose errors may add up to 2e-8 of what is left."""
+    grid = pk.Grid(0, 1, 20)
+    generator = scharfetter_gummel(np.zeros(20), 1.0, grid)
+    kill = np.zeros(20)
+    kill[[0, -1]] = 2 * generator.exit_rate().max()
+    line, u, t = line_of(generator, True, kill), np.random.default_rng(0).random(20), 4.0
+    share = allowance(line.fastest, t)
+    marcher = Marcher(line, relative=True, purse=1e-8)
+    left, _ = marcher.march(u, t, lambda s, h: 1e-8 * share(s, h))
+    true = expm(t * (generator.matrix().toarray().T - np.diag(kill))) @ u
+    assert true.sum() < 1e-17 * u.sum()
+    assert np.abs(left - true).sum() < 2e-8 * true.sum()
+
+
+@pytest.mark.parametrize("steepness", [1.0, 1e4])
+def test_a_hundredth_of_the_mass_moves_in_the_first_interval(steepness: float) -> None:
+    """However steep the potential: a longer first step would jump over what happens in it."""
+    grid = pk.Grid(-3, 3, 300)
+    start = np.exp(-((grid.axes[0] - 1) ** 2) / 0.02)
+    equation = pk.McKeanVlasov(lambda x: steepness * x[..., 0] ** 2, 2.0, pk.CurieWeiss(0.5))
+    system = mean_field._System(Problem(equation, grid, start / grid.integrate(start)))
+    field = system.field(system.start)
+    moved = system.steps(system.start, field, system.first(field), 1)
+    assert np.abs(moved - system.start).sum() == pytest.approx(0.01 * system.mass, rel=0.05)
+
+
+def test_the_residual_of_a_krylov_space_is_neither_missed_nor_blown_up() -> None:
+    """∫ |g| and its variation by a fine sum; the walk's resolvent, six vectors."""
+    n, m = 12, 6
+    walk = 5 * (np.eye(n, k=1) + np.eye(n, k=-1) - 2 * np.eye(n))
+    resolvent = np.linalg.inv(np.eye(n) - krylov._SHIFT * walk)
+    basis, hessenberg = np.eye(1, n), np.zeros((m + 1, m))
+    for j in range(m):
+        w = resolvent @ basis[j]
+        for _ in range(2):
+            part = basis @ w
+            w, hessenberg[: j + 1, j] = w - part @ basis, hessenberg[: j + 1, j] + part
+        hessenberg[j + 1, j] = np.linalg.norm(w)
+        basis = np.vstack([basis, w / hessenberg[j + 1, j]])
+    rate, found = krylov._residual(hessenberg)
+    last = hessenberg[-1, -1] / krylov._SHIFT * np.linalg.inv(hessenberg[:-1])[-1]
+    g = np.array([last @ expm(s * rate)[:, 0] for s in np.linspace(0, 1, 501)])
+    mean = np.abs(g[1:] + g[:-1]).mean() / 2
+    variation = abs(g[0]) + abs(g[-1]) + np.abs(np.diff(g)).sum()
+    assert mean <= found.mean <= 1.3 * mean
+    assert found.variation == pytest.approx(variation, rel=0.03)
+
+
+def test_a_cost_that_bends_the_value_within_a_step_keeps_its_digits() -> None:
+    """z = exp(-beta u / 2) from 0.02 down to 1e-16 after one step from u = 0, by positive sums."""
+    grid, step = pk.Grid(-1, 1, 16), 0.1
+    generator = scharfetter_gummel(grid.axes[0] ** 2, 2.0, grid)
+    cost = 300 * (grid.axes[0] + 1)
+    value = Evolution(generator, 2.0, cost)(np.zeros(16), step)
+    killed = generator.matrix().toarray() - np.diag(cost)
+    rate = -killed.diagonal().min()
+    z = expm(step * (killed + rate * np.eye(16))).sum(1)
+    np.testing.assert_allclose(value, rate * step - np.log(z), rtol=1e-10)
+
+
+def test_rates_are_smooth_where_their_series_take_over() -> None:
+    """q(p) at |p| = 0.05, the centring factor of p = c i at 0.03, to their next terms."""
+    for p in (0.05, -0.05):
+        near = p * np.array([1 - 1e-9, 1 + 1e-9])
+        series, closed = edge_rates._share_of_rest(near, edge_rates.ON_LINES)
+        assert series == pytest.approx(closed, abs=2e-9)
+    grid = pk.Grid(0, 1, 7)
+    for middle in (0.0299, 0.0301):
+        p = middle + 0.01 * np.arange(-3, 4)
+        factor = edge_rates.centring(p, 0, grid)[3]
+        r = 1 / 6 - middle**2 / 180
+        assert factor == pytest.approx(1 + 0.01 * r + 1e-5 * r, abs=1e-9)
+
+
+def test_the_euler_steps_of_a_run_are_counted() -> None:
+    """1 + 2 + ... + 5 of them for every interval that was tried at order five."""
+    grid = pk.Grid(-3, 3, 60)
+    start = np.exp(-((grid.axes[0] - 1) ** 2) / 0.2)
+    equation = pk.McKeanVlasov(pk.potentials.DoubleWell(), 2.0, pk.CurieWeiss(0.5))
+    system = mean_field._System(Problem(equation, grid, start / grid.integrate(start)))
+    run = mean_field._Run(system, 1e-6, 5)
+    run.to(0.1)
+    tried = sum(run.counts[name] for name in ("intervals", "rejections", "energy_rejections"))
+    assert run.counts["steps"] == 15 * tried > 0
+
+
+def test_one_sweep_or_sum_over_jumps_is_one_step_at_least() -> None:
+    ring = pk.Grid(0, 1, 40, periodic=True)
+    driven = pk.FokkerPlanck(lambda x: 0 * x[..., 0], 10.0, force=lambda x: 20 + 0 * x)
+    start = 1 + 0.9 * np.cos(2 * np.pi * ring.axes[0])
+    for equation in (driven, pk.FokkerPlanck(lambda x: 0 * x[..., 0], 10.0)):
+        solution = pk.solve(equation, ring, start, [0.01, 0.02], schemes.Exponential())
+        assert solution.stats["steps"] >= 2
+
+
+def test_the_rounding_of_a_step_does_not_depend_on_where_a_circle_is_cut() -> None:
+    ring = pk.Grid(0, 1, 12, periodic=True)
+    V, u = np.cos(2 * np.pi * ring.axes[0]), np.linspace(0, 9, 12) ** 2
+    found = []
+    for cut in (0, 5):
+        generator = scharfetter_gummel(np.roll(V, cut), 4.0, ring)
+        found.append(Evolution(generator, 4.0, 0.0).rounding(np.roll(u, cut), 0.5))
+    assert found[0] == pytest.approx(found[1], rel=1e-9) and found[0] > 0
+
+
+@pytest.mark.parametrize("place", [15, 16, 31, 32])
+def test_a_cold_convolution_sees_the_next_node(place: int) -> None:
+    """Wells at single nodes on both sides of the blocks by which nodes are passed over."""
+    f = np.full((1, 49), 2.0)
+    f[0, place] = 0.0
+    out = np.empty((1, 49 - 24))
+    convolution.log_convolve(f, 1.0, 1e4, 12, 1, out)
+    plain = convolution.log_convolve_plain(f, 1.0, 1e4, 12, 1)
+    np.testing.assert_allclose(out, plain, rtol=1e-12)
