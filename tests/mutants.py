@@ -6,14 +6,14 @@
 
 ``survey`` runs every test file once under coverage and leaves ``.mutants/``; a later call runs only
 the files that have changed. With ``--fast`` it takes ten minutes in place of an hour, as it leaves
-out what slow.txt names, but for the random problems; fewer faults are then noticed. ``run`` draws single changes of an operator, a comparison, a number, a
-condition or a loop from kernels, schemes, dynamics, metrics and certificates, makes one at a time
-in a copy of the tree and runs the tests that reach the changed line, fastest first, until one
-fails. A run that was stopped goes on where it was; ``--again`` judges those that survived once
-more, with the tests of now. Compiled functions are invisible to coverage: theirs are the tests of
-the functions that mention them. What survives is listed with its change. Unix only: every process
-of pytest is a fork of one that has NumPy, SciPy and torch in memory. Not part of the suite: an
-hour or two on two cores.
+out what slow.txt names, but for the random problems; fewer faults are then noticed. ``run`` draws
+single changes of an operator, a comparison, a number, a condition or a loop from kernels, schemes,
+dynamics, metrics and certificates, makes one at a time in a copy of the tree and runs the tests
+that reach the changed line, fastest first, until one fails. A run that was stopped goes on where it
+was; ``--again`` judges those that survived once more, with the tests of now. Compiled functions are
+invisible to coverage: theirs are the tests of the functions that mention them. What survives is
+listed with its change. Unix only: every process of pytest is a fork of one that has NumPy, SciPy
+and torch in memory. Not part of the suite: an hour or two on two cores.
 """
 
 import argparse
