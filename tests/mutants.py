@@ -61,7 +61,8 @@ APART = (
 )  # fmt: skip
 
 
-# changes after which nothing that anyone can see differs: file, what it was changed to, why
+# changes after which nothing that anyone can see differs: file (and function, where the text is
+# that of other lines too), what it was changed to, why
 EQUIVALENT = (
     ("pde/discrete/generators.py", "zip(offset, periodic, strict=False)",
      "the lengths are always equal"),
@@ -99,6 +100,12 @@ EQUIVALENT = (
      "the fastest is the largest of them"),
     ("pde/bellman/vouched.py", "second.min(axes, initial= 1.0)",
      "the maximum with a number >= 0 is taken next"),
+    ("pde/kernels/implicit_lines.py:_rates", "for i in range(n - 2):",
+     "the last face is not among those that are done in vectors"),
+    ("particles/run/homes.py", 'top > "__main__"',
+     "of the names of modules without a file none comes before it"),
+    ("comparison/semiconcavity.py", ".all(axis=+1)",
+     "of eigenvalues (n, d) the last axis is axis 1"),
     ("pde/references.py", "if z.imag > 1", "the poles above the axis are beyond 1"),
     ("pde/schemes/colehopf.py", "sqrt( 3 * t", "nodes that add nothing to the sum: only slower"),
     ("pde/bellman/resolvent.py", "self.scale = 1 * r",
@@ -605,8 +612,9 @@ def keep(result: Path, chosen: list[Mutant], population: int, seed: int) -> None
 
 def no_difference(record: dict[str, Any]) -> str:
     """Why a change is none, where that is known."""
+    places = record["path"], f"{record['path']}:{record['function']}"
     for path, after, why in EQUIVALENT:
-        if record["path"] == f"pdekit/{path}" and after in "".join(record["change"]):
+        if f"pdekit/{path}" in places and after in "".join(record["change"]):
             return why
     return ""
 

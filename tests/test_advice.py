@@ -39,12 +39,12 @@ def at_the_wall(cells: int, steepness: float) -> bool:
 
 @pytest.mark.parametrize("steepness", [400.0, 4000.0])
 @pytest.mark.parametrize("look", [in_the_middle, at_the_wall])
-def test_the_cells_that_are_advised_do_and_half_of_them_do_not(
+def test_the_cells_that_are_advised_do_and_three_quarters_do_not(
     look: Callable[[int, float], bool], steepness: float
 ) -> None:
     cells = advised(said(lambda: look(50, steepness))[0])
     assert not said(lambda: look(cells, steepness))
-    assert said(lambda: look(cells // 2, steepness))
+    assert said(lambda: look(3 * cells // 4, steepness))
 
 
 def test_a_gap_over_a_hidden_barrier_points_at_the_call() -> None:
@@ -63,3 +63,15 @@ def test_a_slightly_concave_middle_is_named_not_convex() -> None:
     V = pk.potentials.Custom(lambda x: (x[..., 0] ** 4 - x[..., 0] ** 2) / 4)
     solution = SimpleNamespace(equation=pk.FokkerPlanck(V, 1.0), grid=pk.Grid(-2, 2, 41))
     assert "eigenvalue -0.5" in not_convex(solution)
+
+
+@pytest.mark.parametrize(
+    ("back", "got"), [(None, "nothing: return the result"), ([1.0], "got <class 'list'>")]
+)
+def test_a_step_without_a_result_is_told_from_one_of_another_kind(back: Any, got: str) -> None:
+    class Mine:
+        def step(self, state: Any, step: Any, noise: Any) -> Any:
+            return back
+
+    with pytest.raises(TypeError, match=got):
+        pk.simulate(Mine(), pk.Gaussian(0.0, 1.0), 4, 1.0, 0.5)

@@ -1,5 +1,8 @@
 """Inner bounds and first steps against dense exponentials: what the error estimates rest on."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.linalg import expm
@@ -7,7 +10,7 @@ from scipy.linalg import expm
 import pdekit as pk
 from pdekit import schemes
 from pdekit.pde.bellman.h_transform import Evolution
-from pdekit.pde.discrete import edge_rates
+from pdekit.pde.discrete import edge_rates, fluxes, step_plan
 from pdekit.pde.discrete.generators import scharfetter_gummel
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import Marcher, allowance, line_of
@@ -117,7 +120,7 @@ def test_the_rounding_of_a_step_does_not_depend_on_where_a_circle_is_cut() -> No
     found = []
     for cut in (0, 5):
         generator = scharfetter_gummel(np.roll(V, cut), 4.0, ring)
-        found.append(Evolution(generator, 4.0, 0.0).rounding(np.roll(u, cut), 0.5))
+        found.append(Evolution(generator, 4.0, 0.0).rounding(np.roll(u, cut), 5.0))
     assert found[0] == pytest.approx(found[1], rel=1e-9) and found[0] > 0
 
 
@@ -130,3 +133,47 @@ def test_a_cold_convolution_sees_the_next_node(place: int) -> None:
     convolution.log_convolve(f, 1.0, 1e4, 12, 1, out)
     plain = convolution.log_convolve_plain(f, 1.0, 1e4, 12, 1)
     np.testing.assert_allclose(out, plain, rtol=1e-12)
+
+
+def test_steps_grow_where_less_happens() -> None:
+    """Errors of a step that fall like exp(-8 t) allow steps that are many times longer."""
+    field = np.zeros(3)
+    problem = SimpleNamespace(distance=lambda a, b: 0.0)
+    pilot: Any = SimpleNamespace(
+        problem=problem, blind=True, driven=False, tried=0,
+        march=lambda u, t, dt, count: u, run=lambda u, t, steps: u,
+        local_error=lambda u, t, dt: (dt**3 * np.exp(-8 * t), u),
+    )  # fmt: skip
+    steps, _, _ = step_plan.plan(pilot, field, 0.0, 1.0, 1e-6, 1.0)
+    assert sum(steps) == pytest.approx(1.0) and max(steps) >= 8 * steps[0]
+    times = np.cumsum([0.0, *steps[:-1]])[::2]
+    assert all(
+        dt**3 * np.exp(-8 * t) <= 1e-6
+        for dt, t in zip(2 * np.array(steps[::2]), times, strict=True)
+    )
+
+
+@pytest.mark.parametrize("flux", [fluxes.lax_friedrichs, fluxes.godunov])
+def test_a_hamiltonian_that_mixes_the_slopes_is_monotone_in_each_side(flux: Any) -> None:
+    """It rises with every slope from the left and falls with every one from the right."""
+    rng, mixed = np.random.default_rng(0), pk.hamiltonians.Quadratic(((2.0, 1.2), (1.2, 1.0)))
+    sides = rng.uniform(-1, 1, (4, 500))
+    bounds = np.array([[-1.0, 1.0], [-1.0, 1.0]])
+
+    def value(s: Any) -> Any:
+        return fluxes.of_gradient(mixed, [s[0], s[1]], [s[2], s[3]], bounds, flux)
+
+    for k, sign in enumerate((1, 1, -1, -1)):
+        moved = sides.copy()
+        moved[k] += 0.5 * (1 - moved[k])
+        assert (sign * (value(moved) - value(sides)) >= -1e-12).all()
+
+
+@pytest.mark.parametrize(("blind", "least", "most"), [(True, 1 / 3, 1 / 2), (False, 1.0, 1.5)])
+def test_a_change_counts_whole_where_the_coarser_grid_does_not_do(
+    blind: bool, least: float, most: float
+) -> None:
+    """Of order two the error is a third of it; on the grid itself data are rough."""
+    pilot: Any = SimpleNamespace(problem=SimpleNamespace(distance=lambda a, b: 1e-6), blind=blind)
+    error = step_plan._extrapolated(pilot, None, 0.0, [0.5, 0.5], None, None, 1.0)
+    assert least <= error / 1e-6 <= most
