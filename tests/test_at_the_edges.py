@@ -1,6 +1,7 @@
 """The first cell, the last run, no rate at all, an empty place: edges of what is admitted."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ import torch
 
 import pdekit as pk
 from pdekit.comparison import distances, transport
+from pdekit.comparison.estimate import Estimate
+from pdekit.comparison.improvement import SampledImprovement
+from pdekit.comparison.metrics import W1
 from pdekit.comparison.semiconcavity import _bound, _sensitivity
 from pdekit.particles.noise import Address, fill_normals, fill_uniforms
 from pdekit.pde import function_cells
@@ -78,3 +82,44 @@ def test_seeds_of_a_comparison_are_not_negative() -> None:
     solution = pk.solve(pk.FokkerPlanck(WELL, 2.0), pk.Grid(-3, 3, 60), pk.Gaussian(-1.0, 0.1), 0.1)
     with pytest.raises(ValueError, match="seed must be a whole number >= 0"):
         pk.compare(solution, ensemble, seed=-1)
+
+
+def test_two_tests_at_once_take_twice_the_smaller_p_value() -> None:
+    """Bonferroni's, or a metric of one's own would add false alarms."""
+    ensemble = pk.simulate(pk.Langevin(WELL, 2.0), pk.Gaussian(-0.9, 0.1), 400, 0.1, 0.05)
+    solution = pk.solve(pk.FokkerPlanck(WELL, 2.0), pk.Grid(-3, 3, 60), pk.Gaussian(-1.0, 0.1), 0.1)
+    data = pk.compare(solution, ensemble, metrics=[W1()]).data
+    each = np.minimum(data["p_layers"].values, data["p_metrics"].values)
+    assert 0 < each < 0.5
+    np.testing.assert_allclose(data["p_value"].values, 2 * each)
+
+
+@pytest.mark.parametrize(
+    ("gap", "difference", "passed"),
+    [((0.1, 0.2), (-1, 1), True), ((-2, -1), (-1, 1), False), ((0.1, 0.2), (1, 2), False)],
+)
+def test_an_improvement_is_refuted_by_a_loss_or_another_gap(
+    gap: Any, difference: Any, passed: bool
+) -> None:
+    wide = Estimate(0.0, -1.0, 1.0)
+    gap, difference = (Estimate(sum(ends) / 2, *ends) for ends in (gap, difference))
+    made = SampledImprovement(wide, wide, wide, gap, wide, difference, 0.99)
+    assert made.passed() is passed
+    assert made.passed(slack=2.5)
+
+
+def test_standard_errors_of_moments_and_where_there_are_none() -> None:
+    """Of a Gaussian 1 and sqrt 2; of a coin the variance, of a point both say nothing."""
+    grid = pk.Grid(0, 1, 10)
+    gauss, coin, point = (
+        distances.moment_errors(np.array([v]), np.array([f]), grid)[:, 0]
+        for v, f in ((1.0, 3.0), (1.0, 1.0), (0.0, 0.0))
+    )
+    np.testing.assert_allclose(gauss, [1, np.sqrt(2)], rtol=1e-12)
+    assert coin[0] == 1 and np.isinf(coin[1]) and np.isinf(point).all()
+
+
+def test_a_quadratic_hamiltonian_may_be_as_weak_as_one_likes() -> None:
+    assert pk.hamiltonians.Quadratic(((1e-3,),))(np.array([2.0])) == pytest.approx(2e-3)
+    with pytest.raises(ValueError, match="positive"):
+        pk.hamiltonians.Quadratic(((0.0,),))

@@ -177,3 +177,13 @@ def test_a_change_counts_whole_where_the_coarser_grid_does_not_do(
     pilot: Any = SimpleNamespace(problem=SimpleNamespace(distance=lambda a, b: 1e-6), blind=blind)
     error = step_plan._extrapolated(pilot, None, 0.0, [0.5, 0.5], None, None, 1.0)
     assert least <= error / 1e-6 <= most
+
+
+@pytest.mark.parametrize("spacing", [1, 4, 9])
+def test_values_between_wide_nodes_are_those_of_a_polynomial(spacing: int) -> None:
+    """The sixteen nodes about [0, 1] carry every power up to the fifteenth."""
+    nodes = np.arange(-7, 9)
+    weights = convolution._lagrange(spacing)
+    for power in (0, 1, 2, 7, 15):
+        exact = (np.arange(spacing) / spacing) ** power
+        np.testing.assert_allclose(weights @ (nodes / 8.0) ** power, exact / 8.0**power, atol=1e-12)
