@@ -123,3 +123,17 @@ def test_a_quadratic_hamiltonian_may_be_as_weak_as_one_likes() -> None:
     assert pk.hamiltonians.Quadratic(((1e-3,),))(np.array([2.0])) == pytest.approx(2e-3)
     with pytest.raises(ValueError, match="positive"):
         pk.hamiltonians.Quadratic(((0.0,),))
+
+
+def test_a_slope_that_looks_at_the_other_points_is_refused() -> None:
+    together = pk.Langevin(lambda x: ((x - x.mean(-2, keepdim=True)) ** 2).sum(-1), 2.0)
+    with pytest.raises(ValueError, match="other points beside it"):
+        pk.simulate(together, pk.Gaussian(0.0, 1.0), 100, 0.1, 0.01)
+
+
+def test_steps_of_a_controlled_density_are_counted() -> None:
+    """One for every interval, where none has to be halved."""
+    found = pk.control(
+        WELL, 2.0, pk.Grid(-3, 3, 60), pk.Gaussian(-1.0, 0.3), lambda x: x[..., 0], [0.1, 0.2, 0.3]
+    )
+    assert found.density.stats["steps"] == len(found.density.times) - 1
