@@ -10,12 +10,15 @@ from scipy.linalg import expm
 import pdekit as pk
 from pdekit import schemes
 from pdekit.pde.bellman.h_transform import Evolution
-from pdekit.pde.discrete import edge_rates, fluxes, step_plan
+from pdekit.pde.discrete import circulation, edge_rates, fluxes, step_plan, subcell
 from pdekit.pde.discrete.generators import scharfetter_gummel
+from pdekit.pde.discrete.gibbs_map import FieldMap
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import Marcher, allowance, line_of
 from pdekit.pde.kernels import convolution
+from pdekit.pde.phases import self_consistent
 from pdekit.pde.schemes import krylov, mean_field
+from pdekit.pde.stationary import slow_chains
 
 
 def test_what_absorbing_walls_leave_is_right_to_its_own_size() -> None:
@@ -187,3 +190,52 @@ def test_values_between_wide_nodes_are_those_of_a_polynomial(spacing: int) -> No
     for power in (0, 1, 2, 7, 15):
         exact = (np.arange(spacing) / spacing) ** power
         np.testing.assert_allclose(weights @ (nodes / 8.0) ** power, exact / 8.0**power, atol=1e-12)
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-9])
+def test_an_eigenvalue_far_above_the_others_is_found_to_rounding(gap: float) -> None:
+    """From a vector that has a tenth of every other one."""
+    values = np.append(1.0, gap * np.linspace(0.1, 1, 7))
+    frame = np.linalg.qr(np.random.default_rng(3).normal(size=(8, 8)))[0]
+    y = frame @ np.append(1.0, np.full(7, 0.1))
+    found, vector = slow_chains._alone(
+        lambda x: frame @ (values * (frame.T @ x)), y / np.linalg.norm(y)
+    )
+    assert found[0] == pytest.approx(1.0, rel=1e-14)
+    assert abs(vector[:, 0] @ frame[:, 0]) == pytest.approx(1.0, rel=1e-12)
+
+
+@pytest.mark.parametrize(("slope", "bend"), [(3.0, 0.0), (-2.0, 0.5), (1.0, -4.0)])
+def test_data_that_are_a_parabola_are_known_up_to_the_walls(slope: float, bend: float) -> None:
+    grid = pk.Grid(-1, 1, 40)
+    parabola = Problem(
+        pk.HamiltonJacobi(), grid, lambda x: slope * x[..., 0] + bend * x[..., 0] ** 2
+    )
+    assert subcell.resolves_walls(parabola)
+    root = Problem(pk.HamiltonJacobi(), grid, lambda x: np.sqrt(1.001 - x[..., 0]))
+    assert not subcell.resolves_walls(root)
+
+
+def test_a_rotation_about_any_point_has_no_gradient_part() -> None:
+    """Three times (-(y - 0.3), x + 0.4) over the faces of a box; a gradient is its own."""
+    grid = pk.Grid((-1, -2), (1.5, 2), (12, 18))
+    x, y = grid.axes
+    along_x = np.broadcast_to(-3 * (y - 0.3) * grid.spacing[0], (11, 18))
+    along_y = np.broadcast_to((3 * (x + 0.4) * grid.spacing[1])[:, None], (12, 17))
+    turning = [np.array(along_x), np.array(along_y)]
+    assert np.abs(circulation.gradient_part(turning, grid)).max() < 1e-12
+    tilt = 0.7 * grid.centres[..., 0] - 0.2 * grid.centres[..., 1] ** 2
+    found = circulation.gradient_part([np.diff(tilt, axis=k) for k in (0, 1)], grid)
+    np.testing.assert_allclose(found, tilt - tilt.mean(), atol=1e-11)
+
+
+def test_a_descent_settles_where_plain_iteration_would_swing() -> None:
+    """Particles that repel each other strongly, from a crowd in one cell."""
+    grid = pk.Grid(-3, 3, 40)
+    apart = pk.PairPotential(lambda z: np.exp(-2 * z[..., 0] ** 2))
+    system = FieldMap(pk.McKeanVlasov(pk.potentials.DoubleWell(), 10.0, apart), grid)
+    crowd = np.zeros(40)
+    crowd[9] = 1 / grid.cell_volume
+    field = self_consistent._descended(system, system.pair(crowd))
+    rho = system.density(field)
+    assert grid.integrate(rho * np.abs(field - system.pair(rho))) < 1e-6
