@@ -1,5 +1,6 @@
 """The first cell, the last run, no rate at all, an empty place: edges of what is admitted."""
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +12,11 @@ import pdekit as pk
 from pdekit.comparison import distances, transport
 from pdekit.comparison.estimate import Estimate
 from pdekit.comparison.improvement import SampledImprovement
+from pdekit.comparison.layers import _legendre
 from pdekit.comparison.metrics import W1
 from pdekit.comparison.semiconcavity import _bound, _sensitivity
 from pdekit.particles.noise import Address, fill_normals, fill_uniforms
+from pdekit.particles.run.descriptions import is_hidden
 from pdekit.pde import function_cells
 from pdekit.pde.control.couplings import Congestion
 from pdekit.pde.discrete.propagator import Line, Marcher
@@ -137,3 +140,18 @@ def test_steps_of_a_controlled_density_are_counted() -> None:
         WELL, 2.0, pk.Grid(-3, 3, 60), pk.Gaussian(-1.0, 0.3), lambda x: x[..., 0], [0.1, 0.2, 0.3]
     )
     assert found.density.stats["steps"] == len(found.density.times) - 1
+
+
+@pytest.mark.parametrize("kind", [itertools.count, object])
+def test_what_a_type_of_c_keeps_is_hidden_whatever_is_added(kind: type) -> None:
+    named = {"__slots__": tuple(f"part{k}" for k in range(40))}
+    assert is_hidden(type("Mine", (kind,), named)) is (kind is itertools.count)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 4])
+def test_polynomials_of_the_plane_are_all_those_of_a_degree(degree: int) -> None:
+    """(n + 1)(n + 2) / 2 of them, less the constant, orthogonal under an even mass."""
+    found = np.array(_legendre(np.full((200, 200), 1 / 40_000), degree))
+    assert len(found) == (degree + 1) * (degree + 2) // 2 - 1
+    products = found @ found.T / 40_000
+    assert np.abs(products - np.diag(products.diagonal())).max() < 1e-3

@@ -9,8 +9,9 @@ from scipy.linalg import expm
 
 import pdekit as pk
 from pdekit import schemes
+from pdekit.interactions import Kuramoto
 from pdekit.pde.bellman.h_transform import Evolution
-from pdekit.pde.discrete import circulation, edge_rates, fluxes, step_plan, subcell
+from pdekit.pde.discrete import circulation, edge_rates, fluxes, gibbs_map, step_plan, subcell
 from pdekit.pde.discrete.generators import scharfetter_gummel
 from pdekit.pde.discrete.gibbs_map import FieldMap
 from pdekit.pde.discrete.problem import Problem
@@ -239,3 +240,15 @@ def test_a_descent_settles_where_plain_iteration_would_swing() -> None:
     field = self_consistent._descended(system, system.pair(crowd))
     rho = system.density(field)
     assert grid.integrate(rho * np.abs(field - system.pair(rho))) < 1e-6
+
+
+def test_leading_responses_by_iteration_are_those_of_the_matrix(monkeypatch: Any) -> None:
+    """The two largest on a circle, where the shift has one of them."""
+    ring = pk.Grid(0, 2 * np.pi, 64, periodic=True)
+    kuramoto = pk.PairPotential(Kuramoto(4.0))
+    system = FieldMap(pk.McKeanVlasov(lambda x: 0 * x[..., 0], 1.0, kuramoto), ring)
+    rho = np.exp(1.5 * np.cos(ring.axes[0] - 1))
+    rho /= ring.integrate(rho)
+    dense = np.sort(system.leading(rho))
+    monkeypatch.setattr(gibbs_map, "_DENSE", 10)
+    np.testing.assert_allclose(np.sort(system.leading(rho)), dense, rtol=1e-8)
