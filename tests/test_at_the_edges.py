@@ -19,6 +19,7 @@ from pdekit.particles.noise import Address, fill_normals, fill_uniforms
 from pdekit.particles.run.descriptions import is_hidden
 from pdekit.pde import function_cells
 from pdekit.pde.control.couplings import Congestion
+from pdekit.pde.discrete import subcell
 from pdekit.pde.discrete.propagator import Line, Marcher
 
 WELL = pk.potentials.DoubleWell()
@@ -155,3 +156,15 @@ def test_polynomials_of_the_plane_are_all_those_of_a_degree(degree: int) -> None
     assert len(found) == (degree + 1) * (degree + 2) // 2 - 1
     products = found @ found.T / 40_000
     assert np.abs(products - np.diag(products.diagonal())).max() < 1e-3
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_what_is_at_the_very_centre_of_a_cell_counts(dim: int) -> None:
+    """A narrow fall there is among the samples that a cell's mean is made of."""
+    grid = pk.Grid((0.0,) * dim, (1.0,) * dim, (6,) * dim)
+
+    def falls(x: Any) -> Any:
+        away = np.abs(x * 6 - np.floor(x * 6) - 0.5).max(-1)
+        return np.where(away < 1e-6, -1.0, 0.0)
+
+    assert (subcell.softly(falls, grid, 2.0, "the cost") < -1e-3).all()
