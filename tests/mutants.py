@@ -61,6 +61,13 @@ APART = (
 )  # fmt: skip
 
 
+# files that tests run in processes of their own, which coverage does not see
+ELSEWHERE = {
+    "pdekit/particles/run/ranks.py": "tests/test_ranks.py",
+    "pdekit/particles/ensemble.py": "tests/test_ranks.py",
+}
+
+
 # changes after which nothing that anyone can see differs: file (and function, where the text is
 # that of other lines too), what it was changed to, why
 EQUIVALENT = (
@@ -360,6 +367,8 @@ def tests_of(mutant: Mutant) -> list[str]:
     """Tests worth running, fastest first, up to ``LONGEST`` seconds together."""
     found = reached(mutant.path, mutant.line) or seen_from_outside(mutant)
     times, chosen, total = durations(), [], 0.0
+    if mutant.path in ELSEWHERE:
+        found = found | {test for test in times if test.startswith(ELSEWHERE[mutant.path])}
     for name in sorted(found & times.keys(), key=times.__getitem__):
         if times[name] > SLOW_TEST or total + times[name] > LONGEST:
             break
