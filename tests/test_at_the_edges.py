@@ -13,9 +13,16 @@ from pdekit.comparison import distances, transport
 from pdekit.comparison.estimate import Estimate
 from pdekit.comparison.improvement import SampledImprovement
 from pdekit.comparison.layers import _legendre
-from pdekit.comparison.metrics import W1
+from pdekit.comparison.metrics import L1, W1
 from pdekit.comparison.semiconcavity import _bound, _sensitivity
-from pdekit.particles.noise import Address, fill_normals, fill_uniforms
+from pdekit.particles.noise import (
+    INITIAL_NORMAL,
+    INITIAL_UNIFORM,
+    Address,
+    LawNoise,
+    fill_normals,
+    fill_uniforms,
+)
 from pdekit.particles.run.descriptions import is_hidden
 from pdekit.pde import function_cells
 from pdekit.pde.control.couplings import Congestion
@@ -92,7 +99,8 @@ def test_two_tests_at_once_take_twice_the_smaller_p_value() -> None:
     """Bonferroni's, or a metric of one's own would add false alarms."""
     ensemble = pk.simulate(pk.Langevin(WELL, 2.0), pk.Gaussian(-0.9, 0.1), 400, 0.1, 0.05)
     solution = pk.solve(pk.FokkerPlanck(WELL, 2.0), pk.Grid(-3, 3, 60), pk.Gaussian(-1.0, 0.1), 0.1)
-    data = pk.compare(solution, ensemble, metrics=[W1()]).data
+    data = pk.compare(solution, ensemble, metrics=[W1(), L1()]).data
+    assert data["floor_l1"].values == pk.compare(solution, ensemble).data["floor_l1"].values
     each = np.minimum(data["p_layers"].values, data["p_metrics"].values)
     assert 0 < each < 0.5
     np.testing.assert_allclose(data["p_value"].values, 2 * each)
@@ -168,3 +176,13 @@ def test_what_is_at_the_very_centre_of_a_cell_counts(dim: int) -> None:
         return np.where(away < 1e-6, -1.0, 0.0)
 
     assert (subcell.softly(falls, grid, 2.0, "the cost") < -1e-3).all()
+
+
+def test_draws_of_a_law_are_counted_from_zero() -> None:
+    """The step of the counter is the number of the call, whatever it draws."""
+    noise = LawNoise(3, run=2)
+    normals, uniforms = noise.normal(4, 1), noise.uniform(4, 1)
+    empty = torch.empty(1, 4, dtype=torch.float64)
+    at = Address(3, 2, INITIAL_NORMAL, 0), Address(3, 2, INITIAL_UNIFORM, 1)
+    assert torch.equal(normals.ravel(), fill_normals(empty.clone(), at[0]).ravel())
+    assert torch.equal(uniforms.ravel(), fill_uniforms(empty.clone(), at[1]).ravel())

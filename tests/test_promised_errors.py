@@ -252,3 +252,20 @@ def test_leading_responses_by_iteration_are_those_of_the_matrix(monkeypatch: Any
     dense = np.sort(system.leading(rho))
     monkeypatch.setattr(gibbs_map, "_DENSE", 10)
     np.testing.assert_allclose(np.sort(system.leading(rho)), dense, rtol=1e-8)
+
+
+def test_an_interval_that_needs_more_vectors_is_cut() -> None:
+    """A peak that is driven round a circle: no space of sixty vectors holds the whole way."""
+    ring = pk.Grid(0, 1, 200, periodic=True)
+    peak = np.zeros(200)
+    peak[3] = 200
+    driven = pk.FokkerPlanck(lambda x: 0 * x[..., 0], 1e4, force=lambda x: 20 + 0 * x)
+    solution = pk.solve(driven, ring, peak, 0.2, schemes.Krylov())
+    generator = Problem(driven, ring, peak).generator()
+    up, down = generator.up[0][0], generator.down[0][0]
+    turn = np.exp(-2j * np.pi * np.fft.fftfreq(200))
+    waves = np.exp(0.2 * (up * (turn - 1) + down * (1 / turn - 1)))
+    true = np.fft.ifft(waves * np.fft.fft(peak)).real
+    assert solution.stats["steps"] > 1
+    error = np.abs(solution.fields[0] - true).sum() / true.sum()
+    assert error <= solution.stats["error_estimate"] <= 1e-8
