@@ -115,6 +115,8 @@ EQUIVALENT = (
      "of eigenvalues (n, d) the last axis is axis 1"),
     ("pde/kernels/bellman_lines.py", "_A ^ q", "_A is 0"),
     ("pde/kernels/uniformization.py", "mean is not 2 * _WIDEST", "either is more than is taken"),
+    ("comparison/clouds.py", "reshape(runs, ~1, self.grid.dim)",
+     "any negative length is unknown to NumPy"),
     ("pde/references.py", "if z.imag > 1", "the poles above the axis are beyond 1"),
     ("pde/schemes/colehopf.py", "sqrt( 3 * t", "nodes that add nothing to the sum: only slower"),
     ("pde/bellman/resolvent.py", "self.scale = 1 * r",

@@ -5,13 +5,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.linalg import expm
 
 import pdekit as pk
 from pdekit import schemes
 from pdekit.interactions import Kuramoto
+from pdekit.particles import chebyshev
 from pdekit.pde.bellman.h_transform import Evolution
-from pdekit.pde.discrete import circulation, edge_rates, fluxes, gibbs_map, step_plan, subcell
+from pdekit.pde.discrete import (
+    circulation,
+    conservation,
+    edge_rates,
+    fluxes,
+    gibbs_map,
+    halving,
+    step_plan,
+    subcell,
+)
 from pdekit.pde.discrete.generators import scharfetter_gummel
 from pdekit.pde.discrete.gibbs_map import FieldMap
 from pdekit.pde.discrete.problem import Problem
@@ -269,3 +280,48 @@ def test_an_interval_that_needs_more_vectors_is_cut() -> None:
     assert solution.stats["steps"] > 1
     error = np.abs(solution.fields[0] - true).sum() / true.sum()
     assert error <= solution.stats["error_estimate"] <= 1e-8
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_as_many_nodes_are_taken_as_the_kernel_needs(dim: int) -> None:
+    """At pairs of points that nobody chose; with a rung fewer it would not do."""
+    half = torch.tensor([1.5, 0.8][:dim], dtype=torch.float64)
+
+    def kernel(z: Any) -> Any:
+        return z * torch.exp(-2 * (z**2).sum(-1, keepdim=True))
+
+    nodes = chebyshev._enough_nodes(kernel, half, 1e-6)
+    s, t = torch.rand((2, 400, dim), generator=torch.manual_seed(1), dtype=torch.float64) * 2 - 1
+    exact = kernel((s - t) * half)
+    fewer = chebyshev._NODES[chebyshev._NODES.index(nodes) - 1]
+    good, bad = (
+        float((chebyshev._between(kernel, s, t, half, m) - exact).abs().max() / exact.abs().max())
+        for m in (nodes, fewer)
+    )
+    assert good < 2e-6 and bad > 2e-7
+
+
+def test_a_smooth_function_of_the_plane_is_resolved_and_a_hole_is_not() -> None:
+    grid = pk.Grid((-1, -2), (1, 2), (24, 32))
+
+    def smooth(x: Any) -> Any:
+        return np.sin(2 * x[..., 0]) + x[..., 1] ** 2 + x[..., 0] * x[..., 1]
+
+    def holed(x: Any) -> Any:
+        return smooth(x) - np.exp(-300 * (x**2).sum(-1))
+
+    assert subcell.resolves(Problem(pk.HamiltonJacobi(), grid, smooth))
+    assert not subcell.resolves(Problem(pk.HamiltonJacobi(), grid, holed))
+
+
+@pytest.mark.parametrize("place", [-0.2, 0.3, 4.6, 5.2])
+def test_the_top_of_a_parabola_is_found_up_to_the_walls(place: float) -> None:
+    values = 5 - (np.arange(6) - place) ** 2
+    assert conservation._tops(values, False) == pytest.approx(5.0, rel=1e-12)
+
+
+def test_no_order_is_read_off_a_third_answer_on_more_cells() -> None:
+    few = pk.Grid(0, 1, 4)
+    assert min(halving.beside(few).cells) > 4
+    assert halving._order(0.1, lambda grid: 0.0, lambda *_: 0.1, few) == 2.0
+    assert halving._order(0.1, lambda grid: 0.0, lambda *_: 0.2, pk.Grid(0, 1, 4000)) == 1.0
