@@ -234,7 +234,14 @@ def test_a_dynamics_of_ones_own_is_not_compiled():
     class Mine(pk.Langevin):
         """Nothing is known of its step."""
 
+        def step(self, state, step, noise):
+            return super().step(state, step, noise)
+
+    class Same(pk.Langevin):
+        """All of its step is known."""
+
     assert compiled(Mine(WELL, 4.0)) is None
+    assert compiled(Same(WELL, 4.0)) is not None
 
 
 def test_what_torch_cannot_trace_moves_an_operation_at_a_time_and_says_so():
