@@ -1,6 +1,6 @@
-"""pdekit: losses smoothed by PDEs, densities moved by PDEs, and particles that check both.
+"""pdekit: losses smoothed by PDEs, densities evolved by PDEs, and particles that check both.
 
-The public names are imported on first use, so that ``import pdekit`` stays light: torch and
+The public names are imported on first use, so that ``import pdekit`` stays fast: torch and
 matplotlib are loaded only by the parts that need them.
 """
 

@@ -1,4 +1,4 @@
-"""What almost every function takes and gives."""
+"""The array type used throughout."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -21,7 +21,7 @@ Function: TypeAlias = Callable[[Any], Any]
 """Of points ``(..., d)``: a potential, a module of torch, a plain function."""
 
 
-class Moving(Protocol):
+class TimeDependent(Protocol):
     """What changes in time."""
 
     def at(self, t: float, /) -> Any:
@@ -29,7 +29,7 @@ class Moving(Protocol):
         ...
 
 
-Coefficient: TypeAlias = Function | Moving
+Coefficient: TypeAlias = Function | TimeDependent
 """Of an equation or a dynamics: a function of points, or one that changes in time."""
 
 Corner: TypeAlias = float | HasNumbers | Sequence[float]

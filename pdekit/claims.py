@@ -14,11 +14,11 @@ class Certificate:
     """A proved property, or the claim of a study: what was measured, and its bound.
 
     ``relation`` ("<=" or ">=") stands between ``value`` and ``bound``; ``margin`` is the room left,
-    negative where it is broken. ``allowance`` is what the grid, the time step or the sample
-    may take: ``passed`` says whether margin + allowance >= 0; a NaN never passes. It is None where
-    a hypothesis fails: then nothing was tested, and ``note`` says why. ``where`` is the time and
-    place of the worst value. Studies and their records call name, value and passed ``text``,
-    ``measured`` and ``holds``. Make one with ``at_most`` or ``at_least``.
+    negative where it is broken. ``allowance`` is the error that the grid, the time step or the
+    sample may cause: ``passed`` tells whether margin + allowance >= 0; a NaN never passes. It is
+    None where a hypothesis fails: then nothing was tested, and ``note`` gives the reason. ``where``
+    is the time and place of the worst value. Studies and their records call name, value and passed
+    ``text``, ``measured`` and ``holds``. Make one with ``at_most`` or ``at_least``.
     """
 
     name: str
@@ -103,8 +103,8 @@ def does_not_apply(name: str, reason: str) -> Claim:
 def certified(certificates: Iterable[Claim]) -> list[Claim]:
     """Certificates as claims of a study.
 
-    One whose hypotheses fail measured nothing: it does not hold. Pass ``.applicable`` of what
-    ``pk.certify`` returned to leave these out.
+    One whose hypotheses fail measured nothing: it does not hold. Pass ``.applicable`` of
+    the result of ``pk.certify`` to leave these out.
     """
     return list(certificates)
 

@@ -1,4 +1,4 @@
-"""How a noise that depends on the position is read: Itô, Stratonovich or Hänggi-Klimontovich.
+"""Interpretation of multiplicative noise: Itô, Stratonovich or Hänggi-Klimontovich.
 
 dX = b(X) dt + √(2/β) σ(X) · dB with D = σ σᵀ (σ the symmetric root) means three equations,
 according to where in a step σ is evaluated: at its beginning, middle or end. In the density's
@@ -103,7 +103,7 @@ def _values(D: Any, x: Any) -> Any:
         values = D(x)
         complex_ = np.iscomplexobj(values) if not is_torch_array(values) else values.is_complex()
         if complex_ or isinstance(values, str):
-            raise TypeError("its values are no real numbers")
+            raise TypeError("its values are not real numbers")
     except Exception as error:
         raise checks.failed(
             error,
@@ -120,7 +120,7 @@ def _checked(value: Any) -> Any:
         "(..., d, d)"
     )
     checks.value_not_class("diffusion", value)
-    if checks.moves(value):
+    if checks.time_dependent(value):
         return value
     if callable(value):
         checks.takes("diffusion", value, what)
@@ -153,15 +153,15 @@ def _root(matrix: Any) -> Any:
         scale = 1 / xp.where(length > 0, length, xp.ones_like(length))
         return (matrix + area[..., None, None] * one) * scale[..., None, None]
     values, vectors = xp.linalg.eigh(matrix)
-    values = xp.clip(values, 0.0, None)  # of a singular matrix: below zero by rounding
+    values = xp.clip(values, 0.0, None)  # of a singular matrix: negative by rounding
     return (vectors * xp.sqrt(values)[..., None, :]) @ xp.matrix_transpose(vectors)
 
 
 def _partials(function: Any, x: Any) -> Iterator[Any]:
     """Differences along each coordinate: relative error 1e-10 in float64.
 
-    In numpy with the step that suits the function; on tensors, of which a simulation asks in every
-    step, with the common one.
+    In numpy with an adaptive step; on tensors, used in every step of a
+    simulation, with the common one.
     """
     if not is_torch_array(x):
         slope = slopes(function, x)[0]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pdekit import checks
 from pdekit.arrays import Array, Corner, Counts, Flags
 
-_SPACINGS = 1000  # least width of a cell: its centre is then right to a thousandth of it
+_SPACINGS = 1000  # least width of a cell, so that its centre is accurate to a thousandth
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Grid:
     cells : int or sequence of int, length ``dim``
         Number of cells per axis (at least 4).
     periodic : bool or sequence of bool
-        Per axis: opposite walls are identified. Otherwise a wall lets nothing through (no-flux).
+        Per axis: opposite walls are identified. Otherwise walls are no-flux.
 
     A field on the grid is an array of shape ``grid.shape``; its integral is the midpoint sum
-    ``sum(field) * cell_volume``, of second order and, for a smooth field that dies out before the
-    wall or is periodic, of every order.
+    ``sum(field) * cell_volume``, of second order and spectrally accurate for smooth fields
+    that vanish at the wall or are periodic.
 
     Examples: ``Grid(-3, 3, 600)``; ``Grid((-3, -2), (3, 2), (256, 256))``.
 

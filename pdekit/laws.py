@@ -1,4 +1,4 @@
-"""Laws of the initial state: the same value starts a PDE and particles."""
+"""Laws of the initial state: the same law initialises a PDE and particles."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pdekit.potentials.protocol import points
 if TYPE_CHECKING:
     from torch import Tensor
 
-# a density is resolved where its midpoint sum has the mass inside the box to this accuracy
+# a density counts as resolved if its midpoint sum has this accuracy
 _RESOLVED = 1e-9
 _LEAST, _MOST = 1e-50, 1e100  # of the lengths of a Gaussian
-_NARROW = 0.1  # of half an interval over which a normal density is nearly flat
+_NARROW = 0.1  # half width of an interval over which a normal density is nearly constant
 _NODES, _WEIGHTS = (tuple(v.tolist()) for v in np.polynomial.legendre.leggauss(8))
 
 
@@ -42,8 +42,8 @@ class Law(Protocol):
     """A probability law on R^d.
 
     ``noise`` in ``sample`` gives ``normal(n, d)`` and ``uniform(n, d)``, tensors of independent
-    standard normals or uniforms. A law that makes sample i from row i of these alone may say so by
-    an attribute ``pointwise = True``; particles are then sampled a tile at a time.
+    standard normals or uniforms. A law that makes sample i from row i of these alone may
+    declare ``pointwise = True``; particles are then sampled a tile at a time.
     """
 
     @property
@@ -56,14 +56,14 @@ class Law(Protocol):
         ...
 
     def density(self, grid: Grid) -> Array:
-        """What a PDE starts from, shape ``grid.shape``; its integral is ``mass(grid)``.
+        """The initial density of a PDE, shape ``grid.shape``; its integral is ``mass(grid)``.
 
-        Along a periodic axis it is the law wound round: that of the coordinate modulo the length.
+        Along a periodic axis the law is wrapped: that of the coordinate modulo the length.
         """
         ...
 
     def mass(self, grid: Grid) -> float:
-        """Probability inside the box of the grid; nothing is outside along a periodic axis."""
+        """Probability inside the box of the grid; along a periodic axis nothing is outside."""
         ...
 
     def sample(self, n: int, noise: Source) -> Tensor:
@@ -79,10 +79,10 @@ class Gaussian:
     ----------
     mean, std : float or one per coordinate; a law in the plane is ``Gaussian((0, 0), 1.0)``.
 
-    ``density(grid)`` holds point values along an axis where these resolve the law (their midpoint
-    sum has the mass inside to 1e-9), else exact cell averages. It is not normalised: its integral
-    is ``mass(grid)``, the probability inside the box. Along a periodic axis the law is wound round
-    the circle, as particles in a periodic ``box`` are: Σ_k pdf(x + k length), of mass 1.
+    ``density(grid)`` holds point values along an axis if these resolve the law (their midpoint
+    sum has the mass inside to 1e-9), otherwise exact cell averages. It is not normalised: its
+    integral is ``mass(grid)``, the probability inside the box. Along a periodic axis the law is
+    wrapped, like particles in a periodic ``box``: Σ_k pdf(x + k length), of mass 1.
     Raises ``ValueError`` unless |m_k| <= 1e100 and 1e-50 <= σ_k <= 1e100.
     Good values: ``std`` of at least two cells keeps spectral accuracy in space.
     """
@@ -98,7 +98,8 @@ class Gaussian:
         if min(self.std) < _LEAST or max(self.std) > _MOST or max(map(abs, self.mean)) > _MOST:
             raise ValueError(
                 f"{self}: means must lie within ±{_MOST:g} and std between {_LEAST:g} and "
-                f"{_MOST:g}, for their squares to be numbers; take another unit of length"
+                f"{_MOST:g}, so that their squares neither overflow nor vanish; use other units of "
+                "length"
             )
 
     @property
@@ -131,7 +132,7 @@ class Gaussian:
     def _axis_density(self, grid: Grid, k: int) -> Array:
         mean, std, h = self.mean[k], self.std[k], grid.spacing[k]
         if grid.periodic[k]:
-            return _wound_normal(grid, k, mean, std)
+            return _wrapped_normal(grid, k, mean, std)
         z = (grid.axes[k] - mean) / std
         values: Array = np.exp(-z * z / 2) / (std * np.sqrt(2 * np.pi))
         faces = (grid.faces[k] - mean) / std
@@ -147,8 +148,8 @@ class Uniform:
     """The uniform law on the box [lower, upper].
 
     ``lower, upper``: float or one per coordinate. ``density(grid)`` is the exact average over each
-    cell, so a cell that the box cuts has its share; along a periodic axis the law is wound round
-    the circle. Raises ``ValueError`` unless lower < upper.
+    cell, so a partly covered cell has its fraction; along a periodic axis the
+    law is wrapped. Raises ``ValueError`` unless lower < upper.
     """
 
     lower: tuple[float, ...]
@@ -176,7 +177,7 @@ class Uniform:
     def density(self, grid: Grid) -> Array:
         _same_dim(self, grid)
         shares = [
-            self._wound_shares(k, grid) if wraps else self._shares(k, grid.faces[k])
+            self._wrapped_shares(k, grid) if wraps else self._shares(k, grid.faces[k])
             for k, wraps in enumerate(grid.periodic)
         ]
         return _product([share / h for share, h in zip(shares, grid.spacing, strict=True)])
@@ -199,8 +200,8 @@ class Uniform:
         inside = np.clip(faces, self.lower[k], self.upper[k])
         return np.diff(inside) / (self.upper[k] - self.lower[k])
 
-    def _wound_shares(self, k: int, grid: Grid) -> Array:
-        """The same round the circle: whole turns, and what is left of the box as up to two arcs."""
+    def _wrapped_shares(self, k: int, grid: Grid) -> Array:
+        """The same on the circle: whole turns, and the remainder as up to two arcs."""
         width, length = self.upper[k] - self.lower[k], grid.upper[k] - grid.lower[k]
         turns = np.floor(width / length)
         start = grid.lower[k] + (self.lower[k] - grid.lower[k]) % length
@@ -278,10 +279,10 @@ class Mixture:
 
 @dataclass
 class _Columns:
-    """The noise of one law of a mixture, of which each sample keeps one law's.
+    """The noise of one component of a mixture; each sample uses one component.
 
     The first draw of every law is of the same columns, which belong to no other draw; what does
-    not fit there, and every later draw, is new from ``noise``.
+    not fit there, and every later draw, is drawn fresh from ``noise``.
     """
 
     first: Any
@@ -297,11 +298,11 @@ class _Columns:
         mine = self._first(n, d)
         if mine is None:
             return self.noise.uniform(n, d)
-        # strictly below 1 also where the distribution function rounds to it
+        # strictly below 1 even if the distribution function rounds to 1
         return torch.special.ndtr(mine).clamp(max=1 - torch.finfo(mine.dtype).eps / 2)
 
     def _first(self, n: int, d: int) -> Any:
-        """The first ``d`` columns, once, where they are enough."""
+        """The first ``d`` columns, on the first draw, if there are enough."""
         first, self.first = self.first, None
         enough = first is not None and len(first) == n and d <= first.shape[1]
         return first[:, :d] if enough else None
@@ -319,7 +320,7 @@ def require_law(name: str, value: Any) -> None:
         )
 
 
-def _wound_normal(grid: Grid, k: int, mean: float, std: float) -> Array:
+def _wrapped_normal(grid: Grid, k: int, mean: float, std: float) -> Array:
     """Σ_j of the normal density at x + j length, at the cells or averaged over them.
 
     By images where the law is narrower than the circle, else by its Fourier series.
@@ -341,9 +342,9 @@ def _wound_normal(grid: Grid, k: int, mean: float, std: float) -> Array:
 
 
 def _between(a: Any, b: Any, width: float) -> Any:
-    """Φ(b) - Φ(a) for a <= b, without cancellation: taken in the tail on the right by symmetry,
-    and by Gauss's rule (exact to rounding there) where all are narrow. ``width``: b - a, which may
-    be lost in their difference.
+    """Φ(b) - Φ(a) for a <= b, without cancellation: taken in the tail on the right by
+    symmetry, and by Gauss quadrature (exact to rounding) for narrow intervals. ``width``: b - a,
+    which may be lost to cancellation.
     """
     half, middle = width / 2, (np.asarray(b) + a) / 2
     if (half * (1 + abs(middle)) < _NARROW).all():

@@ -1,6 +1,6 @@
-"""Draw results on axes that the caller owns: functions ``(ax, result) -> artists``.
+"""Draw results on given axes: functions ``(ax, result) -> artists``.
 
-No pyplot state, no files, no colours chosen beyond matplotlib's own cycle; every ``**style`` goes
+No pyplot state, no files, no colours beyond matplotlib's cycle; every ``**style`` goes
 to the artist. Fields are DataArrays with cell centres as coordinates, as ``Solution.u`` has them.
 """
 

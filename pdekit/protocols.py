@@ -1,6 +1,6 @@
-"""What the verbs take: the protocols of the values, and short names for what else is welcome.
+"""Protocols of the arguments of the main functions, and type aliases.
 
-A value of one's own needs no base class: it is a ``Law`` if it has a law's methods. Coordinates
+User-defined values need no base class: a ``Law`` is anything with a law's methods. Coordinates
 sit on the last axis of points, numpy arrays and torch tensors alike.
 """
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from pdekit.arrays import Coefficient, Corner, Function, Moving, Numbers
+from pdekit.arrays import Coefficient, Corner, Function, Numbers, TimeDependent
 from pdekit.diffusions import Ito
 from pdekit.laws import Law, Source
 from pdekit.potentials.protocol import Potential
@@ -26,12 +26,12 @@ __all__ = [
     "Interaction",
     "Law",
     "MeanForce",
-    "Moving",
     "Numbers",
     "Potential",
     "Sampler",
     "Scheme",
     "Start",
+    "TimeDependent",
     "Times",
 ]
 
@@ -52,12 +52,12 @@ class Scheme(Protocol):
         ...
 
     def start(self, problem: Any, stats: Any, /) -> Callable[[float], NDArray[Any]]:
-        """From a ``Problem``: t -> the field at time t, to be asked for increasing times."""
+        """From a ``Problem``: t -> the field at time t, called with increasing times."""
         ...
 
 
 class Dynamics(Protocol):
-    """How particles move; what else a dynamics may have is told in ``docs/dynamics.md``."""
+    """How particles move; optional members are described in ``docs/dynamics.md``."""
 
     def step(self, state: Any, step: Any, noise: Any, /) -> Any:
         """The state one step later; ``state``, a tensor, may be overwritten."""
@@ -65,7 +65,7 @@ class Dynamics(Protocol):
 
 
 class Interaction(Protocol):
-    """How particles act on each other: by the even function W(x - y) of the displacement."""
+    """A pair interaction: the even function W(x - y) of the displacement."""
 
     def __call__(self, z: Any, /) -> Any:
         """W(z): (..., d) -> (...)."""
@@ -77,7 +77,7 @@ class Interaction(Protocol):
 
 
 class MeanForce(Protocol):
-    """How particles act on each other, by a formula for all of a run together."""
+    """An interaction by a formula for all particles of a run together."""
 
     def mean_force(self, x: Any, values: Any, crowd: Any, /) -> Any:
         """What to subtract from the drift."""
@@ -85,7 +85,7 @@ class MeanForce(Protocol):
 
 
 class Sampler(Protocol):
-    """What particles may start from: of a ``Law`` they need no more."""
+    """Initial samples for particles: the part of a ``Law`` that they need."""
 
     def sample(self, n: int, noise: Source, /) -> Any:
         """A tensor ``(n, d)``, of ``noise.normal(n, d)`` and ``noise.uniform(n, d)``."""
@@ -96,13 +96,13 @@ Times: TypeAlias = float | Numbers
 """One, or several that increase."""
 
 Diffusivity: TypeAlias = float | Numbers | Coefficient | Ito
-"""A number, a matrix or a function of points, Itô's unless it says how it is to be read."""
+"""A number, a matrix or a function of points, in Itô's sense unless wrapped."""
 
 Field: TypeAlias = Function | Numbers
 """On a grid: a function of points, or the values at the cells."""
 
 Initial: TypeAlias = Law | Field
-"""What a PDE starts from."""
+"""Initial data of a PDE."""
 
 Start: TypeAlias = Sampler | Numbers
-"""What particles start from: a law, or positions ``(n, d)`` or ``(runs, n, d)``."""
+"""Initial data of particles: a law, or positions ``(n, d)`` or ``(runs, n, d)``."""

@@ -34,7 +34,7 @@ WELL = pk.potentials.DoubleWell()
 
 def test_where_nothing_moves_marching_leaves_all_as_it_is() -> None:
     u, none = np.arange(1.0, 6.0), np.zeros(4)
-    marcher = Marcher(Line(none, none, np.zeros(5), True), relative=False, purse=1e-8)
+    marcher = Marcher(Line(none, none, np.zeros(5), True), relative=False, error_budget=1e-8)
     left, error = marcher.march(u, 7.0, lambda s, h: 1e-8)
     assert error == 0 and np.array_equal(left, u)
 

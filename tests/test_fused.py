@@ -199,7 +199,7 @@ def test_the_sine_in_single_precision_is_the_sine():
     assert np.abs(found - exact).max() < 2 * np.finfo(np.float32).eps
 
 
-class Own(pk.Langevin):
+class UserDynamics(pk.Langevin):
     def drift(self, x, t):
         return -2 * x
 
@@ -211,7 +211,7 @@ class OwnWell(DoubleWell):
 
 UNEVEN = Tabulated(np.geomspace(1, 9, 9) - 5, np.arange(9.0) ** 2)
 PLAIN = {
-    "own drift": Own(DoubleWell(), 1.0),
+    "own drift": UserDynamics(DoubleWell(), 1.0),
     "own potential": dynamics((OwnWell(),)),
     "function": dynamics((lambda x: (x * x).sum(-1),)),
     "custom": dynamics((Custom(lambda x: x[..., 0] ** 2),)),

@@ -557,9 +557,9 @@ def _row(name: str) -> Row:
 @pytest.mark.parametrize(
     ("where", "name", "wrong", "row"),
     [
-        ("pdekit.pde.discrete.problem.Problem", "clock", lambda self, t: t,
+        ("pdekit.pde.discrete.problem.Problem", "motion_time", lambda self, t: t,
          "expectations in a potential that moves"),
-        ("pdekit.laws", "_wound_normal", lambda grid, k, mean, std: np.exp(
+        ("pdekit.laws", "_wrapped_normal", lambda grid, k, mean, std: np.exp(
             -(((grid.axes[k] - mean) / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi)),
          "density of a law on a line"),
         ("pdekit.laws._Columns", "_first", lambda self, n, d: self.first[:, :d],

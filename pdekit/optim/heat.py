@@ -13,7 +13,6 @@ from pdekit.optim.groups import (
     Group,
     Loss,
     address,
-    anchored,
     check_range,
     check_seed,
     check_switch,
@@ -25,6 +24,7 @@ from pdekit.optim.groups import (
     mean_loss,
     parameters,
     rate_of,
+    restored_on_error,
 )
 from pdekit.optim.updates import Noise, scattered
 
@@ -40,15 +40,15 @@ class HEAT(Checked):
     params : tensors, or groups of them with options of their own
     lr : η >= 0; None for 0.2 L
     gamma : γ > 0
-    samples : L, gradients a step, the same in all groups; a mean of more is less noisy, and a step
-        of the same length costs more
+    samples : L, gradients a step, the same in all groups; more reduce the noise of
+        the mean, at a higher cost
     temperature : T = 1/β
     antithetic : take the ξ_i in pairs of opposite signs (L even): odd orders of f cancel
     seed : of the noise
 
     ``step(closure)`` calls the closure L times and returns the mean of its losses, an estimate of
-    v(x, γ). Raises ``ValueError`` for numbers out of range, ``TypeError`` without a closure; where
-    the closure raises, the parameters are x again.
+    v(x, γ). Raises ``ValueError`` for numbers out of range, ``TypeError`` without a closure; if
+    the closure raises, the parameters are restored to x.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ class HEAT(Checked):
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
-        """Move x; the mean of the losses around it."""
-        self.look_again()
+        """Move x; returns the mean of the losses around it."""
+        self.recheck_groups()
         samples, losses = common(self, "samples"), []
         antithetic = common(self, "antithetic")
-        with anchored(self) as centres:
+        with restored_on_error(self) as centres:
             sums = {p: copy.zero_() for p, copy in copies(self, "sum").items()}
             for i in range(samples):
                 sign = -1.0 if antithetic and i % 2 else 1.0
@@ -110,7 +110,7 @@ class HEAT(Checked):
     def _scatter(
         self, group: Group, number: int, p: torch.Tensor, x: torch.Tensor, sign: float
     ) -> None:
-        """x + ξ with the normals of the evaluation to come, or of the one before."""
+        """x + ξ with the normals of the next evaluation, or of the previous one."""
         ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
         scale = sign * sqrt(group["gamma"] * group["temperature"])
         scattered(p, x, Noise(scale, address(ahead, number)))

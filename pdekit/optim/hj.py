@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.entropy_sgd import check_walk, walk, with_width
+from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop, with_width
 from pdekit.optim.groups import (
     Checked,
     Closure,
     Group,
     Loss,
-    anchored,
     check_switch,
     common,
     evaluated,
     parameters,
     rate_of,
+    restored_on_error,
 )
 
 
@@ -61,17 +61,17 @@ class HJ(Checked):
 
     def check(self, group: Group) -> None:
         if (group["temperature"], group["alpha"]) != (0.0, 0.0):
-            raise ValueError("HJ has neither temperature nor alpha; take EntropySGD")
-        check_walk(group)
+            raise ValueError("HJ has no options temperature and alpha; use EntropySGD")
+        check_inner_loop(group)
         check_switch(group, "dual")
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
-        """Move x; the loss there before."""
-        self.look_again()
+        """Move x; returns the loss at the old x."""
+        self.recheck_groups()
         dual = common(self, "dual")
-        with anchored(self) as centres:
-            loss = walk(self, closure, centres, None)
+        with restored_on_error(self) as centres:
+            loss = inner_loop(self, closure, centres, None)
             if dual:
                 evaluated(self, closure)
             for group, _, p in parameters(self):

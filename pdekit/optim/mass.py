@@ -1,4 +1,4 @@
-"""MaSS: Nesterov's method with a compensation that stochastic gradients need."""
+"""MaSS: Nesterov's method with a compensation term for stochastic gradients."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class MaSS(Checked):
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
-        """Move w and u; the loss of the closure, at u."""
-        self.look_again()
+        """Move w and u; returns the loss of the closure, at u."""
+        self.recheck_groups()
         age, restart = self.param_groups[0]["age"], common(self, "restart")
         loss, climb = loss_of(self, closure), 0.0
         for group, _, p in parameters(self):

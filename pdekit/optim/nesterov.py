@@ -1,4 +1,4 @@
-"""Nesterov's method, restarted."""
+"""Nesterov's method with restarts."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class NesterovRestart(Checked):
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
-        """Move w and u; the loss of the closure, at u."""
-        self.look_again()
+        """Move w and u; returns the loss of the closure, at u."""
+        self.recheck_groups()
         loss = loss_of(self, closure)
         age = self.param_groups[0]["age"]
         climb = sum(
@@ -51,7 +51,7 @@ class NesterovRestart(Checked):
 
 
 def iterate(optimizer: Optimizer, u: Tensor) -> Tensor:
-    """w of a parameter, which starts where u does."""
+    """w of a parameter, initially equal to u."""
     w: Tensor = optimizer.state[u].setdefault("w", u.detach().clone())
     return w
 

@@ -26,7 +26,7 @@ class SGLD(Checked):
     params : tensors, or groups of them with options of their own
     lr : η >= 0
     temperature : T = 1/β; 0 for SGD
-    seed : of the noise; chains that are to be independent take different ones
+    seed : of the noise; use different seeds for independent chains
 
     ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
     for numbers out of range. Stable if η λ < 2; the variance along curvature λ is
@@ -46,7 +46,7 @@ class SGLD(Checked):
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
-        """Move x; the loss of the closure."""
+        """Move x; returns the loss of the closure."""
         return noisy_descent(self, closure, self.noise)
 
     def noise(self, group: Group, number: int) -> Noise | None:

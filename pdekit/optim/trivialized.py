@@ -1,4 +1,4 @@
-"""Trivialized-SGD: a random field, withdrawn in the course of training, that removes minima."""
+"""Trivialized-SGD: a random field that removes minima, reduced to zero during training."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TrivializedSGD(Checked):
     coupling : J >= 0
     decay : τ_0 > 0, in steps
     layers : p >= 3; None for the number of parameters with two dimensions or more
-    seed : of h, which is drawn anew in every step and takes no memory
+    seed : of h, which is redrawn in every step and takes no memory
 
     ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
     for numbers out of range.
@@ -71,7 +71,7 @@ class TrivializedSGD(Checked):
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
-        """Move x; the loss of the closure."""
+        """Move x; returns the loss of the closure."""
         return noisy_descent(self, closure, self.noise)
 
     def noise(self, group: Group, number: int) -> Noise | None:

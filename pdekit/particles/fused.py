@@ -1,15 +1,15 @@
-"""Many steps of many particles on a line in one pass: noise, slopes and integrator in cache.
+"""Many steps of many particles on a line in one pass: noise, gradients and integrator in cache.
 
 The reference is `Diffusion.step`, one step at a time with torch. The kernel does the same products
 and sums in the same order, none contracted, so both give the same bits; only the sine and cosine of
-potentials with ripples are not torch's, and differ from it by a unit in the last place now and
-then.
+potentials with ripples are not torch's, and occasionally differ by a unit in the last
+place.
 
-Fused are, in float32 and float64 on the CPU: potentials with a ``kernel``, their sums, multiples
-and shifts, moving or not, in one dimension, under the three integrators, with or without walls; and
-those whose kernel is a formula, in any dimension and under the first two integrators, without
-walls: ``InteractingLangevin`` under ``CurieWeiss``, also where ranks share the mean, and
-``TwoScaleLangevin`` alone or so drawn, and ``EntropySGD``.
+Supported are, in float32 and float64 on the CPU: potentials with a ``kernel``, their sums,
+multiples and shifts, moving or not, in one dimension, under the three integrators, with or without
+walls; and those whose kernel is a formula, in any dimension and under the first two integrators,
+without walls: ``InteractingLangevin`` under ``CurieWeiss``, also if ranks share the mean, and
+``TwoScaleLangevin`` without interaction or under ``CurieWeiss``, and ``EntropySGD``.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ from torch import Tensor
 from pdekit import checks
 from pdekit.interactions import is_quadratic
 from pdekit.particles.integrators import Step
-from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_room
+from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_buffer
 from pdekit.particles.kernels.drift import Terms, Walls, advance, compiled_slope
 from pdekit.particles.kernels.forces import sums
 from pdekit.particles.kernels.two_scale import Inner, advance_two_scale
@@ -33,15 +33,15 @@ from pdekit.potentials.protocol import Kernel, kernels_of
 
 
 def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale | None":
-    """The fused form that ``dynamics`` offers for particles like ``x``; None where there is none.
+    """The fused form of ``dynamics`` for particles like ``x``, or None.
 
-    What a class offers holds for it and for those that inherit all of its steps.
+    It is valid for the class itself and for subclasses that inherit all of its steps.
     """
     return dynamics.fused(x) if checks.offers(dynamics, "fused") else None
 
 
 def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":
-    """Of potentials on a line, with or without walls."""
+    """For potentials on a line, with or without walls."""
     if not (_in_memory(x) and x.shape[-1] == 1 and _slopes(dynamics)):
         return None
     kernels = _kernels(dynamics.potentials)
@@ -55,7 +55,7 @@ def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":
 
 
 class Fused:
-    """Moves a state in place through consecutive steps; made by ``fused``."""
+    """Advances a state in place through consecutive steps; created by ``fused``."""
 
     def __init__(self, dynamics: Any, terms: Terms, walls: Walls, kernels: list[Kernel]) -> None:
         self.dynamics, self.terms, self.walls, self.kernels = dynamics, terms, walls, kernels
@@ -64,7 +64,7 @@ class Fused:
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
         y = state.numpy().reshape(state.shape[:2])
-        Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises out of range
+        Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises if out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
         counter = (noise.particle // LANES[state.dtype], at.step, at.stream, at.seed)
         times = np.array([[s.start for s in steps], [s.stop for s in steps]])
@@ -86,13 +86,13 @@ class Fused:
             return nothing.astype(int), nothing
         found = [k.between(times) for k in self.kernels]
         stored, weights = (np.stack(side, axis=-1) for side in zip(*found, strict=True))
-        # the ends as stored, to the bit
+        # the ends bitwise as stored
         rows = self.first + (stored + (weights == 1)) * self.terms.calls[:, 1]
         return rows, np.where(weights == 1, 0.0, weights)
 
 
 class FusedCurieWeiss:
-    """The same for particles drawn to their mean, whole runs at a time."""
+    """The same for particles attracted to their mean, whole runs at a time."""
 
     def __init__(self, dynamics: Any, terms: Terms) -> None:
         self.dynamics, self.terms = dynamics, terms
@@ -101,7 +101,7 @@ class FusedCurieWeiss:
         state = _adjusted(self.dynamics, state, steps, noise)
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
-        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
+        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises if out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
         mean: Any = self.dynamics.interaction
         advance_coupled(
@@ -118,19 +118,19 @@ class FusedCurieWeiss:
 
 
 class FusedSharedMean(FusedCurieWeiss):
-    """The same for a rank's share of runs: their sums are added up between the steps."""
+    """The same for a rank's share of runs: their sums are exchanged between the steps."""
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
         shared: Any = self.dynamics.interaction
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
-        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
+        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises if out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
         sizes, ahead, scale = _in_type(y, self.dynamics, steps)
         first = noise.particle * dim // LANES[state.dtype]
         totals, means = np.zeros((2, runs, dim))
-        xi = noise_room(y, dim, ahead)
+        xi = noise_buffer(y, dim, ahead)
         for n in range(-1, len(steps)):
             advance_shared(
                 *(n, y, xi, noise.size, means, float(shared.strength), totals),
@@ -161,8 +161,8 @@ class FusedTwoScale:
         _, runs, particles, dim = state.shape
         x, y = state.numpy().reshape(2, runs, particles * dim)
         count, of = self.weights.size - 1, x.dtype
-        last = count * (steps[-1].number + 1)  # half a noise of it is in the last position
-        Address(noise.seed, noise.run + runs - 1, INNER, last)  # raises out of range
+        last = count * (steps[-1].number + 1)  # half of its noise is contained in the last position
+        Address(noise.seed, noise.run + runs - 1, INNER, last)  # raises if out of range
         at = Address(noise.seed, noise.run, INNER, count * steps[0].number)
         first = noise.particle * dim // LANES[state.dtype]
         small, scales = self._inner(steps)
@@ -201,7 +201,7 @@ class FusedTwoScale:
         return np.array(small), np.array([sigma * sqrt(h) for h in small])
 
     def _first_noise(self, steps: list[Step]) -> Any:
-        """Noise before the slope of the first inner step is taken, and of that step."""
+        """Noise added before the gradient of the first inner step, and noise of that step."""
         d, count, sigma = self.dynamics, self.weights.size - 1, sqrt(2 / self.dynamics.beta)
         before = None if d.warm_start else 0.0
         scales = []
@@ -212,7 +212,7 @@ class FusedTwoScale:
 
 
 class FusedTwoScaleSharedMean(FusedTwoScale):
-    """The same for a rank's share of runs, whose means are added up before every step."""
+    """The same for a rank's share of runs, whose means are exchanged before every step."""
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         shared: Any = self.dynamics.interaction
@@ -227,17 +227,17 @@ class FusedTwoScaleSharedMean(FusedTwoScale):
 
 
 def of_two_scales(dynamics: Any, x: Tensor) -> FusedTwoScale | None:
-    """Of particles that move alone, or are drawn to their mean."""
+    """For independent particles, or particles attracted to their mean."""
     terms, felt = _formulas(dynamics, x), dynamics.interaction
     mean = felt is None or is_quadratic(felt)
-    known = checks.says(dynamics.fast, "formula") is not None
+    known = checks.declared(dynamics.fast, "formula") is not None
     if not (terms and mean and known):
         return None
     return (FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale)(dynamics, terms)
 
 
 def of_mean(dynamics: Any, x: Tensor) -> FusedCurieWeiss | None:
-    """Of particles drawn to their mean, without walls."""
+    """For particles attracted to their mean, without walls."""
     terms, felt = _formulas(dynamics, x), dynamics.interaction
     if not (terms and is_quadratic(felt) and dynamics.box is None):
         return None
@@ -253,13 +253,13 @@ def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
 
 
 def _one_slope(dynamics: Any, x: Tensor) -> bool:
-    """Whether steps take one slope, of few coordinates in memory."""
+    """Whether a step needs one gradient, with few coordinates and CPU memory."""
     return _slopes(dynamics) == 1 and _in_memory(x) and x.shape[-1] <= 64
 
 
 def _slopes(dynamics: Any) -> int:
     """How many a step takes, of an integrator that the loops know; 0 for others."""
-    return checks.says(dynamics.integrator, "fused_slopes") or 0
+    return checks.declared(dynamics.integrator, "fused_slopes") or 0
 
 
 def _in_memory(x: Tensor) -> bool:
@@ -287,25 +287,25 @@ def _terms(kernels: list[Kernel], x: Tensor) -> Terms:
         np.array(calls),
         np.array(list(zip_longest(*numbers, fillvalue=0.0)), of).T.copy(),
         np.concatenate([k.bases for k in kernels]),
-        # it may be long: the only one is not copied
+        # it may be long: a single one is not copied
         tables[0] if len(tables) == 1 else np.concatenate(tables),
     )
 
 
 def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:
-    """Sizes of the steps and scales of their noise, in the type of the particles."""
+    """Step sizes and noise scales, in the dtype of the particles."""
     sizes, (ahead, scale) = np.array([s.size for s in steps]), _noise_scales(dynamics, steps)
     return sizes.astype(y.dtype), ahead.astype(y.dtype), scale.astype(y.dtype)
 
 
 def _adjusted(dynamics: Any, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
-    """The state in memory, with what a first step of another size asks for."""
+    """The contiguous state, adjusted if the first step has another size."""
     state = state.contiguous()
     adjusted: Tensor = dynamics.integrator.adjusted(state, dynamics.sigma, steps[0], noise)
     return adjusted
 
 
 def _noise_scales(dynamics: Any, steps: list[Step]) -> tuple[Any, Any]:
-    """Per step: the noise added before the slope is taken, and the noise of the step."""
+    """Per step: the noise added before the gradient, and the noise of the step."""
     ahead, scale = np.array([dynamics.integrator.scales(s) for s in steps]).T
     return dynamics.sigma * ahead, dynamics.sigma * scale

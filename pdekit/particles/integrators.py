@@ -1,17 +1,17 @@
 """How ``dX = b(X, t) dt + σ dB`` is advanced, as values.
 
-An integrator carries a state y through ``step`` and says by ``positions`` where the particles are,
-by ``points`` where the next slope is taken. For most of them the state is the position.
+An integrator carries a state y through ``step`` and gives by ``positions`` the particles, by
+``points`` where the next gradient is evaluated. For most of them the state is the position.
 ``weak_order`` is the order in h of expectations at a finite time, ``invariant_order`` that of the
 stationary law. Tensors have the axes (runs, particles, dim); ``step`` overwrites its state. With
 σ = 0 no noise is drawn.
 
-One that compiled loops know says of its own class how many slopes a step takes, ``fused_slopes``,
-and by ``scales`` and ``adjusted`` what noise goes in. ``centred``: this lies about the start of the
-step, half before the slope is taken.
+If compiled loops support it, its class declares the number of gradients of a step,
+``fused_slopes``, and by ``scales`` and ``adjusted`` what noise goes in. ``centred``: this lies
+about the start of the step, half before the slope is taken.
 
-Products and sums are rounded one by one, as in the fused kernel, and never as ``alpha=`` of torch,
-which fuses the two where the processor can.
+Products and sums are rounded one by one, as in the fused kernel, and never by ``alpha=`` of
+torch, which may use fused multiply-add.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-OUTPUT = 8  # channel of the noise of positions that are handed out, see `pdekit.particles.noise`
+OUTPUT = 8  # channel of the noise of output positions, see `pdekit.particles.noise`
 Drift = Callable[["Tensor", float], "Tensor"]
 
 
@@ -66,7 +66,7 @@ Fast = Callable[["Tensor", list[Step], Any], "Tensor"]
 
 
 class Integrator(Protocol):
-    """What a dynamics asks of its integrator."""
+    """The interface of an integrator."""
 
     @property
     def weak_order(self) -> int: ...
@@ -79,11 +79,11 @@ class Integrator(Protocol):
         ...
 
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        """Where the particles of state ``y`` are after ``step``."""
+        """Positions of the particles of state ``y`` after ``step``."""
         ...
 
     def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        """Where the slope of the step after ``step`` is taken."""
+        """Where the gradient of the step after ``step`` is evaluated."""
         ...
 
 
@@ -91,7 +91,7 @@ class Integrator(Protocol):
 class EulerMaruyama:
     """X⁺ = X + h b(X, t) + σ √h ξ_n: the papers' algorithm. Good steps: h V'' <= 0.1.
 
-    Its stationary law is too wide: relative error h V''/2 of the variance.
+    Its stationary law is too broad: relative error h V''/2 of the variance.
     """
 
     weak_order: ClassVar[int] = 1
@@ -100,7 +100,7 @@ class EulerMaruyama:
     centred: ClassVar[bool] = False
 
     def scales(self, step: Step) -> tuple[float, float]:
-        """Over σ: of ξ before the slope is taken, and of ξ in the noise of the step."""
+        """In units of σ: of ξ before the gradient, and of ξ in the noise of the step."""
         return 0.0, sqrt(step.size)
 
     def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
@@ -120,22 +120,23 @@ class EulerMaruyama:
 
 @dataclass(frozen=True)
 class LeimkuhlerMatthews:
-    """Y⁺ = Y + h b(Z) + σ √h ξ_n, Z = Y + σ √h ξ_n / 2: second order where it matters for sampling.
+    """Y⁺ = Y + h b(Z) + σ √h ξ_n, Z = Y + σ √h ξ_n / 2: second order in the stationary law.
 
     Leimkuhler and Matthews 2013, whose X⁺ = X + h b(X) + σ √h (ξ_n + ξ_{n+1}) / 2 are the points Z.
-    The state Y is Markov. Particles are handed out at X = Y + σ √h (ξ_n / 2 + √3/2 ζ_n) / 2, ζ_n
-    normals of their own: in law at one time the same as Z, with error O(h²) of the stationary law,
+    The state Y is Markov. Output positions are X = Y + σ √h (ξ_n / 2 + √3/2 ζ_n) / 2, ζ_n
+    independent normals: in law at one time the same as Z, with error O(h²) of the stationary law,
     exact for a quadratic. Two Z share a noise: their correlations are those of a lag shorter by
     h/2, and without ξ_n in X of one longer by h/2. With half of it X has the right ones: pure
     diffusion is exact in law at all times together, and for a slope a the stationary correlation
-    at the lag k h is (1 - a h)^k (1 + O(h²)). What remains at finite time is first order in the
-    clock: rates a are a (1 + a h / 2).
+    at the lag k h is (1 - a h)^k (1 + O(h²)). The remaining error at finite time is first order in
+    the time scale: rates a are a (1 + a h / 2).
 
-    The step may change between output times, and the first one starts at X. Written with what X
-    has in it, u = ξ/2 + √3/2 ζ, and with v = √3/2 ξ - ζ/2, the noise of a step is
-    σ (√p u + √3h v) / 2 after a step of size p, 0 before the first. The slope sees its part in ζ,
-    and of ξ so much that their covariance is σ² (h + p) / 4 (in the first it is taken at X). So
-    the noise between any two X has the variance σ² (t - s), whatever the steps.
+    The step may change between output times, and the first one starts at X. In
+    terms of u = ξ/2 + √3/2 ζ, and with v = √3/2 ξ - ζ/2, the noise of a step is
+    σ (√p u + √3h v) / 2 after a step of size p, 0 before the first. The gradient is evaluated with
+    its part in ζ, and with a multiple of ξ such that their covariance is σ² (h + p) / 4 (in the
+    first step it is evaluated at X). So the noise between any two X has the variance σ² (t - s),
+    for any steps.
     """
 
     weak_order: ClassVar[int] = 1
@@ -144,7 +145,7 @@ class LeimkuhlerMatthews:
     centred: ClassVar[bool] = True
 
     def scales(self, step: Step) -> tuple[float, float]:
-        """Over σ: of ξ before the slope is taken, and of ξ in the noise of the step."""
+        """In units of σ: of ξ before the gradient, and of ξ in the noise of the step."""
         h, p = step.size, step.before
         if step.number == 0 or p == 0:
             return 0.0, sqrt(h) * sqrt(0.75)
@@ -154,11 +155,11 @@ class LeimkuhlerMatthews:
         return ((h + p) / 4 - own * own) / scale, scale
 
     def own_scale(self, step: Step) -> float:
-        """Over σ: of ζ in the noise of the step, and before its slope; 0 where steps are equal."""
+        """Over σ: of ζ in the noise of the step, and before its gradient; 0 for equal steps."""
         return (sqrt(step.before) - sqrt(step.size)) * sqrt(3) / 4 if step.before else 0.0
 
     def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        """``y`` with the ζ of a step that is not as long as the one before; overwritten."""
+        """``y`` with the ζ of a step of another size than the last; overwritten."""
         own = sigma * self.own_scale(step)
         return y.add_(noise.at(step.number, OUTPUT) * own) if own else y
 
@@ -186,7 +187,7 @@ class StochasticHeun:
     """X* = X + h b(X, t) + σ √h ξ;  X⁺ = X + h (b(X, t) + b(X*, t + h)) / 2 + σ √h ξ.
 
     Second order at finite time and in the stationary law, because the noise is additive; two
-    gradients a step. The choice for drifts that depend on time.
+    gradients a step. Recommended for time-dependent drifts.
     """
 
     weak_order: ClassVar[int] = 2

@@ -1,7 +1,7 @@
 """The equations, as statements only (convention: mathematics 0, noise sqrt(2/beta)).
 
 All are posed on a box with no-flux (homogeneous Neumann) walls, or periodic where the grid is;
-walls that absorb are named in the equation.
+absorbing walls are specified in the equation.
 """
 
 from __future__ import annotations
@@ -55,13 +55,14 @@ class Walls:
 
 
 class Facts:
-    """What an equation says of itself, so that nobody need ask for its type; these, or others.
+    """Properties declared by an equation, so that code does not test for its type.
 
     ``carries_density``: the unknown is a density, which has a mass; ``carries_slope``: it is the
     slope of what solves a Hamilton-Jacobi equation; ``controlled``: it is the value of a control
     problem, which starts from its last cost; ``mean_field``: it makes a part of its own potential.
     ``linear``: by a Markov generator, or its transpose for densities; ``first_order``: nothing
-    diffuses; ``looks_backward``: time is time to go; ``may_move``: coefficients may change in time.
+    diffuses; ``looks_backward``: time is time to go; ``may_depend_on_time``: coefficients may
+    change in time.
     """
 
     carries_density: ClassVar[bool] = False
@@ -71,7 +72,7 @@ class Facts:
     linear: ClassVar[bool] = False
     first_order: ClassVar[bool] = False
     looks_backward: ClassVar[bool] = False
-    may_move: ClassVar[bool] = False
+    may_depend_on_time: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Burgers(Facts):
     """Conservation law p_t + (p^2 / 2)_x = 0 on a line, p(., 0) = f': the slope of u_t = -u_x^2/2.
 
     Smooth until ``shock_time``; then the entropy solution, with p_x <= 1/t. Fields are averages
-    over the cells; on a circle their sum is kept; walls stand beside a medium at rest (p = 0).
+    over the cells; on a circle their sum is kept; walls are adjacent to a medium at rest (p = 0).
     Another ``hamiltonian`` H solves p_t + H(p)_x = 0. Mathematics 1.3.
     """
 
@@ -151,9 +152,9 @@ class FokkerPlanck(Facts):
     ``(..., d)``. ``diffusion`` is a number, a matrix, or a function of points with values
     ``(...)`` or ``(..., d, d)``, positive semidefinite (zero in one direction for kinetic
     equations); wrap it in ``diffusions.Stratonovich`` or ``HaenggiKlimontovich`` for the other
-    readings of the noise. Any of the three may change in time: it then offers ``at(t)``, what it
-    is at time t, and, where it is linear in time between stored ``times``, these.
-    ``absorbing`` names the walls that absorb (``Walls``); the others let nothing through.
+    readings of the noise. Any of the three may be time-dependent: it then has ``at(t)``, its
+    value at time t, and, if it is linear in time between stored ``times``, these.
+    ``absorbing`` names the walls that absorb (``Walls``); the others are no-flux.
     """
 
     potential: Coefficient
@@ -163,7 +164,7 @@ class FokkerPlanck(Facts):
     absorbing: Walls | None = None
     carries_density: ClassVar[bool] = True
     linear: ClassVar[bool] = True
-    may_move: ClassVar[bool] = True
+    may_depend_on_time: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_diffusion(self)
@@ -173,11 +174,11 @@ class FokkerPlanck(Facts):
 class BackwardKolmogorov(Facts):
     """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = (-∇V + force)·∇u + beta^-1 D:∇²u.
 
-    Time runs as time to go s, and coefficients that change in time are read at t = T - s, with T
-    the last of the times asked for: the motion ends at T, and ``solve(..., t=[s_1, ..., T])`` has
-    at s_k what is expected from the time T - s_k on. Its generator is the exact transpose of the
-    Fokker-Planck one with the same fields, so <u(t), rho(T - t)> does not depend on t; an
-    absorbing wall pays nothing (u = 0). Mathematics 1.5; thesis (4.7)-(4.8) corrected.
+    Time is the time to go s, and time-dependent coefficients are evaluated at t = T - s,
+    with T the last requested time: the motion ends at T, and ``solve(..., t=[s_1, ..., T])`` has
+    at s_k the expectation from time T - s_k on. Its generator is the exact transpose of the
+    Fokker-Planck one with the same fields, so <u(t), rho(T - t)> does not depend on t; u
+    = 0 at absorbing walls. Mathematics 1.5; thesis (4.7)-(4.8) corrected.
     """
 
     potential: Coefficient
@@ -187,7 +188,7 @@ class BackwardKolmogorov(Facts):
     absorbing: Walls | None = None
     looks_backward: ClassVar[bool] = True
     linear: ClassVar[bool] = True
-    may_move: ClassVar[bool] = True
+    may_depend_on_time: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_diffusion(self)
@@ -200,7 +201,8 @@ class McKeanVlasov(Facts):
     The limit of dX^i = -∇V(X^i) dt - N^-1 Σ_j ∇W(X^i - X^j) dt + sqrt(2/beta) dB^i. A gradient
     flow of F(rho) = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho, which never increases.
     ``interaction``: ``CurieWeiss(strength)``, W = strength |z|²/2, or ``PairPotential(W)``. On a
-    periodic axis W is taken of the shortest displacement. Mathematics 1.6; Kantas et al. (5)-(9).
+    periodic axis W is evaluated at the shortest displacement. Mathematics 1.6; Kantas et al.
+    (5)-(9).
     """
 
     potential: Coefficient
@@ -247,14 +249,14 @@ LINEAR = (FokkerPlanck, BackwardKolmogorov, Heat)
 
 
 def frozen(equation: Any, t: float) -> Any:
-    """The equation with its coefficients as they are at time ``t`` of the motion."""
+    """The equation with its coefficients frozen at time ``t``."""
     changed = {
         name: getattr(equation, name).at(t)
         for name in ("potential", "force")
-        if checks.moves(getattr(equation, name, None))
+        if checks.time_dependent(getattr(equation, name, None))
     }
     reading = getattr(equation, "diffusion", None)
-    if reading is not None and checks.moves(reading.D):
+    if reading is not None and checks.time_dependent(reading.D):
         changed["diffusion"] = replace(reading, D=reading.D.at(t))
     return replace(equation, **changed)
 
@@ -263,7 +265,7 @@ def moving(equation: Any) -> list[Any]:
     """The coefficients of an equation that change in time."""
     reading = getattr(equation, "diffusion", None)
     parts = [getattr(equation, name, None) for name in ("potential", "force", "running_cost")]
-    return [part for part in (*parts, getattr(reading, "D", None)) if checks.moves(part)]
+    return [part for part in (*parts, getattr(reading, "D", None)) if checks.time_dependent(part)]
 
 
 _POINTS = "map points (..., d) to"

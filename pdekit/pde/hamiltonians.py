@@ -1,4 +1,4 @@
-"""Hamiltonians H(p) as values, and what is known of their Legendre transforms.
+"""Hamiltonians H(p) as values, and their Legendre transforms, where known.
 
 ``H(p)`` maps gradients ``(..., d)`` to values ``(...)``, ``H.grad(p)`` to velocities
 ``(..., d)``. ``H.terms(d)`` is a tuple of ``Term``, one an axis, where H is a sum over the axes,
@@ -20,12 +20,12 @@ from pdekit.arrays import Array
 from pdekit.differences import slopes
 
 Scalar = Callable[[Any], Any]
-_SCAN = 4097  # slopes at which a derivative is looked at where nothing is known of it
+_SCAN = 4097  # number of slopes at which an unknown derivative is sampled
 
 
 @runtime_checkable
 class Hamiltonian(Protocol):
-    """What ``HamiltonJacobi`` takes: values, gradients and, where it is a sum, its terms."""
+    """The interface for ``HamiltonJacobi``: values, gradients and, for a sum, its terms."""
 
     def __call__(self, p: Any) -> Any: ...
 
@@ -36,7 +36,7 @@ class Hamiltonian(Protocol):
 
 @dataclass(frozen=True)
 class Term:
-    """One axis of a sum: H(p), H'(p), and where known the rest; all act on arrays elementwise.
+    """One axis of a sum: H(p), H'(p), and the rest if known; all act on arrays elementwise.
 
     ``turns`` are the slopes at which H' changes sign (None: to be found); ``conjugate`` is
     L(v) = max_p p v - H(p), finite for ``|v| <= reach`` (None: unknown).
@@ -251,7 +251,7 @@ class Separable:
 
 @dataclass(frozen=True)
 class Shifted:
-    """H(m + p) on the line: what the periodic part of u = m x + ... sees of H. L(v) - m v."""
+    """H(m + p) on the line: H for the periodic part of u = m x + ... L(v) - m v."""
 
     hamiltonian: Hamiltonian
     mean: float
@@ -313,7 +313,7 @@ def _power(a: float, c: float) -> Term:
 
 
 def _covering(low: float, high: float) -> tuple[float, float]:
-    """A slightly wider interval on round numbers, so that what is found on it can be kept."""
+    """A slightly wider interval on round numbers, so that results on it can be cached."""
     unit = 2.0 ** ceil(log2(max(high - low, 1e-300))) / 8
     return floor(low / unit) * unit, ceil(high / unit) * unit
 

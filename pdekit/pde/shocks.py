@@ -18,12 +18,12 @@ Curvature = Callable[[Array, float], tuple[Array, float]]  # at points, with a s
 
 _FOURTH = ((1.0, 4 / 3), (2.0, -1 / 3))  # of second differences with steps of one and of two
 _DIRECTIONS = 8  # of second differences in the plane
-_PARTS = {1: 4, 2: 1}  # of a cell, between which nothing is looked for
+_PARTS = {1: 4, 2: 1}  # of a cell, within which nothing is searched
 _PLACES = 8  # from which curvature is followed downwards
 _ROUNDS = 16  # each with steps of a quarter
 _GROWTH = 0.05  # what a round may still find where f is smooth over the step
 _KINKED = 3  # rounds that all find more: without end
-_LOST = 8.0  # roundings that a curvature must stand out by
+_LOST = 8.0  # roundings that a curvature must exceed
 _DIGITS = 1e-4  # of it that rounding may hide
 _FLAT = 1e-6  # curvature, of span over length squared, which counts as none
 

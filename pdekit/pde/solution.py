@@ -1,4 +1,4 @@
-"""The verb ``solve`` and what it returns: the only PDE time loop."""
+"""``solve`` and ``Solution``: the only PDE time loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, TruncationWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.pde import function_cells
-from pdekit.pde.bellman import vouched
+from pdekit.pde.bellman import value_checks
 from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete.march import Advance, fields_at
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Fields at the asked times, and how they were obtained.
+    """Fields at the requested times, and how they were computed.
 
     ``u`` is an ``xarray.DataArray`` with dims ``("time", "x")`` or ``("time", "x", "y")`` at the
     cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``,
     ``seconds``, ``minimum``, ``maximum`` and, for densities, ``mass_drift`` (largest change of
-    mass over the run) or, where walls absorb, ``survival`` (the share left, per time).
+    mass over the run) or, where walls absorb, ``survival`` (the remaining share, per time).
     """
 
     fields: Array
@@ -84,11 +84,17 @@ class Solution:
                 f"points must end in an axis of {self.grid.dim} coordinates, got shape {x.shape}"
             )
         if not self.grid.contains(x).all():
-            raise ValueError(f"some points lie outside [{self.grid.lower}, {self.grid.upper}]")
+            raise ValueError(
+                f"points must lie in the box; some lie outside [{self.grid.lower}, "
+                f"{self.grid.upper}]"
+            )
         values = self._stored(t)
         if self.grid.dim == 1:
             return CubicSpline(self.grid.axes[0], values)(x[..., 0])
-        (a, c), (b, d) = self.grid.lower, self.grid.upper  # else the rim would be held constant
+        (a, c), (b, d) = (
+            self.grid.lower,
+            self.grid.upper,
+        )  # otherwise the boundary would be extrapolated constantly
         spline = RectBivariateSpline(*self.grid.axes, values, bbox=[a, b, c, d], s=0)
         return spline.ev(x[..., 0], x[..., 1])
 
@@ -115,10 +121,10 @@ def solve(
     Parameters
     ----------
     equation : a value of ``pdekit.pde.equations``, such as ``FokkerPlanck(V, beta=4)``.
-    grid : ``Grid``; its walls let nothing through (no-flux) unless the axis is periodic.
+    grid : ``Grid``; its walls are no-flux unless the axis is periodic.
     initial : a law (densities), a potential or callable on points ``(..., d) -> (...)``, or an
-        array of shape ``grid.shape``; a DataArray is taken by its coordinates, which must be those
-        of the grid's cells. A law is scaled to unit mass on the grid; a density given as
+        array of shape ``grid.shape``; a DataArray is matched by its coordinates, which must
+        be those of the grid's cells. A law is scaled to unit mass on the grid; a density given as
         values keeps its mass.
     t : a number, or increasing numbers, >= 0. ``HamiltonJacobiBellman`` and
         ``BackwardKolmogorov`` count time to go; the motion ends at the last of them.
@@ -151,7 +157,7 @@ def solved(
     fields, stats, level = solution.fields, solution.stats, stacklevel + 1
     summarise(problem, fields, stats, level)
     if problem.equation.controlled:
-        vouched.report(problem, advance, scheme, fields, times, stats, level)
+        value_checks.report(problem, advance, scheme, fields, times, stats, level)
     elif problem.equation.linear and problem.is_density:
         peclet.report_along(problem, fields, times, stats, level)
     elif problem.equation.linear:
@@ -174,7 +180,7 @@ def _require_scheme(scheme: Any, equation: Any) -> None:
 
 
 def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, Advance]:
-    """The fields at the times, of which nothing is asked yet, and the march that led there."""
+    """The fields at the times, not yet checked, and the march that produced them."""
     begin = time.perf_counter()
     stats = _untold()
     advance = scheme.start(problem, stats)
@@ -188,7 +194,7 @@ def _untold() -> AnyStats:
 
 
 def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int) -> None:
-    """Range, mass drift and mass at the walls into ``stats``, with a warning where it matters."""
+    """Range, mass drift and mass at the walls into ``stats``, with a warning if necessary."""
     stats["minimum"], stats["maximum"] = least, most = float(fields.min()), float(fields.max())
     if not isfinite(least) or not isfinite(most):
         raise ConvergenceError(
@@ -205,16 +211,16 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
         stats["survival"] = kept.tolist()
         if not (np.diff(np.append(1.0, kept)) <= 1e-9).all():
             raise ConvergenceError(
-                f"the mass that absorbing walls leave must fall, it is {kept.tolist()} of what "
-                "was there; use the default scheme, or Krylov() in two dimensions"
+                f"the mass left by absorbing walls must decrease, but it is {kept.tolist()} of the "
+                "initial mass; use the default scheme, or Krylov() in two dimensions"
             )
     lost = min(1.0, float((wall_mass(fields, problem.grid, problem.absorbing) / mass).max()))
     stats["wall_mass"] = lost
     if lost > LOST_MASS:
         warnings.warn(
             f"the density reaches the walls of the box [{problem.grid.lower}, "
-            f"{problem.grid.upper}]: about {lost:.3g} of its mass is held back by truncation "
-            "to the box. Enlarge the grid, unless the no-flux walls are meant",
+            f"{problem.grid.upper}]: about {lost:.3g} of its mass is lost by truncation to the "
+            "box. Enlarge the grid, unless the no-flux walls are intended",
             TruncationWarning,
             stacklevel=stacklevel,
         )

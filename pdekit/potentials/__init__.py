@@ -3,8 +3,8 @@
 Coordinates sit on the last axis: ``V(x)`` maps ``(..., d)`` to ``(...)`` and ``V.grad(x)`` to
 ``(..., d)``, also for d = 1. Potentials are values: equal when they mean the same, and hashable.
 ``V + W``, ``V - W``, ``c * V``, ``V.shifted(a)`` and ``V + Linear(h)`` are potentials, which move
-where a part of them moves. Nothing is checked for finiteness here; solvers say where a value is
-not.
+if a part of them is time-dependent. Nothing is checked for finiteness here; solvers report
+non-finite values.
 """
 
 from pdekit.potentials.analytic import (

@@ -300,7 +300,7 @@ class Rough(Combinable):
 
 
 def _total(terms: Any, xp: Any) -> Any:
-    """Sum over the coordinates: slices added where they are few, several times faster than sum."""
+    """Sum over the coordinates: few slices are added, several times faster than sum."""
     if terms.shape[-1] > 4:
         return xp.sum(terms, axis=-1)
     total = terms[..., 0]

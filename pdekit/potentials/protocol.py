@@ -1,4 +1,4 @@
-"""What a potential is, and the sum of several, moving or not; the points it is evaluated at."""
+"""The potential protocol, sums of potentials (constant or time-dependent), evaluation points."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def _always(times: Any) -> tuple[Any, Any]:
 
 
 class Kernel(NamedTuple):
-    """How compiled loops of particles take the slope of a potential; what its ``kernel`` gives.
+    """The gradient of a potential in compiled particle loops; the result of its ``kernel``.
 
     For a potential that is the sum of one function over the coordinates: factor V(x_i - shift).
     ``down(x, b, m, numbers, rows)`` does b[j] -= V'(x[j]) for j < m. numba compiles it, for float32
     and for float64, from its source: constants come as ``numbers``, which have the type of x, or
-    are made by ``type(x[0])``, as whole numbers would make doubles of floats. Products and sums in
+    are made by ``type(x[0])``, as integers would promote float32 to float64. Products and sums in
     the order of ``grad`` give its bits.
 
     A spline has a ``table`` (rows, 4) of coefficients, over the slots that its ``bases`` are of, at
@@ -68,7 +68,7 @@ class Kernel(NamedTuple):
 
 
 def kernels_of(potential: Any) -> tuple[Kernel, ...]:
-    """Those whose slopes add up to the potential's, in order; none where it has none.
+    """Those whose gradients add up to the potential's, in order; none if it has none.
 
     What a class offers as ``kernel`` is its own and of those that inherit its slope.
     """
@@ -81,8 +81,8 @@ def kernels_of(potential: Any) -> tuple[Kernel, ...]:
 class Combinable:
     """The algebra of potentials: ``V + W``, ``V - W``, ``c * V``, ``V / c``, ``-V``, shifts.
 
-    Whatever takes a potential takes what they make, moving or not. A potential of one's own
-    inherits them, or stands beside one that does: ``Sum`` and ``Scaled`` take any.
+    The results are accepted wherever a potential is, constant or time-dependent. User-defined
+    potentials inherit them, or are combined with one that does: ``Sum`` and ``Scaled`` accept any.
     """
 
     __array_ufunc__ = None  # numbers of numpy leave the product to the potential
@@ -118,7 +118,7 @@ class Combinable:
 
 
 class _Combination(Combinable):
-    """What sums and multiples have in common: they move where a part of them moves."""
+    """What sums and multiples have in common: they move if a part of them is time-dependent."""
 
     @property
     def _parts(self) -> tuple[Any, ...]:
@@ -135,33 +135,33 @@ class _Combination(Combinable):
         raise NotImplementedError
 
     def __call__(self, x: Any, t: float | None = None) -> Any:
-        return self._at(time_of(self, t))(x) if checks.moves(self) else self._value(x)
+        return self._at(time_of(self, t))(x) if checks.time_dependent(self) else self._value(x)
 
     def grad(self, x: Any, t: float | None = None) -> Any:
         """Gradient in x, at time t where a part moves, shape ``(..., d)``."""
-        return self._at(time_of(self, t)).grad(x) if checks.moves(self) else self._slope(x)
+        return self._at(time_of(self, t)).grad(x) if checks.time_dependent(self) else self._slope(x)
 
     @property
     def dim(self) -> int:
-        """Number of coordinates, where a part says it."""
+        """Number of coordinates, if a part determines it."""
         known = [part.dim for part in self._parts if getattr(part, "dim", None) is not None]
         if not known:
-            raise AttributeError(f"no part of this {type(self).__name__} says its dimension")
+            raise AttributeError(f"no part of this {type(self).__name__} has a dimension")
         return int(known[0])
 
     @property
     def at(self) -> Callable[[float], Any]:
-        """t -> what it is at time t; only where a part changes in time."""
-        if not any(map(checks.moves, self._parts)):
+        """t -> its value at time t; only if a part is time-dependent."""
+        if not any(map(checks.time_dependent, self._parts)):
             raise AttributeError(f"this {type(self).__name__} does not change in time")
         return self._at
 
     def _at(self, t: float) -> Any:
-        return self._with(tuple(p.at(t) if checks.moves(p) else p for p in self._parts))
+        return self._with(tuple(p.at(t) if checks.time_dependent(p) else p for p in self._parts))
 
     @property
     def times(self) -> tuple[float, ...]:
-        """The stored times of all parts, in order: none is passed over."""
+        """The stored times of all parts, in order."""
         return tuple(sorted({float(t) for part in self._parts for t in getattr(part, "times", ())}))
 
 
@@ -171,8 +171,8 @@ class Sum(_Combination):
 
     A term may be a function of points, which becomes ``Custom``, and may move: with one that offers
     ``at(t)`` the sum offers it too, and is evaluated as V(x, t). Sums in a sum are taken apart.
-    Raises ``ValueError`` for no terms or terms of different dimension, ``TypeError`` for a term
-    that is none of these.
+    Raises ``ValueError`` for no terms or terms of different dimension, ``TypeError``
+    for any other term.
     """
 
     terms: tuple[Any, ...]
@@ -213,7 +213,7 @@ class Sum(_Combination):
 
 @dataclass(frozen=True)
 class Scaled(_Combination):
-    """factor V(x - shift); what ``factor * V`` and ``V.shifted(shift)`` are.
+    """factor V(x - shift): the type of ``factor * V`` and ``V.shifted(shift)``.
 
     ``shift``: a number for every coordinate, or a tuple of one for each. One of a ``Scaled`` is
     made one; where V offers ``at(t)``, so does this.
@@ -267,7 +267,7 @@ class Scaled(_Combination):
 
 
 def _is_term(value: Any) -> bool:
-    return not isinstance(value, type) and (callable(value) or checks.moves(value))
+    return not isinstance(value, type) and (callable(value) or checks.time_dependent(value))
 
 
 def _scaled(potential: Any, factor: Any, shift: Any = 0.0) -> Any:
@@ -289,21 +289,23 @@ def _one_or_each(shift: Any, dim: int | None) -> float | tuple[float, ...]:
 
 
 def time_of(owner: Any, t: Any) -> float:
-    """``t`` as a number; an error where a potential that moves is evaluated at no time."""
+    """``t`` as a number; an error if a time-dependent potential is evaluated without a time."""
     if t is None:
         raise TypeError(
-            f"{type(owner).__name__} changes in time: evaluate it as V(x, t), or take V.at(t), the "
-            "potential at the time t, where one that stands still is expected"
+            f"{type(owner).__name__} changes in time: evaluate it as V(x, t), or pass V.at(t), the "
+            "potential at time t, where a constant one is expected"
         )
     return checks.number("t", t, "a finite time")
 
 
-_GOOD = 1e-5  # relative to the largest slope: what is said where differences are not as good
+_GOOD = (
+    1e-5  # relative to the largest slope: accuracy of differences below which a warning is given
+)
 
 
 @dataclass(frozen=True, init=False)
 class Custom(Combinable):
-    """One's own V = f, with ``f`` mapping points ``(..., dim)`` to values ``(...)``.
+    """A user-defined V = f, with ``f`` mapping points ``(..., dim)`` to values ``(...)``.
 
     ``grad`` maps ``(..., dim)`` to ``(..., dim)``. Without it the gradient of f is taken
 
@@ -311,12 +313,10 @@ class Custom(Combinable):
       ``array_api_compat``): exact to rounding, in float64 for numpy points;
     * else (f written with numpy) by central differences with step 6e-6 max(1, |x_i|), the cube root
       of the rounding unit, in float64 whatever the input: relative error about 1e-10. Two more
-      steps are tried at some of the points; where they disagree, f varies over other lengths, and
-      each point gets the step at which neighbouring ones agree best. An ``AccuracyWarning`` says
-      where that leaves less than five digits, as at jumps of f.
-
-    Points of the one library on an f written for the other are carried over and back, without a
-    graph: right, but slow.
+      steps are tried at some of the points; where they disagree, f varies on other
+      scales, and each point gets the step with the best agreement. An ``AccuracyWarning`` is
+      given if that leaves less than five digits, as at jumps of f. Points of one library are
+      converted for an f written for the other, without an autograd graph: correct, but slow.
     Raises ``ValueError`` where f or grad returns another shape. Equal to another ``Custom`` only
     with the same function objects. Good values: ``Custom(lambda x: x[..., 0] ** 4)``.
     """
@@ -351,7 +351,7 @@ class Custom(Combinable):
         return self._differences(x) if exact is None else exact
 
     def _values(self, x: Any, values: Any) -> Any:
-        """``values`` of f at ``x``, if they have the right shape."""
+        """Check the shape of ``values`` of f at ``x``."""
         values = _like(x, values)
         if tuple(values.shape) != tuple(x.shape[:-1]):
             hint = "; use x[..., 0]" if self.dim == 1 and values.shape == x.shape else ""
@@ -371,7 +371,7 @@ class Custom(Combinable):
         return slopes
 
     def _autograd(self, x: Any) -> Any:
-        """The gradient by torch, or None where f does not carry a torch graph."""
+        """The gradient by torch, or None if f does not keep the autograd graph."""
         import torch
 
         on_torch = is_torch_array(x)
@@ -381,8 +381,8 @@ class Custom(Combinable):
         with torch.enable_grad():
             try:
                 values = self.f(y)
-            # what a numpy function raises on a tensor is not foreseeable; a fault of f itself comes
-            # up again, unhidden, in the central differences
+            # a numpy function may raise anything on a tensor; an error of f
+            # itself will reappear in the central differences
             except Exception:
                 _remember(self.f, _FOR_NUMPY)
                 return None
@@ -396,14 +396,14 @@ class Custom(Combinable):
         y = _numpy(x).astype(float)
         slope, doubt = slopes(self._at, y)
         if doubt is not None:
-            self._say_if_rough(y, slope, doubt)
+            self._warn_if_rough(y, slope, doubt)
         return _like(x, slope)
 
     def _at(self, y: Any) -> Any:
         return self._values(y, _evaluated("f", self.f, y))
 
-    def _say_if_rough(self, y: Any, slope: Any, doubt: Any) -> None:
-        """Warn where no two steps agree well, by the largest slope around."""
+    def _warn_if_rough(self, y: Any, slope: Any, doubt: Any) -> None:
+        """Warn if no two steps agree well, relative to the largest slope nearby."""
         lengths = 1e4 * STEP * np.maximum(1.0, np.abs(y))
         around = np.concatenate([(y + s * lengths).reshape(-1, self.dim) for s in (-1, 0, 1)])
         with np.errstate(all="ignore"):
@@ -422,7 +422,7 @@ class Custom(Combinable):
             )
 
 
-# functions that raised on a tensor: not asked again, which takes longer than the differences
+# functions that raised on a tensor: not tried again, since that is slower than the differences
 _FOR_NUMPY: WeakSet[Any] = WeakSet()
 
 
@@ -467,11 +467,11 @@ def whole_dim(dim: Any, owner: object) -> int:
 def _as_term(term: Any, dim: int | None) -> Any:
     """A term of a sum of ``dim`` coordinates: a potential, or a function made one."""
     checks.value_not_class("a term of a sum", term)
-    if isinstance(term, Potential) or checks.moves(term):
+    if isinstance(term, Potential) or checks.time_dependent(term):
         return term
     if not callable(term) or dim is None:
         raise TypeError(
-            "sums and multiples are of potentials, of which one at least says its dimension; got "
+            "sums and multiples are of potentials, at least one with a dimension; got "
             f"{checks.shown(term)}: wrap a function as Custom(f)"
         )
     return Custom(term, getattr(term, "grad", None), dim)
@@ -482,7 +482,7 @@ def _terms(potential: Any) -> tuple[Any, ...]:
 
 
 def _evaluated(name: str, function: Callable[[Any], Any], x: Any) -> Any:
-    """``_either``; what goes wrong in a user's function says where."""
+    """``_either``; errors in a user's function are reported with their location."""
     try:
         return _either(function, x)
     except Exception as error:
@@ -497,7 +497,7 @@ def _evaluated(name: str, function: Callable[[Any], Any], x: Any) -> Any:
 
 
 def _either(function: Callable[[Any], Any], x: Any) -> Any:
-    """``function(x)``, or through the other of numpy and torch where it is written for that one."""
+    """``function(x)``, or via conversion between numpy and torch if necessary."""
     try:
         return _guarded(function, x)
     except Exception as error:
@@ -513,12 +513,14 @@ def _guarded(function: Callable[[Any], Any], x: Any) -> Any:
     """``function(x)``; an error where it overwrites the points."""
     if not is_torch_array(x):
         return function(_read_only(x))
-    if x.is_inference():  # which keeps no count of changes
+    if x.is_inference():  # without a version counter
         return function(x)
     before = x._version
     values = function(x)
     if x._version != before:
-        raise ValueError("it overwrites the points, which are read-only; write x = x - 1, not x -=")
+        raise ValueError(
+            "it overwrites the points, which are read-only; write x = x - 1 instead of x -="
+        )
     return values
 
 

@@ -33,7 +33,7 @@ def line_values(x: Any, start: Any, step: Any, bases: Any, table: Any) -> Any:
 def line_slopes(x: Any, start: Any, step: Any, bases: Any, table: Any) -> Any:
     """Derivatives of the spline, shape ``(n, 1)``."""
     out = np.empty((x.size, 1), dtype=x.dtype)
-    # whole numbers would make doubles of floats
+    # integers would promote float32 to float64
     one, two, three = x.dtype.type(1), x.dtype.type(2), x.dtype.type(3)
     for k in range(x.size):
         i = _slot(x[k], start, step, one, bases.size - 1)

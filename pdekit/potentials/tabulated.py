@@ -38,9 +38,9 @@ class Tabulated(Combinable):
     values : array (n,), (nx, ny) or (nx * ny,)
         V there.
 
-    Beyond the samples V goes on linearly with the slope at the end (bilinearly off the corners of
-    a rectangle); ``lower`` and ``upper`` are the corners of the sampled box. For smooth V the error
-    is 5/384 max|V⁗| h⁴ away from the ends, where not-a-knot has a larger constant.
+    Beyond the samples V is extrapolated linearly with the slope at the end (bilinearly off the
+    corners of a rectangle); ``lower`` and ``upper`` are the corners of the sampled box. For smooth
+    V the error is 5/384 max|V⁗| h⁴ away from the ends, where not-a-knot has a larger constant.
     ``points`` and ``values`` are kept sorted, as a tuple of axes and an array over them; equality
     and hash go by content. ``from_csv`` and ``from_npz`` read files.
     Raises ``ValueError`` for too few samples, a point given twice, a NaN or infinite number (naming
@@ -184,7 +184,7 @@ class Evolving(Combinable):
         values.flags.writeable = False
         splines = self.splines.with_table(self._blend(self.splines.table, k, weight))
         frozen = object.__new__(Tabulated)
-        # the samples were checked, and splines are linear in them: nothing is left to compute
+        # the samples are checked already, and splines are linear in them
         frozen.__dict__.update(points=self.points, values=values, splines=splines)
         return frozen
 

@@ -1,4 +1,4 @@
-"""Proved properties as certificates that can be asked of any result; the verb is ``certify``."""
+"""Proved properties as certificates that can be checked on any result, by ``certify``."""
 
 from pdekit.comparison.certificates.balance import (
     BrokenBalance,
@@ -41,7 +41,7 @@ from pdekit.comparison.certificates.functions import (
     Semiconcave,
 )
 
-# what certify asks by default, in this order: of each result those that are proved for it
+# the default certificates, in this order: for each result those that are proved for it
 EVERY: tuple[type[Theorem], ...] = (
     Mass,
     Positivity,

@@ -1,4 +1,4 @@
-"""Certificates of balance: currents, stationary densities, entropy produced, duality."""
+"""Certificates of balance: currents, stationary densities, entropy production, duality."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ class DetailedBalance:
 
 @dataclass(frozen=True)
 class BrokenBalance:
-    """The stationary state carries a current: net over gross flow exceeds what rounding leaves."""
+    """The stationary state carries a current: net over gross flow exceeds rounding."""
 
     def __call__(self, solution: Solution) -> Certificate:
         name = "detailed balance is broken"
@@ -106,7 +106,7 @@ class SecondLaw:
 class Stationary:
     """rho_t = 0 at the last stored time: Σ |L^T rho| over the gross flow is at most ``within``.
 
-    Ask it of a density that is claimed to be stationary for an equation.
+    For a density that is claimed to be stationary for an equation.
     """
 
     within: float = 1e-9
@@ -119,7 +119,7 @@ class Stationary:
         if not solves(solution, FokkerPlanck):
             return does_not_apply(name, "only of a linear equation of densities")
         problem = Problem(solution.equation, solution.grid, None)
-        if problem.moves:
+        if problem.time_dependent:
             return does_not_apply(name, "the potential changes in time")
         generator, rho = problem.generator(), solution.fields[-1]
         change = np.abs(generator.forward(rho))
@@ -133,8 +133,8 @@ class Duality:
 
     ``backward`` is a solution of ``BackwardKolmogorov`` with the same fields, grid and, for all
     stored t, the time to go T - t (T the last time of ``horizon``, by default their last).
-    Relative to ∫ |u| rho; allowance 1e-8, what exact schemes leave, and the ``tolerance`` of each
-    scheme that has one. Mathematics 1.5.
+    Relative to ∫ |u| rho; allowance 1e-8, the error of exact schemes, plus the ``tolerance`` of
+    each scheme that has one. Mathematics 1.5.
     """
 
     backward: Solution

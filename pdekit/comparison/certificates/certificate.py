@@ -19,7 +19,7 @@ from pdekit.pde.solution import Solution
 class Certificates(Sequence[Certificate]):
     """Certificates in order: a sequence that prints as a table.
 
-    ``passed`` needs at least one that applies, and all of these to pass.
+    ``passed`` requires at least one that applies, and that all of these pass.
     """
 
     rows: tuple[Certificate, ...]
@@ -34,7 +34,7 @@ class Certificates(Sequence[Certificate]):
         return iter(self.rows)
 
     def named(self, name: str) -> Certificate:
-        """The certificate of that name; ``KeyError`` naming those there are."""
+        """The certificate of that name; ``KeyError`` listing the available ones."""
         for row in self.rows:
             if row.name == name:
                 return row

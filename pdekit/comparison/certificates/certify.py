@@ -1,4 +1,4 @@
-"""The verb ``certify``: the proved properties of a result, measured."""
+"""``certify``: measure the proved properties of a result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Check = Callable[[Any], Certificate]
 
 
 class Theorem(Protocol):
-    """What ``certify`` asks by default: a class that says for which results it is proved."""
+    """A default certificate: its class declares for which results it is proved."""
 
     @staticmethod
     def proved_for(result: object) -> bool: ...
@@ -29,12 +29,12 @@ def certify(result: Solution | Control | Ensemble, *certificates: Check) -> Cert
     """Measure proved properties of a ``Solution``, a ``Control`` or an ``Ensemble``.
 
     ``certificates``: values of ``pdekit.certificates``, such as ``Mass()``, or any callable from a
-    result to a ``Certificate``. None: those that are proved for this kind of result and need no
-    second one. Each gives value, bound, margin, an allowance for grid, step or sample, whether it
-    passed and where it is worst; one whose hypotheses fail says that it does not apply, and why.
-    ``print(certify(rho))`` shows a table; its rows are claims, as a study returns them.
+    result to a ``Certificate``. None: all that are proved for this kind of result and do not need
+    a second result. Each gives value, bound, margin, an allowance for grid, step or sample, whether
+    it passed and where it is worst; if its hypotheses fail, it reports that it does not apply, and
+    why. ``print(certify(rho))`` shows a table; its rows are claims, as a study returns them.
 
-    Raises ``TypeError`` for another kind of result or something that is no certificate.
+    Raises ``TypeError`` for another kind of result or something that is not a certificate.
     """
     asked = certificates or _default(result)
     for check in asked:
@@ -44,12 +44,12 @@ def certify(result: Solution | Control | Ensemble, *certificates: Check) -> Cert
                 f"{checks.shown(check)}"
             )
     if not any(hasattr(result, part) for part in ("fields", "density", "dynamics")):
-        _default(result)  # says what is expected
+        _default(result)  # raises with what is expected
     return Certificates(tuple(check(result) for check in asked))
 
 
 def _default(result: object) -> tuple[Check, ...]:
-    """Those that are proved for a result, of all that need no second one."""
+    """The certificates proved for a result that do not need a second one."""
     known = any(
         all(hasattr(result, part) for part in parts)
         for parts in (("value", "density"), ("fields", "equation"), ("dynamics", "x"))

@@ -1,4 +1,4 @@
-"""Certificate of contraction: two densities in a convex potential come closer in W2."""
+"""Certificate of contraction: two densities in a convex potential contract in W2."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -29,14 +29,14 @@ class WassersteinContraction:
     """W2(rho(t), sigma(t)) <= exp(-λ (t - s)) W2(rho(s), sigma(s)) where Hess V >= λ > 0.
 
     ``other`` is a second solution of the same equation on the same grid and times; None takes the
-    stationary density. For ``McKeanVlasov`` a Curie-Weiss attraction keeps the rate (``other`` is
-    needed then). On a line W2 is exact between densities that are constant on the cells. In the
-    plane it is the root of the debiased Sinkhorn divergence on at most 32 x 32 boxes, regularised
-    by ``(2 h)^2``, ``h`` the box: exact for a shift, else open by the square of that, and free of
-    the floor that transport between atoms has. Value: the least rate over all pairs of stored
-    times. Allowance: as for ``BakryEmery``, and the change of W2 when cells are joined in pairs, in
-    the plane when the regularisation is doubled. Mathematics 1.4 (errata 5).
-    Silent in the plane without POT.
+    stationary density. For ``McKeanVlasov`` a Curie-Weiss attraction keeps the rate (``other``
+    is then required). On a line W2 is exact between densities that are constant on the cells. In
+    the plane it is the root of the debiased Sinkhorn divergence on at most 32 x 32 boxes,
+    regularised by ``(2 h)^2``, ``h`` the box: exact for a shift, else open by the square of that,
+    and free of the floor that transport between atoms has. Value: the smallest rate over all pairs
+    of stored times. Allowance: as for ``BakryEmery``, and the change of W2 when cells are merged in
+    pairs, in the plane when the regularisation is doubled. Mathematics 1.4 (errata 5).
+    Does not apply in the plane without POT.
     """
 
     other: Solution | None = None
@@ -86,7 +86,7 @@ class WassersteinContraction:
 
 
 def _both(p: Array, q: Array, grid: Grid) -> tuple[float, float]:
-    """W2 as well as it is taken, and with cells joined in pairs or twice the regularisation."""
+    """W2, and W2 with cells merged in pairs or with twice the regularisation."""
     if grid.dim == 2:
         p, q, centres = transport.held_boxes(p, q, grid)
         epsilon = transport.regularisation(centres)

@@ -45,13 +45,13 @@ _EPS = float(np.finfo(float).eps)
 class Mass:
     """∫ rho(t) = ∫ rho(0), to rounding; of ``Heat``, the mean of the field. Mathematics 1.1, 1.4.
 
-    Measured from the first stored time, and over the whole run where the solver kept account.
-    Silent where walls absorb.
+    Measured from the first stored time, and over the whole run if the solver recorded it.
+    Does not apply where walls absorb.
     """
 
     @staticmethod
     def proved_for(result: object) -> bool:
-        """Densities, those of a control too, and heat smoothing."""
+        """Densities, including that of a control, and heat smoothing."""
         return solves(density_of(result), FokkerPlanck, McKeanVlasov, Heat)
 
     def __call__(self, solution: Solution) -> Certificate:
@@ -76,7 +76,7 @@ class Positivity:
 
     @staticmethod
     def proved_for(result: object) -> bool:
-        """Densities, those of a control too."""
+        """Densities, including that of a control."""
         return solves(density_of(result), FokkerPlanck, McKeanVlasov)
 
     def __call__(self, solution: Solution) -> Certificate:
@@ -119,12 +119,13 @@ class FreeEnergyDecay:
 
 @dataclass(frozen=True)
 class DissipationIdentity:
-    """F(0) - F(T) = ∫ ∫ rho |∇(V + W * rho + β⁻¹ log rho)|² dt: how far the two sides differ.
+    """F(0) - F(T) = ∫ ∫ rho |∇(V + W * rho + β⁻¹ log rho)|² dt: the difference of the two sides.
 
     The rate is the discrete generator's own, -β⁻¹ Σ (L^T rho) log(rho / pi_rho); the integral over
     the stored times is a spline's. Allowance: how far trapezia differ from that, and 1e-6 of
-    the fall; where this exceeds a quarter of the fall the times are too few. ``value`` is the
-    difference over the fall, largest over the intervals between stored times. Mathematics 1.4, 1.6.
+    the fall; if this exceeds a quarter of the decrease, there are too few stored times. ``value``
+    is the difference over the fall, largest over the intervals between stored times. Mathematics
+    1.4, 1.6.
     """
 
     @staticmethod
@@ -159,7 +160,7 @@ class SpectralGapDecay:
     """χ²(rho | pi) falls at least at twice the spectral gap λ, in detailed balance.
 
     Mathematics 1.4. Measured between stored times, -Δ log χ² / (2 Δt) >= λ, with the gap of the
-    grid's own generator, so that the statement holds for the grid without an error of the grid.
+    grid's own generator, so that the statement holds on the grid without discretisation error.
     Allowance: 1e-5 λ, λ² dt / 2 where the scheme is implicit in time, and the rounding of χ².
     """
 
@@ -186,8 +187,8 @@ class BakryEmery:
     """KL(rho | pi) falls at least at the rate 2 λ where Hess V >= λ > 0 on the box.
 
     Mathematics 1.4. λ is the least eigenvalue of the Hessian over the cells, by differences. On a
-    convex box with no-flux walls the theorem is that of the whole space. Allowance: what the grid
-    does to the slowest rate (its change when the cells double), and the time step.
+    convex box with no-flux walls the theorem is that of the whole space. Allowance: the
+    discretisation error of the slowest rate (its change when the cells double), and the time step.
     """
 
     @staticmethod
@@ -244,6 +245,6 @@ def _no_free_energy(solution: Solution) -> str:
         return f"{type(solution.equation).__name__} has no density"
     if getattr(solution.equation, "absorbing", None) is not None:
         return "walls absorb"
-    if Problem(solution.equation, solution.grid, None).moves:
+    if Problem(solution.equation, solution.grid, None).time_dependent:
         return "the potential changes in time"
     return "" if len(solution.times) > 1 else "one stored time says nothing about decay"

@@ -1,4 +1,4 @@
-"""Certificates of particles: where they are, how they spread, contract and circulate, their law."""
+"""Certificates of particles: positions, spread, contraction, circulation, law."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Spread:
     """tr Cov X(t) <= exp(-2 λ (t - s)) tr Cov X(s) + d (1 - exp(-2 λ (t - s))) / (β λ).
 
     For ``Langevin`` with Hess V >= λ > 0 over the box that holds the particles (widened by a
-    tenth): synchronous coupling of two copies. ``curvature`` gives λ where it is known.
-    Independent particles; allowance: the normal quantile of ``level`` (one-sided, shared out over
-    the times) times the standard error, and λ² dt / 2 of the bound. Mathematics 1.4.
+    tenth): synchronous coupling of two copies. ``curvature``: λ if it is known.
+    Independent particles; allowance: the normal quantile of ``level`` (one-sided, divided
+    among the times) times the standard error, and λ² dt / 2 of the bound. Mathematics 1.4.
     """
 
     curvature: float | None = None
@@ -146,9 +146,9 @@ class TimeReversal:
     """Stationary and reversible: E[x(s) y(t) - y(s) x(t)] = 0, in standard errors.
 
     Started in the stationary state, a reversible process encloses no area on average between two
-    times; a circulating current does. In the plane, over the largest of the intervals between
-    stored times. ``level``: false alarms, shared out over the intervals (independent particles).
-    Mathematics 1.11.
+    times; one with a circulating current does. In the plane, over the largest of the intervals
+    between stored times. ``level``: false alarms, divided among the intervals (independent
+    particles). Mathematics 1.11.
     """
 
     level: float = 1e-3
@@ -187,13 +187,13 @@ class FollowsLaw:
         found = compare(self.solution, ensemble)
         p = found.data["p_value"]
         if found.p_value < self.level <= p.size * found.data["blurred"].values.min():
-            return does_not_apply("follows the law", "the cells are too coarse to tell")
+            return does_not_apply("follows the law", "the cells are too coarse to decide")
         where = f"t = {p['time'].values[int(p.values.argmin())]:.4g}"
         return at_least("follows the law", found.p_value, self.level, 0.0, where, "p-value")
 
 
 def _points(ensemble: Ensemble) -> Array:
-    """Positions (time, particle, dim), runs side by side."""
+    """Positions (time, particle, dim), all runs concatenated."""
     x = ensemble.x
     order = [name for name in ("time", "run", "particle", "dim") if name in x.dims]
     values = np.asarray(x.transpose(*order).values, dtype=float)

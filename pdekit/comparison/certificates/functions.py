@@ -32,18 +32,18 @@ from pdekit.pde.equations import (
 from pdekit.pde.solution import Solution, solve
 from pdekit.protocols import Field, Numbers
 
-_BLURRED = 0.5  # of the distance of two solutions: what minima between the cells may be off by
+_BLURRED = 0.5  # relative to the distance of two solutions: error of minima between the cells
 
 
 @dataclass(frozen=True)
 class MaximumPrinciple:
     """min u(s) <= u(t) <= max u(s) for t > s: how far u leaves its earlier range.
 
-    ``initial``: the data at time 0 where no field is stored there, a callable or an array; without
-    it the stored times are held against the first. Running costs break it (silent); absorbing
+    ``initial``: the data at time 0 if that is not stored, a callable or an array; without
+    it the stored times are compared with the first. With running costs it does not apply; absorbing
     walls add zero to the range. Allowance: rounding, and for first-order equations h²/8 times the
-    second difference, what a minimum between two centres may be below both. Mathematics 1.1, 1.2,
-    1.5.
+    second difference, how far a minimum between two centres can lie below both. Mathematics 1.1,
+    1.2, 1.5.
     """
 
     initial: Field | None = None
@@ -83,12 +83,12 @@ class MaximumPrinciple:
 
 @dataclass(frozen=True)
 class ComparisonPrinciple:
-    """u <= v at the first stored time stays so: the largest u - v later is at most zero.
+    """u <= v at the first stored time is preserved: the largest u - v later is at most zero.
 
-    ``above`` is v, a solution of the same equation on the same grid and times; silent where the
-    first fields are not ordered. For densities too (the linear equations keep the order).
-    Allowance: rounding, and for schemes that look between the cells h²/8 times the second
-    difference of u - v, what two parabolas through the cells may cross by.
+    ``above`` is v, a solution of the same equation on the same grid and times; does not apply
+    if the first fields are not ordered. Also for densities (the linear equations preserve order).
+    Allowance: rounding, and for schemes that minimise between the cells h²/8 times the
+    second difference of u - v, by which two parabolas through the cells can cross.
     """
 
     above: Solution
@@ -117,7 +117,7 @@ class NonExpansive:
 
     ``other``: a solution of the same equation on the same grid and times. Value: the largest
     growth between stored times over the first distance. Allowance: rounding, and for schemes that
-    look between the cells h²/8 times the second difference of u - v. Mathematics 1.2, 1.4.
+    minimise between the cells h²/8 times the second difference of u - v. Mathematics 1.2, 1.4.
     """
 
     other: Solution
@@ -136,8 +136,9 @@ class NonExpansive:
         first = max(float(d[0]), 1e-300)
         growth, between = np.diff(d) / first, _between_minima(solution, self.other) / first
         if between > _BLURRED:
-            return does_not_apply(name, "the cells are too coarse to tell: minima between them may "
-                                  "part the two by as much as they are apart")  # fmt: skip
+            return does_not_apply(name, "the cells are too coarse: minima "
+                                  "between them may separate the two by their "
+                                  "distance")  # fmt: skip
         k = int(np.argmax(np.where(np.isnan(growth), np.inf, growth)))
         where = at_place(solution, k + 1)
         return at_most(name, growth[k], 0.0, 1e-9 + between, where, "relative growth")
@@ -181,7 +182,7 @@ class JensenBounds:
 
 @dataclass(frozen=True)
 class Agrees:
-    """sup |u - reference| <= ``within``: two computations of one thing.
+    """sup |u - reference| <= ``within``: two computations of the same quantity.
 
     ``reference``: a solution on the same grid that stores the same times, an array of the shape of
     the fields, or a callable (time, points) -> values.
@@ -217,7 +218,7 @@ class Semiconcave:
 
     Mathematics 1.8, thesis Lemma 4.17. The quantities, bounds and allowances are those of
     ``pk.semiconcavity``, Laplacian and harmonic mean at minima included; ``initial``,
-    ``constants``, ``window`` and ``step`` are handed to it.
+    ``constants``, ``window`` and ``step`` are passed to it.
     """
 
     initial: Field | None = None
@@ -260,8 +261,8 @@ class Semiconcave:
 class HeatCurvature:
     """Under the heat equation sup v_kk never rises, for every axis. Mathematics 1.1.
 
-    Second differences obey the same equation on the grid; the two cells beside a wall are left
-    out. Allowance: rounding of the differences.
+    Second differences obey the same equation on the grid; the two cells next to a wall are
+    left out. Allowance: rounding of the differences.
     """
 
     @staticmethod
@@ -329,11 +330,12 @@ def _between_cells(f: Array, grid: Grid) -> float:
 
 
 def _between_minima(solution: Solution, other: Solution) -> float:
-    """What minima between the cells may part two solutions by; zero of schemes that keep to them.
+    """How far minima between the cells can separate two solutions; zero for schemes on the cells
+    only.
 
     Parabolas through f and g, each below its nodes, are no further apart than the nodes of f - g
     and an eighth of its second difference: once for a time, once for an earlier one, and twice for
-    kinks. Where one of the two was found on finer nodes, by their own second differences.
+    kinks. If one of the two was computed on finer nodes, their own second differences are used.
     """
     minima = solves(solution, ViscousHJ, HamiltonJacobi)
     if not (minima and getattr(solution.scheme, "refine", False)):

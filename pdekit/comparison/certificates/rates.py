@@ -17,15 +17,15 @@ from pdekit.pde.solution import Solution
 from pdekit.pde.stationary.spectrum import spectral_gap
 from pdekit.protocols import Equation, Function
 
-COARSE = 0.25  # share of the fall that the quadrature in time may leave open
+COARSE = 0.25  # share of the decrease that quadrature in time may miss
 
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """A distance that must fall like exp(-power λ t): its least rate between two stored times.
+    """A distance that must decay like exp(-power λ t): its least rate between two stored times.
 
-    Times at which it is below ``floor``, or not finite, are left out. ``error``: how far each
-    distance is open.
+    Times at which it is below ``floor``, or not finite, are left out. ``error``: the
+    error of each distance.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Rates:
                 self.name, "fewer than two stored times at which the distance is above rounding"
             )
         d, error, times = d[counts], error[counts], times[counts]
-        # every pair: neighbours see a fault of one step, far ones a slow drift through the errors
+        # all pairs: neighbouring times reveal a faulty step, distant ones a slow drift
         i, j = np.triu_indices(len(d), 1)
         span = self.power * (times[j] - times[i])
         rates = np.log(d[i] / d[j]) / span
@@ -63,7 +63,7 @@ def solves(result: object, *equations: type[Any]) -> TypeGuard[Solution]:
 
 
 def is_control(result: object) -> TypeGuard[Control]:
-    """Whether a result is a value function with the density that it moves."""
+    """Whether a result is a value function with the density under its control."""
     return hasattr(result, "value") and hasattr(result, "density")
 
 
@@ -73,13 +73,13 @@ def density_of(result: Any) -> Any:
 
 
 def is_density(solution: Solution) -> bool:
-    """Whether the equation moves a density."""
+    """Whether the unknown of the equation is a density."""
     checks.has("result", solution, "a Solution", "equation", "fields")
     return bool(getattr(solution.equation, "carries_density", False))
 
 
 def reversible(equation: Equation) -> bool:
-    """Whether the fields promise detailed balance: a gradient drift and a constant, scalar D."""
+    """Whether the equation implies detailed balance: a gradient drift and a constant, scalar D."""
     diffusion = getattr(equation, "diffusion", None)
     constant = diffusion is None or isinstance(diffusion.D, float)
     return getattr(equation, "force", None) is None and constant
@@ -118,13 +118,13 @@ def _mixed(potential: Function, x: Array, step: Array) -> Array:
 
 
 def grid_error_of_rate(equation: Equation, grid: Grid) -> float:
-    """What the cells do to the slowest rate: its change when they double, of second order."""
+    """Error of the slowest rate by the cells (second order): its change when they double."""
     half = Grid(grid.lower, grid.upper, tuple(max(4, n // 2) for n in grid.cells), grid.periodic)
     return abs(spectral_gap(equation, grid) - spectral_gap(equation, half))
 
 
 def steps_error_of_rate(solution: Solution, rate: float) -> float:
-    """What implicit steps dt take from a rate: log(1 + λ dt) / dt = λ - λ² dt / 2."""
+    """How much implicit steps dt reduce a rate: log(1 + λ dt) / dt = λ - λ² dt / 2."""
     dt = getattr(solution.scheme, "dt", 0.0)
     return 0.5 * rate * rate * float(dt if isinstance(dt, int | float) else 0.0)
 
@@ -134,8 +134,8 @@ def not_linear(solution: Solution) -> str:
         return "only of a linear equation of densities"
     if solution.equation.absorbing is not None:
         return "walls absorb"
-    moves = Problem(solution.equation, solution.grid, None).moves
-    return "the potential changes in time" if moves else ""
+    time_dependent = Problem(solution.equation, solution.grid, None).time_dependent
+    return "the potential changes in time" if time_dependent else ""
 
 
 def not_linear_reversible(solution: Solution) -> str:

@@ -1,4 +1,4 @@
-"""Langevin dynamics that cools down."""
+"""Langevin dynamics with a cooling schedule."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class AnnealedLangevin(Diffusion):
     ----------
     potential : V
     schedule : β as a function of time, such as ``Logarithmic(depth)``; > 0
-    integrator : ``StochasticHeun()``, of weak order 2; ``LeimkuhlerMatthews()`` has the better
-        stationary law and suits slow schedules
-    box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
+    integrator : ``StochasticHeun()``, of weak order 2; ``LeimkuhlerMatthews()`` has the more
+        accurate stationary law and suits slow schedules
+    box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
 
     Raises ``ValueError`` where the schedule is not > 0 and finite. Good steps: as ``Langevin``,
-    and short against the time in which β changes.
+    and short compared with the time scale of β.
     """
 
     potential: Coefficient

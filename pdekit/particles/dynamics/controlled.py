@@ -25,14 +25,14 @@ class ControlledLangevin(Diffusion):
     potential : V, as for ``Langevin``
     beta : inverse temperature, > 0
     value : u, whose ``at(t)`` is a potential for every t in [0, T], time running forward; a
-        potential without ``at`` stands for all times. One known by samples (``Evolving``, what
-        ``control`` returns) goes on beyond its box with the slope at the wall and beyond T as at T
+        potential without ``at`` is constant in time. Sampled ones (``Evolving``, as
+        returned by ``control``) are extrapolated linearly beyond the box and constantly beyond T
     integrator : ``StochasticHeun()`` takes the slopes at both ends of a step (weak order 2);
         ``EulerMaruyama()`` at its beginning
-    box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
+    box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
 
-    Raises ``ValueError`` for beta <= 0. Good steps: as for ``Langevin`` with V + u, and no longer
-    than the time in which u changes.
+    Raises ``ValueError`` for beta <= 0. Good steps: as for ``Langevin`` with V + u, and not
+    longer than the time scale of u.
     """
 
     potential: Coefficient
@@ -52,9 +52,9 @@ class ControlledLangevin(Diffusion):
         return self.potential, self.value
 
     def law(self) -> FokkerPlanck:
-        """The Fokker-Planck equation of V + u; its potential has ``at(t)`` where V or u has.
+        """The Fokker-Planck equation of V + u; its potential has ``at(t)`` if V or u
 
-        Raises ``TypeError`` for bare functions, which cannot be added.
+        has. Raises ``TypeError`` for bare functions, which cannot be added.
         """
         from pdekit.pde.equations import FokkerPlanck
 

@@ -1,4 +1,4 @@
-"""What the diffusions dX = -Σ ∇V_k(X, t) dt + √(2/β) dB have in common: slopes, walls, one step."""
+"""What the diffusions dX = -Σ ∇V_k(X, t) dt + √(2/β) dB share: gradients, walls, a step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Diffusion(Protocol):
-    """Particles that move independently down the slopes of potentials, with additive noise.
+    """Independent particles in a sum of potentials, with additive noise.
 
     A dynamics that inherits from it names its ``potentials``, ``beta``, ``integrator`` and ``box``;
     ``simulate`` may then advance many steps at once (``fused``). Any other object
@@ -35,7 +35,7 @@ class Diffusion(Protocol):
 
     @property
     def dim(self) -> int | None:
-        """Number of coordinates, where a potential or the box fix it."""
+        """Number of coordinates, if a potential or the box determines it."""
         named = [(type(V).__name__, getattr(V, "dim", None)) for V in (*self.potentials, self.box)]
         said = [(name, dim) for name, dim in named if dim is not None]
         if len({dim for _, dim in said}) > 1:
@@ -68,7 +68,7 @@ class Diffusion(Protocol):
         return x if x is state else fold(x, self.box)[0]
 
     def fused(self, x: Tensor) -> Fast | None:
-        """Many steps at once, where there is a compiled loop for them."""
+        """Many steps at once, if there is a compiled loop for them."""
         from pdekit.particles.fused import of_diffusion
 
         return of_diffusion(self, x)
@@ -79,21 +79,21 @@ class Diffusion(Protocol):
         return drift if sign is None else drift * sign
 
 
-class Downhill(Protocol):
-    """Particles moved by the slope of one ``potential``, one that moves offering ``at(t)``.
+class GradientDynamics(Protocol):
+    """Base class: particles in one ``potential``; a time-dependent one has ``at(t)``.
 
-    What their dynamics share; the state is the position if a dynamics does not say otherwise.
+    The state is the position unless a dynamics overrides this.
     """
 
     potential: Coefficient
 
     @property
     def dim(self) -> int | None:
-        """Number of coordinates, where the potential fixes it."""
+        """Number of coordinates, if the potential determines it."""
         return getattr(self.potential, "dim", None)
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """-∇V(x, t), whose curvature decides how long the steps may be."""
+        """-∇V(x, t), whose curvature limits the step."""
         return slope(at_time(self.potential, t), x).neg()
 
     def init(self, x: Tensor) -> Tensor:
@@ -106,36 +106,38 @@ class Downhill(Protocol):
 
 
 def at_time(field: Coefficient, t: float) -> Function:
-    """A potential or a force at time ``t``: ``field.at(t)`` where it moves."""
+    """A potential or a force at time ``t``: ``field.at(t)`` if it is time-dependent."""
     return field.at(t) if hasattr(field, "at") else field
 
 
 def check_beta(beta: Any, infinite: bool = False) -> None:
-    """``ValueError`` unless ``beta`` is a number > 0, finite if not said otherwise."""
+    """``ValueError`` unless ``beta`` is a number > 0, finite by default."""
     if not (infinite and isinstance(beta, Real) and beta == inf):
         checks.inverse_temperature(beta)
 
 
 def fold(x: Tensor, box: Grid | None) -> tuple[Tensor, Tensor | None]:
-    """The points of the box under ``x``, and -1 per coordinate where mirrored, else +1.
+    """The points of the box under ``x``, and per coordinate -1 if reflected, else +1.
 
-    A wall reflects, a periodic axis wraps. The drift is continued beyond a wall as its mirror
-    image; the free motion in the continued drift, folded, is then in law the reflected motion,
-    whatever the integrator: the particle side of the no-flux condition. Points of the box stay as
-    they are, to the bit; the signs may be None where all points are inside.
+    Walls reflect, periodic axes wrap. The drift is continued beyond a wall as its mirror
+    image; the free motion in the continued drift, folded, has then the law of the reflected
+    motion, for any integrator: the counterpart of the no-flux condition. Points in the box are
+    returned bitwise unchanged; the signs may be None where all points are inside.
     """
     import torch
 
     if box is None:
         return x, None
     lower, upper, reflects = _walls(box, x.dtype, x.device)
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():  # elsewhere a look costs more
+    if (
+        x.device.type == "cpu" and not torch.compiler.is_compiling()
+    ):  # on other devices the check costs more
         leading = tuple(range(x.ndim - 1))
         if bool(((x.amin(leading) >= lower) & (x.amax(leading) <= upper)).all()):
             return x, None
     outside = (x < lower) | (x > upper)
     width = upper - lower
-    boxes = ((x - lower) / width).floor()  # how many boxes away
+    boxes = ((x - lower) / width).floor()  # number of boxes away
     mirrored = (boxes - 2 * (boxes / 2).floor()) * reflects
     phase = x - lower - boxes * width
     folded = lower + (phase + mirrored * (width - 2 * phase))
@@ -145,7 +147,7 @@ def fold(x: Tensor, box: Grid | None) -> tuple[Tensor, Tensor | None]:
 
 @lru_cache(maxsize=16)
 def _walls(box: Grid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Ends of the axes, and 1 where they reflect; made on the device, which a copy waits for."""
+    """Ends of the axes, and 1 where they reflect; created on the device."""
     import torch
 
     def made(values: Any) -> Tensor:
@@ -157,7 +159,7 @@ def _walls(box: Grid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor,
 def slope(potential: Function, x: Tensor) -> Tensor:
     """∇V at ``x`` of shape ``(..., d)``; same shape.
 
-    Uses ``potential.grad`` where there is one, else torch autograd of ``potential(x)``.
+    Uses ``potential.grad`` if it exists, otherwise torch autograd of ``potential(x)``.
     Raises ``TypeError`` for a potential that cannot be called or does not work on tensors,
     ``ValueError`` for a wrong shape.
     """
@@ -180,14 +182,14 @@ def slope(potential: Function, x: Tensor) -> Tensor:
     return value
 
 
-def pushed(force: Function, x: Tensor) -> Tensor:
-    """The force at ``x``; ``TypeError`` or ``ValueError`` for one that gives no vectors there."""
+def force_values(force: Function, x: Tensor) -> Tensor:
+    """The force at ``x``; ``TypeError`` or ``ValueError`` if it does not return vectors."""
     import torch
 
     value: torch.Tensor
     if torch.compiler.is_compiling():
         value = force(x)
-        return value  # tried before
+        return value  # checked before
     try:
         value = force(x)
     except Exception as error:
@@ -197,7 +199,7 @@ def pushed(force: Function, x: Tensor) -> Tensor:
             f"{tuple(x.shape)}: {error} ({type(error).__name__})",
         ) from error
     real = isinstance(value, torch.Tensor) and not value.is_complex()
-    if not real or (value.shape != x.shape and not _spreads(value.shape, x.shape)):
+    if not real or (value.shape != x.shape and not _broadcasts(value.shape, x.shape)):
         raise TypeError(
             f"the force {_name(force)} must map tensors (..., d) to real ones (..., d), here of "
             f"shape {tuple(x.shape)}; got {checks.shown(value)}"
@@ -205,8 +207,8 @@ def pushed(force: Function, x: Tensor) -> Tensor:
     return value
 
 
-def _spreads(shape: Any, over: Any) -> bool:
-    """Whether one vector (d,), or one a particle, is meant for all."""
+def _broadcasts(shape: Any, over: Any) -> bool:
+    """Whether one vector (d,), or one per particle, is to be broadcast."""
     behind = tuple(over)[len(over) - len(shape) :]
     return (
         0 < len(shape) <= len(over)

@@ -1,7 +1,7 @@
 """Descent with momentum: Nesterov's method, MaSS, and their restarts (report 3.1.5, 3.1.6).
 
 The time step of ``simulate`` is the learning rate η, so k steps are the time kη. The state is
-(w, u); w are the positions. With slopes that carry noise of their own these are the stochastic
+(w, u); w are the positions. With noisy gradients these are the stochastic
 methods, with ``FullGradient()`` the classical ones.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pdekit.checks import within
-from pdekit.particles.dynamics.diffusion import Downhill, at_time
+from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time
 from pdekit.particles.dynamics.gradients import FullGradient, Gradient
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Draws, Step
@@ -22,14 +22,14 @@ from pdekit.protocols import Coefficient
 
 
 @dataclass(frozen=True)
-class Nesterov(Downhill):
+class Nesterov(GradientDynamics):
     """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w (report (32)).
 
     As η -> 0 at fixed γ, w follows w' = -∇V/(1 - γ), with error O(η).
 
     Parameters
     ----------
-    potential : V; of one that moves (``at(t)``) a step takes the slope at its beginning
+    potential : V; if time-dependent (``at(t)``), evaluated at the beginning of the step
     momentum : γ in [0, 1); 0 is gradient descent, or SGD
     gradient : ``FullGradient()``, ``NoisyGradient(std)``, ``MiniBatch(size)``
 
@@ -47,7 +47,7 @@ class Nesterov(Downhill):
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 over the longest stable step."""
+        """2 divided by the longest stable step."""
         return _stiffness(curvature, self.momentum, 0.0)
 
     def init(self, x: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class Nesterov(Downhill):
 
 
 @dataclass(frozen=True)
-class MaSS(Downhill):
+class MaSS(GradientDynamics):
     """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w + η₂ g(u) (Liu and Belkin; report (34)).
 
     As η -> 0 at fixed γ and η₂/η, w' = -(1 - η₂/η) ∇V/(1 - γ).
@@ -87,7 +87,7 @@ class MaSS(Downhill):
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 over the longest stable step."""
+        """2 divided by the longest stable step."""
         return _stiffness(curvature, self.momentum, self.compensation)
 
     def init(self, x: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class MaSS(Downhill):
 
 
 @dataclass(frozen=True)
-class RestartedNesterov(Downhill):
+class RestartedNesterov(GradientDynamics):
     """Nesterov's method with γ = (α - 1)/(α + 2), α counting the steps since the last restart.
 
     A particle restarts, α = 1, after a step uphill, g(u)·(w⁺ - w) > 0 (O'Donoghue and Candès;
@@ -123,7 +123,7 @@ class RestartedNesterov(Downhill):
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 over the longest stable step, as γ -> 1."""
+        """2 divided by the longest stable step, as γ -> 1."""
         return _stiffness(curvature, 1.0, 0.0)
 
     def init(self, x: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class RestartedNesterov(Downhill):
 
 
 @dataclass(frozen=True)
-class RestartedMaSS(Downhill):
+class RestartedMaSS(GradientDynamics):
     """``MaSS`` with the γ and the restarts of ``RestartedNesterov`` (report (35), errata 69).
 
     Parameters: ``potential``, ``compensation``, ``gradient`` as for ``MaSS``.
@@ -157,7 +157,7 @@ class RestartedMaSS(Downhill):
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 over the longest stable step, as γ -> 1."""
+        """2 divided by the longest stable step, as γ -> 1."""
         return _stiffness(curvature, 1.0, self.compensation)
 
     def init(self, x: Tensor) -> Tensor:

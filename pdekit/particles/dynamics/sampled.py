@@ -8,7 +8,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.checks import whole
-from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
+from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.dynamics.two_scale import check_gamma, gamma_at
 from pdekit.particles.integrators import Draws, Step
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SampledDescent(Downhill):
+class SampledDescent(GradientDynamics):
     """X⁺ = X - (dt/L) Σ_l ∇V(X + ξ_l), ξ_l ~ N(0, (γ/β) I): descent on the loss G_{γ/β} * V.
 
     mathematics 1.10, HEAT; thesis (4.43) with errata 30. The mean of a step is exactly that of
-    descent on the heat-smoothed loss; the sampling adds a variance O(dt/L) to X. Where the
-    smoothed loss is at hand as a potential, ``SmoothedDescent`` is the same without sampling.
+    descent on the heat-smoothed loss; the sampling adds a variance O(dt/L) to X. If the
+    smoothed loss is available as a potential, ``SmoothedDescent`` is the same without sampling.
 
     Parameters
     ----------
-    potential : V; of one that moves (``at(t)``) a step takes the slopes at its beginning
+    potential : V; if time-dependent (``at(t)``), evaluated at the beginning of the step
     beta : inverse temperature; the smoothing is the heat equation's at time γ
     gamma : γ, or a function of time such as ``Scoping``
     samples : L >= 1

@@ -1,4 +1,4 @@
-"""Two time scales: descent along slopes that a fast process averages (HOM-SGLD, MF-HOM-SGLD)."""
+"""Two time scales: descent along gradients averaged by a fast process (HOM-SGLD, MF-HOM-SGLD)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import exp, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pdekit.checks import positive, whole
-from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
+from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.interacting import check_interaction
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import ExactSum, Summation, mean_force
@@ -24,14 +24,14 @@ Slope = Callable[["Tensor"], "Tensor"]
 
 
 class FastProcess(Protocol):
-    """The fast variable Y in its own time, and what X learns from it.
+    """The fast variable Y in its own time, and the averages passed to X.
 
-    One that compiled loops know names its ``formula``, a number of `pdekit.particles.kernels`.
+    If compiled loops support it, it has a ``formula``, a number of `pdekit.particles.kernels`.
     ``free``: Y does not feel V.
     """
 
     def start(self, x: Tensor) -> Tensor:
-        """Y at the beginning, and after a reset."""
+        """Initial value of Y, also after a reset."""
         ...
 
     def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
@@ -39,7 +39,7 @@ class FastProcess(Protocol):
         ...
 
     def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
-        """What is averaged."""
+        """The quantity that is averaged."""
         ...
 
     def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
@@ -107,7 +107,7 @@ class FreeDisplacement:
 
 @dataclass(frozen=True)
 class LinearAverage:
-    """Equal weights 1/M for the M iterates after the burn-in (errata 18)."""
+    """Equal weights 1/M for the M iterates after burn-in (errata 18)."""
 
     def weights(self, count: int) -> list[float]:
         """Weight of the start, then of each iterate."""
@@ -140,13 +140,13 @@ class LastIterate:
         return [0.0] * count + [1.0]
 
 
-_COARSE = 0.25  # of dt / γ: an eighth of a rate
+_COARSE = 0.25  # limit of dt / γ: rates are then off by an eighth
 Average = LinearAverage | ExponentialAverage | LastIterate
 
 
 @dataclass(frozen=True)
 class Scoping:
-    """γ(t) = max(floor, initial e^{-rate t}): smoothing that is withdrawn (thesis (5.10))."""
+    """γ(t) = max(floor, initial e^{-rate t}): decreasing smoothing (thesis (5.10))."""
 
     initial: float
     rate: float
@@ -163,7 +163,7 @@ class Scoping:
 
 
 @dataclass(frozen=True)
-class TwoScaleLangevin(Downhill):
+class TwoScaleLangevin(GradientDynamics):
     """dX = -(X - Y)/γ dt [- ∇W*ρ_N dt], ε dY = -(∇V(Y) + (Y - X)/γ) dt + √(2ε/β) dB.
 
     HOM-SGLD, with ``interaction`` MF-HOM-SGLD: mathematics 1.9 and 1.10, Kantas et al. Algorithm 1
@@ -173,25 +173,25 @@ class TwoScaleLangevin(Downhill):
 
     Parameters
     ----------
-    potential : V; of one that moves (``at(t)``) a step of X takes that at its beginning
+    potential : V; if time-dependent (``at(t)``), evaluated at the beginning of the step of X
     beta : inverse temperature of the fast process; ``inf`` for the non-viscous limit (HJ)
     gamma : width γ of the smoothing, or a function of time such as ``Scoping``
     epsilon : ε, ratio of the time scales
-    inner_steps, burn_in : M and m' >= 1, where m' is the first inner iterate that counts
-    interaction : of the X; None for none
+    inner_steps, burn_in : M and m' >= 1, where m' is the first inner iterate in the average
+    interaction : of the X; None for no interaction
     fast : ``Position()``, ``Displacement()``, or ``FreeDisplacement()`` for the HEAT limit
     average : ``LinearAverage()``, ``ExponentialAverage(alpha)``, ``LastIterate()``
-    warm_start : Y goes on where it was; else it starts anew from X in every step
-    inner_dt : δ; None for dt / inner_steps, so that Y is followed in real time
-    integrator : of Y; ``LeimkuhlerMatthews()`` takes the error δ/ε out of the average
+    warm_start : Y continues from its last value; else it restarts from X in every step
+    inner_dt : δ; None for dt / inner_steps, so that Y is resolved in real time
+    integrator : of Y; ``LeimkuhlerMatthews()`` removes the error of order δ/ε from the average
     summation : of the interaction, as for ``InteractingLangevin``
 
-    The noise of Y lies in a channel of its own, its steps counted through all outer steps.
+    The noise of Y has its own channel, with steps counted through all outer steps.
     Raises ``ValueError`` for numbers out of range. Stable if dt (1/γ + λ) < 2 and
-    (δ/ε)(V'' + 1/γ) < 2; both steps are of order one, and rates come out wrong by about half of
-    the first and half of the second. Good values: 0.1 for the first (dt = 1.5 ε at ε = 0.2 γ is
-    0.3: 4 % too low a mean where dt = 0.3 ε, 0.06, has 1 %) and 0.05 for the second; warns
-    (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the limit of averages.
+    (δ/ε)(V'' + 1/γ) < 2; both steps are first order, with relative errors of rates of about
+    half of the first and half of the second. Good values: 0.1 for the first (dt = 1.5 ε at ε = 0.2
+    γ is 0.3: 4 % too low a mean where dt = 0.3 ε, 0.06, has 1 %) and 0.05 for the second; warns
+    (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the averaging limit.
     """
 
     potential: Coefficient
@@ -223,7 +223,7 @@ class TwoScaleLangevin(Downhill):
 
     @property
     def coupled(self) -> bool:
-        """Whether the particles of a run act on each other."""
+        """Whether the particles of a run interact."""
         return self.interaction is not None
 
     @property
@@ -238,8 +238,8 @@ class TwoScaleLangevin(Downhill):
         fast = 0.0 if getattr(self.fast, "free", False) else curvature
         return max(pull + strength, (fast + pull) * share / self.epsilon)
 
-    def doubt(self, x: Tensor, size: float, t: float) -> str:
-        """What is wrong with a step of X that is stable."""
+    def step_warning(self, x: Tensor, size: float, t: float) -> str:
+        """A warning if a stable step of X is inaccurate."""
         pull = 1 / gamma_at(self.gamma, t)
         if size * pull <= _COARSE or getattr(self.average, "proximal", False):
             return ""
@@ -277,7 +277,7 @@ class TwoScaleLangevin(Downhill):
         return state[0]
 
     def fused(self, x: Tensor) -> Fast | None:
-        """Many steps at once, where there is a compiled loop for them."""
+        """Many steps at once, if there is a compiled loop for them."""
         from pdekit.particles.fused import of_two_scales
 
         return of_two_scales(self, x)
@@ -287,7 +287,7 @@ class TwoScaleLangevin(Downhill):
         return gamma_at(self.gamma, t)
 
     def _average(self, state: Tensor, gamma: float, step: Step, noise: Draws) -> Tensor:
-        """Move Y, in place, and average what X sees of it."""
+        """Move Y, in place, and average the quantity that X needs."""
         x = state[0]
 
         count = self.burn_in + self.inner_steps - 1
@@ -304,7 +304,7 @@ class TwoScaleLangevin(Downhill):
         return total
 
     def inner_size(self, size: float) -> float:
-        """Of a step of Y in its own time, within a step of X of this ``size``."""
+        """Size of a step of Y in its own time, within a step of X of this ``size``."""
         return (self.inner_dt or size / self.inner_steps) / self.epsilon
 
     def traced(

@@ -1,4 +1,4 @@
-"""The kernel of `pdekit.particles.fused`: particles on a line through many steps.
+"""The kernel of `pdekit.particles.fused`: many steps of particles on a line.
 
 No ``fastmath``, as in `noise_kernels`: every operation is rounded as IEEE says and in the order of
 the plain loop. Loops are short and without branches where they carry the time, so that LLVM turns
@@ -18,7 +18,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from pdekit.particles.kernels.noise import normals
 
-CHUNK = 1024  # particles whose noise, points and slopes stay in the nearest cache
+CHUNK = 1024  # particles per chunk, whose noise, points and gradients fit in the L1 cache
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64, _f64 = np.uint64, np.float64
@@ -44,7 +44,7 @@ class Walls(NamedTuple):
 
 @_compiled
 def workspace(y):
-    """Points, signs, and slopes at two stages of a chunk of particles like ``y``."""
+    """Points, signs, and gradients at two stages, for a chunk of particles like ``y``."""
     of = y.dtype
     return np.empty(CHUNK, of), np.empty(CHUNK, of), np.empty(CHUNK, of), np.empty(CHUNK, of)
 
@@ -78,7 +78,7 @@ def _move(y, xi, h, ahead, scale, rows, terms, walls, work):
     m, half = y.size, h * y.dtype.type(0.5)
     x, sign, b, after = work
     if ahead == 0 and len(rows) == 1 and not walls.exist:
-        x = y  # nobody writes to the points
+        x = y  # the points are not written to
     else:
         for j in range(m):
             x[j] = y[j] + xi[j] * ahead
@@ -172,7 +172,7 @@ def _nothing(context, _builder, signature, _values):
 def compiled_slope(down: Any, of: Any, first: bool) -> Any:
     """A potential's ``down`` for particles of a type; its ``address`` is good while it is held.
 
-    That of the ``first`` of the terms need not read b. Compiled once and kept beside its source.
+    That of the ``first`` of the terms need not read b. Compiled once and cached next to its source.
     """
     kind = numba.from_dtype(of)
     place, b = types.CPointer(kind), (_Fresh if first else types.CPointer)(kind)

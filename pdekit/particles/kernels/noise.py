@@ -167,9 +167,10 @@ def _pairs_32(a, b, first, second, blocks):
 
 @_compiled
 def _box_muller_32(w, out):
-    """Normals ``(4 * blocks,)`` from the first four rows of ``w``; the others are room.
+    """Normals ``(4 * blocks,)`` from the first four rows of ``w``; the others are scratch space.
 
-    The normals of a row lie side by side until the end: mixed at once they are slower by a third.
+    The normals of a row are contiguous until the end: interleaving them at once is slower by a
+    third.
     """
     blocks, made = out.size // 4, w[4:].view(np.float32)
     _pairs_32(w[0], w[1], made[0], made[1], blocks)

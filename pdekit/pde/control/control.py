@@ -1,4 +1,4 @@
-"""The verb ``control``: HJB backward and Fokker-Planck forward for controlled Langevin dynamics."""
+"""``control``: HJB backward and Fokker-Planck forward for controlled Langevin dynamics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
-from pdekit.pde.bellman import vouched
+from pdekit.pde.bellman import value_checks
 from pdekit.pde.control import density
 from pdekit.pde.control.couplings import Coupling
+from pdekit.pde.control.equilibrium import equilibrium
 from pdekit.pde.control.games import Newton, Solver
 from pdekit.pde.control.integrals import Integrals, idle, mean, means, under_control
-from pdekit.pde.control.played import equilibrium
-from pdekit.pde.control.stored import drifting, over, stored_times
+from pdekit.pde.control.time_grids import drifting, over, stored_times
 from pdekit.pde.discrete.differences import central_gradient
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
@@ -52,18 +52,18 @@ class Improvement:
 
     @property
     def gap(self) -> float:
-        """plain - controlled - effort: what the control saves beyond its own cost."""
+        """plain - controlled - effort: the savings of the control beyond its own cost."""
         return self.plain - self.controlled - self.effort
 
     @property
     def defect(self) -> float:
-        """|gap - exact|: the errors of both sides together."""
+        """|gap - exact|: the sum of the errors of both sides."""
         return abs(self.gap - self.exact)
 
     def passed(self, rtol: float = 0.02) -> bool:
-        """Whether the gap is not negative and its two values agree to ``rtol`` of the cost saved.
+        """Whether the gap is nonnegative and its two values agree to ``rtol``
 
-        Both up to 1e-9 of the cost, which rounding may take.
+        of the savings, up to rounding, 1e-9 of the cost.
         """
         rounding = 1e-9 * max(abs(self.plain), abs(self.controlled), 1e-300)
         return self.gap >= -rounding and self.defect <= rtol * abs(self.exact) + rounding
@@ -74,10 +74,11 @@ class Control:
     """Value, density and control of min E[g(X_T) + ∫(ℓ + |α|^2 / 2)], X_0 ~ initial.
 
     ``value`` and ``density`` are Solutions over the same times, forward from 0 to the horizon.
-    ``terminal_cost`` is g and ``running_cost`` is ℓ at those times (None: zero), both with their
-    couplings in the density found; ``own_cost`` is g without (None: the same). ``closure``: how
-    far the coupled system is closed. Integrals over time (``effort``, ``improvement``,
-    ``residuals``, ``cost_under``) run over ``dense``, so that what is stored does not decide them.
+    ``terminal_cost`` is g and ``running_cost`` is ℓ at those times (None: zero), both including
+    the couplings at the density found; ``own_cost`` is g without them (None: the same).
+    ``closure``: residuals of the coupled system. Integrals over time (``effort``, ``improvement``,
+    ``residuals``, ``cost_under``) run over ``dense``, so that they do not depend on the stored
+    times.
     """
 
     value: Solution
@@ -101,9 +102,9 @@ class Control:
 
     @property
     def dense(self) -> Control:
-        """The same at enough times for integrals: all steps of a game, else at least 100 steps.
+        """The same at enough times for integrals: all steps of a game, else at
 
-        Computed when asked for. A control that was changed by hand is taken as it stands.
+        least 100 steps. Computed on demand. A control modified by hand is used as it is.
         """
         return self._over_time.dense
 
@@ -132,7 +133,7 @@ class Control:
 
     @property
     def effort(self) -> float:
-        """E ∫|α|^2 / 2 dt: the running cost less what the places cost."""
+        """E ∫|α|^2 / 2 dt: the running cost minus ℓ."""
         occupation, off = self._over_time.occupation(under_control)
         effort = self.running - occupation
         self._over_time.report(off, effort, "effort")
@@ -140,16 +141,16 @@ class Control:
 
     @property
     def optimum(self) -> float:
-        """E u(X_0, 0): the least expected cost."""
+        """E u(X_0, 0): the minimal expected cost."""
         return mean(self.density.fields[0], self.value.fields[0])
 
     def cost_under(
         self, coupling: Coupling | None = None, terminal_coupling: Coupling | None = None
     ) -> float:
-        """Expected cost of a player under other couplings than the ones solved with.
+        """Expected cost of a player under other couplings than those of the
 
-        The effort made and the densities stay; only the couplings are priced anew. This is the
-        social cost of what a planner (``coupling.cooperative()``) and of what a game arrive at.
+        solution. Effort and densities are kept; only the couplings are replaced. This allows the
+        social cost of a planner (``coupling.cooperative()``) and of a game to be compared.
         """
         coupling = _checked(coupling, "coupling")
         terminal_coupling = _checked(terminal_coupling, "terminal_coupling")
@@ -173,7 +174,7 @@ class Control:
     def improvement(self) -> Improvement:
         """The improvement theorem for this control, against the uncontrolled motion.
 
-        In a game: against a player who does nothing in the crowd that was found.
+        In a game: against an uncontrolled player in the same crowd.
         """
         exact, off = self._over_time.smooth(lambda found: means(idle(found), found._half_square))
         places, places_off = self._over_time.occupation(idle)
@@ -206,7 +207,7 @@ class Control:
         effort by duality and by the integral of |α|^2 / 2 over density and time (of second order
         in the cells and, in a game, in the stored times). With couplings also ``fixed_point``, the
         largest L1 distance over time between the density and the response to it, and ``gap``, the
-        exploitability: what one player could still gain (cost units), and the solver's counts.
+        exploitability: the gain of a player who deviates (cost units), and the solver's counts.
         """
         effort, _ = self._over_time.smooth(
             lambda found: means(under_control(found), found._half_square)
@@ -243,21 +244,21 @@ def control(
         ``potential=None`` is V = 0 (the scoping problem).
     initial : a law, callable density or array, as for ``solve``.
     t : the horizon (101 stored times), or the increasing times to store, the last of them the
-        horizon (0 is added in front). With couplings these are the time steps (second order), cut
-        in 2, 4, ... where the value is too steep for them.
+        horizon (0 is added in front). With couplings these are the time steps (second order),
+        divided by 2, 4, ... if the value is too steep for them.
     coupling, terminal_coupling : values of ``pdekit.pde.control.couplings``: ``Congestion``,
         ``LogDensity``, ``Nonlocal``, ``MeanTracking`` or their sums.
-    scheme : how the value function is found. ``DoobTransform()`` (the default) is exact in time on
-        a line, and then so is the density: rho(t) = w(t) exp(t L^T) (rho_0 / w(0)),
+    scheme : the scheme for the value function. ``DoobTransform()`` (the default) is exact in time
+        on a line, and then so is the density: rho(t) = w(t) exp(t L^T) (rho_0 / w(0)),
         w = exp(-beta u / 2). ``PolicyIteration(dt)`` holds at any beta and however steep the data,
-        of second order in time and filtered, or monotone at any step (``order=1``); with both the
-        density is carried by exactly the transposed linearised operator. ``Godunov()`` is the
-        explicit monotone scheme on a line, after which the density solves the Fokker-Planck
+        of second order in time and filtered, or monotone at any step (``order=1``); with both
+        the density is propagated by exactly the transposed linearised operator. ``Godunov()`` is
+        the explicit monotone scheme on a line, after which the density solves the Fokker-Planck
         equation of V + u; not for couplings.
-    solver : how a coupled system is closed: ``Newton()`` (the default), ``FixedPoint()`` or
+    solver : the solver of the coupled system: ``Newton()`` (the default), ``FixedPoint()`` or
         ``FictitiousPlay()`` of ``pdekit.pde.control.games``.
 
-    Raises ``ConvergenceError`` where a step cannot be resolved or the coupled system not closed;
+    Raises ``ConvergenceError`` if a step cannot be resolved or the coupled system not solved;
     the message has the distance and the exploitability reached.
     """
     if not isinstance(grid, Grid):
@@ -273,14 +274,14 @@ def control(
     if solver is not None:
         raise ValueError(
             f"solver must be None where there is no coupling, got {checks.shown(solver)}: it "
-            "closes a coupled system"
+            "solves coupled systems only"
         )
     backward, march = solved(
         equation, grid, terminal_cost, times[-1] - times[::-1], scheme, stacklevel=3
     )
     value = over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
     rho = _under(value, initial, getattr(march, "counts", [])[::-1])
-    vouched.report_density(value, rho, Problem(equation, grid, initial).potential(), 3)
+    value_checks.report_density(value, rho, Problem(equation, grid, initial).potential(), 3)
     running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
     if running is not None:
         running = np.broadcast_to(running, value.fields.shape)
@@ -309,7 +310,7 @@ def _game(
 ) -> Control:
     if not hasattr(scheme, "steps"):
         raise ValueError(
-            f"{scheme!r} has no transposed steps to carry a density in a mean-field game; use "
+            f"{scheme!r} has no transposed steps to propagate a density in a mean-field game; use "
             "schemes.DoobTransform() or schemes.PolicyIteration(dt)"
         )
     if isinstance(solver, type) or not hasattr(solver, "close"):
@@ -327,7 +328,7 @@ def _game(
     value = Solution(found.values, nodes, equation, grid, scheme, stats)
     flow, _ = marched(forward, density.KnownFlow(found.flow), nodes)
     rho = density.accepted(forward, flow, value, stacklevel=4)
-    vouched.report_density(value, rho, backward.potential(), 4)
+    value_checks.report_density(value, rho, backward.potential(), 4)
     told = {k: v for k, v in game.counts.items() if isinstance(v, int | float)}
     closure = {
         "fixed_point": found.distance, "gap": found.gap(), "time_error": game.time_error, **told

@@ -1,6 +1,6 @@
-"""Mean-field couplings: what it costs to be at x while the others are distributed as rho.
+"""Mean-field couplings: the cost of being at x while the others are distributed as rho.
 
-A coupling is a frozen value with three verbs on fields of shape ``(..., *grid.shape)``, leading
+A coupling is a frozen value with three methods on fields of shape ``(..., *grid.shape)``, leading
 axes (time, say) one by one:
 
 * ``cost(rho, grid)``: the field ℓ(x, rho);
@@ -26,7 +26,7 @@ from pdekit.pde.discrete.sampling import called
 
 
 class Coupling(Protocol):
-    """What ``control(coupling=..., terminal_coupling=...)`` takes."""
+    """The interface of ``control(coupling=..., terminal_coupling=...)``."""
 
     def cost(self, rho: Array, grid: Grid) -> Array: ...
 
@@ -75,7 +75,7 @@ class Congestion:
 class LogDensity:
     """ℓ = strength log(rho + floor): the entropic price of crowds; local.
 
-    ``floor`` > 0 is the density that counts as empty: below it the price is flat.
+    ``floor`` > 0 is the density below which the price is constant.
     """
 
     strength: float
@@ -103,7 +103,7 @@ class LogDensity:
 
 @dataclass(frozen=True)
 class _Filled:
-    """ℓ = strength rho / (rho + floor): what a planner adds to ``LogDensity``."""
+    """ℓ = strength rho / (rho + floor): the planner's addition to ``LogDensity``."""
 
     strength: float
     floor: float
@@ -118,7 +118,7 @@ class _Filled:
         return out
 
     def cooperative(self) -> Coupling:
-        raise ValueError("this coupling is a planner's already; apply cooperative() once")
+        raise ValueError("this coupling is cooperative already; apply cooperative() only once")
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class MeanTracking:
         return _along(-self.pull * moved, self.rest * (mean * moved).sum(-1), grid)
 
     def cooperative(self) -> "MeanTracking":
-        """The pull grows to 2 pull - rest; what does not depend on x is left as it is."""
+        """The pull grows to 2 pull - rest; terms without x are unchanged."""
         return MeanTracking(
             self.strength, self.share, pull=2 * self.pull - self.rest, rest=self.rest
         )
@@ -168,8 +168,8 @@ class MeanTracking:
 class Nonlocal:
     """ℓ(x) = ∫ W(x - y) rho(dy): a pair cost W (even), such as ``PairPotential`` or a function.
 
-    By FFT, zero-padded where the axis has walls and wrapped where it is periodic (W is then read
-    at the displacement of least length). O(N log N).
+    By FFT, zero-padded where the axis has walls and wrapped where it is periodic (W is then
+    evaluated at the shortest displacement). O(N log N).
     """
 
     kernel: Any
@@ -188,7 +188,7 @@ class Nonlocal:
         return self.cost(change, grid)
 
     def cooperative(self) -> Coupling:
-        """Twice the pair cost: a planner counts both ends of every pair."""
+        """Twice the pair cost: a planner counts both members of every pair."""
         return CouplingSum((self, self))
 
     def __add__(self, other: Coupling) -> "CouplingSum":

@@ -20,10 +20,13 @@ from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.solution import Solution, marched, summarise
 from pdekit.protocols import Initial, Scheme
 
-_MASS_DEFECT = 1e-8  # what the exponential leaves at rtol 1e-9 of the value function
-_HALVES = 2.0  # the error of steps of order one over what halving them changes
-_STEPS = {1: 0.1, 2: 0.05}  # by order, of the mass: errors of a density that are spoken of
-_NEGATIVE = 1e-6  # of the mass, to which games are closed: what may be left below zero
+_MASS_DEFECT = 1e-8  # error of the exponential at rtol 1e-9 of the value function
+_HALVES = 2.0  # ratio of the error of first-order steps to the change by halving them
+_STEPS = {
+    1: 0.1,
+    2: 0.05,
+}  # by order, of the mass: errors of a density above which a warning is given
+_NEGATIVE = 1e-6  # of the mass: tolerated negative part, the tolerance of games
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,7 @@ class ByTransform:
     def start(self, problem: Problem, stats: ControlledStats) -> March:
         equation, u, times = self.value.equation, self.value.fields, self.value.times
         cost = Problem(equation, problem.grid, None).running_cost()
-        carry = _Carry(problem.generator(), equation.beta, cost)
+        carry = _TransportStep(problem.generator(), equation.beta, cost)
         mass = problem.values.sum()
 
         def step(rho: Array, k: int) -> tuple[Array, int]:
@@ -94,7 +97,10 @@ class BySteps:
             rho, count = move(rho, k)
             other = beside(times[k + 1])
             march.errors.append(_HALVES * float(np.abs(rho - other).sum() / mass))
-            stats["monotone_steps"], stats["step_error"] = move.steps.upright, max(march.errors)
+            stats["monotone_steps"], stats["step_error"] = (
+                move.steps.monotone_densities,
+                max(march.errors),
+            )
             return rho, count
 
         march = _march(self.value, problem, measured, stats)
@@ -114,13 +120,13 @@ class _Transposes:
     def __call__(self, rho: Array, k: int) -> tuple[Array, int]:
         later, count = self.u[k + 1], self.counts[k]
         for step in advanced(self.steps, later, self.spans[k], count, self.cost)[1]:
-            rho = step.move(rho)
+            rho = step.transport(rho)
         return rho, count
 
 
 @dataclass(frozen=True, eq=False)
 class KnownFlow:
-    """A flow of densities that is known at the asked times: that of a game at equilibrium."""
+    """A flow of densities known at the requested times: that of a game at equilibrium."""
 
     flow: Array
 
@@ -159,7 +165,7 @@ def evolved(value: Solution, initial: Initial, scheme: Scheme, stacklevel: int) 
 
 
 def _report_steps(value: Solution, error: float, stacklevel: int) -> None:
-    """Say where the steps are too long for the density: for a start that is narrow, at first."""
+    """Warn where the steps are too long for the density, as at a narrow start."""
     dt, order = value.scheme.dt, value.scheme.order
     most = _STEPS[order]
     if error <= most:
@@ -167,7 +173,7 @@ def _report_steps(value: Solution, error: float, stacklevel: int) -> None:
     better = dt * min(0.5, (most / (2 * error)) ** (1 / order))
     warnings.warn(
         f"steps of {dt:.3g} leave the controlled density up to {error:.2g} of its mass off (L1, at "
-        f"one of its times); PolicyIteration(dt={better:.1g}, order={order}) would do, or "
+        f"one of its times); PolicyIteration(dt={better:.1g}, order={order}) would suffice, or "
         "DoobTransform(), which is exact in time on a line",
         AccuracyWarning,
         stacklevel=stacklevel,
@@ -184,18 +190,18 @@ def accepted(problem: Problem, density: Solution, value: Solution, stacklevel: i
     if not below <= _NEGATIVE:
         raise ConvergenceError(
             f"the controlled density is negative for {below:.2g} of its mass: the steps are too "
-            "long for this grid; ask for four times as many times"
+            "long for this grid; use four times as many times"
         )
     kept *= (fields.sum(axes) / kept.sum(axes)).reshape(-1, *[1] * len(axes))
     summarise(problem, kept, stats, stacklevel + 1)
     return replace(density, fields=kept, scheme=value.scheme)
 
 
-class _Carry:
+class _TransportStep:
     """rho -> w(t + dt) exp(dt L^T) (rho / w(t)), by the generator tilted with w(t + dt).
 
     The mass of the result is that of rho only if u(t) and u(t + dt) belong together and the
-    exponential is right; where the defect shows otherwise, the interval is halved.
+    exponential is right; if the mass defect is too large, the interval is halved.
     """
 
     def __init__(self, generator: Generator, beta: float, cost: Array | float) -> None:
@@ -216,7 +222,7 @@ class _Carry:
         if depth == 24 or middle is None:
             raise ConvergenceError(
                 f"the controlled density loses {defect:.2g} of its mass over a step of {dt:.2g}; "
-                "refine the grid or ask for more times"
+                "refine the grid or use more times"
             )
         first = self.step(rho, now, middle, dt / 2, depth + 1)
         return self.step(first, middle, later, dt / 2, depth + 1)

@@ -2,7 +2,7 @@
 
 The value changes in a layer before the horizon and the density in one after the start. Where the
 stored times are too few, or miss these layers, the same control is computed at others, so that what
-is stored does not decide an integral; what times cannot close is said.
+is stored does not affect an integral; there is a warning where none converges.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning
-from pdekit.pde.control.stored import fewest_parts, finer, graded, same
+from pdekit.pde.control.time_grids import fewest_parts, finer, graded, same
 
 if TYPE_CHECKING:
     from pdekit.pde.control.control import Control
 
-_ALIKE_DENSITIES = 0.1  # of the range: a first step of PolicyIteration may be long for the start
+_ALIKE_DENSITIES = 0.1  # of the range: tolerance for a long first step of PolicyIteration
 _ALIKE = 2e-2  # of the range
-_CLOSED = 1e-4  # of an integral of |rate|: error by its times that asks for better ones
-_UNCLOSED = 0.02  # of what is handed out: an error that is spoken of
-_UNCLOSED_GAME = 0.1  # likewise in a game, whose times are the user's
+_CLOSED = 1e-4  # of an integral of |rate|: quadrature error above which times are refined
+_UNCLOSED = 0.02  # of the result: error above which a warning is given
+_UNCLOSED_GAME = 0.1  # the same in a game, whose times are given by the user
 _ROUNDING = 1e-9  # of the cost
 _PARTS = (4, 8)  # of the intervals of graded times
 
@@ -51,7 +51,7 @@ class Integrals:
         return self._at(finer(own.value.times, parts))
 
     def smooth(self, rate: Callable[[Control], Array]) -> tuple[float, float]:
-        """∫ rate dt of a smooth rate, and what its times leave it off by.
+        """∫ rate dt of a smooth rate, and its quadrature error.
 
         Over times graded towards both ends where those that are spread evenly miss the layers.
         """
@@ -70,35 +70,35 @@ class Integrals:
         return float(np.trapezoid(rate(self.dense), self.dense.value.times)), 0.0
 
     def occupation(self, flow: Callable[[Control], Array]) -> tuple[float, float]:
-        """E ∫ ℓ dt over a flow of densities, and its error by the times."""
+        """E ∫ ℓ dt over a flow of densities, and its quadrature error."""
         if self.own.running_cost is None:
             return 0.0, 0.0
         return self.of_cost(lambda found: means(flow(found), _places(found)))
 
     def report(self, off: float, size: float, name: str) -> None:
-        """Say where no times that were tried close an integral."""
+        """Warn if an integral does not converge on the times that were tried."""
         value = self.own.value
         most = _UNCLOSED_GAME if self.own.closure else _UNCLOSED
         largest = float(np.abs(value.fields).max())
         if off > most * abs(size) + _ROUNDING * (1 / value.equation.beta + largest):
             warnings.warn(
                 f"{name} is {size:.3g}, and its times leave it up to {off:.2g} off: the value "
-                "function or the density changes faster than they follow; ask for a shorter "
-                "horizon or, in a game, for more times",
+                "function or the density changes faster than they follow; use a shorter horizon "
+                "or, in a game, more times",
                 AccuracyWarning,
                 stacklevel=4,
             )
 
     def _at(self, times: Array) -> Control:
-        """The same at other times; a control that was changed by hand as it stands."""
-        with warnings.catch_warnings():  # all that is to be said has been said
+        """The same at other times; a control modified by hand is used as it is."""
+        with warnings.catch_warnings():  # all warnings have been given already
             warnings.simplefilter("ignore")
             found = self.again(times)
         return found if _alike(self.own, found) else self.own
 
     @cached_property
     def _graded(self) -> list[Control]:
-        """Filled as they are asked for: the same at times that are dense towards both ends."""
+        """Cache of the same at times graded towards both ends."""
         return []
 
     def _refined(self, k: int) -> Control:
@@ -107,7 +107,7 @@ class Integrals:
             return self.dense
         if len(self._graded) < k:
             value = self.own.value
-            quick = value.equation.beta * min(value.grid.spacing) ** 2  # to cross a cell
+            quick = value.equation.beta * min(value.grid.spacing) ** 2  # time to cross a cell
             self._graded.append(self._at(graded(value.times, quick, _PARTS[k - 1])))
         return self._graded[k - 1]
 
@@ -149,7 +149,7 @@ def _alike(own: Control, found: Control) -> bool:
 def _simpson(rate: Array, times: Array) -> tuple[float, float]:
     """Integral over the times by Simpson's rule, and its error.
 
-    By what every second and every fourth time make of it: at any order that they show.
+    Estimated from every second and every fourth time, at the observed order.
     """
     from scipy.integrate import simpson
 

@@ -1,4 +1,4 @@
-"""Conservation laws by the equation of their integral, whose differences are the cell averages."""
+"""Conservation laws by the equation of their integral: cell averages are its differences."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def as_slopes(problem: Problem, scheme: Scheme, stats: Stats) -> Advance:
         integral = integral[:-1]
     else:
         faces = Grid(low - h / 2, high + h / 2, grid.cells[0] + 1)
-    # the slopes of the exact solution stay between the least and the greatest at the start
+    # the exact slopes stay between the initial minimum and maximum
     around = grid.periodic[0]
     highest, lowest = h * _tops(p - mean, around), -h * _tops(mean - p, around)
     advance = scheme.start(Problem(HamiltonJacobi(hamiltonian), faces, integral), stats)

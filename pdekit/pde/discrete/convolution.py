@@ -51,7 +51,7 @@ def convolution(kernel: Array, grid: Grid) -> Callable[[Array], Array]:
 
     def apply(rho: Array) -> Array:
         spectrum = rfft(rho, last, axis=-1)
-        if grid.dim == 2:  # lines of zeros are not transformed, nor lines that are cut off
+        if grid.dim == 2:  # zero lines and discarded lines are not transformed
             spectrum = fft(spectrum, len(kernel), axis=-2, overwrite_x=True)
             spectrum *= transform
             spectrum = ifft(spectrum, axis=-2, overwrite_x=True)[..., : n[0], :]

@@ -33,7 +33,7 @@ from pdekit.pde.discrete.generators import (
 from pdekit.pde.discrete.sampling import evaluate_tensor, evaluate_vector
 from pdekit.pde.discrete.selling import selling
 
-_RANGE = 1e-10  # eigenvalues below this share of the largest carry no drift
+_RANGE = 1e-10  # eigenvalues below this share of the largest count as zero for the drift
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Coefficients:
     """Drift and diffusion sampled at the centres of ``grid``.
 
     ``values`` the potential, ``force`` (*shape, d) or None, ``tensor`` (*shape) for a scalar D or
-    (*shape, d, d), ``reading`` how it is to be understood, ``absorbing`` per axis which of the two
+    (*shape, d, d), ``reading`` its interpretation, ``absorbing`` per axis which of the two
     walls absorb.
     """
 
@@ -55,7 +55,7 @@ class Coefficients:
 
     @property
     def is_diagonal(self) -> bool:
-        """Whether the tensor couples no axes, so that the stencil stays on them."""
+        """Whether the tensor couples no axes, so that the stencil is on the axes only."""
         return self.tensor.ndim == self.grid.dim or not (
             self.tensor[..., 0, -1].any() and self.grid.dim > 1
         )
@@ -169,7 +169,7 @@ def _axis_rates(
 
 
 def _base(c: Coefficients) -> Array:
-    """beta V over the mean diffusion: what the stationary state is if the force does not count."""
+    """beta V over the mean diffusion: the stationary state without the force."""
     tensor = (
         c.tensor if c.tensor.ndim == c.grid.dim else np.einsum("...ii->...", c.tensor) / c.grid.dim
     )
@@ -184,7 +184,7 @@ def _difference(field: Array, axis: int, grid: Grid) -> Array:
 
 
 def _oblique_edges(c: Coefficients) -> list[Edge]:
-    """Selling's edges of a full tensor; drift outside the range of D goes upwind on the axes."""
+    """Selling's edges of a full tensor; drift outside the range of D is upwind on the axes."""
     offsets, weights = selling(c.tensor / np.multiply.outer(c.grid.spacing, c.grid.spacing))
     slope, rest = _fitted_drift(c)
     height = None if c.force is None else _balanced_height(c, slope)
@@ -216,7 +216,7 @@ def _balanced_height(c: Coefficients, slope: Array) -> Array:
 
 
 def _fitted_drift(c: Coefficients) -> tuple[Array, Array]:
-    """D⁺ a, and what of the drift a is outside the range of D."""
+    """D⁺ a, and the part of the drift a outside the range of D."""
     eigenvalues, vectors = np.linalg.eigh(c.tensor)
     alive = eigenvalues > _RANGE * eigenvalues[..., -1:]
     inverse = np.where(alive, 1 / np.where(alive, eigenvalues, 1.0), 0.0)
@@ -305,7 +305,7 @@ def _ends(
 
 
 def _share(c: Coefficients, step: tuple[int, ...]) -> Array:
-    """Share of the step at which it first meets a wall, infinite unless that wall absorbs."""
+    """Fraction of the step to the first wall, infinite unless that wall absorbs."""
     first = np.full(c.grid.shape, np.inf)
     absorbs = np.zeros(c.grid.shape, dtype=bool)
     for axis, k in enumerate(step):

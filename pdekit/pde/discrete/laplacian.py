@@ -13,9 +13,9 @@ import numpy as np
 from pdekit.arrays import Array
 from pdekit.grid import Grid
 
-# Nanoseconds a cell and axis, by which the cheaper of two ways is chosen: a mode more in the matrix
-# products, and its entry of the matrices; the fast transforms, and what they take besides where
-# they reach across a field beyond the cache
+# Cost model in nanoseconds per cell and axis: one more mode in the
+# matrix products, and its matrix entry; the fast transforms, and their extra cost for fields beyond
+# the cache
 _PRODUCT, _ENTRY, _FAST, _FAR = 0.1, 6.0, 12.0, 12.0
 _CACHED = 1 << 17
 
@@ -36,7 +36,7 @@ class Fast:
         return np.asarray(fft.dct(u, axis=self.axis, norm="ortho", overwrite_x=owned))
 
     def inverse(self, c: Array) -> Array:
-        """The field of coefficients that it may overwrite."""
+        """The field of these coefficients, which may be overwritten."""
         from scipy import fft, fftpack
 
         if self.periodic:
@@ -49,7 +49,7 @@ class Few:
     """The first ``count`` modes of an axis, as the rows of a matrix: one product a transform.
 
     ``analysis`` and ``synthesis`` have shape (count, n): coefficients c = analysis f, field
-    f = synthesis^T c. Rows are at unit stride whatever the axis, so no product copies a field.
+    f = synthesis^T c. Rows have unit stride for any axis, so no product copies a field.
     """
 
     axis: int
@@ -76,7 +76,7 @@ def symbol(grid: Grid, axis: int, discrete: bool) -> Array:
 
 
 def survivors(damping: Array) -> int:
-    """How many of the modes, damped so, add up to more than rounding.
+    """How many of the modes, after this damping, contribute more than rounding.
 
     A mode adds at most 2 g mean|f|: what is left out is below 2^-53 mean|f| anywhere.
     """
@@ -86,7 +86,7 @@ def survivors(damping: Array) -> int:
 
 @dataclass(frozen=True)
 class Modes:
-    """The modes of the axes of a grid; matrices are made once and their first rows used again."""
+    """The modes of the axes of a grid; matrices are cached and their first rows reused."""
 
     grid: Grid
     known: dict[tuple[int, bool], tuple[Array, Array]] = field(default_factory=dict)
@@ -149,7 +149,7 @@ def transform(field: Array, basis: list[Fast | Few]) -> Array:
 
 
 def inverse(coefficients: Array, basis: list[Fast | Few]) -> Array:
-    """The field of coefficients, which it may overwrite."""
+    """The field of these coefficients, which may be overwritten."""
     out = coefficients
     for own in sorted(basis, key=_cost, reverse=True):
         out = own.inverse(out)
@@ -157,7 +157,7 @@ def inverse(coefficients: Array, basis: list[Fast | Few]) -> Array:
 
 
 def _cost(own: Fast | Few) -> tuple[bool, int, int]:
-    """Sorts an axis after those with fewer modes; strided before contiguous among equals."""
+    """Sort key: axes with fewer modes first; among equals, strided before contiguous."""
     return isinstance(own, Fast), own.count, own.axis
 
 

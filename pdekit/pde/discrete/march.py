@@ -1,4 +1,4 @@
-"""The loop in time, of which there is one: a field led on from each asked time to the next."""
+"""The only loop in time: a field is advanced from each requested time to the next."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ from pdekit.arrays import Array
 from pdekit.pde.discrete.stats import Stats
 
 Advance = Callable[[float], Array]
-"""t -> the field at time t, asked for increasing times: what a scheme's ``start`` returns."""
+"""t -> the field at time t, called with increasing times: the result of a scheme's ``start``."""
 
 
 @dataclass
 class March:
-    """u(t) = over(u(s), s, t), from the last time s that was asked for to the next.
+    """u(t) = over(u(s), s, t), from the last requested time s to the next.
 
-    ``over`` also says how many steps it took: ``counts`` has them, interval by interval.
-    ``errors``: of u at the asked times, where steps of other lengths measure them.
+    ``over`` also returns its number of steps: ``counts`` has them, interval by interval.
+    ``errors``: of u at the requested times, if estimated by steps of other lengths.
     """
 
     u: Array
@@ -36,7 +36,7 @@ class March:
 
 
 def fields_at(times: Array, advance: Advance, initial: Array) -> Array:
-    """The fields at the times, (time, *shape); the only one is not copied where it is new."""
+    """The fields at the times, (time, *shape); a single new one is not copied."""
     if len(times) == 1 and times[0] > 0:
         u = advance(times[0])
         fresh = u.flags.c_contiguous and not np.may_share_memory(u, initial)

@@ -1,4 +1,4 @@
-"""The mean field W * rho on a grid, and the free energy that it makes."""
+"""The mean field W * rho on a grid, and the free energy."""
 
 import warnings
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from pdekit.grid import Grid
 from pdekit.interactions import is_quadratic, require_even
 from pdekit.pde.discrete.convolution import convolution, displacements, opposite
 
-_VARIES = 0.15  # of the size of W: how much its means over cells may differ from its values
-_MATTERS = 0.1  # beta times the range of a W that makes a difference
-_STEEPEST = 1e50  # beta times W: products with rates and times stay finite
+_VARIES = 0.15  # of the size of W: tolerated difference between cell means and values
+_MATTERS = 0.1  # beta times the range of W below which it is negligible
+_STEEPEST = 1e50  # largest beta times W: products with rates and times stay finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ def pair_field(interaction: Any, grid: Grid, beta: float = 1.0) -> PairField:
     if not max(beta, 1.0) * pair.largest <= _STEEPEST:
         raise ValueError(
             f"beta times W must be at most {_STEEPEST:g}, for rates not to overflow; got beta = "
-            f"{beta:g} and {interaction!r}, which rises to {pair.largest:g} on {grid}. Take units "
+            f"{beta:g} and {interaction!r}, which rises to {pair.largest:g} on {grid}. Use units "
             "in which these are moderate"
         )
     return pair
@@ -58,7 +58,7 @@ def _moments(interaction: Any, grid: Grid) -> PairField:
     """strength (|x|² - 2 x·<x> + <|x|²>) / 2, x from the middle of the box."""
     if any(grid.periodic):
         raise ValueError(
-            "CurieWeiss attracts to the mean, which a periodic axis does not have; take "
+            "CurieWeiss attracts to the mean, which is not defined on a periodic axis; use "
             "PairPotential(pdekit.interactions.Kuramoto(strength))"
         )
     x = grid.centres - np.add(grid.lower, grid.upper) / 2
@@ -81,7 +81,7 @@ def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
         raise ValueError(f"{interaction!r} takes {dim} coordinate(s), the grid has {grid.dim}")
     steps, z = displacements(grid)
     lengths = z.shape[:-1]
-    with np.errstate(over="ignore", invalid="ignore"):  # refused below, in words
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below, with a message
         values = np.asarray(interaction(z), dtype=float)
     if values.shape != lengths or not np.isfinite(values).all():
         raise ValueError(
@@ -95,8 +95,8 @@ def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
     return (values + there) / 2, lengths
 
 
-def say_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2) -> None:
-    """Warn where W varies within the cells, whose centres then stand for nothing.
+def warn_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2) -> None:
+    """Warn if W varies within the cells, so that values at the centres are not representative.
 
     Its means over cells, by two points of Gauss along each axis, against its values at centres.
     """
@@ -115,7 +115,7 @@ def say_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2
         warnings.warn(
             f"{interaction!r} varies within the cells of {grid}: its means over them differ from "
             f"its values at their centres by {share:.0%} of its size, and sums over cells do not "
-            "stand for its integrals. Take a finer grid",
+            "stand for its integrals. Use a finer grid",
             ResolutionWarning,
             stacklevel=stacklevel + 1,
         )
@@ -129,9 +129,9 @@ def _convolved(interaction: Any, grid: Grid) -> PairField:
 def free_energy_terms(
     rho: Array, potential: Array, field: Array, beta: float, grid: Grid
 ) -> tuple[float, float]:
-    """F = ∫ (V + ½ W * rho) rho + beta^-1 ∫ rho log rho, and the size of what was summed.
+    """F = ∫ (V + ½ W * rho) rho + beta^-1 ∫ rho log rho, and the size of its terms.
 
-    ``field`` is W * rho. The second number times the rounding unit is what F is good to.
+    ``field`` is W * rho. The second number times the rounding unit is the accuracy of F.
     """
     rest = (potential + 0.5 * field) * rho
     entropy = rho * np.log(np.where(rho > 0, rho, 1.0)) / beta
@@ -142,7 +142,7 @@ def free_energy_terms(
 def mean_field_functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
     """The free energy of a ``McKeanVlasov`` equation as a function of a density (mathematics 1.6).
 
-    F = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho: what ``solve`` never lets rise.
+    F = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho: which ``solve`` never lets increase.
     """
     from pdekit.pde.discrete.problem import Problem
 

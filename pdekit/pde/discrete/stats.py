@@ -1,22 +1,22 @@
-"""What ``.stats`` of a solution tells: written as things are done, and never read to decide any.
+"""The contents of ``.stats`` of a solution: recorded during the solve, never used for decisions.
 
-Plain dictionaries, so that they are JSON. A scheme that tells what no other does extends ``Stats``
-in its own file, and ``pdekit.pde.schemes`` names all of them together.
+Plain dictionaries, so that they are JSON. A scheme with additional entries extends
+``Stats`` in its own file, and ``pdekit.pde.schemes`` lists all of them.
 """
 
 from typing import Required, TypedDict
 
 
 class Stats(TypedDict, total=False):
-    """What is told of solutions by any scheme; a key is there where it applies.
+    """The entries of any scheme; a key is present if it applies.
 
     ``error_estimate``: of the error in time; ``negative_before_clipping``: the lowest value met;
-    ``mass_drift`` or, where walls absorb, ``survival`` at the times; ``wall_mass``: mass that
-    truncation to the box holds back; ``upwinded``: share of the mass in cells of Péclet number
+    ``mass_drift`` or, where walls absorb, ``survival`` at the times; ``wall_mass``: mass
+    lost by truncation to the box; ``upwinded``: share of the mass in cells of Péclet number
     above 2; ``cell_peclet``: its mean number; ``from_means``, ``on_other_cells``, ``cell_error``:
     how far second solutions are from this one; ``cell_jump``: of a value function over a cell;
-    ``nodes_per_cell``: along an axis, on which a function was looked at; ``filtered``: largest
-    share of cells in which a step was held back; ``substeps``: equal steps of every interval.
+    ``nodes_per_cell``: along an axis, on which a function was evaluated; ``filtered``: largest
+    share of cells in which a step was filtered; ``substeps``: equal steps of every interval.
     """
 
     steps: Required[int]
@@ -37,7 +37,7 @@ class Stats(TypedDict, total=False):
 
 
 class Summary(TypedDict):
-    """What every solution tells in the end, besides its steps."""
+    """The final entries of every solution, besides its steps."""
 
     seconds: float
     minimum: float
@@ -57,7 +57,7 @@ class ControlledStats(Stats, total=False):
 
 
 class GameStats(TypedDict, total=False):
-    """Of games: what closing one took, ``distances`` of all responses, and the error in time.
+    """Of games: the work of the solver, ``distances`` of all responses, and the error in time.
 
     ``products``: with the linearised response; ``strengths``: of the coupling, on the way.
     """

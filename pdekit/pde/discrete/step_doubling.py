@@ -1,4 +1,4 @@
-"""Step doubling: what steps of half the length make different tells of the error of both."""
+"""Step doubling: the change by steps of half the length estimates the error of both."""
 
 from collections.abc import Callable
 from math import inf

@@ -93,7 +93,7 @@ class FieldSystem:
         system = self.map(p)
         field = newton(system, system.pair(near.density.values), [])
         if field is None:
-            raise ConvergenceError(f"there is no state near mean {_mean(mean)} at parameter {p:g}")
+            raise ConvergenceError(f"found no state near mean {_mean(mean)} at parameter {p:g}")
         return field.ravel() / self.unit
 
     def residual(self, p: float, z: Array) -> Array:

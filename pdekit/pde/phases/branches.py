@@ -1,4 +1,4 @@
-"""Branches of self-consistent states over a parameter, followed round their folds."""
+"""Branches of self-consistent states over a parameter, continued through folds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid, require_grid
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.gibbs_map import SelfConsistentState
-from pdekit.pde.discrete.mean_field import say_if_narrow
+from pdekit.pde.discrete.mean_field import warn_if_narrow
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.branch_systems import FieldSystem, MeanSystem
 from pdekit.pde.phases.continuation import Curve, System
@@ -25,8 +25,8 @@ from pdekit.protocols import Corner
 class Branch:
     """States along a curve in (parameter, mean): arrays of one length, in the order met.
 
-    ``response`` is R'(m), or what ``SelfConsistentState`` has in its place; the states with
-    ``response < 1`` are stable. ``folds`` has the parameters at which the curve turns back,
+    ``response`` is R'(m), or the ``response`` of ``SelfConsistentState``; the states with
+    ``response < 1`` are stable. ``folds`` has the parameters of the turning points,
     ``fold_means`` the means there. In the plane means have a last axis of two.
     """
 
@@ -62,10 +62,10 @@ def follow_branch(
         the mean does not tell states apart, a ``SelfConsistentState``.
     bounds : the interval of the parameter. The branch ends where it leaves it.
 
-    Folds, where R'(m) = 1, are passed and located to 1e-10 of the interval. At the pitchfork of an
-    even family the symmetric branch goes straight on, and the broken one turns back with the other
-    sign (its turning point counts as a fold, located to about 1e-5 of the interval). Raises
-    ``ConvergenceError`` where the corrector fails, ``ValueError`` for bounds that do not increase
+    Folds, where R'(m) = 1, are located to 1e-10 of the interval. At the pitchfork of an
+    even family the symmetric branch continues, and the broken one turns back with the
+    other sign (its turning point counts as a fold, located to about 1e-5 of the interval). Raises
+    ``ConvergenceError`` if the corrector fails, ``ValueError`` for bounds that do not increase
     and for a start or a mean outside them or the box.
     """
     require_grid("grid", grid)
@@ -83,7 +83,7 @@ def follow_branch(
     curve = Curve(system, bounds)
     points, folds = curve.followed(curve.landed(first_parameter, mean))
     last = _member(family, curve.value(points[-1]))
-    say_if_narrow(last.interaction, grid, max(last.beta, first_equation.beta))
+    warn_if_narrow(last.interaction, grid, max(last.beta, first_equation.beta))
     p, m = _parameters_and_means(curve, points)
     states = [system.energy_and_response(float(a), q[1:]) for a, q in zip(p, points, strict=True)]
     energy, response = np.array(states).T

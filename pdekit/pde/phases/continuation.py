@@ -45,7 +45,7 @@ class System(Protocol):
 class Curve:
     """Points q = (s, z) of the curve, s from 0 to 1 over the bounds of the parameter.
 
-    The system is asked of parameters within the bounds only.
+    The system is evaluated within the bounds only.
     """
 
     def __init__(self, system: System, bounds: tuple[float, float]) -> None:
@@ -69,7 +69,7 @@ class Curve:
         s = (p - self.bounds[0]) / self._width
         found = self._across(np.concatenate([[s], self.system.guess(p, mean)]))
         if found is None:
-            raise ConvergenceError(f"there is no state near mean {mean} at parameter {p:g}")
+            raise ConvergenceError(f"found no state near mean {mean} at parameter {p:g}")
         return found
 
     def followed(self, first: Array) -> tuple[list[Array], list[Array]]:
@@ -87,7 +87,9 @@ class Curve:
             if new is None or turned is None or not float(turned @ tangent) >= _STRAIGHT:
                 step /= 2
                 if step < _SHORTEST:
-                    raise ConvergenceError(self._lost(points[-1], "branches may cross there"))
+                    raise ConvergenceError(
+                        self._lost(points[-1], "branches may cross there; start on the other side")
+                    )
                 last = False
                 continue
             if turned[0] * tangent[0] < 0:

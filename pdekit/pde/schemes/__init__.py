@@ -42,15 +42,15 @@ class AnyStats(
     ImplicitStats, KrylovStats, MeanFieldStats, PolicyStats, SpectralStats, SplitStats,
     ControlledStats, GameStats, Summary, total=False,
 ):  # fmt: skip
-    """What ``.stats`` of a solution may have: what the verb tells, and what its scheme."""
+    """All entries of ``.stats`` of a solution: of ``solve``, and of its scheme."""
 
 
 _SMALL = 32  # cells along an axis of the plane
-_DRIVEN = 256  # the same where a force turns: what goes round costs a splitting ever more steps
+_DRIVEN = 256  # the same with a force: rotation costs a splitting many more steps
 
 
 _SPLIT = Split()
-# the best come first; made once, as a call may be shorter than their checks
+# best first; created once, as a call may take less time than their checks
 _BEST: tuple[Any, ...] = (
     HopfLax(),
     Spectral(),
@@ -64,7 +64,7 @@ _KRYLOV, _MEAN_FIELD = Krylov(), {1: MeanField(), 2: MeanField(1e-4, order=6)}
 
 
 def default_scheme(equation: Equation, grid: Grid) -> Scheme:
-    """The most accurate scheme that does not refuse: exact in time wherever there is such a one.
+    """The most accurate scheme that does not refuse: exact in time wherever such a scheme exists.
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
     diffusion that couples the axes, and planes of up to 32 cells an axis (256 with a force), to
@@ -78,8 +78,8 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
         raise TypeError(f"solve knows the equations {known}; got {checks.shown(equation)}")
     problem = Problem(equation, grid, None)
     best = next(scheme for scheme in able if not scheme.refuses(problem))
-    # one factorisation costs less than the steps of a splitting
-    small = best is _SPLIT and not problem.moves and _few_or_oblique(equation, grid)
+    # one factorisation is cheaper than the steps of a splitting
+    small = best is _SPLIT and not problem.time_dependent and _few_or_oblique(equation, grid)
     return _KRYLOV if small else best
 
 

@@ -17,7 +17,9 @@ from pdekit.pde.equations import HamiltonJacobiBellman
 
 _MOST_PARTS = 4096
 _MOST_STEPS = 50_000
-_WARY = 8.0  # times what steps of other lengths change: their errors need not grow with the length
+_WARY = (
+    8.0  # factor of the change by steps of other lengths, as errors need not grow with the length
+)
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class DoobTransform:
     The controlled process is Doob's h-transform of the Langevin process by w (mathematics 1.7).
     Over a step the unknown is z = exp(-beta (u(t + s) - u(t)) / 2) = exp(s L~) 1, where
     L~ = exp(beta u(t) / 2) L exp(-beta u(t) / 2) is again tridiagonal: numbers of order one at any
-    beta, where exp(-beta u / 2) itself would underflow. Each step is taken whole and in halves;
-    the halves are kept when the two differ in u by at most ``rtol`` of the range of u_0 (with a
-    running cost, of 1/beta where that is larger). Steps of few jumps are right to rounding; where
-    beta u is small the equation is solved in a form that is linear in u (``Evolution``).
+    beta, where exp(-beta u / 2) itself would underflow. Each step is computed whole and as two
+    halves; the halves are accepted if the two differ in u by at most ``rtol`` of the range of u_0
+    (with a running cost, of 1/beta where that is larger). Steps of few jumps are right to rounding;
+    where beta u is small the equation is solved in a form that is linear in u (``Evolution``).
     In two dimensions exp(s L) is split by lines (Strang): a step is the composition of such
     steps along x, y and x, monotone as a whole; every output interval is cut into 1, 2, 4, ...
     steps until halving them changes u by at most ``rtol_plane`` of the same scale.
@@ -43,7 +45,7 @@ class DoobTransform:
     solves = (HamiltonJacobiBellman,)
     measures_error: ClassVar[bool] = True  # in time, by steps of other lengths
     exact_on_lines: ClassVar[bool] = True  # in time; and so is a density under its control
-    # of beta |Δu| / 2: beyond it no comparison of grids is believed
+    # of beta |Δu| / 2: above it grids are not compared
     most_jump: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
@@ -51,7 +53,7 @@ class DoobTransform:
             checks.within(name, getattr(self, name), 1e-12, 1)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return ""
 
     def steps(self, problem: Problem) -> DoobSteps:
@@ -77,7 +79,7 @@ class _OnLine:
         self.step, self.steps = np.inf, 0
 
     def _scale(self, problem: Problem) -> float:
-        """What errors are measured by: the range of the value, but not less than its rounding."""
+        """The scale of errors: the range of the value, but not less than its rounding."""
         u, span = problem.values, problem.until or 0.0
         size, high = float(np.ptp(u)), ROUNDING / self.rtol * float(np.abs(u).max())
         return max(min(1 / self.evolve.beta, size + span * self.evolve.costly), size, high, 1e-300)
@@ -106,9 +108,9 @@ class _OnLine:
                 )
         if self.steps > _MOST_STEPS:
             raise ConvergenceError(
-                f"{_MOST_STEPS} steps reach time to go {t:g} only, another {left:g} is "
-                f"left: the value function is too steep for the grid (beta = {beta:g}); refine it, "
-                "or use schemes.PolicyIteration()"
+                f"{_MOST_STEPS} steps reach time to go {t:g} only, {left:g} before the end: the "
+                f"value function is too steep for the grid (beta = {beta:g}); refine it, or use "
+                "schemes.PolicyIteration()"
             )
         self.step = step * (4 if error < self.rtol / 100 else 1)
         self.steps += 2
@@ -116,7 +118,7 @@ class _OnLine:
         return fine, step
 
     def _tried(self, u: Array, step: float) -> tuple[Array | None, float]:
-        """u after a step and its error over the scale; infinite where there is none."""
+        """u after a step and its error over the scale; infinite if it failed."""
         evolve = self.evolve
         whole = evolve(u, step)
         if whole is not None and evolve.exact(u, step):
@@ -163,12 +165,12 @@ def _marched(
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return advanced(steps, u, span, count, cost)[0]
-    except ConvergenceError:  # a step lost its sign: it is too long
+    except ConvergenceError:  # a step is not positive: it is too long
         return None
 
 
 def _unresolved(error: float) -> str:
-    """What so many steps leave, and what helps."""
+    """The message on the error of the steps, with advice."""
     if np.isfinite(error):
         return (
             f"still differ from twice as many by {error:.2g}; raise rtol_plane or use "

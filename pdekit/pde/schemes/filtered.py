@@ -25,13 +25,13 @@ from pdekit.pde.discrete.monotone import (
     hamiltonian_of,
     hamiltonian_plain,
     linear_part,
+    rate_with_costs,
+    rate_with_diffusion,
     refused,
     require_cfl,
-    say_if_unresolved,
-    steeper,
     step_within,
-    sudden,
     too_steep,
+    warn_if_unresolved,
 )
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
@@ -46,17 +46,17 @@ class Filtered:
     S_M is a monotone step (``Godunov`` with the same ``flux``), S_A a second-order one: ENO2
     slopes and Heun's two stages (SSP-RK2). A step is never further than eps dt from the monotone
     one, whose error it can change by at most eps t: with eps = ``epsilon`` sqrt(h) range(H) / sqrt
-    of the box's width it converges to the viscosity solution whatever S_A does, and since S_A - S_M
-    = O(dt h) where u is smooth, S_A goes through there: order 2 away from kinks, and in L1.
-    ``stats["filtered"]`` is the largest share of cells in which a step was held back.
+    of the box's width it converges to the viscosity solution for any S_A, and since S_A - S_M
+    = O(dt h) where u is smooth, S_A is accepted there: order 2 away from kinks, and in L1.
+    ``stats["filtered"]`` is the largest share of filtered cells of a step.
     Terms linear in u (``ViscousHJ``, ``HamiltonJacobiBellman`` on a line) by Strang splitting.
     Froese and Oberman (2013); Bokanowski, Falcone and Sahu (2016). Mathematics 1.2-1.3.
 
     Good values: the defaults; ``epsilon=0`` is the monotone scheme. inf f <= u <= sup f (less
-    t H(0)) is kept by what it costs, nothing: the true solution lies there. Order between solutions
-    is kept up to eps t only. A callable f that the cells do not resolve is said
-    (``ResolutionWarning``). Raises ``ConvergenceError`` if more than 10^7 steps
-    would be needed.
+    t H(0)) is enforced by clipping, which does no harm, as the true solution lies there. The
+    comparison principle holds up to eps t only. There is a ``ResolutionWarning`` for a callable f
+    that the cells do not resolve. Raises ``ConvergenceError`` if more than 10^7 steps would be
+    needed.
     """
 
     cfl: float = 0.5
@@ -70,14 +70,14 @@ class Filtered:
         checks.not_negative("epsilon", self.epsilon)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return refused(problem, "Filtered")
 
     def start(self, problem: Problem, stats: Stats) -> Advance:
         if problem.equation.carries_slope:
             return as_slopes(problem, self, stats)
         run = _Run(self, problem, stats)
-        say_if_unresolved(problem)
+        warn_if_unresolved(problem)
         march = March(problem.values, run.over, stats)
         if problem.equation.controlled:
             return march
@@ -85,8 +85,8 @@ class Filtered:
         fall = float(run.hamiltonian(np.zeros((1, problem.grid.dim)))[0])
 
         def advance(t: float) -> Array:
-            # what constants do: the maximum principle that the monotone step keeps; the run goes on
-            # from u as it is, so that what is asked for on the way does not change the end
+            # the maximum principle of the monotone step; the run continues from
+            # the unclipped u, so that intermediate output does not change the result
             return np.clip(march(t), low - fall * t, high - fall * t)
 
         return advance
@@ -122,9 +122,12 @@ class _Run:
         grid, linear = self.grid, self.linear
         monotone, rate = self._monotone(u)
         if linear is not None:
-            rate = max(steeper(linear, rate, self.cfl), sudden(u, monotone, grid, self.cfl))
+            rate = max(
+                rate_with_costs(linear, rate, self.cfl),
+                rate_with_diffusion(u, monotone, grid, self.cfl),
+            )
         dt = step_within(rate, left, self.cfl, linear)
-        if linear is not None:  # slopes do not grow beyond, so that dt stays allowed
+        if linear is not None:  # slopes do not grow, so that dt remains admissible
             u = linear(u, dt / 2)
             monotone, _ = self._monotone(u)
         eps = self.share * float(np.ptp(monotone))
@@ -140,9 +143,9 @@ class _Run:
         from pdekit.pde.kernels.filtered_march import march
 
         rates, periodic, field = as_plane(u, self.grid, weights)
-        field, room = field.copy(), np.empty((4, *field.shape))
+        field, buffer = field.copy(), np.empty((4, *field.shape))
         steps, held, dt = march(
-            field, room, rates / 2, periodic, span, self.cfl, self.share, MOST_STEPS
+            field, buffer, rates / 2, periodic, span, self.cfl, self.share, MOST_STEPS
         )
         if steps < 0:
             raise too_steep(dt, span)
@@ -158,7 +161,7 @@ class _Run:
 def filtered_plain(
     u: Array, monotone: Array, dt: float, eps: float, grid: Grid, hamiltonian: Any, flux: Flux
 ) -> tuple[Array, float]:
-    """One filtered step from the monotone Hamiltonian of u, and the share of cells held back."""
+    """One filtered step from the monotone Hamiltonian of u, and the share of filtered cells."""
 
     def accurate(v: Array) -> Array:
         minus, plus = slopes(v, grid, one_sided_eno)

@@ -17,13 +17,13 @@ from pdekit.pde.discrete.monotone import (
     hamiltonian_of,
     hamiltonian_plain,
     linear_part,
+    rate_with_costs,
+    rate_with_diffusion,
     refused,
     require_cfl,
-    say_if_unresolved,
-    steeper,
     step_within,
-    sudden,
     too_steep,
+    warn_if_unresolved,
 )
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
@@ -36,7 +36,7 @@ class Godunov:
     """u <- S_dt (u - dt H(D^- u, D^+ u)): a monotone Hamiltonian, then the linear part exactly.
 
     The explicit half is monotone while dt sum_k max |H'(D_k u)| / h_k <= ``cfl`` <= 1; the step is
-    chosen so, anew as the gradient falls. S_dt is the identity (``HamiltonJacobi``), the semigroup
+    adapted as the gradient decreases. S_dt is the identity (``HamiltonJacobi``), the semigroup
     of the three-point Laplacian (``ViscousHJ``) or of the Scharfetter-Gummel generator
     (``HamiltonJacobiBellman``, one dimension): a Markov operator, so that the whole step is
     monotone, commutes with constants and does not expand the maximum norm. Two solutions compare
@@ -56,7 +56,7 @@ class Godunov:
         require_cfl(self.cfl, self.flux)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return refused(problem, "Godunov")
 
     def start(self, problem: Problem, stats: Stats) -> Advance:
@@ -67,7 +67,7 @@ class Godunov:
             linear_part(problem),
             hamiltonian_of(problem.equation),
         )
-        say_if_unresolved(problem)
+        warn_if_unresolved(problem)
 
         def over(u: Array, begin: float, end: float) -> tuple[Array, int]:
             return self._march(u, grid, hamiltonian, linear, end - begin)
@@ -87,7 +87,10 @@ class Godunov:
             else:
                 change, rate = hamiltonian_plain(u, grid, hamiltonian, self.flux)
             if linear is not None:
-                rate = max(steeper(linear, rate, self.cfl), sudden(u, change, grid, self.cfl))
+                rate = max(
+                    rate_with_costs(linear, rate, self.cfl),
+                    rate_with_diffusion(u, change, grid, self.cfl),
+                )
             dt = step_within(rate, left, self.cfl, linear)
             u = u - dt * change
             u = linear(u, dt) if linear is not None else u

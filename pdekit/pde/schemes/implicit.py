@@ -1,4 +1,4 @@
-"""Implicit time stepping of linear equations with a step of the user's choice."""
+"""Implicit time stepping of linear equations with a user-defined step."""
 
 import warnings
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError
+from pdekit.pde.discrete.bounds import bounds, enforce_bounds
 from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.discrete.settled import bounds, settled
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import LINEAR
 from pdekit.pde.kernels.sparse_lu import factorised
@@ -20,15 +20,15 @@ from pdekit.pde.kernels.sparse_lu import factorised
 GAMMA = 1 - sqrt(0.5)
 # R(z) = ONCE / (1 - GAMMA z) + TWICE / (1 - GAMMA z)^2: the L-stable second-order SDIRK method
 ONCE, TWICE = -sqrt(2), 1 + sqrt(2)
-_NEGLIGIBLE = 1e-9  # of the data: what lies out of bounds by so little is set to them
+_NEGLIGIBLE = 1e-9  # of the data: smaller violations of the bounds are clipped
 # |R(z) - e^z| over that of (z / (1 - GAMMA z))^3, and of two backward Euler steps of half the
 # length over (z / (1 - z/2))^2: the quotients are Laplace transforms of measures of this total
 # variation, so the constants hold in every norm in which e^z is a contraction
 _SECOND_ORDER, _FIRST_ORDER = 0.135, 0.75
 _MOST_STEPS = 10_000_000
-# Of the data: an error that is spoken of, but for that of the first four steps, where there are
-# two at least (of rough data it decays a hundredfold), and unless all is at rest: the last step
-# changes less, and the mean that a function comes to is not lost in rounding
+# Of the data: error above which a warning is given, except for that of the first four
+# steps (for rough data it decays a hundredfold), and unless the solution is stationary: the last
+# step changes less, and the mean of a function is not lost to rounding
 _ROUGH = (2, 3, 4)
 _DOUBTFUL, _MOVING, _UNIT = 0.1, 1e-3, 2.2e-16
 
@@ -43,22 +43,23 @@ class ImplicitStats(Stats, total=False):
 
 @dataclass(frozen=True)
 class Implicit:
-    """L-stable second-order steps (SDIRK2) while they keep the bounds, else two backward Euler.
+    """L-stable second-order steps (SDIRK2) while they respect the bounds, else two backward Euler
+    steps.
 
-    ``dt`` is the longest step; every interval between output times is cut into equal ones. The
-    step is the user's, and there is no tolerance to keep: the promise is mass, sign (functions: the
+    ``dt`` is the longest step; every interval between output times is divided equally.
+    The step is given by the user, without a tolerance; guaranteed are mass, sign (functions: the
     range of the data) and Gibbs state to rounding at any step, and ``.stats["error_estimate"]``,
     which bounds the error in time (L1 over the mass; functions: over the largest value of the
-    data), of order dt^2 for smooth data and order one where dt is far too long; an
-    ``AccuracyWarning`` says where it is above a tenth of the data for more than the roughness of
-    these, and not all is at rest. It sums
-    0.135 |(dt A)^3 (1 - γ dt A)^-3 u| over the steps, looked at in the 1st, 2nd, 4th, 8th, ... step
-    of an interval, between which it decays.
+    data), of order dt^2 for smooth data and of order one if dt is far too long; an
+    ``AccuracyWarning`` says where it is above a tenth of the data beyond the effect of rough
+    data, unless the solution is stationary. It sums
+    0.135 |(dt A)^3 (1 - γ dt A)^-3 u| over the steps, evaluated in the 1st, 2nd, 4th, 8th, ...
+    step of an interval, between which it decays.
 
-    No linear method of order two keeps the sign for every step (Bolley and Crouzeix 1978): this one
-    does for certain while dt * exit rate <= 1 + sqrt(2), and in practice far beyond on smooth
+    No linear method of order two keeps the sign for every step (Bolley and Crouzeix 1978): this
+    one provably does while dt * exit rate <= 1 + sqrt(2), and in practice far beyond on smooth
     densities. What is out of bounds by less than 1e-9 of the data (a far tail) is set to them and
-    the mass restored; a step that leaves more is taken again as two backward Euler steps
+    the mass restored; a step that leaves more is replaced by two backward Euler steps
     of half its length, whose matrices are inverse-positive at any step. ``.stats`` counts both
     kinds (``second_order_steps``, ``backward_euler_steps``), and has the most negative value met
     (``negative_before_clipping``) and the ``sign_bound`` on dt.
@@ -75,8 +76,8 @@ class Implicit:
         checks.positive("dt", self.dt)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
-        if problem.moves:
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
+        if problem.time_dependent:
             return (
                 "Implicit takes a potential fixed in time; use the default scheme, Exponential() "
                 "in one dimension and Split() in two"
@@ -143,7 +144,7 @@ class _Stepper:
     def __init__(self, matrix: Any, dt: float, problem: Problem, stats: ImplicitStats) -> None:
         self.matrix, self.dt, self.problem, self.stats = matrix, dt, problem, stats
         self.factors: dict[float, Any] = {}
-        self.local = 0.0  # error of a second-order step, when it was last looked at
+        self.local = 0.0  # latest error estimate of a second-order step
 
     def solve(self, tau: float, b: Array) -> Array:
         """(1 - tau A)^-1 b."""
@@ -170,16 +171,16 @@ class _Stepper:
                 self.local = _SECOND_ORDER / GAMMA**3 * self.size(third)
             error = self.local
             self.stats["second_order_steps"] += 1
-        new, clipped = settled(self.problem, new, u, self.stats)
+        new, clipped = enforce_bounds(self.problem, new, u, self.stats)
         return new, error + clipped
 
     def size(self, u: Array) -> float:
-        """A difference relative to the data, in the measure of the problem."""
+        """A difference relative to the data, in the norm of the problem."""
         return self.problem.distance(u, np.zeros_like(u))
 
 
 def _out_of_bounds(new: Array, u: Array, problem: Problem) -> bool:
-    """Whether a step leaves more than what is negligible below zero, or beyond the data."""
+    """Whether a step has non-negligible values below zero, or beyond the data."""
     if problem.is_density:
         return bool(-new[new < 0].sum() > _NEGLIGIBLE * u.sum())
     low, high = bounds(problem)

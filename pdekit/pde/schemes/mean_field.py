@@ -12,24 +12,27 @@ from pdekit.errors import ConvergenceError
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.gibbs_map import FieldMap
 from pdekit.pde.discrete.march import Advance
-from pdekit.pde.discrete.mean_field import free_energy_terms, pair_field, say_if_narrow
+from pdekit.pde.discrete.mean_field import free_energy_terms, pair_field, warn_if_narrow
 from pdekit.pde.discrete.peclet import Met, report_fields
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import McKeanVlasov
 
-_ROUNDING = 2e-14  # of the sum of absolute terms: what the free energy is good to
-_LOOSER = 10.0  # the companion's local tolerance over the run's own
-_RESOLVED = 0.02  # of the change over an interval: a small departure that grows is followed
-_SHORTEST = 1e-12  # of the time reached
+_ROUNDING = 2e-14  # of the sum of absolute terms: accuracy of the free energy
+_LOOSER = 10.0  # ratio of the companion's local tolerance to that of the run
+_RESOLVED = 0.02  # of the change over an interval: small growing deviations are resolved
+_SHORTEST = 1e-12  # of the time reached so far
 _ROUNDS = 5
-_LOOK, _MANY = 512, 20_000  # intervals after which, and of which, the way ahead is too long
-_SETTLED = 1e-9  # L1 distance of a density from the Gibbs state of its own mean field
-_FINEST = 1e-13  # local tolerance, at which rounding takes over
+_LOOK, _MANY = (
+    512,
+    20_000,
+)  # intervals after which to check, and number of remaining intervals that is too many
+_SETTLED = 1e-9  # tolerated L1 distance of a density from the Gibbs state of its own mean field
+_FINEST = 1e-13  # smallest local tolerance, limited by rounding
 
 
 class MeanFieldStats(Stats, total=False):
-    """Also the free energies at the asked times, and what the runs were made of.
+    """Also the free energies at the requested times, and the work of the runs.
 
     Here ``negative_before_clipping`` is a share of the mass.
     """
@@ -46,32 +49,31 @@ class MeanFieldStats(Stats, total=False):
 class MeanField:
     """rho_t = ∇·(rho ∇(V + W * rho) + ∇rho / beta) by extrapolated linearly implicit Euler steps.
 
-    The one step there is: freeze U = V + W * rho and take a backward Euler step of the
+    The basic step: freeze U = V + W * rho and take a backward Euler step of the
     Scharfetter-Gummel generator of U (in the plane along x, then y), each face with a factor
     1 + h² beta U''/5 that makes moments within a well a few times more accurate
     (``pde.implicit_lines``). It keeps mass, sign and the discrete states
     rho = exp(-beta (V + W * rho)) / Z exactly, at any length, and costs one mean field: two
     real FFTs, or the moments for ``CurieWeiss``. An interval is taken in 1, 2, ...,
     ``order`` such steps, and the results are extrapolated to that order
-    (Deuflhard, Hairer and Zugschwerdt 1987; Hairer and Wanner IV.9); where that is negative, in far
-    tails, the last row of steps stands. Intervals are chosen by the last two columns of the scheme.
-    The free energy is computed after each; one over which it rises beyond rounding is taken again,
-    shorter.
+    (Deuflhard, Hairer and Zugschwerdt 1987; Hairer and Wanner IV.9); where that is negative,
+    in far tails, the last row is used. Intervals are chosen by the last two columns of the scheme.
+    The free energy is computed after each; an interval with an increase beyond rounding is repeated
+    with a shorter length.
 
-    ``rtol`` bounds the L1 error in time at the output times, relative to the mass. It is measured:
-    a companion run of one order less and ten times the local tolerance goes along, and where the
-    two differ by more than ``rtol``, both begin anew with shorter intervals. What turns negative
-    counts as error. The error of the cells is another, of second order: a ``ResolutionWarning``
-    says where more than a tenth of the mass is in cells over which beta (V + W * rho) changes by
-    more than 2. ``.stats``:
-    ``error_estimate`` (that difference: the companion's error, a few times the solution's),
-    ``energies`` (at the start and the output times),
-    ``largest_energy_step`` (over all intervals; at most rounding), ``steps`` (Euler steps of both
-    runs), ``intervals``, ``rejections`` (for the error), ``energy_rejections`` and ``real_ffts``.
+    ``rtol`` bounds the L1 error in time at the output times, relative to the mass. It is
+    estimated by a companion run of one order less and ten times the local tolerance; if the two
+    differ by more than ``rtol``, both restart with shorter intervals. Negative values count as
+    error. The discretisation error in space is separate, of second order: a ``ResolutionWarning``
+    tells where more than a tenth of the mass is in cells over which beta (V + W * rho) changes by
+    more than 2. ``.stats``: ``error_estimate`` (that difference: the companion's error, a few times
+    the solution's), ``energies`` (at the start and the output times), ``largest_energy_step`` (over
+    all intervals; at most rounding), ``steps`` (Euler steps of both runs), ``intervals``,
+    ``rejections`` (for the error), ``energy_rejections`` and ``real_ffts``.
 
     Where V and the initial density are even about the middle of the box, so is the solution:
-    rounding is kept from breaking the symmetry of an unstable state.
-    Raises ``ConvergenceError`` where ``rtol`` is not reached or the energy would not fall. Good
+    rounding is prevented from breaking the symmetry of an unstable state.
+    Raises ``ConvergenceError`` if ``rtol`` is not reached or the energy does not decrease. Good
     values: rtol = 1e-8 to 1e-4; order 7 on a line, 6 in the plane. Mathematics 1.6.
     """
 
@@ -86,17 +88,17 @@ class MeanField:
             raise ValueError(f"order must be a whole number from 3 to 10, got {self.order!r}")
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return ""
 
     def start(self, problem: Problem, stats: MeanFieldStats) -> Advance:
         system = _System(problem)
-        say_if_narrow(system.interaction, system.grid, system.beta, stacklevel=5)
+        warn_if_narrow(system.interaction, system.grid, system.beta, stacklevel=5)
         return _Measured(self, system, stats).advance
 
 
 class _Measured:
-    """A run and its companion, begun anew with shorter intervals where they differ too much."""
+    """A run and its companion, restarted with shorter intervals if they differ too much."""
 
     def __init__(self, scheme: MeanField, system: "_System", stats: MeanFieldStats) -> None:
         self.rtol, self.order, self.system, self.stats = scheme.rtol, scheme.order, system, stats
@@ -110,7 +112,7 @@ class _Measured:
     def advance(self, t: float) -> Array:
         fine, error = self._pair_at(t)
         run, self.error = self.runs[1], max(error, self.error)
-        self.stats.update(_together([*self.spent, *self.runs]))
+        self.stats.update(_combined_stats([*self.spent, *self.runs]))
         self.stats["error_estimate"] = self.error
         self.stats["energies"].append(run.energy)
         U, system = self.system.V + run.field, self.system
@@ -132,14 +134,14 @@ class _Measured:
             if self.local < _FINEST:
                 break
         raise ConvergenceError(
-            f"at t = {t:g} the mean-field steps still err by about {error:.2g}, above "
-            f"rtol={self.rtol:g}; raise rtol, or stop before the density leaves an "
-            "unstable state, where small errors grow without bound"
+            f"at t = {t:g} the mean-field steps still have an error of about {error:.2g}, above "
+            f"rtol={self.rtol:g}; raise rtol, or stop before the density leaves an unstable state, "
+            "where small errors grow without bound"
         )
 
 
 class _System:
-    """What does not change along a run: potential, mean field, symmetry."""
+    """Constants of a run: potential, mean field, symmetry."""
 
     def __init__(self, problem: Problem) -> None:
         self.grid, self.equation = problem.grid, problem.equation
@@ -147,16 +149,16 @@ class _System:
         self.interaction = problem.equation.interaction
         self.V, self.start = problem.potential(), problem.values
         self.field = pair_field(self.interaction, self.grid, self.beta)
-        # of the middle, so that large terms do not cancel
+        # relative to the middle, to avoid cancellation
         self.x = self.grid.axes[0] - (self.grid.lower[0] + self.grid.upper[0]) / 2
         self.mass = float(self.start.sum())
-        # the sums of W * rho may cancel, their rounding does not
+        # the sums of W * rho may cancel, but not their rounding errors
         self.noise = 0.02 * self.field.largest * (self.mass * self.grid.cell_volume) ** 2
         self.even = _is_even(self.V) and _is_even(self.start)
         self.shortest = float(np.min(self.grid.spacing)) ** 2 * self.beta  # of a cell
 
     def energy(self, rho: Array, field: Array) -> tuple[float, float]:
-        """The free energy, and what it is good to in units of rounding."""
+        """The free energy, and its accuracy in units of rounding."""
         energy, size = free_energy_terms(rho, self.V, field, self.beta, self.grid)
         return energy, size + self.mass * self.grid.cell_volume / self.beta + self.noise
 
@@ -196,7 +198,7 @@ class _System:
         return rho
 
     def first(self, field: Array) -> float:
-        """A first interval, over which a hundredth of the mass moves."""
+        """A first interval, during which about a hundredth of the mass moves."""
         speed, dt = 0.0, 1e-9 * float(np.min(self.grid.spacing)) ** 2 * self.beta
         for _ in range(40):
             moved = self.steps(self.start, field, dt, 1)
@@ -217,8 +219,8 @@ class _System:
             rho = _along(out, axis).reshape(rho.shape)
         return np.ascontiguousarray(rho)
 
-    def tidy(self, rho: Array, positive: Array) -> Array:
-        """Signs where they were lost from ``positive``, the mass of the start, its symmetry."""
+    def restore_invariants(self, rho: Array, positive: Array) -> Array:
+        """Restore signs from ``positive``, the initial mass, and the symmetry."""
         rho = np.where(rho > 0, rho, positive)
         if self.even:
             rho = 0.5 * (rho + np.flip(rho))
@@ -227,7 +229,7 @@ class _System:
 
 
 def _pair(system: _System, local: float, order: int) -> list["_Run"]:
-    """The companion, of one order less as well, and the run."""
+    """The companion, of one order less, and the run."""
     return [_Run(system, _LOOSER * local, order - 1), _Run(system, local, order)]
 
 
@@ -252,11 +254,11 @@ class _Run:
             self._interval(t)
             taken += 1
             if taken % _LOOK == 0 and t - self.t > _MANY * self.dt:
-                self._settle(t)
+                self._try_stationary(t)
         return self.rho
 
-    def _settle(self, t: float) -> None:
-        """On to t at once if this is a stable stationary state; else the way there is too long."""
+    def _try_stationary(self, t: float) -> None:
+        """Jump to t if the state is stationary and stable; else too many steps remain."""
         if not self.system.stationary(self.rho, self.field):
             raise ConvergenceError(
                 f"at t = {self.t:.3g} the mean field allows steps of {self.dt:.2g} only, and the "
@@ -274,13 +276,13 @@ class _Run:
             rho, error = self._extrapolated(dt)
             change = float(np.abs(rho - self.rho).sum()) / self.system.mass
             allowed = self.local
-            if change > self.speed * dt:  # it gathers speed, however small: follow it
+            if change > self.speed * dt:  # it grows, however small: resolve it
                 allowed = min(self.local, max(_RESOLVED * change, 1e-4 * self.local, 1e-11))
             growth = 0.9 * (allowed / max(error, 1e-300)) ** (1 / self.order)
             if not error <= allowed:
                 self.counts["rejections"] += 1
                 dt *= max(growth, 0.05) if np.isfinite(error) else 0.05
-            elif self._taken(rho):
+            elif self._accept(rho):
                 self.t, self.speed = end if dt == left else self.t + dt, change / dt
                 self.dt = max(dt * min(growth, 5.0), self.dt if dt == left else 0.0)
                 return
@@ -303,10 +305,10 @@ class _Run:
         error = float(np.abs(best - next_best).sum()) / system.mass
         lost = -float(np.minimum(best, 0.0).sum()) / system.mass
         self.counts["negative_before_clipping"] = max(lost, self.counts["negative_before_clipping"])
-        return system.tidy(best, rows[-1]), error + lost
+        return system.restore_invariants(best, rows[-1]), error + lost
 
-    def _taken(self, rho: Array) -> bool:
-        """Whether the free energy fell, up to rounding; if so the density stands."""
+    def _accept(self, rho: Array) -> bool:
+        """Accept the density if the free energy did not increase, up to rounding."""
         field = self.system.field(rho)
         self.counts["real_ffts"] += self.system.field.real_ffts
         energy, size = self.system.energy(rho, field)
@@ -331,8 +333,8 @@ def _extrapolation(order: int) -> Array:
     return np.array([best, [0.0, *less]])
 
 
-def _together(runs: list[_Run]) -> MeanFieldStats:
-    """Work of all runs; intervals and energies of the last one."""
+def _combined_stats(runs: list[_Run]) -> MeanFieldStats:
+    """Total work of all runs; intervals and energies of the last one."""
     counts, last = [run.counts for run in runs], runs[-1].counts
     return {
         **last,

@@ -11,13 +11,13 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman.policy import PolicySteps
 from pdekit.pde.bellman.steps import advanced
-from pdekit.pde.bellman.vouched import inner
+from pdekit.pde.bellman.value_checks import inner
 from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import HamiltonJacobiBellman
 
-_MOST_STEPS = 10_000  # a few milliseconds each on a line of hundreds of cells
+_MOST_STEPS = 10_000  # steps; a few milliseconds each on a line of hundreds of cells
 
 
 class PolicyStats(Stats, total=False):
@@ -28,35 +28,35 @@ class PolicyStats(Stats, total=False):
 
 @dataclass(frozen=True)
 class PolicyIteration:
-    """Implicit steps of at most ``dt``, each closed by policy iteration (three or four policies).
+    """Implicit steps of at most ``dt``, each solved by policy iteration (three or four policies).
 
     ``order=2`` (the default): L-stable SDIRK2 steps, u = Φ_γ((1 + √2) Φ_γ(U) - √2 U) with Φ_γ an
-    implicit Euler step of length γ dt, γ = 1 - 1/√2, filtered: where such a step is further from
-    the monotone one than 2 dt r sqrt(dt r / range(u)), r the mean of |u_t|, the monotone one is
-    taken. It is of second order where u is smooth in time and converges because the monotone one
-    does; comparison and the maximum norm are kept up to the band of the filter.
-    ``stats["filtered"]`` is the largest share of cells held back. ``order=1``: the monotone step
-    alone, u - dt 𝓕(u) = U, which keeps order and does not expand the maximum norm at any ``dt``.
+    implicit Euler step of length γ dt, γ = 1 - 1/√2, filtered: if such a step differs from the
+    monotone one by more than 2 dt r sqrt(dt r / range(u)), r the mean of |u_t|, the monotone
+    one is used. It is of second order where u is smooth in time and converges because the monotone
+    one does; comparison and the maximum norm are kept up to the band of the filter.
+    ``stats["filtered"]`` is the largest share of filtered cells. ``order=1``: the monotone step
+    alone, u - dt 𝓕(u) = U, which is monotone and non-expansive in the maximum norm at any ``dt``.
 
     The Hamiltonian is exponentially fitted, so that the linearised operator is the
     Scharfetter-Gummel generator of V + u: second order in h while |∇(V + u)| h is below about
-    2/beta, upwind (first order, Engquist and Osher's Hamiltonian) beyond. ``control`` carries the
-    density by exactly the transposed steps; should a second-order one leave it below zero (a
-    density narrower than what diffuses in a step), the density takes the monotone step instead, and
+    2/beta, upwind (first order, Engquist and Osher's Hamiltonian) beyond. ``control``
+    propagates the density by exactly the transposed steps; if a second-order one makes it negative
+    (a density narrower than the diffusion length of a step), the monotone step is used instead, and
     ``stats["monotone_steps"]`` of the density counts those.
 
-    A second-order step that is too long for the data (it leaves their range, or the filter holds
-    more than a quarter of the cells) is cut in two, and again. The error in time is measured by a
-    second run in steps of other lengths: ``stats["step_errors"]``, in units of the cost at every
-    output time, a tenth of the box away from its walls, and the largest of them over the range of
-    the data (1/beta where that is larger) as ``stats["error_estimate"]``. Warns where that is much
-    (``AccuracyWarning``).
+    A second-order step that is too long for the data (it leaves their range, or more than a
+    quarter of the cells are filtered) is halved, recursively. The error in time is estimated by
+    a second run with steps of other lengths: ``stats["step_errors"]``, in units of the cost at
+    every output time, a tenth of the box away from its walls, and the largest of them over the
+    range of the data (1/beta where that is larger) as ``stats["error_estimate"]``. Warns if it is
+    large (``AccuracyWarning``).
 
     One and two dimensions, walls or periodic. Good for steep data and large beta, where
-    ``DoobTransform`` is not; the stored spacing is a good ``dt``, a fifth of it with ``order=1``.
-    Raises ``ConvergenceError`` where the policies do not settle, and for more than 10,000 steps.
-    Mathematics 1.7; thesis (4.31); Howard's algorithm: Bokanowski, Maroso and Zidani 2009; filter:
-    Froese and Oberman 2013.
+    ``DoobTransform`` is not; the spacing of the stored times is a good ``dt``, a fifth of it with
+    ``order=1``. Raises ``ConvergenceError`` if the policies do not converge, and for more than
+    10,000 steps. Mathematics 1.7; thesis (4.31); Howard's algorithm: Bokanowski, Maroso and Zidani
+    2009; filter: Froese and Oberman 2013.
     """
 
     dt: float = 0.01
@@ -71,7 +71,7 @@ class PolicyIteration:
             raise ValueError(f"order must be 1 (monotone) or 2 (filtered), got {self.order!r}")
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return ""
 
     def steps(self, problem: Problem) -> PolicySteps:
@@ -83,8 +83,8 @@ class PolicyIteration:
         if not span / self.dt < _MOST_STEPS:
             least = float(f"{span / _MOST_STEPS * 1.5:.1g}")
             raise ConvergenceError(
-                f"{span:g} of time to go takes more than {_MOST_STEPS} steps of dt = "
-                f"{self.dt:g}; PolicyIteration(dt={least:g}) takes fewer, and says what they err by"
+                f"{span:g} of time to go takes more than {_MOST_STEPS} steps of dt = {self.dt:g}; "
+                f"PolicyIteration(dt={least:g}) takes fewer, and reports their error"
             )
         return max(1, ceil(span / self.dt * (1 - 1e-12)))
 
@@ -98,7 +98,7 @@ class PolicyIteration:
 
 
 class _Run:
-    """The value function, and beside it the same by other steps."""
+    """The value function, and a second one with other steps."""
 
     def __init__(self, scheme: PolicyIteration, problem: Problem, stats: PolicyStats) -> None:
         self.scheme, self.stats, self.cost = scheme, stats, problem.running_cost()
@@ -113,23 +113,22 @@ class _Run:
         count = self.scheme.count(span)
         u, _ = advanced(self.steps, u, span, count, self.cost)
         self.errors.append(self._error(u, span, count, self.steps.cuts > cuts))
-        self.stats["filtered"] = self.steps.held
+        self.stats["filtered"] = self.steps.filtered_share
         self.stats["error_estimate"] = max(self.errors) / self.scale
         return u, count
 
     def _error(self, u: Array, span: float, count: int, cut: bool) -> float:
-        """What the steps err by, from the same with others: twice as long, or half as long where
-        some were cut (cut again alike, they would agree), or an eighth where there is but one.
-
-        Where all is smooth that difference is three times the error of long steps; where the
-        filter holds and for steps of order one the order may sink to a half.
+        """Error of the steps, by comparison with others: twice as long, or
+        half as long if some were halved, or an eighth if there is only one. For smooth solutions
+        the difference is three times the error of long steps; with filtered cells and for steps of
+        order one the order may drop to 1/2.
         """
         longer = count > 1 and not cut
         parts = 8 if count == 1 else 2
         self.other_steps.parts = 2 if cut else 1
         others = count // 2 if longer else parts * count
         self.other, _ = advanced(self.other_steps, self.other, span, others, self.cost)
-        smooth = self.scheme.order == 2 and not cut and self.steps.held == 0
+        smooth = self.scheme.order == 2 and not cut and self.steps.filtered_share == 0
         share = (1 if longer else 3) if smooth else (2.5 if longer else 4)
         if count == 1:
             share = 1.5 if smooth else 2.5

@@ -1,4 +1,4 @@
-"""Stationary states out of equilibrium: how to build them, take them apart, and what they cost.
+"""Stationary states out of equilibrium: construction, decomposition, and entropy production.
 
 Thesis chapter 6, corrected: dX = -∇f dt + sqrt(2 D / beta) dB (Ito) has the stationary density
 exp(-beta Φ) exactly when ∇f = (D + Q) ∇Φ - beta^-1 ∇·(D + Q), Q antisymmetric, with the row
@@ -251,9 +251,9 @@ def _points(x: Any) -> Any:
 def entropy_production(equation: Equation, density: Numbers, grid: Grid) -> float:
     """Total rate of entropy production β ∫ J·D⁻¹ J / rho of a density, J its current; >= 0.
 
-    In units of 1 / time; zero exactly in detailed balance. It is the housekeeping rate (what keeps
-    the stationary state going) plus β times the rate at which the free energy falls. Second order.
-    ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.24).
+    In units of 1 / time; zero exactly in detailed balance. It is the housekeeping rate (which
+    maintains the stationary state) plus β times the rate at which the free energy falls. Second
+    order. ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.24).
 
     Raises ``TypeError`` for another equation and ``ValueError`` for a diffusion that is singular
     somewhere (the rate is not defined there).
@@ -279,7 +279,7 @@ def housekeeping(equation: Equation, density: Numbers, grid: Grid) -> float:
 
 
 def _dissipated(equation: Any, flow: Array, rho: Array, grid: Grid) -> float:
-    """β ∫ flow·D⁻¹ flow / rho over the cells that hold probability."""
+    """β ∫ flow·D⁻¹ flow / rho over the cells with positive probability."""
     d = evaluate_tensor(as_diffusion(equation.diffusion).D, grid, "the diffusion")
     d = d if d.ndim > grid.dim else d[..., None, None] * np.eye(grid.dim)
     least = np.linalg.eigvalsh(d)[..., 0]

@@ -191,8 +191,8 @@ class Twice:
 
 
 def test_a_fact_is_of_the_class_that_says_it() -> None:
-    assert checks.says(pk.particles.EulerMaruyama(), "fused_slopes") == 1
-    assert checks.says(Slower(), "fused_slopes") is None
+    assert checks.declared(pk.particles.EulerMaruyama(), "fused_slopes") == 1
+    assert checks.declared(Slower(), "fused_slopes") is None
     assert is_quadratic(pk.CurieWeiss(1.0)) and not is_quadratic(Weaker(1.0))
 
 

@@ -1,4 +1,4 @@
-"""The equilibrium of a game at time steps that are short enough for it."""
+"""The equilibrium of a game, with sufficiently short time steps."""
 
 import warnings
 from dataclasses import replace
@@ -14,13 +14,13 @@ from pdekit.pde.control.games import Game, Response, Solver
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import GameStats
 
-_TIMES = 0.02  # of the range of a game's value: what its steps in time may err by without a word
+_TIMES = 0.02  # of the range of a game's value: error in time above which a warning is given
 _ROUNDING = 1e-9
-_PARTS = (1, 2, 4, 8, 16)  # steps of a game between stored times, more where the value is steep
+_PARTS = (1, 2, 4, 8, 16)  # steps of a game between stored times, more if the value is steep
 
 
 class Equilibrium(NamedTuple):
-    """The response at equilibrium, its time steps, and which of them are stored times.
+    """The response at equilibrium, its time steps, and which of these are stored.
 
     ``counts``: what closing it took; ``time_error``: of its value, by its steps.
     """
@@ -59,7 +59,7 @@ def equilibrium(
     else:
         warnings.warn(
             f"the steps between the times of the game leave its value up to {error:.2g} off, where "
-            f"it ranges over {scale:.2g}; ask for more times",
+            f"it ranges over {scale:.2g}; use more times",
             AccuracyWarning,
             stacklevel=4,
         )
@@ -67,7 +67,7 @@ def equilibrium(
 
 
 def _closed(game: Game, solver: Solver) -> tuple[Response, GameStats]:
-    """The equilibrium; by monotone steps where those of second order, which switch, miss it."""
+    """The equilibrium; by monotone steps if filtered ones of second order fail."""
     counts = GameStats()
     try:
         return solver.close(game, counts), counts
@@ -88,7 +88,7 @@ def _closed(game: Game, solver: Solver) -> tuple[Response, GameStats]:
 
 
 def _nodes(times: Array, scheme: Any, parts: int) -> tuple[Array, Any]:
-    """The time steps of a game, and which of them are stored times."""
+    """The time steps of a game, and which of these are stored."""
     spans = np.diff(times)
     counts = [parts * scheme.count(span) if hasattr(scheme, "count") else parts for span in spans]
     stored = np.concatenate([[0], np.cumsum(counts)])

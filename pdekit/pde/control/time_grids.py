@@ -1,4 +1,4 @@
-"""The times of a control: those that are stored, and those that integrals and densities need."""
+"""The times of a control: stored ones, and those for integrals and densities."""
 
 import warnings
 from math import ceil
@@ -15,8 +15,8 @@ from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.solution import Solution, marched, solve
 from pdekit.protocols import Initial
 
-_STORED = 101  # times kept when only the horizon is given
-_DRIFT = 2e-3  # of the mass: change of a density by keeping the value at twice as many times
+_STORED = 101  # number of stored times if only the horizon is given
+_DRIFT = 2e-3  # of the mass: tolerated change of a density when the stored times are doubled
 _MOST_HALVINGS = 5
 _HALVINGS, _MOST_ENDS = 8, 60  # of the horizon, towards its ends
 _COMMON = 9  # times by which two controls are compared
@@ -24,7 +24,7 @@ _ROUNDING = 1e-9
 
 
 def stored_times(t: ArrayLike) -> Array:
-    """Times from 0 on that a horizon or given times ask for."""
+    """Stored times, from 0, for a horizon or given times."""
     given = np.atleast_1d(checks.numbers("t", t, "a horizon or several increasing times"))
     sound = given.ndim == 1 and given.size > 0 and bool(np.isfinite(given).all())
     if (
@@ -44,14 +44,14 @@ def stored_times(t: ArrayLike) -> Array:
 
 
 def over(fields: Array, times: Array, backward: Solution) -> Solution:
-    """The fields of a backward solution at times of the motion."""
+    """The fields of a backward solution in forward time."""
     return Solution(
         fields, times, backward.equation, backward.grid, backward.scheme, backward.stats
     )
 
 
 def drifting(value: Solution, initial: Initial, stacklevel: int) -> Solution:
-    """The density under V + u, with u at so many times that more change nothing."""
+    """The density under V + u, with u at enough times."""
     equation, grid, times = value.equation, value.grid, value.times
     parts = fewest_parts(times)
     problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
@@ -59,7 +59,7 @@ def drifting(value: Solution, initial: Initial, stacklevel: int) -> Solution:
     for _ in range(_MOST_HALVINGS):
         if parts > 1:
             fine = finer(times, parts)
-            with warnings.catch_warnings():  # all that is to be said has been said
+            with warnings.catch_warnings():  # all warnings have been given already
                 warnings.simplefilter("ignore")
                 back = solve(equation, grid, value.fields[-1], fine[-1] - fine[::-1], value.scheme)
             found = over(np.ascontiguousarray(back.fields[::-1]), fine, back)
@@ -82,7 +82,7 @@ def drifting(value: Solution, initial: Initial, stacklevel: int) -> Solution:
 
 
 def fewest_parts(times: Array) -> int:
-    """In how many parts to cut the intervals between times so that there are enough for sums."""
+    """The number of parts per interval between times such that integrals are accurate."""
     return max(1, ceil((_STORED - 1) / (len(times) - 1)))
 
 
@@ -95,9 +95,9 @@ def finer(times: Array, parts: int) -> Array:
 
 
 def graded(times: Array, quick: float, parts: int) -> Array:
-    """Times from start to horizon, dense towards both ends: halved down to ``quick``.
+    """Times from start to horizon, dense towards both ends: halved down to
 
-    Every interval is cut in ``parts``; a few of the given times are among them.
+    ``quick``. Every interval is divided into ``parts``; a few of the given times are included.
     """
     horizon = times[-1]
     halvings = int(np.clip(ceil(np.log2(horizon / quick)), _HALVINGS, _MOST_ENDS))
@@ -108,7 +108,7 @@ def graded(times: Array, quick: float, parts: int) -> Array:
 
 
 def same(found: Array, own: Array, rtol: float) -> bool:
-    """Whether fields are the same up to the error of their steps."""
+    """Whether fields agree up to their error in time."""
     if found.shape != own.shape:
         return False
     return float(np.abs(found - own).max()) <= rtol * float(np.ptp(own)) + _ROUNDING
