@@ -27,14 +27,14 @@ from pdekit.particles.run.descriptions import is_hidden
 from pdekit.pde import function_cells
 from pdekit.pde.control.couplings import Congestion
 from pdekit.pde.discrete import subcell
-from pdekit.pde.discrete.propagator import Line, Marcher
+from pdekit.pde.discrete.propagator import Collocation, Line
 
 WELL = pk.potentials.DoubleWell()
 
 
 def test_where_nothing_moves_marching_leaves_all_as_it_is() -> None:
     u, none = np.arange(1.0, 6.0), np.zeros(4)
-    marcher = Marcher(Line(none, none, np.zeros(5), True), relative=False, error_budget=1e-8)
+    marcher = Collocation(Line(none, none, np.zeros(5), True), relative=False, error_budget=1e-8)
     left, error = marcher.march(u, 7.0, lambda s, h: 1e-8)
     assert error == 0 and np.array_equal(left, u)
 
@@ -139,7 +139,7 @@ def test_a_quadratic_hamiltonian_may_be_as_weak_as_one_likes() -> None:
 
 def test_a_slope_that_looks_at_the_other_points_is_refused() -> None:
     together = pk.Langevin(lambda x: ((x - x.mean(-2, keepdim=True)) ** 2).sum(-1), 2.0)
-    with pytest.raises(ValueError, match="other points beside it"):
+    with pytest.raises(ValueError, match="depends on the other points"):
         pk.simulate(together, pk.Gaussian(0.0, 1.0), 100, 0.1, 0.01)
 
 

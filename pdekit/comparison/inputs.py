@@ -75,7 +75,7 @@ def density_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
     forward = getattr(equation, "linear", False) and not getattr(equation, "looks_backward", False)
     if not (getattr(equation, "carries_density", True) or forward):
         raise ValueError(
-            f"the solution of {type(equation).__name__} is no density; expected the solution of "
+            f"the solution of {type(equation).__name__} is not a density; expected the solution of "
             "FokkerPlanck, McKeanVlasov or Heat, such as dynamics.law()"
         )
     return field_of(solution, "; the order is compare(solution, ensemble)")

@@ -93,6 +93,10 @@ class Power:
     def terms(self, dim: int) -> tuple[Term, ...]:
         return tuple(_power(self.exponent, c) for c in _each_axis(self.scale, dim, "Power"))
 
+    def square_weights(self, dim: int) -> tuple[float, ...]:
+        """``scale`` of every axis where the exponent is 2."""
+        return tuple(_each_axis(self.scale, dim, "Power")) if self.exponent == 2 else ()
+
 
 @dataclass(frozen=True)
 class Quadratic:
@@ -128,6 +132,11 @@ class Quadratic:
             return None
         return tuple(_power(2.0, float(c)) for c in np.diag(a))
 
+    def square_weights(self, dim: int) -> tuple[float, ...]:
+        """The diagonal of A where that is all of it."""
+        diagonal = tuple(map(float, np.diag(np.array(self.matrix))))
+        return diagonal if self.terms(dim) is not None else ()
+
 
 @dataclass(frozen=True)
 class Eikonal:
@@ -147,6 +156,11 @@ class Eikonal:
     def grad(self, p: Any) -> Any:
         size = np.sqrt((np.asarray(p) ** 2).sum(-1, keepdims=True))
         return self.speed * p / np.where(size > 0, size, 1.0)
+
+    @property
+    def steepest(self) -> float:
+        """The largest |∂H/∂p_k|, and that H grows with every |p_k|."""
+        return self.speed
 
     def terms(self, dim: int) -> tuple[Term, ...] | None:
         return (_power(1.0, self.speed),) if dim == 1 else None
@@ -291,11 +305,9 @@ def require_hamiltonian(value: Any) -> None:
 
 def square_weights(hamiltonian: Hamiltonian, dim: int) -> Array | None:
     """The weights a of H = sum_k a_k p_k^2 / 2, or None for any other H."""
-    if isinstance(hamiltonian, Power) and hamiltonian.exponent == 2:
-        return np.array(_each_axis(hamiltonian.scale, dim, "Power"))
-    if isinstance(hamiltonian, Quadratic) and hamiltonian.terms(dim) is not None:
-        return np.diag(np.array(hamiltonian.matrix)).copy()
-    return None
+    offered = checks.declared(hamiltonian, "square_weights")
+    weights = offered(dim) if offered else ()
+    return np.array(weights) if weights else None
 
 
 def _power(a: float, c: float) -> Term:

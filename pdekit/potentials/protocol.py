@@ -182,7 +182,7 @@ class Sum(_Combination):
             raise TypeError(f"Sum expects a tuple of potentials, got {checks.shown(self.terms)}")
         if not self.terms:
             raise ValueError("Sum expects at least one potential, got none")
-        terms = [part for term in self.terms for part in _terms(term)]
+        terms = [part for term in self.terms for part in terms_of(term)]
         dims = [term.dim for term in terms if isinstance(getattr(term, "dim", None), int)]
         if len(set(dims)) > 1:
             raise ValueError(f"Sum expects terms of one dimension, got {dims}")
@@ -477,7 +477,8 @@ def _as_term(term: Any, dim: int | None) -> Any:
     return Custom(term, getattr(term, "grad", None), dim)
 
 
-def _terms(potential: Any) -> tuple[Any, ...]:
+def terms_of(potential: Any) -> tuple[Any, ...]:
+    """Those of a sum; of anything else itself."""
     return potential.terms if isinstance(potential, Sum) else (potential,)
 
 

@@ -48,7 +48,7 @@ class Step(Protocol):
     def adjoint_derivative(
         self, rho: Array, adjoint_rho: Array, change: Array, tangent: Array
     ) -> Array:
-        """The derivative of ``adjoint(rho)`` by U along ``change`` is adjoint(b) - c: (b, c) stacked.
+        """(b, c), stacked: ``adjoint(rho)`` changes by adjoint(b) - c where U does by ``change``.
 
         ``adjoint_rho`` is adjoint(rho) and ``tangent`` is derivative(change).
         """

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
-from pdekit.pde.hamiltonians import HALF_SQUARE, Eikonal, Hamiltonian, Term
+from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian, Term
 
 Flux = Callable[[Any, Any, Term, tuple[float, float]], Array]
 _LATTICE = 65  # slopes per axis at which the gradient of a Hamiltonian in the plane is sampled
@@ -97,7 +98,7 @@ def of_gradient(
     if terms is not None:
         parts = zip(minus, plus, terms, bounds.tolist(), strict=True)
         return sum((flux(a, b, term, tuple(ends)) for a, b, term, ends in parts), np.zeros(()))
-    if isinstance(hamiltonian, Eikonal) and flux is godunov:
+    if checks.declared(hamiltonian, "steepest") and flux is godunov:
         rise = [np.maximum(np.maximum(a, -b), 0) for a, b in zip(minus, plus, strict=True)]
         return np.asarray(hamiltonian(np.stack(rise, axis=-1)))
     mean = np.stack([(a + b) / 2 for a, b in zip(minus, plus, strict=True)], axis=-1)
@@ -123,8 +124,9 @@ def speeds(hamiltonian: Hamiltonian, bounds: Array, flux: Flux) -> Array:
 
 def _speeds_in_a_box(hamiltonian: Hamiltonian, bounds: Array) -> Array:
     """max |∂H/∂p_k| over a box of slopes, on a lattice, with half its largest jump added."""
-    if isinstance(hamiltonian, Eikonal):
-        return np.full(len(bounds), hamiltonian.speed)
+    steepest = checks.declared(hamiltonian, "steepest")
+    if steepest:
+        return np.full(len(bounds), steepest)
     lines = [np.linspace(a, b, _LATTICE) for a, b in bounds]
     values = np.asarray(hamiltonian.grad(np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)))
     jump = np.zeros(len(bounds))

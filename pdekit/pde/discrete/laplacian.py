@@ -6,7 +6,7 @@ cos(pi k (i + 1/2) / n), k = 0, 1, ..., made orthonormal.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class Fast:
     axis: int
     count: int
     periodic: bool
+    transformed: ClassVar[bool] = True
 
     def forward(self, u: Array, owned: bool) -> Array:
         from scipy import fft, fftpack
@@ -56,6 +57,7 @@ class Few:
     count: int
     analysis: Array
     synthesis: Array
+    transformed: ClassVar[bool] = False
 
     def forward(self, u: Array, owned: bool) -> Array:
         out: Array = u @ self.analysis.T if self.axis else self.analysis @ u
@@ -158,7 +160,7 @@ def inverse(coefficients: Array, basis: list[Fast | Few]) -> Array:
 
 def _cost(own: Fast | Few) -> tuple[bool, int, int]:
     """Sort key: axes with fewer modes first; among equals, strided before contiguous."""
-    return isinstance(own, Fast), own.count, own.axis
+    return own.transformed, own.count, own.axis
 
 
 def discrete_heat(field: Array, grid: Grid, variance: float) -> Array:

@@ -17,7 +17,7 @@ from pdekit.pde.discrete import cell_means, drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.sampling import as_field, evaluate
 from pdekit.pde.equations import frozen, moving
-from pdekit.potentials.protocol import Sum
+from pdekit.potentials.protocol import terms_of
 
 _PART = 1 << 14
 LOST_MASS = 1e-6  # probability beyond the walls above which a warning is given
@@ -116,7 +116,7 @@ class Problem:
     @cached_property
     def _terms(self) -> list[Any]:
         """The terms of a time-dependent potential, each with its own stored times."""
-        return list(_flat(self.equation.potential))
+        return list(terms_of(self.equation.potential))
 
     def _term(self, k: int, t: float, grid: Grid) -> Array:
         """A term of the potential at time ``t`` of the motion, linear between its stored times."""
@@ -164,7 +164,7 @@ class Problem:
     def time_dependent_terms(self) -> list[Any]:
         """The time-dependent coefficients, sums term by term."""
         return [
-            term for part in self._moving for term in _flat(part) if checks.time_dependent(term)
+            term for part in self._moving for term in terms_of(part) if checks.time_dependent(term)
         ]
 
     @cached_property
@@ -242,15 +242,6 @@ class Problem:
     def drifts(self) -> bool:
         """Whether there is more than noise: an equation without a potential smooths, as heat."""
         return getattr(self.equation, "potential", None) is not None
-
-
-def _flat(potential: Any) -> Iterator[Any]:
-    """The terms of nested sums, one by one."""
-    if not isinstance(potential, Sum):
-        yield potential
-        return
-    for term in potential.terms:
-        yield from _flat(term)
 
 
 def _bounded_potential(values: Array, beta: float, grid: Grid) -> Array:
