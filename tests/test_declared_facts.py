@@ -39,7 +39,7 @@ DOORS = {
     "pde/phases/branches.py": "a start that may be a state",
     "pde/phases/self_consistent.py": "an argument that must be a McKeanVlasov",
     "pde/stationary/stationary.py": "an argument that must be a FokkerPlanck",
-    "potentials/protocol.py": "functions become potentials; the terms of sums",
+    "potentials/algebra.py": "functions become potentials; the terms of sums",
     "potentials/tabulated.py": "equality by content",
 }
 # of Python's, numpy's and torch's own: subclasses of them may mean anything

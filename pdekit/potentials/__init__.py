@@ -7,6 +7,7 @@ if a part of them is time-dependent. Nothing is checked for finiteness here; sol
 non-finite values.
 """
 
+from pdekit.potentials.algebra import Combinable, Custom, Scaled, Sum, as_potential
 from pdekit.potentials.analytic import (
     Cosine,
     DoubleWell,
@@ -17,15 +18,7 @@ from pdekit.potentials.analytic import (
     Rough,
     SixHumpCamel,
 )
-from pdekit.potentials.protocol import (
-    Combinable,
-    Custom,
-    Kernel,
-    Potential,
-    Scaled,
-    Sum,
-    as_potential,
-)
+from pdekit.potentials.protocol import Kernel, Potential
 from pdekit.potentials.tabulated import Evolving, Tabulated
 
 __all__ = [

@@ -10,12 +10,8 @@ from array_api_compat import device
 
 from pdekit import checks
 from pdekit.arrays import Numbers
-from pdekit.potentials.protocol import (
-    Combinable,
-    Kernel,
-    points,
-    whole_dim,
-)
+from pdekit.potentials.algebra import Combinable
+from pdekit.potentials.protocol import Kernel, points, whole_dim
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array, HasNumbers, Numbers
-from pdekit.potentials.protocol import Combinable, Kernel, points, time_of
+from pdekit.potentials.algebra import Combinable
+from pdekit.potentials.protocol import Kernel, points, time_of
 from pdekit.potentials.samples import read_csv, read_npz, tensor_samples
 from pdekit.potentials.splines import Splines, evaluate
 

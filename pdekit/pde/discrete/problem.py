@@ -17,7 +17,7 @@ from pdekit.pde.discrete import cell_means, drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.sampling import as_field, evaluate
 from pdekit.pde.equations import frozen, moving
-from pdekit.potentials.protocol import terms_of
+from pdekit.potentials.algebra import terms_of
 
 _PART = 1 << 14
 LOST_MASS = 1e-6  # probability beyond the walls above which a warning is given

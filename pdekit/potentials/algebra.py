@@ -1,0 +1,390 @@
+"""The algebra of potentials: sums, multiples and shifts; functions as potentials."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import device, is_torch_array
+
+from pdekit import checks
+from pdekit.differences import STEP, in_rows, slopes
+from pdekit.errors import AccuracyWarning
+from pdekit.potentials.functions import FOR_NUMPY, as_numpy, evaluated, is_in, like, remember
+from pdekit.potentials.protocol import Kernel, Potential, kernels_of, points, time_of, whole_dim
+
+_GOOD = (
+    1e-5  # relative to the largest slope: accuracy of differences below which a warning is given
+)
+
+
+class Combinable:
+    """The algebra of potentials: ``V + W``, ``V - W``, ``c * V``, ``V / c``, ``-V``, shifts.
+
+    The results are accepted wherever a potential is, constant or time-dependent. User-defined
+    potentials inherit them, or are combined with one that does: ``Sum`` and ``Scaled`` accept any.
+    """
+
+    __array_ufunc__ = None  # numbers of numpy leave the product to the potential
+
+    def __add__(self, other: Any) -> Sum:
+        return Sum((self, other)) if _is_term(other) else NotImplemented
+
+    def __radd__(self, other: Any) -> Sum:
+        return Sum((other, self)) if _is_term(other) else NotImplemented
+
+    def __sub__(self, other: Any) -> Sum:
+        if not _is_term(other):
+            return NotImplemented
+        return Sum((self, _scaled(_as_term(other, getattr(self, "dim", None)), -1.0)))
+
+    def __rsub__(self, other: Any) -> Sum:
+        return Sum((other, _scaled(self, -1.0))) if _is_term(other) else NotImplemented
+
+    def __mul__(self, factor: Any) -> Any:
+        return _scaled(self, factor)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> Any:
+        return _scaled(self, 1 / checks.nonzero("what a potential is divided by", divisor))
+
+    def __neg__(self) -> Any:
+        return _scaled(self, -1.0)
+
+    def shifted(self, by: Any) -> Any:
+        """x -> V(x - by), V moved by a number in every coordinate or by one for each."""
+        return _scaled(self, 1.0, by)
+
+
+class _Combination(Combinable):
+    """What sums and multiples have in common: they move if a part of them is time-dependent."""
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def _with(self, parts: tuple[Any, ...]) -> Any:
+        """The same of other parts."""
+        raise NotImplementedError
+
+    def _value(self, x: Any) -> Any:
+        raise NotImplementedError
+
+    def _slope(self, x: Any) -> Any:
+        raise NotImplementedError
+
+    def __call__(self, x: Any, t: float | None = None) -> Any:
+        return self._at(time_of(self, t))(x) if checks.time_dependent(self) else self._value(x)
+
+    def grad(self, x: Any, t: float | None = None) -> Any:
+        """Gradient in x, at time t where a part moves, shape ``(..., d)``."""
+        return self._at(time_of(self, t)).grad(x) if checks.time_dependent(self) else self._slope(x)
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates, if a part determines it."""
+        known = [part.dim for part in self._parts if getattr(part, "dim", None) is not None]
+        if not known:
+            raise AttributeError(f"no part of this {type(self).__name__} has a dimension")
+        return int(known[0])
+
+    @property
+    def at(self) -> Callable[[float], Any]:
+        """t -> its value at time t; only if a part is time-dependent."""
+        if not any(map(checks.time_dependent, self._parts)):
+            raise AttributeError(f"this {type(self).__name__} does not change in time")
+        return self._at
+
+    def _at(self, t: float) -> Any:
+        return self._with(tuple(p.at(t) if checks.time_dependent(p) else p for p in self._parts))
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The stored times of all parts, in order."""
+        return tuple(sorted({float(t) for part in self._parts for t in getattr(part, "times", ())}))
+
+
+@dataclass(frozen=True)
+class Sum(_Combination):
+    """V(x) = V_1(x) + ... + V_k(x), the potentials in ``terms``; written ``V + W``.
+
+    A term may be a function of points, which becomes ``Custom``, and may move: with one that offers
+    ``at(t)`` the sum offers it too, and is evaluated as V(x, t). Sums in a sum are taken apart.
+    Raises ``ValueError`` for no terms or terms of different dimension, ``TypeError``
+    for any other term.
+    """
+
+    terms: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.terms, tuple | list):
+            raise TypeError(f"Sum expects a tuple of potentials, got {checks.shown(self.terms)}")
+        if not self.terms:
+            raise ValueError("Sum expects at least one potential, got none")
+        terms = [part for term in self.terms for part in terms_of(term)]
+        dims = [term.dim for term in terms if isinstance(getattr(term, "dim", None), int)]
+        if len(set(dims)) > 1:
+            raise ValueError(f"Sum expects terms of one dimension, got {dims}")
+        dim = dims[0] if dims else None
+        object.__setattr__(self, "terms", tuple(_as_term(term, dim) for term in terms))
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        return self.terms
+
+    def _with(self, parts: tuple[Any, ...]) -> Sum:
+        return Sum(parts)
+
+    def _value(self, x: Any) -> Any:
+        first, *rest = self.terms
+        return sum((term(x) for term in rest), first(x))
+
+    def _slope(self, x: Any) -> Any:
+        first, *rest = self.terms
+        return sum((term.grad(x) for term in rest), first.grad(x))
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Those of all the terms; none where one has none."""
+        each = [kernels_of(term) for term in self.terms]
+        return sum(each, ()) if all(each) else ()
+
+
+@dataclass(frozen=True)
+class Scaled(_Combination):
+    """factor V(x - shift): the type of ``factor * V`` and ``V.shifted(shift)``.
+
+    ``shift``: a number for every coordinate, or a tuple of one for each. One of a ``Scaled`` is
+    made one; where V offers ``at(t)``, so does this.
+    Raises ``TypeError`` for what is no potential, ``ValueError`` for numbers that are not finite or
+    for a shift of another dimension.
+    """
+
+    potential: Any
+    factor: float = 1.0
+    shift: float | tuple[float, ...] = 0.0
+
+    def __post_init__(self) -> None:
+        V, factor = self.potential, checks.number("a factor of a potential", self.factor)
+        shift = checks.finite("shift", self.shift, "a number or one for each coordinate")
+        if isinstance(V, Scaled):
+            V, factor, shift = V.potential, factor * V.factor, shift + np.asarray(V.shift)
+        object.__setattr__(self, "potential", _as_term(V, None))
+        object.__setattr__(self, "factor", float(factor))
+        object.__setattr__(self, "shift", _one_or_each(shift, getattr(V, "dim", None)))
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        return (self.potential,)
+
+    def _with(self, parts: tuple[Any, ...]) -> Any:
+        return _scaled(_as_term(parts[0], getattr(self, "dim", None)), self.factor, self.shift)
+
+    def _value(self, x: Any) -> Any:
+        return self.factor * self.potential(self._place(x))
+
+    def _slope(self, x: Any) -> Any:
+        return self.factor * self.potential.grad(self._place(x))
+
+    def _place(self, x: Any) -> Any:
+        """x - shift."""
+        if self.shift == 0:
+            return x
+        xp, x = points(x, self.dim, self)
+        if isinstance(self.shift, float):
+            return x - self.shift
+        return x - xp.asarray(self.shift, dtype=x.dtype, device=device(x))
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """That of V, where all coordinates are shifted alike."""
+        shift, made = self.shift, kernels_of(self.potential)
+        if len(made) != 1 or not isinstance(shift, float):
+            return None
+        plain = (made[0].factor, made[0].shift) == (1, 0)
+        return made[0]._replace(factor=self.factor, shift=shift) if plain else None
+
+
+def _is_term(value: Any) -> bool:
+    return not isinstance(value, type) and (callable(value) or checks.time_dependent(value))
+
+
+def _scaled(potential: Any, factor: Any, shift: Any = 0.0) -> Any:
+    """factor V(x - shift): V itself where that changes nothing, a sum term by term."""
+    if isinstance(potential, Sum):
+        return Sum(tuple(_scaled(term, factor, shift) for term in potential.terms))
+    made = Scaled(potential, factor, shift)
+    return made.potential if (made.factor, made.shift) == (1.0, 0.0) else made
+
+
+def _one_or_each(shift: Any, dim: int | None) -> float | tuple[float, ...]:
+    if shift.ndim > 1 or (shift.ndim and dim not in (None, shift.size)):
+        raise ValueError(
+            f"shift must be a number or one for each of {dim} coordinates, got "
+            f"{checks.shown(shift)}"
+        )
+    each = [float(by) for by in shift.reshape(-1)]
+    return each[0] if len(set(each)) == 1 else tuple(each)
+
+
+@dataclass(frozen=True, init=False)
+class Custom(Combinable):
+    """A user-defined V = f, with ``f`` mapping points ``(..., dim)`` to values ``(...)``.
+
+    ``grad`` maps ``(..., dim)`` to ``(..., dim)``. Without it the gradient of f is taken
+
+    * by torch autograd, where f is written so that it takes torch tensors (``x**2``, ``x.sin()``,
+      ``array_api_compat``): exact to rounding, in float64 for numpy points;
+    * else (f written with numpy) by central differences with step 6e-6 max(1, |x_i|), the cube root
+      of the rounding unit, in float64 whatever the input: relative error about 1e-10. Two more
+      steps are tried at some of the points; where they disagree, f varies on other
+      scales, and each point gets the step with the best agreement. An ``AccuracyWarning`` is
+      given if that leaves less than five digits, as at jumps of f. Points of one library are
+      converted for an f written for the other, without an autograd graph: correct, but slow.
+    Raises ``ValueError`` where f or grad returns another shape. Equal to another ``Custom`` only
+    with the same function objects. Good values: ``Custom(lambda x: x[..., 0] ** 4)``.
+    """
+
+    f: Callable[[Any], Any]
+    gradient: Callable[[Any], Any] | None
+    dim: int
+
+    def __init__(
+        self,
+        f: Callable[[Any], Any],
+        grad: Callable[[Any], Any] | None = None,
+        dim: int = 1,
+    ) -> None:
+        for name, function in (("f", f), ("grad", grad)):
+            if not (name == "grad" and function is None):
+                checks.function(f"Custom: {name}", function, "be a function of points (..., d)")
+                checks.fixed(f"Custom: {name}", function)
+        object.__setattr__(self, "f", f)
+        object.__setattr__(self, "gradient", grad)
+        object.__setattr__(self, "dim", whole_dim(dim, self))
+
+    def __call__(self, x: Any) -> Any:
+        _, x = points(x, self.dim, self)
+        return self._at(x)
+
+    def grad(self, x: Any) -> Any:
+        _, x = points(x, self.dim, self)
+        if self.gradient is not None:
+            return self._slopes(x, evaluated("grad", self.gradient, x))
+        exact = None if is_in(self.f, FOR_NUMPY) else self._autograd(x)
+        return self._differences(x) if exact is None else exact
+
+    def _values(self, x: Any, values: Any) -> Any:
+        """Check the shape of ``values`` of f at ``x``."""
+        values = like(x, values)
+        if tuple(values.shape) != tuple(x.shape[:-1]):
+            hint = "; use x[..., 0]" if self.dim == 1 and values.shape == x.shape else ""
+            raise ValueError(
+                f"Custom: f must map points of shape {tuple(x.shape)} to values of shape "
+                f"{tuple(x.shape[:-1])}, got shape {tuple(values.shape)}{hint}"
+            )
+        return values
+
+    def _slopes(self, x: Any, slopes: Any) -> Any:
+        slopes = like(x, slopes)
+        if tuple(slopes.shape) != tuple(x.shape):
+            raise ValueError(
+                f"Custom: grad must map points of shape {tuple(x.shape)} to the same shape, "
+                f"got shape {tuple(slopes.shape)}"
+            )
+        return slopes
+
+    def _autograd(self, x: Any) -> Any:
+        """The gradient by torch, or None if f does not keep the autograd graph."""
+        import torch
+
+        on_torch = is_torch_array(x)
+        y = x if on_torch else torch.tensor(np.asarray(x, dtype=float))
+        keep = bool(y.requires_grad)
+        y = y if keep else y.detach().clone().requires_grad_(True)
+        with torch.enable_grad():
+            try:
+                values = self.f(y)
+            # a numpy function may raise anything on a tensor; an error of f
+            # itself will reappear in the central differences
+            except Exception:
+                remember(self.f, FOR_NUMPY)
+                return None
+            if not (is_torch_array(values) and values.requires_grad):
+                return None
+            values = self._values(y, values)
+            (slope,) = torch.autograd.grad(values.sum(), y, create_graph=keep)
+        return slope if on_torch else slope.numpy().astype(x.dtype, copy=False)
+
+    def _differences(self, x: Any) -> Any:
+        y = as_numpy(x).astype(float)
+        slope, doubt = slopes(self._at, y)
+        if doubt is not None:
+            self._warn_if_rough(y, slope, doubt)
+        return like(x, slope)
+
+    def _at(self, y: Any) -> Any:
+        return self._values(y, evaluated("f", self.f, y))
+
+    def _warn_if_rough(self, y: Any, slope: Any, doubt: Any) -> None:
+        """Warn if no two steps agree well, relative to the largest slope nearby."""
+        lengths = 1e4 * STEP * np.maximum(1.0, np.abs(y))
+        around = np.concatenate([(y + s * lengths).reshape(-1, self.dim) for s in (-1, 0, 1)])
+        with np.errstate(all="ignore"):
+            values = in_rows(self._at, around, y.ndim)
+        known = values[np.isfinite(values)]
+        steep = float(np.ptp(known) / lengths.max()) if known.size else 0.0
+        wrong = ~(doubt <= _GOOD * max(float(np.abs(slope).max(initial=0.0)), steep))
+        if wrong.any():
+            k = np.unravel_index(int(wrong.argmax()), wrong.shape)
+            warnings.warn(
+                f"the slope of {self.f!r} at {y[k[:-1]]} by differences is {slope[k]:.6g}, good to "
+                f"{doubt[k]:.2g} only, whatever the step: f jumps there, or its changes are lost "
+                "in rounding. Give Custom(f, grad), or write f so that it takes torch tensors",
+                AccuracyWarning,
+                stacklevel=4,
+            )
+
+
+def _as_term(term: Any, dim: int | None) -> Any:
+    """A term of a sum of ``dim`` coordinates: a potential, or a function made one."""
+    checks.value_not_class("a term of a sum", term)
+    if isinstance(term, Potential) or checks.time_dependent(term):
+        return term
+    if not callable(term) or dim is None:
+        raise TypeError(
+            "sums and multiples are of potentials, at least one with a dimension; got "
+            f"{checks.shown(term)}: wrap a function as Custom(f)"
+        )
+    return Custom(term, getattr(term, "grad", None), dim)
+
+
+def terms_of(potential: Any) -> tuple[Any, ...]:
+    """Those of a sum; of anything else itself."""
+    return potential.terms if isinstance(potential, Sum) else (potential,)
+
+
+def as_potential(value: Any, dim: int) -> Potential:
+    """``value`` if it is a potential of dimension ``dim``; a bare function becomes ``Custom``.
+
+    Raises ``ValueError`` for a potential of another dimension, ``TypeError`` for one that changes
+    in time and for anything else.
+    """
+    dim = checks.whole("dim", dim, 1)
+    checks.value_not_class("a potential", value)
+    checks.fixed("a potential", value)
+    if isinstance(value, Potential):
+        if value.dim != dim:
+            raise ValueError(
+                f"expected a potential of dimension {dim}, got {checks.shown(value)}: {value.dim}"
+            )
+        return value
+    if not callable(value):
+        raise TypeError(
+            f"expected a potential or a function of points (..., {dim}), got {checks.shown(value)}"
+        )
+    return Custom(value, dim=dim)
