@@ -80,7 +80,7 @@ class Problem:
                 "leave out extend=True"
             )
         values = as_field(self.initial, self.grid, what)
-        return values if grid == self.grid else _spline(values, self.grid, grid)
+        return values if grid == self.grid else spline(values, self.grid, grid)
 
     def potential(self, t: float = 0.0, grid: Grid | None = None) -> Array:
         """The equation's potential at the centres, at time ``t`` if time-dependent."""
@@ -340,18 +340,18 @@ def _from_law(law: Any, grid: Grid) -> Array:
     return rho / total
 
 
-def _spline(values: Array, grid: Grid, fine: Grid) -> Array:
-    """Cubic spline through a field, at the centres of another grid on the same box."""
+def spline(values: Array, grid: Grid, fine: Grid) -> Array:
+    """Cubic splines through fields ``(..., *grid.shape)``, at the centres of another grid."""
     from scipy.interpolate import CubicSpline
 
     out = values
     for axis in range(grid.dim):
-        nodes, boundary = grid.axes[axis], "not-a-knot"
+        nodes, boundary, at = grid.axes[axis], "not-a-knot", axis - grid.dim
         if grid.periodic[axis]:
             nodes = np.append(nodes, nodes[0] + grid.upper[axis] - grid.lower[axis])
-            out = np.concatenate([out, np.take(out, [0], axis)], axis)
+            out = np.concatenate([out, np.take(out, [0], at)], at)
             boundary = "periodic"
-        out = CubicSpline(nodes, out, axis, bc_type=boundary)(fine.axes[axis])
+        out = CubicSpline(nodes, out, at, bc_type=boundary)(fine.axes[axis])
     return out
 
 
