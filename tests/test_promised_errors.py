@@ -12,6 +12,7 @@ import pdekit as pk
 from pdekit import schemes
 from pdekit.interactions import Kuramoto
 from pdekit.particles import chebyshev
+from pdekit.particles.kernels.forces import gaussian_sum
 from pdekit.pde.bellman.h_transform import Evolution
 from pdekit.pde.discrete import (
     circulation,
@@ -325,3 +326,13 @@ def test_no_order_is_read_off_a_third_answer_on_more_cells() -> None:
     assert min(halving.beside(few).cells) > 4
     assert halving._order(0.1, lambda grid: 0.0, lambda *_: 0.1, few) == 2.0
     assert halving._order(0.1, lambda grid: 0.0, lambda *_: 0.2, pk.Grid(0, 1, 4000)) == 1.0
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_gaussian_forces_are_summed_from_nothing(dim: int) -> None:
+    """Whatever the array held before; particles that are more than one chunk."""
+    x = np.random.default_rng(dim).normal(size=(dim, 300))
+    out = np.full((dim, 300), 7.0)
+    gaussian_sum(x, 0.8, out)
+    z = x[:, :, None] - x[:, None, :]
+    np.testing.assert_allclose(out, (z * np.exp(-0.8 * (z**2).sum(0))).sum(2), atol=1e-11)
