@@ -186,3 +186,12 @@ def test_draws_of_a_law_are_counted_from_zero() -> None:
     at = Address(3, 2, INITIAL_NORMAL, 0), Address(3, 2, INITIAL_UNIFORM, 1)
     assert torch.equal(normals.ravel(), fill_normals(empty.clone(), at[0]).ravel())
     assert torch.equal(uniforms.ravel(), fill_uniforms(empty.clone(), at[1]).ravel())
+
+
+def test_a_hamiltonian_of_ones_own_has_one_or_two_slopes() -> None:
+    def tilted(p: Any) -> Any:
+        return (p**2).sum(-1) / 2 + p[..., 0]
+
+    assert pk.hamiltonians.Custom(tilted, dim=2)(np.array([2.0, 1.0])) == pytest.approx(4.5)
+    with pytest.raises(ValueError, match="1 or 2"):
+        pk.hamiltonians.Custom(tilted, dim=3)

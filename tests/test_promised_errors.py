@@ -10,9 +10,12 @@ from scipy.linalg import expm
 
 import pdekit as pk
 from pdekit import schemes
+from pdekit.comparison.certificates.rates import Rates
 from pdekit.interactions import Kuramoto
 from pdekit.particles import chebyshev
+from pdekit.particles.kernels import noise as kernels
 from pdekit.particles.kernels.forces import gaussian_sum
+from pdekit.particles.noise import Address, fill_normals
 from pdekit.pde.bellman.h_transform import Evolution
 from pdekit.pde.discrete import (
     circulation,
@@ -28,7 +31,7 @@ from pdekit.pde.discrete.generators import scharfetter_gummel
 from pdekit.pde.discrete.gibbs_map import FieldMap
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import Marcher, allowance, line_of
-from pdekit.pde.kernels import convolution
+from pdekit.pde.kernels import convolution, implicit_lines
 from pdekit.pde.phases import self_consistent
 from pdekit.pde.schemes import krylov, mean_field
 from pdekit.pde.stationary import slow_chains
@@ -336,3 +339,34 @@ def test_gaussian_forces_are_summed_from_nothing(dim: int) -> None:
     gaussian_sum(x, 0.8, out)
     z = x[:, :, None] - x[:, None, :]
     np.testing.assert_allclose(out, (z * np.exp(-0.8 * (z**2).sum(0))).sum(2), atol=1e-11)
+
+
+def test_a_bend_is_held_as_its_integral_says() -> None:
+    """∫ (1 - v²/s²)³ from 0 to b, up to s = 35/16, from where on it is one."""
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    for b in (-3.0, -1.1, 0.4, 2.0, 2.1875, 5.0):
+        end = np.clip(b, -35 / 16, 35 / 16)
+        v = end * (nodes + 1) / 2
+        integral = end / 2 * weights @ (1 - (v / (35 / 16)) ** 2) ** 3
+        assert implicit_lines._held(b) == pytest.approx(integral, rel=1e-13)
+    assert implicit_lines._held(5.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_line_of_noise_is_that_of_the_whole_rows(kind: Any) -> None:
+    """To the bit: what fused steps draw by lines is what others draw at once."""
+    out, words = np.empty(64, kind), np.empty((8, 64), np.uint32)
+    step, stream, seed = 5, Address(11, 3, step=5).stream, 11
+    kernels.normals(out, words, *map(np.uint64, (0, step, stream, seed)))
+    rows = torch.empty(1, 64, dtype=torch.float32 if kind is np.float32 else torch.float64)
+    assert np.array_equal(out, fill_normals(rows, Address(11, 3, step=5))[0].numpy())
+
+
+def test_a_distance_that_was_nothing_for_a_while_is_not_compared_with_what_came_back() -> None:
+    """e^-2 a unit of time, but for a zero and what follows it: the rate is of the others."""
+    times = np.arange(6.0)
+    d = np.exp(-2 * times)
+    d[2], d[3] = 0.0, 1.0
+    rates = Rates("decay", d, 1e-12, 1.0)
+    found = rates.certificate(SimpleNamespace(times=times), 1.0, 0.0)
+    assert found.passed and found.value == pytest.approx(2.0)
