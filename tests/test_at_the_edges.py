@@ -27,6 +27,7 @@ from pdekit.particles.run.descriptions import is_hidden
 from pdekit.pde import function_cells
 from pdekit.pde.control.couplings import Congestion
 from pdekit.pde.discrete import subcell
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import Line, Marcher
 
 WELL = pk.potentials.DoubleWell()
@@ -195,3 +196,23 @@ def test_a_hamiltonian_of_ones_own_has_one_or_two_slopes() -> None:
     assert pk.hamiltonians.Custom(tilted, dim=2)(np.array([2.0, 1.0])) == pytest.approx(4.5)
     with pytest.raises(ValueError, match="1 or 2"):
         pk.hamiltonians.Custom(tilted, dim=3)
+
+
+def test_the_order_of_the_terms_of_a_potential_does_not_matter() -> None:
+    """Fused steps begin with the first term and add the others."""
+    one, other = WELL, pk.potentials.Quadratic()
+    last = [
+        pk.simulate(pk.Langevin(V, 2.0), pk.Gaussian(-1.0, 0.3), 40, 0.2, 0.02).final.values
+        for V in (one + other, other + one)
+    ]
+    np.testing.assert_allclose(last[1], last[0], rtol=1e-12)
+
+
+def test_a_stored_potential_is_linear_between_its_times() -> None:
+    knots, grid = np.linspace(-2, 2, 9), pk.Grid(-1, 1, 16)
+    moving = pk.potentials.Evolving([0.0, 2.0, 3.0], knots, [0 * knots, knots**2, 5 * knots])
+    problem = Problem(pk.FokkerPlanck(moving, 1.0), grid, pk.Gaussian(0.0, 0.1))
+    at = [problem.potential(t) for t in (0.0, 0.5, 2.0, 2.25, 3.0)]
+    np.testing.assert_allclose(at[1], 0.75 * at[0] + 0.25 * at[2], atol=1e-14)
+    np.testing.assert_allclose(at[3], 0.75 * at[2] + 0.25 * at[4], atol=1e-14)
+    assert np.ptp(at[2]) > 0.5 and np.ptp(at[4]) > 5
