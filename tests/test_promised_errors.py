@@ -370,3 +370,42 @@ def test_a_distance_that_was_nothing_for_a_while_is_not_compared_with_what_came_
     rates = Rates("decay", d, 1e-12, 1.0)
     found = rates.certificate(SimpleNamespace(times=times), 1.0, 0.0)
     assert found.passed and found.value == pytest.approx(2.0)
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning")
+def test_the_gap_of_a_fast_rotation_is_the_least_real_part() -> None:
+    """In |x|²/2 turned four times as fast: 1 ± 4i decays slowest, 2 is the smallest modulus."""
+    grid = pk.Grid((-4, -4), (4, 4), (30, 30))
+    turned = pk.FokkerPlanck(
+        lambda x: (x**2).sum(-1) / 2,
+        1.0,
+        force=lambda x: 4 * np.stack([x[..., 1], -x[..., 0]], -1),
+    )
+    assert pk.spectral_gap(turned, grid) == pytest.approx(1.0, rel=0.1)
+
+
+def test_a_state_that_is_its_own_gibbs_state_is_known_to_stand_still() -> None:
+    grid = pk.Grid(-3, 3, 60)
+    equation = pk.McKeanVlasov(pk.potentials.DoubleWell(), 2.0, pk.CurieWeiss(0.2))
+    (state,) = pk.self_consistent_states(equation, grid)
+    system = mean_field._System(Problem(equation, grid, state.density.values))
+    assert system.stationary(system.start, system.field(system.start))
+    moved = np.roll(system.start, 2)
+    assert not system.stationary(moved, system.field(moved))
+
+
+def test_a_run_that_is_nearly_there_goes_on(monkeypatch: Any) -> None:
+    """Only where many more steps are left does it ask whether all stands still."""
+    monkeypatch.setattr(mean_field, "_LOOK", 1)
+    equation = pk.McKeanVlasov(pk.potentials.DoubleWell(), 2.0, pk.CurieWeiss(0.5))
+    start = pk.Gaussian(0.5, 0.3)
+    run = mean_field._Run(mean_field._System(Problem(equation, pk.Grid(-3, 3, 60), start)), 1e-4, 5)
+    run.to(0.1)
+    assert run.t == 0.1 and run.counts["intervals"] > 1
+
+
+def test_the_least_value_of_a_kink_is_found_between_samples() -> None:
+    problem = Problem(
+        pk.HamiltonJacobi(), pk.Grid(-1, 1, 40), lambda x: np.abs(x[..., 0] - 0.1234567)
+    )
+    assert 0 <= subcell.least(problem) < 1e-10
