@@ -1,6 +1,6 @@
-"""pdekit: losses smoothed by PDEs, densities moved by PDEs, and particles that check both.
+"""pdekit: losses smoothed by PDEs, densities evolved by PDEs, and particles that check both.
 
-The public names are imported on first use, so that ``import pdekit`` stays light: torch and
+The public names are imported on first use, so that ``import pdekit`` stays fast: torch and
 matplotlib are loaded only by the parts that need them.
 """
 
@@ -98,8 +98,8 @@ if TYPE_CHECKING:
     from pdekit.pde.phases.phase_diagram import critical_beta as critical_beta
     from pdekit.pde.phases.phase_diagram import phase_diagram as phase_diagram
     from pdekit.pde.phases.self_consistent import self_consistent_states as self_consistent_states
+    from pdekit.pde.shocks import shock_time as shock_time
     from pdekit.pde.smoothing import local_entropy as local_entropy
-    from pdekit.pde.smoothing import shock_time as shock_time
     from pdekit.pde.solution import Solution as Solution
     from pdekit.pde.solution import solve as solve
     from pdekit.pde.stationary.first_passage import committor as committor

@@ -1,6 +1,42 @@
-"""What almost every function takes and gives."""
+"""The array type used throughout."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+
+class HasNumbers(Protocol):
+    """An array of numpy, a tensor of torch, a DataArray of xarray."""
+
+    def __array__(self) -> Any: ...
+
+
+Numbers: TypeAlias = HasNumbers | Sequence[float] | Sequence[Sequence[float]]
+
+Function: TypeAlias = Callable[[Any], Any]
+"""Of points ``(..., d)``: a potential, a module of torch, a plain function."""
+
+
+class TimeDependent(Protocol):
+    """What changes in time."""
+
+    def at(self, t: float, /) -> Any:
+        """What it is at time t."""
+        ...
+
+
+Coefficient: TypeAlias = Function | TimeDependent
+"""Of an equation or a dynamics: a function of points, or one that changes in time."""
+
+Corner: TypeAlias = float | HasNumbers | Sequence[float]
+"""A number, or one per coordinate."""
+
+Counts: TypeAlias = int | HasNumbers | Sequence[int]
+"""A whole number, or one per coordinate."""
+
+Flags: TypeAlias = bool | HasNumbers | Sequence[bool]
+"""True or False, or one of them per coordinate."""

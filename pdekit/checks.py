@@ -1,4 +1,4 @@
-"""Every check of an argument, and its wording, once."""
+"""All argument checks, each with its error message."""
 
 import inspect
 import operator
@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+_FREE = {"potentials", "dim", "_abc_impl", "_is_protocol"}  # may be another class's own
+
 
 def number(name: str, value: Any, what: str = "a finite number") -> float:
-    """``value`` as a finite float; text, complex numbers, tensors that need gradients, bools and
-    classes are no numbers."""
+    """``value`` as a finite float; text, complex numbers, tensors that need gradients, bools
+    and classes are refused."""
     if type(value) is float and isfinite(value):
-        return value  # most calls end here
+        return value  # the common case
     if _requires_grad(value):
         raise TypeError(
             f"{name} must be {what}, got a tensor that requires gradients, which would be lost; "
@@ -31,6 +33,14 @@ def number(name: str, value: Any, what: str = "a finite number") -> float:
         raise TypeError(f"{name} must be {what}, got {shown(value)}") from error
     if not isfinite(out):
         raise ValueError(f"{name} must be {what}, got {shown(value)}")
+    return out
+
+
+def nonzero(name: str, value: Any) -> float:
+    """``value`` as a finite number that is not zero."""
+    out = number(name, value, "a finite number other than 0")
+    if not out:
+        raise ValueError(f"{name} must be a finite number other than 0, got {shown(value)}")
     return out
 
 
@@ -54,7 +64,7 @@ def whole(name: str, value: Any, least: int) -> int:
     """``value`` as an int >= ``least``."""
     try:
         if isinstance(value, bool | np.bool_) or _requires_grad(value) or np.ma.is_masked(value):
-            raise TypeError("a bool, or an array of which a part is hidden")
+            raise TypeError("a bool or a masked array")
         if not hasattr(value, "__index__") and hasattr(value, "item"):
             value = value.item()
         out = operator.index(value)
@@ -77,8 +87,8 @@ def output_times(t: Any) -> list[float]:
         raise ValueError(f"{what}: they must increase strictly; got {shown(t)}")
     if times[-1] > LONGEST or (times[times > 0] < 1 / LONGEST).any():
         raise ValueError(
-            f"t must be 0 or between {1 / LONGEST:g} and {LONGEST:g}, for rates times t to be "
-            f"numbers; got {shown(t)}"
+            f"t must be 0 or between {1 / LONGEST:g} and {LONGEST:g}, so that rates times t "
+            f"neither overflow nor vanish; got {shown(t)}"
         )
     return [float(v) for v in times]
 
@@ -97,21 +107,21 @@ def inverse_temperature(beta: Any) -> float:
         )
     if not 1 / LONGEST <= out <= LONGEST:
         raise ValueError(
-            f"beta must be between {1 / LONGEST:g} and {LONGEST:g}, for its products to be "
-            f"numbers; got {shown(beta)}: take other units of energy"
+            f"beta must be between {1 / LONGEST:g} and {LONGEST:g}, so that its products neither "
+            f"overflow nor vanish; got {shown(beta)}: take other units of energy"
         )
     return out
 
 
-LONGEST = 1e100  # the last time that may be asked for, and the largest inverse temperature
+LONGEST = 1e100  # the largest time, and the largest inverse temperature
 
 
 def shown(value: Any) -> str:
-    """``value`` for a message: its ``repr``, or of something long its type and shape."""
+    """``value`` as shown in messages: its ``repr``, or type and shape if that is long."""
     kind = type(value)
     if not isinstance(value, type) and hasattr(value, "shape"):
         shape = tuple(getattr(value, "shape", ()))
-        if kind.__name__ != "DataArray" and int(np.prod(shape or (1,))) <= 8:
+        if not hasattr(value, "dims") and int(np.prod(shape or (1,))) <= 8:
             return " ".join(repr(value).split())
         dims = f", dims {value.dims}" if hasattr(value, "dims") else ""
         return f"{kind.__name__} of shape {shape}, {getattr(value, 'dtype', '')}{dims}"
@@ -120,7 +130,7 @@ def shown(value: Any) -> str:
 
 
 def numbers(name: str, value: Any, what: str = "numbers", kinds: str = "iuf") -> Any:
-    """``value`` as a float64 array (a copy where its type differs), not asked to be finite.
+    """``value`` as a float64 array (a copy if its type differs), not necessarily finite.
 
     Text, complex numbers, bools (unless ``kinds`` has "b"), ragged lists, arrays with masked
     entries and tensors that require gradients are refused.
@@ -161,10 +171,11 @@ def share(name: str, value: Any) -> float:
 
 
 def in_order(name: str, x: Any, axis: str, names: tuple[str, ...] = ()) -> Any:
-    """A DataArray with what lies along ``axis`` in the order of its coordinate there.
+    """A DataArray sorted along ``axis`` by its coordinate.
 
-    Numbers that increase stay; those from 0 on in another order are sorted, and so are the words
-    ``names``; ``ValueError`` for other numbers, whose order nobody can tell. Other words stay.
+    Increasing numbers are left as they are; those from 0 on in another order are sorted, and so are
+    the labels ``names``; ``ValueError`` for other numbers, whose order is ambiguous. Other labels
+    are left as they are.
     """
     if axis not in x.dims or axis not in x.coords:
         return x
@@ -177,21 +188,22 @@ def in_order(name: str, x: Any, axis: str, names: tuple[str, ...] = ()) -> Any:
     order = np.argsort(labels, kind="stable")
     if not np.array_equal(labels[order], np.arange(len(labels))):
         raise ValueError(
-            f"{name} has a coordinate {axis!r} of {shown(labels)}, which is in no order; sort it, "
-            f"{name}.sortby({axis!r}), or take it by position, {name}.drop_vars({axis!r})"
+            f"{name} has a coordinate {axis!r} of {shown(labels)}, which is not sorted; sort it "
+            f"with {name}.sortby({axis!r}), or use positions instead of coordinates with "
+            f"{name}.drop_vars({axis!r})"
         )
     return x.isel({axis: order})
 
 
 def parameters(owner: Any, **checks_: Any) -> None:
-    """Fields of a frozen value as their check makes them: ``parameters(self, width=positive)``."""
+    """Set fields of a frozen value to their checked form: ``parameters(self, width=positive)``."""
     kind = type(owner).__name__
     for name, check in checks_.items():
         object.__setattr__(owner, name, check(f"{kind}: {name}", getattr(owner, name)))
 
 
 def has(name: str, value: Any, what: str, *parts: str) -> None:
-    """``TypeError`` unless ``value`` is a value (no class) with the attributes ``parts``."""
+    """``TypeError`` unless ``value`` is an instance (not a class) with the attributes ``parts``."""
     value_not_class(name, value)
     lacking = [part for part in parts if not hasattr(value, part)]
     if lacking:
@@ -222,7 +234,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def value_not_class(name: str, value: Any) -> None:
-    """``TypeError`` where a class is given for one of its values."""
+    """``TypeError`` where a class is given instead of an instance."""
     if isinstance(value, type):
         raise TypeError(
             f"{name} must be a value, got the class {value.__name__}; write {value.__name__}(...)"
@@ -230,20 +242,38 @@ def value_not_class(name: str, value: Any) -> None:
 
 
 def function(name: str, value: Any, what: str) -> None:
-    """``TypeError`` unless ``value`` can be called, or has ``at(t)`` that gives what can be."""
+    """``TypeError`` unless ``value`` can be called, or has ``at(t)`` that returns a callable."""
     value_not_class(name, value)
-    if not (callable(value) or moves(value)):
+    if not (callable(value) or time_dependent(value)):
         raise TypeError(f"{name} must {what}; got {shown(value)}")
 
 
-def moves(value: Any) -> bool:
-    """Whether a coefficient changes in time: it offers ``at(t)``, what it is at the time t."""
+def offers(value: Any, name: str) -> bool:
+    """Whether a fast form of a class, such as ``kernel``, is valid for this value.
+
+    It holds for the class and for those that inherit all that the form is made of.
+    """
+    kinds = type(value).__mro__
+    k = next((k for k, kind in enumerate(kinds) if name in vars(kind)), None)
+    if k is None:
+        return False
+    made_of = {name for kind in kinds[k:] for name in vars(kind) if not name.startswith("__")}
+    return not {name for kind in kinds[:k] for name in vars(kind)} & made_of - _FREE
+
+
+def declared(value: Any, fact: str) -> Any:
+    """A fact that a value offers, None where it offers none."""
+    return getattr(value, fact) if offers(value, fact) else None
+
+
+def time_dependent(value: Any) -> bool:
+    """Whether a coefficient depends on time: whether it has ``at(t)``, its value at time t."""
     return not isinstance(value, type | np.ufunc) and callable(getattr(value, "at", None))
 
 
 def fixed(what: str, value: Any) -> None:
-    """``TypeError`` for a coefficient that moves, where one fixed in time is needed."""
-    if moves(value):
+    """``TypeError`` for a time-dependent coefficient where a constant one is needed."""
+    if time_dependent(value):
         raise TypeError(
             f"{what} must be fixed in time, got {shown(value)}, which changes in time (it has "
             "at(t)); pass its at(t), what it is at the time t"
@@ -257,8 +287,13 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def failed(error: Exception, message: str) -> TypeError | ValueError:
+    """What to raise where a function of the user's failed: a ``TypeError`` for one of its own."""
+    return (TypeError if isinstance(error, TypeError) else ValueError)(message)
+
+
 def takes(name: str, value: Any, what: str, arguments: int = 1) -> None:
-    """``TypeError`` for a function that says that it does not take so many arguments."""
+    """``TypeError`` for a function whose signature does not accept the number of arguments."""
     try:
         signature = inspect.signature(value)
     except (TypeError, ValueError):  # it does not say

@@ -1,57 +1,112 @@
-"""Checked sentences: what a study asserts, with the number measured and the bound it must meet."""
+"""Claims: what was measured, the bound it must meet, and whether it holds.
+
+A study asserts them; a certificate is one that is proved. One class serves both.
+"""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from math import isnan
+from dataclasses import dataclass
+from math import isnan, nan
 from typing import Any
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A sentence, the measured number, its bound, and whether it holds.
+class Certificate:
+    """A proved property, or the claim of a study: what was measured, and its bound.
 
-    Build it with ``at_most`` or ``at_least``: a NaN measurement never holds.
+    ``relation`` ("<=" or ">=") stands between ``value`` and ``bound``; ``margin`` is the room left,
+    negative where it is broken. ``allowance`` is the error that the grid, the time step or the
+    sample may cause: ``passed`` tells whether margin + allowance >= 0; a NaN never passes. It is
+    None where a hypothesis fails: then nothing was tested, and ``note`` gives the reason. ``where``
+    is the time and place of the worst value. Studies and their records call name, value and passed
+    ``text``, ``measured`` and ``holds``. Make one with ``at_most`` or ``at_least``.
     """
 
-    text: str
-    measured: float
-    relation: str
+    name: str
+    value: float
     bound: float
-    holds: bool
+    relation: str = "<="
+    allowance: float = 0.0
+    where: str = ""
+    note: str = ""
+    applies: bool = True
+
+    @property
+    def margin(self) -> float:
+        return self.bound - self.value if self.relation == "<=" else self.value - self.bound
+
+    @property
+    def limit(self) -> float:
+        """The bound and what is allowed beyond it."""
+        return self.bound + (self.allowance if self.relation == "<=" else -self.allowance)
+
+    @property
+    def passed(self) -> bool | None:
+        if not self.applies:
+            return None
+        within = self.value <= self.limit if self.relation == "<=" else self.value >= self.limit
+        return not isnan(self.value) and within
+
+    @property
+    def text(self) -> str:
+        return self.name
+
+    @property
+    def measured(self) -> float:
+        return self.value
+
+    @property
+    def holds(self) -> bool:
+        """Whether it was tested and passed."""
+        return bool(self.passed)
 
     def __str__(self) -> str:
+        if not self.applies:
+            return f"[does not apply] {self.name}: {self.note}"
         verdict = "holds" if self.holds else "FAILS"
-        return f"[{verdict}] {self.text}: {self.measured:.6g} {self.relation} {self.bound:.6g}"
+        line = f"[{verdict}] {self.name}: {self.value:.6g} {self.relation} {self.limit:.6g}"
+        more = ", ".join(part for part in (self.where, self.note) if part)
+        return f"{line} ({more})" if more else line
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The record of it, with the allowance in the bound."""
+        return {
+            "text": self.name,
+            "measured": self.value,
+            "relation": self.relation,
+            "bound": self.limit,
+            "holds": self.holds,
+        }
 
 
-def at_most(text: str, measured: Any, bound: Any) -> Claim:
-    """The claim measured <= bound."""
-    value, limit = float(measured), float(bound)
-    return Claim(text, value, "<=", limit, not isnan(value) and value <= limit)
+Claim = Certificate  # what a study calls it
 
 
-def at_least(text: str, measured: Any, bound: Any) -> Claim:
-    """The claim measured >= bound."""
-    value, limit = float(measured), float(bound)
-    return Claim(text, value, ">=", limit, not isnan(value) and value >= limit)
+def at_most(
+    name: str, value: Any, bound: Any, allowance: float = 0.0, where: str = "", note: str = ""
+) -> Claim:
+    """The claim value <= bound + allowance."""
+    return Certificate(name, float(value), float(bound), "<=", float(allowance), where, note)
 
 
-def certified(certificates: Iterable[Any]) -> list[Claim]:
-    """A claim for each certificate, its allowance added to the bound.
+def at_least(
+    name: str, value: Any, bound: Any, allowance: float = 0.0, where: str = "", note: str = ""
+) -> Claim:
+    """The claim value >= bound - allowance."""
+    return Certificate(name, float(value), float(bound), ">=", float(allowance), where, note)
 
-    One whose hypotheses fail measured nothing: its claim does not hold. Pass ``.applicable`` of
-    what ``pk.certify`` returned to leave these out.
+
+def does_not_apply(name: str, reason: str) -> Claim:
+    """A property whose hypotheses fail: neither passed nor failed."""
+    return Certificate(name, nan, nan, note=reason, applies=False)
+
+
+def certified(certificates: Iterable[Claim]) -> list[Claim]:
+    """Certificates as claims of a study.
+
+    One whose hypotheses fail measured nothing: it does not hold. Pass ``.applicable`` of
+    the result of ``pk.certify`` to leave these out.
     """
-    claims = []
-    for c in certificates:
-        if c.relation == "<=":
-            claims.append(at_most(c.name, c.value, c.bound + c.allowance))
-        else:
-            claims.append(at_least(c.name, c.value, c.bound - c.allowance))
-    return claims
+    return list(certificates)
 
 
 def all_hold(claims: Iterable[Claim]) -> bool:

@@ -1,4 +1,4 @@
-"""``pdekit list | run | report``: studies found and run, claims checked, runs made into a page."""
+"""``pdekit list | run | report``: finds and runs studies, checks claims, writes reports."""
 
 import difflib
 import inspect
@@ -25,7 +25,7 @@ _VERSIONS = ("numpy", "scipy", "numba", "torch", "xarray", "matplotlib")
 
 
 def shipped_studies() -> dict[str, Path]:
-    """Name -> file of the studies that come with pdekit (beside it in a clone, inside a wheel)."""
+    """Name -> file of the studies shipped with pdekit (next to it in a clone, inside a wheel)."""
     here = Path(__file__).parent
     folder = next(
         (f for f in (here.parent / "studies", here / "studies") if (f / "smoothing.py").is_file()),
@@ -38,8 +38,8 @@ def shipped_studies() -> dict[str, Path]:
 def load_study(name: str) -> ModuleType:
     """The study module of that name or path; it must define run, plot and claims.
 
-    Raises ``LookupError`` for an unknown name (with the nearest one) or a file that is no
-    study.
+    Raises ``LookupError`` for an unknown name (with the closest match) or a file that is
+    not a study.
     """
     path = shipped_studies().get(name, Path(name))
     if not path.is_file():
@@ -54,7 +54,7 @@ def load_study(name: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise LookupError(f"{path} is not a Python file")
     module = util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses of the study look themselves up here
+    sys.modules[spec.name] = module  # dataclasses look up their own module here
     spec.loader.exec_module(module)
     missing = [part for part in ("run", "plot", "claims") if not hasattr(module, part)]
     if missing:
@@ -76,8 +76,8 @@ def headline(module_file: Path) -> str:
 def perform(module: ModuleType, name: str, out: Path, options: dict[str, Any]) -> list[Claim]:
     """Run a study, write ``out/name.png`` and ``out/name.json``, print and return its claims.
 
-    The folder is tried before the study runs; where writing fails afterwards all the same (a full
-    disk), the result is kept in a folder for temporary files, or printed, and ``OSError`` raised.
+    The folder is checked before the study runs; if writing still fails afterwards (a
+    full disk), the result is kept in a temporary folder, or printed, and ``OSError`` raised.
     """
     start = time.perf_counter()
     try_folder(out)
@@ -118,7 +118,7 @@ def perform(module: ModuleType, name: str, out: Path, options: dict[str, Any]) -
 
 
 def try_folder(out: Path) -> None:
-    """Make the folder, and ``OSError`` with a sentence where nothing can be written into it."""
+    """Make the folder; ``OSError`` with a clear message where it is not writable."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -141,7 +141,7 @@ def _write(out: Path, name: str, figure: Any, caption: str, record: dict[str, An
 
 
 def _kept(name: str, figure: Any, caption: str, record: dict[str, Any]) -> Path:
-    """Where a result is written that could not be written where it should be."""
+    """The fallback location of a result that could not be written to its folder."""
     try:
         place = Path(tempfile.mkdtemp(prefix="pdekit-"))
         _write(place, name, figure, caption, record)
@@ -152,7 +152,7 @@ def _kept(name: str, figure: Any, caption: str, record: dict[str, Any]) -> Path:
 
 
 def _asked(module: ModuleType, options: dict[str, Any]) -> dict[str, Any]:
-    """What a run was asked for: every option with its default, the seeds, the files it read."""
+    """The settings of a run: every option with its default, the seeds, the files it read."""
     declared = inspect.signature(module.run, eval_str=True)
     bound = declared.bind(**options)
     bound.apply_defaults()
@@ -278,14 +278,14 @@ def options(
         bool, typer.Option("--version", callback=print_version, help="Print the version.")
     ] = False,
 ) -> None:
-    """Losses smoothed by PDEs, densities moved by PDEs, and particles that check both."""
+    """Losses smoothed by PDEs, densities evolved by PDEs, and particles that check both."""
 
 
 def build(arguments: list[str]) -> typer.Typer:
-    """The command line for these arguments: only the study that they name is loaded.
+    """The command line for these arguments: only the study named in them is loaded.
 
-    ``run NAME`` needs the study's own options, hence its module; the others are listed by their
-    headline alone.
+    ``run NAME`` needs the study's own options, hence its module; the others are listed by
+    their headline only.
     """
     app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
     app.callback()(options)
@@ -307,7 +307,7 @@ def build(arguments: list[str]) -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point: errors that a user can mend are one message, without a traceback."""
+    """Entry point: errors that a user can fix are one message, without a traceback."""
     try:
         arguments = sys.argv[1:]
         if arguments[:2] == ["run", "--all"]:

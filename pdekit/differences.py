@@ -1,8 +1,8 @@
-"""Slopes by differences, with the step that its neighbours in length confirm.
+"""Slopes by finite differences, with an adaptive step confirmed by neighbouring steps.
 
-A step of 6e-6 max(1, |x|) is right for functions that vary over lengths of x, the most common ones.
-Others, of tiny lengths or far from the origin, show by other steps that give other slopes; then
-each point gets the step at which neighbouring ones agree best.
+A step of 6e-6 max(1, |x|) suits functions that vary on the scale of x, the usual case.
+Functions with tiny scales or far from the origin are detected by steps that disagree; each
+point then gets the step at which neighbouring steps agree best.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ Function = Callable[[Any], Any]  # of points (..., d), with values (..., *of any
 
 _UNIT = float(np.finfo(float).eps)
 STEP = _UNIT ** (1 / 3)  # in units of max(1, |x|)
-_OTHERS = (0.62 * STEP, 0.21 * STEP)  # of no common period
+_OTHERS = (0.62 * STEP, 0.21 * STEP)  # without a common period
 LADDER = tuple(STEP * 10.0**-k for k in range(-4, 10))
-_ROWS = 1 << 14  # points at once, squared dimension by dimension
-_AGREE = 1e-6  # relative to the largest slope: what two steps may differ by
-_SLOPES = 1e-10  # what slopes by differences are good to, of the largest
-_NOTHING = 0.1  # what agreement that all slopes vanish is worth
-_TRIED = 8  # points at which other steps are tried, or so
+_ROWS = 1 << 14  # points per batch, divided by dimension squared
+_AGREE = 1e-6  # allowed difference of two steps, relative to the largest slope
+_SLOPES = 1e-10  # accuracy of slopes by differences, relative to the largest
+_NOTHING = 0.1  # penalty where all slopes vanish
+_TRIED = 8  # number of points at which other steps are tried, approximately
 
 
 class Differences(NamedTuple):
@@ -36,14 +36,14 @@ class Differences(NamedTuple):
 def slopes(
     f: Function, x: Array, agree: float = _AGREE, loose: float = 0.0
 ) -> tuple[Array, Array | None]:
-    """∂f_j/∂x_k of values f_j at points ``(..., d)``, as ``(..., d, *j)``, and the doubt of them.
+    """∂f_j/∂x_k of values f_j at points ``(..., d)``, as ``(..., d, *j)``, and their
 
-    No doubt (None) where the common step does: two more steps, tried at some of the points, then
+    uncertainty. None if the common step suffices: two more steps, tried at some of the points, then
     agree with it up to ``agree`` of the largest slope. ``loose``: of the largest of the values, to
-    which all are known; 0 for what a formula gives.
+    which all are known; 0 for values from a formula.
     """
     slope = _central(f, x)
-    some, there = _telling(x, slope)
+    some, there = _representative_points(x, slope)
     if _steps_agree(stencil(f, some, _OTHERS), there, agree):
         return slope, None
     return _searched(f, x, loose)
@@ -64,9 +64,9 @@ def _central(f: Function, x: Array) -> Array:
         right, left = x.copy(), x.copy()
         right[..., k] += step
         left[..., k] -= step
-        # the step as rounded, not as meant
+        # the step after rounding
         width = right[..., k] - left[..., k]
-        with np.errstate(all="ignore"):  # a step may lead out of the domain of f
+        with np.errstate(all="ignore"):  # a step may leave the domain of f
             here, there = f(left), f(right)
             rise = there - here
             parts.append(rise / width.reshape((*width.shape, *[1] * (rise.ndim - width.ndim))))
@@ -79,7 +79,7 @@ def stencil(f: Function, x: Array, steps: Any, loose: float = 0.0) -> Difference
     lengths = np.asarray(steps)[:, None, None] * np.maximum(1.0, np.abs(flat))
     shifts = lengths[..., None] * np.eye(dim)
     ends = np.stack([flat[:, None] - shifts, flat[:, None] + shifts])
-    with np.errstate(all="ignore"):  # a step may have no length, or lead out of the domain of f
+    with np.errstate(all="ignore"):  # a step may vanish, or leave the domain of f
         values = in_rows(f, np.concatenate([flat, ends.reshape(-1, dim)]), x.ndim)
         of = values.shape[1:]
         middle, around = values[: len(flat), None], values[len(flat) :]
@@ -101,25 +101,26 @@ def differences(
 
 
 def in_rows(f: Function, x: Array, ndim: int) -> Array:
-    """f at points (n, d); one by one where it was given a single one."""
+    """f at points (n, d); one by one if a single one was given."""
     return np.asarray(f(x) if ndim > 1 else [f(point) for point in x])
 
 
 def best(tried: Differences) -> tuple[Array, Array]:
-    """Of slopes with steps a factor of ten apart those that their two neighbours confirm best.
+    """Of slopes with steps a factor of ten apart the one with the best agreement of its two
+    neighbours.
 
-    Too long a step passes over f, where slopes are about one over it and differ by their own size,
-    or second differences do; too short a one leaves the rounding of f. Between them is a valley of
-    agreement. With how far they agree.
+    Too long a step averages over f, so that slopes disagree; too short
+    a step is dominated by the rounding of f. In between, slopes agree. Also returns the
+    disagreement.
     """
     slope, bend, noise = tried
-    with np.errstate(all="ignore"):  # f may be no number at the end of a step
+    with np.errstate(all="ignore"):  # f may be NaN at the end of a step
         apart = np.abs(np.diff(slope, axis=0)) + 2 * np.abs(bend[:-1] - 10 * bend[1:])
         doubt = np.maximum(apart[1:], apart[:-1]) + noise[1:-1]
         size = np.maximum(np.abs(slope[2:]), np.abs(slope[:-2]))
         share = doubt / np.maximum(size, np.abs(slope[1:-1]))
     doubt[np.isnan(doubt)] = np.inf
-    # no change at all tells little: steps may be too short, or lead where all is flat
+    # a vanishing change is inconclusive: steps may be too short, or f flat
     none = (slope[2:] == 0) & (slope[1:-1] == 0) & (slope[:-2] == 0)
     if none.any():
         order = doubt.argsort(0).argsort(0) / len(doubt)
@@ -136,7 +137,8 @@ def _searched(f: Function, x: Array, loose: float) -> tuple[Array, Array]:
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
     if not loose:
         return best(stencil(f, x, LADDER))
-    # one after the other: a slope by differences takes its step from all points it is asked at
+    # one after the other: the step of a slope by differences depends on all points evaluated
+    # together
     tried = [stencil(f, x, (step,), loose) for step in LADDER]
     return best(Differences(*(np.concatenate(parts) for parts in zip(*tried, strict=True))))
 
@@ -144,7 +146,7 @@ def _searched(f: Function, x: Array, loose: float) -> tuple[Array, Array]:
 def _steps_agree(tried: Differences, slope: Array, agree: float) -> bool:
     """Whether two other steps give the same slopes, and the same second differences.
 
-    Then f is smooth over such lengths, and changes enough over them to stand out from its rounding.
+    Then f is smooth over such lengths, and its changes exceed rounding.
     """
     allowed = agree * np.abs(slope).max(initial=0.0)
     off = np.abs(tried.slopes - slope).max(0)
@@ -152,7 +154,7 @@ def _steps_agree(tried: Differences, slope: Array, agree: float) -> bool:
     return bool(((off <= allowed) & (kinked <= allowed + 16 * tried.noise.sum(0))).all())
 
 
-def _telling(x: Array, slope: Array) -> tuple[Array, Array]:
+def _representative_points(x: Array, slope: Array) -> tuple[Array, Array]:
     """A few of the points and their slopes: the outermost, the steepest, and some between."""
     if x.ndim < 2 or x.size <= _TRIED * x.shape[-1]:
         return x, slope

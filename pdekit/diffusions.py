@@ -1,4 +1,4 @@
-"""How a noise that depends on the position is read: Itô, Stratonovich or Hänggi-Klimontovich.
+"""Interpretation of multiplicative noise: Itô, Stratonovich or Hänggi-Klimontovich.
 
 dX = b(X) dt + √(2/β) σ(X) · dB with D = σ σᵀ (σ the symmetric root) means three equations,
 according to where in a step σ is evaluated: at its beginning, middle or end. In the density's
@@ -12,6 +12,8 @@ corrected)
 with (∇·D)_i = Σ_j ∂_j D_ij. They differ by drifts of order β⁻¹, and agree where D is constant.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
 
 from pdekit import checks
+from pdekit.arrays import Coefficient, Numbers
 from pdekit.differences import slopes
 
 
@@ -32,7 +35,7 @@ class Ito:
     ``at(t)``, as a potential does.
     """
 
-    D: Any
+    D: float | Numbers | Coefficient
     share = 1.0  # of ∇D in the spurious drift where D is a number at every point
 
     def __post_init__(self) -> None:
@@ -100,12 +103,12 @@ def _values(D: Any, x: Any) -> Any:
         values = D(x)
         complex_ = np.iscomplexobj(values) if not is_torch_array(values) else values.is_complex()
         if complex_ or isinstance(values, str):
-            raise TypeError("its values are no real numbers")
+            raise TypeError("its values are not real numbers")
     except Exception as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(
+        raise checks.failed(
+            error,
             f"diffusion must take points of shape {tuple(x.shape)}, got a function that fails on "
-            f"them: {error} ({type(error).__name__})"
+            f"them: {error} ({type(error).__name__})",
         ) from error
     return values
 
@@ -117,7 +120,7 @@ def _checked(value: Any) -> Any:
         "(..., d, d)"
     )
     checks.value_not_class("diffusion", value)
-    if checks.moves(value):
+    if checks.time_dependent(value):
         return value
     if callable(value):
         checks.takes("diffusion", value, what)
@@ -150,15 +153,15 @@ def _root(matrix: Any) -> Any:
         scale = 1 / xp.where(length > 0, length, xp.ones_like(length))
         return (matrix + area[..., None, None] * one) * scale[..., None, None]
     values, vectors = xp.linalg.eigh(matrix)
-    values = xp.clip(values, 0.0, None)  # of a singular matrix: below zero by rounding
+    values = xp.clip(values, 0.0, None)  # of a singular matrix: negative by rounding
     return (vectors * xp.sqrt(values)[..., None, :]) @ xp.matrix_transpose(vectors)
 
 
 def _partials(function: Any, x: Any) -> Iterator[Any]:
     """Differences along each coordinate: relative error 1e-10 in float64.
 
-    In numpy with the step that suits the function; on tensors, of which a simulation asks in every
-    step, with the common one.
+    In numpy with an adaptive step; on tensors, used in every step of a
+    simulation, with the common one.
     """
     if not is_torch_array(x):
         slope = slopes(function, x)[0]

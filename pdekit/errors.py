@@ -10,8 +10,8 @@ class AccuracyWarning(UserWarning):
 
 
 class ResolutionWarning(UserWarning):
-    """The grid is too coarse for what it carries, so that the scheme is of first order there."""
+    """The grid is too coarse for what it carries, so the scheme is only of first order there."""
 
 
 class TruncationWarning(UserWarning):
-    """Mass, or a minimiser, reaches the boundary of the box, so the box decides the answer."""
+    """Mass, or a minimiser, reaches the boundary of the box, so the result depends on the box."""

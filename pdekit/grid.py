@@ -1,16 +1,19 @@
 """Uniform cell-centred grids on a box."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import ArrayLike, NDArray
 
 from pdekit import checks
-from pdekit.arrays import Array
+from pdekit.arrays import Array, Corner, Counts, Flags
 
-_SPACINGS = 1000  # least width of a cell: its centre is then right to a thousandth of it
+_SPACINGS = 1000  # least width of a cell, so that its centre is accurate to a thousandth
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,11 @@ class Grid:
     cells : int or sequence of int, length ``dim``
         Number of cells per axis (at least 4).
     periodic : bool or sequence of bool
-        Per axis: opposite walls are identified. Otherwise a wall lets nothing through (no-flux).
+        Per axis: opposite walls are identified. Otherwise walls are no-flux.
 
     A field on the grid is an array of shape ``grid.shape``; its integral is the midpoint sum
-    ``sum(field) * cell_volume``, of second order and, for a smooth field that dies out before the
-    wall or is periodic, of every order.
+    ``sum(field) * cell_volume``, of second order and spectrally accurate for smooth fields
+    that vanish at the wall or are periodic.
 
     Examples: ``Grid(-3, 3, 600)``; ``Grid((-3, -2), (3, 2), (256, 256))``.
 
@@ -36,22 +39,24 @@ class Grid:
     numbers do not resolve, ``TypeError`` for a number of cells that is not whole.
     """
 
-    lower: Any
-    upper: Any
-    cells: Any
-    periodic: Any = False
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    cells: tuple[int, ...]
+    periodic: tuple[bool, ...]
 
-    def __post_init__(self) -> None:
-        corners = {n: checks.numbers(n, getattr(self, n), "numbers") for n in ("lower", "upper")}
-        cells, periodic = np.asarray(self.cells), np.asarray(self.periodic)
-        if cells.dtype.kind not in "iu":
-            raise TypeError(f"cells must be whole numbers, got {checks.shown(self.cells)}")
-        if periodic.dtype.kind != "b":
+    def __init__(
+        self, lower: Corner, upper: Corner, cells: Counts, periodic: Flags = False
+    ) -> None:
+        given = {"lower": lower, "upper": upper, "cells": cells, "periodic": periodic}
+        fields = {name: checks.numbers(name, given[name], "numbers") for name in ("lower", "upper")}
+        fields |= {name: np.asarray(given[name]) for name in ("cells", "periodic")}
+        if fields["cells"].dtype.kind not in "iu":
+            raise TypeError(f"cells must be whole numbers, got {checks.shown(cells)}")
+        if fields["periodic"].dtype.kind != "b":
             raise TypeError(
                 "periodic must be True or False, or one of them per axis, got "
-                f"{checks.shown(self.periodic)}"
+                f"{checks.shown(periodic)}"
             )
-        fields = {**corners, "cells": cells, "periodic": periodic}
         dim = max(v.size for v in fields.values())
         if dim not in (1, 2):
             raise ValueError(
@@ -59,7 +64,7 @@ class Grid:
             )
         kinds = {"cells": int, "periodic": bool}
         for name, values in fields.items():
-            own = _per_axis(name, values, dim, kinds.get(name, float), getattr(self, name))
+            own = _per_axis(name, values, dim, kinds.get(name, float), given[name])
             object.__setattr__(self, name, own)
         for axis, (a, b, n) in enumerate(zip(self.lower, self.upper, self.cells, strict=True)):
             _check_axis(axis, a, b, n)
@@ -124,7 +129,29 @@ class Grid:
         inside: NDArray[np.bool_] = np.all((x >= self.lower) & (x <= self.upper), axis=-1)
         return inside
 
-    def refined(self, factor: int) -> "Grid":
+    def wrapped(self, x: Any) -> Any:
+        """Points ``(..., dim)`` of numpy or torch, modulo the period along periodic axes."""
+        if not any(self.periodic):
+            return x
+        return array_namespace(x).stack([self._along(k, x) for k in range(self.dim)], axis=-1)
+
+    def cell_of(self, x: Any) -> Any:
+        """The cell of each point ``(..., dim)``, numbered as in a flat field; shape ``(...)``.
+
+        Beyond a wall it is the wall's cell; periodic axes wrap. numpy and torch.
+        """
+        xp, cell = array_namespace(x), 0
+        for k, (low, n) in enumerate(zip(self.lower, self.cells, strict=True)):
+            place = ((self._along(k, x) - low) / float(self.spacing[k])).clip(0, n - 1)
+            cell = cell * n + xp.astype(place, xp.int64)
+        return cell
+
+    def _along(self, k: int, x: Any) -> Any:
+        """The k-th coordinate of points, modulo its period if it has one."""
+        z, low = x[..., k], self.lower[k]
+        return low + (z - low) % (self.upper[k] - low) if self.periodic[k] else z
+
+    def refined(self, factor: int) -> Grid:
         """The same box with every cell cut into ``factor`` per axis."""
         factor = checks.whole("factor", factor, 1)
         return Grid(self.lower, self.upper, tuple(n * factor for n in self.cells), self.periodic)

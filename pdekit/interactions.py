@@ -4,12 +4,15 @@
 ``PairPotential(W)``; ``GaussianWell``, ``Morse``, ``PowerLaw``, ``SmoothL1`` and ``Kuramoto`` are
 named W for it, as potentials of the displacement: ``PairPotential(Kuramoto(2.0))``.
 
-An interaction says of itself what others must know. Of all: ``strength``, where its force is
-proportional to one number. Of those that are W(x - y): ``interaction(z)`` and ``grad(z)``. Of those
-with a formula for particles: ``mean_force``, ``by_mean`` where particles act on each other by a
-mean alone, so that ranks may share it, and ``pure`` where the formula depends on its arguments
-alone, so that torch may trace it. ``quadratic``: W is strength |z|²/2.
+An interaction declares its properties. All have ``strength``, where its force is
+proportional to one number. Pair interactions W(x - y) have ``interaction(z)`` and ``grad(z)``.
+Those with a formula for particles have ``mean_force``, ``by_mean`` where particles act on each
+other by a mean alone, so that ranks can share it, and ``pure`` where the formula depends on its
+arguments alone, so that torch may trace it. ``quadratic``: W is strength |z|²/2. ``sums_pairs``:
+the force is the sum of ∇W of its ``potential``, of which kernels know one that is ``gaussian``.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +22,16 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from pdekit import checks
-from pdekit.potentials import as_potential
+from pdekit.potentials import Potential, as_potential
 from pdekit.potentials.protocol import points, whole_dim
 
 _LONGEST = 1e100
 
 
 class Crowd(Protocol):
-    """What an interaction may ask of all the particles of a run, wherever they are."""
+    """Statistics over all particles of a run, on whichever rank they are."""
 
-    size: int  # of x ``(runs, padded n, dim)`` the first count
+    size: int  # number of actual particles in x ``(runs, padded n, dim)``; the rest is padding
 
     def mean(self, x: Any) -> Any:
         """(runs, 1, dim)."""
@@ -41,7 +44,8 @@ class Crowd(Protocol):
 
 @dataclass(frozen=True)
 class CurieWeiss:
-    """W(z) = strength |z|^2 / 2: every particle is drawn to the mean, force -strength (x - mean).
+    """W(z) = strength |z|^2 / 2: every particle is attracted to the mean, force -strength (x -
+    mean).
 
     ``strength`` is λ of mathematics 1.6 (Kantas et al. (5)-(9)), in units of the potential per
     coordinate squared. A negative one repels.
@@ -49,11 +53,16 @@ class CurieWeiss:
 
     strength: float
     by_mean: ClassVar[bool] = True
-    quadratic: ClassVar[bool] = True
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         checks.parameters(self, strength=checks.number)
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether W and its force are these formulas, which a subclass may have replaced."""
+        formulas = ("__call__", "grad", "mean_force")
+        return all(getattr(type(self), name) is getattr(CurieWeiss, name) for name in formulas)
 
     def __call__(self, z: Any) -> Any:
         """W(z): (..., d) -> (...)."""
@@ -72,8 +81,8 @@ class CurieWeiss:
 class L1:
     """W(z) = strength Σ_k |z_k|: attraction that does not grow with distance (Kantas et al. (7)).
 
-    Its force counts who is on either side, by ranks: O(N log N) a step, exact. At the kink two
-    particles do not act on each other. Its jump makes every integrator first order.
+    Its force counts the particles on either side, by sorting: O(N log N) a step, exact. At the kink
+    the force is zero. The jump of the force makes every integrator first order.
     """
 
     strength: float
@@ -110,8 +119,8 @@ class Consensus:
     """Attraction to the mean weighted by cost: -strength (x - x̄), x̄ ∝ Σ_j x_j e^{-sharpness V}.
 
     Pinnau, Totzeck, Tse and Martin 2017, named by Kantas et al. 6.1 as a remedy for symmetric
-    landscapes. ``sharpness`` = 0 is ``CurieWeiss(strength)``; large values follow the best
-    particle. Not a pair interaction: its limit is not a ``McKeanVlasov`` equation.
+    landscapes. ``sharpness`` = 0 is ``CurieWeiss(strength)``; for large values the mean follows
+    the best particle. Not a pair interaction: its limit is not a ``McKeanVlasov`` equation.
     """
 
     strength: float
@@ -133,20 +142,21 @@ class PairPotential:
     """Any even W: the energy is ½ ∬ W(x - y) rho(dx) rho(dy), the force -∇W * rho.
 
     ``potential`` is a potential of the displacement (with ``grad``), or a function of points
-    ``(..., d) -> (...)``; ``dim`` says of how many coordinates where it is a bare function.
+    ``(..., d) -> (...)``; ``dim`` is the number of coordinates if it is a bare function.
     Raises ``ValueError`` where W(z) and W(-z) differ: the forces would not be mutual, and there
     would be no free energy.
     """
 
-    potential: Any
-    dim: int = 1
+    potential: Potential
+    dim: int
+    sums_pairs: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        checks.function("PairPotential: potential", self.potential, "map displacements to values")
-        dim = getattr(self.potential, "dim", whole_dim(self.dim, self))
-        checks.fixed("potential", self.potential)
+    def __init__(self, potential: Potential | Callable[[Any], Any], dim: int = 1) -> None:
+        checks.function("PairPotential: potential", potential, "map displacements to values")
+        dim = getattr(potential, "dim", whole_dim(dim, self))
+        checks.fixed("potential", potential)
         object.__setattr__(self, "dim", dim)
-        object.__setattr__(self, "potential", as_potential(self.potential, dim))
+        object.__setattr__(self, "potential", as_potential(potential, dim))
         probe = np.outer([0.1, 0.2, 0.4, 0.7, 1.2, 1.9, 3.1], np.cos(np.arange(dim)))
         there, back = (
             checks.finite(f"W({name})", self.potential(z), "finite values of W(z)")
@@ -164,7 +174,7 @@ class PairPotential:
 
 
 def is_quadratic(interaction: Any) -> TypeGuard[CurieWeiss]:
-    """Whether W is strength |z|²/2, so that the mean says all."""
+    """Whether W is strength |z|²/2, so that only the mean matters."""
     return bool(getattr(interaction, "quadratic", False))
 
 
@@ -186,6 +196,7 @@ class GaussianWell:
     strength: float = 1.0
     width: float = 1.0
     dim: int = 1
+    gaussian: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check(self, "width")
@@ -202,8 +213,8 @@ class GaussianWell:
 class Morse:
     """W(z) = repulsion exp(-r / repulsion_length) - attraction exp(-r / attraction_length).
 
-    r = sqrt(|z|² + softening²) - softening: the cusp of the literature's W at 0 is rounded over
-    ``softening``, for the gradient to be defined there. Good values: repulsion 2 at length 0.5
+    r = sqrt(|z|² + softening²) - softening: the cusp of W at 0 is smoothed over
+    ``softening``, so that the gradient is defined there. Good values: repulsion 2 at length 0.5
     against attraction 1 at length 1.
     """
 
@@ -235,8 +246,8 @@ class Morse:
 class PowerLaw:
     """W(z) = strength (r^a / a - r^b / b), r = sqrt(|z|² + softening²), a > b > 0.
 
-    Attractive far off, repulsive near: the equilibrium distance of two is 1 (swarming models).
-    Good values: a = 4, b = 2; a = 2, b = 1.
+    Attractive at long range, repulsive at short range: the equilibrium distance of two is 1
+    (swarming models). Good values: a = 4, b = 2; a = 2, b = 1.
     """
 
     strength: float = 1.0
@@ -261,7 +272,7 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class SmoothL1:
-    """W(z) = strength Σ_k (sqrt(z_k² + width²) - width): the l1 distance, rounded off at zero."""
+    """W(z) = strength Σ_k (sqrt(z_k² + width²) - width): the l1 distance, smoothed at zero."""
 
     strength: float = 1.0
     width: float = 0.05
@@ -314,11 +325,11 @@ def _check(kernel: Any, *lengths: str) -> None:
 
 
 def _length(name: str, value: Any) -> float:
-    """A positive number whose square is one."""
+    """A positive number whose square neither overflows nor vanishes."""
     out = checks.positive(name, value)
     if not 1 / _LONGEST <= out <= _LONGEST:
         raise ValueError(
-            f"{name} must be between {1 / _LONGEST:g} and {_LONGEST:g}, for its square to be a "
-            f"positive number; got {value!r}. Take other units of length"
+            f"{name} must be between {1 / _LONGEST:g} and {_LONGEST:g}, so that its square neither "
+            f"overflows nor vanishes; got {value!r}. Take other units of length"
         )
     return out

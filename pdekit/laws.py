@@ -1,22 +1,40 @@
-"""Laws of the initial state: the same value starts a PDE and particles."""
+"""Laws of the initial state: the same law initialises a PDE and particles."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from math import erfc, sqrt
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from array_api_compat import device
 
 from pdekit import checks
-from pdekit.arrays import Array
+from pdekit.arrays import Array, Corner
 from pdekit.grid import Grid, require_grid
 from pdekit.potentials.protocol import points
 
-# a density is resolved where its midpoint sum has the mass inside the box to this accuracy
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# a density counts as resolved if its midpoint sum has this accuracy
 _RESOLVED = 1e-9
 _LEAST, _MOST = 1e-50, 1e100  # of the lengths of a Gaussian
-_NARROW = 0.1  # of half an interval over which a normal density is nearly flat
+_NARROW = 0.1  # half width of an interval over which a normal density is nearly constant
 _NODES, _WEIGHTS = (tuple(v.tolist()) for v in np.polynomial.legendre.leggauss(8))
+
+
+class Source(Protocol):
+    """Independent random numbers of ``n`` samples, tensors ``(n, d)``."""
+
+    def normal(self, n: int, d: int) -> Tensor:
+        """Standard normals."""
+        ...
+
+    def uniform(self, n: int, d: int) -> Tensor:
+        """Uniforms in (0, 1)."""
+        ...
 
 
 @runtime_checkable
@@ -24,8 +42,8 @@ class Law(Protocol):
     """A probability law on R^d.
 
     ``noise`` in ``sample`` gives ``normal(n, d)`` and ``uniform(n, d)``, tensors of independent
-    standard normals or uniforms. A law that makes sample i from row i of these alone may say so by
-    an attribute ``pointwise = True``; particles are then sampled a tile at a time.
+    standard normals or uniforms. A law that makes sample i from row i of these alone may
+    declare ``pointwise = True``; particles are then sampled a tile at a time.
     """
 
     @property
@@ -38,17 +56,17 @@ class Law(Protocol):
         ...
 
     def density(self, grid: Grid) -> Array:
-        """What a PDE starts from, shape ``grid.shape``; its integral is ``mass(grid)``.
+        """The initial density of a PDE, shape ``grid.shape``; its integral is ``mass(grid)``.
 
-        Along a periodic axis it is the law wound round: that of the coordinate modulo the length.
+        Along a periodic axis the law is wrapped: that of the coordinate modulo the length.
         """
         ...
 
     def mass(self, grid: Grid) -> float:
-        """Probability inside the box of the grid; nothing is outside along a periodic axis."""
+        """Probability inside the box of the grid; along a periodic axis nothing is outside."""
         ...
 
-    def sample(self, n: int, noise: Any) -> Any:
+    def sample(self, n: int, noise: Source) -> Tensor:
         """Tensor ``(n, d)`` of independent samples."""
         ...
 
@@ -61,26 +79,27 @@ class Gaussian:
     ----------
     mean, std : float or one per coordinate; a law in the plane is ``Gaussian((0, 0), 1.0)``.
 
-    ``density(grid)`` holds point values along an axis where these resolve the law (their midpoint
-    sum has the mass inside to 1e-9), else exact cell averages. It is not normalised: its integral
-    is ``mass(grid)``, the probability inside the box. Along a periodic axis the law is wound round
-    the circle, as particles in a periodic ``box`` are: Σ_k pdf(x + k length), of mass 1.
+    ``density(grid)`` holds point values along an axis if these resolve the law (their midpoint
+    sum has the mass inside to 1e-9), otherwise exact cell averages. It is not normalised: its
+    integral is ``mass(grid)``, the probability inside the box. Along a periodic axis the law is
+    wrapped, like particles in a periodic ``box``: Σ_k pdf(x + k length), of mass 1.
     Raises ``ValueError`` unless |m_k| <= 1e100 and 1e-50 <= σ_k <= 1e100.
     Good values: ``std`` of at least two cells keeps spectral accuracy in space.
     """
 
-    mean: Any = 0.0
-    std: Any = 1.0
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     pointwise: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        _set_per_coordinate(self, "mean", "std")
+    def __init__(self, mean: Corner = 0.0, std: Corner = 1.0) -> None:
+        _set_per_coordinate(self, mean=mean, std=std)
         if not min(self.std) > 0:
             raise ValueError(f"Gaussian: std must be positive, got {self.std}")
         if min(self.std) < _LEAST or max(self.std) > _MOST or max(map(abs, self.mean)) > _MOST:
             raise ValueError(
                 f"{self}: means must lie within ±{_MOST:g} and std between {_LEAST:g} and "
-                f"{_MOST:g}, for their squares to be numbers; take another unit of length"
+                f"{_MOST:g}, so that their squares neither overflow nor vanish; use other units of "
+                "length"
             )
 
     @property
@@ -106,21 +125,22 @@ class Gaussian:
         ]
         return float(np.prod(inside))
 
-    def sample(self, n: int, noise: Any) -> Any:
+    def sample(self, n: int, noise: Source) -> Tensor:
         z = noise.normal(n, self.dim)
         return z.new_tensor(self.mean) + z.new_tensor(self.std) * z
 
     def _axis_density(self, grid: Grid, k: int) -> Array:
         mean, std, h = self.mean[k], self.std[k], grid.spacing[k]
         if grid.periodic[k]:
-            return _wound_normal(grid, k, mean, std)
+            return _wrapped_normal(grid, k, mean, std)
         z = (grid.axes[k] - mean) / std
-        values = np.exp(-z * z / 2) / (std * np.sqrt(2 * np.pi))
+        values: Array = np.exp(-z * z / 2) / (std * np.sqrt(2 * np.pi))
         faces = (grid.faces[k] - mean) / std
         inside = _between(faces[0], faces[-1], (grid.upper[k] - grid.lower[k]) / std)
         if abs(values.sum() * h - inside) <= _RESOLVED * inside / grid.dim:
             return values
-        return _between(faces[:-1], faces[1:], h / std) / h
+        means: Array = _between(faces[:-1], faces[1:], h / std) / h
+        return means
 
 
 @dataclass(frozen=True)
@@ -128,16 +148,16 @@ class Uniform:
     """The uniform law on the box [lower, upper].
 
     ``lower, upper``: float or one per coordinate. ``density(grid)`` is the exact average over each
-    cell, so a cell that the box cuts has its share; along a periodic axis the law is wound round
-    the circle. Raises ``ValueError`` unless lower < upper.
+    cell, so a partly covered cell has its fraction; along a periodic axis the
+    law is wrapped. Raises ``ValueError`` unless lower < upper.
     """
 
-    lower: Any = 0.0
-    upper: Any = 1.0
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
     pointwise: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        _set_per_coordinate(self, "lower", "upper")
+    def __init__(self, lower: Corner = 0.0, upper: Corner = 1.0) -> None:
+        _set_per_coordinate(self, lower=lower, upper=upper)
         widths = np.subtract(self.upper, self.lower)
         if not ((widths > 0).all() and np.isfinite(widths).all()):
             raise ValueError(f"Uniform: expected finite lower < upper, got {self}")
@@ -157,7 +177,7 @@ class Uniform:
     def density(self, grid: Grid) -> Array:
         _same_dim(self, grid)
         shares = [
-            self._wound_shares(k, grid) if wraps else self._shares(k, grid.faces[k])
+            self._wrapped_shares(k, grid) if wraps else self._shares(k, grid.faces[k])
             for k, wraps in enumerate(grid.periodic)
         ]
         return _product([share / h for share, h in zip(shares, grid.spacing, strict=True)])
@@ -170,7 +190,7 @@ class Uniform:
         ]
         return float(np.prod(inside))
 
-    def sample(self, n: int, noise: Any) -> Any:
+    def sample(self, n: int, noise: Source) -> Tensor:
         r = noise.uniform(n, self.dim)
         lower, upper = r.new_tensor(self.lower), r.new_tensor(self.upper)
         return lower + (upper - lower) * r
@@ -180,14 +200,15 @@ class Uniform:
         inside = np.clip(faces, self.lower[k], self.upper[k])
         return np.diff(inside) / (self.upper[k] - self.lower[k])
 
-    def _wound_shares(self, k: int, grid: Grid) -> Array:
-        """The same round the circle: whole turns, and what is left of the box as up to two arcs."""
+    def _wrapped_shares(self, k: int, grid: Grid) -> Array:
+        """The same on the circle: whole turns, and the remainder as up to two arcs."""
         width, length = self.upper[k] - self.lower[k], grid.upper[k] - grid.lower[k]
         turns = np.floor(width / length)
         start = grid.lower[k] + (self.lower[k] - grid.lower[k]) % length
         end = start + (width - turns * length)
         covered = [np.diff(np.clip(grid.faces[k] + s, start, end)) for s in (0.0, length)]
-        return (turns * np.diff(grid.faces[k]) + covered[0] + covered[1]) / width
+        shares: Array = (turns * np.diff(grid.faces[k]) + covered[0] + covered[1]) / width
+        return shares
 
 
 @dataclass(frozen=True)
@@ -201,27 +222,27 @@ class Mixture:
     weights: tuple[float, ...]
     laws: tuple[Law, ...]
 
-    def __post_init__(self) -> None:
-        weights = checks.numbers("weights", self.weights, "numbers > 0, one per law")
-        laws = (self.laws,) if hasattr(self.laws, "pdf") else self.laws
-        if isinstance(laws, str | type) or not hasattr(laws, "__iter__"):
-            raise TypeError(f"Mixture: laws must be several laws, got {checks.shown(laws)}")
-        object.__setattr__(self, "laws", tuple(laws))
+    def __init__(self, weights: Corner, laws: Law | Sequence[Law]) -> None:
+        shares = checks.numbers("weights", weights, "numbers > 0, one per law")
+        several: Any = (laws,) if hasattr(laws, "pdf") else laws
+        if isinstance(several, str | type) or not hasattr(several, "__iter__"):
+            raise TypeError(f"Mixture: laws must be several laws, got {checks.shown(several)}")
+        object.__setattr__(self, "laws", tuple(several))
         for law in self.laws:
             require_law("each of the laws", law)
-        if weights.shape != (len(self.laws),) or not len(self.laws):
+        if shares.shape != (len(self.laws),) or not len(self.laws):
             raise ValueError(
-                f"Mixture: expected one weight per law, got {weights.size} for {len(self.laws)}"
+                f"Mixture: expected one weight per law, got {shares.size} for {len(self.laws)}"
             )
-        if not (np.isfinite(weights).all() and (weights > 0).all()):
+        if not (np.isfinite(shares).all() and (shares > 0).all()):
             raise ValueError(
-                f"Mixture: weights must be positive and finite, got {checks.shown(self.weights)}"
+                f"Mixture: weights must be positive and finite, got {checks.shown(weights)}"
             )
         if len({law.dim for law in self.laws}) > 1:
             raise ValueError(
                 f"Mixture: laws must have one dimension, got {[law.dim for law in self.laws]}"
             )
-        object.__setattr__(self, "weights", tuple((weights / weights.sum()).tolist()))
+        object.__setattr__(self, "weights", tuple((shares / shares.sum()).tolist()))
 
     @property
     def dim(self) -> int:
@@ -241,7 +262,7 @@ class Mixture:
     def mass(self, grid: Grid) -> float:
         return float(self._mean(law.mass(grid) for law in self.laws))
 
-    def sample(self, n: int, noise: Any) -> Any:
+    def sample(self, n: int, noise: Source) -> Tensor:
         import torch
 
         drawn = noise.normal(n, self.dim + 1)
@@ -258,10 +279,10 @@ class Mixture:
 
 @dataclass
 class _Columns:
-    """The noise of one law of a mixture, of which each sample keeps one law's.
+    """The noise of one component of a mixture; each sample uses one component.
 
     The first draw of every law is of the same columns, which belong to no other draw; what does
-    not fit there, and every later draw, is new from ``noise``.
+    not fit there, and every later draw, is drawn fresh from ``noise``.
     """
 
     first: Any
@@ -277,11 +298,11 @@ class _Columns:
         mine = self._first(n, d)
         if mine is None:
             return self.noise.uniform(n, d)
-        # strictly below 1 also where the distribution function rounds to it
+        # strictly below 1 even if the distribution function rounds to 1
         return torch.special.ndtr(mine).clamp(max=1 - torch.finfo(mine.dtype).eps / 2)
 
     def _first(self, n: int, d: int) -> Any:
-        """The first ``d`` columns, once, where they are enough."""
+        """The first ``d`` columns, on the first draw, if there are enough."""
         first, self.first = self.first, None
         enough = first is not None and len(first) == n and d <= first.shape[1]
         return first[:, :d] if enough else None
@@ -299,7 +320,7 @@ def require_law(name: str, value: Any) -> None:
         )
 
 
-def _wound_normal(grid: Grid, k: int, mean: float, std: float) -> Array:
+def _wrapped_normal(grid: Grid, k: int, mean: float, std: float) -> Array:
     """Σ_j of the normal density at x + j length, at the cells or averaged over them.
 
     By images where the law is narrower than the circle, else by its Fourier series.
@@ -321,9 +342,9 @@ def _wound_normal(grid: Grid, k: int, mean: float, std: float) -> Array:
 
 
 def _between(a: Any, b: Any, width: float) -> Any:
-    """Φ(b) - Φ(a) for a <= b, without cancellation: taken in the tail on the right by symmetry,
-    and by Gauss's rule (exact to rounding there) where all are narrow. ``width``: b - a, which may
-    be lost in their difference.
+    """Φ(b) - Φ(a) for a <= b, without cancellation: taken in the tail on the right by
+    symmetry, and by Gauss quadrature (exact to rounding) for narrow intervals. ``width``: b - a,
+    which may be lost to cancellation.
     """
     half, middle = width / 2, (np.asarray(b) + a) / 2
     if (half * (1 + abs(middle)) < _NARROW).all():
@@ -347,16 +368,15 @@ def _product(factors: list[Array]) -> Array:
     return factors[0] if len(factors) == 1 else np.multiply.outer(*factors)
 
 
-def _set_per_coordinate(law: Any, *names: str) -> None:
-    """The fields ``names`` as tuples of finite floats of one length."""
+def _set_per_coordinate(law: Any, **given: Corner) -> None:
+    """The fields that are ``given`` as tuples of finite floats of one length."""
     kind, what = type(law).__name__, "a finite number, or one per coordinate"
-    given = [checks.finite(f"{kind}: {name}", getattr(law, name), what) for name in names]
-    values = [np.atleast_1d(v) for v in given]
+    values = [np.atleast_1d(checks.finite(f"{kind}: {k}", v, what)) for k, v in given.items()]
     if any(v.ndim > 1 or not v.size for v in values) or len({v.size for v in values} - {1}) > 1:
-        got = ", ".join(f"{name}={checks.shown(getattr(law, name))}" for name in names)
+        got = ", ".join(f"{name}={checks.shown(value)}" for name, value in given.items())
         raise ValueError(f"{kind}: expected numbers or one per coordinate, got {got}")
     dim = max(v.size for v in values)
-    for name, value in zip(names, values, strict=True):
+    for name, value in zip(given, values, strict=True):
         object.__setattr__(law, name, tuple(np.broadcast_to(value, (dim,)).tolist()))
 
 
@@ -364,7 +384,7 @@ def _same_dim(law: Any, grid: Grid) -> None:
     require_grid("grid", grid)
     if law.dim == grid.dim:
         return
-    first, second = ("mean", "std") if isinstance(law, Gaussian) else ("lower", "upper")
+    first, second = (field.name for field in fields(law))
     a, b = (0.0, 1.0) if grid.dim == 1 else ((0.0,) * grid.dim, (1.0,) * grid.dim)
     raise ValueError(
         f"{law} has {law.dim} coordinates, the grid {grid.dim}; write for example "

@@ -1,6 +1,6 @@
-"""Names that are imported on first use, so that the import of a package stays light.
+"""Names that are imported on first use, so that importing a package stays fast.
 
-A package lists its public names once, as imports that type checkers read and Python passes over:
+A package lists its public names once, as imports read by type checkers and skipped at run time:
 
     if TYPE_CHECKING:
         from pdekit.grid import Grid as Grid
@@ -18,14 +18,16 @@ from typing import Any
 def names(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
     """``__all__``, ``__getattr__`` and ``__dir__`` of a package, from its own source."""
     module = sys.modules[package]
-    with open(str(module.__file__), encoding="utf-8") as source:  # pathlib would cost more than it
+    with open(
+        str(module.__file__), encoding="utf-8"
+    ) as source:  # importing pathlib would take longer
         homes = listed(source.read())
 
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = _found(homes[name], name)
-        setattr(module, name, value)  # from now on without a detour
+        setattr(module, name, value)  # cached for later accesses
         return value
 
     return sorted(homes), get, lambda: sorted(homes)

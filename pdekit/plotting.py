@@ -1,8 +1,10 @@
-"""Draw results on axes that the caller owns: functions ``(ax, result) -> artists``.
+"""Draw results on given axes: functions ``(ax, result) -> artists``.
 
-No pyplot state, no files, no colours chosen beyond matplotlib's own cycle; every ``**style`` goes
+No pyplot state, no files, no colours beyond matplotlib's cycle; every ``**style`` goes
 to the artist. Fields are DataArrays with cell centres as coordinates, as ``Solution.u`` has them.
 """
+
+from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.patches import StepPatch
 
 
-def line(ax: "Axes", field: xr.DataArray, **style: Any) -> "Line2D":
+def line(ax: Axes, field: xr.DataArray, **style: Any) -> Line2D:
     """A field on the line, dims ``("x",)``, as a curve through the cell centres."""
     _expect(field, ("x",))
     (artist,) = ax.plot(field["x"].values, field.values, **style)
     return artist
 
 
-def density(ax: "Axes", field: xr.DataArray, filled: bool = True, **style: Any) -> list[Any]:
+def density(ax: Axes, field: xr.DataArray, filled: bool = True, **style: Any) -> list[Any]:
     """A density on the line as a curve, ``filled`` down to zero in the same colour."""
     curve = line(ax, field, **style)
     if not filled:
@@ -43,8 +45,8 @@ def density(ax: "Axes", field: xr.DataArray, filled: bool = True, **style: Any) 
 
 
 def histogram(
-    ax: "Axes", samples: ArrayLike, grid: Grid, bins: int | None = None, **style: Any
-) -> "StepPatch":
+    ax: Axes, samples: ArrayLike, grid: Grid, bins: int | None = None, **style: Any
+) -> StepPatch:
     """Particles on the line as steps, normalised as a density (1/length).
 
     ``samples``: any shape, last dimension 1 or none. ``bins`` divide the box evenly; by default
@@ -63,14 +65,14 @@ def histogram(
     return ax.stairs(counts / (x.size * np.diff(faces)), faces, **style)
 
 
-def field(ax: "Axes", values: xr.DataArray, **style: Any) -> "QuadMesh":
+def field(ax: Axes, values: xr.DataArray, **style: Any) -> QuadMesh:
     """A field in the plane, dims ``("x", "y")``, as coloured cells that end on their faces."""
     _expect(values, ("x", "y"))
     x, y = (_faces(values[name].values) for name in ("x", "y"))
     return ax.pcolormesh(x, y, values.values.T, **style)
 
 
-def bands(ax: "Axes", x: ArrayLike, lower: ArrayLike, upper: ArrayLike, **style: Any) -> Any:
+def bands(ax: Axes, x: ArrayLike, lower: ArrayLike, upper: ArrayLike, **style: Any) -> Any:
     """The region between two curves: an interval, a bound, a sampling floor."""
     return ax.fill_between(
         np.asarray(x),

@@ -1,16 +1,17 @@
-"""What the verbs take: the protocols of the values, and short names for what else is welcome.
+"""Protocols of the arguments of the main functions, and type aliases.
 
-A value of one's own needs no base class: it is a ``Law`` if it has a law's methods. Coordinates
+User-defined values need no base class: a ``Law`` is anything with a law's methods. Coordinates
 sit on the last axis of points, numpy arrays and torch tensors alike.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
+from pdekit.arrays import Coefficient, Corner, Function, Numbers, TimeDependent
 from pdekit.diffusions import Ito
-from pdekit.laws import Law
+from pdekit.laws import Law, Source
 from pdekit.potentials.protocol import Potential
 
 __all__ = [
@@ -25,18 +26,18 @@ __all__ = [
     "Interaction",
     "Law",
     "MeanForce",
-    "Moving",
     "Numbers",
     "Potential",
     "Sampler",
     "Scheme",
     "Start",
+    "TimeDependent",
     "Times",
 ]
 
 
 class Equation(Protocol):
-    """A statement of what evolves: a value of ``pdekit.pde.equations``."""
+    """A statement of what evolves: a value of ``pdekit.pde.equations``, whose ``Facts`` it has."""
 
     carries_density: ClassVar[bool]
     """Whether the unknown is a density, which has a mass."""
@@ -51,12 +52,12 @@ class Scheme(Protocol):
         ...
 
     def start(self, problem: Any, stats: Any, /) -> Callable[[float], NDArray[Any]]:
-        """From a ``Problem``: t -> the field at time t, to be asked for increasing times."""
+        """From a ``Problem``: t -> the field at time t, called with increasing times."""
         ...
 
 
 class Dynamics(Protocol):
-    """How particles move; what else a dynamics may have is told in ``docs/dynamics.md``."""
+    """How particles move; optional members are described in ``docs/dynamics.md``."""
 
     def step(self, state: Any, step: Any, noise: Any, /) -> Any:
         """The state one step later; ``state``, a tensor, may be overwritten."""
@@ -64,7 +65,7 @@ class Dynamics(Protocol):
 
 
 class Interaction(Protocol):
-    """How particles act on each other: by the even function W(x - y) of the displacement."""
+    """A pair interaction: the even function W(x - y) of the displacement."""
 
     def __call__(self, z: Any, /) -> Any:
         """W(z): (..., d) -> (...)."""
@@ -76,57 +77,32 @@ class Interaction(Protocol):
 
 
 class MeanForce(Protocol):
-    """How particles act on each other, by a formula for all of a run together."""
+    """An interaction by a formula for all particles of a run together."""
 
     def mean_force(self, x: Any, values: Any, crowd: Any, /) -> Any:
         """What to subtract from the drift."""
         ...
 
 
-class Moving(Protocol):
-    """What changes in time."""
-
-    def at(self, t: float, /) -> Any:
-        """What it is at time t."""
-        ...
-
-
 class Sampler(Protocol):
-    """What particles may start from: of a ``Law`` they need no more."""
+    """Initial samples for particles: the part of a ``Law`` that they need."""
 
-    def sample(self, n: int, noise: Any, /) -> Any:
+    def sample(self, n: int, noise: Source, /) -> Any:
         """A tensor ``(n, d)``, of ``noise.normal(n, d)`` and ``noise.uniform(n, d)``."""
         ...
 
 
-class HasNumbers(Protocol):
-    """An array of numpy, a tensor of torch, a DataArray of xarray."""
-
-    def __array__(self) -> Any: ...
-
-
-Numbers: TypeAlias = HasNumbers | Sequence[float] | Sequence[Sequence[float]]
-
 Times: TypeAlias = float | Numbers
 """One, or several that increase."""
 
-Corner: TypeAlias = float | Numbers
-"""A number, or one per coordinate."""
-
-Function: TypeAlias = Callable[[Any], Any]
-"""Of points ``(..., d)``: a potential, a module of torch, a plain function."""
-
-Coefficient: TypeAlias = Function | Moving
-"""Of an equation or a dynamics: a function of points, or one that changes in time."""
-
 Diffusivity: TypeAlias = float | Numbers | Coefficient | Ito
-"""A number, a matrix or a function of points, Itô's unless it says how it is to be read."""
+"""A number, a matrix or a function of points, in Itô's sense unless wrapped."""
 
 Field: TypeAlias = Function | Numbers
 """On a grid: a function of points, or the values at the cells."""
 
 Initial: TypeAlias = Law | Field
-"""What a PDE starts from."""
+"""Initial data of a PDE."""
 
 Start: TypeAlias = Sampler | Numbers
-"""What particles start from: a law, or positions ``(n, d)`` or ``(runs, n, d)``."""
+"""Initial data of particles: a law, or positions ``(n, d)`` or ``(runs, n, d)``."""

@@ -1,7 +1,7 @@
 """One page about any number of runs: their claims, figures, parameters, seeds and versions.
 
-``pdekit run`` leaves a record (``NAME.json``) and a figure; a report reads those back, checks that
-they are whole, and writes them as one HTML page that needs nothing but itself, and as one JSON.
+``pdekit run`` leaves a record (``NAME.json``) and a figure; a report reads them, checks
+their integrity, and writes them as one self-contained HTML page and one JSON file.
 """
 
 import base64
@@ -27,7 +27,7 @@ from PIL import Image
 from pdekit.claims import Claim, all_hold, at_least, at_most
 
 _RELATIONS = {"<=": at_most, ">=": at_least}
-_EMPTY: dict[str, Any] = {  # what records of earlier versions lack
+_EMPTY: dict[str, Any] = {  # missing in records of earlier versions
     "question": "", "about": "", "date": "", "seconds": None,
     "parameters": {}, "seeds": {}, "inputs": {},
 }  # fmt: skip
@@ -49,7 +49,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Run:
-    """One record as ``pdekit run`` wrote it, where it came from, its claims and its figures."""
+    """One record as ``pdekit run`` wrote it, its source, its claims and its figures."""
 
     source: str
     record: dict[str, Any]
@@ -72,8 +72,8 @@ class Run:
 def read_runs(paths: Iterable[Path]) -> list[Run]:
     """The runs in these folders (the records among their ``*.json``) and JSON files.
 
-    A run named twice counts once. Raises ``ValueError`` for a path that holds no run, for a
-    damaged record, for a verdict that its own numbers contradict, and for a figure that is missing,
+    A run named twice counts once. Raises ``ValueError`` for a path without a run, for a
+    damaged record, for a verdict inconsistent with its numbers, and for a figure that is missing,
     damaged or from another run.
     """
     files: dict[Path, Path] = {}
@@ -84,7 +84,7 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
 
 
 def _records_in(folder: Path) -> list[Path]:
-    """Its JSON files with claims or a study; another report's JSON is no run."""
+    """Its JSON files with claims or a study; a report's JSON is not a run."""
     loaded = {file: _load(file) for file in sorted(folder.glob("*.json"))}
     found = [
         file
@@ -93,7 +93,7 @@ def _records_in(folder: Path) -> list[Path]:
     ]
     if not found:
         raise ValueError(
-            f"no record of a run in {folder}; expected what `pdekit run NAME --out {folder}` "
+            f"found no record of a run in {folder}; expected what `pdekit run NAME --out {folder}` "
             "writes there, NAME.json and NAME.png"
         )
     return found
@@ -132,7 +132,7 @@ def _read_run(file: Path) -> Run:
 
 
 def _claim(item: Any, file: Path) -> Claim:
-    """The claim made again from its numbers: a verdict that they contradict is not believed."""
+    """The claim made again from its numbers: an inconsistent verdict is an error."""
     try:
         claim = _RELATIONS[item["relation"]](str(item["text"]), item["measured"], item["bound"])
         recorded = item["holds"]
@@ -164,9 +164,9 @@ def _figures(record: dict[str, Any], file: Path) -> Iterator[Figure]:
 
 
 def _image(path: Path, caption: str, digest: str | None, record: Path) -> Figure:
-    """The image as a ``data:`` address, once it is known to be whole and of this run."""
+    """The image as a ``data:`` address, after checking that it is intact and of this run."""
     if not path.is_file():
-        raise ValueError(f"{record} has lost its figure: no {path}; run its study again")
+        raise ValueError(f"{record} lacks its figure {path}; run its study again")
     data = path.read_bytes()
     try:
         width = _READERS[path.suffix](data)
@@ -175,7 +175,7 @@ def _image(path: Path, caption: str, digest: str | None, record: Path) -> Figure
             f"{path} is not a whole PNG or SVG image ({error}); run its study again"
         ) from error
     if digest not in (None, sha256(data)):
-        raise ValueError(f"{path} is not the figure that {record} tells of; run its study again")
+        raise ValueError(f"{path} is not the figure recorded in {record}; run its study again")
     kind, coded = _TYPES[path.suffix], base64.b64encode(data).decode()
     return Figure(f"data:{kind};base64,{coded}", caption, width)
 
@@ -185,7 +185,8 @@ def _png_width(data: bytes) -> int:
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         dots = image.info.get("dpi", (96, 96))[0]
         image.verify()
-        return round(image.width * 96 / dots)
+        pixels: int = round(image.width * 96 / dots)
+        return pixels
 
 
 def _svg_width(data: bytes) -> None:
@@ -208,7 +209,7 @@ def sha256(data: bytes) -> str:
 
 
 def neutral(path: Path, keep: int = 1) -> str:
-    """A path without a machine in it: as given if it stays below, else its last parts."""
+    """A machine-independent path: as given if relative, else its last parts."""
     below = not path.is_absolute() and ".." not in path.parts
     return (path if below else Path(*path.resolve().parts[-keep:])).as_posix()
 
@@ -265,7 +266,7 @@ def _templates() -> Environment:
 
 
 def write(runs: Sequence[Run], out: Path, title: str) -> tuple[Path, Path]:
-    """Write the page to ``out`` and its JSON beside it; neither is ever seen half-written.
+    """Write the page to ``out`` and its JSON beside it; both atomically.
 
     Raises ``ValueError`` for a name not in ``.html``, or if the JSON would replace a file that is
     no report.
@@ -274,7 +275,7 @@ def write(runs: Sequence[Run], out: Path, title: str) -> tuple[Path, Path]:
     if out.suffix not in (".html", ".htm"):
         raise ValueError(f"a report is an HTML page; got --out {out}, expected a name in .html")
     if beside.exists() and "report" not in _load(beside):
-        raise ValueError(f"{beside} is no report and would be replaced; try another --out")
+        raise ValueError(f"{beside} is not a report and would be overwritten; try another --out")
     html, data = page(runs, title), json.dumps(summary(runs, title), indent=1, allow_nan=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(beside, lambda path: path.write_text(data + "\n", encoding="utf-8"))
@@ -283,7 +284,7 @@ def write(runs: Sequence[Run], out: Path, title: str) -> tuple[Path, Path]:
 
 
 def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside its place and move it there, so that no half-written file is left."""
+    """Write a temporary file and move it into place, so that no partial file is left."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
@@ -296,7 +297,7 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def number(value: Any, digits: int = 4) -> Markup:
-    """A value for the eye, ``digits`` significant ones; the full one stays in ``<data>``."""
+    """A value with ``digits`` significant digits; the full one is kept in ``<data>``."""
     if isinstance(value, str | bool | None):
         words = {None: "–", True: "yes", False: "no"}
         return escape(value if isinstance(value, str) else words[value])
@@ -314,7 +315,7 @@ def number(value: Any, digits: int = 4) -> Markup:
 
 
 def against(claim: Claim) -> tuple[Markup, Markup]:
-    """Measured value and bound, with as many digits as it takes to tell them apart."""
+    """Measured value and bound, with enough digits to distinguish them."""
     for digits in range(4, 18):
         left, right = (_inner(number(v, digits)) for v in (claim.measured, claim.bound))
         if left != right or claim.measured == claim.bound:
@@ -327,7 +328,7 @@ def _inner(shown: Markup) -> str:
 
 
 def blocks(text: str) -> list[tuple[bool, str]]:
-    """Paragraphs of a docstring: (whether its lines are laid out by hand, the text)."""
+    """Paragraphs of a docstring: (whether it is preformatted, the text)."""
     found = []
     for block in text.strip().split("\n\n"):
         kept = any(line.startswith(("* ", "- ", " ")) for line in block.split("\n"))
@@ -345,7 +346,7 @@ class Table:
 
 
 def tables(value: Any, caption: str = "") -> Iterator[Table]:
-    """Nested recorded values as flat tables, each captioned by the path that leads to it."""
+    """Nested recorded values as flat tables, each captioned by its path."""
     items = list(value.items() if isinstance(value, dict) else enumerate(value, 1))
     if _uniform([item for _, item in items]):
         columns = tuple(items[0][1])

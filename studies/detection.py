@@ -38,20 +38,6 @@ RIGHT = ("nothing wrong", "nothing wrong, interacting")
 
 
 @dataclass(frozen=True)
-class Scaled:
-    """``factor V``: a drift that is wrong by a factor."""
-
-    factor: float
-    dim: int = 1
-
-    def __call__(self, x: Any) -> Any:
-        return self.factor * WELL(x)
-
-    def grad(self, x: Any) -> Any:
-        return self.factor * WELL.grad(x)
-
-
-@dataclass(frozen=True)
 class Suspect:
     """Particles, and the equation that they are said to follow on a grid."""
 
@@ -120,7 +106,7 @@ def suspects() -> dict[str, Suspect]:
         RIGHT[0]: Suspect(langevin(), plain),
         "beta 5 % too high": Suspect(langevin(beta=1.05 * BETA), plain),
         "noise sqrt(1/beta)": Suspect(langevin(beta=2 * BETA), plain),
-        "drift 3 % too strong": Suspect(langevin(Scaled(1.03)), plain),
+        "drift 3 % too strong": Suspect(langevin(1.03 * WELL), plain),
         "Euler-Maruyama, h = 0.2": Suspect(langevin(integrator=EulerMaruyama()), plain, step=0.2),
         "reflected, not carried round": Suspect(langevin(box=NARROW), plain, ROUND, 0.01),
         RIGHT[1]: Suspect(together(1.0), coupled),

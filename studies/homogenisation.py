@@ -21,7 +21,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from array_api_compat import array_namespace
 from matplotlib.figure import Figure
 from scipy import stats
 from scipy.integrate import solve_ivp
@@ -44,24 +43,10 @@ RUNS = 20  # of the two-scale particles
 LEVEL = float(stats.t.isf(5e-4, RUNS - 1))  # in standard errors
 
 
-@dataclass(frozen=True)
-class Bowl:
-    """V(x) = x²/2 + height cos(x/ε)."""
-
-    epsilon: float
-    height: float = HEIGHT
-    dim: int = 1
-
-    def __call__(self, x: Any) -> Any:
-        ripple = array_namespace(x).cos(x / self.epsilon)
-        return (x * x / 2 + self.height * ripple)[..., 0]
-
-    def grad(self, x: Any) -> Any:
-        slope = array_namespace(x).sin(x / self.epsilon)
-        return x - self.height / self.epsilon * slope
-
-
-SMOOTH = Bowl(1.0, 0.0)
+def bowl(epsilon: float) -> Any:
+    """V(x) = x²/2 + height cos(x/ε); of ε = 0 without the ripples."""
+    smooth = pk.potentials.Quadratic()
+    return smooth + HEIGHT * pk.potentials.Cosine(1 / epsilon) if epsilon else smooth
 
 
 @dataclass(frozen=True)
@@ -98,13 +83,12 @@ def run(
     epsilons = np.array([0.14, 0.1, 0.07, 0.05, 0.035])
     epsilons = epsilons if quick else np.append(epsilons, [0.025, 0.0175])
     with tqdm(total=5, desc="homogenisation", unit="stage") as bar:
-        critical = np.array([pk.critical_beta(Bowl(float(e)), PULL) for e in epsilons])
+        critical = np.array([pk.critical_beta(bowl(float(e)), PULL) for e in epsilons])
         bar.update()
         betas = np.geomspace(0.4, 40, 9 if quick else 25)
-        shown = (COARSE, FINE, 0.035)
-        states = {e: [_count(Bowl(e), float(b)) for b in betas] for e in shown}
-        states[0.0] = [_count(SMOOTH, float(b)) for b in betas]
-        broken = [s.mean for s in _states(Bowl(COARSE), BETA) if s.stable and s.mean > 0]
+        shown = (COARSE, FINE, 0.035, 0.0)
+        states = {e: [_count(e, float(b)) for b in betas] for e in shown}
+        broken = [s.mean for s in _states(COARSE, BETA) if s.stable and s.mean > 0]
         bar.update()
         times = np.union1d(np.geomspace(0.1, LATE, 12 if quick else 30), [EARLY, SETTLED])
         means, early = _densities(times, (COARSE, FINE, 0.035, 0.0175))
@@ -139,15 +123,15 @@ def _grid(epsilon: float) -> pk.Grid:
     return pk.Grid(-2.5, 2.5, max(300, round(5 / (2 * np.pi * epsilon) * 40)))
 
 
-def _states(potential: Bowl, beta: float) -> list[pk.SelfConsistentState]:
+def _states(epsilon: float, beta: float) -> list[pk.SelfConsistentState]:
     reach = 2.5 + 5 / beta**0.5  # of the highest temperature looked at
-    cells = round(2 * reach / (2 * np.pi * potential.epsilon) * 24)
+    cells = round(2 * reach / (2 * np.pi * (epsilon or 1.0)) * 24)
     grid = pk.Grid(-reach, reach, max(400, cells))
-    return pk.self_consistent_states(pk.McKeanVlasov(potential, beta, PULL), grid)
+    return pk.self_consistent_states(pk.McKeanVlasov(bowl(epsilon), beta, PULL), grid)
 
 
-def _count(potential: Bowl, beta: float) -> int:
-    return len(_states(potential, beta))
+def _count(epsilon: float, beta: float) -> int:
+    return len(_states(epsilon, beta))
 
 
 def mobility() -> float:
@@ -160,12 +144,12 @@ def _densities(
 ) -> tuple[dict[float, np.ndarray], dict[float, float]]:
     """Means over time by the equation, and distances from the bowl's density at ``EARLY``."""
     means, early, k = {}, {}, int(np.flatnonzero(times == EARLY)[0])
-    bowl = pk.McKeanVlasov(SMOOTH, BETA, PULL)
+    averaged = pk.McKeanVlasov(bowl(0.0), BETA, PULL)
     for epsilon in epsilons:
         grid = _grid(epsilon)
-        (x,), equation = grid.axes, pk.McKeanVlasov(Bowl(epsilon), BETA, PULL)
+        (x,), equation = grid.axes, pk.McKeanVlasov(bowl(epsilon), BETA, PULL)
         found = pk.solve(equation, grid, START, times).fields
-        plain = pk.solve(bowl, grid, START, mobility() * times).fields
+        plain = pk.solve(averaged, grid, START, mobility() * times).fields
         means[epsilon], means[0.0] = grid.integrate(x * found), grid.integrate(x * plain)
         early[epsilon] = float(np.abs(np.cumsum(found[k] - plain[k])).sum() * grid.cell_volume**2)
     return means, early
@@ -173,7 +157,7 @@ def _densities(
 
 def bowl_particles(epsilon: float, runs: int, seed: int, pull: Any = PULL) -> np.ndarray:
     """Means of runs of 200 particles at ``EARLY`` and ``LATE``."""
-    dynamics = pk.InteractingLangevin(Bowl(epsilon), BETA, pull)
+    dynamics = pk.InteractingLangevin(bowl(epsilon), BETA, pull)
     dt = 0.1 / (HEIGHT / epsilon**2 + PULL.strength)
     ensemble = pk.simulate(dynamics, START, 200, [EARLY, SETTLED], dt, runs=runs, seed=seed)
     return ensemble.x.values.mean((2, 3))

@@ -21,7 +21,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from array_api_compat import array_namespace
 from matplotlib.figure import Figure
 from scipy.optimize import brentq
 from tqdm import tqdm
@@ -30,36 +29,8 @@ import pdekit as pk
 from pdekit.claims import Claim, at_least, at_most
 
 STRENGTHS = (0.5, 1.0, 2.0)
-
-
-@dataclass(frozen=True)
-class TiltedWell:
-    """V(x) = (x² - 1)²/4 + tilt x."""
-
-    tilt: float
-    dim: int = 1
-
-    def __call__(self, x: Any) -> Any:
-        return ((x * x - 1) ** 2 / 4 + self.tilt * x)[..., 0]
-
-    def grad(self, x: Any) -> Any:
-        return x * (x * x - 1) + self.tilt
-
-
-@dataclass(frozen=True)
-class RippledWell:
-    """V(x) = (x² - 1)²/4 + ripple (1 - cos(k x)): even, with wells of wells."""
-
-    ripple: float = 0.15
-    k: float = 20.0
-    dim: int = 1
-
-    def __call__(self, x: Any) -> Any:
-        cos = array_namespace(x).cos(self.k * x)
-        return ((x * x - 1) ** 2 / 4 + self.ripple * (1 - cos))[..., 0]
-
-    def grad(self, x: Any) -> Any:
-        return x * (x * x - 1) + self.ripple * self.k * array_namespace(x).sin(self.k * x)
+WELL = pk.potentials.DoubleWell()
+RIPPLED = WELL - 0.15 * pk.potentials.Cosine(20.0)  # even, with wells of wells
 
 
 @dataclass(frozen=True)
@@ -88,7 +59,7 @@ def run(
     gamma: Annotated[float, typer.Option(help="Scope of the local entropy.")] = 0.02,
 ) -> Results:
     """Find the critical points three ways, all states, the loop, and the homogenised well."""
-    well, grid = pk.potentials.DoubleWell(), pk.Grid(-3, 3, cells or (240 if quick else 600))
+    well, grid = WELL, pk.Grid(-3, 3, cells or (240 if quick else 600))
     with tqdm(total=6, desc="phase_transition", unit="stage") as bar:
         critical = {s: pk.critical_beta(well, pk.CurieWeiss(s)) for s in STRENGTHS}
         strengths = np.geomspace(0.05, 50, 13 if quick else 60)
@@ -150,7 +121,7 @@ def _printed(well: Any, strength: float) -> float:
 
 
 def _tilted(h: float, beta: float) -> pk.McKeanVlasov:
-    return pk.McKeanVlasov(TiltedWell(h), beta, pk.CurieWeiss(1.0))
+    return pk.McKeanVlasov(WELL + pk.potentials.Linear(h), beta, pk.CurieWeiss(1.0))
 
 
 def _sweeps(beta: float, grid: pk.Grid, count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -171,7 +142,7 @@ def _homogenised(gamma: float, grid: pk.Grid) -> dict[str, list[float]]:
 
     The local entropy depends on beta itself, so its critical point is sought along with it.
     """
-    pull, rippled = pk.CurieWeiss(1.0), RippledWell()
+    pull, rippled = pk.CurieWeiss(1.0), RIPPLED
 
     def excess(beta: float) -> float:
         smooth = pk.local_entropy(rippled, gamma, beta, grid)

@@ -20,7 +20,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 import xarray as xr
-from array_api_compat import array_namespace
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -36,19 +35,8 @@ SGD, VISCOUS, HOPF_LAX, CONTROLLED = (
 )
 COLOURS = {SGD: "0.35", VISCOUS: "tab:red", HOPF_LAX: "tab:blue", CONTROLLED: "tab:purple"}
 STORED = 201  # times at which the smoothed losses are kept
-
-
-@dataclass(frozen=True)
-class Rugged:
-    """f(x) = x^2 / 2 - cos(6 x) / 2: one valley with ripples, its lowest minimum at 0."""
-
-    dim: int = 1
-
-    def __call__(self, x: Any) -> Any:
-        return (x * x / 2 - array_namespace(x).cos(6 * x) / 2)[..., 0]
-
-    def grad(self, x: Any) -> Any:
-        return x + 3 * array_namespace(x).sin(6 * x)
+# f(x) = x²/2 - cos(6x)/2: one valley with ripples, its lowest minimum at 0
+RUGGED = pk.potentials.Quadratic() - 0.5 * pk.potentials.Cosine(6.0)
 
 
 @dataclass(frozen=True)
@@ -144,7 +132,7 @@ def run(
 
 def _built_in(cells: int) -> Setting:
     grid = pk.Grid(-4, 4, cells)
-    return Setting(Rugged(), grid, 8.0, 2.0, pk.Gaussian(-1.0, 0.15), convex=True, walls=False)
+    return Setting(RUGGED, grid, 8.0, 2.0, pk.Gaussian(-1.0, 0.15), convex=True, walls=False)
 
 
 def _measured(path: Path, cells: int) -> Setting:

@@ -42,11 +42,16 @@ POTENTIALS = [
     PotentialCase("rough", p.Rough(), (-0.2,), (0.2,)),
     PotentialCase("slice", _slice(), (-3.0,), (4.0,)),
     PotentialCase("sum", p.DoubleWell() + p.Rippled(), (-3.0,), (3.0,)),
+    PotentialCase("tilted", p.DoubleWell() + p.Linear(0.3), (-3.0,), (3.0,)),
+    PotentialCase(
+        "difference", (p.Quadratic(2.0) - 0.5 * p.Cosine(4.0)).shifted(0.3), (-3.0,), (3.0,)
+    ),
     PotentialCase("custom", p.Custom(lambda x: x[..., 0] ** 4 / 4), (-2.0,), (2.0,)),
     PotentialCase("diagonal", p.Quadratic((1.0, 4.0)), (-3.0, -3.0), (3.0, 3.0)),
     PotentialCase("coupled", p.Quadratic(((2.0, 0.3), (0.3, 1.0))), (-3.0, -3.0), (3.0, 3.0)),
     PotentialCase("double_wells", p.DoubleWell(2), (-2.5, -2.5), (2.5, 2.5)),
     PotentialCase("rippled_plane", p.Rippled(2), (-4.0, -4.0), (4.0, 4.0)),
+    PotentialCase("shifted_plane", 2 * p.Rippled(2).shifted((0.5, -1.0)), (-3.0, -3.0), (3.0, 3.0)),
     PotentialCase("rough_plane", p.Rough(2, 0.3), (-2.0, -2.0), (2.0, 2.0)),
     PotentialCase("camel", p.SixHumpCamel(), (-2.5, -1.5), (2.5, 1.5)),
     PotentialCase("muller_brown", p.MullerBrown(), (-1.5, -0.3), (1.2, 2.0)),

@@ -1,8 +1,13 @@
 """One profile for hypothesis, and the draws of the tests against independent answers."""
 
+import os
 import secrets
 from pathlib import Path
 from typing import Any
+
+# before NumPy and torch are loaded: the matrices are small, and the workers of pytest-xdist have a
+# core each; threads of BLAS that wait for one another took half the time of the suite
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings

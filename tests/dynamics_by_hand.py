@@ -28,7 +28,7 @@ class Problem:
     uniform: Callable[..., Any]
     box: tuple[Any, Any, Any] | None = None  # lower, upper, periodic
 
-    def walk(self, step, state, seen=lambda state, *last: state):
+    def trajectory(self, step, state, seen=lambda state, *last: state):
         """Positions at the output times; ``step(state, k, t, stop, h, p)``, p the step before."""
         out, k, start, h, p = [], 0, 0.0, 0.0, 0.0
         for stop in self.times:
@@ -94,8 +94,8 @@ def diffusion(problem, drift, sigma, integrator):
     step = {"EulerMaruyama": euler, "StochasticHeun": heun, "LeimkuhlerMatthews": matthews}
     start = P.folded(P.x)[0]
     if integrator == "LeimkuhlerMatthews":
-        return P.walk(matthews, start, handed_out)
-    return P.walk(step[integrator], start)
+        return P.trajectory(matthews, start, handed_out)
+    return P.trajectory(step[integrator], start)
 
 
 def underdamped(P, beta, friction, mass, at_rest):
@@ -112,7 +112,7 @@ def underdamped(P, beta, friction, mass, at_rest):
         x = x + h / 2 * v
         return x, v - h / (2 * mass) * P.slope(x, stop)
 
-    return P.walk(step, (P.x, 0 * P.x), lambda state, *last: state[0])
+    return P.trajectory(step, (P.x, 0 * P.x), lambda state, *last: state[0])
 
 
 def metropolis(P, beta):
@@ -129,7 +129,7 @@ def metropolis(P, beta):
                 out[i] = y[i]
         return out
 
-    return P.walk(step, P.x)
+    return P.trajectory(step, P.x)
 
 
 def multiplicative(P, beta, root, extra):
@@ -139,7 +139,7 @@ def multiplicative(P, beta, root, extra):
         kick = np.einsum("nij,nj->ni", root(x), P.noise(k)) * math.sqrt(2 * h / beta)
         return x + h * (extra(x, t) - P.slope(x, t)) + kick
 
-    return P.walk(step, P.x)
+    return P.trajectory(step, P.x)
 
 
 def elastic(P, beta, gamma, epsilon):
@@ -152,7 +152,7 @@ def elastic(P, beta, gamma, epsilon):
         new = centre - h * (centre - workers.mean(0)) / gamma
         return np.concatenate([new[None], workers - h / epsilon * pull + noise])
 
-    return P.walk(step, P.x)
+    return P.trajectory(step, P.x)
 
 
 def sampled(P, beta, gamma, samples):
@@ -163,7 +163,7 @@ def sampled(P, beta, gamma, samples):
         near = [x + width * P.noise(k * samples + m, INNER) for m in range(samples)]
         return x - h * np.mean([P.slope(z, t) for z in near], axis=0)
 
-    return P.walk(step, P.x)
+    return P.trajectory(step, P.x)
 
 
 def entropy_sgd(P, beta, gamma, inner_steps, rate, alpha):
@@ -177,7 +177,7 @@ def entropy_sgd(P, beta, gamma, inner_steps, rate, alpha):
             z = alpha * z + (1 - alpha) * y
         return x - h / gamma(t) * (x - z)
 
-    return P.walk(step, P.x)
+    return P.trajectory(step, P.x)
 
 
 def two_scale(P, beta, gamma, epsilon, M, burn_in, fast, average, warm, inner_dt, matthews, pull):
@@ -216,7 +216,7 @@ def two_scale(P, beta, gamma, epsilon, M, burn_in, fast, average, warm, inner_dt
         v = (mean - x) / g if fast == "Position" else -mean
         return x + h * (v - pull(x, t)), y
 
-    return P.walk(step, (P.x, P.x if fast == "Position" else 0 * P.x), lambda s, *last: s[0])
+    return P.trajectory(step, (P.x, P.x if fast == "Position" else 0 * P.x), lambda s, *last: s[0])
 
 
 def momentum(P, gamma, compensation, gradient):
@@ -231,7 +231,7 @@ def momentum(P, gamma, compensation, gradient):
         uphill = ((g * (new - w)).sum(-1, keepdims=True)) > 0
         return new, u, np.where(uphill, 2.0, alpha + 1)
 
-    return P.walk(step, (P.x, P.x, np.ones((len(P.x), 1))), lambda s, *last: s[0])
+    return P.trajectory(step, (P.x, P.x, np.ones((len(P.x), 1))), lambda s, *last: s[0])
 
 
 def all_pairs(slope):

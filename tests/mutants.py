@@ -55,9 +55,9 @@ PATIENCE = 600.0  # by the clock
 # files whose tests say nothing about the scope, judge by the clock, or run whole studies
 APART = (
     "chaos_study", "cli", "control_studies", "homogenisation_study", "import", "memory",
-    "optimizer_speed", "optimizers", "optimizers_smooth", "page", "particle_speed", "plotting",
-    "faults_optim", "report", "smoothed_training", "speed_page", "studies", "truth_optim",
-    "work_precision",
+    "optimizer_speed", "optimizers", "optimizers_smooth", "page", "particle_speed", "peers",
+    "plotting", "faults_optim", "report", "smoothed_training", "speed_page", "studies",
+    "truth_optim", "work_precision",
 )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ EQUIVALENT = (
      "parents are read only on the path to a later cell, where they are set"),
     ("pde/kernels/bernoulli.py", "691 / 1307674368001", "below rounding wherever it is used"),
     ("particles/fused.py", "_Part(ROUGH, (V.delta, -1.0))", "its second number is not read"),
-    ("pde/phases/branches.py", "len(points) != _MOST", "one point is added at a time"),
+    ("pde/phases/continuation.py", "len(points) == _MOST", "one point is added at a time"),
     ("pde/kernels/tridiagonal.py", "if i > -1 else 0.0",
      "multiplies the excess before the first cell, 0"),
     ("pde/kernels/uniformization.py", "10 * sqrt(mean) + 39", "terms below 1e-17 of the sum"),
@@ -97,7 +97,7 @@ EQUIVALENT = (
      "two draws of one address are compared, whichever it is"),
     ("particles/forces.py", "height = max( 2,", "how many runs share a tile"),
     ("particles/run/guards.py", "amax(dim=1, keepdim", "of points (n, d) the last axis is axis 1"),
-    ("pde/discrete/at_rest.py", "generator.down, strict=False", "the lengths are always equal"),
+    ("pde/discrete/long_time.py", "generator.down, strict=False", "the lengths are always equal"),
     ("pde/discrete/circulation.py", "_rotation(forms, grid), strict=False",
      "the lengths are always equal"),
     ("particles/run/descriptions.py", "(), strict=False", "a function has a cell for every name"),
@@ -105,11 +105,11 @@ EQUIVALENT = (
     ("pde/kernels/filtered_march.py", "u, span, 0, -1", "the larger one of it and 0 is told"),
     ("pde/bellman/h_transform.py", "self.leave / self.fastest, -1.0)",
      "the fastest is the largest of them"),
-    ("pde/bellman/vouched.py", "second.min(axes, initial= 1.0)",
+    ("pde/bellman/value_checks.py", "second.min(axes, initial= 1.0)",
      "the maximum with a number >= 0 is taken next"),
     ("pde/kernels/implicit_lines.py:_rates", "for i in range(n - 2):",
      "the last face is not among those that are done in vectors"),
-    ("particles/run/homes.py", 'top > "__main__"',
+    ("particles/run/provenance.py", 'top > "__main__"',
      "of the names of modules without a file none comes before it"),
     ("comparison/semiconcavity.py", ".all(axis=+1)",
      "of eigenvalues (n, d) the last axis is axis 1"),

@@ -28,15 +28,17 @@ from pdekit.pde import function_cells
 from pdekit.pde.control.couplings import Congestion
 from pdekit.pde.discrete import subcell
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.discrete.propagator import Line, Marcher
+from pdekit.pde.discrete.propagator import Collocation, Line
 
 WELL = pk.potentials.DoubleWell()
 
 
 def test_where_nothing_moves_marching_leaves_all_as_it_is() -> None:
     u, none = np.arange(1.0, 6.0), np.zeros(4)
-    marcher = Marcher(Line(none, none, np.zeros(5), True), relative=False, purse=1e-8)
-    left, error = marcher.march(u, 7.0, lambda s, h: 1e-8)
+    collocation = Collocation(
+        Line(none, none, np.zeros(5), True), relative=False, error_budget=1e-8
+    )
+    left, error = collocation.march(u, 7.0, lambda s, h: 1e-8)
     assert error == 0 and np.array_equal(left, u)
 
 
@@ -140,7 +142,7 @@ def test_a_quadratic_hamiltonian_may_be_as_weak_as_one_likes() -> None:
 
 def test_a_slope_that_looks_at_the_other_points_is_refused() -> None:
     together = pk.Langevin(lambda x: ((x - x.mean(-2, keepdim=True)) ** 2).sum(-1), 2.0)
-    with pytest.raises(ValueError, match="other points beside it"):
+    with pytest.raises(ValueError, match="depends on the other points"):
         pk.simulate(together, pk.Gaussian(0.0, 1.0), 100, 0.1, 0.01)
 
 
@@ -216,3 +218,10 @@ def test_a_stored_potential_is_linear_between_its_times() -> None:
     np.testing.assert_allclose(at[1], 0.75 * at[0] + 0.25 * at[2], atol=1e-14)
     np.testing.assert_allclose(at[3], 0.75 * at[2] + 0.25 * at[4], atol=1e-14)
     assert np.ptp(at[2]) > 0.5 and np.ptp(at[4]) > 5
+
+
+def test_the_floor_of_l1_is_what_particles_of_the_density_itself_have() -> None:
+    """Of one particle in two equal bins: 1, wherever it falls."""
+    seen = SimpleNamespace(binned=(np.array([1, 0]), np.array([0.5, 0.5])))
+    assert L1().floor(seen, np.random.default_rng(0)) == pytest.approx(1.0)
+    assert L1().value(seen) == pytest.approx(1.0)

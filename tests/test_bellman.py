@@ -15,7 +15,7 @@ import pdekit as pk
 from pdekit.pde.bellman import steps as bellman
 from pdekit.pde.bellman.hamiltonian import FittedHamiltonian, bernoulli_integral
 from pdekit.pde.bellman.policy import ChainedStep, PolicySteps
-from pdekit.pde.bellman.steps import DoobSteps, FusedPassage, Passage
+from pdekit.pde.bellman.steps import DoobSteps, ForwardBackward, FusedForwardBackward
 from pdekit.pde.discrete.generators import scharfetter_gummel
 from pdekit.pde.kernels.bernoulli import integral
 from pdekit.pde.kernels.uniformization import exponential_band, product
@@ -67,12 +67,12 @@ def test_densities_are_carried_by_the_transpose(
     """<Φ'(U) d, rho> = <d, Φ'(U)^T rho> to 1e-12 of what is summed, and Φ'(U) 1 = 1."""
     step, rng = kind(grid)(smooth(grid, seed, size), dt), np.random.default_rng(seed)
     d, rho = rng.normal(size=grid.shape), rng.random(grid.shape)
-    pushed, carried = step.push(d), step.carry(rho)
-    left, right = float((pushed * rho).sum()), float((d * carried).sum())
-    assert abs(left - right) <= 1e-12 * float((np.abs(pushed) * rho).sum())
-    np.testing.assert_allclose(step.push(np.ones(grid.shape)), 1, atol=1e-12)
-    assert carried.sum() == pytest.approx(rho.sum(), rel=1e-12)
-    assert carried.min() >= -1e-12 * rho.max()
+    tangent, adjoint_rho = step.derivative(d), step.adjoint(rho)
+    left, right = float((tangent * rho).sum()), float((d * adjoint_rho).sum())
+    assert abs(left - right) <= 1e-12 * float((np.abs(tangent) * rho).sum())
+    np.testing.assert_allclose(step.derivative(np.ones(grid.shape)), 1, atol=1e-12)
+    assert adjoint_rho.sum() == pytest.approx(rho.sum(), rel=1e-12)
+    assert adjoint_rho.min() >= -1e-12 * rho.max()
 
 
 @settings(max_examples=200)
@@ -94,13 +94,13 @@ def test_derivatives_are_those_of_the_step(kind: Kind, grid: pk.Grid) -> None:
     u, d, rho = smooth(grid, 1), smooth(grid, 2, 0.3), 0.1 + smooth(grid, 3) ** 2
     step = steps(u, dt)
     up, down = steps(u + small * d, dt), steps(u - small * d, dt)
-    pushed = step.push(d)
-    np.testing.assert_allclose((up.value - down.value) / (2 * small), pushed, atol=2e-8)
-    inside, outside = step.bend(rho, step.carry(rho), d, pushed)
-    bent = step.carry(inside) - outside
+    tangent = step.derivative(d)
+    np.testing.assert_allclose((up.value - down.value) / (2 * small), tangent, atol=2e-8)
+    inside, outside = step.adjoint_derivative(rho, step.adjoint(rho), d, tangent)
+    bent = step.adjoint(inside) - outside
     assert np.abs(bent).max() > 1e-3
     np.testing.assert_allclose(
-        (up.carry(rho) - down.carry(rho)) / (2 * small), bent, atol=1e-7 * rho.max()
+        (up.adjoint(rho) - down.adjoint(rho)) / (2 * small), bent, atol=1e-7 * rho.max()
     )
 
 
@@ -121,7 +121,7 @@ def test_filtered_steps_stay_near_the_monotone_ones(grid: pk.Grid, seed: int, dt
         band = length * steps.band(start, part.first.value, length)
         assert band <= np.ptp(start) / 32 + 1e-10
         assert np.abs(part.value - plain).max() <= band * (1 + 1e-9)
-        if part.near.mean() < 1:
+        if part.within_band.mean() < 1:
             off = np.abs(part.second.value - plain).max()
             beyond = max(start.min() - part.second.value.min(), np.ptp(part.second.value))
             assert off > band or beyond > 0
@@ -144,14 +144,14 @@ def test_steps_too_long_for_the_data_are_cut_and_still_dual(grid: pk.Grid) -> No
     step, up, down = (steps(u + s * small * d, dt) for s in (0, 1, -1))
     assert len(parts_of(step)) > 2
     assert u.min() <= step.value.min() + 1e-9 and step.value.max() <= u.max() + 1e-9
-    pushed, carried = step.push(d), step.carry(rho)
-    assert float((pushed * rho).sum()) == pytest.approx(float((d * carried).sum()), rel=1e-10)
-    np.testing.assert_allclose(step.push(np.ones(grid.shape)), 1, atol=1e-10)
+    tangent, adjoint_rho = step.derivative(d), step.adjoint(rho)
+    assert float((tangent * rho).sum()) == pytest.approx(float((d * adjoint_rho).sum()), rel=1e-10)
+    np.testing.assert_allclose(step.derivative(np.ones(grid.shape)), 1, atol=1e-10)
     difference = (up.value - down.value) / (2 * small)
-    np.testing.assert_allclose(difference, pushed, atol=1e-4)
-    inside, outside = step.bend(rho, carried, d, pushed)
-    bent = step.carry(inside) - outside
-    difference = (up.carry(rho) - down.carry(rho)) / (2 * small)
+    np.testing.assert_allclose(difference, tangent, atol=1e-4)
+    inside, outside = step.adjoint_derivative(rho, adjoint_rho, d, tangent)
+    bent = step.adjoint(inside) - outside
+    difference = (up.adjoint(rho) - down.adjoint(rho)) / (2 * small)
     np.testing.assert_allclose(difference, bent, atol=2e-3 * np.abs(bent).max())
 
 
@@ -159,8 +159,8 @@ def test_kinks_are_held_back_and_smooth_fields_are_not() -> None:
     steps, gentle = paired(GRIDS["line"]), paired(GRIDS["circle"])
     steps(kinked(GRIDS["line"], 1), 0.03)
     gentle(smooth(GRIDS["circle"], 1), 0.003)
-    assert 0 < steps.held < 1
-    assert gentle.held == 0
+    assert 0 < steps.filtered_share < 1
+    assert gentle.filtered_share == 0
 
 
 @every_grid
@@ -169,14 +169,16 @@ def test_where_cells_are_held_back_derivatives_are_those_of_the_step(grid: pk.Gr
     steps, dt, small = paired(grid), 0.01, 1e-6
     u, d, rho = kinked(grid, 1), smooth(grid, 2, 0.3), 0.1 + smooth(grid, 3) ** 2
     step, up, down = (steps(u + s * small * d, dt) for s in (0, 1, -1))
-    assert 0 < step.near.mean() < 1
-    assert (step.near == up.near).all() and (step.near == down.near).all()
-    pushed, carried = step.push(d), step.carry(rho)
-    np.testing.assert_allclose((up.value - down.value) / (2 * small), pushed, atol=1e-6)
-    assert float((pushed * rho).sum()) == pytest.approx(float((d * carried).sum()), rel=1e-11)
-    inside, outside = step.bend(rho, carried, d, pushed)
-    bent = step.carry(inside) - outside
-    difference = (up.carry(rho) - down.carry(rho)) / (2 * small)
+    assert 0 < step.within_band.mean() < 1
+    assert (step.within_band == up.within_band).all() and (
+        step.within_band == down.within_band
+    ).all()
+    tangent, adjoint_rho = step.derivative(d), step.adjoint(rho)
+    np.testing.assert_allclose((up.value - down.value) / (2 * small), tangent, atol=1e-6)
+    assert float((tangent * rho).sum()) == pytest.approx(float((d * adjoint_rho).sum()), rel=1e-11)
+    inside, outside = step.adjoint_derivative(rho, adjoint_rho, d, tangent)
+    bent = step.adjoint(inside) - outside
+    difference = (up.adjoint(rho) - down.adjoint(rho)) / (2 * small)
     np.testing.assert_allclose(difference, bent, atol=1e-5 * np.abs(bent).max())
 
 
@@ -186,12 +188,14 @@ def test_a_narrow_density_keeps_its_sign() -> None:
     steps, rho = paired(grid), np.zeros(200)
     rho[120] = 1.0
     step = steps(smooth(grid, 1), 0.05)
-    assert step.carry(rho).min() < -1e-3
-    moved = step.move(rho)
-    assert steps.upright == 1 and moved.min() >= -1e-9 and moved.sum() == pytest.approx(1)
+    assert step.adjoint(rho).min() < -1e-3
+    moved = step.transport(rho)
+    assert (
+        steps.monotone_densities == 1 and moved.min() >= -1e-9 and moved.sum() == pytest.approx(1)
+    )
     wide = np.exp(-((grid.axes[0]) ** 2) / 0.1)
-    np.testing.assert_array_equal(step.move(wide), step.carry(wide))
-    assert steps.upright == 1
+    np.testing.assert_array_equal(step.transport(wide), step.adjoint(wide))
+    assert steps.monotone_densities == 1
 
 
 @every_grid
@@ -202,7 +206,7 @@ def test_compiled_lines_equal_the_plain_ones(grid: pk.Grid, monkeypatch: Any) ->
 
     def results(steps: DoobSteps) -> Any:
         step = steps(u, 0.03)
-        return np.stack([step.value, step.push(d), step.carry(rho)])
+        return np.stack([step.value, step.derivative(d), step.adjoint(rho)])
 
     factored = results(DoobSteps(generator, BETA))
     plain = DoobSteps(generator, BETA)
@@ -219,7 +223,9 @@ def test_the_compiled_passage_equals_the_plain_one(size: float, narrow: bool) ->
     grid, times = pk.Grid(-2, 2, 50), np.array([0.0, 0.01, 0.03, 0.05, 0.1])
     steps, running = doob(grid), np.stack([smooth(grid, k, size) for k in range(5)])
     terminal, rho = smooth(grid, 9, size), smooth(grid, 8) ** 2
-    fast, plain = (kind(steps, times, running, terminal) for kind in (FusedPassage, Passage))
+    fast, plain = (
+        kind(steps, times, running, terminal) for kind in (FusedForwardBackward, ForwardBackward)
+    )
     assert (fast.narrow == narrow).all()  # where the value is steep, by sweeps
     np.testing.assert_allclose(fast.values, plain.values, atol=1e-11)
     np.testing.assert_allclose(fast.flow(rho), plain.flow(rho), atol=1e-11)
@@ -297,8 +303,8 @@ def fitted_error(grid: pk.Grid) -> float:
     wave = 2 * np.pi / np.subtract(grid.upper, grid.lower)
     angle = wave * (grid.centres - grid.lower)
     V, u = np.sin(angle).sum(-1), np.cos(angle).sum(-1)
-    slope, bend = -wave * np.sin(angle), -(wave**2) * np.cos(angle)
-    limit = (-wave * np.cos(angle) * slope - slope**2 / 2 + bend / BETA).sum(-1)
+    slope, adjoint_derivative = -wave * np.sin(angle), -(wave**2) * np.cos(angle)
+    limit = (-wave * np.cos(angle) * slope - slope**2 / 2 + adjoint_derivative / BETA).sum(-1)
     error = np.abs(FittedHamiltonian(V, BETA, grid)(u) - limit) / np.abs(limit).max()
     return float(error[tuple(slice(n // 8, -n // 8) for n in grid.shape)].max())
 

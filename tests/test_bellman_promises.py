@@ -12,7 +12,7 @@ import test_truth_bellman
 from truth import tally
 
 import pdekit as pk
-from pdekit.pde.bellman import vouched
+from pdekit.pde.bellman import value_checks
 
 P, s = pk.potentials, pk.schemes
 
@@ -61,7 +61,7 @@ def cold(cells: int) -> Any:
 
 
 def test_cells_too_coarse_for_the_transform_are_spoken_of_and_the_advice_helps() -> None:
-    with pytest.warns(pk.ResolutionWarning, match="about .* cells would do") as said:
+    with pytest.warns(pk.ResolutionWarning, match="about .* cells would suffice") as said:
         found = cold(200)
     assert found.stats["cell_error"] > abs(found.at([2.0]) - 0.562)
     advised = int(re.search(r"about \((\d+),\)", str(said[0].message)).group(1))  # type: ignore[union-attr]
@@ -196,7 +196,7 @@ def test_orders_there_are_not(order: Any, error: type[Exception], said: str) -> 
 
 def test_a_planted_wrong_estimate_is_caught(monkeypatch: Any) -> None:
     """Cells that are never looked at: the rows against independent answers notice."""
-    monkeypatch.setattr(vouched._Found, "report_cells", lambda *_: None)
+    monkeypatch.setattr(value_checks._Found, "report_cells", lambda *_: None)
     row = next(r for r in test_truth_bellman.ROWS if r.name == "no drift")
     with pytest.raises(AssertionError, match="silent wrong answers"):
         tally(replace(row, cost=1), 5, 150)

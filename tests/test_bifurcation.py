@@ -13,7 +13,8 @@ from scipy.special import iv
 import pdekit as pk
 from pdekit import schemes
 from pdekit.interactions import GaussianWell, Kuramoto, Morse
-from pdekit.pde.phases.field_branches import FieldCurve
+from pdekit.pde.phases.branch_systems import FieldSystem
+from pdekit.pde.phases.continuation import Curve
 
 WELL = pk.potentials.DoubleWell()
 LINE, SMALL = pk.Grid(-4, 4, 120), pk.Grid(-3, 3, 64)
@@ -136,6 +137,36 @@ def test_branches_of_a_spring_are_those_of_curie_weiss() -> None:
         assert near.response == pytest.approx(field.response[k], abs=1e-5)
 
 
+@pytest.mark.parametrize(("origin", "unit"), [(0.0, 1e9), (0.0, 1e-9), (1e6, 1.0), (1e9, 1.0)])
+def test_a_branch_does_not_depend_on_how_its_parameter_is_counted(origin, unit) -> None:
+    """Up to its rounding; and the family is asked of parameters within the bounds only."""
+    low, high = origin - 0.3 * unit, origin + 0.3 * unit
+
+    def family(p: float) -> pk.McKeanVlasov:
+        assert low <= p <= high
+        return pk.McKeanVlasov(tilted((p - origin) / unit), 4.0, PULL)
+
+    plain = pk.follow_branch(
+        lambda h: pk.McKeanVlasov(tilted(h), 4.0, PULL), SMALL, 1.1, (-0.3, 0.3)
+    )
+    branch = pk.follow_branch(family, SMALL, 1.1, (low, high))
+    rounding = 1e-9 + 4 * np.spacing(origin)
+    assert (branch.folds - origin) / unit == pytest.approx(plain.folds, abs=rounding)
+    assert branch.fold_means == pytest.approx(plain.fold_means, abs=1e-8 + 4 * rounding)
+    assert branch.mean[-1] == pytest.approx(plain.mean[-1], abs=rounding)
+
+
+def test_a_branch_that_bends_many_times_is_followed_through_every_bend() -> None:
+    def family(p: float) -> pk.McKeanVlasov:
+        return pk.McKeanVlasov(tilted(0.05), 4 + np.sin(60 * p), PULL)
+
+    branch = pk.follow_branch(family, SMALL, -1.0, (0.0, 1.0))
+    assert not branch.folds.size and branch.parameter[-1] == 1
+    for p, m in zip(branch.parameter[::60], branch.mean[::60], strict=True):
+        states = pk.self_consistent_states(family(p), SMALL)
+        assert min(abs(state.mean - m) for state in states) < 1e-12
+
+
 def test_a_fold_of_short_range_attraction_is_where_two_states_meet() -> None:
     """Just within the fold three states, just beyond it one; there the response is one."""
     W = ATTRACTIVE["Gaussian"]
@@ -169,7 +200,8 @@ def test_the_broken_branch_of_oscillators_ends_at_the_critical_point() -> None:
 
 def test_tangents_are_differences_of_the_curve() -> None:
     """A step along the tangent leaves the curve by second order only, and its constant."""
-    curve = FieldCurve(lambda b: pk.McKeanVlasov(WELL, b, SPRING), SMALL, (2.0, 5.0))
+    system = FieldSystem(lambda b: pk.McKeanVlasov(WELL, b, SPRING), SMALL, 2.0)
+    curve = Curve(system, (2.0, 5.0))
     q = curve.landed(4.0, 0.8)
     tangent = curve.tangent(q, None)
     sizes = [np.linalg.norm(curve.residual(q + s * tangent)) for s in (2e-2, 1e-2, 5e-3)]

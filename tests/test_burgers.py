@@ -238,6 +238,43 @@ def test_shock_time_of_waves(a, wave, phase, bowl):
         assert found == pytest.approx(-1 / least, rel=1e-5 * max(1, a * wave**2 / -least))
 
 
+@pytest.mark.parametrize(
+    "f, true",
+    [
+        (lambda r: -0.3 * r, 0.0),
+        (lambda r: -(np.sqrt(r) ** 3), 0.0),
+        (lambda r: 2.0 * (r < 1), 0.0),
+        (lambda r: -1.0 * (r < 1), 0.0),
+        (lambda r: r**2 - 0.3 * r, 0.0),
+        (lambda r: r, np.inf),
+        (lambda r: np.maximum(r, 3 * r - 1) + r**2, np.inf),
+        (lambda r: 3e5 + 0 * r, np.inf),
+    ],
+)
+@pytest.mark.parametrize("dim", [1, 2])
+def test_slopes_that_jump_from_the_start(f, true, dim):
+    """Concave kinks and jumps break at once, convex ones never."""
+    rng = np.random.default_rng(7)
+    for _ in range(4):
+        way, shift = rng.normal(size=dim), rng.uniform(-0.5, 0.5)
+        way /= np.abs(way).max()
+        grid = pk.Grid([-2.0] * dim, [2.5] * dim, [150, 41][:dim])
+        assert pk.shock_time(lambda x: f(np.abs((x * way).sum(-1) - shift)), grid) == true  # noqa: B023
+
+
+def test_a_ring_has_a_seam():
+    """x^2 has a concave kink where the ends of the axis meet; a wave of the ring has none."""
+    ring = pk.Grid(-3, 3, 90, periodic=True)
+    assert pk.shock_time(lambda x: x[..., 0] ** 2, ring) == 0
+    found = pk.shock_time(lambda x: np.cos(np.pi * x[..., 0] / 3), ring)
+    assert found == pytest.approx(9 / np.pi**2, rel=1e-9)
+
+
+def test_a_curvature_that_rounding_hides():
+    with pytest.raises(pk.ConvergenceError, match="take a constant off"):
+        pk.shock_time(lambda x: 1e12 + np.sin(x[..., 0]), pk.Grid(-3, 3, 200))
+
+
 def test_convex_data_never_break():
     assert pk.shock_time(pk.potentials.Quadratic(), pk.Grid(-2, 2, 50)) == np.inf
 

@@ -330,6 +330,7 @@ def test_certificates_become_claims(density: Any) -> None:
     claims = certified(found)
     assert [claim.text for claim in claims] == [row.name for row in found]
     assert all_hold(claims)
+    assert [row.as_dict()["bound"] for row in found if row.name == "mass"] == [1e-10]
     fields = density.fields.copy()
     fields[0, 0] = -1.0
     assert not all_hold(certified(pk.certify(changed(density, fields=fields), c.Positivity())))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from claimed import failing
 from scipy.special import gamma
 
 import pdekit as pk
@@ -19,10 +20,6 @@ def study() -> Any:
 @pytest.fixture(scope="module")
 def results(study: Any) -> Any:
     return study.run(quick=True)
-
-
-def failing(study: Any, results: Any) -> list[str]:
-    return [claim.text for claim in study.claims(results) if not claim.holds]
 
 
 def test_the_claims_hold(study: Any, results: Any) -> None:

@@ -51,7 +51,7 @@ def stop_after_writing(count, monkeypatch):
         if left[0] == 0:
             raise Stopped
 
-    monkeypatch.setattr("pdekit.particles.run.journal.write", counted)
+    monkeypatch.setattr("pdekit.particles.run.recorder.write", counted)
 
 
 @pytest.mark.parametrize(("case", "threads"), [*((c, 1) for c in CASES), ("fused", 2)])
@@ -209,7 +209,9 @@ def test_without_a_good_one_nothing_is_computed_and_nothing_touched(tmp_path, mo
     for kept in (good[:-100], b"nothing", b""):
         path.write_bytes(good[:1000])
         pk.Checkpoint(path).previous.write_bytes(kept)
-        with pytest.raises(particles.CheckpointError, match=r"no good one beside it.*delete"):
+        with pytest.raises(
+            particles.CheckpointError, match=r"no intact previous checkpoint.*delete"
+        ):
             run("fused", checkpoint=pk.Checkpoint(path))
         assert path.read_bytes() == good[:1000]
 

@@ -91,13 +91,27 @@ def test_a_claim_that_fails_is_the_exit_status(study: Path, tmp_path: Path) -> N
     ],
 )
 def test_mistakes_get_one_clear_message(
-    arguments: tuple[str, ...], message: str, study: Path, tmp_path: Path
+    arguments: tuple[str, ...],
+    message: str,
+    study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "broken.py").write_text("def run(): ...\n")
     (tmp_path / "gaps.csv").write_text("x,value\n0,1\n1,\n2,3\n3,4\n4,5\n")
-    done = pdekit(*arguments, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pdekit", *arguments])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    assert done.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_mistake_is_an_exit_status_without_a_traceback(tmp_path: Path) -> None:
+    done = pdekit("run", "smoothng", cwd=tmp_path)
     assert done.returncode == 2
-    assert message in done.stderr
+    assert "did you mean 'smoothing'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -340,7 +340,7 @@ def test_bad_input_is_named(name):
 
 
 def test_exchanged_arguments_are_named():
-    with pytest.raises(TypeError, match="particles come second"):
+    with pytest.raises(TypeError, match=r"order is compare\(solution, ensemble\)"):
         compare(ensemble(CLOUD), NORMAL)
     with pytest.raises(TypeError, match=r"second argument must have \.x"):
         compare(NORMAL, NORMAL)

@@ -77,6 +77,9 @@ COMPILED = {
     "Heun": pk.Langevin(WELL, 4.0, integrator=StochasticHeun()),
     "no gradient": pk.Langevin(bare, 4.0, integrator=EulerMaruyama()),
     "table": pk.Langevin(TABLE, 4.0, integrator=EulerMaruyama()),
+    "combination": pk.Langevin(
+        2 * WELL.shifted((0.5, -1.0)) + pk.potentials.Linear((0.3, 0.1)), 4.0
+    ),
     "walls": pk.Langevin(WELL, 4.0, box=BOX),
     "annealed": pk.AnnealedLangevin(WELL, Logarithmic(1.0)),
     "controlled": pk.ControlledLangevin(WELL, 4.0, pk.potentials.Quadratic(1.0, 2)),
@@ -231,7 +234,14 @@ def test_a_dynamics_of_ones_own_is_not_compiled():
     class Mine(pk.Langevin):
         """Nothing is known of its step."""
 
+        def step(self, state, step, noise):
+            return super().step(state, step, noise)
+
+    class Same(pk.Langevin):
+        """All of its step is known."""
+
     assert compiled(Mine(WELL, 4.0)) is None
+    assert compiled(Same(WELL, 4.0)) is not None
 
 
 def test_what_torch_cannot_trace_moves_an_operation_at_a_time_and_says_so():

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from claimed import failing
 
 from pdekit import cli
 
@@ -27,10 +28,6 @@ def game() -> Any:
 @pytest.fixture(scope="module")
 def played(game: Any) -> Any:
     return game.run(quick=True, cells=100, steps=40, particles=2_000)
-
-
-def failing(study: Any, results: Any) -> list[str]:
-    return [claim.text for claim in study.claims(results) if not claim.holds]
 
 
 def test_the_claims_of_the_improvement_theorem_hold(improvement: Any, improved: Any) -> None:

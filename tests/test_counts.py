@@ -1,13 +1,18 @@
 """What a solution says it has done is what was done."""
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
+import cases
+import numpy as np
 import pytest
 
 import pdekit as pk
 from pdekit import schemes
 from pdekit.pde.control import games
+from pdekit.pde.discrete.march import March, fields_at
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.schemes import exponential, mean_field
 
 WELL, GRID = pk.potentials.DoubleWell(), pk.Grid(-4, 4, 40)
@@ -59,3 +64,47 @@ def test_games_count_their_responses() -> None:
     for distance in (0.5, 0.25, 0.125):
         games._counted(game, distance, counts)
     assert counts == {"responses": 3, "distances": [0.5, 0.25, 0.125]}
+
+
+def test_a_march_goes_on_from_the_last_time_and_counts() -> None:
+    asked: list[tuple[float, float]] = []
+
+    def over(u: Any, begin: float, end: float) -> tuple[Any, int]:
+        asked.append((begin, end))
+        return u + (end - begin), 2
+
+    march = March(np.ones(1), over)
+    fields = fields_at(np.array([0.0, 0.5, 2.0]), march, np.ones(1))
+    assert fields.ravel().tolist() == [1.0, 1.5, 3.0] and asked == [(0.0, 0.5), (0.5, 2.0)]
+    assert march.counts == [2, 2] and march.stats == {"steps": 4}
+
+
+class Forgetful(dict[str, Any]):
+    """Statistics whose numbers are all zero to who reads them."""
+
+    def __getitem__(self, key: str) -> Any:
+        told = super().__getitem__(key)
+        return 0 if isinstance(told, int | float) else told
+
+
+@pytest.mark.parametrize("name", cases.SCHEMES)
+def test_statistics_are_told_and_decide_nothing(name: str) -> None:
+    """The same fields whatever reading them gives; JSON, in keys that the type knows."""
+    scheme, times = cases.SCHEMES[name], np.array([0.02, 0.05])
+    case = next(case for _, case, other in cases.HANDLED if other is scheme)
+    problem = Problem(case.equation, case.grid, case.initial, 0.05)
+    stats: list[Any] = [{"steps": 0}, Forgetful(steps=0)]
+    first, second = (fields_at(times, scheme.start(problem, s), problem.values) for s in stats)
+    assert np.array_equal(first, second)
+    assert stats[0]["steps"] > 0 and json.loads(json.dumps(stats[0]))
+    assert stats[0].keys() <= schemes.AnyStats.__annotations__.keys()
+
+
+@pytest.mark.parametrize("coupling", [None, pk.Congestion(1.0)])
+def test_statistics_of_a_control_are_of_their_type(coupling: Any) -> None:
+    grid, start = pk.Grid(-3, 3, 60), pk.Gaussian(0.0, 0.4)
+    V = pk.potentials.Quadratic()
+    found = pk.control(V, 2.0, grid, start, V, np.linspace(0, 0.2, 6), coupling=coupling)
+    for stats in (found.value.stats, found.density.stats):
+        assert stats["steps"] > 0 and stats["seconds"] > 0 and json.dumps(stats)
+        assert stats.keys() <= schemes.AnyStats.__annotations__.keys()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import pdekit as pk
-from pdekit.comparison.sampled_curvature import Tied
 
 T, BETA, C = 0.5, 2.0, 1.5
 
@@ -39,11 +38,3 @@ def test_bounds_of_the_curvature(bowl: Any) -> None:
 def test_the_process_is_given_eight_times_its_memory() -> None:
     with pytest.raises(ValueError, match=f"at most the duration, {8 / (C + 1 / T):.3g},"):
         pk.sampled_curvature(pk.potentials.Quadratic(C), BETA, T, [0.0], n=4, dt=1e3)
-
-
-def test_the_tied_energy_and_its_slope_belong_together() -> None:
-    tied = Tied(pk.potentials.SixHumpCamel(), (0.3, -0.2), 0.7)
-    y, h = np.random.default_rng(5).normal(size=(20, 2)), 1e-6
-    for e in np.eye(2):
-        slope = (tied(y + h * e) - tied(y - h * e)) / (2 * h)
-        np.testing.assert_allclose(tied.grad(y) @ e, slope, rtol=1e-6, atol=1e-6)

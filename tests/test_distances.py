@@ -190,10 +190,10 @@ def test_the_statistic_of_the_density_itself_is_nothing_and_of_its_mirror_is_not
 
 def seen(grid, rho, x):
     from pdekit.comparison.distances import cell_counts
-    from pdekit.comparison.metrics import Seen
+    from pdekit.comparison.metrics import Sample
 
     mass = rho * grid.cell_volume
-    return Seen(x, cell_counts(x, grid), mass / mass.sum(), grid)
+    return Sample(x, cell_counts(x, grid), mass / mass.sum(), grid)
 
 
 # --- the null hypothesis -------------------------------------------------------------------------

@@ -283,11 +283,11 @@ def test_a_planted_dead_path_is_found(text: str) -> None:
     assert dead_paths(text) and not dead_paths("`tests/test_*.py`, `pdekit.pde.equations`")
 
 
-# --- the house ---
+# --- layers ---
 
 
-def house(page: str) -> dict[str, list[str]]:
-    """Container -> floors, as the page draws them: words before two spaces."""
+def drawn_layers(page: str) -> dict[str, list[str]]:
+    """Container -> layers, as drawn on the page: words before two spaces."""
     drawn: dict[str, list[str]] = {}
     for block in re.findall(r"```text\n(pdekit\S*)\n(.*?)```", page, re.S):
         drawn[block[0]] = [line.split("  ")[0] for line in block[1].splitlines()]
@@ -295,24 +295,26 @@ def house(page: str) -> dict[str, list[str]]:
 
 
 def contracts() -> dict[str, list[str]]:
-    """The same as import-linter checks it."""
+    """The same from the contracts of import-linter."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layered = [c for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers"]
     return {name: c["layers"] for c in layered for name in c["containers"]}
 
 
-def rooms(container: str) -> set[str]:
-    """What is on disk."""
+def modules_on_disk(container: str) -> set[str]:
+    """The modules on disk."""
     folder = ROOT.joinpath(*container.split("."))
     files = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
     return files | {path.parent.name for path in folder.glob("*/__init__.py")}
 
 
-def test_the_picture_of_the_house_is_the_house() -> None:
-    drawn = house((ROOT / "docs/architecture.md").read_text(encoding="utf-8"))
+def test_the_drawn_layers_are_those_of_the_contracts() -> None:
+    drawn = drawn_layers((ROOT / "docs/architecture.md").read_text(encoding="utf-8"))
     assert drawn == contracts()
     for container, floors in drawn.items():
-        assert {room for floor in floors for room in floor.split(" | ")} == rooms(container)
+        assert {room for floor in floors for room in floor.split(" | ")} == modules_on_disk(
+            container
+        )
 
 
 @pytest.mark.parametrize("record", sorted(ROOT.glob("figures/**/*.json")), ids=lambda r: r.stem)

@@ -68,7 +68,7 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: moved(NoDrift()), TypeError, r"NoDrift needs a method drift\(self, x, t\), got None"),
     (lambda: moved(TimelessDrift()), TypeError, r"drift\(x.*expected drift\(self, x, t\)"),
     *[
-        (lambda m=m, s=s: pk.Gaussian(m, s), ValueError, "take another unit of length")
+        (lambda m=m, s=s: pk.Gaussian(m, s), ValueError, "use other units of length")
         for m, s in ((1e300, 1.0), (0, 1e300), (-1e101, 1.0), (0, 1e-60), ((0, 0), (1, 1e200)))
     ],
     *[
@@ -95,7 +95,7 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: pk.kramers_time(WELL, 1.0, 0.0, 2.0),
         ValueError,
-        r"is 0\.5, .* above 1: raise beta, or use mean_first_passage_time",
+        r"is 0\.5, .* above 1: increase beta, or use mean_first_passage_time",
     ),
     (lambda: pk.kramers_time(WELL, 1.0, 0.0, 4e3), ValueError, r"700 or more, .* lower beta"),
 ]

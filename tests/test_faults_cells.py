@@ -31,7 +31,7 @@ def turned(p):
 
 @pytest.mark.parametrize("width", [0.003, 0.02])
 def test_a_density_between_the_centres_is_spoken_of(width):
-    with pytest.warns(pk.ResolutionWarning, match="cells would do"):
+    with pytest.warns(pk.ResolutionWarning, match="cells would suffice"):
         pk.solve(pk.FokkerPlanck(P.Quadratic(1.0), 1.0), LINE, normal(0.517, width), 0.1)
 
 
@@ -51,7 +51,7 @@ def test_a_density_in_the_plane_between_the_centres_is_spoken_of():
     def dot(x):
         return np.exp(-((x - 0.3) ** 2).sum(-1) / 2 / 0.05**2)
 
-    with pytest.warns(pk.ResolutionWarning, match="cells would do"):
+    with pytest.warns(pk.ResolutionWarning, match="cells would suffice"):
         pk.solve(pk.FokkerPlanck(P.Quadratic(1.0, dim=2), 1.0), plane, dot, 0.1)
 
 

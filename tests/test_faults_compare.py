@@ -15,7 +15,7 @@ import pdekit as pk
 from pdekit import certificates
 from pdekit.comparison import KL, W1, distances, layers
 from pdekit.comparison.compare import SHARES, compare
-from pdekit.comparison.metrics import Seen
+from pdekit.comparison.metrics import Sample
 from pdekit.grid import Grid
 
 REPEATS = 1_000
@@ -90,7 +90,7 @@ def test_a_rejection_that_cells_may_have_made_says_so(width: float, n: int) -> N
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             passed = verdict.consistent(0.01)
-        assert all("too coarse to tell" in str(w.message) for w in said)
+        assert all("too coarse to decide" in str(w.message) for w in said)
         silent += not passed and not said
     assert silent <= 8
 
@@ -103,7 +103,7 @@ def test_coarse_cells_do_not_excuse_a_wrong_law() -> None:
     grid = pk.Grid(-5, 5, 20)
     rough = solution(grid, normal(grid))
     x = np.random.default_rng(3).normal(0, 1.0, (300_000, 1))
-    with pytest.warns(pk.AccuracyWarning, match="too coarse to tell.*take more cells"):
+    with pytest.warns(pk.AccuracyWarning, match="too coarse to decide.*take more cells"):
         assert not compare(rough, ensemble(x)).consistent(0.01)
     found = certificates.FollowsLaw(rough)(ensemble(x))
     assert found.passed is None and "too coarse" in found.note
@@ -138,7 +138,7 @@ def test_a_solution_that_is_no_density_is_refused(equation: Any) -> None:
     """Even where its values look like one."""
     grid = Grid(-5, 5, 100)
     u = solution(grid, normal(grid)).u
-    with pytest.raises(ValueError, match=r"is no density; compare\(\) takes.*FokkerPlanck"):
+    with pytest.raises(ValueError, match=r"is not a density; expected.*FokkerPlanck"):
         compare(SimpleNamespace(u=u, grid=grid, equation=equation), ensemble(np.zeros((60, 1))))
 
 
@@ -147,7 +147,7 @@ def test_times_are_told_apart_however_small() -> None:
     x = np.random.default_rng(5).normal(size=(100, 1))
     rho = solution(grid, normal(grid), [1e-12, 2e-12])
     assert compare(rho, ensemble(x, times=[2e-12])).data["time"].values == [2e-12]
-    with pytest.raises(ValueError, match="no time is shared"):
+    with pytest.raises(ValueError, match="no time is common to both"):
         compare(rho, ensemble(x, times=[3e-12]))
 
 
@@ -163,9 +163,9 @@ def test_imaginary_parts_are_not_dropped() -> None:
 # ---- values and floors
 
 
-def seen(rng: Any, n: int, mass: Any, grid: Grid) -> Seen:
+def seen(rng: Any, n: int, mass: Any, grid: Grid) -> Sample:
     counts = rng.multinomial(n, mass.ravel()).reshape(mass.shape)
-    return Seen(None, counts, mass, grid)
+    return Sample(None, counts, mass, grid)
 
 
 def test_w1_in_the_plane_has_its_value_and_its_floor_in_their_places() -> None:
@@ -178,7 +178,7 @@ def test_w1_in_the_plane_has_its_value_and_its_floor_in_their_places() -> None:
     floor = W1().floor(draws[0], rng)
     assert abs(values.mean() - floor) < 5 * values.std() / np.sqrt(200)
     assert len({W1().floor(s, rng) for s in draws}) == 1 and len(set(values)) > 100
-    moved = Seen(None, np.roll(draws[0].counts, 4, 0), mass, grid)
+    moved = Sample(None, np.roll(draws[0].counts, 4, 0), mass, grid)
     assert W1().value(moved) > 5 * floor and W1().floor(moved, rng) == floor
 
 

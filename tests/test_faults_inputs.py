@@ -120,10 +120,9 @@ def test_times_of_a_sum_are_the_union() -> None:
     knots, flat = np.arange(5.0), np.zeros((2, 5))
     total = p.Evolving([0, 1], knots, flat) + (p.Quadratic() + p.Evolving([0.5, 1], knots, flat))
     assert total.times == (0.0, 0.5, 1.0)
-    assert isinstance(total, p.MovingSum)
     assert total.dim == 1
-    assert type(total.at(0.3)) is p.Sum
-    assert type(p.Quadratic() + WELL) is p.Sum
+    assert callable(total.at) and not hasattr(total.at(0.3), "at")
+    assert not hasattr(p.Quadratic() + WELL, "at")
     with pytest.raises(TypeError, match=r"changes in time: evaluate it as V\(x, t\)"):
         total(np.zeros((2, 1)))
     with pytest.raises(TypeError, match=r"changes in time: evaluate it as V\(x, t\)"):

@@ -127,7 +127,7 @@ def test_groups_of_a_scheduled_optimizer_make_another(cls: Any) -> None:
 def test_hj_has_no_noise_to_be_turned_on() -> None:
     x = torch.zeros(2, requires_grad=True)
     for option in ("temperature", "alpha"):
-        with pytest.raises(ValueError, match="neither temperature nor alpha; take EntropySGD"):
+        with pytest.raises(ValueError, match="no options temperature and alpha; use EntropySGD"):
             optim.HJ([{"params": [x], option: 0.3}])
 
 
@@ -171,7 +171,7 @@ def test_a_step_refused_after_its_gradients_counts_none() -> None:
     """``restart`` differs between the groups: seen before anything is counted."""
     x, y = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
     optimizer = optim.MaSS([{"params": [x], "restart": True}, {"params": [y]}])
-    with pytest.raises(ValueError, match="restart is one for all"):
+    with pytest.raises(ValueError, match="restart must be the same in all"):
         descend(optimizer, [x, y])
     assert [g["evaluations"] for g in optimizer.param_groups] == [0, 0]
 

@@ -16,7 +16,7 @@ import xarray as xr
 import pdekit as pk
 from pdekit import particles
 from pdekit.particles.run import checkpoint as checkpoints
-from pdekit.particles.run.checkpoint import asked_for
+from pdekit.particles.run.checkpoint import described_arguments
 from pdekit.particles.run.fingerprint import differences, fingerprint
 from pdekit.potentials import DoubleWell
 
@@ -175,7 +175,7 @@ def test_what_is_read_when_called_is_said(V, named):
     with pytest.warns(
         particles.CheckpointWarning, match=f"{V.__name__} calls {named}.*as an array"
     ):
-        asked_for(V=V)
+        described_arguments(V=V)
 
 
 # paths, and disks that are full
@@ -201,7 +201,9 @@ def test_a_full_disk_costs_no_work(tmp_path, monkeypatch):
         savez(file, **arrays)
 
     monkeypatch.setattr(checkpoints.np, "savez", filling)
-    with pytest.warns(particles.CheckpointWarning, match="No space left.* the one before is kept"):
+    with pytest.warns(
+        particles.CheckpointWarning, match="No space left.* the previous one is kept"
+    ):
         X = run(n=20_000, t=1.0, checkpoint=saved)
     assert X.x.identical(whole.x)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.npz", "run.npz.previous"]
@@ -254,7 +256,7 @@ def test_fresh_noise_has_the_same_bits_in_every_tile_and_after_a_stop(tmp_path, 
             raise RuntimeError
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr("pdekit.particles.run.journal.write", stopping)
+        patch.setattr("pdekit.particles.run.recorder.write", stopping)
         run(dynamics, x, n=1000, checkpoint=saved)
     resumed = run(dynamics, x, n=1000, checkpoint=saved)
     assert resumed.stats["resumed"] > 0 and resumed.x.identical(whole.x)

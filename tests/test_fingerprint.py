@@ -43,5 +43,5 @@ def test_the_most_parts_are_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prints, "_MOST", parts - 1)
     assert len(fingerprint(x=numbers)) == parts
     monkeypatch.setattr(prints, "_MOST", parts - 2)
-    with pytest.raises(prints.Unseen, match="has more than"):
+    with pytest.raises(prints.Indescribable, match="has more than"):
         fingerprint(x=numbers)

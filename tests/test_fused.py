@@ -1,6 +1,8 @@
 """The fused kernel is the plain loop, to the bit, and does not depend on how it is cut up."""
 
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from math import inf
@@ -27,7 +29,6 @@ from pdekit.particles.integrators import (
     StochasticHeun,
 )
 from pdekit.particles.kernels import drift
-from pdekit.particles.kernels.sine import sine_cosine_32, sine_cosine_64
 from pdekit.particles.noise import StepNoise
 from pdekit.particles.run.ranks import SharedMean
 from pdekit.potentials import (
@@ -40,6 +41,7 @@ from pdekit.potentials import (
     SixHumpCamel,
     Tabulated,
 )
+from pdekit.potentials.sine import down_rippled, sine_cosine_32, sine_cosine_64
 
 X = np.linspace(-2.0, 2.5, 61)
 T = np.array([0.1, 0.2, 0.5, 0.9])
@@ -164,11 +166,17 @@ def test_same_bits_for_every_tile_block_and_number_of_threads(name, walls, dtype
 
 def test_far_sines_are_those_of_the_library():
     """Neighbours in a chunk on both sides of the limit do not matter to each other."""
-    x = np.array([2e6, 0.3, 3e4, -2e5, 1e15])
+    x, numbers = np.array([2e6, 0.3, 3e4, -2e5, 1e15]), np.array([5.0, 3.0, 3.0])
     b, alone = np.zeros(5), np.zeros(1)
-    drift._down_rippled(x, 5, b)
+    down = drift.compiled_slope(down_rippled, x.dtype, False).ctypes
+
+    def call(x, b):
+        places = [a.ctypes.data_as(down.argtypes[0]) for a in (x, b, numbers)]
+        down(*places[:2], len(x), places[2], places[2])
+
+    call(x, b)
     assert np.allclose(-b, x / 5 - 3 * np.sin(3 * x), rtol=3e-16, atol=0)
-    drift._down_rippled(x[1:2], 1, alone)
+    call(x[1:2], alone)
     assert alone[0] == b[1]
 
 
@@ -191,18 +199,19 @@ def test_the_sine_in_single_precision_is_the_sine():
     assert np.abs(found - exact).max() < 2 * np.finfo(np.float32).eps
 
 
-class Own(pk.Langevin):
+class UserDynamics(pk.Langevin):
     def drift(self, x, t):
         return -2 * x
 
 
 class OwnWell(DoubleWell):
-    """Somebody's own gradient."""
+    def grad(self, x):
+        return 2 * super().grad(x)
 
 
 UNEVEN = Tabulated(np.geomspace(1, 9, 9) - 5, np.arange(9.0) ** 2)
 PLAIN = {
-    "own drift": Own(DoubleWell(), 1.0),
+    "own drift": UserDynamics(DoubleWell(), 1.0),
     "own potential": dynamics((OwnWell(),)),
     "function": dynamics((lambda x: (x * x).sum(-1),)),
     "custom": dynamics((Custom(lambda x: x[..., 0] ** 2),)),
@@ -230,6 +239,18 @@ def test_one_compiled_form_serves_all():
     moved(dynamics((MOVING.reversed().at(0.15),), HEUN, WALLS["walls"]), t=0.01)
     points = [signature[0].dtype.name for signature in drift.advance.signatures]
     assert sorted(points) == sorted(set(points)) and "float64" in points
+
+
+def test_another_process_compiles_no_slope_again():
+    """What is called by its address is found beside its source."""
+    drift.compiled_slope(DoubleWell().kernel.down, np.dtype(float), True)
+    code = (
+        "import numpy as np; from pdekit.potentials import DoubleWell as W;"
+        "from pdekit.particles.kernels.drift import compiled_slope as made;"
+        "print(made(W().kernel.down, np.dtype(float), True).cache_hits)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr
 
 
 FAULTS = {

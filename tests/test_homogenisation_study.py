@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from claimed import failing
 from scipy.integrate import solve_ivp
 
 import pdekit as pk
@@ -23,10 +24,6 @@ def study() -> Any:
 @pytest.fixture(scope="module")
 def results(study: Any) -> Any:
     return study.run(quick=True)
-
-
-def failing(study: Any, results: Any) -> list[str]:
-    return [claim.text for claim in study.claims(results) if not claim.holds]
 
 
 @pytest.mark.parametrize("name", [n for n in VALUES if n.startswith("homog.")])

@@ -350,5 +350,5 @@ def test_too_many_partners_are_refused():
 
 
 def test_consensus_has_no_mean_field_equation_of_this_kind():
-    with pytest.raises(TypeError, match="no pair interaction"):
+    with pytest.raises(TypeError, match="not a pair interaction"):
         InteractingLangevin(DoubleWell(), 1.0, Consensus(1.0)).law()

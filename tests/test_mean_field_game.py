@@ -147,7 +147,7 @@ def test_the_solvers_agree_where_all_converge() -> None:
 @pytest.mark.parametrize("solver", [pk.Newton(rounds=1), pk.FixedPoint(rounds=3),
                                     pk.FictitiousPlay(rounds=3, tolerance=1e-4)])  # fmt: skip
 def test_not_closing_is_an_error(solver: Any) -> None:
-    with pytest.raises(pk.ConvergenceError, match=r"apart .*; ask for more times, soften"):
+    with pytest.raises(pk.ConvergenceError, match=r"apart .*; use more times, soften"):
         congested(10.0, solver=solver)
 
 
@@ -186,7 +186,7 @@ def test_exploitability_by_brute_force() -> None:
     generator, x = scharfetter_gummel(grid.axes[0] ** 2 / 2, beta, grid), grid.axes[0]
     start, crowd = np.exp(-4 * (x + 0.5) ** 2), pk.Congestion(2.0)
     game = Game(grid, times, DoobSteps(generator, beta), start, 0.1 * x, x**2, crowd, crowd)
-    played = game.respond(game.at_rest())
+    played = game.respond(game.constant_flow())
     running, terminal = game.costs(played.flow)
     steps = np.diff(times)
     plain = [expm(dt * generator.matrix().toarray()) for dt in steps]
@@ -221,7 +221,7 @@ def test_the_derivative_of_the_response() -> None:
     x, steps = grid.axes[0], DoobSteps(scharfetter_gummel(grid.axes[0] ** 2, beta, grid), beta)
     start, both = np.exp(-4 * x**2), (pk.Congestion(2.0, 2.0), pk.MeanTracking(1.0, 0.5))
     game = Game(grid, np.linspace(0, 0.5, 6), steps, start, 0.0, x**2, *both)
-    flow = game.respond(game.at_rest()).flow
+    flow = game.respond(game.constant_flow()).flow
     change = 1e-4 * np.outer(np.linspace(0, 1, 6), np.cos(3 * x) * start)
     difference = game.respond(flow + change).flow - game.respond(flow - change).flow
     linear = game.respond(flow).change(change)

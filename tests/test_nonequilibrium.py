@@ -57,6 +57,18 @@ def test_the_steady_state_is_the_one_asked_for(name):
     assert errors[1] < 1.4e-2 and errors[0] / errors[1] > 3.2
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_the_force_does_not_depend_on_the_unit_of_length(unit):
+    """Of x = unit y: unit times the force is that of the same fields of y."""
+    potential, points = pk.potentials.DoubleWell(2), np.random.default_rng(0).normal(size=(40, 2))
+    scaled = pk.potentials.Custom(
+        lambda x: potential(x / unit), lambda x: potential.grad(x / unit) / unit, dim=2
+    )
+    plain = pk.with_steady_state(potential, 2.0, circulation=swirl).force
+    other = pk.with_steady_state(scaled, 2.0, circulation=lambda x: swirl(x / unit)).force
+    np.testing.assert_allclose(unit * other(unit * points), plain(points), atol=1e-8)
+
+
 @pytest.mark.parametrize("name", BUILT)
 def test_the_drift_solves_the_stationary_equation_pointwise(name):
     """∇·(∇f ρ + β⁻¹ ∇·(Dρ)) = 0 at ρ = exp(-βΦ), by differences of step 1e-3 to 5e-5."""

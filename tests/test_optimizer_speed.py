@@ -4,22 +4,17 @@ The study itself takes longer than a test may; `pdekit run optimizer_speed --qui
 """
 
 from dataclasses import replace
-from importlib.util import find_spec
-from typing import Any
 
 import pytest
+from claimed import failing
 
 from pdekit import cli
 
 study = cli.load_study("optimizer_speed")
-from peers import optimizers, packages, page  # noqa: E402  (the study puts its neighbours on the path)
-from peers.optimizers import BARE, SGD, Method, Problem, Row, Size  # noqa: E402
+from peers import optimizers, page  # noqa: E402  (the study puts its neighbours on the path)
+from peers.optimizers import BARE, SGD, Problem, Row, Size  # noqa: E402
 
 TINY = Size((20, 16, 16, 4), 8, 20)
-
-
-def failing(rows: list[Row]) -> list[str]:
-    return [claim.text for claim in study.claims(study.Results(rows)) if not claim.holds]
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +34,16 @@ def test_scripts_compute_what_pdekit_computes(rows: list[Row]) -> None:
     by_hand = loss["torch, Entropy-SGD by hand, T = 0"]
     assert loss["pdekit, EntropySGD, L = 20, T = 0"] == pytest.approx(by_hand, rel=1e-5)
     assert loss["pdekit, EntropySGD, L = 20, T = 0"] < 0.999 * loss[BARE]
-    assert failing(rows) == []
+    assert failing(study, study.Results(rows)) == []
     assert len(study.plot(study.Results(rows)).axes) == 1
 
 
 def test_a_wrong_answer_or_a_slow_step_fails_a_claim(rows: list[Row]) -> None:
     wrong = [replace(r, answer=r.answer + 0.01) if r.method == "pdekit, SGLD" else r for r in rows]
-    assert failing(wrong) == ["SGD: spread of the losses"]
+    assert failing(study, study.Results(wrong)) == ["SGD: spread of the losses"]
     own = "pdekit, EntropySGD, L = 20"
     slow = [replace(r, overhead=2.1) if r.method == own else r for r in rows]
-    assert failing(slow) == [f"{own}: overhead over that by hand"]
+    assert failing(study, study.Results(slow)) == [f"{own}: overhead over that by hand"]
 
 
 def test_a_gradient_is_counted_where_it_is_taken() -> None:
@@ -83,19 +78,3 @@ def test_the_page_shows_what_was_recorded() -> None:
         f"| {SGD} | 9 | 1.12 | 1 | 1 |",
         "| pdekit, SGLD | 10 | 1.31 | 2.5 | 2.5 |",
     ]
-
-
-def test_absent_peers_are_named_and_failing_ones_too(monkeypatch: Any) -> None:
-    own = ("pdekit", "torch")
-    monkeypatch.setattr(packages, "find_spec", lambda n: find_spec(n) if n in own else None)
-    assert optimizers.absent() == ["posteriors", "pytorch-optimizer"]
-
-    def broken(problem: Problem) -> Any:
-        raise RuntimeError("no such step")
-
-    bare = next(m for m in optimizers.methods(quick=False) if m.label == BARE)
-    found, failed = optimizers.timed([bare, Method("posteriors, x", broken, "SGD")], TINY, 1)
-    assert [r.method for r in found] == [BARE]
-    assert failed == {"posteriors, x": "RuntimeError: no such step"}
-    with pytest.raises(RuntimeError, match="no such step"):
-        optimizers.timed([bare, replace(bare, make=broken)], TINY, 1)

@@ -626,7 +626,9 @@ def test_all_groups_take_the_same_number_of_gradients(cls, count):
     problem = Problem()
     groups = [{"params": problem.parameters[:3]}, {"params": problem.parameters[3:], count: 8}]
     before = problem.x
-    with pytest.raises(ValueError, match=rf"{count} is one for all parameter groups, got \["):
+    with pytest.raises(
+        ValueError, match=rf"{count} must be the same in all parameter groups, got \["
+    ):
         cls(groups, lr=0.1).step(problem.closure)
     assert np.array_equal(problem.x, before)
 

@@ -9,18 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from claimed import failing
 
 from pdekit import cli
 
 study = cli.load_study("particle_speed")
 from peers import packages, particles  # noqa: E402  (the study puts its neighbours on the path)
-from peers.particles import Method, Row, Size  # noqa: E402
+from peers.particles import Row, Size  # noqa: E402
 
 TINY = Size(4096, 10, 300, (2, 50, 2), 3)
-
-
-def failing(results: Any) -> list[str]:
-    return [claim.text for claim in study.claims(results) if not claim.holds]
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +40,14 @@ def test_plain_torch_computes_what_pdekit_computes(rows: list[Row]) -> None:
 
 def test_a_wrong_answer_or_a_slow_kernel_fails_a_claim(rows: list[Row]) -> None:
     rows = [replace(r, answer=0.7) if r.workload in ("P1", "P2", "P4") else r for r in rows]
-    assert failing(study.Results(rows)) == []
+    assert failing(study, study.Results(rows)) == []
     assert len(study.plot(study.Results(rows)).axes) == 5
     moment = [replace(r, answer=0.75) if r.method.startswith("torch, in") else r for r in rows]
-    assert set(failing(study.Results(moment))) >= {"P1: spread of the second moments"}
+    assert set(failing(study, study.Results(moment))) >= {"P1: spread of the second moments"}
     force = [replace(r, answer=1e-4) if r.workload == "P3 d=2" else r for r in rows]
-    assert failing(study.Results(force)) == ["P3: greatest error of a force"]
+    assert failing(study, study.Results(force)) == ["P3: greatest error of a force"]
     slow = [replace(r, ratio=1.0) if r.workload == "P2" and r.ratio else r for r in rows]
-    assert failing(study.Results(slow)) == ["P2: over plain torch"]
+    assert failing(study, study.Results(slow)) == ["P2: over plain torch"]
 
 
 def test_ratios_are_of_rates_to_the_first_method_of_ours() -> None:
@@ -78,30 +75,8 @@ def test_errors_of_forces_are_those_against_pairs_in_double() -> None:
     assert [r.answer for r in rows] == [0.0, 0.5]
 
 
-def test_absent_peers_are_named(monkeypatch: Any) -> None:
+def test_where_peers_are_absent_torch_is_compared_with(monkeypatch: Any) -> None:
     own = ("pdekit", "torch")
     monkeypatch.setattr(packages, "find_spec", lambda n: find_spec(n) if n in own else None)
-    assert particles.absent() == ["posteriors", "torchsde", "CBXpy", "KeOps"]
     labels = {m.label.split(",")[0] for m in particles.methods(quick=False)}
     assert labels == set(own)
-
-
-def test_a_peer_that_fails_is_named_and_one_of_ours_stops_the_study() -> None:
-    def broken(size: Size) -> Any:
-        raise RuntimeError("no compiler")
-
-    good = next(m for m in particles.methods(quick=True) if m.workload == "P1")
-    rows, failed = particles.timed([good, Method("P1", "KeOps, x", broken)], TINY, 1)
-    assert [r.method for r in rows] == [good.label]
-    assert failed == {"P1: KeOps, x": "RuntimeError: no compiler"}
-    with pytest.raises(RuntimeError, match="no compiler"):
-        particles.timed([replace(good, make=broken)], TINY, 1)
-
-
-def test_a_bar_that_is_missed_says_so() -> None:
-    rows = [
-        Row("P1", "torch, in place, float32", 1.0, ratio=1.2),
-        Row("P2", "CBXpy", 1.0, None, 30),
-    ]
-    found = study.bars(rows, {"two_threads": 1.9})
-    assert [(bar.measured, bar.holds) for bar in found] == [(1.2, False), (30, True), (1.9, True)]

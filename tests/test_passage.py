@@ -191,10 +191,12 @@ MISTAKES = {
     "too slow for floats": (
         lambda: pk.mean_first_passage_time(pk.FokkerPlanck(WELL, 2900.0), pk.Grid(-2, 2, 1000),
                                            (1, 2)), pk.ConvergenceError, "1e300"),
-    "no minimum": (lambda: pk.kramers_time(WELL, 0.0, 0.0, 8), ValueError, "no minimum"),
-    "no saddle": (lambda: pk.kramers_time(WELL, 1.0, -1.0, 8), ValueError, "no saddle"),
-    "not critical": (lambda: pk.kramers_time(WELL, 0.8, 0.0, 8), ValueError, "no critical point"),
-    "no barrier": (lambda: pk.kramers_time(WELL, 1.0, 0.0, 2), ValueError, "above 1: raise beta"),
+    "no minimum": (lambda: pk.kramers_time(WELL, 0.0, 0.0, 8), ValueError, "not a minimum"),
+    "no saddle": (lambda: pk.kramers_time(WELL, 1.0, -1.0, 8), ValueError, "not a saddle"),
+    "not "
+    "critical": (lambda: pk.kramers_time(WELL, 0.8, 0.0, 8), ValueError, "not a critical point"),
+    "no "
+    "barrier": (lambda: pk.kramers_time(WELL, 1.0, 0.0, 2), ValueError, "above 1: increase beta"),
 }  # fmt: skip
 
 

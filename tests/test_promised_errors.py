@@ -23,14 +23,14 @@ from pdekit.pde.discrete import (
     edge_rates,
     fluxes,
     gibbs_map,
-    halving,
+    grid_comparison,
     step_plan,
     subcell,
 )
 from pdekit.pde.discrete.generators import scharfetter_gummel
 from pdekit.pde.discrete.gibbs_map import FieldMap
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.discrete.propagator import Marcher, allowance, line_of
+from pdekit.pde.discrete.propagator import Collocation, allowance, line_of
 from pdekit.pde.kernels import convolution, implicit_lines
 from pdekit.pde.phases import self_consistent
 from pdekit.pde.schemes import krylov, mean_field
@@ -45,8 +45,8 @@ def test_what_absorbing_walls_leave_is_right_to_its_own_size() -> None:
     kill[[0, -1]] = 2 * generator.exit_rate().max()
     line, u, t = line_of(generator, True, kill), np.random.default_rng(0).random(20), 4.0
     share = allowance(line.fastest, t)
-    marcher = Marcher(line, relative=True, purse=1e-8)
-    left, _ = marcher.march(u, t, lambda s, h: 1e-8 * share(s, h))
+    collocation = Collocation(line, relative=True, error_budget=1e-8)
+    left, _ = collocation.march(u, t, lambda s, h: 1e-8 * share(s, h))
     true = expm(t * (generator.matrix().toarray().T - np.diag(kill))) @ u
     assert true.sum() < 1e-17 * u.sum()
     assert np.abs(left - true).sum() < 2e-8 * true.sum()
@@ -326,9 +326,9 @@ def test_the_top_of_a_parabola_is_found_up_to_the_walls(place: float) -> None:
 
 def test_no_order_is_read_off_a_third_answer_on_more_cells() -> None:
     few = pk.Grid(0, 1, 4)
-    assert min(halving.beside(few).cells) > 4
-    assert halving._order(0.1, lambda grid: 0.0, lambda *_: 0.1, few) == 2.0
-    assert halving._order(0.1, lambda grid: 0.0, lambda *_: 0.2, pk.Grid(0, 1, 4000)) == 1.0
+    assert min(grid_comparison.comparison_grid(few).cells) > 4
+    assert grid_comparison._order(0.1, lambda grid: 0.0, lambda *_: 0.1, few) == 2.0
+    assert grid_comparison._order(0.1, lambda grid: 0.0, lambda *_: 0.2, pk.Grid(0, 1, 4000)) == 1.0
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

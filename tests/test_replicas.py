@@ -479,7 +479,7 @@ def test_two_processes_are_one(tmp_path):
 @pytest.mark.parametrize(
     "cls, options, words",
     [
-        (ElasticSGD, {"lr": 1.0}, r"take rho > 2\b"),
+        (ElasticSGD, {"lr": 1.0}, r"use rho > 2\b"),
         (ElasticSGD, {"lr": 0.1, "master_lr": 0.7}, "must be below 2"),
         (ElasticSGD, {"rho": 0.0}, "rho must be a finite number > 0, got 0.0"),
         (ElasticSGD, {"replicas": 0}, "replicas must be a whole number >= 1, got 0"),
@@ -506,5 +506,7 @@ def test_what_is_one_for_all_groups_and_a_closure_are_asked_for(cls):
     with pytest.raises(TypeError, match=rf"{cls.__name__} needs .* call step\(closure\)"):
         cls([x]).step()
     groups = cls([{"params": [x]}, {"params": [y], "replicas": 2}])
-    with pytest.raises(ValueError, match=r"replicas is one for all parameter groups, got \[3, 2\]"):
+    with pytest.raises(
+        ValueError, match=r"replicas must be the same in all parameter groups, got \[3, 2\]"
+    ):
         groups.step(lambda: 0.0)

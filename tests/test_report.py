@@ -302,12 +302,12 @@ FAULTS = {
     "parameters of another kind": (changed(parameters={"a": 1}), "'parameters'"),
     "a figure elsewhere": (changed(figures=[{"file": "../x.png"}]), "is not a figure"),
     "figures of another kind": (changed(figures="fine.png"), "is not a figure"),
-    "a lost figure": (lambda folder: (folder / "fine.png").unlink(), "lost its figure"),
+    "a lost figure": (lambda folder: (folder / "fine.png").unlink(), "lacks its figure"),
     "a cut figure": (cut("fine.png", 3000), "not a whole PNG or SVG"),
     "a flipped bit": (flip, "not a whole PNG or SVG"),
     "another run's figure": (
         lambda folder: (folder / "fine.png").write_bytes((FIGURES / "smoothing.png").read_bytes()),
-        "not the figure that",
+        "not the figure recorded",
     ),
 }
 
@@ -349,7 +349,7 @@ def test_a_failed_write_leaves_the_former_report(folder: Path, tmp_path: Path) -
 
 def test_a_report_never_replaces_a_run(folder: Path) -> None:
     before = (folder / "fine.json").read_bytes()
-    with pytest.raises(ValueError, match="no report and would be replaced"):
+    with pytest.raises(ValueError, match="not a report and would be overwritten"):
         report.write(report.read_runs([folder]), folder / "fine.html", "t")
     assert (folder / "fine.json").read_bytes() == before
 
@@ -374,7 +374,7 @@ def test_the_command_line_from_run_to_page(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("absent",), "no such run: absent"),
-        (("empty",), "no record of a run in empty"),
+        (("empty",), "found no record of a run in empty"),
         ((), "Missing argument 'RUN...'"),
     ],
 )

@@ -241,7 +241,11 @@ def test_linear_fields_are_convex_whatever_rounding_says():
 
 FLAT = np.zeros(LINE.shape)
 BAD = {
-    "no time 0": (on_line(FLAT, times=[0.1]), {}, "no time 0 (first: 0.1)"),
+    "no time 0": (
+        on_line(FLAT, times=[0.1]),
+        {},
+        "does not contain time 0 (its first time is 0.1)",
+    ),
     "shape": (
         on_line(FLAT, times=[0.1]),
         {"initial": FLAT[1:]},

@@ -229,7 +229,7 @@ def test_law_is_the_equation_of_the_dynamics():
     assert moving.at(0.5) == V + Quadratic(1.5) and moving.dim == 1
     with pytest.raises(ValueError, match="finite beta"):
         SmoothedDescent(V).law()
-    with pytest.raises(ValueError, match="Custom"):
+    with pytest.raises(TypeError, match="Custom"):
         pk.ControlledLangevin(lambda x: x.sum(-1), 4, lambda x: x.sum(-1)).law()
 
 

@@ -104,7 +104,9 @@ def test_the_derivative_of_a_coupling_is_that_of_its_cost() -> None:
 
 
 def test_what_is_clipped_beyond_the_tolerance_is_an_error(monkeypatch: Any) -> None:
-    monkeypatch.setattr(exponential, "settled", lambda problem, new, last, stats: (new, 1e-3))
+    monkeypatch.setattr(
+        exponential, "enforce_bounds", lambda problem, new, last, stats: (new, 1e-3)
+    )
     with pytest.raises(pk.ConvergenceError, match=r"is known to 0\.001 only, above rtol"):
         pk.solve(pk.FokkerPlanck(WELL, 2.0), pk.Grid(-4, 4, 32), pk.Gaussian(0, 0.5), 1.0)
 

@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from claimed import failing
 
 from pdekit import cli
 
 study = cli.load_study("smoothed_training")
 networks = importlib.import_module("networks.digits")
 pytest.importorskip("sklearn")
-
-
-def failing(results: Any) -> list[str]:
-    return [claim.text for claim in study.claims(results) if not claim.holds]
 
 
 @pytest.fixture(scope="module")
@@ -35,26 +32,26 @@ def with_ends(results: Any, name: str, ends: Any) -> Any:
 
 
 def test_claims_hold(results: Any) -> None:
-    assert failing(results) == []
+    assert failing(study, results) == []
     assert len(study.plot(results).axes) == 6
 
 
 @pytest.mark.parametrize("name", ["EntropySGD", "HEAT"])
 def test_descent_on_the_loss_itself_does_not_pass_for_smoothed(results: Any, name: str) -> None:
     """The minima of f lie beside those of its smoothings, by 0.02 to 0.2."""
-    found = failing(with_ends(results, name, results.line.ends["SGD"]))
+    found = failing(study, with_ends(results, name, results.line.ends["SGD"]))
     assert len(found) == 1 and found[0].startswith(f"{name}, γ = 0.1: largest distance")
 
 
 def test_ends_of_hj_are_neither_elsewhere_nor_where_the_pde_says(results: Any) -> None:
-    moved = failing(with_ends(results, "HJ", branch(results, "HJ").ends + 0.01))
+    moved = failing(study, with_ends(results, "HJ", branch(results, "HJ").ends + 0.01))
     assert moved == ["HJ, γ = 0.1: ends at minima of f: largest |f'|"]
     late = next(b for b in results.line.branches if b.name == "HJ" and b.gamma == 3)
     assert len(late.minima) == 2
     right = replace(late, ends=np.repeat(late.minima, 50))
     branches = [right if b is late else b for b in results.line.branches]
     planted = replace(results, line=replace(results.line, branches=branches))
-    assert any("ends elsewhere" in text for text in failing(planted))
+    assert any("ends elsewhere" in text for text in failing(study, planted))
 
 
 def test_half_the_temperature_is_another_drift() -> None:
@@ -69,9 +66,11 @@ def test_half_the_temperature_is_another_drift() -> None:
 
 def test_a_cold_sgld_is_not_where_fokker_planck_says(results: Any) -> None:
     ends = results.line.ends | {"SGLD": results.line.starts}
-    assert len(failing(replace(results, line=replace(results.line, ends=ends)))) == 0  # too few
+    assert (
+        len(failing(study, replace(results, line=replace(results.line, ends=ends)))) == 0
+    )  # too few
     ends = results.line.ends | {"SGLD": np.full(100, 5.0)}
-    found = failing(replace(results, line=replace(results.line, ends=ends)))
+    found = failing(study, replace(results, line=replace(results.line, ends=ends)))
     assert found == [
         "SGLD: share in the lowest wells, off that of Fokker-Planck (4 standard errors)"
     ]

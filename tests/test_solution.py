@@ -127,7 +127,7 @@ def test_at_cells_and_times():
     for t in (0.2, "0.1", float("nan")):
         with pytest.raises(ValueError, match=r"must be a stored time, one of \[0.1"):
             solution.at([0.0], t)
-    with pytest.raises(ValueError, match="some points lie outside"):
+    with pytest.raises(ValueError, match="points must lie in the box; some lie outside"):
         solution.at([[0.0], [3.1]])
     with pytest.raises(ValueError, match=r"axis of 1 coordinates, got shape \(2,\)"):
         solution.at([0.0, 1.0])

@@ -173,7 +173,7 @@ def test_nothing_crosses_a_wall_and_the_current_sums_to_the_mean_drift(grid, see
 def test_two_sets_that_nothing_leaves_are_told():
     grid, half = pk.Grid(0, 1, 12), pk.Grid(0, 1, 6)
     apart = block_diag([random_chain(half, 1), random_chain(half, 2)]).tocsr()
-    with pytest.raises(ValueError, match=r"not unique: 2 sets.*cell \(0,\).*cell \(6,\)"):
+    with pytest.raises(ValueError, match=r"not unique: 2 closed sets.*cell \(0,\).*cell \(6,\)"):
         chains.invariant(apart, grid)
 
 

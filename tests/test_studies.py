@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from claimed import failing
 
 import pdekit as pk
 from pdekit import cli
@@ -22,10 +23,6 @@ def smoothing() -> Any:
 @pytest.fixture(scope="module")
 def results(smoothing: Any) -> Any:
     return smoothing.run(quick=True, particles=5_000)
-
-
-def failing(smoothing: Any, results: Any) -> list[str]:
-    return [claim.text for claim in smoothing.claims(results) if not claim.holds]
 
 
 @pytest.fixture(scope="module")

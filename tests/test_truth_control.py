@@ -177,9 +177,11 @@ def random_game(rng: Random) -> Trial:
     beta, horizon = log_uniform(rng, 1, 20), log_uniform(rng, 0.1, 1.5)
     m, spread = rng.uniform(-1, 1), rng.uniform(0.3, 0.5)
     steps, n = int(log_uniform(rng, 1, 80)), int(log_uniform(rng, 80, 250))
-    grid, times = pk.Grid(-5, 5, n), np.linspace(0, horizon, steps + 1)[1:]
     solver = pick(rng, None, None, pk.FixedPoint(), pk.FictitiousPlay(tolerance=1e-3))
     scheme = pick(rng, None, None, None, s.PolicyIteration(horizon / 40))
+    # hundreds of rounds at a single time cost ten seconds; Newton's method is asked for them
+    steps = max(steps, 4) if solver else steps
+    grid, times = pk.Grid(-5, 5, n), np.linspace(0, horizon, steps + 1)[1:]
     x, h = grid.axes[0], grid.spacing[0]
 
     def call() -> Any:
@@ -242,7 +244,7 @@ def random_advice(rng: Random) -> Trial:
     """Steep games and controls: of what a refusal says to try something works, in two steps."""
     a, beta = rng.uniform(-0.5, 3), log_uniform(rng, 1, 1000)
     q, g, horizon = log_uniform(rng, 0.1, 300), log_uniform(rng, 0.1, 300), log_uniform(rng, 0.1, 2)
-    steps, n = int(log_uniform(rng, 1, 30)), int(log_uniform(rng, 40, 160))
+    steps, n = int(log_uniform(rng, 1, 16)), int(log_uniform(rng, 40, 160))
     crowd = pick(rng, None, pk.MeanTracking(q, 0.5), pk.Congestion(q / 10))
     solver = None if crowd is None else pick(rng, None, None, pk.FixedPoint(rounds=20))
     options = {"grid": pk.Grid(-4, 4, n), "t": np.linspace(0, horizon, steps + 1)[1:],

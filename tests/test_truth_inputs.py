@@ -212,6 +212,8 @@ def _own_law(rng: Random) -> Trial:
 _MP: dict[str, Any] = {
     "Quadratic": lambda x: [mpmath.mpf("0.75") * v * v / 2 for v in x],
     "DoubleWell": lambda x: [(v * v - 1) ** 2 / 4 for v in x],
+    "Linear": lambda x: [mpmath.mpf("0.75") * v for v in x],
+    "Cosine": lambda x: [mpmath.cos(2 * v) for v in x],
     "Rippled": lambda x: [t for v in x for t in (v * v / 10, mpmath.cos(3 * v))],
     "Rough": lambda x: [
         (v * mpmath.sin(v / mpmath.mpf("0.05")) + v / 10) ** 2 for v in x
@@ -237,11 +239,12 @@ def _formula(rng: Random) -> Trial:
         dim = 2
     made = {
         "Quadratic": lambda: p.Quadratic(0.75, dim), "DoubleWell": lambda: p.DoubleWell(dim),
+        "Linear": lambda: p.Linear(0.75, dim), "Cosine": lambda: p.Cosine(2.0, dim),
         "Rippled": lambda: p.Rippled(dim), "Rough": lambda: p.Rough(dim, 0.05),
         "SixHumpCamel": p.SixHumpCamel, "MullerBrown": p.MullerBrown,
     }[name]()  # fmt: skip
     double = bool(rng.integers(2))
-    V = made + made if double else made
+    V = pick(rng, made + made, 2 * made, 3 * made - made) if double else made
     most = 3.0 if name == "MullerBrown" else 1e12
     x = rng.choice([-1, 1], dim) * np.array([log_uniform(rng, 1e-9, most) for _ in range(dim)])
     on_torch = bool(rng.integers(2))
@@ -529,9 +532,9 @@ ROWS = [
         _samples, 1.0, cost=2),
     Row("a law that draws several times", ("Mixture",), _own_law, 1.0, cost=3),
     Row("formulas", ("Quadratic", "DoubleWell", "Rippled", "Rough", "SixHumpCamel", "MullerBrown",
-                     "Sum"), _formula, 1.0, cost=2),
+                     "Linear", "Cosine", "Scaled", "Sum"), _formula, 1.0, cost=2),
     Row("splines", ("Tabulated",), _spline, 1.0),
-    Row("moving sums", ("Evolving", "MovingSum"), _evolving, 1.0),
+    Row("moving sums", ("Evolving", "Sum"), _evolving, 1.0),
     Row("densities in a potential that moves", ("solve FokkerPlanck", "Exponential"),
         lambda rng: _driven(rng, False), 0.3, cost=3),
     Row("expectations in a potential that moves", ("solve BackwardKolmogorov", "Exponential"),
@@ -554,9 +557,9 @@ def _row(name: str) -> Row:
 @pytest.mark.parametrize(
     ("where", "name", "wrong", "row"),
     [
-        ("pdekit.pde.discrete.problem.Problem", "clock", lambda self, t: t,
+        ("pdekit.pde.discrete.problem.Problem", "motion_time", lambda self, t: t,
          "expectations in a potential that moves"),
-        ("pdekit.laws", "_wound_normal", lambda grid, k, mean, std: np.exp(
+        ("pdekit.laws", "_wrapped_normal", lambda grid, k, mean, std: np.exp(
             -(((grid.axes[k] - mean) / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi)),
          "density of a law on a line"),
         ("pdekit.laws._Columns", "_first", lambda self, n, d: self.first[:, :d],

@@ -208,8 +208,8 @@ class Stopped(Exception):
 
 def stopped_and_resumed(call: Any, writes: int) -> Any:
     """Run with a checkpoint, stop after so many are written, and go on."""
-    journal = importlib.import_module("pdekit.particles.run.journal")
-    write, left = journal.write, [writes]
+    recorder = importlib.import_module("pdekit.particles.run.recorder")
+    write, left = recorder.write, [writes]
 
     def counted(*arguments: Any, **more: Any) -> None:
         write(*arguments, **more)
@@ -220,7 +220,7 @@ def stopped_and_resumed(call: Any, writes: int) -> Any:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         saved = pk.Checkpoint(Path(folder) / "run.npz", minutes=1e-9)
         with patch.context() as inner:
-            inner.setattr(journal, "write", counted)
+            inner.setattr(recorder, "write", counted)
             with suppress(Stopped):
                 call(checkpoint=saved)
         return call(checkpoint=saved)

@@ -1,4 +1,4 @@
-"""Do the particles follow the equation, and does the solution keep what was proved of it?"""
+"""Comparison of particles with densities, and certificates of proved properties."""
 
 from pdekit.comparison.compare import Comparison, compare
 from pdekit.comparison.convergence import Convergence, convergence

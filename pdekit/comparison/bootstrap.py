@@ -1,4 +1,4 @@
-"""What a distance shows when nothing is wrong: draws of the null hypothesis on boxes of cells."""
+"""Null distributions of distances: draws under the null hypothesis on boxes of cells."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ BOXES = {1: 1024, 2: 32}
 class Boxes:
     """Cells merged into boxes: ``mass`` of shape ``(m,)``, the box's ``edges`` along each axis.
 
-    ``n`` is the number of particles that the draws stand for.
+    ``n`` is the number of particles of each draw.
     """
 
     mass: Array
@@ -99,7 +99,7 @@ def p_values(observed: Array, null: Array) -> tuple[Array, float]:
     Exact where the draws are exchangeable with the data; never below ``1 / (draws + 1)``.
     """
     values = np.vstack([observed, null])
-    # equal up to rounding is equal
+    # values equal up to rounding are ties
     values = np.round(values / np.maximum(np.abs(values).max(axis=0), 1e-300), 12)
     ranks = rankdata(-values, method="max", axis=0) / len(values)
     smallest = ranks.min(axis=1)

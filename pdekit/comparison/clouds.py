@@ -1,4 +1,4 @@
-"""What a comparison sees of the particles: their positions, or how many there were in each cell."""
+"""The particle data of a comparison: positions, or counts in the cells."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ import xarray as xr
 from pdekit.arrays import Array
 from pdekit.comparison import distances
 from pdekit.comparison.inputs import HasParticles, check_times, on_cells, particles_of, points_of
-from pdekit.comparison.metrics import Seen
+from pdekit.comparison.metrics import Sample
 from pdekit.grid import Grid
 
 
@@ -18,7 +18,7 @@ class Cloud(Protocol):
 
     @property
     def counts(self) -> distances.Counts:
-        """In the cells, shape ``grid.shape``; one beyond a wall counts in the wall's cell."""
+        """Counts in the cells, ``grid.shape``; those beyond a wall in the cell at the wall."""
         ...
 
     @property
@@ -38,8 +38,8 @@ class Cloud(Protocol):
         """Fractions in the cells, ``(runs, cells)``."""
         ...
 
-    def seen(self, mass: Array) -> Seen:
-        """What metrics take."""
+    def seen(self, mass: Array) -> Sample:
+        """The input of metrics."""
         ...
 
 
@@ -83,8 +83,8 @@ class Points:
         clouds = self.points.reshape(runs, -1, self.grid.dim)
         return np.stack([distances.cell_counts(x, self.grid).ravel() / len(x) for x in clouds])
 
-    def seen(self, mass: Array) -> Seen:
-        return Seen(self.points, self.counts, mass, self.grid)
+    def seen(self, mass: Array) -> Sample:
+        return Sample(self.points, self.counts, mass, self.grid)
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,12 @@ class Positions:
 
     def at(self, number: int) -> Points:
         points = points_of(self.x.isel(time=number), self.grid.dim, float(self.times[number]))
-        return Points(distances.wrapped(points, self.grid), self.grid)
+        return Points(self.grid.wrapped(points), self.grid)
 
 
 @dataclass(frozen=True)
 class Counted:
-    """Particles in the cells, ``(runs, *grid.shape)``; in a cell they count as spread evenly."""
+    """Particles in the cells, ``(runs, *grid.shape)``; assumed uniform within a cell."""
 
     per_run: distances.Counts
     outside: int
@@ -148,13 +148,13 @@ class Counted:
         flat = self.per_run.reshape(runs, -1)
         return np.asarray(flat / flat.sum(axis=1, keepdims=True))
 
-    def seen(self, mass: Array) -> Seen:
-        return Seen(None, self.counts, mass, self.grid)
+    def seen(self, mass: Array) -> Sample:
+        return Sample(None, self.counts, mass, self.grid)
 
 
 @dataclass(frozen=True)
 class Histograms:
-    """A histogram that ``simulate`` has counted on the way."""
+    """A histogram counted by ``simulate``."""
 
     counts: xr.DataArray  # (time, run, x[, y])
     outside: xr.DataArray
@@ -178,7 +178,7 @@ class Histograms:
 
 
 def clouds_of(ensemble: HasParticles, grid: Grid, metrics: Any = ()) -> Clouds:
-    """The ensemble's positions, or, where it has not kept them, its histogram on ``grid``."""
+    """The ensemble's positions or, if they were not kept, its histogram on ``grid``."""
     if getattr(ensemble, "x", None) is not None or not hasattr(ensemble, "observed"):
         return Positions(particles_of(ensemble, grid), grid)
     observed = xr.Dataset() if ensemble.observed is None else ensemble.observed
@@ -187,14 +187,14 @@ def clouds_of(ensemble: HasParticles, grid: Grid, metrics: Any = ()) -> Clouds:
     if not fitting:
         had = ", ".join(_described(observed[name]) for name in found) or "none"
         raise ValueError(
-            "the ensemble has kept no positions and has no histogram on the density's grid: "
+            "the ensemble has neither positions nor a histogram on the density's grid: try "
             f"simulate(..., observe=pk.Histogram(solution.grid)), or keep=True; it has {had}, "
-            f"expected {grid} without `every` (averages over time are not independent particles)"
+            f"expected {grid} without `every` (time averages are not independent particles)"
         )
     points = [metric for metric in metrics if getattr(metric, "needs_positions", False)]
     if points:
         raise ValueError(
-            f"{points[0]!r} needs positions: simulate(..., keep=True), or leave it out"
+            f"{points[0]!r} needs positions; use simulate(..., keep=True), or leave this metric out"
         )
     name = fitting[0]
     counts, outside = observed[name], observed[name.removesuffix("histogram") + "outside"]
@@ -206,7 +206,8 @@ def clouds_of(ensemble: HasParticles, grid: Grid, metrics: Any = ()) -> Clouds:
     found_clouds = Histograms(counts, outside.sel(time=counts["time"]), grid)
     if found_clouds.particles < 50:
         raise ValueError(
-            f"{found_clouds.particles} particles are too few for a comparison, expected at least 50"
+            f"{found_clouds.particles} particles are too few for a comparison, expected at least "
+            "50; simulate more"
         )
     return found_clouds
 

@@ -1,4 +1,4 @@
-"""Comparison and compare(): do these particles follow that density?"""
+"""Comparison and compare(): do the particles follow the density?"""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ from pdekit.comparison.inputs import (
     shared_times,
 )
 from pdekit.comparison.layers import cell_blur, layered_tests, layers, p_values
-from pdekit.comparison.metrics import KL, L1, W1, W2, Metric, Seen
+from pdekit.comparison.metrics import KL, L1, W1, Metric, Sample
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 
-# Shares of the false alarms that each test may cause. The last one is silent unless particles are
-# where next to none should be and gets little.
+# Share of the false alarms allotted to each test. The last test only reacts to particles
+# where almost none should be, and gets little.
 SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01}
 
 BLURS = 2.0
-"""How many times the difference between centre value and average the cells may be wrong by."""
+"""Assumed error of the cells, in units of the difference between centre value and average."""
 
 INDEPENDENT, RUNS, INDICATIVE = (
     "independent particles",
@@ -61,19 +61,19 @@ INDEPENDENT, RUNS, INDICATIVE = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """Distances and verdict of particles against a density, time by time.
+    """Distances between particles and a density, and the verdict, for each time.
 
     ``data`` is a Dataset over ``time``. Distances: ``l1`` and ``kl`` (on pooled bins), ``w1``,
     ``ks``, ``chi2`` (with ``bins``), scores ``mean_z`` and ``variance_z`` (over ``axis``). A
     ``floor_*`` is what an ensemble of the same size drawn from the density itself would show on
-    average. ``outside`` is the fraction of particles beyond the walls, ``expected_outside`` what
-    the box is thought to cut off. ``p_broad``, ``p_smooth``, ``p_rest`` and ``p_outside`` (beyond
-    the walls, or where the density is next to nothing) belong to one test each; ``p_value``
-    combines them. ``p_mean``, ``p_second``, ``p_ks`` and ``p_chi2`` are there to be read, not part
-    of it. ``blur`` is the cells' share in the error (see ``compare``), ``blurred``
-    the p-value if cells were off by twice that.
-    For metrics that were asked for, ``<name>``, ``floor_<name>``, ``p_<name>`` are there and
-    ``p_metrics``, their joint p-value.
+    average. ``outside`` is the fraction of particles beyond the walls, ``expected_outside`` the
+    estimated fraction cut off by the box. ``p_broad``, ``p_smooth``, ``p_rest`` and ``p_outside``
+    (beyond the walls, or where the density is next to nothing) belong to one test each; ``p_value``
+    combines them. ``p_mean``, ``p_second``, ``p_ks`` and ``p_chi2`` are for information and not
+    part of it. ``blur`` is the discretisation error (see ``compare``), ``blurred``
+    the p-value if the cells had twice that error.
+    For requested metrics, ``<name>``, ``floor_<name>``, ``p_<name>`` and their
+    joint p-value ``p_metrics`` are included.
     """
 
     data: xr.Dataset
@@ -87,11 +87,11 @@ class Comparison:
     def consistent(self, level: float = 0.01) -> bool:
         """Whether the particles follow the density at every time, with false alarms <= ``level``.
 
-        One verdict on the hypothesis that all times agree. The p-value of a time already accounts
+        A single test of the hypothesis that all times agree. The p-value of a time already accounts
         for the tests behind it, which are independent for many particles; the verdict is corrected
         for the number of times by Bonferroni (Holm's procedure gives the same verdict), which holds
         under any dependence between times, so for many close times the true rate lies below.
-        Warns (``AccuracyWarning``) where it says no and too coarse cells may be the reason. Raises
+        Warns (``AccuracyWarning``) where it is False and too coarse cells may be the reason. Raises
         ``ValueError`` unless ``0 < level < 1``. Good values: 0.01, 0.001.
         """
         level = _checked_level(level)
@@ -100,9 +100,9 @@ class Comparison:
         if level <= self.data.sizes["time"] * float(self.data["blurred"].min()):
             worst = self.data.isel(time=int(self.data["p_value"].values.argmin()))
             warnings.warn(
-                f"rejected at t = {worst['time'].item():g}, but the cells are too coarse to tell: "
-                f"centre value and average of a cell differ by {worst['blur'].item():.2g} standard "
-                "errors of these particles; take more cells",
+                f"rejected at t = {worst['time'].item():g}, but the cells are too coarse to "
+                f"decide: centre value and average of a cell differ by {worst['blur'].item():.2g} "
+                "standard errors of these particles; take more cells",
                 AccuracyWarning,
                 stacklevel=2,
             )
@@ -110,7 +110,7 @@ class Comparison:
 
     @property
     def indicative(self) -> bool:
-        """Whether the p-values take particles for independent that act on each other."""
+        """Whether the p-values treat interacting particles as independent."""
         return bool(self.data.attrs["null"] == INDICATIVE)
 
     def findings(self, level: float = 0.01) -> xr.DataArray:
@@ -168,33 +168,33 @@ def compare(
     solution : has ``.u``, dims ``("time", "x"[, "y"])``, a density (1/length^dim), and ``.grid``
     ensemble : has ``.x``, dims ``("time", ["run",] "particle", "dim")``, positions; or, if these
         were not kept, a histogram on the grid of the solution, ``observe=Histogram(grid)``, whose
-        particles count as spread evenly in their cells
+        particles are taken as uniform within their cells
     metrics : more distances, each with floor and p-value: values of `pdekit.comparison.metrics`,
         ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, SlicedW2, Energy, Moments``, ``EVERY``
     draws, seed : of the parametric bootstrap behind them; 199 draws resolve p-values to 0.005
 
     Distances
     ---------
-    ``l1``, ``kl`` and ``chi2`` live on bins of near-equal mass, unions of cells with at least 25
-    particles expected; masses of bins are exact sums. ``w1`` is exact on the line; in the plane it
-    is the mean over 16 fixed directions (sliced), a lower bound of the true distance. ``ks`` is the
-    largest difference of marginal distribution functions at cell faces. Floors are expectations in
-    closed form: no random number is drawn.
+    ``l1``, ``kl`` and ``chi2`` are computed on bins of near-equal mass, unions of cells with at
+    least 25 particles expected; masses of bins are exact sums. ``w1`` is exact on the line; in the
+    plane it is the mean over 16 fixed directions (sliced), a lower bound of the true distance.
+    ``ks`` is the largest difference of marginal distribution functions at cell faces. Floors are
+    expectations in closed form; no random numbers are drawn.
 
     The p-value
     -----------
     Deviations are tested layer by layer, largest scale first: mean, second moments and ``log rho``
     together (a wrong temperature, drift or step); Neyman's smooth test on the distribution
     functions; what chi-square on the bins sees beyond these (any shape). For many particles the
-    layers are independent and have chi-square laws, accurate far into the tail; so that few are
-    many enough, cells are joined to groups of at least ten expected. The number of particles beyond
-    the walls, or where the density is next to nothing, joins them (Poisson). The smallest p-value,
-    weighted, is turned into one (Tippett).
+    layers are independent and have chi-square laws, accurate far into the tail; so that these hold
+    for few particles too, cells are merged into groups with at least ten expected particles. The
+    number of particles beyond the walls, or where the density is next to nothing, joins them
+    (Poisson). The smallest weighted p-value is combined into one (Tippett).
 
-    Metrics that are asked for are ranked among ``draws`` ensembles of the null hypothesis, on at
+    Requested metrics are ranked among ``draws`` ensembles of the null hypothesis, on at
     most 1024 boxes of cells (32 x 32 in the plane); their smallest p-value is ranked too (min-p),
-    which is ``p_metrics``. Then ``p_value = 2 min(p_layers, p_metrics)``, so it is never below
-    ``2 / (draws + 1)`` on their account.
+    which is ``p_metrics``. Then ``p_value = 2 min(p_layers, p_metrics)``, so that their
+    part is never below ``2 / (draws + 1)``.
 
     Particles that act on each other
     --------------------------------
@@ -208,36 +208,36 @@ def compare(
     Boundaries
     ----------
     No-flux walls: a particle outside counts in the wall's cell for ``l1, kl, chi2, ks`` (and ``w1``
-    in the plane), and at its own place for ``w1`` on the line and the moments: a box that cuts off
-    a thin tail costs nothing. Independently, more particles outside than the density's own tail
-    promises (``expected_outside``, never below 1e-6) are evidence against the law, by a Poisson
-    test. Periodic axes: positions modulo the period; ``w1`` and moments are those of the coordinate
-    in the box.
+    in the plane), and at its own place for ``w1`` on the line and the moments: a box that cuts
+    off a thin tail does no harm. Independently, more particles outside than expected from the tail
+    of the density (``expected_outside``, never below 1e-6) are evidence against the law, by a
+    Poisson test. Periodic axes: positions modulo the period; ``w1`` and moments are those of the
+    coordinate in the box.
 
     Limits
     ------
-    Values on cells leave ``O(h^2)`` open (centre value or cell average); ``blur`` gives it in
-    standard errors: trust the p-value below 0.5. ``consistent`` warns where it decides. A standard
-    deviation of 10 cells and 100,000 particles: 0.19.
+    Values on cells are ambiguous to ``O(h^2)`` (centre value or cell average); ``blur`` gives it in
+    standard errors: trust the p-value below 0.5. ``consistent`` warns if this decides the verdict.
+    A standard deviation of 10 cells and 100,000 particles: 0.19.
 
     Raises ``ValueError`` for no shared time, a dimension mismatch, a negative density or one whose
     mass is not 1 (within 1e-3; smaller errors are divided out), values that are not finite, or
     fewer than 50 particles or 19 draws, an equation whose solution is no density; ``TypeError`` for
-    objects without ``.u``/``.grid`` or ``.x``, complex numbers, and metrics that are none.
+    objects without ``.u``/``.grid`` or ``.x``, complex numbers, and invalid metrics.
 
     Source: the law of the dynamics, mathematics 1.4. Good values: 1e4 to 1e6 particles, 400 cells.
     """
     grid, u = density_of(solution)
     chosen = _checked(metrics, draws)
     clouds = clouds_of(ensemble, grid, chosen)
-    asked = _Asked(chosen, draws, whole("seed", seed, 0), *_null_of(ensemble, clouds.runs, grid))
+    asked = _Request(chosen, draws, whole("seed", seed, 0), *_null_of(ensemble, clouds.runs, grid))
     times, rows = [], []
     for here, there in shared_times(u["time"].values, clouds.times):
         time = float(clouds.times[there])
         cloud = clouds.at(there)
         times.append(time)
         mass = mass_of(u.isel(time=here), grid, time)
-        # every time has its own draws
+        # independent draws for every time
         rows.append(_at_one_time(cloud, mass, grid, asked, there))
     data = xr.Dataset(
         {name: _variable(name, [row[name] for row in rows]) for name in rows[0]},
@@ -254,7 +254,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Request:
     metrics: tuple[Metric, ...]
     draws: int
     seed: int
@@ -263,7 +263,7 @@ class _Asked:
 
 
 def _at_one_time(
-    cloud: Cloud, mass: Array, grid: Grid, asked: _Asked, number: int
+    cloud: Cloud, mass: Array, grid: Grid, asked: _Request, number: int
 ) -> dict[str, Any]:
     counts, outside = cloud.counts, cloud.outside
     n = int(counts.sum())
@@ -280,7 +280,7 @@ def _at_one_time(
     else:
         p = runs.layered_tests(per_run, mass, cells)
         blurred = p if BLURS * row["blur"] < 1 else dict.fromkeys(p, 1.0)
-        del row["p_ks"], row["p_chi2"]  # they take particles for independent
+        del row["p_ks"], row["p_chi2"]  # they assume independent particles
     empty = nowhere(mass)
     astray = outside_test(int(counts[empty].sum()), n, float(mass[empty].sum()) + expected)
     rare = {"outside": min(1.0, 2 * min(outside_test(outside, n, expected), astray))}
@@ -308,12 +308,12 @@ def _distances(
 
 
 def _bootstrapped(
-    seen: Seen, per_run: Array | None, asked: _Asked, row: dict[str, Any], stream: list[int]
+    seen: Sample, per_run: Array | None, asked: _Request, row: dict[str, Any], stream: list[int]
 ) -> dict[str, Any]:
     """Floors and p-values by draws of the null hypothesis."""
     rng = np.random.default_rng([asked.seed, *stream])
     boxes = seen.boxes
-    # runs that act on themselves spread in their own way: the closed forms do not hold
+    # with interacting particles the closed forms do not hold
     chosen = asked.metrics if per_run is None else asked.metrics or (L1(), KL(), W1())
     if per_run is None:
         null = bootstrap.independent_draws(boxes, asked.draws, rng)
@@ -334,7 +334,7 @@ def _bootstrapped(
         out[metric.name] = row[metric.name] if metric.name in row else metric.value(seen)
         out["floor_" + metric.name] = float(values.mean()) if floor is None else floor
         out["p_" + metric.name] = float(rank)
-        out |= metric.stated(seen) if isinstance(metric, W2) else {}
+        out |= metric.stated(seen) if hasattr(metric, "stated") else {}
     out |= {"p_layers": row["p_value"], "p_metrics": p_all}
     if asked.metrics:
         out["p_value"] = min(1.0, 2 * min(row["p_value"], p_all))
@@ -359,16 +359,16 @@ def _checked(metrics: Metric | Sequence[Metric], draws: int) -> tuple[Metric, ..
             )
     names = [metric.name for metric in asked]
     if len(set(names)) < len(names):
-        raise ValueError(f"every metric once, got {names}")
+        raise ValueError(f"expected every metric once, got {names}")
     if whole("draws", draws, 1) < 19:
-        raise ValueError(f"draws: at least 19 make a p-value of 0.05, got {draws}")
+        raise ValueError(f"draws must be at least 19, for p-values down to 0.05; got {draws}")
     return asked
 
 
 def _checked_level(level: float) -> float:
     value = number("level", level, "a false-alarm probability in (0, 1)")
     if not 0 < value < 1:
-        raise ValueError(f"level is a false-alarm probability in (0, 1), got {level!r}")
+        raise ValueError(f"level must be a probability of false alarms in (0, 1), got {level!r}")
     return value
 
 

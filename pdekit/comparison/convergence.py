@@ -1,4 +1,4 @@
-"""convergence(): what of an error is sampling, and what is the step."""
+"""convergence(): separation of sampling error and time-step error."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from pdekit.comparison.inputs import acts_on_itself
 from pdekit.protocols import Dynamics, Numbers, Start
 
 ORDERS = (0.25, 4.0)
-"""Range in which the order of the step's bias is looked for."""
+"""Range in which the order of the time-step bias is searched."""
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """Errors of ``E phi(X_t)`` by particles, taken apart: ``m(N, h) = limit + b h^order + c / N``.
+    """Decomposition of the errors of ``E phi(X_t)`` by particles: ``m(N, h) = limit + b h^order + c
+    / N``.
 
     ``rate``: exponent of the standard deviation of one run's mean, ``N^-rate``; 1/2 expected.
     ``order``: of the step's bias; its interval is all of ``ORDERS`` where no bias is seen.
     ``limit``: ``E phi`` at ``h = 0, N = infinity``. ``data``: Dataset over ``("dt", "n")`` with
     ``mean``, ``standard_error`` and ``spread`` (of one run), and over ``dt`` with ``bias`` and
-    ``bias_error`` (standard error). ``crowding`` is ``c``, zero unless asked for. ``p_fit``: of the
-    chi-square of the means about the model; small where the model does not hold.
+    ``bias_error`` (standard error). ``crowding`` is ``c``, zero unless requested. ``p_fit``: of the
+    chi-square of the means about the model; small if the model does not hold.
     """
 
     data: xr.Dataset
@@ -82,23 +83,23 @@ def convergence(
 
     Parameters
     ----------
-    dynamics : anything that ``simulate`` takes, plain, interacting or of two scales; or a function
-        ``(n, dt, runs, seed) -> positions`` of shape ``(runs, n, dim)`` at time ``t``
-    initial, t : of ``simulate``; a function of one's own has its own and takes None
+    dynamics : anything accepted by ``simulate``, including interacting and two-scale dynamics; or a
+        function ``(n, dt, runs, seed) -> positions`` of shape ``(runs, n, dim)`` at time ``t``
+    initial, t : of ``simulate``; None for such a function, which fixes its own
     observable : phi, ``(..., dim) -> (...)``
     n : numbers of particles, at least two that differ
-    dt : steps, at least two that differ (three where the order is to be found)
-    reference : exact ``E phi`` at ``h = 0, N = infinity`` where it is known: sharper estimates
+    dt : steps, at least two that differ (three if the order is to be estimated)
+    reference : exact ``E phi`` at ``h = 0, N = infinity`` if it is known, for sharper estimates
     order : q where it is known (``integrator.weak_order``): the extrapolation is then linear
-    terms : powers ``h^q, h^(q+1), ...`` that the bias has; 2 for steps near the stability limit
+    terms : number of powers ``h^q, h^(q+1), ...`` in the bias; 2 for steps near the stability limit
     crowding : whether to fit ``c / N``, the finite-N bias of particles that act on each other;
-        None: where the dynamics says so (``interaction``, ``coupled``)
+        None: if the dynamics declares it (``interaction``, ``coupled``)
     level : of the intervals
 
     Intervals: of ``rate`` from the spread's logarithm, of variance ``1/(2(R-1))``; of ``order``,
     ``limit`` and ``crowding`` by profile likelihood, so that an order which is not known widens
-    the others. A bias that hides in the noise leaves ``order`` open: take more particles, or larger
-    steps. Intervals mean what they say only where ``p_fit`` does not refute the model.
+    the others. A bias below the noise leaves ``order`` undetermined: use more particles, or
+    larger steps. Intervals are valid only if ``p_fit`` does not reject the model.
 
     Raises ``ValueError`` for too few particles, steps or runs and for values that are not finite.
     Source: mathematics 1.9, 1.10; Talay and Tubaro 1990 for the expansion. Good values: N times
@@ -109,9 +110,9 @@ def convergence(
     if (sizes % 1).any():
         raise ValueError(f"n: expected whole numbers of particles, got {tuple(n)}")
     if len(steps) <= terms:
-        raise ValueError(f"terms: from 1 to the number of steps less 1, got {terms}")
+        raise ValueError(f"terms must be from 1 to the number of steps minus 1, got {terms}")
     if runs < 4:
-        raise ValueError(f"runs: at least 4 give a spread, got {runs}")
+        raise ValueError(f"runs must be at least 4 to estimate a spread, got {runs}")
     order = None if order is None else positive("order", order)
     reference = None if reference is None else number("reference", reference)
     seed = whole("seed", seed, 0)
@@ -155,7 +156,7 @@ def _run_means(observable: Callable[[Array], Any], x: Any, runs: int, n: int) ->
             f"the observable maps (..., dim) to (...), expected {(runs, n)}, got {values.shape}"
         )
     if not np.isfinite(values).all():
-        raise ValueError("the observable is not finite at some particles; a smaller dt may help")
+        raise ValueError("the observable is not finite at some particles; try a smaller dt")
     return np.asarray(values.mean(axis=1))
 
 
@@ -173,8 +174,8 @@ def _fitted(
     # the fitted spread is less noisy than that of one (N, h)
     error = np.broadcast_to(amplitude * sizes**-rate.value, spread.shape) / np.sqrt(runs)
     model = _Model(means.mean(axis=2), error, steps, sizes, *settings)
-    found, rooms = _order(model, order, level)
-    limit, crowd = model.estimates(found.value, rooms)
+    found, slacks = _order(model, order, level)
+    limit, crowd = model.estimates(found.value, slacks)
     values, _, misfit = model.fit(found.value)
     weights = error**-2
     # the limit is reported with its own interval: the bias is taken relative to it
@@ -227,14 +228,14 @@ class _Model:
         errors = np.sqrt(np.diag(np.linalg.pinv(design.T @ design)))
         return np.asarray(values), np.asarray(errors), float(residual @ residual)
 
-    def estimates(self, q: float, rooms: dict[float, float]) -> tuple[Estimate, Estimate]:
-        """Limit and ``c``: values at the order ``q``, intervals over all orders with room left."""
+    def estimates(self, q: float, slacks: dict[float, float]) -> tuple[Estimate, Estimate]:
+        """Limit and ``c``: values at the order ``q``, intervals over all plausible orders."""
         best = self.fit(q)[0]
-        fits = [(self.fit(p), room) for p, room in rooms.items()]
+        fits = [(self.fit(p), slack) for p, slack in slacks.items()]
 
         def at(k: int) -> Estimate:
-            low = min(values[k] - room * errors[k] for (values, errors, _), room in fits)
-            high = max(values[k] + room * errors[k] for (values, errors, _), room in fits)
+            low = min(values[k] - slack * errors[k] for (values, errors, _), slack in fits)
+            high = max(values[k] + slack * errors[k] for (values, errors, _), slack in fits)
             return Estimate(float(best[k]), float(low), float(high))
 
         known = self.reference
@@ -247,7 +248,9 @@ def _rate(spread: Array, sizes: Array, runs: int, level: float) -> tuple[Estimat
     """Exponent and constant of ``s = C N^-rate``; the logarithm of ``s`` has variance
     ``1/(2(R-1))``, the same everywhere."""
     if not (spread > 0).all():
-        raise ValueError("all runs have the same mean: no spread to fit; is the motion random?")
+        raise ValueError(
+            "all runs have the same mean: no spread to fit; check that the dynamics draws noise"
+        )
     x = np.broadcast_to(np.log(sizes), spread.shape).ravel()
     y = np.log(spread).ravel()
     moved = x - x.mean()
@@ -261,30 +264,30 @@ def _order(model: _Model, order: float | None, level: float) -> tuple[Estimate, 
 
     Returned with them: how many standard errors the other coefficients may move at each.
     """
-    room = float(stats.chi2.isf(1 - level, 1))
+    slack = float(stats.chi2.isf(1 - level, 1))
     if order is not None:
-        return Estimate(order, order, order), {order: np.sqrt(room)}
+        return Estimate(order, order, order), {order: np.sqrt(slack)}
     grid = np.linspace(*ORDERS, 76)
     misfits = np.array([model.fit(q)[2] for q in grid])
     k = int(misfits.argmin())
     around = (grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)])
     found = optimize.minimize_scalar(lambda q: model.fit(q)[2], bounds=around, method="bounded")
     best, least = float(found.x), float(found.fun)
-    left = dict(zip(grid.tolist(), room - (misfits - least), strict=True)) | {best: room}
+    left = dict(zip(grid.tolist(), slack - (misfits - least), strict=True)) | {best: slack}
     seen = [q for q, r in left.items() if r >= 0]
     # the ends lie between the grid's points
     ends = [
-        _crossing(lambda q: model.fit(q)[2] - least - room, edge, grid, step)
+        _crossing(lambda q: model.fit(q)[2] - least - slack, edge, grid, step)
         for edge, step in ((min(seen), -1), (max(seen), 1))
     ]
     points = np.linspace(ends[0], ends[1], 21).tolist()
-    between = {q: room - (model.fit(q)[2] - least) for q in points}
-    inside = {q: np.sqrt(max(r, 0.0)) for q, r in (left | between).items() if r >= -1e-6 * room}
+    between = {q: slack - (model.fit(q)[2] - least) for q in points}
+    inside = {q: np.sqrt(max(r, 0.0)) for q, r in (left | between).items() if r >= -1e-6 * slack}
     return Estimate(best, *ends), inside
 
 
 def _crossing(excess: Callable[[float], float], edge: float, grid: Array, step: int) -> float:
-    """Where the excess turns positive, between ``edge`` and the next point of the grid."""
+    """Where the excess becomes positive, between ``edge`` and the next point of the grid."""
     beyond = grid[grid * step > edge * step]
     if not beyond.size:
         return edge

@@ -1,9 +1,10 @@
-"""Distances between cell masses and a cloud of particles, their sampling floors, tests of fit.
+"""Distances between cell masses and a set of particles, their sampling floors, goodness-of-fit
+tests.
 
 Kernels on bare arrays. ``mass`` holds the probabilities of the cells (``rho * cell_volume``,
 sum 1), ``counts`` the particles in them. Under the null hypothesis, independent particles that
-follow the density, the counts are multinomial; hence every floor below is an exact or expanded
-expectation and nothing is simulated.
+follow the density, the counts are multinomial; hence every floor below is an expectation, exact
+or by expansion, and nothing is simulated.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ DIRECTIONS = 16
 """Directions of the sliced distance, equally spaced over the half circle."""
 
 TAIL = 1e-6
-"""Mass beyond the walls that is never held against the particles: what a solver's tail is worth."""
+"""Tolerated mass beyond the walls: the accuracy of a solver's tail."""
 
 Counts = NDArray[np.int64]
 """Whole numbers; the functions of ``counts`` take their sums over bins (floats) as well."""
@@ -26,32 +27,18 @@ Counts = NDArray[np.int64]
 # --- counting --------------------------------------------------------------------------------
 
 
-def wrapped(points: Array, grid: Grid) -> Array:
-    """Positions ``(n, dim)``, taken modulo the period along periodic axes."""
-    if not any(grid.periodic):
-        return points
-    lower = np.array(grid.lower)
-    inside = lower + np.mod(points - lower, np.array(grid.upper) - lower)
-    return np.where(grid.periodic, inside, points)
-
-
 def cell_counts(points: Array, grid: Grid) -> Counts:
     """Particles per cell, shape ``grid.shape``; one beyond a wall counts in the wall's cell."""
-    last = np.array(grid.shape) - 1
-    flat = np.zeros(len(points), dtype=np.int64)
-    for k in range(grid.dim):
-        scaled = (points[:, k] - grid.lower[k]) / grid.spacing[k]
-        flat = flat * grid.shape[k] + np.clip(scaled, 0, last[k]).astype(np.int64)
-    return np.bincount(flat, minlength=int(np.prod(grid.shape))).reshape(grid.shape)
+    return np.bincount(grid.cell_of(points), minlength=int(np.prod(grid.shape))).reshape(grid.shape)
 
 
 def expected_outside(mass: Array, grid: Grid) -> float:
-    """Mass that the box cuts off, extrapolated from how the density dies out at its walls.
+    """Mass that the box cuts off, extrapolated from the decay of the density at its walls.
 
     A marginal that falls by ``e`` over its last ``m`` cells, down to ``g`` in the wall's, goes on
     beyond an open wall with about ``g * m``. One that does not fall by ``e`` within half the box
-    is not a tail: the wall is taken at its word and nothing is expected outside. ``TAIL`` is added
-    for the accuracy of a computed tail.
+    is not a tail: the wall is taken as a true boundary, and nothing is expected outside. ``TAIL``
+    is added for the accuracy of a computed tail.
     """
     cut = TAIL
     for k in range(grid.dim):
@@ -70,14 +57,15 @@ def smallest_bin(n: int) -> float:
     At least 25 particles are expected, where chi-square is accurate, and there are at most
     ``2 n^(2/5)`` bins (Mann and Wald 1942, Moore 1986), where its power is near its best.
     """
-    return max(25.0 / n, 0.5 * n**-0.4)
+    least: float = max(25.0 / n, 0.5 * n**-0.4)
+    return least
 
 
 def equal_mass_bins(mass: Array, smallest: float) -> NDArray[np.int64]:
     """Pool cells into boxes of near-equal mass, each at least ``smallest``; labels like ``mass``.
 
-    The box is halved by mass, along its longest side (in cells) that allows it, until no half would
-    be heavy enough: contiguous bins in 1-D, rectangles of cells in 2-D.
+    The box is halved by mass, along its longest side (in cells) that allows it, until no half
+    would have enough mass: contiguous bins in 1-D, rectangles of cells in 2-D.
     """
     labels = np.zeros(mass.shape, dtype=np.int64)
     pending: list[tuple[slice, ...]] = [tuple(slice(0, n) for n in mass.shape)]
@@ -156,7 +144,7 @@ def kl(counts: Array | Counts, mass: Array) -> tuple[float, float]:
 def w1_line(x: Array, faces: Array, mass: Array) -> tuple[float, float]:
     """Wasserstein-1 distance on the line, ``int |F_n - F| dx``, and its floor.
 
-    Exact for particles ``x`` (any order) against mass spread evenly inside each cell, so that ``F``
+    Exact for particles ``x`` (any order) against mass uniform inside each cell, so that ``F``
     is piecewise linear. The floor is ``int E|F_n - F| dx``, by Simpson's rule in each cell.
     """
     cdf = _cdf(mass)
@@ -183,8 +171,8 @@ def w1_sliced(counts: Counts, mass: Array, grid: Grid) -> tuple[float, float]:
     """Sliced Wasserstein-1 distance in the plane, and its floor.
 
     The mean over ``DIRECTIONS`` fixed directions of the distance on the line between the projected
-    measures, particles and density both moved to their cell's centre: the plan that keeps a
-    particle in its cell costs nothing, and the cost does not grow with the particles. It is at
+    measures, particles and density both at the centre of their cell: moving within
+    a cell costs nothing, and the work does not grow with the number of particles. It is at
     most the true W1; a shift by ``s`` gives about ``2|s|/pi``.
     """
     n = int(counts.sum())
@@ -202,7 +190,8 @@ def w1_sliced(counts: Counts, mass: Array, grid: Grid) -> tuple[float, float]:
 
 
 def _cdf(mass: Array | Counts) -> Array:
-    return np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
+    below: Array = np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
+    return below
 
 
 # --- tests of fit --------------------------------------------------------------------------------
@@ -218,8 +207,8 @@ def chi_square(counts: Array | Counts, mass: Array) -> tuple[float, float]:
 def kolmogorov_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, float]:
     """``max |F_n - F|`` over the faces of a row of cells, and its p-value.
 
-    In the plane: the largest among the axes, p-value by Bonferroni. Looking at faces only needs no
-    idea of the density inside a cell and makes the p-value (Stephens 1970,
+    In the plane: the largest among the axes, p-value by Bonferroni. Using faces only requires no
+    assumption on the density inside a cell and makes the p-value (Stephens 1970,
     ``K((sqrt(n) + 0.12 + 0.11/sqrt(n)) D)``) conservative, a little, on a fine grid.
     """
     axes = range(mass.ndim)
@@ -233,7 +222,8 @@ def kolmogorov_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, floa
 def moment_scores(points: Array, mass: Array, grid: Grid) -> tuple[Array, Array]:
     """Standard scores per axis of the particles' mean and of their variance about the density's.
 
-    Moments of the density are midpoint sums, as in ``Grid.integrate``; zero where it has no width.
+    Moments of the density are midpoint sums, as in ``Grid.integrate``; zero where the width
+    vanishes.
     """
     z = grid.centres.reshape(-1, grid.dim)
     mean = mass.ravel() @ z
@@ -257,8 +247,8 @@ def moment_errors(variance: Array, fourth: Array, grid: Grid) -> Array:
 def combined(p_values: dict[str, float], shares: dict[str, float]) -> float:
     """P-value of ``min p_i / share_i`` for independent tests (Tippett 1931, weighted).
 
-    ``1 - prod(1 - share_i t)``, about ``t`` when small: each test spends its share of the false
-    alarms. Tests without a share are left out, shares without a test are divided among the others.
+    ``1 - prod(1 - share_i t)``, about ``t`` when small: each test uses its share of the
+    false alarms. Tests without a share are left out; shares without a test are redistributed.
     """
     spent = sum(share for name, share in shares.items() if name in p_values)
     kept = {name: share / spent for name, share in shares.items() if name in p_values}
@@ -274,7 +264,7 @@ def tail(statistic: float, degrees: int) -> float:
 
 
 def nowhere(mass: Array) -> NDArray[np.bool_]:
-    """Cells that are next to empty: of the least mass, together at most ``TAIL``."""
+    """Nearly empty cells: those of least mass, together at most ``TAIL``."""
     flat = mass.ravel()
     few = np.flatnonzero(flat <= TAIL)
     few = few[np.argsort(flat[few])]
@@ -284,5 +274,5 @@ def nowhere(mass: Array) -> NDArray[np.bool_]:
 
 
 def outside_test(outside: int, n: int, expected: float) -> float:
-    """``P(Poisson(n * expected) >= outside)``: too many beyond the walls, or where none are?"""
+    """``P(Poisson(n * expected) >= outside)``: too many outside, or in empty cells."""
     return float(special.gammainc(outside, n * expected)) if outside else 1.0

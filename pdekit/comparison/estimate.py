@@ -15,7 +15,7 @@ class Estimate:
         return self.covers(number)
 
     def covers(self, number: float, slack: float = 0.0) -> bool:
-        """Whether the interval, widened by ``slack``, has the number."""
+        """Whether the interval, widened by ``slack``, contains the number."""
         return bool(self.lower - slack <= number <= self.upper + slack)
 
     def __str__(self) -> str:

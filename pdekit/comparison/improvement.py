@@ -1,4 +1,4 @@
-"""The improvement theorem by Monte Carlo: particles with and without the control, same noise."""
+"""The improvement theorem by Monte Carlo: particles with and without control, equal noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pdekit.protocols import Start
 
 @dataclass(frozen=True)
 class SampledImprovement:
-    """What the theorem says, measured on particles; the fields of ``Control.improvement``.
+    """The terms of the theorem, measured on particles; the fields of ``Control.improvement``.
 
     ``gap`` = plain - controlled - effort and ``exact`` = E_plain ∫|∇u|^2 / 2 are formed particle by
     particle, with the same noise on both sides, and so is ``difference`` = gap - exact, whose mean
@@ -37,7 +37,7 @@ class SampledImprovement:
     level: float
 
     def passed(self, slack: float = 0.0) -> bool:
-        """Whether the gap may be >= 0 and the identity may hold, at ``level``."""
+        """Whether gap >= 0 and the identity are not rejected at ``level``."""
         return self.gap.upper >= -slack and self.difference.covers(0.0, slack)
 
 

@@ -1,4 +1,4 @@
-"""Reading what is compared or measured: a field on a grid over times, and particles."""
+"""Reading the inputs of comparisons: a field on a grid over times, and particles."""
 
 from math import isclose
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ class HasField(Protocol):
     """A field on a grid over times: ``.u`` with dims ("time", "x"[, "y"]) and ``.grid``."""
 
     @property
-    def u(self) -> Any: ...  # a DataArray; a cached property is none to pyright
+    def u(self) -> Any: ...  # a DataArray; pyright does not accept a cached property here
     @property
     def grid(self) -> Grid: ...
 
@@ -28,7 +28,7 @@ class HasParticles(Protocol):
 
 
 def field_of(solution: HasField, role: str = "") -> tuple[Grid, xr.DataArray]:
-    """Grid and field, ``time`` first; ``role`` says in the error what else was expected."""
+    """Grid and field, ``time`` first; ``role`` tells the error message what was expected."""
     u, grid = getattr(solution, "u", None), getattr(solution, "grid", None)
     if not isinstance(u, xr.DataArray) or not isinstance(grid, Grid):
         raise TypeError(
@@ -59,7 +59,7 @@ def on_cells(what: str, u: xr.DataArray, grid: Grid) -> xr.DataArray:
 
 
 def check_times(what: str, x: xr.DataArray) -> None:
-    """``ValueError`` unless ``x`` says which time is which."""
+    """``ValueError`` unless ``x`` has valid time coordinates."""
     times = np.asarray(x["time"].values) if "time" in x.coords else np.array(["none"])
     real = times.dtype.kind in "iuf" and np.isfinite(times).all()
     if not real or np.unique(times).size < times.size:
@@ -69,28 +69,20 @@ def check_times(what: str, x: xr.DataArray) -> None:
         )
 
 
-_FUNCTIONS = (
-    "BackwardKolmogorov",
-    "HamiltonJacobi",
-    "ViscousHJ",
-    "HamiltonJacobiBellman",
-    "Burgers",
-)
-
-
 def density_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
-    """Grid and density; refused where the equation has none."""
-    kind = type(getattr(solution, "equation", None)).__name__
-    if kind in _FUNCTIONS:
+    """Grid and density; an error if the equation has none."""
+    equation = getattr(solution, "equation", None)
+    forward = getattr(equation, "linear", False) and not getattr(equation, "looks_backward", False)
+    if not (getattr(equation, "carries_density", True) or forward):
         raise ValueError(
-            f"the solution of {kind} is no density; compare() takes that of FokkerPlanck, "
-            "McKeanVlasov or Heat, such as dynamics.law()"
+            f"the solution of {type(equation).__name__} is not a density; expected the solution of "
+            "FokkerPlanck, McKeanVlasov or Heat, such as dynamics.law()"
         )
-    return field_of(solution, "; the particles come second: compare(solution, ensemble)")
+    return field_of(solution, "; the order is compare(solution, ensemble)")
 
 
 def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
-    x = getattr(ensemble, "x", None)
+    x: Any = getattr(ensemble, "x", None)
     if not isinstance(x, xr.DataArray):
         raise TypeError(
             f"the second argument must have .x (a DataArray), got {type(ensemble).__name__}"
@@ -103,11 +95,13 @@ def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
             f"select the coordinates to compare"
         )
     check_times("ensemble.x", x)
-    x = in_order("ensemble.x", x, "dim", grid.names)
+    particles: xr.DataArray = in_order("ensemble.x", x, "dim", grid.names)
     n = x.sizes["particle"] * x.sizes.get("run", 1)
     if n < 50:
-        raise ValueError(f"{n} particles are too few for a comparison, expected at least 50")
-    return x
+        raise ValueError(
+            f"{n} particles are too few for a comparison, expected at least 50; simulate more"
+        )
+    return particles
 
 
 def shared_times(here: Array, there: Array) -> list[tuple[int, int]]:
@@ -115,8 +109,8 @@ def shared_times(here: Array, there: Array) -> list[tuple[int, int]]:
     pairs = [(i, j) for j, i in enumerate(nearest) if isclose(here[i], there[j], rel_tol=1e-6)]
     if not pairs:
         raise ValueError(
-            f"no time is shared: the density has t = {_listed(here)}, the particles have "
-            f"t = {_listed(there)}; ask both for the same times"
+            f"no time is common to both: the density has t = {_listed(here)}, the particles have t "
+            f"= {_listed(there)}; solve and simulate for the same times"
         )
     return pairs
 
@@ -138,8 +132,8 @@ def points_of(x: xr.DataArray, dim: int, time: float) -> Array:
     bad = len(points) - np.count_nonzero(np.isfinite(points).all(axis=1))
     if bad:
         raise ValueError(
-            f"{bad} of {len(points)} particles are not finite at t = {time:g}; "
-            f"a smaller dt may help"
+            f"{bad} of {len(points)} particles are not finite at time t = {time:g}; a smaller dt "
+            "may help"
         )
     return points
 
@@ -150,21 +144,21 @@ def mass_of(u: xr.DataArray, grid: Grid, time: float) -> Array:
         raise ValueError(f"the density is not finite at t = {time:g}")
     if rho.min() < -1e-10 * np.abs(rho).max():
         raise ValueError(
-            f"the density is negative at t = {time:g}: its minimum is {rho.min():.3g}; "
-            f"compare() takes a solution of a Fokker-Planck equation"
+            f"the density is negative at t = {time:g}: its minimum is {rho.min():.3g}; expected a "
+            "solution of a Fokker-Planck equation"
         )
     total = float(grid.integrate(rho))
     if abs(total - 1) > 1e-3:
         raise ValueError(
-            f"the density integrates to {total:.6g} at t = {time:g}, expected 1; "
-            f"divide by its mass, or enlarge the box if it lost some"
+            f"the density integrates to {total:.6g} at t = {time:g}, expected 1; divide by its "
+            "mass, or enlarge the box if mass was lost"
         )
     mass = np.maximum(rho, 0.0)
     return np.asarray(mass / mass.sum())
 
 
 def acts_on_itself(dynamics: object) -> bool:
-    """Whether the particles of a run act on each other, as far as their dynamics tells."""
+    """Whether the particles of a run interact, as declared by their dynamics."""
     return bool(getattr(dynamics, "coupled", False)) or (
         getattr(dynamics, "interaction", None) is not None
     )

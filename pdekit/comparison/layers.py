@@ -1,4 +1,4 @@
-"""Tests of fit in layers, largest scale first, on groups of cells that hold enough particles."""
+"""Goodness-of-fit tests in layers, largest scale first, on groups of well filled cells."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ DEGREE = {1: 8, 2: 4}
 """Degree of the smooth test, by dimension: 8 components on the line, 14 in the plane."""
 
 STURDY = 10.0
-"""Particles expected in a group of cells: from there on counts are near enough to normal."""
+"""Particles expected in a group of cells: above it counts are close enough to normal."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def layers(n: int, mass: Array, grid: Grid, labels: NDArray[np.int64]) -> Layers
     z = grid.centres.reshape(-1, grid.dim).T
     z = z - (z @ weight)[:, None]
     width = np.sqrt(z**2 @ weight)[:, None]
-    # no unit of length leaves the range of numbers, and no width but rounding is none
+    # safe for any unit of length; a width below rounding counts as none
     z = z / np.where(width > 1e-9 * grid.spacing[:, None], width, np.inf)
     products = [z[i] * z[j] for i in range(grid.dim) for j in range(i, grid.dim)]
     moments = np.stack([*z, *products], axis=-1)
@@ -63,12 +63,12 @@ def layers(n: int, mass: Array, grid: Grid, labels: NDArray[np.int64]) -> Layers
 
 
 def sturdy_groups(expected: Array, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The group of each cell: cells with few particles expected are joined inside their bin.
+    """The group of each cell: cells with few expected particles are merged within their bin.
 
     A feature, or a combination of several, may have most of its variance in cells with a count
-    below one, where its average is nothing like normal. Cells with ``STURDY`` particles expected
-    stay alone. The others are joined in their order until so many are expected; what is left at the
-    end of a bin joins the group before it, or the nearest cell of the bin that stands alone.
+    below one, where its average is far from normal. Cells with ``STURDY`` particles expected
+    are left single. The others are merged in order until that many are expected; the
+    remainder of a bin joins the group before it, or the nearest single cell of the bin.
     """
     flat, bins = expected.ravel(), labels.ravel()
     alone = flat >= STURDY
@@ -84,7 +84,7 @@ def sturdy_groups(expected: Array, labels: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def _joined(expected: Array, bins: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers of groups, for cells in the order of their bins; -1 where a bin has no whole one."""
+    """Group numbers, for cells in the order of their bins; -1 where a bin has no complete group."""
     out = np.empty(len(bins), dtype=np.int64)
     ends = [*(np.flatnonzero(np.diff(bins)) + 1).tolist(), len(bins)]
     values, number, first = expected.tolist(), -1, 0
@@ -110,16 +110,16 @@ def _nearest(
     at = np.searchsorted(there, sought)
     low, high = there[np.maximum(at - 1, 0)], there[np.minimum(at, len(there) - 1)]
     near = np.where(np.abs(high - sought) < np.abs(low - sought), high, low)
-    # the bin's own cells are nearer in this key than those of any other but at its ends
+    # in this key cells of the same bin are nearer than those of other bins, except at its ends
     wrong = near // len(bins) != bins[cells]
     near = np.where(wrong, np.where(near == low, high, low), near)
     return np.asarray(near % len(bins))
 
 
 def _log_density(mass: Array, n: int, moments: Array) -> Array:
-    """``log rho`` beyond its best fit by moments; nothing where these say it all (a Gaussian).
+    """``log rho`` beyond its best fit by moments; zero if the moments determine it (a
 
-    Cut off where no particle is to be expected, so that averages are near normal.
+    Gaussian). Truncated where no particles are expected, so that averages are nearly normal.
     """
     weight = mass.ravel()
     log = np.log(np.maximum(weight, 0.01 / n * weight.max()))
@@ -145,17 +145,17 @@ def layered_tests(
 ) -> dict[str, tuple[float, int]]:
     """Statistics of ``d = counts/n - mass`` and their degrees of freedom, largest scale first.
 
-    ``mean``, then ``second`` moments given the mean, for reading. ``broad``: both together with the
-    average of ``log rho``. ``smooth``: Neyman's smooth test (1937) given these, the Legendre
+    ``mean``, then ``second`` moments given the mean, for information. ``broad``: both together with
+    the average of ``log rho``. ``smooth``: Neyman's smooth test (1937) given these, the Legendre
     components ``P_j(2 F - 1)`` of the distribution function, in the plane products over both
     marginals. Last ``rest``: what Pearson's chi-square over the bins ``labels`` sees beyond. The
     statistics are increments of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` join,
     chi-square with as many degrees as the rank grows; ``broad``, ``smooth`` and ``rest`` are
     independent for many particles (on the line 3, 8 and ``bins - 1`` degrees).
 
-    ``log rho`` is minus beta V at rest: the score of a wrong temperature or slope. With the moments
-    it also catches nearly all that these do to a density on its way there, where plain chi-square
-    would dilute it over all bins.
+    ``log rho`` is minus beta V at rest: the score of a wrong temperature or slope. With the
+    moments it also captures nearly all of their effect on a transient density, where plain
+    chi-square would dilute it over all bins.
     """
     deviation = np.sqrt(counts.sum()) * (pooled(counts, cells.group) / counts.sum() - cells.mass)
     scores = deviation @ cells.features
@@ -164,7 +164,7 @@ def layered_tests(
     inside = _explained(deviation @ within, _covariance(within, cells.mass))
     bin_mass = pooled(mass, labels)
     statistic, _ = chi_square(pooled(counts, labels), bin_mass)
-    # the bins and the features' variation inside the bins together span bins and features
+    # together, bins and variation of features within bins span bins and features
     steps.append((statistic + inside[0], len(bin_mass) - 1 + inside[1]))
     first, second, broad, smooth, rest = steps
     start = (0.0, 0)
@@ -192,7 +192,7 @@ def _covariance(features: Array, weight: Array) -> Array:
 def _explained(scores: Array, covariance: Array) -> tuple[float, int]:
     """``s' C^-1 s`` for the scores ``s`` of features and their covariance, and its rank."""
     values, vectors = np.linalg.eigh(covariance)
-    # features that repeat one another, or do not vary, add nothing
+    # linearly dependent or constant features add nothing
     kept = values > 1e-9 * max(values[-1], 1e-9)
     return float(((scores @ vectors[:, kept]) ** 2 / values[kept]).sum()), int(kept.sum())
 
@@ -204,11 +204,11 @@ def _bin_means(features: Array, weight: Array, labels: NDArray[np.int64]) -> Arr
 
 
 def cell_blur(n: int, mass: Array, grid: Grid, cells: Layers) -> float:
-    """What the cells leave open, in standard errors of ``n`` particles.
+    """The discretisation error in standard errors of ``n`` particles.
 
     A value may be read as the density at the centre or as the cell's average; they differ by
     ``h^2 lap rho / 24``. This is the root of that difference's statistic of all features of
-    ``layered_tests``: below about 0.5 they do not see it.
+    ``layered_tests``: below about 0.5 it is not detected.
     """
     bend = np.zeros(mass.shape)
     for k in range(mass.ndim):

@@ -1,4 +1,4 @@
-"""Distances and statistics that `compare` is asked for, as values: each with floor and p-value.
+"""Distances and statistics for `compare`, as values: each with floor and p-value.
 
 A metric has a ``name``, a ``value`` for the particles as they are, and a ``statistic`` on boxes of
 cells, of which the p-value is the rank among draws of the null hypothesis.
@@ -19,10 +19,10 @@ from pdekit.grid import Grid
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What is known of one time: particles ``points (n, dim)``, their ``counts``, the ``mass``.
+class Sample:
+    """The data of one time: particles ``points (n, dim)``, their ``counts``, the ``mass``.
 
-    ``points`` may be unknown (None): a metric that needs them says ``needs_positions``.
+    ``points`` may be unknown (None): a metric that needs them sets ``needs_positions``.
     """
 
     points: Any
@@ -33,7 +33,8 @@ class Seen:
     @cached_property
     def shares(self) -> Array:
         """Fractions of the particles in the boxes, shape ``(1, m)``."""
-        return merged(self.counts, self.grid)[None] / self.counts.sum()
+        shares: Array = merged(self.counts, self.grid)[None] / self.counts.sum()
+        return shares
 
     @cached_property
     def binned(self) -> tuple[Array, Array]:
@@ -49,15 +50,15 @@ class Seen:
 
 
 class Metric(Protocol):
-    """What ``compare(..., metrics=(...))`` takes."""
+    """What ``compare(..., metrics=(...))`` takes; ``stated(seen)`` is what else it adds to data."""
 
     name: ClassVar[str]
 
-    def value(self, seen: Seen) -> float:
+    def value(self, seen: Sample) -> float:
         """The distance of the particles as they are."""
         ...
 
-    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+    def floor(self, seen: Sample, rng: np.random.Generator) -> float | None:
         """Its expectation for particles of the density itself; None: the mean of the draws."""
         ...
 
@@ -72,14 +73,15 @@ class L1:
 
     name: ClassVar[str] = "l1"
 
-    def value(self, seen: Seen) -> float:
+    def value(self, seen: Sample) -> float:
         return distances.l1(*seen.binned)[0]
 
-    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+    def floor(self, seen: Sample, rng: np.random.Generator) -> float | None:
         return distances.l1(*seen.binned)[1]
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
-        return np.abs(boxes.pooled(shares - boxes.mass)).sum(axis=1)
+        apart: Array = np.abs(boxes.pooled(shares - boxes.mass)).sum(axis=1)
+        return apart
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,14 @@ class KL:
 
     name: ClassVar[str] = "kl"
 
-    def value(self, seen: Seen) -> float:
+    def value(self, seen: Sample) -> float:
         return distances.kl(*seen.binned)[0]
 
-    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+    def floor(self, seen: Sample, rng: np.random.Generator) -> float | None:
         return distances.kl(*seen.binned)[1]
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
-        # draws of runs may leave the simplex a little
+        # draws of runs may leave the simplex slightly
         share = np.maximum(boxes.pooled(shares), 0.0)
         return np.asarray(special.rel_entr(share, boxes.pooled(boxes.mass)).sum(axis=1))
 
@@ -106,15 +108,16 @@ class ChiSquare:
 
     name: ClassVar[str] = "chi2"
 
-    def value(self, seen: Seen) -> float:
+    def value(self, seen: Sample) -> float:
         return distances.chi_square(*seen.binned)[0]
 
-    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+    def floor(self, seen: Sample, rng: np.random.Generator) -> float | None:
         return float(len(seen.binned[1]) - 1)
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
         expected = boxes.pooled(boxes.mass)
-        return boxes.n * (boxes.pooled(shares - boxes.mass) ** 2 / expected).sum(axis=1)
+        value: Array = boxes.n * (boxes.pooled(shares - boxes.mass) ** 2 / expected).sum(axis=1)
+        return value
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,10 @@ class KolmogorovSmirnov:
 
     name: ClassVar[str] = "ks"
 
-    def value(self, seen: Seen) -> float:
+    def value(self, seen: Sample) -> float:
         return distances.kolmogorov_smirnov(seen.counts, seen.mass)[0]
 
-    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+    def floor(self, seen: Sample, rng: np.random.Generator) -> float | None:
         return None
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
@@ -135,7 +138,8 @@ class KolmogorovSmirnov:
             np.abs(np.cumsum(boxes.marginal(deviation, k), axis=1)).max(axis=1)
             for k in range(len(boxes.shape))
         ]
-        return np.max(gaps, axis=0)
+        largest: Array = np.max(gaps, axis=0)
+        return largest
 
 
 @dataclass(frozen=True)
@@ -144,10 +148,10 @@ class W1:
 
     name: ClassVar[str] = "w1"
 
-    def value(self, seen: Seen) -> float:
+    def value(self, seen: Sample) -> float:
         return self._both(seen)[0]
 
-    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+    def floor(self, seen: Sample, rng: np.random.Generator) -> float | None:
         return self._both(seen)[1]
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
@@ -157,9 +161,10 @@ class W1:
             widths = np.diff(boxes.edges[0])
             return np.asarray(gap[:, :-1] @ (widths[1:] + widths[:-1]) / 2)
         slices = (_slice(deviation, boxes, angle) for angle in transport.ANGLES)
-        return np.mean([np.abs(below) @ gaps for below, gaps in slices], axis=0)
+        mean: Array = np.mean([np.abs(below) @ gaps for below, gaps in slices], axis=0)
+        return mean
 
-    def _both(self, seen: Seen) -> tuple[float, float]:
+    def _both(self, seen: Sample) -> tuple[float, float]:
         if seen.grid.dim == 1:
             return distances.w1_line(seen.points[:, 0], seen.grid.faces[0], seen.mass)
         return distances.w1_sliced(seen.counts, seen.mass, seen.grid)
@@ -171,22 +176,22 @@ class SlicedW2:
 
     A lower bound of W2: a shift by ``s`` in the plane gives ``|s| / sqrt 2``. On the line W2
     itself. Needs no POT and costs the same for any number of particles: for densities finer than
-    a 32nd of their extent, and where a lower bound will do.
+    a 32nd of their extent, and where a lower bound suffices.
     """
 
     name: ClassVar[str] = "w2_sliced"
     needs_positions: ClassVar[bool] = True
 
-    def value(self, seen: Seen) -> float:
+    def value(self, seen: Sample) -> float:
         if seen.grid.dim == 1:
             return transport.w2_line(seen.points[:, 0], seen.grid.faces[0], seen.mass)
         return transport.w2_sliced(seen.counts, seen.mass, seen.grid)
 
-    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+    def floor(self, seen: Sample, rng: np.random.Generator) -> float | None:
         return None
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
-        # draws of runs may leave the simplex a little, where there are no quantiles
+        # draws of runs may leave the simplex slightly, where there are no quantiles
         shares = np.maximum(shares, 0.0)
         if len(boxes.shape) == 1:
             faces = boxes.edges[0]
@@ -202,9 +207,9 @@ class W2:
     the network simplex, particles against cell centres, while particles times cells are at most
     ``exact_up_to``; beyond, the debiased Sinkhorn divergence on at most 32 x 32 boxes over the
     cells that hold anything, regularised by ``epsilon = (2 h)^2``, ``h`` the widest box
-    (``epsilon_w2`` in the data). It is ``|s|`` for a shift by ``s``; what is finer than ``2 h`` it
-    hardly sees, where `SlicedW2` on the cells does. In the plane p-values are ranks of the sliced
-    distance on boxes. Raises ``ImportError`` in the plane without POT. Good values:
+    (``epsilon_w2`` in the data). It is ``|s|`` for a shift by ``s``; it hardly resolves scales
+    finer than ``2 h``, unlike `SlicedW2` on the cells. In the plane p-values are ranks of the
+    sliced distance on boxes. Raises ``ImportError`` in the plane without POT. Good values:
     ``exact_up_to`` 1e6 takes seconds.
     """
 
@@ -216,7 +221,7 @@ class W2:
     name: ClassVar[str] = "w2"
     needs_positions: ClassVar[bool] = True
 
-    def value(self, seen: Seen) -> float:
+    def value(self, seen: Sample) -> float:
         if seen.grid.dim == 1:
             return SlicedW2().value(seen)
         if self._small(seen):
@@ -225,7 +230,7 @@ class W2:
         epsilon = transport.regularisation(centres)
         return float(transport.w2_sinkhorn(shares[None], mass, centres, epsilon)[0])
 
-    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+    def floor(self, seen: Sample, rng: np.random.Generator) -> float | None:
         if seen.grid.dim == 1:
             return None
         n = len(seen.points)
@@ -240,14 +245,14 @@ class W2:
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
         return SlicedW2().statistic(shares, boxes)
 
-    def stated(self, seen: Seen) -> dict[str, float]:
+    def stated(self, seen: Sample) -> dict[str, float]:
         """The regularisation of the value, zero where it is exact."""
         if self._small(seen) or seen.grid.dim == 1:
             return {"epsilon_w2": 0.0}
         _, _, centres = transport.held_boxes(seen.counts, seen.mass, seen.grid)
         return {"epsilon_w2": transport.regularisation(centres)}
 
-    def _small(self, seen: Seen) -> bool:
+    def _small(self, seen: Sample) -> bool:
         return bool(len(seen.points) * np.count_nonzero(seen.mass) <= self.exact_up_to)
 
 
@@ -260,10 +265,10 @@ class Energy:
 
     name: ClassVar[str] = "energy"
 
-    def value(self, seen: Seen) -> float:
+    def value(self, seen: Sample) -> float:
         return float(self.statistic(seen.shares, seen.boxes)[0])
 
-    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+    def floor(self, seen: Sample, rng: np.random.Generator) -> float | None:
         return None
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
@@ -274,15 +279,16 @@ class Energy:
             a, b = gap[:, :-1], gap[:, 1:]
             return np.sqrt(2 * (a * a + a * b + b * b) @ np.diff(boxes.edges[0]) / 3)
         apart = np.hypot(*(z[:, None] - z[None]).transpose(2, 0, 1))
-        return np.sqrt(np.maximum(-np.einsum("bi,bi->b", d @ apart, d), 0.0))
+        energy: Array = np.sqrt(np.maximum(-np.einsum("bi,bi->b", d @ apart, d), 0.0))
+        return energy
 
 
 @dataclass(frozen=True)
 class Moments:
     """Largest standard score among the central moments of each axis, order 1 to ``order``.
 
-    ``max_k sqrt(n) |int (x - m)^k (p_n - p) dx| / std_p (x - m)^k``. Good values: 4; tails decide
-    beyond.
+    ``max_k sqrt(n) |int (x - m)^k (p_n - p) dx| / std_p (x - m)^k``. Good values: 4; higher orders
+    are dominated by tails.
     """
 
     order: int = 4
@@ -291,16 +297,16 @@ class Moments:
     def __post_init__(self) -> None:
         checks.whole("Moments: order", self.order, 1)
 
-    def value(self, seen: Seen) -> float:
+    def value(self, seen: Sample) -> float:
         return float(self.statistic(seen.shares, seen.boxes)[0])
 
-    def floor(self, seen: Seen, rng: np.random.Generator) -> float | None:
+    def floor(self, seen: Sample, rng: np.random.Generator) -> float | None:
         return None
 
     def statistic(self, shares: Array, boxes: Boxes) -> Array:
         z = boxes.centres - boxes.mass @ boxes.centres
         width, h = np.sqrt(boxes.mass @ z**2), [np.diff(edge).max() for edge in boxes.edges]
-        # without it high powers leave the range of numbers; no width but rounding is none
+        # avoids overflow of high powers; a width below rounding counts as none
         z = z / np.where(width > 1e-9 * np.array(h), width, np.inf)
         powers = np.concatenate([z**k for k in range(1, self.order + 1)], axis=1)
         powers -= boxes.mass @ powers

@@ -1,8 +1,8 @@
-"""Tests for particles that act on each other: the independent runs are the sample.
+"""Tests for interacting particles: the independent runs are the sample.
 
-Inside a run particles are correlated, so counts are not multinomial and the density says nothing of
-their spread. Averages over a run are nearly normal, independent between runs, and their covariance
-is estimated from the runs: Hotelling's test in place of chi-square.
+Inside a run particles are correlated, so counts are not multinomial and the density does not
+determine their spread. Averages over a run are nearly normal, independent between runs, and their
+covariance is estimated from the runs: Hotelling's test in place of chi-square.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def layered_tests(shares: Array, mass: Array, cells: Layers) -> dict[str, float]
     """P-values of ``R`` runs with fractions ``shares (R, cells)``, largest scale first.
 
     The layers are those of ``metrics.layered_tests`` without ``rest``; on ``R`` runs at most
-    ``R/2`` components are looked at. A layer is tested given those before it (Rao's test of
+    ``R/2`` components are tested. A layer is tested given those before it (Rao's test of
     additional information): with ``T_k`` Hotelling's statistic of the first ``k`` components,
     ``F = (R-k) / (k-j) (T_k - T_j) / (R-1 + T_j)`` has ``k-j`` and ``R-k`` degrees of freedom, and
     increments are independent for normal averages. A layer with no component left is left out.

@@ -31,35 +31,12 @@ from pdekit.errors import AccuracyWarning
 from pdekit.particles.dynamics.langevin import Langevin
 from pdekit.particles.ensemble import simulate
 from pdekit.particles.integrators import LeimkuhlerMatthews
-from pdekit.potentials import as_potential
+from pdekit.potentials import Quadratic, Sum, as_potential
 from pdekit.protocols import Function, Numbers
 
-_RELAXED = 8.0  # relaxation times that the fast process is given
+_RELAXED = 8.0  # duration of the fast process, in relaxation times
 _SMALL_STEP = 0.05  # dt times the largest curvature
-_CURVED = 1e-3  # to which curvatures are wanted
-
-
-@dataclass(frozen=True)
-class Tied:
-    """y -> V(y) + |x - y|²/(2 t): the energy of the fast process tied to the point x."""
-
-    potential: Any
-    point: tuple[float, ...]
-    t: float
-
-    @property
-    def dim(self) -> int:
-        return len(self.point)
-
-    def __call__(self, y: Any) -> Any:
-        return self.potential(y) + (self._apart(y) ** 2).sum(-1) / (2 * self.t)
-
-    def grad(self, y: Any) -> Any:
-        return self.potential.grad(y) + self._apart(y) / self.t
-
-    def _apart(self, y: Any) -> Any:
-        at = y.new_tensor(self.point) if hasattr(y, "new_tensor") else np.array(self.point)
-        return y - at
+_CURVED = 1e-3  # tolerance of the curvatures
 
 
 @dataclass(frozen=True)
@@ -69,8 +46,8 @@ class SampledCurvature:
     ``data``: over ``point``: ``x`` (point, i), ``gradient`` and ``gradient_error`` (point, i),
     ``hessian`` and ``hessian_error`` (point, i, j), ``trace_error`` and ``harmonic`` (harmonic mean
     of the eigenvalues, NaN unless all are positive), ``harmonic_error``. ``rate``: least eigenvalue
-    of Hess V + I/t seen, the rate at which the fast process forgets (<= 0: no rate is known, and
-    errors are those of the samples only).
+    of Hess V + I/t observed, the relaxation rate of the fast process (<= 0: no rate is known,
+    and errors are those of the samples only).
     """
 
     data: xr.Dataset
@@ -102,9 +79,9 @@ class SampledCurvature:
         """The bounds of mathematics 1.8 at the points: per direction, Laplacian, harmonic mean.
 
         ``constants``: C_k = sup V_kk per axis (inf allowed). Allowance at each point: the normal
-        quantile of ``level`` shared out over the points, times the standard error. ``minima``: the
-        points are local minima of u(., t), so that the bound of the harmonic mean is asked too (its
-        hypothesis; elsewhere it is silent). ``directions``: more of them, pairs of a vector v and
+        quantile of ``level`` divided among the points, times the standard error. ``minima``: the
+        points are local minima of u(., t), so that the bound of the harmonic mean is
+        included (this is its hypothesis). ``directions``: more of them, pairs of a vector v and
         C_v = sup V_vv; the error of u_vv is at most Σ |v_i v_j| times that of u_ij.
         """
         d, data = self.data.sizes["i"], self.data
@@ -150,7 +127,7 @@ class SampledCurvature:
         self, name: str, values: Array, errors: Array, c: float, t: float, quantile: float
     ) -> Certificate:
         if not c > 0:
-            return silent(name, f"C = {c:.4g} <= 0, the lemma is silent")
+            return silent(name, f"C = {c:.4g} <= 0, the lemma does not apply")
         bound = 1 / (1 / c + t)
         k = int(np.argmax(values - quantile * errors))
         where = f"t = {self.t:g}, x = " + ", ".join(f"{v:.4g}" for v in self.data["x"].values[k])
@@ -178,12 +155,12 @@ def sampled_curvature(
     ``duration`` and in steps ``dt``; each is one independent sample, so the standard errors are
     those of means. ``points``: (m, d), or (m,) on a line.
 
-    The samples stand for the Gibbs law if the process has forgotten its start: exponentially at the
-    rate c where Hess V + I/t >= c > 0. Defaults: 8 / c (16 t where no c > 0 is seen: choose it
-    yourself), and dt of 0.05 over the largest curvature seen, by Leimkuhler and Matthews' step,
-    whose bias is of order dt². Mathematics 1.2, 1.8, 1.9 (errata 2: noise sqrt(2/β)).
+    The samples follow the Gibbs law once the process has relaxed, exponentially at
+    the rate c, where Hess V + I/t >= c > 0. Defaults: 8 / c (16 t if no c > 0 is found: then
+    choose it yourself), and dt of 0.05 over the largest curvature seen, by Leimkuhler and Matthews'
+    step, whose bias is of order dt². Mathematics 1.2, 1.8, 1.9 (errata 2: noise sqrt(2/β)).
 
-    Warns (``AccuracyWarning``) where no c > 0 is seen and no duration is given. Raises
+    Warns (``AccuracyWarning``) if no c > 0 is found and no duration is given. Raises
     ``ValueError`` for t <= 0, points of another dimension, or dt > duration. Good values:
     n = 10,000 is right to 0.02 / t.
     """
@@ -229,9 +206,10 @@ def _samples(
     energy: Any, beta: float, t: float, x: Array, how: tuple[int, float, float, int]
 ) -> Array:
     n, long, short, seed = how
-    tied = Langevin(Tied(energy, tuple(map(float, x)), t), beta, LeimkuhlerMatthews())
+    held = Sum((energy, Quadratic(1 / t, len(x)).shifted(x)))
+    fast = Langevin(held, beta, LeimkuhlerMatthews())
     start = np.random.default_rng((seed, 20)).standard_normal((n, len(x))) * sqrt(t / beta)
-    found = simulate(tied, x + start, n, long, short, seed=seed)
+    found = simulate(fast, x + start, n, long, short, seed=seed)
     return np.asarray(found.final.values, dtype=float)
 
 

@@ -1,4 +1,4 @@
-"""Semiconcavity: second differences against the proved bounds; and where a field is convex."""
+"""Semiconcavity: second differences compared with the proved bounds; intervals of convexity."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pdekit.grid import Grid
 from pdekit.protocols import Field
 
 WALL_CELLS = 4
-"""Cells left out beside a no-flux wall, where the lemma of the whole space says nothing."""
+"""Cells left out beside a no-flux wall, where the lemma for the whole space does not apply."""
 
 Window = tuple[Any, Any] | None
 
 
 @dataclass(frozen=True)
 class Semiconcavity:
-    """Measured constants of a value function beside their bounds, time by time.
+    """Measured constants of a value function and their bounds, for each time.
 
     ``data`` is a Dataset over ``time``. For each ``k`` in ``xx``, ``yy``, ``laplacian`` and, in the
     plane, ``any`` (the largest eigenvalue of the Hessian: the worst of all directions):
@@ -39,7 +39,7 @@ class Semiconcavity:
 
     @property
     def not_applicable(self) -> tuple[str, ...]:
-        """Directions in which the initial data is concave, ``C_k <= 0``: the lemma is silent."""
+        """Directions in which the initial data is concave, ``C_k <= 0``: then no bound."""
         return tuple(k for k, c in self.constants.items() if not c > 0)
 
     @property
@@ -91,17 +91,18 @@ def semiconcavity(
     initial : ``f``: a potential or callable on points ``(..., d)``, or an array of ``grid.shape``.
         Default: the solution's entry at time 0.
     constants : ``C_k`` per axis where they are known (``inf`` allowed), instead of measuring them.
-        Then ``C_lap`` is their sum, an upper bound of it; of other directions they say nothing.
-    window : ``(lower, upper)``, numbers or one per axis: where to look at ``u(t)``, ``t > 0``.
-    step : cells per difference; larger steps forgive a solver's noise, ``noise / s^2``.
+        Then ``C_lap`` is their sum, an upper bound of it; other directions are not covered.
+    window : ``(lower, upper)``, numbers or one per axis: where ``u(t)``, ``t > 0``, is evaluated.
+    step : cells per difference; larger steps reduce the effect of a solver's noise, ``noise /
+        s^2``.
 
-    ``C_k`` is measured over the whole box, as its influence travels; it counts as infinite if
+    ``C_k`` is measured over the whole box, as its influence propagates; it counts as infinite if
     differences over 4 cells are less than half of those over 1 (a convex kink).
 
-    Boundaries: the lemma lives on the whole space. Beside each no-flux wall ``max(4, 2 step)``
+    Boundaries: the lemma holds on the whole space. Next to each no-flux wall ``max(4, 2 step)``
     cells are left out. A box whose data rise towards the wall is harmless (reflection makes a
     concave kink there); data that fall towards it make a convex kink at the wall, which is not
-    semiconcave: choose a window that its influence does not reach. Periodic axes lose nothing.
+    semiconcave: choose a window that its influence does not reach. Periodic axes lose no cells.
 
     ``allowance_k`` is 4/3 of the difference between the suprema at ``s`` and ``2s`` (of O(h^2), or
     all of a solver's noise) plus the same for ``C_k`` carried through the bound. A bound holds if
@@ -218,7 +219,7 @@ def _at_one_time(
 
 
 def _verdict(name: str, sup: float, bound: float, slack: float) -> dict[str, Any]:
-    # written so that a NaN, no bound or no minimum, is not a failure
+    # a NaN (no bound or no minimum) is not a failure
     failed = sup > bound + slack + 1e-9 * abs(bound)
     values = {"sup": sup, "bound": bound, "margin": bound - sup, "allowance": slack}
     return {**{f"{k}_{name}": v for k, v in values.items()}, f"holds_{name}": not failed}
@@ -292,8 +293,8 @@ def _inside(grid: Grid, window: Window, drop: int) -> NDArray[np.bool_]:
             inside &= ~np.expand_dims(wall, tuple(j for j in range(grid.dim) if j != k))
     if not inside.any():
         raise ValueError(
-            f"no cell is left to look at: window {window}, {drop} cells dropped beside each wall, "
-            f"box {grid.lower} to {grid.upper} with {grid.shape} cells"
+            f"no cell is left in the window: got window {window}, {drop} cells dropped next to "
+            f"each wall, box {grid.lower} to {grid.upper} with {grid.shape} cells"
         )
     return inside
 
@@ -322,7 +323,9 @@ def _constants(
     names = [2 * name for name in grid.names]
     if constants is not None:
         if np.size(constants) not in (1, grid.dim) or np.isnan(constants).any():
-            raise ValueError(f"constants: one number per axis ({grid.dim}), got {constants!r}")
+            raise ValueError(
+                f"constants must be one number per axis ({grid.dim}), got {constants!r}"
+            )
         per_axis = np.broadcast_to(np.asarray(constants, dtype=float), (grid.dim,))
         known = dict(zip(names, map(float, per_axis), strict=True))
         return {**known, "laplacian": float(per_axis.sum())}, dict.fromkeys(
@@ -339,8 +342,9 @@ def _initial_data(u: xr.DataArray, grid: Grid, initial: Any) -> Array:
         start = np.flatnonzero(np.isclose(u["time"].values, 0.0))
         if not start.size:
             raise ValueError(
-                f"the solution has no time 0 (first: {u['time'].values[0]:g}); pass the initial "
-                f"data as initial=V, or its constants=..."
+                "the solution does not contain time 0 (its first time is "
+                f"{u['time'].values[0]:g}); pass the initial data as initial=V, or its "
+                "constants=..."
             )
         return np.asarray(u.values[start[0]], dtype=float)
     values = initial(grid.centres) if callable(initial) else initial

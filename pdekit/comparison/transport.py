@@ -17,7 +17,7 @@ SIDE = 32
 
 
 def w2_line(x: Array, faces: Array, mass: Array) -> float:
-    """``(int_0^1 (F_n^-1(u) - F^-1(u))^2 du)^(1/2)``, exact for mass spread evenly inside a cell.
+    """``(int_0^1 (F_n^-1(u) - F^-1(u))^2 du)^(1/2)``, exact for mass uniform inside a cell.
 
     ``F^-1`` is linear and ``F_n^-1`` constant between the levels ``i/n`` and those of the faces.
     """
@@ -68,7 +68,7 @@ def w2_exact(x: Array, mass: Array, grid: Grid) -> float:
     ot = pot()
     held = mass.ravel() > 0
     centres, weights = grid.centres.reshape(-1, grid.dim)[held], mass.ravel()[held]
-    # of the size of one: POT's simplex takes costs for equal that differ by little
+    # scaled to one: POT's simplex treats nearly equal costs as equal
     unit = max(float(np.ptp(centres, axis=0).max()), float(grid.spacing.max()))
     cost = ot.dist(x / unit, centres / unit)
     squared = ot.emd2(np.full(len(x), 1 / len(x)), weights / weights.sum(), cost, 2_000_000)
@@ -80,8 +80,8 @@ def held_boxes(
 ) -> tuple[Array, Array, Array]:
     """Both shares of at most ``SIDE`` boxes an axis, and the boxes' centres.
 
-    The boxes cover the cells between the outermost that hold a 1e-12th of either, so that they are
-    as fine as the densities are narrow.
+    The boxes cover only the cells between the outermost with a share above 1e-12, so
+    that narrow densities are resolved.
     """
     held = (counts > 1e-12 * counts.sum()) | (mass > 1e-12 * mass.sum())
     seen, rho, axes = np.asarray(counts, dtype=float), mass, []
@@ -109,7 +109,7 @@ def w2_sinkhorn(shares: Array, mass: Array, centres: Array, epsilon: float) -> A
 
     ``S(p, q) = E(p, q) - (E(p, p) + E(q, q)) / 2`` with ``E(p, q) = min int |x - y|^2 dP + epsilon
     KL(P | p x q)`` over plans (Feydy et al. 2019): zero only for equal masses, and ``|s|^2`` for a
-    shift. Raises ``ImportError`` without POT, ``ConvergenceError`` where the iteration stalls.
+    shift. Raises ``ImportError`` without POT, ``ConvergenceError`` if the iteration stalls.
     """
     own = _entropic(mass, mass, centres, epsilon)
     squares = [
@@ -130,8 +130,8 @@ def _entropic(p: Array, q: Array, centres: Array, epsilon: float) -> float:
     )
     if not log["err"][-1] < 1e-6:
         raise ConvergenceError(
-            f"entropic transport is open by {log['err'][-1]:.2g} of the mass after 20,000 sweeps; "
-            f"SlicedW2() needs no iteration"
+            f"entropic transport has not converged: it misses {log['err'][-1]:.2g} of the mass "
+            "after 20,000 iterations; try SlicedW2(), which needs none"
         )
     # u and v are scaled so that the plan is u K v: E relative to p x q needs their entropies
     f = epsilon * (np.log(log["u"]) - np.log(one))
@@ -148,7 +148,7 @@ def draw(n: int, mass: Array, grid: Grid, rng: np.random.Generator) -> Array:
 
 def _quantiles(u: Array, cdf: Array, faces: Array) -> tuple[Array, Array]:
     """Quantiles at both ends of every interval between levels ``u``, from inside the interval."""
-    # a level where the cdf is flat has two quantiles: the cell is that of the interval's middle
+    # where the cdf is flat, a level has two quantiles: the cell is that of the interval's midpoint
     middle = 0.5 * (u[1:] + u[:-1])
     cell = np.clip(np.searchsorted(cdf, middle) - 1, 0, len(faces) - 2)
     rise = np.diff(cdf)[cell]
@@ -171,7 +171,7 @@ def pot() -> Any:
         import ot
     except ImportError as error:
         raise ImportError(
-            "an exact transport distance in the plane needs POT (pip install pot); "
-            "SlicedW2() does without"
+            "an exact transport distance in the plane needs POT (pip install pot); or use "
+            "SlicedW2(), which does not need it"
         ) from error
     return ot

@@ -1,4 +1,4 @@
-"""How minima widen: convex intervals and curvature over time, and the robust width."""
+"""Widening of minima: convex intervals and curvature over time, and the robust width."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def widening(
     ``non_viscous`` and ``heat`` sup u_xx of ``ViscousHJ``, ``HamiltonJacobi`` and ``Heat``, each
     with its ``allowance_*``; on a line also ``convex_length_*`` and ``convex_number_*`` of the
     intervals on which each is convex. In the plane the largest over the axes.
-    Heat keeps sup v_kk from rising but obeys no 1/t bound: beside C exp(-c t/β) of a ripple it
-    barely moves at large β. ``window`` and ``step`` as for ``pk.semiconcavity``.
+    Heat does not increase sup v_kk but satisfies no 1/t bound: for a ripple it decays as C exp(-c
+    t/β), hardly at all at large β. ``window`` and ``step`` as for ``pk.semiconcavity``.
     Mathematics 1.1, 1.3, 1.8. Raises as ``pk.solve`` and ``semiconcavity``.
     """
     checks.fixed("potential", potential)
@@ -72,12 +72,12 @@ def robust_width(
         u(x, γ) - V(x) <= tolerance   for all 0 <= γ <= γ*
 
     where u(., γ) is the local entropy of V (thesis, definition 4.20 and (4.38), with the normalised
-    u: errata 22, 23); ``inf`` where the tolerance lasts beyond ``longest``. For a quadratic
+    u: errata 22, 23); ``inf`` if the tolerance is not reached up to ``longest``. For a quadratic
     of curvature c on a line γ* = (exp(2 β tolerance) - 1) / c: the flatter, the wider.
 
     ``minimum``: a number or d <= 2 coordinates. By quadrature, with nodes over 9 standard
     deviations of the Gaussian, the first crossing bracketed on values of γ a factor of 1.05 apart
-    from 1e-10 ``longest``: a shorter excursion can be missed.
+    from 1e-10 ``longest``: shorter excursions can be missed.
     Raises ``ValueError`` for a tolerance or beta that is not positive, or more than two
     coordinates, ``ConvergenceError`` where V is too rough for the quadrature.
     """
@@ -98,7 +98,7 @@ def robust_width(
     below = 0.0
     for gamma in longest * 1.05 ** np.arange(-472.0, 1.0):
         if excess(gamma) > 0:
-            if below == 0:  # narrower than all that were looked at
+            if below == 0:  # narrower than all tested widths
                 below = gamma
                 while below > 1e-30 * gamma and excess(below) > 0:
                     below /= 16
@@ -113,7 +113,7 @@ def robust_width(
 
 
 def _rise(energy: Any, x: Array, beta: float, gamma: float, tolerance: float) -> float:
-    """u(x, γ) - V(x) by as many nodes as it takes for half of them to agree."""
+    """u(x, γ) - V(x) with the number of nodes doubled until two results agree."""
     n = _NODES[len(x)]
     while n <= _MOST[len(x)]:
         fine, coarse, size = _sums(energy, x, beta, gamma, n)
@@ -129,10 +129,10 @@ def _rise(energy: Any, x: Array, beta: float, gamma: float, tolerance: float) ->
 def _sums(energy: Any, x: Array, beta: float, gamma: float, n: int) -> tuple[float, float, float]:
     """-β⁻¹ log of the mean of exp(-β (V - V(x))) under N(x, γ/β), on n nodes and on half of them.
 
-    And the sum of sizes, which says what rounding does.
+    And the sum of absolute values, which bounds rounding.
 
-    Trapezoidal sums over s with z = 9 sinh(8 s) / sinh(8) standard deviations: dense about x, which
-    a narrow well needs.
+    Trapezoidal sums over s with z = 9 sinh(8 s) / sinh(8) standard deviations: dense near x, as
+    needed for narrow wells.
     """
     from scipy.special import logsumexp
 
@@ -153,6 +153,6 @@ def _sums(energy: Any, x: Array, beta: float, gamma: float, n: int) -> tuple[flo
         total, size = float(terms.sum()), float(np.abs(terms).sum()) / beta
         if not -0.5 < total < 1e6:
             found.append(-float(logsumexp(p + w)) / beta)
-        else:  # a small rise keeps its digits
+        else:  # accurate for small rises
             found.append(-log1p(total) / beta)
     return found[0], found[1], size

@@ -1,6 +1,8 @@
-"""Elastic-SGD: replicas of a network, each drawn to a master that follows their mean."""
+"""Elastic-SGD: replicas of a network, each attracted to a master that follows their mean."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.optimizer import ParamsT
@@ -8,6 +10,8 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     check_range,
     check_whole,
     check_width,
@@ -16,20 +20,23 @@ from pdekit.optim.groups import (
     mean_loss,
     parameters,
 )
-from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
+from pdekit.optim.replicas import each_replica, ranks_of, take_mean, transaction
 from pdekit.optim.updates import langevin_step
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class ElasticSGD(Checked):
     """x^a ← x^a - η (∇f(x^a) + (x^a - x)/ρ), x ← x - (n η'/ρ)(x - mean of the x^a).
 
     Both from the old values: gradient descent on Σ_a f(x^a) + |x^a - x|²/(2ρ), with rate η in the
-    n replicas and η' in the master x. Replicas that are at rest before x moves pull it along the
-    gradient of n u(·, ρ), u the local entropy of ``EntropySGD``, for every n. Thesis (5.4), with
-    the attraction of errata 28; mathematics 1.10.
+    n replicas and η' in the master x. Replicas that relax before x moves pull it along
+    the gradient of n u(·, ρ), u the local entropy of ``EntropySGD``, for every n. Thesis (5.4),
+    with the attraction of errata 28; mathematics 1.10.
 
     **The parameters hold x** between steps, and a replica while the closure runs:
-    ``optimizer.replica`` is its number among all, for a closure that gives each its own data.
+    ``optimizer.replica`` is its number among all, for closures that give each replica its own data.
     The replicas of a process are in ``state[p]["replicas"]``; the optimizer holds 2 replicas + 1
     copies of the network.
 
@@ -39,24 +46,24 @@ class ElasticSGD(Checked):
     lr : η
     rho : ρ > 0
     replicas : of each process, the same in all groups
-    master_lr : η'; None for ``lr``; with ρ/n each step takes x to the mean
+    master_lr : η'; None for ``lr``; with ρ/n each step moves x to the mean
     process_group : of torch.distributed; None for the default one, if there is one
 
     ``step(closure)`` calls the closure once for each replica of the process and returns the mean of
     its losses there. Raises ``TypeError`` without a closure and ``ValueError`` for numbers out of
     range, among them (η + n η')/ρ >= 2, unstable for every convex f. Stable if
-    η (λ + 1/ρ) + n η'/ρ < 2, λ the largest curvature. Where the closure raises all is as before the
-    step.
+    η (λ + 1/ρ) + n η'/ρ < 2, λ the largest curvature. If the closure raises, everything is as
+    before the step.
 
-    **Several processes** (torchrun, after ``init_process_group``) take part with ``replicas`` each,
-    n in all. They begin at the parameters of the first. A step, one gradient of each replica, costs
-    an all-reduce as large as the parameters, and every process has the same x to the bit. With
-    n = 2 the result is that of one process to the bit, because a + b = b + a; with more the sum is
-    rounded in another order. Each process saves its own ``state_dict``. Where one raises, the
-    others wait for it until the group's timeout.
+    **Several processes** (torchrun, after ``init_process_group``) take part with ``replicas``
+    each, n in total. They start from the parameters of the first. A step, one gradient of each
+    replica, costs an all-reduce as large as the parameters, and every process has bitwise the same
+    x. With n = 2 the result is bitwise that of one process, because a + b = b + a; with more the
+    sum is rounded in another order. Each process saves its own ``state_dict``. If one raises, the
+    others wait until the group's timeout.
     """
 
-    process_group: Any = None
+    process_group: ProcessGroup | None = None
     replica = 0
 
     def __init__(
@@ -67,7 +74,7 @@ class ElasticSGD(Checked):
         replicas: int = 3,
         master_lr: float | None = None,
         *,
-        process_group: Any = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         self.process_group = process_group
         options = {
@@ -79,7 +86,7 @@ class ElasticSGD(Checked):
         }
         super().__init__(params, options)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)
         check_width(group, "rho")
         check_range(group, "master_lr", 0.0, optional=True)
@@ -89,17 +96,17 @@ class ElasticSGD(Checked):
         if pull / group["rho"] >= 2:
             raise ValueError(
                 f"(lr + n master_lr)/rho must be below 2, got ({group['lr']:g} + {n} * "
-                f"{master_rate(group):g})/{group['rho']:g}: master and replicas would run away "
-                f"from each other; take rho > {pull / 2:g}, or smaller learning rates"
+                f"{master_rate(group):g})/{group['rho']:g}: the distance of master and replicas "
+                f"would grow; use rho > {pull / 2:g}, or smaller learning rates"
             )
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
-        """Move replicas and master; the mean of the losses of the replicas."""
-        self.look_again()
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move replicas and master; returns the mean of the losses of the replicas."""
+        self.recheck_groups()
         ranks, losses = ranks_of(self.process_group), []
-        with rehearsed(self, ranks) as (masters, moved):
-            for a in turns(self, ranks):
+        with transaction(self, ranks) as (masters, moved):
+            for a in each_replica(self, ranks):
                 losses.append(evaluated(self, closure))
                 for group, _, p in parameters(self):
                     slope = torch.zeros_like(p) if p.grad is None else p.grad
@@ -114,7 +121,7 @@ class ElasticSGD(Checked):
         return loss
 
 
-def master_rate(group: dict[str, Any]) -> float:
+def master_rate(group: Group) -> float:
     """η'."""
     rate = group["master_lr"]
     return float(group["lr"] if rate is None else rate)

@@ -1,7 +1,8 @@
 """Entropy-SGD: descent along the gradient of the local entropy."""
 
+from __future__ import annotations
+
 from math import sqrt
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +12,9 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     address,
-    anchored,
     check_range,
     check_seed,
     check_whole,
@@ -22,6 +24,7 @@ from pdekit.optim.groups import (
     evaluated,
     parameters,
     rate_of,
+    restored_on_error,
 )
 from pdekit.optim.updates import Noise, langevin_step
 
@@ -38,19 +41,19 @@ class EntropySGD(Checked):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η >= 0; a step goes as far as one of gradient descent with this learning rate on u. None
-        for 0.2 L: as far as L steps of SGD with rate 0.2
+    lr : η >= 0; a step is as long as one of gradient descent with this learning rate on u.
+        None for 0.2 L: as long as L steps of SGD with rate 0.2
     gamma : γ > 0, the square of the width; None for the ``lr`` of the group, where x becomes z
     inner_steps : L, gradients a step, the same in all groups
-    temperature : T = 1/β of the noise added; 0 leaves that of the mini-batches
+    temperature : T = 1/β of the noise added; 0 for the noise of the mini-batches only
     inner_lr : η_y; None for 2 γ / (L + 1)
-    alpha : α in [0, 1), the share of the past in z
+    alpha : α in [0, 1), the weight of the past in z
     seed : of the noise
 
     ``step(closure)`` calls the closure L times and returns its first loss, f(x). Raises
-    ``ValueError`` for numbers out of range, ``TypeError`` without a closure; where the closure
-    raises, the parameters are x again. Stable if η_y (λ + 1/γ) < 2, λ the largest curvature met.
-    To narrow γ in the course of training (scoping), set ``group["gamma"]``.
+    ``ValueError`` for numbers out of range, ``TypeError`` without a closure; if the closure
+    raises, the parameters are restored to x. Stable if η_y (λ + 1/γ) < 2, λ the largest curvature
+    met. To narrow γ during training (scoping), set ``group["gamma"]``.
     """
 
     def __init__(
@@ -77,32 +80,32 @@ class EntropySGD(Checked):
         }
         super().__init__(params, options)
 
-    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
+    def completed(self, group: Group) -> Group:
         return with_width(group)
 
-    def check(self, group: dict[str, Any]) -> None:
-        check_walk(group)
+    def check(self, group: Group) -> None:
+        check_inner_loop(group)
         check_seed(group)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
-        """Move x; the loss there before."""
-        self.look_again()
-        with anchored(self) as centres:
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move x; returns the loss at the old x."""
+        self.recheck_groups()
+        with restored_on_error(self) as centres:
             means = copies(self, "mean")
-            loss = walk(self, closure, centres, means)
+            loss = inner_loop(self, closure, centres, means)
             for group, _, p in parameters(self):
                 torch.lerp(centres[p], means[p], group["lr"] / group["gamma"], out=p)
         return loss
 
 
-def with_width(group: dict[str, Any]) -> dict[str, Any]:
-    """A group with γ: its learning rate, if nothing else is said."""
+def with_width(group: Group) -> Group:
+    """A group with γ: its learning rate, unless given."""
     return {**group, "gamma": group["lr"] if group["gamma"] is None else group["gamma"]}
 
 
-def check_walk(group: dict[str, Any]) -> None:
-    """Raise for options of ``walk`` out of range."""
+def check_inner_loop(group: Group) -> None:
+    """Raise for options of ``inner_loop`` out of range."""
     check_whole(group, "inner_steps", 1)
     check_range(group, "lr", 0.0)
     check_width(group, "gamma")
@@ -111,17 +114,18 @@ def check_walk(group: dict[str, Any]) -> None:
     check_range(group, "alpha", 0.0, 1.0)
 
 
-def walk(
+def inner_loop(
     optimizer: Optimizer,
     closure: Closure | None,
     centres: dict[Tensor, Tensor],
     means: dict[Tensor, Tensor] | None,
     replica: int = 0,
     replicas: int = 1,
-) -> Any:
-    """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss.
+) -> Loss | None:
+    """L steps of y, the parameters, around the centres x, averaged in the means z; returns the
+    first loss.
 
-    Without means z is the last y. Each of several replicas has noise of its own.
+    Without means z is the last y. Replicas have independent noise.
     """
     losses = []
     for _ in range(common(optimizer, "inner_steps")):
@@ -138,7 +142,7 @@ def walk(
     return losses[0]
 
 
-def inner_rate(group: dict[str, Any]) -> float:
-    """η_y: so that y has come to rest after L steps, if nothing else is said."""
+def inner_rate(group: Group) -> float:
+    """η_y, unless given such that y has relaxed after L steps."""
     rate = group["inner_lr"]
     return float(2 * group["gamma"] / (group["inner_steps"] + 1) if rate is None else rate)

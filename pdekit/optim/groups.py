@@ -1,28 +1,35 @@
-"""Parameter groups: what every optimizer here asks of them."""
+"""Parameter groups: checks and helpers shared by all optimizers."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import isfinite
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from pdekit.checks import number, shown
 from pdekit.particles.noise import Address
 
-Closure = Callable[[], Any]
+Group: TypeAlias = dict[str, Any]
+"""Of parameters, as torch keeps them: tensors and their options."""
+
+Loss: TypeAlias = Tensor | float
+Closure: TypeAlias = Callable[[], Loss | None]
 
 RATE = 0.2
-"""Of the move a gradient, where an optimizer that takes several is not told its learning rate."""
+"""Default learning rate per gradient, for optimizers with several gradients a step."""
 
 LARGEST = 1e30
-"""Of an option: its products are to be numbers in single precision."""
+"""Largest value of an option: its products must not overflow in single precision."""
 
-# what torch and its schedulers put into a group
+# keys that torch and its schedulers put into a group
 _FOREIGN = {"params", "param_names", "initial_lr", "swa_lr"}
 _FOREIGN |= {f"{end}_{name}" for end in ("max", "min", "base") for name in ("lr", "momentum")}
 _COUNTERS = {"evaluations", "age", "steps"}
@@ -30,32 +37,32 @@ _UNSEEN = {"params", *_COUNTERS}
 
 
 class Checked(Optimizer):
-    """What the optimizers here share: options that are checked, also those that are set later.
+    """Base class: checks options, also those that are set later.
 
-    ``derived``: names in its groups that are no options.
+    ``derived``: keys in its groups that are not options.
     """
 
     derived: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, params: Any, options: dict[str, Any]) -> None:
+    def __init__(self, params: ParamsT, options: Group) -> None:
         super().__init__(listed(self, params), options)
 
-    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
-        """A new group with what follows from its options."""
+    def completed(self, group: Group) -> Group:
+        """A new group, completed with derived options."""
         return group
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         """``ValueError`` for options out of range."""
         raise NotImplementedError
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: Group) -> None:
         """Add a group, whose options are checked."""
         group = self.completed(group_of(self, param_group))
         self.check(group)
         super().add_param_group(group)
 
-    def look_again(self) -> None:
-        """Check the groups whose options are not those of the step before."""
+    def recheck_groups(self) -> None:
+        """Check the groups whose options have changed since the last step."""
         seen: dict[int, Any] = vars(self).setdefault("seen", {})
         for k, group in enumerate(self.param_groups):
             options = {key: group[key] for key in group if key not in _UNSEEN}
@@ -72,8 +79,8 @@ class Checked(Optimizer):
             seen[k] = options
 
 
-def listed(optimizer: Optimizer, params: Any) -> Any:
-    """``params`` as torch takes them; ``TypeError`` for what is no list of tensors or groups."""
+def listed(optimizer: Optimizer, params: ParamsT) -> ParamsT:
+    """``params`` as accepted by torch; ``TypeError`` for others than tensors or groups."""
     if isinstance(params, Tensor | str | dict) or not isinstance(params, Iterable):
         raise TypeError(
             f"{type(optimizer).__name__}: params must be tensors, such as model.parameters(), or "
@@ -82,15 +89,15 @@ def listed(optimizer: Optimizer, params: Any) -> Any:
     return params
 
 
-def group_of(optimizer: Checked, given: Any) -> dict[str, Any]:
-    """A parameter group with the defaults where it is silent.
+def group_of(optimizer: Checked, given: Group) -> Group:
+    """A parameter group completed with the defaults.
 
-    ``TypeError`` for what is no group, or for parameters of a type that cannot be moved;
-    ``ValueError`` for an option that the optimizer does not have, which would go by unnoticed.
+    ``TypeError`` for an invalid group, or for parameters of a type that cannot be updated;
+    ``ValueError`` for an unknown option, which would otherwise be ignored.
     """
     name, derived = type(optimizer).__name__, optimizer.derived
     if not isinstance(given, dict) or "params" not in given:
-        raise TypeError(f"a parameter group is a dict with 'params', got {given!r}")
+        raise TypeError(f"a parameter group must be a dict with 'params', got {given!r}")
     unknown = sorted(set(given) - set(optimizer.defaults) - _FOREIGN - set(derived))
     if unknown:
         own = ", ".join(key for key in optimizer.defaults if key not in {*_COUNTERS, *derived})
@@ -106,10 +113,10 @@ def group_of(optimizer: Checked, given: Any) -> dict[str, Any]:
     return {**optimizer.defaults, **given, "params": params}
 
 
-def parameters(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], int, Tensor]]:
-    """(group, number, parameter); the numbers count through all groups.
+def parameters(optimizer: Optimizer) -> Iterator[tuple[Group, int, Tensor]]:
+    """(group, number, parameter), numbered through all groups.
 
-    Whole numbers, which have no gradient, are left out.
+    Integer parameters, which have no gradient, are skipped.
     """
     number = 0
     for group in optimizer.param_groups:
@@ -119,8 +126,8 @@ def parameters(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], int, Tens
             number += 1
 
 
-def evaluated(optimizer: Optimizer, closure: Closure | None) -> Any:
-    """The loss at the parameters as they are, whose gradients the closure leaves in them."""
+def evaluated(optimizer: Optimizer, closure: Closure | None) -> Loss | None:
+    """Evaluate the closure: the loss at the current parameters, with gradients in ``.grad``."""
     if not callable(closure):
         raise TypeError(
             f"{type(optimizer).__name__} needs several gradients a step: call step(closure), where "
@@ -133,23 +140,24 @@ def evaluated(optimizer: Optimizer, closure: Closure | None) -> Any:
     return loss.detach() if isinstance(loss, Tensor) else loss
 
 
-def loss_of(optimizer: Checked, closure: Closure | None) -> Any:
-    """For an optimizer that needs one gradient: that of the closure, or the one already there."""
+def loss_of(optimizer: Checked, closure: Closure | None) -> Loss | None:
+    """For an optimizer that needs one gradient: from the closure, or already in ``.grad``."""
     if closure is not None:
         return evaluated(optimizer, closure)
     _counted(optimizer)
     return None
 
 
-def mean_loss(losses: list[Any]) -> Any:
-    """The mean of what a closure returned."""
-    if any(loss is None for loss in losses):
+def mean_loss(losses: list[Loss | None]) -> Loss:
+    """The mean of the value returned by a closure."""
+    known = [loss for loss in losses if loss is not None]
+    if len(known) < len(losses):
         raise TypeError("closure() must return the loss, got None")
-    return sum(losses) / len(losses)
+    return sum(known) / len(known)
 
 
 def _counted(optimizer: Optimizer) -> None:
-    """One more evaluation, whose gradients are dense, and none of them of a whole number."""
+    """Count an evaluation; checks that gradients are dense and of floating type."""
     for group in optimizer.param_groups:
         for p in group["params"]:
             if p.grad is not None and not (p.is_floating_point() or p.is_complex()):
@@ -165,8 +173,8 @@ def _counted(optimizer: Optimizer) -> None:
 
 
 @contextmanager
-def anchored(optimizer: Checked) -> Iterator[dict[Tensor, Tensor]]:
-    """Copies of the parameters. Where the body raises, these and the counters are as before."""
+def restored_on_error(optimizer: Checked) -> Iterator[dict[Tensor, Tensor]]:
+    """Yields copies of the parameters. If the body raises, parameters and counters are restored."""
     anchors, counts = copies(optimizer, "anchor"), evaluations(optimizer)
     try:
         yield anchors
@@ -178,7 +186,7 @@ def anchored(optimizer: Checked) -> Iterator[dict[Tensor, Tensor]]:
 
 
 def evaluations(optimizer: Optimizer) -> list[int]:
-    """The counters of the gradients, a group each."""
+    """The gradient counters of all groups."""
     return [group["evaluations"] for group in optimizer.param_groups]
 
 
@@ -189,41 +197,41 @@ def set_evaluations(optimizer: Optimizer, counts: list[int]) -> None:
 
 
 def copies(optimizer: Optimizer, name: str) -> dict[Tensor, Tensor]:
-    """Copies of the parameters, in memory that is kept from step to step under this name."""
-    kept = spare(optimizer)
+    """Copies of the parameters, in buffers that are reused from step to step under this name."""
+    kept = scratch(optimizer)
     made = {p: copied(p.detach(), kept.get((p, name))) for _, _, p in parameters(optimizer)}
     kept.update({(p, name): copy for p, copy in made.items()})
     return made
 
 
-def spare(optimizer: Optimizer) -> dict[tuple[Tensor, str], Tensor]:
-    """Memory of the step before, by parameter and use; no part of the state."""
-    kept: dict[tuple[Tensor, str], Tensor] = vars(optimizer).setdefault("spare", {})
+def scratch(optimizer: Optimizer) -> dict[tuple[Tensor, str], Tensor]:
+    """Reusable buffers, by parameter and use; not part of the state."""
+    kept: dict[tuple[Tensor, str], Tensor] = vars(optimizer).setdefault("scratch", {})
     return kept
 
 
 def copied(x: Tensor, into: Tensor | None) -> Tensor:
-    """A copy, ``into`` that tensor where it fits: new memory costs as much as a gradient."""
+    """A copy, ``into`` that tensor if it fits: allocation costs as much as a gradient."""
     if into is None or (into.shape, into.dtype, into.device) != (x.shape, x.dtype, x.device):
         into = torch.empty_like(x)
     return into.copy_(x)
 
 
-def address(group: dict[str, Any], number: int) -> Address:
-    """Where the noise of a parameter lies at the latest evaluation."""
+def address(group: Group, number: int) -> Address:
+    """The address of the noise of a parameter at the latest evaluation."""
     return Address(group["seed"], number, step=group["evaluations"] - 1)
 
 
 def common(optimizer: Optimizer, name: str) -> Any:
-    """An option that belongs to all groups together."""
+    """An option that must be equal in all groups."""
     values = [group[name] for group in optimizer.param_groups]
     if any(v != values[0] for v in values):
-        raise ValueError(f"{name} is one for all parameter groups, got {values}")
+        raise ValueError(f"{name} must be the same in all parameter groups, got {values}")
     return values[0]
 
 
 def check_range(
-    group: dict[str, Any],
+    group: Group,
     name: str,
     lower: float,
     upper: float = LARGEST,
@@ -247,20 +255,20 @@ def check_range(
         raise ValueError(f"{name} must be a finite number {least}{most}, got {value!r}")
 
 
-def check_width(group: dict[str, Any], name: str, *, optional: bool = False) -> None:
-    """``ValueError`` unless ``group[name]`` > 0, and its inverse a number in single precision."""
+def check_width(group: Group, name: str, *, optional: bool = False) -> None:
+    """``ValueError`` unless ``group[name]`` > 0, and its inverse finite in single precision."""
     check_range(group, name, 0.0, open_below=True, optional=optional)
     if group[name] is not None and group[name] < 1e-30:
         raise ValueError(f"{name} must be a finite number >= 1e-30, got {group[name]!r}")
 
 
-def check_switch(group: dict[str, Any], name: str) -> None:
+def check_switch(group: Group, name: str) -> None:
     """``ValueError`` unless ``group[name]`` is True or False."""
-    if not isinstance(group[name], bool | np.bool_):  # 1 and 0 are equal to them
+    if not isinstance(group[name], bool | np.bool_):  # 1 and 0 compare equal to bools
         raise ValueError(f"{name} must be True or False, got {group[name]!r}")
 
 
-def check_whole(group: dict[str, Any], name: str, least: int) -> None:
+def check_whole(group: Group, name: str, least: int) -> None:
     """``ValueError`` unless ``group[name]`` is a whole number, at least ``least``."""
     value = group[name]
     whole = isinstance(value, Integral) and not isinstance(value, bool)
@@ -268,13 +276,13 @@ def check_whole(group: dict[str, Any], name: str, least: int) -> None:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
-def rate_of(lr: Any, steps: Any) -> Any:
-    """The learning rate of so many gradients, where it is not given."""
+def rate_of(lr: float | None, steps: int) -> float | None:
+    """The default learning rate for this number of gradients."""
     return RATE * steps if lr is None and isinstance(steps, Integral) else lr
 
 
-def check_seed(group: dict[str, Any]) -> None:
-    """``ValueError`` unless ``group["seed"]`` is one that noise has an address for."""
+def check_seed(group: Group) -> None:
+    """``ValueError`` unless ``group["seed"]`` is a valid seed of the noise."""
     seed = group["seed"]
     whole = isinstance(seed, Integral) and not isinstance(seed, bool)
     if not (whole and 0 <= seed < 1 << 64):

@@ -1,7 +1,8 @@
 """Descent on the loss smoothed by the heat equation."""
 
+from __future__ import annotations
+
 from math import sqrt
-from typing import Any
 
 import torch
 from torch.optim.optimizer import ParamsT
@@ -9,8 +10,9 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     address,
-    anchored,
     check_range,
     check_seed,
     check_switch,
@@ -22,6 +24,7 @@ from pdekit.optim.groups import (
     mean_loss,
     parameters,
     rate_of,
+    restored_on_error,
 )
 from pdekit.optim.updates import Noise, scattered
 
@@ -37,15 +40,15 @@ class HEAT(Checked):
     params : tensors, or groups of them with options of their own
     lr : η >= 0; None for 0.2 L
     gamma : γ > 0
-    samples : L, gradients a step, the same in all groups; a mean of more is less noisy, and a step
-        of the same length costs more
+    samples : L, gradients a step, the same in all groups; more reduce the noise of
+        the mean, at a higher cost
     temperature : T = 1/β
     antithetic : take the ξ_i in pairs of opposite signs (L even): odd orders of f cancel
     seed : of the noise
 
     ``step(closure)`` calls the closure L times and returns the mean of its losses, an estimate of
-    v(x, γ). Raises ``ValueError`` for numbers out of range, ``TypeError`` without a closure; where
-    the closure raises, the parameters are x again.
+    v(x, γ). Raises ``ValueError`` for numbers out of range, ``TypeError`` without a closure; if
+    the closure raises, the parameters are restored to x.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class HEAT(Checked):
         }
         super().__init__(params, options)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_whole(group, "samples", 1)
         check_range(group, "lr", 0.0)
         check_width(group, "gamma")
@@ -83,12 +86,12 @@ class HEAT(Checked):
             )
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
-        """Move x; the mean of the losses around it."""
-        self.look_again()
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move x; returns the mean of the losses around it."""
+        self.recheck_groups()
         samples, losses = common(self, "samples"), []
         antithetic = common(self, "antithetic")
-        with anchored(self) as centres:
+        with restored_on_error(self) as centres:
             sums = {p: copy.zero_() for p, copy in copies(self, "sum").items()}
             for i in range(samples):
                 sign = -1.0 if antithetic and i % 2 else 1.0
@@ -104,8 +107,10 @@ class HEAT(Checked):
                 torch.add(centres[p], sums[p], alpha=-group["lr"] / samples, out=p)
         return loss
 
-    def _scatter(self, group: Any, number: int, p: Any, x: Any, sign: float) -> None:
-        """x + ξ with the normals of the evaluation to come, or of the one before."""
+    def _scatter(
+        self, group: Group, number: int, p: torch.Tensor, x: torch.Tensor, sign: float
+    ) -> None:
+        """x + ξ with the normals of the next evaluation, or of the previous one."""
         ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
         scale = sign * sqrt(group["gamma"] * group["temperature"])
         scattered(p, x, Noise(scale, address(ahead, number)))

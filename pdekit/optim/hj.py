@@ -1,20 +1,22 @@
 """Descent on the solution of the Hamilton-Jacobi equation without viscosity."""
 
-from typing import Any
+from __future__ import annotations
 
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.entropy_sgd import check_walk, walk, with_width
+from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop, with_width
 from pdekit.optim.groups import (
     Checked,
     Closure,
-    anchored,
+    Group,
+    Loss,
     check_switch,
     common,
     evaluated,
     parameters,
     rate_of,
+    restored_on_error,
 )
 
 
@@ -54,22 +56,22 @@ class HJ(Checked):
         }
         super().__init__(params, options)
 
-    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
+    def completed(self, group: Group) -> Group:
         return with_width(group)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         if (group["temperature"], group["alpha"]) != (0.0, 0.0):
-            raise ValueError("HJ has neither temperature nor alpha; take EntropySGD")
-        check_walk(group)
+            raise ValueError("HJ has no options temperature and alpha; use EntropySGD")
+        check_inner_loop(group)
         check_switch(group, "dual")
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
-        """Move x; the loss there before."""
-        self.look_again()
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move x; returns the loss at the old x."""
+        self.recheck_groups()
         dual = common(self, "dual")
-        with anchored(self) as centres:
-            loss = walk(self, closure, centres, None)
+        with restored_on_error(self) as centres:
+            loss = inner_loop(self, closure, centres, None)
             if dual:
                 evaluated(self, closure)
             for group, _, p in parameters(self):

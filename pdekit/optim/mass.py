@@ -1,6 +1,6 @@
-"""MaSS: Nesterov's method with a compensation that stochastic gradients need."""
+"""MaSS: Nesterov's method with a compensation term for stochastic gradients."""
 
-from typing import Any
+from __future__ import annotations
 
 import torch
 from torch.optim.optimizer import ParamsT
@@ -8,6 +8,8 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     check_range,
     check_switch,
     common,
@@ -54,16 +56,16 @@ class MaSS(Checked):
         }
         super().__init__(params, options)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)
         check_range(group, "momentum", 0.0, 1.0)
         check_range(group, "compensation", 0.0, 1.0)
         check_switch(group, "restart")
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
-        """Move w and u; the loss of the closure, at u."""
-        self.look_again()
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move w and u; returns the loss of the closure, at u."""
+        self.recheck_groups()
         age, restart = self.param_groups[0]["age"], common(self, "restart")
         loss, climb = loss_of(self, closure), 0.0
         for group, _, p in parameters(self):

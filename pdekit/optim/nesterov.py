@@ -1,13 +1,13 @@
-"""Nesterov's method, restarted."""
+"""Nesterov's method with restarts."""
 
-from typing import Any
+from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import Checked, Closure, check_range, loss_of, parameters
+from pdekit.optim.groups import Checked, Closure, Group, Loss, check_range, loss_of, parameters
 from pdekit.optim.updates import accelerated
 
 
@@ -31,13 +31,13 @@ class NesterovRestart(Checked):
     def __init__(self, params: ParamsT, lr: float = 1e-2) -> None:
         super().__init__(params, {"lr": lr, "age": 1, "evaluations": 0})
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
-        """Move w and u; the loss of the closure, at u."""
-        self.look_again()
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move w and u; returns the loss of the closure, at u."""
+        self.recheck_groups()
         loss = loss_of(self, closure)
         age = self.param_groups[0]["age"]
         climb = sum(
@@ -51,7 +51,7 @@ class NesterovRestart(Checked):
 
 
 def iterate(optimizer: Optimizer, u: Tensor) -> Tensor:
-    """w of a parameter, which starts where u does."""
+    """w of a parameter, initially equal to u."""
     w: Tensor = optimizer.state[u].setdefault("w", u.detach().clone())
     return w
 

@@ -1,16 +1,20 @@
 """Parle: Entropy-SGD in the replicas of Elastic-SGD."""
 
+from __future__ import annotations
+
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.entropy_sgd import check_walk, walk
+from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop
 from pdekit.optim.groups import (
     RATE,
     Checked,
     Closure,
+    Group,
+    Loss,
     check_seed,
     check_whole,
     check_width,
@@ -18,7 +22,10 @@ from pdekit.optim.groups import (
     mean_loss,
     parameters,
 )
-from pdekit.optim.replicas import ranks_of, rehearsed, take_mean, turns
+from pdekit.optim.replicas import each_replica, ranks_of, take_mean, transaction
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Parle(Checked):
@@ -26,27 +33,27 @@ class Parle(Checked):
     then x^a ← x^a - η (x^a - z) - (η/ρ)(x^a - x) and x ← mean of the x^a, both from the old values.
 
     Descent on Σ_a u(x^a, γ) + |x^a - x|²/(2ρ), u the local entropy of ``EntropySGD``. Thesis (5.8)
-    with η¹ = ηγ, η² = η, η³ = ρ/n and z_k in place of z_t (errata 60; mathematics 1.10). So x is a
-    step behind the mean of the replicas, and stays where it is in the first. After k steps
+    with η¹ = ηγ, η² = η, η³ = ρ/n and z_k in place of z_t (errata 60; mathematics 1.10). So x lags
+    one step behind the mean of the replicas, and does not move in the first step. After k steps
     γ = γ_0 (1 - 1/(2B))^k and ρ alike (5.10).
 
     **The parameters hold x** between steps, and y of a replica while the closure runs:
-    ``optimizer.replica`` is its number among all, for a closure that gives each its own data.
+    ``optimizer.replica`` is its number among all, for closures that give each replica its own data.
     The replicas of a process are in ``state[p]["replicas"]``; the optimizer holds 2 replicas + 1
     copies of the network.
 
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η, the share of the way from x^a to z: x gets on about η times as fast as by SGD with rate
-        η_y. The thesis has η_y = η = 0.1, which is slow
+    lr : η, the fraction of the distance from x^a to z: x moves about η times as fast as by SGD
+        with rate η_y. The thesis has η_y = η = 0.1, which is slow
     gamma : γ_0 > 0; ``group["gamma"]`` is γ
-    rho : ρ_0 > 0, or inf for replicas that do not know of each other; ``group["rho"]`` is ρ
+    rho : ρ_0 > 0, or inf for uncoupled replicas; ``group["rho"]`` is ρ
     inner_steps : L, gradients of a replica a step, the same in all groups
     replicas : of each process, the same in all groups
     batches : B, mini-batches in the data; None: γ and ρ stay
     inner_lr : η_y; None for 0.2, or ``lr`` as it is at first where that is smaller (but not 0)
-    alpha : α in [0, 1), the share of the past in z
+    alpha : α in [0, 1), the weight of the past in z
     gamma_min : where γ stops
     rho_min : where ρ stops; None for the larger of 0.1 and ``lr`` as it is at first
     temperature : T of noise √(2 η_y T) ξ added to y, other noise in each replica
@@ -57,18 +64,18 @@ class Parle(Checked):
     of their first losses, f(x^a). Raises ``TypeError`` without a closure and ``ValueError`` for
     numbers out of range, among them η > ρ: the distance of x from the mean of the x^a is multiplied
     by -η/ρ a step where f is flat. Stable on a quadratic if η_y (λ + 1/γ) < 2, λ the largest
-    curvature, and η (1 + 2/ρ) < 2. Where the closure raises all is as before the step.
+    curvature, and η (1 + 2/ρ) < 2. If the closure raises, everything is as before the step.
 
     Special cases (corrected, errata 60): ρ = inf is ``EntropySGD`` with lr = ηγ in each replica;
     L = 1 is ``ElasticSGD``, with rate η η_y (1 - α) for ∇f and η for the attraction, whatever γ.
 
     **Several processes** (torchrun, after ``init_process_group``) take part with ``replicas`` each,
-    n in all; they begin at the parameters of the first. A step, L gradients of each replica, costs
-    one all-reduce as large as the parameters: 1/L of the traffic of ``ElasticSGD``, whose notes
-    hold here too.
+    n in all; they start from the parameters of the first. A step, L gradients of each replica,
+    costs one all-reduce as large as the parameters: 1/L of the traffic of ``ElasticSGD``, whose
+    notes hold here too.
     """
 
-    process_group: Any = None
+    process_group: ProcessGroup | None = None
     replica = 0
 
     derived = ("initial_gamma", "initial_rho")
@@ -89,7 +96,7 @@ class Parle(Checked):
         rho_min: float | None = None,
         temperature: float = 0.0,
         seed: int = 0,
-        process_group: Any = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         ranks_of(process_group)
         self.process_group = process_group
@@ -111,7 +118,7 @@ class Parle(Checked):
         }
         super().__init__(params, options)
 
-    def completed(self, group: dict[str, Any]) -> dict[str, Any]:
+    def completed(self, group: Group) -> Group:
         check(group)
         if group["inner_lr"] is None:
             group["inner_lr"] = min(group["lr"], RATE) or RATE
@@ -120,20 +127,20 @@ class Parle(Checked):
         group["initial_gamma"], group["initial_rho"] = group["gamma"], group["rho"]
         return group
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check(group)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
-        """Move replicas and master; the mean of the losses at the replicas before."""
-        self.look_again()
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move replicas and master; returns the mean of the losses at the old replicas."""
+        self.recheck_groups()
         ranks, losses = ranks_of(self.process_group), []
         n = common(self, "replicas") * ranks.size
-        with rehearsed(self, ranks) as (masters, moved):
-            for a in turns(self, ranks):
+        with transaction(self, ranks) as (masters, moved):
+            for a in each_replica(self, ranks):
                 starts = {p: self.state[p]["replicas"][a] for p in masters}
                 means = {p: moved[p][a] for p in masters}
-                losses.append(walk(self, closure, starts, means, self.replica, n))
+                losses.append(inner_loop(self, closure, starts, means, self.replica, n))
                 for group, _, p in parameters(self):
                     x, z, eta = starts[p], means[p], group["lr"]
                     z.copy_(x - (x - z) * eta - (x - masters[p]) * (eta / group["rho"]))
@@ -146,16 +153,16 @@ class Parle(Checked):
         return loss
 
 
-def scoped(group: dict[str, Any], name: str) -> float:
+def scoped(group: Group, name: str) -> float:
     """γ or ρ after the steps made; it never rises."""
     first = group[f"initial_{name}"]
     shrunk = first * (1 - 0.5 / group["batches"]) ** group["steps"]
     return float(max(shrunk, min(first, group[f"{name}_min"])))
 
 
-def check(group: dict[str, Any]) -> None:
+def check(group: Group) -> None:
     """Raise for options out of range."""
-    check_walk(group)
+    check_inner_loop(group)
     check_seed(group)
     if not (isinstance(group["rho"], float) and group["rho"] == inf):
         check_width(group, "rho")
@@ -167,6 +174,6 @@ def check(group: dict[str, Any]) -> None:
     for name in ("rho", "rho_min"):
         if group[name] is not None and group["lr"] > group[name]:
             raise ValueError(
-                f"lr must not exceed {name}, got {group['lr']:g} and {group[name]:g}: master and "
-                f"replicas would run away from each other; take a smaller lr, or a larger {name}"
+                f"lr must not exceed {name}, got {group['lr']:g} and {group[name]:g}: the distance "
+                f"of master and replicas would grow; use a smaller lr, or a larger {name}"
             )

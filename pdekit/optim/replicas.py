@@ -4,29 +4,27 @@ The parameters hold the master x. The replicas x^a of a process lie stacked in
 ``state[p]["replicas"]``, of shape (replicas of this process, *shape of p).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed
 
 from pdekit.checks import shown
-from pdekit.optim.groups import (
-    common,
-    copied,
-    evaluations,
-    parameters,
-    set_evaluations,
-    spare,
-)
+from pdekit.optim.groups import common, copied, evaluations, parameters, scratch, set_evaluations
 from pdekit.particles.run.ranks import Ranks
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 Stacks = dict[Tensor, Tensor]
 
 
-def ranks_of(process_group: Any) -> Ranks:
-    """The processes that share the replicas; one alone where none have been joined."""
+def ranks_of(process_group: ProcessGroup | None) -> Ranks:
+    """The processes that share the replicas; a single one unless a process group exists."""
     if process_group is not None and not _is_group(process_group):
         raise TypeError(
             "process_group must be one of torch.distributed (new_group(...)) or None for the "
@@ -37,30 +35,30 @@ def ranks_of(process_group: Any) -> Ranks:
     rank = distributed.get_rank(process_group)
     if rank < 0:
         raise ValueError(
-            f"rank {distributed.get_rank()} is not in process_group: make the optimizer on the "
-            "ranks of that group only"
+            f"rank {distributed.get_rank()} is not in process_group; construct the optimizer only "
+            "on the ranks of that group"
         )
     return Ranks(rank, distributed.get_world_size(process_group), process_group)
 
 
 def _is_group(value: Any) -> bool:
-    """Whether it is a process group, or what stands for one that this process is not in."""
+    """Whether it is a process group, or the placeholder for one without this process."""
     if not distributed.is_available():
         return False
     outside = distributed.GroupMember.NON_GROUP_MEMBER
     return isinstance(value, distributed.ProcessGroup) or (
-        type(value) is type(outside) and value == outside
+        isinstance(value, type(outside)) and value == outside
     )
 
 
 @contextmanager
-def rehearsed(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]:
-    """Copies of the master, to be read, and of the replicas, to be moved: they replace the replicas
-    at the end, or, where the body raises, the optimizer is as it was.
+def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]:
+    """Yields copies of master and replicas to be updated; they replace the replicas at
+    the end. If the body raises, the optimizer is left unchanged.
     """
     began, counts, turn = set(optimizer.state), evaluations(optimizer), optimizer.replica
     _begin(optimizer, ranks)
-    state, kept = optimizer.state, spare(optimizer)
+    state, kept = optimizer.state, scratch(optimizer)
     tensors = [p for _, _, p in parameters(optimizer)]
     masters = {p: copied(p.detach(), kept.get((p, "master"))) for p in tensors}
     moved = {p: copied(state[p]["replicas"], kept.get((p, "replicas"))) for p in tensors}
@@ -79,11 +77,12 @@ def rehearsed(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]:
         state[p]["replicas"] = moved[p]
 
 
-def turns(optimizer: Any, ranks: Ranks) -> Iterator[int]:
-    """The replicas of this process one by one: the parameters hold it, ``replica`` its number.
+def each_replica(optimizer: Any, ranks: Ranks) -> Iterator[int]:
+    """Iterate over the replicas of this process: the parameters hold the replica, ``replica`` its
+    number.
 
-    ``evaluations`` counts the gradients of a replica, so that the noise does not depend on how
-    many of them a process has.
+    ``evaluations`` counts the gradients of a replica, so that the noise does not depend on the
+    number of replicas per process.
     """
     count, counts = common(optimizer, "replicas"), evaluations(optimizer)
     for a in range(count):
@@ -97,13 +96,14 @@ def turns(optimizer: Any, ranks: Ranks) -> Iterator[int]:
 def take_mean(stacks: Stacks, masters: dict[Tensor, Tensor], ranks: Ranks) -> None:
     """Set the parameters to the mean over the replicas of all processes.
 
-    The mean of equal numbers is that number, to the bit.
+    The mean of equal numbers is bitwise that number.
     """
     for p, stack in stacks.items():
         _mean(stack, p)
     if ranks.size == 1:
         return
-    # of 2, 4, ... equal numbers the sum is exact; otherwise the ways from the master are added
+    # of 2, 4, ... equal numbers the sum is exact; otherwise the displacements from the master are
+    # added
     whole = ranks.size & (ranks.size - 1) == 0
     sums = [p.detach().contiguous() if whole else p - masters[p] for p in stacks]
     sent = [distributed.all_reduce(s, group=ranks.group, async_op=True) for s in sums]
@@ -126,7 +126,7 @@ def _mean(stack: Tensor, out: Tensor) -> None:
 
 
 def _begin(optimizer: Any, ranks: Ranks) -> None:
-    """Before the first step every replica is at the master, which is that of the first process."""
+    """Before the first step every replica is at the master of the first process."""
     count = common(optimizer, "replicas")
     for _, _, p in parameters(optimizer):
         state = optimizer.state[p]

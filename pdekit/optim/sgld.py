@@ -1,21 +1,14 @@
 """Stochastic gradient Langevin dynamics."""
 
+from __future__ import annotations
+
 from math import sqrt
-from typing import Any
 
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import (
-    Checked,
-    Closure,
-    address,
-    check_range,
-    check_seed,
-    loss_of,
-    parameters,
-)
-from pdekit.optim.updates import Noise, langevin_step
+from pdekit.optim.groups import Checked, Closure, Group, Loss, address, check_range, check_seed
+from pdekit.optim.updates import Noise, noisy_descent
 
 
 class SGLD(Checked):
@@ -33,7 +26,7 @@ class SGLD(Checked):
     params : tensors, or groups of them with options of their own
     lr : η >= 0
     temperature : T = 1/β; 0 for SGD
-    seed : of the noise; chains that are to be independent take different ones
+    seed : of the noise; use different seeds for independent chains
 
     ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
     for numbers out of range. Stable if η λ < 2; the variance along curvature λ is
@@ -46,20 +39,17 @@ class SGLD(Checked):
         options = {"lr": lr, "temperature": temperature, "seed": seed, "evaluations": 0}
         super().__init__(params, options)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)
         check_range(group, "temperature", 0.0)
         check_seed(group)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
-        """Move x; the loss of the closure."""
-        self.look_again()
-        loss = loss_of(self, closure)
-        for group, number, p in parameters(self):
-            if p.grad is None:
-                continue
-            scale = sqrt(2 * group["lr"] * group["temperature"])
-            noise = Noise(scale, address(group, number)) if scale else None
-            langevin_step(p, p.grad, group["lr"], noise)
-        return loss
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move x; returns the loss of the closure."""
+        return noisy_descent(self, closure, self.noise)
+
+    def noise(self, group: Group, number: int) -> Noise | None:
+        """√(2 η T) ξ of a parameter."""
+        scale = sqrt(2 * group["lr"] * group["temperature"])
+        return Noise(scale, address(group, number)) if scale else None

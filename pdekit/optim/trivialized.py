@@ -1,7 +1,8 @@
-"""Trivialized-SGD: a random field, withdrawn in the course of training, that removes minima."""
+"""Trivialized-SGD: a random field that removes minima, reduced to zero during training."""
+
+from __future__ import annotations
 
 from math import exp, sqrt
-from typing import Any
 
 import torch
 from torch.optim.optimizer import ParamsT
@@ -9,12 +10,13 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.groups import (
     Checked,
     Closure,
+    Group,
+    Loss,
     check_range,
     check_seed,
-    loss_of,
     parameters,
 )
-from pdekit.optim.updates import Noise, langevin_step
+from pdekit.optim.updates import Noise, noisy_descent
 from pdekit.particles.noise import INITIAL_NORMAL, Address
 
 
@@ -34,7 +36,7 @@ class TrivializedSGD(Checked):
     coupling : J >= 0
     decay : τ_0 > 0, in steps
     layers : p >= 3; None for the number of parameters with two dimensions or more
-    seed : of h, which is drawn anew in every step and takes no memory
+    seed : of h, which is redrawn in every step and takes no memory
 
     ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
     for numbers out of range.
@@ -60,7 +62,7 @@ class TrivializedSGD(Checked):
         }
         super().__init__(params, options)
 
-    def check(self, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)
         check_range(group, "coupling", 0.0)
         check_range(group, "decay", 0.0, open_below=True)
@@ -68,19 +70,17 @@ class TrivializedSGD(Checked):
         check_seed(group)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
-        """Move x; the loss of the closure."""
-        self.look_again()
-        loss = loss_of(self, closure)
-        for group, number, p in parameters(self):
-            if p.grad is None:
-                continue
-            strength = -group["lr"] * self.field(group, group["evaluations"] - 1)
-            field = Noise(strength, Address(group["seed"], number, INITIAL_NORMAL))
-            langevin_step(p, p.grad, group["lr"], field if strength else None)
-        return loss
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move x; returns the loss of the closure."""
+        return noisy_descent(self, closure, self.noise)
 
-    def field(self, group: dict[str, Any], step: int) -> float:
+    def noise(self, group: Group, number: int) -> Noise | None:
+        """-η v_i h of a parameter."""
+        strength = -group["lr"] * self.field(group, group["evaluations"] - 1)
+        at = Address(group["seed"], number, INITIAL_NORMAL)
+        return Noise(strength, at) if strength else None
+
+    def field(self, group: Group, step: int) -> float:
         """v_i, the spread of the field in step i."""
         p = group["layers"]
         if p is None:

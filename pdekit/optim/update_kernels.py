@@ -9,7 +9,7 @@ import numpy as np
 from pdekit.particles.kernels.forces import add_block
 from pdekit.particles.kernels.noise import normals
 
-CHUNK = 512  # numbers whose noise stays in the nearest cache
+CHUNK = 512  # numbers per chunk, whose noise fits in the L1 cache
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64 = np.uint64
 

@@ -1,11 +1,14 @@
-"""What the optimizers do to a parameter: a step down a slope, drawn to a centre, with noise.
+"""Update rules of the optimizers: a gradient step, attraction to a centre, noise.
 
-On the CPU one pass of a compiled kernel, elsewhere a few operations of torch: the same numbers, to
-the bit where both are rounded alike. Noise is that of the particles: a function of (seed,
-parameter, evaluation, element), so it depends neither on what else is drawn nor on the number of
+On the CPU one pass of a compiled kernel, elsewhere a few operations of torch: the same numbers,
+bitwise if both are rounded alike. Noise is that of the particles: a function of (seed,
+parameter, evaluation, element), so it depends neither on other draws nor on the number of
 threads.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.optim.groups import Checked, Closure, Group, Loss, loss_of, parameters
 from pdekit.optim.update_kernels import CHUNK, accelerate, descend, scatter
 from pdekit.particles.noise import LANES, Address, fill_normals
 
-_SPLIT = 1 << 18  # elements from which on a second thread is worth its start
+_SPLIT = 1 << 18  # elements above which a second thread pays off
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,20 @@ def langevin_step(
     _in_parts(descend, y, (*lines, *(lines[0].dtype.type(v) for v in numbers)), at)
 
 
+def noisy_descent(
+    optimizer: Checked,
+    closure: Closure | None,
+    noise: Callable[[Group, int], Noise | None],
+) -> Loss | None:
+    """y⁺ = y - η ∇f(y) + ``noise(group, number of the parameter)``, and the loss of the closure."""
+    optimizer.recheck_groups()
+    loss = loss_of(optimizer, closure)
+    for group, number, p in parameters(optimizer):
+        if p.grad is not None:
+            langevin_step(p, p.grad, group["lr"], noise(group, number))
+    return loss
+
+
 def plain_step(
     y: Tensor,
     slope: Tensor,
@@ -61,7 +79,7 @@ def plain_step(
     mean: Tensor | None,
     alpha: float,
 ) -> None:
-    """The reference of ``langevin_step``: on any device, in any type and layout."""
+    """The reference of ``langevin_step``: on any device, dtype and layout."""
     down = slope if centre is None else slope + (y - centre) * (1 / gamma)
     moved = y - down * eta
     y.copy_(moved + normals_like(y, noise.at) * noise.scale if noise else moved)
@@ -106,7 +124,7 @@ def accelerated(
     numbers = (lines[0].dtype.type(v) for v in (eta, momentum, eta * compensation))
     climbs = np.empty(
         -(-u.numel() // CHUNK) if climb else 0
-    )  # added in one order, whatever the threads
+    )  # summed in a fixed order, independent of the threads
     _in_parts(accelerate, u, (*lines, climbs, *numbers), Address(0))
     return float(climbs.sum())
 
@@ -117,7 +135,7 @@ def as_reals(t: Tensor) -> Tensor:
 
 
 def _in_lines(*tensors: Tensor | None) -> bool:
-    """Whether the kernels take these tensors."""
+    """Whether the kernels support these tensors."""
     there = [t for t in tensors if t is not None]
     alike = len({t.dtype for t in there}) == 1 and there[0].dtype in LANES
     return alike and all(t.device.type == "cpu" and t.is_contiguous() for t in there)
@@ -128,7 +146,7 @@ def _line(t: Tensor | None, like: Tensor) -> Any:
 
 
 def _in_parts(kernel: Any, y: Tensor, arguments: tuple[Any, ...], at: Address) -> None:
-    """Call a kernel for all elements, in as many threads as torch has where that pays."""
+    """Call a kernel for all elements, in several threads if that pays off."""
     counter = [np.uint64(k) for k in (at.step, at.stream, at.seed)]
     size = y.numel()
     threads = min(torch.get_num_threads(), size // _SPLIT)

@@ -1,4 +1,4 @@
-"""Particles: stochastic dynamics, their noise and the one loop that moves them.
+"""Particles: stochastic dynamics, their noise and the simulation loop.
 
 The names are imported on first use, because torch and numba are slow to load.
 """

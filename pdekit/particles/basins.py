@@ -1,5 +1,7 @@
 """Basins of attraction of a potential on a grid."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -18,13 +20,13 @@ from pdekit.particles.observation import cells_of
 
 @dataclass(frozen=True, eq=False)
 class Basins:
-    """Which minimum steepest descent from cell to cell ends in.
+    """The minimum in which steepest descent from cell to cell ends.
 
     From a cell it goes on to the neighbour, diagonals included, that lies lowest per distance, as
-    long as one is lower; cells of equal value that touch are one. ``labels`` has ``grid.shape`` and
-    numbers the minima along the axes; ``minima`` ``(count, dim)`` are their cells' centres. Points
-    beyond a wall belong to the wall's cell. A basin is known to a cell; a rough potential has one
-    for each of its ripples.
+    long as one is lower; adjacent cells of equal value are merged. ``labels`` has ``grid.shape``
+    and numbers the minima along the axes; ``minima`` ``(count, dim)`` are their cells' centres.
+    Points beyond a wall belong to the wall's cell. Basins are resolved up to a cell; a rough
+    potential has one for each ripple.
     """
 
     grid: Grid
@@ -32,8 +34,8 @@ class Basins:
     minima: Array
 
     @classmethod
-    def of(cls, potential: Any, grid: Grid) -> "Basins":
-        """Those of V, a potential or values of ``grid.shape``. Raises ``ValueError`` for NaN."""
+    def of(cls, potential: Any, grid: Grid) -> Basins:
+        """Basins of V, a potential or values of ``grid.shape``. Raises ``ValueError`` for NaN."""
         if not isinstance(grid, Grid):
             raise TypeError(f"Basins.of(V, grid): expected a Grid, got {grid!r}")
         V = potential(grid.centres) if callable(potential) else potential
@@ -65,12 +67,12 @@ def _ends(V: Array, grid: Grid) -> NDArray[np.int64]:
     drop = (V - V[neighbours]) / far[:, None]
     best = drop.argmax(axis=0)
     fall, down = drop[best, cells], neighbours[best, cells]
-    # a plateau is left where its edge is steepest; a minimum points to its own first cell
+    # descent leaves a plateau at its steepest edge; a minimum points to its own first cell
     order = np.lexsort((cells, -fall, plateau))
     exits = order[np.unique(plateau[order], return_index=True)[1]]
     first = np.unique(plateau, return_index=True)[1]
     after = np.where(fall[exits] > 0, plateau[down[exits]], np.arange(len(exits)))
-    # each cell by itself where it can fall, with its plateau where it cannot
+    # each cell by itself if a neighbour is lower, otherwise with its plateau
     target = np.where(fall > 0, down, first[after[plateau]])
     while not np.array_equal(target[target], target):
         target = target[target]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _NODES = (8, 12, 16, 20, 26, 32, 40, 50, 64, 80, 100, 128)
-_LARGEST = {1: 128, 2: 40, 3: 12}  # nodes per axis: beyond, all pairs cost no more
+_LARGEST = {1: 128, 2: 40, 3: 12}  # nodes per axis: with more, summing over all pairs is cheaper
 _PAIRS = 256  # pairs at which the interpolant is tested
 
 
@@ -24,7 +24,7 @@ def separable_sum(kernel: Callable[[Tensor], Tensor], x: Tensor, tolerance: floa
         raise ValueError(f"ChebyshevSum works in 1 to 3 dimensions, got {dim}; take ExactSum()")
     low, high = x.amin(dim=0), x.amax(dim=0)
     half = ((high - low) / 2).tolist()
-    # a little larger box, one of few, so that its table serves many steps
+    # rounded up to one of a few boxes, so that the table is reused in many steps
     widths = tuple(2 ** (ceil(8 * log2(h)) / 8) if h > 1e-12 else 1.0 for h in half)
     nodes, table = _resolved(kernel, widths, tolerance, x.dtype, x.device)
     s = ((x - (low + high) / 2) / x.new_tensor(widths)).clamp(-1, 1)
@@ -48,9 +48,9 @@ def _resolved(
 
 
 def _enough_nodes(kernel: Callable[[Tensor], Tensor], half: Tensor, tolerance: float) -> int:
-    """Nodes per axis that reproduce the kernel at pairs spread over the box."""
+    """Nodes per axis that reproduce the kernel at test pairs in the box."""
     dim = len(half)
-    # a lattice of irrational steps, and corners, where a polynomial is worst
+    # a lattice with irrational steps, and the corners, where polynomials are worst
     steps = torch.arange(1, 2 * dim + 1, dtype=half.dtype, device=half.device).sqrt() * pi
     count = torch.arange(1, _PAIRS + 1, dtype=half.dtype, device=half.device)
     pairs = (count[:, None] * steps).remainder(1.0) * 2 - 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -20,46 +20,59 @@ from pdekit import checks
 from pdekit.particles.fused import fused
 from pdekit.particles.observation import Observable, Observed, checked, listed
 from pdekit.particles.run import guards
-from pdekit.particles.run.checkpoint import Checkpoint, asked_for
+from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
-from pdekit.particles.run.journal import Journal, file_of
 from pdekit.particles.run.loop import Loop, one_thread, step_by_step
-from pdekit.particles.run.own import Own, check_methods, ours
 from pdekit.particles.run.ranks import (
     Division,
     Ranks,
-    acts_by_mean,
     division,
-    watched,
+    interacts_by_mean,
+    monitored,
     with_shared_mean,
 )
+from pdekit.particles.run.recorder import Recorder, file_of
 from pdekit.particles.run.schedule import Interval, intervals, some_steps
 from pdekit.particles.run.starts import start
-from pdekit.particles.run.tiles import Share, Tile, device_room, pieces, shared_runs, whole_runs
+from pdekit.particles.run.tiles import Share, Tile, device_capacity, pieces, shared_runs, whole_runs
+from pdekit.particles.run.user_dynamics import UserDynamics, check_methods, is_builtin
 from pdekit.protocols import Dynamics, Start, Times
 
-# Numbers per tile. On the CPU a tile and its temporaries stay in cache.
+# Numbers per tile. On the CPU a tile and its temporaries fit in cache.
 _TILE_CPU, _TILE_GPU = (1 << 15) - 64, 1 << 25
-_CHECK_EVERY = 128  # most steps between two looks for non-finite particles
+_CHECK_EVERY = 128  # most steps between two checks for non-finite particles
+
+
+class EnsembleStats(TypedDict):
+    """What was done; see ``Ensemble``."""
+
+    steps: int
+    dt: list[float]
+    seconds: float
+    particle_steps_per_second: float
+    curvature: float
+    finished: float
+    resumed: float
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Positions of particles at the output times, and what was seen of them on the way.
+    """Positions of particles at the output times, and observables accumulated on the fly.
 
     ``x``: DataArray, dims ``("time", "particle", "dim")``, with ``"run"`` after ``"time"`` where
-    there are several independent runs; None if they were not kept. ``observed``: Dataset of what
-    ``observe`` asked for, None for nothing. ``stats``: ``steps`` in all, ``dt`` actually used per
-    interval, ``seconds``, ``particle_steps_per_second``, ``curvature`` (largest at the start, or
-    the rate that limits the step where a dynamics names one), ``finished``, the share of the
-    particle steps that is done, and ``resumed``, that a checkpoint had. On several ranks ``x`` and
-    ``stats`` are those of this rank, and ``x`` has the coordinate that is divided.
+    there are several independent runs; None if they were not kept. ``observed``: Dataset
+    of the requested observables, or None. ``stats``: total ``steps``, ``dt`` used
+    per interval, ``seconds``, ``particle_steps_per_second``, ``curvature`` (largest at the start,
+    or the rate that limits the step, if a dynamics defines one), ``finished``, the fraction of
+    particle steps done, and ``resumed``, the fraction restored from a checkpoint. On several ranks
+    ``x`` and ``stats`` are those of this rank, and ``x`` has the coordinate along which it is
+    divided.
     """
 
     x: Any
     dynamics: Any
     seed: int
-    stats: dict[str, Any]
+    stats: EnsembleStats
     observed: xr.Dataset | None = None
     division: Division | None = None
 
@@ -67,12 +80,12 @@ class Ensemble:
     def final(self) -> xr.DataArray:
         """``x`` at the last time. Raises ``ValueError`` where positions were not kept."""
         if self.x is None:
-            raise ValueError("positions were not kept; simulate(..., keep=True) keeps them")
+            raise ValueError("positions were not kept; use simulate(..., keep=True)")
         final: xr.DataArray = self.x.isel(time=-1)
         return final
 
     def gathered(self) -> Ensemble | None:
-        """On rank 0 the ensemble of all ranks, None on the others; to be called on all of them."""
+        """On rank 0 the ensemble of all ranks, None on the others; collective."""
         if self.division is None or self.division.ranks.size == 1:
             return self
         ranks, axis, shares, _ = self.division
@@ -89,7 +102,7 @@ class Ensemble:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C: ``ensemble`` holds what was computed, NaN where a particle did not get."""
+    """Ctrl-C: ``ensemble`` holds the results so far, NaN for positions that were not reached."""
 
     def __init__(self, message: str, ensemble: Ensemble) -> None:
         super().__init__(message)
@@ -118,35 +131,37 @@ def simulate(
     Parameters
     ----------
     dynamics : ``Langevin``, ``InteractingLangevin``, ``TwoScaleLangevin``, ..., or one's own
-        (`pdekit.particles.run.own`)
+        (`pdekit.particles.run.user_dynamics`)
     initial : a law, or an array or tensor of shape ``(n, d)``, or (runs, n, d); a DataArray by the
-        names of its axes, such as ``X.final``; in a box it is folded at the walls
+        names of its axes, such as ``X.final``; in a box it is reflected at the walls
     n, runs : particles per run, independent runs
     t : a number or increasing numbers >= 0, in units of time; 0 returns the initial positions
     dt : longest step; every interval between output times is cut into equal steps
     seed : 0 <= seed < 2**64
-    device, dtype : of torch; float64 unless float32 is asked for
+    device, dtype : of torch; float64 unless float32 is given
     progress : show a tqdm bar, with particle-steps per second and the time left
-    observe : what to see on the way: ``Moments()``, ``Histogram(grid)``, ``BasinCounts(label)``
+    observe : observables accumulated on the fly: ``Moments()``, ``Histogram(grid)``,
+        ``BasinCounts(label)``
     keep : False keeps no positions, so that memory does not grow with ``n``
-    checkpoint : ``Checkpoint(path)``, to go on from where a run that was stopped had come to
+    checkpoint : ``Checkpoint(path)``, to resume a stopped run
     ranks : ``Ranks.joined()``, to share the ensemble with other processes (torchrun)
 
     The noise is a pure function of (seed, run, step, particle, component), so the same seed, device
-    and dtype give the same bits, whatever was computed before, however many threads there are,
-    after a restart and on several ranks; run 0 of many equals the only run of one. torch's and
-    numpy's own generators are not touched. (A potential that mixes particles, a matrix product for
-    one, may round differently with ``n``; a mean that ranks share is added in another order.)
-    Particles move in tiles that fit in cache, or in the memory of the device; a tile may be filled
-    up with copies. Those that act on each other (``dynamics.coupled``) stay together, a run or
-    several in a tile. What `pdekit.particles.fused` knows, it moves many steps at once and on as
-    many threads as torch has; on a GPU it compiles what `pdekit.particles.run.compiled` knows.
+    and dtype give the same bits, independent of earlier computations, the number
+    of threads, restarts and ranks; run 0 of several equals a single run. The
+    generators of torch and numpy are not used. (A potential that mixes particles, for example by a
+    matrix product, may round differently with ``n``; a mean shared by ranks is summed in another
+    order.) Particles move in tiles that fit in cache, or in the memory of the device; a tile may be
+    padded with copies. Interacting particles (``dynamics.coupled``) stay together, one or several
+    runs per tile. Dynamics supported by `pdekit.particles.fused` are advanced many steps at once,
+    on as many threads as torch has; on a GPU steps are compiled if `pdekit.particles.run.compiled`
+    supports them.
 
     Raises ``NonFiniteError`` (a ``ValueError``) naming particle, step, time and position when a
     particle becomes NaN or infinite, ``RankError`` on the other ranks; on Ctrl-C ``Interrupted`` (a
     ``KeyboardInterrupt``) once the steps under way are done, with what was computed (the second
     time ``KeyboardInterrupt`` at once); ``CheckpointError`` for a checkpoint that does not fit;
-    ``ValueError`` or ``TypeError`` for arguments amiss. Warns (``StepSizeWarning``) when dt times
+    ``ValueError`` or ``TypeError`` for invalid arguments. Warns (``StepSizeWarning``) when dt times
     the largest curvature found at the initial points exceeds 2. Good values: dt times curvature
     below 0.1.
     """
@@ -156,11 +171,11 @@ def simulate(
     device, dtype = guards.usable_device(device), guards.float_type(dtype)
     guards.check_size(n, runs, len(times), dtype, bool(keep))
     plan, coupled = intervals(times, dt), bool(getattr(dynamics, "coupled", False))
-    divided = division(_alone_or(ranks), n, runs, coupled, acts_by_mean(dynamics))
+    divided = division(_alone_or(ranks), n, runs, coupled, interacts_by_mean(dynamics))
     observe, asked = listed(observe), {}
     file = None if checkpoint is None else file_of(checkpoint, divided)
-    if file is not None:  # before anything of the user's is called, which may count its calls
-        asked = asked_for(
+    if file is not None:  # before any user code is called, which may count its calls
+        asked = described_arguments(
             python=f"{sys.version_info[0]}.{sys.version_info[1]}",
             **{"pdekit": pdekit.__version__, "dynamics": dynamics, "initial": initial, "n": n},
             **{"t": np.array(times), "dt": dt, "runs": runs, "seed": seed, "keep": keep},
@@ -172,45 +187,47 @@ def simulate(
         source = start(initial, n, runs, seed, dtype, device)
         dim = source.probe.shape[-1]
         _check_dim(dynamics, dim)
-        if not ours(dynamics):
+        if not is_builtin(dynamics):
             check_methods(dynamics)
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
         curvature = guards.check_step_size(dynamics, source.probe, looked, longest, seed)
         observables = checked(observe, [interval.steps for interval in plan], dim)
         mover: Any = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
         fast = fused(mover, source.probe[None])
-        if not (fast or ours(dynamics)):
-            mover = Own(mover)
-            mover.try_out(source, divided.here, seed, some_steps(plan, dt))
+        if not (fast or is_builtin(dynamics)):
+            mover = UserDynamics(mover)
+            mover.check_steps(source, divided.here, seed, some_steps(plan, dt))
         traced = compiled(mover) if device.type == "cuda" else None
         out = _blank(len(times), divided.here, dim, dtype) if checks.flag("keep", keep) else None
-        journal = Journal(out, Observed.nothing(observables, len(times), runs, dim), divided)
-        room = _TILE_CPU if device.type == "cpu" else device_room(device, _TILE_GPU)
+        recorder = Recorder(out, Observed.empty(observables, len(times), runs, dim), divided)
+        capacity = _TILE_CPU if device.type == "cpu" else device_capacity(device, _TILE_GPU)
         if checkpoint is not None and file is not None:
-            room = journal.open(file, checkpoint.minutes, asked, room)
-        tiles = _cut(divided, coupled, dim, room)
-        journal.cut(len(tiles))
+            capacity = recorder.open(file, checkpoint.minutes, asked, capacity)
+        tiles = _cut(divided, coupled, dim, capacity)
+        recorder.cut(len(tiles))
         advance = fast or traced or step_by_step(mover)
-        with _bar(progress, plan, divided.here) as bar, watched(divided) as watch:
-            places = source, tiles, divided, journal
+        with _bar(progress, plan, divided.here) as bar, monitored(divided) as watch:
+            places = source, tiles, divided, recorder
             loop = Loop(mover, advance, plan, seed, *places, bar, _CHECK_EVERY)
             watch.stop = loop.stop
             resumed = loop.finished()
-            bar.initial = bar.n = round(resumed * bar.total)  # not part of the rate
-            # ranks in step exchange in one order, so one thread
+            bar.initial = bar.n = round(resumed * bar.total)  # excluded from the rate
+            # synchronised ranks exchange in a fixed order, so one thread
             loop.run(threads if fast and not divided.by_mean else 1)
-            journal.write()
-            if journal.last is not None:
-                guards.check_end(dynamics, journal.last, times[-1], longest, seed, curvature)
+            recorder.write()
+            if recorder.last is not None:
+                guards.check_final_curvature(
+                    dynamics, recorder.last, times[-1], longest, seed, curvature
+                )
             speed = began, resumed, loop.finished(), bar.total
             stats = _stats(plan, curvature, *speed)
-            result = _ensemble(dynamics, seed, stats, times, dim, journal)
+            result = _ensemble(dynamics, seed, stats, times, dim, recorder)
             if loop.interrupted:
-                raise _interrupted(result, journal)
+                raise _interrupted(result, recorder)
     if divided.ranks.size == 1:
         return result
-    journal.observed.add_up(divided.ranks.add_up)
-    return replace(result, observed=journal.observed.dataset(times, dim))
+    recorder.observed.add_up(divided.ranks.add_up)
+    return replace(result, observed=recorder.observed.dataset(times, dim))
 
 
 def _alone_or(ranks: Any) -> Ranks:
@@ -229,7 +246,7 @@ def _stats(
     resumed: float,
     finished: float,
     total: int,
-) -> dict[str, Any]:
+) -> EnsembleStats:
     seconds = perf_counter() - began
     return {
         "steps": sum(interval.steps for interval in plan),
@@ -245,18 +262,18 @@ def _stats(
 def _ensemble(
     dynamics: Dynamics,
     seed: int,
-    stats: dict[str, Any],
+    stats: EnsembleStats,
     times: list[float],
     dim: int,
-    journal: Journal,
+    recorder: Recorder,
 ) -> Ensemble:
-    x = None if journal.out is None else _labelled(journal.out, times, journal.division)
-    observed = journal.observed.dataset(times, dim)
-    return Ensemble(x, dynamics, seed, stats, observed, journal.division)
+    x = None if recorder.out is None else _labelled(recorder.out, times, recorder.division)
+    observed = recorder.observed.dataset(times, dim)
+    return Ensemble(x, dynamics, seed, stats, observed, recorder.division)
 
 
-def _interrupted(result: Ensemble, journal: Journal) -> Interrupted:
-    where = f"; the same call goes on from {journal.path}" if journal.whole else ""
+def _interrupted(result: Ensemble, recorder: Recorder) -> Interrupted:
+    where = f"; the same call goes on from {recorder.path}" if recorder.whole else ""
     return Interrupted(
         f"interrupted after {result.stats['finished']:.1%} of the particle steps; what was "
         f"computed is the .ensemble of this exception{where}",
@@ -264,11 +281,11 @@ def _interrupted(result: Ensemble, journal: Journal) -> Interrupted:
     )
 
 
-def _cut(divided: Division, coupled: bool, dim: int, room: int) -> list[Tile]:
+def _cut(divided: Division, coupled: bool, dim: int, capacity: int) -> list[Tile]:
     if divided.by_mean:
         largest = max(share.size for share in divided.shares)
-        return shared_runs(divided.here, largest, dim, room)
-    return (whole_runs if coupled else pieces)(divided.here, dim, room)
+        return shared_runs(divided.here, largest, dim, capacity)
+    return (whole_runs if coupled else pieces)(divided.here, dim, capacity)
 
 
 def _bar(progress: bool, plan: list[Interval], share: Share) -> Any:
@@ -278,7 +295,7 @@ def _bar(progress: bool, plan: list[Interval], share: Share) -> Any:
 
 
 def _blank(times: int, share: Share, dim: int, dtype: torch.dtype) -> NDArray[Any]:
-    # NaN, so that an interrupted simulation does not pass for a finished one
+    # NaN, so that an interrupted simulation is not mistaken for a finished one
     shape = (times, share.runs, share.size, dim)
     return np.full(shape, np.nan, dtype=str(dtype).removeprefix("torch."))
 
@@ -306,5 +323,5 @@ def _labelled(out: NDArray[Any], times: list[float], divided: Division) -> xr.Da
         first, size = (here.run, here.runs) if axis == "run" else (here.particle, here.size)
         coords[axis] = np.arange(first, first + size)
     x = xr.DataArray(out, coords, names, "x")
-    # one run of the ensemble, not only of this rank's share
+    # one run of the whole ensemble, not only of this rank's share
     return x.isel(run=0) if out.shape[1] == 1 and axis == "particle" else x

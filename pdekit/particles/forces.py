@@ -1,7 +1,8 @@
-"""How the particles of a run act on each other: N⁻¹ Σ_j ∇W(x_i - x_j), and how the sum is taken.
+"""Interaction forces between the particles of a run: N⁻¹ Σ_j ∇W(x_i - x_j), and how the sum is
+computed.
 
-All functions take and give positions ``(runs, n, dim)``. What costs O(N) has its own formula
-(`pdekit.interactions`); any other pair potential is summed as a value says: ``ExactSum``,
+All functions take and return positions ``(runs, n, dim)``. Interactions of cost O(N) have
+their own formula (`pdekit.interactions`); other pair potentials are summed by ``ExactSum``,
 ``ChebyshevSum`` or ``RandomBatch``.
 """
 
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.checks import positive, whole
 from pdekit.interactions import GaussianWell
 from pdekit.particles.kernels.forces import gaussian_sum, sums
@@ -20,12 +22,18 @@ from pdekit.particles.noise import LANES
 
 Kernel = Callable[[Tensor], Tensor]  # displacements (..., d) -> ∇W (..., d)
 _ROOM = 1 << 17  # displacements formed at once, times their coordinates
-_SMALL = 1 << 12  # in a run that is not worth a loop of its own
-_PAD = 64  # as in `pdekit.particles.ensemble`: torch's scalar loop for left-overs rounds otherwise
+_SMALL = 1 << 12  # size of a run too small for its own loop
+_PAD = (
+    64  # as in `pdekit.particles.ensemble`: torch's scalar loop for remainders rounds differently
+)
 
 
 class Summation(Protocol):
-    """How N⁻¹ Σ_j ∇W(x_i - x_j) is computed."""
+    """How N⁻¹ Σ_j ∇W(x_i - x_j) is computed.
+
+    A sum over all pairs declares ``exact``, one that needs a smooth W ``smooth``, what depends on
+    its arguments alone ``pure``.
+    """
 
     def __call__(self, kernel: Kernel, x: Tensor, draw: Callable[[], Tensor] | None) -> Tensor:
         """The sum for x ``(runs, n, dim)``; ``draw`` gives uniforms ``(runs, n)``, or is None."""
@@ -34,7 +42,9 @@ class Summation(Protocol):
 
 @dataclass(frozen=True)
 class ExactSum:
-    """All pairs, in pieces that fit in cache: O(N²) a step, any W, any dimension."""
+    """All pairs, in blocks that fit in cache: O(N²) a step, any W, any dimension."""
+
+    exact: ClassVar[bool] = True
 
     def __call__(self, kernel: Kernel, x: Tensor, draw: Any = None) -> Tensor:
         _, n, dim = x.shape
@@ -50,7 +60,7 @@ class ExactSum:
 
 
 def _many_runs(kernel: Kernel, x: Tensor) -> Tensor:
-    """All pairs of runs so small that several are taken at once, filled up as tiles are."""
+    """All pairs, for runs so small that several are processed at once, padded like tiles."""
     _, n, dim = x.shape
     unit = _PAD // gcd(_PAD, n * n * dim)
     height = max(1, _ROOM // (n * n * dim * unit)) * unit
@@ -64,12 +74,12 @@ def _many_runs(kernel: Kernel, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RandomBatch:
-    """Each particle meets ``partners`` others, drawn anew in each step: O(N), unbiased.
+    """Each particle interacts with ``partners`` others, redrawn in each step: O(N), unbiased.
 
-    The particles are put on a ring in random order; a particle meets those at most
-    ``partners / 2`` places away, so that forces stay mutual (Jin, Li and Liu 2020 in the form that
-    needs no divisor of N). The noise of the choice adds a variance O(dt / partners) to the law.
-    Raises ``ValueError`` for an odd number of partners, or one of more than n - 1.
+    The particles are put on a ring in random order; a particle interacts with those
+    at most ``partners / 2`` places away, so that forces are mutual (Jin, Li and Liu 2020 in a form
+    without divisibility conditions on N). The random choice adds a variance O(dt / partners) to the
+    law. Raises ``ValueError`` for an odd number of partners, or one of more than n - 1.
     """
 
     partners: int = 2
@@ -93,8 +103,8 @@ class RandomBatch:
         total = torch.zeros_like(x)
         for k in range(1, self.partners // 2 + 1):
             push = kernel(ring - ring.roll(-k, 1))
-            total += push - push.roll(k, 1)  # W is even: what one feels, the other feels reversed
-        # a partner stands for (n - 1) / partners others
+            total += push - push.roll(k, 1)  # W is even: forces are opposite
+        # each partner represents (n - 1) / partners others
         share = (n - 1) / (n * self.partners)
         return torch.empty_like(x).scatter_(1, order, total * share)
 
@@ -110,7 +120,7 @@ def mean_force(
 ) -> Tensor:
     """What to subtract from the drift of x ``(runs, padded n, dim)``, whose first ``size`` count.
 
-    ``values`` maps positions to V. ``period``: per coordinate, infinite where nothing wraps.
+    ``values`` maps positions to V. ``period``: per coordinate, infinite for non-periodic axes.
     """
     if hasattr(interaction, "mean_force"):
         force: Tensor = interaction.mean_force(x, values, Run(size))
@@ -120,7 +130,8 @@ def mean_force(
         wraps = period.nan_to_num(posinf=0.0)
 
         def kernel(z: Tensor) -> Tensor:
-            return interaction.grad(z - wraps * (z / period).round())
+            slope: Tensor = interaction.grad(z - wraps * (z / period).round())
+            return slope
 
     out = torch.zeros_like(x)
     if period is None and _is_gaussian(interaction, summation, x):
@@ -131,10 +142,11 @@ def mean_force(
 
 
 def _is_gaussian(interaction: Any, summation: Summation, x: Tensor) -> bool:
-    """Whether a compiled sum is at hand: ``GaussianWell`` on the CPU."""
-    known = type(getattr(interaction, "potential", None)) is GaussianWell
-    exact = type(summation) is ExactSum
-    return known and exact and x.device.type == "cpu" and x.dtype in LANES
+    """Whether there is a compiled sum: ``GaussianWell`` on the CPU."""
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in LANES:
+        return False
+    pairs = checks.declared(interaction, "sums_pairs") and checks.declared(summation, "exact")
+    return bool(pairs and checks.declared(interaction.potential, "gaussian"))
 
 
 def _gaussian(well: GaussianWell, x: Tensor) -> Tensor:
@@ -148,7 +160,7 @@ def _gaussian(well: GaussianWell, x: Tensor) -> Tensor:
 
 
 def means(x: Tensor, size: int) -> Tensor:
-    """Mean over the first ``size`` particles, ``(runs, 1, dim)``, of the dtype of ``x``.
+    """Mean over the first ``size`` particles, ``(runs, 1, dim)``, in the dtype of ``x``.
 
     On the CPU summed in float64 in an order that depends on ``size`` alone.
     """
@@ -161,7 +173,7 @@ def means(x: Tensor, size: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Run:
-    """The particles that an interaction acts among, all of them here: a ``Crowd``."""
+    """The particles of a run, all in this process: a ``Crowd``."""
 
     size: int
 
@@ -176,15 +188,16 @@ class Run:
 
 @dataclass(frozen=True)
 class ChebyshevSum:
-    """For a smooth W in at most three dimensions: polynomials in place of pairs, O(N) a step.
+    """For a smooth W in at most three dimensions: polynomial interpolation, O(N) a step.
 
     ∇W(x - y) is interpolated in x and in y on Chebyshev nodes of the box around the particles;
     nodes are added until the interpolant meets ∇W at test pairs to ``tolerance`` times its largest
-    value there. Raises ``ValueError`` where W is too rough for that (``ExactSum`` is then right)
-    and in more than three dimensions. Good tolerances: 1e-6 to 1e-12.
+    value there. Raises ``ValueError`` if W is too rough for that (use
+    ``ExactSum``) and in more than three dimensions. Good tolerances: 1e-6 to 1e-12.
     """
 
     tolerance: float = 1e-8
+    smooth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         positive("tolerance", self.tolerance)

@@ -1,116 +1,74 @@
-"""Many steps of many particles on a line in one pass: noise, slopes and integrator in cache.
+"""Many steps of many particles on a line in one pass: noise, gradients and integrator in cache.
 
 The reference is `Diffusion.step`, one step at a time with torch. The kernel does the same products
 and sums in the same order, none contracted, so both give the same bits; only the sine and cosine of
-``Rippled`` and ``Rough`` are not torch's, and differ from it by a unit in the last place now and
-then.
+potentials with ripples are not torch's, and occasionally differ by a unit in the last
+place.
 
-Fused are, in float32 and float64 on the CPU: sums of ``Quadratic``, ``DoubleWell``, ``Rippled``,
-``Rough`` and of ``Tabulated`` and ``Evolving`` with uniform samples, in one dimension, under the
-three integrators, with or without walls; and of the first four, in any dimension and under the
-first two integrators, without walls: ``InteractingLangevin`` under ``CurieWeiss``, also where ranks
-share the mean, and ``TwoScaleLangevin`` alone or so drawn, and ``EntropySGD``.
+Supported are, in float32 and float64 on the CPU: potentials with a ``kernel``, their sums,
+multiples and shifts, moving or not, in one dimension, under the three integrators, with or without
+walls; and those whose kernel is a formula, in any dimension and under the first two integrators,
+without walls: ``InteractingLangevin`` under ``CurieWeiss``, also if ranks share the mean, and
+``TwoScaleLangevin`` without interaction or under ``CurieWeiss``, and ``EntropySGD``.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
+from itertools import zip_longest
 from math import inf, sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.interactions import is_quadratic
-from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, Step, StochasticHeun
-from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_room
-from pdekit.particles.kernels.drift import (
-    DOUBLE_WELL,
-    QUADRATIC,
-    RIPPLED,
-    ROUGH,
-    SPLINE,
-    Terms,
-    Walls,
-    advance,
-)
+from pdekit.particles.integrators import Step
+from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_buffer
+from pdekit.particles.kernels.drift import Terms, Walls, advance, compiled_slope
 from pdekit.particles.kernels.forces import sums
 from pdekit.particles.kernels.two_scale import Inner, advance_two_scale
 from pdekit.particles.noise import INNER, LANES, Address, StepNoise
-from pdekit.potentials import DoubleWell, Evolving, Quadratic, Rippled, Rough, Sum, Tabulated
-
-_FREE = {"potentials", "dim", "_abc_impl", "_is_protocol"}  # may be another class's own
-_INTEGRATORS = (EulerMaruyama, LeimkuhlerMatthews, StochasticHeun)
+from pdekit.potentials.protocol import Kernel, kernels_of
 
 
 def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale | None":
-    """The fused form that ``dynamics`` offers for particles like ``x``; None where there is none.
+    """The fused form of ``dynamics`` for particles like ``x``, or None.
 
-    What a class offers holds for it and for those that inherit all of its steps.
+    It is valid for the class itself and for subclasses that inherit all of its steps.
     """
-    kinds = type(dynamics).__mro__
-    k = next((k for k, kind in enumerate(kinds) if "fused" in vars(kind)), None)
-    if k is None:
-        return None
-    made_of = {name for kind in kinds[k:] for name in vars(kind) if not name.startswith("__")}
-    replaced = {name for kind in kinds[:k] for name in vars(kind)} & made_of - _FREE
-    return None if replaced else dynamics.fused(x)
+    return dynamics.fused(x) if checks.offers(dynamics, "fused") else None
 
 
 def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":
-    """Of potentials on a line, with or without walls."""
-    if not _in_memory(x) or x.shape[-1] != 1 or type(dynamics.integrator) not in _INTEGRATORS:
+    """For potentials on a line, with or without walls."""
+    if not (_in_memory(x) and x.shape[-1] == 1 and _slopes(dynamics)):
         return None
-    parts = [_part(V) for V in _summands(dynamics.potentials)]
-    if not all(parts):
+    kernels = _kernels(dynamics.potentials)
+    if not kernels:
         return None
     box = dynamics.box
     walls = Walls(False, -inf, inf, 1.0)
     if box is not None:
         walls = Walls(True, box.lower[0], box.upper[0], 1.0 - box.periodic[0])
-    return Fused(dynamics, tuple(p for p in parts if p), walls)
-
-
-_NO_TABLE = np.empty((0, 4))
-
-
-def _always(times: Any) -> tuple[Any, Any]:
-    return np.zeros(times.shape, int), np.zeros(times.shape)
-
-
-class _Part(NamedTuple):
-    """One potential: what `Terms` holds of it, and where in its table a time is."""
-
-    kind: int
-    numbers: tuple[float, float] = (0.0, 0.0)
-    bases: Any = np.empty(0)
-    table: Any = _NO_TABLE
-    between: Callable[[Any], tuple[Any, Any]] = _always
+    return Fused(dynamics, _terms(kernels, x), walls, kernels)
 
 
 class Fused:
-    """Moves a state in place through consecutive steps; made by ``fused``."""
+    """Advances a state in place through consecutive steps; created by ``fused``."""
 
-    def __init__(self, dynamics: Any, parts: tuple[_Part, ...], walls: Walls) -> None:
-        self.dynamics, self.parts, self.walls = dynamics, parts, walls
-        self.first = np.cumsum([0, *(len(p.table) for p in parts)])[:-1]
-        tables = [p.table for p in parts if len(p.table)] or [_NO_TABLE]
-        self.terms = Terms(
-            np.array([p.kind for p in parts]),
-            np.array([p.numbers for p in parts]),
-            np.array([len(p.bases) for p in parts]),
-            np.concatenate([p.bases for p in parts]),
-            # it may be long: the only one is not copied
-            tables[0] if len(tables) == 1 else np.concatenate(tables),
-        )
+    def __init__(self, dynamics: Any, terms: Terms, walls: Walls, kernels: list[Kernel]) -> None:
+        self.dynamics, self.terms, self.walls, self.kernels = dynamics, terms, walls, kernels
+        self.first = np.cumsum([0, *(len(k.table) for k in kernels)])[:-1]
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
         y = state.numpy().reshape(state.shape[:2])
-        Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises out of range
+        Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises if out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
         counter = (noise.particle // LANES[state.dtype], at.step, at.stream, at.seed)
-        heun = type(self.dynamics.integrator) is StochasticHeun
-        times = np.array([[s.start for s in steps], [s.stop for s in steps]])[: 1 + heun]
+        times = np.array([[s.start for s in steps], [s.stop for s in steps]])
+        times = times[: self.dynamics.integrator.fused_slopes]
         advance(
             y,
             *_in_type(y, self.dynamics, steps),
@@ -123,27 +81,27 @@ class Fused:
 
     def _places(self, times: Any) -> tuple[Any, Any]:
         """First row in the table, and weight of the next time's rows: (stages, steps, terms)."""
-        if all(part.between is _always for part in self.parts):
-            nothing = np.zeros((*times.shape, len(self.parts)))
-            return nothing.astype(int) + self.first, nothing
-        found = [part.between(times) for part in self.parts]
+        if not self.terms.calls[:, 1].any():
+            nothing = np.zeros((*times.shape, len(self.kernels)))
+            return nothing.astype(int), nothing
+        found = [k.between(times) for k in self.kernels]
         stored, weights = (np.stack(side, axis=-1) for side in zip(*found, strict=True))
-        # the ends as stored, to the bit
-        rows = self.first + (stored + (weights == 1)) * self.terms.slots
+        # the ends bitwise as stored
+        rows = self.first + (stored + (weights == 1)) * self.terms.calls[:, 1]
         return rows, np.where(weights == 1, 0.0, weights)
 
 
 class FusedCurieWeiss:
-    """The same for particles drawn to their mean, whole runs at a time."""
+    """The same for particles attracted to their mean, whole runs at a time."""
 
-    def __init__(self, dynamics: Any, part: _Part) -> None:
-        self.dynamics, self.terms = dynamics, _alone(part)
+    def __init__(self, dynamics: Any, terms: Terms) -> None:
+        self.dynamics, self.terms = dynamics, terms
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
-        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
+        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises if out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
         mean: Any = self.dynamics.interaction
         advance_coupled(
@@ -160,19 +118,19 @@ class FusedCurieWeiss:
 
 
 class FusedSharedMean(FusedCurieWeiss):
-    """The same for a rank's share of runs: their sums are added up between the steps."""
+    """The same for a rank's share of runs: their sums are exchanged between the steps."""
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
         shared: Any = self.dynamics.interaction
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
-        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises out of range
+        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises if out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
         sizes, ahead, scale = _in_type(y, self.dynamics, steps)
         first = noise.particle * dim // LANES[state.dtype]
         totals, means = np.zeros((2, runs, dim))
-        xi = noise_room(y, dim, ahead)
+        xi = noise_buffer(y, dim, ahead)
         for n in range(-1, len(steps)):
             advance_shared(
                 *(n, y, xi, noise.size, means, float(shared.strength), totals),
@@ -187,8 +145,8 @@ class FusedSharedMean(FusedCurieWeiss):
 class FusedTwoScale:
     """The same for two time scales: whole inner loops of a chunk of particles."""
 
-    def __init__(self, dynamics: Any, part: _Part) -> None:
-        self.dynamics, self.terms = dynamics, _alone(part)
+    def __init__(self, dynamics: Any, terms: Terms) -> None:
+        self.dynamics, self.terms = dynamics, terms
         self.weights = np.zeros(dynamics.burn_in + dynamics.inner_steps)
         first, *weights = dynamics.average.weights(dynamics.inner_steps)
         self.weights[0], self.weights[dynamics.burn_in :] = first, weights
@@ -203,8 +161,8 @@ class FusedTwoScale:
         _, runs, particles, dim = state.shape
         x, y = state.numpy().reshape(2, runs, particles * dim)
         count, of = self.weights.size - 1, x.dtype
-        last = count * (steps[-1].number + 1)  # half a noise of it is in the last position
-        Address(noise.seed, noise.run + runs - 1, INNER, last)  # raises out of range
+        last = count * (steps[-1].number + 1)  # half of its noise is contained in the last position
+        Address(noise.seed, noise.run + runs - 1, INNER, last)  # raises if out of range
         at = Address(noise.seed, noise.run, INNER, count * steps[0].number)
         first = noise.particle * dim // LANES[state.dtype]
         small, scales = self._inner(steps)
@@ -227,9 +185,8 @@ class FusedTwoScale:
     def _values(self, of: Any) -> Inner:
         d = self.dynamics
         strength = of.type(getattr(d.interaction, "strength", 0.0))
-        matthews = type(d.integrator) is LeimkuhlerMatthews
-        weights = self.weights.astype(of)
-        return Inner(d.fast.formula, matthews, d.warm_start, weights, d.coupled, strength)
+        numbers = self.weights.astype(of), d.coupled, strength
+        return Inner(d.fast.formula, d.integrator.centred, d.warm_start, *numbers)
 
     def _outer(self, steps: list[Step]) -> Any:
         """Sizes of the steps, and γ in them."""
@@ -244,22 +201,18 @@ class FusedTwoScale:
         return np.array(small), np.array([sigma * sqrt(h) for h in small])
 
     def _first_noise(self, steps: list[Step]) -> Any:
-        """Noise before the slope of the first inner step is taken, and of that step."""
+        """Noise added before the gradient of the first inner step, and noise of that step."""
         d, count, sigma = self.dynamics, self.weights.size - 1, sqrt(2 / self.dynamics.beta)
         before = None if d.warm_start else 0.0
         scales = []
         for s in steps:
-            h, integrator = d.inner_size(s.size), d.integrator
-            if isinstance(integrator, LeimkuhlerMatthews):
-                now = Step(s.number * count, s.start, s.stop, h, before)
-                scales.append(integrator.scales(now))
-            else:
-                scales.append((0.0, sqrt(h)))
+            first = Step(s.number * count, s.start, s.stop, d.inner_size(s.size), before)
+            scales.append(d.integrator.scales(first))
         return sigma * np.array(scales).T
 
 
 class FusedTwoScaleSharedMean(FusedTwoScale):
-    """The same for a rank's share of runs, whose means are added up before every step."""
+    """The same for a rank's share of runs, whose means are exchanged before every step."""
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         shared: Any = self.dynamics.interaction
@@ -274,90 +227,85 @@ class FusedTwoScaleSharedMean(FusedTwoScale):
 
 
 def of_two_scales(dynamics: Any, x: Tensor) -> FusedTwoScale | None:
-    """Of particles that move alone, or are drawn to their mean."""
-    part, felt = _each_coordinate(dynamics.potential), dynamics.interaction
+    """For independent particles, or particles attracted to their mean."""
+    terms, felt = _formulas(dynamics, x), dynamics.interaction
     mean = felt is None or is_quadratic(felt)
-    if not (part and _one_slope(dynamics, x) and mean and hasattr(dynamics.fast, "formula")):
+    known = checks.declared(dynamics.fast, "formula") is not None
+    if not (terms and mean and known):
         return None
-    return (FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale)(dynamics, part)
+    return (FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale)(dynamics, terms)
 
 
 def of_mean(dynamics: Any, x: Tensor) -> FusedCurieWeiss | None:
-    """Of particles drawn to their mean, without walls."""
-    part, felt = _each_coordinate(dynamics.potential), dynamics.interaction
-    mean = is_quadratic(felt) and dynamics.box is None
-    if not (part and _one_slope(dynamics, x) and mean):
+    """For particles attracted to their mean, without walls."""
+    terms, felt = _formulas(dynamics, x), dynamics.interaction
+    if not (terms and is_quadratic(felt) and dynamics.box is None):
         return None
-    return (FusedSharedMean if hasattr(felt, "ranks") else FusedCurieWeiss)(dynamics, part)
+    return (FusedSharedMean if hasattr(felt, "ranks") else FusedCurieWeiss)(dynamics, terms)
+
+
+def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
+    """The potential by formulas of each coordinate, where steps take one slope of few of them."""
+    if not _one_slope(dynamics, x):
+        return None
+    kernels = _kernels((dynamics.potential,))
+    return _terms(kernels, x) if kernels and not any(len(k.table) for k in kernels) else None
 
 
 def _one_slope(dynamics: Any, x: Tensor) -> bool:
-    """Whether steps take one slope, of few coordinates in memory."""
-    kind = type(dynamics.integrator)
-    return _in_memory(x) and x.shape[-1] <= 64 and kind in (EulerMaruyama, LeimkuhlerMatthews)
+    """Whether a step needs one gradient, with few coordinates and CPU memory."""
+    return _slopes(dynamics) == 1 and _in_memory(x) and x.shape[-1] <= 64
 
 
-def _each_coordinate(V: Any) -> _Part | None:
-    """Of a potential that acts on each coordinate alone, and on all of them alike."""
-    if type(V) is Quadratic and isinstance(V.curvature, float):
-        return _Part(QUADRATIC, (V.curvature, 0.0))
-    if type(V) is Rough:
-        return _Part(ROUGH, (V.delta, 0.0))
-    kinds = {DoubleWell: DOUBLE_WELL, Rippled: RIPPLED}
-    return _Part(kinds[type(V)]) if type(V) in kinds else None
-
-
-def _alone(part: _Part) -> Terms:
-    kind, numbers = np.array([part.kind]), np.array([part.numbers])
-    return Terms(kind, numbers, np.zeros(1, int), np.empty(0), _NO_TABLE)
+def _slopes(dynamics: Any) -> int:
+    """How many a step takes, of an integrator that the loops know; 0 for others."""
+    return checks.declared(dynamics.integrator, "fused_slopes") or 0
 
 
 def _in_memory(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in LANES
 
 
-def _summands(potentials: Iterable[Any]) -> Iterator[Any]:
-    """The terms of a sum one by one, if it comes first: else they are added in another order."""
-    first, *rest = potentials
-    yield from first.terms if type(first) is Sum else (first,)
-    yield from rest
+def _kernels(potentials: Iterable[Any]) -> list[Kernel]:
+    """Of all the potentials, none where one of them has none.
+
+    Only the first may be a sum: the others' terms would be added in another order.
+    """
+    first, *rest = map(kernels_of, potentials)
+    return [*first, *(k for (k,) in rest)] if first and all(len(k) == 1 for k in rest) else []
 
 
-def _part(V: Any) -> _Part | None:
-    if getattr(V, "dim", None) != 1:
-        return None
-    if type(V) is Quadratic:
-        return _Part(QUADRATIC, (float(np.ravel(V.curvature)[0]), 0.0))
-    if type(V) in (DoubleWell, Rippled, Rough):
-        return _each_coordinate(V)
-    if type(V) not in (Tabulated, Evolving) or V.splines.axes[0].step is None:
-        return None
-    (axis,) = V.splines.axes
-    grid, table = (float(axis.knots[0]), axis.step), V.splines.table.reshape(-1, 4)
-    if type(V) is Tabulated:
-        return _Part(SPLINE, grid, axis.bases, table)
-    return _Part(SPLINE, grid, axis.bases, table, V.between)
+def _terms(kernels: list[Kernel], x: Tensor) -> Terms:
+    """What the loop is handed of them for particles like ``x``."""
+    of = np.dtype(str(x.dtype).removeprefix("torch."))
+    scaled = [(k.factor, k.shift) != (1, 0) for k in kernels]
+    down = [compiled_slope(k.down, of, n == 0 or scaled[n]) for n, k in enumerate(kernels)]
+    calls = [(f.address, len(k.bases), s) for f, k, s in zip(down, kernels, scaled, strict=True)]
+    numbers = [(k.factor, k.shift, *k.numbers) for k in kernels]
+    tables = [k.table for k in kernels if len(k.table)] or [kernels[0].table]
+    return Terms(
+        np.array(calls),
+        np.array(list(zip_longest(*numbers, fillvalue=0.0)), of).T.copy(),
+        np.concatenate([k.bases for k in kernels]),
+        # it may be long: a single one is not copied
+        tables[0] if len(tables) == 1 else np.concatenate(tables),
+    )
 
 
 def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:
-    """Sizes of the steps and scales of their noise, in the type of the particles."""
+    """Step sizes and noise scales, in the dtype of the particles."""
     sizes, (ahead, scale) = np.array([s.size for s in steps]), _noise_scales(dynamics, steps)
     return sizes.astype(y.dtype), ahead.astype(y.dtype), scale.astype(y.dtype)
 
 
 def _adjusted(dynamics: Any, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
-    """The state in memory, with what a first step of another size asks for."""
-    state, integrator = state.contiguous(), dynamics.integrator
-    if isinstance(integrator, LeimkuhlerMatthews):
-        return integrator.adjusted(state, dynamics.sigma, steps[0], noise)
-    return state
+    """The contiguous state, adjusted if the first step has another size."""
+    state = state.contiguous()
+    adjusted: Tensor = dynamics.integrator.adjusted(state, dynamics.sigma, steps[0], noise)
+    return adjusted
 
 
 def _noise_scales(dynamics: Any, steps: list[Step]) -> tuple[Any, Any]:
-    """Per step: the noise added before the slope is taken, and the noise of the step."""
-    integrator = dynamics.integrator
-    if not isinstance(integrator, LeimkuhlerMatthews):
-        scale = np.array([dynamics.sigma * sqrt(s.size) for s in steps])
-        return 0.0 * scale, scale
-    ahead, scale = np.array([integrator.scales(s) for s in steps]).T
+    """Per step: the noise added before the gradient, and the noise of the step."""
+    ahead, scale = np.array([dynamics.integrator.scales(s) for s in steps]).T
     return dynamics.sigma * ahead, dynamics.sigma * scale

@@ -1,13 +1,17 @@
 """How ``dX = b(X, t) dt + σ dB`` is advanced, as values.
 
-An integrator carries a state y through ``step`` and says by ``positions`` where the particles are,
-by ``points`` where the next slope is taken. For most of them the state is the position.
+An integrator carries a state y through ``step`` and gives by ``positions`` the particles, by
+``points`` where the next gradient is evaluated. For most of them the state is the position.
 ``weak_order`` is the order in h of expectations at a finite time, ``invariant_order`` that of the
 stationary law. Tensors have the axes (runs, particles, dim); ``step`` overwrites its state. With
 σ = 0 no noise is drawn.
 
-Products and sums are rounded one by one, as in the fused kernel, and never as ``alpha=`` of torch,
-which fuses the two where the processor can.
+If compiled loops support it, its class declares the number of gradients of a step,
+``fused_slopes``, and by ``scales`` and ``adjusted`` what noise goes in. ``centred``: this lies
+about the start of the step, half before the slope is taken.
+
+Products and sums are rounded one by one, as in the fused kernel, and never by ``alpha=`` of
+torch, which may use fused multiply-add.
 """
 
 from collections.abc import Callable
@@ -18,8 +22,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-OUTPUT = 8  # channel of the noise of positions that are handed out, see `pdekit.particles.noise`
-Drift = Callable[[Any, float], Any]
+OUTPUT = 8  # channel of the noise of output positions, see `pdekit.particles.noise`
+Drift = Callable[["Tensor", float], "Tensor"]
 
 
 class Step(NamedTuple):
@@ -39,11 +43,30 @@ class Step(NamedTuple):
 class Normals(Protocol):
     """Standard normals of a step, of the shape of the state; `pdekit.particles.noise.StepNoise`."""
 
-    def at(self, step: int, channel: int = ...) -> Any: ...
+    def at(self, step: int, channel: int = ...) -> "Tensor": ...
+
+
+class Draws(Normals, Protocol):
+    """What a step may draw besides, ``each`` numbers per particle, and for how many particles."""
+
+    @property
+    def size(self) -> int: ...
+
+    def uniforms(self, step: int, channel: int, each: int = ...) -> "Tensor":
+        """In (0, 1), of the dtype of the particles."""
+        ...
+
+    def choices(self, step: int, channel: int, each: int = ...) -> "Tensor":
+        """The same in float64, to choose among many."""
+        ...
+
+
+Fast = Callable[["Tensor", list[Step], Any], "Tensor"]
+"""Many steps at once, with the noise of a tile: the state after them."""
 
 
 class Integrator(Protocol):
-    """What a dynamics asks of its integrator."""
+    """The interface of an integrator."""
 
     @property
     def weak_order(self) -> int: ...
@@ -51,16 +74,16 @@ class Integrator(Protocol):
     @property
     def invariant_order(self) -> int: ...
 
-    def step(self, drift: Drift, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
+    def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         """The state after ``step``; ``y`` is overwritten."""
         ...
 
-    def positions(self, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
-        """Where the particles of state ``y`` are after ``step``."""
+    def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        """Positions of the particles of state ``y`` after ``step``."""
         ...
 
-    def points(self, y: Any, sigma: float, step: Step, noise: Normals) -> Any:
-        """Where the slope of the step after ``step`` is taken."""
+    def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        """Where the gradient of the step after ``step`` is evaluated."""
         ...
 
 
@@ -68,11 +91,21 @@ class Integrator(Protocol):
 class EulerMaruyama:
     """X⁺ = X + h b(X, t) + σ √h ξ_n: the papers' algorithm. Good steps: h V'' <= 0.1.
 
-    Its stationary law is too wide: relative error h V''/2 of the variance.
+    Its stationary law is too broad: relative error h V''/2 of the variance.
     """
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 1
+    fused_slopes: ClassVar[int] = 1
+    centred: ClassVar[bool] = False
+
+    def scales(self, step: Step) -> tuple[float, float]:
+        """In units of σ: of ξ before the gradient, and of ξ in the noise of the step."""
+        return 0.0, sqrt(step.size)
+
+    def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        """``y``: steps of any size follow each other."""
+        return y
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         y = y.add_(drift(y, step.start) * step.size)
@@ -87,29 +120,32 @@ class EulerMaruyama:
 
 @dataclass(frozen=True)
 class LeimkuhlerMatthews:
-    """Y⁺ = Y + h b(Z) + σ √h ξ_n, Z = Y + σ √h ξ_n / 2: second order where it matters for sampling.
+    """Y⁺ = Y + h b(Z) + σ √h ξ_n, Z = Y + σ √h ξ_n / 2: second order in the stationary law.
 
     Leimkuhler and Matthews 2013, whose X⁺ = X + h b(X) + σ √h (ξ_n + ξ_{n+1}) / 2 are the points Z.
-    The state Y is Markov. Particles are handed out at X = Y + σ √h (ξ_n / 2 + √3/2 ζ_n) / 2, ζ_n
-    normals of their own: in law at one time the same as Z, with error O(h²) of the stationary law,
+    The state Y is Markov. Output positions are X = Y + σ √h (ξ_n / 2 + √3/2 ζ_n) / 2, ζ_n
+    independent normals: in law at one time the same as Z, with error O(h²) of the stationary law,
     exact for a quadratic. Two Z share a noise: their correlations are those of a lag shorter by
     h/2, and without ξ_n in X of one longer by h/2. With half of it X has the right ones: pure
     diffusion is exact in law at all times together, and for a slope a the stationary correlation
-    at the lag k h is (1 - a h)^k (1 + O(h²)). What remains at finite time is first order in the
-    clock: rates a are a (1 + a h / 2).
+    at the lag k h is (1 - a h)^k (1 + O(h²)). The remaining error at finite time is first order in
+    the time scale: rates a are a (1 + a h / 2).
 
-    The step may change between output times, and the first one starts at X. Written with what X
-    has in it, u = ξ/2 + √3/2 ζ, and with v = √3/2 ξ - ζ/2, the noise of a step is
-    σ (√p u + √3h v) / 2 after a step of size p, 0 before the first. The slope sees its part in ζ,
-    and of ξ so much that their covariance is σ² (h + p) / 4 (in the first it is taken at X). So
-    the noise between any two X has the variance σ² (t - s), whatever the steps.
+    The step may change between output times, and the first one starts at X. In
+    terms of u = ξ/2 + √3/2 ζ, and with v = √3/2 ξ - ζ/2, the noise of a step is
+    σ (√p u + √3h v) / 2 after a step of size p, 0 before the first. The gradient is evaluated with
+    its part in ζ, and with a multiple of ξ such that their covariance is σ² (h + p) / 4 (in the
+    first step it is evaluated at X). So the noise between any two X has the variance σ² (t - s),
+    for any steps.
     """
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 2
+    fused_slopes: ClassVar[int] = 1
+    centred: ClassVar[bool] = True
 
     def scales(self, step: Step) -> tuple[float, float]:
-        """Over σ: of ξ before the slope is taken, and of ξ in the noise of the step."""
+        """In units of σ: of ξ before the gradient, and of ξ in the noise of the step."""
         h, p = step.size, step.before
         if step.number == 0 or p == 0:
             return 0.0, sqrt(h) * sqrt(0.75)
@@ -119,11 +155,11 @@ class LeimkuhlerMatthews:
         return ((h + p) / 4 - own * own) / scale, scale
 
     def own_scale(self, step: Step) -> float:
-        """Over σ: of ζ in the noise of the step, and before its slope; 0 where steps are equal."""
+        """Over σ: of ζ in the noise of the step, and before its gradient; 0 for equal steps."""
         return (sqrt(step.before) - sqrt(step.size)) * sqrt(3) / 4 if step.before else 0.0
 
     def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        """``y`` with the ζ of a step that is not as long as the one before; overwritten."""
+        """``y`` with the ζ of a step of another size than the last; overwritten."""
         own = sigma * self.own_scale(step)
         return y.add_(noise.at(step.number, OUTPUT) * own) if own else y
 
@@ -139,7 +175,7 @@ class LeimkuhlerMatthews:
         if not sigma:
             return y
         half = sigma * sqrt(step.size) / 2
-        x = noise.at(step.number + 1, OUTPUT) * (half * sqrt(0.75))
+        x: Tensor = noise.at(step.number + 1, OUTPUT) * (half * sqrt(0.75))
         return x.add_(noise.at(step.number + 1) * (half / 2)).add_(y)
 
     def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
@@ -151,11 +187,21 @@ class StochasticHeun:
     """X* = X + h b(X, t) + σ √h ξ;  X⁺ = X + h (b(X, t) + b(X*, t + h)) / 2 + σ √h ξ.
 
     Second order at finite time and in the stationary law, because the noise is additive; two
-    gradients a step. The choice for drifts that depend on time.
+    gradients a step. Recommended for time-dependent drifts.
     """
 
     weak_order: ClassVar[int] = 2
     invariant_order: ClassVar[int] = 2
+    fused_slopes: ClassVar[int] = 2
+    centred: ClassVar[bool] = False
+
+    def scales(self, step: Step) -> tuple[float, float]:
+        """Over σ: of ξ before the first slope is taken, and of ξ in the noise of the step."""
+        return 0.0, sqrt(step.size)
+
+    def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        """``y``: steps of any size follow each other."""
+        return y
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         before = drift(y, step.start)

@@ -1,8 +1,8 @@
 """Counter-based noise: a pure function of (seed, stream, step, particle, component).
 
 Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011) turns a 128-bit counter and a 64-bit key into four
-32-bit words, with no state in between. The key is the seed. The counter is packed so that no two
-draws of one seed share it:
+32-bit words, without state. The key is the seed. The counter is packed so that no two
+draws of a seed share a counter:
 
     =====  ==========================================  =================================
     word   holds                                       range
@@ -15,8 +15,8 @@ draws of one seed share it:
 
 The site ``particle * dim + component`` owns lane ``site % lanes`` of block ``site // lanes``. A
 block gives 4 float32 numbers, or 2 float64 numbers of 52 bits each. Normals are Box-Muller pairs;
-the farthest one that can occur is 6.66 in float32 and 8.57 in float64 (the next one out has
-probability 3e-11 and 1e-17). Uniforms lie strictly inside (0, 1): odd multiples of 2**-24 in
+the largest possible absolute value is 6.66 in float32 and 8.57 in float64 (beyond it the
+probability is 3e-11 and 1e-17). Uniforms lie strictly inside (0, 1): odd multiples of 2**-24 in
 float32, of 2**-53 in float64.
 
 Every function here exists as plain torch, on any device (``*_reference``). The CPU kernels do the
@@ -25,6 +25,7 @@ none contracted, so that they agree to the last bit, not only in the integers.
 """
 
 import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,24 +36,24 @@ from torch import Tensor
 from pdekit.particles.kernels import noise
 from pdekit.particles.kernels.noise import COSINE_32, COSINE_64, LOG_32, LOG_64, SINE_32, SINE_64
 
-# what the numbers are for; a dynamics that draws more than one kind per step takes more channels:
-# the fast process of an inner loop (whose step is the number of the inner step, counted through),
-# initial momenta, acceptance of proposals, choice of partners or of samples; and, 8, the noise in
-# the positions that Leimkuhler and Matthews' method hands out, OUTPUT in `integrators`
+# channels: a dynamics that draws more than one kind of numbers per step uses several:
+# the fast process of an inner loop (whose step is the number of the inner step, numbered
+# consecutively), initial momenta, acceptance of proposals, choice of partners or of samples; and,
+# 8, the noise in the output positions of Leimkuhler and Matthews' method, OUTPUT in `integrators`
 DYNAMICS, INITIAL_NORMAL, INITIAL_UNIFORM, PROBE = 0, 1, 2, 3
 INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
 
 LANES = {torch.float32: 4, torch.float64: 2}
 _LOW = 0xFFFFFFFF
 _LN2 = 0.6931471805599453
-_PIECE = 1 << 22  # numbers that the plain form makes at once: a hundred bytes each on the way
+_PIECE = 1 << 22  # numbers per batch of the plain form: a hundred bytes each of temporaries
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a row of noise lies: everything but the site. Ranges as in the module's table.
+    """The address of a row of noise, except the site. Ranges as in the module's table.
 
-    Raises ``ValueError`` when a number leaves its range (it would collide with another address).
+    Raises ``ValueError`` if a number is out of range (it would collide with another address).
     """
 
     seed: int
@@ -80,7 +81,7 @@ def philox_reference(counter: tuple[Tensor, ...], key: tuple[Any, Any]) -> tuple
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
-        # the product of two 32-bit words may wrap into the sign bit; its bits are still right
+        # the product of two 32-bit words may overflow into the sign bit; its bits are still correct
         p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
         c0, c1, c2, c3 = (
             (p1 >> 32 & _LOW) ^ c1 ^ k0,
@@ -97,7 +98,9 @@ def words_reference(
 ) -> tuple[Tensor, ...]:
     """The four words of blocks ``first, ..., first + blocks - 1``, int64 tensors ``(blocks,)``."""
     if first < 0 or first + blocks > 1 << 48:
-        raise ValueError(f"noise block {first + blocks} is beyond 2**48: too many particles")
+        raise ValueError(
+            f"noise block {first + blocks} must be below 2**48: too many particles; use fewer"
+        )
     block = torch.arange(first, first + blocks, dtype=torch.int64, device=device)
     counter = (
         block & _LOW,
@@ -112,23 +115,33 @@ def normals_reference(
     at: Address, first: int, count: int, dtype: Any, device: Any = "cpu"
 ) -> Tensor:
     """Standard normals of the sites ``first, ..., first + count - 1``, shape ``(count,)``."""
-    lanes = LANES[dtype]
-    skip = first % lanes
-    w = words_reference(at, first // lanes, -(-(skip + count) // lanes), device)
-    if dtype == torch.float32:
-        rows: tuple[Tensor, ...] = (*_pair_32(w[0], w[1]), *_pair_32(w[2], w[3]))
-    else:
-        rows = _pair_64(w[1] << 32 | w[0], w[3] << 32 | w[2])
-    return torch.stack(rows, dim=-1).reshape(-1)[skip : skip + count]
+
+    def lanes(w: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if dtype == torch.float32:
+            return (*_pair_32(w[0], w[1]), *_pair_32(w[2], w[3]))
+        return _pair_64(w[1] << 32 | w[0], w[3] << 32 | w[2])
+
+    return _of_blocks(lanes, at, first, count, dtype, device)
+
+
+def _of_blocks(
+    lanes: Callable[[tuple[Tensor, ...]], Iterable[Tensor]],
+    at: Address, first: int, count: int, dtype: Any, device: Any,
+) -> Tensor:  # fmt: skip
+    """The numbers of some sites from those that ``lanes`` makes of the words of their blocks."""
+    many = LANES[dtype]
+    skip = first % many
+    w = words_reference(at, first // many, -(-(skip + count) // many), device)
+    return torch.stack([*lanes(w)], dim=-1).reshape(-1)[skip : skip + count]
 
 
 def normals_of_sites(
     sites: Tensor, step: Tensor, stream: Tensor, key: tuple[Any, Any], dtype: Any
 ) -> Tensor:
-    """Standard normals of any sites, each from a block of its own: the form to be traced.
+    """Standard normals of any sites, each from its own block: the form used for tracing.
 
     Shape of ``sites``, ``step`` and ``stream`` (word 3 of the counter) together; ``key`` as for
-    ``philox_reference``. Nothing is checked.
+    ``philox_reference``. No checks are made.
     """
     lane = sites % LANES[dtype]
     w = _words_of_sites(sites, step, stream, key, dtype)
@@ -167,14 +180,13 @@ def uniforms_reference(
     at: Address, first: int, count: int, dtype: Any, device: Any = "cpu"
 ) -> Tensor:
     """Uniforms in the open interval (0, 1) of the sites ``first, ...``, shape ``(count,)``."""
-    lanes = LANES[dtype]
-    skip = first % lanes
-    w = words_reference(at, first // lanes, -(-(skip + count) // lanes), device)
-    if dtype == torch.float32:
-        rows = [_uniform_32(v) for v in w]
-    else:
-        rows = [_uniform_64(v) for v in (w[1] << 32 | w[0], w[3] << 32 | w[2])]
-    return torch.stack(rows, dim=-1).reshape(-1)[skip : skip + count]
+
+    def lanes(w: tuple[Tensor, ...]) -> Iterable[Tensor]:
+        if dtype == torch.float32:
+            return map(_uniform_32, w)
+        return map(_uniform_64, (w[1] << 32 | w[0], w[3] << 32 | w[2]))
+
+    return _of_blocks(lanes, at, first, count, dtype, device)
 
 
 def fill_normals(out: Tensor, at: Address, first: int = 0) -> Tensor:
@@ -183,33 +195,34 @@ def fill_normals(out: Tensor, at: Address, first: int = 0) -> Tensor:
     Row ``r`` belongs to run ``at.run + r``. On the CPU the fused kernel, elsewhere the torch form:
     the same bits. ``out`` is float32 or float64 and contiguous. Returns ``out``.
     """
-    kernels = noise.normals_32, noise.normals_64
-    return _fill(out, at, first, kernels, normals_reference)
+    return _fill(out, at, first, False)
 
 
 def fill_uniforms(out: Tensor, at: Address, first: int = 0) -> Tensor:
     """The same with uniforms in the open interval (0, 1)."""
-    kernels = noise.uniforms_32, noise.uniforms_64
-    return _fill(out, at, first, kernels, uniforms_reference)
+    return _fill(out, at, first, True)
 
 
-def _fill(out: Tensor, at: Address, first: int, kernels: Any, reference: Any) -> Tensor:
+def _fill(out: Tensor, at: Address, first: int, uniform: bool) -> Tensor:
     runs, count = out.shape
     if runs:
         Address(at.seed, at.run + runs - 1, at.channel, at.step)
     if out.device.type != "cpu":
+        reference = uniforms_reference if uniform else normals_reference
         return fill_by_reference(out, at, first, reference)
     lanes = LANES[out.dtype]
     skip = first % lanes
     if skip or count % lanes:  # the kernel writes whole blocks
         whole = out.new_empty(runs, -(-(skip + count) // lanes) * lanes)
-        filled = _fill(whole, at, first - skip, kernels, reference)
+        filled = _fill(whole, at, first - skip, uniform)
         return out.copy_(filled[:, skip : skip + count])
     if first < 0 or (first + count) // lanes > 1 << 48:
-        raise ValueError(f"noise site {first + count} is beyond 2**48 blocks: too many particles")
-    # one unsigned type for every counter, or a seed of 64 bits would not fit the compiled signature
+        raise ValueError(
+            f"noise site {first + count} must be below 2**48 blocks: too many particles; use fewer"
+        )
+    # unsigned counters, so that a 64-bit seed fits the compiled signature
     counter = (np.uint64(k) for k in (first // lanes, at.step, at.stream, at.seed))
-    kernels[lanes == 2](out.numpy(), *counter)
+    noise.fill(out.numpy(), uniform, *counter)
     return out
 
 
@@ -228,7 +241,8 @@ class StepNoise:
     """Normals of a tile of particles, of shape ``(runs, particles, dim)``, one array per step.
 
     ``at(step)`` returns a buffer that is valid until the next call with another step or channel;
-    asking for the same step again costs nothing. ``size`` particles count, the rest are copies.
+    repeated requests for the same step are free. ``size`` particles are actual, the rest are
+    copies.
     """
 
     seed: int
@@ -257,7 +271,7 @@ class StepNoise:
         return fill_uniforms(out, where, self.particle * each).view(runs, particles, each)
 
     def choices(self, step: int, channel: int, each: int = 1) -> Tensor:
-        """The same in float64, whatever the particles are: to choose among many."""
+        """The same in float64, for any dtype of the particles: for choosing among many."""
         runs, particles, _ = self.buffer.shape
         out = self.buffer.new_empty(runs, particles * each, dtype=torch.float64)
         where = Address(self.seed, self.run, channel, step)
@@ -266,10 +280,11 @@ class StepNoise:
 
 @dataclass
 class LawNoise:
-    """What a law samples from: ``normal(n, d)`` and ``uniform(n, d)``, fresh at every call.
+    """The noise of a law's ``sample``: ``normal(n, d)`` and ``uniform(n, d)``, fresh at every call.
 
-    Its numbers never meet those of a dynamics: they come from channels of their own, and the
-    calls are counted by the step of the counter. The n rows are those of particles ``first, ...``.
+    Its numbers are independent of those of a dynamics: they use separate channels, and
+    the calls are counted by the step of the counter. The n rows are those of particles ``first,
+    ...``.
     """
 
     seed: int
@@ -330,7 +345,7 @@ def _pair_32(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _reflected(sine: Tensor, cosine: Tensor, flip: Tensor, swap: Tensor) -> tuple[Tensor, Tensor]:
-    """Spread the arc |angle| < pi/4 over the circle by two reflections."""
+    """Map the arc |angle| < pi/4 to the circle by two reflections."""
     cosine = torch.where(flip.bool(), -cosine, cosine)
     return torch.where(swap.bool(), sine, cosine), torch.where(swap.bool(), cosine, sine)
 
@@ -349,7 +364,7 @@ def _horner(z: Tensor, coefficients: tuple[float, ...]) -> Tensor:
 
 
 def _estrin(z: Tensor, c: tuple[float, ...]) -> Tensor:
-    """Eight terms by pairs, so that the kernel's chain of dependent operations is short."""
+    """Eight terms by pairs, so that the chain of dependent operations is short."""
     z2 = z * z
     low = (c[0] + z * c[1]) + z2 * (c[2] + z * c[3])
     return low + z2 * z2 * ((c[4] + z * c[5]) + z2 * (c[6] + z * c[7]))

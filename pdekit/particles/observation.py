@@ -1,8 +1,10 @@
-"""What is seen of the particles while they move: moments, histograms, basins, in whole numbers.
+"""Observables accumulated during a simulation: moments, histograms, basin counts, in integers.
 
-Every observable adds to arrays of int64, of fixed size, so that what tiles, threads, restarts and
-ranks have seen is added up in any order to the same bits.
+Every observable adds to arrays of int64, of fixed size, so that contributions of tiles,
+threads, restarts and ranks add up to the same bits in any order.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdekit.checks import text, whole
+from pdekit.checks import failed, text, whole
 from pdekit.grid import Grid
 from pdekit.particles.kernels import exact_sums
 
@@ -22,10 +24,11 @@ Counts = NDArray[np.int64]
 
 
 class Observable(Protocol):
-    """Whole numbers that add up over particles.
+    """Integer statistics that are additive over particles.
 
-    ``every``: None to look at the output times only; k to look at every k-th step of each interval
-    between them and pool what is seen (a time average; an interval without steps is seen once).
+    ``every``: None to evaluate at the output times only; k to evaluate at every k-th step of each
+    interval between them and pool the results (a time average; an interval without steps is
+    evaluated once).
     """
 
     @property
@@ -34,27 +37,29 @@ class Observable(Protocol):
     def every(self) -> int | None: ...
 
     def blank(self, runs: int, dim: int) -> Counts:
-        """Zeros ``(runs, ...)``: nothing seen."""
+        """Zeros ``(runs, ...)``: no observations."""
         ...
 
     def add(self, total: Counts, x: Tensor) -> None:
-        """Add what is seen of positions ``(runs, n, dim)``."""
+        """Add observations of positions ``(runs, n, dim)``."""
         ...
 
     def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
-        """The result, from totals ``(time, run, ...)`` of so many positions ``(time, run)``."""
+        """The result, from totals ``(time, run, ...)`` and numbers of positions ``(time, run)``."""
         ...
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean m = E X and covariance E (X - m)(X - m)ᵀ of the particles (not of a sample: over n).
+    """Mean m = E X and covariance E (X - m)(X - m)ᵀ of the particles (not a sample estimate:
+    divided by n).
 
     Variables ``mean`` (time, [run,] dim) and ``covariance`` (time, [run,] dim, other), and
-    ``particles``, the number of positions seen. Sums are exact but for the rounding of rows of
+    ``particles``, the number of positions observed. Sums are exact but for the rounding of rows of
     64 particles: the variance keeps a relative error of 1e-16 (1 + m²/variance).
 
-    ``every``: see `Observable`. ``name``: put before the variables; needed for two of a kind.
+    ``every``: see `Observable`. ``name``: prefix of the variables; required for two observables of
+    one kind.
     """
 
     every: int | None = None
@@ -90,9 +95,9 @@ class Histogram:
     """How many particles are in each cell of a grid, counted as `pdekit.compare` counts them.
 
     Variables ``histogram`` (time, [run,] x[, y]), where a particle beyond a wall counts in the
-    wall's cell and periodic axes wrap, ``outside`` (time, [run]), those beyond the walls, and
+    cell at the wall and periodic axes wrap, ``outside`` (time, [run]), those beyond the walls, and
     ``density``, counts over (particles times cell volume). A time and run take 8 bytes a cell.
-    Raises ``ValueError`` where the particles have other coordinates than the grid.
+    Raises ``ValueError`` if the dimensions of particles and grid differ.
 
     ``every`` and ``name``: as for ``Moments``.
     """
@@ -129,7 +134,7 @@ class Histogram:
             },
             coords=axes,
         )
-        # what was counted, in terms that a netCDF file can hold
+        # metadata in a form that a netCDF file can hold
         table[f"{prefix}histogram"].attrs.update(
             lower=list(grid.lower),
             upper=list(grid.upper),
@@ -165,7 +170,8 @@ class BasinCounts:
         count = getattr(self.label, "count", None) if self.count is None else self.count
         if count is None:
             raise ValueError(
-                "BasinCounts: how many basins? Give count, or label=Basins.of(V, grid)"
+                "BasinCounts: the number of basins is unknown; pass count=..., or "
+                "label=Basins.of(V, grid)"
             )
         object.__setattr__(self, "count", whole("BasinCounts: count", count, 1))
         _check_common(self)
@@ -180,7 +186,7 @@ class BasinCounts:
         return np.zeros((runs, 1 + self.basins), np.int64)
 
     def add(self, total: Counts, x: Tensor) -> None:
-        label = self._labelled(x.clone())  # it may write into it
+        label = self._labelled(x.clone())  # the label may overwrite it
         if not isinstance(label, Tensor):
             label = np.asarray(label)
             label = torch.from_numpy(label) if label.dtype.kind in "biuf" else label
@@ -200,10 +206,10 @@ class BasinCounts:
         try:
             return self.label(x)
         except Exception as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(
+            raise failed(
+                error,
                 "BasinCounts: label must map tensors of points (..., d) to whole numbers (...); it "
-                f"failed on shape {tuple(x.shape)}: {error} ({type(error).__name__})"
+                f"failed on shape {tuple(x.shape)}: {error} ({type(error).__name__})",
             ) from error
 
     def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
@@ -223,22 +229,22 @@ class BasinCounts:
 
 @dataclass
 class Observed:
-    """What has been seen so far of a share of the ensemble, by output time and run."""
+    """Accumulated observables of a share of the ensemble, by output time and run."""
 
     observables: tuple[Observable, ...]
     seen: Counts  # (observables, times, runs): positions
     sums: list[Counts]  # (times, runs, ...) of each observable
 
     @classmethod
-    def nothing(
+    def empty(
         cls, observables: tuple[Observable, ...], times: int, runs: int, dim: int
-    ) -> "Observed":
+    ) -> Observed:
         """Zeros."""
         sums = [np.stack([o.blank(runs, dim)] * times) for o in observables]
         return cls(observables, np.zeros((len(observables), times, runs), np.int64), sums)
 
-    def add(self, part: "Glimpse", rows: slice) -> None:
-        """Take over what a tile has seen, which then has seen nothing."""
+    def add(self, part: Accumulator, rows: slice) -> None:
+        """Add the observations of a tile, and clear them there."""
         for (k, time), total in part.sums.items():
             self.sums[k][time, rows] += total
             self.seen[k, time, rows] += part.seen[k, time]
@@ -246,12 +252,12 @@ class Observed:
         part.seen.clear()
 
     def add_up(self, total: Callable[[Counts], None]) -> None:
-        """Over ranks, by what replaces an array by its total."""
+        """Sum over ranks; ``total`` replaces an array by its sum."""
         for counts in (self.seen, *self.sums):
             total(counts)
 
     def dataset(self, times: list[float], dim: int) -> xr.Dataset | None:
-        """What the observables make of it; None where there are none."""
+        """The resulting Dataset; None without observables."""
         if not self.observables:
             return None
         parts = zip(self.observables, self.sums, self.seen, strict=True)
@@ -261,15 +267,15 @@ class Observed:
 
 
 @dataclass
-class Glimpse:
-    """What one tile has seen since it was last added up: a sum for each observable and time."""
+class Accumulator:
+    """Observations of one tile not yet added to the totals: a sum per observable and time."""
 
     observables: tuple[Observable, ...]
     sums: dict[tuple[int, int], Counts] = field(default_factory=dict)
     seen: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def look(self, time: int, x: Tensor, step: int, last: bool) -> None:
-        """Look at ``x`` (runs, n, dim) after ``step`` steps of the interval to output ``time``."""
+    def update(self, time: int, x: Tensor, step: int, last: bool) -> None:
+        """Evaluate ``x`` (runs, n, dim) after ``step`` steps of the interval to output ``time``."""
         for k, observable in enumerate(self.observables):
             every, at = observable.every, (k, time)
             if not (last and not step) and (step % every if every else not last):
@@ -287,7 +293,7 @@ def listed(observe: Any) -> tuple[Any, ...]:
 
 
 def checked(found: tuple[Any, ...], steps: Sequence[int], dim: int) -> tuple[Observable, ...]:
-    """Observables that can be told apart and see every interval, or an error."""
+    """Check that observables have distinct names and are evaluated in every interval."""
     for o in found:
         if isinstance(o, type) or not hasattr(o, "table"):
             raise TypeError(
@@ -296,13 +302,13 @@ def checked(found: tuple[Any, ...], steps: Sequence[int], dim: int) -> tuple[Obs
         shortest = min((s for s in steps if s), default=0)
         if o.every and shortest < o.every:
             raise ValueError(
-                f"{o!r} looks every {o.every} steps, but an interval between output times has "
-                f"{shortest}; take a smaller `every`, or fewer output times"
+                f"{o!r} is evaluated every {o.every} steps, but an interval between output times "
+                f"has {shortest}; use a smaller `every`, or fewer output times"
             )
         _check_protocol(o, dim)
     names = [(type(o), o.name) for o in found]
     if len(set(names)) < len(names):
-        raise ValueError(f"give observables of one kind different names, got {found}")
+        raise ValueError(f"observables of one kind must have different names, got {found}")
     return found
 
 
@@ -311,13 +317,13 @@ def _is_ours(observable: Any) -> bool:
 
 
 def _check_protocol(observable: Any, dim: int) -> None:
-    """Errors for an observable of one's own that is none."""
+    """Check the interface of a user-defined observable."""
     blank = observable.blank(2, dim)
     if _is_ours(observable):
         return
     lacking = [name for name in ("name", "every", "add") if not hasattr(observable, name)]
     if lacking:
-        raise TypeError(f"{observable!r} is no observable: it has no {', '.join(lacking)}")
+        raise TypeError(f"{observable!r} is not an observable: it lacks {', '.join(lacking)}")
     if not (isinstance(blank, np.ndarray) and blank.dtype == np.int64 and blank.shape[:1] == (2,)):
         got = f"{getattr(blank, 'dtype', type(blank).__name__)} {getattr(blank, 'shape', '')}"
         raise TypeError(
@@ -329,18 +335,13 @@ def _check_protocol(observable: Any, dim: int) -> None:
 def cells_of(x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Number of the cell of each point ``(..., dim)``, and which points are beyond a wall.
 
-    Beyond a wall it is the wall's cell; periodic axes wrap.
+    Beyond a wall it is the cell at the wall; periodic axes wrap.
     """
-    cell = torch.zeros(x.shape[:-1], dtype=torch.int64, device=x.device)
     outside = torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
-    for k, (low, high) in enumerate(zip(grid.lower, grid.upper, strict=True)):
-        z = x[..., k]
-        if grid.periodic[k]:
-            z = low + torch.remainder(z - low, high - low)
-        outside |= (z < low) | (z > high)
-        place = ((z - low) / float(grid.spacing[k])).clamp(0, grid.shape[k] - 1).long()
-        cell = cell * grid.shape[k] + place
-    return cell, outside
+    for k in range(grid.dim):
+        if not grid.periodic[k]:
+            outside |= (x[..., k] < grid.lower[k]) | (x[..., k] > grid.upper[k])
+    return grid.cell_of(x), outside
 
 
 def _count(total: Counts, label: Tensor) -> None:
@@ -356,7 +357,7 @@ def _moments(sums: Counts, n: int, dim: int) -> tuple[Any, Any]:
     means = [exact_sums.fraction(digits) / n for digits in sums[:dim]]
     covariance = np.empty((dim, dim))
     for (i, j), digits in zip(_pairs(dim).tolist(), sums[dim:], strict=True):
-        # in whole numbers: nothing cancels
+        # in integers: no cancellation
         value = float(exact_sums.fraction(digits) / n - means[i] * means[j])
         covariance[i, j] = covariance[j, i] = value
     return [float(m) for m in means], covariance

@@ -1,7 +1,7 @@
 """The equations, as statements only (convention: mathematics 0, noise sqrt(2/beta)).
 
 All are posed on a box with no-flux (homogeneous Neumann) walls, or periodic where the grid is;
-walls that absorb are named in the equation.
+absorbing walls are specified in the equation.
 """
 
 from __future__ import annotations
@@ -54,8 +54,29 @@ class Walls:
         )
 
 
+class Facts:
+    """Properties declared by an equation, so that code does not test for its type.
+
+    ``carries_density``: the unknown is a density, which has a mass; ``carries_slope``: it is the
+    slope of what solves a Hamilton-Jacobi equation; ``controlled``: it is the value of a control
+    problem, which starts from its last cost; ``mean_field``: it makes a part of its own potential.
+    ``linear``: by a Markov generator, or its transpose for densities; ``first_order``: nothing
+    diffuses; ``looks_backward``: time is time to go; ``may_depend_on_time``: coefficients may
+    change in time.
+    """
+
+    carries_density: ClassVar[bool] = False
+    carries_slope: ClassVar[bool] = False
+    controlled: ClassVar[bool] = False
+    mean_field: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
+    first_order: ClassVar[bool] = False
+    looks_backward: ClassVar[bool] = False
+    may_depend_on_time: ClassVar[bool] = False
+
+
 @dataclass(frozen=True)
-class Heat:
+class Heat(Facts):
     """Heat smoothing v_t = (2 beta)^-1 Δv, v(., 0) = f, so v(., t) = G_{t/beta} * f.
 
     ``beta`` in inverse units of the coordinate squared per time. Mean, maximum principle and
@@ -63,14 +84,14 @@ class Heat:
     """
 
     beta: float
-    carries_density: ClassVar[bool] = False
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
 
 
 @dataclass(frozen=True)
-class HamiltonJacobi:
+class HamiltonJacobi(Facts):
     """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
 
     u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). Mathematics 1.3; thesis (4.15)-(4.16).
@@ -79,7 +100,7 @@ class HamiltonJacobi:
     """
 
     hamiltonian: Hamiltonian | None = None
-    carries_density: ClassVar[bool] = False
+    first_order: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.hamiltonian is not None:
@@ -87,16 +108,17 @@ class HamiltonJacobi:
 
 
 @dataclass(frozen=True)
-class Burgers:
+class Burgers(Facts):
     """Conservation law p_t + (p^2 / 2)_x = 0 on a line, p(., 0) = f': the slope of u_t = -u_x^2/2.
 
     Smooth until ``shock_time``; then the entropy solution, with p_x <= 1/t. Fields are averages
-    over the cells; on a circle their sum is kept; walls stand beside a medium at rest (p = 0).
+    over the cells; on a circle their sum is kept; walls are adjacent to a medium at rest (p = 0).
     Another ``hamiltonian`` H solves p_t + H(p)_x = 0. Mathematics 1.3.
     """
 
     hamiltonian: Hamiltonian | None = None
-    carries_density: ClassVar[bool] = False
+    carries_slope: ClassVar[bool] = True
+    first_order: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.hamiltonian is not None:
@@ -104,7 +126,7 @@ class Burgers:
 
 
 @dataclass(frozen=True)
-class ViscousHJ:
+class ViscousHJ(Facts):
     """Local entropy u_t = -|∇u|^2 / 2 + (2 beta)^-1 Δu, u(., 0) = f.
 
     u(., t) = -beta^-1 log(G_{t/beta} * exp(-beta f)) (Cole-Hopf). ``beta`` in inverse units of f.
@@ -112,14 +134,13 @@ class ViscousHJ:
     """
 
     beta: float
-    carries_density: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
 
 
 @dataclass(frozen=True)
-class FokkerPlanck:
+class FokkerPlanck(Facts):
     """Density of dX = (-∇V + force) dt + sqrt(2/beta) σ dB, D = σσᵀ, as Itô reads it:
 
     rho_t = ∇·(rho (∇V - force)) + beta^-1 Σ_ij ∂_i ∂_j (D_ij rho); with D = 1 and no force,
@@ -131,9 +152,9 @@ class FokkerPlanck:
     ``(..., d)``. ``diffusion`` is a number, a matrix, or a function of points with values
     ``(...)`` or ``(..., d, d)``, positive semidefinite (zero in one direction for kinetic
     equations); wrap it in ``diffusions.Stratonovich`` or ``HaenggiKlimontovich`` for the other
-    readings of the noise. Any of the three may change in time: it then offers ``at(t)``, what it
-    is at time t, and, where it is linear in time between stored ``times``, these.
-    ``absorbing`` names the walls that absorb (``Walls``); the others let nothing through.
+    readings of the noise. Any of the three may be time-dependent: it then has ``at(t)``, its
+    value at time t, and, if it is linear in time between stored ``times``, these.
+    ``absorbing`` names the walls that absorb (``Walls``); the others are no-flux.
     """
 
     potential: Coefficient
@@ -142,20 +163,22 @@ class FokkerPlanck:
     diffusion: Diffusivity | None = None
     absorbing: Walls | None = None
     carries_density: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+    may_depend_on_time: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_diffusion(self)
 
 
 @dataclass(frozen=True)
-class BackwardKolmogorov:
+class BackwardKolmogorov(Facts):
     """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = (-∇V + force)·∇u + beta^-1 D:∇²u.
 
-    Time runs as time to go s, and coefficients that change in time are read at t = T - s, with T
-    the last of the times asked for: the motion ends at T, and ``solve(..., t=[s_1, ..., T])`` has
-    at s_k what is expected from the time T - s_k on. Its generator is the exact transpose of the
-    Fokker-Planck one with the same fields, so <u(t), rho(T - t)> does not depend on t; an
-    absorbing wall pays nothing (u = 0). Mathematics 1.5; thesis (4.7)-(4.8) corrected.
+    Time is the time to go s, and time-dependent coefficients are evaluated at t = T - s,
+    with T the last requested time: the motion ends at T, and ``solve(..., t=[s_1, ..., T])`` has
+    at s_k the expectation from time T - s_k on. Its generator is the exact transpose of the
+    Fokker-Planck one with the same fields, so <u(t), rho(T - t)> does not depend on t; u
+    = 0 at absorbing walls. Mathematics 1.5; thesis (4.7)-(4.8) corrected.
     """
 
     potential: Coefficient
@@ -163,26 +186,30 @@ class BackwardKolmogorov:
     force: Coefficient | None = None
     diffusion: Diffusivity | None = None
     absorbing: Walls | None = None
-    carries_density: ClassVar[bool] = False
+    looks_backward: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+    may_depend_on_time: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_diffusion(self)
 
 
 @dataclass(frozen=True)
-class McKeanVlasov:
+class McKeanVlasov(Facts):
     """Density of infinitely many interacting particles: rho_t = ∇·(rho ∇(V + W * rho) + ∇rho/beta).
 
     The limit of dX^i = -∇V(X^i) dt - N^-1 Σ_j ∇W(X^i - X^j) dt + sqrt(2/beta) dB^i. A gradient
     flow of F(rho) = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho, which never increases.
     ``interaction``: ``CurieWeiss(strength)``, W = strength |z|²/2, or ``PairPotential(W)``. On a
-    periodic axis W is taken of the shortest displacement. Mathematics 1.6; Kantas et al. (5)-(9).
+    periodic axis W is evaluated at the shortest displacement. Mathematics 1.6; Kantas et al.
+    (5)-(9).
     """
 
     potential: Coefficient
     beta: float
     interaction: Interaction
     carries_density: ClassVar[bool] = True
+    mean_field: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_drift(self)
@@ -196,7 +223,7 @@ class McKeanVlasov:
 
 
 @dataclass(frozen=True)
-class HamiltonJacobiBellman:
+class HamiltonJacobiBellman(Facts):
     """Value of min E[u_0(X_t) + ∫(ℓ + |α|^2 / 2)], dX = -(∇V + α) dt + sqrt(2/beta) dB.
 
     By time to go: u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., 0) = terminal cost, optimal
@@ -207,7 +234,8 @@ class HamiltonJacobiBellman:
     potential: Coefficient
     beta: float
     running_cost: Function | None = None
-    carries_density: ClassVar[bool] = False
+    looks_backward: ClassVar[bool] = True
+    controlled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_drift(self)
@@ -217,15 +245,18 @@ class HamiltonJacobiBellman:
             checks.fixed("running_cost", self.running_cost)
 
 
+LINEAR = (FokkerPlanck, BackwardKolmogorov, Heat)
+
+
 def frozen(equation: Any, t: float) -> Any:
-    """The equation with its coefficients as they are at time ``t`` of the motion."""
+    """The equation with its coefficients frozen at time ``t``."""
     changed = {
         name: getattr(equation, name).at(t)
         for name in ("potential", "force")
-        if checks.moves(getattr(equation, name, None))
+        if checks.time_dependent(getattr(equation, name, None))
     }
     reading = getattr(equation, "diffusion", None)
-    if reading is not None and checks.moves(reading.D):
+    if reading is not None and checks.time_dependent(reading.D):
         changed["diffusion"] = replace(reading, D=reading.D.at(t))
     return replace(equation, **changed)
 
@@ -234,7 +265,7 @@ def moving(equation: Any) -> list[Any]:
     """The coefficients of an equation that change in time."""
     reading = getattr(equation, "diffusion", None)
     parts = [getattr(equation, name, None) for name in ("potential", "force", "running_cost")]
-    return [part for part in (*parts, getattr(reading, "D", None)) if checks.moves(part)]
+    return [part for part in (*parts, getattr(reading, "D", None)) if checks.time_dependent(part)]
 
 
 _POINTS = "map points (..., d) to"

@@ -1,16 +1,17 @@
-"""Whether the cells are small enough for a function that solves a backward equation.
+"""Whether the cells resolve a function that solves a backward equation.
 
-A function has no mass to go by. It is asked where it varies: where more than a tenth of the
-variation of the data, or of the function at a stored time, is in cells of Péclet number above 2,
-or where the data change by more than a tenth of their range over a cell, the problem is solved on
-other cells as well, and there is a warning where the two are too far apart. So steep potentials
-where nothing varies, or where nothing comes from, are not spoken of. Only of data that jump within
-a cell two grids know as little: there the function itself is asked whether it still does.
+Unlike a density, a function has no mass. It is checked where it varies: where more than a tenth of
+the variation of the data, or of the function at a stored time, is in cells of Péclet number above
+2, or where the data change by more than a tenth of their range over a cell, the problem is also
+solved on other cells, with a warning if the two differ too much. So steep potentials where nothing
+varies are not reported. Jumps of the data within a cell are unresolved on both grids: then the
+function itself is checked for remaining jumps.
 """
 
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,45 +21,45 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
-from pdekit.pde.discrete import cell_means, drift_diffusion, halving
+from pdekit.pde.discrete import cell_means, drift_diffusion, grid_comparison
+from pdekit.pde.discrete.bounds import bounds
+from pdekit.pde.discrete.march import fields_at
 from pdekit.pde.discrete.peclet import LOOKS, MODERATE, SHARE, values_at
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.discrete.settled import bounds
-from pdekit.pde.equations import Heat
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.schemes.krylov import Krylov
+from pdekit.protocols import Scheme
 
-_JUMP = 0.1  # of the range over a cell, from which on the function itself may be unresolved
-_STEP = 0.5  # of it, from which on the data are taken to jump somewhere in the cell
-_CHEAP = 10_000  # cells: a grid of few along one axis is not refined to more along both
-_TOLERANCE = 1e-3  # of the second solution, where it is on more cells
-_LINES = 64  # lines per axis looked at in the plane
+_JUMP = 0.1  # change over a cell, relative to the range, above which the function may be unresolved
+_STEP = 0.5  # the same, above which the data are taken to jump within the cell
+_CHEAP = 10_000  # most cells of a refined grid
+_TOLERANCE = 1e-3  # tolerance of the second solution, if it is on more cells
+_LINES = 64  # lines per axis that are checked in the plane
 _ALONE = (
     "the function varies in cells too coarse for the drift (cell Péclet number above 2), or "
-    "changes too much over a cell, and it cannot be solved on other cells to see if that matters: "
-    "refine the grid, or give potential, force and diffusion as functions of points"
+    "changes too much over a cell, and it cannot be solved on other cells to check whether that "
+    "matters: refine the grid, or give potential, force and diffusion as functions of points"
 )
 
 
 def report(
-    problem: Problem, scheme: Any, fields: Array, times: Array, stats: dict[str, Any],
-    stacklevel: int,
-) -> None:  # fmt: skip
-    """A ``ResolutionWarning`` where the function is another on other cells.
+    problem: Problem, scheme: Scheme, fields: Array, times: Array, stats: Stats, stacklevel: int
+) -> None:
+    """A ``ResolutionWarning`` if the function differs on other cells.
 
-    ``stats["on_other_cells"]`` is then how far apart the two are, in the range of the data, and
-    ``stats["from_means"]`` how far the one is from that which starts from means over the cells,
-    where the data do what their values at the centres do not say. Heat has no drift: of it only
-    that is asked.
+    ``stats["on_other_cells"]`` is then their distance relative to the range of the
+    data, and ``stats["from_means"]`` the distance to the solution from cell means, if the centres
+    do not represent the data. For Heat, without drift, only the latter is checked.
     """
     looks = sorted({*np.linspace(0, len(times) - 1, LOOKS).astype(int)})
     low, high = bounds(problem)
-    drifts = high > low and not isinstance(problem.equation, Heat)
+    drifts = high > low and problem.drifts
     kept = _kept(problem) if drifts else []
     first = _largest_jump(problem.values, kept) if drifts else 0.0
     if first > _STEP * (high - low):
         later = max((_largest_jump(fields[k], kept) for k in looks if times[k] > 0), default=0.0)
         if later > _JUMP * (high - low):
-            _say_front(later / (high - low), problem.grid, stacklevel + 1)
+            _warn_front(later / (high - low), problem.grid, stacklevel + 1)
             return
     if _between(problem, scheme, fields, times, looks, stats, stacklevel + 1) or not drifts:
         return
@@ -71,15 +72,15 @@ def report(
         return
     apart = _apart(fields[looks], again, problem.grid, other) / (high - low)
     stats["on_other_cells"] = apart
-    if not apart <= halving.CLOSE:
-        halving.say(apart, problem.grid, other, "the function", stacklevel + 1)
+    if not apart <= grid_comparison.CLOSE:
+        grid_comparison.warn_coarse(apart, problem.grid, other, "the function", stacklevel + 1)
 
 
 def _between(
-    problem: Problem, scheme: Any, fields: Array, times: Array, looks: list[int],
-    stats: dict[str, Any], stacklevel: int,
+    problem: Problem, scheme: Scheme, fields: Array, times: Array, looks: list[int],
+    stats: Stats, stacklevel: int,
 ) -> bool:  # fmt: skip
-    """Whether the solution from means over the cells is another; says so."""
+    """Whether the solution from cell means differs; warns if so."""
     data, grid = problem.initial, problem.grid
     later = [k for k in looks if times[k] > 0]
     if not callable(data) or not later:
@@ -93,27 +94,27 @@ def _between(
         return False
     apart = max(float(np.abs(u - v).max()) for u, v in zip(fields[later], again, strict=True))
     stats["from_means"] = apart = apart / max(scale, float(np.ptp(means)), 1e-300)
-    little = cell_means.LITTLE if isinstance(problem.equation, Heat) else halving.CLOSE
+    little = grid_comparison.CLOSE if problem.drifts else cell_means.LITTLE
     if apart > little:
-        _say_between(apart, little, grid, stacklevel + 1)
+        _warn_between(apart, little, grid, stacklevel + 1)
     return apart > little
 
 
-def _say_between(apart: float, little: float, grid: Grid, stacklevel: int) -> None:
+def _warn_between(apart: float, little: float, grid: Grid, stacklevel: int) -> None:
     cells = tuple(int(np.ceil(n * max(2.0, apart / little))) for n in grid.cells)
     warnings.warn(
-        f"the initial function changes within a cell: from means over the cells the solution is "
-        f"another by {apart:.2g} of the range of the data; about {cells} cells would do in place "
-        f"of {grid.cells}, or a later time",
+        "the initial function changes within a cell: from means over the cells the solution is "
+        f"another by {apart:.2g} of the range of the data; about {cells} cells would suffice "
+        f"instead of {grid.cells}, or a later time",
         ResolutionWarning,
         stacklevel=stacklevel,
     )
 
 
 def _beside(grid: Grid) -> Grid:
-    """Other cells, of which there are not very many more."""
-    other = halving.beside(grid)
-    many = np.prod(other.cells) > max(_CHEAP, np.prod(grid.cells))
+    """Other cells, not many more in number."""
+    other = grid_comparison.comparison_grid(grid)
+    many = prod(other.cells) > max(_CHEAP, prod(grid.cells))
     return grid.refined(2) if many else other
 
 
@@ -126,12 +127,12 @@ def _variation(u: Array, kept: list[NDArray[np.int64]]) -> list[Array]:
     return [np.abs(u[np.ix_(*above)] - u[np.ix_(*kept)]) for above in _above(kept)]
 
 
-def _say_front(jump: float, grid: Grid, stacklevel: int) -> None:
+def _warn_front(jump: float, grid: Grid, stacklevel: int) -> None:
     cells = tuple(int(np.ceil(n * jump / _JUMP)) for n in grid.cells)
     warnings.warn(
         f"the data jump within a cell, and the function still changes by {jump:.0%} of their range "
-        f"over one, where its front is known to half a cell only: about {cells} cells would do in "
-        f"place of {grid.cells}, or a later time",
+        f"over one, where its front is known to half a cell only: about {cells} cells would "
+        f"suffice instead of {grid.cells}, or a later time",
         ResolutionWarning,
         stacklevel=stacklevel,
     )
@@ -140,10 +141,10 @@ def _say_front(jump: float, grid: Grid, stacklevel: int) -> None:
 def _in_coarse_cells(
     problem: Problem, fields: Array, times: Array, looks: Any, kept: list[NDArray[np.int64]]
 ) -> bool:
-    """Whether the function, or its data, vary where the drift is too steep for the cells."""
+    """Whether the function, or its data, vary in cells too coarse for the drift."""
     steep = None
     for t, u in _stages(problem, fields, times, looks):
-        if steep is None or problem.moves:
+        if steep is None or problem.time_dependent:
             steep = _peclet(problem, t, kept) > MODERATE
         parts = _variation(u, kept)
         varied = sum(parts[1:], parts[0])
@@ -162,7 +163,7 @@ def _stages(
 
 
 def _kept(problem: Problem) -> list[NDArray[np.int64]]:
-    """The cells that are looked at, by axis: all, or those of some lines of the plane."""
+    """The cells that are checked, by axis: all, or those of some lines of the plane."""
     grid = problem.grid
     all_of_them = grid.dim == 1 or drift_diffusion.is_general(problem.equation)
     skips = [1 if all_of_them else max(1, n // _LINES) for n in grid.shape]
@@ -183,28 +184,33 @@ def _peclet(problem: Problem, t: float, kept: list[NDArray[np.int64]]) -> Array:
     return out
 
 
-def _again(problem: Problem, scheme: Any, times: Array, other: Grid) -> list[Array] | None:
-    """The function on other cells; None where it has none there."""
+def _again(problem: Problem, scheme: Scheme, times: Array, other: Grid) -> Array | None:
+    """The function on other cells; None if unavailable."""
     data = problem.initial
-    if not (callable(data) or checks.moves(data)):
-        data = halving.onto(problem.values, problem.grid, other)
+    if not (callable(data) or checks.time_dependent(data)):
+        data = grid_comparison.interpolated(problem.values, problem.grid, other)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             posed = Problem(problem.equation, other, data, problem.until)
             finer = other.dim > 1 and np.prod(other.cells) > np.prod(problem.grid.cells)
-            # where steps of a splitting may be ten thousands
-            scheme = Krylov(_TOLERANCE) if finer and not problem.moves else scheme
-            advance = scheme.start(posed, {"steps": 0})
-            return [np.array(advance(float(t))) if t > 0 else posed.values for t in times]
+            # as a splitting may need tens of thousands of steps
+            scheme = Krylov(_TOLERANCE) if finer and not problem.time_dependent else scheme
+            return fields_at(times, scheme.start(posed, {"steps": 0}), posed.values)
     except (TypeError, ValueError, ConvergenceError):
         return None
 
 
-def _apart(fields: Array, again: list[Array], grid: Grid, other: Grid) -> float:
+def _apart(fields: Array, again: Array, grid: Grid, other: Grid) -> float:
     """The largest distance at the centres of the fewer cells."""
     if np.prod(other.cells) > np.prod(grid.cells):
-        pairs = ((u, halving.onto(v, other, grid)) for u, v in zip(fields, again, strict=True))
+        pairs = (
+            (u, grid_comparison.interpolated(v, other, grid))
+            for u, v in zip(fields, again, strict=True)
+        )
     else:
-        pairs = ((halving.onto(u, grid, other), v) for u, v in zip(fields, again, strict=True))
+        pairs = (
+            (grid_comparison.interpolated(u, grid, other), v)
+            for u, v in zip(fields, again, strict=True)
+        )
     return max(float(np.abs(u - v).max()) for u, v in pairs)

@@ -1,9 +1,11 @@
-"""Hamiltonians H(p) as values, and what is known of their Legendre transforms.
+"""Hamiltonians H(p) as values, and their Legendre transforms, where known.
 
 ``H(p)`` maps gradients ``(..., d)`` to values ``(...)``, ``H.grad(p)`` to velocities
 ``(..., d)``. ``H.terms(d)`` is a tuple of ``Term``, one an axis, where H is a sum over the axes,
 else None.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,23 +20,23 @@ from pdekit.arrays import Array
 from pdekit.differences import slopes
 
 Scalar = Callable[[Any], Any]
-_SCAN = 4097  # slopes at which a derivative is looked at where nothing is known of it
+_SCAN = 4097  # number of slopes at which an unknown derivative is sampled
 
 
 @runtime_checkable
 class Hamiltonian(Protocol):
-    """What ``HamiltonJacobi`` takes: values, gradients and, where it is a sum, its terms."""
+    """The interface for ``HamiltonJacobi``: values, gradients and, for a sum, its terms."""
 
     def __call__(self, p: Any) -> Any: ...
 
     def grad(self, p: Any) -> Any: ...
 
-    def terms(self, dim: int) -> "tuple[Term, ...] | None": ...
+    def terms(self, dim: int) -> tuple[Term, ...] | None: ...
 
 
 @dataclass(frozen=True)
 class Term:
-    """One axis of a sum: H(p), H'(p), and where known the rest; all act on arrays elementwise.
+    """One axis of a sum: H(p), H'(p), and the rest if known; all act on arrays elementwise.
 
     ``turns`` are the slopes at which H' changes sign (None: to be found); ``conjugate`` is
     L(v) = max_p p v - H(p), finite for ``|v| <= reach`` (None: unknown).
@@ -91,6 +93,10 @@ class Power:
     def terms(self, dim: int) -> tuple[Term, ...]:
         return tuple(_power(self.exponent, c) for c in _each_axis(self.scale, dim, "Power"))
 
+    def square_weights(self, dim: int) -> tuple[float, ...]:
+        """``scale`` of every axis where the exponent is 2."""
+        return tuple(_each_axis(self.scale, dim, "Power")) if self.exponent == 2 else ()
+
 
 @dataclass(frozen=True)
 class Quadratic:
@@ -126,6 +132,11 @@ class Quadratic:
             return None
         return tuple(_power(2.0, float(c)) for c in np.diag(a))
 
+    def square_weights(self, dim: int) -> tuple[float, ...]:
+        """The diagonal of A where that is all of it."""
+        diagonal = tuple(map(float, np.diag(np.array(self.matrix))))
+        return diagonal if self.terms(dim) is not None else ()
+
 
 @dataclass(frozen=True)
 class Eikonal:
@@ -145,6 +156,11 @@ class Eikonal:
     def grad(self, p: Any) -> Any:
         size = np.sqrt((np.asarray(p) ** 2).sum(-1, keepdims=True))
         return self.speed * p / np.where(size > 0, size, 1.0)
+
+    @property
+    def steepest(self) -> float:
+        """The largest |∂H/∂p_k|, and that H grows with every |p_k|."""
+        return self.speed
 
     def terms(self, dim: int) -> tuple[Term, ...] | None:
         return (_power(1.0, self.speed),) if dim == 1 else None
@@ -249,7 +265,7 @@ class Separable:
 
 @dataclass(frozen=True)
 class Shifted:
-    """H(m + p) on the line: what the periodic part of u = m x + ... sees of H. L(v) - m v."""
+    """H(m + p) on the line: H for the periodic part of u = m x + ... L(v) - m v."""
 
     hamiltonian: Hamiltonian
     mean: float
@@ -289,11 +305,9 @@ def require_hamiltonian(value: Any) -> None:
 
 def square_weights(hamiltonian: Hamiltonian, dim: int) -> Array | None:
     """The weights a of H = sum_k a_k p_k^2 / 2, or None for any other H."""
-    if isinstance(hamiltonian, Power) and hamiltonian.exponent == 2:
-        return np.array(_each_axis(hamiltonian.scale, dim, "Power"))
-    if isinstance(hamiltonian, Quadratic) and hamiltonian.terms(dim) is not None:
-        return np.diag(np.array(hamiltonian.matrix)).copy()
-    return None
+    offered = checks.declared(hamiltonian, "square_weights")
+    weights = offered(dim) if offered else ()
+    return np.array(weights) if weights else None
 
 
 def _power(a: float, c: float) -> Term:
@@ -311,7 +325,7 @@ def _power(a: float, c: float) -> Term:
 
 
 def _covering(low: float, high: float) -> tuple[float, float]:
-    """A slightly wider interval on round numbers, so that what is found on it can be kept."""
+    """A slightly wider interval on round numbers, so that results on it can be cached."""
     unit = 2.0 ** ceil(log2(max(high - low, 1e-300))) / 8
     return floor(low / unit) * unit, ceil(high / unit) * unit
 

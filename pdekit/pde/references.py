@@ -1,4 +1,4 @@
-"""Plain forms of compiled kernels, for the tests that hold one against the other."""
+"""Plain forms of compiled kernels, for tests that compare both."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ class PlainLines:
         return Weighted(apply, np.ones(value.shape), 0.0)
 
     def _only(self, up: Array, down: Array) -> Generator:
-        """A generator that moves along this axis alone."""
+        """A generator that acts along this axis only."""
         there, back = [], []
         for axis in range(self.grid.dim):
             here = axis == self.axis

@@ -1,13 +1,12 @@
-"""The verb ``solve`` and what it returns: the only PDE time loop."""
+"""``solve`` and ``Solution``: the only PDE time loop."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
+from math import isfinite, nan
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,11 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, TruncationWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.pde import function_cells
-from pdekit.pde.bellman import vouched
+from pdekit.pde.bellman import value_checks
 from pdekit.pde.discrete import peclet
+from pdekit.pde.discrete.march import Advance, fields_at
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
-from pdekit.pde.equations import (
-    BackwardKolmogorov,
-    FokkerPlanck,
-    HamiltonJacobiBellman,
-    Heat,
-)
-from pdekit.pde.schemes import default_scheme
+from pdekit.pde.schemes import AnyStats, default_scheme
 from pdekit.protocols import Equation, Initial, Scheme, Times
 
 if TYPE_CHECKING:
@@ -37,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Fields at the asked times, and how they were obtained.
+    """Fields at the requested times, and how they were computed.
 
     ``u`` is an ``xarray.DataArray`` with dims ``("time", "x")`` or ``("time", "x", "y")`` at the
     cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``,
     ``seconds``, ``minimum``, ``maximum`` and, for densities, ``mass_drift`` (largest change of
-    mass over the run) or, where walls absorb, ``survival`` (the share left, per time).
+    mass over the run) or, where walls absorb, ``survival`` (the remaining share, per time).
     """
 
     fields: Array
@@ -50,7 +44,7 @@ class Solution:
     equation: Any
     grid: Grid
     scheme: Any
-    stats: dict[str, Any] = field(default_factory=dict)
+    stats: AnyStats = field(default_factory=lambda: _untold())
 
     @cached_property
     def u(self) -> xr.DataArray:
@@ -90,17 +84,24 @@ class Solution:
                 f"points must end in an axis of {self.grid.dim} coordinates, got shape {x.shape}"
             )
         if not self.grid.contains(x).all():
-            raise ValueError(f"some points lie outside [{self.grid.lower}, {self.grid.upper}]")
+            raise ValueError(
+                f"points must lie in the box; some lie outside [{self.grid.lower}, "
+                f"{self.grid.upper}]"
+            )
         values = self._stored(t)
         if self.grid.dim == 1:
             return CubicSpline(self.grid.axes[0], values)(x[..., 0])
-        (a, c), (b, d) = self.grid.lower, self.grid.upper  # else the rim would be held constant
+        (a, c), (b, d) = (
+            self.grid.lower,
+            self.grid.upper,
+        )  # otherwise the boundary would be extrapolated constantly
         spline = RectBivariateSpline(*self.grid.axes, values, bbox=[a, b, c, d], s=0)
         return spline.ev(x[..., 0], x[..., 1])
 
     def _stored(self, t: float | None) -> Array:
         if t is None:
-            return self.fields[-1]
+            last: Array = self.fields[-1]
+            return last
         for time_, stored in zip(self.times, self.fields, strict=True):
             if isinstance(t, Real) and np.isclose(time_, t, rtol=1e-9, atol=1e-12):
                 return stored
@@ -120,10 +121,10 @@ def solve(
     Parameters
     ----------
     equation : a value of ``pdekit.pde.equations``, such as ``FokkerPlanck(V, beta=4)``.
-    grid : ``Grid``; its walls let nothing through (no-flux) unless the axis is periodic.
+    grid : ``Grid``; its walls are no-flux unless the axis is periodic.
     initial : a law (densities), a potential or callable on points ``(..., d) -> (...)``, or an
-        array of shape ``grid.shape``; a DataArray is taken by its coordinates, which must be those
-        of the grid's cells. A law is scaled to unit mass on the grid; a density given as
+        array of shape ``grid.shape``; a DataArray is matched by its coordinates, which must
+        be those of the grid's cells. A law is scaled to unit mass on the grid; a density given as
         values keeps its mass.
     t : a number, or increasing numbers, >= 0. ``HamiltonJacobiBellman`` and
         ``BackwardKolmogorov`` count time to go; the motion ends at the last of them.
@@ -134,11 +135,38 @@ def solve(
     is not reached. Warns (``TruncationWarning``) when a density reaches the walls, and
     (``ResolutionWarning``) where the cells are too coarse for the drift, or for the function.
     """
+    return solved(equation, grid, initial, t, scheme, stacklevel=3)[0]
+
+
+def solved(
+    equation: Equation, grid: Grid, initial: Initial, t: Times, scheme: Scheme | None,
+    stacklevel: int,
+) -> tuple[Solution, Advance]:  # fmt: skip
+    """What ``solve`` returns, and the march that led there."""
     times = np.array(checks.output_times(t))
     require_grid("grid", grid)
     checks.value_not_class("equation", equation)
     default = default_scheme(equation, grid)
     scheme = default if scheme is None else scheme
+    _require_scheme(scheme, equation)
+    problem = Problem(equation, grid, initial, until=float(times[-1]))
+    reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
+    if reason:
+        raise ValueError(reason)
+    solution, advance = marched(problem, scheme, times)
+    fields, stats, level = solution.fields, solution.stats, stacklevel + 1
+    summarise(problem, fields, stats, level)
+    if problem.equation.controlled:
+        value_checks.report(problem, advance, scheme, fields, times, stats, level)
+    elif problem.equation.linear and problem.is_density:
+        peclet.report_along(problem, fields, times, stats, level)
+    elif problem.equation.linear:
+        function_cells.report(problem, scheme, fields, times, stats, level)
+    return solution, advance
+
+
+def _require_scheme(scheme: Any, equation: Any) -> None:
+    """``TypeError`` unless it is a scheme for the equation."""
     if isinstance(scheme, type) or not (hasattr(scheme, "start") and hasattr(scheme, "solves")):
         raise TypeError(
             "scheme must be a value of pdekit.schemes, such as Implicit(dt=0.01); got "
@@ -149,41 +177,26 @@ def solve(
         raise TypeError(
             f"{type(scheme).__name__} solves {known}; it does not solve {type(equation).__name__}"
         )
-    problem = Problem(equation, grid, initial, until=float(times[-1]))
-    reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
-    if reason:
-        raise ValueError(reason)
-    start = time.perf_counter()
-    stats: dict[str, Any] = {"steps": 0}
+
+
+def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, Advance]:
+    """The fields at the times, not yet checked, and the march that produced them."""
+    begin = time.perf_counter()
+    stats = _untold()
     advance = scheme.start(problem, stats)
-    fields = _fields(advance, problem, times)
-    stats["seconds"] = time.perf_counter() - start
-    summarise(problem, fields, stats)
-    if isinstance(equation, FokkerPlanck):
-        peclet.report_along(problem, fields, times, stats, stacklevel=3)
-    if isinstance(equation, BackwardKolmogorov | Heat):
-        function_cells.report(problem, scheme, fields, times, stats, stacklevel=3)
-    if isinstance(equation, HamiltonJacobiBellman):
-        vouched.report(problem, scheme, fields, times, stats, stacklevel=3)
-    return Solution(fields, times, equation, grid, scheme, stats)
+    fields = fields_at(times, advance, problem.values)
+    stats["seconds"] = time.perf_counter() - begin
+    return Solution(fields, times, problem.equation, problem.grid, scheme, stats), advance
 
 
-def _fields(advance: Callable[[float], Array], problem: Problem, times: Array) -> Array:
-    """The fields at the times, (time, *shape); the only one is not copied where it is new."""
-    if len(times) == 1 and times[0] > 0:
-        u = advance(times[0])
-        fresh = u.flags.c_contiguous and not np.may_share_memory(u, problem.values)
-        return u[None] if fresh else u[None].copy()
-    fields = np.empty((len(times), *problem.grid.shape))
-    for k, s in enumerate(times):
-        fields[k] = advance(s) if s > 0 else problem.values
-    return fields
+def _untold() -> AnyStats:
+    return {"steps": 0, "seconds": 0.0, "minimum": nan, "maximum": nan}
 
 
-def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: int = 3) -> None:
-    """Range, mass drift and mass at the walls into ``stats``, with a warning where it matters."""
-    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
-    if not isfinite(stats["minimum"]) or not isfinite(stats["maximum"]):
+def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int) -> None:
+    """Range, mass drift and mass at the walls into ``stats``, with a warning if necessary."""
+    stats["minimum"], stats["maximum"] = least, most = float(fields.min()), float(fields.max())
+    if not isfinite(least) or not isfinite(most):
         raise ConvergenceError(
             "the fields are no longer finite: rates, times or data overflow; use a shorter time, a "
             "smaller beta * potential, or smaller data"
@@ -198,16 +211,16 @@ def summarise(problem: Problem, fields: Any, stats: dict[str, Any], stacklevel: 
         stats["survival"] = kept.tolist()
         if not (np.diff(np.append(1.0, kept)) <= 1e-9).all():
             raise ConvergenceError(
-                f"the mass that absorbing walls leave must fall, it is {stats['survival']} of what "
-                "was there; use the default scheme, or Krylov() in two dimensions"
+                f"the mass left by absorbing walls must decrease, but it is {kept.tolist()} of the "
+                "initial mass; use the default scheme, or Krylov() in two dimensions"
             )
     lost = min(1.0, float((wall_mass(fields, problem.grid, problem.absorbing) / mass).max()))
     stats["wall_mass"] = lost
     if lost > LOST_MASS:
         warnings.warn(
             f"the density reaches the walls of the box [{problem.grid.lower}, "
-            f"{problem.grid.upper}]: about {lost:.3g} of its mass is held back by truncation "
-            "to the box. Enlarge the grid, unless the no-flux walls are meant",
+            f"{problem.grid.upper}]: about {lost:.3g} of its mass is lost by truncation to the "
+            "box. Enlarge the grid, unless the no-flux walls are intended",
             TruncationWarning,
             stacklevel=stacklevel,
         )

@@ -1,5 +1,7 @@
 """Potentials by formula: parabolas, wells, ripples and the landscapes of the papers."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -7,16 +9,17 @@ import numpy as np
 from array_api_compat import device
 
 from pdekit import checks
+from pdekit.arrays import Numbers
 from pdekit.potentials.protocol import (
-    added,
-    added_to,
+    Combinable,
+    Kernel,
     points,
     whole_dim,
 )
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class Quadratic(Combinable):
     """V(x) = xᵀAx / 2.
 
     ``curvature``: a number a (A = a I), a tuple of ``dim`` numbers (A diagonal), or a symmetric
@@ -25,11 +28,8 @@ class Quadratic:
     Good values: ``Quadratic()``, ``Quadratic((1.0, 4.0))``, ``Quadratic(((2, 0.3), (0.3, 1)))``.
     """
 
-    curvature: Any = 1.0
+    curvature: float | Numbers = 1.0
     dim: int = 1
-
-    __add__ = added
-    __radd__ = added_to
 
     def __post_init__(self) -> None:
         what = "a number, one per coordinate or a symmetric matrix"
@@ -60,15 +60,103 @@ class Quadratic:
         a = xp.asarray(self.curvature, dtype=x.dtype, device=device(x))
         return x @ a if a.ndim == 2 else x * a
 
+    @property
+    def kernel(self) -> Kernel | None:
+        """Of each coordinate alone, where the curvature is that of all."""
+        alike = isinstance(self.curvature, float) or self.dim == 1
+        return Kernel(_down_quadratic, (float(np.ravel(self.curvature)[0]),)) if alike else None
+
+
+def _down_quadratic(x: Any, b: Any, m: int, numbers: Any, _rows: Any) -> None:
+    a = numbers[0]
+    for j in range(m):
+        b[j] -= a * x[j]
+
 
 @dataclass(frozen=True)
-class DoubleWell:
+class Linear(Combinable):
+    """V(x) = slope · x: a tilt; ``V + Linear(h)`` adds the constant force -h.
+
+    ``slope``: a number, the same along every coordinate, or a tuple of ``dim`` numbers, which fix
+    ``dim``. Raises ``ValueError`` for numbers that are not finite or a ``dim`` that differs.
+    """
+
+    slope: Any = 1.0
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        a = checks.finite("Linear: slope", self.slope, "a number or one per coordinate")
+        dim = whole_dim(self.dim, self)
+        if a.ndim > 1 or (a.ndim and (not a.size or dim not in (1, a.size))):
+            raise ValueError(
+                f"Linear: slope must be a number or one for each of {dim} coordinates, got "
+                f"{checks.shown(self.slope)}"
+            )
+        object.__setattr__(self, "dim", a.size if a.ndim else dim)
+        object.__setattr__(self, "slope", _hashable(a))
+
+    def __call__(self, x: Any) -> Any:
+        xp, x = points(x, self.dim, self)
+        return _total(x * self._slope(xp, x), xp)
+
+    def grad(self, x: Any) -> Any:
+        xp, x = points(x, self.dim, self)
+        return xp.zeros_like(x) + self._slope(xp, x)
+
+    def _slope(self, xp: Any, x: Any) -> Any:
+        if isinstance(self.slope, float):
+            return self.slope
+        return xp.asarray(self.slope, dtype=x.dtype, device=device(x))
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """Of each coordinate alone, where the slope is that of all."""
+        alike = isinstance(self.slope, float) or self.dim == 1
+        return Kernel(_down_linear, (float(np.ravel(self.slope)[0]),)) if alike else None
+
+
+def _down_linear(x: Any, b: Any, m: int, numbers: Any, _rows: Any) -> None:
+    a = numbers[0]
+    for j in range(m):
+        b[j] -= a
+
+
+@dataclass(frozen=True)
+class Cosine(Combinable):
+    """V(x) = Σ cos(k x_i), ripples of the wavelength 2π/k; ``h * Cosine(k)`` has the height h.
+
+    Raises ``ValueError`` for a wavenumber k that is not finite. Explicit steps need dt h k² well
+    below 1.
+    """
+
+    wavenumber: float = 1.0
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dim", whole_dim(self.dim, self))
+        checks.parameters(self, wavenumber=checks.number)
+
+    def __call__(self, x: Any) -> Any:
+        xp, x = points(x, self.dim, self)
+        return _total(xp.cos(self.wavenumber * x), xp)
+
+    def grad(self, x: Any) -> Any:
+        xp, x = points(x, self.dim, self)
+        return -self.wavenumber * xp.sin(self.wavenumber * x)
+
+    @property
+    def kernel(self) -> Kernel:
+        """Of each coordinate alone."""
+        from pdekit.potentials.sine import down_rippled
+
+        return Kernel(down_rippled, (np.inf, self.wavenumber, self.wavenumber))
+
+
+@dataclass(frozen=True)
+class DoubleWell(Combinable):
     """V(x) = Σ (x_i² - 1)² / 4: wells at ±1 with V'' = 2, a barrier of 1/4 at 0 with V'' = -1."""
 
     dim: int = 1
-
-    __add__ = added
-    __radd__ = added_to
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dim", whole_dim(self.dim, self))
@@ -82,15 +170,23 @@ class DoubleWell:
         _, x = points(x, self.dim, self)
         return x * (x * x - 1)
 
+    @property
+    def kernel(self) -> Kernel:
+        """Of each coordinate alone."""
+        return Kernel(_down_well)
+
+
+def _down_well(x: Any, b: Any, m: int, _numbers: Any, _rows: Any) -> None:
+    one = type(x[0])(1)
+    for j in range(m):
+        b[j] -= x[j] * (x[j] * x[j] - one)
+
 
 @dataclass(frozen=True)
-class Rippled:
+class Rippled(Combinable):
     """V(x) = Σ x_i²/10 + cos 3x_i: many wells; -8.8 <= V_ii <= 9.2 (mathematics 1.8)."""
 
     dim: int = 1
-
-    __add__ = added
-    __radd__ = added_to
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dim", whole_dim(self.dim, self))
@@ -103,9 +199,16 @@ class Rippled:
         xp, x = points(x, self.dim, self)
         return x / 5 - 3 * xp.sin(3 * x)
 
+    @property
+    def kernel(self) -> Kernel:
+        """Of each coordinate alone."""
+        from pdekit.potentials.sine import down_rippled
+
+        return Kernel(down_rippled, (5.0, 3.0, 3.0))
+
 
 @dataclass(frozen=True)
-class SixHumpCamel:
+class SixHumpCamel(Combinable):
     """V(x, y) = (4 - 2.1x² + x⁴/3)x² + xy + (4y² - 4)y² (mathematics 1.14).
 
     15 critical points; global minimum -1.0316284535 at ±(0.0898420131, -0.7126564030).
@@ -113,9 +216,6 @@ class SixHumpCamel:
     """
 
     dim: ClassVar[int] = 2
-
-    __add__ = added
-    __radd__ = added_to
 
     def __call__(self, x: Any) -> Any:
         _, x = points(x, 2, self)
@@ -131,7 +231,7 @@ class SixHumpCamel:
 
 
 @dataclass(frozen=True)
-class MullerBrown:
+class MullerBrown(Combinable):
     """V(x, y) = Σ_k A_k exp(a_k(x-x_k)² + b_k(x-x_k)(y-y_k) + c_k(y-y_k)²) (mathematics 1.14,
     errata 65).
 
@@ -147,9 +247,6 @@ class MullerBrown:
         (-170.0, -6.5, 11.0, -6.5, -0.5, 1.5),
         (15.0, 0.7, 0.6, 0.7, -1.0, 1.0),
     )
-
-    __add__ = added
-    __radd__ = added_to
 
     def __call__(self, x: Any) -> Any:
         return sum(e for e, _, _ in self._terms(*points(x, 2, self)))
@@ -168,7 +265,7 @@ class MullerBrown:
 
 
 @dataclass(frozen=True)
-class Rough:
+class Rough(Combinable):
     """V(x) = Σ (x_i sin(x_i/δ) + x_i/10)² (mathematics 1.14).
 
     Zero exactly where x_i = 0 or sin(x_i/δ) = -1/10: 638 global minimisers per coordinate in
@@ -178,9 +275,6 @@ class Rough:
 
     dim: int = 1
     delta: float = 0.01
-
-    __add__ = added
-    __radd__ = added_to
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dim", whole_dim(self.dim, self))
@@ -197,9 +291,16 @@ class Rough:
         bracket = xp.sin(phase) + 0.1
         return 2 * x * bracket * (bracket + phase * xp.cos(phase))
 
+    @property
+    def kernel(self) -> Kernel:
+        """Of each coordinate alone."""
+        from pdekit.potentials.sine import down_rough
+
+        return Kernel(down_rough, (self.delta,))
+
 
 def _total(terms: Any, xp: Any) -> Any:
-    """Sum over the coordinates: slices added where they are few, several times faster than sum."""
+    """Sum over the coordinates: few slices are added, several times faster than sum."""
     if terms.shape[-1] > 4:
         return xp.sum(terms, axis=-1)
     total = terms[..., 0]

@@ -16,10 +16,10 @@ from pdekit import checks
 from pdekit.arrays import Array
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError)
-# coordinates closer than this, relative to the range, are one coordinate written in two ways
+# coordinates closer than this, relative to the range, count as equal
 _SAME = 1e-9
-_EXPONENT = 290  # powers of ten within which coefficients keep their digits
-_LARGEST = 1e150  # beyond it squares overflow
+_EXPONENT = 290  # powers of ten within which coefficients are accurate
+_LARGEST = 1e150  # larger values overflow when squared
 
 
 def tensor_samples(points: Any, values: Any) -> tuple[tuple[Array, ...], Array]:
@@ -51,14 +51,14 @@ def tensor_samples(points: Any, values: Any) -> tuple[tuple[Array, ...], Array]:
 def collected(
     points: Array, values: Array, name: Callable[[int], str]
 ) -> tuple[tuple[Array, ...], Array]:
-    """Axes and values from samples in any order; ``name(i)`` is what errors call the i-th."""
+    """Axes and values from samples in any order; ``name(i)`` names the i-th sample in errors."""
     columns = points[:, None] if points.ndim == 1 else points
     bad = ~(np.isfinite(columns).all(axis=1) & np.isfinite(values))
     if bad.any():
         i = int(np.argmax(bad))
         raise ValueError(
-            f"{name(i)} is not finite: point {_text(columns[i])}, value {values[i]}; "
-            "leave it out or measure it again"
+            f"{name(i)} is not finite: point {_text(columns[i])}, value {values[i]}; remove it or "
+            "measure it again"
         )
     large = np.maximum(np.abs(columns).max(axis=1), np.abs(values)) > _LARGEST
     if large.any():
@@ -158,7 +158,7 @@ def _arrays(archive: Any, path: Any) -> tuple[Any, Any, Any]:
 
 
 class _NoArchive(ValueError):
-    """The file can be read, but is another one."""
+    """The file is readable, but not such an archive."""
 
 
 def _read_text(path: Path) -> str:
@@ -195,7 +195,7 @@ def _over_axes(axes: tuple[Array, Array], values: Array) -> tuple[tuple[Array, .
 
 
 def _require_cubes(axes: Any, size: float) -> None:
-    """``ValueError`` where coefficients of cubics, values over cubes of steps, are no numbers."""
+    """``ValueError`` if spline coefficients, values over cubes of steps, overflow or vanish."""
     if not size:
         return
     steps, ranges = ([float(f(axis)) for axis in axes] for f in (_least_step, np.ptp))
@@ -204,7 +204,7 @@ def _require_cubes(axes: Any, size: float) -> None:
     if most > _EXPONENT or (lost > _EXPONENT / 3 and np.log10(size) - lost < -_EXPONENT):
         raise ValueError(
             f"values of size {size:.3g} at steps of {min(steps):.3g} over ranges of "
-            f"{max(ranges):.3g} make coefficients of cubics that overflow or vanish; take units in "
+            f"{max(ranges):.3g} give spline coefficients that overflow or vanish; use units in "
             "which these are moderate"
         )
 
@@ -285,7 +285,7 @@ def _width(cells: list[str], where: str) -> int:
 
 
 def _order(names: list[str] | None, width: int) -> list[int]:
-    """Columns in the order x, [y,] value: by name where the header has these, else as they come."""
+    """Columns in the order x, [y,] value: by name if the header has these, else in order."""
     wanted = ["x", "value"] if width == 2 else ["x", "y", "value"]
     lower = [name.lower() for name in names or []]
     return (
@@ -309,7 +309,7 @@ def _number(cell: str, where: str) -> float:
     if not _is_number(cell):
         raise ValueError(f"{where}: {cell!r} is not a number")
     if not np.isfinite(float(cell)):
-        raise ValueError(f"{where}: {cell} is not finite; leave the line out or measure it again")
+        raise ValueError(f"{where}: {cell} is not finite; remove the line or measure it again")
     return float(cell)
 
 

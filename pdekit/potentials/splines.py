@@ -8,7 +8,7 @@ from array_api_compat import device, is_torch_array
 
 from pdekit.arrays import Array
 
-# from this many points on the fused kernel is worth its import
+# number of points above which importing the fused kernel pays off
 _MANY = 4096
 
 
@@ -40,7 +40,7 @@ class Splines:
         table = values
         for k, knots in enumerate(axes):
             powers = _slot_coefficients(knots, np.moveaxis(table, lead + k, 0))
-            # the slots go back where the samples were, the powers to the end
+            # restore the sample axes, with the powers last
             table = np.moveaxis(np.moveaxis(powers, 1, 1 + lead + k), 0, -1)
         rows = table.reshape((*values.shape[:lead], -1, 4 ** len(axes)))
         return cls(tuple(_axis(knots) for knots in axes), np.ascontiguousarray(rows))
@@ -86,7 +86,7 @@ def _fusible(splines: Splines, x: Any) -> bool:
 
 
 def _fused(xp: Any, splines: Splines, x: Any, value: bool, slope: bool) -> tuple[Any, Any]:
-    # numba takes long to import and is of no use to a few points
+    # numba is slow to import and useless for few points
     from pdekit.potentials.spline_kernels import line_slopes, line_values
 
     (axis,) = splines.axes
@@ -159,7 +159,7 @@ def _bases(knots: Array) -> Array:
 
 def _slot_coefficients(knots: Array, values: Array) -> Array:
     """Powers 0 to 3 in every slot, shape ``(4, n + 1, ...)``, of not-a-knot splines of axis 0."""
-    # half a second to import, and most potentials are formulas
+    # takes half a second to import, and most potentials are formulas
     from scipy.interpolate import CubicSpline
 
     inside = CubicSpline(knots, values, axis=0, bc_type="not-a-knot")

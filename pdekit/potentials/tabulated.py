@@ -5,21 +5,28 @@ in the plane, continued linearly (C¹) beyond them. Its coefficients are compute
 is an interval index, one gathered row of coefficients and a Horner scheme.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from pdekit import checks
-from pdekit.potentials.protocol import added, added_to, points, time_of
+from pdekit.arrays import Array, HasNumbers, Numbers
+from pdekit.potentials.protocol import Combinable, Kernel, points, time_of
 from pdekit.potentials.samples import read_csv, read_npz, tensor_samples
 from pdekit.potentials.splines import Splines, evaluate
 
+Places: TypeAlias = Numbers | Sequence[HasNumbers]
+Values: TypeAlias = Numbers | Sequence[Sequence[Sequence[float]]]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Tabulated:
+class Tabulated(Combinable):
     """The potential through samples on a line or on a plane.
 
     Parameters
@@ -31,28 +38,25 @@ class Tabulated:
     values : array (n,), (nx, ny) or (nx * ny,)
         V there.
 
-    Beyond the samples V goes on linearly with the slope at the end (bilinearly off the corners of
-    a rectangle); ``lower`` and ``upper`` are the corners of the sampled box. For smooth V the error
-    is 5/384 max|V⁗| h⁴ away from the ends, where not-a-knot has a larger constant.
+    Beyond the samples V is extrapolated linearly with the slope at the end (bilinearly off the
+    corners of a rectangle); ``lower`` and ``upper`` are the corners of the sampled box. For smooth
+    V the error is 5/384 max|V⁗| h⁴ away from the ends, where not-a-knot has a larger constant.
     ``points`` and ``values`` are kept sorted, as a tuple of axes and an array over them; equality
     and hash go by content. ``from_csv`` and ``from_npz`` read files.
     Raises ``ValueError`` for too few samples, a point given twice, a NaN or infinite number (naming
     the sample), an incomplete tensor grid (naming a missing point) or shapes that do not match.
     """
 
-    points: Any
-    values: Any
+    points: tuple[Array, ...]
+    values: Array
 
-    __add__ = added
-    __radd__ = added_to
-
-    def __post_init__(self) -> None:
-        axes, values = tensor_samples(self.points, self.values)
+    def __init__(self, points: Places, values: Values) -> None:
+        axes, samples = tensor_samples(points, values)
         object.__setattr__(self, "points", axes)
-        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "values", samples)
 
     @classmethod
-    def from_csv(cls, path: str | PathLike[str]) -> "Tabulated":
+    def from_csv(cls, path: str | PathLike[str]) -> Tabulated:
         """From comma-separated columns x,value or x,y,value, with or without a header line.
 
         Raises ``ValueError`` naming the line for an empty cell, text, NaN, a wrong number of
@@ -61,7 +65,7 @@ class Tabulated:
         return cls(*read_csv(path))
 
     @classmethod
-    def from_npz(cls, path: str | PathLike[str]) -> "Tabulated":
+    def from_npz(cls, path: str | PathLike[str]) -> Tabulated:
         """From a NumPy archive with arrays ``x`` and ``value``, in the plane also ``y``.
 
         ``x`` and ``y`` are the axes, ``value`` has shape ``(nx,)`` or ``(nx, ny)``; three arrays of
@@ -100,6 +104,11 @@ class Tabulated:
     def splines(self) -> Splines:
         return Splines.through(self.points, self.values)
 
+    @property
+    def kernel(self) -> Kernel | None:
+        """On a line with uniform samples."""
+        return _kernel(self.splines)
+
     @cached_property
     def _content(self) -> tuple[bytes, ...]:
         return (*(axis.tobytes() for axis in self.points), self.values.tobytes())
@@ -117,8 +126,15 @@ class Tabulated:
         return f"Tabulated({shape} samples on {self.lower} to {self.upper})"
 
 
+def _slice(t: float, points: Places, values: Array) -> tuple[tuple[Array, ...], Array]:
+    try:
+        return tensor_samples(points, values)
+    except ValueError as error:
+        raise ValueError(f"at time {t}: {error}") from None
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Evolving:
+class Evolving(Combinable):
     """A potential V(x, t) known by samples at a sequence of times: a value function, say.
 
     Parameters
@@ -133,28 +149,26 @@ class Evolving:
     Raises ``ValueError`` as ``Tabulated`` does, and for times that do not increase.
     """
 
-    times: Any
-    points: Any
-    values: Any
+    times: Array
+    points: tuple[Array, ...]
+    values: Array
 
-    __add__ = added
-    __radd__ = added_to
-
-    def __post_init__(self) -> None:
+    def __init__(self, times: Numbers, points: Places, values: Values) -> None:
         what = "a sequence of finite numbers that increase"
-        times = np.array(checks.finite("times", self.times, what))
-        if times.ndim != 1 or not times.size:
-            raise ValueError(f"times must be {what}, got {checks.shown(self.times)}")
-        if np.any(np.diff(times) <= 0):
-            raise ValueError(f"times must increase, got {checks.shown(self.times)}")
-        stack = checks.numbers("values", self.values, "numbers, one field per time")
-        if stack.shape[:1] != times.shape:
+        increasing = np.array(checks.finite("times", times, what))
+        if increasing.ndim != 1 or not increasing.size:
+            raise ValueError(f"times must be {what}, got {checks.shown(times)}")
+        if np.any(np.diff(increasing) <= 0):
+            raise ValueError(f"times must increase, got {checks.shown(times)}")
+        stack = checks.numbers("values", values, "numbers, one field per time")
+        if stack.shape[:1] != increasing.shape:
             raise ValueError(
-                f"values must have one entry per time ({times.size}) first, got shape {stack.shape}"
+                f"values must have one entry per time ({increasing.size}) first, got shape "
+                f"{stack.shape}"
             )
-        slices = [self._slice(t, v) for t, v in zip(times, stack, strict=True)]
-        times.flags.writeable = False
-        object.__setattr__(self, "times", times)
+        slices = [_slice(t, points, v) for t, v in zip(increasing, stack, strict=True)]
+        increasing.flags.writeable = False
+        object.__setattr__(self, "times", increasing)
         object.__setattr__(self, "points", slices[0][0])
         object.__setattr__(self, "values", np.stack([values for _, values in slices]))
         self.values.flags.writeable = False
@@ -163,12 +177,6 @@ class Evolving:
     def dim(self) -> int:
         return len(self.points)
 
-    def _slice(self, t: float, values: Any) -> Any:
-        try:
-            return tensor_samples(self.points, values)
-        except ValueError as error:
-            raise ValueError(f"at time {t}: {error}") from None
-
     def at(self, t: float) -> Tabulated:
         """The potential at time ``t``: a combination of two stored splines, none is computed."""
         k, weight = self.between(checks.number("t", t, "a finite time"))
@@ -176,7 +184,7 @@ class Evolving:
         values.flags.writeable = False
         splines = self.splines.with_table(self._blend(self.splines.table, k, weight))
         frozen = object.__new__(Tabulated)
-        # the samples were checked, and splines are linear in them: nothing is left to compute
+        # the samples are checked already, and splines are linear in them
         frozen.__dict__.update(points=self.points, values=values, splines=splines)
         return frozen
 
@@ -191,7 +199,7 @@ class Evolving:
         """``V(x, t), V.grad(x, t)`` with one look-up for both."""
         return self._evaluate(x, t, slope=True)
 
-    def reversed(self) -> "Evolving":
+    def reversed(self) -> Evolving:
         """W(x, t) = V(x, T - t), with T the last time."""
         return Evolving(self.times[-1] - self.times[::-1], self.points, self.values[::-1])
 
@@ -207,6 +215,12 @@ class Evolving:
     @cached_property
     def splines(self) -> Splines:
         return Splines.through(self.points, self.values)
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """On a line with uniform samples."""
+        made = _kernel(self.splines)
+        return made and made._replace(between=self.between)
 
     def between(self, t: Any) -> tuple[Any, Any]:
         """Index of the stored time before ``t`` and the weight of the one after it, elementwise."""
@@ -238,3 +252,14 @@ class Evolving:
     def __repr__(self) -> str:
         shape = " x ".join(str(n) for n in self.values.shape[1:])
         return f"Evolving({shape} samples at {len(self.times)} times to {self.times[-1]:g})"
+
+
+def _kernel(splines: Splines) -> Kernel | None:
+    axis = splines.axes[0]
+    if len(splines.axes) > 1 or axis.step is None:
+        return None
+    from pdekit.potentials.spline_kernels import down_spline
+
+    numbers = (float(axis.knots[0]), axis.step, len(axis.bases) - 1.0)
+    table = splines.table.reshape(-1, 4)
+    return Kernel(down_spline, numbers, bases=axis.bases, table=table)

@@ -1,4 +1,6 @@
-"""The training loss of a small network along a line through its solution: ``digits_loss.csv``.
+"""A small network's training loss along a line and on a plane through its solution.
+
+Writes ``digits_loss.csv`` (the line) and ``digits_plane.npz`` (the plane) beside itself.
 
 Network: 64 pixels - 16 sine units - 10 classes, float64, on all 1,797 handwritten digits that come
 with scikit-learn, trained by full-batch Adam. Training loss: mean cross-entropy plus the weight
@@ -8,6 +10,9 @@ Line: θ(x) = θ* + 2π x d. The unit vector d is drawn at random among the phas
 the sine units, and x counts turns: a unit turned alone by x = 1 would be back where it was. So the
 cross-entropy is a quasi-periodic function of x, and the weight decay lifts it as x²: many wells of
 different depths, the deepest at the solution, x = 0. The span ends where the loss still rises.
+
+Plane: θ(x, y) = θ* + 2π (x d + y e), e orthogonal to d among the same phases, so that its first
+axis is the line.
 
 Why this one: with 16 tanh units, lines through two solutions had two wells and no more. This
 network and direction were chosen among sixteen for a rugged slice. It is one of a real training
@@ -22,6 +27,7 @@ pixels changed by 1e-13 of themselves by 4e-14), so the file is the same elsewhe
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
@@ -33,6 +39,8 @@ TRAINING_SEED = 0
 DIRECTION_SEED = 2
 SPAN = 2.74
 SAMPLES = 275
+PLANE_SPAN = 1.6
+PLANE_SAMPLES = 97
 
 Weights = list[torch.Tensor]
 
@@ -76,6 +84,24 @@ def direction(draw: torch.Generator) -> torch.Tensor:
     return d / d.norm()
 
 
+def plane_of_loss() -> tuple[np.ndarray, np.ndarray]:
+    """One axis, of both coordinates, and the loss at their product."""
+    images, classes = digits()
+    draw = torch.Generator().manual_seed(TRAINING_SEED)
+    first, phases, second, shift = trained(images, classes, draw)
+    turn = 2 * math.pi * direction(torch.Generator().manual_seed(DIRECTION_SEED))
+    a, b = (int(k) for k in turn.nonzero().ravel())
+    aside = torch.zeros_like(turn)
+    aside[a], aside[b] = -turn[b], turn[a]
+    x = np.linspace(-PLANE_SPAN, PLANE_SPAN, PLANE_SAMPLES).round(12)
+    values = [
+        [float(loss([first, phases + p * turn + q * aside, second, shift], images, classes))
+         for q in x]
+        for p in x
+    ]  # fmt: skip
+    return x, np.array(values)
+
+
 def slice_of_loss() -> tuple[list[float], list[float]]:
     """Positions x and the loss there."""
     images, classes = digits()
@@ -94,5 +120,12 @@ def main(out: Path) -> None:
     out.write_text("x,value\n" + "\n".join(lines) + "\n")
 
 
+def write_plane(out: Path) -> None:
+    torch.set_num_threads(1)
+    x, values = plane_of_loss()
+    np.savez(out, x=x, y=x, value=values)
+
+
 if __name__ == "__main__":
     main(Path(__file__).with_suffix(".csv"))
+    write_plane(Path(__file__).with_name("digits_plane.npz"))

@@ -78,6 +78,9 @@ pk.solve(pk.FokkerPlanck(V2, 4, diffusion=np.eye(2)), plane, pk.Gaussian((0, 0),
 pk.solve(pk.FokkerPlanck(V, 4), grid, rho.final, t=0.1)
 pk.solve(pk.FokkerPlanck(V, 4), grid, torch.ones(60) / 6, t=torch.tensor([0.1, 0.2]))
 pk.solve(pk.FokkerPlanck(V, 4), grid, rho0, t=rho.u["time"])
+steps: int = rho.stats["steps"]
+lowest: float = rho.stats["minimum"]
+drift: float = rho.stats.get("mass_drift", 0.0)
 pk.solve(pk.ViscousHJ(beta=10), grid, V, t=0.5, scheme=pk.schemes.Godunov())
 pk.solve(pk.HamiltonJacobi(), grid, lambda x: abs(x[..., 0]), t=0.5, scheme=pk.schemes.HopfLax())
 pk.solve(pk.HamiltonJacobi(pk.hamiltonians.Power(1.5)), grid, well, t=0.1)

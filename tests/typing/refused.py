@@ -27,6 +27,19 @@ pk.FokkerPlanck(V, beta=4, absorbing="left")  # refused
 pk.McKeanVlasov(V, beta=4, interaction=1.0)  # refused
 pk.HamiltonJacobiBellman(V, beta=4, running_cost=1.0)  # refused
 pk.HamiltonJacobi("quadratic")  # refused
+pk.Grid("a", 1, 8)  # refused
+pk.Grid(0, 1, 8.5)  # refused
+pk.Grid(0, 1, 8, periodic="x")  # refused
+pk.Gaussian("wide")  # refused
+pk.Gaussian(0, std="wide")  # refused
+pk.Uniform(0, "one")  # refused
+pk.PairPotential(1.0)  # refused
+pk.certify(3)  # refused
+pk.certificates.NonExpansive(3)  # refused
+pk.Checkpoint(3)  # refused
+pk.potentials.Tabulated("x", "y")  # refused
+pk.potentials.Quadratic("steep")  # refused
+pk.Ito("tensor")  # refused
 pk.slove(equation, grid, rho0, t=1)  # refused
 pk.particles.Langevine(V, beta=4)  # refused
 pk.optim.Adam([], lr=0.1)  # refused
@@ -44,6 +57,8 @@ pk.TwoScaleLangevin(V, beta=4, gamma="wide", epsilon=0.1, inner_steps=3)  # refu
 rho = pk.solve(equation, grid, rho0, t=1)
 X = pk.simulate(motion, rho0, n=10, t=1, dt=0.1)
 pk.compare(X, rho)  # refused
+rho.stats["step"]  # refused
+X.stats["time"]  # refused
 pk.control(V, 4, grid, rho0, terminal_cost="none", t=1)  # refused
 pk.control(V, 4, grid, rho0, terminal_cost=V, t=1, coupling=1.0)  # refused
 pk.control(V, 4, grid, rho0, terminal_cost=V, t=1, solver="newton")  # refused

@@ -1,6 +1,4 @@
-"""Proved properties as certificates that can be asked of any result; the verb is ``certify``."""
-
-from typing import Any
+"""Proved properties as certificates that can be checked on any result, by ``certify``."""
 
 from pdekit.comparison.certificates.balance import (
     BrokenBalance,
@@ -10,7 +8,7 @@ from pdekit.comparison.certificates.balance import (
     Stationary,
 )
 from pdekit.comparison.certificates.certificate import Certificate, Certificates
-from pdekit.comparison.certificates.certify import certify
+from pdekit.comparison.certificates.certify import Theorem, certify
 from pdekit.comparison.certificates.contraction import WassersteinContraction
 from pdekit.comparison.certificates.controls import (
     ControlDuality,
@@ -43,8 +41,8 @@ from pdekit.comparison.certificates.functions import (
     Semiconcave,
 )
 
-# what certify asks by default, in this order: of each result those that are proved for it
-EVERY: tuple[Any, ...] = (
+# the default certificates, in this order: for each result those that are proved for it
+EVERY: tuple[type[Theorem], ...] = (
     Mass,
     Positivity,
     FreeEnergyDecay,

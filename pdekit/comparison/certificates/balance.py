@@ -1,7 +1,6 @@
-"""Certificates of balance: currents, stationary densities, entropy produced, duality."""
+"""Certificates of balance: currents, stationary densities, entropy production, duality."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from pdekit.comparison.certificates.certificate import (
 from pdekit.comparison.certificates.rates import COARSE, integrals, not_linear, reversible, solves
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
+from pdekit.pde.solution import Solution
 from pdekit.pde.stationary.free_energy import dissipation, free_energy
 from pdekit.pde.stationary.nonequilibrium import entropy_production, housekeeping
 from pdekit.pde.stationary.stationary import current, detailed_balance, stationary
@@ -31,11 +31,11 @@ class DetailedBalance:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Reversible linear equations of densities."""
         return solves(result, FokkerPlanck) and reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "detailed balance"
         reason = not_linear(solution)
         if reason:
@@ -46,9 +46,9 @@ class DetailedBalance:
 
 @dataclass(frozen=True)
 class BrokenBalance:
-    """The stationary state carries a current: net over gross flow exceeds what rounding leaves."""
+    """The stationary state carries a current: net over gross flow exceeds rounding."""
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "detailed balance is broken"
         reason = not_linear(solution)
         if reason:
@@ -68,11 +68,11 @@ class SecondLaw:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Driven linear equations of densities."""
         return solves(result, FokkerPlanck) and not reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "entropy balance"
         reason = not_linear(solution)
         if not reason and len(solution.times) < 5:
@@ -106,7 +106,7 @@ class SecondLaw:
 class Stationary:
     """rho_t = 0 at the last stored time: Σ |L^T rho| over the gross flow is at most ``within``.
 
-    Ask it of a density that is claimed to be stationary for an equation.
+    For a density that is claimed to be stationary for an equation.
     """
 
     within: float = 1e-9
@@ -114,12 +114,12 @@ class Stationary:
     def __post_init__(self) -> None:
         checks.parameters(self, within=checks.positive)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "stationary"
-        if not isinstance(solution.equation, FokkerPlanck):
+        if not solves(solution, FokkerPlanck):
             return does_not_apply(name, "only of a linear equation of densities")
         problem = Problem(solution.equation, solution.grid, None)
-        if problem.moves:
+        if problem.time_dependent:
             return does_not_apply(name, "the potential changes in time")
         generator, rho = problem.generator(), solution.fields[-1]
         change = np.abs(generator.forward(rho))
@@ -133,21 +133,19 @@ class Duality:
 
     ``backward`` is a solution of ``BackwardKolmogorov`` with the same fields, grid and, for all
     stored t, the time to go T - t (T the last time of ``horizon``, by default their last).
-    Relative to ∫ |u| rho; allowance 1e-8, what exact schemes leave, and the ``tolerance`` of each
-    scheme that has one. Mathematics 1.5.
+    Relative to ∫ |u| rho; allowance 1e-8, the error of exact schemes, plus the ``tolerance`` of
+    each scheme that has one. Mathematics 1.5.
     """
 
-    backward: Any
+    backward: Solution
 
     def __post_init__(self) -> None:
         checks.has("Duality: backward", self.backward, "a Solution", "fields", "equation", "grid")
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "duality"
         back = self.backward
-        if not isinstance(solution.equation, FokkerPlanck) or not isinstance(
-            back.equation, BackwardKolmogorov
-        ):
+        if not (solves(solution, FokkerPlanck) and solves(back, BackwardKolmogorov)):
             return does_not_apply(name, "it takes a Fokker-Planck and a backward solution")
         horizon = float(max(solution.times[-1], back.times[-1]))
         pairs = [
@@ -168,7 +166,7 @@ class Duality:
         return at_most(name, drift[i], 0.0, 1e-8 + told, at_place(solution, pairs[i][0]))
 
 
-def _circulation(solution: Any) -> tuple[float, str, str]:
+def _circulation(solution: Solution) -> tuple[float, str, str]:
     equation, grid = solution.equation, solution.grid
     still = stationary(equation, grid).values
     flow = np.linalg.norm(current(equation, still, grid).values, axis=-1)

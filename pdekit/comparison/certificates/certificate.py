@@ -1,50 +1,25 @@
-"""Certificate: a proved property, what was measured, its bound, and where it fails."""
+"""Certificates: proved properties, what was measured, their bounds, and where they fail."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
-from typing import Any
+from typing import Any, SupportsInt
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pdekit.arrays import Array
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A proved property of one result.
-
-    ``value`` was measured, ``bound`` is proved, ``relation`` ("<=" or ">=") stands between them;
-    ``margin`` is the room left, negative where the property is broken. ``allowance`` is what the
-    grid, the time step or the sample may take: ``passed`` says whether margin + allowance >= 0. It
-    is None where a hypothesis fails: then nothing was tested, and ``note`` says why. ``where`` is
-    the time and place of the worst value.
-    """
-
-    name: str
-    value: float
-    bound: float
-    margin: float
-    passed: bool | None
-    where: str
-    note: str
-    relation: str = "<="
-    allowance: float = 0.0
-
-    @property
-    def applies(self) -> bool:
-        """Whether the hypotheses held, so that the property was tested."""
-        return self.passed is not None
-
-    def __str__(self) -> str:
-        return str(Certificates((self,)))
+from pdekit.claims import Certificate as Certificate
+from pdekit.claims import at_least as at_least
+from pdekit.claims import at_most as at_most
+from pdekit.claims import does_not_apply as does_not_apply
+from pdekit.pde.solution import Solution
 
 
 @dataclass(frozen=True)
 class Certificates(Sequence[Certificate]):
     """Certificates in order: a sequence that prints as a table.
 
-    ``passed`` needs at least one that applies, and all of these to pass.
+    ``passed`` requires at least one that applies, and that all of these pass.
     """
 
     rows: tuple[Certificate, ...]
@@ -59,7 +34,7 @@ class Certificates(Sequence[Certificate]):
         return iter(self.rows)
 
     def named(self, name: str) -> Certificate:
-        """The certificate of that name; ``KeyError`` naming those there are."""
+        """The certificate of that name; ``KeyError`` listing the available ones."""
         for row in self.rows:
             if row.name == name:
                 return row
@@ -92,30 +67,7 @@ def _line(row: Certificate, width: int) -> str:
     return f"{row.name:{width}} {numbers}  {verdict}" + (f" ({row.note})" if row.note else "")
 
 
-def at_most(
-    name: str, value: Any, bound: Any, allowance: float = 0.0, where: str = "", note: str = ""
-) -> Certificate:
-    """The certificate of value <= bound + allowance; a NaN never passes."""
-    v, b = float(value), float(bound)
-    passed = not isnan(v) and bool(v <= b + allowance)
-    return Certificate(name, v, b, b - v, passed, where, note, "<=", float(allowance))
-
-
-def at_least(
-    name: str, value: Any, bound: Any, allowance: float = 0.0, where: str = "", note: str = ""
-) -> Certificate:
-    """The certificate of value >= bound - allowance; a NaN never passes."""
-    v, b = float(value), float(bound)
-    passed = not isnan(v) and bool(v >= b - allowance)
-    return Certificate(name, v, b, v - b, passed, where, note, ">=", float(allowance))
-
-
-def does_not_apply(name: str, reason: str) -> Certificate:
-    """A property whose hypotheses fail: neither passed nor failed."""
-    return Certificate(name, nan, nan, nan, None, "", reason)
-
-
-def place(solution: Any, index: Any) -> str:
+def place(solution: Solution, index: ArrayLike) -> str:
     """Time and cell of an index into ``solution.fields``, in words."""
     time, *cell = np.atleast_1d(index)
     return at_place(solution, time) + "".join(
@@ -124,12 +76,12 @@ def place(solution: Any, index: Any) -> str:
     )
 
 
-def at_place(solution: Any, k: Any) -> str:
+def at_place(solution: Solution, k: SupportsInt) -> str:
     """The k-th stored time, in words."""
     return f"t = {solution.times[int(k)]:.4g}"
 
 
-def worst(solution: Any, values: Array, largest: bool = True) -> tuple[float, str]:
+def worst(solution: Solution, values: Array, largest: bool = True) -> tuple[float, str]:
     """The largest (smallest) of values indexed like ``solution.fields``, and its place.
 
     A NaN comes first.

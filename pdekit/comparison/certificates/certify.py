@@ -1,26 +1,40 @@
-"""The verb ``certify``: the proved properties of a result, measured."""
+"""``certify``: measure the proved properties of a result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pdekit import checks
 from pdekit.comparison.certificates.certificate import Certificate, Certificates
+from pdekit.pde.control.control import Control
+from pdekit.pde.solution import Solution
+
+if TYPE_CHECKING:
+    from pdekit.particles.ensemble import Ensemble
 
 Check = Callable[[Any], Certificate]
 
 
-def certify(result: Any, *certificates: Check) -> Certificates:
+class Theorem(Protocol):
+    """A default certificate: its class declares for which results it is proved."""
+
+    @staticmethod
+    def proved_for(result: object) -> bool: ...
+
+    def __call__(self, result: Any, /) -> Certificate: ...
+
+
+def certify(result: Solution | Control | Ensemble, *certificates: Check) -> Certificates:
     """Measure proved properties of a ``Solution``, a ``Control`` or an ``Ensemble``.
 
     ``certificates``: values of ``pdekit.certificates``, such as ``Mass()``, or any callable from a
-    result to a ``Certificate``. None: those that are proved for this kind of result and need no
-    second one. Each gives value, bound, margin, an allowance for grid, step or sample, whether it
-    passed and where it is worst; one whose hypotheses fail says that it does not apply, and why.
-    ``print(certify(rho))`` shows a table, ``pdekit.claims.certified`` makes claims of it.
+    result to a ``Certificate``. None: all that are proved for this kind of result and do not need
+    a second result. Each gives value, bound, margin, an allowance for grid, step or sample, whether
+    it passed and where it is worst; if its hypotheses fail, it reports that it does not apply, and
+    why. ``print(certify(rho))`` shows a table; its rows are claims, as a study returns them.
 
-    Raises ``TypeError`` for another kind of result or something that is no certificate.
+    Raises ``TypeError`` for another kind of result or something that is not a certificate.
     """
     asked = certificates or _default(result)
     for check in asked:
@@ -30,12 +44,12 @@ def certify(result: Any, *certificates: Check) -> Certificates:
                 f"{checks.shown(check)}"
             )
     if not any(hasattr(result, part) for part in ("fields", "density", "dynamics")):
-        _default(result)  # says what is expected
+        _default(result)  # raises with what is expected
     return Certificates(tuple(check(result) for check in asked))
 
 
-def _default(result: Any) -> tuple[Check, ...]:
-    """Those that are proved for a result, of all that need no second one."""
+def _default(result: object) -> tuple[Check, ...]:
+    """The certificates proved for a result that do not need a second one."""
     known = any(
         all(hasattr(result, part) for part in parts)
         for parts in (("value", "density"), ("fields", "equation"), ("dynamics", "x"))

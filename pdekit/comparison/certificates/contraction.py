@@ -1,8 +1,7 @@
-"""Certificate of contraction: two densities in a convex potential come closer in W2."""
+"""Certificate of contraction: two densities in a convex potential contract in W2."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from pdekit.comparison.certificates.rates import (
 )
 from pdekit.grid import Grid
 from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
+from pdekit.pde.solution import Solution
 from pdekit.pde.stationary.stationary import stationary
 
 
@@ -29,24 +29,24 @@ class WassersteinContraction:
     """W2(rho(t), sigma(t)) <= exp(-λ (t - s)) W2(rho(s), sigma(s)) where Hess V >= λ > 0.
 
     ``other`` is a second solution of the same equation on the same grid and times; None takes the
-    stationary density. For ``McKeanVlasov`` a Curie-Weiss attraction keeps the rate (``other`` is
-    needed then). On a line W2 is exact between densities that are constant on the cells. In the
-    plane it is the root of the debiased Sinkhorn divergence on at most 32 x 32 boxes, regularised
-    by ``(2 h)^2``, ``h`` the box: exact for a shift, else open by the square of that, and free of
-    the floor that transport between atoms has. Value: the least rate over all pairs of stored
-    times. Allowance: as for ``BakryEmery``, and the change of W2 when cells are joined in pairs, in
-    the plane when the regularisation is doubled. Mathematics 1.4 (errata 5).
-    Silent in the plane without POT.
+    stationary density. For ``McKeanVlasov`` a Curie-Weiss attraction keeps the rate (``other``
+    is then required). On a line W2 is exact between densities that are constant on the cells. In
+    the plane it is the root of the debiased Sinkhorn divergence on at most 32 x 32 boxes,
+    regularised by ``(2 h)^2``, ``h`` the box: exact for a shift, else open by the square of that,
+    and free of the floor that transport between atoms has. Value: the smallest rate over all pairs
+    of stored times. Allowance: as for ``BakryEmery``, and the change of W2 when cells are merged in
+    pairs, in the plane when the regularisation is doubled. Mathematics 1.4 (errata 5).
+    Does not apply in the plane without POT.
     """
 
-    other: Any = None
+    other: Solution | None = None
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Reversible linear equations of densities."""
         return solves(result, FokkerPlanck) and reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "W2 contracts"
         equation, grid = solution.equation, solution.grid
         reason = self._silent(solution)
@@ -66,11 +66,11 @@ class WassersteinContraction:
         rates = Rates(name, fine, floor, 1.0, np.abs(fine - joined))
         return rates.certificate(solution, rate, allowance)
 
-    def _silent(self, solution: Any) -> str:
+    def _silent(self, solution: Solution) -> str:
         equation, other = solution.equation, self.other
         if solution.grid.dim == 2 and find_spec("ot") is None:
             return "in the plane it needs POT (pip install pot)"
-        if isinstance(equation, McKeanVlasov):
+        if solves(solution, McKeanVlasov):
             if not getattr(equation.interaction, "strength", -1.0) >= 0:
                 return "the interaction is not known to be convex"
             if other is None:
@@ -86,7 +86,7 @@ class WassersteinContraction:
 
 
 def _both(p: Array, q: Array, grid: Grid) -> tuple[float, float]:
-    """W2 as well as it is taken, and with cells joined in pairs or twice the regularisation."""
+    """W2, and W2 with cells merged in pairs or with twice the regularisation."""
     if grid.dim == 2:
         p, q, centres = transport.held_boxes(p, q, grid)
         epsilon = transport.regularisation(centres)

@@ -1,7 +1,6 @@
 """Certificates of densities: mass, sign, free energy, entropy."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -28,10 +27,12 @@ from pdekit.comparison.certificates.rates import (
     solves,
     steps_error_of_rate,
 )
+from pdekit.grid import Grid
 from pdekit.pde.discrete.generators import gibbs, scharfetter_gummel
 from pdekit.pde.discrete.mean_field import pair_field
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import FokkerPlanck, Heat, McKeanVlasov
+from pdekit.pde.solution import Solution
 from pdekit.pde.stationary.free_energy import divergence, free_energy
 from pdekit.pde.stationary.spectrum import spectral_gap
 from pdekit.pde.stationary.stationary import stationary
@@ -44,18 +45,18 @@ _EPS = float(np.finfo(float).eps)
 class Mass:
     """∫ rho(t) = ∫ rho(0), to rounding; of ``Heat``, the mean of the field. Mathematics 1.1, 1.4.
 
-    Measured from the first stored time, and over the whole run where the solver kept account.
-    Silent where walls absorb.
+    Measured from the first stored time, and over the whole run if the solver recorded it.
+    Does not apply where walls absorb.
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
-        """Densities, those of a control too, and heat smoothing."""
+    def proved_for(result: object) -> bool:
+        """Densities, including that of a control, and heat smoothing."""
         return solves(density_of(result), FokkerPlanck, McKeanVlasov, Heat)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name, solution = "mass", density_of(solution)
-        if not (is_density(solution) or isinstance(solution.equation, Heat)):
+        if not (is_density(solution) or solves(solution, Heat)):
             return does_not_apply(name, f"{type(solution.equation).__name__} carries no mass")
         if getattr(solution.equation, "absorbing", None) is not None:
             return does_not_apply(name, "walls absorb")
@@ -74,11 +75,11 @@ class Positivity:
     """rho >= 0 in every cell at every stored time. Mathematics 1.4."""
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
-        """Densities, those of a control too."""
+    def proved_for(result: object) -> bool:
+        """Densities, including that of a control."""
         return solves(density_of(result), FokkerPlanck, McKeanVlasov)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name, solution = "positivity", density_of(solution)
         if not is_density(solution):
             return does_not_apply(name, f"{type(solution.equation).__name__} has no density")
@@ -96,11 +97,11 @@ class FreeEnergyDecay:
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Densities."""
         return solves(result, FokkerPlanck, McKeanVlasov)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "free energy falls"
         reason = _no_free_energy(solution)
         if reason:
@@ -118,20 +119,21 @@ class FreeEnergyDecay:
 
 @dataclass(frozen=True)
 class DissipationIdentity:
-    """F(0) - F(T) = ∫ ∫ rho |∇(V + W * rho + β⁻¹ log rho)|² dt: how far the two sides differ.
+    """F(0) - F(T) = ∫ ∫ rho |∇(V + W * rho + β⁻¹ log rho)|² dt: the difference of the two sides.
 
     The rate is the discrete generator's own, -β⁻¹ Σ (L^T rho) log(rho / pi_rho); the integral over
     the stored times is a spline's. Allowance: how far trapezia differ from that, and 1e-6 of
-    the fall; where this exceeds a quarter of the fall the times are too few. ``value`` is the
-    difference over the fall, largest over the intervals between stored times. Mathematics 1.4, 1.6.
+    the fall; if this exceeds a quarter of the decrease, there are too few stored times. ``value``
+    is the difference over the fall, largest over the intervals between stored times. Mathematics
+    1.4, 1.6.
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Densities with a free energy."""
         return solves(result, FokkerPlanck, McKeanVlasov) and reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "dissipation identity"
         reason = _no_free_energy(solution)
         if not reason and not reversible(solution.equation):
@@ -158,16 +160,16 @@ class SpectralGapDecay:
     """χ²(rho | pi) falls at least at twice the spectral gap λ, in detailed balance.
 
     Mathematics 1.4. Measured between stored times, -Δ log χ² / (2 Δt) >= λ, with the gap of the
-    grid's own generator, so that the statement holds for the grid without an error of the grid.
+    grid's own generator, so that the statement holds on the grid without discretisation error.
     Allowance: 1e-5 λ, λ² dt / 2 where the scheme is implicit in time, and the rounding of χ².
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Reversible linear equations of densities."""
         return solves(result, FokkerPlanck) and reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "chi-square falls at the gap"
         reason = not_linear_reversible(solution)
         if reason:
@@ -185,16 +187,16 @@ class BakryEmery:
     """KL(rho | pi) falls at least at the rate 2 λ where Hess V >= λ > 0 on the box.
 
     Mathematics 1.4. λ is the least eigenvalue of the Hessian over the cells, by differences. On a
-    convex box with no-flux walls the theorem is that of the whole space. Allowance: what the grid
-    does to the slowest rate (its change when the cells double), and the time step.
+    convex box with no-flux walls the theorem is that of the whole space. Allowance: the
+    discretisation error of the slowest rate (its change when the cells double), and the time step.
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Reversible linear equations of densities."""
         return solves(result, FokkerPlanck) and reversible(result.equation)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "entropy falls (Bakry-Emery)"
         reason = not_linear_reversible(solution) or not_convex(solution)
         if reason:
@@ -207,17 +209,17 @@ class BakryEmery:
         return Rates(name, np.array(kl), 1e-11, 2.0).certificate(solution, rate, allowance)
 
 
-def _chi_square(rho: Array, still: Array, grid: Any) -> float:
+def _chi_square(rho: Array, still: Array, grid: Grid) -> float:
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         terms = (rho - still) ** 2 / still
     return float(grid.integrate(np.where((rho == 0) & (still == 0), 0.0, terms)))
 
 
-def _dissipation(solution: Any) -> Array:
+def _dissipation(solution: Solution) -> Array:
     """-dF/dt at the stored times, from the generator of the potential V + W * rho."""
     equation, grid = solution.equation, solution.grid
     potential = Problem(equation, grid, None).potential()
-    coupled = isinstance(equation, McKeanVlasov)
+    coupled = solves(solution, McKeanVlasov)
     pair = pair_field(equation.interaction, grid, equation.beta) if coupled else None
     noise = 1.0 if coupled or equation.diffusion is None else equation.diffusion.D
     beta, rates = equation.beta / noise, []
@@ -230,7 +232,7 @@ def _dissipation(solution: Any) -> Array:
     return np.array(rates)
 
 
-def _size_of_energy(solution: Any) -> float:
+def _size_of_energy(solution: Solution) -> float:
     equation, grid = solution.equation, solution.grid
     rho = solution.fields
     potential = np.abs(Problem(equation, grid, None).potential())
@@ -238,11 +240,11 @@ def _size_of_energy(solution: Any) -> float:
     return float(np.max(grid.integrate(potential * np.abs(rho) + entropy))) + 1.0
 
 
-def _no_free_energy(solution: Any) -> str:
+def _no_free_energy(solution: Solution) -> str:
     if not is_density(solution):
         return f"{type(solution.equation).__name__} has no density"
     if getattr(solution.equation, "absorbing", None) is not None:
         return "walls absorb"
-    if Problem(solution.equation, solution.grid, None).moves:
+    if Problem(solution.equation, solution.grid, None).time_dependent:
         return "the potential changes in time"
     return "" if len(solution.times) > 1 else "one stored time says nothing about decay"

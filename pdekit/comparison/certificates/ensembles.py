@@ -1,8 +1,10 @@
-"""Certificates of particles: where they are, how they spread, contract and circulate, their law."""
+"""Certificates of particles: positions, spread, contraction, circulation, law."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +18,11 @@ from pdekit.comparison.certificates.certificate import (
 )
 from pdekit.comparison.certificates.rates import convexity
 from pdekit.comparison.compare import compare
+from pdekit.comparison.inputs import HasField
 from pdekit.grid import Grid
+
+if TYPE_CHECKING:
+    from pdekit.particles.ensemble import Ensemble
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,11 @@ class Contained:
     """Every particle is finite, and in the box of the dynamics where it has one."""
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Particles."""
         return hasattr(result, "dynamics")
 
-    def __call__(self, ensemble: Any) -> Certificate:
+    def __call__(self, ensemble: Ensemble) -> Certificate:
         x = _points(ensemble)
         box = getattr(ensemble.dynamics, "box", None)
         outside = ~np.isfinite(x).all(-1)
@@ -46,9 +52,9 @@ class Spread:
     """tr Cov X(t) <= exp(-2 λ (t - s)) tr Cov X(s) + d (1 - exp(-2 λ (t - s))) / (β λ).
 
     For ``Langevin`` with Hess V >= λ > 0 over the box that holds the particles (widened by a
-    tenth): synchronous coupling of two copies. ``curvature`` gives λ where it is known.
-    Independent particles; allowance: the normal quantile of ``level`` (one-sided, shared out over
-    the times) times the standard error, and λ² dt / 2 of the bound. Mathematics 1.4.
+    tenth): synchronous coupling of two copies. ``curvature``: λ if it is known.
+    Independent particles; allowance: the normal quantile of ``level`` (one-sided, divided
+    among the times) times the standard error, and λ² dt / 2 of the bound. Mathematics 1.4.
     """
 
     curvature: float | None = None
@@ -58,11 +64,11 @@ class Spread:
         checks.parameters(self, level=checks.share)
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Particles that approach each other where V is convex."""
         return getattr(getattr(result, "dynamics", None), "contracts", False)
 
-    def __call__(self, ensemble: Any) -> Certificate:
+    def __call__(self, ensemble: Ensemble) -> Certificate:
         name, dynamics = "spread under convexity", ensemble.dynamics
         if not getattr(dynamics, "contracts", False) or hasattr(dynamics.potential, "at"):
             return does_not_apply(name, "of Langevin dynamics in a fixed potential")
@@ -78,7 +84,7 @@ class Spread:
             return does_not_apply(name, f"Hess V has the eigenvalue {rate:.4g} at {where}")
         return self._measured(name, ensemble, x, rate)
 
-    def _measured(self, name: str, ensemble: Any, x: Array, rate: float) -> Certificate:
+    def _measured(self, name: str, ensemble: Ensemble, x: Array, rate: float) -> Certificate:
         square = ((x - x.mean(1, keepdims=True)) ** 2).sum(-1)
         size, error = square.mean(1), square.std(1) / np.sqrt(x.shape[1])
         times = ensemble.x["time"].values
@@ -103,10 +109,10 @@ class SynchronousContraction:
     Mathematics 1.4.
     """
 
-    other: Any
+    other: Ensemble
     curvature: float | None = None
 
-    def __call__(self, ensemble: Any) -> Certificate:
+    def __call__(self, ensemble: Ensemble) -> Certificate:
         name, dynamics, other = "paths contract", ensemble.dynamics, self.other
         same = other.dynamics == dynamics and other.seed == ensemble.seed
         if not same or other.x.shape != ensemble.x.shape:
@@ -140,9 +146,9 @@ class TimeReversal:
     """Stationary and reversible: E[x(s) y(t) - y(s) x(t)] = 0, in standard errors.
 
     Started in the stationary state, a reversible process encloses no area on average between two
-    times; a circulating current does. In the plane, over the largest of the intervals between
-    stored times. ``level``: false alarms, shared out over the intervals (independent particles).
-    Mathematics 1.11.
+    times; one with a circulating current does. In the plane, over the largest of the intervals
+    between stored times. ``level``: false alarms, divided among the intervals (independent
+    particles). Mathematics 1.11.
     """
 
     level: float = 1e-3
@@ -150,7 +156,7 @@ class TimeReversal:
     def __post_init__(self) -> None:
         checks.parameters(self, level=checks.share)
 
-    def __call__(self, ensemble: Any) -> Certificate:
+    def __call__(self, ensemble: Ensemble) -> Certificate:
         name = "encloses no area"
         x = _points(ensemble)
         if x.shape[-1] != 2 or len(x) < 2:
@@ -170,24 +176,24 @@ class TimeReversal:
 class FollowsLaw:
     """The particles follow the density, by ``pk.compare``: its p-value is at least ``level``."""
 
-    solution: Any
+    solution: HasField
     level: float = 0.01
 
     def __post_init__(self) -> None:
         checks.has("FollowsLaw: solution", self.solution, "a Solution", "u", "grid")
         checks.parameters(self, level=checks.share)
 
-    def __call__(self, ensemble: Any) -> Certificate:
+    def __call__(self, ensemble: Ensemble) -> Certificate:
         found = compare(self.solution, ensemble)
         p = found.data["p_value"]
         if found.p_value < self.level <= p.size * found.data["blurred"].values.min():
-            return does_not_apply("follows the law", "the cells are too coarse to tell")
+            return does_not_apply("follows the law", "the cells are too coarse to decide")
         where = f"t = {p['time'].values[int(p.values.argmin())]:.4g}"
         return at_least("follows the law", found.p_value, self.level, 0.0, where, "p-value")
 
 
-def _points(ensemble: Any) -> Array:
-    """Positions (time, particle, dim), runs side by side."""
+def _points(ensemble: Ensemble) -> Array:
+    """Positions (time, particle, dim), all runs concatenated."""
     x = ensemble.x
     order = [name for name in ("time", "run", "particle", "dim") if name in x.dims]
     values = np.asarray(x.transpose(*order).values, dtype=float)
@@ -201,5 +207,5 @@ def _around(x: Array) -> Grid:
     return Grid(low - wider, high + wider, (cells,) * x.shape[-1])
 
 
-def _when(ensemble: Any, k: int) -> str:
+def _when(ensemble: Ensemble, k: int) -> str:
     return f"t = {ensemble.x['time'].values[k]:.4g}"

@@ -1,5 +1,8 @@
 """Certificates of functions: maximum and comparison principle, bounds, semiconcavity."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +19,8 @@ from pdekit.comparison.certificates.certificate import (
     worst,
 )
 from pdekit.comparison.certificates.rates import is_density, solves
-from pdekit.comparison.semiconcavity import semiconcavity
+from pdekit.comparison.semiconcavity import Window, semiconcavity
+from pdekit.grid import Grid
 from pdekit.pde.discrete.sampling import as_field, evaluate
 from pdekit.pde.equations import (
     BackwardKolmogorov,
@@ -25,34 +29,34 @@ from pdekit.pde.equations import (
     Heat,
     ViscousHJ,
 )
-from pdekit.pde.solution import solve
+from pdekit.pde.solution import Solution, solve
+from pdekit.protocols import Field, Numbers
 
-_LINEAR = BackwardKolmogorov | Heat
-_BLURRED = 0.5  # of the distance of two solutions: what minima between the cells may be off by
-_FUNCTIONS = BackwardKolmogorov | Heat | ViscousHJ | HamiltonJacobi | HamiltonJacobiBellman
+_BLURRED = 0.5  # relative to the distance of two solutions: error of minima between the cells
 
 
 @dataclass(frozen=True)
 class MaximumPrinciple:
     """min u(s) <= u(t) <= max u(s) for t > s: how far u leaves its earlier range.
 
-    ``initial``: the data at time 0 where no field is stored there, a callable or an array; without
-    it the stored times are held against the first. Running costs break it (silent); absorbing
+    ``initial``: the data at time 0 if that is not stored, a callable or an array; without
+    it the stored times are compared with the first. With running costs it does not apply; absorbing
     walls add zero to the range. Allowance: rounding, and for first-order equations h²/8 times the
-    second difference, what a minimum between two centres may be below both. Mathematics 1.1, 1.2,
-    1.5.
+    second difference, how far a minimum between two centres can lie below both. Mathematics 1.1,
+    1.2, 1.5.
     """
 
-    initial: Any = None
+    initial: Field | None = None
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Equations of functions."""
-        return solves(result, _FUNCTIONS)
+        functions = Heat, ViscousHJ, HamiltonJacobi, HamiltonJacobiBellman
+        return solves(result, BackwardKolmogorov, *functions)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name, equation = "maximum principle", solution.equation
-        if not isinstance(equation, _FUNCTIONS):
+        if not self.proved_for(solution):
             return does_not_apply(name, f"not of {type(equation).__name__}")
         if getattr(equation, "running_cost", None) is not None:
             return does_not_apply(name, "a running cost moves the range")
@@ -68,7 +72,7 @@ class MaximumPrinciple:
             low, high = min(low, 0.0), max(high, 0.0)
         excess = np.maximum(later - high, low - later)
         allowance = 1e-9 * max(high - low, 1e-3 * max(abs(low), abs(high)))
-        if not isinstance(equation, _LINEAR):
+        if not solves(solution, BackwardKolmogorov, Heat):  # which are linear
             allowance += _between_cells(first, solution.grid)
         padded = np.concatenate(
             [np.full((len(fields) - len(later), *first.shape), -np.inf), excess]
@@ -79,20 +83,20 @@ class MaximumPrinciple:
 
 @dataclass(frozen=True)
 class ComparisonPrinciple:
-    """u <= v at the first stored time stays so: the largest u - v later is at most zero.
+    """u <= v at the first stored time is preserved: the largest u - v later is at most zero.
 
-    ``above`` is v, a solution of the same equation on the same grid and times; silent where the
-    first fields are not ordered. For densities too (the linear equations keep the order).
-    Allowance: rounding, and for schemes that look between the cells h²/8 times the second
-    difference of u - v, what two parabolas through the cells may cross by.
+    ``above`` is v, a solution of the same equation on the same grid and times; does not apply
+    if the first fields are not ordered. Also for densities (the linear equations preserve order).
+    Allowance: rounding, and for schemes that minimise between the cells h²/8 times the
+    second difference of u - v, by which two parabolas through the cells can cross.
     """
 
-    above: Any
+    above: Solution
 
     def __post_init__(self) -> None:
         checks.has("ComparisonPrinciple: above", self.above, "a Solution", "fields", "times")
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "comparison principle"
         reason = _unlike(solution, self.above)
         if reason:
@@ -113,15 +117,15 @@ class NonExpansive:
 
     ``other``: a solution of the same equation on the same grid and times. Value: the largest
     growth between stored times over the first distance. Allowance: rounding, and for schemes that
-    look between the cells h²/8 times the second difference of u - v. Mathematics 1.2, 1.4.
+    minimise between the cells h²/8 times the second difference of u - v. Mathematics 1.2, 1.4.
     """
 
-    other: Any
+    other: Solution
 
     def __post_init__(self) -> None:
         checks.has("NonExpansive: other", self.other, "a Solution", "fields", "times")
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "distances never grow"
         reason = _unlike(solution, self.other)
         if reason or len(solution.times) < 2:
@@ -132,8 +136,9 @@ class NonExpansive:
         first = max(float(d[0]), 1e-300)
         growth, between = np.diff(d) / first, _between_minima(solution, self.other) / first
         if between > _BLURRED:
-            return does_not_apply(name, "the cells are too coarse to tell: minima between them may "
-                                  "part the two by as much as they are apart")  # fmt: skip
+            return does_not_apply(name, "the cells are too coarse: minima "
+                                  "between them may separate the two by their "
+                                  "distance")  # fmt: skip
         k = int(np.argmax(np.where(np.isnan(growth), np.inf, growth)))
         where = at_place(solution, k + 1)
         return at_most(name, growth[k], 0.0, 1e-9 + between, where, "relative growth")
@@ -148,24 +153,23 @@ class JensenBounds:
     Allowance: h²/8 times the second difference of f, and rounding.
     """
 
-    initial: Any = None
+    initial: Field | None = None
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Hamilton-Jacobi smoothing."""
         return solves(result, ViscousHJ, HamiltonJacobi)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name, equation, grid = "between inf f and its mean", solution.equation, solution.grid
-        viscous = isinstance(equation, ViscousHJ)
-        plain = isinstance(equation, HamiltonJacobi) and equation.hamiltonian is None
-        if not (viscous or plain):
+        plain = getattr(equation, "hamiltonian", None) is None
+        if not (self.proved_for(solution) and plain):
             return does_not_apply(name, f"not of {type(equation).__name__}")
         first = _first(solution, self.initial)
         if first is None:
             return does_not_apply(name, "it needs the field at time 0, or initial=...")
         start = self.initial if callable(self.initial) else first
-        if viscous:
+        if solves(solution, ViscousHJ):
             above = solve(Heat(equation.beta), grid, start, solution.times).fields
         else:
             above = np.broadcast_to(first, solution.fields.shape)
@@ -178,13 +182,13 @@ class JensenBounds:
 
 @dataclass(frozen=True)
 class Agrees:
-    """sup |u - reference| <= ``within``: two computations of one thing.
+    """sup |u - reference| <= ``within``: two computations of the same quantity.
 
     ``reference``: a solution on the same grid that stores the same times, an array of the shape of
     the fields, or a callable (time, points) -> values.
     """
 
-    reference: Any
+    reference: Solution | Numbers | Callable[[float, Array], Array]
     within: float
 
     def __post_init__(self) -> None:
@@ -197,10 +201,10 @@ class Agrees:
                 )
         checks.parameters(self, within=checks.positive)
 
-    def __call__(self, solution: Any) -> Certificate:
-        other = getattr(self.reference, "fields", self.reference)
+    def __call__(self, solution: Solution) -> Certificate:
+        other: Any = getattr(self.reference, "fields", self.reference)
         if callable(other):
-            other = [self.reference(t, solution.grid.centres) for t in solution.times]
+            other = [other(t, solution.grid.centres) for t in solution.times]
         other = checks.numbers("Agrees: reference", other, "an array of the fields")
         if other.shape != solution.fields.shape:
             return does_not_apply("agrees", f"the reference has shape {other.shape}")
@@ -214,27 +218,27 @@ class Semiconcave:
 
     Mathematics 1.8, thesis Lemma 4.17. The quantities, bounds and allowances are those of
     ``pk.semiconcavity``, Laplacian and harmonic mean at minima included; ``initial``,
-    ``constants``, ``window`` and ``step`` are handed to it.
+    ``constants``, ``window`` and ``step`` are passed to it.
     """
 
-    initial: Any = None
-    constants: Any = None
-    window: Any = None
+    initial: Field | None = None
+    constants: float | Sequence[float] | None = None
+    window: Window = None
     step: int = 1
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Hamilton-Jacobi smoothing."""
         return solves(result, ViscousHJ, HamiltonJacobi)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name, equation = "semiconcavity", solution.equation
-        quadratic = isinstance(equation, ViscousHJ | HamiltonJacobi)
-        if not quadratic or getattr(equation, "hamiltonian", None) is not None:
+        plain = getattr(equation, "hamiltonian", None) is None
+        if not (self.proved_for(solution) and plain):
             return does_not_apply(name, "stated for u_t = -|∇u|²/2 + Δu/(2 beta)")
-        options = {"constants": self.constants, "window": self.window, "step": self.step}
+        known, window, step = self.constants, self.window, self.step
         try:
-            found = semiconcavity(solution, self.initial, **options)
+            found = semiconcavity(solution, self.initial, constants=known, window=window, step=step)
         except ValueError as error:
             return does_not_apply(name, str(error))
         rows = [
@@ -257,18 +261,18 @@ class Semiconcave:
 class HeatCurvature:
     """Under the heat equation sup v_kk never rises, for every axis. Mathematics 1.1.
 
-    Second differences obey the same equation on the grid; the two cells beside a wall are left
-    out. Allowance: rounding of the differences.
+    Second differences obey the same equation on the grid; the two cells next to a wall are
+    left out. Allowance: rounding of the differences.
     """
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Heat smoothing."""
         return solves(result, Heat)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name = "heat lowers curvature"
-        if not isinstance(solution.equation, Heat) or len(solution.times) < 2:
+        if not self.proved_for(solution) or len(solution.times) < 2:
             return does_not_apply(name, "of the heat equation at two or more times")
         grid, fields = solution.grid, solution.fields
         rises, slack = [], 0.0
@@ -288,16 +292,16 @@ class ImprovesOnIdle:
     Of ``HamiltonJacobiBellman`` without a running cost; v is solved on the same grid and times.
     """
 
-    initial: Any = None
+    initial: Field | None = None
 
     @staticmethod
-    def proved_for(result: Any) -> bool:
+    def proved_for(result: object) -> bool:
         """Value functions."""
         return solves(result, HamiltonJacobiBellman)
 
-    def __call__(self, solution: Any) -> Certificate:
+    def __call__(self, solution: Solution) -> Certificate:
         name, equation = "value below idle cost", solution.equation
-        if not isinstance(equation, HamiltonJacobiBellman) or equation.running_cost is not None:
+        if not self.proved_for(solution) or equation.running_cost is not None:
             return does_not_apply(name, "of a control problem with a terminal cost only")
         first = _first(solution, self.initial)
         if first is None:
@@ -309,34 +313,35 @@ class ImprovesOnIdle:
         return at_least(name, value, 0.0, 1e-7 * max(float(np.ptp(first)), 1e-3), where)
 
 
-def _data(initial: Any, grid: Any) -> Array:
+def _data(initial: Field, grid: Grid) -> Array:
     if callable(initial):
         return evaluate(initial, grid, "the initial data")
     return as_field(initial, grid, "the initial data")
 
 
-def _first(solution: Any, initial: Any) -> Array | None:
+def _first(solution: Solution, initial: Field | None) -> Array | None:
     if initial is not None:
         return _data(initial, solution.grid)
     return solution.fields[0] if solution.times[0] == 0 else None
 
 
-def _between_cells(f: Array, grid: Any) -> float:
+def _between_cells(f: Array, grid: Grid) -> float:
     return sum(float(np.abs(np.diff(f, 2, axis=k)).max()) for k in range(grid.dim)) / 8
 
 
-def _between_minima(solution: Any, other: Any) -> float:
-    """What minima between the cells may part two solutions by; zero of schemes that keep to them.
+def _between_minima(solution: Solution, other: Solution) -> float:
+    """How far minima between the cells can separate two solutions; zero for schemes on the cells
+    only.
 
     Parabolas through f and g, each below its nodes, are no further apart than the nodes of f - g
     and an eighth of its second difference: once for a time, once for an earlier one, and twice for
-    kinks. Where one of the two was found on finer nodes, by their own second differences.
+    kinks. If one of the two was computed on finer nodes, their own second differences are used.
     """
-    minima = isinstance(solution.equation, ViscousHJ | HamiltonJacobi)
+    minima = solves(solution, ViscousHJ, HamiltonJacobi)
     if not (minima and getattr(solution.scheme, "refine", False)):
         return 0.0
     nodes = {one.stats.get("nodes_per_cell", 1) for one in (solution, other)}
-    if nodes == {1} and isinstance(solution.equation, ViscousHJ):
+    if nodes == {1} and solves(solution, ViscousHJ):
         return 0.0  # sums over the cells alone
     alike = len(nodes) == 1
     apart = solution.fields - other.fields if alike else np.concatenate([
@@ -345,7 +350,7 @@ def _between_minima(solution: Any, other: Any) -> float:
     return 4 * max(_between_cells(field, solution.grid) for field in apart)
 
 
-def _unlike(solution: Any, other: Any) -> str:
+def _unlike(solution: Solution, other: Solution) -> str:
     if other.equation != solution.equation:
         return "the other solution is of another equation"
     same = other.grid == solution.grid and np.array_equal(other.times, solution.times)

@@ -1,7 +1,7 @@
 """Rates of decay between stored times, and the hypotheses behind them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -9,29 +9,32 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.comparison.certificates.certificate import Certificate, at_least, does_not_apply
 from pdekit.grid import Grid
+from pdekit.pde.control.control import Control
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate
-from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
+from pdekit.pde.equations import FokkerPlanck
+from pdekit.pde.solution import Solution
 from pdekit.pde.stationary.spectrum import spectral_gap
+from pdekit.protocols import Equation, Function
 
-COARSE = 0.25  # share of the fall that the quadrature in time may leave open
+COARSE = 0.25  # share of the decrease that quadrature in time may miss
 
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """A distance that must fall like exp(-power λ t): its least rate between two stored times.
+    """A distance that must decay like exp(-power λ t): its least rate between two stored times.
 
-    Times at which it is below ``floor``, or not finite, are left out. ``error``: how far each
-    distance is open.
+    Times at which it is below ``floor``, or not finite, are left out. ``error``: the
+    error of each distance.
     """
 
     name: str
     distances: Array
     floor: float
     power: float
-    error: Any = 0.0
+    error: float | Array = 0.0
 
-    def certificate(self, solution: Any, bound: float, allowance: float) -> Certificate:
+    def certificate(self, solution: Solution, bound: float, allowance: float) -> Certificate:
         d, times = self.distances, np.asarray(solution.times)
         if np.isnan(d).any():
             k = int(np.flatnonzero(np.isnan(d))[0])
@@ -44,7 +47,7 @@ class Rates:
                 self.name, "fewer than two stored times at which the distance is above rounding"
             )
         d, error, times = d[counts], error[counts], times[counts]
-        # every pair: neighbours see a fault of one step, far ones a slow drift through the errors
+        # all pairs: neighbouring times reveal a faulty step, distant ones a slow drift
         i, j = np.triu_indices(len(d), 1)
         span = self.power * (times[j] - times[i])
         rates = np.log(d[i] / d[j]) / span
@@ -54,9 +57,14 @@ class Rates:
         return at_least(self.name, rates[k], bound, float(slack[k]), where, "rate per time")
 
 
-def solves(result: Any, *equations: Any) -> bool:
+def solves(result: object, *equations: type[Any]) -> TypeGuard[Solution]:
     """Whether a result is a solution of one of these equations."""
     return hasattr(result, "fields") and isinstance(getattr(result, "equation", None), equations)
+
+
+def is_control(result: object) -> TypeGuard[Control]:
+    """Whether a result is a value function with the density under its control."""
+    return hasattr(result, "value") and hasattr(result, "density")
 
 
 def density_of(result: Any) -> Any:
@@ -64,20 +72,20 @@ def density_of(result: Any) -> Any:
     return getattr(result, "density", result)
 
 
-def is_density(solution: Any) -> bool:
-    """Whether the equation moves a density."""
+def is_density(solution: Solution) -> bool:
+    """Whether the unknown of the equation is a density."""
     checks.has("result", solution, "a Solution", "equation", "fields")
-    return isinstance(solution.equation, FokkerPlanck | McKeanVlasov)
+    return bool(getattr(solution.equation, "carries_density", False))
 
 
-def reversible(equation: Any) -> bool:
-    """Whether the fields promise detailed balance: a gradient drift and a constant, scalar D."""
+def reversible(equation: Equation) -> bool:
+    """Whether the equation implies detailed balance: a gradient drift and a constant, scalar D."""
     diffusion = getattr(equation, "diffusion", None)
     constant = diffusion is None or isinstance(diffusion.D, float)
     return getattr(equation, "force", None) is None and constant
 
 
-def convexity(potential: Any, grid: Grid) -> tuple[float, str]:
+def convexity(potential: Function, grid: Grid) -> tuple[float, str]:
     """Least eigenvalue of the Hessian of V over the cells, and where; by differences.
 
     Second differences of fourth order with a step of 1e-3 of the box: right to about 1e-8 of V''.
@@ -99,7 +107,7 @@ def convexity(potential: Any, grid: Grid) -> tuple[float, str]:
     return float(least[cell]), at
 
 
-def _mixed(potential: Any, x: Array, step: Array) -> Array:
+def _mixed(potential: Function, x: Array, step: Array) -> Array:
     def cross(r: float) -> Array:
         signs = [(a, b) for a in (-1, 1) for b in (-1, 1)]
         terms = [a * b * np.asarray(potential(x + r * step * (a, b)), float) for a, b in signs]
@@ -109,28 +117,28 @@ def _mixed(potential: Any, x: Array, step: Array) -> Array:
     return (4 * cross(1.0) - cross(2.0)) / 3
 
 
-def grid_error_of_rate(equation: Any, grid: Grid) -> float:
-    """What the cells do to the slowest rate: its change when they double, of second order."""
+def grid_error_of_rate(equation: Equation, grid: Grid) -> float:
+    """Error of the slowest rate by the cells (second order): its change when they double."""
     half = Grid(grid.lower, grid.upper, tuple(max(4, n // 2) for n in grid.cells), grid.periodic)
     return abs(spectral_gap(equation, grid) - spectral_gap(equation, half))
 
 
-def steps_error_of_rate(solution: Any, rate: float) -> float:
-    """What implicit steps dt take from a rate: log(1 + λ dt) / dt = λ - λ² dt / 2."""
+def steps_error_of_rate(solution: Solution, rate: float) -> float:
+    """How much implicit steps dt reduce a rate: log(1 + λ dt) / dt = λ - λ² dt / 2."""
     dt = getattr(solution.scheme, "dt", 0.0)
     return 0.5 * rate * rate * float(dt if isinstance(dt, int | float) else 0.0)
 
 
-def not_linear(solution: Any) -> str:
-    if not isinstance(solution.equation, FokkerPlanck):
+def not_linear(solution: Solution) -> str:
+    if not solves(solution, FokkerPlanck):
         return "only of a linear equation of densities"
     if solution.equation.absorbing is not None:
         return "walls absorb"
-    moves = Problem(solution.equation, solution.grid, None).moves
-    return "the potential changes in time" if moves else ""
+    time_dependent = Problem(solution.equation, solution.grid, None).time_dependent
+    return "the potential changes in time" if time_dependent else ""
 
 
-def not_linear_reversible(solution: Any) -> str:
+def not_linear_reversible(solution: Solution) -> str:
     reason = not_linear(solution)
     if reason:
         return reason
@@ -139,7 +147,7 @@ def not_linear_reversible(solution: Any) -> str:
     return "" if len(solution.times) > 1 else "one stored time says nothing about decay"
 
 
-def not_convex(solution: Any) -> str:
+def not_convex(solution: Solution) -> str:
     equation, grid = solution.equation, solution.grid
     if getattr(equation, "diffusion", None) is not None:
         return "the rate is that of unit diffusion"

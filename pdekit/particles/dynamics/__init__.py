@@ -1,1 +1,1 @@
-"""The algorithms: one file each, with its own fast step."""
+"""The dynamics: one file per algorithm, with its own fast step."""

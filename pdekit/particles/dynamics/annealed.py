@@ -1,19 +1,22 @@
-"""Langevin dynamics that cools down."""
+"""Langevin dynamics with a cooling schedule."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import log, sqrt
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit import checks
 from pdekit.checks import positive
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, fold
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step, StochasticHeun
+from pdekit.particles.integrators import Draws, Integrator, Step, StochasticHeun
 from pdekit.protocols import Coefficient
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,12 @@ class AnnealedLangevin(Diffusion):
     ----------
     potential : V
     schedule : β as a function of time, such as ``Logarithmic(depth)``; > 0
-    integrator : ``StochasticHeun()``, of weak order 2; ``LeimkuhlerMatthews()`` has the better
-        stationary law and suits slow schedules
-    box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
+    integrator : ``StochasticHeun()``, of weak order 2; ``LeimkuhlerMatthews()`` has the more
+        accurate stationary law and suits slow schedules
+    box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
 
     Raises ``ValueError`` where the schedule is not > 0 and finite. Good steps: as ``Langevin``,
-    and short against the time in which β changes.
+    and short compared with the time scale of β.
     """
 
     potential: Coefficient
@@ -68,7 +71,7 @@ class AnnealedLangevin(Diffusion):
         self.sigma_at(0.0)
 
     @property
-    def potentials(self) -> tuple[Any, ...]:
+    def potentials(self) -> tuple[Coefficient, ...]:
         """V alone."""
         return (self.potential,)
 
@@ -76,18 +79,17 @@ class AnnealedLangevin(Diffusion):
         """√(2/β(t))."""
         return sqrt(2 / positive(f"schedule({t:g})", self.schedule(t)))
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
-        # the noise of Leimkuhler and Matthews is centred at the start of its step
-        centred = isinstance(self.integrator, LeimkuhlerMatthews)
+        centred = getattr(self.integrator, "centred", False)
         t = step.start if centred else (step.start + step.stop) / 2
         return self.traced(state, self.sigma_at(t), step, noise)
 
-    def traced(self, state: Any, sigma: float, step: Step, noise: Any) -> Any:
+    def traced(self, state: Tensor, sigma: float, step: Step, noise: Draws) -> Tensor:
         """The state one step later under the noise σ, for `pdekit.particles.run.compiled`."""
         return fold(self.integrator.step(self._mirrored, state, sigma, step, noise), self.box)[0]
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Positions of the particles after ``step``."""
         x = self.integrator.positions(state, self.sigma_at(step.stop), step, noise)
         return x if x is state else fold(x, self.box)[0]

@@ -6,45 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdekit.grid import Grid
-from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta
+from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Integrator, StochasticHeun
-from pdekit.potentials import Sum, as_potential
+from pdekit.potentials import Sum
 from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
-
-
-@dataclass(frozen=True)
-class Total:
-    """V + u as a potential in time: ``at(t)`` is the potential V(·, t) + u(·, t)."""
-
-    potential: Coefficient
-    value: Coefficient
-
-    @property
-    def dim(self) -> int | None:
-        return getattr(self.potential, "dim", None) or getattr(self.value, "dim", None)
-
-    @property
-    def times(self) -> Any:
-        """The stored times of both, between which V + u is linear in time; none if it is smooth."""
-        moving = [part for part in (self.potential, self.value) if hasattr(part, "at")]
-        stored = [[float(t) for t in getattr(part, "times", ())] for part in moving]
-        return tuple(sorted({t for times in stored for t in times})) if all(stored) else ()
-
-    def at(self, t: float) -> Any:
-        potential, value = at_time(self.potential, t), at_time(self.value, t)
-        if self.dim is None:
-            raise ValueError(
-                f"cannot add {self.potential!r} and {value!r}: neither says how many coordinates "
-                "it takes; wrap a function of one's own in pk.potentials.Custom"
-            )
-        return Sum((as_potential(potential, self.dim), as_potential(value, self.dim)))
-
-    def __call__(self, x: Any, t: float = 0.0) -> Any:
-        return self.at(t)(x)
 
 
 @dataclass(frozen=True)
@@ -56,14 +25,14 @@ class ControlledLangevin(Diffusion):
     potential : V, as for ``Langevin``
     beta : inverse temperature, > 0
     value : u, whose ``at(t)`` is a potential for every t in [0, T], time running forward; a
-        potential without ``at`` stands for all times. One known by samples (``Evolving``, what
-        ``control`` returns) goes on beyond its box with the slope at the wall and beyond T as at T
+        potential without ``at`` is constant in time. Sampled ones (``Evolving``, as
+        returned by ``control``) are extrapolated linearly beyond the box and constantly beyond T
     integrator : ``StochasticHeun()`` takes the slopes at both ends of a step (weak order 2);
         ``EulerMaruyama()`` at its beginning
-    box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
+    box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
 
-    Raises ``ValueError`` for beta <= 0. Good steps: as for ``Langevin`` with V + u, and no longer
-    than the time in which u changes.
+    Raises ``ValueError`` for beta <= 0. Good steps: as for ``Langevin`` with V + u, and not
+    longer than the time scale of u.
     """
 
     potential: Coefficient
@@ -83,12 +52,10 @@ class ControlledLangevin(Diffusion):
         return self.potential, self.value
 
     def law(self) -> FokkerPlanck:
-        """The Fokker-Planck equation of V + u; its potential has ``at(t)`` where V or u has.
+        """The Fokker-Planck equation of V + u; its potential has ``at(t)`` if V or u
 
-        Raises ``ValueError`` for bare functions, which cannot be added.
+        has. Raises ``TypeError`` for bare functions, which cannot be added.
         """
         from pdekit.pde.equations import FokkerPlanck
 
-        total = Total(self.potential, self.value)
-        moves = hasattr(self.potential, "at") or hasattr(self.value, "at")
-        return FokkerPlanck(total if moves else total.at(0.0), self.beta)
+        return FokkerPlanck(Sum((self.potential, self.value)), self.beta)

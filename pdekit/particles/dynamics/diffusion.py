@@ -1,4 +1,6 @@
-"""What the diffusions dX = -Σ ∇V_k(X, t) dt + √(2/β) dB have in common: slopes, walls, one step."""
+"""What the diffusions dX = -Σ ∇V_k(X, t) dt + √(2/β) dB share: gradients, walls, a step."""
+
+from __future__ import annotations
 
 from functools import lru_cache
 from math import inf, sqrt
@@ -7,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pdekit import checks
 from pdekit.grid import Grid
-from pdekit.particles.integrators import Integrator, Normals, Step
+from pdekit.particles.integrators import Draws, Fast, Integrator, Step
+from pdekit.protocols import Coefficient, Function
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
 class Diffusion(Protocol):
-    """Particles that move independently down the slopes of potentials, with additive noise.
+    """Independent particles in a sum of potentials, with additive noise.
 
     A dynamics that inherits from it names its ``potentials``, ``beta``, ``integrator`` and ``box``;
     ``simulate`` may then advance many steps at once (``fused``). Any other object
@@ -25,13 +29,13 @@ class Diffusion(Protocol):
     box: Grid | None
 
     @property
-    def potentials(self) -> tuple[Any, ...]:
+    def potentials(self) -> tuple[Coefficient, ...]:
         """The V_k; one that changes in time offers ``at(t)``."""
         ...
 
     @property
     def dim(self) -> int | None:
-        """Number of coordinates, where a potential or the box fix it."""
+        """Number of coordinates, if a potential or the box determines it."""
         named = [(type(V).__name__, getattr(V, "dim", None)) for V in (*self.potentials, self.box)]
         said = [(name, dim) for name, dim in named if dim is not None]
         if len({dim for _, dim in said}) > 1:
@@ -44,94 +48,96 @@ class Diffusion(Protocol):
         own: Any = self  # a dynamics with a schedule has no beta
         return sqrt(2 / own.beta)
 
-    def drift(self, x: Any, t: float) -> Any:
+    def drift(self, x: Tensor, t: float) -> Tensor:
         """-Σ ∇V_k(x, t), shape of ``x``."""
         first, *rest = (slope(at_time(V, t), x) for V in self.potentials)
         return sum(rest, first).neg()
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """The state that starts from positions ``x`` (runs, particles, dim)."""
         return fold(x, self.box)[0]
 
-    def step(self, state: Any, step: Step, noise: Normals) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         y = self.integrator.step(self._mirrored, state, self.sigma, step, noise)
         return fold(y, self.box)[0]
 
-    def positions(self, state: Any, step: Step, noise: Normals) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Positions of the particles after ``step``."""
         x = self.integrator.positions(state, self.sigma, step, noise)
         return x if x is state else fold(x, self.box)[0]
 
-    def fused(self, x: Any) -> Any:
-        """Many steps at once, where there is a compiled loop for them."""
+    def fused(self, x: Tensor) -> Fast | None:
+        """Many steps at once, if there is a compiled loop for them."""
         from pdekit.particles.fused import of_diffusion
 
         return of_diffusion(self, x)
 
-    def _mirrored(self, x: Any, t: float) -> Any:
+    def _mirrored(self, x: Tensor, t: float) -> Tensor:
         inside, sign = fold(x, self.box)
         drift = self.drift(inside, t)
         return drift if sign is None else drift * sign
 
 
-class Downhill(Protocol):
-    """Particles moved by the slope of one ``potential``, one that moves offering ``at(t)``.
+class GradientDynamics(Protocol):
+    """Base class: particles in one ``potential``; a time-dependent one has ``at(t)``.
 
-    What their dynamics share; the state is the position if a dynamics does not say otherwise.
+    The state is the position unless a dynamics overrides this.
     """
 
-    potential: Any
+    potential: Coefficient
 
     @property
     def dim(self) -> int | None:
-        """Number of coordinates, where the potential fixes it."""
+        """Number of coordinates, if the potential determines it."""
         return getattr(self.potential, "dim", None)
 
-    def drift(self, x: Any, t: float) -> Any:
-        """-∇V(x, t), whose curvature decides how long the steps may be."""
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        """-∇V(x, t), whose curvature limits the step."""
         return slope(at_time(self.potential, t), x).neg()
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """The state that starts from positions ``x`` (runs, particles, dim)."""
         return x
 
-    def positions(self, state: Any, step: Step, noise: Normals) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Positions of the particles after ``step``."""
         return state
 
 
-def at_time(field: Any, t: float) -> Any:
-    """A potential or a force at time ``t``: ``field.at(t)`` where it moves."""
+def at_time(field: Coefficient, t: float) -> Function:
+    """A potential or a force at time ``t``: ``field.at(t)`` if it is time-dependent."""
     return field.at(t) if hasattr(field, "at") else field
 
 
 def check_beta(beta: Any, infinite: bool = False) -> None:
-    """``ValueError`` unless ``beta`` is a number > 0, finite if not said otherwise."""
+    """``ValueError`` unless ``beta`` is a number > 0, finite by default."""
     if not (infinite and isinstance(beta, Real) and beta == inf):
         checks.inverse_temperature(beta)
 
 
-def fold(x: "Tensor", box: Grid | None) -> "tuple[Tensor, Tensor | None]":
-    """The points of the box under ``x``, and -1 per coordinate where mirrored, else +1.
+def fold(x: Tensor, box: Grid | None) -> tuple[Tensor, Tensor | None]:
+    """The points of the box under ``x``, and per coordinate -1 if reflected, else +1.
 
-    A wall reflects, a periodic axis wraps. The drift is continued beyond a wall as its mirror
-    image; the free motion in the continued drift, folded, is then in law the reflected motion,
-    whatever the integrator: the particle side of the no-flux condition. Points of the box stay as
-    they are, to the bit; the signs may be None where all points are inside.
+    Walls reflect, periodic axes wrap. The drift is continued beyond a wall as its mirror
+    image; the free motion in the continued drift, folded, has then the law of the reflected
+    motion, for any integrator: the counterpart of the no-flux condition. Points in the box are
+    returned bitwise unchanged; the signs may be None where all points are inside.
     """
     import torch
 
     if box is None:
         return x, None
     lower, upper, reflects = _walls(box, x.dtype, x.device)
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():  # elsewhere a look costs more
+    if (
+        x.device.type == "cpu" and not torch.compiler.is_compiling()
+    ):  # on other devices the check costs more
         leading = tuple(range(x.ndim - 1))
         if bool(((x.amin(leading) >= lower) & (x.amax(leading) <= upper)).all()):
             return x, None
     outside = (x < lower) | (x > upper)
     width = upper - lower
-    boxes = ((x - lower) / width).floor()  # how many boxes away
+    boxes = ((x - lower) / width).floor()  # number of boxes away
     mirrored = (boxes - 2 * (boxes / 2).floor()) * reflects
     phase = x - lower - boxes * width
     folded = lower + (phase + mirrored * (width - 2 * phase))
@@ -140,20 +146,20 @@ def fold(x: "Tensor", box: Grid | None) -> "tuple[Tensor, Tensor | None]":
 
 
 @lru_cache(maxsize=16)
-def _walls(box: Grid, dtype: Any, device: Any) -> "tuple[Tensor, Tensor, Tensor]":
-    """Ends of the axes, and 1 where they reflect; made on the device, which a copy waits for."""
+def _walls(box: Grid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Ends of the axes, and 1 where they reflect; created on the device."""
     import torch
 
-    def made(values: Any) -> "Tensor":
+    def made(values: Any) -> Tensor:
         return torch.stack([torch.full((), v, dtype=dtype, device=device) for v in values])
 
     return made(box.lower), made(box.upper), made([1.0 - wraps for wraps in box.periodic])
 
 
-def slope(potential: Any, x: "Tensor") -> "Tensor":
+def slope(potential: Function, x: Tensor) -> Tensor:
     """∇V at ``x`` of shape ``(..., d)``; same shape.
 
-    Uses ``potential.grad`` where there is one, else torch autograd of ``potential(x)``.
+    Uses ``potential.grad`` if it exists, otherwise torch autograd of ``potential(x)``.
     Raises ``TypeError`` for a potential that cannot be called or does not work on tensors,
     ``ValueError`` for a wrong shape.
     """
@@ -176,22 +182,24 @@ def slope(potential: Any, x: "Tensor") -> "Tensor":
     return value
 
 
-def pushed(force: Any, x: "Tensor") -> "Tensor":
-    """The force at ``x``; ``TypeError`` or ``ValueError`` for one that gives no vectors there."""
+def force_values(force: Function, x: Tensor) -> Tensor:
+    """The force at ``x``; ``TypeError`` or ``ValueError`` if it does not return vectors."""
     import torch
 
+    value: torch.Tensor
     if torch.compiler.is_compiling():
-        return force(x)  # tried before
+        value = force(x)
+        return value  # checked before
     try:
         value = force(x)
     except Exception as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(
+        raise checks.failed(
+            error,
             f"the force {_name(force)} must take tensors of points (..., d); it failed on shape "
-            f"{tuple(x.shape)}: {error} ({type(error).__name__})"
+            f"{tuple(x.shape)}: {error} ({type(error).__name__})",
         ) from error
     real = isinstance(value, torch.Tensor) and not value.is_complex()
-    if not real or (value.shape != x.shape and not _spreads(value.shape, x.shape)):
+    if not real or (value.shape != x.shape and not _broadcasts(value.shape, x.shape)):
         raise TypeError(
             f"the force {_name(force)} must map tensors (..., d) to real ones (..., d), here of "
             f"shape {tuple(x.shape)}; got {checks.shown(value)}"
@@ -199,8 +207,8 @@ def pushed(force: Any, x: "Tensor") -> "Tensor":
     return value
 
 
-def _spreads(shape: Any, over: Any) -> bool:
-    """Whether one vector (d,), or one a particle, is meant for all."""
+def _broadcasts(shape: Any, over: Any) -> bool:
+    """Whether one vector (d,), or one per particle, is to be broadcast."""
     behind = tuple(over)[len(over) - len(shape) :]
     return (
         0 < len(shape) <= len(over)
@@ -209,7 +217,7 @@ def _spreads(shape: Any, over: Any) -> bool:
     )
 
 
-def _autograd(potential: Any, x: "Tensor") -> "Tensor":
+def _autograd(potential: Function, x: Tensor) -> Tensor:
     import torch
 
     if not callable(potential):
@@ -221,11 +229,11 @@ def _autograd(potential: Any, x: "Tensor") -> "Tensor":
         try:
             values = potential(points)
         except Exception as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(
+            raise checks.failed(
+                error,
                 f"the potential {_name(potential)} must take tensors of points (..., d); it failed "
                 f"on shape {tuple(x.shape)}: {error} ({type(error).__name__}); one written for "
-                "NumPy goes as potentials.Custom(f)"
+                "NumPy goes as potentials.Custom(f)",
             ) from error
         if isinstance(values, torch.Tensor) and values.is_complex():
             raise TypeError(f"the potential {_name(potential)} must be real, got complex values")

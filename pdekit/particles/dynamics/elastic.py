@@ -1,33 +1,36 @@
-"""Workers tied to a centre (Elastic-SGD)."""
+"""Workers coupled to a centre (Elastic-SGD)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.checks import positive
-from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
+from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import means
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.protocols import Coefficient
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class ElasticSGD(Downhill):
+class ElasticSGD(GradientDynamics):
     """ε dYⁱ = -(∇V(Yⁱ) + (Yⁱ - X)/γ) dt + √(2ε/β) dB, dX = -(X - Ȳ)/γ dt.
 
-    The workers Yⁱ are drawn to the centre X, not to their mean, and X to their mean: the energy is
-    Σ_i V(y_i) + |x - y_i|²/(2γ) (errata 28; mathematics 1.10, thesis (5.4)). As ε -> 0, X' =
+    The workers Yⁱ are attracted to the centre X, not to their mean, and X to their mean: the energy
+    is Σ_i V(y_i) + |x - y_i|²/(2γ) (errata 28; mathematics 1.10, thesis (5.4)). As ε -> 0, X' =
     -∇u(X, γ), the local entropy of V, for every number of workers. **Particle 0 of each run is the
     centre**, so n workers are n + 1 particles; it starts from its own initial position.
 
     Parameters
     ----------
-    potential : V; of one that moves (``at(t)``) a step takes the slopes at its beginning
-    beta : inverse temperature of the workers; ``inf`` for none of their noise
-    gamma : γ, the square of the length of the tie, ρ of (5.4)
+    potential : V; if time-dependent (``at(t)``), evaluated at the beginning of the step
+    beta : inverse temperature of the workers; ``inf`` for no noise
+    gamma : γ, inverse strength of the coupling, ρ of (5.4)
     epsilon : time scale of the workers; 1/n is the gradient flow of the energy in time t/n
 
     Raises ``ValueError`` for numbers out of range or fewer than two particles. Euler's method:
@@ -49,13 +52,16 @@ class ElasticSGD(Downhill):
         positive("epsilon", self.epsilon)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """Rate of the workers, or of the centre where that is larger."""
+        """The larger of the rates of workers and centre."""
         return max(1 / self.gamma, (curvature + 1 / self.gamma) / self.epsilon)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Euler's step of workers and centre together; ``state`` is overwritten."""
         if noise.size < 2:
-            raise ValueError("ElasticSGD needs n >= 2: particle 0 is the centre, the rest workers")
+            raise ValueError(
+                "ElasticSGD needs n >= 2 (particle 0 is the centre, the others are workers); use a "
+                "larger n"
+            )
         centre = state[:, :1].clone()
         pull = (means(state[:, 1:], noise.size - 1) - centre) / self.gamma
         V = at_time(self.potential, step.start)

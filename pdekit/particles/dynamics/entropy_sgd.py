@@ -1,4 +1,4 @@
-"""Entropy-SGD as particles: each descends the gradient of the local entropy, measured anew."""
+"""Entropy-SGD as particles: descent on the local entropy, estimated in every step."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.checks import positive, whole
-from pdekit.particles.dynamics.diffusion import Downhill, check_beta
+from pdekit.particles.dynamics.diffusion import GradientDynamics, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.dynamics.two_scale import (
     ExponentialAverage,
@@ -17,24 +17,27 @@ from pdekit.particles.dynamics.two_scale import (
     check_gamma,
     gamma_at,
 )
-from pdekit.particles.integrators import EulerMaruyama, Step
+from pdekit.particles.integrators import Draws, EulerMaruyama, Fast, Step
 from pdekit.protocols import Coefficient
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class EntropySGD(Downhill):
+class EntropySGD(GradientDynamics):
     """y, z ← x; L times: y ← y - η_y (∇V(y) + (y - x)/γ) + √(2η_y/β) ξ, z ← α z + (1 - α) y;
     then x ← x - (η/γ)(x - z).
 
     The time step of ``simulate`` is the learning rate η, so k steps are the time kη. Thesis,
-    Algorithm 2 and (4.39)-(4.41); mathematics 1.10. It is ``TwoScaleLangevin`` whose fast process
-    starts anew from x in every step, with an exponential average; for many small inner steps
+    Algorithm 2 and (4.39)-(4.41); mathematics 1.10. It is ``TwoScaleLangevin`` whose fast
+    process restarts from x in every step, with an exponential average; for many small inner steps
     x' = -∇u(x, γ), u the local entropy of V (``pk.local_entropy``). For networks:
     ``pk.optim.EntropySGD``.
 
     Parameters
     ----------
-    potential : V; of one that moves (``at(t)``) a step takes the slopes at its beginning
+    potential : V; if time-dependent (``at(t)``), evaluated at the beginning of the step
     beta : inverse temperature of the noise; ``inf`` for none
     gamma : γ, the square of the width; a number or a function of time such as ``Scoping``
     inner_steps : L
@@ -60,11 +63,11 @@ class EntropySGD(Downhill):
         whole("inner_steps", self.inner_steps, 1)
         if self.inner_lr is not None:
             positive("inner_lr", self.inner_lr)
-        assert self.two_scale  # its checks are those that are missing here
+        assert self.two_scale  # performs the remaining checks
 
     @cached_property
     def two_scale(self) -> TwoScaleLangevin:
-        """The dynamics that this one is."""
+        """The equivalent two-scale dynamics."""
         rate = self.inner_lr or 2 * gamma_at(self.gamma, 0.0) / (self.inner_steps + 1)
         return TwoScaleLangevin(
             self.potential,
@@ -82,18 +85,18 @@ class EntropySGD(Downhill):
         """The larger of the rates of the two steps, per unit of η."""
         return self.two_scale.stiffness(curvature, size, t)
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """x and y, stacked in front."""
         return self.two_scale.init(x)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         return self.two_scale.step(state, step, noise)
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """x."""
         return self.two_scale.positions(state, step, noise)
 
-    def fused(self, x: Any) -> Any:
-        """Many steps at once, where there is a compiled loop for them."""
+    def fused(self, x: Tensor) -> Fast | None:
+        """Many steps at once, if there is a compiled loop for them."""
         return self.two_scale.fused(x)

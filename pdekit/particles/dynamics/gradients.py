@@ -1,27 +1,32 @@
-"""Where a method that descends takes its slope from: all of the loss, or a sample of it."""
+"""Gradients for descent methods: of the full loss, or of a sample of it."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from pdekit.checks import flag, function, positive, whole
 from pdekit.particles.dynamics.diffusion import slope
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.kernels import subsets
 from pdekit.particles.noise import CHOICE
+from pdekit.protocols import Function
 
-_AT_ONCE = 1 << 24  # terms times points that are evaluated together
-_MOST = 1 << 40  # of samples: chances from 52 bits are then equal to one part in 4,000
+_AT_ONCE = 1 << 24  # number of terms times points per batch
+_MOST = (
+    1 << 40
+)  # samples: with 52-bit uniforms their probabilities are then equal to 1 part in 4,000
 
 
 class Gradient(Protocol):
-    """A slope of the loss, exact or an unbiased estimate."""
+    """A slope of the loss, exact or an unbiased estimate; ``samples``: by some of its terms."""
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
-        """Slope at x ``(runs, particles, dim)`` in this step."""
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
+        """The gradient at x ``(runs, particles, dim)`` in this step."""
         ...
 
 
@@ -29,7 +34,7 @@ class Gradient(Protocol):
 class FullGradient:
     """∇V."""
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
         return slope(potential, x)
 
 
@@ -42,8 +47,9 @@ class NoisyGradient:
     def __post_init__(self) -> None:
         positive("NoisyGradient: std", self.std)
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
-        return slope(potential, x) + noise.at(step.number) * self.std
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
+        value: Tensor = slope(potential, x) + noise.at(step.number) * self.std
+        return value
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,15 @@ class FiniteSum:
         """∇V(x): (..., dim) -> (..., dim)."""
         return self._mean(self.batch_grad, x)
 
-    def thinned(self, most: int) -> "FiniteSum":
-        """The mean of at most so many of its terms, every so manieth: enough for a look."""
+    def thinned(self, most: int) -> FiniteSum:
+        """The mean over an evenly spaced subset of at most this many terms: enough for a check."""
         stride = -(-self.count // most)
         if stride == 1:
             return self
         return FiniteSum(lambda x, k: self.term(x, k * stride), self.count // stride, self.dim)
 
     def _mean(self, of_some: Callable[[Tensor, Tensor], Tensor], x: Any) -> Any:
-        """The mean over all samples of means over some, as many at once as memory has room for."""
+        """The mean over all samples, in batches that fit in memory."""
         points = x if isinstance(x, Tensor) else torch.as_tensor(x)
         most = max(1, _AT_ONCE // max(1, points[..., 0].numel()))
         value: Any = 0.0
@@ -103,7 +109,7 @@ class FiniteSum:
 
 @dataclass(frozen=True)
 class MiniBatch:
-    """The mean slope of ``size`` samples, drawn anew for each particle in each step.
+    """The mean gradient of ``size`` samples, redrawn for each particle in each step.
 
     For a potential that is a ``FiniteSum``. With g_k = ∇f_k, S = Σ g_k g_kᵀ and g = ∇V the
     covariance is (S/N - ggᵀ)/ℓ with replacement and (1 - ℓ/N)(S - N ggᵀ)/((N - 1)ℓ) without
@@ -112,21 +118,25 @@ class MiniBatch:
 
     size: int
     replacement: bool = True
+    samples: ClassVar[bool] = True  # a step takes the slopes of a few terms
 
     def __post_init__(self) -> None:
         whole("MiniBatch: size", self.size, 1)
         flag("MiniBatch: replacement", self.replacement)
 
-    def __call__(self, potential: Any, x: Tensor, step: Step, noise: Any) -> Tensor:
-        if not hasattr(potential, "batch_grad"):
+    def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
+        loss: Any = potential
+        if not hasattr(loss, "batch_grad"):
             raise TypeError(f"MiniBatch needs a FiniteSum(term, count), got {potential!r}")
-        return potential.batch_grad(x, self.indices(potential.count, step, noise))
+        value: Tensor = loss.batch_grad(x, self.indices(loss.count, step, noise))
+        return value
 
-    def indices(self, count: int, step: Step, noise: Any) -> Tensor:
+    def indices(self, count: int, step: Step, noise: Draws) -> Tensor:
         """The samples of each particle, ``(runs, particles, size)``."""
         if self.replacement:
             u = noise.choices(step.number, CHOICE, self.size)
-            return (u * count).long().clamp_max(count - 1)
+            drawn: Tensor = (u * count).long().clamp_max(count - 1)
+            return drawn
         if self.size > count:
             raise ValueError(
                 f"MiniBatch: {self.size} of {count} samples without replacement; take "
@@ -136,7 +146,7 @@ class MiniBatch:
 
 
 def chosen(u: Tensor, count: int) -> Tensor:
-    """Different whole numbers below ``count``, a subset of any kind as likely as another.
+    """Distinct integers below ``count``, all subsets equally likely.
 
     One for each of the uniforms along the last axis of ``u``, by Floyd's method.
     """

@@ -1,31 +1,33 @@
-"""Langevin dynamics of particles that act on each other (MF-SGLD)."""
+"""Langevin dynamics of interacting particles (MF-SGLD)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta, fold
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.forces import ChebyshevSum, ExactSum, Summation, mean_force
-from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews, Step
+from pdekit.particles.forces import ExactSum, Summation, mean_force
+from pdekit.particles.integrators import Draws, Fast, Integrator, LeimkuhlerMatthews, Step
 from pdekit.particles.noise import CHOICE
 from pdekit.protocols import Coefficient, Interaction, MeanForce
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pdekit.pde.equations import McKeanVlasov
 
 
 @dataclass(frozen=True)
 class InteractingLangevin(Diffusion):
-    """dXⁱ = -∇V(Xⁱ) dt - N⁻¹ Σ_j ∇W(Xⁱ - Xʲ) dt + √(2/β) dBⁱ, the particles of a run together.
+    """dXⁱ = -∇V(Xⁱ) dt - N⁻¹ Σ_j ∇W(Xⁱ - Xʲ) dt + √(2/β) dBⁱ, for the particles of a run.
 
     mathematics 1.6; Kantas et al. (5)-(7). Its law on R^{Nd} is stationary at
     exp(-β [Σ V(x_i) + (2N)⁻¹ Σ_ij W(x_i - x_j)]); as N grows each particle follows the
-    McKean-Vlasov equation. Runs do not act on each other.
+    McKean-Vlasov equation. Runs are independent.
 
     Parameters
     ----------
@@ -34,12 +36,12 @@ class InteractingLangevin(Diffusion):
     interaction : ``CurieWeiss(strength)`` (O(N), by the mean), ``PairPotential(W)``, ``L1`` or
         ``Consensus`` of `pdekit.particles.forces`
     summation : ``ExactSum()`` over all pairs, ``ChebyshevSum(tolerance)`` for a smooth W in up to
-        three dimensions, ``RandomBatch(partners)``; only where no formula is at hand
+        three dimensions, ``RandomBatch(partners)``; only for interactions without a closed formula
     integrator : ``LeimkuhlerMatthews()`` is second order in the law on R^{Nd}, ``EulerMaruyama()``
         the papers' MF-SGLD
-    box : a Grid whose walls reflect; on a periodic axis W is taken of the shortest displacement
+    box : a Grid whose walls reflect; on a periodic axis W is evaluated at the shortest displacement
 
-    Raises ``ValueError`` for beta <= 0, another dimension of W than of V, or an interaction through
+    Raises ``ValueError`` for beta <= 0, different dimensions of W and V, or an interaction through
     a mean on a periodic axis. Good steps: dt (largest curvature + strength) below 0.1, below 2
     for stability.
     """
@@ -58,31 +60,30 @@ class InteractingLangevin(Diffusion):
         check_parts(self)
         check_interaction(self.interaction, self.potential)
         periodic = self.box is not None and any(self.box.periodic)
-        wrapped = hasattr(self.interaction, "potential") and not isinstance(
-            self.summation, ChebyshevSum
-        )
+        smooth = getattr(self.summation, "smooth", False)  # as W of the shortest displacement isn't
+        wrapped = hasattr(self.interaction, "potential") and not smooth
         if periodic and not wrapped:
             raise ValueError(
                 f"{self.interaction!r} by {self.summation!r} has no shortest displacement on a "
-                "periodic axis; take PairPotential(W) with ExactSum() or RandomBatch()"
+                "periodic axis; use PairPotential(W) with ExactSum() or RandomBatch()"
             )
 
     @property
-    def potentials(self) -> tuple[Any, ...]:
+    def potentials(self) -> tuple[Coefficient, ...]:
         """V alone."""
         return (self.potential,)
 
-    def drift(self, x: Any, t: float) -> Any:
-        """The drift of all particles ``(runs, n, dim)`` at once, every pair counted."""
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        """The drift of all particles ``(runs, n, dim)``, over all pairs."""
         return self._drift(x, t, x.shape[1], None)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
 
-        def draw() -> Any:
+        def draw() -> Tensor:
             return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
 
-        def drift(x: Any, t: float) -> Any:
+        def drift(x: Tensor, t: float) -> Tensor:
             inside, sign = fold(x, self.box)
             value = self._drift(inside, t, noise.size, draw)
             return value if sign is None else value * sign
@@ -90,8 +91,8 @@ class InteractingLangevin(Diffusion):
         y = self.integrator.step(drift, state, self.sigma, step, noise)
         return fold(y, self.box)[0]
 
-    def fused(self, x: Any) -> Any:
-        """Many steps at once, where there is a compiled loop for them."""
+    def fused(self, x: Tensor) -> Fast | None:
+        """Many steps at once, if there is a compiled loop for them."""
         from pdekit.particles.fused import of_mean
 
         return of_mean(self, x)
@@ -99,15 +100,18 @@ class InteractingLangevin(Diffusion):
     def law(self) -> McKeanVlasov:
         """ρ_t = ∇·(ρ∇(V + W*ρ) + β⁻¹∇ρ), the limit of many particles.
 
-        Raises ``TypeError`` for an interaction that is no pair potential.
+        Raises ``TypeError`` for an interaction that is not a pair potential.
         """
         if not callable(self.interaction):
-            raise TypeError(f"{self.interaction!r} is no pair interaction W(x - y)")
+            raise TypeError(
+                f"{self.interaction!r} is not a pair interaction W(x - y), so it has no "
+                "McKean-Vlasov equation; use PairPotential(W)"
+            )
         from pdekit.pde.equations import McKeanVlasov
 
         return McKeanVlasov(self.potential, self.beta, self.interaction)
 
-    def _drift(self, x: Any, t: float, size: int, draw: Callable[[], Any] | None) -> Any:
+    def _drift(self, x: Tensor, t: float, size: int, draw: Callable[[], Tensor] | None) -> Tensor:
         period = None
         if self.box is not None and any(self.box.periodic):
             spans = zip(self.box.lower, self.box.upper, self.box.periodic, strict=True)
@@ -117,8 +121,8 @@ class InteractingLangevin(Diffusion):
         return Diffusion.drift(self, x, t) - force
 
 
-def check_interaction(interaction: Any, potential: Any) -> None:
-    """``TypeError`` for what is no interaction, ``ValueError`` for one of another dimension."""
+def check_interaction(interaction: object, potential: object) -> None:
+    """``TypeError`` for no interaction, ``ValueError`` for one of another dimension."""
     known = hasattr(interaction, "mean_force") or callable(getattr(interaction, "grad", None))
     if isinstance(interaction, type) or not known:
         raise TypeError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
@@ -26,7 +26,7 @@ class Langevin(Diffusion):
     beta : inverse temperature, > 0
     integrator : ``LeimkuhlerMatthews()`` for sampling, ``EulerMaruyama()`` for the papers'
         discrete algorithm, ``StochasticHeun()`` for laws at finite time
-    box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
+    box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
 
     Raises ``ValueError`` for beta <= 0. Good steps: ``dt`` times the largest curvature of V below
     0.1; above 2 the explicit step is unstable.
@@ -37,14 +37,14 @@ class Langevin(Diffusion):
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None
     pure: ClassVar[bool] = True
-    contracts: ClassVar[bool] = True  # paths of one noise approach each other where V is convex
+    contracts: ClassVar[bool] = True  # paths driven by the same noise contract where V is convex
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
         check_parts(self)
 
     @property
-    def potentials(self) -> tuple[Any, ...]:
+    def potentials(self) -> tuple[Coefficient, ...]:
         """V alone."""
         return (self.potential,)
 

@@ -1,25 +1,27 @@
-"""Langevin proposals, accepted or refused so that the law is exact (MALA)."""
+"""Langevin proposals, accepted or rejected so that the law is exact (MALA)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
+from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.noise import ACCEPTANCE, PROBE, Address, fill_normals
 from pdekit.protocols import Coefficient
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pdekit.pde.equations import FokkerPlanck
 
 _FEW = 0.05  # of the proposals
 
 
 @dataclass(frozen=True)
-class MetropolisLangevin(Downhill):
+class MetropolisLangevin(GradientDynamics):
     """dX = -∇V(X) dt + √(2/β) dB by Euler's step and Metropolis' rule: e^{-βV} exactly.
 
     X* = X - h ∇V(X) + √(2h/β) ξ is accepted with probability min(1, e^{-βV(X*)} q(X*, X) /
@@ -28,14 +30,14 @@ class MetropolisLangevin(Downhill):
 
     Parameters
     ----------
-    potential : V, with values as well as slopes; of one that moves (``at(t)``) a step takes both
-        at its beginning
+    potential : V, with values as well as slopes; if time-dependent (``at(t)``), evaluated at
+        the beginning of the step
     beta : inverse temperature, > 0
 
     Raises ``ValueError`` for beta <= 0 and a V that is not finite at the start. Good steps: three
-    in five proposals accepted; where V is steep a chain that is refused stands still, and no longer
-    steps help. Warns (``AccuracyWarning``) where not one in twenty from the initial particles is
-    accepted.
+    in five proposals accepted; where V is steep a rejected chain does not move, and shorter
+    steps are needed. Warns (``AccuracyWarning``) if fewer than one in twenty is accepted at the
+    initial particles.
     """
 
     potential: Coefficient
@@ -49,39 +51,39 @@ class MetropolisLangevin(Downhill):
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """Zero: a step too long is refused, not unstable."""
+        """Zero: too long a step is rejected, not unstable."""
         return 0.0
 
-    def init(self, x: Any) -> Any:
-        """The positions, at which V must be finite: from elsewhere no proposal is judged."""
+    def init(self, x: Tensor) -> Tensor:
+        """The positions, at which V must be finite, since the acceptance ratio needs it."""
         values = at_time(self.potential, 0.0)(x)
         bad = ~values.isfinite()
-        if not bad.is_meta and bool(bad.any()):  # a meta tensor, as in a trace, has no values
+        if not bad.is_meta and bool(bad.any()):  # meta tensors, used in tracing, have no values
             raise ValueError(
                 "MetropolisLangevin needs finite values of V at the initial particles, got "
                 f"V({x[bad][0].tolist()}) = {float(values[bad][0])}; start elsewhere"
             )
         return x
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         y, gain = self._proposed(state, step.size, step.start, noise.at(step.number))
         u = noise.uniforms(step.number, ACCEPTANCE)
         return state.copy_(y.where(u.log() < gain[..., None], state))
 
-    def _proposed(self, x: Any, h: float, t: float, xi: Any) -> tuple[Any, Any]:
+    def _proposed(self, x: Tensor, h: float, t: float, xi: Tensor) -> tuple[Tensor, Tensor]:
         """Proposals, and the logarithms of the probabilities that they are accepted."""
         V = at_time(self.potential, t)
         y = x - slope(V, x) * h + xi * sqrt(2 * h / self.beta)
-        # what the noise of the way back would have to be
+        # the noise of the reverse move
         back = (x - y + slope(V, y) * h) * sqrt(self.beta / (2 * h))
         gain = (xi * xi - back * back).sum(dim=-1) / 2
         gain += (V(x) - V(y)) * self.beta
-        # a proposal where V is not finite is refused
+        # proposals where V is not finite are rejected
         return y, gain.nan_to_num(nan=-inf).masked_fill(~y.isfinite().all(-1), -inf)
 
-    def doubt(self, x: Any, size: float, t: float) -> str:
-        """Whether proposals from the points ``x`` are accepted at all."""
+    def step_warning(self, x: Tensor, size: float, t: float) -> str:
+        """A warning if hardly any proposals from the points ``x`` are accepted."""
         xi = fill_normals(x.new_empty(1, x.numel()), Address(0, channel=PROBE)).view_as(x)
 
         def accepted(h: float) -> float:
@@ -94,8 +96,8 @@ class MetropolisLangevin(Downhill):
         good = next((h for h in shorter if accepted(h) > 0.5), 0.0)
         what = f"dt <= {good:.1g} has half of them" if good else "start where V is less steep"
         return (
-            f"of the proposals from the initial particles {share:.2%} are accepted: they stand "
-            f"still; {what}"
+            f"of the proposals from the initial particles {share:.2%} are accepted: the chain does "
+            f"not move; {what}"
         )
 
     def law(self) -> FokkerPlanck:

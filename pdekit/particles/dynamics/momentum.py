@@ -1,34 +1,35 @@
 """Descent with momentum: Nesterov's method, MaSS, and their restarts (report 3.1.5, 3.1.6).
 
 The time step of ``simulate`` is the learning rate η, so k steps are the time kη. The state is
-(w, u); w are the positions. With slopes that carry noise of their own these are the stochastic
+(w, u); w are the positions. With noisy gradients these are the stochastic
 methods, with ``FullGradient()`` the classical ones.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from pdekit.checks import within
-from pdekit.particles.dynamics.diffusion import Downhill, at_time
+from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time
 from pdekit.particles.dynamics.gradients import FullGradient, Gradient
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.protocols import Coefficient
 
 
 @dataclass(frozen=True)
-class Nesterov(Downhill):
+class Nesterov(GradientDynamics):
     """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w (report (32)).
 
     As η -> 0 at fixed γ, w follows w' = -∇V/(1 - γ), with error O(η).
 
     Parameters
     ----------
-    potential : V; of one that moves (``at(t)``) a step takes the slope at its beginning
+    potential : V; if time-dependent (``at(t)``), evaluated at the beginning of the step
     momentum : γ in [0, 1); 0 is gradient descent, or SGD
     gradient : ``FullGradient()``, ``NoisyGradient(std)``, ``MiniBatch(size)``
 
@@ -46,25 +47,25 @@ class Nesterov(Downhill):
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 over the longest stable step."""
+        """2 divided by the longest stable step."""
         return _stiffness(curvature, self.momentum, 0.0)
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """w and u, stacked in front."""
         return x.expand(2, *x.shape).clone()
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
         g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return torch.stack(_accelerate(state, g, step.size, self.momentum, 0.0))
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """w."""
         return state[0]
 
 
 @dataclass(frozen=True)
-class MaSS(Downhill):
+class MaSS(GradientDynamics):
     """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w + η₂ g(u) (Liu and Belkin; report (34)).
 
     As η -> 0 at fixed γ and η₂/η, w' = -(1 - η₂/η) ∇V/(1 - γ).
@@ -86,25 +87,25 @@ class MaSS(Downhill):
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 over the longest stable step."""
+        """2 divided by the longest stable step."""
         return _stiffness(curvature, self.momentum, self.compensation)
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """w and u, stacked in front."""
         return x.expand(2, *x.shape).clone()
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
         g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return torch.stack(_accelerate(state, g, step.size, self.momentum, self.compensation))
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """w."""
         return state[0]
 
 
 @dataclass(frozen=True)
-class RestartedNesterov(Downhill):
+class RestartedNesterov(GradientDynamics):
     """Nesterov's method with γ = (α - 1)/(α + 2), α counting the steps since the last restart.
 
     A particle restarts, α = 1, after a step uphill, g(u)·(w⁺ - w) > 0 (O'Donoghue and Candès;
@@ -122,25 +123,25 @@ class RestartedNesterov(Downhill):
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 over the longest stable step, as γ -> 1."""
+        """2 divided by the longest stable step, as γ -> 1."""
         return _stiffness(curvature, 1.0, 0.0)
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """w, u and α, stacked in front."""
         return _with_count(x)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
         g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return _restarted(state, g, step.size, 0.0)
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """w."""
         return state[0]
 
 
 @dataclass(frozen=True)
-class RestartedMaSS(Downhill):
+class RestartedMaSS(GradientDynamics):
     """``MaSS`` with the γ and the restarts of ``RestartedNesterov`` (report (35), errata 69).
 
     Parameters: ``potential``, ``compensation``, ``gradient`` as for ``MaSS``.
@@ -156,24 +157,26 @@ class RestartedMaSS(Downhill):
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 over the longest stable step, as γ -> 1."""
+        """2 divided by the longest stable step, as γ -> 1."""
         return _stiffness(curvature, 1.0, self.compensation)
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """w, u and α, stacked in front."""
         return _with_count(x)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
         g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
         return _restarted(state, g, step.size, self.compensation)
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """w."""
         return state[0]
 
 
-def _accelerate(state: Any, g: Any, eta: float, gamma: Any, compensation: float) -> tuple[Any, Any]:
+def _accelerate(
+    state: Tensor, g: Tensor, eta: float, gamma: float | Tensor, compensation: float
+) -> tuple[Tensor, Tensor]:
     """(w, u) after one step."""
     w, u = state[0], state[1]
     descent = u - g * eta
@@ -181,13 +184,13 @@ def _accelerate(state: Any, g: Any, eta: float, gamma: Any, compensation: float)
     return descent, ahead + g * (eta * compensation) if compensation else ahead
 
 
-def _with_count(x: Any) -> Any:
+def _with_count(x: Tensor) -> Tensor:
     state = x.expand(3, *x.shape).clone()
     state[2] = 1.0
     return state
 
 
-def _restarted(state: Any, g: Any, eta: float, compensation: float) -> Any:
+def _restarted(state: Tensor, g: Tensor, eta: float, compensation: float) -> Tensor:
     """(w, u, α) after one step."""
     alpha = state[2]
     w, u = _accelerate(state, g, eta, (alpha - 1) / (alpha + 2), compensation)

@@ -1,33 +1,40 @@
-"""Langevin dynamics whose noise depends on the place, and what that is taken to mean."""
+"""Langevin dynamics with multiplicative noise, and its interpretations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan, sqrt
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from torch import Tensor
 
 from pdekit.diffusions import Ito, as_diffusion
-from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, pushed, slope
+from pdekit.particles.dynamics.diffusion import (
+    GradientDynamics,
+    at_time,
+    check_beta,
+    force_values,
+    slope,
+)
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.protocols import Coefficient, Diffusivity
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
 
 
-_SYMMETRIC = 1e-4  # to which single precision may round
+_SYMMETRIC = 1e-4  # tolerance for single precision
 
 
 @dataclass(frozen=True)
-class MultiplicativeLangevin(Downhill):
+class MultiplicativeLangevin(GradientDynamics):
     """dX = (-∇V(X) + F(X)) dt + √(2D(X)/β) dB, as Itô, Stratonovich or Hänggi-Klimontovich read it.
 
     SGD as a diffusion: V the loss, D the covariance of its gradients, β = 2 batch / learning rate
-    (mathematics 1.11, thesis (6.2), errata 37). Euler's method with the drift that the reading
-    adds.
+    (mathematics 1.11, thesis (6.2), errata 37). Euler's method with the drift correction of the
+    interpretation.
 
     Parameters
     ----------
@@ -36,14 +43,14 @@ class MultiplicativeLangevin(Downhill):
     diffusion : D, a number, a matrix, or a function of points ``(..., d)`` with values ``(...)``
         or ``(..., d, d)``, symmetric and positive semidefinite; Itô's unless wrapped in
         ``Stratonovich`` or ``HaenggiKlimontovich`` (`pdekit.diffusions`)
-    force : F, a drift that need not be a gradient, ``(..., d) -> (..., d)``; None for none
+    force : F, a drift that need not be a gradient, ``(..., d) -> (..., d)``; None for no force
 
-    V and F may move (``at(t)``): a step takes them at its beginning. D may be singular, where noise
-    acts in some directions only (coloured noise, momenta).
+    V and F may be time-dependent (``at(t)``); they are evaluated at the beginning of the step. D
+    may be singular, if noise acts in some directions only (coloured noise, momenta).
 
     Raises ``ValueError`` for beta <= 0 or a D of the wrong shape, not symmetric or with a negative
-    eigenvalue, ``TypeError`` for one that moves. In more than one dimension D is factored at each
-    particle in each step.
+    eigenvalue, ``TypeError`` for a time-dependent D. In more than one dimension D is factorised at
+    each particle in each step.
     """
 
     potential: Coefficient
@@ -67,19 +74,20 @@ class MultiplicativeLangevin(Downhill):
     def _reading(self) -> Ito:
         return as_diffusion(self.diffusion)
 
-    def drift(self, x: Any, t: float) -> Any:
-        """Itô's drift: -∇V + F and what the reading adds."""
-        drift = self._reading.correction(x) / self.beta - slope(at_time(self.potential, t), x)
-        return drift if self.force is None else drift + pushed(at_time(self.force, t), x)
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        """Itô's drift: -∇V + F and the correction of the interpretation."""
+        added: Tensor = self._reading.correction(x)
+        drift = added / self.beta - slope(at_time(self.potential, t), x)
+        return drift if self.force is None else drift + force_values(at_time(self.force, t), x)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Euler's step; ``state`` is overwritten."""
         kicks = (self._factor(state) @ noise.at(step.number)[..., None])[..., 0]
         change = self.drift(state, step.start) * step.size
         return state.add_(change).add_(kicks * sqrt(2 * step.size / self.beta))
 
-    def doubt(self, x: Any, size: float, t: float) -> str:
-        """Whether the noise changes within one of its kicks."""
+    def step_warning(self, x: Tensor, size: float, t: float) -> str:
+        """A warning if D changes too much over one increment of the noise."""
         if not callable(self._reading.D):
             return ""
         points = x[None]
@@ -97,16 +105,16 @@ class MultiplicativeLangevin(Downhill):
         )
 
     def law(self) -> FokkerPlanck:
-        """ρ_t = ∇·((∇V - F)ρ) + β⁻¹ times ∇·∇·(Dρ), or what the other readings make of it."""
+        """ρ_t = ∇·((∇V - F)ρ) + β⁻¹ times ∇·∇·(Dρ), or the analogue of other readings."""
         from pdekit.pde.equations import FokkerPlanck
 
         return FokkerPlanck(self.potential, self.beta, self.force, self.diffusion)
 
-    def _factor(self, x: Any) -> Any:
+    def _factor(self, x: Tensor) -> Tensor:
         """A matrix with ``B Bᵀ = D(x)``."""
         points = x if callable(self._reading.D) else x[:1, :1]  # a constant is factored once
         factor, bad = semidefinite_factor(self._reading.tensor(points))
-        if torch.compiler.is_compiling():  # no value is looked at: NaN stops the simulation
+        if torch.compiler.is_compiling():  # values cannot be inspected: NaN stops the simulation
             return factor.masked_fill(bad[..., None, None], nan)
         if bool(bad.any()):
             raise ValueError(
@@ -116,8 +124,8 @@ class MultiplicativeLangevin(Downhill):
         return factor
 
 
-def _check_symmetric(matrix: Any, points: Any) -> None:
-    """``ValueError`` for matrices of which a factor would see one half."""
+def _check_symmetric(matrix: Tensor, points: Tensor) -> None:
+    """``ValueError`` for asymmetric matrices, of which a factorisation would read one half only."""
     scale = matrix.abs().amax(dim=(-2, -1), keepdim=True)
     bad = ((matrix - matrix.mT).abs() > _SYMMETRIC * scale).any(dim=-1).any(dim=-1)
     if bool(bad.any()):
@@ -127,11 +135,11 @@ def _check_symmetric(matrix: Any, points: Any) -> None:
         )
 
 
-def semidefinite_factor(matrix: Any) -> tuple[Any, Any]:
+def semidefinite_factor(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """B with ``B Bᵀ`` the symmetric matrices ``(..., d, d)``, and which have negative eigenvalues.
 
-    Cholesky's; where a matrix is singular its eigenvectors' (but in more than two dimensions not
-    in a step that is compiled, where it counts as negative).
+    Cholesky's; where a matrix is singular by its eigenvectors (except in compiled steps in
+    more than two dimensions, where it counts as negative).
     """
     slack = 100 * torch.finfo(matrix.dtype).eps
     if matrix.shape[-1] == 1:
@@ -150,12 +158,14 @@ def semidefinite_factor(matrix: Any) -> tuple[Any, Any]:
     return factor, bad
 
 
-def _factor_in_the_plane(matrix: Any, slack: float) -> tuple[Any, Any]:
+def _factor_in_the_plane(matrix: Tensor, slack: float) -> tuple[Tensor, Tensor]:
     a, b, c = matrix[..., 0, 0], matrix[..., 1, 0], matrix[..., 1, 1]
     nothing = a <= 0
     below = (b / a.masked_fill(nothing, 1.0).sqrt()).masked_fill(nothing, 0.0)
     rest = c - below * below
-    rest = rest.masked_fill(rest.abs() <= slack / 10 * c, 0.0)  # rounding, whose root is not small
+    rest = rest.masked_fill(
+        rest.abs() <= slack / 10 * c, 0.0
+    )  # set rounding errors to zero, since their root is not small
     rows = a.clamp_min(0).sqrt(), torch.zeros_like(a), below, rest.clamp_min(0).sqrt()
     good = (a >= 0) & (rest >= -slack * c.abs()) & ~(nothing & (b != 0))
     return torch.stack(rows, dim=-1).reshape(matrix.shape), ~good

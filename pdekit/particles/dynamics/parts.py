@@ -1,4 +1,4 @@
-"""What a dynamics is made of, checked where it is made."""
+"""Checks of the fields of a dynamics at construction."""
 
 from dataclasses import fields
 from typing import Any
@@ -8,7 +8,7 @@ from pdekit.grid import require_grid
 
 
 def check_parts(dynamics: Any) -> None:
-    """``TypeError`` for a field of a dynamics that is not what its name says."""
+    """``TypeError`` for a field of a dynamics of the wrong kind."""
     for field in fields(dynamics):
         rule = _RULES.get(field.name)
         if rule is not None:

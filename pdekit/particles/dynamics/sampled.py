@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.checks import whole
-from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
+from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.dynamics.two_scale import check_gamma, gamma_at
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.noise import INNER
-from pdekit.protocols import Coefficient
+from pdekit.protocols import Coefficient, Function
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class SampledDescent(Downhill):
+class SampledDescent(GradientDynamics):
     """X⁺ = X - (dt/L) Σ_l ∇V(X + ξ_l), ξ_l ~ N(0, (γ/β) I): descent on the loss G_{γ/β} * V.
 
     mathematics 1.10, HEAT; thesis (4.43) with errata 30. The mean of a step is exactly that of
-    descent on the heat-smoothed loss; the sampling adds a variance O(dt/L) to X. Where the
-    smoothed loss is at hand as a potential, ``SmoothedDescent`` is the same without sampling.
+    descent on the heat-smoothed loss; the sampling adds a variance O(dt/L) to X. If the
+    smoothed loss is available as a potential, ``SmoothedDescent`` is the same without sampling.
 
     Parameters
     ----------
-    potential : V; of one that moves (``at(t)``) a step takes the slopes at its beginning
+    potential : V; if time-dependent (``at(t)``), evaluated at the beginning of the step
     beta : inverse temperature; the smoothing is the heat equation's at time γ
     gamma : γ, or a function of time such as ``Scoping``
     samples : L >= 1
@@ -47,7 +50,7 @@ class SampledDescent(Downhill):
         check_gamma(self.gamma)
         whole("samples", self.samples, 1)
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         width = sqrt(gamma_at(self.gamma, step.start) / self.beta)
         total = state * 0
@@ -56,6 +59,8 @@ class SampledDescent(Downhill):
             self.traced(state, total, V, width, step.number * self.samples + k, noise)
         return state.sub_(total * (step.size / self.samples))
 
-    def traced(self, state: Any, total: Any, V: Any, width: float, draw: Any, noise: Any) -> None:
+    def traced(
+        self, state: Tensor, total: Tensor, V: Function, width: float, draw: int, noise: Draws
+    ) -> None:
         """One sample of the slope, added to ``total``, for `pdekit.particles.run.compiled`."""
         total += slope(V, state + noise.at(draw, INNER) * width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf, isinf
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SmoothedDescent(Diffusion):
-    """dX = -∇u(X, t) dt [+ √(2/β) dB]: the papers' scoping, u the loss smoothed less and less.
+    """dX = -∇u(X, t) dt [+ √(2/β) dB]: the papers' scoping: u is the loss with decreasing
+    smoothing.
 
     With u(x, t) = v(x, T - t) for a solution v of a smoothing equation (heat, viscous or
     non-viscous Hamilton-Jacobi) this is the drift -∇v(X, T - t) of mathematics 1.7, last lines; it
@@ -27,14 +28,14 @@ class SmoothedDescent(Diffusion):
     Parameters
     ----------
     value : u, whose ``at(t)`` is a potential for every t in [0, T]; a potential without ``at``
-        stands for all times; ``Evolving`` goes on beyond its samples with the slope at their end
-        and after the last time as it is then
+        stands for all times; ``Evolving`` is extrapolated linearly beyond its
+        samples and constantly after the last time
     beta : inverse temperature of the noise; None or infinity for none
     integrator : ``StochasticHeun()`` is the trapezoidal rule where there is no noise
-    box : a Grid whose walls reflect and whose periodic axes wrap; None for the whole space
+    box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
 
-    Raises ``ValueError`` for beta <= 0. At a kink of a non-viscous u the slope jumps and the order
-    of every integrator drops to one.
+    Raises ``ValueError`` for beta <= 0. At a kink of a non-viscous u the gradient jumps, so
+    every integrator is of order one.
     """
 
     value: Coefficient
@@ -49,12 +50,12 @@ class SmoothedDescent(Diffusion):
         check_parts(self)
 
     @property
-    def potentials(self) -> tuple[Any, ...]:
+    def potentials(self) -> tuple[Coefficient, ...]:
         """u alone."""
         return (self.value,)
 
     def law(self) -> FokkerPlanck:
-        """The Fokker-Planck equation of u. Raises ``ValueError`` where there is no noise."""
+        """The Fokker-Planck equation of u. Raises ``ValueError`` if there is no noise."""
         from pdekit.pde.equations import FokkerPlanck
 
         if self.beta is None or isinf(self.beta):

@@ -1,44 +1,48 @@
-"""Two time scales: descent along slopes that a fast process averages (HOM-SGLD, MF-HOM-SGLD)."""
+"""Two time scales: descent along gradients averaged by a fast process (HOM-SGLD, MF-HOM-SGLD)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp, sqrt
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pdekit.checks import positive, whole
-from pdekit.particles.dynamics.diffusion import Downhill, at_time, check_beta, slope
+from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.interacting import check_interaction
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import ExactSum, Summation, mean_force
-from pdekit.particles.integrators import EulerMaruyama, Integrator, Step
+from pdekit.particles.integrators import Draws, EulerMaruyama, Fast, Integrator, Step
 from pdekit.particles.kernels import DISPLACEMENT, FREE, POSITION
 from pdekit.particles.noise import CHOICE, INNER
 from pdekit.protocols import Coefficient, Interaction, MeanForce
 
-Slope = Callable[[Any], Any]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Slope = Callable[["Tensor"], "Tensor"]
 
 
 class FastProcess(Protocol):
-    """The fast variable Y in its own time, and what X learns from it.
+    """The fast variable Y in its own time, and the averages passed to X.
 
-    One that compiled loops know names its ``formula``, a number of `pdekit.particles.kernels`.
+    If compiled loops support it, it has a ``formula``, a number of `pdekit.particles.kernels`.
+    ``free``: Y does not feel V.
     """
 
-    def start(self, x: Any) -> Any:
-        """Y at the beginning, and after a reset."""
+    def start(self, x: Tensor) -> Tensor:
+        """Initial value of Y, also after a reset."""
         ...
 
-    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+    def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         """Drift of Y, to be divided by ε."""
         ...
 
-    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
-        """What is averaged."""
+    def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
+        """The quantity that is averaged."""
         ...
 
-    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+    def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
         """dX/dt, without the interaction."""
         ...
 
@@ -49,16 +53,16 @@ class Position:
 
     formula: ClassVar[int] = POSITION
 
-    def start(self, x: Any) -> Any:
+    def start(self, x: Tensor) -> Tensor:
         return x.clone()
 
-    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+    def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         return (x - y) / gamma - slope(y)
 
-    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+    def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
         return y
 
-    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+    def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
         return (average - x) / gamma
 
 
@@ -68,16 +72,16 @@ class Displacement:
 
     formula: ClassVar[int] = DISPLACEMENT
 
-    def start(self, x: Any) -> Any:
+    def start(self, x: Tensor) -> Tensor:
         return x * 0
 
-    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+    def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         return slope(x - y) - y / gamma
 
-    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+    def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
         return slope(x - y)
 
-    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+    def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
         return -average
 
 
@@ -86,23 +90,24 @@ class FreeDisplacement:
     """HEAT: ε Y' = -Y/γ + noise, stationary at N(0, γ/β); X' = -∇V(X - Y) (errata 29)."""
 
     formula: ClassVar[int] = FREE
+    free: ClassVar[bool] = True
 
-    def start(self, x: Any) -> Any:
+    def start(self, x: Tensor) -> Tensor:
         return x * 0
 
-    def drift(self, slope: Slope, x: Any, y: Any, gamma: float) -> Any:
+    def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         return y / -gamma
 
-    def seen(self, slope: Slope, x: Any, y: Any) -> Any:
+    def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
         return slope(x - y)
 
-    def velocity(self, x: Any, average: Any, gamma: float) -> Any:
+    def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
         return -average
 
 
 @dataclass(frozen=True)
 class LinearAverage:
-    """Equal weights 1/M for the M iterates after the burn-in (errata 18)."""
+    """Equal weights 1/M for the M iterates after burn-in (errata 18)."""
 
     def weights(self, count: int) -> list[float]:
         """Weight of the start, then of each iterate."""
@@ -128,18 +133,20 @@ class ExponentialAverage:
 class LastIterate:
     """The last iterate alone: with beta = inf the proximal point (Hamilton-Jacobi limit)."""
 
+    proximal: ClassVar[bool] = True  # for outer steps of any length
+
     def weights(self, count: int) -> list[float]:
         """Weight of the start, then of each iterate."""
         return [0.0] * count + [1.0]
 
 
-_COARSE = 0.25  # of dt / γ: an eighth of a rate
+_COARSE = 0.25  # limit of dt / γ: rates are then off by an eighth
 Average = LinearAverage | ExponentialAverage | LastIterate
 
 
 @dataclass(frozen=True)
 class Scoping:
-    """γ(t) = max(floor, initial e^{-rate t}): smoothing that is withdrawn (thesis (5.10))."""
+    """γ(t) = max(floor, initial e^{-rate t}): decreasing smoothing (thesis (5.10))."""
 
     initial: float
     rate: float
@@ -156,7 +163,7 @@ class Scoping:
 
 
 @dataclass(frozen=True)
-class TwoScaleLangevin(Downhill):
+class TwoScaleLangevin(GradientDynamics):
     """dX = -(X - Y)/γ dt [- ∇W*ρ_N dt], ε dY = -(∇V(Y) + (Y - X)/γ) dt + √(2ε/β) dB.
 
     HOM-SGLD, with ``interaction`` MF-HOM-SGLD: mathematics 1.9 and 1.10, Kantas et al. Algorithm 1
@@ -166,25 +173,25 @@ class TwoScaleLangevin(Downhill):
 
     Parameters
     ----------
-    potential : V; of one that moves (``at(t)``) a step of X takes that at its beginning
+    potential : V; if time-dependent (``at(t)``), evaluated at the beginning of the step of X
     beta : inverse temperature of the fast process; ``inf`` for the non-viscous limit (HJ)
     gamma : width γ of the smoothing, or a function of time such as ``Scoping``
     epsilon : ε, ratio of the time scales
-    inner_steps, burn_in : M and m' >= 1, where m' is the first inner iterate that counts
-    interaction : of the X; None for none
+    inner_steps, burn_in : M and m' >= 1, where m' is the first inner iterate in the average
+    interaction : of the X; None for no interaction
     fast : ``Position()``, ``Displacement()``, or ``FreeDisplacement()`` for the HEAT limit
     average : ``LinearAverage()``, ``ExponentialAverage(alpha)``, ``LastIterate()``
-    warm_start : Y goes on where it was; else it starts anew from X in every step
-    inner_dt : δ; None for dt / inner_steps, so that Y is followed in real time
-    integrator : of Y; ``LeimkuhlerMatthews()`` takes the error δ/ε out of the average
+    warm_start : Y continues from its last value; else it restarts from X in every step
+    inner_dt : δ; None for dt / inner_steps, so that Y is resolved in real time
+    integrator : of Y; ``LeimkuhlerMatthews()`` removes the error of order δ/ε from the average
     summation : of the interaction, as for ``InteractingLangevin``
 
-    The noise of Y lies in a channel of its own, its steps counted through all outer steps.
+    The noise of Y has its own channel, with steps counted through all outer steps.
     Raises ``ValueError`` for numbers out of range. Stable if dt (1/γ + λ) < 2 and
-    (δ/ε)(V'' + 1/γ) < 2; both steps are of order one, and rates come out wrong by about half of
-    the first and half of the second. Good values: 0.1 for the first (dt = 1.5 ε at ε = 0.2 γ is
-    0.3: 4 % too low a mean where dt = 0.3 ε, 0.06, has 1 %) and 0.05 for the second; warns
-    (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the limit of averages.
+    (δ/ε)(V'' + 1/γ) < 2; both steps are first order, with relative errors of rates of about
+    half of the first and half of the second. Good values: 0.1 for the first (dt = 1.5 ε at ε = 0.2
+    γ is 0.3: 4 % too low a mean where dt = 0.3 ε, 0.06, has 1 %) and 0.05 for the second; warns
+    (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the averaging limit.
     """
 
     potential: Coefficient
@@ -216,7 +223,7 @@ class TwoScaleLangevin(Downhill):
 
     @property
     def coupled(self) -> bool:
-        """Whether the particles of a run act on each other."""
+        """Whether the particles of a run interact."""
         return self.interaction is not None
 
     @property
@@ -228,26 +235,26 @@ class TwoScaleLangevin(Downhill):
         """The larger of the rates of the slow and of the fast step, per unit of outer time."""
         pull, strength = 1 / gamma_at(self.gamma, t), getattr(self.interaction, "strength", 0.0)
         share = self.inner_dt / size if self.inner_dt and size else 1 / self.inner_steps
-        fast = curvature if not isinstance(self.fast, FreeDisplacement) else 0.0
+        fast = 0.0 if getattr(self.fast, "free", False) else curvature
         return max(pull + strength, (fast + pull) * share / self.epsilon)
 
-    def doubt(self, x: Any, size: float, t: float) -> str:
-        """What is wrong with a step of X that is stable."""
+    def step_warning(self, x: Tensor, size: float, t: float) -> str:
+        """A warning if a stable step of X is inaccurate."""
         pull = 1 / gamma_at(self.gamma, t)
-        if size * pull <= _COARSE or isinstance(self.average, LastIterate):
-            return ""  # steps to the last iterate are those of the proximal point method
+        if size * pull <= _COARSE or getattr(self.average, "proximal", False):
+            return ""
         return (
             f"dt / gamma = {size * pull:.2g}: the outer step is of order one, and the rates of X "
             f"come out wrong by up to {size * pull / 2:.0%}; dt <= {0.1 / pull:.1g} has 5 %"
         )
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """X and Y, stacked in front."""
         state = x.new_empty(2, *x.shape)
         state[0], state[1] = x, self.fast.start(x)
         return state
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         x = state[0]
         gamma = gamma_at(self.gamma, step.start)
@@ -255,7 +262,7 @@ class TwoScaleLangevin(Downhill):
         velocity = self.fast.velocity(x, average, gamma)
         if self.interaction is not None:
 
-            def draw() -> Any:
+            def draw() -> Tensor:
                 return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
 
             velocity -= mean_force(
@@ -265,12 +272,12 @@ class TwoScaleLangevin(Downhill):
         x += velocity * step.size
         return state
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """X."""
         return state[0]
 
-    def fused(self, x: Any) -> Any:
-        """Many steps at once, where there is a compiled loop for them."""
+    def fused(self, x: Tensor) -> Fast | None:
+        """Many steps at once, if there is a compiled loop for them."""
         from pdekit.particles.fused import of_two_scales
 
         return of_two_scales(self, x)
@@ -279,8 +286,8 @@ class TwoScaleLangevin(Downhill):
         """γ at time t."""
         return gamma_at(self.gamma, t)
 
-    def _average(self, state: Any, gamma: float, step: Step, noise: Any) -> Any:
-        """Move Y, in place, and average what X sees of it."""
+    def _average(self, state: Tensor, gamma: float, step: Step, noise: Draws) -> Tensor:
+        """Move Y, in place, and average the quantity that X needs."""
         x = state[0]
 
         count = self.burn_in + self.inner_steps - 1
@@ -297,17 +304,24 @@ class TwoScaleLangevin(Downhill):
         return total
 
     def inner_size(self, size: float) -> float:
-        """Of a step of Y in its own time, within a step of X of this ``size``."""
+        """Size of a step of Y in its own time, within a step of X of this ``size``."""
         return (self.inner_dt or size / self.inner_steps) / self.epsilon
 
     def traced(
-        self, x: Any, y: Any, total: Any, gamma: float, weight: float, now: Step, noise: Any
+        self,
+        x: Tensor,
+        y: Tensor,
+        total: Tensor,
+        gamma: float,
+        weight: float,
+        now: Step,
+        noise: Draws,
     ) -> None:
         """One inner step of ``y``, added to ``total``, for `pdekit.particles.run.compiled`."""
 
         sloping = self._slope_at(now.start)
 
-        def drift(points: Any, t: float) -> Any:
+        def drift(points: Tensor, t: float) -> Tensor:
             return self.fast.drift(sloping, x, points, gamma)
 
         sigma, source = sqrt(2 / self.beta), _Inner(noise)
@@ -325,17 +339,17 @@ class TwoScaleLangevin(Downhill):
 class _Inner:
     """The noise of the inner steps."""
 
-    noise: Any
+    noise: Draws
 
     def at(self, step: int, channel: int = 0) -> Any:
         return self.noise.at(step, INNER + channel)
 
 
-def gamma_at(gamma: Any, t: float) -> float:
+def gamma_at(gamma: float | Callable[[float], float], t: float) -> float:
     """γ at time t, > 0."""
     return positive("gamma", gamma(t)) if callable(gamma) else float(gamma)
 
 
-def check_gamma(gamma: Any) -> None:
+def check_gamma(gamma: float | Callable[[float], float]) -> None:
     """``ValueError`` or ``TypeError`` unless γ is a number > 0 or a function of time."""
     gamma_at(gamma, 0.0) if callable(gamma) else positive("gamma", gamma)

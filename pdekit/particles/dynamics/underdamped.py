@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, sqrt, tanh
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from pdekit.checks import not_negative, positive
-from pdekit.particles.dynamics.diffusion import Downhill, check_beta
+from pdekit.particles.dynamics.diffusion import GradientDynamics, check_beta
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.noise import MOMENTUM
 from pdekit.protocols import Coefficient
 
 
 @dataclass(frozen=True)
-class UnderdampedLangevin(Downhill):
+class UnderdampedLangevin(GradientDynamics):
     """dX = P/m dt, dP = -∇V(X) dt - c P dt + √(2cm/β) dB, by BAOAB.
 
     Stationary at exp(-β (V(x) + |p|²/(2m))), so X has the Gibbs law of V (errata 1). A
-    step kicks half, drifts half, renews the momentum exactly, drifts half, kicks half
-    (Leimkuhler and Matthews 2013): weak order 2, also of the stationary law of X, which is exact
-    for a quadratic; one gradient a step.
+    step is half a kick, half a drift, an exact Ornstein-Uhlenbeck step of the momentum, half a
+    drift, half a kick (Leimkuhler and Matthews 2013): weak order 2, also of the stationary law of
+    X, which is exact for a quadratic; one gradient a step.
 
     Parameters
     ----------
-    potential : V; of one that moves (``at(t)``) a kick takes the slope at the time of the kick
+    potential : V; if time-dependent (``at(t)``), evaluated at the time of each kick
     beta : inverse temperature, > 0
     friction : c, in inverse time; 0 is Hamiltonian motion
     mass : m
-    at_rest : momenta start at zero; else they are drawn from their stationary law
+    at_rest : momenta start at zero; otherwise they are drawn from their stationary law
 
     Raises ``ValueError`` for numbers out of range. Stable if dt √(V''/m) < 2; good steps: 0.3.
     Free displacements grow (c dt/2) coth(c dt/2) times as fast as they should, 1 + (c dt)²/12;
@@ -57,8 +58,8 @@ class UnderdampedLangevin(Downhill):
         """The largest frequency √(V''/m)."""
         return sqrt(max(curvature, 0.0) / self.mass)
 
-    def doubt(self, x: Any, size: float, t: float) -> str:
-        """How far particles get in steps that are long against the friction."""
+    def step_warning(self, x: Tensor, size: float, t: float) -> str:
+        """A warning if steps are long compared with the friction time."""
         half = self.friction * size / 2
         if half <= 0.5:
             return ""
@@ -68,20 +69,20 @@ class UnderdampedLangevin(Downhill):
             " has 1 %"
         )
 
-    def init(self, x: Any) -> Any:
+    def init(self, x: Tensor) -> Tensor:
         """Positions, momenta and forces, stacked in front."""
         state = x.new_zeros(3, *x.shape)
         state[0], state[2] = x, self.drift(x, 0.0)
         return state
 
-    def step(self, state: Any, step: Step, noise: Any) -> Any:
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
         if step.number == 0 and not self.at_rest:
             state[1].copy_(noise.at(0, MOMENTUM) * sqrt(self.mass / self.beta))
         return self.traced(state, exp(-self.friction * step.size), step, noise)
 
-    def traced(self, state: Any, decay: float, step: Step, noise: Any) -> Any:
-        """A step that keeps so much of the momentum, for `pdekit.particles.run.compiled`."""
+    def traced(self, state: Tensor, decay: float, step: Step, noise: Draws) -> Tensor:
+        """A step with this decay factor of the momentum, for `pdekit.particles.run.compiled`."""
         x, p, force = state
         h, scale = step.size, sqrt(self.mass / self.beta)
         p = p + force * (h / 2)
@@ -91,6 +92,6 @@ class UnderdampedLangevin(Downhill):
         force = self.drift(x, step.stop)
         return torch.stack((x, p + force * (h / 2), force))
 
-    def positions(self, state: Any, step: Step, noise: Any) -> Any:
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """X."""
         return state[0]

@@ -1,8 +1,8 @@
 """The kernel of Curie-Weiss particles: noise, mean, slopes and step of a run, many steps at once.
 
 The reference is `InteractingLangevin.step`; the same bits, as in `pdekit.particles.kernels.drift`.
-A run may be larger than the caches. So it is passed through once a step: a block of particles moves
-and is added, with the noise to come, to the mean of the next step. Ranks that share a run add their
+A run may be larger than the caches. So one pass per step is made: a block of particles is advanced
+and added, with the next noise, to the mean of the next step. Ranks that share a run exchange their
 sums in between.
 """
 
@@ -19,14 +19,14 @@ _u64 = np.uint64
 
 @_compiled
 def advance_coupled(y, size, dim, strength, sizes, ahead, scale, terms, walls, step, stream, seed):
-    """Move ``y`` (runs, sites), sites = particles * dim, of which ``size`` particles count."""
+    """Move ``y`` (runs, sites), sites = particles * dim, of which ``size`` particles are actual."""
     how = sizes, ahead, scale, terms, walls, _u64(0), step, seed
-    xi = noise_room(y[:1], dim, ahead)[0]
-    room, total, mean = _room(y, dim), np.zeros(dim), np.zeros(dim)
+    xi = noise_buffer(y[:1], dim, ahead)[0]
+    buffers, total, mean = _buffers(y, dim), np.zeros(dim), np.zeros(dim)
     for r in range(y.shape[0]):
         row_stream = stream + (_u64(r) << _u64(8))
         for n in range(-1, sizes.size):
-            _pass(n, y[r], xi, size, mean, y.dtype.type(strength), total, how, row_stream, room)
+            _pass(n, y[r], xi, size, mean, y.dtype.type(strength), total, how, row_stream, buffers)
             mean[:] = total / size
 
 
@@ -49,38 +49,41 @@ def advance_shared(
     stream,
     seed,
 ):
-    """Step ``n`` of a rank's share ``y`` of every run, and its part of what step n + 1 asks for.
+    """Step ``n`` of a rank's share ``y`` of every run, and its contribution to step n + 1.
 
-    That is the sum ``totals`` (runs, dim) of its particles where the next slope is taken; the
-    ``means`` (runs, dim) are those of all ranks. Step -1 only asks. ``xi``: ``noise_room``; the
-    noise of the first particle begins at ``block``.
+    That is the sum ``totals`` (runs, dim) of its particles where the next gradient is evaluated;
+    the ``means`` (runs, dim) are those of all ranks. Step -1 only computes the sums. ``xi``:
+    ``noise_buffer``; the noise of the first particle begins at ``block``.
     """
-    how, room = (sizes, ahead, scale, terms, walls, block, step, seed), _room(y, means.shape[1])
+    how, buffers = (
+        (sizes, ahead, scale, terms, walls, block, step, seed),
+        _buffers(y, means.shape[1]),
+    )
     for r in range(y.shape[0]):
         row_stream = stream + (_u64(r) << _u64(8))
         strong = y.dtype.type(strength)
-        _pass(n, y[r], xi[r], size, means[r], strong, totals[r], how, row_stream, room)
+        _pass(n, y[r], xi[r], size, means[r], strong, totals[r], how, row_stream, buffers)
 
 
 @_compiled
-def noise_room(y, dim, ahead):
-    """Room for whole blocks of noise, of a whole run where the next mean needs it ahead."""
+def noise_buffer(y, dim, ahead):
+    """Buffer for whole blocks of noise, of a whole run if the next mean needs it."""
     sites = y.shape[1] if (ahead != 0).any() else min(y.shape[1], BLOCK * dim)
     return np.zeros((y.shape[0], -(-sites // 4) * 4), y.dtype)
 
 
 @_compiled
-def _room(y, dim):
+def _buffers(y, dim):
     points, halves = np.empty(BLOCK * dim, y.dtype), np.empty(BLOCK * dim // 2 + dim)
     w, centre = np.empty((8, CHUNK // 2), np.uint32), np.empty(CHUNK // dim * dim, y.dtype)
     return points, halves, w, centre, workspace(y)
 
 
 @_compiled
-def _pass(n, row, xi, size, mean, strength, total, how, stream, room):
-    """Once through a run: step ``n``, if not -1, then the sum for step n + 1, if there is one."""
+def _pass(n, row, xi, size, mean, strength, total, how, stream, buffers):
+    """One pass through a run: step ``n``, unless -1, then the sum for step n + 1, if any."""
     sizes, ahead, scale, terms, walls, origin, step, seed = how
-    points, halves, w, centre, work = room
+    points, halves, w, centre, work = buffers
     dim, early, rows = mean.size, bool((ahead != 0).any()), np.empty((0, 4), row.dtype)
     block = BLOCK * dim
     for j in range(centre.size):

@@ -1,4 +1,4 @@
-"""The kernel of `pdekit.particles.fused`: particles on a line through many steps.
+"""The kernel of `pdekit.particles.fused`: many steps of particles on a line.
 
 No ``fastmath``, as in `noise_kernels`: every operation is rounded as IEEE says and in the order of
 the plain loop. Loops are short and without branches where they carry the time, so that LLVM turns
@@ -6,27 +6,29 @@ them into vectors; the choice between potentials is made once for a chunk of par
 the particles, float32 or float64, is that of every number: constants are made by ``real``.
 """
 
+import operator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from pdekit.particles.kernels.noise import normals
-from pdekit.particles.kernels.sine import near, sine_cosine
 
-QUADRATIC, DOUBLE_WELL, RIPPLED, ROUGH, SPLINE = range(5)
-CHUNK = 1024  # particles whose noise, points and slopes stay in the nearest cache
+CHUNK = 1024  # particles per chunk, whose noise, points and gradients fit in the L1 cache
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64, _f64 = np.uint64, np.float64
 
 
 class Terms(NamedTuple):
-    """The potentials to be added, as arrays."""
+    """The potentials to be added, as arrays; numbers in the type of the particles."""
 
-    kinds: Any  # (terms,)
-    numbers: Any  # (terms, 2): curvature; length of the ripples; first knot and step of a spline
-    slots: Any  # (terms,): of a spline, else 0
+    calls: Any  # (terms, 3): address of the function; slots of a spline; whether it is scaled
+    numbers: Any  # (terms, 2 + most): factor and shift; what the function is handed
     bases: Any  # (all slots,)
     table: Any  # (rows, 4): coefficients in the slots, at all times, of every spline
 
@@ -42,7 +44,7 @@ class Walls(NamedTuple):
 
 @_compiled
 def workspace(y):
-    """Points, signs, and slopes at two stages of a chunk of particles like ``y``."""
+    """Points, signs, and gradients at two stages, for a chunk of particles like ``y``."""
     of = y.dtype
     return np.empty(CHUNK, of), np.empty(CHUNK, of), np.empty(CHUNK, of), np.empty(CHUNK, of)
 
@@ -76,7 +78,7 @@ def _move(y, xi, h, ahead, scale, rows, terms, walls, work):
     m, half = y.size, h * y.dtype.type(0.5)
     x, sign, b, after = work
     if ahead == 0 and len(rows) == 1 and not walls.exist:
-        x = y  # nobody writes to the points
+        x = y  # the points are not written to
     else:
         for j in range(m):
             x[j] = y[j] + xi[j] * ahead
@@ -98,39 +100,87 @@ def _move(y, xi, h, ahead, scale, rows, terms, walls, work):
 @_compiled
 def drift(x, m, sign, b, rows, terms, walls):
     """b = -Σ ∇V at the first ``m`` points, continued beyond walls as by `fold`; x is folded."""
-    real = x.dtype.type
     if walls.exist:
         _fold(x, m, sign, walls)
-    first, one = 0, real(1)
-    for k in range(terms.kinds.size):
-        kind, a = terms.kinds[k], real(terms.numbers[k, 0])
-        if k == 0 and kind == QUADRATIC:
-            for j in range(m):
-                b[j] = -(a * x[j])
-            continue
-        if k == 0 and kind == DOUBLE_WELL:
-            for j in range(m):
-                b[j] = -(x[j] * (x[j] * x[j] - one))
-            continue
-        if k == 0:
-            b[:m] = 0
-        if kind == QUADRATIC:
-            for j in range(m):
-                b[j] -= a * x[j]
-        elif kind == DOUBLE_WELL:
-            for j in range(m):
-                b[j] -= x[j] * (x[j] * x[j] - one)
-        elif kind == RIPPLED:
-            _down_rippled(x, m, b)
-        elif kind == ROUGH:
-            _down_rough(x, m, a, b)
+    first, calls, numbers = 0, terms.calls, terms.numbers
+    for k in range(len(calls)):
+        address, slots, scaled = calls[k, 0], calls[k, 1], calls[k, 2]
+        if scaled:
+            _down_scaled(x, b, m, rows, first, address, numbers, k)
         else:
-            step = real(terms.numbers[k, 1])
-            _down_spline(x, m, b, a, step, rows[first : first + terms.slots[k]])
-        first += terms.slots[k]
+            _call(address, x, b, m, numbers, k, rows, first)
+        first += slots
     if walls.exist:
         for j in range(m):
             b[j] *= sign[j]
+
+
+@_compiled
+def _down_scaled(x, b, m, rows, first, address, numbers, k):
+    """b -= c V'(x - a); of the first term b = -c V'(x - a)."""
+    points, slopes = np.empty_like(x), np.empty_like(x)
+    factor, shift = numbers[k, 0], numbers[k, 1]
+    for j in range(m):
+        points[j] = x[j] - shift
+    _call(address, points, slopes, m, numbers, k, rows, first)
+    if k == 0:
+        for j in range(m):
+            b[j] = factor * slopes[j]
+    else:
+        for j in range(m):
+            b[j] += factor * slopes[j]
+
+
+def _calling(_, address, x, b, m, numbers, k, rows, first):
+    """Call what `compiled_slope` has put at an address, with places in memory."""
+    if any(array.layout != "C" for array in (x, b, numbers, rows)):
+        return None  # no such call: the places would be others
+
+    def generated(context, builder, signature, values):
+        def place(n, row=None, column=0):
+            array = context.make_array(signature.args[n])(context, builder, values[n])
+            if row is None:
+                return array.data
+            start = builder.mul(values[row], builder.extract_value(array.shape, 1))
+            start = builder.add(start, context.get_constant(types.intp, column))
+            return builder.gep(array.data, [start])
+
+        handed = place(1), place(2), values[3], place(4, 5, 2), place(6, 7)
+        function = ir.FunctionType(context.get_value_type(types.none), [v.type for v in handed])
+        builder.call(builder.inttoptr(values[0], function.as_pointer()), handed)
+        return context.get_dummy_value()
+
+    return types.none(address, x, b, m, numbers, k, rows, first), generated
+
+
+_call: Any = intrinsic(_calling)
+
+
+class _Fresh(types.CPointer):
+    """A place in memory that reads as zeros before it is written."""
+
+
+register_model(_Fresh)(models.PointerModel)
+
+
+@lower_builtin(operator.getitem, _Fresh, types.Integer)
+def _nothing(context, _builder, signature, _values):
+    return context.get_constant(signature.return_type, 0)
+
+
+@cache
+def compiled_slope(down: Any, of: Any, first: bool) -> Any:
+    """A potential's ``down`` for particles of a type; its ``address`` is good while it is held.
+
+    That of the ``first`` of the terms need not read b. Compiled once and cached next to its source.
+    """
+    kind = numba.from_dtype(of)
+    place, b = types.CPointer(kind), (_Fresh if first else types.CPointer)(kind)
+    signature = types.void(place, b, types.intp, place, place)
+    try:
+        return numba.cfunc(signature, cache=True, error_model="numpy")(down)
+    except RuntimeError:  # its source is in no file
+        return numba.cfunc(signature, error_model="numpy")(down)
 
 
 @_compiled
@@ -161,8 +211,8 @@ def _folded(x, lower, upper, reflect, two):
 def _at_time(rows, terms, places, weights, n):
     """The splines in step ``n``: bases in the place of the constant coefficients."""
     first = 0
-    for k in range(terms.kinds.size):
-        place, weight, slots = places[n, k], weights[n, k], terms.slots[k]
+    for k in range(len(terms.calls)):
+        place, weight, slots = places[n, k], weights[n, k], terms.calls[k, 1]
         if n == 0 or place != places[n - 1, k] or weight != weights[n - 1, k]:
             now, later = terms.table[place:], terms.table[place + slots :]
             for i in range(slots):
@@ -172,56 +222,3 @@ def _at_time(rows, terms, places, weights, n):
                         (1 - weight) * now[i, p] + weight * later[i, p] if weight else now[i, p]
                     )
         first += slots
-
-
-@_compiled
-def _down_spline(x, m, b, start, step, rows):
-    real = x.dtype.type
-    last, zero, one, two, three = real(len(rows) - 1), real(0), real(1), real(2), real(3)
-    slots = np.empty(CHUNK, np.int32)
-    for j in range(m):
-        place = (x[j] - start) / step + one
-        place = place if place > zero else zero  # also for NaN
-        slots[j] = np.int32(place if place < last else last)
-    for j in range(m):
-        i = _u64(slots[j])
-        s = x[j] - rows[i, 0]
-        b[j] -= rows[i, 1] + s * (two * rows[i, 2] + (three * s) * rows[i, 3])
-
-
-@_compiled
-def _down_rippled(x, m, b):
-    real, limit, far = x.dtype.type, near(x), False
-    three, five = real(3), real(5)
-    for j in range(m):
-        far |= abs(three * x[j]) > limit
-    if not far:
-        for j in range(m):
-            b[j] -= x[j] / five - three * sine_cosine(three * x[j])[0]
-    else:
-        for j in range(m):
-            v = three * x[j]
-            sine = real(np.sin(_f64(v))) if abs(v) > limit else sine_cosine(v)[0]
-            b[j] -= x[j] / five - three * sine
-
-
-@_compiled
-def _down_rough(x, m, delta, b):
-    real, limit, far = x.dtype.type, near(x), False
-    two, tenth = real(2), real(0.1)
-    for j in range(m):
-        far |= abs(x[j]) > limit * delta
-    if not far:
-        for j in range(m):
-            phase = x[j] / delta
-            sine, cosine = sine_cosine(phase)
-            bracket = sine + tenth
-            b[j] -= two * x[j] * bracket * (bracket + phase * cosine)
-    else:
-        for j in range(m):
-            phase = x[j] / delta
-            sine, cosine = sine_cosine(phase)
-            if abs(x[j]) > limit * delta:
-                sine, cosine = real(np.sin(_f64(phase))), real(np.cos(_f64(phase)))
-            bracket = sine + tenth
-            b[j] -= two * x[j] * bracket * (bracket + phase * cosine)

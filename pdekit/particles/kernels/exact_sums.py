@@ -1,9 +1,9 @@
-"""Sums of floating-point numbers without rounding, whatever their order.
+"""Exact sums of floating-point numbers, independent of the order.
 
 A float64 is a whole number times a power of two, so a sum of them is a whole number of units
-2**-1074. It is kept in 32-bit digits, one in an int64, which leaves room for 2**31 additions before
+2**-1074. It is kept in 32-bit digits, one in an int64, which allows 2**31 additions before
 digits must be carried (Neal 2015, "small superaccumulator"). Digits of two sums are added like
-vectors: sums over tiles, threads and ranks have the same bits however these are ordered.
+vectors: sums over tiles, threads and ranks are bitwise independent of their order.
 """
 
 from fractions import Fraction
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIGITS = 68  # of 32 bits: all of float64 and 2**79 additions
-_ROW = 64  # numbers added in the ordinary way first; tiles begin at multiples of it
+_ROW = 64  # numbers first added in floating point; tiles begin at multiples of it
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64, _i64, _f64 = np.uint64, np.int64, np.float64

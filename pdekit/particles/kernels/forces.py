@@ -6,7 +6,7 @@ from numba.extending import overload
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _f64, _u64 = np.float64, np.uint64
-BLOCK = 4096  # particles added before the sum is put away
+BLOCK = 4096  # particles per partial sum
 
 
 @_compiled
@@ -25,7 +25,7 @@ def sums(x, size, out):
 
 @_compiled
 def add_block(row, halves, out):
-    """Add particles, in one line and no more than a block, to ``out`` (dim,): half upon half."""
+    """Add particles, in one line and no more than a block, to ``out`` (dim,): by halves."""
     count = row.size // out.size
     count = _folded(row, halves, count, out.size)
     while count > 1:
@@ -37,7 +37,7 @@ def add_block(row, halves, out):
 
 @_compiled
 def _folded(row, out, count, dim):
-    """Add the second half of ``count`` particles to the first; how many are left."""
+    """Add the second half of ``count`` particles to the first; returns the remaining number."""
     left = count - count // 2
     first, second = row[: left * dim], row[left * dim : count * dim]
     for j in range(second.size):
@@ -48,9 +48,9 @@ def _folded(row, out, count, dim):
 
 
 _f32, _u32 = np.float32, np.uint32
-CHUNK = 512  # particles whose forces stay in the nearest cache
-# Products go into sums unrounded where the processor can: half the operations. All loops of a
-# chunk are whole, so that each particle has the same bits wherever it lies.
+CHUNK = 512  # particles per chunk, whose forces fit in the L1 cache
+# Fused multiply-add is used if available: half the operations. All loops of a chunk
+# are complete, so that each particle has the same bits at any position.
 _contracted = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 # 2**r at Chebyshev nodes of |r| <= 1/2; relative error 2e-17 and 3e-9
@@ -79,7 +79,7 @@ _POWER_32 = (
 )
 _P0, _P1, _P2, _P3, _P4, _P5, _P6, _P7, _P8, _P9, _P10, _P11 = _POWER_64
 _p0, _p1, _p2, _p3, _p4, _p5, _p6 = (_f32(p) for p in _POWER_32)
-# added, it rounds to a whole number and shows its last bits
+# adding it rounds to an integer in the last bits
 _WHOLE_64, _WHOLE_32 = 1.5 * 2.0**52, _f32(1.5 * 2.0**23)
 _LEAST_64, _LEAST_32 = -1022.0, _f32(-126.0)
 
@@ -119,7 +119,7 @@ def _power_of_type(t):
 def gaussian_sum(x, rate, out):
     """``out[k, i] = Σ_j z_k exp(-rate |z|²)``, z = x_i - x_j, for x ``(dim, n)``, out in double.
 
-    Each i adds its j in order, in the type of x, and puts every chunk of them away in ``out``; so
+    Each i adds its j in order, in the type of x, and adds every chunk of them to ``out``; so
     the bits do not depend on the other i.
     """
     dim, n = x.shape

@@ -130,19 +130,6 @@ def box_muller_64(w0, w1, w2, w3, out):
         out[2 * j + 1] = y
 
 
-@_compiled
-def normals_64(out, first, step, stream, seed):
-    """Fill ``out`` of shape ``(runs, 2 * blocks)``; row r takes the stream of run + r."""
-    w = np.empty((4, _TILE), np.uint32)
-    blocks = out.shape[1] // 2
-    for r in range(out.shape[0]):
-        row, row_stream = out[r], _u64(stream) + (_u64(r) << _u64(8))
-        for t in range(0, blocks, _TILE):
-            m = min(_TILE, blocks - t)
-            words(w, m, _u64(first) + _u64(t), _u64(step), row_stream, _u64(seed))
-            box_muller_64(w[0], w[1], w[2], w[3], row[2 * t : 2 * (t + m)])
-
-
 _ONE_32, _MANTISSA_32 = _u32(0x3F800000), _u32(0x7FFFFF)
 _ROOT_32, _SHIFT_32 = _u32(0x3F3504F3), _u32(0x3F800000 - 0x3F3504F3)
 _LN2_32, _1, _HALF, _MINUS_2 = _f32(0.6931471805599453), _f32(1.0), _f32(0.5), _f32(-2.0)
@@ -180,9 +167,10 @@ def _pairs_32(a, b, first, second, blocks):
 
 @_compiled
 def _box_muller_32(w, out):
-    """Normals ``(4 * blocks,)`` from the first four rows of ``w``; the others are room.
+    """Normals ``(4 * blocks,)`` from the first four rows of ``w``; the others are scratch space.
 
-    The normals of a row lie side by side until the end: mixed at once they are slower by a third.
+    The normals of a row are contiguous until the end: interleaving them at once is slower by a
+    third.
     """
     blocks, made = out.size // 4, w[4:].view(np.float32)
     _pairs_32(w[0], w[1], made[0], made[1], blocks)
@@ -197,19 +185,6 @@ def _box_muller_32(w, out):
 
 
 @_compiled
-def normals_32(out, first, step, stream, seed):
-    """Fill ``out`` of shape ``(runs, 4 * blocks)``; row r takes the stream of run + r."""
-    w = np.empty((8, _TILE), np.uint32)
-    blocks = out.shape[1] // 4
-    for r in range(out.shape[0]):
-        row, row_stream = out[r], _u64(stream) + (_u64(r) << _u64(8))
-        for t in range(0, blocks, _TILE):
-            m = min(_TILE, blocks - t)
-            words(w, m, _u64(first) + _u64(t), _u64(step), row_stream, _u64(seed))
-            _box_muller_32(w, row[4 * t : 4 * (t + m)])
-
-
-@_compiled
 def normals(out, w, first, step, stream, seed):
     """Fill a line ``out`` of whole blocks, no more than ``w`` (8, blocks) holds, in either type."""
     if out.itemsize == 4:
@@ -221,33 +196,34 @@ def normals(out, w, first, step, stream, seed):
 
 
 @_compiled
-def uniforms_64(out, first, step, stream, seed):
-    """The same with uniforms in (0, 1), ``(runs, 2 * blocks)``."""
-    w = np.empty((4, _TILE), np.uint32)
-    blocks = out.shape[1] // 2
-    for r in range(out.shape[0]):
-        row, row_stream = out[r], _u64(stream) + (_u64(r) << _u64(8))
-        for t in range(0, blocks, _TILE):
-            m = min(_TILE, blocks - t)
-            words(w, m, _u64(first) + _u64(t), _u64(step), row_stream, _u64(seed))
-            for j in range(m):
-                for k in range(2):
-                    bits = (_u64(w[2 * k + 1, j]) << _32) | _u64(w[2 * k, j])
-                    unit = _u64((bits >> _u64(12)) | _ONE_64).view(_f64) - 1.0
-                    row[2 * (t + j) + k] = unit + _HALF_ULP_64
+def uniforms(out, w, first, step, stream, seed):
+    """The same with uniforms in (0, 1)."""
+    if out.itemsize == 4:
+        words(w, out.size // 4, first, step, stream, seed)
+        for j in range(out.size // 4):
+            for k in range(4):
+                single = _u32((w[k, j] >> _u32(9)) | _ONE_32).view(_f32) - _1
+                out[4 * j + k] = single + _HALF_ULP_32
+    else:
+        words(w, out.size // 2, first, step, stream, seed)
+        for j in range(out.size // 2):
+            for k in range(2):
+                bits = (_u64(w[2 * k + 1, j]) << _32) | _u64(w[2 * k, j])
+                unit = _u64((bits >> _u64(12)) | _ONE_64).view(_f64) - 1.0
+                out[2 * j + k] = unit + _HALF_ULP_64
 
 
 @_compiled
-def uniforms_32(out, first, step, stream, seed):
-    """The same in float32, ``(runs, 4 * blocks)``."""
-    w = np.empty((4, _TILE), np.uint32)
-    blocks = out.shape[1] // 4
+def fill(out, uniform, first, step, stream, seed):
+    """Fill lines ``(runs, n)`` of whole blocks tile by tile; row r takes the stream of run + r."""
+    lanes = 16 // out.itemsize
+    w, blocks = np.empty((8, _TILE), np.uint32), out.shape[1] // lanes
     for r in range(out.shape[0]):
         row, row_stream = out[r], _u64(stream) + (_u64(r) << _u64(8))
         for t in range(0, blocks, _TILE):
-            m = min(_TILE, blocks - t)
-            words(w, m, _u64(first) + _u64(t), _u64(step), row_stream, _u64(seed))
-            for j in range(m):
-                for k in range(4):
-                    unit = _u32((w[k, j] >> _u32(9)) | _ONE_32).view(_f32) - _1
-                    row[4 * (t + j) + k] = unit + _HALF_ULP_32
+            part = row[lanes * t : lanes * min(t + _TILE, blocks)]
+            there = _u64(first) + _u64(t)
+            if uniform:
+                uniforms(part, w, there, _u64(step), row_stream, _u64(seed))
+            else:
+                normals(part, w, there, _u64(step), row_stream, _u64(seed))

@@ -1,8 +1,8 @@
-"""A few of many without replacement, by Floyd's method (Bentley and Floyd 1987), row by row.
+"""Sampling without replacement, by Floyd's method (Bentley and Floyd 1987), row by row.
 
-In the i-th of ``size`` draws a number up to ``count - size + i`` is drawn; if it is there already,
-that last one is taken, which cannot be. All subsets are equally likely. The reference is
-`pdekit.particles.dynamics.gradients.floyd`; the same numbers.
+In the i-th of ``size`` draws a number up to ``count - size + i`` is drawn; if it was drawn already,
+that upper bound is taken, which cannot have been drawn. All subsets are equally likely. The
+reference is `pdekit.particles.dynamics.gradients.floyd`; the same numbers.
 """
 
 import numba
@@ -16,10 +16,10 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio
 def floyd(u, count, out):
     """Rows of different numbers below ``count`` from rows of uniforms ``u``, both (rows, size)."""
     rows, size = u.shape
-    room = 4
-    while room < 4 * size:
-        room *= 2
-    kept, owner = np.empty(room, np.int64), np.full(room, -1, np.int64)
+    slots = 4
+    while slots < 4 * size:
+        slots *= 2
+    kept, owner = np.empty(slots, np.int64), np.full(slots, -1, np.int64)
     for r in range(rows):
         for i in range(size):
             last = count - size + i
@@ -32,7 +32,7 @@ def floyd(u, count, out):
 
 @_compiled
 def _entered(kept, owner, r, k):
-    """Whether ``k`` is new in row ``r``, which has it from now on; a table by hashes."""
+    """Insert ``k`` into the hash table of row ``r``; returns whether it is new."""
     mask = len(kept) - 1
     place = np.int64((np.uint64(k) * _SPREAD) >> np.uint64(40)) & mask
     while owner[place] == r:

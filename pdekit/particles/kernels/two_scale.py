@@ -1,4 +1,5 @@
-"""The kernel of two time scales: the inner steps of a chunk of particles in cache, then X moves.
+"""The kernel of two time scales: the inner steps of a chunk of particles in cache, then the step of
+X.
 
 The reference is `TwoScaleLangevin.step`; the same bits, as in `pdekit.particles.kernels.drift`.
 """
@@ -13,13 +14,13 @@ from pdekit.particles.kernels.drift import CHUNK, drift, workspace
 from pdekit.particles.kernels.forces import BLOCK, add_block
 from pdekit.particles.kernels.noise import normals
 
-_WHOLE = 64  # sites a run is filled up to with copies, where there are some: no loops of left-overs
+_WHOLE = 64  # multiple of sites to which a run is padded with copies: no remainder loops
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64 = np.uint64
 
 
 class Inner(NamedTuple):
-    """How Y moves and what is averaged; numbers in the type of the particles."""
+    """The fast process and its average; numbers in the dtype of the particles."""
 
     fast: int
     matthews: bool  # the integrator: else Euler's
@@ -50,11 +51,11 @@ def advance_two_scale(
 ):
     """Move the first ``size`` particles of ``x`` and ``y`` (runs, particles * dim).
 
-    ``means`` (runs, dim): what X is drawn to, in a single step; empty for the means of the
-    particles here. ``outer``: sizes of the steps of X, and γ. Steps of Y have the sizes ``small``
-    and noises ``scales``, and the first of each step of X those of ``first_noise``: before the
-    slope is taken, and of the step. They are counted through, and the first here is number
-    ``step``. Noise begins at the block ``first``.
+    ``means`` (runs, dim): the target of the attraction of X, in a single step; empty for the
+    means of these particles. ``outer``: sizes of the steps of X, and γ. Steps of Y have the sizes
+    ``small`` and noises ``scales``, and the first of each step of X those of ``first_noise``:
+    before the slope is taken, and of the step. They are numbered consecutively, starting
+    with ``step``. Noise begins at the block ``first``.
     """
     (sizes, gammas), (aheads, firsts) = outer, first_noise
     counted = size * dim
@@ -108,9 +109,9 @@ def _outer_step(x, average, centre, h, gamma, inner):
 
 @_compiled
 def _inner_steps(x, y, average, xi, next_xi, of_fast, inner, terms, walls, work, w, at):
-    """Move Y with X held, and average what X sees of it.
+    """Move Y with X held, and average the quantity that X needs.
 
-    Where Y is seen, with half the noise to come in it, is where the next slope is taken.
+    Y is averaged where the next gradient is evaluated, with half of the next noise.
     """
     real, m, (block, number, stream, seed) = x.dtype.type, x.size, at
     h, scale, ahead, at_first, gamma = of_fast
@@ -178,7 +179,7 @@ def _ahead_of(x, points, slopes, terms, walls, work, rows):
 
 @_compiled
 def _see(x, points, average, weight, position, slopes, terms, walls, work, rows):
-    """Begin the average."""
+    """Initialise the average."""
     average[: x.size] = 0
     if weight != 0:
         if position:

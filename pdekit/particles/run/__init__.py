@@ -1,1 +1,1 @@
-"""One run: its loop, its files, its division among threads and ranks."""
+"""One simulation: its loop, checkpoints, and division among threads and ranks."""

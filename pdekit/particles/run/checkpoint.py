@@ -1,4 +1,4 @@
-"""Checkpoints of a simulation: written whole or not at all, refused where damaged."""
+"""Checkpoints of a simulation: written atomically, rejected if damaged."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.checks import positive
-from pdekit.particles.run.descriptions import Unseen
+from pdekit.particles.run.descriptions import Indescribable
 from pdekit.particles.run.fingerprint import described, differences
 
 _FORMAT = 1
@@ -25,68 +25,68 @@ class CheckpointError(ValueError):
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint is damaged, could not be written, or cannot see all that it should."""
+    """A checkpoint is damaged, could not be written, or does not cover all that it should."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where and how often a simulation is saved, so that the same call goes on where it stopped.
+    """Where and how often a simulation is saved, so that the same call resumes where it stopped.
 
     ``path`` is written every ``minutes`` minutes, when ``simulate`` is interrupted, and when it
-    ends: called again with the same arguments it returns the result at once. The one before is
-    kept beside it as ``path.previous``. The file is a plain .npz with a digest of every array;
-    nothing in it is ever executed. It holds all positions where these are kept: with ``keep=False``
-    it stays small. Delete both files to start anew.
+    ends: called again with the same arguments it returns the result at once. The previous
+    one is kept as ``path.previous``. The file is a plain .npz with a digest of every array;
+    nothing in it is ever executed. It contains all kept positions: with ``keep=False``
+    it is small. Delete both files to start again.
 
-    The arguments include the code of one's own functions and classes, as far as they reach: what
-    they call, close over and look up in modules of one's own. Comments, docstrings and functions
-    that are not used may change. Libraries count by their version. A value that nothing can be said
-    of is refused, and functions that read files when they are called are warned of. An object whose
-    state changes without meaning anything, a counter for one, has a method ``__fingerprint__`` that
-    returns what does mean something.
+    The arguments include the code of user functions and classes and all that they depend
+    on: what they call, close over and look up in user modules. Comments, docstrings and functions
+    that are not used may change. Libraries are identified by their version. A value that
+    cannot be identified is refused, and there is a warning for functions that read files when
+    called. An object with irrelevant changing state, for example a counter, should define
+    ``__fingerprint__`` to return the relevant part.
 
     Raises ``CheckpointError`` (a ``ValueError``) for a file of other arguments, naming what
-    differs, for a damaged one without a good one before it, and, before anything is computed, for a
-    path that cannot be written. When it cannot be written later (a full disk), it is kept as it was
-    and a ``CheckpointWarning`` says so; the computation goes on. Good values: 5 minutes.
+    differs, for a damaged one without an intact previous one, and, before anything is
+    computed, for a path that is not writable. If writing fails later (a full disk), the old file is
+    kept, with a ``CheckpointWarning``, and the computation continues. Good values: 5 minutes.
     """
 
-    path: Any
-    minutes: float = 5.0
+    path: Path
+    minutes: float
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.path, str | os.PathLike) or "\0" in str(self.path):
-            raise TypeError(f"Checkpoint: path must be the path of a file, got {self.path!r}")
-        if not Path(self.path).name:
-            raise CheckpointError(f"Checkpoint: {str(self.path)!r} is a folder, not a file")
-        object.__setattr__(self, "path", Path(self.path))
-        positive("Checkpoint: minutes", self.minutes)
+    def __init__(self, path: str | os.PathLike[str], minutes: float = 5.0) -> None:
+        if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+            raise TypeError(f"Checkpoint: path must be the path of a file, got {path!r}")
+        if not Path(path).name:
+            raise CheckpointError(f"Checkpoint: {str(path)!r} is a folder, not a file")
+        object.__setattr__(self, "path", Path(path))
+        object.__setattr__(self, "minutes", positive("Checkpoint: minutes", minutes))
 
     @property
     def previous(self) -> Path:
-        """The one before."""
+        """The previous checkpoint."""
         return _beside(self.path, ".previous")
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds."""
+    """The contents of a checkpoint."""
 
     arrays: Arrays
     facts: dict[str, Any]
 
 
-def asked_for(**arguments: Any) -> dict[str, str]:
-    """The fingerprint of a simulation; warns of what it cannot see, refuses what nobody can."""
+def described_arguments(**arguments: Any) -> dict[str, str]:
+    """The fingerprint of a simulation; warns of what it cannot cover."""
     try:
         account = described(**arguments)
-    except Unseen as error:
-        raise CheckpointError(f"a checkpoint must know what it is of: {error}") from error
+    except Indescribable as error:
+        raise CheckpointError(f"the checkpoint cannot identify the simulation: {error}") from error
     if account.reads:
         warnings.warn(
-            f"{'; '.join(sorted(account.reads))}: what is found there is not part of the "
-            "checkpoint, and when it changes nothing will tell; read it before, and hand it over "
-            "as an array",
+            f"{'; '.join(sorted(account.reads))}: what is read there is not part of the "
+            "checkpoint, and changes will go unnoticed; read it beforehand and pass it as an "
+            "array",
             CheckpointWarning,
             stacklevel=3,
         )
@@ -94,7 +94,7 @@ def asked_for(**arguments: Any) -> dict[str, str]:
 
 
 def check_writable(path: Path) -> None:
-    """``CheckpointError`` unless a file can be written at ``path``, which is tried."""
+    """``CheckpointError`` unless a file can be written at ``path`` (this is tested)."""
     trial = _beside(path, ".new")
     try:
         if path.is_dir():
@@ -106,13 +106,12 @@ def check_writable(path: Path) -> None:
         trial.unlink()
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be written ({error.strerror or error}); take a path in a folder where "
-            "files can be made"
+            f"{path} cannot be written ({error.strerror or error}); use a path in a writable folder"
         ) from error
 
 
 def found(path: Path, asked: dict[str, str]) -> tuple[list[Saved], bool]:
-    """The good checkpoints at ``path``, newest first, and whether the file there is one of them."""
+    """The intact checkpoints at ``path``, newest first, and whether ``path`` itself is one."""
     here = [p for p in (path, _beside(path, ".previous")) if p.exists()]
     good, damaged = [], []
     for p in here:
@@ -122,9 +121,11 @@ def found(path: Path, asked: dict[str, str]) -> tuple[list[Saved], bool]:
             damaged.append(f"{p} is damaged ({error})")
     for p, saved in good:
         _check_same(p, saved.facts["asked"], asked)
-    advice = "to start anew delete or move it"
+    advice = "to start again delete or move it"
     if damaged and not good:
-        raise CheckpointError(f"{'; '.join(damaged)}; there is no good one beside it; {advice}")
+        raise CheckpointError(
+            f"{'; '.join(damaged)}; no intact previous checkpoint exists; {advice}"
+        )
     if damaged:
         used = good[0][0]
         warnings.warn(f"{'; '.join(damaged)}; {used} is used", CheckpointWarning, stacklevel=4)
@@ -132,10 +133,10 @@ def found(path: Path, asked: dict[str, str]) -> tuple[list[Saved], bool]:
 
 
 def write(path: Path, arrays: Arrays, facts: dict[str, Any], rotate: bool) -> None:
-    """Replace the checkpoint at ``path`` as a whole; the old one is kept beside it if ``rotate``.
+    """Replace the checkpoint at ``path`` atomically; the old one is kept as previous if ``rotate``.
 
-    At every moment there is a whole one, at ``path`` or beside it. Raises ``OSError`` where it
-    cannot be written; the old one is then where it was.
+    At any time there is an intact one, at ``path`` or as previous. Raises ``OSError``
+    if it cannot be written; the old one is then unchanged.
     """
     facts = {**facts, "format": _FORMAT, "digests": {k: _digest(v) for k, v in arrays.items()}}
     text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
@@ -149,7 +150,7 @@ def write(path: Path, arrays: Arrays, facts: dict[str, Any], rotate: bool) -> No
             os.fsync(file.fileno())
     except OSError:
         with suppress(OSError):
-            new.unlink()  # half a file would only take up what room there is
+            new.unlink()  # a partial file would only waste disk space
         raise
     if rotate and path.exists():
         os.replace(path, _beside(path, ".previous"))
@@ -158,7 +159,7 @@ def write(path: Path, arrays: Arrays, facts: dict[str, Any], rotate: bool) -> No
 
 
 class _Damaged(Exception):
-    """Why a file is no whole checkpoint."""
+    """The reason why a file is not an intact checkpoint."""
 
 
 def _read(path: Path) -> Saved:
@@ -168,7 +169,7 @@ def _read(path: Path) -> Saved:
             contents = {name: archive[name] for name in archive.files}
     except PermissionError as error:
         raise CheckpointError(f"{path} may not be read: {error.strerror}") from error
-    except Exception as error:  # whatever zipfile and numpy make of a broken file
+    except Exception as error:  # any error of zipfile and numpy on a broken file
         told = "no checkpoint" if "pickle" in str(error) else f"not a whole .npz: {error}"
         raise _Damaged(told) from error
     text, seal = contents.pop("facts", None), contents.pop("seal", None)
@@ -185,9 +186,9 @@ def _check_same(path: Path, there: dict[str, str], here: dict[str, str]) -> None
     lines = differences(there, here)
     if lines:
         raise CheckpointError(
-            f"{path} belongs to another simulation: {'; '.join(lines[:5])}"
-            f"{f' and {len(lines) - 5} more' if len(lines) > 5 else ''}; "
-            "call with the same arguments to go on, or take another path"
+            f"{path} belongs to another simulation: "
+            f"{'; '.join(lines[:5])}{f' and {len(lines) - 5} more' if len(lines) > 5 else ''}; "
+            "call with the same arguments to resume, or use another path"
         )
 
 
@@ -203,7 +204,7 @@ def _beside(path: Path, ending: str) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming last where the system can (not on Windows)."""
+    """Flush the renaming to disk, if supported (not on Windows)."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,29 +1,29 @@
-"""A step of particles on a GPU as one kernel, noise included: traced by torch, not written here.
+"""A step of particles on a GPU as one kernel, including noise, compiled by torch.
 
-The reference is the dynamics' own ``step``, an operation at a time. Traced as a whole it is a
-handful of pointwise operations and, where particles see their mean, a sum; torch's compiler makes
-one kernel of the former. The noise is traced with it: each site computes its own block of Philox,
-so that nothing but the state passes through memory. The integers are those of
-`pdekit.particles.noise`; the compiler may contract products and sums, so positions agree with those
-of the CPU in law and to rounding, and with themselves to the bit.
+The reference is the dynamics' ``step``, executed eagerly. Traced as a whole it is a
+handful of pointwise operations and, for interactions through the mean, a sum; torch's compiler
+makes one kernel of the former. The noise is traced with it: each site computes its own block of
+Philox, so that only the state passes through memory. The integers are those of
+`pdekit.particles.noise`; the compiler may contract products and sums, so positions agree with
+those of the CPU up to rounding, and are reproducible bitwise.
 
-Compiled are all dynamics of pdekit with potentials that do not change in time, with or without
+All dynamics of pdekit are compiled if their potentials do not change in time, with or without
 walls and gradients of their own. A dynamics may single out, as ``traced``, the part of its step
-that is compiled: ``AnnealedLangevin`` and ``UnderdampedLangevin`` leave outside what they compute
-of the time and of the size of the step; ``TwoScaleLangevin`` (which ``EntropySGD`` is) and
+that is compiled: ``AnnealedLangevin`` and ``UnderdampedLangevin`` compute quantities that
+depend on time and step size outside; ``TwoScaleLangevin`` (which ``EntropySGD`` is) and
 ``SampledDescent`` single out one inner step and one sample, because all of them as one kernel would
 take minutes to compile. Not compiled are
 
-- potentials and controls that change in time (``at``): what they look up would be built into the
-  kernel, and every step compiled anew;
+- potentials and controls that change in time (``at``): their values would be compiled into
+  the kernel, and every step recompiled;
 - pair interactions summed by ``ExactSum`` or ``ChebyshevSum``: loops over pieces, and a number of
   nodes that depends on the particles; and means that several ranks share, exchanged in each step;
-- what does not say of its own class that it is ``pure``: that a step is a function of its
+- classes that do not declare themselves ``pure``: that a step is a function of its
   arguments, as all dynamics of pdekit do.
 
-What torch turns out not to be able to compile moves an operation at a time, with a warning. The
-first step, which differs from the others, always does. Nothing here asks for CUDA: on the CPU it
-serves the tests.
+If torch fails to compile a step, it is executed eagerly, with a warning. The
+first step, which differs from the others, always is. CUDA is not required: the tests run it on the
+CPU.
 """
 
 import warnings
@@ -35,6 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import (
     DYNAMICS,
@@ -46,14 +47,14 @@ from pdekit.particles.noise import (
 
 _LOW = 0xFFFFFFFF
 _TEXT = 500  # characters of torch's reasons
-_FORMS = 64  # of one step that are kept, for different potentials and shapes
+_FORMS = 64  # compiled variants of one step, for different potentials and shapes
 
 
 @dataclass(frozen=True, eq=False)
 class Later:
     """The number of a step that is not the first, as a tensor.
 
-    As a number it would be built into the kernel, and every step compiled anew.
+    A Python number would be compiled into the kernel, and every step recompiled.
     """
 
     number: Tensor
@@ -72,7 +73,7 @@ class Later:
 
 @dataclass
 class TracedNoise:
-    """What a step draws, as functions of tensors: the form of `StepNoise` to be traced.
+    """The noise of a step as functions of tensors: the traceable form of `StepNoise`.
 
     ``words``: step, run, first particle, low and high word of the seed, 0. (Six of them, because
     rows of a table of such words then lie where a kernel may read them without a copy.)
@@ -91,7 +92,7 @@ class TracedNoise:
         return self._drawn(uniforms_of_sites, step, channel, each, self.state.dtype)
 
     def choices(self, step: Later, channel: int, each: int = 1) -> Tensor:
-        """The same in float64, whatever the particles are."""
+        """The same in float64, for any dtype of the particles."""
         return self._drawn(uniforms_of_sites, step, channel, each, torch.float64)
 
     def _drawn(
@@ -108,7 +109,7 @@ class TracedNoise:
 
 
 def compiled(dynamics: Any, **options: Any) -> "Compiled | None":
-    """The compiled form of ``dynamics``; None where there is none.
+    """The compiled form of ``dynamics``, or None.
 
     ``options`` go to ``torch.compile``.
     """
@@ -118,35 +119,32 @@ def compiled(dynamics: Any, **options: Any) -> "Compiled | None":
 
 
 def _in_time(dynamics: Any) -> bool:
-    """Whether a step looks up something that depends on its time."""
+    """Whether a step has time-dependent coefficients."""
     return any(
         hasattr(getattr(dynamics, name, None), "at") for name in ("potential", "value", "force")
     )
 
 
 def _summed(dynamics: Any) -> bool:
-    """Whether what particles feel of each other is one formula for all of them."""
+    """Whether the interaction is a traceable formula."""
     felt = getattr(dynamics, "interaction", None)
     return felt is None or _pure(felt) or _pure(dynamics.summation)
 
 
 def _pure(value: Any) -> bool:
-    """Whether a class says of itself that it does what its arguments say, and nothing else.
-
-    What it inherits does not count: a method may have been replaced.
-    """
-    return bool(vars(type(value)).get("pure", False))
+    """Whether a class declares itself pure: a function of its arguments."""
+    return bool(checks.declared(value, "pure"))
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    """What torch raises where it cannot compile; imported on need, for it takes a second."""
+    """The exceptions of torch for failed compilation; imported lazily, as this takes a second."""
     from torch._dynamo import exc
 
     return exc.TorchDynamoException, exc.FailOnRecompileLimitHit
 
 
 class Compiled:
-    """Moves a state through consecutive steps; made by ``compiled``."""
+    """Advances a state through consecutive steps; created by ``compiled``."""
 
     def __init__(self, dynamics: Any, options: dict[str, Any]) -> None:
         self.plain, self.fast = dynamics, copy(dynamics)
@@ -161,29 +159,32 @@ class Compiled:
         if not later:
             return state
         last = noise.run + state.shape[-3] - 1
-        Address(noise.seed, last, step=later[-1].number)  # raises out of range
+        Address(noise.seed, last, step=later[-1].number)  # raises if out of range
         place = (noise.run, noise.particle, noise.seed & _LOW, noise.seed >> 32, 0)
         table = torch.tensor([(s.number, *place) for s in later], device=state.device)
         with warnings.catch_warnings(), torch._dynamo.config.patch(trace_autograd_ops=True):
-            # array_api_compat caches what namespace a tensor has; tracing past the cache is right
+            # array_api_compat caches the namespace of a tensor; tracing through the cache is
+            # correct
             warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
-            warnings.filterwarnings("ignore", "`torch.jit")  # of torch to itself
+            warnings.filterwarnings("ignore", "`torch.jit")  # torch's internal warnings
             for step, words in zip(later, table, strict=True):
                 state = self._moved(state, step, TracedNoise(words, state, noise.size), noise)
         return state
 
     def _moved(self, state: Tensor, step: Step, traced: TracedNoise, noise: StepNoise) -> Tensor:
-        if self.fast is self.plain:
-            return self.plain.step(state, step, noise)
-        try:
+        moved: Tensor
+        if self.fast is not self.plain:
             number: Any = Later(traced.words[0])
-            return self.fast.step(state, step._replace(number=number), traced)
-        except _refusals() as error:
-            warnings.warn(
-                f"torch cannot compile a step of {type(self.plain).__name__}, whose particles move "
-                f"an operation at a time instead: {' '.join(str(error).split())[:_TEXT]}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            self.fast = self.plain
-            return self.plain.step(state, step, noise)
+            try:
+                moved = self.fast.step(state, step._replace(number=number), traced)
+                return moved
+            except _refusals() as error:
+                warnings.warn(
+                    f"torch cannot compile a step of {type(self.plain).__name__}, whose particles "
+                    f"move an operation at a time instead: {' '.join(str(error).split())[:_TEXT]}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                self.fast = self.plain
+        moved = self.plain.step(state, step, noise)
+        return moved

@@ -1,4 +1,4 @@
-"""What a value is called and made of, kind by kind: the words of `fingerprint`."""
+"""Names and parts of values, by type: the vocabulary of `fingerprint`."""
 
 import copyreg
 import functools
@@ -12,19 +12,19 @@ import numpy as np
 import torch
 import xarray as xr
 
-from pdekit.particles.run.homes import (
+from pdekit.particles.run.provenance import (
     compiled_file,
     digest,
-    home_of_function,
-    home_of_module,
-    home_of_name,
+    library_of_function,
+    library_of_module,
+    library_of_name,
 )
 
 NOTHING = "nothing"
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented))
 NAMED = (np.generic, np.dtype, torch.dtype, torch.device, type(Lock()), type(RLock()))
 CONTAINERS = (list, tuple, dict, set, frozenset)
-LONGEST = 200  # characters that are shown; and items of a container that are told one by one
+LONGEST = 200  # characters shown; and items of a container that are described one by one
 BUILTIN = (
     types.BuiltinFunctionType,
     types.MethodWrapperType,
@@ -36,12 +36,12 @@ BUILTIN = (
 )
 
 
-class Unseen(TypeError):
-    """A value whose behaviour cannot be told."""
+class Indescribable(TypeError):
+    """A value whose behaviour cannot be described."""
 
 
 def as_text(value: Any) -> str:
-    shown = hex(value) if type(value) is int and abs(value) > 1 << 64 else repr(value)
+    shown = hex(value) if isinstance(value, int) and abs(value) > 1 << 64 else repr(value)
     if isinstance(value, type(Lock()) | type(RLock())):
         shown = "a lock"
     return shown if len(shown) <= LONGEST else f"{shown[:20]}... {digest(shown.encode())}"
@@ -82,9 +82,11 @@ def of_builtin(value: Any) -> tuple[str, dict[str, Any]]:
 
 
 def what_is_wrapped(value: Any) -> dict[str, Any]:
-    """What is inside of the wrappers of libraries."""
+    """The content of wrapper objects of libraries."""
     kind = type(value)
-    if value is np.random.mtrand._rand:  # scipy's laws hold it; seeded otherwise in every process
+    if (
+        value is np.random.mtrand._rand
+    ):  # held by scipy's distributions; seeded differently in every process
         return {"(of numpy)": "np.random"}
     if isinstance(value, staticmethod | classmethod):
         return {"(function)": value.__func__}
@@ -116,7 +118,7 @@ def what_is_wrapped(value: Any) -> dict[str, Any]:
 
 
 def items(value: Any) -> dict[str, Any]:
-    """The items of a container, and the number in a number of one's own."""
+    """The items of a container, and the value of a number subclass."""
     if isinstance(value, dict):
         plain = all(type(key) in PLAIN for key in value)
         if plain:
@@ -133,7 +135,7 @@ def items(value: Any) -> dict[str, Any]:
 
 
 def attributes(value: Any) -> dict[str, Any]:
-    """Attributes of an instance, but for those that are kept copies of a property."""
+    """Attributes of an instance, except cached properties."""
     kind = type(value)
     derived = {k for c in kind.__mro__ for k, v in vars(c).items() if _is_cached(v)}
     state = {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in derived}
@@ -152,11 +154,11 @@ def _is_cached(value: Any) -> bool:
 
 
 def is_hidden(kind: type) -> bool:
-    """Whether instances hold more than attributes, in a form that only C knows."""
+    """Whether instances hold state that is accessible from C only."""
     size = object.__basicsize__
     for cls in kind.__mro__:
         if cls in CONTAINERS or cls in PLAIN:
-            return False  # its items are told
+            return False  # its items are described
         if cls.__module__ == "collections":
             return True
         slots = vars(cls).get("__slots__", ())
@@ -167,11 +169,11 @@ def is_hidden(kind: type) -> bool:
 
 
 def as_pickled(name: str, value: Any) -> dict[str, Any]:
-    """The parts of which pickle would make it again."""
+    """The parts from which pickle would reconstruct it."""
     if isinstance(value, io.IOBase | types.GeneratorType) or callable(
         getattr(value, "__next__", None)
     ):
-        raise unseen(name, value, ": what comes out of it next changes")
+        raise unseen(name, value, ": its next value changes")
     kind = type(value)
     try:
         reduce: Any = copyreg.dispatch_table.get(kind, lambda v: v.__reduce_ex__(4))
@@ -184,7 +186,7 @@ def as_pickled(name: str, value: Any) -> dict[str, Any]:
         if isinstance(value, np.ufunc) and not _is_known_ufunc(value):
             raise unseen(name, value, ": the function in it is hidden")
         module = sys.modules.get(str(getattr(value, "__module__", "")))
-        known = module is not None and (home_of_module(module) or compiled_file(module))
+        known = module is not None and (library_of_module(module) or compiled_file(module))
         return {"(name)": reduced, **({"(module)": module} if known else {})}
     made, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
     parts = {"(made by)": made, "(state)": state}
@@ -212,18 +214,18 @@ def cell_content(cell: Any) -> Any:
 
 def is_of_library(value: Any) -> bool:
     if isinstance(value, types.ModuleType):
-        return home_of_module(value) is not None
+        return library_of_module(value) is not None
     if isinstance(value, types.FunctionType):
-        return home_of_function(value) is not None
-    return home_of_name(getattr(value, "__module__", None)) is not None
+        return library_of_function(value) is not None
+    return library_of_name(getattr(value, "__module__", None)) is not None
 
 
 def is_put_there(value: Any) -> bool:
-    """Whether something found in a library is a function out of a module of the user's own."""
+    """Whether an object found in a library is a function of a user module."""
     return (
         isinstance(value, types.FunctionType)
         and value.__globals__.get("__name__") in sys.modules
-        and home_of_function(value) is None
+        and library_of_function(value) is None
     )
 
 
@@ -231,9 +233,9 @@ def name_of_class(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def unseen(name: str, value: Any, why: str) -> Unseen:
-    return Unseen(
-        f"{name} is a {name_of_class(type(value))}, of which nothing can be said that would tell "
-        f"it from another{why}; give its class a method __fingerprint__(self) that returns the "
-        "numbers which decide what it does, or make it in the function that uses it"
+def unseen(name: str, value: Any, why: str) -> Indescribable:
+    return Indescribable(
+        f"{name} is a {name_of_class(type(value))}, which cannot be distinguished from another "
+        f"one{why}; give its class a method __fingerprint__(self) that returns the numbers that "
+        "determine its behaviour, or create it in the function that uses it"
     )

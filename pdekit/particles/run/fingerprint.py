@@ -1,16 +1,15 @@
-"""What a simulation was asked to do, field by field, so that another can be told from it.
+"""The fingerprint of a simulation's arguments, field by field.
 
-A value is told by its class and its state. What is the user's own is read: the code of functions,
-helpers, methods and properties (`run.codeprint`), what they close over, defaults, and
-the globals and class attributes that they look up, from there on in the same way. What is a
-library's is told by name and version (`pdekit.particles.run.homes`), what only C knows by how it is
-pickled, compiled modules of one's own by a digest of their file. Nothing depends on addresses, on
-the order of sets or on the process.
+A value is identified by its class and its state. User code is read: functions,
+helpers, methods and properties (`run.bytecode`), closures, defaults, and the globals and class
+attributes that they look up, recursively. Library objects are identified by name and version
+(`pdekit.particles.run.provenance`), C-level state by pickling, compiled user modules by a digest of
+their file. The fingerprint does not depend on addresses, the order of sets or the process.
 
-What cannot be told apart so is refused (`Unseen`); what is looked up only when a function is
-called, in a file for one, is said (``reads``). Docstrings, annotations and what a cached property
-keeps are not told. A class with a method ``__fingerprint__`` says itself what decides how its
-instances behave.
+Values that cannot be identified are refused (`Indescribable`); what is read only when a function is
+called, for example from a file, is reported (``reads``). Docstrings, annotations and cached
+properties are ignored. A class may define ``__fingerprint__`` to state what determines the
+behaviour of its instances.
 """
 
 import builtins
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pdekit.particles.run.codeprint import lookups, text
+from pdekit.particles.run.bytecode import lookups, text
 from pdekit.particles.run.descriptions import (
     BUILTIN,
     CONTAINERS,
@@ -31,7 +30,7 @@ from pdekit.particles.run.descriptions import (
     NAMED,
     NOTHING,
     PLAIN,
-    Unseen,
+    Indescribable,
     as_pickled,
     as_text,
     attributes,
@@ -48,16 +47,16 @@ from pdekit.particles.run.descriptions import (
     unseen,
     what_is_wrapped,
 )
-from pdekit.particles.run.homes import (
+from pdekit.particles.run.provenance import (
     compiled_file,
     digest,
-    home_of_class,
-    home_of_function,
-    home_of_module,
+    library_of_class,
+    library_of_function,
+    library_of_module,
 )
 
 _MOST, _DEEPEST = 1_000_000, 500  # parts, and levels of them
-# attributes of a class that say nothing of what its instances do
+# attributes of a class that are irrelevant for its instances
 _OF_CLASS = {
     *("__dict__", "__weakref__", "__module__", "__doc__", "__annotations__", "__qualname__"),
     *(
@@ -84,18 +83,18 @@ _READING = {"subprocess", "socket", "urllib", "http", "requests", "fileinput", "
 def fingerprint(**arguments: Any) -> dict[str, str]:
     """A description of every part: ``{"dynamics.potential.curvature": "1.0", ...}``.
 
-    Raises ``Unseen`` for what cannot be described.
+    Raises ``Indescribable`` for what cannot be described.
     """
     return described(**arguments).found
 
 
 def described(**arguments: Any) -> "Account":
-    """The same with what the functions read when they are called."""
-    account = Account(_names=dict.fromkeys(arguments, arguments))  # a module may share the name
+    """The same, with what the functions read when called."""
+    account = Account(_names=dict.fromkeys(arguments, arguments))  # a module may have the same name
     for name, value in arguments.items():
         if isinstance(value, list) and name == "initial":
             value = np.asarray(value)
-        account.tell(name, value)
+        account.describe(name, value)
     return account
 
 
@@ -110,33 +109,37 @@ def differences(there: dict[str, str], here: dict[str, str]) -> list[str]:
 
 @dataclass
 class Account:
-    """What has been told so far."""
+    """The description so far."""
 
     found: dict[str, str] = field(default_factory=dict)
     reads: set[str] = field(default_factory=set)
     _waiting: list[tuple[str, Any, tuple[int, ...]]] = field(default_factory=list)
-    _known: dict[Any, Any] = field(default_factory=dict)  # holds them, so that ids stay theirs
+    _known: dict[Any, Any] = field(
+        default_factory=dict
+    )  # keeps them alive, so that ids remain unique
     _names: dict[str, Any] = field(default_factory=dict)
 
-    def tell(self, name: str, value: Any) -> None:
-        """Describe a value and all that it is made of."""
+    def describe(self, name: str, value: Any) -> None:
+        """Describe a value and all of its parts."""
         self._waiting.append((name, value, ()))
         while self._waiting:
             if len(self.found) > _MOST:
-                raise Unseen(f"{name} has more than {_MOST} parts; put its numbers in an array")
+                raise Indescribable(
+                    f"{name} has more than {_MOST} parts; put its numbers in an array"
+                )
             self._one(*self._waiting.pop())
 
     def _one(self, name: str, value: Any, above: tuple[int, ...]) -> None:
         if len(above) > _DEEPEST:
-            raise unseen(name[:LONGEST], value, ": it lies too deep")
+            raise unseen(name[:LONGEST], value, ": it is nested too deeply")
         if id(value) in above:
             self.found[name] = f"what holds it, {len(above) - above.index(id(value))} levels up"
             return
         try:
             title, parts = self._parts(name, value)
-        except Unseen:
+        except Indescribable:
             raise
-        except Exception as error:  # of a property, a pickling, a __getattr__ of the user's
+        except Exception as error:  # raised by a user's property, pickling or __getattr__
             raise unseen(name, value, f": {type(error).__name__}: {error}") from error
         self.found[name] = title
         inner = (*above, id(value)) if parts else ()
@@ -144,15 +147,15 @@ class Account:
         self._waiting += [(name + part, what, inner) for part, what in parts.items()]
 
     def _parts(self, name: str, value: Any) -> tuple[str, dict[str, Any]]:
-        """What a value is called, and what it is made of by the way to write it."""
+        """The name of a value, and its parts by the expression that accesses them."""
         kind = type(value)
         if kind in PLAIN or isinstance(value, NAMED):
             return as_text(value), {}
         if isinstance(value, type):
             return self._class(value), {}
         if hasattr(kind, "__fingerprint__"):
-            return name_of_class(kind), {"": _Said(value.__fingerprint__())}
-        if kind is _Said:
+            return name_of_class(kind), {"": _SelfDescribed(value.__fingerprint__())}
+        if kind is _SelfDescribed:
             return "as it says", {"(says)": value.value}
         if isinstance(value, torch.Tensor):
             return of_tensor(value)
@@ -174,7 +177,7 @@ class Account:
         return self._instance(name, value)
 
     def _function(self, name: str, f: types.FunctionType) -> tuple[str, dict[str, Any]]:
-        home = home_of_function(f)
+        home = library_of_function(f)
         registry = getattr(f, "registry", None)
         if registry is not None and f.__globals__.get("__name__") == "functools":
             return "singledispatch", {".registry": dict(registry)}  # without its cache
@@ -195,7 +198,7 @@ class Account:
         return f"function {f.__qualname__} {digest(text(f.__code__).encode())}", parts
 
     def _globals(self, f: types.FunctionType) -> None:
-        """What a function of the user's own looks up by name."""
+        """Names looked up by a user function."""
         space, looked = f.__globals__, lookups(f.__code__)
         module = self._name(str(space.get("__name__", "")), space)
         words = looked.words
@@ -210,7 +213,7 @@ class Account:
                     self._of_library(("builtins", name), builtins)
                 continue
             value = space[name]
-            if isinstance(value, types.ModuleType) and home_of_module(value) is None:
+            if isinstance(value, types.ModuleType) and library_of_module(value) is None:
                 self._lookup(value, None if name in looked.alone else words)
                 continue
             self._later(f"{module}.{name}", value, (id(space), name))
@@ -224,7 +227,7 @@ class Account:
             self._import(f, module, level, name, set(inside))
 
     def _of_library(self, chain: tuple[str, ...], value: Any) -> None:
-        """A number that a library holds, or a function that the user has put there."""
+        """A number in a library, or a user function placed there."""
         for word in chain[1:]:
             if not isinstance(value, types.ModuleType):
                 return
@@ -236,17 +239,17 @@ class Account:
     def _import(
         self, f: types.FunctionType, here: str, level: int, name: str, inside: set[str]
     ) -> None:
-        """What a function imports when it is called."""
+        """Imports of a function when it is called."""
         package = f.__globals__.get("__package__") or ""
         full = resolve_name("." * level + name, package) if level else name
         module = importlib.import_module(full)
-        if home_of_module(module) is None:
+        if library_of_module(module) is None:
             self._lookup(module, inside or None)
         elif _reads(inside or lookups(f.__code__).words, module):
             self.reads.add(f"{here}.{f.__qualname__} calls a reading function of {name}")
 
     def _lookup(self, module: types.ModuleType, words: set[str] | None) -> None:
-        """What is looked up in a module of the user's own; None: anything."""
+        """What is looked up in a user module; None: anything."""
         space, title = vars(module), self._module(module, whole=words is None)
         self.found[f"module {module.__name__}"] = title
         if words is None or compiled_file(module) is not None:
@@ -255,14 +258,14 @@ class Account:
         inside = {*words, "__getattr__"} & space.keys()
         for word in sorted(inside):
             value = space[word]
-            if isinstance(value, types.ModuleType) and home_of_module(value) is None:
+            if isinstance(value, types.ModuleType) and library_of_module(value) is None:
                 if self._new(("words", id(space), word, frozenset(words))):
                     self._lookup(value, words)
             else:
                 self._later(f"{name}.{word}", value, (id(space), word))
 
     def _module(self, module: types.ModuleType, whole: bool = True) -> str:
-        home, file = home_of_module(module), compiled_file(module)
+        home, file = library_of_module(module), compiled_file(module)
         if home is not None:
             return f"module {module.__name__} of {home}"
         if file is not None:
@@ -275,7 +278,7 @@ class Account:
         return f"module {module.__name__}"
 
     def _class(self, cls: type) -> str:
-        home = home_of_class(cls)
+        home = library_of_class(cls)
         if home is not None:
             if self._new(cls):
                 for key, value in vars(cls).items():
@@ -292,11 +295,11 @@ class Account:
         return name_of_class(cls)
 
     def _instance(self, name: str, value: Any) -> tuple[str, dict[str, Any]]:
-        kind, home = type(value), home_of_class(type(value))
+        kind, home = type(value), library_of_class(type(value))
         title, parts = self._class(kind), items(value) or _of_set(value)
         own = home is None
         if is_dataclass(value) and not own:
-            told = [f.name for f in fields(value) if f.name != "stats"]  # how long a solution took
+            told = [f.name for f in fields(value) if f.name != "stats"]  # excludes run times
             return title, parts | {f".{key}": getattr(value, key) for key in told}
         if own or home == "pdekit":
             parts |= attributes(value)
@@ -314,12 +317,13 @@ class Account:
             self._waiting.append((name, value, ()))
 
     def _new(self, what: Any) -> bool:
-        """Whether it is met for the first time."""
+        """Whether it is encountered for the first time."""
         key = what if isinstance(what, tuple) else ("id", id(what))
-        return self._known.setdefault(key, _Box(what)).first()
+        first: bool = self._known.setdefault(key, _Box(what)).first()
+        return first
 
     def _name(self, name: str, owner: Any) -> str:
-        """A name for things that may share theirs, such as classes made in a function."""
+        """A unique name for objects that may share one, such as classes defined in a function."""
         count, full = 1, name
         while self._names.setdefault(full, owner) is not owner:
             count += 1
@@ -338,20 +342,20 @@ class _Box:
 
 
 @dataclass
-class _Said:
-    """What an object says of itself."""
+class _SelfDescribed:
+    """The result of an object's ``__fingerprint__``."""
 
     value: Any
 
 
 def _reads(words: set[str], value: Any) -> bool:
-    """Whether what is looked up in a library reads something that may change."""
+    """Whether a library function reads something that may change."""
     home = getattr(value, "__module__", None) or getattr(value, "__name__", "")
     return bool(words & _LIBRARY_READS) or str(home).partition(".")[0] in _READING
 
 
 def _of_set(value: Any) -> dict[str, Any]:
-    """The items of a set, whatever order they have today."""
+    """The items of a set, independent of their order."""
     if not isinstance(value, set | frozenset):
         return {}
     told = sorted(digest(repr(sorted(fingerprint(x=x).items())).encode()) for x in value)

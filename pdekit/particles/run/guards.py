@@ -1,4 +1,4 @@
-"""What stops or warns a simulation: non-finite particles, steps too long, arguments amiss."""
+"""Checks of a simulation: non-finite particles, too long steps, invalid arguments."""
 
 import os
 import warnings
@@ -14,18 +14,17 @@ from pdekit.differences import best, differences
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion
-from pdekit.particles.dynamics.gradients import FiniteSum, MiniBatch
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 
-_SAMPLES = 4096  # of a loss that are looked at
-_SECOND = 0.21  # times the increment of a difference, for a second look
-_CURVED = 0.01  # what the two may differ by
+_SAMPLES = 4096  # terms of a loss that are evaluated
+_SECOND = 0.21  # factor of the increment of a difference, for a second estimate
+_CURVED = 0.01  # tolerated difference of the two
 _PROBED = 512  # particles whose curvature is estimated
 _PARTICLES = 1 << 40
-_LOST = 1e-3  # of the width of a box, to which its places must be known
-_LOOKS = 32  # times at which it is, beside the first
-_POWER_STEPS = 8  # enough to tell 2 from 1; exact for d = 1
+_LOST = 1e-3  # required accuracy of positions, relative to the width of the box
+_LOOKS = 32  # further times at which it is estimated
+_POWER_STEPS = 8  # enough to distinguish 2 from 1; exact for d = 1
 
 
 class NonFiniteError(ValueError, FloatingPointError):
@@ -37,7 +36,7 @@ class StepSizeWarning(UserWarning):
 
 
 def check_dynamics(dynamics: Any) -> None:
-    """``TypeError`` for what is no dynamics, with what may have been meant."""
+    """``TypeError`` for anything but a dynamics, with a suggestion."""
     name = type(dynamics).__name__
     if isinstance(dynamics, type):
         raise TypeError(f"simulate takes a dynamics, got a class; write {dynamics.__name__}(...)")
@@ -61,12 +60,13 @@ def check_dynamics(dynamics: Any) -> None:
 
 
 def check_size(n: int, runs: int, times: int, dtype: torch.dtype, keep: bool) -> None:
-    """``ValueError`` for more runs or particles than there is noise, time or memory for."""
+    """``ValueError`` for more runs or particles than noise, time or memory allow."""
     if runs > 1 << 24:
         raise ValueError(f"runs must be at most 2**24, got {runs}; take other seeds for more")
     if n * runs > _PARTICLES:
         raise ValueError(
-            f"n = {n} particles in {runs} runs are more than 2**40, which nobody can wait for"
+            f"n = {n} particles in {runs} runs are more than 2**40, too many to simulate; use "
+            "fewer particles or runs"
         )
     there = _memory()
     needed = n * runs * times * dtype.itemsize
@@ -79,15 +79,15 @@ def check_size(n: int, runs: int, times: int, dtype: torch.dtype, keep: bool) ->
 
 
 def _memory() -> int:
-    """Bytes of memory, 0 where the system does not say."""
+    """Bytes of memory, 0 if unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return 0
 
 
-def check_reach(dynamics: Diffusion, x: Tensor, t: float, size: float) -> None:
-    """``ValueError`` where a step crosses so many boxes that folding forgets where it ended."""
+def check_box_crossings(dynamics: Diffusion, x: Tensor, t: float, size: float) -> None:
+    """``ValueError`` if a step crosses so many boxes that its end is lost to rounding."""
     box = getattr(dynamics, "box", None)
     if box is None or not hasattr(dynamics, "drift"):
         return
@@ -98,25 +98,25 @@ def check_reach(dynamics: Diffusion, x: Tensor, t: float, size: float) -> None:
     if not boxes * torch.finfo(x.dtype).eps < _LOST:
         raise ValueError(
             f"a step of dt = {size:.3g} crosses the box {boxes:.3g} times (by its drift up to "
-            f"{pull * size:.3g}, by its noise {noise:.3g}), after which the place in the box is "
-            "lost to rounding; take a shorter dt, a larger beta or no box"
+            f"{pull * size:.3g}, by its noise {noise:.3g}), after which the position in the box is "
+            "lost to rounding; use a shorter dt, a larger beta or no box"
         )
 
 
 def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
-    """``ValueError`` unless the drift is a function of points, which it leaves, each by itself."""
+    """``ValueError`` unless the drift is a function of each point and leaves it unchanged."""
     points = _some(x)[None]
     given = points.clone()
     value = dynamics.drift(given, t)
     if not torch.equal(given.nan_to_num(), points.nan_to_num()):
         raise ValueError(
-            "the drift (a gradient of one's own?) changes the points that it is given; write "
-            "2 * x, not x.mul_(2)"
+            "the drift (a user-defined gradient?) overwrites the points that it is given; write 2 "
+            "* x, not x.mul_(2)"
         )
     if not torch.equal(dynamics.drift(given, t).nan_to_num(), value.nan_to_num()):
         raise ValueError(
-            "the drift (a gradient of one's own?) gives two results at the same points; it must be "
-            "a function of them: noise is drawn by the dynamics, as in SampledDescent"
+            "the drift (a user-defined gradient?) gives two results at the same points; it must "
+            "be a function of the points: noise is drawn by the dynamics, as in SampledDescent"
         )
     half = points.shape[1] // 2
     if getattr(dynamics, "coupled", False) or not half:
@@ -125,56 +125,58 @@ def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
     near = (1e-7 if x.dtype == torch.float64 else 1e-2) * value.abs().max()
     if all_finite(value) and bool(((alone - value[:, :half]).abs() > near).any()):
         raise ValueError(
-            "the drift at a point is another one when there are other points beside it; a "
-            "potential maps each point (..., d) by itself, and particles that act on each other "
-            "need InteractingLangevin"
+            "the drift at a point depends on the other points; a potential must map each point "
+            "(..., d) independently, and particles that act on each other need InteractingLangevin"
         )
 
 
 def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, seed: int) -> float:
     """The largest curvature at the points ``x``; warns where ``size`` times it exceeds 2.
 
-    A dynamics whose step has another limit of stability offers ``stiffness(curvature, size, t)``,
-    the rate that stands in the place of the curvature; its own ``drift`` is what has the curvature.
-    One that knows more offers ``doubt(x, size, t)``, what a stable step gets wrong, "" for nothing.
-    Of many times some are looked at, of a drift that does not depend on time one. NaN for a
-    dynamics of one's own without a drift.
+    A dynamics with another stability limit defines ``stiffness(curvature, size,
+    t)``, the rate to use instead of the curvature of its ``drift``. One may define
+    ``step_warning(x, size, t)``, a description of the errors of a stable step, "" for none. Only
+    some of many times are checked, and one if the drift does not depend on time. NaN for a
+    user-defined dynamics without a drift.
     """
     if not hasattr(dynamics, "drift"):
         return nan
-    dynamics = _looked_at(dynamics)
+    dynamics = _thinned(dynamics)
     check_drift(dynamics, x, times[0])
-    check_reach(dynamics, x, times[0], size)
+    check_box_crossings(dynamics, x, times[0], size)
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
-    some = _telling(dynamics, x, times, seed)
+    some = _representative_times(dynamics, x, times, seed)
     found = [largest_curvature(dynamics, x, t, seed) for t in some]
+    curvature: float
     if len(some) == 1:
         curvature = max(rate(found[0], size, t) for t in times)
     else:
         curvature = max(rate(c, size, t) for c, t in zip(found, some, strict=True))
-    doubt = getattr(dynamics, "doubt", lambda x, size, t: "")
-    text = next(filter(None, (doubt(x, size, t) for t in some)), "") if size else ""
+    step_warning = getattr(dynamics, "step_warning", lambda x, size, t: "")
+    text = next(filter(None, (step_warning(x, size, t) for t in some)), "") if size else ""
     if text and size * curvature <= 2:
         warnings.warn(text, AccuracyWarning, stacklevel=3)
     _warn_if_long(size, curvature, "")
     return curvature
 
 
-def check_end(dynamics: Any, x: Tensor, t: float, size: float, seed: int, before: float) -> None:
-    """Look at the curvature once more where particles have come to, if it was well ``before``."""
+def check_final_curvature(
+    dynamics: Any, x: Tensor, t: float, size: float, seed: int, before: float
+) -> None:
+    """Check the curvature again at the final positions, if it was acceptable ``before``."""
     if size * before <= 2 and hasattr(dynamics, "drift"):
-        dynamics = _looked_at(dynamics)
+        dynamics = _thinned(dynamics)
         rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
         here = rate(largest_curvature(dynamics, x, t, seed), size, t)
         _warn_if_long(size, here, " where particles are at the end")
 
 
-def _looked_at(dynamics: Any) -> Any:
-    """The dynamics, with some of the samples where there are many and a step takes a few."""
-    V, batch = getattr(dynamics, "potential", None), getattr(dynamics, "gradient", None)
-    if isinstance(V, FiniteSum) and isinstance(batch, MiniBatch) and V.count > _SAMPLES:
-        return replace(dynamics, potential=V.thinned(_SAMPLES))
-    return dynamics
+def _thinned(dynamics: Any) -> Any:
+    """The dynamics, with a subset of the samples if there are many."""
+    V, gradient = getattr(dynamics, "potential", None), getattr(dynamics, "gradient", None)
+    if V is None or not (hasattr(V, "thinned") and getattr(gradient, "samples", False)):
+        return dynamics
+    return replace(dynamics, potential=V.thinned(_SAMPLES))
 
 
 def _warn_if_long(size: float, curvature: float, where: str) -> None:
@@ -187,8 +189,10 @@ def _warn_if_long(size: float, curvature: float, where: str) -> None:
         )
 
 
-def _telling(dynamics: Diffusion, x: Tensor, times: list[float], seed: int) -> list[float]:
-    """Some of the times, one where the drift is the same at all of them."""
+def _representative_times(
+    dynamics: Diffusion, x: Tensor, times: list[float], seed: int
+) -> list[float]:
+    """Some of the times; a single one if the drift is constant in time."""
     last = len(times) - 1
     some = [times[i] for i in sorted({round(k * last / _LOOKS) for k in range(_LOOKS + 1)})]
     points = _some(x)[None]
@@ -204,7 +208,7 @@ def _some(x: Tensor) -> Tensor:
 
 
 def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -> float:
-    """Largest v·(-Db(x, t))v / |v|² met by a power iteration at each of the points ``(n, d)``.
+    """Largest v·(-Db(x, t))v / |v|² found by power iteration at each of the points ``(n, d)``.
 
     -Db is the Hessian of the potential, its products are differences of the drift.
     """
@@ -220,11 +224,11 @@ def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -
 
 
 def _product(dynamics: Diffusion, x: Tensor, t: float, v: Tensor) -> Tensor:
-    """-Db(x) v by differences, with another step where a second one disagrees."""
-    common, second = (_bent(dynamics, x, t, step, v) for step in (1.0, _SECOND))
+    """-Db(x) v by differences, with an adaptive step where a second one disagrees."""
+    common, second = (_difference_product(dynamics, x, t, step, v) for step in (1.0, _SECOND))
     size = torch.maximum(common.abs(), second.abs()).amax(dim=-1, keepdim=True)
     off = ~((common - second).abs() <= _CURVED * size).all(dim=-1)
-    if getattr(dynamics, "coupled", False):  # a particle needs the others
+    if getattr(dynamics, "coupled", False):  # particles interact
         off = off.any().expand_as(off)
     if off.any():
         common = common.clone()
@@ -233,7 +237,7 @@ def _product(dynamics: Diffusion, x: Tensor, t: float, v: Tensor) -> Tensor:
 
 
 def _searched(dynamics: Diffusion, x: Tensor, t: float, v: Tensor) -> Tensor:
-    """-Db(x) v by the steps that others confirm; 0 where none does, as where b jumps."""
+    """-Db(x) v by the steps confirmed by others; 0 if there is none, as where b jumps."""
     middle = dynamics.drift(x[None], t)[0]
     tried = [_ends(dynamics, x, t, 10.0**-k, v) for k in range(-4, 10)]
     ahead, behind, width = (
@@ -242,12 +246,14 @@ def _searched(dynamics: Diffusion, x: Tensor, t: float, v: Tensor) -> Tensor:
     )
     loose = float(torch.finfo(x.dtype).eps) if x.dtype == torch.float32 else 0.0
     with np.errstate(all="ignore"):
-        slope, doubt = best(differences(ahead, behind, middle.double().cpu().numpy(), width, loose))
-    slope[~(doubt <= np.abs(slope).max(-1, keepdims=True) / 2)] = 0
+        slope, step_warning = best(
+            differences(ahead, behind, middle.double().cpu().numpy(), width, loose)
+        )
+    slope[~(step_warning <= np.abs(slope).max(-1, keepdims=True) / 2)] = 0
     return torch.as_tensor(slope, dtype=x.dtype, device=x.device)
 
 
-def _bent(dynamics: Diffusion, x: Tensor, t: float, step: float, v: Tensor) -> Tensor:
+def _difference_product(dynamics: Diffusion, x: Tensor, t: float, step: float, v: Tensor) -> Tensor:
     """-Db(x) v by a central difference."""
     ahead, behind, width = _ends(dynamics, x, t, step, v)
     return (behind - ahead) / width
@@ -256,7 +262,7 @@ def _bent(dynamics: Diffusion, x: Tensor, t: float, step: float, v: Tensor) -> T
 def _ends(
     dynamics: Diffusion, x: Tensor, t: float, step: float, v: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The drift a step ahead along v, and behind, and how far these are apart, as rounded."""
+    """The drift at both ends of a step along v, and their distance after rounding."""
     shift = step * torch.finfo(x.dtype).eps ** (1 / 3) * (1 + x.norm(dim=-1, keepdim=True)) * v
     there, here = x + shift, x - shift
     width = ((there - here) * v).sum(dim=-1, keepdim=True)
@@ -264,7 +270,7 @@ def _ends(
 
 
 def non_finite(before: Tensor, after: Tensor, first: tuple[int, int], step: Step) -> NonFiniteError:
-    """The error that names the first bad particle; positions before and after the bad step."""
+    """The error for the first non-finite particle, from positions before and after the step."""
     bad = (~torch.isfinite(after)).any(dim=-1)
     run, particle = (int(i) for i in bad.nonzero()[0])
     return NonFiniteError(
@@ -278,12 +284,13 @@ def non_finite(before: Tensor, after: Tensor, first: tuple[int, int], step: Step
 
 def all_finite(x: Tensor) -> bool:
     """Whether no number is NaN or infinite."""
-    # one that is makes the sum NaN or infinite too; so may many large ones, and these are looked at
+    # a non-finite entry makes the sum non-finite; so may many large ones, which are then checked
+    # one by one
     return bool(x.sum().isfinite()) or bool(x.isfinite().all())
 
 
 def usable_device(name: Any) -> torch.device:
-    """A torch device on which tensors can be made here."""
+    """A torch device on which tensors can be allocated."""
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -298,7 +305,7 @@ def usable_device(name: Any) -> torch.device:
 
 
 def float_type(dtype: Any) -> torch.dtype:
-    """torch.float64 for None; float32 and float64 by torch, numpy or plain name."""
+    """torch.float64 for None; float32 and float64 as torch or numpy dtype or by name."""
     if dtype is None:
         return torch.float64
     name = str(dtype).removeprefix("torch.")

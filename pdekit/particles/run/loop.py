@@ -16,23 +16,23 @@ from torch import Tensor
 from pdekit.particles.dynamics.diffusion import Diffusion
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import StepNoise
-from pdekit.particles.observation import Glimpse
+from pdekit.particles.observation import Accumulator
 from pdekit.particles.run import guards
-from pdekit.particles.run.journal import Flight, Journal
 from pdekit.particles.run.ranks import Division, RankError
+from pdekit.particles.run.recorder import Recorder, TileState
 from pdekit.particles.run.schedule import START, Interval
 from pdekit.particles.run.starts import Start
 from pdekit.particles.run.tiles import Tile, filled
 
-_PATIENCE = 0.5  # seconds that a block of steps may take: Ctrl-C and checkpoints wait for its end
+_PATIENCE = 0.5  # target seconds of a block of steps: Ctrl-C and checkpoints wait for its end
 
-# moves a state through consecutive steps, overwriting it
+# advances a state through consecutive steps, overwriting it
 Advance = Callable[[Tensor, list[Step], StepNoise], Tensor]
 
 
 @dataclass
 class Loop:
-    """Moves tiles, whose results do not depend on each other, through the intervals of a plan."""
+    """Advances independent tiles through the intervals of a plan."""
 
     dynamics: Diffusion
     advance: Advance
@@ -41,7 +41,7 @@ class Loop:
     source: Start
     tiles: list[Tile]
     division: Division
-    journal: Journal
+    recorder: Recorder
     bar: Any
     longest: int  # steps of a block
     interrupted: bool = False
@@ -52,8 +52,8 @@ class Loop:
         self._length = -(-self.longest // 8)
 
     def run(self, threads: int) -> None:
-        """Move all tiles that are not done, in so many threads; until ``stop``."""
-        waiting = [k for k, done in enumerate(self.journal.done) if not done]
+        """Advance all unfinished tiles, in this number of threads, until ``stop``."""
+        waiting = [k for k, done in enumerate(self.recorder.done) if not done]
         with _deferred_interrupt(self):
             if threads == 1:
                 for number in waiting:
@@ -61,83 +61,83 @@ class Loop:
                 return
             with ThreadPoolExecutor(threads) as pool:
                 try:
-                    # errors come up in the order of the tiles
+                    # errors are raised in the order of the tiles
                     deque(pool.map(self.move, waiting), maxlen=0)
                 except BaseException:
                     self.stopped = True
                     raise
 
     def stop(self) -> None:
-        """Go no further than the blocks of steps under way."""
+        """Stop after the current blocks of steps."""
         self.stopped = True
 
     def move(self, number: int) -> None:
-        """Move one tile to the end, from where it is."""
-        if self.stopped and not self.division.by_mean:  # else ranks stop together
+        """Advance one tile to the end, from its current state."""
+        if self.stopped and not self.division.by_mean:  # otherwise ranks stop together
             return
-        flight = self.flight(number)
-        positions = self.dynamics.positions(flight.state, START, flight.noise)
-        for i in range(flight.interval, len(self.plan)):
+        tile_state = self.tile_state(number)
+        positions = self.dynamics.positions(tile_state.state, START, tile_state.noise)
+        for i in range(tile_state.interval, len(self.plan)):
             interval = self.plan[i]
-            while flight.step < interval.steps:
-                due, stopped = self.agreed(self.journal.due, self.stopped)
+            while tile_state.step < interval.steps:
+                due, stopped = self.agreed(self.recorder.due, self.stopped)
                 if stopped:
-                    self.journal.stop(number, flight)
+                    self.recorder.stop(number, tile_state)
                     return
                 if due:
-                    self.journal.note(number, flight)
-                positions = self.block(flight, interval)
-            x = positions[: flight.tile.runs, : flight.tile.size]
+                    self.recorder.note(number, tile_state)
+                positions = self.block(tile_state, interval)
+            x = positions[: tile_state.tile.runs, : tile_state.tile.size]
             if not interval.steps:
-                flight.glimpse.look(i, x, 0, last=True)
-            self.journal.record(i, flight, x)
-            flight.interval, flight.step = i + 1, 0
-        self.journal.finish(number, flight)
+                tile_state.accumulator.update(i, x, 0, last=True)
+            self.recorder.record(i, tile_state, x)
+            tile_state.interval, tile_state.step = i + 1, 0
+        self.recorder.finish(number, tile_state)
 
-    def flight(self, number: int) -> Flight:
-        """A tile at its start, or where the journal says that it is."""
-        tile, note = self.tiles[number], self.journal.begin(number)
+    def tile_state(self, number: int) -> TileState:
+        """A tile at its start, or in its recorded state."""
+        tile, note = self.tiles[number], self.recorder.begin(number)
         x = filled(self.source.of(tile), tile)
         kind = getattr(self.dynamics, "noise_of", StepNoise)
         noise = kind(self.seed, tile.run, tile.particle, torch.empty_like(x), tile.size)
-        glimpse = Glimpse(self.journal.observed.observables)
+        accumulator = Accumulator(self.recorder.observed.observables)
         if note is None:
-            return Flight(tile, noise, self.dynamics.init(x), glimpse)
+            return TileState(tile, noise, self.dynamics.init(x), accumulator)
         interval, step, state = note
-        # a copy: steps overwrite it, and the note must stay what it is
+        # a copy: steps overwrite it, and the record must not change
         there = torch.tensor(state, dtype=x.dtype, device=x.device)
-        return Flight(tile, noise, there, glimpse, interval, step)
+        return TileState(tile, noise, there, accumulator, interval, step)
 
-    def block(self, flight: Flight, interval: Interval) -> Tensor:
-        """A few steps; positions after them."""
-        first, began = flight.step, perf_counter()
+    def block(self, tile_state: TileState, interval: Interval) -> Tensor:
+        """A block of steps; returns the positions after it."""
+        first, began = tile_state.step, perf_counter()
         last = self.end_of_block(first, interval.steps)
         steps = interval.some(first, last)
-        before = flight.state.clone()
-        flight.state = self.advance(flight.state, steps, flight.noise)
-        positions = self.dynamics.positions(flight.state, steps[-1], flight.noise)
-        x = positions[: flight.tile.runs, : flight.tile.size]
+        before = tile_state.state.clone()
+        tile_state.state = self.advance(tile_state.state, steps, tile_state.noise)
+        positions: Tensor = self.dynamics.positions(tile_state.state, steps[-1], tile_state.noise)
+        x = positions[: tile_state.tile.runs, : tile_state.tile.size]
         if self.agreed(not guards.all_finite(x))[0]:
-            raise self.located(before, steps, flight)
-        flight.step = last
-        flight.glimpse.look(flight.interval, x, last, last == interval.steps)
+            raise self.located(before, steps, tile_state)
+        tile_state.step = last
+        tile_state.accumulator.update(tile_state.interval, x, last, last == interval.steps)
         with self.bar.get_lock():
             self.bar.update(len(steps) * x.shape[0] * x.shape[1])
         self._pace(perf_counter() - began)
         return positions
 
     def end_of_block(self, first: int, steps: int) -> int:
-        """Steps done after the block, which ends where something is to be seen."""
-        every = [o.every for o in self.journal.observed.observables if o.every]
+        """Steps done after the block, which ends where observables are evaluated."""
+        every = [o.every for o in self.recorder.observed.observables if o.every]
         return min(first + self._length, steps, *(first // k * k + k for k in every))
 
     def agreed(self, *flags: bool) -> list[bool]:
-        """The flags, set if they are on any of the ranks that move in step."""
+        """The flags, combined by "or" over synchronised ranks."""
         return self.division.ranks.any(*flags) if self.division.by_mean else list(flags)
 
-    def located(self, state: Tensor, steps: list[Step], flight: Flight) -> Exception:
-        """Repeat the steps since the last look, bit for bit, and stop at the bad one."""
-        tile, noise = flight.tile, flight.noise
+    def located(self, state: Tensor, steps: list[Step], tile_state: TileState) -> Exception:
+        """Repeat the steps since the last check, bitwise equal, and stop at the bad one."""
+        tile, noise = tile_state.tile, tile_state.noise
         before = after = self.dynamics.positions(state, START, noise)[: tile.runs, : tile.size]
         for step in steps:
             before, start = after.clone(), state.clone()
@@ -148,20 +148,20 @@ class Loop:
                 break
         if not bad:
             return RankError(f"a particle of another rank became non-finite in step {step.number}")
-        if not self.division.by_mean:  # the other ranks would not take part
-            self.dynamics.step(start, step, noise)  # which may know more, and say it
+        if not self.division.by_mean:  # the other ranks would not participate
+            self.dynamics.step(start, step, noise)  # which may give more information
         return guards.non_finite(before, after, (tile.run, tile.particle), step)
 
     def finished(self) -> float:
-        """Which share of all particle steps is done."""
+        """The fraction of all particle steps that is done."""
         total = sum(interval.steps for interval in self.plan)
-        behind = self.journal.steps_done(lambda i: self.plan[i].first, total)
+        behind = self.recorder.steps_done(lambda i: self.plan[i].first, total)
         done = sum(k * t.runs * t.size for k, t in zip(behind, self.tiles, strict=True))
         return done / (total * sum(t.runs * t.size for t in self.tiles)) if total else 1.0
 
     def _pace(self, seconds: float) -> None:
         if self.division.by_mean:
-            return  # ranks in step take equal blocks
+            return  # synchronised ranks take equal blocks
         if seconds > _PATIENCE:
             self._length = max(1, self._length // 2)
         elif seconds < _PATIENCE / 4:
@@ -181,9 +181,9 @@ def step_by_step(dynamics: Diffusion) -> Advance:
 
 @contextmanager
 def one_thread() -> Iterator[int]:
-    """One thread for torch; yields how many it had."""
-    # A parallel region per operation on a tile costs more than it saves, ten times more on a busy
-    # machine, and where torch cuts its work would depend on the number of threads.
+    """Limit torch to one thread; yields the previous number."""
+    # A parallel region per operation on a tile costs more than it saves, ten times more on a
+    # busy machine, and the partition of the work would depend on the number of threads.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -194,7 +194,7 @@ def one_thread() -> Iterator[int]:
 
 @contextmanager
 def _deferred_interrupt(loop: Loop) -> Iterator[None]:
-    """Let the first Ctrl-C wait for the steps under way, so that the state is whole."""
+    """Defer the first Ctrl-C until the current steps are done, so that the state is consistent."""
     usual = signal.default_int_handler
     if current_thread() is not main_thread() or signal.getsignal(signal.SIGINT) is not usual:
         yield

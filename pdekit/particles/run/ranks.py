@@ -19,17 +19,17 @@ from pdekit.checks import whole
 from pdekit.particles.run.guards import NonFiniteError
 from pdekit.particles.run.tiles import PAD, Share
 
-_ASKED = 0.2  # seconds between two looks at the other ranks
-_TEXT = 1024  # characters of an error that other ranks are told
+_ASKED = 0.2  # seconds between two polls of the other ranks
+_TEXT = 1024  # characters of an error that are sent to other ranks
 
 
 class RankError(RuntimeError):
-    """Another rank stopped; the text says which, and why."""
+    """Another rank stopped; the message names the rank and the reason."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's number among those that share an ensemble; alone if not said otherwise.
+    """The rank of this process among those that share an ensemble; by default a single process.
 
     ``Ranks.joined()`` under torchrun, or after ``torch.distributed.init_process_group``. All ranks
     call the same functions with the same arguments in the same order.
@@ -37,7 +37,7 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
-    group: Any = field(default=None, repr=False, compare=False)
+    group: "distributed.ProcessGroup | None" = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         whole("Ranks: size", self.size, 1)
@@ -45,7 +45,7 @@ class Ranks:
             raise ValueError(f"Ranks: rank must be below size, got {self.rank} of {self.size}")
 
     def check_joined(self) -> None:
-        """``ValueError`` for one of several that have not joined."""
+        """``ValueError`` if several processes have not joined."""
         if self.size > 1 and not distributed.is_initialized():
             raise ValueError(
                 "Ranks: several processes must join first; write Ranks.joined() under torchrun"
@@ -53,10 +53,10 @@ class Ranks:
 
     @classmethod
     def joined(cls, minutes: float = 30.0) -> "Ranks":
-        """Those of the default process group, which is joined first where torchrun started one.
+        """The ranks of the default process group, which is initialised first under torchrun.
 
         gloo for tensors on the CPU, nccl for those on a GPU (of number LOCAL_RANK). ``minutes``
-        is how long a rank waits for the others. Without torchrun: one alone.
+        is the timeout for other ranks. Without torchrun: a single process.
         """
         if not distributed.is_initialized():
             if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= set(os.environ):
@@ -77,19 +77,19 @@ class Ranks:
         return f"cuda:{local % gpus}" if gpus else "cpu"
 
     def total(self, x: Tensor) -> Tensor:
-        """Sum over the ranks, added in their order: the same bits on all of them."""
+        """Sum over the ranks in a fixed order: bitwise equal on all of them."""
         first, *rest = self.gathered(x)
         for part in rest:
             first = first + part
         return first
 
     def gathered(self, x: Tensor) -> list[Tensor]:
-        """What every rank has, of one shape on all of them."""
+        """The tensors of all ranks, of equal shape."""
         there = self._reachable(x.contiguous())
         parts = [torch.empty_like(there) for _ in range(self.size)]
         try:
             distributed.all_gather(parts, there, group=self.group)
-        except RuntimeError as error:  # how gloo says that a process is gone
+        except RuntimeError as error:  # raised by gloo if a process has died
             raise RankError(
                 f"a rank is gone, and with it its particles: {str(error).splitlines()[0]}"
             ) from error
@@ -102,18 +102,18 @@ class Ranks:
         counts[...] = there.cpu().numpy()
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each flag whether it is set on some rank."""
+        """For each flag whether it is set on any rank."""
         said = self.gathered(torch.tensor(flags, dtype=torch.uint8))
         return torch.stack(said).amax(dim=0).bool().tolist()
 
-    def texts(self, text: str) -> list[str]:
-        """What every rank says."""
+    def gathered_texts(self, text: str) -> list[str]:
+        """The texts of all ranks."""
         data = text.encode()[:_TEXT].ljust(_TEXT, b"\0")
         said = self.gathered(torch.tensor(list(data), dtype=torch.uint8))
         return [bytes(t.tolist()).rstrip(b"\0").decode(errors="ignore") for t in said]
 
     def collected(self, x: NDArray[Any], shapes: list[tuple[int, ...]]) -> list[NDArray[Any]]:
-        """On rank 0 the arrays of all ranks, of these ``shapes``; nothing on the others."""
+        """On rank 0 the arrays of all ranks, of these ``shapes``; empty on the others."""
         if self.rank:
             distributed.send(self._reachable(torch.from_numpy(x).contiguous()), 0, self.group)
             return []
@@ -138,19 +138,19 @@ class Division(NamedTuple):
     ranks: Ranks
     axis: str  # "particle" or "run"
     shares: tuple[Share, ...]
-    by_mean: bool = False  # particles that act on each other are divided: ranks move in step
+    by_mean: bool = False  # interacting particles are divided: ranks are synchronised
 
     @property
     def here(self) -> Share:
-        """What this rank moves."""
+        """The share of this rank."""
         return self.shares[self.ranks.rank]
 
 
 def division(ranks: Ranks, n: int, runs: int, coupled: bool, by_mean: bool) -> Division:
-    """Particles that do not act on each other are divided, and runs of those that do.
+    """Independent particles are divided; for interacting ones runs are divided.
 
-    Where there are fewer runs than ranks, particles that act on each other by a mean are divided
-    too. Raises ``ValueError`` where nothing can be.
+    If there are fewer runs than ranks, particles that interact through a mean are divided
+    too. Raises ``ValueError`` if no division is possible.
     """
     size, most = ranks.size, -(-n // PAD)
     if size == 1 or (size <= most and (not coupled or (by_mean and size > runs))):
@@ -173,7 +173,7 @@ def division(ranks: Ranks, n: int, runs: int, coupled: bool, by_mean: bool) -> D
 
 @dataclass(frozen=True)
 class Crowd:
-    """The particles of a run, ``n`` in all, of which this rank has ``size``.
+    """The particles of a run, ``n`` in total, of which this rank has ``size``.
 
     A mean costs one exchange of d numbers a run and step, a weighted one two more of one. Equal to
     that of one process up to the order of the sum.
@@ -206,24 +206,24 @@ class SharedMean:
 
     @property
     def strength(self) -> float:
-        """Of the interaction."""
+        """The strength of the interaction."""
         return float(self.interaction.strength)
 
     @property
     def quadratic(self) -> bool:
-        """Whether the mean is that of the positions alone."""
+        """Whether the mean is that of the positions."""
         return bool(getattr(self.interaction, "quadratic", False))
 
     def mean_force(self, x: Tensor, values: Callable[[Tensor], Tensor], crowd: Any) -> Tensor:
-        """That of the interaction in the whole crowd."""
+        """The force of the interaction with all particles of the run."""
         force: Tensor = self.interaction.mean_force(
             x, values, Crowd(self.ranks, crowd.size, self.n)
         )
         return force
 
 
-def acts_by_mean(dynamics: Any) -> bool:
-    """Whether the particles act on each other by a mean alone."""
+def interacts_by_mean(dynamics: Any) -> bool:
+    """Whether the particles interact only through a mean."""
     interaction = getattr(dynamics, "interaction", None)
     return is_dataclass(dynamics) and bool(getattr(interaction, "by_mean", False))
 
@@ -234,8 +234,8 @@ def with_shared_mean(dynamics: Any, ranks: Ranks, n: int) -> Any:
 
 
 @dataclass
-class Watch:
-    """Knows whether a rank has stopped, and calls ``stop`` if one has."""
+class FailureMonitor:
+    """Detects whether a rank has failed, and then calls ``stop``."""
 
     ranks: Ranks
     stop: Callable[[], None] = lambda: None
@@ -244,7 +244,7 @@ class Watch:
     ended: Event = field(default_factory=Event)
 
     def run(self) -> None:
-        """Until all ranks have ended."""
+        """Poll until all ranks have ended."""
         while True:
             self.ended.wait(_ASKED)
             try:
@@ -263,20 +263,19 @@ class Watch:
 
 
 @contextmanager
-def watched(division: Division) -> Iterator["Watch"]:
-    """Stop all ranks where one stops: its error is its own, the others raise ``RankError``.
+def monitored(division: Division) -> Iterator["FailureMonitor"]:
+    """Stop all ranks if one fails: it raises its own error, the others raise ``RankError``.
 
-    A thread asks the other ranks a few times a second, in a group of its own, so that it meets no
-    other traffic; it calls ``watch.stop`` when one has failed. Ends on all ranks together, but for
-    an error of which ranks in step do not know: they wait for the sum of a step until the rank
-    that has it is gone.
+    A thread polls the other ranks a few times a second, in a separate process
+    group; it calls ``watch.stop`` if one has failed. All ranks leave together, except for an error
+    unknown to synchronised ranks: they wait for the sum of a step until the failed rank is gone.
     """
     ranks, together = division.ranks, True
     if ranks.size == 1:
-        yield Watch(ranks)
+        yield FailureMonitor(ranks)
         return
     group = distributed.new_group(backend="gloo")
-    watch = Watch(replace(ranks, group=group))
+    watch = FailureMonitor(replace(ranks, group=group))
     thread = Thread(target=watch.run, daemon=True)
     thread.start()
     text = ""
@@ -291,7 +290,7 @@ def watched(division: Division) -> Iterator["Watch"]:
         watch.ended.set()
         if together:
             thread.join()
-            others = [] if watch.lost else watch.ranks.texts(text)
+            others = [] if watch.lost else watch.ranks.gathered_texts(text)
             distributed.destroy_process_group(group)
             if not text:
                 _raise_for(others, watch.lost)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from pdekit.particles.integrators import Step
 
-MOST = 10_000_000_000  # steps: minutes of them for one particle, and hours for a hundred
-_MANY = 256  # steps, from which on later ones may be tried at little cost
-# before the first step: positions as they are, without the noise of a step
+MOST = 10_000_000_000  # steps: minutes for one particle, hours for a hundred
+_MANY = 256  # steps, above which testing later ones costs little
+# before the first step: initial positions, without the noise of a step
 START = Step(-1, 0.0, 0.0, 0.0)
 
 
@@ -19,11 +19,11 @@ class Interval(NamedTuple):
     stop: float
     steps: int
     first: int  # number of its first step
-    before: float | None = None  # size of the steps before it, if there were any
+    before: float | None = None  # size of the steps of the previous interval, if any
 
     @property
     def size(self) -> float:
-        """Of a step."""
+        """The step size."""
         return (self.stop - self.start) / self.steps if self.steps else 0.0
 
     def some(self, first: int, last: int) -> list[Step]:
@@ -40,20 +40,19 @@ class Interval(NamedTuple):
 
 
 def intervals(times: list[float], dt: float) -> list[Interval]:
-    """Those that end at ``times``, in steps of at most ``dt``.
+    """The intervals between ``times``, in steps of at most ``dt``.
 
-    Raises ``ValueError`` for more steps than anyone can wait for.
+    Raises ``ValueError`` for more steps than are feasible.
     """
     start, first, before, plan = 0.0, 0, None, []
     for stop in times:
         steps = (stop - start) / dt
         if not first + steps < MOST:
             raise ValueError(
-                f"t = {stop:g} in steps of dt = {dt:g} takes {stop / dt:.3g} steps, of which a "
-                f"simulation makes at most {MOST:.0e}; take a longer dt, or less "
-                "time"
+                f"t = {stop:g} in steps of dt = {dt:g} takes {stop / dt:.3g} steps, more than the "
+                f"limit of {MOST:.0e}; use a longer dt, or a shorter time"
             )
-        # a quotient that is whole up to rounding is whole
+        # a quotient that is an integer up to rounding counts as one
         count = max(ceil(steps * (1 - 1e-12)), stop > start)
         interval = Interval(start, stop, count, first, before)
         plan.append(interval)
@@ -62,7 +61,7 @@ def intervals(times: list[float], dt: float) -> list[Interval]:
 
 
 def some_steps(plan: list[Interval], dt: float) -> list[Step]:
-    """The first three steps of a plan, and of many a few later ones; one of ``dt`` for none."""
+    """The first three steps of a plan, a few later ones of long plans; one of ``dt`` if empty."""
     total = sum(interval.steps for interval in plan)
     later = {8, 64, total - 1} if total >= _MANY else set()
     numbers = sorted({0, 1, 2} | later)

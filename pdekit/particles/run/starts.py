@@ -1,4 +1,4 @@
-"""Where particles start: the positions of a tile, from a law or from an array."""
+"""Initial positions of a tile, from a law or from an array."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -9,15 +9,17 @@ from torch import Tensor
 
 from pdekit.particles.noise import LawNoise
 from pdekit.particles.run import guards
-from pdekit.particles.run.given import positions
+from pdekit.particles.run.initial_positions import positions
 from pdekit.particles.run.tiles import PAD, Tile
 
-_ROUNDING = 64  # by which samples may differ that are drawn with others, in units of the last place
-_PROBED = 512  # points at which a dynamics is looked at before it starts
+_ROUNDING = (
+    64  # tolerated difference of samples drawn together with others, in units of the last place
+)
+_PROBED = 512  # points at which a dynamics is checked before it starts
 
 
 class Start(Protocol):
-    """Initial positions, made where and when they are needed."""
+    """Initial positions, computed on demand."""
 
     @property
     def probe(self) -> Tensor:
@@ -25,13 +27,13 @@ class Start(Protocol):
         ...
 
     def of(self, tile: Tile) -> Tensor:
-        """Those of the particles of a tile that count, ``(runs, size, dim)``."""
+        """Positions of the actual particles of a tile, ``(runs, size, dim)``."""
         ...
 
 
 @dataclass(frozen=True)
 class FromLaw:
-    """Samples of a law that takes each particle's from its own noise (``law.pointwise``)."""
+    """Samples of a law that computes each from its own noise (``law.pointwise``)."""
 
     law: Any
     seed: int
@@ -47,13 +49,13 @@ class FromLaw:
 
     def _sample(self, run: int, first: int, size: int) -> Tensor:
         noise = LawNoise(self.seed, run, self.dtype, self.device, first)
-        # torch rounds left-overs differently: a particle's start must not depend on its tile
+        # torch rounds remainders differently: a particle's start must not depend on its tile
         return _sampled(self.law, -(-size // PAD) * PAD, noise)[:size]
 
 
 @dataclass(frozen=True)
 class FromArray:
-    """Positions ``(1 or runs, n, dim)`` that are there already, one run standing for all."""
+    """Positions ``(1 or runs, n, dim)`` given in advance; a single run is used for all."""
 
     x: Tensor
     dtype: torch.dtype
@@ -68,18 +70,20 @@ class FromArray:
         runs = slice(tile.run, tile.run + tile.runs) if len(self.x) > 1 else slice(None)
         x = self.x[runs, tile.particle : tile.particle + tile.size]
         x = x.to(dtype=self.dtype, device=self.device)
-        _check_finite(x, tile.run, tile.particle)  # it may leave the range of float32
+        _check_finite(x, tile.run, tile.particle)  # float32 may overflow
         return x.expand(tile.runs, -1, -1)
 
 
 def start(
     initial: Any, n: int, runs: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Start:
-    """The start that ``initial`` stands for, checked."""
+    """The start given by ``initial``, checked."""
     if isinstance(initial, type):
         name = initial.__name__
         raise TypeError(f"initial must be a law, got the class {name}; write {name}(...)")
-    draws = hasattr(initial, "sample") and not hasattr(initial, "to_numpy")  # pandas has both
+    draws = hasattr(initial, "sample") and not hasattr(
+        initial, "to_numpy"
+    )  # pandas objects have both
     if draws and not type(initial).__module__.startswith("pdekit."):
         few = min(n, PAD) if getattr(initial, "pointwise", False) else n
         _check_law(initial, few, LawNoise(seed, 0, dtype, device))
@@ -102,7 +106,7 @@ def start(
 
 
 def _check_law(law: Any, n: int, noise: LawNoise) -> None:
-    """``ValueError`` for a law of one's own that draws from elsewhere."""
+    """``ValueError`` for a user-defined law that uses other random numbers."""
     once, again = (_sampled(law, n, replace(noise)) for _ in range(2))
     if not torch.equal(once.nan_to_num(), again.nan_to_num()):
         raise ValueError(
@@ -115,9 +119,9 @@ def _check_law(law: Any, n: int, noise: LawNoise) -> None:
             ((more - once).abs() > _ROUNDING * torch.finfo(noise.dtype).eps * once.abs()).any()
         ):
             raise ValueError(
-                f"{type(law).__name__} says pointwise = True, but its sample of a particle is "
-                "another one when more are drawn; make sample i of row i of the noise alone, or "
-                "leave pointwise out"
+                f"{type(law).__name__} declares pointwise = True, but the sample of a particle "
+                "changes when more are drawn; compute sample i from row i of the noise alone, or "
+                "remove pointwise"
             )
 
 

@@ -1,4 +1,4 @@
-"""How an ensemble is cut: into tiles that fit in cache, or in the memory of a device."""
+"""Division of an ensemble into tiles that fit in cache, or in the memory of a device."""
 
 from math import gcd
 from typing import NamedTuple
@@ -6,15 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Tiles are filled up to this many particles, so that all of them run through torch's vector loops:
-# its scalar loop for left-overs rounds some functions differently.
+# Tiles are padded to a multiple of this many particles, so that all of them use torch's vector
+# loops: its scalar loop for remainders rounds some functions differently.
 PAD = 64
-# bytes a number of a tile may need with everything that is made on the way, noise above all
+# bytes per number of a tile, including all temporaries, mainly noise
 _BYTES = 256
 
 
 class Share(NamedTuple):
-    """The rectangle of runs times particles that this process moves."""
+    """The rectangle of runs times particles of this process."""
 
     run: int
     runs: int
@@ -23,7 +23,7 @@ class Share(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A piece of it: runs and particles that count, and the tensor's, the rest being copies."""
+    """A part of it: actual runs and particles, and the padded shape of the tensor."""
 
     run: int
     particle: int
@@ -33,12 +33,12 @@ class Tile(NamedTuple):
     columns: int
 
 
-def pieces(share: Share, dim: int, room: int) -> list[Tile]:
-    """Pieces of about ``room`` numbers, particles in multiples of ``PAD``."""
-    room = max(PAD, room // dim)
-    number = -(-share.size // (room // PAD * PAD))
+def pieces(share: Share, dim: int, capacity: int) -> list[Tile]:
+    """Pieces of about ``capacity`` numbers, particles in multiples of ``PAD``."""
+    capacity = max(PAD, capacity // dim)
+    number = -(-share.size // (capacity // PAD * PAD))
     width = -(-share.size // (number * PAD)) * PAD
-    height = max(1, room // width)
+    height = max(1, capacity // width)
     cut = []
     for r in range(0, share.runs, height):
         for p in range(0, share.size, width):
@@ -48,12 +48,12 @@ def pieces(share: Share, dim: int, room: int) -> list[Tile]:
     return cut
 
 
-def whole_runs(share: Share, dim: int, room: int) -> list[Tile]:
-    """Pieces that hold all particles of their runs, for particles that act on each other.
+def whole_runs(share: Share, dim: int, capacity: int) -> list[Tile]:
+    """Tiles that contain all particles of their runs, for interacting particles.
 
-    Filled up with copies of particles, or of whole runs where that is less.
+    Padded with copies of particles, or of whole runs if these are fewer.
     """
-    n, height = share.size, max(1, room // (share.size * dim))
+    n, height = share.size, max(1, capacity // (share.size * dim))
     cut = []
     for r in range(0, share.runs, height):
         runs = min(height, share.runs - r)
@@ -63,12 +63,12 @@ def whole_runs(share: Share, dim: int, room: int) -> list[Tile]:
     return cut
 
 
-def shared_runs(share: Share, largest: int, dim: int, room: int) -> list[Tile]:
-    """As many pieces on every rank, of runs whose particles are divided among the ranks.
+def shared_runs(share: Share, largest: int, dim: int, capacity: int) -> list[Tile]:
+    """Equally many tiles on every rank, of runs whose particles are divided among the ranks.
 
-    ``largest`` is the largest number of particles that a rank has of a run.
+    ``largest`` is the largest number of particles of a run on one rank.
     """
-    height, columns = max(1, room // (largest * dim)), -(-share.size // PAD) * PAD
+    height, columns = max(1, capacity // (largest * dim)), -(-share.size // PAD) * PAD
     cut = []
     for r in range(0, share.runs, height):
         runs = min(height, share.runs - r)
@@ -77,7 +77,7 @@ def shared_runs(share: Share, largest: int, dim: int, room: int) -> list[Tile]:
 
 
 def filled(x: Tensor, tile: Tile) -> Tensor:
-    """``x`` (runs, size, dim) with copies up to the tile's rows and columns; its own memory."""
+    """``x`` (runs, size, dim) padded with copies to the tile's shape; a new tensor."""
     runs, size, dim = x.shape
     out = x.new_empty(tile.rows, tile.columns, dim)
     out[:runs, :size] = x
@@ -86,8 +86,8 @@ def filled(x: Tensor, tile: Tile) -> Tensor:
     return out
 
 
-def device_room(device: torch.device, most: int) -> int:
-    """Numbers per tile on a device: ``most``, or fewer where its free memory is short."""
+def device_capacity(device: torch.device, most: int) -> int:
+    """Numbers per tile on a device: ``most``, or fewer if free memory is short."""
     if device.type != "cuda":
         return most
     free, _ = torch.cuda.mem_get_info(device)

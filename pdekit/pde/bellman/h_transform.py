@@ -1,4 +1,4 @@
-"""Doob's h-transform on a line: the value function over a step, with all its digits."""
+"""Doob's h-transform on a line: the value function over a step, to full relative accuracy."""
 
 from math import exp
 
@@ -9,13 +9,13 @@ from pdekit.pde.discrete.generators import Generator
 from pdekit.pde.discrete.propagator import line_of, propagate, sweep
 from pdekit.pde.kernels.rational import exponential_poles
 
-_GENTLE = 6.0  # of beta / 2 times what u ranges over: up to it exp(-beta u / 2) keeps its digits
+_GENTLE = 6.0  # of beta / 2 times the range of u: below it exp(-beta u / 2) keeps its accuracy
 
 
-_FLAT = 1e-6  # likewise: below it z is one but for rounding
+_FLAT = 1e-6  # of the same: below it z is one up to rounding
 
 
-_UNIT = 1e-15  # of rounding, and of what it adds up to over the cells
+_UNIT = 1e-15  # factor of rounding accumulated over the cells
 
 
 _FEW_JUMPS = 64.0  # expected in a step
@@ -30,7 +30,7 @@ ROUNDING = 1e-15
 def tilted(
     generator: Generator, beta: float, cost: Array | float, u: Array
 ) -> tuple[Generator, Array]:
-    """exp(beta u / 2) (L - beta cost / 2) exp(-beta u / 2) as tilted rates and what they lose."""
+    """exp(beta u / 2) (L - beta cost / 2) exp(-beta u / 2) as tilted rates and losses."""
     new = _tilt(generator, beta, u)
     return new, generator.exit_rate() - new.exit_rate() + beta / 2 * cost
 
@@ -42,14 +42,14 @@ def _tilt(generator: Generator, beta: float, u: Array) -> Generator:
 
 
 class Evolution:
-    """u -> u after a step, on a line: in the way that keeps the digits of u.
+    """u -> u after a step, on a line, by the most accurate formula.
 
     Where beta u is moderate, by m = (1 - exp(-beta u / 2)) 2 / beta, m_t = (L - beta ℓ / 2) m + ℓ,
     which is u where beta is small, and nothing cancels at any step. Over steps of few jumps by the
     sum over their number, whose terms are positive: every entry of z is right to its own size,
     however different they are. Else z by rational approximation, with an error that is small
-    against the largest entries alone: steps of other lengths have to tell; and what the tilted
-    rates kill is a difference, which leaves ``rounding`` of a step.
+    against the largest entries alone: the error is then estimated by steps of other lengths;
+    and the killing rate is a difference, with an error ``rounding`` per step.
     """
 
     def __init__(self, generator: Generator, beta: float, cost: Array | float) -> None:
@@ -60,19 +60,19 @@ class Evolution:
         self.fastest = float(self.leave.max())
         self.costly = float(self.above.max())
 
-    def bend(self, u: Array, step: float) -> float:
-        """beta / 2 times what the value ranges over within a step."""
+    def exponent_range(self, u: Array, step: float) -> float:
+        """beta / 2 times the range of the value within a step."""
         return self.beta / 2 * (float(np.ptp(u)) + step * self.costly)
 
     def exact(self, u: Array, step: float) -> bool:
-        """Whether a step is right to rounding, so that no other need tell."""
-        return step * self.fastest <= _FEW_JUMPS and self.bend(u, step) > _FLAT
+        """Whether a step is exact to rounding, so that no error estimate is needed."""
+        return step * self.fastest <= _FEW_JUMPS and self.exponent_range(u, step) > _FLAT
 
     def rounding(self, u: Array, step: float) -> float:
-        """What rounding may leave of u over a step, but for its own digits."""
+        """Bound of the rounding error of a step, besides that of u itself."""
         if self.exact(u, step):
             return 2 / self.beta * ROUNDING
-        if self.bend(u, step) <= _GENTLE:
+        if self.exponent_range(u, step) <= _GENTLE:
             return 0.0
         jump = self.beta / 2 * float(np.abs(np.diff(u)).max())
         if self.generator.grid.periodic[0]:
@@ -80,10 +80,10 @@ class Evolution:
         return 2 / self.beta * _UNIT * step * self.fastest * exp(min(jump, 300.0))
 
     def __call__(self, u: Array, step: float) -> Array | None:
-        """u after ``step``, or None where z lost its sign or left the range of numbers."""
+        """u after ``step``, or None if z is not positive and finite."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             few = self.exact(u, step)
-            if not few and self.bend(u, step) <= _GENTLE:
+            if not few and self.exponent_range(u, step) <= _GENTLE:
                 return self._linear(u, step)
             z = self._by_jumps(u, step) if few else self._by_poles(u, step)
             if z is None or not (np.isfinite(z).all() and z.min() > 0):

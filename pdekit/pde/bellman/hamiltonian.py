@@ -77,7 +77,8 @@ class FittedHamiltonian:
 
     def _jump(self, field: Array, axis: int) -> Array:
         here, there = axis_neighbours(field, axis, self.grid)
-        return self.beta * (there - here)
+        change: Array = self.beta * (there - here)
+        return change
 
     def _add(self, out: Array, axis: int, here: Array, there: Array) -> None:
         if self.grid.periodic[axis]:

@@ -9,19 +9,20 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.pde.discrete.generators import Generator
+from pdekit.pde.kernels.sparse_lu import factorised
 
-EXACT = 1e-14  # relative residual: what rounding leaves
-_MOST = 100  # products of the iteration, beyond which a factorisation is cheaper
-_LOOSE = 1e-12  # residual that is accepted where rounding stops the iteration earlier
+EXACT = 1e-14  # relative residual: rounding
+_MOST = 100  # number of products above which a factorisation is cheaper
+_LOOSE = 1e-12  # residual accepted if rounding stops the iteration earlier
 
 
 class Resolvent:
-    """b -> (1 - tau L)^-1 b or (1 - tau L^T)^-1 b; both directions from one elimination.
+    """b -> (1 - tau L)^-1 b or (1 - tau L^T)^-1 b; both directions from one
 
-    On a line or a circle direct. In the plane by BiCGStab, preconditioned with one step of
-    Peaceman and Rachford's alternating directions: with X = 1/2 - tau L_x, Y = 1/2 - tau L_y the
-    matrix is X + Y, and 2r (r + Y)^-1 (r + X)^-1 is near its inverse, with r the geometric mean of
-    the ends of their spectra. By sparse LU where a hundred products do not suffice.
+    elimination. Direct on a line or a circle. In the plane by BiCGStab, preconditioned with one
+    step of Peaceman and Rachford's alternating directions: with X = 1/2 - tau L_x, Y = 1/2 - tau
+    L_y the matrix is X + Y, and 2r (r + Y)^-1 (r + X)^-1 is near its inverse, with r the geometric
+    mean of the ends of their spectra. By sparse LU where a hundred products do not suffice.
     """
 
     def __init__(self, generator: Generator, tau: float) -> None:
@@ -66,18 +67,7 @@ class Resolvent:
 
     @cached_property
     def _lu(self) -> Any:
-        from scipy.sparse import eye_array
-        from scipy.sparse.linalg import splu
-
-        matrix = eye_array(int(np.prod(self.generator.grid.shape)))
-        matrix = (matrix - self.tau * self.generator.matrix()).tocsc()
-        # an M-matrix: no pivoting is needed, and a symmetric ordering fills in less
-        return splu(
-            matrix,
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.0,
-            options={"SymmetricMode": True},
-        )
+        return factorised(self.generator.matrix(), self.tau)
 
 
 def _rates(generator: Generator) -> Iterator[tuple[Array, Array]]:
@@ -126,9 +116,9 @@ class Lines:
 def _stabilised(
     apply: Callable[[Array], Array], precondition: Callable[[Array], Array], b: Array, rtol: float
 ) -> Array | None:
-    """x with |b - A x| <= rtol |b| by BiCGStab, or None where it takes too long.
+    """x with |b - A x| <= rtol |b| by BiCGStab, or None if it takes too
 
-    The residual is computed anew before it is believed; the last correction, x + (b - A x), makes
+    long. The residual is recomputed before acceptance; the last correction, x + (b - A x), makes
     sums right to rounding where the columns of A sum to one.
     """
     size = float(np.linalg.norm(b))

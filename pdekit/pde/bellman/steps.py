@@ -1,23 +1,26 @@
-"""One step of a Bellman semigroup, with the derivative that moves densities.
+"""One step of a Bellman semigroup, and its derivative, whose transpose propagates densities.
 
 A step is a map U -> Φ(U) of value functions that is monotone and concave and commutes with
 constants: the least expected cost one step ahead. Its derivative Φ'(U) is a stochastic matrix, the
-transition probabilities under the optimal control, and its transpose carries the density. Duality
-of value and density, comparison and the sign of the improvement theorem are properties of the step,
-whatever its accuracy.
+transition probabilities under the optimal control, and its transpose propagates the density.
+Duality of value and density, comparison and the sign of the improvement theorem are properties of
+the step, whatever its accuracy.
 """
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.generators import Generator
+from pdekit.pde.discrete.march import March, fields_at
 from pdekit.pde.kernels.rational import exponential_poles
 
 _RANGE = 500.0  # of beta u / 2: beyond it exp(-beta u / 2) would come close to underflow
-_MOST_BANDS = 4  # different step lengths for which a band is made; it costs some thirty sweeps
+_MOST_BANDS = (
+    4  # number of step lengths for which a band matrix is made; it costs some thirty sweeps
+)
 _TOO_STEEP = (
     "a step of the value function lost its sign: it is too steep for the grid or the step is too "
     "long; refine the grid, ask for more times or use schemes.PolicyIteration()"
@@ -29,34 +32,39 @@ class TooSteep(ConvergenceError):
 
 
 class Step(Protocol):
-    """Φ at a value function U: what ``DoobSteps`` and ``PolicySteps`` make of (U, dt)."""
+    """Φ at a value function U: the result of ``DoobSteps`` and ``PolicySteps`` at (U, dt)."""
 
     value: Array  # Φ(U)
 
-    def push(self, change: Array) -> Array:
+    def derivative(self, change: Array) -> Array:
         """Φ'(U) change."""
 
-    def carry(self, rho: Array) -> Array:
+    def adjoint(self, rho: Array) -> Array:
         """Φ'(U)^T rho."""
 
-    def move(self, rho: Array) -> Array:
-        """``carry`` for a density, which keeps its sign: by a monotone step if need be."""
+    def transport(self, rho: Array) -> Array:
+        """``adjoint`` for a density, which preserves its sign, by a monotone step if necessary."""
 
-    def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
-        """The derivative of ``carry(rho)`` by U along ``change`` is carry(b) - c: (b, c) stacked.
+    def adjoint_derivative(
+        self, rho: Array, adjoint_rho: Array, change: Array, tangent: Array
+    ) -> Array:
+        """(b, c), stacked: ``adjoint(rho)`` changes by adjoint(b) - c where U does by ``change``.
 
-        ``carried`` is carry(rho) and ``pushed`` is push(change).
+        ``adjoint_rho`` is adjoint(rho) and ``tangent`` is derivative(change).
         """
 
 
 class DoobSteps:
     """Φ(U) = -(2/beta) log M exp(-beta U / 2), M = exp(dt L) (mathematics 1.7): the h-transform.
 
-    Φ(U)_i = min over q of sum_j q_j U_j + (2/beta) KL(q | M_i): control that pays by entropy. In
+    Φ(U)_i = min over q of sum_j q_j U_j + (2/beta) KL(q | M_i): control with an entropy cost. In
     two dimensions M = exp(dt L_x / 2) exp(dt L_y) exp(dt L_x / 2), and Φ is the composition of the
     Bellman steps along lines. Where exp(-beta U / 2) would underflow, the exponentials act on the
     generator tilted with U instead: the same numbers up to rounding, at any beta.
     """
+
+    divisible: ClassVar[bool] = False  # whether it may take a step in ``parts``
+    filtered: ClassVar[bool] = False  # whether a filter switches between its steps and others
 
     def __init__(self, generator: Generator, beta: float) -> None:
         self.beta = beta
@@ -67,8 +75,20 @@ class DoobSteps:
 
     @property
     def fusible(self) -> bool:
-        """Whether whole passages can be compiled: one axis with walls."""
+        """Whether whole sweeps in time can be compiled: one axis with walls."""
         return len(self.factors) == 1 and not self.factors[0][0].seam
+
+    def forward_backward(
+        self, times: Array, running: Array, terminal: Array
+    ) -> "ForwardBackward | FusedForwardBackward":
+        """Over the nodes, compiled where it can be.
+
+        It is not in two dimensions, on a periodic axis and where exp(-beta u / 2) might underflow.
+        """
+        span = terminal.max() - terminal.min() + (times[-1] - times[0]) * np.ptp(running)
+        if self.fusible and self.beta / 2 * span <= _RANGE:
+            return FusedForwardBackward(self, times, running, terminal)
+        return ForwardBackward(self, times, running, terminal)
 
     def __call__(self, value: Array, dt: float) -> "DoobStep":
         factors = []
@@ -86,21 +106,23 @@ class DoobStep:
     def __init__(self, beta: float, value: Array, factors: list["Weighted"]) -> None:
         self.beta, self.value, self.factors = beta, value, factors
 
-    def push(self, change: Array) -> Array:
+    def derivative(self, change: Array) -> Array:
         for factor in self.factors:
-            change = factor.push(change)
+            change = factor.derivative(change)
         return change
 
-    def carry(self, rho: Array) -> Array:
+    def adjoint(self, rho: Array) -> Array:
         for factor in reversed(self.factors):
-            rho = factor.carry(rho)
+            rho = factor.adjoint(rho)
         return rho
 
-    move = carry
+    transport = adjoint
 
-    def bend(self, rho: Array, carried: Array, change: Array, pushed: Array) -> Array:
+    def adjoint_derivative(
+        self, rho: Array, adjoint_rho: Array, change: Array, tangent: Array
+    ) -> Array:
         """d(P^T rho) = (beta/2) (P^T diag(rho) P - diag(P^T rho)) dU: minus a covariance."""
-        return self.beta / 2 * np.stack([rho * pushed, carried * change])
+        return self.beta / 2 * np.stack([rho * tangent, adjoint_rho * change])
 
 
 class Weighted:
@@ -112,11 +134,11 @@ class Weighted:
         if not self.after.min() > 0:  # a NaN is not either
             raise TooSteep(_TOO_STEEP)
 
-    def push(self, change: Array) -> Array:
+    def derivative(self, change: Array) -> Array:
         out: Array = self.apply(self.before * change, False) / self.after
         return out
 
-    def carry(self, rho: Array) -> Array:
+    def adjoint(self, rho: Array) -> Array:
         out: Array = self.before * self.apply(rho / self.after, True)
         return out
 
@@ -128,7 +150,7 @@ class FusedLines:
         self.grid, self.beta, self.seam = generator.grid, beta, generator.grid.periodic[axis]
         self.swap = generator.grid.dim == 2 and axis == 0
         self.up, self.down = (self._lines(r[axis]) for r in (generator.up, generator.down))
-        self.factors: dict[float, Array] = {}  # a few step lengths, each used many times
+        self.factors: dict[float, Array] = {}  # few step lengths, each used many times
         self.passages: dict[tuple[float, ...], Any] = {}
 
     def _lines(self, field: Array) -> Array:
@@ -142,11 +164,11 @@ class FusedLines:
         if self.beta / 2 * (value.max() - lowest) > _RANGE:
             return self._tilted(value, tau)
         weights = np.exp(-self.beta / 2 * (value - lowest))
-        # log M w is -beta (u - lowest) / 2 as a whole; the step adds it to the value it had
+        # log M w is -beta (u - lowest) / 2 in total; the step adds it to the old value
         return Weighted(self._plain(tau), weights, lowest - value)
 
     def factor(self, tau: float) -> Array:
-        """The factored generator for a step length, made once."""
+        """The factored generator for a step length, cached."""
         from pdekit.pde.kernels.bellman_lines import factor
 
         if tau not in self.factors:
@@ -154,7 +176,7 @@ class FusedLines:
         return self.factors[tau]
 
     def exponentials(self, lengths: tuple[float, ...]) -> Any:
-        """For whole passages on one line: factors and, where they are narrow and few, bands."""
+        """For whole sweeps in time on one line: factors and, if narrow and few, band matrices."""
         if lengths not in self.passages:
             from pdekit.pde.kernels.uniformization import exponential_band
 
@@ -176,12 +198,12 @@ class FusedLines:
             return self._exponential(self.up, self.down, np.zeros((1, 1)), tau)
         from pdekit.pde.kernels.bellman_lines import factored
 
-        poles, room = packed_poles(), self.factor(tau)
+        poles, buffer = packed_poles(), self.factor(tau)
 
         def apply(field: Array, forward: bool) -> Array:
             lines = self._lines(field)
             out = np.empty_like(lines)
-            factored(room, self.up, self.down, lines, tau, forward, poles, out)
+            factored(buffer, self.up, self.down, lines, tau, forward, poles, out)
             return self._field(out)
 
         return apply
@@ -195,13 +217,13 @@ class FusedLines:
         return Weighted(self._exponential(there, back, kill, tau), np.ones(self.grid.shape), 0.0)
 
     def _exponential(self, up: Array, down: Array, kill: Array, tau: float) -> Any:
-        """exp(tau A) with pivots made anew."""
+        """exp(tau A) with pivots recomputed."""
         from pdekit.pde.kernels.bellman_lines import exponential
-        from pdekit.pde.kernels.tridiagonal import sweep_room
+        from pdekit.pde.kernels.tridiagonal import sweep_workspace
 
         def apply(field: Array, forward: bool) -> Array:
             lines = self._lines(field)
-            out, work = np.empty_like(lines), sweep_room(lines.shape[1], up.shape[1])
+            out, work = np.empty_like(lines), sweep_workspace(lines.shape[1], up.shape[1])
             lost = np.broadcast_to(kill, lines.shape)
             exponential(up, down, lost, lines, tau, forward, packed_poles(), work, out)
             return self._field(out)
@@ -210,7 +232,7 @@ class FusedLines:
 
 
 def _widened(band: Array, width: int) -> Array:
-    """The same band with zeros on both sides, up to ``width`` diagonals."""
+    """The same band padded with zeros on both sides, up to ``width`` diagonals."""
     more = (width - band.shape[1]) // 2
     return np.pad(band, ((0, 0), (more, more), (0, 0)))
 
@@ -223,14 +245,14 @@ def packed_poles() -> Array:
     return pole_lanes(poles.tobytes(), residues.tobytes())
 
 
-class Passage:
-    """The value function over given nodes for given costs, and what moves with it.
+class ForwardBackward:
+    """The value function at given nodes for given costs, and the densities under its control.
 
     Between nodes a step; at the nodes the running cost, with the weights of the trapezoidal rule.
     """
 
     def __init__(self, steps: Any, times: Array, running: Array, terminal: Array) -> None:
-        self.halves = np.diff(times) / 2
+        self.times, self.halves = times, np.diff(times) / 2
         self.values = np.empty_like(running)
         self.values[-1] = u = terminal
         made = []
@@ -242,29 +264,27 @@ class Passage:
 
     def flow(self, initial: Array) -> Array:
         """The densities at the nodes, shape ``(times, *grid.shape)``."""
-        out = np.empty_like(self.values)
-        out[0] = initial
-        for k, step in enumerate(self.made):
-            out[k + 1] = step.move(out[k])
-        return out
+        steps = iter(self.made)
+        march = March(initial, lambda rho, begin, end: (next(steps).transport(rho), 1))
+        return fields_at(self.times - self.times[0], march, initial)
 
     def change(self, running: Array, terminal: Array, flow: Array) -> Array:
-        """The derivative of ``flow`` by the costs along a change of these."""
+        """The derivative of ``flow`` with respect to the costs along a change of these."""
         moved, d = [], terminal
         for k in range(len(self.halves) - 1, -1, -1):
             before = d + self.halves[k] * running[k + 1]
-            pushed = self.made[k].push(before)
-            moved.append((before, pushed))
-            d = pushed + self.halves[k] * running[k]
+            tangent = self.made[k].derivative(before)
+            moved.append((before, tangent))
+            d = tangent + self.halves[k] * running[k]
         out = np.zeros_like(flow)
-        for k, (step, (before, pushed)) in enumerate(zip(self.made, moved[::-1], strict=True)):
-            inside, outside = step.bend(flow[k], flow[k + 1], before, pushed)
-            out[k + 1] = step.carry(out[k] + inside) - outside
+        for k, (step, (before, tangent)) in enumerate(zip(self.made, moved[::-1], strict=True)):
+            inside, outside = step.adjoint_derivative(flow[k], flow[k + 1], before, tangent)
+            out[k + 1] = step.adjoint(out[k] + inside) - outside
         return out
 
 
-class FusedPassage:
-    """``Passage`` by ``DoobSteps`` on a line with walls, compiled as a whole."""
+class FusedForwardBackward:
+    """``ForwardBackward`` by ``DoobSteps`` on a line with walls, compiled as a whole."""
 
     def __init__(self, steps: DoobSteps, times: Array, running: Array, terminal: Array) -> None:
         from pdekit.pde.kernels.bellman_lines import values_of_costs
@@ -296,7 +316,7 @@ class FusedPassage:
         return out
 
     def change(self, running: Array, terminal: Array, flow: Array) -> Array:
-        """The derivative of ``flow`` by the costs along a change of these."""
+        """The derivative of ``flow`` with respect to the costs along a change of these."""
         from pdekit.pde.kernels.bellman_lines import change_of_flow
 
         out = np.empty_like(flow)
@@ -307,24 +327,12 @@ class FusedPassage:
         return out
 
 
-def passage(steps: Any, times: Array, running: Array, terminal: Array) -> Any:
-    """The passage over the nodes, compiled where it can be.
-
-    It cannot in two dimensions, on a periodic axis and where exp(-beta u / 2) might underflow.
-    """
-    if isinstance(steps, DoobSteps) and steps.fusible:
-        span = terminal.max() - terminal.min() + (times[-1] - times[0]) * np.ptp(running)
-        if steps.beta / 2 * span <= _RANGE:
-            return FusedPassage(steps, times, running, terminal)
-    return Passage(steps, times, running, terminal)
-
-
 def advanced(
     steps: Any, value: Array, span: float, count: int, cost: Array | float
 ) -> tuple[Array, list[Step]]:
     """``count`` equal steps over ``span`` of time to go, half the running cost at either end.
 
-    Returns the value and the steps, the last in time to go first: as they carry densities.
+    Returns the value and the steps, in the order in which they propagate densities.
     """
     half, made = span / count / 2, []
     for _ in range(count):

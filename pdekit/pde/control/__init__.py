@@ -1,1 +1,1 @@
-"""Control and games: the value function and the density it moves."""
+"""Control and games: the value function and the density under its control."""

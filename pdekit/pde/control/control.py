@@ -1,40 +1,32 @@
-"""The verb ``control``: HJB backward and Fokker-Planck forward for controlled Langevin dynamics."""
+"""``control``: HJB backward and Fokker-Planck forward for controlled Langevin dynamics."""
 
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
-from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
-from pdekit.pde.bellman import vouched
-from pdekit.pde.control import density as carried
+from pdekit.pde.bellman import value_checks
+from pdekit.pde.control import density
 from pdekit.pde.control.couplings import Coupling
+from pdekit.pde.control.equilibrium import equilibrium
 from pdekit.pde.control.games import Newton, Solver
-from pdekit.pde.control.played import equilibrium
-from pdekit.pde.control.stored import (
-    drifting,
-    fewest_parts,
-    finer,
-    graded,
-    over,
-    same,
-    stored_times,
-)
+from pdekit.pde.control.integrals import Integrals, idle, mean, means, under_control
+from pdekit.pde.control.time_grids import drifting, over, stored_times
 from pdekit.pde.discrete.differences import central_gradient
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import FokkerPlanck, HamiltonJacobiBellman
+from pdekit.pde.schemes import AnyStats
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
-from pdekit.pde.solution import Solution, solve
+from pdekit.pde.solution import Solution, marched, solve, solved
 from pdekit.potentials import Quadratic
 from pdekit.protocols import Field, Function, Initial, Scheme, Times
 
@@ -42,13 +34,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _IDLE = 1e-8  # of the mass: error of the uncontrolled density
-_ALIKE_DENSITIES = 0.1  # of the range: a first step of PolicyIteration may be long for the start
-_ALIKE = 2e-2  # of the range
-_CLOSED = 1e-4  # of an integral of |rate|: error by its times that asks for better ones
-_UNCLOSED = 0.02  # of what is handed out: an error that is spoken of
-_UNCLOSED_GAME = 0.1  # likewise in a game, whose times are the user's
-_ROUNDING = 1e-9  # of the cost
-_PARTS = (4, 8)  # of the intervals of graded times
 
 
 @dataclass(frozen=True)
@@ -67,18 +52,18 @@ class Improvement:
 
     @property
     def gap(self) -> float:
-        """plain - controlled - effort: what the control saves beyond its own cost."""
+        """plain - controlled - effort: the savings of the control beyond its own cost."""
         return self.plain - self.controlled - self.effort
 
     @property
     def defect(self) -> float:
-        """|gap - exact|: the errors of both sides together."""
+        """|gap - exact|: the sum of the errors of both sides."""
         return abs(self.gap - self.exact)
 
     def passed(self, rtol: float = 0.02) -> bool:
-        """Whether the gap is not negative and its two values agree to ``rtol`` of the cost saved.
+        """Whether the gap is nonnegative and its two values agree to ``rtol``
 
-        Both up to 1e-9 of the cost, which rounding may take.
+        of the savings, up to rounding, 1e-9 of the cost.
         """
         rounding = 1e-9 * max(abs(self.plain), abs(self.controlled), 1e-300)
         return self.gap >= -rounding and self.defect <= rtol * abs(self.exact) + rounding
@@ -89,10 +74,11 @@ class Control:
     """Value, density and control of min E[g(X_T) + ∫(ℓ + |α|^2 / 2)], X_0 ~ initial.
 
     ``value`` and ``density`` are Solutions over the same times, forward from 0 to the horizon.
-    ``terminal_cost`` is g and ``running_cost`` is ℓ at those times (None: zero), both with their
-    couplings in the density found; ``own_cost`` is g without (None: the same). ``closure``: how
-    far the coupled system is closed. Integrals over time (``effort``, ``improvement``,
-    ``residuals``, ``cost_under``) run over ``dense``, so that what is stored does not decide them.
+    ``terminal_cost`` is g and ``running_cost`` is ℓ at those times (None: zero), both including
+    the couplings at the density found; ``own_cost`` is g without them (None: the same).
+    ``closure``: residuals of the coupled system. Integrals over time (``effort``, ``improvement``,
+    ``residuals``, ``cost_under``) run over ``dense``, so that they do not depend on the stored
+    times.
     """
 
     value: Solution
@@ -104,65 +90,23 @@ class Control:
     whole: Control | None = field(default=None, repr=False)
 
     @cached_property
-    def dense(self) -> Control:
-        """The same at enough times for integrals: all steps of a game, else at least 100 steps.
+    def _over_time(self) -> Integrals:
+        return Integrals(self, self._again)
 
-        Computed when asked for. A control that was changed by hand is taken as it stands.
-        """
-        parts = fewest_parts(self.value.times)
-        if self.whole is not None:
-            return self.whole if self._like(self.whole) else self
-        if parts == 1 or self.closure:
-            return self
-        return self._at(finer(self.value.times, parts))
-
-    def _at(self, times: Array) -> Control:
-        """The same at other times; a control that was changed by hand as it stands."""
+    def _again(self, times: Array) -> Control:
         equation = self.value.equation
-        with warnings.catch_warnings():  # all that is to be said has been said
-            warnings.simplefilter("ignore")
-            found = control(
-                equation.potential, equation.beta, self.value.grid, self.density.fields[0],
-                self.terminal_cost, times, equation.running_cost, scheme=self.value.scheme,
-            )  # fmt: skip
-        return found if self._like(found) else self
+        return control(
+            equation.potential, equation.beta, self.value.grid, self.density.fields[0],
+            self.terminal_cost, times, equation.running_cost, scheme=self.value.scheme,
+        )  # fmt: skip
 
-    def _like(self, found: Control) -> bool:
-        """Whether another is the same at the times that both have."""
-        there = np.isin(found.value.times, self.value.times)
-        here = np.isin(self.value.times, found.value.times)
-        return same(found.value.fields[there], self.value.fields[here], _ALIKE) and same(
-            found.density.fields[there], self.density.fields[here], _ALIKE_DENSITIES
-        )
+    @property
+    def dense(self) -> Control:
+        """The same at enough times for integrals: all steps of a game, else at
 
-    @cached_property
-    def _graded(self) -> list[Control]:
-        """Filled as they are asked for: the same at times that are dense towards both ends."""
-        return []
-
-    def _refined(self, k: int) -> Control:
-        """The control at the dense times, then at graded ones, then at twice as many."""
-        if k == 0 or self.closure:
-            return self.dense
-        if len(self._graded) < k:
-            grid = self.value.grid
-            quick = self.value.equation.beta * min(grid.spacing) ** 2  # to cross a cell
-            self._graded.append(self._at(graded(self.value.times, quick, _PARTS[k - 1])))
-        return self._graded[k - 1]
-
-    def _integral(self, rate: Callable[[Control], Array]) -> tuple[float, float]:
-        """∫ rate dt of a smooth rate, and what its times leave it off by.
-
-        The value changes in a layer before the horizon and the density in one after the start:
-        where times that are spread evenly miss them, over times graded towards both ends.
+        least 100 steps. Computed on demand. A control modified by hand is used as it is.
         """
-        for k in range(len(_PARTS) + 1):
-            found = self._refined(k)
-            values = rate(found)
-            out, off = found._summed(values)
-            if off <= _CLOSED * found._summed(np.abs(values))[0]:
-                break
-        return out, off
+        return self._over_time.dense
 
     @cached_property
     def control(self) -> xr.DataArray:
@@ -180,7 +124,7 @@ class Control:
     @property
     def terminal(self) -> float:
         """E g(X_T) under the control."""
-        return self._mean(self.density.fields[-1], self.terminal_cost)
+        return mean(self.density.fields[-1], self.terminal_cost)
 
     @property
     def running(self) -> float:
@@ -189,24 +133,24 @@ class Control:
 
     @property
     def effort(self) -> float:
-        """E ∫|α|^2 / 2 dt: the running cost less what the places cost."""
-        occupation, off = self._occupation(_found)
+        """E ∫|α|^2 / 2 dt: the running cost minus ℓ."""
+        occupation, off = self._over_time.occupation(under_control)
         effort = self.running - occupation
-        _report_times(self, off, effort, "effort")
+        self._over_time.report(off, effort, "effort")
         return effort
 
     @property
     def optimum(self) -> float:
-        """E u(X_0, 0): the least expected cost."""
-        return self._mean(self.density.fields[0], self.value.fields[0])
+        """E u(X_0, 0): the minimal expected cost."""
+        return mean(self.density.fields[0], self.value.fields[0])
 
     def cost_under(
         self, coupling: Coupling | None = None, terminal_coupling: Coupling | None = None
     ) -> float:
-        """Expected cost of a player under other couplings than the ones solved with.
+        """Expected cost of a player under other couplings than those of the
 
-        The effort made and the densities stay; only the couplings are priced anew. This is the
-        social cost of what a planner (``coupling.cooperative()``) and of what a game arrive at.
+        solution. Effort and densities are kept; only the couplings are replaced. This allows the
+        social cost of a planner (``coupling.cooperative()``) and of a game to be compared.
         """
         coupling = _checked(coupling, "coupling")
         terminal_coupling = _checked(terminal_coupling, "terminal_coupling")
@@ -219,27 +163,25 @@ class Control:
         def rate(found: Control) -> Array:
             rho = found.density.fields
             running = np.zeros_like(rho) + own
-            return found._means(
-                rho, running if coupling is None else running + coupling.cost(rho, grid)
-            )
+            return means(rho, running if coupling is None else running + coupling.cost(rho, grid))
 
-        total, off = self._over_time(rate)
-        cost = self.effort + total + self._mean(last, terminal)
-        _report_times(self, off, cost, "cost")
+        total, off = self._over_time.of_cost(rate)
+        cost = self.effort + total + mean(last, terminal)
+        self._over_time.report(off, cost, "cost")
         return cost
 
     @cached_property
     def improvement(self) -> Improvement:
         """The improvement theorem for this control, against the uncontrolled motion.
 
-        In a game: against a player who does nothing in the crowd that was found.
+        In a game: against an uncontrolled player in the same crowd.
         """
-        exact, off = self._integral(lambda found: found._means(found.idle, found._half_square))
-        idle, idle_off = self._occupation(_idle)
-        _report_times(self, off + idle_off, exact, "improvement")
+        exact, off = self._over_time.smooth(lambda found: means(idle(found), found._half_square))
+        places, places_off = self._over_time.occupation(idle)
+        self._over_time.report(off + places_off, exact, "improvement")
         return Improvement(
-            plain=self._mean(self.dense.idle[-1], self.terminal_cost) + idle,
-            controlled=self.terminal + self._occupation(_found)[0],
+            plain=mean(self.dense.idle[-1], self.terminal_cost) + places,
+            controlled=self.terminal + self._over_time.occupation(under_control)[0],
             effort=self.effort,
             exact=exact,
         )
@@ -265,71 +207,14 @@ class Control:
         effort by duality and by the integral of |α|^2 / 2 over density and time (of second order
         in the cells and, in a game, in the stored times). With couplings also ``fixed_point``, the
         largest L1 distance over time between the density and the response to it, and ``gap``, the
-        exploitability: what one player could still gain (cost units), and the solver's counts.
+        exploitability: the gain of a player who deviates (cost units), and the solver's counts.
         """
-        effort, _ = self._integral(lambda found: found._means(_found(found), found._half_square))
+        effort, _ = self._over_time.smooth(
+            lambda found: means(under_control(found), found._half_square)
+        )
         energy = abs(effort - self.effort) / max(abs(effort), 1e-12)
         mass = self.density.stats["mass_drift"]
         return {"mass": mass, "energy": energy, **self.closure}
-
-    def _occupation(self, flow: Callable[[Control], Array]) -> tuple[float, float]:
-        """E ∫ ℓ dt over a flow of densities, and its error by the times."""
-        if self.running_cost is None:
-            return 0.0, 0.0
-        return self._over_time(lambda found: found._means(flow(found), _places(found)))
-
-    def _over_time(self, rate: Callable[[Control], Array]) -> tuple[float, float]:
-        """Integral of a cost over time: of a game by the rule that it is made of."""
-        if not self.closure:
-            return self._integral(rate)
-        return float(np.trapezoid(rate(self.dense), self.dense.value.times)), 0.0
-
-    def _summed(self, rate: Array) -> tuple[float, float]:
-        """Integral over the stored times by Simpson's rule, and its error.
-
-        By what every second and every fourth time make of it: at any order that they show.
-        """
-        from scipy.integrate import simpson
-
-        times, n = self.value.times, len(rate)
-        thin = [np.unique([*range(0, n, every), n - 1]) for every in (1, 2, 4)]
-        whole, half, quarter = (float(simpson(rate[k], x=times[k])) for k in thin)
-        off, before = abs(whole - half), abs(half - quarter)
-        return whole, off * min(1.0, off / max(before - off, 1e-300))
-
-    def _means(self, densities: Array, fields: Array) -> Array:
-        return np.array([self._mean(*pair) for pair in zip(densities, fields, strict=True)])
-
-    @staticmethod
-    def _mean(density: Array, values: Array) -> float:
-        return float((density * values).sum() / density.sum())
-
-
-def _found(control: Control) -> Array:
-    return control.density.fields
-
-
-def _idle(control: Control) -> Array:
-    return control.idle
-
-
-def _places(control: Control) -> Array:
-    assert control.running_cost is not None
-    return control.running_cost
-
-
-def _report_times(found: Control, off: float, size: float, name: str) -> None:
-    """Say where no times that were tried close an integral."""
-    equation, largest = found.value.equation, float(np.abs(found.value.fields).max())
-    most = _UNCLOSED_GAME if found.closure else _UNCLOSED
-    if off > most * abs(size) + _ROUNDING * (1 / equation.beta + largest):
-        warnings.warn(
-            f"{name} is {size:.3g}, and its times leave it up to {off:.2g} off: the value function "
-            "or the density changes faster than they follow; ask for a shorter horizon "
-            "or, in a game, for more times",
-            AccuracyWarning,
-            stacklevel=4,
-        )
 
 
 def control(
@@ -359,21 +244,21 @@ def control(
         ``potential=None`` is V = 0 (the scoping problem).
     initial : a law, callable density or array, as for ``solve``.
     t : the horizon (101 stored times), or the increasing times to store, the last of them the
-        horizon (0 is added in front). With couplings these are the time steps (second order), cut
-        in 2, 4, ... where the value is too steep for them.
+        horizon (0 is added in front). With couplings these are the time steps (second order),
+        divided by 2, 4, ... if the value is too steep for them.
     coupling, terminal_coupling : values of ``pdekit.pde.control.couplings``: ``Congestion``,
         ``LogDensity``, ``Nonlocal``, ``MeanTracking`` or their sums.
-    scheme : how the value function is found. ``DoobTransform()`` (the default) is exact in time on
-        a line, and then so is the density: rho(t) = w(t) exp(t L^T) (rho_0 / w(0)),
+    scheme : the scheme for the value function. ``DoobTransform()`` (the default) is exact in time
+        on a line, and then so is the density: rho(t) = w(t) exp(t L^T) (rho_0 / w(0)),
         w = exp(-beta u / 2). ``PolicyIteration(dt)`` holds at any beta and however steep the data,
-        of second order in time and filtered, or monotone at any step (``order=1``); with both the
-        density is carried by exactly the transposed linearised operator. ``Godunov()`` is the
-        explicit monotone scheme on a line, after which the density solves the Fokker-Planck
+        of second order in time and filtered, or monotone at any step (``order=1``); with both
+        the density is propagated by exactly the transposed linearised operator. ``Godunov()`` is
+        the explicit monotone scheme on a line, after which the density solves the Fokker-Planck
         equation of V + u; not for couplings.
-    solver : how a coupled system is closed: ``Newton()`` (the default), ``FixedPoint()`` or
+    solver : the solver of the coupled system: ``Newton()`` (the default), ``FixedPoint()`` or
         ``FictitiousPlay()`` of ``pdekit.pde.control.games``.
 
-    Raises ``ConvergenceError`` where a step cannot be resolved or the coupled system not closed;
+    Raises ``ConvergenceError`` if a step cannot be resolved or the coupled system not solved;
     the message has the distance and the exploitability reached.
     """
     if not isinstance(grid, Grid):
@@ -389,65 +274,71 @@ def control(
     if solver is not None:
         raise ValueError(
             f"solver must be None where there is no coupling, got {checks.shown(solver)}: it "
-            "closes a coupled system"
+            "solves coupled systems only"
         )
-    backward = solve(equation, grid, terminal_cost, times[-1] - times[::-1], scheme)
+    backward, march = solved(
+        equation, grid, terminal_cost, times[-1] - times[::-1], scheme, stacklevel=3
+    )
     value = over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
-    if "substeps" in value.stats:
-        density = carried.by_steps(value, initial)
-    elif isinstance(scheme, DoobTransform):
-        density = carried.by_transform(value, initial)
-    else:
-        density = drifting(value, initial, times)
-    vouched.report_density(value, density, Problem(equation, grid, initial).potential(), 3)
+    rho = _under(value, initial, getattr(march, "counts", [])[::-1])
+    value_checks.report_density(value, rho, Problem(equation, grid, initial).potential(), 3)
     running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
     if running is not None:
         running = np.broadcast_to(running, value.fields.shape)
-    return Control(value, density, value.fields[-1], running)
+    return Control(value, rho, value.fields[-1], running)
+
+
+def _under(value: Solution, initial: Initial, counts: list[int]) -> Solution:
+    """The density under a value function, by what the scheme offers that found it in the steps."""
+    scheme, on_line = value.scheme, value.grid.dim == 1
+    if not (hasattr(scheme, "steps") and counts):
+        return drifting(value, initial, stacklevel=4)
+    exact = on_line and getattr(scheme, "exact_on_lines", False)
+    under = density.ByTransform(value) if exact else density.BySteps(value, counts)
+    return density.evolved(value, initial, under, stacklevel=4)
 
 
 def _game(
     equation: HamiltonJacobiBellman,
     grid: Grid,
-    initial: Any,
-    terminal_cost: Any,
+    initial: Initial,
+    terminal_cost: Field,
     times: Array,
     couplings: tuple[Coupling | None, Coupling | None],
     scheme: Any,
-    solver: Any,
+    solver: Solver,
 ) -> Control:
     if not hasattr(scheme, "steps"):
         raise ValueError(
-            f"{scheme!r} has no transposed steps to carry a density in a mean-field game; use "
+            f"{scheme!r} has no transposed steps to propagate a density in a mean-field game; use "
             "schemes.DoobTransform() or schemes.PolicyIteration(dt)"
         )
     if isinstance(solver, type) or not hasattr(solver, "close"):
         raise TypeError(f"solver must be a value such as Newton() or FixedPoint(); got {solver!r}")
-    begun, counts = time.perf_counter(), dict[str, Any]()
+    begun = time.perf_counter()
     backward = Problem(equation, grid, terminal_cost)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
-    found, nodes, stored = equilibrium(backward, forward, times, scheme, couplings, solver, counts)
-    error = counts.pop("time_error")
-    stats = {"steps": len(nodes) - 1, "seconds": time.perf_counter() - begun, **counts}
-    stats.update(minimum=float(found.values.min()), maximum=float(found.values.max()))
-    stats["time_error"] = error
-    value = Solution(found.values, nodes, equation, grid, scheme, stats)
-    density = carried.made(forward, found.flow, value, {"steps": len(nodes) - 1})
-    del counts["distances"]
-    closure = {
-        "fixed_point": found.distance, "gap": found.gap(), "time_error": error, **counts
+    game = equilibrium(backward, forward, times, scheme, couplings, solver)
+    found, nodes = game.response, game.nodes
+    stats: AnyStats = {
+        "steps": len(nodes) - 1, "seconds": time.perf_counter() - begun,
+        "minimum": float(found.values.min()), "maximum": float(found.values.max()),
     }  # fmt: skip
-    own = backward.values
-    vouched.report_density(value, density, backward.potential(), 4)
-    whole = Control(value, density, found.terminal, found.running, own, closure)
-    if len(stored) == len(nodes):
+    stats.update(cast("AnyStats", {**game.counts, "time_error": game.time_error}))
+    value = Solution(found.values, nodes, equation, grid, scheme, stats)
+    flow, _ = marched(forward, density.KnownFlow(found.flow), nodes)
+    rho = density.accepted(forward, flow, value, stacklevel=4)
+    value_checks.report_density(value, rho, backward.potential(), 4)
+    told = {k: v for k, v in game.counts.items() if isinstance(v, int | float)}
+    closure = {
+        "fixed_point": found.distance, "gap": found.gap(), "time_error": game.time_error, **told
+    }  # fmt: skip
+    whole = Control(value, rho, found.terminal, found.running, backward.values, closure)
+    if len(game.stored) == len(nodes):
         return whole
-    value, density = (
-        replace(each, fields=each.fields[stored], times=times) for each in (value, density)
-    )
-    return replace(
-        whole, value=value, density=density, running_cost=found.running[stored], whole=whole
-    )
+    value, rho = (replace(u, fields=u.fields[game.stored], times=times) for u in (value, rho))
+    running = found.running[game.stored]
+    return replace(whole, value=value, density=rho, running_cost=running, whole=whole)
 
 
 def _checked(coupling: Any, name: str) -> Any:

@@ -1,6 +1,6 @@
-"""Mean-field couplings: what it costs to be at x while the others are distributed as rho.
+"""Mean-field couplings: the cost of being at x while the others are distributed as rho.
 
-A coupling is a frozen value with three verbs on fields of shape ``(..., *grid.shape)``, leading
+A coupling is a frozen value with three methods on fields of shape ``(..., *grid.shape)``, leading
 axes (time, say) one by one:
 
 * ``cost(rho, grid)``: the field ℓ(x, rho);
@@ -11,6 +11,7 @@ axes (time, say) one by one:
 Couplings add. Mathematics 1.7; thesis, remark 4.10.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
@@ -20,11 +21,12 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete.convolution import convolution, displacements
 from pdekit.pde.discrete.sampling import called
 
 
 class Coupling(Protocol):
-    """What ``control(coupling=..., terminal_coupling=...)`` takes."""
+    """The interface of ``control(coupling=..., terminal_coupling=...)``."""
 
     def cost(self, rho: Array, grid: Grid) -> Array: ...
 
@@ -73,7 +75,7 @@ class Congestion:
 class LogDensity:
     """ℓ = strength log(rho + floor): the entropic price of crowds; local.
 
-    ``floor`` > 0 is the density that counts as empty: below it the price is flat.
+    ``floor`` > 0 is the density below which the price is constant.
     """
 
     strength: float
@@ -101,7 +103,7 @@ class LogDensity:
 
 @dataclass(frozen=True)
 class _Filled:
-    """ℓ = strength rho / (rho + floor): what a planner adds to ``LogDensity``."""
+    """ℓ = strength rho / (rho + floor): the planner's addition to ``LogDensity``."""
 
     strength: float
     floor: float
@@ -116,7 +118,7 @@ class _Filled:
         return out
 
     def cooperative(self) -> Coupling:
-        raise ValueError("this coupling is a planner's already; apply cooperative() once")
+        raise ValueError("this coupling is cooperative already; apply cooperative() only once")
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class MeanTracking:
         return _along(-self.pull * moved, self.rest * (mean * moved).sum(-1), grid)
 
     def cooperative(self) -> "MeanTracking":
-        """The pull grows to 2 pull - rest; what does not depend on x is left as it is."""
+        """The pull grows to 2 pull - rest; terms without x are unchanged."""
         return MeanTracking(
             self.strength, self.share, pull=2 * self.pull - self.rest, rest=self.rest
         )
@@ -166,8 +168,8 @@ class MeanTracking:
 class Nonlocal:
     """ℓ(x) = ∫ W(x - y) rho(dy): a pair cost W (even), such as ``PairPotential`` or a function.
 
-    By FFT, zero-padded where the axis has walls and wrapped where it is periodic (W is then read
-    at the displacement of least length). O(N log N).
+    By FFT, zero-padded where the axis has walls and wrapped where it is periodic (W is then
+    evaluated at the shortest displacement). O(N log N).
     """
 
     kernel: Any
@@ -180,19 +182,13 @@ class Nonlocal:
             )
 
     def cost(self, rho: Array, grid: Grid) -> Array:
-        from scipy.fft import irfftn, rfftn
-
-        shape, transform = _kernel_transform(self.kernel, grid)
-        axes = tuple(range(-grid.dim, 0))
-        out: Array = irfftn(rfftn(rho, shape, axes) * transform, shape, axes)
-        inner: Any = tuple(slice(0, n) for n in grid.shape)
-        return np.ascontiguousarray(out[(..., *inner)]) * grid.cell_volume
+        return np.ascontiguousarray(_convolved(self.kernel, grid)(rho))
 
     def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
         return self.cost(change, grid)
 
     def cooperative(self) -> Coupling:
-        """Twice the pair cost: a planner counts both ends of every pair."""
+        """Twice the pair cost: a planner counts both members of every pair."""
         return CouplingSum((self, self))
 
     def __add__(self, other: Coupling) -> "CouplingSum":
@@ -206,10 +202,12 @@ class CouplingSum:
     parts: tuple[Coupling, ...]
 
     def cost(self, rho: Array, grid: Grid) -> Array:
-        return np.sum([part.cost(rho, grid) for part in self.parts], 0)
+        total: Array = np.sum([part.cost(rho, grid) for part in self.parts], 0)
+        return total
 
     def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
-        return np.sum([part.derivative(rho, change, grid) for part in self.parts], 0)
+        total: Array = np.sum([part.derivative(rho, change, grid) for part in self.parts], 0)
+        return total
 
     def cooperative(self) -> "CouplingSum":
         return CouplingSum(tuple(part.cooperative() for part in self.parts))
@@ -235,23 +233,16 @@ def _along(slope: Array, constant: Array, grid: Grid) -> Array:
 
 
 @lru_cache(16)
-def _kernel_transform(kernel: Any, grid: Grid) -> tuple[tuple[int, ...], Any]:
-    from scipy.fft import next_fast_len, rfftn
-
-    offsets, shape = [], []
-    for n, h, periodic in zip(grid.cells, grid.spacing, grid.periodic, strict=True):
-        size = n if periodic else next_fast_len(2 * n - 1, real=True)
-        k = np.arange(size)
-        offsets.append(np.where(k <= size // 2, k, k - size) * h)
-        shape.append(size)
-    z = np.stack(np.meshgrid(*offsets, indexing="ij"), -1)
+def _convolved(kernel: Any, grid: Grid) -> Callable[[Array], Array]:
+    _, z = displacements(grid)
     values = called("a kernel", kernel, z)
-    if values.shape != tuple(shape) or not np.isfinite(values).all():
+    shape = z.shape[:-1]
+    if values.shape != shape or not np.isfinite(values).all():
         raise ValueError(
             f"a kernel must map displacements of shape {z.shape} to finite values of shape "
-            f"{tuple(shape)}, got shape {values.shape}"
+            f"{shape}, got shape {values.shape}"
         )
-    return tuple(shape), rfftn(values)
+    return convolution(values, grid)
 
 
 def _require_number(coupling: Any, *names: str) -> None:

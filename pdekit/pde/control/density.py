@@ -1,7 +1,9 @@
-"""Densities under a computed control, carried by the transposed steps that found the value."""
+"""Densities under a computed control: schemes that lead them by what found the value."""
 
 import warnings
-from typing import Any
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,72 +12,160 @@ from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.pde.bellman.h_transform import Evolution, tilted
 from pdekit.pde.bellman.steps import advanced
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import propagate
+from pdekit.pde.discrete.stats import ControlledStats, Stats
 from pdekit.pde.equations import FokkerPlanck
-from pdekit.pde.solution import Solution, summarise
+from pdekit.pde.solution import Solution, marched, summarise
+from pdekit.protocols import Initial, Scheme
 
-_MASS_DEFECT = 1e-8  # what the exponential leaves at rtol 1e-9 of the value function
-_HALVES = 2.0  # the error of steps of order one over what halving them changes
-_STEPS = {1: 0.1, 2: 0.05}  # by order, of the mass: errors of a density that are spoken of
-_NEGATIVE = 1e-6  # of the mass, to which games are closed: what may be left below zero
-
-
-def by_drift(value: Solution, initial: Any) -> Array:
-    """On a line, the density under V + u with u half way between any two times: second order."""
-    equation, grid = value.equation, value.grid
-    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
-    potential, fields = problem.potential(), [problem.values]
-    for k, dt in enumerate(np.diff(value.times)):
-        middle = potential + (value.fields[k] + value.fields[k + 1]) / 2
-        generator = scharfetter_gummel(middle, equation.beta, grid)
-        rho = propagate(generator, fields[-1], dt, forward=True)
-        fields.append(rho * (fields[0].sum() / rho.sum()))
-    return np.array(fields)
+_MASS_DEFECT = 1e-8  # error of the exponential at rtol 1e-9 of the value function
+_HALVES = 2.0  # ratio of the error of first-order steps to the change by halving them
+_STEPS = {
+    1: 0.1,
+    2: 0.05,
+}  # by order, of the mass: errors of a density above which a warning is given
+_NEGATIVE = 1e-6  # of the mass: tolerated negative part, the tolerance of games
 
 
-def by_transform(value: Solution, initial: Any) -> Solution:
+@dataclass(frozen=True, eq=False)
+class ByDrift:
+    """On a line, under V + u with u half way between any two times of ``value``: second order."""
+
+    value: Solution
+
+    solves = (FokkerPlanck,)
+
+    def start(self, problem: Problem, stats: Stats) -> March:
+        u, times, beta = self.value.fields, self.value.times, problem.equation.beta
+        potential, mass = problem.potential(), problem.values.sum()
+
+        def step(rho: Array, k: int) -> tuple[Array, int]:
+            generator = scharfetter_gummel(potential + (u[k] + u[k + 1]) / 2, beta, problem.grid)
+            new = propagate(generator, rho, times[k + 1] - times[k], forward=True)
+            return new * (mass / new.sum()), 1
+
+        return _march(self.value, problem, step, stats)
+
+
+@dataclass(frozen=True, eq=False)
+class ByTransform:
     """On a line, rho(t) = w(t) exp(t L^T) (rho_0 / w(0)), w = exp(-beta u / 2): exact in time."""
+
+    value: Solution
+
+    solves = (FokkerPlanck,)
+
+    def start(self, problem: Problem, stats: ControlledStats) -> March:
+        equation, u, times = self.value.equation, self.value.fields, self.value.times
+        cost = Problem(equation, problem.grid, None).running_cost()
+        carry = _TransportStep(problem.generator(), equation.beta, cost)
+        mass = problem.values.sum()
+
+        def step(rho: Array, k: int) -> tuple[Array, int]:
+            before = carry.steps
+            new = carry.step(rho, u[k], u[k + 1], times[k + 1] - times[k])
+            new, stats["mass_defect"] = np.maximum(new, 0.0), carry.defect
+            return new * (mass / new.sum()), carry.steps - before
+
+        return _march(self.value, problem, step, stats)
+
+
+@dataclass(frozen=True, eq=False)
+class BySteps:
+    """By the transposes of the Bellman steps that led to the value, made again from it.
+
+    ``counts``: how many there are between its times. A second density, by steps of half the
+    length, measures the error.
+    """
+
+    value: Solution
+    counts: list[int]
+
+    solves = (FokkerPlanck,)
+
+    def start(self, problem: Problem, stats: ControlledStats) -> March:
+        move = _Transposes(self.value, self.counts)
+        if not move.steps.divisible:  # the lines of a plane, whose steps are short enough
+            return _march(self.value, problem, move, stats)
+        halves = _Transposes(self.value, self.counts, parts=2)
+        beside = _march(self.value, problem, halves, {"steps": 0})
+        times, mass = self.value.times, problem.values.sum()
+
+        def measured(rho: Array, k: int) -> tuple[Array, int]:
+            rho, count = move(rho, k)
+            other = beside(times[k + 1])
+            march.errors.append(_HALVES * float(np.abs(rho - other).sum() / mass))
+            stats["monotone_steps"], stats["step_error"] = (
+                move.steps.monotone_densities,
+                max(march.errors),
+            )
+            return rho, count
+
+        march = _march(self.value, problem, measured, stats)
+        return march
+
+
+class _Transposes:
+    """rho from a time of the value to the next, by the transposed derivatives of its steps."""
+
+    def __init__(self, value: Solution, counts: list[int], parts: int = 1) -> None:
+        backward = Problem(value.equation, value.grid, value.fields[-1])
+        self.steps, self.cost = value.scheme.steps(backward), backward.running_cost()
+        if parts > 1:
+            self.steps.parts = parts
+        self.u, self.spans, self.counts = value.fields, np.diff(value.times), counts
+
+    def __call__(self, rho: Array, k: int) -> tuple[Array, int]:
+        later, count = self.u[k + 1], self.counts[k]
+        for step in advanced(self.steps, later, self.spans[k], count, self.cost)[1]:
+            rho = step.transport(rho)
+        return rho, count
+
+
+@dataclass(frozen=True, eq=False)
+class KnownFlow:
+    """A flow of densities known at the requested times: that of a game at equilibrium."""
+
+    flow: Array
+
+    solves = (FokkerPlanck,)
+
+    def start(self, problem: Problem, stats: Stats) -> March:
+        later = iter(self.flow[1:])
+        return March(problem.values, lambda rho, begin, end: (next(later), 1), stats)
+
+
+def _march(
+    value: Solution, problem: Problem, step: Callable[[Array, int], tuple[Array, int]], stats: Stats
+) -> March:
+    """The march of a density: step(rho, k) leads it from the k-th time of the value to the next."""
+    times = value.times.tolist()
+
+    def over(rho: Array, begin: float, end: float) -> tuple[Array, int]:
+        steps = 0
+        for k in range(bisect_left(times, begin), bisect_left(times, end)):
+            rho, taken = step(rho, k)
+            steps += taken
+        return rho, steps
+
+    return March(problem.values, over, stats)
+
+
+def evolved(value: Solution, initial: Initial, scheme: Scheme, stacklevel: int) -> Solution:
+    """The density at the times of the value, led by a scheme of this file."""
     equation = value.equation
     problem = Problem(FokkerPlanck(equation.potential, equation.beta), value.grid, initial)
-    cost = Problem(equation, value.grid, initial).running_cost()
-    carry = _Carry(problem.generator(), equation.beta, cost)
-    fields = [problem.values]
-    for k, dt in enumerate(np.diff(value.times)):
-        rho = carry.step(fields[-1], value.fields[k], value.fields[k + 1], dt)
-        rho = np.maximum(rho, 0.0)
-        fields.append(rho * (fields[0].sum() / rho.sum()))
-    stats: dict[str, Any] = {"steps": carry.steps, "mass_defect": carry.defect}
-    return made(problem, np.array(fields), value, stats)
+    density, march = marched(problem, scheme, value.times)
+    errors = getattr(march, "errors", [])
+    if errors:
+        _report_steps(value, max(errors), stacklevel + 1)
+    return accepted(problem, density, value, stacklevel + 1)
 
 
-def by_steps(value: Solution, initial: Any) -> Solution:
-    """By the transposed Bellman steps between the stored times, made again from the value."""
-    equation = value.equation
-    problem = Problem(FokkerPlanck(equation.potential, equation.beta), value.grid, initial)
-    backward = Problem(equation, value.grid, value.fields[-1])
-    steps, cost = value.scheme.steps(backward), backward.running_cost()
-    counts = value.stats["substeps"][::-1]
-    fields, errors = [problem.values], [0.0]
-    other, halved = problem.values, value.scheme.steps(backward)
-    halved.parts = 2
-    told = hasattr(steps, "order")  # else the lines of a plane, whose steps are short enough
-    for k, dt in enumerate(np.diff(value.times)):
-        rho = _moved(steps, fields[-1], value.fields[k + 1], dt, counts[k], cost)
-        fields.append(rho)
-        if told:
-            other = _moved(halved, other, value.fields[k + 1], dt, counts[k], cost)
-            errors.append(float(np.abs(rho - other).sum() / problem.values.sum()))
-    stats: dict[str, Any] = {"steps": sum(counts)}
-    if told:
-        stats["monotone_steps"] = steps.upright
-        stats["step_error"] = _HALVES * max(errors)
-        _report_steps(value, stats["step_error"])
-    return made(problem, np.array(fields), value, stats)
-
-
-def _report_steps(value: Solution, error: float) -> None:
-    """Say where the steps are too long for the density: for a start that is narrow, at first."""
+def _report_steps(value: Solution, error: float, stacklevel: int) -> None:
+    """Warn where the steps are too long for the density, as at a narrow start."""
     dt, order = value.scheme.dt, value.scheme.order
     most = _STEPS[order]
     if error <= most:
@@ -83,23 +173,16 @@ def _report_steps(value: Solution, error: float) -> None:
     better = dt * min(0.5, (most / (2 * error)) ** (1 / order))
     warnings.warn(
         f"steps of {dt:.3g} leave the controlled density up to {error:.2g} of its mass off (L1, at "
-        f"one of its times); PolicyIteration(dt={better:.1g}, order={order}) would do, or "
+        f"one of its times); PolicyIteration(dt={better:.1g}, order={order}) would suffice, or "
         "DoobTransform(), which is exact in time on a line",
         AccuracyWarning,
-        stacklevel=4,
+        stacklevel=stacklevel,
     )
 
 
-def _moved(
-    steps: Any, rho: Array, later: Array, dt: float, count: int, cost: Array | float
-) -> Array:
-    for step in advanced(steps, later, dt, count, cost)[1]:
-        rho = step.move(rho)
-    return rho
-
-
-def made(problem: Problem, fields: Array, value: Solution, stats: dict[str, Any]) -> Solution:
-    """The density as a Solution; what rounding left below zero is set to zero."""
+def accepted(problem: Problem, density: Solution, value: Solution, stacklevel: int) -> Solution:
+    """The density of a control: what rounding left below zero is set to zero, then summarised."""
+    fields, stats = density.fields, density.stats
     axes = tuple(range(1, fields.ndim))
     kept = np.maximum(fields, 0.0)
     stats["negative_before_clipping"] = min(0.0, float(fields.min()))
@@ -107,18 +190,18 @@ def made(problem: Problem, fields: Array, value: Solution, stats: dict[str, Any]
     if not below <= _NEGATIVE:
         raise ConvergenceError(
             f"the controlled density is negative for {below:.2g} of its mass: the steps are too "
-            "long for this grid; ask for four times as many times"
+            "long for this grid; use four times as many times"
         )
     kept *= (fields.sum(axes) / kept.sum(axes)).reshape(-1, *[1] * len(axes))
-    summarise(problem, kept, stats, stacklevel=5)
-    return Solution(kept, value.times, problem.equation, problem.grid, value.scheme, stats)
+    summarise(problem, kept, stats, stacklevel + 1)
+    return replace(density, fields=kept, scheme=value.scheme)
 
 
-class _Carry:
+class _TransportStep:
     """rho -> w(t + dt) exp(dt L^T) (rho / w(t)), by the generator tilted with w(t + dt).
 
     The mass of the result is that of rho only if u(t) and u(t + dt) belong together and the
-    exponential is right; where the defect shows otherwise, the interval is halved.
+    exponential is right; if the mass defect is too large, the interval is halved.
     """
 
     def __init__(self, generator: Generator, beta: float, cost: Array | float) -> None:
@@ -139,7 +222,7 @@ class _Carry:
         if depth == 24 or middle is None:
             raise ConvergenceError(
                 f"the controlled density loses {defect:.2g} of its mass over a step of {dt:.2g}; "
-                "refine the grid or ask for more times"
+                "refine the grid or use more times"
             )
         first = self.step(rho, now, middle, dt / 2, depth + 1)
         return self.step(first, middle, later, dt / 2, depth + 1)

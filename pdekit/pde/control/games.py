@@ -1,10 +1,10 @@
-"""Mean-field games: the coupled forward-backward system, and the ways to close it.
+"""Mean-field games: the coupled forward-backward system, and its solvers.
 
 -u_t = L u - |∇u|^2 / 2 + ℓ(x, rho(t)), u(., T) = g(x, rho(T)); rho_t = ∇·((∇V + ∇u) rho) +
 beta^-1 Δrho (mathematics 1.7). In time, the costs act at the nodes with the weights of the
-trapezoidal rule and Bellman steps (``bellman``, ``policy``) lead from node to node: of second
-order, and the density is carried by exactly the transposed derivative of the value's step. A flow
-of densities rho is an equilibrium where it is its own response, rho = T(rho).
+trapezoidal rule and Bellman steps (``bellman``, ``policy``) lead from node to node: second
+order, and the density is propagated by exactly the transposed derivative of the value's step. A
+flow of densities rho is an equilibrium if it is its own response, rho = T(rho).
 """
 
 from collections.abc import Callable
@@ -18,27 +18,30 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde.bellman.steps import Step, TooSteep, passage
+from pdekit.pde.bellman.steps import TooSteep
 from pdekit.pde.control.couplings import Coupling
+from pdekit.pde.discrete.stats import GameStats
+from pdekit.pde.discrete.step_doubling import doubling_error
 
-_LEAST_STRENGTH = 2.0**-10  # shortest step of the continuation in the strength of the coupling
-_MOST = 5  # times the rounds: responses that a continuation may take
-_FEWEST = 4  # nodes from which on the error in time can be told
-_KRYLOV = 50  # most products with the linearised response in one solve
+_LEAST_STRENGTH = 2.0**-10  # smallest continuation step in the strength of the coupling
+_MOST = 5  # maximal responses of a continuation, as a multiple of ``rounds``
+_FEWEST = 4  # number of nodes from which the error in time can be estimated
+_KRYLOV = 50  # maximal products with the linearised response per solve
 _LEAST_STEP = 2.0**-6  # shortest step of the line search
 
 
 @dataclass(frozen=True, eq=False)
 class Game:
-    """A discretised game: everything but the densities it is played at.
+    """A discretised game, apart from the densities.
 
-    ``steps(U, dt)`` makes a Bellman step; ``running`` and ``terminal`` are the costs without the
-    couplings; ``strength`` scales the couplings (1 is the game itself).
+    ``steps(U, dt)`` makes a Bellman step and ``steps.forward_backward`` goes over all nodes;
+    ``running`` and ``terminal`` are the costs without the couplings; ``strength`` scales the
+    couplings (1 is the game itself).
     """
 
     grid: Grid
     times: Array
-    steps: Callable[[Array, float], Step]
+    steps: Any
     initial: Array
     running: Array | float
     terminal: Array
@@ -46,12 +49,12 @@ class Game:
     terminal_coupling: Coupling | None = None
     strength: float = 1.0
 
-    def at_rest(self) -> Array:
-        """The flow that stays where it starts, shape ``(times, *grid.shape)``."""
+    def constant_flow(self) -> Array:
+        """The constant flow, equal to the initial density, shape ``(times, *grid.shape)``."""
         return np.repeat(self.initial[None], len(self.times), 0)
 
     def costs(self, flow: Array) -> tuple[Array, Array]:
-        """The running cost at every node and the terminal cost, in the crowd of ``flow``."""
+        """The running cost at every node and the terminal cost, at the densities ``flow``."""
         running = np.empty_like(flow)
         running[...] = self.running
         terminal = self.terminal
@@ -76,24 +79,24 @@ class Game:
         return cost if self.strength == 1 else self.strength * cost
 
     def respond(self, flow: Array) -> "Response":
-        """The value function in the crowd of ``flow`` and the flow that its control makes."""
+        """The value function at the densities ``flow``, and the flow under its control."""
         running, terminal = self.costs(flow)
-        found = passage(self.steps, self.times, running, terminal)
+        found = self.steps.forward_backward(self.times, running, terminal)
         out = found.flow(self.initial)
         if not np.isfinite(out).all():
             raise TooSteep(
-                "the density under the control left the range of numbers; ask for more times"
+                "the density under the control left the range of numbers; use more times"
             )
         return Response(self, flow, found, out, running, terminal)
 
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """What players do who believe in the flow ``given``: their value and the flow they make."""
+    """The best response to the flow ``given``: the value function and the resulting flow."""
 
     game: Game
     given: Array
-    passage: Any
+    forward_backward: Any
     flow: Array
     running: Array
     terminal: Array
@@ -101,7 +104,7 @@ class Response:
     @property
     def values(self) -> Array:
         """The value function at the nodes."""
-        out: Array = self.passage.values
+        out: Array = self.forward_backward.values
         return out
 
     @cached_property
@@ -111,44 +114,52 @@ class Response:
 
     @cached_property
     def distance(self) -> float:
-        """Largest L1 distance over time between believed and made flow, relative to the mass."""
+        """Largest L1 distance over time of given and resulting flow, relative to the mass."""
         axes = tuple(range(1, self.flow.ndim))
         return float(np.abs(self.defect).sum(axis=axes).max() / self.game.initial.sum())
 
     def change(self, change: Array) -> Array:
         """T'(rho) change: costs, then value backward, then density forward, all linearised."""
-        out: Array = self.passage.change(*self.game.cost_changes(self.given, change), self.flow)
+        out: Array = self.forward_backward.change(
+            *self.game.cost_changes(self.given, change), self.flow
+        )
         return out
 
     def time_error(self) -> float:
-        """What the steps in time leave the value off by: a third of what twice as long ones do.
+        """Error of the value by the steps in time: a third of the change by steps
 
-        In the crowd as it is found; for a few steps, or where those cannot be taken, infinite.
+        twice as long. At the densities found; infinite for too few steps, or if those fail.
         """
         game, thin = self.game, np.unique([*range(0, len(self.game.times), 2), -1 % len(self.flow)])
         if len(thin) < _FEWEST:
             return np.inf
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                found = passage(game.steps, game.times[thin], self.running[thin], self.terminal)
+                found = game.steps.forward_backward(
+                    game.times[thin], self.running[thin], self.terminal
+                )
         except ConvergenceError:
             return np.inf
-        return float(np.abs(found.values - self.values[thin]).max()) / 3
+        return doubling_error(found.values, self.values[thin], _largest_change, 2)
 
     def gap(self) -> float:
-        """Exploitability: what one player gains by the best reply to the flow that is played.
+        """Exploitability: the gain of a player by the best reply to the current flow.
 
-        The played control costs what it was found to cost, but in the crowd of ``flow`` and not in
-        that of ``given``; the best reply costs the value function in that crowd. >= 0, and zero
+        The cost of the current control is evaluated at the densities ``flow`` instead of
+        ``given``; that of the best reply is the value function at these densities. >= 0, and zero
         at an equilibrium; per unit of mass, in the units of the cost.
         """
         game = self.game
         running, terminal = game.costs(self.flow)
-        best = passage(game.steps, game.times, running, terminal).values
+        best = game.steps.forward_backward(game.times, running, terminal).values
         total = ((self.values[0] - best[0]) * game.initial).sum()
         total += ((terminal - self.terminal) * self.flow[-1]).sum()
         total += (_weights(game.times, running) * (running - self.running) * self.flow).sum()
         return float(total / game.initial.sum())
+
+
+def _largest_change(u: Array, v: Array) -> float:
+    return float(np.abs(u - v).max())
 
 
 def _weights(times: Array, like: Array) -> Array:
@@ -159,10 +170,10 @@ def _weights(times: Array, like: Array) -> Array:
 
 
 class Solver(Protocol):
-    """How a coupled system is closed: what ``control(solver=...)`` takes."""
+    """A solver of the coupled system, for ``control(solver=...)``."""
 
-    def close(self, game: Game, counts: dict[str, Any], /) -> Response:
-        """The response at equilibrium."""
+    def close(self, game: Game, counts: Any, /) -> Response:
+        """The response at equilibrium; the work is recorded in ``counts``, of ``GameStats``."""
         ...
 
 
@@ -172,10 +183,10 @@ class Newton:
 
     (1 - T'(rho)) change = T(rho) - rho by GMRES; a product with T' is a linearised backward and
     forward sweep. In a game with monotone coupling and potential, T' has no positive eigenvalue:
-    the system is never singular. Where Newton's method stalls, the couplings are switched on in
-    steps, each started from the last, with five times the rounds in all. ``tolerance``: largest L1
-    distance over time between rho and T(rho), relative to the mass. ``rounds``: responses a step of
-    the continuation may take.
+    the system is never singular. If Newton's method stalls, the couplings are
+    increased in steps (continuation), with five times the rounds in total. ``tolerance``: largest
+    L1 distance over time between rho and T(rho), relative to the mass. ``rounds``: maximal
+    responses per continuation step.
     Raises ``ConvergenceError`` with the distance reached.
     """
 
@@ -185,54 +196,66 @@ class Newton:
     def __post_init__(self) -> None:
         _require_limits(self)
 
-    def close(self, game: Game, counts: dict[str, Any]) -> Response:
+    def close(self, game: Game, counts: GameStats) -> Response:
         """The response at equilibrium.
 
         Into ``counts``: ``responses``, ``products`` with T', ``strengths`` of the continuation and
         the ``distances`` of all responses.
         """
+        return _Search(self, counts).close(game)
+
+
+class _Search:
+    """Newton's method for one game, and the responses that it has taken."""
+
+    def __init__(self, solver: Newton, counts: GameStats) -> None:
+        self.tolerance, self.rounds, self.counts = solver.tolerance, solver.rounds, counts
+        self.responses = 0
+
+    def close(self, game: Game) -> Response:
+        """The game as it is or, where that fails, with its couplings switched on in steps."""
         try:
-            return self._solve(game, game.at_rest(), counts)
+            return self.solve(game, game.constant_flow())
         except ConvergenceError as error:
             failure = error
-        flow = replace(game, strength=0.0).respond(game.at_rest()).flow
+        flow = replace(game, strength=0.0).respond(game.constant_flow()).flow
         reached, step = 0.0, 0.5
         while reached < 1:
             strength = min(1.0, reached + step)
             try:
-                found = self._solve(replace(game, strength=strength), flow, counts)
+                found = self.solve(replace(game, strength=strength), flow)
             except ConvergenceError as error:
                 failure, step = error, step / 2
-                if step < _LEAST_STRENGTH or counts["responses"] > _MOST * self.rounds:
+                if step < _LEAST_STRENGTH or self.responses > _MOST * self.rounds:
                     raise type(failure)(
                         f"the game was closed up to {reached:.3g} of its coupling, not beyond: "
                         f"{failure}"
                     ) from error
                 continue
-            counts["strengths"] = counts.get("strengths", 0) + 1
+            self.counts["strengths"] = self.counts.get("strengths", 0) + 1
             flow, reached, step = found.flow, strength, 2 * step
         return found
 
-    def _solve(self, game: Game, flow: Array, counts: dict[str, Any]) -> Response:
-        now, forcing = _counted(game, flow, counts), 0.1
+    def solve(self, game: Game, flow: Array) -> Response:
+        """From a given flow, by at most this number of rounds."""
+        now, forcing = self.respond(game, flow), 0.1
         for k in range(self.rounds):
             if now.distance <= self.tolerance:
                 return now
-            # no more accurate than what the tolerance asks of this round
+            # no more accurate than needed in this round
             enough = min(0.3 * self.tolerance / now.distance, 0.1)
-            change = _solved(now, max(forcing, enough), counts)
-            new = self._line_search(now, change, counts, k)
+            change = _solved(now, max(forcing, enough), self.counts)
+            new = self.line_search(now, change, k)
             fall = np.linalg.norm(new.defect) / np.linalg.norm(now.defect)
             now, forcing = new, float(np.clip(0.9 * fall**2, 1e-4, 0.1))
         raise _not_closed("Newton", now, self.rounds)
 
-    def _line_search(
-        self, now: Response, change: Array, counts: dict[str, Any], rounds: int
-    ) -> Response:
+    def line_search(self, now: Response, change: Array, rounds: int) -> Response:
+        """As far along the change as the defect falls."""
         size, old = 1.0, np.linalg.norm(now.defect)
         while size >= _LEAST_STEP:
             try:
-                new = _counted(now.game, now.given + size * change, counts)
+                new = self.respond(now.game, now.given + size * change)
             except ConvergenceError:
                 new = None
             if new is not None and np.linalg.norm(new.defect) <= (1 - 0.1 * size) * old:
@@ -240,13 +263,18 @@ class Newton:
             size /= 2
         raise _not_closed("the line search of Newton", now, rounds)
 
+    def respond(self, game: Game, flow: Array) -> Response:
+        """A response, which counts."""
+        self.responses += 1
+        return _counted(game, flow, self.counts)
+
 
 @dataclass(frozen=True)
 class FixedPoint:
     """rho <- (1 - damping) rho + damping T(rho): converges for weak couplings and short horizons.
 
-    ``damping`` in (0, 1], 1 is undamped. Raises ``ConvergenceError`` with the distance reached
-    where ``rounds`` do not bring it below ``tolerance`` (as in ``Newton``).
+    ``damping`` in (0, 1], 1 is undamped. Raises ``ConvergenceError`` with the distance
+    reached if it is not below ``tolerance`` after ``rounds`` (as in ``Newton``).
     """
 
     damping: float = 0.5
@@ -258,14 +286,14 @@ class FixedPoint:
         if not 0 < checks.number("damping", self.damping) <= 1:
             raise ValueError(f"damping must lie in (0, 1], got {self.damping}")
 
-    def close(self, game: Game, counts: dict[str, Any]) -> Response:
+    def close(self, game: Game, counts: GameStats) -> Response:
         """The response at equilibrium."""
         return _relaxed(self, game, lambda k: self.damping, counts)
 
 
 @dataclass(frozen=True)
 class FictitiousPlay:
-    """rho <- rho + (T(rho) - rho) / (k + 2): replies to the average of all past flows.
+    """rho <- rho + (T(rho) - rho) / (k + 2): best replies to the average of all past flows.
 
     Converges for potential games however strong the coupling, at the slow rate 1/k (Cardaliaguet
     and Hadikhanloo 2017): hence the loose ``tolerance``. Raises ``ConvergenceError`` with the
@@ -278,15 +306,13 @@ class FictitiousPlay:
     def __post_init__(self) -> None:
         _require_limits(self)
 
-    def close(self, game: Game, counts: dict[str, Any]) -> Response:
+    def close(self, game: Game, counts: GameStats) -> Response:
         """The response at equilibrium."""
         return _relaxed(self, game, lambda k: 1 / (k + 2), counts)
 
 
-def _relaxed(
-    solver: Any, game: Game, share: Callable[[int], float], counts: dict[str, Any]
-) -> Response:
-    flow = game.at_rest()
+def _relaxed(solver: Any, game: Game, share: Callable[[int], float], counts: GameStats) -> Response:
+    flow = game.constant_flow()
     for k in range(solver.rounds):
         now = _counted(game, flow, counts)
         if now.distance <= solver.tolerance:
@@ -295,7 +321,7 @@ def _relaxed(
     raise _not_closed(type(solver).__name__, now, solver.rounds)
 
 
-def _counted(game: Game, flow: Array, counts: dict[str, Any]) -> Response:
+def _counted(game: Game, flow: Array, counts: GameStats) -> Response:
     counts["responses"] = counts.get("responses", 0) + 1
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         now = game.respond(flow)
@@ -303,8 +329,8 @@ def _counted(game: Game, flow: Array, counts: dict[str, Any]) -> Response:
     return now
 
 
-def _solved(now: Response, forcing: float, counts: dict[str, Any]) -> Array:
-    """(1 - T') change = T(rho) - rho up to ``forcing``; rho at time 0 is given and stays."""
+def _solved(now: Response, forcing: float, counts: GameStats) -> Array:
+    """(1 - T') change = T(rho) - rho up to ``forcing``; rho at time 0 is fixed."""
     shape = now.flow[1:].shape
     start = np.zeros_like(now.flow[:1])
 
@@ -318,7 +344,7 @@ def _solved(now: Response, forcing: float, counts: dict[str, Any]) -> Array:
 
 
 def _minimal_residual(product: Callable[[Array], Array], b: Array, rtol: float) -> Array:
-    """GMRES without restarts from zero; scipy's spends one product more, to check the residual."""
+    """GMRES without restarts from zero; SciPy's needs one more product, to check the residual."""
     size = float(np.linalg.norm(b))
     basis, h = [b / size], np.zeros((_KRYLOV + 1, _KRYLOV))
     for j in range(_KRYLOV):
@@ -338,10 +364,10 @@ def _minimal_residual(product: Callable[[Array], Array], b: Array, rtol: float) 
 
 
 def _not_closed(name: str, now: Response, rounds: int) -> ConvergenceError:
-    advice = "ask for more times, soften the coupling or use solver=Newton()"
+    advice = "use more times, soften the coupling or use solver=Newton()"
     if name == "Newton":
-        advice = "ask for more times, soften the coupling or raise rounds="
-    elif "Newton" in name:  # neither more times nor more rounds lead further
+        advice = "use more times, soften the coupling or raise rounds="
+    elif "Newton" in name:  # neither more times nor more rounds help
         advice = "soften the coupling"
     return ConvergenceError(
         f"{name} did not close the game: after {rounds} rounds the flow and the response to it are "

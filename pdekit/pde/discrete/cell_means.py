@@ -1,4 +1,4 @@
-"""Data given as a function, between the centres of the cells: the means that a solution feels.
+"""Cell means of data given as functions, compared with values at the centres.
 
 A diffusion smooths what is in a cell: from the centre alone it starts right where the mean over the
 cell is the value there, or that with the bend of the values next to it.
@@ -15,17 +15,17 @@ from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.sampling import called, evaluate
 
-LITTLE = 0.01  # of the mass, or of the range: what the centres may miss in silence
-_POINTS = {1: 4096, 2: 12_288}  # that are looked at, on a line and in the plane
-_PARTS = {1: (3, 16), 2: (2, 6)}  # of a cell along each axis, at least and at most
-_FINEST = {1: 17, 2: 19}  # binary digits of the most cells that are tried for advice
+LITTLE = 0.01  # of the mass, or of the range: error of the centres below which no warning is given
+_POINTS = {1: 4096, 2: 12_288}  # number of evaluated points, on a line and in the plane
+_PARTS = {1: (3, 16), 2: (2, 6)}  # parts of a cell along each axis, at least and at most
+_FINEST = {1: 17, 2: 19}  # log2 of the most cells tried for advice
 
 
 def missed(function: Callable[[Any], Any], values: Array, grid: Grid) -> Array:
-    """How far means over the cells are from what the values at the centres say of them.
+    """Difference between means over the cells and their estimate from values at
 
-    Of all cells, or of some, evenly chosen, where there are very many. Nothing of a function that
-    cannot be called elsewhere.
+    the centres. For all cells, or an even selection if there are very many. Zero for a function
+    that cannot be evaluated elsewhere.
     """
     parts = _parts(grid)
     skip = -(-values.size * parts**grid.dim // _POINTS[grid.dim])
@@ -54,7 +54,7 @@ def means(function: Callable[[Any], Any], grid: Grid, what: str) -> Array:
 
 
 def report_density(function: Callable[[Any], Any], rho: Array, grid: Grid, stacklevel: int) -> None:
-    """A ``ResolutionWarning`` where a hundredth of the mass is not where the centres have it."""
+    """A ``ResolutionWarning`` if a hundredth of the mass is misplaced by the centres."""
     share = _share(function, rho, grid)
     if not share > LITTLE:
         return
@@ -68,25 +68,25 @@ def report_density(function: Callable[[Any], Any], rho: Array, grid: Grid, stack
 
 
 def _share(function: Callable[[Any], Any], rho: Array, grid: Grid) -> float:
-    """The part of the mass that lies elsewhere, of that at the centres and what is missed."""
+    """The misplaced share of the mass, from the values at the centres and the missed part."""
     lost, here = float(missed(function, rho, grid).mean()), float(rho.mean())
     return min(lost / max(here, lost, 1e-300), 1.0)
 
 
 def _advice(function: Callable[[Any], Any], grid: Grid) -> str:
-    """How many cells would do, by trying."""
+    """How many cells would suffice, by trying."""
     fine = grid
     while 2**grid.dim * np.prod(fine.cells) <= 1 << _FINEST[grid.dim]:
         fine = fine.refined(2)
         with np.errstate(all="ignore"):
             rho = called("the data", function, fine.centres)
         if _share(function, rho, fine) <= LITTLE:
-            return f"about {fine.cells} cells would do in place of {grid.cells}"
+            return f"about {fine.cells} cells would suffice instead of {grid.cells}"
     return f"more cells than {fine.cells} would do"
 
 
 def _parts(grid: Grid) -> int:
-    """Of a cell along an axis: many where there are few cells."""
+    """Of a cell along an axis: many if there are few cells."""
     share = (_POINTS[grid.dim] / np.prod(grid.cells)) ** (1 / grid.dim)
     return int(np.clip(share, *_PARTS[grid.dim]))
 

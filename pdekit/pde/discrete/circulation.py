@@ -1,4 +1,4 @@
-"""The part of a drift that a density balances: slopes along the edges of a grid.
+"""The gradient part of a drift, as slopes along the edges of a grid.
 
 A drift is a 1-form on the edges, Δ_e = -β ∫ D⁻¹ b along e. Where it is a gradient, the stationary
 density balances it: log ρ falls by Δ_e from one end to the other. Where it circulates, it does not.
@@ -19,14 +19,14 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.generators import axis_neighbours, bernoulli
 
-_CLOSED = 1e-10  # what round a closed line adds up to less is a gradient
+_CLOSED = 1e-10  # a smaller sum around a closed line counts as a gradient
 
 
 def gradient_part(forms: Sequence[Array], grid: Grid) -> Array:
     """U at the cells whose differences are closest to a 1-form: min Σ_e (Δ_e - δU_e)² / h_e².
 
-    ``forms[axis]`` over the inner faces along the axis (and its seam). A mean rotation is taken off
-    before: the walls that it runs against would make a part of it a gradient.
+    ``forms[axis]`` over the inner faces along the axis (and its seam). A mean rotation is
+    subtracted first: otherwise the walls would turn part of it into a gradient.
     """
     source = np.zeros(grid.shape)
     if not any(grid.periodic):
@@ -40,9 +40,9 @@ def gradient_part(forms: Sequence[Array], grid: Grid) -> Array:
 
 
 def bounded_slopes(forms: Sequence[Array], grid: Grid) -> list[Array]:
-    """Differences of the gradient part, at most as long as the form itself is there.
+    """Differences of the gradient part, limited by the form itself. So a
 
-    So that a force beyond measure in a corner of the box spoils no guess elsewhere.
+    huge force in a corner of the box does not spoil the estimate elsewhere.
     """
     height = gradient_part(forms, grid)
     squares = []
@@ -104,7 +104,8 @@ def slopes_round(form: Array, weight: Array, axis: int) -> Array:
 
     The flux J = w (B(Δ) ρ_i - B(-Δ) ρ_{i+1}) is the same in every edge. With ψ_i the sum of Δ up to
     i and R = e^ψ / (w B(Δ)) this is y_i = ρ_i e^ψ_i = J (Σ_{k>=i} R_k + Σ_k R_k / (e^-Ψ - 1)),
-    Ψ < 0 the sum over the line (else it is walked the other way round): positive terms, by logs.
+    Ψ < 0 the sum over the line (otherwise the line is traversed in the other direction): positive
+    terms, by logs.
     """
     form, weight = np.moveaxis(form, axis, 0), np.moveaxis(weight, axis, 0)
     total = form.sum(0)

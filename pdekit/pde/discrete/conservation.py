@@ -1,18 +1,20 @@
-"""Conservation laws by the equation of their integral, whose differences are the cell averages."""
+"""Conservation laws by the equation of their integral: cell averages are its differences."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import HamiltonJacobi
 from pdekit.pde.hamiltonians import HALF_SQUARE, Shifted
+from pdekit.protocols import Scheme
 
 
-def as_slopes(problem: Problem, scheme: Any, stats: dict[str, Any]) -> Callable[[float], Array]:
+def as_slopes(problem: Problem, scheme: Scheme, stats: Stats) -> Advance:
     """Advance Burgers' equation by ``scheme`` for its integral on the faces of the grid.
 
     On a circle u = m x + a periodic part, m the mean of p, so that part obeys H(m + .). A box of
@@ -32,7 +34,7 @@ def as_slopes(problem: Problem, scheme: Any, stats: dict[str, Any]) -> Callable[
         integral = integral[:-1]
     else:
         faces = Grid(low - h / 2, high + h / 2, grid.cells[0] + 1)
-    # the slopes of the exact solution stay between the least and the greatest at the start
+    # the exact slopes stay between the initial minimum and maximum
     around = grid.periodic[0]
     highest, lowest = h * _tops(p - mean, around), -h * _tops(mean - p, around)
     advance = scheme.start(Problem(HamiltonJacobi(hamiltonian), faces, integral), stats)

@@ -6,35 +6,41 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 
 
-def central_gradient(field: Array, grid: Grid) -> Array:
-    """∇ of fields ``(..., *grid.shape)`` by central differences, components on the last axis.
+def derivative(field: Array, axis: int, grid: Grid, step: int = 1) -> Array:
+    """∂_axis of fields ``(..., *grid.shape)`` by central differences over ``step`` cells each way.
 
-    One-sided of second order at a wall; across the seam of a periodic axis.
+    Across the seam of a periodic axis. At a wall one-sided of second order; with a longer step that
+    of the nearest cells that have one.
     """
-    parts = []
-    for axis in range(grid.dim):
-        at, h = axis - grid.dim, grid.spacing[axis]
-        if grid.periodic[axis]:
-            parts.append((np.roll(field, -1, at) - np.roll(field, 1, at)) / (2 * h))
-        else:
-            parts.append(np.gradient(field, h, axis=at, edge_order=2))
-    return np.stack(parts, -1)
-
-
-def _row_divergence(tensor: Array, grid: Grid) -> Array:
-    """(∇·M)_i = Σ_j ∂_j M_ij, central differences."""
-    parts = [_derivative(tensor[..., j], j, grid) for j in range(grid.dim)]
-    return sum(parts[1:], parts[0])
-
-
-def _gradient(field: Array, grid: Grid) -> Array:
-    return np.stack([_derivative(field, k, grid) for k in range(grid.dim)], -1)
-
-
-def _derivative(field: Array, axis: int, grid: Grid) -> Array:
-    """∂_axis by central differences, second order up to the walls."""
-    h = grid.spacing[axis]
+    at, width = axis - grid.dim, 2 * step * grid.spacing[axis]
     if grid.periodic[axis]:
-        return (np.roll(field, -1, axis) - np.roll(field, 1, axis)) / (2 * h)
-    out: Array = np.gradient(field, h, axis=axis, edge_order=2)
+        around: Array = (np.roll(field, -step, at) - np.roll(field, step, at)) / width
+        return around
+    if step == 1:
+        out: Array = np.gradient(field, grid.spacing[axis], axis=at, edge_order=2)
+        return out
+    lines = np.moveaxis(field, at, 0)
+    inner = (lines[2 * step :] - lines[: -2 * step]) / width
+    ends = [(step, step)] + [(0, 0)] * (field.ndim - 1)
+    return np.moveaxis(np.pad(inner, ends, "edge"), 0, at)
+
+
+def change_per_cell(field: Array, axis: int, around: bool) -> Array:
+    """Central differences along an axis of any array in units of its spacing, one-sided at ends."""
+    if around:
+        wrapped: Array = (np.roll(field, -1, axis) - np.roll(field, 1, axis)) / 2
+        return wrapped
+    out: Array = np.gradient(field, axis=axis)
     return out
+
+
+def central_gradient(field: Array, grid: Grid) -> Array:
+    """∇ of fields ``(..., *grid.shape)``, components on the last axis."""
+    return np.stack([derivative(field, axis, grid) for axis in range(grid.dim)], -1)
+
+
+def row_divergence(tensor: Array, grid: Grid) -> Array:
+    """(∇·M)_i = Σ_j ∂_j M_ij of a field ``(*grid.shape, d, d)``."""
+    rows = np.moveaxis(tensor, (-2, -1), (0, 1))
+    parts = [derivative(rows[:, j], j, grid) for j in range(grid.dim)]
+    return np.moveaxis(sum(parts[1:], parts[0]), 0, -1)

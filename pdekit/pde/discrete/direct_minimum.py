@@ -11,12 +11,12 @@ from pdekit.pde.discrete.problem import Problem
 
 Cost = Callable[[Array], Array]
 
-_TRIES = 1 << 21  # most pairs of a node and a sample that are all compared: 50 ms
-_WELLS = 4  # lowest samples of every node about which the minimum is looked for
-_ROUNDS = 12  # of a search, each a seventh as wide as the last
+_TRIES = 1 << 21  # most pairs of nodes and samples compared exhaustively: 50 ms
+_WELLS = 4  # number of lowest samples per node around which the minimum is searched
+_ROUNDS = 12  # steps of a search, each a seventh as wide as the last
 _HALVINGS = 30
 _GOLDEN = float(np.sqrt(5.0) - 1) / 2
-# irregular, or a wave that no sample sees might pass between these too
+# irregular, so that waves invisible to the samples are detected
 _STEPS = np.concatenate(
     [[-1.0, 0.0, 1.0], (np.arange(-8, 8) + 0.1 + 0.8 * np.modf(_GOLDEN * np.arange(1, 17))[0]) / 8]
 )
@@ -28,7 +28,7 @@ def direct_minima(problem: Problem, values: Array, fine: Grid, cost: Cost) -> Ar
     Of all samples ``values`` on ``fine`` that may win, the four lowest dips (those of the node and
     its neighbours where that would be too much work), then y about these off the samples to 1e-9
     of their distance. f is evaluated at every such y, so that no value is below the true one. None
-    where the cost is not least at no distance.
+    if the cost is not minimal at distance zero.
     """
     grid, h, n = problem.grid, fine.spacing[0], fine.cells[0]
     x, factor, around = grid.axes[0], n // grid.cells[0], grid.periodic[0]
@@ -89,16 +89,17 @@ def _in_cell(problem: Problem, x: Array, places: Array, f: Array, cost: Cost) ->
 
 
 def _best(values: Array, h: float, cost: Cost) -> NDArray[np.int64]:
-    """The sample with which each does best, in O(n log n)."""
+    """The best sample for each node, in O(n log n)."""
     from pdekit.pde.kernels.min_plus import minimisers
 
     best = np.empty((1, values.size), np.int64)
     minimisers(values[None], cost(np.arange(1.0 - values.size, values.size) * h), best)
-    return best[0]
+    found: NDArray[np.intp] = best[0]
+    return found
 
 
 def missed(problem: Problem, u: Array, costs: list[Cost]) -> float:
-    """How far below u some f(y) + cost(x - y) is, y at irregular places at all distances of x.
+    """How far f(y) + cost(x - y) lies below u, y at irregular places at all distances of x.
 
     From up to 1,024 nodes x, about them and about the places that were best.
     """

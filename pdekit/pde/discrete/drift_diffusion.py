@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.arrays import Array
-from pdekit.diffusions import HaenggiKlimontovich, Ito, Stratonovich, as_diffusion
+from pdekit.diffusions import Ito, as_diffusion
 from pdekit.grid import Grid
 from pdekit.pde.discrete.circulation import bounded_slopes, gradient_part, slopes_round
-from pdekit.pde.discrete.differences import _gradient, _row_divergence
+from pdekit.pde.discrete.differences import central_gradient, change_per_cell, row_divergence
 from pdekit.pde.discrete.edge_rates import (
     ALONE,
     BESIDE_A_POTENTIAL,
@@ -33,7 +33,7 @@ from pdekit.pde.discrete.generators import (
 from pdekit.pde.discrete.sampling import evaluate_tensor, evaluate_vector
 from pdekit.pde.discrete.selling import selling
 
-_RANGE = 1e-10  # eigenvalues below this share of the largest carry no drift
+_RANGE = 1e-10  # eigenvalues below this share of the largest count as zero for the drift
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Coefficients:
     """Drift and diffusion sampled at the centres of ``grid``.
 
     ``values`` the potential, ``force`` (*shape, d) or None, ``tensor`` (*shape) for a scalar D or
-    (*shape, d, d), ``reading`` how it is to be understood, ``absorbing`` per axis which of the two
+    (*shape, d, d), ``reading`` its interpretation, ``absorbing`` per axis which of the two
     walls absorb.
     """
 
@@ -55,7 +55,7 @@ class Coefficients:
 
     @property
     def is_diagonal(self) -> bool:
-        """Whether the tensor couples no axes, so that the stencil stays on them."""
+        """Whether the tensor couples no axes, so that the stencil is on the axes only."""
         return self.tensor.ndim == self.grid.dim or not (
             self.tensor[..., 0, -1].any() and self.grid.dim > 1
         )
@@ -169,7 +169,7 @@ def _axis_rates(
 
 
 def _base(c: Coefficients) -> Array:
-    """beta V over the mean diffusion: what the stationary state is if the force does not count."""
+    """beta V over the mean diffusion: the stationary state without the force."""
     tensor = (
         c.tensor if c.tensor.ndim == c.grid.dim else np.einsum("...ii->...", c.tensor) / c.grid.dim
     )
@@ -184,7 +184,7 @@ def _difference(field: Array, axis: int, grid: Grid) -> Array:
 
 
 def _oblique_edges(c: Coefficients) -> list[Edge]:
-    """Selling's edges of a full tensor; drift outside the range of D goes upwind on the axes."""
+    """Selling's edges of a full tensor; drift outside the range of D is upwind on the axes."""
     offsets, weights = selling(c.tensor / np.multiply.outer(c.grid.spacing, c.grid.spacing))
     slope, rest = _fitted_drift(c)
     height = None if c.force is None else _balanced_height(c, slope)
@@ -216,11 +216,11 @@ def _balanced_height(c: Coefficients, slope: Array) -> Array:
 
 
 def _fitted_drift(c: Coefficients) -> tuple[Array, Array]:
-    """D⁺ a, and what of the drift a is outside the range of D."""
+    """D⁺ a, and the part of the drift a outside the range of D."""
     eigenvalues, vectors = np.linalg.eigh(c.tensor)
     alive = eigenvalues > _RANGE * eigenvalues[..., -1:]
     inverse = np.where(alive, 1 / np.where(alive, eigenvalues, 1.0), 0.0)
-    a = -_gradient(c.values, c.grid) - spurious_drift(c) / c.beta
+    a = -central_gradient(c.values, c.grid) - spurious_drift(c) / c.beta
     parts = np.einsum("...ji,...j->...i", vectors, a if c.force is None else a + c.force)
     slope = np.einsum("...ij,...j->...i", vectors, inverse * parts)
     return slope, np.einsum("...ij,...j->...i", vectors, np.where(alive, 0.0, parts))
@@ -230,31 +230,29 @@ def spurious_drift(c: Coefficients) -> Array:
     """∇·D (Itô), σ ∇·σ (Stratonovich) or zero (Hänggi-Klimontovich), (*shape, d)."""
     tensor = c.tensor
     if tensor.ndim == c.grid.dim:
-        return c.reading.share * _gradient(tensor, c.grid)
-    if isinstance(c.reading, HaenggiKlimontovich):
+        return c.reading.share * central_gradient(tensor, c.grid)
+    if c.reading.share == 0:
         return np.zeros(tensor.shape[:-1])
-    if isinstance(c.reading, Stratonovich):
+    if c.reading.share == 0.5:
         eigenvalues, vectors = np.linalg.eigh(tensor)
         root = np.einsum(
             "...ik,...k,...jk->...ij", vectors, np.sqrt(np.maximum(eigenvalues, 0.0)), vectors
         )
-        return np.einsum("...ij,...j->...i", root, _row_divergence(root, c.grid))
-    return _row_divergence(tensor, c.grid)
+        drift: Array = np.einsum("...ij,...j->...i", root, row_divergence(root, c.grid))
+        return drift
+    return row_divergence(tensor, c.grid)
 
 
 def _mean(field: Array, axis: int, grid: Grid) -> Array:
     here, there = axis_neighbours(field, axis, grid)
-    return (here + there) / 2
+    mean: Array = (here + there) / 2
+    return mean
 
 
 def _edge_mean(field: Array, axis: int, grid: Grid) -> Array:
     """Mean along every edge, of fourth order: (here + there) / 2 - h² f'' / 12."""
     here, there = axis_neighbours(field, axis, grid)
-    rise = there - here
-    if grid.periodic[axis]:
-        bend = (np.roll(rise, -1, axis) - np.roll(rise, 1, axis)) / 2
-    else:
-        bend = np.gradient(rise, axis=axis)
+    bend = change_per_cell(there - here, axis, grid.periodic[axis])
     out: Array = (here + there) / 2 - bend / 12
     return out
 
@@ -307,7 +305,7 @@ def _ends(
 
 
 def _share(c: Coefficients, step: tuple[int, ...]) -> Array:
-    """Share of the step at which it first meets a wall, infinite unless that wall absorbs."""
+    """Fraction of the step to the first wall, infinite unless that wall absorbs."""
     first = np.full(c.grid.shape, np.inf)
     absorbs = np.zeros(c.grid.shape, dtype=bool)
     for axis, k in enumerate(step):

@@ -22,11 +22,13 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete.differences import change_per_cell
 from pdekit.pde.discrete.generators import bernoulli
 
-_STEEPEST = 700.0  # Δ beyond it is cut there, so that rates against a force stay above zero
-_LEAST = 1e-3  # of the Scharfetter-Gummel diffusion is left where circulation turns upwind
-# Slopes p from where to where q goes from 1/2, best for moments, to what is best for densities
+_STEEPEST = 700.0  # |Δ| is limited to it, so that rates against a force stay positive
+_LEAST = 1e-3  # share of Scharfetter-Gummel diffusion kept where the circulating part is upwind
+# Slopes p from where to of the transition of q from 1/2, best for moments, to the best for
+# densities
 ON_LINES, BESIDE_A_POTENTIAL, ALONE = (-1.0, 0.0), (0.25, 0.75), (1.0, 2.0)
 
 
@@ -42,7 +44,7 @@ def fitted_rates(weight: Array, drift: Array) -> tuple[Array, Array]:
 
 
 def _ratio(size: Array, weight: Array) -> Array:
-    """size / weight, cut at 700: where it is beyond, or the weight zero, nothing diffuses."""
+    """size / weight, cut at 700: larger, or with zero weight, there is no diffusion."""
     ratio = np.divide(size, weight, out=np.full_like(size, np.inf), where=weight > 0)
     return np.minimum(ratio, _STEEPEST)
 
@@ -55,7 +57,7 @@ def circulating_rates(
     up, down = fitted_rates(weight, weight * slope)
     up = factor * up - rest * _share_of_rest(slope, ramp)
     down = factor * down + rest * _share_of_rest(-slope, ramp)
-    # a rate against the drift that is small but not zero keeps the chain in one piece
+    # a small positive rate against the drift keeps the chain irreducible
     size = np.abs(drift)
     least = _LEAST * weight * bernoulli(_ratio(size, weight))
     return (
@@ -75,18 +77,17 @@ def _share_of_rest(p: Array, ramp: tuple[float, float]) -> Array:
 
 
 def centring(p: Array, axis: int, grid: Grid) -> Array:
-    """1 + c r + c² r / 10: with it a drift linear along the edge moves the mean as it should.
+    """1 + c r + c² r / 10: with it the mean is exact for drifts linear along the edge.
 
     S(p) = (p/2) / sinh(p/2) times it is the solution to O(c³) of the balance of means
     S(p + c/2) e^{-p/2 - c/4} - S(p - c/2) e^{p/2 - c/4} = -p:
-    r = (B(p) + B(-p) - 2 B(p) B(-p)) / 2p² = 1/6 - p²/180 + ... c is cut at 1, where cells no
-    longer resolve anything.
+    r = (B(p) + B(-p) - 2 B(p) B(-p)) / 2p² = 1/6 - p²/180 + ... c is limited to 1, beyond which
+    cells do not resolve the drift.
     """
     size = np.clip(np.abs(p), 0.03, _STEEPEST)
     b = bernoulli(size)
     r = (2 * b + size - 2 * b * (b + size)) / (2 * size**2)
     r = np.where(np.abs(p) < 0.03, 1 / 6 - p * p / 180, r)
-    change = (np.roll(p, -1, axis) - np.roll(p, 1, axis)) / 2
-    c = np.clip(change if grid.periodic[axis] else np.gradient(p, axis=axis), -1.0, 1.0)
+    c = np.clip(change_per_cell(p, axis, grid.periodic[axis]), -1.0, 1.0)
     out: Array = 1 + c * r + c * c * r / 10
     return out

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
-from pdekit.pde.hamiltonians import HALF_SQUARE, Eikonal, Hamiltonian, Term
+from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian, Term
 
 Flux = Callable[[Any, Any, Term, tuple[float, float]], Array]
-_LATTICE = 65  # slopes an axis at which the gradient of a Hamiltonian of the plane is looked at
+_LATTICE = 65  # slopes per axis at which the gradient of a Hamiltonian in the plane is sampled
 _SQUARE = HALF_SQUARE.terms(1)[0]
 _LINE = (-np.inf, np.inf)
 
@@ -72,8 +73,8 @@ def lax_friedrichs(
 ) -> Array:
     """Lax and Friedrichs': H((p_minus + p_plus) / 2) - a (p_plus - p_minus) / 2.
 
-    a = max |H'| over ``bounds``, the slopes of the line at this moment. Needs no knowledge of H,
-    and pays with diffusion.
+    a = max |H'| over ``bounds``, the slopes of the line at this moment. Needs no knowledge of
+    H, but is more diffusive.
     """
     p_minus, p_plus = np.asarray(p_minus), np.asarray(p_plus)
     if not np.isfinite(bounds).all():
@@ -97,7 +98,7 @@ def of_gradient(
     if terms is not None:
         parts = zip(minus, plus, terms, bounds.tolist(), strict=True)
         return sum((flux(a, b, term, tuple(ends)) for a, b, term, ends in parts), np.zeros(()))
-    if isinstance(hamiltonian, Eikonal) and flux is godunov:
+    if checks.declared(hamiltonian, "steepest") and flux is godunov:
         rise = [np.maximum(np.maximum(a, -b), 0) for a, b in zip(minus, plus, strict=True)]
         return np.asarray(hamiltonian(np.stack(rise, axis=-1)))
     mean = np.stack([(a + b) / 2 for a, b in zip(minus, plus, strict=True)], axis=-1)
@@ -123,8 +124,9 @@ def speeds(hamiltonian: Hamiltonian, bounds: Array, flux: Flux) -> Array:
 
 def _speeds_in_a_box(hamiltonian: Hamiltonian, bounds: Array) -> Array:
     """max |∂H/∂p_k| over a box of slopes, on a lattice, with half its largest jump added."""
-    if isinstance(hamiltonian, Eikonal):
-        return np.full(len(bounds), hamiltonian.speed)
+    steepest = checks.declared(hamiltonian, "steepest")
+    if steepest:
+        return np.full(len(bounds), steepest)
     lines = [np.linspace(a, b, _LATTICE) for a, b in bounds]
     values = np.asarray(hamiltonian.grad(np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)))
     jump = np.zeros(len(bounds))
@@ -147,10 +149,10 @@ def one_sided(u: Array, axis: int, h: float, periodic: bool) -> tuple[Array, Arr
 
 
 def one_sided_eno(u: Array, axis: int, h: float, periodic: bool) -> tuple[Array, Array]:
-    """The same to second order: the parabola on the side where it bends less (ENO2, minmod).
+    """The same to second order: the parabola with the smaller second difference (ENO2, minmod).
 
     Where the second differences of two neighbouring cells disagree in sign, first order is kept:
-    there they are small. At a no-flux wall the field goes on as its mirror image. Osher and Shu
+    there they are small. At a no-flux wall the field is continued by reflection. Osher and Shu
     (1991).
     """
     wide = [(2, 2) if k == axis else (0, 0) for k in range(u.ndim)]

@@ -15,7 +15,7 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 
 _LARGEST = 1e150  # rates: products and sums of them stay finite
-_CHUNK = 1 << 14  # faces at a time, so that what lies between is in cache
+_CHUNK = 1 << 14  # faces at a time, so that intermediates fit in cache
 Offset = tuple[int, ...]
 
 
@@ -38,7 +38,7 @@ class Generator:
     a periodic one ``cells[j]`` (the last cross the seam). All are >= 0: that is monotonicity.
 
     ``exits[k]`` has the rates at which the walls absorb from cells whose neighbour i - e, and i +
-    e, is outside (full fields, zero elsewhere), or None where they let nothing through.
+    e, is outside (full fields, zero elsewhere), or None if they are no-flux.
     """
 
     grid: Grid
@@ -61,7 +61,7 @@ class Generator:
 
     @property
     def loss(self) -> Array | None:
-        """Rate at which each cell loses to absorbing walls; None where nothing is lost."""
+        """Rate at which each cell loses to absorbing walls; None if nothing is lost."""
         lost = [side for pair in self.exits if pair is not None for side in pair]
         return sum(lost[1:], lost[0]) if lost else None
 
@@ -75,7 +75,7 @@ class Generator:
         return out
 
     def forward(self, rho: Array) -> Array:
-        """L^T rho: minus the divergence of the fluxes; sums to minus what the walls absorb."""
+        """L^T rho: minus the divergence of the fluxes; sums to minus the absorption."""
         out = np.zeros_like(rho) if self.loss is None else -self.loss * rho
         for offset, flux in self.fluxes(rho):
             _add(out, offset, self.grid.periodic, -flux, flux)
@@ -90,7 +90,7 @@ class Generator:
     def current(self, rho: Array) -> Array:
         """The probability current J at the centres, (*shape, dim), with rho_t = -∇·J.
 
-        J = Σ_e e h (flow in + flow out) / 2, from the very fluxes that move the density.
+        J = Σ_e e h (flow in + flow out) / 2, from the same fluxes as the density's evolution.
         """
         out = np.zeros((*self.grid.shape, self.grid.dim))
         for offset, flux in self.fluxes(rho):
@@ -115,7 +115,7 @@ class Generator:
 
         ``weights`` are the rates of diffusion alone, per direction as ``up``: beta h |b| / D along
         an edge, whether its rates are fitted, centred or upwind. Edges with less than a hundredth
-        of the cell's exit rate do not count; infinite where nothing diffuses.
+        of the cell's exit rate do not count; infinite without diffusion.
         """
         out, through = np.zeros(self.grid.shape), self.exit_rate()
         for (offset, up, down, _), weight in zip(self.directions(), weights, strict=True):
@@ -170,10 +170,10 @@ def scharfetter_gummel(values: Array, beta: float, grid: Grid) -> Generator:
 
 
 def within_floats(made: Generator) -> Generator:
-    """The generator itself; ``ValueError`` that names the cell where a rate is beyond 1e150."""
+    """The generator itself; ``ValueError`` naming the cell if a rate exceeds 1e150."""
     for k, sides in enumerate(zip(made.up, made.down, strict=True)):
         for side in (*sides, *(made.exits[k] or () if made.exits else ())):
-            # the squares overflow first; one pass in cache, no field between
+            # the squares overflow first; one pass in cache, without temporaries
             if not np.vdot(side, side) <= _LARGEST**2 and not side.max() <= _LARGEST:
                 _refuse(made, k, side)
     return made
@@ -186,16 +186,17 @@ def _refuse(made: Generator, k: int, side: Array) -> None:
     )
     raise ValueError(
         f"the rate along {made.offsets[k]} at {place} is {side[cell]:.3g} per unit of time, beyond "
-        "what floats can work with (1e150): the potential or force there is too large, or beta or "
-        "the cells too small; cut a wall of the potential at some 1000 / beta, or scale the problem"
+        "the supported range (1e150): the potential or force there is too large, or beta or the "
+        "cells too small; truncate the potential at about 1000 / beta, or rescale the problem"
     )
 
 
 def gibbs(values: Array, beta: float, grid: Grid) -> Array:
-    """exp(-beta V) / Z with unit mass on the grid; safe where exp(-beta V) underflows."""
+    """exp(-beta V) / Z with unit mass on the grid; robust to underflow of exp(-beta V)."""
     with np.errstate(over="ignore"):
         weights = np.exp(-beta * (values - values.min()))
-    return weights / grid.integrate(weights)
+    density: Array = weights / grid.integrate(weights)
+    return density
 
 
 def cell_peclet(values: Array, beta: float, grid: Grid) -> float:

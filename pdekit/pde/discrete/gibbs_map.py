@@ -120,7 +120,8 @@ class FieldMap:
             p = p.reshape(rho.shape)
             p = p - root * (root * p).sum()
             q = -self.beta / self.grid.cell_volume * root * self.pair(root * p)
-            return (q - root * (root * q).sum()).ravel()
+            rest: Array = (q - root * (root * q).sum()).ravel()
+            return rest
 
         if rho.size <= _DENSE:
             matrix = np.stack([apply(e) for e in np.eye(rho.size)])

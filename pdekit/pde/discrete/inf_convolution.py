@@ -38,7 +38,7 @@ def hopf_lax(values: Array, grid: Grid, t: float, refine: bool = True) -> Array:
 
 
 def hopf_lax_gaps(values: Array, grid: Grid, t: float) -> Array:
-    """How much lower the minima may be between samples that carry no parabola."""
+    """How much lower the minima may be between samples not fitted by a parabola."""
     return _of_squares(values, grid, t, True)[1]
 
 

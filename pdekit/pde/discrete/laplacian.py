@@ -6,16 +6,16 @@ cos(pi k (i + 1/2) / n), k = 0, 1, ..., made orthonormal.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid
 
-# Nanoseconds a cell and axis, by which the cheaper of two ways is chosen: a mode more in the matrix
-# products, and its entry of the matrices; the fast transforms, and what they take besides where
-# they reach across a field beyond the cache
+# Cost model in nanoseconds per cell and axis: one more mode in the
+# matrix products, and its matrix entry; the fast transforms, and their extra cost for fields beyond
+# the cache
 _PRODUCT, _ENTRY, _FAST, _FAR = 0.1, 6.0, 12.0, 12.0
 _CACHED = 1 << 17
 
@@ -27,6 +27,7 @@ class Fast:
     axis: int
     count: int
     periodic: bool
+    transformed: ClassVar[bool] = True
 
     def forward(self, u: Array, owned: bool) -> Array:
         from scipy import fft, fftpack
@@ -36,7 +37,7 @@ class Fast:
         return np.asarray(fft.dct(u, axis=self.axis, norm="ortho", overwrite_x=owned))
 
     def inverse(self, c: Array) -> Array:
-        """The field of coefficients that it may overwrite."""
+        """The field of these coefficients, which may be overwritten."""
         from scipy import fft, fftpack
 
         if self.periodic:
@@ -49,13 +50,14 @@ class Few:
     """The first ``count`` modes of an axis, as the rows of a matrix: one product a transform.
 
     ``analysis`` and ``synthesis`` have shape (count, n): coefficients c = analysis f, field
-    f = synthesis^T c. Rows are at unit stride whatever the axis, so no product copies a field.
+    f = synthesis^T c. Rows have unit stride for any axis, so no product copies a field.
     """
 
     axis: int
     count: int
     analysis: Array
     synthesis: Array
+    transformed: ClassVar[bool] = False
 
     def forward(self, u: Array, owned: bool) -> Array:
         out: Array = u @ self.analysis.T if self.axis else self.analysis @ u
@@ -71,11 +73,12 @@ def symbol(grid: Grid, axis: int, discrete: bool) -> Array:
     n, h = grid.cells[axis], grid.spacing[axis]
     turn = 2 * np.pi * ((np.arange(n) + 1) // 2) if grid.periodic[axis] else np.pi * np.arange(n)
     k = turn / (n * h)
-    return 2 * (1 - np.cos(k * h)) / h**2 if discrete else k**2
+    symbols: Array = 2 * (1 - np.cos(k * h)) / h**2 if discrete else k**2
+    return symbols
 
 
 def survivors(damping: Array) -> int:
-    """How many of the modes, damped so, add up to more than rounding.
+    """How many of the modes, after this damping, contribute more than rounding.
 
     A mode adds at most 2 g mean|f|: what is left out is below 2^-53 mean|f| anywhere.
     """
@@ -85,7 +88,7 @@ def survivors(damping: Array) -> int:
 
 @dataclass(frozen=True)
 class Modes:
-    """The modes of the axes of a grid; matrices are made once and their first rows used again."""
+    """The modes of the axes of a grid; matrices are cached and their first rows reused."""
 
     grid: Grid
     known: dict[tuple[int, bool], tuple[Array, Array]] = field(default_factory=dict)
@@ -127,7 +130,8 @@ def _cosines(k: Any, i: Any, half: int, shift: Any = 0) -> Array:
     table = -np.cos(np.pi / half * (np.arange(2 * half) - half))
     turns = np.multiply.outer(k, i) + np.reshape(shift, (-1, 1))
     turns -= turns // (2 * half) * (2 * half)  # in vectors, which % is not
-    return np.take(table, turns)
+    values: Array = np.take(table, turns)
+    return values
 
 
 def _times(c: Array, damping: list[Array]) -> Array:
@@ -147,7 +151,7 @@ def transform(field: Array, basis: list[Fast | Few]) -> Array:
 
 
 def inverse(coefficients: Array, basis: list[Fast | Few]) -> Array:
-    """The field of coefficients, which it may overwrite."""
+    """The field of these coefficients, which may be overwritten."""
     out = coefficients
     for own in sorted(basis, key=_cost, reverse=True):
         out = own.inverse(out)
@@ -155,8 +159,8 @@ def inverse(coefficients: Array, basis: list[Fast | Few]) -> Array:
 
 
 def _cost(own: Fast | Few) -> tuple[bool, int, int]:
-    """Sorts an axis after those with fewer modes; strided before contiguous among equals."""
-    return isinstance(own, Fast), own.count, own.axis
+    """Sort key: axes with fewer modes first; among equals, strided before contiguous."""
+    return own.transformed, own.count, own.axis
 
 
 def discrete_heat(field: Array, grid: Grid, variance: float) -> Array:

@@ -1,4 +1,4 @@
-"""The mean field W * rho on a grid, and the free energy that it makes."""
+"""The mean field W * rho on a grid, and the free energy."""
 
 import warnings
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.interactions import is_quadratic, require_even
+from pdekit.pde.discrete.convolution import convolution, displacements, opposite
 
-_VARIES = 0.15  # of the size of W: how much its means over cells may differ from its values
-_MATTERS = 0.1  # beta times the range of a W that makes a difference
-_STEEPEST = 1e50  # beta times W: products with rates and times stay finite
+_VARIES = 0.15  # of the size of W: tolerated difference between cell means and values
+_MATTERS = 0.1  # beta times the range of W below which it is negligible
+_STEEPEST = 1e50  # largest beta times W: products with rates and times stay finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +43,12 @@ def pair_field(interaction: Any, grid: Grid, beta: float = 1.0) -> PairField:
     large that beta W would overflow in products, of another dimension, or for ``CurieWeiss`` on a
     periodic axis.
     """
-    made = _moments if is_quadratic(interaction) else _convolution
+    made = _moments if is_quadratic(interaction) else _convolved
     pair = made(interaction, grid)
     if not max(beta, 1.0) * pair.largest <= _STEEPEST:
         raise ValueError(
             f"beta times W must be at most {_STEEPEST:g}, for rates not to overflow; got beta = "
-            f"{beta:g} and {interaction!r}, which rises to {pair.largest:g} on {grid}. Take units "
+            f"{beta:g} and {interaction!r}, which rises to {pair.largest:g} on {grid}. Use units "
             "in which these are moderate"
         )
     return pair
@@ -58,7 +58,7 @@ def _moments(interaction: Any, grid: Grid) -> PairField:
     """strength (|x|² - 2 x·<x> + <|x|²>) / 2, x from the middle of the box."""
     if any(grid.periodic):
         raise ValueError(
-            "CurieWeiss attracts to the mean, which a periodic axis does not have; take "
+            "CurieWeiss attracts to the mean, which is not defined on a periodic axis; use "
             "PairPotential(pdekit.interactions.Kuramoto(strength))"
         )
     x = grid.centres - np.add(grid.lower, grid.upper) / 2
@@ -75,17 +75,13 @@ def _moments(interaction: Any, grid: Grid) -> PairField:
 
 
 def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
-    """W at the displacements of a circular convolution, and the lengths of its axes.
-
-    Entry k along an axis is the displacement of k cells, from half the length on that of k minus
-    the length. A wall takes at least 2 n - 1 entries, a periodic axis exactly n.
-    """
+    """W at the ``displacements`` of a circular convolution, and the lengths of its axes."""
     dim = getattr(interaction, "dim", grid.dim)
     if dim != grid.dim:
         raise ValueError(f"{interaction!r} takes {dim} coordinate(s), the grid has {grid.dim}")
-    steps, z = _displacements(grid)
+    steps, z = displacements(grid)
     lengths = z.shape[:-1]
-    with np.errstate(over="ignore", invalid="ignore"):  # refused below, in words
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below, with a message
         values = np.asarray(interaction(z), dtype=float)
     if values.shape != lengths or not np.isfinite(values).all():
         raise ValueError(
@@ -93,33 +89,20 @@ def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
             f"cells, zero included, with values of shape {lengths}; got shape {values.shape}. A "
             "kernel singular at 0 must be softened there"
         )
-    opposite = values[np.ix_(*[-np.arange(p) % p for p in lengths])]
+    there = opposite(values)
     alone = np.ix_(*[s != -p / 2 for s, p in zip(steps, lengths, strict=True)])
-    require_even(values[alone], opposite[alone], interaction)
-    return (values + opposite) / 2, lengths
+    require_even(values[alone], there[alone], interaction)
+    return (values + there) / 2, lengths
 
 
-def _displacements(grid: Grid) -> tuple[list[NDArray[np.int64]], Array]:
-    """Those of a circular convolution: in cells along each axis, and as points."""
-    from scipy.fft import next_fast_len
-
-    lengths = tuple(
-        n if periodic else next_fast_len(2 * n - 1, real=True)
-        for n, periodic in zip(grid.cells, grid.periodic, strict=True)
-    )
-    steps = [(np.arange(p) + p // 2) % p - p // 2 for p in lengths]
-    apart = np.meshgrid(*(s * h for s, h in zip(steps, grid.spacing, strict=True)), indexing="ij")
-    return steps, np.stack(apart, axis=-1)
-
-
-def say_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2) -> None:
-    """Warn where W varies within the cells, whose centres then stand for nothing.
+def warn_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2) -> None:
+    """Warn if W varies within the cells, so that values at the centres are not representative.
 
     Its means over cells, by two points of Gauss along each axis, against its values at centres.
     """
     if is_quadratic(interaction):
         return
-    z = _displacements(grid)[1]
+    z = displacements(grid)[1]
     values = np.asarray(interaction(z), dtype=float)
     size = np.abs(values - values.mean()).sum()
     if not beta * np.ptp(values) > _MATTERS:
@@ -132,40 +115,23 @@ def say_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2
         warnings.warn(
             f"{interaction!r} varies within the cells of {grid}: its means over them differ from "
             f"its values at their centres by {share:.0%} of its size, and sums over cells do not "
-            "stand for its integrals. Take a finer grid",
+            "stand for its integrals. Use a finer grid",
             ResolutionWarning,
             stacklevel=stacklevel + 1,
         )
 
 
-def _convolution(interaction: Any, grid: Grid) -> PairField:
-    from scipy.fft import fft, ifft, irfft, rfft, rfftn
-
-    kernel, lengths = pair_kernel(interaction, grid)
-    # an even kernel has a real transform
-    transform = rfftn(kernel).real * grid.cell_volume
-    n, last = grid.cells, lengths[-1]
-
-    def apply(rho: Array) -> Array:
-        spectrum = rfft(rho, last, axis=-1)
-        if grid.dim == 2:  # lines of zeros are not transformed, nor lines that are cut off
-            spectrum = fft(spectrum, lengths[0], axis=0, overwrite_x=True)
-            spectrum *= transform
-            spectrum = ifft(spectrum, axis=0, overwrite_x=True)[: n[0]]
-        else:
-            spectrum *= transform
-        out: Array = irfft(spectrum, last, axis=-1)[..., : n[-1]]
-        return out
-
-    return PairField(apply, 2, float(np.abs(kernel).max()))
+def _convolved(interaction: Any, grid: Grid) -> PairField:
+    kernel, _ = pair_kernel(interaction, grid)
+    return PairField(convolution(kernel, grid), 2, float(np.abs(kernel).max()))
 
 
 def free_energy_terms(
     rho: Array, potential: Array, field: Array, beta: float, grid: Grid
 ) -> tuple[float, float]:
-    """F = ∫ (V + ½ W * rho) rho + beta^-1 ∫ rho log rho, and the size of what was summed.
+    """F = ∫ (V + ½ W * rho) rho + beta^-1 ∫ rho log rho, and the size of its terms.
 
-    ``field`` is W * rho. The second number times the rounding unit is what F is good to.
+    ``field`` is W * rho. The second number times the rounding unit is the accuracy of F.
     """
     rest = (potential + 0.5 * field) * rho
     entropy = rho * np.log(np.where(rho > 0, rho, 1.0)) / beta
@@ -176,7 +142,7 @@ def free_energy_terms(
 def mean_field_functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
     """The free energy of a ``McKeanVlasov`` equation as a function of a density (mathematics 1.6).
 
-    F = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho: what ``solve`` never lets rise.
+    F = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho: which ``solve`` never lets increase.
     """
     from pdekit.pde.discrete.problem import Problem
 

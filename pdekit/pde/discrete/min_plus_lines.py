@@ -63,7 +63,7 @@ def convolve(
 def _others(
     f: Array, cost: Array, best: Any, inner: slice, doubt: Any, periodic: bool
 ) -> list[NDArray[np.int64]]:
-    """Nodes beside which the least may be, though another node is the best one, for every i.
+    """For every i, nodes near which the minimum may lie although another node is the best one.
 
     The walls to which f falls, the minimisers beyond the next jump on both sides, and the best one
     if every well is as deep as the parabola about its lowest sample.
@@ -97,7 +97,7 @@ def _others(
 
 
 def _images(lines: Array, h: float, t: float, term: Term) -> tuple[int, int]:
-    """Copies on each side within reach of the fastest wave that the data can send, and turns.
+    """Number of images on each side within reach of the fastest wave of the data, and whole turns.
 
     L is least at the velocity H'(0). However long t is, of all images of a point one of the two
     about that way's end costs least, so that two copies beyond the whole ``turns`` of it suffice.
@@ -163,7 +163,7 @@ def _conjugate(term: Term, v: Array) -> Array:
 
 
 def _kink(f: Array, line: Any, j: Any) -> tuple[Array, Array, Array]:
-    """Where the lines through two samples on either side of node j meet, in cells, and slopes."""
+    """Intersection of the lines through two samples on each side of node j, and slopes."""
     n = f.shape[1]
     at = [f[line, np.clip(j + k, 0, n - 1)] for k in (-2, -1, 1, 2)]
     falling, rising = at[1] - at[0], at[3] - at[2]
@@ -172,7 +172,7 @@ def _kink(f: Array, line: Any, j: Any) -> tuple[Array, Array, Array]:
 
 
 def _golden(total: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Where a function that falls and then rises is least, to 1e-7 of the interval."""
+    """The minimiser of a unimodal function, to 1e-7 of the interval."""
     a, b = low.copy(), high.copy()
     x, y = b - _GOLDEN * (b - a), a + _GOLDEN * (b - a)
     at_x, at_y = total(x), total(y)

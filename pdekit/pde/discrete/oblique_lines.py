@@ -1,4 +1,4 @@
-"""Lines of cells along an oblique direction, gathered side by side for the line solvers."""
+"""Lines of cells along an oblique direction, gathered for the line solvers."""
 
 from typing import Any
 
@@ -25,17 +25,17 @@ class ObliqueLines:
             seam = to_next[-1], to_previous[-1]
         elif direction.exits is not None:
             before, after = (self._gathered(side) for side in direction.exits)
-            # a cell of padding beyond each end takes what the wall absorbs and gives nothing back
+            # a padding cell beyond each end receives the absorbed mass
             to_next, to_previous = to_next + after, to_previous + np.roll(before, -1, 0)
         self.packed, self.seam = line_rates(to_next[:-1], to_previous[:-1], 0, seam)
-        self.room = np.zeros(self.cells.shape), np.empty(self.cells.shape)
+        self.buffers = np.zeros(self.cells.shape), np.empty(self.cells.shape)
 
     def apply(self, u: Array, tau: float, method: tuple[complex, complex], out: Array) -> float:
         """out = 2 Re(residue (τA - pole)^-1 u), and the sum of its negative entries."""
         from pdekit.pde.kernels.tridiagonal import solve_lines
 
         pole, residue = method
-        lines, result = self.room
+        lines, result = self.buffers
         inside = self.cells >= 0
         lines[inside] = u.ravel()[self.cells[inside]]
         negative = solve_lines(
@@ -96,4 +96,4 @@ def _on_cells(rates: Array, offset: Offset, grid: Grid) -> Array:
 
 def gathers(direction: Any) -> bool:
     """Whether a direction is oblique: its lines are not rows or columns of the field."""
-    return sum(map(abs, direction.offset)) > 1
+    return bool(sum(map(abs, direction.offset)) > 1)

@@ -1,4 +1,4 @@
-"""Whether the cells are small enough for the drift: the cell Péclet number where the mass is.
+"""Resolution of the drift: the cell Péclet number where the mass is.
 
 The number is beta h |b| / D along the steepest edge of a cell. Where the drift is balanced (a
 gradient) it is the fall of log rho over a cell in the stationary state, Δ: ratios of densities are
@@ -9,7 +9,7 @@ beyond the flux is upwind, of first order.
 """
 
 import warnings
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,66 +20,79 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion
 from pdekit.pde.discrete.generators import axis_neighbours
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import frozen
 
-MODERATE = 2.0  # beyond it fluxes are of first order
-_LAYER = 0.02  # of the mass: what the midpoint rule may lose in a layer at a wall
-SHARE = 0.1  # of the mass in such cells from which on it is reported
-_SAMPLED = 64  # lines per axis looked at in the plane
-LOOKS = 9  # stored times that are looked at, where there are more
+MODERATE = 2.0  # above it fluxes are of first order
+_LAYER = 0.02  # of the mass: tolerated error of the midpoint rule in a layer at a wall
+SHARE = 0.1  # share of the mass in such cells above which a warning is given
+_SAMPLED = 64  # lines per axis that are checked in the plane
+LOOKS = 9  # maximal number of stored times that are checked
 
 
-def report(problem: Problem, rho: Array, stats: dict[str, Any], stacklevel: int) -> None:
-    """The Péclet number met by the mass and the share of mass beyond 2 into ``stats``; a warning.
+class Met(NamedTuple):
+    """What the mass of a density meets.
 
-    ``cell_peclet`` is the density's mean of beta h |b| / D along the steepest edge of a cell.
+    ``upwinded``: the share of it in cells of Péclet number above 2; ``cell_peclet``: its mean of
+    beta h |b| / D along the steepest edge of a cell.
     """
-    if problem.moves:
-        return
+
+    upwinded: float = 0.0
+    cell_peclet: float = 0.0
+
+    @property
+    def coarse(self) -> bool:
+        """Whether that is worth a warning."""
+        return self.upwinded > SHARE
+
+
+def report(problem: Problem, rho: Array, stacklevel: int) -> Met | None:
+    """What a density meets, with a warning where it is much; None of coefficients that move."""
+    if problem.time_dependent:
+        return None
     weights, peclet = _met(problem, rho)
-    total = weights.sum()
+    total, share = weights.sum(), 0.0
     if not total > 0:
-        return
+        return None
     beyond = peclet > MODERATE
     if beyond.any():
         peclet = np.minimum(peclet, 1e6)
-        stats["upwinded"] = float(weights[beyond].sum() / total)
-    else:
-        stats["upwinded"] = 0.0
-    stats["cell_peclet"] = float(np.vdot(weights, peclet) / total)
-    if stats["upwinded"] > SHARE:
-        _warn(problem.grid, stats, _quantile(weights, peclet), stacklevel + 1)
+        share = float(weights[beyond].sum() / total)
+    met = Met(share, float(np.vdot(weights, peclet) / total))
+    if met.coarse:
+        _warn(problem.grid, met, _quantile(weights, peclet), stacklevel + 1)
+    return met
 
 
 def report_along(
-    problem: Problem, fields: Array, times: Array, stats: dict[str, Any], stacklevel: int
+    problem: Problem, fields: Array, times: Array, stats: Stats, stacklevel: int
 ) -> None:
-    """``report`` of the last time and, where that is silent, of some of those before it."""
+    """``report`` for the last time and, if it does not warn, for some earlier ones."""
     for k in sorted({*np.linspace(len(times) - 1, 0, min(len(times), LOOKS)).astype(int)})[::-1]:
         here = problem
-        if problem.moves:
+        if problem.time_dependent:
             here = Problem(frozen(problem.equation, float(times[k])), problem.grid, None)
-        found = {**stats}
-        report(here, fields[k], found, stacklevel + 1)
-        if k == len(times) - 1 or coarse(found):
-            stats.update(found)
-        if coarse(found):
-            return
+        met = report(here, fields[k], stacklevel + 1)
+        if met is not None and (met.coarse or k == len(times) - 1):
+            stats["upwinded"], stats["cell_peclet"] = met
+            if met.coarse:
+                return
 
 
 def look(problem: Problem, rho: Array, stacklevel: int) -> bool:
-    """The same question to a stationary density, and to its layers at the walls.
+    """The same for a stationary density, and its layers at the
 
-    True where there was a warning.
+    walls. Returns whether it has warned.
     """
-    stats: dict[str, Any] = {}
+    met = None
     if drift_diffusion.is_general(problem.equation) or not _smooth(rho, problem.grid):
-        report(problem, rho, stats, stacklevel + 1)
-    return coarse(stats) or _layers(problem.grid, rho, stacklevel + 1)
+        met = report(problem, rho, stacklevel + 1)
+    said = met is not None and met.coarse
+    return said or _layers(problem.grid, rho, stacklevel + 1)
 
 
 def _smooth(rho: Array, grid: Grid) -> bool:
-    """Whether the sum of |rho_i - rho_i+1|, on some of the lines, leaves no room for steep cells.
+    """Whether the sum of |rho_i - rho_i+1|, on some of the lines, excludes steep cells.
 
     Where rho changes by more than e² the difference is 1 - e⁻² of the larger one at least.
     """
@@ -90,11 +103,6 @@ def _smooth(rho: Array, grid: Grid) -> bool:
         if changes > SHARE / 2:
             return False
     return True
-
-
-def coarse(stats: dict[str, Any]) -> bool:
-    """Whether ``report`` has warned."""
-    return bool(stats.get("upwinded", 0.0) > SHARE)
 
 
 def steep(rho: Array, grid: Grid, stacklevel: int) -> bool:
@@ -116,7 +124,7 @@ def steep(rho: Array, grid: Grid, stacklevel: int) -> bool:
     advice = "it is one of no width on this grid"
     if factor < 1e3:
         cells = tuple(int(np.ceil(n * factor)) for n in grid.cells)
-        advice = f"about {cells} cells would do in place of {grid.cells}"
+        advice = f"about {cells} cells would suffice instead of {grid.cells}"
     warnings.warn(
         f"{share:.0%} of the density's mass is in cells over which it changes by more than e²: "
         f"{advice}",
@@ -158,7 +166,7 @@ def _layers(grid: Grid, rho: Array, stacklevel: int) -> bool:
                   for n, wraps in zip(grid.cells, grid.periodic, strict=True))  # fmt: skip
     warnings.warn(
         f"the density has a layer at a wall that falls by e^{steepest:.2g} over a cell: its mass "
-        f"is off by {share:.0%}; about {cells} cells would do in place of {grid.cells}",
+        f"is off by {share:.0%}; about {cells} cells would suffice instead of {grid.cells}",
         ResolutionWarning,
         stacklevel=stacklevel,
     )
@@ -171,18 +179,19 @@ def _met(problem: Problem, rho: Array) -> tuple[Array, Array]:
     return _gradient(problem, rho)
 
 
-def report_fields(
-    rho: Array, U: Array, beta: float, grid: Grid, stats: dict[str, Any], said: bool
-) -> bool:
-    """The same for a density under a potential given by its values; warns once, returns whether."""
+def report_fields(rho: Array, U: Array, beta: float, grid: Grid, before: Met) -> Met:
+    """The most that a density met ``before``, and now under a potential given by its values.
+
+    With a warning the first time that it is much.
+    """
     steepest = _steepest(U, beta, grid)
     total = float(rho.sum())
     share = float(rho[steepest > MODERATE].sum()) / total
-    stats["upwinded"] = max(share, stats.get("upwinded", 0.0))
-    stats["cell_peclet"] = max(float(np.vdot(rho, steepest)) / total, stats.get("cell_peclet", 0.0))
-    if share > SHARE and not said:
-        _warn(grid, stats, _quantile(rho, steepest), stacklevel=6)
-    return said or share > SHARE
+    mean = float(np.vdot(rho, steepest)) / total
+    met = Met(max(share, before.upwinded), max(mean, before.cell_peclet))
+    if met.coarse and not before.coarse:
+        _warn(grid, met, _quantile(rho, steepest), stacklevel=8)
+    return met
 
 
 def upwinded(rho: Array, U: Array, beta: float, grid: Grid) -> float:
@@ -204,18 +213,18 @@ def _steepest(U: Array, beta: float, grid: Grid) -> Array:
 
 
 def _quantile(weights: Array, peclet: Array) -> float:
-    """The Péclet number that all but the tolerated share of the mass stays below."""
+    """The quantile of the Péclet number at the tolerated share of the mass."""
     order = np.argsort(peclet, axis=None)
     below = np.cumsum(weights.ravel()[order])
     return float(peclet.ravel()[order][np.searchsorted(below, (1 - SHARE) * below[-1])])
 
 
-def _warn(grid: Grid, stats: dict[str, Any], most: float, stacklevel: int) -> None:
-    share, number = stats["upwinded"], stats["cell_peclet"]
+def _warn(grid: Grid, met: Met, most: float, stacklevel: int) -> None:
+    share, number = met
     advice = "no grid does, for a drift without diffusion along it: the error falls like h"
     if most < 1e5:
         cells = tuple(int(np.ceil(n * most / MODERATE)) for n in grid.cells)
-        advice = f"about {cells} cells would do in place of {grid.cells}"
+        advice = f"about {cells} cells would suffice instead of {grid.cells}"
     warnings.warn(
         f"{share:.0%} of the mass is in cells too coarse for the drift (mean cell Péclet number "
         f"{number:.2g}; beyond 2 the error is of first order): {advice}",
@@ -245,8 +254,8 @@ def _gradient(problem: Problem, rho: Array) -> tuple[Array, Array]:
 def values_at(problem: Problem, index: list[NDArray[np.int64]], t: float = 0.0) -> Array:
     """The potential at the centres of the cells in a product of indices."""
     cells = np.ix_(*index)
-    if problem.moves or problem.grid.dim == 1:
+    if problem.time_dependent or problem.grid.dim == 1:
         return problem.potential(t)[cells]
     values = np.asarray(problem.equation.potential(problem.grid.centres[cells]), dtype=float)
-    # a function that knows the grid's cells only
+    # a function defined on the grid's cells only
     return values if values.shape == tuple(map(len, index)) else values[cells]

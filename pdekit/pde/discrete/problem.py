@@ -1,4 +1,4 @@
-"""A problem: an equation on a grid with its initial data, validated once and sampled on demand."""
+"""A problem: an equation on a grid with initial data, validated once and sampled on demand."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,30 +16,23 @@ from pdekit.laws import require_law
 from pdekit.pde.discrete import cell_means, drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.sampling import as_field, evaluate
-from pdekit.pde.equations import (
-    BackwardKolmogorov,
-    FokkerPlanck,
-    HamiltonJacobiBellman,
-    Heat,
-    frozen,
-    moving,
-)
-from pdekit.potentials.protocol import Sum
+from pdekit.pde.equations import frozen, moving
+from pdekit.potentials.protocol import terms_of
 
 _PART = 1 << 14
-LOST_MASS = 1e-6  # probability beyond the walls above which a truncation is reported
+LOST_MASS = 1e-6  # probability beyond the walls above which a warning is given
 _STEEPEST = 1e50  # beta times the range of V, and rates: their products with times stay finite
-_LEAST = 1e-150  # the largest value of a density: its square does not vanish
+_LEAST = 1e-150  # least maximum of a density: its square does not underflow
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What a scheme is handed: ``equation`` on ``grid`` from ``initial``.
+    """The input of a scheme: ``equation`` on ``grid`` from ``initial``.
 
     ``initial`` is a law (densities only), a callable on points ``(..., d) -> (...)`` or an array
-    of ``grid.shape``. ``until`` is the last time that will be asked for, where it is known: by it
-    schemes share out their tolerance, so that it holds for all output times together; and it is the
-    T of a backward equation, which takes the time to go s and reads its coefficients at T - s.
+    of ``grid.shape``. ``until`` is the last requested time, if known: schemes divide
+    their tolerance over it, so that it holds for all output times together; and it is the
+    T of a backward equation, in time to go s, with coefficients evaluated at T - s.
     """
 
     equation: Any
@@ -48,7 +41,7 @@ class Problem:
     until: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.equation, FokkerPlanck | BackwardKolmogorov):
+        if self.equation.may_depend_on_time:
             return
         for part in self._moving:
             raise ValueError(
@@ -71,37 +64,36 @@ class Problem:
     def sample(self, grid: Grid, outside: bool = False) -> Array:
         """Initial function at the centres of another grid on the same (or a larger) box.
 
-        A callable is evaluated there; an array is interpolated by a cubic spline within its box.
+        A callable is evaluated there; an array is interpolated by cubic splines within its box.
         """
         if hasattr(self.initial, "pdf") and not isinstance(self.initial, type):
             raise TypeError(
                 f"{type(self.equation).__name__} starts from a function (a potential, a callable "
                 f"or an array of shape {self.grid.shape}), got the law {checks.shown(self.initial)}"
             )
-        costly = isinstance(self.equation, HamiltonJacobiBellman)
-        what = "the terminal cost" if costly else "the initial function"
-        if callable(self.initial) or checks.moves(self.initial):
+        what = "the terminal cost" if self.equation.controlled else "the initial function"
+        if callable(self.initial) or checks.time_dependent(self.initial):
             return evaluate(self.initial, grid, what)
         if outside:
             raise ValueError(
-                "initial data given as an array say nothing beyond the box; pass a callable, or "
-                "leave out the extension"
+                "initial data given as an array are unknown beyond the box; pass a callable, or "
+                "leave out extend=True"
             )
         values = as_field(self.initial, self.grid, what)
         return values if grid == self.grid else _spline(values, self.grid, grid)
 
     def potential(self, t: float = 0.0, grid: Grid | None = None) -> Array:
-        """The equation's potential at the centres, at time ``t`` where it changes in time."""
+        """The equation's potential at the centres, at time ``t`` if time-dependent."""
         where = grid or self.grid
-        if not self._moving or not checks.moves(self.equation.potential):
+        if not self._moving or not checks.time_dependent(self.equation.potential):
             own = where.dim == 1 and where == self.grid
             return self._line if own else self._sampled_potential(where)
-        at, count = self.clock(t), len(self._terms)
+        at, count = self.motion_time(t), len(self._terms)
         values = [self._term(k, at, where) for k in range(count)]
         total: Array = sum(values[1:], values[0])
-        return _climbable(total, self.equation.beta, where)
+        return _bounded_potential(total, self.equation.beta, where)
 
-    def clock(self, t: float) -> float:
+    def motion_time(self, t: float) -> float:
         """The time of the motion at the time ``t`` of the equation, which may be time to go."""
         if self.forward:
             return t
@@ -114,22 +106,22 @@ class Problem:
 
     @cached_property
     def _line(self) -> Array:
-        """The potential on a line, kept: it is asked for several times, and small."""
+        """The potential on a line, cached, as it is small and used several times."""
         return self._sampled_potential(self.grid)
 
     def _sampled_potential(self, grid: Grid) -> Array:
         values = evaluate(self.equation.potential, grid, "the potential")
-        return _climbable(values, self.equation.beta, grid)
+        return _bounded_potential(values, self.equation.beta, grid)
 
     @cached_property
     def _terms(self) -> list[Any]:
-        """The terms of a potential that moves: each has stored times of its own."""
-        return list(_flat(self.equation.potential))
+        """The terms of a time-dependent potential, each with its own stored times."""
+        return list(terms_of(self.equation.potential))
 
     def _term(self, k: int, t: float, grid: Grid) -> Array:
         """A term of the potential at time ``t`` of the motion, linear between its stored times."""
         term = self._terms[k]
-        if not checks.moves(term):
+        if not checks.time_dependent(term):
             return self._stored(k, None, grid)
         times = [float(s) for s in getattr(term, "times", ())]
         if len(times) < 2:
@@ -141,9 +133,9 @@ class Problem:
 
     @cached_property
     def _stored(self) -> Callable[[int, float | None, Grid], Array]:
-        """A term of the potential at one of its stored times (None: it stands still) on a grid.
+        """A term of the potential at one of its stored times (None: constant) on a grid.
 
-        Two times on two grids of each are kept.
+        Two times on two grids of each are cached.
         """
 
         @lru_cache(4 * len(self._terms))
@@ -159,28 +151,30 @@ class Problem:
         return 0.0 if cost is None else evaluate(cost, self.grid, "the running cost")
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether the coefficients depend on time."""
         return bool(self._moving)
 
     @cached_property
     def _moving(self) -> list[Any]:
-        """The coefficients that do."""
+        """The time-dependent coefficients."""
         return moving(self.equation)
 
     @property
-    def movers(self) -> list[Any]:
-        """The coefficients that do, sums term by term."""
-        return [term for part in self._moving for term in _flat(part) if checks.moves(term)]
+    def time_dependent_terms(self) -> list[Any]:
+        """The time-dependent coefficients, sums term by term."""
+        return [
+            term for part in self._moving for term in terms_of(part) if checks.time_dependent(term)
+        ]
 
     @cached_property
-    def kinks(self) -> list[float]:
+    def breakpoints(self) -> list[float]:
         """The stored ``times`` of the coefficients, between which these are smooth in time.
 
-        As times of the equation, in order: for a backward one T less those of the motion.
+        As times of the equation, in order: for a backward one T minus forward times.
         """
         stored = {float(t) for part in self._moving for t in getattr(part, "times", ())}
-        return sorted(t if self.forward else self.clock(t) for t in stored)
+        return sorted(t if self.forward else self.motion_time(t) for t in stored)
 
     @cached_property
     def average(self) -> float:
@@ -198,8 +192,8 @@ class Problem:
     def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
         """Generator of a linear equation (or of the linear part of HJB)."""
         where = grid or self.grid
-        _require_slow(1 / float(where.spacing.min()) ** 2, self.equation.beta, where)
-        if isinstance(self.equation, Heat):
+        _require_moderate_rates(1 / float(where.spacing.min()) ** 2, self.equation.beta, where)
+        if not self.drifts:
             return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
         values = self.potential(t, where)
         if not drift_diffusion.is_general(self.equation):
@@ -213,16 +207,16 @@ class Problem:
         )
 
     def coefficients(self, t: float, grid: Grid | None = None) -> drift_diffusion.Coefficients:
-        """Force and diffusion on a grid, at the time ``t`` where they change in time."""
+        """Force and diffusion on a grid, at time ``t`` if time-dependent."""
         where = grid or self.grid
         still = all(part is self.equation.potential for part in self._moving)
         if still:
             return self._sampled(where)
-        return drift_diffusion.sample(frozen(self.equation, self.clock(t)), where)
+        return drift_diffusion.sample(frozen(self.equation, self.motion_time(t)), where)
 
     @cached_property
     def _sampled(self) -> Callable[[Grid], drift_diffusion.Coefficients]:
-        """Force and diffusion on a grid, sampled once; recent grids are kept."""
+        """Force and diffusion on a grid, sampled once; recent grids are cached."""
         return lru_cache(4)(lambda grid: drift_diffusion.sample(self.equation, grid))
 
     @property
@@ -231,7 +225,8 @@ class Problem:
         walls = getattr(self.equation, "absorbing", None)
         if walls is None:
             return ((False, False),) * self.grid.dim
-        return walls.per_axis(self.grid.periodic)
+        ends: tuple[tuple[bool, bool], ...] = walls.per_axis(self.grid.periodic)
+        return ends
 
     @property
     def conserves(self) -> bool:
@@ -240,21 +235,17 @@ class Problem:
 
     @property
     def forward(self) -> bool:
-        """Whether the transposed generator acts (densities) or the generator itself."""
-        return not isinstance(self.equation, BackwardKolmogorov)
+        """Whether time is that of the motion, or else time to go."""
+        return not self.equation.looks_backward
+
+    @property
+    def drifts(self) -> bool:
+        """Whether there is more than noise: an equation without a potential smooths, as heat."""
+        return getattr(self.equation, "potential", None) is not None
 
 
-def _flat(potential: Any) -> Iterator[Any]:
-    """The terms of nested sums, one by one."""
-    if not isinstance(potential, Sum):
-        yield potential
-        return
-    for term in potential.terms:
-        yield from _flat(term)
-
-
-def _climbable(values: Array, beta: float, grid: Grid) -> Array:
-    """``values`` of a potential, where beta times their range does not overflow."""
+def _bounded_potential(values: Array, beta: float, grid: Grid) -> Array:
+    """``values`` of a potential, if beta times their range does not overflow."""
     height = float(values.max()) - float(values.min())
     if not beta * height <= _STEEPEST:
         cell = tuple(int(k) for k in np.unravel_index(values.argmax(), values.shape))
@@ -264,17 +255,17 @@ def _climbable(values: Array, beta: float, grid: Grid) -> Array:
             f"{values.max():g}, the largest in cell {cell}. A wall of height {1000 / beta:.3g} "
             "keeps everything in"
         )
-    _require_slow(height / float(grid.spacing.min()) ** 2, 1.0, grid)
+    _require_moderate_rates(height / float(grid.spacing.min()) ** 2, 1.0, grid)
     return values
 
 
-def _require_slow(rate: float, beta: float, grid: Grid) -> None:
+def _require_moderate_rates(rate: float, beta: float, grid: Grid) -> None:
     """``ValueError`` where rates of order ``rate / beta`` overflow."""
     if not rate / beta <= _STEEPEST:
         raise ValueError(
-            f"rates must be at most {_STEEPEST:g}, for their products not to overflow; cells of "
-            f"width {grid.spacing.min():g} and beta = {beta:g} make them {rate:g} / {beta:g}. Take "
-            "units in which these are moderate"
+            f"rates must be at most {_STEEPEST:g}, so that their products do not overflow; got "
+            f"cells of width {grid.spacing.min():g} and beta = {beta:g} with rates {rate:g} / "
+            f"{beta:g}. Use units in which these are moderate"
         )
 
 
@@ -282,7 +273,7 @@ def _density(initial: Any, grid: Grid) -> Array:
     checks.value_not_class("the initial law or density", initial)
     if hasattr(initial, "pdf"):
         return _from_law(initial, grid)
-    if callable(initial) or checks.moves(initial):
+    if callable(initial) or checks.time_dependent(initial):
         rho = evaluate(initial, grid, "the initial density")
     else:
         rho = as_field(initial, grid, "the initial density")
@@ -293,14 +284,11 @@ def _density(initial: Any, grid: Grid) -> Array:
         )
     largest = float(rho.max())
     if not largest > 0:
-        raise ValueError(
-            "the initial density must be positive somewhere; it has no mass on the grid, it is "
-            "zero in every cell"
-        )
+        raise ValueError("the initial density must be positive somewhere, got zero in every cell")
     if largest < _LEAST:
         raise ValueError(
-            f"the initial density must rise to at least {_LEAST:g}, for its square not to vanish; "
-            f"it rises to {largest:g}. Scale it: the equation is linear"
+            f"the maximum of the initial density must be at least {_LEAST:g}, so that its square "
+            f"does not underflow; its maximum is {largest:g}. Scale it: the equation is linear"
         )
     if callable(initial):
         cell_means.report_density(initial, rho, grid, stacklevel=2)
@@ -308,10 +296,10 @@ def _density(initial: Any, grid: Grid) -> Array:
 
 
 def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Problem:
-    """The problem behind a question of ``what`` to an equation that does not change in time.
+    """The problem for ``what``, a quantity of an equation with constant coefficients.
 
     Raises ``TypeError`` for an equation of other ``kinds`` or for no grid, ``ValueError`` for a
-    potential that moves.
+    time-dependent potential.
     """
     if not isinstance(equation, kinds):
         *others, last = (kind.__name__ for kind in kinds)
@@ -341,7 +329,7 @@ def _from_law(law: Any, grid: Grid) -> Array:
     if 1 - inside > LOST_MASS:
         warnings.warn(
             f"the initial law {law!r} has mass {1 - inside:.3g} beyond the grid {box}; the rest "
-            "was scaled to unit mass. Enlarge the grid to keep it",
+            "was rescaled to unit mass. Enlarge the grid to keep all of it",
             TruncationWarning,
             stacklevel=2,
         )
@@ -368,7 +356,7 @@ def _spline(values: Array, grid: Grid, fine: Grid) -> Array:
 
 
 def _apart(u: Array, v: Array) -> Iterator[Array]:
-    """|u - v| in parts that stay in cache: a field of it would cost more than the sums."""
+    """|u - v| in cache-sized parts, which avoids a temporary field."""
     u, v = u.ravel(), v.ravel()
     for start in range(0, u.size, _PART):
         yield np.abs(u[start : start + _PART] - v[start : start + _PART])
@@ -377,10 +365,10 @@ def _apart(u: Array, v: Array) -> Iterator[Array]:
 def wall_mass(
     rho: Array, grid: Grid, absorbing: tuple[tuple[bool, bool], ...] | None = None
 ) -> Array:
-    """Mass that the no-flux walls hold back: the tail beyond each wall, were the decay to go on.
+    """Mass truncated by the no-flux walls: the tail beyond each wall by extrapolation.
 
     Per wall and line: rho_wall / rate with the logarithmic decay rate over the last twentieth of
-    the box (at the wall itself the slope is what no-flux makes it); where the density does not
+    the box (at the wall itself the slope is affected by no-flux); where the density does not
     decay towards the wall, the mass of one box width. Within a small factor, on the high
     side where diffusion is reflected. Leading axes of ``rho`` are times, one number each.
     """

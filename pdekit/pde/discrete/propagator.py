@@ -1,14 +1,14 @@
-"""exp(tA) u on a line or a circle, with a bound on its error that follows from proof.
+"""exp(tA) u on a line or a circle, with a proven error bound.
 
-A is a Markov generator L less what is killed, or its transpose: exp(tA) is a contraction in the
-maximum norm, or in L1. Three ways, each with its own bound:
+A is a Markov generator L minus killing, or its transpose: exp(tA) is a contraction in the
+maximum norm, or in L1. Three methods, each with its own bound:
 
 - one sweep of the rational approximation that is best on the negative axis, where detailed balance
   makes A self-adjoint with the weight of its Gibbs state (``amplification``);
-- uniformization, a sum of nonnegative terms, where not too many jumps are expected;
+- uniformization, a sum of nonnegative terms, if few jumps are expected;
 - steps of Radau's collocation (``radau_poles``) otherwise, also where the spectrum is complex.
   A step knows the residual of its polynomial in time, and with the contraction that residual
-  bounds the error whatever the spectrum: nothing is inferred from two runs that might agree.
+  bounds the error whatever the spectrum: the bound does not rely on comparing two runs.
 """
 
 from collections.abc import Callable
@@ -26,27 +26,27 @@ from pdekit.pde.kernels.rational import exponential_poles, radau
 # Error of the rational approximation on the negative axis, 5e-14, and of rounding in its sum
 RATIONAL = 6e-13
 _BALANCED = 1e-13  # of the logs of rates round a circle, up to which it is in detailed balance
-_FEW_JUMPS = 5_000  # expected, below which uniformization is the fastest way
-_MANY_JUMPS = 5_000_000  # beyond which its rounding is no longer small
-_LONG = 100_000  # for which it is worth while to ask whether all is at rest
-_FLOOR = 4  # times the rounding of a step: errors that no shorter step makes less
+_FEW_JUMPS = 5_000  # expected jumps below which uniformization is fastest
+_MANY_JUMPS = 5_000_000  # expected jumps above which its rounding is not small
+_LONG = 100_000  # expected jumps above which the stationary state is tried
+_FLOOR = 4  # factor of the rounding of a step: smaller errors cannot be reduced by shorter steps
 _PURSE = 64
-_WARY = 8  # steps after one that was too long, in which none is tried that is much longer
-_A_STEP = 400  # jumps take as long as a step of collocation
-_PATIENCE = 4  # steps are tried for this part of the time that uniformization would take
-_UNIT = 2.3e-16  # of rounding; a jump leaves about a thousandth of one, and a twentieth is counted
-_SURE = 1e-2  # of an allowance is left of what has not come to rest
+_WARY = 8  # number of steps after a rejected one with limited growth
+_A_STEP = 400  # jumps that cost as much as a step of collocation
+_PATIENCE = 4  # share of the cost of uniformization spent on trying steps
+_UNIT = 2.3e-16  # rounding per jump: about a thousandth of a unit, bounded by a twentieth
+_SURE = 1e-2  # share of an allowance for the part that is not yet stationary
 _MOST_STEPS = 20_000
-_LARGE = 2_000  # cells, for which an eigenvalue of a full matrix takes a second
-GONE = 1e-200  # of the data: what is left where walls absorb is then nothing
-_STAGES = 6  # of a collocation step: partial fractions of more lose digits
+_LARGE = 2_000  # number of cells for which an eigenvalue of a full matrix takes a second
+GONE = 1e-200  # of the data: less left by absorbing walls counts as zero
+_STAGES = 6  # stages of a collocation step: partial fractions of more lose accuracy
 
 
 Allowance = Callable[[float, float], float]
 
 
 class Line(NamedTuple):
-    """A generator on a line or a circle: rates to the next cell and back, and what is killed."""
+    """A generator on a line or a circle: rates to the next cell and back, and killing rates."""
 
     up: Array
     down: Array
@@ -96,7 +96,7 @@ class Line(NamedTuple):
 
 
 def line_of(generator: Generator, forward: bool, kill: Array | float = 0.0) -> Line:
-    """The line of a generator; ``kill`` is taken off besides what its walls absorb."""
+    """The line of a generator; ``kill`` is added to the absorption at its walls."""
     killed, lost = np.zeros(generator.grid.shape), generator.loss
     if np.ndim(kill) or kill:
         killed += kill
@@ -121,12 +121,13 @@ def sweep(line: Line, u: Array, t: float, method: tuple[Any, Any] | None = None)
 
 
 def amplification(generator: Generator, u: Array, forward: bool) -> float:
-    """What bounds the relative error of f(A) u over that of f on the spectrum; inf if unknown.
+    """The factor from the error of f on the spectrum to the relative error of f(A) u; inf if
+    unknown.
 
     A is self-adjoint with the weight 1 / pi (the generator: pi), pi_{i+1} / pi_i = up_i / down_i:
     |error| <= |f - exp| |u| in that norm. Cauchy-Schwarz takes it to the L1 norm, relative to that
-    of u (to the maximum norm). Where a weight overflows nothing is known, nor round a circle on
-    which these ratios do not close.
+    of u (to the maximum norm). Unknown if a weight overflows, or around a
+    circle without detailed balance.
     """
     up, down = generator.up[0], generator.down[0]
     if not u.any():
@@ -166,7 +167,7 @@ def uniformized(line: Line, u: Array, t: float) -> tuple[Array, float]:
     first, weights = poisson(mean)
     n = u.size
     up, down, kill = line.up / rate, line.down / rate, line.kill / rate
-    before, after = np.zeros(n), np.zeros(n)  # the shares of the cells before and behind
+    before, after = np.zeros(n), np.zeros(n)  # the shares of the previous and next cells
     into, back = (up, down) if line.forward else (down, up)
     before[1:], after[:-1] = into[: n - 1], back[: n - 1]
     if line.closed:
@@ -196,17 +197,17 @@ def symmetric_gap(line: Line, pi: Array) -> float:
     return float(eigvalsh(matrix, subset_by_index=[1, 1])[0])
 
 
-class Marcher:
-    """Steps of collocation over a line whose rates do not change, from one time to another.
+class Collocation:
+    """Collocation steps on a line with constant rates, from one time to another.
 
     ``step`` is the length tried next, kept from one interval to the next. Beside what it is
-    allowed by its length, a step may spend one part in 64 of what is left of the ``purse``.
+    allowed by its length, a step may use 1/64 of the remaining ``error_budget``.
     """
 
-    def __init__(self, line: Line, relative: bool, purse: float) -> None:
+    def __init__(self, line: Line, relative: bool, error_budget: float) -> None:
         self.line, self.rate = line, line.fastest
-        self.purse = purse
-        self.relative = relative  # errors count against what is left, where walls absorb
+        self.error_budget = error_budget
+        self.relative = relative  # errors are relative to the remaining mass if walls absorb
         self.step = 10 / self.rate if self.rate > 0 else np.inf
         self.method = radau(_STAGES)
         self.steps = 0
@@ -232,7 +233,7 @@ class Marcher:
             new, error, order = self.try_step(u, h)
             scale = self.line.size(new) if self.relative else first
             rounding = self.method.rounding * self.line.size(u)
-            share = max(allowed(done, h), self.purse / _PURSE)
+            share = max(allowed(done, h), self.error_budget / _PURSE)
             bound = max(share * scale, _FLOOR * rounding)
             self.steps += 1
             factor = 0.9 * (bound / max(error, 1e-300)) ** (1 / order)
@@ -240,16 +241,16 @@ class Marcher:
                 self.step, wary = h * max(factor, 0.1), _WARY
                 continue
             u, total = new, total + error + rounding
-            self.purse -= (error + rounding) / scale if scale > 0 else 0.0
+            self.error_budget -= (error + rounding) / scale if scale > 0 else 0.0
             done = t if h >= t - done else done + h
             if error < _FLOOR * rounding and wary == 0:
-                factor = max(factor, 2.0)  # rounding alone: it does not tell of too long a step
+                factor = max(factor, 2.0)  # rounding only: not a sign of too long a step
             wary = max(wary - 1, 0)
             self.step = max(self.step, h * factor) if done == t else h * min(factor, 6.0)
         return u, total
 
     def either(self, u: Array, t: float, allowed: Allowance) -> tuple[Array, float]:
-        """The same, by uniformization where that is faster or steps do not get there."""
+        """The same, by uniformization if that is faster or the steps fail."""
         expected = t * self.rate
         if expected <= _FEW_JUMPS:
             return uniformized(self.line, u, t)
@@ -266,10 +267,10 @@ class Marcher:
             return uniformized(self.line, u, t)
 
     def at_rest(self, u: Array, t: float, tolerance: float) -> tuple[Array, float] | None:
-        """The stationary state round a circle, if the spectral gap says that t is enough for it.
+        """The stationary state on a circle, if t is long enough by the spectral gap.
 
-        With the weight 1 / pi (functions: pi) of the stationary state what is not at rest decays at
-        least like exp(-gap t), gap that of the symmetric part of the generator.
+        With the weight 1 / pi (functions: pi) of the stationary state the remainder decays
+        at least like exp(-gap t), gap that of the symmetric part of the generator.
         """
         if self._rest is None:
             return None
@@ -285,13 +286,13 @@ class Marcher:
 
     @cached_property
     def _rest(self) -> tuple[Array, float] | None:
-        """The stationary state round a circle and the gap, where both can be relied on."""
+        """The stationary state on a circle and the gap, if both are reliable."""
         if not self.line.closed or self.line.kill.any() or self.line.kill.size > _LARGE:
             return None
         forever = (self.method.poles, self.method.residues)
         line, n = self.line._replace(forward=True), self.line.kill.size
         pi = sweep(line, np.full(n, 1 / n), 1e20 / self.rate, forever)
-        if not pi.min() > 1e-10 / n:  # entries that small have no digits to be relied on
+        if not pi.min() > 1e-10 / n:  # such small entries are not reliable
             return None
         return pi, symmetric_gap(line, pi)
 
@@ -319,9 +320,9 @@ def exponential(
     kill: Array | float,
     tolerance: float,
 ) -> tuple[Array, float]:
-    """exp(tA) u and a bound on its error relative to the size of u, by the cheapest way.
+    """exp(tA) u and a bound on its error relative to the size of u, by the cheapest
 
-    The bound is not above ``tolerance`` unless rounding keeps it there.
+    method. The bound is at most ``tolerance`` unless limited by rounding.
     """
     line = line_of(generator, forward, kill)
     bound = RATIONAL * amplification(generator, u, forward)
@@ -329,7 +330,7 @@ def exponential(
         return sweep(line, u, t), bound
     share = allowance(line.fastest, t)
     half = tolerance / 2
-    marcher = Marcher(line, relative=False, purse=half)
+    marcher = Collocation(line, relative=False, error_budget=half)
     new, error = marcher.either(u, t, lambda s, h: half * share(s, h))
     return new, error / max(line.size(u), 1e-300)
 
@@ -337,8 +338,8 @@ def exponential(
 def allowance(rate: float, until: float) -> Allowance:
     """Shares of one over [0, until]: share(t, h) of the step from t to t + h; they sum to one.
 
-    Half by time, and half by its logarithm from the time of one jump on: data start rough, and
-    are smoothed at first in as many steps a decade.
+    Half by time, and half by its logarithm from the time of one jump on: rough data are
+    smoothed initially, in equally many steps per decade.
     """
     shortest = max(1 / rate if rate > 0 else until, until * 1e-30)
     whole = log1p(until / shortest)
@@ -351,6 +352,6 @@ def allowance(rate: float, until: float) -> Allowance:
 
 def _never(done: float, t: float, steps: int) -> str:
     return (
-        f"after {steps} steps the exponential has come to {done:.3g} of {t:.3g} only; raise rtol, "
+        f"after {steps} steps the exponential has reached {done:.3g} of {t:.3g} only; raise rtol, "
         "ask for a shorter time, or use schemes.Implicit(dt) with a dt of your own"
     )

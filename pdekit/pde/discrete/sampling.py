@@ -1,4 +1,4 @@
-"""What users give as functions and arrays, as checked fields on a grid."""
+"""User functions and arrays, checked and sampled as fields on a grid."""
 
 from collections.abc import Callable
 from math import isfinite
@@ -11,7 +11,7 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 
-_LARGEST = 1e150  # beyond it squares overflow
+_LARGEST = 1e150  # larger values overflow when squared
 
 
 def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
@@ -47,7 +47,7 @@ def evaluate_vector(function: Callable[[Array], Any], grid: Grid, what: str) -> 
 
 def evaluate_tensor(value: Any, grid: Grid, what: str) -> Array:
     """A number, a matrix or a function as a field (*shape) or (*shape, dim, dim), semidefinite."""
-    if callable(value) or checks.moves(value):
+    if callable(value) or checks.time_dependent(value):
         field = _called(value, grid, what)
     else:
         constant = checks.finite(what, value)
@@ -59,7 +59,7 @@ def evaluate_tensor(value: Any, grid: Grid, what: str) -> Array:
             f"{grid.centres.shape} to values of shape {grid.shape} or {tensors}; got shape "
             f"{field.shape}"
         )
-    if any(field.strides):  # of a constant it is known
+    if any(field.strides):  # known for constants
         field = _finite(field, grid, what)
     if grid.dim == 1 and field.shape == tensors:
         field = field[..., 0, 0]
@@ -68,7 +68,7 @@ def evaluate_tensor(value: Any, grid: Grid, what: str) -> Array:
 
 
 def _check_semidefinite(field: Array, grid: Grid, what: str) -> None:
-    """``ValueError`` with the place where a tensor is not symmetric and positive semidefinite."""
+    """``ValueError`` naming the place where a tensor is not symmetric and positive semidefinite."""
     lowest, size = field, np.abs(field)
     if field.ndim > grid.dim:
         size = np.abs(field).max((-2, -1))
@@ -103,15 +103,15 @@ def called(what: str, function: Callable[[Array], Any], points: Array) -> Array:
     except ConvergenceError:
         raise
     except Exception as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
         hint = ""
         if "required positional argument" in str(error):
             hint = "; it must take points alone: what changes in time is an object with at(t)"
         if not isinstance(error, TypeError | ValueError | IndexError):
             hint += f" ({type(error).__name__})"
-        raise kind(
+        raise checks.failed(
+            error,
             f"{what} must take points of shape {points.shape}, got a function that failed on "
-            f"points of shape {points.shape} (coordinates on the last axis): {error}{hint}"
+            f"points of shape {points.shape} (coordinates on the last axis): {error}{hint}",
         ) from error
 
 
@@ -161,7 +161,7 @@ def _extent(axis: Any) -> str:
 def _finite(values: Array, grid: Grid, what: str) -> Array:
     flat = values.ravel()
     with np.errstate(over="ignore", invalid="ignore"):
-        if isfinite(float(flat @ flat)):  # NaN, and what is large, does not pass
+        if isfinite(float(flat @ flat)):  # false for NaN and too large values
             return values
     bad = ~np.isfinite(values)
     wrong, size = (bad, "finite") if bad.any() else (np.abs(values) > _LARGEST, "")

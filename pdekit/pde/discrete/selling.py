@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from pdekit.arrays import Array
 
-_LONGEST = 1000  # cells an offset may reach: an anisotropy of about a million
+_LONGEST = 1000  # maximal reach of an offset in cells: an anisotropy of about a million
 
 
 def selling(tensors: Array) -> tuple[NDArray[np.int64], Array]:
@@ -13,9 +13,9 @@ def selling(tensors: Array) -> tuple[NDArray[np.int64], Array]:
 
     Then Σ_k w_k (φ(x + e_k) - 2 φ(x) + φ(x - e_k)) is a consistent difference form of D : ∇²φ on
     the unit lattice with no negative weight, whatever the anisotropy. Selling's algorithm: a
-    superbase b_0 + b_1 + b_2 = 0 of Z² is flipped while two of its vectors meet at an acute angle
-    of the metric D; then w_k = -<b_i, D b_j> and e_k = b_k turned by a right angle. Offsets are as
-    short as they can be; their length grows like the square root of the anisotropy.
+    superbase b_0 + b_1 + b_2 = 0 of Z² is flipped while two of its vectors form an acute angle
+    of the metric D; then w_k = -<b_i, D b_j> and e_k = b_k turned by a right angle. Offsets are
+    as short as possible; their length grows like the square root of the anisotropy.
 
     Parameters: ``tensors`` (..., 2, 2), symmetric, positive semidefinite. Returns (..., 3, 2) and
     (..., 3). Raises ``ValueError`` for a tensor without such a stencil of moderate length: (nearly)

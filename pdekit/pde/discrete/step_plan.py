@@ -1,7 +1,7 @@
 """Steps in time of a splitting, chosen so that the error at the end is below a tolerance.
 
-By step doubling; and so that two runs that miss the same are not believed: steps start where
-nothing turns round that lasts, and a third run says whether the changes fall off as they should.
+By step doubling; to avoid agreement of two wrong runs, first steps resolve
+rotations, and a third run checks whether the changes decrease at the expected rate.
 """
 
 from typing import Any, Protocol
@@ -10,14 +10,14 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 
 _DEEPEST = 24  # halvings of an output interval before giving up
-_SHARE = 0.4  # of what a run changes with steps twice as long: a third, and a margin
-_ROUGH = 1.0  # the same where the coarser grid does not do: rough data or rates, of order one
-_MOST_STEPS = 40_000  # of the plans of an output interval
-_CALM = 0.3  # of the tolerance, which errors that go on at the rate of now must not reach
-# The quotient of changes is not asked of less than a part of the tolerance, nor believed near one
+_SHARE = 0.4  # of the change with steps twice as long: a third, and a margin
+_ROUGH = 1.0  # the same if the coarser grid is insufficient: rough data or rates, first order
+_MOST_STEPS = 40_000  # of all plans of an output interval
+_CALM = 0.3  # of the tolerance: limit for errors extrapolated at the current rate
+# The quotient of changes is not used below a part of the tolerance, nor near one
 _SURE, _STUCK, _MARGIN = 0.02, 0.95, 1.2
-# Of the tolerance, the local error that driven steps may show: a wave so small that longer steps
-# than its turns show no more than that is lost in both runs, and is so many times larger at most
+# Of the tolerance, the local error that driven steps may show: smaller rotating
+# waves, unresolved in both runs, are larger by at most this factor
 _FORGOTTEN, _UNSEEN = 0.02, 10.0
 
 
@@ -45,16 +45,16 @@ class Stepper(Protocol):
 def plan(
     pilot: Stepper, start: Array, t0: float, span: float, tolerance: float, first: float
 ) -> tuple[list[float], Array, float]:
-    """Step lengths over [t0, t0 + span] that sum to it, the pilot's end field, its error."""
+    """Step lengths over [t0, t0 + span] that sum to it, the pilot's final field, its error."""
     pilot.tried = 0
-    each = tolerance  # the same local error for every step takes the fewest steps
+    each = tolerance  # equal local errors minimise the number of steps
     if pilot.driven:
         each *= _FORGOTTEN
     while True:
         steps, u, error = _equidistribute(pilot, start, t0, span, each, first, tolerance)
         if pilot.driven and error <= tolerance:
-            # the merged half steps of the first direction are longer than those looked at, which
-            # matters where what a line does is not only to relax
+            # the merged half steps of the first direction are longer than those tested, which
+            # matters if the dynamics along a line is not only relaxation
             u = pilot.run(start.copy(), t0, steps)
             pairs = pilot.run(start.copy(), t0, [2 * dt for dt in steps[::2]])
             error = _extrapolated(pilot, start, t0, steps, pairs, u, tolerance) + _UNSEEN * each
@@ -69,8 +69,8 @@ def _equidistribute(
 ) -> tuple[list[float], Array, float]:  # fmt: skip
     """Steps span / 2^k whose local errors, by step doubling, stay below ``each``.
 
-    The first is not longer than ``longest``, at which nothing that lasts turns round; from it on
-    steps grow while the error that they show is small. Returns them in pairs of equal ones, the
+    The first is not longer than ``longest``, which resolves persistent rotations;
+    later steps grow while their error is small. Returns them in pairs of equal ones, the
     field at the end, and its error, from its distance to the field of a run with every pair in
     one step.
     """
@@ -87,7 +87,8 @@ def _equidistribute(
             if level > _DEEPEST:
                 raise ConvergenceError(
                     f"splitting over [{t0:g}, {t0 + span:g}] does not reach a local error of "
-                    f"{each:.2g}: a step of {dt:.2g} still errs by {error:.2g}; raise the tolerance"
+                    f"{each:.2g}: a step of {dt:.2g} still has an error of {error:.2g}; raise the "
+                    "tolerance"
                 )
             continue
         pilot.tried += 2
@@ -121,10 +122,11 @@ def _extrapolated(
     """The error of u, from runs with steps twice and four times as long.
 
     The first changes u by d, the second that by D; where the order is two d / D is 1/4 and the
-    error d / 3. Where steps are so long that neither run sees what it misses, d / D is near one,
-    and the error of any size: d (d / D) / (1 - d / D) if the changes go on like this.
+    error d / 3. If the steps are too long for both runs, d / D is near one,
+    and the error of any size: d (d / D) / (1 - d / D) if the changes continue geometrically.
     """
-    change, share = pilot.problem.distance(doubled, u), _SHARE if pilot.blind else _ROUGH
+    share = _SHARE if pilot.blind else _ROUGH
+    change: float = pilot.problem.distance(doubled, u)
     if change < _SURE * tolerance:
         return share * change
     quads: list[float] = []
@@ -134,6 +136,6 @@ def _extrapolated(
         same = k + 1 < len(pairs) and pairs[k + 1] == pairs[k]
         quads.append(pairs[k] * (2 if same else 1))
         k += 2 if same else 1
-    before = pilot.problem.distance(pilot.run(start.copy(), t0, quads), doubled)
+    before: float = pilot.problem.distance(pilot.run(start.copy(), t0, quads), doubled)
     ratio = min(change / max(before, 1e-300), _STUCK)
     return max(share, _MARGIN * ratio / (1 - ratio)) * change

@@ -1,5 +1,5 @@
-"""What a function given as such does between the nodes of a grid: whether they resolve it, its
-least value, and schemes on finer nodes until they agree."""
+"""Callables between the nodes of a grid: whether the nodes resolve them, their
+minimum, and evaluation on finer nodes until convergence."""
 
 import warnings
 from collections.abc import Callable
@@ -12,23 +12,26 @@ from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate
+from pdekit.pde.discrete.stats import Stats
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2
 _LOOKED_AT = 2048  # most points between the nodes at which a function is compared with them
-_BENDS = 0.03  # of the second difference that cubic interpolation may miss; 5.5 nodes a wave
-_WELLS = 8  # lowest samples about which a function's least value is looked for
-_AGREE = 1e-5  # of the range of f: two grids, one of them three times finer, agree to this
+_BENDS = (
+    0.03  # tolerated error of cubic interpolation, of the second difference; 5.5 nodes per wave
+)
+_WELLS = 8  # lowest samples around which a function's minimum is searched
+_AGREE = 1e-5  # of the range of f: required agreement of two grids, one three times finer
 MOST_NODES = 1 << 21
-LITTLE = 1e-4  # of the range of f: a doubt about what is between the nodes that is passed over
+LITTLE = 1e-4  # of the range of f: uncertainty between the nodes that is ignored
 
 
 def resolves(problem: Problem, bends: float = _BENDS) -> bool:
-    """Whether cubics through the samples find a callable between them; True for an array.
+    """Whether cubic interpolation of the samples reproduces a callable; True for an array.
 
     ``bends``: the share of a second difference that they may miss.
 
-    At points off the nodes by parts of a cell that are never the same, up to 2,048 of them: a wave
-    of any length shows, a narrow hole that no sample sees at one of those.
+    At points off the nodes by parts of a cell that are never the same, up to 2,048 of them: waves
+    of any length are detected, narrow holes only if hit by one of those.
     """
     f, grid = problem.initial, problem.grid
     if not callable(f):
@@ -63,7 +66,7 @@ def _along(
 
 
 def resolves_walls(problem: Problem) -> bool:
-    """Whether parabolas through the last samples of a line find a callable up to the walls."""
+    """Whether parabolas through the last samples of a line reproduce a callable up to the walls."""
     f, grid, h = problem.initial, problem.grid, problem.grid.spacing[0]
     if not callable(f) or grid.dim == 2 or grid.periodic[0] or grid.cells[0] < 5:
         return True
@@ -82,7 +85,8 @@ def resolves_walls(problem: Problem) -> bool:
 
 
 def softly(f: Callable[[Any], Any], grid: Grid, beta: float, what: str) -> Array:
-    """-(2 / beta) log of the means of exp(-beta f / 2) over the cells: what a chain on them sees.
+    """-(2 / beta) log of the means of exp(-beta f / 2) over the cells: the effective values for a
+    chain on them.
 
     By nine samples a cell on a line and three times three in the plane.
     """
@@ -129,7 +133,7 @@ def least(problem: Problem) -> float:
 
 
 def _beside(u: Array, axis: int, periodic: bool) -> tuple[Array, Array]:
-    """The next and the last sample along an axis; beyond a wall the sample itself."""
+    """The next and the previous sample along an axis; beyond a wall the sample itself."""
     ahead, back = np.roll(u, -1, axis), np.roll(u, 1, axis)
     if not periodic:
         own = np.moveaxis(u, axis, 0)
@@ -141,16 +145,16 @@ def on_finer_nodes(
     problem: Problem,
     coarse: Array,
     method: Callable[[Array, Grid], Array | None],
-    stats: dict[str, Any],
+    stats: Stats,
     most: int = MOST_NODES,
     missed: Callable[[Array], float] = lambda u: 0.0,
 ) -> Array:
     """``method(values, grid)`` from a callable on 3, 9, 27, ... nodes a cell, until two agree.
 
-    At the nodes of the problem's grid, where a method may answer on those alone; it may give up by
-    None. ``missed(u)`` is what another look finds u to be wrong by, and no more than 1e-4 of the
-    range of f in the end. A warning says how far apart the last two are, or that, where ``most``
-    nodes do not suffice.
+    At the nodes of the problem's grid, if a method returns only those; it may return None
+    to give up. ``missed(u)`` is an independent error estimate, required to be at most 1e-4 of the
+    range of f. A warning says how far apart the last two are, or that, where ``most`` nodes do not
+    suffice.
     """
     grid, factor, u = problem.grid, 1, coarse
     scale, apart, wrong = float(np.ptp(problem.values)), np.inf, np.inf
@@ -170,17 +174,17 @@ def on_finer_nodes(
             break
     if not wrong <= LITTLE * scale:
         more = apart if apart > _AGREE * scale else wrong
-        warn_unresolved(more / scale if np.isfinite(more) else 1.0, stacklevel=6)
+        warn_unresolved(more / scale if np.isfinite(more) else 1.0, stacklevel=8)
     stats["nodes_per_cell"] = factor
     return u
 
 
 def warn_unresolved(share: float, stacklevel: int) -> None:
-    """Say that the cells are too coarse for the data."""
+    """Warn that the cells are too coarse for the data."""
     warnings.warn(
         f"the initial function changes within a cell, by up to {min(share, 1.0):.2g} of its range, "
         "where the solution may depend on it: there the answer is of first or second order in the "
-        "cells only. Take a finer grid",
+        "cells only. Use a finer grid",
         ResolutionWarning,
         stacklevel=stacklevel,
     )

@@ -1,4 +1,4 @@
-"""Escape over barriers: Kramers' law, and the closed form on a line, to set beside the solvers."""
+"""Escape over barriers: Kramers' law, and the closed form on a line, for comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.potentials import as_potential
 from pdekit.protocols import Corner, Function
 
-_HIGH = 4.0  # barriers in units of the temperature from which on Kramers' law is within a quarter
+_HIGH = 4.0  # barrier in units of the temperature above which Kramers' law is within 25 %
 
 
 def kramers_time(potential: Function, minimum: Corner, saddle: Corner, beta: float) -> float:
@@ -46,17 +46,20 @@ def kramers_time(potential: Function, minimum: Corner, saddle: Corner, beta: flo
     potential, reach = as_potential(potential, a.size), float(np.abs(s - a).max())
     bottom, pass_ = (_eigenvalues(potential, point, reach) for point in (a, s))
     if bottom[0] <= 0:
-        raise ValueError(f"{a.tolist()} is no minimum: ∇²V has the eigenvalues {bottom.tolist()}")
+        raise ValueError(
+            f"{a.tolist()} is not a minimum: expected positive eigenvalues of ∇²V, got "
+            f"{bottom.tolist()}"
+        )
     if not (pass_[0] < 0 and (pass_[1:] > 0).all()):
         raise ValueError(
-            f"{s.tolist()} is no saddle with one descending direction: ∇²V has the eigenvalues "
-            f"{pass_.tolist()}"
+            f"{s.tolist()} is not a saddle with one descending direction: expected one negative "
+            f"eigenvalue of ∇²V, got {pass_.tolist()}"
         )
     barrier = beta * float(np.asarray(potential(s) - potential(a)))
     if not barrier > 1:
         raise ValueError(
-            f"Kramers' law holds for high barriers, and beta (V(s) - V(a)) is {barrier:.3g}, where "
-            "it must be above 1: raise beta, or use mean_first_passage_time"
+            f"Kramers' law holds for high barriers, and beta (V(s) - V(a)) is {barrier:.3g}, but "
+            "must be above 1: increase beta, or use mean_first_passage_time"
         )
     if not barrier < 700:
         raise ValueError(
@@ -80,9 +83,9 @@ def passage_integral(
     """Mean time of dX = -V' dt + sqrt(2/beta) dB from ``start`` up to ``target`` on a line.
 
     beta ∫_start^target e^{beta V(y)} ∫_lower^y e^{-beta V(z)} dz dy with a reflecting wall at
-    ``lower``; for the whole line put it where e^{-beta V} is gone. Gauss-Legendre panels, doubled
-    until the logarithm changes by less than 1e-12; exponents are taken relative to their largest,
-    so that beta may be large. Mathematics 1.14.
+    ``lower``; for the whole line choose it where e^{-beta V} is negligible. Gauss-Legendre panels,
+    doubled until the logarithm changes by less than 1e-12; exponents are taken relative to their
+    largest, so that beta may be large. Mathematics 1.14.
     """
     before = np.inf
     for panels in (16, 32, 64, 128, 256, 512):
@@ -119,6 +122,8 @@ def _eigenvalues(potential: Any, point: Array, reach: float) -> Array:
     slope = np.asarray(potential.grad(point))
     off = float(np.abs(slope).max())
     if off > 1e-3 * reach * np.abs(bends).max():
-        raise ValueError(f"{point.tolist()} is no critical point: ∇V there is {slope.tolist()}")
+        raise ValueError(
+            f"{point.tolist()} is not a critical point: expected ∇V = 0, got {slope.tolist()}"
+        )
     out: Array = np.linalg.eigvalsh(bends)
     return out

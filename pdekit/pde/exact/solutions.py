@@ -1,8 +1,8 @@
-"""Exact solutions: closed forms and quadrature taken to rounding, independent of the schemes.
+"""Exact solutions: closed forms and quadrature to rounding, independent of the schemes.
 
-Points have shape ``(..., d)``, results ``(...)``; everything lives in the whole space R^d unless a
-function says otherwise. Slow and sure: a point costs about a millisecond in one dimension and a
-second in two. Tests and studies measure the schemes against these.
+Points have shape ``(..., d)``, results ``(...)``; everything is on the whole space R^d unless
+stated otherwise. Slow but reliable: a point costs about a millisecond in one dimension and a second
+in two. Tests and studies measure the schemes against these.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def cole_hopf(f: Function, beta: float, t: float, x: ArrayLike) -> Array:
 
     Midpoint sums around each x, relative to their largest term, with the spacing halved until
     beta u changes by less than 1e-13. One or two dimensions; any beta. f must be bounded below.
-    Raises ``ConvergenceError`` where it is not, or the sum does not settle. Mathematics 1.2;
+    Raises ``ConvergenceError`` where it is not, or the sum does not converge. Mathematics 1.2;
     thesis (4.11).
     """
     return _each(lambda point: _gibbs_pair(f, beta, t, point)[0], x)
@@ -155,7 +155,7 @@ class LQControl:
         """Var X_s under the optimal control."""
         from scipy.integrate import quad
 
-        spread = quad(lambda r: self._flow(r) ** -2, 0, s, epsabs=1e-14, epsrel=1e-13)[0]
+        spread: float = quad(lambda r: self._flow(r) ** -2, 0, s, epsabs=1e-14, epsrel=1e-13)[0]
         return self._flow(s) ** 2 * (self.initial_std**2 + 2 / self.beta * spread)
 
     def density(self, s: float, x: ArrayLike) -> Array:
@@ -175,8 +175,8 @@ class LangevinSpectrum:
 
     With psi = rho exp(beta V / 2) the Fokker-Planck operator becomes -A^T A / beta, where
     A = d/dx + beta V' / 2: a symmetric matrix by sinc collocation on ``nodes`` points of
-    [lower, upper] (by trigonometric collocation if ``periodic``), diagonalised once. It shares
-    nothing with a finite-volume scheme and converges exponentially. Mathematics 1.4-1.5.
+    [lower, upper] (by trigonometric collocation if ``periodic``), diagonalised once. It is
+    independent of finite-volume schemes and converges exponentially. Mathematics 1.4-1.5.
 
     On the line exp(-beta V) must be below about 1e-30 at both ends: there are no walls.
     """
@@ -243,11 +243,14 @@ class LangevinSpectrum:
         sign = np.where(apart % 2, -1.0, 1.0)
         if self.periodic:
             if self.nodes % 2 == 0:
-                raise ValueError(f"a periodic spectrum takes an odd number of nodes: {self.nodes}")
+                raise ValueError(
+                    f"a periodic spectrum needs an odd number of nodes, got {self.nodes}"
+                )
             turn = 2 * pi / (self.upper - self.lower)
             chord = 2 * np.sin(pi * apart / self.nodes)
             np.fill_diagonal(chord, np.inf)
-            return turn * sign / chord
+            slope: Array = turn * sign / chord
+            return slope
         gap = self._spacing * apart.astype(float)
         np.fill_diagonal(gap, np.inf)
         out: Array = sign / gap
@@ -294,7 +297,10 @@ def _ball(f: Function, margin: float, t: float, x: Array) -> float:
         if needed <= radius:
             return needed
         radius = 1.2 * needed
-    raise ConvergenceError(f"the function keeps falling away from {x}: it has no smoothing there")
+    raise ConvergenceError(
+        f"the function keeps falling away from {x}: its smoothing is not finite there; use a "
+        "function that is bounded below"
+    )
 
 
 def _midpoints(x: Array, radius: float, n: int) -> Array:
@@ -327,7 +333,8 @@ def _lowest(f: Function, t: float, x: Array) -> float:
     from scipy.ndimage import minimum_filter
 
     def cost(y: Array) -> Array:
-        return np.asarray(f(y)) + ((y - x) ** 2).sum(-1) / (2 * t)
+        cost: Array = np.asarray(f(y)) + ((y - x) ** 2).sum(-1) / (2 * t)
+        return cost
 
     radius = _ball(f, 0.0, t, x)
     n = 4001 if x.size == 1 else 601

@@ -1,1 +1,1 @@
-"""Functions of bare arrays that compute; they have never heard of an equation."""
+"""Compiled functions of plain arrays, independent of equations."""

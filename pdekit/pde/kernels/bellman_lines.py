@@ -1,8 +1,8 @@
-"""Compiled kernels for Bellman steps along lines: the exponential of a generator.
+"""Compiled kernels for Bellman steps along lines: the exponential of a
 
-Fields come as lines ``(lines, n)``. Of the tilted generator it is factored anew for every value
-function, of the generator itself once for a step length; whole passages over time on one line at
-the end. The plain form beside them is ``bellman.Passage`` with ``PlainLines``.
+generator. Fields are arrays of lines ``(lines, n)``. The tilted generator is factorised for every
+value function, the generator itself once per step length; at the end, whole sweeps in time on one
+line. The plain form beside them is ``bellman.ForwardBackward`` with ``PlainLines``.
 """
 
 import numba as nb
@@ -16,7 +16,7 @@ from pdekit.pde.kernels.uniformization import RATIO, product
 def tilt(up, down, u, beta, there, back, kill):  # type: ignore[no-untyped-def]
     """(up e, down / e, kill) of exp(beta u / 2) L exp(-beta u / 2) on every line.
 
-    e = exp(-beta (u_{i+1} - u_i) / 2); kill is what the tilted rates lack against those of L.
+    e = exp(-beta (u_{i+1} - u_i) / 2); kill is the difference of the exit rates from those of L.
     """
     lines, n = u.shape
     kill[:] = 0.0
@@ -34,7 +34,7 @@ def tilt(up, down, u, beta, there, back, kill):  # type: ignore[no-untyped-def]
 def exponential(up, down, kill, b, tau, forward, poles, work, out):  # type: ignore[no-untyped-def]
     """out = exp(tau A) b on every line, A the generator less kill or (``forward``) its transpose.
 
-    As many rates as cells make circles of the lines.
+    With as many rates as cells the lines are circles.
     """
     for k in range(b.shape[0]):
         rational_sweep(up[k], down[k], kill[k], b[k], tau, forward, poles, work, out[k])
@@ -42,7 +42,8 @@ def exponential(up, down, kill, b, tau, forward, poles, work, out):  # type: ign
 
 @nb.njit(cache=True, error_model="numpy")
 def jumped(stay, before, after, mean, most):  # type: ignore[no-untyped-def]
-    """z = sum_k e^-mean mean^k / k! P^k 1, every entry right to its own size, and whether it is.
+    """z = sum_k e^-mean mean^k / k! P^k 1, with every entry accurate relative to itself, and
+    whether it converged.
 
     (P v)_i = before v_{i-1} + stay v_i + after v_{i+1}, all >= 0, round a circle or between walls
     (there before_0 = after_{n-1} = 0). With the last term at most c z and P z <= r z, what is left
@@ -84,7 +85,7 @@ _ROW = 9 * LANES
 
 @nb.njit(cache=True, error_model="numpy")
 def factor(up, down, tau, poles):  # type: ignore[no-untyped-def]
-    """Inverse pivots of z_p - tau L for every line and pole, and room for the solves.
+    """Inverse pivots of z_p - tau L for every line and pole, and workspace for the solves.
 
     Shape (lines, (n + 2) _ROW): a row per cell and one beyond each end.
     """
@@ -107,10 +108,10 @@ def factor(up, down, tau, poles):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
 def _solve(w, to, back, b, tau, residues, out):  # type: ignore[no-untyped-def]
-    """out = Re sum_p c_p x_p, (z_p - tau A) x_p = b on one line; rates that arrive from both sides.
+    """out = Re sum_p c_p x_p, (z_p - tau A) x_p = b on one line; with rates from both sides.
 
-    Unsigned offsets are not checked for counting from the end, and without slices the compiler sees
-    that the groups of a row do not overlap.
+    Unsigned offsets avoid checks for negative indices, and without slices the compiler
+    sees that the groups of a row do not overlap.
     """
     n = b.size
     for i in range(n):
@@ -141,20 +142,20 @@ def _solve(w, to, back, b, tau, residues, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def factored(room, up, down, b, tau, forward, poles, out):  # type: ignore[no-untyped-def]
+def factored(buffer, up, down, b, tau, forward, poles, out):  # type: ignore[no-untyped-def]
     """out = exp(tau L) b on every line, or exp(tau L^T) b, with the pivots of ``factor``."""
     residues = np.concatenate((poles[2], -poles[3]))
     for line in range(b.shape[0]):
         to, back = (up[line], down[line]) if forward else (down[line], up[line])
-        _solve(room[line], to, back, b[line], tau, residues, out[line])
+        _solve(buffer[line], to, back, b[line], tau, residues, out[line])
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _moved(steps, which, tau, forward, narrow, b, room, out):  # type: ignore[no-untyped-def]
+def _moved(steps, which, tau, forward, narrow, b, buffer, out):  # type: ignore[no-untyped-def]
     """out = M b or, if ``forward``, M^T b: a band's product if ``narrow``, else a sweep."""
     factors, bands, up, down, residues = steps
     if narrow:
-        product(bands[which, 1 if forward else 0], b, room, out)
+        product(bands[which, 1 if forward else 0], b, buffer, out)
     else:
         to, back = (up, down) if forward else (down, up)
         _solve(factors[which], to, back, b, tau, residues, out)
@@ -166,11 +167,11 @@ def values_of_costs(steps, halves, running, beta, which, u, before, after, narro
 
     u[k] = Φ(u[k+1] + half running[k+1]) + half running[k], Φ = -(2/beta) log M exp(-beta . / 2),
     with the exponential ``which[k]`` of ``steps`` in step k; ``before`` = exp(-beta U / 2) relative
-    to its largest and ``after`` = M before; ``narrow``: whether M before is to be had from a band.
-    False where a weight is not positive.
+    to its largest and ``after`` = M before; ``narrow``: whether M before is computed by a band
+    matrix. False if a weight is not positive.
     """
     n, steepest = u.shape[1], 2 / beta * np.log(RATIO)
-    room, U = np.zeros(n + steps[1].shape[2] + 8), np.empty(n)
+    buffer, U = np.zeros(n + steps[1].shape[2] + 8), np.empty(n)
     for k in range(halves.size - 1, -1, -1):
         low, jump, last = np.inf, 0.0, u[k + 1, 0] + halves[k] * running[k + 1, 0]
         for i in range(n):
@@ -179,7 +180,7 @@ def values_of_costs(steps, halves, running, beta, which, u, before, after, narro
         narrow[k] = steps[1].shape[2] > 0 and jump <= steepest
         for i in range(n):
             before[k, i] = np.exp(-0.5 * beta * (U[i] - low))
-        _moved(steps, which[k], 2 * halves[k], False, narrow[k], before[k], room, after[k])
+        _moved(steps, which[k], 2 * halves[k], False, narrow[k], before[k], buffer, after[k])
         if not after[k].min() > 0:
             return False
         for i in range(n):
@@ -190,10 +191,10 @@ def values_of_costs(steps, halves, running, beta, which, u, before, after, narro
 @nb.njit(cache=True, error_model="numpy")
 def flow_of_values(steps, halves, which, before, after, narrow, rho):  # type: ignore[no-untyped-def]
     """rho[k+1] = before[k] M^T (rho[k] / after[k]), in place from rho[0]."""
-    room = np.zeros(rho.shape[1] + steps[1].shape[2] + 8)
+    buffer = np.zeros(rho.shape[1] + steps[1].shape[2] + 8)
     for k in range(halves.size):
         b = rho[k] / after[k]
-        _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, room, rho[k + 1])
+        _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, buffer, rho[k + 1])
         rho[k + 1] *= before[k]
 
 
@@ -203,17 +204,17 @@ def change_of_flow(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The derivative of the flow by the costs: value backward, density forward, both linearised."""
     count, n = before.shape
-    room = np.zeros(n + steps[1].shape[2] + 8)
+    buffer = np.zeros(n + steps[1].shape[2] + 8)
     changes, pushed = np.empty((count, n)), np.empty((count, n))
     d = terminal
     for k in range(count - 1, -1, -1):
         changes[k] = d + halves[k] * running[k + 1]
         b = before[k] * changes[k]
-        _moved(steps, which[k], 2 * halves[k], False, narrow[k], b, room, pushed[k])
+        _moved(steps, which[k], 2 * halves[k], False, narrow[k], b, buffer, pushed[k])
         pushed[k] /= after[k]
         d = pushed[k] + halves[k] * running[k]
     out[0] = 0.0
     for k in range(count):
         b = (out[k] + 0.5 * beta * rho[k] * pushed[k]) / after[k]
-        _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, room, out[k + 1])
+        _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, buffer, out[k + 1])
         out[k + 1] = out[k + 1] * before[k] - 0.5 * beta * rho[k + 1] * changes[k]

@@ -81,7 +81,8 @@ def margin(pad: int, spacing: int) -> int:
 
 
 def wide(w: Array, rate: float, pad: int, axis: int, spacing: int) -> Array:
-    """Means of w weighted by exp(-rate d^2), |d| <= pad cells, about all but ``margin`` cells.
+    """Means of w weighted by exp(-rate d^2), |d| <= pad cells, for all but ``margin`` cells at both
+    ends.
 
     The Gaussian of two points is interpolated in both, on nodes ``spacing`` cells apart: w is
     gathered on the nodes, convolved there, and spread again.
@@ -126,7 +127,7 @@ def _dot(w, kernel):  # type: ignore[no-untyped-def]
 def _log_sum(f, lowest, a, beta, centre, best, reach):  # type: ignore[no-untyped-def]
     """sum_j exp(-beta (f_j + a (centre - j)^2 - best)) over |j - centre| <= reach.
 
-    ``lowest`` has the minimum of f over blocks, by which whole blocks are passed over.
+    ``lowest`` has the minimum of f over blocks, to skip whole blocks.
     """
     total = 0.0
     for block in range((centre - reach) // _BLOCK, (centre + reach) // _BLOCK + 1):
@@ -146,7 +147,7 @@ def log_convolve(padded, a, beta, first, stride, out):  # type: ignore[no-untype
     """out[l, i] = -beta^-1 log(sum_j G_cj exp(-beta f_j) / sum_d G_0d), c = first + stride i.
 
     G_cj = exp(-beta a (c - j)^2), a = h^2 / (2t), lines f = padded[l]. Normalised by the sampled
-    kernel, so constants pass unchanged. The largest term of each sum is known beforehand from the
+    kernel, so constants pass unchanged. The largest term of each sum is known from the
     lower envelope of parabolas; the window of each output reaches to where no term can exceed
     exp(-TAIL) of it. Sums have positive terms only: relative accuracy, hence comparison, is kept.
     """

@@ -1,10 +1,11 @@
-"""Elimination without subtraction: sparse factorisation of Markov generators, digit by digit.
+"""Elimination without subtraction: sparse factorisation of Markov generators to full relative
+accuracy.
 
 Grassmann, Taksar and Heyman (1985): where states of a Markov chain are eliminated one by one, the
 rates among the rest stay nonnegative, and the pivot is the sum of the rates that leave a state,
 never a difference. Every number below is then a sum, product or quotient of nonnegative ones: an
-invariant law of weights from 1 to 1e-300, or a passage time of 1e200, is right to a few roundings
-in every cell, which no factorisation that reads the diagonal achieves.
+invariant law of weights from 1 to 1e-300, or a passage time of 1e200, is accurate to a few
+roundings in every cell, unlike factorisations that use the diagonal.
 
 The order of the cells is nested dissection of the grid, so that N cells of a square cost about
 N log N numbers and N^1.5 operations.
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 
 from pdekit.arrays import Array
 
-_LEAF = 16  # cells below which a block is not cut further
-_SMALL = 1e-300  # rates below it have lost their digits, or are about to
-_LARGE = 1e5  # weights above it are scaled down; times a ratio of rates they stay finite
+_LEAF = 16  # number of cells below which a block is not divided further
+_SMALL = 1e-300  # rates below it are close to underflow
+_LARGE = 1e5  # weights above it are rescaled to avoid overflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Elimination:
     """diag(kill) - L = (1 - M)(P - U), with M, U >= 0 strictly triangular and pivots P >= 0.
 
     ``order[k]`` is the cell eliminated as the k-th; ``start`` and ``later`` hold, per eliminated
-    cell, the later cells that it is tied to (row of U and column of M).
+    cell, the later cells connected to it (row of U and column of M).
     """
 
     order: NDArray[np.int64]
@@ -86,7 +87,7 @@ def dissection(
     """Order of the cells of a grid by nested dissection, with the cell ``last`` moved to the end.
 
     ``reach`` is the longest jump along an axis, in cells: the width of the separating strips. A
-    line is taken as it comes. A periodic axis is first cut open along its seam.
+    line keeps its order. A periodic axis is first cut along its seam.
     """
     cells = np.arange(np.prod(shape)).reshape(shape)
     seams = []
@@ -140,7 +141,7 @@ def _cut(cells: NDArray[Any], width: int) -> list[NDArray[Any]]:
 
 
 def _adjacency(n: int, rows: Any, cols: Any) -> tuple[Any, Any]:
-    """Per cell the earlier cells that it is tied to in either direction."""
+    """Per cell the earlier cells connected to it in either direction."""
     from scipy.sparse import coo_array
 
     high, low = np.maximum(rows, cols), np.minimum(rows, cols)
@@ -157,7 +158,7 @@ def _by_row(n: int, rows: Any, cols: Any, rates: Array) -> tuple[Any, Any, Array
 
 @nb.njit(cache=True)
 def _fill_in(begin, before):  # type: ignore[no-untyped-def]
-    """The later cells that each cell will be tied to, fill included (by the elimination tree)."""
+    """The later cells connected to each cell, including fill-in (by the elimination tree)."""
     n = begin.size - 1
     parent, short = np.full(n, -1), np.full(n, -1)
     for i in range(n):
@@ -211,7 +212,7 @@ def _earlier(start, later):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy")
 def _factor(indptr, indices, rates, kill, start, later):  # type: ignore[no-untyped-def]
-    """Row by row: what earlier states, when eliminated, add to the rates out of state i."""
+    """Row by row: contributions of eliminated states to the rates out of state i."""
     n = start.size - 1
     begin, earlier = _earlier(start, later)
     pivot, dead = np.zeros(n), kill.copy()
@@ -230,7 +231,7 @@ def _factor(indptr, indices, rates, kill, start, later):  # type: ignore[no-unty
                 dead[i] += share * dead[k]
                 for p in range(start[k], start[k + 1]):
                     row[later[p]] += share * upper[p]
-        row[i] = 0.0  # the way back to i itself: GTH's pivot does not need it
+        row[i] = 0.0  # the return to i itself: not needed for GTH's pivot
         total = dead[i]
         for p in range(start[i], start[i + 1]):
             upper[p] = row[later[p]]

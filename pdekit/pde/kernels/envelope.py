@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 
 from pdekit.arrays import Array
 
-_ONE = np.uint64(1)  # unsigned indices are not checked for counting backwards
-_TILE = 32  # columns that are copied together: a few cache lines of each row
-_APART = 8  # added to a length: lines a power of two apart would share one part of the cache
+_ONE = np.uint64(1)  # unsigned indices avoid checks for negative values
+_TILE = 32  # columns copied together: a few cache lines of each row
+_APART = 8  # padding: lines a power of two apart would map to the same cache sets
 
 
 def envelope_plain(f: Array, h: float, t: float) -> tuple[Array, NDArray[np.int64]]:
-    """min_j f_j + (x_i - x_j)^2 / (2t) over the nodes of a line, by trying all j (reference)."""
+    """min_j f_j + (x_i - x_j)^2 / (2t) over the nodes of a line, by brute force (reference)."""
     x = h * np.arange(f.size)
     cost = f + (x[:, None] - x) ** 2 / (2 * t)
     best = cost.argmin(1)
@@ -23,7 +23,7 @@ def envelope_plain(f: Array, h: float, t: float) -> tuple[Array, NDArray[np.int6
 def _minimisers(f, a, hull, breaks, best):  # type: ignore[no-untyped-def]
     """For every node i the j that minimises f_j + a (i - j)^2 (Felzenszwalb and Huttenlocher).
 
-    ``hull`` collects the parabolas on the lower envelope, ``breaks`` where each takes over.
+    ``hull`` collects the parabolas on the lower envelope, ``breaks`` where each begins.
     """
     n, half = f.size, 0.5 / a
     k, i, here, last = _ONE - _ONE, 0, f[0], -np.inf
@@ -50,10 +50,10 @@ def _minimisers(f, a, hull, breaks, best):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy")
 def find_doubts(f, second, doubt):  # type: ignore[no-untyped-def]
-    """Nodes where a parabola through three samples is no model of f; how many there are.
+    """Nodes where a parabola through three samples does not fit f; returns their number.
 
     There the second differences of neighbours up to two nodes away differ by more than 0.85 of the
-    largest; of a wave of eight cells and more they do not, at no phase.
+    largest; for waves of eight cells and more they never do.
     """
     n, two = f.size, _ONE + _ONE
     for j in range(_ONE, np.uint64(n - 1)):
@@ -85,7 +85,7 @@ def find_doubts(f, second, doubt):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy")
 def is_kink(second, j):  # type: ignore[no-untyped-def]
-    """Whether f is two straight lines that meet in a convex kink within a cell of node j."""
+    """Whether f consists of two lines with a convex kink within a cell of node j."""
     n = second.size
     if j < 3 or j > n - 4:
         return False
@@ -132,7 +132,7 @@ def _refined(f, a, i, j, periodic):  # type: ignore[no-untyped-def]
         c = min(max(j, 1), n - 2)
     left, mid, right = f[c - 1 if c > 0 else n - 1], f[c], f[c + 1 if c < n - 1 else 0]
     second = right - 2 * mid + left
-    # about j, or a (i - c)^2 would swallow f where t is tiny
+    # about j, or a (i - c)^2 would dominate f by rounding for tiny t
     slope = (right - left) / 2 + second * (j - c) - 2 * a * (i - j)
     curvature = second + 2 * a
     low, high = -1.0, 1.0
@@ -151,7 +151,7 @@ def _refined(f, a, i, j, periodic):  # type: ignore[no-untyped-def]
 def _parabolas(f, a, best, first, near, out):  # type: ignore[no-untyped-def]
     """``_refined`` at the nodes from ``first`` on as if no minimiser were at an end or a kink.
 
-    In two loops, of which the second is in vectors: samples into ``near``, then the minima.
+    In two loops, the second one vectorised: samples into ``near``, then the minima.
     """
     left, mid, right, away = near[0], near[1], near[2], near[3]
     for i in range(np.uint64(out.size)):
@@ -169,8 +169,8 @@ def _parabolas(f, a, best, first, near, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _room(n, periodic):  # type: ignore[no-untyped-def]
-    """What the inf-convolution of a line of n nodes writes on its way, over all images needed."""
+def _buffers(n, periodic):  # type: ignore[no-untyped-def]
+    """Workspace of the inf-convolution of a line of n nodes, over all images needed."""
     m = 3 * n if periodic else n
     hull, breaks, best = np.empty(m, np.int64), np.empty(m), np.empty(m, np.int64)
     return (
@@ -186,7 +186,7 @@ def _room(n, periodic):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy")
 def _between(row, a, i, j, periodic, second, doubt, gaps):  # type: ignore[no-untyped-def]
-    """Least cost beside node j: by the parabola, at a kink, or of the node if both are in doubt."""
+    """Least cost beside node j: by the parabola, at a kink, or of the node if neither applies."""
     if not doubt[j]:
         return _refined(row, a, i, j, periodic)
     node, kink = row[j] + a * (i - j) ** 2, kink_by(second, j)
@@ -211,7 +211,7 @@ def _jumps(best):  # type: ignore[no-untyped-def]
 def _over_jumps(row, a, best, first, periodic, second, doubt, gaps, out):  # type: ignore[no-untyped-def]
     """The wall, and where the minimiser jumps that of the next node: between nodes it may be less.
 
-    Minimisers never go back, so that those of the last node are tried along the line both ways.
+    Minimisers are monotone, so that those of the previous node are tried in both directions.
     """
     n, m = out.size, row.size
     for way in (1, -1):
@@ -233,13 +233,13 @@ def _over_jumps(row, a, best, first, periodic, second, doubt, gaps, out):  # typ
 
 
 @nb.njit(cache=True, error_model="numpy")
-def _along(f, a, periodic, refine, room, out, gaps):  # type: ignore[no-untyped-def]
+def _along(f, a, periodic, refine, buffers, out, gaps):  # type: ignore[no-untyped-def]
     """out = inf-convolution of the line f with a |.|^2 in cells; ``out`` may be f.
 
     ``gaps``: how far at most a parabola, or the lines of a kink, would be below the samples where
     a parabola is in doubt.
     """
-    row, hull, breaks, best, near, second, doubt = room
+    row, hull, breaks, best, near, second, doubt = buffers
     n, m = f.size, row.size
     first = n if periodic else 0
     for image in range(0, m, n):
@@ -268,17 +268,17 @@ def inf_convolve_rows(f, h, t, periodic, refine, out):  # type: ignore[no-untype
 
     Returns the ``gaps`` of ``_along``.
     """
-    room, gaps = _room(f.shape[1], periodic), np.zeros(2)
+    buffers, gaps = _buffers(f.shape[1], periodic), np.zeros(2)
     for line in range(f.shape[0]):
-        _along(f[line], h * h / (2 * t), periodic, refine, room, out[line], gaps)
+        _along(f[line], h * h / (2 * t), periodic, refine, buffers, out[line], gaps)
     return gaps
 
 
 @nb.njit(cache=True, error_model="numpy")
 def inf_convolve_columns(u, h, t, periodic, refine):  # type: ignore[no-untyped-def]
-    """The same for every column of u, in place: a few at a time are copied to cache and back."""
+    """The same for every column of u, in place, a few at a time in a cached copy."""
     n, lines = u.shape
-    room, tile, gaps = _room(n, periodic), np.empty((_TILE, n + _APART)), np.zeros(2)
+    buffers, tile, gaps = _buffers(n, periodic), np.empty((_TILE, n + _APART)), np.zeros(2)
     for start in range(0, lines, _TILE):
         some = min(_TILE, lines - start)
         for i in range(n):
@@ -287,7 +287,7 @@ def inf_convolve_columns(u, h, t, periodic, refine):  # type: ignore[no-untyped-
                 tile[k, i] = far[k]
         for k in range(some):
             line = tile[k, :n]
-            _along(line, h * h / (2 * t), periodic, refine, room, line, gaps)
+            _along(line, h * h / (2 * t), periodic, refine, buffers, line, gaps)
         for i in range(n):
             far = u[i, start : start + some]
             for k in range(some):

@@ -5,7 +5,7 @@ import numpy as np
 
 from pdekit.pde.kernels.monotone_march import sweep
 
-_FAST = {"contract", "nsz", "nnan"}  # data are finite; selections then go in vectors
+_FAST = {"contract", "nsz", "nnan"}  # data are finite; selections are then vectorised
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath=_FAST)
@@ -17,7 +17,7 @@ def _milder(a, b):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy", fastmath=_FAST)
 def _fall(a, b, c, d, e):  # type: ignore[no-untyped-def]
-    """h times the steeper fall at c towards its neighbours, by the milder parabola a side."""
+    """h times the steeper descent at c, by the flatter parabola on each side."""
     bend = b - 2 * c + d
     left = c - b + 0.5 * _milder(bend, a - 2 * b + c)
     right = c - d + 0.5 * _milder(bend, c - 2 * d + e)
@@ -38,7 +38,7 @@ def _beyond(i, n, periodic):  # type: ignore[no-untyped-def]
 def _row(a, b, c, d, e, wide, c0, c1, out):  # type: ignore[no-untyped-def]
     """The accurate Hamiltonian of one row c between its neighbours; ``wide`` is c with its ends.
 
-    Two loops, or the vector registers would not suffice.
+    Two loops, to limit register pressure.
     """
     for j in range(c.size):
         r0 = _fall(a[j], b[j], c[j], d[j], e[j])
@@ -70,7 +70,7 @@ def accurate(u, periodic, halves, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy", fastmath=_FAST)
 def combine(u, monotone, first, second, dt, width, out):  # type: ignore[no-untyped-def]
-    """out = the accurate step within dt * width of the monotone one, else that; how many else."""
+    """out = the accurate step within dt * width of the monotone one, else that; how often."""
     held = 0
     for j in range(u.size):
         mean = 0.5 * (first[j] + second[j])
@@ -88,13 +88,14 @@ def _less(u, change, dt, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath=_FAST)
-def march(u, room, halves, periodic, span, cfl, epsilon, most_steps):  # type: ignore[no-untyped-def]
-    """Filtered steps over ``span`` in place; how many (-1: too many), and most cells held back.
+def march(u, buffer, halves, periodic, span, cfl, epsilon, most_steps):  # type: ignore[no-untyped-def]
+    """Filtered steps over ``span`` in place; their number (-1: too many), and the most filtered
+    cells.
 
-    ``room`` are four fields to work in; ``epsilon`` has the factor sqrt(h / width) in it. On too
+    ``buffer``: four work fields; ``epsilon`` has the factor sqrt(h / width) in it. On too
     many steps the third number is the step that was too short.
     """
-    monotone, first, second, stage = room[0], room[1], room[2], room[3]
+    monotone, first, second, stage = buffer[0], buffer[1], buffer[2], buffer[3]
     start, left, steps, most_held = u, span, 0, 0
     while left > 0:
         r0, r1 = sweep(u, periodic, 0.0, -halves, monotone)

@@ -2,19 +2,19 @@
 
 The elimination of ``tridiagonal``: pivots from rates and shift alone, so that columns sum to zero
 in floating point. Real shifts, and one line after another: where the rates are new at each step
-there is nothing to keep for the next one.
+nothing can be reused.
 """
 
 import numba as nb
 import numpy as np
 
 # The two-point flux errs by h² β/12 (U'G' - U''G) + h² G''/12, G the flux itself. A factor
-# 1 + BEND h² β U'' on each face keeps all that the flux keeps, and makes the decay of the mean in a
+# 1 + BEND h² β U'' on each face preserves all invariants, and makes the decay of the mean in a
 # harmonic well right to this order at 1/6, of the variance at 1/4; without it a transient is six
 # and five times less accurate than with 1/5.
 BEND = 1 / 5
-# Where beta h² U'' is large it is held below one, three times differentiably: over a corner of the
-# rates in time two orders of extrapolation agree on a wrong density.
+# Where beta h² U'' is large it is limited to one by a C³ function: with a corner in
+# time, two orders of extrapolation could agree on a wrong density.
 _SPAN = 35 / 16
 
 
@@ -44,7 +44,7 @@ def _rates(U, beta, r, seam, up, down):  # type: ignore[no-untyped-def]
     for i in range(n - 1):
         steepest = max(steepest, abs(U[i + 1] - U[i]))
     start, stop = 0, n if seam else n - 1
-    if beta * steepest < 0.5:  # apart, because it is a loop of vector instructions
+    if beta * steepest < 0.5:  # separate, so that the loop is vectorised
         for i in range(1, n - 2):
             w = beta * (U[i + 1] - U[i])
             bend = beta / 2 * ((U[i + 2] - U[i + 1]) - (U[i] - U[i - 1]))
@@ -68,9 +68,9 @@ def _rates(U, beta, r, seam, up, down):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 def _solve(up, down, n, s, inv, b, x):  # type: ignore[no-untyped-def]
-    """x = (1 - L^T)^-1 b on n cells for rates times dt; ``s`` is one and what cell 0 leaks down.
+    """x = (1 - L^T)^-1 b on n cells for rates times dt; ``s`` is one plus the loss rate of
 
-    The last cell leaks with its rate up.
+    cell 0. The last cell loses with its rate up.
     """
     carried = 0.0
     for i in range(n):
@@ -84,7 +84,7 @@ def _solve(up, down, n, s, inv, b, x):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy")
 def _euler_line(U, beta, r, seam, rho, up, down, inv, z, out):  # type: ignore[no-untyped-def]
-    """One line; round the circle the last cell is a border, whose share in the rest is z."""
+    """One line; on a circle the last cell borders the system, z its share in the others."""
     n = rho.size
     _rates(U, beta, r, seam, up, down)
     if not seam:
@@ -97,7 +97,7 @@ def _euler_line(U, beta, r, seam, rho, up, down, inv, z, out):  # type: ignore[n
     _solve(up, down, last, 1.0 + down[last], inv, out, z)
     _solve(up, down, last, 1.0 + down[last], inv, rho, out)
     into = rho[last] + up[last - 1] * out[last - 1] + down[last] * out[0]
-    # columns sum to one: what leaves the last cell less what comes back at once is 1 + sum of z
+    # columns sum to one: the outflow of the last cell minus immediate returns is 1 + sum of z
     out[last] = into / (1.0 + z[:last].sum())
     for i in range(last):
         out[i] += z[i] * out[last]
@@ -120,7 +120,7 @@ def euler_lines(U, beta, h, dt, seam, rho, out):  # type: ignore[no-untyped-def]
 def curie_weiss_steps(V, x, strength, beta, h, dt, count, rho):  # type: ignore[no-untyped-def]
     """``count`` steps on a line with walls, U = V + strength ∫|x - y|² rho(dy) / 2 before each.
 
-    Up to a constant; the mean is all that is needed of rho.
+    Up to a constant; only the mean of rho is needed.
     """
     n = rho.size
     up, down, inv, U = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
@@ -178,7 +178,7 @@ def _lane_rates(slopes, c, push, r, beta, w, up, down):  # type: ignore[no-untyp
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 def _solve_lanes(up, down, now):  # type: ignore[no-untyped-def]
-    """(1 - L^T)^-1 of four lines in place, their chains of divisions side by side."""
+    """(1 - L^T)^-1 of four lines in place, with interleaved chains of divisions."""
     n = now.shape[1]
     s0 = s1 = s2 = s3 = 1.0
     k0 = k1 = k2 = k3 = 0.0

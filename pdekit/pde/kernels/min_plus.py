@@ -11,15 +11,16 @@ from pdekit.pde.kernels.envelope import find_doubts, kink_by
 def minimisers_plain(f: Array, cost: Array) -> NDArray[np.int64]:
     """For every i the least j that minimises f_j + cost_{i - j + n - 1}, by trying all."""
     i = np.arange(f.size)
-    return (f + cost[i[:, None] - i + f.size - 1]).argmin(1)
+    found: NDArray[np.intp] = (f + cost[i[:, None] - i + f.size - 1]).argmin(1)
+    return found
 
 
 @nb.njit(cache=True, error_model="numpy")
 def minimisers(f, cost, best):  # type: ignore[no-untyped-def]
-    """The same for every line f[l] in O(n log n): for convex ``cost`` the minimisers never go back.
+    """The same for every line f[l] in O(n log n): for convex ``cost`` the minimisers are monotone.
 
-    Rows 2^k apart are done first; the minimisers of those between lie between theirs. A cost of
-    infinity beyond some distance is convex too.
+    Rows 2^k apart come first; minimisers of rows in between lie between theirs. The
+    cost may be infinite beyond some distance.
     """
     lines, n = f.shape
     reach = 0
@@ -49,7 +50,7 @@ def minimisers(f, cost, best):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy")
 def doubts(f):  # type: ignore[no-untyped-def]
-    """Nodes of every line where a parabola is in doubt, and the node of their kink, or -1."""
+    """Nodes of every line where a parabola does not fit, and the node of their kink, or -1."""
     doubt, kink = np.zeros(f.shape, np.bool_), np.full(f.shape, -1)
     second = np.zeros(f.shape[1])
     for line in range(f.shape[0]):

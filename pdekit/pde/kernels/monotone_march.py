@@ -1,13 +1,13 @@
 """Godunov's Hamiltonian of sum_k a_k p_k^2 / 2 in one pass; ``pde.fluxes`` has its plain form.
 
-Of both one-sided slopes only the steeper fall counts, r = max(u - min(u_left, u_right), 0), so that
-the Hamiltonian is a_k r^2 / (2 h^2) an axis.
+Of both one-sided slopes only the steeper descent counts, r = max(u - min(u_left, u_right), 0), so
+that the Hamiltonian is a_k r^2 / (2 h^2) an axis.
 """
 
 import numba as nb
 import numpy as np
 
-_FAST = {"contract", "nsz", "nnan"}  # data are finite; selections then go in vectors
+_FAST = {"contract", "nsz", "nnan"}  # data are finite; selections are then vectorised
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath=_FAST)
@@ -25,7 +25,7 @@ def _neighbours(i, n, periodic):  # type: ignore[no-untyped-def]
 def _row(below, here, above, periodic, keep, c0, c1, out, most0, most1):  # type: ignore[no-untyped-def]
     """out = keep here - c0 r0^2 - c1 r1^2 on one row; column by column the largest r0 and r1.
 
-    Indices counted from zero and maxima by columns, or the loop would not go in vectors.
+    Indices from zero and maxima by columns, so that the loop is vectorised.
     """
     n = here.size
     for j in range(n - 2):
@@ -58,9 +58,10 @@ def sweep(u, periodic, keep, factors, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy", fastmath=_FAST)
 def march(u, other, rates, halves, periodic, span, cfl, most_steps):  # type: ignore[no-untyped-def]
-    """Steps of Godunov's scheme over ``span`` between two fields; where the result is, and steps.
+    """Steps of Godunov's scheme over ``span`` between two fields; returns the location of the
+    result, and the steps.
 
-    The step is bounded by the slopes before the last one, which never grow. ``rates`` are
+    The step is bounded by the previous slopes, which never grow. ``rates`` are
     a_k / h_k^2, ``halves`` a_k / (2 h_k^2). Returns -1 steps where too many would be needed.
     """
     r0, r1 = sweep(u, periodic, 1.0, np.zeros(2), other)

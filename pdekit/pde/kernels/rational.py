@@ -42,17 +42,17 @@ def exponential_poles(
     )
     poles = scale * ((q - 1) / (q + 1)) ** 2
     residues = 4 * residues * poles / (q * q - 1)
-    # exp(0) = 1 to rounding, so that constants and mass do not leak 1e-13 a sweep
+    # exp(0) = 1 to rounding, so that constants and mass do not change by 1e-13 per sweep
     return poles, residues / (-residues / poles).sum().real
 
 
 class Collocation(NamedTuple):
-    """A step of Radau IIA: its rational function, and what its residual says of its error.
+    """A step of Radau IIA: its rational function, and error bounds from its residual.
 
     With M the polynomial on [0, 1] whose zeros are the nodes, M(0) = 1, the polynomial v of the
     step solves v' - z v = -z w M, where w(z) = z^s / q(z) = 1 + sum_k stiff_k / (z - pole_k), and
     the error of the step is w(z) z ∫ e^((1-x) z) M(x) dx. ``once`` and ``twice`` are the bounds of
-    that over w and over w²: see ``radau``. ``rounding`` is what rounding leaves of a step,
+    that over w and over w²: see ``radau``. ``rounding`` is the rounding error of a step,
     half a unit times the sum of the terms at z = 0.
     """
 

@@ -1,6 +1,6 @@
 """Compiled kernels for (1 - tau L)^-1 along lines and for 1 - tau L in the plane.
 
-Fields are ``(n, lines)``: lines run along the first axis and lie side by side, as SIMD lanes. Rates
+Fields are ``(n, lines)``: lines run along the first axis, as SIMD lanes. Rates
 are ``up`` from cell i to i + 1 and ``down`` back, with n - 1 rows, or n where the last one crosses
 the seam of a periodic axis. Pivots are sums of rates and of one, never differences (Grassmann,
 Taksar and Heyman), so that constants and mass are kept to rounding.
@@ -14,7 +14,7 @@ _FAST = {"contract", "nsz", "arcp"}
 
 @nb.njit(cache=True, error_model="numpy", fastmath=_FAST)
 def pivots(up, down, tau, seam, inverse):  # type: ignore[no-untyped-def]
-    """Inverse pivots of 1 - tau L and its transpose; round a circle of all cells but the last."""
+    """Inverse pivots of 1 - tau L and its transpose; on a circle for all cells but the last."""
     n, lines = inverse.shape
     excess = np.ones(lines)
     if seam:  # the first cell also leaks to the last
@@ -46,7 +46,7 @@ def sweep(up, down, inverse, tau, forward, n, b, x):  # type: ignore[no-untyped-
 
 @nb.njit(cache=True, error_model="numpy")
 def border(up, down, inverse, tau, forward, share, pivot):  # type: ignore[no-untyped-def]
-    """Round a circle: what the last cell adds to the others, and its pivot."""
+    """On a circle: the contribution of the last cell to the others, and its pivot."""
     n, lines = inverse.shape
     last = n - 1
     into, coming = (up, down) if forward else (down, up)
@@ -54,7 +54,7 @@ def border(up, down, inverse, tau, forward, share, pivot):  # type: ignore[no-un
     b[0] += tau * into[last]
     b[last - 1] += tau * coming[last - 1]
     sweep(up, down, inverse, tau, forward, last, b, share)
-    if forward:  # columns sum to one: what leaves the last cell less what comes back at once
+    if forward:  # columns sum to one: the outflow of the last cell minus immediate returns
         for k in range(lines):
             pivot[k] = 1.0 + share[:last, k].sum()
         return

@@ -2,7 +2,7 @@
 
 A generator is given by its rates, never by its diagonal: pivots are built up from the rates and the
 shift alone (Grassmann, Taksar and Heyman's elimination), so that "columns sum to zero" is exact in
-floating point and slow modes are right to rounding however fine the grid. No pivoting is needed: a
+floating point and slow modes are accurate to rounding on any grid. No pivoting is needed: a
 diagonal scaling makes these matrices symmetric semidefinite plus a shift.
 """
 
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from pdekit.arrays import Array
 
 LANES = 8  # width of the pole loop: the seven pole pairs of order 14 and an idle lane, or fewer
-_WIDTH = 16  # lines side by side in a batch of systems
+_WIDTH = 16  # number of lines in a batch of systems
 # A batch is solved in one flat workspace with a row per cell and one beyond each end: right-hand
 # side and then unknown, and the coupling to the next cell, _WIDTH lanes of real and imaginary parts
 # each. Only at constant offsets in one array does the compiler see that the groups do not overlap,
-# and only unsigned indices are free of checks for counting backwards.
+# and only unsigned indices avoid checks for negative values.
 _LINE = np.uint64(_WIDTH)
 _XR, _XI, _GR, _GI, _ROW = (k * _LINE for k in map(np.uint64, range(5)))
 _TILE = 8  # cells that are transposed together: a cache line of each
@@ -33,19 +33,19 @@ def rational_exponential(
 
     A is L - diag(kill), or its transpose if ``forward``; L has the rates ``to_next[i]`` from cell
     i to i+1 and ``to_previous[i]`` from i+1 to i, shape (n-1,), or (n,) round a circle. The poles
-    are the lanes of the inner loop, so that one pass serves all of them.
+    are the lanes of the inner loop, so that one pass handles all of them.
     """
     lanes = pole_lanes(poles.tobytes(), residues.tobytes())
     out = np.empty_like(u)
-    work = sweep_room(u.size, to_next.size)
+    work = sweep_workspace(u.size, to_next.size)
     rational_sweep(to_next, to_previous, kill, u, t, forward, lanes, work, out)
     return out
 
 
-def sweep_room(n: int, faces: int) -> Array:
+def sweep_workspace(n: int, faces: int) -> Array:
     """Work space of ``rational_sweep`` on n cells, as many faces round a circle."""
     work = np.empty((n, 8 if faces == n else 4, LANES))
-    work[0] = 0.0  # read, times zero, before it is written: must not hold a NaN
+    work[0] = 0.0  # read, times zero, before it is written: must not contain NaN
     return work
 
 
@@ -110,10 +110,10 @@ def _line_sweep(to_next, to_previous, into_next, into_previous, kill, u, t, lane
 def _circle_sweep(to_next, to_previous, kill, u, t, forward, lanes, work, out):  # type: ignore[no-untyped-def]
     """Round a circle: the last cell borders the system of the others, which leak into it.
 
-    Beside the solution that of a second right-hand side: what the last cell adds to the others. If
+    Also solves for a second right-hand side: the contribution of the last cell to the others. If
     ``forward`` the pivot of the last cell follows from it without a difference, and else from a
-    third: what of the others does not lead to the last cell, 1 less the second. The second is not
-    had from the third: where it is small, no digit of it would be left.
+    third: the part of the others not leading to the last cell, 1 minus the second. The
+    second is not computed from the third, as small values would cancel.
     """
     last = u.size - 1
     zr, zi, cr, ci = lanes[0], lanes[1], lanes[2], lanes[3]
@@ -217,7 +217,7 @@ def line_rates(
 def _eliminate(w, rates, n, pr, pi, forward):  # type: ignore[no-untyped-def]
     """The forward sweep; ``rates`` as one block of ``line_rates``, flat.
 
-    The excess over the pivot waits where the coupling of the next cell will be.
+    The excess over the pivot is stored in place of the next cell's coupling.
     """
     into, other = (np.uint64(0), _LINE) if forward else (_LINE, np.uint64(0))
     for i in range(np.uint64(n)):
@@ -239,9 +239,10 @@ def _eliminate(w, rates, n, pr, pi, forward):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "nnan"})
 def _substitute(w, n, cr, ci):  # type: ignore[no-untyped-def]
-    """The backward sweep, and Re((cr + i ci) x) in the room of the couplings' real parts.
+    """The backward sweep, and Re((cr + i ci) x) in place of the couplings' real parts.
 
-    The sum of the negative results from here to the end takes that of their imaginary parts.
+    The sum of the negative results from here to the end is stored in place of their imaginary
+    parts.
     """
     for i in range(np.uint64(n)):
         this = (np.uint64(n) - i) * _ROW
@@ -305,43 +306,47 @@ def _solve_periodic(w, rates, seam, n, pr, pi, cr, ci, forward):  # type: ignore
         rows[1, 3, k] = np.minimum(out[:, k], 0.0).sum()
 
 
+@nb.njit(cache=True, error_model="numpy", inline="always")
+def _copy(into, a, a_row, source, b, b_row, n, many):  # type: ignore[no-untyped-def]
+    """n rows of many numbers, from a and b on in flat arrays."""
+    for i in range(np.uint64(n)):
+        here, there = a + i * a_row, b + i * b_row
+        for k in range(many):
+            into[here + k] = source[there + k]
+
+
+@nb.njit(cache=True, error_model="numpy", inline="always")
+def _turn(into, a, a_row, a_next, source, b, b_row, b_next, n, many):  # type: ignore[no-untyped-def]
+    """The same where numbers of a row are further apart: in tiles that stay in cache."""
+    whole = n - n % _TILE
+    for tile in range(0, whole, _TILE):
+        here, there = a + np.uint64(tile) * a_row, b + np.uint64(tile) * b_row
+        for k in range(many):
+            for i in range(np.uint64(_TILE)):
+                into[here + k * a_next + i * a_row] = source[there + k * b_next + i * b_row]
+    for i in range(np.uint64(whole), np.uint64(n)):
+        for k in range(many):
+            into[a + k * a_next + i * a_row] = source[b + k * b_next + i * b_row]
+
+
 @nb.njit(cache=True, error_model="numpy")
 def _load(w, u, columns, n, start, used, axis):  # type: ignore[no-untyped-def]
     """``used`` lines of the flat u from ``start`` on as right-hand side into the workspace."""
-    begin, many, whole = np.uint64(start), np.uint64(used), n - n % _TILE
+    begin, many, one, first = np.uint64(start), np.uint64(used), np.uint64(1), _ROW + _XR
     if axis == 0:
-        for i in range(np.uint64(n)):
-            here, there = i * _ROW + _ROW + _XR, i * columns + begin
-            for k in range(many):
-                w[here + k] = u[there + k]
-        return
-    for tile in range(0, whole, _TILE):  # both are reached in steps, but a tile stays in cache
-        here, there = np.uint64(tile + 1) * _ROW + _XR, begin * columns + np.uint64(tile)
-        for k in range(many):
-            for i in range(np.uint64(_TILE)):
-                w[here + k + i * _ROW] = u[there + k * columns + i]
-    for i in range(np.uint64(whole), np.uint64(n)):
-        for k in range(many):
-            w[i * _ROW + _ROW + _XR + k] = u[(begin + k) * columns + i]
+        _copy(w, first, _ROW, u, begin, columns, n, many)
+    else:
+        _turn(w, first, _ROW, one, u, begin * columns, one, columns, n, many)
 
 
 @nb.njit(cache=True, error_model="numpy")
 def _store(w, out, columns, n, start, used, axis):  # type: ignore[no-untyped-def]
-    begin, many, whole = np.uint64(start), np.uint64(used), n - n % _TILE
+    """And the results back into the flat ``out``."""
+    begin, many, one, first = np.uint64(start), np.uint64(used), np.uint64(1), _ROW + _GR
     if axis == 0:
-        for i in range(np.uint64(n)):
-            here, there = i * _ROW + _ROW + _GR, i * columns + begin
-            for k in range(many):
-                out[there + k] = w[here + k]
-        return
-    for tile in range(0, whole, _TILE):
-        here, there = np.uint64(tile + 1) * _ROW + _GR, begin * columns + np.uint64(tile)
-        for k in range(many):
-            for i in range(np.uint64(_TILE)):
-                out[there + k * columns + i] = w[here + k + i * _ROW]
-    for i in range(np.uint64(whole), np.uint64(n)):
-        for k in range(many):
-            out[(begin + k) * columns + i] = w[i * _ROW + _ROW + _GR + k]
+        _copy(out, begin, columns, w, first, _ROW, n, many)
+    else:
+        _turn(out, begin * columns, one, columns, w, first, _ROW, one, n, many)
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -350,7 +355,7 @@ def solve_lines(packed, seam, u, tau, pole, residue, forward, axis, out):  # typ
 
     A is L or, if ``forward``, its transpose, with the rates of ``line_rates``. Returns the sum
     of the negative entries. Lines go through in blocks that fit the cache and are SIMD lanes
-    within; pivots are made anew, faster than fetched from memory.
+    within; pivots are recomputed, which is faster than fetching them.
     """
     n, lines, columns = u.shape[axis], u.shape[1 - axis], np.uint64(u.shape[1])
     negative, first = 0.0, int(_ROW + _GI)

@@ -1,9 +1,9 @@
 """exp(tau L) on a line by uniformization: as a band matrix, or applied to one field.
 
 P = 1 + tau L / mean is a stochastic matrix where ``mean`` is at least tau times the largest exit
-rate, and exp(tau L) = sum_k e^-mean mean^k / k! P^k (Jensen 1953). Every term is nonnegative: no
-sign is lost, and no digit of a small entry. Over a short step few entries of a row count: where
-the same step is made many times, a product with the band is the fastest way.
+rate, and exp(tau L) = sum_k e^-mean mean^k / k! P^k (Jensen 1953). Every term is nonnegative: signs
+and relative accuracy of small entries are kept. Over a short step few entries of a row matter: if
+the same step is repeated many times, a product with the band is the fastest way.
 """
 
 from math import ceil, exp, lgamma, log, sqrt
@@ -13,15 +13,15 @@ import numpy as np
 
 from pdekit.arrays import Array
 
-RATIO = 1.5  # of a field between neighbours: up to it what lies outside the band is negligible
+RATIO = 1.5  # ratio of neighbouring values up to which entries outside the band are negligible
 _NEGLIGIBLE = 1e-17  # of the result
-_LANES = 8  # diagonals that a product takes at once
+_LANES = 8  # diagonals per pass of a product
 _1, _2, _3, _4, _5, _6, _7 = (np.uint64(k) for k in range(1, 8))
-_WIDEST = 80  # diagonals on either side, beyond which a sweep over rational poles is faster
+_WIDEST = 80  # diagonals on either side, above which a sweep over rational poles is faster
 
 
 def exponential_band(up: Array, down: Array, tau: float) -> Array | None:
-    """The bands of exp(tau L) and of its transpose, (2, 2 m, n); None where they are too wide.
+    """The bands of exp(tau L) and of its transpose, (2, 2 m, n); None if they are too wide.
 
     Entry (k, i) is that of row i and column i + k - m, for rates ``up`` from cell i to i + 1 and
     ``down`` back, shape (n - 1,).
@@ -43,7 +43,7 @@ def exponential_band(up: Array, down: Array, tau: float) -> Array | None:
 
 
 def _chain(up: Array, down: Array, tau: float) -> tuple[Array, tuple[Array, Array], float]:
-    """P by its diagonal and its jumps to the next cell and from there; the mean of the jumps."""
+    """P by its diagonal and its jumps to the next cell and from there; the mean number of jumps."""
     leaving = np.append(up, 0.0) + np.append(0.0, down)
     mean = tau * float(leaving.max())
     return 1 - tau * leaving / mean, (tau * up / mean, tau * down / mean), mean
@@ -86,28 +86,28 @@ def _transposed(band: Array) -> Array:
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def product(band, b, room, out):  # type: ignore[no-untyped-def]
-    """out = band b; ``room`` has n + 2 m + 8 entries, those at the ends zero."""
+def product(band, b, buffer, out):  # type: ignore[no-untyped-def]
+    """out = band b; ``buffer`` has n + 2 m + 8 entries, those at the ends zero."""
     width, n = band.shape
     m, size = width // 2, np.uint64(n)
     for i in range(n):
-        room[m + i] = b[i]
+        buffer[m + i] = b[i]
         out[i] = 0.0
     for k in range(0, width, 8):
         d0, d1, d2, d3 = band[k], band[k + 1], band[k + 2], band[k + 3]
         d4, d5, d6, d7 = band[k + 4], band[k + 5], band[k + 6], band[k + 7]
-        x = room[k : k + n + 8]
-        for i in range(size):  # unsigned, or every index is checked for its sign
+        x = buffer[k : k + n + 8]
+        for i in range(size):  # unsigned, to avoid checks for negative values
             early = (d0[i] * x[i] + d1[i] * x[i + _1]) + (d2[i] * x[i + _2] + d3[i] * x[i + _3])
             late = (d4[i] * x[i + _4] + d5[i] * x[i + _5]) + (d6[i] * x[i + _6] + d7[i] * x[i + _7])
             out[i] += early + late
 
 
 def poisson(mean: float) -> tuple[int, Array]:
-    """The first k that counts, and the probabilities of it and those after it, which sum to one.
+    """The first relevant k, and the probabilities from it on, which sum to one.
 
-    By ratios from the mode on, so that no digit is lost where the mean is large; what is left out
-    is below 1e-17.
+    By ratios from the mode on, so that accuracy is kept for large means; the
+    truncation is below 1e-17.
     """
     mode, reach = int(mean), int(10 * sqrt(mean) + 40)
     first = max(0, mode - reach)

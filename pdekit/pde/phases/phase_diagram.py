@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _TAIL = 45.0  # exp(-45) = 3e-20
-_LARGEST = 1e8  # strengths and inverse temperatures of a diagram
-_SEARCHED = (1e-3, 1e5)  # inverse temperatures between which a transition is looked for
-_CLEAR = 1e-9  # of a response: beyond rounding
+_LARGEST = 1e8  # limits of strengths and inverse temperatures of a diagram
+_SEARCHED = (1e-3, 1e5)  # range of inverse temperatures in which a transition is searched
+_CLEAR = 1e-9  # tolerance of a response, above rounding
 
 
 def critical_beta(
@@ -44,7 +44,7 @@ def critical_beta(
     Curie-Weiss: the root of beta λ Var(x) = 1 under the CONFINED state exp(-beta (V + λ|x|²/2)) / Z
     (mathematics 1.6; the variance under exp(-beta V) printed by Kantas et al. p. 6 is erratum 15),
     in the plane with the largest eigenvalue of the covariance. By trapezoidal sums over the whole
-    space, halved until they settle to 1e-12: eight digits and more.
+    space, halved until they converge to 1e-12: at least eight digits.
 
     Any pair potential, with a ``grid`` about whose middle V is even: the least beta at which the
     second variation of the free energy at the symmetric state, that is the leading eigenvalue of
@@ -53,11 +53,11 @@ def critical_beta(
     a circle of 2π): beta K = 2. Sums over the cells, so the bifurcation is that of ``solve`` there.
 
     Where states of another mean exist before (a transition of first order), an ``AccuracyWarning``
-    says so; a ``TruncationWarning``, where the state reaches the walls of the grid, that the box
-    decides. Raises ``ValueError`` where V is not even (no pitchfork then: see ``follow_branch``),
-    flat or moving, nothing attracts, or a pair potential comes without a grid, and
-    ``ConvergenceError`` where no transition lies between 1e-3 (on a grid: a twentieth over the
-    range of W) and 1e5, or only one that the cells of the grid do not resolve.
+    says so; a ``TruncationWarning``, where the state reaches the walls of the grid, that the
+    box matters. Raises ``ValueError`` where V is not even (no pitchfork then: see
+    ``follow_branch``), flat or time-dependent, W is not attractive, or a pair potential is given
+    without a grid, and ``ConvergenceError`` where no transition lies between 1e-3 (on a grid: a
+    twentieth over the range of W) and 1e5, or only one that the cells of the grid do not resolve.
     """
     from scipy.optimize import brentq
 
@@ -69,12 +69,12 @@ def critical_beta(
     if not is_quadratic(interaction):
         raise ValueError(
             f"{interaction!r} needs a grid for its states: critical_beta(V, W, grid=grid); only "
-            "CurieWeiss does without"
+            "CurieWeiss works without one"
         )
     d = getattr(potential, "dim", 1) if dim is None else dim
     _require_even(potential, d)
     if interaction.strength <= 0:
-        raise ValueError(f"no transition without attraction: strength {interaction.strength}")
+        raise ValueError(f"expected an attractive interaction, got strength {interaction.strength}")
 
     def excess(log_beta: float) -> float:
         beta = float(np.exp(log_beta))
@@ -86,17 +86,17 @@ def critical_beta(
     for low, high in pairwise(ends):
         lowest, above = min(lowest, below), excess(high)
         largest = max(largest, abs(above))
-        # that of a flat V is zero at any beta: its rounding is no crossing
+        # for flat V it is zero at any beta: rounding is not a crossing
         if lowest < -_CLEAR and below < 0 <= above:
             found = float(np.exp(brentq(excess, low, high, xtol=1e-13, rtol=1e-14)))
             if excess(min(low + 2 * (high - low), ends[-1])) > _CLEAR:
-                _say_if_first_order(potential, interaction, found, d)
+                _warn_if_first_order(potential, interaction, found, d)
                 return found
         below = above
     if largest < _CLEAR:
         raise ValueError(
-            f"{potential!r} is flat as far as particles get: beta λ Var = 1 at every beta, and no "
-            "temperature is critical. Give a potential with two wells"
+            f"{potential!r} is flat where the particles are: beta λ Var = 1 at every beta, and no "
+            "temperature is critical. Use a potential with two wells"
         )
     raise ConvergenceError(
         f"beta λ Var does not rise through one between beta = {_SEARCHED[0]:g} and "
@@ -104,7 +104,7 @@ def critical_beta(
     )
 
 
-def _say_if_first_order(potential: Any, interaction: CurieWeiss, beta: float, dim: int) -> None:
+def _warn_if_first_order(potential: Any, interaction: CurieWeiss, beta: float, dim: int) -> None:
     """Warn where broken states exist before the symmetric one loses stability (on a line)."""
     if dim > 1:
         return
@@ -122,19 +122,19 @@ def _say_if_first_order(potential: Any, interaction: CurieWeiss, beta: float, di
 
 
 def _require_still(potential: Any) -> None:
-    """A value, and one that does not move."""
+    """Check that a potential does not depend on time."""
     checks.function("potential", potential, "map points (..., d) to values (...)")
     checks.fixed("potential", potential)
 
 
 @dataclass(frozen=True, eq=False)
 class PhaseDiagram:
-    """What ``phase_diagram`` found.
+    """The result of ``phase_diagram``.
 
     ``data``: over (strength, beta) the number of ``states``, the ``mean`` of the one of least
-    ``free_energy`` (the last of equal ones, by rising mean), the means of all (``others``, dim
-    ``state``, by rising mean, NaN where there are fewer), and their ``energies``, whether each is
-    ``stable``, and ``response``. In the plane means have a last dimension ``component``.
+    ``free_energy`` (the last of equal ones, by increasing mean), the means of all (``others``, dim
+    ``state``, by increasing mean, NaN where there are fewer), and their ``energies``, whether each
+    is ``stable``, and ``response``. In the plane means have a last dimension ``component``.
     ``critical``: over strength, the inverse temperature of the pitchfork (NaN where V is not even,
     or there is none). ``branches``: for each strength, the curves over beta, folds included.
     """
@@ -156,7 +156,7 @@ def phase_diagram(
 
     ``betas`` and ``strengths`` (λ): increasing positive numbers. ``interaction`` makes W from a
     strength: ``CurieWeiss``, or ``lambda s: PairPotential(GaussianWell(s, 0.5))``. ``grid``
-    defaults to a box in which every state of Curie-Weiss fits, of 800 cells on a line, of 32² in
+    defaults to a box that contains every Curie-Weiss state, of 800 cells on a line, of 32² in
     the plane; other interactions need one. At each strength the branches over beta are followed
     through their folds from the states at both ends of ``betas`` (none for a single one).
     Curie-Weiss on a line finds all states; else they are those that ``self_consistent_states``
@@ -223,7 +223,7 @@ def _table(found: dict[tuple[float, float], list[Any]], strengths: Array, betas:
 def _branches(
     family: Callable[[float], McKeanVlasov], grid: Grid, found: dict[float, list[Any]]
 ) -> list[Branch]:
-    """Curves from the states at the largest, then at the least beta, none of them twice."""
+    """Curves from the states at the largest, then at the least beta, without duplicates."""
     bounds = (min(found), max(found))
     made: list[Branch] = []
     if bounds[0] == bounds[1]:
@@ -274,7 +274,7 @@ def _require_even(potential: Any, dim: int) -> None:
         if bad.size:
             raise ValueError(
                 f"the potential must be finite; {potential!r} is {values[bad[0]]} at "
-                f"{points[bad[0]]}. A wall of finite height does, with a grid"
+                f"{points[bad[0]]}. Use a wall of finite height, with a grid"
             )
     if not np.allclose(there, back, rtol=1e-9, atol=1e-12):
         raise ValueError(_NOT_EVEN.format(potential))
@@ -299,7 +299,9 @@ def _reach(energy: Any, beta: float, dim: int) -> float:
         if values[:, outside].min() > values.min() + _TAIL:
             return reach
         reach *= 1.3
-    raise ConvergenceError("the confined state does not decay: V + λ|x|²/2 must grow")
+    raise ConvergenceError(
+        "V + λ|x|²/2 must grow at infinity, but the confined state does not decay"
+    )
 
 
 def _box(potential: Any, beta: float, interaction: Any) -> Grid:
@@ -336,5 +338,5 @@ def _variance(potential: Any, interaction: CurieWeiss, beta: float, dim: int) ->
         return now
     raise ConvergenceError(
         f"the variance at beta = {beta:g} does not settle on {n // 2} nodes: V + λ|x|²/2 is too "
-        "narrow there, or has kinks, and no transition was met at smaller beta"
+        "narrow there, or has kinks, and no transition was found at smaller beta"
     )

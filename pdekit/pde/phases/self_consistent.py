@@ -17,16 +17,16 @@ from pdekit.grid import Grid, require_grid
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.gibbs_map import FieldMap, SelfConsistentState
-from pdekit.pde.discrete.mean_field import pair_field, say_if_narrow
+from pdekit.pde.discrete.mean_field import pair_field, warn_if_narrow
 from pdekit.pde.discrete.peclet import upwinded
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import McKeanVlasov
 
-_MESH = 2001  # least number of means at which R(m) - m is looked at
-_SETTLED = 1e-6  # L1 residual of a state: larger ones are spoken of
-_EXPLORED = (200, 32)  # most cells per axis, on a line and in the plane, on which states are sought
-_NEAR = 12  # of the states known, between which and a new one more are sought
-_STEPS = 60  # of descent from a crowd before Newton's method
+_MESH = 2001  # least number of means at which R(m) - m is evaluated
+_SETTLED = 1e-6  # L1 residual of a state above which a warning is given
+_EXPLORED = (200, 32)  # most cells per axis, on a line and in the plane, for the search of states
+_NEAR = 12  # number of known states between which and a new one more are searched
+_STEPS = 60  # steps of descent from a localised start before Newton's method
 
 
 def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsistentState]:
@@ -34,12 +34,12 @@ def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsi
 
     Curie-Weiss on a line: all of them, as the zeros of R(m) - m, R(m) the mean of
     exp(-beta (V + λ |x - m|²/2)) / Z, bracketed on a mesh of means that is refined wherever R - m
-    or its slope changes sign, so that pairs just born at a fold are not missed. Otherwise Newton's
-    method from crowds that have settled for a while, and with deflation from many starts: those
-    that were found, not certainly all; of states that differ by a shift (V constant round a circle)
-    one is returned.
+    or its slope changes sign, so that pairs near a fold are not missed. Otherwise
+    Newton's method after some descent from localised starts, and with deflation from many starts:
+    not necessarily all states; of states that differ by a shift (V constant round a circle) one is
+    returned.
 
-    Sums over the cells stand for integrals, so the states are stationary for ``solve`` on the grid
+    Integrals are sums over the cells, so the states are stationary for ``solve`` on the grid
     to rounding; they converge beyond all orders in h for smooth V that rise at the walls. States
     narrower than the cells are pinned by them, which a ``ResolutionWarning`` says.
     Raises ``TypeError`` for another equation and ``ConvergenceError`` where no state is found.
@@ -57,14 +57,14 @@ def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsi
     states = [system.state(field) for field in fields]
     if not states:
         raise ConvergenceError("Newton's method found no self-consistent state; refine the grid")
-    _say_if_coarse(system, states)
-    _say_if_unsettled(states)
-    say_if_narrow(equation.interaction, grid, equation.beta)
+    _warn_if_coarse(system, states)
+    _warn_if_unsettled(states)
+    warn_if_narrow(equation.interaction, grid, equation.beta)
     return sorted(states, key=lambda state: (state.mean, state.free_energy))
 
 
-def _say_if_unsettled(states: list[SelfConsistentState]) -> None:
-    """Warn where rounding, multiplied by a large response, is all that a state is good to."""
+def _warn_if_unsettled(states: list[SelfConsistentState]) -> None:
+    """Warn if the accuracy of a state is limited by rounding times a large response."""
     worst = max(states, key=lambda state: state.residual)
     if not worst.residual <= _SETTLED:
         warnings.warn(
@@ -75,8 +75,8 @@ def _say_if_unsettled(states: list[SelfConsistentState]) -> None:
         )
 
 
-def _say_if_coarse(system: "FieldMap", states: list[SelfConsistentState]) -> None:
-    """Warn where cells wider than a state pin it: each cell may then have a state of its own."""
+def _warn_if_coarse(system: "FieldMap", states: list[SelfConsistentState]) -> None:
+    """Warn where cells wider than a state pin it: each cell may then have its own state."""
     shares = []
     for state in states:
         rho = state.density.values
@@ -85,7 +85,7 @@ def _say_if_coarse(system: "FieldMap", states: list[SelfConsistentState]) -> Non
         warnings.warn(
             f"{sum(s > 0.1 for s in shares)} of {len(states)} states are narrower than the cells, "
             "over which beta (V + W * rho) changes by more than 2; cells pin such states and may "
-            "make several of one. Take a finer grid",
+            "make several of one. Use a finer grid",
             ResolutionWarning,
             stacklevel=3,
         )
@@ -177,17 +177,17 @@ class MeanMap:
         at_turn = self.gap(turn)
         if at_turn * at_a < 0:
             return [zero(a, turn), zero(turn, b)]
-        # a tangency: the mesh is so fine here that rounding decides between no zero and two
+        # a tangency: the mesh is so fine here that rounding decides between none and two zeros
         return [turn] if abs(at_turn) < 1e-12 * (self.x[-1] - self.x[0]) else []
 
 
 def _found(system: FieldMap) -> list[Array]:
-    """Mean fields of the states, looked for on a coarser grid where that divides this one."""
+    """Mean fields of the states, searched first on a coarser grid if that divides this one."""
     grid, most = system.grid, _EXPLORED[system.grid.dim - 1]
     factors = [next(f for f in range(1, n + 1) if (n % f == 0 and n // f <= most) or f == n)
                for n in grid.cells]  # fmt: skip
     cells = [n // f for n, f in zip(grid.cells, factors, strict=True)]
-    if min(cells) < most // 2:  # no divisor that leaves enough of them
+    if min(cells) < most // 2:  # no suitable divisor
         factors, cells = [1] * grid.dim, list(grid.cells)
     coarse = FieldMap(system.equation, Grid(grid.lower, grid.upper, cells, grid.periodic))
     fields = []
@@ -229,18 +229,18 @@ def _deflated(system: FieldMap) -> Iterator[Array]:
 
 
 def _between(one: Array, other: Array) -> Iterator[Array]:
-    """Half way, and close to either on both sides, where plain Newton finds what deflation drives
-    it from: the partner that a state has near a fold, about in the direction of the next one."""
+    """Half way, and close to either on both sides, where Newton's method finds
+    states repelled by deflation: the partner of a state near a fold."""
     for share in (0.5, 0.1, 0.9, -0.1, 1.1):
         yield (1 - share) * one + share * other
 
 
 def newton(system: FieldMap, field: Array, known: list[Array], even: bool = False) -> Array | None:
-    """A mean field of a state near ``field``, away from the ``known`` ones; None if not reached.
+    """A mean field of a state near ``field``, away from the ``known`` ones; None if it fails.
 
     ``even`` keeps to fields symmetric about the middle, where a pitchfork is no singularity.
     """
-    rounding = 1e-12 + 4e-15 * system.pair.largest  # what the sums of W * rho are good to
+    rounding = 1e-12 + 4e-15 * system.pair.largest  # accuracy of the sums W * rho
     for _ in range(40):
         rho = system.density(field)
         residual = field - system.pair(rho)
@@ -254,7 +254,7 @@ def newton(system: FieldMap, field: Array, known: list[Array], even: bool = Fals
             step = (step + np.flip(step)) / 2
         pull = sum(_deflation(system, field, other, step) for other in known)
         factor = 1 / (1 - pull) if abs(1 - pull) > 1e-3 else 1e3
-        # no longer than what changes beta times the potential by a few units
+        # limited to a change of a few units of beta times the potential
         longest = float(np.ptp(step)) * abs(factor) * system.beta / 4
         field = field + step * (factor / max(1.0, longest))
     return None
@@ -286,7 +286,7 @@ def _starts(system: FieldMap) -> Iterator[Array]:
 
 
 def _crowds(system: FieldMap) -> Iterator[Array]:
-    """Mean fields of crowds in one cell, here and there in the box."""
+    """Mean fields of masses in one cell, at several places of the box."""
     grid = system.grid
     shares = np.linspace(0.04, 0.96, 12 if grid.dim == 1 else 4)
     for place in product(*[(shares * n).astype(int).tolist() for n in grid.cells]):
@@ -296,7 +296,7 @@ def _crowds(system: FieldMap) -> Iterator[Array]:
 
 
 def _descended(system: FieldMap, field: Array) -> Array:
-    """A mean field some steps towards a stable state, none of which raises the free energy."""
+    """A mean field some steps towards a stable state, none of which increases the free energy."""
     share, rho = 0.5, system.density(field)
     least = system.energy(rho)
     for _ in range(_STEPS):

@@ -12,19 +12,21 @@ from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, TruncationWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.gibbs_map import FieldMap
-from pdekit.pde.discrete.mean_field import pair_field, pair_kernel, say_if_narrow
+from pdekit.pde.discrete.mean_field import pair_field, pair_kernel, warn_if_narrow
 from pdekit.pde.discrete.peclet import upwinded
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.self_consistent import newton
 
-_FIRST = 0.05  # beta times the range of W: so small that one state exists and is stable
+_FIRST = 0.05  # beta times the range of W: small enough that a unique stable state exists
 _RATIO = 1.25  # of consecutive inverse temperatures
 _LAST = 1e5
-_CLEAR = 1e-9  # of a response: of a flat V it tends to one, and its rounding is no crossing
-_BEFORE = 0.999  # of the critical beta, where other states would be of first order
+_CLEAR = 1e-9  # tolerance of a response: for flat V it tends to one, and rounding is not a crossing
+_BEFORE = (
+    0.999  # share of the critical beta at which other states indicate a first-order transition
+)
 _APART = 1e-2  # L1 distance of other states: those of the pitchfork itself are closer
-_AT_WALLS = 1e-6  # of the mean density: the box decides where there is more at a wall
+_AT_WALLS = 1e-6  # of the mean density at a wall, above which the box matters
 
 
 def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float:
@@ -43,7 +45,7 @@ def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float
     if above >= 0:
         raise ConvergenceError(
             f"the symmetric state of {potential!r} with {interaction!r} is unstable at beta = "
-            f"{low:.3g} already, where one state should be left: no transition to be found"
+            f"{low:.3g} already, where it should be the only state: no transition found"
         )
     high = low
     while high < _LAST:
@@ -52,14 +54,14 @@ def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float
         if above >= _CLEAR:
 
             def excess(beta: float, start: Array = start) -> float:
-                branch.field = start  # the same state at the same beta, in whatever order
+                branch.field = start  # the same state at the same beta, in any order
                 return branch.excess(beta)
 
             found = float(brentq(excess, low, high, xtol=1e-13 * high, rtol=1e-14))
             branch.require_resolved(found)
-            branch.say_if_walls_decide(found)
-            branch.say_if_first_order(found)
-            say_if_narrow(interaction, grid, found, stacklevel=3)
+            branch.warn_if_walls_decide(found)
+            branch.warn_if_first_order(found)
+            warn_if_narrow(interaction, grid, found, stacklevel=3)
             return found
         low = high if above < -_CLEAR else low
         if high > low * _RATIO**4:
@@ -67,17 +69,17 @@ def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float
     if abs(above) < _CLEAR:
         raise ConvergenceError(
             f"the response of the symmetric state of {potential!r} with {interaction!r} reaches "
-            f"one at beta = {high:.4g} and stays there: its cluster may be shifted at no cost, as "
-            "where V is flat, and no temperature is critical. Give a potential with two wells"
+            f"one at beta = {high:.4g} and stays there: shifting its cluster costs nothing, as "
+            "where V is flat, so no temperature is critical. Use a potential with two wells"
         )
     raise ConvergenceError(
         f"the symmetric state of {potential!r} with {interaction!r} is stable up to beta = "
-        f"{high:.4g}, response {above + 1:.6g}: nothing that attracts enough"
+        f"{high:.4g}, response {above + 1:.6g}: the attraction is too weak for a transition"
     )
 
 
 def _crowded(system: FieldMap) -> Iterator[Array]:
-    """Mean fields of crowds in one cell, here and there in the box, or half opposite."""
+    """Mean fields of masses in one cell, at several places, or half at the opposite."""
     grid = system.grid
     shares = [0.5] if system.shifts else [0.5, 0.3, 0.1, 0.4, 0.2][: 5 if grid.dim == 1 else 3]
     spots = [[int(s * n) for s in shares] for n in grid.cells]
@@ -89,15 +91,15 @@ def _crowded(system: FieldMap) -> Iterator[Array]:
 
 
 def _hottest(interaction: Any, grid: Grid) -> float:
-    """The inverse temperature to begin with; ``ValueError`` where W does nothing that early."""
-    pair_field(interaction, grid)  # refuses what overflows, and a mean where there is none
+    """The inverse temperature to begin with; ``ValueError`` if W has no effect there."""
+    pair_field(interaction, grid)  # refuses overflow, and means on periodic axes
     kernel, _ = pair_kernel(interaction, grid)
     height = float(np.ptp(kernel))
     if not height * _LAST > _FIRST:
         raise ValueError(
-            f"no transition without attraction: W varies by {height:.3g} over {grid}, which beta up"
-            f" to {_LAST:g} does not make a matter; got {interaction!r}. Take units in which W is "
-            "of order one"
+            f"expected an attractive interaction, but W varies by {height:.3g} over {grid}, which "
+            f"beta up to {_LAST:g} does not make a matter; got {interaction!r}. Take units in "
+            "which W is of order one"
         )
     return _FIRST / height
 
@@ -122,17 +124,17 @@ class _Symmetric:
         return float(system.leading(system.density(self.field)).max()) - 1
 
     def require_resolved(self, beta: float) -> None:
-        """Sums over cells wider than the state have transitions of their own."""
+        """Check that the cells resolve the state, against spurious transitions."""
         system = FieldMap(replace(self.equation, beta=beta), self.grid)
         share = upwinded(system.density(self.field), system.V + self.field, beta, self.grid)
         if share > 0.1:
             raise ConvergenceError(
                 f"the response reaches one at beta = {beta:.4g} only, where {share:.0%} of the "
-                f"symmetric state is in cells over which beta (V + W * rho) changes by more than "
-                "2: of the cells, not of the equation. Take a finer grid"
+                "symmetric state is in cells over which beta (V + W * rho) changes by more than "
+                "2: an artefact of the cells, not of the equation. Use a finer grid"
             )
 
-    def say_if_first_order(self, beta: float) -> None:
+    def warn_if_first_order(self, beta: float) -> None:
         """Warn where other states exist before the symmetric one loses stability."""
         self.excess(_BEFORE * beta)
         system = FieldMap(replace(self.equation, beta=_BEFORE * beta), self.grid)
@@ -153,8 +155,8 @@ class _Symmetric:
                 )
                 return
 
-    def say_if_walls_decide(self, beta: float) -> None:
-        """Warn where the symmetric state reaches the walls: another box has another transition."""
+    def warn_if_walls_decide(self, beta: float) -> None:
+        """Warn where the symmetric state reaches the walls: the box then matters."""
         rho = FieldMap(replace(self.equation, beta=beta), self.grid).density(self.field)
         rims = [
             float(np.take(rho, (0, -1), axis).max())
@@ -166,7 +168,7 @@ class _Symmetric:
             warnings.warn(
                 f"at beta = {beta:.6g} the symmetric state has {most / mean:.2g} of its mean "
                 "density at a wall of the grid: the box decides, and a wider one has a transition "
-                "elsewhere. Take a wider grid, unless the walls are meant",
+                "elsewhere. Use a wider grid, unless the walls are intended",
                 TruncationWarning,
                 stacklevel=4,
             )

@@ -6,18 +6,19 @@ from pdekit import checks
 from pdekit.grid import Grid, require_grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_tensor
+from pdekit.pde.discrete.stats import ControlledStats, GameStats, Summary
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
 from pdekit.pde.schemes.filtered import Filtered
 from pdekit.pde.schemes.godunov import Godunov
 from pdekit.pde.schemes.hopflax import HopfLax
-from pdekit.pde.schemes.implicit import Implicit
-from pdekit.pde.schemes.krylov import Krylov
-from pdekit.pde.schemes.mean_field import MeanField
-from pdekit.pde.schemes.policy_iteration import PolicyIteration
-from pdekit.pde.schemes.spectral import Spectral
-from pdekit.pde.schemes.split import Split
+from pdekit.pde.schemes.implicit import Implicit, ImplicitStats
+from pdekit.pde.schemes.krylov import Krylov, KrylovStats
+from pdekit.pde.schemes.mean_field import MeanField, MeanFieldStats
+from pdekit.pde.schemes.policy_iteration import PolicyIteration, PolicyStats
+from pdekit.pde.schemes.spectral import Spectral, SpectralStats
+from pdekit.pde.schemes.split import Split, SplitStats
 from pdekit.protocols import Equation, Scheme
 
 __all__ = [
@@ -36,12 +37,20 @@ __all__ = [
     "default_scheme",
 ]
 
+
+class AnyStats(
+    ImplicitStats, KrylovStats, MeanFieldStats, PolicyStats, SpectralStats, SplitStats,
+    ControlledStats, GameStats, Summary, total=False,
+):  # fmt: skip
+    """All entries of ``.stats`` of a solution: of ``solve``, and of its scheme."""
+
+
 _SMALL = 32  # cells along an axis of the plane
-_DRIVEN = 256  # the same where a force turns: what goes round costs a splitting ever more steps
+_DRIVEN = 256  # the same with a force: rotation costs a splitting many more steps
 
 
 _SPLIT = Split()
-# the best come first; made once, as a call may be shorter than their checks
+# best first; created once, as a call may take less time than their checks
 _BEST: tuple[Any, ...] = (
     HopfLax(),
     Spectral(),
@@ -55,7 +64,7 @@ _KRYLOV, _MEAN_FIELD = Krylov(), {1: MeanField(), 2: MeanField(1e-4, order=6)}
 
 
 def default_scheme(equation: Equation, grid: Grid) -> Scheme:
-    """The most accurate scheme that does not refuse: exact in time wherever there is such a one.
+    """The most accurate scheme that does not refuse: exact in time wherever such a scheme exists.
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
     diffusion that couples the axes, and planes of up to 32 cells an axis (256 with a force), to
@@ -69,8 +78,8 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
         raise TypeError(f"solve knows the equations {known}; got {checks.shown(equation)}")
     problem = Problem(equation, grid, None)
     best = next(scheme for scheme in able if not scheme.refuses(problem))
-    # one factorisation costs less than the steps of a splitting
-    small = best is _SPLIT and not problem.moves and _few_or_oblique(equation, grid)
+    # one factorisation is cheaper than the steps of a splitting
+    small = best is _SPLIT and not problem.time_dependent and _few_or_oblique(equation, grid)
     return _KRYLOV if small else best
 
 

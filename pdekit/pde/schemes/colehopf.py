@@ -12,7 +12,9 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.inf_convolution import hopf_lax, hopf_lax_gaps
+from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.subcell import MOST_NODES, on_finer_nodes, resolves, warn_unresolved
 from pdekit.pde.equations import ViscousHJ
 
@@ -20,7 +22,7 @@ from pdekit.pde.equations import ViscousHJ
 # is 2 exp(-2 pi^2 (s/h)^2), 8e-14 at 0.8
 _NODES_PER_WIDTH = 0.8
 _MOST_NODES = 1 << 24
-_WALL = 1e-5  # of the range of f: what a wall may do to the sum
+_WALL = 1e-5  # of the range of f: tolerated error of the sum at a wall
 _MOST_AT_WALLS = (243, 9)  # nodes a cell, on a line and in the plane
 _HOT = 0.01  # beta times the range of f below which logarithms are taken of one and a difference
 
@@ -40,10 +42,10 @@ class ColeHopf:
     exactly monotone for any data, at the cost of accuracy where the integrand is narrow.
 
     A callable f that the cells do not resolve is sampled on 3, 9, 27, ... nodes a cell until two of
-    these agree; of an array, a ``ResolutionWarning`` says where the answer hangs on what is between
-    the samples. The answer lies between the least and the greatest sample.
+    these agree; of an array, a ``ResolutionWarning`` tells where the result depends on f between
+    the samples. The result lies between the least and the greatest sample.
 
-    At a wall to which f has a slope, reflection makes a kink of it: midpoint sums err by
+    At a wall to which f has a slope, reflection turns this into a kink: midpoint sums err by
     h^2 |f'| / 12 over the width sqrt(t / beta) of the kernel there; where f falls to the wall, more
     nodes keep that below 1e-5 of the range of f, or a ``ResolutionWarning`` says that they do not.
 
@@ -62,10 +64,10 @@ class ColeHopf:
         checks.parameters(self, extend=checks.flag, refine=checks.flag)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: Stats) -> Advance:
         beta, grid = problem.equation.beta, problem.grid
         resolved = not self.refine or resolves(problem)
 
@@ -77,14 +79,14 @@ class ColeHopf:
             return np.minimum(u, np.maximum.reduce(values, None), out=u)
 
         def advance(t: float) -> Array:
-            t = float(t)  # a plain float divides to infinity without a word
+            t = float(t)  # plain floats divide to infinity without a warning
             factor = _refinement(problem.values, grid, beta, t) if self.refine else 1
             stats["steps"] += 1
             stats["nodes_per_cell"] = factor
             fine = grid if factor == 1 else grid.refined(factor)
             if self.extend:
                 if not resolved:
-                    warn_unresolved(1.0, stacklevel=5)
+                    warn_unresolved(1.0, stacklevel=7)
                 return self._extended(problem, fine, factor, t)
             u = smooth(problem.values if factor == 1 else problem.sample(fine), fine, factor, t)
             if not resolved:
@@ -98,7 +100,7 @@ class ColeHopf:
 
                 u = on_finer_nodes(problem, u, finer, stats)
             elif factor > 1 and not callable(problem.initial):
-                _say_if_interpolated(problem.values, grid, t)
+                _warn_if_interpolated(problem.values, grid, t)
             return u
 
         return advance
@@ -112,8 +114,8 @@ class ColeHopf:
             pad = [ceil(reach / h / factor) * factor for h in fine.spacing]
             if np.prod(np.array(fine.cells, float) + 2 * np.array(pad, float)) > _MOST_NODES:
                 raise ConvergenceError(
-                    f"the smoothing would need the initial function {reach:.3g} beyond the box, "
-                    "on more than 2^24 nodes: it falls too fast there, or t is too long; leave "
+                    f"the smoothing would need the initial function {reach:.3g} beyond the box, on "
+                    "more than 2^24 nodes: it decreases too fast there, or t is too long; leave "
                     "out extend=True"
                 )
             wide = _enlarged(fine, pad)
@@ -123,8 +125,8 @@ class ColeHopf:
             least = float(values.min())
         else:
             raise ConvergenceError(
-                "the initial function keeps falling beyond the box, so its smoothing is not finite "
-                "there; leave out extend=True or give a function that is bounded below"
+                "the initial function keeps decreasing beyond the box, so its smoothing is not "
+                "finite there; leave out extend=True or use a function that is bounded below"
             )
         for axis in range(fine.dim):
             values = _convolve(values, axis, fine.spacing[axis], beta, t, pad[axis], factor)
@@ -157,7 +159,7 @@ def _refinement(values: Array, grid: Grid, beta: float, t: float) -> int:
 
 
 def _at_walls(values: Array, grid: Grid, beta: float) -> int:
-    """Nodes a cell and axis for the kink that reflection makes of data which fall to a wall.
+    """Nodes per cell and axis for the kink by reflection of data that decrease towards a wall.
 
     A midpoint sum errs by (beta fall)^2 / 24 beta there, at most by half the fall.
     """
@@ -173,16 +175,16 @@ def _at_walls(values: Array, grid: Grid, beta: float) -> int:
     needed = fall * min(sqrt(beta / (24 * _WALL * scale)), 1 / (2 * _WALL * scale))
     most = _MOST_AT_WALLS[grid.dim - 1]
     if needed > most:
-        warn_unresolved(fall / scale, stacklevel=6)
+        warn_unresolved(fall / scale, stacklevel=9)
     factor = min(ceil(needed), most)
     return max(factor + 1 - factor % 2, 1)
 
 
-def _say_if_interpolated(values: Array, grid: Grid, t: float) -> None:
-    """Warn where the smoothing is decided between samples that carry no parabola."""
+def _warn_if_interpolated(values: Array, grid: Grid, t: float) -> None:
+    """Warn if the smoothing depends on f between samples not fitted by a parabola."""
     gap, scale = float(hopf_lax_gaps(values, grid, t)[0]), float(np.ptp(values))
     if gap > 1e-4 * scale:
-        warn_unresolved(gap / scale, stacklevel=6)
+        warn_unresolved(gap / scale, stacklevel=8)
 
 
 def _reach(height: float, beta: float, t: float) -> float:
@@ -214,8 +216,8 @@ def _smooth_axis(u: Array, axis: int, fine: Grid, beta: float, t: float, stride:
 def _spread(u: Array, axis: int, width: float, beta: float, stride: int, periodic: bool) -> Array:
     """The same for a kernel as wide as the box: by its symbol on the modes of the reflected line.
 
-    ``width`` is its standard deviation in cells. No weight is small then, so that none is lost;
-    relative to the least value of each line, which the other axis may keep apart.
+    ``width`` is its standard deviation in cells. No weight is small then;
+    relative to the minimum of each line, as these may differ.
     """
     from scipy.fft import dct, idct, irfft, rfft
 
@@ -270,7 +272,7 @@ def _convolve(
     a, least = h * h / (2 * t), float(u.min())
     if beta * (float(u.max()) - least + a * pad * pad) <= EXPONENTS:
         spacing = node_spacing(sqrt(t / beta) / h) if extend and stride == 1 else 1
-        hot = beta * (float(u.max()) - least) < _HOT  # 1 - w is small and would lose its digits
+        hot = beta * (float(u.max()) - least) < _HOT  # 1 - w is small and would cancel
         w = np.expm1(beta * (least - u)) if hot else np.exp(beta * (least - u))
         if extend:
             w = extend(w, pad if spacing == 1 else margin(pad, spacing))

@@ -1,8 +1,7 @@
 """The Hamilton-Jacobi-Bellman equation of controlled Langevin dynamics, by its linearisation."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,12 +10,16 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman.h_transform import ROUNDING, Evolution
 from pdekit.pde.bellman.steps import DoobSteps, advanced
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import HamiltonJacobiBellman
 
 _MOST_PARTS = 4096
 _MOST_STEPS = 50_000
-_WARY = 8.0  # times what steps of other lengths change: their errors need not grow with the length
+_WARY = (
+    8.0  # factor of the change by steps of other lengths, as errors need not grow with the length
+)
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,10 @@ class DoobTransform:
     The controlled process is Doob's h-transform of the Langevin process by w (mathematics 1.7).
     Over a step the unknown is z = exp(-beta (u(t + s) - u(t)) / 2) = exp(s L~) 1, where
     L~ = exp(beta u(t) / 2) L exp(-beta u(t) / 2) is again tridiagonal: numbers of order one at any
-    beta, where exp(-beta u / 2) itself would underflow. Each step is taken whole and in halves;
-    the halves are kept when the two differ in u by at most ``rtol`` of the range of u_0 (with a
-    running cost, of 1/beta where that is larger). Steps of few jumps are right to rounding; where
-    beta u is small the equation is solved in a form that is linear in u (``Evolution``).
+    beta, where exp(-beta u / 2) itself would underflow. Each step is computed whole and as two
+    halves; the halves are accepted if the two differ in u by at most ``rtol`` of the range of u_0
+    (with a running cost, of 1/beta where that is larger). Steps of few jumps are right to rounding;
+    where beta u is small the equation is solved in a form that is linear in u (``Evolution``).
     In two dimensions exp(s L) is split by lines (Strang): a step is the composition of such
     steps along x, y and x, monotone as a whole; every output interval is cut into 1, 2, 4, ...
     steps until halving them changes u by at most ``rtol_plane`` of the same scale.
@@ -40,122 +43,120 @@ class DoobTransform:
     rtol_plane: float = 1e-5
 
     solves = (HamiltonJacobiBellman,)
-    most_jump: ClassVar[float] = (
-        2.0  # of beta |Δu| / 2: beyond it no comparison of grids is believed
-    )
+    measures_error: ClassVar[bool] = True  # in time, by steps of other lengths
+    exact_on_lines: ClassVar[bool] = True  # in time; and so is a density under its control
+    # of beta |Δu| / 2: above it grids are not compared
+    most_jump: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
         for name in ("rtol", "rtol_plane"):
             checks.within(name, getattr(self, name), 1e-12, 1)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return ""
 
     def steps(self, problem: Problem) -> DoobSteps:
         """The Bellman steps of a problem: one for every length, exact in time on a line."""
         return DoobSteps(problem.generator(), problem.equation.beta)
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        steps = self.steps(problem)
-        if problem.grid.dim == 2:
-            return self._plane(problem, steps, stats)
-        evolve = Evolution(problem.generator(), problem.equation.beta, problem.running_cost())
-        state: dict[str, Any] = {"u": problem.values, "t": 0.0, "step": np.inf}
-        scale = self._scale(evolve, problem)
+    def start(self, problem: Problem, stats: Stats) -> March:
         stats["error_estimate"] = 0.0
+        if problem.grid.dim == 1:
+            return March(problem.values, _OnLine(self, problem, stats).over, stats)
+        march = March(problem.values, _InPlane(self, problem, stats).over, stats)
+        stats["substeps"] = march.counts
+        return march
 
-        def advance(t: float) -> Array:
-            while state["t"] < t:
-                left = t - state["t"]
-                self._step(evolve, scale, state, left, stats)
-            return state["u"]
 
-        return advance
+class _OnLine:
+    """Steps of the exact evolution, each as long as two halves of it agree with the whole."""
 
-    def _plane(
-        self, problem: Problem, steps: DoobSteps, stats: dict[str, Any]
-    ) -> Callable[[float], Array]:
-        cost = problem.running_cost()
-        scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
-        state: dict[str, Any] = {"u": problem.values, "t": 0.0, "count": 1}
-        stats.update(error_estimate=0.0, substeps=[])
+    def __init__(self, scheme: DoobTransform, problem: Problem, stats: Stats) -> None:
+        self.rtol, self.stats = scheme.rtol, stats
+        self.evolve = Evolution(problem.generator(), problem.equation.beta, problem.running_cost())
+        self.scale = self._scale(problem)
+        self.step, self.steps = np.inf, 0
 
-        def advance(t: float) -> Array:
-            u, span, count = state["u"], t - state["t"], state["count"]
-            whole = _marched(steps, u, span, count, cost)
-            while True:
-                halves = _marched(steps, u, span, 2 * count, cost)
-                error = np.inf if whole is None or halves is None else _distance(whole, halves)
-                if error <= 3 * self.rtol_plane * scale:
-                    break
-                count, whole = 2 * count, halves
-                if count > _MOST_PARTS:
-                    raise ConvergenceError(
-                        f"{count} steps over [{state['t']:g}, {t:g}] of time to go "
-                        + _unresolved(error)
-                    )
-            state.update(u=halves, t=t, count=max(1, count // 2))
-            stats["steps"] += 2 * count
-            stats["substeps"].append(2 * count)
-            stats["error_estimate"] += error / 3 / scale
-            return np.asarray(halves)
-
-        return advance
-
-    def _scale(self, evolve: "Evolution", problem: Problem) -> float:
-        """What errors are measured by: the range of the value, but not less than its rounding."""
+    def _scale(self, problem: Problem) -> float:
+        """The scale of errors: the range of the value, but not less than its rounding."""
         u, span = problem.values, problem.until or 0.0
         size, high = float(np.ptp(u)), ROUNDING / self.rtol * float(np.abs(u).max())
-        return max(min(1 / evolve.beta, size + span * evolve.costly), size, high, 1e-300)
+        return max(min(1 / self.evolve.beta, size + span * self.evolve.costly), size, high, 1e-300)
 
-    def _step(
-        self,
-        evolve: "Evolution",
-        scale: float,
-        state: dict[str, Any],
-        left: float,
-        stats: dict[str, Any],
-    ) -> None:
-        beta, u = evolve.beta, state["u"]
-        step = min(state["step"], left)
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to go to another."""
+        t, before = begin, self.steps
+        while t < end:
+            u, step = self._on(u, t, end - t)
+            t = t + step if step < end - t else t + (end - t)
+        return u, self.steps - before
+
+    def _on(self, u: Array, t: float, left: float) -> tuple[Array, float]:
+        """u after a step of two halves, and its length."""
+        beta, step = self.evolve.beta, min(self.step, left)
         while True:
-            fine, error = self._tried(evolve, u, step, scale)
-            if error <= self.rtol:
+            fine, error = self._tried(u, step)
+            if fine is not None and error <= self.rtol:
                 break
             step /= 4
-            if step < 1e-14 * max(left, state["t"]):
+            if step < 1e-14 * max(left, t):
                 raise ConvergenceError(
-                    f"no step resolves the value function at time to go {state['t']:g}: its jump "
+                    f"no step resolves the value function at time to go {t:g}: its jump "
                     f"between neighbouring cells reaches {np.abs(np.diff(u)).max():.3g} at "
                     f"beta = {beta:g}; refine the grid, or use schemes.PolicyIteration()"
                 )
-        if stats["steps"] > _MOST_STEPS:
+        if self.steps > _MOST_STEPS:
             raise ConvergenceError(
-                f"{_MOST_STEPS} steps reach time to go {state['t']:g} only, another {left:g} is "
-                f"left: the value function is too steep for the grid (beta = {beta:g}); refine it, "
-                "or use schemes.PolicyIteration()"
+                f"{_MOST_STEPS} steps reach time to go {t:g} only, {left:g} before the end: the "
+                f"value function is too steep for the grid (beta = {beta:g}); refine it, or use "
+                "schemes.PolicyIteration()"
             )
-        state["u"] = fine
-        state["t"] = state["t"] + step if step < left else state["t"] + left
-        state["step"] = step * (4 if error < self.rtol / 100 else 1)
-        stats["steps"] += 2
-        stats["error_estimate"] += float(error)
+        self.step = step * (4 if error < self.rtol / 100 else 1)
+        self.steps += 2
+        self.stats["error_estimate"] += float(error)
+        return fine, step
 
-    def _tried(
-        self, evolve: "Evolution", u: Array, step: float, scale: float
-    ) -> tuple[Array | None, float]:
-        """u after a step and its error over ``scale``; infinite where there is none."""
+    def _tried(self, u: Array, step: float) -> tuple[Array | None, float]:
+        """u after a step and its error over the scale; infinite if it failed."""
+        evolve = self.evolve
         whole = evolve(u, step)
         if whole is not None and evolve.exact(u, step):
             own = ROUNDING * float(np.abs(whole).max())
-            return whole, (own + evolve.rounding(u, step)) / scale
+            return whole, (own + evolve.rounding(u, step)) / self.scale
         half = evolve(u, step / 2)
         fine = None if half is None else evolve(half, step / 2)
         if whole is None or fine is None:
             return None, np.inf
         apart = _WARY * _distance(whole, fine)
-        return fine, (apart + evolve.rounding(u, step)) / scale
+        return fine, (apart + evolve.rounding(u, step)) / self.scale
+
+
+class _InPlane:
+    """Compositions of line steps, as many over an interval as halving them changes little."""
+
+    def __init__(self, scheme: DoobTransform, problem: Problem, stats: Stats) -> None:
+        self.rtol, self.stats, self.count = scheme.rtol_plane, stats, 1
+        self.steps, self.cost = scheme.steps(problem), problem.running_cost()
+        self.scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
+
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to go to another."""
+        span, count = end - begin, self.count
+        whole = _marched(self.steps, u, span, count, self.cost)
+        while True:
+            halves = _marched(self.steps, u, span, 2 * count, self.cost)
+            error = np.inf if whole is None or halves is None else _distance(whole, halves)
+            if halves is not None and error <= 3 * self.rtol * self.scale:
+                break
+            count, whole = 2 * count, halves
+            if count > _MOST_PARTS:
+                raise ConvergenceError(
+                    f"{count} steps over [{begin:g}, {end:g}] of time to go " + _unresolved(error)
+                )
+        self.count = max(1, count // 2)
+        self.stats["error_estimate"] += error / 3 / self.scale
+        return halves, 2 * count
 
 
 def _marched(
@@ -164,12 +165,12 @@ def _marched(
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return advanced(steps, u, span, count, cost)[0]
-    except ConvergenceError:  # a step lost its sign: it is too long
+    except ConvergenceError:  # a step is not positive: it is too long
         return None
 
 
 def _unresolved(error: float) -> str:
-    """What so many steps leave, and what helps."""
+    """The message on the error of the steps, with advice."""
     if np.isfinite(error):
         return (
             f"still differ from twice as many by {error:.2g}; raise rtol_plane or use "

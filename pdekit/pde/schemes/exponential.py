@@ -4,41 +4,46 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
-from typing import Any
 
 import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
-from pdekit.pde.discrete.at_rest import Rest
+from pdekit.pde.discrete.bounds import enforce_bounds
 from pdekit.pde.discrete.generators import Generator
-from pdekit.pde.discrete.motion import longest_steps
+from pdekit.pde.discrete.long_time import StationaryLimit
+from pdekit.pde.discrete.march import Advance, March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import (
     RATIONAL,
-    Marcher,
+    Collocation,
     allowance,
     amplification,
     exponential,
     line_of,
     sweep,
 )
-from pdekit.pde.discrete.settled import settled
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.discrete.stats import Stats
+from pdekit.pde.discrete.step_doubling import doubling_error
+from pdekit.pde.discrete.time_variation import longest_steps
+from pdekit.pde.equations import LINEAR
 
-_KEPT = 1e-3  # of the data where walls absorb: less in one sweep would drown in its error
-_GONE = 1e-290  # of them: nothing
-# Jumps after which it is asked first whether a sweep suffices from there, and how many times more
-# each time, up to a part of all
+_KEPT = 1e-3  # of the data if walls absorb: less left after a sweep would be lost in its error
+_GONE = 1e-290  # of the data: counts as zero
+# Jumps after which a sweep is first tried, the growth factor between trials, and the
+# limit as a part of all jumps
 _LOOK, _FARTHER, _PART = 200.0, 5.0, 0.5
-_LONG = 1e5  # jumps from which on it is asked whether all is at rest
-_RESTED = 0.1  # of rtol may be left of what is not
-_EXACT = 0.1  # of the allowance of a Magnus step is for its exponentials
+_LONG = 1e5  # jumps above which the stationary state is tried
+_RESTED = 0.1  # share of rtol for the part that is not stationary
+_EXACT = 0.1  # share of the allowance of a Magnus step for its exponentials
 _LEAST = 1e-13  # of the data: less is rounding
-_LONGEST = 16  # steps over the whole time at least where the potential moves
-_MOST_STEPS = 50_000  # then, of which a minute is made
-_GLANCE, _FAR = 1000, 4.0  # after so many it is plain that so many times too many are ahead
+_LONGEST = 16  # minimal number of steps for time-dependent potentials
+_MOST_STEPS = 50_000  # maximal number of steps, about a minute
+_GLANCE, _FAR = (
+    1000,
+    4.0,
+)  # number of steps after which a hopeless integration is stopped, and the factor
 
 
 @dataclass(frozen=True)
@@ -49,20 +54,20 @@ class Exponential:
     weight of its Gibbs state pi, and one sweep over the cells serves any t: a 14-pole rational
     approximation, which errs by at most 3e-13 (sum rho_0^2 / pi)^(1/2) of the mass (functions:
     (sum pi u_0^2 / min pi)^(1/2) of the largest value of the data). Every output time is reached
-    from the initial data, so that errors do not add up. Where the bound is not below ``rtol``
-    (data far up a steep potential) or nothing of the kind is known (a force round a circle), the
+    from the initial data, so that errors do not add up. If the bound is not below
+    ``rtol`` (data far up a steep potential) or unknown (a force on a circle), the
     expected number of jumps decides between uniformization and steps of Radau's collocation,
     whose residual bounds their error in L1 (the maximum norm) for any spectrum.
 
     For a potential that changes in time there are steps of the commutator-free Magnus method of
     order four, chosen by step doubling so that the local errors sum to less than ``rtol_moving``
     over the whole time; no step crosses one of the ``potential.times`` between which such a
-    potential is linear in time, or is longer than a sixteenth of the time. The coefficients are
-    looked at beforehand at 400 times, and steps are short where these show a pulse; one shorter
-    than 1/250 of the time may come and go between two of them and not be seen.
+    potential is linear in time, or is longer than a sixteenth of the time. The
+    coefficients are sampled at 400 times in advance, and steps are short at pulses; those shorter
+    than 1/250 of the time may be missed.
 
     Keeps mass and the Gibbs state to rounding, the sign, and functions within the range of their
-    data; what has to be clipped for that counts as error. ``.stats`` has ``error_estimate``, a
+    data; clipping counts as error. ``.stats`` has ``error_estimate``, a
     bound relative to the initial data, and ``negative_before_clipping``.
     Raises ``ConvergenceError`` where the tolerance is not reached.
     """
@@ -70,100 +75,105 @@ class Exponential:
     rtol: float = 1e-10
     rtol_moving: float = 1e-5
 
-    solves = (FokkerPlanck, BackwardKolmogorov, Heat)
+    solves = LINEAR
 
     def __post_init__(self) -> None:
         checks.within("rtol", self.rtol, 1e-11, 1)
         checks.within("rtol_moving", self.rtol_moving, 1e-11, 1)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         if problem.grid.dim != 1:
             return "Exponential works in one dimension; use schemes.Split() in two (the default)"
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        stats.update(negative_before_clipping=0.0, error_estimate=0.0)
-        if problem.moves:
-            return self._moving(problem, stats)
+    def start(self, problem: Problem, stats: Stats) -> Advance:
+        stats["negative_before_clipping"] = stats["error_estimate"] = 0.0
+        if problem.time_dependent:
+            return March(problem.values, _Moving(problem, self.rtol_moving, stats).over, stats)
         return _Fixed(problem, self.rtol, stats).advance
 
-    def _moving(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        state: dict[str, Any] = {"u": problem.values, "t": 0.0, "step": None, "most": None}
 
-        def advance(t: float) -> Array:
-            t0, until = state["t"], problem.until or t
-            longest = until / _LONGEST
-            if state["most"] is None:
-                state["most"] = longest_steps(problem, until, longest, self.rtol_moving)
-            u, step = state["u"], state["step"] or longest
-            breaks = [s for s in problem.kinks if t0 < s < t]
-            for piece in pairwise([t0, *breaks, t]):
-                u, step = self._smooth_piece(
-                    problem, u, piece, min(step, longest), until, state["most"], stats
-                )
-            state.update(u=u, t=t, step=step)
-            return u
+class _Moving:
+    """Coefficients that change: adaptive steps of the Magnus method."""
 
-        return advance
+    def __init__(self, problem: Problem, rtol: float, stats: Stats) -> None:
+        self.problem, self.rtol, self.stats = problem, rtol, stats
+        self.step, self.steps = np.inf, 0
+        self.most: Callable[[float], float] | None = None
 
-    def _smooth_piece(
-        self, problem: Problem, u: Array, piece: tuple[float, float], step: float, until: float,
-        most: Callable[[float], float], stats: Any,
-    ) -> tuple[Array, float]:  # fmt: skip
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to another, piece by piece of time in which coefficients are smooth."""
+        until, before = self.problem.until or end, self.steps
+        longest = until / _LONGEST
+        if self.most is None:
+            self.most = longest_steps(self.problem, until, longest, self.rtol)
+        breaks = [s for s in self.problem.breakpoints if begin < s < end]
+        for piece in pairwise([begin, *breaks, end]):
+            self.step = min(self.step, longest)
+            u = self._smooth(u, piece, until, self.most)
+        return u, self.steps - before
+
+    def _smooth(
+        self, u: Array, piece: tuple[float, float], until: float, most: Callable[[float], float]
+    ) -> Array:
         """Adaptive steps over an interval in which the potential is smooth in time."""
         t, end = piece
+        step = self.step
         while t < end:
-            steps = stats["steps"]
-            ahead = steps >= _GLANCE and steps * until > _FAR * _MOST_STEPS * t
-            if ahead or steps >= _MOST_STEPS:
-                raise ConvergenceError(
-                    f"after {steps} steps the solution has come to {t:.3g} of {until:.3g} "
-                    "only, as the coefficients move faster than that; ask for a shorter time, or "
-                    f"raise rtol_moving={self.rtol_moving:g}"
-                )
-            # what is left must not be a sliver, of whose error only rounding is seen
+            self._require_progress(t, until)
+            # avoid a tiny last step, whose error is only rounding
             now = min(step, most(t))
             now = end - t if now > end - t - 1e-9 * until else now
-            allowed = max(self.rtol_moving * now / until, _LEAST)
-            error, halves = _doubled(problem, u, t, now, allowed)
+            allowed = max(self.rtol * now / until, _LEAST)
+            error, halves = _doubled(self.problem, u, t, now, allowed)
             if halves is not None and error <= allowed:
-                u, clipped = settled(problem, halves, u, stats)
+                u, clipped = enforce_bounds(self.problem, halves, u, self.stats)
                 error += clipped
                 t = end if now >= end - t else t + now
-                stats["steps"] += 2
-                stats["error_estimate"] += error
+                self.steps += 2
+                self.stats["error_estimate"] += error
             elif now < until * 1e-9:
                 raise ConvergenceError(
-                    f"at t = {t:g} a step of {now:.2g} still errs by {error:.2g}, above the "
-                    f"{allowed:.2g} that rtol_moving={self.rtol_moving:g} leaves it; raise "
+                    f"at t = {t:g} a step of {now:.2g} still has an error of {error:.2g}, above "
+                    f"the {allowed:.2g} that rtol_moving={self.rtol:g} leaves it; raise "
                     "rtol_moving or smooth the potential in time"
                 )
             # local error of order step^5 against an allowance of order step
             factor = float(np.clip(0.9 * (allowed / max(error, 1e-300)) ** 0.25, 0.2, 4.0))
-            # a step cut short by the end of its piece says nothing of the next one
+            # a step shortened by the end of its piece does not predict the next one
             short = now < step and error <= allowed
             step = min(max(step, now * factor) if short else now * factor, until / _LONGEST)
-        return u, step
+        self.step = step
+        return u
+
+    def _require_progress(self, t: float, until: float) -> None:
+        ahead = self.steps >= _GLANCE and self.steps * until > _FAR * _MOST_STEPS * t
+        if ahead or self.steps >= _MOST_STEPS:
+            raise ConvergenceError(
+                f"after {self.steps} steps the solution has reached {t:.3g} of {until:.3g} only, "
+                "as the coefficients move faster than that; use a shorter time, or increase "
+                f"rtol_moving={self.rtol:g}"
+            )
 
 
 class _Fixed:
-    """Coefficients that do not change: every time from the last state whose bound suffices."""
+    """Constant coefficients: every time is reached from the last state whose bound suffices."""
 
-    def __init__(self, problem: Problem, rtol: float, stats: dict[str, Any]) -> None:
+    def __init__(self, problem: Problem, rtol: float, stats: Stats) -> None:
         self.problem, self.rtol, self.stats = problem, rtol, stats
         self.generator = problem.generator()
         self.line = line_of(self.generator, problem.is_density)
-        self.rest = Rest(self.generator, problem.is_density)
+        self.rest = StationaryLimit(self.generator, problem.is_density)
         self.absorbs = self.generator.loss is not None
         self.size = self.line.size(problem.values)
         self.last = problem.values
-        self.marcher: Marcher | None = None
-        self.leap = np.inf  # where walls absorb, the longest sweep that leaves enough
-        self._stand(problem.values, 0.0, 0.0)
+        self.marcher: Collocation | None = None
+        self.leap = np.inf  # with absorbing walls, the longest sweep that leaves enough mass
+        self._rebase(problem.values, 0.0, 0.0)
 
-    def _stand(self, u: Array, t: float, error: float) -> None:
-        """Take u at time t, known to ``error``, for the base of what follows."""
+    def _rebase(self, u: Array, t: float, error: float) -> None:
+        """Use u at time t, with error bound ``error``, as the new base."""
         self.u, self.t, self.error = u, t, error
         self.bound = 0.0
         if self.size > 0:
@@ -173,7 +183,7 @@ class _Fixed:
 
     def advance(self, t: float) -> Array:
         new, error = self._swept(t) if self._suffices() else self._marched(t)
-        self.last, clipped = settled(self.problem, new, self.last, self.stats)
+        self.last, clipped = enforce_bounds(self.problem, new, self.last, self.stats)
         error += clipped
         if not error <= self.rtol:
             raise ConvergenceError(
@@ -187,9 +197,9 @@ class _Fixed:
         return self.error + self.bound <= self.rtol
 
     def _swept(self, t: float) -> tuple[Array, float]:
-        """From the base to t in one sweep, or in as many as the absorbing walls leave enough for.
+        """From the base to t in one sweep, or in several with absorbing walls: if
 
-        Where less than 1e-3 is left after a sweep, it is made from a base nearer to t.
+        less than 1e-3 is left after a sweep, it starts from a base closer to t.
         """
         while True:
             h = min(t - self.t, self.leap)
@@ -204,8 +214,8 @@ class _Fixed:
                     continue
             if h == t - self.t:
                 return new, self.error + self.bound
-            new, clipped = settled(self.problem, new, self.u, self.stats)
-            self._stand(new, self.t + h, self.error + self.bound + clipped)
+            new, clipped = enforce_bounds(self.problem, new, self.u, self.stats)
+            self._rebase(new, self.t + h, self.error + self.bound + clipped)
             self.leap *= 2
             if not self._suffices():
                 return self._marched(t)
@@ -213,11 +223,11 @@ class _Fixed:
     def _marched(self, t: float) -> tuple[Array, float]:
         """From the base to t with a bound that holds for any spectrum, or until a sweep suffices.
 
-        Data far up a steep potential come down fast, and with them the bound of a sweep.
+        Data far up a steep potential descend fast, and so does the bound of a sweep.
         """
         if self.marcher is None:
-            purse = 0.45 * self.rtol
-            self.marcher = Marcher(self.line, relative=self.absorbs, purse=purse)
+            error_budget = 0.45 * self.rtol
+            self.marcher = Collocation(self.line, relative=self.absorbs, error_budget=error_budget)
         if self.marcher.rate * t > _LONG:
             rest = self.rest.after(self.problem.values, t, _RESTED * self.rtol)
             if rest is not None:
@@ -232,11 +242,11 @@ class _Fixed:
         return self.u, self.error
 
     def _may_suffice(self) -> bool:
-        """Not round a circle that is driven."""
+        """False on a driven circle."""
         return not self.line.closed or bool(np.isfinite(self.bound))
 
     def _march(self, t: float) -> None:
-        """The base to t, by steps or jumps."""
+        """From the base to t, by steps or jumps."""
         assert self.marcher is not None
         half, until = 0.45 * self.rtol, self.problem.until or t
         share, start = allowance(self.marcher.rate, until), self.t
@@ -244,22 +254,20 @@ class _Fixed:
         self.stats["steps"] += max(1, self.marcher.steps)
         if self.size > 0:
             error /= self.size
-        self._stand(new, t, self.error + error)
+        self._rebase(new, t, self.error + error)
 
 
 def _doubled(
     problem: Problem, u: Array, t: float, step: float, allowed: float
 ) -> tuple[float, Array | None]:
-    """Two Magnus steps of half the length, and their error by one of the whole; None: too long."""
+    """Two Magnus steps of half the length, and their error by one of the whole; or None."""
     exact = _EXACT * allowed
     whole, _ = _magnus(problem, u, t, step, exact)
     half, first = _magnus(problem, u, t, step / 2, exact / 2)
     if whole is None or half is None:
         return np.inf, None
     halves, second = _magnus(problem, half, t + step / 2, step / 2, exact / 2)
-    if halves is None:
-        return np.inf, None
-    return problem.distance(halves, whole) / 15 + first + second, halves
+    return doubling_error(whole, halves, problem.distance, 4) + first + second, halves
 
 
 # Gauss points and weights of the commutator-free Magnus method of order four (Blanes and Moan 2006)
@@ -273,11 +281,13 @@ def _magnus(
     """exp(step (b L_1 + a L_2)) exp(step (a L_1 + b L_2)) u, L_k at the Gauss points of the step.
 
     And a bound on the error of the exponentials, relative to the data. b is slightly negative;
-    None where that makes a rate negative (the step is then too long).
+    None if a rate becomes negative (the step is then too long).
     """
     early = problem.generator(t + (0.5 - _GAUSS) * step)
     late = problem.generator(t + (0.5 + _GAUSS) * step)
-    loss = (_lost(early) + _lost(late)) / 4  # a + b = 1/2 in each of the two stages
+    loss = (
+        _absorption_rates(early) + _absorption_rates(late)
+    ) / 4  # a + b = 1/2 in each of the two stages
     stages, total = ((_FIRST, _SECOND), (_SECOND, _FIRST)), 0.0
     for a, b in stages:
         up, down = a * early.up[0] + b * late.up[0], a * early.down[0] + b * late.down[0]
@@ -289,6 +299,6 @@ def _magnus(
     return u, total
 
 
-def _lost(generator: Generator) -> Array | float:
-    """What absorbing walls take, as a rate per cell."""
+def _absorption_rates(generator: Generator) -> Array | float:
+    """Absorption rate per cell."""
     return 0.0 if generator.loss is None else generator.loss

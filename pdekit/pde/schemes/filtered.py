@@ -1,6 +1,5 @@
 """Filtered finite differences: second order where u is smooth, convergent as a monotone scheme."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from pdekit.pde.discrete.fluxes import (
     slope_bounds,
     slopes,
 )
+from pdekit.pde.discrete.march import Advance, March
 from pdekit.pde.discrete.monotone import (
     MOST_STEPS,
     as_plane,
@@ -25,17 +25,18 @@ from pdekit.pde.discrete.monotone import (
     hamiltonian_of,
     hamiltonian_plain,
     linear_part,
+    rate_with_costs,
+    rate_with_diffusion,
     refused,
     require_cfl,
-    say_if_unresolved,
-    steeper,
     step_within,
-    sudden,
     too_steep,
+    warn_if_unresolved,
 )
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
-from pdekit.pde.hamiltonians import Hamiltonian, square_weights
+from pdekit.pde.hamiltonians import square_weights
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,17 @@ class Filtered:
     S_M is a monotone step (``Godunov`` with the same ``flux``), S_A a second-order one: ENO2
     slopes and Heun's two stages (SSP-RK2). A step is never further than eps dt from the monotone
     one, whose error it can change by at most eps t: with eps = ``epsilon`` sqrt(h) range(H) / sqrt
-    of the box's width it converges to the viscosity solution whatever S_A does, and since S_A - S_M
-    = O(dt h) where u is smooth, S_A goes through there: order 2 away from kinks, and in L1.
-    ``stats["filtered"]`` is the largest share of cells in which a step was held back.
+    of the box's width it converges to the viscosity solution for any S_A, and since S_A - S_M
+    = O(dt h) where u is smooth, S_A is accepted there: order 2 away from kinks, and in L1.
+    ``stats["filtered"]`` is the largest share of filtered cells of a step.
     Terms linear in u (``ViscousHJ``, ``HamiltonJacobiBellman`` on a line) by Strang splitting.
     Froese and Oberman (2013); Bokanowski, Falcone and Sahu (2016). Mathematics 1.2-1.3.
 
     Good values: the defaults; ``epsilon=0`` is the monotone scheme. inf f <= u <= sup f (less
-    t H(0)) is kept by what it costs, nothing: the true solution lies there. Order between solutions
-    is kept up to eps t only. A callable f that the cells do not resolve is said
-    (``ResolutionWarning``). Raises ``ConvergenceError`` if more than 10^7 steps
-    would be needed.
+    t H(0)) is enforced by clipping, which does no harm, as the true solution lies there. The
+    comparison principle holds up to eps t only. There is a ``ResolutionWarning`` for a callable f
+    that the cells do not resolve. Raises ``ConvergenceError`` if more than 10^7 steps would be
+    needed.
     """
 
     cfl: float = 0.5
@@ -69,98 +70,98 @@ class Filtered:
         checks.not_negative("epsilon", self.epsilon)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return refused(problem, "Filtered")
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        if isinstance(problem.equation, Burgers):
+    def start(self, problem: Problem, stats: Stats) -> Advance:
+        if problem.equation.carries_slope:
             return as_slopes(problem, self, stats)
-        linear, hamiltonian = linear_part(problem), hamiltonian_of(problem.equation)
-        weights = None
-        if self.flux is godunov:
-            weights = square_weights(hamiltonian, problem.grid.dim)
-        state: dict[str, Any] = {"u": problem.values, "t": 0.0}
-        stats["filtered"] = 0.0
-        say_if_unresolved(problem)
+        run = _Run(self, problem, stats)
+        warn_if_unresolved(problem)
+        march = March(problem.values, run.over, stats)
+        if problem.equation.controlled:
+            return march
         low, high = float(problem.values.min()), float(problem.values.max())
-        bounded = isinstance(problem.equation, HamiltonJacobi | ViscousHJ)
-        fall = float(hamiltonian(np.zeros((1, problem.grid.dim)))[0]) if bounded else 0.0
+        fall = float(run.hamiltonian(np.zeros((1, problem.grid.dim)))[0])
 
         def advance(t: float) -> Array:
-            left = t - state["t"]
-            if weights is not None and linear is None:
-                state["u"] = self._march_fused(state["u"], problem.grid, weights, left, stats)
-                left = 0.0
-            while left > 0:
-                dt = self._step(problem.grid, hamiltonian, weights, linear, state, left, stats)
-                left = 0.0 if dt >= left else left - dt
-                stats["steps"] += 1
-            state["t"] = t
-            u = np.asarray(state["u"])
-            # what constants do: the maximum principle that the monotone step keeps; the run goes on
-            # from u as it is, so that what is asked for on the way does not change the end
-            return np.clip(u, low - fall * t, high - fall * t) if bounded else u
+            # the maximum principle of the monotone step; the run continues from
+            # the unclipped u, so that intermediate output does not change the result
+            return np.clip(march(t), low - fall * t, high - fall * t)
 
         return advance
 
-    def _step(
-        self,
-        grid: Grid,
-        hamiltonian: Hamiltonian,
-        weights: Array | None,
-        linear: Any,
-        state: dict[str, Any],
-        left: float,
-        stats: Any,
-    ) -> float:
-        u = state["u"]
-        monotone, rate = self._monotone(u, grid, hamiltonian, weights)
+
+class _Run:
+    """What does not change from step to step."""
+
+    def __init__(self, scheme: Filtered, problem: Problem, stats: Stats) -> None:
+        self.cfl, self.flux, self.grid, self.stats = scheme.cfl, scheme.flux, problem.grid, stats
+        self.linear, self.hamiltonian = linear_part(problem), hamiltonian_of(problem.equation)
+        self.weights = None
+        if self.flux is godunov:
+            self.weights = square_weights(self.hamiltonian, self.grid.dim)
+        widths = np.subtract(self.grid.upper, self.grid.lower)
+        # eps over the range of H: goes to zero with h, but slower
+        self.share = scheme.epsilon * float(np.sqrt((self.grid.spacing / widths).max()))
+        stats["filtered"] = 0.0
+
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to another."""
+        left, steps = end - begin, 0
+        if self.weights is not None and self.linear is None:
+            return self._fused(u, self.weights, left)
+        while left > 0:
+            u, dt = self._step(u, left)
+            left = 0.0 if dt >= left else left - dt
+            steps += 1
+        return u, steps
+
+    def _step(self, u: Array, left: float) -> tuple[Array, float]:
+        """u after a step, and its length."""
+        grid, linear = self.grid, self.linear
+        monotone, rate = self._monotone(u)
         if linear is not None:
-            rate = max(steeper(linear, rate, self.cfl), sudden(u, monotone, grid, self.cfl))
+            rate = max(
+                rate_with_costs(linear, rate, self.cfl),
+                rate_with_diffusion(u, monotone, grid, self.cfl),
+            )
         dt = step_within(rate, left, self.cfl, linear)
-        if linear is not None:  # slopes do not grow beyond, so that dt stays allowed
+        if linear is not None:  # slopes do not grow, so that dt remains admissible
             u = linear(u, dt / 2)
-            monotone, _ = self._monotone(u, grid, hamiltonian, weights)
-        eps = self._relative_width(grid) * float(np.ptp(monotone))
-        if weights is None:
-            u, held = filtered_plain(u, monotone, dt, eps, grid, hamiltonian, self.flux)
+            monotone, _ = self._monotone(u)
+        eps = self.share * float(np.ptp(monotone))
+        if self.weights is None:
+            u, held = filtered_plain(u, monotone, dt, eps, grid, self.hamiltonian, self.flux)
         else:
-            u, held = filtered_fused(u, monotone, dt, eps, grid, weights)
-        stats["filtered"] = max(stats["filtered"], held)
-        state["u"] = u if linear is None else linear(u, dt / 2)
-        return dt
+            u, held = filtered_fused(u, monotone, dt, eps, grid, self.weights)
+        self.stats["filtered"] = max(self.stats["filtered"], held)
+        return u if linear is None else linear(u, dt / 2), dt
 
-    def _relative_width(self, grid: Grid) -> float:
-        """eps over the range of H: goes to zero with h, but slower."""
-        widths = np.subtract(grid.upper, grid.lower)
-        return self.epsilon * float(np.sqrt((grid.spacing / widths).max()))
-
-    def _march_fused(self, u: Array, grid: Grid, weights: Array, span: float, stats: Any) -> Array:
+    def _fused(self, u: Array, weights: Array, span: float) -> tuple[Array, int]:
         """All steps over ``span`` in place, where there is no linear part."""
         from pdekit.pde.kernels.filtered_march import march
 
-        rates, periodic, field = as_plane(u, grid, weights)
-        field, room = field.copy(), np.empty((4, *field.shape))
-        eps = self._relative_width(grid)
-        steps, held, dt = march(field, room, rates / 2, periodic, span, self.cfl, eps, MOST_STEPS)
+        rates, periodic, field = as_plane(u, self.grid, weights)
+        field, buffer = field.copy(), np.empty((4, *field.shape))
+        steps, held, dt = march(
+            field, buffer, rates / 2, periodic, span, self.cfl, self.share, MOST_STEPS
+        )
         if steps < 0:
             raise too_steep(dt, span)
-        stats["steps"] += steps
-        stats["filtered"] = max(stats["filtered"], held / u.size)
-        return field.reshape(u.shape)
+        self.stats["filtered"] = max(self.stats["filtered"], held / u.size)
+        return field.reshape(u.shape), int(steps)
 
-    def _monotone(
-        self, u: Array, grid: Grid, hamiltonian: Hamiltonian, weights: Array | None
-    ) -> tuple[Array, float]:
-        if weights is None:
-            return hamiltonian_plain(u, grid, hamiltonian, self.flux)
-        return hamiltonian_fused(u, grid, weights)
+    def _monotone(self, u: Array) -> tuple[Array, float]:
+        if self.weights is None:
+            return hamiltonian_plain(u, self.grid, self.hamiltonian, self.flux)
+        return hamiltonian_fused(u, self.grid, self.weights)
 
 
 def filtered_plain(
     u: Array, monotone: Array, dt: float, eps: float, grid: Grid, hamiltonian: Any, flux: Flux
 ) -> tuple[Array, float]:
-    """One filtered step from the monotone Hamiltonian of u, and the share of cells held back."""
+    """One filtered step from the monotone Hamiltonian of u, and the share of filtered cells."""
 
     def accurate(v: Array) -> Array:
         minus, plus = slopes(v, grid, one_sided_eno)

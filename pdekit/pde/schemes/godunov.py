@@ -1,8 +1,6 @@
 """Monotone finite differences for the Hamilton-Jacobi equations."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -10,22 +8,25 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.conservation import as_slopes
 from pdekit.pde.discrete.fluxes import Flux, godunov
+from pdekit.pde.discrete.march import Advance, March
 from pdekit.pde.discrete.monotone import (
     MOST_STEPS,
+    Linear,
     as_plane,
     hamiltonian_fused,
     hamiltonian_of,
     hamiltonian_plain,
     linear_part,
+    rate_with_costs,
+    rate_with_diffusion,
     refused,
     require_cfl,
-    say_if_unresolved,
-    steeper,
     step_within,
-    sudden,
     too_steep,
+    warn_if_unresolved,
 )
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
 from pdekit.pde.hamiltonians import Hamiltonian, square_weights
 
@@ -35,7 +36,7 @@ class Godunov:
     """u <- S_dt (u - dt H(D^- u, D^+ u)): a monotone Hamiltonian, then the linear part exactly.
 
     The explicit half is monotone while dt sum_k max |H'(D_k u)| / h_k <= ``cfl`` <= 1; the step is
-    chosen so, anew as the gradient falls. S_dt is the identity (``HamiltonJacobi``), the semigroup
+    adapted as the gradient decreases. S_dt is the identity (``HamiltonJacobi``), the semigroup
     of the three-point Laplacian (``ViscousHJ``) or of the Scharfetter-Gummel generator
     (``HamiltonJacobiBellman``, one dimension): a Markov operator, so that the whole step is
     monotone, commutes with constants and does not expand the maximum norm. Two solutions compare
@@ -55,49 +56,52 @@ class Godunov:
         require_cfl(self.cfl, self.flux)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return refused(problem, "Godunov")
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        if isinstance(problem.equation, Burgers):
+    def start(self, problem: Problem, stats: Stats) -> Advance:
+        if problem.equation.carries_slope:
             return as_slopes(problem, self, stats)
-        linear, hamiltonian = linear_part(problem), hamiltonian_of(problem.equation)
-        state: dict[str, Any] = {"u": problem.values, "t": 0.0}
-        say_if_unresolved(problem)
+        grid, linear, hamiltonian = (
+            problem.grid,
+            linear_part(problem),
+            hamiltonian_of(problem.equation),
+        )
+        warn_if_unresolved(problem)
 
-        def advance(t: float) -> Array:
-            span = t - state["t"]
-            state["u"] = self._march(problem.grid, hamiltonian, linear, state["u"], span, stats)
-            state["t"] = t
-            return state["u"]
+        def over(u: Array, begin: float, end: float) -> tuple[Array, int]:
+            return self._march(u, grid, hamiltonian, linear, end - begin)
 
-        return advance
+        return March(problem.values, over, stats)
 
     def _march(
-        self, grid: Grid, hamiltonian: Hamiltonian, linear: Any, u: Array, span: float, stats: Any
-    ) -> Array:
+        self, u: Array, grid: Grid, hamiltonian: Hamiltonian, linear: Linear | None, span: float
+    ) -> tuple[Array, int]:
         weights = square_weights(hamiltonian, grid.dim) if self.flux is godunov else None
         if weights is not None and linear is None:
-            return _march_fused(u, grid, weights, span, self.cfl, stats)
-        left = span
+            return _march_fused(u, grid, weights, span, self.cfl)
+        left, steps = span, 0
         while left > 0:
             if weights is not None:
                 change, rate = hamiltonian_fused(u, grid, weights)
             else:
                 change, rate = hamiltonian_plain(u, grid, hamiltonian, self.flux)
             if linear is not None:
-                rate = max(steeper(linear, rate, self.cfl), sudden(u, change, grid, self.cfl))
+                rate = max(
+                    rate_with_costs(linear, rate, self.cfl),
+                    rate_with_diffusion(u, change, grid, self.cfl),
+                )
             dt = step_within(rate, left, self.cfl, linear)
             u = u - dt * change
             u = linear(u, dt) if linear is not None else u
             left = 0.0 if dt >= left else left - dt
-            stats["steps"] += 1
-        return u
+            steps += 1
+        return u, steps
 
 
 def _march_fused(
-    u: Array, grid: Grid, weights: Array, span: float, cfl: float, stats: Any
-) -> Array:
+    u: Array, grid: Grid, weights: Array, span: float, cfl: float
+) -> tuple[Array, int]:
     from pdekit.pde.kernels.monotone_march import march
 
     rates, periodic, field = as_plane(u, grid, weights)
@@ -105,5 +109,4 @@ def _march_fused(
     last, steps, dt = march(*fields, rates, rates / 2, periodic, span, cfl, MOST_STEPS)
     if steps < 0:
         raise too_steep(dt, span)
-    stats["steps"] += steps
-    return fields[last].reshape(u.shape)
+    return fields[last].reshape(u.shape), int(steps)

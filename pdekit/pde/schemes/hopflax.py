@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,9 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete.conservation import as_slopes
 from pdekit.pde.discrete.direct_minimum import direct_minima, missed
 from pdekit.pde.discrete.inf_convolution import conjugates, minimum
+from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.subcell import (
     LITTLE,
     MOST_NODES,
@@ -25,7 +26,7 @@ from pdekit.pde.discrete.subcell import (
 from pdekit.pde.equations import Burgers, HamiltonJacobi
 from pdekit.pde.hamiltonians import Term
 
-_BENDS = 0.0135  # of a second difference that cubics miss between samples, eight a wave
+_BENDS = 0.0135  # of a second difference: error of cubics between samples, eight per wave
 _MOST_IN_A_SECOND = 1 << 17  # nodes, of Hamiltonians other than |p|^2 / 2
 
 
@@ -42,17 +43,17 @@ class HopfLax:
 
     Where the samples are too far apart for a parabola (fewer than some eight a wave, a step, noise)
     a callable f is sampled on 3, 9, 27, ... nodes a cell until two of these agree to 1e-5 of its
-    range: on a line the minimum is then looked for off the samples, in the plane a look at
-    irregular places must find nothing 1e-4 of the range lower, or a ``ResolutionWarning`` says how
-    much (or how far the last two are apart, 2^21 nodes or about a second being spent). Of
+    range: on a line the minimum is then searched between the samples, in the plane
+    samples at irregular places must not be lower by 1e-4 of the range, or a ``ResolutionWarning``
+    says how much (or how far the last two are apart, 2^21 nodes or about a second being spent). Of
     an array the unrefined minimum is taken there, which errs by (f'' + 1/t) h^2 / 8, and a
     ``ResolutionWarning`` says so if more than 1e-4 of its range depends on it. So
     inf f <= u <= f, for a callable exactly. An array stands for the smoothest f through it, up to
-    the walls: of a well narrower than a cell, between two samples or the last one and a wall, it
-    says nothing, nor does the answer.
+    the walls: a well narrower than a cell, between two samples or next to a wall,
+    is unknown, also in the result.
 
     Another convex Hamiltonian that is a sum over the axes of terms with known conjugates L:
-    min_y f(y) + t L((x - y) / t), a line in O(n log n) as the minimisers never go back. ``Burgers``
+    min_y f(y) + t L((x - y) / t), a line in O(n log n) as the minimisers are monotone. ``Burgers``
     is solved for its integral, whose differences are the cell averages. Raises ``ValueError`` for
     other Hamiltonians (use ``Filtered``). Mathematics 1.3; thesis (4.16).
     """
@@ -65,18 +66,18 @@ class HopfLax:
         checks.parameters(self, refine=checks.flag)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         given = problem.equation.hamiltonian
         if given is not None and conjugates(given, problem.grid.dim) is None:
             return (
-                "HopfLax takes a convex Hamiltonian, a sum over the axes whose conjugates are "
-                f"known; got {given!r}. Use schemes.Filtered() or Godunov()"
+                "HopfLax takes a convex Hamiltonian, a sum over the axes with known conjugates; "
+                f"got {given!r}. Use schemes.Filtered() or Godunov()"
             )
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: Stats) -> Advance:
         equation = problem.equation
-        if isinstance(equation, Burgers):
+        if equation.carries_slope:
             return as_slopes(problem, self, stats)
         given, grid = equation.hamiltonian, problem.grid
         terms = None if given is None else conjugates(given, grid.dim)
@@ -93,16 +94,16 @@ class HopfLax:
                 if u.min() < problem.values.min():
                     u = np.maximum(u, least(problem))
             elif gaps[0] > 0 and gaps[0] > LITTLE * np.ptp(problem.values):
-                warn_unresolved(float(gaps[0] / np.ptp(problem.values)), stacklevel=5)
+                warn_unresolved(float(gaps[0] / np.ptp(problem.values)), stacklevel=7)
             return u
 
         return advance
 
 
 def _looked_at(
-    problem: Problem, u: Array, t: float, terms: tuple[Term, ...] | None, stats: dict[str, Any]
+    problem: Problem, u: Array, t: float, terms: tuple[Term, ...] | None, stats: Stats
 ) -> Array:
-    """The same of a callable that its samples may not resolve, on finer nodes and between them."""
+    """The same for a callable that may be unresolved, on finer nodes and between them."""
 
     costs = [_cost(t, None if terms is None else terms[axis]) for axis in range(problem.grid.dim)]
 
@@ -118,7 +119,7 @@ def _looked_at(
     def below(u: Array) -> float:
         return missed(problem, u, costs)
 
-    # two may agree by chance, as both keep to samples about which they doubt
+    # two may agree by chance, if both are limited to unresolved samples
     most = MOST_NODES if terms is None else _MOST_IN_A_SECOND
     u = on_finer_nodes(problem, u, finer, stats, most, below)
     return np.maximum(u, least(problem)) if u.min() < problem.values.min() else u

@@ -1,6 +1,5 @@
 """Exact in time without splitting: shift-and-invert Krylov subspaces of any generator."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,22 +8,31 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
-from pdekit.pde.discrete.at_rest import Rest
+from pdekit.pde.discrete.bounds import enforce_bounds
+from pdekit.pde.discrete.long_time import StationaryLimit
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import allowance
-from pdekit.pde.discrete.settled import settled
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.discrete.stats import Stats
+from pdekit.pde.equations import LINEAR
+from pdekit.pde.kernels.sparse_lu import factorised
 
-_SHIFT = 0.1  # of the interval: near the best for tolerances of 1e-6 to 1e-10
-_LARGEST = 60  # vectors in a basis; an interval that needs more is cut
-_EVERY = 4  # new vectors between two looks at the residual
-_LOOKS, _HALVINGS = 32, 12  # even steps at which the residual is looked at; the first is halved
-_BASIS = 0.8  # of the tolerance is for the residual, the rest for what is clipped
+_SHIFT = 0.1  # of the interval: near-optimal for tolerances of 1e-6 to 1e-10
+_LARGEST = 60  # vectors in a basis; an interval that needs more is divided
+_EVERY = 4  # new vectors between two checks of the residual
+_LOOKS, _HALVINGS = 32, 12  # equal steps at which the residual is evaluated; the first is halved
+_BASIS = 0.8  # share of the tolerance for the residual, the rest for clipping
 _MOST_PARTS = 4096
-_ROUNDING = 2e-15  # of a jump, in the factors
-_LOOSEST = 1e-2  # tolerance that is still advised
-_LONG = 1e5  # jumps after which, with their rounding near rtol, it is asked whether all is at rest
-_RESTED = 0.1  # of rtol may be left of what is not
+_ROUNDING = 2e-15  # rounding error per jump, from the factors
+_LOOSEST = 1e-2  # largest tolerance that is recommended
+_LONG = 1e5  # jumps above which, with rounding near rtol, the stationary state is tried
+_RESTED = 0.1  # share of rtol for the part that is not stationary
+
+
+class KrylovStats(Stats, total=False):
+    """Also how many systems were solved."""
+
+    solves: int
 
 
 @dataclass(frozen=True)
@@ -33,107 +41,110 @@ class Krylov:
 
     For tensor diffusion, whose stencil has too many directions to split. An interval takes one
     factorisation (γ a tenth of its length) and 20 to 60 solves. The approximation v(s) in the basis
-    leaves a residual v' - A v that is a number of s times one known vector; since exp(t A) is a
-    contraction in L1 (in the maximum norm for functions), its integral bounds the error, whatever
-    the spectrum. The basis grows until that is below what the interval is allowed of ``rtol`` (L1
-    over the mass of densities, maximum over that of the data for functions), which holds for all
-    output times together; the interval is cut in four where 60 vectors do not do.
+    leaves a residual v' - A v that is a scalar function of s times one known vector; since exp(t A)
+    is a contraction in L1 (in the maximum norm for functions), its integral bounds the error,
+    whatever the spectrum. The basis grows until that is below the share of the interval in ``rtol``
+    (L1 over the mass of densities, maximum over that of the data for functions), which holds for
+    all output times together; the interval is divided by four if 60 vectors are not enough.
     Entries below zero (never beyond ``rtol``) are set to zero and the mass restored, functions kept
-    in the range of their data; that counts as error too. Where rounding would take the tolerance,
-    but detailed balance and the spectral gap say that all is at rest, that is the answer.
-    ``.stats`` has ``error_estimate``, the sum of the bounds, and the most negative value met.
-    Memory: the factors, about 30 log2(cells) numbers a cell, and 60.
+    in the range of their data; that counts as error too. If rounding would exceed the tolerance,
+    but by detailed balance and the spectral gap the solution is stationary, the stationary state is
+    returned. ``.stats`` has ``error_estimate``, the sum of the bounds, and the most negative value
+    met. Memory: the factors, about 30 log2(cells) numbers a cell, and 60.
     Raises ``ConvergenceError`` when 4096 parts do not reach the tolerance.
     Source: van den Eshof and Hochbruck, SIAM J. Sci. Comput. 27 (2006).
     """
 
     rtol: float = 1e-8
 
-    solves = (FokkerPlanck, BackwardKolmogorov, Heat)
+    solves = LINEAR
 
     def __post_init__(self) -> None:
         checks.within("rtol", self.rtol, 1e-12, 1)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
-        if problem.moves:
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
+        if problem.time_dependent:
             return (
                 "Krylov takes a potential fixed in time; use schemes.Split() in two dimensions and "
                 "Exponential() in one"
             )
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: KrylovStats) -> March:
+        return March(problem.values, _Run(self.rtol, problem, stats).over, stats)
+
+
+class _Run:
+    """The resolvent of the generator, and the bound on the error so far."""
+
+    def __init__(self, rtol: float, problem: Problem, stats: KrylovStats) -> None:
+        self.rtol, self.problem, self.stats = rtol, problem, stats
         generator = problem.generator()
         matrix = generator.matrix()
-        rate = float(generator.exit_rate().max())
-        operator = _Resolvent((matrix.T if problem.forward else matrix).tocsc())
-        stats.update(negative_before_clipping=0.0, error_estimate=0.0, solves=0)
-        state: dict[str, Any] = {"u": problem.values, "t": 0.0}
-        rest = Rest(generator, problem.forward)
+        self.rate = float(generator.exit_rate().max())
+        self.operator = _Resolvent((matrix.T if problem.forward else matrix).tocsc())
+        self.rest, self.error = StationaryLimit(generator, problem.forward), 0.0
+        stats["negative_before_clipping"] = stats["error_estimate"] = 0.0
+        stats["solves"] = 0
 
-        def advance(t: float) -> Array:
-            if rate * t > _LONG and _ROUNDING * rate * t > _RESTED * self.rtol:
-                at_rest = rest.after(problem.values, t, _RESTED * self.rtol)
-                if at_rest is not None:
-                    stats["error_estimate"] = max(stats["error_estimate"], at_rest[1])
-                    return at_rest[0]
-            u, span = state["u"], t - state["t"]
-            share = allowance(rate, problem.until or t)(state["t"], span)
-            new, error = self._interval(
-                problem, operator, u, span, share, stats, self._advice(rate, t)
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to another, or at rest."""
+        jumps = self.rate * end
+        if jumps > _LONG and _ROUNDING * jumps > _RESTED * self.rtol:
+            at_rest = self.rest.after(self.problem.values, end, _RESTED * self.rtol)
+            if at_rest is not None:
+                self.error = self.stats["error_estimate"] = max(self.error, at_rest[1])
+                return at_rest[0], 0
+        span = end - begin
+        share = allowance(self.rate, self.problem.until or end)(begin, span)
+        new, error, steps = self._interval(u, span, share, self._advice(end))
+        new, clipped = enforce_bounds(self.problem, new, u, self.stats)
+        self.error += error + clipped
+        self.stats["error_estimate"] = self.error
+        if not self.error <= self.rtol:
+            raise ConvergenceError(
+                f"at t = {end:g} the error is known to be below {self.error:.2g} "
+                f"only, above rtol={self.rtol:g}; {self._advice(end)}"
             )
-            new, clipped = settled(problem, new, u, stats)
-            stats["error_estimate"] += error + clipped
-            if not stats["error_estimate"] <= self.rtol:
-                raise ConvergenceError(
-                    f"at t = {t:g} the error is known to be below {stats['error_estimate']:.2g} "
-                    f"only, above rtol={self.rtol:g}; {self._advice(rate, t)}"
-                )
-            state.update(u=new, t=t)
-            return np.asarray(new)
+        return new, steps
 
-        return advance
-
-    def _advice(self, rate: float, t: float) -> str:
-        """What helps: rounding grows with the jumps, and no tolerance helps against all of it."""
-        least = _ROUNDING * rate * t
+    def _advice(self, t: float) -> str:
+        """Advice: rounding grows with the jumps, and cannot always be covered by a tolerance."""
+        least = _ROUNDING * self.rate * t
         if least <= self.rtol:
             return "raise rtol"
         if least <= _LOOSEST:
             return f"raise rtol to {least:.1g}"
         return (
-            f"no rtol helps against the rounding of {rate * t:.1g} jumps: ask for a time up to "
-            f"{self.rtol / (_ROUNDING * rate):.1g}, or, if by then all is at rest, for "
+            f"no rtol helps against the rounding of {self.rate * t:.1g} jumps: ask for a time up "
+            f"to {self.rtol / (_ROUNDING * self.rate):.1g}, or, if by then all is at rest, for "
             "pdekit.stationary(equation, grid)"
         )
 
     def _interval(
-        self, problem: Problem, operator: "_Resolvent", u: Array, span: float, share: float,
-        stats: Any, advice: str,
-    ) -> tuple[Array, float]:  # fmt: skip
-        """The field after the interval, which may err by its share of the tolerance."""
-        parts, done, total, before = 1, 0, 0.0, u
+        self, u: Array, span: float, share: float, advice: str
+    ) -> tuple[Array, float, int]:
+        """The field after the interval, with an error up to its share of the tolerance."""
+        parts, done, total, before, steps = 1, 0, 0.0, u, 0
         while done < parts:
             allowed = _BASIS * self.rtol * share / parts
-            new, error = self._part(problem, operator, u, span / parts, allowed, stats)
-            stats["steps"] += 1
+            new, error = self._part(u, span / parts, allowed)
+            steps += 1
             if new is not None:
                 u, done, total = new, done + 1, total + error
             elif parts >= _MOST_PARTS:
                 raise ConvergenceError(
-                    f"a Krylov space of {_LARGEST} vectors over {span / parts:.2g} still errs by "
-                    f"{error:.2g}, above its share {allowed:.2g} of rtol={self.rtol:g}; {advice}"
+                    f"a Krylov space of {_LARGEST} vectors over {span / parts:.2g} still has an "
+                    f"error of {error:.2g}, above its share {allowed:.2g} of rtol={self.rtol:g}; "
+                    f"{advice}"
                 )
             else:
                 parts, done, total, u = 4 * parts, 0, 0.0, before
-        return u, total
+        return u, total, steps
 
-    def _part(
-        self, problem: Problem, operator: "_Resolvent", u: Array, step: float, allowed: float,
-        stats: Any,
-    ) -> tuple[Array | None, float]:  # fmt: skip
-        """exp(step A) u and a bound on its error; None where the basis does not suffice."""
+    def _part(self, u: Array, step: float, allowed: float) -> tuple[Array | None, float]:
+        """exp(step A) u and a bound on its error; None if the basis does not suffice."""
         from scipy.linalg import expm
 
         basis = np.empty((_LARGEST + 1, u.size))
@@ -144,8 +155,8 @@ class Krylov:
         basis[0] = u.ravel() / size
         error = np.inf
         for m in range(1, _LARGEST + 1):
-            w = operator.solve(basis[m - 1], _SHIFT * step)
-            stats["solves"] += 1
+            w = self.operator.solve(basis[m - 1], _SHIFT * step)
+            self.stats["solves"] += 1
             for _ in range(2):  # Gram and Schmidt, twice
                 part = basis[:m] @ w
                 w = w - part @ basis[:m]
@@ -154,9 +165,12 @@ class Krylov:
             closed = hessenberg[m, m - 1] < 1e-14
             basis[m] = w / max(hessenberg[m, m - 1], 1e-300)
             if m % _EVERY == 0 or closed:
-                with np.errstate(over="ignore", invalid="ignore"):  # of a basis that does not do
+                with np.errstate(
+                    over="ignore", invalid="ignore"
+                ):  # share of the residual of an insufficient basis
                     rate, g = _residual(hessenberg[: m + 1, :m])
-                    error = size * _bound(problem, operator.matrix, basis[m], _SHIFT * step, g)
+                    matrix, gamma = self.operator.matrix, _SHIFT * step
+                    error = size * _bound(self.problem, matrix, basis[m], gamma, g)
                 if error <= allowed:
                     return (size * expm(rate)[:, 0] @ basis[:m]).reshape(u.shape), error
                 if closed:
@@ -177,14 +191,14 @@ def _residual(hessenberg: Array) -> tuple[Array, _Residual]:
     From (I - γ A)^-1 V = V H + h v e_m^T follows
     B V - V R = h / γ (I - γ A) v e_m^T H^-1 with R = (I - H^-1) / γ, γ a share of the interval, so
     that V exp(s R) e_1 leaves the residual g(s) (I - γ A) v, g(s) = h / γ e_m^T H^-1 exp(s R) e_1.
-    g is looked at after 1, 2, 4, ... of the shortest steps, and then at even ones.
+    g is evaluated after 1, 2, 4, ... of the shortest steps, and then at equal ones.
     """
     from scipy.linalg import expm
 
     square = hessenberg[:-1]
     try:
         inverse = np.linalg.inv(square)
-    except np.linalg.LinAlgError:  # γ so long that the resolvent leaves what is stationary alone
+    except np.linalg.LinAlgError:  # γ so long that only the stationary part remains
         return square, _Residual(np.inf, np.inf)
     rate = (np.eye(len(square)) - inverse) / _SHIFT
     power = expm(rate / (_LOOKS << _HALVINGS))
@@ -205,7 +219,7 @@ def _residual(hessenberg: Array) -> tuple[Array, _Residual]:
 
 
 def _bound(problem: Problem, matrix: Any, vector: Array, gamma: float, g: _Residual) -> float:
-    """|∫ exp((1 - s) B) g(s) (I - γ A) v ds|, as it stands or with the part in A by parts."""
+    """|∫ exp((1 - s) B) g(s) (I - γ A) v ds|, directly or partly integrated by parts."""
     nothing = np.zeros(problem.grid.shape)
 
     def size(v: Array) -> float:
@@ -216,7 +230,7 @@ def _bound(problem: Problem, matrix: Any, vector: Array, gamma: float, g: _Resid
 
 
 class _Resolvent:
-    """(I - γ A)^-1 by sparse LU; the factors of the last γ are kept."""
+    """(I - γ A)^-1 by sparse LU; the factors of the last γ are cached."""
 
     def __init__(self, matrix: Any) -> None:
         self.matrix, self.shift = matrix, np.nan
@@ -224,17 +238,6 @@ class _Resolvent:
 
     def solve(self, b: Array, shift: float) -> Array:
         if self.lu is None or abs(shift / self.shift - 1) > 1e-9:
-            self.lu, self.shift = factorise(self.matrix, shift), shift
+            self.lu, self.shift = factorised(self.matrix, shift), shift
         out: Array = self.lu.solve(b)
         return out
-
-
-def factorise(matrix: Any, shift: float) -> Any:
-    """LU of I - shift A: diagonally dominant, so without pivoting and with a symmetric ordering."""
-    from scipy.sparse import eye_array
-    from scipy.sparse.linalg import splu
-
-    system = (eye_array(matrix.shape[0], format="csc") - shift * matrix).tocsc()
-    return splu(
-        system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )

@@ -1,9 +1,8 @@
 """The Hamilton-Jacobi-Bellman equation by implicit monotone steps and Howard's policy iteration."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,50 +11,59 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman.policy import PolicySteps
 from pdekit.pde.bellman.steps import advanced
-from pdekit.pde.bellman.vouched import inner
+from pdekit.pde.bellman.value_checks import inner
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import HamiltonJacobiBellman
 
-_MOST_STEPS = 10_000  # a few milliseconds each on a line of hundreds of cells
+_MOST_STEPS = 10_000  # steps; a few milliseconds each on a line of hundreds of cells
+
+
+class PolicyStats(Stats, total=False):
+    """Also the error in time at every output time."""
+
+    step_errors: list[float]
 
 
 @dataclass(frozen=True)
 class PolicyIteration:
-    """Implicit steps of at most ``dt``, each closed by policy iteration (three or four policies).
+    """Implicit steps of at most ``dt``, each solved by policy iteration (three or four policies).
 
     ``order=2`` (the default): L-stable SDIRK2 steps, u = Φ_γ((1 + √2) Φ_γ(U) - √2 U) with Φ_γ an
-    implicit Euler step of length γ dt, γ = 1 - 1/√2, filtered: where such a step is further from
-    the monotone one than 2 dt r sqrt(dt r / range(u)), r the mean of |u_t|, the monotone one is
-    taken. It is of second order where u is smooth in time and converges because the monotone one
-    does; comparison and the maximum norm are kept up to the band of the filter.
-    ``stats["filtered"]`` is the largest share of cells held back. ``order=1``: the monotone step
-    alone, u - dt 𝓕(u) = U, which keeps order and does not expand the maximum norm at any ``dt``.
+    implicit Euler step of length γ dt, γ = 1 - 1/√2, filtered: if such a step differs from the
+    monotone one by more than 2 dt r sqrt(dt r / range(u)), r the mean of |u_t|, the monotone
+    one is used. It is of second order where u is smooth in time and converges because the monotone
+    one does; comparison and the maximum norm are kept up to the band of the filter.
+    ``stats["filtered"]`` is the largest share of filtered cells. ``order=1``: the monotone step
+    alone, u - dt 𝓕(u) = U, which is monotone and non-expansive in the maximum norm at any ``dt``.
 
     The Hamiltonian is exponentially fitted, so that the linearised operator is the
     Scharfetter-Gummel generator of V + u: second order in h while |∇(V + u)| h is below about
-    2/beta, upwind (first order, Engquist and Osher's Hamiltonian) beyond. ``control`` carries the
-    density by exactly the transposed steps; should a second-order one leave it below zero (a
-    density narrower than what diffuses in a step), the density takes the monotone step instead, and
+    2/beta, upwind (first order, Engquist and Osher's Hamiltonian) beyond. ``control``
+    propagates the density by exactly the transposed steps; if a second-order one makes it negative
+    (a density narrower than the diffusion length of a step), the monotone step is used instead, and
     ``stats["monotone_steps"]`` of the density counts those.
 
-    A second-order step that is too long for the data (it leaves their range, or the filter holds
-    more than a quarter of the cells) is cut in two, and again. The error in time is measured by a
-    second run in steps of other lengths: ``stats["step_errors"]``, in units of the cost at every
-    output time, a tenth of the box away from its walls, and the largest of them over the range of
-    the data (1/beta where that is larger) as ``stats["error_estimate"]``. Warns where that is much
-    (``AccuracyWarning``).
+    A second-order step that is too long for the data (it leaves their range, or more than a
+    quarter of the cells are filtered) is halved, recursively. The error in time is estimated by
+    a second run with steps of other lengths: ``stats["step_errors"]``, in units of the cost at
+    every output time, a tenth of the box away from its walls, and the largest of them over the
+    range of the data (1/beta where that is larger) as ``stats["error_estimate"]``. Warns if it is
+    large (``AccuracyWarning``).
 
     One and two dimensions, walls or periodic. Good for steep data and large beta, where
-    ``DoobTransform`` is not; the stored spacing is a good ``dt``, a fifth of it with ``order=1``.
-    Raises ``ConvergenceError`` where the policies do not settle, and for more than 10,000 steps.
-    Mathematics 1.7; thesis (4.31); Howard's algorithm: Bokanowski, Maroso and Zidani 2009; filter:
-    Froese and Oberman 2013.
+    ``DoobTransform`` is not; the spacing of the stored times is a good ``dt``, a fifth of it with
+    ``order=1``. Raises ``ConvergenceError`` if the policies do not converge, and for more than
+    10,000 steps. Mathematics 1.7; thesis (4.31); Howard's algorithm: Bokanowski, Maroso and Zidani
+    2009; filter: Froese and Oberman 2013.
     """
 
     dt: float = 0.01
     order: int = 2
 
     solves = (HamiltonJacobiBellman,)
+    measures_error: ClassVar[bool] = True  # in time, by steps of other lengths
 
     def __post_init__(self) -> None:
         checks.positive("dt", self.dt)
@@ -63,7 +71,7 @@ class PolicyIteration:
             raise ValueError(f"order must be 1 (monotone) or 2 (filtered), got {self.order!r}")
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return ""
 
     def steps(self, problem: Problem) -> PolicySteps:
@@ -75,59 +83,53 @@ class PolicyIteration:
         if not span / self.dt < _MOST_STEPS:
             least = float(f"{span / _MOST_STEPS * 1.5:.1g}")
             raise ConvergenceError(
-                f"{span:g} of time to go takes more than {_MOST_STEPS} steps of dt = "
-                f"{self.dt:g}; PolicyIteration(dt={least:g}) takes fewer, and says what they err by"
+                f"{span:g} of time to go takes more than {_MOST_STEPS} steps of dt = {self.dt:g}; "
+                f"PolicyIteration(dt={least:g}) takes fewer, and reports their error"
             )
         return max(1, ceil(span / self.dt * (1 - 1e-12)))
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: PolicyStats) -> March:
         self.count(problem.until or 0.0)
-        cost = problem.running_cost()
-        own, other = _March(self.steps(problem), problem), _March(self.steps(problem), problem)
-        scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
-        stats.update(substeps=[], step_errors=[], error_estimate=0.0)
+        run = _Run(self, problem, stats)
+        march = March(problem.values, run.over, stats, errors=run.errors)
+        stats["substeps"], stats["step_errors"] = march.counts, run.errors
+        stats["error_estimate"] = 0.0
+        return march
 
-        def advance(t: float) -> Array:
-            count, cuts = self.count(t - own.t), own.steps.cuts
-            u = own.to(t, count, cost)
-            error = self._error(own, other, t, (count, own.steps.cuts > cuts), cost)
-            stats["steps"] += count
-            stats["substeps"].append(count)
-            stats["filtered"] = own.steps.held
-            stats["error_estimate"] = max(stats["error_estimate"], error / scale)
-            stats["step_errors"].append(error)
-            return u
 
-        return advance
+class _Run:
+    """The value function, and a second one with other steps."""
 
-    def _error(
-        self, own: "_March", other: "_March", t: float, taken: tuple[int, bool], cost: Any
-    ) -> float:
-        """What the steps err by, from the same with others: twice as long, or half as long where
-        some were cut (cut again alike, they would agree), or an eighth where there is but one.
+    def __init__(self, scheme: PolicyIteration, problem: Problem, stats: PolicyStats) -> None:
+        self.scheme, self.stats, self.cost = scheme, stats, problem.running_cost()
+        self.steps, self.other_steps = scheme.steps(problem), scheme.steps(problem)
+        self.other, self.inner = problem.values, inner(problem.grid)
+        self.scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
+        self.errors: list[float] = []
 
-        Where all is smooth that difference is three times the error of long steps; where the
-        filter holds and for steps of order one the order may sink to a half.
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to go to another."""
+        span, cuts = end - begin, self.steps.cuts
+        count = self.scheme.count(span)
+        u, _ = advanced(self.steps, u, span, count, self.cost)
+        self.errors.append(self._error(u, span, count, self.steps.cuts > cuts))
+        self.stats["filtered"] = self.steps.filtered_share
+        self.stats["error_estimate"] = max(self.errors) / self.scale
+        return u, count
+
+    def _error(self, u: Array, span: float, count: int, cut: bool) -> float:
+        """Error of the steps, by comparison with others: twice as long, or
+        half as long if some were halved, or an eighth if there is only one. For smooth solutions
+        the difference is three times the error of long steps; with filtered cells and for steps of
+        order one the order may drop to 1/2.
         """
-        count, cut = taken
         longer = count > 1 and not cut
         parts = 8 if count == 1 else 2
-        other.steps.parts = 2 if cut else 1
-        other.to(t, count // 2 if longer else parts * count, cost)
-        smooth = self.order == 2 and not cut and own.steps.held == 0
+        self.other_steps.parts = 2 if cut else 1
+        others = count // 2 if longer else parts * count
+        self.other, _ = advanced(self.other_steps, self.other, span, others, self.cost)
+        smooth = self.scheme.order == 2 and not cut and self.steps.filtered_share == 0
         share = (1 if longer else 3) if smooth else (2.5 if longer else 4)
         if count == 1:
             share = 1.5 if smooth else 2.5
-        return share * float(np.abs(own.u - other.u)[own.inner].max())
-
-
-class _March:
-    """A value function on its way."""
-
-    def __init__(self, steps: PolicySteps, problem: Problem) -> None:
-        self.steps, self.u, self.t, self.inner = steps, problem.values, 0.0, inner(problem.grid)
-
-    def to(self, t: float, count: int, cost: Array | float) -> Array:
-        self.u, _ = advanced(self.steps, self.u, t - self.t, count, cost)
-        self.t = t
-        return np.asarray(self.u)
+        return share * float(np.abs(u - self.other)[self.inner].max())

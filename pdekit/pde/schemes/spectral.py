@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,9 @@ from pdekit.pde.discrete.laplacian import (
     symbol,
     transform,
 )
+from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import Heat
 
 # Width of the heat kernel, in cells, from which its truncation at the grid's highest frequency,
@@ -24,27 +25,33 @@ from pdekit.pde.equations import Heat
 _RESOLVED = 3.0
 
 
+class SpectralStats(Stats, total=False):
+    """Also how many modes were kept along each axis."""
+
+    modes: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Spectral:
     """v(t) = C^-1 exp(-t k^2 / (2 beta)) C f with C the cosine transform, to rounding in space.
 
-    Where the kernel is narrower than three cells the continuous symbol k^2 would ring, so the
-    symbol of the three-point Laplacian takes its place: a Markov semigroup for every t, whose
-    error t h^2 v_xxxx / (24 beta) is then below h^4 v_xxxx. Either way constants, the mean and the
-    maximum principle are kept to rounding.
+    Where the kernel is narrower than three cells the continuous symbol k^2 would oscillate,
+    so the symbol of the three-point Laplacian takes its place: a Markov semigroup for every t,
+    whose error t h^2 v_xxxx / (24 beta) is then below h^4 v_xxxx. In both cases constants, the mean
+    and the maximum principle are kept to rounding.
 
     Modes that together are damped below 2^-53 of mean|f| are left out; where few survive, the
     transform is two matrix products an axis, and the cost a cell does not depend on the grid.
-    ``.stats["modes"]`` has how many were kept along each axis.
+    ``.stats["modes"]`` has their number along each axis.
     """
 
     solves = (Heat,)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
+    def start(self, problem: Problem, stats: SpectralStats) -> Advance:
         beta, smooth = problem.equation.beta, smoothing(problem.values, problem.grid)
 
         def advance(t: float) -> Array:
@@ -58,7 +65,7 @@ class Spectral:
 def smoothing(field: Array, grid: Grid) -> Callable[[float], tuple[Array, tuple[int, ...]]]:
     """variance -> exp(variance Δ / 2) of the field, and the modes kept along each axis.
 
-    The coefficients are kept from one variance to the next while they suffice.
+    The coefficients are reused from one variance to the next while they suffice.
     """
     kept: list[Array] = []
     modes = Modes(grid)

@@ -1,6 +1,6 @@
 """Directional splitting of linear equations in two dimensions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -14,31 +14,42 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
+from pdekit.pde.discrete.bounds import enforce_bounds
 from pdekit.pde.discrete.generators import Generator, axis_neighbours
-from pdekit.pde.discrete.motion import pieces
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.oblique_lines import ObliqueLines
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import allowance
-from pdekit.pde.discrete.settled import settled
+from pdekit.pde.discrete.stats import Stats
+from pdekit.pde.discrete.step_doubling import doubling_error
 from pdekit.pde.discrete.step_plan import plan
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.discrete.time_variation import pieces
+from pdekit.pde.equations import LINEAR
 
 # Poles and residues of exp(z) ≈ 2 Re(residue / (z - pole)): Radau IIA of order 3, L-stable; and of
 # backward Euler, whose resolvent is nonnegative at any step
 RADAU = (2 + 1j * sqrt(2), 1 - 5j / sqrt(2))
 EULER = (1 + 0j, -0.5 + 0j)
-_SPARE = 0.8  # of the tolerance is given to the pilot; the rest is for what it does not see
-_FEW = 32  # cells along an axis, up to which steps are planned on the grid itself
-_SMALL = (128, 128)  # cells, of which a generator is kept
-_DECADES = 1e6  # over which the tolerance is shared out by the logarithm of time
-_ALIVE = 1e-3  # of the largest value: below it the drift of a cell does not limit the first step
-_SHARP = 0.3  # half a Péclet number, beyond which a coarser grid damps what a force carries
-_BLIND = 4.0  # a pilot on whose grid the first step errs so much less is not asked again
-_LOOKS = 8  # parts of the time, each of four steps at least, where coefficients move
-_LINES = 16  # of a field of rates are looked at together
-# Cells per axis of the pilot grid: the most that a half, a quarter or an eighth of the cells gives
-# when none of them may give more than the number beside it
+_SPARE = 0.8  # share of the tolerance for the pilot; the rest is for errors it does not see
+_FEW = 32  # cells per axis up to which steps are planned on the grid itself
+_SMALL = (128, 128)  # largest number of cells for caching a generator
+_DECADES = 1e6  # range over which the tolerance is divided by the logarithm of time
+_ALIVE = 1e-3  # of the largest value: cells below it do not limit the first step
+_SHARP = 0.3  # half a Péclet number above which a coarser grid damps waves transported by a force
+_BLIND = 4.0  # ratio of first-step errors above which a pilot grid is no longer used
+_LOOKS = 8  # parts of the time, each of at least four steps, for time-dependent coefficients
+_LINES = 16  # lines of a field of rates evaluated together
+# Cells per axis of the pilot grid: the largest that a half, a quarter or an eighth of the cells
+# gives when none of them may give more than the number beside it
 _PILOT = ((2, 48), (4, 64), (8, 128))
+
+
+class SplitStats(Stats, total=False):
+    """Also the solves along lines by method, and intervals planned on the grid itself."""
+
+    radau_solves: int
+    backward_euler_solves: int
+    planned_on_the_grid: int
 
 
 @dataclass(frozen=True)
@@ -46,151 +57,152 @@ class Split:
     """Strang splitting exp(dt A) ≈ exp(dt A_x / 2) exp(dt A_y) exp(dt A_x / 2), two dimensions.
 
     Each direction of the Scharfetter-Gummel generator alone keeps mass, sign and the Gibbs state,
-    hence so does the product, at any step: long steps are safe once the density is near
+    hence so does the product, at any step: long steps are safe near
     equilibrium. The line exponentials are L-stable Radau IIA steps of order three (one complex
-    tridiagonal solve). No such step keeps the sign for certain: what falls below zero is set to
-    zero and the mass restored while that moves less than a hundredth of ``tolerance``, and
-    otherwise the line step is taken again as two backward Euler steps, which do keep it.
-    ``.stats`` counts ``radau_solves`` and ``backward_euler_solves``.
+    tridiagonal solve). Such steps do not guarantee the sign: negative values are set to
+    zero and the mass restored if this changes less than a hundredth of ``tolerance``, and otherwise
+    the line step is replaced by two backward Euler steps, which preserve it. ``.stats`` counts
+    ``radau_solves`` and ``backward_euler_solves``.
 
     The steps come from a pilot run on a coarser grid (half to an eighth of the cells per axis, at
     most 128) that gives every step the same local error, by step doubling, and are shortened
     until the error in time at the end of the output interval, 0.4 of the distance to a run
     with steps twice as long, is below ``tolerance`` (L1 relative to the mass; maximum norm relative
-    to the data for functions). Both semigroups are contractions, so the errors of intervals add up
-    and do not grow. The first step of an interval is checked on the grid itself: where its error
-    says that the coarser grid misses what matters (a spike of a few cells, a rough potential), the
-    steps are planned anew on the grid, which takes four times as long; ``.stats`` counts it in
-    ``planned_on_the_grid``.
-    Where coefficients move, no step is longer than 1/32 of the time, and they are looked at
-    beforehand as ``Exponential`` does.
-    Tensor diffusion adds a direction for each oblique offset of its stencil: few where the tensor
-    is constant; where it turns from point to point there are many, and ``Krylov`` is the better.
-    Raises ``ConvergenceError`` when plans of 40,000 steps an output interval do not do.
+    to the data for functions). Both semigroups are contractions, so the errors of intervals
+    add up but do not grow. The first step of an interval is checked on the grid itself: if its
+    error shows that the coarser grid is insufficient (a spike of a few cells, a rough potential),
+    the steps are planned again on the grid, which takes four times as long; ``.stats`` counts it in
+    ``planned_on_the_grid``. For time-dependent coefficients no step is longer than 1/32 of the
+    time, and they are sampled in advance as by ``Exponential``. Tensor diffusion adds a direction
+    for each oblique offset of its stencil: few if the tensor is constant; if it rotates in space
+    there are many, and ``Krylov`` is better. Raises ``ConvergenceError`` if plans of 40,000 steps
+    per output interval are not enough.
     """
 
     tolerance: float = 5e-5
 
-    solves = (FokkerPlanck, BackwardKolmogorov, Heat)
+    solves = LINEAR
 
     def __post_init__(self) -> None:
         checks.within("tolerance", self.tolerance, 1e-10, 1)
 
     def refuses(self, problem: Problem) -> str:
-        """What it cannot solve, and what can; "" where it can."""
+        """The reason why it cannot solve the problem, and what can; "" if it can."""
         if problem.grid.dim != 2:
             return "Split works in two dimensions; use schemes.Exponential() in one"
         return ""
 
-    def start(self, problem: Problem, stats: dict[str, Any]) -> Callable[[float], Array]:
-        stats.update(radau_solves=0, backward_euler_solves=0, error_estimate=0.0)
-        stats.update(negative_before_clipping=0.0, planned_on_the_grid=0)
-        grid, coarse = problem.grid, pilot_grid(problem.grid)
-        pilot = Stepper(problem, coarse, self.tolerance, {**stats})
-        fine = Stepper(problem, grid, self.tolerance, stats)
-        state: dict[str, Any] = {
-            "u": problem.values,
-            "v": coarsen(problem.values, grid, coarse),
-            "t": 0.0,
-            "step": np.inf,
-            "pieces": None,
-        }
+    def start(self, problem: Problem, stats: SplitStats) -> March:
+        return March(problem.values, _Run(self.tolerance, problem, stats).over, stats)
 
-        def advance(t: float) -> Array:
-            if not problem.moves:
-                return over(t)
-            until = problem.until or t
-            if state["pieces"] is None:
-                longest = until / _LOOKS
-                state["pieces"] = pieces(problem, until, longest, self.tolerance)
-            for end, step in state["pieces"]:
-                if state["t"] < min(end, t) - 1e-12 * until:
-                    state["step"] = min(state["step"], step)
-                    over(t if end > t - 1e-12 * until else end)
-            return np.asarray(state["u"])
 
-        def over(t: float) -> Array:
-            until = problem.until or t
-            allowed = self.tolerance * allowance(_DECADES / until, until)(
-                state["t"], t - state["t"]
+class _Run:
+    """Steps on the grid, planned by those on the pilot's; and the bound on the error so far."""
+
+    def __init__(self, tolerance: float, problem: Problem, stats: SplitStats) -> None:
+        self.tolerance, self.problem, self.stats = tolerance, problem, stats
+        stats["radau_solves"] = stats["backward_euler_solves"] = stats["planned_on_the_grid"] = 0
+        stats["error_estimate"] = stats["negative_before_clipping"] = 0.0
+        coarse = pilot_grid(problem.grid)
+        self.pilot = Stepper(problem, coarse, tolerance, {**stats})
+        self.fine = Stepper(problem, problem.grid, tolerance, stats)
+        self.v = coarsen(problem.values, problem.grid, coarse)  # the field on the pilot's grid
+        self.longest, self.error = np.inf, 0.0
+        self.pieces: list[tuple[float, float]] | None = None
+
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to another, piece by piece where coefficients move."""
+        if not self.problem.time_dependent:
+            return self._interval(u, begin, end)
+        until, t, steps = self.problem.until or end, begin, 0
+        if self.pieces is None:
+            self.pieces = pieces(self.problem, until, until / _LOOKS, self.tolerance)
+        for stop, longest in self.pieces:
+            if t < min(stop, end) - 1e-12 * until:
+                self.longest = min(self.longest, longest)
+                to = end if stop > end - 1e-12 * until else stop
+                u, taken = self._interval(u, t, to)
+                t, steps = to, steps + taken
+        return u, steps
+
+    def _interval(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        until = self.problem.until or end
+        share = allowance(_DECADES / until, until)(begin, end - begin)
+        new, error, steps = self._advanced(u, begin, end, self.tolerance * share)
+        new, mended = self._conserving(new, u)
+        self.error += error + mended
+        self.stats["error_estimate"] = self.error
+        if not self.error <= self.tolerance:
+            raise ConvergenceError(
+                f"at t = {end:g} the error in time is known to be below {self.error:.2g} only, "
+                f"above tolerance={self.tolerance:g}; raise the tolerance, or use schemes.Krylov()"
             )
-            u, error, steps = self._advanced(pilot, fine, state, t, allowed)
-            u, mended = self._mended(problem, u, state["u"])
-            stats["steps"] += len(steps)
-            stats["error_estimate"] += error + mended
-            if not stats["error_estimate"] <= self.tolerance:
-                raise ConvergenceError(
-                    f"at t = {t:g} the error in time is known to be below "
-                    f"{stats['error_estimate']:.2g} only, above tolerance={self.tolerance:g}; "
-                    "raise the tolerance, or use schemes.Krylov()"
-                )
-            state.update(u=u, t=t, step=2 * steps[-1])
-            return u
+        self.longest = 2 * steps[-1]
+        return new, len(steps)
 
-        return advance
-
-    def _mended(self, problem: Problem, u: Array, before: Array) -> tuple[Array, float]:
-        """u with the mass of before, or in the range of the data, and how far it was off."""
+    def _conserving(self, u: Array, before: Array) -> tuple[Array, float]:
+        """u with the previous mass, or in the range of the data, and the distance."""
+        problem = self.problem
         if not problem.is_density or not problem.conserves:
-            return settled(problem, u, before, {"negative_before_clipping": 0.0})
+            return enforce_bounds(problem, u, before, {"steps": 0, "negative_before_clipping": 0.0})
         mass, now = problem.average * u.size, float(u.sum())
         if not isfinite(now):
-            raise ConvergenceError("the field is no longer finite; use a smaller beta * potential")
+            raise ConvergenceError(
+                "the field is not finite any more; use a smaller beta * potential"
+            )
         if mass > 0:
-            u *= mass / now  # rounding of thousands of solves adds up to 1e-12
+            u *= mass / now  # rounding of thousands of solves accumulates to 1e-12
         return u, abs(now / mass - 1) if mass > 0 else 0.0
 
     def _advanced(
-        self, pilot: "Stepper", fine: "Stepper", state: dict[str, Any], t: float, most: float
+        self, u: Array, begin: float, end: float, most: float
     ) -> tuple[Array, float, list[float]]:
-        """The field at ``t`` on the grid, its error, which is to be below ``most``, and the steps.
+        """The field at the end, its error, which is to be below ``most``, and the steps.
 
-        ``state["v"]`` is moved on, on the pilot's grid.
+        ``v`` is advanced on the pilot's grid.
         """
-        t0, allowed, span = state["t"], _SPARE * most, t - state["t"]
-        first_try = min(pilot.resolved(state["v"], t0), state["step"])
-        u, v = state["u"], state["v"]
-        for _ in range(2 if pilot.sees_drift(t0) else 0):
-            steps, new, error = plan(pilot, v, t0, span, allowed, first_try)
+        pilot, fine, v, span = self.pilot, self.fine, self.v, end - begin
+        allowed = _SPARE * most
+        first_try = min(pilot.resolved(v, begin), self.longest)
+        for _ in range(2 if pilot.resolves_drift(begin) else 0):
+            steps, new, error = plan(pilot, v, begin, span, allowed, first_try)
             first = 2 * steps[0]
-            seen, _ = pilot.local_error(v, t0, first)
+            seen, _ = pilot.local_error(v, begin, first)
             fine.clipped = 0.0
-            met, halves = fine.local_error(u, t0, first)
+            met, halves = fine.local_error(u, begin, first)
             missed = met / max(seen, 1e-3 * met, 1e-300)
             error *= max(missed, 1.0)
             if error <= most:
                 fine.clipped = 0.0
-                out = fine.run(halves, t0 + first, steps[2:])
+                out = fine.run(halves, begin + first, steps[2:])
                 if error + fine.clipped <= most:
-                    state["v"] = new
+                    self.v = new
                     return out, error + fine.clipped, steps
                 break
             if missed > _BLIND:
                 break
             allowed /= missed
-        fine.stats["planned_on_the_grid"] += 1
-        first_try = min(fine.resolved(u, t0), state["step"])
+        self.stats["planned_on_the_grid"] += 1
+        first_try = min(fine.resolved(u, begin), self.longest)
         fine.clipped = 0.0
-        steps, out, error = plan(fine, u, t0, span, _SPARE * most, first_try)
-        state["v"] = coarsen(out, fine.grid, pilot.grid)
+        steps, out, error = plan(fine, u, begin, span, _SPARE * most, first_try)
+        self.v = coarsen(out, fine.grid, pilot.grid)
         return out, error, steps
 
 
 class Stepper:
     """Strang steps of one problem on one grid."""
 
-    def __init__(
-        self, problem: Problem, grid: Grid, tolerance: float, stats: dict[str, Any]
-    ) -> None:
+    def __init__(self, problem: Problem, grid: Grid, tolerance: float, stats: SplitStats) -> None:
         self.problem, self.grid, self.stats = problem, grid, stats
         self.blind = grid != problem.grid
-        self.tried = 0  # steps of the plans of an output interval
+        self.tried = 0  # steps of all plans of an output interval
         self.negligible, self.clipped = 1e-2 * tolerance, 0.0
         self.mass = problem.average * int(np.prod(grid.shape))
         self.lines = lru_cache(4)(self._lines)
-        self.spare = np.empty(grid.shape)
+        self.scratch = np.empty(grid.shape)
         self.still, self.kept = None, None
-        if not problem.moves:
+        if not problem.time_dependent:
             generator = problem.generator(0.0, grid)
             self.still = self._along_all(generator)
             self.kept = generator if grid.cells <= _SMALL else None
@@ -204,11 +216,11 @@ class Stepper:
         return self._along_all(self.problem.generator(t, self.grid))
 
     def resolved(self, u: Array, t: float) -> float:
-        """A step in which no drift turns a wave round that diffusion does not damp meanwhile.
+        """A step that resolves rotations not damped by diffusion. From
 
-        From the rates where u is not negligible: 1 / (beta F^2), F the drift if there is a force
-        (a wave of number k turns by k F dt and is damped by k^2 dt / beta); and 1 / |∂_y F_x|, how
-        fast the directions stop to commute.
+        the rates where u is not negligible: 1 / (beta F^2), F the drift if there is a force
+        (a wave of number k turns by k F dt and is damped by k^2 dt / beta); and 1 / |∂_y F_x|, the
+        rate at which the directions fail to commute.
         """
         generator = self._generator(t)
         alive = np.ones(u.shape, dtype=bool)
@@ -223,12 +235,12 @@ class Stepper:
         return 1 / fastest if fastest > 0 else np.inf
 
     def _turning(self, axis: int, up: Array, down: Array, here: NDArray[np.bool_]) -> float:
-        """The rate behind it along an axis, of a slab of faces."""
+        """The corresponding rate along an axis, for a slab of faces."""
         drift, fastest = up - down, 0.0
         if self.driven:
             through = np.where(here, up + down, np.inf)
             fastest = float((2 * drift**2 / np.maximum(through, 1e-300)).max())
-        cell = self.grid.spacing[axis] / self.grid.spacing[1 - axis]
+        cell = float(self.grid.spacing[axis] / self.grid.spacing[1 - axis])
         shear = np.where(here, np.abs(np.gradient(drift, axis=1 - axis)), 0.0)
         return max(fastest, float(shear.max()) * cell)
 
@@ -239,10 +251,10 @@ class Stepper:
     def driven(self) -> bool:
         return getattr(self.problem.equation, "force", None) is not None
 
-    def sees_drift(self, t: float) -> bool:
-        """Whether a plan on this coarser grid can be trusted: for the waves that a force carries.
+    def resolves_drift(self, t: float) -> bool:
+        """Whether a plan on this coarser grid is reliable for waves transported by a
 
-        On few cells nothing is saved by one.
+        force. On few cells a pilot saves nothing.
         """
         if max(self.problem.grid.cells) <= _FEW:
             return False
@@ -256,7 +268,7 @@ class Stepper:
         return True
 
     def march(self, u: Array, t: float, dt: float, count: int) -> Array:
-        """``count`` Strang steps of length dt, neighbouring half steps merged; takes u over."""
+        """``count`` Strang steps of length dt, neighbouring half steps merged; overwrites u."""
         if self.still is None:
             for k in range(count):
                 for line, share in strang(self.lines(t + (k + 0.5) * dt), 1):
@@ -267,7 +279,7 @@ class Stepper:
         return u
 
     def run(self, u: Array, t: float, steps: list[float]) -> Array:
-        """Steps of the given lengths; takes u over."""
+        """Steps of the given lengths; overwrites u."""
         for dt, same in groupby(steps):
             count = len(list(same))
             u = self.march(u, t, dt, count)
@@ -275,32 +287,32 @@ class Stepper:
         return u
 
     def local_error(self, u: Array, t: float, dt: float) -> tuple[float, Array]:
-        """u after two steps dt / 2, and before it a third of what one step dt makes different."""
+        """u after two steps dt / 2, and an error estimate from one step dt."""
         whole = self.march(u.copy(), t, dt, 1)
         halves = self.march(u.copy(), t, dt / 2, 2)
-        return self.problem.distance(whole, halves) / 3, halves
+        return doubling_error(whole, halves, self.problem.distance, 2), halves
 
     def _exponential(self, line: "_Lines", u: Array, tau: float) -> Array:
-        """exp(tau A) u along the lines; u becomes the room of the next result."""
-        new = self.spare
+        """exp(tau A) u along the lines; u is reused as buffer of the next result."""
+        new = self.scratch
         negative = line.apply(u, tau, RADAU, new)
-        kind = "radau_solves"
+        sound = True
         if self.problem.is_density and negative < 0:
             mass = float((u if self.problem.conserves else new).sum())
             if -negative > self.negligible * mass:
                 radau = new.copy()
                 line.apply(u, tau / 2, EULER, new)
                 line.apply(new, tau / 2, EULER, new)
-                kind = "backward_euler_solves"
+                sound = False
                 self.clipped += self.problem.distance(new, radau)  # its error is nearly that
             else:
                 self._clip(new, negative, mass)
-        self.stats[kind] += 1
-        self.spare = u
+        self.stats["radau_solves" if sound else "backward_euler_solves"] += 1
+        self.scratch = u
         return new
 
     def _clip(self, new: Array, negative: float, mass: float) -> None:
-        """Entries below zero, which sum to ``negative``, to zero, then the mass restored."""
+        """Set entries below zero, of sum ``negative``, to zero, and restore the mass."""
         from pdekit.pde.kernels.tridiagonal import clip
 
         least = clip(new, mass / (mass - negative))
@@ -309,7 +321,7 @@ class Stepper:
 
 
 def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:
-    """The factors of ``count`` symmetric steps: halves of all but the last direction about it.
+    """The factors of ``count`` symmetric steps: halves of all but the last direction around it.
 
     Neighbouring halves of the first direction, from one step to the next, are one.
     """
@@ -329,7 +341,8 @@ class _Lines:
         from pdekit.pde.kernels.tridiagonal import line_rates
 
         self.axis, self.forward = axis, forward
-        up, down, seam = generator.up[axis], generator.down[axis], None
+        seam: tuple[Any, Any] | None = None
+        up, down = generator.up[axis], generator.down[axis]
         if generator.grid.periodic[axis]:
             last = generator.grid.cells[axis] - 1
             inner = range(last)
@@ -361,7 +374,8 @@ def coarsen(field: Array, grid: Grid, coarse: Grid) -> Array:
     """Cell averages on a coarser grid of the same box: keeps the integral and the sign."""
     if all(n % m == 0 for n, m in zip(grid.cells, coarse.cells, strict=True)):
         (n, m), (p, q) = coarse.cells, np.array(grid.cells) // coarse.cells
-        return field.reshape(n * p, m, q).mean(2).reshape(n, p, m).mean(1)
+        means: Array = field.reshape(n * p, m, q).mean(2).reshape(n, p, m).mean(1)
+        return means
     for axis in range(grid.dim):
         lines = np.moveaxis(field, axis, -1)
         total = np.concatenate(
@@ -377,5 +391,5 @@ def coarsen(field: Array, grid: Grid, coarse: Grid) -> Array:
 
 
 def _slabs(field: NDArray[Any], axis: int) -> list[NDArray[Any]]:
-    """Views of a few lines each across ``axis``: what is made of them stays small."""
+    """Views of a few lines each across ``axis``: to keep temporaries small."""
     return np.array_split(field, max(1, field.shape[axis] // _LINES), axis)

@@ -1,8 +1,8 @@
 """Markov chains on the cells of a grid: invariant laws, hitting times, classes of states.
 
 The chain is a generator L: a ``scipy.sparse`` matrix over the cells in C order with off-diagonal
-entries >= 0 (``Generator.matrix()``), of which the diagonal is never read. What walls absorb comes
-as a rate of killing per cell (``Generator.loss``).
+entries >= 0 (``Generator.matrix()``), whose diagonal is never read. Absorption at walls
+is a killing rate per cell (``Generator.loss``).
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from pdekit.grid import Grid
 
 
 def order(matrix: Any, grid: Grid, last: int | None = None) -> NDArray[np.int64]:
-    """The cells in an order of little fill for elimination; the cell ``last`` at the end."""
+    """The cells in an order with little fill-in; the cell ``last`` at the end."""
     from pdekit.pde.kernels.elimination import dissection, reach
 
     width = reach(matrix, grid.shape, grid.periodic)
@@ -39,7 +39,7 @@ def rates(matrix: Any) -> Any:
 
 
 def recurrent(matrix: Any, grid: Grid) -> NDArray[np.bool_]:
-    """Which cells the chain returns to for ever; raises ``ValueError`` for several classes."""
+    """The recurrent cells; raises ``ValueError`` for several classes."""
     from scipy.sparse.csgraph import connected_components
 
     jumps = rates(matrix)
@@ -51,9 +51,9 @@ def recurrent(matrix: Any, grid: Grid) -> NDArray[np.bool_]:
         cells = [int(np.flatnonzero(label == k)[0]) for k in np.flatnonzero(final)[:2]]
         places = " and ".join(_place(grid, c) for c in cells)
         raise ValueError(
-            f"the stationary state is not unique: {final.sum()} sets of cells are never left, such "
-            f"as those of {places}; refine the grid if a force outruns "
-            "the diffusion there (cell Péclet number above 2), or solve on each alone"
+            f"the stationary state is not unique: {final.sum()} closed sets of cells, such as "
+            f"those of {places}; refine the grid if a force dominates the diffusion there (cell "
+            "Péclet number above 2), or solve on each separately"
         )
     out: NDArray[np.bool_] = final[label]
     return out
@@ -62,9 +62,9 @@ def recurrent(matrix: Any, grid: Grid) -> NDArray[np.bool_]:
 def invariant(matrix: Any, grid: Grid) -> Array:
     """Probability per cell pi, sum 1, with pi L = 0: positive wherever the chain returns to.
 
-    By elimination without subtraction: every entry is right to a few dozen roundings, however small
-    it is and however slow the chain. Raises ``ValueError`` where it is not unique and
-    ``ConvergenceError`` where rates of exchange fall below 1e-300.
+    By elimination without subtraction: every entry is accurate to a few dozen
+    roundings, for any size and any chain. Raises ``ValueError`` if it is not unique
+    and ``ConvergenceError`` if rates of exchange are below 1e-300.
     """
     from pdekit.pde.kernels.elimination import eliminate
 
@@ -86,24 +86,25 @@ def invariant(matrix: Any, grid: Grid) -> Array:
 def _weights(made: Any) -> Array:
     if made.stuck.size:
         raise ConvergenceError(
-            "the parts of the box exchange probability at rates below 1e-300, beyond what floats "
-            "hold; lower beta or shrink the box"
+            "the parts of the box exchange probability at rates below 1e-300, beyond "
+            "floating-point range; lower beta or shrink the box"
         )
     weights: Array = made.invariant()
     total = weights.sum()
     if not np.isfinite(total):
         raise ConvergenceError(
-            "rates out of the cells and into them differ by more than 1e300, beyond what floats "
-            "hold; lower beta, shrink the box or refine the grid"
+            "rates out of the cells and into them differ by more than 1e300, beyond "
+            "floating-point range; lower beta, shrink the box or refine the grid"
         )
-    return weights / total
+    law: Array = weights / total
+    return law
 
 
 def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
     """x >= 0 of (diag(kill) - L) x = source on all cells, for kill, source >= 0.
 
-    With source 1 the mean time until killing. Raises ``ValueError`` where a cell is never killed
-    and ``ConvergenceError`` where x exceeds 1e300.
+    With source 1 the mean time until killing. Raises ``ValueError`` if a cell is never
+    killed and ``ConvergenceError`` if x exceeds 1e300.
     """
     from pdekit.pde.kernels.elimination import eliminate
 
@@ -116,7 +117,7 @@ def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
         )
     out = made.solve(source)
     if not (out < 1e300).all():
-        raise ConvergenceError("the times exceed 1e300, beyond floats; lower beta")
+        raise ConvergenceError("the times exceed 1e300, beyond floating-point range; lower beta")
     return out
 
 

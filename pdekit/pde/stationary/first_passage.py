@@ -1,4 +1,4 @@
-"""First passage: mean times, and probabilities of where it happens."""
+"""First passage: mean times, and hitting probabilities."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde.discrete import halving
+from pdekit.pde.discrete import grid_comparison
 from pdekit.pde.discrete.generators import Generator, bernoulli, neighbours
 from pdekit.pde.discrete.problem import Problem, steady
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
@@ -23,22 +23,22 @@ from pdekit.protocols import Equation, Field
 if TYPE_CHECKING:
     import xarray as xr
 
-_NEAREST = 1e-6  # of a jump's length: no edge of a target lies closer to a cell centre than this
-_CUT = 1e-290  # rates smaller by this may be cut off: see ``edge_rates``
+_NEAREST = 1e-6  # of a jump's length: minimal distance of a target's edge from a cell centre
+_CUT = 1e-290  # rates smaller by this factor may be truncated: see ``edge_rates``
 
 
 def mean_first_passage_time(equation: Equation, grid: Grid, target: Field) -> xr.DataArray:
     """Mean time τ(x) until the process from x enters ``target``: L τ = -1 outside, τ = 0 in it.
 
     ``target``: a pair (lower, upper) of numbers or corners, an interval or a box, whose sides may
-    be infinite: second order, the edge lies where it is said to, on a periodic axis also across its
-    seam. Or a callable on points
+    be infinite: second order with the exact position of the edge, on a periodic axis also across
+    its seam. Or a callable on points
     ``(..., d) -> bool (...)``, or a Boolean array of ``grid.shape``: the process is stopped at
     the centres of those cells, so the edge is known to about h. Other walls reflect (or are
-    periodic); absorbing walls stop the clock too. Dims ``("x",)`` or ``("x", "y")``.
+    periodic); absorbing walls count as targets too. Dims ``("x",)`` or ``("x", "y")``.
 
-    Every value is a sum of positive terms and right to rounding for the discrete generator: times
-    of 1e200 keep their digits. A ``ResolutionWarning`` says where times on half the cells differ by
+    Every value is a sum of positive terms and right to rounding for the discrete generator: also
+    for times of 1e200. A ``ResolutionWarning`` tells where times on half the cells differ by
     more than a twentieth of the largest. In the cell at the edge of the target the time falls to
     the edge as it does for a constant drift, in layers and ballistically alike. Mathematics 1.14;
     Kramers' law is ``kramers_time``. Good values: 2,000 cells on a line give the time from -1 to 1
@@ -48,7 +48,7 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Field) -> xr
     that cannot be reached, ``ConvergenceError`` for times above 1e300.
     """
     time = _times(equation, grid, target)
-    halving.compare(
+    grid_comparison.compare(
         time,
         lambda other: _times(equation, other, halved(target, grid, other)),
         _times_apart,
@@ -63,34 +63,37 @@ def _times(equation: Any, grid: Grid, target: Any) -> Array:
     inside, absorbed, source = _absorbed(generator, target, "the target")
     if inside.all():
         raise ValueError(
-            f"the target {target!r} is the whole box: every cell is in it, and no time passes; "
-            "give a target that leaves some cells out"
+            f"the target {target!r} is the whole box; use a target that leaves out some cells"
         )
     inner, kill = _outside(generator, inside, absorbed)
     time = chains.hitting(inner, grid, kill, np.where(inside, 0.0, source))
-    _against_the_floats(chains.rates(generator.matrix()).data, float(time[~inside].max()))
+    _require_representable(chains.rates(generator.matrix()).data, float(time[~inside].max()))
     return np.where(inside, 0.0, time).reshape(grid.shape)
 
 
-def _against_the_floats(rates: Array, longest: float) -> None:
-    """Refuse times that hang on a jump against so steep a drift that its rate was cut off."""
+def _require_representable(rates: Array, longest: float) -> None:
+    """Refuse times that depend on a jump whose rate was truncated."""
     fastest = float(rates.max(initial=0.0))
     if rates.min(initial=np.inf) < _CUT * fastest and longest * fastest > 1 / _CUT:
         raise ConvergenceError(
-            "the way to the target leads against a drift so steep that a jump to the next cell has "
-            "a rate below 1e-300, beyond floats; lower beta or the drift, or refine the grid"
+            "the path to the target leads against a drift so steep that a jump to the next cell "
+            "has a rate below 1e-300, beyond floating-point range; lower beta or the drift, or "
+            "refine the grid"
         )
 
 
 def _times_apart(time: Array, other: Array, cells: Grid) -> float:
     """The largest difference over the largest time; of the logarithms of the largest if larger."""
     first = Grid(cells.lower, cells.upper, time.shape, cells.periodic)
-    here, most = halving.onto(time / time.max(), first, cells), other.max() / time.max()
+    here, most = (
+        grid_comparison.interpolated(time / time.max(), first, cells),
+        other.max() / time.max(),
+    )
     return max(abs(float(np.log(most))), float(np.abs(here - other / time.max()).max()))
 
 
 def halved(target: Any, grid: Grid, other: Grid) -> Any:
-    """A set given by cells, on other cells: those whose centre is in one of its own."""
+    """A set of cells on another grid: the cells with their centre in the set."""
     if callable(target) or np.asarray(target).dtype != bool or np.shape(target) != grid.shape:
         return target
     index = [
@@ -104,12 +107,12 @@ def committor(equation: Equation, grid: Grid, start: Field, target: Field) -> xr
     """Probability q(x) of entering ``target`` before ``start``: L q = 0, q = 0 and 1 on the sets.
 
     The sets are given as for ``mean_first_passage_time``; they must not meet. Second order in h for
-    intervals and boxes; between 0 and 1 exactly, and right to rounding where it is tiny. Absorbing
-    walls count as neither. Dims ``("x",)`` or ``("x", "y")``; raises likewise. A
-    ``ResolutionWarning`` says where it differs by more than 0.05 from that on half the cells.
+    intervals and boxes; between 0 and 1 exactly, and accurate to rounding where it is tiny.
+    Absorbing walls count as neither. Dims ``("x",)`` or ``("x", "y")``; raises likewise. A
+    ``ResolutionWarning`` tells where it differs by more than 0.05 from that on half the cells.
     """
     q = _probabilities(equation, grid, start, target)
-    halving.compare(
+    grid_comparison.compare(
         q,
         lambda other: _probabilities(
             equation, other, halved(start, grid, other), halved(target, grid, other)
@@ -136,7 +139,7 @@ def _probabilities(equation: Any, grid: Grid, start: Any, target: Any) -> Array:
 
 def _probabilities_apart(q: Array, other: Array, cells: Grid) -> float:
     first = Grid(cells.lower, cells.upper, q.shape, cells.periodic)
-    return float(np.abs(halving.onto(q, first, cells) - other).max())
+    return float(np.abs(grid_comparison.interpolated(q, first, cells) - other).max())
 
 
 def _problem(equation: Any, grid: Grid) -> Problem:
@@ -212,7 +215,7 @@ def _cells(grid: Grid, target: Any, what: str) -> tuple[NDArray[np.bool_], Any]:
     """Which cells have their centre in the set (flat), and its corners where it is a box."""
     box, inside = None, np.asarray(target)
     if callable(target):
-        inside = _asked(target, grid, what)
+        inside = _indicator(target, grid, what)
     elif inside.dtype != bool:
         box = _corners(grid, target, what)
         inside = np.all(_within(grid.centres, grid, *box), axis=-1)
@@ -229,8 +232,8 @@ def _cells(grid: Grid, target: Any, what: str) -> tuple[NDArray[np.bool_], Any]:
     return inside.ravel(), box
 
 
-def _asked(target: Any, grid: Grid, what: str) -> Any:
-    """What a function says of the cell centres."""
+def _indicator(target: Any, grid: Grid, what: str) -> Any:
+    """A function evaluated at the cell centres."""
     checks.value_not_class(what, target)
     try:
         return np.asarray(target(grid.centres))
@@ -251,14 +254,14 @@ def _corners(grid: Grid, target: Any, what: str) -> tuple[Array, Array]:
         ) from None
     if not (lower < upper).all():
         raise ValueError(f"{what} needs lower < upper, got {target!r}")
-    # once round at most; the end of a periodic axis is where its box ends
+    # at most one turn; the end of a periodic axis is the end of the box
     first = np.where(grid.periodic & np.isinf(lower), grid.lower, lower)
     last = np.where(grid.periodic & np.isinf(upper), grid.upper, upper)
     return first, last
 
 
 def _ahead(way: Array, grid: Grid) -> Array:
-    """A way along each axis, once round at most where the axis is periodic."""
+    """A displacement along each axis, at most one turn on a periodic axis."""
     period = np.where(grid.periodic, np.subtract(grid.upper, grid.lower), 1.0)
     rounds = np.floor(np.where(grid.periodic, way, 0.0) / period)
     out: Array = way - rounds * period
@@ -275,7 +278,7 @@ def _within(x: Array, grid: Grid, lower: Array, upper: Array) -> NDArray[np.bool
 
 
 def _share(x: Array, step: Array, grid: Grid, lower: Array, upper: Array) -> Array:
-    """Share of the way from x to x + step at which the box is entered."""
+    """Fraction of the step from x to x + step at which the box is entered."""
     way = np.where(step > 0, _ahead(lower - x, grid), -_ahead(x - upper, grid))
     with np.errstate(divide="ignore", invalid="ignore"):
         ahead = way / step

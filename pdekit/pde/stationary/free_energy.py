@@ -1,7 +1,6 @@
-"""Free energies that the flow of an equation lowers, and how fast it does."""
+"""Free energies decreased by the flow of an equation, and their dissipation."""
 
 from collections.abc import Callable
-from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion, peclet
 from pdekit.pde.discrete.mean_field import mean_field_functional
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.equations import FokkerPlanck, McKeanVlasov
 from pdekit.pde.stationary.stationary import stationary, steady
 
 if TYPE_CHECKING:
@@ -20,17 +18,17 @@ if TYPE_CHECKING:
 
     from pdekit.pde.solution import Solution
 
-_TINY = 1e-300  # densities below it count as this in logarithms
+_TINY = 1e-300  # lower limit of densities in logarithms
 
 
 def free_energy(solution: "Solution") -> "xr.DataArray":
-    """The free energy of a solution at its times, dims ``("time",)``: it never rises.
+    """The free energy of a solution at its times, dims ``("time",)``, nonincreasing.
 
     ``FokkerPlanck`` with a gradient drift: F = ∫ V rho + β⁻¹ ∫ rho log rho, least at the Gibbs
     state, where it is -β⁻¹ log Z; ``McKeanVlasov``: that and ½ ∬ W(x - y) rho rho. With a force or
     a diffusion, β⁻¹ KL(rho | rho_ss), least at zero; only ∇·(j rho_ss) = 0 is needed, not ∇·j = 0.
-    Midpoint sums over the grid; the fall from time to
-    time is a theorem for the discrete generator too, and holds to rounding where ``solve`` is
+    Midpoint sums over the grid; monotonicity
+    holds for the discrete generator too, to rounding if ``solve`` is
     exact in time. Mathematics 0, 1.4, 1.11 (errata 43); thesis Theorem 6.17.
 
     Raises ``TypeError`` for an equation without a free energy, ``ValueError`` for coefficients
@@ -54,26 +52,21 @@ def dissipation(solution: "Solution") -> "xr.DataArray":
     still = np.maximum(stationary(equation, grid).values, _TINY)
     generator = Problem(equation, grid, None).generator()
     rates = []
-    any(peclet.steep(rho, grid, stacklevel=2) for rho in solution.fields)  # says it once
+    any(peclet.steep(rho, grid, stacklevel=2) for rho in solution.fields)  # warns once
     for rho in solution.fields:
         force = np.log(np.maximum(rho, _TINY) / still)
         rates.append(-float(grid.integrate(generator.forward(rho) * force)) / equation.beta)
     return _over_time(rates, solution, "dissipation")
 
 
-@singledispatch
 def functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
     """The free energy of an equation as a function of a density on ``grid``."""
-    raise TypeError(
-        f"{type(equation).__name__} has no free energy; FokkerPlanck and McKeanVlasov have"
-    )
-
-
-functional.register(McKeanVlasov, mean_field_functional)
-
-
-@functional.register
-def _(equation: FokkerPlanck, grid: Grid) -> Callable[[Array], float]:
+    if not getattr(equation, "carries_density", False):
+        raise TypeError(
+            f"{type(equation).__name__} has no free energy; FokkerPlanck and McKeanVlasov have"
+        )
+    if equation.mean_field:
+        return mean_field_functional(equation, grid)
     problem = steady(equation, grid, "free_energy")
     if not drift_diffusion.is_general(equation):
         V = problem.potential()

@@ -1,4 +1,4 @@
-"""Stationary states out of equilibrium: how to build them, take them apart, and what they cost.
+"""Stationary states out of equilibrium: construction, decomposition, and entropy production.
 
 Thesis chapter 6, corrected: dX = -∇f dt + sqrt(2 D / beta) dB (Ito) has the stationary density
 exp(-beta Φ) exactly when ∇f = (D + Q) ∇Φ - beta^-1 ∇·(D + Q), Q antisymmetric, with the row
@@ -14,10 +14,12 @@ from math import exp, pi, sqrt
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace, is_torch_array
 from numpy.typing import ArrayLike
 
 from pdekit import checks
 from pdekit.arrays import Array
+from pdekit.differences import slopes
 from pdekit.diffusions import Ito, as_diffusion
 from pdekit.grid import Grid
 from pdekit.pde.discrete.sampling import as_field, evaluate_tensor
@@ -35,8 +37,8 @@ class Circulating:
     Added to -∇Φ it makes exp(-beta Φ) stationary under the diffusion D. ``diffusion`` and
     ``circulation`` are constant matrices (d, d) or fields ``(..., d) -> (..., d, d)``, the first
     also a number or a field of numbers; None is I and 0. Maps points ``(..., d)`` to vectors
-    ``(..., d)``. The divergence of a field is taken by fourth-order differences of step 1e-3,
-    right to about 1e-11.
+    ``(..., d)``. The divergence of a field is taken by differences, right to about 1e-10, with a
+    step that suits its scale.
     """
 
     potential: Any
@@ -85,7 +87,8 @@ def with_steady_state(
             f"the potential needs grad; wrap a function as Custom(f), got {potential!r}"
         )
     if diffusion is not None:
-        diffusion = Ito(diffusion).D
+        reading: Any = Ito(diffusion)
+        diffusion = reading.D
     if circulation is not None:
         circulation = _antisymmetric(circulation)
     if diffusion is None and circulation is None:
@@ -180,30 +183,30 @@ class LimitCycle:
         """The Fokker-Planck equation with potential Φ and force j."""
         return FokkerPlanck(_SidewaysWell(), self.beta, force=self.force)
 
-    def potential(self, x: ArrayLike) -> Array:
-        """Φ at points (..., 2)."""
+    def potential(self, x: Any) -> Any:
+        """Φ at points (..., 2), arrays or tensors, as everything here."""
         return _SidewaysWell()(x)
 
-    def force(self, x: ArrayLike) -> Array:
+    def force(self, x: Any) -> Any:
         """j at points (..., 2)."""
-        x = np.asarray(x, dtype=float)
-        return np.exp(self.beta * self.potential(x) - self._quartic(x))[..., None] * self._turn(x)
+        x = _points(x)
+        rise = self.beta * self.potential(x) - self._quartic(x)
+        return array_namespace(x).exp(rise)[..., None] * self._turn(x)
 
-    def drift(self, x: ArrayLike) -> Array:
+    def drift(self, x: Any) -> Any:
         """∇f = ∇Φ - j at points (..., 2)."""
-        out: Array = _SidewaysWell().grad(x) - self.force(x)
-        return out
+        return _SidewaysWell().grad(x) - self.force(x)
 
-    def density(self, x: ArrayLike) -> Array:
+    def density(self, x: Any) -> Any:
         """The stationary density on the plane at points (..., 2)."""
-        out: Array = np.exp(-self.beta * self.potential(x)) / self.normalisation
-        return out
+        x = _points(x)
+        return array_namespace(x).exp(-self.beta * self.potential(x)) / self.normalisation
 
-    def current(self, x: ArrayLike) -> Array:
+    def current(self, x: Any) -> Any:
         """The stationary current J at points (..., 2)."""
-        x = np.asarray(x, dtype=float)
-        out: Array = np.exp(-self._quartic(x))[..., None] * self._turn(x) / self.normalisation
-        return out
+        x = _points(x)
+        weight = array_namespace(x).exp(-self._quartic(x)) / self.normalisation
+        return weight[..., None] * self._turn(x)
 
     @cached_property
     def normalisation(self) -> float:
@@ -217,12 +220,11 @@ class LimitCycle:
         line = quad(weight, 0, reach, points=[1.0], epsabs=0, epsrel=1e-13, limit=200)[0]
         return 2 * float(line) * sqrt(2 * pi / self.beta)
 
-    def _quartic(self, x: Array) -> Array:
-        out: Array = ((x**2).sum(-1)) ** 2 / 4
-        return out
+    def _quartic(self, x: Any) -> Any:
+        return ((x**2).sum(-1)) ** 2 / 4
 
-    def _turn(self, x: Array) -> Array:
-        return self.strength * np.stack([-x[..., 1], x[..., 0]], axis=-1)
+    def _turn(self, x: Any) -> Any:
+        return self.strength * array_namespace(x).stack([-x[..., 1], x[..., 0]], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -232,20 +234,26 @@ class _SidewaysWell:
     dim: int = 2
 
     def __call__(self, x: Any) -> Any:
-        x = np.asarray(x, dtype=float)
+        x = _points(x)
         return (x[..., 0] ** 2 - 1) ** 2 / 4 + x[..., 1] ** 2 / 2
 
     def grad(self, x: Any) -> Any:
-        x = np.asarray(x, dtype=float)
-        return np.stack([x[..., 0] * (x[..., 0] ** 2 - 1), x[..., 1]], axis=-1)
+        x = _points(x)
+        slopes = [x[..., 0] * (x[..., 0] ** 2 - 1), x[..., 1]]
+        return array_namespace(x).stack(slopes, axis=-1)
+
+
+def _points(x: Any) -> Any:
+    """Tensors as they are, all else as an array of floats."""
+    return x if is_torch_array(x) else np.asarray(x, dtype=float)
 
 
 def entropy_production(equation: Equation, density: Numbers, grid: Grid) -> float:
     """Total rate of entropy production β ∫ J·D⁻¹ J / rho of a density, J its current; >= 0.
 
-    In units of 1 / time; zero exactly in detailed balance. It is the housekeeping rate (what keeps
-    the stationary state going) plus β times the rate at which the free energy falls. Second order.
-    ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.24).
+    In units of 1 / time; zero exactly in detailed balance. It is the housekeeping rate (which
+    maintains the stationary state) plus β times the rate at which the free energy falls. Second
+    order. ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.24).
 
     Raises ``TypeError`` for another equation and ``ValueError`` for a diffusion that is singular
     somewhere (the rate is not defined there).
@@ -271,7 +279,7 @@ def housekeeping(equation: Equation, density: Numbers, grid: Grid) -> float:
 
 
 def _dissipated(equation: Any, flow: Array, rho: Array, grid: Grid) -> float:
-    """β ∫ flow·D⁻¹ flow / rho over the cells that hold probability."""
+    """β ∫ flow·D⁻¹ flow / rho over the cells with positive probability."""
     d = evaluate_tensor(as_diffusion(equation.diffusion).D, grid, "the diffusion")
     d = d if d.ndim > grid.dim else d[..., None, None] * np.eye(grid.dim)
     least = np.linalg.eigvalsh(d)[..., 0]
@@ -307,8 +315,10 @@ def minibatch_covariance(gradients: Numbers, size: int, replacement: bool = True
     centred = rows - rows.mean(0)
     spread = centred.T @ centred
     if replacement:
-        return spread / (n * size)
-    return (1 - size / n) / (size * (n - 1)) * spread
+        covariance: Array = spread / (n * size)
+    else:
+        covariance = (1 - size / n) / (size * (n - 1)) * spread
+    return covariance
 
 
 def matrices(field: Any, x: Array, default: Array) -> Array:
@@ -327,17 +337,16 @@ def matrices(field: Any, x: Array, default: Array) -> Array:
     )
 
 
-def row_divergence(field: Any, x: Array, step: float = 1e-3) -> Array:
-    """(∇·M)_i = sum_j ∂_j M_ij at points (..., d), by fourth-order differences; 0 if constant."""
+def row_divergence(field: Any, x: Array) -> Array:
+    """(∇·M)_i = sum_j ∂_j M_ij at points (..., d), by differences; 0 if constant."""
     if field is None or not callable(field):
         return np.zeros_like(x)
     d = x.shape[-1]
-    out = np.zeros_like(x)
-    for j in range(d):
-        e = step * np.eye(d)[j]
-        for k, weight in ((-2, 1.0), (-1, -8.0), (1, 8.0), (2, -1.0)):
-            near = matrices(field, x + k * e, np.eye(d))
-            out += weight / (12 * step) * np.broadcast_to(near, (*x.shape, d))[..., :, j]
+
+    def everywhere(y: Array) -> Array:
+        return np.broadcast_to(matrices(field, y, np.eye(d)), (*y.shape, d))
+
+    out: Array = np.einsum("...jij->...i", slopes(everywhere, x)[0])
     return out
 
 

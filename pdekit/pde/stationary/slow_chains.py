@@ -1,12 +1,12 @@
-"""The slowest modes of Markov chains on the cells of a grid, each rate with its digits.
+"""The slowest modes of Markov chains on the cells of a grid, each rate to full relative accuracy.
 
 A reversible chain is symmetric in the frame of sqrt(pi), and so are the factors of its elimination
 without subtractions: neither underflows, however small pi is. The inverse T = (kill - L)^-1 then
-has errors of a rounding of its norm 1 / λ_1, which drowns modes that are faster by many orders of
-magnitude than the slowest. These are found in stages: the modes that are known are projected
-away, before and after T, and where the next ones are too far from the first, functions are held
-at zero on one cell for each mode that is slower by 1e10, where it is large. On what is orthogonal
-to the known modes the inverse that is left is T but for a share λ_held / λ_next.
+has errors of a rounding of its norm 1 / λ_1, which hides modes that are faster by many
+orders of magnitude than the slowest. These are found in stages: known modes are projected out,
+before and after T, and where the next ones are too far from the first, functions are held at zero
+on one cell for each mode that is slower by 1e10, where it is large. On what is orthogonal to the
+known modes the inverse that is left is T but for a share λ_held / λ_next.
 """
 
 from collections.abc import Callable
@@ -23,19 +23,19 @@ from pdekit.grid import Grid
 from pdekit.pde.stationary import chains
 
 Apply = Callable[[Array], Array]
-_LONGEST = 1e290  # times above it are not told apart from infinity
-_SMALL = 1e-300  # pivots below it have lost their digits
-_TOLD = 1e-5  # of the largest eigenvalue: smaller ones wait for the next stage
+_LONGEST = 1e290  # times above it count as infinite
+_SMALL = 1e-300  # pivots below it are inaccurate
+_TOLD = 1e-5  # of the largest eigenvalue: smaller ones are left to the next stage
 _FAR = 1e-10  # of the norm of the inverse: smaller ones need another inverse
-_TOLD_DRIVEN = 1e-8  # as _TOLD, where there is no next stage
-_ALONE = 1e-5  # rest of a power iteration that shows one mode only
-_BASIS = 18  # vectors of a Lanczos iteration; its start has seen the inverse twice
-_RESTARTS = 40  # of a Lanczos iteration before modes are looked for one by one
-_SURE = 1e-6  # of the largest entry: smaller ones of a vector in the frame say nothing in a cell
-_LEAST = 1e-150  # sqrt(pi) below which a mode is not told as a function
-_SETTLED = 1e-8  # of the largest value: change of a round in which a function is continued
-_ROUNDS, _GROWTH = 100, 1e6  # most rounds in which a function is continued, and most growth
-_TOO_SLOW = "the slowest rates are below 1e-290, beyond floats; lower beta"
+_TOLD_DRIVEN = 1e-8  # as _TOLD, if there is no next stage
+_ALONE = 1e-5  # residual of a power iteration that indicates a single mode
+_BASIS = 18  # vectors of a Lanczos iteration; its start vector is multiplied twice by the inverse
+_RESTARTS = 40  # attempts of a Lanczos iteration before modes are computed one by one
+_SURE = 1e-6  # of the largest entry: smaller ones of a symmetrised vector are not significant
+_LEAST = 1e-150  # sqrt(pi) below which a mode is not represented as a function
+_SETTLED = 1e-8  # of the largest value: tolerated change of a continuation round
+_ROUNDS, _GROWTH = 100, 1e6  # maximal continuation rounds, and maximal growth
+_TOO_SLOW = "the slowest rates are below 1e-290, beyond floating-point range; lower beta"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Chain:
 
     @property
     def known(self) -> Array:
-        """The modes that are known beforehand: the constant one where nothing is lost."""
+        """The modes known in advance: the constant one if nothing is lost."""
         return self.root[:, None] if self.loss is None else np.empty((self.root.size, 0))
 
 
@@ -107,7 +107,7 @@ class Inverse:
 
 
 def hold(chain: Chain, held: NDArray[np.int64]) -> Inverse:
-    """Factor kill - L with functions held at zero on some cells: what jumps there is killed."""
+    """Factorise kill - L with functions fixed to zero on some cells: jumps there are killed."""
     from scipy.sparse import coo_array
 
     from pdekit.pde.kernels.elimination import eliminate
@@ -123,7 +123,7 @@ def hold(chain: Chain, held: NDArray[np.int64]) -> Inverse:
     made = eliminate(inner, chain.order, np.where(stays, killed, 1.0))
     if made.stuck.size or not made.pivot[-1] >= _SMALL:
         if chain.loss is None:
-            chains.recurrent(chain.matrix, chain.grid)  # says which sets of cells are never left
+            chains.recurrent(chain.matrix, chain.grid)  # reports the closed sets of cells
         raise ConvergenceError(_TOO_SLOW)
     return Inverse(chain, made, held)
 
@@ -151,7 +151,8 @@ def reversible_modes(chain: Chain, count: int) -> tuple[Array, Array, Inverse]:
         told = (values > _TOLD * values[0]) & (values > 0)
         if not told.any():
             raise ConvergenceError(
-                "the slow modes cannot be told apart in floats; ask for fewer, or lower beta"
+                "the slow modes cannot be distinguished in floating point; ask for fewer, or lower "
+                "beta"
             )
         rates = np.append(rates, 1 / values[told])
         known = np.hstack([known, vectors[:, told]])
@@ -177,8 +178,9 @@ def driven_modes(chain: Chain, count: int, among: int) -> tuple[Any, Any, Invers
     rates, vectors = 1 / values[told], vectors[:, told]
     if len(rates) < count or not (rates.real > 0).all():
         raise ConvergenceError(
-            f"the {count} slowest rates differ by more than floats tell where there is no detailed "
-            f"balance: the slowest is {np.abs(rates).min():.3g}; ask for fewer, or lower beta"
+            f"the {count} slowest rates differ by more than floating-point numbers resolve without "
+            f"detailed balance: the slowest is {np.abs(rates).min():.3g}; ask for fewer, or lower "
+            "beta"
         )
     chosen = sorted(range(len(rates)), key=lambda k: (_digits(rates[k].real), -rates[k].imag))
     rates, vectors = rates[chosen[:count]], vectors[:, chosen[:count]]
@@ -188,9 +190,9 @@ def driven_modes(chain: Chain, count: int, among: int) -> tuple[Any, Any, Invers
 
 
 def functions(inverse: Inverse, rates: Any, vectors: Any) -> Any:
-    """The modes as functions (count, cells), from their vectors in the frame, slowest first.
+    """The modes as functions (count, cells), from their symmetrised vectors, slowest first.
 
-    A vector says nothing where it and sqrt(pi) are small: there the function solves
+    A vector is not significant where it and sqrt(pi) are small: there the function solves
     (kill - L) φ = λ φ with the values that are known around it.
     """
     made = [_function(inverse, rate, vectors[:, : k + 1]) for k, rate in enumerate(rates)]
@@ -202,8 +204,8 @@ def _function(inverse: Inverse, rate: Any, vectors: Any) -> Any:
     sure = (np.abs(vector) > _SURE * np.abs(vector).max()) | (root > _SURE * root.max())
     if (root[sure] < _LEAST).any():
         raise ConvergenceError(
-            "a mode lives where the stationary density is below 1e-300 of its largest, so that it "
-            "is beyond floats as a function; ask for spectral_gap, for fewer modes, or lower beta"
+            "a mode lives where the stationary density is below 1e-300 of its largest, so that "
+            "the mode cannot be represented; use spectral_gap, ask for fewer modes, or lower beta"
         )
     phi = np.where(sure, vector / np.where(sure, root, 1.0), 0.0)
     if sure.all():
@@ -211,7 +213,7 @@ def _function(inverse: Inverse, rate: Any, vectors: Any) -> Any:
     found = _continued(inverse, rate, phi, sure) if sure[inverse.held].all() else None
     if found is not None:
         return found
-    # a slower mode lives where this one is not known: there it is nearly nothing
+    # a slower mode dominates where this one is unknown: there it is nearly zero
     slower = _cells_of(np.abs(vectors[:, :-1]))
     there = hold(inverse.chain, np.union1d(np.flatnonzero(sure), slower))
     found = _continued(there, rate, phi, sure)
@@ -221,7 +223,7 @@ def _function(inverse: Inverse, rate: Any, vectors: Any) -> Any:
 def _continued(inverse: Inverse, rate: Any, phi: Any, sure: NDArray[np.bool_]) -> Any:
     """φ where it is not known yet, by φ = (kill - L)^-1 λ φ with λ φ from the last round.
 
-    None where that does not settle: something there is slower than the mode.
+    None if it does not converge: then a slower mode is there.
     """
     known = sure.copy()
     known[inverse.held] = True
@@ -254,15 +256,16 @@ def _cells_of(known: Array) -> NDArray[np.int64]:
     from scipy.linalg import qr
 
     if known.shape[1] < 2:
-        return np.abs(known).argmax(0)
+        place: NDArray[np.intp] = np.abs(known).argmax(0)
+        return place
     _, pivots = qr(known.T, mode="r", pivoting=True)
     return np.sort(pivots[: known.shape[1]])
 
 
 def _power(apply: Apply, n: int) -> tuple[Array, float, float]:
-    """A vector in which the largest modes are large, the size that it shows, and how far from one.
+    """A vector in which the largest modes are large, its eigenvalue, and the residual. It
 
-    It starts from noise that knows nothing of pi: a mode may live where pi is smallest.
+    starts from noise independent of pi, as a mode may live where pi is smallest.
     """
     y = apply(np.random.default_rng(0).standard_normal(n))
     return _once(apply, y / _norm(y))
@@ -317,7 +320,8 @@ def _arnoldi(apply: Apply, y: Array, wanted: int) -> tuple[Any, Any]:
 
     inverse = LinearOperator((y.size, y.size), matvec=apply, dtype=float)
     try:
-        return eigs(inverse, wanted, v0=y, which="LM", maxiter=100 * wanted + 300)
+        pairs: tuple[Any, Any] = eigs(inverse, wanted, v0=y, which="LM", maxiter=100 * wanted + 300)
+        return pairs
     except ArpackError as error:
         raise _unsettled(error) from error
 
@@ -329,7 +333,7 @@ def _unsettled(error: Exception) -> ConvergenceError:
 
 
 def _digits(rate: float) -> float:
-    """A rate to nine digits, so that the two of a complex pair are equal."""
+    """A rate rounded to nine digits, so that complex pairs are equal."""
     return float(f"{rate:.8e}")
 
 

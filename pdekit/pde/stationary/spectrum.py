@@ -14,21 +14,24 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
-from pdekit.pde.discrete import drift_diffusion, halving, peclet
+from pdekit.pde.discrete import drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import Generator, gibbs
 from pdekit.pde.discrete.problem import Problem, steady
-from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck, Heat
+from pdekit.pde.equations import LINEAR
 from pdekit.pde.stationary import chains, slow_chains
 from pdekit.protocols import Equation
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_SPARE = 16  # modes beyond those asked for where rates are complex, to sort by real part
-_FULL, _MOST = 256, 100  # cells of a full matrix; modes asked for to sort by real part
-_REVERSIBLE = 1e-9  # net over gross flow of a pair below which it counts as balanced
-_HIDDEN, _LOWEST = 0.5, 1e-150  # e-folds of a barrier between cells; sqrt(pi) that none is read of
-_FLOOR = 1e-280  # weights below it are raised to it where the frame is that of no balance
+_SPARE = 16  # extra modes for complex rates, to sort by real part
+_FULL, _MOST = 256, 100  # cells of a full matrix; most modes computed to sort by real part
+_REVERSIBLE = 1e-9  # net over gross flow below which a pair counts as balanced
+_HIDDEN, _LOWEST = (
+    0.5,
+    1e-150,
+)  # e-folds of a barrier between cells; least sqrt(pi) for its detection
+_FLOOR = 1e-280  # lower limit of weights without detailed balance
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,8 @@ class SlowModes:
         made /= np.abs(made).max(1)[:, None]
         weights = chain.root**2 if chain.loss is None else 1 / chain.root.size
         made /= np.sqrt((np.abs(made) ** 2 * weights).sum(1))[:, None]
-        return made.reshape(-1, *self.grid.shape)
+        modes: NDArray[Any] = made.reshape(-1, *self.grid.shape)
+        return modes
 
     @property
     def gap(self) -> float:
@@ -72,13 +76,14 @@ class SlowModes:
 
 
 def spectral_gap(equation: Equation, grid: Grid, extrapolate: bool = False) -> float:
-    """The slowest decay rate min Re λ > 0 of a linear equation: exp(-gap t) is its last transient.
+    """The slowest decay rate min Re λ > 0 of a linear equation: exp(-gap t) is the slowest
 
-    Right to about 1e-10 of itself for the discrete generator, however small it is (exp(-β ΔV) of
-    1e-200 keeps its digits), and of second order in h. ``extrapolate`` adds a solve with every cell
-    halved and takes Richardson's (4 λ(h/2) - λ(h)) / 3, of fourth order for smooth coefficients.
-    Where walls absorb it is the rate of escape. Compare mathematics 1.14 for small noise. Good
-    values: 2,000 cells on a line give the gap of the double well to 2e-5 for beta from 1 to 16.
+    transient. Accurate to about 1e-10 relative to itself for the discrete generator, however small
+    it is (also exp(-β ΔV) of 1e-200), and of second order in h. ``extrapolate`` adds a solve with
+    every cell halved and uses Richardson extrapolation, (4 λ(h/2) - λ(h)) / 3, of fourth order for
+    smooth coefficients. Where walls absorb it is the rate of escape. Compare mathematics 1.14 for
+    small noise. Good values: 2,000 cells on a line give the gap of the double well to 2e-5 for beta
+    from 1 to 16.
 
     Raises as ``slow_modes``.
     """
@@ -86,10 +91,12 @@ def spectral_gap(equation: Equation, grid: Grid, extrapolate: bool = False) -> f
     if checks.flag("extrapolate", extrapolate):
         halves = grid.refined(2)
         finer = _modes(equation, halves, 1)
-        if not abs(finer.gap - here.gap) <= halving.TOLERANCE * finer.gap:
-            halving.say(_apart(here, finer, grid), grid, halves, "the gap", stacklevel=2)
+        if not abs(finer.gap - here.gap) <= grid_comparison.TOLERANCE * finer.gap:
+            grid_comparison.warn_coarse(
+                _apart(here, finer, grid), grid, halves, "the gap", stacklevel=2
+            )
         return (4 * finer.gap - here.gap) / 3 if here.gap < 2 * finer.gap else finer.gap
-    halving.compare(here, lambda other: _modes(equation, other, 1), _apart, grid, "the gap")
+    grid_comparison.compare(here, lambda other: _modes(equation, other, 1), _apart, grid, "the gap")
     return here.gap
 
 
@@ -99,30 +106,30 @@ def slow_modes(equation: Equation, grid: Grid, count: int = 1) -> SlowModes:
     Lanczos on the inverse generator in its symmetric form sqrt(rho) L / sqrt(rho) where detailed
     balance holds, Arnoldi otherwise. The inverse comes from an elimination without subtractions,
     so that slow rates are right relative to themselves; in detailed balance each of them, were they
-    1e-200 and 1 side by side. Otherwise rates above 1e8 times the slowest are not told. Complex
-    rates are sorted by real part among the smallest in modulus: ``count + 16``, or so many that on
-    a grid of 256 cells (the grid itself where it has no more) no mode that turns faster than it
-    decays is missed; an ``AccuracyWarning`` where that takes more than 100. Walls that absorb are
-    taken into account: then the slowest rate is that of escape. A ``ResolutionWarning`` says where
-    a rate differs by more than a twentieth from that on half the cells, or a barrier lies between
-    the cells.
+    1e-200 and 1 side by side. Otherwise rates above 1e8 times the slowest are not resolved. Complex
+    rates are sorted by real part among the smallest in modulus: ``count + 16``, or enough that
+    on a grid of 256 cells (or the grid itself) no mode that rotates faster than it decays is
+    missed; an ``AccuracyWarning`` where that takes more than 100. Walls that absorb are taken into
+    account: then the slowest rate is that of escape. A ``ResolutionWarning`` tells where a rate
+    differs by more than a twentieth from that on half the cells, or a barrier lies between the
+    cells.
 
     Raises ``TypeError`` for another equation, ``ValueError`` for coefficients that change in time,
-    a stationary state that is not unique or a ``count`` that the grid has no room for, and
-    ``ConvergenceError`` where the iteration does not settle, a rate is below 1e-290, or rates are
-    too far apart to be told; ``functions`` raises it for modes where rho is below 1e-300.
+    a stationary state that is not unique or a ``count`` too large for the grid, and
+    ``ConvergenceError`` if the iteration does not converge, a rate is below 1e-290, or rates are
+    too far apart to be resolved; ``functions`` raises it for modes where rho is below 1e-300.
     """
     made = _modes(equation, grid, count, stacklevel=2)
 
     def again(other: Grid) -> SlowModes:
         return _modes(equation, other, min(count, int(np.prod(other.shape)) // 3))
 
-    halving.compare(made, again, _apart, grid, "the slow modes")
+    grid_comparison.compare(made, again, _apart, grid, "the slow modes")
     return made
 
 
 def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowModes:
-    problem = steady(equation, grid, (FokkerPlanck, BackwardKolmogorov, Heat), "a decay rate")
+    problem = steady(equation, grid, LINEAR, "a decay rate")
     cells = int(np.prod(grid.shape))
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= cells // 3:
         raise ValueError(f"count must be a whole number from 1 to {cells // 3}, got {count!r}")
@@ -130,7 +137,7 @@ def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowMo
     chain = _chain(problem, generator)
     if generator.loss is None and drift_diffusion.is_general(problem.equation):
         density = chain.root.reshape(grid.shape) ** 2 / grid.cell_volume
-        peclet.report(problem, density, {}, stacklevel + 1)
+        peclet.report(problem, density, stacklevel + 1)
     _look_at_barriers(chain, stacklevel + 1)
     if chain.reversible:
         rates, vectors, inverse = slow_chains.reversible_modes(chain, count)
@@ -155,27 +162,27 @@ def _look_at_barriers(chain: slow_chains.Chain, stacklevel: int) -> None:
         warnings.warn(
             "the cells are too coarse for the barriers: the density at a top is up to "
             f"exp(-{max(hidden):.2g}) of that in the cell next to it, so that a slower mode may be "
-            f"missed: about {cells} cells would do in place of {grid.cells}",
+            f"missed: about {cells} cells would suffice instead of {grid.cells}",
             ResolutionWarning,
             stacklevel=stacklevel + 1,
         )
 
 
 def _hidden(height: Array, axis: int, periodic: bool) -> float:
-    """How much higher than its cell a maximum along an axis may be: an eighth of what it bends."""
+    """Excess of a maximum along an axis over its cell: 1/8 of the second difference."""
     lines = np.moveaxis(height, axis, 0)
     if periodic:
         lines = np.concatenate([lines[-1:], lines, lines[:1]])
     before, after = lines[1:-1] - lines[:-2], lines[1:-1] - lines[2:]
-    top = (before >= 0) & (after >= 0) & (lines[1:-1] < -2 * np.log(_LOWEST))  # no plateau there
+    top = (before >= 0) & (after >= 0) & (lines[1:-1] < -2 * np.log(_LOWEST))  # not a plateau
     bends = np.where(top, before + after, 0.0)
     return float(bends.max(initial=0.0)) / 8
 
 
 def _among(problem: Problem, chain: slow_chains.Chain, count: int) -> int:
-    """How many rates of smallest modulus are looked at for the ``count`` of smallest real part.
+    """The number of rates of smallest modulus computed for the ``count`` of smallest real
 
-    That of escape is both (Perron).
+    part. The rate of escape is both (Perron).
     """
     if chain.loss is not None and count == 1:
         return 1
@@ -195,12 +202,12 @@ def _chain(problem: Problem, generator: Generator) -> slow_chains.Chain:
 
 
 def _balanced_weights(problem: Problem, generator: Generator) -> Array | None:
-    """The law of the cells between reflecting walls where it is in balance by its very form.
+    """The law of the cells between reflecting walls if detailed balance is
 
-    A line between walls is a path, along which every jump has its way back.
+    structural: on a line between walls every jump has its reverse.
     """
     equation, grid = problem.equation, problem.grid
-    if isinstance(equation, Heat):
+    if not problem.drifts:
         return np.ones(int(np.prod(grid.shape)))
     noise = 1.0 if equation.diffusion is None else equation.diffusion.D
     if equation.force is None and isinstance(noise, float):
@@ -214,7 +221,7 @@ def _balanced_weights(problem: Problem, generator: Generator) -> Array | None:
 
 
 def _invariant(matrix: Any, grid: Grid, lost: bool) -> Array:
-    """The invariant law of the jumps; flat where there is none, but probability is lost."""
+    """The invariant law of the jumps; constant if there is none because probability is lost."""
     try:
         return chains.invariant(matrix, grid)
     except (ValueError, ConvergenceError):
@@ -224,7 +231,7 @@ def _invariant(matrix: Any, grid: Grid, lost: bool) -> Array:
 
 
 def _in_balance(matrix: Any, pi: Array) -> bool:
-    """Whether no pair of cells has a net flow, however unlikely they are."""
+    """Whether no pair of cells has a net flow, also for improbable cells."""
     _, _, net, gross = chains.net_flows(matrix, pi / pi.max())
     seen = gross > _FLOOR * gross.max()
     return bool((np.abs(net[seen]) <= _REVERSIBLE * gross[seen]).all())
@@ -250,7 +257,7 @@ def _turning(problem: Problem, count: int) -> int:
     coarse = grid if shrink == 1 else Grid(grid.lower, grid.upper, cells, grid.periodic)
     try:
         made = Problem(problem.equation, coarse, None).generator()
-    except ValueError:  # a function that knows its own cells only
+    except ValueError:  # a function defined on its own cells only
         return 0
     rates = -np.linalg.eigvals(made.matrix().toarray())
     if made.loss is None:

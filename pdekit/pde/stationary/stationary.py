@@ -9,7 +9,7 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid, require_grid
-from pdekit.pde.discrete import drift_diffusion, halving, peclet
+from pdekit.pde.discrete import drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import as_field
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _TINY = 1e-300
-_EVEN = 1e-11  # of the gross flow: differences of a current between cells that are rounding
-_BALANCED = 1e-12  # shares of net flow below it are nothing but rounding
+_EVEN = 1e-11  # of the gross flow: current differences that count as rounding
+_BALANCED = 1e-12  # shares of net flow below it are rounding
 
 
 def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
@@ -30,14 +30,15 @@ def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
 
     exp(-beta V / D) / Z where the drift is a gradient and the diffusion D a number: it is
     stationary for the discrete generator too, with zero flux in every face. Otherwise the null
-    vector of the generator's transpose, by an elimination without subtractions: positive, and
-    right to rounding in every cell however small the density there; 0.6 s for 256 x 256 cells.
-    Dims ``("x",)`` or ``("x", "y")``. No-flux walls, or periodic ones. Mathematics 1.4, 1.11.
+    vector of the generator's transpose, by an elimination without subtractions: positive,
+    and accurate to rounding in every cell however small the density there; 0.6 s for 256 x 256
+    cells. Dims ``("x",)`` or ``("x", "y")``. No-flux walls, or periodic ones. Mathematics 1.4,
+    1.11.
 
-    What is promised: ratios of values are those of the density at the centres, exact in
+    Guaranteed: ratios of values are those of the density at the centres, exact in
     equilibrium, and sums over cells are its moments while it does not change by more than e² over a
-    cell. A ``ResolutionWarning`` says where it does, or where a current makes the density differ
-    from that on half the cells by more than a tenth.
+    cell. A ``ResolutionWarning`` is given where it does, or if with a current the density
+    differs from that on half the cells by more than a tenth.
 
     Raises ``TypeError`` for another equation, ``ValueError`` where the coefficients change in time,
     probability is lost at the walls, or the stationary density is not unique, ``ConvergenceError``
@@ -45,9 +46,9 @@ def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
     """
     problem = steady(equation, grid, "stationary")
     rho = invariant_density(problem)
-    compared = drift_diffusion.is_general(equation) or halving.has_few(grid)
+    compared = drift_diffusion.is_general(equation) or grid_comparison.is_small(grid)
     if not peclet.look(problem, rho, stacklevel=2) and compared:
-        halving.compare(rho, _again(equation), _apart, grid, "the stationary density")
+        grid_comparison.compare(rho, _again(equation), _apart, grid, "the stationary density")
     return on_cells(rho, grid, "density")
 
 
@@ -58,7 +59,7 @@ def _again(equation: Any) -> Callable[[Grid], Array]:
 def _apart(rho: Array, other: Array, cells: Grid) -> float:
     """L1 distance of two densities, the first interpolated as a logarithm."""
     first = Grid(cells.lower, cells.upper, rho.shape, cells.periodic)
-    here = np.exp(halving.onto(np.log(np.maximum(rho, _TINY)), first, cells))
+    here = np.exp(grid_comparison.interpolated(np.log(np.maximum(rho, _TINY)), first, cells))
     return float(cells.integrate(np.abs(here / cells.integrate(here) - other)))
 
 
@@ -68,37 +69,37 @@ def current(equation: Equation, density: Numbers, grid: Grid) -> xr.DataArray:
     (∇·(D rho))_i = sum_j ∂_j (D_ij rho), the row divergence. Cell-centred, dims ``("x",
     "component")`` or ``("x", "y", "component")``: the mean of the numerical fluxes through the
     faces of each cell, so that rho_t = -∇·J is what ``solve`` integrates, J vanishes to rounding in
-    detailed balance, and only absorbing walls let anything through. Second order. ``density``: an
+    detailed balance, and only absorbing walls have a flux. Second order. ``density``: an
     array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.9), (6.24).
 
-    A ``ResolutionWarning`` says where the cells are too coarse for the drift at the density, and
-    where the current of a stationary density round a circle is another by a twentieth on half of
-    the cells.
+    A ``ResolutionWarning`` tells where the cells are too coarse for the drift at the density, and
+    where the current of a stationary density round a circle differs by a twentieth on half
+    of the cells.
 
     Raises ``TypeError`` for another equation and ``ValueError`` for another shape.
     """
     problem = steady(equation, grid, "current")
     rho = as_field(density, grid, "the density")
-    stats: dict[str, Any] = {}
-    peclet.report(problem, np.abs(rho), stats, stacklevel=2)
+    met = peclet.report(problem, np.abs(rho), stacklevel=2)
     flow = problem.generator().current(rho)
-    said = peclet.coarse(stats) or peclet.steep(rho, grid, stacklevel=2)
+    said = (met is not None and met.coarse) or peclet.steep(rho, grid, stacklevel=2)
     exact = _circulation(problem, rho, flow)
     if exact is not None:
         flow = np.full_like(flow, exact)
         if not said:
-            halving.compare(
+            grid_comparison.compare(
                 exact, lambda other: _round(equation, other), _ratio, grid, "the current"
             )
     return on_cells(flow, grid, "current")
 
 
 def _circulation(problem: Problem, rho: Array, flow: Array) -> float | None:
-    """The current of a density that is stationary round a circle, to its last digits; else None.
+    """The current of a density that is stationary round a circle, to full relative accuracy; else
+    None.
 
-    A small current is lost in the rounding of the fluxes whose difference it is. The trees of the
-    chain have no differences: J = h rho_i (Π up - Π down) / T_i, where T_i sums over the edges that
-    may be cut the products of the rates that lead to i (Kirchhoff; Hill 1966).
+    A small current is lost in the rounding of the fluxes whose difference it is. The spanning
+    trees of the chain avoid differences: J = h rho_i (Π up - Π down) / T_i, where T_i sums over the
+    edges that may be cut the products of the rates that lead to i (Kirchhoff; Hill 1966).
     """
     if problem.grid.dim != 1 or not problem.grid.periodic[0]:
         return None
@@ -146,7 +147,9 @@ def detailed_balance(equation: Equation, grid: Grid) -> float:
             return _net_share(problem, invariant_density(problem)) / float(other.spacing.max())
 
         per_length = share / float(grid.spacing.max())
-        halving.compare(per_length, again, _ratio, grid, "the distance from detailed balance")
+        grid_comparison.compare(
+            per_length, again, _ratio, grid, "the distance from detailed balance"
+        )
     return share
 
 
@@ -164,8 +167,8 @@ def invariant_density(problem: Problem) -> Array:
     equation, grid = problem.equation, problem.grid
     if not problem.conserves:
         raise ValueError(
-            "probability is lost at the absorbing walls, so nothing is stationary but zero; leave "
-            "out absorbing=..., or ask for slow_modes or mean_first_passage_time"
+            "probability is lost at the absorbing walls, so the only stationary state is zero; "
+            "leave out absorbing=..., or use slow_modes or mean_first_passage_time"
         )
     noise = 1.0 if equation.diffusion is None else equation.diffusion.D
     if equation.force is None and isinstance(noise, float):
@@ -180,8 +183,11 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
         raise TypeError(f"{verb} takes a FokkerPlanck equation, got {equation!r}")
     require_grid("grid", grid)
     problem = Problem(equation, grid, None)
-    if problem.moves:
-        raise ValueError("a potential that changes in time has no stationary state")
+    if problem.time_dependent:
+        raise ValueError(
+            "a potential that changes in time has no stationary state; pass V.at(t), the potential "
+            "at one time"
+        )
     return problem
 
 

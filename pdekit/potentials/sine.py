@@ -1,4 +1,7 @@
-"""Sine and cosine without branches, so that loops of the fused kernels become vectors."""
+"""Sine and cosine without branches, so that loops of kernels become vectors; slopes made of them.
+
+The slopes are those of `Kernel`.
+"""
 
 from typing import Any
 
@@ -73,7 +76,50 @@ def _sine_cosine_of_type(v):
     return (lambda v: sine_cosine_32(v)) if v == numba.float32 else (lambda v: sine_cosine_64(v))
 
 
-@_compiled
-def near(x):
-    """Largest argument of `sine_cosine` for the type of the array ``x``."""
-    return x.dtype.type(3e5 if x.itemsize == 8 else 1e4)
+def near(v: Any) -> Any:
+    """Largest argument of `sine_cosine` for the type of ``v``."""
+    return type(v)(3e5 if v.itemsize == 8 else 1e4)
+
+
+@overload(near)
+def _near_of_type(v):
+    limit = _f32(1e4) if v == numba.float32 else 3e5
+    return lambda v: limit
+
+
+def down_rippled(x: Any, b: Any, m: int, numbers: Any, _rows: Any) -> None:
+    """The slope x / length - height sin(k x); the three are the numbers."""
+    real, limit, far = type(x[0]), near(x[0]), False
+    length, height, k = numbers[0], numbers[1], numbers[2]
+    for j in range(m):
+        far |= abs(k * x[j]) > limit
+    if not far:
+        for j in range(m):
+            b[j] -= x[j] / length - height * sine_cosine(k * x[j])[0]
+    else:
+        for j in range(m):
+            v = k * x[j]
+            sine = real(np.sin(_f64(v))) if abs(v) > limit else sine_cosine(v)[0]
+            b[j] -= x[j] / length - height * sine
+
+
+def down_rough(x: Any, b: Any, m: int, numbers: Any, _rows: Any) -> None:
+    """The slope 2 x r (r + x/δ cos x/δ), r = sin x/δ + 1/10; δ is the number."""
+    real, limit, far = type(x[0]), near(x[0]), False
+    two, tenth, delta = real(2), real(0.1), numbers[0]
+    for j in range(m):
+        far |= abs(x[j]) > limit * delta
+    if not far:
+        for j in range(m):
+            phase = x[j] / delta
+            sine, cosine = sine_cosine(phase)
+            bracket = sine + tenth
+            b[j] -= two * x[j] * bracket * (bracket + phase * cosine)
+    else:
+        for j in range(m):
+            phase = x[j] / delta
+            sine, cosine = sine_cosine(phase)
+            if abs(x[j]) > limit * delta:
+                sine, cosine = real(np.sin(_f64(phase))), real(np.cos(_f64(phase)))
+            bracket = sine + tenth
+            b[j] -= two * x[j] * bracket * (bracket + phase * cosine)

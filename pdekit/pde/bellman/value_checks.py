@@ -1,9 +1,9 @@
-"""What is asked of a value function before it is handed out.
+"""Checks of a value function before it is returned.
 
-A value u(., t) of costs g and ℓ has min g + t min ℓ <= u <= max g + t max ℓ (no control makes a
-place cheaper than the least, and none costs nothing). Its errors by the steps in time and by the
-cells are measured by a second computation with other steps, or other cells, and spoken of where
-they are not small against what u has above the lower bound.
+A value u(., t) of costs g and ℓ has min g + t min ℓ <= u <= max g + t max ℓ (no control is
+cheaper than the least cost, and no control costs nothing). Its errors by the steps in time and by
+the cells are measured by a second computation with other steps, or other cells, and reported if
+they are not small compared with u minus its lower bound.
 """
 
 import warnings
@@ -16,46 +16,61 @@ import numpy as np
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
+from pdekit.pde.discrete.march import Advance, March, fields_at
 from pdekit.pde.discrete.problem import Problem, _spline
+from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.subcell import resolves, resolves_walls, softly
+from pdekit.protocols import Scheme
 
-STEPS = 0.2  # of what u has above its lower bound: an error in time that the numbers alone say
-CELLS = 0.02  # likewise a difference by the cells; errors are then below 0.05
+STEPS = 0.2  # of u minus its lower bound: an error in time that is only recorded in stats
+CELLS = 0.02  # the same for a difference between grids; errors are then below 0.05
 _ROUNDING = 1e-9  # of the largest value
 _SMOOTH = 0.5  # beta |Δu| / 2 and beta |ΔV| over a cell up to which the chain is accurate
 _CURVED = 0.05  # second difference over the range: twenty cells a wave
-_MODERATE = 1.0  # beta |Δ(V + u)| over a cell that a density may meet
+_MODERATE = 1.0  # tolerated beta |Δ(V + u)| over a cell for a density
 _MOST = 0.9  # of the mass
-_LOOKS = 9  # stored times at which it is asked
-_FINER = 512  # cells up to which the second grid is the finer one
-_PARTS = 128  # of the whole time, by steps that follow from the cells
-_FEW = 20  # cells an axis that always ask for a second look
+_LOOKS = 9  # number of stored times at which it is checked
+_FINER = 512  # number of cells up to which the second grid is finer
+_PARTS = 128  # of the total time, by steps determined by the cells
+_FEW = 20  # cells per axis below which a second grid is always used
 
 
 def report(
-    problem: Problem, scheme: Any, fields: Array, times: Array, stats: dict[str, Any],
+    problem: Problem, advance: Advance, scheme: Scheme, fields: Array, times: Array, stats: Stats,
     stacklevel: int,
 ) -> None:  # fmt: skip
-    """Ask value functions for their bounds, measure what steps and cells do, warn where it is much.
+    """Check the bounds of value functions, estimate errors in time and space, warn if they are
+    large.
 
     Into ``stats``: ``cell_jump``, the largest beta |Δu| / 2 or beta |ΔV| over a cell, and, where
     that or the curvature over a cell is not small, ``cell_error``, the largest difference to a
     computation with other cells, in units of the cost; both away from the walls.
     """
-    found = _Found(problem, scheme, fields, times, stats)
+    counts, errors = getattr(advance, "counts", []), getattr(advance, "errors", [])
+    found = _Found(problem, scheme, fields, times, stats, counts, errors)
     found.require_bounds()
     found.report_steps(stacklevel + 1)
+    stats["cell_jump"] = found.jump
     if found.rough and times[-1] > 0:
         found.report_cells(stacklevel + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
+    """Value functions, the steps that each took and, where they are measured, their errors."""
+
     problem: Problem
     scheme: Any
     fields: Array
     times: Array
-    stats: dict[str, Any]
+    stats: Stats
+    counts: list[int]
+    errors: list[float]
+
+    @property
+    def measured(self) -> bool:
+        """Whether the scheme measures its error in time; else its steps follow from the cells."""
+        return bool(getattr(self.scheme, "measures_error", False))
 
     @cached_property
     def cost(self) -> Array:
@@ -88,12 +103,13 @@ class _Found:
             )
 
     def excess(self, u: Array, t: float) -> float:
-        """What u has above its lower bound, away from the walls: errors are measured by it."""
-        return max(float(u[inner(self.problem.grid)].max()) - self.bounds(t)[0], 1e-300)
+        """u minus its lower bound, away from the walls: the scale of errors."""
+        low: float = self.bounds(t)[0]
+        return max(float(u[inner(self.problem.grid)].max()) - low, 1e-300)
 
     def report_steps(self, stacklevel: int) -> None:
-        """Say where the error of the steps in time is not small."""
-        errors = self.stats.get("step_errors", [])
+        """Warn where the error in time is not small."""
+        errors = self.errors
         late = slice(len(self.times) - len(errors), None)
         shares = [
             (error / self.excess(u, t), error, t)
@@ -103,19 +119,19 @@ class _Found:
         if share <= STEPS:
             return
         dt, order = self.scheme.dt, self.scheme.order
-        # with kinks and steep data the order sinks, to about six tenths
+        # with kinks and steep data the order drops to about 0.6
         better = dt * min(0.5, (STEPS / (2 * share)) ** (1 / (0.6 * order)))
         warnings.warn(
-            f"steps of {dt:.3g} leave the value function up to {error:.2g} off at time to go "
-            f"{t:g}, {share:.0%} of what it has above its least; "
-            f"PolicyIteration(dt={better:.1g}, order={order}) would do",
+            f"steps of {dt:.3g} have an error of up to {error:.2g} off at time to go {t:g}, "
+            f"{share:.0%} of the value function above its lower bound; "
+            f"PolicyIteration(dt={better:.1g}, order={order}) would suffice",
             AccuracyWarning,
             stacklevel=stacklevel,
         )
 
     @cached_property
     def unseen(self) -> bool:
-        """Whether a cost does things between the cells: it may begin elsewhere than they say."""
+        """Whether a cost varies within the cells, which then misrepresent it."""
         problem = self.problem
         costs = [problem, replace(problem, initial=problem.equation.running_cost)]
         return any(
@@ -124,8 +140,17 @@ class _Found:
         )
 
     @cached_property
+    def jump(self) -> float:
+        """The largest jump over a cell, beta |Δu| / 2 or beta |ΔV|, away from the walls."""
+        return self._seen[0]
+
+    @property
     def rough(self) -> bool:
-        """Whether jumps or curvature over a cell ask for a second look."""
+        """Whether jumps or curvature over a cell require a second grid."""
+        return self._seen[1]
+
+    @cached_property
+    def _seen(self) -> tuple[float, bool]:
         problem, where = self.problem, inner(self.problem.grid)
         still = [problem.potential(), problem.values]
         if self.cost.size > 1:
@@ -133,35 +158,34 @@ class _Found:
         every = np.concatenate([np.stack(still)[:, *where], self.fields[:, *where]])
         found = _differences(every)
         worst = max(2 * found.jump[0], found.jump[1], *found.jump[len(still) :])
-        self.stats["cell_jump"] = problem.equation.beta / 2 * float(worst)
-        return bool(
-            self.stats["cell_jump"] > _SMOOTH
+        jump = problem.equation.beta / 2 * float(worst)
+        return jump, bool(
+            jump > _SMOOTH
             or self.unseen
-            or "error_estimate" not in self.stats  # steps that go with the cells
+            or not self.measured
             or min(problem.grid.cells) < _FEW
-            or (found.bend > _CURVED * found.span).any()
+            or (found.curvature > _CURVED * found.span).any()
         )
 
     def report_cells(self, stacklevel: int) -> None:
-        """The same computation with other cells, and a warning where it is far off."""
+        """Repeat the computation with other cells, and warn if the result differs much."""
         grid = self.problem.grid
         other, where = _other(grid), inner(grid)
         try:
             there = self.problem_on(other)
-            advance = self.scheme.start(there, {"steps": 0})
-            found = [self.advanced(advance, k) for k in range(len(self.times))]
-        except (ConvergenceError, ValueError) as error:  # or coefficients known at the cells alone
+            found = fields_at(self.times, self.unhurried(there), there.values)
+        except (ConvergenceError, ValueError) as error:  # or coefficients known only at the cells
             self.stats["cell_error"] = np.inf
-            if isinstance(error, ConvergenceError) or self.stats["cell_jump"] > _SMOOTH:
+            if isinstance(error, ConvergenceError) or self.jump > _SMOOTH:
                 self.warn(1.0, f"with {other.cells} cells: {error}", stacklevel + 1)
             return
         worst, share = 0.0, 0.0
         for u, v, t in zip(self.fields, found, self.times, strict=True):
-            if v is not None:
+            if t > 0:
                 apart = float(np.abs(u - _spline(v, other, grid))[where].max())
                 worst, share = max(worst, apart), max(share, apart / self.excess(u, t))
-        if other.cells > grid.cells:  # of first order it is half the error, with kinks a third
-            more = 2.0 if "error_estimate" in self.stats else 3.4
+        if other.cells > grid.cells:  # at first order it is half the error, with kinks a third
+            more = 2.0 if self.measured else 3.4
             worst, share = more * worst, more * share
         self.stats["cell_error"] = worst
         last = self.problem.equation.beta / 2 * _differences(self.fields[:, *where]).jump.max()
@@ -170,20 +194,25 @@ class _Found:
             off = f"{other.cells} cells change it by {worst:.2g}, {share:.0%} of what it has "
             self.warn(share, off + "above its least", stacklevel + 1)
 
-    def advanced(self, advance: Any, k: int) -> Any:
-        """The field at the k-th time, not by longer steps where these follow from the cells.
+    def unhurried(self, there: Problem) -> Advance:
+        """The scheme on other cells, not by longer steps where these follow from the cells.
 
         Where all is flat there is no limit to them, on any cells.
         """
-        before, t = float(self.times[k - 1]) if k else 0.0, float(self.times[k])
-        if "error_estimate" not in self.stats:
-            parts = max(2, min(2 * self.stats["steps"], _PARTS) // len(self.times))
+        advance: Advance = self.scheme.start(there, {"steps": 0})
+        if self.measured:
+            return advance
+        parts = max(2, min(2 * sum(self.counts), _PARTS) // len(self.times))
+
+        def over(_: Array, begin: float, end: float) -> tuple[Array, int]:
             for share in range(1, parts):
-                advance(before + (t - before) * share / parts)
-        return advance(t) if t > 0 else None
+                advance(begin + (end - begin) * share / parts)
+            return advance(end), parts
+
+        return March(there.values, over, {"steps": 0})
 
     def problem_on(self, grid: Grid) -> Problem:
-        """The problem on other cells; costs that the own ones do not see, by their means there."""
+        """The problem on other cells; with cell means of unresolved costs."""
         problem, equation = self.problem, self.problem.equation
         if not self.unseen:
             return replace(problem, grid=grid, initial=problem.sample(grid))
@@ -197,14 +226,14 @@ class _Found:
         return replace(problem, equation=equation, grid=grid, initial=terminal)
 
     def warn(self, share: float, why: str, stacklevel: int) -> None:
-        """The cells are too coarse, and how many would do."""
-        cells, jump = self.problem.grid.cells, self.stats["cell_jump"]
+        """Warn that the cells are too coarse, with the number needed."""
+        cells, jump = self.problem.grid.cells, self.jump
         more = max(2.0, share / CELLS, jump)
         better = tuple(int(np.ceil(n * more)) for n in cells)
         warnings.warn(
-            "the cells are too coarse for the value function (the largest jump over a cell, "
-            f"beta |Δu| / 2 or beta |ΔV|, is {jump:.2g}): {why}; about {better} cells would do in "
-            f"place of {cells}",
+            "the cells are too coarse for the value function (the largest jump over a cell, beta "
+            f"|Δu| / 2 or beta |ΔV|, is {jump:.2g}): {why}; about {better} cells would suffice "
+            f"instead of {cells}",
             ResolutionWarning,
             stacklevel=stacklevel,
         )
@@ -213,8 +242,8 @@ class _Found:
 def report_density(value: Any, density: Any, potential: Array, stacklevel: int) -> None:
     """Warn where cells are too coarse for the drift under the control, beta |Δ(V + u)| > 1.
 
-    Asked where the mass is; ``cell_peclet`` into the density's stats is what all but a
-    tenth of it stays below at nine of the times. At 1 diffusion is a twelfth too large.
+    Checked where the mass is; ``cell_peclet`` in the density's stats is its 0.9
+    quantile over the mass at nine of the times. At 1 diffusion is a twelfth too large.
     """
     grid, beta = value.grid, value.equation.beta
     worst = 0.0
@@ -233,15 +262,15 @@ def report_density(value: Any, density: Any, potential: Array, stacklevel: int) 
         better = tuple(int(np.ceil(n * worst / _MODERATE)) for n in grid.cells)
         warnings.warn(
             f"a tenth of the mass meets jumps of beta (V + u) beyond {worst:.2g} over a cell: the "
-            "controlled density spreads too much there; "
-            f"about {better} cells would do in place of {grid.cells}",
+            f"controlled density spreads too much there; about {better} cells would suffice "
+            f"instead of {grid.cells}",
             ResolutionWarning,
             stacklevel=stacklevel,
         )
 
 
 def inner(grid: Grid) -> tuple[slice, ...]:
-    """The box less a tenth at every wall, where there are layers."""
+    """The box without a tenth at every wall, where there are boundary layers."""
     rims = [0 if p else max(1, n // 10) for n, p in zip(grid.cells, grid.periodic, strict=True)]
     return tuple(slice(r, n - r) for r, n in zip(rims, grid.cells, strict=True))
 
@@ -250,7 +279,7 @@ class _Differences(NamedTuple):
     """Of every field: the largest difference over a cell, the largest second one, the range."""
 
     jump: Array
-    bend: Array
+    curvature: Array
     span: Array
 
 
@@ -269,7 +298,7 @@ def _differences(fields: Array) -> _Differences:
 
 
 def _other(grid: Grid) -> Grid:
-    """Twice as many cells on each axis where they are few, else half as many."""
+    """Twice as many cells per axis if these are few, else half as many."""
     few = int(np.prod(grid.cells)) <= _FINER or min(grid.cells) < 8
     cells = tuple(2 * n if few else n // 2 for n in grid.cells)
     return Grid(grid.lower, grid.upper, cells, periodic=grid.periodic)

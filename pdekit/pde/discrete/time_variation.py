@@ -1,9 +1,8 @@
-"""Where in time coefficients move faster than the steps of a solve would look at them.
+"""Detection of pulses of the coefficients in time that are shorter than the steps.
 
-The doubling of steps sees what moves at the few times at which a step reads its coefficients; a
-pulse that comes and goes between them it does not. Coefficients cost little beside a step: they are
-sampled at many times, and where they stand out from the line between their neighbours, at more and
-more, until the pulse is resolved.
+Step doubling only sees the coefficients at the few times of a step, so a
+short pulse in between is missed. Coefficients are cheap compared with a step: they are sampled at
+many times, and refined where they deviate from linear interpolation, until a pulse is resolved.
 """
 
 from bisect import bisect_right
@@ -17,14 +16,16 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion
 from pdekit.pde.discrete.problem import Problem
 
-_LOOKS = 400  # of uneven distance, so that nothing swings in step with them
+_LOOKS = 400  # unevenly spaced, to avoid aliasing
 _GOLDEN = (sqrt(5) - 1) / 2
-_OUT = 8.0  # times the median bend, from which on a time stands out
-_RESOLVED = 0.25  # of a pulse: the distance to a line up to which an interval is no longer halved
+_OUT = 8.0  # factor of the median second difference, above which a time is refined
+_RESOLVED = (
+    0.25  # share of a pulse: deviation from linear up to which an interval is not halved further
+)
 _HALVINGS = 10
-_MOST = 3_000  # samples in all
+_MOST = 3_000  # total number of samples
 _CELLS = 32  # looked at
-_LINES = 8  # along an axis of a plane, of coarser cells
+_LINES = 8  # per axis of a plane
 
 Interval = tuple[float, float]
 
@@ -32,10 +33,10 @@ Interval = tuple[float, float]
 def longest_steps(
     problem: Problem, until: float, longest: float, least: float
 ) -> Callable[[float], float]:
-    """How long a step from a time on may be: ``longest``, or what resolves the pulses on its way.
+    """The maximal step from a given time: ``longest``, or less to resolve pulses.
 
-    Changes of beta times the potential below ``least`` do not count. On a line nothing is asked of
-    coefficients that are linear between stored times, which steps there respect.
+    Changes of beta times the potential below ``least`` are ignored. On a line, coefficients linear
+    between stored times are not checked, since steps end at these.
     """
     known = problem.grid.dim == 1 and _linear_between_times(problem)
     pulses = [] if known else _pulses(problem, until, least)
@@ -51,7 +52,7 @@ def longest_steps(
 
 
 def pieces(problem: Problem, until: float, longest: float, least: float) -> list[Interval]:
-    """Ends of parts of the time, one for each pulse, and how long a first step in each may be."""
+    """Ends of time intervals, one for each pulse, and the maximal first step in each."""
     out: list[Interval] = []
     before = 0.0
     for start, end, step in [*_groups(_pulses(problem, until, least)), (until, until, np.inf)]:
@@ -63,7 +64,7 @@ def pieces(problem: Problem, until: float, longest: float, least: float) -> list
 
 
 def _groups(pulses: list[Interval]) -> list[tuple[float, float, float]]:
-    """Start, end and shortest interval of those that join."""
+    """Start, end and shortest interval of adjacent groups."""
     out: list[tuple[float, float, float]] = []
     for a, b in pulses:
         if out and a <= out[-1][1] * (1 + 1e-12):
@@ -75,7 +76,7 @@ def _groups(pulses: list[Interval]) -> list[tuple[float, float, float]]:
 
 
 def _pulses(problem: Problem, until: float, least: float) -> list[Interval]:
-    """Intervals, in order, over which the coefficients are nearly linear where they are fast."""
+    """Consecutive intervals on which fast coefficients are nearly linear."""
     if not until > 0:
         return []
     inner = np.sort(np.arange(1, _LOOKS) * _GOLDEN % 1.0)
@@ -94,7 +95,7 @@ def _pulses(problem: Problem, until: float, least: float) -> list[Interval]:
 
 
 def _halved(problem: Problem, intervals: list[tuple[float, float, float]]) -> list[Interval]:
-    """Each halved until its middle is on the line between its ends, to a quarter of its size."""
+    """Halve each until it is linear to a quarter of its change."""
     done, samples = [], 0
     stack = [(a, b, _sampled(problem, a), _sampled(problem, b), z, 0) for a, b, z in intervals]
     while stack:
@@ -114,12 +115,12 @@ def _halved(problem: Problem, intervals: list[tuple[float, float, float]]) -> li
 
 
 def _linear_between_times(problem: Problem) -> bool:
-    """Whether all that moves does so along lines between stored times, which steps respect."""
-    return all(len(getattr(part, "times", ())) > 1 for part in problem.movers)
+    """Whether all coefficients are linear between stored times, at which steps end."""
+    return all(len(getattr(part, "times", ())) > 1 for part in problem.time_dependent_terms)
 
 
 def _sampled(problem: Problem, t: float) -> Array:
-    """beta V but for a constant, beta h F and log D at some cells."""
+    """beta V up to a constant, beta h F and log D at some cells."""
     equation, grid = problem.equation, problem.grid
     if grid.dim > 1:
         grid = Grid(grid.lower, grid.upper, (_LINES, _LINES), grid.periodic)

@@ -1,7 +1,7 @@
-"""What a function of the user's own does and what it looks up, read off its bytecode.
+"""The behaviour and lookups of a user function, from its bytecode.
 
-The text of a code object has its instructions and constants, but no comment, line number, docstring
-or name of a local variable; it is the same in every process of one version of Python.
+The text of a code object contains its instructions and constants, but no comment, line number,
+docstring or name of a local variable; it is the same in every process of one version of Python.
 """
 
 import dis
@@ -18,19 +18,19 @@ _SILENT = ("CACHE", "NOP", "RESUME", "EXTENDED_ARG")
 
 @dataclass
 class Lookups:
-    """What a code object and those inside it look up by name."""
+    """Names looked up by a code object and nested ones."""
 
     chains: set[tuple[str, ...]] = field(default_factory=set)  # ("np", "random", "normal")
-    alone: set[str] = field(default_factory=set)  # globals used as a whole
+    alone: set[str] = field(default_factory=set)  # globals used without attribute access
     attributes: set[str] = field(default_factory=set)  # of anything
-    words: set[str] = field(default_factory=set)  # these, globals, and text that may name some
-    # level, module and the names that are taken of it, none where it may be any
+    words: set[str] = field(default_factory=set)  # these, globals, and strings that may be names
+    # level, module and imported names, empty if unknown
     imports: set[tuple[int, str, tuple[str, ...]]] = field(default_factory=set)
 
 
 @lru_cache(maxsize=1024)
 def text(code: types.CodeType) -> str:
-    """What it does."""
+    """The instructions as text."""
     count = code.co_argcount + code.co_kwonlyargcount
     head = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
     lines = [repr((*head, code.co_varnames[:count], code.co_exceptiontable))]
@@ -40,7 +40,7 @@ def text(code: types.CodeType) -> str:
         if step.opcode in dis.hasconst:
             argument = constant(step.argval)
         elif step.opcode in dis.haslocal or step.argval is None:
-            argument = str(step.arg)  # by place: the name of a local variable says nothing
+            argument = str(step.arg)  # by index: names of local variables are irrelevant
         else:
             argument = str(step.argval)
         lines.append(f"{step.opname} {argument}")
@@ -48,7 +48,7 @@ def text(code: types.CodeType) -> str:
 
 
 def constant(value: Any) -> str:
-    """A constant of the compiler's, the same whatever order a set has today."""
+    """A constant as text, independent of the iteration order of sets."""
     if isinstance(value, types.CodeType):
         return f"code {text(value)}"
     if isinstance(value, tuple):
@@ -60,7 +60,7 @@ def constant(value: Any) -> str:
 
 @lru_cache(maxsize=1024)
 def lookups(code: types.CodeType) -> Lookups:
-    """What it looks up, with the functions and classes that are made inside it."""
+    """Its lookups, including nested functions and classes."""
     found = Lookups()
     for inner in _all(code):
         steps = [s for s in dis.get_instructions(inner) if s.opname not in _SILENT]

@@ -1,28 +1,25 @@
-"""What an equation promises of a field beforehand: finite, the mass, the sign, the range of data.
+"""A priori bounds of a field: finiteness, mass, sign, range of the data.
 
-A scheme's result is held against it before anything is mended, and what had to be mended is an
-error like any other.
+A scheme's result is checked before it is corrected, and corrections
+count as errors.
 """
 
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.equations import Heat
+from pdekit.pde.discrete.stats import Stats
 
 
-def settled(
-    problem: Problem, u: Array, before: Array, stats: dict[str, Any]
-) -> tuple[Array, float]:
-    """u within its bounds, and how far it was outside, relative to the initial data.
+def enforce_bounds(problem: Problem, u: Array, before: Array, stats: Stats) -> tuple[Array, float]:
+    """u projected to its bounds, and the distance, relative to the initial data.
 
-    Densities: entries below zero to zero, then the mass of ``before``, which absorbing walls only
-    lessen. Functions: heat to the mean of its data, and all to their range (the maximum principle;
-    with zero where a wall absorbs). The distance is that of ``Problem.distance``.
+    Densities: entries below zero to zero, then the mass of ``before``, which absorbing walls can
+    only decrease. Functions: heat to the mean of its data, and all to their range (the maximum
+    principle; with zero where a wall absorbs). The distance is that of ``Problem.distance``.
     """
     if not problem.is_density:
         return _ranged(problem, u)
@@ -46,7 +43,7 @@ def settled(
 def _ranged(problem: Problem, u: Array) -> tuple[Array, float]:
     low, high = bounds(problem)
     shift = 0.0
-    if isinstance(problem.equation, Heat):  # whose mean is that of the data
+    if not problem.drifts:  # the mean is that of the data
         shift = problem.average - float(u.mean())
         u = u + shift
     least, most = float(u.min()), float(u.max())
@@ -59,9 +56,9 @@ def _ranged(problem: Problem, u: Array) -> tuple[Array, float]:
 
 
 def bounds(problem: Problem) -> tuple[float, float]:
-    """The range of the data, which a function never leaves; with zero where a wall absorbs."""
+    """The range of the data, for functions; including zero if a wall absorbs."""
     low, high = float(problem.values.min()), float(problem.values.max())
-    if hasattr(problem.equation, "absorbing") and not problem.conserves:
+    if not problem.conserves:
         low, high = min(low, 0.0), max(high, 0.0)
     return low, high
 

@@ -1,4 +1,4 @@
-"""Positions that a user hands over, as a tensor (1 or runs, n, dim)."""
+"""Initial positions given by the user, as a tensor (1 or runs, n, dim)."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ _EXPECTED = "initial must be a law, or an array or tensor of shape (n, d)"
 
 
 def positions(initial: Any, n: int, runs: int) -> Tensor:
-    """Those of ``initial``: an array, a tensor, a list, or a DataArray by axes and coordinates.
+    """Positions from an array, a tensor, a list, or a DataArray by its axes and coordinates.
 
-    Raises ``TypeError`` and ``ValueError`` for what is none, or has another shape.
+    Raises ``TypeError`` and ``ValueError`` for invalid input or another shape.
     """
     if isinstance(initial, xr.Variable):
         initial = xr.DataArray(initial)
-    if hasattr(initial, "columns") and hasattr(initial, "to_numpy"):  # a table of pandas'
+    if hasattr(initial, "columns") and hasattr(initial, "to_numpy"):  # a pandas table
         places = {"particle": list(initial.index), "dim": list(initial.columns)}
         initial = xr.DataArray(initial.to_numpy(), places, _AXES[1:])
     if isinstance(initial, xr.DataArray):
@@ -33,7 +33,7 @@ def positions(initial: Any, n: int, runs: int) -> Tensor:
 
 
 def _of_data_array(given: xr.DataArray, n: int, runs: int) -> Tensor:
-    """By name; axes may come in any order, and what lies along them by its coordinate."""
+    """By axis names, in any order, sorted along each by its coordinate."""
     x = given.isel(time=0) if given.sizes.get("time") == 1 else given
     if not any(name in _AXES for name in x.dims) and all(str(d).startswith("dim_") for d in x.dims):
         return positions(x.values, n, runs)
@@ -65,13 +65,13 @@ def _detached(x: Tensor) -> Tensor:
 
 def _numbers(given: Any) -> np.ndarray[Any, Any]:
     if hasattr(given, "x") and hasattr(given, "final"):
-        raise TypeError(f"{_EXPECTED}, got an Ensemble: pass its .final")
+        raise TypeError(f"{_EXPECTED}, got an Ensemble: pass its .final instead")
     if isinstance(given, list | tuple) and any(isinstance(row, Tensor) for row in given):
         given = [_detached(torch.as_tensor(row)).cpu().numpy() for row in given]
     if np.ma.isMaskedArray(given):
         if np.ma.getmaskarray(given).any():
             first = np.argwhere(np.ma.getmaskarray(given))[0].tolist()
-            raise ValueError(f"initial has masked entries, the first at {first}; leave them out")
+            raise ValueError(f"initial has masked entries, the first at {first}; remove them")
         given = given.data
     try:
         x = np.asarray(given)
@@ -81,12 +81,12 @@ def _numbers(given: Any) -> np.ndarray[Any, Any]:
         raise TypeError(f"{_EXPECTED}, of real numbers; got {_shown(given)}")
     if x.dtype not in (np.float32, np.float64):
         x = x.astype(np.float64)
-    # torch knows neither negative strides nor memory that may not be written
+    # torch supports neither negative strides nor read-only memory
     return x if x.flags.c_contiguous and x.flags.writeable else np.array(x, order="C")
 
 
 def _checked(x: Tensor, n: int, runs: int) -> Tensor:
-    """``x`` (runs, n, dim), said of the shape that was given."""
+    """Check ``x`` (runs, n, dim); messages show the given shape."""
     several = len(x) > 1 or runs > 1
     if x.ndim != 3 or x.shape[1] != n or x.shape[2] < 1 or len(x) not in (1, runs):
         shape = tuple(x.shape) if several and x.ndim == 3 else tuple(x.shape[1:])

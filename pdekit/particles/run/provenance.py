@@ -1,4 +1,4 @@
-"""Whose code is it: a library's, which its version tells, or the user's own, which is read."""
+"""Provenance of code: of a library, identified by its version, or of the user, which is read."""
 
 import importlib.metadata
 import importlib.util
@@ -18,30 +18,30 @@ _STANDARD = {Path(sysconfig.get_path(k)).resolve() for k in ("stdlib", "platstdl
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-def home_of_function(function: Any) -> str | None:
-    """Library and version of a function, wherever it says that it comes from; None: the user's."""
+def library_of_function(function: Any) -> str | None:
+    """Library and version of a function; None for user code."""
     space = function.__globals__
-    return _home(str(space.get("__name__", "")), space.get("__file__"))
+    return _library(str(space.get("__name__", "")), space.get("__file__"))
 
 
-def home_of_module(module: ModuleType) -> str | None:
-    """Library and version of a module; None for one of the user's own."""
-    return _home(module.__name__, getattr(module, "__file__", None))
+def library_of_module(module: ModuleType) -> str | None:
+    """Library and version of a module; None for a user module."""
+    return _library(module.__name__, getattr(module, "__file__", None))
 
 
-def home_of_class(cls: type) -> str | None:
-    """The same for a class, by one of its methods if it has any."""
+def library_of_class(cls: type) -> str | None:
+    """The same for a class, from one of its methods if it has any."""
     for value in vars(cls).values():
         if isinstance(value, FunctionType) and value.__globals__.get("__name__") == cls.__module__:
-            return home_of_function(value)
-    return home_of_name(cls.__module__)
+            return library_of_function(value)
+    return library_of_name(cls.__module__)
 
 
-def home_of_name(name: Any) -> str | None:
-    """The same for the name of a module; one that nobody knows is the user's."""
-    if not name or not isinstance(name, str):  # of types that are made in C
+def library_of_name(name: Any) -> str | None:
+    """The same for the name of a module; unknown ones count as the user's."""
+    if not name or not isinstance(name, str):  # of types implemented in C
         return _PYTHON
-    return _home(name, getattr(sys.modules.get(name), "__file__", None))
+    return _library(name, getattr(sys.modules.get(name), "__file__", None))
 
 
 def compiled_file(module: ModuleType | None) -> Path | None:
@@ -52,16 +52,16 @@ def compiled_file(module: ModuleType | None) -> Path | None:
 
 
 def digest(data: Any) -> str:
-    """A short name of bytes."""
+    """A short digest of bytes."""
     return blake2b(data, digest_size=12).hexdigest()
 
 
 @lru_cache(maxsize=4096)
-def _home(name: str, file: str | None) -> str | None:
+def _library(name: str, file: str | None) -> str | None:
     top = name.partition(".")[0]
     if file is None:
         return _PYTHON if top in sys.stdlib_module_names and top != "__main__" else None
-    if not Path(file).exists():  # of a notebook, or made by exec
+    if not Path(file).exists():  # from a notebook, or created by exec
         return None
     path = Path(file).resolve()
     if path.is_relative_to(_OURS):  # installed or not

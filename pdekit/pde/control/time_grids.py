@@ -1,8 +1,7 @@
-"""The times of a control: those that are stored, and those that integrals and densities need."""
+"""The times of a control: stored ones, and those for integrals and densities."""
 
 import warnings
 from math import ceil
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,10 +12,11 @@ from pdekit.errors import AccuracyWarning
 from pdekit.pde.control import density
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import FokkerPlanck
-from pdekit.pde.solution import Solution, solve
+from pdekit.pde.solution import Solution, marched, solve
+from pdekit.protocols import Initial
 
-_STORED = 101  # times kept when only the horizon is given
-_DRIFT = 2e-3  # of the mass: change of a density by keeping the value at twice as many times
+_STORED = 101  # number of stored times if only the horizon is given
+_DRIFT = 2e-3  # of the mass: tolerated change of a density when the stored times are doubled
 _MOST_HALVINGS = 5
 _HALVINGS, _MOST_ENDS = 8, 60  # of the horizon, towards its ends
 _COMMON = 9  # times by which two controls are compared
@@ -24,7 +24,7 @@ _ROUNDING = 1e-9
 
 
 def stored_times(t: ArrayLike) -> Array:
-    """Times from 0 on that a horizon or given times ask for."""
+    """Stored times, from 0, for a horizon or given times."""
     given = np.atleast_1d(checks.numbers("t", t, "a horizon or several increasing times"))
     sound = given.ndim == 1 and given.size > 0 and bool(np.isfinite(given).all())
     if (
@@ -44,44 +44,45 @@ def stored_times(t: ArrayLike) -> Array:
 
 
 def over(fields: Array, times: Array, backward: Solution) -> Solution:
-    """The fields of a backward solution at times of the motion."""
+    """The fields of a backward solution in forward time."""
     return Solution(
         fields, times, backward.equation, backward.grid, backward.scheme, backward.stats
     )
 
 
-def drifting(value: Solution, initial: Any, times: Array) -> Solution:
-    """The density under V + u, with u at so many times that more change nothing."""
-    equation, grid, parts = value.equation, value.grid, fewest_parts(times)
-    before, apart, found, fine = None, np.inf, value, times
+def drifting(value: Solution, initial: Initial, stacklevel: int) -> Solution:
+    """The density under V + u, with u at enough times."""
+    equation, grid, times = value.equation, value.grid, value.times
+    parts = fewest_parts(times)
+    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
+    before, apart, found = None, np.inf, value
     for _ in range(_MOST_HALVINGS):
         if parts > 1:
             fine = finer(times, parts)
-            with warnings.catch_warnings():  # all that is to be said has been said
+            with warnings.catch_warnings():  # all warnings have been given already
                 warnings.simplefilter("ignore")
                 back = solve(equation, grid, value.fields[-1], fine[-1] - fine[::-1], value.scheme)
             found = over(np.ascontiguousarray(back.fields[::-1]), fine, back)
-        fields = density.by_drift(found, initial)[::parts]
+        moved, _ = marched(problem, density.ByDrift(found), times)
         if before is not None:
-            change, axes = np.abs(fields - before), tuple(range(1, fields.ndim))
-            apart = float(change.sum(axes).max() / fields[0].sum())
+            change, axes = np.abs(moved.fields - before), tuple(range(1, moved.fields.ndim))
+            apart = float(change.sum(axes).max() / moved.fields[0].sum())
         if apart <= _DRIFT:
             break
-        before, parts = fields, 2 * parts
+        before, parts = moved.fields, 2 * parts
     else:
         warnings.warn(
             f"the controlled density still changes by {apart:.2g} of its mass when the value "
             "function is kept at twice as many times; use schemes.DoobTransform() or "
             "PolicyIteration(), whose densities are carried step by step",
             AccuracyWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
-    problem = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
-    return density.made(problem, fields, value, {"steps": len(fine) - 1})
+    return density.accepted(problem, moved, value, stacklevel + 1)
 
 
 def fewest_parts(times: Array) -> int:
-    """In how many parts to cut the intervals between times so that there are enough for sums."""
+    """The number of parts per interval between times such that integrals are accurate."""
     return max(1, ceil((_STORED - 1) / (len(times) - 1)))
 
 
@@ -94,9 +95,9 @@ def finer(times: Array, parts: int) -> Array:
 
 
 def graded(times: Array, quick: float, parts: int) -> Array:
-    """Times from start to horizon, dense towards both ends: halved down to ``quick``.
+    """Times from start to horizon, dense towards both ends: halved down to
 
-    Every interval is cut in ``parts``; a few of the given times are among them.
+    ``quick``. Every interval is divided into ``parts``; a few of the given times are included.
     """
     horizon = times[-1]
     halvings = int(np.clip(ceil(np.log2(horizon / quick)), _HALVINGS, _MOST_ENDS))
@@ -107,7 +108,7 @@ def graded(times: Array, quick: float, parts: int) -> Array:
 
 
 def same(found: Array, own: Array, rtol: float) -> bool:
-    """Whether fields are the same up to the error of their steps."""
+    """Whether fields agree up to their error in time."""
     if found.shape != own.shape:
         return False
     return float(np.abs(found - own).max()) <= rtol * float(np.ptp(own)) + _ROUNDING

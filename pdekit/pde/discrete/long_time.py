@@ -1,4 +1,4 @@
-"""What is left of any data after long times: the stationary state, and by when all is at rest.
+"""Long-time behaviour: the stationary state, and the time by which it is reached.
 
 Where detailed balance holds, sqrt(pi) L / sqrt(pi) is symmetric: away from its stationary state a
 density decays like exp(-gap t) in the norm with the weight 1 / pi, a function in that with pi.
@@ -13,23 +13,23 @@ import numpy as np
 from pdekit.arrays import Array
 from pdekit.pde.discrete.generators import Generator
 
-_BALANCED = 1e-11  # of logs of rates, up to which they close round every square of cells
-_UNSURE = 1e-13  # of the largest rate: what an eigenvalue may be wrong by
-_DENSE = 256  # cells, up to which a full matrix is faster
-_MOST = 1 << 16  # cells, of which an eigenvalue takes about a second
-_ROUNDING = 1e-15  # of a ratio of the stationary state, a cell on the way
+_BALANCED = 1e-11  # tolerance for logs of rates to sum to zero around every square of cells
+_UNSURE = 1e-13  # of the largest rate: tolerated error of an eigenvalue
+_DENSE = 256  # number of cells up to which a full matrix is faster
+_MOST = 1 << 16  # number of cells for which an eigenvalue takes about a second
+_ROUNDING = 1e-15  # relative error of a ratio of the stationary state, per cell
 
 
-class Rest:
-    """Of a generator that acts forwards on densities, or backwards on functions."""
+class StationaryLimit:
+    """The limit for a generator acting forward on densities, or backward on functions."""
 
     def __init__(self, generator: Generator, forward: bool) -> None:
         self.generator, self.forward = generator, forward
 
     def after(self, u: Array, t: float, tolerance: float) -> tuple[Array, float] | None:
-        """exp(t A) u and a bound on its error relative to u, where all is at rest by then.
+        """exp(t A) u and a bound on its error relative to u, if it has reached
 
-        None where the bound is not below ``tolerance``, or nothing of the kind is known.
+        the stationary state. None if the bound is not below ``tolerance``, or unknown.
         """
         size = float(np.abs(u).sum() if self.forward else np.abs(u).max())
         if self._stationary is None or not size > 0:
@@ -56,7 +56,7 @@ class Rest:
 
 
 def _log_stationary(generator: Generator) -> tuple[Array, float] | None:
-    """log pi where pi_i rate(i -> j) = pi_j rate(j -> i), and how sure; None if there is none."""
+    """log pi where pi_i rate(i -> j) = pi_j rate(j -> i), and its accuracy; or None."""
     grid = generator.grid
     if generator.loss is not None or generator.oblique or np.prod(grid.shape) > _MOST:
         return None
@@ -73,7 +73,7 @@ def _log_stationary(generator: Generator) -> tuple[Array, float] | None:
 
 
 def _summed(rises: list[Array], shape: tuple[int, ...]) -> Array:
-    """The field with these rises: along the first axis at its wall, then along the second."""
+    """The field with these increments: along the first axis at its wall, then along the second."""
     logs = np.zeros(shape)
     first = rises[0].reshape(len(rises[0]), -1)[: shape[0] - 1, 0]
     logs[1:] += np.cumsum(first).reshape(-1, *(1 for _ in shape[1:]))
@@ -83,14 +83,14 @@ def _summed(rises: list[Array], shape: tuple[int, ...]) -> Array:
 
 
 def _unclosed(logs: Array, rise: Array, axis: int) -> float:
-    """By how much the rises along an axis are not those of the field."""
+    """The mismatch between the increments along an axis and those of the field."""
     own = np.roll(logs, -1, axis) - logs
     own = own[tuple(slice(n) for n in rise.shape)]
     return float(np.abs(own - rise).max(initial=0.0))
 
 
 def _gap(generator: Generator) -> float:
-    """The spectral gap, from below; zero where rounding leaves nothing of it."""
+    """A lower bound of the spectral gap; zero if lost to rounding."""
     matrix = generator.matrix().tocsr()
     diagonal = matrix.diagonal()
     symmetric = matrix.multiply(matrix.T).sqrt().tolil()
@@ -101,7 +101,7 @@ def _gap(generator: Generator) -> float:
 
 
 def _second(matrix: Any, rate: float) -> float:
-    """The eigenvalue of a semidefinite matrix that is next to its smallest."""
+    """The eigenvalue of a semidefinite matrix that is second smallest."""
     from scipy.linalg import eigvalsh
     from scipy.sparse.linalg import eigsh
 

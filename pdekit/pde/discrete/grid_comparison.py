@@ -1,7 +1,7 @@
-"""Whether the cells are small enough for an answer: the same answer on half of them, beside it.
+"""Whether the cells are small enough: comparison with the result on half as many cells.
 
 Where errors are of second order the difference of the two is three times the error of the finer;
-where a feature is too narrow for either, the two have little in common.
+if a feature is too narrow for either, the two differ strongly.
 """
 
 import warnings
@@ -14,10 +14,13 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 
-TOLERANCE = 0.05  # of the answer: the difference from which on it is said
-CLOSE = 0.03  # where the answer is compared with one on more cells, which is closer
-_FEW = {1: 48, 2: 16}  # cells along an axis, on a line and in the plane, that are rather raised
-_MOST = 1e3  # times the cells: advice beyond it is none
+TOLERANCE = 0.05  # relative difference above which a warning is given
+CLOSE = 0.03  # the same if compared with a finer grid, which is more accurate
+_FEW = {
+    1: 48,
+    2: 16,
+}  # cells per axis, on a line and in the plane, below which a finer grid is used
+_MOST = 1e3  # factor of cells beyond which no advice is given
 
 
 def compare(
@@ -30,10 +33,10 @@ def compare(
 ) -> None:
     """A ``ResolutionWarning`` where ``again(other)`` on other cells is too far from ``answer``.
 
-    ``apart(answer, other answer, other)`` is the relative difference. A problem that cannot be
-    posed on the other cells (an array in place of a function) is not compared.
+    ``apart(answer, other answer, other)`` is the relative difference. A problem that cannot
+    be posed on other cells (arrays instead of functions) is not compared.
     """
-    other = beside(grid)
+    other = comparison_grid(grid)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -45,12 +48,12 @@ def compare(
     finer = np.prod(other.cells) > np.prod(grid.cells)
     if not difference <= (CLOSE if finer else TOLERANCE):
         order = _order(difference, again, apart, other)
-        say(difference, grid, other, what, stacklevel + 1, order)
+        warn_coarse(difference, grid, other, what, stacklevel + 1, order)
 
 
 def _order(difference: float, again: Any, apart: Any, other: Grid) -> float:
-    """Of the error, from a third answer on fewer cells still; 2 where there is none."""
-    coarser = beside(other)
+    """Order of the error, from a third result on still fewer cells; 2 if unavailable."""
+    coarser = comparison_grid(other)
     if not (np.isfinite(difference) and np.prod(coarser.cells) < np.prod(other.cells)):
         return 2.0
     try:
@@ -62,28 +65,28 @@ def _order(difference: float, again: Any, apart: Any, other: Grid) -> float:
     return float(np.clip(np.log2(max(before, 1e-300) / difference), 0.7, 2.0))
 
 
-def beside(grid: Grid) -> Grid:
-    """The same box with half of the cells, or with many where there are few."""
-    if has_few(grid):
+def comparison_grid(grid: Grid) -> Grid:
+    """The same box with half of the cells, or with more if there are few."""
+    if is_small(grid):
         return grid.refined(-(-2 * _FEW[grid.dim] // min(grid.cells)))
     cells = tuple((n + 1) // 2 for n in grid.cells)
     return Grid(grid.lower, grid.upper, cells, grid.periodic)
 
 
-def has_few(grid: Grid) -> bool:
-    """Whether the answer is compared with one on more cells: it costs next to nothing."""
+def is_small(grid: Grid) -> bool:
+    """Whether the result is compared with one on more cells, at negligible cost."""
     return min(grid.cells) < _FEW[grid.dim]
 
 
-def say(
+def warn_coarse(
     difference: float, grid: Grid, other: Grid, what: str, stacklevel: int, order: float = 2.0
 ) -> None:
-    """The warning, with the cells that would do where errors fall like h^order."""
+    """Warn, with the number of cells needed if errors decay like h^order."""
     factor = 1.2 * (max(difference, TOLERANCE) / TOLERANCE) ** (1 / order)
-    advice = "the cells that would do are beyond telling: some feature is lost between them"
+    advice = "the number of cells needed is unknown: some feature is smaller than the cells"
     if factor < _MOST:
         cells = tuple(int(np.ceil(n * max(factor, 1.5))) for n in grid.cells)
-        advice = f"about {cells} cells would do in place of {grid.cells}"
+        advice = f"about {cells} cells would suffice instead of {grid.cells}"
     warnings.warn(
         f"the cells are too coarse for {what}: on {other.cells} cells it differs by "
         f"{difference:.2g} of itself: {advice}",
@@ -93,7 +96,7 @@ def say(
 
 
 def _posed(again: Callable[[Grid], Any], grid: Grid) -> bool:
-    """Whether the problem can be posed on other cells than its own at all."""
+    """Whether the problem can be posed on other cells."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -103,8 +106,8 @@ def _posed(again: Callable[[Grid], Any], grid: Grid) -> bool:
     return True
 
 
-def onto(field: Array, grid: Grid, other: Grid) -> Array:
-    """A field at the centres of other cells of the same box, linear between its own."""
+def interpolated(field: Array, grid: Grid, other: Grid) -> Array:
+    """A field at the centres of other cells of the same box, by linear interpolation."""
     from scipy.interpolate import RegularGridInterpolator
 
     made = RegularGridInterpolator(grid.axes, field, bounds_error=False, fill_value=None)

@@ -1,4 +1,4 @@
-"""Which tiles are done, where those under way are, and when that is written down."""
+"""Progress of a simulation: finished tiles, states of running tiles, and when they are saved."""
 
 import warnings
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pdekit.particles.noise import StepNoise
-from pdekit.particles.observation import Glimpse, Observed
+from pdekit.particles.observation import Accumulator, Observed
 from pdekit.particles.run.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -27,11 +27,11 @@ from pdekit.particles.run.checkpoint import (
 from pdekit.particles.run.ranks import Division
 from pdekit.particles.run.tiles import Tile
 
-SEEN = 512  # positions that are looked at once more at the end
+SEEN = 512  # positions that are checked again at the end
 
 
 def file_of(checkpoint: Checkpoint, division: Division) -> Path:
-    """The file of this rank, which can be written."""
+    """The checkpoint file of this rank; checks that it is writable."""
     if not isinstance(checkpoint, Checkpoint):
         raise TypeError(f"checkpoint must be a Checkpoint(path), got {checkpoint!r}")
     ranks = division.ranks
@@ -42,28 +42,28 @@ def file_of(checkpoint: Checkpoint, division: Division) -> Path:
 
 
 @dataclass
-class Flight:
-    """A tile under way: ``step`` steps of the interval ``interval`` are done."""
+class TileState:
+    """State of a running tile: ``step`` steps of the interval ``interval`` are done."""
 
     tile: Tile
     noise: StepNoise
     state: Tensor
-    glimpse: Glimpse
+    accumulator: Accumulator
     interval: int = 0
     step: int = 0
 
     @property
     def rows(self) -> slice:
-        """Its runs."""
+        """The rows of its runs."""
         return slice(self.tile.run, self.tile.run + self.tile.runs)
 
 
 @dataclass
-class Journal:
-    """The whole of what a simulation has computed, consistent at every moment.
+class Recorder:
+    """The results of a simulation so far, consistent at any time.
 
-    What a tile has seen is added to the totals together with a note of where it is, so that
-    totals, positions of tiles that are done and notes always belong together.
+    The observations of a tile are added to the totals together with a record of its
+    state, so that totals, positions of finished tiles and recorded states always agree.
     """
 
     out: NDArray[Any] | None  # (times, runs, particles, dim) of this rank's share
@@ -72,8 +72,8 @@ class Journal:
     path: Path | None = None
     minutes: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
-    whole: bool = False  # the file at the path is a good one
-    last: Tensor | None = None  # some positions of the tile that came first to the end
+    whole: bool = False  # the file at the path is intact
+    last: Tensor | None = None  # some positions of the tile that finished first
     done: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     notes: dict[int, tuple[int, int, NDArray[Any]]] = field(default_factory=dict)
     _active: set[int] = field(default_factory=set)
@@ -83,73 +83,73 @@ class Journal:
 
     @property
     def times(self) -> int:
-        """Of output."""
+        """Number of output times."""
         return int(self.observed.seen.shape[1])
 
     @property
     def due(self) -> bool:
-        """Whether it is time to write."""
+        """Whether a checkpoint is due."""
         return self.path is not None and monotonic() - self._last > 60 * self.minutes
 
-    def open(self, path: Path, minutes: float, asked: dict[str, str], room: int) -> int:
-        """Go on from a checkpoint, if there is one; the room of tiles that were begun with."""
+    def open(self, path: Path, minutes: float, asked: dict[str, str], capacity: int) -> int:
+        """Resume from a checkpoint, if there is one; returns the capacity of its tiles."""
         self.path, self.minutes = path, minutes
         good, self.whole = found(self.path, asked)
         chosen = self._agreed(good) if self.division.by_mean else good[:1]
         for saved in chosen:
             self._restore(saved)
-            room = saved.facts["room"]
-        self.facts = {"asked": asked, "room": room}
-        return room
+            capacity = saved.facts["room"]
+        self.facts = {"asked": asked, "room": capacity}
+        return capacity
 
     def cut(self, tiles: int) -> None:
-        """Into so many tiles; as many as there were, where some are done."""
+        """Set the number of tiles, unless restored."""
         if not self.done.size:
             self.done = np.zeros(tiles, dtype=bool)
 
     def begin(self, number: int) -> tuple[int, int, NDArray[Any]] | None:
-        """A tile is under way, from the place that was noted if there is one."""
+        """Start a tile; returns its recorded state if there is one."""
         with self._lock:
             self._active.add(number)
             return self.notes.get(number)
 
-    def record(self, time: int, flight: Flight, x: Tensor) -> None:
-        """Positions at an output time."""
-        tile, here = flight.tile, self.division.here
+    def record(self, time: int, tile_state: TileState, x: Tensor) -> None:
+        """Store positions at an output time."""
+        tile, here = tile_state.tile, self.division.here
         r, p = tile.run - here.run, tile.particle - here.particle
-        with self._lock:  # positions must not change while they are written to the file
+        with self._lock:  # positions must not change while the file is written
             if time == self.times - 1 and self.last is None:
                 self.last = x[0, :SEEN].clone()
             if self.out is not None:
                 self.out[time, r : r + tile.runs, p : p + tile.size] = x.cpu().numpy()
-            if self.path is None:  # else nobody may add what a note does not know of
-                self.observed.add(flight.glimpse, flight.rows)
+            if self.path is None:  # otherwise totals would disagree with the recorded states
+                self.observed.add(tile_state.accumulator, tile_state.rows)
 
-    def note(self, number: int, flight: Flight) -> None:
-        """Note where a tile is; write when all tiles under way have been noted."""
+    def note(self, number: int, tile_state: TileState) -> None:
+        """Record the state of a tile; write once all running tiles are recorded."""
         with self._lock:
             if number not in self._fresh:
-                self._note(number, flight)
+                self._note(number, tile_state)
             self._write_if_complete()
 
-    def stop(self, number: int, flight: Flight) -> None:
-        """Note where a tile is that goes no further."""
+    def stop(self, number: int, tile_state: TileState) -> None:
+        """Record the state of a tile that stops."""
         with self._lock:
-            self._note(number, flight)
+            self._note(number, tile_state)
             self._active.discard(number)
 
-    def finish(self, number: int, flight: Flight) -> None:
-        """A tile is done."""
+    def finish(self, number: int, tile_state: TileState) -> None:
+        """Mark a tile as finished."""
         with self._lock:
-            self.observed.add(flight.glimpse, flight.rows)
+            self.observed.add(tile_state.accumulator, tile_state.rows)
             self.done[number] = True
             self.notes.pop(number, None)
             self._active.discard(number)
-            if self.due and not self.division.by_mean:  # ranks in step write together
+            if self.due and not self.division.by_mean:  # synchronised ranks write together
                 self._write_if_complete()
 
     def write(self) -> None:
-        """Write the file, where there is one."""
+        """Write the checkpoint, if requested."""
         if self.path is None:
             return
         arrays = {"done": self.done, "seen": self.observed.seen}
@@ -160,7 +160,7 @@ class Journal:
         facts = {
             **self.facts,
             "places": {str(k): note[:2] for k, note in self.notes.items()},
-            # where ranks are that move in step, which have one tile under way
+            # progress of synchronised ranks, which have one running tile
             "mark": [int(self.done.sum()), *next((n[:2] for n in self.notes.values()), (0, 0))],
         }
         self._last = monotonic()
@@ -168,26 +168,26 @@ class Journal:
         try:
             write(self.path, arrays, facts, rotate=self.whole)
             self.whole = True
-        except OSError as error:  # a full disk must not cost what has been computed
-            kept = "the one before is kept" if self.whole else "there is none yet"
+        except OSError as error:  # a full disk must not lose the results so far
+            kept = "the previous one is kept" if self.whole else "no earlier one exists"
             warnings.warn(
                 f"the checkpoint {self.path} could not be written ({error.strerror or error}); "
-                f"{kept}, and the computation goes on",
+                f"{kept}, and the computation continues",
                 CheckpointWarning,
                 stacklevel=2,
             )
 
     def steps_done(self, steps: Callable[[int], int], all_steps: int) -> list[int]:
-        """Steps behind each tile; ``steps(i)`` are those before interval i."""
+        """Steps done by each tile; ``steps(i)`` are those before interval i."""
         behind = [all_steps if done else 0 for done in self.done]
         for number, (interval, step, _) in self.notes.items():
             behind[number] = steps(interval) + step
         return behind
 
-    def _note(self, number: int, flight: Flight) -> None:
-        self.observed.add(flight.glimpse, flight.rows)
-        state = np.array(flight.state.cpu().numpy())
-        self.notes[number] = (flight.interval, flight.step, state)
+    def _note(self, number: int, tile_state: TileState) -> None:
+        self.observed.add(tile_state.accumulator, tile_state.rows)
+        state = np.array(tile_state.state.cpu().numpy())
+        self.notes[number] = (tile_state.interval, tile_state.step, state)
         self._fresh.add(number)
 
     def _write_if_complete(self) -> None:
@@ -205,7 +205,7 @@ class Journal:
             self.notes[int(key)] = (interval, step, arrays[f"state_{key}"])
 
     def _agreed(self, good: list[Saved]) -> list[Saved]:
-        """The newest checkpoint that all ranks have, which move in step."""
+        """The newest checkpoint that all synchronised ranks have."""
         marks = [tuple(saved.facts["mark"]) for saved in good]
         nothing = (-1, -1, -1)
         everyone = self.division.ranks.gathered(torch.tensor((marks + [nothing] * 2)[:2]))
@@ -215,7 +215,7 @@ class Journal:
             return [good[marks.index(max(common))]]
         if any(known):
             raise CheckpointError(
-                f"{self.path} and those of the other ranks have no step in common; to start anew "
+                f"{self.path} and those of the other ranks have no step in common; to start again "
                 "delete or move all of them"
             )
         return []
