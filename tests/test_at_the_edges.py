@@ -27,6 +27,7 @@ from pdekit.particles.run.descriptions import is_hidden
 from pdekit.pde import function_cells
 from pdekit.pde.control.couplings import Congestion
 from pdekit.pde.discrete import subcell
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import Collocation, Line
 
 WELL = pk.potentials.DoubleWell()
@@ -34,8 +35,10 @@ WELL = pk.potentials.DoubleWell()
 
 def test_where_nothing_moves_marching_leaves_all_as_it_is() -> None:
     u, none = np.arange(1.0, 6.0), np.zeros(4)
-    marcher = Collocation(Line(none, none, np.zeros(5), True), relative=False, error_budget=1e-8)
-    left, error = marcher.march(u, 7.0, lambda s, h: 1e-8)
+    collocation = Collocation(
+        Line(none, none, np.zeros(5), True), relative=False, error_budget=1e-8
+    )
+    left, error = collocation.march(u, 7.0, lambda s, h: 1e-8)
     assert error == 0 and np.array_equal(left, u)
 
 
@@ -186,3 +189,39 @@ def test_draws_of_a_law_are_counted_from_zero() -> None:
     at = Address(3, 2, INITIAL_NORMAL, 0), Address(3, 2, INITIAL_UNIFORM, 1)
     assert torch.equal(normals.ravel(), fill_normals(empty.clone(), at[0]).ravel())
     assert torch.equal(uniforms.ravel(), fill_uniforms(empty.clone(), at[1]).ravel())
+
+
+def test_a_hamiltonian_of_ones_own_has_one_or_two_slopes() -> None:
+    def tilted(p: Any) -> Any:
+        return (p**2).sum(-1) / 2 + p[..., 0]
+
+    assert pk.hamiltonians.Custom(tilted, dim=2)(np.array([2.0, 1.0])) == pytest.approx(4.5)
+    with pytest.raises(ValueError, match="1 or 2"):
+        pk.hamiltonians.Custom(tilted, dim=3)
+
+
+def test_the_order_of_the_terms_of_a_potential_does_not_matter() -> None:
+    """Fused steps begin with the first term and add the others."""
+    one, other = WELL, pk.potentials.Quadratic()
+    last = [
+        pk.simulate(pk.Langevin(V, 2.0), pk.Gaussian(-1.0, 0.3), 40, 0.2, 0.02).final.values
+        for V in (one + other, other + one)
+    ]
+    np.testing.assert_allclose(last[1], last[0], rtol=1e-12)
+
+
+def test_a_stored_potential_is_linear_between_its_times() -> None:
+    knots, grid = np.linspace(-2, 2, 9), pk.Grid(-1, 1, 16)
+    moving = pk.potentials.Evolving([0.0, 2.0, 3.0], knots, [0 * knots, knots**2, 5 * knots])
+    problem = Problem(pk.FokkerPlanck(moving, 1.0), grid, pk.Gaussian(0.0, 0.1))
+    at = [problem.potential(t) for t in (0.0, 0.5, 2.0, 2.25, 3.0)]
+    np.testing.assert_allclose(at[1], 0.75 * at[0] + 0.25 * at[2], atol=1e-14)
+    np.testing.assert_allclose(at[3], 0.75 * at[2] + 0.25 * at[4], atol=1e-14)
+    assert np.ptp(at[2]) > 0.5 and np.ptp(at[4]) > 5
+
+
+def test_the_floor_of_l1_is_what_particles_of_the_density_itself_have() -> None:
+    """Of one particle in two equal bins: 1, wherever it falls."""
+    seen = SimpleNamespace(binned=(np.array([1, 0]), np.array([0.5, 0.5])))
+    assert L1().floor(seen, np.random.default_rng(0)) == pytest.approx(1.0)
+    assert L1().value(seen) == pytest.approx(1.0)

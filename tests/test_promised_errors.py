@@ -10,8 +10,12 @@ from scipy.linalg import expm
 
 import pdekit as pk
 from pdekit import schemes
+from pdekit.comparison.certificates.rates import Rates
 from pdekit.interactions import Kuramoto
 from pdekit.particles import chebyshev
+from pdekit.particles.kernels import noise as kernels
+from pdekit.particles.kernels.forces import gaussian_sum
+from pdekit.particles.noise import Address, fill_normals
 from pdekit.pde.bellman.h_transform import Evolution
 from pdekit.pde.discrete import (
     circulation,
@@ -27,7 +31,7 @@ from pdekit.pde.discrete.generators import scharfetter_gummel
 from pdekit.pde.discrete.gibbs_map import FieldMap
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import Collocation, allowance, line_of
-from pdekit.pde.kernels import convolution
+from pdekit.pde.kernels import convolution, implicit_lines
 from pdekit.pde.phases import self_consistent
 from pdekit.pde.schemes import krylov, mean_field
 from pdekit.pde.stationary import slow_chains
@@ -41,8 +45,8 @@ def test_what_absorbing_walls_leave_is_right_to_its_own_size() -> None:
     kill[[0, -1]] = 2 * generator.exit_rate().max()
     line, u, t = line_of(generator, True, kill), np.random.default_rng(0).random(20), 4.0
     share = allowance(line.fastest, t)
-    marcher = Collocation(line, relative=True, error_budget=1e-8)
-    left, _ = marcher.march(u, t, lambda s, h: 1e-8 * share(s, h))
+    collocation = Collocation(line, relative=True, error_budget=1e-8)
+    left, _ = collocation.march(u, t, lambda s, h: 1e-8 * share(s, h))
     true = expm(t * (generator.matrix().toarray().T - np.diag(kill))) @ u
     assert true.sum() < 1e-17 * u.sum()
     assert np.abs(left - true).sum() < 2e-8 * true.sum()
@@ -325,3 +329,83 @@ def test_no_order_is_read_off_a_third_answer_on_more_cells() -> None:
     assert min(grid_comparison.comparison_grid(few).cells) > 4
     assert grid_comparison._order(0.1, lambda grid: 0.0, lambda *_: 0.1, few) == 2.0
     assert grid_comparison._order(0.1, lambda grid: 0.0, lambda *_: 0.2, pk.Grid(0, 1, 4000)) == 1.0
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_gaussian_forces_are_summed_from_nothing(dim: int) -> None:
+    """Whatever the array held before; particles that are more than one chunk."""
+    x = np.random.default_rng(dim).normal(size=(dim, 300))
+    out = np.full((dim, 300), 7.0)
+    gaussian_sum(x, 0.8, out)
+    z = x[:, :, None] - x[:, None, :]
+    np.testing.assert_allclose(out, (z * np.exp(-0.8 * (z**2).sum(0))).sum(2), atol=1e-11)
+
+
+def test_a_bend_is_held_as_its_integral_says() -> None:
+    """∫ (1 - v²/s²)³ from 0 to b, up to s = 35/16, from where on it is one."""
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    for b in (-3.0, -1.1, 0.4, 2.0, 2.1875, 5.0):
+        end = np.clip(b, -35 / 16, 35 / 16)
+        v = end * (nodes + 1) / 2
+        integral = end / 2 * weights @ (1 - (v / (35 / 16)) ** 2) ** 3
+        assert implicit_lines._held(b) == pytest.approx(integral, rel=1e-13)
+    assert implicit_lines._held(5.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_line_of_noise_is_that_of_the_whole_rows(kind: Any) -> None:
+    """To the bit: what fused steps draw by lines is what others draw at once."""
+    out, words = np.empty(64, kind), np.empty((8, 64), np.uint32)
+    step, stream, seed = 5, Address(11, 3, step=5).stream, 11
+    kernels.normals(out, words, *map(np.uint64, (0, step, stream, seed)))
+    rows = torch.empty(1, 64, dtype=torch.float32 if kind is np.float32 else torch.float64)
+    assert np.array_equal(out, fill_normals(rows, Address(11, 3, step=5))[0].numpy())
+
+
+def test_a_distance_that_was_nothing_for_a_while_is_not_compared_with_what_came_back() -> None:
+    """e^-2 a unit of time, but for a zero and what follows it: the rate is of the others."""
+    times = np.arange(6.0)
+    d = np.exp(-2 * times)
+    d[2], d[3] = 0.0, 1.0
+    rates = Rates("decay", d, 1e-12, 1.0)
+    found = rates.certificate(SimpleNamespace(times=times), 1.0, 0.0)
+    assert found.passed and found.value == pytest.approx(2.0)
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning")
+def test_the_gap_of_a_fast_rotation_is_the_least_real_part() -> None:
+    """In |x|²/2 turned four times as fast: 1 ± 4i decays slowest, 2 is the smallest modulus."""
+    grid = pk.Grid((-4, -4), (4, 4), (30, 30))
+    turned = pk.FokkerPlanck(
+        lambda x: (x**2).sum(-1) / 2,
+        1.0,
+        force=lambda x: 4 * np.stack([x[..., 1], -x[..., 0]], -1),
+    )
+    assert pk.spectral_gap(turned, grid) == pytest.approx(1.0, rel=0.1)
+
+
+def test_a_state_that_is_its_own_gibbs_state_is_known_to_stand_still() -> None:
+    grid = pk.Grid(-3, 3, 60)
+    equation = pk.McKeanVlasov(pk.potentials.DoubleWell(), 2.0, pk.CurieWeiss(0.2))
+    (state,) = pk.self_consistent_states(equation, grid)
+    system = mean_field._System(Problem(equation, grid, state.density.values))
+    assert system.stationary(system.start, system.field(system.start))
+    moved = np.roll(system.start, 2)
+    assert not system.stationary(moved, system.field(moved))
+
+
+def test_a_run_that_is_nearly_there_goes_on(monkeypatch: Any) -> None:
+    """Only where many more steps are left does it ask whether all stands still."""
+    monkeypatch.setattr(mean_field, "_LOOK", 1)
+    equation = pk.McKeanVlasov(pk.potentials.DoubleWell(), 2.0, pk.CurieWeiss(0.5))
+    start = pk.Gaussian(0.5, 0.3)
+    run = mean_field._Run(mean_field._System(Problem(equation, pk.Grid(-3, 3, 60), start)), 1e-4, 5)
+    run.to(0.1)
+    assert run.t == 0.1 and run.counts["intervals"] > 1
+
+
+def test_the_least_value_of_a_kink_is_found_between_samples() -> None:
+    problem = Problem(
+        pk.HamiltonJacobi(), pk.Grid(-1, 1, 40), lambda x: np.abs(x[..., 0] - 0.1234567)
+    )
+    assert 0 <= subcell.least(problem) < 1e-10
