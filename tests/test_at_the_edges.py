@@ -225,3 +225,32 @@ def test_the_floor_of_l1_is_what_particles_of_the_density_itself_have() -> None:
     seen = SimpleNamespace(binned=(np.array([1, 0]), np.array([0.5, 0.5])))
     assert L1().floor(seen, np.random.default_rng(0)) == pytest.approx(1.0)
     assert L1().value(seen) == pytest.approx(1.0)
+
+
+def turned(x: Any) -> Any:
+    return 3 * np.stack([-x[..., 1], x[..., 0]], axis=-1)
+
+
+COLD = pk.FokkerPlanck(pk.potentials.DoubleWell(), 400.0)
+TURNED = pk.FokkerPlanck(pk.potentials.Quadratic(1.0, 2), 40.0, force=turned)
+FEW, PLANE = pk.Grid(-3, 3, 30), pk.Grid((-3, -3), (3, 3), (24, 24))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: pk.stationary(COLD, FEW),
+        lambda: pk.stationary(TURNED, PLANE),
+        lambda: pk.detailed_balance(COLD, FEW),
+        lambda: pk.spectral_gap(COLD, FEW),
+        lambda: pk.spectral_gap(COLD, FEW, extrapolate=True),
+        lambda: pk.spectral_gap(TURNED, PLANE),
+        lambda: pk.slow_modes(COLD, FEW, 2),
+        lambda: pk.solve(COLD, FEW, pk.Gaussian(-1.0, 0.3), 1.0),
+        lambda: pk.current(COLD, np.exp(-50 * (FEW.axes[0] + 1) ** 2), FEW),
+    ],
+)
+def test_warnings_name_the_line_of_the_caller(call: Any) -> None:
+    with pytest.warns(pk.ResolutionWarning) as seen:
+        call()
+    assert {warning.filename for warning in seen} == {__file__}

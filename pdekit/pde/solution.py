@@ -159,7 +159,7 @@ def solved(
     if problem.equation.controlled:
         value_checks.report(problem, advance, scheme, fields, times, stats, level)
     elif problem.equation.linear and problem.is_density:
-        peclet.report_along(problem, fields, times, stats, level)
+        peclet.report_along(problem, fields, times, stats, level - 1)
     elif problem.equation.linear:
         function_cells.report(problem, scheme, fields, times, stats, level)
     return solution, advance

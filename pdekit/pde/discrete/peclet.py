@@ -60,7 +60,7 @@ def report(problem: Problem, rho: Array, stacklevel: int) -> Met | None:
         share = float(weights[beyond].sum() / total)
     met = Met(share, float(np.vdot(weights, peclet) / total))
     if met.coarse:
-        _warn(problem.grid, met, _quantile(weights, peclet), stacklevel + 1)
+        _warn(problem.grid, met, _quantile(weights, peclet), stacklevel + 2)
     return met
 
 
@@ -80,15 +80,12 @@ def report_along(
 
 
 def look(problem: Problem, rho: Array, stacklevel: int) -> bool:
-    """The same for a stationary density, and its layers at the
-
-    walls. Returns whether it has warned.
-    """
+    """The same for a stationary density and its layers at the walls; whether it has warned."""
     met = None
     if drift_diffusion.is_general(problem.equation) or not _smooth(rho, problem.grid):
         met = report(problem, rho, stacklevel + 1)
     said = met is not None and met.coarse
-    return said or _layers(problem.grid, rho, stacklevel + 1)
+    return said or _layers(problem.grid, rho, stacklevel + 2)
 
 
 def _smooth(rho: Array, grid: Grid) -> bool:

@@ -69,27 +69,6 @@ class Line(NamedTuple):
             out[0] += self.down[-1]
         return float(out.max())
 
-    def apply(self, u: Array) -> Array:
-        """A u."""
-        inner = self.kill.size - 1
-        out = -self.kill * u
-        if self.forward:
-            flow = self.up[:inner] * u[:-1] - self.down[:inner] * u[1:]
-            out[:-1] -= flow
-            out[1:] += flow
-            if self.closed:
-                seam = self.up[-1] * u[-1] - self.down[-1] * u[0]
-                out[-1] -= seam
-                out[0] += seam
-            return out
-        step = np.diff(u)
-        out[:-1] += self.up[:inner] * step
-        out[1:] -= self.down[:inner] * step
-        if self.closed:
-            out[-1] += self.up[-1] * (u[0] - u[-1])
-            out[0] += self.down[-1] * (u[-1] - u[0])
-        return out
-
     def size(self, u: Array) -> float:
         """The norm in which exp(tA) is a contraction: L1 of densities, else the maximum."""
         return float(np.abs(u).sum() if self.forward else np.abs(u).max())

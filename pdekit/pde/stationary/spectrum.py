@@ -93,7 +93,7 @@ def spectral_gap(equation: Equation, grid: Grid, extrapolate: bool = False) -> f
         finer = _modes(equation, halves, 1)
         if not abs(finer.gap - here.gap) <= grid_comparison.TOLERANCE * finer.gap:
             grid_comparison.warn_coarse(
-                _apart(here, finer, grid), grid, halves, "the gap", stacklevel=2
+                _apart(here, finer, grid), grid, halves, "the gap", stacklevel=3
             )
         return (4 * finer.gap - here.gap) / 3 if here.gap < 2 * finer.gap else finer.gap
     grid_comparison.compare(here, lambda other: _modes(equation, other, 1), _apart, grid, "the gap")
