@@ -74,7 +74,10 @@ def critical_beta(
     d = getattr(potential, "dim", 1) if dim is None else dim
     _require_even(potential, d)
     if interaction.strength <= 0:
-        raise ValueError(f"expected an attractive interaction, got strength {interaction.strength}")
+        raise ValueError(
+            "there is no transition without attraction: expected a strength above 0, got "
+            f"{interaction.strength}"
+        )
 
     def excess(log_beta: float) -> float:
         beta = float(np.exp(log_beta))
