@@ -39,6 +39,7 @@ DOORS = {
     "pde/phases/branches.py": "a start that may be a state",
     "pde/phases/self_consistent.py": "an argument that must be a McKeanVlasov",
     "pde/stationary/stationary.py": "an argument that must be a FokkerPlanck",
+    "potentials/protocol.py": "a user's potential may have another kernel",
     "potentials/algebra.py": "functions become potentials; the terms of sums",
     "potentials/tabulated.py": "equality by content",
 }
