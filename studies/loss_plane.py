@@ -12,9 +12,9 @@ given by ``--loss``:
 
 On the shipped plane all three keep the deepest well in its place, to 0.04, until it is the only
 one, and the share of starts from which descent finds it rises from a tenth to all. Local entropy
-and heat need γ near 10 for that, Hamilton-Jacobi three times as much; on the way local entropy
-leads. Noise alone finds it too: after a time of 100 more often than Gibbs' law has it, since it
-lies on the way from the corner to the rest. Mathematics 1.1 to 1.4.
+needs γ near 5 for that, heat 8, Hamilton-Jacobi 12. Noise alone finds it too: after a time of 100
+more often than Gibbs' law has it, since it lies on the way from the corner to the rest.
+Mathematics 1.1 to 1.4.
 """
 
 import warnings
