@@ -177,7 +177,7 @@ def claims(results: Results) -> list[Claim]:
     error = np.sqrt(np.maximum(by_equation * (1 - by_equation), 1 / n) / n)[:met]
     made = [
         at_most(f"{name}: curvature above 1/(1/C + γ), allowance included",
-                results.flows[name].bound.max(), 0)
+                results.flows[name].bound.max(initial=-np.inf), 0)
         for name in ("local entropy", "Hamilton-Jacobi")
     ]  # fmt: skip
     made += [

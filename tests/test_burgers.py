@@ -249,6 +249,7 @@ def test_shock_time_of_waves(a, wave, phase, bowl):
         (lambda r: r, np.inf),
         (lambda r: np.maximum(r, 3 * r - 1) + r**2, np.inf),
         (lambda r: 3e5 + 0 * r, np.inf),
+        (lambda r: 7.0 * r, np.inf),
     ],
 )
 @pytest.mark.parametrize("dim", [1, 2])
@@ -270,9 +271,40 @@ def test_a_ring_has_a_seam():
     assert found == pytest.approx(9 / np.pi**2, rel=1e-9)
 
 
-def test_a_curvature_that_rounding_hides():
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: 1e12 + np.sin(x),
+        lambda x: 1e9 * x + np.sin(x),
+        lambda x: 1e7 * x + 0.01 * np.sin(x),
+    ],
+)
+def test_a_curvature_that_rounding_hides(f):
     with pytest.raises(pk.ConvergenceError, match="take a constant off"):
-        pk.shock_time(lambda x: 1e12 + np.sin(x[..., 0]), pk.Grid(-3, 3, 200))
+        pk.shock_time(lambda x: f(x[..., 0]), pk.Grid(-3, 3, 100))
+
+
+def test_single_precision_has_its_digits():
+    found = pk.shock_time(lambda x: np.sin(x[..., 0].astype(np.float32)), pk.Grid(-3, 3, 100))
+    assert found == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize("cells", [32, 63, 64, 100])
+def test_a_convex_kink_nearby_changes_nothing(cells):
+    """-x^2 has one at the seam of a ring, and its own curvature everywhere else."""
+    for a, b in ((-1, 1), (0, 2), (-np.pi, np.pi)):
+        ring = pk.Grid(a, b, cells, periodic=True)
+        found = pk.shock_time(lambda x, c=(a + b) / 2: -((x[..., 0] - c) ** 2), ring)
+        assert found == pytest.approx(0.5, rel=1e-6)
+    line = pk.Grid(-1, 1, cells)
+    found = pk.shock_time(lambda x: -(x[..., 0] ** 2) + 9 * np.abs(x[..., 0] - 0.3), line)
+    assert found == pytest.approx(0.5, rel=1e-6)
+
+
+def test_cells_much_longer_than_wide():
+    for a in (1e2, 1e3):
+        plane = pk.Grid((-a, -1 / a), (a, 1 / a), (40, 40))
+        assert pk.shock_time(lambda x: x[..., 0] * x[..., 1], plane) == pytest.approx(1, rel=1e-6)
 
 
 def test_convex_data_never_break():

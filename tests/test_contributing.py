@@ -33,7 +33,11 @@ def applied(text: str, hunks: str, path: str) -> str:
     """The text of a file after the hunks; each must fit in one place."""
     for hunk in re.split(r"^@@ .*@@\n", hunks, flags=re.M)[1:]:
         before, after = sides(hunk)
-        assert not before or text.count(before) == 1, f"{path}: {before!r}"
+        fits = not before or text.count(before) == 1
+        assert fits, (
+            f"an example of CONTRIBUTING.md does not fit {path}, where something was added beside "
+            f"it; move that, or update these lines of the example: {before!r}"
+        )
         text = text.replace(before, after) if before else after + "\n"
     return text
 

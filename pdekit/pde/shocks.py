@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -46,11 +46,32 @@ def shock_time(f: Function, grid: Grid) -> float:
             "the initial function must have real values, got True and False, whose slopes jump "
             "from the start"
         )
-    unit = float(np.finfo(float).eps * np.abs(values).max())
-    length = np.subtract(grid.upper, grid.lower).max()
-    bends = _Bends(f, grid, unit, _FLAT * float(np.ptp(values)) / length**2)
-    least = min((bends.followed(x) for x in bends.lowest()), default=0.0)
-    return -1 / least if least < 0 else inf
+    unit = float(np.finfo(_precision(f, grid)).eps * np.abs(values).max())
+    length, span = np.subtract(grid.upper, grid.lower).max(), _untilted(values, grid)
+    if span <= 8 * unit:  # linear, or constant
+        return inf
+    bends = _Bends(f, grid, unit, _FLAT * span / length**2)
+    found = [bends.followed(x, step) for x, step in bends.lowest()]
+    least, lost = min(found, default=(0.0, 0.0))
+    if lost > max(_DIGITS * abs(least), bends.flat):
+        bends.hidden(least, lost)
+    return -1 / least if least < -_LOST * lost else inf
+
+
+def _precision(f: Function, grid: Grid) -> Any:
+    """The type of what f returns, to which it is rounded."""
+    kind = np.asarray(f(grid.centres.reshape(-1, grid.dim)[:1])).dtype
+    return kind if kind.kind == "f" else np.dtype(float)
+
+
+def _untilted(values: Array, grid: Grid) -> float:
+    """The span of f less a linear function, which has no curvature."""
+    if not np.ptp(values):
+        return 0.0
+    x = grid.centres.reshape(-1, grid.dim)
+    columns = np.concatenate([(x - x.mean(0)) / np.ptp(x, axis=0), np.ones((len(x), 1))], axis=1)
+    flat = values.ravel()
+    return float(np.ptp(flat - columns @ np.linalg.lstsq(columns, flat)[0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,16 +88,31 @@ class _Bends:
 
         Along lines, for these are never negative where f is convex, with kinks or without.
         """
-        angles = np.arange(_DIRECTIONS) * np.pi / _DIRECTIONS
-        round_ = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        ways = round_ if self.grid.dim == 2 else np.ones((1, 1))
+        found, rounding = self.second(x, step)
+        return np.asarray(found.min(0)), rounding
+
+    def second(self, x: Array, step: float) -> tuple[Array, float]:
+        """Second differences along some lines (line, n), and their rounding."""
         middle, found, rounding = self.at(x), [], 0.0
-        for way in ways * (step * self.grid.spacing):
+        for way in step * self.ways:
             ends = self.at(x + way), self.at(x - way)
             square = float(way @ way)
             found.append(((ends[0] - middle) + (ends[1] - middle)) / square)
             rounding = max(rounding, 4 * self.unit / square)
-        return np.asarray(np.min(found, axis=0)), rounding
+        return np.array(found), rounding
+
+    @property
+    def ways(self) -> Array:
+        """Steps along the lines: a cell, and where cells are long the same in all directions."""
+        spacing = self.grid.spacing
+        if self.grid.dim == 1:
+            return spacing[None]
+        angles = np.arange(_DIRECTIONS) * np.pi / _DIRECTIONS
+        round_ = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        alike = round_ * spacing.min()
+        return np.concatenate([round_ * spacing, alike]) if np.ptp(np.log(spacing)) > 1 else (
+            round_ * spacing
+        )  # fmt: skip
 
     def eigenvalues(self, x: Array, step: float) -> tuple[Array, float]:
         """The least of ∇²f at points (n, d) by differences of fourth order, and their rounding."""
@@ -98,19 +134,29 @@ class _Bends:
         wrapped = np.where(self.grid.periodic, lower + np.mod(x - lower, length), x)
         return np.asarray(self.f(wrapped), dtype=float)
 
-    def lowest(self) -> list[Array]:
-        """A few places apart where second differences over a part of a cell are lowest."""
+    def lowest(self) -> list[tuple[Array, float]]:
+        """A few places apart where second differences are lowest, and the step that shows it.
+
+        Over a part of a cell; over more where rounding hides that.
+        """
         parts = _PARTS[self.grid.dim]
         x = self.grid.refined(parts).centres.reshape(-1, self.grid.dim)
-        values, rounding = self.least(x, 1 / parts)
+        for step in (1 / parts, 1.0, 4.0):
+            values, rounding = self.least(x, step)
+            found = self.apart(x, values, -_LOST * rounding)
+            if found or rounding <= self.flat or values.min() > _LOST * rounding:
+                return [(place, step) for place in found]
+        self.hidden(float(values.min()), rounding)
+
+    def apart(self, x: Array, values: Array, below: float) -> list[Array]:
+        """Some cells apart, the lowest values and the sharpest."""
+        parts = _PARTS[self.grid.dim]
         found: list[Array] = []
         for heights, most in ((values, _PLACES), (self.spikes(values), 2 * _PLACES)):
             for k in np.argsort(heights)[: 64 * _PLACES]:
                 apart = [(np.abs(x[k] - y) > 2.5 * self.grid.spacing / parts).any() for y in found]
-                if heights[k] < -_LOST * rounding and len(found) < most and all(apart):
+                if heights[k] < below and len(found) < most and all(apart):
                     found.append(x[k])
-        if not found and rounding > self.flat and values.any():
-            self.hidden(float(values.min()), rounding)
         return found
 
     def spikes(self, values: Array) -> Array:
@@ -121,29 +167,49 @@ class _Bends:
         ]
         return np.asarray(field - np.max(around, axis=0)).ravel()
 
-    def followed(self, x: Array) -> float:
-        """The least curvature near a place; -inf where shorter steps find ever more of it."""
-        step, before = 1.0 / _PARTS[self.grid.dim], inf
-        for found in range(_ROUNDS):
-            x, value, rounding = self.lowest_around(self.least, x, 4 * step, step)
-            if value > before - _GROWTH * abs(before):
-                return self.polished(x, 4 * step) if value < -_LOST * rounding else 0.0
-            if value > -_LOST * rounding and found > _KINKED:
-                break
-            before, step = value, step / 4
-        return -inf if before < -_LOST * rounding / 16 else 0.0  # that of the round before
-
-    def polished(self, x: Array, step: float) -> float:
-        """To fourth order, with the step that agrees best with its double."""
-        steps = [step * 2.0**-k for k in range(-3, 6)]
-        found = [self.eigenvalues(x[None], s) for s in steps]
-        apart = np.abs(np.diff([float(value[0]) for value, _ in found]))
-        best = steps[1 + int((apart + [lost for _, lost in found[1:]]).argmin())]
+    def followed(self, x: Array, step: float) -> tuple[float, float]:
+        """The least curvature near a place, and its doubt; -inf where steps find ever more."""
+        before, grown = inf, 0
         for k in range(_ROUNDS):
-            x, value, lost = self.lowest_around(self.eigenvalues, x, step / 4**k, best)
-        if lost > max(_DIGITS * abs(value), self.flat):
-            self.hidden(value, lost)
-        return value if value < -_LOST * lost else 0.0
+            place, value, rounding = self.lowest_around(self.least, x, 4 * step, step)
+            clear = value < -_LOST * rounding
+            if clear and value > before - _GROWTH * abs(before) - _LOST * rounding:
+                return self.polished(place, 4 * step, value)
+            if not clear and (before < 0 or k > _KINKED):
+                break
+            x, before, step, grown = place, value, step / 4, grown + clear
+        if grown > _KINKED:
+            return -inf, 0.0
+        return self.polished(x, 4 * step, before) if grown else (0.0, 0.0)
+
+    def polished(self, x: Array, step: float, value: float) -> tuple[float, float]:
+        """To fourth order, with the step that agrees best with its double."""
+        best, doubt = self.agreeing(x, [step * 2.0**-k for k in range(-3, 6)])
+        if doubt > _DIGITS * abs(value):  # where rounding asks for more than some cells
+            best, doubt = self.agreeing(x, [step * 2.0**-k for k in range(-6, 6)])
+        for k in range(_ROUNDS):
+            place, least, _ = self.lowest_around(self.smooth, x, step / 4**k, best)
+            if least == inf:  # beside a kink, second differences are all there is
+                break
+            x, value = place, least
+        return value, doubt
+
+    def agreeing(self, x: Array, steps: list[float]) -> tuple[float, float]:
+        """The step, of some that halve, that agrees best with its double, and how well."""
+        found = [self.eigenvalues(x[None], s) for s in steps]
+        doubt = np.abs(np.diff([float(value[0]) for value, _ in found]))
+        doubt += [lost for _, lost in found[1:]]
+        k = int(doubt.argmin())
+        return steps[1 + k], float(doubt[k])
+
+    def smooth(self, x: Array, step: float) -> tuple[Array, float]:
+        """``eigenvalues`` where no kink is near, to which they answer with either sign."""
+        values, rounding = self.eigenvalues(x, step)
+        half, noise = self.second(x, step / 2)
+        near, far = self.second(x, step)[0], self.second(x, 2 * step)[0]
+        # of smooth functions the one difference is four times the other
+        bent = (np.abs(near - far) > 8 * np.abs(half - near) + 2 * _LOST * noise).any(0)
+        return np.where(bent, inf, values), rounding
 
     def lowest_around(
         self, curvature: Curvature, x: Array, width: float, step: float

@@ -124,8 +124,9 @@ def read_npz(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
     except _NoArchive:
         raise
     except _DAMAGED as error:
+        why = "it is no archive of arrays" if "pickle" in str(error) else error
         raise ValueError(
-            f"{path} cannot be read: {error}; expected an archive (np.savez) of the arrays x, [y,] "
+            f"{path} cannot be read: {why}; expected an archive (np.savez) of the arrays x, [y,] "
             "value"
         ) from error
     points = x if y is None else (x, y)
