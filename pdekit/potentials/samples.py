@@ -124,7 +124,7 @@ def read_npz(path: str | PathLike[str]) -> tuple[tuple[Array, ...], Array]:
     except _NoArchive:
         raise
     except _DAMAGED as error:
-        why = "it is no archive of arrays" if "pickle" in str(error) else error
+        why = "it is no archive of arrays" if "unsafely" in str(error) else error
         raise ValueError(
             f"{path} cannot be read: {why}; expected an archive (np.savez) of the arrays x, [y,] "
             "value"
