@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from claimed import failing
 
 import pdekit as pk
 from pdekit import cli
@@ -24,10 +25,6 @@ def study() -> Any:
 @pytest.fixture(scope="module")
 def results(study: Any) -> Any:
     return study.run(quick=True, particles=2_000)
-
-
-def failing(study: Any, results: Any) -> list[str]:
-    return [claim.text for claim in study.claims(results) if not claim.holds]
 
 
 def test_claims_hold(study: Any, results: Any) -> None:

@@ -313,3 +313,62 @@ def test_a_kernel_of_ones_own(V: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = pk.simulate(dynamics, START, 100, 0.5, 0.05).x.values
     monkeypatch.setattr(ensemble, "fused", lambda *arguments: None)
     assert np.array_equal(fast, pk.simulate(dynamics, START, 100, 0.5, 0.05).x.values)
+
+
+class Parabola(pk.potentials.DoubleWell):
+    """Values of its own, and the slope of a double well."""
+
+    def __call__(self, x):
+        return 1.5 * (x**2).sum(-1)
+
+
+class Tripled(pk.potentials.Sum):
+    """A sum of which a method is replaced."""
+
+    def __call__(self, x, t=None):
+        return 3 * super().__call__(x, t)
+
+    def grad(self, x, t=None):
+        return 3 * super().grad(x, t)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda V: pk.Langevin(V, 2.0),
+        lambda V: pk.Langevin(V + pk.potentials.Linear(0.3), 2.0),
+        lambda V: pk.Langevin(2 * V.shifted(0.1), 2.0),
+        lambda V: pk.InteractingLangevin(V, 2.0, pk.CurieWeiss(1.0)),
+        lambda V: pk.TwoScaleLangevin(V, 2.0, gamma=0.1, epsilon=0.1, inner_steps=5),
+        lambda V: pk.MultiplicativeLangevin(V, 2.0, 1.0),
+    ],
+)
+def test_values_with_the_slope_of_another_function_are_refused(make):
+    with pytest.raises(ValueError, match="define grad as well"):
+        pk.simulate(make(Parabola()), pk.Gaussian(0.5, 0.3), 20, 0.01, 0.001)
+
+
+def test_a_subclass_keeps_what_it_replaces():
+    x = np.linspace(-2, 2, 9)[:, None]
+    V, W = (
+        Tripled((pk.potentials.DoubleWell(), pk.potentials.Linear(1.0))),
+        pk.potentials.Cosine(2.0),
+    )
+    for made, expected in (
+        (V + W, V.grad(x) + W.grad(x)), (2 * V, 2 * V.grad(x)), (V - W, V.grad(x) - W.grad(x)),
+        (V.shifted(1.0), V.grad(x - 1)),
+    ):  # fmt: skip
+        np.testing.assert_allclose(made.grad(x), expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda V: 1e308 * (1e308 * V),
+        lambda V: V * 1e200 * 1e200,
+        lambda V: V.shifted(1e308).shifted(1e308),
+    ],
+)
+def test_factors_and_shifts_that_overflow_are_refused(make):
+    with pytest.raises(ValueError, match="finite"):
+        make(pk.potentials.DoubleWell())

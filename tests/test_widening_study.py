@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from claimed import failing
 
 from pdekit import cli
 
@@ -16,10 +17,6 @@ def study() -> Any:
 @pytest.fixture(scope="module")
 def results(study: Any) -> Any:
     return study.run(quick=True, cells=500, particles=2_000)
-
-
-def failing(study: Any, results: Any) -> list[str]:
-    return [claim.text for claim in study.claims(results) if not claim.holds]
 
 
 def test_claims_hold(study: Any, results: Any) -> None:

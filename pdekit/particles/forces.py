@@ -23,9 +23,8 @@ from pdekit.particles.noise import LANES
 Kernel = Callable[[Tensor], Tensor]  # displacements (..., d) -> ∇W (..., d)
 _ROOM = 1 << 17  # displacements formed at once, times their coordinates
 _SMALL = 1 << 12  # size of a run too small for its own loop
-_PAD = (
-    64  # as in `pdekit.particles.ensemble`: torch's scalar loop for remainders rounds differently
-)
+# as in `pdekit.particles.ensemble`: torch's scalar loop for remainders rounds differently
+_PAD = 64
 
 
 class Summation(Protocol):

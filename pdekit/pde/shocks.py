@@ -226,5 +226,5 @@ class _Bends:
     def hidden(self, value: float, lost: float) -> NoReturn:
         raise ConvergenceError(
             f"rounding hides the curvature of the initial function, {value:.2g} give or take "
-            f"{lost:.1g}; take a constant off the function, or a grid of fewer cells"
+            f"{lost:.1g}; take a constant off the function, or a linear part, or fewer cells"
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,8 @@ from pdekit.errors import AccuracyWarning
 from pdekit.potentials.functions import FOR_NUMPY, as_numpy, evaluated, is_in, like, remember
 from pdekit.potentials.protocol import Kernel, Potential, kernels_of, points, time_of, whole_dim
 
-_GOOD = (
-    1e-5  # relative to the largest slope: accuracy of differences below which a warning is given
-)
+# relative to the largest slope: accuracy of differences below which a warning is given
+_GOOD = 1e-5
 
 
 class Combinable:
@@ -60,22 +60,25 @@ class Combinable:
         return _scaled(self, 1.0, by)
 
 
-class _Combination(Combinable):
+class _Combination(Combinable, ABC):
     """What sums and multiples have in common: they move if a part of them is time-dependent."""
 
     @property
+    @abstractmethod
     def _parts(self) -> tuple[Any, ...]:
-        raise NotImplementedError
+        """The potentials that it is made of."""
 
+    @abstractmethod
     def _with(self, parts: tuple[Any, ...]) -> Any:
         """The same of other parts."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _value(self, x: Any) -> Any:
-        raise NotImplementedError
+        """V(x), of parts that are constant in time."""
 
+    @abstractmethod
     def _slope(self, x: Any) -> Any:
-        raise NotImplementedError
+        """Its gradient."""
 
     def __call__(self, x: Any, t: float | None = None) -> Any:
         return self._at(time_of(self, t))(x) if checks.time_dependent(self) else self._value(x)
@@ -171,8 +174,11 @@ class Scaled(_Combination):
     def __post_init__(self) -> None:
         V, factor = self.potential, checks.number("a factor of a potential", self.factor)
         shift = checks.finite("shift", self.shift, "a number or one for each coordinate")
-        if isinstance(V, Scaled):
-            V, factor, shift = V.potential, factor * V.factor, shift + np.asarray(V.shift)
+        if _is_plain(V, Scaled):
+            with np.errstate(over="ignore"):  # refused below
+                V, factor, shift = V.potential, factor * V.factor, shift + np.asarray(V.shift)
+            factor = checks.number("a factor of factors of a potential", factor)
+            shift = checks.finite("a shift of shifts", shift, "a number or one for each coordinate")
         object.__setattr__(self, "potential", _as_term(V, None))
         object.__setattr__(self, "factor", float(factor))
         object.__setattr__(self, "shift", _one_or_each(shift, getattr(V, "dim", None)))
@@ -215,7 +221,7 @@ def _is_term(value: Any) -> bool:
 
 def _scaled(potential: Any, factor: Any, shift: Any = 0.0) -> Any:
     """factor V(x - shift): V itself where that changes nothing, a sum term by term."""
-    if isinstance(potential, Sum):
+    if _is_plain(potential, Sum):
         return Sum(tuple(_scaled(term, factor, shift) for term in potential.terms))
     made = Scaled(potential, factor, shift)
     return made.potential if (made.factor, made.shift) == (1.0, 0.0) else made
@@ -365,7 +371,21 @@ def _as_term(term: Any, dim: int | None) -> Any:
 
 def terms_of(potential: Any) -> tuple[Any, ...]:
     """Those of a sum; of anything else itself."""
-    return potential.terms if isinstance(potential, Sum) else (potential,)
+    return potential.terms if _is_plain(potential, Sum) else (potential,)
+
+
+def _is_plain(potential: Any, kind: type) -> bool:
+    """Whether it is a sum, or multiple, of which no method was replaced by a subclass."""
+    return isinstance(potential, kind) and checks.offers(potential, "_slope")
+
+
+def leaves(potential: Any) -> Iterator[Any]:
+    """What sums and multiples are made of in the end."""
+    if not isinstance(potential, _Combination):
+        yield potential
+        return
+    for part in potential._parts:
+        yield from leaves(part)
 
 
 def as_potential(value: Any, dim: int) -> Potential:

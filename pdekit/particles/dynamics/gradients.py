@@ -17,9 +17,8 @@ from pdekit.particles.noise import CHOICE
 from pdekit.protocols import Function
 
 _AT_ONCE = 1 << 24  # number of terms times points per batch
-_MOST = (
-    1 << 40
-)  # samples: with 52-bit uniforms their probabilities are then equal to 1 part in 4,000
+# samples: with 52-bit uniforms their probabilities are then equal to 1 part in 4,000
+_MOST = 1 << 40
 
 
 class Gradient(Protocol):

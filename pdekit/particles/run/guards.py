@@ -13,9 +13,10 @@ from torch import Tensor
 from pdekit.differences import best, differences
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
-from pdekit.particles.dynamics.diffusion import Diffusion
+from pdekit.particles.dynamics.diffusion import Diffusion, at_time
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
+from pdekit.potentials.algebra import leaves
 
 _SAMPLES = 4096  # terms of a loss that are evaluated
 _SECOND = 0.21  # factor of the increment of a difference, for a second estimate
@@ -130,6 +131,36 @@ def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
         )
 
 
+def check_slopes(dynamics: Any, x: Tensor, t: float) -> None:
+    """``ValueError`` where a potential has the slope of another: that of what it inherits from.
+
+    Of those whose class replaces ``__call__`` and not ``grad``, by differences at some points.
+    """
+    single = [dynamics.potential] if hasattr(dynamics, "potential") else []
+    for V in getattr(dynamics, "potentials", single):
+        for part in leaves(at_time(V, t)):
+            if _inherits_slope(type(part)) and not _is_slope_of(part, _some(x).double()):
+                raise ValueError(
+                    f"{type(part).__name__} has values of its own and the gradient of what it "
+                    "inherits from, which is that of another function: define grad as well"
+                )
+
+
+def _inherits_slope(kind: type) -> bool:
+    kinds = [vars(k) for k in kind.__mro__]
+    values, slopes = ([name in k for k in kinds] for name in ("__call__", "grad"))
+    return any(values) and any(slopes) and values.index(True) < slopes.index(True)
+
+
+def _is_slope_of(V: Any, x: Tensor) -> bool:
+    """Whether differences of V along a diagonal agree with its gradient, to a thousandth."""
+    step = 1e-5 * (1 + x.abs())
+    rise = torch.as_tensor(V(x + step)) - torch.as_tensor(V(x - step))
+    expected = (2 * step * torch.as_tensor(V.grad(x))).sum(-1)
+    near = 1e-3 * torch.maximum(rise.abs(), expected.abs()).amax()
+    return bool(((rise - expected).abs() <= near).all()) or not all_finite(rise)
+
+
 def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, seed: int) -> float:
     """The largest curvature at the points ``x``; warns where ``size`` times it exceeds 2.
 
@@ -143,6 +174,7 @@ def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, s
         return nan
     dynamics = _thinned(dynamics)
     check_drift(dynamics, x, times[0])
+    check_slopes(dynamics, x, times[0])
     check_box_crossings(dynamics, x, times[0], size)
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
     some = _representative_times(dynamics, x, times, seed)

@@ -12,9 +12,8 @@ from pdekit.particles.run import guards
 from pdekit.particles.run.initial_positions import positions
 from pdekit.particles.run.tiles import PAD, Tile
 
-_ROUNDING = (
-    64  # tolerated difference of samples drawn together with others, in units of the last place
-)
+# tolerated difference of samples drawn together with others, in units of the last place
+_ROUNDING = 64
 _PROBED = 512  # points at which a dynamics is checked before it starts
 
 

@@ -18,9 +18,8 @@ from pdekit.pde.discrete.march import March, fields_at
 from pdekit.pde.kernels.rational import exponential_poles
 
 _RANGE = 500.0  # of beta u / 2: beyond it exp(-beta u / 2) would come close to underflow
-_MOST_BANDS = (
-    4  # number of step lengths for which a band matrix is made; it costs some thirty sweeps
-)
+# number of step lengths for which a band matrix is made; it costs some thirty sweeps
+_MOST_BANDS = 4
 _TOO_STEEP = (
     "a step of the value function lost its sign: it is too steep for the grid or the step is too "
     "long; refine the grid, ask for more times or use schemes.PolicyIteration()"

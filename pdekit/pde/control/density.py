@@ -22,10 +22,8 @@ from pdekit.protocols import Initial, Scheme
 
 _MASS_DEFECT = 1e-8  # error of the exponential at rtol 1e-9 of the value function
 _HALVES = 2.0  # ratio of the error of first-order steps to the change by halving them
-_STEPS = {
-    1: 0.1,
-    2: 0.05,
-}  # by order, of the mass: errors of a density above which a warning is given
+# by order, of the mass: errors of a density above which a warning is given
+_STEPS = {1: 0.1, 2: 0.05}
 _NEGATIVE = 1e-6  # of the mass: tolerated negative part, the tolerance of games
 
 

@@ -16,10 +16,8 @@ from pdekit.grid import Grid
 
 TOLERANCE = 0.05  # relative difference above which a warning is given
 CLOSE = 0.03  # the same if compared with a finer grid, which is more accurate
-_FEW = {
-    1: 48,
-    2: 16,
-}  # cells per axis, on a line and in the plane, below which a finer grid is used
+# cells per axis, on a line and in the plane, below which a finer grid is used
+_FEW = {1: 48, 2: 16}
 _MOST = 1e3  # factor of cells beyond which no advice is given
 
 

@@ -16,9 +16,8 @@ from pdekit.pde.discrete.stats import Stats
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2
 _LOOKED_AT = 2048  # most points between the nodes at which a function is compared with them
-_BENDS = (
-    0.03  # tolerated error of cubic interpolation, of the second difference; 5.5 nodes per wave
-)
+# tolerated error of cubic interpolation, of the second difference; 5.5 nodes per wave
+_BENDS = 0.03
 _WELLS = 8  # lowest samples around which a function's minimum is searched
 _AGREE = 1e-5  # of the range of f: required agreement of two grids, one three times finer
 MOST_NODES = 1 << 21

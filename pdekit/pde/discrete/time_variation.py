@@ -19,9 +19,8 @@ from pdekit.pde.discrete.problem import Problem
 _LOOKS = 400  # unevenly spaced, to avoid aliasing
 _GOLDEN = (sqrt(5) - 1) / 2
 _OUT = 8.0  # factor of the median second difference, above which a time is refined
-_RESOLVED = (
-    0.25  # share of a pulse: deviation from linear up to which an interval is not halved further
-)
+# share of a pulse: deviation from linear up to which an interval is not halved further
+_RESOLVED = 0.25
 _HALVINGS = 10
 _MOST = 3_000  # total number of samples
 _CELLS = 32  # looked at

@@ -22,9 +22,8 @@ _FIRST = 0.05  # beta times the range of W: small enough that a unique stable st
 _RATIO = 1.25  # of consecutive inverse temperatures
 _LAST = 1e5
 _CLEAR = 1e-9  # tolerance of a response: for flat V it tends to one, and rounding is not a crossing
-_BEFORE = (
-    0.999  # share of the critical beta at which other states indicate a first-order transition
-)
+# share of the critical beta at which other states indicate a first-order transition
+_BEFORE = 0.999
 _APART = 1e-2  # L1 distance of other states: those of the pitchfork itself are closer
 _AT_WALLS = 1e-6  # of the mean density at a wall, above which the box matters
 

@@ -17,9 +17,8 @@ from pdekit.pde.equations import HamiltonJacobiBellman
 
 _MOST_PARTS = 4096
 _MOST_STEPS = 50_000
-_WARY = (
-    8.0  # factor of the change by steps of other lengths, as errors need not grow with the length
-)
+# factor of the change by steps of other lengths, as errors need not grow with the length
+_WARY = 8.0
 
 
 @dataclass(frozen=True)
