@@ -178,7 +178,7 @@ class Scaled(_Combination):
             with np.errstate(over="ignore"):  # refused below
                 V, factor, shift = V.potential, factor * V.factor, shift + np.asarray(V.shift)
             factor = checks.number("a factor of factors of a potential", factor)
-            shift = checks.finite("a shift of shifts", shift, "a number or one for each coordinate")
+            shift = checks.finite("a shift of shifts", shift, "finite")
         object.__setattr__(self, "potential", _as_term(V, None))
         object.__setattr__(self, "factor", float(factor))
         object.__setattr__(self, "shift", _one_or_each(shift, getattr(V, "dim", None)))
