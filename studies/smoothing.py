@@ -101,7 +101,7 @@ def run(
         bar.set_postfix_str("control")
         control = pk.control(f, setting.beta, grid, setting.initial, f, times)
         bar.update()
-        motions = _motions(setting, smoothed, control)
+        motions = motions_of(setting, smoothed, control)
         moving = pk.schemes.Exponential(rtol_moving=1e-3 if quick else 1e-4)
         densities, gap = _densities(setting, motions, control, moving, bar)
         monotone = pk.solve(
@@ -177,7 +177,7 @@ def _smoothed(setting: Setting, times: Any, bar: tqdm) -> dict[str, pk.Solution]
     return solutions
 
 
-def _motions(setting: Setting, smoothed: dict[str, pk.Solution], control: Any) -> dict[str, Any]:
+def motions_of(setting: Setting, smoothed: dict[str, pk.Solution], control: Any) -> dict[str, Any]:
     beta, box = setting.beta, setting.grid if setting.walls else None
     viscous, hopf_lax = (
         smoothed[name].potential().reversed() for name in ("viscous", "non-viscous")
@@ -211,15 +211,15 @@ def _densities(
     return densities, float(gap)
 
 
-def _expected(results: Results, name: str) -> float:
+def expected(results: Results, name: str) -> float:
     grid = results.setting.grid
     return float(grid.integrate(results.densities[name].fields[-1] * results.control.terminal_cost))
 
 
-def _gradient_gain(results: Results) -> float:
-    """½ E_sgd ∫|∇u(X, t)|^2 dt along plain SGD: the theorem's gap, computed a second way."""
+def gradient_gain(results: Results) -> float:
+    """½ E_sgd ∫|∇u(X, t)|² dt along plain SGD: the theorem's gap, computed a second way."""
     plain, control = results.densities[SGD], results.control
-    power = 0.5 * control.control.values[..., 0] ** 2
+    power = 0.5 * (control.control.values**2).sum(axis=-1)
     rho = np.concatenate([control.density.fields[:1], plain.fields])
     rate = results.setting.grid.integrate(power * rho)
     return float(np.trapezoid(rate, control.value.times))
@@ -235,7 +235,7 @@ def _numbers(results: Results, dt: float) -> dict[str, Any]:
         "cells": s.grid.cells[0],
         "particles": results.particles,
         "longest_step": dt,
-        "expected_loss": {name: _expected(results, name) for name in results.densities},
+        "expected_loss": {name: expected(results, name) for name in results.densities},
         "lowest_loss": float(results.control.terminal_cost.min()),
         "control_effort": results.control.running,
         "comparison": {
@@ -260,14 +260,14 @@ def claims(results: Results) -> list[Claim]:
         )
     for name, step in (("viscous", 1), ("non-viscous", s.grid.cells[0] // 25)):
         bounds = pk.semiconcavity(u[name], step=step)
-        made.append(_semiconcave(name, bounds))
+        made.append(semiconcave(name, bounds))
     heat = u["heat"].u
     sup = (heat.diff("x", 2) / s.grid.spacing[0] ** 2).max("x")
     made.append(
         at_most("heat: largest growth of sup v_xx from one time to the next",
                 float(sup.diff("time").max()), 1e-6 * float(sup[0]))
     )  # fmt: skip
-    made += _ordering(results) + _theorem(results)
+    made += _ordering(results) + theorem(results)
     drift = max(d.stats["mass_drift"] for d in results.densities.values())
     made.append(at_most("largest drift of mass of any density", drift, 1e-12))
     made.append(
@@ -284,17 +284,18 @@ def claims(results: Results) -> list[Claim]:
     return made
 
 
-def _semiconcave(name: str, measured: pk.Semiconcavity) -> Claim:
-    """The lemma sup u_xx <= 1 / (1/C + t) at the stored time where it is tightest.
+def semiconcave(name: str, measured: pk.Semiconcavity, along: str = "xx") -> Claim:
+    """The lemma sup u_kk <= 1 / (1/C + t) along an axis or any, at its tightest stored time.
 
     u comes close to the bound (it attains it for quadratic f), so the error of the difference
     quotient decides: twice what it changes by when the step is doubled is allowed.
     """
     data = measured.data.isel(time=measured.data.time > 0)
-    excess = data.sup_xx - data.bound_xx
-    k = int((excess - data.allowance_xx).values.argmax())
-    text = f"{name} u_xx <= 1/(1/C + t): excess at t = {float(data.time[k]):.3g}, where tightest"
-    return at_most(text, excess[k], 2 * data.allowance_xx[k])
+    excess, allowance = data[f"sup_{along}"] - data[f"bound_{along}"], data[f"allowance_{along}"]
+    k = int((excess - allowance).values.argmax())
+    bound = f"{name} u_{along} <= 1/(1/C + t)"
+    text = f"{bound}: excess at t = {float(data.time[k]):.3g}, where tightest"
+    return at_most(text, excess[k], 2 * allowance[k])
 
 
 def _ordering(results: Results) -> list[Claim]:
@@ -309,19 +310,19 @@ def _ordering(results: Results) -> list[Claim]:
     ]
 
 
-def _theorem(results: Results) -> list[Claim]:
+def theorem(results: Results) -> list[Claim]:
     """Theorem 4.11 of the thesis and the exact value of its gap (mathematics 1.7)."""
-    plain, controlled = _expected(results, SGD), _expected(results, CONTROLLED)
+    plain, controlled = expected(results, SGD), expected(results, CONTROLLED)
     effort = results.control.running
     gap = plain - controlled - effort
     found = [
         at_most("E f(controlled) <= E f(plain) - E ∫|α|²/2", controlled, plain - effort),
         at_most("that gap is E_plain ∫|u'|²/2: relative difference",
-                abs(gap - _gradient_gain(results)) / gap, 0.05),
+                abs(gap - gradient_gain(results)) / gap, 0.05),
     ]  # fmt: skip
     if results.setting.convex:
         for name in (VISCOUS, HOPF_LAX):
-            found.append(at_most(f"E f({name}) <= E f({SGD})", _expected(results, name), plain))
+            found.append(at_most(f"E f({name}) <= E f({SGD})", expected(results, name), plain))
     return found
 
 
@@ -369,7 +370,7 @@ def _density_panel(ax: Any, results: Results, name: str, ensemble: pk.Ensemble) 
     plotting.density(ax, final, color=COLOURS[name], lw=1.2)
     ax.set_ylim(0, 1.35 * float(final.max()))
     ax.set_ylabel("density")
-    p, mean = results.comparisons[name].p_value, _expected(results, name)
+    p, mean = results.comparisons[name].p_value, expected(results, name)
     ax.text(0.01, 0.93, name, transform=ax.transAxes, va="top", fontsize=9, color=COLOURS[name])
     note = f"E f(X_T) = {mean:.3f}\n{results.particles:,} particles: p = {p:.2g}"
     ax.text(0.99, 0.93, note, transform=ax.transAxes, va="top", ha="right", fontsize=8)
