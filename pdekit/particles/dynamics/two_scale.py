@@ -86,23 +86,14 @@ class Displacement:
 
 
 @dataclass(frozen=True)
-class FreeDisplacement:
+class FreeDisplacement(Displacement):
     """HEAT: ε Y' = -Y/γ + noise, stationary at N(0, γ/β); X' = -∇V(X - Y) (errata 29)."""
 
     formula: ClassVar[int] = FREE
     free: ClassVar[bool] = True
 
-    def start(self, x: Tensor) -> Tensor:
-        return x * 0
-
     def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         return y / -gamma
-
-    def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
-        return slope(x - y)
-
-    def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
-        return -average
 
 
 @dataclass(frozen=True)
