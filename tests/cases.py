@@ -105,7 +105,7 @@ def _swirl(x: Any) -> Any:
     return 0.6 + 0.5 * np.sin(x[..., ::-1] + 0.3)
 
 
-def _lively(x: Any) -> Any:
+def _varying(x: Any) -> Any:
     """A scalar diffusion that depends on the position."""
     return 1 + 0.6 * np.sin(x).prod(-1)
 
@@ -126,8 +126,8 @@ def _general(grid: pk.Grid) -> dict[str, dict[str, Any]]:
     """Fields of the drift-diffusions that a potential alone does not make."""
     fields: dict[str, dict[str, Any]] = {
         "driven": {"force": _swirl},
-        "ito": {"diffusion": _lively},
-        "stratonovich": {"diffusion": pk.Stratonovich(_lively), "force": _swirl},
+        "ito": {"diffusion": _varying},
+        "stratonovich": {"diffusion": pk.Stratonovich(_varying), "force": _swirl},
     }
     if grid.dim == 2:
         fields["tensor"] = {"diffusion": turning}

@@ -59,15 +59,15 @@ def test_every_public_name_resolves(package: str) -> None:
 def test_names_are_listed_where_type_checkers_read_them() -> None:
     source = """
 if TYPE_CHECKING:
-    from house.room import Table as Table
-    from house import (
-        room as room,
+    from package.module import Table as Table
+    from package import (
+        part as part,
     )
-    from house.cellar import hidden
+    from package.other import hidden
 else:
-    from house import street as street
+    from package import street as street
 """
-    assert lazy.listed(source) == {"Table": "house.room", "room": "house"}
+    assert lazy.listed(source) == {"Table": "package.module", "part": "package"}
 
 
 def test_the_documents_name_every_public_name_and_no_other() -> None:
@@ -96,10 +96,10 @@ def test_help_is_short(package: str) -> None:
             assert len(inspect.formatannotation(part)) < 100, value
 
 
-def test_no_verb_is_hidden_by_a_room() -> None:
+def test_no_verb_is_hidden_by_a_module() -> None:
     import pdekit as pk
 
-    # a function that shares its name with a room would be hidden by the import of that room
+    # a function that shares its name with a module would be hidden by the import of that module
     import pdekit.comparison
 
     assert callable(pk.compare) and callable(pk.control) and callable(pk.semiconcavity)

@@ -93,13 +93,8 @@ class Heat(Facts):
 
 
 @dataclass(frozen=True)
-class HamiltonJacobi(Facts):
-    """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
-
-    u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). Mathematics 1.3; thesis (4.15)-(4.16).
-    Another ``hamiltonian``, a value of ``pdekit.hamiltonians``, solves u_t = -H(∇u), in the sense
-    of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t).
-    """
+class _OfHamiltonian(Facts):
+    """H, by which nothing diffuses; None is |p|²/2."""
 
     hamiltonian: Hamiltonian | None = None
     first_order: ClassVar[bool] = True
@@ -110,7 +105,17 @@ class HamiltonJacobi(Facts):
 
 
 @dataclass(frozen=True)
-class Burgers(Facts):
+class HamiltonJacobi(_OfHamiltonian):
+    """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
+
+    u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). Mathematics 1.3; thesis (4.15)-(4.16).
+    Another ``hamiltonian``, a value of ``pdekit.hamiltonians``, solves u_t = -H(∇u), in the sense
+    of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t).
+    """
+
+
+@dataclass(frozen=True)
+class Burgers(_OfHamiltonian):
     """Conservation law p_t + (p^2 / 2)_x = 0 on a line, p(., 0) = f': the slope of u_t = -u_x^2/2.
 
     Smooth until ``shock_time``; then the entropy solution, with p_x <= 1/t. Fields are averages
@@ -118,13 +123,7 @@ class Burgers(Facts):
     Another ``hamiltonian`` H solves p_t + H(p)_x = 0. Mathematics 1.3.
     """
 
-    hamiltonian: Hamiltonian | None = None
     carries_slope: ClassVar[bool] = True
-    first_order: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if self.hamiltonian is not None:
-            require_hamiltonian(self.hamiltonian)
 
 
 @dataclass(frozen=True)

@@ -153,8 +153,8 @@ class Duality:
         size = float(grid.integrate(np.abs(solution.fields[k] * back.fields[j])))
         drift = np.abs(means - means[0]) / size
         i = int(np.argmax(np.where(np.isnan(drift), np.inf, drift)))
-        told = sum(getattr(s.scheme, "tolerance", 0.0) for s in (solution, back))
-        return at_most(name, drift[i], 0.0, 1e-8 + told, at_place(solution, pairs[i][0]))
+        promised = sum(getattr(s.scheme, "tolerance", 0.0) for s in (solution, back))
+        return at_most(name, drift[i], 0.0, 1e-8 + promised, at_place(solution, pairs[i][0]))
 
 
 def _balance(

@@ -159,7 +159,7 @@ class TwoScaleLangevin(GradientDynamics):
 
     HOM-SGLD, with ``interaction`` MF-HOM-SGLD: mathematics 1.9 and 1.10, Kantas et al. Algorithm 1
     with its indices and weights corrected (errata 2, 3, 12, 18). Each step of X takes
-    ``burn_in + inner_steps - 1`` steps of Y with X held, and averages the last ``inner_steps``. As
+    ``burn_in + inner_steps - 1`` steps of Y with X fixed, and averages the last ``inner_steps``. As
     ε -> 0, X' = -∇u(X, γ), u the local entropy of V (``ViscousHJ``); the error is O(ε).
 
     Parameters

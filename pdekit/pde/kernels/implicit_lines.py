@@ -72,12 +72,12 @@ def _solve(up, down, n, s, inv, b, x):  # type: ignore[no-untyped-def]
 
     cell 0. The last cell loses with its rate up.
     """
-    carried = 0.0
+    inflow = 0.0
     for i in range(n):
         inv[i] = 1.0 / (s + up[i])
         s = 1.0 + down[i] * s * inv[i]
-        x[i] = (b[i] + carried) * inv[i]
-        carried = up[i] * x[i]
+        x[i] = (b[i] + inflow) * inv[i]
+        inflow = up[i] * x[i]
     for i in range(n - 2, -1, -1):
         x[i] += down[i] * inv[i] * x[i + 1]
 

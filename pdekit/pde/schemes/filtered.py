@@ -132,10 +132,10 @@ class _Run:
             monotone, _ = self._monotone(u)
         eps = self.share * float(np.ptp(monotone))
         if self.weights is None:
-            u, held = filtered_plain(u, monotone, dt, eps, grid, self.hamiltonian, self.flux)
+            u, filtered = filtered_plain(u, monotone, dt, eps, grid, self.hamiltonian, self.flux)
         else:
-            u, held = filtered_fused(u, monotone, dt, eps, grid, self.weights)
-        self.stats["filtered"] = max(self.stats["filtered"], held)
+            u, filtered = filtered_fused(u, monotone, dt, eps, grid, self.weights)
+        self.stats["filtered"] = max(self.stats["filtered"], filtered)
         return u if linear is None else linear(u, dt / 2), dt
 
     def _fused(self, u: Array, weights: Array, span: float) -> tuple[Array, int]:
@@ -144,12 +144,12 @@ class _Run:
 
         rates, periodic, field = as_plane(u, self.grid, weights)
         field, buffer = field.copy(), np.empty((4, *field.shape))
-        steps, held, dt = march(
+        steps, filtered, dt = march(
             field, buffer, rates / 2, periodic, span, self.cfl, self.share, MOST_STEPS
         )
         if steps < 0:
             raise too_steep(dt, span)
-        self.stats["filtered"] = max(self.stats["filtered"], held / u.size)
+        self.stats["filtered"] = max(self.stats["filtered"], filtered / u.size)
         return field.reshape(u.shape), int(steps)
 
     def _monotone(self, u: Array) -> tuple[Array, float]:
@@ -183,7 +183,7 @@ def filtered_fused(
     first, second, out = np.empty_like(field), np.empty_like(field), np.empty_like(field)
     accurate(field, periodic, rates / 2, first)
     accurate(field - dt * first, periodic, rates / 2, second)
-    held = combine(
+    filtered = combine(
         field.ravel(), monotone.ravel(), first.ravel(), second.ravel(), dt, eps, out.ravel()
     )
-    return out.reshape(u.shape), held / u.size
+    return out.reshape(u.shape), filtered / u.size
