@@ -105,6 +105,17 @@ for _ in range(300):
 assert abs(x.item()) < 1e-3
 
 import sys
+sys.path.insert(0, "tests")
+import bad_inputs, test_truth_bad_input, test_truth_rows, truth
+new = {"solve FractionalHeat", "ConfinedLangevin", "LinearLangevin", "optim HeavyBall"}
+rows = [row for row in test_truth_rows.rows() if new & {*row.covers}]
+assert len(rows) == 4 and all(truth.tally(row, 1, 20) for row in rows)
+test_truth_rows.test_every_public_verb_has_a_row_of_random_problems()
+names = {"Quartic", "Fractional", "optim.HeavyBall", *new}
+bad = [case for case in test_truth_bad_input.every_case() if case[0].name in names]
+assert {test_truth_bad_input.verdict(*case)[0] for case in bad} == {"refused"}
+test_truth_bad_input.test_every_public_name_is_tried()
+
 from pdekit import cli
 study = cli.load_study("relaxation")
 assert all(claim.holds for claim in study.claims(study.run(quick=True)))
@@ -119,6 +130,6 @@ def test_the_examples_together_do_what_they_say(tmp_path: Path) -> None:
     for diff in DIFFS.values():
         apply(diff, tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", USED], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", USED], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
