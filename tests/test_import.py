@@ -6,9 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from grimp import build_graph
 
 from pdekit import lazy
 
@@ -54,6 +56,16 @@ def test_every_public_name_resolves(package: str) -> None:
         assert inspect.ismodule(value) or value.__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'slove'"):
         module.slove  # noqa: B018
+
+
+def test_no_imports_go_round() -> None:
+    """Those for type checkers apart; an error names the circle."""
+    graph = build_graph("pdekit", exclude_type_checking_imports=True, cache_dir=None)
+    arrows = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(arrows) > 200 and [*TopologicalSorter(arrows).static_order()]
+    arrows["pdekit.grid"] = {"pdekit.comparison.certify"}
+    with pytest.raises(CycleError):
+        TopologicalSorter(arrows).prepare()
 
 
 def test_names_are_listed_where_type_checkers_read_them() -> None:
