@@ -61,7 +61,7 @@ Kind = Callable[..., Any]
 
 @settings(max_examples=200)
 @given(any_kind, any_grid, seeds, st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from([1e-3, 0.03]))
-def test_densities_are_carried_by_the_transpose(
+def test_densities_are_advanced_by_the_transpose(
     kind: Kind, grid: pk.Grid, seed: int, size: float, dt: float
 ) -> None:
     """<Φ'(U) d, rho> = <d, Φ'(U)^T rho> to 1e-12 of what is summed, and Φ'(U) 1 = 1."""
@@ -155,7 +155,7 @@ def test_steps_too_long_for_the_data_are_cut_and_still_dual(grid: pk.Grid) -> No
     np.testing.assert_allclose(difference, bent, atol=2e-3 * np.abs(bent).max())
 
 
-def test_kinks_are_held_back_and_smooth_fields_are_not() -> None:
+def test_kinks_are_filtered_and_smooth_fields_are_not() -> None:
     steps, gentle = paired(GRIDS["line"]), paired(GRIDS["circle"])
     steps(kinked(GRIDS["line"], 1), 0.03)
     gentle(smooth(GRIDS["circle"], 1), 0.003)
@@ -164,7 +164,7 @@ def test_kinks_are_held_back_and_smooth_fields_are_not() -> None:
 
 
 @every_grid
-def test_where_cells_are_held_back_derivatives_are_those_of_the_step(grid: pk.Grid) -> None:
+def test_where_cells_are_filtered_derivatives_are_those_of_the_step(grid: pk.Grid) -> None:
     """Value, transpose and density, with a mixture of both kinds of cells."""
     steps, dt, small = paired(grid), 0.01, 1e-6
     u, d, rho = kinked(grid, 1), smooth(grid, 2, 0.3), 0.1 + smooth(grid, 3) ** 2

@@ -6,7 +6,7 @@ has errors of a rounding of its norm 1 / λ_1, which hides modes that are faster
 orders of magnitude than the slowest. These are found in stages: known modes are projected out,
 before and after T, and where the next ones are too far from the first, functions are pinned at zero
 on one cell for each mode that is slower by 1e10, where it is large. On what is orthogonal to the
-known modes the inverse that is left is T but for a share λ_held / λ_next.
+known modes the inverse that is left is T but for a share λ_pinned / λ_next.
 """
 
 from collections.abc import Callable
