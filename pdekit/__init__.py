@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pdekit.comparison import certificates as certificates
     from pdekit.comparison.certificates.certificate import Certificate as Certificate
     from pdekit.comparison.certificates.certificate import Certificates as Certificates
-    from pdekit.comparison.certificates.certify import certify as certify
+    from pdekit.comparison.certify import certify as certify
     from pdekit.comparison.compare import Comparison as Comparison
     from pdekit.comparison.compare import compare as compare
     from pdekit.comparison.convergence import Convergence as Convergence

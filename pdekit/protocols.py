@@ -44,7 +44,16 @@ class Equation(Protocol):
 
 
 class Scheme(Protocol):
-    """How an equation is advanced: a value of ``pdekit.schemes``."""
+    """How an equation is advanced: a value of ``pdekit.schemes``.
+
+    One that chooses its own steps has a tolerance, and keeps it or raises ``ConvergenceError``. One
+    whose steps ``dt`` are given by the user may be inaccurate, but says how much: it records
+    ``stats["error_estimate"]``, of the error in time at the last time including what was clipped,
+    relative to the data (``Problem.distance``: L1 over the mass, of functions the maximum over that
+    of the data), not below the true error where steps are short enough for their order to show;
+    and it warns (``AccuracyWarning``, with the dt and what to use instead) where that is above a
+    tenth, also and above all where steps are too long. Preserved properties hold at any ``dt``.
+    """
 
     @property
     def solves(self) -> tuple[type[Any], ...]:

@@ -252,7 +252,7 @@ def now() -> str:
 def page(runs: Sequence[Run], title: str) -> str:
     """The report as one HTML page: no script, and no address but ``data:`` and its own anchors."""
     template = _templates().get_template("report.html")
-    return template.render(title=title, told=summary(runs, title), runs=runs)
+    return template.render(title=title, summary=summary(runs, title), runs=runs)
 
 
 @cache

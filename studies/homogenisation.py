@@ -9,7 +9,7 @@ Two ways in which a fine scale ε disappears, each together with the limit of ma
   particles have a transition at a finite beta_c, and below it many states. beta_c ε² tends to a
   constant, of particles that sit in the ripples' minima: λ/(1+λ) s Var_s(k) = 1 for k in Z + 1/2
   with weights exp(-s k²/2), s = 4π² (1+λ) beta ε². Particles at one beta and two ε tell them apart.
-* the two-scale dynamics MF-HOM-SGLD: as ε -> 0 its law is carried by the slope of the LOCAL ENTROPY
+* the two-scale dynamics MF-HOM-SGLD: as ε -> 0 its law is driven by the slope of the LOCAL ENTROPY
   of V, not of V, and by the pull: x' = -u'(x) - λ (x - mean), at rate O(ε) (mathematics 1.9;
   Kantas et al. (14)-(15), who let ε -> 0 first for this reason).
 
@@ -163,7 +163,7 @@ def bowl_particles(epsilon: float, runs: int, seed: int, pull: Any = PULL) -> np
     return ensemble.x.values.mean((2, 3))
 
 
-def carried(slope: Any, nodes: int = 1_000) -> np.ndarray:
+def driven(slope: Any, nodes: int = 1_000) -> np.ndarray:
     """Mean and second moment at ``WELL_TIME`` of x' = -slope(x) - λ (x - mean) from the start."""
     start = WELL_START.mean[0] + WELL_START.std[0] * ndtri((np.arange(nodes) + 0.5) / nodes)
 
@@ -199,11 +199,11 @@ def _two_scales(
     n: int, seed: int
 ) -> tuple[dict[float, np.ndarray], dict[float, np.ndarray], np.ndarray]:
     """Errors of the particles against the transport by the local entropy."""
-    exact, errors, noise = carried(local_slope()), {}, {}
+    exact, errors, noise = driven(local_slope()), {}, {}
     for k, epsilon in enumerate((0.08, 0.04, 0.02)):
         found, noise[epsilon] = two_scale_moments(epsilon, n, seed + k)
         errors[epsilon] = found - exact
-    return errors, noise, carried(lambda x: x**3 - x) - exact
+    return errors, noise, driven(lambda x: x**3 - x) - exact
 
 
 def _numbers(results: Results) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _swirl(x: Any) -> Any:
     return 0.6 + 0.5 * np.sin(x[..., ::-1] + 0.3)
 
 
-def _lively(x: Any) -> Any:
+def _varying(x: Any) -> Any:
     """A scalar diffusion that depends on the position."""
     return 1 + 0.6 * np.sin(x).prod(-1)
 
@@ -126,8 +126,8 @@ def _general(grid: pk.Grid) -> dict[str, dict[str, Any]]:
     """Fields of the drift-diffusions that a potential alone does not make."""
     fields: dict[str, dict[str, Any]] = {
         "driven": {"force": _swirl},
-        "ito": {"diffusion": _lively},
-        "stratonovich": {"diffusion": pk.Stratonovich(_lively), "force": _swirl},
+        "ito": {"diffusion": _varying},
+        "stratonovich": {"diffusion": pk.Stratonovich(_varying), "force": _swirl},
     }
     if grid.dim == 2:
         fields["tensor"] = {"diffusion": turning}
@@ -194,16 +194,20 @@ SCHEMES = {
     "policy_iteration": s.PolicyIteration(0.05, order=1),
     "policy_pairs": s.PolicyIteration(0.05),
 }
-_ONLY_IN = {"exponential": 1, "krylov": 2, "split": 2}
+
+
+def solves(scheme: Any, case: EquationCase) -> bool:
+    """Whether it declares that it does."""
+    problem = Problem(case.equation, case.grid, case.initial)
+    return isinstance(case.equation, scheme.solves) and not scheme.refuses(problem)
+
 
 # every equation with every scheme that solves it there
 PAIRS = [
     (f"{case.name}-{name}", case, scheme)
     for case in EQUATIONS
     for name, scheme in SCHEMES.items()
-    if isinstance(case.equation, scheme.solves)
-    and _ONLY_IN.get(name, case.grid.dim) == case.grid.dim
-    and not (name in ("godunov", "filtered") and "bellman" in case.name and case.grid.dim == 2)
+    if solves(scheme, case)
     # a tensor that turns has a dozen directions to split, and thousands of steps
     and not (name == "split" and "tensor" in case.name)
 ]

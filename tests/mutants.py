@@ -144,7 +144,7 @@ class Mutant:
 # --- processes ------------------------------------------------------------------------------------
 
 
-class Watch:
+class Monitor:
     """Fails tests that take too long, and keeps the times of those that pass."""
 
     def __init__(self, longest: float) -> None:
@@ -205,9 +205,9 @@ def pytest_in(tree: Path, arguments: list[str], result: Path, longest: float) ->
     os.chdir(tree)
     os.environ |= {"PYTHONPATH": str(tree), "MPLBACKEND": "agg"}
     sys.path[:] = [str(tree), *(p for p in sys.path if p and not p.startswith(str(ROOT)))]
-    watch = Watch(longest)
-    code = pytest.main([*OPTIONS, *arguments], plugins=[watch])
-    result.write_text(json.dumps({"times": watch.times, "failed": watch.failed}))
+    monitor = Monitor(longest)
+    code = pytest.main([*OPTIONS, *arguments], plugins=[monitor])
+    result.write_text(json.dumps({"times": monitor.times, "failed": monitor.failed}))
     return int(code)
 
 

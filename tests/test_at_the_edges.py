@@ -46,7 +46,7 @@ def test_boxes_are_as_fine_as_a_narrow_density() -> None:
     grid = pk.Grid(0, 1, 2000)
     mass = np.zeros(2000)
     mass[700:712] = 1 / 12
-    seen, rho, centres = transport.held_boxes(np.round(240 * mass), mass, grid)
+    seen, rho, centres = transport.occupied_boxes(np.round(240 * mass), mass, grid)
     assert rho.size == 12 and seen.size == 12
     np.testing.assert_allclose(np.ravel(centres), grid.axes[0][700:712], rtol=1e-12)
 

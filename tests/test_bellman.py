@@ -61,7 +61,7 @@ Kind = Callable[..., Any]
 
 @settings(max_examples=200)
 @given(any_kind, any_grid, seeds, st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from([1e-3, 0.03]))
-def test_densities_are_carried_by_the_transpose(
+def test_densities_are_advanced_by_the_transpose(
     kind: Kind, grid: pk.Grid, seed: int, size: float, dt: float
 ) -> None:
     """<Φ'(U) d, rho> = <d, Φ'(U)^T rho> to 1e-12 of what is summed, and Φ'(U) 1 = 1."""
@@ -155,7 +155,7 @@ def test_steps_too_long_for_the_data_are_cut_and_still_dual(grid: pk.Grid) -> No
     np.testing.assert_allclose(difference, bent, atol=2e-3 * np.abs(bent).max())
 
 
-def test_kinks_are_held_back_and_smooth_fields_are_not() -> None:
+def test_kinks_are_filtered_and_smooth_fields_are_not() -> None:
     steps, gentle = paired(GRIDS["line"]), paired(GRIDS["circle"])
     steps(kinked(GRIDS["line"], 1), 0.03)
     gentle(smooth(GRIDS["circle"], 1), 0.003)
@@ -164,8 +164,8 @@ def test_kinks_are_held_back_and_smooth_fields_are_not() -> None:
 
 
 @every_grid
-def test_where_cells_are_held_back_derivatives_are_those_of_the_step(grid: pk.Grid) -> None:
-    """Value, transpose and what is carried, with a mixture of both kinds of cells."""
+def test_where_cells_are_filtered_derivatives_are_those_of_the_step(grid: pk.Grid) -> None:
+    """Value, transpose and density, with a mixture of both kinds of cells."""
     steps, dt, small = paired(grid), 0.01, 1e-6
     u, d, rho = kinked(grid, 1), smooth(grid, 2, 0.3), 0.1 + smooth(grid, 3) ** 2
     step, up, down = (steps(u + s * small * d, dt) for s in (0, 1, -1))
@@ -183,7 +183,7 @@ def test_where_cells_are_held_back_derivatives_are_those_of_the_step(grid: pk.Gr
 
 
 def test_a_narrow_density_keeps_its_sign() -> None:
-    """A single full cell: carried below zero by the exact transpose, moved upright instead."""
+    """A single full cell: below zero by the exact transpose, moved by a monotone step instead."""
     grid = pk.Grid(-2, 2, 200)
     steps, rho = paired(grid), np.zeros(200)
     rho[120] = 1.0
@@ -292,8 +292,8 @@ def test_bands_are_exponentials_down_to_their_tails(slope: float) -> None:
     field = np.exp(slope * np.arange(n))
     for matrix, rates in ((band, L), (transposed, L.T)):
         exact = expm(tau * rates * field / field[:, None]).sum(1)
-        out, room = np.empty(n), np.zeros(n + len(band) + 8)
-        product(matrix, field, room, out)
+        out, workspace = np.empty(n), np.zeros(n + len(band) + 8)
+        product(matrix, field, workspace, out)
         np.testing.assert_allclose(out / field, exact, rtol=1e-12)
     assert exponential_band(1e4 * up, down, tau) is None
 

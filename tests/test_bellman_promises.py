@@ -60,7 +60,7 @@ def cold(cells: int) -> Any:
     return pk.solve(equation, pk.Grid(-5, 5, cells), P.Quadratic(1.0), 0.5)
 
 
-def test_cells_too_coarse_for_the_transform_are_spoken_of_and_the_advice_helps() -> None:
+def test_cells_too_coarse_for_the_transform_are_reported_and_the_advice_helps() -> None:
     with pytest.warns(pk.ResolutionWarning, match="about .* cells would suffice") as said:
         found = cold(200)
     assert found.stats["cell_error"] > abs(found.at([2.0]) - 0.562)
@@ -71,7 +71,7 @@ def test_cells_too_coarse_for_the_transform_are_spoken_of_and_the_advice_helps()
         assert cold(advised).at([2.0]) == pytest.approx(0.562, abs=2e-3)
 
 
-def test_long_steps_of_first_order_are_spoken_of_and_the_advice_helps() -> None:
+def test_long_steps_of_first_order_are_reported_and_the_advice_helps() -> None:
     grid, equation = pk.Grid(-3, 3, 200), pk.HamiltonJacobiBellman(P.Quadratic(0.5), 4.0)
     with pytest.warns(pk.AccuracyWarning, match=r"PolicyIteration\(dt=") as said:
         rough = pk.solve(equation, grid, P.Quadratic(8.0), 0.5, s.PolicyIteration(0.25, 1))
@@ -203,7 +203,7 @@ def test_a_planted_wrong_estimate_is_caught(monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize("scheme", [None, s.Filtered(), s.Godunov(), s.PolicyIteration(0.005)])
-def test_a_cost_that_begins_within_a_cell_is_spoken_of(scheme: Any) -> None:
+def test_a_cost_that_begins_within_a_cell_is_reported(scheme: Any) -> None:
     """Cells see a step at the next face only, up to half a cell away, on either grid alike."""
     equation = pk.HamiltonJacobiBellman(P.Quadratic(0.0), 2.0)
     grid = pk.Grid(0, 1, 24)
@@ -250,7 +250,7 @@ def test_more_steps_of_policies_than_anyone_waits_for_are_refused(t: float) -> N
     assert 1 <= s.PolicyIteration(better).count(t) < 10_000
 
 
-def test_costs_too_steep_for_a_plane_are_told_what_helps() -> None:
+def test_costs_too_steep_for_a_plane_get_advice() -> None:
     equation = pk.HamiltonJacobiBellman(P.Quadratic(1.0, dim=2), 4.0)
     grid, cost = pk.Grid((-3, -3), (3, 3), (20, 20)), P.Quadratic(100.0, dim=2)
     with pytest.raises(pk.ConvergenceError, match=r"use schemes.PolicyIteration\(\)$"):

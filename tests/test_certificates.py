@@ -313,7 +313,7 @@ def test_a_value_above_the_idle_cost_is_seen() -> None:
 # --- the values themselves -----------------------------------------------------------------------
 
 
-def test_hypotheses_that_fail_are_told_and_never_pass() -> None:
+def test_hypotheses_that_fail_are_reported_and_never_pass() -> None:
     rho = solved(pk.FokkerPlanck(WELL, 4), START)
     for check in (c.BakryEmery(), c.WassersteinContraction()):
         row = check(rho)

@@ -63,7 +63,7 @@ def steep(x):
     return 1 + (x**2).sum(-1)
 
 
-class Held:
+class Oscillating:
     """A potential that may change in time."""
 
     dim = 2
@@ -110,8 +110,8 @@ COMPILED = {
     "restarted MaSS": RestartedMaSS(SAMPLES, gradient=MiniBatch(3, replacement=False)),
 }
 PLAIN = {
-    "in time": pk.Langevin(Held(), 4.0),
-    "control in time": pk.ControlledLangevin(WELL, 4.0, Held()),
+    "in time": pk.Langevin(Oscillating(), 4.0),
+    "control in time": pk.ControlledLangevin(WELL, 4.0, Oscillating()),
     "all pairs": pk.InteractingLangevin(WELL, 4.0, PAIRS),
     "Chebyshev": pk.InteractingLangevin(WELL, 4.0, PAIRS, summation=ChebyshevSum()),
     "slow pairs": pk.TwoScaleLangevin(WELL, 4.0, 0.5, 0.1, 3, interaction=PAIRS),
@@ -153,7 +153,6 @@ def test_the_tables_have_every_dynamics():
     public = {getattr(pk.particles, name) for name in pk.particles.__all__}
     dynamics = {d for d in public if hasattr(d, "step") and hasattr(d, "init")}
     assert {type(d) for d in (*COMPILED.values(), *PLAIN.values())} == dynamics
-    assert len(dynamics) == 16
 
 
 @pytest.mark.parametrize("name", COMPILED)

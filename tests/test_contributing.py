@@ -30,16 +30,17 @@ def sides(hunk: str) -> tuple[str, str]:
 
 
 def applied(text: str, hunks: str, path: str) -> str:
-    """The text of a file after the hunks; each must fit in one place."""
+    """The text of a file after the hunks; each must fit in one place, line by line."""
+    text = "\n" + text
     for hunk in re.split(r"^@@ .*@@\n", hunks, flags=re.M)[1:]:
         before, after = sides(hunk)
-        fits = not before or text.count(before) == 1
+        fits = not before or text.count(f"\n{before}\n") == 1
         assert fits, (
             f"an example of CONTRIBUTING.md does not fit {path}, where something was added beside "
             f"it; move that, or update these lines of the example: {before!r}"
         )
-        text = text.replace(before, after) if before else after + "\n"
-    return text
+        text = text.replace(f"\n{before}\n", f"\n{after}\n") if before else f"\n{after}\n"
+    return text[1:]
 
 
 def apply(diff: str, root: Path) -> None:
@@ -61,6 +62,9 @@ def test_the_diff_fits(title: str) -> None:
 def test_a_diff_of_other_code_does_not_fit() -> None:
     with pytest.raises(AssertionError, match="no such line"):
         applied("a\nb\n", "@@ -1 +1 @@\n-no such line\n+c\n", "x.py")
+    with pytest.raises(AssertionError, match="does not fit"):
+        applied("a\nb\n", "@@ -1 +1 @@\n \n-b\n+c\n", "x.py")  # no blank line before b
+    assert applied("a\nb\n", "@@ -1 +1 @@\n a\n-b\n+c\n", "x.py") == "a\nc\n"
 
 
 USED = """
@@ -105,6 +109,23 @@ for _ in range(300):
 assert abs(x.item()) < 1e-3
 
 import sys
+sys.path.insert(0, "tests")
+import bad_inputs, test_compiled, test_import, test_optimizers, test_order
+import test_truth_bad_input, test_truth_rows, truth
+new = {"solve FractionalHeat", "ConfinedLangevin", "LinearLangevin", "optim HeavyBall"}
+rows = [row for row in test_truth_rows.rows() if new & {*row.covers}]
+assert len(rows) == 4 and all(truth.tally(row, 1, 20) for row in rows)
+test_truth_rows.test_every_public_verb_has_a_row_of_random_problems()
+names = {"Quartic", "Fractional", "optim.HeavyBall", *new}
+bad = [case for case in test_truth_bad_input.every_case() if case[0].name in names]
+assert {test_truth_bad_input.verdict(*case)[0] for case in bad} == {"refused"}
+test_truth_bad_input.test_every_public_name_is_tried()
+test_compiled.test_the_tables_have_every_dynamics()
+test_import.test_the_readme_uses_every_public_name_and_the_documents_no_other()
+test_import.test_help_is_short("pdekit.optim")
+test_optimizers.test_every_class_has_its_bad_options()
+test_order.test_every_scheme_has_a_row_for_every_equation_it_solves()
+
 from pdekit import cli
 study = cli.load_study("relaxation")
 assert all(claim.holds for claim in study.claims(study.run(quick=True)))
@@ -113,12 +134,12 @@ assert all(claim.holds for claim in study.claims(study.run(quick=True)))
 
 def test_the_examples_together_do_what_they_say(tmp_path: Path) -> None:
     """In a copy of the package, with what is compiled already where nothing is changed."""
-    for name in ("pdekit", "studies", "tests", "pyproject.toml"):
+    for name in ("pdekit", "studies", "tests", "README.md", "pyproject.toml"):
         source, copy = ROOT / name, tmp_path / name
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
     for diff in DIFFS.values():
         apply(diff, tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", USED], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", USED], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]

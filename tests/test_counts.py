@@ -49,7 +49,7 @@ def test_exponentials_count_their_sweeps(monkeypatch: Any) -> None:
     assert made[0] >= 2 and more == few  # all else is marching to the first time
 
 
-def test_gentle_values_are_carried_at_order_two_throughout() -> None:
+def test_gentle_values_advance_at_order_two_throughout() -> None:
     """No density had to be moved by the step of order one."""
     found = pk.control(
         WELL, 2.0, GRID, pk.Gaussian(0.0, 0.5), pk.potentials.Quadratic(), 0.5,
@@ -88,7 +88,7 @@ class Forgetful(dict[str, Any]):
 
 
 @pytest.mark.parametrize("name", cases.SCHEMES)
-def test_statistics_are_told_and_decide_nothing(name: str) -> None:
+def test_statistics_report_and_decide_nothing(name: str) -> None:
     """The same fields whatever reading them gives; JSON, in keys that the type knows."""
     scheme, times = cases.SCHEMES[name], np.array([0.02, 0.05])
     case = next(case for _, case, other in cases.HANDLED if other is scheme)

@@ -34,7 +34,7 @@ DOORS = {
     "particles/run/guards.py": "an argument that must be a Grid",
     "particles/run/recorder.py": "an argument that must be a Checkpoint",
     "pde/control/control.py": "arguments that must be a Grid, a DoobTransform",
-    "pde/equations.py": "an argument that must be Walls",
+    "pde/equations.py": "an argument that must be Walls; those that have a generator",
     "pde/hamiltonians.py": "an argument that must be a Hamiltonian",
     "pde/phases/branches.py": "a start that may be a state",
     "pde/phases/self_consistent.py": "an argument that must be a McKeanVlasov",

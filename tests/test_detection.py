@@ -96,10 +96,10 @@ def test_euler_maruyama_with_a_large_step_is_found_out(right):
 def test_reflection_in_place_of_transport_through_the_wall_is_found_out():
     walls, wound = pk.Grid(-1.5, 1.5, 300), pk.Grid(-1.5, 1.5, 300, periodic=True)
     equation = pk.FokkerPlanck(WELL, BETA)
-    reflected, carried = (density(equation, g).fields[-1] for g in (walls, wound))
+    reflected, wrapped = (density(equation, g).fields[-1] for g in (walls, wound))
     rng = np.random.default_rng(4)
-    assert found(carried, drawn(reflected, wound, rng, 5_000), wound) >= ENOUGH
-    assert found(carried, drawn(carried, wound, rng, 5_000), wound) <= 3
+    assert found(wrapped, drawn(reflected, wound, rng, 5_000), wound) >= ENOUGH
+    assert found(wrapped, drawn(wrapped, wound, rng, 5_000), wound) <= 3
 
 
 @pytest.mark.parametrize(("strength", "few"), [(1.0, True), (1.1, False)])

@@ -113,7 +113,7 @@ def test_shock_time_of_true_and_false_is_refused():
         pk.shock_time(lambda x: x[..., 0] > 0, pk.Grid(-1, 1, 40))
 
 
-def test_a_function_for_numpy_is_told_of_custom():
+def test_a_function_for_numpy_is_referred_to_custom():
     def V(x):
         return np.cos(np.asarray(x)[..., 0])
 

@@ -90,7 +90,7 @@ def test_w2_of_many_particles_in_the_plane_is_the_divergence_of_gaussians(scale,
         (((0.0, 0.0), 1.0), (np.array(shift), scale))
     )  # fmt: skip
     counts, mass = np.round(1e8 * there / there.sum()).astype(np.int64), here / here.sum()
-    shares, rho, centres = transport.held_boxes(counts, mass, fine)
+    shares, rho, centres = transport.occupied_boxes(counts, mass, fine)
     epsilon = transport.regularisation(centres)
     assert epsilon == pytest.approx((2 * 10 / 32) ** 2)
     value = transport.w2_sinkhorn(shares[None], rho, centres, epsilon)[0]

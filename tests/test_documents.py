@@ -312,7 +312,7 @@ def test_the_drawn_layers_are_those_of_the_contracts() -> None:
     drawn = drawn_layers((ROOT / "docs/architecture.md").read_text(encoding="utf-8"))
     assert drawn == contracts()
     for container, floors in drawn.items():
-        assert {room for floor in floors for room in floor.split(" | ")} == modules_on_disk(
+        assert {module for floor in floors for module in floor.split(" | ")} == modules_on_disk(
             container
         )
 

@@ -9,7 +9,7 @@ NODES = np.arange(12.0)
 
 
 @pytest.mark.parametrize("curve", [-0.7, 0.4])
-def test_of_a_parabola_no_node_is_in_doubt_whatever_the_room_held(curve: float) -> None:
+def test_of_a_parabola_no_node_is_in_doubt_whatever_the_workspace_has(curve: float) -> None:
     f = curve * (NODES - 3.3) ** 2
     second, doubt = np.full(12, 1e9), np.ones(12, bool)
     assert envelope.find_doubts(f, second, doubt) == 0 and not doubt.any()

@@ -29,7 +29,7 @@ def gibbs(potential: Any, beta: float) -> Any:
     return weights / GRID.integrate(weights)
 
 
-def held(equation: Any, density: Any) -> Any:
+def solution_of(equation: Any, density: Any) -> Any:
     return pk.solve(equation, GRID, density, 0.0)
 
 
@@ -39,9 +39,9 @@ def held(equation: Any, density: Any) -> Any:
 def test_row_1_half_the_diffusion_has_half_the_temperature() -> None:
     """Thesis (4.9): (1/2β)Δ with the stationary law e^{-βf}; it is e^{-2βf}."""
     printed = pk.FokkerPlanck(WELL, 2 * BETA)  # β⁻¹/2 of diffusion
-    assert c.Stationary()(held(printed, gibbs(WELL, BETA))).passed is False
-    assert c.Stationary()(held(printed, gibbs(WELL, 2 * BETA))).passed
-    assert c.Stationary()(held(pk.FokkerPlanck(WELL, BETA), gibbs(WELL, BETA))).passed
+    assert c.Stationary()(solution_of(printed, gibbs(WELL, BETA))).passed is False
+    assert c.Stationary()(solution_of(printed, gibbs(WELL, 2 * BETA))).passed
+    assert c.Stationary()(solution_of(pk.FokkerPlanck(WELL, BETA), gibbs(WELL, BETA))).passed
 
 
 def test_row_1_particles() -> None:
@@ -72,10 +72,10 @@ def test_row_1_momentum() -> None:
 def test_row_8_beta_for_its_inverse() -> None:
     """Kantas et al. p. 3: ∇·(ρ∇(β log ρ + Φ)) leaves e^{-Φ/β}, not e^{-βΦ}."""
     printed = pk.FokkerPlanck(WELL, 1 / BETA)
-    assert c.Stationary()(held(printed, gibbs(WELL, BETA))).passed is False
-    assert c.Stationary()(held(printed, gibbs(WELL, 1 / BETA))).passed
+    assert c.Stationary()(solution_of(printed, gibbs(WELL, BETA))).passed is False
+    assert c.Stationary()(solution_of(printed, gibbs(WELL, 1 / BETA))).passed
     right = pk.FokkerPlanck(WELL, BETA)
-    assert c.Stationary()(held(right, gibbs(WELL, BETA))).passed
+    assert c.Stationary()(solution_of(right, gibbs(WELL, BETA))).passed
 
 
 @pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
@@ -105,7 +105,7 @@ def test_row_9_beta_for_its_inverse_in_the_noise() -> None:
 # --- rows 2, 10, 11: local entropy and the fast process ---
 
 
-def _well_tied(y: Any) -> Any:
+def _confined_well(y: Any) -> Any:
     return WELL(y) + ((y - X) ** 2).sum(-1) / (2 * GAMMA)
 
 
@@ -113,7 +113,7 @@ def _mean(function: Any) -> float:
     """Under the fast process' law at X, by adaptive quadrature."""
 
     def weight(y: float) -> float:
-        return float(np.exp(-BETA * _well_tied(np.array([y]))))
+        return float(np.exp(-BETA * _confined_well(np.array([y]))))
 
     total = integrate.quad(weight, -4, 4)[0]
     return integrate.quad(lambda y: function(y) * weight(y), -4, 4)[0] / total
@@ -132,10 +132,10 @@ def test_row_2_the_fast_noise_of_the_papers_delivers_the_slope_at_twice_beta() -
 
 
 def test_row_2_the_law_of_the_fast_process() -> None:
-    still = held(pk.FokkerPlanck(_well_tied, BETA), gibbs(_well_tied, BETA))
-    tied = pk.potentials.Custom(_well_tied, lambda y: WELL.grad(y) + (y - X) / GAMMA)
+    still = solution_of(pk.FokkerPlanck(_confined_well, BETA), gibbs(_confined_well, BETA))
+    confined = pk.potentials.Custom(_confined_well, lambda y: WELL.grad(y) + (y - X) / GAMMA)
     for beta, good in ((BETA, True), (2 * BETA, False)):
-        y = pk.simulate(pk.Langevin(tied, beta), START, 10_000, [6.0], 0.02)
+        y = pk.simulate(pk.Langevin(confined, beta), START, 10_000, [6.0], 0.02)
         y = type(y)(y.x.assign_coords(time=[0.0]), y.dynamics, y.seed, y.stats)
         assert follows(still, y) is good
 
@@ -226,11 +226,11 @@ def test_row_15_a_tilted_start_relaxes_to_the_symmetric_state_between_the_two() 
 
 def test_row_28_workers_tied_to_their_mean_forget_the_centre() -> None:
     """Thesis (4.25): workers drawn to Ȳ do not sample the Gibbs law of the centre's tie."""
-    still = held(pk.FokkerPlanck(_well_tied, BETA), gibbs(_well_tied, BETA))
+    still = solution_of(pk.FokkerPlanck(_confined_well, BETA), gibbs(_confined_well, BETA))
     start = pk.Gaussian(X, 0.3)
     printed = pk.InteractingLangevin(WELL, BETA, pk.CurieWeiss(1 / GAMMA))
-    tied = pk.potentials.Custom(_well_tied, lambda y: WELL.grad(y) + (y - X) / GAMMA)
-    for motion, good in ((printed, False), (pk.Langevin(tied, BETA), True)):
+    confined = pk.potentials.Custom(_confined_well, lambda y: WELL.grad(y) + (y - X) / GAMMA)
+    for motion, good in ((printed, False), (pk.Langevin(confined, BETA), True)):
         # independent runs, because those of the printed form act on each other
         y = pk.simulate(motion, start, 1_000, [6.0], 0.02, runs=20)
         y = type(y)(y.x.assign_coords(time=[0.0]), y.dynamics, y.seed, y.stats)

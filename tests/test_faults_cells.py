@@ -30,7 +30,7 @@ def turned(p):
 
 
 @pytest.mark.parametrize("width", [0.003, 0.02])
-def test_a_density_between_the_centres_is_spoken_of(width):
+def test_a_density_between_the_centres_is_reported(width):
     with pytest.warns(pk.ResolutionWarning, match="cells would suffice"):
         pk.solve(pk.FokkerPlanck(P.Quadratic(1.0), 1.0), LINE, normal(0.517, width), 0.1)
 
@@ -45,7 +45,7 @@ def test_a_density_that_the_cells_resolve_is_not(density):
     assert abs(LINE.integrate(solved.fields[-1]) - 1) < 1e-8
 
 
-def test_a_density_in_the_plane_between_the_centres_is_spoken_of():
+def test_a_density_in_the_plane_between_the_centres_is_reported():
     plane = pk.Grid((-4, -4), (4, 4), (16, 16))
 
     def dot(x):
@@ -57,12 +57,12 @@ def test_a_density_in_the_plane_between_the_centres_is_spoken_of():
 
 @pytest.mark.parametrize("equation", [pk.Heat(1.0), pk.BackwardKolmogorov(P.Quadratic(1.0), 1.0)])
 @pytest.mark.parametrize("move", [0.0, 0.03])
-def test_a_spike_between_the_centres_is_spoken_of(equation, move):
+def test_a_spike_between_the_centres_is_reported(equation, move):
     with pytest.warns(pk.ResolutionWarning, match="changes within a cell"):
         pk.solve(equation, LINE, lambda x: spike(x + move), 0.5)
 
 
-def test_heat_of_a_step_within_a_cell_is_spoken_of_while_it_matters():
+def test_heat_of_a_step_within_a_cell_is_reported_while_it_matters():
     with pytest.warns(pk.ResolutionWarning, match="changes within a cell"):
         pk.solve(pk.Heat(1.0), pk.Grid(-1, 1, 41), step, 1e-3)
     with warnings.catch_warnings():
@@ -114,7 +114,7 @@ def test_what_is_not_at_rest_is_not_taken_for_it():
     assert grid.integrate(solved.fields[-1] * (grid.axes[0] < 0)) < 1e-3
 
 
-def test_implicit_steps_that_are_far_too_long_are_spoken_of():
+def test_implicit_steps_that_are_far_too_long_are_reported():
     grid = pk.Grid(-3, 3, 60)
     equation = pk.BackwardKolmogorov(P.DoubleWell(), 4.0)
 

@@ -16,7 +16,7 @@ nothing = lambda x: 0 * x[..., 0]  # noqa: E731
 
 
 def ring(n, beta, force, t, scheme=None):
-    """The wave 1 + .9 cos 2 pi x carried round a circle of length one, and its exact modes."""
+    """The wave 1 + .9 cos 2 pi x advected round a circle of length one, and its exact modes."""
     grid = pk.Grid(0, 1, n, periodic=True)
     start = 1 + 0.9 * np.cos(2 * np.pi * grid.axes[0])
     equation = pk.FokkerPlanck(nothing, beta, force=lambda x: force + 0 * x)
@@ -137,7 +137,7 @@ class Drifting:
 @pytest.mark.parametrize("dim", [1, 2])
 def test_schemes_for_fixed_potentials_refuse_one_that_moves(scheme, equation, dim):
     grid = pk.Grid((-3.0,) * dim, (3.0,) * dim, (12,) * dim)
-    with pytest.raises(ValueError, match="potential fixed in time"):
+    with pytest.raises(ValueError, match="takes coefficients that are fixed in time"):
         pk.solve(equation(Drifting(), 2.0), grid, np.ones(grid.shape), 0.1, scheme)
     # what the message advises
     advised = schemes.Exponential() if dim == 1 else schemes.Split()

@@ -104,7 +104,7 @@ def cyclic():
     return loop
 
 
-def test_what_holds_itself_is_told():
+def test_what_contains_itself_is_reported():
     one, two = cyclic(), cyclic()
     two[0] = 2.0
     assert fingerprint(x=one) == fingerprint(x=cyclic())

@@ -104,7 +104,7 @@ def test_the_solution_of_viscosity_is_found_where_waves_compose():
     assert filtered[2] < 0.35 * filtered[0] and filtered[2] < 4e-3
 
 
-def test_held_back_only_where_it_is_not_smooth():
+def test_filtered_only_where_it_is_not_smooth():
     """Smooth data go through whole; a saw of the grid's own width is held back."""
     grid = pk.Grid(0, 2 * np.pi, 100, periodic=True)
     smooth = pk.solve(

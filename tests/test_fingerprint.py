@@ -37,7 +37,7 @@ def test_classes_that_share_their_name_are_numbered() -> None:
     assert "Force (1)" not in told and "Force (4)" not in told
 
 
-def test_the_most_parts_are_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_most_parts_are_still_included(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = [1.0, 2.0, 3.0]
     parts = len(fingerprint(x=numbers))
     monkeypatch.setattr(prints, "_MOST", parts - 1)

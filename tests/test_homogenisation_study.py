@@ -50,7 +50,7 @@ def test_the_claims_hold(study: Any, results: Any) -> None:
 def test_two_scales_at_the_printed_noise_fail(study: Any, results: Any) -> None:
     """Erratum 2: noise sqrt(1/(beta ε)) smooths as at twice the inverse temperature."""
     moments, noise = {}, {}
-    exact = study.carried(study.local_slope())
+    exact = study.driven(study.local_slope())
     for k, epsilon in enumerate(sorted(results.moments)):
         found, noise[epsilon] = study.two_scale_moments(epsilon, 12_000, k, 2 * study.COLD)
         moments[epsilon] = found - exact

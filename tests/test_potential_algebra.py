@@ -163,8 +163,9 @@ BOWL, TILT = Quadratic(2.0), Linear(0.5)
 
 
 def test_the_normal_form() -> None:
-    """What means the same is equal: sums are flat, multiples of multiples are one."""
+    """Sums are flat, multiples of multiples are one; the order of terms, of rounding, is kept."""
     V, W = DoubleWell(), Rippled()
+    assert V + W != W + V
     assert V + (W + BOWL) == (V + W) + BOWL == Sum((V, Sum((W, BOWL))))
     assert 2 * (V + W) == 2 * V + W * 2
     assert (V + W).shifted(0.5) == V.shifted(0.5) + W.shifted(0.5)
@@ -182,6 +183,66 @@ def test_functions_and_strangers_are_subtracted_too() -> None:
     assert np.allclose((BOWL - function)(x), x[:, 0] ** 2 - x[:, 0] ** 3)
     assert np.allclose((function - BOWL).grad(x), 3 * x**2 - 2 * x)
     assert (BOWL - Swing()).at(0.0) == BOWL - Linear(0.0)
+
+
+def test_zero_and_sum() -> None:
+    V = DoubleWell()
+    assert sum([V, BOWL, TILT]) == V + BOWL + TILT
+    assert V + 0 is 0 + V is V - 0.0 is np.float64(0) + V is V and 0 - V == -V
+
+
+@pytest.mark.parametrize(
+    "other", [None, 2.0, "V", False, np.zeros(3), torch.zeros(3)], ids=lambda value: str(value)
+)
+def test_what_is_no_potential_is_refused_and_a_constant_is_a_function(other: Any) -> None:
+    for combine in (lambda V: V + other, lambda V: other + V, lambda V: V - other):
+        with pytest.raises(TypeError, match="expected to be added to a potential, got") as refused:
+            combine(BOWL)
+    advised = "lambda x: c + 0 * x[..., 0]"
+    assert advised in str(refused.value)
+    x = np.linspace(-1, 1, 5)[:, None]
+    assert np.allclose((BOWL + eval(advised, {"c": 2.0}))(x), BOWL(x) + 2)
+
+
+class Bare:
+    """(1 + t) x²/2, a moving function that has no dimension."""
+
+    def at(self, t: float) -> Any:
+        return lambda x: (1 + t) * (x**2).sum(-1) / 2
+
+
+@pytest.mark.parametrize(
+    "V",
+    [
+        Scaled(Bare(), 0.25) - Scaled(Bare(), -0.75),
+        Sum((Bare(),)),
+        Sum((Bare(),)).shifted(0.1).shifted(-0.1),
+        Scaled(Bare(), 0.5) + Scaled(Sum((Bare(), Bare())), 0.25),
+        BOWL + Bare() - BOWL,
+    ],
+    ids=["multiple", "sum", "shift", "multiples", "difference"],
+)
+def test_functions_that_move_without_a_dimension(V: Any) -> None:
+    """Wherever the bare one is taken, what is made of it is taken with the same answer."""
+    once, times = V.at(0.5), [0.1, 0.3]
+    x = np.linspace(-1, 1, 5)[:, None]
+    assert np.allclose(once(x), 0.75 * x[:, 0] ** 2) and np.allclose(once.grad(x), 1.5 * x)
+    bare, made = (pk.solve(pk.FokkerPlanck(v, 4.0), GRID, START, times).fields for v in (Bare(), V))
+    assert np.allclose(made, bare, rtol=0, atol=1e-12)
+    bare, made = (
+        pk.simulate(pk.Langevin(v, 4.0), START, 50, times, 0.05).x.values for v in (Bare(), V)
+    )
+    assert np.allclose(made, bare, rtol=0, atol=1e-12)
+
+
+def test_a_shift_of_each_coordinate_is_a_dimension() -> None:
+    V = Scaled(Bare(), 2.0, (1.0, 0.0))
+    assert V.dim == 2 and V.at(1.0).grad(np.ones((1, 2))).tolist() == [[0.0, 4.0]]
+    with pytest.raises(ValueError, match="shape"):
+        V.at(1.0)(np.ones((3, 1)))
+    number: Any = type("Number", (), {"at": lambda self, t: 3.0})()
+    with pytest.raises(TypeError, match=r"at\(t\) of a moving potential returns"):
+        Scaled(number, 2.0).at(0.0)
 
 
 def test_the_plane_and_shifts_of_each_coordinate() -> None:

@@ -243,7 +243,7 @@ def test_quadratic_forms():
         (lambda: p.Sum(()), ValueError, "at least one"),
         (lambda: p.Sum((p.DoubleWell(), p.DoubleWell(2))), ValueError, r"\[1, 2\]"),
         (lambda: p.Sum((np.cos,)), TypeError, "wrap a function as Custom"),
-        (lambda: p.DoubleWell() + 3, TypeError, "unsupported operand"),
+        (lambda: p.DoubleWell() + 3, TypeError, "to be added to a potential, got 3"),
         (lambda: p.as_potential(p.DoubleWell(), 2), ValueError, "of dimension 2, got"),
         (lambda: p.as_potential(3.0, 1), TypeError, "got 3.0"),
     ],

@@ -341,15 +341,15 @@ def test_gaussian_forces_are_summed_from_nothing(dim: int) -> None:
     np.testing.assert_allclose(out, (z * np.exp(-0.8 * (z**2).sum(0))).sum(2), atol=1e-11)
 
 
-def test_a_bend_is_held_as_its_integral_says() -> None:
+def test_a_bend_is_limited_as_its_integral_says() -> None:
     """∫ (1 - v²/s²)³ from 0 to b, up to s = 35/16, from where on it is one."""
     nodes, weights = np.polynomial.legendre.leggauss(8)
     for b in (-3.0, -1.1, 0.4, 2.0, 2.1875, 5.0):
         end = np.clip(b, -35 / 16, 35 / 16)
         v = end * (nodes + 1) / 2
         integral = end / 2 * weights @ (1 - (v / (35 / 16)) ** 2) ** 3
-        assert implicit_lines._held(b) == pytest.approx(integral, rel=1e-13)
-    assert implicit_lines._held(5.0) == pytest.approx(1.0)
+        assert implicit_lines._saturated(b) == pytest.approx(integral, rel=1e-13)
+    assert implicit_lines._saturated(5.0) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

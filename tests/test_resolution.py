@@ -73,7 +73,7 @@ def backward(potential, beta, grid, data, t=0.1):
     return solution, [w for w in caught if w.category is pk.ResolutionWarning]
 
 
-def test_a_function_carried_over_coarse_cells_is_reported():
+def test_a_function_advected_over_coarse_cells_is_reported():
     """Down a slope of Péclet number 20: the wave comes out damped by what the cells add."""
     slope = lambda x: -5 * x[..., 0]  # noqa: E731
     wave = lambda x: np.cos(4 * np.pi * x[..., 0])  # noqa: E731

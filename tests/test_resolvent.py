@@ -34,11 +34,11 @@ def test_resolvents_by_dense_solves(grid: Any, seed: int, tau: float, size: floa
     np.testing.assert_allclose(
         solved(b).ravel(), np.linalg.solve(matrix, b.ravel()), rtol=1e-11, atol=1e-12
     )
-    carried = solved(b, transposed=True)
+    density = solved(b, transposed=True)
     exact = np.linalg.solve(matrix.T, b.ravel())
-    np.testing.assert_allclose(carried.ravel(), exact, rtol=1e-10, atol=1e-10 * exact.max())
+    np.testing.assert_allclose(density.ravel(), exact, rtol=1e-10, atol=1e-10 * exact.max())
     np.testing.assert_allclose(solved(np.ones(grid.shape)), 1, atol=1e-12)
-    assert carried.sum() == pytest.approx(b.sum(), rel=1e-12)
+    assert density.sum() == pytest.approx(b.sum(), rel=1e-12)
 
 
 @pytest.mark.parametrize("where", ["plane", "torus", "pipe"])

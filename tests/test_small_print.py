@@ -67,7 +67,7 @@ def test_numbers_elsewhere_are_not_in_memory() -> None:
         assert fused._in_memory(x) is here
 
 
-def test_what_particles_did_in_a_second_is_told() -> None:
+def test_what_particles_did_in_a_second_is_recorded() -> None:
     stats = pk.simulate(pk.Langevin(WELL, 2.0), np.zeros((10, 1)), 10, 1.0, 0.1).stats
     assert stats["steps"] == 10
     assert stats["particle_steps_per_second"] == pytest.approx(10 * 10 / stats["seconds"])

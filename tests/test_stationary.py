@@ -170,7 +170,7 @@ def test_nothing_crosses_a_wall_and_the_current_sums_to_the_mean_drift(grid, see
         assert grid.integrate(J[..., axis]) == pytest.approx(expected, abs=1e-9)
 
 
-def test_two_sets_that_nothing_leaves_are_told():
+def test_two_sets_that_nothing_leaves_are_reported():
     grid, half = pk.Grid(0, 1, 12), pk.Grid(0, 1, 6)
     apart = block_diag([random_chain(half, 1), random_chain(half, 2)]).tocsr()
     with pytest.raises(ValueError, match=r"not unique: 2 closed sets.*cell \(0,\).*cell \(6,\)"):

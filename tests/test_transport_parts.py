@@ -20,7 +20,7 @@ def test_boxes_are_as_fine_as_the_densities_are_narrow() -> None:
     fine = pk.Grid((-3, -3), (3, 3), (120, 120))
     mass = np.zeros(fine.shape)
     mass[80:100, 90:110] = 1 / 400
-    one, two, centres = transport.held_boxes(mass, mass, fine)
+    one, two, centres = transport.occupied_boxes(mass, mass, fine)
     assert len(centres) == 400 and one == pytest.approx(two)
     np.testing.assert_allclose(np.unique(centres[:, 0]), fine.axes[0][80:100], atol=1e-12)
     np.testing.assert_allclose(np.unique(centres[:, 1]), fine.axes[1][90:110], atol=1e-12)

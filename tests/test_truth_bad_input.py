@@ -30,7 +30,7 @@ EXPECTED = re.compile(
     r"change", re.IGNORECASE)  # fmt: skip
 GOT = re.compile(r"\bgot\b|failed on|has \d+ coordinate|non-finite")
 # what an argument is called in words
-SPOKEN = {
+IN_WORDS = {
     "D": "diffusion", "f": "function", "x": "points", "points": "point", "box": "corner",
     "initial": "terminal cost", "value": "potential", "diffusion": "the force", "cells": "axis",
     "lower": "axis", "upper": "axis",
@@ -92,7 +92,7 @@ def _judged(error: Exception, argument: str, value: Any) -> tuple[str, str]:
     if not where.startswith(HOME):
         return "foreign", f"{message} ({where})"
     words = [argument, argument.replace("_", " "), argument.rstrip("s"), type(value).__name__]
-    words += [SPOKEN.get(argument, argument), checks.shown(value)[:40]]
+    words += [IN_WORDS.get(argument, argument), checks.shown(value)[:40]]
     if isinstance(value, np.ndarray):
         words.append(str(value.shape))
     named = GOT.search(message) or any(word in message for word in words)
@@ -150,11 +150,11 @@ def test_bad_input_is_refused_in_our_own_words(
 def test_every_public_name_is_tried() -> None:
     tried = {call.name.split(".")[0].split(" ")[0].split("(")[0] for call in CALLS}
     assert set(pk.__all__) - NOT_CALLED - tried == set()
-    for room in ("schemes", "optim"):
+    for module in ("schemes", "optim"):
         names = {name.split(".")[-1] for name in (call.name for call in CALLS)}
-        public = getattr(pk, room).__all__
+        public = getattr(pk, module).__all__
         untried = {n for n in public if n not in names and n not in ("Spectral",)}
-        assert untried == set(), room
+        assert untried == set(), module
 
 
 def test_a_name_that_checks_nothing_is_caught() -> None:

@@ -112,8 +112,8 @@ def free_of_walls(
         moved = -np.expm1(-rate * step) / rate if rate else step
         factor, shift = factor * decay, shift * decay - S * moved
         variance = variance * decay**2 + 2 / beta * step * (1 + decay**2) / 2
-        room = half - 6 * np.sqrt(variance) - abs(shift)
-        reach = min(reach, room / factor)
+        margin = half - 6 * np.sqrt(variance) - abs(shift)
+        reach = min(reach, margin / factor)
     return min(float(reach), 0.8 * half)
 
 

@@ -478,7 +478,7 @@ def test_a_parabola_where_there_is_none_is_caught(monkeypatch):
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_a_curvature_above_its_bound_is_told(k):
+def test_a_curvature_above_its_bound_is_reported(k):
     """What a certificate allows for the grid is less than a hundredth of the curvature."""
     grid = pk.Grid(0, 2 * np.pi, 200, periodic=True)
 

@@ -168,8 +168,8 @@ def bounded(solution, u0, density, conserves):
         low, high = min(u0), max(u0)
         if not conserves:
             low, high = min(low, 0.0), max(high, 0.0)
-        room = 1e-13 * max(abs(low), abs(high))
-        return bool(u.min() >= low - room and u.max() <= high + room)
+        allowance = 1e-13 * max(abs(low), abs(high))
+        return bool(u.min() >= low - allowance and u.max() <= high + allowance)
     mass = u.sum(1) / u0.sum()
     if conserves:
         return bool(u.min() >= 0 and np.abs(mass - 1).max() < 1e-12)

@@ -178,7 +178,7 @@ def pairs(rng: Random, common: dict[str, Any]) -> dict[str, Any]:
     return {"lr": rate(rng), "gamma": log_uniform(rng, 1e-8, 1e2), "temperature": heat_of(rng)}
 
 
-def tied(rng: Random, common: dict[str, Any]) -> dict[str, Any]:
+def options_of_elastic_sgd(rng: Random, common: dict[str, Any]) -> dict[str, Any]:
     """Options of Elastic-SGD that it does not refuse."""
     n, rho = common["replicas"], log_uniform(rng, 0.1, 1e3)
     master = pick(rng, None, 0.0, float(rng.uniform(0, 1)) * rho / n)
@@ -186,7 +186,7 @@ def tied(rng: Random, common: dict[str, Any]) -> dict[str, Any]:
     return {"lr": lr, "rho": rho, "master_lr": lr if master is None else master}
 
 
-def rooms(rng: Random, common: dict[str, Any]) -> dict[str, Any]:
+def options_of_parle(rng: Random, common: dict[str, Any]) -> dict[str, Any]:
     """Options of Parle that it does not refuse."""
     lr = pick(rng, 0.0, log_uniform(rng, 1e-3, 0.8))
     rho = max(3 * lr, log_uniform(rng, 0.1, 1e3))
@@ -218,10 +218,10 @@ KINDS = {
                  lambda r, c: {"lr": rate(r) / 2, "momentum": float(r.uniform(0, 0.99)),
                                "compensation": float(r.uniform(0, 0.99))}),
     "ElasticSGD": Kind(optim.ElasticSGD, elastic, lambda r: {"replicas": int(r.integers(1, 6))},
-                       tied),
+                       options_of_elastic_sgd),
     "Parle": Kind(optim.Parle, parle, lambda r: {
         "replicas": int(r.integers(1, 6)), "inner_steps": steps(r), "seed": seed(r),
-        "batches": pick(r, None, int(r.integers(1, 50)))}, rooms),
+        "batches": pick(r, None, int(r.integers(1, 50)))}, options_of_parle),
 }  # fmt: skip
 WHOLE = ("inner_steps", "samples", "dual", "antithetic", "restart", "replicas", "batches")
 

@@ -175,12 +175,12 @@ def kernels(rng):
                 stretch = reach
             worst = abs(value - total(*at)) / (size * stretch)
             for k in range(W.dim):
-                room = size * stretch / max(abs(at[k]), mpmath.mpf(scale))
+                allowance = size * stretch / max(abs(at[k]), mpmath.mpf(scale))
                 if isinstance(W, PowerLaw):
-                    room = (
+                    allowance = (
                         size * 6 * max(abs(at[k]), mpmath.mpf(10) ** -200) / (at[k] ** 2 + scale**2)
                     )
-                worst = max(worst, abs(slope[k] - first[k]) / (room * stretch + abs(first[k])))
+                worst = max(worst, abs(slope[k] - first[k]) / (allowance * stretch + abs(first[k])))
         tiny = 1e-300 if unit < 1e-10 else 1e-38
         return float(worst) if size > tiny else 0.0, 60 * unit
 

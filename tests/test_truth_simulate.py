@@ -239,7 +239,7 @@ def make_positions(rng: Random) -> Trial:
     x = x.astype(np.float32).astype(float) if single else x
     V, slope = WELLS[name][0](dim), WELLS[name][1]
     dynamics = pk.Langevin(V, beta, SCHEMES[how], box)
-    room, threads = int(pick(rng, 64, 192, 32704)), int(pick(rng, 1, 2))
+    tile, threads = int(pick(rng, 64, 192, 32704)), int(pick(rng, 1, 2))
     initial, writes = handed_over(rng, x), int(rng.integers(1, 4)) if rng.random() < 0.3 else 0
 
     def call() -> Any:
@@ -247,7 +247,7 @@ def make_positions(rng: Random) -> Trial:
         settings = {"n": n, "t": times, "dt": dt, "runs": runs, "seed": seed}
         dtype = pick(rng, "float32", torch.float32) if single else None
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ensemble, "_TILE_CPU", room)
+            patch.setattr(ensemble, "_TILE_CPU", tile)
             torch.set_num_threads(threads)
             try:
                 run = lambda **more: pk.simulate(  # noqa: E731
@@ -273,7 +273,7 @@ def make_positions(rng: Random) -> Trial:
         return float(error.max()) if exact else math.inf, 3e-4 if single else 1e-11
 
     what = f"{name}, {how}, d={dim}, n={n}, runs={runs}, dt={dt}, t={times}, beta={beta}, {box}, "
-    return Trial(what + f"seed={seed}, single={single}, room={room}, {writes} writes", call, judge)
+    return Trial(what + f"seed={seed}, single={single}, tile={tile}, {writes} writes", call, judge)
 
 
 def make_observed(rng: Random) -> Trial:
@@ -302,12 +302,12 @@ def make_observed(rng: Random) -> Trial:
     )  # fmt: skip
     settings = {"n": n, "dt": dt, "runs": runs, "seed": int(rng.integers(0, 2**63)),
                 "dtype": "float32" if single else None}  # fmt: skip
-    keep, room = bool(rng.integers(0, 2)), int(pick(rng, 64, 128, 32704))
+    keep, tile = bool(rng.integers(0, 2)), int(pick(rng, 64, 128, 32704))
     writes = int(rng.integers(1, 4)) if rng.random() < 0.3 else 0
 
     def call() -> Any:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ensemble, "_TILE_CPU", room)
+            patch.setattr(ensemble, "_TILE_CPU", tile)
             run = lambda **more: pk.simulate(  # noqa: E731
                 dynamics, x, t=times, observe=seen, keep=keep, **settings, **more
             )
@@ -329,7 +329,7 @@ def make_observed(rng: Random) -> Trial:
 
     return Trial(
         f"d={dim}, n={n}, runs={runs}, shift={shift}, scale={scale}, every={every}, {grid}, "
-        f"{settings}, keep={keep}, {writes} writes, room={room}, t={times}", call, judge,
+        f"{settings}, keep={keep}, {writes} writes, tile={tile}, t={times}", call, judge,
     )  # fmt: skip
 
 

@@ -179,7 +179,7 @@ def test_a_cluster_that_may_be_shifted_has_no_critical_temperature():
             pk.critical_beta(FLAT, W, grid=pk.Grid(-2, 2, 100))
 
 
-def test_a_box_that_decides_where_the_transition_is_is_told():
+def test_a_box_that_decides_where_the_transition_is_is_reported():
     attraction = pk.CurieWeiss(1.0)
     free = pk.critical_beta(P.DoubleWell(), attraction)
     wide = pk.critical_beta(P.DoubleWell(), attraction, grid=pk.Grid(-4, 4, 200))

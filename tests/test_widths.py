@@ -13,7 +13,7 @@ RIPPLES, WELL = pk.potentials.Rippled(), pk.potentials.DoubleWell()
 
 
 def _gibbs_hessian(potential: Any, beta: float, t: float, x: float) -> tuple[float, float]:
-    """∇u and u'' from the moments of the tied Gibbs law, by sums over a fine mesh."""
+    """∇u and u'' from moments of the Gibbs law of V + |y - x|²/(2t), by sums over a fine mesh."""
     y = np.linspace(-6, 6, 200_001)
     energy = potential(y[:, None]) + (x - y) ** 2 / (2 * t)
     weight = np.exp(-beta * (energy - energy.min()))

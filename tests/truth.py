@@ -76,7 +76,7 @@ def judged(trial: Trial) -> Verdict:
             return _refusal(trial, error)
         except Exception as error:
             return Verdict("wrong", f"foreign error {type(error).__name__}: {error}")
-    spoken = [str(w.message) for w in said if issubclass(w.category, pk_warnings())]
+    messages = [str(w.message) for w in said if issubclass(w.category, pk_warnings())]
     foreign = [w for w in said if not issubclass(w.category, pk_warnings())]
     if foreign:
         return Verdict("wrong", f"foreign warning {foreign[0].category.__name__}: "
@@ -84,13 +84,17 @@ def judged(trial: Trial) -> Verdict:
     if time.process_time() - start > _SLOWEST:
         return Verdict("wrong", f"took {time.process_time() - start:.0f} s")
     if trial.nonsense:
-        return Verdict("warned", spoken[0]) if spoken else Verdict("wrong", "nonsense was accepted")
+        return (
+            Verdict("warned", messages[0])
+            if messages
+            else Verdict("wrong", "nonsense was accepted")
+        )
     assert trial.judge is not None
     error, promised = trial.judge(answer)
     if error <= promised:  # NaN is not
-        return Verdict("warned", spoken[0]) if spoken else Verdict("right", "")
-    if spoken and not math.isnan(error):
-        return Verdict("warned", spoken[0])
+        return Verdict("warned", messages[0]) if messages else Verdict("right", "")
+    if messages and not math.isnan(error):
+        return Verdict("warned", messages[0])
     return Verdict("wrong", f"error {error:.3g} where {promised:.3g} is promised")
 
 

@@ -89,13 +89,13 @@ def _joined(expected: Array, bins: NDArray[np.int64]) -> NDArray[np.int64]:
     ends = [*(np.flatnonzero(np.diff(bins)) + 1).tolist(), len(bins)]
     values, number, first = expected.tolist(), -1, 0
     for end in ends:
-        start, held, before = first, 0.0, number
+        start, collected, before = first, 0.0, number
         for k in range(first, end):
-            held += values[k]
-            if held >= STURDY:
+            collected += values[k]
+            if collected >= STURDY:
                 number += 1
                 out[start : k + 1] = number
-                start, held = k + 1, 0.0
+                start, collected = k + 1, 0.0
         out[start:end] = number if number > before else -1
         first = end
     return out

@@ -226,7 +226,7 @@ class W2:
             return SlicedW2().value(seen)
         if self._small(seen):
             return transport.w2_exact(seen.points, seen.mass, seen.grid)
-        shares, mass, centres = transport.held_boxes(seen.counts, seen.mass, seen.grid)
+        shares, mass, centres = transport.occupied_boxes(seen.counts, seen.mass, seen.grid)
         epsilon = transport.regularisation(centres)
         return float(transport.w2_sinkhorn(shares[None], mass, centres, epsilon)[0])
 
@@ -237,7 +237,7 @@ class W2:
         if self._small(seen):
             draws = (transport.draw(n, seen.mass, seen.grid, rng) for _ in range(20))
             return float(np.mean([transport.w2_exact(x, seen.mass, seen.grid) for x in draws]))
-        _, mass, centres = transport.held_boxes(seen.counts, seen.mass, seen.grid)
+        _, mass, centres = transport.occupied_boxes(seen.counts, seen.mass, seen.grid)
         shares = rng.multinomial(n, mass, 20) / n
         epsilon = transport.regularisation(centres)
         return float(transport.w2_sinkhorn(shares, mass, centres, epsilon).mean())
@@ -249,7 +249,7 @@ class W2:
         """The regularisation of the value, zero where it is exact."""
         if self._small(seen) or seen.grid.dim == 1:
             return {"epsilon_w2": 0.0}
-        _, _, centres = transport.held_boxes(seen.counts, seen.mass, seen.grid)
+        _, _, centres = transport.occupied_boxes(seen.counts, seen.mass, seen.grid)
         return {"epsilon_w2": transport.regularisation(centres)}
 
     def _small(self, seen: Sample) -> bool:

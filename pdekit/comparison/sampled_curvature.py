@@ -24,8 +24,12 @@ from pdekit.checks import (
     shown,
     whole,
 )
-from pdekit.comparison.certificates.certificate import Certificate, Certificates, at_most
-from pdekit.comparison.certificates.certificate import does_not_apply as silent
+from pdekit.comparison.certificates.certificate import (
+    Certificate,
+    Certificates,
+    at_most,
+    does_not_apply,
+)
 from pdekit.differences import hessian
 from pdekit.errors import AccuracyWarning
 from pdekit.particles.dynamics.langevin import Langevin
@@ -113,11 +117,11 @@ class SampledCurvature:
     def _harmonic(self, c: Array, quantile: float, minima: bool) -> Certificate:
         name = "harmonic mean at minima"
         if not minima:
-            return silent(name, "the points are not said to be minima of u(., t)")
+            return does_not_apply(name, "the points are not said to be minima of u(., t)")
         if not (c > 0).all():
-            return silent(name, f"C = {c.tolist()} is not positive")
+            return does_not_apply(name, f"C = {c.tolist()} is not positive")
         if np.isnan(self.data["harmonic"].values).any():
-            return silent(name, "Hess u is not positive definite at a point")
+            return does_not_apply(name, "Hess u is not positive definite at a point")
         with np.errstate(divide="ignore"):
             mean = len(c) / float((1 / c).sum()) if np.isfinite(c).any() else inf
         measured = self.data["harmonic"].values, self.data["harmonic_error"].values
@@ -127,7 +131,7 @@ class SampledCurvature:
         self, name: str, values: Array, errors: Array, c: float, t: float, quantile: float
     ) -> Certificate:
         if not c > 0:
-            return silent(name, f"C = {c:.4g} <= 0, the lemma does not apply")
+            return does_not_apply(name, f"C = {c:.4g} <= 0, the lemma does not apply")
         bound = 1 / (1 / c + t)
         k = int(np.argmax(values - quantile * errors))
         where = f"t = {self.t:g}, x = " + ", ".join(f"{v:.4g}" for v in self.data["x"].values[k])
@@ -206,8 +210,8 @@ def _samples(
     energy: Any, beta: float, t: float, x: Array, how: tuple[int, float, float, int]
 ) -> Array:
     n, long, short, seed = how
-    held = Sum((energy, Quadratic(1 / t, len(x)).shifted(x)))
-    fast = Langevin(held, beta, LeimkuhlerMatthews())
+    confined = Sum((energy, Quadratic(1 / t, len(x)).shifted(x)))
+    fast = Langevin(confined, beta, LeimkuhlerMatthews())
     start = np.random.default_rng((seed, 20)).standard_normal((n, len(x))) * sqrt(t / beta)
     found = simulate(fast, x + start, n, long, short, seed=seed)
     return np.asarray(found.final.values, dtype=float)

@@ -60,8 +60,10 @@ class Semiconcavity:
                 rows.append(
                     f"{time:>10.4g} {k:>10} {sup:>11.5g} {bound:>11.5g} {slack:>10.2g} {verdict}"
                 )
-        silent = [f"{k}: C = {self.constants[k]:.4g} <= 0, no bound" for k in self.not_applicable]
-        return "\n".join([*rows, *silent])
+        inapplicable = [
+            f"{k}: C = {self.constants[k]:.4g} <= 0, no bound" for k in self.not_applicable
+        ]
+        return "\n".join([*rows, *inapplicable])
 
 
 def semiconcavity(
@@ -105,7 +107,7 @@ def semiconcavity(
     semiconcave: choose a window that its influence does not reach. Periodic axes lose no cells.
 
     ``allowance_k`` is 4/3 of the difference between the suprema at ``s`` and ``2s`` (of O(h^2), or
-    all of a solver's noise) plus the same for ``C_k`` carried through the bound. A bound holds if
+    all of a solver's noise) plus the same for ``C_k``, propagated to the bound. A bound holds if
     ``sup_k <= bound_k + allowance_k``.
 
     Raises ``ValueError`` if neither ``initial``, ``constants`` nor a time 0 is there, if no ``C_k``

@@ -66,8 +66,8 @@ def w2_exact(x: Array, mass: Array, grid: Grid) -> float:
     Raises ``ImportError`` where POT is not installed.
     """
     ot = pot()
-    held = mass.ravel() > 0
-    centres, weights = grid.centres.reshape(-1, grid.dim)[held], mass.ravel()[held]
+    occupied = mass.ravel() > 0
+    centres, weights = grid.centres.reshape(-1, grid.dim)[occupied], mass.ravel()[occupied]
     # scaled to one: POT's simplex treats nearly equal costs as equal
     unit = max(float(np.ptp(centres, axis=0).max()), float(grid.spacing.max()))
     cost = ot.dist(x / unit, centres / unit)
@@ -75,7 +75,7 @@ def w2_exact(x: Array, mass: Array, grid: Grid) -> float:
     return float(unit * np.sqrt(max(squared, 0.0)))
 
 
-def held_boxes(
+def occupied_boxes(
     counts: Array | distances.Counts, mass: Array, grid: Grid
 ) -> tuple[Array, Array, Array]:
     """Both shares of at most ``SIDE`` boxes an axis, and the boxes' centres.
@@ -83,10 +83,10 @@ def held_boxes(
     The boxes cover only the cells between the outermost with a share above 1e-12, so
     that narrow densities are resolved.
     """
-    held = (counts > 1e-12 * counts.sum()) | (mass > 1e-12 * mass.sum())
+    occupied = (counts > 1e-12 * counts.sum()) | (mass > 1e-12 * mass.sum())
     seen, rho, axes = np.asarray(counts, dtype=float), mass, []
     for k, faces in enumerate(grid.faces):
-        used = np.flatnonzero(held.any(axis=tuple(j for j in range(grid.dim) if j != k)))
+        used = np.flatnonzero(occupied.any(axis=tuple(j for j in range(grid.dim) if j != k)))
         first, last = int(used[0]), int(used[-1]) + 1
         starts = np.arange(0, last - first, -(-(last - first) // SIDE))
         cells = np.arange(first, last)

@@ -8,7 +8,6 @@ import torch
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
-    Checked,
     Closure,
     Group,
     Loss,
@@ -20,14 +19,14 @@ from pdekit.optim.groups import (
     mean_loss,
     parameters,
 )
-from pdekit.optim.replicas import each_replica, ranks_of, take_mean, transaction
+from pdekit.optim.replicas import Replicated, each_replica, ranks_of, take_mean, transaction
 from pdekit.optim.updates import langevin_step
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
-class ElasticSGD(Checked):
+class ElasticSGD(Replicated):
     """x^a ← x^a - η (∇f(x^a) + (x^a - x)/ρ), x ← x - (n η'/ρ)(x - mean of the x^a).
 
     Both from the old values: gradient descent on Σ_a f(x^a) + |x^a - x|²/(2ρ), with rate η in the
@@ -63,9 +62,6 @@ class ElasticSGD(Checked):
     others wait until the group's timeout.
     """
 
-    process_group: ProcessGroup | None = None
-    replica = 0
-
     def __init__(
         self,
         params: ParamsT,
@@ -82,7 +78,6 @@ class ElasticSGD(Checked):
             "rho": rho,
             "replicas": replicas,
             "master_lr": master_lr,
-            "evaluations": 0,
         }
         super().__init__(params, options)
 

@@ -76,7 +76,6 @@ class EntropySGD(Checked):
             "inner_lr": inner_lr,
             "alpha": alpha,
             "seed": seed,
-            "evaluations": 0,
         }
         super().__init__(params, options)
 

@@ -39,13 +39,13 @@ _UNSEEN = {"params", *_COUNTERS}
 class Checked(Optimizer):
     """Base class: checks options, also those that are set later.
 
-    ``derived``: keys in its groups that are not options.
+    ``derived``: keys in its groups that are not options. Each group counts its ``evaluations``.
     """
 
     derived: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: ParamsT, options: Group) -> None:
-        super().__init__(listed(self, params), options)
+        super().__init__(listed(self, params), {**options, "evaluations": 0})
 
     def completed(self, group: Group) -> Group:
         """A new group, completed with derived options."""

@@ -69,7 +69,6 @@ class HEAT(Checked):
             "temperature": temperature,
             "antithetic": antithetic,
             "seed": seed,
-            "evaluations": 0,
         }
         super().__init__(params, options)
 

@@ -52,7 +52,6 @@ class HJ(Checked):
             "temperature": 0.0,
             "alpha": 0.0,
             "dual": dual,
-            "evaluations": 0,
         }
         super().__init__(params, options)
 

@@ -52,7 +52,6 @@ class MaSS(Checked):
             "compensation": compensation,
             "restart": restart,
             "age": 1,
-            "evaluations": 0,
         }
         super().__init__(params, options)
 

@@ -29,7 +29,7 @@ class NesterovRestart(Checked):
     """
 
     def __init__(self, params: ParamsT, lr: float = 1e-2) -> None:
-        super().__init__(params, {"lr": lr, "age": 1, "evaluations": 0})
+        super().__init__(params, {"lr": lr, "age": 1})
 
     def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)

@@ -11,7 +11,6 @@ from torch.optim.optimizer import ParamsT
 from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop
 from pdekit.optim.groups import (
     RATE,
-    Checked,
     Closure,
     Group,
     Loss,
@@ -22,13 +21,13 @@ from pdekit.optim.groups import (
     mean_loss,
     parameters,
 )
-from pdekit.optim.replicas import each_replica, ranks_of, take_mean, transaction
+from pdekit.optim.replicas import Replicated, each_replica, ranks_of, take_mean, transaction
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
-class Parle(Checked):
+class Parle(Replicated):
     """y, z ← x^a; L times: y ← y - η_y (∇f(y) + (y - x^a)/γ), z ← α z + (1 - α) y, in n replicas;
     then x^a ← x^a - η (x^a - z) - (η/ρ)(x^a - x) and x ← mean of the x^a, both from the old values.
 
@@ -37,10 +36,8 @@ class Parle(Checked):
     one step behind the mean of the replicas, and does not move in the first step. After k steps
     γ = γ_0 (1 - 1/(2B))^k and ρ alike (5.10).
 
-    **The parameters hold x** between steps, and y of a replica while the closure runs:
-    ``optimizer.replica`` is its number among all, for closures that give each replica its own data.
-    The replicas of a process are in ``state[p]["replicas"]``; the optimizer holds 2 replicas + 1
-    copies of the network.
+    **The parameters hold x** between steps, and y of ``optimizer.replica`` while the closure runs;
+    where the replicas are, and what memory they take, is as for ``ElasticSGD``.
 
     Parameters
     ----------
@@ -74,9 +71,6 @@ class Parle(Checked):
     costs one all-reduce as large as the parameters: 1/L of the traffic of ``ElasticSGD``, whose
     notes hold here too.
     """
-
-    process_group: ProcessGroup | None = None
-    replica = 0
 
     derived = ("initial_gamma", "initial_rho")
 
@@ -113,7 +107,6 @@ class Parle(Checked):
             "rho_min": rho_min,
             "temperature": temperature,
             "seed": seed,
-            "evaluations": 0,
             "steps": 0,
         }
         super().__init__(params, options)

@@ -14,13 +14,31 @@ import torch
 from torch import Tensor, distributed
 
 from pdekit.checks import shown
-from pdekit.optim.groups import common, copied, evaluations, parameters, scratch, set_evaluations
+from pdekit.optim.groups import (
+    Checked,
+    common,
+    copied,
+    evaluations,
+    parameters,
+    scratch,
+    set_evaluations,
+)
 from pdekit.particles.run.ranks import Ranks
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 Stacks = dict[Tensor, Tensor]
+
+
+class Replicated(Checked):
+    """Base class: the parameters hold the master, and a replica while the closure runs.
+
+    ``replica`` is the number of that one among those of all processes in ``process_group``.
+    """
+
+    process_group: ProcessGroup | None = None
+    replica = 0
 
 
 def ranks_of(process_group: ProcessGroup | None) -> Ranks:

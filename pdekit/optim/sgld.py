@@ -36,7 +36,7 @@ class SGLD(Checked):
     def __init__(
         self, params: ParamsT, lr: float = 0.1, temperature: float = 1e-6, *, seed: int = 0
     ) -> None:
-        options = {"lr": lr, "temperature": temperature, "seed": seed, "evaluations": 0}
+        options = {"lr": lr, "temperature": temperature, "seed": seed}
         super().__init__(params, options)
 
     def check(self, group: Group) -> None:

@@ -58,7 +58,6 @@ class TrivializedSGD(Checked):
             "decay": decay,
             "layers": layers,
             "seed": seed,
-            "evaluations": 0,
         }
         super().__init__(params, options)
 

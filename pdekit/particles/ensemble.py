@@ -206,10 +206,10 @@ def simulate(
         tiles = _cut(divided, coupled, dim, capacity)
         recorder.cut(len(tiles))
         advance = fast or traced or step_by_step(mover)
-        with _bar(progress, plan, divided.here) as bar, monitored(divided) as watch:
+        with _bar(progress, plan, divided.here) as bar, monitored(divided) as monitor:
             places = source, tiles, divided, recorder
             loop = Loop(mover, advance, plan, seed, *places, bar, _CHECK_EVERY)
-            watch.stop = loop.stop
+            monitor.stop = loop.stop
             resumed = loop.finished()
             bar.initial = bar.n = round(resumed * bar.total)  # excluded from the rate
             # synchronised ranks exchange in a fixed order, so one thread

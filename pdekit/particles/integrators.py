@@ -87,16 +87,9 @@ class Integrator(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class EulerMaruyama:
-    """X⁺ = X + h b(X, t) + σ √h ξ_n: the papers' algorithm. Good steps: h V'' <= 0.1.
+class _AtThePositions:
+    """What steps have in common that start at the position, and add their noise in one piece."""
 
-    Its stationary law is too broad: relative error h V''/2 of the variance.
-    """
-
-    weak_order: ClassVar[int] = 1
-    invariant_order: ClassVar[int] = 1
-    fused_slopes: ClassVar[int] = 1
     centred: ClassVar[bool] = False
 
     def scales(self, step: Step) -> tuple[float, float]:
@@ -107,15 +100,27 @@ class EulerMaruyama:
         """``y``: steps of any size follow each other."""
         return y
 
-    def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        y = y.add_(drift(y, step.start) * step.size)
-        return y.add_(noise.at(step.number) * (sigma * sqrt(step.size))) if sigma else y
-
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         return y
 
     def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         return y
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(_AtThePositions):
+    """X⁺ = X + h b(X, t) + σ √h ξ_n: the papers' algorithm. Good steps: h V'' <= 0.1.
+
+    Its stationary law is too broad: relative error h V''/2 of the variance.
+    """
+
+    weak_order: ClassVar[int] = 1
+    invariant_order: ClassVar[int] = 1
+    fused_slopes: ClassVar[int] = 1
+
+    def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        y = y.add_(drift(y, step.start) * step.size)
+        return y.add_(noise.at(step.number) * (sigma * sqrt(step.size))) if sigma else y
 
 
 @dataclass(frozen=True)
@@ -183,7 +188,7 @@ class LeimkuhlerMatthews:
 
 
 @dataclass(frozen=True)
-class StochasticHeun:
+class StochasticHeun(_AtThePositions):
     """X* = X + h b(X, t) + σ √h ξ;  X⁺ = X + h (b(X, t) + b(X*, t + h)) / 2 + σ √h ξ.
 
     Second order at finite time and in the stationary law, because the noise is additive; two
@@ -193,15 +198,6 @@ class StochasticHeun:
     weak_order: ClassVar[int] = 2
     invariant_order: ClassVar[int] = 2
     fused_slopes: ClassVar[int] = 2
-    centred: ClassVar[bool] = False
-
-    def scales(self, step: Step) -> tuple[float, float]:
-        """Over σ: of ξ before the first slope is taken, and of ξ in the noise of the step."""
-        return 0.0, sqrt(step.size)
-
-    def adjusted(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        """``y``: steps of any size follow each other."""
-        return y
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         before = drift(y, step.start)
@@ -210,9 +206,3 @@ class StochasticHeun:
             y = y.add_(noise.at(step.number) * scale)
         predictor = y + before * step.size
         return y.add_((drift(predictor, step.stop) + before) * (step.size / 2))
-
-    def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        return y
-
-    def points(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        return y

@@ -250,17 +250,17 @@ class StepNoise:
     particle: int
     buffer: Tensor
     size: int = -1
-    _held: tuple[int, int] | None = field(default=None, init=False)
+    _cached: tuple[int, int] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.size = self.buffer.shape[1] if self.size < 0 else self.size
 
     def at(self, step: int, channel: int = DYNAMICS) -> Tensor:
-        if self._held != (step, channel):
+        if self._cached != (step, channel):
             runs, _, dim = self.buffer.shape
             where = Address(self.seed, self.run, channel, step)
             fill_normals(self.buffer.view(runs, -1), where, self.particle * dim)
-            self._held = (step, channel)
+            self._cached = (step, channel)
         return self.buffer
 
     def uniforms(self, step: int, channel: int, each: int = 1) -> Tensor:

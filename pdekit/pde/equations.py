@@ -60,19 +60,22 @@ class Facts:
     ``carries_density``: the unknown is a density, which has a mass; ``carries_slope``: it is the
     slope of what solves a Hamilton-Jacobi equation; ``controlled``: it is the value of a control
     problem, which starts from its last cost; ``mean_field``: it makes a part of its own potential.
-    ``linear``: by a Markov generator, or its transpose for densities; ``first_order``: nothing
-    diffuses; ``looks_backward``: time is time to go; ``may_depend_on_time``: coefficients may
-    change in time.
+    ``first_order``: nothing diffuses; ``looks_backward``: time is time to go;
+    ``may_depend_on_time``: coefficients may change in time.
     """
 
     carries_density: ClassVar[bool] = False
     carries_slope: ClassVar[bool] = False
     controlled: ClassVar[bool] = False
     mean_field: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
     first_order: ClassVar[bool] = False
     looks_backward: ClassVar[bool] = False
     may_depend_on_time: ClassVar[bool] = False
+
+    @property
+    def linear(self) -> bool:
+        """Whether a Markov generator makes it, or its transpose for densities: see ``LINEAR``."""
+        return isinstance(self, LINEAR)
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,25 @@ class Heat(Facts):
     """
 
     beta: float
-    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
 
 
 @dataclass(frozen=True)
-class HamiltonJacobi(Facts):
+class _OfHamiltonian(Facts):
+    """H, by which nothing diffuses; None is |p|²/2."""
+
+    hamiltonian: Hamiltonian | None = None
+    first_order: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.hamiltonian is not None:
+            require_hamiltonian(self.hamiltonian)
+
+
+@dataclass(frozen=True)
+class HamiltonJacobi(_OfHamiltonian):
     """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
 
     u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). Mathematics 1.3; thesis (4.15)-(4.16).
@@ -99,16 +113,9 @@ class HamiltonJacobi(Facts):
     of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t).
     """
 
-    hamiltonian: Hamiltonian | None = None
-    first_order: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if self.hamiltonian is not None:
-            require_hamiltonian(self.hamiltonian)
-
 
 @dataclass(frozen=True)
-class Burgers(Facts):
+class Burgers(_OfHamiltonian):
     """Conservation law p_t + (p^2 / 2)_x = 0 on a line, p(., 0) = f': the slope of u_t = -u_x^2/2.
 
     Smooth until ``shock_time``; then the entropy solution, with p_x <= 1/t. Fields are averages
@@ -116,13 +123,7 @@ class Burgers(Facts):
     Another ``hamiltonian`` H solves p_t + H(p)_x = 0. Mathematics 1.3.
     """
 
-    hamiltonian: Hamiltonian | None = None
     carries_slope: ClassVar[bool] = True
-    first_order: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if self.hamiltonian is not None:
-            require_hamiltonian(self.hamiltonian)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,31 @@ class ViscousHJ(Facts):
 
 
 @dataclass(frozen=True)
-class FokkerPlanck(Facts):
+class _DriftDiffusion(Facts):
+    """The fields of dX = (-∇V + force) dt + sqrt(2/beta) σ dB, and which walls end it."""
+
+    potential: Coefficient
+    beta: float
+    force: Coefficient | None = None
+    diffusion: Diffusivity | None = None
+    absorbing: Walls | None = None
+    may_depend_on_time: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _require_drift(self)
+        if self.force is not None:
+            what = f"{_POINTS} vectors (..., d), such as lambda x: 0.5 * x"
+            checks.function("force", self.force, what)
+        if self.diffusion is not None:
+            object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
+        if not (self.absorbing is None or isinstance(self.absorbing, Walls)):
+            raise TypeError(
+                f"absorbing must be Walls(lower=..., upper=...), got {checks.shown(self.absorbing)}"
+            )
+
+
+@dataclass(frozen=True)
+class FokkerPlanck(_DriftDiffusion):
     """Density of dX = (-∇V + force) dt + sqrt(2/beta) σ dB, D = σσᵀ, as Itô reads it:
 
     rho_t = ∇·(rho (∇V - force)) + beta^-1 Σ_ij ∂_i ∂_j (D_ij rho); with D = 1 and no force,
@@ -157,21 +182,11 @@ class FokkerPlanck(Facts):
     ``absorbing`` names the walls that absorb (``Walls``); the others are no-flux.
     """
 
-    potential: Coefficient
-    beta: float
-    force: Coefficient | None = None
-    diffusion: Diffusivity | None = None
-    absorbing: Walls | None = None
     carries_density: ClassVar[bool] = True
-    linear: ClassVar[bool] = True
-    may_depend_on_time: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _require_diffusion(self)
 
 
 @dataclass(frozen=True)
-class BackwardKolmogorov(Facts):
+class BackwardKolmogorov(_DriftDiffusion):
     """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = (-∇V + force)·∇u + beta^-1 D:∇²u.
 
     Time is the time to go s, and time-dependent coefficients are evaluated at t = T - s,
@@ -181,17 +196,7 @@ class BackwardKolmogorov(Facts):
     = 0 at absorbing walls. Mathematics 1.5; thesis (4.7)-(4.8) corrected.
     """
 
-    potential: Coefficient
-    beta: float
-    force: Coefficient | None = None
-    diffusion: Diffusivity | None = None
-    absorbing: Walls | None = None
     looks_backward: ClassVar[bool] = True
-    linear: ClassVar[bool] = True
-    may_depend_on_time: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _require_diffusion(self)
 
 
 @dataclass(frozen=True)
@@ -245,6 +250,7 @@ class HamiltonJacobiBellman(Facts):
             checks.fixed("running_cost", self.running_cost)
 
 
+# those that have a generator, and are solved by whatever needs no more than it
 LINEAR = (FokkerPlanck, BackwardKolmogorov, Heat)
 
 
@@ -275,16 +281,3 @@ def _require_drift(equation: Any) -> None:
     object.__setattr__(equation, "beta", checks.inverse_temperature(equation.beta))
     what = f"{_POINTS} values (...), for example pdekit.potentials.DoubleWell()"
     checks.function("potential", equation.potential, what)
-
-
-def _require_diffusion(equation: Any) -> None:
-    _require_drift(equation)
-    if equation.force is not None:
-        what = f"{_POINTS} vectors (..., d), such as lambda x: 0.5 * x"
-        checks.function("force", equation.force, what)
-    if equation.diffusion is not None:
-        object.__setattr__(equation, "diffusion", as_diffusion(equation.diffusion))
-    if not (equation.absorbing is None or isinstance(equation.absorbing, Walls)):
-        raise TypeError(
-            f"absorbing must be Walls(lower=..., upper=...), got {checks.shown(equation.absorbing)}"
-        )

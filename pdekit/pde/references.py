@@ -39,8 +39,6 @@ class PlainLines:
         self.up, self.down = generator.up[axis], generator.down[axis]
 
     def weighted(self, value: Array, tau: float) -> Weighted:
-        from pdekit.pde.references import propagate_plain
-
         after = np.roll(value, -1, self.axis) - value
         if not self.grid.periodic[self.axis]:
             after = np.diff(value, axis=self.axis)

@@ -44,7 +44,7 @@ class Solution:
     equation: Any
     grid: Grid
     scheme: Any
-    stats: AnyStats = field(default_factory=lambda: _untold())
+    stats: AnyStats = field(default_factory=lambda: _no_stats())
 
     @cached_property
     def u(self) -> xr.DataArray:
@@ -182,14 +182,14 @@ def _require_scheme(scheme: Any, equation: Any) -> None:
 def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, Advance]:
     """The fields at the times, not yet checked, and the march that produced them."""
     begin = time.perf_counter()
-    stats = _untold()
+    stats = _no_stats()
     advance = scheme.start(problem, stats)
     fields = fields_at(times, advance, problem.values)
     stats["seconds"] = time.perf_counter() - begin
     return Solution(fields, times, problem.equation, problem.grid, scheme, stats), advance
 
 
-def _untold() -> AnyStats:
+def _no_stats() -> AnyStats:
     return {"steps": 0, "seconds": 0.0, "minimum": nan, "maximum": nan}
 
 

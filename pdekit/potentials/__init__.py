@@ -1,7 +1,7 @@
 """Potentials: one definition each, for numpy arrays and torch tensors.
 
 Coordinates sit on the last axis: ``V(x)`` maps ``(..., d)`` to ``(...)`` and ``V.grad(x)`` to
-``(..., d)``, also for d = 1. Potentials are values: equal when they mean the same, and hashable.
+``(..., d)``, also for d = 1. Potentials are values: equal when their fields are, and hashable.
 ``V + W``, ``V - W``, ``c * V``, ``V.shifted(a)`` and ``V + Linear(h)`` are potentials, which move
 if a part of them is time-dependent. Nothing is checked for finiteness here; solvers report
 non-finite values.

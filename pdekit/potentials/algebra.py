@@ -26,23 +26,25 @@ class Combinable:
 
     The results are accepted wherever a potential is, constant or time-dependent. User-defined
     potentials inherit them, or are combined with one that does: ``Sum`` and ``Scaled`` accept any.
+    0 may be added, so that ``sum([V, W])`` is ``V + W``. Raises ``TypeError`` for other numbers,
+    and for what is neither a potential nor a function of points.
     """
 
     __array_ufunc__ = None  # numbers of numpy leave the product to the potential
 
-    def __add__(self, other: Any) -> Sum:
-        return Sum((self, other)) if _is_term(other) else NotImplemented
+    def __add__(self, other: Any) -> Any:
+        return self if _is_zero(other) else Sum((self, _added(other)))
 
-    def __radd__(self, other: Any) -> Sum:
-        return Sum((other, self)) if _is_term(other) else NotImplemented
+    def __radd__(self, other: Any) -> Any:
+        return self if _is_zero(other) else Sum((_added(other), self))
 
-    def __sub__(self, other: Any) -> Sum:
-        if not _is_term(other):
-            return NotImplemented
-        return Sum((self, _scaled(_as_term(other, getattr(self, "dim", None)), -1.0)))
+    def __sub__(self, other: Any) -> Any:
+        if _is_zero(other):
+            return self
+        return Sum((self, _scaled(_as_term(_added(other), getattr(self, "dim", None)), -1.0)))
 
-    def __rsub__(self, other: Any) -> Sum:
-        return Sum((other, _scaled(self, -1.0))) if _is_term(other) else NotImplemented
+    def __rsub__(self, other: Any) -> Any:
+        return _scaled(self, -1.0).__radd__(other)
 
     def __mul__(self, factor: Any) -> Any:
         return _scaled(self, factor)
@@ -103,7 +105,8 @@ class _Combination(Combinable, ABC):
         return self._at
 
     def _at(self, t: float) -> Any:
-        return self._with(tuple(p.at(t) if checks.time_dependent(p) else p for p in self._parts))
+        dim = getattr(self, "dim", None)
+        return self._with(tuple(_at_time(part, t, dim) for part in self._parts))
 
     @property
     def times(self) -> tuple[float, ...]:
@@ -117,6 +120,7 @@ class Sum(_Combination):
 
     A term may be a function of points, which becomes ``Custom``, and may move: with one that offers
     ``at(t)`` the sum offers it too, and is evaluated as V(x, t). Sums in a sum are taken apart.
+    Sums are equal if they have the same terms in the same order, which is that of the rounding.
     Raises ``ValueError`` for no terms or terms of different dimension, ``TypeError``
     for any other term.
     """
@@ -162,7 +166,7 @@ class Scaled(_Combination):
     """factor V(x - shift): the type of ``factor * V`` and ``V.shifted(shift)``.
 
     ``shift``: a number for every coordinate, or a tuple of one for each. One of a ``Scaled`` is
-    made one; where V offers ``at(t)``, so does this.
+    made one; where V offers ``at(t)``, so does this. A V that moves need not have ``dim``.
     Raises ``TypeError`` for what is no potential, ``ValueError`` for numbers that are not finite or
     for a shift of another dimension.
     """
@@ -188,7 +192,7 @@ class Scaled(_Combination):
         return (self.potential,)
 
     def _with(self, parts: tuple[Any, ...]) -> Any:
-        return _scaled(_as_term(parts[0], getattr(self, "dim", None)), self.factor, self.shift)
+        return _scaled(parts[0], self.factor, self.shift)
 
     def _value(self, x: Any) -> Any:
         return self.factor * self.potential(self._place(x))
@@ -196,11 +200,16 @@ class Scaled(_Combination):
     def _slope(self, x: Any) -> Any:
         return self.factor * self.potential.grad(self._place(x))
 
+    @property
+    def dim(self) -> int:
+        """Number of coordinates, if V or the shift determines it."""
+        return len(self.shift) if isinstance(self.shift, tuple) else super().dim
+
     def _place(self, x: Any) -> Any:
         """x - shift."""
         if self.shift == 0:
             return x
-        xp, x = points(x, self.dim, self)
+        xp, x = points(x, getattr(self, "dim", _last(x)), self)
         if isinstance(self.shift, float):
             return x - self.shift
         return x - xp.asarray(self.shift, dtype=x.dtype, device=device(x))
@@ -215,8 +224,20 @@ class Scaled(_Combination):
         return made[0]._replace(factor=self.factor, shift=shift) if plain else None
 
 
-def _is_term(value: Any) -> bool:
-    return not isinstance(value, type) and (callable(value) or checks.time_dependent(value))
+def _is_zero(value: Any) -> bool:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return bool(number and value == 0)
+
+
+def _added(value: Any) -> Any:
+    """``value``, or an error where it is nothing that potentials are added to."""
+    checks.value_not_class("a term of a sum", value)
+    if not (callable(value) or checks.time_dependent(value)):
+        raise TypeError(
+            "a potential or a function of points is expected to be added to a potential, got "
+            f"{checks.shown(value)}; a constant c is the function lambda x: c + 0 * x[..., 0]"
+        )
+    return value
 
 
 def _scaled(potential: Any, factor: Any, shift: Any = 0.0) -> Any:
@@ -359,7 +380,7 @@ class Custom(Combinable):
 def _as_term(term: Any, dim: int | None) -> Any:
     """A term of a sum of ``dim`` coordinates: a potential, or a function made one."""
     checks.value_not_class("a term of a sum", term)
-    if isinstance(term, Potential) or checks.time_dependent(term):
+    if isinstance(term, Potential | _Combination | _AnyDim) or checks.time_dependent(term):
         return term
     if not callable(term) or dim is None:
         raise TypeError(
@@ -367,6 +388,38 @@ def _as_term(term: Any, dim: int | None) -> Any:
             f"{checks.shown(term)}: wrap a function as Custom(f)"
         )
     return Custom(term, getattr(term, "grad", None), dim)
+
+
+@dataclass(frozen=True)
+class _AnyDim(Combinable):
+    """A function of points of any dimension: at a time, a moving potential without ``dim``."""
+
+    f: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        what = "map points (..., d) to values (...)"
+        checks.function("what at(t) of a moving potential returns", self.f, what)
+
+    def __call__(self, x: Any) -> Any:
+        return self._of(x)(x)
+
+    def grad(self, x: Any) -> Any:
+        return self._of(x).grad(x)
+
+    def _of(self, x: Any) -> Custom:
+        return Custom(self.f, getattr(self.f, "grad", None), _last(x))
+
+
+def _at_time(part: Any, t: float, dim: int | None) -> Any:
+    """A part at time t, as a potential: of ``dim`` coordinates, if that is known."""
+    now = part.at(t) if checks.time_dependent(part) else part
+    known = dim is not None or isinstance(now, Potential | _Combination | _AnyDim)
+    return _as_term(now, dim) if known else _AnyDim(now)
+
+
+def _last(x: Any) -> int:
+    """The number of coordinates of points."""
+    return int(np.shape(x)[-1]) if np.ndim(x) else 1
 
 
 def terms_of(potential: Any) -> tuple[Any, ...]:

@@ -75,7 +75,7 @@ def evaluate(xp: Any, splines: Splines, x: Any, value: bool, slope: bool) -> tup
 
 
 def _fusible(splines: Splines, x: Any) -> bool:
-    """Many points on a uniform line, in main memory, with no autograd graph to carry."""
+    """Many points on a uniform line, in main memory, with no autograd graph."""
     if len(splines.axes) == 2 or splines.axes[0].step is None or x.shape[0] < _MANY:
         return False
     if not is_torch_array(x):

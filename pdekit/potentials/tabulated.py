@@ -26,8 +26,36 @@ Places: TypeAlias = Numbers | Sequence[HasNumbers]
 Values: TypeAlias = Numbers | Sequence[Sequence[Sequence[float]]]
 
 
+class _Sampled(Combinable):
+    """Splines through samples; equal by content."""
+
+    points: tuple[Array, ...]
+    values: Array
+
+    @property
+    def dim(self) -> int:
+        return len(self.points)
+
+    @cached_property
+    def splines(self) -> Splines:
+        return Splines.through(self.points, self.values)
+
+    @cached_property
+    def _content(self) -> tuple[bytes, ...]:
+        times = getattr(self, "times", np.empty(0))
+        return tuple(array.tobytes() for array in (times, *self.points, self.values))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Sampled):
+            return NotImplemented
+        return self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Tabulated(Combinable):
+class Tabulated(_Sampled):
     """The potential through samples on a line or on a plane.
 
     Parameters
@@ -75,10 +103,6 @@ class Tabulated(Combinable):
         return cls(*read_npz(path))
 
     @property
-    def dim(self) -> int:
-        return len(self.points)
-
-    @property
     def lower(self) -> tuple[float, ...]:
         return tuple(float(axis[0]) for axis in self.points)
 
@@ -101,26 +125,10 @@ class Tabulated(Combinable):
         xp, x = points(x, self.dim, self)
         return evaluate(xp, self.splines.on(xp, x), x, value, slope)
 
-    @cached_property
-    def splines(self) -> Splines:
-        return Splines.through(self.points, self.values)
-
     @property
     def kernel(self) -> Kernel | None:
         """On a line with uniform samples."""
         return _kernel(self.splines)
-
-    @cached_property
-    def _content(self) -> tuple[bytes, ...]:
-        return (*(axis.tobytes() for axis in self.points), self.values.tobytes())
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Tabulated):
-            return NotImplemented
-        return self._content == other._content
-
-    def __hash__(self) -> int:
-        return hash(self._content)
 
     def __repr__(self) -> str:
         shape = " x ".join(str(n) for n in self.values.shape)
@@ -135,7 +143,7 @@ def _slice(t: float, points: Places, values: Array) -> tuple[tuple[Array, ...], 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evolving(Combinable):
+class Evolving(_Sampled):
     """A potential V(x, t) known by samples at a sequence of times: a value function, say.
 
     Parameters
@@ -174,10 +182,6 @@ class Evolving(Combinable):
         object.__setattr__(self, "values", np.stack([values for _, values in slices]))
         self.values.flags.writeable = False
 
-    @property
-    def dim(self) -> int:
-        return len(self.points)
-
     def at(self, t: float) -> Tabulated:
         """The potential at time ``t``: a combination of two stored splines, none is computed."""
         k, weight = self.between(checks.number("t", t, "a finite time"))
@@ -213,10 +217,6 @@ class Evolving(Combinable):
         table = self._blend(splines.table, *self.between(t))
         return evaluate(xp, splines.with_table(table), x, value, slope)
 
-    @cached_property
-    def splines(self) -> Splines:
-        return Splines.through(self.points, self.values)
-
     @property
     def kernel(self) -> Kernel | None:
         """On a line with uniform samples."""
@@ -236,19 +236,6 @@ class Evolving(Combinable):
         if weight in (0.0, 1.0):
             return stack[k + int(weight)]
         return (1 - weight) * stack[k] + weight * stack[k + 1]
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Evolving):
-            return NotImplemented
-        return self._content == other._content
-
-    def __hash__(self) -> int:
-        return hash(self._content)
-
-    @cached_property
-    def _content(self) -> tuple[bytes, ...]:
-        axes = (axis.tobytes() for axis in self.points)
-        return (self.times.tobytes(), *axes, self.values.tobytes())
 
     def __repr__(self) -> str:
         shape = " x ".join(str(n) for n in self.values.shape[1:])

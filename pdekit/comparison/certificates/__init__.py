@@ -1,4 +1,4 @@
-"""Proved properties as certificates that can be checked on any result, by ``certify``."""
+"""Proved properties as certificates, which ``pdekit.certify`` measures on any result."""
 
 from pdekit.comparison.certificates.balance import (
     BrokenBalance,
@@ -7,8 +7,7 @@ from pdekit.comparison.certificates.balance import (
     SecondLaw,
     Stationary,
 )
-from pdekit.comparison.certificates.certificate import Certificate, Certificates
-from pdekit.comparison.certificates.certify import Theorem, certify
+from pdekit.comparison.certificates.certificate import Certificate, Certificates, Theorem
 from pdekit.comparison.certificates.contraction import WassersteinContraction
 from pdekit.comparison.certificates.controls import (
     ControlDuality,
@@ -95,5 +94,4 @@ __all__ = [
     "SynchronousContraction",
     "TimeReversal",
     "WassersteinContraction",
-    "certify",
 ]

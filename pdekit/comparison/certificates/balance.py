@@ -1,5 +1,6 @@
 """Certificates of balance: currents, stationary densities, entropy production, duality."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,12 +37,7 @@ class DetailedBalance:
         return solves(result, FokkerPlanck) and reversible(result.equation)
 
     def __call__(self, solution: Solution) -> Certificate:
-        name = "detailed balance"
-        reason = not_linear(solution)
-        if reason:
-            return does_not_apply(name, reason)
-        value, where, note = _circulation(solution)
-        return at_most(name, value, 0.0, 1e-11, where, note)
+        return _balance("detailed balance", solution, at_most, 0.0, 1e-11)
 
 
 @dataclass(frozen=True)
@@ -49,12 +45,7 @@ class BrokenBalance:
     """The stationary state carries a current: net over gross flow exceeds rounding."""
 
     def __call__(self, solution: Solution) -> Certificate:
-        name = "detailed balance is broken"
-        reason = not_linear(solution)
-        if reason:
-            return does_not_apply(name, reason)
-        value, where, note = _circulation(solution)
-        return at_least(name, value, 1e-9, 0.0, where, note)
+        return _balance("detailed balance is broken", solution, at_least, 1e-9, 0.0)
 
 
 @dataclass(frozen=True)
@@ -162,8 +153,23 @@ class Duality:
         size = float(grid.integrate(np.abs(solution.fields[k] * back.fields[j])))
         drift = np.abs(means - means[0]) / size
         i = int(np.argmax(np.where(np.isnan(drift), np.inf, drift)))
-        told = sum(getattr(s.scheme, "tolerance", 0.0) for s in (solution, back))
-        return at_most(name, drift[i], 0.0, 1e-8 + told, at_place(solution, pairs[i][0]))
+        promised = sum(getattr(s.scheme, "tolerance", 0.0) for s in (solution, back))
+        return at_most(name, drift[i], 0.0, 1e-8 + promised, at_place(solution, pairs[i][0]))
+
+
+def _balance(
+    name: str,
+    solution: Solution,
+    bounded: Callable[..., Certificate],
+    bound: float,
+    allowance: float,
+) -> Certificate:
+    """Net over gross flow of the stationary state against its bound."""
+    reason = not_linear(solution)
+    if reason:
+        return does_not_apply(name, reason)
+    value, where, note = _circulation(solution)
+    return bounded(name, value, bound, allowance, where, note)
 
 
 def _circulation(solution: Solution) -> tuple[float, str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsInt
+from typing import Any, Protocol, SupportsInt
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,15 @@ from pdekit.claims import at_least as at_least
 from pdekit.claims import at_most as at_most
 from pdekit.claims import does_not_apply as does_not_apply
 from pdekit.pde.solution import Solution
+
+
+class Theorem(Protocol):
+    """A default certificate: its class declares for which results it is proved."""
+
+    @staticmethod
+    def proved_for(result: object) -> bool: ...
+
+    def __call__(self, result: Any, /) -> Certificate: ...
 
 
 @dataclass(frozen=True)

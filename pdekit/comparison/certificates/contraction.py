@@ -49,7 +49,7 @@ class WassersteinContraction:
     def __call__(self, solution: Solution) -> Certificate:
         name = "W2 contracts"
         equation, grid = solution.equation, solution.grid
-        reason = self._silent(solution)
+        reason = self._inapplicable(solution)
         if reason:
             return does_not_apply(name, reason)
         rate, _ = convexity(equation.potential, grid)
@@ -66,7 +66,7 @@ class WassersteinContraction:
         rates = Rates(name, fine, floor, 1.0, np.abs(fine - joined))
         return rates.certificate(solution, rate, allowance)
 
-    def _silent(self, solution: Solution) -> str:
+    def _inapplicable(self, solution: Solution) -> str:
         equation, other = solution.equation, self.other
         if solution.grid.dim == 2 and find_spec("ot") is None:
             return "in the plane it needs POT (pip install pot)"
@@ -88,7 +88,7 @@ class WassersteinContraction:
 def _both(p: Array, q: Array, grid: Grid) -> tuple[float, float]:
     """W2, and W2 with cells merged in pairs or with twice the regularisation."""
     if grid.dim == 2:
-        p, q, centres = transport.held_boxes(p, q, grid)
+        p, q, centres = transport.occupied_boxes(p, q, grid)
         epsilon = transport.regularisation(centres)
         one, two = (transport.w2_sinkhorn(p[None], q, centres, k * epsilon)[0] for k in (1, 2))
         return float(one), float(two)

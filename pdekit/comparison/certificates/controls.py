@@ -102,7 +102,7 @@ class ImprovementIdentity:
     def __call__(self, control: Control) -> Certificate:
         name, times = "improvement identity", control.value.times
         if not hasattr(control.value.scheme, "steps"):
-            return does_not_apply(name, "the density is not carried by the value's own steps")
+            return does_not_apply(name, "the density is not advanced by the value's own steps")
         found = control.improvement
         rate = _power(control, 1, control.idle)
         exact = float(_accumulated(times, rate)[-1])

@@ -65,8 +65,8 @@ class Mass:
         size = abs(mass[0]) if is_density(solution) else float(grid.integrate(abs(fields[0])))
         drift = np.abs(mass - mass[0]) / size
         k = int(np.argmax(np.where(np.isnan(drift), np.inf, drift)))
-        told = float(solution.stats.get("mass_drift", 0.0))
-        value = max(float(drift[k]), told) if not np.isnan(drift[k]) else np.nan
+        recorded = float(solution.stats.get("mass_drift", 0.0))
+        value = max(float(drift[k]), recorded) if not np.isnan(drift[k]) else np.nan
         return at_most(name, value, 0.0, _ROUNDING, at_place(solution, k), "relative drift")
 
 

@@ -21,8 +21,73 @@ from pdekit.particles.integrators import Draws, Step
 from pdekit.protocols import Coefficient
 
 
+class _Momentum(GradientDynamics):
+    """A state that begins with (w, u): w are the positions, the gradient is taken at u."""
+
+    gradient: Gradient
+
+    @property
+    def compensation(self) -> float:
+        """η₂/η, of the gradient in u⁺."""
+        return 0.0
+
+    def slope(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
+        """g(u)."""
+        return self.gradient(at_time(self.potential, step.start), state[1], step, noise)
+
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
+        """w."""
+        return state[0]
+
+
+class _Accelerated(_Momentum):
+    """With a γ that is given: ``Nesterov`` and ``MaSS``."""
+
+    momentum: float
+
+    def __post_init__(self) -> None:
+        within("momentum", self.momentum, 0, 1)
+        within("compensation", self.compensation, 0, 1)
+        check_parts(self)
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """2 divided by the longest stable step."""
+        return _stiffness(curvature, self.momentum, self.compensation)
+
+    def init(self, x: Tensor) -> Tensor:
+        """w and u, stacked in front."""
+        return x.expand(2, *x.shape).clone()
+
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
+        """The state one step later."""
+        g = self.slope(state, step, noise)
+        return torch.stack(_accelerate(state, g, step.size, self.momentum, self.compensation))
+
+
+class _Restarted(_Momentum):
+    """With a γ that grows until a particle restarts."""
+
+    def __post_init__(self) -> None:
+        within("compensation", self.compensation, 0, 1)
+        check_parts(self)
+
+    def stiffness(self, curvature: float, size: float, t: float) -> float:
+        """2 divided by the longest stable step, as γ -> 1."""
+        return _stiffness(curvature, 1.0, self.compensation)
+
+    def init(self, x: Tensor) -> Tensor:
+        """w, u and α, stacked in front."""
+        state = x.expand(3, *x.shape).clone()
+        state[2] = 1.0
+        return state
+
+    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
+        """The state one step later."""
+        return _restarted(state, self.slope(state, step, noise), step.size, self.compensation)
+
+
 @dataclass(frozen=True)
-class Nesterov(GradientDynamics):
+class Nesterov(_Accelerated):
     """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w (report (32)).
 
     As η -> 0 at fixed γ, w follows w' = -∇V/(1 - γ), with error O(η).
@@ -42,30 +107,9 @@ class Nesterov(GradientDynamics):
     weak_order: ClassVar[int] = 1
     pure: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        within("momentum", self.momentum, 0, 1)
-        check_parts(self)
-
-    def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 divided by the longest stable step."""
-        return _stiffness(curvature, self.momentum, 0.0)
-
-    def init(self, x: Tensor) -> Tensor:
-        """w and u, stacked in front."""
-        return x.expand(2, *x.shape).clone()
-
-    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """The state one step later."""
-        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
-        return torch.stack(_accelerate(state, g, step.size, self.momentum, 0.0))
-
-    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """w."""
-        return state[0]
-
 
 @dataclass(frozen=True)
-class MaSS(GradientDynamics):
+class MaSS(_Accelerated):
     """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w + η₂ g(u) (Liu and Belkin; report (34)).
 
     As η -> 0 at fixed γ and η₂/η, w' = -(1 - η₂/η) ∇V/(1 - γ).
@@ -81,31 +125,9 @@ class MaSS(GradientDynamics):
     weak_order: ClassVar[int] = 1
     pure: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        within("momentum", self.momentum, 0, 1)
-        within("compensation", self.compensation, 0, 1)
-        check_parts(self)
-
-    def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 divided by the longest stable step."""
-        return _stiffness(curvature, self.momentum, self.compensation)
-
-    def init(self, x: Tensor) -> Tensor:
-        """w and u, stacked in front."""
-        return x.expand(2, *x.shape).clone()
-
-    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """The state one step later."""
-        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
-        return torch.stack(_accelerate(state, g, step.size, self.momentum, self.compensation))
-
-    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """w."""
-        return state[0]
-
 
 @dataclass(frozen=True)
-class RestartedNesterov(GradientDynamics):
+class RestartedNesterov(_Restarted):
     """Nesterov's method with γ = (α - 1)/(α + 2), α counting the steps since the last restart.
 
     A particle restarts, α = 1, after a step uphill, g(u)·(w⁺ - w) > 0 (O'Donoghue and Candès;
@@ -119,29 +141,9 @@ class RestartedNesterov(GradientDynamics):
     gradient: Gradient = field(default_factory=FullGradient)
     pure: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_parts(self)
-
-    def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 divided by the longest stable step, as γ -> 1."""
-        return _stiffness(curvature, 1.0, 0.0)
-
-    def init(self, x: Tensor) -> Tensor:
-        """w, u and α, stacked in front."""
-        return _with_count(x)
-
-    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """The state one step later."""
-        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
-        return _restarted(state, g, step.size, 0.0)
-
-    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """w."""
-        return state[0]
-
 
 @dataclass(frozen=True)
-class RestartedMaSS(GradientDynamics):
+class RestartedMaSS(_Restarted):
     """``MaSS`` with the γ and the restarts of ``RestartedNesterov`` (report (35), errata 69).
 
     Parameters: ``potential``, ``compensation``, ``gradient`` as for ``MaSS``.
@@ -152,27 +154,6 @@ class RestartedMaSS(GradientDynamics):
     gradient: Gradient = field(default_factory=FullGradient)
     pure: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        within("compensation", self.compensation, 0, 1)
-        check_parts(self)
-
-    def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """2 divided by the longest stable step, as γ -> 1."""
-        return _stiffness(curvature, 1.0, self.compensation)
-
-    def init(self, x: Tensor) -> Tensor:
-        """w, u and α, stacked in front."""
-        return _with_count(x)
-
-    def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """The state one step later."""
-        g = self.gradient(at_time(self.potential, step.start), state[1], step, noise)
-        return _restarted(state, g, step.size, self.compensation)
-
-    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """w."""
-        return state[0]
-
 
 def _accelerate(
     state: Tensor, g: Tensor, eta: float, gamma: float | Tensor, compensation: float
@@ -182,12 +163,6 @@ def _accelerate(
     descent = u - g * eta
     ahead = descent * (1 + gamma) - w * gamma
     return descent, ahead + g * (eta * compensation) if compensation else ahead
-
-
-def _with_count(x: Tensor) -> Tensor:
-    state = x.expand(3, *x.shape).clone()
-    state[2] = 1.0
-    return state
 
 
 def _restarted(state: Tensor, g: Tensor, eta: float, compensation: float) -> Tensor:

@@ -86,23 +86,14 @@ class Displacement:
 
 
 @dataclass(frozen=True)
-class FreeDisplacement:
+class FreeDisplacement(Displacement):
     """HEAT: ε Y' = -Y/γ + noise, stationary at N(0, γ/β); X' = -∇V(X - Y) (errata 29)."""
 
     formula: ClassVar[int] = FREE
     free: ClassVar[bool] = True
 
-    def start(self, x: Tensor) -> Tensor:
-        return x * 0
-
     def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         return y / -gamma
-
-    def seen(self, slope: Slope, x: Tensor, y: Tensor) -> Tensor:
-        return slope(x - y)
-
-    def velocity(self, x: Tensor, average: Tensor, gamma: float) -> Tensor:
-        return -average
 
 
 @dataclass(frozen=True)
@@ -168,7 +159,7 @@ class TwoScaleLangevin(GradientDynamics):
 
     HOM-SGLD, with ``interaction`` MF-HOM-SGLD: mathematics 1.9 and 1.10, Kantas et al. Algorithm 1
     with its indices and weights corrected (errata 2, 3, 12, 18). Each step of X takes
-    ``burn_in + inner_steps - 1`` steps of Y with X held, and averages the last ``inner_steps``. As
+    ``burn_in + inner_steps - 1`` steps of Y with X fixed, and averages the last ``inner_steps``. As
     ε -> 0, X' = -∇u(X, γ), u the local entropy of V (``ViscousHJ``); the error is O(ε).
 
     Parameters

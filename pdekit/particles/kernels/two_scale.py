@@ -109,7 +109,7 @@ def _outer_step(x, average, centre, h, gamma, inner):
 
 @_compiled
 def _inner_steps(x, y, average, xi, next_xi, of_fast, inner, terms, walls, work, w, at):
-    """Move Y with X held, and average the quantity that X needs.
+    """Move Y with X fixed, and average the quantity that X needs.
 
     Y is averaged where the next gradient is evaluated, with half of the next noise.
     """

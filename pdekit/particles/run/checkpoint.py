@@ -170,8 +170,8 @@ def _read(path: Path) -> Saved:
     except PermissionError as error:
         raise CheckpointError(f"{path} may not be read: {error.strerror}") from error
     except Exception as error:  # any error of zipfile and numpy on a broken file
-        told = "no checkpoint" if "pickle" in str(error) else f"not a whole .npz: {error}"
-        raise _Damaged(told) from error
+        reason = "no checkpoint" if "pickle" in str(error) else f"not a whole .npz: {error}"
+        raise _Damaged(reason) from error
     text, seal = contents.pop("facts", None), contents.pop("seal", None)
     if text is None or seal is None or _digest(text).encode() != seal.tobytes():
         raise _Damaged("its list of contents does not match its checksum")

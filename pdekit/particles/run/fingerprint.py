@@ -299,8 +299,8 @@ class Account:
         title, parts = self._class(kind), items(value) or _of_set(value)
         own = home is None
         if is_dataclass(value) and not own:
-            told = [f.name for f in fields(value) if f.name != "stats"]  # excludes run times
-            return title, parts | {f".{key}": getattr(value, key) for key in told}
+            included = [f.name for f in fields(value) if f.name != "stats"]  # excludes run times
+            return title, parts | {f".{key}": getattr(value, key) for key in included}
         if own or home == "pdekit":
             parts |= attributes(value)
         if kind not in CONTAINERS and (is_hidden(kind) if own or home == "pdekit" else True):
@@ -358,5 +358,5 @@ def _of_set(value: Any) -> dict[str, Any]:
     """The items of a set, independent of their order."""
     if not isinstance(value, set | frozenset):
         return {}
-    told = sorted(digest(repr(sorted(fingerprint(x=x).items())).encode()) for x in value)
-    return {f"[{i}]": part for i, part in enumerate(told)}
+    included = sorted(digest(repr(sorted(fingerprint(x=x).items())).encode()) for x in value)
+    return {f"[{i}]": part for i, part in enumerate(included)}

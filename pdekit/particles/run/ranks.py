@@ -266,34 +266,34 @@ class FailureMonitor:
 def monitored(division: Division) -> Iterator["FailureMonitor"]:
     """Stop all ranks if one fails: it raises its own error, the others raise ``RankError``.
 
-    A thread polls the other ranks a few times a second, in a separate process
-    group; it calls ``watch.stop`` if one has failed. All ranks leave together, except for an error
-    unknown to synchronised ranks: they wait for the sum of a step until the failed rank is gone.
+    A thread polls the other ranks a few times a second, in a separate process group; it calls
+    ``monitor.stop`` if one has failed. All ranks leave together, except for an error unknown to
+    synchronised ranks: they wait for the sum of a step until the failed rank is gone.
     """
     ranks, together = division.ranks, True
     if ranks.size == 1:
         yield FailureMonitor(ranks)
         return
     group = distributed.new_group(backend="gloo")
-    watch = FailureMonitor(replace(ranks, group=group))
-    thread = Thread(target=watch.run, daemon=True)
+    monitor = FailureMonitor(replace(ranks, group=group))
+    thread = Thread(target=monitor.run, daemon=True)
     thread.start()
     text = ""
     try:
-        yield watch
+        yield monitor
     except BaseException as error:
-        watch.failed, text = True, f"{type(error).__name__}: {error}"
+        monitor.failed, text = True, f"{type(error).__name__}: {error}"
         known = isinstance(error, NonFiniteError | RankError | KeyboardInterrupt)
         together = known or not division.by_mean
         raise
     finally:
-        watch.ended.set()
+        monitor.ended.set()
         if together:
             thread.join()
-            others = [] if watch.lost else watch.ranks.gathered_texts(text)
+            others = [] if monitor.lost else monitor.ranks.gathered_texts(text)
             distributed.destroy_process_group(group)
             if not text:
-                _raise_for(others, watch.lost)
+                _raise_for(others, monitor.lost)
 
 
 def _raise_for(texts: list[str], lost: str) -> None:

@@ -98,8 +98,8 @@ class Recorder:
         chosen = self._agreed(good) if self.division.by_mean else good[:1]
         for saved in chosen:
             self._restore(saved)
-            capacity = saved.facts["room"]
-        self.facts = {"asked": asked, "room": capacity}
+            capacity = saved.facts["capacity"]
+        self.facts = {"asked": asked, "capacity": capacity}
         return capacity
 
     def cut(self, tiles: int) -> None:

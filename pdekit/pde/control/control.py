@@ -329,9 +329,9 @@ def _game(
     flow, _ = marched(forward, density.KnownFlow(found.flow), nodes)
     rho = density.accepted(forward, flow, value, stacklevel=4)
     value_checks.report_density(value, rho, backward.potential(), 4)
-    told = {k: v for k, v in game.counts.items() if isinstance(v, int | float)}
+    numbers = {k: v for k, v in game.counts.items() if isinstance(v, int | float)}
     closure = {
-        "fixed_point": found.distance, "gap": found.gap(), "time_error": game.time_error, **told
+        "fixed_point": found.distance, "gap": found.gap(), "time_error": game.time_error, **numbers
     }  # fmt: skip
     whole = Control(value, rho, found.terminal, found.running, backward.values, closure)
     if len(game.stored) == len(nodes):

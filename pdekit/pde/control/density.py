@@ -58,14 +58,14 @@ class ByTransform:
     def start(self, problem: Problem, stats: ControlledStats) -> March:
         equation, u, times = self.value.equation, self.value.fields, self.value.times
         cost = Problem(equation, problem.grid, None).running_cost()
-        carry = _TransportStep(problem.generator(), equation.beta, cost)
+        transport = _TransportStep(problem.generator(), equation.beta, cost)
         mass = problem.values.sum()
 
         def step(rho: Array, k: int) -> tuple[Array, int]:
-            before = carry.steps
-            new = carry.step(rho, u[k], u[k + 1], times[k + 1] - times[k])
-            new, stats["mass_defect"] = np.maximum(new, 0.0), carry.defect
-            return new * (mass / new.sum()), carry.steps - before
+            before = transport.steps
+            new = transport.step(rho, u[k], u[k + 1], times[k + 1] - times[k])
+            new, stats["mass_defect"] = np.maximum(new, 0.0), transport.defect
+            return new * (mass / new.sum()), transport.steps - before
 
         return _march(self.value, problem, step, stats)
 

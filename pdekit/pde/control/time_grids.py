@@ -74,7 +74,7 @@ def drifting(value: Solution, initial: Initial, stacklevel: int) -> Solution:
         warnings.warn(
             f"the controlled density still changes by {apart:.2g} of its mass when the value "
             "function is kept at twice as many times; use schemes.DoobTransform() or "
-            "PolicyIteration(), whose densities are carried step by step",
+            "PolicyIteration(), whose densities are advanced step by step",
             AccuracyWarning,
             stacklevel=stacklevel,
         )

@@ -43,7 +43,7 @@ def as_slopes(problem: Problem, scheme: Scheme, stats: Stats) -> Advance:
         u = advance(t)
         rise = _rise(u, around)
         if rise.max() > highest or rise.min() < lowest:
-            rise = _rise(_held(u, lowest, highest, around), around)
+            rise = _rise(_limited(u, lowest, highest, around), around)
         return np.asarray(mean + rise / h)
 
     return slope
@@ -69,7 +69,7 @@ def _tops(p: Array, around: bool) -> float:
     return top if around else max(top, 0.0)
 
 
-def _held(u: Array, lowest: float, highest: float, around: bool) -> Array:
+def _limited(u: Array, lowest: float, highest: float, around: bool) -> Array:
     """The largest field below u with differences between two numbers, one not above zero."""
     n = u.size
     v: Any = np.tile(u, 3) if around else u

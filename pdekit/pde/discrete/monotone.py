@@ -16,7 +16,7 @@ from pdekit.pde.discrete.laplacian import discrete_heat
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import propagate
 from pdekit.pde.discrete.subcell import resolves, warn_unresolved
-from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian
+from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian, square_weights
 
 MOST_STEPS = 10_000_000
 
@@ -112,6 +112,55 @@ def rate_with_costs(linear: Linear, rate: float, cfl: float) -> float:
     """
     growth = linear.growth
     return rate if growth == 0 else (rate + sqrt(rate * rate + 4 * growth * cfl)) / 2
+
+
+@dataclass(frozen=True)
+class Explicit:
+    """Explicit steps of a problem: the monotone Hamiltonian, the CFL condition, the linear part.
+
+    ``weights`` a_k, if H = sum_k a_k p_k^2 / 2 and the flux is Godunov's, for compiled passes.
+    """
+
+    grid: Grid
+    cfl: float
+    flux: Flux
+    hamiltonian: Hamiltonian
+    linear: Linear | None
+    weights: Array | None
+
+    def change(self, u: Array) -> tuple[Array, float]:
+        """H(D^- u, D^+ u), and the rate that limits the step."""
+        if self.weights is None:
+            return hamiltonian_plain(u, self.grid, self.hamiltonian, self.flux)
+        return hamiltonian_fused(u, self.grid, self.weights)
+
+    def length(self, u: Array, change: Array, rate: float, left: float) -> float:
+        """The step that is allowed from u, at most ``left``."""
+        if self.linear is not None:
+            rate = max(
+                rate_with_costs(self.linear, rate, self.cfl),
+                rate_with_diffusion(u, change, self.grid, self.cfl),
+            )
+        return step_within(rate, left, self.cfl, self.linear)
+
+
+def explicit(problem: Problem, cfl: float, flux: Flux) -> Explicit:
+    """The explicit steps of a problem."""
+    hamiltonian = hamiltonian_of(problem.equation)
+    weights = square_weights(hamiltonian, problem.grid.dim) if flux is godunov else None
+    return Explicit(problem.grid, cfl, flux, hamiltonian, linear_part(problem), weights)
+
+
+def repeated(
+    step: Callable[[Array, float], tuple[Array, float]], u: Array, span: float
+) -> tuple[Array, int]:
+    """u after steps over ``span``, and their number; ``step(u, left)`` also returns its length."""
+    left, steps = span, 0
+    while left > 0:
+        u, dt = step(u, left)
+        left = 0.0 if dt >= left else left - dt
+        steps += 1
+    return u, steps
 
 
 def refused(problem: Problem, name: str) -> str:

@@ -295,6 +295,16 @@ def _density(initial: Any, grid: Grid) -> Array:
     return rho
 
 
+def refused_if_moving(problem: Problem, name: str) -> str:
+    """The reason why a scheme that takes constant coefficients does not apply."""
+    if not problem.time_dependent:
+        return ""
+    return (
+        f"{name} takes coefficients that are fixed in time; use the default scheme, Exponential() "
+        "in one dimension and Split() in two"
+    )
+
+
 def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Problem:
     """The problem for ``what``, a quantity of an equation with constant coefficients.
 

@@ -145,8 +145,8 @@ def _adjacency(n: int, rows: Any, cols: Any) -> tuple[Any, Any]:
     from scipy.sparse import coo_array
 
     high, low = np.maximum(rows, cols), np.minimum(rows, cols)
-    tied = coo_array((np.ones(len(rows)), (high, low)), shape=(n, n)).tocsr()
-    return tied.indptr.astype(np.int64), tied.indices.astype(np.int64)
+    joined = coo_array((np.ones(len(rows)), (high, low)), shape=(n, n)).tocsr()
+    return joined.indptr.astype(np.int64), joined.indices.astype(np.int64)
 
 
 def _by_row(n: int, rows: Any, cols: Any, rates: Array) -> tuple[Any, Any, Array]:

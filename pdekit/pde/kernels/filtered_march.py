@@ -71,13 +71,13 @@ def accurate(u, periodic, halves, out):  # type: ignore[no-untyped-def]
 @nb.njit(cache=True, error_model="numpy", fastmath=_FAST)
 def combine(u, monotone, first, second, dt, width, out):  # type: ignore[no-untyped-def]
     """out = the accurate step within dt * width of the monotone one, else that; how often."""
-    held = 0
+    filtered = 0
     for j in range(u.size):
         mean = 0.5 * (first[j] + second[j])
         near = abs(mean - monotone[j]) <= width
         out[j] = u[j] - dt * (mean if near else monotone[j])
-        held += not near
-    return held
+        filtered += not near
+    return filtered
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath=_FAST)
@@ -96,23 +96,23 @@ def march(u, buffer, halves, periodic, span, cfl, epsilon, most_steps):  # type:
     many steps the third number is the step that was too short.
     """
     monotone, first, second, stage = buffer[0], buffer[1], buffer[2], buffer[3]
-    start, left, steps, most_held = u, span, 0, 0
+    start, left, steps, most_filtered = u, span, 0, 0
     while left > 0:
         r0, r1 = sweep(u, periodic, 0.0, -halves, monotone)
         rate = 2 * (halves[0] * r0 + halves[1] * r1)
         dt = left if rate * left <= cfl else cfl / rate
         if left > dt * most_steps:
-            return -1, most_held, dt
+            return -1, most_filtered, dt
         width = epsilon * (monotone.max() - monotone.min())
         accurate(u, periodic, halves, first)
         _less(u.ravel(), first.ravel(), dt, stage.ravel())
         accurate(stage, periodic, halves, second)
-        held = combine(
+        filtered = combine(
             u.ravel(), monotone.ravel(), first.ravel(), second.ravel(), dt, width, stage.ravel()
         )
         u, stage = stage, u
-        most_held = max(most_held, held)
+        most_filtered = max(most_filtered, filtered)
         left = 0.0 if dt >= left else left - dt
         steps += 1
     start[:] = u
-    return steps, most_held, 0.0
+    return steps, most_filtered, 0.0

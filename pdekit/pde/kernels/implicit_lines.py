@@ -19,7 +19,7 @@ _SPAN = 35 / 16
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"}, inline="always")
-def _held(b):  # type: ignore[no-untyped-def]
+def _saturated(b):  # type: ignore[no-untyped-def]
     """The integral of (1 - b²/_SPAN²)³, b - 0.2 b³ + ..., constant from 1 at _SPAN on."""
     s = min(max(b, -_SPAN), _SPAN)
     q = s * s / (_SPAN * _SPAN)
@@ -48,7 +48,7 @@ def _rates(U, beta, r, seam, up, down):  # type: ignore[no-untyped-def]
         for i in range(1, n - 2):
             w = beta * (U[i + 1] - U[i])
             bend = beta / 2 * ((U[i + 2] - U[i + 1]) - (U[i] - U[i - 1]))
-            c = r * (1 + BEND * _held(bend))
+            c = r * (1 + BEND * _saturated(bend))
             even = _even(w * w)
             up[i], down[i] = c * (even - w / 2), c * (even + w / 2)
         start = n - 2
@@ -58,7 +58,7 @@ def _rates(U, beta, r, seam, up, down):  # type: ignore[no-untyped-def]
         bend = 0.0
         if seam or (i > 0 and i < n - 2):
             bend = beta / 2 * ((U[(i + 2) % n] - U[(i + 1) % n]) - (U[i] - U[i - 1]))
-        c = r * (1 + BEND * _held(bend))
+        c = r * (1 + BEND * _saturated(bend))
         if abs(w) < 0.5:
             even = _even(w * w)
             up[i], down[i] = c * (even - w / 2), c * (even + w / 2)
@@ -72,12 +72,12 @@ def _solve(up, down, n, s, inv, b, x):  # type: ignore[no-untyped-def]
 
     cell 0. The last cell loses with its rate up.
     """
-    carried = 0.0
+    inflow = 0.0
     for i in range(n):
         inv[i] = 1.0 / (s + up[i])
         s = 1.0 + down[i] * s * inv[i]
-        x[i] = (b[i] + carried) * inv[i]
-        carried = up[i] * x[i]
+        x[i] = (b[i] + inflow) * inv[i]
+        inflow = up[i] * x[i]
     for i in range(n - 2, -1, -1):
         x[i] += down[i] * inv[i] * x[i + 1]
 
@@ -213,7 +213,7 @@ def curie_weiss_rows(V, x, strength, beta, h, dt, order, rho):  # type: ignore[n
     for i in range(n - 1):
         slopes[i] = V[i + 1] - V[i] + (x[i + 1] - x[i]) * a * (x[i + 1] + x[i])
     for i in range(1, n - 2):
-        c[i] = 1 + BEND * _held(beta / 2 * (slopes[i + 1] - slopes[i - 1]))
+        c[i] = 1 + BEND * _saturated(beta / 2 * (slopes[i + 1] - slopes[i - 1]))
     c[n - 1] = 0.0
     now, up, down = np.empty((_LANES, n)), np.empty((_LANES, n)), np.empty((_LANES, n))
     w, count, done = np.empty(n), np.empty(_LANES, np.int64), np.zeros(_LANES, np.int64)

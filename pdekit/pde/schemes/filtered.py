@@ -21,22 +21,16 @@ from pdekit.pde.discrete.march import Advance, March
 from pdekit.pde.discrete.monotone import (
     MOST_STEPS,
     as_plane,
-    hamiltonian_fused,
-    hamiltonian_of,
-    hamiltonian_plain,
-    linear_part,
-    rate_with_costs,
-    rate_with_diffusion,
+    explicit,
     refused,
+    repeated,
     require_cfl,
-    step_within,
     too_steep,
     warn_if_unresolved,
 )
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
-from pdekit.pde.hamiltonians import square_weights
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ class Filtered:
         if problem.equation.controlled:
             return march
         low, high = float(problem.values.min()), float(problem.values.max())
-        fall = float(run.hamiltonian(np.zeros((1, problem.grid.dim)))[0])
+        fall = float(run.steps.hamiltonian(np.zeros((1, problem.grid.dim)))[0])
 
         def advance(t: float) -> Array:
             # the maximum principle of the monotone step; the run continues from
@@ -96,66 +90,49 @@ class _Run:
     """What does not change from step to step."""
 
     def __init__(self, scheme: Filtered, problem: Problem, stats: Stats) -> None:
-        self.cfl, self.flux, self.grid, self.stats = scheme.cfl, scheme.flux, problem.grid, stats
-        self.linear, self.hamiltonian = linear_part(problem), hamiltonian_of(problem.equation)
-        self.weights = None
-        if self.flux is godunov:
-            self.weights = square_weights(self.hamiltonian, self.grid.dim)
-        widths = np.subtract(self.grid.upper, self.grid.lower)
+        self.steps, self.stats = explicit(problem, scheme.cfl, scheme.flux), stats
+        widths = np.subtract(problem.grid.upper, problem.grid.lower)
         # eps over the range of H: goes to zero with h, but slower
-        self.share = scheme.epsilon * float(np.sqrt((self.grid.spacing / widths).max()))
+        self.share = scheme.epsilon * float(np.sqrt((problem.grid.spacing / widths).max()))
         stats["filtered"] = 0.0
 
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
         """u from one time to another."""
-        left, steps = end - begin, 0
-        if self.weights is not None and self.linear is None:
-            return self._fused(u, self.weights, left)
-        while left > 0:
-            u, dt = self._step(u, left)
-            left = 0.0 if dt >= left else left - dt
-            steps += 1
-        return u, steps
+        if self.steps.weights is not None and self.steps.linear is None:
+            return self._fused(u, self.steps.weights, end - begin)
+        return repeated(self._step, u, end - begin)
 
     def _step(self, u: Array, left: float) -> tuple[Array, float]:
         """u after a step, and its length."""
-        grid, linear = self.grid, self.linear
-        monotone, rate = self._monotone(u)
-        if linear is not None:
-            rate = max(
-                rate_with_costs(linear, rate, self.cfl),
-                rate_with_diffusion(u, monotone, grid, self.cfl),
-            )
-        dt = step_within(rate, left, self.cfl, linear)
+        steps, linear = self.steps, self.steps.linear
+        monotone, rate = steps.change(u)
+        dt = steps.length(u, monotone, rate, left)
         if linear is not None:  # slopes do not grow, so that dt remains admissible
             u = linear(u, dt / 2)
-            monotone, _ = self._monotone(u)
+            monotone, _ = steps.change(u)
         eps = self.share * float(np.ptp(monotone))
-        if self.weights is None:
-            u, held = filtered_plain(u, monotone, dt, eps, grid, self.hamiltonian, self.flux)
+        if steps.weights is None:
+            u, filtered = filtered_plain(
+                u, monotone, dt, eps, steps.grid, steps.hamiltonian, steps.flux
+            )
         else:
-            u, held = filtered_fused(u, monotone, dt, eps, grid, self.weights)
-        self.stats["filtered"] = max(self.stats["filtered"], held)
+            u, filtered = filtered_fused(u, monotone, dt, eps, steps.grid, steps.weights)
+        self.stats["filtered"] = max(self.stats["filtered"], filtered)
         return u if linear is None else linear(u, dt / 2), dt
 
     def _fused(self, u: Array, weights: Array, span: float) -> tuple[Array, int]:
         """All steps over ``span`` in place, where there is no linear part."""
         from pdekit.pde.kernels.filtered_march import march
 
-        rates, periodic, field = as_plane(u, self.grid, weights)
+        rates, periodic, field = as_plane(u, self.steps.grid, weights)
         field, buffer = field.copy(), np.empty((4, *field.shape))
-        steps, held, dt = march(
-            field, buffer, rates / 2, periodic, span, self.cfl, self.share, MOST_STEPS
+        steps, filtered, dt = march(
+            field, buffer, rates / 2, periodic, span, self.steps.cfl, self.share, MOST_STEPS
         )
         if steps < 0:
             raise too_steep(dt, span)
-        self.stats["filtered"] = max(self.stats["filtered"], held / u.size)
+        self.stats["filtered"] = max(self.stats["filtered"], filtered / u.size)
         return field.reshape(u.shape), int(steps)
-
-    def _monotone(self, u: Array) -> tuple[Array, float]:
-        if self.weights is None:
-            return hamiltonian_plain(u, self.grid, self.hamiltonian, self.flux)
-        return hamiltonian_fused(u, self.grid, self.weights)
 
 
 def filtered_plain(
@@ -183,7 +160,7 @@ def filtered_fused(
     first, second, out = np.empty_like(field), np.empty_like(field), np.empty_like(field)
     accurate(field, periodic, rates / 2, first)
     accurate(field - dt * first, periodic, rates / 2, second)
-    held = combine(
+    filtered = combine(
         field.ravel(), monotone.ravel(), first.ravel(), second.ravel(), dt, eps, out.ravel()
     )
-    return out.reshape(u.shape), held / u.size
+    return out.reshape(u.shape), filtered / u.size

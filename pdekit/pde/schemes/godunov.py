@@ -1,6 +1,7 @@
 """Monotone finite differences for the Hamilton-Jacobi equations."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -11,24 +12,18 @@ from pdekit.pde.discrete.fluxes import Flux, godunov
 from pdekit.pde.discrete.march import Advance, March
 from pdekit.pde.discrete.monotone import (
     MOST_STEPS,
-    Linear,
+    Explicit,
     as_plane,
-    hamiltonian_fused,
-    hamiltonian_of,
-    hamiltonian_plain,
-    linear_part,
-    rate_with_costs,
-    rate_with_diffusion,
+    explicit,
     refused,
+    repeated,
     require_cfl,
-    step_within,
     too_steep,
     warn_if_unresolved,
 )
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import Burgers, HamiltonJacobi, HamiltonJacobiBellman, ViscousHJ
-from pdekit.pde.hamiltonians import Hamiltonian, square_weights
 
 
 @dataclass(frozen=True)
@@ -62,41 +57,23 @@ class Godunov:
     def start(self, problem: Problem, stats: Stats) -> Advance:
         if problem.equation.carries_slope:
             return as_slopes(problem, self, stats)
-        grid, linear, hamiltonian = (
-            problem.grid,
-            linear_part(problem),
-            hamiltonian_of(problem.equation),
-        )
+        steps = explicit(problem, self.cfl, self.flux)
         warn_if_unresolved(problem)
 
         def over(u: Array, begin: float, end: float) -> tuple[Array, int]:
-            return self._march(u, grid, hamiltonian, linear, end - begin)
+            if steps.weights is not None and steps.linear is None:
+                return _march_fused(u, problem.grid, steps.weights, end - begin, self.cfl)
+            return repeated(partial(_step, steps), u, end - begin)
 
         return March(problem.values, over, stats)
 
-    def _march(
-        self, u: Array, grid: Grid, hamiltonian: Hamiltonian, linear: Linear | None, span: float
-    ) -> tuple[Array, int]:
-        weights = square_weights(hamiltonian, grid.dim) if self.flux is godunov else None
-        if weights is not None and linear is None:
-            return _march_fused(u, grid, weights, span, self.cfl)
-        left, steps = span, 0
-        while left > 0:
-            if weights is not None:
-                change, rate = hamiltonian_fused(u, grid, weights)
-            else:
-                change, rate = hamiltonian_plain(u, grid, hamiltonian, self.flux)
-            if linear is not None:
-                rate = max(
-                    rate_with_costs(linear, rate, self.cfl),
-                    rate_with_diffusion(u, change, grid, self.cfl),
-                )
-            dt = step_within(rate, left, self.cfl, linear)
-            u = u - dt * change
-            u = linear(u, dt) if linear is not None else u
-            left = 0.0 if dt >= left else left - dt
-            steps += 1
-        return u, steps
+
+def _step(steps: Explicit, u: Array, left: float) -> tuple[Array, float]:
+    """u after a step, and its length."""
+    change, rate = steps.change(u)
+    dt = steps.length(u, change, rate, left)
+    u = u - dt * change
+    return u if steps.linear is None else steps.linear(u, dt), dt
 
 
 def _march_fused(

@@ -12,7 +12,7 @@ from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.pde.discrete.bounds import bounds, enforce_bounds
 from pdekit.pde.discrete.march import March
-from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.problem import Problem, refused_if_moving
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import LINEAR
 from pdekit.pde.kernels.sparse_lu import factorised
@@ -77,12 +77,7 @@ class Implicit:
 
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
-        if problem.time_dependent:
-            return (
-                "Implicit takes a potential fixed in time; use the default scheme, Exponential() "
-                "in one dimension and Split() in two"
-            )
-        return ""
+        return refused_if_moving(problem, "Implicit")
 
     def start(self, problem: Problem, stats: ImplicitStats) -> March:
         return March(problem.values, _Run(self.dt, problem, stats).over, stats)

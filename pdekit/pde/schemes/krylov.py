@@ -11,7 +11,7 @@ from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.bounds import enforce_bounds
 from pdekit.pde.discrete.long_time import StationaryLimit
 from pdekit.pde.discrete.march import March
-from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.problem import Problem, refused_if_moving
 from pdekit.pde.discrete.propagator import allowance
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import LINEAR
@@ -64,12 +64,7 @@ class Krylov:
 
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
-        if problem.time_dependent:
-            return (
-                "Krylov takes a potential fixed in time; use schemes.Split() in two dimensions and "
-                "Exponential() in one"
-            )
-        return ""
+        return refused_if_moving(problem, "Krylov")
 
     def start(self, problem: Problem, stats: KrylovStats) -> March:
         return March(problem.values, _Run(self.rtol, problem, stats).over, stats)

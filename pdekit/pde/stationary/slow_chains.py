@@ -4,9 +4,9 @@ A reversible chain is symmetric in the frame of sqrt(pi), and so are the factors
 without subtractions: neither underflows, however small pi is. The inverse T = (kill - L)^-1 then
 has errors of a rounding of its norm 1 / λ_1, which hides modes that are faster by many
 orders of magnitude than the slowest. These are found in stages: known modes are projected out,
-before and after T, and where the next ones are too far from the first, functions are held at zero
+before and after T, and where the next ones are too far from the first, functions are pinned at zero
 on one cell for each mode that is slower by 1e10, where it is large. On what is orthogonal to the
-known modes the inverse that is left is T but for a share λ_held / λ_next.
+known modes the inverse that is left is T but for a share λ_pinned / λ_next.
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ from pdekit.pde.stationary import chains
 Apply = Callable[[Array], Array]
 _LONGEST = 1e290  # times above it count as infinite
 _SMALL = 1e-300  # pivots below it are inaccurate
-_TOLD = 1e-5  # of the largest eigenvalue: smaller ones are left to the next stage
+_RESOLVED = 1e-5  # of the largest eigenvalue: smaller ones are left to the next stage
 _FAR = 1e-10  # of the norm of the inverse: smaller ones need another inverse
-_TOLD_DRIVEN = 1e-8  # as _TOLD, if there is no next stage
+_RESOLVED_DRIVEN = 1e-8  # as _RESOLVED, if there is no next stage
 _ALONE = 1e-5  # residual of a power iteration that indicates a single mode
 _BASIS = 18  # vectors of a Lanczos iteration; its start vector is multiplied twice by the inverse
 _RESTARTS = 40  # attempts of a Lanczos iteration before modes are computed one by one
@@ -67,16 +67,16 @@ class Chain:
 
 @dataclass(frozen=True, eq=False)
 class Inverse:
-    """(kill - L)^-1 on functions that vanish in the cells ``held``."""
+    """(kill - L)^-1 on functions that vanish in the cells ``pinned``."""
 
     chain: Chain
     made: Any
-    held: NDArray[np.int64]
+    pinned: NDArray[np.int64]
 
     def functions(self, b: Array) -> Array:
-        """x of (kill - L) x = b outside the cells that are held."""
+        """x of (kill - L) x = b outside the cells that are pinned."""
         b = b.copy()
-        b[self.held] = 0.0
+        b[self.pinned] = 0.0
         out: Array = self.made.solve(b)
         return out
 
@@ -95,7 +95,7 @@ class Inverse:
         def apply(y: Array) -> Array:
             y = _without(y.ravel(), known)
             if self.chain.reversible:
-                y[self.held] = 0.0
+                y[self.pinned] = 0.0
                 x = self._in_frame.solve(y)
             else:
                 x = self.functions(y / root) * root
@@ -106,7 +106,7 @@ class Inverse:
         return apply
 
 
-def hold(chain: Chain, held: NDArray[np.int64]) -> Inverse:
+def pin(chain: Chain, pinned: NDArray[np.int64]) -> Inverse:
     """Factorise kill - L with functions fixed to zero on some cells: jumps there are killed."""
     from scipy.sparse import coo_array
 
@@ -114,7 +114,7 @@ def hold(chain: Chain, held: NDArray[np.int64]) -> Inverse:
 
     jumps, n = chain.jumps, chain.root.size
     stays = np.ones(n, dtype=bool)
-    stays[held] = False
+    stays[pinned] = False
     keep = stays[jumps.row] & stays[jumps.col]
     inner = coo_array((jumps.data[keep], (jumps.row[keep], jumps.col[keep])), shape=jumps.shape)
     leaves = ~stays[jumps.col]
@@ -125,12 +125,12 @@ def hold(chain: Chain, held: NDArray[np.int64]) -> Inverse:
         if chain.loss is None:
             chains.recurrent(chain.matrix, chain.grid)  # reports the closed sets of cells
         raise ConvergenceError(_TOO_SLOW)
-    return Inverse(chain, made, held)
+    return Inverse(chain, made, pinned)
 
 
 def start(chain: Chain) -> Inverse:
     """The inverse of the first stage."""
-    return hold(chain, _cells_of(chain.known))
+    return pin(chain, _cells_of(chain.known))
 
 
 def reversible_modes(chain: Chain, count: int) -> tuple[Array, Array, Inverse]:
@@ -148,24 +148,24 @@ def reversible_modes(chain: Chain, count: int) -> tuple[Array, Array, Inverse]:
         values, vectors = (
             _alone(apply, vector) if rest < _ALONE else _lanczos(apply, vector, wanted)
         )
-        told = (values > _TOLD * values[0]) & (values > 0)
-        if not told.any():
+        resolved = (values > _RESOLVED * values[0]) & (values > 0)
+        if not resolved.any():
             raise ConvergenceError(
                 "the slow modes cannot be distinguished in floating point; ask for fewer, or lower "
                 "beta"
             )
-        rates = np.append(rates, 1 / values[told])
-        known = np.hstack([known, vectors[:, told]])
+        rates = np.append(rates, 1 / values[resolved])
+        known = np.hstack([known, vectors[:, resolved]])
     slowest = np.argsort(rates, kind="stable")[:count]
     return rates[slowest], known[:, first:][:, slowest], inverse
 
 
 def _next_inverse(chain: Chain, known: Array, rates: Array) -> Inverse:
-    """The inverse with a cell held for each mode that is far slower than the next one."""
-    every = hold(chain, _cells_of(known))
+    """The inverse with a cell pinned for each mode that is far slower than the next one."""
+    every = pin(chain, _cells_of(known))
     _, longest, _ = _power(every.off(known), known.shape[0])
     far = np.append(np.ones(known.shape[1] - len(rates), dtype=bool), rates * longest < _FAR)
-    return every if far.all() else hold(chain, _cells_of(known[:, far]))
+    return every if far.all() else pin(chain, _cells_of(known[:, far]))
 
 
 def driven_modes(chain: Chain, count: int, among: int) -> tuple[Any, Any, Inverse]:
@@ -174,8 +174,8 @@ def driven_modes(chain: Chain, count: int, among: int) -> tuple[Any, Any, Invers
     apply = inverse.off(chain.known)
     vector, _, rest = _power(apply, chain.root.size)
     values, vectors = _alone(apply, vector) if rest < _ALONE else _arnoldi(apply, vector, among)
-    told = np.abs(values) > _TOLD_DRIVEN * np.abs(values).max()
-    rates, vectors = 1 / values[told], vectors[:, told]
+    resolved = np.abs(values) > _RESOLVED_DRIVEN * np.abs(values).max()
+    rates, vectors = 1 / values[resolved], vectors[:, resolved]
     if len(rates) < count or not (rates.real > 0).all():
         raise ConvergenceError(
             f"the {count} slowest rates differ by more than floating-point numbers resolve without "
@@ -210,12 +210,12 @@ def _function(inverse: Inverse, rate: Any, vectors: Any) -> Any:
     phi = np.where(sure, vector / np.where(sure, root, 1.0), 0.0)
     if sure.all():
         return phi
-    found = _continued(inverse, rate, phi, sure) if sure[inverse.held].all() else None
+    found = _continued(inverse, rate, phi, sure) if sure[inverse.pinned].all() else None
     if found is not None:
         return found
     # a slower mode dominates where this one is unknown: there it is nearly zero
     slower = _cells_of(np.abs(vectors[:, :-1]))
-    there = hold(inverse.chain, np.union1d(np.flatnonzero(sure), slower))
+    there = pin(inverse.chain, np.union1d(np.flatnonzero(sure), slower))
     found = _continued(there, rate, phi, sure)
     return phi if found is None else found
 
@@ -226,11 +226,11 @@ def _continued(inverse: Inverse, rate: Any, phi: Any, sure: NDArray[np.bool_]) -
     None if it does not converge: then a slower mode is there.
     """
     known = sure.copy()
-    known[inverse.held] = True
-    from_held = inverse.chain.jumps.tocsc()[:, inverse.held] @ phi[inverse.held]
+    known[inverse.pinned] = True
+    from_pinned = inverse.chain.jumps.tocsc()[:, inverse.pinned] @ phi[inverse.pinned]
     most = _GROWTH * np.abs(phi).max()
     for _ in range(_ROUNDS):
-        new = np.where(known, phi, _solved(inverse, from_held + rate * phi))
+        new = np.where(known, phi, _solved(inverse, from_pinned + rate * phi))
         moved, phi = np.abs(new - phi).max(), new
         size = np.abs(phi).max()
         if not size < most:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pdekit import checks
+from pdekit.comparison.certificates import EVERY
 from pdekit.comparison.certificates.certificate import Certificate, Certificates
 from pdekit.pde.control.control import Control
 from pdekit.pde.solution import Solution
@@ -14,15 +15,6 @@ if TYPE_CHECKING:
     from pdekit.particles.ensemble import Ensemble
 
 Check = Callable[[Any], Certificate]
-
-
-class Theorem(Protocol):
-    """A default certificate: its class declares for which results it is proved."""
-
-    @staticmethod
-    def proved_for(result: object) -> bool: ...
-
-    def __call__(self, result: Any, /) -> Certificate: ...
 
 
 def certify(result: Solution | Control | Ensemble, *certificates: Check) -> Certificates:
@@ -59,6 +51,4 @@ def _default(result: object) -> tuple[Check, ...]:
             "certify takes a Solution, a Control or an Ensemble (what solve, control and simulate "
             f"return), got {type(result).__name__}"
         )
-    from pdekit.comparison.certificates import EVERY
-
     return tuple(kind() for kind in EVERY if kind.proved_for(result))
