@@ -195,7 +195,12 @@ def _partials(function: Any, x: Any) -> Iterator[Any]:
 
 def _tangent(function: Any, x: Any, k: int) -> Any:
     """∂_k of a function of tensors by forward differentiation; None where its graph is lost."""
-    forward_ad, along = _forward_differentiation(), array_namespace(x).zeros_like(x)
+    import torch
+    from torch.autograd import forward_ad
+
+    if not torch.compiler.is_compiling():  # the first step never is
+        _load_forward_differentiation()
+    along = torch.zeros_like(x)
     along[..., k] = 1
     with forward_ad.dual_level():
         try:
@@ -205,15 +210,14 @@ def _tangent(function: Any, x: Any, k: int) -> Any:
 
 
 @cache
-def _forward_differentiation() -> Any:
-    """torch's, whose first use loads what warns of being old."""
+def _load_forward_differentiation() -> None:
+    """Its first use loads parts of torch that warn of being old."""
     import torch
     from torch.autograd import forward_ad
 
     with warnings.catch_warnings(), forward_ad.dual_level():
         warnings.simplefilter("ignore", DeprecationWarning)
         forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
-    return forward_ad
 
 
 def _tensor_slopes(function: Any, x: Any) -> Any:

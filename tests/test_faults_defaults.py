@@ -12,6 +12,7 @@ import torch
 import pdekit as pk
 from pdekit.particles.run.provenance import torch_settings
 from pdekit.potentials import Quadratic
+from pdekit.potentials.protocol import Kernel
 
 PLANE = pk.Grid((-2, -2), (2, 2), (16, 16))
 
@@ -120,3 +121,50 @@ def test_particles_follow_the_stationary_law_of_noise_on_a_small_scale() -> None
     x = pk.simulate(pk.MultiplicativeLangevin(flat, 1.0, D), start, n, 2e-12, 4e-15).final.values
     for wave in (np.sin, np.cos):
         assert abs(wave(x / length).mean()) < 5 / (2 * n) ** 0.5
+
+
+# ---- a formula that is not the gradient ----------------------------------------------------------
+
+
+def _down_twice(x: Any, b: Any, m: int, numbers: Any, _rows: Any) -> None:
+    for j in range(m):
+        b[j] -= numbers[0] * x[j]
+
+
+class Doubted:
+    """x²/2 whose compiled formula has another slope."""
+
+    dim = 1
+
+    def __init__(self, slope: float) -> None:
+        self.kernel = Kernel(_down_twice, (slope,))
+
+    kernel = Kernel(_down_twice, (1.0,))
+
+    def __call__(self, x: Any) -> Any:
+        return (x**2).sum(-1) / 2
+
+    def grad(self, x: Any) -> Any:
+        return 1.0 * x
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("start", [pk.Gaussian(0.0, 1.0), torch.zeros(8, 1)])
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda V: pk.Langevin(V, 2.0),
+        lambda V: pk.Langevin(Quadratic() + V, 2.0, box=pk.Grid(-3, 3, 8)),
+        lambda V: pk.InteractingLangevin(V, 2.0, pk.CurieWeiss(1.0)),
+        lambda V: pk.TwoScaleLangevin(V, 2.0, gamma=0.1, epsilon=0.1, inner_steps=5),
+    ],
+)
+def test_a_kernel_that_is_not_the_gradient_is_refused(made: Any, start: Any, dtype: str) -> None:
+    def run(slope: float) -> Any:
+        V = type("Own", (Doubted,), {"kernel": Kernel(_down_twice, (slope,))})(slope)
+        return pk.simulate(made(V), start, 8, 0.02, 0.01, dtype=dtype)
+
+    run(1.0)
+    for wrong in (-1.0, 1.01):
+        with pytest.raises(ValueError, match=r"kernel of Own must have the gradient of grad; at"):
+            run(wrong)
