@@ -11,10 +11,11 @@ import torch
 
 import pdekit as pk
 from pdekit.particles.run.provenance import torch_settings
-from pdekit.potentials import Quadratic
+from pdekit.potentials import Cosine, Linear, Quadratic, Tabulated
 from pdekit.potentials.protocol import Kernel
 
 PLANE = pk.Grid((-2, -2), (2, 2), (16, 16))
+RING = pk.Grid(0, 1, 50, periodic=True)
 
 
 # ---- settings of torch ---------------------------------------------------------------------------
@@ -168,3 +169,86 @@ def test_a_kernel_that_is_not_the_gradient_is_refused(made: Any, start: Any, dty
     for wrong in (-1.0, 1.01):
         with pytest.raises(ValueError, match=r"kernel of Own must have the gradient of grad; at"):
             run(wrong)
+
+
+# ---- a potential that is none on a circle --------------------------------------------------------
+
+
+def uneven(x: Any) -> Any:
+    return 1 + 0.5 * np.cos(2 * np.pi * x[..., 0])
+
+
+class Tilting:
+    """V = x sin t."""
+
+    dim = 1
+
+    def at(self, t: float) -> Linear:
+        return Linear(float(np.sin(t)))
+
+
+WAVE = Cosine(2 * np.pi)
+BROKEN = {
+    "tilt": Linear(1.0),
+    "washboard": WAVE + Linear(0.5),
+    "samples": Tabulated(RING.axes[0], 0.3 * RING.axes[0]),
+    "cells only": lambda x: np.arange(50) / 50 if x.shape == (50, 1) else 1 / 0,
+    "moving": Tilting(),
+}
+JOINED = {
+    "cosine": WAVE,
+    "eight cells a wave": Cosine(12 * np.pi),
+    "less than two cells a wave": 3 * Cosine(80 * np.pi),
+    "a well far below the seam": Quadratic(200.0).shifted(0.45),
+    "smoothed": pk.local_entropy(WAVE, 0.05, 4.0, RING),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_equation_refuses_a_jump_at_the_seam(name: str) -> None:
+    V = BROKEN[name]
+    calls = [lambda: pk.solve(pk.FokkerPlanck(V, 2.0), RING, uneven, 0.1)]
+    if name != "moving":
+        calls += [
+            lambda: pk.stationary(pk.FokkerPlanck(V, 2.0), RING),
+            lambda: pk.spectral_gap(pk.FokkerPlanck(V, 2.0), RING),
+            lambda: pk.solve(pk.HamiltonJacobiBellman(V, 2.0), RING, uneven, 0.1),
+            lambda: pk.control(V, 2.0, RING, uneven, uneven, 0.1),
+            lambda: pk.solve(
+                pk.McKeanVlasov(V, 2.0, pk.PairPotential(WAVE)), RING, uneven, 0.1
+            ),
+        ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(ValueError, match=r"periodic where the grid is; it is .* force"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["tilt", "washboard", "moving"])
+def test_particles_say_that_they_feel_no_cliff(name: str) -> None:
+    with pytest.warns(pk.AccuracyWarning, match=r"not periodic where its box is; it is .* no box"):
+        pk.simulate(pk.Langevin(BROKEN[name], 2.0, box=RING), pk.Uniform(0, 1), 9, 0.1, 0.01)
+
+
+@pytest.mark.parametrize("name", JOINED)
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning")
+def test_what_is_merely_steep_or_high_at_the_seam_is_no_jump(name: str) -> None:
+    V = JOINED[name]
+    pk.stationary(pk.FokkerPlanck(V, 2.0), RING)
+    pk.simulate(pk.Langevin(V, 2.0, box=RING), pk.Gaussian(0.45, 0.01), 9, 1e-4, 1e-5)
+
+
+def test_a_seam_in_the_plane_belongs_to_its_axis() -> None:
+    grid = pk.Grid((0, 0), (1, 1), (12, 9), periodic=(True, False))
+    pk.stationary(pk.FokkerPlanck(Linear((0.0, 1.0)), 2.0), grid)
+    with pytest.raises(ValueError, match=r"it is 0\.5 at x = 0 and 1\.5 at x = 1"):
+        pk.stationary(pk.FokkerPlanck(Linear((1.0, 0.0)) + (lambda x: 0.5 + 0 * x[..., 0]), 2.0), grid)
+
+
+def test_the_advice_about_a_constant_drive_works() -> None:
+    """A force, and no box: the same law, by compare, and the current h/L of a flat ring."""
+    flat = Quadratic(0.0)
+    equation = pk.FokkerPlanck(flat, 2.0, force=lambda x: 3 + 0 * x)
+    np.testing.assert_allclose(pk.current(equation, pk.stationary(equation, RING), RING), 3.0)
+    rho = pk.solve(equation, RING, pk.Gaussian(0.5, 0.1), 0.1)
+    X = pk.simulate(pk.Langevin(Linear(-3.0), 2.0), pk.Gaussian(0.5, 0.1), 4000, 0.1, 0.1)
+    assert pk.compare(rho, X).p_value > 1e-3

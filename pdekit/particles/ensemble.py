@@ -171,6 +171,7 @@ def simulate(
     times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = guards.usable_device(device), guards.float_type(dtype)
     guards.check_size(n, runs, len(times), dtype, bool(keep))
+    guards.check_seam(dynamics, times[-1])
     plan, coupled = intervals(times, dt), bool(getattr(dynamics, "coupled", False))
     divided = division(_alone_or(ranks), n, runs, coupled, interacts_by_mean(dynamics))
     observe, asked = listed(observe), {}

@@ -328,7 +328,7 @@ def matrices(what: str, field: Any, x: Array, default: Array) -> Array:
     if field is None:
         return default
     try:
-        values = checks.numbers("its values", field(x) if callable(field) else field)
+        values: Array = checks.numbers("its values", field(x) if callable(field) else field)
     except Exception as error:
         raise FieldError(
             f"{what} must take points of shape {x.shape}, got a function that fails on them: "
