@@ -241,7 +241,9 @@ def test_a_seam_in_the_plane_belongs_to_its_axis() -> None:
     grid = pk.Grid((0, 0), (1, 1), (12, 9), periodic=(True, False))
     pk.stationary(pk.FokkerPlanck(Linear((0.0, 1.0)), 2.0), grid)
     with pytest.raises(ValueError, match=r"it is 0\.5 at x = 0 and 1\.5 at x = 1"):
-        pk.stationary(pk.FokkerPlanck(Linear((1.0, 0.0)) + (lambda x: 0.5 + 0 * x[..., 0]), 2.0), grid)
+        pk.stationary(
+            pk.FokkerPlanck(Linear((1.0, 0.0)) + (lambda x: 0.5 + 0 * x[..., 0]), 2.0), grid
+        )
 
 
 def test_the_advice_about_a_constant_drive_works() -> None:
