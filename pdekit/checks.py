@@ -20,7 +20,7 @@ def number(name: str, value: Any, what: str = "a finite number") -> float:
     if _requires_grad(value):
         raise TypeError(
             f"{name} must be {what}, got a tensor that requires gradients, which would be lost; "
-            f"pass {name}.item()"
+            "pass its .item()"
         )
     plain = value
     try:
@@ -138,12 +138,12 @@ def numbers(name: str, value: Any, what: str = "numbers", kinds: str = "iuf") ->
     if _requires_grad(value):
         raise TypeError(
             f"{name} must be {what}, got a tensor that requires gradients, which would be lost; "
-            f"pass {name}.detach()"
+            "pass its .detach()"
         )
     if type(value) not in (list, tuple, np.ndarray) and np.ma.is_masked(value):
         raise ValueError(
             f"{name} must be {what}, got an array with {int(np.ma.count_masked(value))} masked "
-            f"entries; fill them, as in {name}.filled(0.0)"
+            "entries; fill them, by its .filled(0.0)"
         )
     try:
         given = np.asarray(value)

@@ -14,8 +14,10 @@ with (∇·D)_i = Σ_j ∂_j D_ij. They differ by drifts of order β⁻¹, and a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -73,8 +75,12 @@ class Stratonovich(Ito):
 
     def correction(self, x: Any) -> Any:
         """Σ_jk σ_jk ∂_j σ_ik."""
-        root, partials = _root(self.tensor(x)), _partials(lambda y: _root(self.tensor(y)), x)
-        terms = [(s @ root[..., j, :, None])[..., 0] for j, s in enumerate(partials)]
+        partials = list(_partials(self.tensor, x))
+        if x.shape[-1] == 1:  # half of D', where D vanishes too
+            return partials[0][..., 0] / 2
+        D = self.tensor(x)
+        root, changes = _root(D), (_root_change(D, s) for s in partials)
+        terms = [(s @ root[..., j, :, None])[..., 0] for j, s in enumerate(changes)]
         return sum(terms[1:], terms[0])
 
 
@@ -157,18 +163,65 @@ def _root(matrix: Any) -> Any:
     return (vectors * xp.sqrt(values)[..., None, :]) @ xp.matrix_transpose(vectors)
 
 
-def _partials(function: Any, x: Any) -> Iterator[Any]:
-    """Differences along each coordinate: relative error 1e-10 in float64.
+def _root_change(matrix: Any, change: Any) -> Any:
+    """The derivative of the symmetric root along ``change``, by differences of a relative step."""
+    xp = array_namespace(matrix)
+    size, speed = (xp.max(xp.abs(m), axis=(-2, -1)) for m in (matrix, change))
+    still = (size == 0) | (speed == 0)
+    step = xp.where(still, 0.0, _unit(matrix) ** (1 / 3) * size / xp.where(still, 1.0, speed))
+    moved = change * step[..., None, None]
+    rise = _root(matrix + moved) - _root(matrix - moved)
+    return rise / (2 * xp.where(still, 1.0, step))[..., None, None]
 
-    In numpy with an adaptive step; on tensors, used in every step of a
-    simulation, with the common one.
+
+def _unit(x: Any) -> float:
+    return float(array_namespace(x).finfo(x.dtype).eps)
+
+
+def _partials(function: Any, x: Any) -> Iterator[Any]:
+    """∂_k of a function of points along each coordinate k.
+
+    On tensors exact, where torch can differentiate it; else by differences with an adaptive step.
     """
-    if not is_torch_array(x):
-        slope = slopes(function, x)[0]
-        before = (slice(None),) * (x.ndim - 1)
-        yield from (slope[(*before, k)] for k in range(x.shape[-1]))
+    d = x.shape[-1]
+    exact = [_tangent(function, x, k) for k in range(d)] if is_torch_array(x) else [None]
+    if all(change is not None for change in exact):
+        yield from exact
         return
-    h = float(array_namespace(x).finfo(x.dtype).eps) ** (1 / 3)
-    for k in range(x.shape[-1]):
-        shift = x.new_tensor([h * (j == k) for j in range(x.shape[-1])])
-        yield (function(x + shift) - function(x - shift)) / (2 * h)
+    slope = slopes(function, x)[0] if not is_torch_array(x) else _tensor_slopes(function, x)
+    before = (slice(None),) * (x.ndim - 1)
+    yield from (slope[(*before, k)] for k in range(d))
+
+
+def _tangent(function: Any, x: Any, k: int) -> Any:
+    """∂_k of a function of tensors by forward differentiation; None where its graph is lost."""
+    import torch
+    from torch.autograd import forward_ad
+
+    if not torch.compiler.is_compiling():  # the first step never is
+        _load_forward_differentiation()
+    along = torch.zeros_like(x)
+    along[..., k] = 1
+    with forward_ad.dual_level():
+        try:
+            return forward_ad.unpack_dual(function(forward_ad.make_dual(x, along))).tangent
+        except NotImplementedError:  # an operation without a derivative
+            return None
+
+
+@cache
+def _load_forward_differentiation() -> None:
+    """Its first use loads parts of torch that warn of being old."""
+    import torch
+    from torch.autograd import forward_ad
+
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
+
+
+def _tensor_slopes(function: Any, x: Any) -> Any:
+    def on_numpy(y: Any) -> Any:
+        return function(x.new_tensor(y).double()).cpu().numpy()
+
+    return x.new_tensor(slopes(on_numpy, x.detach().cpu().double().numpy())[0])

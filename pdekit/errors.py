@@ -5,6 +5,10 @@ class ConvergenceError(RuntimeError):
     """A computation did not reach its tolerance; no answer is returned."""
 
 
+class FieldError(ValueError):
+    """A user's function inside a value of pdekit fails, or has wrong values; it is named."""
+
+
 class AccuracyWarning(UserWarning):
     """The answer may be further from the truth than its own estimate or tolerance says."""
 

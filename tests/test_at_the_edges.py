@@ -14,7 +14,7 @@ from pdekit.comparison.estimate import Estimate
 from pdekit.comparison.improvement import SampledImprovement
 from pdekit.comparison.layers import _legendre
 from pdekit.comparison.metrics import L1, W1
-from pdekit.comparison.semiconcavity import _bound, _sensitivity
+from pdekit.comparison.semiconcavity import _bound
 from pdekit.particles.noise import (
     INITIAL_NORMAL,
     INITIAL_UNIFORM,
@@ -70,11 +70,8 @@ def test_the_last_of_all_runs_has_its_noise() -> None:
 
 
 def test_a_kink_at_time_zero_leaves_nothing_to_be_unsure_of() -> None:
-    """C = inf: the bound 1 / t does not depend on it; finite C: its derivative."""
-    t, c, step = 0.5, 2.0, 1e-6
-    assert _bound(np.inf, t) == 2 and _sensitivity(np.inf, 2.0) == 0
-    slope = (_bound(c + step, t) - _bound(c - step, t)) / (2 * step)
-    assert _sensitivity(c, _bound(c, t)) == pytest.approx(slope)
+    """C = inf: the bound 1 / t does not depend on it."""
+    assert _bound(np.inf, 0.5) == 2
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 3.0])

@@ -94,6 +94,7 @@ COMPILED = {
     ),
     "underdamped": pk.UnderdampedLangevin(WELL, 4.0),
     "multiplicative": MultiplicativeLangevin(WELL, 4.0, steep),
+    "Stratonovich": MultiplicativeLangevin(WELL, 4.0, pk.Stratonovich(steep)),
     "Metropolis": MetropolisLangevin(WELL, 4.0),
     "two scales": pk.TwoScaleLangevin(WELL, 4.0, 0.5, 0.1, 3, integrator=LeimkuhlerMatthews()),
     "cold start": pk.TwoScaleLangevin(
@@ -206,7 +207,9 @@ def test_the_noise_of_a_site_does_not_depend_on_what_is_computed_beside_it(
     assert torch.equal(got, reference(at, first, count, dtype))
 
 
-@pytest.mark.parametrize("name", [n for n in COMPILED if n != "multiplicative"] + ["in time"])
+@pytest.mark.parametrize(
+    "name", [n for n in COMPILED if n not in ("multiplicative", "Stratonovich")] + ["in time"]
+)
 def test_a_step_stays_on_its_device_and_looks_at_no_value(name):
     """Also where it is not compiled: each look would wait for the device.
 

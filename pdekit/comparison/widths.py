@@ -32,10 +32,11 @@ def widening(
 ) -> xr.Dataset:
     """The largest curvature over time under local entropy, without viscosity, and under heat.
 
-    A Dataset over ``time``: ``bound`` 1/(1/C + t), C = sup V'' on the box; ``local_entropy``,
-    ``non_viscous`` and ``heat`` sup u_xx of ``ViscousHJ``, ``HamiltonJacobi`` and ``Heat``, each
-    with its ``allowance_*``; on a line also ``convex_length_*`` and ``convex_number_*`` of the
-    intervals on which each is convex. In the plane the largest over the axes.
+    A Dataset over ``time``: ``bound`` 1/(1/C + t), C >= sup V'' on the box as `semiconcavity` has
+    it; ``local_entropy``, ``non_viscous`` and ``heat`` sup u_xx of ``ViscousHJ``,
+    ``HamiltonJacobi`` and ``Heat``, each with its ``allowance_*``; on a line also
+    ``convex_length_*`` and ``convex_number_*`` of the intervals on which each is convex. In the
+    plane the largest over the axes.
     Heat does not increase sup v_kk but satisfies no 1/t bound: for a ripple it decays as C exp(-c
     t/β), hardly at all at large β. ``window`` and ``step`` as for ``pk.semiconcavity``.
     Mathematics 1.1, 1.3, 1.8. Raises as ``pk.solve`` and ``semiconcavity``.

@@ -23,6 +23,7 @@ from pdekit.particles.run import guards
 from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
 from pdekit.particles.run.loop import Loop, one_thread, step_by_step
+from pdekit.particles.run.provenance import torch_settings
 from pdekit.particles.run.ranks import (
     Division,
     Ranks,
@@ -170,6 +171,7 @@ def simulate(
     times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = guards.usable_device(device), guards.float_type(dtype)
     guards.check_size(n, runs, len(times), dtype, bool(keep))
+    guards.check_seam(dynamics, times[-1])
     plan, coupled = intervals(times, dt), bool(getattr(dynamics, "coupled", False))
     divided = division(_alone_or(ranks), n, runs, coupled, interacts_by_mean(dynamics))
     observe, asked = listed(observe), {}
@@ -180,6 +182,7 @@ def simulate(
             **{"pdekit": pdekit.__version__, "dynamics": dynamics, "initial": initial, "n": n},
             **{"t": np.array(times), "dt": dt, "runs": runs, "seed": seed, "keep": keep},
             **{"device": device.type, "dtype": dtype, "observe": observe},
+            torch=torch_settings(),
             **{"rank": divided.ranks.rank, "ranks": divided.ranks.size},
         )
     began = perf_counter()

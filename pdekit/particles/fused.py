@@ -12,7 +12,7 @@ without walls: ``InteractingLangevin`` under ``CurieWeiss``, also if ranks share
 ``TwoScaleLangevin`` without interaction or under ``CurieWeiss``, and ``EntropySGD``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from math import inf, sqrt
 from typing import Any
@@ -25,10 +25,18 @@ from pdekit import checks
 from pdekit.interactions import is_quadratic
 from pdekit.particles.integrators import Step
 from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_buffer
-from pdekit.particles.kernels.drift import Terms, Walls, advance, compiled_slope
+from pdekit.particles.kernels.drift import (
+    Terms,
+    Walls,
+    advance,
+    compiled_slope,
+    drift,
+    rows_at_time,
+)
 from pdekit.particles.kernels.forces import sums
 from pdekit.particles.kernels.two_scale import Inner, advance_two_scale
 from pdekit.particles.noise import INNER, LANES, Address, StepNoise
+from pdekit.potentials.algebra import leaves
 from pdekit.potentials.protocol import Kernel, kernels_of
 
 
@@ -47,6 +55,7 @@ def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":
     kernels = _kernels(dynamics.potentials)
     if not kernels:
         return None
+    _check_formulas(dynamics.potentials, x, dynamics.box)
     box = dynamics.box
     walls = Walls(False, -inf, inf, 1.0)
     if box is not None:
@@ -78,6 +87,15 @@ class Fused:
             *(np.uint64(word) for word in counter),
         )
         return state
+
+    def slopes(self, x: Any, t: float) -> Any:
+        """The gradient by the formulas at points, like ``x``."""
+        places, weights = self._places(np.array([[t]]))
+        y, rows = x.reshape(-1).copy(), np.empty((self.terms.bases.size, 4), x.dtype)
+        rows_at_time(rows, self.terms, places[0], weights[0], 0)
+        sign, b = np.ones_like(y), np.empty_like(y)
+        drift(y, y.size, sign, b, rows, self.terms, self.walls)
+        return -b.reshape(x.shape)
 
     def _places(self, times: Any) -> tuple[Any, Any]:
         """First row in the table, and weight of the next time's rows: (stages, steps, terms)."""
@@ -249,7 +267,10 @@ def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
     if not _one_slope(dynamics, x):
         return None
     kernels = _kernels((dynamics.potential,))
-    return _terms(kernels, x) if kernels and not any(len(k.table) for k in kernels) else None
+    if not kernels or any(len(k.table) for k in kernels):
+        return None
+    _check_formulas((dynamics.potential,), x, getattr(dynamics, "box", None))
+    return _terms(kernels, x)
 
 
 def _one_slope(dynamics: Any, x: Tensor) -> bool:
@@ -290,6 +311,53 @@ def _terms(kernels: list[Kernel], x: Tensor) -> Terms:
         # it may be long: a single one is not copied
         tables[0] if len(tables) == 1 else np.concatenate(tables),
     )
+
+
+def _check_formulas(potentials: Iterable[Any], x: Tensor, box: Any) -> None:
+    """``ValueError`` where a user's formula differs from the gradient, at some points around x."""
+    for V in (leaf for potential in potentials for leaf in leaves(potential)):
+        if type(V).__module__.startswith("pdekit."):
+            continue
+        kernels, t = list(kernels_of(V)), min(getattr(V, "times", (0.0,)), default=0.0)
+        for y in _around(x.reshape(-1, x.shape[-1]), box):
+            _check_formula(V, kernels, y, float(t))
+
+
+def _around(x: Tensor, box: Any) -> Iterator[Tensor]:
+    """Some of the points, and some on rings about them, in the box."""
+    some, spread = x[:64], float(x.std(0, correction=0).max()) or float(x.abs().max()) or 1.0
+    yield some
+    for reach in (0.1, -0.1, 1.0, -1.0):
+        ring = some[:8] + reach * spread
+        yield (
+            ring
+            if box is None
+            else ring.clamp(ring.new_tensor(box.lower), ring.new_tensor(box.upper))
+        )
+
+
+def _check_formula(V: Any, kernels: list[Kernel], x: Tensor, t: float) -> None:
+    terms = _terms(kernels, x)
+    found = Fused(None, terms, Walls(False, -inf, inf, 1.0), kernels).slopes(x.numpy(), t)
+    still = V.at(t) if checks.time_dependent(V) else V
+    grad: Any = getattr(still, "grad", None)
+    if grad is None:
+        total: Any = lambda y: still(y).sum()  # noqa: E731
+        grad = torch.func.grad(total)
+    try:
+        exact = grad(x).detach().numpy()
+    except Exception:  # beyond its domain; where particles are, steps report it
+        return
+    known = np.isfinite(exact) & np.isfinite(found)
+    apart = np.where(known, np.abs(found - exact), 0.0)
+    size = np.maximum(np.abs(found), np.abs(exact))[known].max(initial=0.0)
+    if apart.max(initial=0.0) > np.finfo(found.dtype).eps ** 0.4 * size:
+        k = np.unravel_index(int(apart.argmax()), apart.shape)
+        raise ValueError(
+            f"the kernel of {type(V).__name__} must have the gradient of grad; at "
+            f"{x[k[0]].tolist()} it has {found[k]:.6g}, grad {exact[k]:.6g}. Its down(x, b, m, "
+            "numbers, rows) subtracts V'(x[j]) from b[j] for j < m"
+        )
 
 
 def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:

@@ -44,7 +44,7 @@ class Kernel(NamedTuple):
     ``down(x, b, m, numbers, rows)`` does b[j] -= V'(x[j]) for j < m. numba compiles it, for float32
     and for float64, from its source: constants come as ``numbers``, which have the type of x, or
     are made by ``type(x[0])``, as integers would promote float32 to float64. Products and sums in
-    the order of ``grad`` give its bits.
+    the order of ``grad`` give its bits. A user's is compared with ``grad`` where particles start.
 
     A spline has a ``table`` (rows, 4) of coefficients, over the slots that its ``bases`` are of, at
     one stored time after the other; ``between(t)`` is the stored time before t and the weight of

@@ -62,7 +62,7 @@ def advance(y, sizes, ahead, scale, places, weights, terms, walls, block, step, 
     noise, work = np.zeros(CHUNK, y.dtype), workspace(y)
     for n in range(sizes.size):
         for s in range(stages):
-            _at_time(rows[s], terms, places[s], weights[s], n)
+            rows_at_time(rows[s], terms, places[s], weights[s], n)
         for r in range(y.shape[0]):
             row, row_stream = y[r], stream + (_u64(r) << _u64(8))
             for c in range(0, row.size, CHUNK):
@@ -208,7 +208,7 @@ def _folded(x, lower, upper, reflect, two):
 
 
 @_compiled
-def _at_time(rows, terms, places, weights, n):
+def rows_at_time(rows, terms, places, weights, n):
     """The splines in step ``n``: bases in the place of the constant coefficients."""
     first = 0
     for k in range(len(terms.calls)):

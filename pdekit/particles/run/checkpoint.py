@@ -40,7 +40,8 @@ class Checkpoint:
 
     The arguments include the code of user functions and classes and all that they depend
     on: what they call, close over and look up in user modules. Comments, docstrings and functions
-    that are not used may change. Libraries are identified by their version. A value that
+    that are not used may change. Libraries are identified by their version, and what is set for all
+    of torch (default dtype and device, denormals, deterministic algorithms) counts. A value that
     cannot be identified is refused, and there is a warning for functions that read files when
     called. An object with irrelevant changing state, for example a counter, should define
     ``__fingerprint__`` to return the relevant part.

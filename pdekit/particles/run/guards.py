@@ -2,7 +2,9 @@
 
 import os
 import warnings
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from math import nan, sqrt
 from typing import Any
 
@@ -17,6 +19,7 @@ from pdekit.particles.dynamics.diffusion import Diffusion, at_time
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import PROBE, Address, fill_normals
 from pdekit.potentials.algebra import leaves
+from pdekit.potentials.seam import jump_at_seam
 
 _SAMPLES = 4096  # terms of a loss that are evaluated
 _SECOND = 0.21  # factor of the increment of a difference, for a second estimate
@@ -58,6 +61,43 @@ def check_dynamics(dynamics: Any) -> None:
             f"{name}: box must be a Grid, such as box=Grid(-2, 2, 100) with walls at -2 and 2, "
             f"got {box!r}"
         )
+
+
+def check_seam(dynamics: Any, until: float) -> None:
+    """Warn of potentials that jump at the seam of a periodic axis of the box."""
+    box = getattr(dynamics, "box", None)
+    if box is None or not any(box.periodic) or not hasattr(dynamics, "potentials"):
+        return
+    sigma_at = getattr(dynamics, "sigma_at", lambda t: dynamics.sigma)
+    for t in sorted({0.0, 0.37 * until, until}) if _moves(dynamics) else [0.0]:
+        with suppress(Exception):  # what fails on points is reported where particles are
+            beta = 2 / max(float(sigma_at(t)) ** 2, 1e-300)
+            V = partial(_sum_of, [at_time(V, t) for V in dynamics.potentials])
+            jump = jump_at_seam(V, V(box.centres), box, beta)
+            if jump:
+                break
+    else:
+        return
+    warnings.warn(
+        f"the potential of {type(dynamics).__name__} is not periodic where its box is; {jump}: "
+        "particles feel its slope alone, which drives them round, and no cliff; their law() would "
+        "have one. Take a periodic potential, such as Cosine(), or, for a constant drive, no box: "
+        "compare and Histogram take positions modulo the period",
+        AccuracyWarning,
+        stacklevel=3,
+    )
+
+
+def _moves(dynamics: Any) -> bool:
+    return any(hasattr(V, "at") for V in dynamics.potentials)
+
+
+def _sum_of(potentials: list[Any], x: Any) -> Any:
+    """Of functions of points written for numpy or for torch."""
+    try:
+        return sum(np.asarray(V(x), dtype=float) for V in potentials)
+    except Exception:
+        return sum(np.asarray(V(torch.tensor(x)), dtype=float) for V in potentials)
 
 
 def check_size(n: int, runs: int, times: int, dtype: torch.dtype, keep: bool) -> None:

@@ -10,12 +10,26 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+import torch
+
 import pdekit
 
 _OURS = Path(pdekit.__file__).resolve().parent
 _PYTHON = "Python {}.{}".format(*sys.version_info)
 _STANDARD = {Path(sysconfig.get_path(k)).resolve() for k in ("stdlib", "platstdlib")}
 _INSTALLED = {"site-packages", "dist-packages"}
+
+
+def torch_settings() -> dict[str, Any]:
+    """What is set for all of torch and changes results: of code that takes it from there."""
+    least = torch.full((), torch.finfo(torch.float64).tiny, dtype=torch.float64, device="cpu")
+    return {
+        "default_dtype": torch.get_default_dtype(),
+        "default_device": torch.get_default_device(),
+        "flush_denormal": not bool(least * 0.5),
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+    }
 
 
 def library_of_function(function: Any) -> str | None:

@@ -22,7 +22,7 @@ from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.subcell import resolves, resolves_walls, softly
 from pdekit.protocols import Scheme
 
-STEPS = 0.2  # of u minus its lower bound: an error in time that is only recorded in stats
+STEPS = 0.05  # of u minus its lower bound: an error in time above which there is a warning
 CELLS = 0.02  # the same for a difference between grids; errors are then below 0.05
 _ROUNDING = 1e-9  # of the largest value
 _SMOOTH = 0.5  # beta |Δu| / 2 and beta |ΔV| over a cell up to which the chain is accurate

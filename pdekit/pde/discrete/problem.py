@@ -18,6 +18,7 @@ from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.sampling import as_field, evaluate
 from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.algebra import terms_of
+from pdekit.potentials.seam import jump_at_seam
 
 _PART = 1 << 14
 LOST_MASS = 1e-6  # probability beyond the walls above which a warning is given
@@ -88,6 +89,7 @@ class Problem:
         if not self._moving or not checks.time_dependent(self.equation.potential):
             own = where.dim == 1 and where == self.grid
             return self._line if own else self._sampled_potential(where)
+        self._require_joined(where)
         at, count = self.motion_time(t), len(self._terms)
         values = [self._term(k, at, where) for k in range(count)]
         total: Array = sum(values[1:], values[0])
@@ -111,7 +113,21 @@ class Problem:
 
     def _sampled_potential(self, grid: Grid) -> Array:
         values = evaluate(self.equation.potential, grid, "the potential")
+        _require_joined(self.equation.potential, values, self.equation.beta, grid)
         return _bounded_potential(values, self.equation.beta, grid)
+
+    @cached_property
+    def _require_joined(self) -> Callable[[Grid], None]:
+        """``_require_joined`` of a potential that moves, at three times; once on a grid."""
+
+        @lru_cache(4)
+        def checked(grid: Grid) -> None:
+            for share in (0.0, 0.37, 1.0) if any(grid.periodic) else ():
+                V = self.equation.potential.at(share * (self.until or 1.0))
+                values = evaluate(V, grid, "the potential")
+                _require_joined(V, values, self.equation.beta, grid)
+
+        return checked
 
     @cached_property
     def _terms(self) -> list[Any]:
@@ -242,6 +258,17 @@ class Problem:
     def drifts(self) -> bool:
         """Whether there is more than noise: an equation without a potential smooths, as heat."""
         return getattr(self.equation, "potential", None) is not None
+
+
+def _require_joined(V: Any, values: Array, beta: float, grid: Grid) -> None:
+    """``ValueError`` where a potential jumps at the seam of a periodic axis."""
+    jump = jump_at_seam(V, values, grid, beta) if any(grid.periodic) else ""
+    if jump:
+        raise ValueError(
+            f"the potential must be periodic where the grid is; {jump}: the equation would have a "
+            "cliff there, which particles do not feel. Pass a constant drive as the equation's "
+            "force, take a periodic potential, such as Cosine(), or walls (periodic=False)"
+        )
 
 
 def _bounded_potential(values: Array, beta: float, grid: Grid) -> Array:

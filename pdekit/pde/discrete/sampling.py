@@ -8,7 +8,7 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
-from pdekit.errors import ConvergenceError
+from pdekit.errors import ConvergenceError, FieldError
 from pdekit.grid import Grid
 
 _LARGEST = 1e150  # larger values overflow when squared
@@ -100,7 +100,7 @@ def called(what: str, function: Callable[[Array], Any], points: Array) -> Array:
     try:
         values: Array = checks.numbers("its values", function(points), kinds="biuf")
         return values
-    except ConvergenceError:
+    except (ConvergenceError, FieldError):  # they name what failed
         raise
     except Exception as error:
         hint = ""

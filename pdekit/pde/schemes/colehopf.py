@@ -108,26 +108,24 @@ class ColeHopf:
     def _extended(self, problem: Problem, fine: Grid, factor: int, t: float) -> Array:
         """Convolution with f sampled as far beyond the walls as the windows reach."""
         beta, least = problem.equation.beta, float(problem.values.min())
-        u0 = hopf_lax(problem.values, problem.grid, t, refine=False)
-        for _ in range(8):
-            reach = _reach(float(u0.max()) - least, beta, t)
+        highest = float(hopf_lax(problem.values, problem.grid, t, refine=False).max())
+        reach = _reach(highest - least, beta, t)
+        while True:
             pad = [ceil(reach / h / factor) * factor for h in fine.spacing]
             if np.prod(np.array(fine.cells, float) + 2 * np.array(pad, float)) > _MOST_NODES:
                 raise ConvergenceError(
-                    f"the smoothing would need the initial function {reach:.3g} beyond the box, on "
-                    "more than 2^24 nodes: it decreases too fast there, or t is too long; leave "
-                    "out extend=True"
+                    f"the smoothing over the time (gamma) {t:g} would need the initial function "
+                    f"{reach:.3g} beyond the box, on more than 2^24 nodes: if it falls there like "
+                    "-|x|^2 / 2t or faster, its smoothing is not finite; take a shorter time, a "
+                    "smaller grid, or a function that is bounded below. ColeHopf() without "
+                    "extend=True smooths what the box reflects, and is always finite"
                 )
-            wide = _enlarged(fine, pad)
-            values = problem.sample(wide, outside=True)
-            if values.min() >= least:
+            values = problem.sample(_enlarged(fine, pad), outside=True)
+            least = min(least, float(values.min()))
+            needed = _reach(highest - least, beta, t)
+            if needed <= reach:
                 break
-            least = float(values.min())
-        else:
-            raise ConvergenceError(
-                "the initial function keeps decreasing beyond the box, so its smoothing is not "
-                "finite there; leave out extend=True or use a function that is bounded below"
-            )
+            reach = max(needed, 1.5 * reach)  # of -c |x|^2 / 2 the needed tends to √(ct) reach
         for axis in range(fine.dim):
             values = _convolve(values, axis, fine.spacing[axis], beta, t, pad[axis], factor)
         return np.maximum(values, least)

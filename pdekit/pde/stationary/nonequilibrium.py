@@ -21,6 +21,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.differences import slopes
 from pdekit.diffusions import Ito, as_diffusion
+from pdekit.errors import FieldError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.sampling import as_field, evaluate_tensor
 from pdekit.pde.equations import FokkerPlanck
@@ -48,17 +49,18 @@ class Circulating:
 
     def __call__(self, x: Any) -> Array:
         x = np.asarray(x, dtype=float)
-        mobility = matrices(self.diffusion, x, np.eye(x.shape[-1]))
-        turning = matrices(self.circulation, x, np.zeros((x.shape[-1],) * 2))
+        mobility = matrices("diffusion", self.diffusion, x, np.eye(x.shape[-1]))
+        turning = matrices("circulation", self.circulation, x, np.zeros((x.shape[-1],) * 2))
         if not np.abs(turning + turning.swapaxes(-1, -2)).max() <= 1e-9 * np.abs(turning).max():
-            raise ValueError(
+            raise FieldError(
                 "circulation must be antisymmetric with values (..., d, d) at points (..., d); it "
                 f"has {turning.reshape(-1, *turning.shape[-2:])[0].tolist()} at the first"
             )
         mobility = mobility + turning
         slope = np.asarray(self.potential.grad(x), dtype=float)
         drift = slope - np.einsum("...ij,...j->...i", mobility, slope)
-        spread = row_divergence(self.diffusion, x) + row_divergence(self.circulation, x)
+        spread = row_divergence("diffusion", self.diffusion, x)
+        spread = spread + row_divergence("circulation", self.circulation, x)
         out: Array = drift + spread / self.beta
         return out
 
@@ -321,30 +323,36 @@ def minibatch_covariance(gradients: Numbers, size: int, replacement: bool = True
     return covariance
 
 
-def matrices(field: Any, x: Array, default: Array) -> Array:
+def matrices(what: str, field: Any, x: Array, default: Array) -> Array:
     """A matrix, scalar or field of either at points (..., d): matrices (..., d, d) or (d, d)."""
     if field is None:
         return default
-    values = np.asarray(field(x) if callable(field) else field, dtype=float)
+    try:
+        values: Array = checks.numbers("its values", field(x) if callable(field) else field)
+    except Exception as error:
+        raise FieldError(
+            f"{what} must take points of shape {x.shape}, got a function that fails on them: "
+            f"{error} ({type(error).__name__})"
+        ) from error
     d = x.shape[-1]
     if values.shape[-2:] == (d, d) and values.ndim in (2, x.ndim + 1):
         return values
     if values.shape in ((), x.shape[:-1]):
         return values[..., None, None] * np.eye(d)
-    raise ValueError(
-        f"a matrix field at points of shape {x.shape} must have shape {(*x.shape, d)}, or "
-        f"{x.shape[:-1]} for a multiple of the identity; got {values.shape}"
+    raise FieldError(
+        f"{what} at points of shape {x.shape} must have shape {(*x.shape, d)}, or {x.shape[:-1]} "
+        f"for a multiple of the identity; got {values.shape}"
     )
 
 
-def row_divergence(field: Any, x: Array) -> Array:
+def row_divergence(what: str, field: Any, x: Array) -> Array:
     """(∇·M)_i = sum_j ∂_j M_ij at points (..., d), by differences; 0 if constant."""
     if field is None or not callable(field):
         return np.zeros_like(x)
     d = x.shape[-1]
 
     def everywhere(y: Array) -> Array:
-        return np.broadcast_to(matrices(field, y, np.eye(d)), (*y.shape, d))
+        return np.broadcast_to(matrices(what, field, y, np.eye(d)), (*y.shape, d))
 
     out: Array = np.einsum("...jij->...i", slopes(everywhere, x)[0])
     return out

@@ -1,0 +1,256 @@
+"""Defaults and settings that gave a wrong answer, or a message about something else."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pdekit as pk
+from pdekit.particles.run.provenance import torch_settings
+from pdekit.potentials import Cosine, Linear, Quadratic, Tabulated
+from pdekit.potentials.protocol import Kernel
+
+PLANE = pk.Grid((-2, -2), (2, 2), (16, 16))
+RING = pk.Grid(0, 1, 50, periodic=True)
+
+
+# ---- settings of torch ---------------------------------------------------------------------------
+
+SETTINGS: dict[str, tuple[Callable[[Any], None], Any, Any]] = {
+    "default_dtype": (torch.set_default_dtype, torch.float64, torch.float32),
+    "flush_denormal": (torch.set_flush_denormal, True, False),
+    "deterministic_algorithms": (torch.use_deterministic_algorithms, True, False),
+    "float32_matmul_precision": (torch.set_float32_matmul_precision, "high", "highest"),
+}
+
+
+@contextmanager
+def setting(name: str) -> Iterator[None]:
+    put, other, usual = SETTINGS[name]
+    put(other)
+    try:
+        yield
+    finally:
+        put(usual)
+
+
+class Made:
+    """A potential whose numbers take their type from torch's default."""
+
+    dim = 1
+
+    def grad(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.tensor(0.1).to(x.dtype)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return (x**2).sum(-1) * torch.tensor(0.1).to(x.dtype) / 2
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_checkpoint_sees_what_is_set_for_all_of_torch(name: str, tmp_path: Path) -> None:
+    saved = pk.Checkpoint(tmp_path / "run.npz")
+
+    def run() -> Any:
+        return pk.simulate(
+            pk.Langevin(Made(), 1.0), pk.Gaussian(), 32, 0.5, 0.1, device="cpu", checkpoint=saved
+        )
+
+    run()
+    with setting(name), pytest.raises(ValueError, match=rf"torch.*{name}.* is .* there, .* here"):
+        run()
+    assert run().stats["resumed"] == 1
+
+
+def test_and_the_default_device() -> None:
+    before = torch_settings()
+    with torch.device("meta"):
+        assert torch_settings() == {**before, "default_device": torch.device("meta")}
+
+
+# ---- noise that varies over small lengths --------------------------------------------------------
+
+
+def _by_torch(length: float) -> Callable[[Any], Any]:
+    return lambda x: 1 + 0.5 * torch.sin(x[..., 0] / length) * torch.cos(x[..., -1] / length)
+
+
+def _by_numpy(length: float) -> Callable[[Any], Any]:
+    return lambda x: torch.as_tensor(
+        1 + 0.5 * np.sin(x[..., 0].numpy() / length) * np.cos(x[..., -1].numpy() / length)
+    )
+
+
+@pytest.mark.parametrize("made", [_by_torch, _by_numpy])
+@pytest.mark.parametrize("length", [1e-9, 1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("reading, share", [(pk.Stratonovich, 0.5), (pk.HaenggiKlimontovich, 1.0)])
+def test_spurious_drifts_of_tensors_hold_at_any_length(
+    made: Any, length: float, reading: Any, share: float
+) -> None:
+    """∇D, or half of it, for D = 1 + sin(x/l) cos(y/l) / 2 times the identity."""
+    x = torch.tensor([[-2.0, 0.1], [0.3, 0.7], [1.0, -3.0]], dtype=torch.float64)
+    found = reading(made(length)).correction(length * x) * length
+    exact = torch.stack([x[:, 0].cos() * x[:, 1].cos(), -x[:, 0].sin() * x[:, 1].sin()], -1) / 2
+    np.testing.assert_allclose(found, share * exact, atol=1e-7)
+
+
+def test_and_of_matrices_that_are_nearly_singular() -> None:
+    """By Stratonovich Σ_jk σ_jk ∂_j σ_ik of σ = (1 + x²) R with R the root of a constant matrix."""
+    R = torch.tensor([[1.0, 0.3, 0.0], [0.3, 0.0901, 0.0], [0.0, 0.0, 2.0]], dtype=torch.float64)
+    x = 1e-6 * torch.tensor([[0.5, -0.2, 0.3], [-2.0, 0.2, 1.0]], dtype=torch.float64)
+
+    def D(x: Any) -> Any:
+        return ((1 + (x[..., 0] / 1e-6) ** 2) ** 2)[..., None, None] * (R @ R)
+
+    grown = 1 + (x[:, 0] / 1e-6) ** 2
+    exact = (grown * 2 * x[:, 0] / 1e-12)[:, None] * (R @ R)[0]
+    np.testing.assert_allclose(pk.Stratonovich(D).correction(x), exact, rtol=1e-6)
+
+
+def test_particles_follow_the_stationary_law_of_noise_on_a_small_scale() -> None:
+    """D = 2 + sin x/l round a circle of 2 pi l, no potential: by Hänggi and Klimontovich uniform.
+
+    The means of sin and cos within five standard errors; without the drift D sin is off by 100.
+    """
+    length, n = 1e-6, 20_000
+    D = pk.HaenggiKlimontovich(lambda x: 2 + torch.sin(x[..., 0] / length))
+    flat = Quadratic(0.0)
+    start = pk.Uniform(-np.pi * length, np.pi * length)
+    x = pk.simulate(pk.MultiplicativeLangevin(flat, 1.0, D), start, n, 2e-12, 4e-15).final.values
+    for wave in (np.sin, np.cos):
+        assert abs(wave(x / length).mean()) < 5 / (2 * n) ** 0.5
+
+
+# ---- a formula that is not the gradient ----------------------------------------------------------
+
+
+def _down_twice(x: Any, b: Any, m: int, numbers: Any, _rows: Any) -> None:
+    for j in range(m):
+        b[j] -= numbers[0] * x[j]
+
+
+class Doubted:
+    """x²/2 whose compiled formula has another slope."""
+
+    dim = 1
+
+    def __init__(self, slope: float) -> None:
+        self.kernel = Kernel(_down_twice, (slope,))
+
+    kernel = Kernel(_down_twice, (1.0,))
+
+    def __call__(self, x: Any) -> Any:
+        return (x**2).sum(-1) / 2
+
+    def grad(self, x: Any) -> Any:
+        return 1.0 * x
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("start", [pk.Gaussian(0.0, 1.0), torch.zeros(8, 1)])
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda V: pk.Langevin(V, 2.0),
+        lambda V: pk.Langevin(Quadratic() + V, 2.0, box=pk.Grid(-3, 3, 8)),
+        lambda V: pk.InteractingLangevin(V, 2.0, pk.CurieWeiss(1.0)),
+        lambda V: pk.TwoScaleLangevin(V, 2.0, gamma=0.1, epsilon=0.1, inner_steps=5),
+    ],
+)
+def test_a_kernel_that_is_not_the_gradient_is_refused(made: Any, start: Any, dtype: str) -> None:
+    def run(slope: float) -> Any:
+        V = type("Own", (Doubted,), {"kernel": Kernel(_down_twice, (slope,))})(slope)
+        return pk.simulate(made(V), start, 8, 0.02, 0.01, dtype=dtype)
+
+    run(1.0)
+    for wrong in (-1.0, 1.01):
+        with pytest.raises(ValueError, match=r"kernel of Own must have the gradient of grad; at"):
+            run(wrong)
+
+
+# ---- a potential that is none on a circle --------------------------------------------------------
+
+
+def uneven(x: Any) -> Any:
+    return 1 + 0.5 * np.cos(2 * np.pi * x[..., 0])
+
+
+class Tilting:
+    """V = x sin t."""
+
+    dim = 1
+
+    def at(self, t: float) -> Linear:
+        return Linear(float(np.sin(t)))
+
+
+WAVE = Cosine(2 * np.pi)
+BROKEN = {
+    "tilt": Linear(1.0),
+    "washboard": WAVE + Linear(0.5),
+    "samples": Tabulated(RING.axes[0], 0.3 * RING.axes[0]),
+    "cells only": lambda x: np.arange(50) / 50 if x.shape == (50, 1) else 1 / 0,
+    "moving": Tilting(),
+}
+JOINED = {
+    "cosine": WAVE,
+    "eight cells a wave": Cosine(12 * np.pi),
+    "less than two cells a wave": 3 * Cosine(80 * np.pi),
+    "a well far below the seam": Quadratic(200.0).shifted(0.45),
+    "smoothed": pk.local_entropy(WAVE, 0.05, 4.0, RING),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_equation_refuses_a_jump_at_the_seam(name: str) -> None:
+    V = BROKEN[name]
+    calls = [lambda: pk.solve(pk.FokkerPlanck(V, 2.0), RING, uneven, 0.1)]
+    if name != "moving":
+        calls += [
+            lambda: pk.stationary(pk.FokkerPlanck(V, 2.0), RING),
+            lambda: pk.spectral_gap(pk.FokkerPlanck(V, 2.0), RING),
+            lambda: pk.solve(pk.HamiltonJacobiBellman(V, 2.0), RING, uneven, 0.1),
+            lambda: pk.control(V, 2.0, RING, uneven, uneven, 0.1),
+            lambda: pk.solve(
+                pk.McKeanVlasov(V, 2.0, pk.PairPotential(WAVE)), RING, uneven, 0.1
+            ),
+        ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(ValueError, match=r"periodic where the grid is; it is .* force"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["tilt", "washboard", "moving"])
+def test_particles_say_that_they_feel_no_cliff(name: str) -> None:
+    with pytest.warns(pk.AccuracyWarning, match=r"not periodic where its box is; it is .* no box"):
+        pk.simulate(pk.Langevin(BROKEN[name], 2.0, box=RING), pk.Uniform(0, 1), 9, 0.1, 0.01)
+
+
+@pytest.mark.parametrize("name", JOINED)
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning")
+def test_what_is_merely_steep_or_high_at_the_seam_is_no_jump(name: str) -> None:
+    V = JOINED[name]
+    pk.stationary(pk.FokkerPlanck(V, 2.0), RING)
+    pk.simulate(pk.Langevin(V, 2.0, box=RING), pk.Gaussian(0.45, 0.01), 9, 1e-4, 1e-5)
+
+
+def test_a_seam_in_the_plane_belongs_to_its_axis() -> None:
+    grid = pk.Grid((0, 0), (1, 1), (12, 9), periodic=(True, False))
+    pk.stationary(pk.FokkerPlanck(Linear((0.0, 1.0)), 2.0), grid)
+    with pytest.raises(ValueError, match=r"it is 0\.5 at x = 0 and 1\.5 at x = 1"):
+        pk.stationary(
+            pk.FokkerPlanck(Linear((1.0, 0.0)) + (lambda x: 0.5 + 0 * x[..., 0]), 2.0), grid
+        )
+
+
+def test_the_advice_about_a_constant_drive_works() -> None:
+    """A force, and no box: the same law, by compare, and the current h/L of a flat ring."""
+    flat = Quadratic(0.0)
+    equation = pk.FokkerPlanck(flat, 2.0, force=lambda x: 3 + 0 * x)
+    np.testing.assert_allclose(pk.current(equation, pk.stationary(equation, RING), RING), 3.0)
+    rho = pk.solve(equation, RING, pk.Gaussian(0.5, 0.1), 0.1)
+    X = pk.simulate(pk.Langevin(Linear(-3.0), 2.0), pk.Gaussian(0.5, 0.1), 4000, 0.1, 0.1)
+    assert pk.compare(rho, X).p_value > 1e-3
