@@ -19,17 +19,39 @@ settings.load_profile("house")
 SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text().split())
 
 
-def pytest_collection_modifyitems(items: Any) -> None:
+def pytest_collection_modifyitems(config: Any, items: Any) -> None:
     """Mark what took long when ``slow.txt`` was written: ``pytest -m "not slow"`` leaves it out."""
     for item in items:
         if f"{item.path.stem}::{item.originalname}" in SLOW:
             item.add_marker("slow")
+    if config.getoption("--truth-rest"):
+        config.truth_rest = rest_of_the_draws(config.getoption("--truth"))
+        kept = [item for item in items if has_a_rest(item, config.truth_rest)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def rest_of_the_draws(draws: int) -> dict[str, range]:
+    """The draws of every row that bring each public verb to ``draws``."""
+    from test_truth_rows import required, rows
+    from truth import left_out
+
+    return left_out(rows(), required(), draws)
+
+
+def has_a_rest(item: Any, rest: dict[str, range]) -> bool:
+    """Whether a test judges a row of which there are draws left."""
+    return "truth" in item.fixturenames and bool(rest[item.callspec.params["row"].name])
 
 
 def pytest_addoption(parser: Any) -> None:
     parser.addoption(
         "--truth", type=int, default=300, metavar="N",
         help="draws of every row of tests/test_truth_*.py (default 300)",
+    )  # fmt: skip
+    parser.addoption(
+        "--truth-rest", action="store_true",
+        help="the draws that slow rows left out of those, until every public verb has N; no others",
     )  # fmt: skip
     parser.addoption(
         "--truth-seed", type=int, default=2026, metavar="SEED",
@@ -55,10 +77,13 @@ def pytest_report_header(config: Any) -> str:
 @pytest.fixture
 def truth(request: Any, record_property: Any) -> Any:
     """Judge a row of a table of random problems."""
-    from truth import tally
+    from truth import tally_of
+
+    config = request.config
 
     def judge(row: Any) -> None:
-        kinds = tally(row, request.config.truth_seed, request.config.getoption("--truth"))
-        record_property("verdicts", dict(kinds))
+        rest = config.getoption("--truth-rest")
+        draws = config.truth_rest[row.name] if rest else row.first(config.getoption("--truth"))
+        record_property("verdicts", dict(tally_of(row, config.truth_seed, draws)))
 
     return judge

@@ -188,6 +188,25 @@ def test_the_statistic_of_the_density_itself_is_nothing_and_of_its_mirror_is_not
     assert abs(same) < 1e-6 and other > 0.05
 
 
+@pytest.mark.parametrize("metric", [m for m in EVERY if m != W2()], ids=lambda m: m.name)
+@pytest.mark.parametrize("grid", [LINE, COARSE_PLANE], ids=["line", "plane"])
+def test_floors_are_means_over_ensembles_of_the_density(metric, grid):
+    """Of 100 ensembles of 2,000, within 4.5 standard errors and a twentieth."""
+    rng, rho = np.random.default_rng(11), normal(grid)
+    x = grid.centres.reshape(-1, grid.dim)
+    mass, half = rho.ravel() / rho.sum(), np.array(grid.spacing) / 2
+
+    def sample():
+        spots = x[rng.choice(len(x), 2_000, p=mass)]
+        return seen(grid, rho, spots + rng.uniform(-half, half, spots.shape))
+
+    floor = metric.floor(sample(), rng)
+    if floor is not None:
+        values = np.array([metric.value(sample()) for _ in range(100)])
+        error = 4.5 * values.std() / 10
+        assert abs(values.mean() - floor) < error + 0.05 * floor
+
+
 def seen(grid, rho, x):
     from pdekit.comparison.distances import cell_counts
     from pdekit.comparison.metrics import Sample

@@ -385,6 +385,15 @@ def test_a_step_too_long_where_particles_go_is_said():
         run(walled, np.zeros((64, 1)), t=2.0)
 
 
+@pytest.mark.parametrize("stiff", [0, 1, 2])
+def test_a_run_that_starts_where_a_step_is_too_long_is_said(stiff):
+    x = np.zeros((3, 64, 1))
+    x[stiff] = 2.0
+    walled = pk.Langevin(flat_at_first, 1.0, box=pk.Grid(-3, 3, 8))
+    with pytest.warns(particles.StepSizeWarning, match=r"> 2(?!.*at the end)"):
+        run(walled, x, runs=3, t=0.01)
+
+
 def test_an_object_that_counts_its_calls_resumes_in_another_process(tmp_path):
     saved = pk.Checkpoint(tmp_path / "run.npz")
     first = run(pk.Langevin(Counting(), 2.0), checkpoint=saved)  # as it is made

@@ -66,6 +66,18 @@ def test_the_solution_is_the_minimum_over_the_box(H, t, phase):
         assert u[k] == pytest.approx(true, abs=miss + 3 * grid.spacing[0] ** 3)
 
 
+@settings(max_examples=60)
+@given(power=st.floats(1.2, 4), seed=seeds, t=st.floats(0.05, 3), walk=st.booleans())
+def test_the_mirror_image_has_the_mirrored_solution(power, seed, t, walk):
+    """Also where the least is between the nodes, beside another than the best one."""
+    (term,), f = h.Power(power).terms(1), np.random.default_rng(seed).normal(size=(1, 31))
+    f = f.cumsum(1) if walk else f
+    u, gaps = convolve(f, 0.1, t, term, False, True)
+    v, other = convolve(f[:, ::-1].copy(), 0.1, t, term, False, True)
+    np.testing.assert_allclose(v[:, ::-1], u, atol=1e-9)
+    np.testing.assert_allclose(other, gaps, atol=1e-9)
+
+
 def test_kinks_are_met_between_the_nodes():
     """|x - c| keeps its minimum zero at c; what is h-close to it is exact too."""
     grid = pk.Grid(-1, 1, 101)

@@ -232,6 +232,11 @@ def test_streams_beyond_the_last_run_are_refused():
         fill_normals(torch.empty(2, 8), Address(0, run=2**24 - 1))
 
 
+def test_the_last_run_has_noise():
+    last = fill_normals(torch.empty(2, 8, dtype=torch.float64), Address(0, run=2**24 - 2))[1]
+    assert torch.equal(last, normals(Address(0, run=2**24 - 1), 0, 8))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_too_many_particles_are_refused(dtype):
     with pytest.raises(ValueError, match="too many particles"):

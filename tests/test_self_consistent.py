@@ -194,6 +194,34 @@ def test_synchronisation_of_oscillators(strength: float) -> None:
         assert states[1].stable
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+@pytest.mark.parametrize("strengths", [(1.0, 1.0, 1.0), (1.0, 0.9, 0.8), (0.2, 1.0, 0.6)])
+def test_waves_of_two_and_three_crests_are_found(
+    strengths: tuple[float, ...], scale: float
+) -> None:
+    """W = -Σ a_k cos k z, k = 1, 2, 3, V = 0: k > 1 crests have r = I_1(β a_k r) / I_0(β a_k r).
+
+    Those of equal a_k have equal energies, and are not equal up to a shift.
+    """
+    beta, grid = 6.0, pk.Grid(0, 2 * np.pi, 120, periodic=True)
+
+    def W(z: Any) -> Any:
+        return -scale * sum(a * np.cos((k + 1) * z[..., 0]) for k, a in enumerate(strengths))
+
+    equation = pk.McKeanVlasov(FLAT, beta / scale, pk.PairPotential(W))
+    densities = [state.density.values for state in pk.self_consistent_states(equation, grid)]
+    waves = np.exp(1j * np.arange(1, 7)[:, None] * grid.axes[0])
+    found = [np.abs(grid.integrate(waves * rho)) for rho in densities]
+    expected = np.zeros((3, 6))  # the uniform one first
+    for k, a in ((2, strengths[1]), (3, strengths[2])):
+        r = brentq(lambda r, a=a: iv(1, beta * a * r) / iv(0, beta * a * r) - r, 1e-2, 1)
+        expected[k - 1, k - 1 :: k] = iv(range(1, 6 // k + 1), beta * a * r) / iv(0, beta * a * r)
+    for orders in expected:
+        assert min(np.abs(orders - other).max() for other in found) < 1e-6
+    apart = [np.abs(a - b).max() for i, a in enumerate(found) for b in found[:i]]
+    assert min(apart) > 1e-4  # and none twice
+
+
 def test_response_is_the_growth_of_the_linearised_operator() -> None:
     """Its leading eigenvalue, from the discrete equation differentiated, has the same sign."""
     for beta, interaction in ((2.0, pk.PairPotential(GaussianWell(1.2, 0.8))),

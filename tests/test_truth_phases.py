@@ -73,6 +73,13 @@ def descended(V, K, beta, rho, sweeps=4000):
     return None
 
 
+def turned_by_quarters(rho):
+    """A density round a circle, turned by every quarter of a cell, by its Fourier series."""
+    n = len(rho)
+    waves = np.exp(-2j * np.pi * np.arange(n // 2 + 1) * np.arange(0, n, 0.25)[:, None] / n)
+    return np.fft.irfft(np.fft.rfft(rho) * waves, n)
+
+
 def plain_response(K, rho, beta):
     """The largest eigenvalue of -beta W in the covariance of the weights rho, by a dense matrix."""
     root = np.sqrt(rho)
@@ -254,7 +261,7 @@ def pair_states(rng):
             end = descended(values, K, beta, crowd / crowd.sum(), 4000)
             if end is None or (plain_response(K, end, beta) > 0.999 and not shifts):
                 continue
-            turns = [np.roll(end, j) for j in range(cells)] if shifts else [end]
+            turns = turned_by_quarters(end) if shifts else [end]
             if not any(np.abs(rho - turned).sum() < 0.05 for rho in found for turned in turns):
                 return np.inf, 3.0
         return 0.0, 1.0

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 import pdekit as pk
 from pdekit.interactions import Kuramoto
+from pdekit.pde.exact import solutions
 
 P = pk.potentials
 FLAT = P.Custom(lambda x: 0 * x[..., 0])
@@ -60,6 +62,18 @@ def test_samples_that_carry_no_parabola_are_said():
     with pytest.warns(pk.ResolutionWarning, match="within a cell"):
         u = pk.solve(pk.HamiltonJacobi(), pk.Grid(-1, 1, 60), noise, 0.1).fields[0]
     assert u.min() >= noise.min()
+
+
+def test_the_exact_local_entropy_of_a_kink():
+    """-log E exp(-a |X|), X normal about m with variance 1, in closed form.
+
+    A kink takes nodes until h² a is below rounding: eight hundred thousand here.
+    """
+    a, m = 1.5e-3, -0.2
+    means = [np.exp(w * m) * special.erfc((a + w / a * m) / np.sqrt(2)) for w in (a, -a)]
+    true = -np.log(sum(means) / 2) - a * a / 2
+    found = solutions.cole_hopf(lambda y: a * np.abs(y[..., 0]), 1.0, 1.0, [[m]])[0]
+    assert found == pytest.approx(true, abs=1e-13)
 
 
 @pytest.mark.parametrize("t", [1e-12, 1.0, 1e12])

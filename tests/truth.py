@@ -4,6 +4,7 @@ A row of the tables in ``test_truth_*.py`` draws a problem and judges its answer
 that of ``docs/trust.md``: the true error is at most what the answer promises, or there is an error
 of pdekit's own, or a warning that names the reason. ``pytest --truth 5000`` draws more of each row,
 ``--truth-seed -1`` draws new ones, and the seed in the header of a report repeats its draws.
+``--truth-rest`` draws what the ``cost`` of slow rows left out, as far as a verb is short of N.
 """
 
 import math
@@ -55,6 +56,10 @@ class Row:
     make: Callable[[Random], Trial]
     answered: float = 0.7
     cost: int = 1
+
+    def first(self, draws: int) -> range:
+        """The draws that it is judged by where ``draws`` are asked of every row."""
+        return range(max(1, draws // self.cost))
 
 
 @dataclass(frozen=True)
@@ -121,11 +126,32 @@ def draw(row: Row, seed: int, k: int) -> Trial:
     return row.make(np.random.default_rng([seed, zlib.crc32(row.name.encode()), k]))
 
 
+def left_out(rows: list[Row], names: set[str], draws: int) -> dict[str, range]:
+    """The draws of each row, beyond its first, by which each of ``names`` has ``draws`` in all.
+
+    Rows of one name share what it lacks in proportion to what they have.
+    """
+    has: Counter[str] = Counter()
+    for row in rows:
+        has.update(dict.fromkeys(row.covers, len(row.first(draws))))
+    rest = {}
+    for row in rows:
+        first = len(row.first(draws))
+        share = max([1.0, *(draws / has[name] for name in names & {*row.covers})])
+        rest[row.name] = range(first, math.ceil(first * share))
+    return rest
+
+
 def tally(row: Row, seed: int, draws: int) -> Counter[str]:
-    """Judge ``draws`` problems of a row; an ``AssertionError`` names those that are wrong."""
+    """Judge the first problems of a row; an ``AssertionError`` names those that are wrong."""
+    return tally_of(row, seed, row.first(draws))
+
+
+def tally_of(row: Row, seed: int, draws: range) -> Counter[str]:
+    """Judge these problems of a row."""
     kinds: Counter[str] = Counter()
     wrong = []
-    for k in range(max(1, draws // row.cost)):
+    for k in draws:
         trial = draw(row, seed, k)
         verdict = judged(trial)
         kinds[verdict.kind] += 1

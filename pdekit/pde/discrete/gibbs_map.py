@@ -54,11 +54,20 @@ class FieldMap:
         self.equation, self.grid, self.beta = equation, grid, equation.beta
         self.V = Problem(equation, grid, None).potential()
         self.pair: PairField = pair_field(equation.interaction, grid, equation.beta)
-        self.shifts = float(np.ptp(self.V)) < 1e-12 and all(grid.periodic)
-        self.same = 1e-9 if self.shifts else _SAME / grid.cell_volume
+        self.shifts = self.beta * float(np.ptp(self.V)) < 1e-12 and all(grid.periodic)
 
     def density(self, field: Array) -> Array:
         return gibbs(self.V + field, self.beta, self.grid)
+
+    def same(self, rho: Array, other: Array) -> bool:
+        """Whether two densities are one state, or one up to a shift where ``shifts``.
+
+        A shift turns the phases of the Fourier coefficients and leaves their moduli.
+        """
+        if self.shifts:
+            rho, other = np.abs(np.fft.fftn(rho)), np.abs(np.fft.fftn(other))
+            return float(np.abs(rho - other).max()) * self.grid.cell_volume <= _SAME
+        return float(self.grid.integrate(np.abs(rho - other))) <= _SAME
 
     def curie_weiss_field(self, mean: float) -> Array:
         out: Array = self.equation.interaction(self.grid.centres - mean)

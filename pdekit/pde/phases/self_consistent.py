@@ -36,8 +36,8 @@ def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsi
     exp(-beta (V + λ |x - m|²/2)) / Z, bracketed on a mesh of means that is refined wherever R - m
     or its slope changes sign, so that pairs near a fold are not missed. Otherwise
     Newton's method after some descent from localised starts, and with deflation from many starts:
-    not necessarily all states; of states that differ by a shift (V constant round a circle) one is
-    returned.
+    not necessarily all states; of states that differ by a shift or a reflection (V constant round a
+    circle) one is returned.
 
     Integrals are sums over the cells, so the states are stationary for ``solve`` on the grid
     to rounding; they converge beyond all orders in h for smooth V that rise at the walls. States
@@ -217,14 +217,12 @@ def _deflated(system: FieldMap) -> Iterator[Array]:
         if field is None:
             continue
         rho = system.density(field)
-        # states equal up to a shift have the same potential of the same values in any order
-        seen = np.full(1, system.energy(rho)) if system.shifts else rho
-        if all(float(np.abs(seen - other).sum()) > system.same for other in densities):
+        if not any(system.same(rho, other) for other in densities):
             if system.grid.dim == 1:
                 starts += [(near, False) for other in known[-_NEAR:]
                            for near in _between(field, other)]  # fmt: skip
             known.append(field)
-            densities.append(seen)
+            densities.append(rho)
             yield field
 
 
@@ -240,7 +238,7 @@ def newton(system: FieldMap, field: Array, known: list[Array], even: bool = Fals
 
     ``even`` keeps to fields symmetric about the middle, where a pitchfork is no singularity.
     """
-    rounding = 1e-12 + 4e-15 * system.pair.largest  # accuracy of the sums W * rho
+    rounding = 1e-12 / system.beta + 4e-15 * system.pair.largest  # of the sums W * rho
     for _ in range(40):
         rho = system.density(field)
         residual = field - system.pair(rho)
