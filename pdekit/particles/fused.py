@@ -1,20 +1,20 @@
-"""Many steps of many particles on a line in one pass: noise, gradients and integrator in cache.
+"""Many steps of many particles in one pass: noise, gradients and integrator in cache.
 
 The reference is `Diffusion.step`, one step at a time with torch. The kernel does the same products
 and sums in the same order, none contracted, so both give the same bits; only the sine and cosine of
-potentials with ripples are not torch's, and occasionally differ by a unit in the last
-place.
+potentials with ripples and the exponential of Müller and Brown's are not torch's, and occasionally
+differ by a unit or two in the last place.
 
-Supported are, in float32 and float64 on the CPU: potentials with a ``kernel``, their sums,
-multiples and shifts, moving or not, in one dimension, under the three integrators, with or without
-walls; and those whose kernel is a formula, in any dimension and under the first two integrators,
-without walls: ``InteractingLangevin`` under ``CurieWeiss``, also if ranks share the mean, and
-``TwoScaleLangevin`` without interaction or under ``CurieWeiss``, and ``EntropySGD``.
+Supported are, in float32 and float64 on the CPU and in up to 64 dimensions: potentials with a
+``kernel``, their sums, multiples and shifts, moving or not, under the three integrators, with or
+without walls; and those whose kernel is a formula under the first two integrators, without walls:
+``InteractingLangevin`` under ``CurieWeiss``, also if ranks share the mean, and ``TwoScaleLangevin``
+without interaction or under ``CurieWeiss``, and ``EntropySGD``.
 """
 
 from collections.abc import Iterable
 from itertools import zip_longest
-from math import inf, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from pdekit import checks
 from pdekit.interactions import is_quadratic
 from pdekit.particles.integrators import Step
 from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_buffer
-from pdekit.particles.kernels.drift import Terms, Walls, advance, compiled_slope
+from pdekit.particles.kernels.drift import CHUNK, Terms, Walls, advance, compiled_slope
 from pdekit.particles.kernels.forces import sums
 from pdekit.particles.kernels.two_scale import Inner, advance_two_scale
 from pdekit.particles.noise import INNER, LANES, Address, StepNoise
@@ -41,17 +41,11 @@ def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale 
 
 
 def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":
-    """For potentials on a line, with or without walls."""
-    if not (_in_memory(x) and x.shape[-1] == 1 and _slopes(dynamics)):
-        return None
-    kernels = _kernels(dynamics.potentials)
-    if not kernels:
-        return None
-    box = dynamics.box
-    walls = Walls(False, -inf, inf, 1.0)
-    if box is not None:
-        walls = Walls(True, box.lower[0], box.upper[0], 1.0 - box.periodic[0])
-    return Fused(dynamics, _terms(kernels, x), walls, kernels)
+    """For independent particles, with or without walls."""
+    kernels = _kernels(dynamics.potentials) if _slopes(dynamics) and _few_in_memory(x) else []
+    return (
+        Fused(dynamics, _terms(kernels, x), _walls(dynamics.box, x), kernels) if kernels else None
+    )
 
 
 class Fused:
@@ -63,14 +57,16 @@ class Fused:
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
-        y = state.numpy().reshape(state.shape[:2])
-        Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises if out of range
+        runs, particles, dim = state.shape
+        y = state.numpy().reshape(runs, particles * dim)
+        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises if out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
-        counter = (noise.particle // LANES[state.dtype], at.step, at.stream, at.seed)
+        counter = (noise.particle * dim // LANES[state.dtype], at.step, at.stream, at.seed)
         times = np.array([[s.start for s in steps], [s.stop for s in steps]])
         times = times[: self.dynamics.integrator.fused_slopes]
         advance(
             y,
+            dim,
             *_in_type(y, self.dynamics, steps),
             *self._places(times),
             self.terms,
@@ -111,7 +107,7 @@ class FusedCurieWeiss:
             float(mean.strength),
             *_in_type(y, self.dynamics, steps),
             self.terms,
-            Walls(False, -inf, inf, 1.0),
+            _walls(None, state),
             *(np.uint64(word) for word in (at.step, at.stream, at.seed)),
         )
         return state
@@ -134,7 +130,7 @@ class FusedSharedMean(FusedCurieWeiss):
         for n in range(-1, len(steps)):
             advance_shared(
                 *(n, y, xi, noise.size, means, float(shared.strength), totals),
-                *(sizes, ahead, scale, self.terms, Walls(False, -inf, inf, 1.0)),
+                *(sizes, ahead, scale, self.terms, _walls(None, state)),
                 *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
             )
             if n + 1 < len(steps):
@@ -178,7 +174,7 @@ class FusedTwoScale:
             scales.astype(of),
             self._first_noise(steps).astype(of),
             self.terms,
-            Walls(False, -inf, inf, 1.0),
+            _walls(None, state),
             *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
         )
 
@@ -254,7 +250,7 @@ def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
 
 def _one_slope(dynamics: Any, x: Tensor) -> bool:
     """Whether a step needs one gradient, with few coordinates and CPU memory."""
-    return _slopes(dynamics) == 1 and _in_memory(x) and x.shape[-1] <= 64
+    return _slopes(dynamics) == 1 and _few_in_memory(x)
 
 
 def _slopes(dynamics: Any) -> int:
@@ -262,8 +258,9 @@ def _slopes(dynamics: Any) -> int:
     return checks.declared(dynamics.integrator, "fused_slopes") or 0
 
 
-def _in_memory(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype in LANES
+def _few_in_memory(x: Tensor) -> bool:
+    """Whether few coordinates are in CPU memory."""
+    return x.device.type == "cpu" and x.dtype in LANES and x.shape[-1] <= 64
 
 
 def _kernels(potentials: Iterable[Any]) -> list[Kernel]:
@@ -277,19 +274,35 @@ def _kernels(potentials: Iterable[Any]) -> list[Kernel]:
 
 def _terms(kernels: list[Kernel], x: Tensor) -> Terms:
     """What the loop is handed of them for particles like ``x``."""
-    of = np.dtype(str(x.dtype).removeprefix("torch."))
+    of = _dtype(x)
     scaled = [(k.factor, k.shift) != (1, 0) for k in kernels]
     down = [compiled_slope(k.down, of, n == 0 or scaled[n]) for n, k in enumerate(kernels)]
     calls = [(f.address, len(k.bases), s) for f, k, s in zip(down, kernels, scaled, strict=True)]
-    numbers = [(k.factor, k.shift, *k.numbers) for k in kernels]
+    numbers = [(k.factor, *k.numbers) for k in kernels]
     tables = [k.table for k in kernels if len(k.table)] or [kernels[0].table]
     return Terms(
         np.array(calls),
         np.array(list(zip_longest(*numbers, fillvalue=0.0)), of).T.copy(),
+        np.array([_of_chunk(k.shift, of) for k in kernels]),
         np.concatenate([k.bases for k in kernels]),
         # it may be long: a single one is not copied
         tables[0] if len(tables) == 1 else np.concatenate(tables),
     )
+
+
+def _walls(box: Any, x: Tensor) -> Walls:
+    """Those of a box, of particles like ``x``."""
+    ends = ((), (), ()) if box is None else (box.lower, box.upper, 1 - np.array(box.periodic))
+    return Walls(box is not None, *(_of_chunk(end, _dtype(x)) for end in ends))
+
+
+def _of_chunk(each: Any, of: Any) -> Any:
+    """A number of each coordinate, over and over for the points of a chunk."""
+    return np.resize(np.array(each, of), CHUNK)
+
+
+def _dtype(x: Tensor) -> Any:
+    return np.dtype(str(x.dtype).removeprefix("torch."))
 
 
 def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:
