@@ -45,7 +45,7 @@ from pdekit.potentials import (
     SixHumpCamel,
     Tabulated,
 )
-from pdekit.potentials.exponential import exponential_32, exponential_64
+from pdekit.potentials.exponential import exponential, exponential_32, exponential_64
 from pdekit.potentials.sine import down_rippled, sine_cosine_32, sine_cosine_64
 
 X = np.linspace(-2.0, 2.5, 61)
@@ -155,6 +155,34 @@ def down_knot(points, down, m, _numbers, _rows):
         down[j + 2] -= z * (a + b + one)
 
 
+class Dip(Combinable):
+    """V(x, y) = -exp(-x² - 2y²) + (x² + y²) / 4, outside of the package."""
+
+    dim = 2
+
+    def __call__(self, z):
+        x, y = z[..., 0], z[..., 1]
+        return (x * x + y * y) / 4 - torch.exp(-(x * x + 2 * y * y))
+
+    def grad(self, z):
+        x, y = z[..., 0], z[..., 1]
+        e = torch.exp(-(x * x + 2 * y * y))
+        return torch.stack([x * (2 * e + 0.5), y * (4 * e + 0.5)], -1)
+
+    @property
+    def kernel(self):
+        return Kernel(down_dip, (2.0, 4.0, 0.5))
+
+
+def down_dip(points, down, m, numbers, _rows):
+    two, four, half = numbers[0], numbers[1], numbers[2]
+    for j in range(0, m, 2):
+        x, y = points[j], points[j + 1]
+        e = exponential(-(x * x + two * y * y))
+        down[j] -= x * (two * e + half)
+        down[j + 1] -= y * (four * e + half)
+
+
 ASIDE = 0.7 * SixHumpCamel().shifted((0.3, 0.1))
 OF_POINTS = {
     "camel": (SixHumpCamel(),),
@@ -163,6 +191,7 @@ OF_POINTS = {
     "and a control": (SixHumpCamel(), ASIDE),
     "tilted": (SixHumpCamel() + Quadratic((0.5, 1.5)) + Linear((0.3, -0.2)),),
     "Müller-Brown": (0.01 * MullerBrown(),),
+    "dip": (Dip(),),
     "space": (Knot(),),
     "wells in space": (Knot() + 0.4 * DoubleWell(3).shifted((0.2, 0.0, -0.1)),),
 }
@@ -178,13 +207,13 @@ IN_BOXES = [(n, b) for n, (V, *_) in OF_POINTS.items() for b in (BOXES if V.dim 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
 @pytest.mark.parametrize(("name", "walls"), IN_BOXES)
 def test_fused_is_plain_for_functions_of_points(name, integrator, walls, dtype, monkeypatch):
-    """The same bits after 101 steps, the exponential of Müller and Brown's apart."""
+    """The same bits after 101 steps, the exponential apart."""
     moving = dynamics(OF_POINTS[name], INTEGRATORS[integrator], BOXES[walls])
     assert is_fused(moving, getattr(torch, dtype))
     fast = moved(moving, runs=2, dtype=dtype)
     plain = plainly(moving, monkeypatch, runs=2, dtype=dtype)
     assert fast.dtype == plain.dtype == dtype
-    if name == "Müller-Brown":
+    if name in ("Müller-Brown", "dip"):
         assert np.abs(fast - plain).max() < SINES[dtype]
     else:
         assert np.array_equal(fast, plain)
@@ -339,11 +368,12 @@ def test_one_compiled_form_serves_all():
     assert sorted(points) == sorted(set(points)) and "float64" in points
 
 
-def test_another_process_compiles_no_slope_again():
+@pytest.mark.parametrize("made", [DoubleWell, SixHumpCamel, MullerBrown])
+def test_another_process_compiles_no_slope_again(made):
     """What is called by its address is found beside its source."""
-    drift.compiled_slope(DoubleWell().kernel.down, np.dtype(float), True)
+    drift.compiled_slope(made().kernel.down, np.dtype(float), True)
     code = (
-        "import numpy as np; from pdekit.potentials import DoubleWell as W;"
+        f"import numpy as np; from pdekit.potentials import {made.__name__} as W;"
         "from pdekit.particles.kernels.drift import compiled_slope as made;"
         "print(made(W().kernel.down, np.dtype(float), True).cache_hits)"
     )

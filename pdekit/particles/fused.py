@@ -90,8 +90,8 @@ class Fused:
 class FusedCurieWeiss:
     """The same for particles attracted to their mean, whole runs at a time."""
 
-    def __init__(self, dynamics: Any, terms: Terms) -> None:
-        self.dynamics, self.terms = dynamics, terms
+    def __init__(self, dynamics: Any, terms: Terms, walls: Walls) -> None:
+        self.dynamics, self.terms, self.walls = dynamics, terms, walls
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
@@ -107,7 +107,7 @@ class FusedCurieWeiss:
             float(mean.strength),
             *_in_type(y, self.dynamics, steps),
             self.terms,
-            _walls(None, state),
+            self.walls,
             *(np.uint64(word) for word in (at.step, at.stream, at.seed)),
         )
         return state
@@ -130,7 +130,7 @@ class FusedSharedMean(FusedCurieWeiss):
         for n in range(-1, len(steps)):
             advance_shared(
                 *(n, y, xi, noise.size, means, float(shared.strength), totals),
-                *(sizes, ahead, scale, self.terms, _walls(None, state)),
+                *(sizes, ahead, scale, self.terms, self.walls),
                 *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
             )
             if n + 1 < len(steps):
@@ -141,8 +141,8 @@ class FusedSharedMean(FusedCurieWeiss):
 class FusedTwoScale:
     """The same for two time scales: whole inner loops of a chunk of particles."""
 
-    def __init__(self, dynamics: Any, terms: Terms) -> None:
-        self.dynamics, self.terms = dynamics, terms
+    def __init__(self, dynamics: Any, terms: Terms, walls: Walls) -> None:
+        self.dynamics, self.terms, self.walls = dynamics, terms, walls
         self.weights = np.zeros(dynamics.burn_in + dynamics.inner_steps)
         first, *weights = dynamics.average.weights(dynamics.inner_steps)
         self.weights[0], self.weights[dynamics.burn_in :] = first, weights
@@ -174,7 +174,7 @@ class FusedTwoScale:
             scales.astype(of),
             self._first_noise(steps).astype(of),
             self.terms,
-            _walls(None, state),
+            self.walls,
             *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
         )
 
@@ -229,7 +229,8 @@ def of_two_scales(dynamics: Any, x: Tensor) -> FusedTwoScale | None:
     known = checks.declared(dynamics.fast, "formula") is not None
     if not (terms and mean and known):
         return None
-    return (FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale)(dynamics, terms)
+    kind = FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale
+    return kind(dynamics, terms, _walls(None, x))
 
 
 def of_mean(dynamics: Any, x: Tensor) -> FusedCurieWeiss | None:
@@ -237,7 +238,8 @@ def of_mean(dynamics: Any, x: Tensor) -> FusedCurieWeiss | None:
     terms, felt = _formulas(dynamics, x), dynamics.interaction
     if not (terms and is_quadratic(felt) and dynamics.box is None):
         return None
-    return (FusedSharedMean if hasattr(felt, "ranks") else FusedCurieWeiss)(dynamics, terms)
+    kind = FusedSharedMean if hasattr(felt, "ranks") else FusedCurieWeiss
+    return kind(dynamics, terms, _walls(None, x))
 
 
 def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
