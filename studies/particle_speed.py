@@ -1,5 +1,11 @@
 """Speed of particles: pdekit beside plain torch and the packages that simulate them, in one run.
 
+P1 to P4 are listed below. P5 to P7 are of two landscapes of the plane, the six-hump camel's and
+Müller and Brown's with its four exponentials: 300,000 particles in 100 steps by Euler-Maruyama
+(P5), the same drawn to their mean (P6), and 15,000 on two time scales, 100 outer steps of 20 inner
+ones (P7); the answer is the second moment, and plain torch has the formulas as they stand, each
+coordinate in a row of its own.
+
 All start from the same points and take the same steps, on one thread; compilation is left out.
 Rates come from processor seconds, medians of warm runs taken in turn. Trust ratios within one run,
 never rates.
@@ -13,13 +19,8 @@ never rates.
        plane; forces a second. Over all pairs, and for pdekit by Chebyshev polynomials to 1e-6.
   P4   two time scales on the rough function: 50 runs of 50 agents in 10 coordinates, 20 inner
        steps; outer steps a second.
-  P5   overdamped on two landscapes of the plane, the six-hump camel's and Müller and Brown's with
-       its four exponentials: 300,000 particles, 100 steps by Euler-Maruyama.
-  P6   the same drawn to their mean.
-  P7   two time scales there: 15,000 particles, 100 outer steps of 20 inner ones. Plain torch has
-       the formulas as they stand, the coordinates apart in memory.
 
-The answers tell whether all compute the same: the second moment at the end, the
+The answers tell whether all compute the same: the second moment at the end (P1, P2, P4), the
 greatest error of the force against pairs in double (P3). The peers are optional, those absent are
 named: ``pip install ".[particle-peers]"``. ``--quick`` measures pdekit and plain torch alone, with
 fewer particles. The printed bars are what this project aims at; the claims what any run confirms.
