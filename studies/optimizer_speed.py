@@ -64,7 +64,7 @@ def run(quick: bool = False, rounds: int = 0) -> Results:
         "batch": size.batch,
         "rows": [asdict(r) for r in rows],
     }
-    numbers["bars"] = [asdict(bar) for bar in bars(rows)]
+    numbers["bars"] = [bar.as_dict() for bar in bars(rows)]
     report(rows, numbers)
     return Results(rows, numbers)
 

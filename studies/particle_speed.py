@@ -81,7 +81,7 @@ def run(quick: bool = False) -> Results:
         "two_threads": two_threads(size) if (os.cpu_count() or 1) > 1 else None,
         "rows": [asdict(r) for r in rows],
     }
-    numbers["bars"] = [asdict(bar) for bar in bars(rows, numbers)]
+    numbers["bars"] = [bar.as_dict() for bar in bars(rows, numbers)]
     report(rows, numbers)
     return Results(rows, numbers)
 

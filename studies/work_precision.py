@@ -27,7 +27,7 @@ met or missed; the claims are what any run should confirm.
 """
 
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def run(quick: bool = False) -> Results:
         numbers["triad_GB_per_s"] = max(*rates, limits.triad())
     # JSON has no NaN: a run that diverged has no error
     numbers["rows"] = [vars(r) | ({} if isfinite(r.error) else {"error": None}) for r in rows]
-    numbers["bars"] = [asdict(bar) for bar in bars(rows, numbers, quick)]
+    numbers["bars"] = [bar.as_dict() for bar in bars(rows, numbers, quick)]
     report(rows, numbers)
     return Results(rows, titles, numbers)
 

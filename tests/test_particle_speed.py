@@ -53,6 +53,15 @@ def test_a_wrong_answer_or_a_slow_kernel_fails_a_claim(rows: list[Row]) -> None:
     assert failing(study, study.Results(camel)) == ["P7 camel: over plain torch in double"]
 
 
+def test_a_run_says_which_bars_are_met(rows: list[Row], monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(particles, "timed", lambda *_: (rows, {}))
+    monkeypatch.setattr(study, "two_threads", lambda _: 1.6)
+    bars = study.run(quick=True).numbers["bars"]
+    said = capsys.readouterr().out
+    assert "bar met    P7 camel: over plain torch in double: 100 (>= 6.5)" in said
+    assert [bar["text"] for bar in bars if not bar["holds"]] == ["P1: two threads over one"]
+
+
 def test_ratios_are_of_rates_to_the_first_method_of_ours() -> None:
     spent = {"pdekit, a": [2.0, 1.0, 4.0], "pdekit, b": [0.1], "torch, c": [6.0]}
     amounts = {"pdekit, a": 12.0, "pdekit, b": 12.0, "torch, c": 12.0}
