@@ -32,15 +32,20 @@ from pdekit.particles.kernels import drift
 from pdekit.particles.noise import StepNoise
 from pdekit.particles.run.ranks import SharedMean
 from pdekit.potentials import (
+    Combinable,
     Custom,
     DoubleWell,
     Evolving,
+    Kernel,
+    Linear,
+    MullerBrown,
     Quadratic,
     Rippled,
     Rough,
     SixHumpCamel,
     Tabulated,
 )
+from pdekit.potentials.exponential import exponential, exponential_32, exponential_64
 from pdekit.potentials.sine import down_rippled, sine_cosine_32, sine_cosine_64
 
 X = np.linspace(-2.0, 2.5, 61)
@@ -80,8 +85,12 @@ def dynamics(potentials, integrator=LM, box=None, beta=1.5):
 
 
 def moved(moving, n=333, **more):
-    """From beyond the samples to the middle; 101 steps of two lengths, past all stored times."""
-    start = np.linspace(-2.6, 2.9, n)[:, None]
+    """From beyond the samples to the middle; 101 steps of two lengths, past all stored times.
+
+    In the plane along the valley of Müller and Brown, in space on its diagonal.
+    """
+    ends = {1: (-2.6, 2.9), 2: ((-1.0, 1.3), (0.9, -0.2)), 3: (-1.3, 1.2)}
+    start = np.linspace(*ends[moving.dim or 1], n).reshape(n, -1) * np.ones(moving.dim or 1)
     settings = {"n": n, "t": [0.3, 1.005], "dt": 0.01, "seed": 11, **more}
     return pk.simulate(moving, start, **settings).x.values
 
@@ -92,8 +101,8 @@ def plainly(moving, monkeypatch, **more):
         return moved(moving, **more)
 
 
-def is_fused(moving, dtype=torch.float64, dim=1):
-    return fused.fused(moving, torch.zeros(1, 64, dim, dtype=dtype)) is not None
+def is_fused(moving, dtype=torch.float64):
+    return fused.fused(moving, torch.zeros(1, 64, moving.dim or 1, dtype=dtype)) is not None
 
 
 # what is left after 101 steps of a sine that errs by a unit in the last place
@@ -112,6 +121,99 @@ def test_fused_is_plain(name, integrator, walls, dtype, monkeypatch):
     plain = plainly(moving, monkeypatch, runs=2, dtype=dtype)
     assert fast.dtype == plain.dtype == dtype
     if name in ("rippled", "rough"):
+        assert np.abs(fast - plain).max() < SINES[dtype]
+    else:
+        assert np.array_equal(fast, plain)
+
+
+class Knot(Combinable):
+    """V(x, y, z) = (x²y² + y²z² + z²x² + |x|²) / 2, a function of the whole point in space."""
+
+    dim = 3
+
+    def __call__(self, x):
+        a, b, c = (x[..., k] ** 2 for k in range(3))
+        return (a * b + b * c + c * a + a + b + c) / 2
+
+    def grad(self, x):
+        x, y, z = (x[..., k] for k in range(3))
+        a, b, c = x * x, y * y, z * z
+        return torch.stack([x * (b + c + 1), y * (c + a + 1), z * (a + b + 1)], -1)
+
+    @property
+    def kernel(self):
+        return Kernel(down_knot)
+
+
+def down_knot(points, down, m, _numbers, _rows):
+    one = type(points[0])(1)
+    for j in range(0, m, 3):
+        x, y, z = points[j], points[j + 1], points[j + 2]
+        a, b, c = x * x, y * y, z * z
+        down[j] -= x * (b + c + one)
+        down[j + 1] -= y * (c + a + one)
+        down[j + 2] -= z * (a + b + one)
+
+
+class Dip(Combinable):
+    """V(x, y) = -exp(-x² - 2y²) + (x² + y²) / 4, outside of the package."""
+
+    dim = 2
+
+    def __call__(self, z):
+        x, y = z[..., 0], z[..., 1]
+        return (x * x + y * y) / 4 - torch.exp(-(x * x + 2 * y * y))
+
+    def grad(self, z):
+        x, y = z[..., 0], z[..., 1]
+        e = torch.exp(-(x * x + 2 * y * y))
+        return torch.stack([x * (2 * e + 0.5), y * (4 * e + 0.5)], -1)
+
+    @property
+    def kernel(self):
+        return Kernel(down_dip, (2.0, 4.0, 0.5))
+
+
+def down_dip(points, down, m, numbers, _rows):
+    two, four, half = numbers[0], numbers[1], numbers[2]
+    for j in range(0, m, 2):
+        x, y = points[j], points[j + 1]
+        e = exponential(-(x * x + two * y * y))
+        down[j] -= x * (two * e + half)
+        down[j + 1] -= y * (four * e + half)
+
+
+ASIDE = 0.7 * SixHumpCamel().shifted((0.3, 0.1))
+OF_POINTS = {
+    "camel": (SixHumpCamel(),),
+    "aside": (ASIDE,),
+    "with wells": (DoubleWell(2) + ASIDE + 0.2 * SixHumpCamel(),),
+    "and a control": (SixHumpCamel(), ASIDE),
+    "tilted": (SixHumpCamel() + Quadratic((0.5, 1.5)) + Linear((0.3, -0.2)),),
+    "Müller-Brown": (0.01 * MullerBrown(),),
+    "dip": (Dip(),),
+    "space": (Knot(),),
+    "wells in space": (Knot() + 0.4 * DoubleWell(3).shifted((0.2, 0.0, -0.1)),),
+}
+BOXES = {
+    "none": None,
+    "walls": pk.Grid((-0.9, -0.1), (0.8, 1.3), 8),
+    "periodic": pk.Grid((-0.9, -0.1), (0.8, 1.3), 8, periodic=(False, True)),
+}
+IN_BOXES = [(n, b) for n, (V, *_) in OF_POINTS.items() for b in (BOXES if V.dim == 2 else ["none"])]
+
+
+@pytest.mark.parametrize("dtype", SINES)
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+@pytest.mark.parametrize(("name", "walls"), IN_BOXES)
+def test_fused_is_plain_for_functions_of_points(name, integrator, walls, dtype, monkeypatch):
+    """The same bits after 101 steps, the exponential apart."""
+    moving = dynamics(OF_POINTS[name], INTEGRATORS[integrator], BOXES[walls])
+    assert is_fused(moving, getattr(torch, dtype))
+    fast = moved(moving, 501, runs=2, dtype=dtype)
+    plain = plainly(moving, monkeypatch, n=501, runs=2, dtype=dtype)
+    assert fast.dtype == plain.dtype == dtype
+    if name in ("Müller-Brown", "dip"):
         assert np.abs(fast - plain).max() < SINES[dtype]
     else:
         assert np.array_equal(fast, plain)
@@ -145,11 +247,16 @@ def test_fused_is_plain_without_noise(integrator, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", SINES)
-@pytest.mark.parametrize("walls", WALLS)
-@pytest.mark.parametrize("name", ["well", "rippled", "moving", "sum and slice"])
+@pytest.mark.parametrize(
+    ("name", "walls"),
+    [(n, b) for n in ("well", "rippled", "moving", "sum and slice") for b in WALLS]
+    + [p for p in IN_BOXES if p[0] in ("with wells", "Müller-Brown", "space")],
+)
 def test_same_bits_for_every_tile_block_and_number_of_threads(name, walls, dtype, monkeypatch):
     """1603 particles are no multiple of tile or chunk; a block of steps ends within an interval."""
-    moving = dynamics(POTENTIALS[name], HEUN if name == "moving" else LM, WALLS[walls])
+    V = {**POTENTIALS, **OF_POINTS}[name]
+    box = (WALLS if V[0].dim == 1 else BOXES)[walls]
+    moving = dynamics(V, HEUN if name == "moving" else LM, box)
     settings = {"n": 1603, "t": [0.3, 0.4], "dtype": dtype}
     whole = moved(moving, **settings)
     assert np.array_equal(moved(moving, runs=3, **settings)[:, 0], whole)
@@ -190,6 +297,20 @@ def test_the_sine_is_the_sine():
             assert abs(found - expected) <= 1.6 * np.spacing(abs(float(expected)))
 
 
+@pytest.mark.parametrize(
+    ("compiled", "kind", "ends"),
+    [(exponential_64, "d", (-708, 709)), (exponential_32, "f", (-87, 88))],
+)
+def test_the_exponential_is_the_exponential(compiled, kind, ends):
+    """To 2 units in the last place; beyond the least one it stays there, beyond the largest not."""
+    v = np.concatenate([np.linspace(*ends, 5001), np.linspace(-2, 2, 5001), [1e-9, 0.0]])
+    v = v.astype(kind)
+    found, exact = np.array([compiled(x) for x in v]), np.exp(v.astype(np.longdouble))
+    assert np.abs(found / exact - 1).max() < np.finfo(kind).eps
+    least, most, nothing = (compiled(v.dtype.type(x)) for x in (-np.inf, np.inf, np.nan))
+    assert 0 < least < 1.01 * np.finfo(kind).tiny and most == np.inf and np.isnan(nothing)
+
+
 def test_the_sine_in_single_precision_is_the_sine():
     """To 2 units in the last place of 1, the pieces of pi/2 leaving 1e-7 near its multiples."""
     v = np.random.default_rng(5).uniform(-1e4, 1e4, 20_000).astype(np.float32)
@@ -209,6 +330,10 @@ class OwnWell(DoubleWell):
         return 2 * super().grad(x)
 
 
+class OwnTerms(MullerBrown):
+    wells = MullerBrown.wells[:3]
+
+
 UNEVEN = Tabulated(np.geomspace(1, 9, 9) - 5, np.arange(9.0) ** 2)
 PLAIN = {
     "own drift": UserDynamics(DoubleWell(), 1.0),
@@ -218,7 +343,10 @@ PLAIN = {
     "in a sum": dynamics((DoubleWell() + Custom(lambda x: x[..., 0] ** 2),)),
     "uneven samples": dynamics((UNEVEN,)),
     "second is a sum": dynamics((MOVING, DoubleWell() + Quadratic())),
-    "plane": dynamics((SixHumpCamel(),)),
+    "own terms": dynamics((OwnTerms(),)),
+    "samples in the plane": dynamics((Tabulated((X, X), np.cos(X)[:, None] + X**2),)),
+    "matrix": dynamics((Quadratic(((2.0, 0.3), (0.3, 1.0))),)),
+    "many coordinates": dynamics((DoubleWell(65),)),
 }
 
 
@@ -227,9 +355,8 @@ def test_what_is_not_known_to_the_letter_is_not_fused(name):
     assert not is_fused(PLAIN[name])
 
 
-def test_fused_is_on_a_line():
+def test_fused_is_in_single_or_double_precision():
     assert not is_fused(dynamics((DoubleWell(),)), dtype=torch.float16)
-    assert not is_fused(dynamics((DoubleWell(2),)), dim=2)
 
 
 def test_one_compiled_form_serves_all():
@@ -241,11 +368,12 @@ def test_one_compiled_form_serves_all():
     assert sorted(points) == sorted(set(points)) and "float64" in points
 
 
-def test_another_process_compiles_no_slope_again():
+@pytest.mark.parametrize("made", [DoubleWell, SixHumpCamel, MullerBrown])
+def test_another_process_compiles_no_slope_again(made):
     """What is called by its address is found beside its source."""
-    drift.compiled_slope(DoubleWell().kernel.down, np.dtype(float), True)
+    drift.compiled_slope(made().kernel.down, np.dtype(float), True)
     code = (
-        "import numpy as np; from pdekit.potentials import DoubleWell as W;"
+        f"import numpy as np; from pdekit.potentials import {made.__name__} as W;"
         "from pdekit.particles.kernels.drift import compiled_slope as made;"
         "print(made(W().kernel.down, np.dtype(float), True).cache_hits)"
     )
@@ -264,7 +392,7 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_seen(name, walls, monkeypatch):
     """What the comparison with the plain loop is worth: one argument of the kernel, a permille."""
-    position = {"sizes": 1, "ahead": 2, "scale": 3}[FAULTS[name][0]]
+    position = {"sizes": 2, "ahead": 3, "scale": 4}[FAULTS[name][0]]
     real = fused.advance
 
     def faulty(*arguments):
@@ -372,6 +500,9 @@ CURIE_WEISS = {
     "well": (pk.potentials.DoubleWell(), LeimkuhlerMatthews(), 1),
     "plane": (pk.potentials.DoubleWell(2), LeimkuhlerMatthews(), 2),
     "space, Euler": (pk.potentials.Quadratic(1.5, 3), EulerMaruyama(), 3),
+    "camel": (0.5 * SixHumpCamel() + 0.5 * ASIDE, LeimkuhlerMatthews(), 2),
+    "camel, Euler": (SixHumpCamel(), EulerMaruyama(), 2),
+    "knot": (Knot(), LeimkuhlerMatthews(), 3),
 }
 
 
@@ -384,7 +515,7 @@ def test_curie_weiss_particles_have_the_bits_of_the_plain_loop(name, n, dtype, m
     dynamics = pk.InteractingLangevin(V, 4.0, pk.CurieWeiss(0.8), integrator=integrator)
 
     def run():
-        start = pk.Gaussian((0.3,) * dim, 0.5)
+        start = pk.Gaussian((0.3,) * dim, 0.4)
         return pk.simulate(
             dynamics, start, n=n, t=[0.03, 0.1], dt=0.01, runs=3, seed=2**63, dtype=dtype
         ).x
@@ -393,6 +524,21 @@ def test_curie_weiss_particles_have_the_bits_of_the_plain_loop(name, n, dtype, m
     fast = run()
     monkeypatch.setattr(ensemble, "fused", lambda *arguments: None)
     assert np.array_equal(fast, run())
+
+
+@pytest.mark.parametrize("dtype", SINES)
+@pytest.mark.parametrize("integrator", [EM, LM])
+def test_curie_weiss_particles_of_muller_and_brown_are_those_of_the_plain_loop(
+    integrator, dtype, monkeypatch
+):
+    """The exponential apart."""
+    dynamics = pk.InteractingLangevin(
+        0.01 * MullerBrown(), 4.0, pk.CurieWeiss(0.8), integrator=integrator
+    )
+    assert is_fused(dynamics, getattr(torch, dtype))
+    fast = moved(dynamics, 1203, runs=2, dtype=dtype)
+    plain = plainly(dynamics, monkeypatch, n=1203, runs=2, dtype=dtype)
+    assert np.abs(fast - plain).max() < SINES[dtype]
 
 
 TWO_SCALES = {
@@ -406,7 +552,13 @@ TWO_SCALES = {
     "exponential": {"average": ExponentialAverage(0.5), "burn_in": 2},
     "attracted": {"interaction": pk.CurieWeiss(0.8)},
 }
-LANDSCAPES = {"well": DoubleWell(1), "space": DoubleWell(3), "bowl": Quadratic(1.5, 2)}
+LANDSCAPES = {
+    "well": DoubleWell(1),
+    "space": DoubleWell(3),
+    "bowl": Quadratic(1.5, 2),
+    "camel": 0.3 * SixHumpCamel() + 0.2 * ASIDE,
+    "knot": Knot(),
+}
 
 
 def two_scales(name, potential):
@@ -422,7 +574,7 @@ def two_scales(name, potential):
 
 
 def slowly_moved(dynamics, n, dtype="float64", runs=3):
-    start = pk.Gaussian((0.3,) * dynamics.potential.dim, 0.5)
+    start = pk.Gaussian((0.3,) * dynamics.potential.dim, 0.4)
     settings = {"t": [0.06, 0.2], "dt": 0.02, "seed": 2**63, "runs": runs, "dtype": dtype}
     return pk.simulate(dynamics, start, n=n, **settings).x.values
 
@@ -449,21 +601,25 @@ def test_entropy_sgd_has_the_bits_of_the_plain_loop(gamma, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", SINES)
-@pytest.mark.parametrize("name", ["displacement", "attracted"])
-def test_two_scales_on_a_rough_function_are_those_of_the_plain_loop(name, dtype, monkeypatch):
-    """The sine and cosine apart."""
-    dynamics = two_scales(name, Rough(2, 0.3))
+@pytest.mark.parametrize("potential", [Rough(2, 0.3), 0.01 * MullerBrown()])
+@pytest.mark.parametrize("name", TWO_SCALES)
+def test_two_scales_of_sines_and_exponentials_are_those_of_the_plain_loop(
+    name, potential, dtype, monkeypatch
+):
+    """The sine, the cosine and the exponential apart."""
+    dynamics = two_scales(name, potential)
     fast = slowly_moved(dynamics, 203, dtype)
     monkeypatch.setattr(ensemble, "fused", lambda *arguments: None)
     assert np.abs(fast - slowly_moved(dynamics, 203, dtype)).max() < SINES[dtype]
 
 
 @pytest.mark.parametrize("dtype", SINES)
+@pytest.mark.parametrize("landscape", [DoubleWell(3), Knot(), 0.001 * MullerBrown()])
 @pytest.mark.parametrize("name", ["position", "displacement", "attracted"])
 def test_two_scales_have_the_same_bits_for_every_tile_and_number_of_threads(
-    name, dtype, monkeypatch
+    name, landscape, dtype, monkeypatch
 ):
-    dynamics = two_scales(name, DoubleWell(3))
+    dynamics = two_scales(name, landscape)
     whole, threads = slowly_moved(dynamics, 1203, dtype), torch.get_num_threads()
     for tile, block, workers in ((64, 3, 2), (640, 50, 1)):
         monkeypatch.setattr(ensemble, "_TILE_CPU", tile)

@@ -24,8 +24,8 @@ from pdekit.particles import (
     StepSizeWarning,
 )
 from pdekit.particles.forces import mean_force, means
-from pdekit.particles.kernels.forces import power_32, power_64
 from pdekit.potentials import Custom, DoubleWell, Quadratic
+from pdekit.potentials.exponential import power_32, power_64
 
 VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]
 LEVEL = 0.01

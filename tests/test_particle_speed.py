@@ -17,7 +17,8 @@ study = cli.load_study("particle_speed")
 from peers import packages, particles  # noqa: E402  (the study puts its neighbours on the path)
 from peers.particles import Row, Size  # noqa: E402
 
-TINY = Size(4096, 10, 300, (2, 50, 2), 3)
+TINY = Size(4096, 10, 300, (2, 50, 2), 3, 4096)
+LANDSCAPES = [f"{kind} {V}" for kind in ("P5", "P6", "P7") for V in ("camel", "Müller-Brown")]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def rows() -> list[Row]:
 
 def test_plain_torch_computes_what_pdekit_computes(rows: list[Row]) -> None:
     """4,096 particles: second moments agree within 0.1, five times their sampling error."""
-    for workload in ("P1", "P2", "P4"):
+    for workload in ("P1", "P2", "P4", *LANDSCAPES):
         moments = [r.answer for r in rows if r.workload == workload]
         assert len(moments) >= 4 and np.ptp(moments) < 0.1
     errors = [r.answer for r in rows if r.workload.startswith("P3")]
@@ -39,15 +40,26 @@ def test_plain_torch_computes_what_pdekit_computes(rows: list[Row]) -> None:
 
 
 def test_a_wrong_answer_or_a_slow_kernel_fails_a_claim(rows: list[Row]) -> None:
-    rows = [replace(r, answer=0.7) if r.workload in ("P1", "P2", "P4") else r for r in rows]
+    rows = [r if r.workload.startswith("P3") else replace(r, answer=0.7) for r in rows]
     assert failing(study, study.Results(rows)) == []
-    assert len(study.plot(study.Results(rows)).axes) == 5
+    assert len(study.plot(study.Results(rows)).axes) == 11
     moment = [replace(r, answer=0.75) if r.method.startswith("torch, in") else r for r in rows]
     assert set(failing(study, study.Results(moment))) >= {"P1: spread of the second moments"}
     force = [replace(r, answer=1e-4) if r.workload == "P3 d=2" else r for r in rows]
     assert failing(study, study.Results(force)) == ["P3: greatest error of a force"]
     slow = [replace(r, ratio=1.0) if r.workload == "P2" and r.ratio else r for r in rows]
     assert failing(study, study.Results(slow)) == ["P2: over plain torch"]
+    camel = [replace(r, ratio=2.0) if r.workload == "P7 camel" and r.ratio else r for r in rows]
+    assert failing(study, study.Results(camel)) == ["P7 camel: over plain torch in double"]
+
+
+def test_a_run_says_which_bars_are_met(rows: list[Row], monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(particles, "timed", lambda *_: (rows, {}))
+    monkeypatch.setattr(study, "two_threads", lambda _: 1.6)
+    bars = study.run(quick=True).numbers["bars"]
+    said = capsys.readouterr().out
+    assert "bar met    P7 camel: over plain torch in double: 100 (>= 6.5)" in said
+    assert [bar["text"] for bar in bars if not bar["holds"]] == ["P1: two threads over one"]
 
 
 def test_a_quick_run_prints_its_bars_and_claims_no_speed(

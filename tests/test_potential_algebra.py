@@ -250,7 +250,6 @@ def test_the_plane_and_shifts_of_each_coordinate() -> None:
     x = np.array([[1.0, 2.0]])
     assert np.allclose(V.grad(x), [[2 * 0.5 + 0.2, 2 * 3 * 3 + 0.1]])
     assert V.grad(torch.from_numpy(x).float()).dtype == torch.float32
-    assert V.terms[0].kernel is None
     assert Scaled(Sum((2 * BOWL,)), 3.0).kernel is None
 
 

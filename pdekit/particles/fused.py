@@ -1,20 +1,20 @@
-"""Many steps of many particles on a line in one pass: noise, gradients and integrator in cache.
+"""Many steps of many particles in one pass: noise, gradients and integrator in cache.
 
 The reference is `Diffusion.step`, one step at a time with torch. The kernel does the same products
 and sums in the same order, none contracted, so both give the same bits; only the sine and cosine of
-potentials with ripples are not torch's, and occasionally differ by a unit in the last
-place.
+potentials with ripples and the exponential of Müller and Brown's are not torch's, and occasionally
+differ by a unit or two in the last place.
 
-Supported are, in float32 and float64 on the CPU: potentials with a ``kernel``, their sums,
-multiples and shifts, moving or not, in one dimension, under the three integrators, with or without
-walls; and those whose kernel is a formula, in any dimension and under the first two integrators,
-without walls: ``InteractingLangevin`` under ``CurieWeiss``, also if ranks share the mean, and
-``TwoScaleLangevin`` without interaction or under ``CurieWeiss``, and ``EntropySGD``.
+Supported are, in float32 and float64 on the CPU and in up to 64 dimensions: potentials with a
+``kernel``, their sums, multiples and shifts, moving or not, under the three integrators, with or
+without walls; and those whose kernel is a formula under the first two integrators, without walls:
+``InteractingLangevin`` under ``CurieWeiss``, also if ranks share the mean, and ``TwoScaleLangevin``
+without interaction or under ``CurieWeiss``, and ``EntropySGD``.
 """
 
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
-from math import inf, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from pdekit.interactions import is_quadratic
 from pdekit.particles.integrators import Step
 from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_buffer
 from pdekit.particles.kernels.drift import (
+    CHUNK,
     Terms,
     Walls,
     advance,
@@ -49,18 +50,12 @@ def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale 
 
 
 def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":
-    """For potentials on a line, with or without walls."""
-    if not (_in_memory(x) and x.shape[-1] == 1 and _slopes(dynamics)):
-        return None
-    kernels = _kernels(dynamics.potentials)
+    """For independent particles, with or without walls."""
+    kernels = _kernels(dynamics.potentials) if _slopes(dynamics) and _few_in_memory(x) else []
     if not kernels:
         return None
     _check_formulas(dynamics.potentials, x, dynamics.box)
-    box = dynamics.box
-    walls = Walls(False, -inf, inf, 1.0)
-    if box is not None:
-        walls = Walls(True, box.lower[0], box.upper[0], 1.0 - box.periodic[0])
-    return Fused(dynamics, _terms(kernels, x), walls, kernels)
+    return Fused(dynamics, _terms(kernels, x), _walls(dynamics.box, x), kernels)
 
 
 class Fused:
@@ -72,14 +67,16 @@ class Fused:
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
-        y = state.numpy().reshape(state.shape[:2])
-        Address(noise.seed, noise.run + len(y) - 1, step=steps[-1].number)  # raises if out of range
+        runs, particles, dim = state.shape
+        y = state.numpy().reshape(runs, particles * dim)
+        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises if out of range
         at = Address(noise.seed, noise.run, step=steps[0].number)
-        counter = (noise.particle // LANES[state.dtype], at.step, at.stream, at.seed)
+        counter = (noise.particle * dim // LANES[state.dtype], at.step, at.stream, at.seed)
         times = np.array([[s.start for s in steps], [s.stop for s in steps]])
         times = times[: self.dynamics.integrator.fused_slopes]
         advance(
             y,
+            dim,
             *_in_type(y, self.dynamics, steps),
             *self._places(times),
             self.terms,
@@ -112,8 +109,8 @@ class Fused:
 class FusedCurieWeiss:
     """The same for particles attracted to their mean, whole runs at a time."""
 
-    def __init__(self, dynamics: Any, terms: Terms) -> None:
-        self.dynamics, self.terms = dynamics, terms
+    def __init__(self, dynamics: Any, terms: Terms, walls: Walls) -> None:
+        self.dynamics, self.terms, self.walls = dynamics, terms, walls
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
@@ -129,7 +126,7 @@ class FusedCurieWeiss:
             float(mean.strength),
             *_in_type(y, self.dynamics, steps),
             self.terms,
-            Walls(False, -inf, inf, 1.0),
+            self.walls,
             *(np.uint64(word) for word in (at.step, at.stream, at.seed)),
         )
         return state
@@ -152,7 +149,7 @@ class FusedSharedMean(FusedCurieWeiss):
         for n in range(-1, len(steps)):
             advance_shared(
                 *(n, y, xi, noise.size, means, float(shared.strength), totals),
-                *(sizes, ahead, scale, self.terms, Walls(False, -inf, inf, 1.0)),
+                *(sizes, ahead, scale, self.terms, self.walls),
                 *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
             )
             if n + 1 < len(steps):
@@ -163,8 +160,8 @@ class FusedSharedMean(FusedCurieWeiss):
 class FusedTwoScale:
     """The same for two time scales: whole inner loops of a chunk of particles."""
 
-    def __init__(self, dynamics: Any, terms: Terms) -> None:
-        self.dynamics, self.terms = dynamics, terms
+    def __init__(self, dynamics: Any, terms: Terms, walls: Walls) -> None:
+        self.dynamics, self.terms, self.walls = dynamics, terms, walls
         self.weights = np.zeros(dynamics.burn_in + dynamics.inner_steps)
         first, *weights = dynamics.average.weights(dynamics.inner_steps)
         self.weights[0], self.weights[dynamics.burn_in :] = first, weights
@@ -196,7 +193,7 @@ class FusedTwoScale:
             scales.astype(of),
             self._first_noise(steps).astype(of),
             self.terms,
-            Walls(False, -inf, inf, 1.0),
+            self.walls,
             *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
         )
 
@@ -251,7 +248,8 @@ def of_two_scales(dynamics: Any, x: Tensor) -> FusedTwoScale | None:
     known = checks.declared(dynamics.fast, "formula") is not None
     if not (terms and mean and known):
         return None
-    return (FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale)(dynamics, terms)
+    kind = FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale
+    return kind(dynamics, terms, _walls(None, x))
 
 
 def of_mean(dynamics: Any, x: Tensor) -> FusedCurieWeiss | None:
@@ -259,7 +257,8 @@ def of_mean(dynamics: Any, x: Tensor) -> FusedCurieWeiss | None:
     terms, felt = _formulas(dynamics, x), dynamics.interaction
     if not (terms and is_quadratic(felt) and dynamics.box is None):
         return None
-    return (FusedSharedMean if hasattr(felt, "ranks") else FusedCurieWeiss)(dynamics, terms)
+    kind = FusedSharedMean if hasattr(felt, "ranks") else FusedCurieWeiss
+    return kind(dynamics, terms, _walls(None, x))
 
 
 def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
@@ -275,7 +274,7 @@ def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
 
 def _one_slope(dynamics: Any, x: Tensor) -> bool:
     """Whether a step needs one gradient, with few coordinates and CPU memory."""
-    return _slopes(dynamics) == 1 and _in_memory(x) and x.shape[-1] <= 64
+    return _slopes(dynamics) == 1 and _few_in_memory(x)
 
 
 def _slopes(dynamics: Any) -> int:
@@ -283,8 +282,9 @@ def _slopes(dynamics: Any) -> int:
     return checks.declared(dynamics.integrator, "fused_slopes") or 0
 
 
-def _in_memory(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype in LANES
+def _few_in_memory(x: Tensor) -> bool:
+    """Whether few coordinates are in CPU memory."""
+    return x.device.type == "cpu" and x.dtype in LANES and x.shape[-1] <= 64
 
 
 def _kernels(potentials: Iterable[Any]) -> list[Kernel]:
@@ -298,19 +298,35 @@ def _kernels(potentials: Iterable[Any]) -> list[Kernel]:
 
 def _terms(kernels: list[Kernel], x: Tensor) -> Terms:
     """What the loop is handed of them for particles like ``x``."""
-    of = np.dtype(str(x.dtype).removeprefix("torch."))
+    of = _dtype(x)
     scaled = [(k.factor, k.shift) != (1, 0) for k in kernels]
     down = [compiled_slope(k.down, of, n == 0 or scaled[n]) for n, k in enumerate(kernels)]
     calls = [(f.address, len(k.bases), s) for f, k, s in zip(down, kernels, scaled, strict=True)]
-    numbers = [(k.factor, k.shift, *k.numbers) for k in kernels]
+    numbers = [(k.factor, *k.numbers) for k in kernels]
     tables = [k.table for k in kernels if len(k.table)] or [kernels[0].table]
     return Terms(
         np.array(calls),
         np.array(list(zip_longest(*numbers, fillvalue=0.0)), of).T.copy(),
+        np.array([_of_chunk(k.shift, of) for k in kernels]),
         np.concatenate([k.bases for k in kernels]),
         # it may be long: a single one is not copied
         tables[0] if len(tables) == 1 else np.concatenate(tables),
     )
+
+
+def _walls(box: Any, x: Tensor) -> Walls:
+    """Those of a box, of particles like ``x``."""
+    ends = ((), (), ()) if box is None else (box.lower, box.upper, 1 - np.array(box.periodic))
+    return Walls(box is not None, *(_of_chunk(end, _dtype(x)) for end in ends))
+
+
+def _of_chunk(each: Any, of: Any) -> Any:
+    """A number of each coordinate, over and over for the points of a chunk."""
+    return np.resize(np.array(each, of), CHUNK)
+
+
+def _dtype(x: Tensor) -> Any:
+    return np.dtype(str(x.dtype).removeprefix("torch."))
 
 
 def _check_formulas(potentials: Iterable[Any], x: Tensor, box: Any) -> None:
@@ -325,7 +341,8 @@ def _check_formulas(potentials: Iterable[Any], x: Tensor, box: Any) -> None:
 
 def _around(x: Tensor, box: Any) -> Iterator[Tensor]:
     """Some of the points, and some on rings about them, in the box."""
-    some, spread = x[:64], float(x.std(0, correction=0).max()) or float(x.abs().max()) or 1.0
+    some = x[: max(1, min(64, CHUNK // x.shape[-1]))]
+    spread = float(x.std(0, correction=0).max()) or float(x.abs().max()) or 1.0
     yield some
     for reach in (0.1, -0.1, 1.0, -1.0):
         ring = some[:8] + reach * spread
@@ -338,7 +355,7 @@ def _around(x: Tensor, box: Any) -> Iterator[Tensor]:
 
 def _check_formula(V: Any, kernels: list[Kernel], x: Tensor, t: float) -> None:
     terms = _terms(kernels, x)
-    found = Fused(None, terms, Walls(False, -inf, inf, 1.0), kernels).slopes(x.numpy(), t)
+    found = Fused(None, terms, _walls(None, x), kernels).slopes(x.numpy(), t)
     still = V.at(t) if checks.time_dependent(V) else V
     grad: Any = getattr(still, "grad", None)
     if grad is None:
@@ -356,7 +373,7 @@ def _check_formula(V: Any, kernels: list[Kernel], x: Tensor, t: float) -> None:
         raise ValueError(
             f"the kernel of {type(V).__name__} must have the gradient of grad; at "
             f"{x[k[0]].tolist()} it has {found[k]:.6g}, grad {exact[k]:.6g}. Its down(x, b, m, "
-            "numbers, rows) subtracts V'(x[j]) from b[j] for j < m"
+            "numbers, rows) subtracts ∂_j V from b[j] for j < m"
         )
 
 

@@ -216,12 +216,11 @@ class Scaled(_Combination):
 
     @property
     def kernel(self) -> Kernel | None:
-        """That of V, where all coordinates are shifted alike."""
-        shift, made = self.shift, kernels_of(self.potential)
-        if len(made) != 1 or not isinstance(shift, float):
+        """That of V, if it is one of neither factor nor shift."""
+        made = kernels_of(self.potential)
+        if [(k.factor, k.shift) for k in made] != [(1, 0)]:
             return None
-        plain = (made[0].factor, made[0].shift) == (1, 0)
-        return made[0]._replace(factor=self.factor, shift=shift) if plain else None
+        return made[0]._replace(factor=self.factor, shift=self.shift)
 
 
 def _is_zero(value: Any) -> bool:

@@ -58,15 +58,17 @@ class Quadratic(Combinable):
 
     @property
     def kernel(self) -> Kernel | None:
-        """Of each coordinate alone, where the curvature is that of all."""
-        alike = isinstance(self.curvature, float) or self.dim == 1
-        return Kernel(_down_quadratic, (float(np.ravel(self.curvature)[0]),)) if alike else None
+        """Of each coordinate alone, unless the curvature is a matrix."""
+        a = np.ravel(self.curvature).tolist()
+        return Kernel(_down_quadratic, (len(a), *a)) if len(a) <= self.dim else None
 
 
 def _down_quadratic(x: Any, b: Any, m: int, numbers: Any, _rows: Any) -> None:
-    a = numbers[0]
-    for j in range(m):
-        b[j] -= a * x[j]
+    period = int(numbers[0])
+    for k in range(period):
+        a = numbers[1 + k]
+        for j in range(k, m, period):
+            b[j] -= a * x[j]
 
 
 @dataclass(frozen=True)
@@ -106,15 +108,17 @@ class Linear(Combinable):
 
     @property
     def kernel(self) -> Kernel | None:
-        """Of each coordinate alone, where the slope is that of all."""
-        alike = isinstance(self.slope, float) or self.dim == 1
-        return Kernel(_down_linear, (float(np.ravel(self.slope)[0]),)) if alike else None
+        """Of each coordinate alone."""
+        a = np.ravel(self.slope).tolist()
+        return Kernel(_down_linear, (len(a), *a))
 
 
-def _down_linear(x: Any, b: Any, m: int, numbers: Any, _rows: Any) -> None:
-    a = numbers[0]
-    for j in range(m):
-        b[j] -= a
+def _down_linear(_x: Any, b: Any, m: int, numbers: Any, _rows: Any) -> None:
+    period = int(numbers[0])
+    for k in range(period):
+        a = numbers[1 + k]
+        for j in range(k, m, period):
+            b[j] -= a
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,21 @@ class SixHumpCamel(Combinable):
         a, b = x * x, y * y
         return xp.stack([x * (8 + a * (2 * a - 8.4)) + y, x + y * (16 * b - 8)], axis=-1)
 
+    @property
+    def kernel(self) -> Kernel:
+        """Of the point (x, y)."""
+        return Kernel(_down_camel)
+
+
+def _down_camel(points: Any, down: Any, m: int, _numbers: Any, _rows: Any) -> None:
+    real = type(points[0])
+    two, steep, eight, sixteen = real(2), real(8.4), real(8), real(16)
+    for j in range(0, m, 2):
+        x, y = points[j], points[j + 1]
+        a, b = x * x, y * y
+        down[j] -= x * (eight + a * (two * a - steep)) + y
+        down[j + 1] -= x + y * (sixteen * b - eight)
+
 
 @dataclass(frozen=True)
 class MullerBrown(Combinable):
@@ -258,6 +277,13 @@ class MullerBrown(Combinable):
             dx, dy = x[..., 0] - x0, x[..., 1] - y0
             e = A * xp.exp(a * dx * dx + b * dx * dy + c * dy * dy)
             yield e, 2 * a * dx + b * dy, b * dx + 2 * c * dy
+
+    @property
+    def kernel(self) -> Kernel:
+        """Of the point (x, y)."""
+        from pdekit.potentials.exponential import down_muller_brown
+
+        return Kernel(down_muller_brown, sum(self.wells, ()))
 
 
 @dataclass(frozen=True)

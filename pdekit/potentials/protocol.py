@@ -40,11 +40,14 @@ def _always(times: Any) -> tuple[Any, Any]:
 class Kernel(NamedTuple):
     """The gradient of a potential in compiled particle loops; the result of its ``kernel``.
 
-    For a potential that is the sum of one function over the coordinates: factor V(x_i - shift).
-    ``down(x, b, m, numbers, rows)`` does b[j] -= V'(x[j]) for j < m. numba compiles it, for float32
-    and for float64, from its source: constants come as ``numbers``, which have the type of x, or
-    are made by ``type(x[0])``, as integers would promote float32 to float64. Products and sums in
-    the order of ``grad`` give its bits. A user's is compared with ``grad`` where particles start.
+    Of factor V(x - shift), the shift a number or one for each coordinate.
+    ``down(x, b, m, numbers, rows)`` does b[j] -= ∂_j V once for each j < m, where x holds m
+    coordinates: those of a point beside each other, of one whole point after the other. A function
+    of each coordinate alone need not know where a point begins; one of the plane reads x[j] and
+    x[j + 1] for j = 0, 2, 4, .... numba compiles it, for float32 and for float64, from its source:
+    constants come as ``numbers``, which have the type of x, or are made by ``type(x[0])``, as
+    integers would promote float32 to float64. Products and sums in the order of ``grad`` give its
+    bits. A user's is compared with ``grad`` where particles start.
 
     A spline has a ``table`` (rows, 4) of coefficients, over the slots that its ``bases`` are of, at
     one stored time after the other; ``between(t)`` is the stored time before t and the weight of
@@ -54,7 +57,7 @@ class Kernel(NamedTuple):
     down: Callable[[Any, Any, int, Any, Any], None]
     numbers: tuple[float, ...] = ()
     factor: float = 1.0
-    shift: float = 0.0
+    shift: float | tuple[float, ...] = 0.0
     bases: Any = np.empty(0)
     table: Any = np.empty((0, 4))
     between: Callable[[Any], tuple[Any, Any]] = _always

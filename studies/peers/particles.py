@@ -29,14 +29,37 @@ DELTA, GAMMA, INNER_STEP, INNER, OUTER_STEP = 0.5, 0.1, 1e-4, 20, 0.01
 
 
 @dataclass(frozen=True)
+class Plane:
+    """A landscape of P5 to P7: where particles start, β, step, attraction, γ and outer step."""
+
+    name: str
+    centre: tuple[float, float]
+    spread: float
+    beta: float
+    step: float
+    attraction: float
+    gamma: float
+    outer_step: float
+
+
+CAMEL = Plane("camel", (0.0, 0.0), 0.5, 4.0, 0.005, 1.0, 0.5, 0.05)
+MULLER_BROWN = Plane("Müller-Brown", (-0.5, 1.4), 0.1, 0.1, 1e-4, 100.0, 0.005, 5e-4)
+PLANES = (CAMEL, MULLER_BROWN)
+
+
+@dataclass(frozen=True)
 class Size:
-    """Particles and steps of P1 and P2; points of P3; runs, agents, coordinates, steps of P4."""
+    """Particles and steps of P1 and P2; points of P3; runs, agents, coordinates, steps of P4.
+
+    ``plane``: particles of P5 and P6, which take ``steps``, and twenty for each of P7.
+    """
 
     particles: int = 1_000_000
     steps: int = 100
     points: int = 10_000
     swarm: tuple[int, int, int] = (50, 50, 10)
     outer: int = 100
+    plane: int = 300_000
 
     def start(self, dim: int) -> Any:
         """Particles at time 0, from N(0, 1)."""
@@ -51,13 +74,19 @@ class Size:
         _, agents, dim = self.swarm
         return normals(agents, dim)
 
+    def on(self, plane: Plane, share: int = 1) -> Any:
+        """Particles of P5 and P6, or of P7, a twentieth of them."""
+        drawn = normals(self.plane // share, 2) * plane.spread + plane.centre
+        return drawn.astype(np.float32)
+
     def amount(self, workload: str) -> float:
         """What one call does: particle-steps, forces, outer steps."""
-        return {"P1": self.particles * self.steps, "P2": self.particles * self.steps,
-                "P3": 1, "P4": self.outer}[workload[:2]]  # fmt: skip
+        moved, on_plane = self.particles * self.steps, self.plane * self.steps
+        return {"P1": moved, "P2": moved, "P3": 1, "P4": self.outer,
+                "P5": on_plane, "P6": on_plane, "P7": self.outer}[workload[:2]]  # fmt: skip
 
 
-QUICK = Size(100_000, 20, 2_000, (20, 50, 10), 20)
+QUICK = Size(100_000, 20, 2_000, (20, 50, 10), 20, 50_000)
 
 
 def normals(n: int, dim: int) -> Any:
@@ -68,7 +97,7 @@ def normals(n: int, dim: int) -> Any:
 class Method:
     """A way to do a workload; ``make(size)`` compiles what must be, its call is timed.
 
-    What the call returns is compared: the second moment (P1, P2), the forces (P3). ``same``: it
+    What the call returns is compared: the second moment, the forces (P3). ``same``: it
     solves the same equations, so that its answer can be compared. ``part``: it takes only this
     part of the steps.
     """

@@ -15,12 +15,15 @@ from peers.particles import (
     INNER,
     INNER_STEP,
     OUTER_STEP,
+    PLANES,
     STEP,
     Method,
+    Plane,
     Size,
 )
 
 EULER = EulerMaruyama()
+LANDSCAPES = (pk.potentials.SixHumpCamel(), pk.potentials.MullerBrown())
 
 
 def double_well(dtype: str, integrator: Any) -> Any:
@@ -35,13 +38,7 @@ def curie_weiss(dtype: str) -> Any:
 
 
 def moved(dynamics: Any, size: Size, dim: int, dtype: str) -> Any:
-    start, t = size.start(dim), STEP * size.steps
-
-    def run() -> float:
-        x = pk.simulate(dynamics, start, n=size.particles, t=t, dt=STEP, dtype=dtype).final.values
-        return float((x**2).mean(dtype=float))
-
-    return run
+    return final(dynamics, size.start(dim), dtype, STEP, size.steps)
 
 
 def force(dim: int, dtype: Any, summation: Any) -> Any:
@@ -71,6 +68,37 @@ def swarm(dtype: str) -> Any:
     return make
 
 
+def alone(V: Any, plane: Plane) -> Any:
+    return pk.Langevin(V, plane.beta, EULER)
+
+
+def drawn(V: Any, plane: Plane) -> Any:
+    pull = pk.CurieWeiss(plane.attraction)
+    return pk.InteractingLangevin(V, plane.beta, pull, integrator=EULER)
+
+
+def two_scales(V: Any, plane: Plane) -> Any:
+    return pk.TwoScaleLangevin(V, plane.beta, plane.gamma, 1.0, INNER, inner_dt=plane.step)
+
+
+def many(dynamics: Any, plane: Plane, dtype: str) -> Any:
+    return lambda size: final(dynamics, size.on(plane), dtype, plane.step, size.steps)
+
+
+def fewer(dynamics: Any, plane: Plane, dtype: str) -> Any:
+    return lambda size: final(dynamics, size.on(plane, 20), dtype, plane.outer_step, size.outer)
+
+
+def final(dynamics: Any, start: Any, dtype: str, step: float, steps: int) -> Any:
+    """A call that returns the second moment after so many steps."""
+
+    def run() -> float:
+        how = {"n": len(start), "t": step * steps, "dt": step, "dtype": dtype}
+        return float((pk.simulate(dynamics, start, **how).final.values ** 2).mean(dtype=float))
+
+    return run
+
+
 def methods() -> tuple[Method, ...]:
     exact, single, double = ExactSum(), torch.float32, torch.float64
     forces = [
@@ -83,6 +111,14 @@ def methods() -> tuple[Method, ...]:
             (", float64, Chebyshev 1e-6", double, ChebyshevSum(1e-6)),
         )
     ]
+    landscapes = [
+        Method(f"{kind} {plane.name}", f"pdekit, {dtype}", moves(make(V, plane), plane, dtype))
+        for kind, make, moves in (
+            ("P5", alone, many), ("P6", drawn, many), ("P7", two_scales, fewer)
+        )
+        for V, plane in zip(LANDSCAPES, PLANES, strict=True)
+        for dtype in ("float32", "float64")
+    ]  # fmt: skip
     return (
         Method("P1", "pdekit, float32", double_well("float32", EULER)),
         Method("P1", "pdekit, float32, second order",
@@ -93,4 +129,5 @@ def methods() -> tuple[Method, ...]:
         *forces,
         Method("P4", "pdekit, float32", swarm("float32")),
         Method("P4", "pdekit, float64", swarm("float64")),
+        *landscapes,
     )  # fmt: skip

@@ -13,8 +13,10 @@ from peers.particles import (
     INNER,
     INNER_STEP,
     OUTER_STEP,
+    PLANES,
     STEP,
     Method,
+    Plane,
     Size,
 )
 
@@ -121,7 +123,84 @@ def swarm(dtype: Any) -> Any:
     return make
 
 
+def camel(z: Any) -> Any:
+    """The slope of the six-hump camel at points ``(2, n)``, each coordinate a row."""
+    x, y = z
+    a, b = x * x, y * y
+    return torch.stack((x * (8 + a * (2 * a - 8.4)) + y, x + y * (16 * b - 8)))
+
+
+def muller_brown(z: Any) -> Any:
+    """The same of Müller and Brown's landscape (Theor. Chim. Acta 53, 1979)."""
+    slopes = torch.zeros_like(z)
+    for A, a, b, c, x, y in (
+        (-200, -1, 0, -10, 1, 0),
+        (-100, -1, 0, -10, 0, 0.5),
+        (-170, -6.5, 11, -6.5, -0.5, 1.5),
+        (15, 0.7, 0.6, 0.7, -1, 1),
+    ):
+        dx, dy = z[0] - x, z[1] - y
+        term = A * torch.exp(a * dx * dx + b * dx * dy + c * dy * dy)
+        slopes += torch.stack((term * (2 * a * dx + b * dy), term * (b * dx + 2 * c * dy)))
+    return slopes
+
+
+def alone(slope: Any, plane: Plane, dtype: Any) -> Any:
+    """P5, the formulas as they stand."""
+
+    def make(size: Size) -> Any:
+        start = torch.from_numpy(size.on(plane)).to(dtype).T.contiguous()
+        step, scale = plane.step, sqrt(2 * plane.step / plane.beta)
+
+        def run() -> float:
+            z = start
+            for _ in range(size.steps):
+                z = z - step * slope(z) + scale * torch.randn_like(z)
+            return float(z.double().square().mean())
+
+        return run
+
+    return make
+
+
+def drawn(slope: Any, plane: Plane, dtype: Any) -> Any:
+    """P6: they are drawn to their mean."""
+
+    def together(z: Any) -> Any:
+        return slope(z) + plane.attraction * (z - z.mean(1, keepdim=True))
+
+    return alone(together, plane, dtype)
+
+
+def two_scales(slope: Any, plane: Plane, dtype: Any) -> Any:
+    """Algorithm 1 in the plane."""
+
+    def make(size: Size) -> Any:
+        start = torch.from_numpy(size.on(plane, 20)).to(dtype).T.contiguous()
+        step, scale, gamma = plane.step, sqrt(2 * plane.step / plane.beta), plane.gamma
+
+        def run() -> float:
+            x = y = start
+            for _ in range(size.outer):
+                total = torch.zeros_like(x)
+                for _ in range(INNER):
+                    y = y + ((x - y) / gamma - slope(y)) * step + scale * torch.randn_like(y)
+                    total += y
+                x = x + (total / INNER - x) / gamma * plane.outer_step
+            return float(x.double().square().mean())
+
+        return run
+
+    return make
+
+
 def methods() -> tuple[Method, ...]:
+    landscapes = [
+        Method(f"{kind} {plane.name}", f"torch, as it stands, {of}", make(slope, plane, dtype))
+        for kind, make in (("P5", alone), ("P6", drawn), ("P7", two_scales))
+        for slope, plane in zip((camel, muller_brown), PLANES, strict=True)
+        for of, dtype in (("float32", SINGLE), ("float64", DOUBLE))
+    ]  # fmt: skip
     return (
         Method("P1", "torch, in place, float32", double_well(SINGLE)),
         Method("P1", "torch, as it stands, float32", naive),
@@ -131,4 +210,5 @@ def methods() -> tuple[Method, ...]:
         *(Method(f"P3 d={dim}", "torch, in pieces, float32", force(dim, SINGLE)) for dim in (1, 2)),
         Method("P4", "torch, eager, float32", swarm(SINGLE)),
         Method("P4", "torch, eager, float64", swarm(DOUBLE)),
+        *landscapes,
     )

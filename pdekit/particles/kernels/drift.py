@@ -1,9 +1,10 @@
-"""The kernel of `pdekit.particles.fused`: many steps of particles on a line.
+"""The kernel of `pdekit.particles.fused`: many steps of independent particles.
 
 No ``fastmath``, as in `noise_kernels`: every operation is rounded as IEEE says and in the order of
 the plain loop. Loops are short and without branches where they carry the time, so that LLVM turns
 them into vectors; the choice between potentials is made once for a chunk of particles. The type of
-the particles, float32 or float64, is that of every number: constants are made by ``real``.
+the particles, float32 or float64, is that of every number: constants are made by ``real``. The
+coordinates of a point lie beside each other, and a chunk has whole points.
 """
 
 import operator
@@ -18,7 +19,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from pdekit.particles.kernels.noise import normals
 
-CHUNK = 1024  # particles per chunk, whose noise, points and gradients fit in the L1 cache
+CHUNK = 1024  # coordinates per chunk, whose noise, points and gradients fit in the L1 cache
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64, _f64 = np.uint64, np.float64
@@ -28,35 +29,42 @@ class Terms(NamedTuple):
     """The potentials to be added, as arrays; numbers in the type of the particles."""
 
     calls: Any  # (terms, 3): address of the function; slots of a spline; whether it is scaled
-    numbers: Any  # (terms, 2 + most): factor and shift; what the function is handed
+    numbers: Any  # (terms, 1 + most): factor; what the function is handed
+    shifts: Any  # (terms, CHUNK): of the coordinates of a chunk
     bases: Any  # (all slots,)
     table: Any  # (rows, 4): coefficients in the slots, at all times, of every spline
 
 
 class Walls(NamedTuple):
-    """The box on the line."""
+    """The box, of the coordinates of a chunk."""
 
     exist: bool
-    lower: float
-    upper: float
-    reflect: float  # 1, or 0 on a periodic axis
+    lower: Any
+    upper: Any
+    reflect: Any  # 1, or 0 on a periodic axis
+
+
+@_compiled
+def whole_points(dim):
+    """Coordinates of a chunk: of whole points, and of whole blocks of noise."""
+    return CHUNK // (4 * dim) * (4 * dim)
 
 
 @_compiled
 def workspace(y):
-    """Points, signs, and gradients at two stages, for a chunk of particles like ``y``."""
+    """Points, signs, and gradients at two stages, for a chunk of coordinates like ``y``."""
     of = y.dtype
     return np.empty(CHUNK, of), np.empty(CHUNK, of), np.empty(CHUNK, of), np.empty(CHUNK, of)
 
 
 @_compiled
-def advance(y, sizes, ahead, scale, places, weights, terms, walls, block, step, stream, seed):
-    """Move ``y`` (runs, particles), whole blocks of noise, through steps of these ``sizes``.
+def advance(y, dim, sizes, ahead, scale, places, weights, terms, walls, block, step, stream, seed):
+    """Move ``y`` (runs, particles * dim), whole blocks of noise, through steps of these ``sizes``.
 
     With one stage Y⁺ = Y + h b(Y + ahead ξ) + scale ξ, with two Heun's step. The noise of the first
     particle in the first step begins at ``block`` and ``step``.
     """
-    stages, lanes = len(places), 16 // y.itemsize
+    stages, lanes, length = len(places), 16 // y.itemsize, whole_points(dim)
     rows = np.empty((stages, terms.bases.size, 4), y.dtype)
     w = np.empty((8, CHUNK // lanes), np.uint32)
     noise, work = np.zeros(CHUNK, y.dtype), workspace(y)
@@ -65,8 +73,8 @@ def advance(y, sizes, ahead, scale, places, weights, terms, walls, block, step, 
             rows_at_time(rows[s], terms, places[s], weights[s], n)
         for r in range(y.shape[0]):
             row, row_stream = y[r], stream + (_u64(r) << _u64(8))
-            for c in range(0, row.size, CHUNK):
-                part = row[c : c + CHUNK]
+            for c in range(0, row.size, length):
+                part = row[c : c + length]
                 xi = noise[: part.size]
                 if scale[n] != 0:
                     normals(xi, w, block + _u64(c // lanes), step + _u64(n), row_stream, seed)
@@ -106,7 +114,7 @@ def drift(x, m, sign, b, rows, terms, walls):
     for k in range(len(calls)):
         address, slots, scaled = calls[k, 0], calls[k, 1], calls[k, 2]
         if scaled:
-            _down_scaled(x, b, m, rows, first, address, numbers, k)
+            _down_scaled(x, b, m, rows, first, address, numbers, terms.shifts, k)
         else:
             _call(address, x, b, m, numbers, k, rows, first)
         first += slots
@@ -116,12 +124,12 @@ def drift(x, m, sign, b, rows, terms, walls):
 
 
 @_compiled
-def _down_scaled(x, b, m, rows, first, address, numbers, k):
+def _down_scaled(x, b, m, rows, first, address, numbers, shifts, k):
     """b -= c V'(x - a); of the first term b = -c V'(x - a)."""
     points, slopes = np.empty_like(x), np.empty_like(x)
-    factor, shift = numbers[k, 0], numbers[k, 1]
+    factor, shift = numbers[k, 0], shifts[k]
     for j in range(m):
-        points[j] = x[j] - shift
+        points[j] = x[j] - shift[j]
     _call(address, points, slopes, m, numbers, k, rows, first)
     if k == 0:
         for j in range(m):
@@ -145,7 +153,7 @@ def _calling(_, address, x, b, m, numbers, k, rows, first):
             start = builder.add(start, context.get_constant(types.intp, column))
             return builder.gep(array.data, [start])
 
-        handed = place(1), place(2), values[3], place(4, 5, 2), place(6, 7)
+        handed = place(1), place(2), values[3], place(4, 5, 1), place(6, 7)
         function = ir.FunctionType(context.get_value_type(types.none), [v.type for v in handed])
         builder.call(builder.inttoptr(values[0], function.as_pointer()), handed)
         return context.get_dummy_value()
@@ -185,15 +193,14 @@ def compiled_slope(down: Any, of: Any, first: bool) -> Any:
 
 @_compiled
 def _fold(x, m, sign, walls):
-    lower, upper, outside = x.dtype.type(walls.lower), x.dtype.type(walls.upper), 0
+    lower, upper, reflect, outside = walls.lower, walls.upper, walls.reflect, 0
     for j in range(m):
         sign[j] = 1
-        outside += (x[j] < lower) | (x[j] > upper)
+        outside += (x[j] < lower[j]) | (x[j] > upper[j])
     if outside:
-        reflect = x.dtype.type(walls.reflect)
         for j in range(m):
-            if x[j] < lower or x[j] > upper:
-                x[j], sign[j] = _folded(x[j], lower, upper, reflect, x.dtype.type(2))
+            if x[j] < lower[j] or x[j] > upper[j]:
+                x[j], sign[j] = _folded(x[j], lower[j], upper[j], reflect[j], x.dtype.type(2))
 
 
 @_compiled

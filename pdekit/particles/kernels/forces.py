@@ -2,7 +2,8 @@
 
 import numba
 import numpy as np
-from numba.extending import overload
+
+from pdekit.potentials.exponential import power
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _f64, _u64 = np.float64, np.uint64
@@ -47,72 +48,10 @@ def _folded(row, out, count, dim):
     return left
 
 
-_f32, _u32 = np.float32, np.uint32
 CHUNK = 512  # particles per chunk, whose forces fit in the L1 cache
 # Fused multiply-add is used if available: half the operations. All loops of a chunk
 # are complete, so that each particle has the same bits at any position.
 _contracted = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-
-# 2**r at Chebyshev nodes of |r| <= 1/2; relative error 2e-17 and 3e-9
-_POWER_64 = (
-    1.0,
-    0.6931471805599453,
-    0.24022650695910158,
-    0.055504108664821625,
-    0.009618129107587256,
-    0.001333355814640647,
-    0.00015403530463724353,
-    1.5252733841556773e-05,
-    1.3215432535912375e-06,
-    1.0178057087733941e-07,
-    7.074194297288521e-09,
-    4.4558179083360645e-10,
-)
-_POWER_32 = (
-    1.0,
-    0.6931472067028326,
-    0.24022650922288757,
-    0.05550327226670302,
-    0.009618056678524637,
-    0.0013400428177615838,
-    0.0001546144469856913,
-)
-_P0, _P1, _P2, _P3, _P4, _P5, _P6, _P7, _P8, _P9, _P10, _P11 = _POWER_64
-_p0, _p1, _p2, _p3, _p4, _p5, _p6 = (_f32(p) for p in _POWER_32)
-# adding it rounds to an integer in the last bits
-_WHOLE_64, _WHOLE_32 = 1.5 * 2.0**52, _f32(1.5 * 2.0**23)
-_LEAST_64, _LEAST_32 = -1022.0, _f32(-126.0)
-
-
-@_contracted
-def power_64(t):
-    """2**t for t <= 0 to a unit in the last place, 2**-1022 beyond; no branch."""
-    t = t if t > _LEAST_64 else _LEAST_64
-    turns = t + _WHOLE_64
-    r = t - (turns - _WHOLE_64)
-    high = _P6 + r * (_P7 + r * (_P8 + r * (_P9 + r * (_P10 + r * _P11))))
-    value = _P0 + r * (_P1 + r * (_P2 + r * (_P3 + r * (_P4 + r * (_P5 + r * high)))))
-    return value * _u64((_f64(turns).view(_u64) + _u64(1023)) << _u64(52)).view(_f64)
-
-
-@_contracted
-def power_32(t):
-    """The same in float32, 2**-126 beyond."""
-    t = t if t > _LEAST_32 else _LEAST_32
-    turns = _f32(t + _WHOLE_32)
-    r = t - (turns - _WHOLE_32)
-    value = _p0 + r * (_p1 + r * (_p2 + r * (_p3 + r * (_p4 + r * (_p5 + r * _p6)))))
-    return value * _u32((_f32(turns).view(_u32) + _u32(127)) << _u32(23)).view(_f32)
-
-
-def _power(t):
-    """2**t in the type of ``t``; the plain form of the compiled one."""
-    return np.exp2(t)
-
-
-@overload(_power)
-def _power_of_type(t):
-    return (lambda t: power_32(t)) if t == numba.float32 else (lambda t: power_64(t))
 
 
 @_contracted
@@ -151,14 +90,14 @@ def _add_line(x, f, there, scale):
         a, b, c, d = there[j], there[j + 1], there[j + 2], there[j + 3]
         for i in range(CHUNK):
             z1, z2, z3, z4 = x[i] - a, x[i] - b, x[i] - c, x[i] - d
-            total = f[i] + z1 * _power(z1 * z1 * scale)
-            total += z2 * _power(z2 * z2 * scale)
-            total += z3 * _power(z3 * z3 * scale)
-            f[i] = total + z4 * _power(z4 * z4 * scale)
+            total = f[i] + z1 * power(z1 * z1 * scale)
+            total += z2 * power(z2 * z2 * scale)
+            total += z3 * power(z3 * z3 * scale)
+            f[i] = total + z4 * power(z4 * z4 * scale)
     for j in range(pairs, there.size):
         for i in range(CHUNK):
             z = x[i] - there[j]
-            f[i] += z * _power(z * z * scale)
+            f[i] += z * power(z * z * scale)
 
 
 @_contracted
@@ -168,15 +107,15 @@ def _add_plane(x, y, f, g, x_there, y_there, scale):
         a, b, p, q = x_there[j], x_there[j + 1], y_there[j], y_there[j + 1]
         for i in range(CHUNK):
             z1, z2, w1, w2 = x[i] - a, x[i] - b, y[i] - p, y[i] - q
-            first = _power((z1 * z1 + w1 * w1) * scale)
-            second = _power((z2 * z2 + w2 * w2) * scale)
+            first = power((z1 * z1 + w1 * w1) * scale)
+            second = power((z2 * z2 + w2 * w2) * scale)
             total, other = f[i] + z1 * first, g[i] + w1 * first
             f[i] = total + z2 * second
             g[i] = other + w2 * second
     for j in range(pairs, x_there.size):
         for i in range(CHUNK):
             z, w = x[i] - x_there[j], y[i] - y_there[j]
-            weight = _power((z * z + w * w) * scale)
+            weight = power((z * z + w * w) * scale)
             f[i] += z * weight
             g[i] += w * weight
 
@@ -191,7 +130,7 @@ def _add_space(here, force, there, scale, square, weight):
                 z = line[i] - point
                 square[i] += z * z
         for i in range(CHUNK):
-            weight[i] = _power(square[i] * scale)
+            weight[i] = power(square[i] * scale)
         for k in range(len(here)):
             line, point, total = here[k], there[k, j], force[k]
             for i in range(CHUNK):

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from pdekit.particles.kernels import FREE, POSITION
-from pdekit.particles.kernels.drift import CHUNK, drift, workspace
+from pdekit.particles.kernels.drift import CHUNK, drift, whole_points, workspace
 from pdekit.particles.kernels.forces import BLOCK, add_block
 from pdekit.particles.kernels.noise import normals
 
@@ -59,8 +59,8 @@ def advance_two_scale(
     """
     (sizes, gammas), (aheads, firsts) = outer, first_noise
     counted = size * dim
-    sites = min(x.shape[1], -(-counted // _WHOLE) * _WHOLE)
-    length = CHUNK // (4 * dim) * 4 * dim  # whole particles, whole blocks of noise
+    sites = min(x.shape[1], -(-(-(-counted // _WHOLE) * _WHOLE) // dim) * dim)
+    length = whole_points(dim)
     work, average, xi = workspace(x), np.empty(CHUNK, x.dtype), np.zeros(CHUNK, x.dtype)
     total, halves = np.zeros(dim), np.empty((BLOCK // 2 + 1) * dim)
     next_xi = np.zeros(CHUNK, x.dtype)
