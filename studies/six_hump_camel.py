@@ -58,9 +58,8 @@ THREE_SIGMA = 0.0027
 
 @dataclass(frozen=True)
 class Gathered:
-    """Runs of one algorithm, over its stored steps."""
+    """Runs of one algorithm, over STEPS."""
 
-    steps: np.ndarray
     runs: int
     count: np.ndarray  # runs with all agents near one global minimum
     near: np.ndarray  # share of agents near either
@@ -69,7 +68,7 @@ class Gathered:
 
     def at(self, step: int) -> int:
         """Gathered runs after a number of steps."""
-        return int(self.count[self.steps == step][0])
+        return int(self.count[step == STEPS][0])
 
     def interval(self, step: int, level: float = 0.95) -> tuple[float, float]:
         """Wilson's, of the share of gathered runs."""
@@ -117,7 +116,7 @@ def run(
     runs = runs or (80 if quick else 400)
     with tqdm(total=4, desc="six_hump_camel", unit="stage") as bar:
         gathered = {
-            name: _gathered(dynamics, _steps(name, quick), runs, seed + k)
+            name: _gathered(dynamics, runs, seed + k)
             for k, (name, dynamics) in enumerate(_algorithms().items())
         }
         averages = {
@@ -126,12 +125,13 @@ def run(
         }
         bar.update()
         critical = {beta: _critical(beta) for beta in (BETA, 2.0, 5.0, 20.0, 40.0)}
-        branches = _branches(_grid(64 if quick else 160))
-        states = _states(_grid(64 if quick else 160), critical[BETA], _unconfined())
+        branches = _branches(_grid(80 if quick else 160))
+        states = _states(_grid(80 if quick else 160), critical[BETA], _unconfined())
         bar.update()
-        rates = {s: _growth(s, 56 if quick else 112) for s in STRENGTHS}
+        strengths = (1.0, 2.0, 10.0) if quick else STRENGTHS
+        rates = {s: _growth(s, 56 if quick else 112) for s in strengths}
         bar.update()
-        agents = agents or (250 if quick else 1000)
+        agents = agents or (500 if quick else 1000)
         compared, refuted = _laws(_grid(160 if quick else 240), quick, agents, seed)
         bar.update()
     results = Results(
@@ -167,19 +167,13 @@ def _homogenised(pull: Any, inner: float, **other: Any) -> pk.TwoScaleLangevin:
     )
 
 
-def _steps(name: str, quick: bool) -> np.ndarray:
-    """To 1,500; for most of the two-scale algorithms, which take 20 times as long, 300 if quick."""
-    brief = quick and "HOM" in name and name != f"MF-HOM-SGLD 10, {PRINTED}"
-    return STEPS[STEPS <= 300] if brief else STEPS
-
-
-def _gathered(dynamics: Any, steps: np.ndarray, runs: int, seed: int) -> Gathered:
-    x = pk.simulate(dynamics, START, AGENTS, DT * steps, DT, runs=runs, seed=seed).x.values
+def _gathered(dynamics: Any, runs: int, seed: int) -> Gathered:
+    x = pk.simulate(dynamics, START, AGENTS, DT * STEPS, DT, runs=runs, seed=seed).x.values
     close = np.linalg.norm(x[..., None, :] - MINIMA, axis=-1) < NEAR  # (time, run, agent, minimum)
     share = close.any(-1).mean(-1)
     return Gathered(
-        steps, runs, close.all(2).any(-1).sum(-1), share.mean(-1),
-        share.std(-1, ddof=1) / runs**0.5, x[steps == 150][0, 0],
+        runs, close.all(2).any(-1).sum(-1), share.mean(-1),
+        share.std(-1, ddof=1) / runs**0.5, x[STEPS == 150][0, 0],
     )  # fmt: skip
 
 
@@ -299,7 +293,7 @@ def _laws(
     grid: pk.Grid, quick: bool, agents: int, seed: int
 ) -> tuple[dict[str, Compared], dict[str, float]]:
     """Densities and particles, from the paper's start or, where that is unstable, one aside."""
-    times = [0.25, 0.5, 1.0, 1.5] + ([] if quick else [5.0, 15.0])
+    times = [0.5, 1.5] if quick else [0.25, 0.5, 1.0, 1.5, 5.0, 15.0]
     cases = {"SGLD": (0.0, START, times)}
     cases |= {f"MF-SGLD {s:g}": (s, START, times) for s in ((2.0,) if quick else (1.0, 2.0))}
     cases |= {f"MF-SGLD {s:g}, aside": (s, ASIDE, times)
@@ -365,8 +359,9 @@ def _mean(density: pk.Solution) -> np.ndarray:
 
 def _numbers(results: Results) -> dict[str, Any]:
     return {
+        "steps": STEPS.tolist(),
         "gathered": {
-            name: {"runs": g.runs, "steps": g.steps.tolist(), "count": g.count.tolist(),
+            name: {"runs": g.runs, "count": g.count.tolist(),
                    "near_either": g.near.tolist(), "near_error": g.near_error.tolist()}
             for name, g in results.gathered.items()
         },
@@ -401,7 +396,7 @@ def _of_agents(results: Results) -> list[Claim]:
                  _fisher(results.gathered[name], step, count), THREE_SIGMA)
         for name, counts in REFERENCE.items()
         for step, count in zip((150, 1500), counts, strict=True)
-        if count is not None and step in results.gathered[name].steps
+        if count is not None
     ]  # fmt: skip
     made += [
         at_most(f"{name}: agents near either minimum after 150 steps, standard errors off",
@@ -431,7 +426,7 @@ def _fisher(gathered: Gathered, step: int, reference: int) -> float:
 
 def _at(gathered: Gathered, step: int) -> tuple[float, float]:
     """Share of agents near either minimum, and its error over runs."""
-    k = int(np.flatnonzero(gathered.steps == step)[0])
+    k = int(np.flatnonzero(step == STEPS)[0])
     return float(gathered.near[k]), float(gathered.near_error[k])
 
 
@@ -566,9 +561,9 @@ def _shares(ax: Any, results: Results) -> None:
     colours = ("0.6", "tab:orange", "tab:green", "tab:blue", "black", "tab:red", "tab:purple")
     for (name, (label, style)), colour in zip(shown.items(), colours, strict=True):
         g = results.gathered[name]
-        ends = np.array([g.interval(n) for n in g.steps])
-        ax.semilogx(g.steps, g.count / g.runs, style, color=colour, label=label)
-        pk.plotting.bands(ax, g.steps, *ends.T, color=colour)
+        ends = np.array([g.interval(n) for n in STEPS])
+        ax.semilogx(STEPS, g.count / g.runs, style, color=colour, label=label)
+        pk.plotting.bands(ax, STEPS, *ends.T, color=colour)
     ax.axvline(150, color="0.5", ls=":", lw=1)
     ax.set(xlabel="n", ylabel="share of runs", title="all 25 within 0.3 of one minimum",
            xlim=(0.35, 1700))  # fmt: skip
