@@ -241,6 +241,20 @@ def test_phase_diagram_in_the_plane_is_the_product_of_that_on_the_line() -> None
     assert broken and all(abs(b.folds[0] - line.critical.item()) < 1e-2 for b in broken)
 
 
+def test_a_branch_in_the_plane_starts_from_a_mean_or_a_state() -> None:
+    well, box = pk.potentials.DoubleWell(2), pk.Grid((-3, -3), (3, 3), (20, 20))
+
+    def family(beta: float) -> pk.McKeanVlasov:
+        return pk.McKeanVlasov(well, beta, PULL)
+
+    state = max(pk.self_consistent_states(family(3.0), box), key=lambda s: sum(s.mean))
+    by_state = pk.follow_branch(family, box, state, (3.0, 3.5))
+    by_mean = pk.follow_branch(family, box, tuple(np.round(state.mean, 2)), (3.0, 3.5))
+    for name in ("parameter", "mean"):
+        ends = [getattr(branch, name)[[0, -1]] for branch in (by_mean, by_state)]
+        np.testing.assert_allclose(*ends, atol=1e-8)
+
+
 def test_a_lost_start_is_an_error() -> None:
     state = pk.self_consistent_states(pk.McKeanVlasov(WELL, 4.0, SPRING), SMALL)[0]
     nowhere = replace(state, density=state.density * np.nan)

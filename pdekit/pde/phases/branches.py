@@ -117,7 +117,7 @@ def _mean_in(mean: Any, grid: Grid) -> Any:
             f"mean must be {grid.dim} number(s) in the box {grid.lower} to {grid.upper}, or a "
             f"SelfConsistentState; got {mean!r}"
         )
-    return float(given[0]) if grid.dim == 1 else tuple(given.tolist())
+    return float(given[0]) if grid.dim == 1 else tuple(given)
 
 
 def _member(family: Any, parameter: float) -> McKeanVlasov:
