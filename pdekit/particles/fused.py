@@ -6,10 +6,11 @@ potentials with ripples are not torch's, and occasionally differ by a unit in th
 place.
 
 Supported are, in float32 and float64 on the CPU: potentials with a ``kernel``, their sums,
-multiples and shifts, moving or not, in one dimension, under the three integrators, with or without
-walls; and those whose kernel is a formula, in any dimension and under the first two integrators,
-without walls: ``InteractingLangevin`` under ``CurieWeiss``, also if ranks share the mean, and
-``TwoScaleLangevin`` without interaction or under ``CurieWeiss``, and ``EntropySGD``.
+multiples and shifts, moving or not, in one dimension, under the four integrators, with or without
+walls; and those whose kernel is a formula, in any dimension, under Euler's steps and those of
+Leimkuhler and Matthews, without walls: ``InteractingLangevin`` under ``CurieWeiss``, also if ranks
+share the mean, and ``TwoScaleLangevin`` without interaction or under ``CurieWeiss``, and
+``EntropySGD``.
 """
 
 from collections.abc import Iterable
@@ -72,6 +73,7 @@ class Fused:
         advance(
             y,
             *_in_type(y, self.dynamics, steps),
+            _tamed(self.dynamics),
             *self._places(times),
             self.terms,
             self.walls,
@@ -253,13 +255,19 @@ def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
 
 
 def _one_slope(dynamics: Any, x: Tensor) -> bool:
-    """Whether a step needs one gradient, with few coordinates and CPU memory."""
-    return _slopes(dynamics) == 1 and _in_memory(x) and x.shape[-1] <= 64
+    """Whether a step needs one gradient as it is, with few coordinates and CPU memory."""
+    plain = _slopes(dynamics) == 1 and not _tamed(dynamics)
+    return plain and _in_memory(x) and x.shape[-1] <= 64
 
 
 def _slopes(dynamics: Any) -> int:
     """How many a step takes, of an integrator that the loops know; 0 for others."""
     return checks.declared(dynamics.integrator, "fused_slopes") or 0
+
+
+def _tamed(dynamics: Any) -> bool:
+    """Whether the integrator shortens the drift: by its norm, which the loops know on a line."""
+    return bool(checks.declared(dynamics.integrator, "tamed"))
 
 
 def _in_memory(x: Tensor) -> bool:
