@@ -71,6 +71,10 @@ def diffusion(problem, drift, sigma, integrator):
         s = sigma((t + stop) / 2) * math.sqrt(h)
         return P.folded(x + b(x, t) * h + s * P.noise(k))[0]
 
+    def tamed(x, k, t, stop, h, p):
+        s = sigma((t + stop) / 2) * math.sqrt(h)
+        return P.folded(x + shortened(b(x, t), h) * h + s * P.noise(k))[0]
+
     def heun(x, k, t, stop, h, p):
         kick = sigma((t + stop) / 2) * math.sqrt(h) * P.noise(k)
         first = b(x, t)
@@ -91,11 +95,16 @@ def diffusion(problem, drift, sigma, integrator):
         u = P.noise(k) / 2 + math.sqrt(0.75) * P.noise(k, OUTPUT)
         return P.folded(y + sigma(t) * math.sqrt(h) / 2 * u)[0]
 
-    step = {"EulerMaruyama": euler, "StochasticHeun": heun, "LeimkuhlerMatthews": matthews}
+    step = {"EulerMaruyama": euler, "StochasticHeun": heun, "TamedEuler": tamed}
     start = P.folded(P.x)[0]
     if integrator == "LeimkuhlerMatthews":
         return P.trajectory(matthews, start, handed_out)
     return P.trajectory(step[integrator], start)
+
+
+def shortened(b, h):
+    """b / (1 + h |b|), particle by particle."""
+    return np.array([v / (1 + h * math.sqrt(sum(c * c for c in v))) for v in b])
 
 
 def underdamped(P, beta, friction, mass, at_rest):
@@ -180,9 +189,9 @@ def entropy_sgd(P, beta, gamma, inner_steps, rate, alpha):
     return P.trajectory(step, P.x)
 
 
-def two_scale(P, beta, gamma, epsilon, M, burn_in, fast, average, warm, inner_dt, matthews, pull):
+def two_scale(P, beta, gamma, epsilon, M, burn_in, fast, average, warm, inner_dt, scheme, pull):
     """Kantas et al., Algorithm 1; ``pull(x, t)`` of the particles on each other."""
-    count = burn_in + M - 1
+    count, matthews = burn_in + M - 1, scheme == "LeimkuhlerMatthews" and beta < math.inf
 
     def step(state, k, t, stop, h, p):
         x, y, g = *state, gamma(t)
@@ -192,8 +201,10 @@ def two_scale(P, beta, gamma, epsilon, M, burn_in, fast, average, warm, inner_dt
 
         def b(z):
             if fast == "Position":
-                return -P.slope(z, t) - (z - x) / g
-            return (P.slope(x - z, t) if fast == "Displacement" else 0) - z / g
+                v = -P.slope(z, t) - (z - x) / g
+            else:
+                v = (P.slope(x - z, t) if fast == "Displacement" else 0) - z / g
+            return shortened(v, delta) if scheme == "TamedEuler" else v
 
         def seen(z):
             return z if fast == "Position" else P.slope(x - z, t)

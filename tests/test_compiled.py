@@ -34,7 +34,7 @@ from pdekit.particles import (
     Scoping,
     ensemble,
 )
-from pdekit.particles.integrators import EulerMaruyama, Step, StochasticHeun
+from pdekit.particles.integrators import EulerMaruyama, Step, StochasticHeun, TamedEuler
 from pdekit.particles.noise import (
     Address,
     StepNoise,
@@ -75,6 +75,7 @@ class Oscillating:
 COMPILED = {
     "sampling": pk.Langevin(WELL, 4.0),
     "Heun": pk.Langevin(WELL, 4.0, integrator=StochasticHeun()),
+    "tamed": pk.Langevin(WELL, 4.0, integrator=TamedEuler()),
     "no gradient": pk.Langevin(bare, 4.0, integrator=EulerMaruyama()),
     "table": pk.Langevin(TABLE, 4.0, integrator=EulerMaruyama()),
     "combination": pk.Langevin(

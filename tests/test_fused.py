@@ -27,6 +27,7 @@ from pdekit.particles.integrators import (
     LeimkuhlerMatthews,
     Step,
     StochasticHeun,
+    TamedEuler,
 )
 from pdekit.particles.kernels import drift
 from pdekit.particles.noise import StepNoise
@@ -55,7 +56,7 @@ MOVING = Evolving(T, X, [(1 + t) * np.cos(3 * X - t) + X**2 for t in T])
 STANDING = Evolving([0.3], X[:40], [X[:40] ** 2])
 
 EM, LM, HEUN = EulerMaruyama(), LeimkuhlerMatthews(), StochasticHeun()
-INTEGRATORS = {"euler": EM, "matthews": LM, "heun": HEUN}
+INTEGRATORS = {"euler": EM, "matthews": LM, "heun": HEUN, "tamed": TamedEuler()}
 # the walls are hit often, also by the points at which slopes are taken
 WALLS = {
     "none": None,
@@ -109,6 +110,7 @@ def is_fused(moving, dtype=torch.float64):
 SINES = {"float32": 2e-3, "float64": 1e-12}
 
 
+@pytest.mark.filterwarnings(r"ignore:dt \* \|drift\|")  # of tamed steps
 @pytest.mark.parametrize("dtype", SINES)
 @pytest.mark.parametrize("walls", WALLS)
 @pytest.mark.parametrize("integrator", INTEGRATORS)
@@ -476,6 +478,7 @@ def test_the_bar_counts_every_particle_step(monkeypatch, capsys):
     assert "100%" in shown and "33.6k/33.6k" in shown
 
 
+@pytest.mark.filterwarnings(r"ignore:dt \* \|drift\|")  # of tamed steps
 @pytest.mark.parametrize("integrator", INTEGRATORS)
 def test_a_point_on_a_wall_keeps_its_bits_beside_one_beyond(integrator, monkeypatch):
     """-0.7 + (0.1 - -0.7) is not 0.1: a wall that folds its own points would move them."""

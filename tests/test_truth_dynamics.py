@@ -24,7 +24,7 @@ P = pk.potentials
 INTEGRATORS = {
     kind.__name__: kind()
     for kind in (pk.particles.EulerMaruyama, pk.particles.LeimkuhlerMatthews,
-                 pk.particles.StochasticHeun)
+                 pk.particles.StochasticHeun, pk.particles.TamedEuler)
 }  # fmt: skip
 
 
@@ -222,7 +222,8 @@ def two_scale(rng):
     V, _, plain, how, what = problem(rng)
     gamma, at = widths(rng)
     fast, average = pick(rng, "Position", "Displacement", "FreeDisplacement"), pick(rng, *AVERAGES)
-    matthews, warm = bool(rng.random() < 0.5), bool(rng.random() < 0.6)
+    scheme = pick(rng, "LeimkuhlerMatthews", "EulerMaruyama", "TamedEuler")
+    warm = bool(rng.random() < 0.6)
     beta, epsilon = pick(rng, inf, betas(rng)), log_uniform(rng, 0.2, 2)
     M, burn_in, inner_dt = *(int(k) for k in rng.integers(1, 5, 2)), pick(rng, None, 0.02)
     strength = pick(rng, 0.0, rng.normal())
@@ -231,11 +232,10 @@ def two_scale(rng):
         interaction=pk.CurieWeiss(strength) if strength else None,
         fast=getattr(pk.particles, fast)(), average=AVERAGES[average], warm_start=warm,
         inner_dt=inner_dt,
-        integrator=INTEGRATORS["LeimkuhlerMatthews" if matthews else "EulerMaruyama"],
+        integrator=INTEGRATORS[scheme],
     )  # fmt: skip
     return trial(dynamics, plain, how, what, lambda: by_hand.two_scale(
-        plain, beta, at, epsilon, M, burn_in, fast, average, warm, inner_dt,
-        matthews and beta < inf,
+        plain, beta, at, epsilon, M, burn_in, fast, average, warm, inner_dt, scheme,
         lambda x, t: strength * (x - x.mean(0)),
     ))  # fmt: skip
 
@@ -394,9 +394,15 @@ def test_no_silent_wrong_answer(row, truth):
     [
         ("Langevin", integrators.LeimkuhlerMatthews, "own_scale", lambda self, step: 0.0),
         ("UnderdampedLangevin", pk.UnderdampedLangevin, "drift", lambda self, x, t: 0 * x),
+        ("Langevin", integrators, "length", lambda b: b.abs()),
         ("momentum", pk.RestartedNesterov, "init", lambda self, x: x.expand(3, *x.shape).clone()),
     ],
-    ids=["noise after a change of the step", "no slope", "steps counted from where it starts"],
+    ids=[
+        "noise after a change of the step",
+        "no slope",
+        "each coordinate tamed by itself",
+        "steps counted from where it starts",
+    ],
 )
 def test_a_planted_fault_is_noticed(name, kind, part, fault, monkeypatch):
     (row,) = (r for r in ROWS if r.name == f"{name} step by step")

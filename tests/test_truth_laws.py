@@ -21,6 +21,7 @@ INTEGRATORS = (
     pk.particles.EulerMaruyama(),
     pk.particles.LeimkuhlerMatthews(),
     pk.particles.StochasticHeun(),
+    pk.particles.TamedEuler(),
 )
 N, SIGMAS = 4000, 6.0
 

@@ -24,6 +24,7 @@ DYNAMICS = (
     "Langevin", "MaSS", "MetropolisLangevin", "MultiplicativeLangevin", "Nesterov",
     "RestartedMaSS", "RestartedNesterov", "SampledDescent", "SmoothedDescent", "TwoScaleLangevin",
     "UnderdampedLangevin", "EulerMaruyama", "LeimkuhlerMatthews", "StochasticHeun",
+    "TamedEuler",
 )  # fmt: skip
 
 

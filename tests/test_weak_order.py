@@ -19,10 +19,12 @@ from pdekit.particles.integrators import (
     LeimkuhlerMatthews,
     Step,
     StochasticHeun,
+    TamedEuler,
 )
 from pdekit.potentials import DoubleWell
 
-ALL = [EulerMaruyama(), LeimkuhlerMatthews(), StochasticHeun()]
+LINEAR = [EulerMaruyama(), LeimkuhlerMatthews(), StochasticHeun()]  # for linear drifts
+ALL = [*LINEAR, TamedEuler()]
 A, BETA, X0, V0, T = 1.3, 2.0, 0.8, 0.3, 1.0
 SIGMA = sqrt(2 / BETA)
 
@@ -84,7 +86,7 @@ CONSTANTS = {
 }
 
 
-@pytest.mark.parametrize("integrator", ALL, ids=lambda i: type(i).__name__)
+@pytest.mark.parametrize("integrator", LINEAR, ids=lambda i: type(i).__name__)
 def test_weak_order_at_finite_time(integrator):
     """Mean and variance of the OU process at T: declared order within 0.15, and the constant."""
     counts = [16, 32, 64, 128, 256]
@@ -159,15 +161,60 @@ WEIGHTS = WEIGHTS / WEIGHTS.sum()
 def markov_operator(integrator, h):
     """Rows: expectation of f(y') from node y, for f given at the nodes; and E x² at the nodes."""
     sigma, step = sqrt(2 / WELL_BETA), Step(7, 0.0, h, h)
-    y = NODES[:, None].repeat(1, len(XI))
-    xi = torch.tensor(XI).expand_as(y)
-    after = integrator.step(
-        lambda x, t: -WELL.grad(x[..., None])[..., 0], y.clone(), sigma, step, Given({7: xi})
-    )
+    y = NODES[:, None, None].repeat(1, len(XI), 1)
+    xi = torch.tensor(XI)[:, None].expand_as(y)
+    after = integrator.step(lambda x, t: -WELL.grad(x), y.clone(), sigma, step, Given({7: xi}))
     basis = BarycentricInterpolator(NODES.numpy(), np.eye(len(NODES)))
-    rows = basis(after.clamp(-BOX, BOX).numpy().ravel()).reshape(*y.shape, -1)
-    seen = integrator.positions(y.clone(), sigma, step, Given({}, xi)).numpy()
+    rows = basis(after.clamp(-BOX, BOX).numpy().ravel()).reshape(*y.shape[:2], -1)
+    seen = integrator.positions(y.clone(), sigma, step, Given({}, xi))[..., 0].numpy()
     return np.einsum("k,ikj->ij", WEIGHTS, rows), (seen**2) @ WEIGHTS
+
+
+def test_weak_order_of_tamed_steps():
+    """E X² of the double well at T from 0.5, against Heun's, of order 2: that of Euler's steps is 1
+    too, with a third of the error."""
+    at, counts = int(np.argmin(np.abs(NODES.numpy() - 0.5))), [16, 32, 64, 128]
+
+    def moment(integrator, count):
+        u = NODES.numpy() ** 2
+        operator = markov_operator(integrator, T / count)[0]
+        for _ in range(count):
+            u = operator @ u
+        return u[at]
+
+    coarse, fine = (moment(StochasticHeun(), k) for k in (256, 512))
+    exact = fine + (fine - coarse) / 3
+    errors = [moment(TamedEuler(), k) - exact for k in counts]
+    assert slope_of(errors[1:], [T / k for k in counts[1:]]) == pytest.approx(1, abs=0.15)
+    assert errors[-1] / (moment(EulerMaruyama(), 128) - exact) == pytest.approx(3.3, abs=0.2)
+
+
+@pytest.mark.parametrize(("noise", "order"), [(SIGMA, 1), (0.0, 1)])
+def test_strong_order_of_tamed_steps(noise, order):
+    """E |X_T - Y_T| on the same Brownian paths, as the noise is additive: 1, not 1/2."""
+    fine, counts, paths = 4096, [32, 64, 128, 256], 400
+    normals = torch.tensor(np.random.default_rng(3).normal(size=(fine, paths, 1)))
+
+    def end(integrator, count):
+        y, h = torch.full((paths, 1), 1.5).double(), T / count
+        grouped = normals.reshape(count, -1, paths, 1).sum(1) * sqrt(count / fine)
+        for n in range(count):
+            step, given = Step(n, n * h, (n + 1) * h, h), Given({n: grouped[n]})
+            y = integrator.step(lambda x, t: -WELL.grad(x), y, noise, step, given)
+        return y
+
+    true = end(StochasticHeun(), fine)
+    errors = [float((end(TamedEuler(), k) - true).abs().mean()) for k in counts]
+    assert slope_of(errors, [T / k for k in counts]) == pytest.approx(order, abs=0.15)
+
+
+def test_tamed_steps_are_shorter_than_one_and_leave_no_particle_behind():
+    """A drift of 1e200 in every coordinate, whose square is no number."""
+    y = torch.full((1, 3, 50), 2.0).double()
+    after = TamedEuler().step(
+        lambda x, t: -1e200 * x, y.clone(), 0.0, Step(0, 0.0, 0.1, 0.1), Given({})
+    )
+    assert (y - after).norm(dim=-1).numpy() == pytest.approx(1.0, rel=1e-12)
 
 
 def stationary_second_moment(integrator, h):
@@ -192,7 +239,7 @@ def gibbs_second_moment():
 STATIONARY = {"EulerMaruyama": -0.168, "LeimkuhlerMatthews": -0.0133, "StochasticHeun": -0.43}
 
 
-@pytest.mark.parametrize("integrator", ALL, ids=lambda i: type(i).__name__)
+@pytest.mark.parametrize("integrator", LINEAR, ids=lambda i: type(i).__name__)
 def test_order_of_the_stationary_law_of_the_double_well(integrator):
     steps = [0.02, 0.01, 0.005] if integrator.invariant_order == 1 else [0.04, 0.02, 0.01]
     exact = gibbs_second_moment()
@@ -200,3 +247,42 @@ def test_order_of_the_stationary_law_of_the_double_well(integrator):
     constant = errors[-1] / steps[-1] ** integrator.invariant_order
     assert constant == pytest.approx(STATIONARY[type(integrator).__name__], rel=0.05)
     assert slope_of(errors, steps) == pytest.approx(integrator.invariant_order, abs=0.15)
+
+
+def test_tamed_steps_have_the_law_of_a_flatter_potential():
+    """To order h Euler's, under V - h ∫ |V'| dV: <x²> moves by h β Cov(x², ∫ |V'| dV)."""
+
+    def square(x):
+        return x**7 / 7 - 2 * x**5 / 5 + x**3 / 3  # ∫ V'²
+
+    def mean(f):
+        return quad(lambda x: f(x) * exp(-WELL_BETA * (x * x - 1) ** 2 / 4), 0, 4, epsabs=1e-13)[0]
+
+    def taming(x):
+        return square(x) - 2 * square(1.0) if x > 1 else -square(x)
+
+    both, one = mean(lambda x: x * x * taming(x)), mean(lambda x: 1.0)
+    covariance = both / one - mean(lambda x: x * x) * mean(taming) / one**2
+    moved = [
+        (stationary_second_moment(TamedEuler(), h) - stationary_second_moment(EulerMaruyama(), h))
+        / h
+        for h in (0.01, 0.005)
+    ]
+    assert 2 * moved[1] - moved[0] == pytest.approx(WELL_BETA * covariance, rel=5e-3)
+
+
+def test_tamed_steps_in_a_parabola_are_too_broad_as_the_docstring_says():
+    """By quadrature of the step: the second moment 1 + a h/2 + 2 h √(2 a/(π β)) to order h."""
+    a, beta, errors = 2.0, 8.0, []
+    grid = np.linspace(-2.2, 2.2, 1201)
+    for h in (0.02, 0.01):
+        b = -a * grid
+        kernel = np.exp(
+            -((grid - (grid + h * b / (1 + h * abs(b)))[:, None]) ** 2) / (4 * h / beta)
+        )
+        rows = kernel / kernel.sum(1, keepdims=True)
+        law = np.linalg.matrix_power(rows, 4096)[600]
+        errors.append((law @ grid**2 * a * beta - 1) / h)
+    assert 2 * errors[1] - errors[0] == pytest.approx(
+        a / 2 + 2 * sqrt(2 * a / (np.pi * beta)), rel=0.02
+    )

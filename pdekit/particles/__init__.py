@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pdekit.particles.integrators import EulerMaruyama as EulerMaruyama
     from pdekit.particles.integrators import LeimkuhlerMatthews as LeimkuhlerMatthews
     from pdekit.particles.integrators import StochasticHeun as StochasticHeun
+    from pdekit.particles.integrators import TamedEuler as TamedEuler
     from pdekit.particles.observation import BasinCounts as BasinCounts
     from pdekit.particles.observation import Histogram as Histogram
     from pdekit.particles.observation import Moments as Moments

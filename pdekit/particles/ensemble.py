@@ -163,8 +163,8 @@ def simulate(
     ``KeyboardInterrupt``) once the steps under way are done, with what was computed (the second
     time ``KeyboardInterrupt`` at once); ``CheckpointError`` for a checkpoint that does not fit;
     ``ValueError`` or ``TypeError`` for invalid arguments. Warns (``StepSizeWarning``) when dt times
-    the largest curvature found at the initial points exceeds 2. Good values: dt times curvature
-    below 0.1.
+    the largest curvature found at the initial points exceeds 2, or dt times a tamed drift exceeds
+    0.2. Good values: dt times curvature below 0.1.
     """
     guards.check_dynamics(dynamics)
     n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), _seed(seed)

@@ -6,8 +6,9 @@ potentials with ripples and the exponential of Müller and Brown's are not torch
 differ by a unit or two in the last place.
 
 Supported are, in float32 and float64 on the CPU and in up to 64 dimensions: potentials with a
-``kernel``, their sums, multiples and shifts, moving or not, under the three integrators, with or
-without walls; and those whose kernel is a formula under the first two integrators, without walls:
+``kernel``, their sums, multiples and shifts, moving or not, under the four integrators, with or
+without walls (``TamedEuler`` on a line); and those whose kernel is a formula, under Euler's steps and
+those of Leimkuhler and Matthews, without walls:
 ``InteractingLangevin`` under ``CurieWeiss``, also if ranks share the mean, and ``TwoScaleLangevin``
 without interaction or under ``CurieWeiss``, and ``EntropySGD``.
 """
@@ -51,7 +52,8 @@ def fused(dynamics: Any, x: Tensor) -> "Fused | FusedCurieWeiss | FusedTwoScale 
 
 def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":
     """For independent particles, with or without walls."""
-    kernels = _kernels(dynamics.potentials) if _slopes(dynamics) and _few_in_memory(x) else []
+    known = _slopes(dynamics) and _few_in_memory(x) and not (_tamed(dynamics) and x.shape[-1] > 1)
+    kernels = _kernels(dynamics.potentials) if known else []
     if not kernels:
         return None
     _check_formulas(dynamics.potentials, x, dynamics.box)
@@ -78,6 +80,7 @@ class Fused:
             y,
             dim,
             *_in_type(y, self.dynamics, steps),
+            _tamed(self.dynamics),
             *self._places(times),
             self.terms,
             self.walls,
@@ -273,8 +276,8 @@ def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
 
 
 def _one_slope(dynamics: Any, x: Tensor) -> bool:
-    """Whether a step needs one gradient, with few coordinates and CPU memory."""
-    return _slopes(dynamics) == 1 and _few_in_memory(x)
+    """Whether a step needs one gradient as it is, with few coordinates and CPU memory."""
+    return _slopes(dynamics) == 1 and not _tamed(dynamics) and _few_in_memory(x)
 
 
 def _slopes(dynamics: Any) -> int:
@@ -285,6 +288,11 @@ def _slopes(dynamics: Any) -> int:
 def _few_in_memory(x: Tensor) -> bool:
     """Whether few coordinates are in CPU memory."""
     return x.device.type == "cpu" and x.dtype in LANES and x.shape[-1] <= 64
+
+
+def _tamed(dynamics: Any) -> bool:
+    """Whether the integrator shortens the drift: by its norm, which the loops know on a line."""
+    return bool(checks.declared(dynamics.integrator, "tamed"))
 
 
 def _kernels(potentials: Iterable[Any]) -> list[Kernel]:

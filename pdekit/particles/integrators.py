@@ -8,7 +8,8 @@ stationary law. Tensors have the axes (runs, particles, dim); ``step`` overwrite
 
 If compiled loops support it, its class declares the number of gradients of a step,
 ``fused_slopes``, and by ``scales`` and ``adjusted`` what noise goes in. ``centred``: this lies
-about the start of the step, half before the slope is taken.
+about the start of the step, half before the slope is taken. ``tamed``: the drift is shortened, see
+``TamedEuler``.
 
 Products and sums are rounded one by one, as in the fused kernel, and never by ``alpha=`` of
 torch, which may use fused multiply-add.
@@ -121,6 +122,40 @@ class EulerMaruyama(_AtThePositions):
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         y = y.add_(drift(y, step.start) * step.size)
         return y.add_(noise.at(step.number) * (sigma * sqrt(step.size))) if sigma else y
+
+
+@dataclass(frozen=True)
+class TamedEuler(_AtThePositions):
+    """X⁺ = X + h b / (1 + h |b|) + σ √h ξ_n, b = b(X, t), |b| the norm over coordinates.
+
+    Hutzenthaler, Jentzen and Kloeden 2012: finite where Euler's steps grow without bound, as under
+    slopes that grow faster than x. Strong order 1/2 (their theorem 1.1, for drifts of polynomial
+    growth that are one-sided Lipschitz), here 1 because the noise is additive; weak order 1.
+
+    The drift moves a particle by less than 1, in the unit of x, so the method depends on that unit.
+    Its law is worth something only where h |b| is small: to first order it is that of the
+    potential V - h ∫ |V'| dV, for a well of rate a too broad by the factor
+    1 + a h/2 + 2 h √(2 a/(π β)). Use it for losses that other steps leave for infinity, with h |b|
+    <= 0.1 where particles end; there StochasticHeun is better if it is stable. Where h |b| is large
+    steps have length 1 whatever V does between: finite, but no approximation of anything.
+    """
+
+    weak_order: ClassVar[int] = 1
+    invariant_order: ClassVar[int] = 1
+    fused_slopes: ClassVar[int] = 1
+    tamed: ClassVar[bool] = True
+
+    def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+        b = drift(y, step.start)
+        y = y.add_(b / (length(b) * step.size + 1) * step.size)
+        return y.add_(noise.at(step.number) * (sigma * sqrt(step.size))) if sigma else y
+
+
+def length(b: "Tensor") -> "Tensor":
+    """|b| along the last axis, kept; no square overflows."""
+    largest = b.abs().amax(dim=-1, keepdim=True).clamp_min(1e-30)
+    norm: Tensor = (b / largest).norm(dim=-1, keepdim=True)
+    return norm.mul_(largest)
 
 
 @dataclass(frozen=True)

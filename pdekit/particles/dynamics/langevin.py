@@ -25,7 +25,8 @@ class Langevin(Diffusion):
         changes in time offers ``at(t)``
     beta : inverse temperature, > 0
     integrator : ``LeimkuhlerMatthews()`` for sampling, ``EulerMaruyama()`` for the papers'
-        discrete algorithm, ``StochasticHeun()`` for laws at finite time
+        discrete algorithm, ``StochasticHeun()`` for laws at finite time, ``TamedEuler()`` for
+        slopes under which the others overflow
     box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
 
     Raises ``ValueError`` for beta <= 0. Good steps: ``dt`` times the largest curvature of V below

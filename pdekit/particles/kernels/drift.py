@@ -58,11 +58,14 @@ def workspace(y):
 
 
 @_compiled
-def advance(y, dim, sizes, ahead, scale, places, weights, terms, walls, block, step, stream, seed):
+def advance(
+    y, dim, sizes, ahead, scale, tamed, places, weights, terms, walls, block, step, stream, seed
+):
     """Move ``y`` (runs, particles * dim), whole blocks of noise, through steps of these ``sizes``.
 
-    With one stage Y⁺ = Y + h b(Y + ahead ξ) + scale ξ, with two Heun's step. The noise of the first
-    particle in the first step begins at ``block`` and ``step``.
+    With one stage Y⁺ = Y + h b(Y + ahead ξ) + scale ξ, ``tamed`` with b / (1 + h |b|) for b; with
+    two Heun's step. The noise of the first particle in the first step begins at ``block`` and
+    ``step``.
     """
     stages, lanes, length = len(places), 16 // y.itemsize, whole_points(dim)
     rows = np.empty((stages, terms.bases.size, 4), y.dtype)
@@ -78,12 +81,12 @@ def advance(y, dim, sizes, ahead, scale, places, weights, terms, walls, block, s
                 xi = noise[: part.size]
                 if scale[n] != 0:
                     normals(xi, w, block + _u64(c // lanes), step + _u64(n), row_stream, seed)
-                _move(part, xi, sizes[n], ahead[n], scale[n], rows, terms, walls, work)
+                _move(part, xi, sizes[n], ahead[n], scale[n], tamed, rows, terms, walls, work)
 
 
 @_compiled
-def _move(y, xi, h, ahead, scale, rows, terms, walls, work):
-    m, half = y.size, h * y.dtype.type(0.5)
+def _move(y, xi, h, ahead, scale, tamed, rows, terms, walls, work):
+    m, half, one = y.size, h * y.dtype.type(0.5), y.dtype.type(1)
     x, sign, b, after = work
     if ahead == 0 and len(rows) == 1 and not walls.exist:
         x = y  # the points are not written to
@@ -91,6 +94,9 @@ def _move(y, xi, h, ahead, scale, rows, terms, walls, work):
         for j in range(m):
             x[j] = y[j] + xi[j] * ahead
     drift(x, m, sign, b, rows[0], terms, walls)
+    if tamed:
+        for j in range(m):
+            b[j] = b[j] / (abs(b[j]) * h + one)
     if len(rows) == 1:
         for j in range(m):
             y[j] = (y[j] + b[j] * h) + xi[j] * scale

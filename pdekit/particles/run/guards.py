@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.differences import best, differences
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import Step, length
 from pdekit.particles.noise import PROBE, Address, fill_normals
 from pdekit.potentials.algebra import leaves
 from pdekit.potentials.seam import jump_at_seam
@@ -26,6 +27,7 @@ _SECOND = 0.21  # factor of the increment of a difference, for a second estimate
 _CURVED = 0.01  # tolerated difference of the two
 _PROBED = 512  # particles whose curvature is estimated
 _PARTICLES = 1 << 40
+_SHORTENED = 0.2  # tolerated h |b| of a tamed drift b
 _LOST = 1e-3  # required accuracy of positions, relative to the width of the box
 _LOOKS = 32  # further times at which it is estimated
 _POWER_STEPS = 8  # enough to distinguish 2 from 1; exact for d = 1
@@ -36,7 +38,7 @@ class NonFiniteError(ValueError, FloatingPointError):
 
 
 class StepSizeWarning(UserWarning):
-    """The explicit step is longer than the curvature of the potential allows."""
+    """The step is longer than the curvature of the potential, or a tamed drift, allows."""
 
 
 def check_dynamics(dynamics: Any) -> None:
@@ -228,7 +230,7 @@ def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, s
     text = next(filter(None, (step_warning(x, size, t) for t in some)), "") if size else ""
     if text and size * curvature <= 2:
         warnings.warn(text, AccuracyWarning, stacklevel=3)
-    _warn_if_long(size, curvature, "")
+    _warn_if_long(dynamics, x, some, size, curvature, "")
     return curvature
 
 
@@ -240,7 +242,7 @@ def check_final_curvature(
         dynamics = _thinned(dynamics)
         rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
         here = rate(largest_curvature(dynamics, x, t, seed), size, t)
-        _warn_if_long(size, here, " where particles are at the end")
+        _warn_if_long(dynamics, x, [t], size, here, " where particles are at the end")
 
 
 def _thinned(dynamics: Any) -> Any:
@@ -251,14 +253,43 @@ def _thinned(dynamics: Any) -> Any:
     return replace(dynamics, potential=V.thinned(_SAMPLES))
 
 
-def _warn_if_long(size: float, curvature: float, where: str) -> None:
+def _warn_if_long(
+    dynamics: Any, x: Tensor, times: list[float], size: float, curvature: float, where: str
+) -> None:
+    """Of a step beyond the stability limit, or one whose tamed drift is much too short."""
+    tamed = _is_tamed(dynamics)
+    moved = max(_tamed_length(dynamics, x, t, size) for t in times) if tamed else 0.0
+    stable, enough = 0.5 / max(curvature, 1e-300), size * _SHORTENED / max(2 * moved, 1e-300)
+    text = ""
     if size * curvature > 2:
-        warnings.warn(
-            f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2{where}: "
-            f"an explicit step is unstable there; take dt <= {0.5 / curvature:.1g}",
-            StepSizeWarning,
-            stacklevel=4,
+        fate = (
+            "tamed steps stay finite there, but jump across wells, and their law is not that of "
+            "the equation"
+            if tamed
+            else "an explicit step is unstable there"
         )
+        text = f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2{where}"
+        text += f": {fate}; take dt <= {min(stable, enough):.1g}"
+    elif moved > _SHORTENED:
+        text = (
+            f"dt * |drift| = {moved:.3g}{where}: tamed steps stay finite, but lose up to "
+            f"{moved / (1 + moved):.0%} of the drift there, and the law is biased as much; take dt "
+            f"<= {min(stable, enough):.1g}, or measure x in a longer unit"
+        )
+    if text:
+        warnings.warn(text, StepSizeWarning, stacklevel=4)
+
+
+def _is_tamed(dynamics: Any) -> bool:
+    """Whether the drift is shortened, other than that of a process that V does not drive."""
+    integrator, fast = getattr(dynamics, "integrator", None), getattr(dynamics, "fast", None)
+    return bool(checks.declared(integrator, "tamed")) and not getattr(fast, "free", False)
+
+
+def _tamed_length(dynamics: Any, x: Tensor, t: float, size: float) -> float:
+    """The largest h |b| at the points, h in the time of the process that the slope drives."""
+    inner = getattr(dynamics, "inner_size", lambda size: size)
+    return float(length(dynamics.drift(_some(x)[None], t)).max()) * float(inner(size))
 
 
 def _representative_times(
