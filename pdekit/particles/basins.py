@@ -25,8 +25,12 @@ class Basins:
     From a cell it goes on to the neighbour, diagonals included, that lies lowest per distance, as
     long as one is lower; adjacent cells of equal value are merged. ``labels`` has ``grid.shape``
     and numbers the minima along the axes; ``minima`` ``(count, dim)`` are their cells' centres.
-    Points beyond a wall belong to the wall's cell. Basins are resolved up to a cell; a rough
-    potential has one for each ripple.
+    Points beyond a wall belong to the wall's cell. A rough potential has a basin for each ripple.
+
+    On a line basins are right up to a cell. In the plane descent has eight directions, and where
+    the slope keeps between two of them its path strays; finer cells do not help. On
+    ``MullerBrown`` the deepest basin has 0.444 of [-1.5, 1.2] x [-0.25, 2], whatever the cells, and
+    that of the flow x' = -∇V 0.470 (`studies/muller_brown.py`).
     """
 
     grid: Grid

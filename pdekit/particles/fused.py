@@ -6,11 +6,11 @@ potentials with ripples and the exponential of Müller and Brown's are not torch
 differ by a unit or two in the last place.
 
 Supported are, in float32 and float64 on the CPU and in up to 64 dimensions: potentials with a
-``kernel``, their sums, multiples and shifts, moving or not, under the four integrators, with or
-without walls (``TamedEuler`` on a line); and those whose kernel is a formula, under Euler's steps and
-those of Leimkuhler and Matthews, without walls:
-``InteractingLangevin`` under ``CurieWeiss``, also if ranks share the mean, and ``TwoScaleLangevin``
-without interaction or under ``CurieWeiss``, and ``EntropySGD``.
+``kernel``, their sums, multiples and shifts, moving or not, under the four integrators
+(``TamedEuler`` on a line), with or without walls; and those whose kernel is a formula, under Euler's
+steps and those of Leimkuhler and Matthews, without walls: ``InteractingLangevin`` under
+``CurieWeiss``, also if ranks share the mean, and ``TwoScaleLangevin`` without interaction or under
+``CurieWeiss``, and ``EntropySGD``.
 """
 
 from collections.abc import Iterable, Iterator
