@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from scipy.integrate import cumulative_simpson
+from scipy.integrate import cumulative_simpson, solve_ivp
 
 import pdekit as pk
 from pdekit import HaenggiKlimontovich, Ito, Stratonovich
@@ -225,6 +225,18 @@ def test_annealing_finds_the_deepest_well_more_often_than_descent():
         shares.append((np.abs(x) < 2.1).mean())
     spread = sqrt(sum(s * (1 - s) for s in shares) / n)
     assert shares[1] - shares[0] > 4.8 * spread
+
+
+def test_the_law_of_annealing_has_the_variance_of_its_moment_equation():
+    """V = x²: v' = -4 v + 2/β(t); noise sqrt(1/β) or β(0) throughout would be off by 40 %."""
+    schedule = Logarithmic(0.5)
+    dynamics = pk.AnnealedLangevin(pk.potentials.Quadratic(2.0), schedule)
+    rho = pk.solve(dynamics.law(), pk.Grid(-6, 6, 600), pk.Gaussian(0.0, 0.5), [0.5, 2.0]).fields
+    x = np.linspace(-6, 6, 600, endpoint=False) + 0.01
+    variance = (rho * x**2).sum(1) * 0.02
+    true = solve_ivp(lambda t, v: -4 * v + 2 / schedule(t), (0, 2), [0.25], t_eval=[0.5, 2.0],
+                     rtol=1e-10, atol=1e-12).y[0]  # fmt: skip
+    np.testing.assert_allclose(variance, true, rtol=1e-3)
 
 
 def test_schedules_say_what_is_wrong():

@@ -7,8 +7,8 @@ differ by a unit or two in the last place.
 
 Supported are, in float32 and float64 on the CPU and in up to 64 dimensions: potentials with a
 ``kernel``, their sums, multiples and shifts, moving or not, under the four integrators
-(``TamedEuler`` on a line), with or without walls; and those whose kernel is a formula, under Euler's
-steps and those of Leimkuhler and Matthews, without walls: ``InteractingLangevin`` under
+(``TamedEuler`` on a line), with or without walls; and those whose kernel is a formula, under
+Euler's steps and those of Leimkuhler and Matthews, without walls: ``InteractingLangevin`` under
 ``CurieWeiss``, also if ranks share the mean, and ``TwoScaleLangevin`` without interaction or under
 ``CurieWeiss``, and ``EntropySGD``.
 """

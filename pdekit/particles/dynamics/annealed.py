@@ -18,6 +18,8 @@ from pdekit.protocols import Coefficient
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pdekit.pde.equations import FokkerPlanck
+
 
 @dataclass(frozen=True)
 class Logarithmic:
@@ -39,6 +41,17 @@ class Logarithmic:
     def __call__(self, t: float) -> float:
         """β at time t."""
         return log(self.shift + t) / self.depth
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """1/β(t), the diffusion of an equation whose own β is 1."""
+
+    schedule: Callable[[float], float]
+
+    def at(self, t: float) -> float:
+        """1/β at time t."""
+        return 1 / _beta(self.schedule, t)
 
 
 @dataclass(frozen=True)
@@ -75,9 +88,15 @@ class AnnealedLangevin(Diffusion):
         """V alone."""
         return (self.potential,)
 
+    def law(self) -> FokkerPlanck:
+        """ρ_t = ∇·(ρ∇V + β(t)⁻¹∇ρ); over many decades of t its steps are many."""
+        from pdekit.pde.equations import FokkerPlanck
+
+        return FokkerPlanck(self.potential, 1.0, diffusion=Temperature(self.schedule))
+
     def sigma_at(self, t: float) -> float:
         """√(2/β(t))."""
-        return sqrt(2 / positive(f"schedule({t:g})", self.schedule(t)))
+        return sqrt(2 / _beta(self.schedule, t))
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
@@ -93,3 +112,7 @@ class AnnealedLangevin(Diffusion):
         """Positions of the particles after ``step``."""
         x = self.integrator.positions(state, self.sigma_at(step.stop), step, noise)
         return x if x is state else fold(x, self.box)[0]
+
+
+def _beta(schedule: Callable[[float], float], t: float) -> float:
+    return positive(f"schedule({t:g})", schedule(t))
