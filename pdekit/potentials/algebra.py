@@ -209,7 +209,8 @@ class Scaled(_Combination):
         """x - shift."""
         if self.shift == 0:
             return x
-        xp, x = points(x, getattr(self, "dim", _last(x)), self)
+        dim = getattr(self, "dim", None)
+        xp, x = points(x, _last(x) if dim is None else dim, self)
         if isinstance(self.shift, float):
             return x - self.shift
         return x - xp.asarray(self.shift, dtype=x.dtype, device=device(x))
