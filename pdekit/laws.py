@@ -28,11 +28,11 @@ _NODES, _WEIGHTS = (tuple(v.tolist()) for v in np.polynomial.legendre.leggauss(8
 class Source(Protocol):
     """Independent random numbers of ``n`` samples, tensors ``(n, d)``."""
 
-    def normals(self, n: int, d: int) -> Tensor:
+    def normal(self, n: int, d: int) -> Tensor:
         """Standard normals."""
         ...
 
-    def uniforms(self, n: int, d: int) -> Tensor:
+    def uniform(self, n: int, d: int) -> Tensor:
         """Uniforms in (0, 1)."""
         ...
 
@@ -41,7 +41,7 @@ class Source(Protocol):
 class Law(Protocol):
     """A probability law on R^d.
 
-    ``noise`` in ``sample`` gives ``normals(n, d)`` and ``uniforms(n, d)``, tensors of independent
+    ``noise`` in ``sample`` gives ``normal(n, d)`` and ``uniform(n, d)``, tensors of independent
     standard normals or uniforms. A law that makes sample i from row i of these alone may
     declare ``pointwise = True``; particles are then sampled a tile at a time.
     """
@@ -126,7 +126,7 @@ class Gaussian:
         return float(np.prod(inside))
 
     def sample(self, n: int, noise: Source) -> Tensor:
-        z = noise.normals(n, self.dim)
+        z = noise.normal(n, self.dim)
         return z.new_tensor(self.mean) + z.new_tensor(self.std) * z
 
     def _axis_density(self, grid: Grid, k: int) -> Array:
@@ -191,7 +191,7 @@ class Uniform:
         return float(np.prod(inside))
 
     def sample(self, n: int, noise: Source) -> Tensor:
-        r = noise.uniforms(n, self.dim)
+        r = noise.uniform(n, self.dim)
         lower, upper = r.new_tensor(self.lower), r.new_tensor(self.upper)
         return lower + (upper - lower) * r
 
@@ -265,7 +265,7 @@ class Mixture:
     def sample(self, n: int, noise: Source) -> Tensor:
         import torch
 
-        drawn = noise.normals(n, self.dim + 1)
+        drawn = noise.normal(n, self.dim + 1)
         choice = torch.special.ndtr(drawn[:, -1])
         bounds = choice.new_tensor(np.cumsum(self.weights)[:-1])
         which = torch.searchsorted(bounds, choice.contiguous(), right=True)
@@ -288,20 +288,20 @@ class _Columns:
     first: Any
     noise: Any
 
-    def normals(self, n: int, d: int) -> Any:
+    def normal(self, n: int, d: int) -> Any:
         mine = self._first(n, d)
-        return self.noise.normals(n, d) if mine is None else mine
+        return self.noise.normal(n, d) if mine is None else mine
 
-    def uniforms(self, n: int, d: int) -> Any:
+    def uniform(self, n: int, d: int) -> Any:
         import torch
 
         mine = self._first(n, d)
         if mine is None:
-            return self.noise.uniforms(n, d)
+            return self.noise.uniform(n, d)
         # strictly below 1 even if the distribution function rounds to 1
         return torch.special.ndtr(mine).clamp(max=1 - torch.finfo(mine.dtype).eps / 2)
 
-    normal, uniform = normals, uniforms
+    normals, uniforms = normal, uniform
 
     def _first(self, n: int, d: int) -> Any:
         """The first ``d`` columns, on the first draw, if there are enough."""

@@ -97,7 +97,7 @@ class Sampler(Protocol):
     """Initial samples for particles: the part of a ``Law`` that they need."""
 
     def sample(self, n: int, noise: Source, /) -> Any:
-        """A tensor ``(n, d)``, of ``noise.normals(n, d)``, ``noise.uniforms(n, d)``."""
+        """A tensor ``(n, d)``, of ``noise.normal(n, d)``, ``noise.uniform(n, d)``."""
         ...
 
 

@@ -29,9 +29,11 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import pdekit as pk
+from pdekit import checks
 from pdekit.claims import Claim, at_least, at_most
 
 SHIPPED = Path(__file__).parent / "data" / "digits_plane.npz"
+NARROWEST = 20  # cells may be wider than the narrowest kernel by as much
 FLOWS = ("local entropy", "Hamilton-Jacobi", "heat")
 COLOURS = {"local entropy": "tab:blue", "Hamilton-Jacobi": "tab:green", "heat": "tab:red"}
 
@@ -67,7 +69,9 @@ class Results:
 
 def run(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer cells and particles.")] = False,
-    loss: Annotated[Path, typer.Option(help="NPZ with x, y and value.")] = SHIPPED,
+    loss: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="NPZ with x, y and value.")
+    ] = SHIPPED,
     beta: Annotated[float, typer.Option(help="Inverse temperature.")] = 40.0,
     longest: Annotated[float, typer.Option(help="The last γ.")] = 30.0,
     cells: Annotated[int | None, typer.Option(min=16, help="Cells an axis.")] = None,
@@ -75,11 +79,13 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the particles.")] = 0,
 ) -> Results:
     """Smooth the plane three ways, and let SGLD run on it."""
+    longest = checks.positive("--longest", longest)
     V = pk.potentials.Tabulated.from_npz(loss)
     cells = cells or (96 if quick else 192)
     grid = pk.Grid(V.lower, V.upper, (cells, cells))
     particles = particles or (4_000 if quick else 40_000)
     gammas = np.geomspace(longest / 1000, longest, 7 if quick else 16)
+    _check(V, grid, beta, longest)
     with tqdm(total=4, desc="loss_plane", unit="stage") as bar:
         flows = {}
         equations = (pk.ViscousHJ(beta), pk.HamiltonJacobi(), pk.Heat(beta))
@@ -103,6 +109,23 @@ def run(
     results = Results(V, grid, beta, values, flows, density, ensemble, shares, p_value, shipped, {})
     results.numbers.update(_numbers(results))
     return results
+
+
+def _check(loss: Any, grid: pk.Grid, beta: float, longest: float) -> None:
+    """``ValueError`` for a plane without wells, or of other units than the times γ."""
+    values = loss(grid.centres)
+    if not np.ptp(values) > 0:
+        raise ValueError(
+            f"--loss must be a plane that varies, got {values.flat[0]:g} everywhere; measure it "
+            "where the loss changes, farther from its minimum"
+        )
+    least = 1000 * beta * (float(grid.spacing.max()) / NARROWEST) ** 2
+    if longest < least:
+        raise ValueError(
+            f"--longest must be at least {least:.3g} on this plane, got {longest:g}: the first γ "
+            f"(a thousandth) smooths over √(γ/β), and cells are {grid.spacing.max():.3g} wide; "
+            "pass --longest or more --cells, or measure the plane in other units of length"
+        )
 
 
 def _smoothed(equation: Any, loss: Any, grid: pk.Grid, gammas: np.ndarray) -> Smoothed:

@@ -118,6 +118,7 @@ def test_steps_too_long_for_a_narrow_start_are_said_and_the_advice_is_right() ->
 
 
 @pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.filterwarnings("ignore:steps of .* have an error:pdekit.AccuracyWarning")
 def test_waves_that_diffusion_takes_out_within_a_step_leave_their_mark(order: int) -> None:
     """-(2/beta) log of the mean of exp(-beta g / 2), not the mean of g, after a long step."""
     beta, size = 0.01, 1000.0

@@ -188,6 +188,7 @@ def test_a_coupled_plane_by_its_riccati_equation() -> None:
 
 @pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 @pytest.mark.parametrize(("order", "close"), [(1, (0.12, 0.06)), (2, (9e-4, 1.7e-3))])
+@pytest.mark.filterwarnings("ignore:steps of .* have an error:pdekit.AccuracyWarning")
 def test_policy_iteration_agrees_with_the_transform(order: int, close: tuple[float, float]) -> None:
     """Away from the walls, where cells are fine, the difference is of the order of the steps."""
     grid = pk.Grid(-2.5, 2.5, 400)

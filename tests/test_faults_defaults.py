@@ -1,5 +1,6 @@
 """Defaults and settings that gave a wrong answer, or a message about something else."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 import pdekit as pk
+from pdekit.particles.noise import LawNoise
 from pdekit.particles.run.provenance import torch_settings
-from pdekit.potentials import Cosine, Linear, Quadratic, Tabulated
+from pdekit.potentials import Cosine, Linear, Quadratic, Rippled, Tabulated
 from pdekit.potentials.protocol import Kernel
 
 PLANE = pk.Grid((-2, -2), (2, 2), (16, 16))
@@ -254,3 +256,100 @@ def test_the_advice_about_a_constant_drive_works() -> None:
     rho = pk.solve(equation, RING, pk.Gaussian(0.5, 0.1), 0.1)
     X = pk.simulate(pk.Langevin(Linear(-3.0), 2.0), pk.Gaussian(0.5, 0.1), 4000, 0.1, 0.1)
     assert pk.compare(rho, X).p_value > 1e-3
+
+
+# ---- bounds --------------------------------------------------------------------------------------
+
+
+class Whirled:
+    """x²/2 pulled round by a force of size a, at the frequency w."""
+
+    dim = 2
+
+    def __init__(self, w: float, a: float) -> None:
+        self.w, self.a = w, a
+
+    def at(self, t: float) -> Any:
+        pull = Linear((self.a * np.cos(self.w * t), self.a * np.sin(self.w * t)))
+        return Quadratic(1.0, dim=2) + pull
+
+
+@pytest.mark.parametrize(("w", "a"), [(2513.2741, 300.0), (1e4, 1e3)])
+def test_what_moves_too_fast_in_the_plane_ends_with_a_sentence(w: float, a: float) -> None:
+    equation, start = pk.FokkerPlanck(Whirled(w, a), 2.0), pk.Gaussian((0.5, 0.0), 0.3)
+    with pytest.raises(pk.ConvergenceError, match=r"steps plan .* of 1 only, .* shorter time"):
+        pk.solve(equation, PLANE, start, 1.0)
+
+
+@pytest.mark.parametrize("cells", [40, 57, 150, 600])
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning")
+def test_the_bound_of_widening_is_above_that_of_the_supremum(cells: int) -> None:
+    """sup V'' = 9.2 of x²/10 + cos 3x, which no difference over cells reaches."""
+    times = np.array([0.001, 0.01, 0.1])
+    found = pk.widening(Rippled(), 20.0, pk.Grid(-3.6, 3.6, cells), times)
+    exact = 1 / (1 / 9.2 + times)
+    assert (found["bound"].values >= exact).all()
+    np.testing.assert_allclose(found["bound"], exact, rtol=3 * (7.2 / cells) ** 2 + 1e-9)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 0.9, 0.97])
+@pytest.mark.parametrize("beta", [0.3, 4.0])
+def test_a_hilltop_has_a_local_entropy_before_it_falls_too_fast(gamma: float, beta: float) -> None:
+    """-x²/2 at γ < 1: -x²/2(1 - γ) + log(1 - γ)/2β; from γ = 1 on there is none."""
+    line = pk.Grid(-3, 3, 100)
+    x = line.axes[0]
+    exact = -(x**2) / 2 / (1 - gamma) + np.log(1 - gamma) / (2 * beta)
+    smoothed = pk.local_entropy(-Quadratic(1.0), gamma, beta, line)
+    np.testing.assert_allclose(smoothed(line.centres), exact, rtol=1e-10, atol=1e-10)
+    with pytest.raises(pk.ConvergenceError, match=r"falls there like .* shorter time"):
+        pk.local_entropy(-Quadratic(1.0), 1 + gamma, beta, line)
+
+
+@pytest.mark.parametrize("dt", [0.1, 0.05, 0.02, 0.01, 0.005])
+@pytest.mark.parametrize("cost", [1.0, 10.0, 100.0, 1000.0])
+def test_first_order_steps_err_by_a_tenth_or_say_so(cost: float, dt: float) -> None:
+    """u = p x²/2 + q with p' = -2p - p², q' = p: p = 2 / ((1 + 2/c) e^{2t} - 1)."""
+    line, t = pk.Grid(-5, 5, 200), 0.5
+    x, s = line.axes[0], np.linspace(0, t, 20001)
+    p = 2 / ((1 + 2 / cost) * np.exp(2 * s) - 1)
+    exact = p[-1] * x**2 / 2 + np.trapezoid(p, s)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        equation, scheme = (
+            pk.HamiltonJacobiBellman(Quadratic(1.0), 1.0),
+            pk.schemes.PolicyIteration(dt, 1),
+        )
+        u = pk.solve(equation, line, Quadratic(cost), t, scheme).fields[-1]
+    inner = np.abs(x) < 4
+    assert said or np.abs(u - exact)[inner].max() <= 0.1 * exact[inner].max()
+
+
+# ---- messages ------------------------------------------------------------------------------------
+
+
+def test_what_is_wrong_in_a_steady_state_is_named() -> None:
+    ones = lambda x: np.ones((*x.shape, 2))  # noqa: E731
+    for parts, says in (
+        ({"circulation": ones}, r"^circulation must be antisymmetric"),
+        ({"circulation": lambda x: 1 / 0}, r"^circulation must take points .* division by zero"),
+        ({"diffusion": lambda x: np.ones((*x.shape, 3))}, r"^diffusion at points of shape"),
+    ):
+        equation = pk.with_steady_state(Quadratic(dim=2), 2.0, **parts)
+        with pytest.raises(ValueError, match=says):
+            pk.stationary(equation, PLANE)
+
+
+def test_a_number_with_a_gradient_gets_advice_that_is_python() -> None:
+    with pytest.raises(TypeError, match=r"a factor of a potential must be .* pass its \.item\(\)"):
+        Quadratic() * torch.tensor(2.0, requires_grad=True)
+    with pytest.raises(TypeError, match=r"pass its \.detach\(\)"):
+        pk.Gaussian(torch.zeros(2, requires_grad=True), 1.0)
+
+
+@pytest.mark.parametrize("name", ["normals", "uniforms"])
+def test_laws_draw_by_the_names_that_dynamics_have(name: str) -> None:
+    law = type("Own", (), {"dim": 1, "sample": lambda self, n, noise: getattr(noise, name)(n, 1)})()
+    x = pk.simulate(pk.Langevin(Quadratic(), 1.0), law, 50, 0.0, 0.1).final.values
+    noise = LawNoise(0)
+    assert np.array_equal(x, getattr(noise, name)(50, 1))
+    assert np.array_equal(x, getattr(LawNoise(0), name[:-1])(50, 1))  # as before

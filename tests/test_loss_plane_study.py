@@ -54,6 +54,25 @@ def test_a_plane_of_ones_own(study: Any, tmp_path: Path) -> None:
     assert failing(study, found) == []
 
 
+@pytest.mark.parametrize(
+    ("value", "wide", "more", "says"),
+    [
+        (0.0, 1.0, {}, r"--loss must be a plane that varies, got 0 everywhere; measure it"),
+        (1.0, 100.0, {}, r"--longest must be at least .* got 30: .* pass --longest or more"),
+        (1.0, 1.0, {"longest": 0.0}, r"--longest must be a finite number > 0, got 0"),
+    ],
+)
+def test_a_plane_without_answers_is_refused(
+    study: Any, tmp_path: Path, value: float, wide: float, more: Any, says: str
+) -> None:
+    axis = np.linspace(0, 1, 9)
+    np.savez(
+        tmp_path / "own.npz", x=axis, y=wide * axis, value=value * np.cos(9 * axis * axis[:, None])
+    )
+    with pytest.raises(ValueError, match=says):
+        study.run(quick=True, loss=tmp_path / "own.npz", **more)
+
+
 def test_the_line_is_the_first_axis_of_the_plane() -> None:
     line = pk.potentials.Tabulated.from_csv(DATA / "digits_loss.csv")
     plane = pk.potentials.Tabulated.from_npz(DATA / "digits_plane.npz")

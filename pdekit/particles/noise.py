@@ -280,7 +280,9 @@ class StepNoise:
 
 @dataclass
 class LawNoise:
-    """The noise of a law's ``sample``: ``normals(n, d)``, ``uniforms(n, d)``, fresh at every call.
+    """The noise of a law's ``sample``: ``normal(n, d)``, ``uniform(n, d)``, fresh at every call.
+
+    Also by the names that the noise of a dynamics has, ``normals`` and ``uniforms``.
 
     Its numbers are independent of those of a dynamics: they use separate channels, and
     the calls are counted by the step of the counter. The n rows are those of particles ``first,
@@ -294,17 +296,17 @@ class LawNoise:
     first: int = 0
     _calls: int = field(default=0, init=False)
 
-    def normals(self, n: int, d: int) -> Tensor:
+    def normal(self, n: int, d: int) -> Tensor:
         """Standard normals, shape ``(n, d)``."""
         out = torch.empty(1, n * d, dtype=self.dtype, device=self.device)
         return fill_normals(out, self._next(INITIAL_NORMAL), self.first * d).view(n, d)
 
-    def uniforms(self, n: int, d: int) -> Tensor:
+    def uniform(self, n: int, d: int) -> Tensor:
         """Uniforms strictly between 0 and 1, shape ``(n, d)``."""
         out = torch.empty(1, n * d, dtype=self.dtype, device=self.device)
         return fill_uniforms(out, self._next(INITIAL_UNIFORM), self.first * d).view(n, d)
 
-    normal, uniform = normals, uniforms  # their names in laws of before
+    normals, uniforms = normal, uniform
 
     def _next(self, channel: int) -> Address:
         self._calls += 1

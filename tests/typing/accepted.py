@@ -51,7 +51,7 @@ class Coin:
     dim = 1
 
     def sample(self, n: int, noise: Any) -> torch.Tensor:
-        tossed: torch.Tensor = noise.uniforms(n, 1)
+        tossed: torch.Tensor = noise.uniform(n, 1)
         return tossed.round() * 2 - 1
 
 

@@ -110,7 +110,7 @@ def _check_law(law: Any, n: int, noise: LawNoise) -> None:
     if not torch.equal(once.nan_to_num(), again.nan_to_num()):
         raise ValueError(
             f"{type(law).__name__}.sample(n, noise) gave two results for the same noise; draw from "
-            "noise.normals(n, d) and noise.uniforms(n, d) instead of torch's or numpy's generators"
+            "noise.normal(n, d) and noise.uniform(n, d) instead of torch's or numpy's generators"
         )
     if getattr(law, "pointwise", False):
         more = _sampled(law, n + PAD, replace(noise))[:n]

@@ -95,7 +95,7 @@ def _equidistribute(
         if pilot.tried > _MOST_STEPS:
             raise ConvergenceError(
                 f"splitting over [{t0:g}, {t0 + span:g}] still does not reach its tolerance after "
-                f"{pilot.tried} steps; raise the tolerance, or use schemes.Krylov()"
+                f"{pilot.tried} steps; raise the tolerance, or, where nothing moves, use Krylov()"
             )
         doubled = pilot.march(doubled, t, dt, 1)
         u = halves

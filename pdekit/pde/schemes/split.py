@@ -38,6 +38,8 @@ _ALIVE = 1e-3  # of the largest value: cells below it do not limit the first ste
 _SHARP = 0.3  # half a Péclet number above which a coarser grid damps waves transported by a force
 _BLIND = 4.0  # ratio of first-step errors above which a pilot grid is no longer used
 _LOOKS = 8  # parts of the time, each of at least four steps, for time-dependent coefficients
+_MOST_STEPS = 50_000  # of time-dependent coefficients, tried on a grid
+_GLANCE, _FAR = 1000, 2.0  # number of steps after which a hopeless plan is stopped, and the factor
 _LINES = 16  # lines of a field of rates evaluated together
 # Cells per axis of the pilot grid: the largest that a half, a quarter or an eighth of the cells
 # gives when none of them may give more than the number beside it
@@ -76,7 +78,8 @@ class Split:
     time, and they are sampled in advance as by ``Exponential``. Tensor diffusion adds a direction
     for each oblique offset of its stencil: few if the tensor is constant; if it rotates in space
     there are many, and ``Krylov`` is better. Raises ``ConvergenceError`` if plans of 40,000 steps
-    per output interval are not enough.
+    per output interval are not enough or, for time-dependent coefficients, would need more than
+    some 100,000 in all.
     """
 
     tolerance: float = 5e-5
@@ -197,6 +200,8 @@ class Stepper:
         self.problem, self.grid, self.stats = problem, grid, stats
         self.blind = grid != problem.grid
         self.tried = 0  # steps of all plans of an output interval
+        self.planned = 0  # of all intervals
+        self.tolerance = tolerance
         self.negligible, self.clipped = 1e-2 * tolerance, 0.0
         self.mass = problem.average * int(np.prod(grid.shape))
         self.lines = lru_cache(4)(self._lines)
@@ -288,9 +293,23 @@ class Stepper:
 
     def local_error(self, u: Array, t: float, dt: float) -> tuple[float, Array]:
         """u after two steps dt / 2, and an error estimate from one step dt."""
+        self.planned += 2
+        self._require_progress(t + dt)
         whole = self.march(u.copy(), t, dt, 1)
         halves = self.march(u.copy(), t, dt / 2, 2)
         return doubling_error(whole, halves, self.problem.distance, 2), halves
+
+    def _require_progress(self, t: float) -> None:
+        """``ConvergenceError`` where coefficients move so fast that the steps would never end."""
+        until = self.problem.until
+        if self.still is not None or until is None or self.planned < _GLANCE:
+            return
+        if self.planned * until > _FAR * _MOST_STEPS * t or self.planned > _MOST_STEPS:
+            raise ConvergenceError(
+                f"{self.planned} steps plan splitting up to {t:.3g} of {until:.3g} only, as the "
+                "coefficients move faster than that; use a shorter time, or raise tolerance="
+                f"{self.tolerance:g}"
+            )
 
     def _exponential(self, line: "_Lines", u: Array, tau: float) -> Array:
         """exp(tau A) u along the lines; u is reused as buffer of the next result."""
