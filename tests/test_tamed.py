@@ -87,3 +87,16 @@ def test_every_agent_has_a_norm_of_its_own():
     b = start - start**3
     norm = np.hypot(*b.T)[:, None]
     np.testing.assert_allclose(got, start + 0.1 * b / (1 + 0.1 * norm), rtol=1e-9)
+
+
+def test_compiled_loops_that_do_not_tame_are_not_taken():
+    import torch
+
+    from pdekit.particles.fused import fused
+
+    x = torch.zeros(1, 8, 1, dtype=torch.float64)
+    euler, tamed = {"integrator": pk.particles.EulerMaruyama()}, {"integrator": TAMED}
+    assert fused(DYNAMICS["Langevin"](tamed), x) is not None
+    for name in ("interacting", "two scales"):
+        assert fused(DYNAMICS[name](euler), x) is not None
+        assert fused(DYNAMICS[name](tamed), x) is None
