@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import typer
 
 from pdekit import cli
 from pdekit.claims import all_hold, at_least, at_most
@@ -148,6 +149,21 @@ def test_a_result_that_cannot_be_written_is_kept(
     assert json.loads((kept / "own.json").read_text())["claims"][0]["holds"] is True
     assert (kept / "own.png").is_file()
     assert str(kept) in capsys.readouterr().out
+
+
+def test_a_study_that_stops_does_not_keep_the_others_from_running(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text(STUDY.replace("return bound,", "return {}['bars'],"))
+    monkeypatch.setattr(cli, "shipped_studies", lambda: {"broken": broken, "own": study})
+    with pytest.raises(typer.Exit) as stopped:
+        cli.run_all(quick=True, out=tmp_path / "all")
+    assert stopped.value.exit_code == 1
+    said = capsys.readouterr()
+    assert "1 of 2 studies ran and hold" in said.out and "KeyError: 'bars'" in said.err
+    assert "stopped by an error or a claim: broken" in said.out
+    assert sorted(p.name for p in (tmp_path / "all").iterdir()) == ["own.json", "own.png"]
 
 
 def test_help_lists_the_options_of_the_study(study: Path, tmp_path: Path) -> None:

@@ -50,6 +50,19 @@ def test_a_wrong_answer_or_a_slow_kernel_fails_a_claim(rows: list[Row]) -> None:
     assert failing(study, study.Results(slow)) == ["P2: over plain torch"]
 
 
+def test_a_quick_run_prints_its_bars_and_claims_no_speed(
+    rows: list[Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers: dict[str, Any] = {"quick": True, "absent": [], "failed": {}, "two_threads": 1.2}
+    numbers["bars"] = [bar.as_dict() for bar in study.bars(rows, numbers)]
+    study.report(rows, numbers)
+    said = capsys.readouterr().out
+    assert "bar met    P1: over plain torch in place: 100 (>= 1.481" in said
+    assert "bar MISSED P1: two threads over one: 1.2 (>= 1.7)" in said
+    slow = [r if r.ratio is None else replace(r, ratio=0.1) for r in rows]
+    assert not any("over" in text for text in failing(study, study.Results(slow, numbers)))
+
+
 def test_ratios_are_of_rates_to_the_first_method_of_ours() -> None:
     spent = {"pdekit, a": [2.0, 1.0, 4.0], "pdekit, b": [0.1], "torch, c": [6.0]}
     amounts = {"pdekit, a": 12.0, "pdekit, b": 12.0, "torch, c": 12.0}
