@@ -132,6 +132,21 @@ def test_row_27_laplace_s_method_and_the_smoothness_of_the_local_entropy() -> No
     assert curvature.max() <= largest / (1 + GAMMA * largest)
 
 
+def test_row_32_by_time_to_go_the_value_function_lies_below_the_equation_of_the_idle_cost() -> None:
+    """Proof of theorem 4.11: u_τ - L u = -|∇u|²/2 <= 0, hence u <= v; with >= 0 it were u >= v."""
+    grid, step = pk.Grid(-4, 4, 800), 1e-3
+    x, cost = grid.axes[0], pk.potentials.Quadratic(1.0)
+    times = [0.3 - step, 0.3, 0.3 + step]
+    before, u, after = pk.solve(pk.HamiltonJacobiBellman(WELL, BETA), grid, cost, times).fields
+    slope = np.gradient(u, x)
+    generator = -WELL.grad(grid.centres)[:, 0] * slope + np.gradient(slope, x) / BETA
+    excess = ((after - before) / (2 * step) - generator)[np.abs(x) < 1.5]
+    np.testing.assert_allclose(excess, -(slope**2)[np.abs(x) < 1.5] / 2, atol=2e-3)
+    assert excess.min() < -0.05
+    idle = pk.solve(pk.BackwardKolmogorov(WELL, BETA), grid, cost, 0.3).fields[-1]
+    assert (u <= idle).all() and (idle - u).max() > 0.01
+
+
 def test_row_33_the_local_entropy_of_a_parabola() -> None:
     """c|x|²/(2(1 + ct)) + (n/2β) log(1 + ct); printed log(t + 1/c) fails at t = 0 unless c = 1."""
     c, t, x = 2.0, 0.7, np.array([[0.5, -0.2]])
@@ -156,6 +171,17 @@ def test_row_34_the_square_of_the_mixed_derivatives() -> None:
         rest = float(left - of(u)(at) @ curvature)
         assert rest == pytest.approx(float((H[:, k] ** 2).sum()), abs=1e-10)
         assert abs(rest - float((H.diagonal() ** 2).sum())) > 0.1
+
+
+def test_row_36_the_constants_are_those_at_time_zero() -> None:
+    """Lemma 4.19 for 3 x²/2 at t = 1: u_xx = 0.75 = 1/(1 + 1/3); by its own C_k it were 0.4286."""
+    grid, parabola = pk.Grid(-2, 2, 400), pk.potentials.Quadratic(3.0)
+    u = pk.solve(pk.HamiltonJacobi(), grid, parabola, 1.0)
+    found = pk.semiconcavity(u, parabola, constants=3.0, window=(-0.5, 0.5)).data.isel(time=-1)
+    bend = float(found["sup_minima"])
+    assert bend == pytest.approx(0.75, abs=1e-4)
+    assert float(found["bound_minima"]) == pytest.approx(0.75)
+    assert 1 / (1 + 1 / bend) == pytest.approx(3 / 7, abs=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
@@ -218,6 +244,21 @@ def test_row_47_the_parts_of_the_generator_off_the_stationary_state() -> None:
 
     assert gap(rest, at, printed=True) < 1e-12 and gap(moved, at, printed=False) < 1e-12
     assert gap(moved, at, printed=True) > 0.1
+
+
+def test_row_48_a_saddle_may_have_no_decomposition_or_many() -> None:
+    """Lemma 6.44, F = diag(1, -1): 0 Σ₁₂ = 2 D₁₂ has no solution, or any where D₁₂ = 0."""
+    F = np.diag([1.0, -1.0])
+    for coupled in (0.3, 0.0):
+        with pytest.raises(ValueError, match="no unique solution"):
+            pk.decompose(F, np.array([[1.0, coupled], [coupled, 1.0]]))
+    for free in (0.0, 0.5):
+        covariance = np.array([[1.0, free], [free, -1.0]])
+        np.testing.assert_array_equal(F @ covariance + covariance @ F.T, 2 * np.eye(2))
+        turning = (F @ covariance - covariance @ F.T) / 2
+        made = (np.eye(2) + turning) @ np.linalg.inv(covariance)
+        np.testing.assert_allclose(made, F, atol=1e-14)
+        assert (turning == -turning.T).all() and turning[0, 1] == free
 
 
 def test_row_49_the_entropy_that_is_produced_is_minus_the_current_times_the_gradient() -> None:
