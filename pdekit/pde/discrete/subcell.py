@@ -146,14 +146,15 @@ def on_finer_nodes(
     method: Callable[[Array, Grid], Array | None],
     stats: Stats,
     most: int = MOST_NODES,
-    missed: Callable[[Array], float] = lambda u: 0.0,
+    missed: Callable[[Array], float] | None = None,
 ) -> Array:
     """``method(values, grid)`` from a callable on 3, 9, 27, ... nodes a cell, until two agree.
 
     At the nodes of the problem's grid, if a method returns only those; it may return None
     to give up. ``missed(u)`` is an independent error estimate, required to be at most 1e-4 of the
-    range of f. A warning says how far apart the last two are, or that, where ``most`` nodes do not
-    suffice.
+    range of f; with it, 1e-4 between the last two is enough where ``most`` nodes are reached, and
+    nothing is compared where the grid has as many. A warning says how far apart the last two are,
+    or what is missed.
     """
     grid, factor, u = problem.grid, 1, coarse
     scale, apart, wrong = float(np.ptp(problem.values)), np.inf, np.inf
@@ -168,11 +169,14 @@ def on_finer_nodes(
             break
         before, u = u, found if found.shape == grid.shape else np.ascontiguousarray(found[every])
         apart = float(np.abs(u - before).max())
-        wrong = missed(u) if apart <= _AGREE * scale else np.inf
+        if apart <= _AGREE * scale:
+            wrong = missed(u) if missed else 0.0
         if wrong <= LITTLE * scale:
             break
+    if missed and wrong == np.inf and (factor == 1 or apart <= LITTLE * scale):
+        wrong = missed(u)
     if not wrong <= LITTLE * scale:
-        more = apart if apart > _AGREE * scale else wrong
+        more = apart if wrong == np.inf else wrong
         warn_unresolved(more / scale if np.isfinite(more) else 1.0, stacklevel=8)
     stats["nodes_per_cell"] = factor
     return u
