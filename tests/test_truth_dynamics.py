@@ -5,7 +5,6 @@ both types of numbers, several output times with steps of several lengths. The n
 the noise of pdekit; the loops are in ``dynamics_by_hand.py``.
 """
 
-import warnings
 from math import comb, inf, sqrt
 
 import dynamics_by_hand as by_hand
@@ -51,12 +50,7 @@ def trial(dynamics, plain, how, what, expected, rounding=1e-9):
             slack = float((np.abs(aside(eps) - exact) / (1 + np.abs(exact))).max())
         return error, slack
 
-    def run():
-        with warnings.catch_warnings():  # steps are right where equations would have a cliff
-            warnings.filterwarnings("ignore", ".* is not periodic where its box is")
-            return pk.simulate(dynamics, **how)
-
-    return Trial(f"{dynamics} {what}", run, judge)
+    return Trial(f"{dynamics} {what}", lambda: pk.simulate(dynamics, **how), judge)
 
 
 def betas(rng):

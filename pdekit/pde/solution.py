@@ -153,6 +153,7 @@ def solved(
     reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
     if reason:
         raise ValueError(reason)
+    problem.look_at_seam(stacklevel)
     solution, advance = marched(problem, scheme, times)
     fields, stats, level = solution.fields, solution.stats, stacklevel + 1
     summarise(problem, fields, stats, level)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
-from pdekit.errors import TruncationWarning
+from pdekit.errors import AccuracyWarning, TruncationWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.laws import require_law
 from pdekit.pde.discrete import cell_means, drift_diffusion
@@ -89,7 +89,6 @@ class Problem:
         if not self._moving or not checks.time_dependent(self.equation.potential):
             own = where.dim == 1 and where == self.grid
             return self._line if own else self._sampled_potential(where)
-        self._require_joined(where)
         at, count = self.motion_time(t), len(self._terms)
         values = [self._term(k, at, where) for k in range(count)]
         total: Array = sum(values[1:], values[0])
@@ -113,21 +112,20 @@ class Problem:
 
     def _sampled_potential(self, grid: Grid) -> Array:
         values = evaluate(self.equation.potential, grid, "the potential")
-        _require_joined(self.equation.potential, values, self.equation.beta, grid)
         return _bounded_potential(values, self.equation.beta, grid)
 
-    @cached_property
-    def _require_joined(self) -> Callable[[Grid], None]:
-        """``_require_joined`` of a potential that moves, at three times; once on a grid."""
-
-        @lru_cache(4)
-        def checked(grid: Grid) -> None:
-            for share in (0.0, 0.37, 1.0) if any(grid.periodic) else ():
-                V = self.equation.potential.at(share * (self.until or 1.0))
-                values = evaluate(V, grid, "the potential")
-                _require_joined(V, values, self.equation.beta, grid)
-
-        return checked
+    def look_at_seam(self, stacklevel: int) -> None:
+        """Warn where the potential, at three times if it moves, jumps at the seam of an axis."""
+        if not (self.drifts and any(self.grid.periodic)):
+            return
+        V, beta, grid = self.equation.potential, self.equation.beta, self.grid
+        moves = checks.time_dependent(V)
+        for share in (0.0, 0.37, 1.0) if moves else (0.0,):
+            still = V.at(share * (self.until or 1.0)) if moves else V
+            jump = jump_at_seam(still, evaluate(still, grid, "the potential"), grid, beta)
+            if jump:
+                _warn_of_cliff(jump, stacklevel + 1)
+                return
 
     @cached_property
     def _terms(self) -> list[Any]:
@@ -260,15 +258,14 @@ class Problem:
         return getattr(self.equation, "potential", None) is not None
 
 
-def _require_joined(V: Any, values: Array, beta: float, grid: Grid) -> None:
-    """``ValueError`` where a potential jumps at the seam of a periodic axis."""
-    jump = jump_at_seam(V, values, grid, beta) if any(grid.periodic) else ""
-    if jump:
-        raise ValueError(
-            f"the potential must be periodic where the grid is; {jump}: the equation would have a "
-            "cliff there, which particles do not feel. Pass a constant drive as the equation's "
-            "force, take a periodic potential, such as Cosine(), or walls (periodic=False)"
-        )
+def _warn_of_cliff(jump: str, stacklevel: int) -> None:
+    warnings.warn(
+        f"the potential should be periodic where the grid is; {jump}: the equation has a cliff "
+        "there, which particles do not feel. Pass a constant drive as the equation's force, take "
+        "a periodic potential, such as Cosine(), or walls (periodic=False)",
+        AccuracyWarning,
+        stacklevel=stacklevel + 1,
+    )
 
 
 def _bounded_potential(values: Array, beta: float, grid: Grid) -> Array:
@@ -351,6 +348,7 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
             f"{what} belongs to coefficients that do not change in time; got "
             f"{checks.shown(part)}, which has at(t): take part.at(t), those of one time"
         )
+    problem.look_at_seam(stacklevel=3)
     return problem
 
 

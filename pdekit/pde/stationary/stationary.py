@@ -183,6 +183,7 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
         raise TypeError(f"{verb} takes a FokkerPlanck equation, got {equation!r}")
     require_grid("grid", grid)
     problem = Problem(equation, grid, None)
+    problem.look_at_seam(stacklevel=3)
     if problem.time_dependent:
         raise ValueError(
             "a potential that changes in time has no stationary state; pass V.at(t), the potential "
