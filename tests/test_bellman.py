@@ -64,7 +64,10 @@ Kind = Callable[..., Any]
 def test_densities_are_advanced_by_the_transpose(
     kind: Kind, grid: pk.Grid, seed: int, size: float, dt: float
 ) -> None:
-    """<Φ'(U) d, rho> = <d, Φ'(U)^T rho> to 1e-12 of what is summed, and Φ'(U) 1 = 1."""
+    """<Φ'(U) d, rho> = <d, Φ'(U)^T rho> to 1e-12 of what is summed, and Φ'(U) 1 = 1.
+
+    A step of order two may lose the sign, and `control` then takes the one of order one.
+    """
     step, rng = kind(grid)(smooth(grid, seed, size), dt), np.random.default_rng(seed)
     d, rho = rng.normal(size=grid.shape), rng.random(grid.shape)
     tangent, adjoint_rho = step.derivative(d), step.adjoint(rho)
@@ -72,7 +75,7 @@ def test_densities_are_advanced_by_the_transpose(
     assert abs(left - right) <= 1e-12 * float((np.abs(tangent) * rho).sum())
     np.testing.assert_allclose(step.derivative(np.ones(grid.shape)), 1, atol=1e-12)
     assert adjoint_rho.sum() == pytest.approx(rho.sum(), rel=1e-12)
-    assert adjoint_rho.min() >= -1e-12 * rho.max()
+    assert kind is paired or adjoint_rho.min() >= -1e-12 * rho.max()
 
 
 @settings(max_examples=200)
