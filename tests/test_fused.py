@@ -49,6 +49,9 @@ from pdekit.potentials import (
 from pdekit.potentials.exponential import exponential, exponential_32, exponential_64
 from pdekit.potentials.sine import down_rippled, sine_cosine_32, sine_cosine_64
 
+# boxes with a seam where the potential jumps: of particles both forms say the same
+pytestmark = pytest.mark.filterwarnings("ignore:the potential of .* is not periodic")
+
 X = np.linspace(-2.0, 2.5, 61)
 T = np.array([0.1, 0.2, 0.5, 0.9])
 SLICE = Tabulated(X, np.cos(3 * X) + X**2)
@@ -206,7 +209,7 @@ IN_BOXES = [(n, b) for n, (V, *_) in OF_POINTS.items() for b in (BOXES if V.dim 
 
 
 @pytest.mark.parametrize("dtype", SINES)
-@pytest.mark.parametrize("integrator", INTEGRATORS)
+@pytest.mark.parametrize("integrator", sorted(INTEGRATORS.keys() - {"tamed"}))
 @pytest.mark.parametrize(("name", "walls"), IN_BOXES)
 def test_fused_is_plain_for_functions_of_points(name, integrator, walls, dtype, monkeypatch):
     """The same bits after 101 steps, the exponential apart."""
