@@ -139,7 +139,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
                          pk.schemes.ColeHopf(extend=True)), ValueError, "beyond the box"),
     "extension that falls": (
         lambda: pk.solve(pk.ViscousHJ(1), GRID, lambda x: -(x[..., 0] ** 2), 1,
-                         pk.schemes.ColeHopf(extend=True)), pk.ConvergenceError, "decreasing"),
+                         pk.schemes.ColeHopf(extend=True)), pk.ConvergenceError, "falls there"),
     "coupling": (
         lambda: pk.control(V, 4, GRID, START, V, 1.0, coupling=V), TypeError, "Congestion"),
     "coupling without transposed steps": (

@@ -16,7 +16,7 @@ import pdekit as pk
 from pdekit.laws import Mixture
 from pdekit.particles import ensemble
 from pdekit.particles.kernels import exact_sums
-from pdekit.potentials import DoubleWell, Quadratic, Rippled, SixHumpCamel
+from pdekit.potentials import Cosine, DoubleWell, Quadratic, Rippled, SixHumpCamel
 
 LINE, PLANE = pk.Grid(-2, 1, 12), pk.Grid((-1.5, -1), (1, 1.5), (8, 5))
 WELL = pk.Langevin(DoubleWell(), beta=2.0)
@@ -25,7 +25,7 @@ CASES = {
     "line": (WELL, pk.Gaussian(-1.0, 0.3), LINE),
     "plane": (pk.Langevin(SixHumpCamel(), 2.0), pk.Gaussian((0.0, 0.3), 0.3), PLANE),
     "circle": (
-        pk.Langevin(Rippled(), 2.0, box=pk.Grid(-2, 1, 12, periodic=True)),
+        pk.Langevin(Cosine(2 * np.pi / 3), 2.0, box=pk.Grid(-2, 1, 12, periodic=True)),
         pk.Uniform(-1.0, 1.0),
         pk.Grid(-2, 1, 12, periodic=True),
     ),

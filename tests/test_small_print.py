@@ -63,8 +63,10 @@ def test_rates_of_exactly_one_count() -> None:
 
 def test_numbers_elsewhere_are_not_in_memory() -> None:
     for kind, here in (("cpu", True), ("cuda", False), ("mps", False), ("cpo", False)):
-        x: Any = SimpleNamespace(device=SimpleNamespace(type=kind), dtype=torch.float64)
-        assert fused._in_memory(x) is here
+        x: Any = SimpleNamespace(
+            device=SimpleNamespace(type=kind), dtype=torch.float64, shape=(3, 1)
+        )
+        assert fused._few_in_memory(x) is here
 
 
 def test_what_particles_did_in_a_second_is_recorded() -> None:

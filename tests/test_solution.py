@@ -33,6 +33,7 @@ TURNED = {schemes.Split: 1e-4, schemes.HopfLax: 1e-3, schemes.MeanField: 1e-4}
 
 
 @ignore_walls
+@pytest.mark.filterwarnings("ignore:steps of .* have an error")
 @every_pair
 def test_times_on_the_way_do_not_change_the_end(case, scheme):
     direct = pk.solve(case.equation, case.grid, case.initial, 0.3, scheme)

@@ -175,6 +175,7 @@ DEEP = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the potential should be periodic")
 @pytest.mark.parametrize("depth", [10.0, 60.0, 250.0])
 @pytest.mark.parametrize("where", DEEP)
 def test_every_rate_of_a_rough_potential_has_its_digits(where, depth):

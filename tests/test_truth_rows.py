@@ -23,8 +23,7 @@ DYNAMICS = (
     "AnnealedLangevin", "ControlledLangevin", "ElasticSGD", "EntropySGD", "InteractingLangevin",
     "Langevin", "MaSS", "MetropolisLangevin", "MultiplicativeLangevin", "Nesterov",
     "RestartedMaSS", "RestartedNesterov", "SampledDescent", "SmoothedDescent", "TwoScaleLangevin",
-    "UnderdampedLangevin", "EulerMaruyama", "LeimkuhlerMatthews", "StochasticHeun",
-    "TamedEuler",
+    "UnderdampedLangevin", "EulerMaruyama", "LeimkuhlerMatthews", "StochasticHeun", "TamedEuler",
 )  # fmt: skip
 
 
