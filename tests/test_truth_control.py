@@ -286,13 +286,13 @@ def random_advice(rng: Random) -> Trial:
 
 ROWS = [
     Row("linear-quadratic control", ("control", "Control", "DoobTransform", "PolicyIteration",
-                                     "Godunov", "Filtered"), random_control, 0.2, cost=4),
+                                     "Godunov", "Filtered"), random_control, 0.2, cost=8),
     Row("the improvement theorem on particles", ("improvement", "ControlledLangevin"),
         random_sampled, answered=0.7, cost=30),
-    Row("advice", ("control", "Newton", "FixedPoint", "Congestion"), random_advice, cost=20),
-    Row("stored times", ("control", "Control"), random_stored, answered=0.6, cost=4),
+    Row("advice", ("control", "Newton", "FixedPoint", "Congestion"), random_advice, cost=30),
+    Row("stored times", ("control", "Control"), random_stored, answered=0.6, cost=8),
     Row("linear-quadratic games", ("control", "Newton", "FixedPoint", "FictitiousPlay",
-                                   "MeanTracking"), random_game, answered=0.3, cost=3),
+                                   "MeanTracking"), random_game, answered=0.3, cost=6),
 ]  # fmt: skip
 
 

@@ -540,7 +540,7 @@ ROWS = [
     Row("expectations in a potential that moves", ("solve BackwardKolmogorov", "Exponential"),
         lambda rng: _driven(rng, True), 0.3, cost=3),
     Row("duality where everything moves", ("solve FokkerPlanck", "solve BackwardKolmogorov"),
-        _dual, 0.3, cost=3),
+        _dual, 0.3, cost=9),
     Row("moments where everything moves", ("solve FokkerPlanck",), _moments, 0.5, cost=3),
 ]  # fmt: skip
 
