@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import linalg
 
 import pdekit as pk
 
@@ -119,6 +120,30 @@ def test_rows_29_and_30_heat_has_the_variance_gamma_over_beta(variance: float, r
     v = pk.solve(pk.Heat(BETA), grid, WELL(grid.centres), GAMMA).fields[-1]
     slope = np.interp(X, grid.axes[0], np.gradient(v, grid.axes[0]))
     assert (abs(X**3 - X + 3 * X * variance - slope) < 1e-3) == right
+
+
+def test_row_37_the_noise_of_a_step_has_the_variance_2_d_dt_over_beta() -> None:
+    """F = [[2, 1], [1, 3]], D = diag(1, 2): covariance [[16, -7], [-7, 19]]/25 as steps shorten.
+
+    Noise sqrt(D/β) as printed has no step in it: the covariance grows as 1/dt.
+    """
+    F, D = np.array([[2.0, 1.0], [1.0, 3.0]]), np.diag([1.0, 2.0])
+    exact = np.array([[16.0, -7.0], [-7.0, 19.0]]) / 25
+
+    def stationary(dt: float, noise: Any) -> Any:
+        """Of X⁺ = X - dt F X + sqrt(noise) ξ, β = 1."""
+        return linalg.solve_discrete_lyapunov(np.eye(2) - dt * F, noise)
+
+    for dt in (1e-2, 1e-3):
+        assert np.abs(stationary(dt, 2 * D * dt) - exact).max() < 2 * dt
+        assert np.abs(stationary(dt, D)).max() > 0.2 / dt
+    moved = pk.simulate(
+        pk.MultiplicativeLangevin(
+            pk.potentials.Quadratic((2.0, 3.0)), 1.0, D, force=lambda x: -x.flip(-1)
+        ),
+        np.zeros((20_000, 2)), 20_000, 6.0, 0.01,
+    )  # fmt: skip
+    assert np.abs(np.cov(moved.final.values.T) - exact).max() < 0.03
 
 
 def test_row_38_and_39_identical_terms_and_whole_batches_have_no_noise() -> None:
