@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import pdekit as pk
+from pdekit import potentials
 from pdekit.particles.noise import LawNoise
 from pdekit.particles.run.provenance import torch_settings
 from pdekit.potentials import Cosine, Linear, Quadratic, Rippled, Tabulated
@@ -354,3 +356,79 @@ def test_laws_draw_by_the_names_that_dynamics_have(name: str) -> None:
     noise = LawNoise(0)
     assert np.array_equal(x, getattr(noise, name)(50, 1))
     assert np.array_equal(x, getattr(LawNoise(0), name[:-1])(50, 1))  # as before
+
+
+@dataclass(frozen=True)
+class OwnBowl(potentials.Combinable):
+    """|stiffness * x|²/2 by coordinate with a compiled slope of one's own."""
+
+    down: Any
+    stiffness: tuple[float, ...] = (1.0,)
+
+    @property
+    def dim(self) -> int:
+        return len(self.stiffness)
+
+    def __call__(self, x: Any) -> Any:
+        return sum(s * x[..., k] ** 2 / 2 for k, s in enumerate(self.stiffness))
+
+    def grad(self, x: Any) -> Any:
+        along = (
+            torch.tensor(self.stiffness, dtype=x.dtype) if torch.is_tensor(x) else self.stiffness
+        )
+        return x * along
+
+    @property
+    def kernel(self) -> Any:
+        return Kernel(self.down)
+
+
+def _assigns(x, b, m, numbers, rows):  # type: ignore[no-untyped-def]
+    for j in range(m):
+        b[j] = -x[j]
+
+
+def _moves_the_points(x, b, m, numbers, rows):  # type: ignore[no-untyped-def]
+    for j in range(m):
+        b[j] -= x[j]
+        x[j] = 0
+
+
+def _up_the_soft_axis(x, b, m, numbers, rows):  # type: ignore[no-untyped-def]
+    for j in range(0, m, 2):
+        b[j] -= type(x[0])(3000) * x[j]
+        b[j + 1] += x[j + 1]
+
+
+@pytest.mark.parametrize(
+    ("down", "stiffness", "dtype"),
+    [
+        (_assigns, (1.0,), "float64"),
+        (_moves_the_points, (1.0,), "float64"),
+        (_up_the_soft_axis, (3000.0, 1.0), "float32"),
+    ],
+)
+def test_kernels_that_only_look_right_alone_are_refused(down, stiffness, dtype):
+    """Assigning wipes out terms of a sum before it; a stiff axis hides the sign of a soft one."""
+    V = OwnBowl(down, stiffness)
+    start = pk.Gaussian((0.5,) * V.dim, 1.0)
+    with pytest.raises(ValueError, match="must have the gradient of grad"):
+        pk.simulate(pk.Langevin(V, 1.0), start, 100, 1e-3, 1e-5, dtype=dtype)
+
+
+def test_states_and_branches_on_a_circle_with_a_cliff_warn():
+    grid, V = pk.Grid(-np.pi, np.pi, 60, periodic=True), potentials.Linear(0.3)
+    pull = pk.PairPotential(0.2 * potentials.Cosine())
+    with pytest.warns(pk.AccuracyWarning, match="should be periodic"):
+        pk.self_consistent_states(pk.McKeanVlasov(V, 2.0, pull), grid)
+    with pytest.warns(pk.AccuracyWarning, match="should be periodic"):
+        pk.follow_branch(lambda b: pk.McKeanVlasov(V, b, pull), grid, -1.0, (1.0, 1.2))
+
+
+def test_particles_that_warm_up_meet_the_cliff():
+    """At the start the seam is out of reach."""
+    box = pk.Grid(-3, 3, 60, periodic=True)
+    V = potentials.Quadratic() + potentials.Linear(1.0)
+    warming = pk.AnnealedLangevin(V, lambda t: 30.0 if t < 0.05 else 0.3, box=box)
+    with pytest.warns(pk.AccuracyWarning, match="is not periodic where its box is"):
+        pk.simulate(warming, pk.Gaussian(-1.0, 0.2), 10, 3.0, 0.01)

@@ -309,4 +309,4 @@ def test_a_planted_fault_is_noticed(part: str, fault: Any, monkeypatch: pytest.M
     right = getattr(pk.Control, part).fget
     monkeypatch.setattr(pk.Control, part, property(lambda self: fault(right(self))))
     with pytest.raises(AssertionError, match="silent wrong answers"):
-        tally(ROWS[0], 1, 80)
+        tally(ROWS[0], 1, 160)

@@ -71,7 +71,8 @@ def check_seam(dynamics: Any, until: float) -> None:
     if box is None or not any(box.periodic) or not hasattr(dynamics, "potentials"):
         return
     sigma_at = getattr(dynamics, "sigma_at", lambda t: dynamics.sigma)
-    for t in sorted({0.0, 0.37 * until, until}) if _moves(dynamics) else [0.0]:
+    changes = _moves(dynamics) or hasattr(dynamics, "sigma_at")
+    for t in sorted({0.0, 0.37 * until, until}) if changes else [0.0]:
         with suppress(Exception):  # what fails on points is reported where particles are
             beta = 2 / max(float(sigma_at(t)) ** 2, 1e-300)
             V = partial(_sum_of, [at_time(V, t) for V in dynamics.potentials])

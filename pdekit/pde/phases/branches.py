@@ -15,6 +15,7 @@ from pdekit.grid import Grid, require_grid
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.gibbs_map import SelfConsistentState
 from pdekit.pde.discrete.mean_field import warn_if_narrow
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.branch_systems import FieldSystem, MeanSystem
 from pdekit.pde.phases.continuation import Curve, System
@@ -83,6 +84,7 @@ def follow_branch(
     curve = Curve(system, bounds)
     points, folds = curve.followed(curve.landed(first_parameter, mean))
     last = _member(family, curve.value(points[-1]))
+    Problem(last, grid, None).look_at_seam(stacklevel=2)
     warn_if_narrow(last.interaction, grid, max(last.beta, first_equation.beta))
     p, m = _parameters_and_means(curve, points)
     states = [system.energy_and_response(float(a), q[1:]) for a, q in zip(p, points, strict=True)]
