@@ -460,7 +460,11 @@ def backward(up, down, u0, t, ring):
             (np.concatenate([up, np.roll(down, 1), -up - np.roll(down, 1)]),
              (np.tile(index, 3), np.concatenate([ahead, behind, index])))
         )  # fmt: skip
-        made = solve_ivp(lambda s, u: L @ u, (0, t[-1]), u0, "BDF", t, rtol=1e-6, atol=1e-7, jac=L)
+        # SciPy computes with rows of its table that are not filled yet, and never uses the result
+        with np.errstate(invalid="ignore", over="ignore"):
+            made = solve_ivp(
+                lambda s, u: L @ u, (0, t[-1]), u0, "BDF", t, rtol=1e-6, atol=1e-7, jac=L
+            )
         return made.y.T
 
     def slope(s, u):
