@@ -20,9 +20,15 @@ SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text().split())
 
 
 def pytest_collection_modifyitems(config: Any, items: Any) -> None:
-    """Mark what took long when ``slow.txt`` was written: ``pytest -m "not slow"`` leaves it out."""
+    """Mark what took long when ``slow.txt`` was written: ``pytest -m "not slow"`` leaves it out.
+
+    And tests of studies: the first of a file pays for the run that all of them look at.
+    """
     for item in items:
-        if f"{item.path.stem}::{item.originalname}" in SLOW:
+        stem = item.path.stem
+        if f"{stem}::{item.originalname}" in SLOW or stem.endswith(
+            ("_study", "_studies", "_training")
+        ):
             item.add_marker("slow")
     if config.getoption("--truth-rest"):
         config.truth_rest = rest_of_the_draws(config.getoption("--truth"))
