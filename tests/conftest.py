@@ -31,18 +31,20 @@ def pytest_collection_modifyitems(config: Any, items: Any) -> None:
         ):
             item.add_marker("slow")
     if config.getoption("--truth-rest"):
-        config.truth_rest = rest_of_the_draws(config.getoption("--truth"))
+        config.truth_rest = rest_of_the_draws(
+            config.getoption("--truth"), config.getoption("--truth-rest")
+        )
         kept = [item for item in items if has_a_rest(item, config.truth_rest)]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
 
 
-def rest_of_the_draws(draws: int) -> dict[str, range]:
-    """The draws of every row that bring each public verb to ``draws``."""
+def rest_of_the_draws(first: int, draws: int) -> dict[str, range]:
+    """The draws of every row beyond ``first`` that bring each public verb to ``draws``."""
     from test_truth_rows import required, rows
     from truth import left_out
 
-    return left_out(rows(), required(), draws)
+    return left_out(rows(), required(), first, draws)
 
 
 def has_a_rest(item: Any, rest: dict[str, range]) -> bool:
@@ -52,12 +54,12 @@ def has_a_rest(item: Any, rest: dict[str, range]) -> bool:
 
 def pytest_addoption(parser: Any) -> None:
     parser.addoption(
-        "--truth", type=int, default=300, metavar="N",
-        help="draws of every row of tests/test_truth_*.py (default 300)",
+        "--truth", type=int, default=100, metavar="N",
+        help="draws of every row of tests/test_truth_*.py (default 100)",
     )  # fmt: skip
     parser.addoption(
-        "--truth-rest", action="store_true",
-        help="the draws that slow rows left out of those, until every public verb has N; no others",
+        "--truth-rest", type=int, default=0, metavar="M",
+        help="the draws beyond those, until every public verb has M; no others",
     )  # fmt: skip
     parser.addoption(
         "--truth-seed", type=int, default=2026, metavar="SEED",

@@ -71,11 +71,11 @@ def test_every_equation_is_in_the_list():
 def test_every_verb_is_drawn_three_hundred_times_in_ci():
     """By README's command, which .ci/run takes from there, and by the step after it."""
     steps = (Path(__file__).parent.parent / ".ci" / "run").read_text()
-    assert re.search(r"^pytest .*--truth-rest", steps, re.MULTILINE)
-    assert "--truth " not in steps  # 300 draws a row, as conftest has it
-    rest, drawn = frame.left_out(rows(), required(), 300), Counter()
+    assert re.search(r"^pytest .*--truth-rest 300", steps, re.MULTILINE)
+    assert "--truth " not in steps  # 100 draws a row, as conftest has it
+    rest, drawn = frame.left_out(rows(), required(), 100, 300), Counter()
     for row in rows():
-        drawn.update(dict.fromkeys(row.covers, len(row.first(300)) + len(rest[row.name])))
+        drawn.update(dict.fromkeys(row.covers, len(row.first(100)) + len(rest[row.name])))
     assert {name: drawn[name] for name in required() if drawn[name] < 300} == {}
 
 
@@ -90,9 +90,9 @@ def test_the_rest_of_the_draws_are_others_and_no_more_than_are_needed():
     seen = {name: [] for name in "abcd"}
     table = [noted("a", ("slow",), 50), noted("b", ("slow", "quick"), 20),
              noted("c", ("quick",), 1), noted("d", ("a value",), 100)]  # fmt: skip
-    rest = frame.left_out(table, {"slow", "quick"}, 300)
+    rest = frame.left_out(table, {"slow", "quick"}, 100, 300)
     for row in table:
-        frame.tally(row, 3, 300)
+        frame.tally(row, 3, 100)
         if rest[row.name]:
             frame.tally_of(row, 3, rest[row.name])
     assert [len(draws) for draws in seen.values()] == [86, 215, 300, 3]

@@ -4,7 +4,7 @@ A row of the tables in ``test_truth_*.py`` draws a problem and judges its answer
 that of ``docs/trust.md``: the true error is at most what the answer promises, or there is an error
 of pdekit's own, or a warning that names the reason. ``pytest --truth 5000`` draws more of each row,
 ``--truth-seed -1`` draws new ones, and the seed in the header of a report repeats its draws.
-``--truth-rest`` draws what the ``cost`` of slow rows left out, as far as a verb is short of N.
+``--truth-rest 300`` draws those beyond the first that bring every verb to 300.
 """
 
 import math
@@ -128,19 +128,18 @@ def draw(row: Row, seed: int, k: int) -> Trial:
     return row.make(np.random.default_rng([seed, zlib.crc32(row.name.encode()), k]))
 
 
-def left_out(rows: list[Row], names: set[str], draws: int) -> dict[str, range]:
-    """The draws of each row, beyond its first, by which each of ``names`` has ``draws`` in all.
+def left_out(rows: list[Row], names: set[str], begun: int, draws: int) -> dict[str, range]:
+    """The draws of each row beyond ``begun`` by which each of ``names`` has ``draws`` in all.
 
-    Rows of one name share what it lacks in proportion to what they have.
+    Each row has its share of ``draws``, and rows of one name share what it lacks in proportion.
     """
     has: Counter[str] = Counter()
     for row in rows:
         has.update(dict.fromkeys(row.covers, len(row.first(draws))))
     rest = {}
     for row in rows:
-        first = len(row.first(draws))
         share = max([1.0, *(draws / has[name] for name in names & {*row.covers})])
-        rest[row.name] = range(first, math.ceil(first * share))
+        rest[row.name] = range(len(row.first(begun)), math.ceil(len(row.first(draws)) * share))
     return rest
 
 
