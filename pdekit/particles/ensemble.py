@@ -70,8 +70,8 @@ class Ensemble:
     divided.
     """
 
-    x: Any
-    dynamics: Any
+    x: xr.DataArray  # None where keep=False: `final` raises, others would have to ask each time
+    dynamics: Any  # its fields differ: whoever reads them knows which one was simulated
     seed: int
     stats: EnsembleStats
     observed: xr.Dataset | None = None
@@ -270,7 +270,7 @@ def _ensemble(
     dim: int,
     recorder: Recorder,
 ) -> Ensemble:
-    x = None if recorder.out is None else _labelled(recorder.out, times, recorder.division)
+    x: Any = None if recorder.out is None else _labelled(recorder.out, times, recorder.division)
     observed = recorder.observed.dataset(times, dim)
     return Ensemble(x, dynamics, seed, stats, observed, recorder.division)
 

@@ -41,7 +41,7 @@ class Solution:
 
     fields: Array
     times: Array
-    equation: Any
+    equation: Any  # its fields differ: whoever reads them knows which one was solved
     grid: Grid
     scheme: Any
     stats: AnyStats = field(default_factory=lambda: _no_stats())

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pdekit import checks
-from pdekit.arrays import Array
+from pdekit.arrays import Array, Function
 from pdekit.grid import Grid
 from pdekit.pde.discrete.convolution import convolution, displacements
 from pdekit.pde.discrete.sampling import called
@@ -172,7 +172,7 @@ class Nonlocal:
     evaluated at the shortest displacement). O(N log N).
     """
 
-    kernel: Any
+    kernel: Function
 
     def __post_init__(self) -> None:
         if isinstance(self.kernel, type) or not callable(self.kernel):

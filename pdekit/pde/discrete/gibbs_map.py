@@ -1,7 +1,7 @@
 """Mean field -> its Gibbs state -> the mean field of that; fixed points are states."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class SelfConsistentState:
     the L1 distance of rho from exp(-beta (V + W * rho)) / Z.
     """
 
-    mean: Any
+    mean: float | tuple[float, ...]
     density: "xr.DataArray"
     free_energy: float
     stable: bool
