@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pdekit import comparison as comparison
     from pdekit import interactions as interactions
+    from pdekit import landscapes as landscapes
     from pdekit import optim as optim
     from pdekit import particles as particles
     from pdekit import plotting as plotting

@@ -1,0 +1,26 @@
+"""What random landscapes are like: spherical spin glasses and their critical points.
+
+``SphericalSpinGlass`` is a Hamiltonian in torch; ``complexity``, ``ground_state``, ``threshold``
+and ``expected_critical_points`` are exact answers about it, ``critical_points`` and ``descend``
+look for themselves.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pdekit.landscapes.exponents import complexity as complexity
+    from pdekit.landscapes.exponents import ground_state as ground_state
+    from pdekit.landscapes.exponents import threshold as threshold
+    from pdekit.landscapes.counts import CountsByIndex as CountsByIndex
+    from pdekit.landscapes.counts import asymptotic_critical_points as asymptotic_critical_points
+    from pdekit.landscapes.counts import expected_by_index as expected_by_index
+    from pdekit.landscapes.counts import expected_critical_points as expected_critical_points
+    from pdekit.landscapes.critical import CriticalPoints as CriticalPoints
+    from pdekit.landscapes.critical import critical_points as critical_points
+    from pdekit.landscapes.descents import Descents as Descents
+    from pdekit.landscapes.descents import descend as descend
+    from pdekit.landscapes.spin_glass import SphericalSpinGlass as SphericalSpinGlass
+else:
+    from pdekit import lazy
+
+    __all__, __getattr__, __dir__ = lazy.names(__name__)
