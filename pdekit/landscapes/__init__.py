@@ -8,9 +8,6 @@ look for themselves.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pdekit.landscapes.exponents import complexity as complexity
-    from pdekit.landscapes.exponents import ground_state as ground_state
-    from pdekit.landscapes.exponents import threshold as threshold
     from pdekit.landscapes.counts import CountsByIndex as CountsByIndex
     from pdekit.landscapes.counts import asymptotic_critical_points as asymptotic_critical_points
     from pdekit.landscapes.counts import expected_by_index as expected_by_index
@@ -19,6 +16,9 @@ if TYPE_CHECKING:
     from pdekit.landscapes.critical import critical_points as critical_points
     from pdekit.landscapes.descents import Descents as Descents
     from pdekit.landscapes.descents import descend as descend
+    from pdekit.landscapes.exponents import complexity as complexity
+    from pdekit.landscapes.exponents import ground_state as ground_state
+    from pdekit.landscapes.exponents import threshold as threshold
     from pdekit.landscapes.spin_glass import SphericalSpinGlass as SphericalSpinGlass
 else:
     from pdekit import lazy

@@ -10,7 +10,7 @@ weight e^(-x²/4) an eigenvalue,
     E crt = 2 √(1+B) ((1+B)/(1-B))^((N-1)/2) ∫ ρ_N(x) e^(-B x²/4) dx,
 
 and x, the radial slope of H in units of its Hessian, has k eigenvalues of the Hessian below it at a
-critical point of index k. Mathematics 1.12; thesis Theorem 2.7 with errata 51 to 55.
+critical point of index k. Mathematics 1.12; thesis (2.15) and (2.17) with errata 51, 52 and 54.
 """
 
 from __future__ import annotations
