@@ -8,6 +8,7 @@ same four tensors.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import cos, pi, sqrt
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,17 @@ def load() -> Digits:
     return Digits(images[:TRAINING], classes[:TRAINING], images[TRAINING:], classes[TRAINING:])
 
 
+class one_thread:
+    """Small tensors: a second thread of torch would only be in the way."""
+
+    def __enter__(self) -> None:
+        self.before = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *_: Any) -> None:
+        torch.set_num_threads(self.before)
+
+
 Weights = list[torch.Tensor]  # of the four SHAPES, the network in front
 
 
@@ -70,22 +82,35 @@ def drawn(seeds: list[int]) -> Weights:
     return [torch.stack(w).requires_grad_() for w in zip(*each, strict=True)]
 
 
-def batches(seeds: list[int]) -> Iterator[torch.Tensor]:
-    """Numbers of examples ``(networks, BATCH)``, epoch after epoch."""
-    draws = [torch.Generator().manual_seed(1000 + seed) for seed in seeds]
+def batches(seeds: list[int], numbers: torch.Tensor, replica: int = 0) -> Iterator[torch.Tensor]:
+    """Examples ``(networks, BATCH)``, epoch after epoch, out of ``numbers (networks, n)``."""
+    draws = [torch.Generator().manual_seed(1000 + seed + 10_000 * replica) for seed in seeds]
+    n = numbers.shape[1]
     while True:
-        order = torch.stack([torch.randperm(TRAINING, generator=draw) for draw in draws])
-        yield from order.split(BATCH, 1)[: TRAINING // BATCH]
+        order = torch.stack([torch.randperm(n, generator=draw) for draw in draws])
+        yield from numbers.gather(1, order).split(BATCH, 1)[: n // BATCH]
 
 
-def trained(make: Make, rate: float, seeds: list[int], gradients: int, data: Digits) -> Weights:
-    """Networks after so many gradients each."""
-    weights, order, used = drawn(seeds), batches(seeds), 0
+def trained(
+    make: Make,
+    rate: float,
+    seeds: list[int],
+    gradients: int,
+    data: Digits,
+    shares: list[torch.Tensor] | None = None,
+) -> Weights:
+    """Networks after so many gradients each.
+
+    ``shares``: the examples ``(networks, n)`` that each replica of the optimizer sees; None: all.
+    """
+    weights, used = drawn(seeds), 0
+    parts = shares or [torch.arange(len(data.images)).expand(len(seeds), -1)]
+    orders = [batches(seeds, part, a) for a, part in enumerate(parts)]
     optimizer = make(weights, rate, seeds[0])
 
     def closure() -> torch.Tensor:
         nonlocal used
-        used, batch = used + 1, next(order)
+        used, batch = used + 1, next(orders[optimizer.replica if len(parts) > 1 else 0])
         optimizer.zero_grad()
         loss = losses(weights, data.images[batch], data.classes[batch]).sum()
         loss.backward()
