@@ -40,14 +40,15 @@ from pdekit.claims import Claim, at_least, at_most
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from networks.digits import Digits, Make, Weights, load, losses, one_thread, scores, trained
+from networks.digits import (
+    Digits, Make, Weights, held_out, load, losses, one_thread, scores, trained,
+)  # fmt: skip
 from networks.intervals import interval
 
 Array = np.ndarray
 
 FAMILY, RATE = 6, 1.6  # networks of a family, and their learning rate
 RATES = (0.5, 1.0, 2.0)
-HELD_OUT = 270  # examples to choose a rate by
 TUNING = 1_000  # first seed of those that choose it
 SHARES = {3: 0.5, 6: 0.25}  # n -> what each replica sees (thesis 5.5)
 AVERAGES = {
@@ -310,12 +311,6 @@ def networks_of(
         return trained(method.make, rate, drawn, total, data, own)
 
     return [one(k) for k in range(method.networks)]
-
-
-def held_out(data: Digits) -> Digits:
-    """The last of the training data in place of those to test."""
-    images, classes = data.images, data.classes
-    return Digits(images[:-HELD_OUT], classes[:-HELD_OUT], images[-HELD_OUT:], classes[-HELD_OUT:])
 
 
 def chosen(

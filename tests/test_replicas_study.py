@@ -115,7 +115,7 @@ def test_the_rate_that_trains_is_chosen() -> None:
     assert study.chosen(method, (1e-4, 1.0, 1e4), 2, 40, data) == 1.0
     part = study.held_out(data)
     assert len(part.images) + len(part.images_to_test) == len(data.images)
-    assert torch.equal(part.images_to_test, data.images[-study.HELD_OUT :])
+    assert torch.equal(part.images_to_test, data.images[-digits.HELD_OUT :])
 
 
 def averages(**changed: Any) -> Any:
