@@ -13,6 +13,8 @@ import numpy as np
 
 from pdekit import optim
 
+OPTIMIZERS = [v for v in (getattr(optim, n) for n in optim.__all__) if isinstance(v, type)]
+
 Grad = Callable[[np.ndarray], np.ndarray]
 Normals = Callable[..., np.ndarray]
 NOTHING: Mapping[str, Any] = MappingProxyType({})

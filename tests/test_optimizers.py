@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from optimizer_cases import CASES
+from optimizer_cases import CASES, OPTIMIZERS
 
 from pdekit import optim
 from pdekit.optim.updates import Noise, langevin_step, plain_step, scattered
@@ -653,16 +653,16 @@ def stepped(optimizer, p):
     return optimizer.step(closure)
 
 
-@pytest.mark.parametrize("cls", [getattr(optim, name) for name in optim.__all__])
+@pytest.mark.parametrize("cls", OPTIMIZERS)
 def test_options_that_are_set_later_are_checked_too(cls):
     """An option that the optimizer does not have, one out of range, and the state of another."""
     p = torch.nn.Parameter(torch.ones(3))
     optimizer = cls([p], lr=0.1)
     stepped(optimizer, p)
-    optimizer.param_groups[0]["weight_decay"] = 0.1
-    with pytest.raises(ValueError, match="no option 'weight_decay'"):
+    optimizer.param_groups[0]["weight_decays"] = 0.1
+    with pytest.raises(ValueError, match="no option 'weight_decays'"):
         stepped(optimizer, p)
-    del optimizer.param_groups[0]["weight_decay"]
+    del optimizer.param_groups[0]["weight_decays"]
     for bad in (float("nan"), -1.0, "a"):
         before = p.detach().clone()
         optimizer.param_groups[0]["lr"] = bad

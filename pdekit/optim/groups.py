@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from math import isfinite
 from numbers import Integral
-from typing import Any, ClassVar, TypeAlias
+from types import MappingProxyType
+from typing import Any, ClassVar, ParamSpec, TypeAlias
 
 import numpy as np
 import torch
@@ -15,16 +17,21 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.checks import number, shown
+from pdekit.optim.bases import Base, add_to_bases, bases_of, descend, share_rates
+from pdekit.optim.bases import Group as Group
+from pdekit.particles.dynamics.two_scale import ExponentialAverage, LastIterate, LinearAverage
 from pdekit.particles.noise import Address
-
-Group: TypeAlias = dict[str, Any]
-"""Of parameters, as torch keeps them: tensors and their options."""
 
 Loss: TypeAlias = Tensor | float
 Closure: TypeAlias = Callable[[], Loss | None]
 
+Schedule: TypeAlias = Callable[[int], float]
+"""Of an option: its value after k steps, as those of `pdekit.optim.schedules`."""
+
+Average: TypeAlias = ExponentialAverage | LinearAverage | LastIterate
+
 RATE = 0.2
-"""Default learning rate per gradient, for optimizers with several gradients a step."""
+"""Default learning rate per gradient."""
 
 LARGEST = 1e30
 """Largest value of an option: its products must not overflow in single precision."""
@@ -32,20 +39,44 @@ LARGEST = 1e30
 # keys that torch and its schedulers put into a group
 _FOREIGN = {"params", "param_names", "initial_lr", "swa_lr"}
 _FOREIGN |= {f"{end}_{name}" for end in ("max", "min", "base") for name in ("lr", "momentum")}
-_COUNTERS = {"evaluations", "age", "steps"}
+_COUNTERS = {"evaluations", "age", "steps", "shared_lr"}
 _UNSEEN = {"params", *_COUNTERS}
+
+SCHEDULED = ("gamma", "rho", "temperature", "strength")
+"""Options that may be a ``Schedule``."""
+
+# what may stand in a group is loaded by ``torch.load``, which takes plain values only by itself
+torch.serialization.add_safe_globals([ExponentialAverage, LinearAverage, LastIterate])
+
+P = ParamSpec("P")
 
 
 class Checked(Optimizer):
-    """Base class: checks options, also those that are set later.
+    """Base class: checks options, also those that are set later, and keeps the ``bases``.
 
-    ``derived``: keys in its groups that are not options. Each group counts its ``evaluations``.
+    ``derived``: keys in its groups that are not options; ``renamed``: former names of options, and
+    what to take instead. Each group counts its ``evaluations`` and ``steps``. ``bases``: the torch
+    optimizers that make its steps, if it was given a ``base`` (`pdekit.optim.bases`).
     """
 
     derived: ClassVar[tuple[str, ...]] = ()
+    renamed: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    bases: list[Optimizer]
 
-    def __init__(self, params: ParamsT, options: Group) -> None:
-        super().__init__(listed(self, params), {**options, "evaluations": 0})
+    def __init__(
+        self,
+        params: ParamsT,
+        options: Group,
+        base: Base | None = None,
+        replicas: int = 1,
+    ) -> None:
+        defaults = {**options, "evaluations": 0, "steps": 0}
+        groups = listed(self, params)
+        self.bases = []
+        if base is not None:
+            self.bases = bases_of(type(self).__name__, base, groups, replicas)
+            defaults["shared_lr"] = None
+        super().__init__(groups, defaults)
 
     def completed(self, group: Group) -> Group:
         """A new group, completed with derived options."""
@@ -57,15 +88,22 @@ class Checked(Optimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, whose options are checked."""
-        group = self.completed(group_of(self, param_group))
-        self.check(group)
+        group = group_of(self, param_group)
+        if self.bases:
+            number = len(self.param_groups)
+            group["lr"] = group["shared_lr"] = add_to_bases(self.bases, number, group)
+        group = self.completed(group)
+        for moment in (now(group), finally_(group)):
+            self._check(moment)
         super().add_param_group(group)
 
     def recheck_groups(self) -> None:
         """Check the groups whose options have changed since the last step."""
+        share_rates(self.bases, self.param_groups)
         seen: dict[int, Any] = vars(self).setdefault("seen", {})
         for k, group in enumerate(self.param_groups):
-            options = {key: group[key] for key in group if key not in _UNSEEN}
+            current = now(group)
+            options = {key: current[key] for key in current if key not in _UNSEEN}
             if seen.get(k) == options:
                 continue
             missing = sorted(set(self.defaults) - set(group) - {"differentiable"})  # torch's
@@ -75,18 +113,90 @@ class Checked(Optimizer):
                     f"state of another {type(self).__name__}"
                 )
             group_of(self, group)
-            self.check(group)
+            self._check(current)
             seen[k] = options
 
+    def _check(self, group: Group) -> None:
+        self.check(group)
+        if "weight_decay" not in group:
+            return
+        check_range(group, "weight_decay", 0.0)
+        if group["lr"] * group["weight_decay"] >= 1:
+            raise ValueError(
+                f"lr * weight_decay must be below 1, got {group['lr']:g} * "
+                f"{group['weight_decay']:g}: the weights would change sign; use a smaller one"
+            )
 
-def listed(optimizer: Optimizer, params: ParamsT) -> ParamsT:
-    """``params`` as accepted by torch; ``TypeError`` for others than tensors or groups."""
+    def state_dict(self) -> dict[str, Any]:
+        """As any optimizer's; with that of the ``bases``."""
+        state = super().state_dict()
+        bases = [base.state_dict() for base in self.bases]
+        return {**state, "bases": bases} if bases else state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state; ``ValueError`` for that of another kind of optimizer."""
+        saved = state_dict.get("bases", [])
+        if len(saved) != len(self.bases):
+            raise ValueError(
+                f"{type(self).__name__} has {len(self.bases)} bases, got a state of {len(saved)}; "
+                "make it with the same base and replicas"
+            )
+        super().load_state_dict(state_dict)
+        for base, state in zip(self.bases, saved, strict=True):
+            base.load_state_dict(state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "bases": self.bases}
+
+
+def renamed(init: Callable[P, None]) -> Callable[P, None]:
+    """A constructor that says what to take instead of an option's former name."""
+
+    @wraps(init)
+    def checked(*arguments: P.args, **options: P.kwargs) -> None:
+        refuse_renamed(arguments[0], options)
+        init(*arguments, **options)
+
+    return checked
+
+
+def refuse_renamed(optimizer: Any, options: Iterable[str]) -> None:
+    """``TypeError`` for the former name of an option."""
+    for old in optimizer.renamed.keys() & set(options):
+        raise TypeError(
+            f"{type(optimizer).__name__} has no option {old!r} any more: use "
+            f"{optimizer.renamed[old]}"
+        )
+
+
+def now(group: Group) -> Group:
+    """The group with scheduled options as they are in this step."""
+    at = {name: group[name](group["steps"]) for name in SCHEDULED if callable(group.get(name))}
+    return {**group, **at} if at else group
+
+
+def finally_(group: Group) -> Group:
+    """The group with scheduled options where they tend to, if that is known (``last``)."""
+    ends = {name: getattr(group.get(name), "last", None) for name in SCHEDULED}
+    return {**now(group), **{name: end for name, end in ends.items() if end is not None}}
+
+
+def listed(optimizer: Optimizer, params: ParamsT) -> list[Any]:
+    """``params`` in a list; ``TypeError`` for others than tensors or groups."""
     if isinstance(params, Tensor | str | dict) or not isinstance(params, Iterable):
         raise TypeError(
             f"{type(optimizer).__name__}: params must be tensors, such as model.parameters(), or "
             f"a list of groups, got {shown(params)}"
         )
-    return params
+    return [listed_group(p) if isinstance(p, dict) else p for p in params]
+
+
+def listed_group(given: Any) -> Group:
+    """A group with its parameters in a list; ``TypeError`` for what is none."""
+    if not isinstance(given, dict) or "params" not in given:
+        raise TypeError(f"a parameter group must be a dict with 'params', got {given!r}")
+    params = given["params"]
+    return {**given, "params": list(params) if isinstance(params, Iterator) else params}
 
 
 def group_of(optimizer: Checked, given: Group) -> Group:
@@ -96,30 +206,29 @@ def group_of(optimizer: Checked, given: Group) -> Group:
     ``ValueError`` for an unknown option, which would otherwise be ignored.
     """
     name, derived = type(optimizer).__name__, optimizer.derived
-    if not isinstance(given, dict) or "params" not in given:
-        raise TypeError(f"a parameter group must be a dict with 'params', got {given!r}")
+    given = listed_group(given)
+    refuse_renamed(optimizer, given)
     unknown = sorted(set(given) - set(optimizer.defaults) - _FOREIGN - set(derived))
     if unknown:
         own = ", ".join(key for key in optimizer.defaults if key not in {*_COUNTERS, *derived})
-        hint = "; add the decay to the loss" if "decay" in unknown[0] else ""
-        raise ValueError(f"{name} has no option {unknown[0]!r}, only {own}{hint}")
+        raise ValueError(f"{name} has no option {unknown[0]!r}, only {own}")
     params = given["params"]
-    if isinstance(params, Iterator):
-        params = list(params)
     for p in [params] if isinstance(params, Tensor) else params:
         tensor = p[1] if isinstance(p, tuple) else p
         if isinstance(tensor, Tensor) and tensor.dtype == torch.complex32:
             raise TypeError(f"{name} cannot add numbers of type complex32; take complex64")
-    return {**optimizer.defaults, **given, "params": params}
+    return {**optimizer.defaults, **given}
 
 
 def parameters(optimizer: Optimizer) -> Iterator[tuple[Group, int, Tensor]]:
     """(group, number, parameter), numbered through all groups.
 
-    Integer parameters, which have no gradient, are skipped.
+    Scheduled options have their present value. Integer parameters, which have no gradient, are
+    skipped.
     """
     number = 0
     for group in optimizer.param_groups:
+        group = now(group)
         for p in group["params"]:
             if p.is_floating_point() or p.is_complex():
                 yield group, number, p
@@ -174,15 +283,24 @@ def _counted(optimizer: Optimizer) -> None:
 
 @contextmanager
 def restored_on_error(optimizer: Checked) -> Iterator[dict[Tensor, Tensor]]:
-    """Yields copies of the parameters. If the body raises, parameters and counters are restored."""
+    """Yields copies of the parameters, for one step. If the body raises, parameters and counters
+    are restored.
+    """
     anchors, counts = copies(optimizer, "anchor"), evaluations(optimizer)
     try:
         yield anchors
+        count_step(optimizer)
     except BaseException:
         for p, anchor in anchors.items():
             p.copy_(anchor)
         set_evaluations(optimizer, counts)
         raise
+
+
+def count_step(optimizer: Optimizer) -> None:
+    """Of which schedules are functions."""
+    for group in optimizer.param_groups:
+        group["steps"] += 1
 
 
 def evaluations(optimizer: Optimizer) -> list[int]:
@@ -276,9 +394,31 @@ def check_whole(group: Group, name: str, least: int) -> None:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
-def rate_of(lr: float | None, steps: int) -> float | None:
-    """The default learning rate for this number of gradients."""
-    return RATE * steps if lr is None and isinstance(steps, Integral) else lr
+def rate_of(lr: float | None, steps: int = 1, replicas: int = 1) -> float | None:
+    """The default learning rate: for this number of gradients, of up to three replicas."""
+    whole = isinstance(steps, Integral) and isinstance(replicas, Integral)
+    return RATE * steps * min(replicas, 3) if lr is None and whole else lr
+
+
+def step_by_base(optimizer: Checked, x: dict[Tensor, Tensor], slopes: dict[Tensor, Tensor]) -> None:
+    """From x a step of the base along these slopes, with decoupled decay.
+
+    Parameters without gradient and slope are left out, as by torch's optimizers.
+    """
+    for group, _, p in parameters(optimizer):
+        p.copy_(x[p])
+        if p.grad is None and not slopes[p].any():
+            del slopes[p]
+        else:
+            decay(p, x[p], group)
+    places = [p for group in optimizer.param_groups for p in group["params"]]
+    descend(optimizer.bases[0], places, [slopes.get(p) for p in places])
+
+
+def decay(new: Tensor, old: Tensor, group: Group) -> None:
+    """Decoupled weight decay, new ← new - η w old (Loshchilov and Hutter)."""
+    if group["weight_decay"]:
+        new.add_(old, alpha=-group["lr"] * group["weight_decay"])
 
 
 def check_seed(group: Group) -> None:

@@ -107,7 +107,6 @@ class Parle(Replicated):
             "rho_min": rho_min,
             "temperature": temperature,
             "seed": seed,
-            "steps": 0,
         }
         super().__init__(params, options)
 
@@ -140,7 +139,6 @@ class Parle(Replicated):
             loss = mean_loss(losses)
             take_mean({p: self.state[p]["replicas"] for p in masters}, masters, ranks)
         for group in self.param_groups:
-            group["steps"] += 1
             if group["batches"] is not None:
                 group["gamma"], group["rho"] = scoped(group, "gamma"), scoped(group, "rho")
         return loss

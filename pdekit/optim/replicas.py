@@ -18,6 +18,7 @@ from pdekit.optim.groups import (
     Checked,
     common,
     copied,
+    count_step,
     evaluations,
     parameters,
     scratch,
@@ -39,6 +40,25 @@ class Replicated(Checked):
 
     process_group: ProcessGroup | None = None
     replica = 0
+
+    @contextmanager
+    @torch.no_grad()
+    def at(self, replica: int) -> Iterator[None]:
+        """``with optimizer.at(a):`` the parameters hold replica a of this process, in 0, 1, ...
+
+        As to evaluate an ensemble, or a sample of each. ``IndexError`` for one that there is not.
+        """
+        count = common(self, "replicas")
+        if not 0 <= replica < count:
+            raise IndexError(f"replica must be one of 0, ..., {count - 1}, got {replica!r}")
+        masters = {p: p.detach().clone() for _, _, p in parameters(self)}
+        try:
+            for p, x in masters.items():
+                p.copy_(self.state[p]["replicas"][replica] if "replicas" in self.state[p] else x)
+            yield
+        finally:
+            for p, x in masters.items():
+                p.copy_(x)
 
 
 def ranks_of(process_group: ProcessGroup | None) -> Ranks:
@@ -93,6 +113,7 @@ def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]
     for p in tensors:
         kept[p, "master"], kept[p, "replicas"] = masters[p], state[p]["replicas"]
         state[p]["replicas"] = moved[p]
+    count_step(optimizer)
 
 
 def each_replica(optimizer: Any, ranks: Ranks) -> Iterator[int]:
