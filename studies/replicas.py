@@ -41,8 +41,16 @@ from pdekit.claims import Claim, at_least, at_most
 sys.path.insert(0, str(Path(__file__).parent))
 
 from networks.digits import (
-    Digits, Make, Weights, held_out, load, losses, one_thread, scores, trained,
-)  # fmt: skip
+    Digits,
+    Make,
+    Weights,
+    held_out,
+    load,
+    losses,
+    one_thread,
+    scores,
+    trained,
+)
 from networks.intervals import interval
 
 Array = np.ndarray
