@@ -52,6 +52,7 @@ from networks.digits import (
     trained,
 )
 from networks.intervals import interval
+from networks.shares import windows
 
 Array = np.ndarray
 
@@ -290,16 +291,11 @@ def methods() -> list[Method]:
 
 
 def shares(n: int, share: float, seeds: list[int], examples: int) -> list[torch.Tensor]:
-    """Of each replica the examples ``(seeds, m)``: windows on a circle, shuffled by the seed.
-
-    They start at equal distances and are longer than these, so that together they cover it.
-    """
-    m = round(share * examples)
+    """Of each replica the examples ``(seeds, m)``, shuffled by the seed."""
     orders = torch.stack(
         [torch.randperm(examples, generator=torch.Generator().manual_seed(s)) for s in seeds]
     )
-    starts = [round(a * examples / n) for a in range(n)]
-    return [orders[:, (torch.arange(m) + start) % examples] for start in starts]
+    return [orders[:, places] for places in windows(examples, n, share)]
 
 
 def networks_of(

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import pdekit as pk
 from networks import images, papers
+from networks.shares import windows
 
 BATCH, INNER, DECAY = 128, 0.5, 1e-3  # weight decay of CIFAR's networks
 WIDE = 1e4  # γ of section 3.3.2
@@ -199,10 +200,9 @@ def mirrored_and_shifted(x: Tensor) -> Tensor:
 
 
 def parts(recipe: Recipe, examples: int) -> list[Tensor]:
-    """What each replica sees: windows on a circle of shuffled examples, which cover it."""
-    order, m = torch.randperm(examples), round(recipe.share * examples)
-    starts = [a * examples // recipe.replicas for a in range(recipe.replicas)]
-    return [order[(torch.arange(m) + start) % examples] for start in starts]
+    """The examples that each replica sees, shuffled."""
+    order = torch.randperm(examples)
+    return [order[places] for places in windows(examples, recipe.replicas, recipe.share)]
 
 
 def batches(part: Tensor) -> Iterator[Tensor]:
@@ -249,8 +249,8 @@ def _train(recipe: Recipe, network: nn.Module, data: Data, effort: float) -> Non
     while used < total:
         optimizer.step(closure)
         scheduler.step()
-    order = torch.arange(len(data.images)).split(BATCH)
-    pk.optim.recalibrate(network, [data.images[part.to(data.images.device)] for part in order])
+    whole = max(1, len(data.images) // BATCH)
+    pk.optim.recalibrate(network, data.images.split(BATCH)[:whole])
 
 
 def falling(recipe: Recipe, epoch: float) -> float:
