@@ -34,6 +34,13 @@ def test_claims_hold(results: Any) -> None:
     assert len(study.plot(results).axes) == 3
 
 
+def test_without_scikit_learn_something_is_still_checked(monkeypatch: Any) -> None:
+    monkeypatch.setattr(study, "find_spec", lambda name: None)
+    alone = study.run(quick=True)
+    assert study.claims(alone) and failing(study, alone) == []
+    study.plot(alone)
+
+
 def test_every_method_takes_the_gradients_it_is_said_to(monkeypatch: Any) -> None:
     """Those of all replicas together, to within a step (at most 6 x 25)."""
     data, counted = digits.load(), digits.losses

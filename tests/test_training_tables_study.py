@@ -39,6 +39,13 @@ def row(name: str, errors: Any, **more: Any) -> Any:
                      curve=np.array([[given["gradients"], 0.1]]), **given)  # fmt: skip
 
 
+def test_without_scikit_learn_something_is_still_checked(monkeypatch: Any) -> None:
+    monkeypatch.setattr(study, "find_spec", lambda name: None)
+    alone = study.run(quick=True)
+    assert study.claims(alone) and failing(study, alone) == []
+    study.plot(alone)
+
+
 def test_a_difference_is_paired_and_holds_for_all_optimizers_together() -> None:
     draw = np.random.default_rng(0)
     common, noise = draw.normal(size=20), 0.01 * draw.normal(size=(3, 20))
