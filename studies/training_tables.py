@@ -7,12 +7,12 @@ pytorch-optimizer; ρ = 0.05, two gradients a step) and schedule-free SGD (of sc
 optimizer with L inner steps, or with n replicas, makes as many steps fewer. Tuning is equal too:
 each tries six learning rates, a factor of two apart, round its own good value; all else is fixed.
 A rate is chosen by the mean loss of five networks on a fifth of the training data, held out from
-them; other seeds then train on all 1,347 examples, from the same weights for every optimizer, the
-k-th gradient on the same batch. Learning rates fall to zero by a cosine, but not that of the
-schedule-free one. Only "SGD, momentum" and the schedule-free one have momentum. Differences to SGD
-are paired by seeds and their intervals hold together (Bonferroni): whose interval contains 0 is not
-told apart from SGD. They are over seeds, of one division into training and test data (450
-examples).
+them; other seeds then train on all 1,347 examples, from the same weights for every optimizer, on
+the same batches in the same order (SAM takes each twice). Learning rates fall to zero by a cosine,
+but not that of the schedule-free one. Of the papers' optimizers none has momentum, but Adam's
+within Entropy-Adam. Differences to SGD are paired by seeds and their intervals hold together
+(Bonferroni): whose interval contains 0 is not told apart from SGD. They are over seeds, of one
+division into training and test data (450 examples).
 
 ``--data DIR`` reruns instead what the thesis has in tables 3.1, 4.1, 5.1 and 5.2 at full size, on
 MNIST and CIFAR-10 in their original files in that folder (``networks.images``; one table with
