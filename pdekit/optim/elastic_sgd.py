@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
@@ -16,11 +17,11 @@ from pdekit.optim.groups import (
     check_width,
     common,
     evaluated,
+    every,
     mean_loss,
-    parameters,
 )
 from pdekit.optim.replicas import Replicated, each_replica, ranks_of, take_mean, transaction
-from pdekit.optim.updates import langevin_step
+from pdekit.optim.updates import interpolate, langevin_steps
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -101,17 +102,22 @@ class ElasticSGD(Replicated):
         self.recheck_groups()
         ranks, losses = ranks_of(self.process_group), []
         with transaction(self, ranks) as (masters, moved):
-            for a in each_replica(self, ranks):
-                losses.append(evaluated(self, closure))
-                for group, _, p in parameters(self):
-                    slope = torch.zeros_like(p) if p.grad is None else p.grad
-                    x, rho = masters[p], group["rho"]
-                    langevin_step(moved[p][a], slope, group["lr"], None, x, rho)
-            take_mean({p: self.state[p]["replicas"] for p in masters}, masters, ranks)
+            for _, a in each_replica(self, ranks):
+                losses.append(evaluated(self, closure)[0])
+                for part in every(self):
+                    slopes = [
+                        torch.zeros_like(p) if p.grad is None else p.grad for p in part.params
+                    ]
+                    rate, rho = part.group["lr"], part.group["rho"]
+                    into = part.of(moved[a])
+                    langevin_steps(
+                        part.params, slopes, rate, None, part.of(masters), rho, into=into
+                    )
+            take_mean(self, masters, ranks)
             n = common(self, "replicas") * ranks.size
-            for group, _, p in parameters(self):
-                share = n * master_rate(group) / group["rho"]
-                torch.lerp(masters[p], p, share, out=p)
+            for part in every(self):
+                share = n * master_rate(part.group) / part.group["rho"]
+                interpolate(part.params, part.of(masters), part.params, share)
             loss = mean_loss(losses)
         return loss
 
@@ -120,3 +126,8 @@ def master_rate(group: Group) -> float:
     """η'."""
     rate = group["master_lr"]
     return float(group["lr"] if rate is None else rate)
+
+
+def gradients(params: list[Tensor]) -> list[Tensor]:
+    """Zero where there is none."""
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in params]

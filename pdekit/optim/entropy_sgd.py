@@ -14,19 +14,20 @@ from pdekit.optim.groups import (
     Closure,
     Group,
     Loss,
+    Part,
     address,
     check_range,
     check_seed,
     check_whole,
     check_width,
     common,
-    copies,
     evaluated,
-    parameters,
+    every,
     rate_of,
     restored_on_error,
+    room,
 )
-from pdekit.optim.updates import Noise, langevin_step
+from pdekit.optim.updates import Noise, interpolate, langevin_steps
 
 
 class EntropySGD(Checked):
@@ -91,10 +92,11 @@ class EntropySGD(Checked):
         """Move x; returns the loss at the old x."""
         self.recheck_groups()
         with restored_on_error(self) as centres:
-            means = copies(self, "mean")
-            loss = inner_loop(self, closure, centres, means)
-            for group, _, p in parameters(self):
-                torch.lerp(centres[p], means[p], group["lr"] / group["gamma"], out=p)
+            means = room(self, "mean")
+            loss, moved = inner_loop(self, closure, centres, means)
+            for part in moved:
+                share = part.group["lr"] / part.group["gamma"]
+                interpolate(part.params, part.of(centres), part.of(means), share)
         return loss
 
 
@@ -116,29 +118,34 @@ def check_inner_loop(group: Group) -> None:
 def inner_loop(
     optimizer: Optimizer,
     closure: Closure | None,
-    centres: dict[Tensor, Tensor],
-    means: dict[Tensor, Tensor] | None,
+    centres: dict[int, Tensor],
+    means: dict[int, Tensor] | None,
     replica: int = 0,
     replicas: int = 1,
-) -> Loss | None:
-    """L steps of y, the parameters, around the centres x, averaged in the means z; returns the
-    first loss.
+) -> tuple[Loss | None, list[Part]]:
+    """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss,
+    and what has moved.
 
     Without means z is the last y. Replicas have independent noise.
     """
-    losses = []
+    losses, moved = [], set[int]()
     for _ in range(common(optimizer, "inner_steps")):
-        losses.append(evaluated(optimizer, closure))
-        for group, number, y in parameters(optimizer):
-            if y.grad is None:
-                continue
-            eta, noise = inner_rate(group), None
-            if group["temperature"] > 0:
-                at = address(group, number * replicas + replica)
-                noise = Noise(sqrt(2 * eta * group["temperature"]), at)
-            z = None if means is None else means[y]
-            langevin_step(y, y.grad, eta, noise, centres[y], group["gamma"], z, group["alpha"])
-    return losses[0]
+        loss, parts = evaluated(optimizer, closure)
+        losses.append(loss)
+        for part in parts:
+            group, eta = part.group, inner_rate(part.group)
+            for some, new in ((part.among(moved), False), (part.among(moved, False), True)):
+                noise = None
+                if group["temperature"] > 0:
+                    runs = [k * replicas + replica for k in some.numbers]
+                    noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
+                z = None if means is None else some.of(means)
+                langevin_steps(
+                    some.params, some.slopes, eta, noise, some.of(centres), group["gamma"], z,
+                    group["alpha"], new,
+                )  # fmt: skip
+            moved.update(part.numbers)
+    return losses[0], [part.among(moved) for part in every(optimizer)]
 
 
 def inner_rate(group: Group) -> float:

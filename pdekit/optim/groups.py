@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import compress
 from math import isfinite
 from numbers import Integral
 from typing import Any, ClassVar, TypeAlias
@@ -113,21 +115,72 @@ def group_of(optimizer: Checked, given: Group) -> Group:
     return {**optimizer.defaults, **given, "params": params}
 
 
-def parameters(optimizer: Optimizer) -> Iterator[tuple[Group, int, Tensor]]:
-    """(group, number, parameter), numbered through all groups.
+@dataclass(frozen=True)
+class Part:
+    """Parameters of a group, and their numbers through all groups."""
 
-    Integer parameters, which have no gradient, are skipped.
-    """
-    number = 0
+    group: Group
+    numbers: list[int]
+    params: list[Tensor]
+
+    @property
+    def slopes(self) -> list[Any]:
+        """Their gradients."""
+        return [p.grad for p in self.params]
+
+    def of(self, tensors: Mapping[int, Tensor]) -> list[Tensor]:
+        """Their tensors among those of all numbers."""
+        return [tensors[k] for k in self.numbers]
+
+    def among(self, numbers: set[int], inside: bool = True) -> Part:
+        """Those with these numbers, or with others."""
+        return self.only((k in numbers) == inside for k in self.numbers)
+
+    def only(self, those: Iterable[bool]) -> Part:
+        """Some of them."""
+        chosen = list(those)
+        numbers, params = compress(self.numbers, chosen), compress(self.params, chosen)
+        return Part(self.group, list(numbers), list(params))
+
+
+def parts_of(optimizer: Optimizer, chosen: Callable[[Tensor], bool]) -> list[Part]:
+    """The parameters that are chosen, numbered through all groups."""
+    found, number = [], 0
     for group in optimizer.param_groups:
-        for p in group["params"]:
-            if p.is_floating_point() or p.is_complex():
-                yield group, number, p
-            number += 1
+        params = group["params"]
+        part = Part(group, list(range(number, number + len(params))), params)
+        found.append(part.only(map(chosen, params)))
+        number += len(params)
+    return found
 
 
-def evaluated(optimizer: Optimizer, closure: Closure | None) -> Loss | None:
-    """Evaluate the closure: the loss at the current parameters, with gradients in ``.grad``."""
+def every(optimizer: Optimizer) -> list[Part]:
+    """All parameters but whole numbers, which have no gradient."""
+    return parts_of(optimizer, lambda p: p.is_floating_point() or p.is_complex())
+
+
+def moving(optimizer: Optimizer) -> list[Part]:
+    """Those that have a gradient; checked."""
+    found = parts_of(optimizer, lambda p: p.grad is not None)
+    for part in found:
+        check_gradients(optimizer, part)
+    return found
+
+
+def check_gradients(optimizer: Optimizer, part: Part) -> None:
+    """``TypeError`` for gradients that are sparse, or of whole numbers."""
+    for dtype in {p.dtype for p in part.params}:
+        if not (dtype.is_floating_point or dtype.is_complex):
+            raise TypeError(
+                f"{type(optimizer).__name__} cannot move whole numbers, got a gradient of "
+                f"parameters of type {dtype}; take a floating type, as in p.float()"
+            )
+    if any(slope.layout != torch.strided for slope in part.slopes):
+        raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
+
+
+def evaluated(optimizer: Optimizer, closure: Closure | None) -> tuple[Loss | None, list[Part]]:
+    """Evaluate the closure: the loss at the current parameters, and those with a gradient."""
     if not callable(closure):
         raise TypeError(
             f"{type(optimizer).__name__} needs several gradients a step: call step(closure), where "
@@ -136,16 +189,12 @@ def evaluated(optimizer: Optimizer, closure: Closure | None) -> Loss | None:
         )
     with torch.enable_grad():
         loss = closure()
-    _counted(optimizer)
-    return loss.detach() if isinstance(loss, Tensor) else loss
+    return (loss.detach() if isinstance(loss, Tensor) else loss), _counted(optimizer)
 
 
-def loss_of(optimizer: Checked, closure: Closure | None) -> Loss | None:
+def loss_of(optimizer: Checked, closure: Closure | None) -> tuple[Loss | None, list[Part]]:
     """For an optimizer that needs one gradient: from the closure, or already in ``.grad``."""
-    if closure is not None:
-        return evaluated(optimizer, closure)
-    _counted(optimizer)
-    return None
+    return (None, _counted(optimizer)) if closure is None else evaluated(optimizer, closure)
 
 
 def mean_loss(losses: list[Loss | None]) -> Loss:
@@ -156,31 +205,23 @@ def mean_loss(losses: list[Loss | None]) -> Loss:
     return sum(known) / len(known)
 
 
-def _counted(optimizer: Optimizer) -> None:
-    """Count an evaluation; checks that gradients are dense and of floating type."""
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            if p.grad is not None and not (p.is_floating_point() or p.is_complex()):
-                raise TypeError(
-                    f"{type(optimizer).__name__} cannot move whole numbers, got a gradient of "
-                    f"parameters of type {p.dtype}; take a floating type, as in p.float()"
-                )
-    slopes = [p.grad for _, _, p in parameters(optimizer) if p.grad is not None]
-    if any(slope.layout != torch.strided for slope in slopes):
-        raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
+def _counted(optimizer: Optimizer) -> list[Part]:
+    """Count an evaluation, if it has good gradients; these."""
+    found = moving(optimizer)
     for group in optimizer.param_groups:
         group["evaluations"] += 1
+    return found
 
 
 @contextmanager
-def restored_on_error(optimizer: Checked) -> Iterator[dict[Tensor, Tensor]]:
+def restored_on_error(optimizer: Checked) -> Iterator[dict[int, Tensor]]:
     """Yields copies of the parameters. If the body raises, parameters and counters are restored."""
     anchors, counts = copies(optimizer, "anchor"), evaluations(optimizer)
     try:
         yield anchors
     except BaseException:
-        for p, anchor in anchors.items():
-            p.copy_(anchor)
+        for part in every(optimizer):
+            copy_all(part.params, part.of(anchors))
         set_evaluations(optimizer, counts)
         raise
 
@@ -196,30 +237,59 @@ def set_evaluations(optimizer: Optimizer, counts: list[int]) -> None:
         group["evaluations"] = count
 
 
-def copies(optimizer: Optimizer, name: str) -> dict[Tensor, Tensor]:
-    """Copies of the parameters, in buffers that are reused from step to step under this name."""
-    kept = scratch(optimizer)
-    made = {p: copied(p.detach(), kept.get((p, name))) for _, _, p in parameters(optimizer)}
-    kept.update({(p, name): copy for p, copy in made.items()})
+def copies(optimizer: Optimizer, name: str) -> dict[int, Tensor]:
+    """Copies of the parameters by number, in buffers that are reused from step to step."""
+    made, parts = room(optimizer, name), every(optimizer)
+    for part in parts:
+        copy_all(part.of(made), part.params)
     return made
 
 
-def scratch(optimizer: Optimizer) -> dict[tuple[Tensor, str], Tensor]:
-    """Reusable buffers, by parameter and use; not part of the state."""
-    kept: dict[tuple[Tensor, str], Tensor] = vars(optimizer).setdefault("scratch", {})
+def room(optimizer: Optimizer, name: str) -> dict[int, Tensor]:
+    """Buffers like the parameters, by number, reused under this name; not part of the state.
+
+    Allocation costs as much as a gradient.
+    """
+    kept: dict[int, Tensor] = scratch(optimizer, name)
+    for part in every(optimizer):
+        for k, p in zip(part.numbers, part.params, strict=True):
+            if k not in kept or not fits(kept[k], p):
+                kept[k] = torch.empty_like(p, requires_grad=False)
     return kept
 
 
-def copied(x: Tensor, into: Tensor | None) -> Tensor:
-    """A copy, ``into`` that tensor if it fits: allocation costs as much as a gradient."""
-    if into is None or (into.shape, into.dtype, into.device) != (x.shape, x.dtype, x.device):
-        into = torch.empty_like(x)
-    return into.copy_(x)
+def scratch(optimizer: Optimizer, name: str) -> dict[int, Any]:
+    """What is kept by number under this name; not part of the state."""
+    kept: dict[int, Any] = vars(optimizer).setdefault("scratch", {}).setdefault(name, {})
+    return kept
 
 
-def address(group: Group, number: int) -> Address:
-    """The address of the noise of a parameter at the latest evaluation."""
-    return Address(group["seed"], number, step=group["evaluations"] - 1)
+def fits(one: Tensor, x: Tensor) -> bool:
+    """Whether a tensor can take the place of another."""
+    return one.shape == x.shape and one.dtype == x.dtype and one.device == x.device
+
+
+def zero_all(those: list[Tensor]) -> None:
+    """Set tensors to zero."""
+    if those:
+        torch._foreach_zero_(those)
+
+
+def add_all(into: list[Tensor], those: list[Any]) -> None:
+    """Add tensors to others."""
+    if into:
+        torch._foreach_add_(into, those)
+
+
+def copy_all(into: list[Tensor], those: list[Tensor]) -> None:
+    """Copy tensors into others."""
+    if into:
+        torch._foreach_copy_(into, those)
+
+
+def address(group: Group) -> Address:
+    """The address of the noise of a group at the latest evaluation; each parameter has a run."""
+    return Address(group["seed"], step=group["evaluations"] - 1)
 
 
 def common(optimizer: Optimizer, name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 import torch
+from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
@@ -12,6 +13,7 @@ from pdekit.optim.groups import (
     Closure,
     Group,
     Loss,
+    add_all,
     address,
     check_range,
     check_seed,
@@ -19,14 +21,15 @@ from pdekit.optim.groups import (
     check_whole,
     check_width,
     common,
-    copies,
     evaluated,
+    every,
     mean_loss,
-    parameters,
     rate_of,
     restored_on_error,
+    room,
+    zero_all,
 )
-from pdekit.optim.updates import Noise, scattered
+from pdekit.optim.updates import Noise, langevin_steps, scatter
 
 
 class HEAT(Checked):
@@ -91,25 +94,25 @@ class HEAT(Checked):
         samples, losses = common(self, "samples"), []
         antithetic = common(self, "antithetic")
         with restored_on_error(self) as centres:
-            sums = {p: copy.zero_() for p, copy in copies(self, "sum").items()}
+            sums = room(self, "sum")
+            zero_all([*sums.values()])
             for i in range(samples):
-                sign = -1.0 if antithetic and i % 2 else 1.0
-                for group, number, p in parameters(self):
-                    if p.requires_grad:
-                        self._scatter(group, number, p, centres[p], sign)
-                losses.append(evaluated(self, closure))
-                for _, _, p in parameters(self):
-                    if p.grad is not None:
-                        sums[p] += p.grad
-            loss = mean_loss(losses)
-            for group, _, p in parameters(self):
-                torch.add(centres[p], sums[p], alpha=-group["lr"] / samples, out=p)
-        return loss
+                self._scatter(centres, -1.0 if antithetic and i % 2 else 1.0)
+                loss, moving = evaluated(self, closure)
+                losses.append(loss)
+                for part in moving:
+                    add_all(part.of(sums), part.slopes)
+            mean = mean_loss(losses)
+            for part in every(self):
+                x, rate = part.of(centres), part.group["lr"] / samples
+                langevin_steps(x, part.of(sums), rate, into=part.params)
+        return mean
 
-    def _scatter(
-        self, group: Group, number: int, p: torch.Tensor, x: torch.Tensor, sign: float
-    ) -> None:
+    def _scatter(self, centres: dict[int, Tensor], sign: float) -> None:
         """x + ξ with the normals of the next evaluation, or of the previous one."""
-        ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
-        scale = sign * sqrt(group["gamma"] * group["temperature"])
-        scattered(p, x, Noise(scale, address(ahead, number)))
+        for part in every(self):
+            walked, group = part.only(p.requires_grad for p in part.params), part.group
+            ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
+            scale = sign * sqrt(group["gamma"] * group["temperature"])
+            noise = Noise(scale, address(ahead), walked.numbers)
+            scatter(walked.params, walked.of(centres), noise)

@@ -13,11 +13,12 @@ from pdekit.optim.groups import (
     Loss,
     check_switch,
     common,
+    copy_all,
     evaluated,
-    parameters,
     rate_of,
     restored_on_error,
 )
+from pdekit.optim.updates import interpolate, langevin_steps
 
 
 class HJ(Checked):
@@ -70,15 +71,15 @@ class HJ(Checked):
         self.recheck_groups()
         dual = common(self, "dual")
         with restored_on_error(self) as centres:
-            loss = inner_loop(self, closure, centres, None)
-            if dual:
-                evaluated(self, closure)
-            for group, _, p in parameters(self):
-                x = centres[p]
-                if not dual:
-                    torch.lerp(x, p, group["lr"] / group["gamma"], out=p)
-                elif p.grad is None:
-                    p.copy_(x)
-                else:
-                    torch.add(x, p.grad, alpha=-group["lr"], out=p)
+            loss, moved = inner_loop(self, closure, centres, None)
+            ahead = evaluated(self, closure)[1] if dual else []
+            for part in moved:
+                if dual:
+                    copy_all(part.params, part.of(centres))
+                elif part.group["lr"] != part.group["gamma"]:  # with equal ones x becomes y
+                    share = part.group["lr"] / part.group["gamma"]
+                    interpolate(part.params, part.of(centres), part.params, share)
+            for part in ahead:
+                rate = part.group["lr"]
+                langevin_steps(part.of(centres), part.slopes, rate, into=part.params)
         return loss

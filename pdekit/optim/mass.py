@@ -14,10 +14,9 @@ from pdekit.optim.groups import (
     check_switch,
     common,
     loss_of,
-    parameters,
 )
-from pdekit.optim.nesterov import age_after, iterate
-from pdekit.optim.updates import accelerated
+from pdekit.optim.nesterov import age_after, iterates
+from pdekit.optim.updates import accelerate
 
 
 class MaSS(Checked):
@@ -66,12 +65,12 @@ class MaSS(Checked):
         """Move w and u; returns the loss of the closure, at u."""
         self.recheck_groups()
         age, restart = self.param_groups[0]["age"], common(self, "restart")
-        loss, climb = loss_of(self, closure), 0.0
-        for group, _, p in parameters(self):
-            if p.grad is not None:
-                momentum = (age - 1) / (age + 2) if restart else group["momentum"]
-                w, compensation = iterate(self, p), group["compensation"]
-                climb += accelerated(p, w, group["lr"], momentum, compensation, restart)
+        (loss, moving), climb = loss_of(self, closure), 0.0
+        for of in moving:
+            eta, compensation = of.group["lr"], of.group["compensation"]
+            momentum = (age - 1) / (age + 2) if restart else of.group["momentum"]
+            w = iterates(self, of)
+            climb += accelerate(of.params, w, of.slopes, eta, momentum, compensation, restart)
         if restart:
             for group in self.param_groups:
                 group["age"] = age_after(age, climb)

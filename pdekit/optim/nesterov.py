@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import Checked, Closure, Group, Loss, check_range, loss_of, parameters
-from pdekit.optim.updates import accelerated
+from pdekit.optim.groups import Checked, Closure, Group, Loss, Part, check_range, loss_of
+from pdekit.optim.updates import accelerate
 
 
 class NesterovRestart(Checked):
@@ -38,22 +38,25 @@ class NesterovRestart(Checked):
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move w and u; returns the loss of the closure, at u."""
         self.recheck_groups()
-        loss = loss_of(self, closure)
+        loss, moving = loss_of(self, closure)
         age = self.param_groups[0]["age"]
+        momentum = (age - 1) / (age + 2)
         climb = sum(
-            accelerated(p, iterate(self, p), group["lr"], (age - 1) / (age + 2), 0.0)
-            for group, _, p in parameters(self)
-            if p.grad is not None
+            accelerate(of.params, iterates(self, of), of.slopes, of.group["lr"], momentum, 0.0)
+            for of in moving
         )
         for group in self.param_groups:
             group["age"] = age_after(age, climb)
         return loss
 
 
-def iterate(optimizer: Optimizer, u: Tensor) -> Tensor:
-    """w of a parameter, initially equal to u."""
-    w: Tensor = optimizer.state[u].setdefault("w", u.detach().clone())
-    return w
+def iterates(optimizer: Optimizer, of: Part) -> list[Tensor]:
+    """w of parameters, initially equal to u."""
+    states = [optimizer.state[u] for u in of.params]
+    for u, state in zip(of.params, states, strict=True):
+        if "w" not in state:
+            state["w"] = u.detach().clone()
+    return [state["w"] for state in states]
 
 
 def age_after(age: int, climb: float) -> int:

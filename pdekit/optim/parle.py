@@ -18,10 +18,12 @@ from pdekit.optim.groups import (
     check_whole,
     check_width,
     common,
+    copy_all,
+    every,
     mean_loss,
-    parameters,
 )
 from pdekit.optim.replicas import Replicated, each_replica, ranks_of, take_mean, transaction
+from pdekit.optim.updates import couple
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -130,20 +132,24 @@ class Parle(Replicated):
         ranks, losses = ranks_of(self.process_group), []
         n = common(self, "replicas") * ranks.size
         with transaction(self, ranks) as (masters, moved):
-            for a in each_replica(self, ranks):
-                starts = {p: self.state[p]["replicas"][a] for p in masters}
-                means = {p: moved[p][a] for p in masters}
-                losses.append(inner_loop(self, closure, starts, means, self.replica, n))
-                for group, _, p in parameters(self):
-                    x, z, eta = starts[p], means[p], group["lr"]
-                    z.copy_(x - (x - z) * eta - (x - masters[p]) * (eta / group["rho"]))
-            loss = mean_loss(losses)
-            take_mean({p: self.state[p]["replicas"] for p in masters}, masters, ranks)
+            for starts, a in each_replica(self, ranks):
+                means = moved[a]
+                loss, walked = inner_loop(self, closure, starts, means, self.replica, n)
+                losses.append(loss)
+                there = {k for part in walked for k in part.numbers}
+                for part in every(self):
+                    still = part.among(there, False)
+                    copy_all(still.of(means), still.of(starts))
+                    share, x = part.group["lr"], part.of(starts)
+                    pull = share / part.group["rho"]
+                    couple(part.of(means), x, part.of(masters), share, pull)
+            mean = mean_loss(losses)
+            take_mean(self, masters, ranks)
         for group in self.param_groups:
             group["steps"] += 1
             if group["batches"] is not None:
                 group["gamma"], group["rho"] = scoped(group, "gamma"), scoped(group, "rho")
-        return loss
+        return mean
 
 
 def scoped(group: Group, name: str) -> float:

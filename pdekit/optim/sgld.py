@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 
 import torch
@@ -49,7 +50,7 @@ class SGLD(Checked):
         """Move x; returns the loss of the closure."""
         return noisy_descent(self, closure, self.noise)
 
-    def noise(self, group: Group, number: int) -> Noise | None:
-        """√(2 η T) ξ of a parameter."""
+    def noise(self, group: Group, numbers: Sequence[int]) -> Noise | None:
+        """√(2 η T) ξ of parameters."""
         scale = sqrt(2 * group["lr"] * group["temperature"])
-        return Noise(scale, address(group, number)) if scale else None
+        return Noise(scale, address(group), numbers) if scale else None

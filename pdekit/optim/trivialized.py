@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp, sqrt
 
 import torch
@@ -14,7 +15,7 @@ from pdekit.optim.groups import (
     Loss,
     check_range,
     check_seed,
-    parameters,
+    every,
 )
 from pdekit.optim.updates import Noise, noisy_descent
 from pdekit.particles.noise import INITIAL_NORMAL, Address
@@ -73,17 +74,17 @@ class TrivializedSGD(Checked):
         """Move x; returns the loss of the closure."""
         return noisy_descent(self, closure, self.noise)
 
-    def noise(self, group: Group, number: int) -> Noise | None:
-        """-η v_i h of a parameter."""
+    def noise(self, group: Group, numbers: Sequence[int]) -> Noise | None:
+        """-η v_i h of parameters."""
         strength = -group["lr"] * self.field(group, group["evaluations"] - 1)
-        at = Address(group["seed"], number, INITIAL_NORMAL)
-        return Noise(strength, at) if strength else None
+        at = Address(group["seed"], channel=INITIAL_NORMAL)
+        return Noise(strength, at, numbers) if strength else None
 
     def field(self, group: Group, step: int) -> float:
         """v_i, the spread of the field in step i."""
         p = group["layers"]
         if p is None:
-            p = max(3, sum(q.ndim >= 2 for _, _, q in parameters(self)))
+            p = max(3, sum(q.ndim >= 2 for part in every(self) for q in part.params))
         tau = exp(-step / group["decay"]) - 0.5
         share = max(0.0, 1 + tau * (2 * p - 2) / (p - 2))
         return float(group["coupling"] * sqrt(p * (p - 2) * share))
