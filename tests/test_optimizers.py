@@ -10,7 +10,6 @@ import torch
 from optimizer_cases import CASES, OPTIMIZERS
 
 from pdekit import optim
-from pdekit.optim.updates import Noise, langevin_step, plain_step, scattered
 from pdekit.particles.noise import Address, fill_normals
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -101,35 +100,7 @@ def test_follows_the_algorithm_of_the_paper(case):
     assert len(problem.losses) == 100 * case.calls
 
 
-# ---- what a step is made of
-
-
-PARTS = {
-    "slope": (False, False, False),
-    "noise": (True, False, False),
-    "centre": (False, True, False),
-    "centre and mean": (True, True, True),
-    "mean": (True, False, True),
-}
-
-
-def walked(step, dtype, size, parts):
-    """y and the mean after one step with some of noise, centre and mean."""
-    draw = torch.Generator().manual_seed(size)
-    y, slope, x, z = (torch.randn(size, generator=draw, dtype=dtype) for _ in range(4))
-    noisy, drawn, averaged = parts
-    noise = Noise(0.37, Address(5, 3, 0, 8)) if noisy else None
-    step(y, slope, 0.11, noise, x if drawn else None, 0.7, z if averaged else None, 0.3)
-    return y, z
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("parts", PARTS)
-@pytest.mark.parametrize("size", [0, 1, 5, 1023, 1024, 1025, 3000])
-def test_kernel_and_plain_form_give_the_same_bits(dtype, parts, size):
-    """Every operation is rounded alike; without that a machine's answer would not be another's."""
-    kernel, plain = (walked(f, dtype, size, PARTS[parts]) for f in (langevin_step, plain_step))
-    assert all(torch.equal(a, b) for a, b in zip(kernel, plain, strict=True))
+# ---- layouts, types, threads
 
 
 @pytest.fixture
@@ -138,28 +109,6 @@ def two_threads():
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("extra", [-1, 0, 1025])
-@pytest.mark.usefixtures("two_threads")
-def test_threads_share_a_parameter_without_a_seam(extra):
-    """From 2^19 elements on there are two parts; the plain form knows nothing of them."""
-    size = 2 * (1 << 18) + extra
-    parts = PARTS["centre and mean"]
-    kernel, plain = (walked(f, torch.float32, size, parts) for f in (langevin_step, plain_step))
-    assert all(torch.equal(a, b) for a, b in zip(kernel, plain, strict=True))
-    x, y = kernel[0], torch.empty(size)
-    scattered(y, x, Noise(0.3, Address(2, 1, 0, 4)))
-    assert torch.equal(y, x + normals_at(Address(2, 1, 0, 4), size, x.dtype) * 0.3)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("size", [0, 1, 5, 1023, 1024, 1025, 3000])
-def test_scattering_adds_the_normals_of_the_address(dtype, size):
-    at, x = Address(2, 7, 0, 9), torch.linspace(-1, 1, size, dtype=dtype)
-    y = torch.full_like(x, torch.nan)
-    scattered(y, x, Noise(-0.3, at))
-    assert torch.equal(y, x + normals_at(at, size, dtype) * -0.3)
 
 
 def wells(x):
