@@ -17,6 +17,7 @@ from pdekit.optim.groups import (
     Closure,
     Group,
     Loss,
+    Part,
     Schedule,
     address,
     check_range,
@@ -24,15 +25,17 @@ from pdekit.optim.groups import (
     check_whole,
     check_width,
     common,
-    copies,
+    copy_all,
     decay,
     evaluated,
-    parameters,
+    every,
+    quotients,
     rate_of,
     restored_on_error,
+    room,
     step_by_base,
 )
-from pdekit.optim.updates import Noise, langevin_step
+from pdekit.optim.updates import Noise, interpolate, langevin_steps
 from pdekit.particles.dynamics.two_scale import ExponentialAverage
 
 
@@ -115,23 +118,27 @@ class EntropySGD(Checked):
         """Move x; returns the loss at the old x."""
         self.recheck_groups()
         with restored_on_error(self) as centres:
-            means = copies(self, "mean")
-            loss = inner_loop(self, closure, centres, means)
-            step_towards(self, centres, means)
+            means = room(self, "mean")
+            loss, moved = inner_loop(self, closure, centres, means)
+            step_towards(self, moved, centres, means)
         return loss
 
 
-def step_towards(optimizer: Checked, x: dict[Tensor, Tensor], z: dict[Tensor, Tensor]) -> None:
+def step_towards(
+    optimizer: Checked, moved: list[Part], centres: dict[int, Tensor], means: dict[int, Tensor]
+) -> None:
     """x ← x - (η/γ)(x - z), or a step of the base along (x - z)/γ, with decoupled decay."""
+    slopes: dict[int, Tensor] = {}
+    for part in moved:
+        x, z, gamma = part.of(centres), part.of(means), part.group["gamma"]
+        if optimizer.bases:
+            slopes.update(zip(part.numbers, quotients(x, z, gamma), strict=True))
+            copy_all(part.params, x)
+        else:
+            interpolate(part.params, x, z, part.group["lr"] / gamma)
+            decay(part.params, x, part.group)
     if optimizer.bases:
-        step_by_base(optimizer, x, {
-            p: (x[p] - z[p]) / group["gamma"] for group, _, p in parameters(optimizer)
-        })  # fmt: skip
-        return
-    for group, _, p in parameters(optimizer):
-        torch.lerp(x[p], z[p], group["lr"] / group["gamma"], out=p)
-        if p.grad is not None:
-            decay(p, x[p], group)
+        step_by_base(optimizer, slopes)
 
 
 def with_width(group: Group, based: bool = False) -> Group:
@@ -169,30 +176,41 @@ def check_average(group: Group) -> None:
 def inner_loop(
     optimizer: Optimizer,
     closure: Closure | None,
-    centres: dict[Tensor, Tensor],
-    means: dict[Tensor, Tensor] | None,
+    centres: dict[int, Tensor],
+    means: dict[int, Tensor] | None,
     replica: int = 0,
     replicas: int = 1,
-) -> Loss | None:
-    """L steps of y, the parameters, around the centres x, averaged in the means z; returns the
-    first loss.
+) -> tuple[Loss | None, list[Part]]:
+    """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss,
+    and what has moved.
 
     Without means z is the last y. Replicas have independent noise.
     """
-    losses = []
+    losses, moved, begun = [], set[int](), set[int]()
     for m in range(common(optimizer, "inner_steps")):
-        losses.append(evaluated(optimizer, closure))
-        for group, number, y in parameters(optimizer):
-            if y.grad is None:
-                continue
-            eta, noise = inner_rate(group), None
-            if group["temperature"] > 0:
-                at = address(group, number * replicas + replica)
-                noise = Noise(sqrt(2 * eta * group["temperature"]), at)
-            z, past = (None, 1.0) if means is None else (means[y], weight_of_past(group, m + 1))
-            z = None if past == 1 else z
-            langevin_step(y, y.grad, eta, noise, centres[y], group["gamma"], z, past)
-    return losses[0]
+        loss, parts = evaluated(optimizer, closure)
+        losses.append(loss)
+        for part in parts:
+            group, eta = part.group, inner_rate(part.group)
+            past = 1.0 if means is None else weight_of_past(group, m + 1)
+            for some, new in ((part.among(begun), False), (part.among(begun, False), True)):
+                noise = None
+                if group["temperature"] > 0:
+                    runs = [k * replicas + replica for k in some.numbers]
+                    noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
+                z = some.of(means) if means is not None and past < 1 else None
+                langevin_steps(
+                    some.params, some.slopes, eta, noise, some.of(centres), group["gamma"], z,
+                    past, new,
+                )  # fmt: skip
+            moved.update(part.numbers)
+            begun.update(part.numbers if past < 1 else ())
+    found = [part.among(moved) for part in every(optimizer)]
+    if means is not None:
+        for part in found:  # without a gradient since the burn-in
+            late = part.among(begun, False)
+            copy_all(late.of(means), late.params)
+    return losses[0], found
 
 
 def weight_of_past(group: Group, m: int) -> float:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import wraps
+from itertools import compress
 from math import isfinite
 from numbers import Integral
 from types import MappingProxyType
@@ -54,13 +56,13 @@ P = ParamSpec("P")
 class Checked(Optimizer):
     """Base class: checks options, also those that are set later, and keeps the ``bases``.
 
-    ``derived``: keys in its groups that are not options; ``renamed``: former names of options, and
+    ``derived``: keys in its groups that are not options; ``former``: names that options had, and
     what to take instead. Each group counts its ``evaluations`` and ``steps``. ``bases``: the torch
     optimizers that make its steps, if it was given a ``base`` (`pdekit.optim.bases`).
     """
 
     derived: ClassVar[tuple[str, ...]] = ()
-    renamed: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    former: ClassVar[Mapping[str, str]] = MappingProxyType({})
     bases: list[Optimizer]
 
     def __init__(
@@ -149,23 +151,23 @@ class Checked(Optimizer):
         return {**super().__getstate__(), "bases": self.bases}
 
 
-def renamed(init: Callable[P, None]) -> Callable[P, None]:
+def former_names_refused(init: Callable[P, None]) -> Callable[P, None]:
     """A constructor that says what to take instead of an option's former name."""
 
     @wraps(init)
     def checked(*arguments: P.args, **options: P.kwargs) -> None:
-        refuse_renamed(arguments[0], options)
+        refuse_former(arguments[0], options)
         init(*arguments, **options)
 
     return checked
 
 
-def refuse_renamed(optimizer: Any, options: Iterable[str]) -> None:
+def refuse_former(optimizer: Any, options: Iterable[str]) -> None:
     """``TypeError`` for the former name of an option."""
-    for old in optimizer.renamed.keys() & set(options):
+    for old in optimizer.former.keys() & set(options):
         raise TypeError(
             f"{type(optimizer).__name__} has no option {old!r} any more: use "
-            f"{optimizer.renamed[old]}"
+            f"{optimizer.former[old]}"
         )
 
 
@@ -207,7 +209,7 @@ def group_of(optimizer: Checked, given: Group) -> Group:
     """
     name, derived = type(optimizer).__name__, optimizer.derived
     given = listed_group(given)
-    refuse_renamed(optimizer, given)
+    refuse_former(optimizer, given)
     unknown = sorted(set(given) - set(optimizer.defaults) - _FOREIGN - set(derived))
     if unknown:
         own = ", ".join(key for key in optimizer.defaults if key not in {*_COUNTERS, *derived})
@@ -220,23 +222,78 @@ def group_of(optimizer: Checked, given: Group) -> Group:
     return {**optimizer.defaults, **given}
 
 
-def parameters(optimizer: Optimizer) -> Iterator[tuple[Group, int, Tensor]]:
-    """(group, number, parameter), numbered through all groups.
-
-    Scheduled options have their present value. Integer parameters, which have no gradient, are
-    skipped.
+@dataclass(frozen=True)
+class Part:
+    """Parameters of a group, whose scheduled options have their present value, and their numbers
+    through all groups.
     """
-    number = 0
+
+    group: Group
+    numbers: list[int]
+    params: list[Tensor]
+
+    @property
+    def slopes(self) -> list[Any]:
+        """Their gradients."""
+        return [p.grad for p in self.params]
+
+    def pairs(self) -> Iterator[tuple[int, Tensor]]:
+        """Numbers and parameters."""
+        return zip(self.numbers, self.params, strict=True)
+
+    def of(self, tensors: Mapping[int, Tensor]) -> list[Tensor]:
+        """Their tensors among those of all numbers."""
+        return [tensors[k] for k in self.numbers]
+
+    def among(self, numbers: set[int], inside: bool = True) -> Part:
+        """Those with these numbers, or with others."""
+        return self.only((k in numbers) == inside for k in self.numbers)
+
+    def only(self, those: Iterable[bool]) -> Part:
+        """Some of them."""
+        chosen = list(those)
+        numbers, params = compress(self.numbers, chosen), compress(self.params, chosen)
+        return Part(self.group, list(numbers), list(params))
+
+
+def parts_of(optimizer: Optimizer, chosen: Callable[[Tensor], bool]) -> list[Part]:
+    """The parameters that are chosen, numbered through all groups."""
+    found, number = [], 0
     for group in optimizer.param_groups:
-        group = now(group)
-        for p in group["params"]:
-            if p.is_floating_point() or p.is_complex():
-                yield group, number, p
-            number += 1
+        params = group["params"]
+        part = Part(now(group), list(range(number, number + len(params))), params)
+        found.append(part.only(map(chosen, params)))
+        number += len(params)
+    return found
 
 
-def evaluated(optimizer: Optimizer, closure: Closure | None) -> Loss | None:
-    """Evaluate the closure: the loss at the current parameters, with gradients in ``.grad``."""
+def every(optimizer: Optimizer) -> list[Part]:
+    """All parameters but whole numbers, which have no gradient."""
+    return parts_of(optimizer, lambda p: p.is_floating_point() or p.is_complex())
+
+
+def moving(optimizer: Optimizer) -> list[Part]:
+    """Those that have a gradient; checked."""
+    found = parts_of(optimizer, lambda p: p.grad is not None)
+    for part in found:
+        check_gradients(optimizer, part)
+    return found
+
+
+def check_gradients(optimizer: Optimizer, part: Part) -> None:
+    """``TypeError`` for gradients that are sparse, or of whole numbers."""
+    for dtype in {p.dtype for p in part.params}:
+        if not (dtype.is_floating_point or dtype.is_complex):
+            raise TypeError(
+                f"{type(optimizer).__name__} cannot move whole numbers, got a gradient of "
+                f"parameters of type {dtype}; take a floating type, as in p.float()"
+            )
+    if any(slope.layout != torch.strided for slope in part.slopes):
+        raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
+
+
+def evaluated(optimizer: Optimizer, closure: Closure | None) -> tuple[Loss | None, list[Part]]:
+    """Evaluate the closure: the loss at the current parameters, and those with a gradient."""
     if not callable(closure):
         raise TypeError(
             f"{type(optimizer).__name__} needs several gradients a step: call step(closure), where "
@@ -245,16 +302,12 @@ def evaluated(optimizer: Optimizer, closure: Closure | None) -> Loss | None:
         )
     with torch.enable_grad():
         loss = closure()
-    _counted(optimizer)
-    return loss.detach() if isinstance(loss, Tensor) else loss
+    return (loss.detach() if isinstance(loss, Tensor) else loss), _counted(optimizer)
 
 
-def loss_of(optimizer: Checked, closure: Closure | None) -> Loss | None:
+def loss_of(optimizer: Checked, closure: Closure | None) -> tuple[Loss | None, list[Part]]:
     """For an optimizer that needs one gradient: from the closure, or already in ``.grad``."""
-    if closure is not None:
-        return evaluated(optimizer, closure)
-    _counted(optimizer)
-    return None
+    return (None, _counted(optimizer)) if closure is None else evaluated(optimizer, closure)
 
 
 def mean_loss(losses: list[Loss | None]) -> Loss:
@@ -265,24 +318,17 @@ def mean_loss(losses: list[Loss | None]) -> Loss:
     return sum(known) / len(known)
 
 
-def _counted(optimizer: Optimizer) -> None:
-    """Count an evaluation; checks that gradients are dense and of floating type."""
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            if p.grad is not None and not (p.is_floating_point() or p.is_complex()):
-                raise TypeError(
-                    f"{type(optimizer).__name__} cannot move whole numbers, got a gradient of "
-                    f"parameters of type {p.dtype}; take a floating type, as in p.float()"
-                )
-    slopes = [p.grad for _, _, p in parameters(optimizer) if p.grad is not None]
-    if any(slope.layout != torch.strided for slope in slopes):
-        raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
+def _counted(optimizer: Optimizer) -> list[Part]:
+    """Count an evaluation, if it has good gradients; these."""
+    found = moving(optimizer)
     for group in optimizer.param_groups:
         group["evaluations"] += 1
+    pairs = zip(found, optimizer.param_groups, strict=True)
+    return [replace(part, group=now(group)) for part, group in pairs]
 
 
 @contextmanager
-def restored_on_error(optimizer: Checked) -> Iterator[dict[Tensor, Tensor]]:
+def restored_on_error(optimizer: Checked) -> Iterator[dict[int, Tensor]]:
     """Yields copies of the parameters, for one step. If the body raises, parameters and counters
     are restored.
     """
@@ -291,8 +337,8 @@ def restored_on_error(optimizer: Checked) -> Iterator[dict[Tensor, Tensor]]:
         yield anchors
         count_step(optimizer)
     except BaseException:
-        for p, anchor in anchors.items():
-            p.copy_(anchor)
+        for part in every(optimizer):
+            copy_all(part.params, part.of(anchors))
         set_evaluations(optimizer, counts)
         raise
 
@@ -314,30 +360,59 @@ def set_evaluations(optimizer: Optimizer, counts: list[int]) -> None:
         group["evaluations"] = count
 
 
-def copies(optimizer: Optimizer, name: str) -> dict[Tensor, Tensor]:
-    """Copies of the parameters, in buffers that are reused from step to step under this name."""
-    kept = scratch(optimizer)
-    made = {p: copied(p.detach(), kept.get((p, name))) for _, _, p in parameters(optimizer)}
-    kept.update({(p, name): copy for p, copy in made.items()})
+def copies(optimizer: Optimizer, name: str) -> dict[int, Tensor]:
+    """Copies of the parameters by number, in buffers that are reused from step to step."""
+    made, parts = room(optimizer, name), every(optimizer)
+    for part in parts:
+        copy_all(part.of(made), part.params)
     return made
 
 
-def scratch(optimizer: Optimizer) -> dict[tuple[Tensor, str], Tensor]:
-    """Reusable buffers, by parameter and use; not part of the state."""
-    kept: dict[tuple[Tensor, str], Tensor] = vars(optimizer).setdefault("scratch", {})
+def room(optimizer: Optimizer, name: str) -> dict[int, Tensor]:
+    """Buffers like the parameters, by number, reused under this name; not part of the state.
+
+    Allocation costs as much as a gradient.
+    """
+    kept: dict[int, Tensor] = scratch(optimizer, name)
+    for part in every(optimizer):
+        for k, p in zip(part.numbers, part.params, strict=True):
+            if k not in kept or not fits(kept[k], p):
+                kept[k] = torch.empty_like(p, requires_grad=False)
     return kept
 
 
-def copied(x: Tensor, into: Tensor | None) -> Tensor:
-    """A copy, ``into`` that tensor if it fits: allocation costs as much as a gradient."""
-    if into is None or (into.shape, into.dtype, into.device) != (x.shape, x.dtype, x.device):
-        into = torch.empty_like(x)
-    return into.copy_(x)
+def scratch(optimizer: Optimizer, name: str) -> dict[int, Any]:
+    """What is kept by number under this name; not part of the state."""
+    kept: dict[int, Any] = vars(optimizer).setdefault("scratch", {}).setdefault(name, {})
+    return kept
 
 
-def address(group: Group, number: int) -> Address:
-    """The address of the noise of a parameter at the latest evaluation."""
-    return Address(group["seed"], number, step=group["evaluations"] - 1)
+def fits(one: Tensor, x: Tensor) -> bool:
+    """Whether a tensor can take the place of another."""
+    return one.shape == x.shape and one.dtype == x.dtype and one.device == x.device
+
+
+def zero_all(those: list[Tensor]) -> None:
+    """Set tensors to zero."""
+    if those:
+        torch._foreach_zero_(those)
+
+
+def add_all(into: list[Tensor], those: list[Any]) -> None:
+    """Add tensors to others."""
+    if into:
+        torch._foreach_add_(into, those)
+
+
+def copy_all(into: list[Tensor], those: list[Tensor]) -> None:
+    """Copy tensors into others."""
+    if into:
+        torch._foreach_copy_(into, those)
+
+
+def address(group: Group) -> Address:
+    """The address of the noise of a group at the latest evaluation; each parameter has a run."""
+    return Address(group["seed"], step=group["evaluations"] - 1)
 
 
 def common(optimizer: Optimizer, name: str) -> Any:
@@ -400,25 +475,38 @@ def rate_of(lr: float | None, steps: int = 1, replicas: int = 1) -> float | None
     return RATE * steps * min(replicas, 3) if lr is None and whole else lr
 
 
-def step_by_base(optimizer: Checked, x: dict[Tensor, Tensor], slopes: dict[Tensor, Tensor]) -> None:
-    """From x a step of the base along these slopes, with decoupled decay.
-
-    Parameters without gradient and slope are left out, as by torch's optimizers.
+def step_by_base(
+    optimizer: Checked,
+    slopes: dict[int, Tensor],
+    places: dict[int, Tensor] | None = None,
+    replica: int = 0,
+) -> None:
+    """Move the parameters, or the tensors at other places, by a step of the base along these
+    slopes, with decoupled decay. What has no slope stays.
     """
-    for group, _, p in parameters(optimizer):
-        p.copy_(x[p])
-        if p.grad is None and not slopes[p].any():
-            del slopes[p]
-        else:
-            decay(p, x[p], group)
-    places = [p for group in optimizer.param_groups for p in group["params"]]
-    descend(optimizer.bases[0], places, [slopes.get(p) for p in places])
+    tensors = [p for group in optimizer.param_groups for p in group["params"]]
+    there = dict(enumerate(tensors)) | (places or {})
+    for part in every(optimizer):
+        some = part.among(set(slopes))
+        decay(some.of(there), some.of(there), part.group)
+    base, numbers = optimizer.bases[replica], range(len(tensors))
+    descend(base, [there[k] for k in numbers], [slopes.get(k) for k in numbers])
 
 
-def decay(new: Tensor, old: Tensor, group: Group) -> None:
-    """Decoupled weight decay, new ← new - η w old (Loshchilov and Hutter)."""
-    if group["weight_decay"]:
-        new.add_(old, alpha=-group["lr"] * group["weight_decay"])
+def decay(new: list[Tensor], old: list[Tensor], group: Group) -> None:
+    """Decoupled weight decay, new ← new - η w old (Loshchilov and Hutter 2019)."""
+    if new and group["weight_decay"]:
+        torch._foreach_add_(new, old, alpha=-group["lr"] * group["weight_decay"])
+
+
+def slopes_or_zero(params: list[Tensor]) -> list[Tensor]:
+    """Gradients, zero where there is none."""
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+
+
+def quotients(xs: list[Tensor], zs: list[Tensor], width: float) -> list[Tensor]:
+    """(x - z)/width."""
+    return [*torch._foreach_div(torch._foreach_sub(xs, zs), width)] if xs else []
 
 
 def check_seed(group: Group) -> None:

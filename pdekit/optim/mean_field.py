@@ -15,20 +15,30 @@ from pdekit.optim.groups import (
     Closure,
     Group,
     Loss,
+    Part,
     Schedule,
     address,
     check_range,
     check_seed,
     check_whole,
     common,
+    copy_all,
     decay,
     evaluated,
+    every,
     mean_loss,
-    parameters,
     rate_of,
+    slopes_or_zero,
 )
-from pdekit.optim.replicas import Replicated, each_replica, ranks_of, take_mean, transaction
-from pdekit.optim.updates import Noise, langevin_step
+from pdekit.optim.replicas import (
+    Replicated,
+    Tensors,
+    each_replica,
+    ranks_of,
+    take_mean,
+    transaction,
+)
+from pdekit.optim.updates import Noise, couple, langevin_steps
 from pdekit.particles.dynamics.two_scale import LinearAverage
 
 if TYPE_CHECKING:
@@ -98,21 +108,29 @@ class MFSGLD(Replicated):
         ranks, losses = ranks_of(self.process_group), []
         n = common(self, "replicas") * ranks.size
         with transaction(self, ranks) as (means, moved):
-            for a in each_replica(self, ranks):
-                losses.append(evaluated(self, closure))
-                for group, number, p in parameters(self):
-                    slope = torch.zeros_like(p) if p.grad is None else p.grad
-                    noise = self._noise(group, number * n + self.replica)
-                    pulled = (means[p], 1 / group["strength"]) if group["strength"] else (None, 1.0)
-                    langevin_step(moved[p][a], slope, group["lr"], noise, *pulled)
-                    decay(moved[p][a], p, group)
-            loss = mean_loss(losses)
-            take_mean(moved, means, ranks)
-        return loss
+            for _, a in each_replica(self, ranks):
+                loss, moving = evaluated(self, closure)
+                losses.append(loss)
+                with_slope = {k for part in moving for k in part.numbers}
+                for part in every(self):
+                    self._walk(part.among(with_slope), n, means, moved[a], drawn=True)
+                    self._walk(part.among(with_slope, False), n, means, moved[a], drawn=False)
+            mean = mean_loss(losses)
+            take_mean(self, means, ranks, moved)
+        return mean
 
-    def _noise(self, group: Group, number: int) -> Noise | None:
+    def _walk(self, part: Part, n: int, means: Tensors, into: Tensors, drawn: bool) -> None:
+        """A step of parameters that have a gradient, or of others, which have no noise."""
+        group, noise = part.group, None
         scale = sqrt(2 * group["lr"] * group["temperature"])
-        return Noise(scale, address(group, number)) if scale else None
+        if drawn and scale:
+            noise = Noise(scale, address(group), [k * n + self.replica for k in part.numbers])
+        pull = group["strength"]
+        centres, width = (part.of(means), 1 / pull) if pull else (None, 1.0)
+        new, slopes = part.of(into), slopes_or_zero(part.params)
+        langevin_steps(part.params, slopes, group["lr"], noise, centres, width, into=new)
+        if drawn:
+            decay(new, part.params, group)
 
 
 class MFHomSGLD(Replicated):
@@ -198,21 +216,24 @@ class MFHomSGLD(Replicated):
         ranks, losses = ranks_of(self.process_group), []
         n = common(self, "replicas") * ranks.size
         with transaction(self, ranks) as (means, moved):
-            fast = {p: self._fast(p).clone() for p in means}
-            for a in each_replica(self, ranks):
-                starts = {p: self.state[p]["replicas"][a] for p in means}
-                for p in means:
-                    p.copy_(fast[p][a])
-                z = {p: moved[p][a] for p in means}
-                losses.append(inner_loop(self, closure, starts, z, self.replica, n))
-                for group, _, p in parameters(self):
-                    fast[p][a].copy_(p)
-                    pull_together(group, starts[p], z[p], means[p])
-            loss = mean_loss(losses)
-            take_mean(moved, means, ranks)
-        for p, y in fast.items():
-            self.state[p]["fast"] = y
-        return loss
+            tensors = [p for part in every(self) for p in part.params]
+            fast: list[list[Tensor]] = []
+            for x, a in each_replica(self, ranks):
+                copy_all(tensors, [self._fast(p)[a] for p in tensors])
+                loss, walked = inner_loop(self, closure, x, moved[a], self.replica, n)
+                losses.append(loss)
+                fast.append([p.detach().clone() for p in tensors])
+                for part in walked:
+                    pull_together(part, x, moved[a], means)
+                there = {k for part in walked for k in part.numbers}
+                for part in every(self):
+                    still = part.among(there, False)
+                    copy_all(still.of(moved[a]), still.of(x))
+            mean = mean_loss(losses)
+            take_mean(self, means, ranks, moved)
+        for p, y in zip(tensors, zip(*fast, strict=True), strict=True):
+            self.state[p]["fast"] = torch.stack(y)
+        return mean
 
     def _fast(self, p: Tensor) -> Tensor:
         """y^a, at first x^a."""
@@ -221,10 +242,11 @@ class MFHomSGLD(Replicated):
         return y
 
 
-def pull_together(group: Group, x: Tensor, z: Tensor, mean: Tensor) -> None:
+def pull_together(part: Part, xs: Tensors, zs: Tensors, means: Tensors) -> None:
     """z becomes x - (η/γ)(x - z) - η λ (x - x̄) - η w x."""
-    eta = group["lr"]
-    z.copy_(torch.lerp(x, z, eta / group["gamma"]) - (x - mean) * (eta * group["strength"]))
+    group, x, z = part.group, part.of(xs), part.of(zs)
+    share, pull = group["lr"] / group["gamma"], group["lr"] * group["strength"]
+    couple(z, x, part.of(means), share, pull)
     decay(z, x, group)
 
 
