@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import pdekit as pk
 from networks import images, papers
 from networks.shares import windows
+from pdekit.optim.schedules import Scoping
 
 BATCH, INNER, DECAY = 128, 0.5, 1e-3  # weight decay of CIFAR's networks
 WIDE = 1e4  # γ of section 3.3.2
@@ -90,10 +91,13 @@ def elastic(n: int) -> Make:
 
 
 def parle(n: int) -> Make:
-    """Thesis (5.10)."""
-    return lambda params, batches: pk.optim.Parle(
-        params, replicas=n, batches=batches, inner_lr=INNER
-    )
+    """γ and ρ narrow by thesis (5.10), ρ as far as η = 0.5 is stable."""
+
+    def make(params: Params, batches: int) -> torch.optim.Optimizer:
+        gamma, rho = Scoping(100.0, batches, floor=1.0), Scoping(1.0, batches, floor=0.7)
+        return pk.optim.Parle(params, 0.5, gamma, rho, 25, n, inner_lr=INNER)
+
+    return make
 
 
 def every(epochs: int, factor: float, last: int) -> dict[int, float]:
