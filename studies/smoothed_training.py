@@ -39,7 +39,6 @@ import numpy as np
 import torch
 import typer
 from matplotlib.figure import Figure
-from scipy import stats
 from tqdm import tqdm
 
 import pdekit as pk
@@ -47,7 +46,8 @@ from pdekit.claims import Claim, at_least, at_most
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from networks.digits import SIGMA, Make, load, look_round, trained
+from networks.digits import SIGMA, Make, load, look_round, one_thread, trained
+from networks.intervals import interval
 
 Array = np.ndarray
 
@@ -221,17 +221,6 @@ def run(
     return Results(line, network, _numbers(line, network))
 
 
-class one_thread:
-    """Small tensors: a second thread of torch would only be in the way."""
-
-    def __enter__(self) -> None:
-        self.before = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *_: Any) -> None:
-        torch.set_num_threads(self.before)
-
-
 # ------------------------------------------------------------------------------------- the line
 
 
@@ -371,14 +360,7 @@ def _paired(network: Network, name: str, key: str) -> tuple[float, float] | None
     if own is None or plain is None:
         return None
     ratio = network.measured[name][key][own] / network.measured["SGD"][key][plain]
-    return _interval(ratio, 0.99)
-
-
-def _interval(samples: Array, level: float) -> tuple[float, float]:
-    """Mean and half the width of Student's interval."""
-    n = len(samples)
-    half = stats.t.ppf((1 + level) / 2, n - 1) * samples.std(ddof=1) / sqrt(n)
-    return float(samples.mean()), float(half)
+    return interval(ratio, 0.99)
 
 
 def _offsets(branch: Branch) -> list[dict[str, float]]:
@@ -417,7 +399,7 @@ def _numbers(line: Line, network: Network | None) -> dict[str, Any]:
             "sigma": SIGMA,
             "error_of_gap": network.error_of_gap,
             "mean_and_half_95": {
-                name: {k: [_interval(row, 0.95) for row in v] for k, v in found.items()}
+                name: {k: [interval(row, 0.95) for row in v] for k, v in found.items()}
                 for name, found in network.measured.items()
             },
             "flattest": {name: _flattest(network, name) for name in network.measured},
@@ -560,7 +542,7 @@ def _plane(ax: Any, network: Network, keys: tuple[str, str], labels: tuple[str, 
         rows = np.flatnonzero(found["training loss"].mean(1) <= limit)
         if not len(rows):
             continue
-        ends = [np.transpose([_interval(found[q][k], 0.95) for k in rows]) for q in keys]
+        ends = [np.transpose([interval(found[q][k], 0.95) for k in rows]) for q in keys]
         (x, dx), (y, dy) = ends
         colour = COLOURS.get(name)
         ax.errorbar(x, y, dy, dx, color=colour, lw=1, elinewidth=0.6)

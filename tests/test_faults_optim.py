@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from optimizer_cases import OPTIMIZERS
 from torch.optim.swa_utils import update_bn
 
 from pdekit import optim
 
-ALL = [getattr(optim, name) for name in optim.__all__]
-every = pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+every = pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.__name__)
 MANY = [optim.EntropySGD, optim.HJ, optim.HEAT]
 
 
@@ -100,8 +100,8 @@ def test_empty_groups_tensors_without_numbers_and_whole_numbers_are_no_trouble(c
 @every
 def test_unknown_options_of_a_group_are_refused_with_those_there_are(cls: Any) -> None:
     x, y = torch.zeros(2, requires_grad=True), torch.zeros(2, requires_grad=True)
-    with pytest.raises(ValueError, match=r"no option 'weight_decay', only lr.*decay to the loss"):
-        cls([{"params": [x], "weight_decay": 1e-4}])
+    with pytest.raises(ValueError, match=r"no option 'weight_decays', only lr"):
+        cls([{"params": [x], "weight_decays": 1e-4}])
     optimizer = cls([x])
     with pytest.raises(ValueError, match=r"no option 'momentun', only lr"):
         optimizer.add_param_group({"params": [y], "momentun": 0.9})
@@ -256,7 +256,7 @@ def trained(make: Any, digits: Any, gradients: int = GRADIENTS) -> float:
 LEFT = {
     optim.EntropySGD: 0.09, optim.HJ: 0.09, optim.HEAT: 0.09, optim.SGLD: 0.13,
     optim.TrivializedSGD: 0.13, optim.NesterovRestart: 0.13, optim.MaSS: 0.13,
-    optim.ElasticSGD: 0.4, optim.Parle: 0.5,
+    optim.ElasticSGD: 0.4, optim.Parle: 0.5, optim.MFSGLD: 0.09, optim.MFHomSGLD: 0.1,
 }  # fmt: skip
 
 

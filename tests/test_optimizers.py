@@ -2,15 +2,15 @@
 
 import copy
 import io
+from inspect import signature
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
-from optimizer_cases import CASES
+from optimizer_cases import CASES, OPTIMIZERS
 
 from pdekit import optim
-from pdekit.optim.updates import Noise, langevin_step, plain_step, scattered
 from pdekit.particles.noise import Address, fill_normals
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -23,24 +23,27 @@ SHAPES = ((3, 2), (5,), (2, 2), (), (2, 1, 2), (1, 3))  # the first three are th
 
 
 class Problem:
-    """f(x) = Σ (x_i² - 1)²/4 + sin(x_i x_{i+1})/2 over all parameters in one circle."""
+    """f(x) = Σ (x_i² - 1)²/4 + sin(x_i x_{i+1})/2 over all parameters in one circle; in replica a
+    with a Σ x_i/10 more."""
 
     def __init__(self):
         draw = np.random.default_rng(3)
         self.parameters = [torch.tensor(draw.normal(size=s), requires_grad=True) for s in SHAPES]
-        self.losses = []
+        self.losses, self.made = [], None
 
     def closure(self):
         for p in self.parameters:
             p.grad = None
         x = torch.cat([p.reshape(-1) for p in self.parameters])
         loss = ((x**2 - 1) ** 2 / 4 + torch.sin(x * x.roll(-1)) / 2).sum()
+        loss = loss + 0.1 * getattr(self.made, "replica", 0) * x.sum()
         loss.backward()
         self.losses.append(loss.item())
         return loss
 
     def optimizer(self, case, **changes):
-        return case.in_two_groups(self.parameters[:3], self.parameters[3:], **changes)
+        self.made = case.in_two_groups(self.parameters[:3], self.parameters[3:], **changes)
+        return self.made
 
     def run(self, optimizer, steps):
         for _ in range(steps):
@@ -55,11 +58,11 @@ class Problem:
         return np.concatenate([p.detach().numpy().reshape(-1) for p in self.parameters])
 
 
-def slope(x):
+def slope(x, replica=0):
     """∇f of `Problem`."""
     here = np.cos(x * np.roll(x, -1)) * np.roll(x, -1)
     behind = np.cos(np.roll(x, 1) * x) * np.roll(x, 1)
-    return x**3 - x + (here + behind) / 2
+    return x**3 - x + (here + behind) / 2 + 0.1 * replica
 
 
 def normals_at(at, size, dtype=torch.float64):
@@ -71,9 +74,11 @@ def normals_of(shapes, seed):
     """``normals(k)`` of parameters with these shapes, in one vector."""
     sizes = [int(np.prod(s)) for s in shapes]
 
-    def normals(k, channel=0):
-        rows = [normals_at(Address(seed, i, channel, k), n) for i, n in enumerate(sizes)]
-        return torch.cat(rows).numpy()
+    def normals(k, channel=0, row=0, rows=1):
+        runs = [i * rows + row for i in range(len(sizes))]
+        drawn = [normals_at(Address(seed, i, channel, k), n)
+                 for i, n in zip(runs, sizes, strict=True)]  # fmt: skip
+        return torch.cat(drawn).numpy()
 
     return normals
 
@@ -82,54 +87,33 @@ def vectors(case):
     """The options of the reference, those that differ between the groups as vectors."""
     sizes = [int(np.prod(s)) for s in SHAPES]
     counts = sum(sizes[:3]), sum(sizes[3:])
+    given = {**defaults(case.cls), **case.options, **case.known}
     merged = {**case.options, **case.known}
     for name, value in case.second.items():
-        merged[name] = np.repeat([case.options[name], value], counts)
+        merged[name] = np.repeat([given[name], value], counts)
     return merged
+
+
+def defaults(cls):
+    """Default values of options."""
+    return {name: p.default for name, p in signature(cls).parameters.items()}
 
 
 @every_case
 def test_follows_the_algorithm_of_the_paper(case):
-    """100 steps of a nonconvex loss over six tensors, to 1e-12 of the largest component."""
+    """100 steps of a nonconvex loss over six tensors, to rounding of the largest component."""
     seed = {"seed": 11} if case.noisy else {}
     problem = Problem()
     steps = case.reference(problem.x, slope, normals_of(SHAPES, 11), **vectors(case))
     optimizer = problem.optimizer(case, **seed)
     for expected in islice(steps, 100):
         problem.run(optimizer, 1)
-        np.testing.assert_allclose(problem.x, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+        rounding = case.rounding * np.abs(expected).max()
+        np.testing.assert_allclose(problem.x, expected, rtol=0, atol=rounding)
     assert len(problem.losses) == 100 * case.calls
 
 
-# ---- what a step is made of
-
-
-PARTS = {
-    "slope": (False, False, False),
-    "noise": (True, False, False),
-    "centre": (False, True, False),
-    "centre and mean": (True, True, True),
-    "mean": (True, False, True),
-}
-
-
-def walked(step, dtype, size, parts):
-    """y and the mean after one step with some of noise, centre and mean."""
-    draw = torch.Generator().manual_seed(size)
-    y, slope, x, z = (torch.randn(size, generator=draw, dtype=dtype) for _ in range(4))
-    noisy, drawn, averaged = parts
-    noise = Noise(0.37, Address(5, 3, 0, 8)) if noisy else None
-    step(y, slope, 0.11, noise, x if drawn else None, 0.7, z if averaged else None, 0.3)
-    return y, z
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("parts", PARTS)
-@pytest.mark.parametrize("size", [0, 1, 5, 1023, 1024, 1025, 3000])
-def test_kernel_and_plain_form_give_the_same_bits(dtype, parts, size):
-    """Every operation is rounded alike; without that a machine's answer would not be another's."""
-    kernel, plain = (walked(f, dtype, size, PARTS[parts]) for f in (langevin_step, plain_step))
-    assert all(torch.equal(a, b) for a, b in zip(kernel, plain, strict=True))
+# ---- layouts, types, threads
 
 
 @pytest.fixture
@@ -138,28 +122,6 @@ def two_threads():
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("extra", [-1, 0, 1025])
-@pytest.mark.usefixtures("two_threads")
-def test_threads_share_a_parameter_without_a_seam(extra):
-    """From 2^19 elements on there are two parts; the plain form knows nothing of them."""
-    size = 2 * (1 << 18) + extra
-    parts = PARTS["centre and mean"]
-    kernel, plain = (walked(f, torch.float32, size, parts) for f in (langevin_step, plain_step))
-    assert all(torch.equal(a, b) for a, b in zip(kernel, plain, strict=True))
-    x, y = kernel[0], torch.empty(size)
-    scattered(y, x, Noise(0.3, Address(2, 1, 0, 4)))
-    assert torch.equal(y, x + normals_at(Address(2, 1, 0, 4), size, x.dtype) * 0.3)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("size", [0, 1, 5, 1023, 1024, 1025, 3000])
-def test_scattering_adds_the_normals_of_the_address(dtype, size):
-    at, x = Address(2, 7, 0, 9), torch.linspace(-1, 1, size, dtype=dtype)
-    y = torch.full_like(x, torch.nan)
-    scattered(y, x, Noise(-0.3, at))
-    assert torch.equal(y, x + normals_at(at, size, dtype) * -0.3)
 
 
 def wells(x):
@@ -197,9 +159,10 @@ def test_layout_does_not_matter(case, dtype):
 @pytest.mark.usefixtures("two_threads")
 def test_the_number_of_threads_does_not_matter(case):
     start = torch.linspace(-1.5, 1.5, 2 * (1 << 18) + 1025)
-    two = descended(case, start.clone().requires_grad_(), steps=1)
+    steps = 1 + case.lag
+    two = descended(case, start.clone().requires_grad_(), steps)
     torch.set_num_threads(1)
-    assert torch.equal(two, descended(case, start.clone().requires_grad_(), steps=1))
+    assert torch.equal(two, descended(case, start.clone().requires_grad_(), steps))
 
 
 @every_case
@@ -207,13 +170,14 @@ def test_short_types_have_the_same_noise(case):
     """bfloat16 rounds by 2^-9, here numbers of about 1 and up to 20 times in a step; other normals
     would differ from these by the width of the noise."""
     start = torch.linspace(-1, 1, 999).bfloat16()
-    long = descended(case, start.float().requires_grad_(), steps=1)
-    short = descended(case, start.clone().requires_grad_(), steps=1)
+    steps = 1 + case.lag
+    long = descended(case, start.float().requires_grad_(), steps)
+    short = descended(case, start.clone().requires_grad_(), steps)
     assert short.dtype == torch.bfloat16
     assert (long - short).abs().max() < 20 * 2**-9
     if case.noisy:
-        other = descended(case, start.clone().requires_grad_(), steps=1, seed=1)
-        assert (short - other).abs().max() > 0.2
+        other = descended(case, start.clone().requires_grad_(), steps, seed=1)
+        assert (short - other).abs().max() > 20 * 2**-9
 
 
 @pytest.mark.parametrize("cls", [optim.EntropySGD, optim.HJ])
@@ -299,7 +263,8 @@ def test_frozen_parameters_are_not_walked(case):
         loss.backward()
         return loss
 
-    optimizer.step(closure)
+    for _ in range(1 + case.lag):
+        optimizer.step(closure)
     assert (used != 1).all()
 
 
@@ -400,7 +365,8 @@ def test_parameters_do_not_share_noise(case):
         loss.backward()
         return loss
 
-    optimizer.step(closure)
+    for _ in range(1 + case.lag):
+        optimizer.step(closure)
     moved = torch.cat([one, other]).detach()
     assert moved.unique().numel() == 100
 
@@ -424,7 +390,7 @@ def test_groups_may_be_added_on_the_way(case):
         for step in range(6):
             if step == 3:
                 for other in others:
-                    optimizer.add_param_group({"params": [other]})
+                    optimizer.add_param_group({"params": [other], "weight_decay": 0.0})
             optimizer.step(closure)
     assert torch.equal(alone, added)
     assert ((new != 1) == case.noisy).all()
@@ -505,13 +471,6 @@ def trained(make, steps, autocast=False):
 CLASSES = list(dict.fromkeys(case.cls for case in CASES))
 
 
-@pytest.mark.parametrize("cls", [torch.optim.SGD, *CLASSES], ids=lambda cls: cls.__name__)
-def test_a_network_is_trained_with_the_defaults(cls):
-    """60 steps of rate 0.1 leave less than a thirtieth of the loss; so do those of plain SGD."""
-    (_, before), (_, after) = trained(lambda p: cls(p, lr=0.1), 60)
-    assert after < before / 30
-
-
 @every_case
 def test_closures_under_autocast(case):
     """A loss in bfloat16 moves the parameters, which stay in float32, as one in float32 does, but
@@ -549,12 +508,12 @@ BAD = {
     optim.HEAT: {
         "lr": NEGATIVE[:-1],
         "gamma": NOT_POSITIVE,
-        "samples": NOT_COUNTS,
+        "inner_steps": NOT_COUNTS,
         "temperature": NEGATIVE,
         "seed": NOT_SEEDS,
     },
     optim.TrivializedSGD: {
-        "lr": NEGATIVE,
+        "lr": NEGATIVE[:-1],  # None for 0.2
         "coupling": NEGATIVE,
         "decay": NOT_POSITIVE,
         "layers": (2, -3, float("nan"), "deep"),
@@ -562,7 +521,43 @@ BAD = {
     },
     optim.NesterovRestart: {"lr": NEGATIVE},
     optim.MaSS: {"lr": NEGATIVE, "momentum": NOT_SHARES, "compensation": NOT_SHARES},
+    optim.ElasticSGD: {
+        "lr": NEGATIVE[:-1],
+        "rho": NOT_POSITIVE,
+        "replicas": NOT_COUNTS,
+        "master_lr": NEGATIVE[:-1],
+    },
+    optim.Parle: {
+        "lr": NEGATIVE[:-1],
+        "rho": (0.0, -1.0, float("nan"), "wide", None),
+        "gamma": NOT_POSITIVE,
+        "inner_steps": NOT_COUNTS,
+        "replicas": NOT_COUNTS,
+        "inner_lr": NOT_POSITIVE[:-1],
+        "alpha": NOT_SHARES,
+        "temperature": NEGATIVE,
+        "seed": NOT_SEEDS,
+    },
+    optim.MFSGLD: {
+        "lr": NEGATIVE[:-1],
+        "strength": NEGATIVE,
+        "replicas": NOT_COUNTS,
+        "temperature": NEGATIVE,
+        "seed": NOT_SEEDS,
+    },
+    optim.MFHomSGLD: {
+        "lr": NEGATIVE[:-1],
+        "gamma": NOT_POSITIVE[:-1],
+        "strength": NEGATIVE,
+        "inner_steps": NOT_COUNTS,
+        "burn_in": NOT_COUNTS,
+        "replicas": NOT_COUNTS,
+        "temperature": NEGATIVE,
+        "inner_lr": NOT_POSITIVE[:-1],
+        "seed": NOT_SEEDS,
+    },
 }
+BAD = {cls: {**options, "weight_decay": NEGATIVE} for cls, options in BAD.items()}
 
 
 def test_every_class_has_its_bad_options():
@@ -620,7 +615,14 @@ def test_sparse_gradients_are_refused(case, several):
 
 @pytest.mark.parametrize(
     ("cls", "count"),
-    [(optim.EntropySGD, "inner_steps"), (optim.HJ, "inner_steps"), (optim.HEAT, "samples")],
+    [
+        (optim.EntropySGD, "inner_steps"),
+        (optim.HJ, "inner_steps"),
+        (optim.HEAT, "inner_steps"),
+        (optim.MFHomSGLD, "inner_steps"),
+        (optim.ElasticSGD, "replicas"),
+        (optim.Parle, "replicas"),
+    ],
 )
 def test_all_groups_take_the_same_number_of_gradients(cls, count):
     problem = Problem()
@@ -636,11 +638,11 @@ def test_all_groups_take_the_same_number_of_gradients(cls, count):
 def test_antithetic_samples_come_in_pairs():
     x, y = torch.zeros(2, requires_grad=True), torch.zeros(2, requires_grad=True)
     with pytest.raises(ValueError, match="even number, got 5"):
-        optim.HEAT([x], samples=5, antithetic=True)
+        optim.HEAT([x], inner_steps=5, antithetic=True)
     with pytest.raises(ValueError, match="even number, got 3"):
-        optim.HEAT([x], antithetic=True).add_param_group({"params": [y], "samples": 3})
-    with pytest.raises(ValueError, match="samples must be a whole number"):
-        optim.HEAT([x], samples="some", antithetic=True)
+        optim.HEAT([x], antithetic=True).add_param_group({"params": [y], "inner_steps": 3})
+    with pytest.raises(ValueError, match="inner_steps must be a whole number"):
+        optim.HEAT([x], inner_steps="some", antithetic=True)
 
 
 def stepped(optimizer, p):
@@ -653,16 +655,16 @@ def stepped(optimizer, p):
     return optimizer.step(closure)
 
 
-@pytest.mark.parametrize("cls", [getattr(optim, name) for name in optim.__all__])
+@pytest.mark.parametrize("cls", OPTIMIZERS)
 def test_options_that_are_set_later_are_checked_too(cls):
     """An option that the optimizer does not have, one out of range, and the state of another."""
     p = torch.nn.Parameter(torch.ones(3))
     optimizer = cls([p], lr=0.1)
     stepped(optimizer, p)
-    optimizer.param_groups[0]["weight_decay"] = 0.1
-    with pytest.raises(ValueError, match="no option 'weight_decay'"):
+    optimizer.param_groups[0]["weight_decays"] = 0.1
+    with pytest.raises(ValueError, match="no option 'weight_decays'"):
         stepped(optimizer, p)
-    del optimizer.param_groups[0]["weight_decay"]
+    del optimizer.param_groups[0]["weight_decays"]
     for bad in (float("nan"), -1.0, "a"):
         before = p.detach().clone()
         optimizer.param_groups[0]["lr"] = bad

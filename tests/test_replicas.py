@@ -10,11 +10,13 @@ from test_ranks import ended, processes
 from torch import distributed
 
 from pdekit.optim import ElasticSGD, EntropySGD, Parle
+from pdekit.optim.groups import now
+from pdekit.optim.schedules import Linear, Scoping
 
 A, B, C = np.linspace(-1, 1, 6).reshape(3, 2), np.linspace(-0.5, 1.5, 4), np.array([0.7])
 OPTIONS = {
     ElasticSGD: {"lr": 0.05, "rho": 0.4, "master_lr": 0.03},
-    Parle: {"lr": 0.1, "rho": 1.0, "gamma": 2.0, "inner_steps": 5, "batches": 6, "inner_lr": 0.05},
+    Parle: {"lr": 0.1, "rho": 1.0, "gamma": 2.0, "inner_steps": 5, "inner_lr": 0.05},
 }
 OTHERS = {ElasticSGD: {"lr": 0.02, "rho": 0.7}, Parle: {"lr": 0.15, "gamma": 3.0, "alpha": 0.5}}
 BOTH = pytest.mark.parametrize("cls", [ElasticSGD, Parle])
@@ -56,75 +58,6 @@ def copies(optimizer, x):
 
 def same(one, other):
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def option(cls, name, default=None):
-    """An option of the three tensors."""
-    first = OPTIONS[cls].get(name, default)
-    return [first, first, OTHERS[cls].get(name, first)]
-
-
-def elastic_reference(steps, n=3):
-    """(5.4), as printed."""
-    eta, rho = option(ElasticSGD, "lr"), option(ElasticSGD, "rho")
-    master_eta = option(ElasticSGD, "master_lr")
-    x, xs = [A, B, C], [[A, B, C] for _ in range(n)]
-    for _ in range(steps):
-        mean = [sum(r[i] for r in xs) / n for i in range(3)]
-        gs = [slope(r, a) for a, r in enumerate(xs)]
-        xs = [
-            [r[i] - eta[i] * (g[i] + (r[i] - x[i]) / rho[i]) for i in range(3)]
-            for r, g in zip(xs, gs, strict=True)
-        ]
-        x = [x[i] - n * master_eta[i] / rho[i] * (x[i] - mean[i]) for i in range(3)]
-        yield x, xs
-
-
-def parle_reference(steps, n=3):
-    """(5.8) and (5.10) gradient by gradient, as printed, with the rates of 5.3.2."""
-    L, batches = OPTIONS[Parle]["inner_steps"], OPTIONS[Parle]["batches"]
-    eta, alpha = option(Parle, "lr"), option(Parle, "alpha", 0.25)
-    x, xs = [A, B, C], [[A, B, C] for _ in range(n)]
-    ys, zs = list(xs), list(xs)
-    for k in range(steps * L):
-        shrunk = (1 - 1 / (2 * batches)) ** (k // L)
-        gamma = [max(v * shrunk, 1.0) for v in option(Parle, "gamma")]
-        rho = [max(v * shrunk, 0.1, e) for v, e in zip(option(Parle, "rho"), eta, strict=True)]
-        for a in range(n):
-            g, y = slope(ys[a], a), ys[a]
-            ys[a] = [y[i] - 0.05 * (g[i] + (y[i] - xs[a][i]) / gamma[i]) for i in range(3)]
-            zs[a] = [alpha[i] * zs[a][i] + (1 - alpha[i]) * ys[a][i] for i in range(3)]
-        if (k + 1) % L == 0:
-            mean = [sum(r[i] for r in xs) / n for i in range(3)]
-            old = x
-            x = [x[i] - rho[i] / n * n / rho[i] * (x[i] - mean[i]) for i in range(3)]
-            xs = [
-                [
-                    r[i]
-                    - eta[i] * gamma[i] / gamma[i] * (r[i] - z[i])
-                    - eta[i] / rho[i] * (r[i] - old[i])
-                    for i in range(3)
-                ]
-                for r, z in zip(xs, zs, strict=True)
-            ]
-            ys, zs = list(xs), list(xs)
-            yield x, xs
-
-
-REFERENCE = {ElasticSGD: elastic_reference, Parle: parle_reference}
-
-
-@BOTH
-def test_a_hundred_steps_are_those_of_the_plain_algorithm(cls):
-    optimizer, x, closure = made(cls)
-    for master, replicas in REFERENCE[cls](100):
-        optimizer.step(closure)
-        for i, p in enumerate(x):
-            stacked = np.stack([r[i] for r in replicas])
-            np.testing.assert_allclose(p.detach(), master[i], rtol=0, atol=1e-12)
-            np.testing.assert_allclose(optimizer.state[p]["replicas"], stacked, rtol=0, atol=1e-12)
-    spread = np.ptp([r[1] for r in replicas], axis=0).max()
-    assert spread > 1e-3, "replicas that do not differ test nothing"
 
 
 @BOTH
@@ -303,19 +236,39 @@ def test_one_inner_step_of_one_replica_is_sgd_whatever_gamma():
         torch.testing.assert_close(x.detach(), expected, rtol=0, atol=1e-13)
 
 
-def test_gamma_and_rho_narrow_and_stop():
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [
+        (ElasticSGD, {"rho": Scoping(1.0, 2, floor=0.1, every=3), "lr": 0.05}),
+        (Parle, {"gamma": Scoping(100.0, 2, floor=1.0), "rho": Scoping(1.0, 2, 0.1), "lr": 0.05}),
+        (EntropySGD, {"gamma": Scoping(0.5, 2, floor=1.0), "temperature": Linear(1.0, 0.2, 10)}),
+    ],
+)
+def test_scheduled_options_narrow_and_stop(cls, options):
+    """As (5.10) and a straight line say, in terms of the steps made; one below its floor stays."""
     x = torch.zeros(1, requires_grad=True)
-    optimizer = Parle([x], lr=0.05, gamma=100.0, rho=1.0, inner_steps=1, batches=2)
-    group, seen = optimizer.param_groups[0], []
+    optimizer, seen = cls([x], **options), []
     for _ in range(20):
-        seen.append((group["gamma"], group["rho"]))
+        seen.append([now(optimizer.param_groups[0])[name] for name in options])
         optimizer.step(lambda: 0.0)
-    expected = [(max(100 * 0.75**k, 1.0), max(0.75**k, 0.1)) for k in range(20)]
-    np.testing.assert_allclose(seen, expected, rtol=1e-14)
-    free = Parle([x], gamma=0.5, rho=float("inf"), inner_steps=1, batches=2)
-    free.step(lambda: 0.0)
-    # already below where they stop, and without end
-    assert (free.param_groups[0]["gamma"], free.param_groups[0]["rho"]) == (0.5, float("inf"))
+    expected = {
+        ElasticSGD: [(max(0.75 ** (k // 3), 0.1), 0.05) for k in range(20)],
+        Parle: [(max(100 * 0.75**k, 1.0), max(0.75**k, 0.1), 0.05) for k in range(20)],
+        EntropySGD: [(0.5, max(1.0 - 0.08 * k, 0.2)) for k in range(20)],
+    }
+    np.testing.assert_allclose(seen, expected[cls], rtol=1e-14)
+
+
+def test_a_schedule_is_checked_where_it_ends():
+    x = torch.zeros(1, requires_grad=True)
+    with pytest.raises(ValueError, match=r"gamma must be a finite number > 0, got 0\.0"):
+        EntropySGD([x], gamma=Scoping(1.0, 100))
+    with pytest.raises(
+        ValueError, match=r"lr \(1 \+ 2/rho\) must be below 2, got 1 \(1 \+ 2/0.1\)"
+    ):
+        Parle([x], rho=Scoping(4.0, 100, floor=0.1))
+    with pytest.raises(ValueError, match="temperature must be a finite number >= 0, got -1"):
+        EntropySGD([x], temperature=lambda k: -1.0)
 
 
 def test_the_inner_rate_stays_when_a_schedule_lowers_the_learning_rate():
@@ -479,19 +432,18 @@ def test_two_processes_are_one(tmp_path):
 @pytest.mark.parametrize(
     "cls, options, words",
     [
-        (ElasticSGD, {"lr": 1.0}, r"use rho > 2\b"),
-        (ElasticSGD, {"lr": 0.1, "master_lr": 0.7}, "must be below 2"),
+        (ElasticSGD, {"lr": 2.0}, r"use rho > 2\b"),
+        (ElasticSGD, {"lr": 0.1, "master_lr": 1.4}, "must be below 2"),
         (ElasticSGD, {"rho": 0.0}, "rho must be a finite number > 0, got 0.0"),
         (ElasticSGD, {"replicas": 0}, "replicas must be a whole number >= 1, got 0"),
         (ElasticSGD, {"master_lr": -1.0}, "master_lr must be"),
         (ElasticSGD, {"lr": float("nan")}, "lr must be"),
-        (Parle, {"lr": 2.0}, "lr must not exceed rho, got 2 and 1"),
-        (Parle, {"lr": 0.3, "rho_min": 0.1}, "lr must not exceed rho_min, got 0.3 and 0.1"),
+        (Parle, {"lr": 2.0}, r"lr \(1 \+ 2/rho\) must be below 2, got 2 .* use lr < 1.33333$"),
+        (Parle, {"rho": 1.0}, r"use lr < 0.666667, or rho > 2$"),
         (Parle, {"rho": float("nan")}, "rho must be"),
         (Parle, {"gamma": 0.0}, "gamma must be"),
         (Parle, {"replicas": 2.0}, "replicas must be a whole number >= 1, got 2.0"),
         (Parle, {"inner_steps": 0}, "inner_steps must be"),
-        (Parle, {"batches": 0}, "batches must be a whole number >= 1, got 0"),
         (Parle, {"alpha": 1.0}, "alpha must be"),
     ],
 )

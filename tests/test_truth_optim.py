@@ -98,38 +98,6 @@ def problem(rng: Random) -> Problem:
     return Problem(tensors, kinds)
 
 
-def elastic(x, grad, normals, lr, rho, replicas, master_lr=None):
-    """Thesis (5.4) with the attraction of errata 28."""
-    n, master_lr = replicas, lr if master_lr is None else master_lr
-    xs = [x] * n
-    while True:
-        middle = sum(xs) / n
-        xs = [r - lr * (grad(r, a) + (r - x) / rho) for a, r in enumerate(xs)]
-        x = x - n * master_lr / rho * (x - middle)
-        yield x
-
-
-def parle(x, grad, normals, lr, gamma, rho, inner_steps, replicas, batches, inner_lr, alpha,
-          temperature):  # fmt: skip
-    """Thesis (5.8), (5.10), γ stopping at 1 and ρ at the larger of 0.1 and η."""
-    n, xs, step = replicas, [x] * replicas, 0
-    while True:
-        shrunk = 1.0 if batches is None else (1 - 1 / (2 * batches)) ** step
-        g = np.maximum(gamma * shrunk, np.minimum(gamma, 1.0))
-        p = np.maximum(rho * shrunk, np.minimum(rho, np.maximum(0.1, lr)))
-        middle, moved = sum(xs) / n, []
-        for a, r in enumerate(xs):
-            y = z = r
-            for i in range(inner_steps):
-                xi = normals(step * inner_steps + i, row=a, rows=n)
-                y = y - inner_lr * (grad(y, a) + (y - r) / g)
-                y = y + np.sqrt(2 * inner_lr * temperature) * xi
-                z = alpha * z + (1 - alpha) * y
-            moved.append(r - lr * (r - z) - lr / p * (r - x))
-        xs, x, step = moved, middle, step + 1
-        yield x
-
-
 @dataclass(frozen=True)
 class Kind:
     """An optimizer, its algorithm, and how its options are drawn."""
@@ -195,6 +163,19 @@ def options_of_parle(rng: Random, common: dict[str, Any]) -> dict[str, Any]:
             "temperature": heat_of(rng)}  # fmt: skip
 
 
+def homogenised(rng: Random) -> dict[str, Any]:
+    count = steps(rng)
+    return {"replicas": int(rng.integers(1, 6)), "seed": seed(rng), "inner_steps": count,
+            "burn_in": int(rng.integers(1, count + 1))}  # fmt: skip
+
+
+def options_of_mf_hom_sgld(rng: Random, common: dict[str, Any]) -> dict[str, Any]:
+    """Options of MF-HOM-SGLD that it does not refuse."""
+    walk, strength = smoothing(rng, common), heat_of(rng)
+    walk["lr"] = min(walk["lr"], 1.9 / (1 / walk["gamma"] + strength))
+    return {**walk, "strength": strength, "temperature": heat_of(rng)}
+
+
 KINDS = {
     "SGLD": Kind(optim.SGLD, paper.sgld, lambda r: {"seed": seed(r)},
                  lambda r, c: {"lr": rate(r), "temperature": heat_of(r)}),
@@ -205,9 +186,10 @@ KINDS = {
     "HJ": Kind(optim.HJ, paper.hj, lambda r: {"inner_steps": steps(r)}, smoothing),
     "HJ, dual": Kind(optim.HJ, paper.hj_dual, lambda r: {"inner_steps": steps(r), "dual": True},
                      lambda r, c: {**smoothing(r, c), "lr": rate(r)}),
-    "HEAT": Kind(optim.HEAT, paper.heat, lambda r: {"samples": steps(r), "seed": seed(r)}, pairs),
+    "HEAT": Kind(optim.HEAT, paper.heat,
+                 lambda r: {"inner_steps": steps(r), "seed": seed(r)}, pairs),
     "HEAT, antithetic": Kind(optim.HEAT, paper.antithetic_heat, lambda r: {
-        "samples": 2 * steps(r), "seed": seed(r), "antithetic": True}, pairs),
+        "inner_steps": 2 * steps(r), "seed": seed(r), "antithetic": True}, pairs),
     "TrivializedSGD": Kind(optim.TrivializedSGD, paper.trivialized_sgd, lambda r: {"seed": seed(r)},
                            lambda r, c: {"lr": rate(r), "coupling": heat_of(r),
                                          "decay": log_uniform(r, 1e-3, 1e6),
@@ -217,13 +199,16 @@ KINDS = {
     "MaSS": Kind(optim.MaSS, paper.momentum, lambda r: {"restart": bool(r.integers(2))},
                  lambda r, c: {"lr": rate(r) / 2, "momentum": float(r.uniform(0, 0.99)),
                                "compensation": float(r.uniform(0, 0.99))}),
-    "ElasticSGD": Kind(optim.ElasticSGD, elastic, lambda r: {"replicas": int(r.integers(1, 6))},
-                       options_of_elastic_sgd),
-    "Parle": Kind(optim.Parle, parle, lambda r: {
-        "replicas": int(r.integers(1, 6)), "inner_steps": steps(r), "seed": seed(r),
-        "batches": pick(r, None, int(r.integers(1, 50)))}, options_of_parle),
+    "ElasticSGD": Kind(optim.ElasticSGD, paper.elastic,
+                       lambda r: {"replicas": int(r.integers(1, 6))}, options_of_elastic_sgd),
+    "Parle": Kind(optim.Parle, paper.parle, lambda r: {
+        "replicas": int(r.integers(1, 6)), "inner_steps": steps(r), "seed": seed(r)},
+        options_of_parle),
+    "MFSGLD": Kind(optim.MFSGLD, paper.mf_sgld, lambda r: {
+        "replicas": int(r.integers(1, 6)), "seed": seed(r)}, lambda r, c: {
+        "lr": rate(r), "strength": heat_of(r), "temperature": heat_of(r)}),
+    "MFHomSGLD": Kind(optim.MFHomSGLD, paper.mf_hom_sgld, homogenised, options_of_mf_hom_sgld),
 }  # fmt: skip
-WHOLE = ("inner_steps", "samples", "dual", "antithetic", "restart", "replicas", "batches")
 
 
 def as_vectors(of: Problem, groups: list[dict[str, Any]], common: dict[str, Any]) -> dict[str, Any]:
@@ -344,7 +329,7 @@ NONSENSE: dict[str, Any] = {
     "inf": lambda rng: float("-inf"), "complex": lambda rng: 1j, "a bool": lambda rng: True,
     "a tensor with a graph": lambda rng: torch.tensor(0.1, requires_grad=True),
 }  # fmt: skip
-UNKNOWN = ("weight_decay", "momentums", "Lr", "betas", "nesterov", "rho_max", "maximize")
+UNKNOWN = ("weight_decays", "momentums", "Lr", "betas", "nesterov", "rho_max", "maximize")
 
 
 def downhill(x: Any) -> Any:
@@ -398,5 +383,6 @@ def test_a_noise_off_by_a_root_of_two_is_caught(monkeypatch: Any) -> None:
 def test_a_mean_that_forgets_a_replica_is_caught(monkeypatch: Any) -> None:
     from pdekit.optim import replicas
 
-    monkeypatch.setattr(replicas, "_mean", lambda stack, out: out.copy_(stack[0]))
+    average = replicas.average
+    monkeypatch.setattr(replicas, "average", lambda ys, xs: average(ys, xs[:1]))
     assert "wrong" in verdicts("ElasticSGD", 40)

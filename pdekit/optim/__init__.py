@@ -9,11 +9,15 @@ returns the loss. The names are imported on first use, because torch and numba a
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pdekit.optim import schedules as schedules
+    from pdekit.optim.batch_norm import recalibrate as recalibrate
     from pdekit.optim.elastic_sgd import ElasticSGD as ElasticSGD
     from pdekit.optim.entropy_sgd import EntropySGD as EntropySGD
     from pdekit.optim.heat import HEAT as HEAT
     from pdekit.optim.hj import HJ as HJ
     from pdekit.optim.mass import MaSS as MaSS
+    from pdekit.optim.mean_field import MFSGLD as MFSGLD
+    from pdekit.optim.mean_field import MFHomSGLD as MFHomSGLD
     from pdekit.optim.nesterov import NesterovRestart as NesterovRestart
     from pdekit.optim.parle import Parle as Parle
     from pdekit.optim.sgld import SGLD as SGLD

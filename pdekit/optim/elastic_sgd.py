@@ -7,20 +7,36 @@ from typing import TYPE_CHECKING
 import torch
 from torch.optim.optimizer import ParamsT
 
+from pdekit.optim.bases import Base
 from pdekit.optim.groups import (
     Closure,
     Group,
     Loss,
+    Part,
+    Schedule,
+    add_all,
     check_range,
     check_whole,
     check_width,
     common,
+    decay,
     evaluated,
+    every,
     mean_loss,
-    parameters,
+    quotients,
+    rate_of,
+    slopes_or_zero,
 )
-from pdekit.optim.replicas import Replicated, each_replica, ranks_of, take_mean, transaction
-from pdekit.optim.updates import langevin_step
+from pdekit.optim.replicas import (
+    Replicated,
+    Tensors,
+    each_replica,
+    ranks_of,
+    step_replicas,
+    take_mean,
+    transaction,
+)
+from pdekit.optim.updates import interpolate, langevin_steps
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -42,15 +58,20 @@ class ElasticSGD(Replicated):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η
-    rho : ρ > 0
+    lr : η; None for 0.2 a replica, at most 0.6: a step takes n gradients. With a base for its own
+    rho : ρ > 0, or a schedule
     replicas : of each process, the same in all groups
-    master_lr : η'; None for ``lr``; with ρ/n each step moves x to the mean
+    master_lr : η'; with ρ/n each step moves x to the mean; None for ``lr``, or ρ/n where that is
+        smaller, or with a base
+    base : a function from parameters to the torch optimizer of a replica, with ∇f + (x^a - x)/ρ for
+        its gradient, such as ``lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True)``
+        (the thesis' choice); one for each replica. A weight without gradient then stays
+    weight_decay : w >= 0; x^a loses the share η w in a step (decoupled)
     process_group : of torch.distributed; None for the default one, if there is one
 
     ``step(closure)`` calls the closure once for each replica of the process and returns the mean of
     its losses there. Raises ``TypeError`` without a closure and ``ValueError`` for numbers out of
-    range, among them (η + n η')/ρ >= 2, unstable for every convex f. Stable if
+    range, without a base among them (η + n η')/ρ >= 2, unstable for every convex f. Stable if
     η (λ + 1/ρ) + n η'/ρ < 2, λ the largest curvature. If the closure raises, everything is as
     before the step.
 
@@ -65,34 +86,39 @@ class ElasticSGD(Replicated):
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 0.1,
-        rho: float = 1.0,
+        lr: float | None = None,
+        rho: float | Schedule = 2.0,
         replicas: int = 3,
         master_lr: float | None = None,
         *,
+        base: Base | None = None,
+        weight_decay: float = 0.0,
         process_group: ProcessGroup | None = None,
     ) -> None:
         self.process_group = process_group
         options = {
-            "lr": lr,
+            "lr": rate_of(lr, replicas=replicas) if base is None else lr,
             "rho": rho,
             "replicas": replicas,
             "master_lr": master_lr,
+            "weight_decay": weight_decay,
         }
-        super().__init__(params, options)
+        super().__init__(params, options, base, replicas)
 
     def check(self, group: Group) -> None:
+        check_whole(group, "replicas", 1)
         check_range(group, "lr", 0.0)
         check_width(group, "rho")
         check_range(group, "master_lr", 0.0, optional=True)
-        check_whole(group, "replicas", 1)
         n = group["replicas"] * ranks_of(self.process_group).size
-        pull = group["lr"] + n * master_rate(group)
+        rate = self._master_rate(group, n)
+        pull = n * rate if self.bases else group["lr"] + n * rate
         if pull / group["rho"] >= 2:
+            least = group["lr"] if group["master_lr"] is None else pull / 2
             raise ValueError(
                 f"(lr + n master_lr)/rho must be below 2, got ({group['lr']:g} + {n} * "
-                f"{master_rate(group):g})/{group['rho']:g}: the distance of master and replicas "
-                f"would grow; use rho > {pull / 2:g}, or smaller learning rates"
+                f"{rate:g})/{group['rho']:g}: the distance of master and replicas "
+                f"would grow; use rho > {least:g}, or smaller learning rates"
             )
 
     @torch.no_grad()
@@ -101,22 +127,45 @@ class ElasticSGD(Replicated):
         self.recheck_groups()
         ranks, losses = ranks_of(self.process_group), []
         with transaction(self, ranks) as (masters, moved):
-            for a in each_replica(self, ranks):
-                losses.append(evaluated(self, closure))
-                for group, _, p in parameters(self):
-                    slope = torch.zeros_like(p) if p.grad is None else p.grad
-                    x, rho = masters[p], group["rho"]
-                    langevin_step(moved[p][a], slope, group["lr"], None, x, rho)
-            take_mean({p: self.state[p]["replicas"] for p in masters}, masters, ranks)
+            downhill: list[Tensors] = []
+            for _, a in each_replica(self, ranks):
+                loss, moving = evaluated(self, closure)
+                losses.append(loss)
+                if self.bases:
+                    downhill.append(pulled_slopes(moving, masters))
+                else:
+                    self._walk(moving, masters, moved[a])
+            mean = mean_loss(losses)
+            take_mean(self, masters, ranks)
             n = common(self, "replicas") * ranks.size
-            for group, _, p in parameters(self):
-                share = n * master_rate(group) / group["rho"]
-                torch.lerp(masters[p], p, share, out=p)
-            loss = mean_loss(losses)
-        return loss
+            for part in every(self):
+                share = n * self._master_rate(part.group, n) / part.group["rho"]
+                interpolate(part.params, part.of(masters), part.params, share)
+            step_replicas(self, downhill, moved)
+        return mean
+
+    def _walk(self, moving: list[Part], masters: Tensors, into: Tensors) -> None:
+        """x^a - η (∇f + (x^a - x)/ρ)."""
+        for part in every(self):
+            rate, rho = part.group["lr"], part.group["rho"]
+            slopes, x = slopes_or_zero(part.params), part.of(masters)
+            langevin_steps(part.params, slopes, rate, None, x, rho, into=part.of(into))
+        for part in moving:
+            decay(part.of(into), part.params, part.group)
+
+    def _master_rate(self, group: Group, n: int) -> float:
+        """η'."""
+        if group["master_lr"] is not None:
+            return float(group["master_lr"])
+        whole = float(group["rho"] / n)
+        return whole if self.bases else min(float(group["lr"]), whole)
 
 
-def master_rate(group: Group) -> float:
-    """η'."""
-    rate = group["master_lr"]
-    return float(group["lr"] if rate is None else rate)
+def pulled_slopes(moving: list[Part], masters: Tensors) -> Tensors:
+    """∇f + (x^a - x)/ρ, by number."""
+    slopes: Tensors = {}
+    for part in moving:
+        pulls = quotients(part.params, part.of(masters), part.group["rho"])
+        add_all(pulls, part.slopes)
+        slopes.update(zip(part.numbers, pulls, strict=True))
+    return slopes

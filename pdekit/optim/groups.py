@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import wraps
+from itertools import compress
 from math import isfinite
 from numbers import Integral
-from typing import Any, ClassVar, TypeAlias
+from types import MappingProxyType
+from typing import Any, ClassVar, ParamSpec, TypeAlias
 
 import numpy as np
 import torch
@@ -15,16 +19,21 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.checks import number, shown
+from pdekit.optim.bases import Base, add_to_bases, bases_of, descend, share_rates
+from pdekit.optim.bases import Group as Group
+from pdekit.particles.dynamics.two_scale import ExponentialAverage, LastIterate, LinearAverage
 from pdekit.particles.noise import Address
-
-Group: TypeAlias = dict[str, Any]
-"""Of parameters, as torch keeps them: tensors and their options."""
 
 Loss: TypeAlias = Tensor | float
 Closure: TypeAlias = Callable[[], Loss | None]
 
+Schedule: TypeAlias = Callable[[int], float]
+"""Of an option: its value after k steps, as those of `pdekit.optim.schedules`."""
+
+Average: TypeAlias = ExponentialAverage | LinearAverage | LastIterate
+
 RATE = 0.2
-"""Default learning rate per gradient, for optimizers with several gradients a step."""
+"""Default learning rate per gradient."""
 
 LARGEST = 1e30
 """Largest value of an option: its products must not overflow in single precision."""
@@ -32,20 +41,44 @@ LARGEST = 1e30
 # keys that torch and its schedulers put into a group
 _FOREIGN = {"params", "param_names", "initial_lr", "swa_lr"}
 _FOREIGN |= {f"{end}_{name}" for end in ("max", "min", "base") for name in ("lr", "momentum")}
-_COUNTERS = {"evaluations", "age", "steps"}
+_COUNTERS = {"evaluations", "age", "steps", "shared_lr"}
 _UNSEEN = {"params", *_COUNTERS}
+
+SCHEDULED = ("gamma", "rho", "temperature", "strength")
+"""Options that may be a ``Schedule``."""
+
+# what may stand in a group is loaded by ``torch.load``, which takes plain values only by itself
+torch.serialization.add_safe_globals([ExponentialAverage, LinearAverage, LastIterate])
+
+P = ParamSpec("P")
 
 
 class Checked(Optimizer):
-    """Base class: checks options, also those that are set later.
+    """Base class: checks options, also those that are set later, and keeps the ``bases``.
 
-    ``derived``: keys in its groups that are not options. Each group counts its ``evaluations``.
+    ``derived``: keys in its groups that are not options; ``former``: names that options had, and
+    what to take instead. Each group counts its ``evaluations`` and ``steps``. ``bases``: the torch
+    optimizers that make its steps, if it was given a ``base`` (`pdekit.optim.bases`).
     """
 
     derived: ClassVar[tuple[str, ...]] = ()
+    former: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    bases: list[Optimizer]
 
-    def __init__(self, params: ParamsT, options: Group) -> None:
-        super().__init__(listed(self, params), {**options, "evaluations": 0})
+    def __init__(
+        self,
+        params: ParamsT,
+        options: Group,
+        base: Base | None = None,
+        replicas: int = 1,
+    ) -> None:
+        defaults = {**options, "evaluations": 0, "steps": 0}
+        groups = listed(self, params)
+        self.bases = []
+        if base is not None:
+            self.bases = bases_of(type(self).__name__, base, groups, replicas)
+            defaults["shared_lr"] = None
+        super().__init__(groups, defaults)
 
     def completed(self, group: Group) -> Group:
         """A new group, completed with derived options."""
@@ -57,15 +90,22 @@ class Checked(Optimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, whose options are checked."""
-        group = self.completed(group_of(self, param_group))
-        self.check(group)
+        group = group_of(self, param_group)
+        if self.bases:
+            number = len(self.param_groups)
+            group["lr"] = group["shared_lr"] = add_to_bases(self.bases, number, group)
+        group = self.completed(group)
+        for moment in (now(group), finally_(group)):
+            self._check(moment)
         super().add_param_group(group)
 
     def recheck_groups(self) -> None:
         """Check the groups whose options have changed since the last step."""
+        share_rates(self.bases, self.param_groups)
         seen: dict[int, Any] = vars(self).setdefault("seen", {})
         for k, group in enumerate(self.param_groups):
-            options = {key: group[key] for key in group if key not in _UNSEEN}
+            current = now(group)
+            options = {key: current[key] for key in current if key not in _UNSEEN}
             if seen.get(k) == options:
                 continue
             missing = sorted(set(self.defaults) - set(group) - {"differentiable"})  # torch's
@@ -75,18 +115,90 @@ class Checked(Optimizer):
                     f"state of another {type(self).__name__}"
                 )
             group_of(self, group)
-            self.check(group)
+            self._check(current)
             seen[k] = options
 
+    def _check(self, group: Group) -> None:
+        self.check(group)
+        if "weight_decay" not in group:
+            return
+        check_range(group, "weight_decay", 0.0)
+        if group["lr"] * group["weight_decay"] >= 1:
+            raise ValueError(
+                f"lr * weight_decay must be below 1, got {group['lr']:g} * "
+                f"{group['weight_decay']:g}: the weights would change sign; use a smaller one"
+            )
 
-def listed(optimizer: Optimizer, params: ParamsT) -> ParamsT:
-    """``params`` as accepted by torch; ``TypeError`` for others than tensors or groups."""
+    def state_dict(self) -> dict[str, Any]:
+        """As any optimizer's; with that of the ``bases``."""
+        state = super().state_dict()
+        bases = [base.state_dict() for base in self.bases]
+        return {**state, "bases": bases} if bases else state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state; ``ValueError`` for that of another kind of optimizer."""
+        saved = state_dict.get("bases", [])
+        if len(saved) != len(self.bases):
+            raise ValueError(
+                f"{type(self).__name__} has {len(self.bases)} bases, got a state of {len(saved)}; "
+                "make it with the same base and replicas"
+            )
+        super().load_state_dict(state_dict)
+        for base, state in zip(self.bases, saved, strict=True):
+            base.load_state_dict(state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "bases": self.bases}
+
+
+def former_names_refused(init: Callable[P, None]) -> Callable[P, None]:
+    """A constructor that says what to take instead of an option's former name."""
+
+    @wraps(init)
+    def checked(*arguments: P.args, **options: P.kwargs) -> None:
+        refuse_former(arguments[0], options)
+        init(*arguments, **options)
+
+    return checked
+
+
+def refuse_former(optimizer: Any, options: Iterable[str]) -> None:
+    """``TypeError`` for the former name of an option."""
+    for old in optimizer.former.keys() & set(options):
+        raise TypeError(
+            f"{type(optimizer).__name__} has no option {old!r} any more: use "
+            f"{optimizer.former[old]}"
+        )
+
+
+def now(group: Group) -> Group:
+    """The group with scheduled options as they are in this step."""
+    at = {name: group[name](group["steps"]) for name in SCHEDULED if callable(group.get(name))}
+    return {**group, **at} if at else group
+
+
+def finally_(group: Group) -> Group:
+    """The group with scheduled options where they tend to, if that is known (``last``)."""
+    ends = {name: getattr(group.get(name), "last", None) for name in SCHEDULED}
+    return {**now(group), **{name: end for name, end in ends.items() if end is not None}}
+
+
+def listed(optimizer: Optimizer, params: ParamsT) -> list[Any]:
+    """``params`` in a list; ``TypeError`` for others than tensors or groups."""
     if isinstance(params, Tensor | str | dict) or not isinstance(params, Iterable):
         raise TypeError(
             f"{type(optimizer).__name__}: params must be tensors, such as model.parameters(), or "
             f"a list of groups, got {shown(params)}"
         )
-    return params
+    return [listed_group(p) if isinstance(p, dict) else p for p in params]
+
+
+def listed_group(given: Any) -> Group:
+    """A group with its parameters in a list; ``TypeError`` for what is none."""
+    if not isinstance(given, dict) or "params" not in given:
+        raise TypeError(f"a parameter group must be a dict with 'params', got {given!r}")
+    params = given["params"]
+    return {**given, "params": list(params) if isinstance(params, Iterator) else params}
 
 
 def group_of(optimizer: Checked, given: Group) -> Group:
@@ -96,38 +208,92 @@ def group_of(optimizer: Checked, given: Group) -> Group:
     ``ValueError`` for an unknown option, which would otherwise be ignored.
     """
     name, derived = type(optimizer).__name__, optimizer.derived
-    if not isinstance(given, dict) or "params" not in given:
-        raise TypeError(f"a parameter group must be a dict with 'params', got {given!r}")
+    given = listed_group(given)
+    refuse_former(optimizer, given)
     unknown = sorted(set(given) - set(optimizer.defaults) - _FOREIGN - set(derived))
     if unknown:
         own = ", ".join(key for key in optimizer.defaults if key not in {*_COUNTERS, *derived})
-        hint = "; add the decay to the loss" if "decay" in unknown[0] else ""
-        raise ValueError(f"{name} has no option {unknown[0]!r}, only {own}{hint}")
+        raise ValueError(f"{name} has no option {unknown[0]!r}, only {own}")
     params = given["params"]
-    if isinstance(params, Iterator):
-        params = list(params)
     for p in [params] if isinstance(params, Tensor) else params:
         tensor = p[1] if isinstance(p, tuple) else p
         if isinstance(tensor, Tensor) and tensor.dtype == torch.complex32:
             raise TypeError(f"{name} cannot add numbers of type complex32; take complex64")
-    return {**optimizer.defaults, **given, "params": params}
+    return {**optimizer.defaults, **given}
 
 
-def parameters(optimizer: Optimizer) -> Iterator[tuple[Group, int, Tensor]]:
-    """(group, number, parameter), numbered through all groups.
-
-    Integer parameters, which have no gradient, are skipped.
+@dataclass(frozen=True)
+class Part:
+    """Parameters of a group, whose scheduled options have their present value, and their numbers
+    through all groups.
     """
-    number = 0
+
+    group: Group
+    numbers: list[int]
+    params: list[Tensor]
+
+    @property
+    def slopes(self) -> list[Any]:
+        """Their gradients."""
+        return [p.grad for p in self.params]
+
+    def pairs(self) -> Iterator[tuple[int, Tensor]]:
+        """Numbers and parameters."""
+        return zip(self.numbers, self.params, strict=True)
+
+    def of(self, tensors: Mapping[int, Tensor]) -> list[Tensor]:
+        """Their tensors among those of all numbers."""
+        return [tensors[k] for k in self.numbers]
+
+    def among(self, numbers: set[int], inside: bool = True) -> Part:
+        """Those with these numbers, or with others."""
+        return self.only((k in numbers) == inside for k in self.numbers)
+
+    def only(self, those: Iterable[bool]) -> Part:
+        """Some of them."""
+        chosen = list(those)
+        numbers, params = compress(self.numbers, chosen), compress(self.params, chosen)
+        return Part(self.group, list(numbers), list(params))
+
+
+def parts_of(optimizer: Optimizer, chosen: Callable[[Tensor], bool]) -> list[Part]:
+    """The parameters that are chosen, numbered through all groups."""
+    found, number = [], 0
     for group in optimizer.param_groups:
-        for p in group["params"]:
-            if p.is_floating_point() or p.is_complex():
-                yield group, number, p
-            number += 1
+        params = group["params"]
+        part = Part(now(group), list(range(number, number + len(params))), params)
+        found.append(part.only(map(chosen, params)))
+        number += len(params)
+    return found
 
 
-def evaluated(optimizer: Optimizer, closure: Closure | None) -> Loss | None:
-    """Evaluate the closure: the loss at the current parameters, with gradients in ``.grad``."""
+def every(optimizer: Optimizer) -> list[Part]:
+    """All parameters but whole numbers, which have no gradient."""
+    return parts_of(optimizer, lambda p: p.is_floating_point() or p.is_complex())
+
+
+def moving(optimizer: Optimizer) -> list[Part]:
+    """Those that have a gradient; checked."""
+    found = parts_of(optimizer, lambda p: p.grad is not None)
+    for part in found:
+        check_gradients(optimizer, part)
+    return found
+
+
+def check_gradients(optimizer: Optimizer, part: Part) -> None:
+    """``TypeError`` for gradients that are sparse, or of whole numbers."""
+    for dtype in {p.dtype for p in part.params}:
+        if not (dtype.is_floating_point or dtype.is_complex):
+            raise TypeError(
+                f"{type(optimizer).__name__} cannot move whole numbers, got a gradient of "
+                f"parameters of type {dtype}; take a floating type, as in p.float()"
+            )
+    if any(slope.layout != torch.strided for slope in part.slopes):
+        raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
+
+
+def evaluated(optimizer: Optimizer, closure: Closure | None) -> tuple[Loss | None, list[Part]]:
+    """Evaluate the closure: the loss at the current parameters, and those with a gradient."""
     if not callable(closure):
         raise TypeError(
             f"{type(optimizer).__name__} needs several gradients a step: call step(closure), where "
@@ -136,16 +302,12 @@ def evaluated(optimizer: Optimizer, closure: Closure | None) -> Loss | None:
         )
     with torch.enable_grad():
         loss = closure()
-    _counted(optimizer)
-    return loss.detach() if isinstance(loss, Tensor) else loss
+    return (loss.detach() if isinstance(loss, Tensor) else loss), _counted(optimizer)
 
 
-def loss_of(optimizer: Checked, closure: Closure | None) -> Loss | None:
+def loss_of(optimizer: Checked, closure: Closure | None) -> tuple[Loss | None, list[Part]]:
     """For an optimizer that needs one gradient: from the closure, or already in ``.grad``."""
-    if closure is not None:
-        return evaluated(optimizer, closure)
-    _counted(optimizer)
-    return None
+    return (None, _counted(optimizer)) if closure is None else evaluated(optimizer, closure)
 
 
 def mean_loss(losses: list[Loss | None]) -> Loss:
@@ -156,33 +318,35 @@ def mean_loss(losses: list[Loss | None]) -> Loss:
     return sum(known) / len(known)
 
 
-def _counted(optimizer: Optimizer) -> None:
-    """Count an evaluation; checks that gradients are dense and of floating type."""
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            if p.grad is not None and not (p.is_floating_point() or p.is_complex()):
-                raise TypeError(
-                    f"{type(optimizer).__name__} cannot move whole numbers, got a gradient of "
-                    f"parameters of type {p.dtype}; take a floating type, as in p.float()"
-                )
-    slopes = [p.grad for _, _, p in parameters(optimizer) if p.grad is not None]
-    if any(slope.layout != torch.strided for slope in slopes):
-        raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
+def _counted(optimizer: Optimizer) -> list[Part]:
+    """Count an evaluation, if it has good gradients; these."""
+    found = moving(optimizer)
     for group in optimizer.param_groups:
         group["evaluations"] += 1
+    pairs = zip(found, optimizer.param_groups, strict=True)
+    return [replace(part, group=now(group)) for part, group in pairs]
 
 
 @contextmanager
-def restored_on_error(optimizer: Checked) -> Iterator[dict[Tensor, Tensor]]:
-    """Yields copies of the parameters. If the body raises, parameters and counters are restored."""
+def restored_on_error(optimizer: Checked) -> Iterator[dict[int, Tensor]]:
+    """Yields copies of the parameters, for one step. If the body raises, parameters and counters
+    are restored.
+    """
     anchors, counts = copies(optimizer, "anchor"), evaluations(optimizer)
     try:
         yield anchors
+        count_step(optimizer)
     except BaseException:
-        for p, anchor in anchors.items():
-            p.copy_(anchor)
+        for part in every(optimizer):
+            copy_all(part.params, part.of(anchors))
         set_evaluations(optimizer, counts)
         raise
+
+
+def count_step(optimizer: Optimizer) -> None:
+    """Of which schedules are functions."""
+    for group in optimizer.param_groups:
+        group["steps"] += 1
 
 
 def evaluations(optimizer: Optimizer) -> list[int]:
@@ -196,30 +360,59 @@ def set_evaluations(optimizer: Optimizer, counts: list[int]) -> None:
         group["evaluations"] = count
 
 
-def copies(optimizer: Optimizer, name: str) -> dict[Tensor, Tensor]:
-    """Copies of the parameters, in buffers that are reused from step to step under this name."""
-    kept = scratch(optimizer)
-    made = {p: copied(p.detach(), kept.get((p, name))) for _, _, p in parameters(optimizer)}
-    kept.update({(p, name): copy for p, copy in made.items()})
+def copies(optimizer: Optimizer, name: str) -> dict[int, Tensor]:
+    """Copies of the parameters by number, in buffers that are reused from step to step."""
+    made, parts = room(optimizer, name), every(optimizer)
+    for part in parts:
+        copy_all(part.of(made), part.params)
     return made
 
 
-def scratch(optimizer: Optimizer) -> dict[tuple[Tensor, str], Tensor]:
-    """Reusable buffers, by parameter and use; not part of the state."""
-    kept: dict[tuple[Tensor, str], Tensor] = vars(optimizer).setdefault("scratch", {})
+def room(optimizer: Optimizer, name: str) -> dict[int, Tensor]:
+    """Buffers like the parameters, by number, reused under this name; not part of the state.
+
+    Allocation costs as much as a gradient.
+    """
+    kept: dict[int, Tensor] = scratch(optimizer, name)
+    for part in every(optimizer):
+        for k, p in zip(part.numbers, part.params, strict=True):
+            if k not in kept or not fits(kept[k], p):
+                kept[k] = torch.empty_like(p, requires_grad=False)
     return kept
 
 
-def copied(x: Tensor, into: Tensor | None) -> Tensor:
-    """A copy, ``into`` that tensor if it fits: allocation costs as much as a gradient."""
-    if into is None or (into.shape, into.dtype, into.device) != (x.shape, x.dtype, x.device):
-        into = torch.empty_like(x)
-    return into.copy_(x)
+def scratch(optimizer: Optimizer, name: str) -> dict[int, Any]:
+    """What is kept by number under this name; not part of the state."""
+    kept: dict[int, Any] = vars(optimizer).setdefault("scratch", {}).setdefault(name, {})
+    return kept
 
 
-def address(group: Group, number: int) -> Address:
-    """The address of the noise of a parameter at the latest evaluation."""
-    return Address(group["seed"], number, step=group["evaluations"] - 1)
+def fits(one: Tensor, x: Tensor) -> bool:
+    """Whether a tensor can take the place of another."""
+    return one.shape == x.shape and one.dtype == x.dtype and one.device == x.device
+
+
+def zero_all(those: list[Tensor]) -> None:
+    """Set tensors to zero."""
+    if those:
+        torch._foreach_zero_(those)
+
+
+def add_all(into: list[Tensor], those: list[Any]) -> None:
+    """Add tensors to others."""
+    if into:
+        torch._foreach_add_(into, those)
+
+
+def copy_all(into: list[Tensor], those: list[Tensor]) -> None:
+    """Copy tensors into others."""
+    if into:
+        torch._foreach_copy_(into, those)
+
+
+def address(group: Group) -> Address:
+    """The address of the noise of a group at the latest evaluation; each parameter has a run."""
+    return Address(group["seed"], step=group["evaluations"] - 1)
 
 
 def common(optimizer: Optimizer, name: str) -> Any:
@@ -276,9 +469,44 @@ def check_whole(group: Group, name: str, least: int) -> None:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
-def rate_of(lr: float | None, steps: int) -> float | None:
-    """The default learning rate for this number of gradients."""
-    return RATE * steps if lr is None and isinstance(steps, Integral) else lr
+def rate_of(lr: float | None, steps: int = 1, replicas: int = 1) -> float | None:
+    """The default learning rate: for this number of gradients, of up to three replicas."""
+    whole = isinstance(steps, Integral) and isinstance(replicas, Integral)
+    return RATE * steps * min(replicas, 3) if lr is None and whole else lr
+
+
+def step_by_base(
+    optimizer: Checked,
+    slopes: dict[int, Tensor],
+    places: dict[int, Tensor] | None = None,
+    replica: int = 0,
+) -> None:
+    """Move the parameters, or the tensors at other places, by a step of the base along these
+    slopes, with decoupled decay. What has no slope stays.
+    """
+    tensors = [p for group in optimizer.param_groups for p in group["params"]]
+    there = dict(enumerate(tensors)) | (places or {})
+    for part in every(optimizer):
+        some = part.among(set(slopes))
+        decay(some.of(there), some.of(there), part.group)
+    base, numbers = optimizer.bases[replica], range(len(tensors))
+    descend(base, [there[k] for k in numbers], [slopes.get(k) for k in numbers])
+
+
+def decay(new: list[Tensor], old: list[Tensor], group: Group) -> None:
+    """Decoupled weight decay, new ← new - η w old (Loshchilov and Hutter 2019)."""
+    if new and group["weight_decay"]:
+        torch._foreach_add_(new, old, alpha=-group["lr"] * group["weight_decay"])
+
+
+def slopes_or_zero(params: list[Tensor]) -> list[Tensor]:
+    """Gradients, zero where there is none."""
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+
+
+def quotients(xs: list[Tensor], zs: list[Tensor], width: float) -> list[Tensor]:
+    """(x - z)/width."""
+    return [*torch._foreach_div(torch._foreach_sub(xs, zs), width)] if xs else []
 
 
 def check_seed(group: Group) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from math import sqrt
+from types import MappingProxyType
 
 import torch
+from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from pdekit.optim.bases import Base
 from pdekit.optim.groups import (
     Checked,
     Closure,
     Group,
     Loss,
+    Part,
+    Schedule,
+    add_all,
     address,
     check_range,
     check_seed,
@@ -19,14 +25,19 @@ from pdekit.optim.groups import (
     check_whole,
     check_width,
     common,
-    copies,
+    copy_all,
+    decay,
     evaluated,
+    every,
+    former_names_refused,
     mean_loss,
-    parameters,
     rate_of,
     restored_on_error,
+    room,
+    step_by_base,
+    zero_all,
 )
-from pdekit.optim.updates import Noise, scattered
+from pdekit.optim.updates import Noise, langevin_steps, scatter
 
 
 class HEAT(Checked):
@@ -38,12 +49,15 @@ class HEAT(Checked):
     Parameters
     ----------
     params : tensors, or groups of them with options of their own
-    lr : η >= 0; None for 0.2 L
-    gamma : γ > 0
-    samples : L, gradients a step, the same in all groups; more reduce the noise of
+    lr : η >= 0; None for 0.2 L, with a base for its own
+    gamma : γ > 0, or a schedule
+    inner_steps : L, gradients a step, the same in all groups; more reduce the noise of
         the mean, at a higher cost
-    temperature : T = 1/β
+    temperature : T = 1/β, or a schedule
     antithetic : take the ξ_i in pairs of opposite signs (L even): odd orders of f cancel
+    base : a function from parameters to the torch optimizer that makes the step, with the mean
+        gradient for its own, such as ``lambda p: torch.optim.Adam(p, lr=1e-3)``
+    weight_decay : w >= 0; x loses the share η w in a step (decoupled)
     seed : of the noise
 
     ``step(closure)`` calls the closure L times and returns the mean of its losses, an estimate of
@@ -51,65 +65,86 @@ class HEAT(Checked):
     the closure raises, the parameters are restored to x.
     """
 
+    former = MappingProxyType({"samples": "inner_steps"})
+
+    @former_names_refused
     def __init__(
         self,
         params: ParamsT,
         lr: float | None = None,
-        gamma: float = 1e-4,
-        samples: int = 2,
-        temperature: float = 1.0,
+        gamma: float | Schedule = 1e-4,
+        inner_steps: int = 2,
+        temperature: float | Schedule = 1.0,
         *,
         antithetic: bool = False,
+        base: Base | None = None,
+        weight_decay: float = 0.0,
         seed: int = 0,
     ) -> None:
         options = {
-            "lr": rate_of(lr, samples),
+            "lr": rate_of(lr, inner_steps) if base is None else lr,
             "gamma": gamma,
-            "samples": samples,
+            "inner_steps": inner_steps,
             "temperature": temperature,
             "antithetic": antithetic,
+            "weight_decay": weight_decay,
             "seed": seed,
         }
-        super().__init__(params, options)
+        super().__init__(params, options, base)
 
     def check(self, group: Group) -> None:
-        check_whole(group, "samples", 1)
+        check_whole(group, "inner_steps", 1)
         check_range(group, "lr", 0.0)
         check_width(group, "gamma")
         check_range(group, "temperature", 0.0)
         check_switch(group, "antithetic")
         check_seed(group)
-        if group["antithetic"] and group["samples"] % 2:
+        if group["antithetic"] and group["inner_steps"] % 2:
             raise ValueError(
-                f"antithetic samples come in pairs: take an even number, got {group['samples']}"
+                "antithetic samples come in pairs: inner_steps must be an even number, got "
+                f"{group['inner_steps']}"
             )
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move x; returns the mean of the losses around it."""
         self.recheck_groups()
-        samples, losses = common(self, "samples"), []
+        count, losses, walked = common(self, "inner_steps"), [], set[int]()
         antithetic = common(self, "antithetic")
         with restored_on_error(self) as centres:
-            sums = {p: copy.zero_() for p, copy in copies(self, "sum").items()}
-            for i in range(samples):
-                sign = -1.0 if antithetic and i % 2 else 1.0
-                for group, number, p in parameters(self):
-                    if p.requires_grad:
-                        self._scatter(group, number, p, centres[p], sign)
-                losses.append(evaluated(self, closure))
-                for _, _, p in parameters(self):
-                    if p.grad is not None:
-                        sums[p] += p.grad
-            loss = mean_loss(losses)
-            for group, _, p in parameters(self):
-                torch.add(centres[p], sums[p], alpha=-group["lr"] / samples, out=p)
-        return loss
+            sums = room(self, "sum")
+            zero_all([*sums.values()])
+            for i in range(count):
+                self._scatter(centres, -1.0 if antithetic and i % 2 else 1.0)
+                loss, moving = evaluated(self, closure)
+                losses.append(loss)
+                for part in moving:
+                    add_all(part.of(sums), part.slopes)
+                    walked.update(part.numbers)
+            mean = mean_loss(losses)
+            self._descend([part.among(walked) for part in every(self)], centres, sums, count)
+        return mean
 
-    def _scatter(
-        self, group: Group, number: int, p: torch.Tensor, x: torch.Tensor, sign: float
+    def _descend(
+        self, parts: list[Part], centres: dict[int, Tensor], sums: dict[int, Tensor], count: int
     ) -> None:
+        """x ← x - (η/L) sum, or a step of the base, with decoupled decay."""
+        for part in every(self):
+            still = part if self.bases else part.only(p.grad is None for p in part.params)
+            copy_all(still.params, still.of(centres))
+        if self.bases:
+            step_by_base(self, {k: sums[k] / count for part in parts for k in part.numbers})
+            return
+        for part in parts:
+            x, rate = part.of(centres), part.group["lr"] / count
+            langevin_steps(x, part.of(sums), rate, into=part.params)
+            decay(part.params, x, part.group)
+
+    def _scatter(self, centres: dict[int, Tensor], sign: float) -> None:
         """x + ξ with the normals of the next evaluation, or of the previous one."""
-        ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
-        scale = sign * sqrt(group["gamma"] * group["temperature"])
-        scattered(p, x, Noise(scale, address(ahead, number)))
+        for part in every(self):
+            walked, group = part.only(p.requires_grad for p in part.params), part.group
+            ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
+            scale = sign * sqrt(group["gamma"] * group["temperature"])
+            noise = Noise(scale, address(ahead), walked.numbers)
+            scatter(walked.params, walked.of(centres), noise)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop, with_width
+from pdekit.optim.bases import Base
+from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop, step_towards, with_width
 from pdekit.optim.groups import (
     Checked,
     Closure,
     Group,
     Loss,
+    Part,
+    Schedule,
     check_switch,
     common,
+    copy_all,
+    decay,
     evaluated,
-    parameters,
     rate_of,
     restored_on_error,
+    step_by_base,
 )
+from pdekit.optim.updates import langevin_steps
 
 
 class HJ(Checked):
@@ -28,7 +34,8 @@ class HJ(Checked):
     u_t = -|∇u|²/2 (``pk.HamiltonJacobi``). With ``dual=True`` the other gradient of the same u,
     x ← x - η ∇f(y), for one gradient more. Thesis 4.6.1.2, (4.42).
 
-    Parameters: those of ``EntropySGD`` but ``temperature``, ``alpha`` and ``seed``.
+    Parameters: those of ``EntropySGD`` but ``temperature``, ``alpha``, ``average``, ``burn_in`` and
+    ``seed``. The gradient of a ``base`` is (x - y)/γ, or ∇f(y).
     ``step(closure)`` calls the closure L times, or L + 1, and returns its first loss, f(x).
     """
 
@@ -38,25 +45,28 @@ class HJ(Checked):
         self,
         params: ParamsT,
         lr: float | None = None,
-        gamma: float | None = None,
+        gamma: float | Schedule | None = None,
         inner_steps: int = 5,
         *,
         inner_lr: float | None = None,
         dual: bool = False,
+        base: Base | None = None,
+        weight_decay: float = 0.0,
     ) -> None:
         options = {
-            "lr": rate_of(lr, inner_steps),
+            "lr": rate_of(lr, inner_steps) if base is None else lr,
             "gamma": gamma,
             "inner_steps": inner_steps,
             "inner_lr": inner_lr,
             "temperature": 0.0,
             "alpha": 0.0,
             "dual": dual,
+            "weight_decay": weight_decay,
         }
-        super().__init__(params, options)
+        super().__init__(params, options, base)
 
     def completed(self, group: Group) -> Group:
-        return with_width(group)
+        return with_width(group, bool(self.bases))
 
     def check(self, group: Group) -> None:
         if (group["temperature"], group["alpha"]) != (0.0, 0.0):
@@ -70,15 +80,26 @@ class HJ(Checked):
         self.recheck_groups()
         dual = common(self, "dual")
         with restored_on_error(self) as centres:
-            loss = inner_loop(self, closure, centres, None)
+            loss, moved = inner_loop(self, closure, centres, None)
+            ahead = evaluated(self, closure)[1] if dual else []
             if dual:
-                evaluated(self, closure)
-            for group, _, p in parameters(self):
-                x = centres[p]
-                if not dual:
-                    torch.lerp(x, p, group["lr"] / group["gamma"], out=p)
-                elif p.grad is None:
-                    p.copy_(x)
-                else:
-                    torch.add(x, p.grad, alpha=-group["lr"], out=p)
+                for part in moved:
+                    copy_all(part.params, part.of(centres))
+                step_along(self, ahead)
+            else:
+                ends = {
+                    k: p for part in moved for k, p in zip(part.numbers, part.params, strict=True)
+                }
+                step_towards(self, moved, centres, ends)
         return loss
+
+
+def step_along(optimizer: Checked, parts: list[Part]) -> None:
+    """x ← x - η ∇f(y), or a step of the base, with decoupled decay."""
+    if optimizer.bases:
+        slopes = {k: g for part in parts for k, g in zip(part.numbers, part.slopes, strict=True)}
+        step_by_base(optimizer, slopes)
+        return
+    for part in parts:
+        decay(part.params, part.params, part.group)
+        langevin_steps(part.params, part.slopes, part.group["lr"])

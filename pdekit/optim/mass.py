@@ -6,6 +6,7 @@ import torch
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
+    RATE,
     Checked,
     Closure,
     Group,
@@ -13,11 +14,11 @@ from pdekit.optim.groups import (
     check_range,
     check_switch,
     common,
+    decay,
     loss_of,
-    parameters,
 )
-from pdekit.optim.nesterov import age_after, iterate
-from pdekit.optim.updates import accelerated
+from pdekit.optim.nesterov import age_after, iterates
+from pdekit.optim.updates import accelerate
 
 
 class MaSS(Checked):
@@ -32,6 +33,7 @@ class MaSS(Checked):
     momentum : γ in [0, 1); with ``restart=True`` it is (α - 1)/(α + 2) instead, α counting the
         steps since the last step uphill (report (35), errata 69)
     compensation : η₂/η in [0, 1); 0 is Nesterov's method
+    weight_decay : w >= 0; before a step u loses the share η w (decoupled)
 
     ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
     for numbers out of range. Stable if η λ < 2 (1 + γ)/(1 + 2γ - η₂/η).
@@ -40,17 +42,19 @@ class MaSS(Checked):
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 1e-2,
+        lr: float = RATE / 10,
         momentum: float = 0.9,
         compensation: float = 0.1,
         *,
         restart: bool = False,
+        weight_decay: float = 0.0,
     ) -> None:
         options = {
             "lr": lr,
             "momentum": momentum,
             "compensation": compensation,
             "restart": restart,
+            "weight_decay": weight_decay,
             "age": 1,
         }
         super().__init__(params, options)
@@ -66,12 +70,13 @@ class MaSS(Checked):
         """Move w and u; returns the loss of the closure, at u."""
         self.recheck_groups()
         age, restart = self.param_groups[0]["age"], common(self, "restart")
-        loss, climb = loss_of(self, closure), 0.0
-        for group, _, p in parameters(self):
-            if p.grad is not None:
-                momentum = (age - 1) / (age + 2) if restart else group["momentum"]
-                w, compensation = iterate(self, p), group["compensation"]
-                climb += accelerated(p, w, group["lr"], momentum, compensation, restart)
+        (loss, moving), climb = loss_of(self, closure), 0.0
+        for of in moving:
+            eta, compensation = of.group["lr"], of.group["compensation"]
+            momentum = (age - 1) / (age + 2) if restart else of.group["momentum"]
+            w = iterates(self, of)
+            decay(of.params, of.params, of.group)
+            climb += accelerate(of.params, w, of.slopes, eta, momentum, compensation, restart)
         if restart:
             for group in self.param_groups:
                 group["age"] = age_after(age, climb)

@@ -7,8 +7,18 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import Checked, Closure, Group, Loss, check_range, loss_of, parameters
-from pdekit.optim.updates import accelerated
+from pdekit.optim.groups import (
+    RATE,
+    Checked,
+    Closure,
+    Group,
+    Loss,
+    Part,
+    check_range,
+    decay,
+    loss_of,
+)
+from pdekit.optim.updates import accelerate
 
 
 class NesterovRestart(Checked):
@@ -22,14 +32,15 @@ class NesterovRestart(Checked):
     ----------
     params : tensors, or groups of them with learning rates of their own
     lr : η >= 0
+    weight_decay : w >= 0; before a step u loses the share η w (decoupled)
 
     ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
     for numbers out of range. Stable if η λ < 4/3. The particles' form is
     ``pk.RestartedNesterov``, whose particles restart one by one.
     """
 
-    def __init__(self, params: ParamsT, lr: float = 1e-2) -> None:
-        super().__init__(params, {"lr": lr, "age": 1})
+    def __init__(self, params: ParamsT, lr: float = RATE / 4, *, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "age": 1})
 
     def check(self, group: Group) -> None:
         check_range(group, "lr", 0.0)
@@ -38,22 +49,25 @@ class NesterovRestart(Checked):
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move w and u; returns the loss of the closure, at u."""
         self.recheck_groups()
-        loss = loss_of(self, closure)
+        loss, moving = loss_of(self, closure)
         age = self.param_groups[0]["age"]
-        climb = sum(
-            accelerated(p, iterate(self, p), group["lr"], (age - 1) / (age + 2), 0.0)
-            for group, _, p in parameters(self)
-            if p.grad is not None
-        )
+        momentum, climb = (age - 1) / (age + 2), 0.0
+        for of in moving:
+            w = iterates(self, of)
+            decay(of.params, of.params, of.group)
+            climb += accelerate(of.params, w, of.slopes, of.group["lr"], momentum, 0.0)
         for group in self.param_groups:
             group["age"] = age_after(age, climb)
         return loss
 
 
-def iterate(optimizer: Optimizer, u: Tensor) -> Tensor:
-    """w of a parameter, initially equal to u."""
-    w: Tensor = optimizer.state[u].setdefault("w", u.detach().clone())
-    return w
+def iterates(optimizer: Optimizer, of: Part) -> list[Tensor]:
+    """w of parameters, initially equal to u."""
+    states = [optimizer.state[u] for u in of.params]
+    for u, state in zip(of.params, states, strict=True):
+        if "w" not in state:
+            state["w"] = u.detach().clone()
+    return [state["w"] for state in states]
 
 
 def age_after(age: int, climb: float) -> int:

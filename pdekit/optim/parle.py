@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 from math import inf
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.optimizer import ParamsT
 
+from pdekit.optim.bases import Base
 from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop
 from pdekit.optim.groups import (
     RATE,
     Closure,
     Group,
     Loss,
+    Part,
+    Schedule,
+    add_all,
+    check_range,
     check_seed,
     check_whole,
     check_width,
     common,
+    copy_all,
+    decay,
+    every,
+    former_names_refused,
     mean_loss,
-    parameters,
+    quotients,
 )
-from pdekit.optim.replicas import Replicated, each_replica, ranks_of, take_mean, transaction
+from pdekit.optim.replicas import (
+    Replicated,
+    Tensors,
+    each_replica,
+    ranks_of,
+    step_replicas,
+    take_mean,
+    transaction,
+)
+from pdekit.optim.updates import couple
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -33,8 +52,9 @@ class Parle(Replicated):
 
     Descent on Σ_a u(x^a, γ) + |x^a - x|²/(2ρ), u the local entropy of ``EntropySGD``. Thesis (5.8)
     with η¹ = ηγ, η² = η, η³ = ρ/n and z_k in place of z_t (errata 60; mathematics 1.10). So x lags
-    one step behind the mean of the replicas, and does not move in the first step. After k steps
-    γ = γ_0 (1 - 1/(2B))^k and ρ alike (5.10).
+    one step behind the mean of the replicas, and does not move in the first step. In the thesis γ
+    and ρ narrow with the epochs, (5.10): ``gamma=Scoping(100.0, batches, floor=1.0)`` and
+    ``rho=Scoping(1.0, batches, floor=0.1)`` of `pdekit.optim.schedules`.
 
     **The parameters hold x** between steps, and y of ``optimizer.replica`` while the closure runs;
     where the replicas are, and what memory they take, is as for ``ElasticSGD``.
@@ -43,25 +63,27 @@ class Parle(Replicated):
     ----------
     params : tensors, or groups of them with options of their own
     lr : η, the fraction of the distance from x^a to z: x moves about η times as fast as by SGD
-        with rate η_y. The thesis has η_y = η = 0.1, which is slow
-    gamma : γ_0 > 0; ``group["gamma"]`` is γ
-    rho : ρ_0 > 0, or inf for uncoupled replicas; ``group["rho"]`` is ρ
+        with rate η_y. None for 1, with a base for its own. The thesis has η_y = η = 0.1, which is
+        slow
+    gamma : γ > 0, or a schedule
+    rho : ρ > 0, or a schedule; inf for uncoupled replicas
     inner_steps : L, gradients of a replica a step, the same in all groups
     replicas : of each process, the same in all groups
-    batches : B, mini-batches in the data; None: γ and ρ stay
-    inner_lr : η_y; None for 0.2, or ``lr`` as it is at first where that is smaller (but not 0)
+    inner_lr : η_y; None for 0.2 a replica, at most 0.6, or ``lr`` as it is at first where that is
+        smaller (but not 0): a step takes n L gradients
     alpha : α in [0, 1), the weight of the past in z
-    gamma_min : where γ stops
-    rho_min : where ρ stops; None for the larger of 0.1 and ``lr`` as it is at first
-    temperature : T of noise √(2 η_y T) ξ added to y, other noise in each replica
+    temperature : T of noise √(2 η_y T) ξ added to y, other noise in each replica; or a schedule
+    base : a function from parameters to the torch optimizer of a replica, with
+        x^a - z + (x^a - x)/ρ for its gradient; one for each replica
+    weight_decay : w >= 0; x^a loses the share η w in a step (decoupled)
     seed : of the noise
     process_group : of torch.distributed; None for the default one, if there is one
 
     ``step(closure)`` calls the closure L times for each replica of the process and returns the mean
     of their first losses, f(x^a). Raises ``TypeError`` without a closure and ``ValueError`` for
-    numbers out of range, among them η > ρ: the distance of x from the mean of the x^a is multiplied
-    by -η/ρ a step where f is flat. Stable on a quadratic if η_y (λ + 1/γ) < 2, λ the largest
-    curvature, and η (1 + 2/ρ) < 2. If the closure raises, everything is as before the step.
+    numbers out of range, without a base among them η (1 + 2/ρ) >= 2, unstable where f is steep.
+    Stable on a quadratic if besides η_y (λ + 1/γ) < 2, λ the largest curvature. If the closure
+    raises, everything is as before the step.
 
     Special cases (corrected, errata 60): ρ = inf is ``EntropySGD`` with lr = ηγ in each replica;
     L = 1 is ``ElasticSGD``, with rate η η_y (1 - α) for ∇f and η for the attraction, whatever γ.
@@ -72,56 +94,70 @@ class Parle(Replicated):
     notes hold here too.
     """
 
-    derived = ("initial_gamma", "initial_rho")
+    former = MappingProxyType(
+        dict.fromkeys(
+            ("batches", "gamma_min", "rho_min"),
+            "gamma=Scoping(100.0, batches, floor=1.0) and rho=Scoping(4.0, batches, floor=2.5) of "
+            "pdekit.optim.schedules",
+        )
+    )
 
+    @former_names_refused
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 0.5,
-        gamma: float = 100.0,
-        rho: float = 1.0,
+        lr: float | None = None,
+        gamma: float | Schedule = 100.0,
+        rho: float | Schedule = 4.0,
         inner_steps: int = 25,
         replicas: int = 3,
-        batches: int | None = None,
         *,
         inner_lr: float | None = None,
         alpha: float = 0.25,
-        gamma_min: float = 1.0,
-        rho_min: float | None = None,
-        temperature: float = 0.0,
+        temperature: float | Schedule = 0.0,
+        base: Base | None = None,
+        weight_decay: float = 0.0,
         seed: int = 0,
         process_group: ProcessGroup | None = None,
     ) -> None:
         ranks_of(process_group)
         self.process_group = process_group
         options = {
-            "lr": lr,
+            "lr": 1.0 if lr is None and base is None else lr,
             "gamma": gamma,
             "rho": rho,
             "inner_steps": inner_steps,
             "replicas": replicas,
-            "batches": batches,
             "inner_lr": inner_lr,
             "alpha": alpha,
-            "gamma_min": gamma_min,
-            "rho_min": rho_min,
             "temperature": temperature,
+            "weight_decay": weight_decay,
             "seed": seed,
-            "steps": 0,
         }
-        super().__init__(params, options)
+        super().__init__(params, options, base, replicas)
 
     def completed(self, group: Group) -> Group:
-        check(group)
-        if group["inner_lr"] is None:
-            group["inner_lr"] = min(group["lr"], RATE) or RATE
-        if group["rho_min"] is None:
-            group["rho_min"] = max(0.1, group["lr"])
-        group["initial_gamma"], group["initial_rho"] = group["gamma"], group["rho"]
-        return group
+        if group["inner_lr"] is not None:
+            return group
+        check_whole(group, "replicas", 1)
+        check_range(group, "lr", 0.0)
+        rate = RATE * min(group["replicas"], 3)
+        own = rate if self.bases else min(group["lr"], rate)
+        return {**group, "inner_lr": own or rate}
 
     def check(self, group: Group) -> None:
-        check(group)
+        check_inner_loop(group)
+        check_seed(group)
+        if not (isinstance(group["rho"], float) and group["rho"] == inf):
+            check_width(group, "rho")
+        check_whole(group, "replicas", 1)
+        lr, rho = group["lr"], group["rho"]
+        if not self.bases and lr * (1 + 2 / rho) >= 2:
+            more = f", or rho > {2 * lr / (2 - lr):g}" if lr < 2 else ""
+            raise ValueError(
+                f"lr (1 + 2/rho) must be below 2, got {lr:g} (1 + 2/{rho:g}): the distance of "
+                f"master and replicas would grow; use lr < {2 / (1 + 2 / rho):g}{more}"
+            )
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
@@ -130,43 +166,34 @@ class Parle(Replicated):
         ranks, losses = ranks_of(self.process_group), []
         n = common(self, "replicas") * ranks.size
         with transaction(self, ranks) as (masters, moved):
-            for a in each_replica(self, ranks):
-                starts = {p: self.state[p]["replicas"][a] for p in masters}
-                means = {p: moved[p][a] for p in masters}
-                losses.append(inner_loop(self, closure, starts, means, self.replica, n))
-                for group, _, p in parameters(self):
-                    x, z, eta = starts[p], means[p], group["lr"]
-                    z.copy_(x - (x - z) * eta - (x - masters[p]) * (eta / group["rho"]))
-            loss = mean_loss(losses)
-            take_mean({p: self.state[p]["replicas"] for p in masters}, masters, ranks)
-        for group in self.param_groups:
-            group["steps"] += 1
-            if group["batches"] is not None:
-                group["gamma"], group["rho"] = scoped(group, "gamma"), scoped(group, "rho")
-        return loss
+            downhill: list[Tensors] = []
+            for starts, a in each_replica(self, ranks):
+                means = moved[a]
+                loss, walked = inner_loop(self, closure, starts, means, self.replica, n)
+                losses.append(loss)
+                if self.bases:
+                    downhill.append(pulled(walked, starts, means, masters))
+                    continue
+                there = {k for part in walked for k in part.numbers}
+                for part in every(self):
+                    still = part.among(there, False)
+                    copy_all(still.of(means), still.of(starts))
+                    share, x = part.group["lr"], part.of(starts)
+                    pull = share / part.group["rho"]
+                    couple(part.of(means), x, part.of(masters), share, pull)
+                for part in walked:
+                    decay(part.of(means), part.of(starts), part.group)
+            mean = mean_loss(losses)
+            take_mean(self, masters, ranks)
+            step_replicas(self, downhill, moved)
+        return mean
 
 
-def scoped(group: Group, name: str) -> float:
-    """γ or ρ after the steps made; it never rises."""
-    first = group[f"initial_{name}"]
-    shrunk = first * (1 - 0.5 / group["batches"]) ** group["steps"]
-    return float(max(shrunk, min(first, group[f"{name}_min"])))
-
-
-def check(group: Group) -> None:
-    """Raise for options out of range."""
-    check_inner_loop(group)
-    check_seed(group)
-    if not (isinstance(group["rho"], float) and group["rho"] == inf):
-        check_width(group, "rho")
-    check_whole(group, "replicas", 1)
-    if group["batches"] is not None:
-        check_whole(group, "batches", 1)
-    check_width(group, "gamma_min")
-    check_width(group, "rho_min", optional=True)
-    for name in ("rho", "rho_min"):
-        if group[name] is not None and group["lr"] > group[name]:
-            raise ValueError(
-                f"lr must not exceed {name}, got {group['lr']:g} and {group[name]:g}: the distance "
-                f"of master and replicas would grow; use a smaller lr, or a larger {name}"
-            )
+def pulled(walked: list[Part], xs: Tensors, zs: Tensors, masters: Tensors) -> Tensors:
+    """x^a - z + (x^a - x)/ρ, by number."""
+    slopes: Tensors = {}
+    for part in walked:
+        down = quotients(part.of(xs), part.of(zs), 1.0)
+        add_all(down, quotients(part.of(xs), part.of(masters), part.group["rho"]))
+        slopes.update(zip(part.numbers, down, strict=True))
+    return slopes

@@ -17,18 +17,23 @@ from pdekit.checks import shown
 from pdekit.optim.groups import (
     Checked,
     common,
-    copied,
+    copies,
+    copy_all,
+    count_step,
     evaluations,
-    parameters,
+    every,
+    fits,
     scratch,
     set_evaluations,
+    step_by_base,
 )
+from pdekit.optim.updates import average
 from pdekit.particles.run.ranks import Ranks
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-Stacks = dict[Tensor, Tensor]
+Tensors = dict[int, Tensor]
 
 
 class Replicated(Checked):
@@ -39,6 +44,25 @@ class Replicated(Checked):
 
     process_group: ProcessGroup | None = None
     replica = 0
+
+    @contextmanager
+    @torch.no_grad()
+    def at(self, replica: int) -> Iterator[None]:
+        """``with optimizer.at(a):`` the parameters hold replica a of this process, in 0, 1, ...
+
+        As to evaluate an ensemble, or a sample of each. ``IndexError`` for one that there is not.
+        """
+        count = common(self, "replicas")
+        if not 0 <= replica < count:
+            raise IndexError(f"replica must be one of 0, ..., {count - 1}, got {replica!r}")
+        masters = {p: p.detach().clone() for part in every(self) for p in part.params}
+        try:
+            for p, x in masters.items():
+                p.copy_(self.state[p]["replicas"][replica] if "replicas" in self.state[p] else x)
+            yield
+        finally:
+            for p, x in masters.items():
+                p.copy_(x)
 
 
 def ranks_of(process_group: ProcessGroup | None) -> Ranks:
@@ -70,83 +94,125 @@ def _is_group(value: Any) -> bool:
 
 
 @contextmanager
-def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]:
-    """Yields copies of master and replicas to be updated; they replace the replicas at
-    the end. If the body raises, the optimizer is left unchanged.
+def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Tensors, list[Tensors]]]:
+    """Yields copies of the master, and room for each of the replicas, which they replace at the
+    end. If the body raises, the optimizer is left unchanged.
     """
     began, counts, turn = set(optimizer.state), evaluations(optimizer), optimizer.replica
     _begin(optimizer, ranks)
-    state, kept = optimizer.state, scratch(optimizer)
-    tensors = [p for _, _, p in parameters(optimizer)]
-    masters = {p: copied(p.detach(), kept.get((p, "master"))) for p in tensors}
-    moved = {p: copied(state[p]["replicas"], kept.get((p, "replicas"))) for p in tensors}
+    masters, new = copies(optimizer, "master"), _room_of_stacks(optimizer)
     try:
-        yield masters, moved
+        yield masters, _replicas(optimizer, new)
     except BaseException:
         set_evaluations(optimizer, counts)
         optimizer.replica = turn
-        for p, x in masters.items():
-            p.copy_(x)
-            if p not in began:
-                del state[p]
+        for part in every(optimizer):
+            copy_all(part.params, part.of(masters))
+            for p in part.params:
+                if p not in began:
+                    del optimizer.state[p]
         raise
-    for p in tensors:
-        kept[p, "master"], kept[p, "replicas"] = masters[p], state[p]["replicas"]
-        state[p]["replicas"] = moved[p]
+    for part in every(optimizer):
+        for k, p in zip(part.numbers, part.params, strict=True):
+            state = optimizer.state[p]
+            new[k], state["replicas"] = state["replicas"], new[k]
+    count_step(optimizer)
 
 
-def each_replica(optimizer: Any, ranks: Ranks) -> Iterator[int]:
-    """Iterate over the replicas of this process: the parameters hold the replica, ``replica`` its
-    number.
+def replicas_of(optimizer: Any) -> list[Tensors]:
+    """The replicas of this process, each of tensors by number."""
+    return _replicas(optimizer, _stacks(optimizer))
+
+
+def each_replica(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Tensors, int]]:
+    """Iterate over the replicas of this process and their places in it: the parameters hold the
+    replica, ``replica`` its number.
 
     ``evaluations`` counts the gradients of a replica, so that the noise does not depend on the
     number of replicas per process.
     """
     count, counts = common(optimizer, "replicas"), evaluations(optimizer)
-    for a in range(count):
+    for a, x in enumerate(replicas_of(optimizer)):
         optimizer.replica = ranks.rank * count + a
         set_evaluations(optimizer, counts)
-        for _, _, p in parameters(optimizer):
-            p.copy_(optimizer.state[p]["replicas"][a])
-        yield a
+        for part in every(optimizer):
+            copy_all(part.params, part.of(x))
+        yield x, a
 
 
-def take_mean(stacks: Stacks, masters: dict[Tensor, Tensor], ranks: Ranks) -> None:
-    """Set the parameters to the mean over the replicas of all processes.
+def take_mean(
+    optimizer: Any, masters: Tensors, ranks: Ranks, replicas: list[Tensors] | None = None
+) -> None:
+    """Set the parameters to the mean over the replicas of all processes, as they are or moved.
 
     The mean of equal numbers is bitwise that number.
     """
-    for p, stack in stacks.items():
-        _mean(stack, p)
+    replicas = replicas_of(optimizer) if replicas is None else replicas
+    for part in every(optimizer):
+        average(part.params, [part.of(x) for x in replicas])
     if ranks.size == 1:
         return
     # of 2, 4, ... equal numbers the sum is exact; otherwise the displacements from the master are
     # added
     whole = ranks.size & (ranks.size - 1) == 0
-    sums = [p.detach().contiguous() if whole else p - masters[p] for p in stacks]
+    pairs = [pair for part in every(optimizer)
+             for pair in zip(part.params, part.of(masters), strict=True)]  # fmt: skip
+    sums = [p.detach().contiguous() if whole else p - x for p, x in pairs]
     sent = [distributed.all_reduce(s, group=ranks.group, async_op=True) for s in sums]
-    for p, s, work in zip(stacks, sums, sent, strict=True):
+    for (p, x), s, work in zip(pairs, sums, sent, strict=True):
         work.wait()
         s.div_(ranks.size)
-        p.copy_(s if whole else masters[p] + s)
+        p.copy_(s if whole else x + s)
 
 
-def _mean(stack: Tensor, out: Tensor) -> None:
-    """Over the first axis, as a running one where the sum of equal numbers would be rounded."""
-    n = len(stack)
-    if n & (n - 1) == 0:
-        torch.sum(stack, dim=0, out=out)
-        out.div_(n)
-        return
-    out.copy_(stack[0])
-    for a in range(1, n):
-        out.lerp_(stack[a], 1 / (a + 1))
+def step_replicas(optimizer: Any, slopes: list[Tensors], moved: list[Tensors]) -> None:
+    """The replicas moved by a step of their bases along these slopes, if they have bases."""
+    pairs = zip(replicas_of(optimizer), slopes, moved, strict=True) if optimizer.bases else ()
+    for a, (x, down, new) in enumerate(pairs):
+        for part in every(optimizer):
+            copy_all(part.of(new), part.of(x))
+        step_by_base(optimizer, down, new, a)
+
+
+def _stacks(optimizer: Any) -> Tensors:
+    """The replicas of each parameter, stacked."""
+    return {
+        k: optimizer.state[p]["replicas"]
+        for part in every(optimizer)
+        for k, p in zip(part.numbers, part.params, strict=True)
+    }
+
+
+def _room_of_stacks(optimizer: Any) -> Tensors:
+    """Others like these; reused from step to step."""
+    kept: Tensors = scratch(optimizer, "replicas")
+    for k, stack in _stacks(optimizer).items():
+        if k not in kept or not fits(kept[k], stack):
+            kept[k] = torch.empty_like(stack)
+    return kept
+
+
+def _replicas(optimizer: Any, stacks: Tensors) -> list[Tensors]:
+    """Each of the replicas in some stacks."""
+    kept = scratch(optimizer, "views")
+    views = {k: _views(kept.setdefault(k, []), stack) for k, stack in stacks.items()}
+    return [{k: view[a] for k, view in views.items()} for a in range(common(optimizer, "replicas"))]
+
+
+def _views(kept: list[tuple[Tensor, Any]], stack: Tensor) -> Any:
+    """The tensors in a stack, which is one of two that change places: made once."""
+    for one, views in kept:
+        if one is stack:
+            return views
+    kept.append((stack, stack.unbind()))
+    del kept[:-2]
+    return kept[-1][1]
 
 
 def _begin(optimizer: Any, ranks: Ranks) -> None:
     """Before the first step every replica is at the master of the first process."""
     count = common(optimizer, "replicas")
-    for _, _, p in parameters(optimizer):
+    for p in (p for part in every(optimizer) for p in part.params):
         state = optimizer.state[p]
         if "replicas" not in state:
             if ranks.size > 1:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import Checked, Closure, Group, Loss, address, check_range, check_seed
+from pdekit.optim.groups import (
+    RATE,
+    Checked,
+    Closure,
+    Group,
+    Loss,
+    Schedule,
+    address,
+    check_range,
+    check_seed,
+)
 from pdekit.optim.updates import Noise, noisy_descent
 
 
@@ -25,7 +36,8 @@ class SGLD(Checked):
     ----------
     params : tensors, or groups of them with options of their own
     lr : η >= 0
-    temperature : T = 1/β; 0 for SGD
+    temperature : T = 1/β, or a schedule; 0 for SGD
+    weight_decay : w >= 0; adds w|x|²/2 to f
     seed : of the noise; use different seeds for independent chains
 
     ``step(closure=None)`` returns the loss of the closure, if there is one. Raises ``ValueError``
@@ -34,9 +46,20 @@ class SGLD(Checked):
     """
 
     def __init__(
-        self, params: ParamsT, lr: float = 0.1, temperature: float = 1e-6, *, seed: int = 0
+        self,
+        params: ParamsT,
+        lr: float = RATE,
+        temperature: float | Schedule = 1e-6,
+        *,
+        weight_decay: float = 0.0,
+        seed: int = 0,
     ) -> None:
-        options = {"lr": lr, "temperature": temperature, "seed": seed}
+        options = {
+            "lr": lr,
+            "temperature": temperature,
+            "weight_decay": weight_decay,
+            "seed": seed,
+        }
         super().__init__(params, options)
 
     def check(self, group: Group) -> None:
@@ -49,7 +72,7 @@ class SGLD(Checked):
         """Move x; returns the loss of the closure."""
         return noisy_descent(self, closure, self.noise)
 
-    def noise(self, group: Group, number: int) -> Noise | None:
-        """√(2 η T) ξ of a parameter."""
+    def noise(self, group: Group, numbers: Sequence[int]) -> Noise | None:
+        """√(2 η T) ξ of parameters."""
         scale = sqrt(2 * group["lr"] * group["temperature"])
-        return Noise(scale, address(group, number)) if scale else None
+        return Noise(scale, address(group), numbers) if scale else None

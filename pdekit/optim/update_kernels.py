@@ -1,82 +1,206 @@
-"""The CPU kernel of `pdekit.optim.updates`: one pass over a parameter, noise included.
+"""The CPU kernels of `pdekit.optim.updates`: one pass over all parameters, noise included.
 
 No ``fastmath``: every operation is rounded as IEEE says and in the order of the plain form.
+
+A kernel takes a table (`pdekit.optim.tables`): pointers to the numbers, of type ``like``, of each
+column and row (0: there is none), how many they are in each row, and the number of chunks up to the
+end of each row. It works on the chunks ``[first, last)`` of those of all rows.
 """
 
 import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
-from pdekit.particles.kernels.forces import add_block
 from pdekit.particles.kernels.noise import normals
 
-CHUNK = 512  # numbers per chunk, whose noise fits in the L1 cache
+CHUNK = 512  # numbers per chunk, which with its noise fits in the L1 cache
+_SUMS = 16  # partial sums, side by side in vectors
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64 = np.uint64
 
 
-@_compiled
-def descend(y, g, x, z, eta, pull, alpha, rest, scale, first, last, step, stream, seed):
-    """y⁺ = y - η (g + (y - x) pull) + scale ξ, z⁺ = α z + rest y⁺ on ``[first, last)``, in place.
+@intrinsic
+def _pointer(_, address, like):
+    """To numbers of type ``like``."""
+    signature = types.CPointer(like.dtype)(address, like)
 
-    Without pull ``x``, without average ``z`` is empty. ``first`` is a multiple of a chunk.
+    def generated(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return signature, generated
+
+
+@_compiled
+def _line(table, column, row, like):
+    """The numbers of a row; none if there is no such column."""
+    pointers, sizes = table[:2]
+    address = pointers[column, row]
+    pointer = _pointer(address, like)  # type: ignore
+    return numba.carray(pointer, (sizes[row] if address else 0,))  # type: ignore[attr-defined]
+
+
+@_compiled
+def _within(table, row, first, last):
+    """The numbers of a row that lie in the chunks ``[first, last)``."""
+    sizes, ends = table[1:]
+    before = ends[row - 1] if row else 0
+    begun = max(first - before, 0) * CHUNK
+    return begun, max(min((last - before) * CHUNK, sizes[row]), begun)
+
+
+@_compiled
+def descend(
+    like, table, first, last,
+    eta, pull, alpha, rest, scale, begin, streams, step, seed,
+):  # fmt: skip
+    """o = y - η (g + (y - x) pull) + scale ξ and z⁺ = α z + rest o; columns y, g, x, z, o.
+
+    Without pull there is no ``x``, without average no ``z``; ``o`` may be y. With ``begin`` the
+    average begins at y.
     """
-    lanes = 16 // y.itemsize
-    xi, w = np.empty(CHUNK, y.dtype), np.empty((8, CHUNK // lanes), np.uint32)
-    width = CHUNK if scale != 0 or z.size else max(last - first, 1)
-    for c in range(first, last, width):
-        stop = min(c + width, last)
-        here, slope, centre = y[c:stop], g[c:stop], x[c:stop]
-        if scale != 0:
-            normals(xi[: -(-here.size // lanes) * lanes], w, _u64(c // lanes), step, stream, seed)
-            if x.size:
+    lanes = 16 // like.itemsize
+    xi, w = np.empty(CHUNK, like.dtype), np.empty((8, CHUNK // lanes), np.uint32)
+    for r in range(table[1].size):
+        begun, end = _within(table, r, first, last)
+        y, g, x = _line(table, 0, r, like), _line(table, 1, r, like), _line(table, 2, r, like)
+        z, o = _line(table, 3, r, like), _line(table, 4, r, like)
+        width = CHUNK if scale != 0 or z.size else max(end - begun, 1)
+        for c in range(begun, end, width):
+            stop = min(c + width, end)
+            here, slope, centre, mean, there = y[c:stop], g[c:stop], x[c:stop], z[c:stop], o[c:stop]
+            if begin:
+                for j in range(mean.size):
+                    mean[j] = here[j]
+            if scale != 0:
+                noise = xi[: -(-here.size // lanes) * lanes]
+                normals(noise, w, _u64(c // lanes), step, streams[r], seed)
+                if x.size:
+                    for j in range(here.size):
+                        down = slope[j] + (here[j] - centre[j]) * pull
+                        there[j] = (here[j] - down * eta) + xi[j] * scale
+                else:
+                    for j in range(here.size):
+                        there[j] = (here[j] - slope[j] * eta) + xi[j] * scale
+            elif x.size:
                 for j in range(here.size):
-                    down = slope[j] + (here[j] - centre[j]) * pull
-                    here[j] = (here[j] - down * eta) + xi[j] * scale
+                    there[j] = here[j] - (slope[j] + (here[j] - centre[j]) * pull) * eta
             else:
                 for j in range(here.size):
-                    here[j] = (here[j] - slope[j] * eta) + xi[j] * scale
-        elif x.size:
+                    there[j] = here[j] - slope[j] * eta
+            for j in range(mean.size):
+                mean[j] = mean[j] * alpha + there[j] * rest
+
+
+@_compiled
+def scatter(like, table, first, last, scale, streams, step, seed):
+    """y = x + scale ξ; columns y, x."""
+    lanes = 16 // like.itemsize
+    xi, w = np.empty(CHUNK, like.dtype), np.empty((8, CHUNK // lanes), np.uint32)
+    for r in range(table[1].size):
+        begun, end = _within(table, r, first, last)
+        y, x = _line(table, 0, r, like), _line(table, 1, r, like)
+        for c in range(begun, end, CHUNK):
+            stop = min(c + CHUNK, end)
+            there, here = y[c:stop], x[c:stop]
+            noise = xi[: -(-here.size // lanes) * lanes]
+            normals(noise, w, _u64(c // lanes), step, streams[r], seed)
             for j in range(here.size):
-                here[j] -= (slope[j] + (here[j] - centre[j]) * pull) * eta
+                there[j] = here[j] + xi[j] * scale
+
+
+@_compiled
+def accelerate(
+    like, table, first, last, eta, momentum, compensation, climbs
+):  # fmt: skip
+    """w⁺ = u - η g, u⁺ = w⁺ + momentum (w⁺ - w) + compensation g; columns u, w, g.
+
+    ``climbs``: g·(w⁺ - w) of each chunk, if not empty.
+    """
+    products, sums = np.empty(CHUNK, like.dtype), np.empty(_SUMS)
+    for r in range(table[1].size):
+        begun, end = _within(table, r, first, last)
+        u, w = _line(table, 0, r, like), _line(table, 1, r, like)
+        g, chunk = _line(table, 2, r, like), table[2][r - 1] if r else 0
+        for c in range(begun, end, CHUNK):
+            stop = min(c + CHUNK, end)
+            there, here, slope = u[c:stop], w[c:stop], g[c:stop]
+            for j in range(here.size):
+                new = there[j] - slope[j] * eta
+                gained = new - here[j]
+                there[j] = (new + gained * momentum) + slope[j] * compensation
+                here[j] = new
+                products[j] = slope[j] * gained
+            if climbs.size:
+                climbs[chunk + c // CHUNK] = _sum(products, here.size, sums)
+
+
+@_compiled
+def _sum(numbers, size, sums):
+    """Of the first ``size``, in double precision: partial sums of every 16th, then of these."""
+    sums[:] = 0.0
+    numbers[size:] = 0
+    for k in range(0, size, _SUMS):
+        for j in range(_SUMS):
+            sums[j] += numbers[k + j]
+    total = 0.0
+    for j in range(_SUMS):
+        total += sums[j]
+    return total
+
+
+@_compiled
+def interpolate(like, table, first, last, near, share):
+    """y = x + share (z - x) if ``near``, else z - share (z - x); columns y, x, z."""
+    for r in range(table[1].size):
+        begun, end = _within(table, r, first, last)
+        y, x = _line(table, 0, r, like), _line(table, 1, r, like)
+        z = _line(table, 2, r, like)
+        here, start, stop = y[begun:end], x[begun:end], z[begun:end]
+        if near:
+            for j in range(here.size):
+                here[j] = start[j] + (stop[j] - start[j]) * share
         else:
             for j in range(here.size):
-                here[j] -= slope[j] * eta
-        if z.size:
-            mean = z[c:stop]
-            for j in range(here.size):
-                mean[j] = mean[j] * alpha + here[j] * rest
+                here[j] = stop[j] - (stop[j] - start[j]) * share
 
 
 @_compiled
-def scatter(y, x, scale, first, last, step, stream, seed):
-    """y = x + scale ξ on ``[first, last)``."""
-    lanes = 16 // y.itemsize
-    xi, w = np.zeros(CHUNK, y.dtype), np.empty((8, CHUNK // lanes), np.uint32)
-    for c in range(first, last, CHUNK):
-        stop = min(c + CHUNK, last)
-        normals(xi[: -(-(stop - c) // lanes) * lanes], w, _u64(c // lanes), step, stream, seed)
-        there, here = y[c:stop], x[c:stop]
+def couple(like, table, first, last, share, pull):
+    """z⁺ = x - share (x - z) - pull (x - m); columns z, x, m."""
+    for r in range(table[1].size):
+        begun, end = _within(table, r, first, last)
+        z, x = _line(table, 0, r, like), _line(table, 1, r, like)
+        m = _line(table, 2, r, like)
+        mean, here, master = z[begun:end], x[begun:end], m[begun:end]
         for j in range(here.size):
-            there[j] = here[j] + xi[j] * scale
+            drawn = here[j] - (here[j] - mean[j]) * share
+            mean[j] = drawn - (here[j] - master[j]) * pull
 
 
 @_compiled
-def accelerate(u, w, g, climbs, eta, momentum, compensation, first, last, step, stream, seed):
-    """w⁺ = u - η g, u⁺ = w⁺ + momentum (w⁺ - w) + compensation g on ``[first, last)``, in place.
+def average(like, table, first, last, whole, shares):
+    """y = mean of the other columns: their sum times the last share if ``whole``, or a running one.
 
-    ``climbs``: g·(w⁺ - w) of each chunk, if not empty. The address of the noise is not used.
+    Column a counts for ``shares[a]`` of the mean of those up to it.
     """
-    products, halves = np.empty(CHUNK, u.dtype), np.empty(CHUNK // 2 + 1)
-    for c in range(first, last, CHUNK):
-        stop = min(c + CHUNK, last)
-        there, here, slope = u[c:stop], w[c:stop], g[c:stop]
-        for j in range(here.size):
-            new = there[j] - slope[j] * eta
-            gained = new - here[j]
-            there[j] = (new + gained * momentum) + slope[j] * compensation
-            here[j] = new
-            products[j] = slope[j] * gained
-        if climbs.size:
-            chunk = climbs[c // CHUNK : c // CHUNK + 1]
-            chunk[0] = 0.0
-            add_block(products[: here.size], halves, chunk)
+    n = table[0].shape[0] - 1
+    for r in range(table[1].size):
+        begun, end = _within(table, r, first, last)
+        y, x = _line(table, 0, r, like), _line(table, 1, r, like)
+        for c in range(begun, end, CHUNK):
+            stop = min(c + CHUNK, end)
+            mean, start = y[c:stop], x[c:stop]
+            for j in range(mean.size):
+                mean[j] = start[j]
+            for a in range(1, n):
+                here = _line(table, a + 1, r, like)[c:stop]
+                if whole:
+                    for j in range(mean.size):
+                        mean[j] += here[j]
+                else:
+                    for j in range(mean.size):
+                        mean[j] += (here[j] - mean[j]) * shares[a]
+            if whole:
+                for j in range(mean.size):
+                    mean[j] *= shares[n - 1]

@@ -1,90 +1,116 @@
 """Update rules of the optimizers: a gradient step, attraction to a centre, noise.
 
-On the CPU one pass of a compiled kernel, elsewhere a few operations of torch: the same numbers,
-bitwise if both are rounded alike. Noise is that of the particles: a function of (seed,
+All take lists of parameters, of which each has a row of tensors of one shape. On the CPU one pass
+of a compiled kernel over all of them, elsewhere a few of torch's operations on lists: the same
+numbers, bitwise if both are rounded alike. Noise is that of the particles: a function of (seed,
 parameter, evaluation, element), so it depends neither on other draws nor on the number of
 threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pdekit.optim.groups import Checked, Closure, Group, Loss, loss_of, parameters
-from pdekit.optim.update_kernels import CHUNK, accelerate, descend, scatter
+from pdekit.optim import update_kernels as kernels
+from pdekit.optim.groups import Checked, Closure, Group, Loss, count_step, decay, loss_of
+from pdekit.optim.tables import Column, chunks, number_type, parts, walk
 from pdekit.particles.noise import LANES, Address, fill_normals
 
-_SPLIT = 1 << 18  # elements above which a second thread pays off
+Row = list[Tensor]
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Normals of one parameter, times ``scale``."""
+    """Normals times ``scale``, of each parameter with a run of its own at one address."""
 
     scale: float
     at: Address
+    runs: Sequence[int]
+
+    def __post_init__(self) -> None:
+        replace(self.at, run=max(self.runs, default=0))  # which checks its range
+
+    def of(self, tensors: Row, runs: Sequence[int]) -> list[Tensor]:
+        """The normals of these parameters."""
+        pairs = zip(tensors, runs, strict=True)
+        return [normals_like(t, replace(self.at, run=run)) for t, run in pairs]
 
 
-def langevin_step(
-    y: Tensor,
-    slope: Tensor,
+def langevin_steps(
+    ys: Row,
+    slopes: Row,
     eta: float,
     noise: Noise | None = None,
-    centre: Tensor | None = None,
+    centres: Column = None,
     gamma: float = 1.0,
-    mean: Tensor | None = None,
+    means: Column = None,
     alpha: float = 0.0,
+    begin: bool = False,
+    into: Column = None,
 ) -> None:
-    """y⁺ = y - η (slope + (y - centre)/γ) + scale ξ and mean⁺ = α mean + (1 - α) y⁺, in place."""
-    y, slope = as_reals(y), as_reals(slope)
-    centre = None if centre is None else as_reals(centre)
-    mean = None if mean is None else as_reals(mean)
-    if not _in_lines(y, slope, centre, mean):
-        plain_step(y, slope, eta, noise, centre, gamma, mean, alpha)
-        return
-    lines = [_line(y, y), _line(slope, y), _line(centre, y), _line(mean, y)]
-    scale, at = (noise.scale, noise.at) if noise else (0.0, Address(0))
-    numbers = (eta, 1 / gamma, alpha, 1 - alpha, scale)
-    _in_parts(descend, y, (*lines, *(lines[0].dtype.type(v) for v in numbers)), at)
+    """y⁺ = y - η (slope + (y - centre)/γ) + scale ξ and mean⁺ = α mean + (1 - α) y⁺.
+
+    In place, or y⁺ ``into`` others. With ``begin`` the mean is y before the step.
+    """
+    table = (ys, slopes, centres, means, ys if into is None else into)
+    pull, rest = 1 / float(gamma), 1 - float(alpha)
+    for good, columns, runs in parts(table, noise.runs if noise else ()):
+        if good:
+            scale, at = (noise.scale, noise.at) if noise else (0.0, Address(0))
+            numbers = (float(eta), pull, float(alpha), rest, float(scale), begin)
+            walk(kernels.descend, columns, numbers, at, runs or [0] * len(ys))
+        else:
+            plain_steps(columns, runs, eta, noise, pull, alpha, rest, begin)
+
+
+def plain_steps(
+    table: Sequence[Column],
+    runs: Sequence[int],
+    eta: float,
+    noise: Noise | None,
+    pull: float,
+    alpha: float,
+    rest: float,
+    begin: bool,
+) -> None:
+    """The reference of ``langevin_steps``: on any device, dtype and layout."""
+    ys, slopes, centres, means, into = table
+    assert ys and slopes and into
+    if begin and means:
+        torch._foreach_copy_(means, ys)
+    down: Any = slopes
+    if centres:
+        drawn = torch._foreach_mul(torch._foreach_sub(ys, centres), pull)
+        down = torch._foreach_add(slopes, drawn)
+    moved = torch._foreach_sub(ys, torch._foreach_mul(down, eta))
+    if noise:
+        shifts = torch._foreach_mul(noise.of(ys, runs), noise.scale)
+        moved = torch._foreach_add(moved, shifts)
+    torch._foreach_copy_(into, moved)
+    if means:
+        past = torch._foreach_mul(means, alpha)
+        torch._foreach_copy_(means, torch._foreach_add(past, torch._foreach_mul(into, rest)))
 
 
 def noisy_descent(
     optimizer: Checked,
     closure: Closure | None,
-    noise: Callable[[Group, int], Noise | None],
+    noise: Callable[[Group, Sequence[int]], Noise | None],
 ) -> Loss | None:
-    """y⁺ = y - η ∇f(y) + ``noise(group, number of the parameter)``, and the loss of the closure."""
+    """y⁺ = y - η ∇f(y) + ``noise(group, numbers of its parameters)``; the loss of the closure."""
     optimizer.recheck_groups()
-    loss = loss_of(optimizer, closure)
-    for group, number, p in parameters(optimizer):
-        if p.grad is not None:
-            langevin_step(p, p.grad, group["lr"], noise(group, number))
+    loss, moving = loss_of(optimizer, closure)
+    for of in moving:
+        decay(of.params, of.params, of.group)
+        langevin_steps(of.params, of.slopes, of.group["lr"], noise(of.group, of.numbers))
+    count_step(optimizer)
     return loss
-
-
-def plain_step(
-    y: Tensor,
-    slope: Tensor,
-    eta: float,
-    noise: Noise | None,
-    centre: Tensor | None,
-    gamma: float,
-    mean: Tensor | None,
-    alpha: float,
-) -> None:
-    """The reference of ``langevin_step``: on any device, dtype and layout."""
-    down = slope if centre is None else slope + (y - centre) * (1 / gamma)
-    moved = y - down * eta
-    y.copy_(moved + normals_like(y, noise.at) * noise.scale if noise else moved)
-    if mean is not None:
-        mean.copy_(mean * alpha + y * (1 - alpha))
 
 
 def normals_like(y: Tensor, at: Address) -> Tensor:
@@ -94,69 +120,109 @@ def normals_like(y: Tensor, at: Address) -> Tensor:
     return fill_normals(out, at).view(y.shape).to(y.dtype)
 
 
-def scattered(y: Tensor, x: Tensor, noise: Noise) -> None:
+def scatter(ys: Row, xs: Row, noise: Noise) -> None:
     """y = x + scale ξ, in place."""
-    y, x = as_reals(y), as_reals(x)
-    if _in_lines(y, x):
-        lines = _line(y, y), _line(x, y)
-        _in_parts(scatter, y, (*lines, lines[0].dtype.type(noise.scale)), noise.at)
-    else:
-        y.copy_(x + normals_like(y, noise.at) * noise.scale)
+    for good, columns, runs in parts((ys, xs), noise.runs):
+        if good:
+            walk(kernels.scatter, columns, (float(noise.scale),), noise.at, runs)
+            continue
+        there, here = columns
+        assert there and here
+        shifts = torch._foreach_mul(noise.of(there, runs), noise.scale)
+        torch._foreach_copy_(there, torch._foreach_add(here, shifts))
 
 
-def accelerated(
-    u: Tensor, w: Tensor, eta: float, momentum: float, compensation: float, climb: bool = True
+def accelerate(
+    us: Row,
+    ws: Row,
+    slopes: Row,
+    eta: float,
+    momentum: float,
+    compensation: float,
+    climb: bool = True,
 ) -> float:
-    """w⁺ = u - η g, u⁺ = w⁺ + momentum (w⁺ - w) + η compensation g, in place; g·(w⁺ - w).
+    """w⁺ = u - η g, u⁺ = w⁺ + momentum (w⁺ - w) + η compensation g, in place; Σ g·(w⁺ - w).
 
     Without ``climb`` that product is not computed, and 0.
     """
-    slope = u.grad
-    assert slope is not None
-    u, w, g = as_reals(u), as_reals(w), as_reals(slope)
-    if not _in_lines(u, w, g):
-        new = u - g * eta
-        gained = new - w
-        u.copy_((new + gained * momentum) + g * (eta * compensation))
-        w.copy_(new)
-        return float((g.double() * gained.double()).sum()) if climb else 0.0
-    lines = _line(u, u), _line(w, u), _line(g, u)
-    numbers = (lines[0].dtype.type(v) for v in (eta, momentum, eta * compensation))
-    climbs = np.empty(
-        -(-u.numel() // CHUNK) if climb else 0
-    )  # summed in a fixed order, independent of the threads
-    _in_parts(accelerate, u, (*lines, climbs, *numbers), Address(0))
-    return float(climbs.sum())
+    total, push = 0.0, float(eta * compensation)
+    for good, columns, _ in parts((us, ws, slopes)):
+        if good:  # summed in a fixed order, independent of the threads
+            climbs = np.empty(chunks(columns) if climb else 0)
+            walk(kernels.accelerate, columns, (float(eta), float(momentum), push, climbs))
+            total += float(climbs.sum())
+        else:
+            total += plain_acceleration(columns, eta, momentum, push, climb)
+    return total
 
 
-def as_reals(t: Tensor) -> Tensor:
-    """The same numbers; complex ones as pairs of reals, as torch's own optimizers take them."""
-    return torch.view_as_real(t.resolve_conj()) if t.is_complex() else t
+def plain_acceleration(
+    table: Sequence[Column], eta: float, momentum: float, push: float, climb: bool
+) -> float:
+    """The reference of ``accelerate``."""
+    us, ws, slopes = table
+    assert us and ws and slopes
+    new = torch._foreach_sub(us, torch._foreach_mul(slopes, eta))
+    gained = torch._foreach_sub(new, ws)
+    ahead = torch._foreach_add(new, torch._foreach_mul(gained, momentum))
+    torch._foreach_copy_(us, torch._foreach_add(ahead, torch._foreach_mul(slopes, push)))
+    torch._foreach_copy_(ws, new)
+    if not climb:
+        return 0.0
+    pairs = zip(slopes, gained, strict=True)
+    return float(torch.stack([(g.double() * d.double()).sum() for g, d in pairs]).sum())
 
 
-def _in_lines(*tensors: Tensor | None) -> bool:
-    """Whether the kernels support these tensors."""
-    there = [t for t in tensors if t is not None]
-    alike = len({t.dtype for t in there}) == 1 and there[0].dtype in LANES
-    return alike and all(t.device.type == "cpu" and t.is_contiguous() for t in there)
+def interpolate(ys: Row, xs: Row, zs: Row, share: float) -> None:
+    """y = x + share (z - x), in place; bitwise z for a share of 1, and x where z is x."""
+    near = share < 0.5
+    from_end = float(share if near else 1 - share)
+    for good, columns, _ in parts((ys, xs, zs)):
+        if good:
+            walk(kernels.interpolate, columns, (near, from_end))
+        else:
+            there, start, stop = columns
+            assert there and start and stop
+            way = torch._foreach_mul(torch._foreach_sub(stop, start), from_end)
+            ended = torch._foreach_add(start, way) if near else torch._foreach_sub(stop, way)
+            torch._foreach_copy_(there, ended)
 
 
-def _line(t: Tensor | None, like: Tensor) -> Any:
-    return (like.new_empty(0) if t is None else t.detach().view(-1)).numpy()
+def couple(zs: Row, xs: Row, masters: Row, share: float, pull: float) -> None:
+    """z⁺ = x - share (x - z) - pull (x - master), in place."""
+    for good, columns, _ in parts((zs, xs, masters)):
+        if good:
+            walk(kernels.couple, columns, (float(share), float(pull)))
+        else:
+            mean, here, master = columns
+            assert mean and here and master
+            drawn = torch._foreach_mul(torch._foreach_sub(here, mean), share)
+            pulled = torch._foreach_mul(torch._foreach_sub(here, master), pull)
+            moved = torch._foreach_sub(torch._foreach_sub(here, drawn), pulled)
+            torch._foreach_copy_(mean, moved)
 
 
-def _in_parts(kernel: Any, y: Tensor, arguments: tuple[Any, ...], at: Address) -> None:
-    """Call a kernel for all elements, in several threads if that pays off."""
-    counter = [np.uint64(k) for k in (at.step, at.stream, at.seed)]
-    size = y.numel()
-    threads = min(torch.get_num_threads(), size // _SPLIT)
-    if threads < 2:
-        kernel(*arguments, 0, size, *counter)
-        return
-    width = -(-size // (threads * CHUNK)) * CHUNK
+def average(ys: Row, replicas: Sequence[Row]) -> None:
+    """y = mean of the replicas, in place; bitwise what they are if they are equal."""
+    n = len(replicas)
+    whole = n & (n - 1) == 0  # the sum of so many equal numbers is exact, and else a running mean
+    for good, columns, _ in parts((ys, *replicas)):
+        if good:
+            shares = np.array([1 / (a + 1) for a in range(n)], number_type(columns))
+            walk(kernels.average, columns, (whole, shares))
+        else:
+            plain_average(columns, whole)
 
-    def part(first: int) -> None:
-        kernel(*arguments, first, min(first + width, size), *counter)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(part, range(0, size, width)))
+def plain_average(table: Sequence[Column], whole: bool) -> None:
+    """The reference of ``average``."""
+    ys, first, *others = table
+    assert ys and first
+    mean: Any = first
+    for a, x in enumerate(others, 1):
+        assert x
+        more = x if whole else torch._foreach_mul(torch._foreach_sub(x, mean), 1 / (a + 1))
+        mean = torch._foreach_add(mean, more)
+    if whole:
+        mean = torch._foreach_mul(mean, 1 / (1 + len(others)))
+    torch._foreach_copy_(ys, mean)

@@ -8,6 +8,7 @@ same four tensors.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import cos, pi, sqrt
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ Array = np.ndarray
 Make = Callable[[list[torch.Tensor], float, int], torch.optim.Optimizer]  # (tensors, rate, seed)
 
 SHAPES = ((64, 32), (32,), (32, 10), (10,))
-BATCH, DECAY, SIGMA, TRAINING = 64, 1e-3, 0.05, 1347
+BATCH, DECAY, SIGMA, TRAINING, HELD_OUT = 64, 1e-3, 0.05, 1347, 270
 PAIRS, PROBES, LANCZOS = 16, 8, 16
 
 
@@ -38,6 +39,23 @@ def load() -> Digits:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     images, classes = (images[order] / 16).float(), classes[order]
     return Digits(images[:TRAINING], classes[:TRAINING], images[TRAINING:], classes[TRAINING:])
+
+
+def held_out(data: Digits) -> Digits:
+    """To choose options by: the last of the training data in place of those to test."""
+    images, classes = data.images, data.classes
+    return Digits(images[:-HELD_OUT], classes[:-HELD_OUT], images[-HELD_OUT:], classes[-HELD_OUT:])
+
+
+class one_thread:
+    """Small tensors: a second thread of torch would only be in the way."""
+
+    def __enter__(self) -> None:
+        self.before = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *_: Any) -> None:
+        torch.set_num_threads(self.before)
 
 
 Weights = list[torch.Tensor]  # of the four SHAPES, the network in front
@@ -70,33 +88,70 @@ def drawn(seeds: list[int]) -> Weights:
     return [torch.stack(w).requires_grad_() for w in zip(*each, strict=True)]
 
 
-def batches(seeds: list[int]) -> Iterator[torch.Tensor]:
-    """Numbers of examples ``(networks, BATCH)``, epoch after epoch."""
-    draws = [torch.Generator().manual_seed(1000 + seed) for seed in seeds]
+def batches(seeds: list[int], numbers: torch.Tensor, replica: int = 0) -> Iterator[torch.Tensor]:
+    """Examples ``(networks, BATCH)``, epoch after epoch, out of ``numbers (networks, n)``."""
+    draws = [torch.Generator().manual_seed(1000 + seed + 10_000 * replica) for seed in seeds]
+    n = numbers.shape[1]
     while True:
-        order = torch.stack([torch.randperm(TRAINING, generator=draw) for draw in draws])
-        yield from order.split(BATCH, 1)[: TRAINING // BATCH]
+        order = torch.stack([torch.randperm(n, generator=draw) for draw in draws])
+        yield from numbers.gather(1, order).split(BATCH, 1)[: n // BATCH]
 
 
-def trained(make: Make, rate: float, seeds: list[int], gradients: int, data: Digits) -> Weights:
-    """Networks after so many gradients each."""
-    weights, order, used = drawn(seeds), batches(seeds), 0
-    optimizer = make(weights, rate, seeds[0])
+def cosine(share: float) -> float:
+    """Of the first learning rate, after a share of the gradients."""
+    return (1 + cos(pi * share)) / 2
 
-    def closure() -> torch.Tensor:
-        nonlocal used
-        used, batch = used + 1, next(order)
+
+def steps(
+    weights: Weights,
+    make: Make,
+    rate: float,
+    seeds: list[int],
+    gradients: int,
+    data: Digits,
+    shares: list[torch.Tensor] | None = None,
+    schedule: Callable[[float], float] = cosine,
+) -> Iterator[tuple[int, torch.optim.Optimizer]]:
+    """Train the weights: after each step the gradients taken, at last so many each.
+
+    ``shares``: the examples ``(networks, n)`` that each replica of the optimizer sees; None: all.
+    """
+    parts = shares or [torch.arange(len(data.images)).expand(len(seeds), -1)]
+    orders = [batches(seeds, part, a) for a, part in enumerate(parts)]
+    optimizer, used, batch = make(weights, rate, seeds[0]), 0, None
+
+    def closure(again: bool = False) -> torch.Tensor:
+        """On the next batch, or on the last one again."""
+        nonlocal used, batch
+        if not again:
+            batch = next(orders[optimizer.replica if len(parts) > 1 else 0])
+        used += 1
         optimizer.zero_grad()
         loss = losses(weights, data.images[batch], data.classes[batch]).sum()
         loss.backward()
         return loss
 
-    cosine = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda _: (1 + cos(pi * min(1.0, used / gradients))) / 2
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda _: schedule(min(1.0, used / gradients))
     )
     while used < gradients:
         optimizer.step(closure)
-        cosine.step()
+        scheduler.step()
+        yield used, optimizer
+
+
+def trained(
+    make: Make,
+    rate: float,
+    seeds: list[int],
+    gradients: int,
+    data: Digits,
+    shares: list[torch.Tensor] | None = None,
+) -> Weights:
+    """Networks after so many gradients each."""
+    weights = drawn(seeds)
+    for _ in steps(weights, make, rate, seeds, gradients, data, shares):
+        pass
     return [w.detach() for w in weights]
 
 

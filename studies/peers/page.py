@@ -139,6 +139,47 @@ def flatness(numbers: dict[str, Any]) -> str:
     return aligned(lines, ("over SGD's", *keys))
 
 
+def told(difference: tuple[float, float], scale: float, digits: int) -> str:
+    """A difference and half its interval, bold where 0 lies outside; "-" to oneself."""
+    if not any(difference):
+        return "-"
+    mean, half = (scale * x for x in difference)
+    text = f"{mean:+.{digits}f} ± {half:.{digits}f}"
+    return f"**{text}**" if abs(mean) > half else text
+
+
+def training(numbers: dict[str, Any]) -> str:
+    """Who trains best: at each budget test error, and what is less than SGD's or more."""
+    rows = {(r["optimizer"], r["gradients"]): r for r in numbers["rows"]}
+    budgets = sorted({g for _, g in rows}, reverse=True)
+
+    def cells(r: dict[str, Any]) -> tuple[str, ...]:
+        mean, half = (100 * x for x in r["mean_and_half_95"]["error"])
+        less = r["less_sgd_and_half"]
+        return (f"{mean:.2f} ± {half:.2f}", told(less["error"], 100, 2),
+                told(less["training"], 1, 3))  # fmt: skip
+
+    order = [n for n, g in rows if g == budgets[0]]
+    order.sort(key=lambda n: rows[n, budgets[0]]["mean_and_half_95"]["error"][0])
+    lines = [(n, *(c for g in budgets for c in cells(rows[n, g]))) for n in order]
+    head = [(f"{g:,} gradients: test error, %", "less SGD's", "training loss less SGD's")
+            for g in budgets]  # fmt: skip
+    return aligned(lines, ("optimizer", *(c for part in head for c in part)))
+
+
+def split(numbers: dict[str, Any]) -> str:
+    """Replicas that share the data: test errors, and those less SGD's on all."""
+    lines = []
+    for r in numbers["together"]:
+        mean, half = (100 * x for x in r["error_and_half_95"])
+        less = told(r["less_sgd_on_all_and_half_99"], 100, 2)
+        lines.append((r["method"], str(r["replicas"]), f"{r['share']:.0%}", f"{r['gradients']:,}",
+                      f"{mean:.2f} ± {half:.2f}", less))  # fmt: skip
+    head = ("method", "networks", "each sees", "gradients of each", "test error, %",
+            "less SGD's on all")  # fmt: skip
+    return aligned(lines, head)
+
+
 def optimizer_bars(numbers: dict[str, Any]) -> str:
     lines = [
         (b["text"].split(": over")[0], f"{b['measured']:.2f}", f"≤ {b['bound']:.2f}",
@@ -155,6 +196,8 @@ PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "every particle row": ("particle_speed", every_particle_row),
     "ends": ("smoothed_training", ends),
     "flatness": ("smoothed_training", flatness),
+    "training": ("training_tables", training),
+    "split": ("replicas", split),
     "every optimizer row": ("optimizer_speed", every_optimizer_row),
     "optimizer bars": ("optimizer_speed", optimizer_bars),
     "ratios": ("work_precision", ratios),

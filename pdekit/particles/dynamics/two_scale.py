@@ -104,6 +104,10 @@ class LinearAverage:
         """Weight of the start, then of each iterate."""
         return [0.0] + [1 / count] * count
 
+    def past(self, m: int) -> float:
+        """Weight of the average of m - 1 iterates when the m-th is added."""
+        return (m - 1) / m
+
 
 @dataclass(frozen=True)
 class ExponentialAverage:
@@ -119,6 +123,10 @@ class ExponentialAverage:
         a = self.alpha
         return [a**count] + [(1 - a) * a ** (count - m) for m in range(1, count + 1)]
 
+    def past(self, m: int) -> float:
+        """Weight of the start and of m - 1 iterates when the m-th is added."""
+        return self.alpha
+
 
 @dataclass(frozen=True)
 class LastIterate:
@@ -129,6 +137,10 @@ class LastIterate:
     def weights(self, count: int) -> list[float]:
         """Weight of the start, then of each iterate."""
         return [0.0] * count + [1.0]
+
+    def past(self, m: int) -> float:
+        """Weight of the iterates before the m-th."""
+        return 0.0
 
 
 _COARSE = 0.25  # limit of dt / γ: rates are then off by an eighth

@@ -1,0 +1,263 @@
+"""Replicas of a network that attract each other: MF-SGLD and MF-HOM-SGLD."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop, with_width
+from pdekit.optim.groups import (
+    Average,
+    Closure,
+    Group,
+    Loss,
+    Part,
+    Schedule,
+    address,
+    check_range,
+    check_seed,
+    check_whole,
+    common,
+    copy_all,
+    decay,
+    evaluated,
+    every,
+    mean_loss,
+    rate_of,
+    slopes_or_zero,
+)
+from pdekit.optim.replicas import (
+    Replicated,
+    Tensors,
+    each_replica,
+    ranks_of,
+    take_mean,
+    transaction,
+)
+from pdekit.optim.updates import Noise, couple, langevin_steps
+from pdekit.particles.dynamics.two_scale import LinearAverage
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+
+class MFSGLD(Replicated):
+    """x^a ← x^a - η (∇f(x^a) + λ (x^a - x̄)) + √(2 η T) ξ^a, x̄ the mean of the n replicas.
+
+    Euler's step of the interacting particles ``pk.InteractingLangevin(V, 1/T, pk.CurieWeiss(λ))``,
+    whose law tends to that of ``pk.McKeanVlasov`` as n grows. Kantas et al. (5), mathematics 1.10.
+
+    **The parameters hold x̄** between steps, and a replica while the closure runs;
+    ``with optimizer.at(a):`` puts replica a there. Where the replicas are, what memory they take,
+    and several processes: as for ``ElasticSGD``.
+
+    Parameters
+    ----------
+    params : tensors, or groups of them with options of their own
+    lr : η >= 0; None for 0.2 a replica, at most 0.6: a step takes n gradients
+    strength : λ >= 0, of the attraction, or a schedule; 0 for n chains of ``SGLD``
+    replicas : of each process, the same in all groups
+    temperature : T = 1/β, or a schedule
+    weight_decay : w >= 0; adds w|x|²/2 to f
+    seed : of the noise, other in each replica
+    process_group : of torch.distributed; None for the default one, if there is one
+
+    ``step(closure)`` calls the closure once for each replica of the process and returns the mean of
+    its losses there. Raises ``TypeError`` without a closure and ``ValueError`` for numbers out of
+    range, among them η λ >= 2. Stable if η (λ + curvature) < 2. If the closure raises, everything
+    is as before the step.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | None = None,
+        strength: float | Schedule = 1.0,
+        replicas: int = 3,
+        temperature: float | Schedule = 1e-6,
+        *,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+        process_group: ProcessGroup | None = None,
+    ) -> None:
+        self.process_group = process_group
+        options = {
+            "lr": rate_of(lr, replicas=replicas),
+            "strength": strength,
+            "replicas": replicas,
+            "temperature": temperature,
+            "weight_decay": weight_decay,
+            "seed": seed,
+        }
+        super().__init__(params, options)
+
+    def check(self, group: Group) -> None:
+        check_whole(group, "replicas", 1)
+        check_range(group, "lr", 0.0)
+        check_range(group, "temperature", 0.0)
+        check_attraction(group, 0.0)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move the replicas; returns the mean of their losses."""
+        self.recheck_groups()
+        ranks, losses = ranks_of(self.process_group), []
+        n = common(self, "replicas") * ranks.size
+        with transaction(self, ranks) as (means, moved):
+            for _, a in each_replica(self, ranks):
+                loss, moving = evaluated(self, closure)
+                losses.append(loss)
+                with_slope = {k for part in moving for k in part.numbers}
+                for part in every(self):
+                    self._walk(part.among(with_slope), n, means, moved[a], drawn=True)
+                    self._walk(part.among(with_slope, False), n, means, moved[a], drawn=False)
+            mean = mean_loss(losses)
+            take_mean(self, means, ranks, moved)
+        return mean
+
+    def _walk(self, part: Part, n: int, means: Tensors, into: Tensors, drawn: bool) -> None:
+        """A step of parameters that have a gradient, or of others, which have no noise."""
+        group, noise = part.group, None
+        scale = sqrt(2 * group["lr"] * group["temperature"])
+        if drawn and scale:
+            noise = Noise(scale, address(group), [k * n + self.replica for k in part.numbers])
+        pull = group["strength"]
+        centres, width = (part.of(means), 1 / pull) if pull else (None, 1.0)
+        new, slopes = part.of(into), slopes_or_zero(part.params)
+        langevin_steps(part.params, slopes, group["lr"], noise, centres, width, into=new)
+        if drawn:
+            decay(new, part.params, group)
+
+
+class MFHomSGLD(Replicated):
+    """L times: y^a ← y^a - η_y (∇f(y^a) + (y^a - x^a)/γ) + √(2 η_y T) ξ^a, averaged to z^a;
+    then x^a ← x^a - (η/γ)(x^a - z^a) - η λ (x^a - x̄), x̄ the mean of the n replicas.
+
+    y^a goes on from its last value of the step before. Kantas et al., Algorithm 1, with its indices
+    and weights corrected (errata 2, 3, 12, 18); η_y = δ/ε, η = Δ; mathematics 1.10. The particles'
+    form is ``pk.TwoScaleLangevin(V, 1/T, γ, ε, M, burn_in, pk.CurieWeiss(λ))``, which averages M
+    iterates and takes M + burn_in - 1 gradients, here L. With ``strength=0`` and ``replicas=1``
+    HOM-SGLD.
+
+    **The parameters hold x̄** between steps, and y^a while the closure runs; else as ``MFSGLD``. The
+    y^a are in ``state[p]["fast"]``, stacked as the replicas are.
+
+    Parameters
+    ----------
+    params : tensors, or groups of them with options of their own
+    lr : η >= 0; None for 0.2 L a replica, at most 0.6 L
+    gamma : γ > 0, or a schedule; None for the ``lr`` of the group
+    strength : λ >= 0, of the attraction, or a schedule
+    inner_steps : L, gradients of a replica a step, the same in all groups
+    burn_in : in 1, ..., L, the first inner iterate that is averaged
+    replicas : of each process, the same in all groups
+    temperature : T = 1/β, or a schedule
+    inner_lr : η_y; None for 2 γ / (L + 1), with γ as it is at first
+    average : ``LinearAverage()``, or as for ``EntropySGD``
+    weight_decay : w >= 0; x^a loses the share η w in a step (decoupled)
+    seed : of the noise, other in each replica
+    process_group : of torch.distributed; None for the default one, if there is one
+
+    ``step(closure)`` calls the closure L times for each replica of the process and returns the mean
+    of their first losses, f(y^a). Raises ``TypeError`` without a closure and ``ValueError`` for
+    numbers out of range, among them η (1/γ + λ) >= 2. Stable if also η_y (curvature + 1/γ) < 2. If
+    the closure raises, everything is as before the step.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | None = None,
+        gamma: float | Schedule | None = None,
+        strength: float | Schedule = 0.1,
+        inner_steps: int = 5,
+        burn_in: int = 1,
+        replicas: int = 3,
+        temperature: float | Schedule = 1e-6,
+        *,
+        inner_lr: float | None = None,
+        average: Average = LinearAverage(),  # noqa: B008, a frozen value
+        weight_decay: float = 0.0,
+        seed: int = 0,
+        process_group: ProcessGroup | None = None,
+    ) -> None:
+        self.process_group = process_group
+        options = {
+            "lr": rate_of(lr, inner_steps, replicas),
+            "gamma": gamma,
+            "strength": strength,
+            "inner_steps": inner_steps,
+            "burn_in": burn_in,
+            "replicas": replicas,
+            "temperature": temperature,
+            "inner_lr": inner_lr,
+            "average": average,
+            "weight_decay": weight_decay,
+            "seed": seed,
+        }
+        super().__init__(params, options)
+
+    def completed(self, group: Group) -> Group:
+        return with_width(group)
+
+    def check(self, group: Group) -> None:
+        check_whole(group, "replicas", 1)
+        check_inner_loop(group)
+        check_attraction(group, 1 / group["gamma"])
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move the replicas; returns the mean of the losses of the fast variables."""
+        self.recheck_groups()
+        ranks, losses = ranks_of(self.process_group), []
+        n = common(self, "replicas") * ranks.size
+        with transaction(self, ranks) as (means, moved):
+            tensors = [p for part in every(self) for p in part.params]
+            fast: list[list[Tensor]] = []
+            for x, a in each_replica(self, ranks):
+                copy_all(tensors, [self._fast(p)[a] for p in tensors])
+                loss, walked = inner_loop(self, closure, x, moved[a], self.replica, n)
+                losses.append(loss)
+                fast.append([p.detach().clone() for p in tensors])
+                for part in walked:
+                    pull_together(part, x, moved[a], means)
+                there = {k for part in walked for k in part.numbers}
+                for part in every(self):
+                    still = part.among(there, False)
+                    copy_all(still.of(moved[a]), still.of(x))
+            mean = mean_loss(losses)
+            take_mean(self, means, ranks, moved)
+        for p, y in zip(tensors, zip(*fast, strict=True), strict=True):
+            self.state[p]["fast"] = torch.stack(y)
+        return mean
+
+    def _fast(self, p: Tensor) -> Tensor:
+        """y^a, at first x^a."""
+        state = self.state[p]
+        y: Tensor = state["fast"] if "fast" in state else state["replicas"]
+        return y
+
+
+def pull_together(part: Part, xs: Tensors, zs: Tensors, means: Tensors) -> None:
+    """z becomes x - (η/γ)(x - z) - η λ (x - x̄) - η w x."""
+    group, x, z = part.group, part.of(xs), part.of(zs)
+    share, pull = group["lr"] / group["gamma"], group["lr"] * group["strength"]
+    couple(z, x, part.of(means), share, pull)
+    decay(z, x, group)
+
+
+def check_attraction(group: Group, pull: float) -> None:
+    """Raise for options of replicas that attract each other out of range."""
+    check_range(group, "strength", 0.0)
+    check_seed(group)
+    if group["lr"] * (pull + group["strength"]) >= 2:
+        total = f"{pull:g} + {group['strength']:g}" if pull else f"{group['strength']:g}"
+        raise ValueError(
+            f"lr * {'(1/gamma + strength)' if pull else 'strength'} must be below 2, got "
+            f"{group['lr']:g} * ({total}): the distances of the replicas would grow; use "
+            f"lr < {2 / (pull + group['strength']):g}"
+        )
