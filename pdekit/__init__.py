@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pdekit import comparison as comparison
     from pdekit import interactions as interactions
+    from pdekit import networks as networks
     from pdekit import optim as optim
     from pdekit import particles as particles
     from pdekit import plotting as plotting
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from pdekit.particles.dynamics.multiplicative import (
         MultiplicativeLangevin as MultiplicativeLangevin,
     )
+    from pdekit.particles.dynamics.network import TwoLayerNetwork as TwoLayerNetwork
     from pdekit.particles.dynamics.sampled import SampledDescent as SampledDescent
     from pdekit.particles.dynamics.smoothed import SmoothedDescent as SmoothedDescent
     from pdekit.particles.dynamics.two_scale import TwoScaleLangevin as TwoScaleLangevin
