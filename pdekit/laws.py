@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from math import erfc, exp, lgamma, log, sqrt
@@ -114,6 +114,11 @@ class Gaussian:
         scale = float(np.prod(self.std)) * (2 * np.pi) ** (self.dim / 2)
         return xp.exp(xp.sum(z * z, axis=-1) / -2) / scale
 
+    def cdf(self, x: Any) -> Array:
+        """Probability below coordinates x of a line, shape of ``x``."""
+        below: Array = _normal_cdf((_on_line(self, x) - self.mean[0]) / self.std[0])
+        return below
+
     def density(self, grid: Grid) -> Array:
         _same_dim(self, grid)
         return _product([self._axis_density(grid, k) for k in range(self.dim)])
@@ -174,6 +179,11 @@ class Uniform:
         )
         inside = xp.all((x >= lower) & (x <= upper), axis=-1)
         return xp.astype(inside, x.dtype) / float(np.prod(np.subtract(self.upper, self.lower)))
+
+    def cdf(self, x: Any) -> Array:
+        """Probability below coordinates x of a line, shape of ``x``."""
+        inside = np.clip(_on_line(self, x), self.lower[0], self.upper[0])
+        return np.asarray((inside - self.lower[0]) / (self.upper[0] - self.lower[0]))
 
     def density(self, grid: Grid) -> Array:
         _same_dim(self, grid)
@@ -255,6 +265,12 @@ class Mixture:
 
     def pdf(self, x: Any) -> Any:
         return self._mean(law.pdf(x) for law in self.laws)
+
+    @property
+    def cdf(self) -> Callable[[Any], Array]:
+        """Probability below coordinates x of a line, where each of the laws has it."""
+        parts = [law.cdf for law in self.laws]  # type: ignore[attr-defined]
+        return lambda x: np.asarray(self._mean(cdf(x) for cdf in parts))
 
     def density(self, grid: Grid) -> Array:
         density: Array = self._mean(law.density(grid) for law in self.laws)
@@ -458,6 +474,13 @@ def _set_per_coordinate(law: Any, **given: Corner) -> None:
     dim = max(v.size for v in values)
     for name, value in zip(given, values, strict=True):
         object.__setattr__(law, name, tuple(np.broadcast_to(value, (dim,)).tolist()))
+
+
+def _on_line(law: Any, x: Any) -> Array:
+    if law.dim != 1:
+        raise ValueError(f"{law} has {law.dim} coordinates; only a law on a line has a cdf")
+    coordinates: Array = checks.numbers("x", x, "coordinates on a line")
+    return coordinates
 
 
 def _same_dim(law: Any, grid: Grid) -> None:

@@ -4,7 +4,7 @@
 law ρ is R(ρ) = E y² + 2 ∫Vρ + ∬Uρρ with V(θ) = -E[y σ*(x; θ)], U(θ, θ') = E[σ*(x; θ) σ*(x; θ')]
 (mathematics 1.13; Mei, Montanari and Nguyen 2018). `pdekit.TwoLayerNetwork` moves the neurons.
 
-A task has ``dim``, the parameters of a neuron; ``normals`` and ``uniforms``, how many random numbers
+A task has ``dim``, the parameters of a neuron; ``normals`` and ``uniforms``, how many numbers drawn
 make a datum; ``data(normals, uniforms)``, from tensors (..., batch, normals) and
 (..., batch, uniforms) the points x and labels y (..., batch); and ``neurons(x, theta)``, σ* at each
 of the points for each of the parameters (..., n, dim), of shape (..., n, batch), by torch. It may
@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -215,7 +216,7 @@ class GaussianClasses:
     def reduced(self, theta: Any) -> Any:
         """The radii of the blocks (..., blocks)."""
         ends = np.cumsum((0, *self.dims)).tolist()
-        blocks = [theta[..., a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        blocks = [theta[..., a:b] for a, b in pairwise(ends)]
         xp = array_namespace(theta)
         return xp.stack([xp.linalg.vector_norm(w, axis=-1) for w in blocks], axis=-1)
 

@@ -1,5 +1,6 @@
 """Two-layer networks: steps by hand, the functions of their limit, bits, and what is refused."""
 
+from itertools import pairwise
 from math import exp, inf, sqrt
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_means_and_variances_are_integrals(sigma, r):
         knots = np.clip([k / r for k in sigma.knots], -12, 12)
         cuts = np.unique([-12, *knots, 12])
         return sum(integrate.quad(lambda g: f(r * g) * stats.norm.pdf(g), a, b, epsabs=1e-13)[0]
-                   for a, b in zip(cuts, cuts[1:], strict=False))  # fmt: skip
+                   for a, b in pairwise(cuts))  # fmt: skip
 
     q, at = mean(lambda t: float(sigma(np.array(t)))), np.array(r)
     assert sigma.mean(at) == pytest.approx(q, abs=1e-10)

@@ -76,11 +76,11 @@ class TwoLayerNetwork:
     def step(self, state: Tensor, step: Step, noise: StepNoise) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         s = self._rate_at(step.start) * step.size
-        theta, data = state[:, : noise.size], self._data(step, noise)
+        theta, (x, y) = state[:, : noise.size], self._data(step, noise)
         # run by run on the CPU: torch may round a product of many matrices differently
-        each = [slice(None)] if state.device.type != "cpu" else [*range(len(state))]
+        each: list[Any] = [slice(None)] if state.device.type != "cpu" else [*range(len(state))]
         for run in each:
-            pull = self._pull(*(part[run] for part in data), theta[run].clone())
+            pull = self._pull(x[run], y[run], theta[run].clone())
             theta[run] += pull * (2 * s / self.batch)
         if self.beta < inf:
             state += noise.at(step.number) * sqrt(4 * s / self.beta)
@@ -101,7 +101,8 @@ class TwoLayerNetwork:
     def _pull(self, x: Tensor, y: Tensor, theta: Tensor) -> Tensor:
         """Σ_b (y_b - ŷ(x_b)) ∇σ*(x_b; θ_i), shape of ``theta``."""
         values, weighted = response(self.task, x, theta)
-        return weighted(y - values.mean(dim=-2))
+        pull: Tensor = weighted(y - values.mean(dim=-2))
+        return pull
 
     def _rate_at(self, t: float) -> float:
         if not callable(self.rate):
@@ -164,7 +165,7 @@ class TwoLayerNetwork:
         V, beta, dim = self.task.potential, self.beta / (2 * self.rate), self.task.potential.dim
         if self.beta < inf and hasattr(self.task, "log_volume"):
             V = V - Custom(self.task.log_volume, dim=dim) * (1 / self.beta)
-        interaction = FeatureInteraction(self.task.features, 2 * self.rate)
+        interaction: Any = FeatureInteraction(self.task.features, 2 * self.rate)
         return McKeanVlasov(V * (2 * self.rate), beta, interaction)
 
     def _require_limit(self, what: str) -> None:
@@ -191,7 +192,7 @@ def response(task: Any, x: Tensor, theta: Tensor) -> Any:
     return values.detach(), weighted
 
 
-def _checked(values: Any, task: Any, x: Tensor, theta: Tensor) -> Tensor:
+def _checked(values: Any, task: Any, x: Tensor, theta: Tensor) -> Any:
     """``ValueError`` for neurons of another shape."""
     shape = (*theta.shape[:-1], x.shape[-2])
     if getattr(values, "shape", None) != shape or not values.requires_grad:
