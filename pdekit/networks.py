@@ -119,8 +119,9 @@ class PiecewiseLinear:
         return list(zip(self.knots, self.jumps, strict=True))
 
 
-def _positive(std: Any) -> Any:
-    return std.clip(1e-150 if str(std.dtype).endswith("64") else 1e-30, None)
+def _positive(x: Any) -> Any:
+    """At least so much that squares and quotients are finite."""
+    return x.clip(1e-140 if str(x.dtype).endswith("64") else 1e-15, None)
 
 
 def _density(z: Any) -> Any:
@@ -221,20 +222,27 @@ class GaussianClasses:
         return xp.stack([xp.linalg.vector_norm(w, axis=-1) for w in blocks], axis=-1)
 
     @cached_property
-    def potential(self) -> Custom:
-        """V of the radii."""
-        return Custom(self._value, grad=self._slope, dim=len(self.dims))
+    def features(self) -> _ClassMeans:
+        """q(s±)/√2 of radii (..., blocks), (..., 2)."""
+        return _ClassMeans(self.deltas, self.activation)
 
-    def features(self, radii: Any) -> Any:
-        """q(s±)/√2, (..., 2)."""
-        xp = array_namespace(radii)
-        means = [self.activation.mean(self._width(radii, sign)) for sign in (1, -1)]
-        return xp.stack(means, axis=-1) / 2**0.5
+    @cached_property
+    def potential(self) -> Custom:
+        """V of the radii, (f_- - f_+)/√2."""
+        f = self.features
+
+        def value(radii: Any) -> Any:
+            return (f(radii)[..., 1] - f(radii)[..., 0]) / 2**0.5
+
+        def slope(radii: Any) -> Any:
+            return (f.grad(radii)[..., 1, :] - f.grad(radii)[..., 0, :]) / 2**0.5
+
+        return Custom(value, grad=slope, dim=len(self.dims))
 
     def variance(self, radii: Any) -> Any:
         """(Var σ(s+ G) + Var σ(s- G))/2, (...): a network of N neurons has an expected risk that
         is larger by the mean of this over N, for neurons that are independent."""
-        found = [self.activation.variance(self._width(radii, sign)) for sign in (1, -1)]
+        found = [self.activation.variance(s) for s in self.features.widths(radii)]
         return (found[0] + found[1]) / 2
 
     def log_volume(self, radii: Any) -> Any:
@@ -242,24 +250,37 @@ class GaussianClasses:
         powers = [n - 1 for n in self.dims]
         return _weighted(array_namespace(radii).log(_positive(radii)), powers)
 
-    def _width(self, radii: Any, sign: int) -> Any:
-        """s±."""
-        squares = [(1 + sign * v) ** 2 for v in self.deltas]
-        return array_namespace(radii).sqrt(_weighted(radii**2, squares))
 
-    def _value(self, radii: Any) -> Any:
-        plus, minus = (self.activation.mean(self._width(radii, sign)) for sign in (1, -1))
-        return (minus - plus) / 2
+@dataclass(frozen=True)
+class _ClassMeans:
+    """E σ(<w, x>)/√2 in the classes y = 1 and -1, of the radii of the blocks of w."""
 
-    def _slope(self, radii: Any) -> Any:
-        xp, total = array_namespace(radii), 0.0
-        for sign in (1, -1):
-            s = self._width(radii, sign)
-            rate = self.activation.mean_slope(s) / _positive(s) / 2
-            squares = [(1 + sign * v) ** 2 for v in self.deltas]
-            factor = xp.asarray(squares, dtype=radii.dtype, device=device(radii))
-            total = total - sign * rate[..., None] * factor * radii
-        return total
+    deltas: tuple[float, ...]
+    activation: PiecewiseLinear
+
+    def __call__(self, radii: Any) -> Any:
+        """q(s±)/√2, (..., blocks) -> (..., 2)."""
+        means = [self.activation.mean(s) for s in self.widths(radii)]
+        return array_namespace(radii).stack(means, axis=-1) / 2**0.5
+
+    def grad(self, radii: Any) -> Any:
+        """(..., 2, blocks); at radius 0 that just outside."""
+        xp, r = array_namespace(radii), _positive(radii)
+        factors = [xp.asarray(c, dtype=r.dtype, device=device(r)) for c in self._squares]
+        slopes = [
+            (self.activation.mean_slope(s) / s)[..., None] * c * r
+            for s, c in zip(self.widths(r), factors, strict=True)
+        ]
+        return xp.stack(slopes, axis=-2) / 2**0.5
+
+    def widths(self, radii: Any) -> list[Any]:
+        """s+ and s-, the standard deviations of <w, x>."""
+        r, xp = _positive(radii), array_namespace(radii)
+        return [xp.sqrt(_weighted(r * r, c)) for c in self._squares]
+
+    @property
+    def _squares(self) -> list[list[float]]:
+        return [[(1 + sign * v) ** 2 for v in self.deltas] for sign in (1, -1)]
 
 
 _LINEAR = "an activation with mean and variance, such as PiecewiseLinear((0,), (1,)), ReLU"
