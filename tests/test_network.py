@@ -1,5 +1,6 @@
 """Two-layer networks: steps by hand, the functions of their limit, bits, and what is refused."""
 
+from dataclasses import replace
 from itertools import pairwise
 from math import exp, inf, sqrt
 
@@ -307,3 +308,93 @@ def test_a_rate_that_becomes_negative_is_refused():
     network = pk.TwoLayerNetwork(SAMPLES, lambda t: 0.05 - t)
     with pytest.raises(ValueError, match="rate"):
         pk.simulate(network, START, 5, 0.2, 0.02)
+
+
+# --- the law --------------------------------------------------------------------------------------
+
+PLACES = np.linspace(-2, 2, 9)[:, None]
+
+
+def curved(x, w):
+    """A neuron with one weight that is not odd in it."""
+    return torch.tanh((x * w).sum(-1)) + 0.3 * torch.cos(w[..., 0])
+
+
+LINE = networks.Samples(PLACES, np.tanh(1.5 * PLACES[:, 0]) + 0.5, curved, 1)
+
+
+@pytest.mark.parametrize("beta", [inf, 8.0])
+def test_neurons_follow_their_law(beta):
+    """100 runs of 200 neurons; false alarm 1e-3. Twice the rate, or twice the noise, is caught."""
+    network = pk.TwoLayerNetwork(LINE, 1.0, 9, beta)
+    start, grid, times = pk.Gaussian(0.0, 0.8), pk.Grid(-6, 6, 600), [0.3, 1.0]
+    density = pk.solve(network.law(), grid, start, times)
+
+    def p_value(**other):
+        moved = replace(network, **other)
+        x = pk.simulate(moved, start, 200, times, 0.01, 100, 1)
+        return pk.compare(density, x).p_value
+
+    assert p_value() > 1e-3
+    assert p_value(rate=2.0) < 1e-20
+    assert beta == inf or p_value(beta=beta / 2) < 1e-20
+    # a rate that changes: the law at ∫ξ dt, 0.3 and 1 at the square roots of these times
+    moved = replace(network, rate=lambda t: 2 * t)
+    x = pk.simulate(moved, start, 200, [0.3**0.5, 1.0], 0.01, 100, 2)
+    clock = replace(x, x=x.x.assign_coords(time=times))
+    assert pk.compare(density, clock).p_value > 1e-3
+    with pytest.raises(TypeError, match="needs a constant rate"):
+        moved.law()
+
+
+def test_radii_follow_the_law_of_many_coordinates():
+    """``compare`` takes the radii of the neurons; in two coordinates, with noise, no task pulls
+    that the equation does not know: σ constant, so that β alone moves the radius."""
+    flat = networks.PiecewiseLinear((0.0,), (0.0,), 1.0)
+    network = pk.TwoLayerNetwork(networks.GaussianClasses(2, 0.5, flat), beta=4.0)
+    start = pk.Gaussian((0.0, 0.0), 0.5)
+    x = pk.simulate(network, start, 300, [0.2], 0.01, 40, 3)
+    density = pk.solve(network.law(), pk.Grid(0, 5, 500), pk.laws.Chi(2, 0.5), [0.2])
+    assert pk.compare(density, x).p_value > 1e-3
+    wrong = replace(network, beta=6.0)
+    other = pk.simulate(wrong, start, 300, [0.2], 0.01, 40, 3)
+    assert pk.compare(density, other).p_value < 1e-6
+
+
+def test_two_radii_have_a_law_in_the_plane():
+    """Drift of the neurons, as the equation of the radii has it: chain rule through |w_k|."""
+    task = networks.GaussianClasses((3, 2), (0.5, 0.1), KINKED)
+    network = pk.TwoLayerNetwork(task, 1.3)
+    theta = torch.from_numpy(RNG.normal(size=(1, 6, 5)))
+    law, radii = network.law(), task.reduced(theta)[0].numpy()
+    masses = np.full(6, 1 / 6)
+    speed = -law.potential.grad(radii) - law.interaction.slope(radii, radii, masses)
+    drift = network.drift(theta, 0.0)[0]
+    found = [(drift[:, a:b] * theta[0, :, a:b]).sum(-1) / r
+             for (a, b), r in zip(((0, 3), (3, 5)), torch.tensor(radii.T), strict=True)]  # fmt: skip
+    np.testing.assert_allclose(torch.stack(found, -1).numpy(), speed, rtol=1e-9, atol=1e-12)
+
+
+# --- laws of radii --------------------------------------------------------------------------------
+
+
+def test_chi_is_the_law_of_radii():
+    law, grid = pk.laws.Chi((3, 40), (0.5, 0.1)), pk.Grid((0, 0), (2, 1), (40, 30))
+    x = np.array([[0.3, 0.6], [1.1, 0.7], [-0.1, 0.5]])
+    exact = [stats.chi(3, scale=0.5).pdf(x[:, 0]), stats.chi(40, scale=0.1).pdf(x[:, 1])]
+    assert law.pdf(x) == pytest.approx(exact[0] * exact[1], rel=1e-10)
+    assert grid.integrate(law.density(grid)) == pytest.approx(law.mass(grid), rel=1e-12)
+    drawn = pk.simulate(pk.Langevin(pk.potentials.Quadratic((1.0, 1.0)), 1.0), law, 2000, 0.0, 0.1)
+    for k, (degrees, scale) in enumerate(((3, 0.5), (40, 0.1))):
+        sample = drawn.x.values[0, :, k]
+        assert stats.kstest(sample, stats.chi(degrees, scale=scale).cdf).pvalue > 1e-3
+    line = pk.laws.Chi(3, 0.5)
+    assert line.cdf(np.array([0.4, -1.0])) == pytest.approx([stats.chi(3, scale=0.5).cdf(0.4), 0])
+    for make, message in (
+        (lambda: pk.laws.Chi(2.5), "whole numbers"),
+        (lambda: pk.laws.Chi(2, 0.0), "between"),
+        (lambda: law.cdf(x), "only a law on a line"),
+        (lambda: line.density(pk.Grid(0, 1, 10, periodic=True)), "periodic"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
