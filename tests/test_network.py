@@ -325,28 +325,29 @@ LINE = networks.Samples(PLACES, np.tanh(1.5 * PLACES[:, 0]) + 0.5, curved, 1)
 
 @pytest.mark.parametrize("beta", [inf, 8.0])
 def test_neurons_follow_their_law(beta):
-    """100 runs of 200 neurons; false alarm 1e-3. Twice the rate, or twice the noise, is caught."""
+    """50 runs of 200 neurons; false alarm 1e-3. Twice the rate, or twice the noise, is caught."""
     network = pk.TwoLayerNetwork(LINE, 1.0, 9, beta)
-    start, grid, times = pk.Gaussian(0.0, 0.8), pk.Grid(-6, 6, 600), [0.3, 1.0]
+    start, grid, times = pk.Gaussian(0.0, 0.8), pk.Grid(-6, 6, 600), [0.25]
     density = pk.solve(network.law(), grid, start, times)
 
     def p_value(**other):
         moved = replace(network, **other)
-        x = pk.simulate(moved, start, 200, times, 0.01, 100, 1)
+        x = pk.simulate(moved, start, 200, times, 0.01, 50, 1)
         return pk.compare(density, x).p_value
 
     assert p_value() > 1e-3
-    assert p_value(rate=2.0) < 1e-20
-    assert beta == inf or p_value(beta=beta / 2) < 1e-20
-    # a rate that changes: the law at ∫ξ dt, 0.3 and 1 at the square roots of these times
+    assert p_value(rate=2.0) < 1e-8
+    assert beta == inf or p_value(beta=beta / 2) < 1e-8
+    # a rate that changes: the law at ∫ξ dt, 1/4 at t = 1/2
     moved = replace(network, rate=lambda t: 2 * t)
-    x = pk.simulate(moved, start, 200, [0.3**0.5, 1.0], 0.01, 100, 2)
+    x = pk.simulate(moved, start, 200, [0.5], 0.01, 50, 2)
     clock = replace(x, x=x.x.assign_coords(time=times))
     assert pk.compare(density, clock).p_value > 1e-3
     with pytest.raises(TypeError, match="needs a constant rate"):
         moved.law()
 
 
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")  # r = 0 is no end of the law
 def test_radii_follow_the_law_of_many_coordinates():
     """``compare`` takes the radii of the neurons; in two coordinates, with noise, no task pulls
     that the equation does not know: σ constant, so that β alone moves the radius."""
@@ -370,9 +371,9 @@ def test_two_radii_have_a_law_in_the_plane():
     masses = np.full(6, 1 / 6)
     speed = -law.potential.grad(radii) - law.interaction.slope(radii, radii, masses)
     drift = network.drift(theta, 0.0)[0]
-    found = [(drift[:, a:b] * theta[0, :, a:b]).sum(-1) / r
-             for (a, b), r in zip(((0, 3), (3, 5)), torch.tensor(radii.T), strict=True)]  # fmt: skip
-    np.testing.assert_allclose(torch.stack(found, -1).numpy(), speed, rtol=1e-9, atol=1e-12)
+    along = drift * theta[0]
+    parts = torch.stack([along[:, :3].sum(-1), along[:, 3:].sum(-1)], -1).numpy()
+    np.testing.assert_allclose(parts / radii, speed, rtol=1e-9, atol=1e-12)
 
 
 # --- laws of radii --------------------------------------------------------------------------------
