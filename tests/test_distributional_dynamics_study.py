@@ -16,15 +16,15 @@ def study() -> Any:
 
 
 def test_the_series_of_a_networks_risk_is_the_mean_over_data(study: Any) -> None:
-    """Weights in few coordinates, hence strongly correlated: to four standard errors of a million
+    """Twelve neurons, with correlations of up to a half: to four standard errors of a million
     data; a series cut after two terms would be off by more."""
-    task = pk.networks.GaussianClasses((8, 4), (0.5, 0.0), study.ACTIVATION)
+    task = pk.networks.GaussianClasses((30, 10), (0.5, 0.0), study.ACTIVATION)
     rng = np.random.default_rng(0)
-    theta = rng.normal(size=(12, 12)) / 3
+    theta = rng.normal(size=(12, 40)) / 6
     risk, left = study._exact_risk(task, theta)
     losses = []
     for y in (1, -1):
-        x = rng.normal(size=(250_000, 12)) * (1 + y * np.repeat(task.deltas, task.dims))
+        x = rng.normal(size=(250_000, 40)) * (1 + y * np.repeat(task.deltas, task.dims))
         losses.append((y - task.activation(x @ theta.T).mean(1)) ** 2)
     error = np.std(losses) / 500_000**0.5
     assert left < 0.1 * error and abs(risk - np.mean(losses)) < 4 * error
@@ -34,7 +34,7 @@ def test_two_routes_and_a_wrong_sign(study: Any) -> None:
     """R(.1) from κ = .4, which the activation as printed does not have."""
     law, network = study._network().law(), study._network()
     radii = study._quantiles(law, study.GOOD, (0.1,))
-    stopped = study._stopped(law, study.GOOD, np.array([0.0, 0.1]))
+    stopped = study._stopped(law, study.GOOD, np.array([0.0, 0.1]), 200)
     for found in (radii[-1], stopped[-1]):
         assert float(network.risk(found[:, None])) == pytest.approx(study.RISKS[0.1], abs=1e-4)
     monotone = pk.TwoLayerNetwork(replace(network.task, activation=study.PRINTED))

@@ -55,6 +55,7 @@ class TwoLayerNetwork:
         what = "a task such as networks.GaussianClasses(...)"
         checks.has("TwoLayerNetwork: task", self.task, what, *_PARTS)
         checks.parameters(self, batch=lambda name, value: checks.whole(name, value, 1))
+        checks.value_not_class("TwoLayerNetwork: rate", self.rate)
         if callable(self.rate):
             checks.takes("TwoLayerNetwork: rate", self.rate, "a number or a function of time")
         else:
