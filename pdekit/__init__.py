@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pdekit import comparison as comparison
     from pdekit import interactions as interactions
     from pdekit import landscapes as landscapes
+    from pdekit import networks as networks
     from pdekit import optim as optim
     from pdekit import particles as particles
     from pdekit import plotting as plotting
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from pdekit.particles.dynamics.multiplicative import (
         MultiplicativeLangevin as MultiplicativeLangevin,
     )
+    from pdekit.particles.dynamics.network import TwoLayerNetwork as TwoLayerNetwork
     from pdekit.particles.dynamics.sampled import SampledDescent as SampledDescent
     from pdekit.particles.dynamics.smoothed import SmoothedDescent as SmoothedDescent
     from pdekit.particles.dynamics.two_scale import TwoScaleLangevin as TwoScaleLangevin
@@ -99,6 +101,8 @@ if TYPE_CHECKING:
     from pdekit.pde.phases.phase_diagram import critical_beta as critical_beta
     from pdekit.pde.phases.phase_diagram import phase_diagram as phase_diagram
     from pdekit.pde.phases.self_consistent import self_consistent_states as self_consistent_states
+    from pdekit.pde.quantile_flow import quantile_flow as quantile_flow
+    from pdekit.pde.quantile_flow import quantile_particles as quantile_particles
     from pdekit.pde.shocks import shock_time as shock_time
     from pdekit.pde.smoothing import local_entropy as local_entropy
     from pdekit.pde.solution import Solution as Solution
@@ -122,6 +126,8 @@ if TYPE_CHECKING:
     from pdekit.pde.stationary.stationary import current as current
     from pdekit.pde.stationary.stationary import detailed_balance as detailed_balance
     from pdekit.pde.stationary.stationary import stationary as stationary
+    from pdekit.point_kernels import FeatureInteraction as FeatureInteraction
+    from pdekit.point_kernels import KernelInteraction as KernelInteraction
 else:
     from pdekit import lazy
 

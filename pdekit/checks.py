@@ -2,7 +2,7 @@
 
 import inspect
 import operator
-from math import isfinite
+from math import inf, isfinite
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,10 @@ def output_times(t: Any) -> list[float]:
     return [float(v) for v in times]
 
 
-def inverse_temperature(beta: Any) -> float:
-    """``beta`` as a float in (0, inf)."""
+def inverse_temperature(beta: Any, infinite: bool = False) -> float:
+    """``beta`` as a float in (0, inf), or also inf, which stands for no noise."""
+    if infinite and isinstance(beta, Real) and not isinstance(beta, bool) and beta == inf:
+        return inf
     what = "an inverse temperature, a finite number > 0"
     try:
         out = number("beta", beta, what)

@@ -10,6 +10,8 @@ Those with a formula for particles have ``mean_force``, ``by_mean`` where partic
 other by a mean alone, so that ranks can share it, and ``pure`` where the formula depends on its
 arguments alone, so that torch may trace it. ``quadratic``: W is strength |z|²/2. ``sums_pairs``:
 the force is the sum of ∇W of its ``potential``, of which kernels know one that is ``gaussian``.
+``two_points``: it is U(x, y), no function of x - y; what it offers then is in
+`pdekit.point_kernels`.
 """
 
 from __future__ import annotations
@@ -176,6 +178,11 @@ class PairPotential:
 def is_quadratic(interaction: Any) -> TypeGuard[CurieWeiss]:
     """Whether W is strength |z|²/2, so that only the mean matters."""
     return bool(getattr(interaction, "quadratic", False))
+
+
+def of_two_points(interaction: Any) -> bool:
+    """Whether it is a symmetric kernel U(x, y) that is no function of x - y."""
+    return bool(getattr(interaction, "two_points", False))
 
 
 def require_even(there: Any, back: Any, owner: Any) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from math import erfc, sqrt
+from itertools import pairwise
+from math import erfc, exp, lgamma, log, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -113,6 +114,11 @@ class Gaussian:
         scale = float(np.prod(self.std)) * (2 * np.pi) ** (self.dim / 2)
         return xp.exp(xp.sum(z * z, axis=-1) / -2) / scale
 
+    def cdf(self, x: Any) -> Array:
+        """Probability below coordinates x of a line, shape of ``x``."""
+        below: Array = _normal_cdf((_on_line(self, x) - self.mean[0]) / self.std[0])
+        return below
+
     def density(self, grid: Grid) -> Array:
         _same_dim(self, grid)
         return _product([self._axis_density(grid, k) for k in range(self.dim)])
@@ -173,6 +179,11 @@ class Uniform:
         )
         inside = xp.all((x >= lower) & (x <= upper), axis=-1)
         return xp.astype(inside, x.dtype) / float(np.prod(np.subtract(self.upper, self.lower)))
+
+    def cdf(self, x: Any) -> Array:
+        """Probability below coordinates x of a line, shape of ``x``."""
+        inside = np.clip(_on_line(self, x), self.lower[0], self.upper[0])
+        return np.asarray((inside - self.lower[0]) / (self.upper[0] - self.lower[0]))
 
     def density(self, grid: Grid) -> Array:
         _same_dim(self, grid)
@@ -255,6 +266,12 @@ class Mixture:
     def pdf(self, x: Any) -> Any:
         return self._mean(law.pdf(x) for law in self.laws)
 
+    @property
+    def cdf(self) -> Callable[[Any], Array]:
+        """Probability below coordinates x of a line, where each of the laws has it."""
+        parts = [law.cdf for law in self.laws]  # type: ignore[attr-defined]
+        return lambda x: np.asarray(self._mean(cdf(x) for cdf in parts))
+
     def density(self, grid: Grid) -> Array:
         density: Array = self._mean(law.density(grid) for law in self.laws)
         return density
@@ -275,6 +292,83 @@ class Mixture:
 
     def _mean(self, values: Any) -> Any:
         return sum(w * v for w, v in zip(self.weights, values, strict=True))
+
+
+@dataclass(frozen=True)
+class Chi:
+    """Distance from the origin, |X|, of X ~ N(0, scale² I) in so many ``degrees`` of freedom.
+
+    pdf ∝ x^(degrees - 1) exp(-x²/(2 scale²)) for x >= 0. One of each per coordinate where there are
+    several: the radii of blocks of independent normals, such as the weights of a network at its
+    start (``networks.GaussianClasses``). ``density(grid)`` holds exact cell averages.
+    Raises ``ValueError`` unless degrees are whole numbers >= 1 and scales lie in [1e-50, 1e100],
+    and for a periodic axis.
+    """
+
+    degrees: tuple[float, ...]
+    scale: tuple[float, ...]
+    pointwise: ClassVar[bool] = True
+
+    def __init__(self, degrees: Corner = 1.0, scale: Corner = 1.0) -> None:
+        _set_per_coordinate(self, degrees=degrees, scale=scale)
+        if not all(k >= 1 and k == int(k) for k in self.degrees):
+            raise ValueError(f"Chi: degrees must be whole numbers >= 1, got {self.degrees}")
+        if not _LEAST <= min(self.scale) <= max(self.scale) <= _MOST:
+            raise ValueError(
+                f"Chi: scale must lie between {_LEAST:g} and {_MOST:g}, got {self.scale}"
+            )
+
+    @property
+    def dim(self) -> int:
+        return len(self.degrees)
+
+    def pdf(self, x: Any) -> Any:
+        xp, x = points(x, self.dim, self)
+        degrees, scale = (
+            xp.asarray(v, dtype=x.dtype, device=device(x)) for v in (self.degrees, self.scale)
+        )
+        z = xp.clip(x / scale, 0.0, None)
+        halves = [k / 2 for k in self.degrees]
+        constant = sum((1 - h) * log(2) - lgamma(h) for h in halves)
+        shape = xp.prod(z ** (degrees / 2 - 0.5) * xp.exp(-z * z / 4), axis=-1)  # of the root
+        inside = xp.astype(xp.all(x >= 0, axis=-1), x.dtype)
+        return inside * (shape * exp(constant / 2)) ** 2 / float(np.prod(self.scale))
+
+    def cdf(self, x: Any) -> Array:
+        """Probability below coordinates x of a line, shape of ``x``."""
+        if self.dim != 1:
+            raise ValueError(f"{self} has {self.dim} coordinates; only a law on a line has a cdf")
+        return self._below(x, 0)
+
+    def density(self, grid: Grid) -> Array:
+        self._require_walls(grid)
+        return _product(
+            [np.diff(self._below(grid.faces[k], k)) / grid.spacing[k] for k in range(self.dim)]
+        )
+
+    def mass(self, grid: Grid) -> float:
+        self._require_walls(grid)
+        ends = zip(grid.lower, grid.upper, strict=True)
+        return float(np.prod([np.diff(self._below(pair, k))[0] for k, pair in enumerate(ends)]))
+
+    def sample(self, n: int, noise: Source) -> Tensor:
+        import torch
+
+        ends = np.cumsum((0, *self.degrees)).astype(int).tolist()
+        z = noise.normal(n, ends[-1])
+        radii = [z[:, a:b].norm(dim=-1) for a, b in pairwise(ends)]
+        return torch.stack(radii, dim=-1) * z.new_tensor(self.scale)
+
+    def _below(self, x: Any, k: int) -> Array:
+        from scipy.special import gammainc
+
+        z = np.maximum(np.asarray(x, dtype=float), 0.0) / self.scale[k]
+        return np.asarray(gammainc(self.degrees[k] / 2, z * z / 2))
+
+    def _require_walls(self, grid: Grid) -> None:
+        _same_dim(self, grid)
+        if any(grid.periodic):
+            raise ValueError(f"{self} is a law of distances; a periodic axis has none")
 
 
 @dataclass
@@ -380,6 +474,13 @@ def _set_per_coordinate(law: Any, **given: Corner) -> None:
     dim = max(v.size for v in values)
     for name, value in zip(given, values, strict=True):
         object.__setattr__(law, name, tuple(np.broadcast_to(value, (dim,)).tolist()))
+
+
+def _on_line(law: Any, x: Any) -> Array:
+    if law.dim != 1:
+        raise ValueError(f"{law} has {law.dim} coordinates; only a law on a line has a cdf")
+    coordinates: Array = checks.numbers("x", x, "coordinates on a line")
+    return coordinates
 
 
 def _same_dim(law: Any, grid: Grid) -> None:

@@ -38,6 +38,7 @@ def cost(x: Any) -> Any:
     return (x[..., 0] - 1) ** 2
 
 
+NEURONS = pk.networks.Samples([[1.0], [2.0]], [0.5, 1.0], lambda x, w: (x * w).sum(-1))
 CONTROL = pk.control(V, 4.0, GRID, LAW, cost, [0.1, 0.2])
 
 
@@ -152,6 +153,7 @@ BAD: dict[str, list[str]] = {
     "real": [*_NO_NUMBER, "np.inf", "-np.inf", "True"],
     "positive": [*_NO_NUMBER, *_SIZES],
     "least": [v for v in [*_NO_NUMBER, *_SIZES] if v != "0.0"],  # >= 0
+    "rate": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "lambda x: x")],
     "least?": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "None")],
     "share": [*_NO_NUMBER, "-0.1", "1.5", "np.inf", "-np.inf", "7", "1e300"],
     "tolerance": [*_NO_NUMBER, *_SIZES, "1e-300", "1.0", "2.0", "1e300", "1e-15"],
@@ -928,6 +930,14 @@ CALLS: list[Call] = [
         **_DYN,
         gamma=_NUM,
         samples=("1", "whole"),
+    ),
+    _row(
+        "TwoLayerNetwork",
+        lambda **a: _run(pk.TwoLayerNetwork(**a)),
+        task=("NEURONS", "part"),
+        rate=("1.0", "rate"),
+        batch=("2", "whole"),
+        beta=("np.inf", "beta?"),
     ),
     _row(
         "Nesterov",

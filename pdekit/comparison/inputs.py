@@ -89,6 +89,7 @@ def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
         )
     if set(x.dims) - {"run"} != {"time", "particle", "dim"}:
         raise ValueError(f"ensemble.x has dims {x.dims}, expected (time, [run,] particle, dim)")
+    x = _reduced(x, getattr(ensemble, "dynamics", None))
     if x.sizes["dim"] != grid.dim:
         raise ValueError(
             f"the particles have {x.sizes['dim']} coordinates, the density's grid has {grid.dim}; "
@@ -102,6 +103,15 @@ def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
             f"{n} particles are too few for a comparison, expected at least 50; simulate more"
         )
     return particles
+
+
+def _reduced(x: xr.DataArray, dynamics: object) -> xr.DataArray:
+    """In the coordinates of which the law of the dynamics is the law, if it declares some."""
+    if not hasattr(dynamics, "reduced"):
+        return x
+    ordered = x.transpose(..., "dim")
+    z = np.asarray(dynamics.reduced(ordered.values))
+    return xr.DataArray(z, {k: v for k, v in ordered.coords.items() if k != "dim"}, ordered.dims)
 
 
 def shared_times(here: Array, there: Array) -> list[tuple[int, int]]:

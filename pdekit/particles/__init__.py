@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pdekit.particles.dynamics.multiplicative import (
         MultiplicativeLangevin as MultiplicativeLangevin,
     )
+    from pdekit.particles.dynamics.network import TwoLayerNetwork as TwoLayerNetwork
     from pdekit.particles.dynamics.sampled import SampledDescent as SampledDescent
     from pdekit.particles.dynamics.smoothed import SmoothedDescent as SmoothedDescent
     from pdekit.particles.dynamics.two_scale import Displacement as Displacement

@@ -42,6 +42,8 @@ from pdekit.particles.kernels.noise import COSINE_32, COSINE_64, LOG_32, LOG_64,
 # 8, the noise in the output positions of Leimkuhler and Matthews' method, OUTPUT in `integrators`
 DYNAMICS, INITIAL_NORMAL, INITIAL_UNIFORM, PROBE = 0, 1, 2, 3
 INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
+# of the data that all neurons of a run see
+BATCH_NORMAL, BATCH_UNIFORM = 9, 10
 
 LANES = {torch.float32: 4, torch.float64: 2}
 _LOW = 0xFFFFFFFF
@@ -276,6 +278,15 @@ class StepNoise:
         out = self.buffer.new_empty(runs, particles * each, dtype=torch.float64)
         where = Address(self.seed, self.run, channel, step)
         return fill_uniforms(out, where, self.particle * each).view(runs, particles, each)
+
+    def of_runs(self, step: int, channel: int, count: int, each: int) -> Tensor:
+        """Numbers of a run as a whole, ``(runs, count, each)``: normals, or uniforms in (0, 1)."""
+        runs = len(self.buffer)
+        out = self.buffer.new_empty(runs, count * each)
+        if each:
+            fill = fill_uniforms if channel == BATCH_UNIFORM else fill_normals
+            fill(out, Address(self.seed, self.run, channel, step))
+        return out.view(runs, count, each)
 
 
 @dataclass

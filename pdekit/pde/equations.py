@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, ClassVar
 
 from pdekit import checks
 from pdekit.diffusions import as_diffusion
+from pdekit.interactions import of_two_points
 from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
 from pdekit.protocols import Coefficient, Diffusivity, Function, Interaction
 
@@ -61,7 +63,8 @@ class Facts:
     slope of what solves a Hamilton-Jacobi equation; ``controlled``: it is the value of a control
     problem, which starts from its last cost; ``mean_field``: it makes a part of its own potential.
     ``first_order``: nothing diffuses; ``looks_backward``: time is time to go;
-    ``may_depend_on_time``: coefficients may change in time.
+    ``may_depend_on_time``: coefficients may change in time; ``without_noise``: a density is only
+    carried along, beta is infinite.
     """
 
     carries_density: ClassVar[bool] = False
@@ -71,6 +74,12 @@ class Facts:
     first_order: ClassVar[bool] = False
     looks_backward: ClassVar[bool] = False
     may_depend_on_time: ClassVar[bool] = False
+    may_lack_noise: ClassVar[bool] = False
+
+    @property
+    def without_noise(self) -> bool:
+        """Whether a density is only carried along: beta is infinite."""
+        return self.may_lack_noise and getattr(self, "beta", None) == inf
 
     @property
     def linear(self) -> bool:
@@ -180,9 +189,23 @@ class FokkerPlanck(_DriftDiffusion):
     readings of the noise. Any of the three may be time-dependent: it then has ``at(t)``, its
     value at time t, and, if it is linear in time between stored ``times``, these.
     ``absorbing`` names the walls that absorb (``Walls``); the others are no-flux.
+
+    ``beta = math.inf``: no noise, rho_t = ∇·(rho (∇V - force)), by ``schemes.Upwind`` or, on a
+    line, ``schemes.Quantiles``; mass then gathers in the wells, and is narrower than any cells in
+    the end. A ``diffusion`` or ``absorbing`` walls are refused.
     """
 
     carries_density: ClassVar[bool] = True
+    may_lack_noise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("diffusion", "absorbing"):
+            if self.without_noise and getattr(self, name) is not None:
+                raise ValueError(
+                    f"FokkerPlanck without noise (beta = inf) takes no {name}, got "
+                    f"{checks.shown(getattr(self, name))}; leave it out, or give a finite beta"
+                )
 
 
 @dataclass(frozen=True)
@@ -205,9 +228,11 @@ class McKeanVlasov(Facts):
 
     The limit of dX^i = -∇V(X^i) dt - N^-1 Σ_j ∇W(X^i - X^j) dt + sqrt(2/beta) dB^i. A gradient
     flow of F(rho) = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho, which never increases.
-    ``interaction``: ``CurieWeiss(strength)``, W = strength |z|²/2, or ``PairPotential(W)``. On a
-    periodic axis W is evaluated at the shortest displacement. Mathematics 1.6; Kantas et al.
-    (5)-(9).
+    ``interaction``: ``CurieWeiss(strength)``, W = strength |z|²/2, ``PairPotential(W)``, or of two
+    points ``FeatureInteraction(features)``, ``KernelInteraction(U)``, where W * rho stands for
+    ∫ U(x, y) rho(dy). On a periodic axis W is evaluated at the shortest displacement.
+    ``beta = math.inf``: no noise; then ``schemes.Upwind`` or, on a line, ``schemes.Quantiles``.
+    Mathematics 1.6, 1.13; Kantas et al. (5)-(9).
     """
 
     potential: Coefficient
@@ -215,14 +240,15 @@ class McKeanVlasov(Facts):
     interaction: Interaction
     carries_density: ClassVar[bool] = True
     mean_field: ClassVar[bool] = True
+    may_lack_noise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_drift(self)
-        if isinstance(self.interaction, type) or not (
-            callable(self.interaction) and hasattr(self.interaction, "grad")
-        ):
+        sums = hasattr(self.interaction, "grad") or of_two_points(self.interaction)
+        if isinstance(self.interaction, type) or not (callable(self.interaction) and sums):
             raise TypeError(
-                "interaction must be CurieWeiss(strength) or PairPotential(W); "
+                "interaction must be CurieWeiss(strength), PairPotential(W), "
+                "FeatureInteraction(features) or KernelInteraction(U); "
                 f"got {checks.shown(self.interaction)}"
             )
 
@@ -278,6 +304,7 @@ _POINTS = "map points (..., d) to"
 
 
 def _require_drift(equation: Any) -> None:
-    object.__setattr__(equation, "beta", checks.inverse_temperature(equation.beta))
+    beta = checks.inverse_temperature(equation.beta, infinite=equation.may_lack_noise)
+    object.__setattr__(equation, "beta", beta)
     what = f"{_POINTS} values (...), for example pdekit.potentials.DoubleWell()"
     checks.function("potential", equation.potential, what)

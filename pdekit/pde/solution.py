@@ -159,6 +159,8 @@ def solved(
     summarise(problem, fields, stats, level)
     if problem.equation.controlled:
         value_checks.report(problem, advance, scheme, fields, times, stats, level)
+    elif problem.equation.without_noise:
+        pass  # the schemes themselves say how far they are
     elif problem.equation.linear and problem.is_density:
         peclet.report_along(problem, fields, times, stats, level - 1)
     elif problem.equation.linear:
@@ -177,6 +179,11 @@ def _require_scheme(scheme: Any, equation: Any) -> None:
         known = ", ".join(e.__name__ for e in scheme.solves)
         raise TypeError(
             f"{type(scheme).__name__} solves {known}; it does not solve {type(equation).__name__}"
+        )
+    if getattr(equation, "without_noise", False) and not checks.declared(scheme, "without_noise"):
+        raise ValueError(
+            f"{type(scheme).__name__} needs noise, a finite beta; use the default scheme, "
+            f"Upwind(), or on a line Quantiles(); got {checks.shown(equation)}"
         )
 
 

@@ -5,6 +5,7 @@ a tilt drives them round for ever.
 """
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,11 @@ def jump_at_seam(V: Callable[[Any], Any], values: Array, grid: Grid, beta: float
     for axis in (k for k, closed in enumerate(grid.periodic) if closed):
         low, high = _sides(V, values, grid, axis)
         jump = np.abs(high - low)
-        with np.errstate(over="ignore", invalid="ignore"):
-            above = np.maximum(np.minimum(low, high) - values.min(), 0.0)
-            effect = np.minimum(beta * jump, 1.0) * np.exp(-beta * above)
+        effect = np.ones_like(jump)  # without noise nothing passes it, however high it is
+        if isfinite(beta):
+            with np.errstate(over="ignore", invalid="ignore"):
+                above = np.maximum(np.minimum(low, high) - values.min(), 0.0)
+                effect = np.minimum(beta * jump, 1.0) * np.exp(-beta * above)
         effect = np.where(jump > _ROUNDING * np.ptp(values), effect, 0.0)
         k = int(np.nan_to_num(effect).argmax())
         if effect[k] > _EFFECT:

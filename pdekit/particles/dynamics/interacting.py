@@ -8,6 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.grid import Grid
+from pdekit.interactions import of_two_points
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta, fold
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import ExactSum, Summation, mean_force
@@ -32,9 +33,10 @@ class InteractingLangevin(Diffusion):
     Parameters
     ----------
     potential : V, as for ``Langevin``
-    beta : inverse temperature, > 0
+    beta : inverse temperature, > 0; ``math.inf`` for no noise
     interaction : ``CurieWeiss(strength)`` (O(N), by the mean), ``PairPotential(W)``, ``L1`` or
-        ``Consensus`` of `pdekit.particles.forces`
+        ``Consensus`` of `pdekit.particles.forces`; of two points ``FeatureInteraction(features)``
+        (O(N), by means of features) or ``KernelInteraction(U)``, with ∇_x U(Xⁱ, Xʲ) for ∇W
     summation : ``ExactSum()`` over all pairs, ``ChebyshevSum(tolerance)`` for a smooth W in up to
         three dimensions, ``RandomBatch(partners)``; only for interactions without a closed formula
     integrator : ``LeimkuhlerMatthews()`` is second order in the law on R^{Nd}, ``EulerMaruyama()``
@@ -56,12 +58,13 @@ class InteractingLangevin(Diffusion):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta)
+        check_beta(self.beta, infinite=True)
         check_parts(self)
         check_interaction(self.interaction, self.potential)
         periodic = self.box is not None and any(self.box.periodic)
         smooth = getattr(self.summation, "smooth", False)  # as W of the shortest displacement isn't
         wrapped = hasattr(self.interaction, "potential") and not smooth
+        wrapped = wrapped or of_two_points(self.interaction)
         if periodic and not wrapped:
             raise ValueError(
                 f"{self.interaction!r} by {self.summation!r} has no shortest displacement on a "

@@ -23,7 +23,7 @@ class Langevin(Diffusion):
     ----------
     potential : V, maps ``(..., d) -> (...)``; its ``grad`` is used, or torch autograd; one that
         changes in time offers ``at(t)``
-    beta : inverse temperature, > 0
+    beta : inverse temperature, > 0; ``math.inf`` for the gradient flow, without noise
     integrator : ``LeimkuhlerMatthews()`` for sampling, ``EulerMaruyama()`` for the papers'
         discrete algorithm, ``StochasticHeun()`` for laws at finite time, ``TamedEuler()`` for
         slopes under which the others overflow
@@ -41,7 +41,7 @@ class Langevin(Diffusion):
     contracts: ClassVar[bool] = True  # paths driven by the same noise contract where V is convex
 
     def __post_init__(self) -> None:
-        check_beta(self.beta)
+        check_beta(self.beta, infinite=True)
         check_parts(self)
 
     @property

@@ -34,7 +34,7 @@ _FRESH, _POSITIONS = 255, 254
 _DRAWS = 1 << 16  # in a step
 _TRIED = 128  # particles that are advanced once for checks
 _OURS = range(1, 16)  # channels reserved for pdekit's own dynamics and laws
-_PARTS = ("integrator", "gradient")  # parts of a dynamics that draw noise
+_PARTS = ("integrator", "gradient", "task")  # parts of a dynamics that draw noise or use it
 _ARGUMENTS = {
     "step": ("state", "step", "noise"),
     "positions": ("state", "step", "noise"),

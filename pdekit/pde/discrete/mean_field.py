@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import numpy as np
 from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
-from pdekit.interactions import is_quadratic, require_even
+from pdekit.interactions import is_quadratic, of_two_points, require_even
 from pdekit.pde.discrete.convolution import convolution, displacements, opposite
 
 _VARIES = 0.15  # of the size of W: tolerated difference between cell means and values
 _MATTERS = 0.1  # beta times the range of W below which it is negligible
+_LOOKED = 64  # cells in which a kernel of two points is looked at
 _STEEPEST = 1e50  # largest beta times W: products with rates and times stay finite
 
 
@@ -44,7 +46,8 @@ def pair_field(interaction: Any, grid: Grid, beta: float = 1.0) -> PairField:
     periodic axis.
     """
     made = _moments if is_quadratic(interaction) else _convolved
-    pair = made(interaction, grid)
+    pair = (_of_two_points if of_two_points(interaction) else made)(interaction, grid)
+    beta = beta if isfinite(beta) else 1.0
     if not max(beta, 1.0) * pair.largest <= _STEEPEST:
         raise ValueError(
             f"beta times W must be at most {_STEEPEST:g}, for rates not to overflow; got beta = "
@@ -76,9 +79,7 @@ def _moments(interaction: Any, grid: Grid) -> PairField:
 
 def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
     """W at the ``displacements`` of a circular convolution, and the lengths of its axes."""
-    dim = getattr(interaction, "dim", grid.dim)
-    if dim != grid.dim:
-        raise ValueError(f"{interaction!r} takes {dim} coordinate(s), the grid has {grid.dim}")
+    _require_dim(interaction, grid)
     steps, z = displacements(grid)
     lengths = z.shape[:-1]
     with np.errstate(over="ignore", invalid="ignore"):  # refused below, with a message
@@ -102,13 +103,13 @@ def warn_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 
     """
     if is_quadratic(interaction):
         return
-    z = displacements(grid)[1]
-    values = np.asarray(interaction(z), dtype=float)
+    at, z = _seen(interaction, grid)
+    values = np.asarray(at(z), dtype=float)
     size = np.abs(values - values.mean()).sum()
     if not beta * np.ptp(values) > _MATTERS:
         return
     ends = product(*[(-h / np.sqrt(12), h / np.sqrt(12)) for h in grid.spacing])
-    means = np.mean([interaction(z + np.array(end)) for end in ends], axis=0)
+    means = np.mean([at(z + np.array(end)) for end in ends], axis=0)
     off = means - values
     share = np.abs(off - off.mean()).sum() / size
     if not share <= _VARIES:
@@ -121,9 +122,37 @@ def warn_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 
         )
 
 
+def _seen(interaction: Any, grid: Grid) -> tuple[Callable[[Array], Array], Array]:
+    """W at displacements, or U(x, y) with y in some of the cells, and the points to look at."""
+    if not of_two_points(interaction):
+        return interaction, displacements(grid)[1]
+    x = grid.centres.reshape(-1, 1, grid.dim)
+    y = x[:: max(1, len(x) // _LOOKED)].reshape(1, -1, grid.dim)
+    return lambda z: interaction(z, y), x
+
+
 def _convolved(interaction: Any, grid: Grid) -> PairField:
     kernel, _ = pair_kernel(interaction, grid)
     return PairField(convolution(kernel, grid), 2, float(np.abs(kernel).max()))
+
+
+def _of_two_points(interaction: Any, grid: Grid) -> PairField:
+    """∫ U(x, y) rho(y) dy, as the interaction sums it over the centres."""
+    _require_dim(interaction, grid)
+    points = grid.centres.reshape(-1, grid.dim)
+    summed = interaction.summed(points)
+
+    def apply(rho: Array) -> Array:
+        out: Array = summed(rho.ravel() * grid.cell_volume).reshape(grid.shape)
+        return out
+
+    return PairField(apply, 0, interaction.largest(points))
+
+
+def _require_dim(interaction: Any, grid: Grid) -> None:
+    dim = getattr(interaction, "dim", None) or grid.dim
+    if dim != grid.dim:
+        raise ValueError(f"{interaction!r} takes {dim} coordinate(s), the grid has {grid.dim}")
 
 
 def free_energy_terms(

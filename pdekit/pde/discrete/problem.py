@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -206,6 +207,7 @@ class Problem:
     def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
         """Generator of a linear equation (or of the linear part of HJB)."""
         where = grid or self.grid
+        require_noise(self.equation, "a generator")
         _require_moderate_rates(1 / float(where.spacing.min()) ** 2, self.equation.beta, where)
         if not self.drifts:
             return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
@@ -271,6 +273,7 @@ def _warn_of_cliff(jump: str, stacklevel: int) -> None:
 def _bounded_potential(values: Array, beta: float, grid: Grid) -> Array:
     """``values`` of a potential, if beta times their range does not overflow."""
     height = float(values.max()) - float(values.min())
+    beta = beta if isfinite(beta) else 1.0  # without noise the drift alone makes rates
     if not beta * height <= _STEEPEST:
         cell = tuple(int(k) for k in np.unravel_index(values.argmax(), values.shape))
         raise ValueError(
@@ -329,6 +332,15 @@ def refused_if_moving(problem: Problem, name: str) -> str:
     )
 
 
+def require_noise(equation: Any, what: str) -> None:
+    """``ValueError`` for an equation without noise, where ``what`` needs some."""
+    if equation.without_noise:
+        raise ValueError(
+            f"{what} needs noise, a finite beta; got {checks.shown(equation)}, without any. Give a "
+            "large finite beta; solve, free_energy, compare and certify take beta = inf"
+        )
+
+
 def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Problem:
     """The problem for ``what``, a quantity of an equation with constant coefficients.
 
@@ -342,6 +354,7 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
             f"{what} belongs to a linear equation, {named}; got {checks.shown(equation)}"
         )
     require_grid("grid", grid)
+    require_noise(equation, what)
     problem = Problem(equation, grid, None)
     for part in moving(equation):
         raise ValueError(

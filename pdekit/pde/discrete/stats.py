@@ -56,6 +56,21 @@ class ControlledStats(Stats, total=False):
     step_error: float
 
 
+class TransportStats(Stats, total=False):
+    """Also of transport without noise.
+
+    ``w1_error``: an estimate of the Wasserstein-1 distance from the solution, in units of the
+    coordinate, per unit of mass, at the worst of the times; in the plane that of the marginals
+    along the axes. ``unresolved``: the share of the mass where the density is narrower than the
+    cells. ``energies`` at the times, and ``largest_energy_step``, over all steps.
+    """
+
+    w1_error: float
+    unresolved: float
+    energies: list[float]
+    largest_energy_step: float
+
+
 class GameStats(TypedDict, total=False):
     """Of games: the work of the solver, ``distances`` of all responses, and the error in time.
 

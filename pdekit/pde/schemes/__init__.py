@@ -6,7 +6,7 @@ from pdekit import checks
 from pdekit.grid import Grid, require_grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_tensor
-from pdekit.pde.discrete.stats import ControlledStats, GameStats, Summary
+from pdekit.pde.discrete.stats import ControlledStats, GameStats, Summary, TransportStats
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
@@ -17,8 +17,10 @@ from pdekit.pde.schemes.implicit import Implicit, ImplicitStats
 from pdekit.pde.schemes.krylov import Krylov, KrylovStats
 from pdekit.pde.schemes.mean_field import MeanField, MeanFieldStats
 from pdekit.pde.schemes.policy_iteration import PolicyIteration, PolicyStats
+from pdekit.pde.schemes.quantiles import Quantiles
 from pdekit.pde.schemes.spectral import Spectral, SpectralStats
 from pdekit.pde.schemes.split import Split, SplitStats
+from pdekit.pde.schemes.upwind import Upwind
 from pdekit.protocols import Equation, Scheme
 
 __all__ = [
@@ -32,15 +34,17 @@ __all__ = [
     "Krylov",
     "MeanField",
     "PolicyIteration",
+    "Quantiles",
     "Spectral",
     "Split",
+    "Upwind",
     "default_scheme",
 ]
 
 
 class AnyStats(
     ImplicitStats, KrylovStats, MeanFieldStats, PolicyStats, SpectralStats, SplitStats,
-    ControlledStats, GameStats, Summary, total=False,
+    ControlledStats, GameStats, TransportStats, Summary, total=False,
 ):  # fmt: skip
     """All entries of ``.stats`` of a solution: of ``solve``, and of its scheme."""
 
@@ -60,6 +64,7 @@ _BEST: tuple[Any, ...] = (
     DoobTransform(),
     Filtered(),
 )
+_UPWIND = Upwind()
 _KRYLOV, _MEAN_FIELD = Krylov(), {1: MeanField(), 2: MeanField(1e-4, order=6)}
 
 
@@ -68,7 +73,7 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
     diffusion that couples the axes, and planes of up to 32 cells an axis (256 with a force), to
-    ``Krylov``.
+    ``Krylov``. Without noise (beta = inf) it is ``Upwind``.
     """
     require_grid("grid", grid)
     able = [s for s in (*_BEST, _MEAN_FIELD[grid.dim]) if isinstance(equation, s.solves)]
@@ -77,6 +82,8 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
         known = ", ".join(sorted(kinds))
         raise TypeError(f"solve knows the equations {known}; got {checks.shown(equation)}")
     problem = Problem(equation, grid, None)
+    if problem.equation.without_noise:
+        return _UPWIND
     best = next(scheme for scheme in able if not scheme.refuses(problem))
     # one factorisation is cheaper than the steps of a splitting
     small = best is _SPLIT and not problem.time_dependent and _few_or_oblique(equation, grid)

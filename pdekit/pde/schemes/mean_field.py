@@ -9,7 +9,7 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
-from pdekit.interactions import is_quadratic
+from pdekit.interactions import is_quadratic, of_two_points
 from pdekit.pde.discrete.gibbs_map import FieldMap
 from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.mean_field import free_energy_terms, pair_field, warn_if_narrow
@@ -154,7 +154,8 @@ class _System:
         self.mass = float(self.start.sum())
         # the sums of W * rho may cancel, but not their rounding errors
         self.noise = 0.02 * self.field.largest * (self.mass * self.grid.cell_volume) ** 2
-        self.even = _is_even(self.V) and _is_even(self.start)
+        reflects = not of_two_points(self.interaction)  # U(-x, -y) may be another number
+        self.even = reflects and _is_even(self.V) and _is_even(self.start)
         self.shortest = float(np.min(self.grid.spacing)) ** 2 * self.beta  # of a cell
 
     def energy(self, rho: Array, field: Array) -> tuple[float, float]:

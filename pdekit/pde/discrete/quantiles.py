@@ -1,0 +1,207 @@
+"""Quantiles on a line, moved by a transport without noise: the exact solution as particles.
+
+rho_t = ∇·(rho ∇U) keeps the mass below the path X' = -U'(X), so the quantile of level u moves along
+its own path. A density is known here by its quantiles at ``levels``: midpoints (k + ½) / n, which
+carry the masses 1/n, and tracers without mass further out in the tails.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pdekit import checks
+from pdekit.arrays import Array
+from pdekit.errors import ConvergenceError
+from pdekit.grid import Grid
+from pdekit.interactions import is_quadratic, of_two_points
+from pdekit.pde.discrete.sampling import as_field, called
+from pdekit.potentials import as_potential
+
+Cdf = Callable[[Array], Array]
+
+_TAIL = 20  # levels beyond the outermost midpoints, each of half the mass of the one before
+_NODES = 1 << 14  # cells by which a density without a cdf is integrated, at least
+_HALVINGS = 64  # of the box, for the inverse of a cdf
+_ROOM = 1 << 20  # pairs evaluated at once
+_CALLS = 200_000  # evaluations of the drift between two output times
+
+
+def levels(n: int) -> Array:
+    """Midpoints (k + ½) / n, with tails of geometric levels on both sides."""
+    tail = 0.5 ** np.arange(_TAIL, 0, -1) / (2 * n)
+    return np.concatenate([tail, (np.arange(n) + 0.5) / n, 1 - tail[::-1]])
+
+
+def middle(x: Array) -> Array:
+    """Of all quantiles those at midpoints, which carry the mass."""
+    return x[..., _TAIL:-_TAIL]
+
+
+def cdf_of(initial: Any, grid: Grid) -> Cdf:
+    """The distribution function of initial data on a line, within the box: from 0 to 1.
+
+    A law's own ``cdf``; else the integral of its ``pdf`` or of a function, by Gauss's rule on
+    parts of the cells; of an array that of its cells.
+    """
+    own = getattr(initial, "cdf", None)
+    if own is not None and not grid.periodic[0]:
+        low, high = (float(own(np.array(end))) for end in (grid.lower[0], grid.upper[0]))
+        return lambda x: (np.asarray(own(x)) - low) / (high - low)
+    if hasattr(initial, "pdf") or callable(initial):
+        return _integrated(initial, grid.refined(-(-_NODES // grid.cells[0])))
+    masses = as_field(initial, grid, "the initial density")
+    return _interpolated(grid, np.cumsum(masses))
+
+
+def _integrated(initial: Any, fine: Grid) -> Cdf:
+    if hasattr(initial, "pdf") and fine.periodic[0]:
+        return _interpolated(fine, np.cumsum(initial.density(fine)))
+    density = getattr(initial, "pdf", initial)
+    half = float(fine.spacing[0]) / np.sqrt(12)
+    ends = [called("the initial density", density, fine.centres + s) for s in (-half, half)]
+    return _interpolated(fine, np.cumsum(ends[0] + ends[1]))
+
+
+def _interpolated(grid: Grid, below: Array) -> Cdf:
+    knots = np.append(0.0, below / below[-1])
+    return lambda x: np.interp(x, grid.faces[0], knots)
+
+
+def inverse(cdf: Cdf, u: Array, low: float, high: float) -> Array:
+    """The least x in [low, high] with cdf(x) >= u."""
+    a, b = np.full(u.shape, low), np.full(u.shape, high)
+    for _ in range(_HALVINGS):
+        half = (a + b) / 2
+        above = cdf(half) >= u
+        a, b = np.where(above, a, half), np.where(above, half, b)
+    return b
+
+
+def w1(x: Array, u: Array, y: Array, v: Array) -> float:
+    """∫ |Q_x - Q_y| du of two quantile functions, linear between levels u and v: their W1."""
+    at = np.unique(np.concatenate([u, v]))
+    at = at[(at >= max(u[0], v[0])) & (at <= min(u[-1], v[-1]))]
+    apart = np.abs(np.interp(at, u, x) - np.interp(at, v, y))
+    return float(np.trapezoid(apart, at))
+
+
+def cell_masses(x: Array, u: Array, grid: Grid) -> Array:
+    """The masses of the cells, of quantiles x at levels u; a periodic axis is wrapped."""
+    faces, length = grid.faces[0], grid.upper[0] - grid.lower[0]
+    turns = np.zeros(1)
+    if grid.periodic[0]:
+        ends = (x[[0, -1]] - grid.lower[0]) // length
+        turns = np.arange(ends[0], ends[1] + 1)
+    knots = np.concatenate([x[:1], x, x[-1:]]), np.concatenate([[0.0], u, [1.0]])
+    below = np.sum([np.interp(faces + k * length, *knots) for k in turns], axis=0)
+    out: Array = np.diff(below)
+    if not grid.periodic[0]:  # what is at the walls themselves
+        out[0] += below[0]
+        out[-1] += 1 - below[-1]
+    out /= out.sum()
+    return out
+
+
+@dataclass
+class Flow:
+    """Quantiles ``x`` of an equation without noise at the time ``t``, advanced by ``to``."""
+
+    equation: Any
+    x: Array
+    rtol: float
+    grid: Grid | None = None
+    t: float = 0.0
+    calls: int = 0
+
+    def __post_init__(self) -> None:
+        self.slope = as_potential(self.equation.potential, 1).grad
+
+    def to(self, t: float) -> Array:
+        """The quantiles at the time t, by LSODA: Adams or, where wells are steep, BDF steps.
+
+        Without an interaction the Jacobian is diagonal, which makes stiff wells cheap.
+        """
+        from scipy.integrate import solve_ivp
+
+        if t == self.t:
+            return self.x
+        self.calls = 0
+        size = max(float(np.ptp(self.x)), float(np.abs(self.x).max()), 1e-300)
+        found = solve_ivp(self._drift, (self.t, t), self.x, method="LSODA", t_eval=[t],
+                          rtol=self.rtol, atol=self.rtol * size, lband=0, uband=0)  # fmt: skip
+        if not found.success or not np.isfinite(found.y).all():
+            raise ConvergenceError(
+                f"the paths of the quantiles cannot be followed to t = {t:g}: {found.message} Use "
+                "schemes.Upwind()"
+            )
+        # paths never cross, but their errors do
+        self.t, self.x = t, np.maximum.accumulate(self._inside(found.y[:, -1]))
+        return self.x
+
+    def _drift(self, t: float, x: Array) -> Array:
+        self.calls += 1
+        if self.calls > _CALLS:
+            raise ConvergenceError(
+                f"after {_CALLS} evaluations of the drift the quantiles are at t = {t:.4g}: it "
+                "jumps, as at a kink of V or W, or is too steep; use schemes.Upwind()"
+            )
+        here = self._inside(x)
+        points = (here if self.grid is None else self.grid.wrapped(here[:, None])[:, 0])[:, None]
+        drift = -np.asarray(self.slope(points), dtype=float)
+        if getattr(self.equation, "force", None) is not None:
+            drift = drift + called("force", self.equation.force, points)
+        if self.equation.mean_field:
+            drift = drift - self._attraction(points)
+        return self._stopped(x, drift[:, 0])
+
+    def _attraction(self, x: Array) -> Array:
+        """Σ_j m_j ∇W(x_i - x_j), over the quantiles that carry mass."""
+        pair, y = self.equation.interaction, x[_TAIL:-_TAIL]
+        masses = np.full(len(y), 1 / len(y))
+        if of_two_points(pair):
+            out: Array = pair.slope(x, y, masses)
+            return out
+        if is_quadratic(pair):
+            return np.asarray(pair.grad(x - y.mean(0)))
+        rows = max(1, _ROOM // len(y))
+        parts = [pair.grad(self._apart(x[i : i + rows], y)) for i in range(0, len(x), rows)]
+        return np.concatenate([np.einsum("ijk,j->ik", part, masses) for part in parts])
+
+    def _apart(self, x: Array, y: Array) -> Array:
+        """Displacements from y to x, the shortest where the axis is periodic."""
+        z = x[:, None] - y
+        if self.grid is None or not self.grid.periodic[0]:
+            return z
+        length = self.grid.upper[0] - self.grid.lower[0]
+        return np.asarray(z - length * np.round(z / length))
+
+    def _inside(self, x: Array) -> Array:
+        if self.grid is None or self.grid.periodic[0]:
+            return x
+        return np.clip(x, self.grid.lower[0], self.grid.upper[0])
+
+    def _stopped(self, x: Array, drift: Array) -> Array:
+        """Nothing passes a wall: what arrives there stays while it is pushed outwards."""
+        if self.grid is None or self.grid.periodic[0]:
+            return drift
+        out = ((x <= self.grid.lower[0]) & (drift < 0)) | ((x >= self.grid.upper[0]) & (drift > 0))
+        return np.where(out, 0.0, drift)
+
+
+def start(initial: Any, grid: Grid, n: int) -> Array:
+    """The quantiles of initial data at ``levels(n)``."""
+    return inverse(cdf_of(initial, grid), levels(n), grid.lower[0], grid.upper[0])
+
+
+def require_line(equation: Any, what: str) -> None:
+    """``ValueError`` unless the equation is without noise, ``TypeError`` unless of a density."""
+    if not getattr(equation, "carries_density", False):
+        raise TypeError(
+            f"{what} follows a FokkerPlanck or McKeanVlasov equation, got {checks.shown(equation)}"
+        )
+    if not equation.without_noise:
+        raise ValueError(
+            f"{what} follows equations without noise, beta = math.inf; got {checks.shown(equation)}"
+        )
