@@ -35,6 +35,7 @@ class Quantiles:
 
     solves = (FokkerPlanck, McKeanVlasov)
     without_noise = True
+    by_particles = True  # fields are sums over quantiles, not of fluxes between cells
 
     def __post_init__(self) -> None:
         checks.whole("Quantiles: n", self.n, 16)
