@@ -88,6 +88,11 @@ def w1(x: Array, u: Array, y: Array, v: Array) -> float:
     return float(np.trapezoid(apart, at))
 
 
+def widest_gap(x: Array) -> float:
+    """The largest distance between neighbours that carry mass."""
+    return float(np.diff(middle(x)).max())
+
+
 def cell_masses(x: Array, u: Array, grid: Grid) -> Array:
     """The masses of the cells, of quantiles x at levels u; a periodic axis is wrapped."""
     faces, length = grid.faces[0], grid.upper[0] - grid.lower[0]
@@ -190,8 +195,12 @@ class Flow:
         return np.clip(x, self.grid.lower[0], self.grid.upper[0])
 
     def _stopped(self, x: Array, drift: Array) -> Array:
-        """Nothing passes a wall: what arrives there stays while it is pushed outwards."""
-        if self.grid is None or self.grid.periodic[0]:
+        """Nothing passes a wall: what arrives there stays while it is pushed outwards.
+
+        In a fixed potential that is for ever, and it may go on beyond, to be put back at the end.
+        """
+        fixed = not self.equation.mean_field
+        if fixed or self.grid is None or self.grid.periodic[0]:
             return drift
         out = ((x <= self.grid.lower[0]) & (drift < 0)) | ((x >= self.grid.upper[0]) & (drift > 0))
         return np.where(out, 0.0, drift)
