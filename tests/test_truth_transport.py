@@ -192,7 +192,7 @@ def interaction(rng):
 def mean_field(rng):
     V, start = Landscape(rng), Start(rng)
     W, slope = interaction(rng)
-    V.size = log_uniform(rng, 0.1, 2)
+    V.size, V.b = log_uniform(rng, 0.5, 2), max(V.b, 0.5)  # few reach a wall
     grid = pk.Grid(-3.0, 3.0, int(log_uniform(rng, 60, 200)))
     t = log_uniform(rng, 0.05, 1)
     equation = pk.McKeanVlasov(V, math.inf, W)
@@ -244,7 +244,7 @@ ROWS = [
     Row("quantiles along their paths", ("Quantiles", "quantile_flow"), quantiles, 0.6, cost=8),
     Row("quantile particles", ("quantile_particles",), particles, 0.9, cost=5),
     Row("mean-field transport", ("solve McKeanVlasov", "Upwind", "Quantiles", "FeatureInteraction",
-        "KernelInteraction"), mean_field, 0.4, cost=15),
+        "KernelInteraction"), mean_field, 0.4, cost=40),
     Row("transport in the plane", ("Upwind",), plane, 0.1, cost=40),
 ]  # fmt: skip
 

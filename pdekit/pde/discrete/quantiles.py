@@ -26,6 +26,7 @@ _NODES = 1 << 14  # cells by which a density without a cdf is integrated, at lea
 _HALVINGS = 64  # of the box, for the inverse of a cdf
 _ROOM = 1 << 20  # pairs evaluated at once
 _PLACES = 8
+_LAYER = 1e-7  # of the box: in it a path comes to rest at a wall
 _CALLS = 200_000  # evaluations of the drift between two output times
 
 
@@ -202,8 +203,9 @@ class Flow:
         fixed = not self.equation.mean_field
         if fixed or self.grid is None or self.grid.periodic[0]:
             return drift
-        out = ((x <= self.grid.lower[0]) & (drift < 0)) | ((x >= self.grid.upper[0]) & (drift > 0))
-        return np.where(out, 0.0, drift)
+        low, high = self.grid.lower[0], self.grid.upper[0]
+        beyond = np.where(drift < 0, low - x, x - high) / (_LAYER * (high - low))
+        return drift * np.clip(1 - beyond, 0.0, 1.0)  # a layer, as jumps cost every path a step
 
 
 def start(initial: Any, grid: Grid, n: int) -> Array:
