@@ -105,7 +105,8 @@ def inverse_temperature(beta: Any, infinite: bool = False) -> float:
     if not out > 0:
         raise ValueError(
             f"beta must be positive and finite, got {shown(beta)}; it is {what} (for no noise at "
-            "all, beta = infinity, use HamiltonJacobi())"
+            "all, beta = infinity, there are HamiltonJacobi(), FokkerPlanck(V, inf) and "
+            "McKeanVlasov(V, inf, W))"
         )
     if not 1 / LONGEST <= out <= LONGEST:
         raise ValueError(

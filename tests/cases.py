@@ -167,6 +167,21 @@ EQUATIONS = [
 ]
 
 
+# carried along without noise
+CARRIED = [
+    EquationCase(f"{name}-{where}", equation, GRIDS[where], _spread)
+    for where in ("line", "circle", "plane", "pipe")
+    for name, equation in (
+        ("transport", pk.FokkerPlanck(_landscape(GRIDS[where]), math.inf)),
+        ("transport_driven", pk.FokkerPlanck(_landscape(GRIDS[where]), math.inf, force=_swirl)),
+        (
+            "transport_mean_field",
+            pk.McKeanVlasov(_landscape(GRIDS[where]), math.inf, _pull(GRIDS[where])),
+        ),
+    )
+]
+
+
 def conserves(case: EquationCase) -> bool:
     """Whether no wall absorbs."""
     return getattr(case.equation, "absorbing", None) is None
@@ -175,7 +190,9 @@ def conserves(case: EquationCase) -> bool:
 def has_gibbs_state(case: EquationCase) -> bool:
     """Whether exp(-beta V) is stationary: no force, diffusion of its own or absorbing wall."""
     fields = ("force", "diffusion", "absorbing")
-    return all(getattr(case.equation, name, None) is None for name in fields)
+    return not case.equation.without_noise and all(
+        getattr(case.equation, name, None) is None for name in fields
+    )
 
 
 SCHEMES = {
@@ -193,12 +210,17 @@ SCHEMES = {
     "mean_field": s.MeanField(1e-5, order=5),
     "policy_iteration": s.PolicyIteration(0.05, order=1),
     "policy_pairs": s.PolicyIteration(0.05),
+    "upwind": s.Upwind(),
+    "monotone_upwind": s.Upwind(1),
+    "quantiles": s.Quantiles(64, 1e-7),
 }
 
 
 def solves(scheme: Any, case: EquationCase) -> bool:
     """Whether it declares that it does."""
     problem = Problem(case.equation, case.grid, case.initial)
+    if case.equation.without_noise and not getattr(scheme, "without_noise", False):
+        return False
     return isinstance(case.equation, scheme.solves) and not scheme.refuses(problem)
 
 
@@ -210,6 +232,13 @@ PAIRS = [
     if solves(scheme, case)
     # a tensor that turns has a dozen directions to split, and thousands of steps
     and not (name == "split" and "tensor" in case.name)
+]
+
+TRANSPORTED = [
+    (f"{case.name}-{name}", case, scheme)
+    for case in CARRIED
+    for name, scheme in SCHEMES.items()
+    if solves(scheme, case)
 ]
 
 # for what concerns the handling of a run rather than its mathematics: no more than needed

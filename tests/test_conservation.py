@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.linalg
-from cases import GRIDS, PAIRS, conserves, has_gibbs_state
+from cases import GRIDS, PAIRS, TRANSPORTED, conserves, has_gibbs_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +25,8 @@ def of(rows):
     return pytest.mark.parametrize("case, scheme", [r[1:] for r in rows], ids=[r[0] for r in rows])
 
 
-@of(CONSERVED + MEAN_FIELDS)
+@of(CONSERVED + MEAN_FIELDS + TRANSPORTED)
+@pytest.mark.filterwarnings("ignore:.*narrower than the cells:pdekit.ResolutionWarning")
 def test_mass_and_sign(case, scheme):
     # splitting a force goes on taking steps near the stationary state: a shorter run
     lasting = has_gibbs_state(case) or not isinstance(scheme, schemes.Split)

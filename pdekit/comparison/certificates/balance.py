@@ -14,7 +14,14 @@ from pdekit.comparison.certificates.certificate import (
     does_not_apply,
     worst,
 )
-from pdekit.comparison.certificates.rates import COARSE, integrals, not_linear, reversible, solves
+from pdekit.comparison.certificates.rates import (
+    COARSE,
+    integrals,
+    irreversible,
+    not_linear,
+    reversible,
+    solves,
+)
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
 from pdekit.pde.solution import Solution
@@ -61,7 +68,9 @@ class SecondLaw:
     @staticmethod
     def proved_for(result: object) -> bool:
         """Driven linear equations of densities."""
-        return solves(result, FokkerPlanck) and not reversible(result.equation)
+        if not solves(result, FokkerPlanck) or result.equation.without_noise:
+            return False
+        return not reversible(result.equation)
 
     def __call__(self, solution: Solution) -> Certificate:
         name = "entropy balance"
@@ -112,6 +121,8 @@ class Stationary:
         problem = Problem(solution.equation, solution.grid, None)
         if problem.time_dependent:
             return does_not_apply(name, "the potential changes in time")
+        if solution.equation.without_noise:
+            return does_not_apply(name, irreversible(solution.equation))
         generator, rho = problem.generator(), solution.fields[-1]
         change = np.abs(generator.forward(rho))
         value = float(change.sum() / (2 * generator.exit_rate() * np.abs(rho)).sum())

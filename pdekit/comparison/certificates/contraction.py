@@ -12,6 +12,7 @@ from pdekit.comparison.certificates.rates import (
     Rates,
     convexity,
     grid_error_of_rate,
+    irreversible,
     not_convex,
     not_linear_reversible,
     reversible,
@@ -75,7 +76,7 @@ class WassersteinContraction:
                 return "the interaction is not known to be convex"
             if other is None:
                 return "a mean-field equation needs a second solution: other=..."
-            reason = not_convex(solution)
+            reason = irreversible(equation) or not_convex(solution)
         else:
             reason = not_linear_reversible(solution) or not_convex(solution)
         if not reason and other is not None:

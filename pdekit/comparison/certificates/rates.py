@@ -79,10 +79,19 @@ def is_density(solution: Solution) -> bool:
 
 
 def reversible(equation: Equation) -> bool:
-    """Whether the equation implies detailed balance: a gradient drift and a constant, scalar D."""
+    """Whether the equation implies detailed balance: noise, a gradient drift, a constant D."""
+    return not irreversible(equation)
+
+
+def irreversible(equation: Any) -> str:
+    """The reason why it does not; "" if it does."""
+    if equation.without_noise:
+        return "without noise nothing but the wells is stationary"
     diffusion = getattr(equation, "diffusion", None)
     constant = diffusion is None or isinstance(diffusion.D, float)
-    return getattr(equation, "force", None) is None and constant
+    if getattr(equation, "force", None) is None and constant:
+        return ""
+    return "the drift is not a gradient, or the diffusion depends on the place"
 
 
 def convexity(potential: Function, grid: Grid) -> tuple[float, str]:
@@ -134,6 +143,8 @@ def not_linear(solution: Solution) -> str:
         return "only of a linear equation of densities"
     if solution.equation.absorbing is not None:
         return "walls absorb"
+    if solution.equation.without_noise:
+        return irreversible(solution.equation)
     time_dependent = Problem(solution.equation, solution.grid, None).time_dependent
     return "the potential changes in time" if time_dependent else ""
 
@@ -142,8 +153,9 @@ def not_linear_reversible(solution: Solution) -> str:
     reason = not_linear(solution)
     if reason:
         return reason
-    if not reversible(solution.equation):
-        return "the drift is not a gradient, or the diffusion depends on the place"
+    reason = irreversible(solution.equation)
+    if reason:
+        return reason
     return "" if len(solution.times) > 1 else "one stored time says nothing about decay"
 
 

@@ -11,7 +11,7 @@ from pdekit.grid import Grid
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.mean_field import PairField, free_energy_terms, pair_field
-from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.problem import Problem, require_noise
 from pdekit.pde.equations import McKeanVlasov
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class FieldMap:
 
     def __init__(self, equation: McKeanVlasov, grid: Grid) -> None:
         checks.fixed("potential", equation.potential)
+        require_noise(equation, "a self-consistent state")
         self.equation, self.grid, self.beta = equation, grid, equation.beta
         self.V = Problem(equation, grid, None).potential()
         self.pair: PairField = pair_field(equation.interaction, grid, equation.beta)

@@ -25,6 +25,8 @@ _TAIL = 20  # levels beyond the outermost midpoints, each of half the mass of th
 _NODES = 1 << 14  # cells by which a density without a cdf is integrated, at least
 _HALVINGS = 64  # of the box, for the inverse of a cdf
 _ROOM = 1 << 20  # pairs evaluated at once
+_PLACES = 8
+_LAYER = 1e-7  # of the box: in it a path comes to rest at a wall
 _CALLS = 200_000  # evaluations of the drift between two output times
 
 
@@ -87,6 +89,11 @@ def w1(x: Array, u: Array, y: Array, v: Array) -> float:
     return float(np.trapezoid(apart, at))
 
 
+def widest_gap(x: Array) -> float:
+    """The largest distance between neighbours that carry mass."""
+    return float(np.diff(middle(x)).max())
+
+
 def cell_masses(x: Array, u: Array, grid: Grid) -> Array:
     """The masses of the cells, of quantiles x at levels u; a periodic axis is wrapped."""
     faces, length = grid.faces[0], grid.upper[0] - grid.lower[0]
@@ -117,6 +124,7 @@ class Flow:
 
     def __post_init__(self) -> None:
         self.slope = as_potential(self.equation.potential, 1).grad
+        self._skip = 1 if self.grid is None else max(1, self.grid.cells[0] // _PLACES)
 
     def to(self, t: float) -> Array:
         """The quantiles at the time t, by LSODA: Adams or, where wells are steep, BDF steps.
@@ -149,12 +157,17 @@ class Flow:
             )
         here = self._inside(x)
         points = (here if self.grid is None else self.grid.wrapped(here[:, None])[:, 0])[:, None]
-        drift = -np.asarray(self.slope(points), dtype=float)
+        drift = self._downhill(points)
         if getattr(self.equation, "force", None) is not None:
             drift = drift + called("force", self.equation.force, points)
         if self.equation.mean_field:
             drift = drift - self._attraction(points)
         return self._stopped(x, drift[:, 0])
+
+    def _downhill(self, x: Array) -> Array:
+        """-V', beside that at places of the box: by differences it is known in terms of these."""
+        seen = x if self.grid is None else np.concatenate([x, self.grid.centres[:: self._skip]])
+        return -np.asarray(self.slope(seen), dtype=float)[: len(x)]
 
     def _attraction(self, x: Array) -> Array:
         """Σ_j m_j ∇W(x_i - x_j), over the quantiles that carry mass."""
@@ -183,11 +196,16 @@ class Flow:
         return np.clip(x, self.grid.lower[0], self.grid.upper[0])
 
     def _stopped(self, x: Array, drift: Array) -> Array:
-        """Nothing passes a wall: what arrives there stays while it is pushed outwards."""
-        if self.grid is None or self.grid.periodic[0]:
+        """Nothing passes a wall: what arrives there stays while it is pushed outwards.
+
+        In a fixed potential that is for ever, and it may go on beyond, to be put back at the end.
+        """
+        fixed = not self.equation.mean_field
+        if fixed or self.grid is None or self.grid.periodic[0]:
             return drift
-        out = ((x <= self.grid.lower[0]) & (drift < 0)) | ((x >= self.grid.upper[0]) & (drift > 0))
-        return np.where(out, 0.0, drift)
+        low, high = self.grid.lower[0], self.grid.upper[0]
+        beyond = np.where(drift < 0, low - x, x - high) / (_LAYER * (high - low))
+        return drift * np.clip(1 - beyond, 0.0, 1.0)  # a layer, as jumps cost every path a step
 
 
 def start(initial: Any, grid: Grid, n: int) -> Array:

@@ -19,7 +19,7 @@ _STEEP = float(np.exp(2.0))  # ratio of the densities of neighbouring cells: nar
 class System:
     """rho_t = -∇·(v rho), v = -∇(V + W * rho) + force, on the cells of a problem.
 
-    ``coupled``: v depends on rho. There is a free energy where no force acts.
+    ``coupled``: v depends on rho; ``driven``: by a force, so that there is no free energy.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -36,11 +36,13 @@ class System:
         if self.coupled:
             self.pair = pair_field(equation.interaction, self.grid, equation.beta)
 
-    def state(self, rho: Array, known: Velocity | None = None) -> tuple[Velocity, float, float]:
+    def state(self, rho: Array) -> tuple[Velocity, float, float]:
         """Velocity and free energy of a density, and the size of the sums that make it."""
         field = np.zeros(rho.shape) if self.pair is None else self.pair(rho)
         energy, size = free_energy_terms(rho, self.V, field, np.inf, self.grid)
-        return (self._of(field) if known is None or self.coupled else known), energy, size
+        if self.pair is not None:  # the sums of W * rho may cancel, but not their rounding
+            size += self.pair.largest * float(self.grid.integrate(rho)) ** 2
+        return self._of(field), energy, size
 
     def velocity(self, rho: Array) -> Velocity:
         """The velocities at the faces."""

@@ -9,9 +9,9 @@ import numpy as np
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-from pdekit.interactions import is_quadratic
+from pdekit.interactions import is_quadratic, of_two_points
 from pdekit.pde.discrete.gibbs_map import FieldMap
-from pdekit.pde.discrete.mean_field import pair_kernel
+from pdekit.pde.discrete.mean_field import pair_field, pair_kernel
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.self_consistent import MeanMap, newton, self_consistent_states
 
@@ -58,6 +58,13 @@ class MeanSystem:
         return self.map(p).summary(self.mean(p, z))
 
 
+def _size(interaction: Any, grid: Grid) -> float:
+    """The range of W, or of U(x, y)."""
+    if of_two_points(interaction):
+        return 2 * pair_field(interaction, grid).largest
+    return float(np.ptp(pair_kernel(interaction, grid)[0]))
+
+
 class FieldSystem:
     """U - W * rho(U; p) = 0, U scaled to the range of W: any interaction, line and plane.
 
@@ -70,8 +77,8 @@ class FieldSystem:
 
     def __init__(self, family: Family, grid: Grid, p: float) -> None:
         self.family, self.grid = family, grid
-        kernel, _ = pair_kernel(family(p).interaction, grid)
-        self.unit = max(float(np.ptp(kernel)), 1e-300) * np.prod(grid.shape) ** 0.5
+        size = _size(family(p).interaction, grid)
+        self.unit = max(size, 1e-300) * np.prod(grid.shape) ** 0.5
         self.map = lru_cache(_KEPT)(lambda p: FieldMap(family(p), grid))
 
     def field(self, z: Array) -> Array:

@@ -16,7 +16,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.grid import Grid, require_grid
-from pdekit.interactions import CurieWeiss, is_quadratic
+from pdekit.interactions import CurieWeiss, is_quadratic, of_two_points
 from pdekit.pde.discrete.sampling import called
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.branches import Branch, follow_branch
@@ -64,6 +64,11 @@ def critical_beta(
     require_grid("grid", grid, optional=True)
     dim = None if dim is None else checks.whole("dim", dim, 1)
     _require_still(potential)
+    if of_two_points(interaction):
+        raise ValueError(
+            f"critical_beta takes W(x - y), which keeps the symmetry of an even V; got "
+            f"{interaction!r}, of two points: see follow_branch and self_consistent_states"
+        )
     if grid is not None:
         return critical_beta_on_grid(potential, interaction, grid)
     if not is_quadratic(interaction):

@@ -19,7 +19,7 @@ from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.gibbs_map import FieldMap, SelfConsistentState
 from pdekit.pde.discrete.mean_field import pair_field, warn_if_narrow
 from pdekit.pde.discrete.peclet import upwinded
-from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.problem import Problem, require_noise
 from pdekit.pde.equations import McKeanVlasov
 
 _MESH = 2001  # least number of means at which R(m) - m is evaluated
@@ -104,6 +104,7 @@ class MeanMap:
     @staticmethod
     def of(equation: McKeanVlasov, grid: Grid) -> "MeanMap":
         checks.fixed("potential", equation.potential)
+        require_noise(equation, "a self-consistent state")
         pair_field(equation.interaction, grid, equation.beta)  # refuses a periodic axis
         values = Problem(equation, grid, None).potential()
         linear: Any = equation.interaction

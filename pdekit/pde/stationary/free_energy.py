@@ -25,7 +25,8 @@ def free_energy(solution: "Solution") -> "xr.DataArray":
     """The free energy of a solution at its times, dims ``("time",)``, nonincreasing.
 
     ``FokkerPlanck`` with a gradient drift: F = ∫ V rho + β⁻¹ ∫ rho log rho, least at the Gibbs
-    state, where it is -β⁻¹ log Z; ``McKeanVlasov``: that and ½ ∬ W(x - y) rho rho. With a force or
+    state, where it is -β⁻¹ log Z; ``McKeanVlasov``: that and ½ ∬ W(x - y) rho rho; without noise
+    (beta = inf) the term of β⁻¹ is missing. With a force or
     a diffusion, β⁻¹ KL(rho | rho_ss), least at zero; only ∇·(j rho_ss) = 0 is needed, not ∇·j = 0.
     Midpoint sums over the grid; monotonicity
     holds for the discrete generator too, to rounding if ``solve`` is
@@ -67,12 +68,25 @@ def functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
         )
     if equation.mean_field:
         return mean_field_functional(equation, grid)
+    if equation.without_noise:
+        return _potential_energy(equation, grid)
     problem = steady(equation, grid, "free_energy")
     if not drift_diffusion.is_general(equation):
         V = problem.potential()
         return lambda rho: float(grid.integrate(V * rho) + negentropy(rho, grid) / equation.beta)
     still = stationary(equation, grid).values
     return lambda rho: divergence(rho, still, grid) / equation.beta
+
+
+def _potential_energy(equation: Any, grid: Grid) -> Callable[[Array], float]:
+    """∫ V rho, the free energy of a transport down a gradient."""
+    if equation.force is not None:
+        raise ValueError(
+            "without noise (beta = inf) a drift with a force has no free energy; leave out the "
+            "force, or give a finite beta"
+        )
+    V = Problem(equation, grid, None).potential()
+    return lambda rho: float(grid.integrate(V * rho))
 
 
 def negentropy(rho: Array, grid: Grid) -> float:

@@ -11,7 +11,7 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid, require_grid
 from pdekit.pde.discrete import drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import gibbs
-from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.problem import Problem, require_noise
 from pdekit.pde.discrete.sampling import as_field
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.stationary import chains
@@ -182,6 +182,7 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
     if not isinstance(equation, FokkerPlanck):
         raise TypeError(f"{verb} takes a FokkerPlanck equation, got {equation!r}")
     require_grid("grid", grid)
+    require_noise(equation, verb)
     problem = Problem(equation, grid, None)
     problem.look_at_seam(stacklevel=3)
     if problem.time_dependent:
