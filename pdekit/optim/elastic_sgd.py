@@ -58,8 +58,9 @@ class ElasticSGD(Replicated):
     each, n in total. They start from the parameters of the first. A step, one gradient of each
     replica, costs an all-reduce as large as the parameters, and every process has bitwise the same
     x. With n = 2 the result is bitwise that of one process, because a + b = b + a; with more the
-    sum is rounded in another order. Each process saves its own ``state_dict``. If one raises, the
-    others wait until the group's timeout.
+    sum is rounded in another order. Each process saves its own ``state_dict``. If a closure raises,
+    the other processes raise ``RankError`` with its reason at the end of their step, and all are as
+    before it; so they do if a process is gone. ``traffic``: bytes sent, ``.step`` and ``.total``.
     """
 
     def __init__(
@@ -107,12 +108,12 @@ class ElasticSGD(Replicated):
                     slope = torch.zeros_like(p) if p.grad is None else p.grad
                     x, rho = masters[p], group["rho"]
                     langevin_step(moved[p][a], slope, group["lr"], None, x, rho)
-            take_mean({p: self.state[p]["replicas"] for p in masters}, masters, ranks)
+            loss = mean_loss(losses)
+            take_mean(self, {p: self.state[p]["replicas"] for p in masters}, masters, ranks)
             n = common(self, "replicas") * ranks.size
             for group, _, p in parameters(self):
                 share = n * master_rate(group) / group["rho"]
                 torch.lerp(masters[p], p, share, out=p)
-            loss = mean_loss(losses)
         return loss
 
 

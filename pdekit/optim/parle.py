@@ -138,7 +138,7 @@ class Parle(Replicated):
                     x, z, eta = starts[p], means[p], group["lr"]
                     z.copy_(x - (x - z) * eta - (x - masters[p]) * (eta / group["rho"]))
             loss = mean_loss(losses)
-            take_mean({p: self.state[p]["replicas"] for p in masters}, masters, ranks)
+            take_mean(self, {p: self.state[p]["replicas"] for p in masters}, masters, ranks)
         for group in self.param_groups:
             group["steps"] += 1
             if group["batches"] is not None:

@@ -6,14 +6,15 @@ The parameters hold the master x. The replicas x^a of a process lie stacked in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed
 
 from pdekit.checks import shown
+from pdekit.optim.collectives import Traffic, agree, set_to_first, summed
 from pdekit.optim.groups import (
     Checked,
     common,
@@ -23,7 +24,7 @@ from pdekit.optim.groups import (
     scratch,
     set_evaluations,
 )
-from pdekit.particles.run.ranks import Ranks
+from pdekit.particles.run.ranks import RankError, Ranks
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -34,11 +35,13 @@ Stacks = dict[Tensor, Tensor]
 class Replicated(Checked):
     """Base class: the parameters hold the master, and a replica while the closure runs.
 
-    ``replica`` is the number of that one among those of all processes in ``process_group``.
+    ``replica`` is the number of that one among those of all processes in ``process_group``;
+    ``traffic`` counts the bytes sent by this one.
     """
 
     process_group: ProcessGroup | None = None
     replica = 0
+    traffic = Traffic()
 
 
 def ranks_of(process_group: ProcessGroup | None) -> Ranks:
@@ -72,8 +75,9 @@ def _is_group(value: Any) -> bool:
 @contextmanager
 def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]:
     """Yields copies of master and replicas to be updated; they replace the replicas at
-    the end. If the body raises, the optimizer is left unchanged.
+    the end. If the body raises, on any rank, the optimizer is left unchanged on all.
     """
+    optimizer.traffic = Traffic(0, optimizer.traffic.total)
     began, counts, turn = set(optimizer.state), evaluations(optimizer), optimizer.replica
     _begin(optimizer, ranks)
     state, kept = optimizer.state, scratch(optimizer)
@@ -82,13 +86,16 @@ def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Stacks, Stacks]]
     moved = {p: copied(state[p]["replicas"], kept.get((p, "replicas"))) for p in tensors}
     try:
         yield masters, moved
-    except BaseException:
+    except BaseException as error:
         set_evaluations(optimizer, counts)
         optimizer.replica = turn
         for p, x in masters.items():
             p.copy_(x)
             if p not in began:
                 del state[p]
+        if ranks.size > 1 and not isinstance(error, RankError):
+            with suppress(RankError):  # its own error says more
+                agree(ranks, size_of(masters), f"{type(error).__name__}: {error}")
         raise
     for p in tensors:
         kept[p, "master"], kept[p, "replicas"] = masters[p], state[p]["replicas"]
@@ -111,22 +118,22 @@ def each_replica(optimizer: Any, ranks: Ranks) -> Iterator[int]:
         yield a
 
 
-def take_mean(stacks: Stacks, masters: dict[Tensor, Tensor], ranks: Ranks) -> None:
+def take_mean(optimizer: Any, stacks: Stacks, masters: dict[Tensor, Tensor], ranks: Ranks) -> None:
     """Set the parameters to the mean over the replicas of all processes.
 
-    The mean of equal numbers is bitwise that number.
+    The mean of equal numbers is bitwise that number. ``RankError`` if a process has failed.
     """
     for p, stack in stacks.items():
         _mean(stack, p)
     if ranks.size == 1:
         return
+    agree(ranks, size_of(masters))
     # of 2, 4, ... equal numbers the sum is exact; otherwise the displacements from the master are
     # added
     whole = ranks.size & (ranks.size - 1) == 0
-    sums = [p.detach().contiguous() if whole else p - masters[p] for p in stacks]
-    sent = [distributed.all_reduce(s, group=ranks.group, async_op=True) for s in sums]
-    for p, s, work in zip(stacks, sums, sent, strict=True):
-        work.wait()
+    sums = [p.detach() if whole else p - masters[p] for p in stacks]
+    optimizer.traffic = optimizer.traffic.plus(summed(ranks, sums))
+    for p, s in zip(stacks, sums, strict=True):
         s.div_(ranks.size)
         p.copy_(s if whole else masters[p] + s)
 
@@ -145,12 +152,15 @@ def _mean(stack: Tensor, out: Tensor) -> None:
 
 def _begin(optimizer: Any, ranks: Ranks) -> None:
     """Before the first step every replica is at the master of the first process."""
-    count = common(optimizer, "replicas")
-    for _, _, p in parameters(optimizer):
-        state = optimizer.state[p]
-        if "replicas" not in state:
-            if ranks.size > 1:
-                first = p.detach().contiguous()
-                distributed.broadcast(first, group=ranks.group, group_src=0)
-                p.copy_(first)
-            state["replicas"] = torch.stack([p.detach()] * count)
+    count, tensors = common(optimizer, "replicas"), [p for _, _, p in parameters(optimizer)]
+    new = [p for p in tensors if "replicas" not in optimizer.state[p]]
+    if new and ranks.size > 1:
+        agree(ranks, size_of(new))
+        optimizer.traffic = optimizer.traffic.plus(set_to_first(ranks, new))
+    for p in new:
+        optimizer.state[p]["replicas"] = torch.stack([p.detach()] * count)
+
+
+def size_of(tensors: Iterable[Tensor]) -> int:
+    """How many numbers they hold."""
+    return sum(t.numel() for t in tensors)
