@@ -242,6 +242,41 @@ def test_what_is_merely_steep_or_high_at_the_seam_is_no_jump(name: str) -> None:
     pk.simulate(pk.Langevin(V, 2.0, box=RING), pk.Gaussian(0.45, 0.01), 9, 1e-4, 1e-5)
 
 
+WELL = JOINED["a well far below the seam"]
+
+
+@pytest.mark.parametrize(("at", "steps"), [(0.97, 1), (0.45, 0)])
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning")
+def test_a_cliff_matters_where_the_start_is_as_high(at: float, steps: int) -> None:
+    """Gibbs' law has e^(-40) there, the start at .97 all its mass."""
+    start, beta = pk.Gaussian(at, 0.01), 2.0
+    for run in (
+        lambda: pk.solve(pk.FokkerPlanck(WELL, beta), RING, start, 1e-4),
+        lambda: pk.solve(pk.McKeanVlasov(WELL, beta, pk.PairPotential(WAVE)), RING, start, 1e-4),
+        lambda: pk.simulate(pk.Langevin(WELL, beta, box=RING), start, 99, 1e-4, 1e-5),
+    ):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", pk.AccuracyWarning)
+            run()
+        assert len([w for w in said if "two sides of the seam" in str(w.message)]) == steps
+
+
+class Passing:
+    """V = x, for a twentieth of the time."""
+
+    dim = 1
+
+    def at(self, t: float) -> Linear:
+        return Linear(float(0.5 < t < 0.55))
+
+
+def test_a_cliff_that_passes_is_seen() -> None:
+    with pytest.warns(pk.AccuracyWarning, match="periodic where the grid is"):
+        pk.solve(pk.FokkerPlanck(Passing(), 2.0), RING, uneven, 1.0)
+    with pytest.warns(pk.AccuracyWarning, match="periodic where its box is"):
+        pk.simulate(pk.Langevin(Passing(), 2.0, box=RING), pk.Uniform(0, 1), 9, 1.0, 0.1)
+
+
 def test_a_seam_in_the_plane_belongs_to_its_axis() -> None:
     grid = pk.Grid((0, 0), (1, 1), (12, 9), periodic=(True, False))
     pk.stationary(pk.FokkerPlanck(Linear((0.0, 1.0)), 2.0), grid)

@@ -171,7 +171,6 @@ def simulate(
     times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = guards.usable_device(device), guards.float_type(dtype)
     guards.check_size(n, runs, len(times), dtype, bool(keep))
-    guards.check_seam(dynamics, times[-1])
     plan, coupled = intervals(times, dt), bool(getattr(dynamics, "coupled", False))
     divided = division(_alone_or(ranks), n, runs, coupled, interacts_by_mean(dynamics))
     observe, asked = listed(observe), {}
@@ -190,6 +189,7 @@ def simulate(
         source = start(initial, n, runs, seed, dtype, device)
         dim = source.probe.shape[-1]
         _check_dim(dynamics, dim)
+        guards.check_seam(dynamics, source.probe, times[-1])
         if not is_builtin(dynamics):
             check_methods(dynamics)
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})

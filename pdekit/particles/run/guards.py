@@ -20,7 +20,7 @@ from pdekit.particles.dynamics.diffusion import Diffusion, at_time
 from pdekit.particles.integrators import Step, length
 from pdekit.particles.noise import PROBE, Address, fill_normals
 from pdekit.potentials.algebra import leaves
-from pdekit.potentials.seam import jump_at_seam
+from pdekit.potentials.seam import jump_at_seam, looks
 
 _SAMPLES = 4096  # terms of a loss that are evaluated
 _SECOND = 0.21  # factor of the increment of a difference, for a second estimate
@@ -65,18 +65,20 @@ def check_dynamics(dynamics: Any) -> None:
         )
 
 
-def check_seam(dynamics: Any, until: float) -> None:
-    """Warn of potentials that jump at the seam of a periodic axis of the box."""
+def check_seam(dynamics: Any, x: Tensor, until: float) -> None:
+    """Warn of potentials that jump at the seam of a periodic axis of the box, from starts ``x``."""
     box = getattr(dynamics, "box", None)
     if box is None or not any(box.periodic) or not hasattr(dynamics, "potentials"):
         return
     sigma_at = getattr(dynamics, "sigma_at", lambda t: dynamics.sigma)
     changes = _moves(dynamics) or hasattr(dynamics, "sigma_at")
-    for t in sorted({0.0, 0.37 * until, until}) if changes else [0.0]:
+    counts = torch.bincount(box.cell_of(x), minlength=int(np.prod(box.shape)))
+    start = counts.cpu().numpy().reshape(box.shape)
+    for t in looks(until) if changes else [0.0]:
         with suppress(Exception):  # what fails on points is reported where particles are
             beta = 2 / max(float(sigma_at(t)) ** 2, 1e-300)
             V = partial(_sum_of, [at_time(V, t) for V in dynamics.potentials])
-            jump = jump_at_seam(V, V(box.centres), box, beta)
+            jump = jump_at_seam(V, partial(V, box.centres), box, beta, start)
             if jump:
                 break
     else:
