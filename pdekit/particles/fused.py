@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pdekit import checks
 from pdekit.interactions import is_quadratic
-from pdekit.particles.integrators import Step
+from pdekit.particles.integrators import LARGEST, Step
 from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_buffer
 from pdekit.particles.kernels.drift import (
     CHUNK,
@@ -80,7 +80,7 @@ class Fused:
             y,
             dim,
             *_in_type(y, self.dynamics, steps),
-            _tamed(self.dynamics),
+            LARGEST if _tamed(self.dynamics) else 0.0,
             *self._places(times),
             self.terms,
             self.walls,

@@ -375,17 +375,32 @@ def _ends(
     return dynamics.drift(there[None], t)[0], dynamics.drift(here[None], t)[0], width
 
 
-def non_finite(before: Tensor, after: Tensor, first: tuple[int, int], step: Step) -> NonFiniteError:
+def non_finite(
+    dynamics: Any, before: Tensor, after: Tensor, first: tuple[int, int], step: Step
+) -> NonFiniteError:
     """The error for the first non-finite particle, from positions before and after the step."""
     bad = (~torch.isfinite(after)).any(dim=-1)
     run, particle = (int(i) for i in bad.nonzero()[0])
+    x = before[run, particle]
+    advice = (
+        "the slope there is not finite, whatever dt: take an initial law that stays where it is, a "
+        "box, or a potential that does not overflow"
+        if _has_no_slope(dynamics, x, step.start)
+        else f"dt = {step.size:.3g} is too long for the slope there: try dt = "
+        f"{step.size / 10:.1g}, a box, or an initial law that stays where the potential is finite"
+    )
     return NonFiniteError(
         f"particle {first[1] + particle} of run {first[0] + run} became non-finite in step "
-        f"{step.number} (time {step.stop:.6g}): {before[run, particle].tolist()} -> "
-        f"{after[run, particle].tolist()}; dt = {step.size:.3g} is too long for the slope there: "
-        f"try dt = {step.size / 10:.1g}, a box, or an initial law that stays where the potential "
-        "is finite"
+        f"{step.number} (time {step.stop:.6g}): {x.tolist()} -> {after[run, particle].tolist()}; "
+        + advice
     )
+
+
+def _has_no_slope(dynamics: Any, x: Tensor, t: float) -> bool:
+    """Whether the drift of a particle alone is not finite."""
+    with suppress(Exception):
+        return not all_finite(dynamics.drift(x[None, None], t))
+    return False
 
 
 def all_finite(x: Tensor) -> bool:

@@ -150,7 +150,7 @@ class Loop:
             return RankError(f"a particle of another rank became non-finite in step {step.number}")
         if not self.division.by_mean:  # the other ranks would not participate
             self.dynamics.step(start, step, noise)  # which may give more information
-        return guards.non_finite(before, after, (tile.run, tile.particle), step)
+        return guards.non_finite(self.dynamics, before, after, (tile.run, tile.particle), step)
 
     def finished(self) -> float:
         """The fraction of all particle steps that is done."""
