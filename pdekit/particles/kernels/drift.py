@@ -196,9 +196,16 @@ def compiled_slope(down: Any, of: Any, first: bool) -> Any:
     place, b = types.CPointer(kind), (_Fresh if first else types.CPointer)(kind)
     signature = types.void(place, b, types.intp, place, place)
     try:
-        return numba.cfunc(signature, cache=True, error_model="numpy")(down)
-    except RuntimeError:  # its source is in no file
-        return numba.cfunc(signature, error_model="numpy")(down)
+        try:
+            return numba.cfunc(signature, cache=True, error_model="numpy")(down)
+        except RuntimeError:  # its source is in no file
+            return numba.cfunc(signature, error_model="numpy")(down)
+    except numba.core.errors.NumbaError as error:
+        reason = next(filter(None, map(str.strip, str(error).splitlines()[1:])), str(error))
+        raise TypeError(
+            f"the kernel's {down.__name__}(x, b, m, numbers, rows) cannot be compiled for {of}: "
+            f"{reason}. It is written in what numba compiles: loops, numbers and functions of math"
+        ) from error
 
 
 @_compiled
