@@ -16,7 +16,7 @@ from pdekit import potentials
 from pdekit.particles.noise import LawNoise
 from pdekit.particles.run.provenance import torch_settings
 from pdekit.potentials import Cosine, Linear, Quadratic, Rippled, Tabulated
-from pdekit.potentials.protocol import Kernel
+from pdekit.potentials.protocol import Kernel, kernels_of
 
 PLANE = pk.Grid((-2, -2), (2, 2), (16, 16))
 RING = pk.Grid(0, 1, 50, periodic=True)
@@ -242,6 +242,41 @@ def test_what_is_merely_steep_or_high_at_the_seam_is_no_jump(name: str) -> None:
     pk.simulate(pk.Langevin(V, 2.0, box=RING), pk.Gaussian(0.45, 0.01), 9, 1e-4, 1e-5)
 
 
+WELL = JOINED["a well far below the seam"]
+
+
+@pytest.mark.parametrize(("at", "steps"), [(0.97, 1), (0.45, 0)])
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning")
+def test_a_cliff_matters_where_the_start_is_as_high(at: float, steps: int) -> None:
+    """Gibbs' law has e^(-40) there, the start at .97 all its mass."""
+    start, beta = pk.Gaussian(at, 0.01), 2.0
+    for run in (
+        lambda: pk.solve(pk.FokkerPlanck(WELL, beta), RING, start, 1e-4),
+        lambda: pk.solve(pk.McKeanVlasov(WELL, beta, pk.PairPotential(WAVE)), RING, start, 1e-4),
+        lambda: pk.simulate(pk.Langevin(WELL, beta, box=RING), start, 99, 1e-4, 1e-5),
+    ):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", pk.AccuracyWarning)
+            run()
+        assert len([w for w in said if "two sides of the seam" in str(w.message)]) == steps
+
+
+class Passing:
+    """V = x, for a twentieth of the time."""
+
+    dim = 1
+
+    def at(self, t: float) -> Linear:
+        return Linear(float(0.5 < t < 0.55))
+
+
+def test_a_cliff_that_passes_is_seen() -> None:
+    with pytest.warns(pk.AccuracyWarning, match="periodic where the grid is"):
+        pk.solve(pk.FokkerPlanck(Passing(), 2.0), RING, uneven, 1.0)
+    with pytest.warns(pk.AccuracyWarning, match="periodic where its box is"):
+        pk.simulate(pk.Langevin(Passing(), 2.0, box=RING), pk.Uniform(0, 1), 9, 1.0, 0.1)
+
+
 def test_a_seam_in_the_plane_belongs_to_its_axis() -> None:
     grid = pk.Grid((0, 0), (1, 1), (12, 9), periodic=(True, False))
     pk.stationary(pk.FokkerPlanck(Linear((0.0, 1.0)), 2.0), grid)
@@ -414,6 +449,73 @@ def test_kernels_that_only_look_right_alone_are_refused(down, stiffness, dtype):
     start = pk.Gaussian((0.5,) * V.dim, 1.0)
     with pytest.raises(ValueError, match="must have the gradient of grad"):
         pk.simulate(pk.Langevin(V, 1.0), start, 100, 1e-3, 1e-5, dtype=dtype)
+
+
+def _of_two(x, b):  # type: ignore[no-untyped-def]
+    b[0] -= x[0]
+
+
+def _by_numpy(x, b, m, numbers, rows):  # type: ignore[no-untyped-def]
+    b[:m] -= np.fft.fft(x[:m])
+
+
+def _right(x, b, m, numbers, rows):  # type: ignore[no-untyped-def]
+    for j in range(m):
+        b[j] -= x[j]
+
+
+def _wrong_far_out(x, b, m, numbers, rows):  # type: ignore[no-untyped-def]
+    for j in range(m):
+        b[j] -= x[j] if x[j] < 5 else -x[j]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        (Kernel(3), r"the kernel of Own must be Kernel\(down, numbers\), .* got down = 3"),
+        (Kernel(_of_two), r"must be Kernel\(down, .* got down = <function _of_two"),
+        (_right, r"must be Kernel\(down, .* got the bare function"),
+        (Kernel(_right, ("a",)), "numbers of the kernel of Own must be a tuple of numbers"),
+        (Kernel(_by_numpy), r"kernel's _by_numpy\(x, b, .* cannot be compiled for float64"),
+    ],
+)
+def test_what_is_no_kernel_is_refused_with_a_sentence(kernel, said):
+    V = type("Own", (OwnBowl,), {"kernel": property(lambda self: kernel), "grad": OwnBowl.grad,
+                                 "__call__": OwnBowl.__call__, "dim": 1})(None)  # fmt: skip
+    with pytest.raises((TypeError, ValueError), match=said):
+        pk.simulate(pk.Langevin(V, 1.0), pk.Gaussian(0.0, 1.0), 10, 0.1, 0.01)
+
+
+def test_another_thing_called_kernel_is_none_of_ours():
+    V = type("Own", (OwnBowl,), {"kernel": lambda self, x, y: x * y, "grad": OwnBowl.grad,
+                                 "__call__": OwnBowl.__call__, "dim": 1})(None)  # fmt: skip
+    assert kernels_of(V) == ()
+
+
+class _Rising(OwnBowl):
+    """x²/2 - t x, which its kernel does not know."""
+
+    def at(self, t: float) -> Any:
+        return OwnBowl(_right) + potentials.Linear(-t)
+
+    def __call__(self, x: Any, t: float) -> Any:  # type: ignore[override]
+        return self.at(t)(x)
+
+    def grad(self, x: Any, t: float) -> Any:  # type: ignore[override]
+        return self.at(t).grad(x)
+
+    @property
+    def kernel(self) -> Any:
+        return Kernel(self.down)
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_kernel_that_is_right_at_the_start_only_is_refused(late):
+    """At later times; and where particles come to. Both are right at t = 0, about the start."""
+    V = _Rising(_right) if late else OwnBowl(_wrong_far_out) + potentials.Linear(-8.0)
+    start = np.zeros((1000, 1)) + np.linspace(-0.1, 0.1, 1000)[:, None]
+    with pytest.raises(ValueError, match=r"kernel of .* must have the gradient of grad; at"):
+        pk.simulate(pk.Langevin(V, 100.0), start, 1000, [0.0, 1.5], 0.01)
 
 
 def test_states_and_branches_on_a_circle_with_a_cliff_warn():

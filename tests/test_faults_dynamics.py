@@ -289,3 +289,28 @@ def test_a_sum_over_more_samples_than_memory_holds_is_the_same():
     assert torch.allclose(V.grad(x), x, rtol=0, atol=1e-12)
     spread = float((samples**2).mean())
     assert torch.allclose(V(x), (x[:, 0] ** 2 + spread) / 2, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "at", "cold", "warm"),
+    [(60, 0.5, 1000.0, 1.0), (90, 0.7, 5.0, 1.0), (120, 0.5, 30.0, 1.0)],
+)
+def test_a_temperature_may_jump(cells, at, cold, warm):
+    """These were refused, others not, by where steps happened to end. Told of the time of the jump,
+    no step goes across; the variance of x²/2 is known: v' = 2 (1/β - v).
+    """
+
+    def schedule(t):
+        return cold if t < at else warm
+
+    dynamics = pk.AnnealedLangevin(pk.potentials.Quadratic(), schedule)
+    grid, start = pk.Grid(-6, 6, cells), pk.Gaussian(0.0, 0.5)
+    rho = pk.solve(dynamics.law(), grid, start, 1.0)
+    schedule.times = (at,)
+    told = pk.solve(dynamics.law(), grid, start, 1.0)
+    assert told.stats["steps"] < rho.stats["steps"]
+    assert np.abs(told.final - rho.final).sum() * grid.cell_volume < 1e-7
+    v = 0.25
+    for beta, t in ((cold, at), (warm, 1 - at)):
+        v = 1 / beta + (v - 1 / beta) * np.exp(-2 * t)
+    assert (told.final * grid.axes[0] ** 2).sum() * grid.cell_volume == pytest.approx(v, rel=0.02)

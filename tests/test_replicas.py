@@ -2,6 +2,9 @@
 
 import io
 import itertools
+import os
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from torch import distributed
 from pdekit.optim import ElasticSGD, EntropySGD, Parle
 from pdekit.optim.groups import now
 from pdekit.optim.schedules import Linear, Scoping
+from pdekit.particles import RankError
 
 A, B, C = np.linspace(-1, 1, 6).reshape(3, 2), np.linspace(-0.5, 1.5, 4), np.array([0.7])
 OPTIONS = {
@@ -427,6 +431,82 @@ def test_two_processes_are_one(tmp_path):
         for a, b in zip(one, two, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
     assert same(trained(Parle, 2)[1:], torch.load(tmp_path / "alone")[1:])
+
+
+def interrupted(cls, rank, last):
+    """Twenty steps. In the middle of the fourth, rank ``last`` fails once, and all ask again.
+
+    Returns what they say, and copies at the end.
+    """
+    optimizer, x, closure = made(cls, replicas=1)
+    calls = itertools.count()
+
+    def failing():
+        if rank == last and next(calls) == OPTIONS[cls].get("inner_steps", 1) // 2:
+            raise ArithmeticError("no more data")
+        return closure()
+
+    for k in range(20):
+        if k == 3:
+            before = copies(optimizer, x)
+            with pytest.raises((ArithmeticError, RankError)) as said:
+                optimizer.step(failing)
+            assert same(copies(optimizer, x), before)
+        optimizer.step(closure)
+    return f"{type(said.value).__name__}: {said.value}", *copies(optimizer, x)
+
+
+def fail_together(folder):
+    """One replica a rank; at first, not of the same size. The last rank raises, then dies; the
+    others live until all have been told.
+    """
+    ranks, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
+    distributed.init_process_group("gloo")
+    larger, _, closure = made(ElasticSGD, (A, B, C if rank else B))
+    with pytest.raises(ValueError, match=r"same parameters, got \[14, 11\D.* numbers"):
+        larger.step(closure)
+    results = [interrupted(cls, rank, ranks - 1) for cls in REFERENCE]
+    optimizer, _, closure = made(Parle, replicas=1)
+    optimizer.step(closure)
+    traffic = [*optimizer.traffic]
+    optimizer.step(closure)
+    torch.save((results, [*traffic, *optimizer.traffic]), folder / f"rank{rank}")
+    if rank == ranks - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    kept = []
+    for _ in range(2):  # it stays so
+        with pytest.raises(RankError, match="a rank is gone") as said:
+            optimizer.step(closure)
+        kept.append(said)
+    (folder / f"told{rank}").touch()
+    until = time.monotonic() + 60
+    while not all((folder / f"told{r}").exists() for r in range(ranks - 1)):
+        if time.monotonic() > until:
+            os._exit(8)
+        time.sleep(0.01)
+    os._exit(7)
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_a_rank_that_fails_stops_the_others(ranks, tmp_path):
+    """With its reason, long before a timeout, none moved; asked again, they go on as if it had not.
+
+    When the last rank dies, those that are not its neighbours in a ring are told too.
+    """
+    codes = ended(processes(fail_together, tmp_path, ranks), tmp_path)
+    texts = [(tmp_path / f"stderr{r}").read_text()[-2000:] for r in range(ranks)]
+    assert codes == [7] * (ranks - 1) + [-signal.SIGKILL], "\n".join(texts)
+    results, traffic = zip(*[torch.load(tmp_path / f"rank{r}") for r in range(ranks)], strict=True)
+    own = "ArithmeticError: no more data"
+    for cls, *parts in zip(REFERENCE, *results, strict=True):
+        said = [part[0] for part in parts]
+        assert said == [f"RankError: rank {ranks - 1} stopped. {own}"] * (ranks - 1) + [own]
+        _, *one = trained(cls, ranks)
+        two = [*parts[0][1:4], *(torch.cat([part[i] for part in parts]) for i in (4, 5, 6))]
+        for a, b in zip(one, two, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+    size = 8 * (A.size + B.size + C.size)  # sent in each step, and before the first
+    assert traffic == ([2 * size, 2 * size, size, 3 * size],) * ranks
 
 
 @pytest.mark.parametrize(

@@ -100,3 +100,31 @@ def test_compiled_loops_that_do_not_tame_are_not_taken():
     for name in ("interacting", "two scales"):
         assert fused(DYNAMICS[name](euler), x) is not None
         assert fused(DYNAMICS[name](tamed), x) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.filterwarnings("ignore::pdekit.particles.StepSizeWarning")
+def test_a_slope_that_overflows_moves_a_particle_by_one(dim, dtype):
+    """V' = x³ - x; on a line in the compiled loop."""
+    start = np.full((8, dim), 1e13 if dtype == "float32" else 1e103)
+    dynamics = pk.Langevin(pk.potentials.DoubleWell(dim), 1e6, TAMED)
+    x = pk.simulate(dynamics, start * 0 + start, 8, 0.01, 0.01, dtype=dtype).final.values
+    assert np.array_equal(x, start.astype(dtype))  # a step of 1 is below its rounding
+    sharp = pk.potentials.Custom(lambda x: 1e308 * x[..., 0] ** 4, lambda x: 4e308 * x**3)
+    near = pk.simulate(pk.Langevin(sharp, 1e6, TAMED), np.ones((8, 1)), 8, 0.01, 0.01)
+    np.testing.assert_allclose(near.final.values, 0.0, atol=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.particles.StepSizeWarning")
+def test_where_the_slope_is_not_finite_another_dt_is_not_advised():
+    """Euler's step of an infinite slope, and a tamed one of none at all."""
+    walled = pk.potentials.Custom(
+        lambda x: x[..., 0] ** 2, lambda x: np.where(x > 3, np.inf, 2 * x)
+    )
+    lost = pk.potentials.Custom(lambda x: x[..., 0] ** 2, lambda x: np.where(x > 3, np.nan, 2 * x))
+    for V, how in ((walled, pk.particles.EulerMaruyama()), (lost, TAMED)):
+        with pytest.raises(NonFiniteError, match="slope there is not finite, whatever dt"):
+            pk.simulate(pk.Langevin(V, 1.0, how), np.full((8, 1), 4.0), 8, 1.0, 0.01)
+    x = pk.simulate(pk.Langevin(walled, 1.0, TAMED), np.full((8, 1), 3.5), 8, 1.0, 0.01).final
+    assert (np.abs(x) < 3).all()

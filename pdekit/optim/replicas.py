@@ -6,14 +6,15 @@ The parameters hold the master x. The replicas x^a of a process lie stacked in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed
 
 from pdekit.checks import shown
+from pdekit.optim.collectives import Traffic, agree, set_to_first, summed
 from pdekit.optim.groups import (
     Checked,
     common,
@@ -28,7 +29,7 @@ from pdekit.optim.groups import (
     step_by_base,
 )
 from pdekit.optim.updates import average
-from pdekit.particles.run.ranks import Ranks
+from pdekit.particles.run.ranks import RankError, Ranks
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -39,11 +40,13 @@ Tensors = dict[int, Tensor]
 class Replicated(Checked):
     """Base class: the parameters hold the master, and a replica while the closure runs.
 
-    ``replica`` is the number of that one among those of all processes in ``process_group``.
+    ``replica`` is the number of that one among those of all processes in ``process_group``;
+    ``traffic`` counts the bytes sent by this one.
     """
 
     process_group: ProcessGroup | None = None
     replica = 0
+    traffic = Traffic()
 
     @contextmanager
     @torch.no_grad()
@@ -96,14 +99,15 @@ def _is_group(value: Any) -> bool:
 @contextmanager
 def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Tensors, list[Tensors]]]:
     """Yields copies of the master, and room for each of the replicas, which they replace at the
-    end. If the body raises, the optimizer is left unchanged.
+    end. If the body raises, on any rank, the optimizer is left unchanged on all.
     """
+    optimizer.traffic = Traffic(0, optimizer.traffic.total)
     began, counts, turn = set(optimizer.state), evaluations(optimizer), optimizer.replica
     _begin(optimizer, ranks)
     masters, new = copies(optimizer, "master"), _room_of_stacks(optimizer)
     try:
         yield masters, _replicas(optimizer, new)
-    except BaseException:
+    except BaseException as error:
         set_evaluations(optimizer, counts)
         optimizer.replica = turn
         for part in every(optimizer):
@@ -111,6 +115,9 @@ def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Tensors, list[Te
             for p in part.params:
                 if p not in began:
                     del optimizer.state[p]
+        if ranks.size > 1 and not isinstance(error, RankError):
+            with suppress(RankError):  # its own error says more
+                agree(ranks, size_of(masters.values()), f"{type(error).__name__}: {error}")
         raise
     for part in every(optimizer):
         for k, p in zip(part.numbers, part.params, strict=True):
@@ -145,22 +152,22 @@ def take_mean(
 ) -> None:
     """Set the parameters to the mean over the replicas of all processes, as they are or moved.
 
-    The mean of equal numbers is bitwise that number.
+    The mean of equal numbers is bitwise that number. ``RankError`` if a process has failed.
     """
     replicas = replicas_of(optimizer) if replicas is None else replicas
     for part in every(optimizer):
         average(part.params, [part.of(x) for x in replicas])
     if ranks.size == 1:
         return
+    agree(ranks, size_of(masters.values()))
     # of 2, 4, ... equal numbers the sum is exact; otherwise the displacements from the master are
     # added
     whole = ranks.size & (ranks.size - 1) == 0
     pairs = [pair for part in every(optimizer)
              for pair in zip(part.params, part.of(masters), strict=True)]  # fmt: skip
-    sums = [p.detach().contiguous() if whole else p - x for p, x in pairs]
-    sent = [distributed.all_reduce(s, group=ranks.group, async_op=True) for s in sums]
-    for (p, x), s, work in zip(pairs, sums, sent, strict=True):
-        work.wait()
+    sums = [p.detach() if whole else p - x for p, x in pairs]
+    optimizer.traffic = optimizer.traffic.plus(summed(ranks, sums))
+    for (p, x), s in zip(pairs, sums, strict=True):
         s.div_(ranks.size)
         p.copy_(s if whole else x + s)
 
@@ -212,11 +219,15 @@ def _views(kept: list[tuple[Tensor, Any]], stack: Tensor) -> Any:
 def _begin(optimizer: Any, ranks: Ranks) -> None:
     """Before the first step every replica is at the master of the first process."""
     count = common(optimizer, "replicas")
-    for p in (p for part in every(optimizer) for p in part.params):
-        state = optimizer.state[p]
-        if "replicas" not in state:
-            if ranks.size > 1:
-                first = p.detach().contiguous()
-                distributed.broadcast(first, group=ranks.group, group_src=0)
-                p.copy_(first)
-            state["replicas"] = torch.stack([p.detach()] * count)
+    tensors = [p for part in every(optimizer) for p in part.params]
+    new = [p for p in tensors if "replicas" not in optimizer.state[p]]
+    if new and ranks.size > 1:
+        agree(ranks, size_of(new))
+        optimizer.traffic = optimizer.traffic.plus(set_to_first(ranks, new))
+    for p in new:
+        optimizer.state[p]["replicas"] = torch.stack([p.detach()] * count)
+
+
+def size_of(tensors: Iterable[Tensor]) -> int:
+    """How many numbers they hold."""
+    return sum(t.numel() for t in tensors)

@@ -23,6 +23,7 @@ from pdekit.particles.run import guards
 from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
 from pdekit.particles.run.loop import Loop, one_thread, step_by_step
+from pdekit.particles.run.memory import check_size, float_type, usable_device
 from pdekit.particles.run.provenance import torch_settings
 from pdekit.particles.run.ranks import (
     Division,
@@ -37,6 +38,7 @@ from pdekit.particles.run.schedule import Interval, intervals, some_steps
 from pdekit.particles.run.starts import start
 from pdekit.particles.run.tiles import Share, Tile, device_capacity, pieces, shared_runs, whole_runs
 from pdekit.particles.run.user_dynamics import UserDynamics, check_methods, is_builtin
+from pdekit.particles.run.users_kernels import users_kernels
 from pdekit.protocols import Dynamics, Start, Times
 
 # Numbers per tile. On the CPU a tile and its temporaries fit in cache.
@@ -169,9 +171,8 @@ def simulate(
     guards.check_dynamics(dynamics)
     n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), _seed(seed)
     times, dt = checks.output_times(t), checks.positive("dt", dt)
-    device, dtype = guards.usable_device(device), guards.float_type(dtype)
-    guards.check_size(n, runs, len(times), dtype, bool(keep))
-    guards.check_seam(dynamics, times[-1])
+    device, dtype = usable_device(device), float_type(dtype)
+    check_size(n, runs, len(times), dtype, bool(keep))
     plan, coupled = intervals(times, dt), bool(getattr(dynamics, "coupled", False))
     divided = division(_alone_or(ranks), n, runs, coupled, interacts_by_mean(dynamics))
     observe, asked = listed(observe), {}
@@ -190,6 +191,7 @@ def simulate(
         source = start(initial, n, runs, seed, dtype, device)
         dim = source.probe.shape[-1]
         _check_dim(dynamics, dim)
+        guards.check_seam(dynamics, source.probe, times[-1])
         if not is_builtin(dynamics):
             check_methods(dynamics)
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
@@ -197,6 +199,9 @@ def simulate(
         observables = checked(observe, [interval.steps for interval in plan], dim)
         mover: Any = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
         fast = fused(mover, source.probe[None])
+        users = users_kernels(dynamics, source.probe) if fast else []
+        for kernel in users:
+            kernel.check_start(source.probe, getattr(dynamics, "box", None))
         if not (fast or is_builtin(dynamics)):
             mover = UserDynamics(mover)
             mover.check_steps(source, divided.here, seed, some_steps(plan, dt))
@@ -211,7 +216,7 @@ def simulate(
         advance = fast or traced or step_by_step(mover)
         with _bar(progress, plan, divided.here) as bar, monitored(divided) as monitor:
             places = source, tiles, divided, recorder
-            loop = Loop(mover, advance, plan, seed, *places, bar, _CHECK_EVERY)
+            loop = Loop(mover, advance, plan, seed, *places, bar, _CHECK_EVERY, users)
             monitor.stop = loop.stop
             resumed = loop.finished()
             bar.initial = bar.n = round(resumed * bar.total)  # excluded from the rate

@@ -13,8 +13,7 @@ Euler's steps and those of Leimkuhler and Matthews, without walls: ``Interacting
 ``CurieWeiss``, and ``EntropySGD``.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import zip_longest
+from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
@@ -24,21 +23,13 @@ from torch import Tensor
 
 from pdekit import checks
 from pdekit.interactions import is_quadratic
-from pdekit.particles.integrators import Step
+from pdekit.particles.formulas import Formulas, terms_of, walls_of
+from pdekit.particles.integrators import LARGEST, Step
 from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_buffer
-from pdekit.particles.kernels.drift import (
-    CHUNK,
-    Terms,
-    Walls,
-    advance,
-    compiled_slope,
-    drift,
-    rows_at_time,
-)
+from pdekit.particles.kernels.drift import Terms, Walls, advance
 from pdekit.particles.kernels.forces import sums
 from pdekit.particles.kernels.two_scale import Inner, advance_two_scale
 from pdekit.particles.noise import INNER, LANES, Address, StepNoise
-from pdekit.potentials.algebra import leaves
 from pdekit.potentials.protocol import Kernel, kernels_of
 
 
@@ -56,16 +47,14 @@ def of_diffusion(dynamics: Any, x: Tensor) -> "Fused | None":
     kernels = _kernels(dynamics.potentials) if known else []
     if not kernels:
         return None
-    _check_formulas(dynamics.potentials, x, dynamics.box)
-    return Fused(dynamics, _terms(kernels, x), _walls(dynamics.box, x), kernels)
+    return Fused(dynamics, Formulas(kernels, x), walls_of(dynamics.box, x))
 
 
 class Fused:
     """Advances a state in place through consecutive steps; created by ``fused``."""
 
-    def __init__(self, dynamics: Any, terms: Terms, walls: Walls, kernels: list[Kernel]) -> None:
-        self.dynamics, self.terms, self.walls, self.kernels = dynamics, terms, walls, kernels
-        self.first = np.cumsum([0, *(len(k.table) for k in kernels)])[:-1]
+    def __init__(self, dynamics: Any, formulas: Formulas, walls: Walls) -> None:
+        self.dynamics, self.formulas, self.walls = dynamics, formulas, walls
 
     def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
         state = _adjusted(self.dynamics, state, steps, noise)
@@ -80,33 +69,13 @@ class Fused:
             y,
             dim,
             *_in_type(y, self.dynamics, steps),
-            _tamed(self.dynamics),
-            *self._places(times),
-            self.terms,
+            LARGEST if _tamed(self.dynamics) else 0.0,
+            *self.formulas.places(times),
+            self.formulas.terms,
             self.walls,
             *(np.uint64(word) for word in counter),
         )
         return state
-
-    def slopes(self, x: Any, t: float) -> Any:
-        """The gradient by the formulas at points, like ``x``."""
-        places, weights = self._places(np.array([[t]]))
-        y, rows = x.reshape(-1).copy(), np.empty((self.terms.bases.size, 4), x.dtype)
-        rows_at_time(rows, self.terms, places[0], weights[0], 0)
-        sign, b = np.ones_like(y), np.empty_like(y)
-        drift(y, y.size, sign, b, rows, self.terms, self.walls)
-        return -b.reshape(x.shape)
-
-    def _places(self, times: Any) -> tuple[Any, Any]:
-        """First row in the table, and weight of the next time's rows: (stages, steps, terms)."""
-        if not self.terms.calls[:, 1].any():
-            nothing = np.zeros((*times.shape, len(self.kernels)))
-            return nothing.astype(int), nothing
-        found = [k.between(times) for k in self.kernels]
-        stored, weights = (np.stack(side, axis=-1) for side in zip(*found, strict=True))
-        # the ends bitwise as stored
-        rows = self.first + (stored + (weights == 1)) * self.terms.calls[:, 1]
-        return rows, np.where(weights == 1, 0.0, weights)
 
 
 class FusedCurieWeiss:
@@ -252,7 +221,7 @@ def of_two_scales(dynamics: Any, x: Tensor) -> FusedTwoScale | None:
     if not (terms and mean and known):
         return None
     kind = FusedTwoScaleSharedMean if hasattr(felt, "ranks") else FusedTwoScale
-    return kind(dynamics, terms, _walls(None, x))
+    return kind(dynamics, terms, walls_of(None, x))
 
 
 def of_mean(dynamics: Any, x: Tensor) -> FusedCurieWeiss | None:
@@ -261,7 +230,7 @@ def of_mean(dynamics: Any, x: Tensor) -> FusedCurieWeiss | None:
     if not (terms and is_quadratic(felt) and dynamics.box is None):
         return None
     kind = FusedSharedMean if hasattr(felt, "ranks") else FusedCurieWeiss
-    return kind(dynamics, terms, _walls(None, x))
+    return kind(dynamics, terms, walls_of(None, x))
 
 
 def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
@@ -271,8 +240,7 @@ def _formulas(dynamics: Any, x: Tensor) -> Terms | None:
     kernels = _kernels((dynamics.potential,))
     if not kernels or any(len(k.table) for k in kernels):
         return None
-    _check_formulas((dynamics.potential,), x, getattr(dynamics, "box", None))
-    return _terms(kernels, x)
+    return terms_of(kernels, x)
 
 
 def _one_slope(dynamics: Any, x: Tensor) -> bool:
@@ -302,90 +270,6 @@ def _kernels(potentials: Iterable[Any]) -> list[Kernel]:
     """
     first, *rest = map(kernels_of, potentials)
     return [*first, *(k for (k,) in rest)] if first and all(len(k) == 1 for k in rest) else []
-
-
-def _terms(kernels: list[Kernel], x: Tensor) -> Terms:
-    """What the loop is handed of them for particles like ``x``."""
-    of = _dtype(x)
-    scaled = [(k.factor, k.shift) != (1, 0) for k in kernels]
-    down = [compiled_slope(k.down, of, n == 0 or scaled[n]) for n, k in enumerate(kernels)]
-    calls = [(f.address, len(k.bases), s) for f, k, s in zip(down, kernels, scaled, strict=True)]
-    numbers = [(k.factor, *k.numbers) for k in kernels]
-    tables = [k.table for k in kernels if len(k.table)] or [kernels[0].table]
-    return Terms(
-        np.array(calls),
-        np.array(list(zip_longest(*numbers, fillvalue=0.0)), of).T.copy(),
-        np.array([_of_chunk(k.shift, of) for k in kernels]),
-        np.concatenate([k.bases for k in kernels]),
-        # it may be long: a single one is not copied
-        tables[0] if len(tables) == 1 else np.concatenate(tables),
-    )
-
-
-def _walls(box: Any, x: Tensor) -> Walls:
-    """Those of a box, of particles like ``x``."""
-    ends = ((), (), ()) if box is None else (box.lower, box.upper, 1 - np.array(box.periodic))
-    return Walls(box is not None, *(_of_chunk(end, _dtype(x)) for end in ends))
-
-
-def _of_chunk(each: Any, of: Any) -> Any:
-    """A number of each coordinate, over and over for the points of a chunk."""
-    return np.resize(np.array(each, of), CHUNK)
-
-
-def _dtype(x: Tensor) -> Any:
-    return np.dtype(str(x.dtype).removeprefix("torch."))
-
-
-def _check_formulas(potentials: Iterable[Any], x: Tensor, box: Any) -> None:
-    """``ValueError`` where a user's formula differs from the gradient, at some points around x."""
-    for V in (leaf for potential in potentials for leaf in leaves(potential)):
-        if type(V).__module__.startswith("pdekit."):
-            continue
-        kernels, t = list(kernels_of(V)), min(getattr(V, "times", (0.0,)), default=0.0)
-        for y in _around(x.reshape(-1, x.shape[-1]), box):
-            _check_formula(V, kernels, y, float(t))
-
-
-def _around(x: Tensor, box: Any) -> Iterator[Tensor]:
-    """Some of the points, and some on rings about them, in the box."""
-    some = x[: max(1, min(64, CHUNK // x.shape[-1]))]
-    spread = float(x.std(0, correction=0).max()) or float(x.abs().max()) or 1.0
-    yield some
-    for reach in (0.1, -0.1, 1.0, -1.0):
-        ring = some[:8] + reach * spread
-        yield (
-            ring
-            if box is None
-            else ring.clamp(ring.new_tensor(box.lower), ring.new_tensor(box.upper))
-        )
-
-
-def _check_formula(V: Any, kernels: list[Kernel], x: Tensor, t: float) -> None:
-    twice = [*kernels, *kernels]  # so that one that assigns, or writes to the points, is seen
-    found = Fused(None, _terms(twice, x), _walls(None, x), twice).slopes(x.numpy(), t) / 2
-    still = V.at(t) if checks.time_dependent(V) else V
-    grad: Any = getattr(still, "grad", None)
-    if grad is None:
-        total: Any = lambda y: still(y).sum()  # noqa: E731
-        grad = torch.func.grad(total)
-    try:
-        exact = grad(x).detach().numpy()
-    except Exception:  # beyond its domain; where particles are, steps report it
-        return
-    known = np.isfinite(exact) & np.isfinite(found)
-    apart = np.where(known, np.abs(found - exact), 0.0)
-    size = np.where(known, np.maximum(np.abs(found), np.abs(exact)), 0.0)
-    eps = np.finfo(found.dtype).eps
-    allowed = eps**0.4 * size.max(axis=0) + 100 * eps * size.max(initial=0.0)  # of each coordinate
-    if (apart > allowed).any():
-        apart = apart / np.maximum(allowed, np.finfo(found.dtype).tiny)
-        k = np.unravel_index(int(apart.argmax()), apart.shape)
-        raise ValueError(
-            f"the kernel of {type(V).__name__} must have the gradient of grad; at "
-            f"{x[k[0]].tolist()} it has {found[k]:.6g}, grad {exact[k]:.6g}. Its down(x, b, m, "
-            "numbers, rows) subtracts ∂_j V from b[j] for j < m"
-        )
 
 
 def _in_type(y: Any, dynamics: Any, steps: list[Step]) -> tuple[Any, Any, Any]:

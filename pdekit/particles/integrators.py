@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OUTPUT = 8  # channel of the noise of output positions, see `pdekit.particles.noise`
+LARGEST = 1e28  # slope of tamed steps: of one that overflows they have length 1 too
 Drift = Callable[["Tensor", float], "Tensor"]
 
 
@@ -137,7 +138,8 @@ class TamedEuler(_AtThePositions):
     potential V - h ∫ |V'| dV, for a well of rate a too broad by the factor
     1 + a h/2 + 2 h √(2 a/(π β)). Use it for losses that other steps leave for infinity, with h |b|
     <= 0.1 where particles end; there StochasticHeun is better if it is stable. Where h |b| is large
-    steps have length 1 whatever V does between: finite, but no approximation of anything.
+    steps have length 1 whatever V does between: finite, even of a slope that overflows, but no
+    approximation of anything.
     """
 
     weak_order: ClassVar[int] = 1
@@ -146,13 +148,14 @@ class TamedEuler(_AtThePositions):
     tamed: ClassVar[bool] = True
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        b = drift(y, step.start)
+        b = drift(y, step.start).clamp(-LARGEST, LARGEST)
         y = y.add_(b / (length(b) * step.size + 1) * step.size)
         return y.add_(noise.at(step.number) * (sigma * sqrt(step.size))) if sigma else y
 
 
 def length(b: "Tensor") -> "Tensor":
-    """|b| along the last axis, kept; no square overflows."""
+    """|b| along the last axis, kept, of b that may overflow; no square does."""
+    b = b.clamp(-LARGEST, LARGEST)
     largest = b.abs().amax(dim=-1, keepdim=True).clamp_min(1e-30)
     norm: Tensor = (b / largest).norm(dim=-1, keepdim=True)
     return norm.mul_(largest)

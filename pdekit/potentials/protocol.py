@@ -47,7 +47,8 @@ class Kernel(NamedTuple):
     x[j + 1] for j = 0, 2, 4, .... numba compiles it, for float32 and for float64, from its source:
     constants come as ``numbers``, which have the type of x, or are made by ``type(x[0])``, as
     integers would promote float32 to float64. Products and sums in the order of ``grad`` give its
-    bits. A user's is compared with ``grad`` where particles start.
+    bits. A user's is compared with ``grad`` where particles start and, for the outermost and a few
+    of each tile, where they are at output times.
 
     A spline has a ``table`` (rows, 4) of coefficients, over the slots that its ``bases`` are of, at
     one stored time after the other; ``between(t)`` is the stored time before t and the weight of
@@ -71,7 +72,37 @@ def kernels_of(potential: Any) -> tuple[Kernel, ...]:
     if checks.offers(potential, "kernels"):
         return tuple(potential.kernels)
     made = potential.kernel if checks.offers(potential, "kernel") else None
-    return (made,) if isinstance(made, Kernel) else ()
+    if isinstance(made, Kernel):
+        _check(potential, made)
+        return (made,)
+    if _is_slope(made):
+        raise TypeError(_expected(potential, "the bare function"))
+    return ()
+
+
+def _check(potential: Any, kernel: Kernel) -> None:
+    """``TypeError`` unless it is made of a function of five arguments, and numbers."""
+    if not _is_slope(kernel.down):
+        raise TypeError(_expected(potential, f"down = {checks.shown(kernel.down)}"))
+    name = f"numbers of the kernel of {type(potential).__name__}"
+    checks.numbers(name, kernel.numbers, "a tuple of numbers")
+
+
+def _expected(potential: Any, got: str) -> str:
+    return (
+        f"the kernel of {type(potential).__name__} must be Kernel(down, numbers), with a function "
+        f"down(x, b, m, numbers, rows); got {got}"
+    )
+
+
+def _is_slope(value: Any) -> bool:
+    """Whether it is written as ``down`` is: a function of five arguments, or such a method."""
+    code = getattr(getattr(value, "__func__", value), "__code__", None)
+    return code is not None and code.co_argcount == (6 if _has_self(code) else 5)
+
+
+def _has_self(code: Any) -> bool:
+    return bool(code.co_varnames[:1] == ("self",))
 
 
 def time_of(owner: Any, t: Any) -> float:

@@ -13,27 +13,50 @@ import numpy as np
 from pdekit.arrays import Array
 from pdekit.grid import Grid
 
-_EFFECT = 1e-4  # change of a density by a jump, relative to its largest value, that is tolerated
+_EFFECT = 1e-4  # share of the mass that may come to a jump, times its height, that is tolerated
 _ROUNDING = 1e-6  # of the range of V: what counts as no jump
+_EXACT = 1e-12  # of V itself: no need to know the range
 _LINES = 64  # across a periodic axis that are looked at
 _STEEP = 4  # steps between neighbouring cells, the largest that count as a jump are this many
+_LOOKS = 32  # times at which a moving potential is looked at
+_GOLDEN = 0.6180339887498949
 
 
-def jump_at_seam(V: Callable[[Any], Any], values: Array, grid: Grid, beta: float) -> str:
-    """What V, with ``values`` at the centres, does at the seam of a periodic axis; "" if nothing.
+def looks(until: float) -> list[float]:
+    """Times up to ``until`` at which a potential that moves is looked at: in step with no period.
+
+    A jump that is there for less than a twentieth of the time may be missed.
+    """
+    return [0.0, until, *(until * (k * _GOLDEN % 1) for k in range(1, _LOOKS - 1))]
+
+
+def jump_at_seam(
+    V: Callable[[Any], Any],
+    cells: Callable[[], Array],
+    grid: Grid,
+    beta: float,
+    start: Array | None = None,
+) -> str:
+    """What V, of values ``cells()`` at the centres, does at the seam of a periodic axis; "" if
+    nothing.
 
     V is evaluated on both sides of the seam itself, so that steep ripples between the cells are no
-    jump. A jump so high above the lowest value that Gibbs' law has nothing there is of no effect.
+    jump. From a point x at most e^(-β (V_seam - V(x))) of the mass climbs to the seam before it
+    has relaxed: a jump to which almost nothing comes is of no effect. ``start`` is the mass in each
+    cell, up to a factor; None for all of it at the lowest value, from which what is at the seam is
+    Gibbs' law.
     """
     for axis in (k for k, closed in enumerate(grid.periodic) if closed):
-        low, high = _sides(V, values, grid, axis)
-        jump = np.abs(high - low)
-        effect = np.ones_like(jump)  # without noise nothing passes it, however high it is
-        if isfinite(beta):
-            with np.errstate(over="ignore", invalid="ignore"):
-                above = np.maximum(np.minimum(low, high) - values.min(), 0.0)
-                effect = np.minimum(beta * jump, 1.0) * np.exp(-beta * above)
-        effect = np.where(jump > _ROUNDING * np.ptp(values), effect, 0.0)
+        low, high = _sides(V, cells, grid, axis)
+        jump, height = np.abs(high - low), np.maximum(np.abs(low), np.abs(high))
+        if not (jump > _EXACT * height).any():
+            continue
+        values = cells()
+        jump = np.where(jump > _ROUNDING * np.ptp(values), jump, 0.0)
+        effect = [
+            min(beta * j, 1.0) * _arriving(v, values, beta, start) if j else 0.0
+            for j, v in zip(jump, np.minimum(low, high), strict=True)
+        ]
         k = int(np.nan_to_num(effect).argmax())
         if effect[k] > _EFFECT:
             name, ends = grid.names[axis], (grid.lower[axis], grid.upper[axis])
@@ -44,14 +67,24 @@ def jump_at_seam(V: Callable[[Any], Any], values: Array, grid: Grid, beta: float
     return ""
 
 
-def _sides(V: Callable[[Any], Any], values: Array, grid: Grid, axis: int) -> tuple[Array, Array]:
+def _arriving(seam: float, values: Array, beta: float, start: Array | None) -> float:
+    """The share of the mass that climbs to this value, at most."""
+    levels = values.min() if start is None else values
+    with np.errstate(invalid="ignore"):  # of no noise
+        share = np.where(levels >= seam, 1.0, np.exp(-beta * np.maximum(seam - levels, 0.0)))
+    return float(np.average(share, weights=start))
+
+
+def _sides(
+    V: Callable[[Any], Any], cells: Callable[[], Array], grid: Grid, axis: int
+) -> tuple[Array, Array]:
     """V on both sides of the seam; where it cannot be evaluated there, in the cells beside it."""
     skip = (slice(None, None, max(1, grid.cells[1 - axis] // _LINES)),) if grid.dim > 1 else ()
     there = np.take(grid.centres, 0, axis)[skip].reshape(-1, grid.dim).copy()
     try:
         return tuple(_at(V, there, axis, end) for end in (grid.lower[axis], grid.upper[axis]))  # type: ignore[return-value]
     except Exception:  # it is known in the cells only
-        rows = np.moveaxis(values, axis, 0)
+        rows = np.moveaxis(cells(), axis, 0)
         first, last = (np.atleast_1d(rows[k])[skip] for k in (0, -1))
         steepest = np.abs(np.diff(rows, axis=0)).max()
         return first, np.where(np.abs(last - first) > _STEEP * steepest, last, first)

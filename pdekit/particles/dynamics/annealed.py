@@ -53,6 +53,11 @@ class Temperature:
         """1/β at time t."""
         return 1 / _beta(self.schedule, t)
 
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Where β is not smooth, if the schedule says it."""
+        return tuple(getattr(self.schedule, "times", ()))
+
 
 @dataclass(frozen=True)
 class AnnealedLangevin(Diffusion):
@@ -89,7 +94,10 @@ class AnnealedLangevin(Diffusion):
         return (self.potential,)
 
     def law(self) -> FokkerPlanck:
-        """ρ_t = ∇·(ρ∇V + β(t)⁻¹∇ρ); over many decades of t its steps are many."""
+        """ρ_t = ∇·(ρ∇V + β(t)⁻¹∇ρ); over many decades of t its steps are many.
+
+        No step goes across the ``times`` of a schedule that has them: those of its jumps.
+        """
         from pdekit.pde.equations import FokkerPlanck
 
         return FokkerPlanck(self.potential, 1.0, diffusion=Temperature(self.schedule))

@@ -7,6 +7,7 @@ the particles, float32 or float64, is that of every number: constants are made b
 coordinates of a point lie beside each other, and a chunk has whole points.
 """
 
+import math
 import operator
 from functools import cache
 from typing import Any, NamedTuple
@@ -63,9 +64,9 @@ def advance(
 ):
     """Move ``y`` (runs, particles * dim), whole blocks of noise, through steps of these ``sizes``.
 
-    With one stage Y⁺ = Y + h b(Y + ahead ξ) + scale ξ, ``tamed`` with b / (1 + h |b|) for b; with
-    two Heun's step. The noise of the first particle in the first step begins at ``block`` and
-    ``step``.
+    With one stage Y⁺ = Y + h b(Y + ahead ξ) + scale ξ; if ``tamed`` is not 0, with b / (1 + h |b|)
+    for b, and ``tamed`` for a larger |b|. With two Heun's step. The noise of the first particle in
+    the first step begins at ``block`` and ``step``.
     """
     stages, lanes, length = len(places), 16 // y.itemsize, whole_points(dim)
     rows = np.empty((stages, terms.bases.size, 4), y.dtype)
@@ -87,6 +88,7 @@ def advance(
 @_compiled
 def _move(y, xi, h, ahead, scale, tamed, rows, terms, walls, work):
     m, half, one = y.size, h * y.dtype.type(0.5), y.dtype.type(1)
+    large = y.dtype.type(tamed)
     x, sign, b, after = work
     if ahead == 0 and len(rows) == 1 and not walls.exist:
         x = y  # the points are not written to
@@ -94,8 +96,10 @@ def _move(y, xi, h, ahead, scale, tamed, rows, terms, walls, work):
         for j in range(m):
             x[j] = y[j] + xi[j] * ahead
     drift(x, m, sign, b, rows[0], terms, walls)
-    if tamed:
+    if tamed > 0:
         for j in range(m):
+            if abs(b[j]) > large:
+                b[j] = math.copysign(large, b[j])
             b[j] = b[j] / (abs(b[j]) * h + one)
     if len(rows) == 1:
         for j in range(m):
@@ -192,9 +196,16 @@ def compiled_slope(down: Any, of: Any, first: bool) -> Any:
     place, b = types.CPointer(kind), (_Fresh if first else types.CPointer)(kind)
     signature = types.void(place, b, types.intp, place, place)
     try:
-        return numba.cfunc(signature, cache=True, error_model="numpy")(down)
-    except RuntimeError:  # its source is in no file
-        return numba.cfunc(signature, error_model="numpy")(down)
+        try:
+            return numba.cfunc(signature, cache=True, error_model="numpy")(down)
+        except RuntimeError:  # its source is in no file
+            return numba.cfunc(signature, error_model="numpy")(down)
+    except numba.core.errors.NumbaError as error:
+        reason = next(filter(None, map(str.strip, str(error).splitlines()[1:])), str(error))
+        raise TypeError(
+            f"the kernel's {down.__name__}(x, b, m, numbers, rows) cannot be compiled for {of}: "
+            f"{reason}. It is written in what numba compiles: loops, numbers and functions of math"
+        ) from error
 
 
 @_compiled

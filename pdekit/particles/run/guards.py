@@ -1,6 +1,5 @@
-"""Checks of a simulation: non-finite particles, too long steps, invalid arguments."""
+"""Checks of a simulation: non-finite particles, too long steps, dynamics that are none."""
 
-import os
 import warnings
 from contextlib import suppress
 from dataclasses import replace
@@ -20,13 +19,12 @@ from pdekit.particles.dynamics.diffusion import Diffusion, at_time
 from pdekit.particles.integrators import Step, length
 from pdekit.particles.noise import PROBE, Address, fill_normals
 from pdekit.potentials.algebra import leaves
-from pdekit.potentials.seam import jump_at_seam
+from pdekit.potentials.seam import jump_at_seam, looks
 
 _SAMPLES = 4096  # terms of a loss that are evaluated
 _SECOND = 0.21  # factor of the increment of a difference, for a second estimate
 _CURVED = 0.01  # tolerated difference of the two
 _PROBED = 512  # particles whose curvature is estimated
-_PARTICLES = 1 << 40
 _SHORTENED = 0.2  # tolerated h |b| of a tamed drift b
 _LOST = 1e-3  # required accuracy of positions, relative to the width of the box
 _LOOKS = 32  # further times at which it is estimated
@@ -65,18 +63,20 @@ def check_dynamics(dynamics: Any) -> None:
         )
 
 
-def check_seam(dynamics: Any, until: float) -> None:
-    """Warn of potentials that jump at the seam of a periodic axis of the box."""
+def check_seam(dynamics: Any, x: Tensor, until: float) -> None:
+    """Warn of potentials that jump at the seam of a periodic axis of the box, from starts ``x``."""
     box = getattr(dynamics, "box", None)
     if box is None or not any(box.periodic) or not hasattr(dynamics, "potentials"):
         return
     sigma_at = getattr(dynamics, "sigma_at", lambda t: dynamics.sigma)
     changes = _moves(dynamics) or hasattr(dynamics, "sigma_at")
-    for t in sorted({0.0, 0.37 * until, until}) if changes else [0.0]:
+    counts = torch.bincount(box.cell_of(x), minlength=int(np.prod(box.shape)))
+    start = counts.cpu().numpy().reshape(box.shape)
+    for t in looks(until) if changes else [0.0]:
         with suppress(Exception):  # what fails on points is reported where particles are
             beta = 2 / max(float(sigma_at(t)) ** 2, 1e-300)
             V = partial(_sum_of, [at_time(V, t) for V in dynamics.potentials])
-            jump = jump_at_seam(V, V(box.centres), box, beta)
+            jump = jump_at_seam(V, partial(V, box.centres), box, beta, start)
             if jump:
                 break
     else:
@@ -101,33 +101,6 @@ def _sum_of(potentials: list[Any], x: Any) -> Any:
         return sum(np.asarray(V(x), dtype=float) for V in potentials)
     except Exception:
         return sum(np.asarray(V(torch.tensor(x)), dtype=float) for V in potentials)
-
-
-def check_size(n: int, runs: int, times: int, dtype: torch.dtype, keep: bool) -> None:
-    """``ValueError`` for more runs or particles than noise, time or memory allow."""
-    if runs > 1 << 24:
-        raise ValueError(f"runs must be at most 2**24, got {runs}; take other seeds for more")
-    if n * runs > _PARTICLES:
-        raise ValueError(
-            f"n = {n} particles in {runs} runs are more than 2**40, too many to simulate; use "
-            "fewer particles or runs"
-        )
-    there = _memory()
-    needed = n * runs * times * dtype.itemsize
-    if keep and there and needed > there:
-        raise ValueError(
-            f"positions of n = {n} particles in {runs} runs at {times} times take "
-            f"{needed / 2**30:.3g} GiB a coordinate, and this machine has {there / 2**30:.3g}; "
-            "take keep=False and observe=(Moments(), Histogram(grid)), or fewer times"
-        )
-
-
-def _memory() -> int:
-    """Bytes of memory, 0 if unknown."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 0
 
 
 def check_box_crossings(dynamics: Diffusion, x: Tensor, t: float, size: float) -> None:
@@ -373,17 +346,34 @@ def _ends(
     return dynamics.drift(there[None], t)[0], dynamics.drift(here[None], t)[0], width
 
 
-def non_finite(before: Tensor, after: Tensor, first: tuple[int, int], step: Step) -> NonFiniteError:
+def non_finite(
+    dynamics: Any, before: Tensor, after: Tensor, first: tuple[int, int], step: Step
+) -> NonFiniteError:
     """The error for the first non-finite particle, from positions before and after the step."""
     bad = (~torch.isfinite(after)).any(dim=-1)
     run, particle = (int(i) for i in bad.nonzero()[0])
+    x = before[run, particle]
+    advice = (
+        "the slope there is not finite, whatever dt: take an initial law that stays where it is, a "
+        "box, or a potential that does not overflow"
+        if _has_no_slope(dynamics, x, step.start)
+        else f"dt = {step.size:.3g} is too long for the slope there: try dt = "
+        f"{step.size / 10:.1g}, a box, or an initial law that stays where the potential is finite"
+    )
     return NonFiniteError(
         f"particle {first[1] + particle} of run {first[0] + run} became non-finite in step "
-        f"{step.number} (time {step.stop:.6g}): {before[run, particle].tolist()} -> "
-        f"{after[run, particle].tolist()}; dt = {step.size:.3g} is too long for the slope there: "
-        f"try dt = {step.size / 10:.1g}, a box, or an initial law that stays where the potential "
-        "is finite"
+        f"{step.number} (time {step.stop:.6g}): {x.tolist()} -> {after[run, particle].tolist()}; "
+        + advice
     )
+
+
+def _has_no_slope(dynamics: Any, x: Tensor, t: float) -> bool:
+    """Whether the drift of an independent particle is not finite there."""
+    if getattr(dynamics, "coupled", False):  # its drift may be an exchange with other ranks
+        return False
+    with suppress(Exception):
+        return not all_finite(dynamics.drift(x[None, None], t))
+    return False
 
 
 def all_finite(x: Tensor) -> bool:
@@ -391,33 +381,3 @@ def all_finite(x: Tensor) -> bool:
     # a non-finite entry makes the sum non-finite; so may many large ones, which are then checked
     # one by one
     return bool(x.sum().isfinite()) or bool(x.isfinite().all())
-
-
-def usable_device(name: Any) -> torch.device:
-    """A torch device on which tensors can be allocated."""
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
-        raise ValueError(
-            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); "
-            "device='cpu' always works"
-        ) from error
-    if device.type == "meta":
-        raise ValueError("device 'meta' holds no numbers; try device='cpu'")
-    return device
-
-
-def float_type(dtype: Any) -> torch.dtype:
-    """torch.float64 for None; float32 and float64 as torch or numpy dtype or by name."""
-    if dtype is None:
-        return torch.float64
-    name = str(dtype).removeprefix("torch.")
-    if not isinstance(dtype, torch.dtype):
-        try:
-            name = np.dtype(dtype).name
-        except TypeError as error:
-            raise TypeError(f"dtype must be float32 or float64, got {dtype!r}") from error
-    if name not in ("float32", "float64"):
-        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
-    return torch.float32 if name == "float32" else torch.float64

@@ -23,6 +23,7 @@ from pdekit.particles.run.recorder import Recorder, TileState
 from pdekit.particles.run.schedule import START, Interval
 from pdekit.particles.run.starts import Start
 from pdekit.particles.run.tiles import Tile, filled
+from pdekit.particles.run.users_kernels import UsersKernel
 
 _PATIENCE = 0.5  # target seconds of a block of steps: Ctrl-C and checkpoints wait for its end
 
@@ -44,6 +45,7 @@ class Loop:
     recorder: Recorder
     bar: Any
     longest: int  # steps of a block
+    users: list[UsersKernel] = field(default_factory=list)
     interrupted: bool = False
     stopped: bool = False
     _length: int = field(init=False)
@@ -119,6 +121,9 @@ class Loop:
         x = positions[: tile_state.tile.runs, : tile_state.tile.size]
         if self.agreed(not guards.all_finite(x))[0]:
             raise self.located(before, steps, tile_state)
+        if last == interval.steps and x.shape[1]:
+            for kernel in self.users:
+                kernel.check_along(x, steps[-1].stop)
         tile_state.step = last
         tile_state.accumulator.update(tile_state.interval, x, last, last == interval.steps)
         with self.bar.get_lock():
@@ -150,7 +155,7 @@ class Loop:
             return RankError(f"a particle of another rank became non-finite in step {step.number}")
         if not self.division.by_mean:  # the other ranks would not participate
             self.dynamics.step(start, step, noise)  # which may give more information
-        return guards.non_finite(before, after, (tile.run, tile.particle), step)
+        return guards.non_finite(self.dynamics, before, after, (tile.run, tile.particle), step)
 
     def finished(self) -> float:
         """The fraction of all particle steps that is done."""

@@ -293,10 +293,11 @@ def monitored(division: Division) -> Iterator["FailureMonitor"]:
             others = [] if monitor.lost else monitor.ranks.gathered_texts(text)
             distributed.destroy_process_group(group)
             if not text:
-                _raise_for(others, monitor.lost)
+                raise_for(others, monitor.lost)
 
 
-def _raise_for(texts: list[str], lost: str) -> None:
+def raise_for(texts: list[str], lost: str = "") -> None:
+    """``RankError`` for the first rank with a text, or for one that is gone."""
     if lost:
         raise RankError(lost)
     for rank, text in enumerate(texts):

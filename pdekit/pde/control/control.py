@@ -317,8 +317,8 @@ def _game(
         raise TypeError(f"solver must be a value such as Newton() or FixedPoint(); got {solver!r}")
     begun = time.perf_counter()
     backward = Problem(equation, grid, terminal_cost)
-    backward.look_at_seam(stacklevel=3)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
+    forward.look_at_seam(stacklevel=3)
     game = equilibrium(backward, forward, times, scheme, couplings, solver)
     found, nodes = game.response, game.nodes
     stats: AnyStats = {

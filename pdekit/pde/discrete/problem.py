@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import isfinite
 from typing import Any
 
@@ -19,7 +19,7 @@ from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.sampling import as_field, evaluate
 from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.algebra import terms_of
-from pdekit.potentials.seam import jump_at_seam
+from pdekit.potentials.seam import jump_at_seam, looks
 
 _PART = 1 << 14
 LOST_MASS = 1e-6  # probability beyond the walls above which a warning is given
@@ -116,14 +116,15 @@ class Problem:
         return _bounded_potential(values, self.equation.beta, grid)
 
     def look_at_seam(self, stacklevel: int) -> None:
-        """Warn where the potential, at three times if it moves, jumps at the seam of an axis."""
+        """Warn where the potential, at some times if it moves, jumps at the seam of an axis."""
         if not (self.drifts and any(self.grid.periodic)):
             return
         V, beta, grid = self.equation.potential, self.equation.beta, self.grid
-        moves = checks.time_dependent(V)
-        for share in (0.0, 0.37, 1.0) if moves else (0.0,):
-            still = V.at(share * (self.until or 1.0)) if moves else V
-            jump = jump_at_seam(still, evaluate(still, grid, "the potential"), grid, beta)
+        start = self.values if self.is_density and self.initial is not None else None
+        for t in looks(self.until or 1.0) if checks.time_dependent(V) else (None,):
+            still = V if t is None else V.at(t)
+            cells = partial(evaluate, still, grid, "the potential")
+            jump = jump_at_seam(still, cells, grid, beta, start)
             if jump:
                 _warn_of_cliff(jump, stacklevel + 1)
                 return

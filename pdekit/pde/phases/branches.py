@@ -62,6 +62,8 @@ def follow_branch(
     mean : of a state at ``start`` (or near it), by default the first of ``bounds``; or, where
         the mean does not tell states apart, a ``SelfConsistentState``.
     bounds : the interval of the parameter. The branch ends where it leaves it.
+    start : a parameter within. The branch goes one way from there, at first towards the farther of
+        the bounds; the other way is another call, with ``start`` for that bound.
 
     Folds, where R'(m) = 1, are located to 1e-10 of the interval. At the pitchfork of an
     even family the symmetric branch continues, and the broken one turns back with the

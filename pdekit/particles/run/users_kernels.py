@@ -1,0 +1,85 @@
+"""Whether the kernels of users have the gradients of their potentials, where particles are."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdekit import checks
+from pdekit.particles.formulas import Formulas
+from pdekit.particles.kernels.drift import CHUNK
+from pdekit.potentials.algebra import leaves
+from pdekit.potentials.protocol import kernels_of
+
+_FEW = 8  # particles looked at along the run, besides the outermost
+
+
+class UsersKernel:
+    """The kernel of a user's potential V, for particles like ``x``."""
+
+    def __init__(self, V: Any, x: Tensor) -> None:
+        kernels = [*kernels_of(V)] * 2  # so that one that assigns, or writes to the points, is seen
+        self.V, self.twice = V, Formulas(kernels, x)
+
+    def check_start(self, x: Tensor, box: Any) -> None:
+        """``ValueError`` where it is not the gradient of V, at points ``x`` and some about them."""
+        t = min(getattr(self.V, "times", (0.0,)), default=0.0)
+        for y in _around(x, box):
+            self.check(y, float(t))
+
+    def check_along(self, x: Tensor, t: float) -> None:
+        """The same at the time t, of some of the particles ``(..., dim)`` and the outermost."""
+        x = x.reshape(-1, x.shape[-1])
+        ends = torch.cat((x.argmin(dim=0), x.argmax(dim=0)))
+        self.check(torch.cat((x[:_FEW], x[ends])), t)
+
+    def check(self, x: Tensor, t: float) -> None:
+        """``ValueError`` where it differs from the gradient of V at the points, at the time t."""
+        V, found = self.V, self.twice.slopes(x.numpy(), t) / 2
+        still = V.at(t) if checks.time_dependent(V) else V
+        grad: Any = getattr(still, "grad", None)
+        if grad is None:
+            total: Any = lambda y: still(y).sum()  # noqa: E731
+            grad = torch.func.grad(total)
+        try:
+            exact = grad(x).detach().numpy()
+        except Exception:  # beyond its domain; where particles are, steps report it
+            return
+        known = np.isfinite(exact) & np.isfinite(found)
+        apart = np.where(known, np.abs(found - exact), 0.0)
+        size = np.where(known, np.maximum(np.abs(found), np.abs(exact)), 0.0)
+        eps = np.finfo(found.dtype).eps
+        allowed = eps**0.4 * size.max(axis=0) + 100 * eps * size.max(
+            initial=0.0
+        )  # of each coordinate
+        if (apart > allowed).any():
+            apart = apart / np.maximum(allowed, np.finfo(found.dtype).tiny)
+            k = np.unravel_index(int(apart.argmax()), apart.shape)
+            raise ValueError(
+                f"the kernel of {type(V).__name__} must have the gradient of grad; at "
+                f"{x[k[0]].tolist()} it has {found[k]:.6g}, grad {exact[k]:.6g}. Its down(x, b, m, "
+                "numbers, rows) subtracts ∂_j V from b[j] for j < m"
+            )
+
+
+def users_kernels(dynamics: Any, x: Tensor) -> list[UsersKernel]:
+    """Those that the compiled loops call for ``dynamics``."""
+    potentials = getattr(dynamics, "potentials", None) or (dynamics.potential,)
+    parts = [V for potential in potentials for V in leaves(potential)]
+    return [UsersKernel(V, x) for V in parts if not type(V).__module__.startswith("pdekit.")]
+
+
+def _around(x: Tensor, box: Any) -> Iterator[Tensor]:
+    """Some of the points, and some on rings about them, in the box."""
+    some = x[: max(1, min(64, CHUNK // x.shape[-1]))]
+    spread = float(x.std(0, correction=0).max()) or float(x.abs().max()) or 1.0
+    yield some
+    for reach in (0.1, -0.1, 1.0, -1.0):
+        ring = some[:8] + reach * spread
+        yield (
+            ring
+            if box is None
+            else ring.clamp(ring.new_tensor(box.lower), ring.new_tensor(box.upper))
+        )
