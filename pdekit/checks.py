@@ -105,7 +105,7 @@ def inverse_temperature(beta: Any, infinite: bool = False) -> float:
     if not out > 0:
         raise ValueError(
             f"beta must be positive and finite, got {shown(beta)}; it is {what} (for no noise at "
-            "all, beta = infinity, there are HamiltonJacobi(), FokkerPlanck(V, inf) and "
+            "all, beta = infinity, use HamiltonJacobi(), FokkerPlanck(V, inf) or "
             "McKeanVlasov(V, inf, W))"
         )
     if not 1 / LONGEST <= out <= LONGEST:

@@ -533,6 +533,7 @@ _POT = ("V", "potential")
 _BETA = ("4.0", "positive")
 _NUM = ("1.0", "positive")
 _DYN = {"potential": _POT, "beta": _BETA}
+_NOISELESS = {"potential": _POT, "beta": ("4.0", "beta")}  # beta = inf is no noise
 _BOX = ("None", "box")
 _SUM = ("q.ExactSum()", "part")
 _HOW = ("q.EulerMaruyama()", "part")
@@ -622,7 +623,7 @@ CALLS: list[Call] = [
     _row(
         "McKeanVlasov",
         lambda **a: _solved(pk.McKeanVlasov(**a)),
-        **_DYN,
+        **_NOISELESS,
         interaction=("pk.CurieWeiss(1.0)", "interaction"),
     ),
     _row(
@@ -839,11 +840,11 @@ CALLS: list[Call] = [
         bounds=("(3.0, 4.0)", "numbers"),
         start=("3.0", "positive?"),
     ),
-    _row("Langevin", lambda **a: _run(pk.Langevin(**a)), **_DYN, integrator=_HOW, box=_BOX),
+    _row("Langevin", lambda **a: _run(pk.Langevin(**a)), **_NOISELESS, integrator=_HOW, box=_BOX),
     _row(
         "InteractingLangevin",
         lambda **a: _run(pk.InteractingLangevin(**a)),
-        **_DYN,
+        **_NOISELESS,
         interaction=("pk.CurieWeiss(1.0)", "interaction"),
         summation=_SUM,
         integrator=_HOW,
