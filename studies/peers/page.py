@@ -139,6 +139,15 @@ def flatness(numbers: dict[str, Any]) -> str:
     return aligned(lines, ("over SGD's", *keys))
 
 
+def defaults(numbers: dict[str, Any]) -> str:
+    """Of each optimizer the loss that it leaves, and its ratio to that of SGD."""
+    lines = [
+        (r["optimizer"], f"{r['loss']:.4f} ± {r['error']:.4f}", f"{r['ratio']:.2f}")
+        for r in numbers["rows"]
+    ]
+    return aligned(lines, ("optimizer", "loss (± standard error)", "over SGD's"))
+
+
 def optimizer_bars(numbers: dict[str, Any]) -> str:
     lines = [
         (b["text"].split(": over")[0], f"{b['measured']:.2f}", f"≤ {b['bound']:.2f}",
@@ -154,6 +163,7 @@ PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "particle bars": ("particle_speed", bars),
     "every particle row": ("particle_speed", every_particle_row),
     "ends": ("smoothed_training", ends),
+    "defaults": ("../studies/networks/defaults", defaults),
     "flatness": ("smoothed_training", flatness),
     "every optimizer row": ("optimizer_speed", every_optimizer_row),
     "optimizer bars": ("optimizer_speed", optimizer_bars),
