@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from optimizer_cases import OPTIMIZERS
 from scipy.stats import norm
 
 import pdekit as pk
@@ -14,7 +15,6 @@ from pdekit.potentials import DoubleWell, Quadratic
 
 WELL = DoubleWell()
 GRID = pk.Grid(-8, 8, 40)
-OPTIMIZERS = [getattr(optim, name) for name in optim.__all__]
 
 
 def curvature(**changed: Any) -> Any:

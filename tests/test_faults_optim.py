@@ -12,7 +12,10 @@ import torch
 from optimizer_cases import OPTIMIZERS
 from torch.optim.swa_utils import update_bn
 
-from pdekit import optim
+from pdekit import cli, optim
+
+cli.load_study("optimizer_speed")  # puts its neighbours on the path
+from networks import defaults  # noqa: E402
 
 every = pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.__name__)
 MANY = [optim.EntropySGD, optim.HJ, optim.HEAT]
@@ -221,52 +224,26 @@ def test_replicas_that_have_come_to_rest_keep_the_master_where_it_is(cls: Any) -
 
 # ---- training with the defaults
 
-GRADIENTS = 1_200
-
 
 @pytest.fixture(scope="module")
 def digits() -> Any:
-    data = pytest.importorskip("sklearn.datasets").load_digits(return_X_y=True)
-    images, classes = (torch.tensor(a) for a in data)
-    return (images / 16).float(), classes
+    pytest.importorskip("sklearn")
+    return defaults.digits()
 
 
-def trained(make: Any, digits: Any, gradients: int = GRADIENTS) -> float:
-    """Loss of a network of 32 tanh units on all digits, after batches of 64."""
-    images, classes = digits
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Tanh(), torch.nn.Linear(32, 10))
-    optimizer, draw, used = make(model.parameters()), torch.Generator().manual_seed(0), 0
-
-    def closure() -> Any:
-        nonlocal used
-        used, k = used + 1, torch.randint(0, len(images), (64,), generator=draw)
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(images[k]), classes[k])
-        loss.backward()
-        return loss
-
-    while used < gradients:
-        optimizer.step(closure)
-    with torch.no_grad():
-        return float(torch.nn.functional.cross_entropy(model(images), classes))
-
-
-# what SGD leaves at rate 0.1: 0.109, at 0.2: 0.063, at 0.1 after 400 gradients: 0.26
-LEFT = {
-    optim.EntropySGD: 0.09, optim.HJ: 0.09, optim.HEAT: 0.09, optim.SGLD: 0.13,
-    optim.TrivializedSGD: 0.13, optim.NesterovRestart: 0.13, optim.MaSS: 0.13,
-    optim.ElasticSGD: 0.4, optim.Parle: 0.5, optim.MFSGLD: 0.09, optim.MFHomSGLD: 0.1,
-}  # fmt: skip
+@pytest.fixture(scope="module")
+def bar(digits: Any) -> float:
+    """1.5 times what SGD leaves."""
+    return 1.5 * defaults.trained(defaults.makes()[defaults.SGD], digits)
 
 
 @every
-def test_a_network_is_trained_with_nothing_said(cls: Any, digits: Any) -> None:
-    """At 1,200 gradients; three replicas take a third of the steps."""
-    assert trained(cls, digits) < LEFT[cls]
+def test_a_network_is_trained_with_nothing_said(cls: Any, digits: Any, bar: float) -> None:
+    """As in docs/optimizers.md: at equal numbers of gradients within 1.5 times of SGD's loss."""
+    assert defaults.trained(cls, digits) < bar
 
 
-COUNTS = {optim.EntropySGD: "inner_steps", optim.HJ: "inner_steps", optim.HEAT: "samples"}
+COUNTS = {optim.EntropySGD: "inner_steps", optim.HJ: "inner_steps", optim.HEAT: "inner_steps"}
 
 
 @pytest.mark.parametrize(("cls", "count"), COUNTS.items())
@@ -277,8 +254,8 @@ def test_the_default_rate_follows_the_number_of_gradients(
     """0.2 a gradient, whatever a step takes."""
     x = torch.zeros(1, requires_grad=True)
     assert cls([x], **{count: gradients}).param_groups[0]["lr"] == pytest.approx(0.2 * gradients)
-    if not (cls is optim.HEAT and gradients == 40):  # a mean of 40 allows no rate of 8
-        assert trained(lambda p: cls(p, **{count: gradients}), digits) < 0.15
+    if gradients == 4:
+        assert defaults.trained(lambda p: cls(p, **{count: gradients}), digits) < 0.15
 
 
 # ---- batch normalisation

@@ -238,7 +238,7 @@ def test_heat_descends_the_solution_of_the_heat_equation(name, antithetic):
         v = pk.solve(pk.Heat(beta=1 / T), pk.Grid(-6, 6, 1200), V, gamma)
         return v.potential().grad(np.array(points)[:, None])[:, 0]
 
-    options = {"gamma": gamma, "temperature": T, "samples": 6, "antithetic": antithetic}
+    options = {"gamma": gamma, "temperature": T, "inner_steps": 6, "antithetic": antithetic}
     mean, error = slopes(optim.HEAT, V, points, 100_000, seed=3, **options)
     assert agree(mean, exact(T), error)
     assert not agree(mean, exact(2 * T), error)
@@ -250,7 +250,7 @@ def test_pairs_of_opposite_signs_cancel_what_is_odd():
     the slope 3(x + ξ)²; at level 0.001."""
     x, gamma, T, n = 0.8, 0.05, 0.4, 40_000
     V = pk.potentials.Custom(lambda x: x[..., 0] ** 3, grad=lambda x: 3 * x**2)
-    options = {"gamma": gamma, "temperature": T, "samples": 2, "seed": 1}
+    options = {"gamma": gamma, "temperature": T, "inner_steps": 2, "seed": 1}
     even = 2 * 9 * (gamma * T) ** 2  # of 3 ξ²
     spread = {}
     for antithetic in (False, True):
@@ -273,7 +273,7 @@ def test_the_loss_of_heat_estimates_the_solution():
         y.grad = torch.zeros_like(y)
         return losses[-1].mean()
 
-    loss = optim.HEAT([y], gamma=gamma, samples=4, temperature=T, seed=6).step(closure).item()
+    loss = optim.HEAT([y], gamma=gamma, inner_steps=4, temperature=T, seed=6).step(closure).item()
     v = pk.solve(pk.Heat(beta=1 / T), pk.Grid(-6, 6, 1200), V, gamma)
     error = torch.stack(losses).mean(0).std().item() / sqrt(n)
     assert agree(loss, v.at([[x]])[0], error)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import truth as frame
+from optimizer_cases import OPTIMIZERS
 
 import pdekit as pk
 from pdekit.particles.run.guards import StepSizeWarning
@@ -41,7 +42,7 @@ def required() -> set[str]:
         "ChiSquare", "Energy", "KL", "KolmogorovSmirnov", "L1", "Moments", "SlicedW2", "W1", "W2",
     }  # fmt: skip
     equations = {f"solve {name}" for name in EQUATIONS}
-    optimizers = {f"optim {name}" for name in pk.optim.__all__}
+    optimizers = {f"optim {cls.__name__}" for cls in OPTIMIZERS}
     return (verbs - {"solve"}) | equations | schemes | metrics | {*DYNAMICS} | optimizers
 
 

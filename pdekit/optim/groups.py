@@ -120,8 +120,6 @@ class Checked(Optimizer):
 
     def _check(self, group: Group) -> None:
         self.check(group)
-        if "weight_decay" not in group:
-            return
         check_range(group, "weight_decay", 0.0)
         if group["lr"] * group["weight_decay"] >= 1:
             raise ValueError(

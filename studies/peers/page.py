@@ -180,6 +180,15 @@ def split(numbers: dict[str, Any]) -> str:
     return aligned(lines, head)
 
 
+def defaults(numbers: dict[str, Any]) -> str:
+    """Of each optimizer the loss that it leaves, and its ratio to that of SGD."""
+    lines = [
+        (r["optimizer"], f"{r['loss']:.4f} ± {r['error']:.4f}", f"{r['ratio']:.2f}")
+        for r in numbers["rows"]
+    ]
+    return aligned(lines, ("optimizer", "loss (± standard error)", "over SGD's"))
+
+
 def optimizer_bars(numbers: dict[str, Any]) -> str:
     lines = [
         (b["text"].split(": over")[0], f"{b['measured']:.2f}", f"≤ {b['bound']:.2f}",
@@ -195,6 +204,7 @@ PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "particle bars": ("particle_speed", bars),
     "every particle row": ("particle_speed", every_particle_row),
     "ends": ("smoothed_training", ends),
+    "defaults": ("../studies/networks/defaults", defaults),
     "flatness": ("smoothed_training", flatness),
     "training": ("training_tables", training),
     "split": ("replicas", split),
