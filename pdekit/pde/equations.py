@@ -206,8 +206,9 @@ class McKeanVlasov(Facts):
     The limit of dX^i = -∇V(X^i) dt - N^-1 Σ_j ∇W(X^i - X^j) dt + sqrt(2/beta) dB^i. A gradient
     flow of F(rho) = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho, which never increases.
     ``interaction``: ``CurieWeiss(strength)``, W = strength |z|²/2, or ``PairPotential(W)``. On a
-    periodic axis W is evaluated at the shortest displacement. Mathematics 1.6; Kantas et al.
-    (5)-(9).
+    periodic axis W is evaluated at the shortest displacement. The mass of the initial density is
+    kept as given: W * rho, and so the dynamics, are those of particles where it is one. Mathematics
+    1.6; Kantas et al. (5)-(9).
     """
 
     potential: Coefficient
