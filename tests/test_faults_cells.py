@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import special
 
 import pdekit as pk
 from pdekit import potentials as P
@@ -142,3 +143,56 @@ def test_what_moves_too_often_is_refused_early():
     equation = pk.FokkerPlanck(Swinging(), 2.0)
     with pytest.raises(pk.ConvergenceError, match="shorter time"):
         pk.solve(equation, pk.Grid(-5, 5, 12), pk.Gaussian(0.0, 0.5), 1e6)
+
+
+def hole(x):
+    return -1.0 * (np.abs(x[..., 0] - 0.3137) < 0.1)
+
+
+@pytest.mark.parametrize("n", [16, 20, 24, 40])
+def test_a_hole_between_the_centres_is_found(n):
+    grid, t = pk.Grid(-3, 3, n), 0.3
+    away = np.maximum(np.abs(grid.axes[0] - 0.3137) - 0.1, 0.0)
+    u = pk.solve(pk.HamiltonJacobi(), grid, hole, t).fields[0]
+    assert np.allclose(u, np.minimum(away**2 / (2 * t) - 1, 0.0), atol=1e-6)
+    round_a_circle = pk.Grid(0, 1, n, periodic=True)
+    u = pk.solve(pk.HamiltonJacobi(), round_a_circle, lambda x: hole(x + 0.2937), t).fields[0]
+    assert u.min() < -0.99  # across the seam
+
+
+def test_its_local_entropy_is_exact_and_takes_no_ages():
+    # once 2 % too low, and a hole that was seen took minutes
+    grid, beta, t = pk.Grid(-3, 3, 20), 20.0, 0.3
+    right = special.ndtr((0.4137 - grid.axes[0]) / (t / beta) ** 0.5)
+    right -= special.ndtr((0.2137 - grid.axes[0]) / (t / beta) ** 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pk.ResolutionWarning)
+        u = pk.solve(pk.ViscousHJ(beta), grid, hole, t).fields[0]
+    assert np.allclose(u, -np.log1p(np.expm1(beta) * right) / beta, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", [schemes.Filtered(), schemes.Godunov()])
+def test_a_hole_that_a_march_cannot_see_is_reported(scheme):
+    with pytest.warns(pk.ResolutionWarning, match="within a cell"):
+        pk.solve(pk.HamiltonJacobi(), pk.Grid(-3, 3, 20), hole, 0.3, scheme)
+    with pytest.warns(pk.ResolutionWarning, match="too coarse for the value"):
+        pk.solve(pk.HamiltonJacobiBellman(P.Quadratic(1.0), 2.0), pk.Grid(-3, 3, 20), hole, 0.3)
+
+
+def test_a_hole_between_the_lines_of_the_plane_is_found(place=0.3):
+    grid = pk.Grid((-3, -3), (3, 3), (20, 20))
+    with pytest.warns(pk.ResolutionWarning, match="within a cell"):
+        u = pk.solve(
+            pk.HamiltonJacobi(), grid, lambda x: -1.0 * (((x - place) ** 2).sum(-1) < 0.01), 0.3
+        ).fields[0]
+    nearest = np.sqrt(((grid.centres - place) ** 2).sum(-1)).min() - 0.1
+    assert abs(u.min() - (nearest**2 / 0.6 - 1)) < 0.02
+
+
+def test_rates_of_what_is_no_density_are_refused():
+    grid = pk.Grid(0, 1, 20, periodic=True)
+    equation = pk.FokkerPlanck(lambda x: 0 * x[..., 0], 3.0, force=lambda x: 2 + 0 * x)
+    wave = np.cos(2 * np.pi * grid.axes[0])
+    for rate in (pk.entropy_production, pk.housekeeping):
+        with pytest.raises(ValueError, match="must not be negative"):
+            rate(equation, wave, grid)

@@ -308,11 +308,11 @@ def test_the_examples_of_the_page_run():
 
 def test_going_on_from_the_end_of_another_run():
     X = run(n=64, t=[0.0, 0.1])
-    again = run(initial=X.final)
-    assert again.x.identical(run(initial=X.final.values).x)
+    again = run(initial=X.final, seed=1)
+    assert again.x.identical(run(initial=X.final.values, seed=1).x)
     turned = X.final.transpose("dim", "particle")
-    assert again.x.identical(run(initial=turned).x)
-    assert again.x.identical(run(initial=torch.tensor(X.final.values)).x)
+    assert again.x.identical(run(initial=turned, seed=1).x)
+    assert again.x.identical(run(initial=torch.tensor(X.final.values), seed=1).x)
     R = run(runs=3)
     assert run(initial=R.final, runs=3, t=0.0).x.identical(
         run(initial=R.final.values, runs=3, t=0.0).x
@@ -325,6 +325,25 @@ def test_going_on_from_the_end_of_another_run():
     with pytest.raises(ValueError, match=r"take \.final"):
         run(initial=X.x)
     assert isinstance(X.final, xr.DataArray)
+
+
+def test_going_on_by_the_same_noise_is_said():
+    free = pk.Langevin(pk.potentials.Quadratic(0.0), 1.0)
+    reached = pk.simulate(free, np.zeros((2_000, 1)), 2_000, 1.0, 0.25).final
+    with pytest.warns(pk.AccuracyWarning, match="seed=1"):
+        pk.simulate(free, reached, 2_000, 1.0, 0.25)
+    again = pk.simulate(free, reached, 2_000, 1.0, 0.25, seed=1).final  # without a warning
+    assert abs(float((again.values**2).mean()) - 4.0) < 5 * 4 * (2 / 2_000) ** 0.5
+    plain = pk.Nesterov(pk.potentials.Quadratic(1.0))
+    there = pk.simulate(plain, reached, 2_000, 1.0, 0.1).final  # draws nothing
+    pk.simulate(plain, there, 2_000, 1.0, 0.1)
+
+
+def test_a_kernel_far_narrower_than_the_box_is_not_taken_for_zero():
+    pairs = pk.PairPotential(pk.interactions.GaussianWell(2.0, 0.005))
+    x = torch.cat([torch.linspace(-0.02, 0.02, 50), torch.tensor([-300.0, 300.0])])[None, :, None]
+    with pytest.raises(ValueError, match="take ExactSum"):
+        particles.ChebyshevSum()(pairs.grad, x.double())
 
 
 def test_an_equation_is_sent_to_solve():

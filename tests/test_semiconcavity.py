@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
+import pdekit as pk
 from pdekit.comparison.semiconcavity import convex_intervals, is_convex, semiconcavity
 from pdekit.grid import Grid
 
@@ -278,3 +279,14 @@ def test_other_objects_are_named():
         grid = Grid((-1, -1), (1, 1), (20, 20))
         coords = dict(zip(grid.names, grid.axes, strict=True))
         convex_intervals(xr.DataArray(np.zeros(grid.shape), coords, ("x", "y")))
+
+
+def test_data_that_fall_to_a_wall_are_bounded_by_time_alone():
+    grid = Grid(-3, 3, 200)  # the slope of x^2/10 + cos 3x at 3 is -0.64
+    solution = pk.solve(pk.HamiltonJacobi(), grid, pk.potentials.Rippled(), [0.0, 0.5])
+    row = pk.certify(solution, pk.certificates.Semiconcave()).rows[0]
+    assert row.passed and row.bound == 2.0 and abs(row.value - 2.0) < 1e-6
+    window = pk.certificates.Semiconcave(window=(-2.0, 2.0))
+    assert pk.certify(solution, window).rows[0].bound == pytest.approx(
+        1 / (1 / 9.2 + 0.5), rel=0.01
+    )

@@ -14,8 +14,10 @@ FLAT = P.Custom(lambda x: 0 * x[..., 0])
 
 @pytest.mark.parametrize("H", [None, pk.hamiltonians.Power(1.0), pk.hamiltonians.Power(1.5)])
 def test_a_ripple_of_eight_cells_stays_above_its_infimum(H):
-    V = P.Rippled()
-    least = V(np.linspace(-5, 5, 400_001)[:, None]).min()
+    V, x = P.Rippled(), np.array([1.0])
+    for _ in range(20):  # Newton's method for V' = 0
+        x -= (x / 5 - 3 * np.sin(3 * x)) / (1 / 5 - 9 * np.cos(3 * x))
+    least = V(x[:, None])[0]
     u = pk.solve(pk.HamiltonJacobi(H), pk.Grid(-5, 5, 40), V, 1.0).fields[0]
     assert u.min() >= least - 1e-12
 

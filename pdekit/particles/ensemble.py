@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 from time import perf_counter
 from typing import Any, TypedDict
 
@@ -17,6 +19,8 @@ from tqdm import tqdm
 
 import pdekit
 from pdekit import checks
+from pdekit.errors import AccuracyWarning
+from pdekit.particles.dynamics.gradients import FullGradient
 from pdekit.particles.fused import fused
 from pdekit.particles.observation import Observable, Observed, checked, listed
 from pdekit.particles.run import guards
@@ -100,7 +104,8 @@ class Ensemble:
         if not parts:
             return None
         x = np.concatenate(parts, axis=self.x.dims.index(axis))
-        whole = xr.DataArray(x, {"time": self.x["time"].values}, self.x.dims, self.x.name)
+        coords, named = {"time": self.x["time"].values}, self.x.dims
+        whole = xr.DataArray(x, coords, named, self.x.name, self.x.attrs)
         return replace(self, x=whole, division=None)
 
 
@@ -140,7 +145,8 @@ def simulate(
     n, runs : particles per run, independent runs
     t : a number or increasing numbers >= 0, in units of time; 0 returns the initial positions
     dt : longest step; every interval between output times is cut into equal steps
-    seed : 0 <= seed < 2**64
+    seed : 0 <= seed < 2**64; to go on from the positions of another run take another one, as the
+        same noise would move them again (``AccuracyWarning`` for a DataArray such as ``X.final``)
     device, dtype : of torch; float64 unless float32 is given
     progress : show a tqdm bar, with particle-steps per second and the time left
     observe : observables accumulated on the fly: ``Moments()``, ``Histogram(grid)``,
@@ -189,6 +195,8 @@ def simulate(
     began = perf_counter()
     with torch.no_grad(), one_thread() as threads:
         source = start(initial, n, runs, seed, dtype, device)
+        if times[-1] > 0:
+            _warn_of_used_noise(dynamics, initial, seed, stacklevel=3)
         dim = source.probe.shape[-1]
         _check_dim(dynamics, dim)
         guards.check_seam(dynamics, source.probe, times[-1])
@@ -238,6 +246,24 @@ def simulate(
     return replace(result, observed=recorder.observed.dataset(times, dim))
 
 
+def _draws(dynamics: Dynamics) -> bool:
+    """Whether a dynamics draws noise, as far as it says."""
+    cold = getattr(dynamics, "beta", 1.0) in (None, inf)
+    return not (cold or getattr(dynamics, "gradient", None) == FullGradient())
+
+
+def _warn_of_used_noise(dynamics: Dynamics, initial: Start, seed: int, stacklevel: int) -> None:
+    """Positions that depend on the noise of a seed are not independent of it afterwards."""
+    if isinstance(initial, xr.DataArray) and initial.attrs.get("seed") == seed and _draws(dynamics):
+        warnings.warn(
+            f"these positions were reached by the noise of seed = {seed}, which would move them "
+            "again, step by step: displacements add up instead of averaging out (free ones to "
+            f"twice the mean square). Go on with another seed, such as seed={seed + 1}",
+            AccuracyWarning,
+            stacklevel=stacklevel,
+        )
+
+
 def _alone_or(ranks: Any) -> Ranks:
     if ranks is None:
         return Ranks()
@@ -276,6 +302,8 @@ def _ensemble(
     recorder: Recorder,
 ) -> Ensemble:
     x: Any = None if recorder.out is None else _labelled(recorder.out, times, recorder.division)
+    if x is not None and times[-1] > 0 and _draws(dynamics):
+        x.attrs["seed"] = seed
     observed = recorder.observed.dataset(times, dim)
     return Ensemble(x, dynamics, seed, stats, observed, recorder.division)
 

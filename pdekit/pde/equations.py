@@ -230,9 +230,10 @@ class McKeanVlasov(Facts):
     flow of F(rho) = ∫ V rho + ½ ∬ W rho rho + beta^-1 ∫ rho log rho, which never increases.
     ``interaction``: ``CurieWeiss(strength)``, W = strength |z|²/2, ``PairPotential(W)``, or of two
     points ``FeatureInteraction(features)``, ``KernelInteraction(U)``, where W * rho stands for
-    ∫ U(x, y) rho(dy). On a periodic axis W is evaluated at the shortest displacement.
-    ``beta = math.inf``: no noise; then ``schemes.Upwind`` or, on a line, ``schemes.Quantiles``.
-    Mathematics 1.6, 1.13; Kantas et al. (5)-(9).
+    ∫ U(x, y) rho(dy). On a periodic axis W is evaluated at the shortest displacement. The mass of
+    the initial density is kept as given: W * rho, and so the dynamics, are those of particles where
+    it is one. ``beta = math.inf``: no noise; then ``schemes.Upwind`` or, on a line,
+    ``schemes.Quantiles``. Mathematics 1.6, 1.13; Kantas et al. (5)-(9).
     """
 
     potential: Coefficient

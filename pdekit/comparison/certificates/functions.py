@@ -218,7 +218,9 @@ class Semiconcave:
 
     Mathematics 1.8, thesis Lemma 4.17. The quantities, bounds and allowances are those of
     ``pk.semiconcavity``, Laplacian and harmonic mean at minima included; ``initial``,
-    ``constants``, ``window`` and ``step`` are passed to it.
+    ``constants``, ``window`` and ``step`` are passed to it. Where data fall to a wall their
+    reflection has C = infinity, and the bound is 1/t; a ``window`` that the kink at the wall does
+    not reach has the bound of the data themselves.
     """
 
     initial: Field | None = None
@@ -237,6 +239,8 @@ class Semiconcave:
         if not (self.proved_for(solution) and plain):
             return does_not_apply(name, "stated for u_t = -|∇u|²/2 + Δu/(2 beta)")
         known, window, step = self.constants, self.window, self.step
+        if known is None and window is None and _falls_to_a_wall(solution, self.initial):
+            known = np.inf  # of the data continued by reflection, which have a convex kink there
         try:
             found = semiconcavity(solution, self.initial, constants=known, window=window, step=step)
         except ValueError as error:
@@ -255,6 +259,22 @@ class Semiconcave:
         value, bound = at[f"sup_{k}"].item(), at[f"bound_{k}"].item()
         where = f"{at_place(solution, i)}, direction {k}"
         return at_most(name, value, bound, slack + 1e-9 * abs(bound), where, f"worst is {k}")
+
+
+def _falls_to_a_wall(solution: Solution, initial: Any) -> bool:
+    """Whether the data, as far as they are there, have a lower value next to a wall than before."""
+    grid = solution.grid
+    if initial is None:
+        if not np.isclose(solution.times[0], 0.0):
+            return False
+        f = solution.fields[0]
+    else:
+        f = np.asarray(initial(grid.centres) if callable(initial) else initial, dtype=float)
+        if f.shape != grid.shape:
+            return False
+    slight = 1e-9 * float(np.ptp(f))
+    walls = [np.moveaxis(f, k, 0) for k in range(grid.dim) if not grid.periodic[k]]
+    return any(((u[1] - u[0] > slight) | (u[-2] - u[-1] > slight)).any() for u in walls)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@ minimum, and evaluation on finer nodes until convergence."""
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
@@ -14,8 +15,9 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate
 from pdekit.pde.discrete.stats import Stats
 
-_GOLDEN = (np.sqrt(5.0) - 1) / 2
-_LOOKED_AT = 2048  # most points between the nodes at which a function is compared with them
+_LOOKED_AT = 2048  # points between the nodes at which a function is compared with them
+# steps of a lattice in the unit interval and square: powers of the golden and plastic ratios
+_LATTICE = {1: (0.6180339887498949,), 2: (0.7548776662466927, 0.5698402909980532)}
 # tolerated error of cubic interpolation, of the second difference; 5.5 nodes per wave
 _BENDS = 0.03
 _WELLS = 8  # lowest samples around which a function's minimum is searched
@@ -29,39 +31,65 @@ def resolves(problem: Problem, bends: float = _BENDS) -> bool:
 
     ``bends``: the share of a second difference that they may miss.
 
-    At points off the nodes by parts of a cell that are never the same, up to 2,048 of them: waves
-    of any length are detected, narrow holes only if hit by one of those.
+    At 2,048 points of the box, on a lattice that is regular in no direction: waves of any length
+    are detected, and holes as wide as the points are apart.
     """
     f, grid = problem.initial, problem.grid
     if not callable(f):
         return True
-    apart = max(1, grid.cells[0] * grid.cells[-1] // _LOOKED_AT if grid.dim == 2 else 1)
-    lines = [_along(f, problem.values, grid, axis, apart, bends) for axis in range(grid.dim)]
-    return all(lines)
-
-
-def _along(
-    f: Callable[[Any], Any], values: Array, grid: Grid, axis: int, apart: int, bends: float
-) -> bool:
-    """The same along some lines of one axis."""
-    n, h = grid.cells[axis], grid.spacing[axis]
-    lines = np.moveaxis(values, axis, -1).reshape(-1, n)
-    centres = np.moveaxis(grid.centres, axis, -2).reshape(-1, n, grid.dim)
-    some = slice((apart // 2) % len(lines), None, apart)
-    u, x = lines[some], centres[some]
-    cell = np.arange(1, n - 2, max(1, (n - 3) * len(u) // _LOOKED_AT))
-    share = 0.15 + 0.7 * np.modf(_GOLDEN * (np.arange(u[:, cell].size) + 1))[0]
-    s = share.reshape(len(u), -1)
-    p, a, b, q = (u[:, cell + k] for k in (-1, 0, 1, 2))
-    first, second = p - 2 * a + b, a - 2 * b + q
-    cubic = a + s * (b - a) - s * (1 - s) / 6 * ((2 - s) * first + (1 + s) * second)
-    points = np.array(x[:, cell])
-    points[..., axis] += s * h
+    count = np.arange(1, _LOOKED_AT + 1)
+    around = [
+        _around(n, periodic, np.modf(count * step)[0])
+        for n, periodic, step in zip(grid.cells, grid.periodic, _LATTICE[grid.dim], strict=True)
+    ]
+    points = np.stack([a.place for a in around], -1) + 0.5
+    points = grid.lower + np.mod(points, grid.cells) * grid.spacing
     between = np.asarray(f(points), dtype=float)
-    bend = np.maximum(np.abs(first), np.abs(second))
-    wide = np.maximum(bend, np.maximum(np.roll(bend, 1, 1), np.roll(bend, -1, 1)))
-    slack = bends * wide + 1e-9 * (np.abs(a) + np.abs(b)) + 1e-9 * float(np.ptp(u))
+    if grid.dim == 1:
+        near = problem.values[around[0].nodes]
+        cubic = (near * around[0].weights).sum(1)
+        bent = around[0].one_sided * _bent(near)
+    else:
+        near = problem.values[around[0].nodes[:, :, None], around[1].nodes[:, None, :]]
+        cubic = np.einsum("pij,pi,pj->p", near, around[0].weights, around[1].weights)
+        bent = around[0].one_sided * _bent(near.swapaxes(1, 2)).max(1)
+        bent = bent + around[1].one_sided * _bent(near).max(1)
+        near = near.reshape(len(near), -1)
+    slack = bends * bent + 2e-9 * np.abs(near).max(1) + 1e-9 * float(np.ptp(near))
     return bool((np.abs(between - cubic) <= slack).all())
+
+
+class _Around(NamedTuple):
+    """Nodes of one axis around places between them."""
+
+    place: Array  # in cells from the first centre
+    nodes: NDArray[np.int64]  # six, or all where there are fewer, (place, node)
+    weights: Array  # of the cubic through the four next to the place, as ``nodes``
+    one_sided: Array  # how much larger errors are next to a wall, where these lie on one side
+
+
+def _around(n: int, periodic: bool, share: Array) -> _Around:
+    place = share * n - (0.0 if periodic else 0.5)
+    cell = np.floor(place).astype(int)
+    first = cell - 1 if periodic else np.clip(cell - 1, 0, n - 4)
+    start = cell - 2 if periodic else np.clip(cell - 2, 0, max(n - 6, 0))
+    nodes = start[:, None] + np.arange(min(n, 6))
+    s = place - first
+    cubic = np.stack(
+        (-(s - 1) * (s - 2) * (s - 3) / 6, s * (s - 2) * (s - 3) / 2,
+         -s * (s - 1) * (s - 3) / 2, s * (s - 1) * (s - 2) / 6), -1,
+    )  # fmt: skip
+    weights = np.zeros(nodes.shape)
+    np.put_along_axis(weights, (first - start)[:, None] + np.arange(4), cubic, 1)
+    beyond = (place < 0) | (place > n - 1)
+    larger = np.where(first == cell - 1, 1.0, np.where(beyond & (not periodic), 12.0, 2.0))
+    return _Around(place, nodes % n, weights, larger)
+
+
+def _bent(near: Array) -> Array:
+    """The largest second difference along the last axis."""
+    out: Array = np.abs(np.diff(near, 2)).max(-1)
+    return out
 
 
 def resolves_walls(problem: Problem) -> bool:
@@ -100,12 +128,11 @@ def softly(f: Callable[[Any], Any], grid: Grid, beta: float, what: str) -> Array
     return np.ascontiguousarray(values)
 
 
-def least(problem: Problem) -> float:
-    """The least value of a callable near its lowest samples, at points it was evaluated at.
+def least(f: Callable[[Any], Any], grid: Grid, u: Array) -> float:
+    """The least value of a callable near its lowest samples u, at points it was evaluated at.
 
     Never below its infimum, and above the least of those wells by rounding.
     """
-    grid, u = problem.grid, problem.values
     fall, low = np.zeros(grid.shape), np.ones(grid.shape, bool)
     for axis in range(grid.dim):
         ahead, back = _beside(u, axis, grid.periodic[axis])
@@ -122,7 +149,7 @@ def least(problem: Problem) -> float:
     for _ in range(9):
         points = centre[:, None] + offsets * reach
         points = np.clip(points, grid.lower, grid.upper)
-        values = np.asarray(problem.initial(points), dtype=float)
+        values = np.asarray(f(points), dtype=float)
         found = min(found, float(values.min()))
         if float(np.ptp(values, axis=1).min()) <= slack:
             break

@@ -36,7 +36,9 @@ def banded(w: Array, kernel: Array, axis: int, stride: int) -> Array:
     """
     w = np.take(w, range(stride // 2, w.shape[axis] - stride // 2), axis) if stride > 1 else w
     if w.ndim == 1:
-        return np.ascontiguousarray(np.correlate(w, kernel, "valid")[::stride])
+        if stride == 1:
+            return np.correlate(w, kernel, "valid")
+        return np.lib.stride_tricks.sliding_window_view(w, kernel.size)[::stride] @ kernel
     return _repeated(w, kernel[None], stride, axis, (w.shape[axis] - kernel.size) // stride + 1)
 
 

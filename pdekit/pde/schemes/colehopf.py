@@ -90,13 +90,19 @@ class ColeHopf:
                 return self._extended(problem, fine, factor, t)
             u = smooth(problem.values if factor == 1 else problem.sample(fine), fine, factor, t)
             if not resolved:
+                last = factor  # nodes a cell of the last sums
 
                 def finer(values: Array, finer_grid: Grid) -> Array | None:
-                    more = _refinement(values, finer_grid, beta, t)
-                    if np.prod(np.array(finer_grid.cells, float) * more) > MOST_NODES:
+                    nonlocal last
+                    needed = finer_grid.cells[0] // grid.cells[0]
+                    needed *= _refinement(values, finer_grid, beta, t)
+                    # more than before, and no multiple: a jump rounded alike twice would agree
+                    needed = max(needed, 3 * last)
+                    last = needed + 2 * (needed % last == 0)
+                    if np.prod(np.array(grid.cells, float) * last) > MOST_NODES:
                         return None
-                    own = finer_grid if more == 1 else finer_grid.refined(more)
-                    return smooth(values if more == 1 else problem.sample(own), own, more, t)
+                    own = grid.refined(last)
+                    return smooth(problem.sample(own), own, last, t)
 
                 u = on_finer_nodes(problem, u, finer, stats)
             elif factor > 1 and not callable(problem.initial):

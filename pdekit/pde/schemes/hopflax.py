@@ -93,7 +93,7 @@ class HopfLax:
                 if not resolved or gaps.max() > 0:
                     return _looked_at(problem, u, t, terms, stats)
                 if u.min() < problem.values.min():
-                    u = np.maximum(u, least(problem))
+                    u = np.maximum(u, least(problem.initial, grid, problem.values))
             elif gaps[0] > 0 and gaps[0] > LITTLE * np.ptp(problem.values):
                 warn_unresolved(float(gaps[0] / np.ptp(problem.values)), stacklevel=7)
             return u
@@ -111,7 +111,10 @@ def _looked_at(
     def looking(values: Array, fine: Grid) -> Array | None:
         return direct_minima(problem, values, fine, costs[0])
 
+    finest = [(problem.grid, problem.values)]
+
     def finer(values: Array, fine: Grid) -> Array:
+        finest.append((fine, values))
         return minimum(values, fine, t, terms, True)[0]
 
     if problem.grid.dim == 1 and looking(problem.values, problem.grid) is not None:
@@ -123,7 +126,8 @@ def _looked_at(
     # two may agree by chance, if both are limited to unresolved samples
     most = MOST_NODES if terms is None else _MOST_IN_A_SECOND
     u = on_finer_nodes(problem, u, finer, stats, most, below)
-    return np.maximum(u, least(problem)) if u.min() < problem.values.min() else u
+    fine, values = finest[-1]
+    return np.maximum(u, least(problem.initial, fine, values)) if u.min() < values.min() else u
 
 
 def _cost(t: float, term: Term | None) -> Callable[[Array], Array]:

@@ -261,7 +261,7 @@ def entropy_production(equation: Equation, density: Numbers, grid: Grid) -> floa
     somewhere (the rate is not defined there).
     """
     problem = steady(equation, grid, "entropy_production")
-    rho = as_field(density, problem.grid, "the density")
+    rho = _density(density, problem.grid)
     flow = current(equation, rho, grid).values
     return _dissipated(equation, flow, rho, grid)
 
@@ -273,11 +273,19 @@ def housekeeping(equation: Equation, density: Numbers, grid: Grid) -> float:
     exactly in detailed balance. Second order; mathematics 1.11. Raises as ``entropy_production``.
     """
     problem = steady(equation, grid, "housekeeping")
-    rho = as_field(density, problem.grid, "the density")
+    rho = _density(density, problem.grid)
     still = stationary(equation, grid).values
     velocity = current(equation, still, grid).values
     safe = np.where(still > 0, still, 1.0)[..., None]
     return _dissipated(equation, rho[..., None] * velocity / safe, rho, grid)
+
+
+def _density(given: Numbers, grid: Grid) -> Array:
+    rho = as_field(given, grid, "the density")
+    if rho.min() < -1e-10 * np.abs(rho).max():  # more than rounding of a solution
+        cell = tuple(int(k) for k in np.unravel_index(rho.argmin(), rho.shape))
+        raise ValueError(f"a density must not be negative; it is {rho.min():g} in cell {cell}")
+    return rho
 
 
 def _dissipated(equation: Any, flow: Array, rho: Array, grid: Grid) -> float:
