@@ -194,6 +194,8 @@ def test_by_index_on_a_circle_and_in_sum():
     circle = pk.landscapes.expected_by_index(2, 3, 0.5, samples=200)
     exact = pk.landscapes.expected_critical_points(2, 3, 0.5)
     np.testing.assert_allclose(circle.mean, [exact / 2] * 2, rtol=1e-10)
+    axes = pk.landscapes.expected_by_index(5, 2, samples=2000)  # a quadratic form's
+    assert (np.abs(axes.mean - 2) < 4 * axes.error).all()
     for n in (5, 8):
         found = pk.landscapes.expected_by_index(n, 3, 0.5, samples=2000)
         signs = (-1.0) ** np.arange(n)
