@@ -8,14 +8,15 @@ minima. What holds:
 * the expected numbers, known exactly for every N, are those counted in systems of six spins, where
   all critical points can be found;
 * at N = 100 descents end at many minima without field and at one in a strong field, as the thesis
-  has it. But its "polynomial regime" v² = 3 (1 - 1/N) has one minimum in nearly every
-  disorder: the critical points of order N there are saddles (errata 75);
+  has it. But its "polynomial regime" v² = 3 (1 - 1/N) has one to a few minima: the critical
+  points of order N there are saddles (errata 75);
 * two minima of random descents are at right angles: their mean cosine distance is near 1, and
   cannot be the 1.16 of the thesis, since it is at most n/(n-1) for n minima (errata 70);
-* removing the field slowly leads lower than plain descent does on average; at equal numbers of
-  gradients, the best of several plain descents is as low or lower.
+* removing the field slowly leads a little lower than plain descent does on average; the best of as
+  many plain descents as take the same gradients is lower still.
 
-Equations: mathematics 1.12, errata 50 to 55, 70, 75; Fyodorov (2013).
+Equations: mathematics 1.12, errata 50 to 55, 70, 75; Fyodorov (2013). The panel of minima needs
+scikit-learn (the test extra).
 """
 
 from dataclasses import dataclass
@@ -116,7 +117,8 @@ def run(
     starts = starts or (8 if quick else 40)
     small = 10 if quick else 60
     with tqdm(total=small * len(FIELDS) + 2 * disorders, desc="trivialization") as bar:
-        counts = {v: _counted(v, range(seed, seed + small), bar) for v in FIELDS}
+        samples = 2000 if quick else 20_000
+        counts = {v: _counted(v, range(seed, seed + small), samples, bar) for v in FIELDS}
         seeds = range(seed, seed + disorders)
         regimes = _regimes(seeds, starts, bar)
         annealed = _annealed(seeds, starts, DECAYS[:3] if quick else DECAYS, bar)
@@ -132,13 +134,13 @@ def _error(values: np.ndarray) -> float:
 # ---- counts in small systems ---------------------------------------------------------------------
 
 
-def _counted(v: float, seeds: range, bar: Any) -> Counts:
+def _counted(v: float, seeds: range, samples: int, bar: Any) -> Counts:
     found = []
     for seed in seeds:
         glass = landscapes.SphericalSpinGlass(P, SMALL, v, seed)
         found.append(landscapes.critical_points(glass, starts=300))
         bar.update()
-    by_index = landscapes.expected_by_index(SMALL, P, v, samples=20_000)
+    by_index = landscapes.expected_by_index(SMALL, P, v, samples=samples)
     return Counts(
         np.array([len(each.points) for each in found]),
         np.array([each.of_index(0) for each in found]),
@@ -171,8 +173,7 @@ def _regime(ends: list[landscapes.Descents]) -> Regime:
 
 
 def _distinct(points: torch.Tensor) -> int:
-    groups = fcluster(linkage(points.numpy()), APART * sqrt(SPINS), "distance")
-    return int(groups.max())
+    return len(_minima(points.numpy())[0])
 
 
 def _cosine_distance(points: torch.Tensor) -> float:
@@ -274,24 +275,33 @@ def _of_descents(results: Results) -> list[Claim]:
         at_most("the mean cosine distance of ends is at most n/(n-1): over it",
                 rugged.cosine.max() - starts / (starts - 1), 0.0),
         at_most("and 1 at a distance of random minima: off", abs(rugged.cosine.mean() - 1), 0.1),
-        at_most("v² = 3 (1 - 1/N): minima found in a disorder, mean", middle.distinct.mean(), 2.0),
+        at_most("v² = 3 (1 - 1/N): minima found in a disorder, mean", middle.distinct.mean(), 5.0),
         at_least("where critical points are of order N: expected, over N",
                  landscapes.expected_critical_points(SPINS, P, sqrt(3 * (1 - 1 / SPINS))) / SPINS,
                  1.5),
-        at_most("v = 3: minima found in a disorder, at most", trivial.distinct.max(), 1.0),
+        at_most("v = 3: share of disorders with a second minimum (expected 0.027)",
+                (trivial.distinct > 1).mean(), 0.15),
     ]  # fmt: skip
 
 
 def _of_annealing(results: Results) -> list[Claim]:
-    slowest = results.annealed[max(results.annealed)]
-    gain, half = slowest.lower_than(slowest.plain)
-    behind, margin = slowest.lower_than(slowest.best)
-    return [
-        at_least(f"field removed over τ₀ = {max(results.annealed)} steps: lower than plain "
-                 "descents, 95 % bound", gain - half, 0.0),
-        at_most("but lower than the best of as many gradients of them, 95 % bound",
-                behind - margin, 0.0),
-    ]  # fmt: skip
+    """What is slow enough is told from plain descents; of the rest, that it is no worse."""
+    made = []
+    for decay, found in results.annealed.items():
+        name = f"field removed over τ₀ = {decay} steps"
+        gain, half = found.lower_than(found.plain)
+        ahead, margin = found.lower_than(found.best)
+        made += [
+            at_least(f"{name}: lower than plain descents, upper 95 % bound", gain + half, 0.0),
+            at_most(f"{name}: lower than the best of as many gradients of them, lower 95 % bound",
+                    ahead - margin, 0.0),
+        ]  # fmt: skip
+        if decay == max(DECAYS):
+            made += [
+                at_least(f"{name}: lower than plain descents, lower 95 % bound", gain - half, 0.0),
+                at_most(f"{name}: lower than their best, upper 95 % bound", ahead + margin, 0.0),
+            ]
+    return made
 
 
 # ---- the figure ----------------------------------------------------------------------------------
@@ -335,21 +345,35 @@ def _energy_panel(ax: Any, regimes: dict[str, Regime]) -> None:
                     color=f"C{k}")  # fmt: skip
     for level, name in ((landscapes.threshold(P), "-E∞"), (landscapes.ground_state(P), "-E₀")):
         ax.plot([-0.5, 0.5], [-level, -level], color="black", lw=0.8)
-        ax.text(0.52, -level, name, fontsize=9, va="center")
+        ax.text(0.52, -level, name, fontsize=9, va="bottom" if name == "-E∞" else "top")
     ax.set_xticks(range(len(regimes)), [name.replace(", ", "\n") for name in regimes], fontsize=8)
     ax.set(ylabel="energy per spin", title=f"ends of descents, N = {SPINS}, by disorder")
 
 
 def _embedding_panel(ax: Any, regimes: dict[str, Regime]) -> None:
-    """t-SNE of the ends of one disorder in all regimes together."""
-    from sklearn.manifold import TSNE
+    """t-SNE of the minima of one disorder in all regimes together: equal ends are one point."""
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError:
+        ax.set(title="no t-SNE without scikit-learn", xticks=[], yticks=[])
+        return
+    minima = [_minima(regime.points) for regime in regimes.values()]
+    ends = np.concatenate([points for points, _ in minima])
+    tsne = TSNE(perplexity=min(10, len(ends) // 3), init="pca", random_state=0)
+    place = np.split(tsne.fit_transform(ends), np.cumsum([len(x) for x, _ in minima])[:-1])
+    for k, (name, x, (_, times)) in enumerate(zip(regimes, place, minima, strict=True)):
+        ax.scatter(*x.T, s=25 * times, marker="o^s"[k], alpha=0.6, label=name, color=f"C{k}")
+    ax.margins(0.15)
+    ax.set(title="minima of one disorder (t-SNE), larger if met more often", xticks=[], yticks=[])
+    for mark in ax.legend(fontsize=8, frameon=False).legend_handles:
+        mark.set_sizes([25])
 
-    ends = np.concatenate([regime.points for regime in regimes.values()])
-    place = TSNE(perplexity=min(20, len(ends) // 4), init="pca", random_state=0).fit_transform(ends)
-    for k, (name, x) in enumerate(zip(regimes, np.split(place, len(regimes)), strict=True)):
-        ax.plot(*x.T, "o^s"[k], ms=5, alpha=0.6, label=name, color=f"C{k}")
-    ax.set(title="ends in one disorder (t-SNE)", xticks=[], yticks=[])
-    ax.legend(fontsize=8, frameon=False)
+
+def _minima(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct ends and how often each was met."""
+    groups = fcluster(linkage(points), APART * sqrt(SPINS), "distance")
+    _, first, times = np.unique(groups, return_index=True, return_counts=True)
+    return points[first], times
 
 
 def _annealing_panel(ax: Any, annealed: dict[int, Annealed]) -> None:

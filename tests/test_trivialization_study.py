@@ -34,12 +34,19 @@ def test_half_of_the_critical_points_are_missed(study: Any, results: Any) -> Non
 
 
 def test_a_weak_field_is_not_called_trivial(study: Any, results: Any) -> None:
-    """Planted: the ends without field in place of those at v = 3, and at v_c."""
-    rugged, middle, trivial = results.regimes
-    planted = {**results.regimes, middle: results.regimes[rugged],
-               trivial: results.regimes[rugged]}  # fmt: skip
+    """Planted: the ends without field in place of those at v = 3."""
+    rugged, _, trivial = results.regimes
+    planted = {**results.regimes, trivial: results.regimes[rugged]}
     texts = failing(study, replace(results, regimes=planted))
-    assert [text.split(":")[0] for text in texts] == ["v² = 3 (1 - 1/N)", "v = 3"]
+    assert [text.split(":")[0] for text in texts] == ["v = 3"]
+
+
+def test_a_worse_schedule_is_seen(study: Any, results: Any) -> None:
+    """Planted: the sign of the energy's change."""
+    found = results.annealed[100]
+    worse = replace(found, energy=2 * found.plain - found.best + 0.1)
+    texts = failing(study, replace(results, annealed={**results.annealed, 100: worse}))
+    assert len(texts) == 1 and "lower than plain descents" in texts[0]
 
 
 def test_the_printed_mean_cosine_distance_is_impossible(study: Any, results: Any) -> None:
