@@ -181,6 +181,34 @@ def test_asymptotics_are_approached(v):
         assert abs(ratio[1] - 1) <= abs(ratio[0] - 1) + 1e-9
 
 
+def strength(B):
+    """v of B, p = 3."""
+    return sqrt((3 - 9 * B) / (1 + B))
+
+
+def test_row_51_the_square_root_of_the_counts_is_of_one_minus_b():
+    n, B = 400, 1 / 3
+    printed = 4 * sqrt(n) * sqrt((1 + B) / (np.pi * B)) * ((1 + B) / (1 - B)) ** (n / 2)
+    exact = pk.landscapes.expected_critical_points(n, 3)
+    assert exact / printed == pytest.approx(0.7053, abs=5e-5)
+    assert exact / pk.landscapes.asymptotic_critical_points(n, 3) == pytest.approx(0.9975, abs=5e-5)
+
+
+def test_row_52_two_points_are_left_only_far_below_one_over_n():
+    exact = pk.landscapes.expected_critical_points(200, 3, strength(-10 / 200))
+    assert exact == pytest.approx(8.87, abs=5e-3)
+
+
+def test_row_56_the_hessian_is_shifted_by_p_times_the_energy_per_spin():
+    """The mean curvature against u over 400 disorders: slope -p, within 4.5 standard errors."""
+    glass = SpinGlass(3, 8, seed=range(400))
+    x = glass.starts(1)
+    u, mean = glass.energy(x)[:, 0] / 8, glass.curvatures(x).mean(-1)[:, 0]
+    slope = (u @ mean) / (u @ u)
+    error = (mean - slope * u).std() / (u.norm())
+    assert abs(float(slope) + 3) < 4.5 * float(error) < 0.5
+
+
 def test_counts_that_overflow_have_logarithms():
     with pytest.raises(OverflowError, match="logarithm=True"):
         pk.landscapes.expected_critical_points(1100, 5)
