@@ -65,8 +65,9 @@ class UsersKernel:
 
 
 def users_kernels(dynamics: Any, x: Tensor) -> list[UsersKernel]:
-    """Those that the compiled loops call for ``dynamics``."""
-    potentials = getattr(dynamics, "potentials", None) or (dynamics.potential,)
+    """Those that the compiled loops call for ``dynamics``, which may have no potential."""
+    alone = (dynamics.potential,) if hasattr(dynamics, "potential") else ()
+    potentials = getattr(dynamics, "potentials", None) or alone
     parts = [V for potential in potentials for V in leaves(potential)]
     return [UsersKernel(V, x) for V in parts if not type(V).__module__.startswith("pdekit.")]
 
