@@ -599,6 +599,18 @@ CALLS: list[Call] = [
         dim=("1", "whole"),
     ),
     _row("SmoothL1", i.SmoothL1, strength=("1.0", "real"), width=_NUM, dim=("1", "whole")),
+    _row(
+        "FeatureInteraction",
+        lambda **a: pk.FeatureInteraction(**a)(np.ones((4, 1)), np.ones((4, 1))),
+        features=("lambda x: x", "slopes"),
+        strength=("1.0", "real"),
+    ),
+    _row(
+        "KernelInteraction",
+        pk.KernelInteraction,
+        kernel=("lambda x, y: (x * y).sum(-1)", "shape"),
+        dim=("1", "whole"),
+    ),
     _row("Walls", pk.Walls, lower=("False", "ends"), upper=("False", "ends")),
     _row("Heat", lambda beta: _solved(pk.Heat(beta), V), beta=_BETA),
     _row("ViscousHJ", lambda beta: _solved(pk.ViscousHJ(beta), V), beta=_BETA),
@@ -631,6 +643,15 @@ CALLS: list[Call] = [
         lambda **a: _solved(pk.HamiltonJacobiBellman(**a), cost),
         **_DYN,
         running_cost=("cost", "function?"),
+    ),
+    _row("quantile_particles", pk.quantile_particles, law=("LAW", "law"), n=("5", "whole")),
+    _row(
+        "quantile_flow",
+        lambda **a: pk.quantile_flow(pk.FokkerPlanck(V, np.inf), **a),
+        initial=("LAW", "density"),
+        grid=("GRID", "grid"),
+        t=("1.0", "times"),
+        n=("20", "whole"),
     ),
     _row("shock_time", pk.shock_time, f=("V", "function"), grid=("GRID", "grid")),
     _row(
@@ -696,6 +717,23 @@ CALLS: list[Call] = [
             V, 4.0, GRID, LAW, cost, [0.05, 0.1], coupling=pk.Nonlocal(kernel)
         ),
         kernel=("lambda z: (z * z).sum(-1)", "function"),
+    ),
+    _row(
+        "landscapes.SphericalSpinGlass",
+        pk.landscapes.SphericalSpinGlass,
+        p=("3", "whole"),
+        n=("5", "whole"),
+        field=("0.0", "least"),
+    ),
+    _row(
+        "landscapes.complexity", lambda **a: pk.landscapes.complexity(-1.7, **a), p=("3", "whole")
+    ),
+    _row(
+        "landscapes.expected_critical_points",
+        pk.landscapes.expected_critical_points,
+        n=("5", "whole"),
+        p=("3", "whole"),
+        field=("0.0", "least"),
     ),
     _row("Newton", pk.Newton, tolerance=("1e-6", "positive"), rounds=("40", "whole")),
     _row(
@@ -1148,6 +1186,8 @@ CALLS: list[Call] = [
     _row("MeanField", schemes.MeanField, rtol=("1e-5", "tolerance"), order=("7", "whole")),
     _row("PolicyIteration", schemes.PolicyIteration, dt=("0.01", "positive"), order=("2", "whole")),
     _row("Split", schemes.Split, tolerance=("5e-5", "tolerance")),
+    _row("Upwind", schemes.Upwind, order=("2", "whole"), cfl=("0.9", "share")),
+    _row("Quantiles", schemes.Quantiles, n=("100", "whole"), rtol=("1e-9", "tolerance")),
     _row(
         "default_scheme", schemes.default_scheme, equation=("FP", "equation"), grid=("GRID", "grid")
     ),

@@ -57,6 +57,8 @@ class SphericalSpinGlass:
         field = checks.number("field", self.field)
         if field < 0:
             raise ValueError(f"field must be >= 0, got {field}")
+        if isinstance(self.seed, str | bytes):
+            raise TypeError(f"seed must be a whole number or several, got {self.seed!r}")
         seeds = self.seed if isinstance(self.seed, Sequence) else [self.seed]
         for seed in seeds:
             Address(checks.whole("seed", seed, 0))
