@@ -117,6 +117,9 @@ PLAIN = {
     "all pairs": pk.InteractingLangevin(WELL, 4.0, PAIRS),
     "Chebyshev": pk.InteractingLangevin(WELL, 4.0, PAIRS, summation=ChebyshevSum()),
     "slow pairs": pk.TwoScaleLangevin(WELL, 4.0, 0.5, 0.1, 3, interaction=PAIRS),
+    "neurons": pk.TwoLayerNetwork(
+        pk.networks.GaussianClasses((2,), (0.5,), pk.networks.PiecewiseLinear((0,), (1,)))
+    ),
 }
 EAGER = {"backend": "aot_eager"}  # traced, then run an operation at a time
 
