@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+from operator import is_not
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
     Closure,
     Group,
     Loss,
+    Part,
     check_range,
     check_whole,
     check_width,
@@ -21,6 +23,7 @@ from pdekit.optim.groups import (
     mean_loss,
 )
 from pdekit.optim.replicas import Replicated, each_replica, ranks_of, take_mean, transaction
+from pdekit.optim.tables import Column
 from pdekit.optim.updates import interpolate, langevin_steps
 
 if TYPE_CHECKING:
@@ -105,19 +108,14 @@ class ElasticSGD(Replicated):
             for _, a in each_replica(self, ranks):
                 losses.append(evaluated(self, closure)[0])
                 for part in every(self):
-                    slopes = [
-                        torch.zeros_like(p) if p.grad is None else p.grad for p in part.params
-                    ]
                     rate, rho = part.group["lr"], part.group["rho"]
-                    into = part.of(moved[a])
-                    langevin_steps(
-                        part.params, slopes, rate, None, part.of(masters), rho, into=into
-                    )
+                    x, into = part.of(masters), part.of(moved[a])
+                    langevin_steps(part.places, gradients(part), rate, None, x, rho, into=into)
             take_mean(self, masters, ranks)
             n = common(self, "replicas") * ranks.size
             for part in every(self):
                 share = n * master_rate(part.group) / part.group["rho"]
-                interpolate(part.params, part.of(masters), part.params, share)
+                interpolate(part.places, part.of(masters), part.places, share)
             loss = mean_loss(losses)
         return loss
 
@@ -128,6 +126,9 @@ def master_rate(group: Group) -> float:
     return float(group["lr"] if rate is None else rate)
 
 
-def gradients(params: list[Tensor]) -> list[Tensor]:
+def gradients(part: Part) -> Column:
     """Zero where there is none."""
-    return [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+    if all(map(is_not, part.gradients, repeat(None))):
+        return part.slopes
+    pairs = zip(part.params, part.gradients, strict=True)
+    return Column([torch.zeros_like(p) if slope is None else slope for p, slope in pairs])

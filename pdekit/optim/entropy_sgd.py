@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import sqrt
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
@@ -27,6 +26,7 @@ from pdekit.optim.groups import (
     restored_on_error,
     room,
 )
+from pdekit.optim.tables import Store
 from pdekit.optim.updates import Noise, interpolate, langevin_steps
 
 
@@ -96,7 +96,7 @@ class EntropySGD(Checked):
             loss, moved = inner_loop(self, closure, centres, means)
             for part in moved:
                 share = part.group["lr"] / part.group["gamma"]
-                interpolate(part.params, part.of(centres), part.of(means), share)
+                interpolate(part.places, part.of(centres), part.of(means), share)
         return loss
 
 
@@ -118,8 +118,8 @@ def check_inner_loop(group: Group) -> None:
 def inner_loop(
     optimizer: Optimizer,
     closure: Closure | None,
-    centres: dict[int, Tensor],
-    means: dict[int, Tensor] | None,
+    centres: Store,
+    means: Store | None,
     replica: int = 0,
     replicas: int = 1,
 ) -> tuple[Loss | None, list[Part]]:
@@ -134,14 +134,14 @@ def inner_loop(
         losses.append(loss)
         for part in parts:
             group, eta = part.group, inner_rate(part.group)
-            for some, new in ((part.among(moved), False), (part.among(moved, False), True)):
+            for some, new in ((part.among(moved), False), (part.beyond(moved), True)):
                 noise = None
                 if group["temperature"] > 0:
                     runs = [k * replicas + replica for k in some.numbers]
                     noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
                 z = None if means is None else some.of(means)
                 langevin_steps(
-                    some.params, some.slopes, eta, noise, some.of(centres), group["gamma"], z,
+                    some.places, some.slopes, eta, noise, some.of(centres), group["gamma"], z,
                     group["alpha"], new,
                 )  # fmt: skip
             moved.update(part.numbers)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import compress
+from functools import cached_property
+from itertools import compress, repeat
 from math import isfinite
 from numbers import Integral
+from operator import attrgetter, is_not
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.checks import number, shown
+from pdekit.optim.tables import Column, Store
 from pdekit.particles.noise import Address
 
 Group: TypeAlias = dict[str, Any]
@@ -35,6 +38,7 @@ LARGEST = 1e30
 _FOREIGN = {"params", "param_names", "initial_lr", "swa_lr"}
 _FOREIGN |= {f"{end}_{name}" for end in ("max", "min", "base") for name in ("lr", "momentum")}
 _COUNTERS = {"evaluations", "age", "steps"}
+_dtype, _layout = attrgetter("dtype"), attrgetter("layout")
 _UNSEEN = {"params", *_COUNTERS}
 
 
@@ -123,45 +127,63 @@ class Part:
     numbers: list[int]
     params: list[Tensor]
 
-    @property
-    def slopes(self) -> list[Any]:
-        """Their gradients."""
+    @cached_property
+    def gradients(self) -> list[Any]:
+        """Their gradients, if they have any."""
         return [p.grad for p in self.params]
 
-    def of(self, tensors: Mapping[int, Tensor]) -> list[Tensor]:
-        """Their tensors among those of all numbers."""
-        return [tensors[k] for k in self.numbers]
+    def of(self, store: Store) -> Column:
+        """What belongs to them in a store."""
+        return store.of(self.numbers)
 
-    def among(self, numbers: set[int], inside: bool = True) -> Part:
-        """Those with these numbers, or with others."""
-        return self.only((k in numbers) == inside for k in self.numbers)
+    @cached_property
+    def places(self) -> Column:
+        """The parameters, to be moved."""
+        return Column(self.params)
+
+    @cached_property
+    def slopes(self) -> Column:
+        """Their gradients."""
+        return Column(self.gradients)
+
+    def among(self, numbers: set[int]) -> Part:
+        """Those with these numbers."""
+        return self.only(k in numbers for k in self.numbers)
+
+    def beyond(self, numbers: set[int]) -> Part:
+        """Those with other numbers."""
+        return self.only(k not in numbers for k in self.numbers)
 
     def only(self, those: Iterable[bool]) -> Part:
         """Some of them."""
         chosen = list(those)
+        if all(chosen):
+            return self
         numbers, params = compress(self.numbers, chosen), compress(self.params, chosen)
         return Part(self.group, list(numbers), list(params))
 
 
-def parts_of(optimizer: Optimizer, chosen: Callable[[Tensor], bool]) -> list[Part]:
-    """The parameters that are chosen, numbered through all groups."""
+def parts_of(optimizer: Optimizer) -> list[Part]:
+    """All parameters of all types, numbered through all groups."""
     found, number = [], 0
     for group in optimizer.param_groups:
-        params = group["params"]
-        part = Part(group, list(range(number, number + len(params))), params)
-        found.append(part.only(map(chosen, params)))
-        number += len(params)
+        count = len(group["params"])
+        found.append(Part(group, list(range(number, number + count)), group["params"]))
+        number += count
     return found
 
 
 def every(optimizer: Optimizer) -> list[Part]:
     """All parameters but whole numbers, which have no gradient."""
-    return parts_of(optimizer, lambda p: p.is_floating_point() or p.is_complex())
+    return [
+        part.only(dtype.is_floating_point or dtype.is_complex for dtype in map(_dtype, part.params))
+        for part in parts_of(optimizer)
+    ]
 
 
 def moving(optimizer: Optimizer) -> list[Part]:
     """Those that have a gradient; checked."""
-    found = parts_of(optimizer, lambda p: p.grad is not None)
+    found = [part.only(map(is_not, part.gradients, repeat(None))) for part in parts_of(optimizer)]
     for part in found:
         check_gradients(optimizer, part)
     return found
@@ -169,13 +191,13 @@ def moving(optimizer: Optimizer) -> list[Part]:
 
 def check_gradients(optimizer: Optimizer, part: Part) -> None:
     """``TypeError`` for gradients that are sparse, or of whole numbers."""
-    for dtype in {p.dtype for p in part.params}:
+    for dtype in part.places.types:
         if not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(
                 f"{type(optimizer).__name__} cannot move whole numbers, got a gradient of "
                 f"parameters of type {dtype}; take a floating type, as in p.float()"
             )
-    if any(slope.layout != torch.strided for slope in part.slopes):
+    if set(map(_layout, part.gradients)) - {torch.strided}:
         raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
 
 
@@ -214,14 +236,14 @@ def _counted(optimizer: Optimizer) -> list[Part]:
 
 
 @contextmanager
-def restored_on_error(optimizer: Checked) -> Iterator[dict[int, Tensor]]:
+def restored_on_error(optimizer: Checked) -> Iterator[Store]:
     """Yields copies of the parameters. If the body raises, parameters and counters are restored."""
     anchors, counts = copies(optimizer, "anchor"), evaluations(optimizer)
     try:
         yield anchors
     except BaseException:
         for part in every(optimizer):
-            copy_all(part.params, part.of(anchors))
+            copy_all(part.places, part.of(anchors))
         set_evaluations(optimizer, counts)
         raise
 
@@ -237,36 +259,38 @@ def set_evaluations(optimizer: Optimizer, counts: list[int]) -> None:
         group["evaluations"] = count
 
 
-def copies(optimizer: Optimizer, name: str) -> dict[int, Tensor]:
-    """Copies of the parameters by number, in buffers that are reused from step to step."""
-    made, parts = room(optimizer, name), every(optimizer)
-    for part in parts:
-        copy_all(part.of(made), part.params)
+def copies(optimizer: Optimizer, name: str) -> Store:
+    """Copies of the parameters, in buffers that are reused from step to step."""
+    made = room(optimizer, name)
+    for part in every(optimizer):
+        copy_all(part.of(made), part.places)
     return made
 
 
-def room(optimizer: Optimizer, name: str) -> dict[int, Tensor]:
-    """Buffers like the parameters, by number, reused under this name; not part of the state.
-
-    Allocation costs as much as a gradient.
-    """
-    kept: dict[int, Tensor] = scratch(optimizer, name)
-    for part in every(optimizer):
-        for k, p in zip(part.numbers, part.params, strict=True):
-            if k not in kept or not fits(kept[k], p):
-                kept[k] = torch.empty_like(p, requires_grad=False)
-    return kept
+def room(optimizer: Optimizer, name: str) -> Store:
+    """Buffers like the parameters, reused under this name; not part of the state."""
+    parts = every(optimizer)
+    like = {k: p for part in parts for k, p in zip(part.numbers, part.params, strict=True)}
+    return room_like(optimizer, name, like)
 
 
-def scratch(optimizer: Optimizer, name: str) -> dict[int, Any]:
-    """What is kept by number under this name; not part of the state."""
-    kept: dict[int, Any] = vars(optimizer).setdefault("scratch", {}).setdefault(name, {})
-    return kept
+def room_like(optimizer: Optimizer, name: str, like: dict[int, Tensor]) -> Store:
+    """Buffers like these tensors: allocation costs as much as a gradient."""
+    kept: dict[str, Store] = vars(optimizer).setdefault("scratch", {})
+    if name in kept and _fit(kept[name].tensors, like):
+        return kept[name]
+    kept[name] = Store(
+        {k: torch.empty(x.shape, dtype=x.dtype, device=x.device) for k, x in like.items()}
+    )
+    return kept[name]
 
 
-def fits(one: Tensor, x: Tensor) -> bool:
-    """Whether a tensor can take the place of another."""
-    return one.shape == x.shape and one.dtype == x.dtype and one.device == x.device
+def _fit(kept: dict[int, Tensor], like: dict[int, Tensor]) -> bool:
+    """Whether these can take the places of others."""
+    return kept.keys() == like.keys() and all(
+        (kept[k].shape, kept[k].dtype, kept[k].device) == (x.shape, x.dtype, x.device)
+        for k, x in like.items()
+    )
 
 
 def zero_all(those: list[Tensor]) -> None:
@@ -275,16 +299,16 @@ def zero_all(those: list[Tensor]) -> None:
         torch._foreach_zero_(those)
 
 
-def add_all(into: list[Tensor], those: list[Any]) -> None:
+def add_all(into: Column, those: Column) -> None:
     """Add tensors to others."""
-    if into:
-        torch._foreach_add_(into, those)
+    if into.tensors:
+        torch._foreach_add_(into.tensors, those.tensors)
 
 
-def copy_all(into: list[Tensor], those: list[Tensor]) -> None:
+def copy_all(into: Column, those: Column) -> None:
     """Copy tensors into others."""
-    if into:
-        torch._foreach_copy_(into, those)
+    if into.tensors:
+        torch._foreach_copy_(into.tensors, those.tensors)
 
 
 def address(group: Group) -> Address:

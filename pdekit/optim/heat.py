@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import sqrt
 
 import torch
-from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import (
@@ -29,6 +28,7 @@ from pdekit.optim.groups import (
     room,
     zero_all,
 )
+from pdekit.optim.tables import Store
 from pdekit.optim.updates import Noise, langevin_steps, scatter
 
 
@@ -95,7 +95,7 @@ class HEAT(Checked):
         antithetic = common(self, "antithetic")
         with restored_on_error(self) as centres:
             sums = room(self, "sum")
-            zero_all([*sums.values()])
+            zero_all([*sums.tensors.values()])
             for i in range(samples):
                 self._scatter(centres, -1.0 if antithetic and i % 2 else 1.0)
                 loss, moving = evaluated(self, closure)
@@ -105,14 +105,14 @@ class HEAT(Checked):
             mean = mean_loss(losses)
             for part in every(self):
                 x, rate = part.of(centres), part.group["lr"] / samples
-                langevin_steps(x, part.of(sums), rate, into=part.params)
+                langevin_steps(x, part.of(sums), rate, into=part.places)
         return mean
 
-    def _scatter(self, centres: dict[int, Tensor], sign: float) -> None:
+    def _scatter(self, centres: Store, sign: float) -> None:
         """x + ξ with the normals of the next evaluation, or of the previous one."""
         for part in every(self):
             walked, group = part.only(p.requires_grad for p in part.params), part.group
             ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
             scale = sign * sqrt(group["gamma"] * group["temperature"])
             noise = Noise(scale, address(ahead), walked.numbers)
-            scatter(walked.params, walked.of(centres), noise)
+            scatter(walked.places, walked.of(centres), noise)

@@ -75,11 +75,11 @@ class HJ(Checked):
             ahead = evaluated(self, closure)[1] if dual else []
             for part in moved:
                 if dual:
-                    copy_all(part.params, part.of(centres))
+                    copy_all(part.places, part.of(centres))
                 elif part.group["lr"] != part.group["gamma"]:  # with equal ones x becomes y
                     share = part.group["lr"] / part.group["gamma"]
-                    interpolate(part.params, part.of(centres), part.params, share)
+                    interpolate(part.places, part.of(centres), part.places, share)
             for part in ahead:
                 rate = part.group["lr"]
-                langevin_steps(part.of(centres), part.slopes, rate, into=part.params)
+                langevin_steps(part.of(centres), part.slopes, rate, into=part.places)
         return loss

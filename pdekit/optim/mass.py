@@ -70,7 +70,7 @@ class MaSS(Checked):
             eta, compensation = of.group["lr"], of.group["compensation"]
             momentum = (age - 1) / (age + 2) if restart else of.group["momentum"]
             w = iterates(self, of)
-            climb += accelerate(of.params, w, of.slopes, eta, momentum, compensation, restart)
+            climb += accelerate(of.places, w, of.slopes, eta, momentum, compensation, restart)
         if restart:
             for group in self.param_groups:
                 group["age"] = age_after(age, climb)

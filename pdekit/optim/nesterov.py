@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.groups import Checked, Closure, Group, Loss, Part, check_range, loss_of
+from pdekit.optim.tables import Column
 from pdekit.optim.updates import accelerate
 
 
@@ -42,7 +42,7 @@ class NesterovRestart(Checked):
         age = self.param_groups[0]["age"]
         momentum = (age - 1) / (age + 2)
         climb = sum(
-            accelerate(of.params, iterates(self, of), of.slopes, of.group["lr"], momentum, 0.0)
+            accelerate(of.places, iterates(self, of), of.slopes, of.group["lr"], momentum, 0.0)
             for of in moving
         )
         for group in self.param_groups:
@@ -50,13 +50,13 @@ class NesterovRestart(Checked):
         return loss
 
 
-def iterates(optimizer: Optimizer, of: Part) -> list[Tensor]:
+def iterates(optimizer: Optimizer, of: Part) -> Column:
     """w of parameters, initially equal to u."""
     states = [optimizer.state[u] for u in of.params]
     for u, state in zip(of.params, states, strict=True):
         if "w" not in state:
             state["w"] = u.detach().clone()
-    return [state["w"] for state in states]
+    return Column([state["w"] for state in states])
 
 
 def age_after(age: int, climb: float) -> int:

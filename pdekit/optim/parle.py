@@ -138,7 +138,7 @@ class Parle(Replicated):
                 losses.append(loss)
                 there = {k for part in walked for k in part.numbers}
                 for part in every(self):
-                    still = part.among(there, False)
+                    still = part.beyond(there)
                     copy_all(still.of(means), still.of(starts))
                     share, x = part.group["lr"], part.of(starts)
                     pull = share / part.group["rho"]

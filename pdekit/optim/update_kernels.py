@@ -56,15 +56,15 @@ def descend(
 ):  # fmt: skip
     """o = y - η (g + (y - x) pull) + scale ξ and z⁺ = α z + rest o; columns y, g, x, z, o.
 
-    Without pull there is no ``x``, without average no ``z``; ``o`` may be y. With ``begin`` the
-    average begins at y.
+    Without pull there is no ``x``, without average no ``z``, and o is y if there is none. With
+    ``begin`` the average begins at y.
     """
     lanes = 16 // like.itemsize
     xi, w = np.empty(CHUNK, like.dtype), np.empty((8, CHUNK // lanes), np.uint32)
     for r in range(table[1].size):
         begun, end = _within(table, r, first, last)
         y, g, x = _line(table, 0, r, like), _line(table, 1, r, like), _line(table, 2, r, like)
-        z, o = _line(table, 3, r, like), _line(table, 4, r, like)
+        z, o = _line(table, 3, r, like), _line(table, 4 if table[0][4, r] else 0, r, like)
         width = CHUNK if scale != 0 or z.size else max(end - begun, 1)
         for c in range(begun, end, width):
             stop = min(c + width, end)
@@ -195,12 +195,14 @@ def average(like, table, first, last, whole, shares):
                 mean[j] = start[j]
             for a in range(1, n):
                 here = _line(table, a + 1, r, like)[c:stop]
+                share = like.dtype.type(shares[a])
                 if whole:
                     for j in range(mean.size):
                         mean[j] += here[j]
                 else:
                     for j in range(mean.size):
-                        mean[j] += (here[j] - mean[j]) * shares[a]
+                        mean[j] += (here[j] - mean[j]) * share
             if whole:
+                share = like.dtype.type(shares[n - 1])
                 for j in range(mean.size):
-                    mean[j] *= shares[n - 1]
+                    mean[j] *= share
