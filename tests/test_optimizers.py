@@ -624,3 +624,37 @@ def test_options_that_are_set_later_are_checked_too(cls):
     with pytest.raises(ValueError, match=r"a parameter group has no '"):
         optimizer.load_state_dict(other)
         stepped(optimizer, p)
+
+
+# ---- what is left out of a mean
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 0.25, 0.7])
+def test_a_mean_leaves_out_only_what_rounding_would(dtype, alpha):
+    """Of 30 evaluations those of the last 11 to 30 are averaged. Three tensors, of which one has a
+    gradient in all evaluations, one up to the fifth, one from the twentieth or not in every third.
+    """
+    start = torch.linspace(-2, 2, 50, dtype=dtype)
+    tensors = [(start + k).requires_grad_() for k in range(4)]
+    known = [range(30), range(5), range(20, 30), [k for k in range(30) if k % 3]]
+    eta, calls = 0.01, []
+    optimizer = optim.EntropySGD(tensors, 0.5, 1.0, 30, inner_lr=eta, alpha=alpha)
+
+    def closure():
+        optimizer.zero_grad()
+        here = [p for p, those in zip(tensors, known, strict=True) if len(calls) in those]
+        loss = sum((p**2).sum() for p in here)
+        loss.backward()
+        calls.append(1)
+        return loss
+
+    optimizer.step(closure)
+    for k, those in enumerate(known):
+        x = y = z = start.double().numpy() + k
+        for i in range(30):
+            y = y - eta * (2 * y + y - x) if i in those else y
+            z = alpha * z + (1 - alpha) * y if i >= those[0] else z
+        expected = x - 0.5 * (x - z)
+        error = np.abs(tensors[k].detach().double().numpy() - expected).max()
+        assert error < 8 * torch.finfo(dtype).eps * np.abs(x).max()

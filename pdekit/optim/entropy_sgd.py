@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from collections.abc import Sequence
+from math import ceil, log, sqrt
 
 import torch
 from torch.optim import Optimizer
@@ -20,14 +21,17 @@ from pdekit.optim.groups import (
     check_whole,
     check_width,
     common,
+    copy_all,
     evaluated,
     every,
     rate_of,
     restored_on_error,
     room,
 )
-from pdekit.optim.tables import Store
+from pdekit.optim.tables import Column, Store
 from pdekit.optim.updates import Noise, interpolate, langevin_steps
+
+Runs = Sequence[int]
 
 
 class EntropySGD(Checked):
@@ -126,26 +130,56 @@ def inner_loop(
     """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss,
     and what has moved.
 
-    Without means z is the last y. Replicas have independent noise.
+    Without means z is the last y. A y without gradient stays, and counts for z as any other.
+    Replicas have independent noise.
     """
     losses, moved = [], set[int]()
-    for _ in range(common(optimizer, "inner_steps")):
+    firsts = {id(group): first_averaged(group) for group in optimizer.param_groups}
+    for k in range(common(optimizer, "inner_steps")):
         loss, parts = evaluated(optimizer, closure)
         losses.append(loss)
+        if means is not None:
+            still = moved - {n for part in parts for n in part.numbers}
+            average_still(optimizer, still, means, k, firsts)
         for part in parts:
-            group, eta = part.group, inner_rate(part.group)
-            for some, new in ((part.among(moved), False), (part.beyond(moved), True)):
-                noise = None
-                if group["temperature"] > 0:
-                    runs = [k * replicas + replica for k in some.numbers]
-                    noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
-                z = None if means is None else some.of(means)
-                langevin_steps(
-                    some.places, some.slopes, eta, noise, some.of(centres), group["gamma"], z,
-                    group["alpha"], new,
-                )  # fmt: skip
+            first = firsts[id(part.group)]
+            for some, new in ((part.among(moved), k == first), (part.beyond(moved), True)):
+                runs = [n * replicas + replica for n in some.numbers]
+                z = some.of(means) if means is not None and k >= first else None
+                walk_one(some, centres, z, new, runs)
             moved.update(part.numbers)
     return losses[0], [part.among(moved) for part in every(optimizer)]
+
+
+def walk_one(part: Part, centres: Store, means: Column | None, begin: bool, runs: Runs) -> None:
+    """A step of y, and of z, which may begin there."""
+    group, eta, noise = part.group, inner_rate(part.group), None
+    if group["temperature"] > 0:
+        noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
+    langevin_steps(
+        part.places, part.slopes, eta, noise, part.of(centres), group["gamma"], means,
+        group["alpha"], begin,
+    )  # fmt: skip
+
+
+def average_still(
+    optimizer: Optimizer, still: set[int], means: Store, k: int, firsts: dict[int, int]
+) -> None:
+    """z of parameters that have moved, but have no gradient at the evaluation k."""
+    for part in (part.among(still) for part in every(optimizer) if still):
+        z, first = part.of(means), firsts[id(part.group)]
+        if k == first:
+            copy_all(z, part.places)
+        elif k > first:
+            interpolate(z, part.places, z, part.group["alpha"])
+
+
+def first_averaged(group: Group) -> int:
+    """The first of the L evaluations that counts for z: what weighs less is lost in rounding."""
+    alpha, steps = group["alpha"], int(group["inner_steps"])
+    types = {p.dtype for p in group["params"] if p.is_floating_point() or p.is_complex()}
+    lost = min((torch.finfo(dtype).eps for dtype in types), default=1.0) / 4
+    return max(0, steps - (ceil(log(lost) / log(alpha)) if alpha > 0 else 1))
 
 
 def inner_rate(group: Group) -> float:
