@@ -39,8 +39,8 @@ BY_HAND = {
 # of many small tensors: what torch's operations on lists do, and the bound on the time over theirs
 LISTS = {
     "SGLD, T = 0": "torch, SGD, foreach",
-    "NesterovRestart": "torch, SGD, Nesterov's, foreach",
-    "MaSS": "torch, SGD, Nesterov's, foreach",
+    "NesterovRestart": "torch, SGD, momentum, foreach",
+    "MaSS": "torch, SGD, momentum, foreach",
     "HJ, L = 5": "torch, Entropy-SGD by hand, T = 0",
     "EntropySGD, L = 20, T = 0": "torch, Entropy-SGD by hand, T = 0",
     "ElasticSGD, 3 replicas": "torch, Entropy-SGD by hand, T = 0",

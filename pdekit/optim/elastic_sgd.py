@@ -23,7 +23,7 @@ from pdekit.optim.groups import (
     mean_loss,
 )
 from pdekit.optim.replicas import Replicated, each_replica, ranks_of, take_mean, transaction
-from pdekit.optim.tables import Column
+from pdekit.optim.tables import Column, Store
 from pdekit.optim.updates import interpolate, langevin_steps
 
 if TYPE_CHECKING:
@@ -107,10 +107,7 @@ class ElasticSGD(Replicated):
         with transaction(self, ranks) as (masters, moved):
             for _, a in each_replica(self, ranks):
                 losses.append(evaluated(self, closure)[0])
-                for part in every(self):
-                    rate, rho = part.group["lr"], part.group["rho"]
-                    x, into = part.of(masters), part.of(moved[a])
-                    langevin_steps(part.places, gradients(part), rate, None, x, rho, into=into)
+                self._move(masters, moved[a])
             take_mean(self, masters, ranks)
             n = common(self, "replicas") * ranks.size
             for part in every(self):
@@ -118,6 +115,13 @@ class ElasticSGD(Replicated):
                 interpolate(part.places, part.of(masters), part.places, share)
             loss = mean_loss(losses)
         return loss
+
+    def _move(self, masters: Store, moved: Store) -> None:
+        """The step of the replica that the parameters hold; no gradient is kept."""
+        for part in every(self):
+            rate, rho = part.group["lr"], part.group["rho"]
+            x, into = part.of(masters), part.of(moved)
+            langevin_steps(part.places, gradients(part), rate, None, x, rho, into=into)
 
 
 def master_rate(group: Group) -> float:

@@ -133,22 +133,40 @@ def inner_loop(
     Without means z is the last y. A y without gradient stays, and counts for z as any other.
     Replicas have independent noise.
     """
-    losses, moved = [], set[int]()
+    moved = set[int]()
     firsts = {id(group): first_averaged(group) for group in optimizer.param_groups}
-    for k in range(common(optimizer, "inner_steps")):
-        loss, parts = evaluated(optimizer, closure)
-        losses.append(loss)
-        if means is not None:
-            still = moved - {n for part in parts for n in part.numbers}
-            average_still(optimizer, still, means, k, firsts)
-        for part in parts:
-            first = firsts[id(part.group)]
-            for some, new in ((part.among(moved), k == first), (part.beyond(moved), True)):
-                runs = [n * replicas + replica for n in some.numbers]
-                z = some.of(means) if means is not None and k >= first else None
-                walk_one(some, centres, z, new, runs)
-            moved.update(part.numbers)
+    ids = replica, replicas
+    losses = [
+        inner_step(optimizer, closure, centres, means, moved, (k, firsts), ids)
+        for k in range(common(optimizer, "inner_steps"))
+    ]
     return losses[0], [part.among(moved) for part in every(optimizer)]
+
+
+def inner_step(
+    optimizer: Optimizer,
+    closure: Closure | None,
+    centres: Store,
+    means: Store | None,
+    moved: set[int],
+    time: tuple[int, dict[int, int]],
+    ids: tuple[int, int],
+) -> Loss | None:
+    """One of the L steps, and its loss. It keeps no gradient beyond, so that the next evaluation
+    can use its memory.
+    """
+    (loss, parts), (k, firsts), (replica, replicas) = evaluated(optimizer, closure), time, ids
+    if means is not None:
+        still = moved - {n for part in parts for n in part.numbers}
+        average_still(optimizer, still, means, k, firsts)
+    for part in parts:
+        first = firsts[id(part.group)]
+        for some, new in ((part.among(moved), k == first), (part.beyond(moved), True)):
+            runs = [n * replicas + replica for n in some.numbers]
+            z = some.of(means) if means is not None and k >= first else None
+            walk_one(some, centres, z, new, runs)
+        moved.update(part.numbers)
+    return loss
 
 
 def walk_one(part: Part, centres: Store, means: Column | None, begin: bool, runs: Runs) -> None:

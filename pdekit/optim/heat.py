@@ -98,15 +98,19 @@ class HEAT(Checked):
             zero_all([*sums.tensors.values()])
             for i in range(samples):
                 self._scatter(centres, -1.0 if antithetic and i % 2 else 1.0)
-                loss, moving = evaluated(self, closure)
-                losses.append(loss)
-                for part in moving:
-                    add_all(part.of(sums), part.slopes)
+                losses.append(self._added(closure, sums))
             mean = mean_loss(losses)
             for part in every(self):
                 x, rate = part.of(centres), part.group["lr"] / samples
                 langevin_steps(x, part.of(sums), rate, into=part.places)
         return mean
+
+    def _added(self, closure: Closure | None, sums: Store) -> Loss | None:
+        """Add the gradients of an evaluation, and keep none; its loss."""
+        loss, moving = evaluated(self, closure)
+        for part in moving:
+            add_all(part.of(sums), part.slopes)
+        return loss
 
     def _scatter(self, centres: Store, sign: float) -> None:
         """x + ξ with the normals of the next evaluation, or of the previous one."""

@@ -75,8 +75,9 @@ def methods() -> tuple[Method, ...]:
         Method("torch, SGD, foreach", sgd(foreach=True), "SGD"),
         Method("torch, SGD, fused", sgd(fused=True), "SGD"),
         Method("torch, SGD, Nesterov's momentum", momentum(), "Nesterov"),
-        Method("torch, SGD, Nesterov's, foreach", momentum(foreach=True), "Nesterov"),
         Method("torch, SGD, Nesterov's, fused", momentum(fused=True), "Nesterov"),
+        # on lists Nesterov's changes the gradients too, which are to be the same for all
+        Method("torch, SGD, momentum, foreach", sgd(momentum=0.9, foreach=True), "momentum"),
         Method("torch, Entropy-SGD by hand, T = 0", entropy_sgd(0.0), "Entropy-SGD"),
         Method("torch, Langevin by hand", langevin, "SGD", noise=True),
         Method("torch, Entropy-SGD by hand", entropy_sgd(TEMPERATURE), "Entropy-SGD", noise=True),
