@@ -64,32 +64,37 @@ def descend(
     for r in range(table[1].size):
         begun, end = _within(table, r, first, last)
         y, g, x = _line(table, 0, r, like), _line(table, 1, r, like), _line(table, 2, r, like)
-        z, o = _line(table, 3, r, like), _line(table, 4 if table[0][4, r] else 0, r, like)
-        width = CHUNK if scale != 0 or z.size else max(end - begun, 1)
+        z, o = _line(table, 3, r, like), _line(table, 4, r, like)
+        width = CHUNK if scale != 0 or z.size or o.size else max(end - begun, 1)
         for c in range(begun, end, width):
             stop = min(c + width, end)
-            here, slope, centre, mean, there = y[c:stop], g[c:stop], x[c:stop], z[c:stop], o[c:stop]
+            here, slope, centre, mean = y[c:stop], g[c:stop], x[c:stop], z[c:stop]
             if begin:
                 for j in range(mean.size):
                     mean[j] = here[j]
+            if o.size:  # in place from here on: loops over arrays that overlap take no vectors
+                there = o[c:stop]
+                for j in range(here.size):
+                    there[j] = here[j]
+                here = there
             if scale != 0:
                 noise = xi[: -(-here.size // lanes) * lanes]
                 normals(noise, w, _u64(c // lanes), step, streams[r], seed)
                 if x.size:
                     for j in range(here.size):
                         down = slope[j] + (here[j] - centre[j]) * pull
-                        there[j] = (here[j] - down * eta) + xi[j] * scale
+                        here[j] = (here[j] - down * eta) + xi[j] * scale
                 else:
                     for j in range(here.size):
-                        there[j] = (here[j] - slope[j] * eta) + xi[j] * scale
+                        here[j] = (here[j] - slope[j] * eta) + xi[j] * scale
             elif x.size:
                 for j in range(here.size):
-                    there[j] = here[j] - (slope[j] + (here[j] - centre[j]) * pull) * eta
+                    here[j] -= (slope[j] + (here[j] - centre[j]) * pull) * eta
             else:
                 for j in range(here.size):
-                    there[j] = here[j] - slope[j] * eta
+                    here[j] -= slope[j] * eta
             for j in range(mean.size):
-                mean[j] = mean[j] * alpha + there[j] * rest
+                mean[j] = mean[j] * alpha + here[j] * rest
 
 
 @_compiled
