@@ -15,7 +15,6 @@ from numba.extending import intrinsic
 from pdekit.particles.kernels.noise import normals
 
 CHUNK = 512  # numbers per chunk, which with its noise fits in the L1 cache
-_SUMS = 16  # partial sums, side by side in vectors
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64 = np.uint64
 
@@ -122,7 +121,7 @@ def accelerate(
 
     ``climbs``: g·(w⁺ - w) of each chunk, if not empty.
     """
-    products, sums = np.empty(CHUNK, like.dtype), np.empty(_SUMS)
+    products = np.empty(CHUNK, like.dtype)
     for r in range(table[1].size):
         begun, end = _within(table, r, first, last)
         u, w = _line(table, 0, r, like), _line(table, 1, r, like)
@@ -137,20 +136,22 @@ def accelerate(
                 here[j] = new
                 products[j] = slope[j] * gained
             if climbs.size:
-                climbs[chunk + c // CHUNK] = _sum(products, here.size, sums)
+                climbs[chunk + c // CHUNK] = _sum(products, here.size)
 
 
 @_compiled
-def _sum(numbers, size, sums):
-    """Of the first ``size``, in double precision: partial sums of every 16th, then of these."""
-    sums[:] = 0.0
+def _sum(numbers, size):
+    """Of the first ``size`` of a chunk, by halves; the last eight in double precision."""
     numbers[size:] = 0
-    for k in range(0, size, _SUMS):
-        for j in range(_SUMS):
-            sums[j] += numbers[k + j]
+    half = CHUNK // 2
+    while half >= 8:
+        first, second = numbers[:half], numbers[half : 2 * half]
+        for j in range(first.size):
+            first[j] += second[j]
+        half //= 2
     total = 0.0
-    for j in range(_SUMS):
-        total += sums[j]
+    for j in range(8):
+        total += numbers[j]
     return total
 
 
