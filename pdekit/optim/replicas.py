@@ -132,8 +132,8 @@ def take_mean(optimizer: Any, masters: Store, ranks: Ranks) -> None:
     # of 2, 4, ... equal numbers the sum is exact; otherwise the displacements from the master are
     # added
     whole = ranks.size & (ranks.size - 1) == 0
-    pairs = [pair for part in every(optimizer)
-             for pair in zip(part.params, part.of(masters).tensors, strict=True)]  # fmt: skip
+    columns = [(part.places, part.of(masters)) for part in every(optimizer)]
+    pairs = [pair for p, x in columns for pair in zip(p.tensors, x.tensors, strict=True)]
     sums = [p.detach().contiguous() if whole else p - x for p, x in pairs]
     sent = [distributed.all_reduce(s, group=ranks.group, async_op=True) for s in sums]
     for (p, x), s, work in zip(pairs, sums, sent, strict=True):

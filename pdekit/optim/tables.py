@@ -60,9 +60,9 @@ class Column:
         """How many numbers there are in each row."""
         return [*map(Tensor.numel, self.tensors)]
 
-    @cached_property
+    @property
     def pointers(self) -> Any:
-        """To the numbers of each row."""
+        """To the numbers of each row, where they are now: memory may be moved to be shared."""
         return np.array([*map(Tensor.data_ptr, self.tensors)], np.int64)
 
     @cached_property
