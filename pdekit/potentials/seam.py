@@ -5,7 +5,6 @@ a tilt drives them round for ever.
 """
 
 from collections.abc import Callable
-from math import isfinite
 from typing import Any
 
 import numpy as np
