@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+import weakref
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -285,3 +286,25 @@ def test_running_statistics_are_of_the_inner_points_until_they_are_updated(cls: 
         update_bn([inputs], model)
     torch.testing.assert_close(model[1].running_mean, here.mean(0), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(model[1].running_var, here.var(0), rtol=1e-4, atol=1e-6)
+
+
+# ---- memory
+
+
+@every
+def test_no_gradient_is_kept_while_the_next_is_computed(cls: Any) -> None:
+    """The memory of the last is free when the closure has set it to None, also after the step."""
+    x, seen = torch.ones(3, requires_grad=True), []
+
+    def closure() -> Any:
+        x.grad = None
+        assert not any(ref() is not None for ref in seen)
+        loss = (x**2).sum()
+        loss.backward()
+        seen.append(weakref.ref(x.grad))
+        return loss
+
+    optimizer = cls([x], lr=0.1)
+    for _ in range(2):
+        optimizer.step(closure)
+    assert len(seen) > 1

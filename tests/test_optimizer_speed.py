@@ -12,7 +12,7 @@ from pdekit import cli
 
 study = cli.load_study("optimizer_speed")
 from peers import optimizers, page  # noqa: E402  (the study puts its neighbours on the path)
-from peers.optimizers import BARE, SGD, Problem, Row, Size  # noqa: E402
+from peers.optimizers import BARE, SGD, Problem, Row, Size, Tensors  # noqa: E402
 
 TINY = Size((20, 16, 16, 4), 8, 20)
 
@@ -27,23 +27,37 @@ def rows() -> list[Row]:
     return [replace(r, milliseconds=10 + costs[r.method], overhead=costs[r.method]) for r in found]
 
 
-def test_scripts_compute_what_pdekit_computes(rows: list[Row]) -> None:
+@pytest.fixture(scope="module")
+def small() -> list[Row]:
+    """Of three tensors of ten numbers, as if all took equally long."""
+    found, failed = optimizers.timed(optimizers.methods(quick=True), Tensors(3, 10, 1), rounds=1)
+    assert failed == {}
+    return [replace(r, milliseconds=1.0) for r in found]
+
+
+def test_scripts_compute_what_pdekit_computes(rows: list[Row], small: list[Row]) -> None:
     """Without noise to rounding; with noise of T = 1e-8 to a hundred times the noise's effect."""
     loss = {r.method: r.answer for r in rows}
     assert loss["pdekit, SGLD, T = 0"] == pytest.approx(loss[SGD], rel=1e-5)
     by_hand = loss["torch, Entropy-SGD by hand, T = 0"]
     assert loss["pdekit, EntropySGD, L = 20, T = 0"] == pytest.approx(by_hand, rel=1e-5)
     assert loss["pdekit, EntropySGD, L = 20, T = 0"] < 0.999 * loss[BARE]
-    assert failing(study, study.Results(rows)) == []
-    assert len(study.plot(study.Results(rows)).axes) == 1
+    assert failing(study, study.Results(rows, small)) == []
+    assert len(study.plot(study.Results(rows, small)).axes) == 1
 
 
-def test_a_wrong_answer_or_a_slow_step_fails_a_claim(rows: list[Row]) -> None:
+def test_a_wrong_answer_or_a_slow_step_fails_a_claim(rows: list[Row], small: list[Row]) -> None:
     wrong = [replace(r, answer=r.answer + 0.01) if r.method == "pdekit, SGLD" else r for r in rows]
-    assert failing(study, study.Results(wrong)) == ["SGD: spread of the losses"]
+    assert failing(study, study.Results(wrong, small)) == ["SGD: spread of the losses"]
     own = "pdekit, EntropySGD, L = 20"
     slow = [replace(r, overhead=2.1) if r.method == own else r for r in rows]
-    assert failing(study, study.Results(slow)) == [f"{own}: overhead over that by hand"]
+    assert failing(study, study.Results(slow, small)) == [f"{own}: overhead over that by hand"]
+    slow = [replace(r, milliseconds=3.1) if r.method == own else r for r in small]
+    worst = "small tensors: the worst time over that of lists"
+    assert failing(study, study.Results(rows, slow)) == [worst]
+    wrong = [replace(r, answer=r.answer + 0.01) if r.method == own else r for r in small]
+    spread = "small tensors, Entropy-SGD: spread of the losses"
+    assert failing(study, study.Results(rows, wrong)) == [spread]
 
 
 def test_a_gradient_is_counted_where_it_is_taken() -> None:

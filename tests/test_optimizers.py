@@ -11,6 +11,7 @@ import torch
 from optimizer_cases import CASES, OPTIMIZERS
 
 from pdekit import optim
+from pdekit.particles import ExponentialAverage, LinearAverage
 from pdekit.particles.noise import Address, fill_normals
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -108,7 +109,7 @@ def test_follows_the_algorithm_of_the_paper(case):
     optimizer = problem.optimizer(case, **seed)
     for expected in islice(steps, 100):
         problem.run(optimizer, 1)
-        rounding = case.rounding * np.abs(expected).max()
+        rounding = 1e-12 * np.abs(expected).max()
         np.testing.assert_allclose(problem.x, expected, rtol=0, atol=rounding)
     assert len(problem.losses) == 100 * case.calls
 
@@ -677,3 +678,44 @@ def test_options_that_are_set_later_are_checked_too(cls):
     with pytest.raises(ValueError, match=r"a parameter group has no '"):
         optimizer.load_state_dict(other)
         stepped(optimizer, p)
+
+
+# ---- what is left out of a mean
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("burn_in", [1, 12])
+@pytest.mark.parametrize(
+    "average", [*map(ExponentialAverage, (0.0, 0.1, 0.25, 0.7)), LinearAverage()]
+)
+def test_a_mean_leaves_out_only_what_rounding_would(dtype, average, burn_in):
+    """Of 30 iterates the last 1 to 30 are averaged. Four tensors, of which one has a gradient in
+    all evaluations, one in the first five, one in the last ten, one not in every third.
+    """
+    start = torch.linspace(-2, 2, 50, dtype=dtype)
+    tensors = [(start + k).requires_grad_() for k in range(4)]
+    known = [range(30), range(5), range(20, 30), [k for k in range(30) if k % 3]]
+    eta, calls = 0.01, []
+    optimizer = optim.EntropySGD(
+        tensors, 0.5, 1.0, 30, inner_lr=eta, average=average, burn_in=burn_in
+    )
+
+    def closure():
+        optimizer.zero_grad()
+        here = [p for p, those in zip(tensors, known, strict=True) if len(calls) in those]
+        loss = sum((p**2).sum() for p in here)
+        loss.backward()
+        calls.append(1)
+        return loss
+
+    optimizer.step(closure)
+    for k, those in enumerate(known):
+        x = start.double().numpy() + k
+        ys = [x]
+        for i in range(30):
+            y = ys[-1]
+            ys.append(y - eta * (2 * y + y - x) if i in those else y)
+        counted = zip(average.weights(31 - burn_in), ys[burn_in - 1 :], strict=True)
+        expected = x - 0.5 * (x - sum(weight * y for weight, y in counted))
+        error = np.abs(tensors[k].detach().double().numpy() - expected).max()
+        assert error < 8 * torch.finfo(dtype).eps * np.abs(x).max()

@@ -395,6 +395,20 @@ def trained(cls, replicas, start=(A, B, C), **more):
     return losses, *copies(optimizer, x)
 
 
+def complex_ends(replicas, start=0.0):
+    """Master and replicas of a complex tensor, whose gradient differs in the replicas."""
+    z = torch.full((2, 3), complex(1 + start, 2 - start), dtype=torch.complex128).requires_grad_()
+    optimizer = ElasticSGD([z], 0.05, 0.4, replicas)
+
+    def closure():
+        z.grad = (z * complex(1, optimizer.replica)).detach()
+        return z.detach().abs().sum()
+
+    for _ in range(5):
+        optimizer.step(closure)
+    return copies(optimizer, [z])
+
+
 def train_together(folder):
     """One replica, and two, on each of two ranks, of which the second begins elsewhere."""
     distributed.init_process_group("gloo")
@@ -402,6 +416,7 @@ def train_together(folder):
     start = [v + rank for v in (A, B, C)]
     results = [trained(cls, k, start, **more) for k in (1, 2) for cls, more in PARTED]
     torch.save(results, folder / f"rank{rank}")
+    torch.save(complex_ends(1, float(rank)), folder / f"complex{rank}")
     alone = distributed.new_group([0])
     if rank == 0:
         torch.save(trained(Parle, 2, process_group=alone), folder / "alone")
@@ -431,6 +446,9 @@ def test_two_processes_are_one(tmp_path):
         for a, b in zip(one, two, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
     assert same(trained(Parle, 2)[1:], torch.load(tmp_path / "alone")[1:])
+    one, *parts = complex_ends(2), *[torch.load(tmp_path / f"complex{r}") for r in range(2)]
+    assert all(torch.equal(part[0], one[0]) for part in parts)
+    assert torch.equal(torch.cat([part[1] for part in parts]), one[1])
 
 
 def interrupted(cls, rank, last):
@@ -465,7 +483,7 @@ def fail_together(folder):
     larger, _, closure = made(ElasticSGD, (A, B, C if rank else B))
     with pytest.raises(ValueError, match=r"same parameters, got \[14, 11\D.* numbers"):
         larger.step(closure)
-    results = [interrupted(cls, rank, ranks - 1) for cls in REFERENCE]
+    results = [interrupted(cls, rank, ranks - 1) for cls in OPTIONS]
     optimizer, _, closure = made(Parle, replicas=1)
     optimizer.step(closure)
     traffic = [*optimizer.traffic]
@@ -498,7 +516,7 @@ def test_a_rank_that_fails_stops_the_others(ranks, tmp_path):
     assert codes == [7] * (ranks - 1) + [-signal.SIGKILL], "\n".join(texts)
     results, traffic = zip(*[torch.load(tmp_path / f"rank{r}") for r in range(ranks)], strict=True)
     own = "ArithmeticError: no more data"
-    for cls, *parts in zip(REFERENCE, *results, strict=True):
+    for cls, *parts in zip(OPTIONS, *results, strict=True):
         said = [part[0] for part in parts]
         assert said == [f"RankError: rank {ranks - 1} stopped. {own}"] * (ranks - 1) + [own]
         _, *one = trained(cls, ranks)

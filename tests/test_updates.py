@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pdekit.optim import tables, updates
+from pdekit.optim.tables import Column
 from pdekit.optim.updates import Noise
 from pdekit.particles.noise import Address, fill_normals
 
@@ -48,7 +49,7 @@ def both(rule: Callable[..., Any], rows: Any, many: int) -> tuple[Any, Any]:
 
     def after() -> Any:
         tensors = columns(rows, many)
-        found = rule(*tensors)
+        found = rule(*map(Column, tensors))
         return [t for column in tensors for t in column], found
 
     fast = after()
@@ -94,7 +95,10 @@ def test_acceleration_is_the_plain_one(
 
 
 RULES = {
-    "scatter": (2, lambda y, x: updates.scatter(y, x, Noise(-0.3, Address(4), range(len(y))))),
+    "scatter": (
+        2,
+        lambda y, x: updates.scatter(y, x, Noise(-0.3, Address(4), range(len(y.tensors)))),
+    ),
     "near": (3, lambda y, x, z: updates.interpolate(y, x, z, 0.3)),
     "far": (3, lambda y, x, z: updates.interpolate(y, x, z, 0.9)),
     "couple": (3, lambda z, x, m: updates.couple(z, x, m, 0.7, 0.2)),
@@ -110,24 +114,29 @@ def test_every_rule_is_the_plain_one(name: str, rows: Any) -> None:
     assert same(*both(rule, rows, many))
 
 
+def one(value: float) -> tuple[Tensor, Column]:
+    """A number, and the column of it alone."""
+    t = torch.tensor([value], dtype=torch.float64)
+    return t, Column([t])
+
+
 def test_rules_do_what_they_say() -> None:
     """In numbers, of one row: the two forms above could be wrong together."""
-    y, g, x, z, o = (torch.tensor([v], dtype=torch.float64) for v in (2.0, 3.0, 1.0, 5.0, 0.0))
-    updates.langevin_steps([y], [g], 0.1, None, [x], 0.5, [z], 0.25, into=[o])
+    (y, ys), (_, gs), (_, xs), (z, zs), (o, os) = map(one, (2.0, 3.0, 1.0, 5.0, 0.0))
+    updates.langevin_steps(ys, gs, 0.1, None, xs, 0.5, zs, 0.25, into=os)
     assert y.item() == 2.0 and o.item() == 2 - 0.1 * (3 + 1 / 0.5)
     assert z.item() == 0.25 * 5 + 0.75 * o.item()
-    updates.langevin_steps([y], [g], 0.1, None, None, 0.5, [z], 0.25, begin=True)
+    updates.langevin_steps(ys, gs, 0.1, None, None, 0.5, zs, 0.25, begin=True)
     assert z.item() == pytest.approx(0.25 * 2 + 0.75 * 1.7, rel=1e-15)
-    u, w = (torch.tensor([v], dtype=torch.float64) for v in (2.0, 1.0))
-    assert updates.accelerate([u], [w], [g], 0.1, 0.5, 0.2) == pytest.approx(3 * 0.7)
+    (u, us), (w, ws) = map(one, (2.0, 1.0))
+    assert updates.accelerate(us, ws, gs, 0.1, 0.5, 0.2) == pytest.approx(3 * 0.7)
     assert (w.item(), u.item()) == (1.7, pytest.approx(1.7 + 0.5 * 0.7 + 0.1 * 0.2 * 3))
-    updates.interpolate([y], [x], [z], 0.25)
+    updates.interpolate(ys, xs, zs, 0.25)
     assert y.item() == 1 + 0.25 * (z.item() - 1)
-    updates.couple([z], [x], [o], 0.5, 0.1)
+    updates.couple(zs, xs, os, 0.5, 0.1)
     assert z.item() == pytest.approx(1 - 0.5 * (1 - 1.775) - 0.1 * (1 - 1.5), rel=1e-15)
-    replicas = [[torch.tensor([v])] for v in (1.0, 2.0, 6.0)]
-    mean = torch.zeros(1)
-    updates.average([mean], replicas)
+    mean, means = one(0.0)
+    updates.average(means, [one(v)[1] for v in (1.0, 2.0, 6.0)])
     assert mean.item() == pytest.approx(3.0)
 
 
@@ -135,7 +144,7 @@ def test_noise_is_that_of_the_run_at_the_address() -> None:
     """Of a row, whatever the others are."""
     at, x = Address(2, step=9), torch.linspace(-1, 1, 3000)
     ys = [torch.empty(7), torch.full_like(x, torch.nan)]
-    updates.scatter(ys, [torch.zeros(7), x], Noise(-0.3, at, [5, 7]))
+    updates.scatter(Column(ys), Column([torch.zeros(7), x]), Noise(-0.3, at, [5, 7]))
     xi = fill_normals(torch.empty(1, 3000), Address(2, 7, step=9))[0]
     assert torch.equal(ys[1], x + xi * -0.3)
     with pytest.raises(ValueError, match=r"0 <= run < 2\*\*24"):
@@ -171,10 +180,10 @@ def test_only_numbers_that_lie_as_they_seem_go_to_the_kernels() -> None:
     negative = torch.randn(4, dtype=torch.complex64).conj().imag.contiguous()
     flipped = torch._neg_view(torch.randn(4))
     assert flipped.is_neg() and not negative.is_neg()
-    assert tables.supported([[y], [negative], None])
+    assert tables.supported([Column([y]), Column([negative]), None])
     bad = [flipped, torch.randn(3), torch.randn(4).double(), torch.randn(4).bfloat16(),
            torch.randn(8)[::2], torch.randn(4, device="meta"), Wrapped(torch.randn(4))]  # fmt: skip
-    assert not any(tables.supported([[y, y], [y, t]]) for t in bad)
+    assert not any(tables.supported([Column([y, y]), Column([y, t])]) for t in bad)
     expected = y - flipped * 0.5
-    updates.langevin_steps([y], [flipped], 0.5)
+    updates.langevin_steps(Column([y]), Column([flipped]), 0.5)
     assert torch.equal(y, expected)

@@ -14,7 +14,6 @@ from pdekit.optim.groups import (
     Loss,
     Part,
     Schedule,
-    add_all,
     check_range,
     check_whole,
     check_width,
@@ -36,6 +35,7 @@ from pdekit.optim.replicas import (
     take_mean,
     transaction,
 )
+from pdekit.optim.tables import Store
 from pdekit.optim.updates import interpolate, langevin_steps
 
 if TYPE_CHECKING:
@@ -129,29 +129,37 @@ class ElasticSGD(Replicated):
         with transaction(self, ranks) as (masters, moved):
             downhill: list[Tensors] = []
             for _, a in each_replica(self, ranks):
-                loss, moving = evaluated(self, closure)
-                losses.append(loss)
-                if self.bases:
-                    downhill.append(pulled_slopes(moving, masters))
-                else:
-                    self._walk(moving, masters, moved[a])
+                losses.append(self._evaluated(closure, masters, moved[a], downhill))
             mean = mean_loss(losses)
             take_mean(self, masters, ranks)
             n = common(self, "replicas") * ranks.size
             for part in every(self):
                 share = n * self._master_rate(part.group, n) / part.group["rho"]
-                interpolate(part.params, part.of(masters), part.params, share)
+                interpolate(part.places, part.of(masters), part.places, share)
             step_replicas(self, downhill, moved)
         return mean
 
-    def _walk(self, moving: list[Part], masters: Tensors, into: Tensors) -> None:
+    def _evaluated(
+        self, closure: Closure | None, masters: Store, into: Store, downhill: list[Tensors]
+    ) -> Loss | None:
+        """The loss of the replica in the parameters; its step, or what a base needs for one. No
+        gradient is kept while the next is computed.
+        """
+        loss, moving = evaluated(self, closure)
+        if self.bases:
+            downhill.append(pulled_slopes(moving, masters))
+        else:
+            self._walk(moving, masters, into)
+        return loss
+
+    def _walk(self, moving: list[Part], masters: Store, into: Store) -> None:
         """x^a - η (∇f + (x^a - x)/ρ)."""
         for part in every(self):
             rate, rho = part.group["lr"], part.group["rho"]
-            slopes, x = slopes_or_zero(part.params), part.of(masters)
-            langevin_steps(part.params, slopes, rate, None, x, rho, into=part.of(into))
+            slopes, x = slopes_or_zero(part), part.of(masters)
+            langevin_steps(part.places, slopes, rate, None, x, rho, into=part.of(into))
         for part in moving:
-            decay(part.of(into), part.params, part.group)
+            decay(part.of(into), part.places, part.group)
 
     def _master_rate(self, group: Group, n: int) -> float:
         """η'."""
@@ -161,11 +169,11 @@ class ElasticSGD(Replicated):
         return whole if self.bases else min(float(group["lr"]), whole)
 
 
-def pulled_slopes(moving: list[Part], masters: Tensors) -> Tensors:
+def pulled_slopes(moving: list[Part], masters: Store) -> Tensors:
     """∇f + (x^a - x)/ρ, by number."""
     slopes: Tensors = {}
     for part in moving:
-        pulls = quotients(part.params, part.of(masters), part.group["rho"])
-        add_all(pulls, part.slopes)
-        slopes.update(zip(part.numbers, pulls, strict=True))
+        pulls = quotients(part, dict(part.pairs()), masters.tensors, part.group["rho"])
+        pairs = zip(part.numbers, part.gradients, strict=True)
+        slopes.update({k: pulls[k] + slope for k, slope in pairs})
     return slopes

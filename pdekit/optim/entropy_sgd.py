@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 
 import torch
@@ -29,12 +30,14 @@ from pdekit.optim.groups import (
     decay,
     evaluated,
     every,
+    numbers_of,
     quotients,
     rate_of,
     restored_on_error,
     room,
     step_by_base,
 )
+from pdekit.optim.tables import Column, Store
 from pdekit.optim.updates import Noise, interpolate, langevin_steps
 from pdekit.particles.dynamics.two_scale import ExponentialAverage
 
@@ -62,7 +65,7 @@ class EntropySGD(Checked):
     alpha : α in [0, 1), the weight of the past in z
     average : how z is formed; None for ``ExponentialAverage(alpha)`` as above. ``LinearAverage()``:
         z is the mean of y (Kantas et al., Algorithm 1); ``LastIterate()``: z is the last y
-    burn_in : in 1, ..., L: the first iterate in z
+    burn_in : in 1, ..., L: the first iterate in z, which begins at the one before
     base : a function from parameters to the torch optimizer that makes the outer step, with
         (x - z)/γ for its gradient, such as ``lambda p: torch.optim.Adam(p, lr=1e-3)``
         (Entropy-Adam) or ``lambda p: torch.optim.SGD(p, 0.4, momentum=0.9, nesterov=True)``
@@ -125,20 +128,31 @@ class EntropySGD(Checked):
 
 
 def step_towards(
-    optimizer: Checked, moved: list[Part], centres: dict[int, Tensor], means: dict[int, Tensor]
+    optimizer: Checked, moved: list[Part], centres: Store, means: Store | None = None
 ) -> None:
-    """x ← x - (η/γ)(x - z), or a step of the base along (x - z)/γ, with decoupled decay."""
+    """x ← x - (η/γ)(x - z), or a step of the base along (x - z)/γ, with decoupled decay.
+
+    Without means z is where the parameters are.
+    """
+    if optimizer.bases:
+        step_by_base(optimizer, back(moved, centres, means))
+        return
+    for part in moved:
+        x, z = part.of(centres), part.places if means is None else part.of(means)
+        share = part.group["lr"] / part.group["gamma"]
+        if share != 1 or means is not None:  # or x becomes z, where it is
+            interpolate(part.places, x, z, share)
+        decay(part.places, x, part.group)
+
+
+def back(moved: list[Part], centres: Store, means: Store | None) -> dict[int, Tensor]:
+    """(x - z)/γ by number, and the parameters are at x again."""
     slopes: dict[int, Tensor] = {}
     for part in moved:
-        x, z, gamma = part.of(centres), part.of(means), part.group["gamma"]
-        if optimizer.bases:
-            slopes.update(zip(part.numbers, quotients(x, z, gamma), strict=True))
-            copy_all(part.params, x)
-        else:
-            interpolate(part.params, x, z, part.group["lr"] / gamma)
-            decay(part.params, x, part.group)
-    if optimizer.bases:
-        step_by_base(optimizer, slopes)
+        z = dict(part.pairs()) if means is None else means.tensors
+        slopes |= quotients(part, centres.tensors, z, part.group["gamma"])
+        copy_all(part.places, part.of(centres))
+    return slopes
 
 
 def with_width(group: Group, based: bool = False) -> Group:
@@ -176,49 +190,99 @@ def check_average(group: Group) -> None:
 def inner_loop(
     optimizer: Optimizer,
     closure: Closure | None,
-    centres: dict[int, Tensor],
-    means: dict[int, Tensor] | None,
+    centres: Store,
+    means: Store | None,
     replica: int = 0,
     replicas: int = 1,
 ) -> tuple[Loss | None, list[Part]]:
     """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss,
     and what has moved.
 
-    Without means z is the last y. Replicas have independent noise.
+    Without means z is the last y. A y without gradient stays, and counts for z as any other.
+    Replicas have independent noise.
     """
-    losses, moved, begun = [], set[int](), set[int]()
-    for m in range(common(optimizer, "inner_steps")):
-        loss, parts = evaluated(optimizer, closure)
-        losses.append(loss)
-        for part in parts:
-            group, eta = part.group, inner_rate(part.group)
-            past = 1.0 if means is None else weight_of_past(group, m + 1)
-            for some, new in ((part.among(begun), False), (part.among(begun, False), True)):
-                noise = None
-                if group["temperature"] > 0:
-                    runs = [k * replicas + replica for k in some.numbers]
-                    noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
-                z = some.of(means) if means is not None and past < 1 else None
-                langevin_steps(
-                    some.params, some.slopes, eta, noise, some.of(centres), group["gamma"], z,
-                    past, new,
-                )  # fmt: skip
-            moved.update(part.numbers)
-            begun.update(part.numbers if past < 1 else ())
-    found = [part.among(moved) for part in every(optimizer)]
+    moved, ids = set[int](), (replica, replicas)
+    firsts = [first_averaged(group) for group in optimizer.param_groups]
+    losses = [
+        inner_step(optimizer, closure, centres, means, moved, (m, firsts), ids)
+        for m in range(1, common(optimizer, "inner_steps") + 1)
+    ]
+    return losses[0], [part.among(moved) for part in every(optimizer)]
+
+
+def inner_step(
+    optimizer: Optimizer,
+    closure: Closure | None,
+    centres: Store,
+    means: Store | None,
+    moved: set[int],
+    time: tuple[int, list[int]],
+    ids: tuple[int, int],
+) -> Loss | None:
+    """The m-th of the L steps, and its loss. It keeps no gradient beyond, so that the next
+    evaluation can use its memory.
+    """
+    (loss, parts), (m, firsts), (replica, replicas) = evaluated(optimizer, closure), time, ids
     if means is not None:
-        for part in found:  # without a gradient since the burn-in
-            late = part.among(begun, False)
-            copy_all(late.of(means), late.params)
-    return losses[0], found
+        average_still(optimizer, moved - numbers_of(parts), means, m, firsts)
+    for part, first in zip(parts, firsts, strict=True):
+        for some, new in ((part.among(moved), m == first), (part.beyond(moved), True)):
+            runs = [n * replicas + replica for n in some.numbers]
+            z = some.of(means) if means is not None and m >= first else None
+            walk_one(some, centres, z, m, new, runs)
+        moved.update(part.numbers)
+    return loss
+
+
+def walk_one(
+    part: Part, centres: Store, means: Column | None, m: int, begin: bool, runs: Sequence[int]
+) -> None:
+    """The m-th step of y, and of z, which may begin there."""
+    group, eta, noise = part.group, inner_rate(part.group), None
+    if group["temperature"] > 0:
+        noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
+    past = 0.0 if means is None else weight_of_past(group, m)
+    langevin_steps(
+        part.places, part.slopes, eta, noise, part.of(centres), group["gamma"], means, past, begin
+    )
+
+
+def average_still(
+    optimizer: Optimizer, still: set[int], means: Store, m: int, firsts: list[int]
+) -> None:
+    """z of parameters that have moved, but have no gradient in the m-th step."""
+    if not still:
+        return
+    for part, first in zip(every(optimizer), firsts, strict=True):
+        some = part.among(still)
+        z = some.of(means)
+        if m == first:
+            copy_all(z, some.places)
+        elif m > first:
+            interpolate(z, some.places, z, weight_of_past(part.group, m))
+
+
+def average_of(group: Group) -> Average:
+    """How z is formed."""
+    average: Average | None = group.get("average")
+    return ExponentialAverage(group["alpha"]) if average is None else average
 
 
 def weight_of_past(group: Group, m: int) -> float:
     """Of z, when the m-th iterate is added to it."""
-    added, average = m - group.get("burn_in", 1) + 1, group.get("average")
-    if average is None:
-        average = ExponentialAverage(group["alpha"])
-    return 1.0 if added < 1 else float(average.past(added))
+    return float(average_of(group).past(m - group.get("burn_in", 1) + 1))
+
+
+def first_averaged(group: Group) -> int:
+    """The first iterate that counts for z: what weighs less than rounding is left out."""
+    types = {p.dtype for p in group["params"] if p.is_floating_point() or p.is_complex()}
+    lost = min((torch.finfo(dtype).eps for dtype in types), default=1.0) / 4
+    average, burn_in = average_of(group), group.get("burn_in", 1)
+    before, m = 1.0, group["inner_steps"] + 1
+    while before > lost and m > burn_in:
+        m -= 1
+        before *= average.past(m - burn_in + 1)
+    return int(m)
 
 
 def inner_rate(group: Group) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import wraps
-from itertools import compress
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from itertools import compress, repeat
 from math import isfinite
 from numbers import Integral
+from operator import attrgetter, is_not
 from types import MappingProxyType
 from typing import Any, ClassVar, ParamSpec, TypeAlias
 
@@ -21,6 +22,7 @@ from torch.optim.optimizer import ParamsT
 from pdekit.checks import number, shown
 from pdekit.optim.bases import Base, add_to_bases, bases_of, descend, share_rates
 from pdekit.optim.bases import Group as Group
+from pdekit.optim.tables import Column, Store
 from pdekit.particles.dynamics.two_scale import ExponentialAverage, LastIterate, LinearAverage
 from pdekit.particles.noise import Address
 
@@ -43,6 +45,7 @@ _FOREIGN = {"params", "param_names", "initial_lr", "swa_lr"}
 _FOREIGN |= {f"{end}_{name}" for end in ("max", "min", "base") for name in ("lr", "momentum")}
 _COUNTERS = {"evaluations", "age", "steps", "shared_lr"}
 _UNSEEN = {"params", *_COUNTERS}
+_dtype, _layout = attrgetter("dtype"), attrgetter("layout")
 
 SCHEDULED = ("gamma", "rho", "temperature", "strength")
 """Options that may be a ``Schedule``."""
@@ -230,63 +233,86 @@ class Part:
     numbers: list[int]
     params: list[Tensor]
 
-    @property
-    def slopes(self) -> list[Any]:
-        """Their gradients."""
+    @cached_property
+    def gradients(self) -> list[Any]:
+        """Their gradients, if they have any."""
         return [p.grad for p in self.params]
 
     def pairs(self) -> Iterator[tuple[int, Tensor]]:
         """Numbers and parameters."""
         return zip(self.numbers, self.params, strict=True)
 
-    def of(self, tensors: Mapping[int, Tensor]) -> list[Tensor]:
-        """Their tensors among those of all numbers."""
-        return [tensors[k] for k in self.numbers]
+    def of(self, store: Store) -> Column:
+        """What belongs to them in a store."""
+        return store.of(self.numbers)
 
-    def among(self, numbers: set[int], inside: bool = True) -> Part:
-        """Those with these numbers, or with others."""
-        return self.only((k in numbers) == inside for k in self.numbers)
+    @cached_property
+    def places(self) -> Column:
+        """The parameters, to be moved."""
+        return Column(self.params)
+
+    @cached_property
+    def slopes(self) -> Column:
+        """Their gradients."""
+        return Column(self.gradients)
+
+    def among(self, numbers: set[int]) -> Part:
+        """Those with these numbers."""
+        return self.only(k in numbers for k in self.numbers)
+
+    def beyond(self, numbers: set[int]) -> Part:
+        """Those with other numbers."""
+        return self.only(k not in numbers for k in self.numbers)
 
     def only(self, those: Iterable[bool]) -> Part:
         """Some of them."""
         chosen = list(those)
+        if all(chosen):
+            return self
         numbers, params = compress(self.numbers, chosen), compress(self.params, chosen)
         return Part(self.group, list(numbers), list(params))
 
 
-def parts_of(optimizer: Optimizer, chosen: Callable[[Tensor], bool]) -> list[Part]:
-    """The parameters that are chosen, numbered through all groups."""
+def parts_of(optimizer: Optimizer) -> list[Part]:
+    """All parameters of all types, numbered through all groups."""
     found, number = [], 0
     for group in optimizer.param_groups:
-        params = group["params"]
-        part = Part(now(group), list(range(number, number + len(params))), params)
-        found.append(part.only(map(chosen, params)))
-        number += len(params)
+        count = len(group["params"])
+        found.append(Part(now(group), list(range(number, number + count)), group["params"]))
+        number += count
     return found
 
 
 def every(optimizer: Optimizer) -> list[Part]:
     """All parameters but whole numbers, which have no gradient."""
-    return parts_of(optimizer, lambda p: p.is_floating_point() or p.is_complex())
+    return [
+        part.only(dtype.is_floating_point or dtype.is_complex for dtype in map(_dtype, part.params))
+        for part in parts_of(optimizer)
+    ]
 
 
 def moving(optimizer: Optimizer) -> list[Part]:
     """Those that have a gradient; checked."""
-    found = parts_of(optimizer, lambda p: p.grad is not None)
+    found = [part.only(map(is_not, part.gradients, repeat(None))) for part in parts_of(optimizer)]
     for part in found:
         check_gradients(optimizer, part)
     return found
 
 
+def numbers_of(parts: Iterable[Part]) -> set[int]:
+    """The numbers of all parameters in some parts."""
+    return {k for part in parts for k in part.numbers}
+
+
 def check_gradients(optimizer: Optimizer, part: Part) -> None:
     """``TypeError`` for gradients that are sparse, or of whole numbers."""
-    for dtype in {p.dtype for p in part.params}:
+    for dtype in part.places.types:
         if not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(
                 f"{type(optimizer).__name__} cannot move whole numbers, got a gradient of "
                 f"parameters of type {dtype}; take a floating type, as in p.float()"
             )
-    if any(slope.layout != torch.strided for slope in part.slopes):
+    if set(map(_layout, part.gradients)) - {torch.strided}:
         raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
 
 
@@ -319,14 +345,14 @@ def mean_loss(losses: list[Loss | None]) -> Loss:
 def _counted(optimizer: Optimizer) -> list[Part]:
     """Count an evaluation, if it has good gradients; these."""
     found = moving(optimizer)
-    for group in optimizer.param_groups:
+    for part, group in zip(found, optimizer.param_groups, strict=True):
         group["evaluations"] += 1
-    pairs = zip(found, optimizer.param_groups, strict=True)
-    return [replace(part, group=now(group)) for part, group in pairs]
+        part.group["evaluations"] = group["evaluations"]  # a copy where an option is scheduled
+    return found
 
 
 @contextmanager
-def restored_on_error(optimizer: Checked) -> Iterator[dict[int, Tensor]]:
+def restored_on_error(optimizer: Checked) -> Iterator[Store]:
     """Yields copies of the parameters, for one step. If the body raises, parameters and counters
     are restored.
     """
@@ -336,7 +362,7 @@ def restored_on_error(optimizer: Checked) -> Iterator[dict[int, Tensor]]:
         count_step(optimizer)
     except BaseException:
         for part in every(optimizer):
-            copy_all(part.params, part.of(anchors))
+            copy_all(part.places, part.of(anchors))
         set_evaluations(optimizer, counts)
         raise
 
@@ -358,36 +384,37 @@ def set_evaluations(optimizer: Optimizer, counts: list[int]) -> None:
         group["evaluations"] = count
 
 
-def copies(optimizer: Optimizer, name: str) -> dict[int, Tensor]:
-    """Copies of the parameters by number, in buffers that are reused from step to step."""
-    made, parts = room(optimizer, name), every(optimizer)
-    for part in parts:
-        copy_all(part.of(made), part.params)
+def copies(optimizer: Optimizer, name: str) -> Store:
+    """Copies of the parameters, in buffers that are reused from step to step."""
+    made = room(optimizer, name)
+    for part in every(optimizer):
+        copy_all(part.of(made), part.places)
     return made
 
 
-def room(optimizer: Optimizer, name: str) -> dict[int, Tensor]:
-    """Buffers like the parameters, by number, reused under this name; not part of the state.
-
-    Allocation costs as much as a gradient.
-    """
-    kept: dict[int, Tensor] = scratch(optimizer, name)
-    for part in every(optimizer):
-        for k, p in zip(part.numbers, part.params, strict=True):
-            if k not in kept or not fits(kept[k], p):
-                kept[k] = torch.empty_like(p, requires_grad=False)
-    return kept
+def room(optimizer: Optimizer, name: str) -> Store:
+    """Buffers like the parameters, reused under this name; not part of the state."""
+    like = {k: p for part in every(optimizer) for k, p in part.pairs()}
+    return room_like(optimizer, name, like)
 
 
-def scratch(optimizer: Optimizer, name: str) -> dict[int, Any]:
-    """What is kept by number under this name; not part of the state."""
-    kept: dict[int, Any] = vars(optimizer).setdefault("scratch", {}).setdefault(name, {})
-    return kept
+def room_like(optimizer: Optimizer, name: str, like: dict[int, Tensor]) -> Store:
+    """Buffers like these tensors: allocation costs as much as a gradient."""
+    kept: dict[str, Store] = vars(optimizer).setdefault("scratch", {})
+    if name in kept and _fit(kept[name].tensors, like):
+        return kept[name]
+    kept[name] = Store(
+        {k: torch.empty(x.shape, dtype=x.dtype, device=x.device) for k, x in like.items()}
+    )
+    return kept[name]
 
 
-def fits(one: Tensor, x: Tensor) -> bool:
-    """Whether a tensor can take the place of another."""
-    return one.shape == x.shape and one.dtype == x.dtype and one.device == x.device
+def _fit(kept: dict[int, Tensor], like: dict[int, Tensor]) -> bool:
+    """Whether these can take the places of others."""
+    return kept.keys() == like.keys() and all(
+        (kept[k].shape, kept[k].dtype, kept[k].device) == (x.shape, x.dtype, x.device)
+        for k, x in like.items()
+    )
 
 
 def zero_all(those: list[Tensor]) -> None:
@@ -396,16 +423,16 @@ def zero_all(those: list[Tensor]) -> None:
         torch._foreach_zero_(those)
 
 
-def add_all(into: list[Tensor], those: list[Any]) -> None:
+def add_all(into: Column, those: Column) -> None:
     """Add tensors to others."""
-    if into:
-        torch._foreach_add_(into, those)
+    if into.tensors:
+        torch._foreach_add_(into.tensors, those.tensors)
 
 
-def copy_all(into: list[Tensor], those: list[Tensor]) -> None:
+def copy_all(into: Column, those: Column) -> None:
     """Copy tensors into others."""
-    if into:
-        torch._foreach_copy_(into, those)
+    if into.tensors:
+        torch._foreach_copy_(into.tensors, those.tensors)
 
 
 def address(group: Group) -> Address:
@@ -476,35 +503,41 @@ def rate_of(lr: float | None, steps: int = 1, replicas: int = 1) -> float | None
 def step_by_base(
     optimizer: Checked,
     slopes: dict[int, Tensor],
-    places: dict[int, Tensor] | None = None,
+    places: Store | None = None,
     replica: int = 0,
 ) -> None:
     """Move the parameters, or the tensors at other places, by a step of the base along these
     slopes, with decoupled decay. What has no slope stays.
     """
     tensors = [p for group in optimizer.param_groups for p in group["params"]]
-    there = dict(enumerate(tensors)) | (places or {})
+    there = Store({**dict(enumerate(tensors)), **(places.tensors if places else {})})
     for part in every(optimizer):
         some = part.among(set(slopes))
         decay(some.of(there), some.of(there), part.group)
     base, numbers = optimizer.bases[replica], range(len(tensors))
-    descend(base, [there[k] for k in numbers], [slopes.get(k) for k in numbers])
+    descend(base, [there.tensors[k] for k in numbers], [slopes.get(k) for k in numbers])
 
 
-def decay(new: list[Tensor], old: list[Tensor], group: Group) -> None:
+def decay(new: Column, old: Column, group: Group) -> None:
     """Decoupled weight decay, new ← new - η w old (Loshchilov and Hutter 2019)."""
-    if new and group["weight_decay"]:
-        torch._foreach_add_(new, old, alpha=-group["lr"] * group["weight_decay"])
+    if new.tensors and group["weight_decay"]:
+        share = group["lr"] * group["weight_decay"]
+        torch._foreach_add_(new.tensors, old.tensors, alpha=-share)
 
 
-def slopes_or_zero(params: list[Tensor]) -> list[Tensor]:
+def slopes_or_zero(part: Part) -> Column:
     """Gradients, zero where there is none."""
-    return [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+    if all(map(is_not, part.gradients, repeat(None))):
+        return part.slopes
+    pairs = zip(part.params, part.gradients, strict=True)
+    return Column([torch.zeros_like(p) if slope is None else slope for p, slope in pairs])
 
 
-def quotients(xs: list[Tensor], zs: list[Tensor], width: float) -> list[Tensor]:
-    """(x - z)/width."""
-    return [*torch._foreach_div(torch._foreach_sub(xs, zs), width)] if xs else []
+def quotients(
+    part: Part, xs: dict[int, Tensor], zs: dict[int, Tensor], width: float
+) -> dict[int, Tensor]:
+    """(x - z)/width of the parameters of a part, for the gradient of a base."""
+    return {k: (xs[k] - zs[k]) / width for k in part.numbers}
 
 
 def check_seed(group: Group) -> None:

@@ -6,7 +6,6 @@ from math import sqrt
 from types import MappingProxyType
 
 import torch
-from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.bases import Base
@@ -15,7 +14,6 @@ from pdekit.optim.groups import (
     Closure,
     Group,
     Loss,
-    Part,
     Schedule,
     add_all,
     address,
@@ -37,6 +35,7 @@ from pdekit.optim.groups import (
     step_by_base,
     zero_all,
 )
+from pdekit.optim.tables import Store
 from pdekit.optim.updates import Noise, langevin_steps, scatter
 
 
@@ -113,38 +112,40 @@ class HEAT(Checked):
         antithetic = common(self, "antithetic")
         with restored_on_error(self) as centres:
             sums = room(self, "sum")
-            zero_all([*sums.values()])
+            zero_all([*sums.tensors.values()])
             for i in range(count):
                 self._scatter(centres, -1.0 if antithetic and i % 2 else 1.0)
-                loss, moving = evaluated(self, closure)
-                losses.append(loss)
-                for part in moving:
-                    add_all(part.of(sums), part.slopes)
-                    walked.update(part.numbers)
+                losses.append(self._added(closure, sums, walked))
             mean = mean_loss(losses)
-            self._descend([part.among(walked) for part in every(self)], centres, sums, count)
+            self._descend(walked, centres, sums, count)
         return mean
 
-    def _descend(
-        self, parts: list[Part], centres: dict[int, Tensor], sums: dict[int, Tensor], count: int
-    ) -> None:
+    def _added(self, closure: Closure | None, sums: Store, walked: set[int]) -> Loss | None:
+        """Add the gradients of an evaluation, and keep none; its loss."""
+        loss, moving = evaluated(self, closure)
+        for part in moving:
+            add_all(part.of(sums), part.slopes)
+            walked.update(part.numbers)
+        return loss
+
+    def _descend(self, walked: set[int], centres: Store, sums: Store, count: int) -> None:
         """x ← x - (η/L) sum, or a step of the base, with decoupled decay."""
         for part in every(self):
-            still = part if self.bases else part.only(p.grad is None for p in part.params)
-            copy_all(still.params, still.of(centres))
+            still = part if self.bases else part.beyond(walked)
+            copy_all(still.places, still.of(centres))
         if self.bases:
-            step_by_base(self, {k: sums[k] / count for part in parts for k in part.numbers})
+            step_by_base(self, {k: sums.tensors[k] / count for k in walked})
             return
-        for part in parts:
+        for part in (part.among(walked) for part in every(self)):
             x, rate = part.of(centres), part.group["lr"] / count
-            langevin_steps(x, part.of(sums), rate, into=part.params)
-            decay(part.params, x, part.group)
+            langevin_steps(x, part.of(sums), rate, into=part.places)
+            decay(part.places, x, part.group)
 
-    def _scatter(self, centres: dict[int, Tensor], sign: float) -> None:
+    def _scatter(self, centres: Store, sign: float) -> None:
         """x + ξ with the normals of the next evaluation, or of the previous one."""
         for part in every(self):
             walked, group = part.only(p.requires_grad for p in part.params), part.group
             ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
             scale = sign * sqrt(group["gamma"] * group["temperature"])
             noise = Noise(scale, address(ahead), walked.numbers)
-            scatter(walked.params, walked.of(centres), noise)
+            scatter(walked.places, walked.of(centres), noise)

@@ -84,22 +84,19 @@ class HJ(Checked):
             ahead = evaluated(self, closure)[1] if dual else []
             if dual:
                 for part in moved:
-                    copy_all(part.params, part.of(centres))
+                    copy_all(part.places, part.of(centres))
                 step_along(self, ahead)
             else:
-                ends = {
-                    k: p for part in moved for k, p in zip(part.numbers, part.params, strict=True)
-                }
-                step_towards(self, moved, centres, ends)
+                step_towards(self, moved, centres)
         return loss
 
 
 def step_along(optimizer: Checked, parts: list[Part]) -> None:
     """x ← x - η ∇f(y), or a step of the base, with decoupled decay."""
     if optimizer.bases:
-        slopes = {k: g for part in parts for k, g in zip(part.numbers, part.slopes, strict=True)}
+        slopes = {k: g for part in parts for k, g in zip(part.numbers, part.gradients, strict=True)}
         step_by_base(optimizer, slopes)
         return
     for part in parts:
-        decay(part.params, part.params, part.group)
-        langevin_steps(part.params, part.slopes, part.group["lr"])
+        decay(part.places, part.places, part.group)
+        langevin_steps(part.places, part.slopes, part.group["lr"])

@@ -75,8 +75,8 @@ class MaSS(Checked):
             eta, compensation = of.group["lr"], of.group["compensation"]
             momentum = (age - 1) / (age + 2) if restart else of.group["momentum"]
             w = iterates(self, of)
-            decay(of.params, of.params, of.group)
-            climb += accelerate(of.params, w, of.slopes, eta, momentum, compensation, restart)
+            decay(of.places, of.places, of.group)
+            climb += accelerate(of.places, w, of.slopes, eta, momentum, compensation, restart)
         if restart:
             for group in self.param_groups:
                 group["age"] = age_after(age, climb)

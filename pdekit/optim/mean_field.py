@@ -27,17 +27,18 @@ from pdekit.optim.groups import (
     evaluated,
     every,
     mean_loss,
+    numbers_of,
     rate_of,
     slopes_or_zero,
 )
 from pdekit.optim.replicas import (
     Replicated,
-    Tensors,
     each_replica,
     ranks_of,
     take_mean,
     transaction,
 )
+from pdekit.optim.tables import Column, Store
 from pdekit.optim.updates import Noise, couple, langevin_steps
 from pdekit.particles.dynamics.two_scale import LinearAverage
 
@@ -109,17 +110,21 @@ class MFSGLD(Replicated):
         n = common(self, "replicas") * ranks.size
         with transaction(self, ranks) as (means, moved):
             for _, a in each_replica(self, ranks):
-                loss, moving = evaluated(self, closure)
-                losses.append(loss)
-                with_slope = {k for part in moving for k in part.numbers}
-                for part in every(self):
-                    self._walk(part.among(with_slope), n, means, moved[a], drawn=True)
-                    self._walk(part.among(with_slope, False), n, means, moved[a], drawn=False)
+                losses.append(self._evaluated(closure, n, means, moved[a]))
             mean = mean_loss(losses)
             take_mean(self, means, ranks, moved)
         return mean
 
-    def _walk(self, part: Part, n: int, means: Tensors, into: Tensors, drawn: bool) -> None:
+    def _evaluated(self, closure: Closure | None, n: int, means: Store, into: Store) -> Loss | None:
+        """The loss of the replica in the parameters, and its step; keeps no gradient."""
+        loss, moving = evaluated(self, closure)
+        with_slope = numbers_of(moving)
+        for part in every(self):
+            self._walk(part.among(with_slope), n, means, into, drawn=True)
+            self._walk(part.beyond(with_slope), n, means, into, drawn=False)
+        return loss
+
+    def _walk(self, part: Part, n: int, means: Store, into: Store, drawn: bool) -> None:
         """A step of parameters that have a gradient, or of others, which have no noise."""
         group, noise = part.group, None
         scale = sqrt(2 * group["lr"] * group["temperature"])
@@ -127,10 +132,10 @@ class MFSGLD(Replicated):
             noise = Noise(scale, address(group), [k * n + self.replica for k in part.numbers])
         pull = group["strength"]
         centres, width = (part.of(means), 1 / pull) if pull else (None, 1.0)
-        new, slopes = part.of(into), slopes_or_zero(part.params)
-        langevin_steps(part.params, slopes, group["lr"], noise, centres, width, into=new)
+        new, slopes = part.of(into), slopes_or_zero(part)
+        langevin_steps(part.places, slopes, group["lr"], noise, centres, width, into=new)
         if drawn:
-            decay(new, part.params, group)
+            decay(new, part.places, group)
 
 
 class MFHomSGLD(Replicated):
@@ -219,15 +224,15 @@ class MFHomSGLD(Replicated):
             tensors = [p for part in every(self) for p in part.params]
             fast: list[list[Tensor]] = []
             for x, a in each_replica(self, ranks):
-                copy_all(tensors, [self._fast(p)[a] for p in tensors])
+                copy_all(Column(tensors), Column([self._fast(p)[a] for p in tensors]))
                 loss, walked = inner_loop(self, closure, x, moved[a], self.replica, n)
                 losses.append(loss)
                 fast.append([p.detach().clone() for p in tensors])
                 for part in walked:
                     pull_together(part, x, moved[a], means)
-                there = {k for part in walked for k in part.numbers}
+                there = numbers_of(walked)
                 for part in every(self):
-                    still = part.among(there, False)
+                    still = part.beyond(there)
                     copy_all(still.of(moved[a]), still.of(x))
             mean = mean_loss(losses)
             take_mean(self, means, ranks, moved)
@@ -242,7 +247,7 @@ class MFHomSGLD(Replicated):
         return y
 
 
-def pull_together(part: Part, xs: Tensors, zs: Tensors, means: Tensors) -> None:
+def pull_together(part: Part, xs: Store, zs: Store, means: Store) -> None:
     """z becomes x - (η/γ)(x - z) - η λ (x - x̄) - η w x."""
     group, x, z = part.group, part.of(xs), part.of(zs)
     share, pull = group["lr"] / group["gamma"], group["lr"] * group["strength"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
@@ -18,6 +17,7 @@ from pdekit.optim.groups import (
     decay,
     loss_of,
 )
+from pdekit.optim.tables import Column
 from pdekit.optim.updates import accelerate
 
 
@@ -54,20 +54,20 @@ class NesterovRestart(Checked):
         momentum, climb = (age - 1) / (age + 2), 0.0
         for of in moving:
             w = iterates(self, of)
-            decay(of.params, of.params, of.group)
-            climb += accelerate(of.params, w, of.slopes, of.group["lr"], momentum, 0.0)
+            decay(of.places, of.places, of.group)
+            climb += accelerate(of.places, w, of.slopes, of.group["lr"], momentum, 0.0)
         for group in self.param_groups:
             group["age"] = age_after(age, climb)
         return loss
 
 
-def iterates(optimizer: Optimizer, of: Part) -> list[Tensor]:
+def iterates(optimizer: Optimizer, of: Part) -> Column:
     """w of parameters, initially equal to u."""
     states = [optimizer.state[u] for u in of.params]
     for u, state in zip(of.params, states, strict=True):
         if "w" not in state:
             state["w"] = u.detach().clone()
-    return [state["w"] for state in states]
+    return Column([state["w"] for state in states])
 
 
 def age_after(age: int, climb: float) -> int:

@@ -18,7 +18,6 @@ from pdekit.optim.groups import (
     Loss,
     Part,
     Schedule,
-    add_all,
     check_range,
     check_seed,
     check_whole,
@@ -29,6 +28,7 @@ from pdekit.optim.groups import (
     every,
     former_names_refused,
     mean_loss,
+    numbers_of,
     quotients,
 )
 from pdekit.optim.replicas import (
@@ -40,6 +40,7 @@ from pdekit.optim.replicas import (
     take_mean,
     transaction,
 )
+from pdekit.optim.tables import Store
 from pdekit.optim.updates import couple
 
 if TYPE_CHECKING:
@@ -174,9 +175,9 @@ class Parle(Replicated):
                 if self.bases:
                     downhill.append(pulled(walked, starts, means, masters))
                     continue
-                there = {k for part in walked for k in part.numbers}
+                there = numbers_of(walked)
                 for part in every(self):
-                    still = part.among(there, False)
+                    still = part.beyond(there)
                     copy_all(still.of(means), still.of(starts))
                     share, x = part.group["lr"], part.of(starts)
                     pull = share / part.group["rho"]
@@ -189,11 +190,11 @@ class Parle(Replicated):
         return mean
 
 
-def pulled(walked: list[Part], xs: Tensors, zs: Tensors, masters: Tensors) -> Tensors:
+def pulled(walked: list[Part], xs: Store, zs: Store, masters: Store) -> Tensors:
     """x^a - z + (x^a - x)/ρ, by number."""
     slopes: Tensors = {}
     for part in walked:
-        down = quotients(part.of(xs), part.of(zs), 1.0)
-        add_all(down, quotients(part.of(xs), part.of(masters), part.group["rho"]))
-        slopes.update(zip(part.numbers, down, strict=True))
+        down = quotients(part, xs.tensors, zs.tensors, 1.0)
+        pulls = quotients(part, xs.tensors, masters.tensors, part.group["rho"])
+        slopes.update({k: down[k] + pulls[k] for k in part.numbers})
     return slopes

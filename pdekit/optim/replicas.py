@@ -23,11 +23,11 @@ from pdekit.optim.groups import (
     count_step,
     evaluations,
     every,
-    fits,
-    scratch,
+    room_like,
     set_evaluations,
     step_by_base,
 )
+from pdekit.optim.tables import Store
 from pdekit.optim.updates import average
 from pdekit.particles.run.ranks import RankError, Ranks
 
@@ -97,41 +97,42 @@ def _is_group(value: Any) -> bool:
 
 
 @contextmanager
-def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Tensors, list[Tensors]]]:
+def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Store, list[Store]]]:
     """Yields copies of the master, and room for each of the replicas, which they replace at the
     end. If the body raises, on any rank, the optimizer is left unchanged on all.
     """
     optimizer.traffic = Traffic(0, optimizer.traffic.total)
     began, counts, turn = set(optimizer.state), evaluations(optimizer), optimizer.replica
     _begin(optimizer, ranks)
-    masters, new = copies(optimizer, "master"), _room_of_stacks(optimizer)
+    masters, old = copies(optimizer, "master"), _stacks(optimizer)
+    new = room_like(optimizer, "replicas", old).tensors
     try:
         yield masters, _replicas(optimizer, new)
     except BaseException as error:
         set_evaluations(optimizer, counts)
         optimizer.replica = turn
         for part in every(optimizer):
-            copy_all(part.params, part.of(masters))
+            copy_all(part.places, part.of(masters))
             for p in part.params:
                 if p not in began:
                     del optimizer.state[p]
         if ranks.size > 1 and not isinstance(error, RankError):
             with suppress(RankError):  # its own error says more
-                agree(ranks, size_of(masters.values()), f"{type(error).__name__}: {error}")
+                agree(ranks, size_of(masters.tensors.values()), f"{type(error).__name__}: {error}")
         raise
     for part in every(optimizer):
-        for k, p in zip(part.numbers, part.params, strict=True):
-            state = optimizer.state[p]
-            new[k], state["replicas"] = state["replicas"], new[k]
+        for k, p in part.pairs():
+            optimizer.state[p]["replicas"] = new[k]
+    optimizer.scratch["replicas"] = Store(old)
     count_step(optimizer)
 
 
-def replicas_of(optimizer: Any) -> list[Tensors]:
+def replicas_of(optimizer: Any) -> list[Store]:
     """The replicas of this process, each of tensors by number."""
     return _replicas(optimizer, _stacks(optimizer))
 
 
-def each_replica(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Tensors, int]]:
+def each_replica(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Store, int]]:
     """Iterate over the replicas of this process and their places in it: the parameters hold the
     replica, ``replica`` its number.
 
@@ -143,12 +144,12 @@ def each_replica(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Tensors, int]]:
         optimizer.replica = ranks.rank * count + a
         set_evaluations(optimizer, counts)
         for part in every(optimizer):
-            copy_all(part.params, part.of(x))
+            copy_all(part.places, part.of(x))
         yield x, a
 
 
 def take_mean(
-    optimizer: Any, masters: Tensors, ranks: Ranks, replicas: list[Tensors] | None = None
+    optimizer: Any, masters: Store, ranks: Ranks, replicas: list[Store] | None = None
 ) -> None:
     """Set the parameters to the mean over the replicas of all processes, as they are or moved.
 
@@ -156,15 +157,15 @@ def take_mean(
     """
     replicas = replicas_of(optimizer) if replicas is None else replicas
     for part in every(optimizer):
-        average(part.params, [part.of(x) for x in replicas])
+        average(part.places, [part.of(x) for x in replicas])
     if ranks.size == 1:
         return
-    agree(ranks, size_of(masters.values()))
+    agree(ranks, size_of(masters.tensors.values()))
     # of 2, 4, ... equal numbers the sum is exact; otherwise the displacements from the master are
     # added
     whole = ranks.size & (ranks.size - 1) == 0
-    pairs = [pair for part in every(optimizer)
-             for pair in zip(part.params, part.of(masters), strict=True)]  # fmt: skip
+    columns = [(part.places, part.of(masters)) for part in every(optimizer)]
+    pairs = [pair for p, x in columns for pair in zip(p.tensors, x.tensors, strict=True)]
     sums = [p.detach() if whole else p - x for p, x in pairs]
     optimizer.traffic = optimizer.traffic.plus(summed(ranks, sums))
     for (p, x), s in zip(pairs, sums, strict=True):
@@ -172,7 +173,7 @@ def take_mean(
         p.copy_(s if whole else x + s)
 
 
-def step_replicas(optimizer: Any, slopes: list[Tensors], moved: list[Tensors]) -> None:
+def step_replicas(optimizer: Any, slopes: list[Tensors], moved: list[Store]) -> None:
     """The replicas moved by a step of their bases along these slopes, if they have bases."""
     pairs = zip(replicas_of(optimizer), slopes, moved, strict=True) if optimizer.bases else ()
     for a, (x, down, new) in enumerate(pairs):
@@ -183,37 +184,22 @@ def step_replicas(optimizer: Any, slopes: list[Tensors], moved: list[Tensors]) -
 
 def _stacks(optimizer: Any) -> Tensors:
     """The replicas of each parameter, stacked."""
-    return {
-        k: optimizer.state[p]["replicas"]
-        for part in every(optimizer)
-        for k, p in zip(part.numbers, part.params, strict=True)
-    }
+    return {k: optimizer.state[p]["replicas"] for part in every(optimizer) for k, p in part.pairs()}
 
 
-def _room_of_stacks(optimizer: Any) -> Tensors:
-    """Others like these; reused from step to step."""
-    kept: Tensors = scratch(optimizer, "replicas")
-    for k, stack in _stacks(optimizer).items():
-        if k not in kept or not fits(kept[k], stack):
-            kept[k] = torch.empty_like(stack)
-    return kept
-
-
-def _replicas(optimizer: Any, stacks: Tensors) -> list[Tensors]:
-    """Each of the replicas in some stacks."""
-    kept = scratch(optimizer, "views")
-    views = {k: _views(kept.setdefault(k, []), stack) for k, stack in stacks.items()}
-    return [{k: view[a] for k, view in views.items()} for a in range(common(optimizer, "replicas"))]
-
-
-def _views(kept: list[tuple[Tensor, Any]], stack: Tensor) -> Any:
-    """The tensors in a stack, which is one of two that change places: made once."""
-    for one, views in kept:
-        if one is stack:
-            return views
-    kept.append((stack, stack.unbind()))
+def _replicas(optimizer: Any, stacks: Tensors) -> list[Store]:
+    """Each of the replicas in some stacks; made once of the two sets that change places."""
+    kept: list[tuple[Tensors, list[Store]]] = vars(optimizer).setdefault("unstacked", [])
+    count = common(optimizer, "replicas")
+    for seen, replicas in kept:
+        same = seen.keys() == stacks.keys() and all(seen[k] is s for k, s in stacks.items())
+        if same and len(replicas) == count:
+            return replicas
+    views = {k: stack.unbind() for k, stack in stacks.items()}
+    replicas = [Store({k: view[a] for k, view in views.items()}) for a in range(count)]
+    kept.append((stacks, replicas))
     del kept[:-2]
-    return kept[-1][1]
+    return replicas
 
 
 def _begin(optimizer: Any, ranks: Ranks) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -21,64 +22,107 @@ from torch.nn import Parameter
 from pdekit.optim.update_kernels import CHUNK
 from pdekit.particles.noise import LANES, Address
 
-Column = list[Tensor] | None
-Table = Sequence[Column]
-
 _SPLIT = 1 << 18  # elements above which a second thread pays off
 _REAL = {torch.float32: np.float32, torch.float64: np.float64}
 _KNOWN = {Tensor, Parameter}  # others may keep their numbers elsewhere
-_dtype, _device, _on_cpu = attrgetter("dtype"), attrgetter("device"), attrgetter("is_cpu")
+_dtype, _on_cpu = attrgetter("dtype"), attrgetter("is_cpu")
+
+
+class Column:
+    """A tensor of each row. What is known of them is found out once.
+
+    Complex numbers are pairs of reals, as torch's own optimizers take them.
+    """
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        types = set(map(_dtype, tensors))
+        if any(dtype.is_complex for dtype in types):
+            tensors = [_reals(t) for t in tensors]
+            types = set(map(_dtype, tensors))
+        self.tensors, self.types = tensors, types
+
+    @cached_property
+    def real(self) -> Any:
+        """The type of the numbers, if the kernels take all of them in one call."""
+        here = self.tensors
+        lines = (
+            len(self.types) == 1
+            and self.types <= LANES.keys()
+            and set(map(type, here)) <= _KNOWN
+            and all(map(_on_cpu, here))
+            and all(map(Tensor.is_contiguous, here))
+            and not any(map(Tensor.is_neg, here))
+        )
+        return _REAL[here[0].dtype] if lines else None
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """How many numbers there are in each row."""
+        return [*map(Tensor.numel, self.tensors)]
+
+    @property
+    def pointers(self) -> Any:
+        """To the numbers of each row, where they are now: memory may be moved to be shared."""
+        return np.array([*map(Tensor.data_ptr, self.tensors)], np.int64)
+
+    @cached_property
+    def layout(self) -> tuple[Any, Any, int]:
+        """Sizes, chunks up to the end of each row, and all numbers."""
+        sizes = np.array(self.sizes, np.int64)
+        return sizes, np.cumsum(-(-sizes // CHUNK)), int(sizes.sum())
+
+    def only(self, rows: list[int]) -> Column:
+        """Some of the rows."""
+        return Column([self.tensors[k] for k in rows])
+
+
+class Store:
+    """A tensor for each parameter by its number; columns of them, made once."""
+
+    def __init__(self, tensors: dict[int, Tensor]) -> None:
+        self.tensors = tensors
+        self._columns: dict[tuple[int, ...], Column] = {}
+
+    def of(self, numbers: Sequence[int]) -> Column:
+        """The column of these parameters."""
+        key = tuple(numbers)
+        if key not in self._columns:
+            if len(self._columns) > 1000:  # where layers are left out at random
+                self._columns.clear()
+            self._columns[key] = Column([self.tensors[k] for k in key])
+        return self._columns[key]
+
+
+Table = Sequence[Column | None]
 
 
 def parts(table: Table, runs: Sequence[int] = ()) -> Iterator[tuple[bool, Table, Sequence[int]]]:
     """Rows of one type on one device, whether the kernels take them, and their ``runs``."""
-    table = [None if column is None else reals(column) for column in table]
     if supported(table):
         yield True, table, runs
         return
-    rows = list(zip(*(column for column in table if column is not None), strict=True))
     alike: dict[Any, list[int]] = {}
+    rows = zip(*(column.tensors for column in table if column), strict=True)
     for k, row in enumerate(rows):
-        key = supported([[t] for t in row]), row[0].dtype, row[0].device
+        key = supported([Column([t]) for t in row]), row[0].dtype, row[0].device
         alike.setdefault(key, []).append(k)
     for (good, *_), chosen in alike.items():
-        columns = [None if column is None else [column[k] for k in chosen] for column in table]
+        columns = [column.only(chosen) if column else None for column in table]
         yield good, columns, [runs[k] for k in chosen] if runs else runs
-
-
-def reals(column: list[Tensor]) -> list[Tensor]:
-    """The same numbers; complex ones as pairs of reals, as torch's own optimizers take them."""
-    if not any(dtype.is_complex for dtype in set(map(_dtype, column))):
-        return column
-    return [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in column]
 
 
 def supported(table: Table) -> bool:
     """Whether the kernels take all rows, in one call."""
-    columns = [column for column in table if column is not None]
-    there = [t for column in columns for t in column]
-    types = set(map(_dtype, there))
-    return (
-        len(types) == 1
-        and types <= LANES.keys()
-        and set(map(type, there)) <= _KNOWN
-        and all(map(_on_cpu, there))
-        and all(map(Tensor.is_contiguous, there))
-        and not any(map(Tensor.is_neg, there))
-        and all(_sizes(column) == _sizes(columns[0]) for column in columns[1:])
+    first, *others = (column for column in table if column)
+    return first.real is not None and all(
+        other.real is first.real and other.sizes == first.sizes for other in others
     )
-
-
-def number_type(table: Table) -> Any:
-    """That of the numbers of a supported table."""
-    assert table[0]
-    return _REAL[table[0][0].dtype]
 
 
 def chunks(table: Table) -> int:
     """The number of chunks in all rows."""
-    assert table[0] is not None
-    return sum(-(-n // CHUNK) for n in _sizes(table[0]))
+    assert table[0]
+    return int(table[0].layout[1][-1])
 
 
 def walk(
@@ -92,30 +136,27 @@ def walk(
 
     ``at``, ``runs``: where the noise is, and its run for each row.
     """
-    assert table[0] is not None
-    real, sizes = number_type(table), np.array(_sizes(table[0]), np.int64)
-    pointers = np.array(
-        [[0] * sizes.size if c is None else [*map(Tensor.data_ptr, c)] for c in table], np.int64
-    )
-    ends = np.cumsum(-(-sizes // CHUNK))
-    pointed = pointers, sizes, ends
-    like, values = np.empty(0, real), [real(v) if isinstance(v, float) else v for v in numbers]
+    assert table[0]
+    sizes, ends, count = table[0].layout
+    none, real = np.zeros(sizes.size, np.int64), table[0].real
+    pointers = np.stack([column.pointers if column else none for column in table])
+    values = [real(v) if isinstance(v, float) else v for v in numbers]
     if at is not None:
-        streams = np.array([run << 8 | at.channel for run in runs], np.uint64)
+        streams = np.array(runs, np.uint64) << np.uint64(8) | np.uint64(at.channel)
         values += [streams, np.uint64(at.step), np.uint64(at.seed)]
-    threads = min(torch.get_num_threads(), int(sizes.sum()) // _SPLIT)
-    total = int(ends[-1])
+    like, pointed, last = np.empty(0, real), (pointers, sizes, ends), int(ends[-1])
+    threads = min(torch.get_num_threads(), count // _SPLIT)
     if threads < 2:
-        kernel(like, pointed, 0, total, *values)
+        kernel(like, pointed, 0, last, *values)
         return
-    width = -(-total // threads)
+    width = -(-last // threads)
 
     def part(first: int) -> None:
-        kernel(like, pointed, first, min(first + width, total), *values)
+        kernel(like, pointed, first, min(first + width, last), *values)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(part, range(0, total, width)))
+        list(pool.map(part, range(0, last, width)))
 
 
-def _sizes(column: list[Tensor]) -> list[int]:
-    return [*map(Tensor.numel, column)]
+def _reals(t: Tensor) -> Tensor:
+    return torch.view_as_real(t.resolve_conj()) if t.is_complex() else t

@@ -22,6 +22,7 @@ from pdekit.optim.groups import (
     rate_of,
     step_by_base,
 )
+from pdekit.optim.tables import Column
 from pdekit.optim.updates import Noise, noisy_descent, scatter
 from pdekit.particles.noise import INITIAL_NORMAL, Address
 
@@ -89,10 +90,10 @@ class TrivializedSGD(Checked):
         loss, moving = loss_of(self, closure)
         slopes: dict[int, Tensor] = {}
         for part in moving:
-            tilted = [g.clone() for g in part.slopes]
+            tilted = [g.resolve_conj().clone() for g in part.gradients]
             field = self.field(part.group, part.numbers)
             if field:
-                scatter(tilted, part.slopes, field)
+                scatter(Column(tilted), part.slopes, field)
             slopes.update(zip(part.numbers, tilted, strict=True))
         step_by_base(self, slopes)
         return loss

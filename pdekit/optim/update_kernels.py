@@ -15,7 +15,6 @@ from numba.extending import intrinsic
 from pdekit.particles.kernels.noise import normals
 
 CHUNK = 512  # numbers per chunk, which with its noise fits in the L1 cache
-_SUMS = 16  # partial sums, side by side in vectors
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _u64 = np.uint64
 
@@ -56,8 +55,8 @@ def descend(
 ):  # fmt: skip
     """o = y - η (g + (y - x) pull) + scale ξ and z⁺ = α z + rest o; columns y, g, x, z, o.
 
-    Without pull there is no ``x``, without average no ``z``; ``o`` may be y. With ``begin`` the
-    average begins at y.
+    Without pull there is no ``x``, without average no ``z``, and o is y if there is none. With
+    ``begin`` the average begins at y.
     """
     lanes = 16 // like.itemsize
     xi, w = np.empty(CHUNK, like.dtype), np.empty((8, CHUNK // lanes), np.uint32)
@@ -65,31 +64,36 @@ def descend(
         begun, end = _within(table, r, first, last)
         y, g, x = _line(table, 0, r, like), _line(table, 1, r, like), _line(table, 2, r, like)
         z, o = _line(table, 3, r, like), _line(table, 4, r, like)
-        width = CHUNK if scale != 0 or z.size else max(end - begun, 1)
+        width = CHUNK if scale != 0 or z.size or o.size else max(end - begun, 1)
         for c in range(begun, end, width):
             stop = min(c + width, end)
-            here, slope, centre, mean, there = y[c:stop], g[c:stop], x[c:stop], z[c:stop], o[c:stop]
+            here, slope, centre, mean = y[c:stop], g[c:stop], x[c:stop], z[c:stop]
             if begin:
                 for j in range(mean.size):
                     mean[j] = here[j]
+            if o.size:  # in place from here on: loops over arrays that overlap take no vectors
+                there = o[c:stop]
+                for j in range(here.size):
+                    there[j] = here[j]
+                here = there
             if scale != 0:
                 noise = xi[: -(-here.size // lanes) * lanes]
                 normals(noise, w, _u64(c // lanes), step, streams[r], seed)
                 if x.size:
                     for j in range(here.size):
                         down = slope[j] + (here[j] - centre[j]) * pull
-                        there[j] = (here[j] - down * eta) + xi[j] * scale
+                        here[j] = (here[j] - down * eta) + xi[j] * scale
                 else:
                     for j in range(here.size):
-                        there[j] = (here[j] - slope[j] * eta) + xi[j] * scale
+                        here[j] = (here[j] - slope[j] * eta) + xi[j] * scale
             elif x.size:
                 for j in range(here.size):
-                    there[j] = here[j] - (slope[j] + (here[j] - centre[j]) * pull) * eta
+                    here[j] -= (slope[j] + (here[j] - centre[j]) * pull) * eta
             else:
                 for j in range(here.size):
-                    there[j] = here[j] - slope[j] * eta
+                    here[j] -= slope[j] * eta
             for j in range(mean.size):
-                mean[j] = mean[j] * alpha + there[j] * rest
+                mean[j] = mean[j] * alpha + here[j] * rest
 
 
 @_compiled
@@ -117,7 +121,7 @@ def accelerate(
 
     ``climbs``: g·(w⁺ - w) of each chunk, if not empty.
     """
-    products, sums = np.empty(CHUNK, like.dtype), np.empty(_SUMS)
+    products = np.empty(CHUNK, like.dtype)
     for r in range(table[1].size):
         begun, end = _within(table, r, first, last)
         u, w = _line(table, 0, r, like), _line(table, 1, r, like)
@@ -132,20 +136,22 @@ def accelerate(
                 here[j] = new
                 products[j] = slope[j] * gained
             if climbs.size:
-                climbs[chunk + c // CHUNK] = _sum(products, here.size, sums)
+                climbs[chunk + c // CHUNK] = _sum(products, here.size)
 
 
 @_compiled
-def _sum(numbers, size, sums):
-    """Of the first ``size``, in double precision: partial sums of every 16th, then of these."""
-    sums[:] = 0.0
+def _sum(numbers, size):
+    """Of the first ``size`` of a chunk, by halves; the last eight in double precision."""
     numbers[size:] = 0
-    for k in range(0, size, _SUMS):
-        for j in range(_SUMS):
-            sums[j] += numbers[k + j]
+    half = CHUNK // 2
+    while half >= 8:
+        first, second = numbers[:half], numbers[half : 2 * half]
+        for j in range(first.size):
+            first[j] += second[j]
+        half //= 2
     total = 0.0
-    for j in range(_SUMS):
-        total += sums[j]
+    for j in range(8):
+        total += numbers[j]
     return total
 
 
@@ -195,12 +201,14 @@ def average(like, table, first, last, whole, shares):
                 mean[j] = start[j]
             for a in range(1, n):
                 here = _line(table, a + 1, r, like)[c:stop]
+                share = like.dtype.type(shares[a])
                 if whole:
                     for j in range(mean.size):
                         mean[j] += here[j]
                 else:
                     for j in range(mean.size):
-                        mean[j] += (here[j] - mean[j]) * shares[a]
+                        mean[j] += (here[j] - mean[j]) * share
             if whole:
+                share = like.dtype.type(shares[n - 1])
                 for j in range(mean.size):
-                    mean[j] *= shares[n - 1]
+                    mean[j] *= share

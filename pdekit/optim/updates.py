@@ -19,10 +19,8 @@ from torch import Tensor
 
 from pdekit.optim import update_kernels as kernels
 from pdekit.optim.groups import Checked, Closure, Group, Loss, count_step, decay, loss_of
-from pdekit.optim.tables import Column, chunks, number_type, parts, walk
+from pdekit.optim.tables import Column, Table, chunks, parts, walk
 from pdekit.particles.noise import LANES, Address, fill_normals
-
-Row = list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,41 +34,41 @@ class Noise:
     def __post_init__(self) -> None:
         replace(self.at, run=max(self.runs, default=0))  # which checks its range
 
-    def of(self, tensors: Row, runs: Sequence[int]) -> list[Tensor]:
+    def of(self, tensors: Any, runs: Sequence[int]) -> list[Tensor]:
         """The normals of these parameters."""
         pairs = zip(tensors, runs, strict=True)
         return [normals_like(t, replace(self.at, run=run)) for t, run in pairs]
 
 
 def langevin_steps(
-    ys: Row,
-    slopes: Row,
+    ys: Column,
+    slopes: Column,
     eta: float,
     noise: Noise | None = None,
-    centres: Column = None,
+    centres: Column | None = None,
     gamma: float = 1.0,
-    means: Column = None,
+    means: Column | None = None,
     alpha: float = 0.0,
     begin: bool = False,
-    into: Column = None,
+    into: Column | None = None,
 ) -> None:
     """y⁺ = y - η (slope + (y - centre)/γ) + scale ξ and mean⁺ = α mean + (1 - α) y⁺.
 
     In place, or y⁺ ``into`` others. With ``begin`` the mean is y before the step.
     """
-    table = (ys, slopes, centres, means, ys if into is None else into)
+    table = (ys, slopes, centres, means, into)
     pull, rest = 1 / float(gamma), 1 - float(alpha)
     for good, columns, runs in parts(table, noise.runs if noise else ()):
         if good:
             scale, at = (noise.scale, noise.at) if noise else (0.0, Address(0))
             numbers = (float(eta), pull, float(alpha), rest, float(scale), begin)
-            walk(kernels.descend, columns, numbers, at, runs or [0] * len(ys))
+            walk(kernels.descend, columns, numbers, at, runs)
         else:
             plain_steps(columns, runs, eta, noise, pull, alpha, rest, begin)
 
 
 def plain_steps(
-    table: Sequence[Column],
+    table: Table,
     runs: Sequence[int],
     eta: float,
     noise: Noise | None,
@@ -80,11 +78,10 @@ def plain_steps(
     begin: bool,
 ) -> None:
     """The reference of ``langevin_steps``: on any device, dtype and layout."""
-    ys, slopes, centres, means, into = table
-    assert ys and slopes and into
+    ys, slopes, centres, means, into = lists(table)
     if begin and means:
         torch._foreach_copy_(means, ys)
-    down: Any = slopes
+    down = slopes
     if centres:
         drawn = torch._foreach_mul(torch._foreach_sub(ys, centres), pull)
         down = torch._foreach_add(slopes, drawn)
@@ -92,10 +89,10 @@ def plain_steps(
     if noise:
         shifts = torch._foreach_mul(noise.of(ys, runs), noise.scale)
         moved = torch._foreach_add(moved, shifts)
-    torch._foreach_copy_(into, moved)
+    torch._foreach_copy_(into or ys, moved)
     if means:
         past = torch._foreach_mul(means, alpha)
-        torch._foreach_copy_(means, torch._foreach_add(past, torch._foreach_mul(into, rest)))
+        torch._foreach_copy_(means, torch._foreach_add(past, torch._foreach_mul(moved, rest)))
 
 
 def noisy_descent(
@@ -107,10 +104,15 @@ def noisy_descent(
     optimizer.recheck_groups()
     loss, moving = loss_of(optimizer, closure)
     for of in moving:
-        decay(of.params, of.params, of.group)
-        langevin_steps(of.params, of.slopes, of.group["lr"], noise(of.group, of.numbers))
+        decay(of.places, of.places, of.group)
+        langevin_steps(of.places, of.slopes, of.group["lr"], noise(of.group, of.numbers))
     count_step(optimizer)
     return loss
+
+
+def lists(table: Table) -> list[Any]:
+    """The tensors of each column."""
+    return [column.tensors if column else None for column in table]
 
 
 def normals_like(y: Tensor, at: Address) -> Tensor:
@@ -120,22 +122,21 @@ def normals_like(y: Tensor, at: Address) -> Tensor:
     return fill_normals(out, at).view(y.shape).to(y.dtype)
 
 
-def scatter(ys: Row, xs: Row, noise: Noise) -> None:
+def scatter(ys: Column, xs: Column, noise: Noise) -> None:
     """y = x + scale ξ, in place."""
     for good, columns, runs in parts((ys, xs), noise.runs):
         if good:
             walk(kernels.scatter, columns, (float(noise.scale),), noise.at, runs)
             continue
-        there, here = columns
-        assert there and here
+        there, here = lists(columns)
         shifts = torch._foreach_mul(noise.of(there, runs), noise.scale)
         torch._foreach_copy_(there, torch._foreach_add(here, shifts))
 
 
 def accelerate(
-    us: Row,
-    ws: Row,
-    slopes: Row,
+    us: Column,
+    ws: Column,
+    slopes: Column,
     eta: float,
     momentum: float,
     compensation: float,
@@ -157,11 +158,10 @@ def accelerate(
 
 
 def plain_acceleration(
-    table: Sequence[Column], eta: float, momentum: float, push: float, climb: bool
+    table: Table, eta: float, momentum: float, push: float, climb: bool
 ) -> float:
     """The reference of ``accelerate``."""
-    us, ws, slopes = table
-    assert us and ws and slopes
+    us, ws, slopes = lists(table)
     new = torch._foreach_sub(us, torch._foreach_mul(slopes, eta))
     gained = torch._foreach_sub(new, ws)
     ahead = torch._foreach_add(new, torch._foreach_mul(gained, momentum))
@@ -173,7 +173,7 @@ def plain_acceleration(
     return float(torch.stack([(g.double() * d.double()).sum() for g, d in pairs]).sum())
 
 
-def interpolate(ys: Row, xs: Row, zs: Row, share: float) -> None:
+def interpolate(ys: Column, xs: Column, zs: Column, share: float) -> None:
     """y = x + share (z - x), in place; bitwise z for a share of 1, and x where z is x."""
     near = share < 0.5
     from_end = float(share if near else 1 - share)
@@ -181,46 +181,42 @@ def interpolate(ys: Row, xs: Row, zs: Row, share: float) -> None:
         if good:
             walk(kernels.interpolate, columns, (near, from_end))
         else:
-            there, start, stop = columns
-            assert there and start and stop
+            there, start, stop = lists(columns)
             way = torch._foreach_mul(torch._foreach_sub(stop, start), from_end)
             ended = torch._foreach_add(start, way) if near else torch._foreach_sub(stop, way)
             torch._foreach_copy_(there, ended)
 
 
-def couple(zs: Row, xs: Row, masters: Row, share: float, pull: float) -> None:
+def couple(zs: Column, xs: Column, masters: Column, share: float, pull: float) -> None:
     """z⁺ = x - share (x - z) - pull (x - master), in place."""
     for good, columns, _ in parts((zs, xs, masters)):
         if good:
             walk(kernels.couple, columns, (float(share), float(pull)))
         else:
-            mean, here, master = columns
-            assert mean and here and master
+            mean, here, master = lists(columns)
             drawn = torch._foreach_mul(torch._foreach_sub(here, mean), share)
             pulled = torch._foreach_mul(torch._foreach_sub(here, master), pull)
             moved = torch._foreach_sub(torch._foreach_sub(here, drawn), pulled)
             torch._foreach_copy_(mean, moved)
 
 
-def average(ys: Row, replicas: Sequence[Row]) -> None:
+def average(ys: Column, replicas: Sequence[Column]) -> None:
     """y = mean of the replicas, in place; bitwise what they are if they are equal."""
     n = len(replicas)
     whole = n & (n - 1) == 0  # the sum of so many equal numbers is exact, and else a running mean
     for good, columns, _ in parts((ys, *replicas)):
         if good:
-            shares = np.array([1 / (a + 1) for a in range(n)], number_type(columns))
+            shares = np.array([1 / (a + 1) for a in range(n)])
             walk(kernels.average, columns, (whole, shares))
         else:
             plain_average(columns, whole)
 
 
-def plain_average(table: Sequence[Column], whole: bool) -> None:
+def plain_average(table: Table, whole: bool) -> None:
     """The reference of ``average``."""
-    ys, first, *others = table
-    assert ys and first
-    mean: Any = first
+    ys, first, *others = lists(table)
+    mean = first
     for a, x in enumerate(others, 1):
-        assert x
         more = x if whole else torch._foreach_mul(torch._foreach_sub(x, mean), 1 / (a + 1))
         mean = torch._foreach_add(mean, more)
     if whole:

@@ -40,6 +40,21 @@ class Size:
     batch: int = 64
     gradients: int = 20
 
+    def problem(self) -> "Problem":
+        return Problem(self)
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """So many tensors of so many numbers, gradients a timed call."""
+
+    many: int = 200
+    numbers: int = 1000
+    gradients: int = 20
+
+    def problem(self) -> "Given":
+        return Given(self)
+
 
 QUICK = Size((784, 256, 256, 10), 64, 20)
 
@@ -75,6 +90,28 @@ class Problem:
         return loss
 
 
+class Given:
+    """Tensors whose gradients are given, so that a step costs what the optimizer takes alone."""
+
+    def __init__(self, size: Tensors) -> None:
+        draw = torch.Generator().manual_seed(0)
+        shape = (size.numbers,)
+        self.parameters = [torch.randn(shape, generator=draw) for _ in range(size.many)]
+        for p in self.parameters:
+            p.requires_grad_().grad = torch.randn(shape, generator=draw)
+        self.gradients, self.used, self.value = size.gradients, 0, torch.zeros(())
+
+    def loss(self) -> Tensor:
+        """That of which they are the gradients, in the mean over all numbers."""
+        return torch.stack([(p * p.grad).mean() for p in self.parameters]).mean()
+
+    def gradient(self) -> Tensor:
+        """The closure."""
+        self.used += 1
+        return self.value
+
+
+Work = Problem | Given
 Step = Callable[[], Any]
 
 
@@ -86,7 +123,7 @@ class Method:
     """
 
     label: str
-    make: Callable[[Problem], Step]
+    make: Callable[[Any], Step]
     family: str
     noise: bool = False
 
@@ -107,7 +144,9 @@ class Row:
         return self.method.split(",")[0]
 
 
-def timed(tried: list[Method], size: Size, rounds: int) -> tuple[list[Row], dict[str, str]]:
+def timed(
+    tried: list[Method], size: Size | Tensors, rounds: int
+) -> tuple[list[Row], dict[str, str]]:
     """Medians over rounds in which every method has its turn; the bare gradient comes first.
 
     The overhead is the median of the difference to the bare gradient of the same round. Seconds of
@@ -115,7 +154,7 @@ def timed(tried: list[Method], size: Size, rounds: int) -> tuple[list[Row], dict
     """
     runs, answers, failed = {}, {}, {}
     for m in tried:
-        problem = Problem(size)
+        problem = size.problem()
         try:
             step = m.make(problem)
             spent(step, problem, COMPARED)  # compiles, and fills the caches
@@ -140,7 +179,7 @@ def timed(tried: list[Method], size: Size, rounds: int) -> tuple[list[Row], dict
     ], failed  # fmt: skip
 
 
-def spent(step: Step, problem: Problem, gradients: int) -> float:
+def spent(step: Step, problem: Work, gradients: int) -> float:
     """Processor seconds a gradient, over at least so many."""
     problem.used, begun = 0, time.process_time()
     while problem.used < gradients:

@@ -15,17 +15,16 @@ def bare(problem: Problem) -> Any:
     return problem.gradient
 
 
-def sgd(foreach: bool | None) -> Any:
+def sgd(**options: Any) -> Any:
     def make(problem: Problem) -> Any:
-        optimizer = torch.optim.SGD(problem.parameters, RATE, foreach=foreach)
+        optimizer = torch.optim.SGD(problem.parameters, RATE, **options)
         return lambda: optimizer.step(problem.gradient)
 
     return make
 
 
-def momentum(problem: Problem) -> Any:
-    optimizer = torch.optim.SGD(problem.parameters, RATE, momentum=0.9, nesterov=True)
-    return lambda: optimizer.step(problem.gradient)
+def momentum(**options: Any) -> Any:
+    return sgd(momentum=0.9, nesterov=True, **options)
 
 
 def langevin(problem: Problem) -> Any:
@@ -72,9 +71,13 @@ def entropy_sgd(temperature: float) -> Any:
 def methods() -> tuple[Method, ...]:
     return (
         Method(BARE, bare, "none"),
-        Method(SGD, sgd(None), "SGD"),
-        Method("torch, SGD, foreach", sgd(True), "SGD"),
-        Method("torch, SGD, Nesterov's momentum", momentum, "Nesterov"),
+        Method(SGD, sgd(), "SGD"),
+        Method("torch, SGD, foreach", sgd(foreach=True), "SGD"),
+        Method("torch, SGD, fused", sgd(fused=True), "SGD"),
+        Method("torch, SGD, Nesterov's momentum", momentum(), "Nesterov"),
+        Method("torch, SGD, Nesterov's, fused", momentum(fused=True), "Nesterov"),
+        # on lists Nesterov's changes the gradients too, which are to be the same for all
+        Method("torch, SGD, momentum, foreach", sgd(momentum=0.9, foreach=True), "momentum"),
         Method("torch, Entropy-SGD by hand, T = 0", entropy_sgd(0.0), "Entropy-SGD"),
         Method("torch, Langevin by hand", langevin, "SGD", noise=True),
         Method("torch, Entropy-SGD by hand", entropy_sgd(TEMPERATURE), "Entropy-SGD", noise=True),
