@@ -91,7 +91,7 @@ class Forgetful(dict[str, Any]):
 def test_statistics_report_and_decide_nothing(name: str) -> None:
     """The same fields whatever reading them gives; JSON, in keys that the type knows."""
     scheme, times = cases.SCHEMES[name], np.array([0.02, 0.05])
-    case = next(case for _, case, other in cases.HANDLED if other is scheme)
+    case = next(case for _, case, other in (*cases.HANDLED, *cases.TRANSPORTED) if other is scheme)
     problem = Problem(case.equation, case.grid, case.initial, 0.05)
     stats: list[Any] = [{"steps": 0}, Forgetful(steps=0)]
     first, second = (fields_at(times, scheme.start(problem, s), problem.values) for s in stats)

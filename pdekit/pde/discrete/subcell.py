@@ -37,6 +37,7 @@ def resolves(problem: Problem, bends: float = _BENDS) -> bool:
     f, grid = problem.initial, problem.grid
     if not callable(f):
         return True
+    values = problem.values  # first, for its messages about f
     count = np.arange(1, _LOOKED_AT + 1)
     around = [
         _around(n, periodic, np.modf(count * step)[0])
@@ -46,11 +47,11 @@ def resolves(problem: Problem, bends: float = _BENDS) -> bool:
     points = grid.lower + np.mod(points, grid.cells) * grid.spacing
     between = np.asarray(f(points), dtype=float)
     if grid.dim == 1:
-        near = problem.values[around[0].nodes]
+        near = values[around[0].nodes]
         cubic = (near * around[0].weights).sum(1)
         bent = around[0].one_sided * _bent(near)
     else:
-        near = problem.values[around[0].nodes[:, :, None], around[1].nodes[:, None, :]]
+        near = values[around[0].nodes[:, :, None], around[1].nodes[:, None, :]]
         cubic = np.einsum("pij,pi,pj->p", near, around[0].weights, around[1].weights)
         bent = around[0].one_sided * _bent(near.swapaxes(1, 2)).max(1)
         bent = bent + around[1].one_sided * _bent(near).max(1)
