@@ -120,6 +120,13 @@ def test_means_and_variances_are_integrals(sigma, r):
     assert sigma.mean_slope(at) == pytest.approx(slope, abs=2e-5)
 
 
+def test_activations_take_numbers():
+    at = np.array(1.3)
+    for f in (KINKED, KINKED.slope, KINKED.mean, KINKED.mean_slope, KINKED.variance):
+        assert f(1.3) == f(at)
+    assert RELU(2) == 2 and RELU.mean(0) == 0
+
+
 def test_the_activation_of_the_report():
     """Errata 63: through -2.5, -4 and 7.5; as printed, 2.5 and 4, no slope is negative."""
     t = np.array([-1.0, 0.0, 0.25, 0.5, 1.0, 1.5, 4.0])
@@ -302,6 +309,13 @@ def test_faults_of_such_a_task_are_found(task, message):
 def test_bad_values_are_refused(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+@pytest.mark.parametrize("beta", [2.0, inf])
+def test_at_rate_zero_nothing_moves(beta):
+    law = pk.TwoLayerNetwork(networks.GaussianClasses(4, 0.5, RELU), 0.0, beta=beta).law()
+    rho = pk.solve(law, pk.Grid(0, 3, 50), pk.Gaussian(1.0, 0.2), [0, 1]).u
+    np.testing.assert_allclose(rho[1], rho[0], atol=1e-14)
 
 
 def test_a_rate_that_becomes_negative_is_refused():

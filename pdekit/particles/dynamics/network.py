@@ -163,7 +163,8 @@ class TwoLayerNetwork:
                 "law() needs a constant rate; with rate = 1 its solution at the time ∫ξ dt is the "
                 "law at t, also with noise"
             )
-        V, beta, dim = self.task.potential, self.beta / (2 * self.rate), self.task.potential.dim
+        V, dim = self.task.potential, self.task.potential.dim
+        beta = self.beta / (2 * self.rate) if self.rate > 0 else inf  # at rate 0 nothing moves
         if self.beta < inf and hasattr(self.task, "log_volume"):
             V = V - Custom(self.task.log_volume, dim=dim) * (1 / self.beta)
         interaction: Any = FeatureInteraction(self.task.features, 2 * self.rate)
