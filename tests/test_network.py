@@ -181,6 +181,23 @@ def test_the_risk_of_samples_is_the_mean_square_error():
     assert network.risk(theta.numpy(), weights) == pytest.approx(error, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("z", "weights", "message"),
+    [
+        (np.zeros((5, 3)), None, r"points \(..., n, 2\) in the coordinates of the law"),
+        (np.zeros((0, 2)), None, "points"),
+        (np.zeros(2), None, "points"),
+        ([[1.0, 2.0]], None, "an array of points"),
+        (np.zeros((5, 2)), np.ones(3) / 3, "weights must be 5 numbers of sum 1"),
+        (np.zeros((5, 2)), np.ones(5), "of sum 5"),
+        (np.zeros((5, 2)), np.full(5, np.nan), "finite numbers of sum 1"),
+    ],
+)
+def test_the_risk_of_something_else_is_refused(z, weights, message):
+    with pytest.raises(ValueError, match=message):
+        pk.TwoLayerNetwork(SAMPLES).risk(z, weights)
+
+
 def test_risks_of_the_report():
     """Mathematics 1.13: all weights at zero, single rings, and the ring of least risk."""
     network = pk.TwoLayerNetwork(networks.GaussianClasses(320, 0.5, KINKED))
@@ -263,6 +280,11 @@ class Impure(Line):
         return x, x[..., 0]
 
 
+class Column(Line):
+    def data(self, normals, uniforms):
+        return normals, 2 * normals
+
+
 class Short(Line):
     def neurons(self, x, theta):
         return theta @ x.mT[..., :1]
@@ -277,6 +299,7 @@ class Fixed(Line):
     ("task", "message"),
     [
         (Impure(), "two results for the same state"),
+        (Column(), r"data must be points .* labels .* got shapes \(1, 5, 1\) and \(1, 5, 1\)"),
         (Short(), "one value for each parameter and point"),
         (Fixed(), "that depends on theta"),
     ],

@@ -101,7 +101,7 @@ def _descended(
         x, active = x[~there], active[~there]
         if k >= steps and not settled:
             raise ConvergenceError(
-                f"descend: after {steps} steps the field still changes, by a factor {factor:.6g} in "
+                f"descend: after {steps} steps the field still changes, {factor:.6g} times h in "
                 "the last one; allow more steps, or let it come to rest earlier"
             )
         if k >= steps and len(active):

@@ -54,8 +54,8 @@ def cdf_of(initial: Any, grid: Grid) -> Cdf:
         if high - low < _LEAST:
             raise ValueError(
                 f"{checks.shown(initial)} has a mass of {high - low:.1g} in the box from "
-                f"{grid.lower[0]:g} to {grid.upper[0]:g}, too little for quantiles; take a box that "
-                "holds more of it"
+                f"{grid.lower[0]:g} to {grid.upper[0]:g}, too little for quantiles; take a box "
+                "that holds more of it"
             )
         return lambda x: (np.asarray(own(x)) - low) / (high - low)
     if hasattr(initial, "pdf") or callable(initial):
