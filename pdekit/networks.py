@@ -85,6 +85,7 @@ class PiecewiseLinear:
 
     def __call__(self, t: Any) -> Any:
         """σ(t), shape of ``t``."""
+        t = _array(t)
         value = t * 0 + self.level
         for k, s in zip(self.knots, self.jumps, strict=True):
             value += (t - k).clip(0, None) * s
@@ -119,8 +120,14 @@ class PiecewiseLinear:
         return list(zip(self.knots, self.jumps, strict=True))
 
 
+def _array(x: Any) -> Any:
+    """An array as it is, a number as one of numpy's."""
+    return np.float64(x) if isinstance(x, int | float) else x
+
+
 def _positive(x: Any) -> Any:
     """At least so much that squares and quotients are finite."""
+    x = _array(x)
     return x.clip(1e-140 if str(x.dtype).endswith("64") else 1e-15, None)
 
 
@@ -158,7 +165,7 @@ class GaussianClasses:
     Parameters
     ----------
     dims : numbers of coordinates of the blocks; a number for one block, which is isotropic
-    deltas : Δ_k in (-1, 1) of the blocks; 0 where the classes do not differ
+    deltas : Δ_k in [-1, 1) of the blocks; 0 where the classes do not differ
     activation : σ, a ``PiecewiseLinear``
 
     Its limit is that of many coordinates, d = ∞, where different neurons see independent numbers:

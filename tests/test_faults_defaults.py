@@ -198,6 +198,7 @@ BROKEN = {
     "samples": Tabulated(RING.axes[0], 0.3 * RING.axes[0]),
     "cells only": lambda x: np.arange(50) / 50 if x.shape == (50, 1) else 1 / 0,
     "moving": Tilting(),
+    "a view of the points": lambda x: x[..., 0],
 }
 JOINED = {
     "cosine": WAVE,
@@ -226,6 +227,26 @@ def test_an_equation_says_that_it_has_a_cliff_at_the_seam(name: str) -> None:
     for call in calls:
         with pytest.warns(pk.AccuracyWarning, match=r"periodic where the grid is; it is .* force"):
             call()
+
+
+@pytest.mark.parametrize("scheme", [None, pk.schemes.Quantiles(50)])
+@pytest.mark.parametrize(
+    "kernel",
+    [pk.FeatureInteraction(lambda x: x), pk.KernelInteraction(lambda x, y: (x * y)[..., 0])],
+)
+def test_an_equation_says_that_its_kernel_has_a_cliff_at_the_seam(kernel, scheme) -> None:
+    with pytest.warns(pk.AccuracyWarning, match="interaction should be periodic where the grid is"):
+        pk.solve(pk.McKeanVlasov(WAVE, np.inf, kernel), RING, uneven, 0.1, scheme)
+
+
+@pytest.mark.filterwarnings("error::pdekit.AccuracyWarning")
+def test_a_kernel_of_waves_has_none() -> None:
+    def turn(x: Any) -> Any:
+        return np.stack([np.cos(2 * np.pi * x[..., 0]), np.sin(2 * np.pi * x[..., 0])], -1)
+
+    for beta in (3.0, np.inf):
+        equation = pk.McKeanVlasov(WAVE, beta, pk.FeatureInteraction(turn))
+        pk.solve(equation, RING, lambda x: 1 + 0 * x[..., 0], 0.01)
 
 
 @pytest.mark.parametrize("name", ["tilt", "washboard", "moving"])

@@ -120,6 +120,13 @@ def test_means_and_variances_are_integrals(sigma, r):
     assert sigma.mean_slope(at) == pytest.approx(slope, abs=2e-5)
 
 
+def test_activations_take_numbers():
+    at = np.array(1.3)
+    for f in (KINKED, KINKED.slope, KINKED.mean, KINKED.mean_slope, KINKED.variance):
+        assert f(1.3) == f(at)
+    assert RELU(2) == 2 and RELU.mean(0) == 0
+
+
 def test_the_activation_of_the_report():
     """Errata 63: through -2.5, -4 and 7.5; as printed, 2.5 and 4, no slope is negative."""
     t = np.array([-1.0, 0.0, 0.25, 0.5, 1.0, 1.5, 4.0])
@@ -172,6 +179,23 @@ def test_the_risk_of_samples_is_the_mean_square_error():
     assert float(network.risk(theta)) == pytest.approx(error, rel=1e-12)
     weights = np.full(6, 1 / 6)
     assert network.risk(theta.numpy(), weights) == pytest.approx(error, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("z", "weights", "message"),
+    [
+        (np.zeros((5, 3)), None, r"points \(..., n, 2\) in the coordinates of the law"),
+        (np.zeros((0, 2)), None, "points"),
+        (np.zeros(2), None, "points"),
+        ([[1.0, 2.0]], None, "an array of points"),
+        (np.zeros((5, 2)), np.ones(3) / 3, "weights must be 5 numbers of sum 1"),
+        (np.zeros((5, 2)), np.ones(5), "of sum 5"),
+        (np.zeros((5, 2)), np.full(5, np.nan), "finite numbers of sum 1"),
+    ],
+)
+def test_the_risk_of_something_else_is_refused(z, weights, message):
+    with pytest.raises(ValueError, match=message):
+        pk.TwoLayerNetwork(SAMPLES).risk(z, weights)
 
 
 def test_risks_of_the_report():
@@ -256,6 +280,11 @@ class Impure(Line):
         return x, x[..., 0]
 
 
+class Column(Line):
+    def data(self, normals, uniforms):
+        return normals, 2 * normals
+
+
 class Short(Line):
     def neurons(self, x, theta):
         return theta @ x.mT[..., :1]
@@ -270,6 +299,7 @@ class Fixed(Line):
     ("task", "message"),
     [
         (Impure(), "two results for the same state"),
+        (Column(), r"data must be points .* labels .* got shapes \(1, 5, 1\) and \(1, 5, 1\)"),
         (Short(), "one value for each parameter and point"),
         (Fixed(), "that depends on theta"),
     ],
@@ -302,6 +332,13 @@ def test_faults_of_such_a_task_are_found(task, message):
 def test_bad_values_are_refused(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+@pytest.mark.parametrize("beta", [2.0, inf])
+def test_at_rate_zero_nothing_moves(beta):
+    law = pk.TwoLayerNetwork(networks.GaussianClasses(4, 0.5, RELU), 0.0, beta=beta).law()
+    rho = pk.solve(law, pk.Grid(0, 3, 50), pk.Gaussian(1.0, 0.2), [0, 1]).u
+    np.testing.assert_allclose(rho[1], rho[0], atol=1e-14)
 
 
 def test_a_rate_that_becomes_negative_is_refused():

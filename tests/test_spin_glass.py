@@ -154,6 +154,13 @@ def test_counts_that_are_known(n, v, count):
     assert pk.landscapes.expected_critical_points(n, 3, v) == pytest.approx(count, abs=6e-7)
 
 
+@pytest.mark.parametrize("v", [1e3, 1e5, 1e7, 1e13, 1e200])
+def test_a_field_however_strong_leaves_two(v):
+    """1e200² overflows; places of 1e7 have squares that differ by more than one."""
+    assert pk.landscapes.expected_critical_points(10, 3, v) == pytest.approx(2, abs=1e-12)
+    assert pk.landscapes.asymptotic_critical_points(10, 3, v) == 2
+
+
 def test_the_density_is_that_of_small_matrices():
     """N = 1 and N = 2 in closed form; mass N far beyond where e^(-y²/2) underflows."""
     y = np.linspace(0, 6, 13)
@@ -215,6 +222,9 @@ def test_counts_that_overflow_have_logarithms():
     assert pk.landscapes.expected_critical_points(1100, 5, logarithm=True) == pytest.approx(
         767, abs=1
     )
+
+    with pytest.raises(OverflowError, match="take a smaller n"):
+        pk.landscapes.asymptotic_critical_points(5000, 3)
 
 
 def test_by_index_on_a_circle_and_in_sum():
@@ -302,6 +312,23 @@ def test_a_field_that_is_removed_is_gone_at_the_end():
     assert float(slope.norm(dim=1).max()) <= 1e-4 and int(ends.steps.min()) > 100
 
 
+def removed(field, steps=100):
+    glass = SpinGlass(3, 6, field=1.0)
+    return pk.landscapes.descend(glass, glass.starts(2), field=field, steps=steps)
+
+
+def test_a_field_that_never_rests_has_no_end():
+    with pytest.raises(pk.ConvergenceError, match="after 100 steps the field still changes"):
+        removed(lambda k: 1 / (1 + k))
+
+
+def test_no_starts_have_no_ends():
+    for front in ((), (2,)):
+        glass = SpinGlass(3, 6, seed=[1, 2] if front else 1)
+        ends = pk.landscapes.descend(glass, torch.zeros(*front, 0, 6))
+        assert ends.points.shape == (*front, 0, 6) and ends.energy.shape == (*front, 0)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -314,6 +341,10 @@ def test_a_field_that_is_removed_is_gone_at_the_end():
         (lambda: SpinGlass(5, 400), "take fewer spins"),
         (lambda: SpinGlass(3, 5).energy(torch.zeros(4)), r"shape \(..., 5\)"),
         (lambda: SpinGlass(3, 5, seed=[1, 2]).energy(torch.zeros(3, 5)), r"shape \(2, ..., 5\)"),
+        (lambda: SpinGlass(3, 5).energy(np.ones(5)), "must be a torch tensor"),
+        (lambda: pk.landscapes.descend(SpinGlass(3, 4), np.ones((2, 4))), "a torch tensor"),
+        (lambda: removed(0.5), "field must map the number of a step"),
+        (lambda: removed(lambda k: np.nan), r"field\(0\) must be a finite number"),
         (lambda: pk.landscapes.critical_points(SpinGlass(3, 4, seed=[1])), "one disorder"),
         (lambda: pk.landscapes.complexity(np.nan, 3), "energies per spin"),
         (lambda: pk.landscapes.expected_critical_points(1, 3), "n must be"),

@@ -235,6 +235,34 @@ def test_an_ensemble_without_noise_follows_the_transported_density():
     assert pk.compare(other, ensemble).p_value < 1e-6
 
 
+@pytest.mark.parametrize(
+    "kernel",
+    [pk.CurieWeiss(1.5), pk.FeatureInteraction(lambda x: x, -1.5),
+     pk.PairPotential(pk.potentials.Custom(lambda z: 0.75 * z[..., 0] ** 2))],
+)  # fmt: skip
+@pytest.mark.parametrize("mass", [0.2, 3.0])
+def test_quantiles_of_any_mass_attract_by_all_of_it(kernel, mass):
+    """Under V = x²/2 the mean falls at the rate 1, or 1 - 1.5 mass where U is no function of x - y;
+    the spread at 1 + 1.5 mass, or 1."""
+    grid, t = pk.Grid(-4, 4, 200), 0.3
+    start = mass * LAW.density(grid)
+    equation = pk.McKeanVlasov(pk.potentials.Quadratic(), math.inf, kernel)
+    x = pk.quantile_flow(equation, start, grid, [0, t], n=500).values
+    product = 1.5 * mass * isinstance(kernel, pk.FeatureInteraction)
+    other = 1.5 * mass - product
+    assert x[1].mean() == pytest.approx(x[0].mean() * math.exp((product - 1) * t), rel=1e-7)
+    assert x[1].std() == pytest.approx(x[0].std() * math.exp(-(1 + other) * t), rel=1e-7)
+    rho = pk.solve(equation, grid, start, t, pk.schemes.Quantiles(500)).final
+    assert float(grid.integrate(rho.values)) == pytest.approx(mass)
+    mean = float(grid.integrate(rho.values * grid.axes[0])) / mass
+    assert mean == pytest.approx(x[1].mean(), abs=1e-3)
+
+
+def test_a_box_without_the_law_has_no_quantiles():
+    with pytest.raises(ValueError, match="take a box that holds more of it"):
+        pk.quantile_particles(pk.Gaussian(0.0, 1.0), 3, pk.Grid(8, 9, 5))
+
+
 def test_quantile_particles_integrate_to_second_order():
     errors = [abs((pk.quantile_particles(LAW, n)[:, 0] ** 2).mean() - 0.41) for n in (100, 1000)]
     assert errors[1] < errors[0] / 5

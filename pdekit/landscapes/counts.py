@@ -27,6 +27,7 @@ from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning
 
 _TAIL = 8  # pieces of the integral beyond the last eigenvalue
+_STRONG = 1e12  # field over p, from which counts are those of B = -1 to all digits
 _PIECE = 1 << 22  # numbers per batch of samples
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
@@ -34,6 +35,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 def imbalance(p: int, field: float) -> float:
     """B: from (p-2)/p without field through 0 at v_c = √(p(p-2)) to -1 for a strong one."""
     p, v = checks.whole("p", p, 2), checks.not_negative("field", field)
+    v = min(v, _STRONG * p)
     return (p * (p - 2) - v * v) / (p * p + v * v)
 
 
@@ -62,6 +64,7 @@ def expected_critical_points(
 
 def _remainder(p: int, field: float) -> float:
     """1 + B = 2 p (p-1)/(p² + v²), where B is near -1 to all its digits."""
+    field = min(field, _STRONG * p)
     return 2 * p * (p - 1) / (p * p + field * field)
 
 
@@ -75,7 +78,12 @@ def asymptotic_critical_points(n: int, p: int, field: float = 0.0) -> float:
     n, B = checks.whole("n", n, 2), imbalance(p, field)
     if n * B > 8:
         growth = n / 2 * (log1p(B) - log1p(-B))
-        return 4 * sqrt(n * (1 - B) / (pi * B)) * exp(growth)
+        value = growth + log(4 * sqrt(n * (1 - B) / (pi * B)))
+        if value > log(np.finfo(float).max):
+            raise OverflowError(
+                f"E crt is about e^{value:.6g} for n = {n}, p = {p}; take a smaller n"
+            )
+        return exp(value)
     tau = -n * B
     bessel = (ive(0, tau / 2) - np.sign(tau) * ive(1, abs(tau) / 2)) * exp(abs(tau) / 2 - tau / 2)
     return max(2.0, float(2 * n * bessel))
@@ -111,7 +119,7 @@ def log_goe_density(n: int, y: Array, extra: float = 0.0) -> Array:
     tail = sqrt(n / 2) * parts[n] + (1 / whole if n % 2 else 0.0)
     small = np.exp(np.minimum(scale + half, 300.0))
     density = squares * small + now * tail
-    out: Array = np.log(density) + scale + half + extra * y * y
+    out: Array = np.log(density) + scale + (extra - 0.5) * y * y
     return out
 
 

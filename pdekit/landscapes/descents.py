@@ -50,7 +50,7 @@ def descend(
     tolerance : on the norm of the gradient along the sphere
     steps : at most; ``ConvergenceError`` where a descent needs more
     field : the factor of h in step k, for fields that are removed in the course (thesis 2.3.3); the
-        end is where H with the factor of the last step is at rest
+        factor must come to rest, and the end is where H with the last one does
     polish : near a minimum Newton's method takes over, which saves half of the steps. False for
         steps of one kind, to be counted
 
@@ -58,12 +58,14 @@ def descend(
     """
     rate, tolerance = checks.positive("rate", rate), checks.positive("tolerance", tolerance)
     steps = checks.whole("steps", steps, 1)
+    if field is not None:
+        checks.function("field", field, "map the number of a step to the factor of h")
     first = glass.rows(starts)
     if not first.isfinite().all() or (first.norm(dim=-1) == 0).any():
         raise ValueError("starts must be finite and not 0")
     parts = [
         _descended(part, x, rate, tolerance, steps, field, polish)
-        for part, x in zip(glass.parted(), first.reshape(-1, *first.shape[-2:]), strict=True)
+        for part, x in zip(glass.parted(), first if glass.disorders else first[None], strict=True)
     ]
     shape = starts.shape[:-1]
     points, energy, slope, taken = (torch.stack(each) for each in zip(*parts, strict=True))
@@ -87,16 +89,21 @@ def _descended(
     x = glass.retract(x)
     while len(active):
         for _ in range(min(_BLOCK, steps - k)):
-            factor = 1.0 if field is None else float(field(k))
+            factor = _factor(field, k)
             x = glass.retract(x - rate * glass.project(x, glass.grad(x, factor)))
             k += 1
-        settled = field is None or factor == float(field(k))
+        settled = factor == _factor(field, k)
         if polish and settled:
             x = _polished(glass, x, factor, tolerance)
         slope = glass.project(x, glass.grad(x, factor)).norm(dim=1)
         there = (slope <= tolerance) & settled
         ends[active], taken[active] = x, k
         x, active = x[~there], active[~there]
+        if k >= steps and not settled:
+            raise ConvergenceError(
+                f"descend: after {steps} steps the field still changes, {factor:.6g} times h in "
+                "the last one; allow more steps, or let it come to rest earlier"
+            )
         if k >= steps and len(active):
             raise ConvergenceError(
                 f"descend: after {steps} steps {len(active)} of {len(ends)} descents have a "
@@ -105,6 +112,11 @@ def _descended(
             )
     slope = glass.project(ends, glass.grad(ends, factor)).norm(dim=1)
     return ends, glass.energy(ends, factor), slope, taken
+
+
+def _factor(field: Callable[[int], float] | None, k: int) -> float:
+    """What multiplies h in step k."""
+    return 1.0 if field is None else checks.number(f"field({k})", field(k))
 
 
 def _polished(glass: SphericalSpinGlass, x: Tensor, factor: float, tolerance: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import comb, sqrt
+from math import comb, prod, sqrt
 
 import numpy as np
 import torch
@@ -216,10 +216,15 @@ class SphericalSpinGlass:
     def rows(self, points: Tensor) -> Tensor:
         """Points as ``(starts, N)``, with the disorder in front where there are several."""
         front = self.disorders
+        if not isinstance(points, Tensor):
+            raise TypeError(
+                f"points must be a torch tensor, got {checks.shown(points)}; take torch.tensor(...)"
+            )
         if points.shape[-1:] != (self.n,) or points.shape[: len(front)] != front:
             shape = ", ".join(map(str, (*front, "...", self.n)))
             raise ValueError(f"points must have shape ({shape}), got {tuple(points.shape)}")
-        return points.to(self.dtype).reshape(*front, -1, self.n)
+        count = prod(points.shape[len(front) : -1])  # also where it is 0
+        return points.to(self.dtype).reshape(*front, count, self.n)
 
     def _normals(self, stream: int, count: int) -> Tensor:
         drawn = torch.stack([self._drawn(seed, stream, count) for seed in self._seeds])

@@ -26,7 +26,7 @@ def quantile_particles(law: Law, n: int, grid: Grid | None = None) -> Array:
     smooth f differs from ∫ f dlaw by O(n^-2) (tails apart), where that of independent samples does
     by O(n^-1/2). A law that has a ``cdf`` (those of pdekit) is taken as a whole; of any other, and
     wherever a ``grid`` is given, the part in the grid's box. Raises ``ValueError`` for a law in
-    more than one dimension.
+    more than one dimension, or with next to nothing in the box.
     """
     require_law("law", law)
     count = checks.whole("n", n, 1)
@@ -54,7 +54,8 @@ def quantile_flow(
 
     Those of ``initial`` at the levels u = (k + ½) / n, along X' = -∇V(X) [+ force] - ∫ ∇_x W rho
     (``schemes.Quantiles``, which makes fields of them): dims ``("time", "level")``. An integral
-    ∫ f rho is the mean of f over the levels, with an error of O(n^-2), and no cells are involved.
+    ∫ f rho is the mean of f over the levels, with an error of O(n^-2), and no cells are involved
+    (times the mass of ``initial``, where that is not one).
     ``grid``: the box that holds ``initial``, with no-flux walls, or a circle, where positions go on
     beyond its ends. Raises ``ValueError`` for an equation with noise, or in the plane.
     """

@@ -79,7 +79,7 @@ def _sides(
 ) -> tuple[Array, Array]:
     """V on both sides of the seam; where it cannot be evaluated there, in the cells beside it."""
     skip = (slice(None, None, max(1, grid.cells[1 - axis] // _LINES)),) if grid.dim > 1 else ()
-    there = np.take(grid.centres, 0, axis)[skip].reshape(-1, grid.dim).copy()
+    there = np.take(grid.centres, 0, axis)[skip].reshape(-1, grid.dim)
     try:
         return tuple(_at(V, there, axis, end) for end in (grid.lower[axis], grid.upper[axis]))  # type: ignore[return-value]
     except Exception:  # it is known in the cells only
@@ -90,6 +90,7 @@ def _sides(
 
 
 def _at(V: Callable[[Any], Any], points: Array, axis: int, end: float) -> Array:
+    points = points.copy()  # V may return a view of it
     points[:, axis] = end
     values: Array = np.asarray(V(points), dtype=float)
     if values.shape != points.shape[:1]:

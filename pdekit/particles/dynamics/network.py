@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pdekit.pde.equations import McKeanVlasov
 
+_SUM = 1e-3  # by which weights may miss 1, as the mass of a density may in compare
 _PARTS = ("dim", "normals", "uniforms", "data", "neurons")
 
 
@@ -97,6 +98,13 @@ class TwoLayerNetwork:
             )
         ]
         x, y = self.task.data(*drawn)
+        front = drawn[0].shape[:-1]
+        if x.shape[:-1] != front or y.shape != front:
+            raise ValueError(
+                f"{type(self.task).__name__}: data must be points (..., batch, p) and labels "
+                f"(..., batch), where (..., batch) is {tuple(front)}; got shapes {tuple(x.shape)} "
+                f"and {tuple(y.shape)}"
+            )
         return x, y
 
     def _pull(self, x: Tensor, y: Tensor, theta: Tensor) -> Tensor:
@@ -143,6 +151,7 @@ class TwoLayerNetwork:
         neurons it leaves out what the limit leaves out (``GaussianClasses.variance`` over N).
         """
         self._require_limit("risk")
+        self._require_points(z, weights)
         w = 1 / z.shape[-2] if weights is None else weights
         V, f = self.task.potential(z), self.task.features(z)
         mean = (f * (w if weights is None else w[..., None])).sum(-2)
@@ -163,11 +172,29 @@ class TwoLayerNetwork:
                 "law() needs a constant rate; with rate = 1 its solution at the time ∫ξ dt is the "
                 "law at t, also with noise"
             )
-        V, beta, dim = self.task.potential, self.beta / (2 * self.rate), self.task.potential.dim
+        V, dim = self.task.potential, self.task.potential.dim
+        beta = self.beta / (2 * self.rate) if self.rate > 0 else inf  # at rate 0 nothing moves
         if self.beta < inf and hasattr(self.task, "log_volume"):
             V = V - Custom(self.task.log_volume, dim=dim) * (1 / self.beta)
         interaction: Any = FeatureInteraction(self.task.features, 2 * self.rate)
         return McKeanVlasov(V * (2 * self.rate), beta, interaction)
+
+    def _require_points(self, z: Any, weights: Any) -> None:
+        """``ValueError`` for points of another shape, or weights that are not theirs."""
+        m, shape = self.task.potential.dim, tuple(getattr(z, "shape", ()))
+        if len(shape) < 2 or shape[-1] != m or shape[-2] == 0:
+            raise ValueError(
+                f"risk needs an array of points (..., n, {m}) in the coordinates of the law, such "
+                f"as reduced(theta) of neurons; got {checks.shown(z)}"
+            )
+        if weights is None:
+            return
+        total = checks.finite("weights", weights, f"{shape[-2]} finite numbers of sum 1")
+        if total.shape != shape[-2:-1] or abs(total.sum() - 1) > _SUM:
+            raise ValueError(
+                f"weights must be {shape[-2]} numbers of sum 1, cells times their density; got "
+                f"{checks.shown(weights)} of sum {total.sum():g}"
+            )
 
     def _require_limit(self, what: str) -> None:
         if not hasattr(self.task, "features"):

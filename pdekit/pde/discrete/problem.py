@@ -13,6 +13,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, TruncationWarning
 from pdekit.grid import Grid, require_grid
+from pdekit.interactions import of_two_points
 from pdekit.laws import require_law
 from pdekit.pde.discrete import cell_means, drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
@@ -22,6 +23,7 @@ from pdekit.potentials.algebra import terms_of
 from pdekit.potentials.seam import jump_at_seam, looks
 
 _PART = 1 << 14
+_SOURCES = 8  # places y from which U(., y) is looked at
 LOST_MASS = 1e-6  # probability beyond the walls above which a warning is given
 _STEEPEST = 1e50  # beta times the range of V, and rates: their products with times stay finite
 _LEAST = 1e-150  # least maximum of a density: its square does not underflow
@@ -116,7 +118,8 @@ class Problem:
         return _bounded_potential(values, self.equation.beta, grid)
 
     def look_at_seam(self, stacklevel: int) -> None:
-        """Warn where the potential, at some times if it moves, jumps at the seam of an axis."""
+        """Warn where the potential, at some times if it moves, or a kernel of two points jumps
+        at the seam of an axis."""
         if not (self.drifts and any(self.grid.periodic)):
             return
         V, beta, grid = self.equation.potential, self.equation.beta, self.grid
@@ -126,7 +129,20 @@ class Problem:
             cells = partial(evaluate, still, grid, "the potential")
             jump = jump_at_seam(still, cells, grid, beta, start)
             if jump:
-                _warn_of_cliff(jump, stacklevel + 1)
+                _warn_of_cliff("potential", jump, stacklevel + 1)
+                return
+        if of_two_points(getattr(self.equation, "interaction", None)):
+            self._look_at_kernel(start, stacklevel + 1)
+
+    def _look_at_kernel(self, start: Array | None, stacklevel: int) -> None:
+        """The same of U(., y), of two points, for some of the places y."""
+        grid, U, beta = self.grid, self.equation.interaction, self.equation.beta
+        places = grid.centres.reshape(-1, grid.dim)
+        for y in places[:: max(1, len(places) // _SOURCES)]:
+            pull = partial(U, y=y)
+            jump = jump_at_seam(pull, partial(pull, grid.centres), grid, beta, start)
+            if jump:
+                _warn_of_cliff("interaction", jump, stacklevel + 1)
                 return
 
     @cached_property
@@ -261,9 +277,9 @@ class Problem:
         return getattr(self.equation, "potential", None) is not None
 
 
-def _warn_of_cliff(jump: str, stacklevel: int) -> None:
+def _warn_of_cliff(what: str, jump: str, stacklevel: int) -> None:
     warnings.warn(
-        f"the potential should be periodic where the grid is; {jump}: the equation has a cliff "
+        f"the {what} should be periodic where the grid is; {jump}: the equation has a cliff "
         "there, which particles do not feel. Pass a constant drive as the equation's force, take "
         "a periodic potential, such as Cosine(), or walls (periodic=False)",
         AccuracyWarning,

@@ -24,6 +24,7 @@ Cdf = Callable[[Array], Array]
 _TAIL = 20  # levels beyond the outermost midpoints, each of half the mass of the one before
 _NODES = 1 << 14  # cells by which a density without a cdf is integrated, at least
 _HALVINGS = 64  # of the box, for the inverse of a cdf
+_LEAST = 1e-9  # mass of a law in the box, below which differences of its cdf are rounding
 _ROOM = 1 << 20  # pairs evaluated at once
 _PLACES = 8
 _LAYER = 1e-7  # of the box: in it a path comes to rest at a wall
@@ -50,6 +51,12 @@ def cdf_of(initial: Any, grid: Grid) -> Cdf:
     own = getattr(initial, "cdf", None)
     if own is not None and not grid.periodic[0]:
         low, high = (float(own(np.array(end))) for end in (grid.lower[0], grid.upper[0]))
+        if high - low < _LEAST:
+            raise ValueError(
+                f"{checks.shown(initial)} has a mass of {high - low:.1g} in the box from "
+                f"{grid.lower[0]:g} to {grid.upper[0]:g}, too little for quantiles; take a box "
+                "that holds more of it"
+            )
         return lambda x: (np.asarray(own(x)) - low) / (high - low)
     if hasattr(initial, "pdf") or callable(initial):
         return _integrated(initial, grid.refined(-(-_NODES // grid.cells[0])))
@@ -113,13 +120,17 @@ def cell_masses(x: Array, u: Array, grid: Grid) -> Array:
 
 @dataclass
 class Flow:
-    """Quantiles ``x`` of an equation without noise at the time ``t``, advanced by ``to``."""
+    """Quantiles ``x`` of an equation without noise at the time ``t``, advanced by ``to``.
+
+    ``mass`` is that of all of them together, which multiplies the mean field.
+    """
 
     equation: Any
     x: Array
     rtol: float
     grid: Grid | None = None
     t: float = 0.0
+    mass: float = 1.0
     calls: int = 0
 
     def __post_init__(self) -> None:
@@ -172,12 +183,12 @@ class Flow:
     def _attraction(self, x: Array) -> Array:
         """Σ_j m_j ∇W(x_i - x_j), over the quantiles that carry mass."""
         pair, y = self.equation.interaction, x[_TAIL:-_TAIL]
-        masses = np.full(len(y), 1 / len(y))
+        masses = np.full(len(y), self.mass / len(y))
         if of_two_points(pair):
             out: Array = pair.slope(x, y, masses)
             return out
         if is_quadratic(pair):
-            return np.asarray(pair.grad(x - y.mean(0)))
+            return np.asarray(self.mass * pair.grad(x - y.mean(0)))
         rows = max(1, _ROOM // len(y))
         parts = [pair.grad(self._apart(x[i : i + rows], y)) for i in range(0, len(x), rows)]
         return np.concatenate([np.einsum("ijk,j->ik", part, masses) for part in parts])

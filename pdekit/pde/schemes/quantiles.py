@@ -59,7 +59,8 @@ class Quantiles:
             pair_field(equation.interaction, grid, equation.beta)  # refuses what it must
         density = problem.values  # checked
         made = given if hasattr(given, "pdf") or callable(given) else density
-        return quantiles.Flow(equation, quantiles.start(made, grid, n), self.rtol, grid)
+        mass, x = float(grid.integrate(density)), quantiles.start(made, grid, n)
+        return quantiles.Flow(equation, x, self.rtol, grid, mass=mass)
 
     def start(self, problem: Problem, stats: TransportStats) -> Advance:
         grid, counts = problem.grid, (self.n, self.n // 2)
