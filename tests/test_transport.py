@@ -161,6 +161,13 @@ def test_what_needs_noise_says_so(name):
         REFUSED[name](CARRIED)
 
 
+@pytest.mark.parametrize("scheme", [schemes.Upwind(), schemes.Quantiles(50)])
+@pytest.mark.parametrize("force", [lambda x: x[..., 0], lambda x: np.ones(1), lambda x: np.nan * x])
+def test_a_force_that_is_no_vector_is_refused(force, scheme):
+    with pytest.raises((ValueError, pk.ConvergenceError), match="the force must"):
+        pk.solve(pk.FokkerPlanck(WELL, math.inf, force=force), LINE, LAW, 0.1, scheme)
+
+
 # --- kernels of two points ------------------------------------------------------------------------
 
 # |x - y|²/2 = x²/2 + y²/2 - x·y: Curie-Weiss attraction as a potential and a kernel

@@ -16,7 +16,7 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.interactions import is_quadratic, of_two_points
-from pdekit.pde.discrete.sampling import as_field, called
+from pdekit.pde.discrete.sampling import as_field, called, finite_vectors
 from pdekit.potentials import as_potential
 
 Cdf = Callable[[Array], Array]
@@ -170,7 +170,7 @@ class Flow:
         points = (here if self.grid is None else self.grid.wrapped(here[:, None])[:, 0])[:, None]
         drift = self._downhill(points)
         if getattr(self.equation, "force", None) is not None:
-            drift = drift + called("force", self.equation.force, points)
+            drift = drift + finite_vectors("the force", self.equation.force, points)
         if self.equation.mean_field:
             drift = drift - self._attraction(points)
         return self._stopped(x, drift[:, 0])

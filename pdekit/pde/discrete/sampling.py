@@ -36,13 +36,27 @@ def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
 
 def evaluate_vector(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
     """A vector field at the centres, shape ``(*grid.shape, dim)``."""
-    values = _called(function, grid, what)
-    if values.shape != grid.centres.shape:
+    return _finite(vectors(what, function, grid.centres), grid, what)
+
+
+def vectors(what: str, function: Callable[[Array], Any], points: Array) -> Array:
+    """A vector field at points (..., dim), of their shape."""
+    values = called(what, function, points)
+    if values.shape != points.shape:
         raise ValueError(
-            f"{what} must map points of shape {grid.centres.shape} to vectors of the same shape, "
-            f"one component per coordinate on the last axis; got shape {values.shape}"
+            f"{what} must map points of shape {points.shape} to vectors of the same shape, one "
+            f"component per coordinate on the last axis; got shape {values.shape}"
         )
-    return _finite(values, grid, what)
+    return values
+
+
+def finite_vectors(what: str, function: Callable[[Array], Any], points: Array) -> Array:
+    """The same, finite."""
+    values = vectors(what, function, points)
+    if not np.isfinite(values).all():
+        here = points[~np.isfinite(values).all(-1)][0]
+        raise ValueError(f"{what} must be finite; it is not at {here.tolist()}")
+    return values
 
 
 def evaluate_tensor(value: Any, grid: Grid, what: str) -> Array:

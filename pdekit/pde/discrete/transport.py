@@ -9,7 +9,7 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete.mean_field import free_energy_terms, pair_field
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.quantiles import w1
-from pdekit.pde.discrete.sampling import called
+from pdekit.pde.discrete.sampling import finite_vectors
 
 Velocity = list[Array]  # of each axis (lines along it, faces)
 
@@ -108,7 +108,7 @@ def _forced(force: object, grid: Grid, axis: int) -> Array | float:
         return 0.0
     places = [grid.faces[k] if k == axis else grid.axes[k] for k in range(grid.dim)]
     points = np.stack(np.meshgrid(*places, indexing="ij"), axis=-1)
-    values = called("force", force, points)[..., axis]  # type: ignore[arg-type]
+    values = finite_vectors("the force", force, points)[..., axis]  # type: ignore[arg-type]
     lines = np.array(along(values, axis))
     if grid.periodic[axis]:
         lines[:, -1] = lines[:, 0]
