@@ -15,8 +15,7 @@ minima. What holds:
 * removing the field slowly leads a little lower than plain descent does on average; the best of as
   many plain descents as take the same gradients is lower still.
 
-Equations: mathematics 1.12, errata 50 to 55, 70, 75; Fyodorov (2013). The panel of minima needs
-scikit-learn (the test extra).
+Equations: mathematics 1.12, errata 50 to 55, 70, 75; Fyodorov (2013).
 """
 
 from dataclasses import dataclass
