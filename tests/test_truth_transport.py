@@ -83,7 +83,7 @@ class Start:
 def carried(V, start, t):
     """F(., t): what was below a place is below where its path has led, or stopped at a wall."""
     low, high = start.low, start.high
-    places = np.unique(np.append(np.linspace(low, high, 1201), start.kinks))
+    places = np.unique(np.append(np.linspace(low, high, 4801), start.kinks))
 
     def speed(_, y):
         return -V.slope(np.clip(y, low, high))  # what is pushed out never comes back

@@ -174,8 +174,13 @@ def refuse_former(optimizer: Any, options: Iterable[str]) -> None:
 
 def now(group: Group) -> Group:
     """The group with scheduled options as they are in this step."""
-    at = {name: group[name](group["steps"]) for name in SCHEDULED if callable(group.get(name))}
+    at = {name: group[name](group["steps"]) for name in SCHEDULED if is_schedule(group.get(name))}
     return {**group, **at} if at else group
+
+
+def is_schedule(value: object) -> bool:
+    """Whether it is a function of the step; a class is none, though it can be called."""
+    return callable(value) and not isinstance(value, type)
 
 
 def finally_(group: Group) -> Group:

@@ -96,6 +96,28 @@ def w1(x: Array, u: Array, y: Array, v: Array) -> float:
     return float(np.trapezoid(apart, at))
 
 
+def between(x: Array, u: Array, grid: Grid) -> float:
+    """What the distribution function, linear between quantiles, may be off there.
+
+    The larger of ∫ |Q - its chords| du and h Σ |F - its chords| over the faces of the cells, which
+    is what fields may be off. In an interval of levels of width w the slope of Q changes by B at
+    the ends, the larger of both; then Q is off by w B/2 at most, a triangle of area w² B/4, also
+    with a kink anywhere inside, and F by w B/2 over the slope of the chord, and by w at most.
+    """
+    width, apart = np.diff(u), np.diff(x)
+    bend = np.abs(np.diff(apart / width))
+    larger = np.maximum(np.append(bend[:1], bend), np.append(bend, bend[-1:]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = np.fmin(larger * width**2 / (2 * apart), width)
+    faces = grid.faces[0]
+    if grid.periodic[0]:  # where they are met again on further turns
+        turns = np.arange(*((x[[0, -1]] - faces[0]) // np.ptp(faces) + (0, 1)))
+        faces = (faces[:-1] + turns[:, None] * np.ptp(faces)).ravel()
+    inside = faces[(faces > x[0]) & (faces < x[-1])]
+    at_faces = below[np.searchsorted(x, inside) - 1].sum() * float(grid.spacing[0])
+    return max(float((larger * width**2).sum() / 4), float(at_faces))
+
+
 def widest_gap(x: Array) -> float:
     """The largest distance between neighbours that carry mass."""
     return float(np.diff(middle(x)).max())

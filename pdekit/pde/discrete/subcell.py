@@ -74,7 +74,7 @@ def _around(n: int, periodic: bool, share: Array) -> _Around:
     cell = np.floor(place).astype(int)
     first = cell - 1 if periodic else np.clip(cell - 1, 0, n - 4)
     start = cell - 2 if periodic else np.clip(cell - 2, 0, max(n - 6, 0))
-    nodes = start[:, None] + np.arange(min(n, 6))
+    nodes = start[:, None] + np.arange(6 if periodic else min(n, 6))  # a circle is met again
     s = place - first
     cubic = np.stack(
         (-(s - 1) * (s - 2) * (s - 3) / 6, s * (s - 2) * (s - 3) / 2,
