@@ -27,8 +27,9 @@ class Quantiles:
     ``FeatureInteraction``, else O(n²). ``.stats``: ``w1_error``, an estimate of the Wasserstein-1
     error of the distribution function (in units of x, per unit of mass): the distance from the same
     with half as many quantiles, what it may be off between two, by the bends of the quantile
-    function, and what the mass in the widest gap, as over a hilltop, may be; ``steps``, evaluations of the drift. Raises ``ConvergenceError`` where paths cannot
-    be followed, as behind a jump of the drift; ``Upwind()`` can. Good values: n = 500 to 4,000.
+    function, and what the mass in the widest gap, as over a hilltop, may be; ``steps``, evaluations
+    of the drift. Raises ``ConvergenceError`` where paths cannot be followed, as behind a jump of
+    the drift; ``Upwind()`` can. Good values: n = 500 to 4,000.
     """
 
     n: int = 1000
