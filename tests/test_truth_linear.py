@@ -31,10 +31,22 @@ def fitted(w):
     return w / np.expm1(w)
 
 
-def rates_of(V, beta, h, periodic, absorbing=(False, False)):
-    """Rates B(Δ) / (beta h²), Δ = beta (V_j - V_i), as a matrix, and what the walls take.
+def taken(rise, beta, h, rate):
+    """What a wall half a cell away takes, uphill by ``rise``: all that comes, or of the flux
 
-    A wall half a cell away takes 2 B(Δ/2) / (beta h²), Δ that of the nearest two cells.
+    out ρ - in r to a density r at the wall the one that is rate r / h.
+    """
+    out, back = (2 * fitted(sign * beta * rise / 2) / (beta * h * h) for sign in (1, -1))
+    if rate == np.inf:
+        return out
+    wall = np.linalg.solve([[back + rate / h]], [out])[0] if rate else 0.0  # per density inside
+    return rate / h * wall
+
+
+def rates_of(V, beta, h, periodic, absorbing=(0.0, 0.0)):
+    """Rates B(Δ) / (beta h²), Δ = beta (V_j - V_i), as a matrix, and what the walls take,
+
+    whose ``absorbing`` are the rates at which they exchange.
     """
     n = len(V)
     jump, lost = np.zeros((n, n)), np.zeros(n)
@@ -42,10 +54,8 @@ def rates_of(V, beta, h, periodic, absorbing=(False, False)):
         j = (i + 1) % n
         jump[i, j] += fitted(beta * (V[j] - V[i])) / (beta * h * h)
         jump[j, i] += fitted(beta * (V[i] - V[j])) / (beta * h * h)
-    if absorbing[0]:
-        lost[0] += 2 * fitted(beta * (V[0] - V[1]) / 2) / (beta * h * h)
-    if absorbing[1]:
-        lost[-1] += 2 * fitted(beta * (V[-1] - V[-2]) / 2) / (beta * h * h)
+    lost[0] += taken(V[0] - V[1], beta, h, absorbing[0])
+    lost[-1] += taken(V[-1] - V[-2], beta, h, absorbing[1])
     return jump, lost
 
 
@@ -216,28 +226,39 @@ def problem(rng: Random, force=False):
     grid = pk.Grid(0, length, n, periodic=periodic)
     x, h = grid.axes[0], length / n
     kind, V = landscape(rng, x, beta, periodic)
-    absorbing = None
-    if not periodic and rng.random() < 0.3:
-        absorbing = pick(rng, (True, True), (True, False), (False, True))
+    absorbing, killing = (0.0, 0.0), None
+    if not periodic and rng.random() < 0.4:
+        part = log_uniform(rng, 1e-4, 1e4) / (beta * h)
+        absorbing = pick(
+            rng, (np.inf, np.inf), (np.inf, 0.0), (0.0, np.inf), (part, 0.0), (np.inf, part)
+        )
+    if rng.random() < 0.3:
+        strength = log_uniform(rng, 1e-6, 10) / (beta * h**2)
+        killing = strength * (1 + rng.uniform(0, 1) * np.cos(np.arange(n)))
     density = bool(rng.random() < 0.6)
     equation = pk.FokkerPlanck if density else pk.BackwardKolmogorov
-    walls = None if absorbing is None else pk.Walls(*absorbing)
+    ends = [rate == np.inf or (pk.PartlyAbsorbing(rate) if rate else False) for rate in absorbing]
+    more = {"walls": pk.Walls(*ends) if any(absorbing) else None}
+    if killing is not None:
+        more["killing"] = lambda p: killing
     if force:
         # up to Péclet numbers of ten
         strength = pick(rng, 1.0, -1.0) * log_uniform(rng, 1e-3, 10) / (beta * h)
         shear = rng.uniform(0, 1)
         field = strength * (1 + shear * np.cos(2 * np.pi * np.arange(n) / n))
-        made = equation(lambda p: V, beta, force=lambda p: field[:, None], absorbing=walls)
+        made = equation(lambda p: V, beta, force=lambda p: field[:, None], **more)
         rates = rates_in(Problem(made, grid, None).generator())
     else:
-        made = equation(lambda p: V, beta, absorbing=walls)
-        rates = rates_of(V, beta, h, periodic, absorbing or (False, False))
+        made = equation(lambda p: V, beta, **more)
+        jump, lost = rates_of(V, beta, h, periodic, absorbing)
+        rates = jump, lost + (0.0 if killing is None else killing)
     what = (
         f"{equation.__name__}, {kind} potential of height {np.ptp(V):.3g}, beta {beta:.3g}, "
         f"Grid(0, {length:.3g}, {n}, periodic={periodic}), absorbing {absorbing}"
         + (f", force {strength:.3g} (shear {shear:.2g})" if force else "")
+        + ("" if killing is None else f", killing {killing.min():.3g} to {killing.max():.3g}")
     )
-    return made, grid, rates, density, absorbing is None, what
+    return made, grid, rates, density, not made.loses, what
 
 
 def trial(rng: Random, force, scheme, promise, span=(-8, 8)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite, nan
 from numbers import Real
@@ -20,6 +20,7 @@ from pdekit.grid import Grid, require_grid
 from pdekit.pde import function_cells
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.discrete import peclet
+from pdekit.pde.discrete.growth import factors, without_growth
 from pdekit.pde.discrete.march import Advance, fields_at
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.schemes import AnyStats, default_scheme
@@ -36,7 +37,8 @@ class Solution:
     ``u`` is an ``xarray.DataArray`` with dims ``("time", "x")`` or ``("time", "x", "y")`` at the
     cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``,
     ``seconds``, ``minimum``, ``maximum`` and, for densities, ``mass_drift`` (largest change of
-    mass over the run) or, where walls absorb, ``survival`` (the remaining share, per time).
+    mass over the run) or, where walls absorb or there is killing, ``survival`` (the mass over the
+    initial one, per time).
     """
 
     fields: Array
@@ -149,7 +151,8 @@ def solved(
     default = default_scheme(equation, grid)
     scheme = default if scheme is None else scheme
     _require_scheme(scheme, equation)
-    problem = Problem(equation, grid, initial, until=float(times[-1]))
+    whole = Problem(equation, grid, initial, until=float(times[-1]))
+    problem = replace(whole, equation=without_growth(equation, grid))
     reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
     if reason:
         raise ValueError(reason)
@@ -165,7 +168,22 @@ def solved(
         peclet.report_along(problem, fields, times, stats, level - 1)
     elif problem.equation.linear:
         function_cells.report(problem, scheme, fields, times, stats, level)
-    return solution, advance
+    return (solution if problem.equation is equation else grown(whole, solution)), advance
+
+
+def grown(problem: Problem, solution: Solution) -> Solution:
+    """The solution with the part of killing, or growth, that is the same everywhere."""
+    factor = factors(problem, solution.times)
+    fields = solution.fields * factor.reshape(-1, *(1 for _ in problem.grid.cells))
+    stats: AnyStats = {**solution.stats}
+    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    if "error_estimate" in stats:  # relative to the initial data
+        stats["error_estimate"] = float(stats["error_estimate"] * factor.max())
+    if problem.is_density:
+        stats.pop("mass_drift", None)
+        kept = problem.grid.integrate(fields) / problem.grid.integrate(problem.values)
+        stats["survival"] = kept.tolist()
+    return replace(solution, fields=fields, equation=problem.equation, stats=stats)
 
 
 def _require_scheme(scheme: Any, equation: Any) -> None:

@@ -17,7 +17,7 @@ from pdekit.interactions import of_two_points
 from pdekit.laws import require_law
 from pdekit.pde.discrete import cell_means, drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
-from pdekit.pde.discrete.sampling import as_field, evaluate
+from pdekit.pde.discrete.sampling import as_field, evaluate, evaluate_rate
 from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.algebra import terms_of
 from pdekit.potentials.seam import jump_at_seam, looks
@@ -254,17 +254,17 @@ class Problem:
 
     @property
     def absorbing(self) -> tuple[tuple[bool, bool], ...]:
-        """Per axis, whether the lower and the upper wall absorb."""
-        walls = getattr(self.equation, "absorbing", None)
+        """Per axis, whether the lower and the upper wall take what reaches them."""
+        walls = getattr(self.equation, "walls", None)
         if walls is None:
             return ((False, False),) * self.grid.dim
-        ends: tuple[tuple[bool, bool], ...] = walls.per_axis(self.grid.periodic)
-        return ends
+        ends = drift_diffusion.ends_of(walls, self.grid)
+        return tuple((lower.rate > 0, upper.rate > 0) for lower, upper in ends)
 
     @property
     def conserves(self) -> bool:
-        """Whether the mass of a density is kept: no wall absorbs."""
-        return not any(map(any, self.absorbing))
+        """Whether the mass of a density is kept: no wall absorbs, nothing is killed."""
+        return getattr(self.equation, "killing", None) is None and not any(map(any, self.absorbing))
 
     @property
     def forward(self) -> bool:
@@ -378,8 +378,22 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
             f"{what} belongs to coefficients that do not change in time; got "
             f"{checks.shown(part)}, which has at(t): take part.at(t), those of one time"
         )
+    _require_no_growth(problem, what)
     problem.look_at_seam(stacklevel=3)
     return problem
+
+
+def _require_no_growth(problem: Problem, what: str) -> None:
+    """``ValueError`` for killing of a negative rate."""
+    killing = getattr(problem.equation, "killing", None)
+    if killing is None:
+        return
+    least = float(evaluate_rate(killing, problem.grid, "the killing rate").min())
+    if least < 0:
+        raise ValueError(
+            f"{what} needs killing >= 0 everywhere, got {checks.shown(killing)}, of least rate "
+            f"{least:.3g}, which is growth; add {-least:.3g} to it (decay rates are higher by that)"
+        )
 
 
 def _from_law(law: Any, grid: Grid) -> Array:

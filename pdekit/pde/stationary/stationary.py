@@ -167,8 +167,8 @@ def invariant_density(problem: Problem) -> Array:
     equation, grid = problem.equation, problem.grid
     if not problem.conserves:
         raise ValueError(
-            "probability is lost at the absorbing walls, so the only stationary state is zero; "
-            "leave out absorbing=..., or use slow_modes or mean_first_passage_time"
+            f"probability is not kept ({equation.loses}), so the only stationary state is zero; "
+            "leave out walls=... and killing=..., or use slow_modes or mean_first_passage_time"
         )
     noise = 1.0 if equation.diffusion is None else equation.diffusion.D
     if equation.force is None and isinstance(noise, float):
