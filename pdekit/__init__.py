@@ -127,6 +127,9 @@ if TYPE_CHECKING:
     from pdekit.pde.stationary.stationary import stationary as stationary
     from pdekit.point_kernels import FeatureInteraction as FeatureInteraction
     from pdekit.point_kernels import KernelInteraction as KernelInteraction
+    from pdekit.resetting import Resetting as Resetting
+    from pdekit.walls import Held as Held
+    from pdekit.walls import Inflow as Inflow
     from pdekit.walls import PartlyAbsorbing as PartlyAbsorbing
     from pdekit.walls import Walls as Walls
 else:

@@ -35,6 +35,30 @@ class PartlyAbsorbing:
         object.__setattr__(self, "rate", rate)
 
 
+@dataclass(frozen=True)
+class Inflow:
+    """A wall that lets ``flux`` >= 0 in, mass per area and time: n·J = -flux; else it reflects."""
+
+    flux: float
+    rate: ClassVar[float] = 0.0
+    value: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "flux", checks.not_negative("the flux of Inflow", self.flux))
+
+
+@dataclass(frozen=True)
+class Held:
+    """A wall at which the density, or the expectation, is held at ``value`` (Dirichlet)."""
+
+    value: float
+    rate: ClassVar[float] = inf
+    flux: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", checks.number("the value of Held", self.value))
+
+
 class _Plain(NamedTuple):
     """A wall that reflects (rate 0) or absorbs (infinite)."""
 
@@ -45,16 +69,17 @@ class _Plain(NamedTuple):
 
 REFLECTING, ABSORBING = _Plain(0.0), _Plain(inf)
 End = Any  # bool, or a value with rate, flux and value
-_ENDS = "True (absorbs), False (reflects) or PartlyAbsorbing(rate)"
+_ENDS = "True (absorbs), False (reflects), PartlyAbsorbing(rate), Inflow(flux) or Held(value)"
 
 
 @dataclass(frozen=True)
 class Walls:
     """What the lower and the upper ends of the axes do: one end for all axes, or one per axis.
 
-    An end is False (reflects), True (absorbs) or ``PartlyAbsorbing(rate)``. ``Walls(upper=True)``
-    absorbs at the upper end of every axis that is not periodic, ``Walls(lower=(True, False))`` at
-    the lower end of x only. The density is zero where a wall absorbs.
+    An end is False (reflects), True (absorbs), ``PartlyAbsorbing(rate)``, ``Inflow(flux)`` or
+    ``Held(value)``. ``Walls(upper=True)`` absorbs at the upper end of every axis that is not
+    periodic, ``Walls(lower=(True, False))`` at the lower end of x only. The density is zero where a
+    wall absorbs.
     """
 
     lower: End | Sequence[End] = False
@@ -86,6 +111,22 @@ class Walls:
             (REFLECTING, REFLECTING) if wraps else (_plain(a), _plain(b))
             for a, b, wraps in zip(*sides, periodic, strict=True)
         )
+
+
+def supplies(walls: Walls | None) -> bool:
+    """Whether some end lets in, or holds a value that is not zero."""
+    return lets_in(walls) or any(end.value != 0 for end in _all_ends(walls))
+
+
+def lets_in(walls: Walls | None) -> bool:
+    """Whether some end has an influx."""
+    return any(end.flux != 0 for end in _all_ends(walls))
+
+
+def _all_ends(walls: Walls | None) -> list[End]:
+    sides = () if walls is None else (walls.lower, walls.upper)
+    ends = [end for side in sides for end in (side if isinstance(side, tuple | list) else (side,))]
+    return [_plain(end) for end in ends]
 
 
 def _is_end(end: Any) -> bool:

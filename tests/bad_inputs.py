@@ -615,6 +615,9 @@ CALLS: list[Call] = [
         kernel=("lambda x, y: (x * y).sum(-1)", "shape"),
         dim=("1", "whole"),
     ),
+    _row("Inflow", pk.Inflow, flux=("1.0", "least")),
+    _row("Held", pk.Held, value=("1.0", "real")),
+    _row("Resetting", pk.Resetting, rate=("1.0", "positive"), law=("LAW", "law")),
     _row("PartlyAbsorbing", pk.PartlyAbsorbing, rate=("1.0", "least")),
     _row("Walls", pk.Walls, lower=("False", "ends"), upper=("False", "ends")),
     _row("Heat", lambda beta: _solved(pk.Heat(beta), V), beta=_BETA),
@@ -629,6 +632,7 @@ CALLS: list[Call] = [
         diffusion=("1.0", "diffusion"),
         walls=("pk.Walls(False, True)", "part"),
         killing=("0.5", "killing"),
+        source=("0.5", "killing"),
     ),
     _row(
         "BackwardKolmogorov",
@@ -638,6 +642,7 @@ CALLS: list[Call] = [
         diffusion=("1.0", "diffusion"),
         walls=("pk.Walls(False, True)", "part"),
         killing=("0.5", "killing"),
+        source=("0.5", "killing"),
     ),
     _row(
         "McKeanVlasov",

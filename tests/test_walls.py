@@ -1,9 +1,10 @@
-"""Walls that absorb in part, killing and growth: exact cases, limits, duality of the readings."""
+"""Walls that take, let in or hold; killing, growth, sources, resetting: exact cases, limits."""
 
 import math
 
 import numpy as np
 import pytest
+import scipy.linalg
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
@@ -196,7 +197,140 @@ def test_quasi_stationary_densities_only_fade(driven):
     np.testing.assert_allclose(later, rho * math.exp(-0.7 * modes.gap), rtol=1e-5)
 
 
+def augmented(equation, grid, initial, t):
+    """exp of [[A, s], [0, 0]], s what is added, by the formulas of the walls and the source."""
+    problem = Problem(equation, grid, initial)
+    A = problem.generator().matrix().toarray()
+    A = A.T if problem.forward else A
+    n, h, b = len(A), float(grid.spacing[0]), np.zeros(len(A))
+    if equation.source is not None:
+        b += equation.source(grid.centres)
+    V = problem.potential()
+    for cell, inner, end in ((0, 1, equation.walls.lower), (-1, -2, equation.walls.upper)):
+        half = equation.beta * (V[cell] - V[inner]) / 2
+        half = -half if problem.forward else half
+        fitted = half / math.expm1(half) if half else 1.0
+        b[cell] += 2 * fitted / (equation.beta * h * h) * getattr(end, "value", 0.0)
+        b[cell] += getattr(end, "flux", 0.0) / h
+    whole = np.block([[A, b[:, None]], [np.zeros((1, n + 1))]])
+    return (scipy.linalg.expm(t * whole) @ np.append(problem.values.ravel(), 1.0))[:n]
+
+
+SUPPLIED = {
+    "held, let in, killed, growing": pk.FokkerPlanck(
+        WELL, 4.0, walls=pk.Walls(pk.Inflow(0.3), pk.Held(0.4)), killing=lambda x: x[..., 0] / 9,
+        source=lambda x: np.exp(-(x[..., 0] ** 2)),
+    ),
+    "never lost": pk.FokkerPlanck(WELL, 4.0, walls=pk.Walls(pk.Inflow(0.3), False)),
+    "expectations": pk.BackwardKolmogorov(
+        WELL, 4.0, walls=pk.Walls(True, pk.Held(-1.5)), killing=0.3,
+        source=lambda x: np.sin(x[..., 0]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SUPPLIED)
+def test_supplies_are_exact_in_time(name):
+    """From 1e-3 of a time to many, at which the sum over doublings and the steady shift serve."""
+    grid, equation = pk.Grid(-2.0, 2.0, 50), SUPPLIED[name]
+    start = LAW if "expect" not in name else lambda x: np.cos(x[..., 0])
+    times = [1e-3, 0.5, 30.0]
+    solution = pk.solve(equation, grid, start, times)
+    assert solution.stats["error_estimate"] < 1e-8
+    for t, field in zip(times, solution.fields, strict=True):
+        true = augmented(equation, grid, start, t)
+        assert np.abs(field - true).max() < 1e-9 * np.abs(true).max()
+
+
+@pytest.mark.parametrize("scheme", [schemes.Split(), schemes.Krylov()], ids=["split", "krylov"])
+def test_heat_between_walls_held_at_two_values(scheme):
+    """From nothing, in the plane: the series in x, nothing in y; steady it is a straight line."""
+    grid = pk.Grid((0.0, 0.0), (1.0, 1.0), (60, 8))
+    walls = pk.Walls((pk.Held(1.0), False), (pk.Held(3.0), False))
+    equation = pk.FokkerPlanck(FLAT_PLANE, 2.0, walls=walls)
+    rho = pk.solve(equation, grid, np.zeros(grid.shape), [0.05, 0.2], scheme)
+    x = grid.axes[0]
+    for t, field in zip((0.05, 0.2), rho.fields, strict=True):
+        k = np.arange(1, 80)[:, None]
+        terms = 2 / (k * np.pi) * (3 * (-1.0) ** k - 1) * np.sin(k * np.pi * x)
+        true = 1 + 2 * x + (terms * np.exp(-0.5 * (k * np.pi) ** 2 * t)).sum(0)
+        np.testing.assert_allclose(field, np.repeat(true[:, None], 8, 1), atol=2e-3)
+    rest = pk.stationary(equation, grid).values
+    np.testing.assert_allclose(rest, np.repeat((1 + 2 * x)[:, None], 8, 1), rtol=1e-11)
+
+
+def test_the_steady_state_of_a_supply_is_where_its_time_leads():
+    """With a force round the plane, which no detailed balance helps; and its mass balance."""
+    grid = pk.Grid((-1.0, -1.0), (1.0, 1.0), (16, 14))
+    equation = pk.FokkerPlanck(
+        pk.potentials.Quadratic(1.0, 2), 2.0,
+        force=lambda x: 3 * np.stack([-x[..., 1], x[..., 0]], -1),
+        walls=pk.Walls((True, pk.Inflow(0.2)), (False, pk.PartlyAbsorbing(0.5))),
+        source=lambda x: 1 + x[..., 0],
+    )  # fmt: skip
+    rest = pk.stationary(equation, grid).values
+    late = pk.solve(equation, grid, np.zeros(grid.shape), 60.0).fields[0]
+    np.testing.assert_allclose(late, rest, rtol=1e-6)
+    generator = Problem(equation, grid, None).generator()
+    lost = grid.integrate(generator.loss * rest)
+    assert lost == pytest.approx(4.0 + 0.2 * 2.0)  # the source, and the influx through one side
+
+
+def test_resetting_to_a_point_rests_in_a_tent():
+    """Evans and Majumdar: exp(-|x| / s) / (2 s), s = (beta rate)^(-1/2); second order."""
+    errors = []
+    for n in (201, 401):
+        grid = pk.Grid(-8.0, 8.0, n)
+        equation = pk.FokkerPlanck(FLAT, 2.0, resetting=pk.Resetting(1.3, pk.Gaussian(0.0, 1e-4)))
+        rest, s = pk.stationary(equation, grid).values, (2 * 1.3) ** -0.5
+        tent = np.exp(-np.abs(grid.axes[0]) / s) / (2 * s)
+        errors.append(grid.integrate(np.abs(rest - tent)))
+    assert errors[1] < 5e-4 and errors[0] / errors[1] > 3.8
+
+
+def test_resetting_is_a_rank_one_change_of_the_generator_both_ways():
+    grid, rate, law = pk.Grid(-2.5, 2.5, 60), 0.7, pk.Gaussian(1.0, 0.2)
+    resetting = pk.Resetting(rate, law)
+    forward = pk.FokkerPlanck(WELL, 4.0, resetting=resetting)
+    backward = pk.BackwardKolmogorov(WELL, 4.0, resetting=resetting)
+    A = Problem(pk.FokkerPlanck(WELL, 4.0), grid, None).generator().matrix().toarray().T
+    A = A - rate * np.eye(60) + rate * np.outer(law.density(grid), np.full(60, grid.cell_volume))
+    start, cost = LAW.density(grid), np.cos(grid.axes[0])
+    rho = pk.solve(forward, grid, start, [0.5, 2.0])
+    u = pk.solve(backward, grid, lambda x: np.cos(x[..., 0]), [0.5, 2.0])
+    for k, t in enumerate((0.5, 2.0)):
+        np.testing.assert_allclose(
+            rho.fields[k], scipy.linalg.expm(t * A) @ start, rtol=1e-6, atol=1e-10
+        )
+        np.testing.assert_allclose(u.fields[k], scipy.linalg.expm(t * A.T) @ cost, rtol=1e-8)
+    rest = pk.stationary(forward, grid).values
+    np.testing.assert_allclose(A @ rest, 0, atol=1e-9 * np.abs(A).max())
+
+
 MISTAKES = {
+    "a source that moves": (
+        lambda: pk.solve(
+            pk.FokkerPlanck(WELL, 4, source=Breathing()), pk.Grid(-2, 2, 40), LAW, 1.0),
+        ValueError, "fixed in time"),
+    "a source that takes": (
+        lambda: pk.solve(pk.FokkerPlanck(WELL, 4, source=-1), pk.Grid(-2, 2, 40), LAW, 1.0),
+        ValueError, "killing"),
+    "influx of negative size": (lambda: pk.Inflow(-1.0), ValueError, ">= 0"),
+    "influx of expectations": (
+        lambda: pk.solve(
+            pk.BackwardKolmogorov(WELL, 4, walls=pk.Walls(pk.Inflow(1.0))), pk.Grid(-2, 2, 40),
+            WELL, 1.0), ValueError, "use False"),
+    "nothing takes the supply": (
+        lambda: pk.stationary(pk.FokkerPlanck(WELL, 4, source=1.0), pk.Grid(-2, 2, 40)),
+        ValueError, "grows for ever"),
+    "resetting beside killing": (
+        lambda: pk.FokkerPlanck(WELL, 4, killing=1.0, resetting=pk.Resetting(1.0, LAW)),
+        ValueError, "leave one of the two out"),
+    "resetting at no rate": (lambda: pk.Resetting(0.0, LAW), ValueError, "> 0"),
+    "gaps under resetting": (
+        lambda: pk.spectral_gap(
+            pk.FokkerPlanck(WELL, 4, resetting=pk.Resetting(1.0, LAW)), pk.Grid(-2, 2, 40)),
+        ValueError, "resetting yet"),
     "no wall": (lambda: pk.Walls(2.0), TypeError, "absorbs in part|PartlyAbsorbing"),
     "negative rate": (lambda: pk.PartlyAbsorbing(-1), ValueError, ">= 0"),
     "killing of text": (lambda: pk.FokkerPlanck(WELL, 4, killing="a"), TypeError, "killing must"),

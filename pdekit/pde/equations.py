@@ -15,7 +15,8 @@ from pdekit.diffusions import as_diffusion
 from pdekit.interactions import of_two_points
 from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
 from pdekit.protocols import Coefficient, Diffusivity, Function, Interaction
-from pdekit.walls import Walls
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls, supplies
 
 
 class Facts:
@@ -46,9 +47,20 @@ class Facts:
     @property
     def loses(self) -> str:
         """By what the mass of a density is lost or gained; "" where it is kept."""
+        if self.supplied:
+            return "there is a supply"
+        if getattr(self, "resetting", None) is not None:
+            return "there is resetting"
         if getattr(self, "walls", None) is not None:
             return "walls absorb"
         return "there is killing" if getattr(self, "killing", None) is not None else ""
+
+    @property
+    def supplied(self) -> bool:
+        """Whether something is added per time: by a source, or by a wall."""
+        if getattr(self, "source", None) is not None:
+            return True
+        return supplies(getattr(self, "walls", None))
 
     @property
     def linear(self) -> bool:
@@ -128,6 +140,8 @@ class _DriftDiffusion(Facts):
     diffusion: Diffusivity | None = None
     walls: Walls | None = None
     killing: float | Coefficient | None = None
+    source: float | Coefficient | None = None
+    resetting: Resetting | None = None
     may_depend_on_time: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -142,7 +156,11 @@ class _DriftDiffusion(Facts):
                 f"walls must be Walls(lower=..., upper=...), got {checks.shown(self.walls)}"
             )
         if self.killing is not None:
-            object.__setattr__(self, "killing", _rate(self.killing))
+            object.__setattr__(self, "killing", _per_time("killing", self.killing))
+        if self.source is not None:
+            object.__setattr__(self, "source", _per_time("source", self.source))
+        if self.resetting is not None:
+            _require_resetting(self)
 
 
 @dataclass(frozen=True)
@@ -163,10 +181,14 @@ class FokkerPlanck(_DriftDiffusion):
     ``walls`` says which absorb, and how much (``Walls``); without it they are no-flux.
     ``killing`` k adds -k rho: a number, or a function of points with values ``(...)``, of a rate
     where it is positive, of growth where it is negative. Constant killing is exact in time.
+    ``source`` s >= 0 adds s to rho_t, a number or a function likewise; so do walls that let in
+    (``Inflow``) or hold a density (``Held``). Coefficients are then fixed in time.
+    ``resetting``, a ``Resetting(rate, law)``, goes with walls that reflect alone.
 
     ``beta = math.inf``: no noise, rho_t = ∇·(rho (∇V - force)), by ``schemes.Upwind`` or, on a
     line, ``schemes.Quantiles``; mass then gathers in the wells, and is narrower than any cells in
-    the end. A ``diffusion``, ``walls`` and ``killing`` are refused.
+    the end. A ``diffusion``, ``walls``, ``killing``, ``source`` and
+    ``resetting`` are refused.
     """
 
     carries_density: ClassVar[bool] = True
@@ -174,7 +196,7 @@ class FokkerPlanck(_DriftDiffusion):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("diffusion", "walls", "killing"):
+        for name in ("diffusion", "walls", "killing", "source", "resetting"):
             if self.without_noise and getattr(self, name) is not None:
                 raise ValueError(
                     f"FokkerPlanck without noise (beta = inf) takes no {name}, got "
@@ -186,8 +208,9 @@ class FokkerPlanck(_DriftDiffusion):
 class BackwardKolmogorov(_DriftDiffusion):
     """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = (-∇V + force)·∇u + beta^-1 D:∇²u - k u.
 
-    With a ``killing`` rate k, E[u_0(X_t) exp(-∫ k(X_s) ds)] (Feynman and Kac): of u_0 where X is
-    still alive.
+    With a ``killing`` rate k and a ``source`` s (of any sign, what is earned per time),
+    E[u_0(X_t) K_t + ∫ s(X_r) K_r dr], K_t = exp(-∫ k(X_r) dr) (Feynman and Kac). Where a wall is
+    ``Held`` u has that value, paid once on absorption; ``Inflow`` is of densities and refused.
 
     Time is the time to go s, and time-dependent coefficients are evaluated at t = T - s,
     with T the last requested time: the motion ends at T, and ``solve(..., t=[s_1, ..., T])`` has
@@ -263,7 +286,7 @@ def frozen(equation: Any, t: float) -> Any:
     """The equation with its coefficients frozen at time ``t``."""
     changed = {
         name: getattr(equation, name).at(t)
-        for name in ("potential", "force", "killing")
+        for name in ("potential", "force", "killing", "source")
         if checks.time_dependent(getattr(equation, name, None))
     }
     reading = getattr(equation, "diffusion", None)
@@ -272,7 +295,7 @@ def frozen(equation: Any, t: float) -> Any:
     return replace(equation, **changed)
 
 
-_MAY_MOVE = ("potential", "force", "killing", "running_cost")
+_MAY_MOVE = ("potential", "force", "killing", "source", "running_cost")
 
 
 def moving(equation: Any) -> list[Any]:
@@ -285,13 +308,25 @@ def moving(equation: Any) -> list[Any]:
 _POINTS = "map points (..., d) to"
 
 
-def _rate(killing: Any) -> Any:
-    """A rate of killing: a number, or a function of points."""
-    if callable(killing) or checks.time_dependent(killing):
-        what = f"{_POINTS} rates (...), such as lambda x: x[..., 0]**2"
-        checks.function("killing", killing, what)
-        return killing
-    return checks.number("killing", killing, "a finite number, or a function of points")
+def _require_resetting(equation: Any) -> None:
+    if not isinstance(equation.resetting, Resetting):
+        raise TypeError(
+            f"resetting must be Resetting(rate, law), got {checks.shown(equation.resetting)}"
+        )
+    for name in ("walls", "killing", "source"):
+        if getattr(equation, name) is not None:
+            raise ValueError(
+                f"resetting goes with walls that reflect, where the mass is kept; got {name}="
+                f"{checks.shown(getattr(equation, name))} as well: leave one of the two out"
+            )
+
+
+def _per_time(name: str, value: Any) -> Any:
+    """A rate of killing, or a source: a number, or a function of points."""
+    if callable(value) or checks.time_dependent(value):
+        checks.function(name, value, f"{_POINTS} rates (...), such as lambda x: x[..., 0]**2")
+        return value
+    return checks.number(name, value, "a finite number, or a function of points")
 
 
 def _require_drift(equation: Any) -> None:

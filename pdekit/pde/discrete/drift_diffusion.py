@@ -65,7 +65,7 @@ class Coefficients:
 
 def is_general(equation: Any) -> bool:
     """Whether an equation has more than a potential: a force, a diffusion, walls or killing."""
-    parts = ("force", "diffusion", "walls", "killing")
+    parts = ("force", "diffusion", "walls", "killing", "source")
     return any(getattr(equation, name, None) is not None for name in parts)
 
 
@@ -108,11 +108,13 @@ class Way(NamedTuple):
 
     ``share`` of the edge up to the wall, infinite in cells from which it does not leave through a
     wall that takes something; ``rate`` of that wall's exchange per cell and this edge (see
-    ``_exchange``), infinite where it absorbs; ``weight`` and ``drift`` of the edge there.
+    ``_exchange``), infinite where it absorbs; ``value`` held there; ``weight`` and ``drift`` of the
+    edge.
     """
 
     share: Array
     rate: Array
+    value: Array
     weight: Array
     drift: Array
 
@@ -331,7 +333,8 @@ def takes(ends: tuple[End, End]) -> bool:
 
 def _way(c: Coefficients, step: tuple[int, ...], weight: Array, drift: Array) -> Way:
     """The way along a step to the first wall, if that one takes something."""
-    first, rate = np.full(c.grid.shape, np.inf), np.zeros(c.grid.shape)
+    first = np.full(c.grid.shape, np.inf)
+    rate, value = np.zeros((2, *c.grid.shape))
     for axis, k in enumerate(step):
         if k == 0 or c.grid.periodic[axis]:
             continue
@@ -344,7 +347,8 @@ def _way(c: Coefficients, step: tuple[int, ...], weight: Array, drift: Array) ->
         closer = field < first
         first = np.where(closer, field, first)
         rate = np.where(closer, _exchange(c, axis, step, weight), rate)
-    return Way(np.where((rate > 0) & (first < 1), first, np.inf), rate, weight, drift)
+        value = np.where(closer, c.walls[axis][int(k > 0)].value, value)
+    return Way(np.where((rate > 0) & (first < 1), first, np.inf), rate, value, weight, drift)
 
 
 def _exchange(c: Coefficients, axis: int, step: tuple[int, ...], weight: Array) -> Array | float:
@@ -376,9 +380,32 @@ def _exits(edge: Edge, beta: float) -> tuple[Array, Array] | None:
     return out[0], out[1]
 
 
-def _exit(way: Way, beta: float) -> Array:
+def _flows(way: Way, beta: float) -> tuple[NDArray[np.bool_], Array, Array]:
+    """Where an edge leaves, and its rates to the wall and back."""
     leaves = np.isfinite(way.share)
     s = np.where(leaves, way.share, 1.0)
     out, back = (side / (s * beta) for side in fitted_rates(way.weight, s * way.drift))
+    return leaves, out, back
+
+
+def _exit(way: Way, beta: float) -> Array:
+    leaves, out, back = _flows(way, beta)
     part = np.where(np.isinf(way.rate), 1.0, way.rate / np.maximum(way.rate + back, 1e-300))
     return np.where(leaves, out * part, 0.0)
+
+
+def wall_supply(c: Coefficients, forward: bool) -> Array:
+    """What the walls add per time: their influx, and what comes from a value that they hold.
+
+    A density held at v sends v times the rate back from the wall; an expectation held there is v
+    for those who leave.
+    """
+    out = np.zeros(c.grid.shape)
+    for axis, ends in enumerate(c.walls):
+        for side, end in zip((0, -1), ends, strict=True):
+            np.moveaxis(out, axis, 0)[side] += end.flux / c.grid.spacing[axis]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for way in (way for edge in _edges(c) for way in edge.ends):
+            leaves, to_wall, back = _flows(way, c.beta)
+            out += np.where(leaves, (back if forward else to_wall) * way.value, 0.0)
+    return out

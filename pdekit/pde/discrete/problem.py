@@ -62,7 +62,7 @@ class Problem:
     def values(self) -> Array:
         """Initial data at the cell centres, shape ``grid.shape``."""
         if self.is_density:
-            return _density(self.initial, self.grid)
+            return _density(self.initial, self.grid, self.equation.supplied)
         return self.sample(self.grid)
 
     def sample(self, grid: Grid, outside: bool = False) -> Array:
@@ -313,7 +313,7 @@ def _require_moderate_rates(rate: float, beta: float, grid: Grid) -> None:
         )
 
 
-def _density(initial: Any, grid: Grid) -> Array:
+def _density(initial: Any, grid: Grid, supplied: bool = False) -> Array:
     checks.value_not_class("the initial law or density", initial)
     if hasattr(initial, "pdf"):
         return _from_law(initial, grid)
@@ -327,6 +327,8 @@ def _density(initial: Any, grid: Grid) -> Array:
             f"an initial density must not be negative; it is {rho.min():g} in cell {cell}"
         )
     largest = float(rho.max())
+    if supplied and largest == 0:
+        return rho
     if not largest > 0:
         raise ValueError("the initial density must be positive somewhere, got zero in every cell")
     if largest < _LEAST:
@@ -377,6 +379,10 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
         raise ValueError(
             f"{what} belongs to coefficients that do not change in time; got "
             f"{checks.shown(part)}, which has at(t): take part.at(t), those of one time"
+        )
+    if getattr(equation, "resetting", None) is not None:
+        raise ValueError(
+            f"{what} does not know resetting yet; leave it out, or use solve and stationary"
         )
     _require_no_growth(problem, what)
     problem.look_at_seam(stacklevel=3)

@@ -83,6 +83,10 @@ class Exponential:
         checks.within("rtol", self.rtol, 1e-11, 1)
         checks.within("rtol_moving", self.rtol_moving, 1e-11, 1)
 
+    def stricter(self, factor: float) -> "Exponential":
+        """With errors smaller by a factor, as far as it goes."""
+        return Exponential(max(self.rtol / factor, 1e-11), max(self.rtol_moving / factor, 1e-11))
+
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
         if problem.grid.dim != 1:

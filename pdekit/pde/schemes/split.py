@@ -89,6 +89,10 @@ class Split:
     def __post_init__(self) -> None:
         checks.within("tolerance", self.tolerance, 1e-10, 1)
 
+    def stricter(self, factor: float) -> "Split":
+        """With errors smaller by a factor, as far as it goes."""
+        return Split(max(self.tolerance / factor, 1e-10))
+
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
         if problem.grid.dim != 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pdekit.pde.discrete import drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.problem import Problem, require_noise
 from pdekit.pde.discrete.sampling import as_field
+from pdekit.pde.discrete.supply import require_supply, supply
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.stationary import chains
 from pdekit.protocols import Equation, Numbers
@@ -165,6 +167,10 @@ def _ratio(value: float, other: float, cells: Grid) -> float:
 def invariant_density(problem: Problem) -> Array:
     """The stationary density of a linear equation with the fields of ``FokkerPlanck``."""
     equation, grid = problem.equation, problem.grid
+    if equation.resetting is not None:
+        return _supplied(_as_supply(problem))
+    if equation.supplied:
+        return _supplied(problem)
     if not problem.conserves:
         raise ValueError(
             f"probability is not kept ({equation.loses}), so the only stationary state is zero; "
@@ -175,6 +181,28 @@ def invariant_density(problem: Problem) -> Array:
         return gibbs(problem.potential(), equation.beta / noise, grid)
     pi = chains.invariant(problem.generator().matrix(), grid).reshape(grid.shape)
     return pi / grid.cell_volume
+
+
+def _as_supply(problem: Problem) -> Problem:
+    """Resetting of unit mass: killing at its rate, and its law supplied at that rate."""
+    equation, grid = problem.equation, problem.grid
+    rate = equation.resetting.rate
+    back = rate * Problem(equation, grid, equation.resetting.law).values
+    killed = replace(equation, resetting=None, killing=rate, source=lambda _: back)
+    return replace(problem, equation=killed)
+
+
+def _supplied(problem: Problem) -> Array:
+    """What a steady supply builds up: (loss - L^T) rho = supply."""
+    require_supply(problem)
+    generator, rate = problem.generator(), supply(problem)
+    if rate is None or generator.loss is None:
+        raise ValueError(
+            "nothing takes what is supplied, so the mass grows for ever and there is no stationary "
+            "state; let a wall absorb, or add killing=..."
+        )
+    loss, rates = generator.loss.ravel(), rate.ravel()
+    return chains.occupation(generator.matrix(), problem.grid, loss, rates).reshape(rate.shape)
 
 
 def steady(equation: Any, grid: Grid, verb: str) -> Problem:
