@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 from test_truth_stationary import Line
 from truth import Random, Row, Trial, log_uniform, pick, tally
 
@@ -350,6 +351,78 @@ def moving(rng: Random):
     )
 
 
+def supplied(rng: Random):
+    """u' = A u + s against one exponential of the matrix with a further row, walls of all kinds.
+
+    Or under resetting, whose matrix has one more term. Some lose all, some nothing, some grow.
+    """
+    n, density = int(log_uniform(rng, 4, 40)), bool(rng.random() < 0.6)
+    length, beta = log_uniform(rng, 0.1, 30), log_uniform(rng, 1e-2, 1e2)
+    periodic = bool(rng.random() < 0.2)
+    grid, h = pk.Grid(0, length, n, periodic=periodic), length / n
+    kind, V = landscape(rng, grid.axes[0], beta, periodic)
+    V = V * min(1.0, 12 / (beta * np.ptp(V) + 1e-300))
+    unit = 1 / (beta * h * h)
+    rate, per_cell = log_uniform(rng, 1e-6, 1) * unit, rng.random(n)
+    law = pk.Gaussian(rng.uniform(0.3, 0.7) * length, 0.1 * length)
+    more, b, ends = {}, np.zeros(n), ()
+    jump, lost = rates_of(V, beta, h, periodic)
+    if rng.random() < 0.3:
+        more["resetting"] = pk.Resetting(rate, law)
+        returns = np.outer(np.ones(n), law.density(grid) * h)
+        A = jump - np.diag(jump.sum(1)) + rate * (returns / returns.sum(1)[0] - np.eye(n))
+    else:
+        ends = [pick(rng, False, True, "part", "inflow", "held") for _ in range(2)]
+        ends = [False, False] if periodic else ends
+        made = []
+        for end, cell, other in zip(ends, (0, -1), (1, -2), strict=True):
+            size = pick(rng, 1.0, log_uniform(rng, 1e-3, 1e3))
+            if end == "inflow" and not density:
+                end = False
+            rise = beta * (V[cell] - V[other]) / 2
+            exchange = size / (beta * h) if end == "part" else np.inf if end else 0.0
+            if end == "inflow":
+                b[cell] += size / h
+            else:
+                lost[cell] += taken(V[cell] - V[other], beta, h, exchange)
+            if end == "held":
+                b[cell] += 2 * unit * fitted(-rise if density else rise) * size
+            kinds = {"part": pk.PartlyAbsorbing(size / (beta * h)), "inflow": pk.Inflow(size)}
+            kinds["held"] = pk.Held(size)
+            made.append(kinds.get(end, end))
+        more["walls"] = pk.Walls(*made)
+        more["source"] = lambda p: rate * per_cell
+        b += rate * per_cell
+        if rng.random() < 0.5:
+            killing = rate * (rng.random(n) - pick(rng, 0.0, 0.0, 0.3))
+            more["killing"], lost = lambda p: killing, lost + killing
+        A = jump - np.diag(jump.sum(1) + lost)
+    u0 = data(rng, grid.axes[0], density)[1] * (1.0 if "resetting" in more else rng.integers(2))
+    last = log_uniform(rng, 1e-3, 3e3) / unit
+    if "killing" in more:  # no more growth than e^5
+        last = min(last, 5 / max(-float(lost.min()), 1e-300))
+    t = np.linspace(0, last, pick(rng, 1, 2, 4) + 1)[1:]
+    equation = (pk.FokkerPlanck if density else pk.BackwardKolmogorov)(lambda p: V, beta, **more)
+
+    def judge_it(solution):
+        M = np.zeros((n + 1, n + 1))
+        M[:n, :n], M[:n, n] = (A.T if density else A), b
+        true = [(expm(s * M) @ np.append(u0, 1.0))[:n] for s in t]
+        size = max(np.abs(u).sum() if density else np.abs(u).max() for u in (u0, *true))
+        apart = [u - v for u, v in zip(solution.fields, true, strict=True)]
+        error = max(np.abs(a).sum() if density else np.abs(a).max() for a in apart) / size
+        if density and solution.fields.min() < 0:
+            return np.nan, 0.0
+        return float(error), solution.stats["error_estimate"] + 1e-10
+
+    return Trial(
+        f"{type(equation).__name__} on {grid}, {kind} potential of height {np.ptp(V):.3g}, beta "
+        f"{beta:.3g}, walls {ends}, {sorted(more)} at {rate:.3g}, {len(t)} times up to {last:.3g}",
+        lambda: quietly(equation, grid, u0, t),
+        judge_it,
+    )
+
+
 def heat(rng: Random):
     """Against the sum of all modes: the continuous symbol where the kernel is three cells wide."""
     n = int(log_uniform(rng, 4, 400))
@@ -530,6 +603,12 @@ ROWS = [
         rings, 0.9, 3),
     Row("backward equations between the cells", ("solve BackwardKolmogorov",), between_the_cells,
         0.2, 6),
+    Row(
+        "supplies and resetting",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Walls", "Resetting"),
+        supplied,
+        cost=3,
+    ),
     Row("moving potentials", ("solve FokkerPlanck", "Exponential"), moving, cost=6),
     Row("heat in modes", ("solve Heat", "Spectral"), heat),
 ]  # fmt: skip

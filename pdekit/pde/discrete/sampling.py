@@ -36,7 +36,9 @@ def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
 
 def evaluate_rate(rate: Any, grid: Grid, what: str) -> Array:
     """A rate per cell, from a number or a callable on points."""
-    return evaluate(rate, grid, what) if callable(rate) else np.full(grid.shape, float(rate))
+    if callable(rate):
+        return evaluate(rate, grid, what)
+    return _finite(np.full(grid.shape, float(rate)), grid, what)
 
 
 def evaluate_vector(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
