@@ -43,6 +43,10 @@ class Equation(Protocol):
     """Whether the unknown is a density, which has a mass."""
 
     @property
+    def loses(self) -> str:
+        """By what mass is lost or gained; "" where it is kept."""
+
+    @property
     def supplied(self) -> bool:
         """Whether something is added per time, by a source or a wall."""
 

@@ -354,3 +354,30 @@ def test_mistakes(name):
     call, error, message = MISTAKES[name]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_rates_of_a_potential_alone_are_those_of_the_general_form():
+    grid = pk.Grid((-1.0, -2.0), (1.5, 1.0), (7, 6))
+    parts = {
+        "walls": pk.Walls((pk.PartlyAbsorbing(0.7), True), (pk.Held(2.0), False)),
+        "killing": lambda x: x[..., 0] ** 2,
+    }
+    V = pk.potentials.SixHumpCamel()
+    plain = Problem(pk.FokkerPlanck(V, 0.5, **parts), grid, None).generator()
+    general = Problem(pk.FokkerPlanck(V, 0.5, diffusion=1.0, **parts), grid, None).generator()
+    np.testing.assert_allclose(plain.loss, general.loss, rtol=1e-12)
+    np.testing.assert_allclose(plain.matrix().toarray(), general.matrix().toarray(), rtol=1e-9)
+
+
+def test_a_pulse_of_killing_is_not_stepped_over():
+    """exp(-area of the pulse), at a time that no step would meet by itself."""
+
+    class Pulse:
+        def at(self, t):
+            return lambda x: (1 + x[..., 0] ** 2) * 400 * np.exp(-(((t - 0.618) / 0.004) ** 2) / 2)
+
+    equation = pk.FokkerPlanck(FLAT, 1e6, killing=Pulse())
+    grid = pk.Grid(-1.0, 1.0, 40)
+    rho = pk.solve(equation, grid, np.ones(40), 1.0).fields[0]
+    area = 400 * 0.004 * math.sqrt(2 * math.pi)
+    np.testing.assert_allclose(rho, np.exp(-area * (1 + grid.axes[0] ** 2)), rtol=2e-2)

@@ -5,7 +5,8 @@ the spurious drift of the reading (`pdekit.diffusions`). The rates along an edge
 those of `edge_rates`: exponentially fitted to the whole drift, potential and force.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,8 +65,8 @@ class Coefficients:
 
 
 def is_general(equation: Any) -> bool:
-    """Whether an equation has more than a potential: a force, a diffusion, walls or killing."""
-    parts = ("force", "diffusion", "walls", "killing", "source")
+    """Whether an equation has a drift or diffusion of its own, beside its potential."""
+    parts = ("force", "diffusion")
     return any(getattr(equation, name, None) is not None for name in parts)
 
 
@@ -82,6 +83,38 @@ def sample(equation: Any, grid: Grid) -> Coefficients:
         ends_of(equation.walls, grid),
         None if killing is None else evaluate_rate(killing, grid, "the killing rate"),
     )
+
+
+def with_losses(made: Generator, equation: Any, values: Array) -> Generator:
+    """The generator of a potential alone, given by its values, with its walls and killing."""
+    grid, walls, killing = made.grid, equation.walls, equation.killing
+    exits: list[tuple[Array, Array] | None] = []
+    if walls is not None:
+        ends = ends_of(walls, grid)
+        exits = [(np.zeros(grid.shape), np.zeros(grid.shape)) if takes(e) else None for e in ends]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for axis, side, way in _wall_ways(values, equation.beta, grid, ends):
+                pair = exits[axis]
+                assert pair is not None
+                np.moveaxis(pair[side], axis, 0)[-side] = _exit(way, equation.beta)
+    rates = None if killing is None else evaluate_rate(killing, grid, "the killing rate")
+    exits = exits if any(pair is not None for pair in exits) else []
+    return within_floats(replace(made, exits=tuple(exits), killing=rates))
+
+
+def _wall_ways(
+    values: Array, beta: float, grid: Grid, ends: tuple[tuple[End, End], ...]
+) -> Iterator[tuple[int, int, "Way"]]:
+    """The ways out to walls that take something, of the cells next to them; by axis and side."""
+    for axis, pair in enumerate(ends):
+        h, lines = float(grid.spacing[axis]), np.moveaxis(values, axis, 0)
+        for side, end in enumerate(pair):
+            if end.rate > 0:
+                last, before = (lines[-1], lines[-2]) if side else (lines[0], lines[1])
+                half, weight = np.full(last.shape, 0.5), np.full(last.shape, 1 / h**2)
+                rate = np.full(last.shape, end.rate / h)
+                drift = beta * (last - before) / h**2
+                yield axis, side, Way(half, rate, np.full(last.shape, end.value), weight, drift)
 
 
 def ends_of(walls: Walls | None, grid: Grid) -> tuple[tuple[End, End], ...]:
@@ -390,7 +423,8 @@ def _flows(way: Way, beta: float) -> tuple[NDArray[np.bool_], Array, Array]:
 
 def _exit(way: Way, beta: float) -> Array:
     leaves, out, back = _flows(way, beta)
-    part = np.where(np.isinf(way.rate), 1.0, way.rate / np.maximum(way.rate + back, 1e-300))
+    finite = np.where(np.isinf(way.rate), 1.0, way.rate)
+    part = np.where(np.isinf(way.rate), 1.0, finite / np.maximum(finite + back, 1e-300))
     return np.where(leaves, out * part, 0.0)
 
 

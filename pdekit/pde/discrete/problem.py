@@ -230,7 +230,11 @@ class Problem:
             return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
         values = self.potential(t, where)
         if not drift_diffusion.is_general(self.equation):
-            return scharfetter_gummel(values, self.equation.beta, where)
+            made = scharfetter_gummel(values, self.equation.beta, where)
+            if not getattr(self.equation, "loses", ""):
+                return made
+            ended = frozen(self.equation, self.motion_time(t)) if self._moving else self.equation
+            return drift_diffusion.with_losses(made, ended, values)
         return drift_diffusion.generator(replace(self.coefficients(t, where), values=values))
 
     def peclet(self, t: float = 0.0) -> Array:

@@ -48,7 +48,8 @@ def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
     """
     problem = steady(equation, grid, "stationary")
     rho = invariant_density(problem)
-    compared = drift_diffusion.is_general(equation) or grid_comparison.is_small(grid)
+    general = drift_diffusion.is_general(equation) or equation.loses
+    compared = general or grid_comparison.is_small(grid)
     if not peclet.look(problem, rho, stacklevel=2) and compared:
         grid_comparison.compare(rho, _again(equation), _apart, grid, "the stationary density")
     return on_cells(rho, grid, "density")
