@@ -93,7 +93,6 @@ if TYPE_CHECKING:
     from pdekit.pde.equations import Heat as Heat
     from pdekit.pde.equations import McKeanVlasov as McKeanVlasov
     from pdekit.pde.equations import ViscousHJ as ViscousHJ
-    from pdekit.pde.equations import Walls as Walls
     from pdekit.pde.exact.escape import kramers_time as kramers_time
     from pdekit.pde.phases.branches import Branch as Branch
     from pdekit.pde.phases.branches import follow_branch as follow_branch
@@ -128,6 +127,11 @@ if TYPE_CHECKING:
     from pdekit.pde.stationary.stationary import stationary as stationary
     from pdekit.point_kernels import FeatureInteraction as FeatureInteraction
     from pdekit.point_kernels import KernelInteraction as KernelInteraction
+    from pdekit.resetting import Resetting as Resetting
+    from pdekit.walls import Held as Held
+    from pdekit.walls import Inflow as Inflow
+    from pdekit.walls import PartlyAbsorbing as PartlyAbsorbing
+    from pdekit.walls import Walls as Walls
 else:
     from pdekit import lazy
 

@@ -42,6 +42,14 @@ class Equation(Protocol):
     carries_density: ClassVar[bool]
     """Whether the unknown is a density, which has a mass."""
 
+    @property
+    def loses(self) -> str:
+        """By what mass is lost or gained; "" where it is kept."""
+
+    @property
+    def supplied(self) -> bool:
+        """Whether something is added per time, by a source or a wall."""
+
 
 class Scheme(Protocol):
     """How an equation is advanced: a value of ``pdekit.schemes``.

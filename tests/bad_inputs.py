@@ -93,6 +93,7 @@ _NO_NUMBER = [
     "xr.DataArray([1.0, 2.0, 3.0])",
 ]
 _SIZES = ["-np.inf", "np.inf", "-1.0", "0.0", "-1e300", "-1", "np.float32(-1)", "True"]
+_GROWTH = ["np.nan", "np.inf", "-np.inf", "-1e300", "True"]
 _FUNCTIONS = [
     "3.0",
     "'x'",
@@ -154,6 +155,9 @@ BAD: dict[str, list[str]] = {
     "positive": [*_NO_NUMBER, *_SIZES],
     "least": [v for v in [*_NO_NUMBER, *_SIZES] if v != "0.0"],  # >= 0
     "rate": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "lambda x: x")],
+    "killing": [*(v for v in _FUNCTIONS if v != "3.0"), *_GROWTH, "np.ones(5)", "LAW"],
+    # a function of the step is a schedule
+    "scheduled": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "lambda x: x")],
     "least?": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "None")],
     "share": [*_NO_NUMBER, "-0.1", "1.5", "np.inf", "-np.inf", "7", "1e300"],
     "tolerance": [*_NO_NUMBER, *_SIZES, "1e-300", "1.0", "2.0", "1e300", "1e-15"],
@@ -611,6 +615,10 @@ CALLS: list[Call] = [
         kernel=("lambda x, y: (x * y).sum(-1)", "shape"),
         dim=("1", "whole"),
     ),
+    _row("Inflow", pk.Inflow, flux=("1.0", "least")),
+    _row("Held", pk.Held, value=("1.0", "real")),
+    _row("Resetting", pk.Resetting, rate=("1.0", "positive"), law=("LAW", "law")),
+    _row("PartlyAbsorbing", pk.PartlyAbsorbing, rate=("1.0", "least")),
     _row("Walls", pk.Walls, lower=("False", "ends"), upper=("False", "ends")),
     _row("Heat", lambda beta: _solved(pk.Heat(beta), V), beta=_BETA),
     _row("ViscousHJ", lambda beta: _solved(pk.ViscousHJ(beta), V), beta=_BETA),
@@ -622,7 +630,9 @@ CALLS: list[Call] = [
         **_DYN,
         force=("lambda x: 0 * x", "force"),
         diffusion=("1.0", "diffusion"),
-        absorbing=("pk.Walls(False, True)", "part"),
+        walls=("pk.Walls(False, True)", "part"),
+        killing=("0.5", "killing"),
+        source=("0.5", "killing"),
     ),
     _row(
         "BackwardKolmogorov",
@@ -630,7 +640,9 @@ CALLS: list[Call] = [
         **_DYN,
         force=("lambda x: 0 * x", "force"),
         diffusion=("1.0", "diffusion"),
-        absorbing=("pk.Walls(False, True)", "part"),
+        walls=("pk.Walls(False, True)", "part"),
+        killing=("0.5", "killing"),
+        source=("0.5", "killing"),
     ),
     _row(
         "McKeanVlasov",
@@ -1218,7 +1230,7 @@ CALLS: list[Call] = [
         lr=("0.1", "least?"),
         gamma=("0.1", "positive?"),
         inner_steps=("2", "whole"),
-        temperature=("0.0", "least"),
+        temperature=("0.0", "scheduled"),
         inner_lr=("0.1", "positive?"),
         alpha=("0.25", "share"),
         burn_in=("1", "whole"),
@@ -1232,7 +1244,7 @@ CALLS: list[Call] = [
         lr=("0.1", "least?"),
         gamma=("1e-4", "positive"),
         inner_steps=("2", "whole"),
-        temperature=("1.0", "least"),
+        temperature=("1.0", "scheduled"),
         antithetic=("False", "flag"),
         seed=("0", "seed"),
     ),
@@ -1262,7 +1274,7 @@ CALLS: list[Call] = [
         lr=("0.1", "least?"),
         strength=("1.0", "least"),
         replicas=("2", "whole"),
-        temperature=("1e-6", "least"),
+        temperature=("1e-6", "scheduled"),
         weight_decay=("0.0", "least"),
         seed=("0", "seed"),
     ),
@@ -1276,7 +1288,7 @@ CALLS: list[Call] = [
         inner_steps=("2", "whole"),
         burn_in=("1", "whole"),
         replicas=("2", "whole"),
-        temperature=("1e-6", "least"),
+        temperature=("1e-6", "scheduled"),
         inner_lr=("0.1", "positive?"),
         weight_decay=("0.0", "least"),
         seed=("0", "seed"),
@@ -1298,7 +1310,7 @@ CALLS: list[Call] = [
         replicas=("2", "whole"),
         inner_lr=("0.1", "positive?"),
         alpha=("0.25", "share"),
-        temperature=("0.0", "least"),
+        temperature=("0.0", "scheduled"),
         seed=("0", "seed"),
     ),
     _row(
@@ -1306,7 +1318,7 @@ CALLS: list[Call] = [
         _step(optim.SGLD),
         params=("params()", "any"),
         lr=("0.01", "least"),
-        temperature=("1e-6", "least"),
+        temperature=("1e-6", "scheduled"),
         seed=("0", "seed"),
     ),
     _row(

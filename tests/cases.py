@@ -110,6 +110,10 @@ def _varying(x: Any) -> Any:
     return 1 + 0.6 * np.sin(x).prod(-1)
 
 
+def _rate(x):
+    return 2 * np.sin(x[..., 0]) ** 2
+
+
 def turning(x: Any, ratio: float = 20.0) -> Any:
     """A tensor of the given anisotropy whose axes turn from point to point."""
     angle = np.sin(x).sum(-1)
@@ -135,10 +139,15 @@ def _general(grid: pk.Grid) -> dict[str, dict[str, Any]]:
         fields["kinetic"] = {"diffusion": ((0.0, 0.0), (0.0, 1.0)), "force": _momentum}
         fields["oblique"] = {"diffusion": pk.HaenggiKlimontovich(((1.0, 0.9), (0.9, 1.0)))}
     if not all(grid.periodic):
-        fields["absorbed"] = {"absorbing": pk.Walls(upper=True)}
-        fields["absorbed_driven"] = {"absorbing": pk.Walls(True, True), "force": _swirl}
+        fields["absorbed"] = {"walls": pk.Walls(upper=True)}
+        fields["absorbed_driven"] = {"walls": pk.Walls(True, True), "force": _swirl}
+        fields["absorbed_in_part"] = {"walls": pk.Walls(pk.PartlyAbsorbing(0.7), True)}
     if grid.dim == 2 and not all(grid.periodic):
-        fields["absorbed_tensor"] = {"absorbing": pk.Walls(upper=True), "diffusion": turning}
+        fields["absorbed_tensor"] = {"walls": pk.Walls(upper=True), "diffusion": turning}
+        part = {"walls": pk.Walls(upper=pk.PartlyAbsorbing(0.7)), "diffusion": turning}
+        fields["absorbed_in_part_tensor"] = part
+    fields["killed"] = {"killing": _rate}
+    fields["growing"] = {"killing": lambda x: _rate(x) - 2, "force": _swirl}
     return fields
 
 
@@ -183,13 +192,13 @@ CARRIED = [
 
 
 def conserves(case: EquationCase) -> bool:
-    """Whether no wall absorbs."""
-    return getattr(case.equation, "absorbing", None) is None
+    """Whether no wall absorbs and nothing is killed."""
+    return not case.equation.loses
 
 
 def has_gibbs_state(case: EquationCase) -> bool:
-    """Whether exp(-beta V) is stationary: no force, diffusion of its own or absorbing wall."""
-    fields = ("force", "diffusion", "absorbing")
+    """Whether exp(-beta V) is stationary: no force, diffusion of its own, walls or killing."""
+    fields = ("force", "diffusion", "walls", "killing")
     return not case.equation.without_noise and all(
         getattr(case.equation, name, None) is None for name in fields
     )

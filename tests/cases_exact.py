@@ -247,7 +247,7 @@ EXACT = [
     ExactCase("ou-tensor-krylov", pk.FokkerPlanck(_FLAT, 1.0, _turned, _SKEWED), s.Krylov(),
               _START_2D, 0.3, (-4.0, -4.0), (4.0, 4.0), (48, 72, 108),
               _driven_ou(np.array(_SKEWED), 1.0), 2, 0.54),
-    ExactCase("heat-absorbed", pk.FokkerPlanck(_FLAT_LINE, 3.0, absorbing=pk.Walls(True, True)),
+    ExactCase("heat-absorbed", pk.FokkerPlanck(_FLAT_LINE, 3.0, walls=pk.Walls(True, True)),
               s.Exponential(), _arch, 0.2, 0.0, 1.0, (20, 40, 80),
               lambda x: _arch(x) * math.exp(-_PI**2 * 0.2 / 3), 2, 0.24),
     ExactCase("well-backward", pk.BackwardKolmogorov(_W, 4.0), s.Exponential(), _bump, 0.5, -3.0,

@@ -47,10 +47,10 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
         lambda: pk.solve(pk.FokkerPlanck(V, 4, diffusion=lambda x: np.ones(3)), GRID, START, 1),
         ValueError, "got shape \\(3,\\)"),
     "walls for another dimension": (
-        lambda: pk.solve(pk.FokkerPlanck(V, 4, absorbing=pk.Walls((True, False))), GRID, START, 1),
+        lambda: pk.solve(pk.FokkerPlanck(V, 4, walls=pk.Walls((True, False))), GRID, START, 1),
         ValueError, "1 of them, one per axis"),
     "walls as a string": (
-        lambda: pk.FokkerPlanck(V, 4, absorbing="upper"), TypeError, "Walls"),
+        lambda: pk.FokkerPlanck(V, 4, walls="upper"), TypeError, "Walls"),
     "diffusion along an irrational line": (
         lambda: pk.solve(
             pk.FokkerPlanck(WELLS, 4, diffusion=((2, np.sqrt(2)), (np.sqrt(2), 1))), PLANE,

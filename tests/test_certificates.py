@@ -321,7 +321,7 @@ def test_hypotheses_that_fail_are_reported_and_never_pass() -> None:
         assert "does not apply" in str(row)
     found = pk.certify(rho, c.BakryEmery())
     assert not found.passed and not all_hold(certified(found))
-    open_wall = pk.FokkerPlanck(WELL, 4, absorbing=pk.Walls(upper=True))
+    open_wall = pk.FokkerPlanck(WELL, 4, walls=pk.Walls(upper=True))
     assert c.Mass()(solved(open_wall, START, [0.1, 1.0])).passed is None
 
 

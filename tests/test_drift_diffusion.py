@@ -51,15 +51,17 @@ def test_selling_decomposes_any_tensor(angle, exponent, size):
     speed=st.sampled_from([0.0, 1.0, 100.0]),
     reading=st.sampled_from([pk.Ito, pk.Stratonovich, pk.HaenggiKlimontovich]),
     periodic=st.tuples(st.booleans(), st.booleans()),
-    absorbing=st.lists(st.booleans(), min_size=4, max_size=4),
+    ends=st.lists(
+        st.booleans() | st.floats(1e-9, 1e9).map(pk.PartlyAbsorbing), min_size=4, max_size=4
+    ),
 )
-def test_random_drifts_and_tensors_are_markov(seed, ratio, speed, reading, periodic, absorbing):
+def test_random_drifts_and_tensors_are_markov(seed, ratio, speed, reading, periodic, ends):
     """Rates >= 0 and rows that sum to what the walls absorb, at any angle, drift and roughness."""
     rng = np.random.default_rng(seed)
     grid = pk.Grid((0.0, 0.0), (1.0, 1.5), (9, 7), periodic)
     D = np.array([tensor(a, ratio) for a in rng.uniform(0, np.pi, 63)]).reshape(9, 7, 2, 2)
     force = speed * rng.normal(size=(9, 7, 2))
-    walls = pk.Walls(tuple(absorbing[:2]), tuple(absorbing[2:])).per_axis(grid.periodic)
+    walls = pk.Walls(tuple(ends[:2]), tuple(ends[2:])).per_axis(grid.periodic)
     values = 10 * rng.random((9, 7))
     check(generator(Coefficients(grid, 2.0, values, force, D, reading(1.0), walls)))
 
@@ -208,7 +210,7 @@ def test_absorbing_walls_in_the_plane():
     for n in (20, 40):
         grid = pk.Grid((0.0, 0.0), (1.0, 1.0), (n, n))
         walls = pk.Walls(lower=True, upper=(True, False))
-        equation = pk.FokkerPlanck(FLAT_PLANE, 2.0, diffusion=D, absorbing=walls)
+        equation = pk.FokkerPlanck(FLAT_PLANE, 2.0, diffusion=D, walls=walls)
 
         def mode(x):
             return np.sin(np.pi * x[..., 0]) * np.sin(np.pi / 2 * x[..., 1])
@@ -226,8 +228,8 @@ def test_what_absorbing_walls_take_is_the_expected_survival():
     """<1, rho(t)> of the density is the mean of the backward solution that starts from 1."""
     grid, V = pk.Grid(-2.0, 1.0, 300), pk.potentials.DoubleWell()
     walls = pk.Walls(upper=True)
-    forward = pk.FokkerPlanck(V, 4.0, absorbing=walls)
-    backward = pk.BackwardKolmogorov(V, 4.0, absorbing=walls)
+    forward = pk.FokkerPlanck(V, 4.0, walls=walls)
+    backward = pk.BackwardKolmogorov(V, 4.0, walls=walls)
     left = pk.solve(forward, grid, pk.Gaussian(-1.0, 0.1), [1.0, 30.0])
     alive = pk.solve(backward, grid, lambda x: np.ones(x.shape[:-1]), [1.0, 30.0])
     start = pk.Gaussian(-1.0, 0.1).density(grid)

@@ -26,7 +26,7 @@ def reversed_in_time(equation):
 
 
 def gradient_part(equation):
-    return replace(equation, force=None, diffusion=None, absorbing=None)
+    return replace(equation, force=None, diffusion=None, walls=None, killing=None)
 
 
 def pairing(case, scheme):

@@ -63,7 +63,7 @@ def test_for_ever_is_the_stationary_state_at_once(n, t):
 @pytest.mark.parametrize("t", [20.0, 100.0, 300.0])
 def test_what_absorbing_walls_leave(t, scheme):
     """exp(-pi^2 t / 2) 4 / pi sin(pi x) of the continuous equation: 1e-43 at t = 20."""
-    equation = pk.FokkerPlanck(nothing, 2.0, absorbing=pk.Walls(True, True))
+    equation = pk.FokkerPlanck(nothing, 2.0, walls=pk.Walls(True, True))
     solution = pk.solve(equation, pk.Grid(0, 1, 200), np.ones(200), [t / 2, t], scheme)
     first, second = solution.stats["survival"]
     assert 0 <= second <= first <= 1 and np.isfinite(solution.fields).all()
@@ -78,7 +78,7 @@ def test_what_absorbing_walls_leave(t, scheme):
 
 
 def test_what_absorbing_walls_leave_in_the_plane():
-    equation = pk.FokkerPlanck(nothing, 2.0, absorbing=pk.Walls(True, True))
+    equation = pk.FokkerPlanck(nothing, 2.0, walls=pk.Walls(True, True))
     grid = pk.Grid((0, 0), (1, 1), (20, 20))
     for scheme in (schemes.Split(), schemes.Krylov(), schemes.Implicit(0.05)):
         for t in (20.0, 100.0):

@@ -103,8 +103,8 @@ MISTAKES = {
         "HamiltonJacobi has no free energy"),
     "absorbing": (
         lambda: pk.free_energy(pk.solve(
-            pk.FokkerPlanck(WELL, 4.0, absorbing=pk.Walls(upper=True)), GRIDS["line"],
-            pk.Gaussian(0.0, 0.3), 0.1)), ValueError, "probability is lost"),
+            pk.FokkerPlanck(WELL, 4.0, walls=pk.Walls(upper=True)), GRIDS["line"],
+            pk.Gaussian(0.0, 0.3), 0.1)), ValueError, "probability is not kept"),
 }  # fmt: skip
 
 

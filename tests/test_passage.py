@@ -133,7 +133,7 @@ def test_the_committor_on_a_line(beta):
 def test_absorbing_walls_stop_the_clock_too():
     """On [0, 1] with both ends absorbing and a target half way: β x (1/2 - x) / 2."""
     grid = pk.Grid(0, 1, 101)
-    free = pk.FokkerPlanck(lambda x: 0 * x[..., 0], 2.0, absorbing=pk.Walls(True, True))
+    free = pk.FokkerPlanck(lambda x: 0 * x[..., 0], 2.0, walls=pk.Walls(True, True))
     tau = pk.mean_first_passage_time(free, grid, (0.5, 0.6)).values
     x = grid.axes[0][:50]
     np.testing.assert_allclose(tau[:50], 2 * x * (0.5 - x) / 2, atol=3e-5)

@@ -138,7 +138,7 @@ def rough(seed, grid, depth, forced, absorbing):
         pk.potentials.Custom(potential, dim=grid.dim),
         1.0,
         force=(lambda x: push + 0 * x) if forced else None,
-        absorbing=absorbing,
+        walls=absorbing,
     )
 
 
@@ -274,7 +274,7 @@ def test_a_turning_linear_drift(turn):
 @pytest.mark.parametrize("wall", [pk.Walls(True, True), pk.Walls(upper=True)])
 def test_absorbing_walls_let_the_mass_out(wall):
     """Diffusion on [0, 1]: π² / β between two absorbing walls, π² / 4β with one."""
-    free = pk.FokkerPlanck(lambda x: 0 * x[..., 0], 2.0, absorbing=wall)
+    free = pk.FokkerPlanck(lambda x: 0 * x[..., 0], 2.0, walls=wall)
     true = np.pi**2 / 2 / (1 if wall.lower else 4)
     gaps = [pk.spectral_gap(free, pk.Grid(0, 1, n)) for n in (50, 100)]
     assert gaps[1] == pytest.approx(true, rel=1e-3)

@@ -207,7 +207,7 @@ def test_kinetic_equation_with_diffusion_in_one_direction_only():
 MISTAKES = {
     "absorbing": (
         lambda: pk.stationary(
-            pk.FokkerPlanck(WELL, 1.0, absorbing=pk.Walls(upper=True)), pk.Grid(0, 1, 9)
+            pk.FokkerPlanck(WELL, 1.0, walls=pk.Walls(upper=True)), pk.Grid(0, 1, 9)
         ), ValueError, "slow_modes"),
     "not a density": (
         lambda: pk.stationary(pk.Heat(1.0), pk.Grid(0, 1, 9)), TypeError, "FokkerPlanck"),

@@ -129,7 +129,7 @@ REFUSED = {
     "Heat": lambda _: pk.Heat(INF),
     "ViscousHJ": lambda _: pk.ViscousHJ(INF),
     "a diffusion": lambda _: pk.FokkerPlanck(WELL, INF, diffusion=2.0),
-    "absorbing walls": lambda _: pk.FokkerPlanck(WELL, INF, absorbing=pk.Walls(True)),
+    "absorbing walls": lambda _: pk.FokkerPlanck(WELL, INF, walls=pk.Walls(True)),
     "Exponential": lambda e: pk.solve(e, LINE, LAW, 0.1, schemes.Exponential()),
     "MeanField": lambda _: pk.solve(PULLED, LINE, LAW, 0.1, schemes.MeanField()),
     "moving": lambda _: pk.solve(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 from test_truth_stationary import Line
 from truth import Random, Row, Trial, log_uniform, pick, tally
 
@@ -31,10 +32,22 @@ def fitted(w):
     return w / np.expm1(w)
 
 
-def rates_of(V, beta, h, periodic, absorbing=(False, False)):
-    """Rates B(Δ) / (beta h²), Δ = beta (V_j - V_i), as a matrix, and what the walls take.
+def taken(rise, beta, h, rate):
+    """What a wall half a cell away takes, uphill by ``rise``: all that comes, or of the flux
 
-    A wall half a cell away takes 2 B(Δ/2) / (beta h²), Δ that of the nearest two cells.
+    out ρ - in r to a density r at the wall the one that is rate r / h.
+    """
+    out, back = (2 * fitted(sign * beta * rise / 2) / (beta * h * h) for sign in (1, -1))
+    if rate == np.inf:
+        return out
+    wall = np.linalg.solve([[back + rate / h]], [out])[0] if rate else 0.0  # per density inside
+    return rate / h * wall
+
+
+def rates_of(V, beta, h, periodic, absorbing=(0.0, 0.0)):
+    """Rates B(Δ) / (beta h²), Δ = beta (V_j - V_i), as a matrix, and what the walls take,
+
+    whose ``absorbing`` are the rates at which they exchange.
     """
     n = len(V)
     jump, lost = np.zeros((n, n)), np.zeros(n)
@@ -42,10 +55,8 @@ def rates_of(V, beta, h, periodic, absorbing=(False, False)):
         j = (i + 1) % n
         jump[i, j] += fitted(beta * (V[j] - V[i])) / (beta * h * h)
         jump[j, i] += fitted(beta * (V[i] - V[j])) / (beta * h * h)
-    if absorbing[0]:
-        lost[0] += 2 * fitted(beta * (V[0] - V[1]) / 2) / (beta * h * h)
-    if absorbing[1]:
-        lost[-1] += 2 * fitted(beta * (V[-1] - V[-2]) / 2) / (beta * h * h)
+    lost[0] += taken(V[0] - V[1], beta, h, absorbing[0])
+    lost[-1] += taken(V[-1] - V[-2], beta, h, absorbing[1])
     return jump, lost
 
 
@@ -216,28 +227,39 @@ def problem(rng: Random, force=False):
     grid = pk.Grid(0, length, n, periodic=periodic)
     x, h = grid.axes[0], length / n
     kind, V = landscape(rng, x, beta, periodic)
-    absorbing = None
-    if not periodic and rng.random() < 0.3:
-        absorbing = pick(rng, (True, True), (True, False), (False, True))
+    absorbing, killing = (0.0, 0.0), None
+    if not periodic and rng.random() < 0.4:
+        part = log_uniform(rng, 1e-4, 1e4) / (beta * h)
+        absorbing = pick(
+            rng, (np.inf, np.inf), (np.inf, 0.0), (0.0, np.inf), (part, 0.0), (np.inf, part)
+        )
+    if rng.random() < 0.3:
+        strength = log_uniform(rng, 1e-6, 10) / (beta * h**2)
+        killing = strength * (1 + rng.uniform(0, 1) * np.cos(np.arange(n)))
     density = bool(rng.random() < 0.6)
     equation = pk.FokkerPlanck if density else pk.BackwardKolmogorov
-    walls = None if absorbing is None else pk.Walls(*absorbing)
+    ends = [rate == np.inf or (pk.PartlyAbsorbing(rate) if rate else False) for rate in absorbing]
+    more = {"walls": pk.Walls(*ends) if any(absorbing) else None}
+    if killing is not None:
+        more["killing"] = lambda p: killing
     if force:
         # up to Péclet numbers of ten
         strength = pick(rng, 1.0, -1.0) * log_uniform(rng, 1e-3, 10) / (beta * h)
         shear = rng.uniform(0, 1)
         field = strength * (1 + shear * np.cos(2 * np.pi * np.arange(n) / n))
-        made = equation(lambda p: V, beta, force=lambda p: field[:, None], absorbing=walls)
+        made = equation(lambda p: V, beta, force=lambda p: field[:, None], **more)
         rates = rates_in(Problem(made, grid, None).generator())
     else:
-        made = equation(lambda p: V, beta, absorbing=walls)
-        rates = rates_of(V, beta, h, periodic, absorbing or (False, False))
+        made = equation(lambda p: V, beta, **more)
+        jump, lost = rates_of(V, beta, h, periodic, absorbing)
+        rates = jump, lost + (0.0 if killing is None else killing)
     what = (
         f"{equation.__name__}, {kind} potential of height {np.ptp(V):.3g}, beta {beta:.3g}, "
         f"Grid(0, {length:.3g}, {n}, periodic={periodic}), absorbing {absorbing}"
         + (f", force {strength:.3g} (shear {shear:.2g})" if force else "")
+        + ("" if killing is None else f", killing {killing.min():.3g} to {killing.max():.3g}")
     )
-    return made, grid, rates, density, absorbing is None, what
+    return made, grid, rates, density, not made.loses, what
 
 
 def trial(rng: Random, force, scheme, promise, span=(-8, 8)):
@@ -325,6 +347,78 @@ def moving(rng: Random):
         f"{kind} potential {what}, beta {beta:.3g}, {grid}, {len(t)} times "
         f"up to {last:.3g}, rtol_moving {tolerance}",
         lambda: quietly(equation, grid, u0, t, pk.schemes.Exponential(rtol_moving=tolerance)),
+        judge_it,
+    )
+
+
+def supplied(rng: Random):
+    """u' = A u + s against one exponential of the matrix with a further row, walls of all kinds.
+
+    Or under resetting, whose matrix has one more term. Some lose all, some nothing, some grow.
+    """
+    n, density = int(log_uniform(rng, 4, 40)), bool(rng.random() < 0.6)
+    length, beta = log_uniform(rng, 0.1, 30), log_uniform(rng, 1e-2, 1e2)
+    periodic = bool(rng.random() < 0.2)
+    grid, h = pk.Grid(0, length, n, periodic=periodic), length / n
+    kind, V = landscape(rng, grid.axes[0], beta, periodic)
+    V = V * min(1.0, 12 / (beta * np.ptp(V) + 1e-300))
+    unit = 1 / (beta * h * h)
+    rate, per_cell = log_uniform(rng, 1e-6, 1) * unit, rng.random(n)
+    law = pk.Gaussian(rng.uniform(0.3, 0.7) * length, 0.1 * length)
+    more, b, ends = {}, np.zeros(n), ()
+    jump, lost = rates_of(V, beta, h, periodic)
+    if rng.random() < 0.3:
+        more["resetting"] = pk.Resetting(rate, law)
+        returns = np.outer(np.ones(n), law.density(grid) * h)
+        A = jump - np.diag(jump.sum(1)) + rate * (returns / returns.sum(1)[0] - np.eye(n))
+    else:
+        ends = [pick(rng, False, True, "part", "inflow", "held") for _ in range(2)]
+        ends = [False, False] if periodic else ends
+        made = []
+        for end, cell, other in zip(ends, (0, -1), (1, -2), strict=True):
+            size = pick(rng, 1.0, log_uniform(rng, 1e-3, 1e3))
+            if end == "inflow" and not density:
+                end = False
+            rise = beta * (V[cell] - V[other]) / 2
+            exchange = size / (beta * h) if end == "part" else np.inf if end else 0.0
+            if end == "inflow":
+                b[cell] += size / h
+            else:
+                lost[cell] += taken(V[cell] - V[other], beta, h, exchange)
+            if end == "held":
+                b[cell] += 2 * unit * fitted(-rise if density else rise) * size
+            kinds = {"part": pk.PartlyAbsorbing(size / (beta * h)), "inflow": pk.Inflow(size)}
+            kinds["held"] = pk.Held(size)
+            made.append(kinds.get(end, end))
+        more["walls"] = pk.Walls(*made)
+        more["source"] = lambda p: rate * per_cell
+        b += rate * per_cell
+        if rng.random() < 0.5:
+            killing = rate * (rng.random(n) - pick(rng, 0.0, 0.0, 0.3))
+            more["killing"], lost = lambda p: killing, lost + killing
+        A = jump - np.diag(jump.sum(1) + lost)
+    u0 = data(rng, grid.axes[0], density)[1] * (1.0 if "resetting" in more else rng.integers(2))
+    last = log_uniform(rng, 1e-3, 3e3) / unit
+    if "killing" in more:  # no more growth than e^5
+        last = min(last, 5 / max(-float(lost.min()), 1e-300))
+    t = np.linspace(0, last, pick(rng, 1, 2, 4) + 1)[1:]
+    equation = (pk.FokkerPlanck if density else pk.BackwardKolmogorov)(lambda p: V, beta, **more)
+
+    def judge_it(solution):
+        M = np.zeros((n + 1, n + 1))
+        M[:n, :n], M[:n, n] = (A.T if density else A), b
+        true = [(expm(s * M) @ np.append(u0, 1.0))[:n] for s in t]
+        size = max(np.abs(u).sum() if density else np.abs(u).max() for u in (u0, *true))
+        apart = [u - v for u, v in zip(solution.fields, true, strict=True)]
+        error = max(np.abs(a).sum() if density else np.abs(a).max() for a in apart) / size
+        if density and solution.fields.min() < 0:
+            return np.nan, 0.0
+        return float(error), solution.stats["error_estimate"] + 1e-10
+
+    return Trial(
+        f"{type(equation).__name__} on {grid}, {kind} potential of height {np.ptp(V):.3g}, beta "
+        f"{beta:.3g}, walls {ends}, {sorted(more)} at {rate:.3g}, {len(t)} times up to {last:.3g}",
+        lambda: quietly(equation, grid, u0, t),
         judge_it,
     )
 
@@ -509,6 +603,12 @@ ROWS = [
         rings, 0.9, 3),
     Row("backward equations between the cells", ("solve BackwardKolmogorov",), between_the_cells,
         0.2, 6),
+    Row(
+        "supplies and resetting",
+        ("solve FokkerPlanck", "solve BackwardKolmogorov", "Walls", "Resetting"),
+        supplied,
+        cost=3,
+    ),
     Row("moving potentials", ("solve FokkerPlanck", "Exponential"), moving, cost=6),
     Row("heat in modes", ("solve Heat", "Spectral"), heat),
 ]  # fmt: skip

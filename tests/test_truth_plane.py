@@ -139,10 +139,10 @@ def problem(rng: Random, style):
         more["diffusion"] = np.diag([0.0, 1.0])
         more["force"] = lambda p: strength * np.stack([p[..., 1] - upper[1] / 2, 0 * p[..., 0]], -1)
     if style == "absorbed":
-        more["absorbing"] = pk.Walls(lower=(True, False), upper=pick(rng, True, False))
+        more["walls"] = pk.Walls(lower=(True, False), upper=pick(rng, True, False))
         conserves = all(periodic)
         if periodic[0] and not periodic[1]:
-            conserves = more["absorbing"].upper is False
+            conserves = more["walls"].upper is False
         what += f" {more['absorbing']}"
     made = equation(V, beta, **more)
     return made, grid, rates_in(Problem(made, grid, None).generator()), density, conserves, what

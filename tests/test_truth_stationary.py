@@ -238,7 +238,7 @@ def exits_on_a_line(rng):
     p.f = float(np.clip(p.f, -100 / p.beta / p.length, 100 / p.beta / p.length))
     target = p.low + p.length * rng.uniform(0.4, 0.95)
     walled = pk.FokkerPlanck(
-        p.equation.potential, p.beta, force=p.equation.force, absorbing=pk.Walls(lower=True)
+        p.equation.potential, p.beta, force=p.equation.force, walls=pk.Walls(lower=True)
     )
 
     def judge(tau):
@@ -273,7 +273,7 @@ def escapes_against_a_wind(rng):
         FLAT if by_force else V,
         beta,
         force=(lambda x: f + 0 * x) if by_force else None,
-        absorbing=pk.Walls(True, True),
+        walls=pk.Walls(True, True),
     )
     grid = pk.Grid(0, length, n)
     return Trial(
@@ -407,7 +407,7 @@ def deep_wells_on_a_line(rng):
     V = FLAT if by_force else pk.potentials.Custom(lambda x: p.V(x[..., 0]))
     parts = {"force": lambda x: -p.slope(x)} if by_force else {}
     if walls.any():
-        parts["absorbing"] = pk.Walls(*map(bool, walls))
+        parts["walls"] = pk.Walls(*map(bool, walls))
     equation = kind(V, p.beta, **parts)
 
     def call():
@@ -430,7 +430,7 @@ def deep_wells_in_a_plane(rng):
     walls, count = rng.random((2, 2)) < 0.3, int(rng.integers(1, 5))
     V = pk.potentials.Custom(lambda x: p.V(x[..., 0]) + q.V(x[..., 1]) / ratio, dim=2)
     absorbing = pk.Walls(*(tuple(map(bool, side)) for side in walls.T)) if walls.any() else None
-    equation = pk.FokkerPlanck(V, p.beta, absorbing=absorbing)
+    equation = pk.FokkerPlanck(V, p.beta, walls=absorbing)
     grid = pk.Grid((p.low, q.low), (p.low + p.length, q.low + q.length), tuple(cells))
 
     def judge(found):

@@ -1,12 +1,11 @@
 """The equations, as statements only (convention: mathematics 0, noise sqrt(2/beta)).
 
 All are posed on a box with no-flux (homogeneous Neumann) walls, or periodic where the grid is;
-absorbing walls are specified in the equation.
+other ``Walls`` are specified in the equation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, ClassVar
@@ -16,44 +15,8 @@ from pdekit.diffusions import as_diffusion
 from pdekit.interactions import of_two_points
 from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
 from pdekit.protocols import Coefficient, Diffusivity, Function, Interaction
-
-
-@dataclass(frozen=True)
-class Walls:
-    """Which walls of the box absorb: a bool, or one per axis, for the lower and upper ends.
-
-    ``Walls(upper=True)`` absorbs at the upper end of every axis that is not periodic,
-    ``Walls(lower=(True, False))`` at the lower end of x only. The density is zero there.
-    """
-
-    lower: bool | Sequence[bool] = False
-    upper: bool | Sequence[bool] = False
-
-    def __post_init__(self) -> None:
-        for name in ("lower", "upper"):
-            value = getattr(self, name)
-            ends = tuple(value) if isinstance(value, tuple | list) else (value,)
-            if not ends or not all(isinstance(end, bool) for end in ends):
-                raise TypeError(
-                    f"Walls: {name} must be True or False, or one of them per axis, got "
-                    f"{checks.shown(value)}"
-                )
-
-    def per_axis(self, periodic: tuple[bool, ...]) -> tuple[tuple[bool, bool], ...]:
-        """(lower, upper) of every axis; ``ValueError`` where their number is not the grid's."""
-        dim, sides = len(periodic), []
-        for name in ("lower", "upper"):
-            value = getattr(self, name)
-            side = tuple(value) if isinstance(value, (tuple, list)) else (value,) * dim
-            if len(side) != dim or not all(isinstance(s, bool) for s in side):
-                raise ValueError(
-                    f"Walls: {name} must be True or False, or {dim} of them, one per axis of the "
-                    f"grid; got {checks.shown(value)}"
-                )
-            sides.append(side)
-        return tuple(
-            (a and not wraps, b and not wraps) for a, b, wraps in zip(*sides, periodic, strict=True)
-        )
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls, supplies
 
 
 class Facts:
@@ -80,6 +43,24 @@ class Facts:
     def without_noise(self) -> bool:
         """Whether a density is only carried along: beta is infinite."""
         return self.may_lack_noise and getattr(self, "beta", None) == inf
+
+    @property
+    def loses(self) -> str:
+        """By what the mass of a density is lost or gained; "" where it is kept."""
+        if self.supplied:
+            return "there is a supply"
+        if getattr(self, "resetting", None) is not None:
+            return "there is resetting"
+        if getattr(self, "walls", None) is not None:
+            return "walls absorb"
+        return "there is killing" if getattr(self, "killing", None) is not None else ""
+
+    @property
+    def supplied(self) -> bool:
+        """Whether something is added per time: by a source, or by a wall."""
+        if getattr(self, "source", None) is not None:
+            return True
+        return supplies(getattr(self, "walls", None))
 
     @property
     def linear(self) -> bool:
@@ -151,13 +132,16 @@ class ViscousHJ(Facts):
 
 @dataclass(frozen=True)
 class _DriftDiffusion(Facts):
-    """The fields of dX = (-∇V + force) dt + sqrt(2/beta) σ dB, and which walls end it."""
+    """The fields of dX = (-∇V + force) dt + sqrt(2/beta) σ dB, what its walls do, and its end."""
 
     potential: Coefficient
     beta: float
     force: Coefficient | None = None
     diffusion: Diffusivity | None = None
-    absorbing: Walls | None = None
+    walls: Walls | None = None
+    killing: float | Coefficient | None = None
+    source: float | Coefficient | None = None
+    resetting: Resetting | None = None
     may_depend_on_time: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -167,10 +151,16 @@ class _DriftDiffusion(Facts):
             checks.function("force", self.force, what)
         if self.diffusion is not None:
             object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
-        if not (self.absorbing is None or isinstance(self.absorbing, Walls)):
+        if not (self.walls is None or isinstance(self.walls, Walls)):
             raise TypeError(
-                f"absorbing must be Walls(lower=..., upper=...), got {checks.shown(self.absorbing)}"
+                f"walls must be Walls(lower=..., upper=...), got {checks.shown(self.walls)}"
             )
+        if self.killing is not None:
+            object.__setattr__(self, "killing", _per_time("killing", self.killing))
+        if self.source is not None:
+            object.__setattr__(self, "source", _per_time("source", self.source))
+        if self.resetting is not None:
+            _require_resetting(self)
 
 
 @dataclass(frozen=True)
@@ -179,8 +169,8 @@ class FokkerPlanck(_DriftDiffusion):
 
     rho_t = ∇·(rho (∇V - force)) + beta^-1 Σ_ij ∂_i ∂_j (D_ij rho); with D = 1 and no force,
     rho_t = ∇·(rho ∇V + beta^-1 ∇rho), whose Gibbs state exp(-beta V) every scheme keeps exactly.
-    Mass (but for what walls absorb) and sign are kept always. Mathematics 1.4, 1.11; thesis (4.9)
-    corrected, (6.8).
+    Mass (but for what walls absorb and killing takes) and sign are kept always. Mathematics 1.4,
+    1.11; thesis (4.9) corrected, (6.8).
 
     ``potential`` maps points ``(..., d)`` to values ``(...)``. ``force`` maps points to vectors
     ``(..., d)``. ``diffusion`` is a number, a matrix, or a function of points with values
@@ -188,11 +178,17 @@ class FokkerPlanck(_DriftDiffusion):
     equations); wrap it in ``diffusions.Stratonovich`` or ``HaenggiKlimontovich`` for the other
     readings of the noise. Any of the three may be time-dependent: it then has ``at(t)``, its
     value at time t, and, if it is linear in time between stored ``times``, these.
-    ``absorbing`` names the walls that absorb (``Walls``); the others are no-flux.
+    ``walls`` says which absorb, and how much (``Walls``); without it they are no-flux.
+    ``killing`` k adds -k rho: a number, or a function of points with values ``(...)``, of a rate
+    where it is positive, of growth where it is negative. Constant killing is exact in time.
+    ``source`` s >= 0 adds s to rho_t, a number or a function likewise; so do walls that let in
+    (``Inflow``) or hold a density (``Held``). Coefficients are then fixed in time.
+    ``resetting``, a ``Resetting(rate, law)``, goes with walls that reflect alone.
 
     ``beta = math.inf``: no noise, rho_t = ∇·(rho (∇V - force)), by ``schemes.Upwind`` or, on a
     line, ``schemes.Quantiles``; mass then gathers in the wells, and is narrower than any cells in
-    the end. A ``diffusion`` or ``absorbing`` walls are refused.
+    the end. A ``diffusion``, ``walls``, ``killing``, ``source`` and
+    ``resetting`` are refused.
     """
 
     carries_density: ClassVar[bool] = True
@@ -200,7 +196,7 @@ class FokkerPlanck(_DriftDiffusion):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("diffusion", "absorbing"):
+        for name in ("diffusion", "walls", "killing", "source", "resetting"):
             if self.without_noise and getattr(self, name) is not None:
                 raise ValueError(
                     f"FokkerPlanck without noise (beta = inf) takes no {name}, got "
@@ -210,13 +206,18 @@ class FokkerPlanck(_DriftDiffusion):
 
 @dataclass(frozen=True)
 class BackwardKolmogorov(_DriftDiffusion):
-    """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = (-∇V + force)·∇u + beta^-1 D:∇²u.
+    """Expectation u(x, t) = E[u_0(X_t) | X_0 = x]: u_t = (-∇V + force)·∇u + beta^-1 D:∇²u - k u.
+
+    With a ``killing`` rate k and a ``source`` s (of any sign, what is earned per time),
+    E[u_0(X_t) K_t + ∫ s(X_r) K_r dr], K_t = exp(-∫ k(X_r) dr) (Feynman and Kac). Where a wall is
+    ``Held`` u has that value, paid once on absorption; ``Inflow`` is of densities and refused.
 
     Time is the time to go s, and time-dependent coefficients are evaluated at t = T - s,
     with T the last requested time: the motion ends at T, and ``solve(..., t=[s_1, ..., T])`` has
     at s_k the expectation from time T - s_k on. Its generator is the exact transpose of the
     Fokker-Planck one with the same fields, so <u(t), rho(T - t)> does not depend on t; u
-    = 0 at absorbing walls. Mathematics 1.5; thesis (4.7)-(4.8) corrected.
+    = 0 at absorbing walls, beta^-1 n·D∇u = -rate u where they absorb in part. Mathematics 1.5;
+    thesis (4.7)-(4.8) corrected.
     """
 
     looks_backward: ClassVar[bool] = True
@@ -285,7 +286,7 @@ def frozen(equation: Any, t: float) -> Any:
     """The equation with its coefficients frozen at time ``t``."""
     changed = {
         name: getattr(equation, name).at(t)
-        for name in ("potential", "force")
+        for name in ("potential", "force", "killing", "source")
         if checks.time_dependent(getattr(equation, name, None))
     }
     reading = getattr(equation, "diffusion", None)
@@ -294,14 +295,38 @@ def frozen(equation: Any, t: float) -> Any:
     return replace(equation, **changed)
 
 
+_MAY_MOVE = ("potential", "force", "killing", "source", "running_cost")
+
+
 def moving(equation: Any) -> list[Any]:
     """The coefficients of an equation that change in time."""
     reading = getattr(equation, "diffusion", None)
-    parts = [getattr(equation, name, None) for name in ("potential", "force", "running_cost")]
+    parts = [getattr(equation, name, None) for name in _MAY_MOVE]
     return [part for part in (*parts, getattr(reading, "D", None)) if checks.time_dependent(part)]
 
 
 _POINTS = "map points (..., d) to"
+
+
+def _require_resetting(equation: Any) -> None:
+    if not isinstance(equation.resetting, Resetting):
+        raise TypeError(
+            f"resetting must be Resetting(rate, law), got {checks.shown(equation.resetting)}"
+        )
+    for name in ("walls", "killing", "source"):
+        if getattr(equation, name) is not None:
+            raise ValueError(
+                f"resetting goes with walls that reflect, where the mass is kept; got {name}="
+                f"{checks.shown(getattr(equation, name))} as well: leave one of the two out"
+            )
+
+
+def _per_time(name: str, value: Any) -> Any:
+    """A rate of killing, or a source: a number, or a function of points."""
+    if callable(value) or checks.time_dependent(value):
+        checks.function(name, value, f"{_POINTS} rates (...), such as lambda x: x[..., 0]**2")
+        return value
+    return checks.number(name, value, "a finite number, or a function of points")
 
 
 def _require_drift(equation: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from dataclasses import fields as fields_of
 from functools import cached_property
 from math import isfinite, nan
 from numbers import Real
@@ -20,8 +21,11 @@ from pdekit.grid import Grid, require_grid
 from pdekit.pde import function_cells
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.discrete import peclet
-from pdekit.pde.discrete.march import Advance, fields_at
+from pdekit.pde.discrete.growth import factors, without_growth
+from pdekit.pde.discrete.march import Advance, March, fields_at
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
+from pdekit.pde.discrete.supply import Supplied, require_supply
+from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.schemes import AnyStats, default_scheme
 from pdekit.protocols import Equation, Initial, Scheme, Times
 
@@ -36,7 +40,8 @@ class Solution:
     ``u`` is an ``xarray.DataArray`` with dims ``("time", "x")`` or ``("time", "x", "y")`` at the
     cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``,
     ``seconds``, ``minimum``, ``maximum`` and, for densities, ``mass_drift`` (largest change of
-    mass over the run) or, where walls absorb, ``survival`` (the remaining share, per time).
+    mass over the run) or, where walls absorb or there is killing, ``survival`` (the mass over the
+    initial one, per time).
     """
 
     fields: Array
@@ -143,16 +148,23 @@ def solved(
     stacklevel: int,
 ) -> tuple[Solution, Advance]:  # fmt: skip
     """What ``solve`` returns, and the march that led there."""
+    if getattr(equation, "resetting", None) is not None:
+        require_grid("grid", grid)
+        return _reset(equation, grid, initial, t, scheme, stacklevel + 1)
     times = np.array(checks.output_times(t))
     require_grid("grid", grid)
     checks.value_not_class("equation", equation)
     default = default_scheme(equation, grid)
     scheme = default if scheme is None else scheme
     _require_scheme(scheme, equation)
-    problem = Problem(equation, grid, initial, until=float(times[-1]))
+    whole = Problem(equation, grid, initial, until=float(times[-1]))
+    supplied = equation.supplied
+    problem = whole if supplied else replace(whole, equation=without_growth(equation, grid))
     reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
     if reason:
         raise ValueError(reason)
+    if supplied:
+        require_supply(problem)
     problem.look_at_seam(stacklevel)
     solution, advance = marched(problem, scheme, times)
     fields, stats, level = solution.fields, solution.stats, stacklevel + 1
@@ -165,7 +177,59 @@ def solved(
         peclet.report_along(problem, fields, times, stats, level - 1)
     elif problem.equation.linear:
         function_cells.report(problem, scheme, fields, times, stats, level)
-    return solution, advance
+    return (solution if problem.equation is equation else grown(whole, solution)), advance
+
+
+def _reset(
+    equation: Any, grid: Grid, initial: Initial, t: Times, scheme: Scheme | None, stacklevel: int
+) -> tuple[Solution, Advance]:
+    """With resetting: it kills at its rate, and what it took comes back as its law.
+
+    A density gains rate M law, M its mass, which is kept. An expectation at s gains
+    rate ∫_0^s G, G(r) the expectation from the law after r without resetting, which is the pairing
+    of the data with what a supply of the law has become.
+    """
+    rate, law = equation.resetting.rate, equation.resetting.law
+    density = Problem(_forward(equation), grid, law).values
+    killed = replace(equation, resetting=None, killing=rate)
+    problem = Problem(equation, grid, initial)
+    if problem.is_density:
+        back = rate * float(grid.integrate(problem.values)) * density
+        killed = replace(killed, source=lambda _: back)
+        solution, advance = solved(killed, grid, initial, t, scheme, stacklevel)
+        return replace(solution, equation=equation), advance
+    solution, advance = solved(killed, grid, initial, t, scheme, stacklevel)
+    built = replace(_forward(equation), resetting=None, killing=rate, source=lambda _: density)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)
+        returned = solve(built, grid, np.zeros(grid.shape), t, scheme)
+    gained = rate * grid.integrate(returned.fields * problem.values)
+    fields = solution.fields + gained.reshape(-1, *(1 for _ in grid.cells))
+    stats: AnyStats = {**solution.stats}
+    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    if "error_estimate" in stats:
+        stats["error_estimate"] += returned.stats["error_estimate"]
+    return replace(solution, equation=equation, fields=fields, stats=stats), advance
+
+
+def _forward(equation: Any) -> FokkerPlanck:
+    """The equation of densities with the fields of a backward one."""
+    return FokkerPlanck(**{f.name: getattr(equation, f.name) for f in fields_of(equation)})
+
+
+def grown(problem: Problem, solution: Solution) -> Solution:
+    """The solution with the part of killing, or growth, that is the same everywhere."""
+    factor = factors(problem, solution.times)
+    fields = solution.fields * factor.reshape(-1, *(1 for _ in problem.grid.cells))
+    stats: AnyStats = {**solution.stats}
+    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    if "error_estimate" in stats:  # relative to the initial data
+        stats["error_estimate"] = float(stats["error_estimate"] * factor.max())
+    if problem.is_density:
+        stats.pop("mass_drift", None)
+        kept = problem.grid.integrate(fields) / problem.grid.integrate(problem.values)
+        stats["survival"] = kept.tolist()
+    return replace(solution, fields=fields, equation=problem.equation, stats=stats)
 
 
 def _require_scheme(scheme: Any, equation: Any) -> None:
@@ -191,7 +255,11 @@ def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, A
     """The fields at the times, not yet checked, and the march that produced them."""
     begin = time.perf_counter()
     stats = _no_stats()
-    advance = scheme.start(problem, stats)
+    advance: Advance
+    if problem.equation.supplied:
+        advance = March(problem.values, Supplied(problem, scheme, stats).over, stats)
+    else:
+        advance = scheme.start(problem, stats)
     fields = fields_at(times, advance, problem.values)
     stats["seconds"] = time.perf_counter() - begin
     return Solution(fields, times, problem.equation, problem.grid, scheme, stats), advance
@@ -212,8 +280,15 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
     if not problem.is_density:
         return
     mass = problem.grid.integrate(problem.values)
+    if problem.equation.supplied:
+        left = problem.grid.integrate(fields)
+        stats["mass"], mass = left.tolist(), max(float(left.max()), float(mass))
+        if not mass > 0:
+            return
     kept = problem.grid.integrate(fields) / mass
-    if problem.conserves:
+    if problem.equation.supplied:
+        pass
+    elif problem.conserves:
         stats["mass_drift"] = float(np.abs(kept - 1).max())
     else:
         stats["survival"] = kept.tolist()

@@ -23,7 +23,7 @@ pk.FokkerPlanck(V)  # refused
 pk.FokkerPlanck(3, beta=4)  # refused
 pk.FokkerPlanck(V, beta=4, forces=V)  # refused
 pk.FokkerPlanck(V, beta=4, diffusion="tensor")  # refused
-pk.FokkerPlanck(V, beta=4, absorbing="left")  # refused
+pk.FokkerPlanck(V, beta=4, walls="left")  # refused
 pk.McKeanVlasov(V, beta=4, interaction=1.0)  # refused
 pk.HamiltonJacobiBellman(V, beta=4, running_cost=1.0)  # refused
 pk.HamiltonJacobi("quadratic")  # refused

@@ -60,8 +60,8 @@ class Mass:
         name, solution = "mass", density_of(solution)
         if not (is_density(solution) or solves(solution, Heat)):
             return does_not_apply(name, f"{type(solution.equation).__name__} carries no mass")
-        if getattr(solution.equation, "absorbing", None) is not None:
-            return does_not_apply(name, "walls absorb")
+        if solution.equation.loses:
+            return does_not_apply(name, solution.equation.loses)
         grid, fields = solution.grid, solution.fields
         mass = grid.integrate(fields)
         size = abs(mass[0]) if is_density(solution) else float(grid.integrate(abs(fields[0])))
@@ -261,8 +261,8 @@ def _size_of_energy(solution: Solution) -> float:
 def _no_free_energy(solution: Solution) -> str:
     if not is_density(solution):
         return f"{type(solution.equation).__name__} has no density"
-    if getattr(solution.equation, "absorbing", None) is not None:
-        return "walls absorb"
+    if solution.equation.loses:
+        return str(solution.equation.loses)
     if Problem(solution.equation, solution.grid, None).time_dependent:
         return "the potential changes in time"
     return "" if len(solution.times) > 1 else "one stored time says nothing about decay"

@@ -68,7 +68,9 @@ class MaximumPrinciple:
         if not len(later):
             return does_not_apply(name, "it needs a later time, or initial=...")
         low, high = float(first.min()), float(first.max())
-        if getattr(equation, "absorbing", None) is not None:
+        if equation.supplied or getattr(equation, "killing", None) is not None:
+            return does_not_apply(name, "killing and sources change the range")
+        if equation.loses:
             low, high = min(low, 0.0), max(high, 0.0)
         excess = np.maximum(later - high, low - later)
         allowance = 1e-9 * max(high - low, 1e-3 * max(abs(low), abs(high)))

@@ -141,8 +141,8 @@ def steps_error_of_rate(solution: Solution, rate: float) -> float:
 def not_linear(solution: Solution) -> str:
     if not solves(solution, FokkerPlanck):
         return "only of a linear equation of densities"
-    if solution.equation.absorbing is not None:
-        return "walls absorb"
+    if solution.equation.loses:
+        return str(solution.equation.loses)
     if solution.equation.without_noise:
         return irreversible(solution.equation)
     time_dependent = Problem(solution.equation, solution.grid, None).time_dependent

@@ -1,12 +1,13 @@
-"""Rates of general drift-diffusions: any drift, scalar and tensor diffusion, absorbing walls.
+"""Rates of general drift-diffusions: any drift, scalar and tensor diffusion, walls, killing.
 
 The density's flux is written J = a rho - β⁻¹ D ∇rho, so that a is the drift b = -∇V + force less
 the spurious drift of the reading (`pdekit.diffusions`). The rates along an edge are
 those of `edge_rates`: exponentially fitted to the whole drift, potential and force.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,9 @@ from pdekit.pde.discrete.generators import (
     neighbours,
     within_floats,
 )
-from pdekit.pde.discrete.sampling import evaluate_tensor, evaluate_vector
+from pdekit.pde.discrete.sampling import evaluate_rate, evaluate_tensor, evaluate_vector
 from pdekit.pde.discrete.selling import selling
+from pdekit.walls import End, Walls
 
 _RANGE = 1e-10  # eigenvalues below this share of the largest count as zero for the drift
 
@@ -41,8 +43,8 @@ class Coefficients:
     """Drift and diffusion sampled at the centres of ``grid``.
 
     ``values`` the potential, ``force`` (*shape, d) or None, ``tensor`` (*shape) for a scalar D or
-    (*shape, d, d), ``reading`` its interpretation, ``absorbing`` per axis which of the two
-    walls absorb.
+    (*shape, d, d), ``reading`` its interpretation, ``walls`` per axis what its two ends do,
+    ``killing`` a rate per cell or None.
     """
 
     grid: Grid
@@ -51,7 +53,8 @@ class Coefficients:
     force: Array | None
     tensor: Array
     reading: Ito
-    absorbing: tuple[tuple[bool, bool], ...]
+    walls: tuple[tuple[End, End], ...]
+    killing: Array | None = None
 
     @property
     def is_diagonal(self) -> bool:
@@ -62,14 +65,14 @@ class Coefficients:
 
 
 def is_general(equation: Any) -> bool:
-    """Whether an equation has a force, a diffusion of its own or absorbing walls."""
-    parts = ("force", "diffusion", "absorbing")
+    """Whether an equation has a drift or diffusion of its own, beside its potential."""
+    parts = ("force", "diffusion")
     return any(getattr(equation, name, None) is not None for name in parts)
 
 
 def sample(equation: Any, grid: Grid) -> Coefficients:
     """Force, diffusion and walls of an equation on a grid; its potential is left at zero."""
-    reading, force, walls = as_diffusion(equation.diffusion), equation.force, equation.absorbing
+    reading, force, killing = as_diffusion(equation.diffusion), equation.force, equation.killing
     return Coefficients(
         grid,
         equation.beta,
@@ -77,8 +80,46 @@ def sample(equation: Any, grid: Grid) -> Coefficients:
         None if force is None else evaluate_vector(force, grid, "the force"),
         evaluate_tensor(reading.D, grid, "the diffusion"),
         reading,
-        ((False, False),) * grid.dim if walls is None else walls.per_axis(grid.periodic),
+        ends_of(equation.walls, grid),
+        None if killing is None else evaluate_rate(killing, grid, "the killing rate"),
     )
+
+
+def with_losses(made: Generator, equation: Any, values: Array) -> Generator:
+    """The generator of a potential alone, given by its values, with its walls and killing."""
+    grid, walls, killing = made.grid, equation.walls, equation.killing
+    exits: list[tuple[Array, Array] | None] = []
+    if walls is not None:
+        ends = ends_of(walls, grid)
+        exits = [(np.zeros(grid.shape), np.zeros(grid.shape)) if takes(e) else None for e in ends]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for axis, side, way in _wall_ways(values, equation.beta, grid, ends):
+                pair = exits[axis]
+                assert pair is not None
+                np.moveaxis(pair[side], axis, 0)[-side] = _exit(way, equation.beta)
+    rates = None if killing is None else evaluate_rate(killing, grid, "the killing rate")
+    exits = exits if any(pair is not None for pair in exits) else []
+    return within_floats(replace(made, exits=tuple(exits), killing=rates))
+
+
+def _wall_ways(
+    values: Array, beta: float, grid: Grid, ends: tuple[tuple[End, End], ...]
+) -> Iterator[tuple[int, int, "Way"]]:
+    """The ways out to walls that take something, of the cells next to them; by axis and side."""
+    for axis, pair in enumerate(ends):
+        h, lines = float(grid.spacing[axis]), np.moveaxis(values, axis, 0)
+        for side, end in enumerate(pair):
+            if end.rate > 0:
+                last, before = (lines[-1], lines[-2]) if side else (lines[0], lines[1])
+                half, weight = np.full(last.shape, 0.5), np.full(last.shape, 1 / h**2)
+                rate = np.full(last.shape, end.rate / h)
+                drift = beta * (last - before) / h**2
+                yield axis, side, Way(half, rate, np.full(last.shape, end.value), weight, drift)
+
+
+def ends_of(walls: Walls | None, grid: Grid) -> tuple[tuple[End, End], ...]:
+    """What the two ends of every axis of a grid do."""
+    return (walls or Walls()).per_axis(grid.periodic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +127,29 @@ class Edge:
     """Weight w and drift g = w Δ, in units of cells, over the pairs (i, i + offset).
 
     ``weight`` and ``rates``, those to i + offset and back, are times beta. ``ends`` has for the two
-    ways out of the box the share of the edge to the wall (infinite in cells from which it does not
-    leave through an absorbing one), and weight and drift there.
+    ways out of the box how it leaves there.
     """
 
     offset: tuple[int, ...]
     weight: Array
     rates: tuple[Array, Array]
-    ends: tuple[tuple[Array, Array, Array], ...]
+    ends: tuple["Way", ...]
+
+
+class Way(NamedTuple):
+    """One way out of the box along an edge, cell by cell.
+
+    ``share`` of the edge up to the wall, infinite in cells from which it does not leave through a
+    wall that takes something; ``rate`` of that wall's exchange per cell and this edge (see
+    ``_exchange``), infinite where it absorbs; ``value`` held there; ``weight`` and ``drift`` of the
+    edge.
+    """
+
+    share: Array
+    rate: Array
+    value: Array
+    weight: Array
+    drift: Array
 
 
 def generator(c: Coefficients) -> Generator:
@@ -117,7 +173,8 @@ def _joined(c: Coefficients, edges: list[Edge]) -> Generator:
         up, down = (tuple(e.rates[k] / c.beta for e in edges) for k in (0, 1))
         exits = tuple(_exits(e, c.beta) for e in edges)
     oblique = tuple(e.offset for e in edges[c.grid.dim :])
-    return within_floats(Generator(c.grid, up, down, oblique, exits if any(exits) else ()))
+    exits = exits if any(exits) else ()
+    return within_floats(Generator(c.grid, up, down, oblique, exits, c.killing))
 
 
 def _axis_edges(c: Coefficients) -> list[Edge]:
@@ -285,7 +342,7 @@ def _axis_edge(
 ) -> Edge:  # fmt: skip
     """An axis edge, with the drift continued to absorbing walls from the nearest face."""
     offset = tuple(int(k == axis) for k in range(c.grid.dim))
-    if not any(c.absorbing[axis]):
+    if not takes(c.walls[axis]):
         return Edge(offset, weight, rates, ())
     before = [(int(k == axis), 0) for k in range(c.grid.dim)]
     after = [(0, int(k == axis)) for k in range(c.grid.dim)]
@@ -294,20 +351,23 @@ def _axis_edge(
     return Edge(offset, weight, rates, (lower, upper))
 
 
-def _ends(
-    c: Coefficients, offset: tuple[int, ...], weight: Array, drift: Array
-) -> tuple[tuple[Array, Array, Array], ...]:
-    """The two ways out of the box along an edge, from fields over the cells; see ``Edge``."""
-    if not any(map(any, c.absorbing)):
+def _ends(c: Coefficients, offset: tuple[int, ...], weight: Array, drift: Array) -> tuple[Way, ...]:
+    """The two ways out of the box along an edge, from fields over the cells."""
+    if not any(map(takes, c.walls)):
         return ()
     back = tuple(-k for k in offset)
-    return ((_share(c, back), weight, -drift), (_share(c, offset), weight, drift))
+    return _way(c, back, weight, -drift), _way(c, offset, weight, drift)
 
 
-def _share(c: Coefficients, step: tuple[int, ...]) -> Array:
-    """Fraction of the step to the first wall, infinite unless that wall absorbs."""
+def takes(ends: tuple[End, End]) -> bool:
+    """Whether one of the two ends of an axis takes what reaches it."""
+    return any(end.rate > 0 for end in ends)
+
+
+def _way(c: Coefficients, step: tuple[int, ...], weight: Array, drift: Array) -> Way:
+    """The way along a step to the first wall, if that one takes something."""
     first = np.full(c.grid.shape, np.inf)
-    absorbs = np.zeros(c.grid.shape, dtype=bool)
+    rate, value = np.zeros((2, *c.grid.shape))
     for axis, k in enumerate(step):
         if k == 0 or c.grid.periodic[axis]:
             continue
@@ -319,17 +379,67 @@ def _share(c: Coefficients, step: tuple[int, ...]) -> Array:
         )
         closer = field < first
         first = np.where(closer, field, first)
-        absorbs = np.where(closer, c.absorbing[axis][int(k > 0)], absorbs)
-    return np.where(absorbs & (first < 1), first, np.inf)
+        rate = np.where(closer, _exchange(c, axis, step, weight), rate)
+        value = np.where(closer, c.walls[axis][int(k > 0)].value, value)
+    return Way(np.where((rate > 0) & (first < 1), first, np.inf), rate, value, weight, drift)
+
+
+def _exchange(c: Coefficients, axis: int, step: tuple[int, ...], weight: Array) -> Array | float:
+    """The share of an edge in the exchange of a cell with a wall that absorbs in part, rate / h.
+
+    All edges that cross a face of the wall bring rate rho together: each takes the part of its
+    weight in the diffusion across, w k² h² of D, divided among the k layers of cells from which it
+    reaches the wall.
+    """
+    k, h = step[axis], float(c.grid.spacing[axis])
+    rate = float(c.walls[axis][int(k > 0)].rate)
+    if c.is_diagonal or not 0 < rate < np.inf:
+        return rate / h
+    across = c.tensor[..., axis, axis] / h**2
+    return (
+        rate / h * np.divide(weight * abs(k), across, out=np.zeros_like(across), where=across > 0)
+    )
 
 
 def _exits(edge: Edge, beta: float) -> tuple[Array, Array] | None:
-    """Rates into the absorbing walls: the flux to a density of zero at the share s of the edge."""
+    """Rates into the walls: the flux to the density at the share s of the edge.
+
+    That is zero where the wall absorbs. Where it takes ``rate`` times the density r, the flux
+    out i - in r to it is rate r as well: rate out / (rate + in).
+    """
     if not edge.ends:
         return None
-    rates = []
-    for share, weight, drift in edge.ends:
-        out = np.isfinite(share)
-        s = np.where(out, share, 1.0)
-        rates.append(np.where(out, fitted_rates(weight, s * drift)[0] / (s * beta), 0.0))
-    return rates[0], rates[1]
+    out = [_exit(way, beta) for way in edge.ends]
+    return out[0], out[1]
+
+
+def _flows(way: Way, beta: float) -> tuple[NDArray[np.bool_], Array, Array]:
+    """Where an edge leaves, and its rates to the wall and back."""
+    leaves = np.isfinite(way.share)
+    s = np.where(leaves, way.share, 1.0)
+    out, back = (side / (s * beta) for side in fitted_rates(way.weight, s * way.drift))
+    return leaves, out, back
+
+
+def _exit(way: Way, beta: float) -> Array:
+    leaves, out, back = _flows(way, beta)
+    finite = np.where(np.isinf(way.rate), 1.0, way.rate)
+    part = np.where(np.isinf(way.rate), 1.0, finite / np.maximum(finite + back, 1e-300))
+    return np.where(leaves, out * part, 0.0)
+
+
+def wall_supply(c: Coefficients, forward: bool) -> Array:
+    """What the walls add per time: their influx, and what comes from a value that they hold.
+
+    A density held at v sends v times the rate back from the wall; an expectation held there is v
+    for those who leave.
+    """
+    out = np.zeros(c.grid.shape)
+    for axis, ends in enumerate(c.walls):
+        for side, end in zip((0, -1), ends, strict=True):
+            np.moveaxis(out, axis, 0)[side] += end.flux / c.grid.spacing[axis]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for way in (way for edge in _edges(c) for way in edge.ends):
+            leaves, to_wall, back = _flows(way, c.beta)
+            out += np.where(leaves, (back if forward else to_wall) * way.value, 0.0)
+    return out

@@ -38,7 +38,8 @@ class Generator:
     a periodic one ``cells[j]`` (the last cross the seam). All are >= 0: that is monotonicity.
 
     ``exits[k]`` has the rates at which the walls absorb from cells whose neighbour i - e, and i +
-    e, is outside (full fields, zero elsewhere), or None if they are no-flux.
+    e, is outside (full fields, zero elsewhere), or None if they are no-flux. ``killing`` is a rate
+    per cell besides, or None.
     """
 
     grid: Grid
@@ -46,6 +47,7 @@ class Generator:
     down: tuple[Array, ...]
     oblique: tuple[Offset, ...] = ()
     exits: tuple[tuple[Array, Array] | None, ...] = ()
+    killing: Array | None = None
 
     @property
     def offsets(self) -> tuple[Offset, ...]:
@@ -61,8 +63,9 @@ class Generator:
 
     @property
     def loss(self) -> Array | None:
-        """Rate at which each cell loses to absorbing walls; None if nothing is lost."""
+        """Rate at which each cell loses to walls and killing; None if nothing is lost."""
         lost = [side for pair in self.exits if pair is not None for side in pair]
+        lost += [] if self.killing is None else [self.killing]
         return sum(lost[1:], lost[0]) if lost else None
 
     def backward(self, phi: Array) -> Array:
@@ -75,7 +78,7 @@ class Generator:
         return out
 
     def forward(self, rho: Array) -> Array:
-        """L^T rho: minus the divergence of the fluxes; sums to minus the absorption."""
+        """L^T rho: minus the divergence of the fluxes; sums to minus the loss."""
         out = np.zeros_like(rho) if self.loss is None else -self.loss * rho
         for offset, flux in self.fluxes(rho):
             _add(out, offset, self.grid.periodic, -flux, flux)

@@ -17,7 +17,7 @@ from pdekit.interactions import of_two_points
 from pdekit.laws import require_law
 from pdekit.pde.discrete import cell_means, drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
-from pdekit.pde.discrete.sampling import as_field, evaluate
+from pdekit.pde.discrete.sampling import as_field, evaluate, evaluate_rate
 from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.algebra import terms_of
 from pdekit.potentials.seam import jump_at_seam, looks
@@ -62,7 +62,7 @@ class Problem:
     def values(self) -> Array:
         """Initial data at the cell centres, shape ``grid.shape``."""
         if self.is_density:
-            return _density(self.initial, self.grid)
+            return _density(self.initial, self.grid, self.equation.supplied)
         return self.sample(self.grid)
 
     def sample(self, grid: Grid, outside: bool = False) -> Array:
@@ -230,7 +230,11 @@ class Problem:
             return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
         values = self.potential(t, where)
         if not drift_diffusion.is_general(self.equation):
-            return scharfetter_gummel(values, self.equation.beta, where)
+            made = scharfetter_gummel(values, self.equation.beta, where)
+            if not getattr(self.equation, "loses", ""):
+                return made
+            ended = frozen(self.equation, self.motion_time(t)) if self._moving else self.equation
+            return drift_diffusion.with_losses(made, ended, values)
         return drift_diffusion.generator(replace(self.coefficients(t, where), values=values))
 
     def peclet(self, t: float = 0.0) -> Array:
@@ -254,17 +258,17 @@ class Problem:
 
     @property
     def absorbing(self) -> tuple[tuple[bool, bool], ...]:
-        """Per axis, whether the lower and the upper wall absorb."""
-        walls = getattr(self.equation, "absorbing", None)
+        """Per axis, whether the lower and the upper wall take what reaches them."""
+        walls = getattr(self.equation, "walls", None)
         if walls is None:
             return ((False, False),) * self.grid.dim
-        ends: tuple[tuple[bool, bool], ...] = walls.per_axis(self.grid.periodic)
-        return ends
+        ends = drift_diffusion.ends_of(walls, self.grid)
+        return tuple((lower.rate > 0, upper.rate > 0) for lower, upper in ends)
 
     @property
     def conserves(self) -> bool:
-        """Whether the mass of a density is kept: no wall absorbs."""
-        return not any(map(any, self.absorbing))
+        """Whether the mass of a density is kept: no wall absorbs, nothing is killed."""
+        return getattr(self.equation, "killing", None) is None and not any(map(any, self.absorbing))
 
     @property
     def forward(self) -> bool:
@@ -313,7 +317,7 @@ def _require_moderate_rates(rate: float, beta: float, grid: Grid) -> None:
         )
 
 
-def _density(initial: Any, grid: Grid) -> Array:
+def _density(initial: Any, grid: Grid, supplied: bool = False) -> Array:
     checks.value_not_class("the initial law or density", initial)
     if hasattr(initial, "pdf"):
         return _from_law(initial, grid)
@@ -327,6 +331,8 @@ def _density(initial: Any, grid: Grid) -> Array:
             f"an initial density must not be negative; it is {rho.min():g} in cell {cell}"
         )
     largest = float(rho.max())
+    if supplied and largest == 0:
+        return rho
     if not largest > 0:
         raise ValueError("the initial density must be positive somewhere, got zero in every cell")
     if largest < _LEAST:
@@ -378,8 +384,26 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
             f"{what} belongs to coefficients that do not change in time; got "
             f"{checks.shown(part)}, which has at(t): take part.at(t), those of one time"
         )
+    if getattr(equation, "resetting", None) is not None:
+        raise ValueError(
+            f"{what} does not know resetting yet; leave it out, or use solve and stationary"
+        )
+    _require_no_growth(problem, what)
     problem.look_at_seam(stacklevel=3)
     return problem
+
+
+def _require_no_growth(problem: Problem, what: str) -> None:
+    """``ValueError`` for killing of a negative rate."""
+    killing = getattr(problem.equation, "killing", None)
+    if killing is None:
+        return
+    least = float(evaluate_rate(killing, problem.grid, "the killing rate").min())
+    if least < 0:
+        raise ValueError(
+            f"{what} needs killing >= 0 everywhere, got {checks.shown(killing)}, of least rate "
+            f"{least:.3g}, which is growth; add {-least:.3g} to it (decay rates are higher by that)"
+        )
 
 
 def _from_law(law: Any, grid: Grid) -> Array:

@@ -34,6 +34,13 @@ def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
     return _finite(values, grid, what)
 
 
+def evaluate_rate(rate: Any, grid: Grid, what: str) -> Array:
+    """A rate per cell, from a number or a callable on points."""
+    if callable(rate):
+        return evaluate(rate, grid, what)
+    return _finite(np.full(grid.shape, float(rate)), grid, what)
+
+
 def evaluate_vector(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
     """A vector field at the centres, shape ``(*grid.shape, dim)``."""
     return _finite(vectors(what, function, grid.centres), grid, what)

@@ -11,12 +11,13 @@ class Stats(TypedDict, total=False):
     """The entries of any scheme; a key is present if it applies.
 
     ``error_estimate``: of the error in time; ``negative_before_clipping``: the lowest value met;
-    ``mass_drift`` or, where walls absorb, ``survival`` at the times; ``wall_mass``: mass
-    lost by truncation to the box; ``upwinded``: share of the mass in cells of Péclet number
-    above 2; ``cell_peclet``: its mean number; ``from_means``, ``on_other_cells``, ``cell_error``:
-    how far second solutions are from this one; ``cell_jump``: of a value function over a cell;
-    ``nodes_per_cell``: along an axis, on which a function was evaluated; ``filtered``: largest
-    share of cells in which a step was filtered; ``substeps``: equal steps of every interval.
+    ``mass_drift`` or, where walls absorb, ``survival`` at the times; where something is supplied
+    ``mass`` at the times; ``wall_mass``: mass lost by truncation to the box; ``upwinded``: share of
+    the mass in cells of Péclet number above 2; ``cell_peclet``: its mean number; ``from_means``,
+    ``on_other_cells``, ``cell_error``: how far second solutions are from this one; ``cell_jump``:
+    of a value function over a cell; ``nodes_per_cell``: along an axis, on which a function was
+    evaluated; ``filtered``: largest share of cells in which a step was filtered; ``substeps``:
+    equal steps of every interval.
     """
 
     steps: Required[int]
@@ -24,6 +25,7 @@ class Stats(TypedDict, total=False):
     negative_before_clipping: float
     mass_drift: float
     survival: list[float]
+    mass: list[float]
     wall_mass: float
     upwinded: float
     cell_peclet: float

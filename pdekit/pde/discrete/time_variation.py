@@ -15,6 +15,8 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.sampling import evaluate_rate
+from pdekit.pde.equations import frozen
 
 _LOOKS = 400  # unevenly spaced, to avoid aliasing
 _GOLDEN = (sqrt(5) - 1) / 2
@@ -131,4 +133,8 @@ def _sampled(problem: Problem, t: float) -> Array:
             parts += [equation.beta * (found.force * np.array(grid.spacing)).ravel()]
         with np.errstate(divide="ignore"):
             parts += [np.maximum(np.log(np.abs(found.tensor)), -700.0).ravel()]
+    if getattr(equation, "killing", None) is not None:
+        still = frozen(equation, problem.motion_time(t)) if problem.time_dependent else equation
+        rates = evaluate_rate(still.killing, grid, "the killing rate")
+        parts += [(problem.until or 1.0) * rates.ravel()]
     return np.concatenate([part[:: max(1, part.size // _CELLS)] for part in parts])

@@ -50,6 +50,15 @@ class Elimination:
             _solve(self.pivot, self.start, self.later, self.upper, self.lower, b[self.order])
         )
 
+    def solve_transposed(self, b: Array) -> Array:
+        """x of (diag(kill) - L)^T x = b, by additions alone too: densities where ``solve`` has
+        functions."""
+        return self._unsorted(
+            _solve_transposed(
+                self.pivot, self.start, self.later, self.upper, self.lower, b[self.order]
+            )
+        )
+
     @property
     def stuck(self) -> NDArray[np.int64]:
         """Cells left at a rate below 1e-300, to later cells and by killing (but for the last)."""
@@ -254,6 +263,20 @@ def _invariant(start, later, lower):  # type: ignore[no-untyped-def]
         if total > _LARGE:
             w[k:] /= total
     return w / w.max()
+
+
+@nb.njit(cache=True)
+def _solve_transposed(pivot, start, later, upper, lower, b):  # type: ignore[no-untyped-def]
+    n = start.size - 1
+    x = b.copy()
+    for k in range(n):
+        x[k] = x[k] / pivot[k] if pivot[k] > 0 else 0.0
+        for p in range(start[k], start[k + 1]):
+            x[later[p]] += upper[p] * x[k]
+    for k in range(n - 1, -1, -1):
+        for p in range(start[k], start[k + 1]):
+            x[k] += lower[p] * x[later[p]]
+    return x
 
 
 @nb.njit(cache=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from math import sqrt
+from math import exp, sqrt
 
 import numpy as np
 
@@ -82,6 +82,10 @@ class Exponential:
     def __post_init__(self) -> None:
         checks.within("rtol", self.rtol, 1e-11, 1)
         checks.within("rtol_moving", self.rtol_moving, 1e-11, 1)
+
+    def stricter(self, factor: float) -> "Exponential":
+        """With errors smaller by a factor, as far as it goes."""
+        return Exponential(max(self.rtol / factor, 1e-11), max(self.rtol_moving / factor, 1e-11))
 
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
@@ -281,7 +285,7 @@ def _over_jump(
 ) -> tuple[float, Array]:
     """A step with the coefficients at its end, and how far from that with those at its start."""
     before, after = (
-        exponential(L, u, step, problem.is_density, _absorption_rates(L), tolerance)[0]
+        exponential(L, u, step, problem.is_density, _loss_rates(L), tolerance)[0]
         for L in (problem.generator(t), problem.generator(t + step))
     )
     return problem.distance(before, after), after
@@ -302,20 +306,21 @@ def _magnus(
     """
     early = problem.generator(t + (0.5 - _GAUSS) * step)
     late = problem.generator(t + (0.5 + _GAUSS) * step)
-    loss = (
-        _absorption_rates(early) + _absorption_rates(late)
-    ) / 4  # a + b = 1/2 in each of the two stages
+    lost = _loss_rates(early), _loss_rates(late)
     stages, total = ((_FIRST, _SECOND), (_SECOND, _FIRST)), 0.0
     for a, b in stages:
         up, down = a * early.up[0] + b * late.up[0], a * early.down[0] + b * late.down[0]
         if min(up.min(), down.min()) < 0:
             return None, np.inf
-        stage = Generator(problem.grid, (up,), (down,))
-        u, error = exponential(stage, u, step, problem.is_density, loss, tolerance / 2)
+        stage, loss = Generator(problem.grid, (up,), (down,)), a * lost[0] + b * lost[1]
+        gain = max(-float(np.min(loss)), 0.0)  # where only the later one is zero
+        u, error = exponential(stage, u, step, problem.is_density, loss + gain, tolerance / 2)
+        if gain > 0:
+            u *= exp(gain * step)
         total += error
     return u, total
 
 
-def _absorption_rates(generator: Generator) -> Array | float:
-    """Absorption rate per cell."""
+def _loss_rates(generator: Generator) -> Array | float:
+    """Rate at which each cell loses to walls and killing."""
     return 0.0 if generator.loss is None else generator.loss

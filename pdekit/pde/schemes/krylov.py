@@ -62,6 +62,10 @@ class Krylov:
     def __post_init__(self) -> None:
         checks.within("rtol", self.rtol, 1e-12, 1)
 
+    def stricter(self, factor: float) -> "Krylov":
+        """With errors smaller by a factor, as far as it goes."""
+        return Krylov(max(self.rtol / factor, 1e-12))
+
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
         return refused_if_moving(problem, "Krylov")

@@ -89,6 +89,10 @@ class Split:
     def __post_init__(self) -> None:
         checks.within("tolerance", self.tolerance, 1e-10, 1)
 
+    def stricter(self, factor: float) -> "Split":
+        """With errors smaller by a factor, as far as it goes."""
+        return Split(max(self.tolerance / factor, 1e-10))
+
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
         if problem.grid.dim != 2:
@@ -215,7 +219,8 @@ class Stepper:
     def _along_all(self, generator: Generator) -> list[Any]:
         axes = [_Lines(generator, axis, self.problem.forward) for axis in range(2)]
         oblique = [*generator.directions()][2:]
-        return [*axes, *(ObliqueLines(self.grid, d, self.problem.forward) for d in oblique)]
+        lines = [*axes, *(ObliqueLines(self.grid, d, self.problem.forward) for d in oblique)]
+        return lines if generator.killing is None else [_Killing(generator.killing), *lines]
 
     def _lines(self, t: float) -> list[Any]:
         return self._along_all(self.problem.generator(t, self.grid))
@@ -351,6 +356,18 @@ def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:
         yield last, 1.0
         yield from ((line, 0.5) for line in reversed(inner))
         yield first, 1.0 if k < count - 1 else 0.5
+
+
+class _Killing:
+    """The part of the generator that acts in each cell alone: exact."""
+
+    def __init__(self, rate: Array) -> None:
+        self.rate = rate
+
+    def apply(self, u: Array, tau: float, method: tuple[complex, complex], out: Array) -> float:
+        """out = exp(-tau rate) u, whatever the method; none of it is negative."""
+        np.multiply(u, np.exp(-tau * self.rate), out=out)
+        return 0.0
 
 
 class _Lines:

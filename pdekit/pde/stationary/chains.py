@@ -121,6 +121,26 @@ def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
     return out
 
 
+def occupation(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
+    """x >= 0 of (diag(kill) - L)^T x = source: what a steady supply builds up before it is lost.
+
+    Raises ``ValueError`` if a cell is never left for good, and so fills for ever.
+    """
+    from pdekit.pde.kernels.elimination import eliminate
+
+    made = eliminate(rates(matrix), order(matrix, grid), kill)
+    if made.stuck.size or not made.pivot[-1] > 1e-300:
+        cell = int(made.stuck[0] if made.stuck.size else made.order[-1])
+        raise ValueError(
+            f"what is supplied is never lost from {_place(grid, cell)}, or at a rate below 1e-300: "
+            "the mass grows for ever and there is no stationary state; let a wall absorb, or kill"
+        )
+    out = made.solve_transposed(source)
+    if not (out < 1e300).all():
+        raise ConvergenceError("the densities exceed 1e300, beyond floating-point range")
+    return out
+
+
 def net_flows(matrix: Any, rho: Array) -> tuple[Any, Any, Array, Array]:
     """Pairs of cells i < j, rho_i L_ij - rho_j L_ji, and the sum of the two."""
     from scipy.sparse import coo_array

@@ -71,7 +71,7 @@ def functional(equation: Any, grid: Grid) -> Callable[[Array], float]:
     if equation.without_noise:
         return _potential_energy(equation, grid)
     problem = steady(equation, grid, "free_energy")
-    if not drift_diffusion.is_general(equation):
+    if not (drift_diffusion.is_general(equation) or equation.loses):
         V = problem.potential()
         return lambda rho: float(grid.integrate(V * rho) + negentropy(rho, grid) / equation.beta)
     still = stationary(equation, grid).values

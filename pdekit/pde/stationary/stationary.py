@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pdekit.pde.discrete import drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.problem import Problem, require_noise
 from pdekit.pde.discrete.sampling import as_field
+from pdekit.pde.discrete.supply import require_supply, supply
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.stationary import chains
 from pdekit.protocols import Equation, Numbers
@@ -46,7 +48,8 @@ def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
     """
     problem = steady(equation, grid, "stationary")
     rho = invariant_density(problem)
-    compared = drift_diffusion.is_general(equation) or grid_comparison.is_small(grid)
+    general = drift_diffusion.is_general(equation) or equation.loses
+    compared = general or grid_comparison.is_small(grid)
     if not peclet.look(problem, rho, stacklevel=2) and compared:
         grid_comparison.compare(rho, _again(equation), _apart, grid, "the stationary density")
     return on_cells(rho, grid, "density")
@@ -165,16 +168,42 @@ def _ratio(value: float, other: float, cells: Grid) -> float:
 def invariant_density(problem: Problem) -> Array:
     """The stationary density of a linear equation with the fields of ``FokkerPlanck``."""
     equation, grid = problem.equation, problem.grid
+    if equation.resetting is not None:
+        return _supplied(_as_supply(problem))
+    if equation.supplied:
+        return _supplied(problem)
     if not problem.conserves:
         raise ValueError(
-            "probability is lost at the absorbing walls, so the only stationary state is zero; "
-            "leave out absorbing=..., or use slow_modes or mean_first_passage_time"
+            f"probability is not kept ({equation.loses}), so the only stationary state is zero; "
+            "leave out walls=... and killing=..., or use slow_modes or mean_first_passage_time"
         )
     noise = 1.0 if equation.diffusion is None else equation.diffusion.D
     if equation.force is None and isinstance(noise, float):
         return gibbs(problem.potential(), equation.beta / noise, grid)
     pi = chains.invariant(problem.generator().matrix(), grid).reshape(grid.shape)
     return pi / grid.cell_volume
+
+
+def _as_supply(problem: Problem) -> Problem:
+    """Resetting of unit mass: killing at its rate, and its law supplied at that rate."""
+    equation, grid = problem.equation, problem.grid
+    rate = equation.resetting.rate
+    back = rate * Problem(equation, grid, equation.resetting.law).values
+    killed = replace(equation, resetting=None, killing=rate, source=lambda _: back)
+    return replace(problem, equation=killed)
+
+
+def _supplied(problem: Problem) -> Array:
+    """What a steady supply builds up: (loss - L^T) rho = supply."""
+    require_supply(problem)
+    generator, rate = problem.generator(), supply(problem)
+    if rate is None or generator.loss is None:
+        raise ValueError(
+            "nothing takes what is supplied, so the mass grows for ever and there is no stationary "
+            "state; let a wall absorb, or add killing=..."
+        )
+    loss, rates = generator.loss.ravel(), rate.ravel()
+    return chains.occupation(generator.matrix(), problem.grid, loss, rates).reshape(rate.shape)
 
 
 def steady(equation: Any, grid: Grid, verb: str) -> Problem:

@@ -1,0 +1,383 @@
+"""Walls that take, let in or hold; killing, growth, sources, resetting: exact cases, limits."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
+
+import pdekit as pk
+from pdekit import schemes
+from pdekit.pde.discrete.problem import Problem
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
+FLAT = pk.potentials.Custom(lambda x: 0 * x[..., 0], grad=lambda x: 0 * x)
+FLAT_PLANE = pk.potentials.Custom(lambda x: 0 * x[..., 0], grad=lambda x: 0 * x, dim=2)
+WELL = pk.potentials.DoubleWell()
+LAW = pk.Gaussian(-1.0, 0.3)
+
+
+def radiating(rate, D, t, terms=60):
+    """Survival on [0, 1] from the uniform law, both ends of a rate: Carslaw and Jaeger 3.11."""
+    total = 0.0
+    for k in range(terms):
+        low, high = max((2 * k - 1) * math.pi, 0.0) + 1e-9, (2 * k + 1) * math.pi - 1e-9
+        mu = brentq(lambda m: D * m * math.tan(m / 2) - rate, low, high, xtol=1e-14)
+        mean = 2 * math.sin(mu / 2) / mu
+        total += mean**2 / (0.5 + math.sin(mu) / (2 * mu)) * math.exp(-D * mu**2 * t)
+    return total
+
+
+@pytest.mark.parametrize("rate", [0.03, 1.7, 200.0])
+def test_survival_between_walls_that_radiate(rate):
+    """Against the series: second order, and 1e-5 on 400 cells."""
+    errors = []
+    wall = pk.PartlyAbsorbing(rate)
+    for n in (100, 200, 400):
+        equation = pk.FokkerPlanck(FLAT, 2.0, walls=pk.Walls(wall, wall))
+        left = pk.solve(equation, pk.Grid(0, 1, n), np.ones(n), 0.3).stats["survival"][0]
+        errors.append(abs(left - radiating(rate, 0.5, 0.3)))
+    assert errors[2] < 1e-5
+    assert errors[0] / errors[1] > 3.8 and errors[1] / errors[2] > 3.8
+
+
+@pytest.mark.parametrize("D", [1.0, np.array([[1.0, 0.8], [0.8, 1.0]])], ids=["axes", "oblique"])
+def test_the_rate_of_a_wall_in_the_plane(D):
+    """∫ over the wall of rate ρ is what is lost, for stencils of several edges through it alike.
+
+    A density uniform along the walls: the survival is that of a line with D_xx.
+    """
+    grid = pk.Grid((0.0, 0.0), (1.0, 1.0), (60, 12), (False, True))
+    wall = pk.PartlyAbsorbing(1.7)
+    equation = pk.FokkerPlanck(FLAT_PLANE, 2.0, diffusion=D, walls=pk.Walls(wall, wall))
+    left = pk.solve(equation, grid, np.ones(grid.shape), 0.3, schemes.Krylov()).stats["survival"]
+    assert left[0] == pytest.approx(radiating(1.7, 0.5, 0.3), abs=2e-3)
+
+
+def test_limits_of_a_wall_that_absorbs_in_part():
+    grid = pk.Grid(-2.0, 1.0, 60)
+
+    def density(end):
+        equation = pk.FokkerPlanck(WELL, 4.0, walls=pk.Walls(upper=end))
+        return pk.solve(equation, grid, LAW, 3.0).fields[0]
+
+    for rate, end in ((0.0, False), (1e12, True)):
+        np.testing.assert_allclose(density(pk.PartlyAbsorbing(rate)), density(end), rtol=1e-9)
+
+
+def test_the_flux_out_is_the_rate_times_the_density_there():
+    """In a steep slope towards the wall too: against the stationary flux of a line, in closed form.
+
+    On [0, 1] with drift b, from a source held in balance, J = rate ρ(1): the slowest mode solves
+    D φ'' - b φ' = -λ φ; its λ by the roots of the condition at the wall.
+    """
+    b, D, rate = 6.0, 0.5, 0.9
+
+    def mismatch(lam):
+        root = np.emath.sqrt(b * b / (4 * D * D) - lam / D)
+        half = b / (2 * D)
+        # ρ = e^{hx} (cosh rx + c sinh rx) with b ρ - D ρ' = 0 at 0, rate ρ at 1
+        c = (b - D * half) / (D * root)
+        there = np.cosh(root) + c * np.sinh(root)
+        slope = half * there + root * (np.sinh(root) + c * np.cosh(root))
+        return float((b * there - D * slope - rate * there).real)
+
+    true = brentq(mismatch, 1e-6, 12.0)
+    errors = []
+    for n in (100, 200):
+        equation = pk.FokkerPlanck(
+            pk.potentials.Custom(lambda x: -b * x[..., 0]), 1 / D,
+            walls=pk.Walls(upper=pk.PartlyAbsorbing(rate)),
+        )  # fmt: skip
+        errors.append(abs(pk.spectral_gap(equation, pk.Grid(0, 1, n)) / true - 1))
+    assert errors[1] < 2e-3 and errors[0] / errors[1] > 3.7
+
+
+@pytest.mark.parametrize("scheme", [None, schemes.Implicit(0.05)], ids=["default", "implicit"])
+@pytest.mark.parametrize("rate", [0.7, -0.7])
+def test_killing_that_is_the_same_everywhere_is_a_factor(rate, scheme):
+    grid, times = pk.Grid(-3.0, 3.0, 200), [0.5, 2.0]
+    plain = pk.solve(pk.FokkerPlanck(WELL, 4.0), grid, LAW, times, scheme)
+    killed = pk.solve(pk.FokkerPlanck(WELL, 4.0, killing=rate), grid, LAW, times, scheme)
+    factor = np.exp(-rate * np.array(times))
+    np.testing.assert_allclose(killed.fields, plain.fields * factor[:, None], rtol=1e-13)
+    np.testing.assert_allclose(killed.stats["survival"], factor, rtol=1e-12)
+
+
+class Breathing:
+    """A rate that grows where it kills most, and lets all grow between."""
+
+    def at(self, t):
+        return lambda x: 2 * (1 + np.sin(3 * t)) * x[..., 0] ** 2 - t
+
+
+def test_killing_that_moves_follows_its_time_both_ways():
+    """Against SciPy on the same rates; the pairing with the backward equation tells the clock."""
+    grid = pk.Grid(-2.0, 2.0, 60)
+    forward = pk.FokkerPlanck(WELL, 4.0, killing=Breathing())
+    backward = pk.BackwardKolmogorov(WELL, 4.0, killing=Breathing())
+    rho = pk.solve(forward, grid, LAW, [0.6, 1.0])
+    jumps = Problem(pk.FokkerPlanck(WELL, 4.0), grid, None).generator().matrix().T
+    start = Problem(forward, grid, LAW).values
+
+    def slope(t, u):
+        return jumps @ u - Breathing().at(t)(grid.centres) * u
+
+    true = solve_ivp(slope, (0, 1), start, "LSODA", rtol=1e-10, atol=1e-13).y[:, -1]
+    error = grid.integrate(abs(rho.fields[1] - true))
+    assert error < 1e-7 and error <= rho.stats["error_estimate"]
+    u = pk.solve(backward, grid, lambda x: np.cos(x[..., 0]), [0.4, 1.0]).fields
+    pairs = [u[0] @ rho.fields[0], u[1] @ start, np.cos(grid.axes[0]) @ rho.fields[1]]
+    np.testing.assert_allclose(pairs, pairs[0], rtol=1e-7)
+
+
+def test_walls_beside_a_potential_that_moves_keep_the_order():
+    """What walls take is read at both stages of a step: few steps, and within the estimate."""
+
+    class Tilting:
+        def at(self, t):
+            return lambda x: x[..., 0] ** 2 / 2 + 3 * np.sin(4 * t) * x[..., 0]
+
+    grid = pk.Grid(-1.0, 1.0, 60)
+    equation = pk.FokkerPlanck(Tilting(), 3.0, walls=pk.Walls(True, pk.PartlyAbsorbing(2.0)))
+    solution = pk.solve(equation, grid, pk.Gaussian(0.0, 0.2), 1.0)
+    problem = Problem(equation, grid, pk.Gaussian(0.0, 0.2))
+
+    def slope(t, u):
+        return problem.generator(t).forward(u)
+
+    true = solve_ivp(slope, (0, 1), problem.values, "LSODA", rtol=1e-10, atol=1e-13).y[:, -1]
+    error = grid.integrate(abs(solution.fields[0] - true))
+    assert error <= solution.stats["error_estimate"] < 1e-5
+    assert solution.stats["steps"] < 120
+
+
+def test_expectations_of_what_is_alive():
+    """Feynman and Kac: of a Brownian path E exp(-∫ X²/2) = cosh(t)^(-1/2) exp(-x² tanh(t) / 2)."""
+    errors = []
+    for n in (200, 400):
+        grid = pk.Grid(-8.0, 8.0, n)
+        equation = pk.BackwardKolmogorov(FLAT, 2.0, killing=lambda x: x[..., 0] ** 2 / 2)
+        u = pk.solve(equation, grid, lambda x: np.ones(x.shape[:-1]), 1.2).fields[0]
+        x = grid.axes[0]
+        true = math.cosh(1.2) ** -0.5 * np.exp(-(x**2) * math.tanh(1.2) / 2)
+        errors.append(np.abs(u - true).max())
+    assert errors[1] < 2e-4 and errors[0] / errors[1] > 3.8
+
+
+def test_growth_between_walls_outweighs_them_from_its_critical_length():
+    """ρ_t = D ρ'' + g ρ between absorbing walls grows iff g > D π² / L² (Kierstead, Slobodkin)."""
+    grid, D = pk.Grid(0.0, 1.0, 400), 0.25
+    for growth in (0.9, 1.1):
+        equation = pk.FokkerPlanck(
+            FLAT, 1 / D, walls=pk.Walls(True, True), killing=-growth * D * math.pi**2
+        )
+        mass = pk.solve(equation, grid, lambda x: np.sin(np.pi * x[..., 0]), [1.0, 2.0]).stats
+        rate = math.log(mass["survival"][1] / mass["survival"][0])
+        assert rate == pytest.approx((growth - 1) * D * math.pi**2, rel=1e-3)
+
+
+@pytest.mark.parametrize("driven", [False, True])
+def test_quasi_stationary_densities_only_fade(driven):
+    grid = pk.Grid((-1.0, -1.0), (1.0, 1.0), (20, 16))
+
+    def swirl(x):
+        return 3 * np.stack([-x[..., 1], x[..., 0]], -1)
+
+    equation = pk.FokkerPlanck(
+        pk.potentials.Quadratic(1.0, 2), 2.0, force=swirl if driven else None,
+        walls=pk.Walls(upper=(True, pk.PartlyAbsorbing(0.4))), killing=lambda x: x[..., 0] ** 2,
+    )  # fmt: skip
+    modes = pk.slow_modes(equation, grid)
+    rho = modes.quasi_stationary.values
+    assert grid.integrate(rho) == pytest.approx(1) and rho.min() >= 0
+    later = pk.solve(equation, grid, rho, 0.7).fields[0]
+    np.testing.assert_allclose(later, rho * math.exp(-0.7 * modes.gap), rtol=1e-5)
+
+
+def augmented(equation, grid, initial, t):
+    """exp of [[A, s], [0, 0]], s what is added, by the formulas of the walls and the source."""
+    problem = Problem(equation, grid, initial)
+    A = problem.generator().matrix().toarray()
+    A = A.T if problem.forward else A
+    n, h, b = len(A), float(grid.spacing[0]), np.zeros(len(A))
+    if equation.source is not None:
+        b += equation.source(grid.centres)
+    V = problem.potential()
+    for cell, inner, end in ((0, 1, equation.walls.lower), (-1, -2, equation.walls.upper)):
+        half = equation.beta * (V[cell] - V[inner]) / 2
+        half = -half if problem.forward else half
+        fitted = half / math.expm1(half) if half else 1.0
+        b[cell] += 2 * fitted / (equation.beta * h * h) * getattr(end, "value", 0.0)
+        b[cell] += getattr(end, "flux", 0.0) / h
+    whole = np.block([[A, b[:, None]], [np.zeros((1, n + 1))]])
+    return (scipy.linalg.expm(t * whole) @ np.append(problem.values.ravel(), 1.0))[:n]
+
+
+SUPPLIED = {
+    "held, let in, killed, growing": pk.FokkerPlanck(
+        WELL, 4.0, walls=pk.Walls(pk.Inflow(0.3), pk.Held(0.4)), killing=lambda x: x[..., 0] / 9,
+        source=lambda x: np.exp(-(x[..., 0] ** 2)),
+    ),
+    "never lost": pk.FokkerPlanck(WELL, 4.0, walls=pk.Walls(pk.Inflow(0.3), False)),
+    "expectations": pk.BackwardKolmogorov(
+        WELL, 4.0, walls=pk.Walls(True, pk.Held(-1.5)), killing=0.3,
+        source=lambda x: np.sin(x[..., 0]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SUPPLIED)
+def test_supplies_are_exact_in_time(name):
+    """From 1e-3 of a time to many, at which the sum over doublings and the steady shift serve."""
+    grid, equation = pk.Grid(-2.0, 2.0, 50), SUPPLIED[name]
+    start = LAW if "expect" not in name else lambda x: np.cos(x[..., 0])
+    times = [1e-3, 0.5, 30.0]
+    solution = pk.solve(equation, grid, start, times)
+    assert solution.stats["error_estimate"] < 1e-8
+    for t, field in zip(times, solution.fields, strict=True):
+        true = augmented(equation, grid, start, t)
+        assert np.abs(field - true).max() < 1e-9 * np.abs(true).max()
+
+
+@pytest.mark.parametrize("scheme", [schemes.Split(), schemes.Krylov()], ids=["split", "krylov"])
+def test_heat_between_walls_held_at_two_values(scheme):
+    """From nothing, in the plane: the series in x, nothing in y; steady it is a straight line."""
+    grid = pk.Grid((0.0, 0.0), (1.0, 1.0), (60, 8))
+    walls = pk.Walls((pk.Held(1.0), False), (pk.Held(3.0), False))
+    equation = pk.FokkerPlanck(FLAT_PLANE, 2.0, walls=walls)
+    rho = pk.solve(equation, grid, np.zeros(grid.shape), [0.05, 0.2], scheme)
+    x = grid.axes[0]
+    for t, field in zip((0.05, 0.2), rho.fields, strict=True):
+        k = np.arange(1, 80)[:, None]
+        terms = 2 / (k * np.pi) * (3 * (-1.0) ** k - 1) * np.sin(k * np.pi * x)
+        true = 1 + 2 * x + (terms * np.exp(-0.5 * (k * np.pi) ** 2 * t)).sum(0)
+        np.testing.assert_allclose(field, np.repeat(true[:, None], 8, 1), atol=2e-3)
+    rest = pk.stationary(equation, grid).values
+    np.testing.assert_allclose(rest, np.repeat((1 + 2 * x)[:, None], 8, 1), rtol=1e-11)
+
+
+def test_the_steady_state_of_a_supply_is_where_its_time_leads():
+    """With a force round the plane, which no detailed balance helps; and its mass balance."""
+    grid = pk.Grid((-1.0, -1.0), (1.0, 1.0), (16, 14))
+    equation = pk.FokkerPlanck(
+        pk.potentials.Quadratic(1.0, 2), 2.0,
+        force=lambda x: 3 * np.stack([-x[..., 1], x[..., 0]], -1),
+        walls=pk.Walls((True, pk.Inflow(0.2)), (False, pk.PartlyAbsorbing(0.5))),
+        source=lambda x: 1 + x[..., 0],
+    )  # fmt: skip
+    rest = pk.stationary(equation, grid).values
+    late = pk.solve(equation, grid, np.zeros(grid.shape), 60.0).fields[0]
+    np.testing.assert_allclose(late, rest, rtol=1e-6)
+    generator = Problem(equation, grid, None).generator()
+    lost = grid.integrate(generator.loss * rest)
+    assert lost == pytest.approx(4.0 + 0.2 * 2.0)  # the source, and the influx through one side
+
+
+def test_resetting_to_a_point_rests_in_a_tent():
+    """Evans and Majumdar: exp(-|x| / s) / (2 s), s = (beta rate)^(-1/2); second order."""
+    errors = []
+    for n in (201, 401):
+        grid = pk.Grid(-8.0, 8.0, n)
+        equation = pk.FokkerPlanck(FLAT, 2.0, resetting=pk.Resetting(1.3, pk.Gaussian(0.0, 1e-4)))
+        rest, s = pk.stationary(equation, grid).values, (2 * 1.3) ** -0.5
+        tent = np.exp(-np.abs(grid.axes[0]) / s) / (2 * s)
+        errors.append(grid.integrate(np.abs(rest - tent)))
+    assert errors[1] < 5e-4 and errors[0] / errors[1] > 3.8
+
+
+def test_resetting_is_a_rank_one_change_of_the_generator_both_ways():
+    grid, rate, law = pk.Grid(-2.5, 2.5, 60), 0.7, pk.Gaussian(1.0, 0.2)
+    resetting = pk.Resetting(rate, law)
+    forward = pk.FokkerPlanck(WELL, 4.0, resetting=resetting)
+    backward = pk.BackwardKolmogorov(WELL, 4.0, resetting=resetting)
+    A = Problem(pk.FokkerPlanck(WELL, 4.0), grid, None).generator().matrix().toarray().T
+    A = A - rate * np.eye(60) + rate * np.outer(law.density(grid), np.full(60, grid.cell_volume))
+    start, cost = LAW.density(grid), np.cos(grid.axes[0])
+    rho = pk.solve(forward, grid, start, [0.5, 2.0])
+    u = pk.solve(backward, grid, lambda x: np.cos(x[..., 0]), [0.5, 2.0])
+    for k, t in enumerate((0.5, 2.0)):
+        np.testing.assert_allclose(
+            rho.fields[k], scipy.linalg.expm(t * A) @ start, rtol=1e-6, atol=1e-10
+        )
+        np.testing.assert_allclose(u.fields[k], scipy.linalg.expm(t * A.T) @ cost, rtol=1e-8)
+    rest = pk.stationary(forward, grid).values
+    np.testing.assert_allclose(A @ rest, 0, atol=1e-9 * np.abs(A).max())
+
+
+MISTAKES = {
+    "a source that moves": (
+        lambda: pk.solve(
+            pk.FokkerPlanck(WELL, 4, source=Breathing()), pk.Grid(-2, 2, 40), LAW, 1.0),
+        ValueError, "fixed in time"),
+    "a source that takes": (
+        lambda: pk.solve(pk.FokkerPlanck(WELL, 4, source=-1), pk.Grid(-2, 2, 40), LAW, 1.0),
+        ValueError, "killing"),
+    "influx of negative size": (lambda: pk.Inflow(-1.0), ValueError, ">= 0"),
+    "influx of expectations": (
+        lambda: pk.solve(
+            pk.BackwardKolmogorov(WELL, 4, walls=pk.Walls(pk.Inflow(1.0))), pk.Grid(-2, 2, 40),
+            WELL, 1.0), ValueError, "use False"),
+    "nothing takes the supply": (
+        lambda: pk.stationary(pk.FokkerPlanck(WELL, 4, source=1.0), pk.Grid(-2, 2, 40)),
+        ValueError, "grows for ever"),
+    "resetting beside killing": (
+        lambda: pk.FokkerPlanck(WELL, 4, killing=1.0, resetting=pk.Resetting(1.0, LAW)),
+        ValueError, "leave one of the two out"),
+    "resetting at no rate": (lambda: pk.Resetting(0.0, LAW), ValueError, "> 0"),
+    "gaps under resetting": (
+        lambda: pk.spectral_gap(
+            pk.FokkerPlanck(WELL, 4, resetting=pk.Resetting(1.0, LAW)), pk.Grid(-2, 2, 40)),
+        ValueError, "resetting yet"),
+    "no wall": (lambda: pk.Walls(2.0), TypeError, "absorbs in part|PartlyAbsorbing"),
+    "negative rate": (lambda: pk.PartlyAbsorbing(-1), ValueError, ">= 0"),
+    "killing of text": (lambda: pk.FokkerPlanck(WELL, 4, killing="a"), TypeError, "killing must"),
+    "growth has no decay rate": (
+        lambda: pk.spectral_gap(pk.FokkerPlanck(WELL, 4, killing=-1), pk.Grid(-2, 2, 40)),
+        ValueError, "which is growth; add 1"),
+    "growth overflows": (
+        lambda: pk.solve(pk.FokkerPlanck(WELL, 4, killing=-999), pk.Grid(-2, 2, 40), LAW, 5),
+        ValueError, "shorter time"),
+    "nothing is lost": (
+        lambda: pk.slow_modes(pk.FokkerPlanck(WELL, 4), pk.Grid(-2, 2, 40)).quasi_stationary,
+        ValueError, "use stationary"),
+    "nothing rests": (
+        lambda: pk.stationary(pk.FokkerPlanck(WELL, 4, killing=1.0), pk.Grid(-2, 2, 40)),
+        ValueError, "there is killing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes(name):
+    call, error, message = MISTAKES[name]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_the_rates_of_a_potential_alone_are_those_of_the_general_form():
+    grid = pk.Grid((-1.0, -2.0), (1.5, 1.0), (7, 6))
+    parts = {
+        "walls": pk.Walls((pk.PartlyAbsorbing(0.7), True), (pk.Held(2.0), False)),
+        "killing": lambda x: x[..., 0] ** 2,
+    }
+    V = pk.potentials.SixHumpCamel()
+    plain = Problem(pk.FokkerPlanck(V, 0.5, **parts), grid, None).generator()
+    general = Problem(pk.FokkerPlanck(V, 0.5, diffusion=1.0, **parts), grid, None).generator()
+    np.testing.assert_allclose(plain.loss, general.loss, rtol=1e-12)
+    np.testing.assert_allclose(plain.matrix().toarray(), general.matrix().toarray(), rtol=1e-9)
+
+
+def test_a_pulse_of_killing_is_not_stepped_over():
+    """exp(-area of the pulse), at a time that no step would meet by itself."""
+
+    class Pulse:
+        def at(self, t):
+            return lambda x: (1 + x[..., 0] ** 2) * 400 * np.exp(-(((t - 0.618) / 0.004) ** 2) / 2)
+
+    equation = pk.FokkerPlanck(FLAT, 1e6, killing=Pulse())
+    grid = pk.Grid(-1.0, 1.0, 40)
+    rho = pk.solve(equation, grid, np.ones(40), 1.0).fields[0]
+    area = 400 * 0.004 * math.sqrt(2 * math.pi)
+    np.testing.assert_allclose(rho, np.exp(-area * (1 + grid.axes[0] ** 2)), rtol=2e-2)
