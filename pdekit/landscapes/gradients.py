@@ -57,7 +57,7 @@ class GradientCovariance:
 
     @property
     def rank(self) -> int:
-        """Eigenvalues above d times the machine epsilon times the largest (thesis 6.3.2)."""
+        """Eigenvalues above d machine epsilons of the largest, as ``numpy`` has it and the thesis."""
         values = self.eigenvalues
         floor = self.factor.shape[1] * np.finfo(float).eps * values[0]
         return int((values > floor).sum())
