@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pdekit.landscapes.exponents import complexity as complexity
     from pdekit.landscapes.exponents import ground_state as ground_state
     from pdekit.landscapes.exponents import threshold as threshold
+    from pdekit.landscapes.gradients import GradientCovariance as GradientCovariance
+    from pdekit.landscapes.gradients import gradient_covariance as gradient_covariance
+    from pdekit.landscapes.gradients import per_sample_gradients as per_sample_gradients
     from pdekit.landscapes.spin_glass import SphericalSpinGlass as SphericalSpinGlass
 else:
     from pdekit import lazy
