@@ -490,7 +490,7 @@ def round_about(rng: Random) -> Trial:
     Promised: the loop's to rounding, and twice the interval of all planes (six standard errors).
     """
     d, chains, n = int(rng.integers(2, 6)), int(rng.integers(1, 4)), int(rng.integers(800, 2500))
-    h, unit = log_uniform(rng, 1e-6, 1e6), log_uniform(rng, 1e-6, 1e6)
+    h, unit = log_uniform(rng, 1e-6, 1e6), log_uniform(rng, 1e-140, 1e140)
     A = rng.normal(size=(d, d))
     A *= rng.uniform(0, 0.9) / np.abs(np.linalg.eigvals(A)).max()
     noise = unit * (rng.normal(size=(d, d)) + np.eye(d))

@@ -73,22 +73,25 @@ def area_rate(
 
     Raises ``ValueError`` for another shape, a path that stays in its place, and fewer than 20
     blocks: then it is too short to know its own error. Positions by ``LeimkuhlerMatthews`` share
-    noise and are no path; use ``EulerMaruyama`` or ``StochasticHeun``. Good values: a thousand
-    correlation times, dt a hundredth of one.
+    noise and are no path; use ``EulerMaruyama`` or ``StochasticHeun``. Memory: a thousand d²
+    numbers, so give a few directions of many weights. Good values: a thousand correlation times, dt
+    a hundredth of one.
     """
-    x, dt = _chains(path), checks.positive("dt", dt)
+    x, scale = _chains(path)
+    dt = checks.positive("dt", dt)
     level, seed = checks.share("level", level), checks.whole("seed", seed, 0)
     draws = checks.whole("draws", draws, 19)
     long = _correlated(x) if block is None else checks.whole("block", block, 1)
     means, steps = _of_blocks(x, long)
     i, j = np.triu_indices(x.shape[2], 1)
-    each = (means[:, i, j] - means[:, j, i]) / dt
+    each, unit = means[:, i, j] - means[:, j, i], scale[i] / dt * scale[j]
     rate, error = each.mean(0), each.std(0, ddof=1) / len(each) ** 0.5
     largest = _largest(each, draws, np.random.default_rng(seed))
     seen = _ratio(rate, error).max()
+    reach = np.quantile(largest, level, method="higher") * error
     return AreaRates(
-        rate=_square(rate, x.shape[2], -1.0),
-        reach=_square(np.quantile(largest, level, method="higher") * error, x.shape[2], 1.0),
+        rate=_square(rate * unit, x.shape[2], -1.0),
+        reach=_square(reach * unit, x.shape[2], 1.0),
         p_value=float((1 + (largest >= seen).sum()) / (draws + 1)),
         level=level,
         block=steps,
@@ -96,8 +99,8 @@ def area_rate(
     )
 
 
-def _chains(path: Numbers) -> Array:
-    """Positions (time, chains, d) about their mean."""
+def _chains(path: Numbers) -> tuple[Array, Array]:
+    """Positions (time, chains, d) about their mean, over the largest along each axis, and these."""
     x = checks.finite("path", path)
     x = x[:, None] if x.ndim == 2 else x
     if x.ndim != 3 or x.shape[0] < 2 or x.shape[1] < 1 or x.shape[2] < 2:
@@ -106,9 +109,10 @@ def _chains(path: Numbers) -> Array:
             f"least two times and d >= 2, got {checks.shown(path)}"
         )
     x = x - x.mean((0, 1))
-    if not np.abs(x).max((0, 1)).all():
+    scale = np.abs(x).max((0, 1))
+    if not scale.all():
         raise ValueError("path must move along every axis; it stays in its place along one")
-    return np.asarray(x)
+    return np.asarray(x / scale), np.asarray(scale)
 
 
 def _correlated(x: Array) -> int:
