@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pdekit.landscapes.spectra import Estimate as Estimate
     from pdekit.landscapes.spectra import Spectrum as Spectrum
     from pdekit.landscapes.spectra import hessian_spectrum as hessian_spectrum
+    from pdekit.landscapes.spectra import lanczos as lanczos
     from pdekit.landscapes.spectra import spectrum as spectrum
     from pdekit.landscapes.spin_glass import SphericalSpinGlass as SphericalSpinGlass
 else:

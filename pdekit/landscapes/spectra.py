@@ -197,34 +197,40 @@ def spectrum(
     rng = np.random.default_rng(checks.whole("seed", seed, 0))
     starts = rng.choice([-1.0, 1.0], (probes, d)) / np.sqrt(d)
     together = max(1, _KEPT // (steps * d))
-    parts = [lanczos(operator, starts[k : k + together], steps) for k in range(0, probes, together)]
+    parts = [
+        lanczos(lambda v: (operator @ v.T).T, rows, steps, _rounding(operator))
+        for rows in np.split(starts, range(together, probes, together))
+    ]
     diagonal, beside = (np.concatenate(each) for each in zip(*parts, strict=True))
     return Spectrum(d, diagonal, beside, *_leading(operator, leading, starts[0], diagonal, beside))
 
 
-def lanczos(operator: LinearOperator, starts: Array, steps: int) -> tuple[Array, Array]:
-    """Diagonals and what is beside them (n, m) of Qᵀ M Q, a start of norm 1 a row.
+def lanczos(
+    product: Callable[[Array], Array], starts: Array, steps: int, rounding: float = 1e-14
+) -> tuple[Array, Array]:
+    """Diagonals and what is beside them (n, m) of the tridiagonal Qᵀ M Q, m <= d steps.
 
-    Where the space is exhausted the rest is 0.
+    ``starts`` (n, d) has rows of norm 1, ``product`` maps rows v to M v (of a matrix for every row,
+    if need be) with a relative error ``rounding``. Where the space is exhausted the rest is 0.
     """
     n, d = starts.shape
     basis = np.zeros((n, steps, d))
     diagonal, beside = np.zeros((n, steps)), np.zeros((n, steps))
-    floor, v = _rounding(operator), starts
+    v = starts
     for k in range(steps):
         basis[:, k], known = v, basis[:, : k + 1]
-        r = np.array((operator @ v.T).T)
+        r = np.array(product(v))
         overlaps = np.einsum("nid,nd->ni", known, r)
         diagonal[:, k] = overlaps[:, k]
         scale = np.maximum(np.abs(diagonal), beside).max(1)
         expected = np.zeros_like(overlaps[:, :k])
         if k:
             expected[:, -1] = beside[:, k - 1]
-        _look_at_symmetry(overlaps[:, :k] - expected, scale, floor)
+        _look_at_symmetry(overlaps[:, :k] - expected, scale, rounding)
         for _ in range(2):
             r -= np.einsum("nid,ni->nd", known, np.einsum("nid,nd->ni", known, r))
         norm = np.sqrt((r * r).sum(1))
-        goes_on = norm > floor * scale
+        goes_on = norm > rounding * scale
         beside[:, k] = np.where(goes_on, norm, 0)
         v = np.where(goes_on, 1 / np.where(goes_on, norm, 1), 0)[:, None] * r
         if not goes_on.any():
@@ -232,9 +238,9 @@ def lanczos(operator: LinearOperator, starts: Array, steps: int) -> tuple[Array,
     return diagonal, beside
 
 
-def _look_at_symmetry(excess: Array, scale: Array, floor: float) -> None:
+def _look_at_symmetry(excess: Array, scale: Array, rounding: float) -> None:
     """Of a symmetric matrix Qᵀ M Q is tridiagonal."""
-    if excess.size and (np.abs(excess).max(1) > np.sqrt(floor) * scale).any():
+    if excess.size and (np.abs(excess).max(1) > np.sqrt(rounding) * scale).any():
         raise ValueError(
             "operator must be symmetric; its products with vectors differ from those of its "
             "transpose: pass (A + A.T)/2, or look for a model that draws at random"
