@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 
 from pdekit import checks
 
@@ -119,14 +119,21 @@ class EmpiricalRisk:
                         "draws at random: take the noise out of its forward"
                     )
                 whole = self._loss_seen(z, y)
-                each = [self._loss_seen(z[k : k + 1], y[k : k + 1]) for k in range(len(x))]
-                mean = torch.stack(each).mean()
+                mean = self._each(z, y).mean()
                 if not self.agree(whole, mean):
                     raise ValueError(
                         f"loss must be the mean over the examples of a batch; got {whole:.6g} on "
                         f"{len(x)} examples whose own losses have mean {mean:.6g}: use "
                         "reduction='mean', and no weights of classes"
                     )
+
+    def _each(self, z: Tensor, y: Tensor) -> Tensor:
+        """The losses of the examples alone."""
+        try:
+            found: Tensor = vmap(self.loss)(z[:, None], y[:, None])
+            return found
+        except RuntimeError:  # vmap lacks a rule
+            return torch.stack([self.loss(a[None], b[None]) for a, b in zip(z, y, strict=True)])
 
     def _outputs_seen(self, x: Tensor) -> Tensor:
         try:

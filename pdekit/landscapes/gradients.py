@@ -57,7 +57,7 @@ class GradientCovariance:
 
     @property
     def rank(self) -> int:
-        """Eigenvalues above d machine epsilons of the largest, as ``numpy`` has it and the thesis."""
+        """Eigenvalues above d machine epsilons of the largest, the rule of ``numpy``."""
         values = self.eigenvalues
         floor = self.factor.shape[1] * np.finfo(float).eps * values[0]
         return int((values > floor).sum())
