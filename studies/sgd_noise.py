@@ -724,7 +724,7 @@ def _network(steps: int, gradients: int, seeds: list[int], seed: int) -> Network
     layer = LastLayer.of([w[0] for w in weights], data)
     return Network(
         _training(gradients, seeds, data), _last_layer(layer, 0.1, 16, steps, seed),
-        _layer_spreads(layer, max(1_000, steps // 10), seed + 1),
+        _layer_spreads(layer, max(600, steps // 10), seed + 1),
     )  # fmt: skip
 
 
