@@ -79,11 +79,14 @@ def test_one_level_for_all_planes() -> None:
     assert 1.3 < wider < 1.9  # normal quantiles have 1.5
 
 
-def test_blocks_that_are_too_short_do_not_cover() -> None:
-    """What the correlation time is for: rates that swing slowly, blocks of one step."""
-    turning = 0.05 * np.eye(2) + 0.5 * np.array([[0, 1], [-1, 0]])
-    x, exact = linear_chain(turning, 0.05 * np.eye(2), 0.02, 12_000, 60)
-    assert misses(x, 0.02, exact, block=1) > 30
+def test_blocks_are_as_long_as_the_rate_swings() -> None:
+    """A turning chain whose radius, and so its rate, changes slowly; one step is no block."""
+    turn = 0.95 * np.array([[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]])
+    x, exact = linear_chain(np.eye(2) - turn, np.eye(2), 1.0, 8000, 200)
+    assert exact[0, 1] == pytest.approx(4 / (1 - 0.95**2) * 0.95 * np.sin(0.1))
+    low, high = stats.binom.ppf([1e-4, 1 - 1e-4], 200, 0.05)
+    assert low <= misses(x, 1.0, exact) <= high
+    assert misses(x, 1.0, exact, block=1) > 25  # by chance one time in 1e5
 
 
 def test_many_chains_are_blocks_themselves() -> None:
