@@ -79,7 +79,7 @@ def area_rate(
     """
     x, scale = _chains(path)
     dt = checks.positive("dt", dt)
-    level, seed = checks.share("level", level), checks.whole("seed", seed, 0)
+    level, seed = checks.share("level", level), checks.seed(seed)
     draws = checks.whole("draws", draws, 19)
     long = _correlated(x) if block is None else checks.whole("block", block, 1)
     means, steps = _of_blocks(x, long)
