@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pdekit import plotting as plotting
     from pdekit import potentials as potentials
     from pdekit.comparison import certificates as certificates
+    from pdekit.comparison.area_rate import AreaRates as AreaRates
+    from pdekit.comparison.area_rate import area_rate as area_rate
     from pdekit.comparison.certificates.certificate import Certificate as Certificate
     from pdekit.comparison.certificates.certificate import Certificates as Certificates
     from pdekit.comparison.certify import certify as certify

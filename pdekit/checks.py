@@ -75,6 +75,14 @@ def whole(name: str, value: Any, least: int) -> int:
     return out
 
 
+def seed(value: Any) -> int:
+    """``value`` as an int in [0, 2**64)."""
+    out = whole("seed", value, 0)
+    if out >= 1 << 64:
+        raise ValueError(f"seed must lie below 2**64, got {value}")
+    return out
+
+
 def output_times(t: Any) -> list[float]:
     """Strictly increasing times in [0, 1e100] as floats, from a number or a sequence of them."""
     if type(t) in (int, float) and 1 / LONGEST <= t <= LONGEST:

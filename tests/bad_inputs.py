@@ -1058,6 +1058,16 @@ CALLS: list[Call] = [
         draws=("19", "whole"),
     ),
     _row(
+        "area_rate",
+        pk.area_rate,
+        path=("np.random.default_rng(0).normal(size=(400, 2))", "points"),
+        dt=("0.1", "positive"),
+        level=("0.95", "level"),
+        block=("10", "whole?"),
+        draws=("19", "whole"),
+        seed=("0", "seed"),
+    ),
+    _row(
         "convergence",
         lambda **a: pk.convergence(
             pk.Langevin(V, 4.0), LAW, lambda x: x[..., 0], 0.2, reference=0.0, **a

@@ -484,6 +484,40 @@ def bent(rng: Random) -> Trial:
                  f"x {x:.3g}", call, judge)  # fmt: skip
 
 
+def round_about(rng: Random) -> Trial:
+    """Random linear chains in 2 to 5 axes: a loop over the steps, and the exact rates.
+
+    Promised: the loop's to rounding, and twice the interval of all planes (six standard errors).
+    """
+    d, chains, n = int(rng.integers(2, 6)), int(rng.integers(1, 4)), int(rng.integers(800, 2500))
+    h, unit = log_uniform(rng, 1e-6, 1e6), log_uniform(rng, 1e-140, 1e140)
+    A = rng.normal(size=(d, d))
+    A *= rng.uniform(0, 0.9) / np.abs(np.linalg.eigvals(A)).max()
+    noise = unit * (rng.normal(size=(d, d)) + np.eye(d))
+    x = np.zeros((n + 200, chains, d))
+    for k in range(1, n + 200):
+        x[k] = x[k - 1] @ A.T + rng.normal(size=(chains, d)) @ noise.T
+    x = x[200:]
+    system = np.eye(d * d) - np.kron(A, A)
+    product = np.linalg.solve(system, (noise @ noise.T).ravel()).reshape(d, d) @ A.T
+    exact = (product - product.T) / h
+
+    def judge(found: Any) -> tuple[float, float]:
+        y, total, used = x - x.mean((0, 1)), np.zeros((d, d)), found.block * (
+            found.blocks // chains if found.blocks > chains else 1)  # fmt: skip
+        for k in range(n - 1 - used, n - 1):
+            total += y[k].T @ y[k + 1] - y[k + 1].T @ y[k]
+        loop = total / (used * chains * h)
+        size = np.abs(x).max() ** 2 / h
+        missed = np.abs(found.rate - exact) - 2 * found.reach
+        return max(float(np.abs(found.rate - loop).max() / (1e-10 * size)),
+                   1.0 + float(missed.max() / size)), 1.0  # fmt: skip
+
+    return Trial(f"area rates: {chains} x {n} steps, {d} axes, step {h:.3g}, unit {unit:.3g}",
+                 lambda: pk.area_rate(x if chains > 1 else x[:, 0], h, 0.99, draws=199),
+                 judge)  # fmt: skip
+
+
 ROWS = [
     *(metric_row(name, (1,)) for name in VALUES),
     *(metric_row(name, (2,)) for name in VALUES if name != "w2"),
@@ -494,6 +528,7 @@ ROWS = [
     Row("compare, by coordinates", ("compare",), shuffled, answered=1.0, cost=3),
     Row("convergence", ("convergence",), ladder, answered=1.0, cost=2),
     Row("convergence and sampled_curvature, nonsense", (), other_nonsense, answered=0.0),
+    Row("area rates", ("area_rate",), round_about, answered=0.8, cost=3),
     Row("sampled_curvature", ("sampled_curvature",), bent, answered=0.9, cost=5),
 ]
 

@@ -1,5 +1,6 @@
 """Comparison of particles with densities, and certificates of proved properties."""
 
+from pdekit.comparison.area_rate import AreaRates, area_rate
 from pdekit.comparison.compare import Comparison, compare
 from pdekit.comparison.convergence import Convergence, convergence
 from pdekit.comparison.estimate import Estimate
@@ -29,6 +30,7 @@ __all__ = [
     "L1",
     "W1",
     "W2",
+    "AreaRates",
     "ChiSquare",
     "Comparison",
     "Convergence",
@@ -39,6 +41,7 @@ __all__ = [
     "SampledImprovement",
     "Semiconcavity",
     "SlicedW2",
+    "area_rate",
     "compare",
     "convergence",
     "convex_intervals",

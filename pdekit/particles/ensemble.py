@@ -175,7 +175,7 @@ def simulate(
     0.2. Good values: dt times curvature below 0.1.
     """
     guards.check_dynamics(dynamics)
-    n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), _seed(seed)
+    n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), checks.seed(seed)
     times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = usable_device(device), float_type(dtype)
     check_size(n, runs, len(times), dtype, bool(keep))
@@ -343,13 +343,6 @@ def _check_dim(dynamics: Dynamics, dim: int) -> None:
             f"the dynamics has {declared} coordinates, the initial particles have {dim}; initial "
             f"must be a law on R^{declared} or an array of shape (n, {declared})"
         )
-
-
-def _seed(seed: Any) -> int:
-    number = checks.whole("seed", seed, 0)
-    if number >= 1 << 64:
-        raise ValueError(f"seed must lie below 2**64, got {seed}")
-    return number
 
 
 def _labelled(out: NDArray[Any], times: list[float], divided: Division) -> xr.DataArray:

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.linalg import eigvalsh_tridiagonal
+
+from pdekit.landscapes import lanczos
 
 Array = np.ndarray
 Make = Callable[[list[torch.Tensor], float, int], torch.optim.Optimizer]  # (tensors, rate, seed)
@@ -197,17 +200,7 @@ def curvature(
     shape = len(weights[0]), sum(sizes)
     probes = [torch.randn(shape, generator=draw, dtype=torch.float64).sign() for _ in range(PROBES)]
     trace = sum((v * product(v)).sum(1) for v in probes) / PROBES
-    return lanczos(product, probes[0]), trace
-
-
-def lanczos(product: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor) -> torch.Tensor:
-    """Largest Ritz value of each row's matrix, every vector kept orthogonal to all before."""
-    basis = (start / start.norm(dim=1, keepdim=True))[:, None]
-    projected = torch.zeros(len(start), LANCZOS, LANCZOS, dtype=start.dtype)
-    for k in range(LANCZOS):
-        r = product(basis[:, k])
-        projected[:, : k + 1, k] = torch.einsum("nki,ni->nk", basis, r)
-        for _ in range(2):
-            r = r - torch.einsum("nki,nk->ni", basis, torch.einsum("nki,ni->nk", basis, r))
-        basis = torch.cat([basis, (r / r.norm(dim=1, keepdim=True))[:, None]], 1)
-    return torch.linalg.eigvalsh(projected, UPLO="U")[:, -1]
+    starts = (probes[0] / probes[0].norm(dim=1, keepdim=True)).numpy()
+    found = lanczos(lambda v: product(torch.as_tensor(v)).numpy(), starts, LANCZOS)
+    ends = [eigvalsh_tridiagonal(a, b[:-1])[-1] for a, b in zip(*found, strict=True)]
+    return torch.tensor(np.array(ends)), trace

@@ -149,6 +149,7 @@ pk.with_steady_state(V2, 4, circulation=[[0.0, 1.0], [-1.0, 0.0]])
 pk.convergence(
     pk.Langevin(V, 4), rho0, lambda x: x[..., 0] ** 2, t=0.4, n=(50, 100), runs=4, order=2
 )
+round_about: float = pk.area_rate([[0.0, 1.0], [1.0, 0.0]] * 50, 0.1, block=4).plane(0, 1).lower
 
 # optimizers
 model = torch.nn.Linear(2, 1)

@@ -316,19 +316,21 @@ def minibatch_covariance(gradients: Numbers, size: int, replacement: bool = True
     rows = checks.finite("gradients", gradients, "finite numbers (N, d)")
     if rows.ndim != 2:
         raise ValueError(f"gradients must have shape (N, d), got shape {rows.shape}")
-    n, size = len(rows), checks.whole("size", size, 1)
-    replacement = checks.flag("replacement", replacement)
+    centred = rows - rows.mean(0)
+    covariance: Array = (
+        minibatch_factor(len(rows), size, replacement) / len(rows) * (centred.T @ centred)
+    )
+    return covariance
+
+
+def minibatch_factor(n: int, size: int, replacement: bool = True) -> float:
+    """Covariance of the mean of ``size`` of N gradients over S/N - g gᵀ, that of one of them."""
+    size, replacement = checks.whole("size", size, 1), checks.flag("replacement", replacement)
     if n < 2 or (size > n and not replacement):
         raise ValueError(
             f"a batch must be of 1 to N gradients from N >= 2, got size {size!r} of N = {n}"
         )
-    centred = rows - rows.mean(0)
-    spread = centred.T @ centred
-    if replacement:
-        covariance: Array = spread / (n * size)
-    else:
-        covariance = (1 - size / n) / (size * (n - 1)) * spread
-    return covariance
+    return 1 / size if replacement else (1 - size / n) * n / (size * (n - 1))
 
 
 def matrices(what: str, field: Any, x: Array, default: Array) -> Array:
