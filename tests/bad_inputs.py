@@ -39,6 +39,8 @@ def cost(x: Any) -> Any:
 
 
 NEURONS = pk.networks.Samples([[1.0], [2.0]], [0.5, 1.0], lambda x, w: (x * w).sum(-1))
+MODEL, SQUARES = torch.nn.Linear(2, 1), torch.nn.MSELoss()
+PAIRS = (torch.eye(2).repeat(2, 1), torch.arange(4.0)[:, None])
 CONTROL = pk.control(V, 4.0, GRID, LAW, cost, [0.1, 0.2])
 
 
@@ -474,6 +476,20 @@ BAD: dict[str, list[str]] = {
     "certificates": ["3", "'mass'", "c.Mass", "[1]", "object()", "[c.Mass]", "V"],
     "control": ["None", "'x'", "RHO", "V", "GRID", "3.0", "object()", "X", "{}"],
     "part": ["3.0", "'x'", "object()", "{}", "GRID", "1j", "np.ones(3)", "[1]"],
+    "matrix": [
+        "'x'",
+        "object()",
+        "{}",
+        "GRID",
+        "1j",
+        "np.ones(3)",
+        "np.ones((2, 3))",
+        "np.nan",
+        "np.array([[0.0, 1.0], [0.0, 0.0]])",
+        "1j * np.eye(2)",
+        "_grad(2, 2)",
+        "None",
+    ],
     "flux": ["3.0", "'x'", "object()", "{}", "GRID", "None"],
     "set": [
         "None",
@@ -734,6 +750,45 @@ CALLS: list[Call] = [
         n=("5", "whole"),
         p=("3", "whole"),
         field=("0.0", "least"),
+    ),
+    _row(
+        "landscapes.hessian_spectrum",
+        lambda **a: pk.landscapes.hessian_spectrum(
+            **{"model": MODEL, "loss": SQUARES, "data": PAIRS, "leading": 1} | a
+        ),
+        model=("MODEL", "part"),
+        loss=("SQUARES", "part"),
+        data=("PAIRS", "part"),
+        matrix=("pk.landscapes.GaussNewton()", "part"),
+        steps=("3", "whole"),
+        probes=("2", "whole"),
+        leading=("1", "whole"),
+        seed=("0", "seed"),
+        batch=("2", "whole"),
+    ),
+    _row(
+        "landscapes.spectrum",
+        lambda operator: pk.landscapes.spectrum(operator, leading=1),
+        operator=("np.eye(4)", "matrix"),
+    ),
+    _row(
+        "landscapes.Spectrum.density",
+        pk.landscapes.spectrum(np.eye(4), leading=1).density,
+        x=("[0.5, 1.0]", "numbers"),
+        width=("0.1", "positive"),
+    ),
+    _row(
+        "landscapes.gradient_covariance",
+        pk.landscapes.gradient_covariance,
+        model=("MODEL", "part"),
+        loss=("SQUARES", "part"),
+        data=("PAIRS", "part"),
+    ),
+    _row(
+        "landscapes.GradientCovariance.minibatch",
+        pk.landscapes.gradient_covariance(MODEL, SQUARES, PAIRS).minibatch,
+        size=("2", "whole"),
+        replacement=("False", "flag"),
     ),
     _row("Newton", pk.Newton, tolerance=("1e-6", "positive"), rounds=("40", "whole")),
     _row(
@@ -1298,7 +1353,7 @@ CALLS: list[Call] = [
         replicas=("2", "whole"),
         inner_lr=("0.1", "positive?"),
         alpha=("0.25", "share"),
-        temperature=("0.0", "least"),
+        temperature=("0.0", "rate"),
         seed=("0", "seed"),
     ),
     _row(
