@@ -39,7 +39,7 @@ def cost(x: Any) -> Any:
 
 
 NEURONS = pk.networks.Samples([[1.0], [2.0]], [0.5, 1.0], lambda x, w: (x * w).sum(-1))
-MODEL, SQUARES = torch.nn.Linear(2, 1), torch.nn.MSELoss()
+NETWORK, SQUARES = torch.nn.Linear(2, 1), torch.nn.MSELoss()
 PAIRS = (torch.eye(2).repeat(2, 1), torch.arange(4.0)[:, None])
 CONTROL = pk.control(V, 4.0, GRID, LAW, cost, [0.1, 0.2])
 
@@ -754,9 +754,9 @@ CALLS: list[Call] = [
     _row(
         "landscapes.hessian_spectrum",
         lambda **a: pk.landscapes.hessian_spectrum(
-            **{"model": MODEL, "loss": SQUARES, "data": PAIRS, "leading": 1} | a
+            **{"model": NETWORK, "loss": SQUARES, "data": PAIRS, "leading": 1} | a
         ),
-        model=("MODEL", "part"),
+        model=("NETWORK", "part"),
         loss=("SQUARES", "part"),
         data=("PAIRS", "part"),
         matrix=("pk.landscapes.GaussNewton()", "part"),
@@ -780,13 +780,13 @@ CALLS: list[Call] = [
     _row(
         "landscapes.gradient_covariance",
         pk.landscapes.gradient_covariance,
-        model=("MODEL", "part"),
+        model=("NETWORK", "part"),
         loss=("SQUARES", "part"),
         data=("PAIRS", "part"),
     ),
     _row(
         "landscapes.GradientCovariance.minibatch",
-        pk.landscapes.gradient_covariance(MODEL, SQUARES, PAIRS).minibatch,
+        pk.landscapes.gradient_covariance(NETWORK, SQUARES, PAIRS).minibatch,
         size=("2", "whole"),
         replacement=("False", "flag"),
     ),
