@@ -763,7 +763,6 @@ CALLS: list[Call] = [
         steps=("3", "whole"),
         probes=("2", "whole"),
         leading=("1", "whole"),
-        seed=("0", "seed"),
         batch=("2", "whole"),
     ),
     _row(
@@ -773,8 +772,7 @@ CALLS: list[Call] = [
     ),
     _row(
         "landscapes.Spectrum.density",
-        pk.landscapes.spectrum(np.eye(4), leading=1).density,
-        x=("[0.5, 1.0]", "numbers"),
+        lambda width: pk.landscapes.spectrum(np.eye(4), leading=1).density(0.5, width),
         width=("0.1", "positive"),
     ),
     _row(
