@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import StepPatch
 
+    from pdekit.landscapes.spectra import Spectrum
+
 
 def line(ax: Axes, field: xr.DataArray, **style: Any) -> Line2D:
     """A field on the line, dims ``("x",)``, as a curve through the cell centres."""
@@ -63,6 +65,27 @@ def histogram(
     faces = _bin_faces(grid, x.size, bins)
     counts, _ = np.histogram(x.ravel(), bins=faces)
     return ax.stairs(counts / (x.size * np.diff(faces)), faces, **style)
+
+
+def spectrum(
+    ax: Axes, found: Spectrum, width: float | None = None, cells: int = 400, **style: Any
+) -> list[Any]:
+    """The density of eigenvalues of ``pk.landscapes.hessian_spectrum``, in a band of its error.
+
+    Each eigenvalue is a Gaussian of standard deviation ``width``, by default the resolution of the
+    spectrum, or a hundredth of its range where that is more. Few are far out: take a logarithmic
+    axis, ``ax.set_yscale("log")``, and limits to it.
+    """
+    checks.has(
+        "found", found, "a Spectrum, such as hessian_spectrum returns", "quadrature", "density"
+    )
+    nodes, weights = found.quadrature
+    seen = nodes[weights > 0]
+    width = width or max(found.resolution, float(np.ptp(seen)) / 100) or 1.0
+    x = np.linspace(seen.min() - 4 * width, seen.max() + 4 * width, checks.whole("cells", cells, 2))
+    value, error = found.density(x, width)
+    (curve,) = ax.plot(x, value, **style)
+    return [curve, bands(ax, x, value - error, value + error, color=curve.get_color())]
 
 
 def field(ax: Axes, values: xr.DataArray, **style: Any) -> QuadMesh:

@@ -39,6 +39,8 @@ def cost(x: Any) -> Any:
 
 
 NEURONS = pk.networks.Samples([[1.0], [2.0]], [0.5, 1.0], lambda x, w: (x * w).sum(-1))
+NETWORK, SQUARES = torch.nn.Linear(2, 1), torch.nn.MSELoss()
+PAIRS = (torch.eye(2).repeat(2, 1), torch.arange(4.0)[:, None])
 CONTROL = pk.control(V, 4.0, GRID, LAW, cost, [0.1, 0.2])
 
 
@@ -156,8 +158,6 @@ BAD: dict[str, list[str]] = {
     "least": [v for v in [*_NO_NUMBER, *_SIZES] if v != "0.0"],  # >= 0
     "rate": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "lambda x: x")],
     "killing": [*(v for v in _FUNCTIONS if v != "3.0"), *_GROWTH, "np.ones(5)", "LAW"],
-    # a function of the step is a schedule
-    "scheduled": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "lambda x: x")],
     "least?": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "None")],
     "share": [*_NO_NUMBER, "-0.1", "1.5", "np.inf", "-np.inf", "7", "1e300"],
     "tolerance": [*_NO_NUMBER, *_SIZES, "1e-300", "1.0", "2.0", "1e300", "1e-15"],
@@ -478,6 +478,20 @@ BAD: dict[str, list[str]] = {
     "certificates": ["3", "'mass'", "c.Mass", "[1]", "object()", "[c.Mass]", "V"],
     "control": ["None", "'x'", "RHO", "V", "GRID", "3.0", "object()", "X", "{}"],
     "part": ["3.0", "'x'", "object()", "{}", "GRID", "1j", "np.ones(3)", "[1]"],
+    "matrix": [
+        "'x'",
+        "object()",
+        "{}",
+        "GRID",
+        "1j",
+        "np.ones(3)",
+        "np.ones((2, 3))",
+        "np.nan",
+        "np.array([[0.0, 1.0], [0.0, 0.0]])",
+        "1j * np.eye(2)",
+        "_grad(2, 2)",
+        "None",
+    ],
     "flux": ["3.0", "'x'", "object()", "{}", "GRID", "None"],
     "set": [
         "None",
@@ -746,6 +760,43 @@ CALLS: list[Call] = [
         n=("5", "whole"),
         p=("3", "whole"),
         field=("0.0", "least"),
+    ),
+    _row(
+        "landscapes.hessian_spectrum",
+        lambda **a: pk.landscapes.hessian_spectrum(
+            **{"model": NETWORK, "loss": SQUARES, "data": PAIRS, "leading": 1} | a
+        ),
+        model=("NETWORK", "part"),
+        loss=("SQUARES", "part"),
+        data=("PAIRS", "part"),
+        matrix=("pk.landscapes.GaussNewton()", "part"),
+        steps=("3", "whole"),
+        probes=("2", "whole"),
+        leading=("1", "whole"),
+        batch=("2", "whole"),
+    ),
+    _row(
+        "landscapes.spectrum",
+        lambda operator: pk.landscapes.spectrum(operator, leading=1),
+        operator=("np.eye(4)", "matrix"),
+    ),
+    _row(
+        "landscapes.Spectrum.density",
+        lambda width: pk.landscapes.spectrum(np.eye(4), leading=1).density(0.5, width),
+        width=("0.1", "positive"),
+    ),
+    _row(
+        "landscapes.gradient_covariance",
+        pk.landscapes.gradient_covariance,
+        model=("NETWORK", "part"),
+        loss=("SQUARES", "part"),
+        data=("PAIRS", "part"),
+    ),
+    _row(
+        "landscapes.GradientCovariance.minibatch",
+        pk.landscapes.gradient_covariance(NETWORK, SQUARES, PAIRS).minibatch,
+        size=("2", "whole"),
+        replacement=("False", "flag"),
     ),
     _row("Newton", pk.Newton, tolerance=("1e-6", "positive"), rounds=("40", "whole")),
     _row(
@@ -1240,7 +1291,7 @@ CALLS: list[Call] = [
         lr=("0.1", "least?"),
         gamma=("0.1", "positive?"),
         inner_steps=("2", "whole"),
-        temperature=("0.0", "scheduled"),
+        temperature=("0.0", "rate"),
         inner_lr=("0.1", "positive?"),
         alpha=("0.25", "share"),
         burn_in=("1", "whole"),
@@ -1254,7 +1305,7 @@ CALLS: list[Call] = [
         lr=("0.1", "least?"),
         gamma=("1e-4", "positive"),
         inner_steps=("2", "whole"),
-        temperature=("1.0", "scheduled"),
+        temperature=("1.0", "rate"),
         antithetic=("False", "flag"),
         seed=("0", "seed"),
     ),
@@ -1284,7 +1335,7 @@ CALLS: list[Call] = [
         lr=("0.1", "least?"),
         strength=("1.0", "least"),
         replicas=("2", "whole"),
-        temperature=("1e-6", "scheduled"),
+        temperature=("1e-6", "rate"),
         weight_decay=("0.0", "least"),
         seed=("0", "seed"),
     ),
@@ -1298,7 +1349,7 @@ CALLS: list[Call] = [
         inner_steps=("2", "whole"),
         burn_in=("1", "whole"),
         replicas=("2", "whole"),
-        temperature=("1e-6", "scheduled"),
+        temperature=("1e-6", "rate"),
         inner_lr=("0.1", "positive?"),
         weight_decay=("0.0", "least"),
         seed=("0", "seed"),
@@ -1320,7 +1371,7 @@ CALLS: list[Call] = [
         replicas=("2", "whole"),
         inner_lr=("0.1", "positive?"),
         alpha=("0.25", "share"),
-        temperature=("0.0", "scheduled"),
+        temperature=("0.0", "rate"),
         seed=("0", "seed"),
     ),
     _row(
@@ -1328,7 +1379,7 @@ CALLS: list[Call] = [
         _step(optim.SGLD),
         params=("params()", "any"),
         lr=("0.01", "least"),
-        temperature=("1e-6", "scheduled"),
+        temperature=("1e-6", "rate"),
         seed=("0", "seed"),
     ),
     _row(

@@ -30,6 +30,16 @@ def test_networks_have_the_weights_of_the_thesis(name: str, count: int) -> None:
     assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
+def test_the_recurrent_network() -> None:
+    """32,640 weights (3.3.1), and no other choice of biases has them."""
+    network = papers.char_lstm()
+    assert papers.weights(network) == 32_640
+    assert network(torch.zeros(2, 5, 96)).shape == (2, 5, 96)
+    gates, scores = 4 * (96 + 48) * 48, 48 * 96
+    choices = [gates + a * 4 * 48 + scores + b * 96 for a in (0, 1, 2) for b in (0, 1)]
+    assert choices.count(32_640) == 1
+
+
 def test_the_convolutional_network_for_cifar() -> None:
     """1.67 million (4.6.3); 26,982 with 12 and 24 channels (6.3.1)."""
     small, network = papers.allcnn((12, 24)), papers.allcnn()

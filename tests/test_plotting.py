@@ -35,6 +35,18 @@ def test_a_line_goes_through_the_cell_centres(ax):
     assert ax.lines[0] is artist
 
 
+def test_a_spectrum_is_its_density_in_a_band(ax):
+    from pdekit import landscapes
+
+    found = landscapes.spectrum(np.diag(np.linspace(-1, 2, 90)), steps=30, leading=1)
+    curve, band = plotting.spectrum(ax, found, width=0.2, color="C4")
+    x, y = curve.get_xydata().T
+    np.testing.assert_array_equal(y, found.density(x, 0.2).value)
+    assert np.trapezoid(y, x) == pytest.approx(1, abs=1e-4)
+    assert to_hex(band.get_facecolor()[0]) == to_hex("C4")
+    assert plotting.spectrum(ax, found)[0].get_ydata().min() > -1e-12
+
+
 def test_a_density_is_filled_in_its_own_colour(ax):
     curve, area = plotting.density(ax, CURVE, color="C2")
     assert curve.get_color() == "C2"

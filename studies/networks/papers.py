@@ -6,6 +6,8 @@ is over the batch and has two weights a channel. The counts settle what the text
 * ``small_lenet`` (section 3.3.1): 47,658 weights, so both poolings are 2 x 2 and nothing is
   normalised.
 * ``smallfc`` (3.3.1): 50,890 weights are those of 64 hidden units, not of 32 (errata 71).
+* ``char_lstm`` (3.3.1): 32,640 weights are those of two biases a gate, as in torch, and of scores
+  without one.
 * ``lenet`` (4.6.2): 131,220 weights, so the convolutions are normalised, the hidden layer is not.
 * ``small_lenet_normalised`` (6.3.1): 13,338 weights, so there the hidden layer is normalised too.
 * ``allcnn`` (4.6.3): 1.67 million weights. The small one of section 6.3.1 (12 and 24 channels) has
@@ -14,7 +16,7 @@ is over the batch and has two weights a channel. The counts settle what the text
 * ``mnistfc`` (4.6.2): "1.86 million" are its 1,863,690 weights without those of the normalisation.
 """
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def weights(network: nn.Module) -> int:
@@ -43,6 +45,24 @@ def small_lenet() -> nn.Sequential:
 def smallfc() -> nn.Sequential:
     """For 28 x 28 pixels; 50,890 weights."""
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+class CharLSTM(nn.Module):
+    """One-hot characters (n, time, 96) to scores of the next."""
+
+    def __init__(self, characters: int = 96, hidden: int = 48) -> None:
+        super().__init__()
+        self.memory = nn.LSTM(characters, hidden, batch_first=True)
+        self.scores = nn.Linear(hidden, characters, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.scores(self.memory(x)[0])
+        return scores
+
+
+def char_lstm() -> CharLSTM:
+    """For 96 characters; 32,640 weights."""
+    return CharLSTM()
 
 
 def small_lenet_normalised(drop: float = 0.1) -> nn.Sequential:
