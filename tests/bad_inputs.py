@@ -735,6 +735,14 @@ CALLS: list[Call] = [
         p=("3", "whole"),
         field=("0.0", "least"),
     ),
+    _row(
+        "landscapes.expected_by_index",
+        pk.landscapes.expected_by_index,
+        n=("4", "whole"),
+        p=("3", "whole"),
+        field=("0.0", "least"),
+        samples=("200", "whole"),
+    ),
     _row("Newton", pk.Newton, tolerance=("1e-6", "positive"), rounds=("40", "whole")),
     _row(
         "FixedPoint",

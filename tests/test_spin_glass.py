@@ -71,6 +71,13 @@ def test_several_disorders_are_those_one_by_one():
     assert torch.equal(glass.starts(5)[:, :2], glass.starts(2))
 
 
+def test_points_of_either_precision_are_taken():
+    glass = SpinGlass(3, 5, field=0.4, seed=2)
+    x = glass.starts(3).float()
+    np.testing.assert_array_equal(glass.curvatures(x), glass.curvatures(x.double()))
+    np.testing.assert_array_equal(glass.tangent_hessian(x), glass.tangent_hessian(x.double()))
+
+
 def test_curvatures_are_those_along_great_circles():
     glass = SpinGlass(3, 4, field=0.3, seed=2)
     x = glass.starts(1)
@@ -121,6 +128,20 @@ def test_energies_of_ground_state_and_threshold():
     assert ladder == sorted(ladder, reverse=True) and ladder[-1] > pk.landscapes.threshold(4)
 
 
+@pytest.mark.parametrize("p", [3, 5])
+def test_complexity_close_to_the_threshold(p):
+    """I₁ = (2/E²) ∫ √(z² - E²) dz from E to -u ~ (4 √2/3) (δ/E)^(3/2) at u = -E - δ."""
+    edge = pk.landscapes.threshold(p)
+    for delta in (1e-4, 1e-9):
+        u = -edge - delta
+        plain = log(p - 1) / 2 - (p - 2) / (4 * (p - 1)) * u**2
+        rate = plain - float(pk.landscapes.complexity(u, p, 0))
+        expected = 4 * sqrt(2) / 3 * ((-u - edge) / edge) ** 1.5
+        assert rate == pytest.approx(expected, rel=1e-3, abs=1e-15)
+    with np.errstate(over="ignore"):
+        assert pk.landscapes.complexity(-1e200, p, 0) == -np.inf
+
+
 @pytest.mark.parametrize("p", [3, 4, 5])
 def test_complexity_is_the_growth_of_the_counts(p):
     """log E crt(N) - log E crt(N/2) over N/2, without the power of N."""
@@ -137,7 +158,7 @@ def test_two_spins_have_a_pair_for_each_axis(n):
     assert pk.landscapes.expected_critical_points(n, 2) == pytest.approx(2 * n, rel=1e-11)
 
 
-@pytest.mark.parametrize("p", [2, 3, 5])
+@pytest.mark.parametrize("p", [2, 3, 5, 10**6, 10**12])
 @pytest.mark.parametrize("v", [0.0, 0.4, 3.0, 1e3])
 def test_on_a_circle_it_is_rices_count(p, v):
     """2 √((f' + 3 f'')/f') zeros of the slope of a stationary Gaussian process on the circle."""
@@ -342,6 +363,9 @@ def test_no_starts_have_no_ends():
         (lambda: SpinGlass(3, 5).energy(torch.zeros(4)), r"shape \(..., 5\)"),
         (lambda: SpinGlass(3, 5, seed=[1, 2]).energy(torch.zeros(3, 5)), r"shape \(2, ..., 5\)"),
         (lambda: SpinGlass(3, 5).energy(np.ones(5)), "must be a torch tensor"),
+        (lambda: SpinGlass(3, 5).energy(torch.ones(5) * 1j), "must be real"),
+        (lambda: SpinGlass(3, 5).grad(torch.ones(5), np.nan), "field must be a finite number"),
+        (lambda: pk.landscapes.expected_by_index(4, 1), "p must be"),
         (lambda: pk.landscapes.descend(SpinGlass(3, 4), np.ones((2, 4))), "a torch tensor"),
         (lambda: removed(0.5), "field must map the number of a step"),
         (lambda: removed(lambda k: np.nan), r"field\(0\) must be a finite number"),
