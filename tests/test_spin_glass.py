@@ -2,6 +2,7 @@
 
 import itertools
 from math import comb, factorial, log, prod, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,6 +236,46 @@ def test_row_56_the_hessian_is_shifted_by_p_times_the_energy_per_spin():
     slope = (u @ mean) / (u @ u)
     error = (mean - slope * u).std() / (u.norm())
     assert abs(float(slope) + 3) < 4.5 * float(error) < 0.5
+
+
+@pytest.mark.parametrize("p", [3, 4])
+def test_opposites_are_critical_where_h_is_odd_or_even(p):
+    """Found by themselves: with a field of even p they are not."""
+    for v in (0.0, 0.8):
+        glass = SpinGlass(p, 4, v, seed=3)
+        points = torch.from_numpy(pk.landscapes.critical_points(glass, starts=100).points)
+        slope = glass.project(-points, glass.grad(-points)).norm(dim=-1)
+        assert bool((slope < 1e-8).all()) == (v == 0 or p == 3)
+
+
+def test_points_that_few_starts_lead_to_are_found():
+    """A minimum and a maximum that one start in 300 leads to: being met three times is too few."""
+    found = pk.landscapes.critical_points(SpinGlass(3, 6, field=1.0, seed=9), starts=300)
+    assert len(found.points) == 46 and found.of_index(0) == 5
+
+
+def test_row_57_field_and_spins_hardly_align_at_random():
+    """|h·σ|/N: v/√N is typical (root mean square), |h|/√N ~ v the bound."""
+    glass = SpinGlass(3, 400, field=1.0, seed=6)
+    x = glass.starts(500)
+    along = (x @ glass.h[0]).square().mean().sqrt() / 400
+    assert float(along) == pytest.approx(1 / sqrt(400), rel=0.15)
+    best = glass.retract(glass.h)
+    assert float(best @ glass.h.T) / 400 == pytest.approx(float(glass.h.norm()) / sqrt(400))
+    assert float(glass.h.norm()) / sqrt(400) == pytest.approx(1.0, abs=0.15)
+
+
+def test_the_examples_of_the_page_run():
+    page = (Path(__file__).parents[1] / "docs" / "landscapes.md").read_text(encoding="utf-8")
+    space: dict = {}
+    for part in page.split("```python\n")[1:]:
+        exec(part.split("```")[0], space)
+    assert space["counts"] == [5, 9, 11, 11, 9, 5] and space["found"].morse_sum == 0
+    assert space["found"].bound == 126 and space["mean"] == pytest.approx(27.12, abs=5e-3)
+    assert space["per_spin"].mean() == pytest.approx(-1.49, abs=5e-3)
+    assert space["per_spin"].min() == pytest.approx(-1.59, abs=5e-3)
+    assert space["levels"] == pytest.approx((-1.633, -1.657), abs=5e-4)
+    assert (space["lowest"] > 0).all()
 
 
 def test_counts_that_overflow_have_logarithms():
