@@ -798,6 +798,14 @@ CALLS: list[Call] = [
         size=("2", "whole"),
         replacement=("False", "flag"),
     ),
+    _row(
+        "landscapes.expected_by_index",
+        pk.landscapes.expected_by_index,
+        n=("4", "whole"),
+        p=("3", "whole"),
+        field=("0.0", "least"),
+        samples=("200", "whole"),
+    ),
     _row("Newton", pk.Newton, tolerance=("1e-6", "positive"), rounds=("40", "whole")),
     _row(
         "FixedPoint",

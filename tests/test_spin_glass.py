@@ -2,6 +2,7 @@
 
 import itertools
 from math import comb, factorial, log, prod, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +72,13 @@ def test_several_disorders_are_those_one_by_one():
     assert torch.equal(glass.starts(5)[:, :2], glass.starts(2))
 
 
+def test_points_of_either_precision_are_taken():
+    glass = SpinGlass(3, 5, field=0.4, seed=2)
+    x = glass.starts(3).float()
+    np.testing.assert_array_equal(glass.curvatures(x), glass.curvatures(x.double()))
+    np.testing.assert_array_equal(glass.tangent_hessian(x), glass.tangent_hessian(x.double()))
+
+
 def test_curvatures_are_those_along_great_circles():
     glass = SpinGlass(3, 4, field=0.3, seed=2)
     x = glass.starts(1)
@@ -121,6 +129,20 @@ def test_energies_of_ground_state_and_threshold():
     assert ladder == sorted(ladder, reverse=True) and ladder[-1] > pk.landscapes.threshold(4)
 
 
+@pytest.mark.parametrize("p", [3, 5])
+def test_complexity_close_to_the_threshold(p):
+    """I₁ = (2/E²) ∫ √(z² - E²) dz from E to -u ~ (4 √2/3) (δ/E)^(3/2) at u = -E - δ."""
+    edge = pk.landscapes.threshold(p)
+    for delta in (1e-4, 1e-9):
+        u = -edge - delta
+        plain = log(p - 1) / 2 - (p - 2) / (4 * (p - 1)) * u**2
+        rate = plain - float(pk.landscapes.complexity(u, p, 0))
+        expected = 4 * sqrt(2) / 3 * ((-u - edge) / edge) ** 1.5
+        assert rate == pytest.approx(expected, rel=1e-3, abs=1e-15)
+    with np.errstate(over="ignore"):
+        assert pk.landscapes.complexity(-1e200, p, 0) == -np.inf
+
+
 @pytest.mark.parametrize("p", [3, 4, 5])
 def test_complexity_is_the_growth_of_the_counts(p):
     """log E crt(N) - log E crt(N/2) over N/2, without the power of N."""
@@ -137,7 +159,7 @@ def test_two_spins_have_a_pair_for_each_axis(n):
     assert pk.landscapes.expected_critical_points(n, 2) == pytest.approx(2 * n, rel=1e-11)
 
 
-@pytest.mark.parametrize("p", [2, 3, 5])
+@pytest.mark.parametrize("p", [2, 3, 5, 10**6, 10**12])
 @pytest.mark.parametrize("v", [0.0, 0.4, 3.0, 1e3])
 def test_on_a_circle_it_is_rices_count(p, v):
     """2 √((f' + 3 f'')/f') zeros of the slope of a stationary Gaussian process on the circle."""
@@ -214,6 +236,46 @@ def test_row_56_the_hessian_is_shifted_by_p_times_the_energy_per_spin():
     slope = (u @ mean) / (u @ u)
     error = (mean - slope * u).std() / (u.norm())
     assert abs(float(slope) + 3) < 4.5 * float(error) < 0.5
+
+
+@pytest.mark.parametrize("p", [3, 4])
+def test_opposites_are_critical_where_h_is_odd_or_even(p):
+    """Found by themselves: with a field of even p they are not."""
+    for v in (0.0, 0.8):
+        glass = SpinGlass(p, 3, v, seed=3)
+        points = torch.from_numpy(pk.landscapes.critical_points(glass, starts=100).points)
+        slope = glass.project(-points, glass.grad(-points)).norm(dim=-1)
+        assert bool((slope < 1e-8).all()) == (v == 0 or p == 3)
+
+
+def test_points_that_few_starts_lead_to_are_found():
+    """A minimum and a maximum that one start in 300 leads to: being met three times is too few."""
+    found = pk.landscapes.critical_points(SpinGlass(3, 6, field=1.0, seed=9), starts=300)
+    assert len(found.points) == 46 and found.of_index(0) == 5
+
+
+def test_row_57_field_and_spins_hardly_align_at_random():
+    """|h·σ|/N: v/√N is typical (root mean square), |h|/√N ~ v the bound."""
+    glass = SpinGlass(3, 400, field=1.0, seed=6)
+    x = glass.starts(500)
+    along = (x @ glass.h[0]).square().mean().sqrt() / 400
+    assert float(along) == pytest.approx(1 / sqrt(400), rel=0.15)
+    best = glass.retract(glass.h)
+    assert float(best @ glass.h.T) / 400 == pytest.approx(float(glass.h.norm()) / sqrt(400))
+    assert float(glass.h.norm()) / sqrt(400) == pytest.approx(1.0, abs=0.15)
+
+
+def test_the_examples_of_the_page_run():
+    page = (Path(__file__).parents[1] / "docs" / "landscapes.md").read_text(encoding="utf-8")
+    space: dict = {}
+    for part in page.split("```python\n")[1:]:
+        exec(part.split("```")[0], space)
+    assert space["counts"] == [5, 9, 11, 11, 9, 5] and space["found"].morse_sum == 0
+    assert space["found"].bound == 126 and space["mean"] == pytest.approx(27.12, abs=5e-3)
+    assert space["per_spin"].mean() == pytest.approx(-1.49, abs=5e-3)
+    assert space["per_spin"].min() == pytest.approx(-1.59, abs=5e-3)
+    assert space["levels"] == pytest.approx((-1.633, -1.657), abs=5e-4)
+    assert (space["lowest"] > 0).all()
 
 
 def test_counts_that_overflow_have_logarithms():
@@ -342,6 +404,9 @@ def test_no_starts_have_no_ends():
         (lambda: SpinGlass(3, 5).energy(torch.zeros(4)), r"shape \(..., 5\)"),
         (lambda: SpinGlass(3, 5, seed=[1, 2]).energy(torch.zeros(3, 5)), r"shape \(2, ..., 5\)"),
         (lambda: SpinGlass(3, 5).energy(np.ones(5)), "must be a torch tensor"),
+        (lambda: SpinGlass(3, 5).energy(torch.ones(5) * 1j), "must be real"),
+        (lambda: SpinGlass(3, 5).grad(torch.ones(5), np.nan), "field must be a finite number"),
+        (lambda: pk.landscapes.expected_by_index(4, 1), "p must be"),
         (lambda: pk.landscapes.descend(SpinGlass(3, 4), np.ones((2, 4))), "a torch tensor"),
         (lambda: removed(0.5), "field must map the number of a step"),
         (lambda: removed(lambda k: np.nan), r"field\(0\) must be a finite number"),

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from math import exp, log, log1p, pi, sqrt
+from math import exp, log, pi, sqrt
 
 import numpy as np
 from scipy.special import erf, ive, logsumexp
@@ -34,8 +34,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 def imbalance(p: int, field: float) -> float:
     """B: from (p-2)/p without field through 0 at v_c = √(p(p-2)) to -1 for a strong one."""
-    p, v = checks.whole("p", p, 2), checks.not_negative("field", field)
-    v = min(v, _STRONG * p)
+    p, v = _checked(p, field)
     return (p * (p - 2) - v * v) / (p * p + v * v)
 
 
@@ -48,13 +47,12 @@ def expected_critical_points(
     for counts that overflow. 2N for p = 2 without field; 2 where a field leaves one minimum and one
     maximum.
     """
-    n, B = checks.whole("n", n, 2), imbalance(p, field)
-    rest = _remainder(p, field)
+    n, rest = checks.whole("n", n, 2), _remainder(p, field)
     y, w = _quadrature(n, rest)
     # a square integrates to -B y²/2 = y²/2 - (1 + B) y²/2, without the difference of large numbers
     terms = log_goe_density(n, y, extra=0.5) - rest * y * y / 2 + np.log(w)
     total = log(2) + logsumexp(terms)  # both signs of y
-    value = float(log(2) + log(rest) / 2 + (n - 1) / 2 * (log(rest) - log1p(-B)) + total)
+    value = float(log(2) + log(rest) / 2 + (n - 1) / 2 * _log_ratio(p, field) + total)
     if logarithm:
         return value
     if value > log(np.finfo(float).max):
@@ -64,8 +62,19 @@ def expected_critical_points(
 
 def _remainder(p: int, field: float) -> float:
     """1 + B = 2 p (p-1)/(p² + v²), where B is near -1 to all its digits."""
-    field = min(field, _STRONG * p)
-    return 2 * p * (p - 1) / (p * p + field * field)
+    p, v = _checked(p, field)
+    return 2 * p * (p - 1) / (p * p + v * v)
+
+
+def _log_ratio(p: int, field: float) -> float:
+    """log (1+B)/(1-B) = log f''/f', where B is near 1 to all its digits."""
+    p, v = _checked(p, field)
+    return log(p * (p - 1) / (p + v * v))
+
+
+def _checked(p: int, field: float) -> tuple[int, float]:
+    p, v = checks.whole("p", p, 2), checks.not_negative("field", field)
+    return p, min(v, _STRONG * p)
 
 
 def asymptotic_critical_points(n: int, p: int, field: float = 0.0) -> float:
@@ -77,8 +86,8 @@ def asymptotic_critical_points(n: int, p: int, field: float = 0.0) -> float:
     """
     n, B = checks.whole("n", n, 2), imbalance(p, field)
     if n * B > 8:
-        growth = n / 2 * (log1p(B) - log1p(-B))
-        value = growth + log(4 * sqrt(n * (1 - B) / (pi * B)))
+        growth = (n - 1) / 2 * _log_ratio(p, field)
+        value = growth + log(4 * sqrt(n * (1 + B) / (pi * B)))
         if value > log(np.finfo(float).max):
             raise OverflowError(
                 f"E crt is about e^{value:.6g} for n = {n}, p = {p}; take a smaller n"
@@ -166,7 +175,7 @@ def expected_by_index(
     """
     n, samples = checks.whole("n", n, 2), checks.whole("samples", samples, 2)
     rng = np.random.default_rng(checks.whole("seed", seed, 0))
-    rest = _remainder(p, checks.not_negative("field", field))
+    rest = _remainder(p, field)
     spectra = np.array([_spectrum(n - 1, rng) for _ in range(samples)])
     piece = max(1, _PIECE // (24 * n * (n + 2 * _TAIL)))
     logs = np.concatenate(

@@ -16,7 +16,7 @@ from pdekit.landscapes.spin_glass import SphericalSpinGlass
 _SAME = 1e-6  # distance, in units of the radius, below which two points are one
 _STEPS = 30
 _TURN = 0.5  # longest step of Newton's method, in radians
-_LEAST = 3  # how often each point is to be met
+_LEAST = 10  # how many starts are to lead to each point, or to it and its opposite
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class CriticalPoints:
     """Critical points of H on the sphere, by energy.
 
     ``points`` (K, N), ``energy`` (K,), ``index`` (K,), the number of negative curvatures, and
-    ``curvature`` (K, N-1), increasing; ``met``, how many starts led to each.
+    ``curvature`` (K, N-1), increasing; ``met``, how many starts led to each, or to its opposite
+    where points come in pairs.
     """
 
     points: Array
@@ -55,11 +56,13 @@ def critical_points(
     """All critical points of H on the sphere, for N up to about 12.
 
     Newton's method for ∇H = μσ, |σ|² = N from ``starts`` random points a round, until every
-    critical point found has been met three times and the numbers by index satisfy
-    Morse's Σ (-1)^k crt_k = χ(S^(N-1)). Without field they come in pairs ±σ, so each found gives
-    its opposite. Neither condition proves that none is left: a point that a share s of the starts
-    leads to escapes n starts with probability (1 - s)^n. Raises ``ConvergenceError`` if they are
-    not met after ``rounds``, ``ValueError`` for several disorders.
+    critical point found has been met ten times and the numbers by index satisfy
+    Morse's Σ (-1)^k crt_k = χ(S^(N-1)). Without field, and for odd p with one, H(-σ) = ±H(σ) and
+    they come in pairs ±σ, so each found gives its opposite; of odd p and even N these cancel in the
+    sum, which then says nothing. Neither condition proves that none is left: a point that a share s
+    of the starts leads to escapes n starts with probability (1 - s)^n.
+    Raises ``ConvergenceError`` if they are not met after ``rounds``, ``ValueError`` for several
+    disorders.
     """
     if glass.disorders:
         raise ValueError("critical_points takes one disorder, a glass whose seed is a number")
@@ -110,7 +113,8 @@ def _newton_step(glass: SphericalSpinGlass, x: Tensor) -> Tensor:
 
 
 def _with_opposites(glass: SphericalSpinGlass, x: Tensor) -> Tensor:
-    return x if glass.field else torch.cat([x, -x])
+    """With a field of even p, H is neither even nor odd."""
+    return x if glass.field and glass.p % 2 == 0 else torch.cat([x, -x])
 
 
 def _gathered(found: Tensor, met: Array, new: Tensor) -> tuple[Tensor, Array]:

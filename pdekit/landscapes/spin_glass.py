@@ -34,7 +34,7 @@ class SphericalSpinGlass:
     field : v >= 0
     seed : of the disorder; a sequence of D seeds gives D disorders, and the points ``(D, ..., N)``
         of every method have the disorder first
-    dtype : torch.float64, or float32 for speed
+    dtype : torch.float64, or float32 for speed; points are converted, and have to be on the CPU
 
     The couplings of equal products are summed in advance: the gradient of one point takes
     N C(N+p-2, p-1) products, as many as there are numbers in its table (32 million for p = 3,
@@ -98,7 +98,7 @@ class SphericalSpinGlass:
         return self.retract(self._normals(_STARTS, checks.whole("count", count, 1) * self.n))
 
     def retract(self, x: Tensor) -> Tensor:
-        """√N x/|x|."""
+        """√N x/|x|; nan for 0, which has no nearest point."""
         out: Tensor = x * (sqrt(self.n) / x.norm(dim=-1, keepdim=True))
         return out
 
@@ -112,12 +112,13 @@ class SphericalSpinGlass:
         """H(σ), ``(..., N) -> (...)``; ``field`` multiplies h."""
         x = self.rows(points)
         pure = (x * self._slope(x)).sum(-1) / self.p
-        return (pure + field * (x * self.h).sum(-1)).reshape(points.shape[:-1])
+        tilt = checks.number("field", field) * (x * self.h).sum(-1)
+        return (pure + tilt).reshape(points.shape[:-1])
 
     def grad(self, points: Tensor, field: float = 1.0) -> Tensor:
         """∇H(σ) in R^N, ``(..., N) -> (..., N)``; ``project`` gives that along the sphere."""
         x = self.rows(points)
-        return (self._slope(x) + field * self.h).reshape(points.shape)
+        return (self._slope(x) + checks.number("field", field) * self.h).reshape(points.shape)
 
     def hessian(self, points: Tensor) -> Tensor:
         """∇²H(σ) in R^N, ``(..., N) -> (..., N, N)``; h has no part in it."""
@@ -131,6 +132,7 @@ class SphericalSpinGlass:
 
     def tangent_hessian(self, points: Tensor, field: float = 1.0) -> Tensor:
         """The Hessian along the sphere, P ∇²H P - (σ·∇H/N) P, as an N x N matrix; 0 along σ."""
+        points = self.rows(points).reshape(points.shape)
         x = points[..., None] / sqrt(self.n)
         pressure = (points * self.grad(points, field)).sum(-1)[..., None, None] / self.n
         full = self.hessian(points)
@@ -140,7 +142,7 @@ class SphericalSpinGlass:
 
     def curvatures(self, points: Tensor, field: float = 1.0) -> Tensor:
         """The N - 1 eigenvalues of the Hessian along the sphere, increasing."""
-        along = points[..., None] / sqrt(self.n)
+        along = self.rows(points).reshape(points.shape)[..., None] / sqrt(self.n)
         matrix = self.tangent_hessian(points, field)
         above = 1 + 2 * matrix.norm(dim=(-2, -1), keepdim=True)  # σ gets the largest eigenvalue
         values: Tensor = torch.linalg.eigvalsh(matrix + above * (along @ along.mT))
@@ -220,6 +222,8 @@ class SphericalSpinGlass:
             raise TypeError(
                 f"points must be a torch tensor, got {checks.shown(points)}; take torch.tensor(...)"
             )
+        if points.is_complex():
+            raise TypeError(f"points must be real, got {points.dtype}; take points.real")
         if points.shape[-1:] != (self.n,) or points.shape[: len(front)] != front:
             shape = ", ".join(map(str, (*front, "...", self.n)))
             raise ValueError(f"points must have shape ({shape}), got {tuple(points.shape)}")
