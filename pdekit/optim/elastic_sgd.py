@@ -7,25 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.bases import Base
-from pdekit.optim.groups import (
-    Closure,
-    Group,
-    Loss,
-    Part,
-    Schedule,
-    check_range,
-    check_whole,
-    check_width,
-    common,
-    decay,
-    evaluated,
-    every,
-    mean_loss,
-    quotients,
-    rate_of,
-    slopes_or_zero,
-)
+from pdekit.optim.bases import Base, decay, quotients
+from pdekit.optim.gradients import Closure, Loss, Part, evaluated, every, mean_loss, slopes_or_zero
+from pdekit.optim.groups import Schedule, common
+from pdekit.optim.options import Group, check_range, check_whole, check_width, rate_of
 from pdekit.optim.replicas import (
     Replicated,
     Tensors,

@@ -11,32 +11,12 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit import checks
-from pdekit.optim.bases import Base
-from pdekit.optim.groups import (
-    Average,
-    Checked,
-    Closure,
-    Group,
-    Loss,
-    Part,
-    Schedule,
-    address,
-    check_range,
-    check_seed,
-    check_whole,
-    check_width,
-    common,
-    copy_all,
-    decay,
-    evaluated,
-    every,
-    numbers_of,
-    quotients,
-    rate_of,
-    restored_on_error,
-    room,
-    step_by_base,
-)
+from pdekit.optim.bases import Base, decay, quotients, step_by_base
+from pdekit.optim.buffers import copy_all, restored_on_error, room
+from pdekit.optim.checked import Checked
+from pdekit.optim.gradients import Closure, Loss, Part, address, evaluated, every, numbers_of
+from pdekit.optim.groups import Average, Schedule, common
+from pdekit.optim.options import Group, check_range, check_seed, check_whole, check_width, rate_of
 from pdekit.optim.tables import Column, Store
 from pdekit.optim.updates import Noise, interpolate, langevin_steps
 from pdekit.particles.dynamics.two_scale import ExponentialAverage

@@ -8,32 +8,19 @@ from types import MappingProxyType
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.bases import Base
-from pdekit.optim.groups import (
-    Checked,
-    Closure,
+from pdekit.optim.bases import Base, decay, step_by_base
+from pdekit.optim.buffers import add_all, copy_all, restored_on_error, room, zero_all
+from pdekit.optim.checked import Checked
+from pdekit.optim.gradients import Closure, Loss, address, evaluated, every, mean_loss
+from pdekit.optim.groups import Schedule, common, former_names_refused
+from pdekit.optim.options import (
     Group,
-    Loss,
-    Schedule,
-    add_all,
-    address,
     check_range,
     check_seed,
     check_switch,
     check_whole,
     check_width,
-    common,
-    copy_all,
-    decay,
-    evaluated,
-    every,
-    former_names_refused,
-    mean_loss,
     rate_of,
-    restored_on_error,
-    room,
-    step_by_base,
-    zero_all,
 )
 from pdekit.optim.tables import Store
 from pdekit.optim.updates import Noise, langevin_steps, scatter

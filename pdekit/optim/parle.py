@@ -9,28 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.bases import Base
+from pdekit.optim.bases import Base, decay, quotients
+from pdekit.optim.buffers import copy_all
 from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop
-from pdekit.optim.groups import (
-    RATE,
-    Closure,
-    Group,
-    Loss,
-    Part,
-    Schedule,
-    check_range,
-    check_seed,
-    check_whole,
-    check_width,
-    common,
-    copy_all,
-    decay,
-    every,
-    former_names_refused,
-    mean_loss,
-    numbers_of,
-    quotients,
-)
+from pdekit.optim.gradients import Closure, Loss, Part, every, mean_loss, numbers_of
+from pdekit.optim.groups import Schedule, common, former_names_refused
+from pdekit.optim.options import RATE, Group, check_range, check_seed, check_whole, check_width
 from pdekit.optim.replicas import (
     Replicated,
     Tensors,

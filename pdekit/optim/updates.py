@@ -18,7 +18,11 @@ import torch
 from torch import Tensor
 
 from pdekit.optim import update_kernels as kernels
-from pdekit.optim.groups import Checked, Closure, Group, Loss, count_step, decay, loss_of
+from pdekit.optim.bases import decay
+from pdekit.optim.buffers import count_step
+from pdekit.optim.checked import Checked
+from pdekit.optim.gradients import Closure, Loss, loss_of
+from pdekit.optim.options import Group
 from pdekit.optim.tables import Column, Table, chunks, parts, walk
 from pdekit.particles.noise import LANES, Address, fill_normals
 
