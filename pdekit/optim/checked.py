@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from torch.optim import Optimizer
+import torch
+from torch.optim import Optimizer, optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.bases import Base, add_to_bases, bases_of, share_rates
@@ -42,6 +44,20 @@ class Checked(Optimizer):
             self.bases = bases_of(type(self).__name__, base, groups, replicas)
             defaults["shared_lr"] = None
         super().__init__(groups, defaults)
+
+    @staticmethod
+    def profile_hook_step(func: Callable[..., Any]) -> Callable[..., Any]:
+        """As torch's, which is called only where a profiler records or hooks wait: what it does for
+        them takes a fifth of the time of torch's SGD on a million weights, when caches are cold.
+        """
+        recorded = Optimizer.profile_hook_step(func)
+
+        @wraps(func)
+        def step(self: Any, *arguments: Any, **options: Any) -> Any:
+            made = recorded if _watched(self) else func
+            return made(self, *arguments, **options)
+
+        return step
 
     def completed(self, group: Group) -> Group:
         """A new group, completed with derived options."""
@@ -110,3 +126,14 @@ class Checked(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "bases": self.bases}
+
+
+def _watched(made: Any) -> bool:
+    """Whether a profiler records, or hooks wait for the step of an optimizer."""
+    return bool(
+        torch.autograd._profiler_enabled()  # type: ignore[attr-defined]
+        or made._optimizer_step_pre_hooks
+        or made._optimizer_step_post_hooks
+        or optimizer._global_optimizer_pre_hooks
+        or optimizer._global_optimizer_post_hooks
+    )

@@ -207,24 +207,54 @@ def inner_step(
         average_still(optimizer, moved - numbers_of(parts), means, m, firsts)
     for part, first in zip(parts, firsts, strict=True):
         for some, new in ((part.among(moved), m == first), (part.beyond(moved), True)):
-            runs = [n * replicas + replica for n in some.numbers]
-            z = some.of(means) if means is not None and m >= first else None
-            walk_one(some, centres, z, m, new, runs)
+            if some.numbers:
+                runs = [n * replicas + replica for n in some.numbers]
+                z = some.of(means) if means is not None and m >= first else None
+                walk_one(some, centres, z, m, first, new, runs)
         moved.update(part.numbers)
     return loss
 
 
 def walk_one(
-    part: Part, centres: Store, means: Column | None, m: int, begin: bool, runs: Sequence[int]
+    part: Part,
+    centres: Store,
+    means: Column | None,
+    m: int,
+    first: int,
+    begin: bool,
+    runs: Sequence[int],
 ) -> None:
-    """The m-th step of y, and of z, which may begin there."""
+    """The m-th step of y, and of z, which may begin there.
+
+    z is read and written in every other step, when y is added as it was before and after it: the
+    same numbers, and half of the traffic.
+    """
     group, eta, noise = part.group, inner_rate(part.group), None
     if group["temperature"] > 0:
         noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
+    if means is not None and postponed(group, m, first):
+        if begin:
+            copy_all(means, part.places)
+        means = None
     past = 0.0 if means is None else weight_of_past(group, m)
+    owed = weight_of_past(group, m - 1) if postponed(group, m - 1, first) else None
     langevin_steps(
-        part.places, part.slopes, eta, noise, part.of(centres), group["gamma"], means, past, begin
+        part.places,
+        part.slopes,
+        eta,
+        noise,
+        part.of(centres),
+        group["gamma"],
+        means,
+        past,
+        begin,
+        owed=owed,
     )
+
+
+def postponed(group: Group, m: int, first: int) -> bool:
+    """Whether the m-th iterate is added to z together with the one after it."""
+    return m > first and (group["inner_steps"] - m) % 2 == 1
 
 
 def average_still(
@@ -238,8 +268,9 @@ def average_still(
         z = some.of(means)
         if m == first:
             copy_all(z, some.places)
-        elif m > first:
-            interpolate(z, some.places, z, weight_of_past(part.group, m))
+        elif m > first and not postponed(part.group, m, first):
+            for k in (m - 1, m) if postponed(part.group, m - 1, first) else (m,):
+                interpolate(z, some.places, z, weight_of_past(part.group, k))
 
 
 def average_of(group: Group) -> Average:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import compress, repeat
-from operator import attrgetter, is_not
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import torch
@@ -21,23 +19,42 @@ from pdekit.particles.noise import Address
 Loss: TypeAlias = Tensor | float
 Closure: TypeAlias = Callable[[], Loss | None]
 
-_dtype, _layout = attrgetter("dtype"), attrgetter("layout")
+_layout = attrgetter("layout")
 
 
-@dataclass(frozen=True)
 class Part:
     """Parameters of a group, whose scheduled options have their present value, and their numbers
     through all groups.
     """
 
-    group: Group
-    numbers: list[int]
-    params: list[Tensor]
+    __slots__ = ("_gradients", "_places", "_slopes", "group", "numbers", "params")
 
-    @cached_property
+    def __init__(self, group: Group, numbers: Sequence[int], params: list[Tensor]) -> None:
+        self.group, self.numbers, self.params = group, numbers, params
+        self._gradients: list[Any] | None = None
+        self._places: Column | None = None
+        self._slopes: Column | None = None
+
+    @property
     def gradients(self) -> list[Any]:
         """Their gradients, if they have any."""
-        return [p.grad for p in self.params]
+        if self._gradients is None:
+            self._gradients = [p.grad for p in self.params]
+        return self._gradients
+
+    @property
+    def places(self) -> Column:
+        """The parameters, to be moved."""
+        if self._places is None:
+            self._places = Column(self.params)
+        return self._places
+
+    @property
+    def slopes(self) -> Column:
+        """Their gradients."""
+        if self._slopes is None:
+            self._slopes = Column(self.gradients)
+        return self._slopes
 
     def pairs(self) -> Iterator[tuple[int, Tensor]]:
         """Numbers and parameters."""
@@ -47,27 +64,16 @@ class Part:
         """What belongs to them in a store."""
         return store.of(self.numbers)
 
-    @cached_property
-    def places(self) -> Column:
-        """The parameters, to be moved."""
-        return Column(self.params)
-
-    @cached_property
-    def slopes(self) -> Column:
-        """Their gradients."""
-        return Column(self.gradients)
-
     def among(self, numbers: set[int]) -> Part:
         """Those with these numbers."""
-        return self.only(k in numbers for k in self.numbers)
+        return self.only([k in numbers for k in self.numbers])
 
     def beyond(self, numbers: set[int]) -> Part:
         """Those with other numbers."""
-        return self.only(k not in numbers for k in self.numbers)
+        return self.only([k not in numbers for k in self.numbers])
 
-    def only(self, those: Iterable[bool]) -> Part:
+    def only(self, chosen: list[bool]) -> Part:
         """Some of them."""
-        chosen = list(those)
         if all(chosen):
             return self
         numbers, params = compress(self.numbers, chosen), compress(self.params, chosen)
@@ -79,7 +85,7 @@ def parts_of(optimizer: Optimizer) -> list[Part]:
     found, number = [], 0
     for group in optimizer.param_groups:
         count = len(group["params"])
-        found.append(Part(now(group), list(range(number, number + count)), group["params"]))
+        found.append(Part(now(group), range(number, number + count), group["params"]))
         number += count
     return found
 
@@ -87,16 +93,17 @@ def parts_of(optimizer: Optimizer) -> list[Part]:
 def every(optimizer: Optimizer) -> list[Part]:
     """All parameters but whole numbers, which have no gradient."""
     return [
-        part.only(dtype.is_floating_point or dtype.is_complex for dtype in map(_dtype, part.params))
+        part.only([p.is_floating_point() or p.is_complex() for p in part.params])
         for part in parts_of(optimizer)
     ]
 
 
 def moving(optimizer: Optimizer) -> list[Part]:
     """Those that have a gradient; checked."""
-    found = [part.only(map(is_not, part.gradients, repeat(None))) for part in parts_of(optimizer)]
+    found = [part.only([g is not None for g in part.gradients]) for part in parts_of(optimizer)]
     for part in found:
-        check_gradients(optimizer, part)
+        if part.slopes.real is None or part.places.real is None:
+            check_gradients(optimizer, part)
     return found
 
 
@@ -170,7 +177,7 @@ def address(group: Group) -> Address:
 
 def slopes_or_zero(part: Part) -> Column:
     """Gradients, zero where there is none."""
-    if all(map(is_not, part.gradients, repeat(None))):
+    if all(slope is not None for slope in part.gradients):
         return part.slopes
     pairs = zip(part.params, part.gradients, strict=True)
     return Column([torch.zeros_like(p) if slope is None else slope for p, slope in pairs])

@@ -96,8 +96,10 @@ def refuse_former(optimizer: Any, options: Iterable[str]) -> None:
 
 def now(group: Group) -> Group:
     """The group with scheduled options as they are in this step."""
-    at = {name: group[name](group["steps"]) for name in SCHEDULED if is_schedule(group.get(name))}
-    return {**group, **at} if at else group
+    scheduled = [name for name in SCHEDULED if is_schedule(group.get(name))]
+    if not scheduled:
+        return group
+    return {**group, **{name: group[name](group["steps"]) for name in scheduled}}
 
 
 def finally_(group: Group) -> Group:
