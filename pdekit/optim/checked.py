@@ -67,6 +67,11 @@ class Checked(Optimizer):
         """``ValueError`` for options out of range."""
         raise NotImplementedError
 
+    def check_stable(self, group: Group) -> None:
+        """``ValueError`` for options that are unstable together, as they are in this step: of where
+        each tends to nothing follows, as learning rates fall by torch's schedulers.
+        """
+
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, whose options are checked."""
         group = group_of(self, param_group)
@@ -76,6 +81,7 @@ class Checked(Optimizer):
         group = self.completed(group)
         for moment in (now(group), finally_(group)):
             self._check(moment)
+        self.check_stable(now(group))
         super().add_param_group(group)
 
     def recheck_groups(self) -> None:
@@ -95,6 +101,7 @@ class Checked(Optimizer):
                 )
             group_of(self, group)
             self._check(current)
+            self.check_stable(current)
             seen[k] = options
 
     def _check(self, group: Group) -> None:

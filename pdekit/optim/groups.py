@@ -96,7 +96,7 @@ def refuse_former(optimizer: Any, options: Iterable[str]) -> None:
 
 def now(group: Group) -> Group:
     """The group with scheduled options as they are in this step."""
-    scheduled = [name for name in SCHEDULED if is_schedule(group.get(name))]
+    scheduled = [name for name in SCHEDULED if name in group and is_schedule(group[name])]
     if not scheduled:
         return group
     return {**group, **{name: group[name](group["steps"]) for name in scheduled}}

@@ -66,7 +66,8 @@ class Parle(Replicated):
 
     ``step(closure)`` calls the closure L times for each replica of the process and returns the mean
     of their first losses, f(x^a). Raises ``TypeError`` without a closure and ``ValueError`` for
-    numbers out of range, without a base among them η (1 + 2/ρ) >= 2, unstable where f is steep.
+    numbers out of range, without a base among them η (1 + 2/ρ) >= 2, unstable where f is steep
+    (of η and ρ as they are in the step, if they fall).
     Stable on a quadratic if besides η_y (λ + 1/γ) < 2, λ the largest curvature. If the closure
     raises, everything is as before the step.
 
@@ -136,6 +137,8 @@ class Parle(Replicated):
         if not (isinstance(group["rho"], float) and group["rho"] == inf):
             check_width(group, "rho")
         check_whole(group, "replicas", 1)
+
+    def check_stable(self, group: Group) -> None:
         lr, rho = group["lr"], group["rho"]
         if not self.bases and lr * (1 + 2 / rho) >= 2:
             more = f", or rho > {2 * lr / (2 - lr):g}" if lr < 2 else ""

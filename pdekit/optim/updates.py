@@ -26,6 +26,8 @@ from pdekit.optim.options import Group
 from pdekit.optim.tables import Column, Table, chunks, parts, walk
 from pdekit.particles.noise import LANES, RUN_BITS, Address, fill_normals
 
+_SILENT = Address(0)
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -69,7 +71,7 @@ def langevin_steps(
     weights = (float(alpha), begin, owed)
     for good, columns, runs in parts(table, noise.runs if noise else ()):
         if good:
-            scale, at = (noise.scale, noise.at) if noise else (0.0, Address(0))
+            scale, at = (noise.scale, noise.at) if noise else (0.0, _SILENT)
             past = 0.0 if owed is None else float(owed)
             numbers = (float(eta), pull, float(alpha), 1 - float(alpha), float(scale), begin)
             walk(kernels.descend, columns, (*numbers, owed is not None, past, 1 - past), at, runs)
