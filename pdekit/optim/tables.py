@@ -146,7 +146,7 @@ def walk(
     real: Any = table[0].real
     last = int(ends[-1])
     pointers = np.array([column.pointers if column else none for column in table], np.int64)
-    values = [real(v) if type(v) is float else v for v in numbers]
+    values = [real(v) if isinstance(v, float) else v for v in numbers]
     if at is not None:
         streams = (
             np.array([run << 8 | at.channel for run in runs], np.uint64) if runs else _NO_STREAMS
