@@ -277,11 +277,10 @@ def parle(n: int) -> Make:
 def as_printed(n: int, batches: int = 21) -> Make:
     """L = 25; γ from 100 and ρ from 1 narrow by thesis (5.10), ρ to η as it is at first.
 
-    As η falls too, every step is stable; η (1 + 2/ρ) with the first η and the last ρ would not be,
-    which Parle refuses of a schedule that says where it ends.
+    As η falls too, every step is stable; η (1 + 2/ρ) with the first η and the last ρ would not be.
     """
     gamma, rho = Scoping(100.0, batches, floor=1.0), Scoping(1.0, batches, floor=0.5)
-    return lambda p, rate, seed: pk.optim.Parle(p, 0.5, gamma, rho.__call__, 25, n, inner_lr=rate)
+    return lambda p, rate, seed: pk.optim.Parle(p, 0.5, gamma, rho, 25, n, inner_lr=rate)
 
 
 def methods() -> list[Method]:

@@ -3,12 +3,14 @@
 import copy
 import io
 from inspect import signature
-from itertools import islice
+from itertools import count as count_from
+from itertools import islice, product
 
 import numpy as np
 import pytest
 import torch
 from optimizer_cases import CASES, OPTIMIZERS
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from pdekit import optim
 from pdekit.particles import ExponentialAverage, LinearAverage
@@ -719,3 +721,56 @@ def test_a_mean_leaves_out_only_what_rounding_would(dtype, average, burn_in):
         expected = x - 0.5 * (x - sum(weight * y for weight, y in counted))
         error = np.abs(tensors[k].detach().double().numpy() - expected).max()
         assert error < 8 * torch.finfo(dtype).eps * np.abs(x).max()
+
+
+def test_hooks_and_profilers_see_every_step():
+    """Though steps go past torch's wrapper where nobody waits for them."""
+    x, seen = torch.ones(2, requires_grad=True), []
+    optimizer = optim.SGLD([x], temperature=0.0)
+    x.grad = torch.ones(2)
+    hooks = [
+        optimizer.register_step_pre_hook(lambda *of: seen.append("before")),
+        optimizer.register_step_post_hook(lambda *of: seen.append("after")),
+    ]
+    optimizer.step()
+    for hook in hooks:
+        hook.remove()
+    optimizer.step()
+    everywhere = register_optimizer_step_post_hook(lambda *of: seen.append("anywhere"))
+    optimizer.step()
+    everywhere.remove()
+    assert seen == ["before", "after", "anywhere"]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        optimizer.step()
+    assert "Optimizer.step#SGLD.step" in {event.key for event in profile.key_averages()}
+
+
+@pytest.mark.parametrize("burn_in", [1, 2, 3])
+@pytest.mark.parametrize("steps", [5, 6])
+def test_an_average_is_that_of_every_iterate_whoever_has_a_gradient(steps, burn_in):
+    """Iterates are added to z in pairs; layers get their first gradient at each step, and have
+    none at another: z is the plain mean of the iterates from burn_in on.
+    """
+    average, h = LinearAverage(), 0.1
+    for start, gap in product(range(1, steps + 1), repeat=2):
+        x, never = (torch.ones(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+        optimizer = optim.EntropySGD(
+            [x, never], 1.0, 1.0, steps, inner_lr=h, average=average, burn_in=burn_in
+        )
+        count = count_from(1)
+
+        def closure(x=x, never=never, start=start, gap=gap, count=count):
+            m = next(count)
+            x.grad = x.detach().clone() if m >= start and m != gap else None
+            never.grad = None
+            return 0.0
+
+        optimizer.step(closure)
+        y, met = 1.0, []
+        for m in range(1, steps + 1):
+            if m >= start and m != gap:
+                y -= h * (y + (y - 1.0))
+            met.append(y)
+        expected = np.mean(met[burn_in - 1 :])
+        np.testing.assert_allclose(x.detach().numpy(), expected, rtol=1e-14)
+        assert torch.equal(never.detach(), torch.ones(3, dtype=torch.float64))

@@ -267,12 +267,34 @@ def test_a_schedule_is_checked_where_it_ends():
     x = torch.zeros(1, requires_grad=True)
     with pytest.raises(ValueError, match=r"gamma must be a finite number > 0, got 0\.0"):
         EntropySGD([x], gamma=Scoping(1.0, 100))
-    with pytest.raises(
-        ValueError, match=r"lr \(1 \+ 2/rho\) must be below 2, got 1 \(1 \+ 2/0.1\)"
-    ):
-        Parle([x], rho=Scoping(4.0, 100, floor=0.1))
+    with pytest.raises(ValueError, match=r"rho must be a finite number > 0, got 0\.0"):
+        Parle([x], rho=Scoping(4.0, 100))
     with pytest.raises(ValueError, match="temperature must be a finite number >= 0, got -1"):
         EntropySGD([x], temperature=lambda k: -1.0)
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "message"),
+    [
+        (Parle, {"lr": 0.5}, r"lr \(1 \+ 2/rho\) must be below 2, got 0.5 \(1 \+ 2/0.5\)"),
+        (ElasticSGD, {"lr": 0.5, "replicas": 2}, r"must be below 2, got \(0.5 \+ 2 \* 0.25\)/0.5"),
+    ],
+)
+def test_stability_is_that_of_all_options_in_the_same_step(cls, options, message):
+    """ρ falls to where the first η would be unstable: right if η falls too, refused if it stays."""
+    for falls in (True, False):
+        x = torch.ones(1, requires_grad=True)
+        optimizer = cls([x], rho=Scoping(1.0, 1, floor=0.5), **options)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5 if falls else 1.0)
+        optimizer.step(lambda: 0.0)
+        scheduler.step()
+        if falls:
+            optimizer.step(lambda: 0.0)
+            continue
+        before = x.detach().clone()
+        with pytest.raises(ValueError, match=message):
+            optimizer.step(lambda: 0.0)
+        assert torch.equal(x.detach(), before)
 
 
 def test_the_inner_rate_stays_when_a_schedule_lowers_the_learning_rate():

@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pdekit.checks import shown
-
-Group: TypeAlias = dict[str, Any]
-"""Of parameters, as torch keeps them: tensors and their options."""
+from pdekit.optim.gradients import Part, every
+from pdekit.optim.options import Group
+from pdekit.optim.tables import Column, Store
 
 Base: TypeAlias = Callable[[list[Any]], Optimizer]
 
@@ -68,6 +69,38 @@ def descend(base: Optimizer, places: Sequence[Tensor], slopes: Sequence[Tensor |
     base.step()
     for stand in stands:
         stand.grad = None
+
+
+def step_by_base(
+    optimizer: Any,
+    slopes: dict[int, Tensor],
+    places: Store | None = None,
+    replica: int = 0,
+) -> None:
+    """Move the parameters, or the tensors at other places, by a step of the base along these
+    slopes, with decoupled decay. What has no slope stays.
+    """
+    tensors = [p for group in optimizer.param_groups for p in group["params"]]
+    there = Store({**dict(enumerate(tensors)), **(places.tensors if places else {})})
+    for part in every(optimizer):
+        some = part.among(set(slopes))
+        decay(some.of(there), some.of(there), part.group)
+    base, numbers = optimizer.bases[replica], range(len(tensors))
+    descend(base, [there.tensors[k] for k in numbers], [slopes.get(k) for k in numbers])
+
+
+def decay(new: Column, old: Column, group: Group) -> None:
+    """Decoupled weight decay, new ← new - η w old (Loshchilov and Hutter 2019)."""
+    if new.tensors and group["weight_decay"]:
+        share = group["lr"] * group["weight_decay"]
+        torch._foreach_add_(new.tensors, old.tensors, alpha=-share)
+
+
+def quotients(
+    part: Part, xs: dict[int, Tensor], zs: dict[int, Tensor], width: float
+) -> dict[int, Tensor]:
+    """(x - z)/width of the parameters of a part, for the gradient of a base."""
+    return {k: (xs[k] - zs[k]) / width for k in part.numbers}
 
 
 def _made(owner: str, base: Base, params: list[Any]) -> Optimizer:

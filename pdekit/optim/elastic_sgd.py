@@ -7,25 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.bases import Base
-from pdekit.optim.groups import (
-    Closure,
-    Group,
-    Loss,
-    Part,
-    Schedule,
-    check_range,
-    check_whole,
-    check_width,
-    common,
-    decay,
-    evaluated,
-    every,
-    mean_loss,
-    quotients,
-    rate_of,
-    slopes_or_zero,
-)
+from pdekit.optim.bases import Base, decay, quotients
+from pdekit.optim.gradients import Closure, Loss, Part, evaluated, every, mean_loss, slopes_or_zero
+from pdekit.optim.groups import Schedule, common
+from pdekit.optim.options import Group, check_range, check_whole, check_width, rate_of
 from pdekit.optim.replicas import (
     Replicated,
     Tensors,
@@ -71,9 +56,9 @@ class ElasticSGD(Replicated):
 
     ``step(closure)`` calls the closure once for each replica of the process and returns the mean of
     its losses there. Raises ``TypeError`` without a closure and ``ValueError`` for numbers out of
-    range, without a base among them (η + n η')/ρ >= 2, unstable for every convex f. Stable if
-    η (λ + 1/ρ) + n η'/ρ < 2, λ the largest curvature. If the closure raises, everything is as
-    before the step.
+    range, without a base among them (η + n η')/ρ >= 2 in a step, unstable for every convex f.
+    Stable if η (λ + 1/ρ) + n η'/ρ < 2, λ the largest curvature. If the closure raises, everything
+    is as before the step.
 
     **Several processes** (torchrun, after ``init_process_group``) take part with ``replicas``
     each, n in total. They start from the parameters of the first. A step, one gradient of each
@@ -110,6 +95,8 @@ class ElasticSGD(Replicated):
         check_range(group, "lr", 0.0)
         check_width(group, "rho")
         check_range(group, "master_lr", 0.0, optional=True)
+
+    def check_stable(self, group: Group) -> None:
         n = group["replicas"] * ranks_of(self.process_group).size
         rate = self._master_rate(group, n)
         pull = n * rate if self.bases else group["lr"] + n * rate

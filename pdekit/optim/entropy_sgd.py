@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import sqrt
 
 import torch
@@ -11,31 +12,19 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from pdekit import checks
-from pdekit.optim.bases import Base
-from pdekit.optim.groups import (
-    Average,
-    Checked,
-    Closure,
+from pdekit.optim.bases import Base, decay, quotients, step_by_base
+from pdekit.optim.buffers import copy_all, restored_on_error, room
+from pdekit.optim.checked import Checked
+from pdekit.optim.gradients import Closure, Loss, Part, address, evaluated, every, numbers_of
+from pdekit.optim.groups import Average, Schedule, common
+from pdekit.optim.options import (
+    RATE,
     Group,
-    Loss,
-    Part,
-    Schedule,
-    address,
     check_range,
     check_seed,
     check_whole,
     check_width,
-    common,
-    copy_all,
-    decay,
-    evaluated,
-    every,
-    numbers_of,
-    quotients,
     rate_of,
-    restored_on_error,
-    room,
-    step_by_base,
 )
 from pdekit.optim.tables import Column, Store
 from pdekit.optim.updates import Noise, interpolate, langevin_steps
@@ -55,7 +44,8 @@ class EntropySGD(Checked):
     ----------
     params : tensors, or groups of them with options of their own
     lr : η >= 0; a step is as long as one of gradient descent with this learning rate on u.
-        None for 0.2 L: as long as L steps of SGD with rate 0.2; with a base for its own
+        None for 0.2 L: as long as L steps of SGD with rate 0.2; with another ``average`` as far as
+        with the exponential one on a slope, 0.3 L for ``LinearAverage()``; with a base for its own
     gamma : γ > 0, the square of the width, or a schedule; None for the ``lr`` of the group, where
         x becomes z, with a base for 0.2 L
     inner_steps : L, gradients a step, the same in all groups
@@ -96,7 +86,7 @@ class EntropySGD(Checked):
         seed: int = 0,
     ) -> None:
         options = {
-            "lr": rate_of(lr, inner_steps) if base is None else lr,
+            "lr": lr if base or lr is not None else default_rate(inner_steps, average, burn_in),
             "gamma": gamma,
             "inner_steps": inner_steps,
             "temperature": temperature,
@@ -162,6 +152,27 @@ def with_width(group: Group, based: bool = False) -> Group:
     return {**group, "gamma": rate_of(None, group["inner_steps"]) if based else group["lr"]}
 
 
+def default_rate(steps: int, average: Average | None, burn_in: int) -> float | None:
+    """0.2 L, or with what x moves as far on a slope as with that and the exponential average."""
+    if average is None:
+        return rate_of(None, steps)
+    group = {"inner_steps": steps, "average": average, "burn_in": burn_in}
+    check_whole(group, "inner_steps", 1)
+    check_average(group)
+    usual = reach(ExponentialAverage(0.25), 1, steps)
+    return RATE * steps * usual / reach(average, burn_in, steps)
+
+
+def reach(average: Average, burn_in: int, steps: int) -> float:
+    """How far z gets from x on a slope, of the way to the proximal point, at the default η_y."""
+    way = [1 - (1 - 2 / (steps + 1)) ** m for m in range(steps + 1)]
+    z = way[burn_in - 1]
+    for m in range(burn_in, steps + 1):
+        past = average.past(m - burn_in + 1)
+        z = past * z + (1 - past) * way[m]
+    return z
+
+
 def check_inner_loop(group: Group) -> None:
     """Raise for options of ``inner_loop`` out of range."""
     check_whole(group, "inner_steps", 1)
@@ -202,9 +213,9 @@ def inner_loop(
     Replicas have independent noise.
     """
     moved, ids = set[int](), (replica, replicas)
-    firsts = [first_averaged(group) for group in optimizer.param_groups]
+    averagings = [averaging(group) for group in optimizer.param_groups]
     losses = [
-        inner_step(optimizer, closure, centres, means, moved, (m, firsts), ids)
+        inner_step(optimizer, closure, centres, means, moved, (m, averagings), ids)
         for m in range(1, common(optimizer, "inner_steps") + 1)
     ]
     return losses[0], [part.among(moved) for part in every(optimizer)]
@@ -216,73 +227,93 @@ def inner_step(
     centres: Store,
     means: Store | None,
     moved: set[int],
-    time: tuple[int, list[int]],
+    time: tuple[int, list[Averaging]],
     ids: tuple[int, int],
 ) -> Loss | None:
     """The m-th of the L steps, and its loss. It keeps no gradient beyond, so that the next
     evaluation can use its memory.
     """
-    (loss, parts), (m, firsts), (replica, replicas) = evaluated(optimizer, closure), time, ids
+    (loss, parts), (m, averagings), (replica, replicas) = evaluated(optimizer, closure), time, ids
     if means is not None:
-        average_still(optimizer, moved - numbers_of(parts), means, m, firsts)
-    for part, first in zip(parts, firsts, strict=True):
-        for some, new in ((part.among(moved), m == first), (part.beyond(moved), True)):
-            runs = [n * replicas + replica for n in some.numbers]
-            z = some.of(means) if means is not None and m >= first else None
-            walk_one(some, centres, z, m, new, runs)
+        average_still(optimizer, moved - numbers_of(parts), means, m, averagings)
+    for part, how in zip(parts, averagings, strict=True):
+        for some, new in ((part.among(moved), m == how.first), (part.beyond(moved), True)):
+            if some.numbers:
+                runs = [n * replicas + replica for n in some.numbers]
+                z = some.of(means) if means is not None and m >= how.first else None
+                walk_one(some, centres, z, m, how, new, runs)
         moved.update(part.numbers)
     return loss
 
 
 def walk_one(
-    part: Part, centres: Store, means: Column | None, m: int, begin: bool, runs: Sequence[int]
+    part: Part,
+    centres: Store,
+    means: Column | None,
+    m: int,
+    how: Averaging,
+    begin: bool,
+    runs: Sequence[int],
 ) -> None:
     """The m-th step of y, and of z, which may begin there."""
     group, eta, noise = part.group, inner_rate(part.group), None
     if group["temperature"] > 0:
         noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
-    past = 0.0 if means is None else weight_of_past(group, m)
-    langevin_steps(
-        part.places, part.slopes, eta, noise, part.of(centres), group["gamma"], means, past, begin
-    )
+    if means is not None and how.postponed(m):
+        if begin:
+            copy_all(means, part.places)
+        means = None
+    past, owed = how.past[m], how.past[m - 1] if how.postponed(m - 1) else None
+    ys, slopes, xs, gamma = part.places, part.slopes, part.of(centres), group["gamma"]
+    langevin_steps(ys, slopes, eta, noise, xs, gamma, means, past, begin, owed=owed)
 
 
 def average_still(
-    optimizer: Optimizer, still: set[int], means: Store, m: int, firsts: list[int]
+    optimizer: Optimizer, still: set[int], means: Store, m: int, averagings: list[Averaging]
 ) -> None:
     """z of parameters that have moved, but have no gradient in the m-th step."""
     if not still:
         return
-    for part, first in zip(every(optimizer), firsts, strict=True):
+    for part, how in zip(every(optimizer), averagings, strict=True):
         some = part.among(still)
         z = some.of(means)
-        if m == first:
+        if m == how.first:
             copy_all(z, some.places)
-        elif m > first:
-            interpolate(z, some.places, z, weight_of_past(part.group, m))
+        elif m > how.first and not how.postponed(m):
+            for k in (m - 1, m) if how.postponed(m - 1) else (m,):
+                interpolate(z, some.places, z, how.past[k])
 
 
-def average_of(group: Group) -> Average:
-    """How z is formed."""
-    average: Average | None = group.get("average")
-    return ExponentialAverage(group["alpha"]) if average is None else average
+@dataclass(frozen=True)
+class Averaging:
+    """How the iterates of an inner loop are added to z: from which on, and with which weight of the
+    past each, ``past[m]``.
+
+    z is read and written in every other step, when y is added as it was before and after: the same
+    numbers for half of the traffic.
+    """
+
+    first: int
+    past: list[float]
+
+    def postponed(self, m: int) -> bool:
+        """Whether the m-th iterate is added together with the one after it."""
+        return m > self.first and (len(self.past) - m) % 2 == 0
 
 
-def weight_of_past(group: Group, m: int) -> float:
-    """Of z, when the m-th iterate is added to it."""
-    return float(average_of(group).past(m - group.get("burn_in", 1) + 1))
-
-
-def first_averaged(group: Group) -> int:
-    """The first iterate that counts for z: what weighs less than rounding is left out."""
+def averaging(group: Group) -> Averaging:
+    """That of a group. What weighs less than rounding in z is left out."""
+    given: Average | None = group.get("average")
+    average = ExponentialAverage(group["alpha"]) if given is None else given
+    burn_in, steps = group.get("burn_in", 1), group["inner_steps"]
+    past = [1.0] * burn_in + [float(average.past(k)) for k in range(1, steps - burn_in + 2)]
     types = {p.dtype for p in group["params"] if p.is_floating_point() or p.is_complex()}
     lost = min((torch.finfo(dtype).eps for dtype in types), default=1.0) / 4
-    average, burn_in = average_of(group), group.get("burn_in", 1)
-    before, m = 1.0, group["inner_steps"] + 1
-    while before > lost and m > burn_in:
-        m -= 1
-        before *= average.past(m - burn_in + 1)
-    return int(m)
+    before, first = 1.0, steps + 1
+    while before > lost and first > burn_in:
+        first -= 1
+        before *= past[first]
+    return Averaging(first, past)
 
 
 def inner_rate(group: Group) -> float:

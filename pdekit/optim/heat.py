@@ -8,35 +8,31 @@ from types import MappingProxyType
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.bases import Base
-from pdekit.optim.groups import (
-    Checked,
+from pdekit.optim.bases import Base, decay, step_by_base
+from pdekit.optim.buffers import add_all, copy_all, restored_on_error, room, zero_all
+from pdekit.optim.checked import Checked
+from pdekit.optim.gradients import (
     Closure,
-    Group,
     Loss,
-    Schedule,
-    add_all,
-    address,
+    Part,
+    evaluated,
+    every,
+    mean_loss,
+    numbers_of,
+)
+from pdekit.optim.groups import Schedule, common, former_names_refused
+from pdekit.optim.options import (
+    Group,
     check_range,
     check_seed,
     check_switch,
     check_whole,
     check_width,
-    common,
-    copy_all,
-    decay,
-    evaluated,
-    every,
-    former_names_refused,
-    mean_loss,
     rate_of,
-    restored_on_error,
-    room,
-    step_by_base,
-    zero_all,
 )
 from pdekit.optim.tables import Store
 from pdekit.optim.updates import Noise, langevin_steps, scatter
+from pdekit.particles.noise import Address
 
 
 class HEAT(Checked):
@@ -111,21 +107,25 @@ class HEAT(Checked):
         count, losses, walked = common(self, "inner_steps"), [], set[int]()
         antithetic = common(self, "antithetic")
         with restored_on_error(self) as centres:
-            sums = room(self, "sum")
+            sums, latest = room(self, "sum"), list[Part]()
             zero_all([*sums.tensors.values()])
             for i in range(count):
-                self._scatter(centres, -1.0 if antithetic and i % 2 else 1.0)
-                losses.append(self._added(closure, sums, walked))
+                self._scatter(latest, centres, sums, -1.0 if antithetic and i % 2 else 1.0)
+                latest.clear()  # so that the next gradients can use their memory
+                losses.append(self._evaluated(closure, latest, walked))
             mean = mean_loss(losses)
+            for part in latest:
+                add_all(part.of(sums), part.slopes)
             self._descend(walked, centres, sums, count)
         return mean
 
-    def _added(self, closure: Closure | None, sums: Store, walked: set[int]) -> Loss | None:
-        """Add the gradients of an evaluation, and keep none; its loss."""
+    def _evaluated(
+        self, closure: Closure | None, latest: list[Part], walked: set[int]
+    ) -> Loss | None:
+        """The loss of an evaluation; what has gradients is added to the lists."""
         loss, moving = evaluated(self, closure)
-        for part in moving:
-            add_all(part.of(sums), part.slopes)
-            walked.update(part.numbers)
+        latest.extend(moving)
+        walked.update(numbers_of(moving))
         return loss
 
     def _descend(self, walked: set[int], centres: Store, sums: Store, count: int) -> None:
@@ -141,11 +141,27 @@ class HEAT(Checked):
             langevin_steps(x, part.of(sums), rate, into=part.places)
             decay(part.places, x, part.group)
 
-    def _scatter(self, centres: Store, sign: float) -> None:
-        """x + ξ with the normals of the next evaluation, or of the previous one."""
+    def _scatter(self, latest: list[Part], centres: Store, sums: Store, sign: float) -> None:
+        """x + ξ with the normals of the next evaluation, or of the previous one; the latest
+        gradients are added to the sums in the same pass.
+        """
+        loose = [part.only([p.requires_grad for p in part.params]) for part in latest]
+        moved = numbers_of(loose)
+        for part in latest:
+            still = part.beyond(moved)
+            add_all(still.of(sums), still.slopes)
+        for part in loose:
+            noise = self._noise(part, sign)
+            scatter(part.places, part.of(centres), noise, part.of(sums), part.slopes)
         for part in every(self):
-            walked, group = part.only(p.requires_grad for p in part.params), part.group
-            ahead = {**group, "evaluations": group["evaluations"] + (sign > 0)}
-            scale = sign * sqrt(group["gamma"] * group["temperature"])
-            noise = Noise(scale, address(ahead), walked.numbers)
-            scatter(walked.places, walked.of(centres), noise)
+            others = part.beyond(moved)
+            others = others.only([p.requires_grad for p in others.params])
+            if others.numbers:
+                scatter(others.places, others.of(centres), self._noise(others, sign))
+
+    def _noise(self, part: Part, sign: float) -> Noise:
+        """ξ."""
+        group = part.group
+        scale = sign * sqrt(group["gamma"] * group["temperature"])
+        at = Address(group["seed"], step=group["evaluations"] - (sign < 0))
+        return Noise(scale, at, part.numbers)

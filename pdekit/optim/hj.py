@@ -5,24 +5,13 @@ from __future__ import annotations
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.bases import Base
+from pdekit.optim.bases import Base, decay, step_by_base
+from pdekit.optim.buffers import copy_all, restored_on_error
+from pdekit.optim.checked import Checked
 from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop, step_towards, with_width
-from pdekit.optim.groups import (
-    Checked,
-    Closure,
-    Group,
-    Loss,
-    Part,
-    Schedule,
-    check_switch,
-    common,
-    copy_all,
-    decay,
-    evaluated,
-    rate_of,
-    restored_on_error,
-    step_by_base,
-)
+from pdekit.optim.gradients import Closure, Loss, Part, evaluated
+from pdekit.optim.groups import Schedule, common
+from pdekit.optim.options import Group, check_switch, rate_of
 from pdekit.optim.updates import langevin_steps
 
 

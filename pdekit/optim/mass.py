@@ -5,19 +5,12 @@ from __future__ import annotations
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import (
-    RATE,
-    Checked,
-    Closure,
-    Group,
-    Loss,
-    check_range,
-    check_switch,
-    common,
-    decay,
-    loss_of,
-)
+from pdekit.optim.bases import decay
+from pdekit.optim.checked import Checked
+from pdekit.optim.gradients import Closure, Loss, loss_of
+from pdekit.optim.groups import common
 from pdekit.optim.nesterov import age_after, iterates
+from pdekit.optim.options import RATE, Group, check_range, check_switch
 from pdekit.optim.updates import accelerate
 
 

@@ -9,28 +9,22 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from pdekit.optim.bases import decay
+from pdekit.optim.buffers import copy_all
 from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop, with_width
-from pdekit.optim.groups import (
-    Average,
+from pdekit.optim.gradients import (
     Closure,
-    Group,
     Loss,
     Part,
-    Schedule,
     address,
-    check_range,
-    check_seed,
-    check_whole,
-    common,
-    copy_all,
-    decay,
     evaluated,
     every,
     mean_loss,
     numbers_of,
-    rate_of,
     slopes_or_zero,
 )
+from pdekit.optim.groups import Average, Schedule, common
+from pdekit.optim.options import Group, check_range, check_seed, check_whole, rate_of
 from pdekit.optim.replicas import (
     Replicated,
     each_replica,

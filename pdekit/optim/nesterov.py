@@ -6,17 +6,10 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import (
-    RATE,
-    Checked,
-    Closure,
-    Group,
-    Loss,
-    Part,
-    check_range,
-    decay,
-    loss_of,
-)
+from pdekit.optim.bases import decay
+from pdekit.optim.checked import Checked
+from pdekit.optim.gradients import Closure, Loss, Part, loss_of
+from pdekit.optim.options import RATE, Group, check_range
 from pdekit.optim.tables import Column
 from pdekit.optim.updates import accelerate
 

@@ -9,28 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.bases import Base
+from pdekit.optim.bases import Base, decay, quotients
+from pdekit.optim.buffers import copy_all
 from pdekit.optim.entropy_sgd import check_inner_loop, inner_loop
-from pdekit.optim.groups import (
-    RATE,
-    Closure,
-    Group,
-    Loss,
-    Part,
-    Schedule,
-    check_range,
-    check_seed,
-    check_whole,
-    check_width,
-    common,
-    copy_all,
-    decay,
-    every,
-    former_names_refused,
-    mean_loss,
-    numbers_of,
-    quotients,
-)
+from pdekit.optim.gradients import Closure, Loss, Part, every, mean_loss, numbers_of
+from pdekit.optim.groups import Schedule, common, former_names_refused
+from pdekit.optim.options import RATE, Group, check_range, check_seed, check_whole, check_width
 from pdekit.optim.replicas import (
     Replicated,
     Tensors,
@@ -82,7 +66,8 @@ class Parle(Replicated):
 
     ``step(closure)`` calls the closure L times for each replica of the process and returns the mean
     of their first losses, f(x^a). Raises ``TypeError`` without a closure and ``ValueError`` for
-    numbers out of range, without a base among them η (1 + 2/ρ) >= 2, unstable where f is steep.
+    numbers out of range, without a base among them η (1 + 2/ρ) >= 2, unstable where f is steep
+    (of η and ρ as they are in the step, if they fall).
     Stable on a quadratic if besides η_y (λ + 1/γ) < 2, λ the largest curvature. If the closure
     raises, everything is as before the step.
 
@@ -152,6 +137,8 @@ class Parle(Replicated):
         if not (isinstance(group["rho"], float) and group["rho"] == inf):
             check_width(group, "rho")
         check_whole(group, "replicas", 1)
+
+    def check_stable(self, group: Group) -> None:
         lr, rho = group["lr"], group["rho"]
         if not self.bases and lr * (1 + 2 / rho) >= 2:
             more = f", or rho > {2 * lr / (2 - lr):g}" if lr < 2 else ""

@@ -14,19 +14,12 @@ import torch
 from torch import Tensor, distributed
 
 from pdekit.checks import shown
+from pdekit.optim.bases import step_by_base
+from pdekit.optim.buffers import copies, copy_all, count_step, room_like
+from pdekit.optim.checked import Checked
 from pdekit.optim.collectives import Traffic, agree, set_to_first, summed
-from pdekit.optim.groups import (
-    Checked,
-    common,
-    copies,
-    copy_all,
-    count_step,
-    evaluations,
-    every,
-    room_like,
-    set_evaluations,
-    step_by_base,
-)
+from pdekit.optim.gradients import evaluations, every, set_evaluations
+from pdekit.optim.groups import common
 from pdekit.optim.tables import Store
 from pdekit.optim.updates import average
 from pdekit.particles.run.ranks import RankError, Ranks

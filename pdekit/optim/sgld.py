@@ -8,17 +8,10 @@ from math import sqrt
 import torch
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.groups import (
-    RATE,
-    Checked,
-    Closure,
-    Group,
-    Loss,
-    Schedule,
-    address,
-    check_range,
-    check_seed,
-)
+from pdekit.optim.checked import Checked
+from pdekit.optim.gradients import Closure, Loss, address
+from pdekit.optim.groups import Schedule
+from pdekit.optim.options import RATE, Group, check_range, check_seed
 from pdekit.optim.updates import Noise, noisy_descent
 
 

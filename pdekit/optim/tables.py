@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -20,60 +20,62 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from pdekit.optim.update_kernels import CHUNK
-from pdekit.particles.noise import LANES, Address
+from pdekit.particles.noise import Address
 
 _SPLIT = 1 << 18  # elements above which a second thread pays off
 _REAL = {torch.float32: np.float32, torch.float64: np.float64}
 _KNOWN = {Tensor, Parameter}  # others may keep their numbers elsewhere
-_dtype, _on_cpu = attrgetter("dtype"), attrgetter("is_cpu")
+_STRIDED = {torch.strided}
+_LIKE = {real: np.empty(0, real) for real in _REAL.values()}
+_NO_STREAMS = np.empty(0, np.uint64)
+_dtype, _layout, _on_cpu = attrgetter("dtype"), attrgetter("layout"), attrgetter("is_cpu")
 
 
 class Column:
-    """A tensor of each row. What is known of them is found out once.
+    """A tensor of each row, and what is known of them.
 
-    Complex numbers are pairs of reals, as torch's own optimizers take them.
+    ``real``: the type of the numbers, if the kernels take all of them in one call. Complex numbers
+    are pairs of reals, as torch's own optimizers take them.
     """
+
+    __slots__ = ("real", "sizes", "tensors", "types")
 
     def __init__(self, tensors: list[Tensor]) -> None:
         types = set(map(_dtype, tensors))
-        if any(dtype.is_complex for dtype in types):
+        if not _REAL.keys() >= types and any(dtype.is_complex for dtype in types):
             tensors = [_reals(t) for t in tensors]
             types = set(map(_dtype, tensors))
         self.tensors, self.types = tensors, types
-
-    @cached_property
-    def real(self) -> Any:
-        """The type of the numbers, if the kernels take all of them in one call."""
-        here = self.tensors
-        lines = (
-            len(self.types) == 1
-            and self.types <= LANES.keys()
-            and set(map(type, here)) <= _KNOWN
-            and all(map(_on_cpu, here))
-            and all(map(Tensor.is_contiguous, here))
-            and not any(map(Tensor.is_neg, here))
-        )
-        return _REAL[here[0].dtype] if lines else None
-
-    @cached_property
-    def sizes(self) -> list[int]:
-        """How many numbers there are in each row."""
-        return [*map(Tensor.numel, self.tensors)]
+        self.real = _REAL[tensors[0].dtype] if len(types) == 1 and _in_lines(tensors) else None
+        self.sizes = tuple(map(Tensor.numel, tensors))
 
     @property
-    def pointers(self) -> Any:
+    def pointers(self) -> list[int]:
         """To the numbers of each row, where they are now: memory may be moved to be shared."""
-        return np.array([*map(Tensor.data_ptr, self.tensors)], np.int64)
-
-    @cached_property
-    def layout(self) -> tuple[Any, Any, int]:
-        """Sizes, chunks up to the end of each row, and all numbers."""
-        sizes = np.array(self.sizes, np.int64)
-        return sizes, np.cumsum(-(-sizes // CHUNK)), int(sizes.sum())
+        return [*map(Tensor.data_ptr, self.tensors)]
 
     def only(self, rows: list[int]) -> Column:
         """Some of the rows."""
         return Column([self.tensors[k] for k in rows])
+
+
+def _in_lines(tensors: list[Tensor]) -> bool:
+    """Whether the numbers of each, of one type, lie in one line on the CPU."""
+    return (
+        tensors[0].dtype in _REAL
+        and set(map(type, tensors)) <= _KNOWN
+        and set(map(_layout, tensors)) == _STRIDED
+        and all(map(_on_cpu, tensors))
+        and all(map(Tensor.is_contiguous, tensors))
+        and not any(map(Tensor.is_neg, tensors))
+    )
+
+
+@lru_cache(maxsize=64)
+def layout(sizes: tuple[int, ...]) -> tuple[Any, Any, int, list[int]]:
+    """Of rows of these sizes: sizes, chunks up to the end of each, all numbers, no pointers."""
+    rows = np.array(sizes, np.int64)
+    return rows, np.cumsum(-(-rows // CHUNK)), int(rows.sum()), [0] * len(sizes)
 
 
 class Store:
@@ -122,7 +124,7 @@ def supported(table: Table) -> bool:
 def chunks(table: Table) -> int:
     """The number of chunks in all rows."""
     assert table[0]
-    return int(table[0].layout[1][-1])
+    return int(layout(table[0].sizes)[1][-1])
 
 
 def walk(
@@ -135,17 +137,23 @@ def walk(
     """Call a kernel for all rows of a supported table, in several threads if that pays off.
 
     ``at``, ``runs``: where the noise is, and its run for each row.
+
+    Between two gradients nothing of this lies in a cache, so that what counts is how much code and
+    how many objects it touches.
     """
     assert table[0]
-    sizes, ends, count = table[0].layout
-    none, real = np.zeros(sizes.size, np.int64), table[0].real
-    pointers = np.stack([column.pointers if column else none for column in table])
+    sizes, ends, count, none = layout(table[0].sizes)
+    real: Any = table[0].real
+    last = int(ends[-1])
+    pointers = np.array([column.pointers if column else none for column in table], np.int64)
     values = [real(v) if isinstance(v, float) else v for v in numbers]
     if at is not None:
-        streams = np.array(runs, np.uint64) << np.uint64(8) | np.uint64(at.channel)
+        streams = (
+            np.array([run << 8 | at.channel for run in runs], np.uint64) if runs else _NO_STREAMS
+        )
         values += [streams, np.uint64(at.step), np.uint64(at.seed)]
-    like, pointed, last = np.empty(0, real), (pointers, sizes, ends), int(ends[-1])
-    threads = min(torch.get_num_threads(), count // _SPLIT)
+    like, pointed = _LIKE[real], (pointers, sizes, ends)
+    threads = min(torch.get_num_threads(), count // _SPLIT) if count >= 2 * _SPLIT else 1
     if threads < 2:
         kernel(like, pointed, 0, last, *values)
         return
@@ -159,4 +167,5 @@ def walk(
 
 
 def _reals(t: Tensor) -> Tensor:
-    return torch.view_as_real(t.resolve_conj()) if t.is_complex() else t
+    dense = t.is_complex() and t.layout == torch.strided
+    return torch.view_as_real(t.resolve_conj()) if dense else t

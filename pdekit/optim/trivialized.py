@@ -9,19 +9,10 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from pdekit.optim.bases import Base
-from pdekit.optim.groups import (
-    Checked,
-    Closure,
-    Group,
-    Loss,
-    check_range,
-    check_seed,
-    every,
-    loss_of,
-    rate_of,
-    step_by_base,
-)
+from pdekit.optim.bases import Base, step_by_base
+from pdekit.optim.checked import Checked
+from pdekit.optim.gradients import Closure, Loss, every, loss_of
+from pdekit.optim.options import Group, check_range, check_seed, rate_of
 from pdekit.optim.tables import Column
 from pdekit.optim.updates import Noise, noisy_descent, scatter
 from pdekit.particles.noise import INITIAL_NORMAL, Address

@@ -51,12 +51,12 @@ def _within(table, row, first, last):
 @_compiled
 def descend(
     like, table, first, last,
-    eta, pull, alpha, rest, scale, begin, streams, step, seed,
+    eta, pull, alpha, rest, scale, begin, owed, past, now, streams, step, seed,
 ):  # fmt: skip
     """o = y - η (g + (y - x) pull) + scale ξ and z⁺ = α z + rest o; columns y, g, x, z, o.
 
     Without pull there is no ``x``, without average no ``z``, and o is y if there is none. With
-    ``begin`` the average begins at y.
+    ``begin`` the average begins at y; if y is ``owed`` to it, z is past z + now y before.
     """
     lanes = 16 // like.itemsize
     xi, w = np.empty(CHUNK, like.dtype), np.empty((8, CHUNK // lanes), np.uint32)
@@ -71,6 +71,9 @@ def descend(
             if begin:
                 for j in range(mean.size):
                     mean[j] = here[j]
+            elif owed:
+                for j in range(mean.size):
+                    mean[j] = mean[j] * past + here[j] * now
             if o.size:  # in place from here on: loops over arrays that overlap take no vectors
                 there = o[c:stop]
                 for j in range(here.size):
@@ -98,15 +101,18 @@ def descend(
 
 @_compiled
 def scatter(like, table, first, last, scale, streams, step, seed):
-    """y = x + scale ξ; columns y, x."""
+    """y = x + scale ξ and s⁺ = s + g; columns y, x, s, g, without sum no ``s``."""
     lanes = 16 // like.itemsize
     xi, w = np.empty(CHUNK, like.dtype), np.empty((8, CHUNK // lanes), np.uint32)
     for r in range(table[1].size):
         begun, end = _within(table, r, first, last)
         y, x = _line(table, 0, r, like), _line(table, 1, r, like)
+        s, g = _line(table, 2, r, like), _line(table, 3, r, like)
         for c in range(begun, end, CHUNK):
             stop = min(c + CHUNK, end)
-            there, here = y[c:stop], x[c:stop]
+            there, here, total, slope = y[c:stop], x[c:stop], s[c:stop], g[c:stop]
+            for j in range(total.size):
+                total[j] += slope[j]
             noise = xi[: -(-here.size // lanes) * lanes]
             normals(noise, w, _u64(c // lanes), step, streams[r], seed)
             for j in range(here.size):
@@ -129,14 +135,25 @@ def accelerate(
         for c in range(begun, end, CHUNK):
             stop = min(c + CHUNK, end)
             there, here, slope = u[c:stop], w[c:stop], g[c:stop]
-            for j in range(here.size):
-                new = there[j] - slope[j] * eta
-                gained = new - here[j]
-                there[j] = (new + gained * momentum) + slope[j] * compensation
-                here[j] = new
-                products[j] = slope[j] * gained
             if climbs.size:
+                for j in range(here.size):
+                    new, gained = _gained(there[j], here[j], slope[j], eta)
+                    there[j] = (new + gained * momentum) + slope[j] * compensation
+                    here[j] = new
+                    products[j] = slope[j] * gained
                 climbs[chunk + c // CHUNK] = _sum(products, here.size)
+            else:
+                for j in range(here.size):
+                    new, gained = _gained(there[j], here[j], slope[j], eta)
+                    there[j] = (new + gained * momentum) + slope[j] * compensation
+                    here[j] = new
+
+
+@_compiled
+def _gained(u, w, g, eta):
+    """w⁺ and w⁺ - w."""
+    new = u - g * eta
+    return new, new - w
 
 
 @_compiled

@@ -18,9 +18,15 @@ import torch
 from torch import Tensor
 
 from pdekit.optim import update_kernels as kernels
-from pdekit.optim.groups import Checked, Closure, Group, Loss, count_step, decay, loss_of
+from pdekit.optim.bases import decay
+from pdekit.optim.buffers import count_step
+from pdekit.optim.checked import Checked
+from pdekit.optim.gradients import Closure, Loss, loss_of
+from pdekit.optim.options import Group
 from pdekit.optim.tables import Column, Table, chunks, parts, walk
-from pdekit.particles.noise import LANES, Address, fill_normals
+from pdekit.particles.noise import LANES, RUN_BITS, Address, fill_normals
+
+_SILENT = Address(0)
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,9 @@ class Noise:
     runs: Sequence[int]
 
     def __post_init__(self) -> None:
-        replace(self.at, run=max(self.runs, default=0))  # which checks its range
+        most = max(self.runs, default=0)
+        if most >> RUN_BITS:
+            replace(self.at, run=most)  # says which range it must have
 
     def of(self, tensors: Any, runs: Sequence[int]) -> list[Tensor]:
         """The normals of these parameters."""
@@ -51,20 +59,24 @@ def langevin_steps(
     alpha: float = 0.0,
     begin: bool = False,
     into: Column | None = None,
+    owed: float | None = None,
 ) -> None:
     """y⁺ = y - η (slope + (y - centre)/γ) + scale ξ and mean⁺ = α mean + (1 - α) y⁺.
 
-    In place, or y⁺ ``into`` others. With ``begin`` the mean is y before the step.
+    In place, or y⁺ ``into`` others. With ``begin`` the mean is y before the step. ``owed``: the
+    weight of the past with which y before the step is added to the mean, if it was not yet.
     """
     table = (ys, slopes, centres, means, into)
-    pull, rest = 1 / float(gamma), 1 - float(alpha)
+    pull = 1 / float(gamma)
+    weights = (float(alpha), begin, owed)
     for good, columns, runs in parts(table, noise.runs if noise else ()):
         if good:
-            scale, at = (noise.scale, noise.at) if noise else (0.0, Address(0))
-            numbers = (float(eta), pull, float(alpha), rest, float(scale), begin)
-            walk(kernels.descend, columns, numbers, at, runs)
+            scale, at = (noise.scale, noise.at) if noise else (0.0, _SILENT)
+            past = 0.0 if owed is None else float(owed)
+            numbers = (float(eta), pull, float(alpha), 1 - float(alpha), float(scale), begin)
+            walk(kernels.descend, columns, (*numbers, owed is not None, past, 1 - past), at, runs)
         else:
-            plain_steps(columns, runs, eta, noise, pull, alpha, rest, begin)
+            plain_steps(columns, runs, eta, noise, pull, weights)
 
 
 def plain_steps(
@@ -73,14 +85,15 @@ def plain_steps(
     eta: float,
     noise: Noise | None,
     pull: float,
-    alpha: float,
-    rest: float,
-    begin: bool,
+    weights: tuple[float, bool, float | None],
 ) -> None:
     """The reference of ``langevin_steps``: on any device, dtype and layout."""
     ys, slopes, centres, means, into = lists(table)
+    alpha, begin, owed = weights
     if begin and means:
         torch._foreach_copy_(means, ys)
+    elif owed is not None and means:
+        plain_average_of(means, ys, owed)
     down = slopes
     if centres:
         drawn = torch._foreach_mul(torch._foreach_sub(ys, centres), pull)
@@ -91,8 +104,13 @@ def plain_steps(
         moved = torch._foreach_add(moved, shifts)
     torch._foreach_copy_(into or ys, moved)
     if means:
-        past = torch._foreach_mul(means, alpha)
-        torch._foreach_copy_(means, torch._foreach_add(past, torch._foreach_mul(moved, rest)))
+        plain_average_of(means, moved, alpha)
+
+
+def plain_average_of(means: Any, ys: Any, alpha: float) -> None:
+    """mean⁺ = α mean + (1 - α) y."""
+    past, present = torch._foreach_mul(means, alpha), torch._foreach_mul(ys, 1 - alpha)
+    torch._foreach_copy_(means, torch._foreach_add(past, present))
 
 
 def noisy_descent(
@@ -122,13 +140,21 @@ def normals_like(y: Tensor, at: Address) -> Tensor:
     return fill_normals(out, at).view(y.shape).to(y.dtype)
 
 
-def scatter(ys: Column, xs: Column, noise: Noise) -> None:
-    """y = x + scale ξ, in place."""
-    for good, columns, runs in parts((ys, xs), noise.runs):
+def scatter(
+    ys: Column,
+    xs: Column,
+    noise: Noise,
+    sums: Column | None = None,
+    slopes: Column | None = None,
+) -> None:
+    """y = x + scale ξ and sum⁺ = sum + slope, in place."""
+    for good, columns, runs in parts((ys, xs, sums, slopes), noise.runs):
         if good:
             walk(kernels.scatter, columns, (float(noise.scale),), noise.at, runs)
             continue
-        there, here = lists(columns)
+        there, here, total, down = lists(columns)
+        if total:
+            torch._foreach_add_(total, down)
         shifts = torch._foreach_mul(noise.of(there, runs), noise.scale)
         torch._foreach_copy_(there, torch._foreach_add(here, shifts))
 

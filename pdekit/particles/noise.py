@@ -45,6 +45,7 @@ INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
 # of the data that all neurons of a run see
 BATCH_NORMAL, BATCH_UNIFORM = 9, 10
 
+RUN_BITS = 24
 LANES = {torch.float32: 4, torch.float64: 2}
 _LOW = 0xFFFFFFFF
 _LN2 = 0.6931471805599453
@@ -64,7 +65,7 @@ class Address:
     step: int = 0
 
     def __post_init__(self) -> None:
-        for name, bits in (("seed", 64), ("run", 24), ("channel", 8), ("step", 48)):
+        for name, bits in (("seed", 64), ("run", RUN_BITS), ("channel", 8), ("step", 48)):
             value = operator.index(getattr(self, name))
             if not 0 <= value < 1 << bits:
                 raise ValueError(f"expected 0 <= {name} < 2**{bits}, got {name}={value}")

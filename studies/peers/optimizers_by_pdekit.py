@@ -28,7 +28,8 @@ def methods() -> tuple[Method, ...]:
         Method("pdekit, SGLD", way(o.SGLD, temperature=T), "SGD", noise=True),
         Method("pdekit, EntropySGD, L = 20",
                way(o.EntropySGD, temperature=T), "Entropy-SGD", noise=True),
-        Method("pdekit, HEAT, L = 20", way(o.HEAT, temperature=T), "HEAT", noise=True),
+        Method("pdekit, HEAT, L = 20",
+               way(o.HEAT, inner_steps=20, temperature=T), "HEAT", noise=True),
         Method("pdekit, TrivializedSGD",
                way(o.TrivializedSGD, coupling=1e-6), "SGD", noise=True),
     )  # fmt: skip

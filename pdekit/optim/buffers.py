@@ -1,0 +1,86 @@
+"""Copies of the parameters, in memory that is reused from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pdekit.optim.gradients import evaluations, every, set_evaluations
+from pdekit.optim.tables import Column, Store
+
+
+@contextmanager
+def restored_on_error(optimizer: Optimizer) -> Iterator[Store]:
+    """Yields copies of the parameters, for one step. If the body raises, parameters and counters
+    are restored.
+    """
+    anchors, counts = copies(optimizer, "anchor"), evaluations(optimizer)
+    try:
+        yield anchors
+        count_step(optimizer)
+    except BaseException:
+        for part in every(optimizer):
+            copy_all(part.places, part.of(anchors))
+        set_evaluations(optimizer, counts)
+        raise
+
+
+def count_step(optimizer: Optimizer) -> None:
+    """Of which schedules are functions."""
+    for group in optimizer.param_groups:
+        group["steps"] += 1
+
+
+def copies(optimizer: Optimizer, name: str) -> Store:
+    """Copies of the parameters, in buffers that are reused from step to step."""
+    made = room(optimizer, name)
+    for part in every(optimizer):
+        copy_all(part.of(made), part.places)
+    return made
+
+
+def room(optimizer: Optimizer, name: str) -> Store:
+    """Buffers like the parameters, reused under this name; not part of the state."""
+    like = {k: p for part in every(optimizer) for k, p in part.pairs()}
+    return room_like(optimizer, name, like)
+
+
+def room_like(optimizer: Optimizer, name: str, like: dict[int, Tensor]) -> Store:
+    """Buffers like these tensors: allocation costs as much as a gradient."""
+    kept: dict[str, Store] = vars(optimizer).setdefault("scratch", {})
+    if name in kept and _fit(kept[name].tensors, like):
+        return kept[name]
+    kept[name] = Store(
+        {k: torch.empty(x.shape, dtype=x.dtype, device=x.device) for k, x in like.items()}
+    )
+    return kept[name]
+
+
+def _fit(kept: dict[int, Tensor], like: dict[int, Tensor]) -> bool:
+    """Whether these can take the places of others."""
+    return kept.keys() == like.keys() and all(
+        (kept[k].shape, kept[k].dtype, kept[k].device) == (x.shape, x.dtype, x.device)
+        for k, x in like.items()
+    )
+
+
+def zero_all(those: list[Tensor]) -> None:
+    """Set tensors to zero."""
+    if those:
+        torch._foreach_zero_(those)
+
+
+def add_all(into: Column, those: Column) -> None:
+    """Add tensors to others."""
+    if into.tensors:
+        torch._foreach_add_(into.tensors, those.tensors)
+
+
+def copy_all(into: Column, those: Column) -> None:
+    """Copy tensors into others."""
+    if into.tensors:
+        torch._foreach_copy_(into.tensors, those.tensors)
