@@ -271,7 +271,7 @@ def declared(value: Any, fact: str) -> Any:
 
 def time_dependent(value: Any) -> bool:
     """Whether a coefficient depends on time: whether it has ``at(t)``, its value at time t."""
-    return not isinstance(value, type | np.ufunc) and callable(getattr(value, "at", None))
+    return callable(getattr(value, "at", None)) and not isinstance(value, type | np.ufunc)
 
 
 def fixed(what: str, value: Any) -> None:

@@ -22,7 +22,7 @@ from pdekit.pde.bellman import value_checks
 from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete.march import Advance, fields_at
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
-from pdekit.pde.schemes import AnyStats, default_scheme
+from pdekit.pde.schemes import AnyStats, best_scheme, require_known
 from pdekit.protocols import Equation, Initial, Scheme, Times
 
 if TYPE_CHECKING:
@@ -146,10 +146,12 @@ def solved(
     times = np.array(checks.output_times(t))
     require_grid("grid", grid)
     checks.value_not_class("equation", equation)
-    default = default_scheme(equation, grid)
-    scheme = default if scheme is None else scheme
-    _require_scheme(scheme, equation)
+    require_known(equation)
     problem = Problem(equation, grid, initial, until=float(times[-1]))
+    if scheme is None:
+        scheme = best_scheme(problem)
+    else:
+        _require_scheme(scheme, equation)
     reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
     if reason:
         raise ValueError(reason)
