@@ -95,6 +95,8 @@ def output_times(t: Any) -> list[float]:
 
 def inverse_temperature(beta: Any, infinite: bool = False) -> float:
     """``beta`` as a float in (0, inf), or also inf, which stands for no noise."""
+    if type(beta) is float and 1 / LONGEST <= beta <= LONGEST:
+        return beta  # the common case
     if infinite and isinstance(beta, Real) and not isinstance(beta, bool) and beta == inf:
         return inf
     what = "an inverse temperature, a finite number > 0"

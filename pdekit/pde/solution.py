@@ -205,7 +205,8 @@ def _no_stats() -> AnyStats:
 
 def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int) -> None:
     """Range, mass drift and mass at the walls into ``stats``, with a warning if necessary."""
-    stats["minimum"], stats["maximum"] = least, most = float(fields.min()), float(fields.max())
+    least, most = float(np.minimum.reduce(fields, None)), float(np.maximum.reduce(fields, None))
+    stats["minimum"], stats["maximum"] = least, most
     if not isfinite(least) or not isfinite(most):
         raise ConvergenceError(
             "the fields are no longer finite: rates, times or data overflow; use a shorter time, a "

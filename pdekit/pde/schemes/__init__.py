@@ -84,7 +84,8 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
 
 def require_known(equation: Any) -> None:
     """``TypeError`` unless there is a scheme for the equation."""
-    if not _able(type(equation), 1):
+    kind: Any = type(equation)
+    if not _able(kind, 1):
         kinds = {kind.__name__ for s in (*_BEST, MeanField) for kind in s.solves}
         known = ", ".join(sorted(kinds))
         raise TypeError(f"solve knows the equations {known}; got {checks.shown(equation)}")
@@ -101,8 +102,8 @@ def best_scheme(problem: Problem) -> Any:
     equation, grid = problem.equation, problem.grid
     if equation.without_noise:
         return _UPWIND
-    able = _able(type(equation), grid.dim)
-    best = next(scheme for scheme in able if not scheme.refuses(problem))
+    kind: Any = type(equation)
+    best = next(scheme for scheme in _able(kind, grid.dim) if not scheme.refuses(problem))
     # one factorisation is cheaper than the steps of a splitting
     small = best is _SPLIT and not problem.time_dependent and _few_or_oblique(equation, grid)
     return _KRYLOV if small else best
