@@ -122,7 +122,8 @@ def points(x: Any, dim: int, owner: object) -> tuple[Any, Any]:
 
     Raises ``ValueError`` where the last axis is not ``dim`` long.
     """
-    if type(x) is np.ndarray and x.dtype.kind == "f":  # the common case
+    masked = isinstance(x, np.ma.MaskedArray)
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and not masked:  # the common case
         xp = _NUMPY
     else:
         xp, x = _floating(x, dim, owner)
