@@ -103,6 +103,8 @@ def output_times(t: Any) -> list[float]:
 
 def inverse_temperature(beta: Any, infinite: bool = False) -> float:
     """``beta`` as a float in (0, inf), or also inf, which stands for no noise."""
+    if type(beta) is float and 1 / LONGEST <= beta <= LONGEST:
+        return beta  # the common case
     if infinite and isinstance(beta, Real) and not isinstance(beta, bool) and beta == inf:
         return inf
     what = "an inverse temperature, a finite number > 0"
@@ -279,7 +281,7 @@ def declared(value: Any, fact: str) -> Any:
 
 def time_dependent(value: Any) -> bool:
     """Whether a coefficient depends on time: whether it has ``at(t)``, its value at time t."""
-    return not isinstance(value, type | np.ufunc) and callable(getattr(value, "at", None))
+    return callable(getattr(value, "at", None)) and not isinstance(value, type | np.ufunc)
 
 
 def fixed(what: str, value: Any) -> None:

@@ -69,7 +69,7 @@ class Grid:
         for axis, (a, b, n) in enumerate(zip(self.lower, self.upper, self.cells, strict=True)):
             _check_axis(axis, a, b, n)
 
-    @property
+    @cached_property
     def dim(self) -> int:
         return len(self.cells)
 
@@ -90,6 +90,15 @@ class Grid:
     @cached_property
     def cell_volume(self) -> float:
         return float(np.prod(self.spacing))
+
+    @cached_property
+    def narrowest(self) -> float:
+        """The least width of a cell along an axis."""
+        return float(self.spacing.min())
+
+    @cached_property
+    def _last_axes(self) -> tuple[int, ...]:
+        return tuple(range(-self.dim, 0))
 
     @cached_property
     def axes(self) -> tuple[Array, ...]:
@@ -119,7 +128,7 @@ class Grid:
             raise ValueError(
                 f"a field on this grid ends in the axes {self.shape}, got shape {values.shape}"
             )
-        return values.sum(axis=tuple(range(-self.dim, 0))) * self.cell_volume
+        return np.add.reduce(values, self._last_axes) * self.cell_volume
 
     def contains(self, points: ArrayLike) -> NDArray[np.bool_]:
         """Which points ``(..., dim)`` lie in the closed box; shape ``(...)``."""

@@ -442,12 +442,14 @@ def _between(a: Any, b: Any, width: float) -> Any:
     symmetry, and by Gauss quadrature (exact to rounding) for narrow intervals. ``width``: b - a,
     which may be lost to cancellation.
     """
-    half, middle = width / 2, (np.asarray(b) + a) / 2
-    if (half * (1 + abs(middle)) < _NARROW).all():
+    if isinstance(a, float):  # plain ones are the faster
+        a, b = float(a), float(b)
+    half, middle = width / 2, (b + a) / 2
+    if np.all(half * (1 + abs(middle)) < _NARROW):
         nodes = zip(_NODES, _WEIGHTS, strict=True)
         total = sum(w * np.exp(-((middle + half * z) ** 2) / 2) for z, w in nodes)
         return half * total / sqrt(2 * np.pi)
-    if np.ndim(a) == 0:
+    if isinstance(a, float):
         low, high = (-b, -a) if a > 0 else (a, b)
         return (erfc(-high / sqrt(2)) - erfc(-low / sqrt(2))) / 2
     right = np.asarray(a) > 0

@@ -302,7 +302,8 @@ def moving(equation: Any) -> list[Any]:
     """The coefficients of an equation that change in time."""
     reading = getattr(equation, "diffusion", None)
     parts = [getattr(equation, name, None) for name in _MAY_MOVE]
-    return [part for part in (*parts, getattr(reading, "D", None)) if checks.time_dependent(part)]
+    given = [part for part in (*parts, getattr(reading, "D", None)) if part is not None]
+    return [part for part in given if checks.time_dependent(part)]
 
 
 _POINTS = "map points (..., d) to"

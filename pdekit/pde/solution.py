@@ -26,7 +26,7 @@ from pdekit.pde.discrete.march import Advance, March, fields_at
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
 from pdekit.pde.discrete.supply import Supplied, require_supply
 from pdekit.pde.equations import FokkerPlanck
-from pdekit.pde.schemes import AnyStats, default_scheme
+from pdekit.pde.schemes import AnyStats, best_scheme, require_known
 from pdekit.protocols import Equation, Initial, Scheme, Times
 
 if TYPE_CHECKING:
@@ -154,16 +154,19 @@ def solved(
     times = np.array(checks.output_times(t))
     require_grid("grid", grid)
     checks.value_not_class("equation", equation)
-    default = default_scheme(equation, grid)
-    scheme = default if scheme is None else scheme
-    _require_scheme(scheme, equation)
+    require_known(equation)
     whole = Problem(equation, grid, initial, until=float(times[-1]))
-    supplied = equation.supplied
-    problem = whole if supplied else replace(whole, equation=without_growth(equation, grid))
+    problem = whole
+    if equation.loses and not equation.supplied:
+        problem = replace(whole, equation=without_growth(equation, grid))
+    if scheme is None:
+        scheme = best_scheme(problem)
+    else:
+        _require_scheme(scheme, equation)
     reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
     if reason:
         raise ValueError(reason)
-    if supplied:
+    if equation.supplied:
         require_supply(problem)
     problem.look_at_seam(stacklevel)
     solution, advance = marched(problem, scheme, times)
@@ -271,7 +274,8 @@ def _no_stats() -> AnyStats:
 
 def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int) -> None:
     """Range, mass drift and mass at the walls into ``stats``, with a warning if necessary."""
-    stats["minimum"], stats["maximum"] = least, most = float(fields.min()), float(fields.max())
+    least, most = float(np.minimum.reduce(fields, None)), float(np.maximum.reduce(fields, None))
+    stats["minimum"], stats["maximum"] = least, most
     if not isfinite(least) or not isfinite(most):
         raise ConvergenceError(
             "the fields are no longer finite: rates, times or data overflow; use a shorter time, a "

@@ -10,6 +10,8 @@ from array_api_compat import array_namespace, is_array_api_obj
 
 from pdekit import checks
 
+_NUMPY = array_namespace(np.empty(0))
+
 
 @runtime_checkable
 class Potential(Protocol):
@@ -120,6 +122,22 @@ def points(x: Any, dim: int, owner: object) -> tuple[Any, Any]:
 
     Raises ``ValueError`` where the last axis is not ``dim`` long.
     """
+    masked = isinstance(x, np.ma.MaskedArray)
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and not masked:  # the common case
+        xp = _NUMPY
+    else:
+        xp, x = _floating(x, dim, owner)
+    if x.ndim == 0 or x.shape[-1] != dim:
+        hint = "; write x[..., None] for coordinates on a line" if dim == 1 else ""
+        raise ValueError(
+            f"{type(owner).__name__} takes points of shape (..., {dim}), "
+            f"got shape {tuple(x.shape)}{hint}"
+        )
+    return xp, x
+
+
+def _floating(x: Any, dim: int, owner: object) -> tuple[Any, Any]:
+    """The namespace of what may be no array yet, or not of floats, and the array of floats."""
     if not is_array_api_obj(x) or isinstance(x, np.ma.MaskedArray):
         x = checks.numbers("points", x, f"points of shape (..., {dim})")
     xp = array_namespace(x)
@@ -127,12 +145,6 @@ def points(x: Any, dim: int, owner: object) -> tuple[Any, Any]:
         if not xp.isdtype(x.dtype, ("bool", "integral")):
             raise TypeError(f"{type(owner).__name__} takes real points, got {checks.shown(x)}")
         x = xp.astype(x, xp.float64)
-    if x.ndim == 0 or x.shape[-1] != dim:
-        hint = "; write x[..., None] for coordinates on a line" if dim == 1 else ""
-        raise ValueError(
-            f"{type(owner).__name__} takes points of shape (..., {dim}), "
-            f"got shape {tuple(x.shape)}{hint}"
-        )
     return xp, x
 
 

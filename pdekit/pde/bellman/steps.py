@@ -233,6 +233,8 @@ class FusedLines:
 def _widened(band: Array, width: int) -> Array:
     """The same band padded with zeros on both sides, up to ``width`` diagonals."""
     more = (width - band.shape[1]) // 2
+    if not more:
+        return band
     return np.pad(band, ((0, 0), (more, more), (0, 0)))
 
 

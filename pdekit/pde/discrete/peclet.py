@@ -68,7 +68,7 @@ def report_along(
     problem: Problem, fields: Array, times: Array, stats: Stats, stacklevel: int
 ) -> None:
     """``report`` for the last time and, if it does not warn, for some earlier ones."""
-    for k in sorted({*np.linspace(len(times) - 1, 0, min(len(times), LOOKS)).astype(int)})[::-1]:
+    for k in looks(len(times)):
         here = problem
         if problem.time_dependent:
             here = Problem(frozen(problem.equation, float(times[k])), problem.grid, None)
@@ -77,6 +77,13 @@ def report_along(
             stats["upwinded"], stats["cell_peclet"] = met
             if met.coarse:
                 return
+
+
+def looks(count: int) -> list[int]:
+    """Which of the stored times are checked, the last one first."""
+    if count <= LOOKS:
+        return list(range(count))[::-1]
+    return sorted({*np.linspace(count - 1, 0, LOOKS).astype(int).tolist()})[::-1]
 
 
 def look(problem: Problem, rho: Array, stacklevel: int) -> bool:
@@ -96,7 +103,8 @@ def _smooth(rho: Array, grid: Grid) -> bool:
     for axis in range(grid.dim):
         skip = max(1, rho.size // rho.shape[axis] // _SAMPLED)
         lines = rho if grid.dim == 1 else np.moveaxis(rho, axis, 0)[:, ::skip]
-        changes = float(np.abs(lines[1:] - lines[:-1]).sum()) * grid.cell_volume * skip
+        total = float(np.add.reduce(np.abs(lines[1:] - lines[:-1]), None))
+        changes = total * grid.cell_volume * skip
         if changes > SHARE / 2:
             return False
     return True

@@ -225,7 +225,7 @@ class Problem:
         """Generator of a linear equation (or of the linear part of HJB)."""
         where = grid or self.grid
         require_noise(self.equation, "a generator")
-        _require_moderate_rates(1 / float(where.spacing.min()) ** 2, self.equation.beta, where)
+        _require_moderate_rates(1 / where.narrowest**2, self.equation.beta, where)
         if not self.drifts:
             return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
         values = self.potential(t, where)
@@ -293,7 +293,7 @@ def _warn_of_cliff(what: str, jump: str, stacklevel: int) -> None:
 
 def _bounded_potential(values: Array, beta: float, grid: Grid) -> Array:
     """``values`` of a potential, if beta times their range does not overflow."""
-    height = float(values.max()) - float(values.min())
+    height = float(np.maximum.reduce(values, None)) - float(np.minimum.reduce(values, None))
     beta = beta if isfinite(beta) else 1.0  # without noise the drift alone makes rates
     if not beta * height <= _STEEPEST:
         cell = tuple(int(k) for k in np.unravel_index(values.argmax(), values.shape))
@@ -303,7 +303,7 @@ def _bounded_potential(values: Array, beta: float, grid: Grid) -> Array:
             f"{values.max():g}, the largest in cell {cell}. A wall of height {1000 / beta:.3g} "
             "keeps everything in"
         )
-    _require_moderate_rates(height / float(grid.spacing.min()) ** 2, 1.0, grid)
+    _require_moderate_rates(height / grid.narrowest**2, 1.0, grid)
     return values
 
 
@@ -312,7 +312,7 @@ def _require_moderate_rates(rate: float, beta: float, grid: Grid) -> None:
     if not rate / beta <= _STEEPEST:
         raise ValueError(
             f"rates must be at most {_STEEPEST:g}, so that their products do not overflow; got "
-            f"cells of width {grid.spacing.min():g} and beta = {beta:g} with rates {rate:g} / "
+            f"cells of width {grid.narrowest:g} and beta = {beta:g} with rates {rate:g} / "
             f"{beta:g}. Use units in which these are moderate"
         )
 

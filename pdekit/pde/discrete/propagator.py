@@ -77,7 +77,7 @@ class Line(NamedTuple):
 def line_of(generator: Generator, forward: bool, kill: Array | float = 0.0) -> Line:
     """The line of a generator; ``kill`` is added to the absorption at its walls."""
     killed, lost = np.zeros(generator.grid.shape), generator.loss
-    if np.ndim(kill) or kill:
+    if isinstance(kill, np.ndarray) or kill:
         killed += kill
     if lost is not None:
         killed += lost

@@ -180,10 +180,8 @@ def _extent(axis: Any) -> str:
 
 
 def _finite(values: Array, grid: Grid, what: str) -> Array:
-    flat = values.ravel()
-    with np.errstate(over="ignore", invalid="ignore"):
-        if isfinite(float(flat @ flat)):  # false for NaN and too large values
-            return values
+    if isfinite(np.vdot(values, values)):  # false for NaN and too large values; warns of nothing
+        return values
     bad = ~np.isfinite(values)
     wrong, size = (bad, "finite") if bad.any() else (np.abs(values) > _LARGEST, "")
     if not wrong.any():

@@ -233,6 +233,19 @@ def _over_jumps(row, a, best, first, periodic, second, doubt, gaps, out):  # typ
 
 
 @nb.njit(cache=True, error_model="numpy")
+def _at_ends(row, a, best, first, periodic, out):  # type: ignore[no-untyped-def]
+    """``_refined`` where the minimiser is the first or the last node: minimisers are monotone."""
+    i, last = 0, row.size - 1
+    while i < out.size and best[first + i] == 0:
+        out[i] = _refined(row, a, first + i, 0, periodic)
+        i += 1
+    i = out.size - 1
+    while i >= 0 and best[first + i] == last:
+        out[i] = _refined(row, a, first + i, last, periodic)
+        i -= 1
+
+
+@nb.njit(cache=True, error_model="numpy")
 def _along(f, a, periodic, refine, buffers, out, gaps):  # type: ignore[no-untyped-def]
     """out = inf-convolution of the line f with a |.|^2 in cells; ``out`` may be f.
 
@@ -250,10 +263,13 @@ def _along(f, a, periodic, refine, buffers, out, gaps):  # type: ignore[no-untyp
         doubts = find_doubts(row, second, doubt)
         tries = not periodic and (row[0] < row[1] or row[n - 1] < row[n - 2])
         tries |= _jumps(best[first : first + n])
-        for i in range(n):
-            j = best[first + i]
-            if j == 0 or j == m - 1 or (doubts > 0 and doubt[j]):
-                out[i] = _between(row, a, first + i, j, periodic, second, doubt, gaps)
+        if doubts == 0:
+            _at_ends(row, a, best, first, periodic, out)
+        else:
+            for i in range(n):
+                j = best[first + i]
+                if j == 0 or j == m - 1 or doubt[j]:
+                    out[i] = _between(row, a, first + i, j, periodic, second, doubt, gaps)
         if tries:
             _over_jumps(row, a, best, first, periodic, second, doubt, gaps, out)
     else:

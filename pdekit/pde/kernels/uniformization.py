@@ -38,8 +38,11 @@ def exponential_band(up: Array, down: Array, tau: float) -> Array | None:
     half = _LANES // 2 * ceil((most + 1) / (_LANES // 2))
     if half > _WIDEST:
         return None
-    wide = np.pad(wide, ((0, 0), (half, half)))[:, m : m + 2 * half]
-    return np.stack([wide.T, _transposed(wide).T])
+    bands = np.zeros((2, 2 * half, len(wide)))
+    low, high = max(m - half, 0), min(m + half, wide.shape[1])
+    bands[0, low - m + half : high - m + half] = wide[:, low:high].T
+    _transpose(bands[0], bands[1])
+    return bands
 
 
 def _chain(up: Array, down: Array, tau: float) -> tuple[Array, tuple[Array, Array], float]:
@@ -64,25 +67,26 @@ def _band(stay, up, down, weights, m):  # type: ignore[no-untyped-def]
     n, width = stay.size, 2 * m + 1
     now, new = np.zeros((n + 2, width + 2)), np.zeros((n + 2, width + 2))
     for k in range(weights.size - 1, -1, -1):
+        first = m - min(weights.size - 1 - k, m)  # before it all is zero so far
         for i in range(n):
             back = down[i - 1] if i > 0 else 0.0
             on = up[i] if i < n - 1 else 0.0
-            above, here, below, out = now[i, 2:], now[i + 1, 1:], now[i + 2], new[i + 1, 1:]
-            for j in range(width):
+            above, here = now[i, first + 2 :], now[i + 1, first + 1 :]
+            below, out = now[i + 2, first:], new[i + 1, first + 1 :]
+            for j in range(width - 2 * first):
                 out[j] = back * above[j] + stay[i] * here[j] + on * below[j]
-            out[m] += weights[k]
+            out[m - first] += weights[k]
         now, new = new, now
     return now[1 : n + 1, 1 : width + 1].copy()
 
 
-def _transposed(band: Array) -> Array:
-    n, width = band.shape
-    m = width // 2
-    out = np.zeros_like(band)
+def _transpose(band: Array, out: Array) -> None:
+    """``out``, of zeros, becomes the band of the transpose: (2 m, n) as in ``exponential_band``."""
+    width, n = band.shape
     for j in range(1, width):
-        rows = np.arange(max(0, m - j), min(n, n + m - j))
-        out[rows, j] = band[rows + j - m, width - j]
-    return out
+        first, last, off = max(0, width // 2 - j), min(n, n + width // 2 - j), j - width // 2
+        if first < last:
+            out[j, first:last] = band[width - j, first + off : last + off]
 
 
 @nb.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})

@@ -1,5 +1,6 @@
 """How an equation is advanced; each scheme is a frozen value with ``solves`` and ``start``."""
 
+from functools import lru_cache
 from typing import Any
 
 from pdekit import checks
@@ -76,15 +77,33 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
     ``Krylov``. Without noise (beta = inf) it is ``Upwind``.
     """
     require_grid("grid", grid)
-    able = [s for s in (*_BEST, _MEAN_FIELD[grid.dim]) if isinstance(equation, s.solves)]
-    if not able:
+    require_known(equation)
+    scheme: Scheme = best_scheme(Problem(equation, grid, None))
+    return scheme
+
+
+def require_known(equation: Any) -> None:
+    """``TypeError`` unless there is a scheme for the equation."""
+    kind: Any = type(equation)
+    if not _able(kind, 1):
         kinds = {kind.__name__ for s in (*_BEST, MeanField) for kind in s.solves}
         known = ", ".join(sorted(kinds))
         raise TypeError(f"solve knows the equations {known}; got {checks.shown(equation)}")
-    problem = Problem(equation, grid, None)
-    if problem.equation.without_noise:
+
+
+@lru_cache
+def _able(kind: type, dim: int) -> tuple[Any, ...]:
+    """The schemes for a kind of equations, best first."""
+    return tuple(s for s in (*_BEST, _MEAN_FIELD[dim]) if issubclass(kind, s.solves))
+
+
+def best_scheme(problem: Problem) -> Any:
+    """``default_scheme`` of a problem."""
+    equation, grid = problem.equation, problem.grid
+    if equation.without_noise:
         return _UPWIND
-    best = next(scheme for scheme in able if not scheme.refuses(problem))
+    kind: Any = type(equation)
+    best = next(scheme for scheme in _able(kind, grid.dim) if not scheme.refuses(problem))
     # one factorisation is cheaper than the steps of a splitting
     small = best is _SPLIT and not problem.time_dependent and _few_or_oblique(equation, grid)
     return _KRYLOV if small else best

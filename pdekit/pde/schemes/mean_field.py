@@ -149,6 +149,8 @@ class _System:
         self.interaction = problem.equation.interaction
         self.V, self.start = problem.potential(), problem.values
         self.field = pair_field(self.interaction, self.grid, self.beta)
+        on_line = is_quadratic(self.interaction) and self.grid.dim == 1
+        self.strength = float(self.interaction.strength) if on_line else None  # of Curie-Weiss
         # relative to the middle, to avoid cancellation
         self.x = self.grid.axes[0] - (self.grid.lower[0] + self.grid.upper[0]) / 2
         self.mass = float(self.start.sum())
@@ -177,9 +179,8 @@ class _System:
         """rho after dt in 1, 2, ..., ``order`` Euler steps; shape (order, *grid.shape)."""
         from pdekit.pde.kernels.implicit_lines import curie_weiss_rows
 
-        if is_quadratic(self.interaction) and self.grid.dim == 1 and order <= 7:
-            x, h = self.x, self.grid.spacing[0]
-            strength = float(self.interaction.strength)
+        if self.strength is not None and order <= 7:
+            x, h, strength = self.x, self.grid.spacing[0], self.strength
             rows: Array = curie_weiss_rows(self.V, x, strength, self.beta, h, dt, order, rho)
             return rows
         counts = range(1, order + 1)
@@ -189,9 +190,8 @@ class _System:
         """rho after ``count`` Euler steps of length dt; ``field`` is its mean field."""
         from pdekit.pde.kernels.implicit_lines import curie_weiss_steps
 
-        if is_quadratic(self.interaction) and self.grid.dim == 1:
-            x, h = self.x, self.grid.spacing[0]
-            strength = float(self.interaction.strength)
+        if self.strength is not None:
+            x, h, strength = self.x, self.grid.spacing[0], self.strength
             last: Array = curie_weiss_steps(self.V, x, strength, self.beta, h, dt, count, rho)
             return last
         for k in range(count):
@@ -302,7 +302,9 @@ class _Run:
         rows = system.rows(self.rho, self.field, dt, order)
         self.counts["steps"] += order * (order + 1) // 2
         self.counts["real_ffts"] += order * (order - 1) // 2 * system.field.real_ffts
-        best, next_best = np.tensordot(_extrapolation(order), rows, 1)
+        best, next_best = (_extrapolation(order) @ rows.reshape(order, -1)).reshape(
+            2, *self.rho.shape
+        )
         error = float(np.abs(best - next_best).sum()) / system.mass
         lost = -float(np.minimum(best, 0.0).sum()) / system.mass
         self.counts["negative_before_clipping"] = max(lost, self.counts["negative_before_clipping"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -226,6 +227,13 @@ def on_cells(values: Any, grid: Grid, name: str) -> xr.DataArray:
     """An array of ``grid.shape``, or with a last axis ``component``, with its coordinates."""
     import xarray as xr
 
-    coords = dict(zip(grid.names, grid.axes, strict=True))
     dims = grid.names if np.ndim(values) == grid.dim else (*grid.names, "component")
-    return xr.DataArray(values, coords=coords, dims=dims, name=name)
+    return xr.DataArray(values, coords=_coordinates(grid), dims=dims, name=name)
+
+
+@lru_cache(16)
+def _coordinates(grid: Grid) -> xr.Coordinates:
+    """Those of the cells: most of the time of an array of a few thousand is spent on its index."""
+    import xarray as xr
+
+    return xr.Coordinates(dict(zip(grid.names, grid.axes, strict=True)))
