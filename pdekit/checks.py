@@ -101,22 +101,26 @@ def output_times(t: Any) -> list[float]:
     return [float(v) for v in times]
 
 
-def inverse_temperature(beta: Any, infinite: bool = False) -> float:
-    """``beta`` as a float in (0, inf), or also inf, which stands for no noise."""
+def inverse_temperature(beta: Any, infinite: bool = False, noiseless: str = "") -> float:
+    """``beta`` as a float in (0, inf), or also inf, which stands for no noise.
+
+    ``noiseless``: said of an infinite one where it is not taken, what to use instead.
+    """
     if type(beta) is float and 1 / LONGEST <= beta <= LONGEST:
         return beta  # the common case
-    if infinite and isinstance(beta, Real) and not isinstance(beta, bool) and beta == inf:
+    none = isinstance(beta, Real) and not isinstance(beta, bool) and beta == inf
+    if infinite and none:
         return inf
     what = "an inverse temperature, a finite number > 0"
+    what = f"{what}, or math.inf for no noise" if infinite else what
     try:
         out = number("beta", beta, what)
     except ValueError:
         out = 0.0
     if not out > 0:
         raise ValueError(
-            f"beta must be positive and finite, got {shown(beta)}; it is {what} (for no noise at "
-            "all, beta = infinity, use HamiltonJacobi(), FokkerPlanck(V, inf) or "
-            "McKeanVlasov(V, inf, W))"
+            f"beta must be positive{'' if infinite else ' and finite'}, got {shown(beta)}; it is "
+            f"{what}{f' ({noiseless})' if none and noiseless else ''}"
         )
     if not 1 / LONGEST <= out <= LONGEST:
         raise ValueError(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeGuard
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_torch_array
 
 from pdekit import checks
 from pdekit.potentials import Potential, as_potential
@@ -171,8 +171,21 @@ class PairPotential:
         return self.potential(z)
 
     def grad(self, z: Any) -> Any:
-        """∇W(z): (..., d) -> (..., d)."""
-        return self.potential.grad(z)
+        """∇W(z): (..., d) -> (..., d); 0 at z = 0, as W is even, also where it has a kink there."""
+        slope = self.potential.grad(z)
+        xp = array_namespace(slope)
+        if not is_traced(slope) and bool(xp.isfinite(xp.sum(slope))):
+            return slope
+        return xp.where((z == 0).all(-1)[..., None], xp.zeros_like(slope), slope)
+
+
+def is_traced(x: Any) -> bool:
+    """Whether torch is compiling what is computed from x, whose values are not known then."""
+    if not is_torch_array(x):
+        return False
+    import torch
+
+    return torch.compiler.is_compiling()
 
 
 def is_quadratic(interaction: Any) -> TypeGuard[CurieWeiss]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _ROOM = 1 << 18  # pairs evaluated at once
 _MOST = 1 << 13  # points of which all pairs are kept
+_STEP = 2.0**-20  # of a difference across a kink
 _SYMMETRIC = 1e-9  # of the largest value
 
 
@@ -114,8 +115,9 @@ class KernelInteraction:
     ``kernel`` maps points x, y ``(..., dim)``, which broadcast, to values ``(...)``; its ``grad``,
     the gradient in x, is used, otherwise torch's autograd, or differences. O(N²) for N particles or
     cells, of which there may be 8,192: where U is a sum of products take ``FeatureInteraction``,
-    where it is a function of x - y ``PairPotential``. Raises ``ValueError`` where U(x, y) and
-    U(y, x) differ: there would be no free energy.
+    where it is a function of x - y ``PairPotential``. At a kink at x = y the slope is the mean of
+    both sides, 0 for |x - y|. Raises ``ValueError`` where U(x, y) and U(y, x) differ: there would
+    be no free energy; and where U has no finite slope, also from a point to itself.
     """
 
     kernel: Callable[[Any, Any], Any]
@@ -148,7 +150,7 @@ class KernelInteraction:
         """Σ_j m_j ∇_x U(x_i, y_j)."""
         rows = max(1, _ROOM // len(y))
         parts = [
-            np.einsum("ijk,j->ik", self._slopes(x[i : i + rows, None], y), masses)
+            np.einsum("ijk,j->ik", self._finite_slopes(x[i : i + rows, None], y), masses)
             for i in range(0, len(x), rows)
         ]
         return np.concatenate(parts)
@@ -160,7 +162,10 @@ class KernelInteraction:
         for points, result in zip(x[:, :size], out, strict=True):
             for i in range(0, size, rows):
                 pairs = self._slopes(points[i : i + rows, None], points)
-                result[i : min(i + rows, size)] = pairs.mean(1)
+                mean = pairs.mean(1)
+                if not mean.isfinite().all():
+                    mean = self._where_equal(points[i : i + rows, None], points, pairs).mean(1)
+                result[i : min(i + rows, size)] = mean
         return out
 
     def _slopes(self, x: Any, y: Any) -> Any:
@@ -175,6 +180,30 @@ class KernelInteraction:
         pairs, d = np.concatenate([as_numpy(x), as_numpy(y)], -1).astype(float), self.dim
         found = slopes(lambda z: np.asarray(self.kernel(z[..., :d], z[..., d:])), pairs)[0]
         return like(x, found[..., :d])
+
+    def _finite_slopes(self, x: Array, y: Array) -> Array:
+        found: Array = self._slopes(x, y)
+        return found if np.isfinite(found).all() else self._where_equal(x, y, found)
+
+    def _where_equal(self, x: Any, y: Any, found: Any) -> Any:
+        """The slopes, with that of a kink at x = y by symmetric differences there: 0 for |x - y|.
+
+        Raises ``FieldError`` where U itself is not finite, or has no slope elsewhere.
+        """
+        lost = ~np.isfinite(as_numpy(found)).all(-1)
+        here, there = (as_numpy(z + 0 * w)[lost].astype(float) for z, w in ((x, y), (y, x)))
+        with np.errstate(all="ignore"):
+            values = np.asarray(_either(self.kernel, here, there), dtype=float)
+        for k in np.flatnonzero(~np.isfinite(values) | (here != there).any(-1))[:1]:
+            raise FieldError(
+                f"the kernel {self.kernel!r} has no finite slope at x = {here[k].tolist()}, y = "
+                f"{there[k].tolist()}, where it is {values[k]:g}. It must have one between any two "
+                "points and, as every point is paired with itself, be finite at x = y: such as a "
+                "function of |x - y|² + width²"
+            )
+        filled = as_numpy(found).copy()
+        filled[lost] = _across(self.kernel, here, there)
+        return like(x, filled)
 
     def _matrix(self, x: Array) -> Array:
         if len(x) > _MOST:
@@ -203,6 +232,17 @@ class KernelInteraction:
                 f"a kernel must be symmetric, U(x, y) = U(y, x); {self.kernel!r} has "
                 f"{values[i, j]:.6g} and {values[j, i]:.6g}. Take (U(x, y) + U(y, x)) / 2"
             )
+
+
+def _across(kernel: Callable[[Any, Any], Any], x: Array, y: Array) -> Array:
+    """∇_x U(x, y) by central differences, for points (n, d): at a kink the mean of both sides."""
+    out = np.empty(x.shape)
+    for k in range(x.shape[-1]):
+        step = np.zeros(x.shape)
+        step[:, k] = _STEP * np.exp2(np.ceil(np.log2(1 + np.abs(x).max(-1))))  # x ± step is exact
+        ahead, behind = (np.asarray(_either(kernel, z, y), float) for z in (x + step, x - step))
+        out[:, k] = (ahead - behind) / (2 * step[:, k])
+    return out
 
 
 def _called(name: str, function: Callable[..., Any], *x: Any) -> Any:

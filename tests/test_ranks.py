@@ -24,6 +24,16 @@ def curve(x):
     return (x * x - 1).square().sum(-1) / 4
 
 
+def waves(x):
+    return (
+        torch.cat([x.sin(), x.cos()], -1)
+        if isinstance(x, torch.Tensor)
+        else np.concatenate([np.sin(x), np.cos(x)], -1)
+    )
+
+
+FEATURES = pk.FeatureInteraction(waves, 0.5)
+
 # dynamics, start, runs, what is divided, tolerance
 CASES = {
     "fused": (pk.Langevin(DoubleWell(), 2.0), START, 1, "particle", 0.0),
@@ -49,6 +59,20 @@ CASES = {
         3,
         "run",
         0.0,
+    ),
+    "features, a run each": (
+        pk.InteractingLangevin(DoubleWell(), 2.0, FEATURES),
+        START,
+        2,
+        "run",
+        0.0,
+    ),
+    "features, one run": (
+        pk.InteractingLangevin(DoubleWell(), 2.0, FEATURES),
+        START,
+        1,
+        "particle",
+        1e-13,
     ),
     # one sum of 1,003 numbers a step in another order: a few units in the last place each
     "mean field, one run": (

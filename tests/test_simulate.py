@@ -211,7 +211,8 @@ def test_time_dependent_drift_is_taken_at_both_ends_of_a_step():
         a, b, h = 1 + 0.1 * k, 1 + 0.1 * (k + 1), 0.1
         expected *= 1 - h / 2 * (a + b * (1 - h * a))
     assert float(x[0, 0]) == pytest.approx(expected, rel=1e-13)
-    assert {round(t, 12) for t in times} == {0.0, 0.1, 0.2, 0.3} and times[-1] == 0.3
+    # besides, it is looked at within steps before they are taken
+    assert {round(t, 12) for t in times} >= {0.0, 0.1, 0.2, 0.3} and times[-1] == 0.3
 
 
 def test_no_noise_means_no_noise():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 import torch
 from torch import Tensor
@@ -14,7 +14,10 @@ from pdekit.errors import ConvergenceError
 from pdekit.landscapes.spin_glass import SphericalSpinGlass
 
 _BLOCK = 50  # steps between looks at the gradient
+_ROUNDED = 1e3  # eps |∇H|, below which the slope along the sphere may be rounding
+_STILL = 4  # looks, during which it does not fall then
 _NEAR = 0.05  # longest step of Newton's method that is taken, in radians
+_OR_DOUBLE = ", or a glass with dtype=torch.float64"
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def _descended(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     ends, taken = x.clone(), torch.zeros(len(x), dtype=torch.long)
     active, k, factor = torch.arange(len(x)), 0, 1.0
+    least, looks = inf, 0  # the largest slope at best, and for how many looks
     x = glass.retract(x)
     while len(active):
         for _ in range(min(_BLOCK, steps - k)):
@@ -95,10 +99,20 @@ def _descended(
         settled = factor == _factor(field, k)
         if polish and settled:
             x = _polished(glass, x, factor, tolerance)
-        slope = glass.project(x, glass.grad(x, factor)).norm(dim=1)
+        full = glass.grad(x, factor)
+        slope = glass.project(x, full).norm(dim=1)
         there = (slope <= tolerance) & settled
         ends[active], taken[active] = x, k
+        rounding = _ROUNDED * float((torch.finfo(x.dtype).eps * full.norm(dim=1)).max())
         x, active = x[~there], active[~there]
+        largest = float(slope.max())
+        least, looks = (largest, 0) if largest < 0.9 * least or there.any() else (least, looks + 1)
+        if len(active) and settled and looks >= _STILL and largest <= rounding:
+            raise ConvergenceError(
+                f"descend: after {k} steps gradients of up to {largest:.3g} do not fall any more: "
+                f"it is rounding, so tolerance = {tolerance:g} cannot be met; take tolerance >= "
+                f"{4 * largest:.1g}{_OR_DOUBLE if x.dtype == torch.float32 else ''}"
+            )
         if k >= steps and not settled:
             raise ConvergenceError(
                 f"descend: after {steps} steps the field still changes, {factor:.6g} times h in "

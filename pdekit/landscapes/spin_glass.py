@@ -99,11 +99,13 @@ class SphericalSpinGlass:
 
     def retract(self, x: Tensor) -> Tensor:
         """√N x/|x|; nan for 0, which has no nearest point."""
+        self._require_points(x)
         out: Tensor = x * (sqrt(self.n) / x.norm(dim=-1, keepdim=True))
         return out
 
     def project(self, points: Tensor, vectors: Tensor) -> Tensor:
         """(1 - σσᵀ/N) of the vectors: their part along the sphere."""
+        self._require_points(points, vectors)
         return vectors - points * ((points * vectors).sum(-1, keepdim=True) / self.n)
 
     # --- the Hamiltonian and its derivatives ------------------------------------------------------
@@ -218,17 +220,23 @@ class SphericalSpinGlass:
     def rows(self, points: Tensor) -> Tensor:
         """Points as ``(starts, N)``, with the disorder in front where there are several."""
         front = self.disorders
-        if not isinstance(points, Tensor):
-            raise TypeError(
-                f"points must be a torch tensor, got {checks.shown(points)}; take torch.tensor(...)"
-            )
-        if points.is_complex():
-            raise TypeError(f"points must be real, got {points.dtype}; take points.real")
-        if points.shape[-1:] != (self.n,) or points.shape[: len(front)] != front:
+        self._require_points(points)
+        if points.shape[: len(front)] != front:
             shape = ", ".join(map(str, (*front, "...", self.n)))
             raise ValueError(f"points must have shape ({shape}), got {tuple(points.shape)}")
         count = prod(points.shape[len(front) : -1])  # also where it is 0
         return points.to(self.dtype).reshape(*front, count, self.n)
+
+    def _require_points(self, *points: Tensor) -> None:
+        for x in points:
+            if not isinstance(x, Tensor):
+                raise TypeError(
+                    f"points must be a torch tensor, got {checks.shown(x)}; take torch.tensor(...)"
+                )
+            if x.is_complex():
+                raise TypeError(f"points must be real, got {x.dtype}; take points.real")
+            if x.shape[-1:] != (self.n,):
+                raise ValueError(f"points must have shape (..., {self.n}), got {tuple(x.shape)}")
 
     def _normals(self, stream: int, count: int) -> Tensor:
         drawn = torch.stack([self._drawn(seed, stream, count) for seed in self._seeds])

@@ -40,7 +40,43 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
-class MFSGLD(Replicated):
+class _MeanField(Replicated):
+    """What both have in common: replicas that are moved one after the other, and their mean."""
+
+    def __init__(
+        self, params: ParamsT, options: Group, lr: float | None, process_group: ProcessGroup | None
+    ) -> None:
+        self.process_group = process_group
+        rate = rate_of(lr, options.get("inner_steps", 1), options["replicas"])
+        super().__init__(params, {"lr": rate, **options})
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
+        """Move the replicas; returns the mean of the losses at their first gradients."""
+        self.recheck_groups()
+        ranks, losses, ends = ranks_of(self.process_group), [], []
+        n = common(self, "replicas") * ranks.size
+        with transaction(self, ranks) as (means, moved):
+            for x, a in each_replica(self, ranks):
+                loss, end = self._moved(closure, x, a, n, means, moved[a])
+                losses.append(loss)
+                ends.append(end)
+            mean = mean_loss(losses)
+            take_mean(self, means, ranks, moved)
+        self._keep(ends)
+        return mean
+
+    def _moved(
+        self, closure: Closure | None, x: Store, a: int, n: int, means: Store, into: Store
+    ) -> tuple[Loss | None, list[Tensor]]:
+        """The loss of replica a, which goes from x to ``into``, and what it keeps."""
+        raise NotImplementedError
+
+    def _keep(self, ends: list[list[Tensor]]) -> None:
+        """What the replicas keep after a step."""
+
+
+class MFSGLD(_MeanField):
     """x^a ← x^a - η (∇f(x^a) + λ (x^a - x̄)) + √(2 η T) ξ^a, x̄ the mean of the n replicas.
 
     Euler's step of the interacting particles ``pk.InteractingLangevin(V, 1/T, pk.CurieWeiss(λ))``,
@@ -79,16 +115,9 @@ class MFSGLD(Replicated):
         seed: int = 0,
         process_group: ProcessGroup | None = None,
     ) -> None:
-        self.process_group = process_group
-        options = {
-            "lr": rate_of(lr, replicas=replicas),
-            "strength": strength,
-            "replicas": replicas,
-            "temperature": temperature,
-            "weight_decay": weight_decay,
-            "seed": seed,
-        }
-        super().__init__(params, options)
+        options = {"strength": strength, "replicas": replicas, "temperature": temperature}
+        options |= {"weight_decay": weight_decay, "seed": seed}
+        super().__init__(params, options, lr, process_group)
 
     def check(self, group: Group) -> None:
         check_whole(group, "replicas", 1)
@@ -96,27 +125,16 @@ class MFSGLD(Replicated):
         check_range(group, "temperature", 0.0)
         check_attraction(group, 0.0)
 
-    @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
-        """Move the replicas; returns the mean of their losses."""
-        self.recheck_groups()
-        ranks, losses = ranks_of(self.process_group), []
-        n = common(self, "replicas") * ranks.size
-        with transaction(self, ranks) as (means, moved):
-            for _, a in each_replica(self, ranks):
-                losses.append(self._evaluated(closure, n, means, moved[a]))
-            mean = mean_loss(losses)
-            take_mean(self, means, ranks, moved)
-        return mean
-
-    def _evaluated(self, closure: Closure | None, n: int, means: Store, into: Store) -> Loss | None:
+    def _moved(
+        self, closure: Closure | None, x: Store, a: int, n: int, means: Store, into: Store
+    ) -> tuple[Loss | None, list[Tensor]]:
         """The loss of the replica in the parameters, and its step; keeps no gradient."""
         loss, moving = evaluated(self, closure)
         with_slope = numbers_of(moving)
         for part in every(self):
             self._walk(part.among(with_slope), n, means, into, drawn=True)
             self._walk(part.beyond(with_slope), n, means, into, drawn=False)
-        return loss
+        return loss, []
 
     def _walk(self, part: Part, n: int, means: Store, into: Store, drawn: bool) -> None:
         """A step of parameters that have a gradient, or of others, which have no noise."""
@@ -132,7 +150,7 @@ class MFSGLD(Replicated):
             decay(new, part.places, group)
 
 
-class MFHomSGLD(Replicated):
+class MFHomSGLD(_MeanField):
     """L times: y^a ← y^a - η_y (∇f(y^a) + (y^a - x^a)/γ) + √(2 η_y T) ξ^a, averaged to z^a;
     then x^a ← x^a - (η/γ)(x^a - z^a) - η λ (x^a - x̄), x̄ the mean of the n replicas.
 
@@ -184,9 +202,7 @@ class MFHomSGLD(Replicated):
         seed: int = 0,
         process_group: ProcessGroup | None = None,
     ) -> None:
-        self.process_group = process_group
         options = {
-            "lr": rate_of(lr, inner_steps, replicas),
             "gamma": gamma,
             "strength": strength,
             "inner_steps": inner_steps,
@@ -198,7 +214,7 @@ class MFHomSGLD(Replicated):
             "weight_decay": weight_decay,
             "seed": seed,
         }
-        super().__init__(params, options)
+        super().__init__(params, options, lr, process_group)
 
     def completed(self, group: Group) -> Group:
         return with_width(group)
@@ -208,31 +224,28 @@ class MFHomSGLD(Replicated):
         check_inner_loop(group)
         check_attraction(group, 1 / group["gamma"])
 
-    @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
-        """Move the replicas; returns the mean of the losses of the fast variables."""
-        self.recheck_groups()
-        ranks, losses = ranks_of(self.process_group), []
-        n = common(self, "replicas") * ranks.size
-        with transaction(self, ranks) as (means, moved):
-            tensors = [p for part in every(self) for p in part.params]
-            fast: list[list[Tensor]] = []
-            for x, a in each_replica(self, ranks):
-                copy_all(Column(tensors), Column([self._fast(p)[a] for p in tensors]))
-                loss, walked = inner_loop(self, closure, x, moved[a], self.replica, n)
-                losses.append(loss)
-                fast.append([p.detach().clone() for p in tensors])
-                for part in walked:
-                    pull_together(part, x, moved[a], means)
-                there = numbers_of(walked)
-                for part in every(self):
-                    still = part.beyond(there)
-                    copy_all(still.of(moved[a]), still.of(x))
-            mean = mean_loss(losses)
-            take_mean(self, means, ranks, moved)
-        for p, y in zip(tensors, zip(*fast, strict=True), strict=True):
+    def _moved(
+        self, closure: Closure | None, x: Store, a: int, n: int, means: Store, into: Store
+    ) -> tuple[Loss | None, list[Tensor]]:
+        """The loss at y^a, which walks on, and then its place; x^a is pulled to its average."""
+        tensors = self._tensors()
+        copy_all(Column(tensors), Column([self._fast(p)[a] for p in tensors]))
+        loss, walked = inner_loop(self, closure, x, into, self.replica, n)
+        end = [p.detach().clone() for p in tensors]
+        for part in walked:
+            pull_together(part, x, into, means)
+        there = numbers_of(walked)
+        for part in every(self):
+            still = part.beyond(there)
+            copy_all(still.of(into), still.of(x))
+        return loss, end
+
+    def _keep(self, ends: list[list[Tensor]]) -> None:
+        for p, y in zip(self._tensors(), zip(*ends, strict=True), strict=True):
             self.state[p]["fast"] = torch.stack(y)
-        return mean
+
+    def _tensors(self) -> list[Tensor]:
+        return [p for part in every(self) for p in part.params]
 
     def _fast(self, p: Tensor) -> Tensor:
         """y^a, at first x^a."""

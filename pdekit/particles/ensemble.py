@@ -28,6 +28,7 @@ from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
 from pdekit.particles.run.loop import Loop, one_thread, step_by_step
 from pdekit.particles.run.memory import check_size, float_type, usable_device
+from pdekit.particles.run.moving import check_time_steps
 from pdekit.particles.run.provenance import torch_settings
 from pdekit.particles.run.ranks import (
     Division,
@@ -38,6 +39,7 @@ from pdekit.particles.run.ranks import (
     with_shared_mean,
 )
 from pdekit.particles.run.recorder import Recorder, file_of
+from pdekit.particles.run.rounding import RoundingCheck
 from pdekit.particles.run.schedule import Interval, intervals, some_steps
 from pdekit.particles.run.starts import start
 from pdekit.particles.run.tiles import Share, Tile, device_capacity, pieces, shared_runs, whole_runs
@@ -171,8 +173,10 @@ def simulate(
     ``KeyboardInterrupt``) once the steps under way are done, with what was computed (the second
     time ``KeyboardInterrupt`` at once); ``CheckpointError`` for a checkpoint that does not fit;
     ``ValueError`` or ``TypeError`` for invalid arguments. Warns (``StepSizeWarning``) when dt times
-    the largest curvature found at the initial points exceeds 2, or dt times a tamed drift exceeds
-    0.2. Good values: dt times curvature below 0.1.
+    the largest curvature found at the initial points exceeds 2, dt times a tamed drift exceeds 0.2,
+    or a drift, temperature or γ changes within a step as much as over all the time, and
+    (``AccuracyWarning``) when steps fall below the spacing of numbers. Good values: dt times
+    curvature below 0.1.
     """
     guards.check_dynamics(dynamics)
     n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), checks.seed(seed)
@@ -204,6 +208,9 @@ def simulate(
             check_methods(dynamics)
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
         curvature = guards.check_step_size(dynamics, source.probe, looked, longest, seed)
+        check_time_steps(guards.curves(dynamics, source.probe, times[-1], seed), plan)
+        rounding = RoundingCheck(dynamics, source.probe, times[-1], longest, curvature)
+        rounded = rounding.warn(source.probe, 0.0)
         observables = checked(observe, [interval.steps for interval in plan], dim)
         mover: Any = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
         fast = fused(mover, source.probe[None])
@@ -235,6 +242,8 @@ def simulate(
                 guards.check_final_curvature(
                     dynamics, recorder.last, times[-1], longest, seed, curvature
                 )
+                if not rounded:
+                    rounding.warn(recorder.last, times[-1])
             speed = began, resumed, loop.finished(), bar.total
             stats = _stats(plan, curvature, *speed)
             result = _ensemble(dynamics, seed, stats, times, dim, recorder)

@@ -127,7 +127,7 @@ class ViscousHJ(Facts):
     beta: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
+        object.__setattr__(self, "beta", checks.inverse_temperature(self.beta, noiseless=_VISCOUS))
 
 
 @dataclass(frozen=True)
@@ -307,6 +307,8 @@ def moving(equation: Any) -> list[Any]:
 
 
 _POINTS = "map points (..., d) to"
+_VISCOUS = "without noise it is HamiltonJacobi()"
+_NOISELESS = "without noise are HamiltonJacobi(), FokkerPlanck(V, inf) and McKeanVlasov(V, inf, W)"
 
 
 def _require_resetting(equation: Any) -> None:
@@ -331,7 +333,7 @@ def _per_time(name: str, value: Any) -> Any:
 
 
 def _require_drift(equation: Any) -> None:
-    beta = checks.inverse_temperature(equation.beta, infinite=equation.may_lack_noise)
+    beta = checks.inverse_temperature(equation.beta, equation.may_lack_noise, _NOISELESS)
     object.__setattr__(equation, "beta", beta)
     what = f"{_POINTS} values (...), for example pdekit.potentials.DoubleWell()"
     checks.function("potential", equation.potential, what)

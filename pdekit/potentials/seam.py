@@ -5,6 +5,7 @@ a tilt drives them round for ever.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ _EXACT = 1e-12  # of V itself: no need to know the range
 _LINES = 64  # across a periodic axis that are looked at
 _STEEP = 4  # steps between neighbouring cells, the largest that count as a jump are this many
 _LOOKS = 32  # times at which a moving potential is looked at
+_SOURCES = 8  # places y from which U(., y) is looked at
 _GOLDEN = 0.6180339887498949
 
 
@@ -63,6 +65,17 @@ def jump_at_seam(
                 f"it is {low[k]:.6g} at {name} = {ends[0]:g} and {high[k]:.6g} at {name} = "
                 f"{ends[1]:g}, the two sides of the seam of a periodic axis"
             )
+    return ""
+
+
+def kernel_jump_at_seam(U: Any, grid: Grid, beta: float, start: Array | None) -> str:
+    """The same of U(., y), an interaction of two points, for some of the places y."""
+    places = grid.centres.reshape(-1, grid.dim)
+    for y in places[:: max(1, len(places) // _SOURCES)]:
+        pull = partial(U, y=y)
+        jump = jump_at_seam(pull, partial(pull, grid.centres), grid, beta, start)
+        if jump:
+            return jump
     return ""
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import inf, sqrt
-from numbers import Real
+from math import sqrt
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pdekit import checks
@@ -112,8 +111,7 @@ def at_time(field: Coefficient, t: float) -> Function:
 
 def check_beta(beta: Any, infinite: bool = False) -> None:
     """``ValueError`` unless ``beta`` is a number > 0, finite by default."""
-    if not (infinite and isinstance(beta, Real) and beta == inf):
-        checks.inverse_temperature(beta)
+    checks.inverse_temperature(beta, infinite, "particles without noise are Langevin(V, math.inf)")
 
 
 def fold(x: Tensor, box: Grid | None) -> tuple[Tensor, Tensor | None]:

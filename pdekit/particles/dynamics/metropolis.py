@@ -50,6 +50,11 @@ class MetropolisLangevin(GradientDynamics):
         check_beta(self.beta)
         check_parts(self)
 
+    @property
+    def sigma(self) -> float:
+        """√(2/β), the noise per square root of time."""
+        return sqrt(2 / self.beta)
+
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """Zero: too long a step is rejected, not unstable."""
         return 0.0

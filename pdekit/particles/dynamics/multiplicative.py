@@ -86,6 +86,11 @@ class MultiplicativeLangevin(GradientDynamics):
         change = self.drift(state, step.start) * step.size
         return state.add_(change).add_(kicks * sqrt(2 * step.size / self.beta))
 
+    def sigmas(self, x: Tensor) -> Tensor:
+        """√(2 D_kk/β) at points (n, d): the noise of each coordinate per square root of time."""
+        rows: Tensor = self._factor(x[None])[0].norm(dim=-1)
+        return rows * sqrt(2 / self.beta)
+
     def step_warning(self, x: Tensor, size: float, t: float) -> str:
         """A warning if D changes too much over one increment of the noise."""
         if not callable(self._reading.D):

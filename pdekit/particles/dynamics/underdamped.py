@@ -54,6 +54,11 @@ class UnderdampedLangevin(GradientDynamics):
         positive("mass", self.mass)
         not_negative("friction", self.friction)
 
+    @property
+    def speed(self) -> float:
+        """Of thermal motion, √(1/(βm)): by which rounding is judged."""
+        return sqrt(1 / (self.beta * self.mass))
+
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """The largest frequency √(V''/m)."""
         return sqrt(max(curvature, 0.0) / self.mass)

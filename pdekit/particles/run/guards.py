@@ -1,6 +1,7 @@
 """Checks of a simulation: non-finite particles, too long steps, dynamics that are none."""
 
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -12,14 +13,16 @@ import torch
 from torch import Tensor
 
 from pdekit import checks
+from pdekit.arrays import Array
 from pdekit.differences import best, differences
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
+from pdekit.interactions import of_two_points
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time
 from pdekit.particles.integrators import Step, length
 from pdekit.particles.noise import PROBE, Address, fill_normals
 from pdekit.potentials.algebra import leaves
-from pdekit.potentials.seam import jump_at_seam, looks
+from pdekit.potentials.seam import jump_at_seam, kernel_jump_at_seam, looks
 
 _SAMPLES = 4096  # terms of a loss that are evaluated
 _SECOND = 0.21  # factor of the increment of a difference, for a second estimate
@@ -28,7 +31,10 @@ _PROBED = 512  # particles whose curvature is estimated
 _SHORTENED = 0.2  # tolerated h |b| of a tamed drift b
 _LOST = 1e-3  # required accuracy of positions, relative to the width of the box
 _LOOKS = 32  # further times at which it is estimated
+_FEW_POINTS = 16  # at which a drift is followed in time
 _POWER_STEPS = 8  # enough to distinguish 2 from 1; exact for d = 1
+
+Curve = Callable[[float], Array]
 
 
 class NonFiniteError(ValueError, FloatingPointError):
@@ -64,7 +70,8 @@ def check_dynamics(dynamics: Any) -> None:
 
 
 def check_seam(dynamics: Any, x: Tensor, until: float) -> None:
-    """Warn of potentials that jump at the seam of a periodic axis of the box, from starts ``x``."""
+    """Warn of a potential, or an interaction of two points, that jumps at the seam of a periodic
+    axis of the box, from starts ``x``."""
     box = getattr(dynamics, "box", None)
     if box is None or not any(box.periodic) or not hasattr(dynamics, "potentials"):
         return
@@ -72,23 +79,32 @@ def check_seam(dynamics: Any, x: Tensor, until: float) -> None:
     changes = _moves(dynamics) or hasattr(dynamics, "sigma_at")
     counts = torch.bincount(box.cell_of(x), minlength=int(np.prod(box.shape)))
     start = counts.cpu().numpy().reshape(box.shape)
+    jump, what, instead = "", "interaction", "an interaction of sines and cosines, or walls"
+    with suppress(Exception):  # what fails on points is reported where particles are
+        if of_two_points(getattr(dynamics, "interaction", None)):
+            U: Any = dynamics.interaction  # type: ignore[attr-defined]
+            jump = kernel_jump_at_seam(U, box, _beta(sigma_at(0.0)), start)
     for t in looks(until) if changes else [0.0]:
-        with suppress(Exception):  # what fails on points is reported where particles are
-            beta = 2 / max(float(sigma_at(t)) ** 2, 1e-300)
+        if jump:
+            break
+        with suppress(Exception):
             V = partial(_sum_of, [at_time(V, t) for V in dynamics.potentials])
-            jump = jump_at_seam(V, partial(V, box.centres), box, beta, start)
-            if jump:
-                break
-    else:
-        return
-    warnings.warn(
-        f"the potential of {type(dynamics).__name__} is not periodic where its box is; {jump}: "
-        "particles feel its slope alone, which drives them round, and no cliff; their law() would "
-        "have one. Take a periodic potential, such as Cosine(), or, for a constant drive, no box: "
-        "compare and Histogram take positions modulo the period",
-        AccuracyWarning,
-        stacklevel=3,
-    )
+            jump = jump_at_seam(V, partial(V, box.centres), box, _beta(sigma_at(t)), start)
+            what = "potential"
+            instead = "a periodic potential, such as Cosine(), or, for a constant drive, no box"
+            instead += ": compare and Histogram take positions modulo the period"
+    if jump:
+        warnings.warn(
+            f"the {what} of {type(dynamics).__name__} is not periodic where its box is; {jump}: "
+            "particles feel its slope alone, which drives them round, and no cliff; their law() "
+            f"would have one. Take {instead}",
+            AccuracyWarning,
+            stacklevel=3,
+        )
+
+
+def _beta(sigma: float) -> float:
+    return 2 / max(float(sigma) ** 2, 1e-300)
 
 
 def _moves(dynamics: Any) -> bool:
@@ -109,6 +125,7 @@ def check_box_crossings(dynamics: Diffusion, x: Tensor, t: float, size: float) -
     if box is None or not hasattr(dynamics, "drift"):
         return
     pull = float(dynamics.drift(_some(x)[None], t).abs().max())
+    pull = min(pull, 1 / size) if _is_tamed(dynamics) and size else pull
     noise = float(getattr(dynamics, "sigma", 0.0)) * sqrt(size)
     width = min(high - low for low, high in zip(box.lower, box.upper, strict=True))
     boxes = (pull * size + 4 * noise) / width
@@ -272,12 +289,41 @@ def _representative_times(
     """Some of the times; a single one if the drift is constant in time."""
     last = len(times) - 1
     some = [times[i] for i in sorted({round(k * last / _LOOKS) for k in range(_LOOKS + 1)})]
-    points = _some(x)[None]
-    aside = fill_normals(points.new_empty(1, points.numel()), Address(seed, channel=PROBE))
-    points = points + (1 + points.abs()) * aside.view_as(points) / 8  # not all at one point
+    points = _spread(_some(x)[None], seed)
     first = dynamics.drift(points, some[0])
     same = all(torch.equal(dynamics.drift(points, t), first) for t in some[1:])
     return some[:1] if same else some
+
+
+def _spread(points: Tensor, seed: int) -> Tensor:
+    """Points near these, not all at one place."""
+    aside = fill_normals(points.new_empty(1, points.numel()), Address(seed, channel=PROBE))
+    return points + (1 + points.abs()) * aside.view_as(points) / 8
+
+
+def curves(dynamics: Any, x: Tensor, until: float, seed: int) -> dict[str, tuple[Curve, float]]:
+    """What may change in time, each beside the size of what it adds to (`check_time_steps`)."""
+    found: dict[str, tuple[Curve, float]] = {}
+    if hasattr(dynamics, "drift"):
+        thin = _thinned(dynamics)
+        points = _spread(_some(x)[:_FEW_POINTS][None], seed)
+        noise = float(getattr(dynamics, "sigma", 0.0)) / sqrt(until) if until else 0.0
+
+        def drift(t: float) -> Array:
+            return np.asarray(thin.drift(points, t).double().nan_to_num(0.0, 0.0, 0.0).cpu())
+
+        found["the drift"] = drift, noise
+    if hasattr(dynamics, "sigma_at"):
+        found["the noise"] = lambda t: np.array(dynamics.sigma_at(t)), 0.0
+    for name in ("gamma", "rate"):
+        value = getattr(dynamics, name, None)
+        if callable(value):
+            found[name] = partial(_number, value), 0.0
+    return found
+
+
+def _number(schedule: Callable[[float], float], t: float) -> Array:
+    return np.array(float(schedule(t)))
 
 
 def _some(x: Tensor) -> Tensor:
@@ -347,16 +393,19 @@ def _ends(
 
 
 def non_finite(
-    dynamics: Any, before: Tensor, after: Tensor, first: tuple[int, int], step: Step
+    dynamics: Any, before: Tensor, after: Tensor, first: tuple[int, int], step: Step, shared: bool
 ) -> NonFiniteError:
-    """The error for the first non-finite particle, from positions before and after the step."""
+    """The error for the first non-finite particle, from positions before and after the step.
+
+    ``shared``: its drift is an exchange with other ranks.
+    """
     bad = (~torch.isfinite(after)).any(dim=-1)
     run, particle = (int(i) for i in bad.nonzero()[0])
     x = before[run, particle]
     advice = (
         "the slope there is not finite, whatever dt: take an initial law that stays where it is, a "
-        "box, or a potential that does not overflow"
-        if _has_no_slope(dynamics, x, step.start)
+        "box, or potentials and interactions whose slopes neither overflow nor are NaN there"
+        if not shared and _has_no_slope(dynamics, before[run], particle, step.start)
         else f"dt = {step.size:.3g} is too long for the slope there: try dt = "
         f"{step.size / 10:.1g}, a box, or an initial law that stays where the potential is finite"
     )
@@ -367,12 +416,12 @@ def non_finite(
     )
 
 
-def _has_no_slope(dynamics: Any, x: Tensor, t: float) -> bool:
-    """Whether the drift of an independent particle is not finite there."""
-    if getattr(dynamics, "coupled", False):  # its drift may be an exchange with other ranks
-        return False
+def _has_no_slope(dynamics: Any, x: Tensor, particle: int, t: float) -> bool:
+    """Whether the drift of a particle, among those of its run ``(n, d)``, is not finite."""
+    coupled = getattr(dynamics, "coupled", False)
+    points, k = (x, particle) if coupled else (x[particle, None], 0)
     with suppress(Exception):
-        return not all_finite(dynamics.drift(x[None, None], t))
+        return not all_finite(dynamics.drift(points[None], t)[0, k])
     return False
 
 

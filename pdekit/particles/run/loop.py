@@ -155,7 +155,8 @@ class Loop:
             return RankError(f"a particle of another rank became non-finite in step {step.number}")
         if not self.division.by_mean:  # the other ranks would not participate
             self.dynamics.step(start, step, noise)  # which may give more information
-        return guards.non_finite(self.dynamics, before, after, (tile.run, tile.particle), step)
+        first, shared = (tile.run, tile.particle), self.division.by_mean
+        return guards.non_finite(self.dynamics, before, after, first, step, shared)
 
     def finished(self) -> float:
         """The fraction of all particle steps that is done."""

@@ -65,10 +65,11 @@ def some_steps(plan: list[Interval], dt: float) -> list[Step]:
     total = sum(interval.steps for interval in plan)
     later = {8, 64, total - 1} if total >= _MANY else set()
     numbers = sorted({0, 1, 2} | later)
-    found = [_step(plan, number) for number in numbers if number < total]
+    found = [nth_step(plan, number) for number in numbers if number < total]
     return found or [Step(0, 0.0, dt, dt)]
 
 
-def _step(plan: list[Interval], number: int) -> Step:
+def nth_step(plan: list[Interval], number: int) -> Step:
+    """A step of a plan by its number."""
     here = next(i for i in plan if number < i.first + i.steps)
     return here.some(number - here.first, number - here.first + 1)[0]

@@ -20,10 +20,9 @@ from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.sampling import as_field, evaluate, evaluate_rate
 from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.algebra import terms_of
-from pdekit.potentials.seam import jump_at_seam, looks
+from pdekit.potentials.seam import jump_at_seam, kernel_jump_at_seam, looks
 
 _PART = 1 << 14
-_SOURCES = 8  # places y from which U(., y) is looked at
 LOST_MASS = 1e-6  # probability beyond the walls above which a warning is given
 _STEEPEST = 1e50  # beta times the range of V, and rates: their products with times stay finite
 _LEAST = 1e-150  # least maximum of a density: its square does not underflow
@@ -131,19 +130,9 @@ class Problem:
             if jump:
                 _warn_of_cliff("potential", jump, stacklevel + 1)
                 return
-        if of_two_points(getattr(self.equation, "interaction", None)):
-            self._look_at_kernel(start, stacklevel + 1)
-
-    def _look_at_kernel(self, start: Array | None, stacklevel: int) -> None:
-        """The same of U(., y), of two points, for some of the places y."""
-        grid, U, beta = self.grid, self.equation.interaction, self.equation.beta
-        places = grid.centres.reshape(-1, grid.dim)
-        for y in places[:: max(1, len(places) // _SOURCES)]:
-            pull = partial(U, y=y)
-            jump = jump_at_seam(pull, partial(pull, grid.centres), grid, beta, start)
-            if jump:
-                _warn_of_cliff("interaction", jump, stacklevel + 1)
-                return
+        felt = getattr(self.equation, "interaction", None)
+        if of_two_points(felt) and (jump := kernel_jump_at_seam(felt, grid, beta, start)):
+            _warn_of_cliff("interaction", jump, stacklevel + 1)
 
     @cached_property
     def _terms(self) -> list[Any]:

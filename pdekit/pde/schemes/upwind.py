@@ -41,8 +41,9 @@ class Upwind:
     kinks; in the wells it becomes narrower than the cells, which no scheme on cells can follow:
     then the mass is right up to a cell, and a ``ResolutionWarning`` is given where that is a tenth
     of the mass or more. ``.stats``: ``w1_error``, an estimate of the W1 distance from the solution
-    by a second run on about half as many cells, and the width of unresolved cells; ``unresolved``,
-    their share; ``largest_energy_step``, at most rounding.
+    by a second run on about half as many cells, and the width of unresolved cells (in the plane the
+    larger of the distances of both marginals, below that of the densities); ``unresolved``, their
+    share; ``largest_energy_step``, at most rounding.
 
     Raises ``ConvergenceError`` for more than 100,000 steps. Good values: as they are.
     """
@@ -117,7 +118,8 @@ def _warn(grid: Grid, share: float, t: float) -> None:
     warnings.warn(
         f"at t = {t:g} {share:.0%} of the mass is where the density is narrower than the cells of "
         f"{grid}: without noise it concentrates, and only the mass of cells is right, up to their "
-        "width (.stats['w1_error']); use more cells, or on a line schemes.Quantiles()",
+        f"width (.stats['w1_error']{', of the marginals' if grid.dim > 1 else ''}); use more "
+        "cells, or on a line schemes.Quantiles()",
         ResolutionWarning,
         stacklevel=8,
     )

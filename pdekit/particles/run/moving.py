@@ -1,0 +1,78 @@
+"""Whether steps see how a drift, a temperature or a width changes in time."""
+
+import warnings
+from math import sqrt
+
+import numpy as np
+
+from pdekit.arrays import Array
+from pdekit.particles.integrators import Step
+from pdekit.particles.run.guards import Curve, StepSizeWarning
+from pdekit.particles.run.schedule import Interval, nth_step
+
+_LOOKS = 32  # steps that are looked into
+_GOLDEN, _OTHER = 0.6180339887498949, 0.4142135623730951  # in step with no period
+_SHARE = 0.5  # of its variation over all the time that a function may be off within a step
+_GOOD = 0.05  # the same after steps that are advised
+_FELT = 1e-3  # of a function itself: variations that may be missed
+_FEW = 0.4  # the same of n steps, times n², so that a few steps may be curved
+_HALVINGS = 24
+
+
+def check_time_steps(curves: dict[str, tuple[Curve, float]], plan: list[Interval]) -> None:
+    """Warn of a function of time that changes within a step as it does over all the time.
+
+    Steps take it at their ends, where they may meet the same phase of a fast one again and again
+    (aliasing), so that its mean is another. Each of ``curves`` has a size beside it, of which a
+    thousandth is of no effect. Steps are resolved from two and a half in a period on.
+    """
+    total = sum(interval.steps for interval in plan)
+    if not total:
+        return
+    steps = [nth_step(plan, int(total * (k * _GOLDEN % 1))) for k in range(_LOOKS)]
+    for name, (curve, size) in curves.items():
+        if _fixed(curve, plan[-1].stop):
+            continue
+        off, variation, level = _within(curve, steps, 1.0)
+        felt = (_FELT + _FEW / total**2) * max(size, level)
+        if off > felt and off > _SHARE * variation:
+            warnings.warn(_text(name, curve, steps, off, variation), StepSizeWarning, stacklevel=3)
+            return
+
+
+def _fixed(curve: Curve, until: float) -> bool:
+    first = curve(0.0)
+    return all(np.array_equal(curve(until * (k * _GOLDEN % 1)), first) for k in range(1, 5))
+
+
+def _within(curve: Curve, steps: list[Step], share: float) -> tuple[float, float, float]:
+    """How far a function is from its chords over this share of steps; its variation; its size."""
+    inside, off = [], []
+    for k, step in enumerate(steps):
+        u, length = k * _OTHER % 1, step.stop - step.start
+        start = step.start + u * length * (1 - share)
+        ends = curve(start), curve(start + share * length)
+        inside.append(curve(start + u * share * length))
+        off.append(inside[-1] - ((1 - u) * ends[0] + u * ends[1]))
+    values = np.stack(inside)
+    return _rms(np.stack(off)), _rms(values - values.mean(0)), _rms(values)
+
+
+def _text(name: str, curve: Curve, steps: list[Step], off: float, variation: float) -> str:
+    size = max(step.size for step in steps)
+    shorter = (0.5**k for k in range(1, _HALVINGS))
+    good = next((s for s in shorter if _within(curve, steps, s)[0] <= _GOOD * variation), 0.0)
+    advice = (
+        f"take dt <= {size * good:.1g}, or its average over a period"
+        if good
+        else "it is rough on every scale: take a smooth one, or its average"
+    )
+    return (
+        f"{name} changes within a step of dt = {size:.3g} as much as over all the time (it is "
+        f"{off:.2g} away from its chord there and varies by {variation:.2g}), so that steps may "
+        f"see the same phase of it each time, and another mean; {advice}"
+    )
+
+
+def _rms(values: Array) -> float:
+    return sqrt(float(np.mean(values**2)))
