@@ -120,7 +120,8 @@ def _descended(
     arrives.terminal = True  # type: ignore[attr-defined]
     long = _RELAXED * (1 / abs(float(pass_[0])) + 1 / float(bottom[0]))
     way = solve_ivp(slope, (0.0, long), s + step, "LSODA", events=arrives, rtol=1e-6, atol=near / 9)
-    return None if way.status == 1 or arrives(0.0, way.y[:, -1]) <= 0 else way.y[:, -1]
+    end: Array = way.y[:, -1]
+    return None if way.status == 1 or arrives(0.0, end) <= 0 else end
 
 
 def passage_integral(
