@@ -112,7 +112,8 @@ def _descended(
     near = _ARRIVED * float(np.linalg.norm(s - a))
 
     def slope(_: float, x: Array) -> Array:
-        return -np.asarray(potential.grad(x[None]), dtype=float)[0]
+        down: Array = -np.asarray(potential.grad(x[None]), dtype=float)[0]
+        return down
 
     def arrives(_: float, x: Array) -> float:
         return float(np.linalg.norm(x - a)) - near
