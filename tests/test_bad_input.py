@@ -124,7 +124,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "conjugate that is none": (
         lambda: pk.solve(pk.HamiltonJacobi(H.Custom(lambda p: p[..., 0] ** 2, convex=True,
                                                     conjugate=lambda v: -(v[..., 0] ** 2))),
-                         GRID, V, 1.0), ValueError, "not convex"),
+                         GRID, V, 1.0), ValueError, "Legendre transform"),
     "power below one": (lambda: H.Power(0.5), ValueError, ">= 1"),
     "scale of zero": (lambda: H.Power(2, 0.0), ValueError, "positive"),
     "matrix indefinite": (lambda: H.Quadratic(((1, 2), (2, 1))), ValueError, "eigenvalue -1"),

@@ -271,3 +271,13 @@ def test_costs_too_steep_for_a_plane_get_advice() -> None:
 def test_a_time_too_long_for_steps_names_what_takes_it(equation: Any, instead: str) -> None:
     with pytest.raises(pk.ConvergenceError, match=instead):
         pk.solve(equation, pk.Grid(-3, 3, 100), P.Quadratic(1.0), 1e30, s.Filtered())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_very_strong_crowd_takes_the_steps_it_needs() -> None:
+    """Newton's method stalls at the given times, at twice and four times as many rho overshoots."""
+    found = pk.control(P.DoubleWell(), 4.0, pk.Grid(-3, 3, 40), pk.Gaussian(-1, 0.2),
+                       P.Quadratic(2.0), np.linspace(0.05, 1, 20),
+                       coupling=pk.Congestion(200.0))  # fmt: skip
+    assert found.residuals["fixed_point"] < 1e-6 and found.density.fields.min() >= 0
+    assert len(found.density.times) == 21

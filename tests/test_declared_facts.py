@@ -154,10 +154,13 @@ class Nearer(pk.particles.Position):
 
 
 class Wider(GaussianWell):
-    """With a slope of its own."""
+    """With a slope of its own, and the values that it is of."""
+
+    def __call__(self, z):
+        return super().__call__(z) / 2
 
     def grad(self, z):
-        return super().grad(z) / 2
+        return super().grad(z)  # which asks for the values
 
 
 class Twice:

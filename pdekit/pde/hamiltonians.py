@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import ceil, floor, inf, log2
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from pdekit.differences import slopes
 
 Scalar = Callable[[Any], Any]
 _SCAN = 4097  # number of slopes at which an unknown derivative is sampled
+_NEAREST = 1e-8  # of a slope, or 1: distance over which a chord is more than rounding
+_LEVEL = 1e-9  # of the largest |H'|: what may be the rounding of differences where H is level
 
 
 @runtime_checkable
@@ -58,13 +60,15 @@ class Term:
         return points[(points > low) & (points < high)]
 
     def velocities(self, low: float, high: float) -> tuple[float, float]:
-        """Least and greatest H' over [low, high]; sampled, with a margin, where H is not convex."""
+        """Least and greatest H' over [low, high]; of chords, with a margin, where not convex."""
         if self.convex:
             ends = np.asarray(self.slope(np.array([low, high])), dtype=float)
             return float(ends[0]), float(ends[1])
-        values = np.asarray(self.slope(np.linspace(low, high, _SCAN)), dtype=float)
-        margin = float(np.abs(np.diff(values)).max()) / 2
-        return float(values.min()) - margin, float(values.max()) + margin
+        nearest = _NEAREST * max(1.0, abs(low), abs(high))
+        p = np.linspace(low, max(high, low + nearest), min(_SCAN, int((high - low) / nearest) + 2))
+        chords = np.diff(np.asarray(self.value(p), dtype=float)) / np.diff(p)
+        margin = float(np.abs(np.diff(chords)).max(initial=0.0))
+        return float(chords.min()) - margin, float(chords.max()) + margin
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Power:
 
     exponent: float = 2.0
     scale: Any = 1.0
+    known: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not checks.number("Power: exponent", self.exponent) >= 1:
@@ -106,6 +111,7 @@ class Quadratic:
     """
 
     matrix: Any = ((1.0,),)
+    known: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         a = np.atleast_2d(checks.finite("Quadratic: matrix", self.matrix, "a symmetric matrix"))
@@ -146,6 +152,7 @@ class Eikonal:
     """
 
     speed: float = 1.0
+    known: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "speed", checks.positive("Eikonal: speed", self.speed))
@@ -174,7 +181,9 @@ class Custom:
     step that of ``potentials.Custom``). ``turns``: the
     slopes where H' changes sign (dim = 1; None: found by a scan of 4,097 slopes and bisection, so
     structure finer than that must be given). ``conjugate``: L on velocities ``(..., 1)``, for a
-    convex H with dim = 1, finite for ``|v| <= reach``. Examples:
+    convex H with dim = 1, finite for ``|v| <= reach``. All this is checked over the slopes of the
+    data when an equation is solved (``ValueError``): that H depends on each slope alone, its
+    gradient, convexity, the conjugate. Examples:
     ``Custom(lambda p: np.cos(p[..., 0]))``; ``Custom(lambda p: (p[..., 0]**2 - 1)**2 / 4)``.
     """
 
@@ -221,15 +230,26 @@ class Custom:
 
     @cached_property
     def _term(self) -> Term:
-        conjugate = self.conjugate
         return Term(
             lambda p: self(np.asarray(p)[..., None]),
             lambda p: self.grad(np.asarray(p)[..., None])[..., 0],
             self.turns,
             self.convex,
-            None if conjugate is None else (lambda v: conjugate(np.asarray(v)[..., None])),
+            None if self.conjugate is None else partial(_values, self.conjugate),
             self.reach,
         )
+
+
+def _values(conjugate: Callable[[Any], Any], v: Any) -> Array:
+    """L at velocities, as ``Custom`` takes it: of points (..., 1)."""
+    velocities = np.asarray(v, dtype=float)[..., None]
+    values: Array = np.asarray(conjugate(velocities), dtype=np.float64)
+    if values.shape != velocities.shape[:-1]:
+        raise ValueError(
+            f"a conjugate must map velocities of shape {velocities.shape} to values of shape "
+            f"{velocities.shape[:-1]}, got {values.shape}; take v[..., 0]"
+        )
+    return values
 
 
 @dataclass(frozen=True)
@@ -258,6 +278,11 @@ class Separable:
             [part.grad(p[..., k : k + 1]) for k, part in enumerate(self.parts)], axis=-1
         )
 
+    @property
+    def known(self) -> bool:
+        """Whether all its parts are formulas of pdekit."""
+        return all(checks.declared(part, "known") for part in self.parts)
+
     def terms(self, dim: int) -> tuple[Term, ...]:
         _require_dim("Separable", len(self.parts), dim)
         return tuple(term for part in self.parts for term in part.terms(1) or ())
@@ -275,6 +300,11 @@ class Shifted:
 
     def grad(self, p: Any) -> Any:
         return self.hamiltonian.grad(self.mean + np.asarray(p))
+
+    @property
+    def known(self) -> bool:
+        """Whether it is a formula of pdekit."""
+        return bool(checks.declared(self.hamiltonian, "known"))
 
     def terms(self, dim: int) -> tuple[Term, ...]:
         _require_dim("Shifted", 1, dim)
@@ -332,17 +362,19 @@ def _covering(low: float, high: float) -> tuple[float, float]:
 
 @lru_cache(maxsize=64)
 def _found(slope: Scalar, low: float, high: float) -> tuple[float, ...]:
-    """Sign changes of H' in [low, high], by a scan and bisection."""
+    """Sign changes of H' in [low, high], by a scan and bisection; one of each where H is level."""
     p = np.linspace(low, high, _SCAN)
-    sign = np.sign(np.asarray(slope(p), dtype=float))
-    flat = p[1:-1][sign[1:-1] == 0]
-    k = np.flatnonzero(sign[:-1] * sign[1:] < 0)
-    a, b, rising = p[k], p[k + 1], sign[k]
-    for _ in range(60 if k.size else 0):
+    values = np.asarray(slope(p), dtype=float)
+    level = np.abs(values) <= _LEVEL * np.abs(values).max()
+    known = np.flatnonzero(~level)
+    change = np.flatnonzero(np.sign(values[known][:-1]) * np.sign(values[known][1:]) < 0)
+    a, b = p[known[change]], p[known[change + 1]]
+    rising = np.sign(values[known[change]])
+    for _ in range(60 if a.size else 0):
         middle = (a + b) / 2
         left = np.sign(np.asarray(slope(middle), dtype=float)) == rising
         a, b = np.where(left, middle, a), np.where(left, b, middle)
-    return tuple(np.unique(np.concatenate([flat, (a + b) / 2])).tolist())
+    return tuple(((a + b) / 2).tolist())
 
 
 def _positive(value: Any, what: str) -> tuple[float, ...]:

@@ -301,6 +301,9 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
                 f"the mass left by absorbing walls must decrease, but it is {kept.tolist()} of the "
                 "initial mass; use the default scheme, or Krylov() in two dimensions"
             )
+    if problem.equation.without_noise:
+        _report_stopped(problem, fields / mass, stats, stacklevel + 1)
+        return
     lost = min(1.0, float((wall_mass(fields, problem.grid, problem.absorbing) / mass).max()))
     stats["wall_mass"] = lost
     if lost > LOST_MASS:
@@ -308,6 +311,23 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
             f"the density reaches the walls of the box [{problem.grid.lower}, "
             f"{problem.grid.upper}]: about {lost:.3g} of its mass is lost by truncation to the "
             "box. Enlarge the grid, unless the no-flux walls are intended",
+            TruncationWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def _report_stopped(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int) -> None:
+    """What walls stop without noise, the mass in the cells beside them, with a warning."""
+    grid, mass = problem.grid, 0.0
+    for axis in (k for k, periodic in enumerate(grid.periodic) if not periodic):
+        rims = np.take(fields, (0, -1), axis - grid.dim).reshape(len(fields), -1)
+        mass += float(rims.sum(1).max()) * grid.cell_volume
+    stats["wall_mass"] = mass = min(1.0, mass)
+    if mass > LOST_MASS:
+        warnings.warn(
+            f"{mass:.3g} of the mass is in the cells at the walls of the box [{grid.lower}, "
+            f"{grid.upper}], which stop it: without them the drift would carry it on. Enlarge the "
+            "grid, unless the walls are intended",
             TruncationWarning,
             stacklevel=stacklevel,
         )

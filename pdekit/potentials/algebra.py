@@ -14,6 +14,7 @@ from array_api_compat import device, is_torch_array
 from pdekit import checks
 from pdekit.differences import STEP, in_rows, slopes
 from pdekit.errors import AccuracyWarning
+from pdekit.potentials.consistency import check_gradient, check_pointwise, note, seen
 from pdekit.potentials.functions import FOR_NUMPY, as_numpy, evaluated, is_in, like, remember
 from pdekit.potentials.protocol import Kernel, Potential, kernels_of, points, time_of, whole_dim
 
@@ -272,8 +273,10 @@ class Custom(Combinable):
       scales, and each point gets the step with the best agreement. An ``AccuracyWarning`` is
       given if that leaves less than five digits, as at jumps of f. Points of one library are
       converted for an f written for the other, without an autograd graph: correct, but slow.
-    Raises ``ValueError`` where f or grad returns another shape. Equal to another ``Custom`` only
-    with the same function objects. Good values: ``Custom(lambda x: x[..., 0] ** 4)``.
+    Raises ``ValueError`` where f or grad returns another shape; ``solve`` and ``simulate`` raise it
+    where the value at a point depends on the other points, or grad is not the gradient of f. Equal
+    to another ``Custom`` only with the same function objects. Good values:
+    ``Custom(lambda x: x[..., 0] ** 4)``.
     """
 
     f: Callable[[Any], Any]
@@ -304,6 +307,11 @@ class Custom(Combinable):
             return self._slopes(x, evaluated("grad", self.gradient, x))
         exact = None if is_in(self.f, FOR_NUMPY) else self._autograd(x)
         return self._differences(x) if exact is None else exact
+
+    @property
+    def users_gradient(self) -> Any:
+        """``grad`` as given, None for none."""
+        return self.gradient
 
     def _values(self, x: Any, values: Any) -> Any:
         """Check the shape of ``values`` of f at ``x``."""
@@ -401,12 +409,13 @@ class _AnyDim(Combinable):
         checks.function("what at(t) of a moving potential returns", self.f, what)
 
     def __call__(self, x: Any) -> Any:
-        return self._of(x)(x)
+        return self.of(x)(x)
 
     def grad(self, x: Any) -> Any:
-        return self._of(x).grad(x)
+        return self.of(x).grad(x)
 
-    def _of(self, x: Any) -> Custom:
+    def of(self, x: Any) -> Custom:
+        """The function of such points."""
         return Custom(self.f, getattr(self.f, "grad", None), _last(x))
 
 
@@ -439,6 +448,43 @@ def leaves(potential: Any) -> Iterator[Any]:
         return
     for part in potential._parts:
         yield from leaves(part)
+
+
+def look_at(name: str, value: Any, x: Any, values: Any) -> None:
+    """``ValueError`` where a user's function is not one of each of the points x alone, or a
+
+    gradient that it brings is that of another. ``values`` are those at x, None if not known yet;
+    of a sum each term is looked at.
+    """
+    for part in leaves(value):
+        whole = part.of(x) if checks.offers(part, "of") else part
+        if whole is value or not seen(whole, x):
+            _look_at_part(name, whole, x, values if whole is value else None)
+            note(whole, x)
+    note(value, x)
+
+
+def _look_at_part(name: str, part: Any, x: Any, values: Any) -> None:
+    gradient = users_gradient(part)
+    if _is_ours(part) and not checks.offers(part, "users_gradient"):
+        return
+    if values is None:
+        with np.errstate(all="ignore"):
+            values = np.asarray(part(x), dtype=float)
+    check_pointwise(name, part, x, values)
+    if callable(gradient):
+        check_gradient(f"the gradient of {name}", part, x)
+
+
+def users_gradient(part: Any) -> Any:
+    """The gradient that a user gave, None for none."""
+    if checks.offers(part, "users_gradient"):
+        return part.users_gradient
+    return None if _is_ours(part) else getattr(part, "grad", None)
+
+
+def _is_ours(part: Any) -> bool:
+    return type(part).__module__.startswith("pdekit.")
 
 
 def as_potential(value: Any, dim: int) -> Potential:

@@ -4,8 +4,9 @@ Where it jumps an equation has a cliff, which little passes; particles have its 
 a tilt drives them round for ever.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,21 @@ _ROUNDING = 1e-6  # of the range of V: what counts as no jump
 _EXACT = 1e-12  # of V itself: no need to know the range
 _LINES = 64  # across a periodic axis that are looked at
 _STEEP = 4  # steps between neighbouring cells, the largest that count as a jump are this many
-_LOOKS = 32  # times at which a moving potential is looked at
+_LOOKS = 250  # times at which a moving potential is looked at
 _SOURCES = 8  # places y from which U(., y) is looked at
 _GOLDEN = 0.6180339887498949
 
 
-def looks(until: float) -> list[float]:
-    """Times up to ``until`` at which a potential that moves is looked at: in step with no period.
+def looks(until: float, stored: Iterable[float] = ()) -> list[float]:
+    """Times up to ``until`` at which a potential that moves is looked at: in step with no period,
+    and those that it has ``stored``, with times between.
 
-    A jump that is there for less than a twentieth of the time may be missed.
+    A jump that is there for less than some 1/200 of the time may be missed.
     """
-    return [0.0, until, *(until * (k * _GOLDEN % 1) for k in range(1, _LOOKS - 1))]
+    named = sorted(t for t in stored if 0 < t < until)[:_LOOKS]
+    between = [(a + b) / 2 for a, b in pairwise([0.0, *named, until])] if named else []
+    even = (until * (k * _GOLDEN % 1) for k in range(1, _LOOKS - 1))
+    return [0.0, until, *named, *between, *even]
 
 
 def jump_at_seam(

@@ -21,9 +21,12 @@ from pdekit.interactions import of_two_points
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time
 from pdekit.particles.integrators import Step, length
 from pdekit.particles.noise import PROBE, Address, fill_normals
-from pdekit.potentials.algebra import leaves
+from pdekit.potentials.algebra import leaves, users_gradient
+from pdekit.potentials.consistency import check_gradient, note, seen
 from pdekit.potentials.seam import jump_at_seam, kernel_jump_at_seam, looks
 
+_BESIDE = 1e-2  # of a point, or 1: distance of others from it that are looked at
+_INHERITED = "It is inherited, and the values are the class's own: define grad as well"
 _SAMPLES = 4096  # terms of a loss that are evaluated
 _SECOND = 0.21  # factor of the increment of a difference, for a second estimate
 _CURVED = 0.01  # tolerated difference of the two
@@ -84,7 +87,8 @@ def check_seam(dynamics: Any, x: Tensor, until: float) -> None:
         if of_two_points(getattr(dynamics, "interaction", None)):
             U: Any = dynamics.interaction  # type: ignore[attr-defined]
             jump = kernel_jump_at_seam(U, box, _beta(sigma_at(0.0)), start)
-    for t in looks(until) if changes else [0.0]:
+    stored = {float(t) for V in dynamics.potentials for t in getattr(V, "times", ())}
+    for t in looks(until, stored) if changes else [0.0]:
         if jump:
             break
         with suppress(Exception):
@@ -139,7 +143,7 @@ def check_box_crossings(dynamics: Diffusion, x: Tensor, t: float, size: float) -
 
 def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
     """``ValueError`` unless the drift is a function of each point and leaves it unchanged."""
-    points = _some(x)[None]
+    points = (_some(x) if getattr(dynamics, "coupled", False) else _apart(x))[None]
     given = points.clone()
     value = dynamics.drift(given, t)
     if not torch.equal(given.nan_to_num(), points.nan_to_num()):
@@ -164,34 +168,58 @@ def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
         )
 
 
-def check_slopes(dynamics: Any, x: Tensor, t: float) -> None:
-    """``ValueError`` where a potential has the slope of another: that of what it inherits from.
+def _apart(x: Tensor) -> Tensor:
+    """Some of the points, or a few beside them where all are one."""
+    some = _some(x)
+    if bool((some != some[:1]).any()):
+        return some
+    shifts = torch.tensor([0.0, 1.0, -0.6, 0.4], dtype=x.dtype, device=x.device)[:, None]
+    return some[:1] + _BESIDE * shifts * some[:1].abs().clamp(min=1)
 
-    Of those whose class replaces ``__call__`` and not ``grad``, by differences at some points.
-    """
+
+def check_slopes(dynamics: Any, x: Tensor, t: float) -> None:
+    """``ValueError`` where a user's potential has the slope of another one, where particles are."""
     single = [dynamics.potential] if hasattr(dynamics, "potential") else []
+    points = _some(x).double().cpu().numpy()
+    region = np.stack([points.min(0), points.max(0)])
     for V in getattr(dynamics, "potentials", single):
         for part in leaves(at_time(V, t)):
-            if _inherits_slope(type(part)) and not _is_slope_of(part, _some(x).double()):
-                raise ValueError(
-                    f"{type(part).__name__} has values of its own and the gradient of what it "
-                    "inherits from, which is that of another function: define grad as well"
-                )
+            if callable(users_gradient(part)) and not seen(part, region):
+                name, advice = f"the gradient of {_named(part)}", [_INHERITED][: _inherits(part)]
+                check_gradient(name, _OfArrays(part), points, *advice)
+                note(part, region)
 
 
-def _inherits_slope(kind: type) -> bool:
-    kinds = [vars(k) for k in kind.__mro__]
+def _inherits(part: Any) -> bool:
+    """Whether its class replaces ``__call__`` and inherits ``grad``."""
+    kinds = [vars(k) for k in type(part).__mro__]
     values, slopes = ([name in k for k in kinds] for name in ("__call__", "grad"))
     return any(values) and any(slopes) and values.index(True) < slopes.index(True)
 
 
-def _is_slope_of(V: Any, x: Tensor) -> bool:
-    """Whether differences of V along a diagonal agree with its gradient, to a thousandth."""
-    step = 1e-5 * (1 + x.abs())
-    rise = torch.as_tensor(V(x + step)) - torch.as_tensor(V(x - step))
-    expected = (2 * step * torch.as_tensor(V.grad(x))).sum(-1)
-    near = 1e-3 * torch.maximum(rise.abs(), expected.abs()).amax()
-    return bool(((rise - expected).abs() <= near).all()) or not all_finite(rise)
+def _named(part: Any) -> str:
+    of_function = getattr(part, "f", part)
+    return getattr(of_function, "__qualname__", type(part).__name__)
+
+
+class _OfArrays:
+    """A user's potential, written for numpy or for torch, on arrays."""
+
+    def __init__(self, V: Any) -> None:
+        self.V = V
+
+    def __call__(self, x: Any) -> Any:
+        return _on_arrays(self.V, x)
+
+    def grad(self, x: Any) -> Any:
+        return _on_arrays(self.V.grad, x)
+
+
+def _on_arrays(function: Any, x: Any) -> Any:
+    try:
+        return np.asarray(function(x), dtype=float)
+    except Exception:
+        return np.asarray(function(torch.tensor(x)), dtype=float)
 
 
 def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, seed: int) -> float:
@@ -231,6 +259,7 @@ def check_final_curvature(
     """Check the curvature again at the final positions, if it was acceptable ``before``."""
     if size * before <= 2 and hasattr(dynamics, "drift"):
         dynamics = _thinned(dynamics)
+        check_slopes(dynamics, x, t)
         rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
         here = rate(largest_curvature(dynamics, x, t, seed), size, t)
         _warn_if_long(dynamics, x, [t], size, here, " where particles are at the end")

@@ -88,7 +88,7 @@ class Loop:
                     return
                 if due:
                     self.recorder.note(number, tile_state)
-                positions = self.block(tile_state, interval)
+                positions = self.block(tile_state, interval, positions)
             x = positions[: tile_state.tile.runs, : tile_state.tile.size]
             if not interval.steps:
                 tile_state.accumulator.update(i, x, 0, last=True)
@@ -110,20 +110,21 @@ class Loop:
         there = torch.tensor(state, dtype=x.dtype, device=x.device)
         return TileState(tile, noise, there, accumulator, interval, step)
 
-    def block(self, tile_state: TileState, interval: Interval) -> Tensor:
-        """A block of steps; returns the positions after it."""
+    def block(self, tile_state: TileState, interval: Interval, earlier: Tensor) -> Tensor:
+        """A block of steps from the positions ``earlier``; returns those after it."""
         first, began = tile_state.step, perf_counter()
         last = self.end_of_block(first, interval.steps)
         steps = interval.some(first, last)
         before = tile_state.state.clone()
+        tile = tile_state.tile
+        came = earlier[: tile.runs, : tile.size].clone() if self.users else earlier
         tile_state.state = self.advance(tile_state.state, steps, tile_state.noise)
         positions: Tensor = self.dynamics.positions(tile_state.state, steps[-1], tile_state.noise)
-        x = positions[: tile_state.tile.runs, : tile_state.tile.size]
+        x = positions[: tile.runs, : tile.size]
         if self.agreed(not guards.all_finite(x))[0]:
             raise self.located(before, steps, tile_state)
-        if last == interval.steps and x.shape[1]:
-            for kernel in self.users:
-                kernel.check_along(x, steps[-1].stop)
+        for kernel in self.users if x.shape[1] else ():
+            kernel.check_along(came, x, steps[0].start, steps[-1].stop, last == interval.steps)
         tile_state.step = last
         tile_state.accumulator.update(tile_state.interval, x, last, last == interval.steps)
         with self.bar.get_lock():

@@ -13,7 +13,8 @@ from pdekit.particles.kernels.drift import CHUNK
 from pdekit.potentials.algebra import leaves
 from pdekit.potentials.protocol import kernels_of
 
-_FEW = 8  # particles looked at along the run, besides the outermost
+_FEW, _ON_THE_WAY = 8, 64  # particles looked at along the run, besides the outermost
+_GOLDEN = 0.6180339887498949
 
 
 class UsersKernel:
@@ -21,7 +22,8 @@ class UsersKernel:
 
     def __init__(self, V: Any, x: Tensor) -> None:
         kernels = [*kernels_of(V)] * 2  # so that one that assigns, or writes to the points, is seen
-        self.V, self.twice = V, Formulas(kernels, x)
+        self.V, self.twice, self.looked = V, Formulas(kernels, x), 0
+        self.blocks = 0
 
     def check_start(self, x: Tensor, box: Any) -> None:
         """``ValueError`` where it is not the gradient of V, at points ``x`` and some about them."""
@@ -29,11 +31,23 @@ class UsersKernel:
         for y in _around(x, box):
             self.check(y, float(t))
 
-    def check_along(self, x: Tensor, t: float) -> None:
-        """The same at the time t, of some of the particles ``(..., dim)`` and the outermost."""
-        x = x.reshape(-1, x.shape[-1])
+    def check_along(self, before: Tensor, x: Tensor, start: float, stop: float, last: bool) -> None:
+        """The same after a block of steps, of some of the particles and the outermost, and of more
+
+        of them on their way there, at a time and at places between: ``before`` and ``x`` are of
+        shape ``(..., dim)``. After the ``last`` block before an output time, and ever fewer others.
+        """
+        self.blocks += 1
+        if not (last or _is_round(self.blocks)):
+            return
+        before, x = (y.reshape(-1, y.shape[-1]) for y in (before, x))
         ends = torch.cat((x.argmin(dim=0), x.argmax(dim=0)))
-        self.check(torch.cat((x[:_FEW], x[ends])), t)
+        self.check(torch.cat((x[:_FEW], x[ends])), stop)
+        self.looked += 1
+        some = torch.cat((torch.arange(min(_ON_THE_WAY, len(x))), ends))
+        share = torch.remainder(_GOLDEN * (self.looked + torch.arange(len(some))), 1)[:, None]
+        there = before[some] + share.to(x.dtype) * (x[some] - before[some])
+        self.check(there, start + (_GOLDEN * self.looked % 1) * (stop - start))
 
     def check(self, x: Tensor, t: float) -> None:
         """``ValueError`` where it differs from the gradient of V at the points, at the time t."""
@@ -62,6 +76,12 @@ class UsersKernel:
                 f"{x[k[0]].tolist()} it has {found[k]:.6g}, grad {exact[k]:.6g}. Its down(x, b, m, "
                 "numbers, rows) subtracts ∂_j V from b[j] for j < m"
             )
+
+
+def _is_round(count: int) -> bool:
+    """Whether it is 1, 2, 3, 4, 6, 8, 12, 16, 24, ...."""
+    odd = count // (count & -count)
+    return odd in (1, 3)
 
 
 def users_kernels(dynamics: Any, x: Tensor) -> list[UsersKernel]:

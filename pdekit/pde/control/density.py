@@ -24,7 +24,7 @@ _MASS_DEFECT = 1e-8  # error of the exponential at rtol 1e-9 of the value functi
 _HALVES = 2.0  # ratio of the error of first-order steps to the change by halving them
 # by order, of the mass: errors of a density above which a warning is given
 _STEPS = {1: 0.1, 2: 0.05}
-_NEGATIVE = 1e-6  # of the mass: tolerated negative part, the tolerance of games
+MOST_NEGATIVE = 1e-6  # of the mass: tolerated negative part, the tolerance of games
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,14 +178,20 @@ def _report_steps(value: Solution, error: float, stacklevel: int) -> None:
     )
 
 
+def negative_share(fields: Array) -> float:
+    """The largest share, over the times, of what lies below zero in what lies above."""
+    axes, kept = tuple(range(1, fields.ndim)), np.maximum(fields, 0.0)
+    return float(((kept - fields).sum(axes) / kept.sum(axes)).max())
+
+
 def accepted(problem: Problem, density: Solution, value: Solution, stacklevel: int) -> Solution:
     """The density of a control: what rounding left below zero is set to zero, then summarised."""
     fields, stats = density.fields, density.stats
     axes = tuple(range(1, fields.ndim))
     kept = np.maximum(fields, 0.0)
     stats["negative_before_clipping"] = min(0.0, float(fields.min()))
-    below = float(((kept - fields).sum(axes) / kept.sum(axes)).max())
-    if not below <= _NEGATIVE:
+    below = negative_share(fields)
+    if not below <= MOST_NEGATIVE:
         raise ConvergenceError(
             f"the controlled density is negative for {below:.2g} of its mass: the steps are too "
             "long for this grid; use four times as many times"

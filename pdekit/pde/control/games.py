@@ -158,6 +158,10 @@ class Response:
         return float(total / game.initial.sum())
 
 
+class Stalled(ConvergenceError):
+    """No step along Newton's direction comes closer to the equilibrium."""
+
+
 def _largest_change(u: Array, v: Array) -> float:
     return float(np.abs(u - v).max())
 
@@ -364,12 +368,12 @@ def _minimal_residual(product: Callable[[Array], Array], b: Array, rtol: float) 
 
 
 def _not_closed(name: str, now: Response, rounds: int) -> ConvergenceError:
-    advice = "use more times, soften the coupling or use solver=Newton()"
+    advice, kind = "use more times, soften the coupling or use solver=Newton()", ConvergenceError
     if name == "Newton":
         advice = "use more times, soften the coupling or raise rounds="
-    elif "Newton" in name:  # neither more times nor more rounds help
-        advice = "soften the coupling"
-    return ConvergenceError(
+    elif "Newton" in name:  # more times have been tried, and more rounds do not help
+        advice, kind = "soften the coupling", Stalled
+    return kind(
         f"{name} did not close the game: after {rounds} rounds the flow and the response to it are "
         f"{now.distance:.3g} apart (L1 over the mass, largest over time), exploitability "
         f"{now.gap():.3g}; {advice}"

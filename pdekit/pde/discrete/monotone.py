@@ -16,6 +16,7 @@ from pdekit.pde.discrete.laplacian import discrete_heat
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import propagate
 from pdekit.pde.discrete.subcell import resolves, warn_unresolved
+from pdekit.pde.discrete.users_hamiltonians import check_hamiltonian
 from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian, square_weights
 
 MOST_STEPS = 10_000_000
@@ -147,6 +148,7 @@ class Explicit:
 def explicit(problem: Problem, cfl: float, flux: Flux) -> Explicit:
     """The explicit steps of a problem."""
     hamiltonian = hamiltonian_of(problem.equation)
+    check_hamiltonian(hamiltonian, problem.values, problem.grid, explicit=True)
     weights = square_weights(hamiltonian, problem.grid.dim) if flux is godunov else None
     return Explicit(problem.grid, cfl, flux, hamiltonian, linear_part(problem), weights)
 

@@ -116,14 +116,21 @@ class Problem:
         values = evaluate(self.equation.potential, grid, "the potential")
         return _bounded_potential(values, self.equation.beta, grid)
 
-    def look_at_seam(self, stacklevel: int) -> None:
+    def look_at_seam(self, stacklevel: int, everywhere: bool = False) -> None:
         """Warn where the potential, at some times if it moves, or a kernel of two points jumps
-        at the seam of an axis."""
+        at the seam of an axis.
+
+        Where something starts that feels it, ``everywhere`` if that is asked: by what is a
+        function of the start, and rests on rare ways, which Gibbs' law does not count.
+        """
         if not (self.drifts and any(self.grid.periodic)):
             return
         V, beta, grid = self.equation.potential, self.equation.beta, self.grid
         start = self.values if self.is_density and self.initial is not None else None
-        for t in looks(self.until or 1.0) if checks.time_dependent(V) else (None,):
+        if everywhere or self.equation.looks_backward:
+            start = np.ones(grid.shape)
+        moves, stored = checks.time_dependent(V), getattr(V, "times", ())
+        for t in looks(self.until or 1.0, stored) if moves else (None,):
             still = V if t is None else V.at(t)
             cells = partial(evaluate, still, grid, "the potential")
             jump = jump_at_seam(still, cells, grid, beta, start)
@@ -378,7 +385,7 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
             f"{what} does not know resetting yet; leave it out, or use solve and stationary"
         )
     _require_no_growth(problem, what)
-    problem.look_at_seam(stacklevel=3)
+    problem.look_at_seam(stacklevel=3, everywhere=True)
     return problem
 
 

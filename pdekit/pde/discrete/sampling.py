@@ -10,6 +10,8 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, FieldError
 from pdekit.grid import Grid
+from pdekit.potentials.algebra import look_at
+from pdekit.potentials.consistency import seen
 
 _LARGEST = 1e150  # larger values overflow when squared
 
@@ -120,7 +122,6 @@ def called(what: str, function: Callable[[Array], Any], points: Array) -> Array:
     checks.fixed(what, function)
     try:
         values: Array = checks.numbers("its values", function(points), kinds="biuf")
-        return values
     except (ConvergenceError, FieldError):  # they name what failed
         raise
     except Exception as error:
@@ -134,6 +135,9 @@ def called(what: str, function: Callable[[Array], Any], points: Array) -> Array:
             f"{what} must take points of shape {points.shape}, got a function that failed on "
             f"points of shape {points.shape} (coordinates on the last axis): {error}{hint}",
         ) from error
+    if not seen(function, points):
+        look_at(what, function, points, values)
+    return values
 
 
 def as_field(values: Any, grid: Grid, what: str) -> Array:

@@ -3,6 +3,7 @@ minimum, and evaluation on finer nodes until convergence."""
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ _BENDS = 0.03
 _WELLS = 8  # lowest samples around which a function's minimum is searched
 _AGREE = 1e-5  # of the range of f: required agreement of two grids, one three times finer
 MOST_NODES = 1 << 21
+_SECOND_ORDER, _FALLS = 1 / 8, 0.4  # of changes when nodes are three times as many
 LITTLE = 1e-4  # of the range of f: uncertainty between the nodes that is ignored
 
 
@@ -180,12 +182,12 @@ def on_finer_nodes(
 
     At the nodes of the problem's grid, if a method returns only those; it may return None
     to give up. ``missed(u)`` is an independent error estimate, required to be at most 1e-4 of the
-    range of f; with it, 1e-4 between the last two is enough where ``most`` nodes are reached, and
-    nothing is compared where the grid has as many. A warning says how far apart the last two are,
-    or what is missed.
+    range of f; with it, 1e-4 left after the last two, as they fall, is enough where ``most`` nodes
+    are reached, or that these resolve f, and nothing is compared where the grid has as many. A
+    warning says how much may be left, or what is missed.
     """
     grid, factor, u = problem.grid, 1, coarse
-    scale, apart, wrong = float(np.ptp(problem.values)), np.inf, np.inf
+    scale, apart, wrong, likely = float(np.ptp(problem.values)), np.inf, np.inf, np.inf
     while np.prod(np.array(grid.cells, float) * 3 * factor) <= most:
         factor *= 3
         fine = grid.refined(factor)
@@ -196,18 +198,32 @@ def on_finer_nodes(
         if found is None:
             break
         before, u = u, found if found.shape == grid.shape else np.ascontiguousarray(found[every])
-        apart = float(np.abs(u - before).max())
+        more, apart = apart, float(np.abs(u - before).max())
+        likely = apart * _left(apart, more)
         if apart <= _AGREE * scale:
             wrong = missed(u) if missed else 0.0
         if wrong <= LITTLE * scale:
             break
-    if missed and wrong == np.inf and (factor == 1 or apart <= LITTLE * scale):
-        wrong = missed(u)
+    if missed and wrong == np.inf:
+        # coarser nodes, which do not resolve f, may be as far off as they like
+        finest = replace(problem, grid=grid.refined(factor))
+        if factor == 1 or likely <= LITTLE * scale or resolves(finest):
+            wrong = missed(u)
     if not wrong <= LITTLE * scale:
-        more = apart if wrong == np.inf else wrong
+        more = likely if wrong == np.inf else wrong
         warn_unresolved(more / scale if np.isfinite(more) else 1.0, stacklevel=8)
     stats["nodes_per_cell"] = factor
     return u
+
+
+def _left(apart: float, before: float) -> float:
+    """The share of the last change that may be left, as the one before it had another size.
+
+    A geometric series, no faster than of second order; all of it where they do not fall clearly.
+    """
+    if not np.isfinite(before) or apart >= _FALLS * before:
+        return 1.0
+    return max(apart / (before - apart), _SECOND_ORDER)
 
 
 def warn_unresolved(share: float, stacklevel: int) -> None:

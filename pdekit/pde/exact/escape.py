@@ -16,6 +16,8 @@ from pdekit.errors import AccuracyWarning, ConvergenceError
 from pdekit.potentials import as_potential
 from pdekit.protocols import Corner, Function
 
+_ASIDE, _ARRIVED = 1e-3, 1e-2  # of their distance: a step off the saddle, and near to the minimum
+_RELAXED = 60.0  # times of relaxation that a descent is given
 _HIGH = 4.0  # barrier in units of the temperature above which Kramers' law is within 25 %
 
 
@@ -30,8 +32,9 @@ def kramers_time(potential: Function, minimum: Corner, saddle: Corner, beta: flo
 
     An ``AccuracyWarning`` where β (V(s) - V(a)) is below 4: the error is of the size of 1 over it.
 
-    Raises ``ValueError`` where a is not a minimum, s not a saddle with one descending direction, or
-    the barrier is below 1 / β (nothing to climb) or above 700 / β.
+    Raises ``ValueError`` where a is not a minimum, s not a saddle with one descending direction, no
+    way of steepest descent leads from s to a (another well or saddle lies between), or the barrier
+    is below 1 / β (nothing to climb) or above 700 / β.
     """
     beta = checks.inverse_temperature(beta)
     checks.value_not_class("potential", potential)
@@ -55,6 +58,7 @@ def kramers_time(potential: Function, minimum: Corner, saddle: Corner, beta: flo
             f"{s.tolist()} is not a saddle with one descending direction: expected one negative "
             f"eigenvalue of ∇²V, got {pass_.tolist()}"
         )
+    _require_next_to(potential, a, s, bottom, pass_)
     barrier = beta * float(np.asarray(potential(s) - potential(a)))
     if not barrier > 1:
         raise ValueError(
@@ -75,6 +79,50 @@ def kramers_time(potential: Function, minimum: Corner, saddle: Corner, beta: flo
         )
     ratio = sqrt(float(np.abs(pass_).prod() / bottom.prod()))
     return 2 * pi / abs(float(pass_[0])) * ratio * exp(barrier)
+
+
+def _require_next_to(potential: Any, a: Array, s: Array, bottom: Array, pass_: Array) -> None:
+    """``ValueError`` unless a way of steepest descent leads from the saddle to the minimum."""
+    ends = []
+    way = _descending(potential, s, float(np.abs(s - a).max()))
+    for sign in (1, -1):
+        end = _descended(potential, s, sign * way, a, bottom, pass_)
+        if end is None:
+            return
+        ends.append(end.tolist())
+    raise ValueError(
+        f"the saddle {s.tolist()} must be next to the minimum {a.tolist()}; from it steepest "
+        f"descent leads to {ends[0]} and {ends[1]}. Take the saddle of this well, and for a way "
+        "over several ones mean_first_passage_time"
+    )
+
+
+def _descending(potential: Any, s: Array, reach: float) -> Array:
+    """A small step from the saddle along its descending direction."""
+    way = np.linalg.eigh(hessian(potential.grad, s[None])[0])[1][:, 0]
+    return np.asarray(_ASIDE * reach * way)
+
+
+def _descended(
+    potential: Any, s: Array, step: Array, a: Array, bottom: Array, pass_: Array
+) -> Array | None:
+    """Where steepest descent from beside the saddle ends, None for a."""
+    from scipy.integrate import solve_ivp
+
+    near = _ARRIVED * float(np.linalg.norm(s - a))
+
+    def slope(_: float, x: Array) -> Array:
+        down: Array = -np.asarray(potential.grad(x[None]), dtype=float)[0]
+        return down
+
+    def arrives(_: float, x: Array) -> float:
+        return float(np.linalg.norm(x - a)) - near
+
+    arrives.terminal = True  # type: ignore[attr-defined]
+    long = _RELAXED * (1 / abs(float(pass_[0])) + 1 / float(bottom[0]))
+    way = solve_ivp(slope, (0.0, long), s + step, "LSODA", events=arrives, rtol=1e-6, atol=near / 9)
+    end: Array = way.y[:, -1]
+    return None if way.status == 1 or arrives(0.0, end) <= 0 else end
 
 
 def passage_integral(

@@ -21,7 +21,7 @@ from pdekit.pde.discrete.sampling import called
 from pdekit.pde.equations import McKeanVlasov
 from pdekit.pde.phases.branches import Branch, follow_branch
 from pdekit.pde.phases.self_consistent import MeanMap, self_consistent_states
-from pdekit.pde.phases.symmetric import critical_beta_on_grid
+from pdekit.pde.phases.symmetric import OTHERS, critical_beta_on_grid
 from pdekit.protocols import Function, Interaction, Numbers
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _TAIL = 45.0  # exp(-45) = 3e-20
 _LARGEST = 1e8  # limits of strengths and inverse temperatures of a diagram
 _SEARCHED = (1e-3, 1e5)  # range of inverse temperatures in which a transition is searched
 _CLEAR = 1e-9  # tolerance of a response, above rounding
+_LOOKED, _LOOKS = (1e-2, 1e3), 26  # inverse temperatures at which other states are looked for
 
 
 def critical_beta(
@@ -52,6 +53,8 @@ def critical_beta(
     = 1. The state is followed from high temperatures. Kuramoto's oscillators of strength K (V = 0,
     a circle of 2π): beta K = 2. Sums over the cells, so the bifurcation is that of ``solve`` there.
 
+    Transitions of first order, at which the symmetric state stays stable, are not looked for: the
+    error says so, and on a line from where on Curie-Weiss has other states.
     Where states of another mean exist before (a transition of first order), an ``AccuracyWarning``
     says so; a ``TruncationWarning``, where the state reaches the walls of the grid, that the
     box matters. Raises ``ValueError`` where V is not even (no pitchfork then: see
@@ -108,8 +111,40 @@ def critical_beta(
         )
     raise ConvergenceError(
         f"beta λ Var does not rise through one between beta = {_SEARCHED[0]:g} and "
-        f"{_SEARCHED[1]:g} for {potential!r} with {interaction!r}: no transition there"
+        f"{_SEARCHED[1]:g} for {potential!r} with {interaction!r}: the symmetric state stays "
+        f"stable, with no continuous transition. {_of_first_order(potential, interaction, d)}"
     )
+
+
+def _of_first_order(potential: Any, interaction: CurieWeiss, dim: int) -> str:
+    """What is known of other states, which come into being at a distance from the symmetric one."""
+    if dim > 1:
+        return OTHERS
+    born = lower = None
+    for beta in np.geomspace(*_LOOKED, _LOOKS):
+        try:
+            mean, gain = _other_state(potential, interaction, float(beta))
+        except ConvergenceError:
+            continue
+        if mean and born is None:
+            born = f"states of mean {mean:.3g} are there from below beta = {beta:.3g} on"
+        if mean and gain > 0:
+            lower = f" and of less free energy from below beta = {beta:.3g} on: a first-order one"
+            break
+    found = f"Other {born}" if born else "No other states are found on a line"
+    return f"{found}{lower or ''}; see self_consistent_states over beta, and follow_branch"
+
+
+def _other_state(potential: Any, interaction: CurieWeiss, beta: float) -> tuple[float, float]:
+    """The mean of the state of least free energy off the middle (0 for none), and by how much it
+    is below that of the middle."""
+    reach = _reach(lambda x: np.asarray(potential(x)) + interaction(x), beta, 1)
+    means = MeanMap.of(McKeanVlasov(potential, beta, interaction), Grid(-reach, reach, 500))
+    others = [m for m in means.fixed_points() if m > 1e-3 * reach]
+    if not others:
+        return 0.0, 0.0
+    energy, mean = min((means.summary(m)[0], m) for m in others)
+    return mean, means.summary(0.0)[0] - energy
 
 
 def _warn_if_first_order(potential: Any, interaction: CurieWeiss, beta: float, dim: int) -> None:

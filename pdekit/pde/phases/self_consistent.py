@@ -12,14 +12,14 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
-from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
+from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning, TruncationWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.interactions import is_quadratic
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.gibbs_map import FieldMap, SelfConsistentState
 from pdekit.pde.discrete.mean_field import pair_field, warn_if_narrow
 from pdekit.pde.discrete.peclet import upwinded
-from pdekit.pde.discrete.problem import Problem, require_noise
+from pdekit.pde.discrete.problem import LOST_MASS, Problem, require_noise, wall_mass
 from pdekit.pde.equations import McKeanVlasov
 
 _MESH = 2001  # least number of means at which R(m) - m is evaluated
@@ -41,7 +41,8 @@ def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsi
 
     Integrals are sums over the cells, so the states are stationary for ``solve`` on the grid
     to rounding; they converge beyond all orders in h for smooth V that rise at the walls. States
-    narrower than the cells are pinned by them, which a ``ResolutionWarning`` says.
+    narrower than the cells are pinned by them, which a ``ResolutionWarning`` says; a
+    ``TruncationWarning``, that walls cut off mass of a state.
     Raises ``TypeError`` for another equation and ``ConvergenceError`` where no state is found.
     Mathematics 1.6; Kantas et al. p. 4-6 with errata 15-17.
     """
@@ -60,6 +61,7 @@ def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsi
         raise ConvergenceError("Newton's method found no self-consistent state; refine the grid")
     _warn_if_coarse(system, states)
     _warn_if_unsettled(states)
+    _warn_if_walls_matter(states, grid)
     warn_if_narrow(equation.interaction, grid, equation.beta)
     return sorted(states, key=lambda state: (state.mean, state.free_energy))
 
@@ -72,6 +74,19 @@ def _warn_if_unsettled(states: list[SelfConsistentState]) -> None:
             f"the state of mean {worst.mean} has a residual of {worst.residual:.2g}: its response "
             f"{worst.response:.3g} multiplies rounding, and no numbers are closer to it",
             AccuracyWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_if_walls_matter(states: list[SelfConsistentState], grid: Grid) -> None:
+    """Warn where the box cuts off a state: in a wider one it is another."""
+    lost = [min(1.0, float(wall_mass(s.density.values, grid))) for s in states]
+    if max(lost) > LOST_MASS:
+        warnings.warn(
+            f"{sum(m > LOST_MASS for m in lost)} of {len(states)} states reach the walls of the "
+            f"box [{grid.lower}, {grid.upper}], which cut off up to {max(lost):.3g} of their mass. "
+            "Enlarge the grid, unless the no-flux walls are intended",
+            TruncationWarning,
             stacklevel=3,
         )
 

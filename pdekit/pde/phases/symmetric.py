@@ -25,6 +25,10 @@ _CLEAR = 1e-9  # tolerance of a response: for flat V it tends to one, and roundi
 # share of the critical beta at which other states indicate a first-order transition
 _BEFORE = 0.999
 _APART = 1e-2  # L1 distance of other states: those of the pitchfork itself are closer
+OTHERS = (
+    "Transitions of first order, to states that come into being elsewhere, are not looked for: see "
+    "self_consistent_states over beta, and follow_branch"
+)
 _AT_WALLS = 1e-6  # of the mean density at a wall, above which the box matters
 
 
@@ -73,7 +77,8 @@ def critical_beta_on_grid(potential: Any, interaction: Any, grid: Grid) -> float
         )
     raise ConvergenceError(
         f"the symmetric state of {potential!r} with {interaction!r} is stable up to beta = "
-        f"{high:.4g}, response {above + 1:.6g}: the attraction is too weak for a transition"
+        f"{high:.4g}, response {above + 1:.6g}: the attraction is too weak for a continuous "
+        f"transition. {OTHERS}"
     )
 
 
@@ -130,7 +135,8 @@ class _Symmetric:
             raise ConvergenceError(
                 f"the response reaches one at beta = {beta:.4g} only, where {share:.0%} of the "
                 "symmetric state is in cells over which beta (V + W * rho) changes by more than "
-                "2: an artefact of the cells, not of the equation. Use a finer grid"
+                "2: an artefact of the cells, not of the equation. Use a finer grid; if it stays "
+                f"so, there is no continuous transition. {OTHERS}"
             )
 
     def warn_if_first_order(self, beta: float) -> None:

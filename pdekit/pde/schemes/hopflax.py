@@ -23,6 +23,7 @@ from pdekit.pde.discrete.subcell import (
     resolves_walls,
     warn_unresolved,
 )
+from pdekit.pde.discrete.users_hamiltonians import check_hamiltonian
 from pdekit.pde.equations import Burgers, HamiltonJacobi
 from pdekit.pde.hamiltonians import Term
 
@@ -82,6 +83,8 @@ class HopfLax:
             return as_slopes(problem, self, stats)
         given, grid = equation.hamiltonian, problem.grid
         terms = None if given is None else conjugates(given, grid.dim)
+        if given is not None:
+            check_hamiltonian(given, problem.values, grid, explicit=False)
         resolved = not self.refine or (resolves(problem, _BENDS) and resolves_walls(problem))
 
         def advance(t: float) -> Array:

@@ -207,6 +207,9 @@ def _supplied(problem: Problem) -> Array:
     return chains.occupation(generator.matrix(), problem.grid, loss, rates).reshape(rate.shape)
 
 
+_OF_DENSITIES = ("stationary", "free_energy")  # a rare way to a seam is nothing to them
+
+
 def steady(equation: Any, grid: Grid, verb: str) -> Problem:
     """The problem of a Fokker-Planck equation whose coefficients do not change in time."""
     if not isinstance(equation, FokkerPlanck):
@@ -214,7 +217,7 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
     require_grid("grid", grid)
     require_noise(equation, verb)
     problem = Problem(equation, grid, None)
-    problem.look_at_seam(stacklevel=3)
+    problem.look_at_seam(stacklevel=3, everywhere=verb not in _OF_DENSITIES)
     if problem.time_dependent:
         raise ValueError(
             "a potential that changes in time has no stationary state; pass V.at(t), the potential "
