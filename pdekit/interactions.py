@@ -176,7 +176,8 @@ class PairPotential:
         """∇W(z): (..., d) -> (..., d); 0 at z = 0, as W is even, also where it has a kink there."""
         slope = self.potential.grad(z)
         xp = array_namespace(slope)
-        if not is_traced(slope) and bool(xp.isfinite(xp.sum(slope))):
+        known = not is_traced(slope) and str(getattr(slope, "device", "")) != "meta"
+        if known and bool(xp.isfinite(xp.sum(slope))):
             return slope
         return xp.where((z == 0).all(-1)[..., None], xp.zeros_like(slope), slope)
 

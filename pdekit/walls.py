@@ -113,6 +113,11 @@ class Walls:
         )
 
 
+def not_closed(end: End) -> bool:
+    """Whether an end takes something, or lets something in."""
+    return bool(end.rate > 0 or end.flux > 0)
+
+
 def supplies(walls: Walls | None) -> bool:
     """Whether some end lets in, or holds a value that is not zero."""
     return lets_in(walls) or any(end.value != 0 for end in _all_ends(walls))

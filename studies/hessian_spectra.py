@@ -14,8 +14,8 @@ architectures; and it takes the variance of mini-batch gradients for the Hessian
   and no multiple of it either. The Fisher matrix, of labels that the model draws itself, is the
   Gauss-Newton matrix exactly, and the Hessian up to a tenth;
 * one of its four networks has not the number of weights that it prints (errata 71);
-* run to the same loss, batches of all examples end where it is sharper, and less wide by local
-  entropy, than batches of 16 do: about twice. The width sampled is that of the spectrum.
+* run to the same loss, batches of all examples end where it is twice as sharp, and one and a half
+  times as narrow by local entropy, as batches of 16 do. The width sampled is that of the spectrum.
 
 Stochastic Lanczos quadrature is beside all of it. What it gives is right within its errors, which
 tell that shares far below a hundredth of the largest eigenvalue are beyond it. Regression on noise

@@ -249,7 +249,7 @@ FORMS = {
         "    @property\n    def a(self):\n        return {sum}\nwell = Well()\n"
     ),
     "gradient": (
-        "class Well:\n    def __call__(self, x):\n        return (x * x).sum(-1)\n"
+        "class Well:\n    def __call__(self, x):\n        raise ValueError('a slope alone')\n"
         "    def grad(self, x):\n        return 2 * ({sum}) * x\nwell = Well()\n"
     ),
 }

@@ -76,7 +76,7 @@ def test_a_claim_that_fails_is_the_exit_status(study: Path, tmp_path: Path) -> N
     [
         (("run", "smoothng"), "did you mean 'smoothing'"),
         (("run", "no/such/file.py"), "no such file"),
-        (("run", "own.py", "--beta", "-1"), "beta must be positive and finite, got -1.0"),
+        (("run", "own.py", "--beta", "-1"), "beta must be positive, got -1.0"),
         (("run", "own.py", "--beta", "cold"), "Invalid value for '--beta'"),
         (("run", "broken.py"), "it lacks plot, claims"),
         (

@@ -162,7 +162,7 @@ class Overflowing:
     dim = 1
 
     def __call__(self, x):
-        return (x * x).sum(-1) * 1e300
+        return (x * x).sum(-1) * 1e307 * 1e3
 
     def grad(self, x):
         return 2e307 * x * 1e3
@@ -225,3 +225,31 @@ def test_many_paths_at_a_wall_are_the_same_in_fewer_steps(equation, monkeypatch)
         found.append(flow.values)
     np.testing.assert_allclose(*found, rtol=0, atol=1e-6)
     assert calls[0] < calls[1] / 2
+
+
+class Switched:
+    """On for a tenth of each step, at a phase that no end of a step meets."""
+
+    dim = 1
+
+    def at(self, t):
+        return pk.potentials.Linear(-1.0 if 0.5 < (t / 0.01) % 1 < 0.7 else 0.0)
+
+
+def test_pulses_between_the_ends_of_steps_are_said():
+    with pytest.warns(StepSizeWarning):
+        pk.simulate(pk.Langevin(Switched(), inf), np.zeros((1, 1)), 1, 5.0, 0.01)
+
+
+def test_a_drift_below_the_spacing_is_lost_beside_any_noise():
+    """In float32 at 1,001: the mean stays, and the law is another; in float64 nothing is said."""
+    V = pk.potentials.Quadratic(1.0) + pk.potentials.Linear(-1000.0)
+
+    def run(dtype):
+        return pk.simulate(
+            pk.Langevin(V, 1.0), np.full((50, 1), 1001.0), 50, 0.02, 1e-5, dtype=dtype
+        )
+
+    with pytest.warns(pk.AccuracyWarning, match="the drift makes"):
+        run("float32")
+    run("float64")

@@ -426,3 +426,12 @@ def test_a_descent_that_does_not_arrive_raises():
     glass = SpinGlass(3, 10, seed=1)
     with pytest.raises(pk.ConvergenceError, match="allow more steps"):
         pk.landscapes.descend(glass, glass.starts(2), steps=60, polish=False, tolerance=1e-9)
+
+
+def test_a_field_that_falls_in_stairs_is_gone_at_the_end() -> None:
+    """Points at rest on a stair are not the end of a descent."""
+    glass = pk.landscapes.SphericalSpinGlass(3, 20, 3.0, seed=1)
+    stairs = lambda k: max(0.0, 1 - (k // 200) / 10)  # noqa: E731
+    ends = pk.landscapes.descend(glass, glass.starts(3), field=stairs)
+    slope = glass.project(ends.points, glass.grad(ends.points, 0.0)).norm(dim=-1)
+    assert ends.steps.min() >= 2000 and slope.max() < 1e-4

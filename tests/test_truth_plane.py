@@ -143,7 +143,7 @@ def problem(rng: Random, style):
         conserves = all(periodic)
         if periodic[0] and not periodic[1]:
             conserves = more["walls"].upper is False
-        what += f" {more['absorbing']}"
+        what += f" {more['walls']}"
     made = equation(V, beta, **more)
     return made, grid, rates_in(Problem(made, grid, None).generator()), density, conserves, what
 

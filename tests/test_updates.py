@@ -6,6 +6,7 @@ would not be another's.
 """
 
 from collections.abc import Callable
+from math import exp
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pdekit.optim import tables, updates
+from pdekit.optim import SGLD, tables, updates
 from pdekit.optim.tables import Column
 from pdekit.optim.updates import Noise
 from pdekit.particles.noise import Address, fill_normals
@@ -187,3 +188,14 @@ def test_only_numbers_that_lie_as_they_seem_go_to_the_kernels() -> None:
     expected = y - flipped * 0.5
     updates.langevin_steps(Column([y]), Column([flipped]), 0.5)
     assert torch.equal(y, expected)
+
+
+def test_steps_below_the_spacing_of_the_weights_are_not_lost_beside_noise():
+    """SGLD in float32 around 1,001: noise makes a step of a sixth of a spacing right on average."""
+    w = torch.full((20_000,), 1001.0, requires_grad=True)
+    optimizer = SGLD([w], lr=1e-5, temperature=1.0)
+    for _ in range(1000):
+        w.grad = w.detach() - 1000
+        optimizer.step()
+    moved, error = float(w.detach().double().mean()) - 1001, (2 * 1e-2 / 20_000) ** 0.5
+    assert abs(moved + 1 - exp(-1e-2)) < 4 * error

@@ -282,3 +282,26 @@ def test_a_kernel_that_is_wrong_between_the_output_times_is_refused() -> None:
     start = np.linspace(3.0, 3.1, 100)[:, None]
     with pytest.raises(ValueError, match=r"kernel of Bowl must have the gradient of grad; at"):
         pk.simulate(pk.Langevin(Bowl(), np.inf), start, 100, 3.0, 0.01)
+
+
+def test_parts_in_single_precision_are_no_dependence_on_other_points() -> None:
+    """A network in float32 beside a term in float64: products of batches round otherwise."""
+    rng = np.random.default_rng(0)
+    W, w = rng.normal(size=(1, 64)).astype(np.float32), rng.normal(size=64).astype(np.float32)
+    V = pk.potentials.Custom(lambda x: np.tanh(x.astype(np.float32) @ W) @ w + x[..., 0] ** 2 / 2)
+    pk.solve(pk.FokkerPlanck(V, 2.0), pk.Grid(-9, 9, 600), pk.Gaussian(0.0, 1.0), 0.3)
+
+
+@pytest.mark.parametrize("shift, height", [(0.0, 3.0), (2.0, 0.0), (2.0, 3.0)])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_hopf_lax_of_a_hamiltonian_that_is_not_zero_at_zero(shift, height, periodic) -> None:
+    """u >= inf f - t H(0): (p - a)²/2 + b shifts the solution of p²/2 by a t, and lowers it."""
+    H = pk.hamiltonians.Custom(
+        lambda p: (p[..., 0] - shift) ** 2 / 2 + height, lambda p: p - shift, convex=True,
+        conjugate=lambda v: v[..., 0] ** 2 / 2 + shift * v[..., 0] - height,
+    )  # fmt: skip
+    grid = pk.Grid(-np.pi, np.pi, 400, periodic)
+    f = lambda p: np.cos(3 * p[..., 0]) + (0 if periodic else p[..., 0] ** 2 / 4)  # noqa: E731
+    u = pk.solve(pk.HamiltonJacobi(H), grid, f, 0.5).fields[0]
+    of_array = pk.solve(pk.HamiltonJacobi(H), grid, f(grid.centres), 0.5).fields[0]
+    assert np.abs(u - of_array).max() < 1e-4 and u.min() < f(grid.centres).min() - 0.5

@@ -191,7 +191,7 @@ def _outer(scores: Tensor, weight: Tensor | float = 1.0) -> Product:
     """t_k -> w_k s_k (s_k·t_k)/n."""
 
     def times(t: Tensor) -> Tensor:
-        along = weight * (scores * t).flatten(1).sum(1) / len(t)
+        along = weight * (scores * t).reshape(len(t), -1).sum(1) / len(t)
         return scores * along.view(-1, *[1] * (t.ndim - 1))
 
     return times

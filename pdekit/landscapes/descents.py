@@ -53,7 +53,7 @@ def descend(
     tolerance : on the norm of the gradient along the sphere
     steps : at most; ``ConvergenceError`` where a descent needs more
     field : the factor of h in step k, for fields that are removed in the course (thesis 2.3.3); the
-        factor must come to rest, and the end is where H with the last one does
+        factor must come to rest at ``field(steps)``, and the end is where H with that does
     polish : near a minimum Newton's method takes over, which saves half of the steps. False for
         steps of one kind, to be counted
 
@@ -96,7 +96,7 @@ def _descended(
             factor = _factor(field, k)
             x = glass.retract(x - rate * glass.project(x, glass.grad(x, factor)))
             k += 1
-        settled = factor == _factor(field, k)
+        settled = factor == _factor(field, k) == _factor(field, steps)
         if polish and settled:
             x = _polished(glass, x, factor, tolerance)
         full = glass.grad(x, factor)

@@ -152,7 +152,7 @@ def _parts(risk: EmpiricalRisk) -> Iterator[Tensor]:
                     f"{len(x)} examples together and {losses.mean():.6g} on each alone: replace "
                     "what mixes examples of a batch, such as normalisation by its own mean"
                 )
-            rows = torch.cat([g.flatten(1) for g in each.values()], 1).detach()
+            rows = torch.cat([g.reshape(len(g), -1) for g in each.values()], 1).detach()
             if not rows.isfinite().all():
                 raise ValueError(
                     "loss has gradients that are not finite at these weights; look for a root or a "

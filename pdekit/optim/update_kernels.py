@@ -85,10 +85,10 @@ def descend(
                 if x.size:
                     for j in range(here.size):
                         down = slope[j] + (here[j] - centre[j]) * pull
-                        here[j] = (here[j] - down * eta) + xi[j] * scale
+                        here[j] += xi[j] * scale - down * eta  # rounded once: see plain_steps
                 else:
                     for j in range(here.size):
-                        here[j] = (here[j] - slope[j] * eta) + xi[j] * scale
+                        here[j] += xi[j] * scale - slope[j] * eta
             elif x.size:
                 for j in range(here.size):
                     here[j] -= (slope[j] + (here[j] - centre[j]) * pull) * eta

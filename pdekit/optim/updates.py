@@ -98,10 +98,14 @@ def plain_steps(
     if centres:
         drawn = torch._foreach_mul(torch._foreach_sub(ys, centres), pull)
         down = torch._foreach_add(slopes, drawn)
-    moved = torch._foreach_sub(ys, torch._foreach_mul(down, eta))
+    steps = torch._foreach_mul(down, eta)
     if noise:
+        # one sum, then added: what of it is below the spacing of the parameters the noise makes
+        # right on the average, where a step alone would be lost
         shifts = torch._foreach_mul(noise.of(ys, runs), noise.scale)
-        moved = torch._foreach_add(moved, shifts)
+        moved = torch._foreach_add(ys, torch._foreach_sub(shifts, steps))
+    else:
+        moved = torch._foreach_sub(ys, steps)
     torch._foreach_copy_(into or ys, moved)
     if means:
         plain_average_of(means, moved, alpha)

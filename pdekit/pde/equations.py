@@ -79,7 +79,7 @@ class Heat(Facts):
     beta: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "beta", checks.inverse_temperature(self.beta))
+        object.__setattr__(self, "beta", checks.inverse_temperature(self.beta, noiseless=_STILL))
 
 
 @dataclass(frozen=True)
@@ -307,6 +307,7 @@ def moving(equation: Any) -> list[Any]:
 
 
 _POINTS = "map points (..., d) to"
+_STILL = "without noise nothing is smoothed by heat; by slopes use HamiltonJacobi()"
 _VISCOUS = "without noise it is HamiltonJacobi()"
 _NOISELESS = "without noise are HamiltonJacobi(), FokkerPlanck(V, inf) and McKeanVlasov(V, inf, W)"
 

@@ -22,6 +22,7 @@ from pdekit.differences import slopes
 Scalar = Callable[[Any], Any]
 _SCAN = 4097  # number of slopes at which an unknown derivative is sampled
 _NEAREST = 1e-8  # of a slope, or 1: distance over which a chord is more than rounding
+_SHORT = 1e-3  # of the way between two slopes that are sampled: a chord at each
 _LEVEL = 1e-9  # of the largest |H'|: what may be the rounding of differences where H is level
 
 
@@ -65,7 +66,13 @@ class Term:
             ends = np.asarray(self.slope(np.array([low, high])), dtype=float)
             return float(ends[0]), float(ends[1])
         nearest = _NEAREST * max(1.0, abs(low), abs(high))
-        p = np.linspace(low, max(high, low + nearest), min(_SCAN, int((high - low) / nearest) + 2))
+        starts = np.linspace(
+            low, max(high, low + nearest), min(_SCAN, int((high - low) / nearest) + 2)
+        )
+        # short ones, which follow H where it turns many times, and those between them
+        short = max(nearest, _SHORT * (starts[1] - starts[0]))
+        p = np.append(np.stack([starts[:-1], starts[:-1] + short], 1), starts[-1])
+        p = p if short < starts[1] - starts[0] else starts
         chords = np.diff(np.asarray(self.value(p), dtype=float)) / np.diff(p)
         margin = float(np.abs(np.diff(chords)).max(initial=0.0))
         return float(chords.min()) - margin, float(chords.max()) + margin

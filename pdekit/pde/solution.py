@@ -21,6 +21,7 @@ from pdekit.grid import Grid, require_grid
 from pdekit.pde import function_cells
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.discrete import peclet
+from pdekit.pde.discrete import supply as supplies
 from pdekit.pde.discrete.growth import factors, without_growth
 from pdekit.pde.discrete.march import Advance, March, fields_at
 from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
@@ -166,6 +167,8 @@ def solved(
     reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
     if reason:
         raise ValueError(reason)
+    if equation.loses:
+        supplies.report(whole, times, stacklevel)
     if equation.supplied:
         require_supply(problem)
     problem.look_at_seam(stacklevel)

@@ -20,7 +20,8 @@ _BETWEEN = np.array([-1.0, -0.69, -0.27, 0.18, 0.58, 1.0])  # places on a way, o
 _SLACK = 3e-3  # of the slope: what is no error of it
 _STEADY = 0.01  # of the slope: what it, and the rounding of f, may vary on a way that counts
 _WAYS = 2  # that must count
-_SAME = (1e-9, 1e-3)  # of the largest value: rounding, in double and in single precision
+# of the largest value: rounding, of doubles (of which parts may be in single precision), of singles
+_SAME = (1e-5, 1e-3)
 _LEAVE_OUT = "Mend it, or leave it out: then it is found by torch or by differences"
 # functions, and the intervals of their first and last coordinates on which they were looked at
 _SEEN: WeakKeyDictionary[Any, list[tuple[float, float]]] = WeakKeyDictionary()

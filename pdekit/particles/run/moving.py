@@ -31,7 +31,7 @@ def check_time_steps(curves: dict[str, tuple[Curve, float]], plan: list[Interval
         return
     steps = [nth_step(plan, int(total * (k * _GOLDEN % 1))) for k in range(_LOOKS)]
     for name, (curve, size) in curves.items():
-        if _fixed(curve, plan[-1].stop):
+        if _fixed(curve, plan[-1].stop, steps):
             continue
         off, variation, level = _within(curve, steps, 1.0)
         felt = (_FELT + _FEW / total**2) * max(size, level)
@@ -40,9 +40,12 @@ def check_time_steps(curves: dict[str, tuple[Curve, float]], plan: list[Interval
             return
 
 
-def _fixed(curve: Curve, until: float) -> bool:
+def _fixed(curve: Curve, until: float, steps: list[Step]) -> bool:
+    """Whether it is the same at some times, of which most are within steps."""
     first = curve(0.0)
-    return all(np.array_equal(curve(until * (k * _GOLDEN % 1)), first) for k in range(1, 5))
+    inside = (s.start + (k * _OTHER % 1) * (s.stop - s.start) for k, s in enumerate(steps))
+    times = [until * (k * _GOLDEN % 1) for k in range(1, 5)]
+    return all(np.array_equal(curve(t), first) for t in (*times, *inside))
 
 
 def _within(curve: Curve, steps: list[Step], share: float) -> tuple[float, float, float]:

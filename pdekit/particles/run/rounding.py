@@ -32,9 +32,10 @@ class RoundingCheck:
     def warn(self, x: Tensor, t: float) -> bool:
         """Warn where steps from x ``(n, d)`` fall below the spacing of its numbers; whether it did.
 
-        Noise below it has another variance, or none; a drift below it does nothing where no noise
-        makes up for it. Neither matters where all of it, over the time that the drift remembers, is
-        a few spacings, or where the drift is little beside the way and the width of the ensemble.
+        Noise below it has another variance, or none; a drift below it is lost, as it is added
+        before the noise. Neither matters where all of it, over the time that the drift remembers,
+        is a few spacings, or where the drift is little beside the way and the width of the
+        ensemble.
         """
         if not (self.size and hasattr(self.dynamics, "drift")):
             return False
@@ -47,7 +48,9 @@ class RoundingCheck:
         lost = time * torch.minimum(speed, apart / (2 * self.size))
         way = (x.double().mean(0) - start.double().mean(0)).abs() + time * speed
         width = sum(y.double().std(0, correction=0) for y in (x, start))
-        stuck = (kick < apart / 2) & (lost > _SEEN * apart) & (lost > _LOST * (way + width))
+        stuck = (
+            (speed * self.size < apart) & (lost > _SEEN * apart) & (lost > _LOST * (way + width))
+        )
         for k in (coarse | stuck).nonzero()[:1, 0].tolist():
             moved = (
                 f"the noise of a step is {float(kick[k]):.2g}"

@@ -67,6 +67,20 @@ def report_density(function: Callable[[Any], Any], rho: Array, grid: Grid, stack
     )
 
 
+def report_rate(
+    what: str, function: Callable[[Any], Any], values: Array, grid: Grid, stacklevel: int
+) -> None:
+    """A ``ResolutionWarning`` if a hundredth of a rate or source is missed by the centres."""
+    share = _share(function, np.abs(values), grid)
+    if share > LITTLE:
+        warnings.warn(
+            f"the cells do not resolve the {what}: {share:.2g} of it is not where its values at "
+            f"the centres have it, {_advice(function, grid)}; or give means over the cells",
+            ResolutionWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
 def _share(function: Callable[[Any], Any], rho: Array, grid: Grid) -> float:
     """The misplaced share of the mass, from the values at the centres and the missed part."""
     lost, here = float(missed(function, rho, grid).mean()), float(rho.mean())

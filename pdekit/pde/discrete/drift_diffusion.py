@@ -443,3 +443,14 @@ def wall_supply(c: Coefficients, forward: bool) -> Array:
             leaves, to_wall, back = _flows(way, c.beta)
             out += np.where(leaves, (back if forward else to_wall) * way.value, 0.0)
     return out
+
+
+def fastest_held(c: Coefficients) -> float:
+    """The greatest rate of exchange of a cell with a wall that holds a value; 0 without any."""
+    fastest = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for way in (way for edge in _edges(c) for way in edge.ends):
+            leaves, to_wall, _ = _flows(way, c.beta)
+            held = leaves & (way.value != 0)
+            fastest = max(fastest, float(np.where(held, to_wall, 0.0).max()))
+    return fastest

@@ -21,6 +21,7 @@ from pdekit.pde.discrete.sampling import as_field, evaluate, evaluate_rate
 from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.algebra import terms_of
 from pdekit.potentials.seam import jump_at_seam, kernel_jump_at_seam, looks
+from pdekit.walls import not_closed
 
 _PART = 1 << 14
 LOST_MASS = 1e-6  # probability beyond the walls above which a warning is given
@@ -254,12 +255,12 @@ class Problem:
 
     @property
     def absorbing(self) -> tuple[tuple[bool, bool], ...]:
-        """Per axis, whether the lower and the upper wall take what reaches them."""
+        """Per axis, whether the lower and the upper wall do more than reflect."""
         walls = getattr(self.equation, "walls", None)
         if walls is None:
             return ((False, False),) * self.grid.dim
         ends = drift_diffusion.ends_of(walls, self.grid)
-        return tuple((lower.rate > 0, upper.rate > 0) for lower, upper in ends)
+        return tuple((not_closed(lower), not_closed(upper)) for lower, upper in ends)
 
     @property
     def conserves(self) -> bool:

@@ -11,6 +11,7 @@ which need not exist.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from math import ceil, exp, log2
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
-from pdekit.pde.discrete import drift_diffusion
+from pdekit.errors import ResolutionWarning
+from pdekit.pde.discrete import cell_means, drift_diffusion
 from pdekit.pde.discrete.growth import least_rate, without_growth
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_rate
@@ -33,6 +35,9 @@ _NODES = 4
 _STRICTER = 4.0  # errors of the doublings add up to a few times that of one
 _PART = 0.05  # share of what is built up in the end from which a difference to it is exact enough
 _MOST = 1 << 17  # cells up to which that takes about a second
+_SPREAD = (
+    4.0  # exchanges of the cell beside a held wall with it, from which its influx is right to 3 %
+)
 _EQUAL = 1e-12  # relative: times between outputs that count as equal
 
 
@@ -76,6 +81,36 @@ def require_supply(problem: Problem) -> None:
             "Inflow lets a density in; the expectation of one particle is as it is between walls "
             "that reflect: use False in its place"
         )
+
+
+def report(problem: Problem, times: Array, stacklevel: int) -> None:
+    """Warnings of killing and sources between the cells, and of walls held for too short a time."""
+    equation, grid = problem.equation, problem.grid
+    for what in ("killing", "source"):
+        given = getattr(equation, what, None)
+        if callable(given) and not checks.time_dependent(given):
+            values = evaluate_rate(given, grid, f"the {what}")
+            cell_means.report_rate(what, given, values, grid, stacklevel + 1)
+    if problem.is_density and equation.supplied and equation.walls is not None:
+        _report_held(problem, times, stacklevel + 1)
+
+
+def _report_held(problem: Problem, times: Array, stacklevel: int) -> None:
+    """What a wall holds spreads as sqrt(t), but out of half a cell it comes in proportion to t."""
+    coefficients = replace(problem.coefficients(0.0), values=problem.potential())
+    rate = drift_diffusion.fastest_held(coefficients)
+    first = float(times[times > 0].min(initial=np.inf))
+    if not (rate > 0 and first * rate < _SPREAD):
+        return
+    finer = int(np.ceil(np.sqrt(_SPREAD / (first * rate))))
+    cells = tuple(finer * n for n in problem.grid.cells)
+    warnings.warn(
+        f"by t = {first:.3g} what a Held wall lets in has not passed the cell beside it, so that "
+        f"it is too little: take times from {_SPREAD / rate:.2g} on, or about {cells} cells instead "
+        f"of {problem.grid.cells}",
+        ResolutionWarning,
+        stacklevel=stacklevel,
+    )
 
 
 class Supplied:

@@ -85,6 +85,7 @@ class HopfLax:
         terms = None if given is None else conjugates(given, grid.dim)
         if given is not None:
             check_hamiltonian(given, problem.values, grid, explicit=False)
+        fall = 0.0 if given is None else float(np.asarray(given(np.zeros((1, grid.dim))))[0])
         resolved = not self.refine or (resolves(problem, _BENDS) and resolves_walls(problem))
 
         def advance(t: float) -> Array:
@@ -94,9 +95,9 @@ class HopfLax:
                 return u
             if callable(problem.initial):
                 if not resolved or gaps.max() > 0:
-                    return _looked_at(problem, u, t, terms, stats)
-                if u.min() < problem.values.min():
-                    u = np.maximum(u, least(problem.initial, grid, problem.values))
+                    return _looked_at(problem, u, t, terms, stats, fall)
+                if u.min() < problem.values.min() - fall * t:
+                    u = np.maximum(u, least(problem.initial, grid, problem.values) - fall * t)
             elif gaps[0] > 0 and gaps[0] > LITTLE * np.ptp(problem.values):
                 warn_unresolved(float(gaps[0] / np.ptp(problem.values)), stacklevel=7)
             return u
@@ -105,9 +106,12 @@ class HopfLax:
 
 
 def _looked_at(
-    problem: Problem, u: Array, t: float, terms: tuple[Term, ...] | None, stats: Stats
+    problem: Problem, u: Array, t: float, terms: tuple[Term, ...] | None, stats: Stats, fall: float
 ) -> Array:
-    """The same for a callable that may be unresolved, on finer nodes and between them."""
+    """The same for a callable that may be unresolved, on finer nodes and between them.
+
+    ``fall`` is H(0): u >= inf f - t H(0).
+    """
 
     costs = [_cost(t, None if terms is None else terms[axis]) for axis in range(problem.grid.dim)]
 
@@ -130,7 +134,9 @@ def _looked_at(
     most = MOST_NODES if terms is None else _MOST_IN_A_SECOND
     u = on_finer_nodes(problem, u, finer, stats, most, below)
     fine, values = finest[-1]
-    return np.maximum(u, least(problem.initial, fine, values)) if u.min() < values.min() else u
+    if not u.min() < values.min() - fall * t:
+        return u
+    return np.maximum(u, least(problem.initial, fine, values) - fall * t)
 
 
 def _cost(t: float, term: Term | None) -> Callable[[Array], Array]:

@@ -31,6 +31,9 @@ _BALANCED = 1e-12  # shares of net flow below it are rounding
 def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
     """The stationary density of a Fokker-Planck equation, of unit mass on the grid.
 
+    Where something is supplied, by a source or by walls, it is what that builds up, of the mass
+    which it has then.
+
     exp(-beta V / D) / Z where the drift is a gradient and the diffusion D a number: it is
     stationary for the discrete generator too, with zero flux in every face. Otherwise the null
     vector of the generator's transpose, by an elimination without subtractions: positive,
@@ -44,7 +47,8 @@ def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
     differs from that on half the cells by more than a tenth.
 
     Raises ``TypeError`` for another equation, ``ValueError`` where the coefficients change in time,
-    probability is lost at the walls, or the stationary density is not unique, ``ConvergenceError``
+    probability is lost and nothing supplied, or a supply is never lost, or the stationary density
+    is not unique, ``ConvergenceError``
     where parts of the box are separated by rates below 1e-300.
     """
     problem = steady(equation, grid, "stationary")
@@ -61,10 +65,13 @@ def _again(equation: Any) -> Callable[[Grid], Array]:
 
 
 def _apart(rho: Array, other: Array, cells: Grid) -> float:
-    """L1 distance of two densities, the first interpolated as a logarithm."""
+    """L1 distance over the mass of two densities, the first interpolated as a logarithm, and the
+    difference of their masses."""
     first = Grid(cells.lower, cells.upper, rho.shape, cells.periodic)
     here = np.exp(grid_comparison.interpolated(np.log(np.maximum(rho, _TINY)), first, cells))
-    return float(cells.integrate(np.abs(here / cells.integrate(here) - other)))
+    mass, before = float(cells.integrate(other)), float(first.integrate(rho))
+    shape = cells.integrate(np.abs(here / cells.integrate(here) - other / mass))
+    return float(shape) + abs(before / mass - 1)
 
 
 def current(equation: Equation, density: Numbers, grid: Grid) -> xr.DataArray:
