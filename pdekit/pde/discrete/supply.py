@@ -106,8 +106,8 @@ def _report_held(problem: Problem, times: Array, stacklevel: int) -> None:
     cells = tuple(finer * n for n in problem.grid.cells)
     warnings.warn(
         f"by t = {first:.3g} what a Held wall lets in has not passed the cell beside it, so that "
-        f"it is too little: take times from {_SPREAD / rate:.2g} on, or about {cells} cells instead "
-        f"of {problem.grid.cells}",
+        f"it is too little: take times from {_SPREAD / rate:.2g} on, or about {cells} cells "
+        f"instead of {problem.grid.cells}",
         ResolutionWarning,
         stacklevel=stacklevel,
     )
