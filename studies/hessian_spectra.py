@@ -1,9 +1,10 @@
 """What does the Hessian of a trained network look like, and is the noise of SGD the Hessian?
 
-Thesis section 3.3.1 has networks at the end of training: most eigenvalues near zero (90 to 95 %
-below a number such as 1e-4), long positive and short negative tails, which is to hold for all
-architectures; and it takes the variance of mini-batch gradients for the Hessian, to which it is
-"exactly equal". A network of 64-32-10 units on digits, 2,410 weights, whose Hessian can be formed:
+Of thesis section 3.3.1 it holds in small that a long positive and a short negative tail stand
+beside a bulk near zero; not that few eigenvalues are negative, nor that 90 to 95 % of them are zero
+in any sense but that of a fixed number such as 1e-4, nor that the variance of mini-batch gradients
+is "exactly equal" to the Hessian. A network of 64-32-10 units on digits, 2,410 weights, whose
+Hessian can be formed:
 
 * the tails hold, and negative eigenvalues are tiny beside the largest. That few directions have
   them does not hold: nearly a quarter of all do;
@@ -587,7 +588,9 @@ def _plot_matrices(ax: Any, matrices: Matrices) -> None:
         ax.plot(np.arange(1, len(positive) + 1), positive, style, color=colour, label=name)
     values = matrices.spectra["Hessian"]
     negative = -values[values < -ZERO * values[0]][::-1]
-    ax.plot(np.arange(1, len(negative) + 1), negative, ":", color="black", label="Hessian, -λ < 0")
+    ax.plot(
+        np.arange(1, len(negative) + 1), negative, ":", color="black", label="Hessian, -λ of λ < 0"
+    )
     ax.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue",
            ylim=(values[0] * 1e-9, 3 * values[0]))  # fmt: skip
     ax.set_title("at the end of training", fontsize=10)

@@ -27,6 +27,7 @@ from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning
 
 _TAIL = 8  # pieces of the integral beyond the last eigenvalue
+_LARGEST = 15_000  # spins of an exact count
 _STRONG = 1e12  # field over p, from which counts are those of B = -1 to all digits
 _PIECE = 1 << 22  # numbers per batch of samples
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
@@ -48,6 +49,11 @@ def expected_critical_points(
     maximum.
     """
     n, rest = checks.whole("n", n, 2), _remainder(p, field)
+    if n > _LARGEST:
+        raise ValueError(
+            f"n must be at most {_LARGEST:,} (half a minute: the work grows as n²), got {n:,}; for "
+            "more take the exponent n complexity(0.0, p) of a glass without field"
+        )
     y, w = _quadrature(n, rest)
     # a square integrates to -B y²/2 = y²/2 - (1 + B) y²/2, without the difference of large numbers
     terms = log_goe_density(n, y, extra=0.5) - rest * y * y / 2 + np.log(w)

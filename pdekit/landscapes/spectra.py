@@ -25,6 +25,7 @@ from pdekit.landscapes.curvature import Matrix, curvature_operator
 from pdekit.landscapes.empirical_risk import Data, Loss
 
 _KEPT = 1 << 27  # numbers of Lanczos vectors that are kept at once: 1 GiB
+_FAR = 1e140  # size of eigenvalues, from which squares overflow or vanish
 _SMALL = 64  # rows, up to which a matrix is formed for its leading eigenpairs
 
 
@@ -213,6 +214,7 @@ def spectrum(
         lanczos(lambda v: (operator @ v.T).T, rows, steps, _rounding(operator))
         for rows in np.split(starts, range(together, probes, together))
     ]
+    _require_moderate(parts)
     diagonal, beside = (np.concatenate(each) for each in zip(*parts, strict=True))
     return Spectrum(d, diagonal, beside, *_leading(operator, leading, starts[0], diagonal, beside))
 
@@ -320,6 +322,16 @@ def _eigenpairs(operator: LinearOperator, count: int, start: Array) -> tuple[Arr
             "or, of a cluster of nearly equal ones, all"
         ) from error
     return found
+
+
+def _require_moderate(parts: list[tuple[Array, Array]]) -> None:
+    """``ValueError`` where squares of the eigenvalues leave the range of floats."""
+    largest = max(float(np.abs(part).max()) for pair in parts for part in pair)
+    if not (largest == 0 or 1 / _FAR < largest < _FAR):
+        raise ValueError(
+            f"the eigenvalues must be between {1 / _FAR:g} and {_FAR:g} in size, for their squares "
+            f"to be numbers; got about {largest:.3g}: multiply the matrix by a constant"
+        )
 
 
 def _of_zero(d: int) -> tuple[Array, Array]:

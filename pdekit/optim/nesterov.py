@@ -17,8 +17,9 @@ from pdekit.optim.updates import accelerate
 class NesterovRestart(Checked):
     """w⁺ = u - η g(u), u⁺ = (1 + γ) w⁺ - γ w, γ = (α - 1)/(α + 2), α the steps since a restart.
 
-    A step uphill, g(u)·(w⁺ - w) > 0 over all parameters together, restarts: α = 1 (O'Donoghue and
-    Candès; report (33) with errata 69). **The parameters hold u**, where gradients are taken; w is
+    A step uphill, g(u)·(w⁺ - w) > 0 over all parameters together, restarts: it counts as the
+    first, and the next has α = 2 (O'Donoghue and Candès; report (33) with errata 69). **The
+    parameters hold u**, where gradients are taken; w is
     in ``state[p]["w"]``.
 
     Parameters

@@ -205,7 +205,7 @@ def plain_acceleration(
 
 def interpolate(ys: Column, xs: Column, zs: Column, share: float) -> None:
     """y = x + share (z - x), in place; bitwise z for a share of 1, and x where z is x."""
-    near = share < 0.5
+    near = bool(share < 0.5)  # options may be tensors
     from_end = float(share if near else 1 - share)
     for good, columns, _ in parts((ys, xs, zs)):
         if good:

@@ -130,9 +130,9 @@ class MaSS(_Accelerated):
 class RestartedNesterov(_Restarted):
     """Nesterov's method with γ = (α - 1)/(α + 2), α counting the steps since the last restart.
 
-    A particle restarts, α = 1, after a step uphill, g(u)·(w⁺ - w) > 0 (O'Donoghue and Candès;
-    report (33) with errata 69: γ follows α). Until then, as η -> 0, w as a function of s = k √η
-    obeys w'' + 3 w'/s + ∇V(w) = 0 (Su, Boyd and Candès), with error O(√η).
+    A step uphill, g(u)·(w⁺ - w) > 0, restarts a particle: it counts as the first, and the next has
+    α = 2 (O'Donoghue and Candès; report (33) with errata 69: γ follows α). Until then, as η -> 0, w
+    as a function of s = k √η obeys w'' + 3 w'/s + ∇V(w) = 0 (Su, Boyd, Candès), with error O(√η).
 
     Parameters: ``potential``, ``gradient`` as for ``Nesterov``. Stable if η V'' < 4/3.
     """

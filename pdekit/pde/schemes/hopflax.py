@@ -50,9 +50,9 @@ class HopfLax:
     says how much (or how far the last two are apart, 2^21 nodes or about a second being spent). Of
     an array the unrefined minimum is taken there, which errs by (f'' + 1/t) h^2 / 8, and a
     ``ResolutionWarning`` says so if more than 1e-4 of its range depends on it. So
-    inf f <= u <= f, for a callable exactly. An array stands for the smoothest f through it, up to
-    the walls: a well narrower than a cell, between two samples or next to a wall,
-    is unknown, also in the result.
+    inf f - t H(0) <= u (<= f where H(0) = 0), for a callable exactly. An array stands for the
+    smoothest f through it, up to the walls: a well narrower than a cell, between two samples or
+    next to a wall, is unknown, also in the result.
 
     Another convex Hamiltonian that is a sum over the axes of terms with known conjugates L:
     min_y f(y) + t L((x - y) / t), a line in O(n log n) as the minimisers are monotone. ``Burgers``
