@@ -260,3 +260,10 @@ def test_a_lost_start_is_an_error() -> None:
     nowhere = replace(state, density=state.density * np.nan)
     with pytest.raises(pk.ConvergenceError, match="no state near mean"):
         pk.follow_branch(lambda b: pk.McKeanVlasov(WELL, b, SPRING), SMALL, nowhere, (1, 4), 4.0)
+
+
+@pytest.mark.parametrize("s", [1e-6, 300.0, 1e6])
+def test_critical_beta_is_the_same_at_any_scale(s):
+    """V(x/s) under λ/s²: β has no unit of length."""
+    V = pk.potentials.Custom(lambda x: ((x[..., 0] / s) ** 2 - 1) ** 2 / 4)
+    assert pk.critical_beta(V, pk.CurieWeiss(s**-2)) == pytest.approx(2.18843961522648, rel=1e-12)

@@ -27,6 +27,7 @@ from pdekit.protocols import Function, Interaction, Numbers
 if TYPE_CHECKING:
     import xarray as xr
 
+_WIDENINGS, _NARROWEST = 160, 1e-12  # of a box by 1.3, from a half; its least half width
 _TAIL = 45.0  # exp(-45) = 3e-20
 _LARGEST = 1e8  # limits of strengths and inverse temperatures of a diagram
 _SEARCHED = (1e-3, 1e5)  # range of inverse temperatures in which a transition is searched
@@ -331,17 +332,26 @@ _NOT_EVEN = (
 
 def _reach(energy: Any, beta: float, dim: int) -> float:
     """Half width of a box about 0 beyond which beta times the energy exceeds its least by _TAIL."""
-    reach = 0.5
-    for _ in range(40):
+
+    def holds(reach: float) -> bool:
         line = np.linspace(-2 * reach, 2 * reach, 801)
         points = np.zeros((dim, line.size, dim))
         for axis in range(dim):
             points[axis, :, axis] = line
         values = beta * np.asarray(energy(points))
         outside = np.abs(line) >= reach
-        if values[:, outside].min() > values.min() + _TAIL:
+        return bool(values[:, outside].min() > values.min() + _TAIL)
+
+    reach = 0.5
+    for _ in range(_WIDENINGS):
+        if not holds(reach):
+            reach *= 1.3
+        elif reach > 0.5 or not holds(reach / 1.3):
             return reach
-        reach *= 1.3
+        else:  # narrower than the first box: go in as far as it is known to hold
+            while holds(reach / 1.3) and reach > _NARROWEST:
+                reach /= 1.3
+            return reach
     raise ConvergenceError(
         "V + λ|x|²/2 must grow at infinity, but the confined state does not decay"
     )
