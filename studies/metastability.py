@@ -255,7 +255,9 @@ def _passage(beta: float, start: float, target: tuple[float, float], grid: pk.Gr
 def _plane(beta: float, cells: int) -> Times:
     """Müller-Brown: from the second deepest minimum over the higher saddle to the deepest."""
     deep, saddle, shallow = _critical_points()
-    out, into = (pk.kramers_time(PLANE, a, saddle, beta) for a in (shallow, deep))
+    with warnings.catch_warnings():  # a shallow well lies between, and no higher saddle
+        warnings.simplefilter("ignore", pk.AccuracyWarning)
+        out, into = (pk.kramers_time(PLANE, a, saddle, beta) for a in (shallow, deep))
     return Times(
         beta * float(PLANE(saddle) - PLANE(shallow)),
         out,

@@ -291,6 +291,7 @@ class Passing:
         return Linear(float(0.5 < t < 0.55))
 
 
+@pytest.mark.filterwarnings("ignore:the drift changes within a step")
 def test_a_cliff_that_passes_is_seen() -> None:
     with pytest.warns(pk.AccuracyWarning, match="periodic where the grid is"):
         pk.solve(pk.FokkerPlanck(Passing(), 2.0), RING, uneven, 1.0)

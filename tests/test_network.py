@@ -334,6 +334,7 @@ def test_bad_values_are_refused(make, message):
         make()
 
 
+@pytest.mark.filterwarnings("ignore:.*of the mass is in the cells at the walls")
 @pytest.mark.parametrize("beta", [2.0, inf])
 def test_at_rate_zero_nothing_moves(beta):
     law = pk.TwoLayerNetwork(networks.GaussianClasses(4, 0.5, RELU), 0.0, beta=beta).law()

@@ -6,6 +6,7 @@ matrix.
 """
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -108,6 +109,13 @@ def area(masses, faces, exact, per_cell=6):
     return float(np.abs(below(masses, faces, x) - exact(x)).mean() * (faces[-1] - faces[0]))
 
 
+def in_the_box(*problem):
+    """``solve`` without its words on walls, where the references stop too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pk.TruncationWarning)
+        return pk.solve(*problem)
+
+
 def line(rng):
     V, start = Landscape(rng), Start(rng)
     grid = pk.Grid(-3.0, 3.0, int(log_uniform(rng, 40, 200)))
@@ -119,7 +127,7 @@ def line(rng):
         exact = carried(V, start, t)
         return area(u.fields[0], grid.faces[0], exact), u.stats["w1_error"]
 
-    call = lambda: pk.solve(equation, grid, start.law, t, scheme)  # noqa: E731
+    call = lambda: in_the_box(equation, grid, start.law, t, scheme)  # noqa: E731
     return Trial(f"{V!r} {start.what} {grid.cells} t={t:.3g} {scheme}", call, judge)
 
 
@@ -211,7 +219,7 @@ def mean_field(rng):
         inner = float(grid.spacing[0]) / 2 * (scheme is not None)  # within the cells
         return error, u.stats["w1_error"] + inner + np.ptp(y) / _PARTICLES
 
-    call = lambda: pk.solve(equation, grid, start.law, t, scheme)  # noqa: E731
+    call = lambda: in_the_box(equation, grid, start.law, t, scheme)  # noqa: E731
     return Trial(f"{V!r} {W!r} {start.what} {grid.cells} t={t:.3g} {scheme}", call, judge)
 
 

@@ -305,3 +305,27 @@ def test_hopf_lax_of_a_hamiltonian_that_is_not_zero_at_zero(shift, height, perio
     u = pk.solve(pk.HamiltonJacobi(H), grid, f, 0.5).fields[0]
     of_array = pk.solve(pk.HamiltonJacobi(H), grid, f(grid.centres), 0.5).fields[0]
     assert np.abs(u - of_array).max() < 1e-4 and u.min() < f(grid.centres).min() - 0.5
+
+
+class WithNames:
+    """A potential of one's own whose methods have names that mean something elsewhere."""
+
+    dim = 1
+
+    def __call__(self, x):
+        return self.of(x).sum(-1)
+
+    def of(self, x):
+        return x * x
+
+    def terms(self, x):
+        return x
+
+    def leaves(self, x):
+        return x
+
+
+def test_names_of_methods_of_users_mean_nothing() -> None:
+    rho = pk.solve(pk.FokkerPlanck(WithNames(), 2.0), pk.Grid(-5, 5, 60), pk.Gaussian(0, 1), 0.1)
+    same = pk.solve(pk.FokkerPlanck(Quadratic(2.0), 2.0), rho.grid, pk.Gaussian(0, 1), 0.1)
+    np.testing.assert_allclose(rho.fields, same.fields, rtol=1e-9)

@@ -21,7 +21,7 @@ from pdekit.differences import slopes
 
 Scalar = Callable[[Any], Any]
 _SCAN = 4097  # number of slopes at which an unknown derivative is sampled
-_NEAREST = 1e-8  # of a slope, or 1: distance over which a chord is more than rounding
+_NEAREST = 1e-8  # of the largest slope: distance over which a chord is more than rounding
 _SHORT = 1e-3  # of the way between two slopes that are sampled: a chord at each
 _LEVEL = 1e-9  # of the largest |H'|: what may be the rounding of differences where H is level
 
@@ -65,7 +65,7 @@ class Term:
         if self.convex:
             ends = np.asarray(self.slope(np.array([low, high])), dtype=float)
             return float(ends[0]), float(ends[1])
-        nearest = _NEAREST * max(1.0, abs(low), abs(high))
+        nearest = _NEAREST * (max(abs(low), abs(high)) or 1.0)
         starts = np.linspace(
             low, max(high, low + nearest), min(_SCAN, int((high - low) / nearest) + 2)
         )

@@ -457,7 +457,7 @@ def look_at(name: str, value: Any, x: Any, values: Any) -> None:
     of a sum each term is looked at.
     """
     for part in leaves(value):
-        whole = part.of(x) if checks.offers(part, "of") else part
+        whole = part.of(x) if _is_ours(part) and checks.offers(part, "of") else part
         if whole is value or not seen(whole, x):
             _look_at_part(name, whole, x, values if whole is value else None)
             note(whole, x)

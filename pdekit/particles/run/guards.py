@@ -341,6 +341,8 @@ def curves(dynamics: Any, x: Tensor, until: float, seed: int) -> dict[str, tuple
         def drift(t: float) -> Array:
             return np.asarray(thin.drift(points, t).double().nan_to_num(0.0, 0.0, 0.0).cpu())
 
+        # of potentials without at(t) alone: nothing in it is made to move
+        drift.fixed = hasattr(dynamics, "potentials") and not _moves(dynamics)  # type: ignore[attr-defined]
         found["the drift"] = drift, noise
     if hasattr(dynamics, "sigma_at"):
         found["the noise"] = lambda t: np.array(dynamics.sigma_at(t)), 0.0

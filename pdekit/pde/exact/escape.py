@@ -82,7 +82,10 @@ def kramers_time(potential: Function, minimum: Corner, saddle: Corner, beta: flo
 
 
 def _require_next_to(potential: Any, a: Array, s: Array, bottom: Array, pass_: Array) -> None:
-    """``ValueError`` unless a way of steepest descent leads from the saddle to the minimum."""
+    """An ``AccuracyWarning`` unless a way of steepest descent leads from the saddle to the minimum.
+
+    Across other wells the law still holds if these are shallow and no saddle between is higher.
+    """
     ends = []
     way = _descending(potential, s, float(np.abs(s - a).max()))
     for sign in (1, -1):
@@ -90,10 +93,13 @@ def _require_next_to(potential: Any, a: Array, s: Array, bottom: Array, pass_: A
         if end is None:
             return
         ends.append(end.tolist())
-    raise ValueError(
-        f"the saddle {s.tolist()} must be next to the minimum {a.tolist()}; from it steepest "
-        f"descent leads to {ends[0]} and {ends[1]}. Take the saddle of this well, and for a way "
-        "over several ones mean_first_passage_time"
+    warnings.warn(
+        f"the saddle {s.tolist()} is not next to the minimum {a.tolist()}: from it steepest "
+        f"descent leads to {ends[0]} and {ends[1]}. Kramers' law is that of the saddle of a well, "
+        "or of the highest one on a way over wells that are shallow beside it; else take "
+        "mean_first_passage_time",
+        AccuracyWarning,
+        stacklevel=3,
     )
 
 
