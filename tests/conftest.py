@@ -54,8 +54,8 @@ def has_a_rest(item: Any, rest: dict[str, range]) -> bool:
 
 def pytest_addoption(parser: Any) -> None:
     parser.addoption(
-        "--truth", type=int, default=100, metavar="N",
-        help="draws of every row of tests/test_truth_*.py (default 100)",
+        "--truth", type=int, default=40, metavar="N",
+        help="draws of every row of tests/test_truth_*.py (default 40)",
     )  # fmt: skip
     parser.addoption(
         "--truth-rest", type=int, default=0, metavar="M",
