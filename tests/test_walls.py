@@ -384,3 +384,26 @@ def test_a_pulse_of_killing_is_not_stepped_over():
     rho = pk.solve(equation, grid, np.ones(40), 1.0).fields[0]
     area = 400 * 0.004 * math.sqrt(2 * math.pi)
     np.testing.assert_allclose(rho, np.exp(-area * (1 + grid.axes[0] ** 2)), rtol=2e-2)
+
+
+@pytest.mark.filterwarnings("error::pdekit.ResolutionWarning")
+@pytest.mark.parametrize("cells", [40, 400])
+def test_sources_of_both_signs_are_no_sign_of_coarse_cells(cells):
+    """A wave that is resolved, beside a wall that is held: second solutions have them too."""
+    equation = pk.BackwardKolmogorov(
+        WELL, 4.0, walls=pk.Walls(False, pk.Held(-1.5)), source=lambda x: 5 * np.sin(x[..., 0])
+    )
+    pk.solve(equation, pk.Grid(-2.0, 2.0, cells), lambda x: 0 * x[..., 0] - 1.5, [0.5, 2.0])
+
+
+def test_sources_narrower_than_a_cell_are_said():
+    def spike(x):
+        return np.exp(-((x[..., 0] - 0.51) ** 2) / 8e-6)
+
+    grid = pk.Grid(0.0, 1.0, 50)
+    for name in ("source", "killing"):
+        with pytest.warns(pk.ResolutionWarning, match=f"do not resolve the {name}"):
+            pk.solve(pk.FokkerPlanck(FLAT, 1.0, **{name: spike}), grid, np.ones(50), 0.1)
+    walls = pk.Walls(lower=pk.Held(100.0))
+    with pytest.warns(pk.ResolutionWarning, match="a Held wall lets in"):
+        pk.solve(pk.FokkerPlanck(FLAT, 1.0, walls=walls), grid, np.zeros(50), 1e-5)

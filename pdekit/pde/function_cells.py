@@ -23,10 +23,11 @@ from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete import cell_means, drift_diffusion, grid_comparison
 from pdekit.pde.discrete.bounds import bounds
-from pdekit.pde.discrete.march import fields_at
+from pdekit.pde.discrete.march import Advance, March, fields_at
 from pdekit.pde.discrete.peclet import LOOKS, MODERATE, SHARE, values_at
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
+from pdekit.pde.discrete.supply import Supplied
 from pdekit.pde.schemes.krylov import Krylov
 from pdekit.protocols import Scheme
 
@@ -196,7 +197,11 @@ def _again(problem: Problem, scheme: Scheme, times: Array, other: Grid) -> Array
             finer = other.dim > 1 and np.prod(other.cells) > np.prod(problem.grid.cells)
             # as a splitting may need tens of thousands of steps
             scheme = Krylov(_TOLERANCE) if finer and not problem.time_dependent else scheme
-            return fields_at(times, scheme.start(posed, {"steps": 0}), posed.values)
+            if posed.equation.supplied:
+                advance: Advance = March(posed.values, Supplied(posed, scheme, {"steps": 0}).over)
+            else:
+                advance = scheme.start(posed, {"steps": 0})
+            return fields_at(times, advance, posed.values)
     except (TypeError, ValueError, ConvergenceError):
         return None
 

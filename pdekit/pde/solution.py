@@ -293,11 +293,9 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
         if not mass > 0:
             return
     kept = problem.grid.integrate(fields) / mass
-    if problem.equation.supplied:
-        pass
-    elif problem.conserves:
+    if problem.conserves and not problem.equation.supplied:
         stats["mass_drift"] = float(np.abs(kept - 1).max())
-    else:
+    elif not problem.equation.supplied:
         stats["survival"] = kept.tolist()
         if not (np.diff(np.append(1.0, kept)) <= 1e-9).all():
             raise ConvergenceError(

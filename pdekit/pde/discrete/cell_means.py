@@ -71,7 +71,7 @@ def report_rate(
     what: str, function: Callable[[Any], Any], values: Array, grid: Grid, stacklevel: int
 ) -> None:
     """A ``ResolutionWarning`` if a hundredth of a rate or source is missed by the centres."""
-    share = _share(function, np.abs(values), grid)
+    share = _share(function, values, grid)
     if share > LITTLE:
         warnings.warn(
             f"the cells do not resolve the {what}: {share:.2g} of it is not where its values at "
@@ -83,7 +83,7 @@ def report_rate(
 
 def _share(function: Callable[[Any], Any], rho: Array, grid: Grid) -> float:
     """The misplaced share of the mass, from the values at the centres and the missed part."""
-    lost, here = float(missed(function, rho, grid).mean()), float(rho.mean())
+    lost, here = float(missed(function, rho, grid).mean()), float(np.abs(rho).mean())
     return min(lost / max(here, lost, 1e-300), 1.0)
 
 
