@@ -396,6 +396,15 @@ def test_sources_of_both_signs_are_no_sign_of_coarse_cells(cells):
     pk.solve(equation, pk.Grid(-2.0, 2.0, cells), lambda x: 0 * x[..., 0] - 1.5, [0.5, 2.0])
 
 
+def test_second_solutions_of_expectations_have_the_supply_too():
+    """Without it they are apart by all that is supplied, 5.3 here."""
+    equation = pk.BackwardKolmogorov(
+        WELL, 4.0, walls=pk.Walls(False, pk.Held(-1.5)), source=lambda x: 5 * np.sin(x[..., 0])
+    )
+    u = pk.solve(equation, pk.Grid(-2.5, 2.5, 80), lambda x: 0 * x[..., 0] - 1.5, [0.5, 2.0])
+    assert u.stats["on_other_cells"] < 0.4
+
+
 def test_sources_narrower_than_a_cell_are_said():
     def spike(x):
         return np.exp(-((x[..., 0] - 0.51) ** 2) / 8e-6)
