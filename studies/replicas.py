@@ -18,13 +18,11 @@ Thesis section 5.0.1 and section 5.5, on a small network (64 pixels - 32 tanh un
   with n times as many too. No momentum. Every method tries the same learning rates, the
   best by the loss on a fifth of the training data that it does not see, then trains on all.
 
-Intervals are over seeds, of one division into training and test data. Needs scikit-learn (the test
-extra).
+Intervals are over seeds, of one division into training and test data.
 """
 
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,7 +44,6 @@ from networks.digits import (
     Digits,
     Make,
     Weights,
-    drawn,
     held_out,
     load,
     losses,
@@ -252,9 +249,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """Without scikit-learn's digits there is nothing of them."""
+    """Everything that the figure and the claims are made of."""
 
-    apart: Apart | None
+    apart: Apart
     rows: list[Row]
     numbers: dict[str, Any]
 
@@ -368,9 +365,6 @@ def run(
     seeds: Annotated[int | None, typer.Option(min=2, help="Networks of each method.")] = None,
 ) -> Results:
     """Train apart and align; train together on parts of the data."""
-    if not find_spec("sklearn"):
-        print("absent: scikit-learn; only the alignment of random networks is tried")
-        return Results(None, [], {})
     data = load()
     gradients, n = gradients or (250 if quick else 1_000), seeds or (4 if quick else 20)
     rates = (1.0,) if quick else RATES
@@ -426,8 +420,6 @@ def _numbers(
 def claims(results: Results) -> list[Claim]:
     """What holds of every family; of a full run also what holds on average, with intervals."""
     a = results.apart
-    if a is None:
-        return [_of_random_networks()]
     made = [
         at_most("alignment changes no answer: largest difference of a score", a.change, 1e-3),
         at_least("overlap: aligned less as trained, least of all families",
@@ -435,16 +427,6 @@ def claims(results: Results) -> list[Claim]:
     ]  # fmt: skip
     full = len(results.rows[0].errors) >= 20
     return made + (_of_averages(a) + _of_replicas(results.rows) if full else [])
-
-
-def _of_random_networks() -> Claim:
-    """What is left to say without data."""
-    network = of_weights([w.detach() for w in drawn([0])])[0]
-    draw = np.random.default_rng(0)
-    signs, order = draw.choice([-1.0, 1.0], (32, 1)), draw.permutation(32)
-    moved = Networks((signs * network.units[order]).astype(np.float32), network.shift)
-    undone = overlap(network, aligned(moved, network))
-    return at_least("a permutation with signs is undone by alignment: overlap", undone, 1 - 1e-9)
 
 
 def _of_averages(a: Apart) -> list[Claim]:
@@ -483,9 +465,6 @@ def _of_replicas(rows: list[Row]) -> list[Claim]:
 def plot(results: Results) -> Figure:
     """Overlaps of six networks; errors of their averages; replicas that share the data."""
     figure = Figure(figsize=(13, 4.8), layout="constrained")
-    if results.apart is None:
-        figure.suptitle("no digits without scikit-learn")
-        return figure
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1.05, 1.35))
     _overlaps(left, results.apart)
     _averages(middle, results.apart)

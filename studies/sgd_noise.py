@@ -31,7 +31,6 @@ Equations: mathematics 1.11, errata 38, 39, 73.
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import combinations, pairwise
 from math import pi, sqrt
 from pathlib import Path
@@ -684,7 +683,7 @@ class Results:
     circulation: Circulation
     spreads: list[Spread]
     weak: WeakOrder
-    network: Network | None
+    network: Network
     numbers: dict[str, Any]
 
 
@@ -705,9 +704,7 @@ def run(
         "circulation": lambda: _circulation(quick, seed + 1),
         "spreads": lambda: _spreads(quick, seed + 10),
         "weak": _weak,
-        "network": lambda: (
-            _network(steps, gradients, seeds, seed + 20) if find_spec("sklearn") else None
-        ),
+        "network": lambda: _network(steps, gradients, seeds, seed + 20),
     }
     with digits.one_thread(), tqdm(tasks.items(), desc="sgd_noise", unit="part") as bar:
         for name, task in bar:
@@ -749,7 +746,7 @@ def _numbers(results: Results) -> dict[str, Any]:
         "spreads": [_row(s) for s in results.spreads],
         "weak_order": {"rates": results.weak.rates.tolist(), "constant": results.weak.constant,
                        **{k: v.tolist() for k, v in results.weak.errors.items()}},
-    } | (_of_the_network(results.network) if results.network else {})  # fmt: skip
+    } | _of_the_network(results.network)  # fmt: skip
 
 
 def _of_the_network(seen: Network) -> dict[str, Any]:
@@ -799,9 +796,8 @@ def claims(results: Results) -> list[Claim]:
     made = [c for name, null in results.nulls.items() for c in _of_a_null(name, null)]
     made += [*_of_circulation(results.circulation), *_of_spreads("regression", results.spreads),
              *_of_order(results.weak)]  # fmt: skip
-    if results.network:
-        made += _of_training(results.network.training) + _of_prediction(results.network.prediction)
-        made += _of_spreads("last layer", results.network.spreads)
+    made += _of_training(results.network.training) + _of_prediction(results.network.prediction)
+    made += _of_spreads("last layer", results.network.spreads)
     return made
 
 
@@ -941,12 +937,8 @@ def plot(results: Results) -> Figure:
     _rates_panel(axes[0, 1], results)
     _weak_panel(axes[0, 2], results.weak)
     _spread_panel(axes[1, 0], results)
-    if results.network:
-        _training_panel(axes[1, 1], results.network.training)
-        _variance_panel(axes[1, 2], results.network.prediction)
-    else:
-        for ax in axes[1, 1:]:
-            ax.set_axis_off()
+    _training_panel(axes[1, 1], results.network.training)
+    _variance_panel(axes[1, 2], results.network.prediction)
     return figure
 
 
@@ -968,11 +960,10 @@ def _rates_panel(ax: Any, results: Results) -> None:
             ("chain, D = diag(1, 2)", going.rate.plane(), going.exact),
             ("particles", c.particles.plane(), c.particles_exact),
             ("SGD, regression", c.sgd.plane(), list(c.sgd_exact.values())[-1])]  # fmt: skip
-    if results.network:
-        p = results.network.prediction
-        rows += [(f"SGD, last layer,\n{name} (x 10)", pk.comparison.Estimate(
-                      *(10 * v for v in _listed(rate))), 10 * p.planes_exact[name])
-                 for name, rate in p.planes.items()]  # fmt: skip
+    p = results.network.prediction
+    rows += [(f"SGD, last layer,\n{name} (x 10)", pk.comparison.Estimate(
+                  *(10 * v for v in _listed(rate))), 10 * p.planes_exact[name])
+             for name, rate in p.planes.items()]  # fmt: skip
     for k, (_, rate, exact) in enumerate(rows):
         ax.plot([rate.lower, rate.upper], [k, k], color=COLOURS[0], lw=2)
         ax.plot(rate.value, k, "o", color=COLOURS[0])
@@ -999,8 +990,7 @@ def _weak_panel(ax: Any, weak: WeakOrder) -> None:
 
 def _spread_panel(ax: Any, results: Results) -> None:
     sets = {"regression": results.spreads}
-    if results.network:
-        sets["last layer"] = results.network.spreads
+    sets["last layer"] = results.network.spreads
     rows = [(what, s) for what, spreads in sets.items() for s in spreads]
     for k, (_, s) in enumerate(rows):
         which = list(SAMPLING).index(s.sampling)

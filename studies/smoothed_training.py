@@ -22,14 +22,12 @@ On a line, where the smoothed losses are known, and for a small network (thesis 
 
 The networks of all seeds are trained side by side, as slices of the same four tensors: optimizers
 that treat every weight alike do not notice. Restarts of NesterovRestart depend on all weights, so
-there the seeds go one by one. The network needs scikit-learn (the test extra); without it that part
-is left out, and said so.
+there the seeds go one by one.
 """
 
 import sys
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from itertools import cycle
 from math import sqrt
 from pathlib import Path
@@ -197,7 +195,7 @@ class Network:
 @dataclass(frozen=True)
 class Results:
     line: Line
-    network: Network | None
+    network: Network
     numbers: dict[str, Any]
 
 
@@ -211,13 +209,9 @@ def run(
     """Follow every optimizer to its end, on the line and in the network, and look round there."""
     with one_thread():
         line = on_the_line(9_000 if quick else 30_000, quick)
-        network = None
-        if find_spec("sklearn"):
-            network = of_the_network(gradients or (150 if quick else 2_000),
-                                     seeds or (2 if quick else 10),
-                                     (1.6,) if quick else RATES)  # fmt: skip
-        else:
-            print("absent: scikit-learn; the network is left out")
+        network = of_the_network(gradients or (150 if quick else 2_000),
+                                 seeds or (2 if quick else 10),
+                                 (1.6,) if quick else RATES)  # fmt: skip
     return Results(line, network, _numbers(line, network))
 
 
@@ -379,8 +373,8 @@ def _offsets(branch: Branch) -> list[dict[str, float]]:
     return rows
 
 
-def _numbers(line: Line, network: Network | None) -> dict[str, Any]:
-    numbers: dict[str, Any] = {
+def _numbers(line: Line, network: Network) -> dict[str, Any]:
+    return {
         "gradients_on_the_line": line.gradients,
         "ends": [
             {"optimizer": b.name, "gamma": b.gamma, "share": share(b.ends), "minima": _offsets(b)}
@@ -389,10 +383,7 @@ def _numbers(line: Line, network: Network | None) -> dict[str, Any]:
         "share_of_starts": share(line.starts),
         "share": {name: share(ends) for name, ends in line.ends.items()},
         "sgld_share_by_fokker_planck": line.sgld_share,
-        "network": None,
-    }
-    if network:
-        numbers["network"] = {
+        "network": {
             "gradients": network.gradients,
             "seeds": network.seeds,
             "rates": network.rates,
@@ -407,8 +398,8 @@ def _numbers(line: Line, network: Network | None) -> dict[str, Any]:
                 name: {k: _paired(network, name, k) for k in found}
                 for name, found in network.measured.items()
             },
-        }
-    return numbers
+        },
+    }
 
 
 def claims(results: Results) -> list[Claim]:
@@ -424,7 +415,7 @@ def claims(results: Results) -> list[Claim]:
     for name in ("SGD", "NesterovRestart", "MaSS"):
         steep = np.abs(LOSS.grad(results.line.ends[name][:, None])).max()
         made.append(at_most(f"{name} ends at rest: largest |f'|", steep, 1e-6))
-    return made + (_of_networks(results.network) if results.network else [])
+    return made + _of_networks(results.network)
 
 
 def _ends(branch: Branch) -> list[Claim]:
@@ -483,15 +474,11 @@ def plot(results: Results) -> Figure:
         ax.set_title(title, fontsize=10, color=COLOURS[name])
     axes[0, 0].set_ylabel("x")
     _shares(axes[1, 0], results.line)
-    if results.network:
-        n, gap = results.network, f"Gaussian gap v - f, σ = {SIGMA:g}"
-        _plane(axes[1, 1], n, ("training loss", "gap"), ("training loss f", gap))
-        _plane(axes[1, 2], n, ("gap", "test error"), (gap, "test error"))
-        axes[1, 1].set_title(f"network, {n.gradients:,} gradients, {n.seeds} seeds", fontsize=10)
-        axes[1, 2].legend(fontsize=7.5, frameon=False, loc="upper left")
-    else:
-        for ax in axes[1, 1:]:
-            ax.remove()
+    n, gap = results.network, f"Gaussian gap v - f, σ = {SIGMA:g}"
+    _plane(axes[1, 1], n, ("training loss", "gap"), ("training loss f", gap))
+    _plane(axes[1, 2], n, ("gap", "test error"), (gap, "test error"))
+    axes[1, 1].set_title(f"network, {n.gradients:,} gradients, {n.seeds} seeds", fontsize=10)
+    axes[1, 2].legend(fontsize=7.5, frameon=False, loc="upper left")
     return figure
 
 

@@ -23,13 +23,12 @@ Adam without the decay. Cosines of weights and h, over all 257,290 weights, lie 
 mean of a random direction, and the bound 1 (errata 57). Intervals hold together (Bonferroni); they
 are over seeds, of one division into training and test data (450 examples).
 
-Thesis Algorithm 1 with errata 54. The digits need scikit-learn (the test extra).
+Thesis Algorithm 1 with errata 54.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from math import pi, sqrt
 from pathlib import Path
 from typing import Annotated, Any
@@ -268,9 +267,6 @@ def run(
     steps: Annotated[int | None, typer.Option(min=60, help="Of each training.")] = None,
 ) -> Results:
     """Train the network from both starts, without field, in fixed ones, and in redrawn ones."""
-    if not find_spec("sklearn"):
-        print("absent: scikit-learn, and so the digits; nothing is trained")
-        return Results([], 0, {})
     seeds, steps = seeds or (2 if quick else 6), steps or (240 if quick else STEPS)
     ways = [w for w in WAYS if w.decay and w.coupling in (0.0, THESIS)] if quick else WAYS
     rates = RATES[3:4] if quick else RATES
@@ -355,8 +351,6 @@ def less(rows: list[Row], row: Row, what: Callable[[Row], Array]) -> tuple[float
 
 def claims(results: Results) -> list[Claim]:
     """By start and way; each number can fail its bound."""
-    if not results.rows:
-        return []
     made = [
         at_most("torch's start: gradient of the first layer over that of the last",
                 results.row(Way("torch")).course.shrinks[0].max(), 1e-4),
@@ -432,9 +426,6 @@ def colour(way: Way) -> str:
 def plot(results: Results) -> Figure:
     """Losses, gradients and alignment on the way, without field and in the thesis'; all errors."""
     figure = Figure(figsize=(10.5, 7.5), layout="constrained")
-    if not results.rows:
-        figure.suptitle("no digits without scikit-learn")
-        return figure
     axes = figure.subplots(2, 2)
     shown = [row for row in results.rows if row.way.coupling in (0.0, THESIS)]
     _course(axes[0, 0], shown, lambda c: c.loss)

@@ -20,8 +20,7 @@ MNIST and CIFAR-10 in their original files in that folder (``networks.images``; 
 where it departs from the thesis. It has never been run on these data here: they do not come with
 pdekit.
 
-Peers are optional, ``pip install ".[optimizer-peers]"``; those absent are named and left out. The
-digits need scikit-learn (the test extra).
+Peers are optional, ``pip install ".[optimizer-peers]"``; those absent are named and left out.
 """
 
 import sys
@@ -46,7 +45,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import replicas
 import smoothed_training
-from networks import papers, recipes
+from networks import recipes
 from networks.digits import (
     Digits,
     Make,
@@ -268,9 +267,6 @@ def run(
     if data is not None:
         return at_full_size(data, table, seeds or 3, effort, device)
     missing, n = absent(), seeds or (3 if quick else 20)
-    if not find_spec("sklearn"):
-        print("absent: scikit-learn; only the weights of the thesis' networks are counted")
-        return Results([], n, {})
     digits = load()
     if missing:
         print(f"absent: {', '.join(missing)}; pip install '.[optimizer-peers]'")
@@ -372,8 +368,6 @@ def claims(results: Results) -> list[Claim]:
     if results.cells:
         return [_of_thesis(cell) for cell in results.cells]
     rows = results.rows
-    if not rows:
-        return _of_networks()
     longest = max(r.curve[-1, 0] - r.gradients for r in rows)
     made = [
         at_most("largest mean test error", max(r.error.mean() for r in rows), 0.25),
@@ -383,17 +377,6 @@ def claims(results: Results) -> list[Claim]:
         return made
     made.append(at_most("rates chosen at an end of those tried", sum(map(at_edge, rows)), 0))
     return made + _told_apart(rows)
-
-
-def _of_networks() -> list[Claim]:
-    """What is left to say without data: numbers of weights as printed (errata 71)."""
-    printed = {"small_lenet": 47_658, "small_lenet_normalised": 13_338, "lenet": 131_220}
-    return [
-        at_most(
-            f"weights of {name}: off {n:,}", abs(papers.weights(getattr(papers, name)()) - n), 0
-        )
-        for name, n in printed.items()
-    ]
 
 
 def _of_thesis(cell: Cell) -> Claim:
@@ -437,9 +420,6 @@ def plot(results: Results) -> Figure:
     if results.cells:
         return _beside_printed(results.cells)
     figure = Figure(figsize=(13, 5), layout="constrained")
-    if not results.rows:
-        figure.suptitle("no digits without scikit-learn")
-        return figure
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.1, 1, 1.1))
     long = max(r.gradients for r in results.rows)
     names = [r.name for r in results.rows if r.gradients == long]

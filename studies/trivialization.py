@@ -351,11 +351,8 @@ def _energy_panel(ax: Any, regimes: dict[str, Regime]) -> None:
 
 def _embedding_panel(ax: Any, regimes: dict[str, Regime]) -> None:
     """t-SNE of the minima of one disorder in all regimes together: equal ends are one point."""
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError:
-        ax.set(title="no t-SNE without scikit-learn", xticks=[], yticks=[])
-        return
+    from sklearn.manifold import TSNE  # takes long to import
+
     minima = [_minima(regime.points) for regime in regimes.values()]
     ends = np.concatenate([points for points, _ in minima])
     tsne = TSNE(perplexity=min(10, len(ends) // 3), init="pca", random_state=0)

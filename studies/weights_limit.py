@@ -19,12 +19,10 @@ All three hold, with the constants below.
   moving in time.
 
 The theorems ask for a bounded σ (S1 of the report); they hold for the linear one too.
-The digits need scikit-learn (the test extra); without it that part is left out, and said so.
 """
 
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -243,7 +241,7 @@ class Results:
 
     limit: Limit
     linear: dict[int, Linear]
-    digits: Digits | None
+    digits: Digits
     numbers: dict[str, Any]
 
 
@@ -254,16 +252,13 @@ def run(
 ) -> Results:
     """Train the linear networks and those of the digits."""
     runs, networks = (QUICK_RUNS, QUICK_NETWORKS) if quick else (RUNS, NETWORKS)
-    has_digits = find_spec("sklearn") is not None
-    with tqdm(total=len(runs) + has_digits * len(networks), desc="weights_limit") as bar:
+    with tqdm(total=len(runs) + len(networks), desc="weights_limit") as bar:
         found = {}
         for n, count in runs.items():
             found[n] = linear_networks(n, max(8, round(share * count)), seed)
             bar.update()
-        images = None
-        if has_digits:
-            kept = {n: max(2, round(share * count)) for n, count in networks.items()}
-            images = digits(kept, LATE, seed + 1, bar)
+        kept = {n: max(2, round(share * count)) for n, count in networks.items()}
+        images = digits(kept, LATE, seed + 1, bar)
     results = Results(limit(TIMES), found, images, {})
     results.numbers.update(_numbers(results))
     return results
@@ -376,15 +371,14 @@ def _numbers(results: Results) -> dict[str, Any]:
             for n, f in results.linear.items()
         },
     }  # fmt: skip
-    if results.digits:
-        numbers["digits"] = {
-            "networks": {n: len(c) for n, c in results.digits.end.items()},
-            "wrong": results.digits.wrong,
-            "apart": pairs_apart(results.digits.end),
-            "samples_apart": samples_apart(results.digits.end),
-            "mean_size": sizes_of_weights(results.digits.end),
-            "moved": moved(results.digits),
-        }
+    numbers["digits"] = {
+        "networks": {n: len(c) for n, c in results.digits.end.items()},
+        "wrong": results.digits.wrong,
+        "apart": pairs_apart(results.digits.end),
+        "samples_apart": samples_apart(results.digits.end),
+        "mean_size": sizes_of_weights(results.digits.end),
+        "moved": moved(results.digits),
+    }
     return numbers
 
 
@@ -424,7 +418,7 @@ def claims(results: Results) -> list[Claim]:
         at_least("all of these are constants + O(1/N): least p-value",
                  min(f.p_value for f in vars(found).values()), 1e-3),
     ]  # fmt: skip
-    return made + (_of_digits(results.digits) if results.digits else [])
+    return made + _of_digits(results.digits)
 
 
 def _off_in_time(found: Linear, expected: Limit) -> float:
@@ -479,9 +473,8 @@ def plot(results: Results) -> Figure:
     _spread_panel(axes[0, 1], results)
     _rate_panel(axes[0, 2], results)
     _gauss_panel(axes[1, 0], results)
-    if results.digits:
-        _weights_panel(axes[1, 1], results.digits)
-        _distance_panel(axes[1, 2], results.digits)
+    _weights_panel(axes[1, 1], results.digits)
+    _distance_panel(axes[1, 2], results.digits)
     return figure
 
 

@@ -228,7 +228,6 @@ def test_replicas_that_have_come_to_rest_keep_the_master_where_it_is(cls: Any) -
 
 @pytest.fixture(scope="module")
 def digits() -> Any:
-    pytest.importorskip("sklearn")
     return defaults.digits()
 
 

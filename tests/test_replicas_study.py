@@ -13,7 +13,6 @@ from claimed import failing
 
 from pdekit import cli
 
-pytest.importorskip("sklearn")
 sys.path.insert(0, str(Path(__file__).parent.parent / "studies"))
 study = cli.load_study("replicas")
 from networks import digits  # noqa: E402  (the study puts its neighbours on the path)
@@ -32,13 +31,6 @@ def network() -> Any:
 def test_claims_hold(results: Any) -> None:
     assert failing(study, results) == []
     assert len(study.plot(results).axes) == 3
-
-
-def test_without_scikit_learn_something_is_still_checked(monkeypatch: Any) -> None:
-    monkeypatch.setattr(study, "find_spec", lambda name: None)
-    alone = study.run(quick=True)
-    assert study.claims(alone) and failing(study, alone) == []
-    study.plot(alone)
 
 
 def test_every_method_takes_the_gradients_it_is_said_to(monkeypatch: Any) -> None:

@@ -13,7 +13,6 @@ from pdekit import cli
 
 study = cli.load_study("smoothed_training")
 networks = importlib.import_module("networks.digits")
-pytest.importorskip("sklearn")
 
 
 @pytest.fixture(scope="module")

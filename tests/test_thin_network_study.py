@@ -10,8 +10,6 @@ from claimed import failing
 
 from pdekit import cli
 
-pytest.importorskip("sklearn")
-
 
 @pytest.fixture(scope="module")
 def study() -> Any:

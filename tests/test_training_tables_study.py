@@ -15,7 +15,6 @@ from torch import nn
 
 from pdekit import cli
 
-pytest.importorskip("sklearn")
 sys.path.insert(0, str(Path(__file__).parent.parent / "studies"))
 study = cli.load_study("training_tables")
 from networks import digits, images, recipes  # noqa: E402  (the study puts them on the path)
@@ -37,13 +36,6 @@ def row(name: str, errors: Any, **more: Any) -> Any:
     given = {"gradients": 2_000, "rate": 0.2, "tried": (0.1, 0.2, 0.4)} | more
     return study.Row(name=name, error=errors, test=errors, training=errors,
                      curve=np.array([[given["gradients"], 0.1]]), **given)  # fmt: skip
-
-
-def test_without_scikit_learn_something_is_still_checked(monkeypatch: Any) -> None:
-    monkeypatch.setattr(study, "find_spec", lambda name: None)
-    alone = study.run(quick=True)
-    assert study.claims(alone) and failing(study, alone) == []
-    study.plot(alone)
 
 
 def test_a_difference_is_paired_and_holds_for_all_optimizers_together() -> None:

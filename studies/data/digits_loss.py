@@ -19,7 +19,7 @@ network and direction were chosen among sixteen for a rugged slice. It is one of
 loss near a good solution (99.7 % of the digits right after 600 steps; 1500 steps would lower the
 loss by 0.01), but it is no typical slice of a network.
 
-Run ``python studies/data/digits_loss.py``; needs scikit-learn (the test extra) and a few seconds.
+Run ``python studies/data/digits_loss.py``; it takes a few seconds.
 Fixed seeds, float64, one thread; rounding is not amplified (two threads move the values by 1e-15,
 pixels changed by 1e-13 of themselves by 4e-14), so the file is the same elsewhere to many digits.
 """

@@ -49,7 +49,7 @@ def makes() -> dict[str, Make]:
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixels in [0, 1] and classes. Needs scikit-learn."""
+    """Pixels in [0, 1] and classes."""
     from sklearn.datasets import load_digits
 
     images, classes = (torch.tensor(a) for a in load_digits(return_X_y=True))

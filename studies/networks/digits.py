@@ -35,7 +35,6 @@ class Digits:
 
 
 def load() -> Digits:
-    """Needs scikit-learn."""
     from sklearn.datasets import load_digits
 
     images, classes = (torch.tensor(a) for a in load_digits(return_X_y=True))
