@@ -25,8 +25,8 @@ from array_api_compat import array_namespace, is_torch_array
 
 from pdekit import checks
 from pdekit.potentials import Potential, as_potential
-from pdekit.potentials.algebra import look_at
 from pdekit.potentials.protocol import points, whole_dim
+from pdekit.potentials.user_parts import check_parts
 
 _LONGEST = 1e100
 
@@ -166,7 +166,7 @@ class PairPotential:
             for name, z in (("z", probe), ("-z", -probe))
         )
         require_even(there, back, self.potential)
-        look_at("the pair potential", self.potential, np.concatenate([-probe, probe]), None)
+        check_parts("the pair potential", self.potential, np.concatenate([-probe, probe]), None)
 
     def __call__(self, z: Any) -> Any:
         """W(z): (..., d) -> (...)."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pdekit.pde.hamiltonians import _covering
+from pdekit.pde.hamiltonian_terms import _covering
 
 
 @pytest.mark.parametrize("width", 10.0 ** np.arange(-6, 7, 1.5))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pdekit.optim.heat import HEAT as HEAT
     from pdekit.optim.hj import HJ as HJ
     from pdekit.optim.mass import MaSS as MaSS
-    from pdekit.optim.mean_field import MFSGLD as MFSGLD
-    from pdekit.optim.mean_field import MFHomSGLD as MFHomSGLD
+    from pdekit.optim.mf_hom_sgld import MFHomSGLD as MFHomSGLD
+    from pdekit.optim.mf_sgld import MFSGLD as MFSGLD
     from pdekit.optim.nesterov import NesterovRestart as NesterovRestart
     from pdekit.optim.parle import Parle as Parle
     from pdekit.optim.sgld import SGLD as SGLD

@@ -37,19 +37,19 @@ def count_step(optimizer: Optimizer) -> None:
 
 def copies(optimizer: Optimizer, name: str) -> Store:
     """Copies of the parameters, in buffers that are reused from step to step."""
-    made = room(optimizer, name)
+    made = buffers(optimizer, name)
     for part in every(optimizer):
         copy_all(part.of(made), part.places)
     return made
 
 
-def room(optimizer: Optimizer, name: str) -> Store:
+def buffers(optimizer: Optimizer, name: str) -> Store:
     """Buffers like the parameters, reused under this name; not part of the state."""
     like = {k: p for part in every(optimizer) for k, p in part.pairs()}
-    return room_like(optimizer, name, like)
+    return buffers_like(optimizer, name, like)
 
 
-def room_like(optimizer: Optimizer, name: str, like: dict[int, Tensor]) -> Store:
+def buffers_like(optimizer: Optimizer, name: str, like: dict[int, Tensor]) -> Store:
     """Buffers like these tensors: allocation costs as much as a gradient."""
     kept: dict[str, Store] = vars(optimizer).setdefault("scratch", {})
     if name in kept and _fit(kept[name].tensors, like):

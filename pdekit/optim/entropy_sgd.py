@@ -13,7 +13,7 @@ from torch.optim.optimizer import ParamsT
 
 from pdekit import checks
 from pdekit.optim.bases import Base, decay, quotients, step_by_base
-from pdekit.optim.buffers import copy_all, restored_on_error, room
+from pdekit.optim.buffers import buffers, copy_all, restored_on_error
 from pdekit.optim.checked import Checked
 from pdekit.optim.gradients import Closure, Loss, Part, address, evaluated, every, numbers_of
 from pdekit.optim.groups import Average, Schedule, common
@@ -111,7 +111,7 @@ class EntropySGD(Checked):
         """Move x; returns the loss at the old x."""
         self.recheck_groups()
         with restored_on_error(self) as centres:
-            means = room(self, "mean")
+            means = buffers(self, "mean")
             loss, moved = inner_loop(self, closure, centres, means)
             step_towards(self, moved, centres, means)
         return loss

@@ -9,7 +9,7 @@ import torch
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.bases import Base, decay, step_by_base
-from pdekit.optim.buffers import add_all, copy_all, restored_on_error, room, zero_all
+from pdekit.optim.buffers import add_all, buffers, copy_all, restored_on_error, zero_all
 from pdekit.optim.checked import Checked
 from pdekit.optim.gradients import (
     Closure,
@@ -107,7 +107,7 @@ class HEAT(Checked):
         count, losses, walked = common(self, "inner_steps"), [], set[int]()
         antithetic = common(self, "antithetic")
         with restored_on_error(self) as centres:
-            sums, latest = room(self, "sum"), list[Part]()
+            sums, latest = buffers(self, "sum"), list[Part]()
             zero_all([*sums.tensors.values()])
             for i in range(count):
                 self._scatter(latest, centres, sums, -1.0 if antithetic and i % 2 else 1.0)

@@ -15,7 +15,7 @@ from torch import Tensor, distributed
 
 from pdekit.checks import shown
 from pdekit.optim.bases import step_by_base
-from pdekit.optim.buffers import copies, copy_all, count_step, room_like
+from pdekit.optim.buffers import buffers_like, copies, copy_all, count_step
 from pdekit.optim.checked import Checked
 from pdekit.optim.collectives import Traffic, agree, set_to_first, summed
 from pdekit.optim.gradients import evaluations, every, set_evaluations
@@ -91,14 +91,14 @@ def _is_group(value: Any) -> bool:
 
 @contextmanager
 def transaction(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Store, list[Store]]]:
-    """Yields copies of the master, and room for each of the replicas, which they replace at the
+    """Yields copies of the master, and space for each of the replicas, which they replace at the
     end. If the body raises, on any rank, the optimizer is left unchanged on all.
     """
     optimizer.traffic = Traffic(0, optimizer.traffic.total)
     began, counts, turn = set(optimizer.state), evaluations(optimizer), optimizer.replica
     _begin(optimizer, ranks)
     masters, old = copies(optimizer, "master"), _stacks(optimizer)
-    new = room_like(optimizer, "replicas", old).tensors
+    new = buffers_like(optimizer, "replicas", old).tensors
     try:
         yield masters, _replicas(optimizer, new)
     except BaseException as error:

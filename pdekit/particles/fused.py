@@ -29,7 +29,7 @@ from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, no
 from pdekit.particles.kernels.drift import Terms, Walls, advance
 from pdekit.particles.kernels.forces import sums
 from pdekit.particles.kernels.two_scale import Inner, advance_two_scale
-from pdekit.particles.noise import INNER, LANES, Address, StepNoise
+from pdekit.particles.noise import INNER, LANES, StepNoise
 from pdekit.potentials.protocol import Kernel, kernels_of
 
 
@@ -60,8 +60,7 @@ class Fused:
         state = _adjusted(self.dynamics, state, steps, noise)
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
-        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises if out of range
-        at = Address(noise.seed, noise.run, step=steps[0].number)
+        at = noise.address(steps[0].number, steps[-1].number)
         counter = (noise.particle * dim // LANES[state.dtype], at.step, at.stream, at.seed)
         times = np.array([[s.start for s in steps], [s.stop for s in steps]])
         times = times[: self.dynamics.integrator.fused_slopes]
@@ -88,8 +87,7 @@ class FusedCurieWeiss:
         state = _adjusted(self.dynamics, state, steps, noise)
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
-        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises if out of range
-        at = Address(noise.seed, noise.run, step=steps[0].number)
+        at = noise.address(steps[0].number, steps[-1].number)
         mean: Any = self.dynamics.interaction
         advance_coupled(
             y,
@@ -112,8 +110,7 @@ class FusedSharedMean(FusedCurieWeiss):
         shared: Any = self.dynamics.interaction
         runs, particles, dim = state.shape
         y = state.numpy().reshape(runs, particles * dim)
-        Address(noise.seed, noise.run + runs - 1, step=steps[-1].number)  # raises if out of range
-        at = Address(noise.seed, noise.run, step=steps[0].number)
+        at = noise.address(steps[0].number, steps[-1].number)
         sizes, ahead, scale = _in_type(y, self.dynamics, steps)
         first = noise.particle * dim // LANES[state.dtype]
         totals, means = np.zeros((2, runs, dim))
@@ -149,8 +146,7 @@ class FusedTwoScale:
         x, y = state.numpy().reshape(2, runs, particles * dim)
         count, of = self.weights.size - 1, x.dtype
         last = count * (steps[-1].number + 1)  # half of its noise is contained in the last position
-        Address(noise.seed, noise.run + runs - 1, INNER, last)  # raises if out of range
-        at = Address(noise.seed, noise.run, INNER, count * steps[0].number)
+        at = noise.address(count * steps[0].number, last, INNER)
         first = noise.particle * dim // LANES[state.dtype]
         small, scales = self._inner(steps)
         advance_two_scale(

@@ -266,6 +266,14 @@ class StepNoise:
             self._cached = (step, channel)
         return self.buffer
 
+    def address(self, first: int, last: int, channel: int = DYNAMICS) -> Address:
+        """Where the numbers of the steps ``first, ..., last`` of all runs begin.
+
+        For kernels, which check nothing: ``ValueError`` if one of them is out of range.
+        """
+        Address(self.seed, self.run + len(self.buffer) - 1, channel, last)
+        return Address(self.seed, self.run, channel, first)
+
     def uniforms(self, step: int, channel: int, each: int = 1) -> Tensor:
         """``each`` uniforms per particle in (0, 1), shape ``(runs, particles, each)``."""
         runs, particles, _ = self.buffer.shape

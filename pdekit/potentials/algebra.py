@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import device, is_torch_array
+from array_api_compat import device
 
 from pdekit import checks
-from pdekit.differences import STEP, in_rows, slopes
-from pdekit.errors import AccuracyWarning
-from pdekit.potentials.consistency import check_gradient, check_pointwise, note, seen
-from pdekit.potentials.functions import FOR_NUMPY, as_numpy, evaluated, is_in, like, remember
+from pdekit.potentials.functions import FOR_NUMPY, evaluated, is_in, like
+from pdekit.potentials.gradients import autograd, by_differences
 from pdekit.potentials.protocol import Kernel, Potential, kernels_of, points, time_of, whole_dim
-
-# relative to the largest slope: accuracy of differences below which a warning is given
-_GOOD = 1e-5
 
 
 class Combinable:
@@ -305,8 +299,8 @@ class Custom(Combinable):
         _, x = points(x, self.dim, self)
         if self.gradient is not None:
             return self._slopes(x, evaluated("grad", self.gradient, x))
-        exact = None if is_in(self.f, FOR_NUMPY) else self._autograd(x)
-        return self._differences(x) if exact is None else exact
+        exact = None if is_in(self.f, FOR_NUMPY) else autograd(self.f, x, self._values)
+        return by_differences(self.f, x, self._at) if exact is None else exact
 
     @property
     def users_gradient(self) -> Any:
@@ -333,56 +327,8 @@ class Custom(Combinable):
             )
         return slopes
 
-    def _autograd(self, x: Any) -> Any:
-        """The gradient by torch, or None if f does not keep the autograd graph."""
-        import torch
-
-        on_torch = is_torch_array(x)
-        y = x if on_torch else torch.tensor(np.asarray(x, dtype=float))
-        keep = bool(y.requires_grad)
-        y = y if keep else y.detach().clone().requires_grad_(True)
-        with torch.enable_grad():
-            try:
-                values = self.f(y)
-            # a numpy function may raise anything on a tensor; an error of f
-            # itself will reappear in the central differences
-            except Exception:
-                remember(self.f, FOR_NUMPY)
-                return None
-            if not (is_torch_array(values) and values.requires_grad):
-                return None
-            values = self._values(y, values)
-            (slope,) = torch.autograd.grad(values.sum(), y, create_graph=keep)
-        return slope if on_torch else slope.numpy().astype(x.dtype, copy=False)
-
-    def _differences(self, x: Any) -> Any:
-        y = as_numpy(x).astype(float)
-        slope, doubt = slopes(self._at, y)
-        if doubt is not None:
-            self._warn_if_rough(y, slope, doubt)
-        return like(x, slope)
-
     def _at(self, y: Any) -> Any:
         return self._values(y, evaluated("f", self.f, y))
-
-    def _warn_if_rough(self, y: Any, slope: Any, doubt: Any) -> None:
-        """Warn if no two steps agree well, relative to the largest slope nearby."""
-        lengths = 1e4 * STEP * np.maximum(1.0, np.abs(y))
-        around = np.concatenate([(y + s * lengths).reshape(-1, self.dim) for s in (-1, 0, 1)])
-        with np.errstate(all="ignore"):
-            values = in_rows(self._at, around, y.ndim)
-        known = values[np.isfinite(values)]
-        steep = float(np.ptp(known) / lengths.max()) if known.size else 0.0
-        wrong = ~(doubt <= _GOOD * max(float(np.abs(slope).max(initial=0.0)), steep))
-        if wrong.any():
-            k = np.unravel_index(int(wrong.argmax()), wrong.shape)
-            warnings.warn(
-                f"the slope of {self.f!r} at {y[k[:-1]]} by differences is {slope[k]:.6g}, good to "
-                f"{doubt[k]:.2g} only, whatever the step: f jumps there, or its changes are lost "
-                "in rounding. Give Custom(f, grad), or write f so that it takes torch tensors",
-                AccuracyWarning,
-                stacklevel=4,
-            )
 
 
 def _as_term(term: Any, dim: int | None) -> Any:
@@ -450,40 +396,15 @@ def leaves(potential: Any) -> Iterator[Any]:
         yield from leaves(part)
 
 
-def look_at(name: str, value: Any, x: Any, values: Any) -> None:
-    """``ValueError`` where a user's function is not one of each of the points x alone, or a
-
-    gradient that it brings is that of another. ``values`` are those at x, None if not known yet;
-    of a sum each term is looked at.
-    """
-    for part in leaves(value):
-        whole = part.of(x) if _is_ours(part) and checks.offers(part, "of") else part
-        if whole is value or not seen(whole, x):
-            _look_at_part(name, whole, x, values if whole is value else None)
-            note(whole, x)
-    note(value, x)
-
-
-def _look_at_part(name: str, part: Any, x: Any, values: Any) -> None:
-    gradient = users_gradient(part)
-    if _is_ours(part) and not checks.offers(part, "users_gradient"):
-        return
-    if values is None:
-        with np.errstate(all="ignore"):
-            values = np.asarray(part(x), dtype=float)
-    check_pointwise(name, part, x, values)
-    if callable(gradient):
-        check_gradient(f"the gradient of {name}", part, x)
-
-
 def users_gradient(part: Any) -> Any:
     """The gradient that a user gave, None for none."""
     if checks.offers(part, "users_gradient"):
         return part.users_gradient
-    return None if _is_ours(part) else getattr(part, "grad", None)
+    return None if is_ours(part) else getattr(part, "grad", None)
 
 
-def _is_ours(part: Any) -> bool:
+def is_ours(part: Any) -> bool:
+    """Whether its class is one of pdekit."""
     return type(part).__module__.startswith("pdekit.")
 
 

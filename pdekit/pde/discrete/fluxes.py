@@ -13,7 +13,8 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
-from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian, Term
+from pdekit.pde.hamiltonian_terms import Term
+from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian
 
 Flux = Callable[[Any, Any, Term, tuple[float, float]], Array]
 _LATTICE = 65  # slopes per axis at which the gradient of a Hamiltonian in the plane is sampled

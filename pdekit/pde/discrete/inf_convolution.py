@@ -4,7 +4,8 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid
-from pdekit.pde.hamiltonians import Hamiltonian, Term
+from pdekit.pde.hamiltonian_terms import Term
+from pdekit.pde.hamiltonians import Hamiltonian
 
 
 def conjugates(hamiltonian: Hamiltonian, dim: int) -> tuple[Term, ...] | None:

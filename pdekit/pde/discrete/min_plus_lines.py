@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdekit.arrays import Array
-from pdekit.pde.hamiltonians import Term
+from pdekit.pde.hamiltonian_terms import Term
 from pdekit.pde.kernels.min_plus import doubts, minimisers
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2

@@ -10,8 +10,8 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, FieldError
 from pdekit.grid import Grid
-from pdekit.potentials.algebra import look_at
 from pdekit.potentials.consistency import seen
+from pdekit.potentials.user_parts import check_parts
 
 _LARGEST = 1e150  # larger values overflow when squared
 
@@ -136,7 +136,7 @@ def called(what: str, function: Callable[[Array], Any], points: Array) -> Array:
             f"points of shape {points.shape} (coordinates on the last axis): {error}{hint}",
         ) from error
     if not seen(function, points):
-        look_at(what, function, points, values)
+        check_parts(what, function, points, values)
     return values
 
 

@@ -15,7 +15,8 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.fluxes import slope_bounds, slopes
-from pdekit.pde.hamiltonians import Hamiltonian, Term
+from pdekit.pde.hamiltonian_terms import Term
+from pdekit.pde.hamiltonians import Hamiltonian
 from pdekit.potentials.consistency import check_gradient, check_pointwise, note, seen
 
 _SLOPES = {1: 1025, 2: 33}  # along an axis at which H is looked at

@@ -25,7 +25,7 @@ from pdekit.pde.discrete.subcell import (
 )
 from pdekit.pde.discrete.users_hamiltonians import check_hamiltonian
 from pdekit.pde.equations import Burgers, HamiltonJacobi
-from pdekit.pde.hamiltonians import Term
+from pdekit.pde.hamiltonian_terms import Term
 
 _BENDS = 0.0135  # of a second difference: error of cubics between samples, eight per wave
 _MOST_IN_A_SECOND = 1 << 17  # nodes, of Hamiltonians other than |p|^2 / 2

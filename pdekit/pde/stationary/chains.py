@@ -106,19 +106,14 @@ def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
     With source 1 the mean time until killing. Raises ``ValueError`` if a cell is never
     killed and ``ConvergenceError`` if x exceeds 1e300.
     """
-    from pdekit.pde.kernels.elimination import eliminate
-
-    made = eliminate(rates(matrix), order(matrix, grid), kill)
-    if made.stuck.size or not made.pivot[-1] > 1e-300:
-        cell = int(made.stuck[0] if made.stuck.size else made.order[-1])
+    made, stuck = _eliminated(matrix, grid, kill)
+    if stuck:
         raise ValueError(
-            f"the target cannot be reached from {_place(grid, cell)}: the rate towards it is zero, "
+            f"the target cannot be reached from {stuck}: the rate towards it is zero, "
             "or below 1e-300; enlarge the target, refine the grid or lower beta"
         )
-    out = made.solve(source)
-    if not (out < 1e300).all():
-        raise ConvergenceError("the times exceed 1e300, beyond floating-point range; lower beta")
-    return out
+    beyond = "the times exceed 1e300, beyond floating-point range; lower beta"
+    return _in_range(made.solve(source), beyond)
 
 
 def occupation(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
@@ -126,19 +121,30 @@ def occupation(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
 
     Raises ``ValueError`` if a cell is never left for good, and so fills for ever.
     """
+    made, stuck = _eliminated(matrix, grid, kill)
+    if stuck:
+        raise ValueError(
+            f"what is supplied is never lost from {stuck}, or at a rate below 1e-300: "
+            "the mass grows for ever and there is no stationary state; let a wall absorb, or kill"
+        )
+    beyond = "the densities exceed 1e300, beyond floating-point range"
+    return _in_range(made.solve_transposed(source), beyond)
+
+
+def _eliminated(matrix: Any, grid: Grid, kill: Array) -> tuple[Any, str]:
+    """The factors of diag(kill) - L, and a cell that is never killed, in words; "" for none."""
     from pdekit.pde.kernels.elimination import eliminate
 
     made = eliminate(rates(matrix), order(matrix, grid), kill)
-    if made.stuck.size or not made.pivot[-1] > 1e-300:
-        cell = int(made.stuck[0] if made.stuck.size else made.order[-1])
-        raise ValueError(
-            f"what is supplied is never lost from {_place(grid, cell)}, or at a rate below 1e-300: "
-            "the mass grows for ever and there is no stationary state; let a wall absorb, or kill"
-        )
-    out = made.solve_transposed(source)
-    if not (out < 1e300).all():
-        raise ConvergenceError("the densities exceed 1e300, beyond floating-point range")
-    return out
+    if not made.stuck.size and made.pivot[-1] > 1e-300:
+        return made, ""
+    return made, _place(grid, int(made.stuck[0] if made.stuck.size else made.order[-1]))
+
+
+def _in_range(x: Array, otherwise: str) -> Array:
+    if not (x < 1e300).all():
+        raise ConvergenceError(otherwise)
+    return x
 
 
 def net_flows(matrix: Any, rho: Array) -> tuple[Any, Any, Array, Array]:
