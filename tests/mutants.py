@@ -134,7 +134,7 @@ EQUIVALENT = (
     ("pde/schemes/krylov.py", "not m % _EVERY == 0",
      "the bound holds for a basis of any size and is looked at more often: only slower"),
     ("pde/schemes/krylov.py", "least < _LOOSEST", "they are equal for no time of anyone"),
-    ("pde/schemes/split.py", "cells) < _FEW", "a pilot where it saves nothing: only slower"),
+    ("pde/discrete/strang.py", "cells) < _FEW", "a pilot where it saves nothing: only slower"),
 )  # fmt: skip
 
 

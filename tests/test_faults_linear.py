@@ -9,8 +9,8 @@ import pytest
 
 import pdekit as pk
 from pdekit import schemes
+from pdekit.pde.discrete import strang
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.schemes import split
 
 nothing = lambda x: 0 * x[..., 0]  # noqa: E731
 
@@ -152,14 +152,14 @@ def test_split_counts_its_backward_euler_solves():
     grid = pk.Grid((-3, -3), (3, 3), (40, 40))
     spike = np.zeros(grid.shape)
     spike[20, 20] = 1.0
-    stepper = split.Stepper(
+    stepper = strang.Stepper(
         Problem(equation, grid, spike), grid, 5e-5,
         {"radau_solves": 0, "backward_euler_solves": 0, "negative_before_clipping": 0.0},
     )  # fmt: skip
     line = stepper.still[0]
     out = np.empty(grid.shape)
     tau = 0.05
-    assert line.apply(spike, tau, split.RADAU, out) < -stepper.negligible  # the premise
+    assert line.apply(spike, tau, strang.RADAU, out) < -stepper.negligible  # the premise
     new = stepper._exponential(line, spike.copy(), tau)
     assert stepper.stats["backward_euler_solves"] == 1 and stepper.stats["radau_solves"] == 0
     assert new.min() >= 0 and new.sum() == pytest.approx(1.0, rel=1e-13)

@@ -13,6 +13,7 @@ import pdekit as pk
 from pdekit.pde.discrete.generators import bernoulli_pair, scharfetter_gummel
 from pdekit.pde.discrete.monotone import hamiltonian_fused, hamiltonian_plain
 from pdekit.pde.discrete.propagator import propagate
+from pdekit.pde.discrete.strang import EULER, RADAU, _Lines
 from pdekit.pde.kernels.convolution import (
     log_convolve,
     log_convolve_plain,
@@ -23,7 +24,6 @@ from pdekit.pde.kernels.convolution import (
 from pdekit.pde.kernels.envelope import envelope_plain, inf_convolve_columns, inf_convolve_rows
 from pdekit.pde.kernels.rational import exponential_poles
 from pdekit.pde.kernels.tridiagonal import clip
-from pdekit.pde.schemes.split import EULER, RADAU, _Lines
 
 seeds = st.integers(0, 2**32 - 1)
 periodic = st.tuples(st.booleans(), st.booleans())

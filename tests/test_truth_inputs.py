@@ -559,10 +559,10 @@ def _row(name: str) -> Row:
     [
         ("pdekit.pde.discrete.problem.Problem", "motion_time", lambda self, t: t,
          "expectations in a potential that moves"),
-        ("pdekit.laws", "_wrapped_normal", lambda grid, k, mean, std: np.exp(
+        ("pdekit.laws.gaussian", "_wrapped_normal", lambda grid, k, mean, std: np.exp(
             -(((grid.axes[k] - mean) / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi)),
          "density of a law on a line"),
-        ("pdekit.laws._Columns", "_first", lambda self, n, d: self.first[:, :d],
+        ("pdekit.laws.mixture._Columns", "_first", lambda self, n, d: self.first[:, :d],
          "a law that draws several times"),
         ("pdekit.potentials.tabulated.Evolving", "between", lambda self, t: (0, 0.0),
          "moving sums"),
