@@ -1,4 +1,4 @@
-"""The array type used throughout."""
+"""The array types used throughout, and those of arguments."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+"""Whole numbers, such as counts and labels."""
 
 
 class HasNumbers(Protocol):

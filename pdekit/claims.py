@@ -13,12 +13,12 @@ from typing import Any
 class Certificate:
     """A proved property, or the claim of a study: what was measured, and its bound.
 
-    ``relation`` ("<=" or ">=") stands between ``value`` and ``bound``; ``margin`` is the room left,
-    negative where it is broken. ``allowance`` is the error that the grid, the time step or the
-    sample may cause: ``passed`` tells whether margin + allowance >= 0; a NaN never passes. It is
-    None where a hypothesis fails: then nothing was tested, and ``note`` gives the reason. ``where``
-    is the time and place of the worst value. Studies and their records call name, value and passed
-    ``text``, ``measured`` and ``holds``. Make one with ``at_most`` or ``at_least``.
+    ``relation`` ("<=" or ">=") stands between ``value`` and ``bound``; ``margin`` is the distance
+    to the bound, negative where it is broken. ``allowance`` is the error that the grid, the time
+    step or the sample may cause: ``passed`` tells whether margin + allowance >= 0; a NaN never
+    passes. It is None where a hypothesis fails: then nothing was tested, and ``note`` gives the
+    reason. ``where`` is the time and place of the worst value. Studies and their records call name,
+    value and passed ``text``, ``measured`` and ``holds``. Make one with ``at_most`` or ``at_least``.
     """
 
     name: str

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from pdekit.arrays import Array
+from pdekit.arrays import Array, IntArray
 from pdekit.comparison import distances
 from pdekit.grid import Grid
 
@@ -37,7 +36,7 @@ class Boxes:
         return np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, len(middles))
 
     @cached_property
-    def labels(self) -> NDArray[np.int64]:
+    def labels(self) -> IntArray:
         """The bin of near-equal mass that each box belongs to, shape ``(m,)``."""
         smallest = distances.smallest_bin(self.n)
         return distances.equal_mass_bins(self.mass.reshape(self.shape), smallest).ravel()
@@ -64,7 +63,7 @@ def boxes(mass: Array, grid: Grid, n: int) -> Boxes:
     return Boxes(merged(mass, grid), edges, n)
 
 
-def merged(values: Array | distances.Counts, grid: Grid) -> Array:
+def merged(values: Array | IntArray, grid: Grid) -> Array:
     """Sums over the boxes of a field of ``grid.shape``, flat."""
     out = np.asarray(values, dtype=float)
     for axis, cells in enumerate(grid.shape):

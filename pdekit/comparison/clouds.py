@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
-from pdekit.arrays import Array
+from pdekit.arrays import Array, IntArray
 from pdekit.comparison import distances
 from pdekit.comparison.inputs import HasParticles, check_times, on_cells, particles_of, points_of
 from pdekit.comparison.metrics import Sample
@@ -17,7 +17,7 @@ class Cloud(Protocol):
     """The particles of one time, all runs together."""
 
     @property
-    def counts(self) -> distances.Counts:
+    def counts(self) -> IntArray:
         """Counts in the cells, ``grid.shape``; those beyond a wall in the cell at the wall."""
         ...
 
@@ -66,7 +66,7 @@ class Points:
     grid: Grid
 
     @property
-    def counts(self) -> distances.Counts:
+    def counts(self) -> IntArray:
         return distances.cell_counts(self.points, self.grid)
 
     @property
@@ -115,12 +115,12 @@ class Positions:
 class Counted:
     """Particles in the cells, ``(runs, *grid.shape)``; assumed uniform within a cell."""
 
-    per_run: distances.Counts
+    per_run: IntArray
     outside: int
     grid: Grid
 
     @property
-    def counts(self) -> distances.Counts:
+    def counts(self) -> IntArray:
         return np.asarray(self.per_run.sum(axis=0))
 
     def w1(self, mass: Array) -> tuple[float, float]:

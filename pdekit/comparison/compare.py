@@ -11,13 +11,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pdekit.arrays import Array
+from pdekit.arrays import Array, IntArray
 from pdekit.checks import number, whole
 from pdekit.comparison import bootstrap, runs
 from pdekit.comparison.clouds import Cloud, clouds_of
 from pdekit.comparison.distances import (
     DIRECTIONS,
-    Counts,
     chi_square,
     combined,
     equal_mass_bins,
@@ -294,7 +293,7 @@ def _at_one_time(
 
 
 def _distances(
-    cloud: Cloud, counts: Counts, mass: Array, labels: NDArray[np.int64], grid: Grid
+    cloud: Cloud, counts: IntArray, mass: Array, labels: IntArray, grid: Grid
 ) -> dict[str, Any]:
     bin_counts, bin_mass = pooled(counts, labels), pooled(mass, labels)
     w1, floor_w1 = cloud.w1(mass) if grid.dim == 1 else w1_sliced(counts, mass, grid)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pdekit.arrays import Array
+from pdekit.arrays import Array, IntArray
 from pdekit.grid import Grid
 
 DIRECTIONS = 16
@@ -20,14 +20,11 @@ DIRECTIONS = 16
 TAIL = 1e-6
 """Tolerated mass beyond the walls: the accuracy of a solver's tail."""
 
-Counts = NDArray[np.int64]
-"""Whole numbers; the functions of ``counts`` take their sums over bins (floats) as well."""
-
 
 # --- counting --------------------------------------------------------------------------------
 
 
-def cell_counts(points: Array, grid: Grid) -> Counts:
+def cell_counts(points: Array, grid: Grid) -> IntArray:
     """Particles per cell, shape ``grid.shape``; one beyond a wall counts in the wall's cell."""
     return np.bincount(grid.cell_of(points), minlength=int(np.prod(grid.shape))).reshape(grid.shape)
 
@@ -61,7 +58,7 @@ def smallest_bin(n: int) -> float:
     return least
 
 
-def equal_mass_bins(mass: Array, smallest: float) -> NDArray[np.int64]:
+def equal_mass_bins(mass: Array, smallest: float) -> IntArray:
     """Pool cells into boxes of near-equal mass, each at least ``smallest``; labels like ``mass``.
 
     The box is halved by mass, along its longest side (in cells) that allows it, until no half
@@ -97,13 +94,13 @@ def _halved(mass: Array, box: tuple[slice, ...], smallest: float) -> list[tuple[
     return []
 
 
-def pooled(values: Array | Counts, labels: NDArray[np.int64]) -> Array:
+def pooled(values: Array | IntArray, labels: IntArray) -> Array:
     """Sums of ``values`` over the bins; exact, as a bin is a union of cells."""
     weights = np.asarray(values, dtype=np.float64).ravel()
     return np.asarray(np.bincount(labels.ravel(), weights=weights), dtype=np.float64)
 
 
-def marginal(values: Array | Counts, axis: int) -> Array:
+def marginal(values: Array | IntArray, axis: int) -> Array:
     """Sums over the other axes."""
     other = tuple(k for k in range(values.ndim) if k != axis)
     return np.asarray(values.sum(axis=other))
@@ -126,13 +123,13 @@ def binomial_deviation(n: int, p: Array) -> Array:
     return np.asarray(2.0 / n * np.exp(log_binomial + log_terms))
 
 
-def l1(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+def l1(counts: Array | IntArray, mass: Array) -> tuple[float, float]:
     """``sum |counts/n - mass|`` over bins (twice the total variation), and its floor."""
     n = int(counts.sum())
     return float(np.abs(counts / n - mass).sum()), float(binomial_deviation(n, mass).sum())
 
 
-def kl(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+def kl(counts: Array | IntArray, mass: Array) -> tuple[float, float]:
     """``KL(counts/n || mass)`` in nats over bins, and its floor ``(bins - 1) / (2n) + O(n^-2)``."""
     n = counts.sum()
     value = special.rel_entr(counts / n, mass).sum()
@@ -167,7 +164,7 @@ def w1_line_floor(n: int, faces: Array, mass: Array) -> float:
     return float(np.diff(faces) @ (ends[1:] + 4 * middles + ends[:-1]) / 6)
 
 
-def w1_sliced(counts: Counts, mass: Array, grid: Grid) -> tuple[float, float]:
+def w1_sliced(counts: IntArray, mass: Array, grid: Grid) -> tuple[float, float]:
     """Sliced Wasserstein-1 distance in the plane, and its floor.
 
     The mean over ``DIRECTIONS`` fixed directions of the distance on the line between the projected
@@ -189,7 +186,7 @@ def w1_sliced(counts: Counts, mass: Array, grid: Grid) -> tuple[float, float]:
     return float(np.mean(values)), float(np.mean(floors))
 
 
-def _cdf(mass: Array | Counts) -> Array:
+def _cdf(mass: Array | IntArray) -> Array:
     below: Array = np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
     return below
 
@@ -197,14 +194,14 @@ def _cdf(mass: Array | Counts) -> Array:
 # --- tests of fit --------------------------------------------------------------------------------
 
 
-def chi_square(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+def chi_square(counts: Array | IntArray, mass: Array) -> tuple[float, float]:
     """Pearson's statistic over bins and its p-value (``bins - 1`` degrees of freedom)."""
     expected = counts.sum() * mass
     statistic = float(((counts - expected) ** 2 / expected).sum())
     return statistic, tail(statistic, len(mass) - 1)
 
 
-def kolmogorov_smirnov(counts: Array | Counts, mass: Array) -> tuple[float, float]:
+def kolmogorov_smirnov(counts: Array | IntArray, mass: Array) -> tuple[float, float]:
     """``max |F_n - F|`` over the faces of a row of cells, and its p-value.
 
     In the plane: the largest among the axes, p-value by Bonferroni. Using faces only requires no

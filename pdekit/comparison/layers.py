@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-from pdekit.arrays import Array
-from pdekit.comparison.distances import Counts, chi_square, marginal, pooled, tail
+from pdekit.arrays import Array, IntArray
+from pdekit.comparison.distances import chi_square, marginal, pooled, tail
 from pdekit.grid import Grid
 
 DEGREE = {1: 8, 2: 4}
@@ -29,12 +28,12 @@ class Layers:
     features: Array
     covariance: Array
     ends: tuple[int, int, int, int]
-    group: NDArray[np.int64]
+    group: IntArray
     mass: Array
-    bin: NDArray[np.int64]
+    bin: IntArray
 
 
-def layers(n: int, mass: Array, grid: Grid, labels: NDArray[np.int64]) -> Layers:
+def layers(n: int, mass: Array, grid: Grid, labels: IntArray) -> Layers:
     """Features for ``n`` particles, as averages over groups of cells inside the bins ``labels``.
 
     The degree of the Legendre part is ``n^(1/4) / dim``, at most ``DEGREE``; groups are those of
@@ -62,7 +61,7 @@ def layers(n: int, mass: Array, grid: Grid, labels: NDArray[np.int64]) -> Layers
     return Layers(columns, _covariance(columns, share), ends, group, share, bins)
 
 
-def sturdy_groups(expected: Array, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def sturdy_groups(expected: Array, labels: IntArray) -> IntArray:
     """The group of each cell: cells with few expected particles are merged within their bin.
 
     A feature, or a combination of several, may have most of its variance in cells with a count
@@ -83,7 +82,7 @@ def sturdy_groups(expected: Array, labels: NDArray[np.int64]) -> NDArray[np.int6
     return group
 
 
-def _joined(expected: Array, bins: NDArray[np.int64]) -> NDArray[np.int64]:
+def _joined(expected: Array, bins: IntArray) -> IntArray:
     """Group numbers, for cells in the order of their bins; -1 where a bin has no complete group."""
     out = np.empty(len(bins), dtype=np.int64)
     ends = [*(np.flatnonzero(np.diff(bins)) + 1).tolist(), len(bins)]
@@ -101,9 +100,7 @@ def _joined(expected: Array, bins: NDArray[np.int64]) -> NDArray[np.int64]:
     return out
 
 
-def _nearest(
-    cells: NDArray[np.int64], others: NDArray[np.int64], bins: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _nearest(cells: IntArray, others: IntArray, bins: IntArray) -> IntArray:
     """Of ``others``, for each cell the nearest in the order of the cells that is in its bin."""
     key = bins * len(bins) + np.arange(len(bins))
     sought, there = key[cells], np.sort(key[others])
@@ -141,7 +138,7 @@ def _legendre(mass: Array, degree: int) -> list[Array]:
 
 
 def layered_tests(
-    counts: Counts, mass: Array, labels: NDArray[np.int64], cells: Layers
+    counts: IntArray, mass: Array, labels: IntArray, cells: Layers
 ) -> dict[str, tuple[float, int]]:
     """Statistics of ``d = counts/n - mass`` and their degrees of freedom, largest scale first.
 
@@ -197,7 +194,7 @@ def _explained(scores: Array, covariance: Array) -> tuple[float, int]:
     return float(((scores @ vectors[:, kept]) ** 2 / values[kept]).sum()), int(kept.sum())
 
 
-def _bin_means(features: Array, weight: Array, labels: NDArray[np.int64]) -> Array:
+def _bin_means(features: Array, weight: Array, labels: IntArray) -> Array:
     total = pooled(weight, labels)
     means = np.stack([pooled(weight * f, labels) / total for f in features.T], axis=-1)
     return np.asarray(means[labels])

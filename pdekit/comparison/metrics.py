@@ -12,7 +12,7 @@ import numpy as np
 from scipy import special
 
 from pdekit import checks
-from pdekit.arrays import Array
+from pdekit.arrays import Array, IntArray
 from pdekit.comparison import distances, transport
 from pdekit.comparison.bootstrap import Boxes, boxes, merged
 from pdekit.grid import Grid
@@ -26,7 +26,7 @@ class Sample:
     """
 
     points: Any
-    counts: distances.Counts
+    counts: IntArray
     mass: Array
     grid: Grid
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pdekit.arrays import Array
+from pdekit.arrays import Array, IntArray
 from pdekit.comparison import distances
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
@@ -38,7 +38,7 @@ def w2_histograms(share: Array, mass: Array, faces: Array) -> float:
     return _root_mean_square(a - c, b - d, np.diff(u))
 
 
-def w2_sliced(counts: distances.Counts, mass: Array, grid: Grid) -> float:
+def w2_sliced(counts: IntArray, mass: Array, grid: Grid) -> float:
     """Root mean square over ``ANGLES`` of the distance between projections of the cells."""
     shares = (counts / counts.sum()).reshape(1, -1)
     return float(w2_sliced_boxes(shares, mass.ravel(), tuple(grid.faces))[0])
@@ -75,9 +75,7 @@ def w2_exact(x: Array, mass: Array, grid: Grid) -> float:
     return float(unit * np.sqrt(max(squared, 0.0)))
 
 
-def occupied_boxes(
-    counts: Array | distances.Counts, mass: Array, grid: Grid
-) -> tuple[Array, Array, Array]:
+def occupied_boxes(counts: Array | IntArray, mass: Array, grid: Grid) -> tuple[Array, Array, Array]:
     """Both shares of at most ``SIDE`` boxes an axis, and the boxes' centres.
 
     The boxes cover only the cells between the outermost with a share above 1e-12, so

@@ -63,15 +63,15 @@ class GradientCovariance:
         return int((values > floor).sum())
 
     def directions(self, share: float) -> int:
-        """How many leading eigenvectors carry this share of the trace, in (0, 1).
+        """How many leading eigenvectors explain this share of the trace, in (0, 1).
 
         0 for identical gradients, which do not vary.
         """
         share = checks.share("share", share)
         if not self.eigenvalues[0] > 0:
             return 0
-        carried = np.cumsum(self.eigenvalues) / self.eigenvalues.sum()
-        return int(np.searchsorted(carried, share) + 1)
+        explained = np.cumsum(self.eigenvalues) / self.eigenvalues.sum()
+        return int(np.searchsorted(explained, share) + 1)
 
     def matrix(self) -> Array:
         """D itself, (d, d)."""

@@ -16,11 +16,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pdekit.arrays import IntArray
 from pdekit.checks import failed, text, whole
 from pdekit.grid import Grid
 from pdekit.particles.kernels import exact_sums
-
-Counts = NDArray[np.int64]
 
 
 class Observable(Protocol):
@@ -36,15 +35,15 @@ class Observable(Protocol):
     @property
     def every(self) -> int | None: ...
 
-    def blank(self, runs: int, dim: int) -> Counts:
+    def blank(self, runs: int, dim: int) -> IntArray:
         """Zeros ``(runs, ...)``: no observations."""
         ...
 
-    def add(self, total: Counts, x: Tensor) -> None:
+    def add(self, total: IntArray, x: Tensor) -> None:
         """Add observations of positions ``(runs, n, dim)``."""
         ...
 
-    def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
+    def table(self, total: IntArray, seen: IntArray, dim: int) -> xr.Dataset:
         """The result, from totals ``(time, run, ...)`` and numbers of positions ``(time, run)``."""
         ...
 
@@ -68,15 +67,15 @@ class Moments:
     def __post_init__(self) -> None:
         _check_common(self)
 
-    def blank(self, runs: int, dim: int) -> Counts:
+    def blank(self, runs: int, dim: int) -> IntArray:
         return np.zeros((runs, dim + dim * (dim + 1) // 2, exact_sums.DIGITS), np.int64)
 
-    def add(self, total: Counts, x: Tensor) -> None:
+    def add(self, total: IntArray, x: Tensor) -> None:
         points = np.ascontiguousarray(x.double().cpu().numpy())
         if not exact_sums.moment_sums(points, _pairs(x.shape[-1]), total):
             raise ValueError(f"Moments: squares of positions overflow: {float(x.abs().max()):.3g}")
 
-    def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
+    def table(self, total: IntArray, seen: IntArray, dim: int) -> xr.Dataset:
         mean, covariance = np.empty((*seen.shape, dim)), np.empty((*seen.shape, dim, dim))
         for at in np.ndindex(seen.shape):
             mean[at], covariance[at] = _moments(total[at], int(seen[at]), dim)
@@ -111,16 +110,16 @@ class Histogram:
             raise TypeError(f"Histogram: expected a Grid, got {self.grid!r}")
         _check_common(self)
 
-    def blank(self, runs: int, dim: int) -> Counts:
+    def blank(self, runs: int, dim: int) -> IntArray:
         _same_dim(self.grid, dim, "Histogram")
         return np.zeros((runs, 1 + int(np.prod(self.grid.shape))), np.int64)
 
-    def add(self, total: Counts, x: Tensor) -> None:
+    def add(self, total: IntArray, x: Tensor) -> None:
         cell, outside = cells_of(x.double(), self.grid)
         total[:, 0] += outside.sum(dim=1).cpu().numpy()
         _count(total[:, 1:], cell)
 
-    def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
+    def table(self, total: IntArray, seen: IntArray, dim: int) -> xr.Dataset:
         grid, prefix = self.grid, _prefix(self)
         counts = total[..., 1:].reshape(*seen.shape, *grid.shape)
         names = tuple(prefix + name for name in grid.names)
@@ -182,10 +181,10 @@ class BasinCounts:
         assert self.count is not None
         return self.count
 
-    def blank(self, runs: int, dim: int) -> Counts:
+    def blank(self, runs: int, dim: int) -> IntArray:
         return np.zeros((runs, 1 + self.basins), np.int64)
 
-    def add(self, total: Counts, x: Tensor) -> None:
+    def add(self, total: IntArray, x: Tensor) -> None:
         label = self._labelled(x.clone())  # the label may overwrite it
         if not isinstance(label, Tensor):
             label = np.asarray(label)
@@ -212,7 +211,7 @@ class BasinCounts:
                 f"failed on shape {tuple(x.shape)}: {error} ({type(error).__name__})",
             ) from error
 
-    def table(self, total: Counts, seen: Counts, dim: int) -> xr.Dataset:
+    def table(self, total: IntArray, seen: IntArray, dim: int) -> xr.Dataset:
         prefix = _prefix(self)
         table = xr.Dataset(
             {
@@ -232,8 +231,8 @@ class Observed:
     """Accumulated observables of a share of the ensemble, by output time and run."""
 
     observables: tuple[Observable, ...]
-    seen: Counts  # (observables, times, runs): positions
-    sums: list[Counts]  # (times, runs, ...) of each observable
+    seen: IntArray  # (observables, times, runs): positions
+    sums: list[IntArray]  # (times, runs, ...) of each observable
 
     @classmethod
     def empty(
@@ -251,7 +250,7 @@ class Observed:
         part.sums.clear()
         part.seen.clear()
 
-    def add_up(self, total: Callable[[Counts], None]) -> None:
+    def add_up(self, total: Callable[[IntArray], None]) -> None:
         """Sum over ranks; ``total`` replaces an array by its sum."""
         for counts in (self.seen, *self.sums):
             total(counts)
@@ -271,7 +270,7 @@ class Accumulator:
     """Observations of one tile not yet added to the totals: a sum per observable and time."""
 
     observables: tuple[Observable, ...]
-    sums: dict[tuple[int, int], Counts] = field(default_factory=dict)
+    sums: dict[tuple[int, int], IntArray] = field(default_factory=dict)
     seen: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def update(self, time: int, x: Tensor, step: int, last: bool) -> None:
@@ -344,14 +343,14 @@ def cells_of(x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     return grid.cell_of(x), outside
 
 
-def _count(total: Counts, label: Tensor) -> None:
+def _count(total: IntArray, label: Tensor) -> None:
     """Add to ``total`` (runs, m) how often each of 0, ..., m - 1 occurs in ``label`` (runs, n)."""
     runs, m = total.shape
     shifted = label + torch.arange(runs, device=label.device)[:, None] * m
     total += torch.bincount(shifted.ravel(), minlength=runs * m).view(runs, m).cpu().numpy()
 
 
-def _moments(sums: Counts, n: int, dim: int) -> tuple[Any, Any]:
+def _moments(sums: IntArray, n: int, dim: int) -> tuple[Any, Any]:
     if n == 0:
         return np.nan, np.nan
     means = [exact_sums.fraction(digits) / n for digits in sums[:dim]]

@@ -27,7 +27,7 @@ class Facts:
     problem, which starts from its last cost; ``mean_field``: it makes a part of its own potential.
     ``first_order``: nothing diffuses; ``looks_backward``: time is time to go;
     ``may_depend_on_time``: coefficients may change in time; ``without_noise``: a density is only
-    carried along, beta is infinite.
+    transported, beta is infinite.
     """
 
     carries_density: ClassVar[bool] = False
@@ -41,7 +41,7 @@ class Facts:
 
     @property
     def without_noise(self) -> bool:
-        """Whether a density is only carried along: beta is infinite."""
+        """Whether a density is only transported: beta is infinite."""
         return self.may_lack_noise and getattr(self, "beta", None) == inf
 
     @property

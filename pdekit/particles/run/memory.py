@@ -1,4 +1,4 @@
-"""Where numbers of a simulation are: device, type, and how many there is room for."""
+"""Where numbers of a simulation are: device, type, and how many fit there."""
 
 import os
 from typing import Any

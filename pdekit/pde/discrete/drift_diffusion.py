@@ -5,9 +5,8 @@ the spurious drift of the reading (`pdekit.diffusions`). The rates along an edge
 those of `edge_rates`: exponentially fitted to the whole drift, potential and force.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +32,16 @@ from pdekit.pde.discrete.generators import (
 )
 from pdekit.pde.discrete.sampling import evaluate_rate, evaluate_tensor, evaluate_vector
 from pdekit.pde.discrete.selling import selling
+from pdekit.pde.discrete.wall_rates import (
+    Box,
+    Way,
+    exit_rate,
+    exits_of,
+    flows,
+    potential_ways,
+    takes,
+    ways,
+)
 from pdekit.walls import End, Walls
 
 _RANGE = 1e-10  # eigenvalues below this share of the largest count as zero for the drift
@@ -93,28 +102,13 @@ def with_losses(made: Generator, equation: Any, values: Array) -> Generator:
         ends = ends_of(walls, grid)
         exits = [(np.zeros(grid.shape), np.zeros(grid.shape)) if takes(e) else None for e in ends]
         with np.errstate(over="ignore", invalid="ignore"):
-            for axis, side, way in _wall_ways(values, equation.beta, grid, ends):
+            for axis, side, way in potential_ways(values, equation.beta, grid, ends):
                 pair = exits[axis]
                 assert pair is not None
-                np.moveaxis(pair[side], axis, 0)[-side] = _exit(way, equation.beta)
+                np.moveaxis(pair[side], axis, 0)[-side] = exit_rate(way, equation.beta)
     rates = None if killing is None else evaluate_rate(killing, grid, "the killing rate")
     exits = exits if any(pair is not None for pair in exits) else []
     return within_floats(replace(made, exits=tuple(exits), killing=rates))
-
-
-def _wall_ways(
-    values: Array, beta: float, grid: Grid, ends: tuple[tuple[End, End], ...]
-) -> Iterator[tuple[int, int, "Way"]]:
-    """The ways out to walls that take something, of the cells next to them; by axis and side."""
-    for axis, pair in enumerate(ends):
-        h, lines = float(grid.spacing[axis]), np.moveaxis(values, axis, 0)
-        for side, end in enumerate(pair):
-            if end.rate > 0:
-                last, before = (lines[-1], lines[-2]) if side else (lines[0], lines[1])
-                half, weight = np.full(last.shape, 0.5), np.full(last.shape, 1 / h**2)
-                rate = np.full(last.shape, end.rate / h)
-                drift = beta * (last - before) / h**2
-                yield axis, side, Way(half, rate, np.full(last.shape, end.value), weight, drift)
 
 
 def ends_of(walls: Walls | None, grid: Grid) -> tuple[tuple[End, End], ...]:
@@ -133,23 +127,7 @@ class Edge:
     offset: tuple[int, ...]
     weight: Array
     rates: tuple[Array, Array]
-    ends: tuple["Way", ...]
-
-
-class Way(NamedTuple):
-    """One way out of the box along an edge, cell by cell.
-
-    ``share`` of the edge up to the wall, infinite in cells from which it does not leave through a
-    wall that takes something; ``rate`` of that wall's exchange per cell and this edge (see
-    ``_exchange``), infinite where it absorbs; ``value`` held there; ``weight`` and ``drift`` of the
-    edge.
-    """
-
-    share: Array
-    rate: Array
-    value: Array
-    weight: Array
-    drift: Array
+    ends: tuple[Way, ...]
 
 
 def generator(c: Coefficients) -> Generator:
@@ -171,7 +149,7 @@ def _edges(c: Coefficients) -> list[Edge]:
 def _joined(c: Coefficients, edges: list[Edge]) -> Generator:
     with np.errstate(over="ignore", invalid="ignore"):
         up, down = (tuple(e.rates[k] / c.beta for e in edges) for k in (0, 1))
-        exits = tuple(_exits(e, c.beta) for e in edges)
+        exits = tuple(exits_of(e.ends, c.beta) for e in edges)
     oblique = tuple(e.offset for e in edges[c.grid.dim :])
     exits = exits if any(exits) else ()
     return within_floats(Generator(c.grid, up, down, oblique, exits, c.killing))
@@ -258,7 +236,7 @@ def _oblique_edges(c: Coefficients) -> list[Edge]:
         else:
             here, there = neighbours(height, offset, c.grid.periodic)
             rates = circulating_rates(mean, drift, there - here, 1.0, BESIDE_A_POTENTIAL)
-        edges.append(Edge(offset, mean, rates, _ends(c, offset, weight, weight * at_cells)))
+        edges.append(Edge(offset, mean, rates, _ways(c, offset, weight, weight * at_cells)))
     return edges
 
 
@@ -346,86 +324,13 @@ def _axis_edge(
         return Edge(offset, weight, rates, ())
     before = [(int(k == axis), 0) for k in range(c.grid.dim)]
     after = [(0, int(k == axis)) for k in range(c.grid.dim)]
-    lower = _ends(c, offset, at_cells, np.pad(drift, before, mode="edge"))[0]
-    upper = _ends(c, offset, at_cells, np.pad(drift, after, mode="edge"))[1]
+    lower = _ways(c, offset, at_cells, np.pad(drift, before, mode="edge"))[0]
+    upper = _ways(c, offset, at_cells, np.pad(drift, after, mode="edge"))[1]
     return Edge(offset, weight, rates, (lower, upper))
 
 
-def _ends(c: Coefficients, offset: tuple[int, ...], weight: Array, drift: Array) -> tuple[Way, ...]:
-    """The two ways out of the box along an edge, from fields over the cells."""
-    if not any(map(takes, c.walls)):
-        return ()
-    back = tuple(-k for k in offset)
-    return _way(c, back, weight, -drift), _way(c, offset, weight, drift)
-
-
-def takes(ends: tuple[End, End]) -> bool:
-    """Whether one of the two ends of an axis takes what reaches it."""
-    return any(end.rate > 0 for end in ends)
-
-
-def _way(c: Coefficients, step: tuple[int, ...], weight: Array, drift: Array) -> Way:
-    """The way along a step to the first wall, if that one takes something."""
-    first = np.full(c.grid.shape, np.inf)
-    rate, value = np.zeros((2, *c.grid.shape))
-    for axis, k in enumerate(step):
-        if k == 0 or c.grid.periodic[axis]:
-            continue
-        n = c.grid.cells[axis]
-        cells = np.arange(n) + 0.5
-        share = (n - cells if k > 0 else cells) / abs(k)
-        field = np.broadcast_to(
-            share.reshape([-1 if j == axis else 1 for j in range(c.grid.dim)]), c.grid.shape
-        )
-        closer = field < first
-        first = np.where(closer, field, first)
-        rate = np.where(closer, _exchange(c, axis, step, weight), rate)
-        value = np.where(closer, c.walls[axis][int(k > 0)].value, value)
-    return Way(np.where((rate > 0) & (first < 1), first, np.inf), rate, value, weight, drift)
-
-
-def _exchange(c: Coefficients, axis: int, step: tuple[int, ...], weight: Array) -> Array | float:
-    """The share of an edge in the exchange of a cell with a wall that absorbs in part, rate / h.
-
-    All edges that cross a face of the wall bring rate rho together: each takes the part of its
-    weight in the diffusion across, w k² h² of D, divided among the k layers of cells from which it
-    reaches the wall.
-    """
-    k, h = step[axis], float(c.grid.spacing[axis])
-    rate = float(c.walls[axis][int(k > 0)].rate)
-    if c.is_diagonal or not 0 < rate < np.inf:
-        return rate / h
-    across = c.tensor[..., axis, axis] / h**2
-    return (
-        rate / h * np.divide(weight * abs(k), across, out=np.zeros_like(across), where=across > 0)
-    )
-
-
-def _exits(edge: Edge, beta: float) -> tuple[Array, Array] | None:
-    """Rates into the walls: the flux to the density at the share s of the edge.
-
-    That is zero where the wall absorbs. Where it takes ``rate`` times the density r, the flux
-    out i - in r to it is rate r as well: rate out / (rate + in).
-    """
-    if not edge.ends:
-        return None
-    out = [_exit(way, beta) for way in edge.ends]
-    return out[0], out[1]
-
-
-def _flows(way: Way, beta: float) -> tuple[NDArray[np.bool_], Array, Array]:
-    """Where an edge leaves, and its rates to the wall and back."""
-    leaves = np.isfinite(way.share)
-    s = np.where(leaves, way.share, 1.0)
-    out, back = (side / (s * beta) for side in fitted_rates(way.weight, s * way.drift))
-    return leaves, out, back
-
-
-def _exit(way: Way, beta: float) -> Array:
-    leaves, out, back = _flows(way, beta)
-    finite = np.where(np.isinf(way.rate), 1.0, way.rate)
-    part = np.where(np.isinf(way.rate), 1.0, finite / np.maximum(finite + back, 1e-300))
-    return np.where(leaves, out * part, 0.0)
+def _ways(c: Coefficients, offset: tuple[int, ...], weight: Array, drift: Array) -> tuple[Way, ...]:
+    return ways(Box(c.grid, c.walls, None if c.is_diagonal else c.tensor), offset, weight, drift)
 
 
 def wall_supply(c: Coefficients, forward: bool) -> Array:
@@ -440,7 +345,7 @@ def wall_supply(c: Coefficients, forward: bool) -> Array:
             np.moveaxis(out, axis, 0)[side] += end.flux / c.grid.spacing[axis]
     with np.errstate(over="ignore", invalid="ignore"):
         for way in (way for edge in _edges(c) for way in edge.ends):
-            leaves, to_wall, back = _flows(way, c.beta)
+            leaves, to_wall, back = flows(way, c.beta)
             out += np.where(leaves, (back if forward else to_wall) * way.value, 0.0)
     return out
 
@@ -450,7 +355,7 @@ def fastest_held(c: Coefficients) -> float:
     fastest = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for way in (way for edge in _edges(c) for way in edge.ends):
-            leaves, to_wall, _ = _flows(way, c.beta)
+            leaves, to_wall, _ = flows(way, c.beta)
             held = leaves & (way.value != 0)
             fastest = max(fastest, float(np.where(held, to_wall, 0.0).max()))
     return fastest

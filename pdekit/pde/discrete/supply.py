@@ -131,7 +131,7 @@ class Supplied:
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
         """exp(h A) u + V(h), h the time between."""
         span, before = end - begin, self.stats["steps"]
-        kept, more = self.carried(u, span), self.added(span)
+        kept, more = self.propagated(u, span), self.added(span)
         out = kept.field + more.field
         self.error = self.error * exp(max(-self.least * span, 0.0)) + kept.error + more.error
         self.largest = max(self.largest, self.size(out))
@@ -173,7 +173,7 @@ class Supplied:
         """
         if self.settled is None:
             return None
-        later = self.carried(self.settled, span)
+        later = self.propagated(self.settled, span)
         out = self.settled - later.field
         if not self.size(out) > _PART * self.size(self.settled):
             return None
@@ -185,16 +185,16 @@ class Supplied:
         halvings = ceil(log2(max(span * self.fastest / _SHORT, 1.0)))
         h = span / 2**halvings
         nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-        parts = [self.carried(rate, h * (1 + x) / 2) for x in nodes]
+        parts = [self.propagated(rate, h * (1 + x) / 2) for x in nodes]
         out = h / 2 * sum(w * part.field for w, part in zip(weights, parts, strict=True))
         error = h / 2 * sum(w * part.error for w, part in zip(weights, parts, strict=True))
         for _ in range(halvings):
-            later = self.carried(out, h)
+            later = self.propagated(out, h)
             error *= 1 + exp(max(-self.least * h, 0.0))
             out, error, h = out + later.field, error + later.error, 2 * h
         return Sized(out, float(error))
 
-    def carried(self, u: Array, span: float) -> Sized:
+    def propagated(self, u: Array, span: float) -> Sized:
         """exp(span A) u, scaled so that no field is too small for the scheme."""
         size = float(np.abs(u).max())
         if not size > 0:
