@@ -18,7 +18,8 @@ class Certificate:
     step or the sample may cause: ``passed`` tells whether margin + allowance >= 0; a NaN never
     passes. It is None where a hypothesis fails: then nothing was tested, and ``note`` gives the
     reason. ``where`` is the time and place of the worst value. Studies and their records call name,
-    value and passed ``text``, ``measured`` and ``holds``. Make one with ``at_most`` or ``at_least``.
+    value and passed ``text``, ``measured`` and ``holds``. They are made by ``at_most`` and
+    ``at_least``.
     """
 
     name: str
