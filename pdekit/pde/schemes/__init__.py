@@ -8,6 +8,7 @@ from pdekit.grid import Grid, require_grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_tensor
 from pdekit.pde.discrete.stats import ControlledStats, GameStats, Summary, TransportStats
+from pdekit.pde.discrete.strang import SplitStats
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
@@ -20,7 +21,7 @@ from pdekit.pde.schemes.mean_field import MeanField, MeanFieldStats
 from pdekit.pde.schemes.policy_iteration import PolicyIteration, PolicyStats
 from pdekit.pde.schemes.quantiles import Quantiles
 from pdekit.pde.schemes.spectral import Spectral, SpectralStats
-from pdekit.pde.schemes.split import Split, SplitStats
+from pdekit.pde.schemes.split import Split
 from pdekit.pde.schemes.upwind import Upwind
 from pdekit.protocols import Equation, Scheme
 
