@@ -80,14 +80,14 @@ class Upwind:
         energies = None if run.system.driven else stats.setdefault("energies", [run.energy])
 
         def over(rho: Array, begin: float, end: float) -> tuple[Array, int]:
-            before, warned = run.steps, stats["unresolved"] > _SHARE
+            before, warned = run.steps, run.unresolved > _SHARE
             rho = run.to(end)
             error = _apart(run.system, second.system, rho, second.to(end))
             share = transport.unresolved(rho, problem.grid)
             width = float(problem.grid.spacing.max())
             error = (1.5 if self.order == 1 else 1.0) * error + _WITHIN * width * share
             stats["w1_error"] = max(error, stats["w1_error"])
-            stats["unresolved"] = max(share, stats["unresolved"])
+            stats["unresolved"] = run.unresolved = max(share, run.unresolved)
             if energies is not None:
                 energies.append(run.energy)
                 stats["largest_energy_step"] = run.largest_rise
@@ -133,7 +133,7 @@ class _Run:
         self.rho, self.t, self.steps, self.dt = system.start, 0.0, 0, inf
         self.floor = _EMPTY * float(self.rho.sum())
         self.velocity, self.energy, self.size = system.state(self.rho)
-        self.largest_rise = -inf
+        self.largest_rise, self.unresolved = -inf, 0.0
 
     def to(self, end: float) -> Array:
         while self.t < end:
