@@ -106,14 +106,12 @@ def hitting(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
     With source 1 the mean time until killing. Raises ``ValueError`` if a cell is never
     killed and ``ConvergenceError`` if x exceeds 1e300.
     """
-    made, stuck = _eliminated(matrix, grid, kill)
-    if stuck:
-        raise ValueError(
-            f"the target cannot be reached from {stuck}: the rate towards it is zero, "
-            "or below 1e-300; enlarge the target, refine the grid or lower beta"
-        )
-    beyond = "the times exceed 1e300, beyond floating-point range; lower beta"
-    return _in_range(made.solve(source), beyond)
+    never = (
+        "the target cannot be reached from {}: the rate towards it is zero, or below 1e-300; "
+        "enlarge the target, refine the grid or lower beta"
+    )
+    x = _eliminated(matrix, grid, kill, never).solve(source)
+    return _in_range(x, "the times exceed 1e300, beyond floating-point range; lower beta")
 
 
 def occupation(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
@@ -121,24 +119,23 @@ def occupation(matrix: Any, grid: Grid, kill: Array, source: Array) -> Array:
 
     Raises ``ValueError`` if a cell is never left for good, and so fills for ever.
     """
-    made, stuck = _eliminated(matrix, grid, kill)
-    if stuck:
-        raise ValueError(
-            f"what is supplied is never lost from {stuck}, or at a rate below 1e-300: "
-            "the mass grows for ever and there is no stationary state; let a wall absorb, or kill"
-        )
-    beyond = "the densities exceed 1e300, beyond floating-point range"
-    return _in_range(made.solve_transposed(source), beyond)
+    never = (
+        "what is supplied is never lost from {}, or at a rate below 1e-300: the mass grows for "
+        "ever and there is no stationary state; let a wall absorb, or kill"
+    )
+    x = _eliminated(matrix, grid, kill, never).solve_transposed(source)
+    return _in_range(x, "the densities exceed 1e300, beyond floating-point range")
 
 
-def _eliminated(matrix: Any, grid: Grid, kill: Array) -> tuple[Any, str]:
-    """The factors of diag(kill) - L, and a cell that is never killed, in words; "" for none."""
+def _eliminated(matrix: Any, grid: Grid, kill: Array, never: str) -> Any:
+    """The factors of diag(kill) - L; ``never`` is said of a cell that is never killed."""
     from pdekit.pde.kernels.elimination import eliminate
 
     made = eliminate(rates(matrix), order(matrix, grid), kill)
-    if not made.stuck.size and made.pivot[-1] > 1e-300:
-        return made, ""
-    return made, _place(grid, int(made.stuck[0] if made.stuck.size else made.order[-1]))
+    if made.stuck.size or not made.pivot[-1] > 1e-300:
+        cell = int(made.stuck[0] if made.stuck.size else made.order[-1])
+        raise ValueError(never.format(_place(grid, cell)))
+    return made
 
 
 def _in_range(x: Array, otherwise: str) -> Array:
