@@ -21,29 +21,12 @@ from pdekit.particles.integrators import Draws, Step
 from pdekit.protocols import Coefficient
 
 
-class _Momentum(GradientDynamics):
-    """A state that begins with (w, u): w are the positions, the gradient is taken at u."""
-
-    gradient: Gradient
-
-    @property
-    def compensation(self) -> float:
-        """η₂/η, of the gradient in u⁺."""
-        return 0.0
-
-    def slope(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """g(u)."""
-        return self.gradient(at_time(self.potential, step.start), state[1], step, noise)
-
-    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """w."""
-        return state[0]
-
-
-class _Accelerated(_Momentum):
-    """With a γ that is given: ``Nesterov`` and ``MaSS``."""
+class _Accelerated(GradientDynamics):
+    """The state (w, u) with a γ that is given: ``Nesterov`` and ``MaSS``."""
 
     momentum: float
+    compensation: float = 0.0  # η₂/η, of the gradient in u⁺
+    gradient: Gradient
 
     def __post_init__(self) -> None:
         within("momentum", self.momentum, 0, 1)
@@ -60,12 +43,19 @@ class _Accelerated(_Momentum):
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
-        g = self.slope(state, step, noise)
+        g = _slope(self, state, step, noise)
         return torch.stack(_accelerate(state, g, step.size, self.momentum, self.compensation))
 
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
+        """w."""
+        return state[0]
 
-class _Restarted(_Momentum):
-    """With a γ that grows until a particle restarts."""
+
+class _Restarted(GradientDynamics):
+    """The state (w, u, α) with a γ that grows until a particle restarts."""
+
+    compensation: float = 0.0  # η₂/η, of the gradient in u⁺
+    gradient: Gradient
 
     def __post_init__(self) -> None:
         within("compensation", self.compensation, 0, 1)
@@ -83,7 +73,12 @@ class _Restarted(_Momentum):
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later."""
-        return _restarted(state, self.slope(state, step, noise), step.size, self.compensation)
+        g = _slope(self, state, step, noise)
+        return _restarted(state, g, step.size, self.compensation)
+
+    def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
+        """w."""
+        return state[0]
 
 
 @dataclass(frozen=True)
@@ -153,6 +148,12 @@ class RestartedMaSS(_Restarted):
     compensation: float = 0.1
     gradient: Gradient = field(default_factory=FullGradient)
     pure: ClassVar[bool] = True
+
+
+def _slope(dynamics: _Accelerated | _Restarted, state: Tensor, step: Step, noise: Draws) -> Tensor:
+    """g(u)."""
+    V = at_time(dynamics.potential, step.start)
+    return dynamics.gradient(V, state[1], step, noise)
 
 
 def _accelerate(
