@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,25 +22,41 @@ def files(diff: str) -> list[tuple[str, str]]:
     return re.findall(r"^--- \S+\n\+\+\+ b/(\S+)\n(.*?)(?=^--- |\Z)", diff, re.S | re.M)
 
 
-def sides(hunk: str) -> tuple[str, str]:
-    """What a hunk expects, and what it makes of it."""
-    lines = hunk.splitlines()
+def sides(lines: list[str]) -> tuple[str, str]:
+    """What lines of a hunk expect, and what they make of it."""
     before = [line[1:] for line in lines if not line.startswith("+")]
     after = [line[1:] for line in lines if not line.startswith("-")]
     return "\n".join(before), "\n".join(after)
+
+
+def readings(lines: list[str]) -> Iterator[tuple[str, str]]:
+    """The sides of a hunk; and with less of the context above or below, beside which something may
+    have been added, where the other side of it is there.
+    """
+    changed = [k for k, line in enumerate(lines) if not line.startswith(" ")]
+    above, below = lines[: changed[0]], lines[changed[-1] + 1 :]
+    yield sides(lines)
+    if any(line.strip() for line in below):
+        yield from (sides(lines[k:]) for k in range(1, len(above) + 1))
+    if any(line.strip() for line in above):
+        yield from (sides(lines[: len(lines) - k]) for k in range(1, len(below) + 1))
 
 
 def applied(text: str, hunks: str, path: str) -> str:
     """The text of a file after the hunks; each must fit in one place, line by line."""
     text = "\n" + text
     for hunk in re.split(r"^@@ .*@@\n", hunks, flags=re.M)[1:]:
-        before, after = sides(hunk)
-        fits = not before or text.count(f"\n{before}\n") == 1
+        lines = hunk.splitlines()
+        before, after = sides(lines)
+        if not before:
+            text = f"\n{after}\n"
+            continue
+        fits = [pair for pair in readings(lines) if text.count(f"\n{pair[0]}\n") == 1]
         assert fits, (
             f"an example of CONTRIBUTING.md does not fit {path}, where something was added beside "
             f"it; move that, or update these lines of the example: {before!r}"
         )
-        text = text.replace(f"\n{before}\n", f"\n{after}\n") if before else f"\n{after}\n"
+        text = text.replace(f"\n{fits[0][0]}\n", f"\n{fits[0][1]}\n")
     return text[1:]
 
 
@@ -64,7 +81,15 @@ def test_a_diff_of_other_code_does_not_fit() -> None:
         applied("a\nb\n", "@@ -1 +1 @@\n-no such line\n+c\n", "x.py")
     with pytest.raises(AssertionError, match="does not fit"):
         applied("a\nb\n", "@@ -1 +1 @@\n \n-b\n+c\n", "x.py")  # no blank line before b
+    with pytest.raises(AssertionError, match="does not fit"):
+        applied("a\nx\nd\ny\n", "@@ -1 +1 @@\n a\n b\n+c\n d\n e\n", "x.py")  # on both sides
     assert applied("a\nb\n", "@@ -1 +1 @@\n a\n-b\n+c\n", "x.py") == "a\nc\n"
+
+
+def test_a_line_added_on_one_side_does_no_harm() -> None:
+    hunk = "@@ -1 +1 @@\n a\n b\n+new\n d\n e\n"
+    assert applied("a\nb\nc\nd\ne\n", hunk, "x.py") == "a\nb\nc\nnew\nd\ne\n"
+    assert applied("a\nb\nd\nc\ne\n", hunk, "x.py") == "a\nb\nnew\nd\nc\ne\n"
 
 
 USED = """
