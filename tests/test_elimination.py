@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 import pdekit as pk
-from pdekit.pde.kernels.elimination import dissection, eliminate, eliminate_dense, reach
+from pdekit.pde.kernels.elimination import dissection, eliminate, reach
+from pdekit.pde.references import eliminate_dense
 
 GRIDS = {
     "line": pk.Grid(0, 1, 11),

@@ -9,7 +9,8 @@ import pdekit as pk
 from pdekit import hamiltonians as h
 from pdekit import schemes
 from pdekit.pde.discrete.min_plus_lines import convolve
-from pdekit.pde.kernels.min_plus import minimisers, minimisers_plain
+from pdekit.pde.kernels.min_plus import minimisers
+from pdekit.pde.references import minimisers_plain
 
 seeds = st.integers(0, 2**32 - 1)
 RELATIVISTIC = h.Custom(

@@ -16,14 +16,14 @@ from pdekit.pde.discrete.propagator import propagate
 from pdekit.pde.discrete.strang import EULER, RADAU, _Lines
 from pdekit.pde.kernels.convolution import (
     log_convolve,
-    log_convolve_plain,
     margin,
     node_spacing,
     wide,
 )
-from pdekit.pde.kernels.envelope import envelope_plain, inf_convolve_columns, inf_convolve_rows
+from pdekit.pde.kernels.envelope import inf_convolve_columns, inf_convolve_rows
 from pdekit.pde.kernels.rational import exponential_poles
 from pdekit.pde.kernels.tridiagonal import clip
+from pdekit.pde.references import envelope_plain, log_convolve_plain
 
 seeds = st.integers(0, 2**32 - 1)
 periodic = st.tuples(st.booleans(), st.booleans())

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pdekit.arrays import Array
 from pdekit.pde.bellman.steps import Weighted
@@ -114,3 +115,47 @@ def advect_plain(
         flux[:, 0] = flux[:, -1] = flux[:, 0] + flux[:, -1]
     out: Array = -ratio * np.diff(flux)
     return out
+
+
+def eliminate_dense(rates: Array, kill: Any = 0.0) -> tuple[Array, Array, Array]:
+    """(pivots, U, M) of a full matrix of rates: the reference of ``eliminate``."""
+    w = np.array(rates, dtype=float)
+    n = len(w)
+    np.fill_diagonal(w, 0.0)
+    w = np.column_stack([w, np.broadcast_to(np.asarray(kill, dtype=float), (n,))])
+    pivot, lower = np.zeros(n), np.zeros((n, n))
+    for k in range(n):
+        pivot[k] = w[k, k + 1 :].sum()
+        if pivot[k] > 0:
+            lower[k + 1 :, k] = w[k + 1 :, k] / pivot[k]
+        w[k + 1 :, k + 1 :] += np.outer(lower[k + 1 :, k], w[k, k + 1 :])
+        w[np.arange(k + 1, n), np.arange(k + 1, n)] = 0.0
+    return pivot, np.triu(w[:, :n], 1), lower
+
+
+def envelope_plain(f: Array, h: float, t: float) -> tuple[Array, NDArray[np.int64]]:
+    """min_j f_j + (x_i - x_j)^2 / (2t) over the nodes of a line, by brute force (reference)."""
+    x = h * np.arange(f.size)
+    cost = f + (x[:, None] - x) ** 2 / (2 * t)
+    best = cost.argmin(1)
+    return np.take_along_axis(cost, best[:, None], 1)[:, 0], best
+
+
+def minimisers_plain(f: Array, cost: Array) -> NDArray[np.int64]:
+    """For every i the least j that minimises f_j + cost_{i - j + n - 1}, by trying all."""
+    i = np.arange(f.size)
+    found: NDArray[np.intp] = (f + cost[i[:, None] - i + f.size - 1]).argmin(1)
+    return found
+
+
+def log_convolve_plain(padded: Array, a: float, beta: float, first: int, stride: int) -> Array:
+    """-beta^-1 log(sum_j G_ij exp(-beta f_j)) by scipy's logsumexp over all nodes (reference)."""
+    from scipy.special import logsumexp
+
+    j = np.arange(padded.shape[1])
+    i = np.arange(first, padded.shape[1] - first, stride)
+    distance = (i[:, None] - j) ** 2 * a
+    d = np.arange(-10 * padded.shape[1], 10 * padded.shape[1] + 1)
+    norm = logsumexp(-beta * a * d * d)
+    out = [-(logsumexp(-beta * (line + distance), axis=1) - norm) / beta for line in padded]
+    return np.array(out)

@@ -16,19 +16,6 @@ _ROWS = 64
 _POINTS = 16  # of the polynomial that interpolates a wide Gaussian
 
 
-def log_convolve_plain(padded: Array, a: float, beta: float, first: int, stride: int) -> Array:
-    """-beta^-1 log(sum_j G_ij exp(-beta f_j)) by scipy's logsumexp over all nodes (reference)."""
-    from scipy.special import logsumexp
-
-    j = np.arange(padded.shape[1])
-    i = np.arange(first, padded.shape[1] - first, stride)
-    distance = (i[:, None] - j) ** 2 * a
-    d = np.arange(-10 * padded.shape[1], 10 * padded.shape[1] + 1)
-    norm = logsumexp(-beta * a * d * d)
-    out = [-(logsumexp(-beta * (line + distance), axis=1) - norm) / beta for line in padded]
-    return np.array(out)
-
-
 def banded(w: Array, kernel: Array, axis: int, stride: int) -> Array:
     """Sums of w times the kernel around every stride-th node, from stride // 2 on.
 

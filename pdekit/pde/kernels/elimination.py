@@ -122,22 +122,6 @@ def reach(matrix: Any, shape: tuple[int, ...], periodic: tuple[bool, ...]) -> in
     return longest
 
 
-def eliminate_dense(rates: Array, kill: Any = 0.0) -> tuple[Array, Array, Array]:
-    """(pivots, U, M) of a full matrix of rates: the plain form of the kernel, for tests."""
-    w = np.array(rates, dtype=float)
-    n = len(w)
-    np.fill_diagonal(w, 0.0)
-    w = np.column_stack([w, np.broadcast_to(np.asarray(kill, dtype=float), (n,))])
-    pivot, lower = np.zeros(n), np.zeros((n, n))
-    for k in range(n):
-        pivot[k] = w[k, k + 1 :].sum()
-        if pivot[k] > 0:
-            lower[k + 1 :, k] = w[k + 1 :, k] / pivot[k]
-        w[k + 1 :, k + 1 :] += np.outer(lower[k + 1 :, k], w[k, k + 1 :])
-        w[np.arange(k + 1, n), np.arange(k + 1, n)] = 0.0
-    return pivot, np.triu(w[:, :n], 1), lower
-
-
 def _cut(cells: NDArray[Any], width: int) -> list[NDArray[Any]]:
     """A block in the order: first half, second half, the strip between them."""
     axis = int(np.argmax(cells.shape))

@@ -2,21 +2,10 @@
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
-
-from pdekit.arrays import Array
 
 _ONE = np.uint64(1)  # unsigned indices avoid checks for negative values
 _TILE = 32  # columns copied together: a few cache lines of each row
 _APART = 8  # padding: lines a power of two apart would map to the same cache sets
-
-
-def envelope_plain(f: Array, h: float, t: float) -> tuple[Array, NDArray[np.int64]]:
-    """min_j f_j + (x_i - x_j)^2 / (2t) over the nodes of a line, by brute force (reference)."""
-    x = h * np.arange(f.size)
-    cost = f + (x[:, None] - x) ** 2 / (2 * t)
-    best = cost.argmin(1)
-    return np.take_along_axis(cost, best[:, None], 1)[:, 0], best
 
 
 @nb.njit(cache=True, error_model="numpy")

@@ -2,25 +2,16 @@
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
-from pdekit.arrays import Array
 from pdekit.pde.kernels.envelope import find_doubts, kink_by
-
-
-def minimisers_plain(f: Array, cost: Array) -> NDArray[np.int64]:
-    """For every i the least j that minimises f_j + cost_{i - j + n - 1}, by trying all."""
-    i = np.arange(f.size)
-    found: NDArray[np.intp] = (f + cost[i[:, None] - i + f.size - 1]).argmin(1)
-    return found
 
 
 @nb.njit(cache=True, error_model="numpy")
 def minimisers(f, cost, best):  # type: ignore[no-untyped-def]
-    """The same for every line f[l] in O(n log n): for convex ``cost`` the minimisers are monotone.
+    """For every i the least j that minimises f_j + cost_{i - j + n - 1}, of each line f.
 
-    Rows 2^k apart come first; minimisers of rows in between lie between theirs. The
-    cost may be infinite beyond some distance.
+    In O(n log n), as for convex ``cost`` the minimisers are monotone: rows 2^k apart come first;
+    those of rows in between lie between theirs. The cost may be infinite beyond some distance.
     """
     lines, n = f.shape
     reach = 0
