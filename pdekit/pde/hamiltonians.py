@@ -18,7 +18,7 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.differences import slopes
-from pdekit.pde.hamiltonian_terms import Term
+from pdekit.pde.hamiltonian_terms import Term as Term
 
 
 @runtime_checkable
