@@ -469,7 +469,7 @@ def test_an_interrupt_stops_all_tiles(workers, monkeypatch):
     try:
         torch.set_num_threads(workers)
         with pytest.raises(KeyboardInterrupt):
-            moved(dynamics((DoubleWell(),)), n=1000, t=1e5, dt=0.005)
+            moved(dynamics((DoubleWell(),)), n=1000, t=1e4, dt=0.005)
     finally:
         torch.set_num_threads(threads)
         signal.signal(signal.SIGINT, before)
