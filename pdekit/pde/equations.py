@@ -7,6 +7,7 @@ other ``Walls`` are specified in the equation.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf
 from typing import Any, ClassVar
 
@@ -39,12 +40,12 @@ class Facts:
     may_depend_on_time: ClassVar[bool] = False
     may_lack_noise: ClassVar[bool] = False
 
-    @property
+    @cached_property
     def without_noise(self) -> bool:
         """Whether a density is only carried along: beta is infinite."""
         return self.may_lack_noise and getattr(self, "beta", None) == inf
 
-    @property
+    @cached_property
     def loses(self) -> str:
         """By what the mass of a density is lost or gained; "" where it is kept."""
         if self.supplied:
@@ -55,12 +56,12 @@ class Facts:
             return "walls absorb"
         return "there is killing" if getattr(self, "killing", None) is not None else ""
 
-    @property
+    @cached_property
     def supplied(self) -> bool:
         """Whether something is added per time: by a source, or by a wall."""
-        if getattr(self, "source", None) is not None:
-            return True
-        return supplies(getattr(self, "walls", None))
+        walls = getattr(self, "walls", None)
+        added = getattr(self, "source", None) is not None
+        return added or (walls is not None and supplies(walls))
 
     @property
     def linear(self) -> bool:
