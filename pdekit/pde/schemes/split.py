@@ -40,7 +40,7 @@ _BLIND = 4.0  # ratio of first-step errors above which a pilot grid is no longer
 _LOOKS = 8  # parts of the time, each of at least four steps, for time-dependent coefficients
 _MOST_STEPS = 50_000  # of time-dependent coefficients, tried on a grid
 _GLANCE, _FAR = 1000, 2.0  # number of steps after which a hopeless plan is stopped, and the factor
-_LINES = 16  # lines of a field of rates evaluated together
+_SLAB = 1 << 15  # rates evaluated together
 # Cells per axis of the pilot grid: the largest that a half, a quarter or an eighth of the cells
 # gives when none of them may give more than the number beside it
 _PILOT = ((2, 48), (4, 64), (8, 128))
@@ -436,4 +436,4 @@ def coarsen(field: Array, grid: Grid, coarse: Grid) -> Array:
 
 def _slabs(field: NDArray[Any], axis: int) -> list[NDArray[Any]]:
     """Views of a few lines each across ``axis``: to keep temporaries small."""
-    return np.array_split(field, max(1, field.shape[axis] // _LINES), axis)
+    return np.array_split(field, min(field.shape[axis], max(1, field.size // _SLAB)), axis)
