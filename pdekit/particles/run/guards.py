@@ -1,4 +1,4 @@
-"""Checks of a simulation: non-finite particles, too long steps, dynamics that are none."""
+"""Checks of a simulation: what is no dynamics, drifts that are none of points, lost particles."""
 
 import warnings
 from contextlib import suppress
