@@ -11,6 +11,7 @@ import pdekit as pk
 from pdekit import particles
 from pdekit.errors import AccuracyWarning, ConvergenceError, FieldError
 from pdekit.particles import EulerMaruyama, StepSizeWarning, StochasticHeun, TamedEuler
+from pdekit.particles.run.rounding import RoundingCheck
 from pdekit.pde.discrete import quantiles
 from pdekit.potentials import Quadratic
 
@@ -253,3 +254,28 @@ def test_a_drift_below_the_spacing_is_lost_beside_any_noise():
     with pytest.warns(pk.AccuracyWarning, match="the drift makes"):
         run("float32")
     run("float64")
+
+
+class Shaken(pk.Langevin):
+    """A drift that changes in time, of a potential that does not."""
+
+    def drift(self, x, t):
+        return super().drift(x, t) + sin(2 * pi * t / 0.01 + 1.0)
+
+
+def test_a_drift_of_ones_own_is_followed_in_time_whatever_its_potential():
+    with pytest.warns(StepSizeWarning, match="same phase"):
+        run(Shaken(Quadratic(1.0), inf))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_far_above_rounding_at_a_glance_is_so_when_looked_at(seed, monkeypatch):
+    draw = np.random.default_rng(seed)
+    far, width = 10.0 ** draw.uniform(-2, 12), 10.0 ** draw.uniform(-6, 1)
+    x = torch.tensor(far + width * draw.normal(size=(50, 2)), dtype=torch.float64)
+    x = x.float() if seed % 2 else x
+    dynamics = pk.Langevin(Quadratic(1.0, dim=2), draw.choice([inf, 1.0, 1e6]))
+    check = RoundingCheck(dynamics, x, 1.0, 10.0 ** draw.uniform(-12, 0), 1.0)
+    if check._is_far_above(x, x, 0.0):
+        monkeypatch.setattr(RoundingCheck, "_is_far_above", lambda *_: False)
+        assert not check.warn(x, 0.0)

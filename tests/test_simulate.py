@@ -9,10 +9,11 @@ from scipy import stats
 
 import pdekit as pk
 from pdekit import particles
+from pdekit.interactions import GaussianWell
 from pdekit.particles import ensemble
 from pdekit.particles.dynamics.smoothed import SmoothedDescent
 from pdekit.particles.integrators import EulerMaruyama, LeimkuhlerMatthews, StochasticHeun
-from pdekit.particles.run import guards
+from pdekit.particles.run import curvature, guards
 from pdekit.potentials import DoubleWell, Quadratic, Rippled, SixHumpCamel
 
 WELL = pk.Langevin(DoubleWell(), beta=4.0)
@@ -399,3 +400,39 @@ def test_finite_means_every_number(dtype):
         x = torch.zeros(3, 5, dtype=dtype)
         x[1, : len(bad)] = torch.tensor(bad, dtype=dtype)
         assert not guards.all_finite(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dynamics, dim",
+    [
+        (pk.Langevin(Rippled(3), 4.0), 3),
+        (pk.Langevin(SixHumpCamel(), 4.0), 2),
+        (pk.InteractingLangevin(DoubleWell(2), 4.0, pk.CurieWeiss(3.0)), 2),
+        (pk.InteractingLangevin(DoubleWell(), 4.0, pk.PairPotential(GaussianWell(2.0, 0.3))), 1),
+        (pk.Langevin(pk.potentials.Cosine(1e6), 4.0), 1),  # of which other steps are searched
+    ],
+    ids=["ripples", "plane", "mean", "pairs", "rough"],
+)
+def test_curvature_does_not_depend_on_what_is_evaluated_together(dynamics, dim, dtype, monkeypatch):
+    x = torch.tensor(np.random.default_rng(3).normal(size=(90, dim)), dtype=dtype)
+    with torch.no_grad():
+        together = curvature.largest_curvature(dynamics, x, 0.0)
+        monkeypatch.setattr(curvature, "_by_formulas", lambda _: False)
+        assert curvature.largest_curvature(dynamics, x, 0.0) == pytest.approx(together, rel=1e-5)
+
+
+def test_slopes_by_differences_are_not_taken_together():
+    with torch.no_grad():
+        sizes = []
+
+        def V(x):
+            sizes.append(len(np.asarray(x).reshape(-1, 1)))
+            return 0.5 * np.asarray(x)[..., 0] ** 2
+
+        rough = pk.Langevin(pk.potentials.Custom(V), 4.0)
+        curvature.largest_curvature(rough, torch.zeros(5, 1, dtype=torch.float64), 0.0)
+        alone = max(sizes)
+        sizes.clear()
+        rough.drift(torch.zeros(1, 5, 1, dtype=torch.float64), 0.0)
+        assert alone == max(sizes)

@@ -28,7 +28,7 @@ from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
 from pdekit.particles.run.loop import Loop, one_thread, step_by_step
 from pdekit.particles.run.memory import check_size, float_type, usable_device
-from pdekit.particles.run.moving import check_time_steps
+from pdekit.particles.run.moving import check_time_steps, curves
 from pdekit.particles.run.provenance import torch_settings
 from pdekit.particles.run.ranks import (
     Division,
@@ -42,6 +42,7 @@ from pdekit.particles.run.recorder import Recorder, file_of
 from pdekit.particles.run.rounding import RoundingCheck
 from pdekit.particles.run.schedule import Interval, intervals, some_steps
 from pdekit.particles.run.starts import start
+from pdekit.particles.run.step_size import check_final_curvature, check_step_size
 from pdekit.particles.run.tiles import Share, Tile, device_capacity, pieces, shared_runs, whole_runs
 from pdekit.particles.run.user_dynamics import UserDynamics, check_methods, is_builtin
 from pdekit.particles.run.users_kernels import users_kernels
@@ -207,8 +208,8 @@ def simulate(
         if not is_builtin(dynamics):
             check_methods(dynamics)
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
-        curvature = guards.check_step_size(dynamics, source.probe, looked, longest, seed)
-        check_time_steps(guards.curves(dynamics, source.probe, times[-1], seed), plan)
+        curvature = check_step_size(dynamics, source.probe, looked, longest, seed)
+        check_time_steps(curves(dynamics, source.probe, times[-1], seed), plan)
         rounding = RoundingCheck(dynamics, source.probe, times[-1], longest, curvature)
         rounded = rounding.warn(source.probe, 0.0)
         observables = checked(observe, [interval.steps for interval in plan], dim)
@@ -239,9 +240,7 @@ def simulate(
             loop.run(threads if fast and not divided.by_mean else 1)
             recorder.write()
             if recorder.last is not None:
-                guards.check_final_curvature(
-                    dynamics, recorder.last, times[-1], longest, seed, curvature
-                )
+                check_final_curvature(dynamics, recorder.last, times[-1], longest, seed, curvature)
                 if not rounded:
                     rounding.warn(recorder.last, times[-1])
             speed = began, resumed, loop.finished(), bar.total
@@ -360,6 +359,7 @@ def _labelled(out: NDArray[Any], times: list[float], divided: Division) -> xr.Da
     if divided.ranks.size > 1:
         first, size = (here.run, here.runs) if axis == "run" else (here.particle, here.size)
         coords[axis] = np.arange(first, first + size)
-    x = xr.DataArray(out, coords, names, "x")
-    # one run of the whole ensemble, not only of this rank's share
-    return x.isel(run=0) if out.shape[1] == 1 and axis == "particle" else x
+    if out.shape[1] == 1 and axis == "particle":
+        # one run of the whole ensemble, not only of this rank's share
+        names, out = [name for name in names if name != "run"], out[:, 0]
+    return xr.DataArray(out, coords, names, "x")

@@ -71,7 +71,8 @@ def walls_of(box: Any, x: Tensor) -> Walls:
 
 def _of_chunk(each: Any, of: Any) -> Any:
     """A number of each coordinate, over and over for the points of a chunk."""
-    return np.resize(np.array(each, of), CHUNK)
+    given = np.array(each, of).ravel()
+    return np.tile(given, -(-CHUNK // given.size))[:CHUNK] if given.size else np.zeros(CHUNK, of)
 
 
 def _dtype(x: Tensor) -> Any:

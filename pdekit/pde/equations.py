@@ -7,6 +7,7 @@ other ``Walls`` are specified in the equation.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf
 from typing import Any, ClassVar
 
@@ -39,7 +40,7 @@ class Facts:
     may_depend_on_time: ClassVar[bool] = False
     may_lack_noise: ClassVar[bool] = False
 
-    @property
+    @cached_property
     def without_noise(self) -> bool:
         """Whether a density is only transported: beta is infinite."""
         return self.may_lack_noise and getattr(self, "beta", None) == inf
@@ -47,20 +48,12 @@ class Facts:
     @property
     def loses(self) -> str:
         """By what the mass of a density is lost or gained; "" where it is kept."""
-        if self.supplied:
-            return "there is a supply"
-        if getattr(self, "resetting", None) is not None:
-            return "there is resetting"
-        if getattr(self, "walls", None) is not None:
-            return "walls absorb"
-        return "there is killing" if getattr(self, "killing", None) is not None else ""
+        return ""
 
     @property
     def supplied(self) -> bool:
         """Whether something is added per time: by a source, or by a wall."""
-        if getattr(self, "source", None) is not None:
-            return True
-        return supplies(getattr(self, "walls", None))
+        return False
 
     @property
     def linear(self) -> bool:
@@ -161,6 +154,22 @@ class _DriftDiffusion(Facts):
             object.__setattr__(self, "source", _per_time("source", self.source))
         if self.resetting is not None:
             _require_resetting(self)
+
+    @cached_property
+    def loses(self) -> str:
+        """By what the mass of a density is lost or gained; "" where it is kept."""
+        if self.supplied:
+            return "there is a supply"
+        if self.resetting is not None:
+            return "there is resetting"
+        if self.walls is not None:
+            return "walls absorb"
+        return "there is killing" if self.killing is not None else ""
+
+    @cached_property
+    def supplied(self) -> bool:
+        """Whether something is added per time: by a source, or by a wall."""
+        return self.source is not None or (self.walls is not None and supplies(self.walls))
 
 
 @dataclass(frozen=True)
@@ -302,8 +311,9 @@ def moving(equation: Any) -> list[Any]:
     """The coefficients of an equation that change in time."""
     reading = getattr(equation, "diffusion", None)
     parts = [getattr(equation, name, None) for name in _MAY_MOVE]
-    given = [part for part in (*parts, getattr(reading, "D", None)) if part is not None]
-    return [part for part in given if checks.time_dependent(part)]
+    if reading is not None:
+        parts.append(reading.D)
+    return [part for part in parts if part is not None and checks.time_dependent(part)]
 
 
 _POINTS = "map points (..., d) to"

@@ -24,8 +24,9 @@ from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete import supply as supplies
 from pdekit.pde.discrete.growth import factors, without_growth
 from pdekit.pde.discrete.march import Advance, March, fields_at
-from pdekit.pde.discrete.problem import LOST_MASS, Problem, wall_mass
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.supply import Supplied, require_supply
+from pdekit.pde.discrete.truncation import LOST_MASS, wall_mass
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.schemes import AnyStats, best_scheme, require_known
 from pdekit.protocols import Equation, Initial, Scheme, Times

@@ -47,6 +47,11 @@ class Diffusion(Protocol):
         own: Any = self  # a dynamics with a schedule has no beta
         return sqrt(2 / own.beta)
 
+    @property
+    def autonomous(self) -> bool:
+        """Whether the drift does not depend on time: no V_k has ``at(t)``."""
+        return not any(hasattr(V, "at") for V in self.potentials)
+
     def drift(self, x: Tensor, t: float) -> Tensor:
         """-Σ ∇V_k(x, t), shape of ``x``."""
         first, *rest = (slope(at_time(V, t), x) for V in self.potentials)
@@ -90,6 +95,11 @@ class GradientDynamics(Protocol):
     def dim(self) -> int | None:
         """Number of coordinates, if the potential determines it."""
         return getattr(self.potential, "dim", None)
+
+    @property
+    def autonomous(self) -> bool:
+        """Whether the drift does not depend on time: V has no ``at(t)``."""
+        return not hasattr(self.potential, "at")
 
     def drift(self, x: Tensor, t: float) -> Tensor:
         """-∇V(x, t), whose curvature limits the step."""

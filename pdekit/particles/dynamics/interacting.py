@@ -76,6 +76,11 @@ class InteractingLangevin(Diffusion):
         """V alone."""
         return (self.potential,)
 
+    @property
+    def autonomous(self) -> bool:
+        """Whether the drift does not depend on time: V has no ``at(t)``."""
+        return not hasattr(self.potential, "at")
+
     def drift(self, x: Tensor, t: float) -> Tensor:
         """The drift of all particles ``(runs, n, dim)``, over all pairs."""
         return self._drift(x, t, x.shape[1], None)

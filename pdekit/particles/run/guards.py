@@ -1,11 +1,9 @@
-"""Checks of a simulation: non-finite particles, too long steps, dynamics that are none."""
+"""Checks of a simulation: what is no dynamics, drifts that are none of points, lost particles."""
 
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
-from math import nan, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -13,31 +11,19 @@ import torch
 from torch import Tensor
 
 from pdekit import checks
-from pdekit.arrays import Array
-from pdekit.differences import best, differences
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.interactions import of_two_points
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time
-from pdekit.particles.integrators import Step, length
-from pdekit.particles.noise import PROBE, Address, fill_normals
+from pdekit.particles.integrators import Step
+from pdekit.particles.run import probes
 from pdekit.potentials.algebra import leaves, users_gradient
 from pdekit.potentials.consistency import check_gradient, note, seen
 from pdekit.potentials.seam import jump_at_seam, kernel_jump_at_seam, looks
 
 _BESIDE = 1e-2  # of a point, or 1: distance of others from it that are looked at
 _INHERITED = "It is inherited, and the values are the class's own: define grad as well"
-_SAMPLES = 4096  # terms of a loss that are evaluated
-_SECOND = 0.21  # factor of the increment of a difference, for a second estimate
-_CURVED = 0.01  # tolerated difference of the two
-_PROBED = 512  # particles whose curvature is estimated
-_SHORTENED = 0.2  # tolerated h |b| of a tamed drift b
 _LOST = 1e-3  # required accuracy of positions, relative to the width of the box
-_LOOKS = 32  # further times at which it is estimated
-_FEW_POINTS = 16  # at which a drift is followed in time
-_POWER_STEPS = 8  # enough to distinguish 2 from 1; exact for d = 1
-
-Curve = Callable[[float], Array]
 
 
 class NonFiniteError(ValueError, FloatingPointError):
@@ -128,8 +114,8 @@ def check_box_crossings(dynamics: Diffusion, x: Tensor, t: float, size: float) -
     box = getattr(dynamics, "box", None)
     if box is None or not hasattr(dynamics, "drift"):
         return
-    pull = float(dynamics.drift(_some(x)[None], t).abs().max())
-    pull = min(pull, 1 / size) if _is_tamed(dynamics) and size else pull
+    pull = float(dynamics.drift(probes.some(x)[None], t).abs().max())
+    pull = min(pull, 1 / size) if is_tamed(dynamics) and size else pull
     noise = float(getattr(dynamics, "sigma", 0.0)) * sqrt(size)
     width = min(high - low for low, high in zip(box.lower, box.upper, strict=True))
     boxes = (pull * size + 4 * noise) / width
@@ -141,17 +127,23 @@ def check_box_crossings(dynamics: Diffusion, x: Tensor, t: float, size: float) -
         )
 
 
+def is_tamed(dynamics: Any) -> bool:
+    """Whether the drift is shortened, other than that of a process that V does not drive."""
+    integrator, fast = getattr(dynamics, "integrator", None), getattr(dynamics, "fast", None)
+    return bool(checks.declared(integrator, "tamed")) and not getattr(fast, "free", False)
+
+
 def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
     """``ValueError`` unless the drift is a function of each point and leaves it unchanged."""
-    points = (_some(x) if getattr(dynamics, "coupled", False) else _apart(x))[None]
+    points = (probes.some(x) if getattr(dynamics, "coupled", False) else _apart(x))[None]
     given = points.clone()
     value = dynamics.drift(given, t)
-    if not torch.equal(given.nan_to_num(), points.nan_to_num()):
+    if not _same(given, points):
         raise ValueError(
             "the drift (a user-defined gradient?) overwrites the points that it is given; write 2 "
             "* x, not x.mul_(2)"
         )
-    if not torch.equal(dynamics.drift(given, t).nan_to_num(), value.nan_to_num()):
+    if not _same(dynamics.drift(given, t), value):
         raise ValueError(
             "the drift (a user-defined gradient?) gives two results at the same points; it must "
             "be a function of the points: noise is drawn by the dynamics, as in SampledDescent"
@@ -168,9 +160,14 @@ def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
         )
 
 
+def _same(x: Tensor, y: Tensor) -> bool:
+    """Whether they are equal, NaN and NaN as well."""
+    return torch.equal(x, y) or torch.equal(x.nan_to_num(), y.nan_to_num())
+
+
 def _apart(x: Tensor) -> Tensor:
     """Some of the points, or a few beside them where all are one."""
-    some = _some(x)
+    some = probes.some(x)
     if bool((some != some[:1]).any()):
         return some
     shifts = torch.tensor([0.0, 1.0, -0.6, 0.4], dtype=x.dtype, device=x.device)[:, None]
@@ -180,14 +177,17 @@ def _apart(x: Tensor) -> Tensor:
 def check_slopes(dynamics: Any, x: Tensor, t: float) -> None:
     """``ValueError`` where a user's potential has the slope of another one, where particles are."""
     single = [dynamics.potential] if hasattr(dynamics, "potential") else []
-    points = _some(x).double().cpu().numpy()
+    given = [at_time(V, t) for V in getattr(dynamics, "potentials", single)]
+    parts = [part for V in given for part in leaves(V) if callable(users_gradient(part))]
+    if not parts:
+        return
+    points = probes.some(x).double().cpu().numpy()
     region = np.stack([points.min(0), points.max(0)])
-    for V in getattr(dynamics, "potentials", single):
-        for part in leaves(at_time(V, t)):
-            if callable(users_gradient(part)) and not seen(part, region):
-                name, advice = f"the gradient of {_named(part)}", [_INHERITED][: _inherits(part)]
-                check_gradient(name, _OfArrays(part), points, *advice)
-                note(part, region)
+    for part in parts:
+        if not seen(part, region):
+            name, advice = f"the gradient of {_named(part)}", [_INHERITED][: _inherits(part)]
+            check_gradient(name, _OfArrays(part), points, *advice)
+            note(part, region)
 
 
 def _inherits(part: Any) -> bool:
@@ -220,207 +220,6 @@ def _on_arrays(function: Any, x: Any) -> Any:
         return np.asarray(function(x), dtype=float)
     except Exception:
         return np.asarray(function(torch.tensor(x)), dtype=float)
-
-
-def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, seed: int) -> float:
-    """The largest curvature at the points ``x``; warns where ``size`` times it exceeds 2.
-
-    A dynamics with another stability limit defines ``stiffness(curvature, size,
-    t)``, the rate to use instead of the curvature of its ``drift``. One may define
-    ``step_warning(x, size, t)``, a description of the errors of a stable step, "" for none. Only
-    some of many times are checked, and one if the drift does not depend on time. NaN for a
-    user-defined dynamics without a drift.
-    """
-    if not hasattr(dynamics, "drift"):
-        return nan
-    dynamics = _thinned(dynamics)
-    check_drift(dynamics, x, times[0])
-    check_slopes(dynamics, x, times[0])
-    check_box_crossings(dynamics, x, times[0], size)
-    rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
-    some = _representative_times(dynamics, x, times, seed)
-    found = [largest_curvature(dynamics, x, t, seed) for t in some]
-    curvature: float
-    if len(some) == 1:
-        curvature = max(rate(found[0], size, t) for t in times)
-    else:
-        curvature = max(rate(c, size, t) for c, t in zip(found, some, strict=True))
-    step_warning = getattr(dynamics, "step_warning", lambda x, size, t: "")
-    text = next(filter(None, (step_warning(x, size, t) for t in some)), "") if size else ""
-    if text and size * curvature <= 2:
-        warnings.warn(text, AccuracyWarning, stacklevel=3)
-    _warn_if_long(dynamics, x, some, size, curvature, "")
-    return curvature
-
-
-def check_final_curvature(
-    dynamics: Any, x: Tensor, t: float, size: float, seed: int, before: float
-) -> None:
-    """Check the curvature again at the final positions, if it was acceptable ``before``."""
-    if size * before <= 2 and hasattr(dynamics, "drift"):
-        dynamics = _thinned(dynamics)
-        check_slopes(dynamics, x, t)
-        rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
-        here = rate(largest_curvature(dynamics, x, t, seed), size, t)
-        _warn_if_long(dynamics, x, [t], size, here, " where particles are at the end")
-
-
-def _thinned(dynamics: Any) -> Any:
-    """The dynamics, with a subset of the samples if there are many."""
-    V, gradient = getattr(dynamics, "potential", None), getattr(dynamics, "gradient", None)
-    if V is None or not (hasattr(V, "thinned") and getattr(gradient, "samples", False)):
-        return dynamics
-    return replace(dynamics, potential=V.thinned(_SAMPLES))
-
-
-def _warn_if_long(
-    dynamics: Any, x: Tensor, times: list[float], size: float, curvature: float, where: str
-) -> None:
-    """Of a step beyond the stability limit, or one whose tamed drift is much too short."""
-    tamed = _is_tamed(dynamics)
-    moved = max(_tamed_length(dynamics, x, t, size) for t in times) if tamed else 0.0
-    stable, enough = 0.5 / max(curvature, 1e-300), size * _SHORTENED / max(2 * moved, 1e-300)
-    text = ""
-    if size * curvature > 2:
-        fate = (
-            "tamed steps stay finite there, but jump across wells, and their law is not that of "
-            "the equation"
-            if tamed
-            else "an explicit step is unstable there"
-        )
-        text = f"dt * curvature = {size:.3g} * {curvature:.3g} = {size * curvature:.3g} > 2{where}"
-        text += f": {fate}; take dt <= {min(stable, enough):.1g}"
-    elif moved > _SHORTENED:
-        text = (
-            f"dt * |drift| = {moved:.3g}{where}: tamed steps stay finite, but lose up to "
-            f"{moved / (1 + moved):.0%} of the drift there, and the law is biased as much; take dt "
-            f"<= {min(stable, enough):.1g}, or measure x in a longer unit"
-        )
-    if text:
-        warnings.warn(text, StepSizeWarning, stacklevel=4)
-
-
-def _is_tamed(dynamics: Any) -> bool:
-    """Whether the drift is shortened, other than that of a process that V does not drive."""
-    integrator, fast = getattr(dynamics, "integrator", None), getattr(dynamics, "fast", None)
-    return bool(checks.declared(integrator, "tamed")) and not getattr(fast, "free", False)
-
-
-def _tamed_length(dynamics: Any, x: Tensor, t: float, size: float) -> float:
-    """The largest h |b| at the points, h in the time of the process that the slope drives."""
-    inner = getattr(dynamics, "inner_size", lambda size: size)
-    return float(length(dynamics.drift(_some(x)[None], t)).max()) * float(inner(size))
-
-
-def _representative_times(
-    dynamics: Diffusion, x: Tensor, times: list[float], seed: int
-) -> list[float]:
-    """Some of the times; a single one if the drift is constant in time."""
-    last = len(times) - 1
-    some = [times[i] for i in sorted({round(k * last / _LOOKS) for k in range(_LOOKS + 1)})]
-    points = _spread(_some(x)[None], seed)
-    first = dynamics.drift(points, some[0])
-    same = all(torch.equal(dynamics.drift(points, t), first) for t in some[1:])
-    return some[:1] if same else some
-
-
-def _spread(points: Tensor, seed: int) -> Tensor:
-    """Points near these, not all at one place."""
-    aside = fill_normals(points.new_empty(1, points.numel()), Address(seed, channel=PROBE))
-    return points + (1 + points.abs()) * aside.view_as(points) / 8
-
-
-def curves(dynamics: Any, x: Tensor, until: float, seed: int) -> dict[str, tuple[Curve, float]]:
-    """What may change in time, each beside the size of what it adds to (`check_time_steps`)."""
-    found: dict[str, tuple[Curve, float]] = {}
-    if hasattr(dynamics, "drift"):
-        thin = _thinned(dynamics)
-        points = _spread(_some(x)[:_FEW_POINTS][None], seed)
-        noise = float(getattr(dynamics, "sigma", 0.0)) / sqrt(until) if until else 0.0
-
-        def drift(t: float) -> Array:
-            return np.asarray(thin.drift(points, t).double().nan_to_num(0.0, 0.0, 0.0).cpu())
-
-        # of potentials without at(t) alone: nothing in it is made to move
-        drift.fixed = hasattr(dynamics, "potentials") and not _moves(dynamics)  # type: ignore[attr-defined]
-        found["the drift"] = drift, noise
-    if hasattr(dynamics, "sigma_at"):
-        found["the noise"] = lambda t: np.array(dynamics.sigma_at(t)), 0.0
-    for name in ("gamma", "rate"):
-        value = getattr(dynamics, name, None)
-        if callable(value):
-            found[name] = partial(_number, value), 0.0
-    return found
-
-
-def _number(schedule: Callable[[float], float], t: float) -> Array:
-    return np.array(float(schedule(t)))
-
-
-def _some(x: Tensor) -> Tensor:
-    return x[:: max(1, len(x) // _PROBED)][:_PROBED]
-
-
-def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -> float:
-    """Largest v·(-Db(x, t))v / |v|² found by power iteration at each of the points ``(n, d)``.
-
-    -Db is the Hessian of the potential, its products are differences of the drift.
-    """
-    x = _some(x)
-    v = fill_normals(x.new_empty(1, x.numel()), Address(seed, channel=PROBE)).view_as(x)
-    largest = 0.0
-    for _ in range(_POWER_STEPS if x.shape[-1] > 1 else 1):
-        v = v / v.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-        product = _product(dynamics, x, t, v).nan_to_num(0.0, 0.0, 0.0)
-        largest = max(largest, float((v * product).sum(dim=-1).max()))
-        v = product
-    return largest
-
-
-def _product(dynamics: Diffusion, x: Tensor, t: float, v: Tensor) -> Tensor:
-    """-Db(x) v by differences, with an adaptive step where a second one disagrees."""
-    common, second = (_difference_product(dynamics, x, t, step, v) for step in (1.0, _SECOND))
-    size = torch.maximum(common.abs(), second.abs()).amax(dim=-1, keepdim=True)
-    off = ~((common - second).abs() <= _CURVED * size).all(dim=-1)
-    if getattr(dynamics, "coupled", False):  # particles interact
-        off = off.any().expand_as(off)
-    if off.any():
-        common = common.clone()
-        common[off] = _searched(dynamics, x[off], t, v[off])
-    return common
-
-
-def _searched(dynamics: Diffusion, x: Tensor, t: float, v: Tensor) -> Tensor:
-    """-Db(x) v by the steps confirmed by others; 0 if there is none, as where b jumps."""
-    middle = dynamics.drift(x[None], t)[0]
-    tried = [_ends(dynamics, x, t, 10.0**-k, v) for k in range(-4, 10)]
-    ahead, behind, width = (
-        np.stack([part.double().cpu().numpy() for part in parts])
-        for parts in zip(*tried, strict=True)
-    )
-    loose = float(torch.finfo(x.dtype).eps) if x.dtype == torch.float32 else 0.0
-    with np.errstate(all="ignore"):
-        slope, step_warning = best(
-            differences(ahead, behind, middle.double().cpu().numpy(), width, loose)
-        )
-    slope[~(step_warning <= np.abs(slope).max(-1, keepdims=True) / 2)] = 0
-    return torch.as_tensor(slope, dtype=x.dtype, device=x.device)
-
-
-def _difference_product(dynamics: Diffusion, x: Tensor, t: float, step: float, v: Tensor) -> Tensor:
-    """-Db(x) v by a central difference."""
-    ahead, behind, width = _ends(dynamics, x, t, step, v)
-    return (behind - ahead) / width
-
-
-def _ends(
-    dynamics: Diffusion, x: Tensor, t: float, step: float, v: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The drift at both ends of a step along v, and their distance after rounding."""
-    shift = step * torch.finfo(x.dtype).eps ** (1 / 3) * (1 + x.norm(dim=-1, keepdim=True)) * v
-    there, here = x + shift, x - shift
-    width = ((there - here) * v).sum(dim=-1, keepdim=True)
-    return dynamics.drift(there[None], t)[0], dynamics.drift(here[None], t)[0], width
 
 
 def non_finite(

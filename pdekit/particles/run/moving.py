@@ -1,14 +1,20 @@
 """Whether steps see how a drift, a temperature or a width changes in time."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from math import sqrt
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from pdekit.arrays import Array
 from pdekit.particles.integrators import Step
-from pdekit.particles.run.guards import Curve, StepSizeWarning
+from pdekit.particles.run import probes
+from pdekit.particles.run.guards import StepSizeWarning
 from pdekit.particles.run.schedule import Interval, nth_step
+from pdekit.particles.run.step_size import thinned
 
 _LOOKS = 32  # steps that are looked into
 _GOLDEN, _OTHER = 0.6180339887498949, 0.4142135623730951  # in step with no period
@@ -17,6 +23,34 @@ _GOOD = 0.05  # the same after steps that are advised
 _FELT = 1e-3  # of a function itself: variations that may be missed
 _FEW = 0.4  # the same of n steps, times n², so that a few steps may be curved
 _HALVINGS = 24
+_FEW_POINTS = 16  # at which a drift is followed in time
+
+Curve = Callable[[float], Array]
+
+
+def curves(dynamics: Any, x: Tensor, until: float, seed: int) -> dict[str, tuple[Curve, float]]:
+    """What may change in time, each beside the size of what it adds to (`check_time_steps`)."""
+    found: dict[str, tuple[Curve, float]] = {}
+    if hasattr(dynamics, "drift") and not probes.is_autonomous(dynamics):
+        thin = thinned(dynamics)
+        points = probes.spread(probes.some(x)[:_FEW_POINTS], seed)[None]
+        noise = float(getattr(dynamics, "sigma", 0.0)) / sqrt(until) if until else 0.0
+
+        def drift(t: float) -> Array:
+            return np.asarray(thin.drift(points, t).double().nan_to_num(0.0, 0.0, 0.0).cpu())
+
+        found["the drift"] = drift, noise
+    if hasattr(dynamics, "sigma_at"):
+        found["the noise"] = lambda t: np.array(dynamics.sigma_at(t)), 0.0
+    for name in ("gamma", "rate"):
+        value = getattr(dynamics, name, None)
+        if callable(value):
+            found[name] = partial(_number, value), 0.0
+    return found
+
+
+def _number(schedule: Callable[[float], float], t: float) -> Array:
+    return np.array(float(schedule(t)))
 
 
 def check_time_steps(curves: dict[str, tuple[Curve, float]], plan: list[Interval]) -> None:
@@ -27,7 +61,7 @@ def check_time_steps(curves: dict[str, tuple[Curve, float]], plan: list[Interval
     thousandth is of no effect. Steps are resolved from two and a half in a period on.
     """
     total = sum(interval.steps for interval in plan)
-    if not total:
+    if not (total and curves):
         return
     steps = [nth_step(plan, int(total * (k * _GOLDEN % 1))) for k in range(_LOOKS)]
     for name, (curve, size) in curves.items():
@@ -44,8 +78,6 @@ def _fixed(curve: Curve, until: float, steps: list[Step]) -> bool:
     """Whether it is the same at some times, of which most are within steps."""
     first = curve(0.0)
     times = [until * (k * _GOLDEN % 1) for k in range(1, 5)]
-    if getattr(curve, "fixed", False):
-        return all(np.array_equal(curve(t), first) for t in times)
     inside = (s.start + (k * _OTHER % 1) * (s.stop - s.start) for k, s in enumerate(steps))
     return all(np.array_equal(curve(t), first) for t in (*times, *inside))
 

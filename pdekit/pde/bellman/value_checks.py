@@ -16,8 +16,9 @@ import numpy as np
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
+from pdekit.pde.discrete.initial_data import spline
 from pdekit.pde.discrete.march import Advance, March, fields_at
-from pdekit.pde.discrete.problem import Problem, spline
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.subcell import resolves, resolves_walls, softly
 from pdekit.protocols import Scheme

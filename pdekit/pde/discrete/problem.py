@@ -11,22 +11,20 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
-from pdekit.errors import AccuracyWarning, TruncationWarning
-from pdekit.grid import Grid, require_grid
+from pdekit.errors import AccuracyWarning
+from pdekit.grid import Grid
 from pdekit.interactions import of_two_points
-from pdekit.laws import require_law
-from pdekit.pde.discrete import cell_means, drift_diffusion
+from pdekit.pde.discrete import drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
-from pdekit.pde.discrete.sampling import as_field, evaluate, evaluate_rate
+from pdekit.pde.discrete.initial_data import density, spline
+from pdekit.pde.discrete.sampling import as_field, evaluate
 from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.algebra import terms_of
 from pdekit.potentials.seam import jump_at_seam, kernel_jump_at_seam, looks
 from pdekit.walls import not_closed
 
 _PART = 1 << 14
-LOST_MASS = 1e-6  # probability beyond the walls above which a warning is given
 _STEEPEST = 1e50  # beta times the range of V, and rates: their products with times stay finite
-_LEAST = 1e-150  # least maximum of a density: its square does not underflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +52,7 @@ class Problem:
                 "with its at(t)"
             )
 
-    @property
+    @cached_property
     def is_density(self) -> bool:
         return bool(self.equation.carries_density)
 
@@ -62,7 +60,7 @@ class Problem:
     def values(self) -> Array:
         """Initial data at the cell centres, shape ``grid.shape``."""
         if self.is_density:
-            return _density(self.initial, self.grid, self.equation.supplied)
+            return density(self.initial, self.grid, self.equation.supplied)
         return self.sample(self.grid)
 
     def sample(self, grid: Grid, outside: bool = False) -> Array:
@@ -253,7 +251,7 @@ class Problem:
         """Force and diffusion on a grid, sampled once; recent grids are cached."""
         return lru_cache(4)(lambda grid: drift_diffusion.sample(self.equation, grid))
 
-    @property
+    @cached_property
     def absorbing(self) -> tuple[tuple[bool, bool], ...]:
         """Per axis, whether the lower and the upper wall do more than reflect."""
         walls = getattr(self.equation, "walls", None)
@@ -262,12 +260,12 @@ class Problem:
         ends = drift_diffusion.ends_of(walls, self.grid)
         return tuple((not_closed(lower), not_closed(upper)) for lower, upper in ends)
 
-    @property
+    @cached_property
     def conserves(self) -> bool:
         """Whether the mass of a density is kept: no wall absorbs, nothing is killed."""
         return getattr(self.equation, "killing", None) is None and not any(map(any, self.absorbing))
 
-    @property
+    @cached_property
     def forward(self) -> bool:
         """Whether time is that of the motion, or else time to go."""
         return not self.equation.looks_backward
@@ -314,34 +312,6 @@ def _require_moderate_rates(rate: float, beta: float, grid: Grid) -> None:
         )
 
 
-def _density(initial: Any, grid: Grid, supplied: bool = False) -> Array:
-    checks.value_not_class("the initial law or density", initial)
-    if hasattr(initial, "pdf"):
-        return _from_law(initial, grid)
-    if callable(initial) or checks.time_dependent(initial):
-        rho = evaluate(initial, grid, "the initial density")
-    else:
-        rho = as_field(initial, grid, "the initial density")
-    if rho.min() < 0:
-        cell = tuple(int(k) for k in np.unravel_index(rho.argmin(), rho.shape))
-        raise ValueError(
-            f"an initial density must not be negative; it is {rho.min():g} in cell {cell}"
-        )
-    largest = float(rho.max())
-    if supplied and largest == 0:
-        return rho
-    if not largest > 0:
-        raise ValueError("the initial density must be positive somewhere, got zero in every cell")
-    if largest < _LEAST:
-        raise ValueError(
-            f"the maximum of the initial density must be at least {_LEAST:g}, so that its square "
-            f"does not underflow; its maximum is {largest:g}. Scale it: the equation is linear"
-        )
-    if callable(initial):
-        cell_means.report_density(initial, rho, grid, stacklevel=2)
-    return rho
-
-
 def refused_if_moving(problem: Problem, name: str) -> str:
     """The reason why a scheme that takes constant coefficients does not apply."""
     if not problem.time_dependent:
@@ -361,117 +331,8 @@ def require_noise(equation: Any, what: str) -> None:
         )
 
 
-def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Problem:
-    """The problem for ``what``, a quantity of an equation with constant coefficients.
-
-    Raises ``TypeError`` for an equation of other ``kinds`` or for no grid, ``ValueError`` for a
-    time-dependent potential.
-    """
-    if not isinstance(equation, kinds):
-        *others, last = (kind.__name__ for kind in kinds)
-        named = f"{', '.join(others)} or {last}"
-        raise TypeError(
-            f"{what} belongs to a linear equation, {named}; got {checks.shown(equation)}"
-        )
-    require_grid("grid", grid)
-    require_noise(equation, what)
-    problem = Problem(equation, grid, None)
-    for part in moving(equation):
-        raise ValueError(
-            f"{what} belongs to coefficients that do not change in time; got "
-            f"{checks.shown(part)}, which has at(t): take part.at(t), those of one time"
-        )
-    if getattr(equation, "resetting", None) is not None:
-        raise ValueError(
-            f"{what} does not know resetting yet; leave it out, or use solve and stationary"
-        )
-    _require_no_growth(problem, what)
-    problem.look_at_seam(stacklevel=3, everywhere=True)
-    return problem
-
-
-def _require_no_growth(problem: Problem, what: str) -> None:
-    """``ValueError`` for killing of a negative rate."""
-    killing = getattr(problem.equation, "killing", None)
-    if killing is None:
-        return
-    least = float(evaluate_rate(killing, problem.grid, "the killing rate").min())
-    if least < 0:
-        raise ValueError(
-            f"{what} needs killing >= 0 everywhere, got {checks.shown(killing)}, of least rate "
-            f"{least:.3g}, which is growth; add {-least:.3g} to it (decay rates are higher by that)"
-        )
-
-
-def _from_law(law: Any, grid: Grid) -> Array:
-    require_law("the initial law", law)
-    inside = float(law.mass(grid))
-    box = f"[{grid.lower}, {grid.upper}]"
-    if inside < 0.5:
-        raise ValueError(
-            f"the initial law {law!r} has only {inside:.3g} of its mass inside the grid {box}; "
-            "move the law or enlarge the grid"
-        )
-    if 1 - inside > LOST_MASS:
-        warnings.warn(
-            f"the initial law {law!r} has mass {1 - inside:.3g} beyond the grid {box}; the rest "
-            "was rescaled to unit mass. Enlarge the grid to keep all of it",
-            TruncationWarning,
-            stacklevel=2,
-        )
-    rho: Array = np.asarray(law.density(grid), dtype=float)
-    total = float(grid.integrate(rho))
-    if not total > 0:
-        raise ValueError(f"the initial law {law!r} has no mass on the grid {box}")
-    return rho / total
-
-
-def spline(values: Array, grid: Grid, fine: Grid) -> Array:
-    """Cubic splines through fields ``(..., *grid.shape)``, at the centres of another grid."""
-    from scipy.interpolate import CubicSpline
-
-    out = values
-    for axis in range(grid.dim):
-        nodes, boundary, at = grid.axes[axis], "not-a-knot", axis - grid.dim
-        if grid.periodic[axis]:
-            nodes = np.append(nodes, nodes[0] + grid.upper[axis] - grid.lower[axis])
-            out = np.concatenate([out, np.take(out, [0], at)], at)
-            boundary = "periodic"
-        out = CubicSpline(nodes, out, at, bc_type=boundary)(fine.axes[axis])
-    return out
-
-
 def _apart(u: Array, v: Array) -> Iterator[Array]:
     """|u - v| in cache-sized parts, which avoids a temporary field."""
     u, v = u.ravel(), v.ravel()
     for start in range(0, u.size, _PART):
         yield np.abs(u[start : start + _PART] - v[start : start + _PART])
-
-
-def wall_mass(
-    rho: Array, grid: Grid, absorbing: tuple[tuple[bool, bool], ...] | None = None
-) -> Array:
-    """Mass truncated by the no-flux walls: the tail beyond each wall by extrapolation.
-
-    Per wall and line: rho_wall / rate with the logarithmic decay rate over the last twentieth of
-    the box (at the wall itself the slope is affected by no-flux); where the density does not
-    decay towards the wall, the mass of one box width. Within a small factor, on the high
-    side where diffusion is reflected. Leading axes of ``rho`` are times, one number each.
-    """
-    lost: Array = np.zeros(rho.shape[: rho.ndim - grid.dim])
-    for axis in range(grid.dim):
-        if grid.periodic[axis]:
-            continue
-        lines = rho.T if grid.dim == 1 and rho.ndim < 3 else np.moveaxis(rho, axis - grid.dim, 0)
-        h, width = grid.spacing[axis], grid.upper[axis] - grid.lower[axis]
-        k = max(1, grid.cells[axis] // 20)
-        takes = absorbing[axis] if absorbing is not None else (False, False)
-        ends = [(0, k), (-1, -1 - k)]
-        walls = [end for end, taken in zip(ends, takes, strict=True) if not taken]
-        last, before = lines[[a for a, _ in walls]], lines[[b for _, b in walls]]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rate = (np.log(before) - np.log(last)) / (k * h)
-        reach = np.where(rate > 1 / width, 1 / np.where(rate > 0, rate, 1.0), width)
-        across = (0, *range(1 + lost.ndim, last.ndim))
-        lost += np.sum(last * reach, across) * grid.cell_volume / h
-    return lost

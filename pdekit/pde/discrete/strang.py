@@ -28,7 +28,7 @@ _ALIVE = 1e-3  # of the largest value: cells below it do not limit the first ste
 _SHARP = 0.3  # half a Péclet number above which a coarser grid damps waves transported by a force
 _MOST_STEPS = 50_000  # of time-dependent coefficients, tried on a grid
 _PATIENCE, _FAR = 1000, 2.0  # steps after which a hopeless plan is stopped, and the factor
-_LINES = 16  # lines of a field of rates evaluated together
+_SLAB = 1 << 15  # rates evaluated together
 
 
 class SplitStats(Stats, total=False):
@@ -252,4 +252,4 @@ def _steepest(field: Array, here: NDArray[np.bool_], axis: int) -> float:
 
 def _slabs(field: NDArray[Any], axis: int) -> list[NDArray[Any]]:
     """Views of a few lines each across ``axis``: to keep temporaries small."""
-    return np.array_split(field, max(1, field.shape[axis] // _LINES), axis)
+    return np.array_split(field, min(field.shape[axis], max(1, field.size // _SLAB)), axis)

@@ -19,7 +19,8 @@ from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.gibbs_map import FieldMap, SelfConsistentState
 from pdekit.pde.discrete.mean_field import pair_field, warn_if_narrow
 from pdekit.pde.discrete.peclet import upwinded
-from pdekit.pde.discrete.problem import LOST_MASS, Problem, require_noise, wall_mass
+from pdekit.pde.discrete.problem import Problem, require_noise
+from pdekit.pde.discrete.truncation import LOST_MASS, wall_mass
 from pdekit.pde.equations import McKeanVlasov
 
 _MESH = 2001  # least number of means at which R(m) - m is evaluated

@@ -14,7 +14,8 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete import grid_comparison
 from pdekit.pde.discrete.generators import Generator, bernoulli, neighbours
-from pdekit.pde.discrete.problem import Problem, steady
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.steady import steady
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
 from pdekit.pde.stationary import chains
 from pdekit.pde.stationary.stationary import on_cells

@@ -16,7 +16,8 @@ from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import Generator, gibbs
-from pdekit.pde.discrete.problem import Problem, steady
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.steady import steady
 from pdekit.pde.equations import LINEAR
 from pdekit.pde.stationary import chains, slow_chains
 from pdekit.pde.stationary.stationary import on_cells

@@ -1,0 +1,99 @@
+"""The largest curvature of what moves particles, from their drift alone."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pdekit.differences import best, differences
+from pdekit.particles.dynamics.diffusion import Diffusion
+from pdekit.particles.run import probes
+from pdekit.potentials.protocol import kernels_of
+
+_POWER_STEPS = 8  # enough to distinguish 2 from 1; exact for d = 1
+_SECOND = 0.21  # factor of the increment of a difference, for a second estimate
+_CURVED = 0.01  # tolerated difference of the two
+_LADDER = [10.0**-k for k in range(-4, 10)]  # factors of those that are tried where they differ
+_TOGETHER = 1 << 12  # numbers in points at which formulas are evaluated at once
+
+
+def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -> float:
+    """Largest v·(-Db(x, t))v / |v|² found by power iteration at each of the points ``(n, d)``.
+
+    -Db is the Hessian of the potential, its products are differences of the drift.
+    """
+    x = probes.some(x)
+    v, largest, around = probes.directions(x, seed), 0.0, _Around(dynamics, x, t)
+    two = around.reach([1.0, _SECOND])
+    for _ in range(_POWER_STEPS if x.shape[-1] > 1 else 1):
+        v = v / v.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        product = around.product(two, v).nan_to_num(0.0, 0.0, 0.0)
+        largest = max(largest, float((v * product).sum(dim=-1).max()))
+        v = product
+    return largest
+
+
+class _Around:
+    """The drift around points (n, d) at time t, and products with -Db there by differences."""
+
+    def __init__(self, dynamics: Diffusion, x: Tensor, t: float) -> None:
+        self.dynamics, self.x, self.t = dynamics, x, t
+        self.coupled = bool(getattr(dynamics, "coupled", False))
+        # slopes by differences share their steps among the points that they are asked for together
+        self.together = _TOGETHER // max(x.numel(), 1) if _by_formulas(dynamics) else 1
+
+    def reach(self, steps: list[float]) -> Tensor:
+        """Lengths (step, n, 1) of steps in units of what suits a smooth drift."""
+        unit = torch.finfo(self.x.dtype).eps ** (1 / 3)
+        scales = self.x.new_tensor([step * unit for step in steps])
+        lengths: Tensor = scales[:, None, None] * (1 + self.x.norm(dim=-1, keepdim=True))
+        return lengths
+
+    def product(self, two: Tensor, v: Tensor) -> Tensor:
+        """-Db v by the first of two steps, by an adaptive one where the second disagrees."""
+        ahead, behind, width = self.ends(two, v)
+        found = (behind - ahead) / width
+        common, second = found[0], found[1]
+        apart, size = (common - second).abs().amax(dim=-1), found.abs().amax(dim=(0, -1))
+        off = ~(apart <= _CURVED * size)  # also where it is NaN
+        if off.any():
+            off = torch.ones_like(off) if self.coupled else off
+            common = common.clone()
+            common[off] = _Around(self.dynamics, self.x[off], self.t).searched(v[off])
+        return common
+
+    def searched(self, v: Tensor) -> Tensor:
+        """-Db v by the steps confirmed by others; 0 if there is none, as where b jumps."""
+        parts = *self.ends(self.reach(_LADDER), v), self.drifts(self.x[None])[0]
+        ahead, behind, width, middle = (part.double().cpu().numpy() for part in parts)
+        loose = float(torch.finfo(v.dtype).eps) if v.dtype == torch.float32 else 0.0
+        with np.errstate(all="ignore"):
+            slope, doubt = best(differences(ahead, behind, middle, width, loose))
+        slope[~(doubt <= np.abs(slope).max(-1, keepdims=True) / 2)] = 0
+        return torch.as_tensor(slope, dtype=v.dtype, device=v.device)
+
+    def ends(self, reach: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The drift at both ends of steps along v, and their distance after rounding."""
+        shift = reach * v
+        there, here = self.x + shift, self.x - shift
+        width = ((there - here) * v).sum(dim=-1, keepdim=True)
+        ahead, behind = self.drifts(torch.cat((there, here))).chunk(2)
+        return ahead, behind, width
+
+    def drifts(self, places: Tensor) -> Tensor:
+        """The drift at sets of points (k, n, d), several of them together.
+
+        They are runs where particles interact.
+        """
+        found = []
+        for part in places.split(max(1, self.together)):
+            points = part if self.coupled else part.reshape(1, -1, part.shape[-1])
+            found.append(self.dynamics.drift(points, self.t).reshape(part.shape))
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def _by_formulas(dynamics: Any) -> bool:
+    """Whether all potentials are formulas, as those are that compiled loops know."""
+    single = getattr(dynamics, "potential", None)
+    return all(kernels_of(V) for V in getattr(dynamics, "potentials", (single,)))
