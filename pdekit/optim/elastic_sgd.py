@@ -16,6 +16,7 @@ from pdekit.optim.replicas import (
     Tensors,
     each_replica,
     ranks_of,
+    replicas_of,
     step_replicas,
     take_mean,
     transaction,
@@ -114,9 +115,10 @@ class ElasticSGD(Replicated):
         self.recheck_groups()
         ranks, losses = ranks_of(self.process_group), []
         with transaction(self, ranks) as (masters, moved):
-            downhill: list[Tensors] = []
-            for _, a in each_replica(self, ranks):
-                losses.append(self._evaluated(closure, masters, moved[a], downhill))
+            downhill, following = list[Tensors](), [*replicas_of(self)[1:], None]
+            for x, a in each_replica(self, ranks, relayed=not self.bases):
+                ends = x, moved[a], following[a]
+                losses.append(self._evaluated(closure, masters, ends, downhill))
             mean = mean_loss(losses)
             take_mean(self, masters, ranks)
             n = common(self, "replicas") * ranks.size
@@ -127,7 +129,11 @@ class ElasticSGD(Replicated):
         return mean
 
     def _evaluated(
-        self, closure: Closure | None, masters: Store, into: Store, downhill: list[Tensors]
+        self,
+        closure: Closure | None,
+        masters: Store,
+        ends: tuple[Store, Store, Store | None],
+        downhill: list[Tensors],
     ) -> Loss | None:
         """The loss of the replica in the parameters; its step, or what a base needs for one. No
         gradient is kept while the next is computed.
@@ -136,17 +142,25 @@ class ElasticSGD(Replicated):
         if self.bases:
             downhill.append(pulled_slopes(moving, masters))
         else:
-            self._walk(moving, masters, into)
+            self._walk(moving, masters, *ends)
         return loss
 
-    def _walk(self, moving: list[Part], masters: Store, into: Store) -> None:
-        """x^a - η (∇f + (x^a - x)/ρ)."""
+    def _walk(
+        self,
+        moving: list[Part],
+        masters: Store,
+        old: Store,
+        into: Store,
+        following: Store | None,
+    ) -> None:
+        """x^a - η (∇f + (x^a - x)/ρ); the parameters become the following replica."""
         for part in every(self):
             rate, rho = part.group["lr"], part.group["rho"]
-            slopes, x = slopes_or_zero(part), part.of(masters)
-            langevin_steps(part.places, slopes, rate, None, x, rho, into=part.of(into))
+            slopes, x, new = slopes_or_zero(part), part.of(masters), part.of(into)
+            then = part.of(following) if following else None
+            langevin_steps(part.places, slopes, rate, None, x, rho, into=new, then=then)
         for part in moving:
-            decay(part.of(into), part.places, part.group)
+            decay(part.of(into), part.of(old), part.group)
 
     def _master_rate(self, group: Group, n: int) -> float:
         """η'."""

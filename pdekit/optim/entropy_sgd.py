@@ -110,9 +110,9 @@ class EntropySGD(Checked):
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move x; returns the loss at the old x."""
         self.recheck_groups()
-        with restored_on_error(self) as centres:
+        with restored_on_error(self) as (centres, anchored):
             means = room(self, "mean")
-            loss, moved = inner_loop(self, closure, centres, means)
+            loss, moved = inner_loop(self, closure, centres, means, anchored=anchored)
             step_towards(self, moved, centres, means)
         return loss
 
@@ -130,8 +130,10 @@ def step_towards(
     for part in moved:
         x, z = part.of(centres), part.places if means is None else part.of(means)
         share = part.group["lr"] / part.group["gamma"]
-        if share != 1 or means is not None:  # or x becomes z, where it is
+        if share != 1:
             interpolate(part.places, x, z, share)
+        elif means is not None:
+            copy_all(part.places, z)
         decay(part.places, x, part.group)
 
 
@@ -205,17 +207,20 @@ def inner_loop(
     means: Store | None,
     replica: int = 0,
     replicas: int = 1,
+    anchored: set[int] | None = None,
 ) -> tuple[Loss | None, list[Part]]:
     """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss,
     and what has moved.
 
     Without means z is the last y. A y without gradient stays, and counts for z as any other.
-    Replicas have independent noise.
+    Replicas have independent noise. ``anchored``: centres are filled by the first step of each y
+    that has any, and those added here, rather than known before.
     """
-    moved, ids = set[int](), (replica, replicas)
+    moved, ids = set[int]() if anchored is None else anchored, (replica, replicas)
+    keep = anchored is not None
     averagings = [averaging(group) for group in optimizer.param_groups]
     losses = [
-        inner_step(optimizer, closure, centres, means, moved, (m, averagings), ids)
+        inner_step(optimizer, closure, centres, means, moved, (m, averagings), ids, keep)
         for m in range(1, common(optimizer, "inner_steps") + 1)
     ]
     return losses[0], [part.among(moved) for part in every(optimizer)]
@@ -229,6 +234,7 @@ def inner_step(
     moved: set[int],
     time: tuple[int, list[Averaging]],
     ids: tuple[int, int],
+    keep: bool,
 ) -> Loss | None:
     """The m-th of the L steps, and its loss. It keeps no gradient beyond, so that the next
     evaluation can use its memory.
@@ -237,11 +243,11 @@ def inner_step(
     if means is not None:
         average_still(optimizer, moved - numbers_of(parts), means, m, averagings)
     for part, how in zip(parts, averagings, strict=True):
-        for some, new in ((part.among(moved), m == how.first), (part.beyond(moved), True)):
+        for some, new in ((part.among(moved), False), (part.beyond(moved), True)):
             if some.numbers:
                 runs = [n * replicas + replica for n in some.numbers]
                 z = some.of(means) if means is not None and m >= how.first else None
-                walk_one(some, centres, z, m, how, new, runs)
+                walk_one(some, centres, z, m, how, (new or m == how.first, new and keep), runs)
         moved.update(part.numbers)
     return loss
 
@@ -252,11 +258,12 @@ def walk_one(
     means: Column | None,
     m: int,
     how: Averaging,
-    begin: bool,
+    first: tuple[bool, bool],
     runs: Sequence[int],
 ) -> None:
-    """The m-th step of y, and of z, which may begin there."""
+    """The m-th step of y, and of z; whether z begins, and x is kept, ``first``."""
     group, eta, noise = part.group, inner_rate(part.group), None
+    begin, keep = first
     if group["temperature"] > 0:
         noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
     if means is not None and how.postponed(m):
@@ -265,7 +272,7 @@ def walk_one(
         means = None
     past, owed = how.past[m], how.past[m - 1] if how.postponed(m - 1) else None
     ys, slopes, xs, gamma = part.places, part.slopes, part.of(centres), group["gamma"]
-    langevin_steps(ys, slopes, eta, noise, xs, gamma, means, past, begin, owed=owed)
+    langevin_steps(ys, slopes, eta, noise, xs, gamma, means, past, begin, owed=owed, keep=keep)
 
 
 def average_still(

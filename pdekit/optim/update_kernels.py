@@ -51,20 +51,22 @@ def _within(table, row, first, last):
 @_compiled
 def descend(
     like, table, first, last,
-    eta, pull, alpha, rest, scale, begin, owed, past, now, streams, step, seed,
+    eta, pull, alpha, rest, scale, begin, owed, past, now, keep, streams, step, seed,
 ):  # fmt: skip
-    """o = y - η (g + (y - x) pull) + scale ξ and z⁺ = α z + rest o; columns y, g, x, z, o.
+    """o = y - η (g + (y - x) pull) + scale ξ and z⁺ = α z + rest o; columns y, g, x, z, o, n.
 
     Without pull there is no ``x``, without average no ``z``, and o is y if there is none. With
-    ``begin`` the average begins at y; if y is ``owed`` to it, z is past z + now y before.
+    ``begin`` the average begins at y; if y is ``owed`` to it, z is past z + now y before. With
+    ``keep`` x becomes y, and does not pull. Where there is ``n``, y becomes that at last.
     """
     lanes = 16 // like.itemsize
     xi, w = np.empty(CHUNK, like.dtype), np.empty((8, CHUNK // lanes), np.uint32)
     for r in range(table[1].size):
         begun, end = _within(table, r, first, last)
         y, g, x = _line(table, 0, r, like), _line(table, 1, r, like), _line(table, 2, r, like)
-        z, o = _line(table, 3, r, like), _line(table, 4, r, like)
-        width = CHUNK if scale != 0 or z.size or o.size else max(end - begun, 1)
+        z, o, n = _line(table, 3, r, like), _line(table, 4, r, like), _line(table, 5, r, like)
+        several = scale != 0 or keep or z.size > 0 or o.size > 0
+        width, pulled = CHUNK if several else max(end - begun, 1), x.size > 0 and not keep
         for c in range(begun, end, width):
             stop = min(c + width, end)
             here, slope, centre, mean = y[c:stop], g[c:stop], x[c:stop], z[c:stop]
@@ -74,6 +76,9 @@ def descend(
             elif owed:
                 for j in range(mean.size):
                     mean[j] = mean[j] * past + here[j] * now
+            if keep:
+                for j in range(centre.size):
+                    centre[j] = here[j]
             if o.size:  # in place from here on: loops over arrays that overlap take no vectors
                 there = o[c:stop]
                 for j in range(here.size):
@@ -82,14 +87,14 @@ def descend(
             if scale != 0:
                 noise = xi[: -(-here.size // lanes) * lanes]
                 normals(noise, w, _u64(c // lanes), step, streams[r], seed)
-                if x.size:
+                if pulled:
                     for j in range(here.size):
                         down = slope[j] + (here[j] - centre[j]) * pull
                         here[j] += xi[j] * scale - down * eta  # rounded once: see plain_steps
                 else:
                     for j in range(here.size):
                         here[j] += xi[j] * scale - slope[j] * eta
-            elif x.size:
+            elif pulled:
                 for j in range(here.size):
                     here[j] -= (slope[j] + (here[j] - centre[j]) * pull) * eta
             else:
@@ -97,6 +102,10 @@ def descend(
                     here[j] -= slope[j] * eta
             for j in range(mean.size):
                 mean[j] = mean[j] * alpha + here[j] * rest
+            if n.size:
+                left, following = y[c:stop], n[c:stop]
+                for j in range(left.size):
+                    left[j] = following[j]
 
 
 @_compiled
@@ -116,7 +125,9 @@ def scatter(like, table, first, last, scale, streams, step, seed):
             noise = xi[: -(-here.size // lanes) * lanes]
             normals(noise, w, _u64(c // lanes), step, streams[r], seed)
             for j in range(here.size):
-                there[j] = here[j] + xi[j] * scale
+                xi[j] = here[j] + xi[j] * scale
+            for j in range(here.size):  # a loop of its own: where y is not read, copies are faster
+                there[j] = xi[j]
 
 
 @_compiled

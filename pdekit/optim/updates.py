@@ -60,21 +60,26 @@ def langevin_steps(
     begin: bool = False,
     into: Column | None = None,
     owed: float | None = None,
+    keep: bool = False,
+    then: Column | None = None,
 ) -> None:
     """y⁺ = y - η (slope + (y - centre)/γ) + scale ξ and mean⁺ = α mean + (1 - α) y⁺.
 
     In place, or y⁺ ``into`` others. With ``begin`` the mean is y before the step. ``owed``: the
-    weight of the past with which y before the step is added to the mean, if it was not yet.
+    weight of the past with which y before the step is added to the mean, if it was not yet. With
+    ``keep`` the centre is set to y before the step, which it then does not attract. ``then``: what
+    y is set to afterwards.
     """
-    table = (ys, slopes, centres, means, into)
+    table = (ys, slopes, centres, means, into, then)
     pull = 1 / float(gamma)
-    weights = (float(alpha), begin, owed)
+    weights = (float(alpha), begin, owed, keep)
     for good, columns, runs in parts(table, noise.runs if noise else ()):
         if good:
             scale, at = (noise.scale, noise.at) if noise else (0.0, _SILENT)
             past = 0.0 if owed is None else float(owed)
-            numbers = (float(eta), pull, float(alpha), 1 - float(alpha), float(scale), begin)
-            walk(kernels.descend, columns, (*numbers, owed is not None, past, 1 - past), at, runs)
+            numbers = (float(eta), pull, float(alpha), 1 - float(alpha), float(scale))
+            switches = (begin, owed is not None, past, 1 - past, keep)
+            walk(kernels.descend, columns, (*numbers, *switches), at, runs)
         else:
             plain_steps(columns, runs, eta, noise, pull, weights)
 
@@ -85,17 +90,19 @@ def plain_steps(
     eta: float,
     noise: Noise | None,
     pull: float,
-    weights: tuple[float, bool, float | None],
+    weights: tuple[float, bool, float | None, bool],
 ) -> None:
     """The reference of ``langevin_steps``: on any device, dtype and layout."""
-    ys, slopes, centres, means, into = lists(table)
-    alpha, begin, owed = weights
+    ys, slopes, centres, means, into, then = lists(table)
+    alpha, begin, owed, keep = weights
     if begin and means:
         torch._foreach_copy_(means, ys)
     elif owed is not None and means:
         plain_average_of(means, ys, owed)
     down = slopes
-    if centres:
+    if keep:
+        torch._foreach_copy_(centres, ys)
+    elif centres:
         drawn = torch._foreach_mul(torch._foreach_sub(ys, centres), pull)
         down = torch._foreach_add(slopes, drawn)
     steps = torch._foreach_mul(down, eta)
@@ -109,6 +116,8 @@ def plain_steps(
     torch._foreach_copy_(into or ys, moved)
     if means:
         plain_average_of(means, moved, alpha)
+    if then:
+        torch._foreach_copy_(ys, then)
 
 
 def plain_average_of(means: Any, ys: Any, alpha: float) -> None:
