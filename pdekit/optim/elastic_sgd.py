@@ -66,7 +66,7 @@ class ElasticSGD(Replicated):
     replica, costs an all-reduce as large as the parameters, and every process has bitwise the same
     x. With n = 2 the result is bitwise that of one process, because a + b = b + a; with more the
     sum is rounded in another order. Each process saves its own ``state_dict``. If one raises, the
-    others wait until the group's timeout.
+    others raise ``RankError`` with its reason, and all are as before the step.
     """
 
     def __init__(

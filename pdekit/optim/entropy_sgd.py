@@ -47,7 +47,7 @@ class EntropySGD(Checked):
         None for 0.2 L: as long as L steps of SGD with rate 0.2; with another ``average`` as far as
         with the exponential one on a slope, 0.3 L for ``LinearAverage()``; with a base for its own
     gamma : γ > 0, the square of the width, or a schedule; None for the ``lr`` of the group, where
-        x becomes z, with a base for 0.2 L
+        x becomes z, or 0.2 L where that is 0, and with a base
     inner_steps : L, gradients a step, the same in all groups
     temperature : T = 1/β of the noise added, or a schedule; 0 for the noise of the mini-batches
         only
@@ -148,10 +148,11 @@ def back(moved: list[Part], centres: Store, means: Store | None) -> dict[int, Te
 
 
 def with_width(group: Group, based: bool = False) -> Group:
-    """A group with γ: its learning rate, with a base the default one, unless given."""
+    """A group with γ: its learning rate, with a base or rate 0 the default one, unless given."""
     if group["gamma"] is not None:
         return group
-    return {**group, "gamma": rate_of(None, group["inner_steps"]) if based else group["lr"]}
+    own = None if based else group["lr"]
+    return {**group, "gamma": own or rate_of(None, group["inner_steps"])}
 
 
 def default_rate(steps: int, average: Average | None, burn_in: int) -> float | None:

@@ -190,6 +190,12 @@ def _replicas(optimizer: Any, stacks: Tensors) -> list[Store]:
         same = seen.keys() == stacks.keys() and all(seen[k] is s for k, s in stacks.items())
         if same and len(replicas) == count:
             return replicas
+    sizes = {len(stack) for stack in stacks.values()} - {count}
+    if sizes:
+        raise ValueError(
+            f"replicas cannot change, got {count} where there are {sizes.pop()}; make another "
+            f"{type(optimizer).__name__}, which starts from the master"
+        )
     views = {k: stack.unbind() for k, stack in stacks.items()}
     replicas = [Store({k: view[a] for k, view in views.items()}) for a in range(count)]
     kept.append((stacks, replicas))
