@@ -22,10 +22,12 @@ from pdekit.optim.replicas import (
     transaction,
 )
 from pdekit.optim.tables import Store
-from pdekit.optim.updates import interpolate, langevin_steps
+from pdekit.optim.updates import interpolate, relay
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+
+    from pdekit.particles.run.ranks import Ranks
 
 
 class ElasticSGD(Replicated):
@@ -114,53 +116,54 @@ class ElasticSGD(Replicated):
         """Move replicas and master; returns the mean of the losses of the replicas."""
         self.recheck_groups()
         ranks, losses = ranks_of(self.process_group), []
+        n = common(self, "replicas") * ranks.size
         with transaction(self, ranks) as (masters, moved):
-            downhill, following = list[Tensors](), [*replicas_of(self)[1:], None]
+            downhill: list[Tensors] = []
             for x, a in each_replica(self, ranks, relayed=not self.bases):
-                ends = x, moved[a], following[a]
-                losses.append(self._evaluated(closure, masters, ends, downhill))
+                loss, moving = evaluated(self, closure)
+                losses.append(loss)
+                if self.bases:
+                    downhill.append(pulled_slopes(moving, masters))
+                else:
+                    self._walk(moving, masters, x, moved, a, ranks)
+                del moving  # no gradient is kept while the next is computed
             mean = mean_loss(losses)
-            take_mean(self, masters, ranks)
-            n = common(self, "replicas") * ranks.size
-            for part in every(self):
-                share = n * self._master_rate(part.group, n) / part.group["rho"]
-                interpolate(part.places, part.of(masters), part.places, share)
+            if self.bases or ranks.size > 1:
+                take_mean(self, masters, ranks)
+                for part in every(self):
+                    x0, share = part.of(masters), self._share(part.group, n)
+                    interpolate(part.places, x0, part.places, share)
             step_replicas(self, downhill, moved)
         return mean
-
-    def _evaluated(
-        self,
-        closure: Closure | None,
-        masters: Store,
-        ends: tuple[Store, Store, Store | None],
-        downhill: list[Tensors],
-    ) -> Loss | None:
-        """The loss of the replica in the parameters; its step, or what a base needs for one. No
-        gradient is kept while the next is computed.
-        """
-        loss, moving = evaluated(self, closure)
-        if self.bases:
-            downhill.append(pulled_slopes(moving, masters))
-        else:
-            self._walk(moving, masters, *ends)
-        return loss
 
     def _walk(
         self,
         moving: list[Part],
         masters: Store,
         old: Store,
-        into: Store,
-        following: Store | None,
+        moved: list[Store],
+        a: int,
+        ranks: Ranks,
     ) -> None:
-        """x^a - η (∇f + (x^a - x)/ρ); the parameters become the following replica."""
+        """x^a - η (∇f + (x^a - x)/ρ). The parameters become the following replica, or after the
+        last one x, moved, if all are here.
+        """
+        replicas, last = replicas_of(self), a == len(moved) - 1
         for part in every(self):
             rate, rho = part.group["lr"], part.group["rho"]
-            slopes, x, new = slopes_or_zero(part), part.of(masters), part.of(into)
-            then = part.of(following) if following else None
-            langevin_steps(part.places, slopes, rate, None, x, rho, into=new, then=then)
+            slopes, x, new = slopes_or_zero(part), part.of(masters), part.of(moved[a])
+            if last and ranks.size == 1:
+                following = [*(part.of(other) for other in replicas[:-1]), part.places]
+                share = self._share(part.group, len(replicas))
+            else:
+                following, share = [part.of(replicas[(a + 1) % len(replicas)])], 1.0
+            relay(part.places, slopes, x, new, following, rate, rho, share)
         for part in moving:
-            decay(part.of(into), part.of(old), part.group)
+            decay(part.of(moved[a]), part.of(old), part.group)
+
+    def _share(self, group: Group, n: int) -> float:
+        """n η'/ρ."""
+        return float(n * self._master_rate(group, n) / group["rho"])
 
     def _master_rate(self, group: Group, n: int) -> float:
         """η'."""

@@ -53,18 +53,18 @@ def descend(
     like, table, first, last,
     eta, pull, alpha, rest, scale, begin, owed, past, now, keep, streams, step, seed,
 ):  # fmt: skip
-    """o = y - η (g + (y - x) pull) + scale ξ and z⁺ = α z + rest o; columns y, g, x, z, o, n.
+    """o = y - η (g + (y - x) pull) + scale ξ and z⁺ = α z + rest o; columns y, g, x, z, o.
 
     Without pull there is no ``x``, without average no ``z``, and o is y if there is none. With
     ``begin`` the average begins at y; if y is ``owed`` to it, z is past z + now y before. With
-    ``keep`` x becomes y, and does not pull. Where there is ``n``, y becomes that at last.
+    ``keep`` x becomes y, and does not pull.
     """
     lanes = 16 // like.itemsize
     xi, w = np.empty(CHUNK, like.dtype), np.empty((8, CHUNK // lanes), np.uint32)
     for r in range(table[1].size):
         begun, end = _within(table, r, first, last)
         y, g, x = _line(table, 0, r, like), _line(table, 1, r, like), _line(table, 2, r, like)
-        z, o, n = _line(table, 3, r, like), _line(table, 4, r, like), _line(table, 5, r, like)
+        z, o = _line(table, 3, r, like), _line(table, 4, r, like)
         several = scale != 0 or keep or z.size > 0 or o.size > 0
         width, pulled = CHUNK if several else max(end - begun, 1), x.size > 0 and not keep
         for c in range(begun, end, width):
@@ -102,10 +102,6 @@ def descend(
                     here[j] -= slope[j] * eta
             for j in range(mean.size):
                 mean[j] = mean[j] * alpha + here[j] * rest
-            if n.size:
-                left, following = y[c:stop], n[c:stop]
-                for j in range(left.size):
-                    left[j] = following[j]
 
 
 @_compiled
@@ -218,25 +214,57 @@ def average(like, table, first, last, whole, shares):
 
     Column a counts for ``shares[a]`` of the mean of those up to it.
     """
-    n = table[0].shape[0] - 1
     for r in range(table[1].size):
         begun, end = _within(table, r, first, last)
-        y, x = _line(table, 0, r, like), _line(table, 1, r, like)
+        y = _line(table, 0, r, like)
         for c in range(begun, end, CHUNK):
             stop = min(c + CHUNK, end)
-            mean, start = y[c:stop], x[c:stop]
+            _mean(y[c:stop], like, table, 1, r, c, whole, shares)
+
+
+@_compiled
+def _mean(mean, like, table, column, row, begun, whole, shares):
+    """Of the columns from one on, where the numbers of a row begin."""
+    start = _line(table, column, row, like)[begun : begun + mean.size]
+    for j in range(mean.size):
+        mean[j] = start[j]
+    for a in range(1, shares.size):
+        here = _line(table, column + a, row, like)[begun : begun + mean.size]
+        share = like.dtype.type(shares[a])
+        if whole:
             for j in range(mean.size):
-                mean[j] = start[j]
-            for a in range(1, n):
-                here = _line(table, a + 1, r, like)[c:stop]
-                share = like.dtype.type(shares[a])
-                if whole:
-                    for j in range(mean.size):
-                        mean[j] += here[j]
-                else:
-                    for j in range(mean.size):
-                        mean[j] += (here[j] - mean[j]) * share
-            if whole:
-                share = like.dtype.type(shares[n - 1])
-                for j in range(mean.size):
-                    mean[j] *= share
+                mean[j] += here[j]
+        else:
+            for j in range(mean.size):
+                mean[j] += (here[j] - mean[j]) * share
+    if whole:
+        share = like.dtype.type(shares[-1])
+        for j in range(mean.size):
+            mean[j] *= share
+
+
+@_compiled
+def relay(like, table, first, last, eta, pull, near, share, whole, shares):
+    """o = y - η (g + (y - x) pull), then y = x + share (mean - x), or as ``interpolate`` if not
+    ``near``; columns y, g, x, o and those of the mean, of which y may be one.
+    """
+    mean = np.empty(CHUNK, like.dtype)
+    for r in range(table[1].size):
+        begun, end = _within(table, r, first, last)
+        y, g = _line(table, 0, r, like), _line(table, 1, r, like)
+        x, o = _line(table, 2, r, like), _line(table, 3, r, like)
+        for c in range(begun, end, CHUNK):
+            stop = min(c + CHUNK, end)
+            here, slope, centre, new = y[c:stop], g[c:stop], x[c:stop], o[c:stop]
+            among = mean[: here.size]
+            _mean(among, like, table, 4, r, c, whole, shares)
+            for j in range(here.size):
+                new[j] = here[j]
+            for j in range(here.size):
+                new[j] -= (slope[j] + (new[j] - centre[j]) * pull) * eta
+            if near:
+                for j in range(here.size):
+                    here[j] = centre[j] + (among[j] - centre[j]) * share
+            else:
+                for j in range(here.size):
+                    here[j] = among[j] - (among[j] - centre[j]) * share
