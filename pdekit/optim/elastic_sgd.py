@@ -118,14 +118,14 @@ class ElasticSGD(Replicated):
         ranks, losses = ranks_of(self.process_group), []
         n = common(self, "replicas") * ranks.size
         with transaction(self, ranks) as (masters, moved):
-            downhill: list[Tensors] = []
-            for x, a in each_replica(self, ranks, relayed=not self.bases):
+            downhill, replicas = list[Tensors](), replicas_of(self)
+            for _, a in each_replica(self, ranks, relayed=not self.bases):
                 loss, moving = evaluated(self, closure)
                 losses.append(loss)
                 if self.bases:
                     downhill.append(pulled_slopes(moving, masters))
                 else:
-                    self._walk(moving, masters, x, moved, a, ranks)
+                    self._walk(moving, masters, replicas, moved, a, ranks)
                 del moving  # no gradient is kept while the next is computed
             mean = mean_loss(losses)
             if self.bases or ranks.size > 1:
@@ -140,7 +140,7 @@ class ElasticSGD(Replicated):
         self,
         moving: list[Part],
         masters: Store,
-        old: Store,
+        replicas: list[Store],
         moved: list[Store],
         a: int,
         ranks: Ranks,
@@ -148,7 +148,7 @@ class ElasticSGD(Replicated):
         """x^a - η (∇f + (x^a - x)/ρ). The parameters become the following replica, or after the
         last one x, moved, if all are here.
         """
-        replicas, last = replicas_of(self), a == len(moved) - 1
+        last = a == len(replicas) - 1
         for part in every(self):
             rate, rho = part.group["lr"], part.group["rho"]
             slopes, x, new = slopes_or_zero(part), part.of(masters), part.of(moved[a])
@@ -159,7 +159,7 @@ class ElasticSGD(Replicated):
                 following, share = [part.of(replicas[(a + 1) % len(replicas)])], 1.0
             relay(part.places, slopes, x, new, following, rate, rho, share)
         for part in moving:
-            decay(part.of(moved[a]), part.of(old), part.group)
+            decay(part.of(moved[a]), part.of(replicas[a]), part.group)
 
     def _share(self, group: Group, n: int) -> float:
         """n η'/ρ."""
