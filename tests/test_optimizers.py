@@ -194,6 +194,26 @@ def test_without_a_width_each_group_has_its_learning_rate(cls):
     assert optimizer.param_groups[2]["gamma"] == 0.3
 
 
+@pytest.mark.parametrize("cls", [optim.EntropySGD, optim.HJ, optim.MFHomSGLD])
+def test_a_rate_of_zero_is_one_too(cls):
+    """As where a schedule warms up from it: the width is the default one."""
+    x = torch.ones(2, requires_grad=True)
+    optimizer = cls([x], lr=0.0, inner_steps=5)
+    assert optimizer.param_groups[0]["gamma"] == 1.0
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (x * x).sum() / 4
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert torch.equal(x.detach(), torch.ones(2))
+    optimizer.param_groups[0]["lr"] = 0.5
+    optimizer.step(closure)
+    assert (x < 1).all()
+
+
 # ---- what torch expects of an optimizer
 
 

@@ -573,6 +573,18 @@ def test_settings_out_of_range_are_refused(cls, options, words):
 
 
 @BOTH
+def test_replicas_once_made_stay_as_many(cls):
+    optimizer, x, closure = made(cls)
+    optimizer.step(closure)
+    before = copies(optimizer, x)
+    for group in optimizer.param_groups:
+        group["replicas"] = 5
+    with pytest.raises(ValueError, match="replicas cannot change, got 5 where there are 3"):
+        optimizer.step(closure)
+    assert same(copies(optimizer, x), before)
+
+
+@BOTH
 def test_what_is_one_for_all_groups_and_a_closure_are_asked_for(cls):
     x, y = (torch.zeros(1, requires_grad=True) for _ in range(2))
     with pytest.raises(TypeError, match=rf"{cls.__name__} needs .* call step\(closure\)"):

@@ -381,8 +381,12 @@ def test_a_noise_off_by_a_root_of_two_is_caught(monkeypatch: Any) -> None:
 
 
 def test_a_mean_that_forgets_a_replica_is_caught(monkeypatch: Any) -> None:
-    from pdekit.optim import replicas
+    from pdekit.optim import elastic_sgd, replicas
 
-    average = replicas.average
+    average, relay = replicas.average, elastic_sgd.relay
     monkeypatch.setattr(replicas, "average", lambda ys, xs: average(ys, xs[:1]))
+    monkeypatch.setattr(
+        elastic_sgd, "relay", lambda y, g, x, o, those, *how: relay(y, g, x, o, those[:1], *how)
+    )
+    assert "wrong" in verdicts("Parle", 40)
     assert "wrong" in verdicts("ElasticSGD", 40)

@@ -64,19 +64,21 @@ def same(fast: Any, plain: Any) -> bool:
 
 
 @settings(max_examples=60)
-@given(rows, numbers, numbers, numbers, st.tuples(*[st.booleans()] * 5))
+@given(rows, numbers, numbers, numbers, st.tuples(*[st.booleans()] * 6))
 def test_a_step_is_the_plain_one(
     rows: Any, eta: float, gamma: float, alpha: float, has: tuple[bool, ...]
 ) -> None:
-    """Any of noise, attraction, mean, one that begins there, and another place for the result."""
-    noisy, drawn, averaged, begin, elsewhere = has
+    """Any of noise, attraction, mean, one that begins there, and another place for the result; or
+    a centre that is set.
+    """
+    noisy, drawn, averaged, begin, elsewhere, keep = has
     runs = [3 * k + 1 for k in range(len(rows))]
     noise = Noise(0.37, Address(2**64 - 5, channel=1, step=8), runs) if noisy else None
 
     def step(y: Any, g: Any, x: Any, z: Any, o: Any) -> None:
         updates.langevin_steps(
             y, g, eta, noise, x if drawn else None, gamma, z if averaged else None, alpha, begin,
-            o if elsewhere else None,
+            o if elsewhere else None, keep=keep and drawn,
         )  # fmt: skip
 
     assert same(*both(step, rows, 5))
@@ -102,6 +104,11 @@ RULES = {
     ),
     "near": (3, lambda y, x, z: updates.interpolate(y, x, z, 0.3)),
     "far": (3, lambda y, x, z: updates.interpolate(y, x, z, 0.9)),
+    "relay": (5, lambda y, g, x, o, n: updates.relay(y, g, x, o, [n], 0.1, 0.7)),
+    "relay to the mean": (
+        6,
+        lambda y, g, x, o, p, q: updates.relay(y, g, x, o, [p, q, y], 0.1, 0.7, 0.3),
+    ),
     "couple": (3, lambda z, x, m: updates.couple(z, x, m, 0.7, 0.2)),
     **{f"mean of {n}": (n + 1, lambda y, *x: updates.average(y, x)) for n in (1, 2, 3, 4, 7)},
 }
@@ -127,6 +134,12 @@ def test_rules_do_what_they_say() -> None:
     updates.langevin_steps(ys, gs, 0.1, None, xs, 0.5, zs, 0.25, into=os)
     assert y.item() == 2.0 and o.item() == 2 - 0.1 * (3 + 1 / 0.5)
     assert z.item() == 0.25 * 5 + 0.75 * o.item()
+    (v, vs), (centre, centres), (_, nexts) = map(one, (2.0, 7.0, 4.0))
+    updates.langevin_steps(vs, gs, 0.1, None, centres, 0.5, into=os, keep=True)
+    assert (centre.item(), o.item(), v.item()) == (2.0, 2 - 0.1 * 3, 2.0)
+    updates.relay(vs, gs, xs, os, [nexts, vs, xs], 0.1, 0.5, 0.25)
+    assert (v.item(), o.item()) == (pytest.approx(1 + 0.25 * (7 / 3 - 1)), 2 - 0.1 * (3 + 1 / 0.5))
+    updates.langevin_steps(ys, gs, 0.1, None, xs, 0.5, into=os)
     updates.langevin_steps(ys, gs, 0.1, None, None, 0.5, zs, 0.25, begin=True)
     assert z.item() == pytest.approx(0.25 * 2 + 0.75 * 1.7, rel=1e-15)
     (u, us), (w, ws) = map(one, (2.0, 1.0))

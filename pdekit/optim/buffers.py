@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pdekit.optim.gradients import evaluations, every, set_evaluations
+from pdekit.optim.gradients import evaluations, every, numbers_of, set_evaluations
 from pdekit.optim.tables import Column, Store
 
 
 @contextmanager
-def restored_on_error(optimizer: Optimizer) -> Iterator[Store]:
-    """Yields copies of the parameters, for one step. If the body raises, parameters and counters
-    are restored.
+def restored_on_error(optimizer: Optimizer) -> Iterator[tuple[Store, set[int]]]:
+    """Yields room for copies of the parameters, for one step, and the numbers of those that have
+    been copied there, none yet. If the body raises, these and the counters are restored.
     """
-    anchors, counts = copies(optimizer, "anchor"), evaluations(optimizer)
+    anchors, anchored, counts = buffers(optimizer, "anchor"), set[int](), evaluations(optimizer)
     try:
-        yield anchors
+        yield anchors, anchored
         count_step(optimizer)
     except BaseException:
-        for part in every(optimizer):
+        for part in (part.among(anchored) for part in every(optimizer)):
             copy_all(part.places, part.of(anchors))
         set_evaluations(optimizer, counts)
         raise
@@ -38,9 +38,15 @@ def count_step(optimizer: Optimizer) -> None:
 def copies(optimizer: Optimizer, name: str) -> Store:
     """Copies of the parameters, in buffers that are reused from step to step."""
     made = buffers(optimizer, name)
-    for part in every(optimizer):
-        copy_all(part.of(made), part.places)
+    copy_to(optimizer, made)
     return made
+
+
+def copy_to(optimizer: Optimizer, those: Store) -> set[int]:
+    """Copy the parameters; their numbers."""
+    for part in every(optimizer):
+        copy_all(part.of(those), part.places)
+    return numbers_of(every(optimizer))
 
 
 def buffers(optimizer: Optimizer, name: str) -> Store:

@@ -16,15 +16,18 @@ from pdekit.optim.replicas import (
     Tensors,
     each_replica,
     ranks_of,
+    replicas_of,
     step_replicas,
     take_mean,
     transaction,
 )
 from pdekit.optim.tables import Store
-from pdekit.optim.updates import interpolate, langevin_steps
+from pdekit.optim.updates import interpolate, relay
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+
+    from pdekit.particles.run.ranks import Ranks
 
 
 class ElasticSGD(Replicated):
@@ -65,7 +68,7 @@ class ElasticSGD(Replicated):
     replica, costs an all-reduce as large as the parameters, and every process has bitwise the same
     x. With n = 2 the result is bitwise that of one process, because a + b = b + a; with more the
     sum is rounded in another order. Each process saves its own ``state_dict``. If one raises, the
-    others wait until the group's timeout.
+    others raise ``RankError`` with its reason, and all are as before the step.
     """
 
     def __init__(
@@ -113,40 +116,54 @@ class ElasticSGD(Replicated):
         """Move replicas and master; returns the mean of the losses of the replicas."""
         self.recheck_groups()
         ranks, losses = ranks_of(self.process_group), []
+        n = common(self, "replicas") * ranks.size
         with transaction(self, ranks) as (masters, moved):
-            downhill: list[Tensors] = []
-            for _, a in each_replica(self, ranks):
-                losses.append(self._evaluated(closure, masters, moved[a], downhill))
+            downhill, replicas = list[Tensors](), replicas_of(self)
+            for _, a in each_replica(self, ranks, relayed=not self.bases):
+                loss, moving = evaluated(self, closure)
+                losses.append(loss)
+                if self.bases:
+                    downhill.append(pulled_slopes(moving, masters))
+                else:
+                    self._walk(moving, masters, replicas, moved, a, ranks)
+                del moving  # no gradient is kept while the next is computed
             mean = mean_loss(losses)
-            take_mean(self, masters, ranks)
-            n = common(self, "replicas") * ranks.size
-            for part in every(self):
-                share = n * self._master_rate(part.group, n) / part.group["rho"]
-                interpolate(part.places, part.of(masters), part.places, share)
+            if self.bases or ranks.size > 1:
+                take_mean(self, masters, ranks)
+                for part in every(self):
+                    x0, share = part.of(masters), self._share(part.group, n)
+                    interpolate(part.places, x0, part.places, share)
             step_replicas(self, downhill, moved)
         return mean
 
-    def _evaluated(
-        self, closure: Closure | None, masters: Store, into: Store, downhill: list[Tensors]
-    ) -> Loss | None:
-        """The loss of the replica in the parameters; its step, or what a base needs for one. No
-        gradient is kept while the next is computed.
+    def _walk(
+        self,
+        moving: list[Part],
+        masters: Store,
+        replicas: list[Store],
+        moved: list[Store],
+        a: int,
+        ranks: Ranks,
+    ) -> None:
+        """x^a - η (∇f + (x^a - x)/ρ). The parameters become the following replica, or after the
+        last one x, moved, if all are here.
         """
-        loss, moving = evaluated(self, closure)
-        if self.bases:
-            downhill.append(pulled_slopes(moving, masters))
-        else:
-            self._walk(moving, masters, into)
-        return loss
-
-    def _walk(self, moving: list[Part], masters: Store, into: Store) -> None:
-        """x^a - η (∇f + (x^a - x)/ρ)."""
+        last = a == len(replicas) - 1
         for part in every(self):
             rate, rho = part.group["lr"], part.group["rho"]
-            slopes, x = slopes_or_zero(part), part.of(masters)
-            langevin_steps(part.places, slopes, rate, None, x, rho, into=part.of(into))
+            slopes, x, new = slopes_or_zero(part), part.of(masters), part.of(moved[a])
+            if last and ranks.size == 1:
+                following = [*(part.of(other) for other in replicas[:-1]), part.places]
+                share = self._share(part.group, len(replicas))
+            else:
+                following, share = [part.of(replicas[(a + 1) % len(replicas)])], 1.0
+            relay(part.places, slopes, x, new, following, rate, rho, share)
         for part in moving:
-            decay(part.of(into), part.places, part.group)
+            decay(part.of(moved[a]), part.of(replicas[a]), part.group)
+
+    def _share(self, group: Group, n: int) -> float:
+        """n η'/ρ."""
+        return float(n * self._master_rate(group, n) / group["rho"])
 
     def _master_rate(self, group: Group, n: int) -> float:
         """η'."""

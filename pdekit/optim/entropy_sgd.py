@@ -47,7 +47,7 @@ class EntropySGD(Checked):
         None for 0.2 L: as long as L steps of SGD with rate 0.2; with another ``average`` as far as
         with the exponential one on a slope, 0.3 L for ``LinearAverage()``; with a base for its own
     gamma : γ > 0, the square of the width, or a schedule; None for the ``lr`` of the group, where
-        x becomes z, with a base for 0.2 L
+        x becomes z, or 0.2 L where that is 0, and with a base
     inner_steps : L, gradients a step, the same in all groups
     temperature : T = 1/β of the noise added, or a schedule; 0 for the noise of the mini-batches
         only
@@ -110,9 +110,9 @@ class EntropySGD(Checked):
     def step(self, closure: Closure | None = None) -> Loss | None:  # type: ignore[override]
         """Move x; returns the loss at the old x."""
         self.recheck_groups()
-        with restored_on_error(self) as centres:
+        with restored_on_error(self) as (centres, anchored):
             means = buffers(self, "mean")
-            loss, moved = inner_loop(self, closure, centres, means)
+            loss, moved = inner_loop(self, closure, centres, means, anchored=anchored)
             step_towards(self, moved, centres, means)
         return loss
 
@@ -130,8 +130,10 @@ def step_towards(
     for part in moved:
         x, z = part.of(centres), part.places if means is None else part.of(means)
         share = part.group["lr"] / part.group["gamma"]
-        if share != 1 or means is not None:  # or x becomes z, where it is
+        if share != 1:
             interpolate(part.places, x, z, share)
+        elif means is not None:
+            copy_all(part.places, z)
         decay(part.places, x, part.group)
 
 
@@ -146,10 +148,11 @@ def back(moved: list[Part], centres: Store, means: Store | None) -> dict[int, Te
 
 
 def with_width(group: Group, based: bool = False) -> Group:
-    """A group with γ: its learning rate, with a base the default one, unless given."""
+    """A group with γ: its learning rate, with a base or rate 0 the default one, unless given."""
     if group["gamma"] is not None:
         return group
-    return {**group, "gamma": rate_of(None, group["inner_steps"]) if based else group["lr"]}
+    own = None if based else group["lr"]
+    return {**group, "gamma": own or rate_of(None, group["inner_steps"])}
 
 
 def default_rate(steps: int, average: Average | None, burn_in: int) -> float | None:
@@ -205,17 +208,20 @@ def inner_loop(
     means: Store | None,
     replica: int = 0,
     replicas: int = 1,
+    anchored: set[int] | None = None,
 ) -> tuple[Loss | None, list[Part]]:
     """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss,
     and what has moved.
 
     Without means z is the last y. A y without gradient stays, and counts for z as any other.
-    Replicas have independent noise.
+    Replicas have independent noise. ``anchored``: centres are filled by the first step of each y
+    that has any, and those added here, rather than known before.
     """
-    moved, ids = set[int](), (replica, replicas)
+    moved, ids = set[int]() if anchored is None else anchored, (replica, replicas)
+    keep = anchored is not None
     averagings = [averaging(group) for group in optimizer.param_groups]
     losses = [
-        inner_step(optimizer, closure, centres, means, moved, (m, averagings), ids)
+        inner_step(optimizer, closure, centres, means, moved, (m, averagings), ids, keep)
         for m in range(1, common(optimizer, "inner_steps") + 1)
     ]
     return losses[0], [part.among(moved) for part in every(optimizer)]
@@ -229,6 +235,7 @@ def inner_step(
     moved: set[int],
     time: tuple[int, list[Averaging]],
     ids: tuple[int, int],
+    keep: bool,
 ) -> Loss | None:
     """The m-th of the L steps, and its loss. It keeps no gradient beyond, so that the next
     evaluation can use its memory.
@@ -237,11 +244,11 @@ def inner_step(
     if means is not None:
         average_still(optimizer, moved - numbers_of(parts), means, m, averagings)
     for part, how in zip(parts, averagings, strict=True):
-        for some, new in ((part.among(moved), m == how.first), (part.beyond(moved), True)):
+        for some, new in ((part.among(moved), False), (part.beyond(moved), True)):
             if some.numbers:
                 runs = [n * replicas + replica for n in some.numbers]
                 z = some.of(means) if means is not None and m >= how.first else None
-                walk_one(some, centres, z, m, how, new, runs)
+                walk_one(some, centres, z, m, how, (new or m == how.first, new and keep), runs)
         moved.update(part.numbers)
     return loss
 
@@ -252,11 +259,12 @@ def walk_one(
     means: Column | None,
     m: int,
     how: Averaging,
-    begin: bool,
+    first: tuple[bool, bool],
     runs: Sequence[int],
 ) -> None:
-    """The m-th step of y, and of z, which may begin there."""
+    """The m-th step of y, and of z; whether z begins, and x is kept, ``first``."""
     group, eta, noise = part.group, inner_rate(part.group), None
+    begin, keep = first
     if group["temperature"] > 0:
         noise = Noise(sqrt(2 * eta * group["temperature"]), address(group), runs)
     if means is not None and how.postponed(m):
@@ -265,7 +273,7 @@ def walk_one(
         means = None
     past, owed = how.past[m], how.past[m - 1] if how.postponed(m - 1) else None
     ys, slopes, xs, gamma = part.places, part.slopes, part.of(centres), group["gamma"]
-    langevin_steps(ys, slopes, eta, noise, xs, gamma, means, past, begin, owed=owed)
+    langevin_steps(ys, slopes, eta, noise, xs, gamma, means, past, begin, owed=owed, keep=keep)
 
 
 def average_still(

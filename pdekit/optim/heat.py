@@ -9,7 +9,7 @@ import torch
 from torch.optim.optimizer import ParamsT
 
 from pdekit.optim.bases import Base, decay, step_by_base
-from pdekit.optim.buffers import add_all, buffers, copy_all, restored_on_error, zero_all
+from pdekit.optim.buffers import add_all, buffers, copy_all, copy_to, restored_on_error, zero_all
 from pdekit.optim.checked import Checked
 from pdekit.optim.gradients import (
     Closure,
@@ -106,7 +106,8 @@ class HEAT(Checked):
         self.recheck_groups()
         count, losses, walked = common(self, "inner_steps"), [], set[int]()
         antithetic = common(self, "antithetic")
-        with restored_on_error(self) as centres:
+        with restored_on_error(self) as (centres, anchored):
+            anchored |= copy_to(self, centres)
             sums, latest = buffers(self, "sum"), list[Part]()
             zero_all([*sums.tensors.values()])
             for i in range(count):

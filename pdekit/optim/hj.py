@@ -68,8 +68,8 @@ class HJ(Checked):
         """Move x; returns the loss at the old x."""
         self.recheck_groups()
         dual = common(self, "dual")
-        with restored_on_error(self) as centres:
-            loss, moved = inner_loop(self, closure, centres, None)
+        with restored_on_error(self) as (centres, anchored):
+            loss, moved = inner_loop(self, closure, centres, None, anchored=anchored)
             ahead = evaluated(self, closure)[1] if dual else []
             if dual:
                 for part in moved:

@@ -125,9 +125,11 @@ def replicas_of(optimizer: Any) -> list[Store]:
     return _replicas(optimizer, _stacks(optimizer))
 
 
-def each_replica(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Store, int]]:
+def each_replica(
+    optimizer: Any, ranks: Ranks, relayed: bool = False
+) -> Iterator[tuple[Store, int]]:
     """Iterate over the replicas of this process and their places in it: the parameters hold the
-    replica, ``replica`` its number.
+    replica, ``replica`` its number. ``relayed``: the body of the loop leaves the next one there.
 
     ``evaluations`` counts the gradients of a replica, so that the noise does not depend on the
     number of replicas per process.
@@ -136,7 +138,7 @@ def each_replica(optimizer: Any, ranks: Ranks) -> Iterator[tuple[Store, int]]:
     for a, x in enumerate(replicas_of(optimizer)):
         optimizer.replica = ranks.rank * count + a
         set_evaluations(optimizer, counts)
-        for part in every(optimizer):
+        for part in () if relayed and a else every(optimizer):
             copy_all(part.places, part.of(x))
         yield x, a
 
@@ -188,6 +190,12 @@ def _replicas(optimizer: Any, stacks: Tensors) -> list[Store]:
         same = seen.keys() == stacks.keys() and all(seen[k] is s for k, s in stacks.items())
         if same and len(replicas) == count:
             return replicas
+    sizes = {len(stack) for stack in stacks.values()} - {count}
+    if sizes:
+        raise ValueError(
+            f"replicas cannot change, got {count} where there are {sizes.pop()}; make another "
+            f"{type(optimizer).__name__}, which starts from the master"
+        )
     views = {k: stack.unbind() for k, stack in stacks.items()}
     replicas = [Store({k: view[a] for k, view in views.items()}) for a in range(count)]
     kept.append((stacks, replicas))

@@ -51,12 +51,13 @@ def _within(table, row, first, last):
 @_compiled
 def descend(
     like, table, first, last,
-    eta, pull, alpha, rest, scale, begin, owed, past, now, streams, step, seed,
+    eta, pull, alpha, rest, scale, begin, owed, past, now, keep, streams, step, seed,
 ):  # fmt: skip
     """o = y - η (g + (y - x) pull) + scale ξ and z⁺ = α z + rest o; columns y, g, x, z, o.
 
     Without pull there is no ``x``, without average no ``z``, and o is y if there is none. With
-    ``begin`` the average begins at y; if y is ``owed`` to it, z is past z + now y before.
+    ``begin`` the average begins at y; if y is ``owed`` to it, z is past z + now y before. With
+    ``keep`` x becomes y, and does not pull.
     """
     lanes = 16 // like.itemsize
     xi, w = np.empty(CHUNK, like.dtype), np.empty((8, CHUNK // lanes), np.uint32)
@@ -64,7 +65,8 @@ def descend(
         begun, end = _within(table, r, first, last)
         y, g, x = _line(table, 0, r, like), _line(table, 1, r, like), _line(table, 2, r, like)
         z, o = _line(table, 3, r, like), _line(table, 4, r, like)
-        width = CHUNK if scale != 0 or z.size or o.size else max(end - begun, 1)
+        several = scale != 0 or keep or z.size > 0 or o.size > 0
+        width, pulled = CHUNK if several else max(end - begun, 1), x.size > 0 and not keep
         for c in range(begun, end, width):
             stop = min(c + width, end)
             here, slope, centre, mean = y[c:stop], g[c:stop], x[c:stop], z[c:stop]
@@ -74,6 +76,9 @@ def descend(
             elif owed:
                 for j in range(mean.size):
                     mean[j] = mean[j] * past + here[j] * now
+            if keep:
+                for j in range(centre.size):
+                    centre[j] = here[j]
             if o.size:  # in place from here on: loops over arrays that overlap take no vectors
                 there = o[c:stop]
                 for j in range(here.size):
@@ -82,14 +87,14 @@ def descend(
             if scale != 0:
                 noise = xi[: -(-here.size // lanes) * lanes]
                 normals(noise, w, _u64(c // lanes), step, streams[r], seed)
-                if x.size:
+                if pulled:
                     for j in range(here.size):
                         down = slope[j] + (here[j] - centre[j]) * pull
                         here[j] += xi[j] * scale - down * eta  # rounded once: see plain_steps
                 else:
                     for j in range(here.size):
                         here[j] += xi[j] * scale - slope[j] * eta
-            elif x.size:
+            elif pulled:
                 for j in range(here.size):
                     here[j] -= (slope[j] + (here[j] - centre[j]) * pull) * eta
             else:
@@ -116,7 +121,9 @@ def scatter(like, table, first, last, scale, streams, step, seed):
             noise = xi[: -(-here.size // lanes) * lanes]
             normals(noise, w, _u64(c // lanes), step, streams[r], seed)
             for j in range(here.size):
-                there[j] = here[j] + xi[j] * scale
+                xi[j] = here[j] + xi[j] * scale
+            for j in range(here.size):  # a loop of its own: where y is not read, copies are faster
+                there[j] = xi[j]
 
 
 @_compiled
@@ -207,25 +214,57 @@ def average(like, table, first, last, whole, shares):
 
     Column a counts for ``shares[a]`` of the mean of those up to it.
     """
-    n = table[0].shape[0] - 1
     for r in range(table[1].size):
         begun, end = _within(table, r, first, last)
-        y, x = _line(table, 0, r, like), _line(table, 1, r, like)
+        y = _line(table, 0, r, like)
         for c in range(begun, end, CHUNK):
             stop = min(c + CHUNK, end)
-            mean, start = y[c:stop], x[c:stop]
+            _mean(y[c:stop], like, table, 1, r, c, whole, shares)
+
+
+@_compiled
+def _mean(mean, like, table, column, row, begun, whole, shares):
+    """Of the columns from one on, where the numbers of a row begin."""
+    start = _line(table, column, row, like)[begun : begun + mean.size]
+    for j in range(mean.size):
+        mean[j] = start[j]
+    for a in range(1, shares.size):
+        here = _line(table, column + a, row, like)[begun : begun + mean.size]
+        share = like.dtype.type(shares[a])
+        if whole:
             for j in range(mean.size):
-                mean[j] = start[j]
-            for a in range(1, n):
-                here = _line(table, a + 1, r, like)[c:stop]
-                share = like.dtype.type(shares[a])
-                if whole:
-                    for j in range(mean.size):
-                        mean[j] += here[j]
-                else:
-                    for j in range(mean.size):
-                        mean[j] += (here[j] - mean[j]) * share
-            if whole:
-                share = like.dtype.type(shares[n - 1])
-                for j in range(mean.size):
-                    mean[j] *= share
+                mean[j] += here[j]
+        else:
+            for j in range(mean.size):
+                mean[j] += (here[j] - mean[j]) * share
+    if whole:
+        share = like.dtype.type(shares[-1])
+        for j in range(mean.size):
+            mean[j] *= share
+
+
+@_compiled
+def relay(like, table, first, last, eta, pull, near, share, whole, shares):
+    """o = y - η (g + (y - x) pull), then y = x + share (mean - x), or as ``interpolate`` if not
+    ``near``; columns y, g, x, o and those of the mean, of which y may be one.
+    """
+    mean = np.empty(CHUNK, like.dtype)
+    for r in range(table[1].size):
+        begun, end = _within(table, r, first, last)
+        y, g = _line(table, 0, r, like), _line(table, 1, r, like)
+        x, o = _line(table, 2, r, like), _line(table, 3, r, like)
+        for c in range(begun, end, CHUNK):
+            stop = min(c + CHUNK, end)
+            here, slope, centre, new = y[c:stop], g[c:stop], x[c:stop], o[c:stop]
+            among = mean[: here.size]
+            _mean(among, like, table, 4, r, c, whole, shares)
+            for j in range(here.size):
+                new[j] = here[j]
+            for j in range(here.size):
+                new[j] -= (slope[j] + (new[j] - centre[j]) * pull) * eta
+            if near:
+                for j in range(here.size):
+                    here[j] = centre[j] + (among[j] - centre[j]) * share
+            else:
+                for j in range(here.size):
+                    here[j] = among[j] - (among[j] - centre[j]) * share

@@ -60,21 +60,24 @@ def langevin_steps(
     begin: bool = False,
     into: Column | None = None,
     owed: float | None = None,
+    keep: bool = False,
 ) -> None:
     """y⁺ = y - η (slope + (y - centre)/γ) + scale ξ and mean⁺ = α mean + (1 - α) y⁺.
 
     In place, or y⁺ ``into`` others. With ``begin`` the mean is y before the step. ``owed``: the
-    weight of the past with which y before the step is added to the mean, if it was not yet.
+    weight of the past with which y before the step is added to the mean, if it was not yet. With
+    ``keep`` the centre is set to y before the step, which it then does not attract.
     """
     table = (ys, slopes, centres, means, into)
     pull = 1 / float(gamma)
-    weights = (float(alpha), begin, owed)
+    weights = (float(alpha), begin, owed, keep)
     for good, columns, runs in parts(table, noise.runs if noise else ()):
         if good:
             scale, at = (noise.scale, noise.at) if noise else (0.0, _SILENT)
             past = 0.0 if owed is None else float(owed)
-            numbers = (float(eta), pull, float(alpha), 1 - float(alpha), float(scale), begin)
-            walk(kernels.descend, columns, (*numbers, owed is not None, past, 1 - past), at, runs)
+            numbers = (float(eta), pull, float(alpha), 1 - float(alpha), float(scale))
+            switches = (begin, owed is not None, past, 1 - past, keep)
+            walk(kernels.descend, columns, (*numbers, *switches), at, runs)
         else:
             plain_steps(columns, runs, eta, noise, pull, weights)
 
@@ -85,17 +88,19 @@ def plain_steps(
     eta: float,
     noise: Noise | None,
     pull: float,
-    weights: tuple[float, bool, float | None],
+    weights: tuple[float, bool, float | None, bool],
 ) -> None:
     """The reference of ``langevin_steps``: on any device, dtype and layout."""
     ys, slopes, centres, means, into = lists(table)
-    alpha, begin, owed = weights
+    alpha, begin, owed, keep = weights
     if begin and means:
         torch._foreach_copy_(means, ys)
     elif owed is not None and means:
         plain_average_of(means, ys, owed)
     down = slopes
-    if centres:
+    if keep:
+        torch._foreach_copy_(centres, ys)
+    elif centres:
         drawn = torch._foreach_mul(torch._foreach_sub(ys, centres), pull)
         down = torch._foreach_add(slopes, drawn)
     steps = torch._foreach_mul(down, eta)
@@ -205,16 +210,25 @@ def plain_acceleration(
 
 def interpolate(ys: Column, xs: Column, zs: Column, share: float) -> None:
     """y = x + share (z - x), in place; bitwise z for a share of 1, and x where z is x."""
-    near = bool(share < 0.5)  # options may be tensors
-    from_end = float(share if near else 1 - share)
     for good, columns, _ in parts((ys, xs, zs)):
         if good:
-            walk(kernels.interpolate, columns, (near, from_end))
+            walk(kernels.interpolate, columns, from_end(share))
         else:
             there, start, stop = lists(columns)
-            way = torch._foreach_mul(torch._foreach_sub(stop, start), from_end)
-            ended = torch._foreach_add(start, way) if near else torch._foreach_sub(stop, way)
-            torch._foreach_copy_(there, ended)
+            plain_interpolation(there, start, stop, share)
+
+
+def from_end(share: float) -> tuple[bool, float]:
+    """Whether x + share (z - x) is computed from x, and the share of the way from there, or z."""
+    near = bool(share < 0.5)  # options may be tensors
+    return near, float(share if near else 1 - share)
+
+
+def plain_interpolation(ys: Any, xs: Any, zs: Any, share: float) -> None:
+    """The reference of ``interpolate``."""
+    near, part = from_end(share)
+    way = torch._foreach_mul(torch._foreach_sub(zs, xs), part)
+    torch._foreach_copy_(ys, torch._foreach_add(xs, way) if near else torch._foreach_sub(zs, way))
 
 
 def couple(zs: Column, xs: Column, masters: Column, share: float, pull: float) -> None:
@@ -232,19 +246,23 @@ def couple(zs: Column, xs: Column, masters: Column, share: float, pull: float) -
 
 def average(ys: Column, replicas: Sequence[Column]) -> None:
     """y = mean of the replicas, in place; bitwise what they are if they are equal."""
-    n = len(replicas)
-    whole = n & (n - 1) == 0  # the sum of so many equal numbers is exact, and else a running mean
+    whole, shares = weights_of(len(replicas))
     for good, columns, _ in parts((ys, *replicas)):
         if good:
-            shares = np.array([1 / (a + 1) for a in range(n)])
             walk(kernels.average, columns, (whole, shares))
         else:
-            plain_average(columns, whole)
+            plain_average(*lists(columns), whole=whole)
 
 
-def plain_average(table: Table, whole: bool) -> None:
+def weights_of(n: int) -> tuple[bool, Any]:
+    """Whether a mean of n is their sum over n, which is exact if they are equal; else it runs, and
+    the a-th has this share of the mean so far.
+    """
+    return n & (n - 1) == 0, np.array([1 / (a + 1) for a in range(n)])
+
+
+def plain_average(ys: Any, first: Any, *others: Any, whole: bool) -> None:
     """The reference of ``average``."""
-    ys, first, *others = lists(table)
     mean = first
     for a, x in enumerate(others, 1):
         more = x if whole else torch._foreach_mul(torch._foreach_sub(x, mean), 1 / (a + 1))
@@ -252,3 +270,30 @@ def plain_average(table: Table, whole: bool) -> None:
     if whole:
         mean = torch._foreach_mul(mean, 1 / (1 + len(others)))
     torch._foreach_copy_(ys, mean)
+
+
+def relay(
+    ys: Column,
+    slopes: Column,
+    centres: Column,
+    into: Column,
+    following: Sequence[Column],
+    eta: float,
+    gamma: float,
+    share: float = 1.0,
+) -> None:
+    """``into`` = y - η (slope + (y - centre)/γ), then y = centre + share (mean - centre), the mean
+    of what follows, y among it or not; bitwise the mean for a share of 1.
+    """
+    pull, (whole, shares) = 1 / float(gamma), weights_of(len(following))
+    for good, columns, _ in parts((ys, slopes, centres, into, *following)):
+        if good:
+            numbers = (float(eta), pull, *from_end(share), whole, shares)
+            walk(kernels.relay, columns, numbers)
+            continue
+        here, _, centre, _, *those = lists(columns)
+        plain_steps(
+            [*columns[:3], None, columns[3]], (), eta, None, pull, (0.0, False, None, False)
+        )
+        plain_average(here, *those, whole=whole)
+        plain_interpolation(here, centre, here, share)
