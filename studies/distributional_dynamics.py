@@ -24,20 +24,27 @@ the radius |w|. What holds, by three routes (quantile particles, finite volumes,
 Equations: mathematics 1.13.
 """
 
+import sys
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 from matplotlib.figure import Figure
-from scipy import optimize, special
+from scipy import optimize
 from tqdm import tqdm
 
 import pdekit as pk
 from pdekit.claims import Claim, at_least, at_most, certified
 from pdekit.laws import Chi
 from pdekit.networks import GaussianClasses, PiecewiseLinear
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from networks.hermite import above, pairs
 
 POINTS = ((0.0, -2.5), (0.5, -4.0), (1.5, 7.5))
 ACTIVATION = PiecewiseLinear.through(*POINTS)
@@ -52,7 +59,6 @@ ESCAPE = 3.0  # the time at which escaped neurons are counted
 PART = (60, 260)  # coordinates in which classes differ, and in which they do not
 PLANE_TIMES = (0.1, 0.2, 0.4)
 FEW = 6_000  # data by which the bad start escapes
-TERMS = 16  # of the series of a network's risk
 
 
 @dataclass(frozen=True)
@@ -290,25 +296,17 @@ def _of_class(task: GaussianClasses, theta: np.ndarray, y: int) -> tuple[float, 
     sigma, n = task.activation, len(theta)
     seen = theta * (1 + y * np.repeat(task.deltas, task.dims))
     width = np.linalg.norm(seen, axis=1)
-    c = seen @ seen.T / np.outer(width, width)
-    np.fill_diagonal(c, 0)
     mean, variance = sigma.mean(width), sigma.variance(width)
-    pairs = sum((a @ c**k @ a for k, a in enumerate(_hermite(sigma, width), start=1)))
-    largest = float(np.abs(c).max())
-    left = (np.abs(c) ** TERMS @ np.ones(n) @ variance) * largest / n**2
-    return float((mean.mean() - y) ** 2 + (variance.sum() + pairs) / n**2), float(left)
+    shared, left = pairs(torch.tensor(seen), _hermite(sigma, width), torch.tensor(variance))
+    risk = (mean.mean() - y) ** 2 + (variance.sum() + float(shared)) / n**2
+    return float(risk), float(left) / n**2
 
 
-def _hermite(sigma: PiecewiseLinear, width: np.ndarray) -> list[np.ndarray]:
-    """E σ(r G) He_k(G)/√k!, k = 1 to TERMS, at every width r."""
-    z = np.array(sigma.knots)[:, None] / width
-    jumps, polynomials = np.array(sigma.jumps), [np.ones_like(z), z]
-    for k in range(1, TERMS):
-        polynomials.append(z * polynomials[-1] - k * polynomials[-2])
-    density = np.exp(-z * z / 2) / (2 * np.pi) ** 0.5
-    found = [width * (jumps @ special.ndtr(-z))]
-    found += [width * (jumps @ (density * h)) for h in polynomials[: TERMS - 1]]
-    return [a / special.factorial(k) ** 0.5 for k, a in enumerate(found, start=1)]
+def _hermite(sigma: PiecewiseLinear, width: np.ndarray) -> list[torch.Tensor]:
+    """E σ(r G) He_k(G)/√k!, k = 1, 2, ..., at every width r."""
+    r = torch.tensor(width)
+    jumps, knots = (torch.tensor(v, dtype=r.dtype) for v in (sigma.jumps, sigma.knots))
+    return [r * (jumps @ a) for a in above(knots[:, None] / r)[1:]]
 
 
 # ---- two radii -----------------------------------------------------------------------------------

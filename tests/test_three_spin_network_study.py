@@ -70,3 +70,25 @@ def test_it_runs_and_planted_faults_fail(study: Any) -> None:
     dims = {d: replace(case, printed=case.printed * 1e-3) for d, case in results.dims.items()}
     texts = failing(study, replace(results, dims=dims))
     assert any("floor" in text for text in texts)
+
+    dims = {d: replace(case, homogenised=case.homogenised * 1e-3)
+            for d, case in results.dims.items()}  # fmt: skip
+    texts = failing(study, replace(results, dims=dims))
+    assert any("MF-HOM-SGLD over SGD" in text for text in texts)
+
+
+def test_agents_alone_and_held_by_nothing_descend_as_sgd(study: Any, monkeypatch: Any) -> None:
+    """One replica, no noise, a wide coupling, one inner step: SGD on the same points, to a 30th
+    of the way; a factor of two in the slopes of c or z puts it off by a third."""
+    monkeypatch.setattr(study, "REPLICAS", 1)
+    monkeypatch.setattr(study, "TEMPERATURE", 0.0)
+    monkeypatch.setattr(study, "INNER", 1)
+    function, rate = study.spins(3, 0), 1e-3
+    agents = study.homogenised(function, [(rate, 1e9)], [1], 60, 1)
+    sgd = study.trained(
+        function, [rate], [1], study.KERNELS, 60, study.mobility(3), [(0.0, 0.0)], 1
+    )
+    start = study.started(3, study.KERNELS, [1])
+    moved = [np.abs(a - b.numpy()).max() for a, b in ((sgd.c, start[0]), (sgd.z, start[1]))]
+    for a, b, far in ((agents.c, sgd.c, moved[0]), (agents.z, sgd.z, moved[1])):
+        assert np.abs(a - b).max() < 0.03 * far

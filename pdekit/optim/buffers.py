@@ -15,7 +15,7 @@ from pdekit.optim.tables import Column, Store
 
 @contextmanager
 def restored_on_error(optimizer: Optimizer) -> Iterator[tuple[Store, set[int]]]:
-    """Yields room for copies of the parameters, for one step, and the numbers of those that have
+    """Yields buffers for copies of the parameters, for one step, and the numbers of those that have
     been copied there, none yet. If the body raises, these and the counters are restored.
     """
     anchors, anchored, counts = buffers(optimizer, "anchor"), set[int](), evaluations(optimizer)
