@@ -12,8 +12,11 @@ from pdekit.checks import positive
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, fold
 from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.stopping import check_stopping, endings
 from pdekit.particles.integrators import Draws, Integrator, Step, StochasticHeun
 from pdekit.protocols import Coefficient
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,10 +82,14 @@ class AnnealedLangevin(Diffusion):
     schedule: Callable[[float], float]
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
+    walls: Walls | None = None
+    killing: float | Coefficient | None = None
+    resetting: Resetting | None = None
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_parts(self)
+        check_stopping(self)
         checks.value_not_class("schedule", self.schedule)
         if not callable(self.schedule):
             raise TypeError(f"schedule must be a function of time, got {self.schedule!r}")
@@ -100,7 +107,8 @@ class AnnealedLangevin(Diffusion):
         """
         from pdekit.pde.equations import FokkerPlanck
 
-        return FokkerPlanck(self.potential, 1.0, diffusion=Temperature(self.schedule))
+        noise = Temperature(self.schedule)
+        return FokkerPlanck(self.potential, 1.0, diffusion=noise, **endings(self))
 
     def sigma_at(self, t: float) -> float:
         """√(2/β(t))."""
@@ -108,9 +116,12 @@ class AnnealedLangevin(Diffusion):
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
+        return self.traced(state, self.noise_of_step(step), step, noise)
+
+    def noise_of_step(self, step: Step) -> float:
+        """σ at the middle of a step, or where its noise lies about the start, there."""
         centred = getattr(self.integrator, "centred", False)
-        t = step.start if centred else (step.start + step.stop) / 2
-        return self.traced(state, self.sigma_at(t), step, noise)
+        return self.sigma_at(step.start if centred else (step.start + step.stop) / 2)
 
     def traced(self, state: Tensor, sigma: float, step: Step, noise: Draws) -> Tensor:
         """The state one step later under the noise σ, for `pdekit.particles.run.compiled`."""

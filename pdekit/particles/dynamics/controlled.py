@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
 from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.stopping import check_stopping, endings
 from pdekit.particles.integrators import Integrator, StochasticHeun
 from pdekit.potentials import Sum
 from pdekit.protocols import Coefficient
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -40,11 +43,15 @@ class ControlledLangevin(Diffusion):
     value: Coefficient
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
+    walls: Walls | None = None
+    killing: float | Coefficient | None = None
+    resetting: Resetting | None = None
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
         check_parts(self)
+        check_stopping(self)
 
     @property
     def potentials(self) -> tuple[Any, ...]:
@@ -58,4 +65,4 @@ class ControlledLangevin(Diffusion):
         """
         from pdekit.pde.equations import FokkerPlanck
 
-        return FokkerPlanck(Sum((self.potential, self.value)), self.beta)
+        return FokkerPlanck(Sum((self.potential, self.value)), self.beta, **endings(self))

@@ -47,6 +47,10 @@ class Diffusion(Protocol):
         own: Any = self  # a dynamics with a schedule has no beta
         return sqrt(2 / own.beta)
 
+    def noise_of_step(self, step: Step) -> float:
+        """σ in a step."""
+        return self.sigma
+
     def drift(self, x: Tensor, t: float) -> Tensor:
         """-Σ ∇V_k(x, t), shape of ``x``."""
         first, *rest = (slope(at_time(V, t), x) for V in self.potentials)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
 from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.stopping import check_stopping, endings
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews
 from pdekit.protocols import Coefficient
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -37,12 +40,16 @@ class Langevin(Diffusion):
     beta: float
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None
+    walls: Walls | None = None
+    killing: float | Coefficient | None = None
+    resetting: Resetting | None = None
     pure: ClassVar[bool] = True
     contracts: ClassVar[bool] = True  # paths driven by the same noise contract where V is convex
 
     def __post_init__(self) -> None:
         check_beta(self.beta, infinite=True)
         check_parts(self)
+        check_stopping(self)
 
     @property
     def potentials(self) -> tuple[Coefficient, ...]:
@@ -53,4 +60,4 @@ class Langevin(Diffusion):
         """ρ_t = ∇·(ρ∇V + β⁻¹∇ρ), with no flux through the walls of the grid it is solved on."""
         from pdekit.pde.equations import FokkerPlanck
 
-        return FokkerPlanck(self.potential, self.beta)
+        return FokkerPlanck(self.potential, self.beta, **endings(self))
