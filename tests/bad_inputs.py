@@ -158,6 +158,7 @@ BAD: dict[str, list[str]] = {
     "least": [v for v in [*_NO_NUMBER, *_SIZES] if v != "0.0"],  # >= 0
     "rate": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "lambda x: x")],
     "killing": [*(v for v in _FUNCTIONS if v != "3.0"), *_GROWTH, "np.ones(5)", "LAW"],
+    "clock": [*(v for v in _FUNCTIONS if v != "3.0"), "-1.0", "np.inf", "np.nan", "LAW"],
     "least?": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "None")],
     "share": [*_NO_NUMBER, "-0.1", "1.5", "np.inf", "-np.inf", "7", "1e300"],
     "tolerance": [*_NO_NUMBER, *_SIZES, "1e-300", "1.0", "2.0", "1e300", "1e-15"],
@@ -950,6 +951,17 @@ CALLS: list[Call] = [
         start=("3.0", "positive?"),
     ),
     _row("Langevin", lambda **a: _run(pk.Langevin(**a)), **_NOISELESS, integrator=_HOW, box=_BOX),
+    _row(
+        "Langevin that stops",
+        lambda **a: _run(pk.Langevin(V, 4.0, box=GRID, **a)),
+        walls=("pk.Walls(False, True)", "part"),
+        killing=("0.5", "clock"),
+    ),
+    _row(
+        "Langevin that is reset",
+        lambda **a: _run(pk.Langevin(V, 4.0, **a)),
+        resetting=("pk.Resetting(1.0, LAW)", "part"),
+    ),
     _row(
         "InteractingLangevin",
         lambda **a: _run(pk.InteractingLangevin(**a)),

@@ -97,8 +97,9 @@ class _AtThePositions:
     @property
     def positioned(self) -> "Integrator":
         """The integrator whose states are positions, for particles that stop on their way."""
-        own: Integrator = self
-        return own
+        own: Any = self
+        integrator: Integrator = own
+        return integrator
 
     def scales(self, step: Step) -> tuple[float, float]:
         """In units of σ: of ξ before the gradient, and of ξ in the noise of the step."""

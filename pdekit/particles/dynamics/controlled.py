@@ -33,6 +33,15 @@ class ControlledLangevin(Diffusion):
     integrator : ``StochasticHeun()`` takes the slopes at both ends of a step (weak order 2);
         ``EulerMaruyama()`` at its beginning
     box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
+    walls : what the ends of the box do, such as ``Walls(True, PartlyAbsorbing(rate))``; None for
+        walls that reflect
+    killing : rate >= 0 per time at which particles are taken, a number or a function of points
+    resetting : ``Resetting(rate, law)``, to places from a law of independent particles
+
+    Particles stop at walls that absorb and by killing (`pdekit.particles.dynamics.stopping`):
+    ``Ensemble.alive`` and ``Ensemble.exits``. Survival is then of weak order one in dt, with a
+    small constant; ``LeimkuhlerMatthews``, whose states are no positions, is replaced by Heun's
+    steps. Good steps are shorter than the time to diffuse across a tenth of the box.
 
     Raises ``ValueError`` for beta <= 0. Good steps: as for ``Langevin`` with V + u, and not
     longer than the time scale of u.

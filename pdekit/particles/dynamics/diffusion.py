@@ -47,6 +47,12 @@ class Diffusion(Protocol):
         own: Any = self  # a dynamics with a schedule has no beta
         return sqrt(2 / own.beta)
 
+    def step_warning(self, x: Tensor, size: float, t: float) -> str:
+        """A warning of steps too long for walls that take particles."""
+        from pdekit.particles.dynamics.stopping import wide_step
+
+        return wide_step(self, size)
+
     def noise_of_step(self, step: Step) -> float:
         """σ in a step."""
         return self.sigma

@@ -40,6 +40,7 @@ KILLED = -1.0
 
 
 _TINY = 1e-15  # distance from a wall, over the kick of a step
+_KICKS = 5  # in the width of a box: 3e-4 of the particles near one wall meet both in a step
 _ENDINGS = "walls", "killing", "resetting"
 
 
@@ -74,6 +75,23 @@ def check_stopping(dynamics: Any) -> None:
         _check_killing(name, dynamics.killing)
     if dynamics.resetting is not None:
         _check_resetting(name, dynamics)
+
+
+def wide_step(dynamics: Any, size: float) -> str:
+    """A warning of steps that see two walls at once, of which a bridge knows one at a time."""
+    if getattr(dynamics, "walls", None) is None:
+        return ""
+    kick = dynamics.noise_of_step(Step(0, 0.0, size, size)) * sqrt(size)
+    box = dynamics.box
+    sides = zip(box.lower, box.upper, dynamics.walls.per_axis(box.periodic), strict=True)
+    width = min((b - a for a, b, ends in sides if any(map(not_closed, ends))), default=inf)
+    if kick <= width / _KICKS:
+        return ""
+    return (
+        f"a step kicks particles by {kick:.2g}, not small beside the width {width:.3g} between the "
+        "walls, so that survival is wrong by more than the order of dt; take dt <= "
+        f"{size * (width / _KICKS / kick) ** 2:.1g}"
+    )
 
 
 def _check_walls(name: str, walls: Any, box: Any) -> None:
