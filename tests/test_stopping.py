@@ -65,7 +65,7 @@ def test_survival_and_exit_times_between_walls_that_absorb(dt, dtype):
 
 
 def test_which_wall_and_where():
-    """From x on [0, 1] the upper wall is met first with probability x, after x (1 - x)/(2 D), D = 1/beta."""
+    """From x on [0, 1] the upper wall is first with probability x, after beta x (1 - x)/2."""
     X = pk.simulate(pk.Langevin(NOTHING, 2.0, box=LINE, walls=BOTH), at(0.3), N, 4.0, 0.002, seed=2)
     walls, places = X.exits["wall"].values, X.exits["place"].values[:, 0]
     assert np.isin(walls, [0.0, 1.0]).all()

@@ -40,7 +40,7 @@ KILLED = -1.0
 
 
 _TINY = 1e-15  # distance from a wall, over the kick of a step
-_KICKS = 5  # in the width of a box: 3e-4 of the particles near one wall meet both in a step
+_KICKS = 5  # in the width of a box, so that few particles meet both walls in a step
 _ENDINGS = "walls", "killing", "resetting"
 
 
@@ -190,7 +190,7 @@ class Stopping:
         return state[TIME, ..., 0] == inf
 
     def exits(self, state: Tensor) -> Tensor:
-        """Time, wall and place of exits, ``(runs, particles, 2 + dim)``; NaN where there is none."""
+        """Time, wall and place of exits, ``(runs, particles, 2 + dim)``; NaN where none is."""
         ends = torch.cat([state[TIME, ..., :1], state[WALL, ..., :1], state[PLACE]], -1)
         return ends.masked_fill(self.alive(state)[..., None], nan)
 
