@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pdekit.errors import ResolutionWarning as ResolutionWarning
     from pdekit.errors import TruncationWarning as TruncationWarning
     from pdekit.grid import Grid as Grid
+    from pdekit.in_time import InTime as InTime
     from pdekit.interactions import CurieWeiss as CurieWeiss
     from pdekit.interactions import PairPotential as PairPotential
     from pdekit.laws import Gaussian as Gaussian
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from pdekit.particles.dynamics.elastic import ElasticSGD as ElasticSGD
     from pdekit.particles.dynamics.entropy_sgd import EntropySGD as EntropySGD
     from pdekit.particles.dynamics.interacting import InteractingLangevin as InteractingLangevin
+    from pdekit.particles.dynamics.ito import ItoProcess as ItoProcess
     from pdekit.particles.dynamics.langevin import Langevin as Langevin
     from pdekit.particles.dynamics.metropolis import MetropolisLangevin as MetropolisLangevin
     from pdekit.particles.dynamics.momentum import MaSS as MaSS

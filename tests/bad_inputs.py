@@ -158,6 +158,18 @@ BAD: dict[str, list[str]] = {
     "least": [v for v in [*_NO_NUMBER, *_SIZES] if v != "0.0"],  # >= 0
     "rate": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "lambda x: x")],
     "killing": [*(v for v in _FUNCTIONS if v != "3.0"), *_GROWTH, "np.ones(5)", "LAW"],
+    "drift": [
+        v for v in _FUNCTIONS if v not in ("lambda x: x", "lambda x: 0 * x", "lambda x, t: x")
+    ],
+    "moving": ["None", "'x'", "3.0", "{}", "object()", "lambda x: x", "GRID", "LAW", "int"],
+    "noise": [
+        *(v for v in _FUNCTIONS if v != "3.0" and v != "[1]"),
+        "np.inf",
+        "np.nan",
+        "[1.0, 2.0]",
+        "LAW",
+    ],
+    "clock": [*(v for v in _FUNCTIONS if v != "3.0"), "-1.0", "np.inf", "np.nan", "LAW"],
     "least?": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "None")],
     "share": [*_NO_NUMBER, "-0.1", "1.5", "np.inf", "-np.inf", "7", "1e300"],
     "tolerance": [*_NO_NUMBER, *_SIZES, "1e-300", "1.0", "2.0", "1e300", "1e-15"],
@@ -951,6 +963,17 @@ CALLS: list[Call] = [
     ),
     _row("Langevin", lambda **a: _run(pk.Langevin(**a)), **_NOISELESS, integrator=_HOW, box=_BOX),
     _row(
+        "Langevin that stops",
+        lambda **a: _run(pk.Langevin(V, 4.0, box=GRID, **a)),
+        walls=("pk.Walls(False, True)", "part"),
+        killing=("0.5", "clock"),
+    ),
+    _row(
+        "Langevin that is reset",
+        lambda **a: _run(pk.Langevin(V, 4.0, **a)),
+        resetting=("pk.Resetting(1.0, LAW)", "part"),
+    ),
+    _row(
         "InteractingLangevin",
         lambda **a: _run(pk.InteractingLangevin(**a)),
         **_NOISELESS,
@@ -1008,6 +1031,14 @@ CALLS: list[Call] = [
         integrator=_HOW,
         box=_BOX,
     ),
+    _row(
+        "ItoProcess",
+        lambda **a: _run(pk.ItoProcess(**a)),
+        drift=("lambda x, t: -t * x", "drift"),
+        noise=("lambda x: 1 + x[..., 0] ** 2", "noise"),
+        dim=("1", "whole"),
+    ),
+    _row("InTime", pk.InTime, f=("lambda x, t: t * x[..., 0]", "moving")),
     _row("MetropolisLangevin", lambda **a: _run(pk.MetropolisLangevin(**a)), **_DYN),
     _row(
         "MultiplicativeLangevin",

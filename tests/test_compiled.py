@@ -117,6 +117,7 @@ PLAIN = {
     "all pairs": pk.InteractingLangevin(WELL, 4.0, PAIRS),
     "Chebyshev": pk.InteractingLangevin(WELL, 4.0, PAIRS, summation=ChebyshevSum()),
     "slow pairs": pk.TwoScaleLangevin(WELL, 4.0, 0.5, 0.1, 3, interaction=PAIRS),
+    "own equation": pk.ItoProcess(lambda x: -x, lambda x, t: 1 + t * x[..., 0] ** 2, dim=2),
     "neurons": pk.TwoLayerNetwork(
         pk.networks.GaussianClasses((2,), (0.5,), pk.networks.PiecewiseLinear((0,), (1,)))
     ),

@@ -172,6 +172,35 @@ def multiplicative(rng):
         plain, beta, root, extra), 1e-6)  # fmt: skip
 
 
+def own_equation(rng):
+    """Coefficients of places, or of places and times; noise of one number, of each, of matrices."""
+    _, _, plain, how, what = problem(rng)
+    dim, w, s = plain.x.shape[1], rng.normal(), log_uniform(rng, 0.05, 2)
+    how["dtype"] = "float64"
+    _redrawn(plain, how)
+    moves = float(rng.random() < 0.5)
+    drift = (lambda x, t: -w * (1 + t) * x) if moves else (lambda x: -w * x)
+    columns = int(rng.integers(1, dim + 1))
+    B = s * rng.normal(size=(dim, columns))
+    noise, factor = pick(
+        rng,
+        (s, lambda x, t: s * np.eye(dim)),
+        (lambda x: s * (1 + x * x), lambda x, t: s * (1 + x * x)[..., None] * np.eye(dim)),
+        (lambda x, t: s * (1 + t + x[..., 0] ** 2),
+         lambda x, t: s * (1 + t + x[:, 0] ** 2)[:, None, None] * np.eye(dim)),
+        (B.tolist(), lambda x, t: B),
+    )  # fmt: skip
+
+    def loop():
+        def step(x, k, t, stop, h, p):
+            xi = plain.noise(k)[:, : factor(x, t).shape[-1], None]
+            return x - w * (1 + moves * t) * x * h + np.sqrt(h) * (factor(x, t) @ xi)[..., 0]
+
+        return plain.trajectory(step, plain.x)
+
+    return trial(pk.ItoProcess(drift, noise, dim), plain, how, what, loop, 1e-6)
+
+
 def elastic(rng):
     V, _, plain, how, what = problem(rng, particles=(2, 9))
     args = pick(rng, inf, betas(rng)), log_uniform(rng, 0.2, 5), log_uniform(rng, 0.2, 5)
@@ -366,6 +395,7 @@ ROWS = [
     Row("UnderdampedLangevin step by step", ("UnderdampedLangevin",), underdamped, 0.9),
     Row("MetropolisLangevin step by step", ("MetropolisLangevin",), metropolis, 0.9),
     Row("MultiplicativeLangevin step by step", ("MultiplicativeLangevin",), multiplicative, 0.9),
+    Row("ItoProcess step by step", ("ItoProcess", "InTime"), own_equation, 0.9),
     Row("ElasticSGD step by step", ("ElasticSGD",), elastic, 0.9),
     Row("SampledDescent step by step", ("SampledDescent",), sampled, 0.9),
     Row("EntropySGD step by step", ("EntropySGD",), entropy, 0.5),

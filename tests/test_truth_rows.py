@@ -22,7 +22,7 @@ EQUATIONS = (
 # formulas of one line, or shown by the rows of what they belong to
 DYNAMICS = (
     "AnnealedLangevin", "ControlledLangevin", "ElasticSGD", "EntropySGD", "InteractingLangevin",
-    "Langevin", "MaSS", "MetropolisLangevin", "MultiplicativeLangevin", "Nesterov",
+    "ItoProcess", "Langevin", "MaSS", "MetropolisLangevin", "MultiplicativeLangevin", "Nesterov",
     "RestartedMaSS", "RestartedNesterov", "SampledDescent", "SmoothedDescent", "TwoScaleLangevin",
     "UnderdampedLangevin", "EulerMaruyama", "LeimkuhlerMatthews", "StochasticHeun", "TamedEuler",
 )  # fmt: skip

@@ -10,6 +10,7 @@ import itertools
 import math
 import sys
 import tempfile
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -789,7 +790,40 @@ def make_nonsense(rng: Random) -> Trial:
     return Trial(name, lambda: call(**{**good, **change}), nonsense=True)
 
 
+def make_stopped(rng: Random) -> Trial:
+    """Walls, clocks and resetting, against the density of the equation: one alarm in 1e6."""
+    width, beta = log_uniform(rng, 0.1, 10), log_uniform(rng, 0.3, 30)
+    box = pk.Grid(0, width, 400)
+    time = width**2 * beta * log_uniform(rng, 0.01, 0.3)
+    steep = rng.uniform(-3, 3) / (beta * width)
+    V = pk.potentials.Linear((steep,)) + pk.potentials.Quadratic(rng.uniform(0, 2) / time)
+    rate = lambda: log_uniform(rng, 0.01, 100) * width / time  # noqa: E731
+    wall = lambda: pick(rng, False, True, pk.PartlyAbsorbing(rate()))  # noqa: E731
+    more: dict[str, Any] = {"walls": pk.Walls(wall(), wall())}
+    if rng.random() < 0.4:
+        more["killing"] = pick(rng, 0.7 / time, lambda x: x[..., 0] ** 2 / (width**2 * time))
+    law = pk.Gaussian(rng.uniform(0.3, 0.7) * width, 0.05 * width)
+    if rng.random() < 0.2:
+        more = {"resetting": pk.Resetting(2 / time, law)}
+    how = pick(rng, {}, {"integrator": particles.StochasticHeun()})
+    D = pk.Langevin(V, beta, box=box, **how, **more)
+    dtype, seed = pick(rng, torch.float64, torch.float32), int(rng.integers(2**40))
+    step = 1e-3 * width**2 * beta * pick(rng, 1.0, 0.3)
+
+    def call() -> Any:
+        X = pk.simulate(D, law, 4000, [time / 3, time], step, seed=seed, dtype=dtype)
+        with warnings.catch_warnings():  # walls are meant
+            warnings.simplefilter("ignore", pk.TruncationWarning)
+            rho = pk.solve(D.law(), box, law, [time / 3, time])
+        return pk.compare(rho, X).p_value
+
+    return Trial(f"{D} {law} t={time:.4g} dt={step:.3g} {dtype} seed={seed}", call,
+                 lambda p: (float(p < 1e-6), 0.0))  # fmt: skip
+
+
 ROWS = [
+    Row("particles that stop", ("simulate", "Langevin", "Walls", "Resetting"), make_stopped,
+        answered=0.8, cost=2),
     Row("positions", ("simulate", "Ensemble", "Checkpoint", "Ranks", "EulerMaruyama",
                       "StochasticHeun"), make_positions, answered=0.9, cost=2),
     Row("observables", ("simulate", "Moments", "Histogram", "BasinCounts", "Checkpoint"),

@@ -8,7 +8,14 @@ import xarray as xr
 
 from pdekit.arrays import Array, IntArray
 from pdekit.comparison import distances
-from pdekit.comparison.inputs import HasParticles, check_times, on_cells, particles_of, points_of
+from pdekit.comparison.inputs import (
+    HasParticles,
+    check_times,
+    on_cells,
+    particles_of,
+    points_of,
+    survivors_of,
+)
 from pdekit.comparison.metrics import Sample
 from pdekit.grid import Grid
 
@@ -93,6 +100,7 @@ class Positions:
 
     x: xr.DataArray
     grid: Grid
+    stops: bool = False
 
     @property
     def times(self) -> Array:
@@ -107,7 +115,8 @@ class Positions:
         return int(self.x.sizes.get("run", 1))
 
     def at(self, number: int) -> Points:
-        points = points_of(self.x.isel(time=number), self.grid.dim, float(self.times[number]))
+        time = float(self.times[number])
+        points = points_of(self.x.isel(time=number), self.grid.dim, time, self.stops)
         return Points(self.grid.wrapped(points), self.grid)
 
 
@@ -179,8 +188,9 @@ class Histograms:
 
 def clouds_of(ensemble: HasParticles, grid: Grid, metrics: Any = ()) -> Clouds:
     """The ensemble's positions or, if they were not kept, its histogram on ``grid``."""
+    stops = survivors_of(ensemble) is not None
     if getattr(ensemble, "x", None) is not None or not hasattr(ensemble, "observed"):
-        return Positions(particles_of(ensemble, grid), grid)
+        return Positions(particles_of(ensemble, grid), grid, stops)
     observed = xr.Dataset() if ensemble.observed is None else ensemble.observed
     found = [str(name) for name in observed if str(name).endswith("histogram")]
     fitting = [name for name in found if _fits(observed[name], grid)]
@@ -204,7 +214,7 @@ def clouds_of(ensemble: HasParticles, grid: Grid, metrics: Any = ()) -> Clouds:
     counts = counts.rename(dict(zip(_axes(counts), grid.names, strict=True)))
     counts = on_cells(name, counts.transpose("time", "run", *grid.names), grid)
     found_clouds = Histograms(counts, outside.sel(time=counts["time"]), grid)
-    if found_clouds.particles < 50:
+    if found_clouds.particles < 50 and not stops:
         raise ValueError(
             f"{found_clouds.particles} particles are too few for a comparison, expected at least "
             "50; simulate more"

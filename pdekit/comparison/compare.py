@@ -37,15 +37,17 @@ from pdekit.comparison.inputs import (
     density_of,
     mass_of,
     shared_times,
+    survivors_of,
 )
 from pdekit.comparison.layers import cell_blur, layered_tests, layers, p_values
 from pdekit.comparison.metrics import KL, L1, W1, Metric, Sample
+from pdekit.comparison.survival import FEWEST, Survival, survival_of
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 
 # Share of the false alarms allotted to each test. The last test only reacts to particles
 # where almost none should be, and gets little.
-SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01}
+SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01, "survival": 0.25}
 
 BLURS = 2.0
 """Assumed error of the cells, in units of the difference between centre value and average."""
@@ -190,6 +192,11 @@ def compare(
     number of particles beyond the walls, or where the density is next to nothing, joins them
     (Poisson). The smallest weighted p-value is combined into one (Tippett).
 
+    Of particles that may stop (``ensemble.alive``) the density is that of a sub-probability. How
+    many are left is binomial (``survival``, ``expected_survival``, ``p_survival``); given that, the
+    survivors are compared with the density over its mass, if there are 50, and NaN stands for their
+    distances if not.
+
     Requested metrics are ranked among ``draws`` ensembles of the null hypothesis, on at
     most 1024 boxes of cells (32 x 32 in the plane); their smallest p-value is ranked too (min-p),
     which is ``p_metrics``. Then ``p_value = 2 min(p_layers, p_metrics)``, so that their
@@ -220,8 +227,9 @@ def compare(
     A standard deviation of 10 cells and 100,000 particles: 0.19.
 
     Raises ``ValueError`` for no shared time, a dimension mismatch, a negative density or one whose
-    mass is not 1 (within 1e-3; smaller errors are divided out), values that are not finite, or
-    fewer than 50 particles or 19 draws, an equation whose solution is no density; ``TypeError`` for
+    mass is not 1 (within 1e-3; smaller errors are divided out) though no particle can stop, values
+    that are not finite, fewer than 50 particles or 19 draws, or an equation whose solution is no
+    density; ``TypeError`` for
     objects without ``.u``/``.grid`` or ``.x``, complex numbers, and invalid metrics.
 
     Source: the law of the dynamics, mathematics 1.4. Good values: 1e4 to 1e6 particles, 400 cells.
@@ -230,14 +238,16 @@ def compare(
     chosen = _checked(metrics, draws)
     clouds = clouds_of(ensemble, grid, chosen)
     asked = _Request(chosen, draws, whole("seed", seed, 0), *_null_of(ensemble, clouds.runs, grid))
-    times, rows = [], []
+    times, rows, alive = [], [], survivors_of(ensemble)
     for here, there in shared_times(u["time"].values, clouds.times):
         time = float(clouds.times[there])
         cloud = clouds.at(there)
         times.append(time)
-        mass = mass_of(u.isel(time=here), grid, time)
+        mass, total = mass_of(u.isel(time=here), grid, time, alive is not None)
+        lost = survival_of(alive, there, total, clouds.particles)
         # independent draws for every time
-        rows.append(_at_one_time(cloud, mass, grid, asked, there))
+        rows.append(_at_one_time(cloud, mass, grid, asked, there, lost))
+    rows = _filled(rows)
     data = xr.Dataset(
         {name: _variable(name, [row[name] for row in rows]) for name in rows[0]},
         coords={"time": times, "axis": list(grid.names)},
@@ -261,9 +271,24 @@ class _Request:
     runs: int
 
 
+def _filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With NaN for distances, and 1 for the p-values, of times of few survivors."""
+    whole_ = max(rows, key=len)
+    empty = {name: 1.0 if name.startswith("p_") else np.full(np.shape(value), np.nan)
+             for name, value in whole_.items()}  # fmt: skip
+    return [empty | row for row in rows]
+
+
 def _at_one_time(
-    cloud: Cloud, mass: Array, grid: Grid, asked: _Request, number: int
+    cloud: Cloud,
+    mass: Array,
+    grid: Grid,
+    asked: _Request,
+    number: int,
+    lost: Survival | None,
 ) -> dict[str, Any]:
+    if lost is not None and lost.going < FEWEST:
+        return lost.row() | {"p_value": lost.p_value, "blurred": lost.p_value}
     counts, outside = cloud.counts, cloud.outside
     n = int(counts.sum())
     labels = equal_mass_bins(mass, smallest_bin(n))
@@ -283,6 +308,9 @@ def _at_one_time(
     empty = nowhere(mass)
     astray = outside_test(int(counts[empty].sum()), n, float(mass[empty].sum()) + expected)
     rare = {"outside": min(1.0, 2 * min(outside_test(outside, n, expected), astray))}
+    if lost is not None:
+        rare["survival"] = lost.p_value
+        row |= lost.row()
     p |= rare
     row |= {f"p_{test}": value for test, value in p.items()}
     row["p_value"] = combined(p, SHARES)

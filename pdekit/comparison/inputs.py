@@ -105,6 +105,15 @@ def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
     return particles
 
 
+def survivors_of(ensemble: object) -> xr.DataArray | None:
+    """The share of particles that have not stopped, over time; None where none does."""
+    alive = getattr(ensemble, "alive", None)
+    if alive is None:
+        return None
+    share: xr.DataArray = alive.mean("run", keep_attrs=True) if "run" in alive.dims else alive
+    return share
+
+
 def _reduced(x: xr.DataArray, dynamics: object) -> xr.DataArray:
     """In the coordinates of which the law of the dynamics is the law, if it declares some."""
     if not hasattr(dynamics, "reduced"):
@@ -136,9 +145,12 @@ def _real(values: Any, what: str) -> Array:
     return np.asarray(values, dtype=float)
 
 
-def points_of(x: xr.DataArray, dim: int, time: float) -> Array:
+def points_of(x: xr.DataArray, dim: int, time: float, stops: bool) -> Array:
+    """``(n, dim)``; of particles that may stop those that have not."""
     order = [d for d in ("run", "particle", "dim") if d in x.dims]
     points = _real(x.transpose(*order).values, "the positions").reshape(-1, dim)
+    if stops:
+        points = points[~np.isnan(points).all(axis=1)]
     bad = len(points) - np.count_nonzero(np.isfinite(points).all(axis=1))
     if bad:
         raise ValueError(
@@ -148,7 +160,8 @@ def points_of(x: xr.DataArray, dim: int, time: float) -> Array:
     return points
 
 
-def mass_of(u: xr.DataArray, grid: Grid, time: float) -> Array:
+def mass_of(u: xr.DataArray, grid: Grid, time: float, stops: bool) -> tuple[Array, float]:
+    """Masses in the cells, over their sum, and this; 1 unless particles may stop."""
     rho = _real(u.values, "the density")
     if not np.isfinite(rho).all():
         raise ValueError(f"the density is not finite at t = {time:g}")
@@ -158,13 +171,19 @@ def mass_of(u: xr.DataArray, grid: Grid, time: float) -> Array:
             "solution of a Fokker-Planck equation"
         )
     total = float(grid.integrate(rho))
-    if abs(total - 1) > 1e-3:
+    if stops and not 0 < total < 1 + 1e-3:
+        raise ValueError(
+            f"the density integrates to {total:.6g} at t = {time:g}, expected more than 0 and at "
+            "most 1, of particles that may stop; leave later times out, or divide by the first mass"
+        )
+    if not stops and abs(total - 1) > 1e-3:
         raise ValueError(
             f"the density integrates to {total:.6g} at t = {time:g}, expected 1; divide by its "
-            "mass, or enlarge the box if mass was lost"
+            "mass, enlarge the box if mass was lost, or compare with particles that stop as well, "
+            "by walls= or killing= of their dynamics"
         )
     mass = np.maximum(rho, 0.0)
-    return np.asarray(mass / mass.sum())
+    return np.asarray(mass / mass.sum()), min(total, 1.0) if stops else 1.0
 
 
 def acts_on_itself(dynamics: object) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pdekit.particles.dynamics.gradients import MiniBatch as MiniBatch
     from pdekit.particles.dynamics.gradients import NoisyGradient as NoisyGradient
     from pdekit.particles.dynamics.interacting import InteractingLangevin as InteractingLangevin
+    from pdekit.particles.dynamics.ito import ItoProcess as ItoProcess
     from pdekit.particles.dynamics.langevin import Langevin as Langevin
     from pdekit.particles.dynamics.metropolis import MetropolisLangevin as MetropolisLangevin
     from pdekit.particles.dynamics.momentum import MaSS as MaSS

@@ -21,8 +21,9 @@ import pdekit
 from pdekit import checks
 from pdekit.errors import AccuracyWarning
 from pdekit.particles.dynamics.gradients import FullGradient
+from pdekit.particles.dynamics.stopping import Stopping, changes_paths, stops
 from pdekit.particles.fused import fused
-from pdekit.particles.observation import Observable, Observed, checked, listed
+from pdekit.particles.observation import Observable, Observed, Survivors, checked, listed
 from pdekit.particles.run import guards
 from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
@@ -42,7 +43,7 @@ from pdekit.particles.run.recorder import Recorder, file_of
 from pdekit.particles.run.rounding import RoundingCheck
 from pdekit.particles.run.schedule import Interval, intervals, some_steps
 from pdekit.particles.run.starts import start
-from pdekit.particles.run.step_size import check_final_curvature, check_step_size
+from pdekit.particles.run.step_size import check_final_curvature, check_step_size, thinned
 from pdekit.particles.run.tiles import Share, Tile, device_capacity, pieces, shared_runs, whole_runs
 from pdekit.particles.run.user_dynamics import UserDynamics, check_methods, is_builtin
 from pdekit.particles.run.users_kernels import users_kernels
@@ -77,6 +78,12 @@ class Ensemble:
     particle steps done, and ``resumed``, the fraction restored from a checkpoint. On several ranks
     ``x`` and ``stats`` are those of this rank, and ``x`` has the coordinate along which it is
     divided.
+
+    Of a dynamics with walls or killing: ``alive``, the share (time, [run]) of particles that are
+    on their way, and ``exits``, over ``particle`` [and ``run``]: the ``time``, ``place`` (dim) and
+    ``wall`` of those that stopped, NaN for the others; ``wall`` is 2 k at the lower end of axis k,
+    2 k + 1 at the upper one, -1 for killing. ``x`` is NaN from the exit on; observables are of
+    those on their way. None for other dynamics; ``exits`` also where positions are not kept.
     """
 
     x: xr.DataArray  # None where keep=False: `final` raises, others would have to ask each time
@@ -85,6 +92,8 @@ class Ensemble:
     stats: EnsembleStats
     observed: xr.Dataset | None = None
     division: Division | None = None
+    alive: xr.DataArray | None = None
+    exits: xr.Dataset | None = None
 
     @cached_property
     def final(self) -> xr.DataArray:
@@ -98,18 +107,16 @@ class Ensemble:
         """On rank 0 the ensemble of all ranks, None on the others; collective."""
         if self.division is None or self.division.ranks.size == 1:
             return self
-        ranks, axis, shares, _ = self.division
+        ranks = self.division.ranks
         if self.x is None:
             return self if ranks.rank == 0 else None
-        times, runs, dim = self.x.sizes["time"], "run" in self.x.dims, self.x.sizes["dim"]
-        shapes = [(times, *(s.runs,) * runs, s.size, dim) for s in shares]
-        parts = ranks.collected(self.x.values, shapes)
-        if not parts:
+        x = _collected(self.x, self.division)
+        exits = None
+        if self.exits is not None:
+            exits = {name: _collected(part, self.division) for name, part in self.exits.items()}
+        if x is None:
             return None
-        x = np.concatenate(parts, axis=self.x.dims.index(axis))
-        coords, named = {"time": self.x["time"].values}, self.x.dims
-        whole = xr.DataArray(x, coords, named, self.x.name, self.x.attrs)
-        return replace(self, x=whole, division=None)
+        return replace(self, x=x, division=None, exits=None if exits is None else xr.Dataset(exits))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -210,10 +217,15 @@ def simulate(
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
         curvature = check_step_size(dynamics, source.probe, looked, longest, seed)
         check_time_steps(curves(dynamics, source.probe, times[-1], seed), plan)
-        rounding = RoundingCheck(dynamics, source.probe, times[-1], longest, curvature)
+        rounding = RoundingCheck(thinned(dynamics), source.probe, times[-1], longest, curvature)
         rounded = rounding.warn(source.probe, 0.0)
         observables = checked(observe, [interval.steps for interval in plan], dim)
         mover: Any = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
+        if changes_paths(dynamics):
+            mover = Stopping(dynamics)
+        ends = stops(dynamics)
+        if ends:
+            observables = (*observables, Survivors())
         fast = fused(mover, source.probe[None])
         users = users_kernels(dynamics, source.probe) if fast else []
         for kernel in users:
@@ -223,7 +235,8 @@ def simulate(
             mover.check_steps(source, divided.here, seed, some_steps(plan, dt))
         traced = compiled(mover) if device.type == "cuda" else None
         out = _blank(len(times), divided.here, dim, dtype) if checks.flag("keep", keep) else None
-        recorder = Recorder(out, Observed.empty(observables, len(times), runs, dim), divided)
+        seen = Observed.empty(observables, len(times), runs, dim)
+        recorder = Recorder(out, seen, divided, _blank_exits(out) if ends else None)
         capacity = _TILE_CPU if device.type == "cpu" else device_capacity(device, _TILE_GPU)
         if checkpoint is not None and file is not None:
             capacity = recorder.open(file, checkpoint.minutes, asked, capacity)
@@ -245,13 +258,15 @@ def simulate(
                     rounding.warn(recorder.last, times[-1])
             speed = began, resumed, loop.finished(), bar.total
             stats = _stats(plan, curvature, *speed)
-            result = _ensemble(dynamics, seed, stats, times, dim, recorder)
+            asked_for = len(observe)
+            result = _ensemble(dynamics, seed, stats, times, dim, recorder, asked_for)
             if loop.interrupted:
                 raise _interrupted(result, recorder)
     if divided.ranks.size == 1:
         return result
     recorder.observed.add_up(divided.ranks.add_up)
-    return replace(result, observed=recorder.observed.dataset(times, dim))
+    observed = recorder.observed.first(asked_for).dataset(times, dim)
+    return replace(result, observed=observed, alive=_alive(recorder, times, n, asked_for))
 
 
 def _draws(dynamics: Dynamics) -> bool:
@@ -308,12 +323,41 @@ def _ensemble(
     times: list[float],
     dim: int,
     recorder: Recorder,
+    asked_for: int,
 ) -> Ensemble:
     x: Any = None if recorder.out is None else _labelled(recorder.out, times, recorder.division)
     if x is not None and times[-1] > 0 and _draws(dynamics):
         x.attrs["seed"] = seed
-    observed = recorder.observed.dataset(times, dim)
-    return Ensemble(x, dynamics, seed, stats, observed, recorder.division)
+    observed = recorder.observed.first(asked_for).dataset(times, dim)
+    alive = _alive(recorder, times, recorder.division.here.size, asked_for)
+    exits = _exits(recorder)
+    return Ensemble(x, dynamics, seed, stats, observed, recorder.division, alive, exits)
+
+
+def _alive(recorder: Recorder, times: list[float], n: int, asked_for: int) -> Any:
+    """Shares of particles on their way, of those that may stop."""
+    if len(recorder.observed.seen) == asked_for:
+        return None
+    shares = recorder.observed.seen[-1] / n
+    coords, started = {"time": np.array(times)}, {"started": n * shares.shape[1]}
+    alive = xr.DataArray(shares, coords, ("time", "run"), "alive", started)
+    return alive.isel(run=0) if shares.shape[1] == 1 else alive
+
+
+def _exits(recorder: Recorder) -> xr.Dataset | None:
+    """When, where and at which wall particles stopped."""
+    if recorder.exits is None:
+        return None
+    ends, dims = recorder.exits, ("run", "particle")
+    found = xr.Dataset(
+        {
+            "time": (dims, ends[..., 0]),
+            "wall": (dims, ends[..., 1]),
+            "place": ((*dims, "dim"), ends[..., 2:]),
+        },
+        _coordinates(recorder.division),
+    )
+    return found.isel(run=0) if _alone(recorder.division) else found
 
 
 def _interrupted(result: Ensemble, recorder: Recorder) -> Interrupted:
@@ -344,6 +388,14 @@ def _blank(times: int, share: Share, dim: int, dtype: torch.dtype) -> NDArray[An
     return np.full(shape, np.nan, dtype=str(dtype).removeprefix("torch."))
 
 
+def _blank_exits(out: NDArray[Any] | None) -> NDArray[Any] | None:
+    """NaN for time, wall and place of every exit; None where positions are not kept."""
+    if out is None:
+        return None
+    _, runs, size, dim = out.shape
+    return np.full((runs, size, 2 + dim), np.nan, out.dtype)
+
+
 def _check_dim(dynamics: Dynamics, dim: int) -> None:
     declared = getattr(dynamics, "dim", None)
     if declared is not None and declared != dim:
@@ -354,12 +406,33 @@ def _check_dim(dynamics: Dynamics, dim: int) -> None:
 
 
 def _labelled(out: NDArray[Any], times: list[float], divided: Division) -> xr.DataArray:
-    names, coords = ["time", "run", "particle", "dim"], {"time": np.array(times)}
+    coords, names = {"time": np.array(times)} | _coordinates(divided), ["time", "particle", "dim"]
+    if _alone(divided):
+        return xr.DataArray(out[:, 0], coords, names, "x")
+    return xr.DataArray(out, coords, ["time", "run", *names[1:]], "x")
+
+
+def _collected(part: xr.DataArray, divided: Division) -> xr.DataArray | None:
+    """That of all ranks on rank 0, None on the others."""
+    ranks, axis, shares, _ = divided
+    sizes = [dict(part.sizes) | {"particle": s.size, "run": s.runs} for s in shares]
+    parts = ranks.collected(part.values, [tuple(size[d] for d in part.dims) for size in sizes])
+    if not parts:
+        return None
+    whole = np.concatenate(parts, axis=part.dims.index(axis))
+    coords = {name: part[name].values for name in part.dims if name in part.coords and name != axis}
+    return xr.DataArray(whole, coords, part.dims, part.name, part.attrs)
+
+
+def _coordinates(divided: Division) -> dict[str, Any]:
+    """Of the axis that is divided among several ranks."""
     here, axis = divided.here, divided.axis
-    if divided.ranks.size > 1:
-        first, size = (here.run, here.runs) if axis == "run" else (here.particle, here.size)
-        coords[axis] = np.arange(first, first + size)
-    if out.shape[1] == 1 and axis == "particle":
-        # one run of the whole ensemble, not only of this rank's share
-        names, out = [name for name in names if name != "run"], out[:, 0]
-    return xr.DataArray(out, coords, names, "x")
+    if divided.ranks.size == 1:
+        return {}
+    first, size = (here.run, here.runs) if axis == "run" else (here.particle, here.size)
+    return {axis: np.arange(first, first + size)}
+
+
+def _alone(divided: Division) -> bool:
+    """Whether there is one run of the whole ensemble, not only of this rank's share."""
+    return divided.here.runs == 1 and divided.axis == "particle"

@@ -14,7 +14,7 @@ Euler's steps and those of Leimkuhler and Matthews, without walls: ``Interacting
 """
 
 from collections.abc import Iterable
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,18 @@ from pdekit.interactions import is_quadratic
 from pdekit.particles.formulas import Formulas, terms_of, walls_of
 from pdekit.particles.integrators import LARGEST, Step
 from pdekit.particles.kernels.coupled import advance_coupled, advance_shared, noise_buffer
-from pdekit.particles.kernels.drift import Terms, Walls, advance
+from pdekit.particles.kernels.drift import CHUNK, Terms, Walls, advance
 from pdekit.particles.kernels.forces import sums
+from pdekit.particles.kernels.stopping import Ends, advance_stopping
 from pdekit.particles.kernels.two_scale import Inner, advance_two_scale
-from pdekit.particles.noise import INNER, LANES, StepNoise
+from pdekit.particles.noise import (
+    INNER,
+    KILL_UNIFORM,
+    LANES,
+    STOP_NORMAL,
+    STOP_UNIFORM,
+    StepNoise,
+)
 from pdekit.potentials.protocol import Kernel, kernels_of
 
 
@@ -75,6 +83,57 @@ class Fused:
             *(np.uint64(word) for word in counter),
         )
         return state
+
+
+class FusedStopping:
+    """The same for particles that stop at walls, or are killed at one rate everywhere."""
+
+    def __init__(self, stopping: Any, formulas: Formulas, walls: Walls, ends: Ends) -> None:
+        self.stopping, self.formulas, self.walls, self.ends = stopping, formulas, walls, ends
+
+    def __call__(self, state: Tensor, steps: list[Step], noise: StepNoise) -> Tensor:
+        state, dynamics = state.contiguous(), self.stopping.dynamics
+        _, runs, particles, dim = state.shape
+        rows = state.numpy().reshape(3, runs, particles * dim)
+        at = noise.address(steps[0].number, steps[-1].number)
+        first = noise.particle * dim // LANES[state.dtype]
+        times = np.array([[s.start for s in steps], [s.stop for s in steps]])
+        sizes = np.array([s.size for s in steps])
+        scale = np.array([dynamics.noise_of_step(s) * sqrt(s.size) for s in steps])
+        advance_stopping(
+            rows,
+            dim,
+            sizes.astype(rows.dtype),
+            times[0].astype(rows.dtype),
+            scale.astype(rows.dtype),
+            *self.formulas.places(times[: self.stopping.integrator.fused_slopes]),
+            self.formulas.terms,
+            self.walls,
+            self.ends,
+            *(np.uint64(word) for word in (first, at.step, at.stream, at.seed)),
+        )
+        return state
+
+
+def of_stopping(stopping: Any, x: Tensor) -> FusedStopping | None:
+    """For independent particles that stop at walls, or are killed at a constant rate."""
+    dynamics = stopping.dynamics
+    moving = stopping.integrator
+    known = checks.declared(moving, "fused_slopes") and not checks.declared(moving, "tamed")
+    rate = dynamics.killing or 0.0
+    plain = dynamics.resetting is None and not callable(rate) and not checks.time_dependent(rate)
+    kernels = _kernels(dynamics.potentials) if known and plain and _few_in_memory(x) else []
+    if not kernels:
+        return None
+    walls, of = walls_of(dynamics.box, x), np.dtype(str(x.dtype).removeprefix("torch."))
+    rates = np.zeros((x.shape[-1], 2))
+    if dynamics.walls is not None:
+        ends = dynamics.walls.per_axis(dynamics.box.periodic)
+        rates[:] = [[end.rate for end in pair] for pair in ends]
+    clocks = np.array([STOP_NORMAL, STOP_UNIFORM, KILL_UNIFORM], np.uint64)
+    lower, upper = (np.resize(np.where(r > 0, 1, inf).astype(of), CHUNK) for r in rates.T)
+    ends = Ends(rates.astype(of), lower, upper, of.type(rate), clocks)
+    return FusedStopping(stopping, Formulas(kernels, x), walls, ends)
 
 
 class FusedCurieWeiss:

@@ -94,6 +94,13 @@ class _AtThePositions:
 
     centred: ClassVar[bool] = False
 
+    @property
+    def positioned(self) -> "Integrator":
+        """The integrator whose states are positions, for particles that stop on their way."""
+        own: Any = self
+        integrator: Integrator = own
+        return integrator
+
     def scales(self, step: Step) -> tuple[float, float]:
         """In units of σ: of ξ before the gradient, and of ξ in the noise of the step."""
         return 0.0, sqrt(step.size)
@@ -186,6 +193,11 @@ class LeimkuhlerMatthews:
     invariant_order: ClassVar[int] = 2
     fused_slopes: ClassVar[int] = 1
     centred: ClassVar[bool] = True
+
+    @property
+    def positioned(self) -> "Integrator":
+        """Heun's method: Euler's steps, as those of the states, have ten times its error."""
+        return StochasticHeun()
 
     def scales(self, step: Step) -> tuple[float, float]:
         """In units of σ: of ξ before the gradient, and of ξ in the noise of the step."""

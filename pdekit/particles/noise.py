@@ -44,6 +44,9 @@ DYNAMICS, INITIAL_NORMAL, INITIAL_UNIFORM, PROBE = 0, 1, 2, 3
 INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
 # of the data that all neurons of a run see
 BATCH_NORMAL, BATCH_UNIFORM = 9, 10
+# of what stops particles on their way, see `pdekit.particles.dynamics.stopping`
+STOP_NORMAL, STOP_UNIFORM, KILL_UNIFORM, RESET_NORMAL, RESET_UNIFORM = 11, 12, 13, 14, 15
+_CALLS = 256  # draws of a law in one step
 
 RUN_BITS = 24
 LANES = {torch.float32: 4, torch.float64: 2}
@@ -306,7 +309,7 @@ class LawNoise:
 
     Its numbers are independent of those of a dynamics: they use separate channels, and
     the calls are counted by the step of the counter. The n rows are those of particles ``first,
-    ...``.
+    ...``. ``step``: of a simulation, for places to which it resets; None for starts.
     """
 
     seed: int
@@ -314,23 +317,30 @@ class LawNoise:
     dtype: Any = torch.float64
     device: Any = "cpu"
     first: int = 0
+    step: int | None = None
     _calls: int = field(default=0, init=False)
 
     def normal(self, n: int, d: int) -> Tensor:
         """Standard normals, shape ``(n, d)``."""
         out = torch.empty(1, n * d, dtype=self.dtype, device=self.device)
-        return fill_normals(out, self._next(INITIAL_NORMAL), self.first * d).view(n, d)
+        return fill_normals(out, self._next(INITIAL_NORMAL, RESET_NORMAL), self.first * d).view(
+            n, d
+        )
 
     def uniform(self, n: int, d: int) -> Tensor:
         """Uniforms strictly between 0 and 1, shape ``(n, d)``."""
         out = torch.empty(1, n * d, dtype=self.dtype, device=self.device)
-        return fill_uniforms(out, self._next(INITIAL_UNIFORM), self.first * d).view(n, d)
+        return fill_uniforms(out, self._next(INITIAL_UNIFORM, RESET_UNIFORM), self.first * d).view(
+            n, d
+        )
 
     normals, uniforms = normal, uniform
 
-    def _next(self, channel: int) -> Address:
+    def _next(self, at_start: int, in_steps: int) -> Address:
         self._calls += 1
-        return Address(self.seed, self.run, channel, self._calls - 1)
+        if self.step is None:
+            return Address(self.seed, self.run, at_start, self._calls - 1)
+        return Address(self.seed, self.run, in_steps, self.step * _CALLS + self._calls - 1)
 
 
 def _uniform_32(word: Tensor) -> Tensor:

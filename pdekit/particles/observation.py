@@ -226,6 +226,23 @@ class BasinCounts:
         return table
 
 
+@dataclass(frozen=True)
+class Survivors:
+    """Nothing but how many positions are seen: of particles that may stop, those on their way."""
+
+    every: int | None = None
+    name: str = "survivors"
+
+    def blank(self, runs: int, dim: int) -> IntArray:
+        return np.zeros((runs, 0), np.int64)
+
+    def add(self, total: IntArray, x: Tensor) -> None:
+        pass
+
+    def table(self, total: IntArray, seen: IntArray, dim: int) -> xr.Dataset:
+        return xr.Dataset({self.name: (("time", "run"), seen)})
+
+
 @dataclass
 class Observed:
     """Accumulated observables of a share of the ensemble, by output time and run."""
@@ -255,6 +272,10 @@ class Observed:
         for counts in (self.seen, *self.sums):
             total(counts)
 
+    def first(self, count: int) -> Observed:
+        """The first of the observables alone."""
+        return Observed(self.observables[:count], self.seen[:count], self.sums[:count])
+
     def dataset(self, times: list[float], dim: int) -> xr.Dataset | None:
         """The resulting Dataset; None without observables."""
         if not self.observables:
@@ -271,18 +292,29 @@ class Accumulator:
 
     observables: tuple[Observable, ...]
     sums: dict[tuple[int, int], IntArray] = field(default_factory=dict)
-    seen: dict[tuple[int, int], int] = field(default_factory=dict)
+    seen: dict[tuple[int, int], IntArray] = field(default_factory=dict)
 
-    def update(self, time: int, x: Tensor, step: int, last: bool) -> None:
-        """Evaluate ``x`` (runs, n, dim) after ``step`` steps of the interval to output ``time``."""
+    def update(
+        self, time: int, x: Tensor, step: int, last: bool, alive: Tensor | None = None
+    ) -> None:
+        """Evaluate ``x`` (runs, n, dim) after ``step`` steps of the interval to output ``time``.
+
+        Of particles that may stop only those that are ``alive`` (runs, n).
+        """
         for k, observable in enumerate(self.observables):
             every, at = observable.every, (k, time)
             if not (last and not step) and (step % every if every else not last):
                 continue
             if at not in self.sums:
                 self.sums[at] = observable.blank(x.shape[0], x.shape[2])
-            observable.add(self.sums[at], x if _is_ours(observable) else x.clone())
-            self.seen[at] = self.seen.get(at, 0) + x.shape[1]
+                self.seen[at] = np.zeros(x.shape[0], np.int64)
+            if alive is None:
+                observable.add(self.sums[at], x if _is_ours(observable) else x.clone())
+                self.seen[at] += x.shape[1]
+                continue
+            for r, here in enumerate(alive):
+                observable.add(self.sums[at][r : r + 1], x[r : r + 1, here])
+                self.seen[at][r] += int(here.sum())
 
 
 def listed(observe: Any) -> tuple[Any, ...]:

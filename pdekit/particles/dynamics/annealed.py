@@ -12,8 +12,11 @@ from pdekit.checks import positive
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, fold
 from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.stopping import check_stopping, endings
 from pdekit.particles.integrators import Draws, Integrator, Step, StochasticHeun
 from pdekit.protocols import Coefficient
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,6 +73,15 @@ class AnnealedLangevin(Diffusion):
     integrator : ``StochasticHeun()``, of weak order 2; ``LeimkuhlerMatthews()`` has the more
         accurate stationary law and suits slow schedules
     box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
+    walls : what the ends of the box do, such as ``Walls(True, PartlyAbsorbing(rate))``; None for
+        walls that reflect
+    killing : rate >= 0 per time at which particles are taken, a number or a function of points
+    resetting : ``Resetting(rate, law)``, to places from a law of independent particles
+
+    Particles stop at walls that absorb and by killing (`pdekit.particles.dynamics.stopping`):
+    ``Ensemble.alive`` and ``Ensemble.exits``. Survival is then of weak order one in dt, with a
+    small constant; ``LeimkuhlerMatthews``, whose states are no positions, is replaced by Heun's
+    steps. Good steps are shorter than the time to diffuse across a tenth of the box.
 
     Raises ``ValueError`` where the schedule is not > 0 and finite. Good steps: as ``Langevin``,
     and short compared with the time scale of β.
@@ -79,10 +91,14 @@ class AnnealedLangevin(Diffusion):
     schedule: Callable[[float], float]
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
+    walls: Walls | None = None
+    killing: float | Coefficient | None = None
+    resetting: Resetting | None = None
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_parts(self)
+        check_stopping(self)
         checks.value_not_class("schedule", self.schedule)
         if not callable(self.schedule):
             raise TypeError(f"schedule must be a function of time, got {self.schedule!r}")
@@ -100,7 +116,8 @@ class AnnealedLangevin(Diffusion):
         """
         from pdekit.pde.equations import FokkerPlanck
 
-        return FokkerPlanck(self.potential, 1.0, diffusion=Temperature(self.schedule))
+        noise = Temperature(self.schedule)
+        return FokkerPlanck(self.potential, 1.0, diffusion=noise, **endings(self))
 
     def sigma_at(self, t: float) -> float:
         """√(2/β(t))."""
@@ -108,9 +125,12 @@ class AnnealedLangevin(Diffusion):
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
+        return self.traced(state, self.noise_of_step(step), step, noise)
+
+    def noise_of_step(self, step: Step) -> float:
+        """σ at the middle of a step, or where its noise lies about the start, there."""
         centred = getattr(self.integrator, "centred", False)
-        t = step.start if centred else (step.start + step.stop) / 2
-        return self.traced(state, self.sigma_at(t), step, noise)
+        return self.sigma_at(step.start if centred else (step.start + step.stop) / 2)
 
     def traced(self, state: Tensor, sigma: float, step: Step, noise: Draws) -> Tensor:
         """The state one step later under the noise σ, for `pdekit.particles.run.compiled`."""

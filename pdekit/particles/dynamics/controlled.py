@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
 from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.stopping import check_stopping, endings
 from pdekit.particles.integrators import Integrator, StochasticHeun
 from pdekit.potentials import Sum
 from pdekit.protocols import Coefficient
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -30,6 +33,15 @@ class ControlledLangevin(Diffusion):
     integrator : ``StochasticHeun()`` takes the slopes at both ends of a step (weak order 2);
         ``EulerMaruyama()`` at its beginning
     box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
+    walls : what the ends of the box do, such as ``Walls(True, PartlyAbsorbing(rate))``; None for
+        walls that reflect
+    killing : rate >= 0 per time at which particles are taken, a number or a function of points
+    resetting : ``Resetting(rate, law)``, to places from a law of independent particles
+
+    Particles stop at walls that absorb and by killing (`pdekit.particles.dynamics.stopping`):
+    ``Ensemble.alive`` and ``Ensemble.exits``. Survival is then of weak order one in dt, with a
+    small constant; ``LeimkuhlerMatthews``, whose states are no positions, is replaced by Heun's
+    steps. Good steps are shorter than the time to diffuse across a tenth of the box.
 
     Raises ``ValueError`` for beta <= 0. Good steps: as for ``Langevin`` with V + u, and not
     longer than the time scale of u.
@@ -40,11 +52,15 @@ class ControlledLangevin(Diffusion):
     value: Coefficient
     integrator: Integrator = field(default_factory=StochasticHeun)
     box: Grid | None = None
+    walls: Walls | None = None
+    killing: float | Coefficient | None = None
+    resetting: Resetting | None = None
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
         check_parts(self)
+        check_stopping(self)
 
     @property
     def potentials(self) -> tuple[Any, ...]:
@@ -58,4 +74,4 @@ class ControlledLangevin(Diffusion):
         """
         from pdekit.pde.equations import FokkerPlanck
 
-        return FokkerPlanck(Sum((self.potential, self.value)), self.beta)
+        return FokkerPlanck(Sum((self.potential, self.value)), self.beta, **endings(self))

@@ -52,6 +52,16 @@ class Diffusion(Protocol):
         """Whether the drift does not depend on time: no V_k has ``at(t)``."""
         return not any(hasattr(V, "at") for V in self.potentials)
 
+    def step_warning(self, x: Tensor, size: float, t: float) -> str:
+        """A warning of steps too long for walls that take particles."""
+        from pdekit.particles.dynamics.stopping import wide_step
+
+        return wide_step(self, size)
+
+    def noise_of_step(self, step: Step) -> float:
+        """σ in a step."""
+        return self.sigma
+
     def drift(self, x: Tensor, t: float) -> Tensor:
         """-Σ ∇V_k(x, t), shape of ``x``."""
         first, *rest = (slope(at_time(V, t), x) for V in self.potentials)

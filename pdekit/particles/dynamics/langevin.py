@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import Diffusion, check_beta
 from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.stopping import check_stopping, endings
 from pdekit.particles.integrators import Integrator, LeimkuhlerMatthews
 from pdekit.protocols import Coefficient
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -28,6 +31,15 @@ class Langevin(Diffusion):
         discrete algorithm, ``StochasticHeun()`` for laws at finite time, ``TamedEuler()`` for
         slopes under which the others overflow
     box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
+    walls : what the ends of the box do, such as ``Walls(True, PartlyAbsorbing(rate))``; None for
+        walls that reflect
+    killing : rate >= 0 per time at which particles are taken, a number or a function of points
+    resetting : ``Resetting(rate, law)``, to places from a law of independent particles
+
+    Particles stop at walls that absorb and by killing (`pdekit.particles.dynamics.stopping`):
+    ``Ensemble.alive`` and ``Ensemble.exits``. Survival is then of weak order one in dt, with a
+    small constant; ``LeimkuhlerMatthews``, whose states are no positions, is replaced by Heun's
+    steps. Good steps are shorter than the time to diffuse across a tenth of the box.
 
     Raises ``ValueError`` for beta <= 0. Good steps: ``dt`` times the largest curvature of V below
     0.1; above 2 the explicit step is unstable.
@@ -37,12 +49,16 @@ class Langevin(Diffusion):
     beta: float
     integrator: Integrator = field(default_factory=LeimkuhlerMatthews)
     box: Grid | None = None
+    walls: Walls | None = None
+    killing: float | Coefficient | None = None
+    resetting: Resetting | None = None
     pure: ClassVar[bool] = True
     contracts: ClassVar[bool] = True  # paths driven by the same noise contract where V is convex
 
     def __post_init__(self) -> None:
         check_beta(self.beta, infinite=True)
         check_parts(self)
+        check_stopping(self)
 
     @property
     def potentials(self) -> tuple[Coefficient, ...]:
@@ -53,4 +69,4 @@ class Langevin(Diffusion):
         """ρ_t = ∇·(ρ∇V + β⁻¹∇ρ), with no flux through the walls of the grid it is solved on."""
         from pdekit.pde.equations import FokkerPlanck
 
-        return FokkerPlanck(self.potential, self.beta)
+        return FokkerPlanck(self.potential, self.beta, **endings(self))

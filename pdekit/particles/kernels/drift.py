@@ -217,11 +217,12 @@ def _fold(x, m, sign, walls):
     if outside:
         for j in range(m):
             if x[j] < lower[j] or x[j] > upper[j]:
-                x[j], sign[j] = _folded(x[j], lower[j], upper[j], reflect[j], x.dtype.type(2))
+                x[j], sign[j] = folded(x[j], lower[j], upper[j], reflect[j], x.dtype.type(2))
 
 
 @_compiled
-def _folded(x, lower, upper, reflect, two):
+def folded(x, lower, upper, reflect, two):
+    """The place in the box of a coordinate outside, and the sign of its mirror image."""
     width = upper - lower
     boxes = np.floor((x - lower) / width)
     mirrored = (boxes - two * np.floor(boxes / two)) * reflect

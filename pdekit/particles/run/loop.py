@@ -90,11 +90,28 @@ class Loop:
                     self.recorder.note(number, tile_state)
                 positions = self.block(tile_state, interval, positions)
             x = positions[: tile_state.tile.runs, : tile_state.tile.size]
+            alive = self.alive(tile_state)
             if not interval.steps:
-                tile_state.accumulator.update(i, x, 0, last=True)
-            self.recorder.record(i, tile_state, x)
+                tile_state.accumulator.update(i, x, 0, True, alive)
+            self.recorder.record(i, tile_state, x, alive)
             tile_state.interval, tile_state.step = i + 1, 0
-        self.recorder.finish(number, tile_state)
+        self.recorder.finish(number, tile_state, self.exits(tile_state))
+
+    def alive(self, tile_state: TileState) -> Tensor | None:
+        """Which particles have not stopped, of a dynamics whose particles may."""
+        if not hasattr(self.dynamics, "alive"):
+            return None
+        tile = tile_state.tile
+        alive: Tensor = self.dynamics.alive(tile_state.state)[: tile.runs, : tile.size]
+        return alive
+
+    def exits(self, tile_state: TileState) -> Tensor | None:
+        """Where and when the others did."""
+        if not hasattr(self.dynamics, "exits"):
+            return None
+        tile = tile_state.tile
+        exits: Tensor = self.dynamics.exits(tile_state.state)[: tile.runs, : tile.size]
+        return exits
 
     def tile_state(self, number: int) -> TileState:
         """A tile at its start, or in its recorded state."""
@@ -126,7 +143,8 @@ class Loop:
         for kernel in self.users if x.shape[1] else ():
             kernel.check_along(came, x, steps[0].start, steps[-1].stop, last == interval.steps)
         tile_state.step = last
-        tile_state.accumulator.update(tile_state.interval, x, last, last == interval.steps)
+        alive = self.alive(tile_state) if self.recorder.observed.observables else None
+        tile_state.accumulator.update(tile_state.interval, x, last, last == interval.steps, alive)
         with self.bar.get_lock():
             self.bar.update(len(steps) * x.shape[0] * x.shape[1])
         self._pace(perf_counter() - began)

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -69,6 +70,7 @@ class Recorder:
     out: NDArray[Any] | None  # (times, runs, particles, dim) of this rank's share
     observed: Observed
     division: Division
+    exits: NDArray[Any] | None = None  # (runs, particles, 2 + dim), see `Stopping.exits`
     path: Path | None = None
     minutes: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
@@ -113,15 +115,17 @@ class Recorder:
             self._active.add(number)
             return self.notes.get(number)
 
-    def record(self, time: int, tile_state: TileState, x: Tensor) -> None:
-        """Store positions at an output time."""
-        tile, here = tile_state.tile, self.division.here
-        r, p = tile.run - here.run, tile.particle - here.particle
+    def record(
+        self, time: int, tile_state: TileState, x: Tensor, alive: Tensor | None = None
+    ) -> None:
+        """Store positions at an output time, NaN for those that are not ``alive``."""
+        rows, columns = self._place(tile_state.tile)
         with self._lock:  # positions must not change while the file is written
             if time == self.times - 1 and self.last is None:
                 self.last = x[0, :SEEN].clone()
             if self.out is not None:
-                self.out[time, r : r + tile.runs, p : p + tile.size] = x.cpu().numpy()
+                there = x if alive is None else x.masked_fill(~alive[..., None], nan)
+                self.out[time, rows, columns] = there.cpu().numpy()
             if self.path is None:  # otherwise totals would disagree with the recorded states
                 self.observed.add(tile_state.accumulator, tile_state.rows)
 
@@ -138,9 +142,17 @@ class Recorder:
             self._note(number, tile_state)
             self._active.discard(number)
 
-    def finish(self, number: int, tile_state: TileState) -> None:
+    def _place(self, tile: Tile) -> tuple[slice, slice]:
+        """Its rows and columns in this rank's share."""
+        here = self.division.here
+        r, p = tile.run - here.run, tile.particle - here.particle
+        return slice(r, r + tile.runs), slice(p, p + tile.size)
+
+    def finish(self, number: int, tile_state: TileState, exits: Tensor | None = None) -> None:
         """Mark a tile as finished."""
         with self._lock:
+            if self.exits is not None and exits is not None:
+                self.exits[self._place(tile_state.tile)] = exits.cpu().numpy()
             self.observed.add(tile_state.accumulator, tile_state.rows)
             self.done[number] = True
             self.notes.pop(number, None)
@@ -157,6 +169,8 @@ class Recorder:
         arrays |= {f"state_{k}": state for k, (_, _, state) in self.notes.items()}
         if self.out is not None:
             arrays["x"] = self.out
+        if self.exits is not None:
+            arrays["exits"] = self.exits
         facts = {
             **self.facts,
             "places": {str(k): note[:2] for k, note in self.notes.items()},
@@ -201,6 +215,8 @@ class Recorder:
             sums[:] = arrays[f"sums_{k}"]
         if self.out is not None:
             self.out[:] = arrays["x"]
+        if self.exits is not None:
+            self.exits[:] = arrays["exits"]
         for key, (interval, step) in saved.facts["places"].items():
             self.notes[int(key)] = (interval, step, arrays[f"state_{key}"])
 

@@ -1,0 +1,43 @@
+"""Coefficients that change in time, from functions of place and time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pdekit import checks
+from pdekit.arrays import Function
+
+
+@dataclass(frozen=True)
+class InTime:
+    """f(x, t) as a coefficient: a potential, a force, a diffusion or a rate of killing.
+
+    ``f`` maps points ``(..., d)`` and a time to what the coefficient has at points: values
+    ``(...)``, vectors ``(..., d)`` or matrices ``(..., d, d)``. Backward equations read it at the
+    time T - s, s the time to go. It is to be smooth in time; jumps at known times are found by no
+    step: solve up to them, and on from there.
+    """
+
+    f: Any
+
+    def __post_init__(self) -> None:
+        what = "a function of points (..., d) and a time, such as lambda x, t: t * x[..., 0]"
+        checks.value_not_class("InTime: f", self.f)
+        if not callable(self.f):
+            raise TypeError(f"InTime: f must be {what}; got {checks.shown(self.f)}")
+        checks.takes("InTime: f", self.f, what, 2)
+
+    def at(self, t: float) -> Function:
+        """f(., t)."""
+        return AtTime(self.f, t)
+
+
+@dataclass(frozen=True)
+class AtTime:
+    """f(., t), a function of points."""
+
+    f: Any
+    t: float
+
+    def __call__(self, x: Any) -> Any:
+        """f(x, t)."""
+        return self.f(x, self.t)
