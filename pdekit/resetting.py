@@ -1,6 +1,7 @@
 """Stochastic resetting: returning at random times to where a law says."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pdekit import checks
 from pdekit.laws import Law, require_law
@@ -22,3 +23,9 @@ class Resetting:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checks.positive("the rate of Resetting", self.rate))
         require_law("the law of Resetting", self.law)
+
+
+def require_resetting(what: str, value: Any) -> None:
+    """``TypeError`` unless ``value`` is a ``Resetting``."""
+    if not isinstance(value, Resetting):
+        raise TypeError(f"{what} must be Resetting(rate, law), got {checks.shown(value)}")

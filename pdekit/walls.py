@@ -113,6 +113,12 @@ class Walls:
         )
 
 
+def require_walls(what: str, value: Any) -> None:
+    """``TypeError`` unless ``value`` is ``Walls``."""
+    if not isinstance(value, Walls):
+        raise TypeError(f"{what} must be Walls(lower=..., upper=...), got {checks.shown(value)}")
+
+
 def not_closed(end: End) -> bool:
     """Whether an end takes something, or lets something in."""
     return bool(end.rate > 0 or end.flux > 0)

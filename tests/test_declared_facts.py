@@ -34,7 +34,7 @@ DOORS = {
     "particles/run/guards.py": "an argument that must be a Grid",
     "particles/run/recorder.py": "an argument that must be a Checkpoint",
     "pde/control/control.py": "arguments that must be a Grid, a DoobTransform",
-    "pde/equations.py": "an argument that must be Walls; those that have a generator",
+    "pde/equations.py": "those that have a generator",
     "pde/hamiltonians.py": "an argument that must be a Hamiltonian",
     "pde/phases/branches.py": "a start that may be a state",
     "pde/phases/self_consistent.py": "an argument that must be a McKeanVlasov",
@@ -42,6 +42,8 @@ DOORS = {
     "potentials/protocol.py": "a user's potential may have another kernel",
     "potentials/algebra.py": "functions become potentials; the terms of sums",
     "potentials/tabulated.py": "equality by content",
+    "resetting.py": "an argument that must be a Resetting",
+    "walls.py": "an argument that must be Walls",
 }
 # of Python's, numpy's and torch's own: subclasses of them may mean anything
 EXACT = {"checks.py", "particles/run/descriptions.py", "particles/run/fingerprint.py"}

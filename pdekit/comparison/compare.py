@@ -47,7 +47,8 @@ from pdekit.grid import Grid
 
 # Share of the false alarms allotted to each test. The last test only reacts to particles
 # where almost none should be, and gets little.
-SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01, "survival": 0.25}
+SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01}
+SURVIVAL = {"survival": 0.25}  # beside them, of particles that may stop
 
 BLURS = 2.0
 """Assumed error of the cells, in units of the difference between centre value and average."""
@@ -313,8 +314,8 @@ def _at_one_time(
         row |= lost.row()
     p |= rare
     row |= {f"p_{test}": value for test, value in p.items()}
-    row["p_value"] = combined(p, SHARES)
-    row["blurred"] = combined(blurred | rare, SHARES)
+    row["p_value"] = combined(p, SHARES | SURVIVAL)
+    row["blurred"] = combined(blurred | rare, SHARES | SURVIVAL)
     if asked.metrics or per_run is not None:
         row |= _bootstrapped(cloud.seen(mass), per_run, asked, row, [n, number])
     return row

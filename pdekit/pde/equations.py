@@ -16,8 +16,8 @@ from pdekit.diffusions import as_diffusion
 from pdekit.interactions import of_two_points
 from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
 from pdekit.protocols import Coefficient, Diffusivity, Function, Interaction
-from pdekit.resetting import Resetting
-from pdekit.walls import Walls, supplies
+from pdekit.resetting import Resetting, require_resetting
+from pdekit.walls import Walls, require_walls, supplies
 
 
 class Facts:
@@ -144,10 +144,8 @@ class _DriftDiffusion(Facts):
             checks.function("force", self.force, what)
         if self.diffusion is not None:
             object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
-        if not (self.walls is None or isinstance(self.walls, Walls)):
-            raise TypeError(
-                f"walls must be Walls(lower=..., upper=...), got {checks.shown(self.walls)}"
-            )
+        if self.walls is not None:
+            require_walls("walls", self.walls)
         if self.killing is not None:
             object.__setattr__(self, "killing", _per_time("killing", self.killing))
         if self.source is not None:
@@ -323,10 +321,7 @@ _NOISELESS = "without noise are HamiltonJacobi(), FokkerPlanck(V, inf) and McKea
 
 
 def _require_resetting(equation: Any) -> None:
-    if not isinstance(equation.resetting, Resetting):
-        raise TypeError(
-            f"resetting must be Resetting(rate, law), got {checks.shown(equation.resetting)}"
-        )
+    require_resetting("resetting", equation.resetting)
     for name in ("walls", "killing", "source"):
         if getattr(equation, name) is not None:
             raise ValueError(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.particles.integrators import Draws, Fast, Integrator, Step
 from pdekit.protocols import Coefficient, Function
+from pdekit.walls import not_closed
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+_KICKS = 5  # in the width of a box, so that few particles meet both walls in a step
 
 
 class Diffusion(Protocol):
@@ -54,8 +58,6 @@ class Diffusion(Protocol):
 
     def step_warning(self, x: Tensor, size: float, t: float) -> str:
         """A warning of steps too long for walls that take particles."""
-        from pdekit.particles.dynamics.stopping import wide_step
-
         return wide_step(self, size)
 
     def noise_of_step(self, step: Step) -> float:
@@ -91,6 +93,23 @@ class Diffusion(Protocol):
         inside, sign = fold(x, self.box)
         drift = self.drift(inside, t)
         return drift if sign is None else drift * sign
+
+
+def wide_step(dynamics: Any, size: float) -> str:
+    """A warning of steps that see two walls at once, of which a bridge knows one at a time."""
+    if getattr(dynamics, "walls", None) is None:
+        return ""
+    kick = dynamics.noise_of_step(Step(0, 0.0, size, size)) * sqrt(size)
+    box = dynamics.box
+    sides = zip(box.lower, box.upper, dynamics.walls.per_axis(box.periodic), strict=True)
+    width = min((b - a for a, b, ends in sides if any(map(not_closed, ends))), default=inf)
+    if kick <= width / _KICKS:
+        return ""
+    return (
+        f"a step kicks particles by {kick:.2g}, not small beside the width {width:.3g} between the "
+        "walls, so that survival is wrong by more than the order of dt; take dt <= "
+        f"{size * (width / _KICKS / kick) ** 2:.1g}"
+    )
 
 
 class GradientDynamics(Protocol):

@@ -32,15 +32,14 @@ from pdekit import checks
 from pdekit.particles.dynamics.diffusion import at_time, fold
 from pdekit.particles.integrators import Draws, Fast, Integrator, Step
 from pdekit.particles.noise import KILL_UNIFORM, STOP_NORMAL, STOP_UNIFORM, LawNoise
-from pdekit.resetting import Resetting
-from pdekit.walls import Walls, lets_in, not_closed, supplies
+from pdekit.resetting import require_resetting
+from pdekit.walls import lets_in, not_closed, require_walls, supplies
 
 KILLED = -1.0
 """In ``Ensemble.exits``: not at a wall. The lower wall of axis k is 2 k, the upper one 2 k + 1."""
 
 
 _TINY = 1e-15  # distance from a wall, over the kick of a step
-_KICKS = 5  # in the width of a box, so that few particles meet both walls in a step
 _ENDINGS = "walls", "killing", "resetting"
 
 
@@ -77,28 +76,8 @@ def check_stopping(dynamics: Any) -> None:
         _check_resetting(name, dynamics)
 
 
-def wide_step(dynamics: Any, size: float) -> str:
-    """A warning of steps that see two walls at once, of which a bridge knows one at a time."""
-    if getattr(dynamics, "walls", None) is None:
-        return ""
-    kick = dynamics.noise_of_step(Step(0, 0.0, size, size)) * sqrt(size)
-    box = dynamics.box
-    sides = zip(box.lower, box.upper, dynamics.walls.per_axis(box.periodic), strict=True)
-    width = min((b - a for a, b, ends in sides if any(map(not_closed, ends))), default=inf)
-    if kick <= width / _KICKS:
-        return ""
-    return (
-        f"a step kicks particles by {kick:.2g}, not small beside the width {width:.3g} between the "
-        "walls, so that survival is wrong by more than the order of dt; take dt <= "
-        f"{size * (width / _KICKS / kick) ** 2:.1g}"
-    )
-
-
 def _check_walls(name: str, walls: Any, box: Any) -> None:
-    if not isinstance(walls, Walls):
-        raise TypeError(
-            f"{name}: walls must be Walls(lower=..., upper=...), got {checks.shown(walls)}"
-        )
+    require_walls(f"{name}: walls", walls)
     if box is None:
         raise ValueError(
             f"{name}: walls stand at the ends of a box, got box=None; add box=Grid(lower, upper, n)"
@@ -126,10 +105,7 @@ def _check_killing(name: str, killing: Any) -> None:
 
 def _check_resetting(name: str, dynamics: Any) -> None:
     resetting = dynamics.resetting
-    if not isinstance(resetting, Resetting):
-        raise TypeError(
-            f"{name}: resetting must be Resetting(rate, law), got {checks.shown(resetting)}"
-        )
+    require_resetting(f"{name}: resetting", resetting)
     if not getattr(resetting.law, "pointwise", False):
         raise TypeError(
             f"{name}: resetting draws from its law one particle at a time, which "
