@@ -114,7 +114,7 @@ def test_one_sweep_would_be_wrong_and_the_control_sees_it(height, t):
 SMALL = {"line": GRIDS["line"], "plane": pk.Grid((-2.5, -2.0), (2.5, 2.0), (14, 12))}
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(
     where=st.sampled_from(["line", "plane"]),
     seed=st.integers(0, 1000),
