@@ -220,7 +220,7 @@ def test_shock_time(name, f, grid):
     assert pk.shock_time(f, grid) == pytest.approx(float(VALUES[name]["value"]), rel=1e-6)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     a=st.floats(0.2, 3), wave=st.floats(0.5, 4), phase=st.floats(-0.5, 0.5), bowl=st.floats(0, 2)
 )
