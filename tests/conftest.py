@@ -54,6 +54,10 @@ def has_a_rest(item: Any, rest: dict[str, range]) -> bool:
 
 def pytest_addoption(parser: Any) -> None:
     parser.addoption(
+        "--examples", type=int, default=80, metavar="N",
+        help="examples of the costliest properties of hypothesis (default 80)",
+    )  # fmt: skip
+    parser.addoption(
         "--truth", type=int, default=40, metavar="N",
         help="draws of every row of tests/test_truth_*.py (default 40)",
     )  # fmt: skip
@@ -68,6 +72,7 @@ def pytest_addoption(parser: Any) -> None:
 
 
 def pytest_configure(config: Any) -> None:
+    settings.register_profile("often", max_examples=config.getoption("--examples"))
     seed = getattr(config, "workerinput", {}).get("truth_seed", config.getoption("--truth-seed"))
     config.truth_seed = secrets.randbelow(10**9) if seed < 0 else seed
 

@@ -59,7 +59,7 @@ any_grid = st.sampled_from(list(GRIDS)).map(GRIDS.__getitem__)
 Kind = Callable[..., Any]
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(any_kind, any_grid, seeds, st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from([1e-3, 0.03]))
 def test_densities_are_advanced_by_the_transpose(
     kind: Kind, grid: pk.Grid, seed: int, size: float, dt: float
@@ -78,7 +78,7 @@ def test_densities_are_advanced_by_the_transpose(
     assert kind is paired or adjoint_rho.min() >= -1e-12 * rho.max()
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(any_monotone, any_grid, seeds, st.floats(0.1, 0.9))
 def test_steps_are_monotone_and_concave(kind: Kind, grid: pk.Grid, seed: int, share: float) -> None:
     steps, dt = kind(grid), 0.02
@@ -112,7 +112,7 @@ def kinked(grid: pk.Grid, seed: int) -> Any:
     return np.abs(smooth(grid, seed, 3.0))
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(any_grid, seeds, st.sampled_from([1e-3, 0.03, 0.3]))
 def test_filtered_steps_stay_near_the_monotone_ones(grid: pk.Grid, seed: int, dt: float) -> None:
     """Comparison and constants up to the band; a step without the filter would leave it."""

@@ -41,7 +41,7 @@ def total_variation(p):
     return float(np.abs(np.diff(p, append=p[0])).sum())
 
 
-@settings(max_examples=250)
+@settings.get_profile("often")
 @given(
     scheme=names, seed=st.integers(0, 10_000), mean=st.sampled_from([0.0, 0.7, -2.0]),
     t=st.floats(0.01, 1.5),
@@ -80,7 +80,7 @@ def slack(scheme, p0, h, t):
     return a * h / t * (1 + np.log(1 + np.ptp(p0) * t / h))
 
 
-@settings(max_examples=300)
+@settings.get_profile("often")
 @given(
     scheme=names, seed=st.integers(0, 10_000), mean=st.sampled_from([0.0, 0.7]),
     t=st.floats(0.05, 3), smooth=st.booleans(),
@@ -138,7 +138,7 @@ def test_an_expansion_shock_is_caught():
     assert fine > 5 * slack("engquist_osher", np.array([-1.0, 1.0]), 2 * np.pi / 240, 1.0)
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(
     H=st.sampled_from([None, CHOPPY]),
     flux=st.sampled_from([godunov, fluxes.engquist_osher, fluxes.lax_friedrichs]),
@@ -220,7 +220,7 @@ def test_shock_time(name, f, grid):
     assert pk.shock_time(f, grid) == pytest.approx(float(VALUES[name]["value"]), rel=1e-6)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     a=st.floats(0.2, 3), wave=st.floats(0.5, 4), phase=st.floats(-0.5, 0.5), bowl=st.floats(0, 2)
 )

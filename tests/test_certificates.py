@@ -102,7 +102,7 @@ def test_in_the_plane() -> None:
     beta=st.floats(1.0, 6.0),
     mean=st.floats(-1.0, 1.0),
 )
-@settings(max_examples=200, phases=(Phase.generate,))
+@settings(settings.get_profile("often"), phases=(Phase.generate,))
 @pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")  # a box of its own right
 def test_random_potentials_pass(
     tilt: float, bend: float, ripple: float, beta: float, mean: float

@@ -38,7 +38,7 @@ DENSITIES = [
 
 
 def over(rows, first, **inputs):
-    """A property of all rows: every row once, with ``first``, then 200 draws of row and inputs."""
+    """A property of all rows: every row once, with ``first``, then draws of row and inputs."""
     table = {name: pair for name, *pair in rows}
 
     def decorate(test):
@@ -49,7 +49,7 @@ def over(rows, first, **inputs):
         for name in table:
             of_row = example(row=name, **first)(of_row)
         drawn = given(row=st.sampled_from(sorted(table)), **inputs)(of_row)
-        return settings(max_examples=200)(drawn)
+        return settings.get_profile("often")(drawn)
 
     return decorate
 

@@ -278,7 +278,7 @@ def test_scoping_is_control_without_drift() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(
     beta=st.sampled_from([0.5, 2.0, 8.0]), seed=st.integers(0, 10_000),
     running=st.booleans(), horizon=st.sampled_from([0.1, 1.0]),
@@ -308,12 +308,11 @@ def test_the_theorem_for_random_potentials_and_costs(
 
 # implicit steps say that a start as narrow as this is off at first
 @pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning", "ignore::pdekit.AccuracyWarning")
-@pytest.mark.parametrize("name", ["lq", "b1", "b8"])
 @pytest.mark.parametrize(
-    ("cells", "close", "scheme"),
-    [(1000, 1e-4, None), (4000, 1e-5, None), (1000, 1e-4, pk.schemes.PolicyIteration(0.005)),
-     (4000, 1e-5, pk.schemes.PolicyIteration(0.0025))],
-    ids=["1000", "4000", "1000-policy", "4000-policy"],
+    ("name", "cells", "close", "scheme"),
+    [(name, *how) for how in (
+        (1000, 1e-4, None), (4000, 1e-5, None), (1000, 1e-4, pk.schemes.PolicyIteration(0.005)),
+    ) for name in ("lq", "b1", "b8")] + [("b1", 4000, 1e-5, pk.schemes.PolicyIteration(0.0025))],
 )  # fmt: skip
 def test_the_certificate_has_the_reference_values(
     name: str, cells: int, close: float, scheme: Any

@@ -30,7 +30,7 @@ def tensor(angle, ratio):
     return turn @ np.diag([1.0, 1 / ratio]) @ turn.T
 
 
-@settings(max_examples=300)
+@settings.get_profile("often")
 @given(angle=angles, exponent=st.floats(0, 4), size=st.floats(1e-6, 1e6))
 def test_selling_decomposes_any_tensor(angle, exponent, size):
     ratio = 10**exponent
@@ -44,7 +44,7 @@ def test_selling_decomposes_any_tensor(angle, exponent, size):
     assert abs(round(np.linalg.det(offsets[:2].astype(float)))) == 1
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(
     seed=st.integers(0, 10_000),
     ratio=st.sampled_from([1.0, 10.0, 100.0]),

@@ -39,7 +39,7 @@ def exact_solve(rates, kill, right):
     return [a[i][n] / a[i][i] for i in range(n)]
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(grids, seeds, st.sampled_from([0.0, 20.0]), st.booleans())
 def test_the_kernel_is_the_plain_elimination(grid, seed, decades, killing):
     matrix = random_chain(grid, seed, decades)
@@ -57,7 +57,7 @@ def test_the_kernel_is_the_plain_elimination(grid, seed, decades, killing):
         np.testing.assert_allclose(mine, dense, rtol=1e-12)
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(st.integers(2, 6), seeds)
 def test_weights_and_times_of_any_size_are_right_to_rounding(n, seed):
     """Against rational arithmetic, with rates from 1e-60 to 1: relative 1e-14 in every entry."""

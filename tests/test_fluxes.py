@@ -91,7 +91,7 @@ def test_godunov_is_the_least_diffusive(term, flux, seed):
     assert (np.where(a <= b, gap, -gap) >= -1e-12).all()
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(
     name=st.sampled_from(["square", "power", "sine", "hollow", "buckley", "rising"]), a=p_s, b=p_s
 )

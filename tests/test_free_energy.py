@@ -31,7 +31,7 @@ small = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(small, st.integers(0, 10**6), st.booleans())
 def test_it_never_rises(grid, seed, stirred):
     """From random data, for gradient flows and for random forces and tensors; exact in time."""

@@ -30,7 +30,7 @@ def test_gibbs_is_stationary(case):
     assert imbalance(generator(case), g.values) < 1e-14
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(
     grid=st.sampled_from(list(GRIDS)).map(GRIDS.__getitem__),
     seed=st.integers(0, 10_000),

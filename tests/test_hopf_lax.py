@@ -49,7 +49,7 @@ def test_the_kernel_finds_the_minimum_of_every_row(H, seed, t, walk):
         np.testing.assert_allclose(line[found] + cost[i - found + n - 1], least, atol=1e-13)
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(H=any_convex, t=st.floats(0.1, 1.0), phase=st.floats(0, 6))
 def test_the_solution_is_the_minimum_over_the_box(H, t, phase):
     """Between the nodes to O(h^3); the reference tries 20,001 points."""

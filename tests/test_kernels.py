@@ -41,7 +41,7 @@ def test_godunov_hamiltonian(seed: int, walls: tuple[bool, bool], cells: tuple[i
 
 
 @given(seeds, st.floats(0.01, 3), st.booleans())
-@settings(max_examples=200)
+@settings.get_profile("often")
 def test_envelope(seed: int, t: float, wraps: bool) -> None:
     f = np.random.default_rng(seed).normal(size=(3, 41))
     out, columns = np.empty(f.shape), f.T.copy()
@@ -55,7 +55,7 @@ def test_envelope(seed: int, t: float, wraps: bool) -> None:
 
 
 @given(seeds, st.sampled_from([5.0, 60.0, 1e4]), st.sampled_from([1, 3]))
-@settings(max_examples=200)
+@settings.get_profile("often")
 def test_log_convolution(seed: int, beta: float, stride: int) -> None:
     """Stored weights and the sum relative to its largest term: beta decides which is used."""
     noise = np.random.default_rng(seed)
@@ -111,7 +111,7 @@ def test_rational_exponential(seed: int, t: float, forward: bool, circle: bool) 
 
 
 @given(seeds, periodic, st.integers(0, 1), st.booleans(), st.sampled_from([RADAU, EULER]))
-@settings(max_examples=200)
+@settings.get_profile("often")
 def test_line_solves(
     seed: int, walls: tuple[bool, bool], axis: int, forward: bool, method: tuple[complex, complex]
 ) -> None:

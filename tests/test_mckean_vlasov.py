@@ -279,7 +279,7 @@ def test_a_step_takes_two_real_transforms(monkeypatch: pytest.MonkeyPatch) -> No
     assert sum(calls.values()) == solution.stats["real_ffts"] <= 2 * solution.stats["steps"]
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(
     seed=st.integers(0, 10**6),
     where=st.sampled_from(["line", "circle", "plane"]),

@@ -151,7 +151,7 @@ def test_not_closing_is_an_error(solver: Any) -> None:
         congested(10.0, solver=solver)
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(
     strength=st.floats(-1.0, 20.0), power=st.sampled_from([0.5, 1.0, 2.0]),
     centre=st.floats(-1.0, 1.0), pull=st.floats(0.0, 4.0), beta=st.sampled_from([1.0, 4.0]),

@@ -71,7 +71,7 @@ def test_free_diffusion_into_a_half_plane():
     np.testing.assert_allclose(tau.values, true, atol=grid.spacing[0] ** 2 / 4)
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(every_grid, seeds)
 def test_times_solve_their_equation(grid, seed):
     """L τ = -1 outside a random set of cells, τ = 0 on it, positive elsewhere."""
@@ -85,7 +85,7 @@ def test_times_solve_their_equation(grid, seed):
     assert (np.abs(generator.backward(tau) + 1)[~target] < 1e-12 * (1 + size.max())).all()
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(every_grid, seeds)
 def test_a_larger_target_is_reached_sooner(grid, seed):
     equation, rng = random_equation(grid, seed), np.random.default_rng(seed)
@@ -96,7 +96,7 @@ def test_a_larger_target_is_reached_sooner(grid, seed):
     assert (fast <= slow * (1 + 1e-12)).all()
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(every_grid, seeds)
 def test_committors_are_probabilities(grid, seed):
     """L q = 0 between the sets, 0 and 1 on them, and the two ways round add up to one."""

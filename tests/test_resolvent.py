@@ -21,7 +21,7 @@ def generator(grid: Any, seed: int, size: float) -> Any:
 
 
 @every_grid
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(
     seed=st.integers(0, 1000), tau=st.sampled_from([1e-4, 0.01, 0.3]),
     size=st.sampled_from([0.0, 0.2, 2.0]),

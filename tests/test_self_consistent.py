@@ -114,7 +114,7 @@ def brute_force(V: Any, beta: float, strength: float) -> list[float]:
     return [float(v) for v in m[k] - gap[k] * (m[k + 1] - m[k]) / (gap[k + 1] - gap[k])]
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(h=st.floats(-0.12, 0.12), beta=st.floats(1.0, 9.0), strength=st.floats(0.3, 2.5))
 def test_no_state_is_missed(h: float, beta: float, strength: float) -> None:
     """Random tilted wells; every stable state and every unstable one, alternately."""

@@ -115,7 +115,7 @@ def test_heat_decays_too_slowly_for_the_bound():
     matrix=st.tuples(st.floats(0.2, 4), st.floats(0.2, 4), st.floats(-0.95, 0.95)),
     t=st.floats(0.01, 2),
 )
-@settings(max_examples=200)
+@settings.get_profile("often")
 def test_quadratics_in_the_plane(matrix, t):
     """Hess u = (A^-1 + t)^-1: every bound holds, with equality for a multiple of the identity."""
     a, b, r = matrix

@@ -194,7 +194,11 @@ def test_very_short_times(case, scheme):
     np.testing.assert_allclose(u, u0, atol=40 * t * 100 + 1e-12 * np.abs(u0).max())
 
 
-LASTING = [row for row in HANDLED if has_gibbs_state(row[1])]
+# policies take long steps of order one below, whatever their order
+LASTING = [
+    row for row in HANDLED
+    if has_gibbs_state(row[1]) and row[2] != schemes.PolicyIteration(0.05)
+]  # fmt: skip
 
 
 @ignore_walls

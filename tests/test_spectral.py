@@ -83,7 +83,7 @@ def alone(verb, *arguments):
         return verb(*arguments)
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(small, seeds, st.integers(1, 4))
 def test_reversible_rates_and_modes(grid, seed, count):
     """Rates are those of a full solver; functions are orthonormal in equilibrium."""
@@ -98,7 +98,7 @@ def test_reversible_rates_and_modes(grid, seed, count):
     np.testing.assert_allclose(weighted @ weighted.T, np.eye(count), atol=1e-8)
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(small, seeds)
 def test_rates_and_modes_out_of_equilibrium(grid, seed):
     """Three of them, sorted by real part, those of a full solver; a random tensor and force."""

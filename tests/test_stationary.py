@@ -26,7 +26,7 @@ every_grid = st.sampled_from(sorted(GRIDS)).map(GRIDS.get)
 seeds = st.integers(0, 10**6)
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(every_grid, seeds, st.booleans())
 def test_random_drifts_and_tensors_have_a_positive_stationary_density(grid, seed, tensor):
     """Residual of pi L = 0 below 1e-13 of what flows through that very cell; mass one."""
@@ -39,7 +39,7 @@ def test_random_drifts_and_tensors_have_a_positive_stationary_density(grid, seed
     assert (np.abs(generator.forward(rho.values)) <= 1e-13 * through).all()
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(every_grid, seeds, st.sampled_from([0.0, 5.0, 30.0]))
 def test_any_chain_has_its_invariant_law(grid, seed, decades):
     """Rates over 30 decades and jumps across corners; every cell in balance to rounding."""
@@ -141,7 +141,7 @@ def test_the_current_round_a_ring(push):
     assert abs(found[0] / found[1] - 4) < 0.05 and abs(found[1]) < 2e-3
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(every_grid, seeds)
 def test_no_current_in_detailed_balance(grid, seed):
     """J vanishes to 1e-14 of the gross flow; `detailed_balance` says so, and finds a force."""
@@ -157,7 +157,7 @@ def test_no_current_in_detailed_balance(grid, seed):
         assert pk.detailed_balance(stirred, grid) > 1e-7
 
 
-@settings(max_examples=200)
+@settings.get_profile("often")
 @given(every_grid, seeds)
 def test_nothing_crosses_a_wall_and_the_current_sums_to_the_mean_drift(grid, seed):
     """∫ J = d/dt E X where walls close the box: sum x_i (L^T rho)_i, for any density at all."""

@@ -16,7 +16,7 @@ import torch
 from scipy import stats
 from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline, RectBivariateSpline
-from truth import Random, Row, Trial, log_uniform, pick, tally
+from truth import Random, Row, Trial, log_uniform, noticed, pick
 
 import pdekit as pk
 from pdekit import laws
@@ -572,5 +572,4 @@ def test_a_planted_fault_is_caught(
     where: str, name: str, wrong: Any, row: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{where}.{name}", wrong)
-    with pytest.raises(AssertionError, match="silent wrong answers"):
-        tally(_row(row), 1, 60)
+    assert noticed(_row(row), 1, _row(row).first(60))

@@ -171,6 +171,11 @@ def tally_of(row: Row, seed: int, draws: range) -> Counter[str]:
     return kinds
 
 
+def noticed(row: Row, seed: int, draws: range) -> bool:
+    """Whether any of these problems is answered wrongly and silently, up to the first."""
+    return any(judged(draw(row, seed, k)).kind == "wrong" for k in draws)
+
+
 def log_uniform(rng: Random, low: float, high: float) -> float:
     """A number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
