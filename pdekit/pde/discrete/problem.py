@@ -15,7 +15,7 @@ from pdekit.errors import AccuracyWarning, TruncationWarning
 from pdekit.grid import Grid, require_grid
 from pdekit.interactions import of_two_points
 from pdekit.laws import require_law
-from pdekit.pde.discrete import cell_means, drift_diffusion
+from pdekit.pde.discrete import between_cells, cell_means, drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.sampling import as_field, evaluate, evaluate_rate
 from pdekit.pde.equations import frozen, moving
@@ -141,6 +141,16 @@ class Problem:
         felt = getattr(self.equation, "interaction", None)
         if of_two_points(felt) and (jump := kernel_jump_at_seam(felt, grid, beta, start)):
             _warn_of_cliff("interaction", jump, stacklevel + 1)
+
+    def look_between_centres(self, stacklevel: int) -> None:
+        """Warn where the cells do not show the potential, at its first or last time if it moves."""
+        if not self.drifts:
+            return
+        V, moves = self.equation.potential, checks.time_dependent(self.equation.potential)
+        for t in looks(self.until or 1.0, getattr(V, "times", ()))[:1] if moves else (None,):
+            still = V if t is None else V.at(t)
+            if callable(still):
+                between_cells.report(still, self.grid, self.equation.beta, stacklevel + 1)
 
     @cached_property
     def _terms(self) -> list[Any]:
@@ -387,6 +397,7 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
         )
     _require_no_growth(problem, what)
     problem.look_at_seam(stacklevel=3, everywhere=True)
+    problem.look_between_centres(stacklevel=3)
     return problem
 
 
