@@ -143,14 +143,13 @@ class Problem:
             _warn_of_cliff("interaction", jump, stacklevel + 1)
 
     def look_between_centres(self, stacklevel: int) -> None:
-        """Warn where the cells do not show the potential, at its first or last time if it moves."""
+        """Warn where the cells do not show the potential, at the time 0 if it moves."""
         if not self.drifts:
             return
-        V, moves = self.equation.potential, checks.time_dependent(self.equation.potential)
-        for t in looks(self.until or 1.0, getattr(V, "times", ()))[:1] if moves else (None,):
-            still = V if t is None else V.at(t)
-            if callable(still):
-                between_cells.report(still, self.grid, self.equation.beta, stacklevel + 1)
+        V = self.equation.potential
+        still = V.at(0.0) if checks.time_dependent(V) else V
+        if callable(still):
+            between_cells.report(still, self.grid, self.equation.beta, stacklevel + 1)
 
     @cached_property
     def _terms(self) -> list[Any]:
