@@ -96,7 +96,7 @@ def _are_multiples(expected: Array, alone: Array) -> bool:
     """Whether one factor makes the values at several points those among all of them."""
     factor = float(np.vdot(alone, expected)) / max(float(np.vdot(alone, alone)), 1e-300)
     off = np.abs(factor * alone - expected).max()
-    return np.count_nonzero(expected) > 1 and bool(off <= _SAME[1] * np.abs(expected).max())
+    return bool(np.count_nonzero(expected) > 1 and off <= _SAME[1] * np.abs(expected).max())
 
 
 def check_gradient(name: str, value: Any, x: Array, advice: str = _LEAVE_OUT) -> None:
