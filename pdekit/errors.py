@@ -1,4 +1,31 @@
-"""What pdekit raises beside ``ValueError`` and ``TypeError``."""
+"""What pdekit raises beside ``ValueError`` and ``TypeError``, and warns of, once a call."""
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_SAID: ContextVar[set[Hashable] | None] = ContextVar("said", default=None)
+
+
+@contextmanager
+def each_once() -> Iterator[None]:
+    """A call in which ``first`` is true once for each key; inner calls are parts of it."""
+    token = _SAID.set(set()) if _SAID.get() is None else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _SAID.reset(token)
+
+
+def first(key: Hashable) -> bool:
+    """Whether nothing was said about it in this call; always outside of one."""
+    said = _SAID.get()
+    if said is None:
+        return True
+    new = key not in said
+    said.add(key)
+    return new
 
 
 class ConvergenceError(RuntimeError):

@@ -13,7 +13,7 @@ from pdekit.errors import AccuracyWarning, ConvergenceError, FieldError
 from pdekit.particles import EulerMaruyama, StepSizeWarning, StochasticHeun, TamedEuler
 from pdekit.particles.run.rounding import RoundingCheck
 from pdekit.pde.discrete import quantiles
-from pdekit.potentials import Quadratic
+from pdekit.potentials import Linear, Quadratic
 
 START, CIRCLE = pk.Gaussian(0, 1), pk.Grid(0, 2 * pi, 32, periodic=True)
 
@@ -89,6 +89,48 @@ def test_steps_below_rounding_are_seen(dynamics):
     with pytest.warns(AccuracyWarning, match="rounding loses it"):
         run(dynamics, start, dtype="float32")
     run(dynamics, start)  # as advised, in float64
+
+
+SPACING = float(np.spacing(np.float32(1000.0)))  # of numbers near 1000
+
+
+def drifting(make, noise, share, n=100_000, steps=100, dt=1e-3):
+    """Mean way in spacings of particles near 1000 with this noise and drift, in them, a step."""
+    beta, slope = 2 * dt / (noise * SPACING) ** 2, -share * SPACING / dt
+    start = np.full((n, 1), 1000.0)
+    X = pk.simulate(make(Linear((slope,)), beta), start, n, steps * dt, dt, dtype="float32")
+    return float((X.final.values.astype(float) - 1000).mean()) / SPACING
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda V, beta: pk.Langevin(V, beta, EulerMaruyama()),
+        lambda V, beta: pk.Langevin(V, beta),
+        lambda V, beta: pk.Langevin(V, beta, StochasticHeun()),
+        lambda V, beta: pk.Langevin(V, beta, TamedEuler()),
+        lambda V, beta: pk.InteractingLangevin(V, beta, pk.CurieWeiss(0.0)),
+        lambda V, beta: particles.MultiplicativeLangevin(V, beta, 1.0),
+    ],
+)
+def test_a_drift_below_the_spacing_is_kept_beside_noise(make):
+    way = drifting(make, noise=4, share=0.2)  # silently
+    assert abs(way - 20) < 5 * 40 / 100_000**0.5  # 0 where drift and noise are added one by one
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0])
+def test_noise_below_the_spacing_is_reported(noise):
+    with pytest.warns(AccuracyWarning, match="rounding loses it"):
+        drifting(pk.Langevin, noise, share=0.2, n=64)
+
+
+def test_a_rough_function_is_said_once_a_call():
+    V = pk.potentials.Custom(lambda x: np.float32(x[..., 0]) ** 2 / 2)
+    for _ in range(2):  # again in the next call
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            run(pk.Langevin(V, 1.0), t=0.3)
+        assert [w.category for w in told] == [AccuracyWarning]
 
 
 @pytest.mark.parametrize("dt", [1e-4, 1e-2])
@@ -242,20 +284,6 @@ def test_pulses_between_the_ends_of_steps_are_said():
         pk.simulate(pk.Langevin(Switched(), inf), np.zeros((1, 1)), 1, 5.0, 0.01)
 
 
-def test_a_drift_below_the_spacing_is_lost_beside_any_noise():
-    """In float32 at 1,001: the mean stays, and the law is another; in float64 nothing is said."""
-    V = pk.potentials.Quadratic(1.0) + pk.potentials.Linear(-1000.0)
-
-    def run(dtype):
-        return pk.simulate(
-            pk.Langevin(V, 1.0), np.full((50, 1), 1001.0), 50, 0.02, 1e-5, dtype=dtype
-        )
-
-    with pytest.warns(pk.AccuracyWarning, match="the drift makes"):
-        run("float32")
-    run("float64")
-
-
 class Shaken(pk.Langevin):
     """A drift that changes in time, of a potential that does not."""
 
@@ -279,3 +307,12 @@ def test_what_is_far_above_rounding_at_a_glance_is_so_when_looked_at(seed, monke
     if check._is_far_above(x, x, 0.0):
         monkeypatch.setattr(RoundingCheck, "_is_far_above", lambda *_: False)
         assert not check.warn(x, 0.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_ensemble_far_out_relaxes_by_steps_below_the_spacing(dtype):
+    """At 1,001 the drift of a step is a sixth of the spacing of float32, the noise 70 of it."""
+    V, n = pk.potentials.Quadratic(1.0) + pk.potentials.Linear(-1000.0), 20_000
+    x = pk.simulate(pk.Langevin(V, 1.0), np.full((n, 1), 1001.0), n, 0.02, 1e-5, dtype=dtype).final
+    way = 1001 - float(x.values.astype(float).mean())
+    assert abs(way - (1 - np.exp(-0.02))) < 5 * 0.2 / n**0.5

@@ -55,6 +55,23 @@ def test_so_is_any_other_function_of_points(what: str, call: Any) -> None:
         call(lambda x: np.cumsum(x[..., 0], 0) / 100 + x[..., 0] ** 2)
 
 
+def test_a_density_divided_by_its_own_sum_is_told_what_to_do() -> None:
+    def own(x: Any) -> Any:
+        w = np.exp(-(x[..., 0] ** 2))
+        return w / w.sum()
+
+    equation = pk.FokkerPlanck(Quadratic(), 2.0)
+    with pytest.raises(ValueError, match="divided by a sum, mean or maximum") as told:
+        pk.solve(equation, LINE, own, 0.1)
+    assert "grid.integrate(f(grid.centres))" in str(told.value)
+    w = np.exp(-4 * LINE.centres[..., 0] ** 2)
+    mass = float(LINE.integrate(w))
+    one, other = (pk.solve(equation, LINE, rho, 0.1).fields
+                  for rho in (w / mass, lambda x: np.exp(-4 * x[..., 0] ** 2) / mass))  # fmt: skip
+    np.testing.assert_array_equal(one, other)
+    assert float(LINE.integrate(one[-1])) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("n", [1, 50])
 @pytest.mark.parametrize("start", [START[1], np.full((1, 1), 0.4)])
 def test_particles_at_one_place_show_it_too(start: Any, n: int) -> None:

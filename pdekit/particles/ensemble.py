@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import pdekit
 from pdekit import checks
-from pdekit.errors import AccuracyWarning
+from pdekit.errors import AccuracyWarning, each_once
 from pdekit.particles.dynamics.gradients import FullGradient
 from pdekit.particles.dynamics.stopping import Stopping, changes_paths, stops
 from pdekit.particles.fused import fused
@@ -205,7 +205,7 @@ def simulate(
             **{"rank": divided.ranks.rank, "ranks": divided.ranks.size},
         )
     began = perf_counter()
-    with torch.no_grad(), one_thread() as threads:
+    with torch.no_grad(), one_thread() as threads, each_once():
         source = start(initial, n, runs, seed, dtype, device)
         if times[-1] > 0:
             _warn_of_used_noise(dynamics, initial, seed, stacklevel=3)

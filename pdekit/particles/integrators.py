@@ -12,7 +12,9 @@ about the start of the step, half before the slope is taken. ``tamed``: the drif
 ``TamedEuler``.
 
 Products and sums are rounded one by one, as in the fused kernel, and never by ``alpha=`` of
-torch, which may use fused multiply-add.
+torch, which may use fused multiply-add. Drift and noise of a step are added first, and their sum to
+the state: of a drift below the spacing of its numbers the noise then makes the right average, as
+rounding is as often up as down, where a drift added alone would be lost in every step.
 """
 
 from collections.abc import Callable
@@ -128,8 +130,7 @@ class EulerMaruyama(_AtThePositions):
     fused_slopes: ClassVar[int] = 1
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
-        y = y.add_(drift(y, step.start) * step.size)
-        return y.add_(noise.at(step.number) * (sigma * sqrt(step.size))) if sigma else y
+        return y.add_(_moved(drift(y, step.start) * step.size, sigma, step, noise))
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,12 @@ class TamedEuler(_AtThePositions):
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         b = drift(y, step.start).clamp(-LARGEST, LARGEST)
-        y = y.add_(b / (length(b) * step.size + 1) * step.size)
-        return y.add_(noise.at(step.number) * (sigma * sqrt(step.size))) if sigma else y
+        return y.add_(_moved(b / (length(b) * step.size + 1) * step.size, sigma, step, noise))
+
+
+def _moved(way: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
+    """``way`` and σ √h ξ_n."""
+    return (noise.at(step.number) * (sigma * sqrt(step.size))).add_(way) if sigma else way
 
 
 def length(b: "Tensor") -> "Tensor":
@@ -224,7 +229,7 @@ class LeimkuhlerMatthews:
         y, (ahead, scale) = self.adjusted(y, sigma, step, noise), self.scales(step)
         xi = noise.at(step.number)
         slope = drift(y + xi * (sigma * ahead) if ahead else y, step.start)
-        return y.add_(slope * step.size).add_(xi * (sigma * scale))
+        return y.add_((xi * (sigma * scale)).add_(slope * step.size))
 
     def positions(self, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         if not sigma:
@@ -251,8 +256,6 @@ class StochasticHeun(_AtThePositions):
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         before = drift(y, step.start)
-        if sigma:
-            scale = sigma * sqrt(step.size)
-            y = y.add_(noise.at(step.number) * scale)
-        predictor = y + before * step.size
-        return y.add_((drift(predictor, step.stop) + before) * (step.size / 2))
+        predictor = _moved(before * step.size, sigma, step, noise).add_(y)
+        both = drift(predictor, step.stop) + before
+        return y.add_(_moved(both * (step.size / 2), sigma, step, noise))

@@ -8,6 +8,7 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
+from pdekit.errors import each_once
 from pdekit.grid import Grid, require_grid
 from pdekit.laws import Law, require_law
 from pdekit.pde.discrete import quantiles
@@ -71,8 +72,9 @@ def quantile_flow(
     reason = scheme.refuses(problem)
     if reason:
         raise ValueError(reason)
-    flow = scheme.flow(problem, scheme.n)
-    x = np.stack([quantiles.middle(flow.to(s)) for s in times])
+    with each_once():
+        flow = scheme.flow(problem, scheme.n)
+        x = np.stack([quantiles.middle(flow.to(s)) for s in times])
     at = (np.arange(scheme.n) + 0.5) / scheme.n
     return xr.DataArray(x, coords={"time": times, "level": at}, dims=("time", "level"), name="x")
 

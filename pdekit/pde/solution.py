@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from pdekit import checks
 from pdekit.arrays import Array
-from pdekit.errors import ConvergenceError, TruncationWarning
+from pdekit.errors import ConvergenceError, TruncationWarning, each_once
 from pdekit.grid import Grid, require_grid
 from pdekit.pde import function_cells
 from pdekit.pde.bellman import value_checks
@@ -142,7 +142,8 @@ def solve(
     is not reached. Warns (``TruncationWarning``) when a density reaches the walls, and
     (``ResolutionWarning``) where the cells are too coarse for the drift, or for the function.
     """
-    return solved(equation, grid, initial, t, scheme, stacklevel=3)[0]
+    with each_once():
+        return solved(equation, grid, initial, t, scheme, stacklevel=3)[0]
 
 
 def solved(
@@ -173,6 +174,8 @@ def solved(
     if equation.supplied:
         require_supply(problem)
     problem.look_at_seam(stacklevel)
+    if not checks.declared(scheme, "by_particles"):
+        problem.look_between_centres(stacklevel)
     solution, advance = marched(problem, scheme, times)
     fields, stats, level = solution.fields, solution.stats, stacklevel + 1
     summarise(problem, fields, stats, level)

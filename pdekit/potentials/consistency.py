@@ -22,6 +22,15 @@ _STEADY = 0.01  # of the slope: what it, and the rounding of f, may vary on a wa
 _WAYS = 2  # that must count
 # of the largest value: rounding, of doubles (of which parts may be in single precision), of singles
 _SAME = (1e-5, 1e-3)
+_OF_ALL = (
+    "it may have no mean, maximum, order or sum over the points in it, and no noise. Values that "
+    "are known on the cells alone are an array, or Tabulated"
+)
+_DIVIDED = (
+    "it is divided by a sum, mean or maximum over the points it is given, which are not always the "
+    "cells. Divide f by a number instead, such as mass = float(grid.integrate(f(grid.centres))), "
+    "computed once; or give a density as the array f(grid.centres) / mass"
+)
 _LEAVE_OUT = "Mend it, or leave it out: then it is found by torch or by differences"
 # functions, and the intervals of their first and last coordinates on which they were looked at
 _SEEN: WeakKeyDictionary[Any, list[tuple[float, float]]] = WeakKeyDictionary()
@@ -78,10 +87,16 @@ def _require_equal(name: str, x: Array, expected: Array, alone: Array, near: flo
         raise ValueError(
             f"{name} must be a function of each point alone, got one whose value at "
             f"{x[k[0]].tolist()} is {expected[tuple(k)]:.6g} among other points and "
-            f"{alone[tuple(k)]:.6g} among fewer of them: it may have no mean, maximum, order or "
-            "sum over the points in it, and no noise. Values that are known on the cells alone are "
-            "an array, or Tabulated"
+            f"{alone[tuple(k)]:.6g} among fewer of them: "
+            + (_DIVIDED if _are_multiples(expected, alone) else _OF_ALL)
         )
+
+
+def _are_multiples(expected: Array, alone: Array) -> bool:
+    """Whether one factor makes the values at several points those among all of them."""
+    factor = float(np.vdot(alone, expected)) / max(float(np.vdot(alone, alone)), 1e-300)
+    off = np.abs(factor * alone - expected).max()
+    return bool(np.count_nonzero(expected) > 1 and off <= _SAME[1] * np.abs(expected).max())
 
 
 def check_gradient(name: str, value: Any, x: Array, advice: str = _LEAVE_OUT) -> None:

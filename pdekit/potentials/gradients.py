@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import is_torch_array
 
 from pdekit.differences import STEP, in_rows, slopes
-from pdekit.errors import AccuracyWarning
+from pdekit.errors import AccuracyWarning, first
 from pdekit.potentials.functions import FOR_NUMPY, as_numpy, like, remember
 
 # relative to the largest slope: accuracy of differences below which a warning is given
@@ -60,7 +60,7 @@ def _warn_if_rough(f: Any, at: Callable[[Any], Any], y: Any, slope: Any, doubt: 
     known = values[np.isfinite(values)]
     steep = float(np.ptp(known) / lengths.max()) if known.size else 0.0
     wrong = ~(doubt <= _GOOD * max(float(np.abs(slope).max(initial=0.0)), steep))
-    if wrong.any():
+    if wrong.any() and first(("slope by differences", id(f))):
         k = np.unravel_index(int(wrong.argmax()), wrong.shape)
         warnings.warn(
             f"the slope of {f!r} at {y[k[:-1]]} by differences is {slope[k]:.6g}, good to "

@@ -79,7 +79,7 @@ class MetropolisLangevin(GradientDynamics):
     def _proposed(self, x: Tensor, h: float, t: float, xi: Tensor) -> tuple[Tensor, Tensor]:
         """Proposals, and the logarithms of the probabilities that they are accepted."""
         V = at_time(self.potential, t)
-        y = x - slope(V, x) * h + xi * sqrt(2 * h / self.beta)
+        y = x + (xi * sqrt(2 * h / self.beta) - slope(V, x) * h)
         # the noise of the reverse move
         back = (x - y + slope(V, y) * h) * sqrt(self.beta / (2 * h))
         gain = (xi * xi - back * back).sum(dim=-1) / 2

@@ -84,7 +84,7 @@ class MultiplicativeLangevin(GradientDynamics):
         """Euler's step; ``state`` is overwritten."""
         kicks = (self._factor(state) @ noise.at(step.number)[..., None])[..., 0]
         change = self.drift(state, step.start) * step.size
-        return state.add_(change).add_(kicks * sqrt(2 * step.size / self.beta))
+        return state.add_(change + kicks * sqrt(2 * step.size / self.beta))
 
     def sigmas(self, x: Tensor) -> Tensor:
         """√(2 D_kk/β) at points (n, d): the noise of each coordinate per square root of time."""

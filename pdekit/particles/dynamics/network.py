@@ -77,16 +77,19 @@ class TwoLayerNetwork:
 
     def step(self, state: Tensor, step: Step, noise: StepNoise) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
+        import torch
+
         s = self._rate_at(step.start) * step.size
         theta, (x, y) = state[:, : noise.size], self._data(step, noise)
+        moved = torch.zeros_like(state)
+        if self.beta < inf:
+            moved = noise.at(step.number) * sqrt(4 * s / self.beta)
         # run by run on the CPU: torch may round a product of many matrices differently
         each: list[Any] = [slice(None)] if state.device.type != "cpu" else [*range(len(state))]
         for run in each:
             pull = self._pull(x[run], y[run], theta[run].clone())
-            theta[run] += pull * (2 * s / self.batch)
-        if self.beta < inf:
-            state += noise.at(step.number) * sqrt(4 * s / self.beta)
-        return state
+            moved[run, : noise.size] += pull * (2 * s / self.batch)
+        return state.add_(moved)
 
     def _data(self, step: Step, noise: StepNoise) -> tuple[Tensor, Tensor]:
         """Points and labels, with the axes (run, batch)."""

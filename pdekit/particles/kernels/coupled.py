@@ -121,7 +121,7 @@ def _move(y, xi, centre, strength, h, ahead, scale, rows, terms, walls, work):
         drift(x, part.size, sign, slope, rows, terms, walls)
         for j in range(part.size):
             b = slope[j] - strength * (x[j] - centre[j])
-            part[j] = (part[j] + b * h) + noise[j] * scale
+            part[j] = part[j] + (b * h + noise[j] * scale)
 
 
 @_compiled

@@ -103,14 +103,13 @@ def _move(y, xi, h, ahead, scale, tamed, rows, terms, walls, work):
             b[j] = b[j] / (abs(b[j]) * h + one)
     if len(rows) == 1:
         for j in range(m):
-            y[j] = (y[j] + b[j] * h) + xi[j] * scale
+            y[j] = y[j] + (b[j] * h + xi[j] * scale)
     else:
         for j in range(m):
-            y[j] = y[j] + xi[j] * scale
-            x[j] = y[j] + b[j] * h
+            x[j] = y[j] + (b[j] * h + xi[j] * scale)
         drift(x, m, sign, after, rows[1], terms, walls)
         for j in range(m):
-            y[j] = y[j] + (after[j] + b[j]) * half
+            y[j] = y[j] + ((after[j] + b[j]) * half + xi[j] * scale)
     if walls.exist:
         _fold(y, m, sign, walls)
 

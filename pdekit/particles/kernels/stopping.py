@@ -102,11 +102,10 @@ def _free(x, y, xi, h, scale, rows, terms, box, rates, work):
     drift(x, m, sign, b, rows[0], terms, Walls(False, box.lower, box.upper, box.reflect))
     if len(rows) == 1:
         for j in range(m):
-            y[j] = (x[j] + b[j] * h) + xi[j] * scale
+            y[j] = x[j] + (b[j] * h + xi[j] * scale)
         return
     for j in range(m):
-        y[j] = x[j] + xi[j] * scale
-        ahead[j] = y[j] + b[j] * h
+        ahead[j] = x[j] + (b[j] * h + xi[j] * scale)
         sign[j] = 1
     if box.exist:
         for j in range(m):
@@ -114,7 +113,7 @@ def _free(x, y, xi, h, scale, rows, terms, box, rates, work):
                 ahead[j], sign[j] = _continued(ahead[j], j, box, rates)
     drift(ahead, m, sign, after, rows[1], terms, Walls(False, box.lower, box.upper, box.reflect))
     for j in range(m):
-        y[j] = y[j] + (after[j] * sign[j] + b[j]) * half
+        y[j] = x[j] + ((after[j] * sign[j] + b[j]) * half + xi[j] * scale)
 
 
 @_compiled

@@ -161,7 +161,7 @@ def _inner_steps(x, y, average, xi, next_xi, of_fast, inner, terms, walls, work,
 @_compiled
 def _advance_position(y, b, xi, next_xi, points, average, h, amount, half, weight):
     for j in range(y.size):
-        moved = (y[j] + b[j] * h) + xi[j] * amount
+        moved = y[j] + (b[j] * h + xi[j] * amount)
         y[j] = moved
         seen = moved + next_xi[j] * half
         points[j] = seen

@@ -11,6 +11,7 @@ from torch import Tensor
 from pdekit.errors import AccuracyWarning
 
 _FINE = 3  # spacings of numbers in the noise of a step, from which its variance is right to 1 %
+_DITHER = 0.5  # the same, from which a drift below the spacing is right to 2 %
 _SEEN = 4  # spacings that noise or drift must make in all, to be missed
 _LOST = 0.01  # of the way and width of an ensemble
 _SOME = 512  # particles that are looked at
@@ -32,10 +33,10 @@ class RoundingCheck:
     def warn(self, x: Tensor, t: float) -> bool:
         """Warn where steps from x ``(n, d)`` fall below the spacing of its numbers; whether it did.
 
-        Noise below it has another variance, or none; a drift below it is lost, as it is added
-        before the noise. Neither matters where all of it, over the time that the drift remembers,
-        is a few spacings, or where the drift is little beside the way and the width of the
-        ensemble.
+        Noise below it has another variance, or none. A drift below it is kept on average by a
+        noise that is not, to which it is added before both are rounded, and lost without. Neither
+        matters where all of it, over the time that the drift remembers, is a few spacings, or where
+        the drift is little beside the way and the width of the ensemble.
         """
         if not (self.size and hasattr(self.dynamics, "drift")):
             return False
@@ -50,9 +51,8 @@ class RoundingCheck:
         lost = time * torch.minimum(speed, apart / (2 * self.size))
         way = (x.double().mean(0) - start.double().mean(0)).abs() + time * speed
         width = sum(y.double().std(0, correction=0) for y in (x, start))
-        stuck = (
-            (speed * self.size < apart) & (lost > _SEEN * apart) & (lost > _LOST * (way + width))
-        )
+        stuck = (speed * self.size < apart) & (kick < _DITHER * apart)
+        stuck &= (lost > _SEEN * apart) & (lost > _LOST * (way + width))
         for k in (coarse | stuck).nonzero()[:1, 0].tolist():
             moved = (
                 f"the noise of a step is {float(kick[k]):.2g}"

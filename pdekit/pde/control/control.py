@@ -319,6 +319,7 @@ def _game(
     backward = Problem(equation, grid, terminal_cost)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
     forward.look_at_seam(stacklevel=3)
+    forward.look_between_centres(stacklevel=3)
     game = equilibrium(backward, forward, times, scheme, couplings, solver)
     found, nodes = game.response, game.nodes
     stats: AnyStats = {

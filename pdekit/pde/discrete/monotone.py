@@ -15,7 +15,7 @@ from pdekit.pde.discrete.fluxes import Flux, godunov, of_gradient, slope_bounds,
 from pdekit.pde.discrete.laplacian import discrete_heat
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import propagate
-from pdekit.pde.discrete.subcell import resolves, warn_unresolved
+from pdekit.pde.discrete.subcell import off_by, resolves, warn_unresolved
 from pdekit.pde.discrete.users_hamiltonians import check_hamiltonian
 from pdekit.pde.hamiltonians import HALF_SQUARE, Hamiltonian, square_weights
 
@@ -25,7 +25,7 @@ MOST_STEPS = 10_000_000
 def warn_if_unresolved(problem: Problem) -> None:
     """Warn if a callable is not resolved by the nodes."""
     if not problem.equation.controlled and not resolves(problem):
-        warn_unresolved(1.0, stacklevel=7)
+        warn_unresolved(off_by(problem), stacklevel=7)
 
 
 def require_cfl(cfl: float, flux: Any) -> None:

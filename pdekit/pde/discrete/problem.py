@@ -14,7 +14,7 @@ from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.interactions import of_two_points
-from pdekit.pde.discrete import drift_diffusion
+from pdekit.pde.discrete import between_cells, drift_diffusion
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.initial_data import density, spline
 from pdekit.pde.discrete.sampling import as_field, evaluate
@@ -139,6 +139,15 @@ class Problem:
         felt = getattr(self.equation, "interaction", None)
         if of_two_points(felt) and (jump := kernel_jump_at_seam(felt, grid, beta, start)):
             _warn_of_cliff("interaction", jump, stacklevel + 1)
+
+    def look_between_centres(self, stacklevel: int) -> None:
+        """Warn where the cells do not show the potential, at the time 0 if it moves."""
+        if not self.drifts:
+            return
+        V = self.equation.potential
+        still = V.at(0.0) if checks.time_dependent(V) else V
+        if callable(still):
+            between_cells.report(still, self.grid, self.equation.beta, stacklevel + 1)
 
     @cached_property
     def _terms(self) -> list[Any]:

@@ -36,9 +36,21 @@ def resolves(problem: Problem, bends: float = _BENDS) -> bool:
     At 2,048 points of the box, on a lattice that is regular in no direction: waves of any length
     are detected, and holes as wide as the points are apart.
     """
-    f, grid = problem.initial, problem.grid
-    if not callable(f):
+    if not callable(problem.initial):
         return True
+    off, bent, noise = _between(problem)
+    return bool((off <= bends * bent + noise).all())
+
+
+def off_by(problem: Problem) -> float:
+    """The most that a callable differs there from that interpolation, of its range."""
+    off = float(_between(problem)[0].max())
+    return off / max(float(np.ptp(problem.values)), off, 1e-300)
+
+
+def _between(problem: Problem) -> tuple[Array, Array, Array]:
+    """Between the nodes: |f - interpolation|, second differences around, and rounding."""
+    f, grid = problem.initial, problem.grid
     values = problem.values  # first, for its messages about f
     count = np.arange(1, _LOOKED_AT + 1)
     around = [
@@ -58,8 +70,8 @@ def resolves(problem: Problem, bends: float = _BENDS) -> bool:
         bent = around[0].one_sided * _bent(near.swapaxes(1, 2)).max(1)
         bent = bent + around[1].one_sided * _bent(near).max(1)
         near = near.reshape(len(near), -1)
-    slack = bends * bent + 2e-9 * np.abs(near).max(1) + 1e-9 * float(np.ptp(near))
-    return bool((np.abs(between - cubic) <= slack).all())
+    noise: Array = 2e-9 * np.abs(near).max(1) + 1e-9 * float(np.ptp(near))
+    return np.abs(between - cubic), bent, noise
 
 
 class _Around(NamedTuple):
@@ -211,7 +223,7 @@ def on_finer_nodes(
             wrong = missed(u)
     if not wrong <= LITTLE * scale:
         more = likely if wrong == np.inf else wrong
-        warn_unresolved(more / scale if np.isfinite(more) else 1.0, stacklevel=8)
+        warn_unresolved(more / scale, stacklevel=8)
     stats["nodes_per_cell"] = factor
     return u
 
@@ -227,11 +239,14 @@ def _left(apart: float, before: float) -> float:
 
 
 def warn_unresolved(share: float, stacklevel: int) -> None:
-    """Warn that the cells are too coarse for the data."""
+    """Warn that the cells are too coarse for the data, by which the answer may be off.
+
+    ``share``: by how much, of the range of the data; infinite where it is not known.
+    """
+    much = f"by about {share:.2g} of the range of its values" if share < 1 else "by any amount"
     warnings.warn(
-        f"the initial function changes within a cell, by up to {min(share, 1.0):.2g} of its range, "
-        "where the solution may depend on it: there the answer is of first or second order in the "
-        "cells only. Use a finer grid",
+        "the initial function changes within a cell in a way that its values at the centres do not "
+        f"show, and the answer may be wrong {much}: use a finer grid",
         ResolutionWarning,
         stacklevel=stacklevel,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.differences import hessian
-from pdekit.errors import AccuracyWarning, ConvergenceError
+from pdekit.errors import AccuracyWarning, ConvergenceError, each_once
 from pdekit.potentials import as_potential
 from pdekit.protocols import Corner, Function
 
@@ -109,6 +109,7 @@ def _descending(potential: Any, s: Array, reach: float) -> Array:
     return np.asarray(_ASIDE * reach * way)
 
 
+@each_once()
 def _descended(
     potential: Any, s: Array, step: Array, a: Array, bottom: Array, pass_: Array
 ) -> Array | None:

@@ -87,6 +87,7 @@ def follow_branch(
     points, folds = curve.followed(curve.landed(first_parameter, mean))
     last = _member(family, curve.value(points[-1]))
     Problem(last, grid, None).look_at_seam(stacklevel=2)
+    Problem(last, grid, None).look_between_centres(stacklevel=2)
     warn_if_narrow(last.interaction, grid, max(last.beta, first_equation.beta))
     p, m = _parameters_and_means(curve, points)
     states = [system.energy_and_response(float(a), q[1:]) for a, q in zip(p, points, strict=True)]

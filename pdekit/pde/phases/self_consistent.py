@@ -51,7 +51,9 @@ def self_consistent_states(equation: McKeanVlasov, grid: Grid) -> list[SelfConsi
         raise TypeError(f"self_consistent_states takes a McKeanVlasov equation, got {equation!r}")
     require_grid("grid", grid)
     system = FieldMap(equation, grid)
-    Problem(equation, grid, None).look_at_seam(stacklevel=2)
+    problem = Problem(equation, grid, None)
+    problem.look_at_seam(stacklevel=2)
+    problem.look_between_centres(stacklevel=2)
     if is_quadratic(equation.interaction) and grid.dim == 1:
         means = MeanMap.of(equation, grid).fixed_points()
         fields = [system.curie_weiss_field(m) for m in means]

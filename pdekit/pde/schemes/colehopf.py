@@ -71,8 +71,10 @@ class ColeHopf:
         beta, grid = problem.equation.beta, problem.grid
         resolved = not self.refine or resolves(problem)
 
-        def smooth(values: Array, fine: Grid, factor: int, t: float) -> Array:
-            u = values
+        def smooth(fine: Grid, factor: int, t: float) -> Array:
+            if self.extend:
+                return self._extended(problem, fine, factor, t)
+            u = values = problem.values if factor == 1 else problem.sample(fine)
             for axis in range(grid.dim):
                 u = _smooth_axis(u, axis, fine, beta, t, factor)
             np.maximum(u, np.minimum.reduce(values, None), out=u)
@@ -84,11 +86,7 @@ class ColeHopf:
             stats["steps"] += 1
             stats["nodes_per_cell"] = factor
             fine = grid if factor == 1 else grid.refined(factor)
-            if self.extend:
-                if not resolved:
-                    warn_unresolved(1.0, stacklevel=7)
-                return self._extended(problem, fine, factor, t)
-            u = smooth(problem.values if factor == 1 else problem.sample(fine), fine, factor, t)
+            u = smooth(fine, factor, t)
             if not resolved:
                 last = factor  # nodes a cell of the last sums
 
@@ -101,11 +99,13 @@ class ColeHopf:
                     last = needed + 2 * (needed % last == 0)
                     if np.prod(np.array(grid.cells, float) * last) > MOST_NODES:
                         return None
-                    own = grid.refined(last)
-                    return smooth(problem.sample(own), own, last, t)
+                    try:
+                        return smooth(grid.refined(last), last, t)
+                    except ConvergenceError:  # more nodes beyond the walls than are allowed
+                        return None
 
                 u = on_finer_nodes(problem, u, finer, stats)
-            elif factor > 1 and not callable(problem.initial):
+            elif factor > 1 and not (callable(problem.initial) or self.extend):
                 _warn_if_interpolated(problem.values, grid, t)
             return u
 

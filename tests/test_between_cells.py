@@ -1,0 +1,121 @@
+"""Potentials that the centres of the cells do not show are reported by every verb, or resolved."""
+
+import warnings
+from math import pi
+
+import numpy as np
+import pytest
+
+import pdekit as pk
+from pdekit import schemes
+from pdekit.potentials import Cosine, Custom, DoubleWell, MullerBrown, Quadratic, Rippled
+
+BETA, HEIGHT, CELLS = 4.0, 0.5, 64
+LINE, RING = pk.Grid(-3, 3, CELLS), pk.Grid(-3, 3, CELLS, periodic=True)
+START = pk.Gaussian(0, 0.3)
+
+
+def rippled(waves: float, height: float = HEIGHT):
+    """A ramp with ripples, ``waves`` of them a cell."""
+    k = 2 * pi * waves / LINE.spacing[0]
+    return Custom(lambda x: 0.2 * x[..., 0] + height * np.cos(k * x[..., 0]))
+
+
+def law(V):
+    return pk.FokkerPlanck(V, BETA)
+
+
+VERBS = {
+    "solve": lambda V: pk.solve(law(V), LINE, START, 0.1),
+    "backward": lambda V: pk.solve(pk.BackwardKolmogorov(V, BETA), LINE, Quadratic(), 0.1),
+    "bellman": lambda V: pk.solve(pk.HamiltonJacobiBellman(V, BETA), LINE, Quadratic(), 0.1),
+    "without noise": lambda V: pk.solve(
+        pk.FokkerPlanck(V, np.inf), LINE, START, 0.1, schemes.Upwind()
+    ),
+    "mean field": lambda V: pk.solve(
+        pk.McKeanVlasov(V, BETA, pk.CurieWeiss(1.0)), LINE, START, 0.1
+    ),
+    "control": lambda V: pk.control(V, BETA, LINE, START, Quadratic(), 0.1),
+    "stationary": lambda V: pk.stationary(law(V), LINE),
+    "current": lambda V: pk.current(law(V), np.full(CELLS, 1 / 6), LINE),
+    "detailed_balance": lambda V: pk.detailed_balance(law(V), LINE),
+    "spectral_gap": lambda V: pk.spectral_gap(law(V), LINE),
+    "slow_modes": lambda V: pk.slow_modes(law(V), LINE),
+    "passage": lambda V: pk.mean_first_passage_time(law(V), LINE, (1, 2)),
+    "committor": lambda V: pk.committor(law(V), LINE, (-2, -1), (1, 2)),
+    "states": lambda V: pk.self_consistent_states(
+        pk.McKeanVlasov(V, BETA, pk.CurieWeiss(1.0)), LINE
+    ),
+    "godunov": lambda V: pk.solve(pk.HamiltonJacobi(), LINE, V, 0.1, schemes.Godunov()),
+    "heat": lambda V: pk.solve(pk.Heat(BETA), LINE, V, 1e-3),
+}
+
+
+def said(call, V) -> list[str]:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        call(V)
+    return [str(w.message) for w in told if w.category is pk.ResolutionWarning]
+
+
+@pytest.mark.parametrize("waves", [1.0, 0.97, 2.0])
+@pytest.mark.parametrize("verb", VERBS)
+def test_ripples_that_are_a_ramp_at_the_centres_are_reported(verb, waves):
+    assert said(VERBS[verb], rippled(waves))
+
+
+@pytest.mark.parametrize("verb", set(VERBS) - {"godunov", "heat"})
+def test_ripples_that_slow_nothing_are_not(verb):
+    if verb != "without noise":  # there any wave that the ramp does not outdo holds particles
+        assert not [m for m in said(VERBS[verb], rippled(1.0, 0.02)) if "do not show" in m]
+
+
+def test_kinetic_equations_say_it_too():
+    plane = pk.Grid((-3, -3), (3, 3), (24, 24))
+    k = 2 * pi / plane.spacing[0]
+    V = Custom(lambda x: (x**2).sum(-1) / 2 + HEIGHT * np.cos(k * x[..., 0]), dim=2)
+    kinetic = pk.FokkerPlanck(
+        V, BETA, force=lambda x: np.stack([x[..., 1], -x[..., 0]], -1), diffusion=np.diag([0, 1.0])
+    )
+    law2 = pk.Gaussian((0, 0), 0.5)
+    with pytest.warns(pk.ResolutionWarning, match="do not show"):
+        pk.solve(kinetic, plane, law2, 0.05)
+
+
+@pytest.mark.parametrize(
+    "V, grid",
+    [
+        (DoubleWell(), pk.Grid(-4, 4, 16)),
+        (Rippled(), pk.Grid(-5, 5, 400)),
+        (Cosine(), pk.Grid(0, 2 * pi, 8, periodic=True)),
+        (Custom(lambda x: np.abs(x[..., 0])), LINE),
+        (Custom(lambda x: np.where(x[..., 0] > 1.01, 1e4, 0.0)), LINE),
+        (MullerBrown(), pk.Grid((-1.7, -0.6), (1.2, 2.1), (32, 32))),
+    ],
+)
+def test_potentials_that_the_cells_show_pass(V, grid):
+    def looked(V):
+        pk.stationary(pk.FokkerPlanck(V, 20.0), grid)
+
+    assert not [m for m in said(looked, V) if "do not show" in m]
+
+
+def test_smoothing_of_ripples_is_right():
+    V, gamma = rippled(1.0), 0.05
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        smoothed = pk.local_entropy(V, gamma, BETA, LINE)
+    x = LINE.centres[20:44]
+    z = np.linspace(-8, 8, 40_001) * np.sqrt(gamma / BETA)
+    weights = np.exp(-(z**2) * BETA / gamma / 2)
+    f = V((x + z)[..., None])
+    exact = -np.log((np.exp(-BETA * f) * weights).sum(-1) / weights.sum()) / BETA
+    np.testing.assert_allclose(smoothed(x), exact, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("height", [0.3, 0.03])
+def test_the_share_that_is_said_is_that_of_the_ripples(height):
+    (text,) = said(VERBS["godunov"], rippled(1.0, height))
+    share = float(text.split("by about ")[1].split()[0])
+    ramp = 0.2 * 6
+    assert 1.5 * height / ramp < share < 2.2 * height / ramp  # from crest to trough
