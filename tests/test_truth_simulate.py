@@ -822,8 +822,6 @@ def make_stopped(rng: Random) -> Trial:
 
 
 ROWS = [
-    Row("particles that stop", ("simulate", "Langevin", "Walls", "Resetting"), make_stopped,
-        answered=0.8, cost=2),
     Row("positions", ("simulate", "Ensemble", "Checkpoint", "Ranks", "EulerMaruyama",
                       "StochasticHeun"), make_positions, answered=0.9, cost=2),
     Row("observables", ("simulate", "Moments", "Histogram", "BasinCounts", "Checkpoint"),
@@ -835,6 +833,8 @@ ROWS = [
         cost=2),
     Row("dynamics of one's own", ("simulate",), make_own, answered=0.1),
     Row("positions by their coordinates", ("simulate",), make_given, answered=1.0, cost=2),
+    Row("particles that stop", ("simulate", "Langevin", "Walls", "Resetting"), make_stopped,
+        answered=0.8, cost=2),
     Row("no simulation", ("simulate", "Checkpoint", "Ranks"), make_nonsense, answered=0.0),
 ]  # fmt: skip
 
