@@ -416,3 +416,26 @@ def test_sources_narrower_than_a_cell_are_said():
     walls = pk.Walls(lower=pk.Held(100.0))
     with pytest.warns(pk.ResolutionWarning, match="a Held wall lets in"):
         pk.solve(pk.FokkerPlanck(FLAT, 1.0, walls=walls), grid, np.zeros(50), 1e-5)
+
+
+def test_the_current_counts_what_walls_supply():
+    """Constant between walls that hold, or let in; entropy is produced at ∫ J² / rho = log 2."""
+    line = pk.Grid(0, 1, 20)
+    held = pk.FokkerPlanck(FLAT, 1.0, walls=pk.Walls(pk.Held(2.0), pk.Held(1.0)))
+    let_in = pk.FokkerPlanck(FLAT, 1.0, walls=pk.Walls(pk.Inflow(1.5), True))
+    for equation, exact in ((held, 1.0), (let_in, 1.5)):
+        J = pk.current(equation, pk.stationary(equation, line), line)
+        np.testing.assert_allclose(J, exact, rtol=1e-12)
+    for rate in (pk.entropy_production, pk.housekeeping):
+        found = rate(held, pk.stationary(held, line), line)
+        assert found == pytest.approx(math.log(2), rel=1e-3)
+
+
+@pytest.mark.parametrize("upper", [pk.Held(0.4), pk.PartlyAbsorbing(0.5)])
+def test_the_current_of_a_supply_under_a_tensor_is_conserved(upper):
+    """Through every section of the plane as much flows as the wall lets in."""
+    plane = pk.Grid((0, 0), (1, 1), (12, 10))
+    walls = pk.Walls((pk.Inflow(0.2), False), (upper, False))
+    equation = pk.FokkerPlanck(FLAT_PLANE, 1.0, diffusion=[[1, 0.4], [0.4, 0.7]], walls=walls)
+    J = pk.current(equation, pk.stationary(equation, plane), plane)
+    np.testing.assert_allclose(J.values[..., 0].mean(1), 0.2, rtol=1e-10)

@@ -15,7 +15,7 @@ from pdekit.pde.discrete import drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.problem import Problem, require_noise
 from pdekit.pde.discrete.sampling import as_field
-from pdekit.pde.discrete.supply import require_supply, supply
+from pdekit.pde.discrete.supply import require_supply, supply, wall_arrivals
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.stationary import chains
 from pdekit.protocols import Equation, Numbers
@@ -79,9 +79,10 @@ def current(equation: Equation, density: Numbers, grid: Grid) -> xr.DataArray:
 
     (∇·(D rho))_i = sum_j ∂_j (D_ij rho), the row divergence. Cell-centred, dims ``("x",
     "component")`` or ``("x", "y", "component")``: the mean of the numerical fluxes through the
-    faces of each cell, so that rho_t = -∇·J is what ``solve`` integrates, J vanishes to rounding in
-    detailed balance, and only absorbing walls have a flux. Second order. ``density``: an
-    array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.9), (6.24).
+    faces of each cell, so that rho_t = -∇·J is what ``solve`` integrates (but for killing, a source
+    and resetting, which take and add in place), J vanishes to rounding in
+    detailed balance, and the flux at a wall is what that takes less what it lets in. Second order.
+    ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.9), (6.24).
 
     A ``ResolutionWarning`` tells where the cells are too coarse for the drift at the density, and
     where the current of a stationary density round a circle differs by a twentieth on half
@@ -92,7 +93,7 @@ def current(equation: Equation, density: Numbers, grid: Grid) -> xr.DataArray:
     problem = steady(equation, grid, "current")
     rho = as_field(density, grid, "the density")
     met = peclet.report(problem, np.abs(rho), stacklevel=2)
-    flow = problem.generator().current(rho)
+    flow = problem.generator().current(rho, wall_arrivals(problem))
     said = (met is not None and met.coarse) or peclet.steep(rho, grid, stacklevel=2)
     exact = _circulation(problem, rho, flow)
     if exact is not None:
