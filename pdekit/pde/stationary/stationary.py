@@ -147,8 +147,11 @@ def detailed_balance(equation: Equation, grid: Grid) -> float:
     sum |pi_i L_ij - pi_j L_ji| / sum (pi_i L_ij + pi_j L_ji) over the pairs of cells, with
     1e-14 or so in equilibrium and of the size h |j| (times beta over D) otherwise: divide by h to
     compare grids. Mathematics 1.11; thesis Definition 6.14.
+
+    ``ValueError`` under resetting, whose jumps have no reverse.
     """
     problem = steady(equation, grid, "detailed_balance")
+    refuse_resetting(equation, "detailed_balance")
     pi = invariant_density(problem)
     peclet.look(problem, pi, stacklevel=2)
     share = _net_share(problem, pi)
@@ -202,6 +205,20 @@ def _as_supply(problem: Problem) -> Problem:
     return replace(problem, equation=killed)
 
 
+def change(problem: Problem) -> Callable[[Array], Array]:
+    """rho_t as a function of rho: what flows and is killed, what is supplied, what is reset."""
+    equation = problem.equation
+    resets = equation.resetting is not None
+    whole = _as_supply(problem) if resets else problem
+    generator, added = whole.generator(), supply(whole)
+
+    def of(rho: Array) -> Array:
+        mass = float(problem.grid.integrate(rho)) if resets else 1.0
+        return generator.forward(rho) + (0.0 if added is None else mass * added)
+
+    return of
+
+
 def _supplied(problem: Problem) -> Array:
     """What a steady supply builds up: (loss - L^T) rho = supply."""
     require_supply(problem)
@@ -232,6 +249,16 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
             "at one time"
         )
     return problem
+
+
+def refuse_resetting(equation: Any, verb: str) -> None:
+    """``ValueError`` where jumps without a reverse make a sum over pairs of neighbours too small"""
+    if equation.resetting is not None:
+        raise ValueError(
+            f"{verb} is of what flows between neighbours; a reset is a jump with no reverse, so "
+            "that balance is broken and the entropy it produces has no bound; leave out "
+            "resetting=..., or see current and dissipation"
+        )
 
 
 def on_cells(values: Any, grid: Grid, name: str) -> xr.DataArray:
