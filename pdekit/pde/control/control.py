@@ -15,7 +15,7 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.control import density
-from pdekit.pde.control.couplings import Coupling
+from pdekit.pde.control.couplings import Coupling, look
 from pdekit.pde.control.equilibrium import equilibrium
 from pdekit.pde.control.games import Newton, Solver
 from pdekit.pde.control.integrals import Integrals, idle, mean, means, under_control
@@ -319,6 +319,8 @@ def _game(
     backward = Problem(equation, grid, terminal_cost)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
     forward.look_at_seam(stacklevel=3)
+    for coupling in couplings:
+        look(coupling, grid, equation.beta, stacklevel=3)
     game = equilibrium(backward, forward, times, scheme, couplings, solver)
     found, nodes = game.response, game.nodes
     stats: AnyStats = {
