@@ -387,3 +387,28 @@ def test_kernels_that_the_cells_or_a_game_cannot_take() -> None:
         pk.Nonlocal(lambda z: z[..., 0]).cost(np.ones(40) / 6, grid)
     with pytest.raises(ValueError, match="not defined on a periodic axis"):
         pk.MeanTracking(1.0).cost(np.ones(40) / 6, ring)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_a_game_has_no_units(unit: float) -> None:
+    """Costs times c, 1 / beta and 1 / time too, running costs times c²: values times c."""
+
+    def played(c: float) -> Any:
+        return pk.control(
+            pk.potentials.Quadratic(c), 2 / c, pk.Grid(-3, 3, 40), pk.Gaussian(0.0, 0.5),
+            lambda x: c * x[..., 0] ** 2, np.linspace(0.1, 0.5, 5) / c,
+            coupling=pk.Congestion(c * c),
+        )  # fmt: skip
+
+    plain, other = played(1.0), played(unit)
+    np.testing.assert_allclose(other.value.fields / unit, plain.value.fields, rtol=1e-9)
+    assert other.residuals["energy"] == pytest.approx(plain.residuals["energy"], rel=1e-6)
+    assert len(other.dense.value.times) == len(plain.dense.value.times)
+
+
+def test_costs_between_the_cells_of_a_game_are_said() -> None:
+    """As of a value function without a coupling."""
+    with pytest.warns(pk.ResolutionWarning, match="the terminal cost varies within the cells"):
+        pk.control(None, 2.0, pk.Grid(-3, 3, 40), pk.Gaussian(0.0, 0.5),
+                   lambda x: 0.3 * np.cos(70 * x[..., 0]), np.linspace(0.1, 0.5, 5),
+                   coupling=pk.Congestion(1e-12))  # fmt: skip

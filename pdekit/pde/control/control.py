@@ -212,7 +212,8 @@ class Control:
         effort, _ = self._over_time.smooth(
             lambda found: means(under_control(found), found._half_square)
         )
-        energy = abs(effort - self.effort) / max(abs(effort), 1e-12)
+        rounding = 1e-12 / self.value.equation.beta
+        energy = abs(effort - self.effort) / max(abs(effort), rounding)
         mass = self.density.stats["mass_drift"]
         return {"mass": mass, "energy": energy, **self.closure}
 
@@ -319,6 +320,7 @@ def _game(
     backward = Problem(equation, grid, terminal_cost)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
     forward.look_at_seam(stacklevel=3)
+    value_checks.report_costs(backward, stacklevel=4)
     for coupling in couplings:
         look(coupling, grid, equation.beta, stacklevel=3)
     game = equilibrium(backward, forward, times, scheme, couplings, solver)

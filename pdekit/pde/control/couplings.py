@@ -58,7 +58,7 @@ class Congestion:
         if self.power == 1:
             return slope * change
         # below power one the slope is infinite at an empty place
-        safe = np.maximum(rho, 1e-12) if self.power < 1 else np.maximum(rho, 0.0)
+        safe = np.maximum(rho, 1e-12 * rho.max() if self.power < 1 else 0.0)
         out: Array = slope * safe ** (self.power - 1) * change
         return out
 
