@@ -390,7 +390,8 @@ def test_kernels_that_the_cells_or_a_game_cannot_take() -> None:
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1e12])
-def test_a_game_has_no_units(unit: float) -> None:
+@pytest.mark.parametrize("dt", [0.0, 0.05], ids=["exact", "policies"])
+def test_a_game_has_no_units(unit: float, dt: float) -> None:
     """Costs times c, 1 / beta and 1 / time too, running costs times c²: values times c."""
 
     def played(c: float) -> Any:
@@ -398,6 +399,7 @@ def test_a_game_has_no_units(unit: float) -> None:
             pk.potentials.Quadratic(c), 2 / c, pk.Grid(-3, 3, 40), pk.Gaussian(0.0, 0.5),
             lambda x: c * x[..., 0] ** 2, np.linspace(0.1, 0.5, 5) / c,
             coupling=pk.Congestion(c * c),
+            scheme=pk.schemes.PolicyIteration(dt / c) if dt else None,
         )  # fmt: skip
 
     plain, other = played(1.0), played(unit)
