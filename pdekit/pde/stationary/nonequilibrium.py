@@ -256,10 +256,10 @@ def entropy_production(equation: Equation, density: Numbers, grid: Grid) -> floa
     """Total rate of entropy production β ∫ J·D⁻¹ J / rho of a density, J its current; >= 0.
 
     In units of 1 / time; zero exactly in detailed balance. Where mass is kept, it is the
-    housekeeping rate (which
-    maintains the stationary state) plus β times the rate at which the free energy falls. Second
-    order. It is that of the motion in the box: killing and sources are not counted.
-    ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.24).
+    housekeeping rate (which maintains the stationary state) plus β times the rate at which the
+    free energy falls. It is that of the motion in the box: killing and sources are not counted.
+    Second order. ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis
+    (6.24).
 
     Raises ``TypeError`` for another equation and ``ValueError`` for a diffusion that is singular
     somewhere (the rate is not defined there), and under resetting and where a wall absorbs all (it

@@ -80,9 +80,9 @@ def current(equation: Equation, density: Numbers, grid: Grid) -> xr.DataArray:
     (∇·(D rho))_i = sum_j ∂_j (D_ij rho), the row divergence. Cell-centred, dims ``("x",
     "component")`` or ``("x", "y", "component")``: the mean of the numerical fluxes through the
     faces of each cell, so that rho_t = -∇·J is what ``solve`` integrates (but for killing, a source
-    and resetting, which take and add in place), J vanishes to rounding in
-    detailed balance, and the flux at a wall is what that takes less what it lets in. Second order.
-    ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.9), (6.24).
+    and resetting, which take and add in place), J vanishes to rounding in detailed balance, and the
+    flux at a wall is what that takes less what it lets in. Second order. ``density``: an array or
+    DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.9), (6.24).
 
     A ``ResolutionWarning`` tells where the cells are too coarse for the drift at the density, and
     where the current of a stationary density round a circle differs by a twentieth on half
@@ -252,7 +252,7 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
 
 
 def refuse_resetting(equation: Any, verb: str) -> None:
-    """``ValueError`` where jumps without a reverse make a sum over pairs of neighbours too small"""
+    """``ValueError`` where jumps without a reverse make a sum over neighbours incomplete."""
     if equation.resetting is not None:
         raise ValueError(
             f"{verb} is of what flows between neighbours; a reset is a jump with no reverse, so "
