@@ -1,5 +1,6 @@
 """Critical points, branches and phase diagrams of any interaction, against other derivations."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -267,3 +268,22 @@ def test_critical_beta_is_the_same_at_any_scale(s):
     """V(x/s) under λ/s²: β has no unit of length."""
     V = pk.potentials.Custom(lambda x: ((x[..., 0] / s) ** 2 - 1) ** 2 / 4)
     assert pk.critical_beta(V, pk.CurieWeiss(s**-2)) == pytest.approx(2.18843961522648, rel=1e-12)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("bump", [0.3925, 0.4])
+def test_narrow_windows_of_instability_are_found(dim, bump):
+    """Three wells, of which the middle one wins in the end; the plane is the line on both axes."""
+    well = lambda x: 10 * x**2 * (x**2 - 1) ** 2 + bump * np.exp(-8 * x**2)  # noqa: E731
+    line = np.linspace(-3, 3, 4001)
+
+    def excess(beta):
+        w = np.exp(-beta * (well(line) + line**2))
+        return 2 * beta * (w * line**2).sum() / w.sum() - 1
+
+    betas = np.geomspace(1.0, 5.0, 4000)
+    first = int(np.argmax(np.array([excess(b) for b in betas]) > 0))
+    exact = brentq(excess, betas[first - 1], betas[first], rtol=1e-13)
+    with pytest.warns(pk.AccuracyWarning) if dim == 1 else nullcontext():
+        found = pk.critical_beta(lambda x: well(x).sum(-1), pk.CurieWeiss(2.0), dim=dim)
+    assert found == pytest.approx(exact, rel=1e-9)

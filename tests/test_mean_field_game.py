@@ -1,6 +1,7 @@
 """Mean-field games and mean-field control: closed forms, couplings, solvers, what cannot close."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -350,3 +351,66 @@ def test_a_game_that_second_order_steps_miss_is_closed_by_monotone_ones_and_says
     np.testing.assert_allclose(found.value.fields, plain.value.fields, atol=1e-9)
     np.testing.assert_allclose(found.density.fields, plain.density.fields, atol=1e-9)
     assert found.residuals["fixed_point"] < 1e-6
+
+
+def test_a_kernel_is_what_it_is_now() -> None:
+    """Functions may change, and need no hash."""
+    grid, rho, size = pk.Grid(-2, 2, 30), np.ones(30) / 4, [1.0]
+
+    @dataclass
+    class Bell:
+        size: float = 1.0
+
+        def __call__(self, z: Any) -> Any:
+            return self.size * _bell(z)
+
+    bell = Bell()
+    for kernel in (bell, lambda z: size[0] * _bell(z)):
+        size[0] = bell.size = 1.0
+        before = pk.Nonlocal(kernel).cost(rho, grid)
+        size[0] = bell.size = 2.0
+        np.testing.assert_allclose(pk.Nonlocal(kernel).cost(rho, grid), 2 * before, rtol=1e-14)
+
+
+def _peak(z: Any) -> Any:
+    return np.exp(-(z**2).sum(-1) / 2 / 0.02**2) / 0.02 / np.sqrt(2 * np.pi)
+
+
+def test_kernels_that_the_cells_or_a_game_cannot_take() -> None:
+    """Narrower than the cells, not even, and a mean round a circle."""
+    grid, ring = pk.Grid(-3, 3, 40), pk.Grid(0, 6, 40, periodic=True)
+    coupling = pk.Congestion(1.0) + pk.Nonlocal(_peak)
+    with pytest.warns(pk.ResolutionWarning, match="varies within the cells"):
+        pk.control(None, 2.0, grid, pk.Gaussian(0.0, 0.5), lambda x: x[..., 0] ** 2,
+                   np.linspace(0.1, 0.5, 5), coupling=coupling)  # fmt: skip
+    with pytest.raises(ValueError, match="must be even"):
+        pk.Nonlocal(lambda z: z[..., 0]).cost(np.ones(40) / 6, grid)
+    with pytest.raises(ValueError, match="not defined on a periodic axis"):
+        pk.MeanTracking(1.0).cost(np.ones(40) / 6, ring)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+@pytest.mark.parametrize("dt", [0.0, 0.05], ids=["exact", "policies"])
+def test_a_game_has_no_units(unit: float, dt: float) -> None:
+    """Costs times c, 1 / beta and 1 / time too, running costs times c²: values times c."""
+
+    def played(c: float) -> Any:
+        return pk.control(
+            pk.potentials.Quadratic(c), 2 / c, pk.Grid(-3, 3, 40), pk.Gaussian(0.0, 0.5),
+            lambda x: c * x[..., 0] ** 2, np.linspace(0.1, 0.5, 5) / c,
+            coupling=pk.Congestion(c * c),
+            scheme=pk.schemes.PolicyIteration(dt / c) if dt else None,
+        )  # fmt: skip
+
+    plain, other = played(1.0), played(unit)
+    np.testing.assert_allclose(other.value.fields / unit, plain.value.fields, rtol=1e-9)
+    assert other.residuals["energy"] == pytest.approx(plain.residuals["energy"], rel=1e-6)
+    assert len(other.dense.value.times) == len(plain.dense.value.times)
+
+
+def test_costs_between_the_cells_of_a_game_are_said() -> None:
+    """As of a value function without a coupling."""
+    with pytest.warns(pk.ResolutionWarning, match="the terminal cost varies within the cells"):
+        pk.control(None, 2.0, pk.Grid(-3, 3, 40), pk.Gaussian(0.0, 0.5),
+                   lambda x: 0.3 * np.cos(70 * x[..., 0]), np.linspace(0.1, 0.5, 5),
+                   coupling=pk.Congestion(1e-12))  # fmt: skip

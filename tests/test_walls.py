@@ -416,3 +416,71 @@ def test_sources_narrower_than_a_cell_are_said():
     walls = pk.Walls(lower=pk.Held(100.0))
     with pytest.warns(pk.ResolutionWarning, match="a Held wall lets in"):
         pk.solve(pk.FokkerPlanck(FLAT, 1.0, walls=walls), grid, np.zeros(50), 1e-5)
+
+
+def test_the_current_counts_what_walls_supply():
+    """Constant between walls that hold, or let in; entropy is produced at ∫ J² / rho = log 2."""
+    line = pk.Grid(0, 1, 20)
+    held = pk.FokkerPlanck(FLAT, 1.0, walls=pk.Walls(pk.Held(2.0), pk.Held(1.0)))
+    let_in = pk.FokkerPlanck(FLAT, 1.0, walls=pk.Walls(pk.Inflow(1.5), True))
+    for equation, exact in ((held, 1.0), (let_in, 1.5)):
+        J = pk.current(equation, pk.stationary(equation, line), line)
+        np.testing.assert_allclose(J, exact, rtol=1e-12)
+    for rate in (pk.entropy_production, pk.housekeeping):
+        found = rate(held, pk.stationary(held, line), line)
+        assert found == pytest.approx(math.log(2), rel=1e-3)
+
+
+@pytest.mark.parametrize("upper", [pk.Held(0.4), pk.PartlyAbsorbing(0.5)])
+def test_the_current_of_a_supply_under_a_tensor_is_conserved(upper):
+    """Through every section of the plane as much flows as the wall lets in."""
+    plane = pk.Grid((0, 0), (1, 1), (12, 10))
+    walls = pk.Walls((pk.Inflow(0.2), False), (upper, False))
+    equation = pk.FokkerPlanck(FLAT_PLANE, 1.0, diffusion=[[1, 0.4], [0.4, 0.7]], walls=walls)
+    J = pk.current(equation, pk.stationary(equation, plane), plane)
+    np.testing.assert_allclose(J.values[..., 0].mean(1), 0.2, rtol=1e-10)
+
+
+OPEN = {
+    "resetting": {"resetting": pk.Resetting(1.3, LAW)},
+    "a source": {"source": 0.3, "killing": 1.0},
+    "an influx": {"walls": pk.Walls(pk.Inflow(0.4), True)},
+    "a held wall": {"walls": pk.Walls(pk.Held(0.4), False)},
+}
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning")
+@pytest.mark.parametrize("what", OPEN)
+def test_dissipation_is_how_fast_the_free_energy_falls_with_supplies_and_resetting(what):
+    """By a difference in time; and only what rests is certified to be stationary."""
+    equation, line, dt = pk.FokkerPlanck(WELL, 2.0, **OPEN[what]), pk.Grid(-2, 2, 60), 1e-4
+    moving = pk.solve(equation, line, pk.Gaussian(0.3, 0.3), [0.3 - dt, 0.3, 0.3 + dt])
+    F = pk.free_energy(moving).values
+    assert (F[0] - F[2]) / (2 * dt) == pytest.approx(pk.dissipation(moving).values[1], rel=1e-5)
+    resting = pk.solve(equation, line, pk.stationary(equation, line).values, [0.1])
+    assert pk.certificates.Stationary()(resting).holds
+    assert not pk.certificates.Stationary()(moving).holds
+
+
+@pytest.mark.parametrize("verb", [pk.entropy_production, pk.housekeeping, pk.detailed_balance])
+def test_verbs_of_the_motion_refuse_jumps_without_a_reverse(verb):
+    """Resetting; and walls that absorb, at which the current over the density is infinite."""
+    line = pk.Grid(-2, 2, 60)
+    given = () if verb is pk.detailed_balance else (np.ones(60),)
+    with pytest.raises(ValueError, match="no reverse"):
+        verb(pk.FokkerPlanck(WELL, 2.0, **OPEN["resetting"]), *given, line)
+    if given:
+        with pytest.raises(ValueError, match="a wall absorbs"):
+            verb(pk.FokkerPlanck(WELL, 2.0, **OPEN["an influx"]), *given, line)
+
+
+@pytest.mark.parametrize("what", ["resetting", "a source"])
+def test_duality_is_not_asked_of_supplies(what):
+    """Resetting has a transpose; what is added to a density changes <u, rho>."""
+    line, times = pk.Grid(-2, 2, 60), [0.1, 0.2, 0.3]
+    forward = pk.solve(pk.FokkerPlanck(WELL, 2.0, **OPEN[what]), line, LAW, [0.0, *times])
+    back = pk.BackwardKolmogorov(WELL, 2.0, **{**OPEN[what], "source": None})
+    backward = pk.solve(back, line, lambda x: np.sin(x[..., 0]), [0.0, *times])
+    found = pk.certificates.Duality(backward)(forward)
+    assert found.applies == (what == "resetting")
+    assert found.holds or not found.applies

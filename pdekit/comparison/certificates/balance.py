@@ -27,7 +27,7 @@ from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
 from pdekit.pde.solution import Solution
 from pdekit.pde.stationary.free_energy import dissipation, free_energy
 from pdekit.pde.stationary.nonequilibrium import entropy_production, housekeeping
-from pdekit.pde.stationary.stationary import current, detailed_balance, stationary
+from pdekit.pde.stationary.stationary import change, current, detailed_balance, stationary
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,10 @@ class SecondLaw:
 
 @dataclass(frozen=True)
 class Stationary:
-    """rho_t = 0 at the last stored time: Σ |L^T rho| over the gross flow is at most ``within``.
+    """rho_t = 0 at the last stored time: Σ |rho_t| over the gross flow is at most ``within``.
 
-    For a density that is claimed to be stationary for an equation.
+    For a density that is claimed to be stationary for an equation; rho_t = L^T rho with what is
+    supplied and reset.
     """
 
     within: float = 1e-9
@@ -124,9 +125,9 @@ class Stationary:
         if solution.equation.without_noise:
             return does_not_apply(name, irreversible(solution.equation))
         generator, rho = problem.generator(), solution.fields[-1]
-        change = np.abs(generator.forward(rho))
-        value = float(change.sum() / (2 * generator.exit_rate() * np.abs(rho)).sum())
-        return at_most(name, value, 0.0, self.within, worst(solution, change[None])[1])
+        changed = np.abs(change(problem)(rho))
+        value = float(changed.sum() / (2 * generator.exit_rate() * np.abs(rho)).sum())
+        return at_most(name, value, 0.0, self.within, worst(solution, changed[None])[1])
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Duality:
     ``backward`` is a solution of ``BackwardKolmogorov`` with the same fields, grid and, for all
     stored t, the time to go T - t (T the last time of ``horizon``, by default their last).
     Relative to ∫ |u| rho; allowance 1e-8, the error of exact schemes, plus the ``tolerance`` of
-    each scheme that has one. Mathematics 1.5.
+    each scheme that has one. Not for supplies, which change <u, rho>. Mathematics 1.5.
     """
 
     backward: Solution
@@ -149,6 +150,8 @@ class Duality:
         back = self.backward
         if not (solves(solution, FokkerPlanck) and solves(back, BackwardKolmogorov)):
             return does_not_apply(name, "it takes a Fokker-Planck and a backward solution")
+        if solution.equation.supplied or back.equation.supplied:
+            return does_not_apply(name, "there is a supply, which changes <u, rho>")
         horizon = float(max(solution.times[-1], back.times[-1]))
         pairs = [
             (k, j)

@@ -126,7 +126,7 @@ class PolicySteps:
             # 𝓕 varies on the scale 1 / beta: the error of Newton's
             # method is beta size^2, plus that of the crude evaluation
             left = min(self.hamiltonian.beta * size + _ROUGH * (u.ndim > 1), 1.0) * size
-            if left <= _SETTLED * (1 + float(np.abs(u).max())):
+            if left <= _SETTLED * self.size(u):
                 return PolicyStep(self.hamiltonian, u, dt)
         raise ConvergenceError(
             f"{_MOST_POLICIES} policies still change the value by {size:.2g} in a step of "
@@ -143,11 +143,15 @@ class PolicySteps:
         """
         span = max(float(np.ptp(value)), 1e-300)
         change = min(float(np.abs(first - value).mean()) / GAMMA, _WIDEST * span)
-        return (_BAND * change * sqrt(change / span) + _slack(value)) / dt
+        return (_BAND * change * sqrt(change / span) + self.slack(value)) / dt
 
+    def slack(self, value: Array) -> float:
+        """Rounding of a value."""
+        return _SLACK * self.size(value)
 
-def _slack(value: Array) -> float:
-    return _SLACK * (1 + float(np.abs(value).max()))
+    def size(self, value: Array) -> float:
+        """Of a value, at least 1 / beta, in whose units it matters."""
+        return 1 / self.hamiltonian.beta + float(np.abs(value).max())
 
 
 class PolicyStep:
@@ -196,7 +200,7 @@ class PairedStep:
     def _within_band(self) -> NDArray[np.bool_]:
         """The cells within the band about the monotone step and within the range of the data."""
         (value, dt), new = self.start, self.second.value
-        allowed, slack = dt * self.steps.band(value, self.first.value, dt), _slack(value)
+        allowed, slack = dt * self.steps.band(value, self.first.value, dt), self.steps.slack(value)
         beyond = np.maximum(value.min() - new, new - value.max())
         farthest = float(beyond.max())
         # the monotone step is non-expansive: its distance is at most the largest residual

@@ -26,6 +26,7 @@ from pdekit.protocols import Scheme
 STEPS = 0.05  # of u minus its lower bound: an error in time above which there is a warning
 CELLS = 0.02  # the same for a difference between grids; errors are then below 0.05
 _ROUNDING = 1e-9  # of the largest value
+_OF_LOGARITHMS = 1e-12  # of 1 / beta, in whose units u is the logarithm of w
 _SMOOTH = 0.5  # beta |Δu| / 2 and beta |ΔV| over a cell up to which the chain is accurate
 _CURVED = 0.05  # second difference over the range: twenty cells a wave
 _MODERATE = 1.0  # tolerated beta |Δ(V + u)| over a cell for a density
@@ -55,6 +56,11 @@ def report(
     stats["cell_jump"] = found.jump
     if found.rough and times[-1] > 0:
         found.report_cells(stacklevel + 1)
+
+
+def rounding(size: Any, problem: Problem) -> Any:
+    """What counts as rounding of a value function of some size, in any units of cost."""
+    return _ROUNDING * size + _OF_LOGARITHMS / problem.equation.beta
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +100,7 @@ class _Found:
         axes = tuple(range(1, self.fields.ndim))
         least, most = self.fields.min(axes), self.fields.max(axes)
         low, high = self.bounds(self.times)
-        slack = _ROUNDING * (1 + np.maximum(np.abs(low), np.abs(high)))
+        slack = rounding(np.maximum(np.abs(low), np.abs(high)), self.problem)
         sound = (least >= low - slack) & (most <= high + slack)  # a NaN is not
         if not sound.all():
             k = int(sound.argmin())
@@ -134,12 +140,7 @@ class _Found:
     @cached_property
     def unseen(self) -> bool:
         """Whether a cost varies within the cells, which then misrepresent it."""
-        problem = self.problem
-        costs = [problem, replace(problem, initial=problem.equation.running_cost)]
-        return any(
-            callable(cost.initial) and not (resolves(cost) and resolves_walls(cost))
-            for cost in costs
-        )
+        return bool(unseen(self.problem))
 
     @cached_property
     def jump(self) -> float:
@@ -240,6 +241,28 @@ class _Found:
             "the cells are too coarse for the value function (the largest jump over a cell, beta "
             f"|Δu| / 2 or beta |ΔV|, is {jump:.2g}): {why}; about {better} cells would suffice "
             f"instead of {cells}",
+            ResolutionWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def unseen(problem: Problem) -> list[str]:
+    """The costs that vary within the cells."""
+    costs = {"terminal": problem.initial, "running": problem.equation.running_cost}
+    return [
+        name
+        for name, cost in costs.items()
+        if callable(cost)
+        and not (resolves(at := replace(problem, initial=cost)) and resolves_walls(at))
+    ]
+
+
+def report_costs(problem: Problem, stacklevel: int) -> None:
+    """Warn of costs of a game that vary within the cells, whose values at centres it takes."""
+    for name in unseen(problem):
+        warnings.warn(
+            f"the {name} cost varies within the cells of {problem.grid}, and the game takes its "
+            "values at their centres; use a finer grid, or means over the cells as the cost",
             ResolutionWarning,
             stacklevel=stacklevel,
         )

@@ -15,7 +15,7 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.control import density
-from pdekit.pde.control.couplings import Coupling
+from pdekit.pde.control.couplings import Coupling, look
 from pdekit.pde.control.equilibrium import equilibrium
 from pdekit.pde.control.games import Newton, Solver
 from pdekit.pde.control.integrals import Integrals, idle, mean, means, under_control
@@ -212,7 +212,8 @@ class Control:
         effort, _ = self._over_time.smooth(
             lambda found: means(under_control(found), found._half_square)
         )
-        energy = abs(effort - self.effort) / max(abs(effort), 1e-12)
+        rounding = 1e-12 / self.value.equation.beta
+        energy = abs(effort - self.effort) / max(abs(effort), rounding)
         mass = self.density.stats["mass_drift"]
         return {"mass": mass, "energy": energy, **self.closure}
 
@@ -320,6 +321,9 @@ def _game(
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
     forward.look_at_seam(stacklevel=3)
     forward.look_between_centres(stacklevel=3)
+    value_checks.report_costs(backward, stacklevel=4)
+    for coupling in couplings:
+        look(coupling, grid, equation.beta, stacklevel=3)
     game = equilibrium(backward, forward, times, scheme, couplings, solver)
     found, nodes = game.response, game.nodes
     stats: AnyStats = {

@@ -11,9 +11,7 @@ axes (time, say) one by one:
 Couplings add. Mathematics 1.7; thesis, remark 4.10.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +20,7 @@ from pdekit import checks
 from pdekit.arrays import Array, Function
 from pdekit.grid import Grid
 from pdekit.pde.discrete.convolution import convolution, displacements
+from pdekit.pde.discrete.mean_field import require_even_at, warn_if_narrow
 from pdekit.pde.discrete.sampling import called
 
 
@@ -59,7 +58,7 @@ class Congestion:
         if self.power == 1:
             return slope * change
         # below power one the slope is infinite at an empty place
-        safe = np.maximum(rho, 1e-12) if self.power < 1 else np.maximum(rho, 0.0)
+        safe = np.maximum(rho, 1e-12 * rho.max() if self.power < 1 else 0.0)
         out: Array = slope * safe ** (self.power - 1) * change
         return out
 
@@ -124,7 +123,7 @@ class _Filled:
 @dataclass(frozen=True)
 class MeanTracking:
     """ℓ = strength |x - share m|^2 / 2, m the mean of rho: the linear-quadratic game
-    (mathematics 1.7).
+    (mathematics 1.7). ``ValueError`` on a periodic axis, where no mean is defined.
 
     As polynomial strength |x|^2 / 2 - pull x·m + rest |m|^2 / 2, with pull = strength share and
     rest = strength share^2 unless given.
@@ -169,7 +168,8 @@ class Nonlocal:
     """ℓ(x) = ∫ W(x - y) rho(dy): a pair cost W (even), such as ``PairPotential`` or a function.
 
     By FFT, zero-padded where the axis has walls and wrapped where it is periodic (W is then
-    evaluated at the shortest displacement). O(N log N).
+    evaluated at the shortest displacement). O(N log N). ``ValueError`` for a W that is not even, a
+    ``ResolutionWarning`` by ``control`` for one that varies within the cells.
     """
 
     kernel: Function
@@ -181,8 +181,12 @@ class Nonlocal:
                 f"lambda z: np.exp(-(z**2).sum(-1)); got {self.kernel!r}"
             )
 
+    @property
+    def _kernels(self) -> tuple[Function, ...]:
+        return (self.kernel,)
+
     def cost(self, rho: Array, grid: Grid) -> Array:
-        return np.ascontiguousarray(_convolved(self.kernel, grid)(rho))
+        return np.ascontiguousarray(convolution(_sampled(self.kernel, grid), grid)(rho))
 
     def derivative(self, rho: Array, change: Array, grid: Grid) -> Array:
         return self.cost(change, grid)
@@ -201,6 +205,10 @@ class CouplingSum:
 
     parts: tuple[Coupling, ...]
 
+    @property
+    def _kernels(self) -> tuple[Function, ...]:
+        return tuple(kernel for part in self.parts for kernel in _kernels_of(part))
+
     def cost(self, rho: Array, grid: Grid) -> Array:
         total: Array = np.sum([part.cost(rho, grid) for part in self.parts], 0)
         return total
@@ -218,6 +226,11 @@ class CouplingSum:
 
 def _mean(field: Array, rho: Array, grid: Grid) -> Array:
     """∫ x field dx over the mass of rho, shape ``(..., dim)``."""
+    if any(grid.periodic):
+        raise ValueError(
+            "MeanTracking is about the mean, which is not defined on a periodic axis; use "
+            "Nonlocal(pdekit.interactions.Kuramoto(strength))"
+        )
     lead = rho.shape[: rho.ndim - grid.dim]
     moments = field.reshape(*lead, -1) @ grid.centres.reshape(-1, grid.dim)
     out: Array = moments / rho.reshape(*lead, -1).sum(-1)[..., None]
@@ -232,9 +245,20 @@ def _along(slope: Array, constant: Array, grid: Grid) -> Array:
     return out.reshape(*slope.shape[:-1], *grid.shape)
 
 
-@lru_cache(16)
-def _convolved(kernel: Any, grid: Grid) -> Callable[[Array], Array]:
-    _, z = displacements(grid)
+def look(coupling: Any, grid: Grid, beta: float, stacklevel: int) -> None:
+    """Warn of kernels that vary within the cells."""
+    for kernel in _kernels_of(coupling):
+        warn_if_narrow(kernel, grid, beta, stacklevel + 1)
+
+
+def _kernels_of(coupling: Any) -> tuple[Function, ...]:
+    out: tuple[Function, ...] = getattr(coupling, "_kernels", ())
+    return out
+
+
+def _sampled(kernel: Any, grid: Grid) -> Array:
+    """A kernel at the displacements of a convolution: not kept, for a function may change."""
+    steps, z = displacements(grid)
     values = called("a kernel", kernel, z)
     shape = z.shape[:-1]
     if values.shape != shape or not np.isfinite(values).all():
@@ -242,7 +266,8 @@ def _convolved(kernel: Any, grid: Grid) -> Callable[[Array], Array]:
             f"a kernel must map displacements of shape {z.shape} to finite values of shape "
             f"{shape}, got shape {values.shape}"
         )
-    return convolution(values, grid)
+    require_even_at(steps, values, kernel)
+    return values
 
 
 def _require_number(coupling: Any, *names: str) -> None:

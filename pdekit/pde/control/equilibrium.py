@@ -8,6 +8,7 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError
+from pdekit.pde.bellman import value_checks
 from pdekit.pde.bellman.steps import TooSteep
 from pdekit.pde.control.couplings import Coupling
 from pdekit.pde.control.density import MOST_NEGATIVE, negative_share
@@ -16,7 +17,6 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import GameStats
 
 _TIMES = 0.02  # of the range of a game's value: error in time above which a warning is given
-_ROUNDING = 1e-9
 # steps of a game between stored times, more if the value is steep, Newton's method stalls or the
 # density overshoots below zero
 _PARTS = (1, 2, 4, 8, 16)
@@ -59,7 +59,7 @@ def equilibrium(
         if negative_share(found.flow) > MOST_NEGATIVE and parts < _PARTS[-1]:
             continue
         error, scale = found.time_error(), float(np.ptp(found.values))
-        if error <= _TIMES * scale + _ROUNDING * (1 + float(np.abs(found.values).max())):
+        if error <= _TIMES * scale + value_checks.rounding(np.abs(found.values).max(), backward):
             break
     else:
         warnings.warn(

@@ -26,6 +26,7 @@ from pdekit.pde.discrete.edge_rates import (
 )
 from pdekit.pde.discrete.generators import (
     Generator,
+    Offset,
     axis_neighbours,
     neighbours,
     within_floats,
@@ -334,20 +335,29 @@ def _ways(c: Coefficients, offset: tuple[int, ...], weight: Array, drift: Array)
 
 
 def wall_supply(c: Coefficients, forward: bool) -> Array:
-    """What the walls add per time: their influx, and what comes from a value that they hold.
+    """What the walls add per time: their influx, and what comes from a value that they hold."""
+    sides = [side for _, *pair in wall_arrivals(c, forward) for side in pair]
+    return sum(sides, np.zeros(c.grid.shape))
+
+
+def wall_arrivals(c: Coefficients, forward: bool) -> list[tuple[Offset, Array, Array]]:
+    """What comes in per time along every edge, from the side of i - e and from that of i + e.
 
     A density held at v sends v times the rate back from the wall; an expectation held there is v
     for those who leave.
     """
-    out = np.zeros(c.grid.shape)
-    for axis, ends in enumerate(c.walls):
-        for side, end in zip((0, -1), ends, strict=True):
-            np.moveaxis(out, axis, 0)[side] += end.flux / c.grid.spacing[axis]
+    arrivals = []
     with np.errstate(over="ignore", invalid="ignore"):
-        for way in (way for edge in _edges(c) for way in edge.ends):
-            leaves, to_wall, back = flows(way, c.beta)
-            out += np.where(leaves, (back if forward else to_wall) * way.value, 0.0)
-    return out
+        for k, edge in enumerate(_edges(c)):
+            sides = np.zeros((2, *c.grid.shape))
+            for side, way in zip(sides, edge.ends, strict=bool(edge.ends)):
+                leaves, to_wall, back = flows(way, c.beta)
+                side += np.where(leaves, (back if forward else to_wall) * way.value, 0.0)
+            if k < c.grid.dim:  # an axis
+                for side, cell, end in zip(sides, (0, -1), c.walls[k], strict=True):
+                    np.moveaxis(side, k, 0)[cell] += end.flux / c.grid.spacing[k]
+            arrivals.append((edge.offset, sides[0], sides[1]))
+    return arrivals
 
 
 def fastest_held(c: Coefficients) -> float:

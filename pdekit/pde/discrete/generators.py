@@ -17,6 +17,7 @@ from pdekit.grid import Grid
 _LARGEST = 1e150  # rates: products and sums of them stay finite
 _CHUNK = 1 << 14  # faces at a time, so that intermediates fit in cache
 Offset = tuple[int, ...]
+Arrivals = Sequence[tuple[Offset, Array, Array]]  # per direction, from i - e and from i + e
 
 
 class Direction(NamedTuple):
@@ -90,10 +91,11 @@ class Generator:
             here, there = neighbours(rho, offset, self.grid.periodic)
             yield offset, up * here - down * there
 
-    def current(self, rho: Array) -> Array:
+    def current(self, rho: Array, arrivals: Arrivals = ()) -> Array:
         """The probability current J at the centres, (*shape, dim), with rho_t = -∇·J.
 
         J = Σ_e e h (flow in + flow out) / 2, from the same fluxes as the density's evolution.
+        ``arrivals``: what the walls supply, see ``drift_diffusion.wall_arrivals``.
         """
         out = np.zeros((*self.grid.shape, self.grid.dim))
         for offset, flux in self.fluxes(rho):
@@ -104,6 +106,8 @@ class Generator:
             if direction.exits is not None:
                 mean = (direction.exits[1] - direction.exits[0]) * rho / 2
                 out += mean[..., None] * (np.array(direction.offset) * self.grid.spacing)
+        for offset, lower, upper in arrivals:
+            out += ((lower - upper) / 2)[..., None] * (np.array(offset) * self.grid.spacing)
         return out
 
     def exit_rate(self) -> Array:

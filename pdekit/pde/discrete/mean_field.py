@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
@@ -90,10 +91,14 @@ def pair_kernel(interaction: Any, grid: Grid) -> tuple[Array, tuple[int, ...]]:
             f"cells, zero included, with values of shape {lengths}; got shape {values.shape}. A "
             "kernel singular at 0 must be softened there"
         )
-    there = opposite(values)
-    alone = np.ix_(*[s != -p / 2 for s, p in zip(steps, lengths, strict=True)])
-    require_even(values[alone], there[alone], interaction)
-    return (values + there) / 2, lengths
+    require_even_at(steps, values, interaction)
+    return (values + opposite(values)) / 2, lengths
+
+
+def require_even_at(steps: list[NDArray[np.int64]], values: Array, owner: Any) -> None:
+    """``ValueError`` unless W is even at the ``displacements``, but for those without opposite."""
+    alone = np.ix_(*[s != -p / 2 for s, p in zip(steps, values.shape, strict=True)])
+    require_even(values[alone], opposite(values)[alone], owner)
 
 
 def warn_if_narrow(interaction: Any, grid: Grid, beta: float, stacklevel: int = 2) -> None:

@@ -22,13 +22,14 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
 from pdekit.pde.discrete import cell_means, drift_diffusion
+from pdekit.pde.discrete.generators import Arrivals
 from pdekit.pde.discrete.growth import least_rate, without_growth
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_rate
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import moving
 from pdekit.pde.kernels.sparse_lu import inverted
-from pdekit.walls import lets_in
+from pdekit.walls import lets_in, supplies
 
 _SHORT = 0.5  # jumps within the first interval: there four nodes err by less than 1e-12
 _NODES = 4
@@ -54,10 +55,20 @@ def supply(problem: Problem) -> Array | None:
     if equation.source is not None:
         parts.append(evaluate_rate(equation.source, problem.grid, "the source"))
     if equation.walls is not None:
-        coefficients = replace(problem.coefficients(0.0), values=problem.potential())
-        parts.append(drift_diffusion.wall_supply(coefficients, problem.forward))
+        parts.append(drift_diffusion.wall_supply(_at_start(problem), problem.forward))
     total = sum(parts[1:], parts[0]) if parts else None
     return total if total is not None and total.any() else None
+
+
+def wall_arrivals(problem: Problem) -> Arrivals:
+    """What the walls add per time, along every edge: see ``Generator.current``."""
+    if not supplies(problem.equation.walls):
+        return ()
+    return drift_diffusion.wall_arrivals(_at_start(problem), problem.forward)
+
+
+def _at_start(problem: Problem) -> drift_diffusion.Coefficients:
+    return replace(problem.coefficients(0.0), values=problem.potential())
 
 
 def require_supply(problem: Problem) -> None:
@@ -97,8 +108,7 @@ def report(problem: Problem, times: Array, stacklevel: int) -> None:
 
 def _report_held(problem: Problem, times: Array, stacklevel: int) -> None:
     """What a wall holds spreads as sqrt(t), but out of half a cell it comes in proportion to t."""
-    coefficients = replace(problem.coefficients(0.0), values=problem.potential())
-    rate = drift_diffusion.fastest_held(coefficients)
+    rate = drift_diffusion.fastest_held(_at_start(problem))
     first = float(times[times > 0].min(initial=np.inf))
     if not (rate > 0 and first * rate < _SPREAD):
         return

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +31,7 @@ _TAIL = 45.0  # exp(-45) = 3e-20
 _LARGEST = 1e8  # limits of strengths and inverse temperatures of a diagram
 _SEARCHED = (1e-3, 1e5)  # range of inverse temperatures in which a transition is searched
 _CLEAR = 1e-9  # tolerance of a response, above rounding
+_PEAK = 1e-3  # of log beta: how well the peak of a response is found
 _LOOKED, _LOOKS = (1e-2, 1e3), 26  # inverse temperatures at which other states are looked for
 
 
@@ -93,18 +93,16 @@ def critical_beta(
         return beta * interaction.strength * _variance(potential, interaction, beta, d) - 1
 
     ends = np.linspace(np.log(_SEARCHED[0]), np.log(_SEARCHED[1]), 109 if d == 1 else 28)
-    lowest, below = np.inf, excess(ends[0])
-    largest = abs(below)
-    for low, high in pairwise(ends):
-        lowest, above = min(lowest, below), excess(high)
-        largest = max(largest, abs(above))
-        # for flat V it is zero at any beta: rounding is not a crossing
-        if lowest < -_CLEAR and below < 0 <= above:
-            found = float(np.exp(brentq(excess, low, high, xtol=1e-13, rtol=1e-14)))
-            if excess(min(low + 2 * (high - low), ends[-1])) > _CLEAR:
-                _warn_if_first_order(potential, interaction, found, d)
-                return found
-        below = above
+    # for flat V it is zero at any beta: rounding is not a crossing
+    negative, largest = None, 0.0
+    for place, value in _with_peaks(excess, ends):
+        largest = max(largest, abs(value))
+        if value > _CLEAR and negative is not None:
+            found = float(np.exp(brentq(excess, negative, place, xtol=1e-13, rtol=1e-14)))
+            _warn_if_first_order(potential, interaction, found, d)
+            return found
+        if value < -_CLEAR or (value < 0 and negative is not None):
+            negative = place
     if largest < _CLEAR:
         raise ValueError(
             f"{potential!r} is flat where the particles are: beta λ Var = 1 at every beta, and no "
@@ -115,6 +113,21 @@ def critical_beta(
         f"{_SEARCHED[1]:g} for {potential!r} with {interaction!r}: the symmetric state stays "
         f"stable, with no continuous transition. {_of_first_order(potential, interaction, d)}"
     )
+
+
+def _with_peaks(f: Callable[[float], float], ends: Array) -> Iterator[tuple[float, float]]:
+    """Places and f there: the ends, and peaks between them, each after the end to its left."""
+    from scipy.optimize import minimize_scalar
+
+    seen: list[tuple[float, float]] = []
+    for place in map(float, ends):
+        seen = [*seen[-2:], (place, f(place))]
+        values = [value for _, value in seen]
+        if len(seen) == 3 and values[0] < values[1] >= values[2] and values[1] < -_CLEAR:
+            peak = minimize_scalar(lambda x: -f(x), bounds=(seen[0][0], place), method="bounded",
+                                   options={"xatol": _PEAK})  # fmt: skip
+            yield from (seen[0], (float(peak.x), -float(peak.fun)))
+        yield seen[-1]
 
 
 def _of_first_order(potential: Any, interaction: CurieWeiss, dim: int) -> str:

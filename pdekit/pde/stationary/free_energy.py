@@ -11,7 +11,7 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion, peclet
 from pdekit.pde.discrete.mean_field import mean_field_functional
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.stationary.stationary import stationary, steady
+from pdekit.pde.stationary.stationary import change, stationary, steady
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,7 +27,8 @@ def free_energy(solution: "Solution") -> "xr.DataArray":
     ``FokkerPlanck`` with a gradient drift: F = ∫ V rho + β⁻¹ ∫ rho log rho, least at the Gibbs
     state, where it is -β⁻¹ log Z; ``McKeanVlasov``: that and ½ ∬ W(x - y) rho rho; without noise
     (beta = inf) the term of β⁻¹ is missing. With a force or
-    a diffusion, β⁻¹ KL(rho | rho_ss), least at zero; only ∇·(j rho_ss) = 0 is needed, not ∇·j = 0.
+    a diffusion, a supply or resetting, β⁻¹ KL(rho | rho_ss), least at zero (∫ rho log(rho / rho_ss)
+    - rho + rho_ss, as masses may differ); only ∇·(j rho_ss) = 0 is needed, not ∇·j = 0.
     Midpoint sums over the grid; monotonicity
     holds for the discrete generator too, to rounding if ``solve`` is
     exact in time. Mathematics 0, 1.4, 1.11 (errata 43); thesis Theorem 6.17.
@@ -43,20 +44,21 @@ def free_energy(solution: "Solution") -> "xr.DataArray":
 def dissipation(solution: "Solution") -> "xr.DataArray":
     """-dF/dt = ∫ rho ∇μ·D∇μ, μ = Φ + β⁻¹ log rho, at the times of a Fokker-Planck solution; >= 0.
 
-    Taken from the discrete generator: -β⁻¹ sum_i (L^T rho)_i log(rho_i / pi_i), the exact rate at
-    which ``free_energy`` falls on the grid. Densities below 1e-300 count as that. Mathematics 1.11.
+    Taken from the discrete generator: -β⁻¹ sum_i (rho_t)_i log(rho_i / pi_i), the exact rate at
+    which ``free_energy`` falls on the grid, also where there are losses, supplies or resetting,
+    which the integral leaves out. Densities below 1e-300 count as that. Mathematics 1.11.
     Raises as ``free_energy``.
     """
     checks.has("solution", solution, "a Solution", "equation", "grid", "fields")
     equation, grid = solution.equation, solution.grid
     steady(equation, grid, "dissipation")
     still = np.maximum(stationary(equation, grid).values, _TINY)
-    generator = Problem(equation, grid, None).generator()
+    rho_t = change(Problem(equation, grid, None))
     rates = []
     any(peclet.steep(rho, grid, stacklevel=2) for rho in solution.fields)  # warns once
     for rho in solution.fields:
         force = np.log(np.maximum(rho, _TINY) / still)
-        rates.append(-float(grid.integrate(generator.forward(rho) * force)) / equation.beta)
+        rates.append(-float(grid.integrate(rho_t(rho) * force)) / equation.beta)
     return _over_time(rates, solution, "dissipation")
 
 

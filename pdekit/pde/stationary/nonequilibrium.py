@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, pi, sqrt
+from math import exp, inf, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,11 @@ from pdekit.differences import slopes
 from pdekit.diffusions import Ito, as_diffusion
 from pdekit.errors import FieldError
 from pdekit.grid import Grid
+from pdekit.pde.discrete.drift_diffusion import ends_of
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import as_field, evaluate_tensor
 from pdekit.pde.equations import FokkerPlanck
-from pdekit.pde.stationary.stationary import current, stationary, steady
+from pdekit.pde.stationary.stationary import current, refuse_resetting, stationary, steady
 from pdekit.protocols import Corner, Equation, Function, Numbers, Potential
 
 Field = Callable[[Array], Any]
@@ -253,14 +255,17 @@ def _points(x: Any) -> Any:
 def entropy_production(equation: Equation, density: Numbers, grid: Grid) -> float:
     """Total rate of entropy production β ∫ J·D⁻¹ J / rho of a density, J its current; >= 0.
 
-    In units of 1 / time; zero exactly in detailed balance. It is the housekeeping rate (which
-    maintains the stationary state) plus β times the rate at which the free energy falls. Second
-    order. ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.24).
+    In units of 1 / time; zero exactly in detailed balance. Where mass is kept, it is the
+    housekeeping rate (which maintains the stationary state) plus β times the rate at which the
+    free energy falls. It is that of the motion in the box: killing and sources are not counted.
+    Second order. ``density``: an array or DataArray of ``grid.shape``. Mathematics 1.11; thesis
+    (6.24).
 
     Raises ``TypeError`` for another equation and ``ValueError`` for a diffusion that is singular
-    somewhere (the rate is not defined there).
+    somewhere (the rate is not defined there), and under resetting and where a wall absorbs all (it
+    is infinite there).
     """
-    problem = steady(equation, grid, "entropy_production")
+    problem = _of_motion(equation, grid, "entropy_production")
     rho = _density(density, problem.grid)
     flow = current(equation, rho, grid).values
     return _dissipated(equation, flow, rho, grid)
@@ -272,12 +277,25 @@ def housekeeping(equation: Equation, density: Numbers, grid: Grid) -> float:
     At the stationary density it is all of ``entropy_production``; whatever the density it vanishes
     exactly in detailed balance. Second order; mathematics 1.11. Raises as ``entropy_production``.
     """
-    problem = steady(equation, grid, "housekeeping")
+    problem = _of_motion(equation, grid, "housekeeping")
     rho = _density(density, problem.grid)
     still = stationary(equation, grid).values
     velocity = current(equation, still, grid).values
     safe = np.where(still > 0, still, 1.0)[..., None]
     return _dissipated(equation, rho[..., None] * velocity / safe, rho, grid)
+
+
+def _of_motion(equation: Any, grid: Grid, verb: str) -> Problem:
+    """The problem of an equation whose production of entropy is finite."""
+    problem = steady(equation, grid, verb)
+    refuse_resetting(equation, verb)
+    ends = [end for pair in ends_of(equation.walls, grid) for end in pair]
+    if any(end.rate == inf and end.value == 0 for end in ends):
+        raise ValueError(
+            f"{verb} is infinite where a wall absorbs: a current leaves where the density is zero; "
+            "take PartlyAbsorbing(rate) or Held(value) there, or free_energy and dissipation"
+        )
+    return problem
 
 
 def _density(given: Numbers, grid: Grid) -> Array:

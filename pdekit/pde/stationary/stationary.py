@@ -15,7 +15,7 @@ from pdekit.pde.discrete import drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.problem import Problem, require_noise
 from pdekit.pde.discrete.sampling import as_field
-from pdekit.pde.discrete.supply import require_supply, supply
+from pdekit.pde.discrete.supply import require_supply, supply, wall_arrivals
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.stationary import chains
 from pdekit.protocols import Equation, Numbers
@@ -79,9 +79,10 @@ def current(equation: Equation, density: Numbers, grid: Grid) -> xr.DataArray:
 
     (∇·(D rho))_i = sum_j ∂_j (D_ij rho), the row divergence. Cell-centred, dims ``("x",
     "component")`` or ``("x", "y", "component")``: the mean of the numerical fluxes through the
-    faces of each cell, so that rho_t = -∇·J is what ``solve`` integrates, J vanishes to rounding in
-    detailed balance, and only absorbing walls have a flux. Second order. ``density``: an
-    array or DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.9), (6.24).
+    faces of each cell, so that rho_t = -∇·J is what ``solve`` integrates (but for killing, a source
+    and resetting, which take and add in place), J vanishes to rounding in detailed balance, and the
+    flux at a wall is what that takes less what it lets in. Second order. ``density``: an array or
+    DataArray of ``grid.shape``. Mathematics 1.11; thesis (6.9), (6.24).
 
     A ``ResolutionWarning`` tells where the cells are too coarse for the drift at the density, and
     where the current of a stationary density round a circle differs by a twentieth on half
@@ -92,7 +93,7 @@ def current(equation: Equation, density: Numbers, grid: Grid) -> xr.DataArray:
     problem = steady(equation, grid, "current")
     rho = as_field(density, grid, "the density")
     met = peclet.report(problem, np.abs(rho), stacklevel=2)
-    flow = problem.generator().current(rho)
+    flow = problem.generator().current(rho, wall_arrivals(problem))
     said = (met is not None and met.coarse) or peclet.steep(rho, grid, stacklevel=2)
     exact = _circulation(problem, rho, flow)
     if exact is not None:
@@ -146,8 +147,11 @@ def detailed_balance(equation: Equation, grid: Grid) -> float:
     sum |pi_i L_ij - pi_j L_ji| / sum (pi_i L_ij + pi_j L_ji) over the pairs of cells, with
     1e-14 or so in equilibrium and of the size h |j| (times beta over D) otherwise: divide by h to
     compare grids. Mathematics 1.11; thesis Definition 6.14.
+
+    ``ValueError`` under resetting, whose jumps have no reverse.
     """
     problem = steady(equation, grid, "detailed_balance")
+    refuse_resetting(equation, "detailed_balance")
     pi = invariant_density(problem)
     peclet.look(problem, pi, stacklevel=2)
     share = _net_share(problem, pi)
@@ -201,6 +205,20 @@ def _as_supply(problem: Problem) -> Problem:
     return replace(problem, equation=killed)
 
 
+def change(problem: Problem) -> Callable[[Array], Array]:
+    """rho_t as a function of rho: what flows and is killed, what is supplied, what is reset."""
+    equation = problem.equation
+    resets = equation.resetting is not None
+    whole = _as_supply(problem) if resets else problem
+    generator, added = whole.generator(), supply(whole)
+
+    def of(rho: Array) -> Array:
+        mass = float(problem.grid.integrate(rho)) if resets else 1.0
+        return generator.forward(rho) + (0.0 if added is None else mass * added)
+
+    return of
+
+
 def _supplied(problem: Problem) -> Array:
     """What a steady supply builds up: (loss - L^T) rho = supply."""
     require_supply(problem)
@@ -232,6 +250,16 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
             "at one time"
         )
     return problem
+
+
+def refuse_resetting(equation: Any, verb: str) -> None:
+    """``ValueError`` where jumps without a reverse make a sum over neighbours incomplete."""
+    if equation.resetting is not None:
+        raise ValueError(
+            f"{verb} is of what flows between neighbours; a reset is a jump with no reverse, so "
+            "that balance is broken and the entropy it produces has no bound; leave out "
+            "resetting=..., or see current and dissipation"
+        )
 
 
 def on_cells(values: Any, grid: Grid, name: str) -> xr.DataArray:
