@@ -263,11 +263,10 @@ def _visited(energy: Any, at: Array, beta: float, t: float) -> Array:
     ways = np.stack([np.broadcast_to(v, at.shape) for v in directions])
 
     def around(reach: float) -> Array:
-        return at + reach * np.linspace(-1, 1, 41)[:, None, None, None] * ways
+        return np.asarray(at + reach * np.linspace(-1, 1, 41)[:, None, None, None] * ways)
 
     def falls(y: Array) -> Array:
-        values = np.asarray(energy(y), dtype=float)
-        return np.asarray(energy(at), dtype=float) - values
+        return np.asarray(energy(at), dtype=float) - np.asarray(energy(y), dtype=float)
 
     reach = width + t * float(np.abs(slope).max())
     deep = float(np.nanmax(falls(around(reach))))
@@ -277,4 +276,4 @@ def _visited(energy: Any, at: Array, beta: float, t: float) -> Array:
 
 
 def _norm(x: Array) -> Array:
-    return np.linalg.norm(x, axis=-1, keepdims=True)
+    return np.asarray(np.linalg.norm(x, axis=-1, keepdims=True))

@@ -26,9 +26,14 @@ Slope = Callable[["Tensor"], "Tensor"]
 class FastProcess(Protocol):
     """The fast variable Y in its own time, and the averages passed to X.
 
-    If compiled loops support it, it has a ``formula``, a number of `pdekit.particles.kernels`.
+    One without ``rates`` is taken to have those of ``Position``. If compiled loops support it, it
+    has a ``formula``, a number of `pdekit.particles.kernels`.
     ``free``: Y does not feel V.
     """
+
+    def rates(self, curvature: float, gamma: float) -> tuple[float, float]:
+        """Of X while Y rests, and of Y in its own time, to be divided by ε, where V'' is this."""
+        ...
 
     def start(self, x: Tensor) -> Tensor:
         """Initial value of Y, also after a reset."""
@@ -53,6 +58,9 @@ class Position:
 
     formula: ClassVar[int] = POSITION
 
+    def rates(self, curvature: float, gamma: float) -> tuple[float, float]:
+        return 1 / gamma, curvature + 1 / gamma
+
     def start(self, x: Tensor) -> Tensor:
         return x.clone()
 
@@ -71,6 +79,13 @@ class Displacement:
     """Kantas et al. (11): ε Y' = ∇V(X - Y) - Y/γ + noise, X' = -∇V(X - Y) (errata 3)."""
 
     formula: ClassVar[int] = DISPLACEMENT
+
+    def rates(self, curvature: float, gamma: float) -> tuple[float, float]:
+        return curvature, curvature + 1 / gamma
+
+    def follows(self, curvature: float, gamma: float) -> float:
+        """The part of a move of X that Y at rest takes away from X - Y."""
+        return curvature * gamma / (1 + curvature * gamma)
 
     def start(self, x: Tensor) -> Tensor:
         return x * 0
@@ -91,6 +106,12 @@ class FreeDisplacement(Displacement):
 
     formula: ClassVar[int] = FREE
     free: ClassVar[bool] = True
+
+    def rates(self, curvature: float, gamma: float) -> tuple[float, float]:
+        return curvature, 1 / gamma
+
+    def follows(self, curvature: float, gamma: float) -> float:
+        return 0.0
 
     def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         return y / -gamma
@@ -190,11 +211,13 @@ class TwoScaleLangevin(GradientDynamics):
     summation : of the interaction, as for ``InteractingLangevin``
 
     The noise of Y has its own channel, with steps counted through all outer steps.
-    Raises ``ValueError`` for numbers out of range. Stable if dt (1/γ + λ) < 2 and
-    (δ/ε)(V'' + 1/γ) < 2; both steps are first order, with relative errors of rates of about
-    half of the first and half of the second. Good values: 0.1 for the first (dt = 1.5 ε at ε = 0.2
-    γ is 0.3: 4 % too low a mean where dt = 0.3 ε, 0.06, has 1 %) and 0.05 for the second; warns
-    (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the averaging limit.
+    Raises ``ValueError`` for numbers out of range. Stable if dt (1/γ + λ) < 2, λ the rate of the
+    interaction, and (δ/ε)(V'' + 1/γ) < 2; X moves at the rate V'' instead of 1/γ by
+    displacements (less as Y comes to rest in a step), and Y at 1/γ if free. Both steps are first
+    order, with relative errors of rates of about half of the first and half of the second. Good
+    values: 0.1 for the first (dt = 1.5 ε at ε = 0.2 γ is 0.3: 4 % too low a mean where dt = 0.3 ε,
+    0.06, has 1 %) and 0.05 for the second; warns (``AccuracyWarning``) of dt/γ above 0.25 in
+    ``Position``. ε itself may be far below dt, in the averaging limit.
     """
 
     potential: Coefficient
@@ -234,22 +257,47 @@ class TwoScaleLangevin(GradientDynamics):
         """Order in dt, at fixed δ/dt, towards the coupled equations."""
         return 1
 
-    def stiffness(self, curvature: float, size: float, t: float) -> float:
+    @property
+    def mutual(self) -> Mutual | None:
+        """What X feels of the interaction, whose curvature ``stiffness`` takes."""
+        return None if self.interaction is None else Mutual(self)
+
+    def stiffness(self, curvature: float, size: float, t: float, mutual: float = 0.0) -> float:
         """The larger of the rates of the slow and of the fast step, per unit of outer time."""
-        pull, strength = 1 / gamma_at(self.gamma, t), getattr(self.interaction, "strength", 0.0)
+        slow, fast = self._rates(curvature, t)
+        follows = getattr(self.fast, "follows", lambda curvature, gamma: 0.0)
+        slow *= 1 - follows(curvature, gamma_at(self.gamma, t)) * self._followed(fast, size)
         share = self.inner_dt / size if self.inner_dt and size else 1 / self.inner_steps
-        fast = 0.0 if getattr(self.fast, "free", False) else curvature
-        return max(pull + strength, (fast + pull) * share / self.epsilon)
+        return max(slow + mutual, fast * share / self.epsilon)
+
+    def _followed(self, rate: float, size: float) -> float:
+        """The part of the way to its rest that Y, from a rest at the last X, is seen to have gone.
+
+        Between 1 for a Y at rest in every step and 0 for one that hardly moves; exact where X
+        turns about in every step, which is at the end of stability.
+        """
+        factor = 1 - rate * self.inner_size(size)
+        if not abs(factor) < 1:
+            return 0.0
+        first, *weights = self.average.weights(self.inner_steps)
+        ahead = first + sum(w * factor ** (k + self.burn_in) for k, w in enumerate(weights))
+        kept = factor ** (self.burn_in + self.inner_steps - 1) if self.warm_start else 1.0
+        return max(1 - 2 * ahead / (1 + kept), 0.0)
 
     def step_warning(self, x: Tensor, size: float, t: float) -> str:
         """A warning if a stable step of X is inaccurate."""
-        pull = 1 / gamma_at(self.gamma, t)
+        pull = self._rates(0.0, t)[0]
         if size * pull <= _COARSE or getattr(self.average, "proximal", False):
             return ""
         return (
             f"dt / gamma = {size * pull:.2g}: the outer step is of order one, and the rates of X "
             f"come out wrong by up to {size * pull / 2:.0%}; dt <= {0.1 / pull:.1g} has 5 %"
         )
+
+    def _rates(self, curvature: float, t: float) -> tuple[float, float]:
+        rates = getattr(self.fast, "rates", Position().rates)  # a user's own may not say
+        slow, fast = rates(curvature, gamma_at(self.gamma, t))
+        return slow, fast
 
     def init(self, x: Tensor) -> Tensor:
         """X and Y, stacked in front."""
@@ -268,12 +316,14 @@ class TwoScaleLangevin(GradientDynamics):
             def draw() -> Tensor:
                 return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
 
-            velocity -= mean_force(
-                *(self.interaction, self.summation, x, noise.size),
-                *(at_time(self.potential, step.start), draw),
-            )
+            velocity -= self.pulled(x, step.start, noise.size, draw)
         x += velocity * step.size
         return state
+
+    def pulled(self, x: Tensor, t: float, size: int, draw: Any = None) -> Tensor:
+        """The mean of ∇W over the particles of a run; over all pairs where nothing is drawn."""
+        V = at_time(self.potential, t)
+        return mean_force(self.interaction, self.summation, x, size, V, draw)
 
     def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """X."""
@@ -336,6 +386,17 @@ class TwoScaleLangevin(GradientDynamics):
     def _slope_at(self, t: float) -> Slope:
         V = at_time(self.potential, t)
         return lambda points: slope(V, points)
+
+
+@dataclass(frozen=True)
+class Mutual:
+    """The interaction of the slow variables alone, as a drift."""
+
+    dynamics: TwoScaleLangevin
+    coupled: ClassVar[bool] = True
+
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        return -self.dynamics.pulled(x, t, x.shape[1])
 
 
 @dataclass(frozen=True)
