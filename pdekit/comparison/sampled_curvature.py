@@ -266,7 +266,8 @@ def _visited(energy: Any, at: Array, beta: float, t: float) -> Array:
         return np.asarray(at + reach * np.linspace(-1, 1, 41)[:, None, None, None] * ways)
 
     def falls(y: Array) -> Array:
-        return np.asarray(energy(at), dtype=float) - np.asarray(energy(y), dtype=float)
+        found: Array = np.asarray(energy(at), dtype=float) - np.asarray(energy(y), dtype=float)
+        return found
 
     reach = width + t * float(np.abs(slope).max())
     deep = float(np.nanmax(falls(around(reach))))
