@@ -92,7 +92,7 @@ class L1:
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        checks.number("L1: strength", self.strength)
+        checks.parameters(self, strength=checks.number)
 
     def __call__(self, z: Any) -> Any:
         """W(z): (..., d) -> (...)."""
@@ -132,8 +132,7 @@ class Consensus:
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        checks.number("Consensus: strength", self.strength)
-        checks.number("Consensus: sharpness", self.sharpness)
+        checks.parameters(self, strength=checks.number, sharpness=checks.number)
 
     def mean_force(self, x: Any, values: Callable[[Any], Any], crowd: Crowd) -> Any:
         """strength (x - x̄)."""

@@ -54,6 +54,7 @@ class FeatureInteraction:
         what = "map points (..., d) to features (..., m)"
         checks.function("FeatureInteraction: features", self.features, what)
         checks.fixed("features", self.features)
+        checks.takes("FeatureInteraction: features", self.features, "a function of points")
         checks.parameters(self, strength=checks.number)
 
     @property

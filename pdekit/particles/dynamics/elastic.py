@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from math import hypot, sqrt
 from typing import TYPE_CHECKING, ClassVar
 
-from pdekit.checks import positive
 from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import means
@@ -47,10 +46,8 @@ class ElasticSGD(GradientDynamics):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta, infinite=True)
+        check_beta(self, infinite=True)
         check_parts(self)
-        positive("gamma", self.gamma)
-        positive("epsilon", self.epsilon)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """The larger eigenvalue of centre and mean worker, (X, Ȳ)' = -A (X, Ȳ)."""

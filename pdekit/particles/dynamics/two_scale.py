@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import exp, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pdekit.checks import positive, whole
+from pdekit.checks import parameters, positive
 from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.interacting import check_interaction
 from pdekit.particles.dynamics.parts import check_parts
@@ -177,8 +177,7 @@ class Scoping:
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name in ("initial", "floor"):
-            positive(f"Scoping: {name}", getattr(self, name))
+        parameters(self, initial=positive, floor=positive)
         check_parts(self)
 
     def __call__(self, t: float) -> float:
@@ -236,14 +235,8 @@ class TwoScaleLangevin(GradientDynamics):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta, infinite=True)
+        check_beta(self, infinite=True)
         check_parts(self)
-        check_gamma(self.gamma)
-        positive("epsilon", self.epsilon)
-        whole("inner_steps", self.inner_steps, 1)
-        whole("burn_in", self.burn_in, 1)
-        if self.inner_dt is not None:
-            positive("inner_dt", self.inner_dt)
         if self.interaction is not None:
             check_interaction(self.interaction, self.potential)
 
@@ -412,8 +405,3 @@ class _Inner:
 def gamma_at(gamma: float | Callable[[float], float], t: float) -> float:
     """γ at time t, > 0."""
     return positive("gamma", gamma(t)) if callable(gamma) else float(gamma)
-
-
-def check_gamma(gamma: float | Callable[[float], float]) -> None:
-    """``ValueError`` or ``TypeError`` unless γ is a number > 0 or a function of time."""
-    gamma_at(gamma, 0.0) if callable(gamma) else positive("gamma", gamma)
