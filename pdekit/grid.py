@@ -49,7 +49,7 @@ class Grid:
     ) -> None:
         given = {"lower": lower, "upper": upper, "cells": cells, "periodic": periodic}
         fields = {name: checks.numbers(name, given[name], "numbers") for name in ("lower", "upper")}
-        fields |= {name: np.asarray(given[name]) for name in ("cells", "periodic")}
+        fields |= {name: _array(name, given[name]) for name in ("cells", "periodic")}
         if fields["cells"].dtype.kind not in "iu":
             raise TypeError(f"cells must be whole numbers, got {checks.shown(cells)}")
         if fields["periodic"].dtype.kind != "b":
@@ -164,6 +164,13 @@ class Grid:
         """The same box with every cell cut into ``factor`` per axis."""
         factor = checks.whole("factor", factor, 1)
         return Grid(self.lower, self.upper, tuple(n * factor for n in self.cells), self.periodic)
+
+
+def _array(name: str, value: Any) -> Any:
+    try:
+        return np.asarray(value)
+    except RuntimeError as error:  # of torch
+        raise TypeError(f"{name} cannot be made an array, got {checks.shown(value)}") from error
 
 
 def require_grid(name: str, value: Any, optional: bool = False) -> None:

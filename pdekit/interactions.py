@@ -92,7 +92,7 @@ class L1:
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        checks.number("L1: strength", self.strength)
+        checks.parameters(self, strength=checks.number)
 
     def __call__(self, z: Any) -> Any:
         """W(z): (..., d) -> (...)."""
@@ -132,8 +132,7 @@ class Consensus:
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        checks.number("Consensus: strength", self.strength)
-        checks.number("Consensus: sharpness", self.sharpness)
+        checks.parameters(self, strength=checks.number, sharpness=checks.number)
 
     def mean_force(self, x: Any, values: Callable[[Any], Any], crowd: Crowd) -> Any:
         """strength (x - x̄)."""
@@ -177,9 +176,13 @@ class PairPotential:
         slope = self.potential.grad(z)
         xp = array_namespace(slope)
         known = not is_traced(slope) and str(getattr(slope, "device", "")) != "meta"
-        if known and bool(xp.isfinite(xp.sum(slope))):
+        if known and not bool(xp.any(self._at_zero(xp, z))):
             return slope
         return xp.where((z == 0).all(-1)[..., None], xp.zeros_like(slope), slope)
+
+    def _at_zero(self, xp: Any, z: Any) -> Any:
+        """What the potential says of its slope at 0, a side's or NaN where it has a kink there."""
+        return self.potential.grad(xp.zeros_like(xp.reshape(z, (-1, z.shape[-1]))[:1]))
 
 
 def is_traced(x: Any) -> bool:

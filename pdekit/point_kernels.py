@@ -29,6 +29,7 @@ _ROOM = 1 << 18  # pairs evaluated at once
 _MOST = 1 << 13  # points of which all pairs are kept
 _STEP = 2.0**-20  # of a difference across a kink
 _SYMMETRIC = 1e-9  # of the largest value
+_KINK = 1e-3  # of a slope: difference of those on both sides
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class FeatureInteraction:
         what = "map points (..., d) to features (..., m)"
         checks.function("FeatureInteraction: features", self.features, what)
         checks.fixed("features", self.features)
+        checks.takes("FeatureInteraction: features", self.features, "a function of points")
         checks.parameters(self, strength=checks.number)
 
     @property
@@ -115,9 +117,10 @@ class KernelInteraction:
     ``kernel`` maps points x, y ``(..., dim)``, which broadcast, to values ``(...)``; its ``grad``,
     the gradient in x, is used, otherwise torch's autograd, or differences. O(N²) for N particles or
     cells, of which there may be 8,192: where U is a sum of products take ``FeatureInteraction``,
-    where it is a function of x - y ``PairPotential``. At a kink at x = y the slope is the mean of
-    both sides, 0 for |x - y|. Raises ``ValueError`` where U(x, y) and U(y, x) differ: there would
-    be no free energy; and where U has no finite slope, also from a point to itself.
+    where it is a function of x - y ``PairPotential``. At a kink at x = y the slope is what
+    ``grad`` says, else the mean of both sides, 0 for |x - y|. Raises ``ValueError`` where U(x, y)
+    and U(y, x) differ: there would be no free energy; and where U has no finite slope, also from a
+    point to itself.
     """
 
     kernel: Callable[[Any, Any], Any]
@@ -176,10 +179,21 @@ class KernelInteraction:
         x, y = x + 0 * y, 0 * x + y  # one x for each pair, whose slope it has
         exact = _autograd(self.kernel, lambda u, _: u, x, None, y)
         if exact is not None:
-            return exact
+            return self._of_both_sides(exact, x, y)
         pairs, d = np.concatenate([as_numpy(x), as_numpy(y)], -1).astype(float), self.dim
         found = slopes(lambda z: np.asarray(self.kernel(z[..., :d], z[..., d:])), pairs)[0]
         return like(x, found[..., :d])
+
+    def _of_both_sides(self, found: Any, x: Any, y: Any) -> Any:
+        """The slopes of pairs, where x = y half that of U(x, x) if autograd has one of a side."""
+        equal = (x == y).all(-1)
+        some = x[equal]
+        along = _autograd(lambda z: self.kernel(z, z), lambda u, _: u / 2, some, None)
+        if along is None or bool((abs(found[equal] - along) <= _KINK * abs(along)).all()):
+            return found
+        out = found.clone() if is_torch_array(found) else found.copy()
+        out[equal] = along
+        return out
 
     def _finite_slopes(self, x: Array, y: Array) -> Array:
         found: Array = self._slopes(x, y)

@@ -129,6 +129,17 @@ def test_a_kernel_too_rough_for_polynomials_is_refused():
         ChebyshevSum(1e-6)(gaussian(4).grad, points(1, 50, 4))
 
 
+@pytest.mark.parametrize("width", [1e-7, 1e-40])
+@pytest.mark.parametrize("dim", [1, 2])
+def test_a_kernel_far_narrower_than_the_box_is_refused(width, dim):
+    """Particles some widths apart feel it, and no polynomial of the box does."""
+    well = pk.PairPotential(pk.interactions.GaussianWell(width**2, width, dim))
+    x = torch.cat([points(1, 60, dim) * width, torch.ones(1, 1, dim), -torch.ones(1, 1, dim)], 1)
+    assert ExactSum()(well.grad, x).abs().max() > 0.05 * width
+    with pytest.raises(ValueError, match="not resolved"):
+        ChebyshevSum()(well.grad, x)
+
+
 @given(st.integers(1, 40), st.integers(1, 3), st.integers(0, 10**6))
 def test_forces_by_formula_are_those_over_all_pairs(n, dim, seed):
     """CurieWeiss by the mean and L1 by ranks, ties included, against the sum over pairs."""

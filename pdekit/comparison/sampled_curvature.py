@@ -245,9 +245,36 @@ def _moments(y: Array, x: Array, beta: float, t: float) -> dict[str, Any]:
 
 
 def _curvatures(energy: Any, at: Array, beta: float, t: float) -> tuple[float, float]:
-    """Least and largest V_vv seen along the axes where the fast process goes from the points."""
-    reach = 3 * sqrt(t / beta) + t * float(np.abs(np.asarray(energy.grad(at))).max())
-    spread = np.linspace(-1, 1, 41)[:, None, None, None] * np.eye(at.shape[1])[:, None, :]
-    around = at + min(reach, 3 * sqrt(t / beta) + 3.0) * spread
-    bends = np.einsum("...kk->...k", hessian(energy.grad, around, _CURVED))
-    return float(np.min(bends)), float(np.max(bends))
+    """Least and largest eigenvalue of Hess V seen where the fast process goes from the points."""
+    bends = hessian(energy.grad, _visited(energy, at, beta, t), _CURVED)
+    eigenvalues = np.linalg.eigvalsh(bends)
+    return float(np.min(eigenvalues)), float(np.max(eigenvalues))
+
+
+def _visited(energy: Any, at: Array, beta: float, t: float) -> Array:
+    """Places along the axes and down the slope, ``(n, d)``, where the process starts or stays.
+
+    From x it starts within a few √(t/β), and stays where V(y) + |x - y|²/(2t) <= V(x) + (a few)/β,
+    so that |x - y| is at most √(2t (V(x) - inf V)) and a few √(t/β).
+    """
+    slope = np.asarray(energy.grad(at), dtype=float)
+    width = 3 * sqrt(t / beta)
+    directions = [*np.eye(at.shape[1])[:, None], slope / _norm(slope).clip(np.finfo(float).tiny)]
+    ways = np.stack([np.broadcast_to(v, at.shape) for v in directions])
+
+    def around(reach: float) -> Array:
+        return np.asarray(at + reach * np.linspace(-1, 1, 41)[:, None, None, None] * ways)
+
+    def falls(y: Array) -> Array:
+        found: Array = np.asarray(energy(at), dtype=float) - np.asarray(energy(y), dtype=float)
+        return found
+
+    reach = width + t * float(np.abs(slope).max())
+    deep = float(np.nanmax(falls(around(reach))))
+    y = around(min(reach, width + sqrt(2 * t * max(deep, 0.0))))
+    far = _norm(y - at)[..., 0]
+    return y[(far <= width) | (far**2 / (2 * t) <= falls(y) + width**2 / (2 * t))]
+
+
+def _norm(x: Array) -> Array:
+    return np.asarray(np.linalg.norm(x, axis=-1, keepdims=True))

@@ -37,7 +37,8 @@ P = ParamSpec("P")
 
 def listed(optimizer: Optimizer, params: ParamsT) -> list[Any]:
     """``params`` in a list; ``TypeError`` for others than tensors or groups."""
-    if isinstance(params, Tensor | str | dict) or not isinstance(params, Iterable):
+    scalar = getattr(params, "ndim", 1) == 0  # of numpy, which says that it can be iterated over
+    if isinstance(params, Tensor | str | dict) or not isinstance(params, Iterable) or scalar:
         raise TypeError(
             f"{type(optimizer).__name__}: params must be tensors, such as model.parameters(), or "
             f"a list of groups, got {shown(params)}"

@@ -55,9 +55,11 @@ def _enough_nodes(kernel: Callable[[Tensor], Tensor], half: Tensor, tolerance: f
     count = torch.arange(1, _PAIRS + 1, dtype=half.dtype, device=half.device)
     pairs = (count[:, None] * steps).remainder(1.0) * 2 - 1
     s, t = pairs[:, :dim], pairs[:, dim:]
-    # a kernel much narrower than the box is seen at short displacements only
-    t = torch.cat([t, s - (s - t) * 10 ** -(7 * count / _PAIRS)[:, None]])
-    s = torch.cat([s, s])
+    # a kernel much narrower than the box is seen at short displacements only, about its centre also
+    # at those that are lost to rounding elsewhere
+    close, centre = (s - t) * 10 ** -(7 * count / _PAIRS)[:, None], s * 10.0 ** -count[:, None]
+    t = torch.cat([t, s - close, -centre])
+    s = torch.cat([s, s, centre])
     exact = kernel((s - t) * half)
     limit = tolerance * exact.abs().max()
     for nodes in _NODES:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pdekit import checks
-from pdekit.checks import positive, whole
+from pdekit.checks import parameters, positive, whole
 from pdekit.interactions import GaussianWell
 from pdekit.particles.kernels.forces import gaussian_sum, sums
 from pdekit.particles.noise import LANES
@@ -85,7 +85,7 @@ class RandomBatch:
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        whole("partners", self.partners, 2)
+        parameters(self, partners=lambda name, value: whole(name, value, 2))
         if self.partners % 2:
             raise ValueError(f"RandomBatch: partners must be even, got {self.partners}")
 
@@ -199,7 +199,7 @@ class ChebyshevSum:
     smooth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        positive("tolerance", self.tolerance)
+        parameters(self, tolerance=positive)
 
     def __call__(self, kernel: Kernel, x: Tensor, draw: Any = None) -> Tensor:
         from pdekit.particles.chebyshev import separable_sum

@@ -287,6 +287,7 @@ class Custom(Combinable):
             if not (name == "grad" and function is None):
                 checks.function(f"Custom: {name}", function, "be a function of points (..., d)")
                 checks.fixed(f"Custom: {name}", function)
+                checks.takes(f"Custom: {name}", function, "a function of points (..., d)")
         object.__setattr__(self, "f", f)
         object.__setattr__(self, "gradient", grad)
         object.__setattr__(self, "dim", whole_dim(dim, self))

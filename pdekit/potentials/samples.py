@@ -53,6 +53,8 @@ def collected(
 ) -> tuple[tuple[Array, ...], Array]:
     """Axes and values from samples in any order; ``name(i)`` names the i-th sample in errors."""
     columns = points[:, None] if points.ndim == 1 else points
+    if not len(columns):
+        _enough((0,))
     bad = ~(np.isfinite(columns).all(axis=1) & np.isfinite(values))
     if bad.any():
         i = int(np.argmax(bad))

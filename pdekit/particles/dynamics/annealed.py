@@ -37,8 +37,8 @@ class Logarithmic:
     shift: float = 2.0
 
     def __post_init__(self) -> None:
-        positive("Logarithmic: depth", self.depth)
-        if not checks.number("Logarithmic: shift", self.shift) > 1:
+        checks.parameters(self, depth=positive, shift=checks.number)
+        if not self.shift > 1:
             raise ValueError(f"Logarithmic: shift must be finite and > 1, got {self.shift}")
 
     def __call__(self, t: float) -> float:
@@ -102,6 +102,7 @@ class AnnealedLangevin(Diffusion):
         checks.value_not_class("schedule", self.schedule)
         if not callable(self.schedule):
             raise TypeError(f"schedule must be a function of time, got {self.schedule!r}")
+        checks.takes("schedule", self.schedule, "a function of time")
         self.sigma_at(0.0)
 
     @property

@@ -58,7 +58,7 @@ class ControlledLangevin(Diffusion):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         check_parts(self)
         check_stopping(self)
 

@@ -148,9 +148,11 @@ def at_time(field: Coefficient, t: float) -> Function:
     return field.at(t) if hasattr(field, "at") else field
 
 
-def check_beta(beta: Any, infinite: bool = False) -> None:
-    """``ValueError`` unless ``beta`` is a number > 0, finite by default."""
-    checks.inverse_temperature(beta, infinite, "particles without noise are Langevin(V, math.inf)")
+def check_beta(dynamics: Any, infinite: bool = False) -> None:
+    """Set its ``beta`` to a float; ``ValueError`` unless it is > 0, finite by default."""
+    noiseless = "particles without noise are Langevin(V, math.inf)"
+    beta = checks.inverse_temperature(dynamics.beta, infinite, noiseless)
+    object.__setattr__(dynamics, "beta", beta)
 
 
 def fold(x: Tensor, box: Grid | None) -> tuple[Tensor, Tensor | None]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 from typing import TYPE_CHECKING, ClassVar
 
-from pdekit.checks import positive
 from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import means
@@ -33,8 +32,9 @@ class ElasticSGD(GradientDynamics):
     gamma : γ, inverse strength of the coupling, ρ of (5.4)
     epsilon : time scale of the workers; 1/n is the gradient flow of the energy in time t/n
 
-    Raises ``ValueError`` for numbers out of range or fewer than two particles. Euler's method:
-    good steps dt (V'' + 1/γ)/ε <= 0.1, stable below 2.
+    Raises ``ValueError`` for numbers out of range or fewer than two particles. Euler's method,
+    stable if dt times the larger eigenvalue of [[1, -1], [-1/ε, (γV'' + 1)/ε]]/γ is below 2, for
+    which dt (1/γ + (V'' + 1/γ)/ε) < 2 is enough; good steps have 0.1 there.
     """
 
     potential: Coefficient
@@ -46,14 +46,13 @@ class ElasticSGD(GradientDynamics):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta, infinite=True)
+        check_beta(self, infinite=True)
         check_parts(self)
-        positive("gamma", self.gamma)
-        positive("epsilon", self.epsilon)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
-        """The larger of the rates of workers and centre."""
-        return max(1 / self.gamma, (curvature + 1 / self.gamma) / self.epsilon)
+        """The larger eigenvalue of centre and mean worker, (X, Ȳ)' = -A (X, Ȳ)."""
+        centre, worker = 1 / self.gamma, (curvature + 1 / self.gamma) / self.epsilon
+        return (centre + worker + hypot(centre - worker, 2 * centre / sqrt(self.epsilon))) / 2
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Euler's step of workers and centre together; ``state`` is overwritten."""

@@ -8,13 +8,11 @@ from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
-from pdekit.checks import positive, whole
 from pdekit.particles.dynamics.diffusion import GradientDynamics, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.dynamics.two_scale import (
     ExponentialAverage,
     TwoScaleLangevin,
-    check_gamma,
     gamma_at,
 )
 from pdekit.particles.integrators import Draws, EulerMaruyama, Fast, Step
@@ -57,12 +55,8 @@ class EntropySGD(GradientDynamics):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta, infinite=True)
+        check_beta(self, infinite=True)
         check_parts(self)
-        check_gamma(self.gamma)
-        whole("inner_steps", self.inner_steps, 1)
-        if self.inner_lr is not None:
-            positive("inner_lr", self.inner_lr)
         assert self.two_scale  # performs the remaining checks
 
     @cached_property

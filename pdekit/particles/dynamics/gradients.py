@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from pdekit.checks import flag, function, positive, whole
+from pdekit.checks import flag, function, parameters, positive, whole
 from pdekit.particles.dynamics.diffusion import slope
 from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.kernels import subsets
@@ -44,7 +44,7 @@ class NoisyGradient:
     std: float
 
     def __post_init__(self) -> None:
-        positive("NoisyGradient: std", self.std)
+        parameters(self, std=positive)
 
     def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:
         value: Tensor = slope(potential, x) + noise.at(step.number) * self.std
@@ -120,7 +120,7 @@ class MiniBatch:
     samples: ClassVar[bool] = True  # a step takes the slopes of a few terms
 
     def __post_init__(self) -> None:
-        whole("MiniBatch: size", self.size, 1)
+        parameters(self, size=lambda name, value: whole(name, value, 1))
         flag("MiniBatch: replacement", self.replacement)
 
     def __call__(self, potential: Function, x: Tensor, step: Step, noise: Draws) -> Tensor:

@@ -58,7 +58,7 @@ class InteractingLangevin(Diffusion):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta, infinite=True)
+        check_beta(self, infinite=True)
         check_parts(self)
         check_interaction(self.interaction, self.potential)
         periodic = self.box is not None and any(self.box.periodic)

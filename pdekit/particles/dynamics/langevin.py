@@ -56,7 +56,7 @@ class Langevin(Diffusion):
     contracts: ClassVar[bool] = True  # paths driven by the same noise contract where V is convex
 
     def __post_init__(self) -> None:
-        check_beta(self.beta, infinite=True)
+        check_beta(self, infinite=True)
         check_parts(self)
         check_stopping(self)
 

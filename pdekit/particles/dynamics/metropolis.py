@@ -47,7 +47,7 @@ class MetropolisLangevin(GradientDynamics):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         check_parts(self)
 
     @property

@@ -13,7 +13,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pdekit.checks import within
 from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time
 from pdekit.particles.dynamics.gradients import FullGradient, Gradient
 from pdekit.particles.dynamics.parts import check_parts
@@ -29,8 +28,6 @@ class _Accelerated(GradientDynamics):
     gradient: Gradient
 
     def __post_init__(self) -> None:
-        within("momentum", self.momentum, 0, 1)
-        within("compensation", self.compensation, 0, 1)
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
@@ -58,7 +55,6 @@ class _Restarted(GradientDynamics):
     gradient: Gradient
 
     def __post_init__(self) -> None:
-        within("compensation", self.compensation, 0, 1)
         check_parts(self)
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:

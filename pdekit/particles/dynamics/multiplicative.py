@@ -61,7 +61,7 @@ class MultiplicativeLangevin(GradientDynamics):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         if hasattr(self.diffusion, "at"):
             raise TypeError(
                 "MultiplicativeLangevin needs a diffusion that is fixed in time, got one with "

@@ -52,7 +52,7 @@ class TwoLayerNetwork:
     coupled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta, infinite=True)
+        check_beta(self, infinite=True)
         what = "a task such as networks.GaussianClasses(...)"
         checks.has("TwoLayerNetwork: task", self.task, what, *_PARTS)
         checks.parameters(self, batch=lambda name, value: checks.whole(name, value, 1))
@@ -60,7 +60,7 @@ class TwoLayerNetwork:
         if callable(self.rate):
             checks.takes("TwoLayerNetwork: rate", self.rate, "a number or a function of time")
         else:
-            checks.not_negative("TwoLayerNetwork: rate", self.rate)
+            checks.parameters(self, rate=checks.not_negative)
 
     @property
     def dim(self) -> int:

@@ -8,11 +8,13 @@ from pdekit.grid import require_grid
 
 
 def check_parts(dynamics: Any) -> None:
-    """``TypeError`` for a field of a dynamics of the wrong kind."""
+    """``TypeError`` for a field of a dynamics of the wrong kind; numbers are set to floats."""
     for field in fields(dynamics):
         rule = _RULES.get(field.name)
         if rule is not None:
-            rule(f"{type(dynamics).__name__}: {field.name}", getattr(dynamics, field.name))
+            value = rule(f"{type(dynamics).__name__}: {field.name}", getattr(dynamics, field.name))
+            if value is not None:
+                object.__setattr__(dynamics, field.name, value)
 
 
 def _potential(name: str, value: Any) -> None:
@@ -41,8 +43,24 @@ def _average(name: str, value: Any) -> None:
     checks.has(name, value, "an average such as LinearAverage()", "weights")
 
 
-def _share(name: str, value: Any) -> None:
-    checks.within(name, value, 0, 1)
+def _share(name: str, value: Any) -> float:
+    return checks.within(name, value, 0, 1)
+
+
+def _count(name: str, value: Any) -> int:
+    return checks.whole(name, value, 1)
+
+
+def _length(name: str, value: Any) -> float | None:
+    return None if value is None else checks.positive(name, value)
+
+
+def _width(name: str, value: Any) -> Any:
+    if not callable(value):
+        return checks.positive(name, value)
+    checks.takes(name, value, "a number > 0 or a function of time")
+    checks.positive(f"{name}(0)", value(0.0))
+    return value
 
 
 def _callable(name: str, value: Any) -> None:
@@ -60,6 +78,17 @@ _RULES = {
     "summation": _callable,
     "gradient": _callable,
     "alpha": _share,
+    "momentum": _share,
+    "compensation": _share,
+    "gamma": _width,
+    "epsilon": checks.positive,
+    "mass": checks.positive,
+    "friction": checks.not_negative,
+    "inner_dt": _length,
+    "inner_lr": _length,
+    "inner_steps": _count,
+    "burn_in": _count,
+    "samples": _count,
     "rate": checks.not_negative,
     "warm_start": checks.flag,
     "at_rest": checks.flag,

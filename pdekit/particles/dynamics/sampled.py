@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, ClassVar
 
-from pdekit.checks import whole
 from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.parts import check_parts
-from pdekit.particles.dynamics.two_scale import check_gamma, gamma_at
+from pdekit.particles.dynamics.two_scale import gamma_at
 from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.noise import INNER
 from pdekit.protocols import Coefficient, Function
@@ -45,10 +44,8 @@ class SampledDescent(GradientDynamics):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         check_parts(self)
-        check_gamma(self.gamma)
-        whole("samples", self.samples, 1)
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""

@@ -46,7 +46,7 @@ class SmoothedDescent(Diffusion):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", inf if self.beta is None else self.beta)
-        check_beta(self.beta, infinite=True)
+        check_beta(self, infinite=True)
         check_parts(self)
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import exp, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pdekit.checks import positive, whole
+from pdekit.checks import parameters, positive
 from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
 from pdekit.particles.dynamics.interacting import check_interaction
 from pdekit.particles.dynamics.parts import check_parts
@@ -26,9 +26,14 @@ Slope = Callable[["Tensor"], "Tensor"]
 class FastProcess(Protocol):
     """The fast variable Y in its own time, and the averages passed to X.
 
-    If compiled loops support it, it has a ``formula``, a number of `pdekit.particles.kernels`.
+    One without ``rates`` is taken to have those of ``Position``. If compiled loops support it, it
+    has a ``formula``, a number of `pdekit.particles.kernels`.
     ``free``: Y does not feel V.
     """
+
+    def rates(self, curvature: float, gamma: float) -> tuple[float, float]:
+        """Of X while Y rests, and of Y in its own time, to be divided by ε, where V'' is this."""
+        ...
 
     def start(self, x: Tensor) -> Tensor:
         """Initial value of Y, also after a reset."""
@@ -53,6 +58,9 @@ class Position:
 
     formula: ClassVar[int] = POSITION
 
+    def rates(self, curvature: float, gamma: float) -> tuple[float, float]:
+        return 1 / gamma, curvature + 1 / gamma
+
     def start(self, x: Tensor) -> Tensor:
         return x.clone()
 
@@ -71,6 +79,13 @@ class Displacement:
     """Kantas et al. (11): ε Y' = ∇V(X - Y) - Y/γ + noise, X' = -∇V(X - Y) (errata 3)."""
 
     formula: ClassVar[int] = DISPLACEMENT
+
+    def rates(self, curvature: float, gamma: float) -> tuple[float, float]:
+        return curvature, curvature + 1 / gamma
+
+    def follows(self, curvature: float, gamma: float) -> float:
+        """The part of a move of X that Y at rest takes away from X - Y."""
+        return curvature * gamma / (1 + curvature * gamma)
 
     def start(self, x: Tensor) -> Tensor:
         return x * 0
@@ -91,6 +106,12 @@ class FreeDisplacement(Displacement):
 
     formula: ClassVar[int] = FREE
     free: ClassVar[bool] = True
+
+    def rates(self, curvature: float, gamma: float) -> tuple[float, float]:
+        return curvature, 1 / gamma
+
+    def follows(self, curvature: float, gamma: float) -> float:
+        return 0.0
 
     def drift(self, slope: Slope, x: Tensor, y: Tensor, gamma: float) -> Tensor:
         return y / -gamma
@@ -156,8 +177,7 @@ class Scoping:
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name in ("initial", "floor"):
-            positive(f"Scoping: {name}", getattr(self, name))
+        parameters(self, initial=positive, floor=positive)
         check_parts(self)
 
     def __call__(self, t: float) -> float:
@@ -190,11 +210,13 @@ class TwoScaleLangevin(GradientDynamics):
     summation : of the interaction, as for ``InteractingLangevin``
 
     The noise of Y has its own channel, with steps counted through all outer steps.
-    Raises ``ValueError`` for numbers out of range. Stable if dt (1/γ + λ) < 2 and
-    (δ/ε)(V'' + 1/γ) < 2; both steps are first order, with relative errors of rates of about
-    half of the first and half of the second. Good values: 0.1 for the first (dt = 1.5 ε at ε = 0.2
-    γ is 0.3: 4 % too low a mean where dt = 0.3 ε, 0.06, has 1 %) and 0.05 for the second; warns
-    (``AccuracyWarning``) above 0.25. ε itself may be far below dt, in the averaging limit.
+    Raises ``ValueError`` for numbers out of range. Stable if dt (1/γ + λ) < 2, λ the rate of the
+    interaction, and (δ/ε)(V'' + 1/γ) < 2; X moves at the rate V'' instead of 1/γ by
+    displacements (less as Y comes to rest in a step), and Y at 1/γ if free. Both steps are first
+    order, with relative errors of rates of about half of the first and half of the second. Good
+    values: 0.1 for the first (dt = 1.5 ε at ε = 0.2 γ is 0.3: 4 % too low a mean where dt = 0.3 ε,
+    0.06, has 1 %) and 0.05 for the second; warns (``AccuracyWarning``) of dt/γ above 0.25 in
+    ``Position``. ε itself may be far below dt, in the averaging limit.
     """
 
     potential: Coefficient
@@ -213,14 +235,8 @@ class TwoScaleLangevin(GradientDynamics):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta, infinite=True)
+        check_beta(self, infinite=True)
         check_parts(self)
-        check_gamma(self.gamma)
-        positive("epsilon", self.epsilon)
-        whole("inner_steps", self.inner_steps, 1)
-        whole("burn_in", self.burn_in, 1)
-        if self.inner_dt is not None:
-            positive("inner_dt", self.inner_dt)
         if self.interaction is not None:
             check_interaction(self.interaction, self.potential)
 
@@ -234,22 +250,47 @@ class TwoScaleLangevin(GradientDynamics):
         """Order in dt, at fixed δ/dt, towards the coupled equations."""
         return 1
 
-    def stiffness(self, curvature: float, size: float, t: float) -> float:
+    @property
+    def mutual(self) -> Mutual | None:
+        """What X feels of the interaction, whose curvature ``stiffness`` takes."""
+        return None if self.interaction is None else Mutual(self)
+
+    def stiffness(self, curvature: float, size: float, t: float, mutual: float = 0.0) -> float:
         """The larger of the rates of the slow and of the fast step, per unit of outer time."""
-        pull, strength = 1 / gamma_at(self.gamma, t), getattr(self.interaction, "strength", 0.0)
+        slow, fast = self._rates(curvature, t)
+        follows = getattr(self.fast, "follows", lambda curvature, gamma: 0.0)
+        slow *= 1 - follows(curvature, gamma_at(self.gamma, t)) * self._followed(fast, size)
         share = self.inner_dt / size if self.inner_dt and size else 1 / self.inner_steps
-        fast = 0.0 if getattr(self.fast, "free", False) else curvature
-        return max(pull + strength, (fast + pull) * share / self.epsilon)
+        return max(slow + mutual, fast * share / self.epsilon)
+
+    def _followed(self, rate: float, size: float) -> float:
+        """The part of the way to its rest that Y, from a rest at the last X, is seen to have gone.
+
+        Between 1 for a Y at rest in every step and 0 for one that hardly moves; exact where X
+        turns about in every step, which is at the end of stability.
+        """
+        factor = 1 - rate * self.inner_size(size)
+        if not abs(factor) < 1:
+            return 0.0
+        first, *weights = self.average.weights(self.inner_steps)
+        ahead = first + sum(w * factor ** (k + self.burn_in) for k, w in enumerate(weights))
+        kept = factor ** (self.burn_in + self.inner_steps - 1) if self.warm_start else 1.0
+        return max(1 - 2 * ahead / (1 + kept), 0.0)
 
     def step_warning(self, x: Tensor, size: float, t: float) -> str:
         """A warning if a stable step of X is inaccurate."""
-        pull = 1 / gamma_at(self.gamma, t)
+        pull = self._rates(0.0, t)[0]
         if size * pull <= _COARSE or getattr(self.average, "proximal", False):
             return ""
         return (
             f"dt / gamma = {size * pull:.2g}: the outer step is of order one, and the rates of X "
             f"come out wrong by up to {size * pull / 2:.0%}; dt <= {0.1 / pull:.1g} has 5 %"
         )
+
+    def _rates(self, curvature: float, t: float) -> tuple[float, float]:
+        rates = getattr(self.fast, "rates", Position().rates)  # a user's own may not say
+        slow, fast = rates(curvature, gamma_at(self.gamma, t))
+        return slow, fast
 
     def init(self, x: Tensor) -> Tensor:
         """X and Y, stacked in front."""
@@ -268,12 +309,14 @@ class TwoScaleLangevin(GradientDynamics):
             def draw() -> Tensor:
                 return noise.choices(step.number, CHOICE)[:, : noise.size, 0]
 
-            velocity -= mean_force(
-                *(self.interaction, self.summation, x, noise.size),
-                *(at_time(self.potential, step.start), draw),
-            )
+            velocity -= self.pulled(x, step.start, noise.size, draw)
         x += velocity * step.size
         return state
+
+    def pulled(self, x: Tensor, t: float, size: int, draw: Any = None) -> Tensor:
+        """The mean of ∇W over the particles of a run; over all pairs where nothing is drawn."""
+        V = at_time(self.potential, t)
+        return mean_force(self.interaction, self.summation, x, size, V, draw)
 
     def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """X."""
@@ -339,6 +382,17 @@ class TwoScaleLangevin(GradientDynamics):
 
 
 @dataclass(frozen=True)
+class Mutual:
+    """The interaction of the slow variables alone, as a drift."""
+
+    dynamics: TwoScaleLangevin
+    coupled: ClassVar[bool] = True
+
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        return -self.dynamics.pulled(x, t, x.shape[1])
+
+
+@dataclass(frozen=True)
 class _Inner:
     """The noise of the inner steps."""
 
@@ -351,8 +405,3 @@ class _Inner:
 def gamma_at(gamma: float | Callable[[float], float], t: float) -> float:
     """γ at time t, > 0."""
     return positive("gamma", gamma(t)) if callable(gamma) else float(gamma)
-
-
-def check_gamma(gamma: float | Callable[[float], float]) -> None:
-    """``ValueError`` or ``TypeError`` unless γ is a number > 0 or a function of time."""
-    gamma_at(gamma, 0.0) if callable(gamma) else positive("gamma", gamma)

@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pdekit.checks import not_negative, positive
 from pdekit.particles.dynamics.diffusion import GradientDynamics, check_beta
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Draws, Step
@@ -49,10 +48,8 @@ class UnderdampedLangevin(GradientDynamics):
     pure: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         check_parts(self)
-        positive("mass", self.mass)
-        not_negative("friction", self.friction)
 
     @property
     def speed(self) -> float:

@@ -138,6 +138,12 @@ def check_drift(dynamics: Diffusion, x: Tensor, t: float) -> None:
     points = (probes.some(x) if getattr(dynamics, "coupled", False) else _apart(x))[None]
     given = points.clone()
     value = dynamics.drift(given, t)
+    if not isinstance(value, torch.Tensor) or value.shape != points.shape:
+        got = "nothing: return the result" if value is None else checks.shown(value)
+        raise TypeError(
+            f"{type(dynamics).__name__}.drift must return a tensor of shape {tuple(points.shape)}, "
+            f"that of its points, got {got}"
+        )
     if not _same(given, points):
         raise ValueError(
             "the drift (a user-defined gradient?) overwrites the points that it is given; write 2 "

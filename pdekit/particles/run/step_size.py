@@ -30,7 +30,8 @@ def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, s
     """The largest curvature at the points ``x``; warns where ``size`` times it exceeds 2.
 
     A dynamics with another stability limit defines ``stiffness(curvature, size,
-    t)``, the rate to use instead of the curvature of its ``drift``. One may define
+    t)``, the rate to use instead of the curvature of its ``drift``; one with a ``mutual`` drift
+    beside it is given the curvature of that as well. One may define
     ``step_warning(x, size, t)``, a description of the errors of a stable step, "" for none. Only
     some of many times are checked, and one if the drift does not depend on time. NaN for a
     user-defined dynamics without a drift.
@@ -43,14 +44,16 @@ def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, s
     check_box_crossings(dynamics, x, times[0], size)
     rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
     some = _representative_times(dynamics, x, times, seed)
-    found = [largest_curvature(dynamics, x, t, seed) for t in some]
+    found = [_curvatures(dynamics, x, t, seed) for t in some]
     curvature: float
     if len(some) == 1:
-        curvature = max(rate(found[0], size, t) for t in times)
+        curvature = max(rate(found[0][0], size, t, *found[0][1:]) for t in times)
     else:
-        curvature = max(rate(c, size, t) for c, t in zip(found, some, strict=True))
+        pairs = zip(found, some, strict=True)
+        curvature = max(rate(own, size, t, *mutual) for (own, *mutual), t in pairs)
     step_warning = getattr(dynamics, "step_warning", lambda x, size, t: "")
-    text = next(filter(None, (step_warning(x, size, t) for t in some)), "") if size else ""
+    looked = times if callable(getattr(dynamics, "gamma", None)) else some
+    text = next(filter(None, (step_warning(x, size, t) for t in looked)), "") if size else ""
     if text and size * curvature <= 2:
         warnings.warn(text, AccuracyWarning, stacklevel=3)
     _warn_if_long(dynamics, x, some, size, curvature, "")
@@ -65,8 +68,15 @@ def check_final_curvature(
         dynamics = thinned(dynamics)
         check_slopes(dynamics, x, t)
         rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
-        here = rate(largest_curvature(dynamics, x, t, seed), size, t)
+        own, *mutual = _curvatures(dynamics, x, t, seed)
+        here = rate(own, size, t, *mutual)
         _warn_if_long(dynamics, x, [t], size, here, " where particles are at the end")
+
+
+def _curvatures(dynamics: Any, x: Tensor, t: float, seed: int) -> list[float]:
+    """Of the drift, and of what particles feel of each other where it is not part of it."""
+    drifts = [dynamics, getattr(dynamics, "mutual", None)]
+    return [largest_curvature(one, x, t, seed) for one in drifts if one is not None]
 
 
 def thinned(dynamics: Any) -> Any:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.particles.integrators import Step
 from pdekit.particles.noise import DYNAMICS, Address, StepNoise, fill_normals, fill_uniforms
 from pdekit.particles.run.guards import all_finite
@@ -296,7 +297,8 @@ class UserDynamics:
 
 
 def check_methods(dynamics: Any) -> None:
-    """``TypeError`` for methods with a wrong signature."""
+    """``TypeError`` for methods with a wrong signature, and for a ``coupled`` that is no flag."""
+    checks.flag(f"{_name(dynamics)}: coupled", getattr(dynamics, "coupled", False))
     for name, arguments in _ARGUMENTS.items():
         if hasattr(dynamics, name):
             _check_signature(dynamics, name, arguments)
