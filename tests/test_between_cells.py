@@ -64,7 +64,7 @@ def test_ripples_that_are_a_ramp_at_the_centres_are_reported(verb, waves):
     assert said(VERBS[verb], rippled(waves))
 
 
-@pytest.mark.parametrize("verb", set(VERBS) - {"godunov", "heat"})
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"godunov", "heat"}))
 def test_ripples_that_slow_nothing_are_not(verb):
     if verb != "without noise":  # there any wave that the ramp does not outdo holds particles
         assert not [m for m in said(VERBS[verb], rippled(1.0, 0.02)) if "do not show" in m]
