@@ -7,6 +7,7 @@ equations of the moments.
 """
 
 import itertools
+import warnings
 from typing import Any
 
 import mpmath
@@ -482,7 +483,9 @@ def _dual(rng: Random) -> Trial:
     payoff, start = rng.normal(size=grid.shape), rng.uniform(0.0, 1.0, grid.shape)
 
     def call() -> Any:
-        forward = pk.solve(pk.FokkerPlanck(V, beta, force, D), grid, start, [*early, horizon])
+        with warnings.catch_warnings():  # the density is everywhere
+            warnings.simplefilter("ignore", pk.TruncationWarning)
+            forward = pk.solve(pk.FokkerPlanck(V, beta, force, D), grid, start, [*early, horizon])
         back = pk.solve(pk.BackwardKolmogorov(V, beta, force, D), grid, payoff,
                         [*(horizon - early[::-1]), horizon])  # fmt: skip
         return forward, back

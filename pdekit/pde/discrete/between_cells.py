@@ -68,8 +68,9 @@ def _hidden(V: Any, grid: Grid, beta: float) -> Hidden | None:
             near, between, cubic = _between(V, grid, axis)
         except Exception:  # it fails on points, or is known on the cells alone: said elsewhere
             return None
-        off = np.abs(between - cubic)
-        bend = np.abs(np.diff(near, 2)).max(-1)
+        with np.errstate(invalid="ignore"):  # what is not finite is said elsewhere
+            off = np.abs(between - cubic)
+            bend = np.abs(np.diff(near, 2)).max(-1)
         least = _HIDDEN / beta if isfinite(beta) else _OF_A_STEP * np.abs(near[:, 2] - near[:, 1])
         counts = np.isfinite(off) & (off > least) & (off > bend)
         if counts.mean() > _SHARE:
@@ -97,10 +98,15 @@ def _between(V: Any, grid: Grid, axis: int) -> tuple[Array, Array, Array]:
     with np.errstate(all="ignore"):
         values = np.asarray(V(points), dtype=float)
     near, between = values[:, :4], values[:, 4]
-    cubic = (
-        -s * (s - 1) * (s - 2) / 6 * near[:, 0]
-        + (s + 1) * (s - 1) * (s - 2) / 2 * near[:, 1]
-        - (s + 1) * s * (s - 2) / 2 * near[:, 2]
-        + (s + 1) * s * (s - 1) / 6 * near[:, 3]
+    weights = np.stack(
+        [
+            -s * (s - 1) * (s - 2) / 6,
+            (s + 1) * (s - 1) * (s - 2) / 2,
+            -(s + 1) * s * (s - 2) / 2,
+            (s + 1) * s * (s - 1) / 6,
+        ],
+        -1,
     )
+    with np.errstate(all="ignore"):
+        cubic = (weights * near).sum(-1)
     return near, between, cubic

@@ -32,6 +32,8 @@ _LARGEST = 1e8  # limits of strengths and inverse temperatures of a diagram
 _SEARCHED = (1e-3, 1e5)  # range of inverse temperatures in which a transition is searched
 _CLEAR = 1e-9  # tolerance of a response, above rounding
 _PEAK = 1e-3  # of log beta: how well the peak of a response is found
+_WELLS = 12  # among which other states are looked for
+SEE = "see self_consistent_states over beta, and follow_branch"
 _LOOKED, _LOOKS = (1e-2, 1e3), 26  # inverse temperatures at which other states are looked for
 
 
@@ -140,13 +142,19 @@ def _of_first_order(potential: Any, interaction: CurieWeiss, dim: int) -> str:
             mean, gain = _other_state(potential, interaction, float(beta))
         except ConvergenceError:
             continue
+        except _ManyWells:
+            return f"Other states are not looked for among more than {_WELLS} wells; {SEE}"
         if mean and born is None:
             born = f"states of mean {mean:.3g} are there from below beta = {beta:.3g} on"
         if mean and gain > 0:
             lower = f" and of less free energy from below beta = {beta:.3g} on: a first-order one"
             break
     found = f"Other {born}" if born else "No other states are found on a line"
-    return f"{found}{lower or ''}; see self_consistent_states over beta, and follow_branch"
+    return f"{found}{lower or ''}; {SEE}"
+
+
+class _ManyWells(Exception):
+    """Too many to look for the states of each, only to tell of them in an error."""
 
 
 def _other_state(potential: Any, interaction: CurieWeiss, beta: float) -> tuple[float, float]:
@@ -154,6 +162,9 @@ def _other_state(potential: Any, interaction: CurieWeiss, beta: float) -> tuple[
     is below that of the middle."""
     reach = _reach(lambda x: np.asarray(potential(x)) + interaction(x), beta, 1)
     means = MeanMap.of(McKeanVlasov(potential, beta, interaction), Grid(-reach, reach, 500))
+    V = means.V
+    if np.count_nonzero((V[1:-1] < V[:-2]) & (V[1:-1] <= V[2:])) > _WELLS:
+        raise _ManyWells
     others = [m for m in means.fixed_points() if m > 1e-3 * reach]
     if not others:
         return 0.0, 0.0
