@@ -246,8 +246,13 @@ def _moments(y: Array, x: Array, beta: float, t: float) -> dict[str, Any]:
 
 def _curvatures(energy: Any, at: Array, beta: float, t: float) -> tuple[float, float]:
     """Least and largest eigenvalue of Hess V seen where the fast process goes from the points."""
-    bends = hessian(energy.grad, _visited(energy, at, beta, t), _CURVED)
-    eigenvalues = np.linalg.eigvalsh(bends)
+    visited = _visited(energy, at, beta, t)
+    if not len(visited):
+        raise ValueError(
+            f"{energy!r} is not finite around the points {at.tolist()[:3]}; give points in which V "
+            "and its neighbourhood are"
+        )
+    eigenvalues = np.linalg.eigvalsh(hessian(energy.grad, visited, _CURVED))
     return float(np.min(eigenvalues)), float(np.max(eigenvalues))
 
 

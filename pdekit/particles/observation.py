@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -63,6 +63,7 @@ class Moments:
 
     every: int | None = None
     name: str = ""
+    adds_nothing_for_zeros: ClassVar[bool] = True  # so that its rows of 64 are always the same
 
     def __post_init__(self) -> None:
         _check_common(self)
@@ -312,9 +313,12 @@ class Accumulator:
                 observable.add(self.sums[at], x if _is_ours(observable) else x.clone())
                 self.seen[at] += x.shape[1]
                 continue
+            self.seen[at] += alive.sum(1).cpu().numpy()
+            if getattr(observable, "adds_nothing_for_zeros", False):
+                observable.add(self.sums[at], x.masked_fill(~alive[..., None], 0.0))
+                continue
             for r, here in enumerate(alive):
                 observable.add(self.sums[at][r : r + 1], x[r : r + 1, here])
-                self.seen[at][r] += int(here.sum())
 
 
 def listed(observe: Any) -> tuple[Any, ...]:

@@ -71,8 +71,15 @@ class ItoProcess:
         """The noise at points ``(..., d)`` and time t as matrices ``(..., d, m)``."""
         xp = array_namespace(x)
         made = at_time(self.noise, t)
-        value = made(x) if callable(made) else made
-        value = xp.asarray(value, dtype=x.dtype, device=device(x))
+        try:
+            value = made(x) if callable(made) else made
+            value = xp.asarray(value, dtype=x.dtype, device=device(x))
+        except Exception as error:
+            raise checks.failed(
+                error,
+                f"the noise must take arrays and tensors of points (..., {self.dim}); it failed on "
+                f"shape {tuple(x.shape)}: {error} ({type(error).__name__})",
+            ) from error
         if value.shape in (x.shape[:-1], ()):
             value = value[..., None] * xp.ones(self.dim, dtype=x.dtype, device=device(x))
         if value.shape in (x.shape, (self.dim,)):

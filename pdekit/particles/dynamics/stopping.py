@@ -313,8 +313,14 @@ def _rates(killing: Any, x: Tensor, t: float) -> Tensor:
     """Rates at points, ``(runs, particles)``."""
     if not (callable(killing) or checks.time_dependent(killing)):
         return x.new_full(x.shape[:-1], killing)
-    value = at_time(killing, t)(x)
-    value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    try:
+        value = torch.as_tensor(at_time(killing, t)(x), dtype=x.dtype, device=x.device)
+    except Exception as error:
+        raise checks.failed(
+            error,
+            f"killing must take tensors of points (..., d); it failed on shape {tuple(x.shape)}: "
+            f"{error} ({type(error).__name__})",
+        ) from error
     if value.shape != x.shape[:-1]:
         raise ValueError(
             f"killing must map points of shape {tuple(x.shape)} to rates of shape "

@@ -248,6 +248,7 @@ def _along(slope: Array, constant: Array, grid: Grid) -> Array:
 def look(coupling: Any, grid: Grid, beta: float, stacklevel: int) -> None:
     """Warn of kernels that vary within the cells."""
     for kernel in _kernels_of(coupling):
+        _sampled(kernel, grid)  # names what is no kernel
         warn_if_narrow(kernel, grid, beta, stacklevel + 1)
 
 

@@ -128,8 +128,8 @@ def _mean_in(mean: Any, grid: Grid) -> Any:
 def _member(family: Any, parameter: float) -> McKeanVlasov:
     if not callable(family):
         raise TypeError(
-            "family is a function from the parameter to an equation, such as "
-            f"lambda beta: McKeanVlasov(V, beta, W); got {family!r}"
+            "family must be a function from the parameter to an equation, such as "
+            f"lambda beta: McKeanVlasov(V, beta, W); got {checks.shown(family)}"
         )
     equation = family(parameter)
     if not isinstance(equation, McKeanVlasov):

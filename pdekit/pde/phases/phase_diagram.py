@@ -272,7 +272,8 @@ def _table(found: dict[tuple[float, float], list[Any]], strengths: Array, betas:
             means[i, j, k], energies[i, j, k] = state.mean, state.free_energy
             stable[i, j, k], response[i, j, k] = state.stable, state.response
         lowest = np.nanmin(energies[i, j])
-        mean[i, j] = means[i, j, np.flatnonzero(energies[i, j] < lowest + 1e-12)[-1]]
+        level = lowest + 1e-12 * (abs(lowest) + 1 / betas[j])  # equal, but for rounding
+        mean[i, j] = means[i, j, np.flatnonzero(energies[i, j] <= level)[-1]]
     over, last = ("strength", "beta"), ("component",) * len(components)
     return xr.Dataset(
         {
