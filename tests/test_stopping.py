@@ -268,6 +268,34 @@ def test_compare_of_survivors_notices_both_sides():
     assert c.data["p_survival"].values[0] > 1e-3 and c.p_value < 1e-6
 
 
+class Pushed(pk.Langevin):
+    """A drift of its own."""
+
+    def drift(self, x, t):
+        return super().drift(x, t) + 2.0
+
+
+class Leaping(pk.Langevin):
+    """A step of its own."""
+
+    def step(self, state, step, noise):
+        return state + 1
+
+
+def test_a_drift_of_ones_own_is_followed_and_a_step_is_refused():
+    more = {"box": NARROW, "walls": BOTH}
+    tilted = pk.Langevin(WELL + pk.potentials.Linear((-2.0,)), 2.0, **more)
+    own = Pushed(WELL, 2.0, **more)
+    a, b = (pk.simulate(D, at(0.3, 2000), 2000, 0.5, 0.01, seed=13) for D in (tilted, own))
+    np.testing.assert_allclose(a.x, b.x, atol=1e-9)
+    assert np.isnan(b.x.values[~np.isfinite(b.exits["time"]).values]).sum() == 0
+    heun = pk.particles.StochasticHeun()  # one of one's own may ask for a number once
+    free = pk.simulate(Pushed(WELL, 2.0, heun), at(0.3, 2000), 2000, 0.5, 0.01, seed=13)
+    assert np.isfinite(free.x.values).all()
+    with pytest.raises(TypeError, match="own step"):
+        Leaping(WELL, 2.0, **more)
+
+
 def test_noise_of_walls_has_its_own_addresses():
     noise = StepNoise(3, 0, 0, torch.empty(1, 8, 2, dtype=torch.float64))
     drawn = [noise.at(5, c).clone() for c in range(16)]

@@ -230,7 +230,7 @@ def simulate(
         users = users_kernels(dynamics, source.probe) if fast else []
         for kernel in users:
             kernel.check_start(source.probe, getattr(dynamics, "box", None))
-        if not (fast or is_builtin(dynamics)):
+        if not (fast or changes_paths(dynamics) or is_builtin(dynamics)):
             mover = UserDynamics(mover)
             mover.check_steps(source, divided.here, seed, some_steps(plan, dt))
         traced = compiled(mover) if device.type == "cuda" else None

@@ -256,6 +256,7 @@ class StochasticHeun(_AtThePositions):
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         before = drift(y, step.start)
-        predictor = _moved(before * step.size, sigma, step, noise).add_(y)
+        kick = noise.at(step.number) * (sigma * sqrt(step.size)) if sigma else 0.0
+        predictor = (before * step.size).add_(kick).add_(y)
         both = drift(predictor, step.stop) + before
-        return y.add_(_moved(both * (step.size / 2), sigma, step, noise))
+        return y.add_((both * (step.size / 2)).add_(kick))

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from pdekit import checks
-from pdekit.particles.dynamics.diffusion import at_time, fold
+from pdekit.particles.dynamics.diffusion import Diffusion, at_time, fold
 from pdekit.particles.integrators import Draws, Fast, Integrator, Step
 from pdekit.particles.noise import KILL_UNIFORM, STOP_NORMAL, STOP_UNIFORM, LawNoise
 from pdekit.resetting import require_resetting
@@ -63,6 +63,13 @@ def check_stopping(dynamics: Any) -> None:
     name = type(dynamics).__name__
     if not changes_paths(dynamics):
         return
+    ours = next(k for k in type(dynamics).__mro__ if k.__module__.startswith("pdekit."))
+    for step in ("init", "step", "positions"):
+        if getattr(type(dynamics), step) is not getattr(ours, step):
+            raise TypeError(
+                f"{name}: walls, killing and resetting go with the steps of {ours.__name__}, got a "
+                f"class with its own {step}; leave them out, or leave {step} as it is"
+            )
     if not getattr(dynamics, "beta", 1.0) < inf:
         raise ValueError(
             f"{name}: walls, killing and resetting need a finite beta, got beta=inf; without noise "
@@ -194,7 +201,9 @@ class Stopping:
         """Many steps at once, if there is a compiled loop for them."""
         from pdekit.particles.fused import of_stopping
 
-        return of_stopping(self, x)
+        # a class that replaces the drift moves by it alone
+        own = type(self.dynamics).drift is Diffusion.drift
+        return of_stopping(self, x) if own else None
 
     def _drift(self, x: Tensor, t: float) -> Tensor:
         """The drift, continued beyond walls that reflect as its mirror image, as the path is.
