@@ -16,8 +16,8 @@ from mistakes import named
 from scipy.sparse import block_diag
 
 import pdekit as pk
+from pdekit.pde.discrete import chains
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.stationary import chains
 
 VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text())["values"]
 WELL = pk.potentials.DoubleWell()

@@ -30,6 +30,7 @@ from pdekit.comparison.distances import (
     smallest_bin,
     w1_sliced,
 )
+from pdekit.comparison.exits import Exits, exits_of
 from pdekit.comparison.inputs import (
     HasField,
     HasParticles,
@@ -48,7 +49,7 @@ from pdekit.grid import Grid
 # Share of the false alarms allotted to each test. The last test only reacts to particles
 # where almost none should be, and gets little.
 SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01}
-SURVIVAL = {"survival": 0.25}  # beside them, of particles that may stop
+ENDINGS = {"survival": 0.2, "exits": 0.2}  # beside them, of particles that may stop
 
 BLURS = 2.0
 """Assumed error of the cells, in units of the difference between centre value and average."""
@@ -196,7 +197,10 @@ def compare(
     Of particles that may stop (``ensemble.alive``) the density is that of a sub-probability. How
     many are left is binomial (``survival``, ``expected_survival``, ``p_survival``); given that, the
     survivors are compared with the density over its mass, if there are 50, and NaN stands for their
-    distances if not.
+    distances if not. How many stopped at each wall since the time before, of those that were on
+    their way then, is compared with what the density lost there (``exits``, ``expected_exits`` over
+    ``wall``, ``p_exits``): the law of exit times, as finely as there are times. This is left out
+    where the ensemble has no ``exits``, or the solution cannot tell its own (``Solution.exits``).
 
     Requested metrics are ranked among ``draws`` ensembles of the null hypothesis, on at
     most 1024 boxes of cells (32 x 32 in the plane); their smallest p-value is ranked too (min-p),
@@ -240,18 +244,22 @@ def compare(
     clouds = clouds_of(ensemble, grid, chosen)
     asked = _Request(chosen, draws, whole("seed", seed, 0), *_null_of(ensemble, clouds.runs, grid))
     times, rows, alive = [], [], survivors_of(ensemble)
-    for here, there in shared_times(u["time"].values, clouds.times):
+    pairs = shared_times(u["time"].values, clouds.times)
+    ends: list[Exits | None] = [None] * len(pairs)
+    if asked.null == INDEPENDENT:
+        ends = exits_of(solution, ensemble, pairs)
+    for (here, there), stopped in zip(pairs, ends, strict=True):
         time = float(clouds.times[there])
         cloud = clouds.at(there)
         times.append(time)
         mass, total = mass_of(u.isel(time=here), grid, time, alive is not None)
         lost = survival_of(alive, there, total, clouds.particles)
         # independent draws for every time
-        rows.append(_at_one_time(cloud, mass, grid, asked, there, lost))
+        rows.append(_at_one_time(cloud, mass, grid, asked, there, (lost, stopped)))
     rows = _filled(rows)
     data = xr.Dataset(
         {name: _variable(name, [row[name] for row in rows]) for name in rows[0]},
-        coords={"time": times, "axis": list(grid.names)},
+        coords={"time": times, "axis": list(grid.names)} | _walls_of(ends),
         attrs={
             "particles": clouds.particles,
             "runs": clouds.runs,
@@ -286,10 +294,13 @@ def _at_one_time(
     grid: Grid,
     asked: _Request,
     number: int,
-    lost: Survival | None,
+    endings: tuple[Survival | None, Exits | None],
 ) -> dict[str, Any]:
+    lost, ended = endings[0], _endings(*endings)
+    rare = {name[2:]: p for name, p in ended.items() if name.startswith("p_")}
     if lost is not None and lost.going < FEWEST:
-        return lost.row() | {"p_value": lost.p_value, "blurred": lost.p_value}
+        p_value = combined(rare, ENDINGS)
+        return ended | {"p_value": p_value, "blurred": p_value}
     counts, outside = cloud.counts, cloud.outside
     n = int(counts.sum())
     labels = equal_mass_bins(mass, smallest_bin(n))
@@ -308,17 +319,25 @@ def _at_one_time(
         del row["p_ks"], row["p_chi2"]  # they assume independent particles
     empty = nowhere(mass)
     astray = outside_test(int(counts[empty].sum()), n, float(mass[empty].sum()) + expected)
-    rare = {"outside": min(1.0, 2 * min(outside_test(outside, n, expected), astray))}
-    if lost is not None:
-        rare["survival"] = lost.p_value
-        row |= lost.row()
+    rare["outside"] = min(1.0, 2 * min(outside_test(outside, n, expected), astray))
+    row |= ended
     p |= rare
     row |= {f"p_{test}": value for test, value in p.items()}
-    row["p_value"] = combined(p, SHARES | SURVIVAL)
-    row["blurred"] = combined(blurred | rare, SHARES | SURVIVAL)
+    row["p_value"] = combined(p, SHARES | ENDINGS)
+    row["blurred"] = combined(blurred | rare, SHARES | ENDINGS)
     if asked.metrics or per_run is not None:
         row |= _bootstrapped(cloud.seen(mass), per_run, asked, row, [n, number])
     return row
+
+
+def _endings(lost: Survival | None, stopped: Exits | None) -> dict[str, Any]:
+    """What is said of those that stopped."""
+    return ({} if lost is None else lost.row()) | ({} if stopped is None else stopped.row())
+
+
+def _walls_of(ends: list[Exits | None]) -> dict[str, Any]:
+    """The coordinate of exits, if there are any."""
+    return {} if ends[0] is None else {"wall": ends[0].walls}
 
 
 def _distances(
@@ -409,5 +428,10 @@ def _holm(p: Array, level: float) -> NDArray[np.bool_]:
     return found.reshape(p.shape)
 
 
+_SECOND = {
+    "mean_z": ("axis",), "variance_z": ("axis",), "exits": ("wall",), "expected_exits": ("wall",),
+}  # fmt: skip
+
+
 def _variable(name: str, values: list[Any]) -> tuple[tuple[str, ...], NDArray[Any]]:
-    return (("time", "axis") if name in ("mean_z", "variance_z") else ("time",), np.array(values))
+    return ("time", *_SECOND.get(name, ())), np.array(values)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc
 
 FEWEST = 50
 """Survivors whose places are compared."""
@@ -20,8 +20,7 @@ class Survival:
     @property
     def p_value(self) -> float:
         """Twice the smaller tail of the binomial law, at most 1."""
-        law = binom(self.started, self.mass)
-        return float(min(1.0, 2 * min(law.cdf(self.going), law.sf(self.going - 1))))
+        return two_sided(self.going, self.started, self.mass)
 
     def row(self) -> dict[str, Any]:
         """What a comparison says of it."""
@@ -30,6 +29,12 @@ class Survival:
             "expected_survival": self.mass,
             "p_survival": self.p_value,
         }
+
+
+def two_sided(count: int, number: int, chance: float) -> float:
+    """Twice the smaller tail, beyond ``count``, of the binomial law; at most 1."""
+    above = bdtrc(count - 1, number, chance) if count > 0 else 1.0
+    return float(min(1.0, 2 * min(bdtr(count, number, chance), above)))
 
 
 def survival_of(alive: Any, number: int, mass: float, kept: int) -> Survival | None:

@@ -71,8 +71,20 @@ def ways(box: Box, offset: tuple[int, ...], weight: Array, drift: Array) -> tupl
 def _way(box: Box, step: tuple[int, ...], weight: Array, drift: Array) -> Way:
     """The way along a step to the first wall, if that one takes something."""
     grid, walls, _ = box
-    first = np.full(grid.shape, np.inf)
+    share, wall = first_wall(grid, step)
     rate, value = np.zeros((2, *grid.shape))
+    for axis, k in enumerate(step):
+        met = wall == 2 * axis + int(k > 0)
+        rate = np.where(met, _exchange(box, axis, step, weight) if met.any() else 0.0, rate)
+        value = np.where(met, walls[axis][int(k > 0)].value, value)
+    return Way(np.where((rate > 0) & (share < 1), share, np.inf), rate, value, weight, drift)
+
+
+def first_wall(grid: Grid, step: tuple[int, ...]) -> tuple[Array, NDArray[np.int64]]:
+    """Per cell the wall met first along a step, and at which share of it; -1 and infinite where
+    none is met. The lower wall of axis k is 2 k, the upper one 2 k + 1.
+    """
+    first, wall = np.full(grid.shape, np.inf), np.full(grid.shape, -1)
     for axis, k in enumerate(step):
         if k == 0 or grid.periodic[axis]:
             continue
@@ -84,9 +96,8 @@ def _way(box: Box, step: tuple[int, ...], weight: Array, drift: Array) -> Way:
         )
         closer = field < first
         first = np.where(closer, field, first)
-        rate = np.where(closer, _exchange(box, axis, step, weight), rate)
-        value = np.where(closer, walls[axis][int(k > 0)].value, value)
-    return Way(np.where((rate > 0) & (first < 1), first, np.inf), rate, value, weight, drift)
+        wall = np.where(closer, 2 * axis + int(k > 0), wall)
+    return first, wall
 
 
 def _exchange(box: Box, axis: int, step: tuple[int, ...], weight: Array) -> Array | float:

@@ -12,12 +12,11 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde.discrete import grid_comparison
+from pdekit.pde.discrete import chains, grid_comparison
 from pdekit.pde.discrete.generators import Generator, bernoulli, neighbours
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.steady import steady
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
-from pdekit.pde.stationary import chains
 from pdekit.pde.stationary.stationary import on_cells
 from pdekit.protocols import Equation, Field
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde.stationary import chains
+from pdekit.pde.discrete import chains
 
 Apply = Callable[[Array], Array]
 _LONGEST = 1e290  # times above it count as infinite

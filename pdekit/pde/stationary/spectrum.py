@@ -14,12 +14,12 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
-from pdekit.pde.discrete import drift_diffusion, grid_comparison, peclet
+from pdekit.pde.discrete import chains, drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import Generator, gibbs
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.steady import steady
 from pdekit.pde.equations import LINEAR
-from pdekit.pde.stationary import chains, slow_chains
+from pdekit.pde.stationary import slow_chains
 from pdekit.pde.stationary.stationary import on_cells
 from pdekit.protocols import Equation
 

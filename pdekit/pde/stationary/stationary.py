@@ -11,13 +11,12 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid, require_grid
-from pdekit.pde.discrete import drift_diffusion, grid_comparison, peclet
+from pdekit.pde.discrete import chains, drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.problem import Problem, require_noise
 from pdekit.pde.discrete.sampling import as_field
 from pdekit.pde.discrete.supply import require_supply, supply, wall_arrivals
 from pdekit.pde.equations import FokkerPlanck
-from pdekit.pde.stationary import chains
 from pdekit.protocols import Equation, Numbers
 
 if TYPE_CHECKING:
