@@ -329,6 +329,7 @@ def test_what_particles_cannot_have_is_refused(name):
 
 @pytest.mark.parametrize(
     ("killing", "words"), [(lambda x: x[..., 0] - 1, "Equations take growth"),
+                           (lambda x: x[..., 0] * math.nan, "it is nan at"),
                            (lambda x: x, "sum over the last axis")]
 )  # fmt: skip
 def test_clocks_of_places_are_looked_at(killing, words):

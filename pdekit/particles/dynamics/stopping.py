@@ -335,9 +335,10 @@ def _rates(killing: Any, x: Tensor, t: float) -> Tensor:
             f"killing must map points of shape {tuple(x.shape)} to rates of shape "
             f"{tuple(x.shape[:-1])}, got shape {tuple(value.shape)}; sum over the last axis"
         )
-    if bool((value < 0).any()):
+    bad = ~(value >= 0)
+    if bool(bad.any()):
         raise ValueError(
             f"killing must be >= 0 for particles, which cannot become more; it is "
-            f"{float(value.min()):.3g} at {x[value < 0][0].tolist()}. Equations take growth"
+            f"{float(value[bad][0]):.3g} at {x[bad][0].tolist()}. Equations take growth"
         )
     return value
