@@ -11,7 +11,9 @@ from scipy.optimize import brentq
 
 import pdekit as pk
 from pdekit import schemes
+from pdekit.pde.discrete import drift_diffusion
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.selling import selling
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 FLAT = pk.potentials.Custom(lambda x: 0 * x[..., 0], grad=lambda x: 0 * x)
@@ -484,3 +486,80 @@ def test_duality_is_not_asked_of_supplies(what):
     found = pk.certificates.Duality(backward)(forward)
     assert found.applies == (what == "resetting")
     assert found.holds or not found.applies
+
+
+def slowest_of_polynomials(tensor, lengths, beta, degree=16):
+    """The gap of beta^-1 D:∇² between walls that reflect, by Ritz: the walls' conditions are
+    natural ones, so that polynomials know nothing of stencils.
+    """
+    z, w = np.polynomial.legendre.leggauss(degree + 2)
+    values = np.polynomial.legendre.legvander(z, degree)
+    slopes = np.stack(
+        [np.polynomial.legendre.Legendre.basis(k).deriv()(z) for k in range(degree + 1)], -1
+    )
+    mass, stiff, mixed = (a.T @ (w[:, None] * b) for a, b in (
+        (values, values), (slopes, slopes), (slopes, values)))  # fmt: skip
+    x, y = lengths
+    energy = tensor[0, 0] * (2 / x) ** 2 * np.kron(stiff, mass)
+    energy += tensor[1, 1] * (2 / y) ** 2 * np.kron(mass, stiff)
+    cross = tensor[0, 1] * 4 / (x * y) * np.kron(mixed, mixed.T)
+    return (
+        scipy.linalg.eigh(energy + cross + cross.T, np.kron(mass, mass), eigvals_only=True)[1]
+        / beta
+    )
+
+
+@pytest.mark.parametrize(
+    ("tensor", "constant"),
+    [([[1, 0.6], [0.6, 0.8]], 0.05), ([[1, -0.9], [-0.9, 1]], 0.05),
+     ([[1, 0.29], [0.29, 0.1]], 0.05)],
+)  # fmt: skip
+def test_walls_that_reflect_are_second_order_along_oblique_stencils(tensor, constant, monkeypatch):
+    """Edges that reach over one, two and three layers; of first order without what they lack."""
+    tensor, lengths = np.array(tensor), (1.0, 1.3)
+    exact = slowest_of_polynomials(tensor, lengths, 2.0)
+    equation = pk.FokkerPlanck(FLAT_PLANE, 2.0, diffusion=tensor)
+
+    def errors():
+        boxes = [pk.Grid((0, 0), lengths, (n, n)) for n in (12, 24, 48)]
+        return np.array([abs(pk.spectral_gap(equation, box) - exact) for box in boxes])
+
+    assert (errors() < constant / np.array([12, 24, 48]) ** 2).all()
+    monkeypatch.setattr(
+        drift_diffusion, "weights_along_walls", lambda *a: np.zeros((2, *a[0].shape))
+    )
+    lacking = errors()
+    assert (lacking[:-1] / lacking[1:] < 2.3).all() and (lacking > 10 * constant / 48**2).all()
+
+
+@pytest.mark.parametrize("beta", [0.5, 6.0])
+def test_walls_along_oblique_stencils_of_tensors_in_space(beta):
+    """Constants are kept, and mass; weights along walls are never negative, in boxes of few cells
+    too.
+    """
+    rng = np.random.default_rng(int(beta * 10))
+    for _ in range(20):
+        cells = tuple(int(n) for n in rng.integers(4, 12, 2))
+        closed = rng.random() < 0.3, False
+        grid = pk.Grid((0, 0), tuple(rng.uniform(0.1, 4, 2)), cells, closed)
+        turn, ratio = rng.uniform(0, 3, 2), 10 ** rng.uniform(-3, 0)
+
+        def tensor(x, turn=turn, ratio=ratio):
+            angle = x @ turn
+            c, s = np.cos(angle), np.sin(angle)
+            axes = np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
+            return axes @ np.diag([1, ratio]) @ np.swapaxes(axes, -1, -2)
+
+        equation = pk.FokkerPlanck(FLAT_PLANE, beta, diffusion=tensor)
+        generator = Problem(equation, grid, np.ones(grid.shape)).generator()
+        assert min(side.min(initial=0.0) for side in (*generator.up, *generator.down)) >= 0
+        flat = generator.forward(rng.random(grid.shape)).sum()
+        assert abs(flat) < 1e-12 * generator.exit_rate().sum()
+        added = drift_diffusion.weights_along_walls(*along_walls_of(equation, grid))
+        assert added.min() >= 0
+
+
+def along_walls_of(equation, grid):
+    c = drift_diffusion.sample(equation, grid)
+    tensor = c.tensor / np.multiply.outer(grid.spacing, grid.spacing)
+    return grid, c.walls, tensor, *selling(tensor)

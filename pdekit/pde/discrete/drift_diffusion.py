@@ -33,6 +33,7 @@ from pdekit.pde.discrete.generators import (
 )
 from pdekit.pde.discrete.sampling import evaluate_rate, evaluate_tensor, evaluate_vector
 from pdekit.pde.discrete.selling import selling
+from pdekit.pde.discrete.wall_edges import weights_along_walls
 from pdekit.pde.discrete.wall_rates import (
     Box,
     Way,
@@ -221,16 +222,20 @@ def _difference(field: Array, axis: int, grid: Grid) -> Array:
 
 def _oblique_edges(c: Coefficients) -> list[Edge]:
     """Selling's edges of a full tensor; drift outside the range of D is upwind on the axes."""
-    offsets, weights = selling(c.tensor / np.multiply.outer(c.grid.spacing, c.grid.spacing))
+    cell_tensor = c.tensor / np.multiply.outer(c.grid.spacing, c.grid.spacing)
+    offsets, weights = selling(cell_tensor)
+    along = weights_along_walls(c.grid, c.walls, cell_tensor, offsets, weights)
     slope, rest = _fitted_drift(c)
     height = None if c.force is None else _balanced_height(c, slope)
     edges = []
     for offset, weight in _by_offset(offsets, weights, c.grid.dim):
         at_cells = -c.beta * (slope @ (np.array(offset) * c.grid.spacing))
-        mean = np.add(*neighbours(weight, offset, c.grid.periodic)) / 2
+        unit = sum(map(abs, offset)) == 1
+        axis = int(np.argmax(np.abs(offset)))
+        whole = weight + along[axis] if unit else weight
+        mean = np.add(*neighbours(whole, offset, c.grid.periodic)) / 2
         drift = mean * np.add(*neighbours(at_cells, offset, c.grid.periodic)) / 2
-        if sum(map(abs, offset)) == 1:
-            axis = int(np.argmax(np.abs(offset)))
+        if unit:
             drift = drift - c.beta / c.grid.spacing[axis] * _mean(rest[..., axis], axis, c.grid)
         if height is None:
             rates = fitted_rates(mean, drift)
