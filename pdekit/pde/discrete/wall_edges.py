@@ -92,6 +92,7 @@ def _solved(tensor: Array, edges: NDArray[np.int64], weights: Array, depth: int)
             force[:, high] += w * along
             force[:, low] -= w * along
     size = _SMALL * np.trace(matrix, axis1=1, axis2=2)
+    size = np.where(size > 0, size, 1.0)  # boxes of fewer layers than any edge reaches over
     relaxed = np.linalg.solve(matrix + size[:, None, None] * np.eye(depth), force[..., None])
     energy -= (force * relaxed[..., 0]).sum(-1)
     d_tt, d_nt, d_nn = tensor[:, 0, 0], tensor[:, 0, 1], tensor[:, 1, 1]
