@@ -73,13 +73,19 @@ class ItoProcess:
         made = at_time(self.noise, t)
         try:
             value = made(x) if callable(made) else made
-            value = xp.asarray(value, dtype=x.dtype, device=device(x))
+            value = xp.asarray(value, device=device(x))
         except Exception as error:
             raise checks.failed(
                 error,
                 f"the noise must take arrays and tensors of points (..., {self.dim}); it failed on "
                 f"shape {tuple(x.shape)}: {error} ({type(error).__name__})",
             ) from error
+        if xp.isdtype(value.dtype, "complex floating"):
+            raise TypeError(
+                f"the noise must map points of shape {tuple(x.shape)} to real numbers, got "
+                f"{value.dtype}"
+            )
+        value = xp.astype(value, x.dtype)
         if value.shape in (x.shape[:-1], ()):
             value = value[..., None] * xp.ones(self.dim, dtype=x.dtype, device=device(x))
         if value.shape in (x.shape, (self.dim,)):

@@ -70,6 +70,7 @@ def critical_beta(
     require_grid("grid", grid, optional=True)
     dim = None if dim is None else checks.whole("dim", dim, 1)
     _require_still(potential)
+    checks.value_not_class("interaction", interaction)
     if of_two_points(interaction):
         raise ValueError(
             f"critical_beta takes W(x - y), which keeps the symmetry of an even V; got "
