@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from pdekit.pde.phases.self_consistent import self_consistent_states as self_consistent_states
     from pdekit.pde.quantile_flow import quantile_flow as quantile_flow
     from pdekit.pde.quantile_flow import quantile_particles as quantile_particles
+    from pdekit.pde.sensitivity import sensitivity as sensitivity
     from pdekit.pde.shocks import shock_time as shock_time
     from pdekit.pde.smoothing import local_entropy as local_entropy
     from pdekit.pde.solution import Solution as Solution

@@ -1148,6 +1148,12 @@ CALLS: list[Call] = [
         draws=("19", "whole"),
     ),
     _row(
+        "sensitivity",
+        pk.sensitivity,
+        solution=("RHO", "solution"),
+        parameter=("'beta'", "flag"),
+    ),
+    _row(
         "area_rate",
         pk.area_rate,
         path=("np.random.default_rng(0).normal(size=(400, 2))", "points"),

@@ -50,11 +50,11 @@ def test_flux_is_the_rate_of_what_has_left():
         rho = pk.solve(equation, grid, pk.Gaussian((0.5, 0.6), 0.1), times, pk.schemes.Krylov())
     exits = rho.exits
     assert exits["wall"].values.tolist() == [-1, 0, 2, 3]
-    generator = Problem(equation, grid, rho.start).generator()
+    generator = rho.problem().generator()
     rates = np.array([lost.ravel() for lost in losses(generator, [-1, 0, 2, 3])])
     matrix = np.vstack([generator.matrix().toarray().T, rates])
     whole = np.pad(matrix, ((0, 0), (0, len(rates))))
-    start = np.append(rho.start.ravel() * grid.cell_volume, np.zeros(len(rates)))
+    start = np.append(rho.problem().values.ravel() * grid.cell_volume, np.zeros(len(rates)))
     done = solve_ivp(lambda _, y: whole @ y, (0, 0.4), start, "Radau", times, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(exits["left"], done.y[-4:].T, atol=1e-7)
     np.testing.assert_allclose(exits["flux"], (rates @ done.y[:-4]).T, rtol=1e-5)

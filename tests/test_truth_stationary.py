@@ -690,6 +690,39 @@ def falling_free_energy(rng):
     )
 
 
+def along_a_parameter(rng):
+    """Of Gaussians in a parabola: exact derivatives along β, the drift and the clock."""
+    k, beta = log_uniform(rng, 0.1, 10), log_uniform(rng, 1e-3, 1e3)
+    width = 1 / np.sqrt(beta * k)
+    m0, v0 = rng.uniform(-1, 1) * width, (rng.uniform(0.3, 1.2) * width) ** 2
+    t, n = log_uniform(rng, 1e-2, 10) / k, int(log_uniform(rng, 16, 400))
+    grid = pk.Grid(-7 * width, 7 * width, n)
+    parameter = pick(rng, "beta", "drift", "clock")
+    x = grid.axes[0]
+
+    def density(share):
+        b, d, c = (share * (parameter == name) for name in ("beta", "drift", "clock"))
+        a, s = k * (1 + d), t * (1 + c)
+        m = m0 * np.exp(-a * s)
+        v = v0 * np.exp(-2 * a * s) - np.expm1(-2 * a * s) / (a * beta * (1 + b))
+        return np.exp(-((x - m) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
+
+    e = 1e-3
+    true = (8 * (density(e) - density(-e)) - density(2 * e) + density(-2 * e)) / (12 * e)
+    size = grid.integrate(np.abs(true))
+
+    def call():
+        rho = pk.solve(pk.FokkerPlanck(pk.potentials.Quadratic(k), beta), grid,
+                       pk.Gaussian(m0, v0**0.5), t)  # fmt: skip
+        return pk.sensitivity(rho, parameter).values[0]
+
+    return Trial(
+        f"{parameter} k={k:.4g} beta={beta:.4g} m0={m0:.4g} v0={v0:.4g} t={t:.4g} n={n}",
+        call,
+        lambda found: (grid.integrate(np.abs(found - true)), WITHIN * size + 1e-7),
+    )
+
+
 ROWS = [
     Row("stationary densities on lines and rings", ("stationary",), stationary_on_a_line),
     Row("currents round rings", ("current", "stationary"), current_round_a_ring,
@@ -712,6 +745,7 @@ ROWS = [
     Row("Kramers' law", ("kramers_time",), kramers, 0.6),
     Row("linear drifts taken apart", ("decompose",), decompositions, 0.8),
     Row("mini-batches", ("minibatch_covariance",), minibatches, 1.0),
+    Row("derivatives along parameters", ("sensitivity",), along_a_parameter, 0.4, 2),
     Row("free energy that falls", ("dissipation",), falling_free_energy, 0.4, 3),
 ]  # fmt: skip
 

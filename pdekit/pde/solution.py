@@ -43,7 +43,8 @@ class Solution:
     cell centres; ``fields`` and ``times`` are its bare arrays. ``stats`` has at least ``steps``,
     ``seconds``, ``minimum``, ``maximum`` and, for densities, ``mass_drift`` (largest change of
     mass over the run) or, where walls absorb or there is killing, ``survival`` (the mass over the
-    initial one, per time). ``start`` is the field at time 0.
+    initial one, per time). ``initial`` is
+    what it started from.
     """
 
     fields: Array
@@ -52,7 +53,7 @@ class Solution:
     grid: Grid
     scheme: Any
     stats: AnyStats = field(default_factory=lambda: _no_stats())
-    start: Array | None = None
+    initial: Any = None
 
     @cached_property
     def u(self) -> xr.DataArray:
@@ -81,11 +82,14 @@ class Solution:
 
         from pdekit.pde.discrete.outflow import outflow
 
-        problem = Problem(self.equation, self.grid, self.start, until=float(self.times[-1]))
-        found = outflow(problem, self.fields, self.times)
+        found = outflow(self.problem(), self.fields, self.times)
         dims = ("time", "wall")
         parts = {"flux": (dims, found.flux), "left": (dims, found.left)}
         return xr.Dataset(parts, {"time": self.times, "wall": found.ways})
+
+    def problem(self) -> Problem:
+        """What was solved."""
+        return Problem(self.equation, self.grid, self.initial, until=float(self.times[-1]))
 
     def potential(self) -> Any:
         """The fields as a potential: ``Tabulated``, or ``Evolving`` where there are several times.
@@ -294,9 +298,10 @@ def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, A
         advance = scheme.start(problem, stats)
     fields = fields_at(times, advance, problem.values)
     stats["seconds"] = time.perf_counter() - begin
-    made = Solution(
-        fields, times, problem.equation, problem.grid, scheme, stats, start=problem.values
-    )
+    given = problem.initial
+    if not (callable(given) or hasattr(given, "pdf")):
+        given = problem.values  # not the caller's array, which may change
+    made = Solution(fields, times, problem.equation, problem.grid, scheme, stats, given)
     return made, advance
 
 

@@ -11,12 +11,14 @@ exactly, for rho_t = Lᵀ rho. Where there is but one way out, q = 1, whatever t
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
+from pdekit.errors import TruncationWarning
 from pdekit.pde.discrete import chains
 from pdekit.pde.discrete.drift_diffusion import ends_of
 from pdekit.pde.discrete.generators import Generator
@@ -56,7 +58,9 @@ def outflow(problem: Problem, fields: Array, times: Array) -> Outflow:
     chances = [np.ones(problem.grid.shape)]
     if len(ways) > 1:
         chances = [_chance(generators[0], rates) for rates in lost[0]]
-    gone = problem.values - fields
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)  # said by solve
+        gone = problem.values - fields
     left = [[float((q * change).sum()) * volume for q in chances] for change in gone]
     return Outflow(ways, np.array(flux), np.array(left))
 

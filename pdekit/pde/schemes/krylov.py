@@ -1,7 +1,7 @@
 """Exact in time without splitting: shift-and-invert Krylov subspaces of any generator."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -9,18 +9,14 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.discrete.bounds import enforce_bounds
+from pdekit.pde.discrete.krylov_space import LARGEST, SHIFT, Residual, Resolvent, exponential
 from pdekit.pde.discrete.long_time import StationaryLimit
 from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem, refused_if_moving
 from pdekit.pde.discrete.propagator import allowance
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import LINEAR
-from pdekit.pde.kernels.sparse_lu import factorised
 
-_SHIFT = 0.1  # of the interval: near-optimal for tolerances of 1e-6 to 1e-10
-_LARGEST = 60  # vectors in a basis; an interval that needs more is divided
-_EVERY = 4  # new vectors between two checks of the residual
-_LOOKS, _HALVINGS = 32, 12  # equal steps at which the residual is evaluated; the first is halved
 _BASIS = 0.8  # share of the tolerance for the residual, the rest for clipping
 _MOST_PARTS = 4096
 _ROUNDING = 2e-15  # rounding error per jump, from the factors
@@ -82,7 +78,7 @@ class _Run:
         generator = problem.generator()
         matrix = generator.matrix()
         self.rate = float(generator.exit_rate().max())
-        self.operator = _Resolvent((matrix.T if problem.forward else matrix).tocsc())
+        self.operator = Resolvent((matrix.T if problem.forward else matrix).tocsc())
         self.rest, self.error = StationaryLimit(generator, problem.forward), 0.0
         stats["negative_before_clipping"] = stats["error_estimate"] = 0.0
         stats["solves"] = 0
@@ -134,7 +130,7 @@ class _Run:
                 u, done, total = new, done + 1, total + error
             elif parts >= _MOST_PARTS:
                 raise ConvergenceError(
-                    f"a Krylov space of {_LARGEST} vectors over {span / parts:.2g} still has an "
+                    f"a Krylov space of {LARGEST} vectors over {span / parts:.2g} still has an "
                     f"error of {error:.2g}, above its share {allowed:.2g} of rtol={self.rtol:g}; "
                     f"{advice}"
                 )
@@ -144,80 +140,19 @@ class _Run:
 
     def _part(self, u: Array, step: float, allowed: float) -> tuple[Array | None, float]:
         """exp(step A) u and a bound on its error; None if the basis does not suffice."""
-        from scipy.linalg import expm
+        matrix, gamma = self.operator.matrix, SHIFT * step
 
-        basis = np.empty((_LARGEST + 1, u.size))
-        hessenberg = np.zeros((_LARGEST + 1, _LARGEST))
-        size = float(np.linalg.norm(u))
-        if size == 0:
-            return u, 0.0
-        basis[0] = u.ravel() / size
-        error = np.inf
-        for m in range(1, _LARGEST + 1):
-            w = self.operator.solve(basis[m - 1], _SHIFT * step)
-            self.stats["solves"] += 1
-            for _ in range(2):  # Gram and Schmidt, twice
-                part = basis[:m] @ w
-                w = w - part @ basis[:m]
-                hessenberg[:m, m - 1] += part
-            hessenberg[m, m - 1] = np.linalg.norm(w)
-            closed = hessenberg[m, m - 1] < 1e-14
-            basis[m] = w / max(hessenberg[m, m - 1], 1e-300)
-            if m % _EVERY == 0 or closed:
-                with np.errstate(
-                    over="ignore", invalid="ignore"
-                ):  # share of the residual of an insufficient basis
-                    rate, g = _residual(hessenberg[: m + 1, :m])
-                    matrix, gamma = self.operator.matrix, _SHIFT * step
-                    error = size * _bound(self.problem, matrix, basis[m], gamma, g)
-                if error <= allowed:
-                    return (size * expm(rate)[:, 0] @ basis[:m]).reshape(u.shape), error
-                if closed:
-                    break
-        return None, error
+        def bound(vector: Array, g: Residual) -> float:
+            return _bound(self.problem, matrix, vector, gamma, g)
+
+        new, error, solves = exponential(
+            lambda b: self.operator.solve(b, gamma), u.ravel(), bound, allowed
+        )
+        self.stats["solves"] += solves
+        return None if new is None else new.reshape(u.shape), error
 
 
-class _Residual(NamedTuple):
-    """Of the number g(s), s from 0 to 1, that the residual is in units of its vector."""
-
-    mean: float  # ∫ |g|
-    variation: float  # |g(0)| + |g(1)| + ∫ |g'|
-
-
-def _residual(hessenberg: Array) -> tuple[Array, _Residual]:
-    """B, the interval times A, in the basis, and the residual of exp(s B) e_1, s from 0 to 1.
-
-    From (I - γ A)^-1 V = V H + h v e_m^T follows
-    B V - V R = h / γ (I - γ A) v e_m^T H^-1 with R = (I - H^-1) / γ, γ a share of the interval, so
-    that V exp(s R) e_1 leaves the residual g(s) (I - γ A) v, g(s) = h / γ e_m^T H^-1 exp(s R) e_1.
-    g is evaluated after 1, 2, 4, ... of the shortest steps, and then at equal ones.
-    """
-    from scipy.linalg import expm
-
-    square = hessenberg[:-1]
-    try:
-        inverse = np.linalg.inv(square)
-    except np.linalg.LinAlgError:  # γ so long that only the stationary part remains
-        return square, _Residual(np.inf, np.inf)
-    rate = (np.eye(len(square)) - inverse) / _SHIFT
-    power = expm(rate / (_LOOKS << _HALVINGS))
-    columns, at = [np.eye(len(square))[0]], [0.0]
-    for k in range(_HALVINGS + 1):
-        columns.append(power[:, 0])
-        at.append(1 / (_LOOKS << (_HALVINGS - k)))
-        if k < _HALVINGS:
-            power = power @ power
-    for k in range(2, _LOOKS + 1):
-        columns.append(power @ columns[-1])
-        at.append(k / _LOOKS)
-    g = hessenberg[-1, -1] / _SHIFT * (np.array(columns) @ inverse[-1])
-    size = np.abs(g)
-    mean = float(np.diff(at) @ np.maximum(size[1:], size[:-1]))
-    variation = float(size[0] + size[-1] + np.abs(np.diff(g)).sum())
-    return rate, _Residual(mean, variation)
-
-
-def _bound(problem: Problem, matrix: Any, vector: Array, gamma: float, g: _Residual) -> float:
+def _bound(problem: Problem, matrix: Any, vector: Array, gamma: float, g: Residual) -> float:
     """|∫ exp((1 - s) B) g(s) (I - γ A) v ds|, directly or partly integrated by parts."""
     nothing = np.zeros(problem.grid.shape)
 
@@ -225,18 +160,4 @@ def _bound(problem: Problem, matrix: Any, vector: Array, gamma: float, g: _Resid
         return problem.distance(v.reshape(nothing.shape), nothing)
 
     whole = g.mean * size(vector - gamma * (matrix @ vector))
-    return min(whole, (g.mean + _SHIFT * g.variation) * size(vector))
-
-
-class _Resolvent:
-    """(I - γ A)^-1 by sparse LU; the factors of the last γ are cached."""
-
-    def __init__(self, matrix: Any) -> None:
-        self.matrix, self.shift = matrix, np.nan
-        self.lu: Any = None
-
-    def solve(self, b: Array, shift: float) -> Array:
-        if self.lu is None or abs(shift / self.shift - 1) > 1e-9:
-            self.lu, self.shift = factorised(self.matrix, shift), shift
-        out: Array = self.lu.solve(b)
-        return out
+    return min(whole, (g.mean + SHIFT * g.variation) * size(vector))
