@@ -126,7 +126,8 @@ def _checked(solution: Any, parameter: str, field: Any) -> Problem:
             "sensitivity is for densities that nothing supplies or resets, with noise; got "
             f"{checks.shown(equation)}: leave out source, Inflow, Held and resetting"
         )
-    return solution.problem()
+    problem: Problem = solution.problem()
+    return problem
 
 
 def _apart(ours: Array, theirs: Array, grid: Grid, other: Grid) -> float:
