@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,28 @@ class Comparison:
     """
 
     data: xr.Dataset
+    compared: tuple[Any, Any] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def diagnosis(self) -> xr.Dataset:
+        """What is wrong: over ``parameter`` (``beta``, ``drift``, ``clock``) the factor of it that
+        makes the particles most likely, all else as in the equation.
+
+        ``estimate`` with ``lower`` and ``upper``, an interval that holds the factor in 95 % of
+        cases if that parameter alone is wrong; ``p_alone``, the p-value that it alone explains the
+        particles; ``attrs["p_value"]``, that all agree, and ``attrs["words"]``, in a line. For
+        independent particles with positions, and densities of ``solve`` whose coefficients are
+        fixed in time (see ``sensitivity``). Raises ``ValueError`` and ``TypeError`` for others,
+        ``ConvergenceError`` where no factor makes the particles likely.
+        """
+        if self.compared is None or self.data.attrs["null"] != INDEPENDENT:
+            raise ValueError(
+                "a diagnosis is of independent particles compared with a solution by compare; got "
+                f"{self.data.attrs.get('null')}"
+            )
+        from pdekit.comparison.diagnosis import diagnosis
+
+        return diagnosis(*self.compared)
 
     @property
     def p_value(self) -> float:
@@ -268,7 +291,7 @@ def compare(
             "w1": "w1 exact" if grid.dim == 1 else f"w1 sliced ({DIRECTIONS} directions)",
         },
     )
-    return Comparison(data)
+    return Comparison(data, (solution, ensemble))
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def sensitivity(
     """
     import xarray as xr
 
-    problem = _checked(solution, parameter, field)
+    problem = checked(solution, parameter, field)
     times = solution.times
 
     def derivatives(problem: Problem) -> Array:
@@ -90,7 +90,7 @@ def sensitivity(
     return xr.DataArray(found, u.coords, u.dims, f"d/d {parameter}")
 
 
-def _checked(solution: Any, parameter: str, field: Any) -> Problem:
+def checked(solution: Any, parameter: str, field: Any) -> Problem:
     if not hasattr(solution, "problem"):
         raise TypeError(
             f"sensitivity takes the result of solve, got {checks.shown(solution)}; expected "
@@ -142,23 +142,43 @@ def _apart(ours: Array, theirs: Array, grid: Grid, other: Grid) -> float:
 
 def _derivatives(problem: Problem, parameter: str, field: Any, times: Array) -> Array:
     """Per time, of the shape of the grid."""
-    equation = problem.equation
-    rates = getattr(equation, "killing", None) is not None or _radiates(problem)
-    by_the_clock = parameter == CLOCK or (parameter == BETA and not rates)
-    drifts = hasattr(equation, "potential")
+    if parameter in _FIELDS:
+        _, s, _ = _moved(problem, _change(problem, parameter, field), times)
+        return s
+    return along_parameters(problem, times, (parameter,))[1][parameter]
+
+
+def along_parameters(
+    problem: Problem, times: Array, parameters: tuple[str, ...] = (BETA, DRIFT, CLOCK)
+) -> tuple[Array, dict[str, Array]]:
+    """The density, and its derivatives along these parameters, per time."""
+    drifts = hasattr(problem.equation, "potential")
     # β ∂/∂β is the drift's less the clock's: no second derivative has to be differentiated
-    first = DRIFT if parameter == BETA and by_the_clock else parameter
+    alone = BETA in parameters and _has_rates(problem)
+    along_drift = drifts and (DRIFT in parameters or (BETA in parameters and not alone))
+    change = _change(problem, DRIFT, None) if along_drift else None
+    rho, drift, clock = _moved(problem, change, times)
+    found = {DRIFT: drift, CLOCK: clock, BETA: drift - clock}
+    if alone:
+        found[BETA] = _moved(problem, _change(problem, BETA, None), times)[1]
+    return rho, {name: found[name] for name in parameters}
+
+
+def _moved(problem: Problem, change: Any, times: Array) -> tuple[Array, Array, Array]:
+    """The density, its derivative by a change of the generator (None: zero), and by the clock."""
     A = problem.generator().matrix().T.tocsc()
-    change = _change(problem, first, field) if first != CLOCK and drifts else 0 * A
-    run = _Run(A, change, problem)
-    out = np.empty((len(times), *problem.grid.shape))
+    run = _Run(A, 0 * A if change is None else change, problem)
+    out = np.empty((3, len(times), *problem.grid.shape))
     for k, t in enumerate(times):
         rho, s = run.at(float(t))
-        if by_the_clock:
-            clock = t * (A @ rho)
-            s = clock if parameter == CLOCK else s - clock
-        out[k] = s.reshape(problem.grid.shape)
-    return out
+        for part, values in zip(out, (rho, s, t * (A @ rho)), strict=True):
+            part[k] = values.reshape(problem.grid.shape)
+    return out[0], out[1], out[2]
+
+
+def _has_rates(problem: Problem) -> bool:
+    """Whether there are rates that run with neither the drift nor the noise."""
+    return getattr(problem.equation, "killing", None) is not None or _radiates(problem)
 
 
 def _radiates(problem: Problem) -> bool:
