@@ -98,13 +98,21 @@ def test_those_that_stopped_count():
     assert row["lower"] < 0.9 < row["upper"] and row["p_alone"] > 0.01
 
 
-def test_in_the_plane():
-    grid, law = pk.Grid((-4, -4), (4, 4), (48, 48)), pk.Gaussian((0.5, -0.2), 0.5)
+def test_in_the_plane_and_on_too_few_cells():
+    """3 cells to a standard deviation shift the factor by .01, and say so."""
+    law = pk.Gaussian((0.5, -0.2), 0.5)
     plane = pk.potentials.Custom(lambda x: (x**2).sum(-1) / 2, grad=lambda x: x, dim=2)
-    rho = pk.solve(pk.FokkerPlanck(plane, 3.0), grid, law, 0.4)
     X = pk.simulate(pk.Langevin(plane, 2.7), law, N, 0.4, 0.01, seed=1)
-    row = pk.compare(rho, X).diagnosis.sel(parameter="beta")
+
+    def found(n):
+        grid = pk.Grid((-3.6, -3.6), (3.6, 3.6), (n, n))
+        rho = pk.solve(pk.FokkerPlanck(plane, 3.0), grid, law, 0.4)
+        return pk.compare(rho, X).diagnosis.sel(parameter="beta")
+
+    row = found(80)
     assert row["lower"] < 0.9 < row["upper"] and row["p_alone"] > 0.01
+    with pytest.warns(pk.AccuracyWarning, match="too coarse for the factor of beta"):
+        found(30)
 
 
 def test_what_cannot_be_diagnosed_says_so(rho):

@@ -20,7 +20,8 @@ from scipy.stats import chi2, norm
 
 from pdekit.arrays import Array, IntArray
 from pdekit.comparison.inputs import HasField, HasParticles, particles_of, shared_times
-from pdekit.errors import ConvergenceError, TruncationWarning
+from pdekit.comparison.layers import bend
+from pdekit.errors import AccuracyWarning, ConvergenceError, TruncationWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.sensitivity import BETA, CLOCK, DRIFT, along_parameters, checked
@@ -30,14 +31,18 @@ _STEPS, _CLOSE = 8, 0.05  # Newton's steps, until one is below this share of the
 _FARTHEST = 0.5  # of a factor in one step
 _KNOWN = 1e-8  # share of the information of the other parameters from which there is some
 _LEAST = 1e-300
+_BLURRED = 0.5  # share of the interval
 OTHER = {BETA: DRIFT, DRIFT: BETA, CLOCK: BETA}
 
 
 class Scores(NamedTuple):
-    """Of every particle ψ, ``(n, parameters)``, and the information H of one, per parameter."""
+    """Of every particle ψ, ``(n, parameters)``; of one the information H, and what the cells may
+    add to its mean score, per parameter.
+    """
 
     psi: Array
     information: Array
+    blur: Array
 
     @property
     def mean(self) -> Array:
@@ -69,7 +74,23 @@ def diagnosis(solution: HasField, ensemble: HasParticles) -> xr.Dataset:
         {"level": LEVEL, "p_value": agree},
     )
     made.attrs["words"] = _words(made)
+    _report_cells(made, grid)
     return made
+
+
+def _report_cells(found: xr.Dataset, grid: Grid) -> None:
+    """A warning where the cells alone may shift a factor by half of its interval."""
+    reach = ((found["upper"] - found["lower"]) / 2).values
+    worst = int(np.argmax(found["blur"].values / reach))
+    blur = float(found["blur"].values[worst])
+    if blur > _BLURRED * reach[worst]:
+        warnings.warn(
+            f"the cells are too coarse for the factor of {found['parameter'].values[worst]}: "
+            f"centre values and averages of {grid.cells} cells differ by {blur:.2g} of it, the "
+            f"interval is ± {reach[worst]:.2g}; take more cells",
+            AccuracyWarning,
+            stacklevel=4,
+        )
 
 
 def _cells(x: xr.DataArray, grid: Grid) -> IntArray:
@@ -99,8 +120,9 @@ class _Data(NamedTuple):
             rho, along = along_parameters(problem, times, tuple(self.names))
         volume = problem.grid.cell_volume
         psi, information = np.zeros((self.cells.shape[1], len(self.names))), []
+        blurs, blur = [bend(volume * u, problem.grid).ravel() for u in rho], []
         for j, name in enumerate(self.names):
-            total = 0.0
+            total = blurred = 0.0
             for k, cells in enumerate(self.cells):
                 p, s = volume * rho[k].ravel(), volume * along[name][k].ravel()
                 score = np.divide(s, p, out=np.zeros_like(s), where=p > _LEAST)
@@ -108,14 +130,17 @@ class _Data(NamedTuple):
                 of_stopped = lost / gone if gone > _KNOWN else 0.0
                 psi[:, j] += np.append(score, of_stopped)[cells]
                 total += float(s @ score) + lost * of_stopped
+                blurred += float(blurs[k] @ score)
             information.append(total)
-        return Scores(psi, np.array(information))
+            blur.append(abs(blurred))
+        return Scores(psi, np.array(information), np.array(blur))
 
     def row(self, name: str, null: Scores) -> dict[str, float]:
         """The factor of a parameter if all others are right, and whether it alone explains."""
         k = self.names.index(name)
         if not null.information[k] > _KNOWN * null.information.max():
-            return {"estimate": np.nan, "lower": 0.0, "upper": np.inf, "p_alone": _p_of(null)}
+            unknown = {"estimate": np.nan, "lower": 0.0, "upper": np.inf, "blur": 0.0}
+            return unknown | {"p_alone": _p_of(null)}
         log_factor, scores = 0.0, null
         for _ in range(_STEPS):
             error = scores.covariance[k, k] ** 0.5 / scores.information[k]
@@ -131,9 +156,10 @@ class _Data(NamedTuple):
             )
         error = scores.covariance[k, k] ** 0.5 / scores.information[k]
         reach = norm.ppf((1 + LEVEL) / 2) * error
+        blur = float(scores.blur[k] / scores.information[k])
         low, middle, high = np.exp(log_factor + reach * np.array([-1.0, 0.0, 1.0]))
         rest = self._p_of_the_rest(name, scores)
-        return {"estimate": middle, "lower": low, "upper": high, "p_alone": rest}
+        return {"estimate": middle, "lower": low, "upper": high, "p_alone": rest, "blur": blur}
 
     def _p_of_the_rest(self, name: str, scores: Scores) -> float:
         """Of what is left to another parameter, at the estimate of this one."""

@@ -200,6 +200,17 @@ def _bin_means(features: Array, weight: Array, labels: IntArray) -> Array:
     return np.asarray(means[labels])
 
 
+def bend(mass: Array, grid: Grid) -> Array:
+    """The average less the centre value, ``h^2 lap rho / 24``, of masses in cells."""
+    out = np.zeros(mass.shape)
+    for k in range(mass.ndim):
+        n_cells = mass.shape[k]
+        around = np.arange(-1, n_cells + 1)
+        index = around % n_cells if grid.periodic[k] else np.clip(around, 0, n_cells - 1)
+        out += np.diff(mass.take(index, axis=k), 2, axis=k) / 24
+    return out
+
+
 def cell_blur(n: int, mass: Array, grid: Grid, cells: Layers) -> float:
     """The discretisation error in standard errors of ``n`` particles.
 
@@ -207,11 +218,5 @@ def cell_blur(n: int, mass: Array, grid: Grid, cells: Layers) -> float:
     ``h^2 lap rho / 24``. This is the root of that difference's statistic of all features of
     ``layered_tests``: below about 0.5 it is not detected.
     """
-    bend = np.zeros(mass.shape)
-    for k in range(mass.ndim):
-        n_cells = mass.shape[k]
-        around = np.arange(-1, n_cells + 1)
-        index = around % n_cells if grid.periodic[k] else np.clip(around, 0, n_cells - 1)
-        bend += np.diff(mass.take(index, axis=k), 2, axis=k) / 24
-    scores = np.sqrt(n) * pooled(bend, cells.group) @ cells.features
+    scores = np.sqrt(n) * pooled(bend(mass, grid), cells.group) @ cells.features
     return float(np.sqrt(_explained(scores, cells.covariance)[0]))
