@@ -586,6 +586,7 @@ CALLS: list[Call] = [
         weights=("(1, 2)", "numbers"),
         law=("LAW", "law"),
     ),
+    _row("Product", lambda law: laws.Product(law, LAW), law=("LAW", "law")),
     _row("Gaussian.pdf", LAW.pdf, x=("np.ones((4, 1))", "points")),
     _row("Gaussian.density", LAW.density, grid=("GRID", "grid")),
     _row("Gaussian.mass", LAW.mass, grid=("GRID", "grid")),
@@ -1022,6 +1023,7 @@ CALLS: list[Call] = [
         friction=("1.0", "least"),
         mass=_NUM,
         at_rest=("False", "flag"),
+        momenta=("LAW", "law"),
     ),
     _row(
         "AnnealedLangevin",
@@ -1195,6 +1197,7 @@ CALLS: list[Call] = [
     _row("NonExpansive", c.NonExpansive, other=("HEAT", "part")),
     _row("Spread", c.Spread, level=("0.001", "level")),
     _row("Stationary", c.Stationary, within=("1e-9", "positive")),
+    _row("Equipartition", c.Equipartition, level=("0.001", "level")),
     _row("TimeReversal", c.TimeReversal, level=("0.001", "level")),
     _row(
         "sampled_curvature",
@@ -1297,6 +1300,7 @@ CALLS: list[Call] = [
     _row("Krylov", schemes.Krylov, rtol=("1e-8", "tolerance")),
     _row("MeanField", schemes.MeanField, rtol=("1e-5", "tolerance"), order=("7", "whole")),
     _row("PolicyIteration", schemes.PolicyIteration, dt=("0.01", "positive"), order=("2", "whole")),
+    _row("SemiLagrangian", schemes.SemiLagrangian, rtol=("1e-4", "tolerance")),
     _row("Split", schemes.Split, tolerance=("5e-5", "tolerance")),
     _row("Upwind", schemes.Upwind, order=("2", "whole"), cfl=("0.9", "share")),
     _row("Quantiles", schemes.Quantiles, n=("100", "whole"), rtol=("1e-9", "tolerance")),

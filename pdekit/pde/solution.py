@@ -181,7 +181,7 @@ def solved(
     summarise(problem, fields, stats, level)
     if problem.equation.controlled:
         value_checks.report(problem, advance, scheme, fields, times, stats, level)
-    elif problem.equation.without_noise:
+    elif problem.equation.without_noise or checks.declared(scheme, "judges_cells"):
         pass  # the schemes themselves say how far they are
     elif problem.equation.linear and problem.is_density:
         peclet.report_along(problem, fields, times, stats, level - 1)

@@ -20,6 +20,7 @@ from pdekit.pde.schemes.krylov import Krylov, KrylovStats
 from pdekit.pde.schemes.mean_field import MeanField, MeanFieldStats
 from pdekit.pde.schemes.policy_iteration import PolicyIteration, PolicyStats
 from pdekit.pde.schemes.quantiles import Quantiles
+from pdekit.pde.schemes.semi_lagrangian import SemiLagrangian
 from pdekit.pde.schemes.spectral import Spectral, SpectralStats
 from pdekit.pde.schemes.split import Split
 from pdekit.pde.schemes.upwind import Upwind
@@ -37,6 +38,7 @@ __all__ = [
     "MeanField",
     "PolicyIteration",
     "Quantiles",
+    "SemiLagrangian",
     "Spectral",
     "Split",
     "Upwind",
@@ -55,13 +57,14 @@ _SMALL = 32  # cells along an axis of the plane
 _DRIVEN = 256  # the same with a force: rotation costs a splitting many more steps
 
 
-_SPLIT = Split()
+_SPLIT, _KINETIC = Split(), SemiLagrangian()
 # best first; created once, as a call may take less time than their checks
 _BEST: tuple[Any, ...] = (
     HopfLax(),
     Spectral(),
     ColeHopf(),
     Exponential(),
+    _KINETIC,
     _SPLIT,
     DoobTransform(),
     Filtered(),
@@ -102,7 +105,7 @@ def best_scheme(problem: Problem) -> Any:
     """``default_scheme`` of a problem."""
     equation, grid = problem.equation, problem.grid
     if equation.without_noise:
-        return _UPWIND
+        return _KINETIC if not _KINETIC.refuses(problem) else _UPWIND
     kind: Any = type(equation)
     best = next(scheme for scheme in _able(kind, grid.dim) if not scheme.refuses(problem))
     # one factorisation is cheaper than the steps of a splitting
