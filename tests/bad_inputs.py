@@ -1024,6 +1024,7 @@ CALLS: list[Call] = [
         mass=_NUM,
         at_rest=("False", "flag"),
         momenta=("LAW", "law"),
+        box=_BOX,
     ),
     _row(
         "AnnealedLangevin",

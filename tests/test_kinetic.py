@@ -20,7 +20,7 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.strang import Stepper
 from pdekit.pde.kernels.remap_lines import feet, remap
 from pdekit.pde.references import foot_plain, remap_plain
-from pdekit.potentials import Cosine, DoubleWell, Quadratic
+from pdekit.potentials import Cosine, DoubleWell, Linear, Quadratic
 
 quiet = pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 FLOW, NOISE = np.array([[0.0, 1.0], [-1.0, -1.0]]), np.diag([0.0, 2.0])  # dz = FLOW z dt + ...
@@ -228,6 +228,34 @@ def test_momenta_turn_with_positions():
     np.testing.assert_allclose(X.p[1], -X.x[0], atol=1e-5)
 
 
+def test_walls_turn_momenta_round_and_rings_wrap():
+    """Free flight between walls, exactly; there and back it is where it was."""
+    nothing, points = Quadratic(0.0), np.linspace(-0.9, 0.9, 7)[:, None]
+    for periodic in (False, True):
+        box = pk.Grid(-1.0, 1.0, 4, periodic=periodic)
+        free = pk.UnderdampedLangevin(nothing, 1.0, friction=0.0, box=box)
+        X = pk.simulate(free, points, 7, [0.0, 5.3], 0.1)
+        far = X.x[0].values + 5.3 * X.p[0].values
+        places = (far + 1) % (2 if periodic else 4)
+        turned = 1.0 if periodic else np.where(places > 2, -1.0, 1.0)
+        places = places if periodic else np.where(places > 2, 4 - places, places)
+        np.testing.assert_allclose(X.x[1], places - 1, atol=1e-12)
+        np.testing.assert_allclose(X.p[1], turned * X.p[0], atol=1e-12)
+
+
+@quiet
+def test_between_walls_it_comes_to_rest_at_the_gibbs_law():
+    """A slope in a box: positions by the density of ``stationary``, momenta thermal."""
+    V, box = Linear(1.5), pk.Grid(0.0, 1.0, 40)
+    dynamics = pk.UnderdampedLangevin(V, 2.0, box=box)
+    X = pk.simulate(dynamics, pk.Gaussian(0.3, 0.05), 20_000, 12.0, 0.05)
+    rest = pk.solve(pk.FokkerPlanck(V, 2.0), box, pk.stationary(pk.FokkerPlanck(V, 2.0), box), 12.0)
+    assert pk.compare(rest, X).consistent()
+    assert pk.certificates.Equipartition()(X).passed
+    ring = pk.Grid(0.0, 1.0, 40, periodic=True)
+    assert replace(dynamics, box=ring).law() == replace(dynamics, box=None).law()
+
+
 def test_dynamics_without_momenta_have_none():
     assert pk.simulate(pk.Langevin(DoubleWell(), 2.0), np.zeros((5, 1)), 5, 0.1, 0.1).p is None
     assert pk.simulate(WELL, np.zeros((5, 1)), 5, 0.1, 0.1, keep=False).p is None
@@ -293,6 +321,12 @@ MISTAKES = {
     "momenta of the plane": (
         lambda: pk.UnderdampedLangevin(DoubleWell(), 1.0, momenta=pk.Gaussian((0, 0), 1.0)),
         ValueError, r"1 coordinate\(s\) of the potential"),
+    "walls of a box": (
+        lambda: pk.UnderdampedLangevin(DoubleWell(), 1.0, box=pk.Grid(-1, 1, 8)).law(), ValueError,
+        "do not turn momenta round"),
+    "a box of the plane": (
+        lambda: pk.UnderdampedLangevin(DoubleWell(), 1.0, box=PLANE), ValueError,
+        r"one dimension, got \[1, 2\]"),
     "no law of momenta": (
         lambda: pk.UnderdampedLangevin(DoubleWell(), 1.0, momenta=1.0), TypeError, "must be a law"),
     "noise along both axes": (

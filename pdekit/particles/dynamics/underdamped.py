@@ -11,8 +11,9 @@ from array_api_compat import array_namespace
 from torch import Tensor
 
 from pdekit import checks
+from pdekit.grid import Grid
 from pdekit.laws import Gaussian, Law, Product, require_law
-from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta
+from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, fold
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.noise import MOMENTUM, LawNoise
@@ -42,6 +43,8 @@ class UnderdampedLangevin(GradientDynamics):
     at_rest : momenta start at zero; otherwise they are drawn from
     momenta : a law of independent particles, one coordinate of it per coordinate of X; None for
         the stationary law, normal with variance m/β
+    box : a Grid with walls at which particles turn back, X reflected and P across reversed, and
+        periodic axes that wrap; None for the whole space
 
     Raises ``ValueError`` for numbers out of range. Stable if dt √(V''/m) < 2; good steps: 0.3.
     Free displacements grow (c dt/2) coth(c dt/2) times as fast as they should, 1 + (c dt)²/12;
@@ -58,6 +61,7 @@ class UnderdampedLangevin(GradientDynamics):
     mass: float = 1.0
     at_rest: bool = False
     momenta: Law | None = None
+    box: Grid | None = None
     weak_order: ClassVar[int] = 2
     invariant_order: ClassVar[int] = 2
     pure: ClassVar[bool] = True
@@ -65,8 +69,20 @@ class UnderdampedLangevin(GradientDynamics):
     def __post_init__(self) -> None:
         check_beta(self)
         check_parts(self)
+        _ = self.dim  # raises where the parts disagree
         if self.momenta is not None:
             _check_momenta(self)
+
+    @property
+    def dim(self) -> int | None:
+        """Number of coordinates, if the potential or the box determines it."""
+        said = [getattr(part, "dim", None) for part in (self.potential, self.box)]
+        known = [dim for dim in said if dim is not None]
+        if len(set(known)) > 1:
+            raise ValueError(
+                f"UnderdampedLangevin: potential and box must have one dimension, got {said}"
+            )
+        return known[0] if known else None
 
     @property
     def speed(self) -> float:
@@ -90,8 +106,8 @@ class UnderdampedLangevin(GradientDynamics):
 
     def init(self, x: Tensor) -> Tensor:
         """Positions, momenta and forces, stacked in front."""
-        state = x.new_zeros(3, *x.shape)
-        state[0], state[2] = x, self.drift(x, 0.0)
+        state, (inside, _) = x.new_zeros(3, *x.shape), fold(x, self.box)
+        state[0], state[2] = inside, self.drift(inside, 0.0)
         return state
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
@@ -105,11 +121,16 @@ class UnderdampedLangevin(GradientDynamics):
         x, p, force = state
         h, scale = step.size, sqrt(self.mass / self.beta)
         p = p + force * (h / 2)
-        x = x + p * (h / (2 * self.mass))
+        x, p = self._flown(x, p, h / 2)
         p = p * decay + noise.at(step.number) * (scale * sqrt(1 - decay * decay))
-        x = x + p * (h / (2 * self.mass))
+        x, p = self._flown(x, p, h / 2)
         force = self.drift(x, step.stop)
         return torch.stack((x, p + force * (h / 2), force))
+
+    def _flown(self, x: Tensor, p: Tensor, h: float) -> tuple[Tensor, Tensor]:
+        """Free flight, between the walls of the box exactly."""
+        x, sign = fold(x + p * (h / self.mass), self.box)
+        return x, p if sign is None else p * sign
 
     def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """X."""
@@ -142,6 +163,11 @@ class UnderdampedLangevin(GradientDynamics):
             raise ValueError(
                 f"the density of (q, p) is solved in the plane, for V of one coordinate; "
                 f"{checks.shown(self.potential)} has {self.dim}, whose density has {2 * self.dim}"
+            )
+        if self.box is not None and not self.box.periodic[0]:
+            raise ValueError(
+                "walls of the equation do not turn momenta round, as those of the box do: leave "
+                "the box out, on a grid wider than the density, or take a ring, periodic=True"
             )
         moves = checks.time_dependent(self.potential)
         force = (MovingPhaseFlow if moves else PhaseFlow)(self.potential, self.mass)
