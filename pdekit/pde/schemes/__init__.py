@@ -78,7 +78,8 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
     diffusion that couples the axes, and planes of up to 32 cells an axis (256 with a force), to
-    ``Krylov``. Without noise (beta = inf) it is ``Upwind``.
+    ``Krylov``. Densities of the plane without diffusion along an axis go to ``SemiLagrangian``,
+    others without noise (beta = inf) to ``Upwind``.
     """
     require_grid("grid", grid)
     require_known(equation)
@@ -103,10 +104,10 @@ def _able(kind: type, dim: int) -> tuple[Any, ...]:
 
 def best_scheme(problem: Problem) -> Any:
     """``default_scheme`` of a problem."""
-    equation, grid = problem.equation, problem.grid
+    equation, grid, kind = problem.equation, problem.grid, type(problem.equation)
     if equation.without_noise:
-        return _KINETIC if not _KINETIC.refuses(problem) else _UPWIND
-    kind: Any = type(equation)
+        carries = _KINETIC in _able(kind, grid.dim) and not _KINETIC.refuses(problem)
+        return _KINETIC if carries else _UPWIND
     best = next(scheme for scheme in _able(kind, grid.dim) if not scheme.refuses(problem))
     # one factorisation is cheaper than the steps of a splitting
     small = best is _SPLIT and not problem.time_dependent and _few_or_oblique(equation, grid)
