@@ -107,6 +107,23 @@ def test_edges_keep_sign_and_mass_and_are_reported():
     assert apart < rho.stats["on_other_cells"] + rho.stats["error_estimate"] < 0.5
 
 
+@pytest.mark.parametrize("moves", ["free flight", "noise alone"])
+def test_a_single_motion_is_not_split(moves):
+    """q + t p for p that stays, and p that spreads for q that stays."""
+    grid, start, t = pk.Grid((-8, -8), (8, 8), 80), pk.Gaussian((0.5, 0.0), (0.7, 0.8)), 0.6
+    if moves == "free flight":
+        equation = pk.UnderdampedLangevin(Quadratic(0.0), 1.0, friction=0.0).law()
+        expected = [[0.49 + t**2 * 0.64, t * 0.64], [t * 0.64, 0.64]]
+    else:
+        equation = pk.FokkerPlanck(lambda x: 0 * x[..., 0], 1.0, diffusion=((0.0, 0.0), (0.0, 1.0)))
+        expected = [[0.49, 0.0], [0.0, 0.64 + 2 * t]]
+    rho = pk.solve(equation, grid, start, t)
+    assert rho.scheme == pk.schemes.SemiLagrangian()
+    mean, covariance = moments(rho.fields[0], grid)
+    np.testing.assert_allclose(mean, [0.5, 0.0], atol=1e-4)
+    np.testing.assert_allclose(covariance, expected, atol=2e-3)
+
+
 def test_coloured_noise_has_its_variance():
     """dx = (y - x) dt, dy = -2 y dt + 2 dB: E x² = 1/3 in the end."""
     process = pk.ItoProcess(

@@ -195,6 +195,9 @@ def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:
 
     Neighbouring halves of the first direction, from one step to the next, are one.
     """
+    if len(directions) < 2:
+        yield from ((line, 1.0) for _ in range(count) for line in directions)
+        return
     first, *inner, last = directions
     yield first, 0.5
     for k in range(count):
