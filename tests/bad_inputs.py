@@ -645,6 +645,7 @@ CALLS: list[Call] = [
     _row("Inflow", pk.Inflow, flux=("1.0", "least")),
     _row("Held", pk.Held, value=("1.0", "real")),
     _row("Resetting", pk.Resetting, rate=("1.0", "positive"), law=("LAW", "law")),
+    _row("Specular", pk.Specular),
     _row("PartlyAbsorbing", pk.PartlyAbsorbing, rate=("1.0", "least")),
     _row("Walls", pk.Walls, lower=("False", "ends"), upper=("False", "ends")),
     _row("Heat", lambda beta: _solved(pk.Heat(beta), V), beta=_BETA),

@@ -273,6 +273,21 @@ def test_between_walls_it_comes_to_rest_at_the_gibbs_law():
     assert replace(dynamics, box=ring).law() == replace(dynamics, box=None).law()
 
 
+BOXED = pk.UnderdampedLangevin(Linear(1.5), 2.0, friction=0.8, box=pk.Grid(0.0, 1.0, 40))
+
+
+@quiet
+def test_momenta_turn_round_in_the_equation_as_particles_do():
+    """At times at which most have met a wall; and the Gibbs density of the slope stays."""
+    grid, times = pk.Grid((0.0, -4.0), (1.0, 4.0), (64, 64)), [0.5, 1.5]
+    rho = pk.solve(BOXED.law(), grid, BOXED.start(pk.Gaussian(0.4, 0.1)), times)
+    X = pk.simulate(BOXED, pk.Gaussian(0.4, 0.1), 20_000, times, 0.02)
+    assert pk.compare(rho, X).consistent()
+    assert rho.stats["mass_drift"] < 1e-13 and rho.fields.min() >= 0
+    rest = gibbs(BOXED, Linear(1.5), grid)
+    assert grid.integrate(np.abs(pk.solve(BOXED.law(), grid, rest, 2.0).fields[0] - rest)) < 3e-3
+
+
 def test_dynamics_without_momenta_have_none():
     assert pk.simulate(pk.Langevin(DoubleWell(), 2.0), np.zeros((5, 1)), 5, 0.1, 0.1).p is None
     assert pk.simulate(WELL, np.zeros((5, 1)), 5, 0.1, 0.1, keep=False).p is None
@@ -338,9 +353,21 @@ MISTAKES = {
     "momenta of the plane": (
         lambda: pk.UnderdampedLangevin(DoubleWell(), 1.0, momenta=pk.Gaussian((0, 0), 1.0)),
         ValueError, r"1 coordinate\(s\) of the potential"),
-    "walls of a box": (
-        lambda: pk.UnderdampedLangevin(DoubleWell(), 1.0, box=pk.Grid(-1, 1, 8)).law(), ValueError,
-        "do not turn momenta round"),
+    "walls without friction": (
+        lambda: pk.UnderdampedLangevin(DoubleWell(), 1.0, 0.0, box=pk.Grid(-1, 1, 8)).law(),
+        ValueError, "takes no walls"),
+    "momenta that have no opposite": (
+        lambda: pk.solve(
+            BOXED.law(), pk.Grid((0, -5), (1, 5.1), 20), pk.Gaussian((0.4, 0.0), (0.08, 0.7)), 0.1
+        ), ValueError, "symmetric about 0"),
+    "a generator of specular walls": (
+        lambda: pk.stationary(BOXED.law(), pk.Grid((0, -5), (1, 5), 20)), ValueError,
+        "SemiLagrangian"),
+    "one specular wall": (
+        lambda: pk.solve(
+            replace(WELL.law(), walls=pk.Walls((pk.Specular(), False))), PLANE,
+            pk.Gaussian((0, 0), 0.3), 0.1
+        ), ValueError, "both ends"),
     "a box of the plane": (
         lambda: pk.UnderdampedLangevin(DoubleWell(), 1.0, box=PLANE), ValueError,
         r"one dimension, got \[1, 2\]"),

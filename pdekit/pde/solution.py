@@ -309,7 +309,11 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
     if problem.equation.without_noise:
         _report_stopped(problem, fields / mass, stats, stacklevel + 1)
         return
-    lost = min(1.0, float((wall_mass(fields, problem.grid, problem.absorbing) / mass).max()))
+    meant = tuple(
+        (turns or low, turns or high)
+        for turns, (low, high) in zip(problem.turning, problem.absorbing, strict=True)
+    )
+    lost = min(1.0, float((wall_mass(fields, problem.grid, meant) / mass).max()))
     stats["wall_mass"] = lost
     if lost > LOST_MASS:
         warnings.warn(
@@ -324,7 +328,7 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
 def _report_stopped(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int) -> None:
     """What walls stop without noise, the mass in the cells beside them, with a warning."""
     grid, mass = problem.grid, 0.0
-    for axis in (k for k, periodic in enumerate(grid.periodic) if not periodic):
+    for axis in (k for k in range(grid.dim) if not (grid.periodic[k] or problem.turning[k])):
         rims = np.take(fields, (0, -1), axis - grid.dim).reshape(len(fields), -1)
         mass += float(rims.sum(1).max()) * grid.cell_volume
     stats["wall_mass"] = mass = min(1.0, mass)

@@ -20,6 +20,7 @@ from pdekit.particles.noise import MOMENTUM, LawNoise
 from pdekit.potentials import Quadratic
 from pdekit.potentials.algebra import as_potential
 from pdekit.protocols import Coefficient
+from pdekit.walls import Specular, Walls
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -154,8 +155,8 @@ class UnderdampedLangevin(GradientDynamics):
         """ρ_t = -∂_q(p/m ρ) + ∂_p((V'(q) + c p) ρ) + (c m/β) ∂_p²ρ in the plane (q, p).
 
         Stationary at exp(-β (V(q) + p²/(2m))); without friction Liouville's equation. Solved by
-        ``schemes.SemiLagrangian``. Raises ``ValueError`` for V of more than one coordinate: the
-        density would be of four and more.
+        ``schemes.SemiLagrangian``. The walls of the box are ``Specular()``. Raises ``ValueError``
+        for V of more than one coordinate: the density would be of four and more.
         """
         from pdekit.pde.equations import FokkerPlanck
 
@@ -164,18 +165,21 @@ class UnderdampedLangevin(GradientDynamics):
                 f"the density of (q, p) is solved in the plane, for V of one coordinate; "
                 f"{checks.shown(self.potential)} has {self.dim}, whose density has {2 * self.dim}"
             )
-        if self.box is not None and not self.box.periodic[0]:
-            raise ValueError(
-                "walls of the equation do not turn momenta round, as those of the box do: leave "
-                "the box out, on a grid wider than the density, or take a ring, periodic=True"
-            )
         moves = checks.time_dependent(self.potential)
         force = (MovingPhaseFlow if moves else PhaseFlow)(self.potential, self.mass)
         drag = Quadratic((0.0, self.friction))
         if self.friction == 0:  # Liouville's equation
+            if self.box is not None and not self.box.periodic[0]:
+                raise ValueError(
+                    "Liouville's equation, without friction, takes no walls: give a friction > 0, "
+                    "or leave the box out on a grid wider than the density"
+                )
             return FokkerPlanck(drag, inf, force)
         noise = ((0.0, 0.0), (0.0, self.friction * self.mass))
-        return FokkerPlanck(drag, self.beta, force, noise)
+        closed = self.box is not None and not self.box.periodic[0]
+        ends = (Specular(), False) if closed else None
+        walls = None if ends is None else Walls(ends, ends)
+        return FokkerPlanck(drag, self.beta, force, noise, walls)
 
     def start(self, positions: Law) -> Product:
         """The law of (q, p) where particles start from a law of positions."""

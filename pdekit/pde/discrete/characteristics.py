@@ -73,7 +73,8 @@ class Ways:
             falls = None if axis in self.noisy else values
             speeds = velocity(equation.force, falls, grid, axis)
             if speeds.any():
-                lines.append(Motion(speeds, grid, axis))
+                kind = Turning if self.problem.turning[axis] else Motion
+                lines.append(kind(speeds, grid, axis))
         return [*lines, *self.noise(self.time_of_noise(t))]
 
     def _noise(self, t: float) -> list[Any]:
@@ -82,6 +83,23 @@ class Ways:
         found = self.alone.coefficients(t, self.grid)
         made = drift_diffusion.generator(replace(found, values=self.alone.potential(t, self.grid)))
         return [Lines(made, axis, True) for axis in self.noisy]
+
+
+def turns_nowhere(problem: Problem) -> str:
+    """The reason why momenta cannot be turned round at the walls of the grid; "" if they can."""
+    for axis, here in enumerate(problem.turning):
+        if not here:
+            continue
+        grid = problem.grid
+        speeds = velocity(problem.equation.force, problem.potential(), grid, axis)
+        symmetric = np.allclose(speeds, -speeds[::-1], rtol=0, atol=_EQUAL * np.abs(speeds).max())
+        if axis in (noisy_axes(problem) or []) or not symmetric:
+            return (
+                f"Specular() walls turn {grid.names[axis]}' into its opposite: without diffusion "
+                f"along {grid.names[axis]}, and with opposite velocities at opposite "
+                f"{grid.names[1 - axis]}, on a grid that is symmetric about 0 there"
+            )
+    return ""
 
 
 def gathers(problem: Problem) -> bool:
@@ -150,4 +168,32 @@ class Motion:
         moved = np.empty((out.shape[1 - self.axis], out.shape[self.axis]))
         remap(along(u, self.axis), self.feet(tau), self.periodic, moved)
         out[...] = along(moved, self.axis)
+        return 0.0
+
+
+class Turning:
+    """The same between walls that turn round: the line of a momentum, and back on its opposite.
+
+    Both lines make a ring, on which there are no walls.
+    """
+
+    def __init__(self, speeds: Array, grid: Grid, axis: int) -> None:
+        self.plain, self.axis, self.half = Motion(speeds, grid, axis), axis, len(speeds) // 2
+        ring = Grid(
+            (0.0, 0.0), (1.0, 1.0), (max(self.half, 1), 2 * grid.cells[axis]), (False, True)
+        )
+        joined = np.concatenate([speeds[: self.half], -speeds[::-1][: self.half, -2::-1]], axis=1)
+        self.ring = Motion(joined * float(ring.spacing[1] / grid.spacing[axis]), ring, 1)
+        self.shear, self.compression = self.plain.shear, self.plain.compression
+        self.speeds = self.plain.speeds
+
+    def apply(self, u: Array, tau: float, method: Any, out: Array) -> float:
+        """out = u moved by a time tau; a line of no momentum stays."""
+        lines, half, n = along(u, self.axis), self.half, u.shape[self.axis]
+        joined = np.concatenate([lines[:half], lines[::-1][:half, ::-1]], axis=1)
+        moved = np.empty_like(joined)
+        self.ring.apply(joined, tau, method, moved)
+        new = np.array(lines)
+        new[:half], new[::-1][:half] = moved[:, :n], moved[:, : n - 1 : -1]
+        out[...] = along(new, self.axis)
         return 0.0

@@ -104,7 +104,8 @@ def _able(kind: type, dim: int) -> tuple[Any, ...]:
 
 def best_scheme(problem: Problem) -> Any:
     """``default_scheme`` of a problem."""
-    equation, grid, kind = problem.equation, problem.grid, type(problem.equation)
+    equation, grid = problem.equation, problem.grid
+    kind: Any = type(equation)
     if equation.without_noise:
         carries = _KINETIC in _able(kind, grid.dim) and not _KINETIC.refuses(problem)
         return _KINETIC if carries else _UPWIND

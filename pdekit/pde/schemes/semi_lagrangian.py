@@ -44,8 +44,9 @@ class SemiLagrangian:
     and Shu 2010). The potential along the axis that diffuses goes with the noise, by
     Scharfetter-Gummel rates, which keep the Maxwellian of momenta exactly. The order of a step is
     that of BAOAB, kick, drift, noise, drift, kick. Mass and sign are kept, at any step: no CFL
-    condition. Order 2 in space and time. Walls reflect nobody: what reaches one gathers in its
-    cells, as it would by the upwind fluxes of the other schemes; axes may be rings.
+    condition. Order 2 in space and time. Axes may be rings. Walls that are ``Specular()`` turn
+    momenta round, exactly; at others what arrives gathers in the cells, as by the upwind fluxes of
+    the other schemes.
 
     All steps of an output interval are equal, and halved until the error in time, from the change
     by halving and the ratio of the last two such changes, is below ``rtol`` in L1 over the mass, or
@@ -86,6 +87,8 @@ class SemiLagrangian:
                 "SemiLagrangian takes walls that nothing passes, and no source: it is not linear; "
                 "use schemes.Krylov()"
             )
+        if not equation.mean_field and characteristics.turns_nowhere(problem):
+            return characteristics.turns_nowhere(problem)
         if equation.without_noise and not characteristics.gathers(problem):
             return ""
         if getattr(equation, "diffusion", None) is not None:
