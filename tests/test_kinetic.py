@@ -303,6 +303,19 @@ def test_equipartition_is_seen_and_its_absence():
     assert "momenta" in check(plain).note
 
 
+@quiet
+def test_certificates_of_generators_do_not_apply():
+    """Their own stationary density is of first order: the free energy rises near the true one."""
+    grid, scheme = pk.Grid(PLANE.lower, PLANE.upper, 24), pk.schemes.SemiLagrangian(1e-2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pk.ResolutionWarning)
+        rho = pk.solve(WELL.law(), grid, WELL.start(pk.Gaussian(0.0, 0.6)), [0, 4, 8, 16], scheme)
+    rows = {row.name: row for row in pk.certify(rho).rows}
+    assert rows["mass"].passed and rows["positivity"].passed
+    assert not any(row.applies for name, row in rows.items() if name not in ("mass", "positivity"))
+    assert pk.certificates.Stationary()(rho).applies is False
+
+
 @pytest.mark.parametrize("rtol", [1e-2, 1e-4])
 def test_the_error_in_time_is_below_what_is_said(rtol):
     """Against steps four times as short, on the same cells."""

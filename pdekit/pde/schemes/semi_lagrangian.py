@@ -69,6 +69,7 @@ class SemiLagrangian:
     solves = (FokkerPlanck,)
     without_noise = True
     judges_cells = True
+    without_generator = True
 
     def __post_init__(self) -> None:
         checks.within("rtol", self.rtol, 1e-10, 1)
