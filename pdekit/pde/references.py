@@ -61,7 +61,7 @@ def foot_plain(speeds: Array, face: int, tau: float, periodic: bool) -> float:
     def back(y: float) -> float:
         return -float(np.interp(y % n if periodic else min(max(y, 0.0), n), at, speeds))
 
-    y, steps = float(face), 2000
+    y, steps = float(face), 500
     h = tau / steps
     for _ in range(steps):
         middle = back(y + h / 2 * back(y))

@@ -114,7 +114,6 @@ class _Run:
         self.here, self.other = _stepper(problem, problem.grid, rtol), _beside(problem, rtol)
         self.v = None if self.other is None else self.other.problem.values
         self.error, self.warned = 0.0, False
-        self.longest = inf  # the steps to begin with
         self.pieces: list[tuple[float, float]] | None = None
         stats["error_estimate"] = 0.0
 
@@ -149,8 +148,8 @@ class _Run:
         """u at the end, by steps halved until their error is below its share of ``rtol``."""
         span = to - t
         resolved = _FIRST / max(_fastest(self.here.lines(t), u), 1e-300)
-        count = max(2, ceil(span / min(resolved, self.longest, longest)))
-        shorter, change, best, stuck = self._run(u, t, span, count), inf, None, 0
+        count = max(2, ceil(span / min(resolved, longest)))
+        shorter, change, best = self._run(u, t, span, count), inf, None
         share = span / (self.problem.until or to)
         apart = self._apart(shorter, self._there(t, span, count))
         allowed = max(self.rtol, _OF_CELLS * apart) * share
@@ -163,12 +162,10 @@ class _Run:
                 best = error, shorter, count
             if change <= _SURE * allowed or (before < inf and error <= allowed):
                 break
-            stuck = stuck + 1 if change >= _SECOND * before else 0
-            if stuck >= 2 and best[0] <= _REST * apart * share:
+            if change >= _SECOND * before and best[0] <= _REST * apart * share:
                 break
         error, new, count = best
         self.error += error
-        self.longest = 4 * span / count
         self.v = self._there(t, span, count)
         return self._conserving(new), count
 
