@@ -156,7 +156,8 @@ class UnderdampedLangevin(GradientDynamics):
 
         Stationary at exp(-β (V(q) + p²/(2m))); without friction Liouville's equation. Solved by
         ``schemes.SemiLagrangian``. The walls of the box are ``Specular()``. Raises ``ValueError``
-        for V of more than one coordinate: the density would be of four and more.
+        for V of more than one coordinate: the density would be of four and more. Mathematics
+        (1.4.7).
         """
         from pdekit.pde.equations import FokkerPlanck
 
