@@ -29,7 +29,7 @@ def noisy_axes(problem: Problem) -> list[int] | None:
     if it couples the axes."""
     if problem.equation.without_noise:
         return []
-    found = _noise_alone(problem).coefficients(0.0)
+    found = problem.coefficients(0.0)  # cached: other schemes need it too
     if not found.is_diagonal:
         return None
     axes = []
