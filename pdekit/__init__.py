@@ -136,6 +136,7 @@ if TYPE_CHECKING:
     from pdekit.walls import Held as Held
     from pdekit.walls import Inflow as Inflow
     from pdekit.walls import PartlyAbsorbing as PartlyAbsorbing
+    from pdekit.walls import Specular as Specular
     from pdekit.walls import Walls as Walls
 else:
     from pdekit import lazy

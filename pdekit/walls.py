@@ -59,6 +59,20 @@ class Held:
         object.__setattr__(self, "value", checks.number("the value of Held", self.value))
 
 
+@dataclass(frozen=True)
+class Specular:
+    """A wall of a kinetic equation at which momenta turn round: rho(q, p) = rho(q, -p) there.
+
+    For both ends of the axis of positions, by ``schemes.SemiLagrangian`` on a grid whose momenta
+    lie symmetrically about 0; as the walls of the ``box`` of ``UnderdampedLangevin``.
+    """
+
+    rate: ClassVar[float] = 0.0
+    flux: ClassVar[float] = 0.0
+    value: ClassVar[float] = 0.0
+    turns: ClassVar[bool] = True
+
+
 class _Plain(NamedTuple):
     """A wall that reflects (rate 0) or absorbs (infinite)."""
 
@@ -76,10 +90,10 @@ _ENDS = "True (absorbs), False (reflects), PartlyAbsorbing(rate), Inflow(flux) o
 class Walls:
     """What the lower and the upper ends of the axes do: one end for all axes, or one per axis.
 
-    An end is False (reflects), True (absorbs), ``PartlyAbsorbing(rate)``, ``Inflow(flux)`` or
-    ``Held(value)``. ``Walls(upper=True)`` absorbs at the upper end of every axis that is not
-    periodic, ``Walls(lower=(True, False))`` at the lower end of x only. The density is zero where a
-    wall absorbs.
+    An end is False (reflects), True (absorbs), ``PartlyAbsorbing(rate)``, ``Inflow(flux)``,
+    ``Held(value)`` or, in kinetic equations, ``Specular()``. ``Walls(upper=True)`` absorbs at the
+    upper end of every axis that is not periodic, ``Walls(lower=(True, False))`` at the lower end of
+    x only. The density is zero where a wall absorbs.
     """
 
     lower: End | Sequence[End] = False
@@ -122,6 +136,11 @@ def require_walls(what: str, value: Any) -> None:
 def not_closed(end: End) -> bool:
     """Whether an end takes something, or lets something in."""
     return bool(end.rate > 0 or end.flux > 0)
+
+
+def turns(end: End) -> bool:
+    """Whether an end turns momenta round."""
+    return bool(getattr(end, "turns", False))
 
 
 def supplies(walls: Walls | None) -> bool:

@@ -101,6 +101,17 @@ def _turned(x: Any) -> Any:
     return -x @ _TURNED.T
 
 
+_INERT = np.array([[0.0, -1.0], [1.0, 1.0]])  # dz = -A z dt + noise in p alone, z = (q, p)
+_BESIDE = pk.Gaussian((1.0, -0.5), (0.7, 0.9))
+
+
+def _inert_ou(t: float) -> Callable[[Any], Any]:
+    flow = scipy.linalg.expm(-t * _INERT)
+    final = scipy.linalg.solve_continuous_lyapunov(_INERT, np.diag([0.0, 2.0]))
+    cov = final + flow @ (np.diag(np.square(_BESIDE.std)) - final) @ flow.T
+    return lambda x: solutions.gaussian(flow @ np.array(_BESIDE.mean), cov, x)
+
+
 def _driven_ou(D: Any, beta: float = 4.0, t: float = 0.3) -> Callable[[Any], Any]:
     """The Gaussian law of dX = -AX dt + sqrt(2D/beta) dB, by Lyapunov's equation."""
     flow = scipy.linalg.expm(-t * _TURNED)
@@ -228,6 +239,8 @@ EXACT = [
               lambda x: 1 + np.sin(x[..., 0]) / 2, 0.7, 0.0, 2 * _PI, (40, 80, 160),
               lambda x: _RING.density(lambda y: 1 + np.sin(y[..., 0]) / 2, 0.7, x), 2, 0.32,
               periodic=True),
+    ExactCase("kinetic", pk.UnderdampedLangevin(p.Quadratic(1.0), 1.0).law(), s.SemiLagrangian(),
+              _BESIDE, 1.5, (-7.0, -7.0), (7.0, 7.0), (72, 96, 128), _inert_ou(1.5), 2, 0.075),
     ExactCase("ou-plane", pk.FokkerPlanck(p.Quadratic(_COUPLED), 4.0), s.Split(1e-7), _START_2D,
               0.3, (-3.0, -3.0), (3.0, 3.0), (48, 72, 108), _ou(_COUPLED, _START_2D, 0.3), 2, 0.64),
     ExactCase("ou-plane-implicit", pk.FokkerPlanck(p.Quadratic(_COUPLED), 4.0), s.Implicit(0.002),

@@ -243,6 +243,12 @@ def _law(s: Setting) -> Made:
     return c.FollowsLaw(rho, 1e-4), s.simulate(s.beta, [0.4])
 
 
+def _inert(s: Setting) -> Made:
+    V = pk.potentials.Custom(s.potential, s.potential.grad, s.dim)
+    motion = pk.UnderdampedLangevin(V, s.beta, friction=2.0)
+    return c.Equipartition(), pk.simulate(motion, s.start, 1_000, 8.0, 0.1, seed=s.seed)
+
+
 def _at_rest(s: Setting) -> Made:
     """Particles of e^{-|x|²} under a rotation-free and stationary Ornstein-Uhlenbeck process."""
     return c.TimeReversal(), _turned(s, 0.0)
@@ -349,6 +355,12 @@ CERTIFICATES = [
         convex=True,
     ),
     Row("law", _law, {"hot": lambda s, check, e: (check, s.simulate(0.4 * s.beta, [0.4]))}),
+    Row(
+        "equipartition",
+        _inert,
+        {"hot": lambda s, check, e: (check, replace(e, p=1.3 * e.p))},
+        dims=(1,),
+    ),
     Row("area", _at_rest, {"turning": _turning}, dims=(2,)),
 ]
 """Every certificate of ``pdekit.certificates``; each on random settings of its ``dims``."""

@@ -116,12 +116,13 @@ def underdamped(P, beta, friction, mass, at_rest):
             v = P.noise(0, MOMENTUM) / math.sqrt(mass * beta)
         keep = math.exp(-friction * h)
         v = v - h / (2 * mass) * P.slope(x, t)
-        x = x + h / 2 * v
-        v = keep * v + math.sqrt((1 - keep**2) / (mass * beta)) * P.noise(k)
-        x = x + h / 2 * v
+        x, sign = P.folded(x + h / 2 * v)
+        v = keep * sign * v + math.sqrt((1 - keep**2) / (mass * beta)) * P.noise(k)
+        x, sign = P.folded(x + h / 2 * v)
+        v = sign * v
         return x, v - h / (2 * mass) * P.slope(x, stop)
 
-    return P.trajectory(step, (P.x, 0 * P.x), lambda state, *last: state[0])
+    return P.trajectory(step, (P.folded(P.x)[0], 0 * P.x), lambda state, *last: state[0])
 
 
 def metropolis(P, beta):

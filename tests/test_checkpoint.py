@@ -71,6 +71,8 @@ def test_same_bits_after_a_stop_in_the_middle(case, threads, tmp_path, monkeypat
     finally:
         torch.set_num_threads(before)
     assert 0 < resumed.stats["resumed"] < 1 and resumed.stats["finished"] == 1
+    assert (resumed.p is None) == (whole.p is None)
+    assert whole.p is None or resumed.p.identical(whole.p)
     assert resumed.x.identical(whole.x) and resumed.observed.identical(whole.observed)
     again = run(case, checkpoint=saved)
     assert again.stats["resumed"] == 1 and again.x.identical(whole.x)

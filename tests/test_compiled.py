@@ -94,6 +94,7 @@ COMPILED = {
         WELL, 4.0, PAIRS, summation=RandomBatch(4), integrator=EulerMaruyama()
     ),
     "underdamped": pk.UnderdampedLangevin(WELL, 4.0),
+    "underdamped in a box": pk.UnderdampedLangevin(WELL, 4.0, box=pk.Grid((-1,) * 2, (1,) * 2, 4)),
     "multiplicative": MultiplicativeLangevin(WELL, 4.0, steep),
     "Stratonovich": MultiplicativeLangevin(WELL, 4.0, pk.Stratonovich(steep)),
     "Metropolis": MetropolisLangevin(WELL, 4.0),

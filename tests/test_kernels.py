@@ -13,7 +13,7 @@ import pdekit as pk
 from pdekit.pde.discrete.generators import bernoulli_pair, scharfetter_gummel
 from pdekit.pde.discrete.monotone import hamiltonian_fused, hamiltonian_plain
 from pdekit.pde.discrete.propagator import propagate
-from pdekit.pde.discrete.strang import EULER, RADAU, _Lines
+from pdekit.pde.discrete.strang import EULER, RADAU, Lines
 from pdekit.pde.kernels.convolution import (
     log_convolve,
     margin,
@@ -120,7 +120,7 @@ def test_line_solves(
     grid = pk.Grid((0, 0), (1, 2), (11, 37), walls)
     generator = scharfetter_gummel(noise.normal(size=grid.shape), 2.0, grid)
     u, out, tau = noise.uniform(size=grid.shape), np.empty(grid.shape), 0.01
-    _Lines(generator, axis, forward).apply(u, tau, method, out)
+    Lines(generator, axis, forward).apply(u, tau, method, out)
     along = type(generator)(grid, *(
         tuple(r if k == axis else 0 * r for k, r in enumerate(rates))
         for rates in (generator.up, generator.down)

@@ -39,6 +39,7 @@ CASES = {
     "fused": (pk.Langevin(DoubleWell(), 2.0), START, 1, "particle", 0.0),
     "runs of independent particles": (pk.Langevin(curve, 2.0), START, 3, "particle", 0.0),
     "plane": (pk.Langevin(SixHumpCamel(), 2.0), pk.Gaussian((0, 0.3), 0.3), 1, "particle", 0.0),
+    "with momenta": (pk.UnderdampedLangevin(DoubleWell(), 2.0), START, 1, "particle", 0.0),
     "two scales": (
         pk.TwoScaleLangevin(DoubleWell(), 2.0, 0.5, 0.1, 3),
         np.linspace(-1, 1, 1003)[:, None],
@@ -174,6 +175,8 @@ def move_all(folder):
         assert (whole is None) == (ranks.rank == 1)
         if whole is not None:
             np.save(folder / f"x{number}.npy", whole.x.values)
+            if whole.p is not None:
+                np.save(folder / f"p{number}.npy", whole.p.values)
         axis = CASES[case][3]
         np.save(folder / f"{axis}{number}_{ranks.rank}.npy", share.x[axis].values)
         share.observed.to_netcdf(folder / f"seen{number}_{ranks.rank}.nc", engine="scipy")
@@ -200,6 +203,8 @@ def test_two_ranks_move_the_particles_of_one_process(case, moved):
     axis, tolerance = CASES[case][3:]
     x = np.load(moved / f"x{number}.npy")
     assert x.shape == whole.x.shape
+    if whole.p is not None:
+        assert np.array_equal(np.load(moved / f"p{number}.npy"), whole.p)
     if tolerance:
         assert 0 < np.abs(x - whole.x.values).max() < tolerance
     else:

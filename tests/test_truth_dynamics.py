@@ -105,10 +105,10 @@ def smoothed(rng):
 
 
 def underdamped(rng):
-    V, _, plain, how, what = problem(rng)
+    V, grid, plain, how, what = problem(rng, box=True)
     args = betas(rng), pick(rng, 0, log_uniform(rng, 1e-2, 20)), log_uniform(rng, 0.2, 5)
     rest = bool(rng.random() < 0.5)
-    dynamics = pk.UnderdampedLangevin(V, *args, rest)
+    dynamics = pk.UnderdampedLangevin(V, *args, rest, box=grid)
     return trial(dynamics, plain, how, what, lambda: by_hand.underdamped(plain, *args, rest))
 
 

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.linalg
+from scipy.linalg import expm, solve_continuous_lyapunov
 from test_truth_linear import (
     bounded,
     fastest,
@@ -224,6 +225,52 @@ def torus(rng: Random):
     )
 
 
+def linear_drift(rng: Random):
+    """Of (q, p), or of a path driven by coloured noise: Gaussian, by exponentials of matrices."""
+    a, c, beta = log_uniform(rng, 0.1, 10), log_uniform(rng, 1e-2, 10), log_uniform(rng, 0.1, 10)
+    kind, m = pick(rng, "inert", "inert", "coloured"), log_uniform(rng, 0.3, 3)
+    if kind == "inert":
+        A, D = np.array([[0, 1 / m], [-a, -c]]), np.diag([0, 2 * c * m / beta])
+        equation = pk.UnderdampedLangevin(pk.potentials.Quadratic(a), beta, c, m).law()
+    else:
+        A, D = np.array([[-a, 1.0], [0, -c]]), np.diag([0, 2 * c / beta])
+        noise = ((0.0,), (float(np.sqrt(2 * c / beta)),))
+        equation = pk.ItoProcess(lambda x: x @ A.T, noise, dim=2).law()
+    rest = solve_continuous_lyapunov(A, -D)
+    spread = np.sqrt(np.diag(rest)) * np.array([log_uniform(rng, 0.3, 2) for _ in range(2)])
+    mean = rng.normal(size=2) * spread
+    t = log_uniform(rng, 0.1, 4) / np.sqrt(a / m) * np.linspace(0, 1, pick(rng, 1, 1, 3) + 1)[1:]
+
+    def law(s):
+        P = expm(A * s)
+        return P @ mean, P @ (np.diag(spread**2) - rest) @ P.T + rest
+
+    ends = [(m, 5.5 * np.sqrt(np.diag(C))) for m, C in map(law, np.linspace(0, t[-1], 100))]
+    lower = np.min([m - w for m, w in ends], 0)
+    upper = np.max([m + w for m, w in ends], 0)
+    cells = tuple(int(log_uniform(rng, 24, 100)) for _ in range(2))
+    grid = pk.Grid(tuple(lower), tuple(upper), cells)
+
+    def judge(solution):
+        stats = solution.stats
+        if solution.fields.min() < 0 or stats["mass_drift"] > 1e-12:
+            return np.nan, 0.0
+        worst = 0.0
+        for s, u in zip(t, solution.fields, strict=True):
+            middle, C = law(s)
+            z = grid.centres - middle
+            true = np.exp(-np.einsum("...i,ij,...j", z, np.linalg.inv(C), z) / 2)
+            worst = max(worst, grid.integrate(np.abs(u - true / grid.integrate(true))))
+        return worst, stats["error_estimate"] + stats["on_other_cells"] + 1e-6
+
+    start = pk.Gaussian(tuple(mean), tuple(spread))
+    return Trial(
+        f"{kind} a={a} c={c} beta={beta} {m=} from {start} to {t.tolist()} on {grid}",
+        lambda: pk.solve(equation, grid, start, t),
+        judge,
+    )
+
+
 def between_the_cells(rng: Random):
     """A backward equation whose axes do not see each other: the product of two on fine lines."""
     p, q = (Line(rng, bool(rng.random() < 0.3), forced=rng.random() < 0.5) for _ in range(2))
@@ -278,6 +325,11 @@ ROWS = [
         "backward equations between the cells of a plane",
         ("solve BackwardKolmogorov",),
         between_the_cells, 0.1, 10,
+    ),
+    Row(
+        "kinetic equations of linear drifts",
+        ("solve FokkerPlanck", "SemiLagrangian", "UnderdampedLangevin"),
+        linear_drift, 0.6, 8,
     ),
     Row(
         "Krylov spaces in the plane",

@@ -196,7 +196,9 @@ def compare(
     solution : has ``.u``, dims ``("time", "x"[, "y"])``, a density (1/length^dim), and ``.grid``
     ensemble : has ``.x``, dims ``("time", ["run",] "particle", "dim")``, positions; or, if these
         were not kept, a histogram on the grid of the solution, ``observe=Histogram(grid)``, whose
-        particles are taken as uniform within their cells
+        particles are taken as uniform within their cells. Of particles with momenta
+        (``ensemble.p``) on a line, (q, p) are compared with a density in the plane, q with one on
+        the line
     metrics : more distances, each with floor and p-value: values of `pdekit.comparison.metrics`,
         ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, SlicedW2, Energy, Moments``, ``EVERY``
     draws, seed : of the parametric bootstrap behind them; 199 draws resolve p-values to 0.005

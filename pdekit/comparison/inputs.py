@@ -90,6 +90,7 @@ def particles_of(ensemble: HasParticles, grid: Grid) -> xr.DataArray:
     if set(x.dims) - {"run"} != {"time", "particle", "dim"}:
         raise ValueError(f"ensemble.x has dims {x.dims}, expected (time, [run,] particle, dim)")
     x = _reduced(x, getattr(ensemble, "dynamics", None))
+    x = _in_phase_space(x, getattr(ensemble, "p", None), grid)
     if x.sizes["dim"] != grid.dim:
         raise ValueError(
             f"the particles have {x.sizes['dim']} coordinates, the density's grid has {grid.dim}; "
@@ -121,6 +122,13 @@ def _reduced(x: xr.DataArray, dynamics: object) -> xr.DataArray:
     ordered = x.transpose(..., "dim")
     z = np.asarray(dynamics.reduced(ordered.values))
     return xr.DataArray(z, {k: v for k, v in ordered.coords.items() if k != "dim"}, ordered.dims)
+
+
+def _in_phase_space(x: xr.DataArray, p: xr.DataArray | None, grid: Grid) -> xr.DataArray:
+    """(q, p), of particles with momenta on a grid that has axes for both."""
+    if p is None or x.sizes["dim"] + p.sizes["dim"] != grid.dim:
+        return x
+    return xr.concat([x, p], dim="dim")
 
 
 def shared_times(here: Array, there: Array) -> list[tuple[int, int]]:

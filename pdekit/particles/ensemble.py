@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import inf
+from math import inf, nan
 from time import perf_counter
 from typing import Any, TypedDict
 
@@ -84,6 +84,9 @@ class Ensemble:
     ``wall`` of those that stopped, NaN for the others; ``wall`` is 2 k at the lower end of axis k,
     2 k + 1 at the upper one, -1 for killing. ``x`` is NaN from the exit on; observables are of
     those on their way. None for other dynamics; ``exits`` also where positions are not kept.
+
+    ``p``: momenta, like ``x``, of ``UnderdampedLangevin``; None for dynamics that have none, and
+    where positions are not kept.
     """
 
     x: xr.DataArray  # None where keep=False: `final` raises, others would have to ask each time
@@ -94,6 +97,7 @@ class Ensemble:
     division: Division | None = None
     alive: xr.DataArray | None = None
     exits: xr.Dataset | None = None
+    p: xr.DataArray | None = None
 
     @cached_property
     def final(self) -> xr.DataArray:
@@ -111,12 +115,14 @@ class Ensemble:
         if self.x is None:
             return self if ranks.rank == 0 else None
         x = _collected(self.x, self.division)
+        p = None if self.p is None else _collected(self.p, self.division)
         exits = None
         if self.exits is not None:
             exits = {name: _collected(part, self.division) for name, part in self.exits.items()}
         if x is None:
             return None
-        return replace(self, x=x, division=None, exits=None if exits is None else xr.Dataset(exits))
+        ends = None if exits is None else xr.Dataset(exits)
+        return replace(self, x=x, division=None, exits=ends, p=p)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -190,7 +196,8 @@ def simulate(
     n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), checks.seed(seed)
     times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = usable_device(device), float_type(dtype)
-    check_size(n, runs, len(times), dtype, bool(keep))
+    kept = len(times) * (2 if hasattr(dynamics, "momenta_of") else 1)
+    check_size(n, runs, kept, dtype, bool(keep))
     plan, coupled = intervals(times, dt), bool(getattr(dynamics, "coupled", False))
     divided = division(_alone_or(ranks), n, runs, coupled, interacts_by_mean(dynamics))
     observe, asked = listed(observe), {}
@@ -236,7 +243,10 @@ def simulate(
         traced = compiled(mover) if device.type == "cuda" else None
         out = _blank(len(times), divided.here, dim, dtype) if checks.flag("keep", keep) else None
         seen = Observed.empty(observables, len(times), runs, dim)
-        recorder = Recorder(out, seen, divided, _blank_exits(out) if ends else None)
+        momenta = (
+            None if out is None or not hasattr(mover, "momenta_of") else np.full_like(out, nan)
+        )
+        recorder = Recorder(out, seen, divided, momenta, _blank_exits(out) if ends else None)
         capacity = _TILE_CPU if device.type == "cpu" else device_capacity(device, _TILE_GPU)
         if checkpoint is not None and file is not None:
             capacity = recorder.open(file, checkpoint.minutes, asked, capacity)
@@ -330,8 +340,10 @@ def _ensemble(
         x.attrs["seed"] = seed
     observed = recorder.observed.first(asked_for).dataset(times, dim)
     alive = _alive(recorder, times, recorder.division.here.size, asked_for)
-    exits = _exits(recorder)
-    return Ensemble(x, dynamics, seed, stats, observed, recorder.division, alive, exits)
+    exits, p = _exits(recorder), None
+    if recorder.momenta is not None:
+        p = _labelled(recorder.momenta, times, recorder.division, "p")
+    return Ensemble(x, dynamics, seed, stats, observed, recorder.division, alive, exits, p)
 
 
 def _alive(recorder: Recorder, times: list[float], n: int, asked_for: int) -> Any:
@@ -405,11 +417,13 @@ def _check_dim(dynamics: Dynamics, dim: int) -> None:
         )
 
 
-def _labelled(out: NDArray[Any], times: list[float], divided: Division) -> xr.DataArray:
+def _labelled(
+    out: NDArray[Any], times: list[float], divided: Division, name: str = "x"
+) -> xr.DataArray:
     coords, names = {"time": np.array(times)} | _coordinates(divided), ["time", "particle", "dim"]
     if _alone(divided):
-        return xr.DataArray(out[:, 0], coords, names, "x")
-    return xr.DataArray(out, coords, ["time", "run", *names[1:]], "x")
+        return xr.DataArray(out[:, 0], coords, names, name)
+    return xr.DataArray(out, coords, ["time", "run", *names[1:]], name)
 
 
 def _collected(part: xr.DataArray, divided: Division) -> xr.DataArray | None:

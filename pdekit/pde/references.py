@@ -32,6 +32,44 @@ def propagate_plain(
     return out.reshape(u.shape)
 
 
+def remap_plain(rho: Array, feet: Array, periodic: bool) -> Array:
+    """The masses of one line between ``feet``, by differences of their sums from the left."""
+    n = rho.size
+    padded = np.pad(rho, 2, mode="wrap" if periodic else "symmetric")
+    faces = (7 * (padded[1:-2] + padded[2:-1]) - padded[:-3] - padded[3:]) / 12
+    left, right = faces[:-1], faces[1:]
+    bend = 6 * rho - 3 * (left + right)
+    shares = np.linspace(0, 1, 1001)[:, None]
+    seen = left + shares * (right - left + bend * (1 - shares))
+    lowest = np.clip((right - left + bend) / (2 * np.where(bend < 0, bend, -1.0)), 0, 1)
+    low = np.minimum(seen.min(0), left + lowest * (right - left + bend * (1 - lowest)))
+    scale = np.where(low < 0, rho / np.where(low < 0, rho - low, 1.0), 1.0)
+    left, rise, bend = rho + scale * (left - rho), scale * (right - left), scale * bend
+    whole = np.concatenate([[0.0], np.cumsum(rho)])
+    turns, place = np.divmod(feet, n) if periodic else (np.zeros(feet.size), feet)
+    k = np.minimum(place.astype(int), n - 1)
+    s = place - k
+    inside = left[k] * s + rise[k] * s**2 / 2 + bend[k] * (s**2 / 2 - s**3 / 3)
+    return np.diff(turns * whole[-1] + whole[k] + inside)
+
+
+def foot_plain(speeds: Array, face: int, tau: float, periodic: bool) -> float:
+    """Where a face was a time tau ago, in cells, by many short steps of Runge and Kutta."""
+    n = len(speeds) - 1
+    at = np.arange(n + 1)
+
+    def back(y: float) -> float:
+        return -float(np.interp(y % n if periodic else min(max(y, 0.0), n), at, speeds))
+
+    y, steps = float(face), 500
+    h = tau / steps
+    for _ in range(steps):
+        middle = back(y + h / 2 * back(y))
+        y += h * middle
+        y = y if periodic else min(max(y, 0.0), float(n))
+    return y
+
+
 class PlainLines:
     """The same by sparse LU, one factorisation a pole: the plain form, for tests."""
 

@@ -207,7 +207,7 @@ def solved(
     summarise(problem, fields, stats, level)
     if problem.equation.controlled:
         value_checks.report(problem, advance, scheme, fields, times, stats, level)
-    elif problem.equation.without_noise:
+    elif problem.equation.without_noise or checks.declared(scheme, "judges_cells"):
         pass  # the schemes themselves say how far they are
     elif problem.equation.linear and problem.is_density:
         peclet.report_along(problem, fields, times, stats, level - 1)
@@ -339,7 +339,11 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
     if problem.equation.without_noise:
         _report_stopped(problem, fields / mass, stats, stacklevel + 1)
         return
-    lost = min(1.0, float((wall_mass(fields, problem.grid, problem.absorbing) / mass).max()))
+    meant = tuple(
+        (turns or low, turns or high)
+        for turns, (low, high) in zip(problem.turning, problem.absorbing, strict=True)
+    )
+    lost = min(1.0, float((wall_mass(fields, problem.grid, meant) / mass).max()))
     stats["wall_mass"] = lost
     if lost > LOST_MASS:
         warnings.warn(
@@ -354,7 +358,7 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
 def _report_stopped(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int) -> None:
     """What walls stop without noise, the mass in the cells beside them, with a warning."""
     grid, mass = problem.grid, 0.0
-    for axis in (k for k, periodic in enumerate(grid.periodic) if not periodic):
+    for axis in (k for k in range(grid.dim) if not (grid.periodic[k] or problem.turning[k])):
         rims = np.take(fields, (0, -1), axis - grid.dim).reshape(len(fields), -1)
         mass += float(rims.sum(1).max()) * grid.cell_volume
     stats["wall_mass"] = mass = min(1.0, mass)

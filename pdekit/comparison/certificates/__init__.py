@@ -24,6 +24,7 @@ from pdekit.comparison.certificates.densities import (
 )
 from pdekit.comparison.certificates.ensembles import (
     Contained,
+    Equipartition,
     FollowsLaw,
     Spread,
     SynchronousContraction,
@@ -75,6 +76,7 @@ __all__ = [
     "DetailedBalance",
     "DissipationIdentity",
     "Duality",
+    "Equipartition",
     "FollowsLaw",
     "FreeEnergyDecay",
     "HeatCurvature",

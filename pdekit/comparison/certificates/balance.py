@@ -122,6 +122,8 @@ class Stationary:
         problem = Problem(solution.equation, solution.grid, None)
         if problem.time_dependent:
             return does_not_apply(name, "the potential changes in time")
+        if checks.declared(solution.scheme, "without_generator"):
+            return does_not_apply(name, "its scheme does not move it by the generator")
         if solution.equation.without_noise:
             return does_not_apply(name, irreversible(solution.equation))
         generator, rho = problem.generator(), solution.fields[-1]
@@ -150,6 +152,8 @@ class Duality:
         back = self.backward
         if not (solves(solution, FokkerPlanck) and solves(back, BackwardKolmogorov)):
             return does_not_apply(name, "it takes a Fokker-Planck and a backward solution")
+        if checks.declared(solution.scheme, "without_generator"):
+            return does_not_apply(name, "its scheme does not move it by the generator")
         if solution.equation.supplied or back.equation.supplied:
             return does_not_apply(name, "there is a supply, which changes <u, rho>")
         horizon = float(max(solution.times[-1], back.times[-1]))

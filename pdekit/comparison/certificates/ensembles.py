@@ -22,6 +22,8 @@ from pdekit.comparison.inputs import HasField
 from pdekit.grid import Grid
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from pdekit.particles.ensemble import Ensemble
 
 
@@ -173,6 +175,41 @@ class TimeReversal:
 
 
 @dataclass(frozen=True)
+class Equipartition:
+    """Of particles with momenta, at rest: E p²/m = 1/β in every coordinate, at the last time.
+
+    Value: the largest |β E p²/m - 1| over the coordinates. Allowance: the normal quantile of
+    ``level`` (divided among them) times the standard error, and (ω dt)²/4, by which BAOAB's momenta
+    are too slow in a well of frequency ω (Leimkuhler and Matthews 2013), here the largest at the
+    start. Run for many times 1/friction: before, it says that they are not at rest.
+    """
+
+    level: float = 1e-3
+
+    def __post_init__(self) -> None:
+        checks.parameters(self, level=checks.share)
+
+    @staticmethod
+    def proved_for(result: object) -> bool:
+        """Only if asked for: a run need not be long enough."""
+        return False
+
+    def __call__(self, ensemble: Ensemble) -> Certificate:
+        name, dynamics = "equipartition", ensemble.dynamics
+        if ensemble.p is None:
+            return does_not_apply(name, "it needs particles with momenta, of UnderdampedLangevin")
+        p = _stacked(ensemble.p)[-1]
+        heat = dynamics.beta * p**2 / dynamics.mass
+        off, error = np.abs(heat.mean(0) - 1), heat.std(0) / np.sqrt(len(p))
+        quantile = NormalDist().inv_cdf(1 - self.level / (2 * p.shape[1]))
+        k = int((off - quantile * error).argmax())
+        step = ensemble.stats["curvature"] * max(ensemble.stats["dt"])
+        slack = quantile * float(error[k]) + step**2 / 4
+        where = f"{_when(ensemble, -1)}, coordinate {k}"
+        return at_most(name, off[k], 0.0, slack, where, "of 1/β")
+
+
+@dataclass(frozen=True)
 class FollowsLaw:
     """The particles follow the density, by ``pk.compare``: its p-value is at least ``level``."""
 
@@ -194,7 +231,10 @@ class FollowsLaw:
 
 def _points(ensemble: Ensemble) -> Array:
     """Positions (time, particle, dim), all runs concatenated."""
-    x = ensemble.x
+    return _stacked(ensemble.x)
+
+
+def _stacked(x: xr.DataArray) -> Array:
     order = [name for name in ("time", "run", "particle", "dim") if name in x.dims]
     values = np.asarray(x.transpose(*order).values, dtype=float)
     return values.reshape(values.shape[0], -1, values.shape[-1])

@@ -93,7 +93,7 @@ class Loop:
             alive = self.alive(tile_state)
             if not interval.steps:
                 tile_state.accumulator.update(i, x, 0, True, alive)
-            self.recorder.record(i, tile_state, x, alive)
+            self.recorder.record(i, tile_state, x, alive, self.momenta(tile_state, interval))
             tile_state.interval, tile_state.step = i + 1, 0
         self.recorder.finish(number, tile_state, self.exits(tile_state))
 
@@ -104,6 +104,16 @@ class Loop:
         tile = tile_state.tile
         alive: Tensor = self.dynamics.alive(tile_state.state)[: tile.runs, : tile.size]
         return alive
+
+    def momenta(self, tile_state: TileState, interval: Interval) -> Tensor | None:
+        """The momenta at the end of an interval, of a dynamics that has them."""
+        if self.recorder.momenta is None:
+            return None
+        tile, done = tile_state.tile, interval.first + interval.steps
+        step = Step(done - 1, interval.start, interval.stop, interval.size) if done else START
+        of: Any = self.dynamics
+        p: Tensor = of.momenta_of(tile_state.state, step, tile_state.noise)
+        return p[: tile.runs, : tile.size]
 
     def exits(self, tile_state: TileState) -> Tensor | None:
         """Where and when the others did."""

@@ -70,6 +70,7 @@ class Recorder:
     out: NDArray[Any] | None  # (times, runs, particles, dim) of this rank's share
     observed: Observed
     division: Division
+    momenta: NDArray[Any] | None = None  # as ``out``, of dynamics that have them
     exits: NDArray[Any] | None = None  # (runs, particles, 2 + dim), see `Stopping.exits`
     path: Path | None = None
     minutes: float = 0.0
@@ -116,9 +117,10 @@ class Recorder:
             return self.notes.get(number)
 
     def record(
-        self, time: int, tile_state: TileState, x: Tensor, alive: Tensor | None = None
-    ) -> None:
-        """Store positions at an output time, NaN for those that are not ``alive``."""
+        self, time: int, tile_state: TileState, x: Tensor, alive: Tensor | None = None,
+        p: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        """Store positions at an output time, NaN for those not ``alive``, and momenta."""
         rows, columns = self._place(tile_state.tile)
         with self._lock:  # positions must not change while the file is written
             if time == self.times - 1 and self.last is None:
@@ -126,6 +128,8 @@ class Recorder:
             if self.out is not None:
                 there = x if alive is None else x.masked_fill(~alive[..., None], nan)
                 self.out[time, rows, columns] = there.cpu().numpy()
+            if self.momenta is not None and p is not None:
+                self.momenta[time, rows, columns] = p.cpu().numpy()
             if self.path is None:  # otherwise totals would disagree with the recorded states
                 self.observed.add(tile_state.accumulator, tile_state.rows)
 
@@ -169,6 +173,8 @@ class Recorder:
         arrays |= {f"state_{k}": state for k, (_, _, state) in self.notes.items()}
         if self.out is not None:
             arrays["x"] = self.out
+        if self.momenta is not None:
+            arrays["p"] = self.momenta
         if self.exits is not None:
             arrays["exits"] = self.exits
         facts = {
@@ -215,6 +221,8 @@ class Recorder:
             sums[:] = arrays[f"sums_{k}"]
         if self.out is not None:
             self.out[:] = arrays["x"]
+        if self.momenta is not None:
+            self.momenta[:] = arrays["p"]
         if self.exits is not None:
             self.exits[:] = arrays["exits"]
         for key, (interval, step) in saved.facts["places"].items():

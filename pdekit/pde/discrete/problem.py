@@ -21,7 +21,7 @@ from pdekit.pde.discrete.sampling import as_field, evaluate
 from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.algebra import terms_of
 from pdekit.potentials.seam import jump_at_seam, kernel_jump_at_seam, looks
-from pdekit.walls import not_closed
+from pdekit.walls import not_closed, turns
 
 _PART = 1 << 14
 _STEEPEST = 1e50  # beta times the range of V, and rates: their products with times stay finite
@@ -229,6 +229,12 @@ class Problem:
         """Generator of a linear equation (or of the linear part of HJB)."""
         where = grid or self.grid
         require_noise(self.equation, "a generator")
+        if any(self.turning):
+            raise ValueError(
+                "Specular() walls turn momenta round, which is known to schemes.SemiLagrangian() "
+                "alone: solve densities by it, on a grid whose momenta are symmetric about 0, and "
+                "leave them out elsewhere"
+            )
         _require_moderate_rates(1 / where.narrowest**2, self.equation.beta, where)
         if not self.drifts:
             return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
@@ -268,6 +274,20 @@ class Problem:
             return ((False, False),) * self.grid.dim
         ends = drift_diffusion.ends_of(walls, self.grid)
         return tuple((not_closed(lower), not_closed(upper)) for lower, upper in ends)
+
+    @cached_property
+    def turning(self) -> tuple[bool, ...]:
+        """Per axis, whether its ends turn momenta round."""
+        walls = getattr(self.equation, "walls", None)
+        if walls is None:
+            return (False,) * self.grid.dim
+        ends = drift_diffusion.ends_of(walls, self.grid)
+        one_sided = [k for k, (a, b) in enumerate(ends) if turns(a) != turns(b)]
+        if one_sided:
+            raise ValueError(
+                f"both ends of the axis {self.grid.names[one_sided[0]]} must be Specular(), or none"
+            )
+        return tuple(turns(lower) for lower, _ in ends)
 
     @cached_property
     def conserves(self) -> bool:

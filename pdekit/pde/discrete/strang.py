@@ -1,6 +1,6 @@
 """Strang steps of a linear equation in the plane: exponentials along lines, one way at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import groupby
 from math import sqrt
@@ -40,9 +40,12 @@ class SplitStats(Stats, total=False):
 
 
 class Stepper:
-    """Strang steps of one problem on one grid."""
+    """Strang steps of one problem on one grid; ``ways``: what it is split into at a time."""
 
-    def __init__(self, problem: Problem, grid: Grid, tolerance: float, stats: SplitStats) -> None:
+    def __init__(
+        self, problem: Problem, grid: Grid, tolerance: float, stats: SplitStats,
+        ways: Callable[[float], list[Any]] | None = None,
+    ) -> None:  # fmt: skip
         self.problem, self.grid, self.stats = problem, grid, stats
         self.blind = grid != problem.grid
         self.tried = 0  # steps of all plans of an output interval
@@ -50,19 +53,21 @@ class Stepper:
         self.tolerance = tolerance
         self.negligible, self.clipped = 1e-2 * tolerance, 0.0
         self.mass = problem.average * int(np.prod(grid.shape))
-        self.lines = lru_cache(4)(self._lines)
+        self.lines = lru_cache(4)(ways or self._lines)
         self.scratch = np.empty(grid.shape)
         self.still, self.kept = None, None
-        if not problem.time_dependent:
+        if ways is not None and not problem.time_dependent:
+            self.still = ways(0.0)
+        elif not problem.time_dependent:
             generator = problem.generator(0.0, grid)
             self.still = self._along_all(generator)
             self.kept = generator if grid.cells <= _SMALL else None
 
     def _along_all(self, generator: Generator) -> list[Any]:
-        axes = [_Lines(generator, axis, self.problem.forward) for axis in range(2)]
+        axes = [Lines(generator, axis, self.problem.forward) for axis in range(2)]
         oblique = [*generator.directions()][2:]
         lines = [*axes, *(ObliqueLines(self.grid, d, self.problem.forward) for d in oblique)]
-        return lines if generator.killing is None else [_Killing(generator.killing), *lines]
+        return lines if generator.killing is None else [Killing(generator.killing), *lines]
 
     def _lines(self, t: float) -> list[Any]:
         return self._along_all(self.problem.generator(t, self.grid))
@@ -157,7 +162,7 @@ class Stepper:
                 f"{self.tolerance:g}"
             )
 
-    def _exponential(self, line: "_Lines", u: Array, tau: float) -> Array:
+    def _exponential(self, line: "Lines", u: Array, tau: float) -> Array:
         """exp(tau A) u along the lines; u is reused as buffer of the next result."""
         new = self.scratch
         negative = line.apply(u, tau, RADAU, new)
@@ -190,6 +195,9 @@ def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:
 
     Neighbouring halves of the first direction, from one step to the next, are one.
     """
+    if len(directions) < 2:
+        yield from ((line, 1.0) for _ in range(count) for line in directions)
+        return
     first, *inner, last = directions
     yield first, 0.5
     for k in range(count):
@@ -199,7 +207,7 @@ def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:
         yield first, 1.0 if k < count - 1 else 0.5
 
 
-class _Killing:
+class Killing:
     """The part of the generator that acts in each cell alone: exact."""
 
     def __init__(self, rate: Array) -> None:
@@ -211,7 +219,7 @@ class _Killing:
         return 0.0
 
 
-class _Lines:
+class Lines:
     """The generator along one axis and its resolvents on every line."""
 
     def __init__(self, generator: Generator, axis: int, forward: bool) -> None:

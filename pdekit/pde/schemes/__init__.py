@@ -20,6 +20,7 @@ from pdekit.pde.schemes.krylov import Krylov, KrylovStats
 from pdekit.pde.schemes.mean_field import MeanField, MeanFieldStats
 from pdekit.pde.schemes.policy_iteration import PolicyIteration, PolicyStats
 from pdekit.pde.schemes.quantiles import Quantiles
+from pdekit.pde.schemes.semi_lagrangian import SemiLagrangian
 from pdekit.pde.schemes.spectral import Spectral, SpectralStats
 from pdekit.pde.schemes.split import Split
 from pdekit.pde.schemes.upwind import Upwind
@@ -37,6 +38,7 @@ __all__ = [
     "MeanField",
     "PolicyIteration",
     "Quantiles",
+    "SemiLagrangian",
     "Spectral",
     "Split",
     "Upwind",
@@ -55,13 +57,14 @@ _SMALL = 32  # cells along an axis of the plane
 _DRIVEN = 256  # the same with a force: rotation costs a splitting many more steps
 
 
-_SPLIT = Split()
+_SPLIT, _KINETIC = Split(), SemiLagrangian()
 # best first; created once, as a call may take less time than their checks
 _BEST: tuple[Any, ...] = (
     HopfLax(),
     Spectral(),
     ColeHopf(),
     Exponential(),
+    _KINETIC,
     _SPLIT,
     DoobTransform(),
     Filtered(),
@@ -75,7 +78,8 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
     diffusion that couples the axes, and planes of up to 32 cells an axis (256 with a force), to
-    ``Krylov``. Without noise (beta = inf) it is ``Upwind``.
+    ``Krylov``. Densities of the plane without diffusion along an axis go to ``SemiLagrangian``,
+    others without noise (beta = inf) to ``Upwind``.
     """
     require_grid("grid", grid)
     require_known(equation)
@@ -101,9 +105,10 @@ def _able(kind: type, dim: int) -> tuple[Any, ...]:
 def best_scheme(problem: Problem) -> Any:
     """``default_scheme`` of a problem."""
     equation, grid = problem.equation, problem.grid
-    if equation.without_noise:
-        return _UPWIND
     kind: Any = type(equation)
+    if equation.without_noise:
+        carries = _KINETIC in _able(kind, grid.dim) and not _KINETIC.refuses(problem)
+        return _KINETIC if carries else _UPWIND
     best = next(scheme for scheme in _able(kind, grid.dim) if not scheme.refuses(problem))
     # one factorisation is cheaper than the steps of a splitting
     small = best is _SPLIT and not problem.time_dependent and _few_or_oblique(equation, grid)
