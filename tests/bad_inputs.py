@@ -647,8 +647,18 @@ CALLS: list[Call] = [
     _row("PartlyAbsorbing", pk.PartlyAbsorbing, rate=("1.0", "least")),
     _row("Walls", pk.Walls, lower=("False", "ends"), upper=("False", "ends")),
     _row("Heat", lambda beta: _solved(pk.Heat(beta), V), beta=_BETA),
-    _row("ViscousHJ", lambda beta: _solved(pk.ViscousHJ(beta), V), beta=_BETA),
-    _row("HamiltonJacobi", pk.HamiltonJacobi, hamiltonian=("h.Eikonal()", "hamiltonian")),
+    _row(
+        "ViscousHJ",
+        lambda **a: _solved(pk.ViscousHJ(**a), V),
+        beta=_BETA,
+        obstacle=("cost", "function?"),
+    ),
+    _row(
+        "HamiltonJacobi",
+        lambda **a: _solved(pk.HamiltonJacobi(**a), V),
+        hamiltonian=("h.Eikonal()", "hamiltonian"),
+        obstacle=("cost", "function?"),
+    ),
     _row("Burgers", pk.Burgers, hamiltonian=("h.Eikonal()", "hamiltonian")),
     _row(
         "FokkerPlanck",
@@ -669,6 +679,7 @@ CALLS: list[Call] = [
         walls=("pk.Walls(False, True)", "part"),
         killing=("0.5", "killing"),
         source=("0.5", "killing"),
+        obstacle=("cost", "function?"),
     ),
     _row(
         "McKeanVlasov",
@@ -681,6 +692,7 @@ CALLS: list[Call] = [
         lambda **a: _solved(pk.HamiltonJacobiBellman(**a), cost),
         **_DYN,
         running_cost=("cost", "function?"),
+        obstacle=("cost", "function?"),
     ),
     _row("quantile_particles", pk.quantile_particles, law=("LAW", "law"), n=("5", "whole")),
     _row(
@@ -1293,6 +1305,14 @@ CALLS: list[Call] = [
     ),
     _row("Godunov", schemes.Godunov, cfl=("0.9", "positive"), flux=("h_flux", "flux")),
     _row("HopfLax", schemes.HopfLax, refine=("True", "flag")),
+    _row(
+        "ActiveSet",
+        schemes.ActiveSet,
+        rtol=("1e-4", "tolerance"),
+        rtol_plane=("1e-4", "tolerance"),
+        order=("2", "whole"),
+        steps=("20", "whole?"),
+    ),
     _row("Implicit", schemes.Implicit, dt=("0.1", "positive")),
     _row("Krylov", schemes.Krylov, rtol=("1e-8", "tolerance")),
     _row("MeanField", schemes.MeanField, rtol=("1e-5", "tolerance"), order=("7", "whole")),
