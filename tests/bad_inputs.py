@@ -1304,7 +1304,8 @@ CALLS: list[Call] = [
         epsilon=("2.0", "least"),
     ),
     _row("Godunov", schemes.Godunov, cfl=("0.9", "positive"), flux=("h_flux", "flux")),
-    _row("HopfLax", schemes.HopfLax, refine=("True", "flag")),
+    _row("HopfLax", schemes.HopfLax, refine=("True", "flag"), extend=("False", "flag")),
+    _row("Spectral", schemes.Spectral, extend=("False", "flag")),
     _row(
         "ActiveSet",
         schemes.ActiveSet,

@@ -62,8 +62,8 @@ class MaximumPrinciple:
             return does_not_apply(name, "a running cost moves the range")
         if getattr(equation, "hamiltonian", None) is not None:
             return does_not_apply(name, "stated for H = |p|²/2")
-        if equation.obstacle is not None:
-            return does_not_apply(name, STOPPED)
+        if equation.obstacle is not None or _extended(solution):
+            return does_not_apply(name, _moved(solution))
         fields = solution.fields
         first = fields[0] if self.initial is None else _data(self.initial, solution.grid)
         later = fields[1:] if self.initial is None else fields
@@ -174,8 +174,8 @@ class JensenBounds:
         plain = getattr(equation, "hamiltonian", None) is None
         if not (self.proved_for(solution) and plain):
             return does_not_apply(name, f"not of {type(equation).__name__}")
-        if equation.obstacle is not None:
-            return does_not_apply(name, STOPPED)
+        if equation.obstacle is not None or _extended(solution):
+            return does_not_apply(name, _moved(solution))
         first = _first(solution, self.initial)
         if first is None:
             return does_not_apply(name, "it needs the field at time 0, or initial=...")
@@ -307,6 +307,8 @@ class HeatCurvature:
         name = "heat lowers curvature"
         if not self.proved_for(solution) or len(solution.times) < 2:
             return does_not_apply(name, "of the heat equation at two or more times")
+        if _extended(solution):
+            return does_not_apply(name, BEYOND)
         grid, fields = solution.grid, solution.fields
         rises, slack = [], 0.0
         for k, h in enumerate(grid.spacing):
@@ -349,6 +351,7 @@ class ImprovesOnIdle:
 
 
 STOPPED = "an obstacle raises the solution"
+BEYOND = "it depends on data beyond the walls"
 
 
 def _data(initial: Field, grid: Grid) -> Array:
@@ -388,6 +391,15 @@ def _between_minima(solution: Solution, other: Solution) -> float:
     return 4 * max(_between_cells(field, solution.grid) for field in apart)
 
 
+def _extended(solution: Solution) -> bool:
+    """Whether it depends on data beyond the walls."""
+    return bool(getattr(solution.scheme, "extend", False))
+
+
+def _moved(solution: Solution) -> str:
+    return BEYOND if _extended(solution) else STOPPED
+
+
 def _by_steps(solution: Solution) -> float:
     """The estimated error in time, in the unit of the solution."""
     size = float(np.abs(solution.fields).max())
@@ -397,5 +409,7 @@ def _by_steps(solution: Solution) -> float:
 def _unlike(solution: Solution, other: Solution) -> str:
     if other.equation != solution.equation:
         return "the other solution is of another equation"
+    if _extended(solution) or _extended(other):
+        return BEYOND
     same = other.grid == solution.grid and np.array_equal(other.times, solution.times)
     return "" if same else "the other solution has another grid or times"
