@@ -80,14 +80,14 @@ def chain(rng: Random) -> Trial:
 
     def judge(found: Any) -> tuple[float, float]:
         A_killed = A - np.diag(kill)
-        steps = max(200, int(t * (fastest + kill.max()) / _EXPLICIT))
+        steps = max(2000, int(t * (fastest + kill.max()) / _EXPLICIT))
         exact, doubt = stopped_by_hand(A_killed, source, data, obstacle, t, steps)
         u = found.fields[-1]
         scale = max(float(np.abs(u).max()), float(np.abs(data).max()), float(obstacle(0.0).max()))
         if (u < obstacle(t)).any():
             return np.inf, 0.0
         error = float(np.abs(u - exact).max())
-        return error, found.stats["error_estimate"] * scale + 0.5 * doubt + 1e-9 * scale
+        return error, found.stats["error_estimate"] * scale + doubt + 1e-9 * scale
 
     what = f"{grid} beta={beta:.3g} t={t:.3g} size={size:.3g} level={level:.2g} speed={speed:.3g} "
     return Trial(what + f"killing {kill.any()} source {source.any()} {pick_scheme}", call, judge)
@@ -188,7 +188,7 @@ def paths(rng: Random) -> Trial:
 
 ROWS = [
     Row("stopped chains", ("solve BackwardKolmogorov", "ActiveSet"), chain, 0.8, cost=4),
-    Row("stopped games", ("solve ViscousHJ", "solve HamiltonJacobiBellman", "ActiveSet"), game, 0.6,
+    Row("stopped games", ("solve ViscousHJ", "solve HamiltonJacobiBellman", "ActiveSet"), game, 0.5,
         cost=4),
     Row("paths that may be stopped", ("solve HamiltonJacobi",), paths, 0.9, cost=4),
 ]  # fmt: skip
