@@ -43,6 +43,10 @@ class Equation(Protocol):
     """Whether the unknown is a density, which has a mass."""
 
     @property
+    def obstacle(self) -> Any:
+        """What the solution is kept above by stopping, or None."""
+
+    @property
     def loses(self) -> str:
         """By what mass is lost or gained; "" where it is kept."""
 

@@ -219,6 +219,37 @@ _FALL = pk.FokkerPlanck(p.Quadratic(1.0), math.inf)
 _DRAWN = pk.McKeanVlasov(p.Quadratic(0.5), math.inf, pk.CurieWeiss(0.5))
 _FALLEN = (_WIDE, 0.5, -3.0, 3.0)
 
+_FRONT = 0.2  # the time of the cases of a moving front
+
+
+def _fallen_front(x: Any, t: float) -> Any:
+    """W = exp(t - x) - 1 - t + x, W_t - W_xx = -1, which touches zero with its slope at x = t.
+
+    -W where x > t, and 0 before, is the value of stopping at -W on the line, in the heat equation
+    u_t = u_xx: the one-phase Stefan problem of a front of speed one, integrated in time.
+    """
+    y = x[..., 0]
+    return np.exp(t - y) - 1 - t + y
+
+
+def _ahead(x: Any, t: float) -> Any:
+    return np.where(x[..., 0] > t, _fallen_front(x, t), 0.0)
+
+
+_BY_FRONT = {
+    "linear": pk.BackwardKolmogorov(
+        lambda x: 0 * x[..., 0], 1.0,
+        obstacle=pk.InTime(lambda x, t: -_fallen_front(x, _FRONT - t)),
+    ),
+    # w = 1 + W is exp(-u / 2): the same front
+    "viscous": pk.ViscousHJ(0.5, pk.InTime(lambda x, t: -2 * np.log1p(_fallen_front(x, t)))),
+    "game": pk.HamiltonJacobiBellman(
+        lambda x: 0 * x[..., 0], 1.0, None,
+        pk.InTime(lambda x, t: -2 * np.log1p(_fallen_front(x, _FRONT - t))),
+    ),
+}  # fmt: skip
+_FRONTS = (_FRONT, -6.0, 7.0, (130, 260, 520))  # the front is at a face of all
+
 # ``constant`` is about 1.3 times what was measured: losing accuracy at equal order fails
 EXACT = [
     ExactCase("ou", pk.FokkerPlanck(_STEEP, 4.0), s.Exponential(), _START, 0.3, -3.0, 3.0,
@@ -334,6 +365,14 @@ EXACT = [
     ExactCase("bellman-filtered", pk.HamiltonJacobiBellman(p.Quadratic(), 4.0), s.Filtered(),
               p.Quadratic(2.0), 0.5, -3.0, 3.0, (100, 200, 400), lambda x: _LQ.value(0.0, x), 2,
               0.45, inner=0.5),
+    ExactCase("stopping-front", _BY_FRONT["linear"], s.ActiveSet(1e-7), lambda x: -_ahead(x, 0.0),
+              *_FRONTS, lambda x: -_ahead(x, _FRONT), 2, 0.14, inner=0.2),
+    ExactCase("viscous-front", _BY_FRONT["viscous"], s.ActiveSet(1e-7),
+              lambda x: -2 * np.log1p(_ahead(x, 0.0)), *_FRONTS,
+              lambda x: -2 * np.log1p(_ahead(x, _FRONT)), 2, 0.28, inner=0.2),
+    ExactCase("game-front", _BY_FRONT["game"], s.ActiveSet(1e-7),
+              lambda x: -2 * np.log1p(_ahead(x, 0.0)), *_FRONTS,
+              lambda x: -2 * np.log1p(_ahead(x, _FRONT)), 2, 0.28, inner=0.2),
     ExactCase("burgers-hopf-lax", pk.Burgers(), s.HopfLax(), _sine, 0.6, 0.0, 2 * _PI,
               (50, 100, 200), _steepened, 2, 0.26, periodic=True),
     ExactCase("burgers-filtered", pk.Burgers(), s.Filtered(), _sine, 0.6, 0.0, 2 * _PI,

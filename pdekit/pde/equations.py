@@ -39,6 +39,7 @@ class Facts:
     looks_backward: ClassVar[bool] = False
     may_depend_on_time: ClassVar[bool] = False
     may_lack_noise: ClassVar[bool] = False
+    obstacle: Any = None  # what u is kept above by stopping, where the equation takes that
 
     @cached_property
     def without_noise(self) -> bool:
@@ -85,6 +86,8 @@ class _OfHamiltonian(Facts):
     def __post_init__(self) -> None:
         if self.hamiltonian is not None:
             require_hamiltonian(self.hamiltonian)
+        if self.obstacle is not None:
+            _require_obstacle(self)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,17 @@ class HamiltonJacobi(_OfHamiltonian):
     u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). Mathematics 1.3; thesis (4.15)-(4.16).
     Another ``hamiltonian``, a value of ``pdekit.hamiltonians``, solves u_t = -H(∇u), in the sense
     of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t).
+
+    ``obstacle`` ψ, a function of points (and of time, with ``at(t)``): u >= ψ,
+    min(u_t + H(∇u), u - ψ) = 0. For convex H a game of two: whoever smooths chooses the path from
+    x to pay the least, an opponent may end it at any time s < t and be paid ψ there instead,
+    u = inf over paths y, y(0) = x, of max over s <= t of ∫_0^s L(-y') dr + (ψ(y(s), t - s), or
+    f(y(t)) at s = t). With H = |p| and L = 0 on |v| <= 1, u <= 0 where {f <= 0} is reached within
+    t at unit speed without meeting {ψ > 0}. It starts from max(f, ψ).
+    Crandall, Ishii and Lions 1992.
     """
+
+    obstacle: Coefficient | None = None
 
 
 @dataclass(frozen=True)
@@ -115,12 +128,18 @@ class ViscousHJ(Facts):
 
     u(., t) = -beta^-1 log(G_{t/beta} * exp(-beta f)) (Cole-Hopf). ``beta`` in inverse units of f.
     Mathematics 1.2; thesis (4.1), (4.11).
+
+    ``obstacle`` ψ: u >= ψ, min(u_t + |∇u|^2 / 2 - (2 beta)^-1 Δu, u - ψ) = 0, from max(f, ψ): the
+    game of ``HamiltonJacobiBellman`` without a potential, at the inverse temperature 2 beta.
     """
 
     beta: float
+    obstacle: Coefficient | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta, noiseless=_VISCOUS))
+        if self.obstacle is not None:
+            _require_obstacle(self)
 
 
 @dataclass(frozen=True)
@@ -225,9 +244,30 @@ class BackwardKolmogorov(_DriftDiffusion):
     Fokker-Planck one with the same fields, so <u(t), rho(T - t)> does not depend on t; u
     = 0 at absorbing walls, beta^-1 n·D∇u = -rate u where they absorb in part. Mathematics 1.5;
     thesis (4.7)-(4.8) corrected.
+
+    ``obstacle`` ψ: the value of optimal stopping, the largest expectation over stopping times τ <=
+    t of ψ(X_τ) K_τ + ∫_0^τ s K dr (u_0(X_t) K_t in place of the first if τ = t), which solves
+    min(u_t - L u + k u - s, u - ψ) = 0 and u >= ψ. ψ is a function of points, and of the time of
+    the motion if it has ``at(t)``; a large negative number where nobody may stop. Since one may
+    stop at once, u starts from max(u_0, ψ). An American put on S = exp(x) with rate r and
+    volatility σ has beta = 2/σ², V = -(r - σ²/2) x, killing r, u_0 = ψ = max(K - exp(x), 0).
+    Without ``resetting``. Peskir and Shiryaev 2006.
     """
 
+    obstacle: Coefficient | None = None
     looks_backward: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.obstacle is None:
+            return
+        _require_obstacle(self)
+        if self.resetting is not None:
+            raise ValueError(
+                "resetting and an obstacle do not go together (what comes back would depend on "
+                f"the value at all places); got resetting={checks.shown(self.resetting)}: leave "
+                "one of the two out"
+            )
 
 
 @dataclass(frozen=True)
@@ -269,11 +309,18 @@ class HamiltonJacobiBellman(Facts):
     By time to go: u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., 0) = terminal cost, optimal
     α = ∇u; linear in w = exp(-beta u / 2): w_t = L w - beta ℓ w / 2. ``running_cost`` ℓ maps
     points to values; None is zero. Mathematics 1.7; thesis (4.31)-(4.32).
+
+    ``obstacle`` ψ: a game of two, min over α max over stopping times τ <= t of
+    E[∫_0^τ (ℓ + |α|^2 / 2) + ψ(X_τ)] (u_0(X_t) in place of ψ if τ = t): α pays, and an opponent who
+    is paid says when to stop. Then min(u_t - F(u), u - ψ) = 0, F(u) the right-hand side above, and
+    u >= ψ. ψ maps points to values (and has ``at(t)``, t the time of the motion, if it moves);
+    it starts from max(u_0, ψ).
     """
 
     potential: Coefficient
     beta: float
     running_cost: Function | None = None
+    obstacle: Coefficient | None = None
     looks_backward: ClassVar[bool] = True
     controlled: ClassVar[bool] = True
 
@@ -283,6 +330,8 @@ class HamiltonJacobiBellman(Facts):
             what = f"{_POINTS} values (...), such as lambda x: x[..., 0]**2"
             checks.function("running_cost", self.running_cost, what)
             checks.fixed("running_cost", self.running_cost)
+        if self.obstacle is not None:
+            _require_obstacle(self)
 
 
 # those that have a generator, and are solved by whatever needs no more than it
@@ -328,6 +377,11 @@ def _require_resetting(equation: Any) -> None:
                 f"resetting goes with walls that reflect, where the mass is kept; got {name}="
                 f"{checks.shown(getattr(equation, name))} as well: leave one of the two out"
             )
+
+
+def _require_obstacle(equation: Any) -> None:
+    what = f"{_POINTS} values (...), such as lambda x: 1 - x[..., 0]**2"
+    checks.function("obstacle", equation.obstacle, what)
 
 
 def _per_time(name: str, value: Any) -> Any:

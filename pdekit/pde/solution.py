@@ -18,7 +18,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, TruncationWarning, each_once
 from pdekit.grid import Grid, require_grid
-from pdekit.pde import function_cells
+from pdekit.pde import function_cells, stopping_cells
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete import supply as supplies
@@ -61,6 +61,23 @@ class Solution:
 
         coords = {"time": self.times, **dict(zip(self.grid.names, self.grid.axes, strict=True))}
         return xr.DataArray(self.fields, coords=coords, dims=("time", *self.grid.names), name="u")
+
+    @cached_property
+    def stopped(self) -> xr.DataArray:
+        """Where it is best to stop: whether u is at its obstacle, in every cell at every time.
+
+        Like ``u``, of booleans. Where u and the obstacle only happen to be equal (both zero, say)
+        it is as good to go on, and at time 0 all is over where the obstacle is the larger. The
+        boundary is between two cells. ``ValueError`` for an equation without an obstacle.
+        """
+        if self.equation.obstacle is None:
+            raise ValueError(
+                f"nothing is stopped without an obstacle; got {checks.shown(self.equation)}: give "
+                "it obstacle=..."
+            )
+        problem = Problem(self.equation, self.grid, None, until=float(self.times[-1]))
+        obstacles = np.stack([problem.obstacle(float(t)) for t in self.times])
+        return self.u.copy(data=self.fields <= obstacles).rename("stopped")
 
     @property
     def final(self) -> xr.DataArray:
@@ -186,7 +203,7 @@ def solved(
     require_known(equation)
     whole = Problem(equation, grid, initial, until=float(times[-1]))
     problem = whole
-    if equation.loses and not equation.supplied:
+    if equation.loses and not equation.supplied and equation.obstacle is None:
         problem = replace(whole, equation=without_growth(equation, grid))
     if scheme is None:
         scheme = best_scheme(problem)
@@ -205,10 +222,14 @@ def solved(
     solution, advance = marched(problem, scheme, times)
     fields, stats, level = solution.fields, solution.stats, stacklevel + 1
     summarise(problem, fields, stats, level)
+    if problem.equation.obstacle is not None:
+        stopping_cells.report(problem, scheme, fields, times, stats, level)
     if problem.equation.controlled:
         value_checks.report(problem, advance, scheme, fields, times, stats, level)
     elif problem.equation.without_noise or checks.declared(scheme, "judges_cells"):
         pass  # the schemes themselves say how far they are
+    elif problem.equation.obstacle is not None:
+        pass
     elif problem.equation.linear and problem.is_density:
         peclet.report_along(problem, fields, times, stats, level - 1)
     elif problem.equation.linear:
@@ -250,7 +271,8 @@ def _reset(
 
 def _forward(equation: Any) -> FokkerPlanck:
     """The equation of densities with the fields of a backward one."""
-    return FokkerPlanck(**{f.name: getattr(equation, f.name) for f in fields_of(equation)})
+    names = [f.name for f in fields_of(FokkerPlanck)]
+    return FokkerPlanck(**{name: getattr(equation, name) for name in names})
 
 
 def grown(problem: Problem, solution: Solution) -> Solution:
@@ -285,6 +307,11 @@ def _require_scheme(scheme: Any, equation: Any) -> None:
             f"{type(scheme).__name__} needs noise, a finite beta; use the default scheme, "
             f"Upwind(), or on a line Quantiles(); got {checks.shown(equation)}"
         )
+    if equation.obstacle is not None and not checks.declared(scheme, "with_obstacle"):
+        raise ValueError(
+            f"{type(scheme).__name__} takes no obstacle; use the default scheme, ActiveSet(), or "
+            "for HamiltonJacobi Filtered() or Godunov()"
+        )
 
 
 def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, Advance]:
@@ -292,11 +319,12 @@ def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, A
     begin = time.perf_counter()
     stats = _no_stats()
     advance: Advance
-    if problem.equation.supplied:
+    if problem.equation.supplied and problem.equation.obstacle is None:
         advance = March(problem.values, Supplied(problem, scheme, stats).over, stats)
     else:
         advance = scheme.start(problem, stats)
-    fields = fields_at(times, advance, problem.values)
+    stops = problem.equation.obstacle is not None
+    fields = fields_at(times, advance, problem.start if stops else problem.values)
     stats["seconds"] = time.perf_counter() - begin
     given = problem.initial
     if not (callable(given) or hasattr(given, "pdf")):

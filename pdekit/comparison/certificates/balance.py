@@ -156,6 +156,8 @@ class Duality:
             return does_not_apply(name, "its scheme does not move it by the generator")
         if solution.equation.supplied or back.equation.supplied:
             return does_not_apply(name, "there is a supply, which changes <u, rho>")
+        if back.equation.obstacle is not None:
+            return does_not_apply(name, "the value of stopping is no expectation")
         horizon = float(max(solution.times[-1], back.times[-1]))
         pairs = [
             (k, j)

@@ -62,6 +62,8 @@ class MaximumPrinciple:
             return does_not_apply(name, "a running cost moves the range")
         if getattr(equation, "hamiltonian", None) is not None:
             return does_not_apply(name, "stated for H = |p|²/2")
+        if equation.obstacle is not None or _extended(solution):
+            return does_not_apply(name, _moved(solution))
         fields = solution.fields
         first = fields[0] if self.initial is None else _data(self.initial, solution.grid)
         later = fields[1:] if self.initial is None else fields
@@ -90,7 +92,8 @@ class ComparisonPrinciple:
     ``above`` is v, a solution of the same equation on the same grid and times; does not apply
     if the first fields are not ordered. Also for densities (the linear equations preserve order).
     Allowance: rounding, and for schemes that minimise between the cells h²/8 times the
-    second difference of u - v, by which two parabolas through the cells can cross.
+    second difference of u - v, by which two parabolas through the cells can cross; above an
+    obstacle the estimated errors in time, as each solution has its own steps.
     """
 
     above: Solution
@@ -110,6 +113,8 @@ class ComparisonPrinciple:
         value, where = worst(solution, apart)
         size = float(np.abs(solution.fields[0]).max())
         allowance = 1e-9 * size + _between_minima(solution, self.above)
+        if solution.equation.obstacle is not None:
+            allowance += _by_steps(solution) + _by_steps(self.above)
         return at_most(name, value, 0.0, allowance, where)
 
 
@@ -130,6 +135,8 @@ class NonExpansive:
     def __call__(self, solution: Solution) -> Certificate:
         name = "distances never grow"
         reason = _unlike(solution, self.other)
+        if solution.equation.obstacle is not None:
+            reason = reason or STOPPED
         if reason or len(solution.times) < 2:
             return does_not_apply(name, reason or "it needs two stored times")
         apart = np.abs(solution.fields - self.other.fields)
@@ -167,6 +174,8 @@ class JensenBounds:
         plain = getattr(equation, "hamiltonian", None) is None
         if not (self.proved_for(solution) and plain):
             return does_not_apply(name, f"not of {type(equation).__name__}")
+        if equation.obstacle is not None or _extended(solution):
+            return does_not_apply(name, _moved(solution))
         first = _first(solution, self.initial)
         if first is None:
             return does_not_apply(name, "it needs the field at time 0, or initial=...")
@@ -240,6 +249,8 @@ class Semiconcave:
         plain = getattr(equation, "hamiltonian", None) is None
         if not (self.proved_for(solution) and plain):
             return does_not_apply(name, "stated for u_t = -|∇u|²/2 + Δu/(2 beta)")
+        if equation.obstacle is not None:
+            return does_not_apply(name, STOPPED)
         known, window, step = self.constants, self.window, self.step
         if known is None and window is None and _falls_to_a_wall(solution, self.initial):
             known = np.inf  # of the data continued by reflection, which have a convex kink there
@@ -296,6 +307,8 @@ class HeatCurvature:
         name = "heat lowers curvature"
         if not self.proved_for(solution) or len(solution.times) < 2:
             return does_not_apply(name, "of the heat equation at two or more times")
+        if _extended(solution):
+            return does_not_apply(name, BEYOND)
         grid, fields = solution.grid, solution.fields
         rises, slack = [], 0.0
         for k, h in enumerate(grid.spacing):
@@ -325,6 +338,8 @@ class ImprovesOnIdle:
         name, equation = "value below idle cost", solution.equation
         if not self.proved_for(solution) or equation.running_cost is not None:
             return does_not_apply(name, "of a control problem with a terminal cost only")
+        if equation.obstacle is not None:
+            return does_not_apply(name, STOPPED)
         first = _first(solution, self.initial)
         if first is None:
             return does_not_apply(name, "it needs the field at time 0, or initial=...")
@@ -333,6 +348,10 @@ class ImprovesOnIdle:
         saved = v - solution.fields
         value, where = worst(solution, saved, largest=False)
         return at_least(name, value, 0.0, 1e-7 * max(float(np.ptp(first)), 1e-3), where)
+
+
+STOPPED = "an obstacle raises the solution"
+BEYOND = "it depends on data beyond the walls"
 
 
 def _data(initial: Field, grid: Grid) -> Array:
@@ -372,8 +391,25 @@ def _between_minima(solution: Solution, other: Solution) -> float:
     return 4 * max(_between_cells(field, solution.grid) for field in apart)
 
 
+def _extended(solution: Solution) -> bool:
+    """Whether it depends on data beyond the walls."""
+    return bool(getattr(solution.scheme, "extend", False))
+
+
+def _moved(solution: Solution) -> str:
+    return BEYOND if _extended(solution) else STOPPED
+
+
+def _by_steps(solution: Solution) -> float:
+    """The estimated error in time, in the unit of the solution."""
+    size = float(np.abs(solution.fields).max())
+    return solution.stats.get("error_estimate", np.inf) * size
+
+
 def _unlike(solution: Solution, other: Solution) -> str:
     if other.equation != solution.equation:
         return "the other solution is of another equation"
+    if _extended(solution) or _extended(other):
+        return BEYOND
     same = other.grid == solution.grid and np.array_equal(other.times, solution.times)
     return "" if same else "the other solution has another grid or times"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning, ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
@@ -80,34 +81,49 @@ class _Found:
         """Whether the scheme measures its error in time; else its steps follow from the cells."""
         return bool(getattr(self.scheme, "measures_error", False))
 
+    @property
+    def instead(self) -> str:
+        """The scheme that keeps bounds."""
+        stops = self.problem.equation.obstacle is not None
+        return "ActiveSet(order=1)" if stops else "PolicyIteration()"
+
     @cached_property
     def cost(self) -> Array:
         """The running cost at the cells, or one zero."""
         return np.atleast_1d(np.asarray(self.problem.running_cost(), dtype=float))
 
     def bounds(self, t: Any) -> tuple[Any, Any]:
-        """min g + t min ℓ and max g + t max ℓ."""
+        """min g + t min ℓ and max g + t max ℓ.
+
+        Whoever may stop at an obstacle gets no more than its maximum, or that of g, with what was
+        earned until then; of one that moves no bound from above is known.
+        """
         (low, high), cost = self.ends, self.cost
-        return low + t * cost.min(), high + t * cost.max()
+        obstacle = self.problem.equation.obstacle
+        if obstacle is None:
+            return low + t * cost.min(), high + t * cost.max()
+        most = np.inf if checks.time_dependent(obstacle) else high
+        return low + t * cost.min(), most + t * max(cost.max(), 0.0)
 
     @cached_property
     def ends(self) -> tuple[float, float]:
         """The range of g."""
-        return float(self.problem.values.min()), float(self.problem.values.max())
+        return float(self.problem.start.min()), float(self.problem.start.max())
 
     def require_bounds(self) -> None:
         """Raise where a field is not finite or outside its bounds."""
         axes = tuple(range(1, self.fields.ndim))
         least, most = self.fields.min(axes), self.fields.max(axes)
         low, high = self.bounds(self.times)
-        slack = rounding(np.maximum(np.abs(low), np.abs(high)), self.problem)
+        size = np.where(np.isfinite(high), np.maximum(np.abs(low), np.abs(high)), most)
+        slack = rounding(size, self.problem)
         sound = (least >= low - slack) & (most <= high + slack)  # a NaN is not
         if not sound.all():
             k = int(sound.argmin())
             raise ConvergenceError(
                 f"the value function at time to go {self.times[k]:g} lies in [{least[k]:.6g}, "
                 f"{most[k]:.6g}], but its costs bound it by [{low[k]:.6g}, {high[k]:.6g}]; use "
-                "schemes.PolicyIteration()"
+                f"schemes.{self.instead}"
             )
 
     def excess(self, u: Array, t: float) -> float:

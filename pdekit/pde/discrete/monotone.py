@@ -1,7 +1,7 @@
 """Shared by explicit monotone schemes: the numerical Hamiltonian, its step and the linear part."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
@@ -128,6 +128,22 @@ class Explicit:
     hamiltonian: Hamiltonian
     linear: Linear | None
     weights: Array | None
+    least_rate: float = 0.0  # of slopes that an obstacle may bring in
+    raised: Callable[[Array, float], Array] | None = None  # to the obstacle at a time
+
+    @property
+    def fusible(self) -> bool:
+        """Whether all steps may be compiled passes: there is a kernel, and nothing between them."""
+        return self.weights is not None and self.linear is None and self.raised is None
+
+    def repeated(
+        self, step: Callable[[Array, float], tuple[Array, float]], u: Array, begin: float,
+        end: float,
+    ) -> tuple[Array, int]:  # fmt: skip
+        """u after steps from one time to another, raised to the obstacle after each."""
+        raised = self.raised
+        then = None if raised is None else lambda v, passed: raised(v, begin + passed)
+        return repeated(step, u, end - begin, then)
 
     def change(self, u: Array) -> tuple[Array, float]:
         """H(D^- u, D^+ u), and the rate that limits the step."""
@@ -142,6 +158,7 @@ class Explicit:
                 rate_with_costs(self.linear, rate, self.cfl),
                 rate_with_diffusion(u, change, self.grid, self.cfl),
             )
+        rate = max(rate, self.least_rate)
         return step_within(rate, left, self.cfl, self.linear)
 
 
@@ -150,18 +167,38 @@ def explicit(problem: Problem, cfl: float, flux: Flux) -> Explicit:
     hamiltonian = hamiltonian_of(problem.equation)
     check_hamiltonian(hamiltonian, problem.values, problem.grid, explicit=True)
     weights = square_weights(hamiltonian, problem.grid.dim) if flux is godunov else None
-    return Explicit(problem.grid, cfl, flux, hamiltonian, linear_part(problem), weights)
+    steps = Explicit(problem.grid, cfl, flux, hamiltonian, linear_part(problem), weights)
+    return steps if problem.equation.obstacle is None else _stopped(steps, problem)
+
+
+def _stopped(steps: Explicit, problem: Problem) -> Explicit:
+    """The same steps, each followed by the larger of u and the obstacle.
+
+    Monotone as they are. Where u falls to a steep obstacle its slope is the obstacle's; one that
+    moves is looked at once while a wave passes a cell.
+    """
+    ends = [0.0, problem.until or 0.0]
+    rate = max(steps.change(problem.obstacle(t))[1] for t in ends)
+    if checks.time_dependent(problem.equation.obstacle) and problem.until:
+        rate = max(rate, steps.cfl * max(problem.grid.cells) / problem.until)
+    return replace(steps, least_rate=rate, raised=problem.raised)
 
 
 def repeated(
-    step: Callable[[Array, float], tuple[Array, float]], u: Array, span: float
-) -> tuple[Array, int]:
-    """u after steps over ``span``, and their number; ``step(u, left)`` also returns its length."""
+    step: Callable[[Array, float], tuple[Array, float]], u: Array, span: float,
+    then: Callable[[Array, float], Array] | None = None,
+) -> tuple[Array, int]:  # fmt: skip
+    """u after steps over ``span``, and their number; ``step(u, left)`` also returns its length.
+
+    ``then(u, passed)``: what is done to u after every step.
+    """
     left, steps = span, 0
     while left > 0:
         u, dt = step(u, left)
         left = 0.0 if dt >= left else left - dt
         steps += 1
+        if then is not None:
+            u = then(u, span - left)
     return u, steps
 
 

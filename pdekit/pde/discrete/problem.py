@@ -63,6 +63,27 @@ class Problem:
             return density(self.initial, self.grid, self.equation.supplied)
         return self.sample(self.grid)
 
+    @cached_property
+    def start(self) -> Array:
+        """Where the field starts: its initial data, or the obstacle where that is larger."""
+        return self.values if self.equation.obstacle is None else self.raised(self.values, 0.0)
+
+    def obstacle(self, t: float = 0.0) -> Array:
+        """The equation's obstacle at the centres, at its time ``t``."""
+        given = self.equation.obstacle
+        if not checks.time_dependent(given):
+            return self._still_obstacle
+        return evaluate(given.at(self.motion_time(t)), self.grid, "the obstacle")
+
+    @cached_property
+    def _still_obstacle(self) -> Array:
+        return evaluate(self.equation.obstacle, self.grid, "the obstacle")
+
+    def raised(self, u: Array, t: float) -> Array:
+        """u where it is above the obstacle at time ``t``, and the obstacle elsewhere."""
+        out: Array = np.maximum(u, self.obstacle(t))
+        return out
+
     def sample(self, grid: Grid, outside: bool = False) -> Array:
         """Initial function at the centres of another grid on the same (or a larger) box.
 

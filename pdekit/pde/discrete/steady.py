@@ -33,6 +33,11 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
         raise ValueError(
             f"{what} does not know resetting yet; leave it out, or use solve and stationary"
         )
+    if getattr(equation, "obstacle", None) is not None:
+        raise ValueError(
+            f"{what} belongs to a linear equation; got {checks.shown(equation)}, which an obstacle "
+            "makes one of optimal stopping: leave the obstacle out"
+        )
     _require_no_growth(problem, what)
     problem.look_at_seam(stacklevel=3, everywhere=True)
     problem.look_between_centres(stacklevel=3)

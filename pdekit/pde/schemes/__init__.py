@@ -9,6 +9,7 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_tensor
 from pdekit.pde.discrete.stats import ControlledStats, GameStats, Summary, TransportStats
 from pdekit.pde.discrete.strang import SplitStats
+from pdekit.pde.schemes.active_set import ActiveSet, StoppingStats
 from pdekit.pde.schemes.colehopf import ColeHopf
 from pdekit.pde.schemes.doob import DoobTransform
 from pdekit.pde.schemes.exponential import Exponential
@@ -27,6 +28,7 @@ from pdekit.pde.schemes.upwind import Upwind
 from pdekit.protocols import Equation, Scheme
 
 __all__ = [
+    "ActiveSet",
     "ColeHopf",
     "DoobTransform",
     "Exponential",
@@ -48,7 +50,7 @@ __all__ = [
 
 class AnyStats(
     ImplicitStats, KrylovStats, MeanFieldStats, PolicyStats, SpectralStats, SplitStats,
-    ControlledStats, GameStats, TransportStats, Summary, total=False,
+    ControlledStats, GameStats, StoppingStats, TransportStats, Summary, total=False,
 ):  # fmt: skip
     """All entries of ``.stats`` of a solution: of ``solve``, and of its scheme."""
 
@@ -70,6 +72,7 @@ _BEST: tuple[Any, ...] = (
     Filtered(),
 )
 _UPWIND = Upwind()
+_ACTIVE_SET, _FILTERED = ActiveSet(), _BEST[-1]
 _KRYLOV, _MEAN_FIELD = Krylov(), {1: MeanField(), 2: MeanField(1e-4, order=6)}
 
 
@@ -79,7 +82,8 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
     diffusion that couples the axes, and planes of up to 32 cells an axis (256 with a force), to
     ``Krylov``. Densities of the plane without diffusion along an axis go to ``SemiLagrangian``,
-    others without noise (beta = inf) to ``Upwind``.
+    others without noise (beta = inf) to ``Upwind``. With an obstacle it is ``ActiveSet``, or
+    ``Filtered`` for ``HamiltonJacobi``.
     """
     require_grid("grid", grid)
     require_known(equation)
@@ -105,6 +109,8 @@ def _able(kind: type, dim: int) -> tuple[Any, ...]:
 def best_scheme(problem: Problem) -> Any:
     """``default_scheme`` of a problem."""
     equation, grid = problem.equation, problem.grid
+    if equation.obstacle is not None:
+        return _FILTERED if equation.first_order else _ACTIVE_SET
     kind: Any = type(equation)
     if equation.without_noise:
         carries = _KINETIC in _able(kind, grid.dim) and not _KINETIC.refuses(problem)

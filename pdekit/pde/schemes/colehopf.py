@@ -11,6 +11,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
+from pdekit.pde.discrete.beyond_walls import beyond_reach, enlarged
 from pdekit.pde.discrete.inf_convolution import hopf_lax, hopf_lax_gaps
 from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
@@ -119,14 +120,8 @@ class ColeHopf:
         while True:
             pad = [ceil(reach / h / factor) * factor for h in fine.spacing]
             if np.prod(np.array(fine.cells, float) + 2 * np.array(pad, float)) > _MOST_NODES:
-                raise ConvergenceError(
-                    f"the smoothing over the time (gamma) {t:g} would need the initial function "
-                    f"{reach:.3g} beyond the box, on more than 2^24 nodes: if it falls there like "
-                    "-|x|^2 / 2t or faster, its smoothing is not finite; take a shorter time, a "
-                    "smaller grid, or a function that is bounded below. ColeHopf() without "
-                    "extend=True smooths what the box reflects, and is always finite"
-                )
-            values = problem.sample(_enlarged(fine, pad), outside=True)
+                raise beyond_reach(t, reach)
+            values = problem.sample(enlarged(fine, pad), outside=True)
             least = min(least, float(values.min()))
             needed = _reach(highest - least, beta, t)
             if needed <= reach:
@@ -294,10 +289,3 @@ def _convolve(
     out = np.empty((lines.shape[0], (moved.shape[-1] - 2 * pad) // stride))
     log_convolve(lines, a, beta, pad + stride // 2, stride, out)
     return np.ascontiguousarray(np.moveaxis(out.reshape(*moved.shape[:-1], -1), -1, axis))
-
-
-def _enlarged(grid: Grid, pad: list[int]) -> Grid:
-    """The grid with ``pad[k]`` more cells of the same size at both ends of axis k."""
-    margin = np.array(pad) * grid.spacing
-    lower, upper = np.array(grid.lower) - margin, np.array(grid.upper) + margin
-    return Grid(tuple(lower), tuple(upper), tuple(np.array(grid.cells) + 2 * np.array(pad)))

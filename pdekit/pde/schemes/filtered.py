@@ -1,7 +1,7 @@
 """Filtered finite differences: second order where u is smooth, convergent as a monotone scheme."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from pdekit.pde.discrete.monotone import (
     as_plane,
     explicit,
     refused,
-    repeated,
     require_cfl,
     too_steep,
     warn_if_unresolved,
@@ -58,6 +57,7 @@ class Filtered:
     epsilon: float = 2.0
 
     solves = (HamiltonJacobi, ViscousHJ, HamiltonJacobiBellman, Burgers)
+    with_obstacle: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_cfl(self.cfl, self.flux)
@@ -72,16 +72,20 @@ class Filtered:
             return as_slopes(problem, self, stats)
         run = _Run(self, problem, stats)
         warn_if_unresolved(problem)
-        march = March(problem.values, run.over, stats)
+        march = March(problem.start, run.over, stats)
         if problem.equation.controlled:
             return march
-        low, high = float(problem.values.min()), float(problem.values.max())
+        low, high = float(problem.start.min()), float(problem.start.max())
         fall = float(run.steps.hamiltonian(np.zeros((1, problem.grid.dim)))[0])
+        obstacle = problem.equation.obstacle
 
         def advance(t: float) -> Array:
             # the maximum principle of the monotone step; the run continues from
             # the unclipped u, so that intermediate output does not change the result
-            return np.clip(march(t), low - fall * t, high - fall * t)
+            if obstacle is None:
+                return np.clip(march(t), low - fall * t, high - fall * t)
+            top = np.inf if checks.time_dependent(obstacle) else high - min(fall, 0.0) * t
+            return problem.raised(np.clip(march(t), low - fall * t, top), t)
 
         return advance
 
@@ -98,9 +102,9 @@ class _Run:
 
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
         """u from one time to another."""
-        if self.steps.weights is not None and self.steps.linear is None:
+        if self.steps.fusible:
             return self._fused(u, self.steps.weights, end - begin)
-        return repeated(self._step, u, end - begin)
+        return self.steps.repeated(self._step, u, begin, end)
 
     def _step(self, u: Array, left: float) -> tuple[Array, float]:
         """u after a step, and its length."""
@@ -120,7 +124,7 @@ class _Run:
         self.stats["filtered"] = max(self.stats["filtered"], filtered)
         return u if linear is None else linear(u, dt / 2), dt
 
-    def _fused(self, u: Array, weights: Array, span: float) -> tuple[Array, int]:
+    def _fused(self, u: Array, weights: Array | None, span: float) -> tuple[Array, int]:
         """All steps over ``span`` in place, where there is no linear part."""
         from pdekit.pde.kernels.filtered_march import march
 

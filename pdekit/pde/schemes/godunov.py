@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from pdekit.pde.discrete.monotone import (
     as_plane,
     explicit,
     refused,
-    repeated,
     require_cfl,
     too_steep,
     warn_if_unresolved,
@@ -39,13 +39,15 @@ class Godunov:
     up to the error of the scheme. First order in h; the cell averages of ``Burgers`` are the
     differences of u, a finite-volume scheme. ``flux`` is a function of ``pde.discrete.fluxes``:
     ``godunov`` (least diffusive), ``engquist_osher`` or ``lax_friedrichs``, for any H, convex or
-    not. Mathematics 1.2-1.3. Raises ``ConvergenceError`` if more than 10^7 steps would be needed.
+    not. With an ``obstacle`` every step ends with max(u, ψ), which is as monotone. Mathematics
+    1.2-1.3. Raises ``ConvergenceError`` if more than 10^7 steps would be needed.
     """
 
     cfl: float = 0.9
     flux: Flux = godunov
 
     solves = (HamiltonJacobi, ViscousHJ, HamiltonJacobiBellman, Burgers)
+    with_obstacle: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_cfl(self.cfl, self.flux)
@@ -61,11 +63,11 @@ class Godunov:
         warn_if_unresolved(problem)
 
         def over(u: Array, begin: float, end: float) -> tuple[Array, int]:
-            if steps.weights is not None and steps.linear is None:
+            if steps.fusible:
                 return _march_fused(u, problem.grid, steps.weights, end - begin, self.cfl)
-            return repeated(partial(_step, steps), u, end - begin)
+            return steps.repeated(partial(_step, steps), u, begin, end)
 
-        return March(problem.values, over, stats)
+        return March(problem.start, over, stats)
 
 
 def _step(steps: Explicit, u: Array, left: float) -> tuple[Array, float]:
@@ -77,7 +79,7 @@ def _step(steps: Explicit, u: Array, left: float) -> tuple[Array, float]:
 
 
 def _march_fused(
-    u: Array, grid: Grid, weights: Array, span: float, cfl: float
+    u: Array, grid: Grid, weights: Array | None, span: float, cfl: float
 ) -> tuple[Array, int]:
     from pdekit.pde.kernels.monotone_march import march
 

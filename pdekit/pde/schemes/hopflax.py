@@ -1,13 +1,14 @@
 """The non-viscous Hamilton-Jacobi equation by its Hopf-Lax formula."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete.beyond_walls import in_the_whole_space
 from pdekit.pde.discrete.conservation import as_slopes
 from pdekit.pde.discrete.direct_minimum import direct_minima, missed
 from pdekit.pde.discrete.inf_convolution import conjugates, minimum
@@ -28,6 +29,7 @@ from pdekit.pde.equations import Burgers, HamiltonJacobi
 from pdekit.pde.hamiltonian_terms import Term
 
 _BENDS = 0.0135  # of a second difference: error of cubics between samples, eight per wave
+_FARTHEST, _HALVINGS = 1e200, 60
 _MOST_IN_A_SECOND = 1 << 17  # nodes, of Hamiltonians other than |p|^2 / 2
 
 
@@ -57,15 +59,21 @@ class HopfLax:
     Another convex Hamiltonian that is a sum over the axes of terms with known conjugates L:
     min_y f(y) + t L((x - y) / t), a line in O(n log n) as the minimisers are monotone. ``Burgers``
     is solved for its integral, whose differences are the cell averages. Raises ``ValueError`` for
-    other Hamiltonians (use ``Filtered``). Mathematics 1.3; thesis (4.16).
+    other Hamiltonians (use ``Filtered``).
+
+    ``extend=True``: over the whole space, a callable f being evaluated beyond the walls as far as a
+    minimum can be; not for ``Burgers``, whose walls are adjacent to a medium at rest. Raises
+    ``ConvergenceError`` where that takes more than 2^24 nodes: where f falls like -|x|²/2t there
+    is no minimum. Mathematics 1.3; thesis (4.16).
     """
 
     refine: bool = True
+    extend: bool = False
 
     solves = (HamiltonJacobi, Burgers)
 
     def __post_init__(self) -> None:
-        checks.parameters(self, refine=checks.flag)
+        checks.parameters(self, refine=checks.flag, extend=checks.flag)
 
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
@@ -75,9 +83,16 @@ class HopfLax:
                 "HopfLax takes a convex Hamiltonian, a sum over the axes with known conjugates; "
                 f"got {given!r}. Use schemes.Filtered() or Godunov()"
             )
+        if self.extend and problem.equation.carries_slope:
+            return (
+                "HopfLax(extend=True) solves HamiltonJacobi; Burgers has walls, with a medium at "
+                "rest: use HopfLax(), or a larger grid"
+            )
         return ""
 
     def start(self, problem: Problem, stats: Stats) -> Advance:
+        if self.extend:
+            return self._extended(problem, stats)
         equation = problem.equation
         if equation.carries_slope:
             return as_slopes(problem, self, stats)
@@ -101,6 +116,26 @@ class HopfLax:
             elif gaps[0] > 0 and gaps[0] > LITTLE * np.ptp(problem.values):
                 warn_unresolved(float(gaps[0] / np.ptp(problem.values)), stacklevel=7)
             return u
+
+        return advance
+
+    def _extended(self, problem: Problem, stats: Stats) -> Advance:
+        """Over a box so large that no minimum is beyond it."""
+        given, grid = problem.equation.hamiltonian, problem.grid
+        terms = None if given is None else conjugates(given, grid.dim)
+        inside = replace(self, extend=False)
+
+        def advance(t: float) -> Array:
+            def needed(u: Array, f: Array) -> list[float]:
+                return _reaches(terms or (None,) * grid.dim, float(u.max()) - float(f.min()), t)
+
+            def smoothed(larger: Problem) -> Array:
+                return inside.start(larger, stats)(t)
+
+            first = minimum(problem.values, grid, t, terms, False)
+            return in_the_whole_space(
+                problem, t, needed(first[0], problem.values), needed, smoothed
+            )
 
         return advance
 
@@ -137,6 +172,27 @@ def _looked_at(
     if not u.min() < values.min() - fall * t:
         return u
     return np.maximum(u, least(problem.initial, fine, values) - fall * t)
+
+
+def _reaches(terms: tuple[Term | None, ...], height: float, t: float) -> list[float]:
+    """Distances along the axes beyond which t L is above ``height`` with the least of the others.
+
+    No minimum u <= min f + height is farther: f(y) + t L(x - y) is larger there.
+    """
+    costs = [_cost(t, term) for term in terms]
+    least = [t * (0.0 if term is None else -float(term.value(np.zeros(1))[0])) for term in terms]
+    reaches = []
+    for k, cost in enumerate(costs):
+        gap = height - sum(least) + least[k]
+        low, high = 0.0, 1.0
+        while high < _FARTHEST and float(cost(np.array([high, -high])).min()) < gap:
+            low, high = high, 2 * high
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            inside = float(cost(np.array([middle, -middle])).min()) < gap
+            low, high = (middle, high) if inside else (low, middle)
+        reaches.append(high)
+    return reaches
 
 
 def _cost(t: float, term: Term | None) -> Callable[[Array], Array]:

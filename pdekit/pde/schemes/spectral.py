@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log, sqrt
 
 import numpy as np
 
+from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete.beyond_walls import in_the_whole_space
 from pdekit.pde.discrete.laplacian import (
     Modes,
     _times,
@@ -18,11 +21,13 @@ from pdekit.pde.discrete.laplacian import (
 from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
+from pdekit.pde.discrete.subcell import on_finer_nodes, resolves
 from pdekit.pde.equations import Heat
 
 # Width of the heat kernel, in cells, from which its truncation at the grid's highest frequency,
 # exp(-pi^2 width^2 / 2) = 5e-20 at 3, is below rounding: the spectral kernel is then nonnegative.
 _RESOLVED = 3.0
+_TAIL = 40.0  # exponent of the kernel beyond which it is below rounding
 
 
 class SpectralStats(Stats, total=False):
@@ -43,15 +48,28 @@ class Spectral:
     Modes that together are damped below 2^-53 of mean|f| are left out; where few survive, the
     transform is two matrix products an axis, and the cost a cell does not depend on the grid.
     ``.stats["modes"]`` has their number along each axis.
+
+    ``extend=True``: in the whole space, a callable f being evaluated beyond the walls as far as the
+    kernel is above exp(-40) of its middle (farther where f grows), on 3, 9, 27, ... nodes a cell
+    where the cells do not resolve it. Raises ``ConvergenceError`` where that takes more than 2^24
+    nodes.
     """
 
+    extend: bool = False
+
     solves = (Heat,)
+
+    def __post_init__(self) -> None:
+        if self.extend is not False:  # a default is created with every import
+            checks.parameters(self, extend=checks.flag)
 
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
         return ""
 
     def start(self, problem: Problem, stats: SpectralStats) -> Advance:
+        if self.extend:
+            return _extended(problem, stats)
         beta, smooth = problem.equation.beta, smoothing(problem.values, problem.grid)
 
         def advance(t: float) -> Array:
@@ -60,6 +78,36 @@ class Spectral:
             return u
 
         return advance
+
+
+def _extended(problem: Problem, stats: SpectralStats) -> Advance:
+    """On a box larger by the width of the kernel, wherever the data say so."""
+    beta, grid = problem.equation.beta, problem.grid
+    own = max(float(np.abs(problem.values).max()), 1e-300)
+
+    def advance(t: float) -> Array:
+        stats["steps"] += 1
+        width = sqrt(t / beta)
+
+        def needed(_: Array, f: Array) -> list[float]:
+            growth = max(float(np.abs(f).max()) / own, 1.0)
+            return [width * sqrt(2 * (_TAIL + log(growth)))] * grid.dim
+
+        def smoothed(larger: Problem) -> Array:
+            u, stats["modes"] = smoothing(larger.values, larger.grid)(t / beta)
+            if resolves(larger):
+                return u
+
+            def finer(values: Array, fine: Grid) -> Array:
+                return smoothing(values, fine)(t / beta)[0]
+
+            return on_finer_nodes(larger, u, finer, stats)
+
+        return in_the_whole_space(
+            problem, t, needed(problem.values, problem.values), needed, smoothed
+        )
+
+    return advance
 
 
 def smoothing(field: Array, grid: Grid) -> Callable[[float], tuple[Array, tuple[int, ...]]]:
