@@ -108,6 +108,15 @@ class Burgers(_OfHamiltonian):
 
     carries_slope: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if checks.declared(self.hamiltonian, "of_state"):
+            raise ValueError(
+                "Burgers takes a Hamiltonian H(p) of the slope alone, not a sum or one of place "
+                f"or time; got {checks.shown(self.hamiltonian)}. HamiltonJacobi takes it: p is the "
+                "slope of its u"
+            )
+
 
 @dataclass(frozen=True)
 class ViscousHJ(Facts):

@@ -7,6 +7,7 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete import moving_fronts
 from pdekit.pde.discrete.conservation import as_slopes
 from pdekit.pde.discrete.fluxes import Flux, godunov
 from pdekit.pde.discrete.march import Advance, March
@@ -52,11 +53,16 @@ class Godunov:
 
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
+        if moving_fronts.of_state(problem):
+            return moving_fronts.refused_flux(self.flux)
         return refused(problem, "Godunov")
 
     def start(self, problem: Problem, stats: Stats) -> Advance:
         if problem.equation.carries_slope:
             return as_slopes(problem, self, stats)
+        if moving_fronts.of_state(problem):
+            warn_if_unresolved(problem)
+            return moving_fronts.start(problem, stats, self.cfl, self.flux, None)
         steps = explicit(problem, self.cfl, self.flux)
         warn_if_unresolved(problem)
 

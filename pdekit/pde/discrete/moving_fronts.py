@@ -1,0 +1,348 @@
+"""Explicit steps for u_t = -H(x, ∇u, t), H = b·p + c|p| + others, monotone and filtered.
+
+Of b·p and c|p| the numerical Hamiltonian is Godunov's (in the plane upwind for b, and Rouy and
+Tourin's (1992) for c, the sum of two monotone ones), of any other H(x, p, t) Lax and Friedrichs'
+with a dissipation of each cell. u_i is fed by its own cell's alone, so that the step is monotone
+where dt (Σ_k |b_k| / h_k + |c| (Σ_k h_k^-2)^1/2 + Σ_k a_k / h_k) <= 1 in every cell.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from pdekit import checks
+from pdekit.arrays import Array
+from pdekit.errors import ConvergenceError
+from pdekit.grid import Grid
+from pdekit.pde.discrete.fluxes import (
+    Flux,
+    godunov,
+    lax_friedrichs,
+    of_gradient,
+    one_sided,
+    one_sided_eno,
+    slope_bounds,
+    slopes,
+    speeds,
+)
+from pdekit.pde.discrete.march import Advance, March
+from pdekit.pde.discrete.monotone import MOST_STEPS
+from pdekit.pde.discrete.moving_checks import TimeResolution, check_coefficients, check_state
+from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.sampling import evaluate, evaluate_vector
+from pdekit.pde.discrete.stats import Stats
+
+_TOO_FAST = 2.0  # of the CFL number: what the slopes after a step may come to; then it is halved
+
+
+def of_state(problem: Problem) -> bool:
+    """Whether the Hamiltonian is one of place or time, or a sum."""
+    return bool(checks.declared(getattr(problem.equation, "hamiltonian", None), "of_state"))
+
+
+def refused_flux(flux: Flux) -> str:
+    """The reason why a flux does not serve H(x, p, t)."""
+    if flux in (godunov, lax_friedrichs):
+        return ""
+    return (
+        "for a Hamiltonian of place and time flux must be fluxes.godunov or "
+        f"fluxes.lax_friedrichs; got {flux!r}"
+    )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The Hamiltonian on the grid at one time: b, one field an axis, and c; None where absent."""
+
+    velocities: Array | None
+    speed: Array | None
+    t: float
+
+
+class NumericalHamiltonian:
+    """H(x, D^- u, D^+ u, t) on a grid, and the rates that limit steps."""
+
+    def __init__(self, hamiltonian: Any, grid: Grid, flux: Flux) -> None:
+        self.hamiltonian, self.grid, self.flux = hamiltonian, grid, flux
+        self.moves = bool(checks.declared(hamiltonian, "depends_on_time"))
+        self.b = checks.declared(hamiltonian, "velocities") or ()
+        self.c = checks.declared(hamiltonian, "normal_speeds") or ()
+        self.others = checks.declared(hamiltonian, "others") or ()
+        self._stages: dict[float, Stage] = {}
+
+    def stage(self, t: float) -> Stage:
+        """b and c at a time; the last two are kept."""
+        t = t if self.moves else 0.0
+        if t not in self._stages:
+            for old in list(self._stages)[:-1]:
+                del self._stages[old]
+            b = [self._vector(part, t) for part in self.b]
+            c = [self._scalar(part, t) for part in self.c]
+            self._stages[t] = Stage(_total(b), _total(c), t)
+        return self._stages[t]
+
+    def _vector(self, part: Any, t: float) -> Array:
+        part = part.at(t) if checks.time_dependent(part) else part
+        if callable(part):
+            field = evaluate_vector(part, self.grid, "the velocity of Advection")
+        else:
+            field = np.broadcast_to(np.array(part), self.grid.centres.shape)
+        return np.ascontiguousarray(np.moveaxis(field, -1, 0))
+
+    def _scalar(self, part: Any, t: float) -> Array:
+        part = part.at(t) if checks.time_dependent(part) else part
+        if callable(part):
+            return evaluate(part, self.grid, "the speed of Eikonal")
+        return np.full(self.grid.shape, float(part))
+
+    @cached_property
+    def _root(self) -> float:
+        return float(np.sqrt((1 / self.grid.spacing**2).sum()))
+
+    def front_rate(self, stage: Stage) -> Array | float:
+        """Σ_k |b_k| / h_k + |c| (Σ_k h_k^-2)^1/2, a cell."""
+        rate: Array | float = 0.0
+        axes = (-1, *[1] * self.grid.dim)
+        if stage.velocities is not None:
+            rate = (np.abs(stage.velocities) / self.grid.spacing.reshape(axes)).sum(0)
+        if stage.speed is not None:
+            factor = self._root if self.flux is godunov else float((1 / self.grid.spacing).sum())
+            rate = rate + np.abs(stage.speed) * factor
+        return rate
+
+    def monotone(self, u: Array, t: float) -> tuple[Array, float, list[Array]]:
+        """H(D^- u, D^+ u) at a time, the rate for the CFL condition, and all dissipations a."""
+        minus, plus = slopes(u, self.grid, one_sided)
+        stage = self.stage(t)
+        drags = [self._drag(part, minus, plus, t) for part in self.others]
+        rate = self.front_rate(stage)
+        for drag in drags:
+            rate = rate + (drag / self.grid.spacing).sum(-1)
+        value = self._front(stage, minus, plus) + self._rest(minus, plus, drags, t)
+        return np.broadcast_to(value, u.shape), float(np.max(rate)), drags
+
+    def accurate(self, u: Array, t: float, drags: list[Array]) -> Array:
+        """The same from ENO2 slopes, with dissipations of the monotone one."""
+        minus, plus = slopes(u, self.grid, one_sided_eno)
+        front = self._front(self.stage(t), minus, plus)
+        return np.asarray(front + self._rest(minus, plus, drags, t))
+
+    def _front(self, stage: Stage, minus: list[Array], plus: list[Array]) -> Array | float:
+        """Of b·p + c|p|."""
+        b, c = stage.velocities, stage.speed
+        if self.flux is not godunov:
+            return _front_by_lax_friedrichs(b, c, minus, plus)
+        if self.grid.dim == 1 and b is not None and c is not None:
+            return front_on_line(b[0], c, minus[0], plus[0])
+        along = 0.0 if b is None else upwind(b, minus, plus)
+        return along if c is None else along + normal(c, minus, plus)
+
+    def _rest(
+        self, minus: list[Array], plus: list[Array], drags: list[Array], t: float
+    ) -> Array | float:
+        total: Array | float = 0.0
+        for part, drag in zip(self.others, drags, strict=True):
+            total = total + self._other(part, minus, plus, drag, t)
+        return total
+
+    def _other(
+        self, part: Any, minus: list[Array], plus: list[Array], drag: Array, t: float
+    ) -> Array:
+        if not checks.declared(part, "of_state"):
+            return of_gradient(part, minus, plus, slope_bounds(minus, plus), self.flux)
+        below, above = np.stack(minus, -1), np.stack(plus, -1)
+        mean = np.asarray(part((below + above) / 2, self.grid.centres, t))
+        return np.asarray(mean - (drag * (above - below)).sum(-1) / 2)
+
+    def _drag(self, part: Any, minus: list[Array], plus: list[Array], t: float) -> Array:
+        """Bounds of |∂H/∂p_k|, (*shape, dim) or (dim,), of a part that is no front."""
+        if not checks.declared(part, "of_state"):
+            return speeds(part, slope_bounds(minus, plus), self.flux)
+        x, below, above = self.grid.centres, np.stack(minus, -1), np.stack(plus, -1)
+        mean = (below + above) / 2
+        here: Array = np.abs(part.grad(mean, x, t))
+        given = part.bounds(x, t)
+        if given is not None:
+            _require_within(given, here, x, mean, t)
+            return np.asarray(given)
+        return _found(part, here, below, above, x, t)
+
+    def at_rest(self, t: float) -> tuple[float, float]:
+        """The least and the greatest H(x, 0, t) over the cells."""
+        flat, low, high = np.zeros((*self.grid.shape, self.grid.dim)), 0.0, 0.0
+        for part in self.others:
+            if checks.declared(part, "of_state"):
+                values = np.asarray(part(flat, self.grid.centres, t))
+            else:
+                values = np.asarray(part(flat[:1].reshape(-1, self.grid.dim)[:1]))
+            low, high = low + float(values.min()), high + float(values.max())
+        return low, high
+
+
+def _total(fields: list[Array]) -> Array | None:
+    return sum(fields[1:], fields[0]) if fields else None
+
+
+def upwind(b: Array, minus: list[Array], plus: list[Array]) -> Array:
+    """Σ_k max(b_k, 0) p_k^- + min(b_k, 0) p_k^+."""
+    parts = zip(b, minus, plus, strict=True)
+    return np.asarray(sum(np.where(v > 0, v * m, v * p) for v, m, p in parts))
+
+
+def normal(c: Array, minus: list[Array], plus: list[Array]) -> Array:
+    """c |p| by the slopes downhill where c > 0 and uphill where c < 0 (Rouy and Tourin 1992)."""
+    towards = c > 0
+    squares: Array | float = 0.0
+    for m, p in zip(minus, plus, strict=True):
+        side = np.where(towards, np.maximum(m, -p), np.maximum(-m, p))
+        squares = squares + np.maximum(side, 0) ** 2
+    return np.asarray(c * np.sqrt(squares))
+
+
+def front_on_line(b: Array, c: Array, minus: Array, plus: Array) -> Array:
+    """Godunov's of b p + c |p|: two lines that meet at p = 0."""
+    at_minus, at_plus = b * minus + c * np.abs(minus), b * plus + c * np.abs(plus)
+    turns = minus * plus < 0
+    least, most = np.minimum(at_minus, at_plus), np.maximum(at_minus, at_plus)
+    least = np.where(turns, np.minimum(least, 0), least)
+    most = np.where(turns, np.maximum(most, 0), most)
+    return np.where(minus <= plus, least, most)
+
+
+def _front_by_lax_friedrichs(
+    b: Array | None, c: Array | None, minus: list[Array], plus: list[Array]
+) -> Array | float:
+    total: Array | float = 0.0
+    size = np.sqrt(sum(((m + p) / 2) ** 2 for m, p in zip(minus, plus, strict=True)))
+    if c is not None:
+        total = c * size
+    for k, (m, p) in enumerate(zip(minus, plus, strict=True)):
+        fastest: Array | float = 0.0 if c is None else np.abs(c)
+        if b is not None:
+            total = total + b[k] * (m + p) / 2
+            fastest = fastest + np.abs(b[k])
+        total = total - fastest * (p - m) / 2
+    return total
+
+
+def _found(part: Any, here: Array, below: Array, above: Array, x: Array, t: float) -> Array:
+    """The most of |∂H/∂p_k| at the corners of the box of a cell's slopes, and half its variation.
+
+    The variation vanishes with h where u is smooth, and counts at kinks, where H bends.
+    """
+    most, least = here, here
+    for sides in product((False, True), repeat=x.shape[-1]):
+        corner = np.abs(part.grad(np.where(sides, above, below), x, t))
+        most, least = np.maximum(most, corner), np.minimum(least, corner)
+    return most + (most - least) / 2
+
+
+def _require_within(given: Array, here: Array, x: Array, p: Array, t: float) -> None:
+    bad = here > given * (1 + 1e-6) + 1e-12
+    if bad.any():
+        k = tuple(np.argwhere(bad)[0])
+        raise ValueError(
+            f"speeds must be bounds of |∂H/∂p| for all slopes of the solution; at x = "
+            f"{x[k[:-1]].tolist()}, p = {p[k[:-1]].tolist()}, t = {t:g} it is {here[k]:.6g} along "
+            f"axis {k[-1]}, where {given[k]:.6g} is given. Raise it, or leave speeds out to have "
+            "them found"
+        )
+
+
+class FrontMarch:
+    """Steps of the monotone scheme, or of the filtered one where ``share`` is not None."""
+
+    def __init__(
+        self, problem: Problem, stats: Stats, cfl: float, flux: Flux, share: float | None
+    ) -> None:
+        hamiltonian, grid = problem.equation.hamiltonian, problem.grid
+        hamiltonian.terms(grid.dim)  # refuses another dimension
+        self.numerical = NumericalHamiltonian(hamiltonian, grid, flux)
+        self.grid, self.cfl, self.share, self.stats = grid, cfl, share, stats
+        until = problem.until or inf
+        check_coefficients(problem, until)
+        check_state(hamiltonian, problem.values, grid, until)
+        accuracy = self.numerical.moves or bool(self.numerical.others)
+        self.longest = until / max(grid.cells) if accuracy else inf
+        self.low, self.high = float(problem.values.min()), float(problem.values.max())
+        self.resolution = TimeResolution(problem) if self.numerical.moves else None
+        if share is not None:
+            stats["filtered"] = 0.0
+
+    def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
+        """u from one time to another, and the number of steps."""
+        t, steps = begin, 0
+        now = self.numerical.monotone(u, t)
+        while t < end:
+            rate, left = now[1], end - t
+            dt = left if rate * left <= self.cfl else self.cfl / rate
+            dt = min(dt, self.longest)
+            while True:
+                if not left <= dt * MOST_STEPS:
+                    raise _too_many(dt, left)
+                after = end if dt >= left else t + dt
+                v, then = self._tried(u, now, t, after)
+                if then[1] * (after - t) <= _TOO_FAST * self.cfl:
+                    break
+                dt /= 2
+            self._note(u, t, after)
+            u, now, t, steps = v, then, after, steps + 1
+        if self.resolution is not None:
+            self.resolution.report()
+        return u, steps
+
+    def _tried(
+        self, u: Array, now: tuple[Array, float, list[Array]], t: float, after: float
+    ) -> tuple[Array, tuple[Array, float, list[Array]]]:
+        """u after a step, and the numerical Hamiltonian there."""
+        dt, (monotone, _, drags) = after - t, now
+        v = u - dt * monotone
+        if self.share is not None:
+            v = self._filtered(u, v, monotone, drags, t, after)
+        return v, self.numerical.monotone(v, after)
+
+    def _filtered(
+        self, u: Array, v: Array, monotone: Array, drags: list[Array], t: float, after: float
+    ) -> Array:
+        assert self.share is not None
+        dt = after - t
+        first = self.numerical.accurate(u, t, drags)
+        rate = (first + self.numerical.accurate(u - dt * first, after, drags)) / 2
+        eps = self.share * (max(float(monotone.max()), 0.0) - min(float(monotone.min()), 0.0))
+        near = np.abs(rate - monotone) <= eps
+        self.stats["filtered"] = max(self.stats["filtered"], 1 - float(near.mean()))
+        return np.where(near, u - dt * rate, v)
+
+    def _note(self, u: Array, t: float, after: float) -> None:
+        """The bounds known beforehand, and how the coefficients change in the step."""
+        if self.numerical.others:
+            ends = [self.numerical.at_rest(s) for s in (t, after)]
+            self.low -= (after - t) * max(high for _, high in ends)
+            self.high -= (after - t) * min(low for low, _ in ends)
+        if self.resolution is not None:
+            self.resolution.look(u, t, after)
+
+
+def start(problem: Problem, stats: Stats, cfl: float, flux: Flux, share: float | None) -> Advance:
+    """The march of a Hamiltonian of place and time, within the bounds of its data."""
+    steps = FrontMarch(problem, stats, cfl, flux, share)
+    march = March(problem.values, steps.over, stats)
+    if share is None:
+        return march
+
+    def advance(t: float) -> Array:
+        # the maximum principle of the monotone step; the run continues from the unclipped u
+        return np.clip(march(t), steps.low, steps.high)
+
+    return advance
+
+
+def _too_many(dt: float, span: float) -> ConvergenceError:
+    return ConvergenceError(
+        f"the CFL condition asks for steps of {dt:.2g} over a span of {span:.2g}: the Hamiltonian "
+        "is too fast, or the slopes too steep, for this grid; use a coarser grid or a shorter time"
+    )
