@@ -49,10 +49,26 @@ def _functions(part: Any, steepest: Array, t: float) -> list[tuple[str, Any]]:
         for what, fact in (("velocity", "velocities"), ("speed", "normal_speeds"))
         for given in checks.declared(part, fact) or ()
     ]
-    functions = [(what, f) for what, f in found if callable(f)]
+    functions = [
+        (what, _Component(f, k) if what == "velocity" else f)
+        for what, f in found
+        if callable(f)
+        for k in range(len(steepest) if what == "velocity" else 1)
+    ]
     if not found and checks.declared(part, "of_state"):
         functions = [("Hamiltonian", _AtSlope(part, steepest, t))]
     return functions
+
+
+@dataclass(frozen=True)
+class _Component:
+    """One of a vector field."""
+
+    field: Any
+    k: int
+
+    def __call__(self, x: Any) -> Any:
+        return np.asarray(self.field(x))[..., self.k]
 
 
 @dataclass(frozen=True)
@@ -75,19 +91,12 @@ def _look_between(what: str, f: Any, grid: Grid) -> None:
             near, at, cubic = between(f, grid, axis)
         except Exception:  # it fails on points: said elsewhere
             return
-        if near.ndim > 2:  # of a vector, the components one after another
-            parts = [_between_vectors(f, grid, axis, k) for k in range(grid.dim)]
-            near, at, cubic = (np.concatenate(some) for some in zip(*parts, strict=True))
         with np.errstate(invalid="ignore"):
             off, bend = np.abs(at - cubic), np.abs(np.diff(near, 2)).max(-1)
             counts = (off > _OF_THE_LARGEST * np.abs(near).max()) & (off > _OF_THE_BEND * bend)
         if counts.mean() > _SHARE:
             _warn_of_cells(what, float(np.median(off[counts])), float(counts.mean()), grid, axis)
             return
-
-
-def _between_vectors(f: Any, grid: Grid, axis: int, k: int) -> tuple[Array, Array, Array]:
-    return between(lambda x: np.asarray(f(x))[..., k], grid, axis)
 
 
 def _warn_of_cells(what: str, height: float, share: float, grid: Grid, axis: int) -> None:
@@ -128,7 +137,7 @@ class TimeResolution:
         off = np.abs(at[1] - (1 - share) * at[0] - share * at[2])
         self.missed += (after - t) * off
 
-    def report(self) -> None:
+    def report(self, stacklevel: int) -> None:
         """A ``ResolutionWarning`` where that adds up to much."""
         missed = float(self.missed.max(initial=0.0))
         if missed <= _IN_TIME * self.range:
@@ -140,7 +149,7 @@ class TimeResolution:
             f"over {self.range:.2g}. Refine the grid or take a smaller cfl, which shortens them, "
             "or average over the fast change",
             ResolutionWarning,
-            stacklevel=8,
+            stacklevel=stacklevel,
         )
 
 

@@ -56,11 +56,24 @@ def refused_flux(flux: Flux) -> str:
 
 @dataclass(frozen=True)
 class Stage:
-    """The Hamiltonian on the grid at one time: b, one field an axis, and c; None where absent."""
+    """The Hamiltonian on the grid at one time: b, one field an axis, and c; None where absent.
+
+    ``rate`` is the largest for the CFL condition.
+    """
 
     velocities: Array | None
     speed: Array | None
-    t: float
+    rate: float
+    shape: tuple[int, ...]
+
+    @cached_property
+    def planes(self) -> tuple[Array, Array, Array]:
+        """b along both axes and c, of a plane, zero where absent."""
+        nothing = np.zeros(self.shape)
+        b = [nothing] if self.velocities is None else list(self.velocities)
+        fields = [*b[:1], *b[-1:], nothing if self.speed is None else self.speed]
+        one, other, speed = (np.ascontiguousarray(np.atleast_2d(field)) for field in fields)
+        return one, other, speed
 
 
 class NumericalHamiltonian:
@@ -82,7 +95,9 @@ class NumericalHamiltonian:
                 del self._stages[old]
             b = [self._vector(part, t) for part in self.b]
             c = [self._scalar(part, t) for part in self.c]
-            self._stages[t] = Stage(_total(b), _total(c), t)
+            velocities, speed = _total(b), _total(c)
+            rate = float(np.max(self.front_rate(velocities, speed)))
+            self._stages[t] = Stage(velocities, speed, rate, self.grid.shape)
         return self._stages[t]
 
     def _vector(self, part: Any, t: float) -> Array:
@@ -103,43 +118,62 @@ class NumericalHamiltonian:
     def _root(self) -> float:
         return float(np.sqrt((1 / self.grid.spacing**2).sum()))
 
-    def front_rate(self, stage: Stage) -> Array | float:
+    def front_rate(self, velocities: Array | None, speed: Array | None) -> Array | float:
         """Σ_k |b_k| / h_k + |c| (Σ_k h_k^-2)^1/2, a cell."""
         rate: Array | float = 0.0
         axes = (-1, *[1] * self.grid.dim)
-        if stage.velocities is not None:
-            rate = (np.abs(stage.velocities) / self.grid.spacing.reshape(axes)).sum(0)
-        if stage.speed is not None:
+        if velocities is not None:
+            rate = (np.abs(velocities) / self.grid.spacing.reshape(axes)).sum(0)
+        if speed is not None:
             factor = self._root if self.flux is godunov else float((1 / self.grid.spacing).sum())
-            rate = rate + np.abs(stage.speed) * factor
+            rate = rate + np.abs(speed) * factor
         return rate
 
     def monotone(self, u: Array, t: float) -> tuple[Array, float, list[Array]]:
         """H(D^- u, D^+ u) at a time, the rate for the CFL condition, and all dissipations a."""
-        minus, plus = slopes(u, self.grid, one_sided)
         stage = self.stage(t)
+        if not self.others:
+            return self._front(u, stage, one_sided), stage.rate, []
+        minus, plus = slopes(u, self.grid, one_sided)
         drags = [self._drag(part, minus, plus, t) for part in self.others]
-        rate = self.front_rate(stage)
-        for drag in drags:
-            rate = rate + (drag / self.grid.spacing).sum(-1)
-        value = self._front(stage, minus, plus) + self._rest(minus, plus, drags, t)
-        return np.broadcast_to(value, u.shape), float(np.max(rate)), drags
+        rate = sum((drag / self.grid.spacing).sum(-1) for drag in drags)
+        if self.b or self.c:
+            rate = rate + self.front_rate(stage.velocities, stage.speed)
+        value = self._front(u, stage, one_sided) + self._rest(minus, plus, drags, t)
+        return np.asarray(value), float(np.max(rate)), drags
 
     def accurate(self, u: Array, t: float, drags: list[Array]) -> Array:
         """The same from ENO2 slopes, with dissipations of the monotone one."""
-        minus, plus = slopes(u, self.grid, one_sided_eno)
-        front = self._front(self.stage(t), minus, plus)
-        return np.asarray(front + self._rest(minus, plus, drags, t))
+        front = self._front(u, self.stage(t), one_sided_eno)
+        if not self.others:
+            return front
+        return np.asarray(front + self._rest(*slopes(u, self.grid, one_sided_eno), drags, t))
 
-    def _front(self, stage: Stage, minus: list[Array], plus: list[Array]) -> Array | float:
+    def _front(self, u: Array, stage: Stage, one_side: Any) -> Array:
         """Of b·p + c|p|."""
-        b, c = stage.velocities, stage.speed
-        if self.flux is not godunov:
-            return _front_by_lax_friedrichs(b, c, minus, plus)
-        if self.grid.dim == 1 and b is not None and c is not None:
-            return front_on_line(b[0], c, minus[0], plus[0])
-        along = 0.0 if b is None else upwind(b, minus, plus)
-        return along if c is None else along + normal(c, minus, plus)
+        if not (self.b or self.c):
+            return np.zeros(u.shape)
+        if self.flux is godunov:
+            return self._fused(u, stage, 0.5 if one_side is one_sided_eno else 0.0)
+        return front_plain(*slopes(u, self.grid, one_side), stage, self.flux)
+
+    def _fused(self, u: Array, stage: Stage, second: float) -> Array:
+        from pdekit.pde.kernels.front_march import front
+
+        field = np.ascontiguousarray(np.atleast_2d(u))
+        out = np.empty_like(field)
+        front(field, *stage.planes, self._periodic, self._over, second, u.ndim == 1, out)
+        return out.reshape(u.shape)
+
+    @cached_property
+    def _periodic(self) -> Any:
+        around = self.grid.periodic
+        return np.array(around if len(around) == 2 else (True, *around))
+
+    @cached_property
+    def _over(self) -> Array:
+        over = 1 / self.grid.spacing
+        return over if over.size == 2 else np.append(0.0, over)
 
     def _rest(
         self, minus: list[Array], plus: list[Array], drags: list[Array], t: float
@@ -185,6 +219,17 @@ class NumericalHamiltonian:
 
 def _total(fields: list[Array]) -> Array | None:
     return sum(fields[1:], fields[0]) if fields else None
+
+
+def front_plain(minus: list[Array], plus: list[Array], stage: Stage, flux: Flux) -> Array:
+    """The numerical Hamiltonian of b·p + c|p| from one-sided slopes."""
+    b, c = stage.velocities, stage.speed
+    if flux is not godunov:
+        return np.asarray(_front_by_lax_friedrichs(b, c, minus, plus))
+    if len(minus) == 1 and b is not None and c is not None:
+        return front_on_line(b[0], c, minus[0], plus[0])
+    along = 0.0 if b is None else upwind(b, minus, plus)
+    return np.asarray(along if c is None else along + normal(c, minus, plus))
 
 
 def upwind(b: Array, minus: list[Array], plus: list[Array]) -> Array:
@@ -292,30 +337,37 @@ class FrontMarch:
             self._note(u, t, after)
             u, now, t, steps = v, then, after, steps + 1
         if self.resolution is not None:
-            self.resolution.report()
+            self.resolution.report(8 if self.share is None else 9)
         return u, steps
 
     def _tried(
         self, u: Array, now: tuple[Array, float, list[Array]], t: float, after: float
     ) -> tuple[Array, tuple[Array, float, list[Array]]]:
         """u after a step, and the numerical Hamiltonian there."""
-        dt, (monotone, _, drags) = after - t, now
-        v = u - dt * monotone
-        if self.share is not None:
-            v = self._filtered(u, v, monotone, drags, t, after)
+        monotone, _, drags = now
+        if self.share is None:
+            v = u - (after - t) * monotone
+        else:
+            v = self._filtered(u, monotone, drags, t, after)
         return v, self.numerical.monotone(v, after)
 
     def _filtered(
-        self, u: Array, v: Array, monotone: Array, drags: list[Array], t: float, after: float
+        self, u: Array, monotone: Array, drags: list[Array], t: float, after: float
     ) -> Array:
+        """The accurate step where it is near the monotone one."""
+        from pdekit.pde.kernels.filtered_march import combine
+
         assert self.share is not None
         dt = after - t
         first = self.numerical.accurate(u, t, drags)
-        rate = (first + self.numerical.accurate(u - dt * first, after, drags)) / 2
+        second = self.numerical.accurate(u - dt * first, after, drags)
         eps = self.share * (max(float(monotone.max()), 0.0) - min(float(monotone.min()), 0.0))
-        near = np.abs(rate - monotone) <= eps
-        self.stats["filtered"] = max(self.stats["filtered"], 1 - float(near.mean()))
-        return np.where(near, u - dt * rate, v)
+        out = np.empty(u.shape)
+        held = combine(
+            u.ravel(), monotone.ravel(), first.ravel(), second.ravel(), dt, eps, out.ravel()
+        )
+        self.stats["filtered"] = max(self.stats["filtered"], held / u.size)
+        return out
 
     def _note(self, u: Array, t: float, after: float) -> None:
         """The bounds known beforehand, and how the coefficients change in the step."""

@@ -15,7 +15,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.fluxes import slope_bounds, slopes
-from pdekit.pde.hamiltonian_terms import Term
+from pdekit.pde.hamiltonian_terms import Term, forget_turns
 from pdekit.pde.hamiltonians import Hamiltonian
 from pdekit.potentials.consistency import check_gradient, check_pointwise, note, seen
 
@@ -30,6 +30,7 @@ def check_hamiltonian(hamiltonian: Hamiltonian, values: Array, grid: Grid, expli
     """``ValueError`` where it is not what it says; ``explicit`` steps need a bounded derivative."""
     if checks.declared(hamiltonian, "known"):
         return
+    forget_turns()
     bounds = slope_bounds(*slopes(values, grid))
     if seen(hamiltonian, bounds) or not np.isfinite(bounds).all():
         return
