@@ -313,6 +313,7 @@ class FrontMarch:
         check_state(hamiltonian, problem.values, grid, until)
         accuracy = self.numerical.moves or bool(self.numerical.others)
         self.longest = until / max(grid.cells) if accuracy else inf
+        self.size = 0.0
         self.low, self.high = float(problem.values.min()), float(problem.values.max())
         self.resolution = TimeResolution(problem) if self.numerical.moves else None
         if share is not None:
@@ -361,10 +362,12 @@ class FrontMarch:
         dt = after - t
         first = self.numerical.accurate(u, t, drags)
         second = self.numerical.accurate(u - dt * first, after, drags)
-        eps = self.share * (max(float(monotone.max()), 0.0) - min(float(monotone.min()), 0.0))
-        out = np.empty(u.shape)
+        # over the largest range of H so far, zero in it: at one time it may be zero everywhere
+        size = max(float(monotone.max()), 0.0) - min(float(monotone.min()), 0.0)
+        self.size = max(self.size, size)
+        out, width = np.empty(u.shape), self.share * self.size
         held = combine(
-            u.ravel(), monotone.ravel(), first.ravel(), second.ravel(), dt, eps, out.ravel()
+            u.ravel(), monotone.ravel(), first.ravel(), second.ravel(), dt, width, out.ravel()
         )
         self.stats["filtered"] = max(self.stats["filtered"], held / u.size)
         return out
