@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -199,8 +200,7 @@ class StateDependent(Summed):
 
     def __call__(self, p: Any, x: Any = None, t: float = 0.0) -> Any:
         p, x = np.asarray(p, dtype=float), np.asarray(x, dtype=float)
-        with np.errstate(all="ignore"):
-            values = np.asarray(self.function(x, p, *self._clock(t)), dtype=float)
+        values = _called("H(x, p, t)", self.function, x, p, *self._clock(t))
         if values.shape != p.shape[:-1]:
             raise ValueError(
                 f"H(x, p, t) must map points and slopes of shape {p.shape} to values of shape "
@@ -212,8 +212,7 @@ class StateDependent(Summed):
         p, x = np.asarray(p, dtype=float), np.asarray(x, dtype=float)
         if self.gradient is None:
             return self._differences(p, x, t)
-        with np.errstate(all="ignore"):
-            values = np.asarray(self.gradient(x, p, *self._clock(t)), dtype=float)
+        values = _called("the gradient of H(x, p, t)", self.gradient, x, p, *self._clock(t))
         if values.shape != p.shape:
             raise ValueError(
                 f"the gradient of H(x, p, t) must map points and slopes of shape {p.shape} to "
@@ -232,9 +231,13 @@ class StateDependent(Summed):
         """``speeds`` at points (..., dim), None where they are to be found."""
         if self.speeds is None:
             return None
-        given = self.speeds(x, *self._clock(t)[:1]) if callable(self.speeds) else self.speeds
-        values = checks.finite("StateDependent: speeds", given, "finite")
-        if values.shape not in ((), (1,), (self.dim,), x.shape) or (values < 0).any():
+        values = np.asarray(self.speeds)
+        if callable(self.speeds):
+            values = _called("StateDependent: speeds", self.speeds, x, *self._clock(t))
+        if (
+            values.shape not in ((), (1,), (self.dim,), x.shape)
+            or not ((values >= 0) & (values < inf)).all()
+        ):
             raise ValueError(
                 f"StateDependent: speeds must map points of shape {x.shape} to bounds >= 0 of the "
                 f"same shape; got {checks.shown(values)}"
@@ -303,6 +306,20 @@ def coefficient_at(coefficient: Any, x: Any, t: float) -> Any:
     return np.asarray(coefficient(np.asarray(x, dtype=float)), dtype=float)
 
 
+def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Array:
+    """Real values of a user's function of points (and slopes, and a time)."""
+    try:
+        with np.errstate(all="ignore"):
+            return np.asarray(checks.numbers("its values", function(*arguments), kinds="biuf"))
+    except Exception as error:
+        shapes = " and ".join(str(np.shape(a)) for a in arguments if np.ndim(a))
+        raise checks.failed(
+            error,
+            f"{what} must take arrays of shape {shapes}, coordinates on the last axis; got a "
+            f"function that failed on them: {error} ({type(error).__name__})",
+        ) from error
+
+
 def _of(parts: tuple[Any, ...], fact: str) -> tuple[Any, ...]:
     return tuple(c for part in parts for c in checks.declared(part, fact) or ())
 
@@ -313,8 +330,7 @@ def _finite(what: str, out: Array, values: Array, x: Array, p: Array, t: float) 
         k = tuple(np.argwhere(bad)[0])
         at = np.broadcast_to(x, p.shape)[k]
         raise ValueError(
-            f"{what} must be finite; at x = {at.tolist()}, p = {p[k].tolist()}, t = {t:g} it is "
-            f"{out[k].tolist()}. At p = 0 take its limit, as with np.hypot for |p|, or leave the "
-            "gradient out"
+            f"{what} must be finite, got {out[k].tolist()} at x = {at.tolist()}, "
+            f"p = {p[k].tolist()}, t = {t:g}. At p = 0 give its limit, or leave the gradient out"
         )
     return out

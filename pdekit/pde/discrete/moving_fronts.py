@@ -309,8 +309,9 @@ class FrontMarch:
         self.numerical = NumericalHamiltonian(hamiltonian, grid, flux)
         self.grid, self.cfl, self.share, self.stats = grid, cfl, share, stats
         until = problem.until or inf
-        check_coefficients(problem, until)
+        self.numerical.stage(0.0)  # refuses what is no field
         check_state(hamiltonian, problem.values, grid, until)
+        check_coefficients(problem, until)
         accuracy = self.numerical.moves or bool(self.numerical.others)
         self.longest = until / max(grid.cells) if accuracy else inf
         self.size = 0.0
