@@ -40,7 +40,8 @@ class Godunov:
     up to the error of the scheme. First order in h; the cell averages of ``Burgers`` are the
     differences of u, a finite-volume scheme. ``flux`` is a function of ``pde.discrete.fluxes``:
     ``godunov`` (least diffusive), ``engquist_osher`` or ``lax_friedrichs``, for any H, convex or
-    not. Mathematics 1.2-1.3. Raises ``ConvergenceError`` if more than 10^7 steps would be needed.
+    not; one of place and time takes the first or the last. Mathematics 1.2-1.3. Raises
+    ``ConvergenceError`` if more than 10^7 steps would be needed.
     """
 
     cfl: float = 0.9
