@@ -6,6 +6,7 @@ with a dissipation of each cell. u_i is fed by its own cell's alone, so that the
 where dt (Σ_k |b_k| / h_k + |c| (Σ_k h_k^-2)^1/2 + Σ_k a_k / h_k) <= 1 in every cell.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -36,6 +37,9 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate, evaluate_vector
 from pdekit.pde.discrete.stats import Stats
 
+_KINK = 0.05  # of the range of slopes, beyond which those on both sides are far apart
+# irregular places between them: multiples of the golden and the plastic ratio
+_INSIDE = np.modf(np.arange(1, 65)[:, None] * np.array([0.6180339887498949, 0.7548776662466927]))[0]
 _TOO_FAST = 2.0  # of the CFL number: what the slopes after a step may come to; then it is halved
 
 
@@ -277,13 +281,21 @@ def _front_by_lax_friedrichs(
 def _found(part: Any, here: Array, below: Array, above: Array, x: Array, t: float) -> Array:
     """The most of |∂H/∂p_k| at the corners of the box of a cell's slopes, and half its variation.
 
-    The variation vanishes with h where u is smooth, and counts at kinks, where H bends.
+    The variation vanishes with h where u is smooth. Where the slopes on both sides are far apart,
+    as at a kink, between which H may bend at will, also at irregular slopes inside.
     """
     most, least = here, here
     for sides in product((False, True), repeat=x.shape[-1]):
         corner = np.abs(part.grad(np.where(sides, above, below), x, t))
         most, least = np.maximum(most, corner), np.minimum(least, corner)
-    return most + (most - least) / 2
+    most = most + (most - least) / 2
+    apart = np.abs(above - below)
+    kinks = (apart > _KINK * max(float(np.ptp(below)), float(np.ptp(above)))).any(-1)
+    if kinks.any():
+        p = below[kinks] + _INSIDE[:, None, : x.shape[-1]] * (above - below)[kinks]
+        inside = np.abs(part.grad(p, np.broadcast_to(x[kinks], p.shape), t)).max(0)
+        most[kinks] = np.maximum(most[kinks], inside)
+    return np.asarray(most)
 
 
 def _require_within(given: Array, here: Array, x: Array, p: Array, t: float) -> None:
@@ -315,7 +327,9 @@ class FrontMarch:
         accuracy = self.numerical.moves or bool(self.numerical.others)
         self.longest = until / max(grid.cells) if accuracy else inf
         self.size = 0.0
-        self.low, self.high = float(problem.values.min()), float(problem.values.max())
+        self.raised = raised(problem)
+        self.first = problem.values if self.raised is None else self.raised(problem.values, 0.0)
+        self.low, self.high = float(self.first.min()), float(self.first.max())
         self.resolution = TimeResolution(problem) if self.numerical.moves else None
         if share is not None:
             stats["filtered"] = 0.0
@@ -351,6 +365,8 @@ class FrontMarch:
             v = u - (after - t) * monotone
         else:
             v = self._filtered(u, monotone, drags, t, after)
+        if self.raised is not None:
+            v = self.raised(v, after)
         return v, self.numerical.monotone(v, after)
 
     def _filtered(
@@ -386,15 +402,26 @@ class FrontMarch:
 def start(problem: Problem, stats: Stats, cfl: float, flux: Flux, share: float | None) -> Advance:
     """The march of a Hamiltonian of place and time, within the bounds of its data."""
     steps = FrontMarch(problem, stats, cfl, flux, share)
-    march = March(problem.values, steps.over, stats)
+    march = March(steps.first, steps.over, stats)
     if share is None:
         return march
 
     def advance(t: float) -> Array:
         # the maximum principle of the monotone step; the run continues from the unclipped u
-        return np.clip(march(t), steps.low, steps.high)
+        u = march(t)
+        if steps.raised is None:
+            return np.clip(u, steps.low, steps.high)
+        return steps.raised(np.maximum(u, steps.low), t)
 
     return advance
+
+
+def raised(problem: Any) -> Callable[[Array, float], Array] | None:
+    """Up to the obstacle at a time, where the equation has one."""
+    if getattr(problem.equation, "obstacle", None) is None:
+        return None
+    raised: Callable[[Array, float], Array] = problem.raised
+    return raised
 
 
 def _too_many(dt: float, span: float) -> ConvergenceError:
