@@ -92,10 +92,10 @@ class HamiltonJacobi(_OfHamiltonian):
     """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
 
     u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). Mathematics 1.3; thesis (4.15)-(4.16).
+    Fronts, arrivals and games: u_t = -H(x, ∇u, t) of place and time, by ``Eikonal(c)``,
+    ``Advection(b)``, sums, ``StateDependent`` (mathematics 1.3.7).
     Another ``hamiltonian``, a value of ``pdekit.hamiltonians``, solves u_t = -H(∇u), in the sense
-    of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t). Those of place
-    and time, u_t = -H(x, ∇u, t): ``Eikonal(c)``, ``Advection(b)``, sums, ``StateDependent``
-    (mathematics 1.3.7), for fronts, arrivals and games.
+    of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t).
     """
 
 

@@ -32,7 +32,8 @@ class Godunov:
     """u <- S_dt (u - dt H(D^- u, D^+ u)): a monotone Hamiltonian, then the linear part exactly.
 
     The explicit half is monotone while dt sum_k max |H'(D_k u)| / h_k <= ``cfl`` <= 1; the step is
-    adapted as the gradient decreases. S_dt is the identity (``HamiltonJacobi``), the semigroup
+    adapted as the gradient decreases (for H(x, p, t), ``godunov`` or ``lax_friedrichs``, mathematics
+    1.3.7 says how). S_dt is the identity (``HamiltonJacobi``), the semigroup
     of the three-point Laplacian (``ViscousHJ``) or of the Scharfetter-Gummel generator
     (``HamiltonJacobiBellman``, one dimension): a Markov operator, so that the whole step is
     monotone, commutes with constants and does not expand the maximum norm. Two solutions compare
@@ -40,8 +41,7 @@ class Godunov:
     up to the error of the scheme. First order in h; the cell averages of ``Burgers`` are the
     differences of u, a finite-volume scheme. ``flux`` is a function of ``pde.discrete.fluxes``:
     ``godunov`` (least diffusive), ``engquist_osher`` or ``lax_friedrichs``, for any H, convex or
-    not; one of place and time takes the first or the last. Mathematics 1.2-1.3. Raises
-    ``ConvergenceError`` if more than 10^7 steps would be needed.
+    not. Mathematics 1.2-1.3. Raises ``ConvergenceError`` if more than 10^7 steps would be needed.
     """
 
     cfl: float = 0.9
