@@ -32,8 +32,8 @@ class Godunov:
     """u <- S_dt (u - dt H(D^- u, D^+ u)): a monotone Hamiltonian, then the linear part exactly.
 
     The explicit half is monotone while dt sum_k max |H'(D_k u)| / h_k <= ``cfl`` <= 1; the step is
-    adapted as the gradient decreases (for H(x, p, t), ``godunov`` or ``lax_friedrichs``, mathematics
-    1.3.7 says how). S_dt is the identity (``HamiltonJacobi``), the semigroup
+    adapted as the gradient decreases. (H(x, p, t) takes ``godunov`` or ``lax_friedrichs``, with the
+    condition of mathematics 1.3.7.) S_dt is the identity (``HamiltonJacobi``), the semigroup
     of the three-point Laplacian (``ViscousHJ``) or of the Scharfetter-Gummel generator
     (``HamiltonJacobiBellman``, one dimension): a Markov operator, so that the whole step is
     monotone, commutes with constants and does not expand the maximum norm. Two solutions compare
