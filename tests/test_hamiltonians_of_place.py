@@ -276,12 +276,25 @@ def test_a_running_cost_and_a_flat_start():
     assert u.max() <= 2.0 and u.min() >= -1e-12  # t max x²/2
 
 
-def test_time_alone():
-    """H = cos(4t): u = f - sin(4t)/4, whatever the slopes."""
+@pytest.mark.parametrize("t", [0.3, 1.0])
+def test_time_alone(t):
+    """H = cos(4t): u = f - sin(4t)/4, whatever the slopes, above the data and below."""
     H = h.StateDependent(lambda x, p, t: np.cos(4 * t) + 0 * p[..., 0])
     grid = pk.Grid(-1, 1, 100)
     f = np.sin(grid.axes[0])
-    assert np.abs(solved(H, grid, f, 1.0) - f + np.sin(4.0) / 4).max() < 1e-4
+    assert np.abs(solved(H, grid, f, t) - f + np.sin(4 * t) / 4).max() < 1e-4
+
+
+def test_a_pulse_of_speed_is_followed_by_shorter_steps():
+    """Of a hundredth of the time, from rest; its area counts."""
+
+    def speed(x, t):
+        return 100 * np.exp(-(((t - 0.15) / 2e-3) ** 2)) + 0 * x[..., 0]
+
+    grid, reach = pk.Grid(-1, 1, 100), 0.2 * np.sqrt(np.pi)
+    u = solved(h.Eikonal(pk.InTime(speed)), grid, wavy, 0.3)
+    y = np.clip(grid.axes[0][:, None] + np.linspace(-reach, reach, 2001), -1, 1)
+    assert np.abs(u - np.cos(np.pi * y).min(1)).mean() < 0.03
 
 
 def test_sums_add_and_are_called():
@@ -360,6 +373,25 @@ def test_the_filtered_scheme_stays_within_the_range_of_its_data(seed, dim, walls
         warnings.simplefilter("ignore", pk.ResolutionWarning)
         u = solved(random_front(seed, dim, False), grid, f, 0.7)
     assert f.min() <= u.min() and u.max() <= f.max()
+
+
+@settings(max_examples=60)
+@given(seed=SEEDS, dim=DIMS, walls=WALLS)
+def test_found_dissipations_are_bounds(seed, dim, walls):
+    """Of |∂H/∂p_k| at all slopes between those on both sides."""
+    rng, grid = np.random.default_rng(seed), random_grid(dim, walls)
+    a, b = rng.uniform(0.2, 2, 2)
+
+    def function(x, p):
+        return np.sin(a * p.sum(-1)) * np.cos(x[..., 0]) + b * p[..., 0] ** 2 / 9
+
+    numerical = NumericalHamiltonian(h.StateDependent(function, dim=dim), grid, fluxes.godunov)
+    minus, plus = fluxes.slopes(u := rng.normal(size=grid.shape) / 3, grid)
+    ((drag,), (part,)) = numerical.monotone(u, 0.0)[2], numerical.others
+    below, above = np.stack(minus, -1), np.stack(plus, -1)
+    for _ in range(40):
+        p = below + rng.random(below.shape) * (above - below)
+        assert (np.abs(part.grad(p, grid.centres)) <= 1.02 * drag + 0.05 * drag.max()).all()
 
 
 @settings(max_examples=40)

@@ -38,8 +38,10 @@ from pdekit.pde.discrete.sampling import evaluate, evaluate_vector
 from pdekit.pde.discrete.stats import Stats
 
 _KINK = 0.05  # of the range of slopes, beyond which those on both sides are far apart
-# irregular places between them: multiples of the golden and the plastic ratio
-_INSIDE = np.modf(np.arange(1, 65)[:, None] * np.array([0.6180339887498949, 0.7548776662466927]))[0]
+_MARGIN = 0.1  # of the variation of 64 samples there, added to the largest
+# irregular places between them, some on the ends: powers of the plastic ratio
+_LATTICE = np.arange(1, 65)[:, None] * np.array([0.7548776662466927, 0.5698402909980532])
+_INSIDE = np.clip(1.4 * np.modf(_LATTICE)[0] - 0.2, 0, 1)
 _TOO_FAST = 2.0  # of the CFL number: what the slopes after a step may come to; then it is halved
 
 
@@ -293,7 +295,8 @@ def _found(part: Any, here: Array, below: Array, above: Array, x: Array, t: floa
     kinks = (apart > _KINK * max(float(np.ptp(below)), float(np.ptp(above)))).any(-1)
     if kinks.any():
         p = below[kinks] + _INSIDE[:, None, : x.shape[-1]] * (above - below)[kinks]
-        inside = np.abs(part.grad(p, np.broadcast_to(x[kinks], p.shape), t)).max(0)
+        inside = np.abs(part.grad(p, np.broadcast_to(x[kinks], p.shape), t))
+        inside = inside.max(0) + _MARGIN * np.ptp(inside, 0)
         most[kinks] = np.maximum(most[kinks], inside)
     return np.asarray(most)
 
