@@ -42,6 +42,7 @@ _MARGIN = 0.1  # of the variation of 64 samples there, added to the largest
 # irregular places between them, some on the ends: powers of the plastic ratio
 _LATTICE = np.arange(1, 65)[:, None] * np.array([0.7548776662466927, 0.5698402909980532])
 _INSIDE = np.clip(1.4 * np.modf(_LATTICE)[0] - 0.2, 0, 1)
+_GROWTH = 1.2  # of steps after one that was halved, not to pass by what made it fast
 _TOO_FAST = 2.0  # of the CFL number: what the slopes after a step may come to; then it is halved
 
 
@@ -329,7 +330,7 @@ class FrontMarch:
         check_coefficients(problem, until)
         accuracy = self.numerical.moves or bool(self.numerical.others)
         self.longest = until / max(grid.cells) if accuracy else inf
-        self.size = 0.0
+        self.size, self.shortened = 0.0, inf
         self.raised = raised(problem)
         self.first = problem.values if self.raised is None else self.raised(problem.values, 0.0)
         self.low, self.high = float(self.first.min()), float(self.first.max())
@@ -344,7 +345,7 @@ class FrontMarch:
         while t < end:
             rate, left = now[1], end - t
             dt = left if rate * left <= self.cfl else self.cfl / rate
-            dt = min(dt, self.longest)
+            dt = min(dt, self.longest, self.shortened)
             while True:
                 if not left <= dt * MOST_STEPS:
                     raise _too_many(dt, left)
@@ -353,6 +354,8 @@ class FrontMarch:
                 if then[1] * (after - t) <= _TOO_FAST * self.cfl:
                     break
                 dt /= 2
+                self.shortened = dt
+            self.shortened *= _GROWTH
             self._note(u, t, after)
             u, now, t, steps = v, then, after, steps + 1
         if self.resolution is not None:
