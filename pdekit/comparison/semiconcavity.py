@@ -112,8 +112,8 @@ def semiconcavity(
     all of a solver's noise). A bound holds if ``sup_k <= bound_k + allowance_k``.
 
     Raises ``ValueError`` if neither ``initial``, ``constants`` nor a time 0 is there, if no ``C_k``
-    is positive, for shapes that do not fit or an empty window; ``TypeError`` for a solution without
-    ``.u`` and ``.grid``.
+    is positive, for another Hamiltonian than |p|²/2, for shapes that do not fit or an empty window;
+    ``TypeError`` for a solution without ``.u`` and ``.grid``.
 
     Source: thesis Lemmas 4.17-4.19, mathematics 1.8 (with the hypothesis ``C_k > 0``). Good values:
     1,000 cells, ``step=1`` for Cole-Hopf, 4 to 8 for first-order schemes.
@@ -301,6 +301,12 @@ def _inside(grid: Grid, window: Window, drop: int) -> NDArray[np.bool_]:
 
 def _value_of(solution: HasField) -> tuple[Grid, xr.DataArray]:
     grid, u = field_of(solution)
+    other = getattr(getattr(solution, "equation", None), "hamiltonian", None)
+    if other is not None:
+        raise ValueError(
+            f"semiconcavity is proved for H = |p|²/2, got a solution for {checks.shown(other)}; "
+            "differentiate its field twice to see its curvature"
+        )
     if not np.isfinite(u.values).all():
         raise ValueError("solution.u has values that are not finite")
     return grid, u

@@ -95,6 +95,8 @@ class HamiltonJacobi(_OfHamiltonian):
     """Non-viscous smoothing u_t = -|∇u|^2 / 2, u(., 0) = f: the inf-convolution of f.
 
     u(x, t) = min_y f(y) + |x - y|^2 / (2 t) (Hopf-Lax). Mathematics 1.3; thesis (4.15)-(4.16).
+    Fronts, arrivals and games: u_t = -H(x, ∇u, t) of place and time, by ``Eikonal(c)``,
+    ``Advection(b)``, sums, ``StateDependent`` (mathematics 1.3.7).
     Another ``hamiltonian``, a value of ``pdekit.hamiltonians``, solves u_t = -H(∇u), in the sense
     of viscosity: for convex H the Hopf-Lax formula min_y f(y) + t L((x - y) / t).
 
@@ -120,6 +122,15 @@ class Burgers(_OfHamiltonian):
     """
 
     carries_slope: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if checks.declared(self.hamiltonian, "of_state"):
+            raise ValueError(
+                "Burgers takes a Hamiltonian H(p) of the slope alone, not a sum or one of place "
+                f"or time; got {checks.shown(self.hamiltonian)}. HamiltonJacobi takes it: p is the "
+                "slope of its u"
+            )
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,11 @@ def _covering(low: float, high: float) -> tuple[float, float]:
     return floor(low / unit) * unit, ceil(high / unit) * unit
 
 
+def forget_turns() -> None:
+    """A run finds them anew: a user's function may have changed since the last."""
+    _found.cache_clear()
+
+
 @lru_cache(maxsize=64)
 def _found(slope: Scalar, low: float, high: float) -> tuple[float, ...]:
     """Sign changes of H' in [low, high], by a scan and bisection; one of each where H is level."""

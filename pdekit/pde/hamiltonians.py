@@ -1,4 +1,4 @@
-"""Hamiltonians H(p) as values, and their Legendre transforms, where known.
+"""Hamiltonians H(p), and H(x, p, t), as values, and their Legendre transforms, where known.
 
 ``H(p)`` maps gradients ``(..., d)`` to values ``(...)``, ``H.grad(p)`` to velocities
 ``(..., d)``. ``H.terms(d)`` is a tuple of ``Term``, one an axis, where H is a sum over the axes,
@@ -19,6 +19,10 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.differences import slopes
 from pdekit.pde.hamiltonian_terms import Term as Term
+from pdekit.pde.state_dependent import Advection as Advection
+from pdekit.pde.state_dependent import StateDependent as StateDependent
+from pdekit.pde.state_dependent import Sum as Sum
+from pdekit.pde.state_dependent import Summed, coefficient_at, is_function
 
 
 @runtime_checkable
@@ -33,7 +37,7 @@ class Hamiltonian(Protocol):
 
 
 @dataclass(frozen=True)
-class Power:
+class Power(Summed):
     """H(p) = sum_k scale_k |p_k|^a / a with a = ``exponent`` >= 1; ``Power(2)`` is |p|^2 / 2.
 
     L(v) = sum_k scale_k |v_k / scale_k|^b / b, 1/a + 1/b = 1; for a = 1, zero up to |v_k| =
@@ -65,7 +69,7 @@ class Power:
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class Quadratic(Summed):
     """H(p) = p·A p / 2 with A = ``matrix`` symmetric positive definite; rows as tuples.
 
     A sum over the axes where A is diagonal; its conjugate is v·A^-1 v / 2.
@@ -106,36 +110,60 @@ class Quadratic:
 
 
 @dataclass(frozen=True)
-class Eikonal:
+class Eikonal(Summed):
     """H(p) = speed |p| with the Euclidean norm: level sets move at ``speed`` along their normals.
 
-    u(x, t) = min of f over the ball of radius speed * t (1-D: ``Power(1, speed)``).
+    u(x, t) = min of f over the ball of radius speed * t (1-D: ``Power(1, speed)``). The ``speed``
+    of place and time c(x, t) is a function of points ``(..., d) -> (...)`` or
+    ``InTime(lambda x, t: ...)``, of any sign: u(x, t) is the least (where c < 0, the greatest) f
+    that is reached from x at speeds up to |c|. A function is read at the cell centres: a jump of c
+    between two of them is a jump at the face, which errs by O(h).
     """
 
-    speed: float = 1.0
-    known: ClassVar[bool] = True
+    speed: Any = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "speed", checks.positive("Eikonal: speed", self.speed))
+        what = "a number > 0, a function of points such as lambda x: 1 + x[..., 0]**2, or InTime"
+        if not is_function("Eikonal: speed", self.speed, what):
+            object.__setattr__(self, "speed", checks.positive("Eikonal: speed", self.speed))
 
-    def __call__(self, p: Any) -> Any:
-        return self.speed * np.sqrt((np.asarray(p) ** 2).sum(-1))
+    def __call__(self, p: Any, x: Any = None, t: float = 0.0) -> Any:
+        return coefficient_at(self.speed, x, t) * np.sqrt((np.asarray(p) ** 2).sum(-1))
 
-    def grad(self, p: Any) -> Any:
+    def grad(self, p: Any, x: Any = None, t: float = 0.0) -> Any:
         size = np.sqrt((np.asarray(p) ** 2).sum(-1, keepdims=True))
-        return self.speed * p / np.where(size > 0, size, 1.0)
+        speed = np.asarray(coefficient_at(self.speed, x, t))[..., None]
+        return speed * p / np.where(size > 0, size, 1.0)
 
     @property
-    def steepest(self) -> float:
-        """The largest |∂H/∂p_k|, and that H grows with every |p_k|."""
-        return self.speed
+    def known(self) -> bool:
+        """Whether it is a formula of pdekit."""
+        return not self.of_state
+
+    @property
+    def of_state(self) -> bool:
+        """Whether the speed is a function."""
+        return not isinstance(self.speed, float)
+
+    @property
+    def depends_on_time(self) -> bool:
+        return checks.time_dependent(self.speed)
+
+    @property
+    def normal_speeds(self) -> tuple[Any, ...]:
+        return (self.speed,)
+
+    @property
+    def steepest(self) -> float | None:
+        """The largest |∂H/∂p_k|, and that H grows with every |p_k|; None where it is a function."""
+        return None if self.of_state else self.speed
 
     def terms(self, dim: int) -> tuple[Term, ...] | None:
-        return (_power(1.0, self.speed),) if dim == 1 else None
+        return (_power(1.0, self.speed),) if dim == 1 and not self.of_state else None
 
 
 @dataclass(frozen=True)
-class Custom:
+class Custom(Summed):
     """H(p) = ``function(p)``, convex or not, on gradients ``(..., dim)``.
 
     ``gradient`` maps ``(..., dim)`` to ``(..., dim)`` (None: central differences, their
@@ -214,7 +242,7 @@ def _values(conjugate: Callable[[Any], Any], v: Any) -> Array:
 
 
 @dataclass(frozen=True)
-class Separable:
+class Separable(Summed):
     """H(p) = H_1(p_1) + H_2(p_2): one Hamiltonian of one slope an axis, in ``parts``."""
 
     parts: tuple[Hamiltonian, ...]

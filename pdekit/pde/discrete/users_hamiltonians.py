@@ -15,7 +15,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.fluxes import slope_bounds, slopes
-from pdekit.pde.hamiltonian_terms import Term
+from pdekit.pde.hamiltonian_terms import Term, forget_turns
 from pdekit.pde.hamiltonians import Hamiltonian
 from pdekit.potentials.consistency import check_gradient, check_pointwise, note, seen
 
@@ -30,6 +30,7 @@ def check_hamiltonian(hamiltonian: Hamiltonian, values: Array, grid: Grid, expli
     """``ValueError`` where it is not what it says; ``explicit`` steps need a bounded derivative."""
     if checks.declared(hamiltonian, "known"):
         return
+    forget_turns()
     bounds = slope_bounds(*slopes(values, grid))
     if seen(hamiltonian, bounds) or not np.isfinite(bounds).all():
         return
@@ -64,7 +65,7 @@ def _check_on_line(term: Term, low: float, high: float, explicit: bool) -> None:
     if term.turns is not None:
         _require_turns(term.turns, p, H)
     if explicit:
-        _require_bounded_derivative(term.value, p)
+        require_bounded_derivative(term.value, p)
     if term.convex:
         _require_convex(p, H)
         if term.conjugate:
@@ -81,7 +82,7 @@ def _check_in_plane(hamiltonian: Any, bounds: Array, explicit: bool) -> None:
             if explicit and line[0] < line[-1]:
                 way = np.arange(len(bounds)) == axis
                 along = partial(_along, hamiltonian, way, through)
-                _require_bounded_derivative(along, np.linspace(line[0], line[-1], _SLOPES[1]))
+                require_bounded_derivative(along, np.linspace(line[0], line[-1], _SLOPES[1]))
 
 
 def _along(hamiltonian: Any, way: Any, through: Array, s: Array) -> Array:
@@ -89,7 +90,7 @@ def _along(hamiltonian: Any, way: Any, through: Array, s: Array) -> Array:
     return np.asarray(hamiltonian(np.where(way, s[..., None], through)), dtype=float)
 
 
-def _require_bounded_derivative(value: Callable[[Array], Any], p: Array) -> None:
+def require_bounded_derivative(value: Callable[[Array], Any], p: Array) -> None:
     """``ValueError`` where H is ever steeper on a closer look: monotone steps would vanish."""
     steepness: list[float] = []
     for _ in range(_ZOOMS + 1):

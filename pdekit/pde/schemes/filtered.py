@@ -8,6 +8,7 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete import moving_fronts
 from pdekit.pde.discrete.conservation import as_slopes
 from pdekit.pde.discrete.fluxes import (
     Flux,
@@ -65,11 +66,17 @@ class Filtered:
 
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
+        if moving_fronts.of_state(problem):
+            return moving_fronts.refused_flux(self.flux)
         return refused(problem, "Filtered")
 
     def start(self, problem: Problem, stats: Stats) -> Advance:
         if problem.equation.carries_slope:
             return as_slopes(problem, self, stats)
+        if moving_fronts.of_state(problem):
+            warn_if_unresolved(problem)
+            share = _share(self.epsilon, problem.grid)
+            return moving_fronts.start(problem, stats, self.cfl, self.flux, share)
         run = _Run(self, problem, stats)
         warn_if_unresolved(problem)
         march = March(problem.start, run.over, stats)
@@ -95,9 +102,7 @@ class _Run:
 
     def __init__(self, scheme: Filtered, problem: Problem, stats: Stats) -> None:
         self.steps, self.stats = explicit(problem, scheme.cfl, scheme.flux), stats
-        widths = np.subtract(problem.grid.upper, problem.grid.lower)
-        # eps over the range of H: goes to zero with h, but slower
-        self.share = scheme.epsilon * float(np.sqrt((problem.grid.spacing / widths).max()))
+        self.share = _share(scheme.epsilon, problem.grid)
         stats["filtered"] = 0.0
 
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
@@ -137,6 +142,12 @@ class _Run:
             raise too_steep(dt, span)
         self.stats["filtered"] = max(self.stats["filtered"], filtered / u.size)
         return field.reshape(u.shape), int(steps)
+
+
+def _share(epsilon: float, grid: Grid) -> float:
+    """eps over the range of H: goes to zero with h, but slower."""
+    widths = np.subtract(grid.upper, grid.lower)
+    return epsilon * float(np.sqrt((grid.spacing / widths).max()))
 
 
 def filtered_plain(

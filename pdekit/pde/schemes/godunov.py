@@ -8,6 +8,7 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid
+from pdekit.pde.discrete import moving_fronts
 from pdekit.pde.discrete.conservation import as_slopes
 from pdekit.pde.discrete.fluxes import Flux, godunov
 from pdekit.pde.discrete.march import Advance, March
@@ -31,7 +32,8 @@ class Godunov:
     """u <- S_dt (u - dt H(D^- u, D^+ u)): a monotone Hamiltonian, then the linear part exactly.
 
     The explicit half is monotone while dt sum_k max |H'(D_k u)| / h_k <= ``cfl`` <= 1; the step is
-    adapted as the gradient decreases. S_dt is the identity (``HamiltonJacobi``), the semigroup
+    adapted as the gradient decreases. (H(x, p, t) takes ``godunov`` or ``lax_friedrichs``, with the
+    condition of mathematics 1.3.7.) S_dt is the identity (``HamiltonJacobi``), the semigroup
     of the three-point Laplacian (``ViscousHJ``) or of the Scharfetter-Gummel generator
     (``HamiltonJacobiBellman``, one dimension): a Markov operator, so that the whole step is
     monotone, commutes with constants and does not expand the maximum norm. Two solutions compare
@@ -54,11 +56,16 @@ class Godunov:
 
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
+        if moving_fronts.of_state(problem):
+            return moving_fronts.refused_flux(self.flux)
         return refused(problem, "Godunov")
 
     def start(self, problem: Problem, stats: Stats) -> Advance:
         if problem.equation.carries_slope:
             return as_slopes(problem, self, stats)
+        if moving_fronts.of_state(problem):
+            warn_if_unresolved(problem)
+            return moving_fronts.start(problem, stats, self.cfl, self.flux, None)
         steps = explicit(problem, self.cfl, self.flux)
         warn_if_unresolved(problem)
 
