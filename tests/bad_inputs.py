@@ -448,6 +448,7 @@ BAD: dict[str, list[str]] = {
     "text": ["3.0", "None", "{}", "1j", "[1]"],
     "any": [],
     "cells": ["'3'", "2.5", "3", "0", "-4", "None", "1j", "int", "[40, 40, 40]", "np.nan", "{}"],
+    "side": [*_NO_NUMBER, "np.nan", "(0.5, 0.6)", "[]", "1j", "object()"],
     "corner": [
         "'0'",
         "None",
@@ -1134,6 +1135,14 @@ CALLS: list[Call] = [
         label=("lambda x: (x[..., 0] > 0).long()", "function"),
         count=("2", "whole"),
         every=("None", "whole?"),
+    ),
+    _row(
+        "FirstPassage",
+        lambda **a: pk.simulate(
+            pk.Langevin(V, 4.0), LAW, 8, 0.1, 0.05, observe=pk.FirstPassage(**a)
+        ),
+        lower=("0.5", "side"),
+        upper=("0.8", "side"),
     ),
     _row("Histogram", pk.Histogram, grid=("GRID", "grid"), every=("None", "whole?")),
     _row("Moments", pk.Moments, every=("None", "whole?")),

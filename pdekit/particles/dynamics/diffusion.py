@@ -64,6 +64,11 @@ class Diffusion(Protocol):
         """σ in a step."""
         return self.sigma
 
+    def variance(self, x: Tensor, step: Step) -> Tensor | float:
+        """Of the noise of a step from ``x`` in each coordinate."""
+        sigma = self.noise_of_step(step)
+        return sigma * sigma * step.size
+
     def drift(self, x: Tensor, t: float) -> Tensor:
         """-Σ ∇V_k(x, t), shape of ``x``."""
         first, *rest = (slope(at_time(V, t), x) for V in self.potentials)

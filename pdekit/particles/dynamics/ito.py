@@ -119,6 +119,11 @@ class ItoProcess:
         sizes: Tensor = self.matrix(x, 0.0).norm(dim=-1).expand(x.shape)
         return sizes
 
+    def variance(self, x: Tensor, step: Step) -> Tensor:
+        """Of the noise of a step from ``x`` in each coordinate, shape of ``x``."""
+        squares: Tensor = (self.matrix(x, step.start) ** 2).sum(-1)
+        return squares.expand(x.shape) * step.size
+
     def law(self) -> FokkerPlanck:
         """ρ_t = -∇·(drift ρ) + ½ ∇·∇·(noise noiseᵀ ρ), in one or two dimensions."""
         from pdekit.pde.equations import FokkerPlanck

@@ -55,6 +55,10 @@ class MetropolisLangevin(GradientDynamics):
         """√(2/β), the noise per square root of time."""
         return sqrt(2 / self.beta)
 
+    def variance(self, x: Tensor, step: Step) -> float:
+        """Of the noise of a step in each coordinate."""
+        return 2 * step.size / self.beta
+
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """Zero: too long a step is rejected, not unstable."""
         return 0.0

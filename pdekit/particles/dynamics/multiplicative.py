@@ -91,6 +91,11 @@ class MultiplicativeLangevin(GradientDynamics):
         rows: Tensor = self._factor(x[None])[0].norm(dim=-1)
         return rows * sqrt(2 / self.beta)
 
+    def variance(self, x: Tensor, step: Step) -> Tensor:
+        """Of the noise of a step from ``x`` in each coordinate, shape of ``x``."""
+        D: Tensor = self._reading.tensor(x).diagonal(dim1=-2, dim2=-1)
+        return D * (2 * step.size / self.beta)
+
     def step_warning(self, x: Tensor, size: float, t: float) -> str:
         """A warning if D changes too much over one increment of the noise."""
         if not callable(self._reading.D):

@@ -22,7 +22,7 @@ own address, so that a path does not depend on tiles, ranks and restarts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite, nan, sqrt
+from math import inf, isfinite, nan
 from typing import Any, ClassVar
 
 import torch
@@ -177,6 +177,11 @@ class Stopping:
         ends = torch.cat([state[TIME, ..., :1], state[WALL, ..., :1], state[PLACE]], -1)
         return ends.masked_fill(self.alive(state)[..., None], nan)
 
+    def spent(self, state: Tensor, step: Step) -> Tensor:
+        """How long each was on its way in the step before a state, ``(runs, particles, 1)``."""
+        on_the_way = (state[TIME, ..., :1] - step.start).clamp(0.0, step.size)
+        return on_the_way
+
     def step(self, state: Tensor, step: Step, noise: Any) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         x, h = state[PLACE], step.size
@@ -250,7 +255,7 @@ class Stopping:
                     after = when.new_full((), 0.5).expand_as(when)
                 else:
                     stopped = meets < torch.exp(-2 * d * beyond.clamp_min(0) / v)
-                    after = _hitting_share(d, beyond.abs(), v, normal[..., k], when)
+                    after = hitting_share(d, beyond.abs(), v, normal[..., k], when)
                 sooner = stopped & (after < share[..., 0])
                 share[..., 0] = torch.where(sooner, after, share[..., 0])
                 wall[..., 0] = torch.where(sooner, float(2 * k + side), wall[..., 0])
@@ -306,12 +311,12 @@ def _local_time(d: Tensor, beyond: Tensor, v: float, uniform: Tensor) -> Tensor:
     return (-lowest).clamp_min(0)
 
 
-def _hitting_share(d: Tensor, end: Tensor, v: float, normal: Tensor, uniform: Tensor) -> Tensor:
+def hitting_share(d: Tensor, end: Tensor, v: Any, normal: Tensor, uniform: Tensor) -> Tensor:
     """τ/h of the first time at which a bridge of variance v, that does so, comes down by d.
 
     τ/(h - τ) is inverse Gaussian, of mean d/end and shape d²/v (Michael, Schucany and Haas 1976).
     """
-    before, left = ((z / sqrt(v)).clamp_min(_TINY) for z in (d, end))
+    before, left = ((z / v**0.5).clamp_min(_TINY) for z in (d, end))
     mean, spread = before / left, normal * normal / (before * left)
     small = mean / (1 + spread / 2 + (spread + spread * spread / 4).sqrt())
     ratio = torch.where(uniform * (mean + small) <= mean, small, mean / small * mean)
