@@ -969,6 +969,19 @@ CALLS: list[Call] = [
         walls=("pk.Walls(False, True)", "part"),
         killing=("0.5", "clock"),
     ),
+    *(
+        _row(
+            f"{name} that stops",
+            lambda make=make, **a: _run(make(box=GRID, **a)),
+            walls=("pk.Walls(False, True)", "part"),
+            killing=("0.5", "clock"),
+        )
+        for name, make in (
+            ("ItoProcess", lambda **a: pk.ItoProcess(lambda x: -x, 1.0, **a)),
+            ("MetropolisLangevin", lambda **a: pk.MetropolisLangevin(V, 4.0, **a)),
+            ("MultiplicativeLangevin", lambda **a: pk.MultiplicativeLangevin(V, 4.0, 1.0, **a)),
+        )
+    ),
     _row(
         "Langevin that is reset",
         lambda **a: _run(pk.Langevin(V, 4.0, **a)),

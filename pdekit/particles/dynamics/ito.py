@@ -11,11 +11,24 @@ from array_api_compat import array_namespace, device
 from torch import Tensor
 
 from pdekit import checks
+from pdekit.grid import Grid
 from pdekit.in_time import InTime
-from pdekit.particles.dynamics.diffusion import at_time, force_values
+from pdekit.particles.dynamics.diffusion import (
+    at_time,
+    check_in_box,
+    fold,
+    force_values,
+    reflected,
+    wide_step,
+)
 from pdekit.particles.dynamics.multiplicative import semidefinite_factor
+from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.stopping import check_stopping, endings
 from pdekit.particles.integrators import Draws, Step
 from pdekit.potentials import Linear
+from pdekit.protocols import Coefficient
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -32,6 +45,8 @@ class ItoProcess:
         ``(..., d, m)`` of m Brownian motions; or is a number, a vector (d,) or a matrix (d, m).
         It may be zero in some directions (coloured noise, kinetic equations)
     dim : d
+    box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
+    walls, killing, resetting : as for ``Langevin``
 
     A function with two required arguments, place and time, stands for ``InTime(f)``. Both are
     called with torch tensors by ``simulate``, and with numpy arrays by ``solve`` of the ``law()``.
@@ -43,6 +58,10 @@ class ItoProcess:
     drift: Any
     noise: Any
     dim: int = 1
+    box: Grid | None = None
+    walls: Walls | None = None
+    killing: float | Coefficient | None = None
+    resetting: Resetting | None = None
     weak_order: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -52,6 +71,9 @@ class ItoProcess:
             self, "drift", Drift(_coefficient("ItoProcess: drift", self.drift, what))
         )
         object.__setattr__(self, "noise", self._noise())
+        check_parts(self)
+        check_in_box(self)
+        check_stopping(self)
 
     def _noise(self) -> Any:
         what = "a number, a vector (d,), a matrix (d, m), or a function of points with such values"
@@ -93,15 +115,24 @@ class ItoProcess:
         )
 
     def init(self, x: Tensor) -> Tensor:
-        """The positions are the state."""
-        return x
+        """The positions, in the box, are the state."""
+        return fold(x, self.box)[0]
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """Euler's step; ``state`` is overwritten."""
-        factor = self._square(self.matrix(state, step.start))
-        xi = noise.at(step.number)[..., : factor.shape[-1], None]
-        change = self.drift(state, step.start) * step.size
-        return state.add_(change + (factor @ xi)[..., 0] * sqrt(step.size))
+        """Euler's step, reflected at walls; ``state`` is overwritten."""
+        y = self.proposal(state, step, noise)
+        return reflected(y, self.box, lambda x: self.covariance(x, step.start))
+
+    def proposal(self, x: Tensor, step: Step, noise: Draws) -> Tensor:
+        """Where the step leads as if there were no walls."""
+        return self.euler(x, step.start, step.size, sqrt(step.size), noise.at(step.number))
+
+    def euler(self, x: Tensor, t: float, h: Any, root: Any, xi: Tensor) -> Tensor:
+        """Euler's step from x, of the size h with the square root ``root``."""
+        factor = self._square(self.matrix(x, t))
+        kicks: Tensor = (factor @ xi[..., : factor.shape[-1], None])[..., 0]
+        moved: Tensor = x + (self.drift(x, t) * h + kicks * root)
+        return moved
 
     def _square(self, matrix: Tensor) -> Tensor:
         """With at most d columns: of more Brownian motions a factor of the same law."""
@@ -119,10 +150,19 @@ class ItoProcess:
         sizes: Tensor = self.matrix(x, 0.0).norm(dim=-1).expand(x.shape)
         return sizes
 
+    def covariance(self, x: Tensor, t: float) -> Tensor:
+        """Of the noise per time at ``x``, matrices ``(..., d, d)``."""
+        matrix = self.matrix(x, t)
+        square: Tensor = matrix @ matrix.mT
+        return square.expand(*x.shape, x.shape[-1])
+
     def variance(self, x: Tensor, step: Step) -> Tensor:
         """Of the noise of a step from ``x`` in each coordinate, shape of ``x``."""
-        squares: Tensor = (self.matrix(x, step.start) ** 2).sum(-1)
-        return squares.expand(x.shape) * step.size
+        return self.covariance(x, step.start).diagonal(dim1=-2, dim2=-1) * step.size
+
+    def step_warning(self, x: Tensor, size: float, t: float) -> str:
+        """A warning of steps too long for walls that take particles."""
+        return wide_step(self, x, size, t)
 
     def law(self) -> FokkerPlanck:
         """ρ_t = -∇·(drift ρ) + ½ ∇·∇·(noise noiseᵀ ρ), in one or two dimensions."""
@@ -135,6 +175,7 @@ class ItoProcess:
             1.0,
             self.drift.coefficient,
             InTimeOf(self) if checks.time_dependent(self.noise) else diffusion,
+            **endings(self),
         )
 
 
