@@ -11,6 +11,7 @@ from array_api_compat import array_namespace, device
 from torch import Tensor
 
 from pdekit import checks
+from pdekit.diffusions import derivatives
 from pdekit.grid import Grid
 from pdekit.in_time import InTime
 from pdekit.particles.dynamics.diffusion import (
@@ -36,14 +37,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ItoProcess:
-    """dX = drift(X, t) dt + noise(X, t) dB, as Itô reads it; no potential need exist.
+    """dX = drift(X, t) dt + noise(X, t) dB; no potential need exist.
 
     Parameters
     ----------
     drift : maps points ``(..., d)``, or points and a time, to vectors ``(..., d)``
     noise : maps them to numbers ``(...)``, to one number a coordinate ``(..., d)``, or to matrices
         ``(..., d, m)`` of m Brownian motions; or is a number, a vector (d,) or a matrix (d, m).
-        It may be zero in some directions (coloured noise, kinetic equations)
+        It may be zero in some directions (coloured noise, kinetic equations). As Itô reads it
+        unless wrapped: ``Stratonovich(noise)``, the limit of smooth noises, with the drift
+        ½ Σ_jk B_kj ∂_k B_ij more, or ``HaenggiKlimontovich(noise)``, with ½ Σ_k ∂_k (B Bᵀ)_ik
     dim : d
     box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
     walls, killing, resetting : as for ``Langevin``
@@ -67,10 +70,13 @@ class ItoProcess:
     def __post_init__(self) -> None:
         object.__setattr__(self, "dim", checks.whole("ItoProcess: dim", self.dim, 1))
         what = "a function of points (..., d), or of points and a time, with values (..., d)"
-        object.__setattr__(
-            self, "drift", Drift(_coefficient("ItoProcess: drift", self.drift, what))
-        )
+        drift, reading = _coefficient("ItoProcess: drift", self.drift, what), None
+        if hasattr(self.noise, "share"):
+            reading = type(self.noise) if self.noise.share < 1 else None
+            object.__setattr__(self, "noise", self.noise.D)
         object.__setattr__(self, "noise", self._noise())
+        read = None if reading is None else Noise(self.noise, self.dim, reading)
+        object.__setattr__(self, "drift", Drift(drift, read))
         check_parts(self)
         check_in_box(self)
         check_stopping(self)
@@ -91,28 +97,7 @@ class ItoProcess:
 
     def matrix(self, x: Any, t: float) -> Any:
         """The noise at points ``(..., d)`` and time t as matrices ``(..., d, m)``."""
-        xp = array_namespace(x)
-        made = at_time(self.noise, t)
-        try:
-            value = made(x) if callable(made) else made
-            value = xp.asarray(value, dtype=x.dtype, device=device(x))
-        except Exception as error:
-            raise checks.failed(
-                error,
-                f"the noise must take arrays and tensors of points (..., {self.dim}); it failed on "
-                f"shape {tuple(x.shape)}: {error} ({type(error).__name__})",
-            ) from error
-        if value.shape in (x.shape[:-1], ()):
-            value = value[..., None] * xp.ones(self.dim, dtype=x.dtype, device=device(x))
-        if value.shape in (x.shape, (self.dim,)):
-            return value[..., None] * xp.eye(self.dim, dtype=x.dtype, device=device(x))
-        if value.shape[:-1] in (x.shape, (self.dim,)):
-            return value
-        raise ValueError(
-            f"the noise must map points of shape {tuple(x.shape)} to values of shape "
-            f"{tuple(x.shape[:-1])}, {tuple(x.shape)} or {(*x.shape, 'm')}, got shape "
-            f"{tuple(value.shape)}"
-        )
+        return Noise(self.noise, self.dim).matrix(x, t)
 
     def init(self, x: Tensor) -> Tensor:
         """The positions, in the box, are the state."""
@@ -173,21 +158,103 @@ class ItoProcess:
         return FokkerPlanck(
             nothing,
             1.0,
-            self.drift.coefficient,
+            self._force(),
             InTimeOf(self) if checks.time_dependent(self.noise) else diffusion,
             **endings(self),
         )
 
+    def _force(self) -> Any:
+        """The drift of Itô's equation, as a force."""
+        drift: Drift = self.drift
+        if drift.noise is None:
+            return drift.coefficient
+        moves = checks.time_dependent(drift.coefficient) or checks.time_dependent(self.noise)
+        return ItoForceInTime(drift) if moves else ItoForce(drift)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What multiplies the Brownian motions, in ``dim`` coordinates; ``reading`` is None for Itô."""
+
+    coefficient: Any
+    dim: int
+    reading: Any = None
+
+    def matrix(self, x: Any, t: float) -> Any:
+        """At points ``(..., d)`` and time t: matrices ``(..., d, m)``."""
+        xp = array_namespace(x)
+        made = at_time(self.coefficient, t)
+        try:
+            value = made(x) if callable(made) else made
+            value = xp.asarray(value, dtype=x.dtype, device=device(x))
+        except Exception as error:
+            raise checks.failed(
+                error,
+                f"the noise must take arrays and tensors of points (..., {self.dim}); it failed on "
+                f"shape {tuple(x.shape)}: {error} ({type(error).__name__})",
+            ) from error
+        if value.shape in (x.shape[:-1], ()):
+            value = value[..., None] * xp.ones(self.dim, dtype=x.dtype, device=device(x))
+        if value.shape in (x.shape, (self.dim,)):
+            return value[..., None] * xp.eye(self.dim, dtype=x.dtype, device=device(x))
+        if value.shape[:-1] in (x.shape, (self.dim,)):
+            return value
+        raise ValueError(
+            f"the noise must map points of shape {tuple(x.shape)} to values of shape "
+            f"{tuple(x.shape[:-1])}, {tuple(x.shape)} or {(*x.shape, 'm')}, got shape "
+            f"{tuple(value.shape)}"
+        )
+
+    def correction(self, x: Any, t: float) -> Any:
+        """The drift that makes Itô's equation of the reading, shape of ``x``."""
+        if self.reading is None or not callable(at_time(self.coefficient, t)):
+            return x * 0
+        B = self.matrix(x, t)
+        changes = list(derivatives(lambda y: self.matrix(y, t), x))
+        along = (change @ B[..., k, :, None] for k, change in enumerate(changes))
+        half = sum(along)[..., 0] / 2
+        if self.reading.share > 0:
+            return half
+        xp = array_namespace(x)  # the rest of the divergence of ½ B Bᵀ
+        spread = sum(change[..., k, :] for k, change in enumerate(changes))
+        return half + xp.matmul(B, spread[..., None])[..., 0] / 2
+
 
 @dataclass(frozen=True)
 class Drift:
-    """A drift as a function of place and time."""
+    """A drift as a function of place and time, in Itô's reading."""
 
     coefficient: Any
+    noise: Noise | None = None
 
     def __call__(self, x: Tensor, t: float) -> Tensor:
         """Vectors, of the shape of ``x``."""
-        return force_values(at_time(self.coefficient, t), x).expand(x.shape)
+        b = force_values(at_time(self.coefficient, t), x).expand(x.shape)
+        return b if self.noise is None else b + self.noise.correction(x, t)
+
+
+@dataclass(frozen=True)
+class ItoForce:
+    """The same as the force of an equation, at a time."""
+
+    drift: Drift
+    t: float = 0.0
+
+    def __call__(self, x: Any) -> Any:
+        """Vectors ``(..., d)``, of arrays and tensors."""
+        noise: Any = self.drift.noise
+        return at_time(self.drift.coefficient, self.t)(x) + noise.correction(x, self.t)
+
+
+@dataclass(frozen=True)
+class ItoForceInTime:
+    """The same, as a coefficient that changes in time."""
+
+    drift: Drift
+
+    def at(self, t: float) -> ItoForce:
+        """That at time t."""
+        return ItoForce(self.drift, t)
 
 
 @dataclass(frozen=True)
