@@ -1,5 +1,6 @@
 """One's own stochastic differential equation, and coefficients f(x, t)."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -133,6 +134,15 @@ def test_particles_follow_the_reading(reading):
     assert pk.compare(pk.solve(P.law(), GRID, LAW, 1.5), X).p_value > 1e-3
     ito = pk.ItoProcess(lambda x: -x, s).law()
     assert pk.compare(pk.solve(ito, GRID, LAW, 1.5), X).p_value < 1e-6
+
+
+def test_a_field_may_be_replaced():
+    """The rest, with its reading, stays."""
+    P = pk.ItoProcess(lambda x: -x, pk.Stratonovich(turning), dim=2)
+    Q = dataclasses.replace(P, killing=1.0)
+    x = np.array([[0.3, 0.4]])
+    assert Q.drift == P.drift and Q.noise == P.noise
+    np.testing.assert_array_equal(P.law().force(x), Q.law().force(x))
 
 
 def test_three_coordinates():

@@ -51,8 +51,9 @@ class ItoProcess:
     box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
     walls, killing, resetting : as for ``Langevin``
 
-    A function with two required arguments, place and time, stands for ``InTime(f)``. Both are
-    called with torch tensors by ``simulate``, and with numpy arrays by ``solve`` of the ``law()``.
+    A function with two required arguments, place and time, stands for ``InTime(f)``; within a
+    reading it must be ``InTime``. They are called with torch tensors by ``simulate``, and with
+    numpy arrays by ``solve`` of the ``law()``.
     Euler's steps, of weak order 1. Raises ``TypeError`` and ``ValueError`` for values of another
     shape. Good steps: dt times the largest slope of the drift below 0.1, and a noise that is nearly
     the same over one of its kicks. Mathematics 1.11.
@@ -70,7 +71,12 @@ class ItoProcess:
     def __post_init__(self) -> None:
         object.__setattr__(self, "dim", checks.whole("ItoProcess: dim", self.dim, 1))
         what = "a function of points (..., d), or of points and a time, with values (..., d)"
-        drift, reading = _coefficient("ItoProcess: drift", self.drift, what), None
+        given: Any = self.drift
+        reading = None
+        if hasattr(given, "in_itos_reading"):  # of an ItoProcess of which a field is replaced
+            reading = given.noise.reading if given.noise is not None else None
+            given = given.coefficient
+        drift = _coefficient("ItoProcess: drift", given, what)
         if hasattr(self.noise, "share"):
             reading = type(self.noise) if self.noise.share < 1 else None
             object.__setattr__(self, "noise", self.noise.D)
@@ -226,6 +232,7 @@ class Drift:
 
     coefficient: Any
     noise: Noise | None = None
+    in_itos_reading: ClassVar[bool] = True
 
     def __call__(self, x: Tensor, t: float) -> Tensor:
         """Vectors, of the shape of ``x``."""
