@@ -163,7 +163,7 @@ BAD: dict[str, list[str]] = {
     ],
     "moving": ["None", "'x'", "3.0", "{}", "object()", "lambda x: x", "GRID", "LAW", "int"],
     "noise": [
-        *(v for v in _FUNCTIONS if v != "3.0" and v != "[1]"),
+        *(v for v in _FUNCTIONS if v not in ("3.0", "[1]", "lambda x, t: x[..., 0]")),
         "np.inf",
         "np.nan",
         "[1.0, 2.0]",

@@ -191,7 +191,9 @@ class Noise:
         xp = array_namespace(x)
         made = at_time(self.coefficient, t)
         try:
-            value = made(x) if callable(made) else made
+            value = xp.asarray(made(x) if callable(made) else made)
+            if xp.isdtype(value.dtype, "complex floating"):
+                raise TypeError("its values are not real numbers")
             value = xp.asarray(value, dtype=x.dtype, device=device(x))
         except Exception as error:
             raise checks.failed(
