@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         MultiplicativeLangevin as MultiplicativeLangevin,
     )
     from pdekit.particles.dynamics.network import TwoLayerNetwork as TwoLayerNetwork
+    from pdekit.particles.dynamics.passage import FirstPassage as FirstPassage
     from pdekit.particles.dynamics.sampled import SampledDescent as SampledDescent
     from pdekit.particles.dynamics.smoothed import SmoothedDescent as SmoothedDescent
     from pdekit.particles.dynamics.two_scale import TwoScaleLangevin as TwoScaleLangevin

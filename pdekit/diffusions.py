@@ -75,7 +75,7 @@ class Stratonovich(Ito):
 
     def correction(self, x: Any) -> Any:
         """Σ_jk σ_jk ∂_j σ_ik."""
-        partials = list(_partials(self.tensor, x))
+        partials = list(derivatives(self.tensor, x))
         if x.shape[-1] == 1:  # half of D', where D vanishes too
             return partials[0][..., 0] / 2
         D = self.tensor(x)
@@ -92,7 +92,7 @@ class HaenggiKlimontovich(Ito):
 
     def correction(self, x: Any) -> Any:
         """Σ_j ∂_j D_ij."""
-        terms = [s[..., :, j] for j, s in enumerate(_partials(self.tensor, x))]
+        terms = [s[..., :, j] for j, s in enumerate(derivatives(self.tensor, x))]
         return sum(terms[1:], terms[0])
 
 
@@ -178,7 +178,7 @@ def _unit(x: Any) -> float:
     return float(array_namespace(x).finfo(x.dtype).eps)
 
 
-def _partials(function: Any, x: Any) -> Iterator[Any]:
+def derivatives(function: Any, x: Any) -> Iterator[Any]:
     """∂_k of a function of points along each coordinate k.
 
     On tensors exact, where torch can differentiate it; else by differences with an adaptive step.

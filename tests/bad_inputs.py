@@ -476,6 +476,7 @@ BAD: dict[str, list[str]] = {
     "text": ["3.0", "None", "{}", "1j", "[1]"],
     "any": [],
     "cells": ["'3'", "2.5", "3", "0", "-4", "None", "1j", "int", "[40, 40, 40]", "np.nan", "{}"],
+    "side": [*_NO_NUMBER, "np.nan", "(0.5, 0.6)", "[]", "1j", "object()"],
     "corner": [
         "'0'",
         "None",
@@ -1010,6 +1011,19 @@ CALLS: list[Call] = [
         walls=("pk.Walls(False, True)", "part"),
         killing=("0.5", "clock"),
     ),
+    *(
+        _row(
+            f"{name} that stops",
+            lambda make=make, **a: _run(make(box=GRID, **a)),
+            walls=("pk.Walls(False, True)", "part"),
+            killing=("0.5", "clock"),
+        )
+        for name, make in (
+            ("ItoProcess", lambda **a: pk.ItoProcess(lambda x: -x, 1.0, **a)),
+            ("MetropolisLangevin", lambda **a: pk.MetropolisLangevin(V, 4.0, **a)),
+            ("MultiplicativeLangevin", lambda **a: pk.MultiplicativeLangevin(V, 4.0, 1.0, **a)),
+        )
+    ),
     _row(
         "Langevin that is reset",
         lambda **a: _run(pk.Langevin(V, 4.0, **a)),
@@ -1178,6 +1192,14 @@ CALLS: list[Call] = [
         label=("lambda x: (x[..., 0] > 0).long()", "function"),
         count=("2", "whole"),
         every=("None", "whole?"),
+    ),
+    _row(
+        "FirstPassage",
+        lambda **a: pk.simulate(
+            pk.Langevin(V, 4.0), LAW, 8, 0.1, 0.05, observe=pk.FirstPassage(**a)
+        ),
+        lower=("0.5", "side"),
+        upper=("0.8", "side"),
     ),
     _row("Histogram", pk.Histogram, grid=("GRID", "grid"), every=("None", "whole?")),
     _row("Moments", pk.Moments, every=("None", "whole?")),

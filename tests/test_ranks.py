@@ -112,6 +112,7 @@ CASES = {
         1e-13,
     ),
 }
+PASSED = pk.FirstPassage(-0.9, 0.0)
 SEEN = (pk.Moments(), pk.Histogram(LINE, every=4))
 
 
@@ -180,6 +181,9 @@ def move_all(folder):
         axis = CASES[case][3]
         np.save(folder / f"{axis}{number}_{ranks.rank}.npy", share.x[axis].values)
         share.observed.to_netcdf(folder / f"seen{number}_{ranks.rank}.nc", engine="scipy")
+    whole = run("fused", ranks=ranks, observe=PASSED).gathered()
+    if whole is not None:
+        whole.observed.to_netcdf(folder / "passed.nc", engine="scipy")
     try:
         pairs = pk.InteractingLangevin(DoubleWell(), 2.0, particles.L1(0.2))
         pk.simulate(pairs, START, 1003, 0.1, 0.01, ranks=ranks)
@@ -226,6 +230,16 @@ def test_what_is_seen_is_added_up_over_the_ranks(case, moved):
                     assert np.allclose(seen[name], whole[name], rtol=0, atol=1e-12)
                 else:
                     assert np.array_equal(seen[name], whole[name])
+
+
+def test_passage_times_are_collected(moved):
+    import xarray as xr
+
+    whole = run("fused", observe=PASSED).observed
+    assert 0.1 < np.isfinite(whole.passage_time).mean() < 1
+    with xr.open_dataset(moved / "passed.nc", engine="scipy") as seen:
+        for name in ("passage_time", "survival"):
+            np.testing.assert_array_equal(seen[name], whole[name])
 
 
 def test_particles_that_act_in_pairs_are_not_divided(moved):

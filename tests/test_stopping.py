@@ -157,7 +157,7 @@ def test_the_time_of_a_bridge_at_a_wall():
         normal = torch.randn(N, generator=rng, dtype=torch.float64)
         uniform = torch.rand(N, generator=rng, dtype=torch.float64)
         full = torch.ones(N, dtype=torch.float64)
-        share = stopping._hitting_share(d * full, end * full, 0.7, normal, uniform).numpy()
+        share = stopping.hitting_share(d * full, end * full, 0.7, normal, uniform).numpy()
         s = (np.arange(200_000) + 0.5) / 200_000
         density = np.exp(-(d**2) / (1.4 * s) - end**2 / (1.4 * (1 - s))) / s**1.5 / (1 - s) ** 0.5
         mean = (s * density).sum() / density.sum()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import expm, solve_continuous_lyapunov
+from scipy.stats import norm
 from truth import Row, Trial, log_uniform, noticed, pick
 
 import pdekit as pk
@@ -279,10 +280,44 @@ def linear(rng):
     return Trial(f"{dynamics} {T=} {x0=} {dt=} {seed=}", call, judge)
 
 
+def passing(rng):
+    """A drift and a noise that are constant: whether an edge was met is exact at any step."""
+    dt, beta = log_uniform(rng, 1e-3, 3), log_uniform(rng, 1e-2, 1e3)
+    t, dtype = times_of(rng, dt), pick(rng, "float64", "float32")
+    kick = sqrt(2 * t[-1] / beta)
+    drift, away = rng.normal() * kick / t[-1], abs(rng.normal()) * kick
+    V, up = P.Linear((-drift,)), bool(rng.integers(2))
+    dynamics = pick(
+        rng,
+        *(pk.Langevin(V, beta, i) for i in INTEGRATORS[:3]),
+        pk.MultiplicativeLangevin(V, beta, 1.0),
+        pk.MetropolisLangevin(V, beta),
+        pk.ItoProcess(lambda x: 0 * x + drift, sqrt(2 / beta)),
+    )
+    toward, seed = drift if up else -drift, int(rng.integers(2**31))
+    seen = pk.FirstPassage(away, np.inf) if up else pk.FirstPassage(-np.inf, -away)
+    width = np.sqrt(2 * t / beta)
+    exact = norm.cdf((away - toward * t) / width) - np.exp(
+        beta * toward * away + norm.logcdf((-away - toward * t) / width)
+    )
+
+    def call():
+        found = pk.simulate(
+            dynamics, np.zeros((N, 1)), N, t, dt, seed=seed, dtype=dtype, observe=seen, keep=False
+        )
+        return found.observed["survival"].values
+
+    def judge(share):
+        return float(np.abs(share - exact).max()), SIGMAS / sqrt(4 * N) + 1e-4
+
+    return Trial(f"{dynamics} {seen} {t=} {dt=} {drift=} {seed=} {dtype}", call, judge)
+
+
 ALL = tuple(type(i).__name__ for i in INTEGRATORS)
 ROWS = [
     Row("free motion at several times", ("Langevin", "ControlledLangevin", "InteractingLangevin",
         "SmoothedDescent", "MultiplicativeLangevin", "MetropolisLangevin", *ALL), free, 0.95),
+    Row("first passage under a constant drift", ("FirstPassage",), passing, 0.95),
     Row("a well at two times", ("Langevin", *ALL), ornstein, 0.95),
     Row("walls and circles", ("Langevin", *ALL), walled, 0.9),
     Row("Metropolis at every step", ("MetropolisLangevin",), metropolis, 0.8),

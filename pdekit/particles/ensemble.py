@@ -21,9 +21,17 @@ import pdekit
 from pdekit import checks
 from pdekit.errors import AccuracyWarning, each_once
 from pdekit.particles.dynamics.gradients import FullGradient
+from pdekit.particles.dynamics.passage import Watched, check_passages
 from pdekit.particles.dynamics.stopping import Stopping, changes_paths, stops
 from pdekit.particles.fused import fused
-from pdekit.particles.observation import Observable, Observed, Survivors, checked, listed
+from pdekit.particles.observation import (
+    Observable,
+    Observed,
+    Survivors,
+    checked,
+    listed,
+    watches,
+)
 from pdekit.particles.run import guards
 from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
@@ -119,10 +127,11 @@ class Ensemble:
         exits = None
         if self.exits is not None:
             exits = {name: _collected(part, self.division) for name, part in self.exits.items()}
+        observed = _gathered_times(self.observed, self.division)
         if x is None:
             return None
         ends = None if exits is None else xr.Dataset(exits)
-        return replace(self, x=x, division=None, exits=ends, p=p)
+        return replace(self, x=x, division=None, exits=ends, p=p, observed=observed)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -230,6 +239,14 @@ def simulate(
         mover: Any = with_shared_mean(dynamics, divided.ranks, n) if divided.by_mean else dynamics
         if changes_paths(dynamics):
             mover = Stopping(dynamics)
+        passages = tuple(filter(watches, observables))
+        if passages:
+            check_passages(dynamics, passages)
+            if divided.ranks.size > 1 and divided.axis == "run":
+                raise ValueError(
+                    "FirstPassage on several ranks is for particles that do not interact, or by "
+                    f"their mean alone, got {type(dynamics).__name__}; simulate its runs apart"
+                )
         ends = stops(dynamics)
         if ends:
             observables = (*observables, Survivors())
@@ -241,18 +258,23 @@ def simulate(
             mover = UserDynamics(mover)
             mover.check_steps(source, divided.here, seed, some_steps(plan, dt))
         traced = compiled(mover) if device.type == "cuda" else None
+        advance = fast or traced or step_by_step(mover)
+        if passages:
+            mover = Watched(mover, dynamics, passages, advance)
+            advance = mover.advance
         out = _blank(len(times), divided.here, dim, dtype) if checks.flag("keep", keep) else None
         seen = Observed.empty(observables, len(times), runs, dim)
         momenta = (
             None if out is None or not hasattr(mover, "momenta_of") else np.full_like(out, nan)
         )
         recorder = Recorder(out, seen, divided, momenta, _blank_exits(out) if ends else None)
+        if passages and out is not None:
+            recorder.passages = np.full((len(passages), *out.shape[1:3]), np.nan, out.dtype)
         capacity = _TILE_CPU if device.type == "cpu" else device_capacity(device, _TILE_GPU)
         if checkpoint is not None and file is not None:
             capacity = recorder.open(file, checkpoint.minutes, asked, capacity)
         tiles = _cut(divided, coupled, dim, capacity)
         recorder.cut(len(tiles))
-        advance = fast or traced or step_by_step(mover)
         with _bar(progress, plan, divided.here) as bar, monitored(divided) as monitor:
             places = source, tiles, divided, recorder
             loop = Loop(mover, advance, plan, seed, *places, bar, _CHECK_EVERY, users)
@@ -275,7 +297,7 @@ def simulate(
     if divided.ranks.size == 1:
         return result
     recorder.observed.add_up(divided.ranks.add_up)
-    observed = recorder.observed.first(asked_for).dataset(times, dim)
+    observed = _observed(recorder, times, dim, asked_for)
     return replace(result, observed=observed, alive=_alive(recorder, times, n, asked_for))
 
 
@@ -338,12 +360,25 @@ def _ensemble(
     x: Any = None if recorder.out is None else _labelled(recorder.out, times, recorder.division)
     if x is not None and times[-1] > 0 and _draws(dynamics):
         x.attrs["seed"] = seed
-    observed = recorder.observed.first(asked_for).dataset(times, dim)
+    observed = _observed(recorder, times, dim, asked_for)
     alive = _alive(recorder, times, recorder.division.here.size, asked_for)
     exits, p = _exits(recorder), None
     if recorder.momenta is not None:
         p = _labelled(recorder.momenta, times, recorder.division, "p")
     return Ensemble(x, dynamics, seed, stats, observed, recorder.division, alive, exits, p)
+
+
+def _observed(recorder: Recorder, times: list[float], dim: int, asked_for: int) -> Any:
+    """What was asked for, with the passage times of each particle of this rank."""
+    seen = recorder.observed.first(asked_for)
+    table = seen.dataset(times, dim)
+    if recorder.passages is None or table is None:
+        return table
+    watching = filter(watches, seen.observables)
+    parts = zip(watching, recorder.passages, strict=True)
+    found = xr.merge([o.times(entered) for o, entered in parts])
+    found = found.assign_coords(_coordinates(recorder.division))
+    return xr.merge([table, found.isel(run=0) if _alone(recorder.division) else found])
 
 
 def _alive(recorder: Recorder, times: list[float], n: int, asked_for: int) -> Any:
@@ -436,6 +471,17 @@ def _collected(part: xr.DataArray, divided: Division) -> xr.DataArray | None:
     whole = np.concatenate(parts, axis=part.dims.index(axis))
     coords = {name: part[name].values for name in part.dims if name in part.coords and name != axis}
     return xr.DataArray(whole, coords, part.dims, part.name, part.attrs)
+
+
+def _gathered_times(observed: xr.Dataset | None, divided: Division) -> xr.Dataset | None:
+    """Observables, with what is kept of each particle collected from all ranks."""
+    if observed is None or "particle" not in observed.dims:
+        return observed
+    mine = {name: part for name, part in observed.items() if "particle" in part.dims}
+    whole = {name: _collected(part, divided) for name, part in mine.items()}
+    if divided.ranks.rank != 0:
+        return None
+    return observed.drop_dims("particle").assign(whole)
 
 
 def _coordinates(divided: Division) -> dict[str, Any]:

@@ -46,6 +46,7 @@ INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
 BATCH_NORMAL, BATCH_UNIFORM = 9, 10
 # of what stops particles on their way, see `pdekit.particles.dynamics.stopping`
 STOP_NORMAL, STOP_UNIFORM, KILL_UNIFORM, RESET_NORMAL, RESET_UNIFORM = 11, 12, 13, 14, 15
+WATCHED = 1 << 46  # added to steps: of those that look at paths, in the same channels
 _CALLS = 256  # draws of a law in one step
 
 RUN_BITS = 24

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 import numpy as np
 import torch
@@ -296,12 +296,15 @@ class Accumulator:
     seen: dict[tuple[int, int], IntArray] = field(default_factory=dict)
 
     def update(
-        self, time: int, x: Tensor, step: int, last: bool, alive: Tensor | None = None
-    ) -> None:
+        self, time: int, x: Tensor, step: int, last: bool, alive: Tensor | None = None,
+        waiting: Sequence[Tensor] = (),
+    ) -> None:  # fmt: skip
         """Evaluate ``x`` (runs, n, dim) after ``step`` steps of the interval to output ``time``.
 
-        Of particles that may stop only those that are ``alive`` (runs, n).
+        Of particles that may stop only those that are ``alive`` (runs, n). ``waiting``: who is
+        still to come, for each observable that watches the paths.
         """
+        watched = iter(waiting)
         for k, observable in enumerate(self.observables):
             every, at = observable.every, (k, time)
             if not (last and not step) and (step % every if every else not last):
@@ -309,6 +312,10 @@ class Accumulator:
             if at not in self.sums:
                 self.sums[at] = observable.blank(x.shape[0], x.shape[2])
                 self.seen[at] = np.zeros(x.shape[0], np.int64)
+            if watches(observable):
+                observable.add(self.sums[at], next(watched))
+                self.seen[at] += x.shape[1]
+                continue
             if alive is None:
                 observable.add(self.sums[at], x if _is_ours(observable) else x.clone())
                 self.seen[at] += x.shape[1]
@@ -345,6 +352,11 @@ def checked(found: tuple[Any, ...], steps: Sequence[int], dim: int) -> tuple[Obs
     if len(set(names)) < len(names):
         raise ValueError(f"observables of one kind must have different names, got {found}")
     return found
+
+
+def watches(observable: Any) -> TypeGuard[Any]:
+    """Whether it looks at paths between steps, as `FirstPassage` does."""
+    return bool(getattr(observable, "watches", False))
 
 
 def _is_ours(observable: Any) -> bool:

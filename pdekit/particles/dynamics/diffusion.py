@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,11 +59,16 @@ class Diffusion(Protocol):
 
     def step_warning(self, x: Tensor, size: float, t: float) -> str:
         """A warning of steps too long for walls that take particles."""
-        return wide_step(self, size)
+        return wide_step(self, x, size, t)
 
     def noise_of_step(self, step: Step) -> float:
         """σ in a step."""
         return self.sigma
+
+    def variance(self, x: Tensor, step: Step) -> Tensor | float:
+        """Of the noise of a step from ``x`` in each coordinate."""
+        sigma = self.noise_of_step(step)
+        return sigma * sigma * step.size
 
     def drift(self, x: Tensor, t: float) -> Tensor:
         """-Σ ∇V_k(x, t), shape of ``x``."""
@@ -95,15 +101,19 @@ class Diffusion(Protocol):
         return drift if sign is None else drift * sign
 
 
-def wide_step(dynamics: Any, size: float) -> str:
+def wide_step(dynamics: Any, x: Tensor, size: float, t: float) -> str:
     """A warning of steps that see two walls at once, of which a bridge knows one at a time."""
     if getattr(dynamics, "walls", None) is None:
         return ""
-    kick = dynamics.noise_of_step(Step(0, 0.0, size, size)) * sqrt(size)
     box = dynamics.box
+    variance = dynamics.variance(fold(x[None], box)[0], Step(0, t, t + size, size))
     sides = zip(box.lower, box.upper, dynamics.walls.per_axis(box.periodic), strict=True)
-    width = min((b - a for a, b, ends in sides if any(map(not_closed, ends))), default=inf)
-    if kick <= width / _KICKS:
+    worst, kick, width = 0.0, 0.0, inf
+    for k, (a, b, ends) in enumerate(sides):
+        own = sqrt(variance if isinstance(variance, float) else float(variance[..., k].max()))
+        if any(map(not_closed, ends)) and own / (b - a) > worst:
+            worst, kick, width = own / (b - a), own, b - a
+    if worst <= 1 / _KICKS:
         return ""
     return (
         f"a step kicks particles by {kick:.2g}, not small beside the width {width:.3g} between the "
@@ -122,8 +132,11 @@ class GradientDynamics(Protocol):
 
     @property
     def dim(self) -> int | None:
-        """Number of coordinates, if the potential determines it."""
-        return getattr(self.potential, "dim", None)
+        """Number of coordinates, if the potential or a box determines it."""
+        dims = {getattr(part, "dim", None) for part in (self.potential, getattr(self, "box", None))}
+        if len(dims - {None}) > 1:
+            raise ValueError(f"the parts of a dynamics must have one dimension, got {dims}")
+        return next(iter(dims - {None}), None)
 
     @property
     def autonomous(self) -> bool:
@@ -146,6 +159,16 @@ class GradientDynamics(Protocol):
 def at_time(field: Coefficient, t: float) -> Function:
     """A potential or a force at time ``t``: ``field.at(t)`` if it is time-dependent."""
     return field.at(t) if hasattr(field, "at") else field
+
+
+def check_in_box(dynamics: Any) -> None:
+    """``ValueError`` for a box of another dimension than the dynamics."""
+    box, dim = dynamics.box, dynamics.dim
+    if box is not None and dim != box.dim:
+        raise ValueError(
+            f"{type(dynamics).__name__}: the box has {box.dim} coordinates, the dynamics {dim}; "
+            f"give a Grid of {dim} axes"
+        )
 
 
 def check_beta(dynamics: Any, infinite: bool = False) -> None:
@@ -182,6 +205,27 @@ def fold(x: Tensor, box: Grid | None) -> tuple[Tensor, Tensor | None]:
     folded = lower + (phase + mirrored * (width - 2 * phase))
     inside = folded.maximum(lower).minimum(upper).where(outside, x)
     return inside, (1 - 2 * mirrored).where(outside, x.new_ones(()))
+
+
+def reflected(y: Tensor, box: Grid | None, covariance: Callable[[Tensor], Tensor]) -> Tensor:
+    """``fold`` along the conormals of a noise that depends on place: off wall k by column k of D.
+
+    The reflection without flux through the walls; D is read at the wall (Bossy, Gobet, Talay 2004).
+    """
+    inside, sign = fold(y, box)
+    if box is None or sign is None or y.shape[-1] == 1:
+        return inside
+    lower, upper, reflects = _walls(box, y.dtype, y.device)
+    edge = y.maximum(lower).minimum(upper).where(reflects > 0, y)
+    return fold(y + aslant(covariance(edge), 2 * (edge - y)), box)[0]
+
+
+def aslant(D: Tensor, push: Tensor) -> Tensor:
+    """What a ``push`` (..., d) off the walls moves along them, by matrices D (..., d, d)."""
+    own = D.diagonal(dim1=-2, dim2=-1)
+    ratio = (D - own.diag_embed()) / own.masked_fill(own == 0, 1.0)[..., None, :]
+    moved: Tensor = (ratio @ push[..., None])[..., 0]
+    return moved
 
 
 @lru_cache(maxsize=16)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pdekit.particles.dynamics.diffusion import GradientDynamics, at_time, check_beta, slope
+from pdekit import checks
+from pdekit.grid import Grid
+from pdekit.particles.dynamics.diffusion import (
+    GradientDynamics,
+    at_time,
+    check_beta,
+    fold,
+    slope,
+    wide_step,
+)
 from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.stopping import check_stopping, endings
 from pdekit.particles.integrators import Draws, Step
 from pdekit.particles.noise import ACCEPTANCE, PROBE, Address, fill_normals
 from pdekit.protocols import Coefficient
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +45,11 @@ class MetropolisLangevin(GradientDynamics):
     potential : V, with values as well as slopes; if time-dependent (``at(t)``), evaluated at
         the beginning of the step
     beta : inverse temperature, > 0
+    box : a Grid with reflecting walls and wrapping periodic axes, where the law is exact too; None
+        for the whole space
+    walls, killing, resetting : as for ``Langevin``, but no wall that absorbs in part: which ends
+        are rejected is not independent of the time at the wall. A proposal that meets a wall on
+        its way stops there, accepted or not, which is of weak order one
 
     Raises ``ValueError`` for beta <= 0 and a V that is not finite at the start. Good steps: three
     in five proposals accepted; where V is steep a rejected chain does not move, and shorter
@@ -42,6 +59,10 @@ class MetropolisLangevin(GradientDynamics):
 
     potential: Coefficient
     beta: float
+    box: Grid | None = None
+    walls: Walls | None = None
+    killing: float | Coefficient | None = None
+    resetting: Resetting | None = None
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[float] = inf
     pure: ClassVar[bool] = True
@@ -49,11 +70,17 @@ class MetropolisLangevin(GradientDynamics):
     def __post_init__(self) -> None:
         check_beta(self)
         check_parts(self)
+        check_stopping(self)
+        _check_rates(self)
 
     @property
     def sigma(self) -> float:
         """√(2/β), the noise per square root of time."""
         return sqrt(2 / self.beta)
+
+    def variance(self, x: Tensor, step: Step) -> float:
+        """Of the noise of a step in each coordinate."""
+        return 2 * step.size / self.beta
 
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """Zero: too long a step is rejected, not unstable."""
@@ -61,6 +88,7 @@ class MetropolisLangevin(GradientDynamics):
 
     def init(self, x: Tensor) -> Tensor:
         """The positions, at which V must be finite, since the acceptance ratio needs it."""
+        x = fold(x, self.box)[0]
         values = at_time(self.potential, 0.0)(x)
         bad = ~values.isfinite()
         if not bad.is_meta and bool(bad.any()):  # meta tensors, used in tracing, have no values
@@ -72,18 +100,30 @@ class MetropolisLangevin(GradientDynamics):
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
-        y, gain = self._proposed(state, step.size, step.start, noise.at(step.number))
-        u = noise.uniforms(step.number, ACCEPTANCE)
-        return state.copy_(y.where(u.log() < gain[..., None], state))
+        y, accepted = self.proposal(state, step, noise)
+        return state.copy_(fold(y, self.box)[0].where(accepted, state))
+
+    def proposal(self, x: Tensor, step: Step, noise: Draws) -> tuple[Tensor, Tensor]:
+        """Proposals as if there were no walls, and which are accepted ``(..., 1)``."""
+        y, gain = self._proposed(x, step.size, step.start, noise.at(step.number))
+        return y, noise.uniforms(step.number, ACCEPTANCE).log() < gain[..., None]
+
+    def euler(self, x: Tensor, t: float, h: Any, root: Any, xi: Tensor) -> Tensor:
+        """A proposal of the size h with the square root ``root``."""
+        change: Tensor = xi * (root * self.sigma) + self.drift(x, t) * h
+        return x + change
 
     def _proposed(self, x: Tensor, h: float, t: float, xi: Tensor) -> tuple[Tensor, Tensor]:
         """Proposals, and the logarithms of the probabilities that they are accepted."""
         V = at_time(self.potential, t)
         y = x + (xi * sqrt(2 * h / self.beta) - slope(V, x) * h)
+        # beyond a wall V goes on as its mirror image, so that detailed balance holds there too
+        inside, sign = fold(y, self.box)
+        ahead = slope(V, inside) if sign is None else slope(V, inside) * sign
         # the noise of the reverse move
-        back = (x - y + slope(V, y) * h) * sqrt(self.beta / (2 * h))
+        back = (x - y + ahead * h) * sqrt(self.beta / (2 * h))
         gain = (xi * xi - back * back).sum(dim=-1) / 2
-        gain += (V(x) - V(y)) * self.beta
+        gain += (V(x) - V(inside)) * self.beta
         # proposals where V is not finite are rejected
         return y, gain.nan_to_num(nan=-inf).masked_fill(~y.isfinite().all(-1), -inf)
 
@@ -96,7 +136,7 @@ class MetropolisLangevin(GradientDynamics):
 
         share = accepted(size)
         if share > _FEW:
-            return ""
+            return wide_step(self, x, size, t)
         shorter = (size / 2**k for k in range(1, 60))
         good = next((h for h in shorter if accepted(h) > 0.5), 0.0)
         what = f"dt <= {good:.1g} has half of them" if good else "start where V is less steep"
@@ -109,4 +149,17 @@ class MetropolisLangevin(GradientDynamics):
         """ρ_t = ∇·(ρ∇V + β⁻¹∇ρ), the limit of short steps; its stationary law at every step."""
         from pdekit.pde.equations import FokkerPlanck
 
-        return FokkerPlanck(self.potential, self.beta)
+        return FokkerPlanck(self.potential, self.beta, **endings(self))
+
+
+def _check_rates(dynamics: MetropolisLangevin) -> None:
+    """``ValueError`` for walls that absorb in part."""
+    box = dynamics.box
+    if dynamics.walls is None or box is None:
+        return
+    ends = dynamics.walls.per_axis(box.periodic)
+    if any(0 < end.rate < inf for pair in ends for end in pair):
+        raise ValueError(
+            "MetropolisLangevin: walls reflect or absorb, got "
+            f"{checks.shown(dynamics.walls)}; Langevin takes PartlyAbsorbing"
+        )

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan, sqrt
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from pdekit.diffusions import Ito, as_diffusion
+from pdekit.grid import Grid
 from pdekit.particles.dynamics.diffusion import (
     GradientDynamics,
     at_time,
     check_beta,
+    fold,
     force_values,
+    reflected,
     slope,
+    wide_step,
 )
 from pdekit.particles.dynamics.parts import check_parts
+from pdekit.particles.dynamics.stopping import check_stopping, endings
 from pdekit.particles.integrators import Draws, Step
 from pdekit.protocols import Coefficient, Diffusivity
+from pdekit.resetting import Resetting
+from pdekit.walls import Walls
 
 if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
@@ -44,6 +51,9 @@ class MultiplicativeLangevin(GradientDynamics):
         or ``(..., d, d)``, symmetric and positive semidefinite; Itô's unless wrapped in
         ``Stratonovich`` or ``HaenggiKlimontovich`` (`pdekit.diffusions`)
     force : F, a drift that need not be a gradient, ``(..., d) -> (..., d)``; None for no force
+    box : a Grid with reflecting walls, along D's conormals, and wrapping periodic axes; None for
+        the whole space
+    walls, killing, resetting : as for ``Langevin``
 
     V and F may be time-dependent (``at(t)``); they are evaluated at the beginning of the step. D
     may be singular, if noise acts in some directions only (coloured noise, momenta).
@@ -57,6 +67,10 @@ class MultiplicativeLangevin(GradientDynamics):
     beta: float
     diffusion: Diffusivity
     force: Coefficient | None = None
+    box: Grid | None = None
+    walls: Walls | None = None
+    killing: float | Coefficient | None = None
+    resetting: Resetting | None = None
     weak_order: ClassVar[int] = 1
     pure: ClassVar[bool] = True
 
@@ -69,6 +83,7 @@ class MultiplicativeLangevin(GradientDynamics):
             )
         object.__setattr__(self, "diffusion", as_diffusion(self.diffusion))
         check_parts(self)
+        check_stopping(self)
 
     @property
     def _reading(self) -> Ito:
@@ -80,21 +95,47 @@ class MultiplicativeLangevin(GradientDynamics):
         drift = added / self.beta - slope(at_time(self.potential, t), x)
         return drift if self.force is None else drift + force_values(at_time(self.force, t), x)
 
+    def init(self, x: Tensor) -> Tensor:
+        """The positions, in the box, are the state."""
+        return fold(x, self.box)[0]
+
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
-        """Euler's step; ``state`` is overwritten."""
-        kicks = (self._factor(state) @ noise.at(step.number)[..., None])[..., 0]
-        change = self.drift(state, step.start) * step.size
-        return state.add_(change + kicks * sqrt(2 * step.size / self.beta))
+        """Euler's step, reflected at walls; ``state`` is overwritten."""
+        return reflected(self.proposal(state, step, noise), self.box, self._reading.tensor)
+
+    def proposal(self, x: Tensor, step: Step, noise: Draws) -> Tensor:
+        """Where the step leads as if there were no walls."""
+        root = sqrt(2 * step.size / self.beta)
+        return self._euler(x, step.start, step.size, root, noise.at(step.number))
+
+    def euler(self, x: Tensor, t: float, h: Any, root: Any, xi: Tensor) -> Tensor:
+        """Euler's step from x, of the size h with the square root ``root``."""
+        return self._euler(x, t, h, root * sqrt(2 / self.beta), xi)
+
+    def _euler(self, x: Tensor, t: float, h: Any, scale: Any, xi: Tensor) -> Tensor:
+        kicks: Tensor = (self._factor(x) @ xi[..., None])[..., 0]
+        moved: Tensor = x + (self.drift(x, t) * h + kicks * scale)
+        return moved
 
     def sigmas(self, x: Tensor) -> Tensor:
         """√(2 D_kk/β) at points (n, d): the noise of each coordinate per square root of time."""
         rows: Tensor = self._factor(x[None])[0].norm(dim=-1)
         return rows * sqrt(2 / self.beta)
 
+    def covariance(self, x: Tensor, t: float) -> Tensor:
+        """Of the noise per time at ``x``, matrices ``(..., d, d)``."""
+        D: Tensor = self._reading.tensor(x)
+        return D * (2 / self.beta)
+
+    def variance(self, x: Tensor, step: Step) -> Tensor:
+        """Of the noise of a step from ``x`` in each coordinate, shape of ``x``."""
+        return self.covariance(x, step.start).diagonal(dim1=-2, dim2=-1) * step.size
+
     def step_warning(self, x: Tensor, size: float, t: float) -> str:
-        """A warning if D changes too much over one increment of the noise."""
-        if not callable(self._reading.D):
-            return ""
+        """A warning if D changes too much over one increment, or steps are too long for walls."""
+        wide = wide_step(self, x, size, t)
+        if wide or not callable(self._reading.D):
+            return wide
         points = x[None]
         reach = sqrt(2 * size / self.beta) * self._factor(points).sum(dim=-1)
         there, here = self._reading.tensor(points + reach), self._reading.tensor(points)
@@ -113,7 +154,7 @@ class MultiplicativeLangevin(GradientDynamics):
         """ρ_t = ∇·((∇V - F)ρ) + β⁻¹ times ∇·∇·(Dρ), or the analogue of other readings."""
         from pdekit.pde.equations import FokkerPlanck
 
-        return FokkerPlanck(self.potential, self.beta, self.force, self.diffusion)
+        return FokkerPlanck(self.potential, self.beta, self.force, self.diffusion, **endings(self))
 
     def _factor(self, x: Tensor) -> Tensor:
         """A matrix with ``B Bᵀ = D(x)``."""

@@ -22,14 +22,14 @@ own address, so that a path does not depend on tiles, ranks and restarts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite, nan, sqrt
+from math import inf, isfinite, nan
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from pdekit import checks
-from pdekit.particles.dynamics.diffusion import Diffusion, at_time, fold
+from pdekit.particles.dynamics.diffusion import Diffusion, aslant, at_time, fold, reflected
 from pdekit.particles.integrators import Draws, Fast, Integrator, Step
 from pdekit.particles.noise import KILL_UNIFORM, STOP_NORMAL, STOP_UNIFORM, LawNoise
 from pdekit.resetting import require_resetting
@@ -39,6 +39,7 @@ KILLED = -1.0
 """In ``Ensemble.exits``: not at a wall. The lower wall of axis k is 2 k, the upper one 2 k + 1."""
 
 
+_NOTHING = 1e-30  # variance of a coordinate without noise
 _TINY = 1e-15  # distance from a wall, over the kick of a step
 _ENDINGS = "walls", "killing", "resetting"
 
@@ -177,16 +178,20 @@ class Stopping:
         ends = torch.cat([state[TIME, ..., :1], state[WALL, ..., :1], state[PLACE]], -1)
         return ends.masked_fill(self.alive(state)[..., None], nan)
 
+    def spent(self, state: Tensor, step: Step) -> Tensor:
+        """How long each was on its way in the step before a state, ``(runs, particles, 1)``."""
+        on_the_way = (state[TIME, ..., :1] - step.start).clamp(0.0, step.size)
+        return on_the_way
+
     def step(self, state: Tensor, step: Step, noise: Any) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
         x, h = state[PLACE], step.size
-        sigma = self.dynamics.noise_of_step(step)
-        y = self.integrator.step(self._drift, x.clone(), sigma, step, noise)
+        y, accepted = self._free(x, step, noise)
         if self.dynamics.resetting is not None:
-            state[PLACE] = self._reset(y, sigma, step, noise)
+            state[PLACE] = self._reset(self._folded(y, step).where(accepted, x), step, noise)
             return state
-        y, share, wall = self._met(x, y, sigma * sigma * h, step, noise)
-        y = fold(y, self.dynamics.box)[0]
+        y, share, wall = self._met(x, y, self.dynamics.variance(x, step), step, noise)
+        y = self._folded(y, step).where(accepted, x)
         share, wall = self._killed(x, y, share, wall, step, noise)
         going = state[TIME] == inf
         stopped = going & (share < inf)
@@ -202,8 +207,23 @@ class Stopping:
         from pdekit.particles.fused import of_stopping
 
         # a class that replaces the drift moves by it alone
-        own = type(self.dynamics).drift is Diffusion.drift
+        own = getattr(type(self.dynamics), "drift", None) is Diffusion.drift
         return of_stopping(self, x) if own else None
+
+    def _free(self, x: Tensor, step: Step, noise: Any) -> tuple[Tensor, Tensor]:
+        """Where a step leads as if there were no walls, and for whom, ``(..., 1)``."""
+        everyone = x.new_ones(()).bool()
+        if hasattr(self.dynamics, "integrator"):
+            sigma = self.dynamics.noise_of_step(step)
+            return self.integrator.step(self._drift, x.clone(), sigma, step, noise), everyone
+        y = self.dynamics.proposal(x, step, noise)
+        return y if isinstance(y, tuple) else (y, everyone)
+
+    def _folded(self, y: Tensor, step: Step) -> Tensor:
+        """Reflected into the box: off its walls along the conormals of the noise."""
+        if not hasattr(self.dynamics, "covariance"):
+            return fold(y, self.dynamics.box)[0]
+        return reflected(y, self.dynamics.box, lambda x: self.dynamics.covariance(x, step.start))
 
     def _drift(self, x: Tensor, t: float) -> Tensor:
         """The drift, continued beyond walls that reflect as its mirror image, as the path is.
@@ -224,7 +244,7 @@ class Stopping:
         return drift * sign.masked_fill(outside, 1.0)
 
     def _met(
-        self, x: Tensor, y: Tensor, v: float, step: Step, noise: Any
+        self, x: Tensor, y: Tensor, v: Tensor | float, step: Step, noise: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
         """y, reflected where a wall absorbs in part; the share of the step after which a wall
         stopped a particle, infinite where none did, and which."""
@@ -234,7 +254,8 @@ class Stopping:
             return y, share, wall
         box, dim = self.dynamics.box, x.shape[-1]
         uniform = noise.uniforms(step.number, STOP_UNIFORM, 4 * dim)
-        normal, y = noise.at(step.number, STOP_NORMAL), y.clone()
+        normal, y, start = noise.at(step.number, STOP_NORMAL), y.clone(), y
+        edge = x.clone()
         for k, ends in enumerate(self.dynamics.walls.per_axis(box.periodic)):
             for side, (end, a) in enumerate(zip(ends, (box.lower[k], box.upper[k]), strict=True)):
                 if not not_closed(end):
@@ -243,18 +264,30 @@ class Stopping:
                 when = uniform[..., 2 * (dim + k) + side]
                 inward = 1 - 2 * side
                 d, beyond = (x[..., k] - a) * inward, (y[..., k] - a) * inward
+                own = v if isinstance(v, float) else v[..., k].clamp_min(_NOTHING)
                 if isfinite(end.rate):
-                    local = _local_time(d, beyond, v, meets)
+                    local = _local_time(d, beyond, own, meets)
                     y[..., k] += inward * local
-                    stopped = -torch.log(when) < 2 * end.rate * step.size / v * local
+                    edge[..., k] = torch.where(local > 0, a, edge[..., k])
+                    there = self._at(edge, k, own, step)
+                    stopped = -torch.log(when) < 2 * end.rate * step.size / there * local
                     after = when.new_full((), 0.5).expand_as(when)
                 else:
-                    stopped = meets < torch.exp(-2 * d * beyond.clamp_min(0) / v)
-                    after = _hitting_share(d, beyond.abs(), v, normal[..., k], when)
+                    stopped = meets < torch.exp(-2 * d * beyond.clamp_min(0) / own)
+                    after = hitting_share(d, beyond.abs(), own, normal[..., k], when)
                 sooner = stopped & (after < share[..., 0])
                 share[..., 0] = torch.where(sooner, after, share[..., 0])
                 wall[..., 0] = torch.where(sooner, float(2 * k + side), wall[..., 0])
+        if hasattr(self.dynamics, "covariance"):
+            y += aslant(self.dynamics.covariance(edge, step.start), y - start)
         return y, share, wall
+
+    def _at(self, edge: Tensor, k: int, own: Tensor | float, step: Step) -> Tensor | float:
+        """The variance where a wall pushes, which a rate of absorption is relative to."""
+        if isinstance(own, float):
+            return own
+        there: Tensor = self.dynamics.variance(edge, step)[..., k].clamp_min(_NOTHING)
+        return there
 
     def _killed(
         self, x: Tensor, y: Tensor, share: Tensor, wall: Tensor, step: Step, noise: Any
@@ -280,17 +313,23 @@ class Stopping:
                 place[..., k] = torch.where(here, a, place[..., k])
         return place
 
-    def _reset(self, y: Tensor, sigma: float, step: Step, noise: Any) -> Tensor:
+    def _reset(self, y: Tensor, step: Step, noise: Any) -> Tensor:
         """y, but for those that were reset within the step: from a new place for what was left."""
         resetting, h = self.dynamics.resetting, step.size
         when, since = noise.uniforms(step.number, STOP_UNIFORM, 2).unbind(-1)
         chance = -torch.expm1(when.new_tensor(-resetting.rate * h))
         left = (-torch.log1p(-since * chance) / resetting.rate).clamp_max(h)[..., None]
         place = fold(self._drawn(y, step, noise), self.dynamics.box)[0]
-        kick = noise.at(step.number, STOP_NORMAL) * (left.sqrt() * sigma)
-        moved = place + self.drift(place, step.start) * left + kick
-        moved = fold(moved, self.dynamics.box)[0]
-        return torch.where((when < chance)[..., None], moved, fold(y, self.dynamics.box)[0])
+        moved = self._moved(place, left, step, noise.at(step.number, STOP_NORMAL))
+        return torch.where((when < chance)[..., None], self._folded(moved, step), y)
+
+    def _moved(self, place: Tensor, left: Tensor, step: Step, xi: Tensor) -> Tensor:
+        """Euler's step for what was left."""
+        if hasattr(self.dynamics, "euler"):
+            moved: Tensor = self.dynamics.euler(place, step.start, left, left.sqrt(), xi)
+            return moved
+        kick: Tensor = xi * (left.sqrt() * self.dynamics.noise_of_step(step))
+        return place + self.drift(place, step.start) * left + kick
 
     def _drawn(self, y: Tensor, step: Step, noise: Any) -> Tensor:
         """Places from the law, of every particle of the tile."""
@@ -300,18 +339,18 @@ class Stopping:
         return torch.stack([law.sample(y.shape[1], draw) for draw in draws])
 
 
-def _local_time(d: Tensor, beyond: Tensor, v: float, uniform: Tensor) -> Tensor:
+def _local_time(d: Tensor, beyond: Tensor, v: Any, uniform: Tensor) -> Tensor:
     """At a wall, of a path that starts at the distance d and would end at ``beyond`` it."""
-    lowest = (d + beyond - ((beyond - d) ** 2 - 2 * v * uniform.log()).sqrt()) / 2
+    lowest: Tensor = (d + beyond - ((beyond - d) ** 2 - 2 * v * uniform.log()).sqrt()) / 2
     return (-lowest).clamp_min(0)
 
 
-def _hitting_share(d: Tensor, end: Tensor, v: float, normal: Tensor, uniform: Tensor) -> Tensor:
+def hitting_share(d: Tensor, end: Tensor, v: Any, normal: Tensor, uniform: Tensor) -> Tensor:
     """τ/h of the first time at which a bridge of variance v, that does so, comes down by d.
 
     τ/(h - τ) is inverse Gaussian, of mean d/end and shape d²/v (Michael, Schucany and Haas 1976).
     """
-    before, left = ((z / sqrt(v)).clamp_min(_TINY) for z in (d, end))
+    before, left = ((z / v**0.5).clamp_min(_TINY) for z in (d, end))
     mean, spread = before / left, normal * normal / (before * left)
     small = mean / (1 + spread / 2 + (spread + spread * spread / 4).sqrt())
     ratio = torch.where(uniform * (mean + small) <= mean, small, mean / small * mean)

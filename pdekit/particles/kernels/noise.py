@@ -60,6 +60,20 @@ _M0, _M1 = _u64(0xD2511F53), _u64(0xCD9E8D57)
 _W0, _W1 = _u64(0x9E3779B9), _u64(0xBB67AE85)
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+_inlined = numba.njit(inline="always", error_model="numpy")
+
+
+@_inlined
+def _words_of_block(block, low, high, stream, seed):
+    """The four words of a block, each in 64 bits."""
+    k0, k1 = seed & _LOW, seed >> _32
+    c0, c1, c2, c3 = block & _LOW, low, high | (block >> _32), stream
+    for _ in range(10):
+        p0, p1 = _M0 * c0, _M1 * c2
+        c0, c1 = (p1 >> _32) ^ c1 ^ k0, p1 & _LOW
+        c2, c3 = (p0 >> _32) ^ c3 ^ k1, p0 & _LOW
+        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+    return c0, c1, c2, c3
 
 
 @_compiled
@@ -68,14 +82,17 @@ def words(out, blocks, first, step, stream, seed):
     w0, w1, w2, w3 = out[0], out[1], out[2], out[3]
     low, high = step & _LOW, (step >> _32) << _u64(16)
     for j in range(blocks):
-        block = first + _u64(j)
-        k0, k1 = seed & _LOW, seed >> _32
-        c0, c1, c2, c3 = block & _LOW, low, high | (block >> _32), stream
-        for _ in range(10):
-            p0, p1 = _M0 * c0, _M1 * c2
-            c0, c1 = (p1 >> _32) ^ c1 ^ k0, p1 & _LOW
-            c2, c3 = (p0 >> _32) ^ c3 ^ k1, p0 & _LOW
-            k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+        c0, c1, c2, c3 = _words_of_block(first + _u64(j), low, high, stream, seed)
+        w0[j], w1[j], w2[j], w3[j] = _u32(c0), _u32(c1), _u32(c2), _u32(c3)
+
+
+@_compiled
+def words_of(out, blocks, step, stream, seed):
+    """The same of ``blocks`` anywhere."""
+    w0, w1, w2, w3 = out[0], out[1], out[2], out[3]
+    low, high = step & _LOW, (step >> _32) << _u64(16)
+    for j in range(blocks.size):
+        c0, c1, c2, c3 = _words_of_block(blocks[j], low, high, stream, seed)
         w0[j], w1[j], w2[j], w3[j] = _u32(c0), _u32(c1), _u32(c2), _u32(c3)
 
 
@@ -196,21 +213,31 @@ def normals(out, w, first, step, stream, seed):
 
 
 @_compiled
+def unit_32(word):
+    """A uniform in (0, 1) of 32 bits."""
+    return _u32((word >> _u32(9)) | _ONE_32).view(_f32) - _1 + _HALF_ULP_32
+
+
+@_compiled
+def unit_64(low, high):
+    """The same of 64."""
+    bits = (_u64(high) << _32) | _u64(low)
+    return _u64((bits >> _u64(12)) | _ONE_64).view(_f64) - 1.0 + _HALF_ULP_64
+
+
+@_compiled
 def uniforms(out, w, first, step, stream, seed):
-    """The same with uniforms in (0, 1)."""
+    """``normals`` with uniforms in (0, 1)."""
     if out.itemsize == 4:
         words(w, out.size // 4, first, step, stream, seed)
         for j in range(out.size // 4):
             for k in range(4):
-                single = _u32((w[k, j] >> _u32(9)) | _ONE_32).view(_f32) - _1
-                out[4 * j + k] = single + _HALF_ULP_32
+                out[4 * j + k] = unit_32(w[k, j])
     else:
         words(w, out.size // 2, first, step, stream, seed)
         for j in range(out.size // 2):
             for k in range(2):
-                bits = (_u64(w[2 * k + 1, j]) << _32) | _u64(w[2 * k, j])
-                unit = _u64((bits >> _u64(12)) | _ONE_64).view(_f64) - 1.0
-                out[2 * j + k] = unit + _HALF_ULP_64
+                out[2 * j + k] = unit_64(w[2 * k, j], w[2 * k + 1, j])
 
 
 @_compiled

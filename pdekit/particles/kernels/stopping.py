@@ -20,12 +20,13 @@ from pdekit.particles.kernels.drift import (
     whole_points,
     workspace,
 )
-from pdekit.particles.kernels.noise import normals, uniforms
+from pdekit.particles.kernels.noise import normals, uniforms, unit_32, unit_64, words_of
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inlined = numba.njit(inline="always", error_model="numpy")  # a call counts references to arrays
 _u64 = np.uint64
-_NEVER = 40.0  # no uniform number is below exp(-40)
+_NEVER_32, _NEVER_64 = 16.7, 36.8  # no uniform number is below exp of their negatives
+_SURE = 1.0001  # 1 and much more than rounding
 _TINY = 1e-15  # distance from a wall, over the kick of a step
 
 
@@ -47,43 +48,60 @@ def advance_stopping(
     stages, lanes, length = len(places), 16 // state.itemsize, whole_points(dim)
     rows = np.empty((stages, terms.bases.size, 4), state.dtype)
     w = np.empty((8, CHUNK // lanes), np.uint32)
-    noise, kills = np.zeros(CHUNK, state.dtype), np.zeros(CHUNK, state.dtype)
+    noise, kills = np.zeros(CHUNK, state.dtype), np.ones(CHUNK, state.dtype)
     work, y = workspace(noise), np.empty(CHUNK, state.dtype)
-    drawn, near = np.empty(4 * dim + lanes, state.dtype), np.empty(CHUNK, np.bool_)
+    some = np.empty(lanes, state.dtype)
+    near, meets = np.empty(CHUNK, np.bool_), np.empty((2, CHUNK), state.dtype)
+    which, blocks = np.empty(2 * CHUNK, np.int64), np.empty(CHUNK, np.uint64)
+    four, sites = np.empty((4, CHUNK), np.uint32), _sites(dim)
     first = block * _u64(lanes) // _u64(dim)  # particle
     for n in range(sizes.size):
         now, least = step + _u64(n), exp(-ends.killing * sizes[n]) * 0.999999
+        v = scale[n] * scale[n]
         for s in range(stages):
             rows_at_time(rows[s], terms, places[s], weights[s], n)
         for r in range(state.shape[1]):
             row_stream = stream + (_u64(r) << _u64(8))
             for c in range(0, state.shape[2], length):
-                part = state[0, r, c : c + length]
+                part, times = state[0, r, c : c + length], state[1, r, c : c + length]
                 m = part.size
                 normals(noise[:m], w, block + _u64(c // lanes), now, row_stream, seed)
-                _free(part, y, noise, sizes[n], scale[n], rows, terms, box, ends.rates, work)
-                point, v = first + _u64(c // dim), scale[n] * scale[n]
+                _free(part, y, times, noise, sizes[n], scale[n], rows, terms, box, ends.rates, work)
+                point = first + _u64(c // dim)
+                _see(part, y, times, v, box, ends, near)
+                base = point * _u64(4 * dim)
+                count = _list(near[:m], base, sites, lanes, which, blocks)
+                words_of(four, blocks[:count], now, row_stream | ends.clocks[1], seed)
+                count = _sift(which, count, four, base, sites, part, y, v, box, near, meets)
                 if ends.killing > 0:
                     at = point // _u64(lanes)
                     uniforms(kills[: m // dim], w, at, now, row_stream | ends.clocks[2], seed)
-                times = state[1, r, c : c + length]
-                _see(part, y, v, box, ends, near)
-                for q in range(m // dim):
-                    j = q * dim
-                    seen = ends.killing > 0 and kills[q] > least
-                    for k in range(j, j + dim):
-                        seen |= near[k]
-                    if seen and times[j] == inf:
-                        _stop(state[:, r], c + j, y, j, dim, kills[q], sizes[n], starts[n], v, box,
-                              ends, drawn, w, point + _u64(q), now, row_stream, seed)  # fmt: skip
+                    count = _due(kills[: m // dim], least, dim, which, count)
+                for i in range(count):
+                    j = which[i] // dim * dim
+                    if times[j] == inf:
+                        _stop(state[:, r], c + j, y, j, dim, kills[j // dim], sizes[n], starts[n],
+                              v, box, ends, near, meets, some, w, point + _u64(j // dim), now,
+                              row_stream, seed)  # fmt: skip
+                        near[j : j + dim] = False  # once, though it may be listed again
                 for j in range(m):
-                    part[j] = part[j] if times[j] < inf else y[j]
+                    part[j] = y[j]
 
 
 @_compiled
-def _see(x, y, v, box, ends, near):
+def _sites(dim):
+    """Of the first uniform of each coordinate of a chunk, after that of the chunk; the second is
+    beside it."""
+    sites = np.empty(CHUNK, np.uint64)
+    for j in range(CHUNK):
+        sites[j] = 4 * dim * (j // dim) + 2 * (j % dim)
+    return sites
+
+
+@_compiled
+def _see(x, y, times, v, box, ends, near):
     """Which coordinates may meet a wall between x and y, without branches."""
-    reach = v * (_NEVER / 2)
+    reach = v * x.dtype.type((_NEVER_32 if x.itemsize == 4 else _NEVER_64) / 2)
     for j in range(x.size):
         near[j] = False
     if box.exist:
@@ -92,28 +110,86 @@ def _see(x, y, v, box, ends, near):
             first = (x[j] - box.lower[j]) * below * ends.lower[j]
             last = (box.upper[j] - x[j]) * above * ends.upper[j]
             near[j] = (below < 0) | (above < 0) | (min(first, last) <= reach)
+            near[j] &= times[j] == inf
 
 
 @_compiled
-def _free(x, y, xi, h, scale, rows, terms, box, rates, work):
-    """y: the points x after a step, as if there were no walls."""
+def _list(near, base, sites, lanes, which, blocks):
+    """Those coordinates, and the blocks of noise with their first two uniforms."""
+    count = 0
+    for j in range(near.size):
+        which[count] = j
+        count += near[j]
+    for i in range(count):
+        blocks[i] = (base + sites[which[i]]) // _u64(lanes)
+    return count
+
+
+@_compiled
+def _sift(which, count, four, base, sites, x, y, v, box, near, meets):
+    """Both uniforms of these coordinates; those that meet no wall are left out.
+
+    (1 + b + b²/2)⁸, b = a/8, is below exp(a), and cheaper.
+    """
+    kept, scale = 0, x.dtype.type(0.25) / v
+    for i in range(count):
+        j = which[i]
+        if x.itemsize == 4:
+            lane = (base + sites[j]) % _u64(4)
+            lower, upper = unit_32(four[lane, i]), unit_32(four[lane + _u64(1), i])
+        else:
+            lower, upper = unit_64(four[0, i], four[1, i]), unit_64(four[2, i], four[3, i])
+        meets[0, j], meets[1, j] = lower, upper
+        below, above = y[j] - box.lower[j], box.upper[j] - y[j]
+        first = _below_exp((x[j] - box.lower[j]) * below * scale)
+        last = _below_exp((box.upper[j] - x[j]) * above * scale)
+        near[j] = (below < 0) | (above < 0) | (min(lower * first, upper * last) < _SURE)
+        which[kept] = j
+        kept += near[j]
+    return kept
+
+
+@_inlined
+def _below_exp(b):
+    root = b * (b * 0.5 + 1) + 1
+    root *= root
+    root *= root
+    return root * root
+
+
+@_compiled
+def _due(kills, least, dim, which, count):
+    """``which`` and those whose clock may ring."""
+    for q in range(kills.size):
+        which[count] = q * dim
+        count += kills[q] > least
+    return count
+
+
+@_compiled
+def _free(x, y, times, xi, h, scale, rows, terms, box, rates, work):
+    """y: the points x after a step, as if there were no walls; where they are if they stopped."""
     m, half = x.size, h * x.dtype.type(0.5)
     ahead, sign, b, after = work
     drift(x, m, sign, b, rows[0], terms, Walls(False, box.lower, box.upper, box.reflect))
     if len(rows) == 1:
         for j in range(m):
-            y[j] = x[j] + (b[j] * h + xi[j] * scale)
+            y[j] = x[j] + (b[j] * h + xi[j] * scale) if times[j] == inf else x[j]
         return
     for j in range(m):
-        ahead[j] = x[j] + (b[j] * h + xi[j] * scale)
+        ahead[j] = x[j] + (b[j] * h + xi[j] * scale) if times[j] == inf else x[j]
+    outside = 0
+    for j in range(m):
         sign[j] = 1
-    if box.exist:
+        outside += (ahead[j] < box.lower[j]) | (ahead[j] > box.upper[j])
+    if outside and box.exist:
         for j in range(m):
             if ahead[j] < box.lower[j] or ahead[j] > box.upper[j]:
                 ahead[j], sign[j] = _continued(ahead[j], j, box, rates)
     drift(ahead, m, sign, after, rows[1], terms, Walls(False, box.lower, box.upper, box.reflect))
     for j in range(m):
-        y[j] = x[j] + ((after[j] * sign[j] + b[j]) * half + xi[j] * scale)
+        move = (after[j] * sign[j] + b[j]) * half + xi[j] * scale
+        y[j] = x[j] + move if times[j] == inf else x[j]
 
 
 @_compiled
@@ -126,16 +202,19 @@ def _continued(x, j, box, rates):
 
 
 @_inlined
-def _stop(state, at, y, j, dim, kill, h, start, v, box, ends, drawn, w, point, step, stream, seed):
+def _stop(state, at, y, j, dim, kill, h, start, v, box, ends, near, meeting, some, w, point, step,
+          stream, seed):  # fmt: skip
     """The state of a particle whose free step ends at y: a new y, or an exit.
 
-    ``drawn`` and ``w`` are scratch space.
+    ``some`` and ``w`` are scratch space.
     """
     x, one = state[0], h / h
     two = one + one
-    share, wall, ready = inf, nan, False
+    share, wall = inf, nan
     if box.exist:
         for k in range(dim):
+            if not near[j + k]:
+                continue
             for side in range(2):
                 rate = ends.rates[k, side]
                 if rate == 0:
@@ -143,15 +222,11 @@ def _stop(state, at, y, j, dim, kill, h, start, v, box, ends, drawn, w, point, s
                 a = box.lower[k] if side == 0 else box.upper[k]
                 inward = one if side == 0 else -one
                 d, beyond = (x[at + k] - a) * inward, (y[j + k] - a) * inward
-                if beyond > 0 and two * d * beyond > _NEVER * v:
+                meets = meeting[side, j + k]
+                if beyond > 0 and not meets < exp(-two * d * beyond / v):
                     continue
-                if not ready:
-                    _draw(drawn, w, point, dim, False, step, stream | ends.clocks[1], seed)
-                    ready = True
-                meets, when = drawn[2 * k + side], one
-                if rate < inf or meets < exp(-two * d * max(beyond, 0 * one) / v):
-                    _draw(drawn, w, point, dim, True, step, stream | ends.clocks[1], seed)
-                    when = drawn[2 * dim + 2 * k + side]
+                site = point * _u64(4 * dim) + _u64(2 * dim + 2 * k + side)
+                when = _uniform(some, w, site, step, stream | ends.clocks[1], seed)
                 if rate < inf:
                     gap = beyond - d
                     lowest = (d + beyond - sqrt(gap * gap - two * v * log(meets))) / two
@@ -159,12 +234,9 @@ def _stop(state, at, y, j, dim, kill, h, start, v, box, ends, drawn, w, point, s
                     y[j + k] += inward * local
                     stopped, after = -log(when) < two * rate * h / v * local, 0.5
                 else:
-                    stopped = meets < exp(-two * d * max(beyond, 0 * one) / v)
-                    after = inf
-                    if stopped:
-                        normal = _normal(drawn[4 * dim :], w, point, k, dim, step,
-                                         stream | ends.clocks[0], seed)  # fmt: skip
-                        after = _hitting_share(d, abs(beyond), v, normal, when)
+                    site = point * _u64(dim) + _u64(k)
+                    normal = _normal(some, w, site, step, stream | ends.clocks[0], seed)
+                    stopped, after = True, _hitting_share(d, abs(beyond), v, normal, when)
                 if stopped and after < share:
                     share, wall = after, float(2 * k + side)
         for k in range(dim):
@@ -181,30 +253,24 @@ def _stop(state, at, y, j, dim, kill, h, start, v, box, ends, drawn, w, point, s
             x[at + k] = box.lower[k]
         if box.exist and wall == 2 * k + 1:
             x[at + k] = box.upper[k]
+        y[j + k] = x[at + k]
         state[1, at + k], state[2, at + k] = start + passed * h, wall
 
 
-@_inlined
-def _draw(drawn, w, point, dim, rest, step, stream, seed):
-    """The first half of a particle's 4 dim uniforms, or the second: in whole blocks, so in single
-    precision both at once."""
-    lanes = 16 // drawn.itemsize
-    block = point * _u64(4 * dim) // _u64(lanes)
-    if lanes == 4 and not rest:
-        uniforms(drawn[: 4 * dim], w, block, step, stream, seed)
-    if lanes == 2:
-        first = 2 * dim if rest else 0
-        at = block + _u64(first // 2)
-        uniforms(drawn[first : first + 2 * dim], w, at, step, stream, seed)
+@_compiled
+def _uniform(some, w, site, step, stream, seed):
+    """Of one site, by its block."""
+    lanes = 16 // some.itemsize
+    uniforms(some, w, site // _u64(lanes), step, stream, seed)
+    return some[site % _u64(lanes)]
 
 
 @_compiled
-def _normal(drawn, w, point, k, dim, step, stream, seed):
-    """The normal of a coordinate of a particle."""
-    lanes = 16 // drawn.itemsize
-    site = point * _u64(dim) + _u64(k)
-    normals(drawn[:lanes], w, site // _u64(lanes), step, stream, seed)
-    return drawn[site % _u64(lanes)]
+def _normal(some, w, site, step, stream, seed):
+    """The same of a normal."""
+    lanes = 16 // some.itemsize
+    normals(some, w, site // _u64(lanes), step, stream, seed)
+    return some[site % _u64(lanes)]
 
 
 @_compiled

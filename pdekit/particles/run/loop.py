@@ -92,10 +92,10 @@ class Loop:
             x = positions[: tile_state.tile.runs, : tile_state.tile.size]
             alive = self.alive(tile_state)
             if not interval.steps:
-                tile_state.accumulator.update(i, x, 0, True, alive)
+                tile_state.accumulator.update(i, x, 0, True, alive, self.waiting(tile_state))
             self.recorder.record(i, tile_state, x, alive, self.momenta(tile_state, interval))
             tile_state.interval, tile_state.step = i + 1, 0
-        self.recorder.finish(number, tile_state, self.exits(tile_state))
+        self.recorder.finish(number, tile_state, self.exits(tile_state), self.passed(tile_state))
 
     def alive(self, tile_state: TileState) -> Tensor | None:
         """Which particles have not stopped, of a dynamics whose particles may."""
@@ -122,6 +122,21 @@ class Loop:
         tile = tile_state.tile
         exits: Tensor = self.dynamics.exits(tile_state.state)[: tile.runs, : tile.size]
         return exits
+
+    def waiting(self, tile_state: TileState) -> list[Tensor]:
+        """Who is still to enter each set that is watched."""
+        if not hasattr(self.dynamics, "waiting"):
+            return []
+        tile, there = tile_state.tile, self.dynamics.waiting(tile_state.state)
+        return [each[: tile.runs, : tile.size] for each in there]
+
+    def passed(self, tile_state: TileState) -> Tensor | None:
+        """When the others did."""
+        if not hasattr(self.dynamics, "passed"):
+            return None
+        tile = tile_state.tile
+        times: Tensor = self.dynamics.passed(tile_state.state)[:, : tile.runs, : tile.size]
+        return times
 
     def tile_state(self, number: int) -> TileState:
         """A tile at its start, or in its recorded state."""
@@ -154,7 +169,8 @@ class Loop:
             kernel.check_along(came, x, steps[0].start, steps[-1].stop, last == interval.steps)
         tile_state.step = last
         alive = self.alive(tile_state) if self.recorder.observed.observables else None
-        tile_state.accumulator.update(tile_state.interval, x, last, last == interval.steps, alive)
+        seen, waiting = last == interval.steps, self.waiting(tile_state)
+        tile_state.accumulator.update(tile_state.interval, x, last, seen, alive, waiting)
         with self.bar.get_lock():
             self.bar.update(len(steps) * x.shape[0] * x.shape[1])
         self._pace(perf_counter() - began)

@@ -72,6 +72,7 @@ class Recorder:
     division: Division
     momenta: NDArray[Any] | None = None  # as ``out``, of dynamics that have them
     exits: NDArray[Any] | None = None  # (runs, particles, 2 + dim), see `Stopping.exits`
+    passages: NDArray[Any] | None = None  # (sets, runs, particles), see `Watched.passed`
     path: Path | None = None
     minutes: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
@@ -152,9 +153,14 @@ class Recorder:
         r, p = tile.run - here.run, tile.particle - here.particle
         return slice(r, r + tile.runs), slice(p, p + tile.size)
 
-    def finish(self, number: int, tile_state: TileState, exits: Tensor | None = None) -> None:
+    def finish(
+        self, number: int, tile_state: TileState, exits: Tensor | None = None,
+        passed: Tensor | None = None,
+    ) -> None:  # fmt: skip
         """Mark a tile as finished."""
         with self._lock:
+            if self.passages is not None and passed is not None:
+                self.passages[:, *self._place(tile_state.tile)] = passed.cpu().numpy()
             if self.exits is not None and exits is not None:
                 self.exits[self._place(tile_state.tile)] = exits.cpu().numpy()
             self.observed.add(tile_state.accumulator, tile_state.rows)
@@ -177,6 +183,8 @@ class Recorder:
             arrays["p"] = self.momenta
         if self.exits is not None:
             arrays["exits"] = self.exits
+        if self.passages is not None:
+            arrays["passages"] = self.passages
         facts = {
             **self.facts,
             "places": {str(k): note[:2] for k, note in self.notes.items()},
@@ -225,6 +233,8 @@ class Recorder:
             self.momenta[:] = arrays["p"]
         if self.exits is not None:
             self.exits[:] = arrays["exits"]
+        if self.passages is not None:
+            self.passages[:] = arrays["passages"]
         for key, (interval, step) in saved.facts["places"].items():
             self.notes[int(key)] = (interval, step, arrays[f"state_{key}"])
 
