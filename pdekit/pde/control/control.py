@@ -15,7 +15,7 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.control import density
-from pdekit.pde.control.couplings import Coupling, look
+from pdekit.pde.control.couplings import Coupling, look, look_at_costs
 from pdekit.pde.control.equilibrium import equilibrium
 from pdekit.pde.control.game_cells import cell_error, is_rough
 from pdekit.pde.control.games import Newton, Solver
@@ -152,7 +152,8 @@ class Control:
         """Expected cost of a player under other couplings than those of the
 
         solution. Effort and densities are kept; only the couplings are replaced. This allows the
-        social cost of a planner (``coupling.cooperative()``) and of a game to be compared.
+        social cost of a planner (``coupling.cooperative()``) and of a game to be compared. A
+        ``ResolutionWarning`` tells of kernels and densities that are narrower than the cells.
         """
         coupling = _checked(coupling, "coupling")
         terminal_coupling = _checked(terminal_coupling, "terminal_coupling")
@@ -170,6 +171,13 @@ class Control:
         total, off = self._over_time.of_cost(rate)
         cost = self.effort + total + mean(last, terminal)
         self._over_time.report(off, cost, "cost")
+        flow = self.dense.density
+        for felt, rho, times in (
+            (coupling, flow.fields, flow.times), (terminal_coupling, last[None], flow.times[-1:])
+        ):  # fmt: skip
+            if felt is not None:
+                look(felt, grid, equation.beta, stacklevel=3)
+                look_at_costs(felt, grid, rho, times, stacklevel=3)
         return cost
 
     @cached_property

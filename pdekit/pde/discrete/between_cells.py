@@ -65,11 +65,11 @@ def _hidden(V: Any, grid: Grid, beta: float) -> Hidden | None:
         if n < 5:
             continue
         try:
-            near, between, cubic = _between(V, grid, axis)
+            near, at, cubic = between(V, grid, axis)
         except Exception:  # it fails on points, or is known on the cells alone: said elsewhere
             return None
         with np.errstate(invalid="ignore"):  # what is not finite is said elsewhere
-            off = np.abs(between - cubic)
+            off = np.abs(at - cubic)
             bend = np.abs(np.diff(near, 2)).max(-1)
         least = _HIDDEN / beta if isfinite(beta) else _OF_A_STEP * np.abs(near[:, 2] - near[:, 1])
         counts = np.isfinite(off) & (off > least) & (off > bend)
@@ -79,7 +79,7 @@ def _hidden(V: Any, grid: Grid, beta: float) -> Hidden | None:
     return None
 
 
-def _between(V: Any, grid: Grid, axis: int) -> tuple[Array, Array, Array]:
+def between(V: Any, grid: Grid, axis: int) -> tuple[Array, Array, Array]:
     """Of lines along an axis: V at four centres, at a place between the inner two, and there by
 
     the cubic through them.
