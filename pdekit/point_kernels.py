@@ -131,7 +131,8 @@ class KernelInteraction:
         checks.function("KernelInteraction: kernel", self.kernel, "map points x, y to values")
         checks.takes("KernelInteraction: kernel", self.kernel, "a function of x and y", 2)
         object.__setattr__(self, "dim", whole_dim(self.dim, self))
-        probe = np.outer([-1.3, -0.4, 0.1, 0.7, 1.9], np.cos(np.arange(self.dim)))
+        turned = np.cos(np.outer(np.arange(5), np.arange(self.dim)))  # not on a line
+        probe = np.array([-1.3, -0.4, 0.1, 0.7, 1.9])[:, None] * turned
         values = self._between(probe, probe)
         self._require_symmetric(values)
 

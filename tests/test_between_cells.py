@@ -119,3 +119,64 @@ def test_the_share_that_is_said_is_that_of_the_ripples(height):
     share = float(text.split("by about ")[1].split()[0])
     ramp = 0.2 * 6
     assert 1.5 * height / ramp < share < 2.2 * height / ramp  # from crest to trough
+
+
+def wave(base, height, waves):
+    k = 2 * pi * waves / LINE.spacing[0]
+    return lambda x: base + height * np.cos(k * (x[..., 0] - 3))
+
+
+def with_fields(V=None, **fields):
+    return pk.FokkerPlanck(Quadratic() if V is None else V, BETA, **fields)
+
+
+FIELDS = {
+    "force": lambda a, w: {"force": lambda x: wave(1.0, a, w)(x)[..., None]},
+    "diffusion": lambda a, w: {"diffusion": wave(1.0, a / 2, w)},
+    "killing": lambda a, w: {"killing": wave(1.0, 0.9 * a, w)},
+    "source": lambda a, w: {"source": wave(1.0, 0.9 * a, w), "killing": 1.0},
+}
+OF_FIELDS = {
+    "solve": lambda law: pk.solve(law, LINE, START, 0.1),
+    "stationary": lambda law: pk.stationary(law, LINE),
+    "spectral_gap": lambda law: pk.spectral_gap(law, LINE),
+    "passage": lambda law: pk.mean_first_passage_time(law, LINE, (1, 2)),
+    "current": lambda law: pk.current(law, np.full(CELLS, 1 / 6), LINE),
+    "detailed_balance": lambda law: pk.detailed_balance(law, LINE),
+}
+# what these equations are for
+KNOWN = {"killing": ("solve", "spectral_gap"), "source": ("solve", "stationary")}
+
+
+@pytest.mark.parametrize("waves", [1.0, 0.97, 2.0])
+@pytest.mark.parametrize("field", FIELDS)
+def test_ripples_of_fields_are_reported_by_every_verb(field, waves):
+    for verb in KNOWN.get(field, OF_FIELDS):
+        found = said(OF_FIELDS[verb], with_fields(**FIELDS[field](1.0, waves)))
+        assert found, verb
+        assert not said(OF_FIELDS[verb], with_fields(**FIELDS[field](0.002, waves))), verb
+        assert not said(OF_FIELDS[verb], with_fields(**FIELDS[field](1.0, 0.02))), verb
+
+
+@pytest.mark.parametrize("kind", ["turning", "tensor", "jump", "array"])
+def test_fields_that_the_centres_show_are_not(kind):
+    plane = pk.Grid((-3, -3), (3, 3), (24, 24))
+    V = Quadratic(1.0, 2)
+    fields = {
+        "turning": {"force": lambda x: np.stack([x[..., 1], -x[..., 0]], -1)},
+        "tensor": {"diffusion": lambda x: (1 + x[..., 0] ** 2)[..., None, None] * np.eye(2)},
+        "jump": {"force": lambda x: np.where(x[..., :1] > 0.3, 0.5, 0.0) * np.ones(2)},
+        "array": {"diffusion": np.diag([1.0, 0.5])},
+    }[kind]
+    call = lambda law: pk.solve(law, plane, pk.Gaussian((0, 0), 0.5), 0.05)  # noqa: E731
+    assert not [m for m in said(call, pk.FokkerPlanck(V, 1.0, **fields)) if "do not show" in m]
+
+
+def test_a_force_of_the_plane_is_looked_at_along_both_axes():
+    plane = pk.Grid((-3, -3), (3, 3), (24, 24))
+    k = 2 * pi / plane.spacing[1]
+    law = pk.FokkerPlanck(
+        Quadratic(1.0, 2), 1.0, force=lambda x: np.stack([0 * x[..., 0], np.cos(k * x[..., 1])], -1)
+    )
+    call = lambda law: pk.solve(law, plane, pk.Gaussian((0, 0), 0.5), 0.05)  # noqa: E731
+    assert any("what the force does" in m for m in said(call, law))

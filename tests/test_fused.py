@@ -599,6 +599,7 @@ def test_two_scales_have_the_bits_of_the_plain_loop(name, landscape, dtype, monk
     assert np.array_equal(fast, slowly_moved(dynamics, n, dtype))
 
 
+@pytest.mark.filterwarnings(r"ignore:inner_lr \(V")
 @pytest.mark.parametrize("gamma", [0.5, Scoping(0.6, 1.0)], ids=["fixed", "scoping"])
 def test_entropy_sgd_has_the_bits_of_the_plain_loop(gamma, monkeypatch):
     dynamics = pk.EntropySGD(DoubleWell(2), 4.0, gamma, inner_steps=6)

@@ -1,6 +1,7 @@
 """Mean-field games and mean-field control: closed forms, couplings, solvers, what cannot close."""
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -414,3 +415,67 @@ def test_costs_between_the_cells_of_a_game_are_said() -> None:
         pk.control(None, 2.0, pk.Grid(-3, 3, 40), pk.Gaussian(0.0, 0.5),
                    lambda x: 0.3 * np.cos(70 * x[..., 0]), np.linspace(0.1, 0.5, 5),
                    coupling=pk.Congestion(1e-12))  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_errors_of_linear_quadratic_games_are_stated_in_any_units(seed: int) -> None:
+    """The value where 0.99 of the mass is: within the errors stated, and warned of beyond 5 %."""
+    rng = np.random.default_rng([seed, 20261130])
+    length, energy = np.exp(rng.uniform(-7, 7, 2))
+    time, stiff = length**2 / energy, energy / length**2
+    a, (q, g), beta = rng.uniform(-0.5, 2), np.exp(rng.uniform(-2, 2, 2)), np.exp(rng.uniform(0, 2))
+    kappa, last, horizon, m = *rng.uniform(-0.5, 0.9, 2), rng.uniform(0.1, 1), rng.uniform(-1, 1)
+    spread, n, steps = rng.uniform(0.2, 0.5), int(np.exp(rng.uniform(3, 5.5))), 30
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = pk.control(
+            pk.potentials.Quadratic(a * stiff), beta / energy, pk.Grid(-5 * length, 5 * length, n),
+            pk.Gaussian(m * length, spread * length), lambda x: 0 * x[..., 0],
+            np.linspace(0, horizon * time, steps + 1),
+            coupling=pk.MeanTracking(q * stiff / time, kappa),
+            terminal_coupling=pk.MeanTracking(g * stiff, last),
+        )  # fmt: skip
+    coarse = any(issubclass(one.category, pk.ResolutionWarning) for one in said)
+    right = solutions.LQGame(a, q, g, kappa, last, beta, horizon, m, spread)
+    errors, exact = [], []
+    for t, u, rho in zip(found.value.times, found.value.fields, found.density.fields, strict=True):
+        least = np.sort(rho)[::-1][np.searchsorted(np.cumsum(np.sort(rho)[::-1]), 0.99 * rho.sum())]
+        x = found.value.grid.axes[0][rho >= least] / length
+        exact.append(right.value(float(t / time), x[:, None]))
+        errors.append(np.abs(u[rho >= least] / energy - exact[-1]).max())
+    scale = max(u.max() for u in exact) - min(u.min() for u in exact)
+    stated = sum(found.residuals[name] for name in ("cell_error", "time_error")) / energy
+    assert coarse or max(errors) <= min(stated + 2e-3 * scale, 0.05 * scale)
+
+
+@pytest.mark.parametrize(
+    "coupling, spread, cells, coarse",
+    [
+        (pk.Congestion(1.0), 0.5, 120, False),
+        (pk.Nonlocal(pk.interactions.PairPotential(pk.potentials.Quadratic())), 0.5, 120, False),
+        (pk.MeanTracking(1.0, 0.8), 0.5, 60, False),
+        (pk.Congestion(1.0), 0.02, 120, True),  # starts within a cell
+        (pk.Nonlocal(_peak), 0.5, 120, True),
+        (pk.LogDensity(1.0), 0.02, 120, True),
+    ],
+    ids=["congestion", "pairs", "mean", "narrow start", "narrow kernel", "entropy"],
+)
+def test_costs_under_other_couplings_say_where_the_cells_are_too_coarse(
+    coupling: Any, spread: float, cells: int, coarse: bool
+) -> None:
+    """Against the same on eight times as many cells: 5 % off, or told."""
+
+    def cost(n: int) -> tuple[float, bool]:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            found = pk.control(None, 20.0, pk.Grid(-3, 3, n), pk.Gaussian(0.3, spread),
+                               lambda x: 0 * x[..., 0], [0.005])  # fmt: skip
+            said.clear()
+            plain = found.cost_under()
+            assert not said
+            cost = found.cost_under(coupling) - plain
+        return cost, any(issubclass(one.category, pk.ResolutionWarning) for one in said)
+
+    (few, told), (many, _) = cost(cells), cost(8 * cells)
+    assert told is coarse
+    assert told or few == pytest.approx(many, rel=0.05)

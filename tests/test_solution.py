@@ -220,3 +220,17 @@ def test_very_long_times(case, scheme):
         assert case.grid.integrate(np.abs(u - mass * own)) < 1e-3 * mass
     else:
         assert np.ptp(u) < 1e-2  # the non-viscous ones like (diameter)^2 / 2t
+
+
+@pytest.mark.parametrize("killing", [30.0, lambda x: 30 + 0.1 * x[..., 0] ** 2])
+def test_mass_beyond_the_walls_is_a_share_of_what_is_left(killing):
+    """Killed at one rate or nearly so, a density has the same shape, and the same warning."""
+    V, grid = pk.potentials.Quadratic(), pk.Grid(-2, 2, 200)
+    start, times = pk.Gaussian(0.0, 0.2), [0.3]
+    with pytest.warns(pk.TruncationWarning) as plain:
+        free = pk.solve(pk.FokkerPlanck(V, 2.0), grid, start, times)
+    with pytest.warns(pk.TruncationWarning, match="would be beyond them") as told:
+        found = pk.solve(pk.FokkerPlanck(V, 2.0, killing=killing), grid, start, times)
+    assert found.stats["survival"][0] < 1e-3
+    assert found.stats["wall_mass"] == pytest.approx(free.stats["wall_mass"], rel=0.2)
+    assert not any("lost" in str(w.message) for w in [*plain, *told])

@@ -1,6 +1,7 @@
 """Particles that stop at walls or by a clock, and those that are reset: against exact laws."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -335,3 +336,33 @@ def test_what_particles_cannot_have_is_refused(name):
 def test_clocks_of_places_are_looked_at(killing, words):
     with pytest.raises(ValueError, match=words):
         pk.simulate(pk.Langevin(WELL, 2.0, killing=killing), at(0.3, 100), 100, 0.1, 0.01)
+
+
+@pytest.mark.parametrize(
+    "walls, start, right",
+    [
+        (BOTH, 1.2, False),
+        (pk.Walls(False, pk.PartlyAbsorbing(2.0)), 1.2, False),
+        (pk.Walls(False, True), 1.2, False),
+        (pk.Walls(True, False), 1.2, True),
+        (pk.Walls(False, True), -0.2, True),
+        (BOTH, 1.0, True),
+        (None, 1.2, True),
+    ],
+)
+def test_starts_beyond_a_wall_that_takes_particles_are_refused(walls, start, right):
+    """Where it reflects they are folded; the equation leaves out what is beyond, and says so."""
+    dynamics = pk.Langevin(pk.potentials.Quadratic(), 2.0, box=LINE, walls=walls)
+    x = np.full((40, 1), 0.5)
+    x[-1] = start
+    if right:
+        pk.simulate(dynamics, x, n=40, t=1e-3, dt=1e-3)
+        return
+    with pytest.raises(ValueError, match=r"starts at .*1.2.*, beyond a wall that takes it"):
+        pk.simulate(dynamics, x, n=40, t=1e-3, dt=1e-3)
+    with pytest.raises(ValueError, match="beyond a wall that takes it"):
+        pk.simulate(dynamics, pk.Gaussian(0.5, 0.3), n=1000, t=1e-3, dt=1e-3)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        pk.solve(dynamics.law(), LINE, pk.Gaussian(0.5, 0.3), 1e-3)
+    assert any("beyond the grid" in str(w.message) for w in told)

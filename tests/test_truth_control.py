@@ -213,7 +213,9 @@ def random_game(rng: Random) -> Trial:
         exact = P * x**2 / 2 + (Pi - P) * m * x
         bent = (u - exact)[near]
         wide = float(np.ptp(exact[near])) + float(np.ptp(u[near]))
-        sizes = [abs(mu - mean) / (0.03 * (abs(m) + spread)), abs(var - variance)
+        said = found.residuals["cell_error"] + found.residuals["time_error"]
+        sizes = [np.ptp(bent) / (2 * said + 2e-3 * wide),
+                 abs(mu - mean) / (0.03 * (abs(m) + spread)), abs(var - variance)
                  / (0.15 * variance + h * h / 3), np.ptp(bent) / (0.05 * wide + 1e-9),
                  found.residuals["fixed_point"] / 2e-3]  # fmt: skip
         return float(np.max(sizes)), 1.0

@@ -1,6 +1,7 @@
 """Two time scales: the homogenised limit at rate O(ε), its special cases, the printed errors."""
 
 import json
+import warnings
 from math import exp, inf, sqrt
 from pathlib import Path
 
@@ -336,3 +337,35 @@ def test_entropy_sgd_descends_the_local_entropy():
         # z still holds 0.99^400 of x, and Euler's inner step errs by a few thousandths
         assert abs(slopes.mean() - u.grad(np.array([[x]]))[0, 0]) < 4 * error + 0.01
         assert abs(slopes.mean() - V.grad(np.array([[x]]))[0, 0]) > 0.03
+
+
+@pytest.mark.parametrize("share", [0.6, 0.9, 1.1, 2.0])
+def test_entropy_sgd_warns_of_long_outer_steps(share):
+    """Without noise, in a parabola: x decays at u'' = 1.5/(1 + 0.6), first order in η."""
+    V, gamma, rate = pk.potentials.Quadratic(1.5), 0.4, 1.5 / 1.6
+    dynamics, dt = (
+        pk.EntropySGD(V, gamma=gamma, inner_steps=200, inner_lr=0.02),
+        share * 0.25 / rate,
+    )
+    x, text = words_of(dynamics, dt, np.ones((2, 1)))
+    off = -np.log(x.mean()) / (rate * dt) - 1
+    assert ("the outer step is of order one" in text) == (off > 0.15)
+
+
+@pytest.mark.parametrize("bend, warned", [(0.1, False), (0.35, False), (0.5, True), (1.0, True)])
+def test_entropy_sgd_warns_of_long_inner_steps(bend, warned):
+    """A step of η = γ with alpha = 0 leads to the last y, of variance 1/(β (V'' + 1/γ))."""
+    V, gamma, beta, stiff = pk.potentials.Quadratic(0.2), 1.0, 4.0, 1.2
+    dynamics = pk.EntropySGD(V, beta, gamma, 100, bend / stiff, alpha=0.0)
+    x, text = words_of(dynamics, gamma, np.zeros((40_000, 1)))
+    assert x.var() == pytest.approx(1 / (beta * stiff) / (1 - bend / 2), rel=0.04)
+    assert ("the inner steps are of order one" in text) is warned
+    assert warned == (x.var() > 1.25 / (beta * stiff))
+
+
+def words_of(dynamics, dt, start):
+    """Positions after a step, and what was warned of it."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        x = pk.simulate(dynamics, start, n=len(start), t=dt, dt=dt, seed=1).x.values[-1]
+    return x, " ".join(str(w.message) for w in found)

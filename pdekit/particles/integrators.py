@@ -9,7 +9,8 @@ stationary law. Tensors have the axes (runs, particles, dim); ``step`` overwrite
 If compiled loops support it, its class declares the number of gradients of a step,
 ``fused_slopes``, and by ``scales`` and ``adjusted`` what noise goes in. ``centred``: this lies
 about the start of the step, half before the slope is taken. ``tamed``: the drift is shortened, see
-``TamedEuler``.
+``TamedEuler``. ``stability``: coefficients of the polynomial R(z) by which a step multiplies x
+where b(x) = -λx and z = hλ; Euler's if it says nothing.
 
 Products and sums are rounded one by one, as in the fused kernel, and never by ``alpha=`` of
 torch, which may use fused multiply-add. Drift and noise of a step are added first, and their sum to
@@ -128,6 +129,7 @@ class EulerMaruyama(_AtThePositions):
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 1
     fused_slopes: ClassVar[int] = 1
+    stability: ClassVar[tuple[float, ...]] = (1.0, -1.0)
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         return y.add_(_moved(drift(y, step.start) * step.size, sigma, step, noise))
@@ -153,6 +155,7 @@ class TamedEuler(_AtThePositions):
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 1
     fused_slopes: ClassVar[int] = 1
+    stability: ClassVar[tuple[float, ...]] = (1.0, -1.0)
     tamed: ClassVar[bool] = True
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
@@ -197,6 +200,7 @@ class LeimkuhlerMatthews:
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 2
     fused_slopes: ClassVar[int] = 1
+    stability: ClassVar[tuple[float, ...]] = (1.0, -1.0)
     centred: ClassVar[bool] = True
 
     @property
@@ -253,6 +257,7 @@ class StochasticHeun(_AtThePositions):
     weak_order: ClassVar[int] = 2
     invariant_order: ClassVar[int] = 2
     fused_slopes: ClassVar[int] = 2
+    stability: ClassVar[tuple[float, ...]] = (1.0, -1.0, 0.5)
 
     def step(self, drift: Drift, y: "Tensor", sigma: float, step: Step, noise: Normals) -> "Tensor":
         before = drift(y, step.start)

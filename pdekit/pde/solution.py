@@ -34,6 +34,9 @@ from pdekit.protocols import Equation, Initial, Scheme, Times
 if TYPE_CHECKING:
     import xarray as xr
 
+# of the mass: what is left, from which rounding is small beside it
+_LEAST_LEFT = 1e-10
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:
@@ -371,13 +374,16 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
         (turns or low, turns or high)
         for turns, (low, high) in zip(problem.turning, problem.absorbing, strict=True)
     )
-    lost = min(1.0, float((wall_mass(fields, problem.grid, meant) / mass).max()))
+    loses = not (problem.conserves or problem.equation.supplied)
+    there = mass * np.maximum(kept, _LEAST_LEFT) if loses else mass
+    lost = min(1.0, float((wall_mass(fields, problem.grid, meant) / there).max()))
     stats["wall_mass"] = lost
     if lost > LOST_MASS:
+        whose = "the mass that is left" if loses else "its mass"
         warnings.warn(
             f"the density reaches the walls of the box [{problem.grid.lower}, "
-            f"{problem.grid.upper}]: about {lost:.3g} of its mass is lost by truncation to the "
-            "box. Enlarge the grid, unless the no-flux walls are intended",
+            f"{problem.grid.upper}]: about {lost:.3g} of {whose} would be beyond them if the box "
+            "were larger. Enlarge the grid, unless the no-flux walls are intended",
             TruncationWarning,
             stacklevel=stacklevel,
         )

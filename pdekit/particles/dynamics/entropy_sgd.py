@@ -21,6 +21,9 @@ from pdekit.protocols import Coefficient
 if TYPE_CHECKING:
     from torch import Tensor
 
+_COARSE = 0.25  # limit of η u'': rates are then off by an eighth
+_BROAD = 0.4  # limit of η_y (V'' + 1/γ): the variance of y is then a quarter too large
+
 
 @dataclass(frozen=True)
 class EntropySGD(GradientDynamics):
@@ -42,7 +45,11 @@ class EntropySGD(GradientDynamics):
     inner_lr : η_y; None for 2 γ / (L + 1), with γ at time 0
     alpha : α in [0, 1), the share of the past in z
 
-    Raises ``ValueError`` for numbers out of range. Stable if η < 2γ and η_y (V'' + 1/γ) < 2.
+    Raises ``ValueError`` for numbers out of range. Stable if η < 2γ and η_y (V'' + 1/γ) < 2. Good
+    steps have a tenth of both. Warns (``AccuracyWarning``) of outer steps with η u'' > 1/4, by
+    which rates of x are off by an eighth, and of inner ones with η_y (V'' + 1/γ) > 0.4, by which
+    the variance of y is a quarter too large. z keeps (1 - η_y/γ)^L and more of x: slopes are as
+    much too small where V is flat.
     """
 
     potential: Coefficient
@@ -78,6 +85,24 @@ class EntropySGD(GradientDynamics):
     def stiffness(self, curvature: float, size: float, t: float) -> float:
         """The larger of the rates of the two steps, per unit of η."""
         return self.two_scale.stiffness(curvature, size, t)
+
+    def inaccuracy(self, curvature: float, size: float, t: float) -> str:
+        """A warning if stable steps of x or y are inaccurate."""
+        gamma, h = gamma_at(self.gamma, t), self.two_scale.inner_size(size)
+        stiff, bend = max(curvature, 0.0), h * (max(curvature, 0.0) + 1 / gamma)
+        outer = size * stiff / (1 + gamma * stiff)
+        if outer > _COARSE:
+            return (
+                f"eta u'' is up to {outer:.2g}: the outer step is of order one, and the rates of x "
+                f"come out wrong by up to {outer / 2:.0%}; dt <= {0.1 * size / outer:.1g} has 5 %"
+            )
+        if self.beta < inf and bend > _BROAD:
+            return (
+                f"inner_lr (V'' + 1/gamma) = {bend:.2g}: the inner steps are of order one, and the "
+                f"variance of y is up to {bend / max(2 - bend, 1e-9):.0%} too large; inner_lr <= "
+                f"{0.1 * h / bend:.1g} has 5 %, with as many more inner_steps"
+            )
+        return ""
 
     def init(self, x: Tensor) -> Tensor:
         """x and y, stacked in front."""

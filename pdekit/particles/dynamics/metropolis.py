@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pdekit.pde.equations import FokkerPlanck
 
 _FEW = 0.05  # of the proposals
+_COARSE = 0.1  # beta times the spacing of V, by which 2 % more of them are rejected
 
 
 @dataclass(frozen=True)
@@ -116,19 +117,19 @@ class MetropolisLangevin(GradientDynamics):
     def _proposed(self, x: Tensor, h: float, t: float, xi: Tensor) -> tuple[Tensor, Tensor]:
         """Proposals, and the logarithms of the probabilities that they are accepted."""
         V = at_time(self.potential, t)
-        y = x + (xi * sqrt(2 * h / self.beta) - slope(V, x) * h)
+        here = slope(V, x)
+        y = x + (xi * sqrt(2 * h / self.beta) - here * h)
         # beyond a wall V goes on as its mirror image, so that detailed balance holds there too
         inside, sign = fold(y, self.box)
-        ahead = slope(V, inside) if sign is None else slope(V, inside) * sign
-        # the noise of the reverse move
-        back = (x - y + ahead * h) * sqrt(self.beta / (2 * h))
-        gain = (xi * xi - back * back).sum(dim=-1) / 2
+        there = slope(V, inside) if sign is None else slope(V, inside) * sign
+        # of the noises of both moves from the way that is left after rounding: ξ is that of another
+        gain = (((y - x) * 2 + (here - there) * h) * (here + there)).sum(dim=-1) * (self.beta / 4)
         gain += (V(x) - V(inside)) * self.beta
         # proposals where V is not finite are rejected
         return y, gain.nan_to_num(nan=-inf).masked_fill(~y.isfinite().all(-1), -inf)
 
     def step_warning(self, x: Tensor, size: float, t: float) -> str:
-        """A warning if hardly any proposals from the points ``x`` are accepted."""
+        """A warning if hardly any proposals from the points ``x`` are accepted, or V is rounded."""
         xi = fill_normals(x.new_empty(1, x.numel()), Address(0, channel=PROBE)).view_as(x)
 
         def accepted(h: float) -> float:
@@ -136,13 +137,27 @@ class MetropolisLangevin(GradientDynamics):
 
         share = accepted(size)
         if share > _FEW:
-            return wide_step(self, x, size, t)
+            return wide_step(self, x, size, t) or self._rounded(at_time(self.potential, t)(x))
         shorter = (size / 2**k for k in range(1, 60))
         good = next((h for h in shorter if accepted(h) > 0.5), 0.0)
         what = f"dt <= {good:.1g} has half of them" if good else "start where V is less steep"
         return (
             f"of the proposals from the initial particles {share:.2%} are accepted: the chain does "
             f"not move; {what}"
+        )
+
+    def _rounded(self, values: Tensor) -> str:
+        """A warning if the spacing of values of V makes proposals be rejected at random."""
+        import torch
+
+        size = float(values.abs().nan_to_num(0.0, 0.0, 0.0).mean())
+        apart = size * torch.finfo(values.dtype).eps
+        if self.beta * apart <= _COARSE:
+            return ""
+        return (
+            f"values of V, of {size:.2g}, are rounded to {apart:.2g} = {self.beta * apart:.2g} / "
+            "beta, so that proposals are rejected at random and particles move too slowly; take "
+            "dtype='float64', or subtract a constant from V"
         )
 
     def law(self) -> FokkerPlanck:

@@ -161,9 +161,34 @@ class Stopping:
 
     def init(self, x: Tensor) -> Tensor:
         """The state that starts from positions ``x``: all are on their way."""
+        self._require_inside(x)
         state = x.new_zeros(3, *x.shape)
         state[PLACE], state[TIME], state[WALL] = self.dynamics.init(x), inf, nan
         return state
+
+    def _require_inside(self, x: Tensor) -> None:
+        """``ValueError`` where one starts beyond a wall that takes particles."""
+        if (
+            self.dynamics.walls is None or x.is_meta
+        ):  # meta tensors, used in tracing, have no values
+            return
+        bad = self._beyond(x).any(-1)
+        if bool(bad.any()):
+            box = self.dynamics.box
+            raise ValueError(
+                f"a particle starts at {x[bad][0].tolist()}, beyond a wall that takes it: the box "
+                f"is [{box.lower}, {box.upper}]. Give positions inside, such as those of a law "
+                "that are (the equation leaves out the rest too), or a law that stays inside, such "
+                "as Uniform"
+            )
+
+    def _beyond(self, x: Tensor) -> Tensor:
+        """Which coordinates lie beyond a wall that takes particles, wholly or in part."""
+        box = self.dynamics.box
+        ends = self.dynamics.walls.per_axis(box.periodic)
+        taking = x.new_tensor([[not_closed(end) for end in pair] for pair in ends]).bool()
+        below, above = x < x.new_tensor(box.lower), x > x.new_tensor(box.upper)
+        return (below & taking[:, 0]) | (above & taking[:, 1])
 
     def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Positions; of those that stopped, where they did."""
@@ -236,12 +261,7 @@ class Stopping:
             return drift
         if self.dynamics.walls is None:
             return drift * sign
-        box = self.dynamics.box
-        ends = self.dynamics.walls.per_axis(box.periodic)
-        taking = x.new_tensor([[not_closed(end) for end in pair] for pair in ends]).bool()
-        outside = (x < x.new_tensor(box.lower)) & taking[:, 0]
-        outside |= (x > x.new_tensor(box.upper)) & taking[:, 1]
-        return drift * sign.masked_fill(outside, 1.0)
+        return drift * sign.masked_fill(self._beyond(x), 1.0)
 
     def _met(
         self, x: Tensor, y: Tensor, v: Tensor | float, step: Step, noise: Any

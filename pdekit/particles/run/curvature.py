@@ -1,4 +1,8 @@
-"""The largest curvature of what moves particles, from their drift alone."""
+"""The largest curvature of what moves particles, from their drift alone.
+
+Each particle has its own where they are independent; all have one together where they interact, see
+``joint_curvature``.
+"""
 
 from typing import Any
 
@@ -6,25 +10,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit import checks
 from pdekit.differences import best, differences
 from pdekit.particles.dynamics.diffusion import Diffusion
 from pdekit.particles.run import probes
+from pdekit.particles.run.joint_curvature import EULER, joint_rate
 from pdekit.potentials.protocol import kernels_of
 
 _POWER_STEPS = 8  # enough to distinguish 2 from 1; exact for d = 1
 _SECOND = 0.21  # factor of the increment of a difference, for a second estimate
 _CURVED = 0.01  # tolerated difference of the two
 _LADDER = [10.0**-k for k in range(-4, 10)]  # factors of those that are tried where they differ
+_ALL_PAIRS = 256  # points at most where they interact
 _TOGETHER = 1 << 12  # numbers in points at which formulas are evaluated at once
 
 
 def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -> float:
     """Largest v·(-Db(x, t))v / |v|² found by power iteration at each of the points ``(n, d)``.
 
-    -Db is the Hessian of the potential, its products are differences of the drift.
+    -Db is the Hessian of the potential, its products are differences of the drift. Of a drift of
+    all points together it is ``joint_rate``, by which the integrator is stable.
     """
     x = probes.some(x)
+    if _drifts_together(dynamics):
+        x = x[:: max(1, len(x) // _ALL_PAIRS)]
     v, largest, around = probes.directions(x, seed), 0.0, _Around(dynamics, x, t)
+    if around.coupled:
+        stability = checks.declared(getattr(dynamics, "integrator", None), "stability") or EULER
+        return joint_rate(around.joint_product, v, stability)
     two = around.reach([1.0, _SECOND])
     for _ in range(_POWER_STEPS if x.shape[-1] > 1 else 1):
         v = v / v.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
@@ -39,15 +52,23 @@ class _Around:
 
     def __init__(self, dynamics: Diffusion, x: Tensor, t: float) -> None:
         self.dynamics, self.x, self.t = dynamics, x, t
-        self.coupled = bool(getattr(dynamics, "coupled", False))
+        self.coupled = _drifts_together(dynamics)
         # slopes by differences share their steps among the points that they are asked for together
         self.together = _TOGETHER // max(x.numel(), 1) if _by_formulas(dynamics) else 1
+        self.smooth = False
 
-    def reach(self, steps: list[float]) -> Tensor:
-        """Lengths (step, n, 1) of steps in units of what suits a smooth drift."""
+    def reach(self, steps: list[float], v: Tensor | None = None) -> Tensor:
+        """Lengths (step, n, 1) of steps in units of what suits a smooth drift.
+
+        One for all points where they interact, by which the one that moves most goes as far.
+        """
         unit = torch.finfo(self.x.dtype).eps ** (1 / 3)
         scales = self.x.new_tensor([step * unit for step in steps])
-        lengths: Tensor = scales[:, None, None] * (1 + self.x.norm(dim=-1, keepdim=True))
+        far = self.x.norm(dim=-1, keepdim=True)
+        if v is not None:
+            far = far.square().mean().sqrt()[None, None]
+            scales = scales / v.norm(dim=-1).max()
+        lengths: Tensor = scales[:, None, None] * (1 + far)
         return lengths
 
     def product(self, two: Tensor, v: Tensor) -> Tensor:
@@ -56,16 +77,27 @@ class _Around:
         found = (behind - ahead) / width
         common, second = found[0], found[1]
         apart, size = (common - second).abs().amax(dim=-1), found.abs().amax(dim=(0, -1))
-        off = ~(apart <= _CURVED * size)  # also where it is NaN
-        if off.any():
-            off = torch.ones_like(off) if self.coupled else off
+        if self.coupled:  # entries beside much larger ones need not be as right
+            apart, size = apart.square().sum().sqrt(), size.square().sum().sqrt()
+        off = ~(apart <= _CURVED * size).expand(len(v))  # also where it is NaN
+        self.smooth = not bool(off.any())
+        if not self.smooth:
             common = common.clone()
             common[off] = _Around(self.dynamics, self.x[off], self.t).searched(v[off])
         return common
 
+    def joint_product(self, v: Tensor) -> Tensor:
+        """-Db v of all points moved at once; where two steps agree once, one is enough after."""
+        if not self.smooth:
+            return self.product(self.reach([1.0, _SECOND], v), v)
+        ahead, behind, width = self.ends(self.reach([1.0], v), v)
+        found: Tensor = ((behind - ahead) / width)[0]
+        return found
+
     def searched(self, v: Tensor) -> Tensor:
         """-Db v by the steps confirmed by others; 0 if there is none, as where b jumps."""
-        parts = *self.ends(self.reach(_LADDER), v), self.drifts(self.x[None])[0]
+        reach = self.reach(_LADDER, v if self.coupled else None)
+        parts = *self.ends(reach, v), self.drifts(self.x[None])[0]
         ahead, behind, width, middle = (part.double().cpu().numpy() for part in parts)
         loose = float(torch.finfo(v.dtype).eps) if v.dtype == torch.float32 else 0.0
         with np.errstate(all="ignore"):
@@ -77,7 +109,7 @@ class _Around:
         """The drift at both ends of steps along v, and their distance after rounding."""
         shift = reach * v
         there, here = self.x + shift, self.x - shift
-        width = ((there - here) * v).sum(dim=-1, keepdim=True)
+        width = ((there - here) * v).sum(dim=(-2, -1) if self.coupled else -1, keepdim=True)
         ahead, behind = self.drifts(torch.cat((there, here))).chunk(2)
         return ahead, behind, width
 
@@ -91,6 +123,14 @@ class _Around:
             points = part if self.coupled else part.reshape(1, -1, part.shape[-1])
             found.append(self.dynamics.drift(points, self.t).reshape(part.shape))
         return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def _drifts_together(dynamics: Any) -> bool:
+    """Whether its drift is one of all particles: where it is defined, ``coupled`` is known."""
+    kinds = type(dynamics).__mro__
+    owner = next((k for k, kind in enumerate(kinds) if "drift" in vars(kind)), 0)
+    said = [k for k, kind in enumerate(kinds) if "coupled" in vars(kind)]
+    return bool(getattr(dynamics, "coupled", False)) and (not said or max(said) >= owner)
 
 
 def _by_formulas(dynamics: Any) -> bool:

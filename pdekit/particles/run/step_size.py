@@ -32,9 +32,10 @@ def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, s
     A dynamics with another stability limit defines ``stiffness(curvature, size,
     t)``, the rate to use instead of the curvature of its ``drift``; one with a ``mutual`` drift
     beside it is given the curvature of that as well. One may define
-    ``step_warning(x, size, t)``, a description of the errors of a stable step, "" for none. Only
-    some of many times are checked, and one if the drift does not depend on time. NaN for a
-    user-defined dynamics without a drift.
+    ``step_warning(x, size, t)``, a description of the errors of a stable step, "" for none, or
+    ``inaccuracy(curvature, size, t)``, the same from the curvature. Only some of many times are
+    checked, and one if the drift does not depend on time. NaN for a user-defined dynamics without
+    a drift.
     """
     if not hasattr(dynamics, "drift"):
         return nan
@@ -54,6 +55,9 @@ def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, s
     step_warning = getattr(dynamics, "step_warning", lambda x, size, t: "")
     looked = times if callable(getattr(dynamics, "gamma", None)) else some
     text = next(filter(None, (step_warning(x, size, t) for t in looked)), "") if size else ""
+    inaccuracy = getattr(dynamics, "inaccuracy", lambda curvature, size, t: "")
+    highest = max(own for own, *_ in found)
+    text = text or next(filter(None, (inaccuracy(highest, size, t) for t in looked if size)), "")
     if text and size * curvature <= 2:
         warnings.warn(text, AccuracyWarning, stacklevel=3)
     _warn_if_long(dynamics, x, some, size, curvature, "")

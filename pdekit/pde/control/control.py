@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -15,8 +15,9 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.control import density
-from pdekit.pde.control.couplings import Coupling, look
+from pdekit.pde.control.couplings import Coupling, look, look_at_costs
 from pdekit.pde.control.equilibrium import equilibrium
+from pdekit.pde.control.game_cells import cell_error, is_rough
 from pdekit.pde.control.games import Newton, Solver
 from pdekit.pde.control.integrals import Integrals, idle, mean, means, under_control
 from pdekit.pde.control.time_grids import drifting, over, stored_times
@@ -88,6 +89,7 @@ class Control:
     own_cost: Array | None = None
     closure: Mapping[str, float] = field(default_factory=dict)
     whole: Control | None = field(default=None, repr=False)
+    on_other_cells: Callable[[], float] | None = field(default=None, repr=False)
 
     @cached_property
     def _over_time(self) -> Integrals:
@@ -150,7 +152,8 @@ class Control:
         """Expected cost of a player under other couplings than those of the
 
         solution. Effort and densities are kept; only the couplings are replaced. This allows the
-        social cost of a planner (``coupling.cooperative()``) and of a game to be compared.
+        social cost of a planner (``coupling.cooperative()``) and of a game to be compared. A
+        ``ResolutionWarning`` tells of kernels and densities that are narrower than the cells.
         """
         coupling = _checked(coupling, "coupling")
         terminal_coupling = _checked(terminal_coupling, "terminal_coupling")
@@ -168,6 +171,13 @@ class Control:
         total, off = self._over_time.of_cost(rate)
         cost = self.effort + total + mean(last, terminal)
         self._over_time.report(off, cost, "cost")
+        flow = self.dense.density
+        for felt, rho, times in (
+            (coupling, flow.fields, flow.times), (terminal_coupling, last[None], flow.times[-1:])
+        ):  # fmt: skip
+            if felt is not None:
+                look(felt, grid, equation.beta, stacklevel=3)
+                look_at_costs(felt, grid, rho, times, stacklevel=3)
         return cost
 
     @cached_property
@@ -206,8 +216,10 @@ class Control:
         """``mass``: largest drift of the density's mass; ``energy``: relative mismatch of the
         effort by duality and by the integral of |α|^2 / 2 over density and time (of second order
         in the cells and, in a game, in the stored times). With couplings also ``fixed_point``, the
-        largest L1 distance over time between the density and the response to it, and ``gap``, the
-        exploitability: the gain of a player who deviates (cost units), and the solver's counts.
+        largest L1 distance over time between the density and the response to it, ``gap``, the
+        exploitability: the gain of a player who deviates (cost units), ``time_error`` of the value
+        by its steps and ``cell_error``, its largest change by other cells where the mass is (NaN
+        if it cannot be posed on them), and the solver's counts.
         """
         effort, _ = self._over_time.smooth(
             lambda found: means(under_control(found), found._half_square)
@@ -215,7 +227,10 @@ class Control:
         rounding = 1e-12 / self.value.equation.beta
         energy = abs(effort - self.effort) / max(abs(effort), rounding)
         mass = self.density.stats["mass_drift"]
-        return {"mass": mass, "energy": energy, **self.closure}
+        found = {"mass": mass, "energy": energy, **self.closure}
+        if self.on_other_cells is not None and "cell_error" not in found:
+            found["cell_error"] = self.on_other_cells()
+        return found
 
 
 def control(
@@ -339,7 +354,13 @@ def _game(
     closure = {
         "fixed_point": found.distance, "gap": found.gap(), "time_error": game.time_error, **numbers
     }  # fmt: skip
-    whole = Control(value, rho, found.terminal, found.running, backward.values, closure)
+    on_other_cells = partial(cell_error, game, backward, forward, scheme)
+    if is_rough(game, backward):
+        closure["cell_error"] = on_other_cells(stacklevel=4)
+    whole = Control(
+        value, rho, found.terminal, found.running, backward.values, closure,
+        on_other_cells=on_other_cells,
+    )  # fmt: skip
     if len(game.stored) == len(nodes):
         return whole
     value, rho = (replace(u, fields=u.fields[game.stored], times=times) for u in (value, rho))

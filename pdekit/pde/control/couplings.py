@@ -11,6 +11,7 @@ axes (time, say) one by one:
 Couplings add. Mathematics 1.7; thesis, remark 4.10.
 """
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,10 +19,14 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array, Function
+from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.convolution import convolution, displacements
 from pdekit.pde.discrete.mean_field import require_even_at, warn_if_narrow
 from pdekit.pde.discrete.sampling import called
+
+_COARSE = 0.05  # of the cost: difference on cells twice as wide, three times the error
+_FEW = 8  # cells an axis below which nothing can be merged
 
 
 class Coupling(Protocol):
@@ -250,6 +255,40 @@ def look(coupling: Any, grid: Grid, beta: float, stacklevel: int) -> None:
     for kernel in _kernels_of(coupling):
         _sampled(kernel, grid)  # names what is no kernel
         warn_if_narrow(kernel, grid, beta, stacklevel + 1)
+
+
+def look_at_costs(
+    coupling: Coupling, grid: Grid, rho: Array, times: Array, stacklevel: int
+) -> None:
+    """Warn where the cost of a flow (times, *grid.shape) is another on pairs of cells merged."""
+    if min(grid.cells) < _FEW or any(n % 2 for n in grid.cells):
+        return
+    cells = tuple(n // 2 for n in grid.cells)
+    merged, other = rho, Grid(grid.lower, grid.upper, cells, grid.periodic)
+    for axis in range(1, rho.ndim):
+        parts = np.moveaxis(merged, axis, -1)
+        parts = (parts[..., ::2] + parts[..., 1::2]) / 2
+        merged = np.moveaxis(parts, -1, axis)
+    try:
+        fine, coarse = coupling.cost(rho, grid), coupling.cost(np.ascontiguousarray(merged), other)
+    except (TypeError, ValueError):  # one of these cells alone
+        return
+    over = [_over_flow(rho, cost, times) / np.prod(grid.cells) for cost in (fine, np.abs(fine))]
+    apart = abs(_over_flow(merged, coarse, times) / np.prod(cells) - over[0])
+    if not apart <= _COARSE * over[1]:
+        warnings.warn(
+            f"the cells are too coarse for the cost of {coupling!r}: on pairs of cells merged it "
+            f"differs by {apart / max(over[1], 1e-300):.2g} of itself, as kernels or densities "
+            "narrower than the cells make it; solve the control on more cells",
+            ResolutionWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def _over_flow(rho: Array, cost: Array, times: Array) -> float:
+    """The cost of a flow over the cells, without their volume, and time (at one, there)."""
+    at = (rho * cost).reshape(len(rho), -1).sum(1)
+    return float(np.trapezoid(at, times)) if len(times) > 1 else float(at[0])
 
 
 def _kernels_of(coupling: Any) -> tuple[Function, ...]:

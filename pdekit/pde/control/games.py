@@ -208,6 +208,10 @@ class Newton:
         """
         return _Search(self, counts).close(game)
 
+    def closed_from(self, game: Game, flow: Array) -> Response:
+        """The response at the equilibrium near a flow, without continuation."""
+        return _Search(self, GameStats()).solve(game, flow)
+
 
 class _Search:
     """Newton's method for one game, and the responses that it has taken."""

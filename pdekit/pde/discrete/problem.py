@@ -14,10 +14,10 @@ from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.interactions import of_two_points
-from pdekit.pde.discrete import between_cells, drift_diffusion
+from pdekit.pde.discrete import between_cells, cell_means, drift_diffusion, fields_between_cells
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.initial_data import density, spline
-from pdekit.pde.discrete.sampling import as_field, evaluate
+from pdekit.pde.discrete.sampling import as_field, evaluate, evaluate_rate
 from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.algebra import terms_of
 from pdekit.potentials.seam import jump_at_seam, kernel_jump_at_seam, looks
@@ -162,13 +162,28 @@ class Problem:
             _warn_of_cliff("interaction", jump, stacklevel + 1)
 
     def look_between_centres(self, stacklevel: int) -> None:
-        """Warn where the cells do not show the potential, at the time 0 if it moves."""
+        """Warn where the cells do not show the potential, a force or a diffusion, at the time 0
+        if they move."""
+        for what in ("force", "diffusion"):
+            given = getattr(self.equation, what, None)
+            field: Any = getattr(given, "D", given)
+            still = field.at(0.0) if checks.time_dependent(field) else field
+            if callable(still):
+                fields_between_cells.report(what, still, self.grid, stacklevel + 1)
         if not self.drifts:
             return
         V = self.equation.potential
         still = V.at(0.0) if checks.time_dependent(V) else V
         if callable(still):
             between_cells.report(still, self.grid, self.equation.beta, stacklevel + 1)
+
+    def look_at_rates(self, stacklevel: int) -> None:
+        """Warn where the cells do not show a killing rate or a source that is fixed in time."""
+        for what in ("killing", "source"):
+            given = getattr(self.equation, what, None)
+            if callable(given) and not checks.time_dependent(given):
+                values = evaluate_rate(given, self.grid, f"the {what}")
+                cell_means.report_rate(what, given, values, self.grid, stacklevel + 1)
 
     @cached_property
     def _terms(self) -> list[Any]:

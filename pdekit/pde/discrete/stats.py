@@ -12,7 +12,8 @@ class Stats(TypedDict, total=False):
 
     ``error_estimate``: of the error in time; ``negative_before_clipping``: the lowest value met;
     ``mass_drift`` or, where walls absorb, ``survival`` at the times; where something is supplied
-    ``mass`` at the times; ``wall_mass``: mass lost by truncation to the box; ``upwinded``: share of
+    ``mass`` at the times; ``wall_mass``: mass beyond the box
+    if it were larger, a share of what is left; ``upwinded``: share of
     the mass in cells of Péclet number above 2; ``cell_peclet``: its mean number; ``from_means``,
     ``on_other_cells``, ``cell_error``: how far second solutions are from this one; ``cell_jump``:
     of a value function over a cell; ``nodes_per_cell``: along an axis, on which a function was

@@ -41,6 +41,7 @@ def steady(equation: Any, grid: Any, kinds: tuple[type, ...], what: str) -> Prob
     _require_no_growth(problem, what)
     problem.look_at_seam(stacklevel=3, everywhere=True)
     problem.look_between_centres(stacklevel=3)
+    problem.look_at_rates(stacklevel=3)
     return problem
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
-from pdekit.pde.discrete import cell_means, drift_diffusion
+from pdekit.pde.discrete import drift_diffusion
 from pdekit.pde.discrete.generators import Arrivals
 from pdekit.pde.discrete.growth import least_rate, without_growth
 from pdekit.pde.discrete.problem import Problem
@@ -96,12 +96,8 @@ def require_supply(problem: Problem) -> None:
 
 def report(problem: Problem, times: Array, stacklevel: int) -> None:
     """Warnings of killing and sources between the cells, and of walls held for too short a time."""
-    equation, grid = problem.equation, problem.grid
-    for what in ("killing", "source"):
-        given = getattr(equation, what, None)
-        if callable(given) and not checks.time_dependent(given):
-            values = evaluate_rate(given, grid, f"the {what}")
-            cell_means.report_rate(what, given, values, grid, stacklevel + 1)
+    equation = problem.equation
+    problem.look_at_rates(stacklevel + 1)
     if problem.is_density and equation.supplied and equation.walls is not None:
         _report_held(problem, times, stacklevel + 1)
 

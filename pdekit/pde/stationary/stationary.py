@@ -243,6 +243,7 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
     problem = Problem(equation, grid, None)
     problem.look_at_seam(stacklevel=3, everywhere=verb not in _OF_DENSITIES)
     problem.look_between_centres(stacklevel=3)
+    problem.look_at_rates(stacklevel=3)
     if problem.time_dependent:
         raise ValueError(
             "a potential that changes in time has no stationary state; pass V.at(t), the potential "
