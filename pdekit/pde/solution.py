@@ -174,7 +174,7 @@ def solved(
     if equation.supplied:
         require_supply(problem)
     problem.look_at_seam(stacklevel)
-    if not checks.declared(scheme, "by_particles"):
+    if problem.drifts and not checks.declared(scheme, "by_particles"):
         problem.look_between_centres(stacklevel)
     solution, advance = marched(problem, scheme, times)
     fields, stats, level = solution.fields, solution.stats, stacklevel + 1

@@ -215,10 +215,12 @@ def cell_peclet(values: Array, beta: float, grid: Grid) -> float:
 
 
 def bernoulli_pair(w: Array) -> tuple[Array, Array]:
-    """B(w) and B(-w) for B(w) = w / (e^w - 1), both to rounding: B(-|w|) = B(|w|) + |w|."""
+    """B(w) and B(-w) for B(w) = w / (e^w - 1), both to rounding: B(-|w|) = B(|w|) + |w|.
+
+    Of steep ones with warnings of overflow.
+    """
     size = np.maximum(np.abs(w), 1e-300)  # not 0 / 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        smaller = size / np.expm1(size)
+    smaller = size / np.expm1(size)
     return smaller + np.maximum(-w, 0.0), smaller + np.maximum(w, 0.0)
 
 
