@@ -161,7 +161,8 @@ def solved(
     whole = Problem(equation, grid, initial, until=float(times[-1]))
     problem = whole
     if equation.loses and not equation.supplied:
-        problem = replace(whole, equation=without_growth(equation, grid))
+        reduced = without_growth(equation, grid)
+        problem = whole if reduced is equation else replace(whole, equation=reduced)
     if scheme is None:
         scheme = best_scheme(problem)
     else:
@@ -301,7 +302,7 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
         stats["mass_drift"] = float(np.abs(kept - 1).max())
     elif not problem.equation.supplied:
         stats["survival"] = kept.tolist()
-        if not (np.diff(np.append(1.0, kept)) <= 1e-9).all():
+        if not (kept[0] <= 1 + 1e-9 and (kept[1:] - kept[:-1] <= 1e-9).all()):
             raise ConvergenceError(
                 f"the mass left by absorbing walls must decrease, but it is {kept.tolist()} of the "
                 "initial mass; use the default scheme, or Krylov() in two dimensions"

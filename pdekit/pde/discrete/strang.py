@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
 from math import sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,9 @@ class Stepper:
         axes = [_Lines(generator, axis, self.problem.forward) for axis in range(2)]
         oblique = [*generator.directions()][2:]
         lines = [*axes, *(ObliqueLines(self.grid, d, self.problem.forward) for d in oblique)]
-        return lines if generator.killing is None else [_Killing(generator.killing), *lines]
+        if generator.killing is None:
+            return lines
+        return [lines[0], _Killing(generator.killing), *lines[1:]]  # halves of the first merge
 
     def _lines(self, t: float) -> list[Any]:
         return self._along_all(self.problem.generator(t, self.grid))
@@ -157,13 +159,16 @@ class Stepper:
                 f"{self.tolerance:g}"
             )
 
-    def _exponential(self, line: "_Lines", u: Array, tau: float) -> Array:
+    def _exponential(self, line: Any, u: Array, tau: float) -> Array:
         """exp(tau A) u along the lines; u is reused as buffer of the next result."""
+        if line.pointwise:
+            u *= line.left(tau)
+            return u
         new = self.scratch
         negative = line.apply(u, tau, RADAU, new)
         sound = True
         if self.problem.is_density and negative < 0:
-            mass = float((u if self.problem.conserves else new).sum())
+            mass = self.mass if self.problem.conserves else float(np.add.reduce(new, None))
             if -negative > self.negligible * mass:
                 radau = new.copy()
                 line.apply(u, tau / 2, EULER, new)
@@ -200,19 +205,18 @@ def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:
 
 
 class _Killing:
-    """The part of the generator that acts in each cell alone: exact."""
+    """The part of the generator that acts in each cell alone: exact, by what is ``left`` of it."""
+
+    pointwise: ClassVar[bool] = True
 
     def __init__(self, rate: Array) -> None:
-        self.rate = rate
-
-    def apply(self, u: Array, tau: float, method: tuple[complex, complex], out: Array) -> float:
-        """out = exp(-tau rate) u, whatever the method; none of it is negative."""
-        np.multiply(u, np.exp(-tau * self.rate), out=out)
-        return 0.0
+        self.left = lru_cache(4)(lambda tau: np.exp(-tau * rate))
 
 
 class _Lines:
     """The generator along one axis and its resolvents on every line."""
+
+    pointwise: ClassVar[bool] = False
 
     def __init__(self, generator: Generator, axis: int, forward: bool) -> None:
         from pdekit.pde.kernels.tridiagonal import line_rates

@@ -166,9 +166,9 @@ def weights_of_costs(steps, halves, costs, which, before, after, narrow, largest
     """exp(-beta u / 2) for the value function u on a line, from the last step backward; in place.
 
     Step k leads from ``before[k]`` (given for the last) to ``after[k]`` = M before[k], with the
-    exponential ``which[k]`` of ``steps``; the next is ``before[k - 1]`` = costs[k] after[k], relative
-    to its ``largest[k - 1]``. ``narrow``: whether M before is computed by a band matrix. False if a
-    weight is not positive. No logarithms are taken, which would take as long as the rest.
+    exponential ``which[k]`` of ``steps``; then ``before[k - 1]`` = costs[k] after[k], over its
+    ``largest[k - 1]``. ``narrow``: whether M before is computed by a band matrix. False if a weight
+    is not positive. No logarithms are taken, which would take as long as the rest.
     """
     n = before.shape[1]
     buffer = np.zeros(n + steps[1].shape[2] + 8)
