@@ -188,7 +188,9 @@ def solved(
         peclet.report_along(problem, fields, times, stats, level - 1)
     elif problem.equation.linear:
         function_cells.report(problem, scheme, fields, times, stats, level)
-    return (solution if problem.equation is equation else grown(whole, solution)), advance
+    if problem.equation is not equation:
+        solution = grown(whole, solution, problem.values)
+    return solution, advance
 
 
 def _reset(
@@ -228,8 +230,11 @@ def _forward(equation: Any) -> FokkerPlanck:
     return FokkerPlanck(**{f.name: getattr(equation, f.name) for f in fields_of(equation)})
 
 
-def grown(problem: Problem, solution: Solution) -> Solution:
-    """The solution with the part of killing, or growth, that is the same everywhere."""
+def grown(problem: Problem, solution: Solution, initial: Array) -> Solution:
+    """The solution with the part of killing, or growth, that is the same everywhere.
+
+    ``initial``: the values of the problem at the time 0.
+    """
     factor = factors(problem, solution.times)
     fields = solution.fields * factor.reshape(-1, *(1 for _ in problem.grid.cells))
     stats: AnyStats = {**solution.stats}
@@ -238,7 +243,7 @@ def grown(problem: Problem, solution: Solution) -> Solution:
         stats["error_estimate"] = float(stats["error_estimate"] * factor.max())
     if problem.is_density:
         stats.pop("mass_drift", None)
-        kept = problem.grid.integrate(fields) / problem.grid.integrate(problem.values)
+        kept = problem.grid.integrate(fields) / problem.grid.integrate(initial)
         stats["survival"] = kept.tolist()
     return replace(solution, fields=fields, equation=problem.equation, stats=stats)
 

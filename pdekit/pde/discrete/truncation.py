@@ -28,6 +28,8 @@ def wall_mass(
         takes = absorbing[axis] if absorbing is not None else (False, False)
         ends = [(0, k), (-1, -1 - k)]
         walls = [end for end, taken in zip(ends, takes, strict=True) if not taken]
+        if not walls:
+            continue
         last_before = lines[[[a for a, _ in walls], [b for _, b in walls]]]
         with np.errstate(divide="ignore", invalid="ignore"):
             last, before = np.log(last_before)
