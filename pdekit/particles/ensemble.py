@@ -23,7 +23,8 @@ from pdekit.errors import AccuracyWarning, each_once
 from pdekit.particles.dynamics.gradients import FullGradient
 from pdekit.particles.dynamics.stopping import Stopping, changes_paths, stops
 from pdekit.particles.fused import fused
-from pdekit.particles.observation import Observable, Observed, Survivors, checked, listed
+from pdekit.particles.observables import Observable, Survivors
+from pdekit.particles.observation import Observed, checked, listed
 from pdekit.particles.run import guards
 from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
