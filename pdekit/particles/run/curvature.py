@@ -27,39 +27,28 @@ def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -
     it is looked for by power iteration.
     """
     x = probes.some(x)
-    around, alone = _Around(dynamics, x, t), not getattr(dynamics, "coupled", False)
-    if x.shape[-1] == 2 and alone:
+    v, largest, around = probes.directions(x, seed), 0.0, _Around(dynamics, x, t)
+    if x.shape[-1] == 2 and not around.coupled:
         return _of_plane(around)
-    v = _unit(probes.directions(x, seed))
-    product = around.along(v)
-    if x.shape[-1] > 2 and alone:
-        length = x.shape[-1] ** 0.5
-        diagonal = around.along(torch.full_like(x, 1 / length)) * length
-        apart = (product - diagonal * v).abs().amax(dim=-1)
-        if bool((apart <= _CURVED * product.abs().amax(dim=-1)).all()):
-            return max(0.0, float(diagonal.max()))
-    found = [(v * product).sum(dim=-1).max()]
-    for _ in range(_POWER_STEPS - 1 if x.shape[-1] > 1 else 0):
-        v = _unit(product)
-        product = around.along(v)
-        found.append((v * product).sum(dim=-1).max())
-    return max(0.0, *map(float, found))
+    for k in range(_POWER_STEPS if x.shape[-1] > 1 else 1):
+        v = v / v.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        product = around.product(around.two, v).nan_to_num(0.0, 0.0, 0.0)
+        largest = max(largest, float((v * product).sum(dim=-1).max()))
+        if k == 0 and x.shape[-1] > 1 and not around.coupled:
+            diagonal = around.diagonal()
+            apart = (product - diagonal * v).abs().amax(dim=-1)
+            if bool((apart <= _CURVED * product.abs().amax(dim=-1)).all()):
+                return max(largest, float(diagonal.max()))
+        v = product
+    return largest
 
 
 def _of_plane(around: "_Around") -> float:
     """The larger eigenvalue of the symmetric part."""
-    first, second = (
-        around.along(around.x.new_tensor(axis).expand_as(around.x)) for axis in ([1, 0], [0, 1])
-    )
+    first, second = (around.along(axis) for axis in ([1.0, 0.0], [0.0, 1.0]))
     across = (first[:, 1] + second[:, 0]) / 2
     mean, half = (first[:, 0] + second[:, 1]) / 2, (first[:, 0] - second[:, 1]) / 2
     return max(0.0, float((mean + torch.hypot(half, across)).max()))
-
-
-def _unit(v: Tensor) -> Tensor:
-    length = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
-    unit: Tensor = v / length.clamp_min(torch.finfo(v.dtype).tiny)
-    return unit
 
 
 class _Around:
@@ -71,25 +60,31 @@ class _Around:
         # slopes by differences share their steps among the points that they are asked for together
         self.together = _TOGETHER // max(x.numel(), 1) if _by_formulas(dynamics) else 1
 
+    def reach(self, steps: list[float]) -> Tensor:
+        """Lengths (step, n, 1) of steps in units of what suits a smooth drift."""
+        unit = torch.finfo(self.x.dtype).eps ** (1 / 3)
+        scales = self.x.new_tensor([step * unit for step in steps])
+        lengths: Tensor = scales[:, None, None] * (1 + self.x.norm(dim=-1, keepdim=True))
+        return lengths
+
     @cached_property
     def two(self) -> Tensor:
         """A step, and a second one to confirm what is found by it."""
         return self.reach([1.0, _SECOND])
 
-    def reach(self, steps: list[float]) -> Tensor:
-        """Lengths (step, n, 1) of steps in units of what suits a smooth drift."""
-        unit = torch.finfo(self.x.dtype).eps ** (1 / 3)
-        scales = self.x.new_tensor([step * unit for step in steps])
-        size = torch.linalg.vector_norm(self.x, dim=-1, keepdim=True)
-        lengths: Tensor = scales[:, None, None] * (1 + size)
-        return lengths
+    def along(self, v: list[float]) -> Tensor:
+        """-Db v of the same unit vector at all points; 0 where it is not finite."""
+        ways = self.x.new_tensor(v).expand_as(self.x)
+        return self.product(self.two, ways).nan_to_num(0.0, 0.0, 0.0)
 
-    def along(self, v: Tensor) -> Tensor:
-        """-Db v of unit vectors by the first of two steps, by an adaptive one where the second
+    def diagonal(self) -> Tensor:
+        """That of -Db where it has nothing else: the sums of its rows."""
+        length = self.x.shape[-1] ** 0.5
+        return length * self.along([1 / length] * self.x.shape[-1])
 
-        disagrees.
-        """
-        ahead, behind, width = self.ends(self.two, v)
+    def product(self, two: Tensor, v: Tensor) -> Tensor:
+        """-Db v by the first of two steps, by an adaptive one where the second disagrees."""
+        ahead, behind, width = self.ends(two, v)
         found = (behind - ahead) / width
         common, second = found[0], found[1]
         apart, size = (common - second).abs().amax(dim=-1), found.abs().amax(dim=(0, -1))
@@ -98,7 +93,7 @@ class _Around:
             off = torch.ones_like(off) if self.coupled else off
             common = common.clone()
             common[off] = _Around(self.dynamics, self.x[off], self.t).searched(v[off])
-        return common.nan_to_num(0.0, 0.0, 0.0)
+        return common
 
     def searched(self, v: Tensor) -> Tensor:
         """-Db v by the steps confirmed by others; 0 if there is none, as where b jumps."""

@@ -1,6 +1,6 @@
 """Lines of cells along an oblique direction, gathered for the line solvers."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,6 @@ from pdekit.pde.discrete.generators import Direction, Offset, neighbours
 
 class ObliqueLines:
     """The rates along one oblique direction, and their resolvents on every line of cells."""
-
-    pointwise: ClassVar[bool] = False
 
     def __init__(self, grid: Grid, direction: Direction, forward: bool) -> None:
         from pdekit.pde.kernels.tridiagonal import line_rates

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
 from math import sqrt
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,11 +159,8 @@ class Stepper:
                 f"{self.tolerance:g}"
             )
 
-    def _exponential(self, line: Any, u: Array, tau: float) -> Array:
+    def _exponential(self, line: "_Lines", u: Array, tau: float) -> Array:
         """exp(tau A) u along the lines; u is reused as buffer of the next result."""
-        if line.pointwise:
-            u *= line.left(tau)
-            return u
         new = self.scratch
         negative = line.apply(u, tau, RADAU, new)
         sound = True
@@ -205,18 +202,19 @@ def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:
 
 
 class _Killing:
-    """The part of the generator that acts in each cell alone: exact, by what is ``left`` of it."""
-
-    pointwise: ClassVar[bool] = True
+    """The part of the generator that acts in each cell alone: exact."""
 
     def __init__(self, rate: Array) -> None:
         self.left = lru_cache(4)(lambda tau: np.exp(-tau * rate))
 
+    def apply(self, u: Array, tau: float, method: tuple[complex, complex], out: Array) -> float:
+        """out = exp(-tau rate) u, whatever the method; none of it is negative."""
+        np.multiply(u, self.left(tau), out=out)
+        return 0.0
+
 
 class _Lines:
     """The generator along one axis and its resolvents on every line."""
-
-    pointwise: ClassVar[bool] = False
 
     def __init__(self, generator: Generator, axis: int, forward: bool) -> None:
         from pdekit.pde.kernels.tridiagonal import line_rates
