@@ -74,13 +74,14 @@ class _Around:
 
     def along(self, v: list[float]) -> Tensor:
         """-Db v of the same unit vector at all points; 0 where it is not finite."""
-        ways = self.x.new_tensor(v).expand_as(self.x)
-        return self.product(self.two, ways).nan_to_num(0.0, 0.0, 0.0)
+        product = self.product(self.two, self.x.new_tensor(v).expand_as(self.x))
+        return product.nan_to_num(0.0, 0.0, 0.0)
 
     def diagonal(self) -> Tensor:
         """That of -Db where it has nothing else: the sums of its rows."""
         length = self.x.shape[-1] ** 0.5
-        return length * self.along([1 / length] * self.x.shape[-1])
+        rows: Tensor = length * self.along([1 / length] * self.x.shape[-1])
+        return rows
 
     def product(self, two: Tensor, v: Tensor) -> Tensor:
         """-Db v by the first of two steps, by an adaptive one where the second disagrees."""
