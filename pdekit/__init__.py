@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pdekit.comparison.certificates.certificate import Certificate as Certificate
     from pdekit.comparison.certificates.certificate import Certificates as Certificates
     from pdekit.comparison.certify import certify as certify
-    from pdekit.comparison.compare import Comparison as Comparison
     from pdekit.comparison.compare import compare as compare
     from pdekit.comparison.convergence import Convergence as Convergence
     from pdekit.comparison.convergence import convergence as convergence
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from pdekit.comparison.sampled_curvature import sampled_curvature as sampled_curvature
     from pdekit.comparison.semiconcavity import Semiconcavity as Semiconcavity
     from pdekit.comparison.semiconcavity import semiconcavity as semiconcavity
+    from pdekit.comparison.verdict import Comparison as Comparison
     from pdekit.comparison.widths import robust_width as robust_width
     from pdekit.comparison.widths import widening as widening
     from pdekit.diffusions import HaenggiKlimontovich as HaenggiKlimontovich
@@ -72,9 +72,9 @@ if TYPE_CHECKING:
     from pdekit.particles.dynamics.underdamped import UnderdampedLangevin as UnderdampedLangevin
     from pdekit.particles.ensemble import Ensemble as Ensemble
     from pdekit.particles.ensemble import simulate as simulate
-    from pdekit.particles.observation import BasinCounts as BasinCounts
-    from pdekit.particles.observation import Histogram as Histogram
-    from pdekit.particles.observation import Moments as Moments
+    from pdekit.particles.observables import BasinCounts as BasinCounts
+    from pdekit.particles.observables import Histogram as Histogram
+    from pdekit.particles.observables import Moments as Moments
     from pdekit.particles.run.checkpoint import Checkpoint as Checkpoint
     from pdekit.particles.run.ranks import Ranks as Ranks
     from pdekit.pde import hamiltonians as hamiltonians

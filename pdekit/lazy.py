@@ -1,4 +1,4 @@
-"""Names that are imported on first use, so that importing a package stays fast.
+"""Names imported, and properties computed, on first use; so importing a package stays fast.
 
 A package lists its public names once, as imports read by type checkers and skipped at run time:
 
@@ -12,7 +12,26 @@ import ast
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or sys.version_info >= (3, 12):
+    from functools import cached_property as cached_property
+else:
+
+    class cached_property:
+        """That of Python 3.12, without the lock of before, which costs a microsecond."""
+
+        def __init__(self, function: Callable[[Any], Any]) -> None:
+            self.function, self.__doc__ = function, function.__doc__
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            self.name = name
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            if instance is None:
+                return self
+            value = instance.__dict__[self.name] = self.function(instance)
+            return value
 
 
 def names(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:

@@ -28,7 +28,7 @@ DOORS = {
     "diffusions.py": "a bare D is Itô's",
     "comparison/inputs.py": "any object with .u and .grid",
     "particles/basins.py": "an argument that must be a Grid",
-    "particles/observation.py": "an argument that must be a Grid",
+    "particles/observables.py": "an argument that must be a Grid",
     "particles/ensemble.py": "an argument that must be Ranks",
     "particles/run/fingerprint.py": "kinds of Python's, named in another file",
     "particles/run/guards.py": "an argument that must be a Grid",

@@ -276,7 +276,7 @@ def test_holm_finds_the_bad_time_and_its_tests():
 
 def test_holm_is_the_step_down_procedure():
     """False findings among 40 true hypotheses: at most the level, here 0.2, in 500 rounds."""
-    from pdekit.comparison.compare import _holm
+    from pdekit.comparison.verdict import _holm
 
     p = np.random.default_rng(8).random((500, 10, 4))
     rate = np.mean([_holm(q, 0.2).any() for q in p])

@@ -422,6 +422,34 @@ def test_curvature_does_not_depend_on_what_is_evaluated_together(dynamics, dim, 
         assert curvature.largest_curvature(dynamics, x, 0.0) == pytest.approx(together, rel=1e-5)
 
 
+class Bowl:
+    """x·Ax / 2."""
+
+    def __init__(self, A):
+        self.A, self.dim = torch.tensor(A), len(A)
+
+    def __call__(self, x):
+        return ((x @ self.A) * x).sum(-1) / 2
+
+    def grad(self, x):
+        return x @ self.A
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("dim, diagonal, least", [(2, False, 1), (7, True, 1), (7, False, 0.9)])
+def test_curvature_is_the_largest_eigenvalue(dim, diagonal, least, seed):
+    """Of forms with eigenvalues of both signs: alone it is by chance that less is found."""
+    rng = np.random.default_rng(seed)
+    signs = rng.normal(size=dim) * 10.0 ** rng.uniform(-3, 3)
+    turn = np.eye(dim) if diagonal else np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    A = turn @ np.diag(np.append(np.abs(signs).max() * 1.5, signs[1:])) @ turn.T
+    x = torch.tensor(rng.normal(size=(300, dim)))
+    with torch.no_grad():
+        found = curvature.largest_curvature(pk.Langevin(Bowl(A), 4.0), x, 0.0)
+    exact = float(np.linalg.eigvalsh(A).max())
+    assert (least - 1e-6) * exact <= found <= (1 + 1e-6) * exact
+
+
 def test_slopes_by_differences_are_not_taken_together():
     with torch.no_grad():
         sizes = []

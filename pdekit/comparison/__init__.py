@@ -1,7 +1,7 @@
 """Comparison of particles with densities, and certificates of proved properties."""
 
 from pdekit.comparison.area_rate import AreaRates, area_rate
-from pdekit.comparison.compare import Comparison, compare
+from pdekit.comparison.compare import compare
 from pdekit.comparison.convergence import Convergence, convergence
 from pdekit.comparison.estimate import Estimate
 from pdekit.comparison.improvement import SampledImprovement, improvement
@@ -23,6 +23,7 @@ from pdekit.comparison.semiconcavity import (
     is_convex,
     semiconcavity,
 )
+from pdekit.comparison.verdict import Comparison
 
 __all__ = [
     "EVERY",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import erfc, sqrt
+from math import erfc, prod, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -88,7 +88,7 @@ class Gaussian:
         inside = [
             1.0 if p else _between((a - m) / s, (b - m) / s, (b - a) / s) for a, b, m, s, p in ends
         ]
-        return float(np.prod(inside))
+        return prod(inside)
 
     def sample(self, n: int, noise: Source) -> Tensor:
         z = noise.normal(n, self.dim)
@@ -134,14 +134,16 @@ def _between(a: Any, b: Any, width: float) -> Any:
     symmetry, and by Gauss quadrature (exact to rounding) for narrow intervals. ``width``: b - a,
     which may be lost to cancellation.
     """
-    if isinstance(a, float):  # plain ones are the faster
-        a, b = float(a), float(b)
+    plain = isinstance(a, float)
+    if plain:  # the faster
+        a, b, width = float(a), float(b), float(width)
     half, middle = width / 2, (b + a) / 2
-    if np.all(half * (1 + abs(middle)) < _NARROW):
+    narrow = half * (1 + abs(middle)) < _NARROW
+    if narrow if plain else narrow.all():
         nodes = zip(_NODES, _WEIGHTS, strict=True)
         total = sum(w * np.exp(-((middle + half * z) ** 2) / 2) for z, w in nodes)
         return half * total / sqrt(2 * np.pi)
-    if isinstance(a, float):
+    if plain:
         low, high = (-b, -a) if a > 0 else (a, b)
         return (erfc(-high / sqrt(2)) - erfc(-low / sqrt(2))) / 2
     right = np.asarray(a) > 0

@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from pdekit.particles.integrators import LeimkuhlerMatthews as LeimkuhlerMatthews
     from pdekit.particles.integrators import StochasticHeun as StochasticHeun
     from pdekit.particles.integrators import TamedEuler as TamedEuler
-    from pdekit.particles.observation import BasinCounts as BasinCounts
-    from pdekit.particles.observation import Histogram as Histogram
-    from pdekit.particles.observation import Moments as Moments
+    from pdekit.particles.observables import BasinCounts as BasinCounts
+    from pdekit.particles.observables import Histogram as Histogram
+    from pdekit.particles.observables import Moments as Moments
     from pdekit.particles.run.checkpoint import Checkpoint as Checkpoint
     from pdekit.particles.run.checkpoint import CheckpointError as CheckpointError
     from pdekit.particles.run.checkpoint import CheckpointWarning as CheckpointWarning

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pdekit.arrays import Array
 from pdekit.grid import Grid
-from pdekit.particles.observation import cells_of
+from pdekit.particles.observables import cells_of
 
 
 @dataclass(frozen=True, eq=False)

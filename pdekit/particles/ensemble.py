@@ -24,14 +24,8 @@ from pdekit.particles.dynamics.gradients import FullGradient
 from pdekit.particles.dynamics.passage import Watched, check_passages
 from pdekit.particles.dynamics.stopping import Stopping, changes_paths, stops
 from pdekit.particles.fused import fused
-from pdekit.particles.observation import (
-    Observable,
-    Observed,
-    Survivors,
-    checked,
-    listed,
-    watches,
-)
+from pdekit.particles.observables import Observable, Survivors
+from pdekit.particles.observation import Observed, checked, listed, watches
 from pdekit.particles.run import guards
 from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled

@@ -7,13 +7,13 @@ other ``Walls`` are specified in the equation.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from math import inf
 from typing import Any, ClassVar
 
 from pdekit import checks
 from pdekit.diffusions import as_diffusion
 from pdekit.interactions import of_two_points
+from pdekit.lazy import cached_property
 from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
 from pdekit.protocols import Coefficient, Diffusivity, Function, Interaction
 from pdekit.resetting import Resetting, require_resetting

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pdekit import checks
 from pdekit.differences import best, differences
+from pdekit.lazy import cached_property
 from pdekit.particles.dynamics.diffusion import Diffusion
 from pdekit.particles.run import probes
 from pdekit.particles.run.joint_curvature import EULER, joint_rate
@@ -19,17 +20,19 @@ from pdekit.potentials.protocol import kernels_of
 
 _POWER_STEPS = 8  # enough to distinguish 2 from 1; exact for d = 1
 _SECOND = 0.21  # factor of the increment of a difference, for a second estimate
-_CURVED = 0.01  # tolerated difference of the two
+_CURVED = 0.01  # tolerated difference of the two, and of a product from that of a diagonal
 _LADDER = [10.0**-k for k in range(-4, 10)]  # factors of those that are tried where they differ
 _ALL_PAIRS = 256  # points at most where they interact
-_TOGETHER = 1 << 12  # numbers in points at which formulas are evaluated at once
+_TOGETHER = 1 << 15  # numbers in points at which formulas are evaluated at once
 
 
 def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -> float:
-    """Largest v·(-Db(x, t))v / |v|² found by power iteration at each of the points ``(n, d)``.
+    """The largest v·(-Db(x, t))v / |v|² at the points ``(n, d)``, or 0.
 
-    -Db is the Hessian of the potential, its products are differences of the drift. Of a drift of
-    all points together it is ``joint_rate``, by which the integrator is stable.
+    -Db is the Hessian of the potential, its products are differences of the drift. In the plane
+    it is known by two of them, and so is a diagonal one, that of a sum over the coordinates; else
+    it is looked for by power iteration. Of a drift of all points together it is ``joint_rate``, by
+    which the integrator is stable.
     """
     x = probes.some(x)
     if _drifts_together(dynamics):
@@ -38,13 +41,27 @@ def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -
     if around.coupled:
         stability = checks.declared(getattr(dynamics, "integrator", None), "stability") or EULER
         return joint_rate(around.joint_product, v, stability)
-    two = around.reach([1.0, _SECOND])
-    for _ in range(_POWER_STEPS if x.shape[-1] > 1 else 1):
+    if x.shape[-1] == 2:
+        return _of_plane(around)
+    for k in range(_POWER_STEPS if x.shape[-1] > 1 else 1):
         v = v / v.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-        product = around.product(two, v).nan_to_num(0.0, 0.0, 0.0)
+        product = around.product(around.two, v).nan_to_num(0.0, 0.0, 0.0)
         largest = max(largest, float((v * product).sum(dim=-1).max()))
+        if k == 0 and x.shape[-1] > 1:
+            diagonal = around.diagonal()
+            apart = (product - diagonal * v).abs().amax(dim=-1)
+            if bool((apart <= _CURVED * product.abs().amax(dim=-1)).all()):
+                return max(largest, float(diagonal.max()))
         v = product
     return largest
+
+
+def _of_plane(around: "_Around") -> float:
+    """The larger eigenvalue of the symmetric part."""
+    first, second = (around.along(axis) for axis in ([1.0, 0.0], [0.0, 1.0]))
+    across = (first[:, 1] + second[:, 0]) / 2
+    mean, half = (first[:, 0] + second[:, 1]) / 2, (first[:, 0] - second[:, 1]) / 2
+    return max(0.0, float((mean + torch.hypot(half, across)).max()))
 
 
 class _Around:
@@ -70,6 +87,22 @@ class _Around:
             scales = scales / v.norm(dim=-1).max()
         lengths: Tensor = scales[:, None, None] * (1 + far)
         return lengths
+
+    @cached_property
+    def two(self) -> Tensor:
+        """A step, and a second one to confirm what is found by it."""
+        return self.reach([1.0, _SECOND])
+
+    def along(self, v: list[float]) -> Tensor:
+        """-Db v of the same unit vector at all points; 0 where it is not finite."""
+        product = self.product(self.two, self.x.new_tensor(v).expand_as(self.x))
+        return product.nan_to_num(0.0, 0.0, 0.0)
+
+    def diagonal(self) -> Tensor:
+        """That of -Db where it has nothing else: the sums of its rows."""
+        length = self.x.shape[-1] ** 0.5
+        rows: Tensor = length * self.along([1 / length] * self.x.shape[-1])
+        return rows
 
     def product(self, two: Tensor, v: Tensor) -> Tensor:
         """-Db v by the first of two steps, by an adaptive one where the second disagrees."""

@@ -3,7 +3,7 @@
 import warnings
 from contextlib import suppress
 from functools import partial
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -265,4 +265,4 @@ def all_finite(x: Tensor) -> bool:
     """Whether no number is NaN or infinite."""
     # a non-finite entry makes the sum non-finite; so may many large ones, which are then checked
     # one by one
-    return bool(x.sum().isfinite()) or bool(x.isfinite().all())
+    return isfinite(x.sum()) or bool(x.isfinite().all())

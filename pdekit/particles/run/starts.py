@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pdekit.lazy import cached_property
 from pdekit.particles.noise import LawNoise
 from pdekit.particles.run import guards
 from pdekit.particles.run.initial_positions import positions
@@ -60,7 +61,7 @@ class FromArray:
     dtype: torch.dtype
     device: torch.device
 
-    @property
+    @cached_property
     def probe(self) -> Tensor:
         x = self.x.flatten(0, 1)  # of every run: one alone may start where the drift is stiff
         return x[:: max(1, len(x) // _PROBED)][:_PROBED].to(dtype=self.dtype, device=self.device)

@@ -13,11 +13,13 @@ import numpy as np
 
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
+from pdekit.lazy import cached_property
 from pdekit.pde.discrete.generators import Generator
 from pdekit.pde.discrete.march import March, fields_at
 from pdekit.pde.kernels.rational import exponential_poles
 
 _RANGE = 500.0  # of beta u / 2: beyond it exp(-beta u / 2) would come close to underflow
+_STEPS = 4.0  # of such a range, at least, as a weight is multiplied with the cost of a step
 # number of step lengths for which a band matrix is made; it costs some thirty sweeps
 _MOST_BANDS = 4
 _TOO_STEEP = (
@@ -84,7 +86,9 @@ class DoobSteps:
 
         It is not in two dimensions, on a periodic axis and where exp(-beta u / 2) might underflow.
         """
-        span = terminal.max() - terminal.min() + (times[-1] - times[0]) * np.ptp(running)
+        longest = float(np.diff(times).max())
+        costs, span = np.ptp(running), terminal.max() - terminal.min()
+        span = max(span + (times[-1] - times[0]) * costs, _STEPS * longest * costs)
         if self.fusible and self.beta / 2 * span <= _RANGE:
             return FusedForwardBackward(self, times, running, terminal)
         return ForwardBackward(self, times, running, terminal)
@@ -288,22 +292,41 @@ class FusedForwardBackward:
     """``ForwardBackward`` by ``DoobSteps`` on a line with walls, compiled as a whole."""
 
     def __init__(self, steps: DoobSteps, times: Array, running: Array, terminal: Array) -> None:
-        from pdekit.pde.kernels.bellman_lines import values_of_costs
+        from pdekit.pde.kernels.bellman_lines import weights_of_costs
 
         self.beta, self.halves = steps.beta, np.diff(times) / 2
+        self.running, self.terminal = running, terminal
         lengths, which = np.unique(np.round(2 * self.halves, 15), return_inverse=True)
         self.steps = steps.factors[0][0].exponentials(tuple(map(float, lengths)))
         self.which = which.astype(np.int64)
-        self.values = np.empty_like(running)
-        self.values[-1] = terminal
         self.before, self.after = np.empty_like(running[1:]), np.empty_like(running[1:])
         self.narrow = np.empty(len(self.halves), dtype=bool)
-        sound = values_of_costs(
-            self.steps, self.halves, running, self.beta, self.which, self.values, self.before,
-            self.after, self.narrow,
+        last = terminal + self.halves[-1] * running[-1]
+        self.levels = np.full(len(self.halves), last.min())
+        np.exp(-self.beta / 2 * (last - last.min()), out=self.before[-1])
+        largest, least = np.ones(len(self.halves)), running.min(1)
+        around = self.halves[:-1] + self.halves[1:]  # of the nodes between: weights of their costs
+        costs = running[:-1] - least[:-1, None]
+        costs *= np.append(0.0, -self.beta / 2 * around)[:, None]  # of the first node later
+        sound = weights_of_costs(
+            self.steps, self.halves, np.exp(costs, out=costs), self.which, self.before, self.after,
+            self.narrow, largest,
         )  # fmt: skip
         if not sound:
             raise TooSteep(_TOO_STEEP)
+        added = around * least[1:-1] - 2 / self.beta * np.log(largest[:-1])
+        self.levels[:-1] += np.cumsum(added[::-1])[::-1]
+
+    @cached_property
+    def values(self) -> Array:
+        """The value function at the nodes, shape ``(times, n)``."""
+        out = np.empty_like(self.running)
+        out[-1], here = self.terminal, out[:-1]
+        np.log(self.after, out=here)
+        here *= -2 / self.beta
+        here += self.levels[:, None]
+        here += self.halves[:, None] * self.running[:-1]
+        return out
 
     def flow(self, initial: Array) -> Array:
         """The densities at the nodes, shape ``(times, n)``."""

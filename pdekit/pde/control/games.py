@@ -367,7 +367,9 @@ def _minimal_residual(product: Callable[[Array], Array], b: Array, rtol: float) 
         if left <= rtol * size or h[j + 1, j] <= 1e-14 * size:
             break
         basis.append(v / h[j + 1, j])
-    out: Array = sum((c * q for c, q in zip(y, basis, strict=False)), np.zeros_like(b))
+    out: Array = y[0] * basis[0]
+    for c, q in zip(y[1:], basis[1:], strict=False):
+        out += c * q
     return out
 
 

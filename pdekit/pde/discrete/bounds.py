@@ -23,7 +23,8 @@ def enforce_bounds(problem: Problem, u: Array, before: Array, stats: Stats) -> t
     """
     if not problem.is_density:
         return _ranged(problem, u)
-    mass, was, lowest = float(u.sum()), float(before.sum()), float(u.min())
+    mass, was = float(np.add.reduce(u, None)), float(np.add.reduce(before, None))
+    lowest = float(np.minimum.reduce(u, None))
     if not isfinite(mass):
         raise ConvergenceError(_OVERFLOW)
     clipped = 0.0

@@ -7,6 +7,7 @@ cell is the value there, or that with the bend of the values next to it.
 import warnings
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -19,6 +20,7 @@ LITTLE = 0.01  # of the mass, or of the range: error of the centres below which 
 _POINTS = {1: 4096, 2: 12_288}  # number of evaluated points, on a line and in the plane
 _PARTS = {1: (3, 16), 2: (2, 6)}  # parts of a cell along each axis, at least and at most
 _FINEST = {1: 17, 2: 19}  # log2 of the most cells tried for advice
+_SEEN: WeakKeyDictionary[Any, dict[Grid, float]] = WeakKeyDictionary()
 
 
 def missed(function: Callable[[Any], Any], values: Array, grid: Grid) -> Array:
@@ -71,7 +73,7 @@ def report_rate(
     what: str, function: Callable[[Any], Any], values: Array, grid: Grid, stacklevel: int
 ) -> None:
     """A ``ResolutionWarning`` if a hundredth of a rate or source is missed by the centres."""
-    share = _share(function, values, grid)
+    share = _known_share(function, values, grid)
     if share > LITTLE:
         warnings.warn(
             f"the cells do not resolve the {what}: {share:.2g} of it is not where its values at "
@@ -79,6 +81,17 @@ def report_rate(
             ResolutionWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+def _known_share(function: Callable[[Any], Any], values: Array, grid: Grid) -> float:
+    """``_share``, of each function once."""
+    try:
+        seen = _SEEN.setdefault(function, {})
+    except TypeError:  # no hash, or no weak reference
+        return _share(function, values, grid)
+    if grid not in seen:
+        seen[grid] = _share(function, values, grid)
+    return seen[grid]
 
 
 def _share(function: Callable[[Any], Any], rho: Array, grid: Grid) -> float:

@@ -5,7 +5,7 @@ the spurious drift of the reading (`pdekit.diffusions`). The rates along an edge
 those of `edge_rates`: exponentially fitted to the whole drift, potential and force.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -104,13 +104,14 @@ def with_losses(made: Generator, equation: Any, values: Array) -> Generator:
         ends = ends_of(walls, grid)
         exits = [(np.zeros(grid.shape), np.zeros(grid.shape)) if takes(e) else None for e in ends]
         with np.errstate(over="ignore", invalid="ignore"):
-            for axis, side, way in potential_ways(values, equation.beta, grid, ends):
+            for axis, sides, way in potential_ways(values, equation.beta, grid, ends):
                 pair = exits[axis]
                 assert pair is not None
-                np.moveaxis(pair[side], axis, 0)[-side] = exit_rate(way, equation.beta)
-    rates = None if killing is None else evaluate_rate(killing, grid, "the killing rate")
+                for side, rates in zip(sides, exit_rate(way, equation.beta), strict=True):
+                    pair[side].swapaxes(0, axis)[-side] = rates
+    killed = None if killing is None else evaluate_rate(killing, grid, "the killing rate")
     exits = exits if any(pair is not None for pair in exits) else []
-    return within_floats(replace(made, exits=tuple(exits), killing=rates))
+    return within_floats(Generator(grid, made.up, made.down, made.oblique, tuple(exits), killed))
 
 
 def ends_of(walls: Walls | None, grid: Grid) -> tuple[tuple[End, End], ...]:

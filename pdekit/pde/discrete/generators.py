@@ -15,7 +15,7 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 
 _LARGEST = 1e150  # rates: products and sums of them stay finite
-_CHUNK = 1 << 14  # faces at a time, so that intermediates fit in cache
+_CHUNK = 1 << 13  # faces at a time, so that intermediates fit in cache
 Offset = tuple[int, ...]
 Arrivals = Sequence[tuple[Offset, Array, Array]]  # per direction, from i - e and from i + e
 
@@ -168,7 +168,9 @@ def scharfetter_gummel(values: Array, beta: float, grid: Grid) -> Generator:
         for start in range(0, len(here), rows):
             some = slice(start, start + rows)
             with np.errstate(over="ignore", invalid="ignore"):
-                pair = bernoulli_pair(beta * (there[some] - here[some]))
+                steps = there[some] - here[some]
+                steps *= beta
+                pair = bernoulli_pair(steps)
                 for rate, value in zip(rates, pair, strict=True):
                     np.divide(value, beta * h * h, out=rate[some])
         up.append(rates[0])
@@ -215,11 +217,18 @@ def cell_peclet(values: Array, beta: float, grid: Grid) -> float:
 
 
 def bernoulli_pair(w: Array) -> tuple[Array, Array]:
-    """B(w) and B(-w) for B(w) = w / (e^w - 1), both to rounding: B(-|w|) = B(|w|) + |w|."""
-    size = np.maximum(np.abs(w), 1e-300)  # not 0 / 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        smaller = size / np.expm1(size)
-    return smaller + np.maximum(-w, 0.0), smaller + np.maximum(w, 0.0)
+    """B(w) and B(-w) for B(w) = w / (e^w - 1), both to rounding: B(-|w|) = B(|w|) + |w|.
+
+    Of steep ones with warnings of overflow.
+    """
+    size = np.abs(w)
+    np.maximum(size, 1e-300, out=size)  # not 0 / 0
+    smaller = np.expm1(size)
+    np.divide(size, smaller, out=smaller)
+    rise = np.maximum(w, 0.0, out=size)
+    second = smaller + rise
+    smaller += np.subtract(rise, w, out=rise)
+    return smaller, second
 
 
 def bernoulli(w: Array) -> Array:

@@ -7,7 +7,6 @@ is without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import exp
@@ -20,6 +19,7 @@ from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_rate
+from pdekit.potentials.consistency import note
 
 _FINEST = 1e-12  # error of the integral of a rate that changes in time
 _MOST = 600.0  # exponent beyond which a field would overflow
@@ -27,7 +27,19 @@ _MOST = 600.0  # exponent beyond which a field would overflow
 
 @dataclass(frozen=True)
 class Excess:
-    """How far a rate of killing is above its least one on a grid, at any time if it moves."""
+    """How far a rate of killing is above its ``least`` one."""
+
+    killing: Any
+    least: float
+
+    def __call__(self, x: Array) -> Array:
+        above: Array = np.maximum(self.killing(x) - self.least, 0.0)
+        return above
+
+
+@dataclass(frozen=True)
+class MovingExcess:
+    """The same of a rate that changes in time, above its least one on a grid."""
 
     killing: Any
     grid: Grid
@@ -36,19 +48,9 @@ class Excess:
     def times(self) -> Any:
         return getattr(self.killing, "times", ())
 
-    def fixed(self, killing: Any) -> Callable[[Array], Array]:
-        least = least_rate(killing, self.grid)
-        return lambda x: np.maximum(killing(x) - least, 0.0)
-
-    def __call__(self, x: Array) -> Array:
-        return self.fixed(self.killing)(x)
-
-
-class MovingExcess(Excess):
-    """The same of a rate that changes in time."""
-
-    def at(self, t: float) -> Callable[[Array], Array]:
-        return self.fixed(self.killing.at(t))
+    def at(self, t: float) -> Excess:
+        killing = self.killing.at(t)
+        return Excess(killing, least_rate(killing, self.grid))
 
 
 def least_rate(killing: Any, grid: Grid) -> float:
@@ -64,7 +66,11 @@ def without_growth(equation: Any, grid: Grid) -> Any:
     if checks.time_dependent(killing):
         return replace(equation, killing=MovingExcess(killing, grid))
     rates = evaluate_rate(killing, grid, "the killing rate")
-    return replace(equation, killing=None if np.ptp(rates) == 0 else Excess(killing, grid))
+    if np.ptp(rates) == 0:
+        return replace(equation, killing=None)
+    excess = Excess(killing, float(rates.min()))
+    note(excess, grid.centres)  # the rate itself has been looked at
+    return replace(equation, killing=excess)
 
 
 def factors(problem: Problem, times: Array) -> Array:

@@ -6,6 +6,7 @@ cos(pi k (i + 1/2) / n), k = 0, 1, ..., made orthonormal.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -110,6 +111,7 @@ class Modes:
         return Few(axis, count, known[0][:count], known[1][:count])
 
 
+@lru_cache(4)
 def matrices(n: int, periodic: bool, count: int) -> tuple[Array, Array]:
     """``analysis`` and ``synthesis`` of the first modes of an axis of n cells."""
     if not periodic:

@@ -246,7 +246,8 @@ def _gradient(problem: Problem, rho: Array) -> tuple[Array, Array]:
     """Mass and |beta (V_{i+1} - V_i)| at the cells of a line, or of some lines of the plane."""
     grid, beta = problem.grid, problem.equation.beta
     if grid.dim == 1:
-        return rho[:-1], beta * np.abs(np.diff(problem.potential()))
+        values = problem.potential()
+        return rho[:-1], beta * np.abs(values[1:] - values[:-1])
     kept = [np.arange(0, n - 1, max(1, n // _SAMPLED)) for n in grid.shape]
     values = values_at(problem, kept)
     steepest = np.zeros_like(values)

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from math import isfinite
 from typing import Any
 
@@ -14,6 +14,7 @@ from pdekit.arrays import Array
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.interactions import of_two_points
+from pdekit.lazy import cached_property
 from pdekit.pde.discrete import between_cells, cell_means, drift_diffusion, fields_between_cells
 from pdekit.pde.discrete.generators import Generator, scharfetter_gummel
 from pdekit.pde.discrete.initial_data import density, spline

@@ -28,10 +28,13 @@ def wall_mass(
         takes = absorbing[axis] if absorbing is not None else (False, False)
         ends = [(0, k), (-1, -1 - k)]
         walls = [end for end, taken in zip(ends, takes, strict=True) if not taken]
-        last, before = lines[[a for a, _ in walls]], lines[[b for _, b in walls]]
+        if not walls:
+            continue
+        last_before = lines[[[a for a, _ in walls], [b for _, b in walls]]]
         with np.errstate(divide="ignore", invalid="ignore"):
-            rate = (np.log(before) - np.log(last)) / (k * h)
-        reach = np.where(rate > 1 / width, 1 / np.where(rate > 0, rate, 1.0), width)
+            last, before = np.log(last_before)
+            widths = (before - last) * (width / (k * h))  # over which it decays, in the box
+        reach = width / np.fmax(widths, 1.0)  # the box also where it is unknown
         across = (0, *range(1 + lost.ndim, last.ndim))
-        lost += np.sum(last * reach, across) * grid.cell_volume / h
+        lost += np.add.reduce(last_before[0] * reach, across) * (grid.cell_volume / h)
     return lost

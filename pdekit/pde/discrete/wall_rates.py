@@ -45,19 +45,22 @@ def takes(ends: tuple[End, End]) -> bool:
 
 def potential_ways(
     values: Array, beta: float, grid: Grid, walls: Walls
-) -> Iterator[tuple[int, int, Way]]:
-    """Of a potential alone, the ways out of the cells beside walls that take something; by axis
-    and side.
+) -> Iterator[tuple[int, list[int], Way]]:
+    """Of a potential alone, the ways out of the cells beside walls that take something; by axis,
+    those of its sides side by side.
     """
     for axis, pair in enumerate(walls):
-        h, lines = float(grid.spacing[axis]), np.moveaxis(values, axis, 0)
-        for side, end in enumerate(pair):
-            if end.rate > 0:
-                last, before = (lines[-1], lines[-2]) if side else (lines[0], lines[1])
-                half, weight = np.full(last.shape, 0.5), np.full(last.shape, 1 / h**2)
-                rate = np.full(last.shape, end.rate / h)
-                drift = beta * (last - before) / h**2
-                yield axis, side, Way(half, rate, np.full(last.shape, end.value), weight, drift)
+        sides = [side for side, end in enumerate(pair) if end.rate > 0]
+        if sides:
+            h, lines = float(grid.spacing[axis]), values.swapaxes(0, axis)
+            last, before = lines[[-side for side in sides]], lines[[1 - 3 * side for side in sides]]
+            each = np.ones(last.shape)
+            rate, value = (
+                each * np.array(of).reshape(-1, *[1] * (last.ndim - 1))
+                for of in zip(*((pair[s].rate / h, pair[s].value) for s in sides), strict=True)
+            )
+            drift = beta * (last - before) / h**2
+            yield axis, sides, Way(each / 2, rate, value, each / h**2, drift)
 
 
 def ways(box: Box, offset: tuple[int, ...], weight: Array, drift: Array) -> tuple[Way, ...]:

@@ -89,7 +89,8 @@ def _require_next_to(potential: Any, a: Array, s: Array, bottom: Array, pass_: A
     ends = []
     way = _descending(potential, s, float(np.abs(s - a).max()))
     for sign in (1, -1):
-        end = _descended(potential, s, sign * way, a, bottom, pass_)
+        with each_once():
+            end = _descended(potential, s, sign * way, a, bottom, pass_)
         if end is None:
             return
         ends.append(end.tolist())
@@ -109,7 +110,6 @@ def _descending(potential: Any, s: Array, reach: float) -> Array:
     return np.asarray(_ASIDE * reach * way)
 
 
-@each_once()
 def _descended(
     potential: Any, s: Array, step: Array, a: Array, bottom: Array, pass_: Array
 ) -> Array | None:

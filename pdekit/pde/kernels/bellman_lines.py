@@ -162,40 +162,48 @@ def _moved(steps, which, tau, forward, narrow, b, buffer, out):  # type: ignore[
 
 
 @nb.njit(cache=True, error_model="numpy")
-def values_of_costs(steps, halves, running, beta, which, u, before, after, narrow):  # type: ignore[no-untyped-def]
-    """The value function at every node of a line, from the last one backward; all in place.
+def weights_of_costs(steps, halves, costs, which, before, after, narrow, largest):  # type: ignore[no-untyped-def]
+    """exp(-beta u / 2) for the value function u on a line, from the last step backward; in place.
 
-    u[k] = Φ(u[k+1] + half running[k+1]) + half running[k], Φ = -(2/beta) log M exp(-beta . / 2),
-    with the exponential ``which[k]`` of ``steps`` in step k; ``before`` = exp(-beta U / 2) relative
-    to its largest and ``after`` = M before; ``narrow``: whether M before is computed by a band
-    matrix. False if a weight is not positive.
+    Step k leads from ``before[k]`` (given for the last) to ``after[k]`` = M before[k], with the
+    exponential ``which[k]`` of ``steps``; then ``before[k - 1]`` = costs[k] after[k], over its
+    ``largest[k - 1]``. ``narrow``: whether M before is computed by a band matrix. False if a weight
+    is not positive. No logarithms are taken, which would take as long as the rest.
     """
-    n, steepest = u.shape[1], 2 / beta * np.log(RATIO)
-    buffer, U = np.zeros(n + steps[1].shape[2] + 8), np.empty(n)
+    n = before.shape[1]
+    buffer = np.zeros(n + steps[1].shape[2] + 8)
     for k in range(halves.size - 1, -1, -1):
-        low, jump, last = np.inf, 0.0, u[k + 1, 0] + halves[k] * running[k + 1, 0]
+        smooth, last = True, before[k, 0]
         for i in range(n):
-            U[i] = u[k + 1, i] + halves[k] * running[k + 1, i]
-            low, jump, last = min(low, U[i]), max(jump, abs(U[i] - last)), U[i]
-        narrow[k] = steps[1].shape[2] > 0 and jump <= steepest
-        for i in range(n):
-            before[k, i] = np.exp(-0.5 * beta * (U[i] - low))
+            here = before[k, i]
+            smooth &= (here <= RATIO * last) & (last <= RATIO * here)
+            last = here
+        narrow[k] = steps[1].shape[2] > 0 and smooth
         _moved(steps, which[k], 2 * halves[k], False, narrow[k], before[k], buffer, after[k])
         if not after[k].min() > 0:
             return False
-        for i in range(n):
-            u[k, i] = low - 2 / beta * np.log(after[k, i]) + halves[k] * running[k, i]
+        if k > 0:
+            most = 0.0
+            for i in range(n):
+                weight = costs[k, i] * after[k, i]
+                before[k - 1, i] = weight
+                most = max(most, weight)
+            before[k - 1] /= most
+            largest[k - 1] = most
     return True
 
 
 @nb.njit(cache=True, error_model="numpy")
 def flow_of_values(steps, halves, which, before, after, narrow, rho):  # type: ignore[no-untyped-def]
     """rho[k+1] = before[k] M^T (rho[k] / after[k]), in place from rho[0]."""
-    buffer = np.zeros(rho.shape[1] + steps[1].shape[2] + 8)
+    n = rho.shape[1]
+    buffer, b = np.zeros(n + steps[1].shape[2] + 8), np.empty(n)
     for k in range(halves.size):
-        b = rho[k] / after[k]
+        for i in range(n):
+            b[i] = rho[k, i] / after[k, i]
         _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, buffer, rho[k + 1])
-        rho[k + 1] *= before[k]
+        for i in range(n):
+            rho[k + 1, i] *= before[k, i]
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -204,17 +212,21 @@ def change_of_flow(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The derivative of the flow by the costs: value backward, density forward, both linearised."""
     count, n = before.shape
-    buffer = np.zeros(n + steps[1].shape[2] + 8)
+    buffer, b, d = np.zeros(n + steps[1].shape[2] + 8), np.empty(n), terminal.copy()
     changes, pushed = np.empty((count, n)), np.empty((count, n))
-    d = terminal
     for k in range(count - 1, -1, -1):
-        changes[k] = d + halves[k] * running[k + 1]
-        b = before[k] * changes[k]
-        _moved(steps, which[k], 2 * halves[k], False, narrow[k], b, buffer, pushed[k])
-        pushed[k] /= after[k]
-        d = pushed[k] + halves[k] * running[k]
-    out[0] = 0.0
+        half = halves[k]
+        for i in range(n):
+            change = d[i] + half * running[k + 1, i]
+            changes[k, i], b[i] = change, before[k, i] * change
+        _moved(steps, which[k], 2 * half, False, narrow[k], b, buffer, pushed[k])
+        for i in range(n):
+            change = pushed[k, i] / after[k, i]
+            pushed[k, i], d[i] = change, change + half * running[k, i]
+    out[0], half = 0.0, 0.5 * beta
     for k in range(count):
-        b = (out[k] + 0.5 * beta * rho[k] * pushed[k]) / after[k]
+        for i in range(n):
+            b[i] = (out[k, i] + half * rho[k, i] * pushed[k, i]) / after[k, i]
         _moved(steps, which[k], 2 * halves[k], True, narrow[k], b, buffer, out[k + 1])
-        out[k + 1] = out[k + 1] * before[k] - 0.5 * beta * rho[k + 1] * changes[k]
+        for i in range(n):
+            out[k + 1, i] = out[k + 1, i] * before[k, i] - half * rho[k + 1, i] * changes[k, i]

@@ -4,6 +4,7 @@ from math import ceil
 
 import numba as nb
 import numpy as np
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from pdekit.arrays import Array
 from pdekit.pde.kernels.envelope import _minimisers
@@ -13,6 +14,7 @@ _RANGE = 500.0  # largest beta * (max f - min f) of a line for which exp(-beta f
 _BLOCK = 16
 EXPONENTS = 690.0  # exp(-690) = 2e-300: the smallest product of weights without underflow
 _ROWS = 64
+_SHIFTS, _LONG = 32, 256  # of a kernel in a product; cells of one from which that is the faster
 _POINTS = 16  # of the polynomial that interpolates a wide Gaussian
 
 
@@ -24,9 +26,21 @@ def banded(w: Array, kernel: Array, axis: int, stride: int) -> Array:
     w = np.take(w, range(stride // 2, w.shape[axis] - stride // 2), axis) if stride > 1 else w
     if w.ndim == 1:
         if stride == 1:
-            return np.correlate(w, kernel, "valid")
-        return np.lib.stride_tricks.sliding_window_view(w, kernel.size)[::stride] @ kernel
+            return (np.correlate if kernel.size < _LONG else _products)(w, kernel)
+        return sliding_window_view(w, kernel.size)[::stride] @ kernel
     return _repeated(w, kernel[None], stride, axis, (w.shape[axis] - kernel.size) // stride + 1)
+
+
+def _products(w: Array, kernel: Array) -> Array:
+    """The same sums of a long kernel: windows of w times shifts of the kernel, by BLAS."""
+    count = w.size - kernel.size + 1
+    blocks, width = -(-count // _SHIFTS), kernel.size + _SHIFTS - 1
+    padded, around = np.zeros((blocks - 1) * _SHIFTS + width), np.zeros(width + _SHIFTS - 1)
+    padded[: w.size], around[_SHIFTS - 1 : width] = w, kernel
+    windows = as_strided(padded, (blocks, width), (8 * _SHIFTS, 8))
+    shifts = as_strided(around[_SHIFTS - 1 :], (_SHIFTS, width), (-8, 8))
+    out: Array = (windows @ np.ascontiguousarray(shifts).T).reshape(-1)[:count]
+    return out
 
 
 def _repeated(w: Array, block: Array, step: int, axis: int, periods: int) -> Array:

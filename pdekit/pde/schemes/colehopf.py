@@ -23,6 +23,7 @@ from pdekit.pde.equations import ViscousHJ
 # is 2 exp(-2 pi^2 (s/h)^2), 8e-14 at 0.8
 _NODES_PER_WIDTH = 0.8
 _MOST_NODES = 1 << 24
+_ROWS = 16
 _WALL = 1e-5  # of the range of f: tolerated error of the sum at a wall
 _MOST_AT_WALLS = (243, 9)  # nodes a cell, on a line and in the plane
 _HOT = 0.01  # beta times the range of f below which logarithms are taken of one and a difference
@@ -139,7 +140,7 @@ def _refinement(values: Array, grid: Grid, beta: float, t: float) -> int:
     factor = 1
     for axis, h in enumerate(grid.spacing):
         width = sqrt(t / beta)
-        steepest = max(float(np.diff(values, 2, axis).max()), 0.0) / h**2
+        steepest = _largest_bend(values, axis) / h**2
         if h > _NODES_PER_WIDTH * width / sqrt(1 + t * steepest):
             lines = np.ascontiguousarray(np.moveaxis(values, axis, -1))
             lines = lines.reshape(-1, grid.cells[axis])
@@ -155,6 +156,16 @@ def _refinement(values: Array, grid: Grid, beta: float, t: float) -> int:
             "smaller box with finer cells"
         )
     return factor
+
+
+def _largest_bend(values: Array, axis: int) -> float:
+    """The largest second difference along an axis, or 0; some rows at a time, as fit the cache."""
+    if values.ndim == 1:
+        return max(float(np.diff(values, 2).max()), 0.0)
+    largest, more = 0.0, 2 * (axis == 0)
+    for k in range(0, len(values) - more, _ROWS):
+        largest = max(largest, float(np.diff(values[k : k + _ROWS + more], 2, axis).max()))
+    return largest
 
 
 def _at_walls(values: Array, grid: Grid, beta: float) -> int:
@@ -272,7 +283,9 @@ def _convolve(
     if beta * (float(u.max()) - least + a * pad * pad) <= EXPONENTS:
         spacing = node_spacing(sqrt(t / beta) / h) if extend and stride == 1 else 1
         hot = beta * (float(u.max()) - least) < _HOT  # 1 - w is small and would cancel
-        w = np.expm1(beta * (least - u)) if hot else np.exp(beta * (least - u))
+        w = least - u
+        w *= beta
+        (np.expm1 if hot else np.exp)(w, out=w)
         if extend:
             w = extend(w, pad if spacing == 1 else margin(pad, spacing))
         if spacing > 1:
@@ -281,8 +294,9 @@ def _convolve(
             kernel = np.exp(-beta * a * np.arange(-pad, pad + 1) ** 2)
             total = banded(w, kernel, axis, stride)
             total /= kernel.sum()
-        log = np.log1p if hot else np.log
-        out: Array = least - log(total, out=total) / beta
+        out: Array = (np.log1p if hot else np.log)(total, out=total)
+        out /= -beta
+        out += least
         return out
     moved = np.moveaxis(extend(u, pad) if extend else u, axis, -1)
     lines = np.ascontiguousarray(moved).reshape(-1, moved.shape[-1])
