@@ -311,10 +311,10 @@ def test_resetting_is_a_rank_one_change_of_the_generator_both_ways():
 
 
 MISTAKES = {
-    "a source that moves": (
+    "a source that moves below zero": (
         lambda: pk.solve(
             pk.FokkerPlanck(WELL, 4, source=Breathing()), pk.Grid(-2, 2, 40), LAW, 1.0),
-        ValueError, "fixed in time"),
+        ValueError, "must be >= 0 everywhere"),
     "a source that takes": (
         lambda: pk.solve(pk.FokkerPlanck(WELL, 4, source=-1), pk.Grid(-2, 2, 40), LAW, 1.0),
         ValueError, "killing"),

@@ -264,5 +264,5 @@ def _no_free_energy(solution: Solution) -> str:
     if solution.equation.loses:
         return str(solution.equation.loses)
     if Problem(solution.equation, solution.grid, None).time_dependent:
-        return "the potential changes in time"
+        return "the coefficients change in time"
     return "" if len(solution.times) > 1 else "one stored time says nothing about decay"

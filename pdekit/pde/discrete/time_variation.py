@@ -7,7 +7,7 @@ many times, and refined where they deviate from linear interpolation, until a pu
 
 from bisect import bisect_right
 from collections.abc import Callable
-from math import sqrt
+from math import log, sqrt
 
 import numpy as np
 
@@ -117,20 +117,21 @@ def _halved(problem: Problem, intervals: list[tuple[float, float, float]]) -> li
 
 def _linear_between_times(problem: Problem) -> bool:
     """Whether all coefficients are linear between stored times, at which steps end."""
-    return all(len(getattr(part, "times", ())) > 1 for part in problem.time_dependent_terms)
+    parts, beta = problem.time_dependent_terms, problem.equation.beta
+    return all(part is not beta and len(getattr(part, "times", ())) > 1 for part in parts)
 
 
 def _sampled(problem: Problem, t: float) -> Array:
-    """beta V up to a constant, beta h F and log D at some cells."""
-    equation, grid = problem.equation, problem.grid
+    """beta V up to a constant, log beta, beta h F and log D at some cells."""
+    equation, grid, beta = problem.equation, problem.grid, problem.beta(t)
     if grid.dim > 1:
         grid = Grid(grid.lower, grid.upper, (_LINES, _LINES), grid.periodic)
-    V = equation.beta * problem.potential(t, grid)
-    parts = [(V - V.mean()).ravel()]
+    V = beta * problem.potential(t, grid)
+    parts = [(V - V.mean()).ravel(), np.array([log(beta)])]
     if drift_diffusion.is_general(equation):
         found = problem.coefficients(t, grid)
         if found.force is not None:
-            parts += [equation.beta * (found.force * np.array(grid.spacing)).ravel()]
+            parts += [beta * (found.force * np.array(grid.spacing)).ravel()]
         with np.errstate(divide="ignore"):
             parts += [np.maximum(np.log(np.abs(found.tensor)), -700.0).ravel()]
     if getattr(equation, "killing", None) is not None:

@@ -18,6 +18,7 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import (
     RATIONAL,
     Collocation,
+    accumulated,
     allowance,
     amplification,
     exponential,
@@ -26,6 +27,7 @@ from pdekit.pde.discrete.propagator import (
 )
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.step_doubling import doubling_error
+from pdekit.pde.discrete.supply import supply
 from pdekit.pde.discrete.time_variation import longest_steps
 from pdekit.pde.equations import LINEAR
 
@@ -285,9 +287,10 @@ def _over_jump(
 ) -> tuple[float, Array]:
     """A step with the coefficients at its end, and how far from that with those at its start."""
     before, after = (
-        exponential(L, u, step, problem.is_density, _loss_rates(L), tolerance)[0]
-        for L in (problem.generator(t), problem.generator(t + step))
-    )
+        _stage(problem, problem.generator(s), u, step, _loss_rates(problem.generator(s)),
+               _added(problem, s), tolerance)[0]
+        for s in (t, t + step)
+    )  # fmt: skip
     return problem.distance(before, after), after
 
 
@@ -304,9 +307,10 @@ def _magnus(
     And a bound on the error of the exponentials, relative to the data. b is slightly negative;
     None if a rate becomes negative (the step is then too long).
     """
-    early = problem.generator(t + (0.5 - _GAUSS) * step)
-    late = problem.generator(t + (0.5 + _GAUSS) * step)
+    times = t + (0.5 - _GAUSS) * step, t + (0.5 + _GAUSS) * step
+    early, late = map(problem.generator, times)
     lost = _loss_rates(early), _loss_rates(late)
+    first, last = (_added(problem, s) for s in times)
     stages, total = ((_FIRST, _SECOND), (_SECOND, _FIRST)), 0.0
     for a, b in stages:
         up, down = a * early.up[0] + b * late.up[0], a * early.down[0] + b * late.down[0]
@@ -314,11 +318,41 @@ def _magnus(
             return None, np.inf
         stage, loss = Generator(problem.grid, (up,), (down,)), a * lost[0] + b * lost[1]
         gain = max(-float(np.min(loss)), 0.0)  # where only the later one is zero
-        u, error = exponential(stage, u, step, problem.is_density, loss + gain, tolerance / 2)
+        more = None if first is None or last is None else a * first + b * last
+        if more is not None and (gain > 0 or (problem.is_density and more.min() < 0)):
+            return None, np.inf
+        u, error = _stage(problem, stage, u, step, loss + gain, more, tolerance / 2)
         if gain > 0:
             u *= exp(gain * step)
         total += error
     return u, total
+
+
+def _stage(
+    problem: Problem, stage: Generator, u: Array, step: float, loss: Array | float,
+    added: Array | None, tolerance: float,
+) -> tuple[Array, float]:  # fmt: skip
+    """u' = (A - loss) u + added over a step, and a bound on the error as ``Problem.distance``."""
+    forward = problem.is_density
+    if added is None:
+        return exponential(stage, u, step, forward, loss, tolerance)
+    kept, error, nothing = u, 0.0, np.zeros_like(u)
+    if u.any():
+        kept, error = exponential(stage, u, step, forward, loss, tolerance)
+        error *= problem.distance(u, nothing)
+    if added.any():
+        size = step * problem.distance(added, nothing)
+        more, off = accumulated(stage, added, step, forward, loss, tolerance / max(size, 1.0))
+        kept, error = kept + more, error + off * size
+    return kept, error
+
+
+def _added(problem: Problem, t: float) -> Array | None:
+    """What is added per time, 0 where nothing is just then; None where nothing ever is."""
+    if problem.scale is None:
+        return None
+    added = supply(problem, t)
+    return np.zeros(problem.grid.shape) if added is None else added
 
 
 def _loss_rates(generator: Generator) -> Array | float:
