@@ -17,7 +17,7 @@ from pdekit.diffusions import as_diffusion
 from pdekit.in_time import beta_in_time
 from pdekit.interactions import of_two_points
 from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
-from pdekit.protocols import Coefficient, Diffusivity, Function, Interaction
+from pdekit.protocols import Coefficient, Diffusivity, Interaction
 from pdekit.resetting import Resetting, require_resetting
 from pdekit.walls import Walls, require_walls, supplies
 
@@ -271,12 +271,13 @@ class HamiltonJacobiBellman(Facts):
 
     By time to go: u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., 0) = terminal cost, optimal
     α = ∇u; linear in w = exp(-beta u / 2): w_t = L w - beta ℓ w / 2. ``running_cost`` ℓ maps
-    points to values; None is zero. Mathematics 1.7; thesis (4.31)-(4.32).
+    points to values; None is zero. One that changes in time (``InTime``) is read at T - t, T the
+    last time to go asked for, by the default scheme. Mathematics 1.7; thesis (4.31)-(4.32).
     """
 
     potential: Coefficient
     beta: float
-    running_cost: Function | None = None
+    running_cost: Coefficient | None = None
     looks_backward: ClassVar[bool] = True
     controlled: ClassVar[bool] = True
 
@@ -285,7 +286,6 @@ class HamiltonJacobiBellman(Facts):
         if self.running_cost is not None:
             what = f"{_POINTS} values (...), such as lambda x: x[..., 0]**2"
             checks.function("running_cost", self.running_cost, what)
-            checks.fixed("running_cost", self.running_cost)
 
 
 # those that have a generator, and are solved by whatever needs no more than it

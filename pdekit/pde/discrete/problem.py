@@ -49,6 +49,8 @@ class Problem:
         if self.equation.may_depend_on_time:
             return
         for part in self._moving:
+            if part is getattr(self.equation, "running_cost", None):
+                continue
             raise ValueError(
                 f"{type(self.equation).__name__} is solved for a potential fixed in time; got "
                 f"{checks.shown(part)}, which has at(t): solve from one output time to the next "
@@ -200,10 +202,16 @@ class Problem:
 
         return field
 
-    def running_cost(self) -> Array | float:
-        """The running cost of a control problem at the centres, 0.0 where there is none."""
-        cost = self.equation.running_cost
-        return 0.0 if cost is None else evaluate(cost, self.grid, "the running cost")
+    def running_cost(self, t: float = 0.0, grid: Grid | None = None) -> Array | float:
+        """The running cost of a control problem at the centres, 0.0 where there is none.
+
+        At time to go ``t`` where it changes in time.
+        """
+        cost: Any = self.equation.running_cost
+        if cost is None:
+            return 0.0
+        now = cost.at(self.motion_time(t)) if checks.time_dependent(cost) else cost
+        return evaluate(now, grid or self.grid, "the running cost")
 
     @property
     def time_dependent(self) -> bool:
@@ -352,6 +360,16 @@ def refused_if_moving(problem: Problem, name: str) -> str:
     return (
         f"{name} takes coefficients that are fixed in time; use the default scheme, Exponential() "
         "in one dimension and Split() in two"
+    )
+
+
+def refused_if_cost_moves(problem: Problem, name: str) -> str:
+    """The reason why a scheme of control problems that takes fixed costs does not apply."""
+    if not problem.time_dependent:
+        return ""
+    return (
+        f"{name} takes a running cost that is fixed in time; use the default scheme, "
+        "DoobTransform(), or its at(t) from one output time to the next"
     )
 
 
