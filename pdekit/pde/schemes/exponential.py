@@ -65,12 +65,14 @@ class Exponential:
     expected number of jumps decides between uniformization and steps of Radau's collocation,
     whose residual bounds their error in L1 (the maximum norm) for any spectrum.
 
-    For a potential that changes in time there are steps of the commutator-free Magnus method of
-    order four, halved as step doubling asks, so that the local errors sum to less than ``rtol_moving``
-    over the whole time; no step crosses one of the ``potential.times`` between which such a
-    potential is linear in time, or is longer than a 128th of the time. The
-    coefficients are sampled at 400 times in advance, and steps are short at pulses; those shorter
-    than 1/250 of the time may be missed. Over a jump goes a step of 1e-9 of the time.
+    For coefficients, a β or a source that change in time there are steps of the commutator-free
+    Magnus method of order four, halved as step doubling asks, so that the local errors sum to less
+    than ``rtol_moving`` over the whole time; no step crosses one of the ``times`` between which a
+    potential is linear in time (or those of the jumps of a schedule), or is longer than a 128th of
+    the time. Where no shorter ones are needed <u, rho> is constant to rounding. The coefficients
+    are sampled at 400 times in advance, and steps are short at pulses; those shorter than 1/250 of
+    the time may be missed. Over a jump goes a step of 1e-9 of the time. What is supplied meanwhile
+    is part of the steps; errors are then relative to the largest mass, or value, to be met.
 
     Keeps mass and the Gibbs state to rounding, the sign, and functions within the range of their
     data; clipping counts as error. ``.stats`` has ``error_estimate``, a
