@@ -219,18 +219,20 @@ def test_resetting_while_coefficients_move(kind):
     assert found.times.tolist() == TIMES
 
 
-def test_a_step_is_of_order_four_with_a_small_constant():
-    """The local error of a step with a supply falls 32 times, from a known size."""
+def test_steps_are_of_order_four_with_a_small_constant():
+    """With a supply, killing and β in time; where steps are short beside the jumps."""
+    grid = pk.Grid(-2, 2, 12)
     equation = pk.FokkerPlanck(V, beta, source=source, killing=killing)
-    start = np.exp(-(LINE.axes[0] ** 2))
-    problem = Problem(equation, LINE, start, until=1.0, scale=1.0)
-    errors = []
-    for h in (0.1, 0.05, 0.025):
-        exact = integrated(equation, LINE, start, [h])[0]
-        found, _ = exponential._magnus(problem, start, 0.0, h, 1e-11)
-        errors.append(np.abs(found - exact).max())
-    assert errors[0] < 2e-4
-    np.testing.assert_allclose(np.log2(errors[:-1]) - np.log2(errors[1:]), 5, atol=0.6)
+    start = np.exp(-(grid.axes[0] ** 2) / 2)
+    problem, errors = Problem(equation, grid, start, until=1.0, scale=1.0), []
+    exact = integrated(equation, grid, start, [0.5])[0]
+    for count in (4, 8, 16):
+        u, h = start, 0.5 / count
+        for k in range(count):
+            u, _ = exponential._magnus(problem, u, k * h, h, 1e-11)
+        errors.append(np.abs(u - exact).max())
+    assert errors[0] < 1.5e-5
+    np.testing.assert_allclose(np.log2(errors[:-1]) - np.log2(errors[1:]), 4, atol=0.15)
 
 
 @pytest.mark.parametrize("given", [(V, 2.0), (WELL, beta), (V, beta)], ids=["V", "beta", "both"])
