@@ -147,8 +147,9 @@ SUPPLIED = {
 
 
 @pytest.mark.parametrize("kind", [pk.FokkerPlanck, pk.BackwardKolmogorov])
-@pytest.mark.parametrize("name", SUPPLIED)
-@pytest.mark.parametrize("grid", [LINE, PLANE], ids=["line", "plane"])
+@pytest.mark.parametrize(
+    ("name", "grid"), [*((name, LINE) for name in SUPPLIED), ("beside killing", PLANE)]
+)
 def test_what_is_supplied_while_coefficients_move(kind, name, grid):
     given = dict(SUPPLIED[name])
     if given["potential"] is WELL:
@@ -249,7 +250,7 @@ def cost(x, t):
     return (1 + np.sin(5 * t)) * ((x - np.cos(3 * t)) ** 2).sum(-1)
 
 
-@pytest.mark.parametrize(("grid", "bound"), [(pk.Grid(-2, 2, 60), 1e-8), (PLANE, 1e-4)])
+@pytest.mark.parametrize(("grid", "bound"), [(LINE, 1e-7), (PLANE, 1e-4)])
 def test_running_costs_are_read_at_the_time_of_the_motion(grid, bound):
     beta, x = 2.0, grid.centres
     potential = pk.potentials.DoubleWell(grid.dim)
@@ -260,7 +261,7 @@ def test_running_costs_are_read_at_the_time_of_the_motion(grid, bound):
 
     made = solve_ivp(
         lambda t, w: minus(t) @ w, (0, T), np.exp(-beta / 2 * np.tanh(x[..., 0])).ravel(), "Radau",
-        TIMES, rtol=1e-11, atol=1e-14, jac=lambda t, w: minus(t).tocsc(),
+        TIMES, rtol=1e-9, atol=1e-12, jac=lambda t, w: minus(t).tocsc(),
     )  # fmt: skip
     exact = -2 / beta * np.log(made.y.T).reshape(-1, *grid.shape)
     equation = pk.HamiltonJacobiBellman(potential, beta, pk.InTime(cost))
@@ -272,12 +273,12 @@ def test_running_costs_are_read_at_the_time_of_the_motion(grid, bound):
 def test_langevin_with_a_schedule_is_annealed_langevin_and_knows_its_law():
     how, box = StochasticHeun(), pk.Grid(-3, 3, 100)
     one, other = pk.Langevin(WELL, beta, how, box), pk.AnnealedLangevin(WELL, beta, how, box)
-    X, Y = (pk.simulate(d, START, 20_000, TIMES, 0.02, seed=3) for d in (one, other))
+    X, Y = (pk.simulate(d, START, 10_000, [0.1, 0.7], 0.02, seed=3) for d in (one, other))
     assert np.array_equal(X.x, Y.x)
     assert one.law() == other.law() == pk.FokkerPlanck(WELL, beta)
-    rho = pk.solve(one.law(), box, START, TIMES)
+    rho = pk.solve(one.law(), box, START, [0.1, 0.7])
     assert pk.compare(rho, X).consistent()
-    warm = pk.solve(pk.FokkerPlanck(WELL, 1.0), box, START, TIMES)
+    warm = pk.solve(pk.FokkerPlanck(WELL, 1.0), box, START, [0.1, 0.7])
     assert not pk.compare(warm, X).consistent()
 
 
