@@ -34,6 +34,9 @@ class TimeDependent(Protocol):
 Coefficient: TypeAlias = Function | TimeDependent
 """Of an equation or a dynamics: a function of points, or one that changes in time."""
 
+Schedule: TypeAlias = Callable[[float], float]
+"""A number as a function of time."""
+
 Corner: TypeAlias = float | HasNumbers | Sequence[float]
 """A number, or one per coordinate."""
 

@@ -101,7 +101,9 @@ def output_times(t: Any) -> list[float]:
     return [float(v) for v in times]
 
 
-def inverse_temperature(beta: Any, infinite: bool = False, noiseless: str = "") -> float:
+def inverse_temperature(
+    beta: Any, infinite: bool = False, noiseless: str = "", name: str = "beta"
+) -> float:
     """``beta`` as a float in (0, inf), or also inf, which stands for no noise.
 
     ``noiseless``: said of an infinite one where it is not taken, what to use instead.
@@ -113,18 +115,23 @@ def inverse_temperature(beta: Any, infinite: bool = False, noiseless: str = "") 
         return inf
     what = "an inverse temperature, a finite number > 0"
     what = f"{what}, or math.inf for no noise" if infinite else what
+    if callable(beta) and not isinstance(beta, type):
+        raise TypeError(
+            f"{name} must be {what}, got {shown(beta)}; a beta that changes in time goes with "
+            "FokkerPlanck, BackwardKolmogorov and Langevin: pass that of one time, its beta(t)"
+        )
     try:
-        out = number("beta", beta, what)
+        out = number(name, beta, what)
     except ValueError:
         out = 0.0
     if not out > 0:
         raise ValueError(
-            f"beta must be positive{'' if infinite else ' and finite'}, got {shown(beta)}; it is "
+            f"{name} must be positive{'' if infinite else ' and finite'}, got {shown(beta)}; it is "
             f"{what}{f' ({noiseless})' if none and noiseless else ''}"
         )
     if not 1 / LONGEST <= out <= LONGEST:
         raise ValueError(
-            f"beta must be between {1 / LONGEST:g} and {LONGEST:g}, so that its products neither "
+            f"{name} must be between {1 / LONGEST:g} and {LONGEST:g}, so that its products neither "
             f"overflow nor vanish; got {shown(beta)}: take other units of energy"
         )
     return out

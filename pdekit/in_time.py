@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pdekit import checks
-from pdekit.arrays import Function
+from pdekit.arrays import Function, Schedule
 
 
 @dataclass(frozen=True)
@@ -41,3 +41,39 @@ class AtTime:
     def __call__(self, x: Any) -> Any:
         """f(x, t)."""
         return self.f(x, self.t)
+
+
+@dataclass(frozen=True)
+class InverseTemperature:
+    """β(t) > 0 of an equation or of particles, from a function of time; an error names the time.
+
+    ``schedule.times``, if there are any, are those of its jumps, which no step crosses.
+    """
+
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        checks.value_not_class("beta", self.schedule)
+        checks.takes("beta", self.schedule, "a number or a function of time, such as lambda t: 1+t")
+        self.at(0.0)
+
+    def at(self, t: float) -> float:
+        """β at time t."""
+        what = f"beta, a function of time, at t = {t:g}"
+        try:
+            value = self.schedule(t)
+        except Exception as error:
+            raise checks.failed(error, f"{what}: {error} ({type(error).__name__})") from error
+        return checks.inverse_temperature(value, name=what)
+
+    __call__ = at
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Those of its jumps."""
+        return tuple(getattr(self.schedule, "times", ()))
+
+
+def beta_in_time(beta: Any) -> InverseTemperature:
+    """A β that is a function of time."""
+    return beta if isinstance(beta, InverseTemperature) else InverseTemperature(beta)

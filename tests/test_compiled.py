@@ -114,6 +114,7 @@ COMPILED = {
 }
 PLAIN = {
     "in time": pk.Langevin(Oscillating(), 4.0),
+    "beta in time": pk.Langevin(WELL, Logarithmic(1.0)),
     "control in time": pk.ControlledLangevin(WELL, 4.0, Oscillating()),
     "all pairs": pk.InteractingLangevin(WELL, 4.0, PAIRS),
     "Chebyshev": pk.InteractingLangevin(WELL, 4.0, PAIRS, summation=ChebyshevSum()),

@@ -25,6 +25,7 @@ PACKAGE = Path(pk.__file__).parent
 # where isinstance meets a class of the package, and why
 DOORS = {
     "grid.py": "an argument that must be a Grid",
+    "in_time.py": "a β in time may be one already",
     "diffusions.py": "a bare D is Itô's",
     "comparison/inputs.py": "any object with .u and .grid",
     "particles/basins.py": "an argument that must be a Grid",

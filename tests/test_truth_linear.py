@@ -351,6 +351,68 @@ def moving(rng: Random):
     )
 
 
+def swinging(rng: Random):
+    """β, potential, killing and source that swing, beside walls of all kinds."""
+    n, density = int(log_uniform(rng, 4, 20)), bool(rng.random() < 0.5)
+    length, beta = log_uniform(rng, 0.3, 10), log_uniform(rng, 0.05, 20)
+    grid, h = pk.Grid(0, length, n), length / n
+    kind, V = landscape(rng, grid.axes[0], beta, False)
+    V = V * min(1.0, 6 / (beta * np.ptp(V) + 1e-300))
+    other, per_cell = rng.normal(size=n) / (2 * beta), rng.random(n)
+    unit = 1 / (beta * h * h)
+    last, turns = log_uniform(rng, 1e-2, 30) / unit, log_uniform(rng, 0.1, 12)
+    wave = lambda s: np.sin(turns / last * s)  # noqa: E731
+    cold = lambda s: beta * (1 + 0.5 * wave(s))  # noqa: E731
+    field = lambda s: V + wave(s) * other  # noqa: E731
+    rate = pick(rng, 0.0, log_uniform(rng, 1e-3, 1)) * unit
+    kill = pick(rng, 0.0, log_uniform(rng, 1e-3, 1)) * unit
+    kinds = [pick(rng, False, True, "part", "held", "inflow") for _ in range(2)]
+    kinds = [False if end == "inflow" and not density else end for end in kinds]
+    size = log_uniform(rng, 1e-2, 1e2)
+    made = {"part": pk.PartlyAbsorbing(size * h * unit), "held": pk.Held(size)}
+    made["inflow"] = pk.Inflow(size)
+    exchange = {"part": size * h * unit, "held": np.inf, True: np.inf}
+    forward = lambda t: t if density else last - t  # noqa: E731
+
+    def slope(t, u):
+        s = forward(t)
+        U, b = field(s), cold(s)
+        jump, lost = rates_of(U, b, h, False, [exchange.get(end, 0.0) for end in kinds])
+        added = rate * per_cell * (1 + wave(s))
+        for end, cell, inner in zip(kinds, (0, -1), (1, -2), strict=True):
+            rise = b * (U[cell] - U[inner]) / 2
+            way = -rise if density else rise
+            added[cell] += 2 * fitted(way) * size / (b * h * h) if end == "held" else 0.0
+            added[cell] += size / h if end == "inflow" else 0.0
+        lost = lost + kill * per_cell * (1 + wave(s)) + jump.sum(1)
+        return (jump.T if density else jump) @ u - lost * u + added
+
+    u0 = data(rng, grid.axes[0], density)[1] * rng.integers(2)
+    t = np.linspace(0, last, pick(rng, 1, 3) + 1)[1:]
+    more = {"walls": pk.Walls(*(made.get(end, end) for end in kinds))}
+    more["source"] = pk.InTime(lambda x, s: rate * per_cell * (1 + wave(s)))
+    more["killing"] = pk.InTime(lambda x, s: kill * per_cell * (1 + wave(s)))
+    family = pk.FokkerPlanck if density else pk.BackwardKolmogorov
+    equation = family(pk.InTime(lambda x, s: field(s)), cold, **more)
+
+    def judge_it(solution):
+        found = solve_ivp(slope, (0, last), u0, "DOP853", dense_output=True, rtol=1e-11, atol=1e-14)
+        norm = (lambda u: np.abs(u).sum(0)) if density else (lambda u: np.abs(u).max(0))
+        largest = norm(found.sol(np.linspace(0, last, 200))).max()
+        error = norm(solution.fields.T - found.sol(t)).max() / max(largest, 1e-300)
+        if density and solution.fields.min() < 0:
+            return np.nan, 0.0
+        return float(error), 1.5 * solution.stats["error_estimate"] + 1e-8
+
+    return Trial(
+        f"{family.__name__} on {grid}, {kind} potential, beta {beta:.3g}, walls {kinds} of "
+        f"{size:.3g}, source {rate / unit:.3g}, killing {kill / unit:.3g}, {turns:.3g} rad, "
+        f"{len(t)} times up to {last * unit:.3g} jumps",
+        lambda: quietly(equation, grid, u0, t),
+        judge_it,
+    )
+
+
 def supplied(rng: Random):
     """u' = A u + s against one exponential of the matrix with a further row, walls of all kinds.
 
@@ -610,6 +672,8 @@ ROWS = [
         cost=3,
     ),
     Row("moving potentials", ("solve FokkerPlanck", "Exponential"), moving, cost=6),
+    Row("all that may move, and supplies", ("solve FokkerPlanck", "solve BackwardKolmogorov"),
+        swinging, cost=8),
     Row("heat in modes", ("solve Heat", "Spectral"), heat),
 ]  # fmt: skip
 

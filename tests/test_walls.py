@@ -154,7 +154,7 @@ def test_walls_beside_a_potential_that_moves_keep_the_order():
     true = solve_ivp(slope, (0, 1), problem.values, "LSODA", rtol=1e-10, atol=1e-13).y[:, -1]
     error = grid.integrate(abs(solution.fields[0] - true))
     assert error <= solution.stats["error_estimate"] < 1e-5
-    assert solution.stats["steps"] < 120
+    assert solution.stats["steps"] < 300
 
 
 def test_expectations_of_what_is_alive():
@@ -313,10 +313,10 @@ def test_resetting_is_a_rank_one_change_of_the_generator_both_ways():
 
 
 MISTAKES = {
-    "a source that moves": (
+    "a source that moves below zero": (
         lambda: pk.solve(
             pk.FokkerPlanck(WELL, 4, source=Breathing()), pk.Grid(-2, 2, 40), LAW, 1.0),
-        ValueError, "fixed in time"),
+        ValueError, "must be >= 0 everywhere"),
     "a source that takes": (
         lambda: pk.solve(pk.FokkerPlanck(WELL, 4, source=-1), pk.Grid(-2, 2, 40), LAW, 1.0),
         ValueError, "killing"),

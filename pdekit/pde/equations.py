@@ -11,11 +11,13 @@ from math import inf
 from typing import Any, ClassVar
 
 from pdekit import checks
+from pdekit.arrays import Schedule
 from pdekit.diffusions import as_diffusion
+from pdekit.in_time import beta_in_time
 from pdekit.interactions import of_two_points
 from pdekit.lazy import cached_property
 from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
-from pdekit.protocols import Coefficient, Diffusivity, Function, Interaction
+from pdekit.protocols import Coefficient, Diffusivity, Interaction
 from pdekit.resetting import Resetting, require_resetting
 from pdekit.walls import Walls, require_walls, supplies
 
@@ -158,7 +160,7 @@ class _DriftDiffusion(Facts):
     """The fields of dX = (-∇V + force) dt + sqrt(2/beta) σ dB, what its walls do, and its end."""
 
     potential: Coefficient
-    beta: float
+    beta: float | Schedule
     force: Coefficient | None = None
     diffusion: Diffusivity | None = None
     walls: Walls | None = None
@@ -213,13 +215,14 @@ class FokkerPlanck(_DriftDiffusion):
     ``(..., d)``. ``diffusion`` is a number, a matrix, or a function of points with values
     ``(...)`` or ``(..., d, d)``, positive semidefinite (zero in one direction for kinetic
     equations); wrap it in ``diffusions.Stratonovich`` or ``HaenggiKlimontovich`` for the other
-    readings of the noise. Any of the three may be time-dependent: it then has ``at(t)``, its
-    value at time t, and, if it is linear in time between stored ``times``, these.
+    readings of the noise. Any of them may be time-dependent: it then has ``at(t)``, its value at
+    time t (``InTime``), and, if it is linear in time between stored ``times``, these. ``beta``
+    may be a function of time, such as ``lambda t: 1 + t`` or the schedule of an annealing.
     ``walls`` says which absorb, and how much (``Walls``); without it they are no-flux.
     ``killing`` k adds -k rho: a number, or a function of points with values ``(...)``, of a rate
     where it is positive, of growth where it is negative. Constant killing is exact in time.
     ``source`` s >= 0 adds s to rho_t, a number or a function likewise; so do walls that let in
-    (``Inflow``) or hold a density (``Held``). Coefficients are then fixed in time.
+    (``Inflow``) or hold a density (``Held``).
     ``resetting``, a ``Resetting(rate, law)``, goes with walls that reflect alone.
 
     ``beta = math.inf``: no noise, rho_t = ∇·(rho (∇V - force)), by ``schemes.Upwind`` or, on a
@@ -319,7 +322,8 @@ class HamiltonJacobiBellman(Facts):
 
     By time to go: u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., 0) = terminal cost, optimal
     α = ∇u; linear in w = exp(-beta u / 2): w_t = L w - beta ℓ w / 2. ``running_cost`` ℓ maps
-    points to values; None is zero. Mathematics 1.7; thesis (4.31)-(4.32).
+    points to values; None is zero. One that changes in time (``InTime``) is read at T - t, T the
+    last time to go asked for, by the default scheme. Mathematics 1.7; thesis (4.31)-(4.32).
 
     ``obstacle`` ψ: a game of two, min over α max over stopping times τ <= t of
     E[∫_0^τ (ℓ + |α|^2 / 2) + ψ(X_τ)] (u_0(X_t) in place of ψ if τ = t): α pays, and an opponent who
@@ -330,7 +334,7 @@ class HamiltonJacobiBellman(Facts):
 
     potential: Coefficient
     beta: float
-    running_cost: Function | None = None
+    running_cost: Coefficient | None = None
     obstacle: Coefficient | None = None
     looks_backward: ClassVar[bool] = True
     controlled: ClassVar[bool] = True
@@ -340,7 +344,6 @@ class HamiltonJacobiBellman(Facts):
         if self.running_cost is not None:
             what = f"{_POINTS} values (...), such as lambda x: x[..., 0]**2"
             checks.function("running_cost", self.running_cost, what)
-            checks.fixed("running_cost", self.running_cost)
         if self.obstacle is not None:
             _require_obstacle(self)
 
@@ -353,7 +356,7 @@ def frozen(equation: Any, t: float) -> Any:
     """The equation with its coefficients frozen at time ``t``."""
     changed = {
         name: getattr(equation, name).at(t)
-        for name in ("potential", "force", "killing", "source")
+        for name in _MAY_MOVE
         if checks.time_dependent(getattr(equation, name, None))
     }
     reading = getattr(equation, "diffusion", None)
@@ -362,16 +365,20 @@ def frozen(equation: Any, t: float) -> Any:
     return replace(equation, **changed)
 
 
-_MAY_MOVE = ("potential", "force", "killing", "source", "running_cost")
+_MAY_MOVE = ("potential", "beta", "force", "killing", "source", "running_cost")
 
 
 def moving(equation: Any) -> list[Any]:
     """The coefficients of an equation that change in time."""
     reading = getattr(equation, "diffusion", None)
-    parts = [getattr(equation, name, None) for name in _MAY_MOVE]
+    parts = [
+        part
+        for name in _MAY_MOVE
+        if not isinstance(part := getattr(equation, name, None), float | None)
+    ]
     if reading is not None:
         parts.append(reading.D)
-    return [part for part in parts if part is not None and checks.time_dependent(part)]
+    return [part for part in parts if checks.time_dependent(part)]
 
 
 _POINTS = "map points (..., d) to"
@@ -404,7 +411,11 @@ def _per_time(name: str, value: Any) -> Any:
 
 
 def _require_drift(equation: Any) -> None:
-    beta = checks.inverse_temperature(equation.beta, equation.may_lack_noise, _NOISELESS)
+    beta = equation.beta
+    if equation.may_depend_on_time and callable(beta):
+        beta = beta_in_time(beta)
+    else:
+        beta = checks.inverse_temperature(beta, equation.may_lack_noise, _NOISELESS)
     object.__setattr__(equation, "beta", beta)
     what = f"{_POINTS} values (...), for example pdekit.potentials.DoubleWell()"
     checks.function("potential", equation.potential, what)

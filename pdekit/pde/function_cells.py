@@ -23,11 +23,11 @@ from pdekit.errors import ConvergenceError, ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete import cell_means, drift_diffusion, grid_comparison
 from pdekit.pde.discrete.bounds import bounds
-from pdekit.pde.discrete.march import Advance, March, fields_at
+from pdekit.pde.discrete.march import Advance, fields_at
 from pdekit.pde.discrete.peclet import LOOKS, MODERATE, SHARE, values_at
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
-from pdekit.pde.discrete.supply import Supplied
+from pdekit.pde.discrete.supply import supplied_march
 from pdekit.pde.schemes.krylov import Krylov
 from pdekit.protocols import Scheme
 
@@ -181,7 +181,7 @@ def _peclet(problem: Problem, t: float, kept: list[NDArray[np.int64]]) -> Array:
         return problem.peclet(t)[np.ix_(*kept)]
     here = values_at(problem, kept, t)
     rises = [np.abs(values_at(problem, above, t) - here) for above in _above(kept)]
-    out: Array = problem.equation.beta * np.max(rises, axis=0)
+    out: Array = problem.beta(t) * np.max(rises, axis=0)
     return out
 
 
@@ -198,7 +198,7 @@ def _again(problem: Problem, scheme: Scheme, times: Array, other: Grid) -> Array
             # as a splitting may need tens of thousands of steps
             scheme = Krylov(_TOLERANCE) if finer and not problem.time_dependent else scheme
             if posed.equation.supplied:
-                advance: Advance = March(posed.values, Supplied(posed, scheme, {"steps": 0}).over)
+                advance: Advance = supplied_march(posed, scheme, {"steps": 0})
             else:
                 advance = scheme.start(posed, {"steps": 0})
             return fields_at(times, advance, posed.values)

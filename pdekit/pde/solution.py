@@ -22,10 +22,11 @@ from pdekit.pde import function_cells, stopping_cells
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete import supply as supplies
+from pdekit.pde.discrete.accumulation import RULES, doubling_pieces, gauss_nodes
 from pdekit.pde.discrete.growth import factors, without_growth
-from pdekit.pde.discrete.march import Advance, March, fields_at
+from pdekit.pde.discrete.march import Advance, fields_at
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.discrete.supply import Supplied, require_supply
+from pdekit.pde.discrete.supply import require_supply, supplied_march
 from pdekit.pde.discrete.truncation import LOST_MASS, wall_mass
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.schemes import AnyStats, best_scheme, require_known
@@ -250,7 +251,7 @@ def _reset(
 
     A density gains rate M law, M its mass, which is kept. An expectation at s gains
     rate ∫_0^s G, G(r) the expectation from the law after r without resetting, which is the pairing
-    of the data with what a supply of the law has become.
+    of the data with what a supply of the law has become; of coefficients that move, by quadrature.
     """
     rate, law = equation.resetting.rate, equation.resetting.law
     density = Problem(_forward(equation), grid, law).values
@@ -261,6 +262,8 @@ def _reset(
         killed = replace(killed, source=lambda _: back)
         solution, advance = solved(killed, grid, initial, t, scheme, stacklevel)
         return replace(solution, equation=equation), advance
+    if Problem(killed, grid, None).time_dependent:
+        return _reset_later(equation, killed, grid, initial, t, scheme, stacklevel + 1)
     solution, advance = solved(killed, grid, initial, t, scheme, stacklevel)
     built = replace(_forward(equation), resetting=None, killing=rate, source=lambda _: density)
     with warnings.catch_warnings():
@@ -273,6 +276,40 @@ def _reset(
     if "error_estimate" in stats:
         stats["error_estimate"] += returned.stats["error_estimate"]
     return replace(solution, equation=equation, fields=fields, stats=stats), advance
+
+
+def _reset_later(
+    equation: Any, killed: Any, grid: Grid, initial: Initial, t: Times, scheme: Scheme | None,
+    stacklevel: int,
+) -> tuple[Solution, Advance]:  # fmt: skip
+    """Expectations under resetting and coefficients that move: v + rate ∫_0^s <law, v>,
+
+    v without what comes back, at the nodes of two Gauss rules in intervals that double from the
+    time of a jump on; their difference counts as error.
+    """
+    rate, law = equation.resetting.rate, equation.resetting.law
+    times = np.array(checks.output_times(t))
+    problem = Problem(killed, grid, initial, until=float(times[-1]))
+    fastest = float(problem.generator().exit_rate().max())
+    pieces = doubling_pieces(times, 1 / fastest)
+    nodes = [gauss_nodes(pieces, n) for n in RULES]
+    every = np.unique(np.concatenate([times, *(x.ravel() for x, _ in nodes)]))
+    solution, advance = solved(killed, grid, initial, every, scheme, stacklevel)
+    weights = Problem(_forward(equation), grid, law).values * grid.cell_volume
+    axes = tuple(range(1, grid.dim + 1))
+    from_law = np.sum(solution.fields * weights, axes)
+    rough, fine = (
+        np.append(0.0, np.cumsum((w * from_law[np.searchsorted(every, x)]).sum(1)))
+        for x, w in nodes
+    )
+    at = np.searchsorted(np.append(0.0, pieces[:, 1]), times)
+    fields = solution.fields[np.searchsorted(every, times)]
+    fields = fields + (rate * fine[at]).reshape(-1, *(1 for _ in grid.cells))
+    stats: AnyStats = {**solution.stats}
+    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    off = rate * float(np.abs(fine - rough).max()) / max(float(np.abs(fields).max()), 1e-300)
+    stats["error_estimate"] = stats.get("error_estimate", 0.0) * (1 + rate * times[-1]) + off
+    return replace(solution, equation=equation, fields=fields, times=times, stats=stats), advance
 
 
 def _forward(equation: Any) -> FokkerPlanck:
@@ -329,7 +366,7 @@ def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, A
     stats = _no_stats()
     advance: Advance
     if problem.equation.supplied and problem.equation.obstacle is None:
-        advance = March(problem.values, Supplied(problem, scheme, stats).over, stats)
+        advance = supplied_march(problem, scheme, stats)
     else:
         advance = scheme.start(problem, stats)
     stops = problem.equation.obstacle is not None

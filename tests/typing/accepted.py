@@ -107,6 +107,9 @@ pk.simulate(
     rho0, n=10, t=0.01, dt=0.005,
 )  # fmt: skip
 pk.simulate(pk.AnnealedLangevin(V, schedule=lambda t: 1 + t), rho0, n=10, t=0.1, dt=0.05)
+pk.simulate(pk.Langevin(V, beta=lambda t: 1 + t), rho0, n=10, t=0.1, dt=0.05)
+pk.BackwardKolmogorov(V, beta=lambda t: 1 + t, source=pk.InTime(lambda x, t: t * x[..., 0]))
+pk.HamiltonJacobiBellman(V, 1.0, running_cost=pk.InTime(lambda x, t: t * x[..., 0]))
 pk.simulate(pk.Langevin(V, 4), start, n=100, t=0.1, dt=0.05, dtype=torch.float32)
 pk.simulate(pk.Langevin(V, 4), start, n=100, t=0.1, dt=0.05, dtype=np.float32)
 pk.simulate(pk.MultiplicativeLangevin(V, 4, diffusion=2), [[0.0], [1.0]], n=2, t=0.1, dt=0.05)

@@ -121,7 +121,7 @@ class Stationary:
             return does_not_apply(name, "only of a linear equation of densities")
         problem = Problem(solution.equation, solution.grid, None)
         if problem.time_dependent:
-            return does_not_apply(name, "the potential changes in time")
+            return does_not_apply(name, "the coefficients change in time")
         if checks.declared(solution.scheme, "without_generator"):
             return does_not_apply(name, "its scheme does not move it by the generator")
         if solution.equation.without_noise:

@@ -264,7 +264,7 @@ def _no_free_energy(solution: Solution) -> str:
     if solution.equation.loses:
         return str(solution.equation.loses)
     if Problem(solution.equation, solution.grid, None).time_dependent:
-        return "the potential changes in time"
+        return "the coefficients change in time"
     if checks.declared(solution.scheme, "without_generator"):
         scheme = type(solution.scheme).__name__
         return f"{scheme} does not move it by the generator that it would be measured by"

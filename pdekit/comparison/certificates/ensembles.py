@@ -74,6 +74,8 @@ class Spread:
         name, dynamics = "spread under convexity", ensemble.dynamics
         if not getattr(dynamics, "contracts", False) or hasattr(dynamics.potential, "at"):
             return does_not_apply(name, "of Langevin dynamics in a fixed potential")
+        if getattr(dynamics, "cools", False):
+            return does_not_apply(name, "of Langevin dynamics at one temperature")
         x = _points(ensemble)
         if x.shape[0] < 2:
             return does_not_apply(name, "it needs two stored times")

@@ -146,7 +146,7 @@ def not_linear(solution: Solution) -> str:
     if solution.equation.without_noise:
         return irreversible(solution.equation)
     time_dependent = Problem(solution.equation, solution.grid, None).time_dependent
-    return "the potential changes in time" if time_dependent else ""
+    return "the coefficients change in time" if time_dependent else ""
 
 
 def not_linear_reversible(solution: Solution) -> str:

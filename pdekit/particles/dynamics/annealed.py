@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pdekit import checks
 from pdekit.checks import positive
 from pdekit.grid import Grid
-from pdekit.particles.dynamics.diffusion import Diffusion, fold
+from pdekit.particles.dynamics.diffusion import Diffusion, time_of_noise
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.dynamics.stopping import check_stopping, endings
 from pdekit.particles.integrators import Draws, Integrator, Step, StochasticHeun
@@ -47,22 +47,6 @@ class Logarithmic:
 
 
 @dataclass(frozen=True)
-class Temperature:
-    """1/β(t), the diffusion of an equation whose own β is 1."""
-
-    schedule: Callable[[float], float]
-
-    def at(self, t: float) -> float:
-        """1/β at time t."""
-        return 1 / _beta(self.schedule, t)
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        """Where β is not smooth, if the schedule says it."""
-        return tuple(getattr(self.schedule, "times", ()))
-
-
-@dataclass(frozen=True)
 class AnnealedLangevin(Diffusion):
     """dX = -∇V(X) dt + √(2/β(t)) dB: simulated annealing in continuous time (thesis 4.1.1).
 
@@ -95,6 +79,7 @@ class AnnealedLangevin(Diffusion):
     killing: float | Coefficient | None = None
     resetting: Resetting | None = None
     pure: ClassVar[bool] = True
+    cools: ClassVar[bool] = True  # its noise changes in time
 
     def __post_init__(self) -> None:
         check_parts(self)
@@ -117,8 +102,7 @@ class AnnealedLangevin(Diffusion):
         """
         from pdekit.pde.equations import FokkerPlanck
 
-        noise = Temperature(self.schedule)
-        return FokkerPlanck(self.potential, 1.0, diffusion=noise, **endings(self))
+        return FokkerPlanck(self.potential, self.schedule, **endings(self))
 
     def sigma_at(self, t: float) -> float:
         """√(2/β(t))."""
@@ -130,17 +114,15 @@ class AnnealedLangevin(Diffusion):
 
     def noise_of_step(self, step: Step) -> float:
         """σ at the middle of a step, or where its noise lies about the start, there."""
-        centred = getattr(self.integrator, "centred", False)
-        return self.sigma_at(step.start if centred else (step.start + step.stop) / 2)
+        return self.sigma_at(time_of_noise(self.integrator, step))
 
     def traced(self, state: Tensor, sigma: float, step: Step, noise: Draws) -> Tensor:
         """The state one step later under the noise σ, for `pdekit.particles.run.compiled`."""
-        return fold(self.integrator.step(self._mirrored, state, sigma, step, noise), self.box)[0]
+        return self.stepped(state, sigma, step, noise)
 
     def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Positions of the particles after ``step``."""
-        x = self.integrator.positions(state, self.sigma_at(step.stop), step, noise)
-        return x if x is state else fold(x, self.box)[0]
+        return self.placed(state, self.sigma_at(step.stop), step, noise)
 
 
 def _beta(schedule: Callable[[float], float], t: float) -> float:

@@ -81,12 +81,19 @@ class Diffusion(Protocol):
 
     def step(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """The state one step later; ``state`` is overwritten."""
-        y = self.integrator.step(self._mirrored, state, self.sigma, step, noise)
-        return fold(y, self.box)[0]
+        return self.stepped(state, self.sigma, step, noise)
 
     def positions(self, state: Tensor, step: Step, noise: Draws) -> Tensor:
         """Positions of the particles after ``step``."""
-        x = self.integrator.positions(state, self.sigma, step, noise)
+        return self.placed(state, self.sigma, step, noise)
+
+    def stepped(self, state: Tensor, sigma: float, step: Step, noise: Draws) -> Tensor:
+        """The state one step later under the noise σ."""
+        return fold(self.integrator.step(self._mirrored, state, sigma, step, noise), self.box)[0]
+
+    def placed(self, state: Tensor, sigma: float, step: Step, noise: Draws) -> Tensor:
+        """Positions after ``step``, the noise then being σ."""
+        x = self.integrator.positions(state, sigma, step, noise)
         return x if x is state else fold(x, self.box)[0]
 
     def fused(self, x: Tensor) -> Fast | None:
@@ -169,6 +176,12 @@ def check_in_box(dynamics: Any) -> None:
             f"{type(dynamics).__name__}: the box has {box.dim} coordinates, the dynamics {dim}; "
             f"give a Grid of {dim} axes"
         )
+
+
+def time_of_noise(integrator: Integrator, step: Step) -> float:
+    """The middle of a step, or where its noise lies about the start, that."""
+    centred = getattr(integrator, "centred", False)
+    return step.start if centred else (step.start + step.stop) / 2
 
 
 def check_beta(dynamics: Any, infinite: bool = False) -> None:

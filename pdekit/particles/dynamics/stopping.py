@@ -71,7 +71,7 @@ def check_stopping(dynamics: Any) -> None:
                 f"{name}: walls, killing and resetting go with the steps of {ours.__name__}, got a "
                 f"class with its own {step}; leave them out, or leave {step} as it is"
             )
-    if not getattr(dynamics, "beta", 1.0) < inf:
+    if getattr(dynamics, "beta", 1.0) == inf:
         raise ValueError(
             f"{name}: walls, killing and resetting need a finite beta, got beta=inf; without noise "
             "a path is known, and so is where it ends"

@@ -14,8 +14,8 @@ depend on time and step size outside; ``TwoScaleLangevin`` (which ``EntropySGD``
 ``SampledDescent`` single out one inner step and one sample, because all of them as one kernel would
 take minutes to compile. Not compiled are
 
-- potentials and controls that change in time (``at``): their values would be compiled into
-  the kernel, and every step recompiled;
+- potentials and controls that change in time (``at``), and ``Langevin`` whose β does: their values
+  would be compiled into the kernel, and every step recompiled;
 - pair interactions summed by ``ExactSum`` or ``ChebyshevSum``: loops over pieces, and a number of
   nodes that depends on the particles; and means that several ranks share, exchanged in each step;
 - classes that do not declare themselves ``pure``: that a step is a function of its
@@ -119,8 +119,9 @@ def compiled(dynamics: Any, **options: Any) -> "Compiled | None":
 
 
 def _in_time(dynamics: Any) -> bool:
-    """Whether a step has time-dependent coefficients."""
-    return any(
+    """Whether a step has time-dependent coefficients (a ``traced`` part is given its noise)."""
+    cools = getattr(dynamics, "cools", False) and not hasattr(dynamics, "traced")
+    return cools or any(
         hasattr(getattr(dynamics, name, None), "at") for name in ("potential", "value", "force")
     )
 

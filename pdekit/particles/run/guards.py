@@ -65,7 +65,7 @@ def check_seam(dynamics: Any, x: Tensor, until: float) -> None:
     if box is None or not any(box.periodic) or not hasattr(dynamics, "potentials"):
         return
     sigma_at = getattr(dynamics, "sigma_at", lambda t: dynamics.sigma)
-    changes = _moves(dynamics) or hasattr(dynamics, "sigma_at")
+    changes = _moves(dynamics) or getattr(dynamics, "cools", False)
     counts = torch.bincount(box.cell_of(x), minlength=int(np.prod(box.shape)))
     start = counts.cpu().numpy().reshape(box.shape)
     jump, what, instead = "", "interaction", "an interaction of sines and cosines, or walls"

@@ -40,7 +40,7 @@ def curves(dynamics: Any, x: Tensor, until: float, seed: int) -> dict[str, tuple
             return np.asarray(thin.drift(points, t).double().nan_to_num(0.0, 0.0, 0.0).cpu())
 
         found["the drift"] = drift, noise
-    if hasattr(dynamics, "sigma_at"):
+    if getattr(dynamics, "cools", False):
         found["the noise"] = lambda t: np.array(dynamics.sigma_at(t)), 0.0
     for name in ("gamma", "rate"):
         value = getattr(dynamics, name, None)

@@ -72,19 +72,28 @@ class Controlled:
 
 def right_hand_side(problem: Problem) -> Callable[[float], RightHandSide]:
     """t -> F at the time t of the equation."""
-    equation, grid = problem.equation, problem.grid
-    still: RightHandSide
-    if equation.linear:
-        source = supply(problem) if equation.supplied else None
-        if problem.time_dependent:
-            return lambda t: Expectation(problem.generator(t), 0.0)
-        still = Expectation(problem.generator(), 0.0 if source is None else source)
-    elif equation.controlled:
-        fitted = FittedHamiltonian(problem.potential(), equation.beta, grid)
-        still = Controlled(fitted, problem.running_cost())
-    else:  # local entropy: without a drift, at twice the inverse temperature
-        still = Controlled(FittedHamiltonian(np.zeros(grid.shape), 2 * equation.beta, grid), 0.0)
+    at = _expectation(problem) if problem.equation.linear else _controlled(problem)
+    if problem.time_dependent:
+        return at
+    still = at(0.0)
     return lambda _: still
+
+
+def _expectation(problem: Problem) -> Callable[[float], RightHandSide]:
+    def at(t: float) -> RightHandSide:
+        added = supply(problem, t) if problem.equation.supplied else None
+        return Expectation(problem.generator(t), 0.0 if added is None else added)
+
+    return at
+
+
+def _controlled(problem: Problem) -> Callable[[float], RightHandSide]:
+    equation, grid = problem.equation, problem.grid
+    if not equation.controlled:  # local entropy: no drift, at twice the inverse temperature
+        smoothing = FittedHamiltonian(np.zeros(grid.shape), 2 * equation.beta, grid)
+        return lambda _: Controlled(smoothing, 0.0)
+    fitted = FittedHamiltonian(problem.potential(), equation.beta, grid)
+    return lambda t: Controlled(fitted, problem.running_cost(t))
 
 
 class StoppingSteps:

@@ -32,6 +32,7 @@ _SMOOTH = 0.5  # beta |Δu| / 2 and beta |ΔV| over a cell up to which the chain
 _CURVED = 0.05  # second difference over the range: twenty cells a wave
 _MODERATE = 1.0  # tolerated beta |Δ(V + u)| over a cell for a density
 _MOST = 0.9  # of the mass
+_SEEN = 40  # times at which a running cost that moves is looked at
 _LOOKS = 9  # number of stored times at which it is checked
 _FINER = 512  # number of cells up to which the second grid is finer
 _PARTS = 128  # of the total time, by steps determined by the cells
@@ -89,8 +90,22 @@ class _Found:
 
     @cached_property
     def cost(self) -> Array:
-        """The running cost at the cells, or one zero."""
+        """The running cost at the cells, at some times if it moves, or one zero."""
+        if self.problem.time_dependent:
+            return np.stack([self.problem.running_cost(float(t)) for t in self._some_times])
         return np.atleast_1d(np.asarray(self.problem.running_cost(), dtype=float))
+
+    @property
+    def _some_times(self) -> Array:
+        breaks, until = self.problem.breakpoints, self.problem.until or 0.0
+        inside = [t for t in breaks if 0 <= t <= until]
+        return np.sort(np.append(np.linspace(0.0, until, _SEEN), inside))
+
+    @cached_property
+    def unseen_cost(self) -> float:
+        """How far beyond these the running cost may be in between."""
+        moves = self.problem.time_dependent
+        return float(np.abs(np.diff(self.cost, axis=0)).max()) if moves else 0.0
 
     def bounds(self, t: Any) -> tuple[Any, Any]:
         """min g + t min ℓ and max g + t max ℓ.
@@ -98,12 +113,12 @@ class _Found:
         Whoever may stop at an obstacle gets no more than its maximum, or that of g, with what was
         earned until then; of one that moves no bound from above is known.
         """
-        (low, high), cost = self.ends, self.cost
+        (low, high), cost, more = self.ends, self.cost, self.unseen_cost
         obstacle = self.problem.equation.obstacle
         if obstacle is None:
-            return low + t * cost.min(), high + t * cost.max()
+            return low + t * (cost.min() - more), high + t * (cost.max() + more)
         most = np.inf if checks.time_dependent(obstacle) else high
-        return low + t * cost.min(), most + t * max(cost.max(), 0.0)
+        return low + t * (cost.min() - more), most + t * max(cost.max() + more, 0.0)
 
     @cached_property
     def ends(self) -> tuple[float, float]:
@@ -173,7 +188,7 @@ class _Found:
         problem, where = self.problem, inner(self.problem.grid)
         still = [problem.potential(), problem.values]
         if self.cost.size > 1:
-            still.append(self.cost)
+            still += [*self.cost] if problem.time_dependent else [self.cost]
         every = np.concatenate([np.stack(still)[:, *where], self.fields[:, *where]])
         found = _differences(every)
         worst = max(2 * found.jump[0], found.jump[1], *found.jump[len(still) :])

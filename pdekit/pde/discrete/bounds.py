@@ -21,6 +21,8 @@ def enforce_bounds(problem: Problem, u: Array, before: Array, stats: Stats) -> t
     only decrease. Functions: heat to the mean of its data, and all to their range (the maximum
     principle; with zero where a wall absorbs). The distance is that of ``Problem.distance``.
     """
+    if problem.scale is not None:
+        return _signed(problem, u, stats)
     if not problem.is_density:
         return _ranged(problem, u)
     mass, was = float(np.add.reduce(u, None)), float(np.add.reduce(before, None))
@@ -39,6 +41,18 @@ def enforce_bounds(problem: Problem, u: Array, before: Array, stats: Stats) -> t
     if before is not problem.values:
         whole = float(problem.values.sum())
     return u, (2 * clipped + lost) / whole if whole > 0 else 0.0
+
+
+def _signed(problem: Problem, u: Array, stats: Stats) -> tuple[Array, float]:
+    """What is supplied has no bound but the sign of a density."""
+    lowest = float(u.min())
+    if not isfinite(float(u.sum())):
+        raise ConvergenceError(_OVERFLOW)
+    if not (problem.is_density and lowest < 0):
+        return u, 0.0
+    stats["negative_before_clipping"] = min(stats["negative_before_clipping"], lowest)
+    kept = np.maximum(u, 0.0)
+    return kept, problem.distance(kept, u)
 
 
 def _ranged(problem: Problem, u: Array) -> tuple[Array, float]:

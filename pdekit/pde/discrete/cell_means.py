@@ -134,3 +134,24 @@ def _bend(u: Array, grid: Grid) -> Array:
             lines[0], lines[-1] = lines[1], lines[-2]
         out += bend
     return out
+
+
+def coarsen(field: Array, grid: Grid, coarse: Grid) -> Array:
+    """Cell averages on a coarser grid of the same box: keeps the integral and the sign."""
+    even = all(n % m == 0 for n, m in zip(grid.cells, coarse.cells, strict=True))
+    if even and grid.dim == 2:
+        (n, m), (p, q) = coarse.cells, np.array(grid.cells) // coarse.cells
+        means: Array = field.reshape(n * p, m, q).mean(2).reshape(n, p, m).mean(1)
+        return means
+    for axis in range(grid.dim):
+        lines = np.moveaxis(field, axis, -1)
+        total = np.concatenate(
+            [np.zeros((*lines.shape[:-1], 1)), np.cumsum(lines * grid.spacing[axis], -1)], -1
+        )
+        at = np.clip(
+            (coarse.faces[axis] - grid.lower[axis]) / grid.spacing[axis], 0, grid.cells[axis]
+        )
+        k = np.minimum(at.astype(int), grid.cells[axis] - 1)
+        integral = total[..., k] + (at - k) * (total[..., k + 1] - total[..., k])
+        field = np.moveaxis(np.diff(integral, axis=-1) / coarse.spacing[axis], -1, axis)
+    return np.ascontiguousarray(field)

@@ -16,7 +16,7 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_rate, finite_vectors
-from pdekit.pde.discrete.strang import Killing, Lines
+from pdekit.pde.discrete.strang import InCells, Lines
 from pdekit.pde.discrete.transport import along
 from pdekit.pde.equations import frozen
 
@@ -66,7 +66,7 @@ class Ways:
         if self.problem.time_dependent:
             equation = frozen(equation, self.problem.motion_time(t))
         lines: list[Any] = [] if equation.killing is None else [
-            Killing(evaluate_rate(equation.killing, grid, "the killing rate"))
+            InCells(evaluate_rate(equation.killing, grid, "the killing rate"))
         ]  # fmt: skip
         values = self.alone.potential(t, grid)
         for axis in [*self.noisy, *(a for a in range(grid.dim) if a not in self.noisy)]:

@@ -340,12 +340,6 @@ def _ways(c: Coefficients, offset: tuple[int, ...], weight: Array, drift: Array)
     return ways(Box(c.grid, c.walls, None if c.is_diagonal else c.tensor), offset, weight, drift)
 
 
-def wall_supply(c: Coefficients, forward: bool) -> Array:
-    """What the walls add per time: their influx, and what comes from a value that they hold."""
-    sides = [side for _, *pair in wall_arrivals(c, forward) for side in pair]
-    return sum(sides, np.zeros(c.grid.shape))
-
-
 def wall_arrivals(c: Coefficients, forward: bool) -> list[tuple[Offset, Array, Array]]:
     """What comes in per time along every edge, from the side of i - e and from that of i + e.
 
@@ -364,6 +358,25 @@ def wall_arrivals(c: Coefficients, forward: bool) -> list[tuple[Offset, Array, A
                     np.moveaxis(side, k, 0)[cell] += end.flux / c.grid.spacing[k]
             arrivals.append((edge.offset, sides[0], sides[1]))
     return arrivals
+
+
+def potential_arrivals(
+    values: Array, beta: float, grid: Grid, walls: Walls, forward: bool
+) -> list[tuple[Offset, Array, Array]]:
+    """The same of a potential alone, given by its values."""
+    arrivals = np.zeros((grid.dim, 2, *grid.shape))
+    ends = ends_of(walls, grid)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for axis, sides, way in potential_ways(values, beta, grid, ends):
+            _, to_wall, back = flows(way, beta)
+            added = (back if forward else to_wall) * way.value
+            for side, each in zip(sides, added, strict=True):
+                arrivals[axis, side].swapaxes(0, axis)[-side] = each
+    for axis, pair in enumerate(ends):
+        for side, end in enumerate(pair):
+            np.moveaxis(arrivals[axis, side], axis, 0)[-side] += end.flux / grid.spacing[axis]
+    units = np.eye(grid.dim, dtype=int).tolist()
+    return [(tuple(e), *pair) for e, pair in zip(units, arrivals, strict=True)]
 
 
 def fastest_held(c: Coefficients) -> float:

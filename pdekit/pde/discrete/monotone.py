@@ -13,7 +13,7 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.fluxes import Flux, godunov, of_gradient, slope_bounds, slopes, speeds
 from pdekit.pde.discrete.laplacian import discrete_heat
-from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.problem import Problem, refused_if_cost_moves
 from pdekit.pde.discrete.propagator import propagate
 from pdekit.pde.discrete.subcell import off_by, resolves, warn_unresolved
 from pdekit.pde.discrete.users_hamiltonians import check_hamiltonian
@@ -209,7 +209,7 @@ def refused(problem: Problem, name: str) -> str:
             f"{name} solves HamiltonJacobiBellman in one dimension, the grid has "
             f"{problem.grid.dim}; use the default scheme, DoobTransform(), or PolicyIteration()"
         )
-    return ""
+    return refused_if_cost_moves(problem, name) if problem.equation.controlled else ""
 
 
 def linear_part(problem: Problem) -> Linear | None:

@@ -36,17 +36,22 @@ class Problem:
     of ``grid.shape``. ``until`` is the last requested time, if known: schemes divide
     their tolerance over it, so that it holds for all output times together; and it is the
     T of a backward equation, in time to go s, with coefficients evaluated at T - s.
+    ``scale``, of what is supplied while coefficients move: the largest mean of a density, or value
+    of a function, to be met, which errors are relative to; else they are to the initial data.
     """
 
     equation: Any
     grid: Grid
     initial: Any
     until: float | None = None
+    scale: float | None = None
 
     def __post_init__(self) -> None:
         if self.equation.may_depend_on_time:
             return
         for part in self._moving:
+            if part is getattr(self.equation, "running_cost", None):
+                continue
             raise ValueError(
                 f"{type(self.equation).__name__} is solved for a potential fixed in time; got "
                 f"{checks.shown(part)}, which has at(t): solve from one output time to the next "
@@ -115,7 +120,7 @@ class Problem:
         at, count = self.motion_time(t), len(self._terms)
         values = [self._term(k, at, where) for k in range(count)]
         total: Array = sum(values[1:], values[0])
-        return _bounded_potential(total, self.equation.beta, where)
+        return _bounded_potential(total, self.coldest, where)
 
     def motion_time(self, t: float) -> float:
         """The time of the motion at the time ``t`` of the equation, which may be time to go."""
@@ -135,7 +140,22 @@ class Problem:
 
     def _sampled_potential(self, grid: Grid) -> Array:
         values = evaluate(self.equation.potential, grid, "the potential")
-        return _bounded_potential(values, self.equation.beta, grid)
+        beta = self.coldest if self._moving else self.equation.beta
+        return _bounded_potential(values, beta, grid)
+
+    def beta(self, t: float) -> float:
+        """The equation's inverse temperature, at time ``t`` if time-dependent."""
+        beta = self.equation.beta
+        now: float = beta.at(self.motion_time(t)) if checks.time_dependent(beta) else beta
+        return now
+
+    @cached_property
+    def coldest(self) -> float:
+        """The largest inverse temperature, at some times if it changes."""
+        beta: Any = self.equation.beta
+        if not checks.time_dependent(beta):
+            return float(beta)
+        return float(max(beta.at(t) for t in looks(self.until or 1.0, beta.times)))
 
     def look_at_seam(self, stacklevel: int, everywhere: bool = False) -> None:
         """Warn where the potential, at some times if it moves, or a kernel of two points jumps
@@ -146,7 +166,7 @@ class Problem:
         """
         if not (self.drifts and any(self.grid.periodic)):
             return
-        V, beta, grid = self.equation.potential, self.equation.beta, self.grid
+        V, beta, grid = self.equation.potential, self.coldest, self.grid
         start = self.values if self.is_density and self.initial is not None else None
         if everywhere or self.equation.looks_backward:
             start = np.ones(grid.shape)
@@ -176,7 +196,8 @@ class Problem:
         V = self.equation.potential
         still = V.at(0.0) if checks.time_dependent(V) else V
         if callable(still):
-            between_cells.report(still, self.grid, self.equation.beta, stacklevel + 1)
+            beta = self.coldest if self._moving else self.equation.beta
+            between_cells.report(still, self.grid, beta, stacklevel + 1)
 
     def look_at_rates(self, stacklevel: int) -> None:
         """Warn where the cells do not show a killing rate or a source that is fixed in time."""
@@ -218,10 +239,16 @@ class Problem:
 
         return field
 
-    def running_cost(self) -> Array | float:
-        """The running cost of a control problem at the centres, 0.0 where there is none."""
-        cost = self.equation.running_cost
-        return 0.0 if cost is None else evaluate(cost, self.grid, "the running cost")
+    def running_cost(self, t: float = 0.0, grid: Grid | None = None) -> Array | float:
+        """The running cost of a control problem at the centres, 0.0 where there is none.
+
+        At time to go ``t`` where it changes in time.
+        """
+        cost: Any = self.equation.running_cost
+        if cost is None:
+            return 0.0
+        now = cost.at(self.motion_time(t)) if checks.time_dependent(cost) else cost
+        return evaluate(now, grid or self.grid, "the running cost")
 
     @property
     def time_dependent(self) -> bool:
@@ -255,11 +282,12 @@ class Problem:
         return float(self.values.mean())
 
     def distance(self, u: Array, v: Array) -> float:
-        """L1 over the initial mass for densities; else the maximum over that of the data."""
+        """L1 over the mass for densities; else the maximum over that of the data."""
         if self.is_density:
-            mass = max(self.average * v.size, 1e-300)
+            mean = self.average if self.scale is None else self.scale
+            mass = max(mean * v.size, 1e-300)
             return sum(float(part.sum()) for part in _apart(u, v)) / mass
-        largest = max(float(self.values.max()), -float(self.values.min()), 1e-300)
+        largest = self.scale or max(float(self.values.max()), -float(self.values.min()), 1e-300)
         return max(float(part.max()) for part in _apart(u, v)) / largest
 
     def generator(self, t: float = 0.0, grid: Grid | None = None) -> Generator:
@@ -272,12 +300,13 @@ class Problem:
                 "alone: solve densities by it, on a grid whose momenta are symmetric about 0, and "
                 "leave them out elsewhere"
             )
-        _require_moderate_rates(1 / where.narrowest**2, self.equation.beta, where)
+        beta = self.beta(t) if self._moving else self.equation.beta
+        _require_moderate_rates(1 / where.narrowest**2, beta, where)
         if not self.drifts:
-            return scharfetter_gummel(np.zeros(where.shape), 2 * self.equation.beta, where)
+            return scharfetter_gummel(np.zeros(where.shape), 2 * beta, where)
         values = self.potential(t, where)
         if not drift_diffusion.is_general(self.equation):
-            made = scharfetter_gummel(values, self.equation.beta, where)
+            made = scharfetter_gummel(values, beta, where)
             if not getattr(self.equation, "loses", ""):
                 return made
             ended = frozen(self.equation, self.motion_time(t)) if self._moving else self.equation
@@ -293,9 +322,11 @@ class Problem:
     def coefficients(self, t: float, grid: Grid | None = None) -> drift_diffusion.Coefficients:
         """Force and diffusion on a grid, at time ``t`` if time-dependent."""
         where = grid or self.grid
-        still = all(part is self.equation.potential for part in self._moving)
-        if still:
-            return self._sampled(where)
+        own: Any = self.equation
+        apart = own.potential, own.beta, own.source
+        if all(any(part is one for one in apart) for part in self._moving):
+            found = self._sampled(where)
+            return replace(found, beta=self.beta(t)) if self._moving else found
         return drift_diffusion.sample(frozen(self.equation, self.motion_time(t)), where)
 
     @cached_property
@@ -328,8 +359,9 @@ class Problem:
 
     @cached_property
     def conserves(self) -> bool:
-        """Whether the mass of a density is kept: no wall absorbs, nothing is killed."""
-        return getattr(self.equation, "killing", None) is None and not any(map(any, self.absorbing))
+        """Whether the mass of a density is kept: no wall absorbs, nothing is killed or added."""
+        changes = getattr(self.equation, "killing", None), getattr(self.equation, "source", None)
+        return changes == (None, None) and not any(map(any, self.absorbing))
 
     @cached_property
     def forward(self) -> bool:
@@ -385,6 +417,16 @@ def refused_if_moving(problem: Problem, name: str) -> str:
     return (
         f"{name} takes coefficients that are fixed in time; use the default scheme, Exponential() "
         "in one dimension and Split() in two"
+    )
+
+
+def refused_if_cost_moves(problem: Problem, name: str) -> str:
+    """The reason why a scheme of control problems that takes fixed costs does not apply."""
+    if not problem.time_dependent:
+        return ""
+    return (
+        f"{name} takes a running cost that is fixed in time; use the default scheme, "
+        "DoobTransform(), or its at(t) from one output time to the next"
     )
 
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
-from pdekit.pde.discrete.generators import Generator, axis_neighbours
+from pdekit.pde.discrete.generators import Arrivals, Generator, axis_neighbours
 from pdekit.pde.discrete.oblique_lines import ObliqueLines
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.step_doubling import doubling_error
+from pdekit.pde.discrete.supply import source, wall_arrivals
 
 # Poles and residues of exp(z) ≈ 2 Re(residue / (z - pole)): Radau IIA of order 3, L-stable; and of
 # backward Euler, whose resolvent is nonnegative at any step
@@ -52,7 +53,8 @@ class Stepper:
         self.planned = 0  # of all intervals
         self.tolerance = tolerance
         self.negligible, self.clipped = 1e-2 * tolerance, 0.0
-        self.mass = problem.average * int(np.prod(grid.shape))
+        mean = problem.average if problem.scale is None else problem.scale
+        self.mass = mean * int(np.prod(grid.shape))
         self.lines = lru_cache(4)(ways or self._lines)
         self.scratch = np.empty(grid.shape)
         self.still, self.kept = None, None
@@ -63,16 +65,25 @@ class Stepper:
             self.still = self._along_all(generator)
             self.kept = generator if grid.cells <= _SMALL else None
 
-    def _along_all(self, generator: Generator) -> list[Any]:
+    def _along_all(
+        self, generator: Generator, source: Array | None = None, walls: Arrivals = ()
+    ) -> list[Any]:
         axes = [Lines(generator, axis, self.problem.forward) for axis in range(2)]
         oblique = [*generator.directions()][2:]
         lines = [*axes, *(ObliqueLines(self.grid, d, self.problem.forward) for d in oblique)]
-        if generator.killing is None:
+        for k, (_, lower, upper) in enumerate(walls):
+            lines[k] = _Fed(lines[k], lower + upper)
+        if generator.killing is None and source is None:
             return lines
-        return [lines[0], Killing(generator.killing), *lines[1:]]  # halves of the first merge
+        alone = InCells(generator.killing, source)
+        return [lines[0], alone, *lines[1:]]  # halves of the first merge
 
     def _lines(self, t: float) -> list[Any]:
-        return self._along_all(self.problem.generator(t, self.grid))
+        generator = self.problem.generator(t, self.grid)
+        if self.problem.scale is None:
+            return self._along_all(generator)
+        walls = wall_arrivals(self.problem, t, self.grid)
+        return self._along_all(generator, source(self.problem, t, self.grid), walls)
 
     def resolved(self, u: Array, t: float) -> float:
         """A step that resolves rotations not damped by diffusion. From
@@ -209,16 +220,48 @@ def strang(directions: list[Any], count: int) -> Iterator[tuple[Any, float]]:
         yield first, 1.0 if k < count - 1 else 0.5
 
 
-class Killing:
-    """The part of the generator that acts in each cell alone: exact."""
+class InCells:
+    """The part of the equation that acts in each cell alone, u' = -killing u + source: exact."""
 
-    def __init__(self, rate: Array) -> None:
-        self.left = lru_cache(4)(lambda tau: np.exp(-tau * rate))
+    def __init__(self, killing: Array | None, source: Array | None = None) -> None:
+        self.killing, self.source = killing, source
+        self.parts = lru_cache(4)(self._parts)
+
+    def _parts(self, tau: float) -> tuple[Array | float, Array | float]:
+        """What is left of u, and what is added, after the time tau."""
+        if self.killing is None:
+            return 1.0, 0.0 if self.source is None else tau * self.source
+        lost = tau * self.killing
+        left = np.exp(-lost)
+        if self.source is None:
+            return left, 0.0
+        safe = np.where(lost == 0, 1.0, lost)
+        return left, tau * self.source * np.where(lost == 0, 1.0, -np.expm1(-safe) / safe)
 
     def apply(self, u: Array, tau: float, method: tuple[complex, complex], out: Array) -> float:
-        """out = exp(-tau rate) u, whatever the method; none of it is negative."""
-        np.multiply(u, self.left(tau), out=out)
+        """out = u after the time tau, whatever the method; none of it is negative."""
+        left, added = self.parts(tau)
+        np.multiply(u, left, out=out)
+        if self.source is not None:
+            out += added
         return 0.0
+
+
+class _Fed:
+    """A direction along which walls add something: u' = A u + rate."""
+
+    def __init__(self, line: Any, rate: Array) -> None:
+        self.line, self.rate, self.more = line, rate, np.empty_like(rate)
+
+    def apply(self, u: Array, tau: float, method: tuple[complex, complex], out: Array) -> float:
+        """out = f(τA) u + τ (f(τA) - 1) / (τA) rate, f of the method, and its negative entries."""
+        pole, residue = method
+        negative = float(self.line.apply(u, tau, method, out))
+        if self.rate.any():
+            self.line.apply(self.rate, tau, (pole, residue / pole), self.more)
+            out += tau * self.more
+            negative = float(out[out < 0].sum())
+        return negative
 
 
 class Lines:

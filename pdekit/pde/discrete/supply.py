@@ -1,97 +1,121 @@
-"""What is added per time: u_t = A u + s, by any scheme for u_t = A u.
+"""What is added per time: u_t = A u + s.
 
-The part of the supply, V(h) = ∫_0^h exp(τ A) s dτ, is built up by doubling,
-
-    V(2 h) = V(h) + exp(h A) V(h),
-
-from an h so short that Gauss quadrature is exact to rounding: all terms are >= 0 where s is, no
-step is taken that the scheme does not take for densities anyway, and no inverse of A is needed,
-which need not exist.
+Where coefficients, or s, change in time the steps of a scheme take s with them: see
+``supplied_march``. Where they are fixed any scheme for u_t = A u does; what is added is then
+accumulated by ``doubled``.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from math import ceil, exp, log2
-from typing import Any, NamedTuple
+from math import exp
+from typing import Any
 
 import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ResolutionWarning
+from pdekit.grid import Grid
 from pdekit.pde.discrete import drift_diffusion
+from pdekit.pde.discrete.accumulation import Sized, doubled
+from pdekit.pde.discrete.cell_means import coarsen
 from pdekit.pde.discrete.generators import Arrivals
 from pdekit.pde.discrete.growth import least_rate, without_growth
+from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_rate
 from pdekit.pde.discrete.stats import Stats
-from pdekit.pde.equations import moving
 from pdekit.pde.kernels.sparse_lu import inverted
+from pdekit.potentials.seam import looks
 from pdekit.walls import lets_in, supplies
 
-_SHORT = 0.5  # jumps within the first interval: there four nodes err by less than 1e-12
-_NODES = 4
 _STRICTER = 4.0  # errors of the doublings add up to a few times that of one
 _PART = 0.05  # share of what is built up in the end from which a difference to it is exact enough
 _MOST = 1 << 17  # cells up to which that takes about a second
 _SPREAD = (
     4.0  # exchanges of the cell beside a held wall with it, from which its influx is right to 3 %
 )
+_FEW = {1: 400, 2: 32}  # cells an axis of a coarse solution
+_COARSE, _FIRST = 48, 1e-4  # steps of a coarse solution, and the first over all the time
 _EQUAL = 1e-12  # relative: times between outputs that count as equal
 
 
-class Sized(NamedTuple):
-    """A field, and a bound on its error: of its mass, or the greatest of a function."""
-
-    field: Array
-    error: float
-
-
-def supply(problem: Problem) -> Array | None:
+def supply(problem: Problem, t: float = 0.0, grid: Grid | None = None) -> Array | None:
     """The density, or value, that is added per time in each cell; None if nothing is."""
-    equation, parts = problem.equation, []
-    if equation.source is not None:
-        parts.append(evaluate_rate(equation.source, problem.grid, "the source"))
-    if equation.walls is not None:
-        parts.append(drift_diffusion.wall_supply(_at_start(problem), problem.forward))
+    both = source(problem, t, grid), _from_walls(problem, t, grid)
+    parts = [part for part in both if part is not None]
     total = sum(parts[1:], parts[0]) if parts else None
     return total if total is not None and total.any() else None
 
 
-def wall_arrivals(problem: Problem) -> Arrivals:
+def source(problem: Problem, t: float, grid: Grid | None = None) -> Array | None:
+    """The part of it that is a source; on a coarser grid its means over the cells."""
+    given = problem.equation.source
+    if given is None:
+        return None
+    now = given.at(problem.motion_time(t)) if checks.time_dependent(given) else given
+    values = evaluate_rate(now, problem.grid, "the source")
+    return values if grid in (None, problem.grid) else coarsen(values, problem.grid, grid)
+
+
+def _from_walls(problem: Problem, t: float, grid: Grid | None) -> Array | None:
+    sides = [side for _, *pair in wall_arrivals(problem, t, grid) for side in pair]
+    return sum(sides[1:], sides[0]) if sides else None
+
+
+def wall_arrivals(problem: Problem, t: float = 0.0, grid: Grid | None = None) -> Arrivals:
     """What the walls add per time, along every edge: see ``Generator.current``."""
-    if not supplies(problem.equation.walls):
+    walls = problem.equation.walls
+    if not supplies(walls):
         return ()
-    return drift_diffusion.wall_arrivals(_at_start(problem), problem.forward)
+    if drift_diffusion.is_general(problem.equation):
+        return drift_diffusion.wall_arrivals(_sampled(problem, t, grid), problem.forward)
+    values, beta, where = problem.potential(t, grid), problem.beta(t), grid or problem.grid
+    return drift_diffusion.potential_arrivals(values, beta, where, walls, problem.forward)
 
 
-def _at_start(problem: Problem) -> drift_diffusion.Coefficients:
-    return replace(problem.coefficients(0.0), values=problem.potential())
+def _sampled(
+    problem: Problem, t: float = 0.0, grid: Grid | None = None
+) -> drift_diffusion.Coefficients:
+    return replace(problem.coefficients(t, grid), values=problem.potential(t, grid))
 
 
 def require_supply(problem: Problem) -> None:
     """``ValueError`` for a supply that the equation cannot have."""
     equation = problem.equation
-    if problem.time_dependent:
-        raise ValueError(
-            "a source, Inflow or Held walls go with coefficients that are fixed in time; got "
-            f"{checks.shown(moving(equation)[0])}, which has at(t): solve from one output time to "
-            "the next with its at(t)"
-        )
-    added = supply(problem)
-    if problem.is_density and added is not None and added.min() < 0:
-        raise ValueError(
-            "what is supplied to a density must be >= 0 everywhere (a source, or the value of a "
-            f"Held wall); got as little as {added.min():.3g} per time. What takes is killing=..., "
-            "a rate"
-        )
+    for t in _looks(problem):
+        added = supply(problem, t)
+        if problem.is_density and added is not None and added.min() < 0:
+            raise ValueError(
+                "what is supplied to a density must be >= 0 everywhere (a source, or the value of "
+                f"a Held wall); got as little as {added.min():.3g} per time at t = {t:.3g}. What "
+                "takes is killing=..., a rate"
+            )
+    if problem.time_dependent and equation.killing is not None:
+        _require_no_growth(problem)
     if not problem.forward and lets_in(equation.walls):
         raise ValueError(
             "Inflow lets a density in; the expectation of one particle is as it is between walls "
             "that reflect: use False in its place"
         )
+
+
+def _looks(problem: Problem) -> list[float]:
+    """Times of the equation at which what moves is looked at."""
+    return looks(problem.until or 1.0, problem.breakpoints) if problem.time_dependent else [0.0]
+
+
+def _require_no_growth(problem: Problem) -> None:
+    for t in _looks(problem):
+        lost = problem.generator(t).killing
+        if lost is not None and lost.min() < 0:
+            raise ValueError(
+                "with a supply and coefficients that change in time, killing must be >= 0; got "
+                f"{checks.shown(problem.equation.killing)}, of {lost.min():.3g} at t = {t:.3g}, "
+                "which is growth: leave out the supply, or fix the coefficients"
+            )
 
 
 def report(problem: Problem, times: Array, stacklevel: int) -> None:
@@ -104,7 +128,7 @@ def report(problem: Problem, times: Array, stacklevel: int) -> None:
 
 def _report_held(problem: Problem, times: Array, stacklevel: int) -> None:
     """What a wall holds spreads as sqrt(t), but out of half a cell it comes in proportion to t."""
-    rate = drift_diffusion.fastest_held(_at_start(problem))
+    rate = drift_diffusion.fastest_held(_sampled(problem))
     first = float(times[times > 0].min(initial=np.inf))
     if not (rate > 0 and first * rate < _SPREAD):
         return
@@ -117,6 +141,40 @@ def _report_held(problem: Problem, times: Array, stacklevel: int) -> None:
         ResolutionWarning,
         stacklevel=stacklevel,
     )
+
+
+def supplied_march(problem: Problem, scheme: Any, stats: Stats) -> March:
+    """The march of what is supplied."""
+    if not problem.time_dependent:
+        return March(problem.values, Supplied(problem, scheme, stats).over, stats)
+    march: March = scheme.start(replace(problem, scale=_scale(problem)), stats)
+    return march
+
+
+def _scale(problem: Problem) -> float:
+    """The largest mean of a density, or value of a function, in steps of backward Euler."""
+    from scipy.sparse import identity
+    from scipy.sparse.linalg import spsolve
+
+    grid, until, t = _few_cells(problem.grid), problem.until or 0.0, 0.0
+    u = coarsen(problem.values, problem.grid, grid).ravel()
+    largest = _level(problem, u)
+    for end in until * np.geomspace(_FIRST, 1, _COARSE):
+        matrix, added = problem.generator(end, grid).matrix(), supply(problem, end, grid)
+        matrix = matrix.T if problem.forward else matrix
+        more = 0.0 if added is None else (end - t) * added.ravel()
+        u = spsolve((identity(u.size) - (end - t) * matrix).tocsc(), u + more)
+        largest, t = max(largest, _level(problem, u)), end
+    return largest
+
+
+def _few_cells(grid: Grid) -> Grid:
+    cells = tuple(min(n, _FEW[grid.dim]) for n in grid.cells)
+    return Grid(grid.lower, grid.upper, cells, grid.periodic)
+
+
+def _level(problem: Problem, u: Array) -> float:
+    return float(u.mean() if problem.is_density else np.abs(u).max())
 
 
 class Supplied:
@@ -188,17 +246,7 @@ class Supplied:
         return Sized(out, later.error)
 
     def _doubled(self, rate: Array, span: float) -> Sized:
-        halvings = ceil(log2(max(span * self.fastest / _SHORT, 1.0)))
-        h = span / 2**halvings
-        nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-        parts = [self.propagated(rate, h * (1 + x) / 2) for x in nodes]
-        out = h / 2 * sum(w * part.field for w, part in zip(weights, parts, strict=True))
-        error = h / 2 * sum(w * part.error for w, part in zip(weights, parts, strict=True))
-        for _ in range(halvings):
-            later = self.propagated(out, h)
-            error *= 1 + exp(max(-self.least * h, 0.0))
-            out, error, h = out + later.field, error + later.error, 2 * h
-        return Sized(out, float(error))
+        return doubled(self.propagated, rate, span, self.fastest, max(-self.least, 0.0))
 
     def propagated(self, u: Array, span: float) -> Sized:
         """exp(span A) u, scaled so that no field is too small for the scheme."""

@@ -1,6 +1,7 @@
 """The Hamilton-Jacobi-Bellman equation of controlled Langevin dynamics, by its linearisation."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -13,9 +14,11 @@ from pdekit.pde.bellman.steps import DoobSteps, advanced
 from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
+from pdekit.pde.discrete.time_variation import GAUSS_POINTS, MAGNUS_STAGES, ends_of_pulses
 from pdekit.pde.equations import HamiltonJacobiBellman
 
 _MOST_PARTS = 4096
+_PARTS = 16  # of the time, each with its own steps, if the running cost moves
 _MOST_STEPS = 50_000
 # factor of the change by steps of other lengths, as errors need not grow with the length
 _WARY = 8.0
@@ -32,6 +35,7 @@ class DoobTransform:
     halves; the halves are accepted if the two differ in u by at most ``rtol`` of the range of u_0
     (with a running cost, of 1/beta where that is larger). Steps of few jumps are right to rounding;
     where beta u is small the equation is solved in a form that is linear in u (``Evolution``).
+    A running cost that moves makes steps of order four, of the commutator-free Magnus method.
     In two dimensions exp(s L) is split by lines (Strang): a step is the composition of such
     steps along x, y and x, monotone as a whole; every output interval is cut into 1, 2, 4, ...
     steps until halving them changes u by at most ``rtol_plane`` of the same scale.
@@ -72,10 +76,12 @@ class _OnLine:
     """Steps of the exact evolution, each as long as two halves of it agree with the whole."""
 
     def __init__(self, scheme: DoobTransform, problem: Problem, stats: Stats) -> None:
-        self.rtol, self.stats = scheme.rtol, stats
-        self.evolve = Evolution(problem.generator(), problem.equation.beta, problem.running_cost())
+        self.rtol, self.stats, self.problem = scheme.rtol, stats, problem
+        self.generator, beta = problem.generator(), problem.equation.beta
+        self.evolve = Evolution(self.generator, beta, problem.running_cost())
         self.scale = self._scale(problem)
         self.step, self.steps = np.inf, 0
+        self.breaks = _breaks(problem, scheme.rtol)
 
     def _scale(self, problem: Problem) -> float:
         """The scale of errors: the range of the value, but not less than its rounding."""
@@ -85,17 +91,30 @@ class _OnLine:
 
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
         """u from one time to go to another."""
-        t, before = begin, self.steps
-        while t < end:
-            u, step = self._on(u, t, end - t)
-            t = t + step if step < end - t else t + (end - t)
+        before = self.steps
+        for t, stop in pairwise([begin, *(s for s in self.breaks if begin < s < end), end]):
+            while t < stop:
+                u, step = self._on(u, t, stop - t)
+                t = t + step if step < stop - t else t + (stop - t)
         return u, self.steps - before
+
+    def _evolved(self, u: Array, t: float, step: float) -> Array | None:
+        """u after a step: exact, or of order four where the running cost moves."""
+        if not self.problem.time_dependent:
+            return self.evolve(u, step)
+        costs = [np.asarray(self.problem.running_cost(t + c * step)) for c in GAUSS_POINTS]
+        out: Array | None = u
+        for early, late in MAGNUS_STAGES:
+            cost = 2 * (early * costs[0] + late * costs[1])
+            evolve = Evolution(self.generator, self.evolve.beta, cost)
+            out = None if out is None else evolve(out, step / 2)
+        return out
 
     def _on(self, u: Array, t: float, left: float) -> tuple[Array, float]:
         """u after a step of two halves, and its length."""
         beta, step = self.evolve.beta, min(self.step, left)
         while True:
-            fine, error = self._tried(u, step)
+            fine, error = self._tried(u, t, step)
             if fine is not None and error <= self.rtol:
                 break
             step /= 4
@@ -116,15 +135,15 @@ class _OnLine:
         self.stats["error_estimate"] += float(error)
         return fine, step
 
-    def _tried(self, u: Array, step: float) -> tuple[Array | None, float]:
+    def _tried(self, u: Array, t: float, step: float) -> tuple[Array | None, float]:
         """u after a step and its error over the scale; infinite if it failed."""
-        evolve = self.evolve
-        whole = evolve(u, step)
-        if whole is not None and evolve.exact(u, step):
+        evolve, still = self.evolve, not self.problem.time_dependent
+        whole = self._evolved(u, t, step)
+        if whole is not None and still and evolve.exact(u, step):
             own = ROUNDING * float(np.abs(whole).max())
             return whole, (own + evolve.rounding(u, step)) / self.scale
-        half = evolve(u, step / 2)
-        fine = None if half is None else evolve(half, step / 2)
+        half = self._evolved(u, t, step / 2)
+        fine = None if half is None else self._evolved(half, t + step / 2, step / 2)
         if whole is None or fine is None:
             return None, np.inf
         apart = _WARY * _distance(whole, fine)
@@ -136,15 +155,23 @@ class _InPlane:
 
     def __init__(self, scheme: DoobTransform, problem: Problem, stats: Stats) -> None:
         self.rtol, self.stats, self.count = scheme.rtol_plane, stats, 1
-        self.steps, self.cost = scheme.steps(problem), problem.running_cost()
+        self.steps, self.problem = scheme.steps(problem), problem
+        self.breaks = _breaks(problem, scheme.rtol_plane)
         self.scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
 
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
         """u from one time to go to another."""
+        count = 0
+        for piece in pairwise([begin, *(s for s in self.breaks if begin < s < end), end]):
+            u, steps = self._smooth(u, *piece)
+            count += steps
+        return u, count
+
+    def _smooth(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
         span, count = end - begin, self.count
-        whole = _marched(self.steps, u, span, count, self.cost)
+        whole = self._marched(u, begin, span, count)
         while True:
-            halves = _marched(self.steps, u, span, 2 * count, self.cost)
+            halves = self._marched(u, begin, span, 2 * count)
             error = np.inf if whole is None or halves is None else _distance(whole, halves)
             if halves is not None and error <= 3 * self.rtol * self.scale:
                 break
@@ -157,15 +184,30 @@ class _InPlane:
         self.stats["error_estimate"] += error / 3 / self.scale
         return halves, 2 * count
 
+    def _marched(self, u: Array, begin: float, span: float, count: int) -> Array | None:
+        try:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                if not self.problem.time_dependent:
+                    return advanced(self.steps, u, span, count, self.problem.running_cost())[0]
+                return self._along(u, begin, span / count, count)
+        except ConvergenceError:  # a step is not positive: it is too long
+            return None
 
-def _marched(
-    steps: DoobSteps, u: Array, span: float, count: int, cost: Array | float
-) -> Array | None:
-    try:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return advanced(steps, u, span, count, cost)[0]
-    except ConvergenceError:  # a step is not positive: it is too long
-        return None
+    def _along(self, u: Array, begin: float, step: float, count: int) -> Array:
+        """``advanced`` with a running cost that moves: half of it at either end of a step."""
+        for k in range(count):
+            before, after = (self.problem.running_cost(begin + j * step) for j in (k, k + 1))
+            u = advanced(self.steps, u + step / 2 * before, step, 1, 0.0)[0] + step / 2 * after
+        return u
+
+
+def _breaks(problem: Problem, least: float) -> list[float]:
+    """Times to go up to which a step may lead, where the running cost moves."""
+    until = problem.until
+    if not (problem.time_dependent and until):
+        return []
+    even = np.linspace(0.0, until, _PARTS + 1)[1:-1].tolist()
+    return sorted({*even, *problem.breakpoints, *ends_of_pulses(problem, until, least)})
 
 
 def _unresolved(error: float) -> str:

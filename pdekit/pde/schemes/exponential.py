@@ -1,9 +1,8 @@
 """Exact in time for linear equations in one dimension: the exponential of the generator."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from math import exp, sqrt
+from math import exp
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import (
     RATIONAL,
     Collocation,
+    accumulated,
     allowance,
     amplification,
     exponential,
@@ -26,7 +26,8 @@ from pdekit.pde.discrete.propagator import (
 )
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.discrete.step_doubling import doubling_error
-from pdekit.pde.discrete.time_variation import longest_steps
+from pdekit.pde.discrete.supply import supply
+from pdekit.pde.discrete.time_variation import GAUSS_POINTS, MAGNUS_STAGES, ends_of_pulses
 from pdekit.pde.equations import LINEAR
 
 _KEPT = 1e-3  # of the data if walls absorb: less left after a sweep would be lost in its error
@@ -40,7 +41,10 @@ _EXACT = 0.1  # share of the allowance of a Magnus step for its exponentials
 _SHORTEST = 1e-9  # of the time: a step whose coefficients still differ is across a jump
 _OF_A_JUMP = 0.01  # share of the tolerance for one
 _LEAST = 1e-13  # of the data: less is rounding
-_LONGEST = 16  # minimal number of steps for time-dependent potentials
+# The least number of steps for time-dependent coefficients; with so many, they rarely depend on the
+# data, so that those of densities and of expectations are the same and dual to rounding
+_LONGEST = 128
+_TRY, _EASY = 1.25, 1.5
 _MOST_STEPS = 50_000  # maximal number of steps, about a minute
 _GLANCE, _FAR = (
     1000,
@@ -61,12 +65,14 @@ class Exponential:
     expected number of jumps decides between uniformization and steps of Radau's collocation,
     whose residual bounds their error in L1 (the maximum norm) for any spectrum.
 
-    For a potential that changes in time there are steps of the commutator-free Magnus method of
-    order four, chosen by step doubling so that the local errors sum to less than ``rtol_moving``
-    over the whole time; no step crosses one of the ``potential.times`` between which such a
-    potential is linear in time, or is longer than a sixteenth of the time. The
-    coefficients are sampled at 400 times in advance, and steps are short at pulses; those shorter
-    than 1/250 of the time may be missed. Over a jump goes a step of 1e-9 of the time.
+    For coefficients, a β or a source that change in time there are steps of the commutator-free
+    Magnus method of order four, halved as step doubling asks, so that the local errors sum to less
+    than ``rtol_moving`` over the whole time; no step crosses one of the ``times`` between which a
+    potential is linear in time (or those of the jumps of a schedule), or is longer than a 128th of
+    the time. Where no shorter ones are needed <u, rho> is constant to rounding. The coefficients
+    are sampled at 400 times in advance, and steps are short at pulses; those shorter than 1/250 of
+    the time may be missed. Over a jump goes a step of 1e-9 of the time. What is supplied meanwhile
+    is part of the steps; errors are then relative to the largest mass, or value, to be met.
 
     Keeps mass and the Gibbs state to rounding, the sign, and functions within the range of their
     data; clipping counts as error. ``.stats`` has ``error_estimate``, a
@@ -101,61 +107,76 @@ class Exponential:
 
 
 class _Moving:
-    """Coefficients that change: adaptive steps of the Magnus method."""
+    """Coefficients that change: adaptive steps of the Magnus method.
+
+    A step is a half, a quarter, an eighth, ... of its piece of time, as long as the errors allow,
+    so that where the same lengths do for a density and for an expectation, which meets the pieces
+    from the other end, their steps are transposes of each other.
+    """
 
     def __init__(self, problem: Problem, rtol: float, stats: Stats) -> None:
         self.problem, self.rtol, self.stats = problem, rtol, stats
         self.step, self.steps = np.inf, 0
-        self.most: Callable[[float], float] | None = None
+        self.pulses: list[float] | None = None
 
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
         """u from one time to another, piece by piece of time in which coefficients are smooth."""
         until, before = self.problem.until or end, self.steps
-        longest = until / _LONGEST
-        if self.most is None:
-            self.most = longest_steps(self.problem, until, longest, self.rtol)
-        breaks = [s for s in self.problem.breakpoints if begin < s < end]
-        for piece in pairwise([begin, *breaks, end]):
-            self.step = min(self.step, longest)
-            u = self._smooth(u, piece, until, self.most)
+        if self.pulses is None:
+            self.pulses = ends_of_pulses(self.problem, until, self.rtol)
+        breaks = {s for s in (*self.problem.breakpoints, *self.pulses) if begin < s < end}
+        for piece in pairwise([begin, *sorted(breaks), end]):
+            u = self._smooth(u, piece, until)
         return u, self.steps - before
 
-    def _smooth(
-        self, u: Array, piece: tuple[float, float], until: float, most: Callable[[float], float]
-    ) -> Array:
-        """Adaptive steps over an interval in which the potential is smooth in time."""
-        t, end = piece
-        step = self.step
-        while t < end:
-            self._require_progress(t, until)
-            # avoid a tiny last step, whose error is only rounding
-            now = min(step, most(t))
-            now = end - t if now > end - t - 1e-9 * until else now
-            allowed = max(self.rtol * now / until, _LEAST)
-            error, halves = _doubled(self.problem, u, t, now, allowed)
-            if now < until * _SHORTEST and not error <= allowed:
-                allowed = _OF_A_JUMP * self.rtol
-                error, halves = _over_jump(self.problem, u, t, now, _EXACT * allowed)
-            if halves is not None and error <= allowed:
-                u, clipped = enforce_bounds(self.problem, halves, u, self.stats)
-                error += clipped
-                t = end if now >= end - t else t + now
-                self.steps += 2
-                self.stats["error_estimate"] += error
-            elif now < until * _SHORTEST:
-                raise ConvergenceError(
-                    f"at t = {t:g} a step of {now:.2g} still has an error of {error:.2g}, above "
-                    f"the {allowed:.2g} that rtol_moving={self.rtol:g} leaves it: where a "
-                    "coefficient jumps in time, give it (or the schedule of β) an attribute times, "
-                    "those of its jumps, so that no step goes across; or raise rtol_moving"
-                )
-            # local error of order step^5 against an allowance of order step
-            factor = float(np.clip(0.9 * (allowed / max(error, 1e-300)) ** 0.25, 0.2, 4.0))
-            # a step shortened by the end of its piece does not predict the next one
-            short = now < step and error <= allowed
-            step = min(max(step, now * factor) if short else now * factor, until / _LONGEST)
-        self.step = step
+    def _smooth(self, u: Array, piece: tuple[float, float], until: float) -> Array:
+        """Adaptive steps over an interval in which the coefficients are smooth in time."""
+        begin, end = piece
+        halvings, k = 0, 0  # the next step is the k-th of the equal parts
+        while k < 1 << halvings:
+            longest = min(self.step, until / _LONGEST)
+            while halvings > 0 and k % 2 == 0 and (end - begin) / 2 ** (halvings - 1) <= longest:
+                halvings, k = halvings - 1, k // 2
+            while (end - begin) / 2**halvings > longest * (1 + 1e-9):
+                halvings, k = halvings + 1, k * 2
+            now = (end - begin) / 2**halvings
+            new = self._tried(u, begin + k * now, now, until)
+            if new is not None:
+                u, k = new, k + 1
         return u
+
+    def _tried(self, u: Array, t: float, now: float, until: float) -> Array | None:
+        """u after a step, or None if that was too long; and the length of the next."""
+        self._require_progress(t, until)
+        allowed = max(self.rtol * now / until, _LEAST)
+        error, halves = _doubled(self.problem, u, t, now, allowed)
+        if now < until * _SHORTEST and not error <= allowed:
+            allowed = _OF_A_JUMP * self.rtol
+            error, halves = _over_jump(self.problem, u, t, now, _EXACT * allowed)
+        clipped, good = 0.0, halves is not None and error <= allowed
+        if halves is not None and good:
+            halves, clipped = enforce_bounds(self.problem, halves, u, self.stats)
+            # with a supply a step may be too long for the sign
+            good = self.problem.scale is None or error + clipped <= allowed
+        if not good and now < until * _SHORTEST:
+            raise ConvergenceError(
+                f"at t = {t:g} a step of {now:.2g} still has an error of {error:.2g}, above "
+                f"the {allowed:.2g} that rtol_moving={self.rtol:g} leaves it: where a "
+                "coefficient jumps in time, give it (or the schedule of β) an attribute times, "
+                "those of its jumps, so that no step goes across; or raise rtol_moving"
+            )
+        # local error of order step^5 against an allowance of order step
+        factor = float(np.clip(0.9 * (allowed / max(error, 1e-300)) ** 0.25, 0.2, 4.0))
+        if not good or halves is None:
+            self.step = now * min(factor, 0.5)
+            return None
+        # a step shortened by the end of its piece does not predict the next one; and twice as long
+        # ones are tried where errors are rounding, which does not predict any
+        self.step = max(min(self.step, until), now * factor) if factor > 1 else now * factor
+        self.step *= _TRY if factor > _EASY else 1.0
+        self.steps += 2
+        self.stats["error_estimate"] += float(error + clipped)
+        return halves
 
     def _require_progress(self, t: float, until: float) -> None:
         ahead = self.steps >= _GLANCE and self.steps * until > _FAR * _MOST_STEPS * t
@@ -285,15 +306,11 @@ def _over_jump(
 ) -> tuple[float, Array]:
     """A step with the coefficients at its end, and how far from that with those at its start."""
     before, after = (
-        exponential(L, u, step, problem.is_density, _loss_rates(L), tolerance)[0]
-        for L in (problem.generator(t), problem.generator(t + step))
-    )
+        _stage(problem, problem.generator(s), u, step, _loss_rates(problem.generator(s)),
+               _added(problem, s), tolerance)[0]
+        for s in (t, t + step)
+    )  # fmt: skip
     return problem.distance(before, after), after
-
-
-# Gauss points and weights of the commutator-free Magnus method of order four (Blanes and Moan 2006)
-_GAUSS = sqrt(3) / 6
-_FIRST, _SECOND = 0.25 + _GAUSS, 0.25 - _GAUSS
 
 
 def _magnus(
@@ -304,21 +321,52 @@ def _magnus(
     And a bound on the error of the exponentials, relative to the data. b is slightly negative;
     None if a rate becomes negative (the step is then too long).
     """
-    early = problem.generator(t + (0.5 - _GAUSS) * step)
-    late = problem.generator(t + (0.5 + _GAUSS) * step)
+    times = [t + c * step for c in GAUSS_POINTS]
+    early, late = map(problem.generator, times)
     lost = _loss_rates(early), _loss_rates(late)
-    stages, total = ((_FIRST, _SECOND), (_SECOND, _FIRST)), 0.0
-    for a, b in stages:
+    first, last = (_added(problem, s) for s in times)
+    total = 0.0
+    for a, b in MAGNUS_STAGES:
         up, down = a * early.up[0] + b * late.up[0], a * early.down[0] + b * late.down[0]
         if min(up.min(), down.min()) < 0:
             return None, np.inf
         stage, loss = Generator(problem.grid, (up,), (down,)), a * lost[0] + b * lost[1]
         gain = max(-float(np.min(loss)), 0.0)  # where only the later one is zero
-        u, error = exponential(stage, u, step, problem.is_density, loss + gain, tolerance / 2)
+        more = None if first is None or last is None else a * first + b * last
+        if more is not None and gain > 0:
+            more *= exp(-gain * step / 2)  # times exp(gain step): on average over the step
+        u, error = _stage(problem, stage, u, step, loss + gain, more, tolerance / 2)
         if gain > 0:
             u *= exp(gain * step)
         total += error
     return u, total
+
+
+def _stage(
+    problem: Problem, stage: Generator, u: Array, step: float, loss: Array | float,
+    added: Array | None, tolerance: float,
+) -> tuple[Array, float]:  # fmt: skip
+    """u' = (A - loss) u + added over a step, and a bound on the error as ``Problem.distance``."""
+    forward = problem.is_density
+    if added is None:
+        return exponential(stage, u, step, forward, loss, tolerance)
+    kept, error, nothing = u, 0.0, np.zeros_like(u)
+    if u.any():
+        kept, error = exponential(stage, u, step, forward, loss, tolerance)
+        error *= problem.distance(u, nothing)
+    if added.any():
+        size = step * problem.distance(added, nothing)
+        more, off = accumulated(stage, added, step, forward, loss, tolerance / max(size, 1.0))
+        kept, error = kept + more, error + off * size
+    return kept, error
+
+
+def _added(problem: Problem, t: float) -> Array | None:
+    """What is added per time, 0 where nothing is just then; None where nothing ever is."""
+    if problem.scale is None:
+        return None
+    added = supply(problem, t)
+    return np.zeros(problem.grid.shape) if added is None else added
 
 
 def _loss_rates(generator: Generator) -> Array | float:

@@ -13,7 +13,7 @@ from pdekit.pde.bellman.policy import PolicySteps
 from pdekit.pde.bellman.steps import advanced
 from pdekit.pde.bellman.value_checks import inner
 from pdekit.pde.discrete.march import March
-from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.problem import Problem, refused_if_cost_moves
 from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import HamiltonJacobiBellman
 
@@ -72,7 +72,7 @@ class PolicyIteration:
 
     def refuses(self, problem: Problem) -> str:
         """The reason why it cannot solve the problem, and what can; "" if it can."""
-        return ""
+        return refused_if_cost_moves(problem, "PolicyIteration")
 
     def steps(self, problem: Problem) -> PolicySteps:
         """The Bellman steps of a problem."""

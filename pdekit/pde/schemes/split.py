@@ -10,6 +10,7 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.bounds import enforce_bounds
+from pdekit.pde.discrete.cell_means import coarsen
 from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.propagator import allowance
@@ -174,23 +175,3 @@ def pilot_grid(grid: Grid) -> Grid:
     """The coarser grid of the pilot run: half to an eighth of the cells, and at most 128."""
     cells = tuple(max(4, *(min(n // share, most) for share, most in _PILOT)) for n in grid.cells)
     return Grid(grid.lower, grid.upper, cells, grid.periodic)
-
-
-def coarsen(field: Array, grid: Grid, coarse: Grid) -> Array:
-    """Cell averages on a coarser grid of the same box: keeps the integral and the sign."""
-    if all(n % m == 0 for n, m in zip(grid.cells, coarse.cells, strict=True)):
-        (n, m), (p, q) = coarse.cells, np.array(grid.cells) // coarse.cells
-        means: Array = field.reshape(n * p, m, q).mean(2).reshape(n, p, m).mean(1)
-        return means
-    for axis in range(grid.dim):
-        lines = np.moveaxis(field, axis, -1)
-        total = np.concatenate(
-            [np.zeros((*lines.shape[:-1], 1)), np.cumsum(lines * grid.spacing[axis], -1)], -1
-        )
-        at = np.clip(
-            (coarse.faces[axis] - grid.lower[axis]) / grid.spacing[axis], 0, grid.cells[axis]
-        )
-        k = np.minimum(at.astype(int), grid.cells[axis] - 1)
-        integral = total[..., k] + (at - k) * (total[..., k + 1] - total[..., k])
-        field = np.moveaxis(np.diff(integral, axis=-1) / coarse.spacing[axis], -1, axis)
-    return np.ascontiguousarray(field)

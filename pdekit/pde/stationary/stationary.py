@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid, require_grid
 from pdekit.pde.discrete import chains, drift_diffusion, grid_comparison, peclet
@@ -16,7 +17,7 @@ from pdekit.pde.discrete.generators import gibbs
 from pdekit.pde.discrete.problem import Problem, require_noise
 from pdekit.pde.discrete.sampling import as_field
 from pdekit.pde.discrete.supply import require_supply, supply, wall_arrivals
-from pdekit.pde.equations import FokkerPlanck
+from pdekit.pde.equations import FokkerPlanck, moving
 from pdekit.protocols import Equation, Numbers
 
 if TYPE_CHECKING:
@@ -246,8 +247,8 @@ def steady(equation: Any, grid: Grid, verb: str) -> Problem:
     problem.look_at_rates(stacklevel=3)
     if problem.time_dependent:
         raise ValueError(
-            "a potential that changes in time has no stationary state; pass V.at(t), the potential "
-            "at one time"
+            f"what changes in time has no stationary state, which {verb} is of; got "
+            f"{checks.shown(moving(equation)[0])}: pass its at(t), what it is at one time"
         )
     return problem
 
