@@ -160,6 +160,14 @@ def test_what_has_no_sensitivity_says_so(equation, given, error, words):
         pk.sensitivity(rho, *given)
 
 
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
+def test_characteristics_are_not_linearised():
+    D = pk.UnderdampedLangevin(pk.potentials.Quadratic(1.0), 2.0, 1.0)
+    rho = pk.solve(D.law(), pk.Grid((-4, -4), (4, 4), (32, 32)), D.start(pk.Gaussian(0, 1)), 0.1)
+    with pytest.raises(ValueError, match="by the generator that would be linearised"):
+        pk.sensitivity(rho, "beta")
+
+
 def test_only_solutions_are_taken():
     with pytest.raises(TypeError, match="takes the result of solve, got Gaussian"):
         pk.sensitivity(START, "beta")

@@ -121,6 +121,11 @@ def checked(solution: Any, parameter: str, field: Any) -> Problem:
             "sensitivity is for coefficients that are fixed in time, got "
             f"{checks.shown(part)}, which has at(t); use its at(t) from one time to the next"
         )
+    if checks.declared(solution.scheme, "without_generator"):
+        raise ValueError(
+            f"{checks.shown(solution.scheme)} does not move the density by the generator that "
+            "would be linearised; solve by Krylov(), or with a diffusion along every axis"
+        )
     if equation.supplied or equation.without_noise or getattr(equation, "resetting", None):
         raise ValueError(
             "sensitivity is for densities that nothing supplies or resets, with noise; got "
