@@ -63,7 +63,12 @@ class InverseTemperature:
         try:
             value = self.schedule(t)
         except Exception as error:
-            raise checks.failed(error, f"{what}: {error} ({type(error).__name__})") from error
+            raise checks.failed(
+                error,
+                "beta must be a number or a function of time, such as lambda t: 1 + t; got "
+                f"{checks.shown(self.schedule)}, which failed at t = {t:g}: {error} "
+                f"({type(error).__name__})",
+            ) from error
         return checks.inverse_temperature(value, name=what)
 
     __call__ = at

@@ -180,7 +180,13 @@ NEVER = {
         for scheme in (None, s.DoobTransform(), s.Godunov(), s.Filtered(), s.PolicyIteration())
     },
     "McKeanVlasov": lambda: pk.solve(MV, GRID, LAW, 0.1),
-    "running cost": lambda: pk.HamiltonJacobiBellman(WELL, 1.0, Tilt()),
+    "running cost by PolicyIteration": lambda: pk.solve(
+        pk.HamiltonJacobiBellman(WELL, 1.0, Tilt()),
+        GRID,
+        Tilt().at(0.0),
+        0.1,
+        pk.schemes.PolicyIteration(),
+    ),
     "control": lambda: pk.control(Moving(), 1.0, GRID, LAW, first, 0.1),
     "terminal cost": lambda: pk.control(WELL, 1.0, GRID, LAW, Tilt(), 0.1),
     "initial function": lambda: pk.solve(pk.Heat(1.0), GRID, Tilt(), 0.1),

@@ -24,6 +24,7 @@ from pdekit.pde.discrete import (
     fluxes,
     gibbs_map,
     grid_comparison,
+    krylov_space,
     step_plan,
     subcell,
 )
@@ -34,7 +35,7 @@ from pdekit.pde.discrete.propagator import Collocation, allowance, line_of
 from pdekit.pde.kernels import convolution, implicit_lines
 from pdekit.pde.phases import self_consistent
 from pdekit.pde.references import log_convolve_plain
-from pdekit.pde.schemes import krylov, mean_field
+from pdekit.pde.schemes import mean_field
 from pdekit.pde.stationary import slow_chains
 
 
@@ -69,7 +70,7 @@ def test_the_residual_of_a_krylov_space_is_neither_missed_nor_blown_up() -> None
     """∫ |g| and its variation by a fine sum; the walk's resolvent, six vectors."""
     n, m = 12, 6
     walk = 5 * (np.eye(n, k=1) + np.eye(n, k=-1) - 2 * np.eye(n))
-    resolvent = np.linalg.inv(np.eye(n) - krylov._SHIFT * walk)
+    resolvent = np.linalg.inv(np.eye(n) - krylov_space.SHIFT * walk)
     basis, hessenberg = np.eye(1, n), np.zeros((m + 1, m))
     for j in range(m):
         w = resolvent @ basis[j]
@@ -78,8 +79,8 @@ def test_the_residual_of_a_krylov_space_is_neither_missed_nor_blown_up() -> None
             w, hessenberg[: j + 1, j] = w - part @ basis, hessenberg[: j + 1, j] + part
         hessenberg[j + 1, j] = np.linalg.norm(w)
         basis = np.vstack([basis, w / hessenberg[j + 1, j]])
-    rate, found = krylov._residual(hessenberg)
-    last = hessenberg[-1, -1] / krylov._SHIFT * np.linalg.inv(hessenberg[:-1])[-1]
+    rate, found = krylov_space._residual(hessenberg)
+    last = hessenberg[-1, -1] / krylov_space.SHIFT * np.linalg.inv(hessenberg[:-1])[-1]
     g = np.array([last @ expm(s * rate)[:, 0] for s in np.linspace(0, 1, 501)])
     mean = np.abs(g[1:] + g[:-1]).mean() / 2
     variation = abs(g[0]) + abs(g[-1]) + np.abs(np.diff(g)).sum()
