@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 from pdekit.grid import Grid
-from pdekit.interactions import of_two_points
+from pdekit.interactions import is_quadratic, of_two_points
 from pdekit.particles.dynamics.diffusion import Diffusion, at_time, check_beta, fold
 from pdekit.particles.dynamics.parts import check_parts
 from pdekit.particles.forces import ExactSum, Summation, mean_force
@@ -80,6 +80,18 @@ class InteractingLangevin(Diffusion):
     def autonomous(self) -> bool:
         """Whether the drift does not depend on time: V has no ``at(t)``."""
         return not hasattr(self.potential, "at")
+
+    @property
+    def attracted(self) -> float | None:
+        """λ of an attraction to the mean alone, W = λ|z|²/2 with λ >= 0; else None.
+
+        The Jacobian of all particles is then diag(∇²V + λ) - λ/N, whose largest eigenvalue lies
+        between the two largest of ∇²V + λ.
+        """
+        own = type(self).drift is InteractingLangevin.drift
+        if not (own and is_quadratic(self.interaction) and self.interaction.strength >= 0):
+            return None
+        return self.interaction.strength
 
     def drift(self, x: Tensor, t: float) -> Tensor:
         """The drift of all particles ``(runs, n, dim)``, over all pairs."""

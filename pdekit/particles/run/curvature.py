@@ -4,6 +4,7 @@ Each particle has its own where they are independent; all have one together wher
 ``joint_curvature``.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ _ALL_PAIRS = 256  # points at most where they interact
 _TOGETHER = 1 << 15  # numbers in points at which formulas are evaluated at once
 
 
-def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -> float:
+def largest_curvature(dynamics: Any, x: Tensor, t: float, seed: int = 0) -> float:
     """The largest v·(-Db(x, t))v / |v|² at the points ``(n, d)``, or 0.
 
     -Db is the Hessian of the potential, its products are differences of the drift. In the plane
@@ -34,6 +35,9 @@ def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -
     it is looked for by power iteration. Of a drift of all points together it is ``joint_rate``, by
     which the integrator is stable.
     """
+    attracted = getattr(dynamics, "attracted", None)
+    if attracted is not None:
+        return largest_curvature(Alone(dynamics), x, t, seed) + float(attracted)
     x = probes.some(x)
     if _drifts_together(dynamics):
         x = x[:: max(1, len(x) // _ALL_PAIRS)]
@@ -54,6 +58,22 @@ def largest_curvature(dynamics: Diffusion, x: Tensor, t: float, seed: int = 0) -
                 return max(largest, float(diagonal.max()))
         v = product
     return largest
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The particles of a dynamics without their interaction."""
+
+    dynamics: Any
+
+    @property
+    def potentials(self) -> Any:
+        """Those of each particle."""
+        return self.dynamics.potentials
+
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        """Of each by itself."""
+        return Diffusion.drift(self.dynamics, x, t)
 
 
 def _of_plane(around: "_Around") -> float:

@@ -34,9 +34,10 @@ _FINER = 2.0  # error over difference, beside a solution with more cells, at fir
 def is_rough(game: Equilibrium, backward: Problem) -> bool:
     """Whether the cells may be too coarse: by jumps and bends over them at some times."""
     found, grid, V = game.response, backward.grid, backward.potential()
+    values, flow = found.values, found.flow
     looks = np.unique(np.linspace(0, len(game.nodes) - 1, _LOOKS).astype(int))
     return min(grid.cells) < _FEW or any(
-        _is_rough(found.values[k], V, _massive(found.flow[k]), backward.equation.beta)
+        _is_rough(values[k], V, _massive(flow[k]), backward.equation.beta)
         for k in looks
     )
 
