@@ -231,12 +231,11 @@ def solved(
         stopping_cells.report(problem, scheme, fields, times, stats, level)
     if problem.equation.controlled:
         value_checks.report(problem, advance, scheme, fields, times, stats, level)
-    elif problem.equation.without_noise or checks.declared(scheme, "judges_cells"):
-        pass  # the schemes themselves say how far they are
-    elif problem.equation.obstacle is not None:
-        pass
+    elif problem.equation.without_noise or problem.equation.obstacle is not None:
+        pass  # their schemes say themselves how far they are, or other cells were looked at
     elif problem.equation.linear and problem.is_density:
-        peclet.report_along(problem, fields, times, stats, level - 1)
+        if not checks.declared(scheme, "judges_cells"):
+            peclet.report_along(problem, fields, times, stats, level - 1)
     elif problem.equation.linear:
         function_cells.report(problem, scheme, fields, times, stats, level)
     if problem.equation is not equation:
