@@ -18,7 +18,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, TruncationWarning, each_once
 from pdekit.grid import Grid, require_grid
-from pdekit.pde import function_cells
+from pdekit.pde import function_cells, law_cells
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete import supply as supplies
@@ -207,6 +207,7 @@ def solved(
         pass  # the schemes themselves say how far they are
     elif problem.equation.linear and problem.is_density:
         peclet.report_along(problem, fields, times, stats, level - 1)
+        law_cells.report(problem, scheme, fields, times, level)
     elif problem.equation.linear:
         function_cells.report(problem, scheme, fields, times, stats, level)
     return (solution if problem.equation is equation else grown(whole, solution)), advance
