@@ -212,3 +212,33 @@ def test_expectations_at_metastable_times(supplied: Any) -> None:
         warnings.simplefilter("ignore", pk.ResolutionWarning)  # of the layers at the walls
         (found,) = pk.solve(equation, grid, problem.initial, 1e4).fields
     np.testing.assert_allclose(found, exact, atol=1e-6 * exact.max())
+
+
+@pytest.mark.parametrize("constant", [1e8])
+@pytest.mark.parametrize("coupling", [None, pk.Congestion(0.5)])
+def test_a_constant_cost_changes_no_control(constant: float, coupling: Any) -> None:
+    """Whether paid at the end or on the way."""
+    grid, law, T = pk.Grid(-4, 4, 80), pk.Gaussian(1, 0.4), 1.0
+    times = T if coupling is None else np.linspace(0, T, 11)
+
+    def controlled(end: float, per_time: float) -> pk.Control:
+        def terminal(x: Any) -> Any:
+            return end + x[..., 0] ** 2 / 2
+
+        def running(x: Any) -> Any:
+            return per_time + 0 * x[..., 0]
+
+        well = pk.potentials.Quadratic(1.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pk.control(well, 4.0, grid, law, terminal, times, running, coupling)
+
+    plain = controlled(0.0, 0.0)
+    for found in (controlled(constant, 0.0), controlled(0.0, constant)):
+        np.testing.assert_allclose(found.density.fields, plain.density.fields, atol=1e-6)
+        assert found.optimum - constant == pytest.approx(plain.optimum, abs=1e-14 * constant)
+        assert found.effort == pytest.approx(plain.effort, abs=1e-6)
+        assert found.improvement.exact == pytest.approx(plain.improvement.exact, abs=1e-6)
+        assert found.terminal + found.running == pytest.approx(found.optimum)
+        first, last = (float(found.value.fields[k].min()) for k in (0, -1))
+        assert (found.value.stats["minimum"], max(first, last)) == (min(first, last), first)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import nan
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -33,6 +34,7 @@ from pdekit.protocols import Field, Function, Initial, Scheme, Times
 if TYPE_CHECKING:
     import xarray as xr
 
+_LARGE = 1e3  # a constant cost, in ranges of the costs, from which rounding is worth avoiding
 _IDLE = 1e-8  # of the mass: error of the uncontrolled density
 
 
@@ -277,16 +279,49 @@ def control(
             f"solver must be None where there is no coupling, got {checks.shown(solver)}: it "
             "solves coupled systems only"
         )
-    backward, march = solved(
-        equation, grid, terminal_cost, times[-1] - times[::-1], scheme, stacklevel=3
-    )
+    bare, least, terminal = _without_constants(Problem(equation, grid, terminal_cost))
+    backward, march = solved(bare, grid, terminal, times[-1] - times[::-1], scheme, stacklevel=3)
     value = over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
     rho = _under(value, initial, getattr(march, "counts", [])[::-1])
     value_checks.report_density(value, rho, Problem(equation, grid, initial).potential(), 3)
+    if least.any():
+        value = _with_constants(value, equation, least)
     running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
     if running is not None:
         running = np.broadcast_to(running, value.fields.shape)
     return Control(value, rho, value.fields[-1], running)
+
+
+def _without_constants(problem: Problem) -> tuple[HamiltonJacobiBellman, Array, Any]:
+    """The equation and terminal cost without what is paid in any case, and how much that is.
+
+    A large constant has no part in the control, but rounds off the costs that have. One that is
+    not large stays.
+    """
+    equation, costs = problem.equation, (problem.initial, problem.equation.running_cost)
+    values = problem.values, np.atleast_1d(problem.running_cost())
+    least = np.array([v.min() for v in values])
+    if np.abs(least).max() <= _LARGE * max(*(float(np.ptp(v)) for v in values), 1 / equation.beta):
+        return equation, np.zeros(2), problem.initial
+    terminal, running = (_lowered(cost, low) for cost, low in zip(costs, least, strict=True))
+    return replace(equation, running_cost=running), least, terminal
+
+
+def _with_constants(value: Solution, equation: HamiltonJacobiBellman, least: Array) -> Solution:
+    """The value function of the equation, with what is paid in any case."""
+    times = value.times
+    paid = least[0] + least[1] * (times[-1] - times)
+    fields = value.fields + paid.reshape(-1, *[1] * value.grid.dim)
+    stats: AnyStats = {**value.stats}
+    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    return replace(value, fields=fields, equation=equation, stats=stats)
+
+
+def _lowered(cost: Any, low: float) -> Any:
+    """A cost less a constant: a function, an array, or none."""
+    if callable(cost):
+        return lambda x: cost(x) - low
+    return None if cost is None else np.asarray(cost, dtype=float) - low
 
 
 def _under(value: Solution, initial: Initial, counts: list[int]) -> Solution:
@@ -317,7 +352,8 @@ def _game(
     if isinstance(solver, type) or not hasattr(solver, "close"):
         raise TypeError(f"solver must be a value such as Newton() or FixedPoint(); got {solver!r}")
     begun = time.perf_counter()
-    backward = Problem(equation, grid, terminal_cost)
+    bare, least, terminal = _without_constants(Problem(equation, grid, terminal_cost))
+    backward = Problem(bare, grid, terminal)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
     forward.look_at_seam(stacklevel=3)
     forward.look_between_centres(stacklevel=3)
@@ -328,10 +364,12 @@ def _game(
     found, nodes = game.response, game.nodes
     stats: AnyStats = {
         "steps": len(nodes) - 1, "seconds": time.perf_counter() - begun,
-        "minimum": float(found.values.min()), "maximum": float(found.values.max()),
+        "minimum": nan, "maximum": nan,
     }  # fmt: skip
     stats.update(cast("AnyStats", {**game.counts, "time_error": game.time_error}))
-    value = Solution(found.values, nodes, equation, grid, scheme, stats)
+    value = _with_constants(
+        Solution(found.values, nodes, bare, grid, scheme, stats), equation, least
+    )
     flow, _ = marched(forward, density.KnownFlow(found.flow), nodes)
     rho = density.accepted(forward, flow, value, stacklevel=4)
     value_checks.report_density(value, rho, backward.potential(), 4)
@@ -339,11 +377,13 @@ def _game(
     closure = {
         "fixed_point": found.distance, "gap": found.gap(), "time_error": game.time_error, **numbers
     }  # fmt: skip
-    whole = Control(value, rho, found.terminal, found.running, backward.values, closure)
+    own, terminal, running = backward.values + least[0], found.terminal + least[0], found.running
+    running = running + least[1]
+    whole = Control(value, rho, terminal, running, own, closure)
     if len(game.stored) == len(nodes):
         return whole
     value, rho = (replace(u, fields=u.fields[game.stored], times=times) for u in (value, rho))
-    running = found.running[game.stored]
+    running = running[game.stored]
     return replace(whole, value=value, density=rho, running_cost=running, whole=whole)
 
 
