@@ -242,3 +242,15 @@ def test_a_constant_cost_changes_no_control(constant: float, coupling: Any) -> N
         assert found.terminal + found.running == pytest.approx(found.optimum)
         first, last = (float(found.value.fields[k].min()) for k in (0, -1))
         assert (found.value.stats["minimum"], max(first, last)) == (min(first, last), first)
+
+
+@pytest.mark.parametrize("constant", [1e6, 1e8])
+def test_a_constant_cost_at_many_times(constant: float) -> None:
+    def terminal(x: Any) -> Any:
+        return x[..., 0] ** 2 / 2
+
+    equation, grid = pk.HamiltonJacobiBellman(terminal, 4.0), pk.Grid(-4, 4, 200)
+    times = np.linspace(0, 1, 21)
+    plain = pk.solve(equation, grid, terminal, times).fields
+    other = pk.solve(equation, grid, lambda x: constant + terminal(x), times).fields
+    np.testing.assert_allclose(other - constant, plain, atol=1e-15 * constant)

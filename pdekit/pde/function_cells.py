@@ -126,12 +126,15 @@ def _report_heat(
     Of a jump at a face the values at the centres are also the means, but the smoothest function
     through them is another.
     """
-    grid, scale = problem.grid, float(np.ptp(problem.values))
+    grid, u = problem.grid, problem.values
     widths = np.sqrt(times / problem.equation.beta) / max(grid.spacing)
     narrow = np.flatnonzero((times > 0) & (widths < _NARROW))[:LOOKS]
+    if not narrow.size or not callable(problem.initial):
+        return
+    scale = float(np.ptp(u))
+    steep = scale > 0 and _largest_jump(u, _kept(problem)) > _JUMP * scale
     factor = next((k for k in _NODES if prod(grid.cells) * k**grid.dim <= _MOST), None)
-    steep = scale > 0 and _largest_jump(problem.values, _kept(problem)) > _JUMP * scale
-    if not (steep and callable(problem.initial) and narrow.size and factor):
+    if not steep or factor is None:
         return
     again = _again(problem, scheme, times[narrow], grid.refined(factor))
     if again is None:

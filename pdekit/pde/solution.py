@@ -20,6 +20,7 @@ from pdekit.errors import ConvergenceError, TruncationWarning, each_once
 from pdekit.grid import Grid, require_grid
 from pdekit.pde import function_cells, law_cells
 from pdekit.pde.bellman import value_checks
+from pdekit.pde.bellman.constants import paid, without_constants
 from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete import supply as supplies
 from pdekit.pde.discrete.growth import factors, without_growth
@@ -181,6 +182,10 @@ def solved(
     checks.value_not_class("equation", equation)
     require_known(equation)
     whole = Problem(equation, grid, initial, until=float(times[-1]))
+    if whole.equation.controlled:
+        bare, terminal, least = without_constants(whole)
+        if least.any():
+            return _lifted(solved(bare, grid, terminal, t, scheme, stacklevel + 1), whole, least)
     problem = whole
     if equation.loses and not equation.supplied:
         problem = replace(whole, equation=without_growth(equation, grid))
@@ -211,6 +216,20 @@ def solved(
     elif problem.equation.linear:
         function_cells.report(problem, scheme, fields, times, stats, level)
     return (solution if problem.equation is equation else grown(whole, solution)), advance
+
+
+def _lifted(
+    found: tuple[Solution, Advance], problem: Problem, least: Array
+) -> tuple[Solution, Advance]:
+    """The value function with what is paid in any case."""
+    solution, advance = found
+    fields = solution.fields + paid(least, solution.times, problem.grid.dim)
+    stats: AnyStats = {**solution.stats}
+    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    lifted = replace(
+        solution, fields=fields, equation=problem.equation, stats=stats, start=problem.values
+    )
+    return lifted, advance
 
 
 def _reset(

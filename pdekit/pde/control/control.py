@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import nan
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -15,6 +14,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.bellman import value_checks
+from pdekit.pde.bellman.constants import paid, without_constants
 from pdekit.pde.control import density
 from pdekit.pde.control.couplings import Coupling, look
 from pdekit.pde.control.equilibrium import equilibrium
@@ -34,7 +34,6 @@ from pdekit.protocols import Field, Function, Initial, Scheme, Times
 if TYPE_CHECKING:
     import xarray as xr
 
-_LARGE = 1e3  # a constant cost, in ranges of the costs, from which rounding is worth avoiding
 _IDLE = 1e-8  # of the mass: error of the uncontrolled density
 
 
@@ -279,7 +278,7 @@ def control(
             f"solver must be None where there is no coupling, got {checks.shown(solver)}: it "
             "solves coupled systems only"
         )
-    bare, least, terminal = _without_constants(Problem(equation, grid, terminal_cost))
+    bare, terminal, least = without_constants(Problem(equation, grid, terminal_cost))
     backward, march = solved(bare, grid, terminal, times[-1] - times[::-1], scheme, stacklevel=3)
     value = over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
     rho = _under(value, initial, getattr(march, "counts", [])[::-1])
@@ -292,36 +291,12 @@ def control(
     return Control(value, rho, value.fields[-1], running)
 
 
-def _without_constants(problem: Problem) -> tuple[HamiltonJacobiBellman, Array, Any]:
-    """The equation and terminal cost without what is paid in any case, and how much that is.
-
-    A large constant has no part in the control, but rounds off the costs that have. One that is
-    not large stays.
-    """
-    equation, costs = problem.equation, (problem.initial, problem.equation.running_cost)
-    values = problem.values, np.atleast_1d(problem.running_cost())
-    least = np.array([v.min() for v in values])
-    if np.abs(least).max() <= _LARGE * max(*(float(np.ptp(v)) for v in values), 1 / equation.beta):
-        return equation, np.zeros(2), problem.initial
-    terminal, running = (_lowered(cost, low) for cost, low in zip(costs, least, strict=True))
-    return replace(equation, running_cost=running), least, terminal
-
-
 def _with_constants(value: Solution, equation: HamiltonJacobiBellman, least: Array) -> Solution:
     """The value function of the equation, with what is paid in any case."""
-    times = value.times
-    paid = least[0] + least[1] * (times[-1] - times)
-    fields = value.fields + paid.reshape(-1, *[1] * value.grid.dim)
+    fields = value.fields + paid(least, value.times[-1] - value.times, value.grid.dim)
     stats: AnyStats = {**value.stats}
     stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
     return replace(value, fields=fields, equation=equation, stats=stats)
-
-
-def _lowered(cost: Any, low: float) -> Any:
-    """A cost less a constant: a function, an array, or none."""
-    if callable(cost):
-        return lambda x: cost(x) - low
-    return None if cost is None else np.asarray(cost, dtype=float) - low
 
 
 def _under(value: Solution, initial: Initial, counts: list[int]) -> Solution:
@@ -352,8 +327,10 @@ def _game(
     if isinstance(solver, type) or not hasattr(solver, "close"):
         raise TypeError(f"solver must be a value such as Newton() or FixedPoint(); got {solver!r}")
     begun = time.perf_counter()
-    bare, least, terminal = _without_constants(Problem(equation, grid, terminal_cost))
-    backward = Problem(bare, grid, terminal)
+    backward = Problem(equation, grid, terminal_cost)
+    bare, terminal, least = without_constants(backward)
+    if least.any():
+        backward = Problem(bare, grid, terminal)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
     forward.look_at_seam(stacklevel=3)
     forward.look_between_centres(stacklevel=3)
@@ -364,12 +341,12 @@ def _game(
     found, nodes = game.response, game.nodes
     stats: AnyStats = {
         "steps": len(nodes) - 1, "seconds": time.perf_counter() - begun,
-        "minimum": nan, "maximum": nan,
+        "minimum": float(found.values.min()), "maximum": float(found.values.max()),
     }  # fmt: skip
     stats.update(cast("AnyStats", {**game.counts, "time_error": game.time_error}))
-    value = _with_constants(
-        Solution(found.values, nodes, bare, grid, scheme, stats), equation, least
-    )
+    value = Solution(found.values, nodes, equation, grid, scheme, stats)
+    if least.any():
+        value = _with_constants(value, equation, least)
     flow, _ = marched(forward, density.KnownFlow(found.flow), nodes)
     rho = density.accepted(forward, flow, value, stacklevel=4)
     value_checks.report_density(value, rho, backward.potential(), 4)
