@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.linalg import expm
 from scipy.stats import norm
 
 import pdekit as pk
+from pdekit.particles.chebyshev import separable_sum
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.supply import supply
 
@@ -254,3 +256,17 @@ def test_a_constant_cost_at_many_times(constant: float) -> None:
     plain = pk.solve(equation, grid, terminal, times).fields
     other = pk.solve(equation, grid, lambda x: constant + terminal(x), times).fields
     np.testing.assert_allclose(other - constant, plain, atol=1e-15 * constant)
+
+
+@pytest.mark.parametrize("scale", [1e-14, 1e-9, 1e6])
+def test_chebyshev_sums_in_any_unit(scale: float) -> None:
+    """Also of particles on a line of the plane, whose box has no width."""
+    x = torch.linspace(-1, 1, 50, dtype=torch.float64)
+    for flat in (0.0, 1.0):
+        places = torch.stack([x, flat * x**2], -1) * scale
+
+        def force(z: Any) -> Any:
+            return z / scale * torch.exp(-((z / scale) ** 2).sum(-1, keepdim=True))
+
+        exact = force(places[:, None] - places[None]).mean(1)
+        torch.testing.assert_close(separable_sum(force, places, 1e-8), exact, atol=1e-7, rtol=0)
