@@ -69,7 +69,7 @@ def test_heat_of_a_step_within_a_cell_is_reported_while_it_matters():
     with warnings.catch_warnings():
         warnings.simplefilter("error", pk.ResolutionWarning)
         pk.solve(pk.Heat(1.0), pk.Grid(-1, 1, 401), step, 0.1)
-        pk.solve(pk.Heat(1.0), LINE, lambda x: np.sign(x[..., 0]), 0.01)
+        pk.solve(pk.Heat(1.0), pk.Grid(-1, 1, 80), lambda x: np.sign(x[..., 0]), 0.01)
         pk.solve(pk.Heat(1.0), LINE, lambda x: np.abs(x[..., 0] - 0.33), 0.01)
 
 

@@ -25,7 +25,8 @@ def separable_sum(kernel: Callable[[Tensor], Tensor], x: Tensor, tolerance: floa
     low, high = x.amin(dim=0), x.amax(dim=0)
     half = ((high - low) / 2).tolist()
     # rounded up to one of a few boxes, so that the table is reused in many steps
-    widths = tuple(2 ** (ceil(8 * log2(h)) / 8) if h > 1e-12 else 1.0 for h in half)
+    flat, size = 1e-12 * max(half), max(half) or 1.0
+    widths = tuple(2 ** (ceil(8 * log2(h if h > flat else size)) / 8) for h in half)
     nodes, table = _resolved(kernel, widths, tolerance, x.dtype, x.device)
     s = ((x - (low + high) / 2) / x.new_tensor(widths)).clamp(-1, 1)
     basis = [_polynomials(column, nodes) for column in s.unbind(dim=1)]

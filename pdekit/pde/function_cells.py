@@ -36,6 +36,8 @@ _STEP = 0.5  # the same, above which the data are taken to jump within the cell
 _CHEAP = 10_000  # most cells of a refined grid
 _TOLERANCE = 1e-3  # tolerance of the second solution, if it is on more cells
 _LINES = 64  # lines per axis that are checked in the plane
+_NARROW, _ENOUGH = 4.0, 2.5  # widths of the heat kernel in cells: looked at, and enough
+_NODES, _MOST = (9, 3), 1 << 21  # nodes per cell and axis to look at, at most so many in all
 _ALONE = (
     "the function varies in cells too coarse for the drift (cell Péclet number above 2), or "
     "changes too much over a cell, and it cannot be solved on other cells to check whether that "
@@ -50,7 +52,8 @@ def report(
 
     ``stats["on_other_cells"]`` is then their distance relative to the range of the
     data, and ``stats["from_means"]`` the distance to the solution from cell means, if the centres
-    do not represent the data. For Heat, without drift, only the latter is checked.
+    do not represent the data. For Heat, without drift, only the latter is checked, and where the
+    data are steep and the kernel narrow, whether nodes between the centres show more.
     """
     looks = sorted({*np.linspace(0, len(times) - 1, LOOKS).astype(int)})
     low, high = bounds(problem)
@@ -62,7 +65,10 @@ def report(
         if later > _JUMP * (high - low):
             _warn_front(later / (high - low), problem.grid, stacklevel + 1)
             return
-    if _between(problem, scheme, fields, times, looks, stats, stacklevel + 1) or not drifts:
+    if _between(problem, scheme, fields, times, looks, stats, stacklevel + 1):
+        return
+    if not drifts:
+        _report_heat(problem, scheme, fields, times, stats, stacklevel + 1)
         return
     if first <= _JUMP * (high - low) and not _in_coarse_cells(problem, fields, times, looks, kept):
         return
@@ -110,6 +116,43 @@ def _warn_between(apart: float, little: float, grid: Grid, stacklevel: int) -> N
         ResolutionWarning,
         stacklevel=stacklevel,
     )
+
+
+def _report_heat(
+    problem: Problem, scheme: Scheme, fields: Array, times: Array, stats: Stats, stacklevel: int
+) -> None:
+    """Warn if data that jump at a face are rounded otherwise by the kernel on nodes between.
+
+    Of a jump at a face the values at the centres are also the means, but the smoothest function
+    through them is another.
+    """
+    grid, u = problem.grid, problem.values
+    widths = np.sqrt(times / problem.equation.beta) / max(grid.spacing)
+    narrow = np.flatnonzero((times > 0) & (widths < _NARROW))[:LOOKS]
+    if not narrow.size or not callable(problem.initial):
+        return
+    scale = float(np.ptp(u))
+    steep = scale > 0 and _largest_jump(u, _kept(problem)) > _JUMP * scale
+    factor = next((k for k in _NODES if prod(grid.cells) * k**grid.dim <= _MOST), None)
+    if not steep or factor is None:
+        return
+    again = _again(problem, scheme, times[narrow], grid.refined(factor))
+    if again is None:
+        return
+    nodes = (slice(None), *[slice(factor // 2, None, factor)] * grid.dim)
+    apart = float(np.abs(fields[narrow] - again[nodes]).max()) / scale
+    stats["on_other_cells"] = apart
+    if apart > cell_means.LITTLE:
+        width = float(widths[narrow[0]])
+        finer = grid.refined(int(np.ceil(_ENOUGH / width)))  # faces of cells remain faces
+        warnings.warn(
+            f"the initial function jumps from cell to cell, and the kernel is {width:.2g} cells "
+            f"wide: on {factor} times as many cells the solution is another by {apart:.2g} of the "
+            f"range of the data; {finer.cells} cells would suffice instead of {grid.cells}, or a "
+            "later time",
+            ResolutionWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def _beside(grid: Grid) -> Grid:
@@ -194,7 +237,11 @@ def _again(problem: Problem, scheme: Scheme, times: Array, other: Grid) -> Array
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             posed = Problem(problem.equation, other, data, problem.until)
-            finer = other.dim > 1 and np.prod(other.cells) > np.prod(problem.grid.cells)
+            finer = (
+                problem.drifts
+                and other.dim > 1
+                and np.prod(other.cells) > np.prod(problem.grid.cells)
+            )
             # as a splitting may need tens of thousands of steps
             scheme = Krylov(_TOLERANCE) if finer and not problem.time_dependent else scheme
             if posed.equation.supplied:

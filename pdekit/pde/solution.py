@@ -18,8 +18,9 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, TruncationWarning, each_once
 from pdekit.grid import Grid, require_grid
-from pdekit.pde import function_cells, stopping_cells
+from pdekit.pde import function_cells, law_cells, stopping_cells
 from pdekit.pde.bellman import value_checks
+from pdekit.pde.bellman.constants import paid, without_constants
 from pdekit.pde.discrete import peclet
 from pdekit.pde.discrete import supply as supplies
 from pdekit.pde.discrete.accumulation import RULES, doubling_pieces, gauss_nodes
@@ -206,6 +207,10 @@ def solved(
     checks.value_not_class("equation", equation)
     require_known(equation)
     whole = Problem(equation, grid, initial, until=float(times[-1]))
+    if whole.equation.controlled and whole.equation.obstacle is None:
+        bare, terminal, least = without_constants(whole)
+        if least.any():
+            return _lifted(solved(bare, grid, terminal, t, scheme, stacklevel + 1), whole, least)
     problem = whole
     if equation.loses and not equation.supplied and equation.obstacle is None:
         reduced = without_growth(equation, grid)
@@ -236,11 +241,26 @@ def solved(
     elif problem.equation.linear and problem.is_density:
         if not checks.declared(scheme, "judges_cells"):
             peclet.report_along(problem, fields, times, stats, level - 1)
+            law_cells.report(problem, scheme, fields, times, level)
     elif problem.equation.linear:
         function_cells.report(problem, scheme, fields, times, stats, level)
     if problem.equation is not equation:
         solution = grown(whole, solution, problem.values)
     return solution, advance
+
+
+def _lifted(
+    found: tuple[Solution, Advance], problem: Problem, least: Array
+) -> tuple[Solution, Advance]:
+    """The value function with what is paid in any case."""
+    solution, advance = found
+    fields = solution.fields + paid(least, solution.times, problem.grid.dim)
+    stats: AnyStats = {**solution.stats}
+    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    lifted = replace(
+        solution, fields=fields, equation=problem.equation, stats=stats, initial=_kept(problem)
+    )
+    return lifted, advance
 
 
 def _reset(
@@ -371,11 +391,15 @@ def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, A
     stops = problem.equation.obstacle is not None
     fields = fields_at(times, advance, problem.start if stops else problem.values)
     stats["seconds"] = time.perf_counter() - begin
-    given = problem.initial
-    if not (callable(given) or hasattr(given, "pdf")):
-        given = problem.values  # not the caller's array, which may change
+    given = _kept(problem)
     made = Solution(fields, times, problem.equation, problem.grid, scheme, stats, given)
     return made, advance
+
+
+def _kept(problem: Problem) -> Any:
+    """What it started from; not an array of the caller's, which may change."""
+    given = problem.initial
+    return given if callable(given) or hasattr(given, "pdf") else problem.values
 
 
 def _no_stats() -> AnyStats:

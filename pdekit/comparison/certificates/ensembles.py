@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contained:
-    """Every particle is finite, and in the box of the dynamics where it has one."""
+    """Every particle on its way is finite, and in the box of the dynamics where it has one."""
 
     @staticmethod
     def proved_for(result: object) -> bool:
@@ -43,7 +43,7 @@ class Contained:
         if box is not None:
             slack = 1e-12 * (np.array(box.upper) - np.array(box.lower))
             outside |= ((x < box.lower - slack) | (x > box.upper + slack)).any(-1)
-        count = outside.sum(-1)
+        count = (outside & ~_gone(ensemble)).sum(-1)
         k = int(count.argmax())
         note = "share of the particles" + ("" if box else ", no box")
         return at_most("contained", count[k] / x.shape[1], 0.0, 0.0, _when(ensemble, k), note)
@@ -76,6 +76,8 @@ class Spread:
             return does_not_apply(name, "of Langevin dynamics in a fixed potential")
         if getattr(dynamics, "cools", False):
             return does_not_apply(name, "of Langevin dynamics at one temperature")
+        if ensemble.exits is not None:
+            return does_not_apply(name, "of particles that do not stop")
         x = _points(ensemble)
         if x.shape[0] < 2:
             return does_not_apply(name, "it needs two stored times")
@@ -109,8 +111,8 @@ class SynchronousContraction:
 
     ``other``: an ensemble of the same ``Langevin`` dynamics, seed and steps from other points;
     Hess V >= λ > 0 as in ``Spread``. Value: the least rate over particles and intervals between
-    stored times. Allowance λ² dt, Euler's error; distances below 1e-9 do not count.
-    Mathematics 1.4.
+    stored times. Allowance λ² dt, Euler's error; distances below 1e-9 of the coordinates, and
+    pairs of which one has stopped, do not count. Mathematics 1.4.
     """
 
     other: Ensemble
@@ -136,12 +138,13 @@ class SynchronousContraction:
         spans = np.diff(ensemble.x["time"].values)[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             rates = -np.diff(np.log(apart), axis=0) / spans
-        rates = np.where((apart[1:] > 1e-9) & (apart[:-1] > 1e-9), rates, np.inf)
+        least = 1e-9 * max(np.nanmax(np.abs(x)), np.nanmax(np.abs(y)))
+        rates = np.where((apart[1:] > least) & (apart[:-1] > least), rates, np.inf)
         k, particle = np.unravel_index(int(rates.argmin()), rates.shape)
         if not np.isfinite(rates[k, particle]):
             return does_not_apply(name, "all pairs have met")
         where = f"{_when(ensemble, int(k) + 1)}, particle {particle}"
-        slack = max(ensemble.stats["dt"]) * rate * rate + 1e-9
+        slack = max(ensemble.stats["dt"]) * rate * rate + 1e-9 / float(spans.min())
         return at_least(name, rates[k, particle], rate, slack, where, "rate per time")
 
 
@@ -165,6 +168,8 @@ class TimeReversal:
         x = _points(ensemble)
         if x.shape[-1] != 2 or len(x) < 2:
             return does_not_apply(name, "it needs particles in the plane at two or more times")
+        if ensemble.exits is not None:
+            return does_not_apply(name, "of particles that do not stop")
         centred = x - x.mean((0, 1))
         before, after = centred[:-1], centred[1:]
         area = before[..., 0] * after[..., 1] - before[..., 1] * after[..., 0]
@@ -242,9 +247,20 @@ def _stacked(x: xr.DataArray) -> Array:
     return values.reshape(values.shape[0], -1, values.shape[-1])
 
 
+def _gone(ensemble: Ensemble) -> Any:
+    """Which particles have stopped, (time, particle); their positions are NaN from then on."""
+    if ensemble.exits is None:
+        return False
+    at = ensemble.exits["time"]
+    order = [name for name in ("run", "particle") if name in at.dims]
+    return ensemble.x["time"].values[:, None] >= at.transpose(*order).values.ravel()
+
+
 def _around(x: Array) -> Grid:
-    low, high = x.min((0, 1)), x.max((0, 1))
-    wider = 0.05 * (high - low) + 1e-6
+    """A box about all positions, however large its unit."""
+    low, high = np.nanmin(x, (0, 1)), np.nanmax(x, (0, 1))
+    extent = float((high - low).max()) or 1e-6 * (float(np.abs(high).max()) or 1.0)
+    wider = np.maximum(0.05 * (high - low), 1e-3 * extent)
     cells = 400 if x.shape[-1] == 1 else 100
     return Grid(low - wider, high + wider, (cells,) * x.shape[-1])
 

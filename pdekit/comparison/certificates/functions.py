@@ -41,9 +41,9 @@ class MaximumPrinciple:
 
     ``initial``: the data at time 0 if that is not stored, a callable or an array; without
     it the stored times are compared with the first. With running costs it does not apply; absorbing
-    walls add zero to the range. Allowance: rounding, and for first-order equations h²/8 times the
-    second difference, how far a minimum between two centres can lie below both. Mathematics 1.1,
-    1.2, 1.5.
+    walls add zero to the range. Allowance: rounding, and for nonlinear equations h²/8 times the
+    second difference, how far a minimum between two centres can lie below both; the range reaches
+    down to where the lines beside a kink meet. Mathematics 1.1, 1.2, 1.5.
     """
 
     initial: Field | None = None
@@ -74,10 +74,11 @@ class MaximumPrinciple:
             return does_not_apply(name, "killing and sources change the range")
         if equation.loses:
             low, high = min(low, 0.0), max(high, 0.0)
-        excess = np.maximum(later - high, low - later)
-        allowance = 1e-9 * max(high - low, 1e-3 * max(abs(low), abs(high)))
+        allowance = _rounding(first)
         if not solves(solution, BackwardKolmogorov, Heat):  # which are linear
             allowance += _between_cells(first, solution.grid)
+            low -= _below_kinks(first, solution.grid)
+        excess = np.maximum(later - high, low - later)
         padded = np.concatenate(
             [np.full((len(fields) - len(later), *first.shape), -np.inf), excess]
         )
@@ -159,7 +160,8 @@ class JensenBounds:
 
     Mathematics 1.2, 1.3. ``initial`` f as for ``MaximumPrinciple`` (default: the field at time 0).
     G * f is computed as the solution of ``Heat`` on the same grid. Value: how far u lies outside.
-    Allowance: h²/8 times the second difference of f, and rounding.
+    Allowance: h²/4 times the second difference of f, and rounding; inf f is at most that of the
+    lines that meet between two centres in a kink.
     """
 
     initial: Field | None = None
@@ -184,8 +186,8 @@ class JensenBounds:
             above = solve(Heat(equation.beta), grid, start, solution.times).fields
         else:
             above = np.broadcast_to(first, solution.fields.shape)
-        low = float(first.min())
-        allowance = 2 * _between_cells(first, grid) + 1e-9 * max(float(np.ptp(first)), 1e-3)
+        low = float(first.min()) - _below_kinks(first, grid)
+        allowance = 2 * _between_cells(first, grid) + _rounding(first)
         outside = np.maximum(solution.fields - above, low - solution.fields)
         value, where = worst(solution, outside)
         return at_most(name, value, 0.0, allowance, where)
@@ -347,7 +349,7 @@ class ImprovesOnIdle:
         v = solve(idle, solution.grid, first, solution.times).fields
         saved = v - solution.fields
         value, where = worst(solution, saved, largest=False)
-        return at_least(name, value, 0.0, 1e-7 * max(float(np.ptp(first)), 1e-3), where)
+        return at_least(name, value, 0.0, 100 * _rounding(first), where)
 
 
 STOPPED = "an obstacle raises the solution"
@@ -368,6 +370,35 @@ def _first(solution: Solution, initial: Field | None) -> Array | None:
 
 def _between_cells(f: Array, grid: Grid) -> float:
     return sum(float(np.abs(np.diff(f, 2, axis=k)).max()) for k in range(grid.dim)) / 8
+
+
+def _below_kinks(f: Array, grid: Grid) -> float:
+    """How far kinks between the centres may lie below both: at most, summed over the axes.
+
+    There the lines through the two centres on either side meet. Where f is smooth they do too, but
+    its second differences go on beside the two, and it has no kink.
+    """
+    return sum(_below_kinks_of_lines(np.moveaxis(f, k, -1)) for k in range(grid.dim))
+
+
+def _below_kinks_of_lines(f: Array) -> float:
+    if f.shape[-1] < 6:
+        return 0.0
+    slope, bend = np.diff(f), np.diff(f, 2)
+    down, up, here = slope[..., 1:-3], slope[..., 3:-1], f[..., 2:-3]  # beside an interval
+    kink = np.minimum(bend[..., 1:-2], bend[..., 2:-1])
+    smooth = np.clip(np.minimum(bend[..., :-3], bend[..., 3:]), 0.0, None)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place = (up - slope[..., 2:-2]) / (up - down)
+        depth = np.minimum(here, f[..., 3:-2]) - (here + down * place)
+        share = np.clip(1 - smooth / kink, 0.0, 1.0)
+        found = np.where((down < 0) & (up > 0) & (kink > 0), depth * share, 0.0)
+    return float(max(found.max(), 0.0))
+
+
+def _rounding(f: Array) -> float:
+    """Of fields from data f, also where a constant is much larger than their range."""
+    return 1e-9 * max(float(np.ptp(f)), 1e-3 * float(np.abs(f).max()))
 
 
 def _between_minima(solution: Solution, other: Solution) -> float:

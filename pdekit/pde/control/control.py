@@ -14,6 +14,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.grid import Grid
 from pdekit.pde.bellman import value_checks
+from pdekit.pde.bellman.constants import paid, without_constants
 from pdekit.pde.control import density
 from pdekit.pde.control.couplings import Coupling, look, look_at_costs
 from pdekit.pde.control.equilibrium import equilibrium
@@ -294,16 +295,25 @@ def control(
             f"solver must be None where there is no coupling, got {checks.shown(solver)}: it "
             "solves coupled systems only"
         )
-    backward, march = solved(
-        equation, grid, terminal_cost, times[-1] - times[::-1], scheme, stacklevel=3
-    )
+    bare, terminal, least = without_constants(Problem(equation, grid, terminal_cost))
+    backward, march = solved(bare, grid, terminal, times[-1] - times[::-1], scheme, stacklevel=3)
     value = over(np.ascontiguousarray(backward.fields[::-1]), times, backward)
     rho = _under(value, initial, getattr(march, "counts", [])[::-1])
     value_checks.report_density(value, rho, Problem(equation, grid, initial).potential(), 3)
+    if least.any():
+        value = _with_constants(value, equation, least)
     running = None if running_cost is None else Problem(equation, grid, initial).running_cost()
     if running is not None:
         running = np.broadcast_to(running, value.fields.shape)
     return Control(value, rho, value.fields[-1], running)
+
+
+def _with_constants(value: Solution, equation: HamiltonJacobiBellman, least: Array) -> Solution:
+    """The value function of the equation, with what is paid in any case."""
+    fields = value.fields + paid(least, value.times[-1] - value.times, value.grid.dim)
+    stats: AnyStats = {**value.stats}
+    stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
+    return replace(value, fields=fields, equation=equation, stats=stats)
 
 
 def _under(value: Solution, initial: Initial, counts: list[int]) -> Solution:
@@ -335,6 +345,9 @@ def _game(
         raise TypeError(f"solver must be a value such as Newton() or FixedPoint(); got {solver!r}")
     begun = time.perf_counter()
     backward = Problem(equation, grid, terminal_cost)
+    bare, terminal, least = without_constants(backward)
+    if least.any():
+        backward = Problem(bare, grid, terminal)
     forward = Problem(FokkerPlanck(equation.potential, equation.beta), grid, initial)
     forward.look_at_seam(stacklevel=3)
     forward.look_between_centres(stacklevel=3)
@@ -349,6 +362,8 @@ def _game(
     }  # fmt: skip
     stats.update(cast("AnyStats", {**game.counts, "time_error": game.time_error}))
     value = Solution(found.values, nodes, equation, grid, scheme, stats)
+    if least.any():
+        value = _with_constants(value, equation, least)
     flow, _ = marched(forward, density.KnownFlow(found.flow), nodes)
     rho = density.accepted(forward, flow, value, stacklevel=4)
     value_checks.report_density(value, rho, backward.potential(), 4)
@@ -356,17 +371,16 @@ def _game(
     closure = {
         "fixed_point": found.distance, "gap": found.gap(), "time_error": game.time_error, **numbers
     }  # fmt: skip
+    own, terminal, running = backward.values + least[0], found.terminal + least[0], found.running
+    running = running + least[1]
     on_other_cells = partial(cell_error, game, backward, forward, scheme)
     if is_rough(game, backward):
         closure["cell_error"] = on_other_cells(stacklevel=4)
-    whole = Control(
-        value, rho, found.terminal, found.running, backward.values, closure,
-        on_other_cells=on_other_cells,
-    )  # fmt: skip
+    whole = Control(value, rho, terminal, running, own, closure, on_other_cells=on_other_cells)
     if len(game.stored) == len(nodes):
         return whole
     value, rho = (replace(u, fields=u.fields[game.stored], times=times) for u in (value, rho))
-    running = found.running[game.stored]
+    running = running[game.stored]
     return replace(whole, value=value, density=rho, running_cost=running, whole=whole)
 
 

@@ -37,8 +37,7 @@ def is_rough(game: Equilibrium, backward: Problem) -> bool:
     values, flow = found.values, found.flow
     looks = np.unique(np.linspace(0, len(game.nodes) - 1, _LOOKS).astype(int))
     return min(grid.cells) < _FEW or any(
-        _is_rough(values[k], V, _massive(flow[k]), backward.equation.beta)
-        for k in looks
+        _is_rough(values[k], V, _massive(flow[k]), backward.equation.beta) for k in looks
     )
 
 

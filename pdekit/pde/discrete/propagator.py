@@ -178,6 +178,9 @@ def symmetric_gap(line: Line, pi: Array) -> float:
     return float(eigvalsh(matrix, subset_by_index=[1, 1])[0])
 
 
+_LEAP = 32  # steps after which, and after twice as many, the rest is tried at once
+
+
 class Collocation:
     """Collocation steps on a line with constant rates, from one time to another.
 
@@ -210,7 +213,9 @@ class Collocation:
                 return np.zeros_like(u), total
             if self.steps >= most:
                 raise ConvergenceError(_never(done, t, self.steps))
-            h = min(self.step, t - done)
+            # at metastable times what is left is slow, and shorter steps only repeat their rounding
+            leap = self.steps >= _LEAP and self.steps & (self.steps - 1) == 0
+            h = t - done if leap else min(self.step, t - done)
             new, error, order = self.try_step(u, h)
             scale = self.line.size(new) if self.relative else first
             rounding = self.method.rounding * self.line.size(u)
@@ -218,6 +223,8 @@ class Collocation:
             bound = max(share * scale, _FLOOR * rounding)
             self.steps += 1
             factor = 0.9 * (bound / max(error, 1e-300)) ** (1 / order)
+            if error > bound and leap:
+                continue
             if error > bound:
                 self.step, wary = h * max(factor, 0.1), _WARY
                 continue

@@ -21,6 +21,7 @@ _LOOKED_AT = 2048  # points between the nodes at which a function is compared wi
 _LATTICE = {1: (0.6180339887498949,), 2: (0.7548776662466927, 0.5698402909980532)}
 # tolerated error of cubic interpolation, of the second difference; 5.5 nodes per wave
 _BENDS = 0.03
+_ROUNDING = 1e-14  # of values: a constant in f blurs it by so much, and no more
 _WELLS = 8  # lowest samples around which a function's minimum is searched
 _AGREE = 1e-5  # of the range of f: required agreement of two grids, one three times finer
 MOST_NODES = 1 << 21
@@ -70,7 +71,7 @@ def _between(problem: Problem) -> tuple[Array, Array, Array]:
         bent = around[0].one_sided * _bent(near.swapaxes(1, 2)).max(1)
         bent = bent + around[1].one_sided * _bent(near).max(1)
         near = near.reshape(len(near), -1)
-    noise: Array = 2e-9 * np.abs(near).max(1) + 1e-9 * float(np.ptp(near))
+    noise: Array = _ROUNDING * np.abs(near).max(1) + 1e-9 * float(np.ptp(near))
     return np.abs(between - cubic), bent, noise
 
 
@@ -121,7 +122,8 @@ def resolves_walls(problem: Problem) -> bool:
         found = np.asarray(f((wall + (s + 0.5) * inwards)[:, None]), dtype=float)
         slack = 0.6 * float(np.abs(np.diff(u[:5], 3)).sum())
         slack += _BENDS * float(np.abs(np.diff(u[:4], 2)).max())
-        if (np.abs(found - parabola) > slack + 1e-9 * (np.abs(u).max() + np.ptp(u))).any():
+        noise = _ROUNDING * float(np.abs(u).max()) + 1e-9 * float(np.ptp(u))
+        if (np.abs(found - parabola) > slack + noise).any():
             return False
     return True
 

@@ -219,7 +219,9 @@ class Supplied:
         except RuntimeError:  # singular: some cells keep what they get
             return None
         out: Array = lu.solve(self.rate.ravel()).reshape(self.rate.shape)
-        return out if np.isfinite(out).all() else None
+        # behind a barrier the rounding of the factors is larger than what is lost
+        wrong_sign = self.rate.min() >= 0 and out.min() < 0
+        return out if np.isfinite(out).all() and not wrong_sign else None
 
     def added(self, span: float) -> Sized:
         """V(span), by doubling; the last one is kept, for equal times between outputs."""

@@ -300,17 +300,19 @@ def _branches(
         return made
     for end in bounds[::-1]:
         for state in found[end]:
-            if not any(_ends_at(branch, end, state) for branch in made):
+            if not any(_ends_at(branch, end, state, grid) for branch in made):
                 made.append(follow_branch(family, grid, state, bounds, end))
     return made
 
 
-def _ends_at(branch: Branch, parameter: float, state: Any) -> bool:
-    """Whether the first or the last point of a branch is this state."""
+def _ends_at(branch: Branch, parameter: float, state: Any, grid: Grid) -> bool:
+    """Whether the first or the last point of a branch is this state, up to the errors of both."""
+    width = np.subtract(grid.upper, grid.lower)
+    energy = abs(state.free_energy) + 1 / parameter
     return any(
-        abs(branch.parameter[k] - parameter) < 1e-9
-        and np.abs(np.subtract(branch.mean[k], state.mean)).max() < 1e-6
-        and abs(branch.free_energy[k] - state.free_energy) < 1e-8
+        abs(branch.parameter[k] - parameter) < 1e-9 * parameter
+        and (np.abs(np.subtract(branch.mean[k], state.mean)) / width).max() < 2e-7
+        and abs(branch.free_energy[k] - state.free_energy) < 1e-8 * energy
         for k in (0, -1)
     )
 

@@ -149,56 +149,78 @@ class MeanMap:
 
     def gap(self, m: float) -> float:
         """R(m) - m."""
-        return float(self(np.array([m]))[0][0]) - m
+        return float(self.at(np.array([m]))[1, 0])
 
     def slope(self, m: float) -> float:
         """R'(m) - 1."""
-        return float(self(np.array([m]))[1][0]) - 1
+        return float(self.at(np.array([m]))[2, 0])
+
+    def at(self, m: Array) -> Array:
+        """m, R(m) - m and R'(m) - 1: (3, k)."""
+        R, slope = self(m)
+        return np.stack([m, R - m, slope - 1])
 
     def fixed_points(self) -> list[float]:
-        """Every m with R(m) = m, to 1e-13 of the box."""
+        """Every m with R(m) = m, to 1e-13 of the box.
+
+        At each mean R is evaluated once: another evaluation may round to the other sign, and a zero
+        between two intervals would then be in neither.
+        """
         width = self.x[-1] - self.x[0]
         n = min(max(_MESH, ceil(abs(self.beta * self.strength) * width**2)), 20 * _MESH)
-        pieces = [np.linspace(self.x[0], self.x[-1], n)]
+        meshes = [self.at(np.linspace(self.x[0], self.x[-1], n))]
         for _ in range(3):
-            pieces = [np.linspace(a, b, 17) for a, b in self._interesting(pieces)]
-        found: list[float] = []
-        for piece in pieces:
-            for a, b in self._interesting([piece]):
-                found += self._roots(a, b)
+            meshes = [self._finer(ends) for ends in _interesting(meshes)]
+        found = [m for ends in _interesting(meshes) for m in self._roots(*ends)]
         merged: list[float] = []
         for m in sorted(found):
             if not merged or m - merged[-1] > 1e-9 * width:
                 merged.append(m)
         return merged
 
-    def _interesting(self, pieces: list[Array]) -> Iterator[tuple[float, float]]:
-        """Intervals over which R - m or its slope changes sign."""
-        for m in pieces:
-            R, slope = self(m)
-            g = np.where(np.abs(R - m) < 1e-15, 0.0, R - m)
-            crosses = (g[:-1] * g[1:] <= 0) | ((slope[:-1] - 1) * (slope[1:] - 1) <= 0)
-            for k in np.flatnonzero(crosses):
-                yield float(m[k]), float(m[k + 1])
+    def _finer(self, ends: Array) -> Array:
+        """Sixteen intervals for one; what is known at its ends is kept."""
+        inside = self.at(np.linspace(ends[0, 0], ends[0, 1], 17)[1:-1])
+        return np.concatenate([ends[:, :1], inside, ends[:, 1:]], axis=1)
 
-    def _roots(self, a: float, b: float) -> list[float]:
+    def _roots(self, m: Array, gaps: Array, slopes: Array) -> list[float]:
         """Zeros of R - m between neighbours of the finest mesh: one, two at a fold, or none."""
-        from scipy.optimize import brentq
-
-        zero = partial(brentq, self.gap, xtol=1e-14, rtol=1e-15)
-        at_a, at_b = self.gap(a), self.gap(b)
-        if at_a == 0 or at_b == 0:
-            return [m for m, value in ((a, at_a), (b, at_b)) if value == 0]
-        if at_a * at_b < 0:
-            return [zero(a, b)]
-        if self.slope(a) * self.slope(b) >= 0:
+        width = float(self.x[-1] - self.x[0])
+        zero = partial(_zero, known=dict(zip(m, gaps, strict=True)), tolerance=2e-15 * width)
+        a, b = map(float, m)
+        if not gaps.all():
+            return [float(place) for place, value in zip(m, gaps, strict=True) if value == 0]
+        if gaps[0] < 0 < gaps[1] or gaps[1] < 0 < gaps[0]:
+            return [zero(self.gap, a, b)]
+        if slopes[0] * slopes[1] >= 0:
             return []
-        turn = brentq(self.slope, a, b, xtol=1e-14)
+        turn = _zero(self.slope, a, b, dict(zip(m, slopes, strict=True)), 2e-15 * width)
         at_turn = self.gap(turn)
-        if at_turn * at_a < 0:
-            return [zero(a, turn), zero(turn, b)]
+        if at_turn * gaps[0] < 0:
+            return [zero(self.gap, a, turn), zero(self.gap, turn, b)]
         # a tangency: the mesh is so fine here that rounding decides between none and two zeros
-        return [turn] if abs(at_turn) < 1e-12 * (self.x[-1] - self.x[0]) else []
+        return [turn] if abs(at_turn) < 1e-12 * width else []
+
+
+def _interesting(meshes: list[Array]) -> Iterator[Array]:
+    """Neighbours between which R - m or its slope changes sign: (3, 2), as ``MeanMap.at``."""
+    for mesh in meshes:
+        _, gaps, slopes = np.sign(mesh)  # products of small numbers may vanish
+        crosses = (gaps[:-1] * gaps[1:] <= 0) | (slopes[:-1] * slopes[1:] <= 0)
+        for k in np.flatnonzero(crosses):
+            yield mesh[:, k : k + 2]
+
+
+def _zero(
+    f: Callable[[float], float], a: float, b: float, known: dict[float, float], tolerance: float
+) -> float:
+    """The zero of f between a and b, where some of its values are ``known``."""
+    from scipy.optimize import brentq
+
+    def value(m: float) -> float:
+        return known[m] if m in known else f(m)
+
+    return float(brentq(value, a, b, xtol=tolerance, rtol=1e-15))
 
 
 def _found(system: FieldMap) -> list[Array]:
