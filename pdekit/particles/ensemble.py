@@ -27,6 +27,7 @@ from pdekit.particles.observation import Observable, Observed, Survivors, checke
 from pdekit.particles.run import guards
 from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
+from pdekit.particles.run.jumps import check_jumps
 from pdekit.particles.run.loop import Loop, one_thread, step_by_step
 from pdekit.particles.run.memory import check_size, float_type, usable_device
 from pdekit.particles.run.moving import check_time_steps, curves
@@ -42,8 +43,14 @@ from pdekit.particles.run.ranks import (
 from pdekit.particles.run.recorder import Recorder, file_of
 from pdekit.particles.run.rounding import RoundingCheck
 from pdekit.particles.run.schedule import Interval, intervals, some_steps
+from pdekit.particles.run.start_in_box import check_start_in_box
 from pdekit.particles.run.starts import start
-from pdekit.particles.run.step_size import check_final_curvature, check_step_size, thinned
+from pdekit.particles.run.step_size import (
+    check_final_curvature,
+    check_step_size,
+    thinned,
+    watches_ends,
+)
 from pdekit.particles.run.tiles import Share, Tile, device_capacity, pieces, shared_runs, whole_runs
 from pdekit.particles.run.user_dynamics import UserDynamics, check_methods, is_builtin
 from pdekit.particles.run.users_kernels import users_kernels
@@ -211,7 +218,9 @@ def simulate(
             _warn_of_used_noise(dynamics, initial, seed, stacklevel=3)
         dim = source.probe.shape[-1]
         _check_dim(dynamics, dim)
+        check_start_in_box(dynamics, initial, source.probe)
         guards.check_seam(dynamics, source.probe, times[-1])
+        check_jumps(dynamics, source.probe, 0.0)
         if not is_builtin(dynamics):
             check_methods(dynamics)
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
@@ -237,6 +246,7 @@ def simulate(
         out = _blank(len(times), divided.here, dim, dtype) if checks.flag("keep", keep) else None
         seen = Observed.empty(observables, len(times), runs, dim)
         recorder = Recorder(out, seen, divided, _blank_exits(out) if ends else None)
+        recorder.seen_ends = watches_ends(dynamics)
         capacity = _TILE_CPU if device.type == "cpu" else device_capacity(device, _TILE_GPU)
         if checkpoint is not None and file is not None:
             capacity = recorder.open(file, checkpoint.minutes, asked, capacity)
@@ -253,7 +263,10 @@ def simulate(
             loop.run(threads if fast and not divided.by_mean else 1)
             recorder.write()
             if recorder.last is not None:
-                check_final_curvature(dynamics, recorder.last, times[-1], longest, seed, curvature)
+                there = recorder.last, recorder.ends, times[-1]
+                check_final_curvature(dynamics, *there, longest, seed, curvature)
+                reached = torch.cat((source.probe, recorder.last))
+                check_jumps(dynamics, reached, times[-1])
                 if not rounded:
                     rounding.warn(recorder.last, times[-1])
             speed = began, resumed, loop.finished(), bar.total
