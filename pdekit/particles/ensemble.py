@@ -158,7 +158,9 @@ def simulate(
     dynamics : ``Langevin``, ``InteractingLangevin``, ``TwoScaleLangevin``, ..., or one's own
         (`pdekit.particles.run.user_dynamics`)
     initial : a law, or an array or tensor of shape ``(n, d)``, or (runs, n, d); a DataArray by the
-        names of its axes, such as ``X.final``; in a box it is reflected at the walls
+        names of its axes, such as ``X.final``; in a box it is reflected at the walls, with a
+        ``TruncationWarning`` where more than a hundredth is; a law with most of its mass beyond
+        them is refused, as by ``solve``
     n, runs : particles per run, independent runs
     t : a number or increasing numbers >= 0, in units of time; 0 returns the initial positions
     dt : longest step; every interval between output times is cut into equal steps
@@ -188,10 +190,11 @@ def simulate(
     ``KeyboardInterrupt``) once the steps under way are done, with what was computed (the second
     time ``KeyboardInterrupt`` at once); ``CheckpointError`` for a checkpoint that does not fit;
     ``ValueError`` or ``TypeError`` for invalid arguments. Warns (``StepSizeWarning``) when dt times
-    the largest curvature found at the initial points exceeds 2, dt times a tamed drift exceeds 0.2,
-    or a drift, temperature or γ changes within a step as much as over all the time, and
-    (``AccuracyWarning``) when steps fall below the spacing of numbers. Good values: dt times
-    curvature below 0.1.
+    the largest curvature found at the initial and final points, and in a box at the outermost on
+    the way, exceeds 2, dt times a tamed drift exceeds 0.2, or a drift, temperature or γ changes
+    within a step as much as over all the time, and (``AccuracyWarning``) when steps fall below the
+    spacing of numbers, or a user's potential jumps between places where particles are. Good
+    values: dt times curvature below 0.1.
     """
     guards.check_dynamics(dynamics)
     n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), checks.seed(seed)
