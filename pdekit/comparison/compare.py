@@ -93,8 +93,9 @@ class Comparison:
         particles; ``blur``, by how much the cells alone may shift the factor (an
         ``AccuracyWarning`` from half of the interval on); ``attrs["p_value"]``, that all agree, and
         ``attrs["words"]``, in a line. For independent particles with positions, and densities of
-        ``solve`` whose coefficients are fixed in time (see ``sensitivity``). Raises ``ValueError`` and ``TypeError`` for others,
-        ``ConvergenceError`` where no factor makes the particles likely.
+        ``solve`` whose coefficients are fixed in time (see ``sensitivity``). Raises ``ValueError``
+        and ``TypeError`` for others, ``ConvergenceError`` where no factor makes the particles
+        likely.
         """
         if self.compared is None or self.data.attrs["null"] != INDEPENDENT:
             raise ValueError(
