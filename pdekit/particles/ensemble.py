@@ -223,7 +223,7 @@ def simulate(
         _check_dim(dynamics, dim)
         check_start_in_box(dynamics, initial, source.probe)
         guards.check_seam(dynamics, source.probe, times[-1])
-        check_jumps(dynamics, source.probe, 0.0)
+        may_jump = check_jumps(dynamics, source.probe, 0.0)
         if not is_builtin(dynamics):
             check_methods(dynamics)
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
@@ -268,8 +268,8 @@ def simulate(
             if recorder.last is not None:
                 there = recorder.last, recorder.ends, times[-1]
                 check_final_curvature(dynamics, *there, longest, seed, curvature)
-                reached = torch.cat((source.probe, recorder.last))
-                check_jumps(dynamics, reached, times[-1])
+                if may_jump:
+                    check_jumps(dynamics, torch.cat((source.probe, recorder.last)), times[-1])
                 if not rounded:
                     rounding.warn(recorder.last, times[-1])
             speed = began, resumed, loop.finished(), bar.total

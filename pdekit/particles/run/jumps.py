@@ -31,8 +31,9 @@ _GOLDEN = 0.6180339887498949
 _HUGE = 1e300  # in place of infinity
 
 
-def check_jumps(dynamics: Any, x: Tensor, t: float) -> None:
-    """Warn of a user's potential that jumps between the points ``x`` (n, d), at time ``t``.
+def check_jumps(dynamics: Any, x: Tensor, t: float) -> bool:
+    """Warn of a user's potential that jumps between the points ``x`` (n, d), at time ``t``;
+    whether there is one that may.
 
     V is looked at on a line, or on segments between some of the points. Where it rises otherwise
     than on both sides, bisection follows the rise; one that is left between neighbouring numbers,
@@ -41,8 +42,8 @@ def check_jumps(dynamics: Any, x: Tensor, t: float) -> None:
     """
     single = [dynamics.potential] if hasattr(dynamics, "potential") else []
     given = [at_time(V, t) for V in getattr(dynamics, "potentials", single)]
-    if checks.declared(dynamics, "sees_values") or not any(map(_is_users, given)):
-        return
+    if not any(map(_is_users, given)) or checks.declared(dynamics, "sees_values"):
+        return False
     sigma_at = getattr(dynamics, "sigma_at", lambda t: getattr(dynamics, "sigma", 0.0))
     points = x.double().cpu().numpy()
     points = points[np.isfinite(points).all(-1)]
@@ -59,6 +60,7 @@ def check_jumps(dynamics: Any, x: Tensor, t: float) -> None:
                 AccuracyWarning,
                 stacklevel=3,
             )
+    return True
 
 
 def _is_users(V: Any) -> bool:

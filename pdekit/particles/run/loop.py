@@ -140,7 +140,8 @@ class Loop:
         x = positions[: tile.runs, : tile.size]
         if self.agreed(not guards.all_finite(x))[0]:
             raise self.located(before, steps, tile_state)
-        self.recorder.see(x)
+        if self.recorder.seen_ends and x.shape[1]:
+            self.recorder.see(x)
         for kernel in self.users if x.shape[1] else ():
             kernel.check_along(came, x, steps[0].start, steps[-1].stop, last == interval.steps)
         tile_state.step = last

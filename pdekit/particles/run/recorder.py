@@ -134,8 +134,6 @@ class Recorder:
 
     def see(self, x: Tensor) -> None:
         """Keep the outermost of some of the positions (runs, n, d), and of those before."""
-        if not self.seen_ends or not x.shape[1]:
-            return
         some = x[0, :SEEN]
         with self._lock:
             known = some if self.ends is None else torch.cat((self.ends.flatten(0, 1), some))
