@@ -159,8 +159,8 @@ def simulate(
         (`pdekit.particles.run.user_dynamics`)
     initial : a law, or an array or tensor of shape ``(n, d)``, or (runs, n, d); a DataArray by the
         names of its axes, such as ``X.final``; in a box it is reflected at the walls, with a
-        ``TruncationWarning`` where more than a hundredth is; a law with most of its mass beyond
-        them is refused, as by ``solve``
+        ``TruncationWarning`` where half of it is, or a hundredth of a law; a law with most of its
+        mass beyond them is refused, as by ``solve``
     n, runs : particles per run, independent runs
     t : a number or increasing numbers >= 0, in units of time; 0 returns the initial positions
     dt : longest step; every interval between output times is cut into equal steps

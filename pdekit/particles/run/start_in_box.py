@@ -14,8 +14,8 @@ _LOST = 0.01  # of the particles
 def check_start_in_box(dynamics: Any, initial: Any, x: Tensor) -> None:
     """``ValueError`` for a law with less than half of its mass in the box, as by ``solve``.
 
-    Warns where more than a hundredth of a law, or of positions, starts beyond walls. ``x`` are
-    some of the positions (n, d).
+    Warns where more than a hundredth of a law, or half of given positions, which may be meant to
+    be reflected, starts beyond walls. ``x`` are some of the positions (n, d).
     """
     box = getattr(dynamics, "box", None)
     if box is None or all(box.periodic):
@@ -28,7 +28,7 @@ def check_start_in_box(dynamics: Any, initial: Any, x: Tensor) -> None:
             f"the initial law {initial!r} has only {inside:.3g} of its mass inside the box {ends}; "
             "move the law or enlarge the box"
         )
-    if 1 - inside > _LOST:
+    if 1 - inside > (_LOST if law else 0.5):
         what = f"the initial law {initial!r}" if law else f"initial ({checks.shown(initial)})"
         warnings.warn(
             f"{what} has {1 - inside:.3g} of its mass beyond the box {ends}: particles there "
