@@ -29,6 +29,7 @@ from pdekit.particles.observation import Observed, checked, listed, watches
 from pdekit.particles.run import guards
 from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
+from pdekit.particles.run.jumps import check_jumps
 from pdekit.particles.run.loop import Loop, one_thread, step_by_step
 from pdekit.particles.run.memory import check_size, float_type, usable_device
 from pdekit.particles.run.moving import check_time_steps, curves
@@ -44,8 +45,14 @@ from pdekit.particles.run.ranks import (
 from pdekit.particles.run.recorder import Recorder, file_of
 from pdekit.particles.run.rounding import RoundingCheck
 from pdekit.particles.run.schedule import Interval, intervals, some_steps
+from pdekit.particles.run.start_in_box import check_start_in_box
 from pdekit.particles.run.starts import start
-from pdekit.particles.run.step_size import check_final_curvature, check_step_size, thinned
+from pdekit.particles.run.step_size import (
+    check_final_curvature,
+    check_step_size,
+    thinned,
+    watches_ends,
+)
 from pdekit.particles.run.tiles import Share, Tile, device_capacity, pieces, shared_runs, whole_runs
 from pdekit.particles.run.user_dynamics import UserDynamics, check_methods, is_builtin
 from pdekit.particles.run.users_kernels import users_kernels
@@ -160,7 +167,9 @@ def simulate(
     dynamics : ``Langevin``, ``InteractingLangevin``, ``TwoScaleLangevin``, ..., or one's own
         (`pdekit.particles.run.user_dynamics`)
     initial : a law, or an array or tensor of shape ``(n, d)``, or (runs, n, d); a DataArray by the
-        names of its axes, such as ``X.final``; in a box it is reflected at the walls
+        names of its axes, such as ``X.final``; in a box it is reflected at the walls, with a
+        ``TruncationWarning`` where half of it is, or a hundredth of a law; a law with most of its
+        mass beyond them is refused, as by ``solve``
     n, runs : particles per run, independent runs
     t : a number or increasing numbers >= 0, in units of time; 0 returns the initial positions
     dt : longest step; every interval between output times is cut into equal steps
@@ -190,10 +199,11 @@ def simulate(
     ``KeyboardInterrupt``) once the steps under way are done, with what was computed (the second
     time ``KeyboardInterrupt`` at once); ``CheckpointError`` for a checkpoint that does not fit;
     ``ValueError`` or ``TypeError`` for invalid arguments. Warns (``StepSizeWarning``) when dt times
-    the largest curvature found at the initial points exceeds 2, dt times a tamed drift exceeds 0.2,
-    or a drift, temperature or γ changes within a step as much as over all the time, and
-    (``AccuracyWarning``) when steps fall below the spacing of numbers. Good values: dt times
-    curvature below 0.1.
+    the largest curvature found at the initial and final points, and in a box at the outermost on
+    the way, exceeds 2, dt times a tamed drift exceeds 0.2, or a drift, temperature or γ changes
+    within a step as much as over all the time, and (``AccuracyWarning``) when steps fall below the
+    spacing of numbers, or a user's potential jumps between places where particles are. Good
+    values: dt times curvature below 0.1.
     """
     guards.check_dynamics(dynamics)
     n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), checks.seed(seed)
@@ -221,7 +231,9 @@ def simulate(
             _warn_of_used_noise(dynamics, initial, seed, stacklevel=3)
         dim = source.probe.shape[-1]
         _check_dim(dynamics, dim)
+        check_start_in_box(dynamics, initial, source.probe)
         guards.check_seam(dynamics, source.probe, times[-1])
+        may_jump = check_jumps(dynamics, source.probe, 0.0)
         if not is_builtin(dynamics):
             check_methods(dynamics)
         longest, looked = max(interval.size for interval in plan), sorted({0.0, *times})
@@ -264,6 +276,7 @@ def simulate(
         recorder = Recorder(out, seen, divided, momenta, _blank_exits(out) if ends else None)
         if passages and out is not None:
             recorder.passages = np.full((len(passages), *out.shape[1:3]), np.nan, out.dtype)
+        recorder.seen_ends = watches_ends(dynamics)
         capacity = _TILE_CPU if device.type == "cpu" else device_capacity(device, _TILE_GPU)
         if checkpoint is not None and file is not None:
             capacity = recorder.open(file, checkpoint.minutes, asked, capacity)
@@ -279,7 +292,10 @@ def simulate(
             loop.run(threads if fast and not divided.by_mean else 1)
             recorder.write()
             if recorder.last is not None:
-                check_final_curvature(dynamics, recorder.last, times[-1], longest, seed, curvature)
+                there = recorder.last, recorder.ends, times[-1]
+                check_final_curvature(dynamics, *there, longest, seed, curvature)
+                if may_jump:
+                    check_jumps(dynamics, torch.cat((source.probe, recorder.last)), times[-1])
                 if not rounded:
                     rounding.warn(recorder.last, times[-1])
             speed = began, resumed, loop.finished(), bar.total

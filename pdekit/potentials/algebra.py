@@ -267,7 +267,10 @@ class Custom(Combinable):
       scales, and each point gets the step with the best agreement. An ``AccuracyWarning`` is
       given if that leaves less than five digits, as at jumps of f. Points of one library are
       converted for an f written for the other, without an autograd graph: correct, but slow.
-    Raises ``ValueError`` where f or grad returns another shape; ``solve`` and ``simulate`` raise it
+
+    However the slope is found, particles do not feel jumps of f: ``simulate`` looks for them by
+    bisection between places that particles reach, and gives an ``AccuracyWarning``. Raises
+    ``ValueError`` where f or grad returns another shape; ``solve`` and ``simulate`` raise it
     where the value at a point depends on the other points, or grad is not the gradient of f. Equal
     to another ``Custom`` only with the same function objects. Good values:
     ``Custom(lambda x: x[..., 0] ** 4)``.

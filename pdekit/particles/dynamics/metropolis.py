@@ -67,6 +67,7 @@ class MetropolisLangevin(GradientDynamics):
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[float] = inf
     pure: ClassVar[bool] = True
+    sees_values: ClassVar[bool] = True  # so that V may jump
 
     def __post_init__(self) -> None:
         check_beta(self)

@@ -23,6 +23,8 @@ from pdekit.potentials.seam import jump_at_seam, kernel_jump_at_seam, looks
 
 _BESIDE = 1e-2  # of a point, or 1: distance of others from it that are looked at
 _INHERITED = "It is inherited, and the values are the class's own: define grad as well"
+_SHARES = 10.0 ** -np.arange(308.0)[:, None]  # of a way that may reach to the largest numbers
+_LIFTED = 1e3  # βV that noise does not climb
 _LOST = 1e-3  # required accuracy of positions, relative to the width of the box
 
 
@@ -78,7 +80,7 @@ def check_seam(dynamics: Any, x: Tensor, until: float) -> None:
         if jump:
             break
         with suppress(Exception):
-            V = partial(_sum_of, [at_time(V, t) for V in dynamics.potentials])
+            V = partial(sum_of, [at_time(V, t) for V in dynamics.potentials])
             jump = jump_at_seam(V, partial(V, box.centres), box, _beta(sigma_at(t)), start)
             what = "potential"
             instead = "a periodic potential, such as Cosine(), or, for a constant drive, no box"
@@ -101,7 +103,7 @@ def _moves(dynamics: Any) -> bool:
     return any(hasattr(V, "at") for V in dynamics.potentials)
 
 
-def _sum_of(potentials: list[Any], x: Any) -> Any:
+def sum_of(potentials: list[Any], x: Any) -> Any:
     """Of functions of points written for numpy or for torch."""
     try:
         return sum(np.asarray(V(x), dtype=float) for V in potentials)
@@ -229,11 +231,17 @@ def _on_arrays(function: Any, x: Any) -> Any:
 
 
 def non_finite(
-    dynamics: Any, before: Tensor, after: Tensor, first: tuple[int, int], step: Step, shared: bool
+    dynamics: Any,
+    started: Tensor,
+    before: Tensor,
+    after: Tensor,
+    first: tuple[int, int],
+    step: Step,
+    shared: bool,
 ) -> NonFiniteError:
     """The error for the first non-finite particle, from positions before and after the step.
 
-    ``shared``: its drift is an exchange with other ranks.
+    ``started``: those at the start. ``shared``: its drift is an exchange with other ranks.
     """
     bad = (~torch.isfinite(after)).any(dim=-1)
     run, particle = (int(i) for i in bad.nonzero()[0])
@@ -241,7 +249,9 @@ def non_finite(
     advice = (
         "the slope there is not finite, whatever dt: take an initial law that stays where it is, a "
         "box, or potentials and interactions whose slopes neither overflow nor are NaN there"
-        if not shared and _has_no_slope(dynamics, before[run], particle, step.start)
+        if not shared
+        and _has_no_slope(dynamics, before[run], particle, step.start)
+        and not _was_thrown(dynamics, started[run, particle], x, step.start)
         else f"dt = {step.size:.3g} is too long for the slope there: try dt = "
         f"{step.size / 10:.1g}, a box, or an initial law that stays where the potential is finite"
     )
@@ -258,6 +268,20 @@ def _has_no_slope(dynamics: Any, x: Tensor, particle: int, t: float) -> bool:
     points, k = (x, particle) if coupled else (x[particle, None], 0)
     with suppress(Exception):
         return not all_finite(dynamics.drift(points[None], t)[0, k])
+    return False
+
+
+def _was_thrown(dynamics: Any, start: Tensor, x: Tensor, t: float) -> bool:
+    """Whether V is finite, and higher than noise lifts a particle, on the way from its start to x.
+
+    Then it was too long a step that took it there.
+    """
+    with suppress(Exception), np.errstate(all="ignore"):
+        single = [dynamics.potential] if hasattr(dynamics, "potential") else []
+        V = partial(sum_of, [at_time(V, t) for V in getattr(dynamics, "potentials", single)])
+        a, b = (y.double().cpu().numpy() for y in (start, x))
+        rise = V(a + _SHARES * (b - a)) - V(a[None])
+        return bool((_beta(dynamics.sigma) * rise[np.isfinite(rise)] > _LIFTED).any())
     return False
 
 

@@ -165,6 +165,8 @@ class Loop:
         x = positions[: tile.runs, : tile.size]
         if self.agreed(not guards.all_finite(x))[0]:
             raise self.located(before, steps, tile_state)
+        if self.recorder.seen_ends and x.shape[1]:
+            self.recorder.see(x)
         for kernel in self.users if x.shape[1] else ():
             kernel.check_along(came, x, steps[0].start, steps[-1].stop, last == interval.steps)
         tile_state.step = last
@@ -201,7 +203,9 @@ class Loop:
         if not self.division.by_mean:  # the other ranks would not participate
             self.dynamics.step(start, step, noise)  # which may give more information
         first, shared = (tile.run, tile.particle), self.division.by_mean
-        return guards.non_finite(self.dynamics, before, after, first, step, shared)
+        return guards.non_finite(
+            self.dynamics, self.source.of(tile), before, after, first, step, shared
+        )
 
     def finished(self) -> float:
         """The fraction of all particle steps that is done."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pdekit.particles.noise import StepNoise
 from pdekit.particles.observation import Accumulator, Observed
+from pdekit.particles.run import probes
 from pdekit.particles.run.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -78,6 +79,8 @@ class Recorder:
     facts: dict[str, Any] = field(default_factory=dict)
     whole: bool = False  # the file at the path is intact
     last: Tensor | None = None  # some positions of the tile that finished first
+    seen_ends: bool = False  # whether the outermost of some positions are kept
+    ends: Tensor | None = None  # of all times, (2, axes, d)
     done: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     notes: dict[int, tuple[int, int, NDArray[Any]]] = field(default_factory=dict)
     _active: set[int] = field(default_factory=set)
@@ -133,6 +136,13 @@ class Recorder:
                 self.momenta[time, rows, columns] = p.cpu().numpy()
             if self.path is None:  # otherwise totals would disagree with the recorded states
                 self.observed.add(tile_state.accumulator, tile_state.rows)
+
+    def see(self, x: Tensor) -> None:
+        """Keep the outermost of some of the positions (runs, n, d), and of those before."""
+        some = x[0, :SEEN]
+        with self._lock:
+            known = some if self.ends is None else torch.cat((self.ends.flatten(0, 1), some))
+            self.ends = probes.outermost(known)
 
     def note(self, number: int, tile_state: TileState) -> None:
         """Record the state of a tile; write once all running tiles are recorded."""

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import replace
-from math import nan
+from math import nan, sqrt
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from pdekit.particles.run.guards import (
 
 _SAMPLES = 4096  # terms of a loss that are evaluated
 _SHORTENED = 0.2  # tolerated h |b| of a tamed drift b
+_KICKS = 3  # by which particles go further between two looks at them, at least
 _LOOKS = 32  # further times at which it is estimated
 
 
@@ -65,16 +66,40 @@ def check_step_size(dynamics: Any, x: Tensor, times: list[float], size: float, s
 
 
 def check_final_curvature(
-    dynamics: Any, x: Tensor, t: float, size: float, seed: int, before: float
+    dynamics: Any,
+    x: Tensor,
+    ends: Tensor | None,
+    t: float,
+    size: float,
+    seed: int,
+    before: float,
 ) -> None:
-    """Check the curvature again at the final positions, if it was acceptable ``before``."""
+    """Check the curvature again at the final positions, if it was acceptable ``before``.
+
+    And around the outermost places in a box (2, axes, d) that were reached on the way, if they are
+    given: walls fold back into the box what steps too long throw out of it, so that nothing is left
+    of it at the end.
+    """
     if size * before <= 2 and hasattr(dynamics, "drift"):
         dynamics = thinned(dynamics)
         check_slopes(dynamics, x, t)
+        places = [(x, " where particles are at the end")]
+        if ends is not None:
+            kicks = _KICKS * float(getattr(dynamics, "sigma", 0.0)) * sqrt(size)
+            further = probes.further_out(ends, kicks, dynamics.box)
+            places.append((further, " where particles were on the way"))
         rate = getattr(dynamics, "stiffness", lambda curvature, size, t: curvature)
-        own, *mutual = _curvatures(dynamics, x, t, seed)
-        here = rate(own, size, t, *mutual)
-        _warn_if_long(dynamics, x, [t], size, here, " where particles are at the end")
+        for there, where in places:
+            own, *mutual = _curvatures(dynamics, there, t, seed)
+            if _warn_if_long(dynamics, there, [t], size, rate(own, size, t, *mutual), where):
+                return
+
+
+def watches_ends(dynamics: Any) -> bool:
+    """Whether a box, in which single particles move by one drift for all time, hides steps."""
+    alone = not getattr(dynamics, "coupled", False) and hasattr(dynamics, "drift")
+    box = getattr(dynamics, "box", None)
+    return alone and box is not None and probes.is_autonomous(dynamics)
 
 
 def _curvatures(dynamics: Any, x: Tensor, t: float, seed: int) -> list[float]:
@@ -93,7 +118,7 @@ def thinned(dynamics: Any) -> Any:
 
 def _warn_if_long(
     dynamics: Any, x: Tensor, times: list[float], size: float, curvature: float, where: str
-) -> None:
+) -> bool:
     """Of a step beyond the stability limit, or one whose tamed drift is much too short."""
     tamed = is_tamed(dynamics)
     moved = max(_tamed_length(dynamics, x, t, size) for t in times) if tamed else 0.0
@@ -116,6 +141,7 @@ def _warn_if_long(
         )
     if text:
         warnings.warn(text, StepSizeWarning, stacklevel=4)
+    return bool(text)
 
 
 def _tamed_length(dynamics: Any, x: Tensor, t: float, size: float) -> float:
