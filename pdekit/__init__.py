@@ -70,11 +70,11 @@ if TYPE_CHECKING:
     from pdekit.particles.dynamics.smoothed import SmoothedDescent as SmoothedDescent
     from pdekit.particles.dynamics.two_scale import TwoScaleLangevin as TwoScaleLangevin
     from pdekit.particles.dynamics.underdamped import UnderdampedLangevin as UnderdampedLangevin
-    from pdekit.particles.ensemble import Ensemble as Ensemble
     from pdekit.particles.ensemble import simulate as simulate
     from pdekit.particles.observables import BasinCounts as BasinCounts
     from pdekit.particles.observables import Histogram as Histogram
     from pdekit.particles.observables import Moments as Moments
+    from pdekit.particles.results import Ensemble as Ensemble
     from pdekit.particles.run.checkpoint import Checkpoint as Checkpoint
     from pdekit.particles.run.ranks import Ranks as Ranks
     from pdekit.pde import hamiltonians as hamiltonians

@@ -12,7 +12,7 @@ from pdekit.pde.control.control import Control
 from pdekit.pde.solution import Solution
 
 if TYPE_CHECKING:
-    from pdekit.particles.ensemble import Ensemble
+    from pdekit.particles.results import Ensemble
 
 Check = Callable[[Any], Certificate]
 

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from pdekit.particles.dynamics.two_scale import Scoping as Scoping
     from pdekit.particles.dynamics.two_scale import TwoScaleLangevin as TwoScaleLangevin
     from pdekit.particles.dynamics.underdamped import UnderdampedLangevin as UnderdampedLangevin
-    from pdekit.particles.ensemble import Ensemble as Ensemble
-    from pdekit.particles.ensemble import Interrupted as Interrupted
     from pdekit.particles.ensemble import simulate as simulate
     from pdekit.particles.forces import ChebyshevSum as ChebyshevSum
     from pdekit.particles.forces import ExactSum as ExactSum
@@ -55,6 +53,8 @@ if TYPE_CHECKING:
     from pdekit.particles.observables import BasinCounts as BasinCounts
     from pdekit.particles.observables import Histogram as Histogram
     from pdekit.particles.observables import Moments as Moments
+    from pdekit.particles.results import Ensemble as Ensemble
+    from pdekit.particles.results import Interrupted as Interrupted
     from pdekit.particles.run.checkpoint import Checkpoint as Checkpoint
     from pdekit.particles.run.checkpoint import CheckpointError as CheckpointError
     from pdekit.particles.run.checkpoint import CheckpointWarning as CheckpointWarning

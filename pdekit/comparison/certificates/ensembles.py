@@ -24,7 +24,7 @@ from pdekit.grid import Grid
 if TYPE_CHECKING:
     import xarray as xr
 
-    from pdekit.particles.ensemble import Ensemble
+    from pdekit.particles.results import Ensemble
 
 
 @dataclass(frozen=True)
