@@ -156,7 +156,7 @@ def test_a_supply_behind_a_barrier(supplied: Any) -> None:
 
 
 def test_ensembles_with_exits_are_certified() -> None:
-    well, law = pk.potentials.DoubleWell(), pk.Gaussian(-1, 0.2)
+    well, law = pk.potentials.DoubleWell(), pk.Uniform(-1.2, -0.8)
     for dynamics in (
         pk.Langevin(well, 4.0, killing=1.0),
         pk.Langevin(well, 4.0, box=pk.Grid(-1.5, 1.5, 100), walls=pk.Walls(True, False)),

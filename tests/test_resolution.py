@@ -37,7 +37,7 @@ def test_the_number_is_beta_h_b_over_d(n):
     equation = pk.FokkerPlanck(
         FLAT, 3.0, force=lambda x: np.ones_like(x) * [1.0, 0.2], diffusion=0.5
     )
-    stats, warned = met(equation, grid, pk.Gaussian((0.0, 0.0), 0.3))
+    stats, warned = met(equation, grid, pk.Gaussian((0.0, 0.0), 0.5))
     delta = 3.0 * 4.0 / n / 0.5
     assert stats["cell_peclet"] == pytest.approx(delta, rel=1e-12)
     assert not warned

@@ -156,13 +156,15 @@ def test_kinks_of_samples_are_met_by_other_hamiltonians(t: float) -> None:
 
 def test_a_branch_ends_at_the_states_of_both_of_its_ends() -> None:
     points = {"parameter": [0.5, 0.7, 1.0], "mean": [0.1, 0.2, 0.4], "free_energy": [-1.0, -2, -3]}
+    grid = pk.Grid(-2, 2, 40)
     branch: Any = SimpleNamespace(**{name: np.array(v) for name, v in points.items()})
     ends = [
         (p, SimpleNamespace(mean=m, free_energy=f))
         for p, m, f in zip(*points.values(), strict=True)
     ]
-    assert [_ends_at(branch, *end) for end in ends] == [True, False, True]
-    assert not _ends_at(branch, 0.5, ends[2][1]) and not _ends_at(branch, 1.0, ends[0][1])
+    assert [_ends_at(branch, *end, grid) for end in ends] == [True, False, True]
+    assert not _ends_at(branch, 0.5, ends[2][1], grid)
+    assert not _ends_at(branch, 1.0, ends[0][1], grid)
 
 
 def test_estimates_of_smooth_values_are_three_times_the_error() -> None:

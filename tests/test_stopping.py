@@ -338,6 +338,7 @@ def test_clocks_of_places_are_looked_at(killing, words):
         pk.simulate(pk.Langevin(WELL, 2.0, killing=killing), at(0.3, 100), 100, 0.1, 0.01)
 
 
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 @pytest.mark.parametrize(
     "walls, start, right",
     [

@@ -317,7 +317,6 @@ ALL = tuple(type(i).__name__ for i in INTEGRATORS)
 ROWS = [
     Row("free motion at several times", ("Langevin", "ControlledLangevin", "InteractingLangevin",
         "SmoothedDescent", "MultiplicativeLangevin", "MetropolisLangevin", *ALL), free, 0.95),
-    Row("first passage under a constant drift", ("FirstPassage",), passing, 0.95),
     Row("a well at two times", ("Langevin", *ALL), ornstein, 0.95),
     Row("walls and circles", ("Langevin", *ALL), walled, 0.9),
     Row("Metropolis at every step", ("MetropolisLangevin",), metropolis, 0.8),
@@ -325,6 +324,7 @@ ROWS = [
         "MultiplicativeLangevin", "MetropolisLangevin", "InteractingLangevin"), followed, 0.9, 3),
     Row("linear dynamics", ("UnderdampedLangevin", "MultiplicativeLangevin", "TwoScaleLangevin",
         "ElasticSGD"), linear, 0.8, 3),
+    Row("first passage under a constant drift", ("FirstPassage",), passing, 0.95),
 ]  # fmt: skip
 
 

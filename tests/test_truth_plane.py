@@ -261,7 +261,7 @@ def linear_drift(rng: Random):
             z = grid.centres - middle
             true = np.exp(-np.einsum("...i,ij,...j", z, np.linalg.inv(C), z) / 2)
             worst = max(worst, grid.integrate(np.abs(u - true / grid.integrate(true))))
-        return worst, stats["error_estimate"] + stats["on_other_cells"] + 1e-6
+        return worst, stats["error_estimate"] + 2 * stats["on_other_cells"] + 1e-6
 
     start = pk.Gaussian(tuple(mean), tuple(spread))
     return Trial(

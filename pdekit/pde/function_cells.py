@@ -127,7 +127,7 @@ def _report_heat(
     through them is another.
     """
     grid, u = problem.grid, problem.values
-    widths = np.sqrt(times / problem.equation.beta) / max(grid.spacing)
+    widths = np.sqrt(times / problem.coldest) / max(grid.spacing)
     narrow = np.flatnonzero((times > 0) & (widths < _NARROW))[:LOOKS]
     if not narrow.size or not callable(problem.initial):
         return

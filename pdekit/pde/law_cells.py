@@ -24,6 +24,7 @@ from pdekit.protocols import Scheme
 _BENT = 0.02  # second difference of the masses of cells; a normal law of 2.5 cells has it
 _PARTS, _MOST = (9, 3), 1 << 21  # parts of a cell, and the most cells of a refined grid
 _SOLVED = {1: 20_000, 2: 40_000}  # the most cells of a second solution
+_LOOKS = 32  # times at which a temperature that moves is looked at
 _EXPANDING = 0.3  # of the tolerance: a drift that expands multiplies errors
 
 
@@ -79,13 +80,20 @@ def _without_drift(problem: Problem, t: float) -> float:
             return 0.0
         cells = tuple(parts * m if k == axis else m for k, m in enumerate(grid.cells))
         fine = Grid(grid.lower, grid.upper, cells, grid.periodic)
-        variance = 2 * t / problem.equation.beta * _diffusion(problem, axis)
+        variance = 2 * t * _temperature(problem, t) * _diffusion(problem, axis)
         periodic, h = grid.periodic[axis], grid.spacing[axis]
         coarse = _spread(_marginal(problem.values, axis), variance / h**2, periodic)
         mass = _marginal(np.asarray(law.density(fine), dtype=float), axis)
         exact = _spread(mass, variance * (parts / h) ** 2, periodic).reshape(n, parts).sum(1)
         total += float(np.abs(coarse - exact).sum())
     return total
+
+
+def _temperature(problem: Problem, t: float) -> float:
+    """The mean of 1 / β until t."""
+    if not problem.time_dependent:
+        return 1 / float(problem.equation.beta)
+    return float(np.mean([1 / problem.beta(t * (k + 0.5) / _LOOKS) for k in range(_LOOKS)]))
 
 
 def _diffusion(problem: Problem, axis: int) -> float:
