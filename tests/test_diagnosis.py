@@ -54,6 +54,13 @@ def test_right_particles_agree(rho):
     assert (found["lower"] < 1).all() and (found["upper"] > 1).all()
 
 
+def test_a_factor_far_away_is_found_though_another_has_none(rho):
+    found = pk.compare(rho, paths(6, drift=6.0)).diagnosis
+    row = found.sel(parameter="drift")
+    assert row["lower"] < 6 < row["upper"] and row["p_alone"] > 0.01
+    assert found.attrs["words"].startswith("drift is")
+
+
 def test_two_mistakes_are_not_called_one(rho):
     found = pk.compare(rho, paths(5, beta=1.1, drift=1.1)).diagnosis
     assert "no factor of beta, drift or clock alone" in found.attrs["words"]

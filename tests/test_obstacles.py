@@ -439,6 +439,23 @@ def test_a_spike_between_the_centres_is_warned_of():
         )
 
 
+@pytest.mark.parametrize("width", [0.005, 0.03])
+@pytest.mark.parametrize(
+    ("equation", "scheme"),
+    [
+        (pk.HamiltonJacobi, None),
+        (pk.HamiltonJacobi, pk.schemes.Godunov()),
+        (lambda obstacle: pk.ViscousHJ(1.0, obstacle), pk.schemes.Filtered()),
+        (lambda obstacle: pk.HamiltonJacobi(pk.hamiltonians.Eikonal(1.0), obstacle), None),
+    ],
+)
+def test_a_pulse_of_the_obstacle_is_not_stepped_over(equation, scheme, width):
+    """From flat data u is the largest obstacle until then: to 1 %, between the steps too."""
+    pulse = pk.InTime(lambda x, t: np.exp(-(((t - 0.5032) / width) ** 2)) + 0 * x[..., 0])
+    u = pk.solve(equation(obstacle=pulse), LINE, lambda x: 0 * x[..., 0], [0.5, 1.0], scheme)
+    assert abs(u.fields[1] - 1).max() < 0.01
+
+
 def test_few_cells_are_warned_of():
     with pytest.warns(pk.ResolutionWarning, match="too coarse for the value"):
         pk.solve(

@@ -21,7 +21,7 @@ from scipy.stats import chi2, norm
 from pdekit.arrays import Array, IntArray
 from pdekit.comparison.inputs import HasField, HasParticles, particles_of, shared_times
 from pdekit.comparison.layers import bend
-from pdekit.errors import AccuracyWarning, ConvergenceError, TruncationWarning
+from pdekit.errors import AccuracyWarning, TruncationWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.sensitivity import BETA, CLOCK, DRIFT, along_parameters, checked
@@ -149,11 +149,8 @@ class _Data(NamedTuple):
             scores = self.scores(name, float(np.exp(log_factor)))
             if abs(step) < _CLOSE * error:
                 break
-        else:
-            raise ConvergenceError(
-                f"no factor of {name} makes these particles likely: after {_STEPS} steps it is at "
-                f"{np.exp(log_factor):.3g}; look at compare(...) for how they differ"
-            )
+        else:  # no factor of it makes these particles likely
+            return {"estimate": np.nan, "lower": 0.0, "upper": np.inf, "p_alone": 0.0, "blur": 0.0}
         error = scores.covariance[k, k] ** 0.5 / scores.information[k]
         reach = norm.ppf((1 + LEVEL) / 2) * error
         blur = float(scores.blur[k] / scores.information[k])

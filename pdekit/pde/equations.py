@@ -143,7 +143,8 @@ class ViscousHJ(Facts):
     Mathematics 1.2; thesis (4.1), (4.11).
 
     ``obstacle`` ψ: u >= ψ, min(u_t + |∇u|^2 / 2 - (2 beta)^-1 Δu, u - ψ) = 0, from max(f, ψ): the
-    game of ``HamiltonJacobiBellman`` without a potential, at the inverse temperature 2 beta.
+    game of ``HamiltonJacobiBellman`` without a potential, at the inverse temperature 2 beta. One
+    that moves (``at(t)``) is read at the time t of this equation, not at the time to go.
     """
 
     beta: float

@@ -13,6 +13,7 @@ from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.fluxes import Flux, godunov, of_gradient, slope_bounds, slopes, speeds
 from pdekit.pde.discrete.laplacian import discrete_heat
+from pdekit.pde.discrete.obstacles import Raised
 from pdekit.pde.discrete.problem import Problem, refused_if_cost_moves
 from pdekit.pde.discrete.propagator import propagate
 from pdekit.pde.discrete.subcell import off_by, resolves, warn_unresolved
@@ -175,13 +176,14 @@ def _stopped(steps: Explicit, problem: Problem) -> Explicit:
     """The same steps, each followed by the larger of u and the obstacle.
 
     Monotone as they are. Where u falls to a steep obstacle its slope is the obstacle's; one that
-    moves is looked at once while a wave passes a cell.
+    moves is looked at once while a wave passes a cell, and a thousand times over all the time.
     """
-    ends = [0.0, problem.until or 0.0]
+    ends, raised = [0.0, problem.until or 0.0], Raised(problem)
     rate = max(steps.change(problem.obstacle(t))[1] for t in ends)
-    if checks.time_dependent(problem.equation.obstacle) and problem.until:
-        rate = max(rate, steps.cfl * max(problem.grid.cells) / problem.until)
-    return replace(steps, least_rate=rate, raised=problem.raised)
+    if raised.moves and problem.until:
+        slowest = max(max(problem.grid.cells) / problem.until, 1 / raised.longest())
+        rate = max(rate, steps.cfl * slowest)
+    return replace(steps, least_rate=rate, raised=raised)
 
 
 def repeated(

@@ -6,7 +6,6 @@ with a dissipation of each cell. u_i is fed by its own cell's alone, so that the
 where dt (Σ_k |b_k| / h_k + |c| (Σ_k h_k^-2)^1/2 + Σ_k a_k / h_k) <= 1 in every cell.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -33,6 +32,7 @@ from pdekit.pde.discrete.fluxes import (
 from pdekit.pde.discrete.march import Advance, March
 from pdekit.pde.discrete.monotone import MOST_STEPS
 from pdekit.pde.discrete.moving_checks import TimeResolution, check_coefficients, check_state
+from pdekit.pde.discrete.obstacles import Raised
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate, evaluate_vector
 from pdekit.pde.discrete.stats import Stats
@@ -332,6 +332,8 @@ class FrontMarch:
         self.longest = until / max(grid.cells) if accuracy else inf
         self.size, self.shortened = 0.0, inf
         self.raised = raised(problem)
+        if self.raised is not None:
+            self.longest = min(self.longest, self.raised.longest())
         self.first = problem.values if self.raised is None else self.raised(problem.values, 0.0)
         self.low, self.high = float(self.first.min()), float(self.first.max())
         self.resolution = TimeResolution(problem) if self.numerical.moves else None
@@ -422,12 +424,9 @@ def start(problem: Problem, stats: Stats, cfl: float, flux: Flux, share: float |
     return advance
 
 
-def raised(problem: Any) -> Callable[[Array, float], Array] | None:
+def raised(problem: Any) -> Raised | None:
     """Up to the obstacle at a time, where the equation has one."""
-    if getattr(problem.equation, "obstacle", None) is None:
-        return None
-    raised: Callable[[Array, float], Array] = problem.raised
-    return raised
+    return None if getattr(problem.equation, "obstacle", None) is None else Raised(problem)
 
 
 def _too_many(dt: float, span: float) -> ConvergenceError:
