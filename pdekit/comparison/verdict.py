@@ -53,8 +53,8 @@ class Comparison:
         particles; ``blur``, by how much the cells alone may shift the factor (an
         ``AccuracyWarning`` from half of the interval on); ``attrs["p_value"]``, that all agree, and
         ``attrs["words"]``, in a line. For independent particles with positions, and densities of
-        ``solve`` whose coefficients are fixed in time (see ``sensitivity``). A parameter of which no
-        factor makes the particles likely, or that they do not show, has a NaN. Raises
+        ``solve`` whose coefficients are fixed in time (see ``sensitivity``). A parameter of which
+        no factor makes the particles likely, or that they do not show, has a NaN. Raises
         ``ValueError`` and ``TypeError`` for others.
         """
         if self.compared is None or self.data.attrs["null"] != INDEPENDENT:
