@@ -11,7 +11,7 @@ _LOOKS = 4  # times of every step at which it is looked at
 
 
 class Raised:
-    """The larger of u and the obstacle: of one that moves the largest at four times of the step.
+    """The larger of u and the obstacle: of one that moves also where it peaks within the step.
 
     So that a pulse of some thousandths of the time is not stepped over. Steps may be tried again
     with an earlier end.
@@ -29,8 +29,13 @@ class Raised:
         if t > self.now:
             self.before = self.now
         self.now = t
-        for s in np.linspace(self.before, t, _LOOKS + 1)[1:]:
-            u = self.problem.raised(u, float(s))
+        before, *within = np.linspace(self.before, t, _LOOKS + 1)[:-1]
+        here = self.problem.obstacle(t)
+        ends = np.maximum(self.problem.obstacle(float(before)), here)
+        u = np.maximum(u, here)
+        for s in within:
+            peak = self.problem.obstacle(float(s))
+            u = np.where(peak > ends, np.maximum(u, peak), u)
         return u
 
     def longest(self) -> float:
