@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pdekit import checks
 from pdekit.arrays import IntArray
-from pdekit.particles.dynamics.stopping import hitting_share
+from pdekit.particles.dynamics.stopping import hitting_share, replaced_step
 from pdekit.particles.integrators import Draws, Fast, Step
 from pdekit.particles.noise import STOP_NORMAL, STOP_UNIFORM, WATCHED
 
@@ -109,13 +109,12 @@ def check_passages(dynamics: Any, passages: tuple[FirstPassage, ...]) -> None:
             f"FirstPassage needs an overdamped dynamics of pdekit, whose path between two steps is "
             f"a Brownian bridge, such as Langevin; got {name}"
         )
-    ours = next(k for k in type(dynamics).__mro__ if k.__module__.startswith("pdekit."))
-    for step in ("init", "step", "positions"):
-        if getattr(type(dynamics), step) is not getattr(ours, step):
-            raise TypeError(
-                f"FirstPassage goes with the steps of {ours.__name__}, got {name} with its own "
-                f"{step}"
-            )
+    ours, own = replaced_step(dynamics)
+    if own:
+        raise TypeError(
+            f"FirstPassage goes with the steps of {ours}, got {name} with its own {own}; leave "
+            f"{own} as it is"
+        )
     box = getattr(dynamics, "box", None)
     for passage in passages if box is not None else ():
         _check_in_box(passage, box)

@@ -59,18 +59,25 @@ def endings(dynamics: Any) -> dict[str, Any]:
     return {name: getattr(dynamics, name) for name in _ENDINGS}
 
 
+def replaced_step(dynamics: Any) -> tuple[str, str]:
+    """The class of ours that it is, and the first of its steps that a subclass replaces; or ""."""
+    ours = next(k for k in type(dynamics).__mro__ if k.__module__.startswith("pdekit."))
+    steps = ("init", "step", "positions")
+    own = (s for s in steps if getattr(type(dynamics), s) is not getattr(ours, s))
+    return ours.__name__, next(own, "")
+
+
 def check_stopping(dynamics: Any) -> None:
     """``TypeError`` or ``ValueError`` for what particles cannot have."""
     name = type(dynamics).__name__
     if not changes_paths(dynamics):
         return
-    ours = next(k for k in type(dynamics).__mro__ if k.__module__.startswith("pdekit."))
-    for step in ("init", "step", "positions"):
-        if getattr(type(dynamics), step) is not getattr(ours, step):
-            raise TypeError(
-                f"{name}: walls, killing and resetting go with the steps of {ours.__name__}, got a "
-                f"class with its own {step}; leave them out, or leave {step} as it is"
-            )
+    ours, own = replaced_step(dynamics)
+    if own:
+        raise TypeError(
+            f"{name}: walls, killing and resetting go with the steps of {ours}, got a class with "
+            f"its own {own}; leave them out, or leave {own} as it is"
+        )
     if getattr(dynamics, "beta", 1.0) == inf:
         raise ValueError(
             f"{name}: walls, killing and resetting need a finite beta, got beta=inf; without noise "
