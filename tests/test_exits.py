@@ -94,6 +94,7 @@ def test_one_way_out_of_coefficients_that_move():
         ({}, "nothing leaves this box; give the equation walls"),
         ({"walls": pk.Walls(True, pk.Held(1.0))}, "is not told apart from what enters"),
         ({"walls": pk.Walls(True), "killing": lambda x: x[..., 0] - 0.5}, "got rates down to -0"),
+        ({"killing": -0.3}, "got rates down to -0.3"),
     ],
 )
 def test_what_has_no_exits_says_so(endings, words):

@@ -50,6 +50,8 @@ def outflow(problem: Problem, fields: Array, times: Array) -> Outflow:
     volume = problem.grid.cell_volume
     moves = problem.time_dependent
     generators = [problem.generator(float(t)) for t in (times if moves else times[:1])]
+    for generator in generators:
+        _require_no_growth(generator)
     lost = [losses(generator, ways) for generator in generators]
     flux = [
         [float((rates * u).sum()) * volume for rates in (lost[k] if moves else lost[0])]
@@ -115,10 +117,14 @@ def _chance(generator: Generator, rates: Array) -> Array:
     """The probability to leave by the way of these rates some day, from each cell."""
     total = generator.loss
     assert total is not None
-    if total.min() < 0:
-        raise ValueError(
-            "with a killing rate that is negative somewhere mass also grows, and what left where "
-            f"is not told apart; got rates down to {total.min():.3g}"
-        )
     matrix, grid = generator.matrix(), generator.grid
     return chains.hitting(matrix, grid, total.ravel(), rates.ravel()).reshape(grid.shape)
+
+
+def _require_no_growth(generator: Generator) -> None:
+    killing = generator.killing
+    if killing is not None and killing.min() < 0:
+        raise ValueError(
+            "with a killing rate that is negative somewhere mass also grows, and what left where "
+            f"is not told apart; got rates down to {killing.min():.3g}"
+        )
