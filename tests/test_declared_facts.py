@@ -35,7 +35,6 @@ DOORS = {
     "particles/run/guards.py": "an argument that must be a Grid",
     "particles/run/recorder.py": "an argument that must be a Checkpoint",
     "pde/control/control.py": "arguments that must be a Grid, a DoobTransform",
-    "pde/equations.py": "those that have a generator",
     "pde/hamiltonians.py": "an argument that must be a Hamiltonian",
     "pde/phases/branches.py": "a start that may be a state",
     "pde/phases/self_consistent.py": "an argument that must be a McKeanVlasov",

@@ -28,6 +28,7 @@ class Facts:
     ``carries_density``: the unknown is a density, which has a mass; ``carries_slope``: it is the
     slope of what solves a Hamilton-Jacobi equation; ``controlled``: it is the value of a control
     problem, which starts from its last cost; ``mean_field``: it makes a part of its own potential.
+    ``linear``: a Markov generator makes it, or its transpose for densities, see ``LINEAR``;
     ``first_order``: nothing diffuses; ``looks_backward``: time is time to go;
     ``may_depend_on_time``: coefficients may change in time; ``without_noise``: a density is only
     transported, beta is infinite.
@@ -37,6 +38,7 @@ class Facts:
     carries_slope: ClassVar[bool] = False
     controlled: ClassVar[bool] = False
     mean_field: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
     first_order: ClassVar[bool] = False
     looks_backward: ClassVar[bool] = False
     may_depend_on_time: ClassVar[bool] = False
@@ -58,11 +60,6 @@ class Facts:
         """Whether something is added per time: by a source, or by a wall."""
         return False
 
-    @property
-    def linear(self) -> bool:
-        """Whether a Markov generator makes it, or its transpose for densities: see ``LINEAR``."""
-        return isinstance(self, LINEAR)
-
 
 @dataclass(frozen=True)
 class Heat(Facts):
@@ -73,6 +70,7 @@ class Heat(Facts):
     """
 
     beta: float
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta, noiseless=_STILL))
@@ -168,6 +166,7 @@ class _DriftDiffusion(Facts):
     killing: float | Coefficient | None = None
     source: float | Coefficient | None = None
     resetting: Resetting | None = None
+    linear: ClassVar[bool] = True
     may_depend_on_time: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -224,8 +224,8 @@ def solved(
         raise ValueError(reason)
     if equation.loses:
         supplies.report(whole, times, stacklevel)
-    if equation.supplied:
-        require_supply(problem)
+        if equation.supplied:
+            require_supply(problem)
     problem.look_at_seam(stacklevel)
     if problem.drifts and not checks.declared(scheme, "by_particles"):
         problem.look_between_centres(stacklevel)
