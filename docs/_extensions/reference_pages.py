@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pdekit as pk
 from study_pages import renew
+
+import pdekit as pk
 
 # title: (what is said of the group, module, names or None for all that the module lists)
 GROUPS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
@@ -55,7 +56,7 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
     "Comparison": (
         "Particles against equations, and results against theorems.", "pdekit",
         ("compare", "certify", "convergence", "semiconcavity", "sampled_curvature",
-         "area_rate", "robust_width", "widening", "minibatch_covariance"),
+         "area_rate", "robust_width", "widening", "minibatch_covariance", "cite"),
     ),
     "Results": (
         "What comes back.", "pdekit",
@@ -155,13 +156,17 @@ def write(app: Any) -> None:
         names = names_of(home, given)
         missing -= set(names)
         for name in names:
-            renew(folder / "pages" / f"{module}.{name}.rst", page(module, name, getattr(home, name)))
+            renew(
+                folder / "pages" / f"{module}.{name}.rst", page(module, name, getattr(home, name))
+            )
         stem = title.lower().replace(" ", "_")
         listed.append(stem)
         things = {name: getattr(home, name) for name in names}
         renew(folder / f"{stem}.md", group(title, about, module, things))
     if missing:
-        raise ValueError(f"docs/_extensions/reference_pages.py lists no group for {sorted(missing)}")
+        raise ValueError(
+            f"docs/_extensions/reference_pages.py lists no group for {sorted(missing)}"
+        )
     tree = "\n".join(listed)
     renew(folder / "index.md", f"# Reference\n\n```{{toctree}}\n:maxdepth: 1\n\n{tree}\n```\n")
 

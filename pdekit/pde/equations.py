@@ -66,7 +66,7 @@ class Heat(Facts):
     """Heat smoothing v_t = (2 beta)^-1 Δv, v(., 0) = f, so v(., t) = G_{t/beta} * f.
 
     ``beta`` in inverse units of the coordinate squared per time. Mean, maximum principle and
-    constants are kept. Mathematics 1.1; Kantas et al. (2)-(4).
+    constants are kept. Mathematics 1.1; Deep relaxation (23); Kantas et al. (2)-(4).
     """
 
     beta: float
@@ -138,7 +138,7 @@ class ViscousHJ(Facts):
     """Local entropy u_t = -|∇u|^2 / 2 + (2 beta)^-1 Δu, u(., 0) = f.
 
     u(., t) = -beta^-1 log(G_{t/beta} * exp(-beta f)) (Cole-Hopf). ``beta`` in inverse units of f.
-    Mathematics 1.2; thesis (4.1), (4.11).
+    Mathematics 1.2; thesis (4.1), (4.11); Deep relaxation (11).
 
     ``obstacle`` ψ: u >= ψ, min(u_t + |∇u|^2 / 2 - (2 beta)^-1 Δu, u - ψ) = 0, from max(f, ψ): the
     game of ``HamiltonJacobiBellman`` without a potential, at the inverse temperature 2 beta. One

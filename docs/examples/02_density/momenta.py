@@ -2,7 +2,7 @@
 Position and momentum
 =====================
 
-The kinetic equation of Langevin dynamics with little friction: a density that turns while it spreads.
+The kinetic equation of Langevin dynamics with little friction: a density that turns as it spreads.
 """
 
 import matplotlib.pyplot as plt

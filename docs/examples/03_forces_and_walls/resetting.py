@@ -2,7 +2,7 @@
 Sent back to the start
 ======================
 
-Free diffusion that is sent back to 0 at rate 4 comes to rest, at a tent: |x| enters by exp(-2|x|).
+Free diffusion that is sent back to 0 at rate 4 comes to rest: its density is ``exp(-2|x|)``.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,7 @@
 Which well comes first
 ======================
 
-The committor of the Müller-Brown potential: the probability to reach the right well before the left.
+The committor of the Müller-Brown potential: the probability that the right well comes first.
 """
 
 import matplotlib.pyplot as plt

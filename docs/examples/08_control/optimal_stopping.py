@@ -10,9 +10,7 @@ import matplotlib.pyplot as plt
 import pdekit as pk
 
 payoff = lambda x: (1 - x[..., 0]).clip(0)
-price = pk.BackwardKolmogorov(
-    pk.potentials.Linear(0.0), beta=10, killing=0.05, obstacle=payoff
-)
+price = pk.BackwardKolmogorov(pk.potentials.Linear(0.0), beta=10, killing=0.05, obstacle=payoff)
 grid = pk.Grid(-1, 4, 500)
 u = pk.solve(price, grid, payoff, t=20)
 fig, ax = plt.subplots(layout="constrained")

@@ -56,7 +56,7 @@ class MeanField:
     rho = exp(-beta (V + W * rho)) / Z exactly, at any length, and costs one mean field: two
     real FFTs, or the moments for ``CurieWeiss``. An interval is taken in 1, 2, ...,
     ``order`` such steps, and the results are extrapolated to that order
-    (Deuflhard, Hairer and Zugschwerdt 1987; Hairer and Wanner IV.9); where that is negative,
+    (Deuflhard, Hairer and Zugck 1987; Hairer and Wanner IV.9); where that is negative,
     in far tails, the last row is used. Intervals are chosen by the last two columns of the scheme.
     The free energy is computed after each; an interval with an increase beyond rounding is repeated
     with a shorter length.
