@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import StepPatch
 
-    from pdekit.landscapes.spectra import Spectrum
-
 
 def line(ax: Axes, field: xr.DataArray, **style: Any) -> Line2D:
     """A field on the line, dims ``("x",)``, as a curve through the cell centres."""
@@ -68,7 +66,7 @@ def histogram(
 
 
 def spectrum(
-    ax: Axes, found: Spectrum, width: float | None = None, cells: int = 400, **style: Any
+    ax: Axes, found: Any, width: float | None = None, cells: int = 400, **style: Any
 ) -> list[Any]:
     """The density of eigenvalues of ``pk.landscapes.hessian_spectrum``, in a band of its error.
 

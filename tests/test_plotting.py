@@ -1,5 +1,6 @@
 """What is drawn is what was computed, on the axes that were given and nowhere else."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -98,4 +99,7 @@ def test_wrong_dimensions_are_named(ax):
 def test_pyplot_is_left_alone():
     assert "matplotlib.pyplot" not in vars(plotting).values()
     assert "pyplot" not in vars(plotting)
-    assert "matplotlib.pyplot" not in sys.modules
+    code = "import sys, pdekit.plotting; from matplotlib.figure import Figure as F; "
+    code += "pdekit.plotting.bands(F().add_subplot(), [0, 1], [0, 0], [1, 1]); "
+    code += "assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
+from os import PathLike
+from pathlib import Path
 from time import perf_counter
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import xarray as xr
@@ -19,7 +22,10 @@ from pdekit.particles.run.ranks import (
 )
 from pdekit.particles.run.recorder import Recorder
 from pdekit.particles.run.schedule import Interval
-from pdekit.protocols import Dynamics
+from pdekit.protocols import Dynamics, Times
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Numbers per tile. On the CPU a tile and its temporaries fit in cache.
 _TILE_CPU, _TILE_GPU = (1 << 15) - 64, 1 << 25
@@ -78,6 +84,38 @@ class Ensemble:
             raise ValueError("positions were not kept; use simulate(..., keep=True)")
         final: xr.DataArray = self.x.isel(time=-1)
         return final
+
+    def plot(
+        self, kind: str | None = None, t: Times | None = None, ax: Axes | None = None,
+        axis: int | Sequence[int] | None = None, **style: Any,
+    ) -> Axes:  # fmt: skip
+        """Draw the positions; returns the axes (``.figure.savefig(path)`` keeps the figure).
+
+        ``kind`` is "histogram", densities of a coordinate at the stored times ``t`` (by default at
+        most six), the default on a line; "image", the same at all times; "trajectories", of some
+        particles; or "scatter", two coordinates at one stored time (default in more dimensions).
+        ``axis``: the coordinate, or the two, by number. Runs are drawn together. Particles that
+        have stopped are not drawn, but count in the densities. ``style`` goes to matplotlib.
+        """
+        from pdekit.pictures import particles
+
+        return particles.plot(self, kind, t, ax, axis, **style)
+
+    def movie(self, path: str | PathLike[str], fps: int = 12) -> Path:
+        """Write a movie with a frame a stored time: .gif, or .mp4 where ffmpeg is."""
+        from pdekit.pictures import movies
+
+        return movies.of_ensemble(self, path, fps)
+
+    def __repr__(self) -> str:
+        from pdekit.pictures import words
+
+        return words.text(*words.of_ensemble(self))
+
+    def _repr_html_(self) -> str:
+        from pdekit.pictures import words
+
+        return words.html(*words.of_ensemble(self))
 
     def gathered(self) -> Ensemble | None:
         """On rank 0 the ensemble of all ranks, None on the others; collective."""

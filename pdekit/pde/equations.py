@@ -31,7 +31,7 @@ class Facts:
     ``linear``: a Markov generator makes it, or its transpose for densities, see ``LINEAR``;
     ``first_order``: nothing diffuses; ``looks_backward``: time is time to go;
     ``may_depend_on_time``: coefficients may change in time; ``without_noise``: a density is only
-    transported, beta is infinite.
+    transported, beta is infinite. ``label``: of a function, on the axes of figures.
     """
 
     carries_density: ClassVar[bool] = False
@@ -43,6 +43,7 @@ class Facts:
     looks_backward: ClassVar[bool] = False
     may_depend_on_time: ClassVar[bool] = False
     may_lack_noise: ClassVar[bool] = False
+    label: ClassVar[str] = "u (units of the data)"
     obstacle: Any = None  # what u is kept above by stopping, where the equation takes that
 
     @cached_property
@@ -71,6 +72,7 @@ class Heat(Facts):
 
     beta: float
     linear: ClassVar[bool] = True
+    label: ClassVar[str] = "smoothed loss v (units of the loss)"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta, noiseless=_STILL))
@@ -122,6 +124,7 @@ class Burgers(_OfHamiltonian):
     """
 
     carries_slope: ClassVar[bool] = True
+    label: ClassVar[str] = "slope p (energy/length)"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,6 +150,7 @@ class ViscousHJ(Facts):
 
     beta: float
     obstacle: Coefficient | None = None
+    label: ClassVar[str] = "local entropy u (energy)"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", checks.inverse_temperature(self.beta, noiseless=_VISCOUS))
@@ -270,6 +274,7 @@ class BackwardKolmogorov(_DriftDiffusion):
 
     obstacle: Coefficient | None = None
     looks_backward: ClassVar[bool] = True
+    label: ClassVar[str] = "expectation u (units of the data)"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -338,6 +343,7 @@ class HamiltonJacobiBellman(Facts):
     obstacle: Coefficient | None = None
     looks_backward: ClassVar[bool] = True
     controlled: ClassVar[bool] = True
+    label: ClassVar[str] = "value u (energy)"
 
     def __post_init__(self) -> None:
         _require_drift(self)

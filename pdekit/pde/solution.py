@@ -9,6 +9,8 @@ from dataclasses import fields as fields_of
 from functools import cached_property
 from math import isfinite, nan
 from numbers import Real
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +37,7 @@ from pdekit.protocols import Equation, Initial, Scheme, Times
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
 
 # of the mass: what is left, from which rounding is small beside it
 _LEAST_LEFT = 1e-10
@@ -152,6 +155,37 @@ class Solution:
         )  # otherwise the boundary would be extrapolated constantly
         spline = RectBivariateSpline(*self.grid.axes, values, bbox=[a, b, c, d], s=0)
         return spline.ev(x[..., 0], x[..., 1])
+
+    def plot(
+        self, kind: str | None = None, t: Times | None = None, ax: Axes | None = None,
+        arrows: xr.DataArray | None = None, **style: Any,
+    ) -> Axes:  # fmt: skip
+        """Draw the fields; returns the axes (``.figure.savefig(path)`` keeps the figure).
+
+        On a line ``kind`` is "lines", at the stored times ``t`` (by default at most six), or
+        "image", space against time. In the plane it is "contours" or "field" (cells), at one
+        stored time ``t``, by default the last, with ``arrows``, the vectors of ``pk.current``, on
+        it. ``ax``: of matplotlib; new ones if None. ``style`` goes to matplotlib.
+        """
+        from pdekit.pictures import fields
+
+        return fields.plot(self, kind, t, ax, arrows, **style)
+
+    def movie(self, path: str | PathLike[str], fps: int = 12) -> Path:
+        """Write a movie with a frame a stored time: .gif, or .mp4 where ffmpeg is."""
+        from pdekit.pictures import movies
+
+        return movies.of_solution(self, path, fps)
+
+    def __repr__(self) -> str:
+        from pdekit.pictures import words
+
+        return words.text(*words.of_solution(self))
+
+    def _repr_html_(self) -> str:
+        from pdekit.pictures import words
+
+        return words.html(*words.of_solution(self))
 
     def _stored(self, t: float | None) -> Array:
         if t is None:

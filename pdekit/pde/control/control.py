@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -34,6 +36,7 @@ from pdekit.protocols import Field, Function, Initial, Scheme, Times
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.figure import Figure
 
 _IDLE = 1e-8  # of the mass: error of the uncontrolled density
 
@@ -102,6 +105,33 @@ class Control:
             equation.potential, equation.beta, self.value.grid, self.density.fields[0],
             self.terminal_cost, times, equation.running_cost, scheme=self.value.scheme,
         )  # fmt: skip
+
+    def plot(self, t: Times | None = None) -> Figure:
+        """Draw value, density and control side by side; returns the figure.
+
+        On a line over time as images, or at the stored times ``t`` as lines; in the plane at one
+        stored time ``t`` (by default the middle one), with arrows for what is added to the
+        velocity, -α.
+        """
+        from pdekit.pictures import controls
+
+        return controls.plot(self, t)
+
+    def movie(self, path: str | PathLike[str], fps: int = 12) -> Path:
+        """Write a movie of value and density: .gif, or .mp4 where ffmpeg is."""
+        from pdekit.pictures import movies
+
+        return movies.of_control(self, path, fps)
+
+    def __repr__(self) -> str:
+        from pdekit.pictures import words
+
+        return words.text(*words.of_control(self))
+
+    def _repr_html_(self) -> str:
+        from pdekit.pictures import words
+
+        return words.html(*words.of_control(self))
 
     @property
     def dense(self) -> Control:

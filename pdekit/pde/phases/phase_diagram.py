@@ -25,6 +25,7 @@ from pdekit.protocols import Function, Interaction, Numbers
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
 
 _WIDENINGS, _NARROWEST = 160, 1e-12  # of a box by 1.3, from a half; its least half width
 _TAIL = 45.0  # exp(-45) = 3e-20
@@ -212,6 +213,26 @@ class PhaseDiagram:
     critical: xr.DataArray
     branches: dict[float, list[Branch]]
     grid: Grid
+
+    def plot(self, ax: Axes | None = None, component: int = 0) -> Axes:
+        """Draw the means of all states over β; returns the axes.
+
+        Branches of stable states are drawn through, of unstable ones dashed; dots are the states
+        at the ``betas``, hollow if unstable; the pitchforks are dotted. ``component`` of the mean.
+        """
+        from pdekit.pictures import phases
+
+        return phases.plot(self, ax, component)
+
+    def __repr__(self) -> str:
+        from pdekit.pictures import words
+
+        return words.text(*words.of_phases(self))
+
+    def _repr_html_(self) -> str:
+        from pdekit.pictures import words
+
+        return words.html(*words.of_phases(self))
 
 
 def phase_diagram(
