@@ -46,7 +46,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
     "within_subsection_order": "FileNameSortKey",
-    "matplotlib_animations": True,
+    "image_scrapers": ("matplotlib", "movies.movies"),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,

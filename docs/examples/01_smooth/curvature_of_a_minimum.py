@@ -6,8 +6,6 @@ Curvature c of a minimum becomes c / (1 + c t) under the Hamilton-Jacobi equatio
 -1/t everywhere: measured at each time against the bound.
 """
 
-import matplotlib.pyplot as plt
-
 import pdekit as pk
 
 grid = pk.Grid(-2, 2, 800)
@@ -16,8 +14,4 @@ f = pk.potentials.DoubleWell() + 0.05 * pk.potentials.Cosine(20)
 u = pk.solve(pk.HamiltonJacobi(), grid, f, times)
 measured = pk.semiconcavity(u, initial=f)
 print(measured)
-fig, ax = plt.subplots(layout="constrained")
-for t in times:
-    pk.plotting.line(ax, u.u.sel(time=t), label=f"t = {t:g}")
-ax.set(xlabel="x", ylabel="u")
-ax.legend()
+u.plot()

@@ -15,5 +15,5 @@ grid = pk.Grid((-3, -3), (3, 3), (128, 128))
 rho = pk.solve(particles.law(), grid, start, [0.0, 1.5, 3.0, 12.0])
 fig, axes = plt.subplots(1, 4, figsize=(10, 2.8), sharey=True, layout="constrained")
 for ax, t in zip(axes, rho.times, strict=True):
-    rho.u.sel(time=t).plot.contourf(ax=ax, x="x", levels=12, add_colorbar=False)
-    ax.set(title=f"t = {t:g}", xlabel="q", ylabel="p", aspect="equal")
+    rho.plot("field", t=t, ax=ax)
+    ax.set(xlabel="q", ylabel="p")
