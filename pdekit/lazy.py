@@ -45,7 +45,16 @@ def names(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], l
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = _found(homes[name], name)
+        try:
+            value = _found(homes[name], name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ModuleNotFoundError(
+                f"{package}.{name} needs torch, which is not installed: pip install torch. "
+                "Equations, control, phases and their certificates work without it",
+                name="torch",
+            ) from None
         setattr(module, name, value)  # cached for later accesses
         return value
 

@@ -35,7 +35,7 @@ def _line(table, column, row, like):
     """The numbers of a row; none if there is no such column."""
     pointers, sizes = table[:2]
     address = pointers[column, row]
-    pointer = _pointer(address, like)  # type: ignore
+    pointer = _pointer(address, like)  # type: ignore[call-arg, var-annotated]
     return numba.carray(pointer, (sizes[row] if address else 0,))  # type: ignore[attr-defined]
 
 

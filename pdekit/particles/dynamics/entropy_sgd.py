@@ -64,7 +64,7 @@ class EntropySGD(GradientDynamics):
     def __post_init__(self) -> None:
         check_beta(self, infinite=True)
         check_parts(self)
-        assert self.two_scale  # performs the remaining checks
+        _ = self.two_scale  # performs the remaining checks
 
     @cached_property
     def two_scale(self) -> TwoScaleLangevin:
