@@ -1,10 +1,12 @@
 """A page a public name, grouped by what it is for, and the lists that lead to them."""
 
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from plain_docstrings import plain
 from study_pages import renew
 
 import pdekit as pk
@@ -114,6 +116,19 @@ def names_of(module: Any, listed: tuple[str, ...] | None) -> list[str]:
     return [name for name in module.__all__ if callable(getattr(module, name))]
 
 
+def promises(module: str, name: str) -> str:
+    """Of a scheme, what the table of docs/methods.md says: for what, of which order, what is kept."""
+    methods = (Path(__file__).parents[1] / "methods.md").read_text("utf-8")
+    row = re.search(rf"^\| `{name}\b.*$", methods, re.MULTILINE) if "schemes" in module else None
+    if row is None:
+        return ""
+    cells = [c.replace("\0", "|") for c in row[0].replace("\\|", "\0").split("|")[2:-1]]
+    heads = ("For", "In time", "In space", "Keeps")
+    return "".join(
+        f"{head}\n   {plain(cell.strip())}\n" for head, cell in zip(heads, cells, strict=True)
+    )
+
+
 def page(module: str, name: str, thing: Any) -> str:
     """Of one name: its docstring, members, and examples that use it."""
     kind = "class" if inspect.isclass(thing) else "function"
@@ -122,6 +137,7 @@ def page(module: str, name: str, thing: Any) -> str:
     return (
         f"{name}\n{'=' * len(name)}\n\n.. currentmodule:: {module}\n\n"
         f".. auto{kind}:: {name}\n{members if kind == 'class' else ''}\n"
+        f"{promises(module, name)}\n"
         f".. minigallery:: {module}.{name}\n   :add-heading: Examples\n   :heading-level: -\n"
     )
 
