@@ -117,7 +117,7 @@ def names_of(module: Any, listed: tuple[str, ...] | None) -> list[str]:
 
 
 def promises(module: str, name: str) -> str:
-    """Of a scheme, what the table of docs/methods.md says: for what, of which order, what is kept."""
+    """Of a scheme, its row of the table in docs/methods.md: for what, its orders, what it keeps."""
     methods = (Path(__file__).parents[1] / "methods.md").read_text("utf-8")
     row = re.search(rf"^\| `{name}\b.*$", methods, re.MULTILINE) if "schemes" in module else None
     if row is None:
@@ -125,7 +125,8 @@ def promises(module: str, name: str) -> str:
     cells = [c.replace("\0", "|") for c in row[0].replace("\\|", "\0").split("|")[2:-1]]
     heads = ("For", "In time", "In space", "Keeps")
     return "".join(
-        f"{head}\n   {plain(cell.strip())}\n" for head, cell in zip(heads, cells, strict=True)
+        f"{head}\n   {plain(cell.strip().replace('`', '``'))}\n"
+        for head, cell in zip(heads, cells, strict=True)
     )
 
 
