@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pdekit import __version__, report
+from pdekit import __version__, report, report_diff
 from pdekit.claims import Claim, all_hold
 from pdekit.errors import ConvergenceError
 
@@ -258,8 +258,16 @@ def report_runs(
         "report.html"
     ),
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "pdekit report",
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Two runs, or folders of runs, side by side.")
+    ] = False,
 ) -> None:
-    """Write one HTML page and one JSON about runs; fails, once written, if a claim does."""
+    """Write one HTML page and one JSON about runs; fails, once written, if a claim does.
+
+    With --diff: what moved from the first to the second; fails if a claim that held fails.
+    """
+    if diff:
+        return _report_diff(runs, out, title)
     found = report.read_runs(runs)
     written = report.write(found, out, title)
     for run in found:
@@ -269,6 +277,24 @@ def report_runs(
     held = sum(claim.holds for claim in claims)
     typer.echo(f"{held} of {len(claims)} claims hold; {written[0]}, {written[1]}")
     if not all(run.holds for run in found):
+        raise typer.Exit(1)
+
+
+def _report_diff(runs: list[Path], out: Path, title: str) -> None:
+    if len(runs) != 2:
+        raise ValueError(
+            f"--diff compares two runs, or two folders of runs; got {len(runs)}: "
+            "pdekit report BEFORE AFTER --diff"
+        )
+    pairs = report_diff.pairs(*(report.read_runs([path]) for path in runs))
+    written = report_diff.write(pairs, out, title)
+    broken = [claim for pair in pairs for claim in pair.broken]
+    for claim in broken:
+        typer.secho(f"held, and fails now: {claim.after}", fg="red")
+    moved = sum(claim.change != "same" for pair in pairs for claim in pair.claims)
+    total = sum(len(pair.claims) for pair in pairs)
+    typer.echo(f"{moved} of {total} claims changed; {written[0]}, {written[1]}")
+    if broken:
         raise typer.Exit(1)
 
 

@@ -251,12 +251,13 @@ def now() -> str:
 
 def page(runs: Sequence[Run], title: str) -> str:
     """The report as one HTML page: no script, and no address but ``data:`` and its own anchors."""
-    template = _templates().get_template("report.html")
+    template = templates().get_template("report.html")
     return template.render(title=title, summary=summary(runs, title), runs=runs)
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """Pages to be filled in."""
     environment = Environment(
         loader=PackageLoader("pdekit"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -271,14 +272,19 @@ def write(runs: Sequence[Run], out: Path, title: str) -> tuple[Path, Path]:
     Raises ``ValueError`` for a name not in ``.html``, or if the JSON would replace a file that is
     no report.
     """
+    return write_page(page(runs, title), summary(runs, title), out)
+
+
+def write_page(html: str, data: dict[str, Any], out: Path) -> tuple[Path, Path]:
+    """A page to ``out`` and its data beside it, as ``write`` says."""
     beside = out.with_suffix(".json")
     if out.suffix not in (".html", ".htm"):
         raise ValueError(f"a report is an HTML page; got --out {out}, expected a name in .html")
     if beside.exists() and "report" not in _load(beside):
         raise ValueError(f"{beside} is not a report and would be overwritten; try another --out")
-    html, data = page(runs, title), json.dumps(summary(runs, title), indent=1, allow_nan=False)
+    text = json.dumps(_strict(data), indent=1, allow_nan=False)
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(beside, lambda path: path.write_text(data + "\n", encoding="utf-8"))
+    replace_file(beside, lambda path: path.write_text(text + "\n", encoding="utf-8"))
     replace_file(out, lambda path: path.write_text(html, encoding="utf-8"))
     return out, beside
 
