@@ -1,4 +1,4 @@
-"""``pdekit list | run | report``: finds and runs studies, checks claims, writes reports."""
+"""``pdekit list | run | sweep | report``: finds and runs studies, checks claims, writes reports."""
 
 import difflib
 import inspect
@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata, util
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pdekit import __version__, report, report_diff
+from pdekit import __version__, report, report_diff, sweeps
 from pdekit.claims import Claim, all_hold
 from pdekit.errors import ConvergenceError
 
@@ -298,6 +299,70 @@ def _report_diff(runs: list[Path], out: Path, title: str) -> None:
         raise typer.Exit(1)
 
 
+def sweep_study(
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(metavar="NAME", help="A study, by name or path.")],
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    scheduler: Annotated[str, typer.Option(help="Address of a running dask scheduler.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder for NAME.nc, and the points.")] = Path("sweeps"),
+) -> None:
+    """Run a study at every combination of values: pdekit sweep NAME --beta 1,2,4 --seed 0:10.
+
+    Finished points are kept: the same command goes on with the rest. Fails, once written, if a
+    point does, or a claim at one.
+    """
+    module, name = load_study(study), Path(study).stem
+    asked = _values_asked(context.args, module)
+    try_folder(out)
+    with _client(workers, scheduler) as client:
+        found = sweeps.sweep(module, asked, client, folder=out / f"{name}.points", progress=True)
+    target = out / f"{name}.nc"
+    report.replace_file(target, lambda path: found.to_netcdf(path, engine="scipy"))
+    lost = int((found.error != "").sum())
+    held = int((found.holds.where(found.error == "", 0) == 1).sum())
+    typer.echo(f"{held} of {found.error.size} points ran and hold, {lost} failed; {target}")
+    if held < found.error.size:
+        raise typer.Exit(1)
+
+
+def _values_asked(words: list[str], module: ModuleType) -> dict[str, list[Any]]:
+    """``--beta 1,2 --quick`` as parameters of the study's run."""
+    known, asked = inspect.signature(module.run).parameters, {}
+    for k, word in enumerate(words):
+        if not word.startswith("--"):
+            continue
+        name, _, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if name not in known:
+            raise LookupError(f"no option --{name}; this study takes {', '.join(known)}")
+        follows = words[k + 1] if k + 1 < len(words) else "--"
+        value = value or ("true" if follows.startswith("--") else follows)
+        asked[name] = sweeps.values_of(value)
+    return asked
+
+
+@contextmanager
+def _client(workers: int, scheduler: str) -> Iterator[Any]:
+    """Of the scheduler, or of processes started here; None for this process alone."""
+    if workers == 1 and not scheduler:
+        yield None
+        return
+    try:
+        import distributed as dask  # its classes have no types
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            'sweeps on several workers need dask.distributed: pip install "pdekit[sweep]"'
+        ) from error
+    engine: Any = dask
+    if scheduler:
+        with engine.Client(scheduler) as client:
+            yield client
+        return
+    own = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
+    with engine.LocalCluster(workers, **own) as here, engine.Client(here) as client:
+        yield client
+
+
 def list_studies() -> None:
     """List the studies, one line each."""
     for name, path in shipped_studies().items():
@@ -328,6 +393,8 @@ def build(arguments: list[str]) -> typer.Typer:
     app.callback()(options)
     app.command("list")(list_studies)
     app.command("report")(report_runs)
+    free = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command("sweep", context_settings=free)(sweep_study)
     runner = typer.Typer(
         no_args_is_help=True,
         help="Run a study by NAME or PATH (`run NAME --help`), or --all of them.",
