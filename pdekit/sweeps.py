@@ -108,7 +108,7 @@ def _checked(parameters: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
                 f"{checks.shown(bad[0]) if bad else 'none'}: name others by a text or a number, "
                 "and look them up in run"
             )
-        if len({(type(v) is bool, v) for v in listed}) < len(listed):
+        if len({(isinstance(v, bool), v) for v in listed}) < len(listed):
             raise ValueError(f"{name!r} takes a value twice: {listed}")
         out[str(name)] = listed
     return out

@@ -1,9 +1,11 @@
 """Every block of Python in README and the documents runs, in the order of its page."""
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -37,12 +39,24 @@ GIVEN = {
 SMALLER = {"10**8": "10**4", 'device="cuda", ': ""}  # what one core, without a GPU, does at once
 
 
+def alone():
+    """What torchrun tells a process: it is the only one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name, value in alone().items():
+        monkeypatch.setenv(name, value)
     space = {"__name__": "page"}
     exec(GIVEN.get(page.name, ""), space)
     for block in BLOCK.findall(page.read_text(encoding="utf-8")):
         for large, small in SMALLER.items():
             block = block.replace(large, small)
         exec(compile(block, str(page), "exec"), space)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

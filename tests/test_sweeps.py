@@ -129,7 +129,7 @@ def test_values_of_the_command_line(text, values):
 
 @pytest.mark.parametrize("text", ["3:0", "0:1:0", "a:b", "0:1:2:3"])
 def test_ranges_that_are_none(text):
-    with pytest.raises(ValueError, match="range|expected"):
+    with pytest.raises(ValueError, match=r"range|expected"):
         sweeps.values_of(text)
 
 

@@ -44,7 +44,7 @@ NOT_CALLED = {
     "Control", "Improvement", "SlowModes", "Decomposition", "SelfConsistentState", "PhaseDiagram",
     "Branch", "Basins", "Ensemble", "Comparison", "Convergence", "Certificate", "Certificates",
     "Semiconcavity", "SampledCurvature", "AreaRates",
-    "cite",  # any number of results: tests/test_citations.py
+    "cite", "sweep",  # any parameters: tests/test_citations.py, tests/test_sweeps.py
 }  # fmt: skip
 
 

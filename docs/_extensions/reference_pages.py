@@ -45,7 +45,7 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
          "UnderdampedLangevin", "AnnealedLangevin", "ItoProcess", "InteractingLangevin",
          "ControlledLangevin", "TwoScaleLangevin", "TwoLayerNetwork", "EntropySGD", "ElasticSGD",
          "SampledDescent", "SmoothedDescent", "Nesterov", "RestartedNesterov", "MaSS",
-         "RestartedMaSS", "Checkpoint", "Ranks", "quantile_particles"),
+         "RestartedMaSS", "Checkpoint", "Ranks", "quantile_particles", "sweep"),
     ),
     "Interactions": (
         "How particles act on each other.", "pdekit",
