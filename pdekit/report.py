@@ -262,7 +262,9 @@ def templates() -> Environment:
         loader=PackageLoader("pdekit"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(number=number, against=against, blocks=blocks, tables=tables)
+    environment.filters.update(
+        number=number, against=against, blocks=blocks, tables=tables, marks=marks, plain=plain
+    )
     return environment
 
 
@@ -327,6 +329,32 @@ def against(claim: Claim) -> tuple[Markup, Markup]:
         if left != right or claim.measured == claim.bound:
             break
     return number(claim.measured, digits), number(claim.bound, digits)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A claim and where its dot is drawn: 450 is at the bound, and 150 a factor of ten."""
+
+    claim: Claim
+    x: float
+
+
+def marks(claims: Sequence[Claim]) -> list[Mark]:
+    """Of claims whose measured value is a share of the bound, or the bound one of it."""
+    found = []
+    for claim in claims:
+        over, under = claim.measured, claim.bound
+        if claim.relation == ">=":
+            over, under = under, over
+        if under > 0 <= over and math.isfinite(over) and math.isfinite(under):
+            decades = math.log10(max(over / under, 1e-3))
+            found.append(Mark(claim, min(450 + 150 * decades, 620)))
+    return sorted(found, key=lambda mark: -mark.x)
+
+
+def plain(value: float) -> str:
+    """Four digits, as text."""
+    return f"{value:.4g}"
 
 
 def _inner(shown: Markup) -> str:

@@ -17,18 +17,18 @@ from runs import CLAIMS, NUMBERS, make, study
 from test_cli import pdekit
 
 from pdekit import cli, report
-from pdekit.claims import at_most
+from pdekit.claims import at_least, at_most
 
 STUDY = '''"""Is the bound met?"""
 from matplotlib.figure import Figure
-from pdekit.claims import at_most
+from pdekit.claims import at_least, at_most
 
 def run(bound: float = 1.0): return bound
 def plot(results): return Figure()
 def claims(results): return [at_most("nought", 0, results)]
 '''
 FIGURES = Path(__file__).parent.parent / "figures"
-VOID = {"meta", "link", "img", "wbr"}
+VOID = {"meta", "link", "img", "wbr", "input"}
 LOADING = {"src", "srcset", "data", "poster", "action", "background"}
 
 
@@ -391,3 +391,20 @@ def test_mistakes_get_one_clear_message(
 def test_a_page_is_html(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected a name in \.html"):
         report.write(report.read_runs([folder]), tmp_path / "page.pdf", "t")
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.booleans())
+def test_a_mark_is_left_of_the_bound_if_the_claim_holds(
+    measured: float, bound: float, most: bool
+) -> None:
+    claim = (at_most if most else at_least)("a claim", measured, bound)
+    (mark,) = report.marks([claim])
+    assert claim.holds is (mark.x <= 450)
+    assert 0 <= mark.x <= 620
+    tenth = (at_most if most else at_least)("", 1.0, 10.0 if most else 0.1)
+    assert report.marks([tenth])[0].x == pytest.approx(300)
+
+
+def test_claims_without_a_share_have_no_mark() -> None:
+    claims = [at_most("", 0.1, 0.0), at_most("", math.nan, 1.0), at_least("", 1.0, -1.0)]
+    assert report.marks(claims) == []
