@@ -134,6 +134,7 @@ if TYPE_CHECKING:
     from pdekit.point_kernels import FeatureInteraction as FeatureInteraction
     from pdekit.point_kernels import KernelInteraction as KernelInteraction
     from pdekit.resetting import Resetting as Resetting
+    from pdekit.storage.load import load as load
     from pdekit.walls import Held as Held
     from pdekit.walls import Inflow as Inflow
     from pdekit.walls import PartlyAbsorbing as PartlyAbsorbing

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pdekit import __version__, report
+from pdekit import __version__, files, report
 from pdekit.claims import Claim, all_hold
 from pdekit.errors import ConvergenceError
 
@@ -134,11 +134,11 @@ def try_folder(out: Path) -> None:
 def _write(out: Path, name: str, figure: Any, caption: str, record: dict[str, Any]) -> None:
     """The image and the record of a run."""
     image = out / f"{name}.png"
-    report.replace_file(image, lambda path: figure.savefig(path, format="png", dpi=150))
+    files.replace_file(image, lambda path: figure.savefig(path, format="png", dpi=150))
     digest = report.sha256(image.read_bytes())
     shown = {"file": image.name, "caption": caption, "sha256": digest}
     text = json.dumps(record | {"figures": [shown]}, indent=1) + "\n"
-    report.replace_file(out / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    files.replace_file(out / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _kept(name: str, figure: Any, caption: str, record: dict[str, Any]) -> Path:
