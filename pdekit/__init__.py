@@ -135,6 +135,7 @@ if TYPE_CHECKING:
     from pdekit.point_kernels import FeatureInteraction as FeatureInteraction
     from pdekit.point_kernels import KernelInteraction as KernelInteraction
     from pdekit.resetting import Resetting as Resetting
+    from pdekit.storage.load import load as load
     from pdekit.sweeps import sweep as sweep
     from pdekit.walls import Held as Held
     from pdekit.walls import Inflow as Inflow

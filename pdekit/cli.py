@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pdekit import __version__, report, report_diff, sweeps
+from pdekit import __version__, files, report, report_diff, sweeps
 from pdekit.claims import Claim, all_hold
 from pdekit.errors import ConvergenceError
 
@@ -135,11 +135,11 @@ def try_folder(out: Path) -> None:
 def _write(out: Path, name: str, figure: Any, caption: str, record: dict[str, Any]) -> None:
     """The image and the record of a run."""
     image = out / f"{name}.png"
-    report.replace_file(image, lambda path: figure.savefig(path, format="png", dpi=150))
+    files.replace_file(image, lambda path: figure.savefig(path, format="png", dpi=150))
     digest = report.sha256(image.read_bytes())
     shown = {"file": image.name, "caption": caption, "sha256": digest}
     text = json.dumps(record | {"figures": [shown]}, indent=1) + "\n"
-    report.replace_file(out / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    files.replace_file(out / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _kept(name: str, figure: Any, caption: str, record: dict[str, Any]) -> Path:
@@ -317,7 +317,7 @@ def sweep_study(
     with _client(workers, scheduler) as client:
         found = sweeps.sweep(module, asked, client, folder=out / f"{name}.points", progress=True)
     target = out / f"{name}.nc"
-    report.replace_file(target, lambda path: found.to_netcdf(path, engine="scipy"))
+    files.replace_file(target, lambda path: found.to_netcdf(path, engine="scipy"))
     lost = int((found.error != "").sum())
     held = int((found.holds.where(found.error == "", 0) == 1).sum())
     typer.echo(f"{held} of {found.error.size} points ran and hold, {lost} failed; {target}")

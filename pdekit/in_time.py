@@ -82,3 +82,51 @@ class InverseTemperature:
 def beta_in_time(beta: Any) -> InverseTemperature:
     """A β that is a function of time."""
     return beta if isinstance(beta, InverseTemperature) else InverseTemperature(beta)
+
+
+@dataclass(frozen=True)
+class Later:
+    """A coefficient that changes in time, with its time 0 at ``t0``."""
+
+    coefficient: Any
+    t0: float
+
+    def at(self, t: float) -> Any:
+        """What it is at the time t after t0."""
+        return self.coefficient.at(self.t0 + t)
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Those between which it is smooth, of what is to come."""
+        known = (float(t) - self.t0 for t in getattr(self.coefficient, "times", ()))
+        return tuple(t for t in known if t > 0)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "dim":  # whose other facts may depend on time
+            raise AttributeError(name)
+        return self.coefficient.dim
+
+
+@dataclass(frozen=True)
+class LaterSchedule:
+    """A function of time alone, with its time 0 at ``t0``."""
+
+    schedule: Schedule
+    t0: float
+
+    def __call__(self, t: float) -> float:
+        return self.schedule(self.t0 + t)
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Those of its jumps."""
+        known = (float(t) - self.t0 for t in getattr(self.schedule, "times", ()))
+        return tuple(t for t in known if t > 0)
+
+
+def later(coefficient: Any, t0: float) -> Any:
+    """A coefficient that changes in time, or β, as seen from t0."""
+    schedule = getattr(coefficient, "schedule", None)
+    if schedule is not None and callable(coefficient):
+        return InverseTemperature(LaterSchedule(schedule, t0))
+    return Later(coefficient, t0)

@@ -9,8 +9,6 @@ import hashlib
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
+from pdekit import files
 from pdekit.claims import Claim, all_hold, at_least, at_most
 
 _RELATIONS = {"<=": at_most, ">=": at_least}
@@ -286,22 +285,9 @@ def write_page(html: str, data: dict[str, Any], out: Path) -> tuple[Path, Path]:
         raise ValueError(f"{beside} is not a report and would be overwritten; try another --out")
     text = json.dumps(_strict(data), indent=1, allow_nan=False)
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(beside, lambda path: path.write_text(text + "\n", encoding="utf-8"))
-    replace_file(out, lambda path: path.write_text(html, encoding="utf-8"))
+    files.replace_file(beside, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    files.replace_file(out, lambda path: path.write_text(html, encoding="utf-8"))
     return out, beside
-
-
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a temporary file and move it into place, so that no partial file is left."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def number(value: Any, digits: int = 4) -> Markup:

@@ -21,7 +21,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from pdekit import checks
-from pdekit.report import replace_file
+from pdekit.files import replace_file
 
 if TYPE_CHECKING:
     from distributed import Client

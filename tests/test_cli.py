@@ -134,14 +134,14 @@ def test_a_result_that_cannot_be_written_is_kept(
 ) -> None:
     full, spare = tmp_path / "full", tmp_path / "spare"
     spare.mkdir()
-    whole = cli.report.replace_file
+    whole = cli.files.replace_file
 
     def replaced(path: Path, write: object) -> None:
         if path.parent == full:
             raise OSError(28, "No space left on device")
         whole(path, write)
 
-    monkeypatch.setattr(cli.report, "replace_file", replaced)
+    monkeypatch.setattr(cli.files, "replace_file", replaced)
     monkeypatch.setattr(tempfile, "tempdir", str(spare))
     with pytest.raises(OSError, match=r"No space left.*it is kept in"):
         cli.perform(cli.load_study(str(study)), "own", full, {})

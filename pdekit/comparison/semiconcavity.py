@@ -118,6 +118,8 @@ def semiconcavity(
     Source: thesis Lemmas 4.17-4.19, mathematics 1.8 (with the hypothesis ``C_k > 0``). Good values:
     1,000 cells, ``step=1`` for Cole-Hopf, 4 to 8 for first-order schemes.
     """
+    if hasattr(solution, "since_start"):
+        solution = solution.since_start()
     grid, u = _value_of(solution)
     _check_step(step, grid)
     known = _constants(u, grid, initial, constants, step)

@@ -33,7 +33,7 @@ from pdekit.particles.results import (
     observed_of,
     stats_of,
 )
-from pdekit.particles.run import guards
+from pdekit.particles.run import going_on, guards
 from pdekit.particles.run.checkpoint import Checkpoint, described_arguments
 from pdekit.particles.run.compiled import compiled
 from pdekit.particles.run.jumps import check_jumps
@@ -86,6 +86,7 @@ def simulate(
     keep: bool = True,
     checkpoint: Checkpoint | None = None,
     ranks: Ranks | None = None,
+    t0: float | None = None,
 ) -> Ensemble:
     """Move ``n`` particles by ``dynamics`` to the times ``t``.
 
@@ -96,7 +97,9 @@ def simulate(
     initial : a law, or an array or tensor of shape ``(n, d)``, or (runs, n, d); a DataArray by the
         names of its axes, such as ``X.final``; in a box it is reflected at the walls, with a
         ``TruncationWarning`` where half of it is, or a hundredth of a law; a law with most of its
-        mass beyond them is refused, as by ``solve``
+        mass beyond them is refused, as by ``solve``. An ``Ensemble``, also a loaded one, is gone on
+        from: its positions, and momenta; memories (averages, fast variables, velocities of
+        accelerated descents) start anew, unless a ``Checkpoint`` resumes the same call
     n, runs : particles per run, independent runs
     t : a number or increasing numbers >= 0, in units of time; 0 returns the initial positions
     dt : longest step; every interval between output times is cut into equal steps
@@ -109,6 +112,8 @@ def simulate(
     keep : False keeps no positions, so that memory does not grow with ``n``
     checkpoint : ``Checkpoint(path)``, to resume a stopped run
     ranks : ``Ranks.joined()``, to share the ensemble with other processes (torchrun)
+    t0 : the time at which the particles are at ``initial``, by default 0, and of an ``Ensemble``
+        its last; ``t`` goes on from there, and coefficients are read at their own times
 
     The noise is a pure function of (seed, run, step, particle, component), so the same seed, device
     and dtype give the same bits, independent of earlier computations, the number
@@ -133,6 +138,19 @@ def simulate(
     values: dt times curvature below 0.1.
     """
     guards.check_dynamics(dynamics)
+    if t0 is not None or going_on.is_ensemble(initial):
+        moved, x, at = going_on.start_of(dynamics, initial, t0)
+        since = going_on.times_from(t, at)
+        try:
+            result = simulate(
+                moved, x, n, since, dt, runs, seed, device, dtype, progress,
+                observe=observe, keep=keep, checkpoint=checkpoint, ranks=ranks,
+            )  # fmt: skip
+        except Interrupted as stopped:
+            told: Ensemble = going_on.told_from(stopped.ensemble, dynamics, at)
+            raise Interrupted(str(stopped), told) from None
+        told = going_on.told_from(result, dynamics, at)
+        return told
     n, runs, seed = checks.whole("n", n, 1), checks.whole("runs", runs, 1), checks.seed(seed)
     times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = usable_device(device), float_type(dtype)

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pdekit.arrays import Array
 from pdekit.particles.dynamics.gradients import FullGradient
 from pdekit.particles.observation import watches
 from pdekit.particles.run.ranks import (
@@ -23,6 +24,7 @@ from pdekit.particles.run.ranks import (
 from pdekit.particles.run.recorder import Recorder
 from pdekit.particles.run.schedule import Interval
 from pdekit.protocols import Dynamics, Times
+from pdekit.storage.result import Result, Rows, some_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,8 +46,8 @@ class EnsembleStats(TypedDict):
     resumed: float
 
 
-@dataclass(frozen=True, eq=False)
-class Ensemble:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ensemble(Result):
     """Positions of particles at the output times, and observables accumulated on the fly.
 
     ``x``: DataArray, dims ``("time", "particle", "dim")``, with ``"run"`` after ``"time"`` where
@@ -107,15 +109,25 @@ class Ensemble:
 
         return movies.of_ensemble(self, path, fps)
 
-    def __repr__(self) -> str:
+    def _said(self) -> tuple[str, Rows]:
         from pdekit.pictures import words
 
-        return words.text(*words.of_ensemble(self))
+        return words.of_ensemble(self)
 
-    def _repr_html_(self) -> str:
-        from pdekit.pictures import words
+    def _parts(self) -> dict[str, Any]:
+        if self.division is not None and self.division.ranks.size > 1:
+            raise ValueError("this is the share of one rank; save X.gathered(), on rank 0")
+        kept = ("x", "p", "alive", "exits", "observed", "dynamics", "seed", "stats")
+        return {name: getattr(self, name) for name in kept}
 
-        return words.html(*words.of_ensemble(self))
+    def _places(self) -> Array | None:
+        if self.x is None:
+            return None
+        points = np.asarray(self.x.values, float).reshape(-1, self.x.sizes["dim"])
+        return some_points(points[np.isfinite(points).all(-1)])
+
+    def _stated(self) -> str:
+        return "dynamics"
 
     def gathered(self) -> Ensemble | None:
         """On rank 0 the ensemble of all ranks, None on the others; collective."""

@@ -71,7 +71,7 @@ def sensitivity(
     import xarray as xr
 
     problem = checked(solution, parameter, field)
-    times = solution.times
+    times = solution.times - solution.t0
 
     def derivatives(problem: Problem) -> Array:
         return _derivatives(problem, parameter, field, times)

@@ -33,7 +33,9 @@ from pdekit.pde.discrete.supply import require_supply, supplied_march
 from pdekit.pde.discrete.truncation import LOST_MASS, wall_mass
 from pdekit.pde.equations import FokkerPlanck
 from pdekit.pde.schemes import AnyStats, best_scheme, require_known
+from pdekit.pde.started import seen_from, start_of, times_from
 from pdekit.protocols import Equation, Initial, Scheme, Times
+from pdekit.storage.result import Result, Rows, some_points
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
 _LEAST_LEFT = 1e-10
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution(Result):
     """Fields at the requested times, and how they were computed.
 
     ``u`` is an ``xarray.DataArray`` with dims ``("time", "x")`` or ``("time", "x", "y")`` at the
@@ -62,6 +64,7 @@ class Solution:
     scheme: Any
     stats: AnyStats = field(default_factory=lambda: _no_stats())
     initial: Any = None
+    t0: float = 0.0
 
     @cached_property
     def u(self) -> xr.DataArray:
@@ -83,8 +86,8 @@ class Solution:
                 f"nothing is stopped without an obstacle; got {checks.shown(self.equation)}: give "
                 "it obstacle=..."
             )
-        problem = Problem(self.equation, self.grid, None, until=float(self.times[-1]))
-        obstacles = np.stack([problem.obstacle(float(t)) for t in self.times])
+        problem = replace(self.problem(), initial=None)
+        obstacles = np.stack([problem.obstacle(float(t)) for t in self.times - self.t0])
         return self.u.copy(data=self.fields <= obstacles).rename("stopped")
 
     @property
@@ -107,14 +110,22 @@ class Solution:
 
         from pdekit.pde.discrete.outflow import outflow
 
-        found = outflow(self.problem(), self.fields, self.times)
+        found = outflow(self.problem(), self.fields, self.times - self.t0)
         dims = ("time", "wall")
         parts = {"flux": (dims, found.flux), "left": (dims, found.left)}
         return xr.Dataset(parts, {"time": self.times, "wall": found.ways})
 
     def problem(self) -> Problem:
-        """What was solved."""
-        return Problem(self.equation, self.grid, self.initial, until=float(self.times[-1]))
+        """What was solved, in the time since ``t0``."""
+        until, equation = float(self.times[-1] - self.t0), seen_from(self.equation, self.t0)
+        return Problem(equation, self.grid, self.initial, until=until)
+
+    def since_start(self) -> Solution:
+        """The same in the time since ``t0``."""
+        if not self.t0:
+            return self
+        equation = seen_from(self.equation, self.t0)
+        return replace(self, times=self.times - self.t0, equation=equation, t0=0.0)
 
     def potential(self) -> Any:
         """The fields as a potential: ``Tabulated``, or ``Evolving`` where there are several times.
@@ -177,15 +188,28 @@ class Solution:
 
         return movies.of_solution(self, path, fps)
 
-    def __repr__(self) -> str:
+    def _said(self) -> tuple[str, Rows]:
         from pdekit.pictures import words
 
-        return words.text(*words.of_solution(self))
+        return words.of_solution(self)
 
-    def _repr_html_(self) -> str:
-        from pdekit.pictures import words
+    def _parts(self) -> dict[str, Any]:
+        from pdekit.pictures.canvas import label_of
+        from pdekit.storage.values import is_whole
 
-        return words.html(*words.of_solution(self))
+        given = self.initial
+        if callable(given) and not hasattr(given, "pdf") and not is_whole(given):
+            given = self.problem().values  # a function of the user's: what it was on the cells
+        same = {name: getattr(self, name) for name in ("equation", "grid", "scheme", "stats", "t0")}
+        return {"u": self.u.assign_attrs(long_name=label_of(self)), **same, "initial": given}
+
+    @classmethod
+    def _of_parts(cls, parts: dict[str, Any]) -> Solution:
+        u = parts.pop("u")
+        return cls(fields=u.values, times=u["time"].values, **parts)
+
+    def _places(self) -> Array:
+        return some_points(self.grid.centres)
 
     def _stored(self, t: float | None) -> Array:
         if t is None:
@@ -204,6 +228,8 @@ def solve(
     initial: Initial,
     t: Times,
     scheme: Scheme | None = None,
+    *,
+    t0: float | None = None,
 ) -> Solution:
     """Solve ``equation`` on ``grid`` from ``initial``; fields at the time(s) ``t``.
 
@@ -214,18 +240,47 @@ def solve(
     initial : a law (densities), a potential or callable on points ``(..., d) -> (...)``, or an
         array of shape ``grid.shape``; a DataArray is matched by its coordinates, which must
         be those of the grid's cells. A law is scaled to unit mass on the grid; a density given as
-        values keeps its mass.
+        values keeps its mass. A ``Solution``, also a loaded one, is gone on from.
     t : a number, or increasing numbers, >= 0. ``HamiltonJacobiBellman`` and
         ``BackwardKolmogorov`` count time to go; the motion ends at the last of them.
     scheme : a value of ``pdekit.schemes``; by default the most accurate one for the equation
         (see ``pdekit.schemes.default_scheme``).
+    t0 : the time of ``initial``, by default 0, and of a ``Solution`` its last; ``t`` goes on from
+        there, and coefficients are read at their own times. What goes on from a solution of
+        the same equation is a solution from its start.
 
     Raises ``ValueError`` or ``TypeError`` on bad input and ``ConvergenceError`` where a tolerance
     is not reached. Warns (``TruncationWarning``) when a density reaches the walls, and
     (``ResolutionWarning``) where the cells are too coarse for the drift, or for the function.
     """
     with each_once():
+        if t0 is not None or hasattr(initial, "fields"):
+            return _gone_on(equation, grid, initial, t, scheme, t0)
         return solved(equation, grid, initial, t, scheme, stacklevel=3)[0]
+
+
+def _gone_on(
+    equation: Equation, grid: Grid, initial: Any, t: Times, scheme: Scheme | None, t0: Any
+) -> Solution:
+    """From ``t0`` on: solved in the time since then, and told in the time of the equation."""
+    checks.value_not_class("equation", equation)
+    start, at = start_of(initial, t0)
+    times, since = times_from(t, at)
+    found = solved(seen_from(equation, at), grid, start, since, scheme, stacklevel=4)[0]
+    before, stats = {"initial": found.initial, "t0": at}, found.stats
+    if hasattr(initial, "fields") and (initial.equation, initial.grid) == (equation, grid):
+        before = {"initial": initial.initial, "t0": initial.t0}
+        stats = _added(initial.stats, stats)
+    return replace(found, times=times, equation=equation, stats=stats, **before)
+
+
+def _added(earlier: AnyStats, stats: AnyStats) -> AnyStats:
+    """Errors, drifts and steps of both parts together."""
+    both: Any = {**stats}
+    for name in ("error_estimate", "step_error", "w1_error", "mass_drift", "steps"):
+        if name in both and name in earlier:
+            both[name] += earlier[name]  # type: ignore[literal-required]
+    return both  # type: ignore[no-any-return]
 
 
 def solved(

@@ -10,6 +10,7 @@ import numpy as np
 
 from pdekit import checks
 from pdekit.arrays import Array
+from pdekit.files import replace_file
 from pdekit.pictures import canvas, fields, particles
 
 _MOST = 300  # frames
@@ -95,16 +96,16 @@ def _written(figure: Any, ax: Any, draw: Frame, times: Any, path: Any, fps: Any)
             "a movie needs several stored times, got one; ask for more, as in "
             "t=np.linspace(0.1, 2, 40)"
         )
-    writer, part = _writer(target, rate), target.with_name(f".part-{target.name}")
-    try:
+    writer = _writer(target, rate)
+
+    def write(part: Path) -> None:
         with writer.saving(figure, str(part), figure.dpi):
             for k in canvas.stored(times, None, _MOST):
                 draw(k)
                 ax.set_title(f"t = {float(times[k]):.4g}")
                 writer.grab_frame()
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+
+    replace_file(target, write)
     return target
 
 

@@ -13,6 +13,7 @@ from pdekit.pictures.canvas import label_of
 
 Rows = list[tuple[str, str]]
 
+
 # what stats say of the accuracy, in words, and what is more than small
 _SAID = {
     "error_estimate": ("error in time", 0.1),
@@ -70,12 +71,18 @@ def accuracy(stats: Any) -> Rows:
 
 def said(value: Any) -> str:
     """A value by its name and what was given to it, functions by their names."""
-    if is_dataclass(value) and type(value).__repr__ is not object.__repr__:
+    if is_dataclass(value) and _is_generated(value):  # else it has words of its own
         given = [f for f in fields(value) if f.init and not _is_default(f, value)]
         inside = ", ".join(f"{f.name}={said(getattr(value, f.name))}" for f in given)
         return f"{type(value).__name__}({inside})"
     name = getattr(value, "__qualname__", None)
     return str(name) if name and callable(value) else checks.shown(value)
+
+
+def _is_generated(value: Any) -> bool:
+    """Whether a dataclass's repr is the one made for it."""
+    made: Any = type(value)
+    return bool(made.__dataclass_params__.repr)
 
 
 def _is_default(field: Any, value: Any) -> bool:

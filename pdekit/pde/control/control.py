@@ -33,6 +33,7 @@ from pdekit.pde.schemes.exponential import Exponential
 from pdekit.pde.solution import Solution, marched, solve, solved
 from pdekit.potentials import Quadratic
 from pdekit.protocols import Field, Function, Initial, Scheme, Times
+from pdekit.storage.result import Result, Rows, some_points
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -74,8 +75,8 @@ class Improvement:
         return self.gap >= -rounding and self.defect <= rtol * abs(self.exact) + rounding
 
 
-@dataclass(frozen=True, eq=False)
-class Control:
+@dataclass(frozen=True, eq=False, repr=False)
+class Control(Result):
     """Value, density and control of min E[g(X_T) + ∫(ℓ + |α|^2 / 2)], X_0 ~ initial.
 
     ``value`` and ``density`` are Solutions over the same times, forward from 0 to the horizon.
@@ -123,15 +124,20 @@ class Control:
 
         return movies.of_control(self, path, fps)
 
-    def __repr__(self) -> str:
+    def _said(self) -> tuple[str, Rows]:
         from pdekit.pictures import words
 
-        return words.text(*words.of_control(self))
+        return words.of_control(self)
 
-    def _repr_html_(self) -> str:
-        from pdekit.pictures import words
+    def _parts(self) -> dict[str, Any]:
+        kept = ("value", "density", "terminal_cost", "running_cost", "own_cost", "whole")
+        closure = dict(self.closure)
+        if self.on_other_cells is not None and "cell_error" not in closure:
+            closure["cell_error"] = self.on_other_cells()
+        return {name: getattr(self, name) for name in kept} | {"closure": closure}
 
-        return words.html(*words.of_control(self))
+    def _places(self) -> Array:
+        return some_points(self.value.grid.centres)
 
     @property
     def dense(self) -> Control:

@@ -22,6 +22,7 @@ from pdekit.pde.phases.branches import Branch, follow_branch
 from pdekit.pde.phases.self_consistent import MeanMap, self_consistent_states
 from pdekit.pde.phases.symmetric import OTHERS, critical_beta_on_grid
 from pdekit.protocols import Function, Interaction, Numbers
+from pdekit.storage.result import Result, Rows
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -197,8 +198,8 @@ def _require_still(potential: Any) -> None:
     checks.fixed("potential", potential)
 
 
-@dataclass(frozen=True, eq=False)
-class PhaseDiagram:
+@dataclass(frozen=True, eq=False, repr=False)
+class PhaseDiagram(Result):
     """The result of ``phase_diagram``.
 
     ``data``: over (strength, beta) the number of ``states``, the ``mean`` of the one of least
@@ -224,15 +225,14 @@ class PhaseDiagram:
 
         return phases.plot(self, ax, component)
 
-    def __repr__(self) -> str:
+    def _said(self) -> tuple[str, Rows]:
         from pdekit.pictures import words
 
-        return words.text(*words.of_phases(self))
+        return words.of_phases(self)
 
-    def _repr_html_(self) -> str:
-        from pdekit.pictures import words
-
-        return words.html(*words.of_phases(self))
+    def _parts(self) -> dict[str, Any]:
+        kept = ("data", "critical", "branches", "grid")
+        return {name: getattr(self, name) for name in kept}
 
 
 def phase_diagram(
