@@ -32,7 +32,7 @@ from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.supply import require_supply, supplied_march
 from pdekit.pde.discrete.truncation import LOST_MASS, wall_mass
 from pdekit.pde.equations import FokkerPlanck
-from pdekit.pde.schemes import AnyStats, best_scheme, require_known
+from pdekit.pde.schemes import AnyStats, best_scheme, require_known, second_scheme
 from pdekit.pde.started import seen_from, start_of, times_from
 from pdekit.protocols import Equation, Initial, Scheme, Times
 from pdekit.storage.result import Result, Rows, some_points
@@ -304,8 +304,10 @@ def solved(
     if equation.loses and not equation.supplied and equation.obstacle is None:
         reduced = without_growth(equation, grid)
         problem = whole if reduced is equation else replace(whole, equation=reduced)
+    second = None
     if scheme is None:
         scheme = best_scheme(problem)
+        second = second_scheme(problem, scheme)
     else:
         _require_scheme(scheme, equation)
     reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
@@ -318,7 +320,8 @@ def solved(
     problem.look_at_seam(stacklevel)
     if problem.drifts and not checks.declared(scheme, "by_particles"):
         problem.look_between_centres(stacklevel)
-    solution, advance = marched(problem, scheme, times)
+    solution, advance = _by_one_of(problem, scheme, second, times)
+    scheme = solution.scheme
     fields, stats, level = solution.fields, solution.stats, stacklevel + 1
     summarise(problem, fields, stats, level)
     if problem.equation.obstacle is not None:
@@ -466,6 +469,21 @@ def _require_scheme(scheme: Any, equation: Any) -> None:
             f"{type(scheme).__name__} takes no obstacle; use the default scheme, ActiveSet(), or "
             "for HamiltonJacobi Filtered() or Godunov()"
         )
+
+
+def _by_one_of(
+    problem: Problem, scheme: Scheme, second: Scheme | None, times: Array
+) -> tuple[Solution, Advance]:
+    """``marched`` by the scheme, or by the second if the tolerance of the first is not reached."""
+    try:
+        return marched(problem, scheme, times)
+    except ConvergenceError as error:
+        if second is None:
+            raise
+        try:
+            return marched(problem, second, times)
+        except ConvergenceError:
+            raise error from None
 
 
 def marched(problem: Problem, scheme: Scheme, times: Array) -> tuple[Solution, Advance]:

@@ -60,7 +60,7 @@ def _log_stationary(generator: Generator) -> tuple[Array, float] | None:
     grid = generator.grid
     if generator.loss is not None or generator.oblique or np.prod(grid.shape) > _MOST:
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         rises = [np.log(up / down) for up, down in zip(generator.up, generator.down, strict=True)]
     if not all(np.isfinite(rise).all() for rise in rises):
         return None

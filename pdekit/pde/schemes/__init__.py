@@ -3,8 +3,11 @@
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from pdekit import checks
 from pdekit.grid import Grid, require_grid
+from pdekit.pde.discrete.growth import without_growth
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.sampling import evaluate_tensor
 from pdekit.pde.discrete.stats import ControlledStats, GameStats, Summary, TransportStats
@@ -56,7 +59,8 @@ class AnyStats(
 
 
 _SMALL = 32  # cells along an axis of the plane
-_DRIVEN = 256  # the same with a force: rotation costs a splitting many more steps
+_DRIVEN = 256  # the same with a force or killing: they cost a splitting many more steps
+_MOST = 1 << 18  # cells up to which one scheme stands in for the other
 
 
 _SPLIT, _KINETIC = Split(), SemiLagrangian()
@@ -80,14 +84,16 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
     """The most accurate scheme that does not refuse: exact in time wherever such a scheme exists.
 
     A Hamiltonian without a known Legendre transform, axis by axis, goes to ``Filtered``; tensor
-    diffusion that couples the axes, and planes of up to 32 cells an axis (256 with a force), to
-    ``Krylov``. Densities of the plane without diffusion along an axis go to ``SemiLagrangian``,
+    diffusion that couples the axes, and planes of up to 32 cells an axis (256 with a force, or a
+    killing rate that is not the same everywhere), to ``Krylov``. Where in the plane ``Split`` or
+    ``Krylov`` does not reach its tolerance, ``solve`` tries the other; the scheme that was used is
+    that of the solution. Densities of the plane without diffusion along an axis go to ``SemiLagrangian``,
     others without noise (beta = inf) to ``Upwind``. With an obstacle it is ``ActiveSet``, or
     ``Filtered`` for ``HamiltonJacobi``.
     """
     require_grid("grid", grid)
     require_known(equation)
-    scheme: Scheme = best_scheme(Problem(equation, grid, None))
+    scheme: Scheme = best_scheme(Problem(without_growth(equation, grid), grid, None))
     return scheme
 
 
@@ -121,9 +127,18 @@ def best_scheme(problem: Problem) -> Any:
     return _KRYLOV if small else best
 
 
+def second_scheme(problem: Problem, first: Any) -> Any:
+    """What stands in for a default that does not reach its tolerance; None if nothing does."""
+    if first not in (_SPLIT, _KRYLOV) or problem.grid.dim != 2 or problem.time_dependent:
+        return None
+    if int(np.prod(problem.grid.cells)) > _MOST:
+        return None
+    return _KRYLOV if first is _SPLIT else _SPLIT
+
+
 def _few_or_oblique(equation: Any, grid: Grid) -> bool:
     """Whether the plane has few cells, or a force, or tensor diffusion that couples its axes."""
-    driven = getattr(equation, "force", None) is not None
+    driven = any(getattr(equation, what, None) is not None for what in ("force", "killing"))
     if max(grid.cells) <= (_DRIVEN if driven else _SMALL):
         return True
     if getattr(equation, "diffusion", None) is None:

@@ -18,7 +18,9 @@ from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import LINEAR
 
 _BASIS = 0.8  # share of the tolerance for the residual, the rest for clipping
-_MOST_PARTS = 4096
+_MOST_PARTS = 4096  # steps tried in an output interval
+_FACTOR, _EASY = 4, 40  # of two steps' lengths; solves up to which the next step is longer
+_SHORTEST, _LEFT = 1e-15, 1e-14  # of the time: no step is shorter, no rest is left
 _ROUNDING = 2e-15  # rounding error per jump, from the factors
 _LOOSEST = 1e-2  # largest tolerance that is recommended
 _LONG = 1e5  # jumps above which, with rounding near rtol, the stationary state is tried
@@ -41,13 +43,14 @@ class Krylov:
     is a contraction in L1 (in the maximum norm for functions), its integral bounds the error,
     whatever the spectrum. The basis grows until that is below the share of the interval in ``rtol``
     (L1 over the mass of densities, maximum over that of the data for functions), which holds for
-    all output times together; the interval is divided by four if 60 vectors are not enough.
+    all output times together. Where 60 vectors are not enough the step is divided by four; later
+    ones grow again.
     Entries below zero (never beyond ``rtol``) are set to zero and the mass restored, functions kept
     in the range of their data; that counts as error too. If rounding would exceed the tolerance,
     but by detailed balance and the spectral gap the solution is stationary, the stationary state is
     returned. ``.stats`` has ``error_estimate``, the sum of the bounds, and the most negative value
     met. Memory: the factors, about 30 log2(cells) numbers a cell, and 60.
-    Raises ``ConvergenceError`` when 4096 parts do not reach the tolerance.
+    Raises ``ConvergenceError`` when 4096 steps do not reach the tolerance.
     Source: van den Eshof and Hochbruck, SIAM J. Sci. Comput. 27 (2006).
     """
 
@@ -91,9 +94,7 @@ class _Run:
             if at_rest is not None:
                 self.error = self.stats["error_estimate"] = max(self.error, at_rest[1])
                 return at_rest[0], 0
-        span = end - begin
-        share = allowance(self.rate, self.problem.until or end)(begin, span)
-        new, error, steps = self._interval(u, span, share, self._advice(end))
+        new, error, steps = self._interval(u, begin, end)
         new, clipped = enforce_bounds(self.problem, new, u, self.stats)
         self.error += error + clipped
         self.stats["error_estimate"] = self.error
@@ -117,29 +118,33 @@ class _Run:
             "pdekit.stationary(equation, grid)"
         )
 
-    def _interval(
-        self, u: Array, span: float, share: float, advice: str
-    ) -> tuple[Array, float, int]:
-        """The field after the interval, with an error up to its share of the tolerance."""
-        parts, done, total, before, steps = 1, 0, 0.0, u, 0
-        while done < parts:
-            allowed = _BASIS * self.rtol * share / parts
-            new, error = self._part(u, span / parts, allowed)
-            steps += 1
+    def _interval(self, u: Array, begin: float, end: float) -> tuple[Array, float, int]:
+        """The field after the interval, its error, up to the share of the tolerance, and steps.
+
+        Rough data and stiff directions need short steps at first, and longer ones later.
+        """
+        share = allowance(self.rate, self.problem.until or end)
+        t, step, total, steps, tried = begin, end - begin, 0.0, 0, 0
+        while t < end:
+            step, tried = min(step, end - t), tried + 1
+            allowed = _BASIS * self.rtol * share(t, step)
+            new, error, solves = self._part(u, step, allowed)
             if new is not None:
-                u, done, total = new, done + 1, total + error
-            elif parts >= _MOST_PARTS:
+                u, t, total, steps = new, t + step, total + error, steps + 1
+                t = end if end - t < _LEFT * end else t
+                step *= _FACTOR if solves <= _EASY else 1
+            elif tried >= _MOST_PARTS or step < _SHORTEST * end:
                 raise ConvergenceError(
-                    f"a Krylov space of {LARGEST} vectors over {span / parts:.2g} still has an "
+                    f"a Krylov space of {LARGEST} vectors over {step:.2g} still has an "
                     f"error of {error:.2g}, above its share {allowed:.2g} of rtol={self.rtol:g}; "
-                    f"{advice}"
+                    f"{self._advice(end)}"
                 )
             else:
-                parts, done, total, u = 4 * parts, 0, 0.0, before
+                step /= _FACTOR
         return u, total, steps
 
-    def _part(self, u: Array, step: float, allowed: float) -> tuple[Array | None, float]:
-        """exp(step A) u and a bound on its error; None if the basis does not suffice."""
+    def _part(self, u: Array, step: float, allowed: float) -> tuple[Array | None, float, int]:
+        """exp(step A) u, a bound on its error, and solves; None if the basis does not suffice."""
         matrix, gamma = self.operator.matrix, SHIFT * step
 
         def bound(vector: Array, g: Residual) -> float:
@@ -149,7 +154,7 @@ class _Run:
             lambda b: self.operator.solve(b, gamma), u.ravel(), bound, allowed
         )
         self.stats["solves"] += solves
-        return None if new is None else new.reshape(u.shape), error
+        return None if new is None else new.reshape(u.shape), error, solves
 
 
 def _bound(problem: Problem, matrix: Any, vector: Array, gamma: float, g: Residual) -> float:
