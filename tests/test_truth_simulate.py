@@ -798,7 +798,8 @@ def make_stopped(rng: Random) -> Trial:
     steep = rng.uniform(-3, 3) / (beta * width)
     V = pk.potentials.Linear((steep,)) + pk.potentials.Quadratic(rng.uniform(0, 2) / time)
     rate = lambda: log_uniform(rng, 0.01, 100) * width / time  # noqa: E731
-    wall = lambda: pick(rng, False, True, pk.PartlyAbsorbing(rate()))  # noqa: E731
+    enter = lambda: pk.Inflow(log_uniform(rng, 0.01, 1) / time)  # noqa: E731
+    wall = lambda: pick(rng, False, True, pk.PartlyAbsorbing(rate()), enter())  # noqa: E731
     more: dict[str, Any] = {"walls": pk.Walls(wall(), wall())}
     if rng.random() < 0.4:
         more["killing"] = pick(rng, 0.7 / time, lambda x: x[..., 0] ** 2 / (width**2 * time))
@@ -833,7 +834,7 @@ ROWS = [
         cost=2),
     Row("dynamics of one's own", ("simulate",), make_own, answered=0.1),
     Row("positions by their coordinates", ("simulate",), make_given, answered=1.0, cost=2),
-    Row("particles that stop", ("simulate", "Langevin", "Walls", "Resetting"), make_stopped,
+    Row("particles that stop", ("simulate", "Langevin", "Walls", "Inflow", "Resetting"), make_stopped,
         answered=0.8, cost=2),
     Row("no simulation", ("simulate", "Checkpoint", "Ranks"), make_nonsense, answered=0.0),
 ]  # fmt: skip
