@@ -43,7 +43,7 @@ NOT_CALLED = {
     "AccuracyWarning", "ConvergenceError", "ResolutionWarning", "TruncationWarning", "Solution",
     "Control", "Improvement", "SlowModes", "Decomposition", "SelfConsistentState", "PhaseDiagram",
     "Branch", "Basins", "Ensemble", "Comparison", "Convergence", "Certificate", "Certificates",
-    "Semiconcavity", "SampledCurvature", "AreaRates",
+    "Semiconcavity", "SampledCurvature", "AreaRates", "Passages",
 }  # fmt: skip
 
 

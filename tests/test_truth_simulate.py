@@ -834,8 +834,8 @@ ROWS = [
         cost=2),
     Row("dynamics of one's own", ("simulate",), make_own, answered=0.1),
     Row("positions by their coordinates", ("simulate",), make_given, answered=1.0, cost=2),
-    Row("particles that stop", ("simulate", "Langevin", "Walls", "Inflow", "Resetting"), make_stopped,
-        answered=0.8, cost=2),
+    Row("particles that stop, and enter", ("simulate", "Langevin", "Walls", "Inflow", "Resetting"),
+        make_stopped, answered=0.8, cost=2),
     Row("no simulation", ("simulate", "Checkpoint", "Ranks"), make_nonsense, answered=0.0),
 ]  # fmt: skip
 

@@ -13,8 +13,8 @@ FEWEST = 50
 class Survival:
     """``going`` independent particles of at most ``most``, where ``started`` have the mass one.
 
-    Of the most each is there with a probability of its own, if some entered on the way; their mean is
-    that of the ``mass``, and the tails of their number are below those of the binomial law with the
+    Each of the most is there with a probability of its own, if some entered on the way; the mean of
+    their number is that of the ``mass``, and its tails are below those of the binomial law with the
     same mean (Hoeffding 1956).
     """
 

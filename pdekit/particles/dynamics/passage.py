@@ -95,7 +95,8 @@ class FirstPassage:
     def times(self, times: Any) -> xr.Dataset:
         """Those of passage (run, particle), infinite where none was, as a variable."""
         found = np.where(np.isfinite(times), times, nan)
-        return xr.Dataset({f"{self._prefix}passage_time": (("run", "particle"), found)})
+        sides = {"lower": list(self.lower), "upper": list(self.upper)}
+        return xr.Dataset({f"{self._prefix}passage_time": (("run", "particle"), found, sides)})
 
     @property
     def _prefix(self) -> str:
