@@ -805,7 +805,8 @@ def make_stopped(rng: Random) -> Trial:
         more["killing"] = pick(rng, 0.7 / time, lambda x: x[..., 0] ** 2 / (width**2 * time))
     law = pk.Gaussian(rng.uniform(0.3, 0.7) * width, 0.05 * width)
     if rng.random() < 0.2:
-        more = {"resetting": pk.Resetting(2 / time, law)}
+        turning = lambda t: (2 + 2 * np.sin(7 * t / time)) / time  # noqa: E731
+        more = {"resetting": pk.Resetting(pick(rng, 2 / time, turning), law)}
     how = pick(rng, {}, {"integrator": particles.StochasticHeun()})
     D = pk.Langevin(V, beta, box=box, **how, **more)
     dtype, seed = pick(rng, torch.float64, torch.float32), int(rng.integers(2**40))

@@ -99,8 +99,8 @@ def compare_passages(times: xr.DataArray, ensemble: Any, name: str = "") -> Pass
     equation's mean time. T may be any time: particles that have not passed are used, not left out.
     The statistic is the mean over its standard error, corrected for skewness (Johnson 1978); with
     exponential times the test at the levels 0.01 and 0.001 has false alarms of 0.0098 and 0.0008
-    for the fewest particles, 200. τ is interpolated linearly; ``blur`` is what this may shift. Times
-    of ``FirstPassage`` are of weak order one in dt, which is seen once there are enough particles.
+    for the fewest particles, 200. τ is interpolated linearly; ``blur`` is what this may shift. The
+    times of ``FirstPassage`` are of weak order one in dt, which enough particles show.
 
     Raises ``TypeError`` for ``times`` or an ensemble without what is needed, ``ValueError`` for
     another set than that of ``times``, fewer than 200 particles, those that interact, or that are

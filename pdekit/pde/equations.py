@@ -224,7 +224,8 @@ class FokkerPlanck(_DriftDiffusion):
     where it is positive, of growth where it is negative. Constant killing is exact in time.
     ``source`` s >= 0 adds s to rho_t, a number or a function likewise; so do walls that let in
     (``Inflow``) or hold a density (``Held``).
-    ``resetting``, a ``Resetting(rate, law)``, goes with walls that reflect alone.
+    ``resetting``, a ``Resetting(rate, law)``, whose rate may be a function of time, goes with walls
+    that reflect alone.
 
     ``beta = math.inf``: no noise, rho_t = ∇·(rho (∇V - force)), by ``schemes.Upwind`` or, on a
     line, ``schemes.Quantiles``; mass then gathers in the wells, and is narrower than any cells in
@@ -363,6 +364,9 @@ def frozen(equation: Any, t: float) -> Any:
     reading = getattr(equation, "diffusion", None)
     if reading is not None and checks.time_dependent(reading.D):
         changed["diffusion"] = replace(reading, D=reading.D.at(t))
+    resetting = getattr(equation, "resetting", None)
+    if resetting is not None and checks.time_dependent(resetting.rate):
+        changed["resetting"] = replace(resetting, rate=resetting.rate.at(t))
     return replace(equation, **changed)
 
 
@@ -379,6 +383,8 @@ def moving(equation: Any) -> list[Any]:
     ]
     if reading is not None:
         parts.append(reading.D)
+    if getattr(equation, "resetting", None) is not None:
+        parts.append(equation.resetting.rate)
     return [part for part in parts if checks.time_dependent(part)]
 
 
