@@ -324,8 +324,9 @@ class HamiltonJacobiBellman(Facts):
 
     By time to go: u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., 0) = terminal cost, optimal
     α = ∇u; linear in w = exp(-beta u / 2): w_t = L w - beta ℓ w / 2. ``running_cost`` ℓ maps
-    points to values; None is zero. One that changes in time (``InTime``) is read at T - t, T the
-    last time to go asked for, by the default scheme. Mathematics 1.7; thesis (4.31)-(4.32).
+    points to values; None is zero. A potential or a running cost that changes in time (``InTime``)
+    is read at T - t, T the last time to go asked for, by the default scheme and by
+    ``PolicyIteration``. Mathematics 1.7; thesis (4.31)-(4.32).
 
     ``obstacle`` ψ: a game of two, min over α max over stopping times τ <= t of
     E[∫_0^τ (ℓ + |α|^2 / 2) + ψ(X_τ)] (u_0(X_t) in place of ψ if τ = t): α pays, and an opponent who
