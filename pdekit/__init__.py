@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pdekit.comparison.convergence import Convergence as Convergence
     from pdekit.comparison.convergence import convergence as convergence
     from pdekit.comparison.improvement import improvement as improvement
+    from pdekit.comparison.passages import Passages as Passages
+    from pdekit.comparison.passages import compare_passages as compare_passages
     from pdekit.comparison.sampled_curvature import SampledCurvature as SampledCurvature
     from pdekit.comparison.sampled_curvature import sampled_curvature as sampled_curvature
     from pdekit.comparison.semiconcavity import Semiconcavity as Semiconcavity

@@ -37,7 +37,11 @@ class PartlyAbsorbing:
 
 @dataclass(frozen=True)
 class Inflow:
-    """A wall that lets ``flux`` >= 0 in, mass per area and time: n·J = -flux; else it reflects."""
+    """A wall that lets ``flux`` >= 0 in, mass per area and time: n·J = -flux; else it reflects.
+
+    Of particles, n at the start for the mass one, n times flux times area enter per time
+    (`pdekit.particles.dynamics.entering`).
+    """
 
     flux: float
     rate: ClassVar[float] = 0.0
@@ -138,6 +142,11 @@ def not_closed(end: End) -> bool:
     return bool(end.rate > 0 or end.flux > 0)
 
 
+def takes(end: End) -> bool:
+    """Whether an end takes something, wholly or in part."""
+    return bool(end.rate > 0)
+
+
 def turns(end: End) -> bool:
     """Whether an end turns momenta round."""
     return bool(getattr(end, "turns", False))
@@ -145,7 +154,12 @@ def turns(end: End) -> bool:
 
 def supplies(walls: Walls | None) -> bool:
     """Whether some end lets in, or holds a value that is not zero."""
-    return lets_in(walls) or any(end.value != 0 for end in _all_ends(walls))
+    return lets_in(walls) or holds(walls)
+
+
+def holds(walls: Walls | None) -> bool:
+    """Whether some end holds a value that is not zero."""
+    return any(end.value != 0 for end in _all_ends(walls))
 
 
 def lets_in(walls: Walls | None) -> bool:

@@ -30,6 +30,10 @@ MV = pk.McKeanVlasov(V, 4.0, pk.CurieWeiss(1.0))
 RHO = pk.solve(FP, GRID, LAW, [0.1, 0.2])
 HEAT = pk.solve(pk.Heat(2.0), GRID, V, [0.0, 0.1])
 X = pk.simulate(pk.Langevin(V, 4.0), LAW, 300, [0.1, 0.2], 0.02)
+TAU = pk.mean_first_passage_time(FP, GRID, (0.5, 1.5))
+PASSED = pk.simulate(
+    pk.Langevin(V, 4.0), LAW, 300, [0, 0.2], 0.02, observe=pk.FirstPassage(0.5, 1.5)
+)
 FIELD = np.exp(-(GRID.centres[..., 0] ** 2))
 
 
@@ -433,6 +437,7 @@ BAD: dict[str, list[str]] = {
         "{}",
         "pk.Solution",
     ],
+    "passages": ["None", "'x'", "FP", "V", "3.0", "RHO", "np.ones(3)", "TAU + 1", "RHO.u"],
     "ensemble": ["None", "'x'", "FP", "V", "GRID", "3.0", "object()", "RHO", "{}", "pk.Ensemble"],
     "interaction": [
         "None",
@@ -1238,6 +1243,12 @@ CALLS: list[Call] = [
         pk.sensitivity,
         solution=("RHO", "solution"),
         parameter=("'beta'", "flag"),
+    ),
+    _row(
+        "compare_passages",
+        pk.compare_passages,
+        times=("TAU", "passages"),
+        ensemble=("PASSED", "ensemble"),
     ),
     _row(
         "area_rate",

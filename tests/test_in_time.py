@@ -270,6 +270,92 @@ def test_running_costs_are_read_at_the_time_of_the_motion(grid, bound):
     assert np.abs(found.fields - exact).max() <= 10 * found.stats["error_estimate"]
 
 
+def by_radau(equation, grid, times):
+    """The value function by its linear form, with the rates of the package at the right times."""
+    beta, until = equation.beta, times[-1]
+    problem = Problem(equation, grid, lambda x: np.tanh(x[..., 0]), until=until)
+
+    def minus(s):
+        ell = np.broadcast_to(problem.running_cost(s), grid.shape)
+        return problem.generator(s).matrix() - sparse.diags(beta / 2 * ell.ravel())
+
+    made = solve_ivp(
+        lambda s, w: minus(s) @ w, (0, until), np.exp(-beta / 2 * problem.values).ravel(), "Radau",
+        times, rtol=1e-9, atol=1e-12, jac=lambda s, w: minus(s).tocsc(),
+    )  # fmt: skip
+    return -2 / beta * np.log(made.y.T).reshape(-1, *grid.shape)
+
+
+MOVING = [
+    (LINE, None, pk.schemes.DoobTransform(1e-7), 1e-6),
+    (LINE, pk.InTime(cost), pk.schemes.DoobTransform(1e-7), 1e-6),
+    (pk.Grid((-2, -2), (2, 2), (8, 10)), None, pk.schemes.DoobTransform(1e-9, 1e-4), 1e-3),
+]
+
+
+@pytest.mark.parametrize(("grid", "running", "scheme", "bound"), MOVING)
+def test_potentials_of_controlled_motion_are_read_at_the_time_of_the_motion(
+    grid, running, scheme, bound, monkeypatch
+):
+    """And a planted fault, the time to go in place of the time, is seen."""
+    equation, times = pk.HamiltonJacobiBellman(V, 2.0, running), [0.3, 0.8]
+    exact = by_radau(equation, grid, times)
+    ask = equation, grid, lambda x: np.tanh(x[..., 0]), times, scheme
+    found = pk.solve(*ask)
+    np.testing.assert_allclose(found.fields, exact, rtol=0, atol=bound)
+    assert np.abs(found.fields - exact).max() <= 10 * found.stats["error_estimate"]
+    monkeypatch.setattr(Problem, "motion_time", lambda self, t: t)
+    assert np.abs(pk.solve(*ask).fields - exact).max() > 1e-2
+
+
+def test_policies_follow_what_moves_with_order_two():
+    """In dt, against Doob's transform on the same cells of another form: to h²; and in the end."""
+    grid, times = pk.Grid(-3, 3, 100), [1.0]
+    equation = pk.HamiltonJacobiBellman(V, 2.0, pk.InTime(cost))
+    solved = [
+        pk.solve(equation, grid, lambda x: np.tanh(x[..., 0]), times,
+                 pk.schemes.PolicyIteration(dt)) for dt in (0.0625, 0.03125, 0.0078125)
+    ]  # fmt: skip
+    errors = [np.abs(u.fields - solved[-1].fields)[0, 10:-10].max() for u in solved[:-1]]
+    assert errors[0] < 0.02 and 3.5 < errors[0] / errors[1] < 4.5
+    assert all(e < max(u.stats["step_errors"]) for e, u in zip(errors, solved, strict=False))
+    exact = by_radau(equation, grid, times)
+    assert np.abs(solved[-1].fields - exact)[0, 10:-10].max() < 0.02
+
+
+def test_a_moving_parabola_has_its_riccati_equation():
+    """u = P x²/2 + R, P' = q - 2 a P - P², R' = P / β, all at the time of the motion; order h²."""
+    a, q, g, until = lambda t: 1 + 0.8 * np.sin(4 * t), lambda t: 1 + np.cos(3 * t), 3.0, 0.6
+    P, R = solve_ivp(
+        lambda s, y: [q(until - s) - 2 * a(until - s) * y[0] - y[0] ** 2, y[0] / 2.0],
+        (0, until), [g, 0.0], rtol=1e-10, atol=1e-12,
+    ).y[:, -1]  # fmt: skip
+    equation = pk.HamiltonJacobiBellman(
+        pk.InTime(lambda x, t: a(t) * (x**2).sum(-1) / 2), 2.0,
+        pk.InTime(lambda x, t: q(t) * (x**2).sum(-1) / 2),
+    )  # fmt: skip
+    for scheme, bound in (
+        (pk.schemes.DoobTransform(1e-6), 6.0),
+        (pk.schemes.PolicyIteration(), 12.0),
+    ):
+        errors = []
+        for n in (50, 100):
+            grid = pk.Grid(-4, 4, n)
+            u = pk.solve(equation, grid, lambda x: g * (x**2).sum(-1) / 2, until, scheme)
+            x = grid.axes[0]
+            off = np.abs(u.fields[0] - P * x**2 / 2 - R)[np.abs(x) < 1.5].max()
+            errors.append(off / grid.spacing[0] ** 2)
+        assert max(errors) < bound
+
+
+def test_stopping_under_a_potential_that_moves_is_control_where_nobody_stops():
+    grid, never = pk.Grid(-3, 3, 60), lambda x: 0 * x[..., 0] - 10
+    start, times = lambda x: np.tanh(x[..., 0]), [0.3, 1.0]
+    free = pk.solve(pk.HamiltonJacobiBellman(V, 2.0), grid, start, times)
+    stopped = pk.solve(pk.HamiltonJacobiBellman(V, 2.0, obstacle=never), grid, start, times)
+    np.testing.assert_allclose(stopped.fields[:, 6:-6], free.fields[:, 6:-6], atol=5e-3)
+
+
 def test_langevin_with_a_schedule_is_annealed_langevin_and_knows_its_law():
     how, box = StochasticHeun(), pk.Grid(-3, 3, 100)
     one, other = pk.Langevin(WELL, beta, how, box), pk.AnnealedLangevin(WELL, beta, how, box)
@@ -366,13 +452,14 @@ def test_supplies_that_cannot_be_are_refused(name):
         pk.solve(equation, GRID, START, 5.0)
 
 
-@pytest.mark.parametrize(
-    "scheme", [pk.schemes.PolicyIteration(), pk.schemes.Godunov(), pk.schemes.Filtered()]
-)
-def test_other_schemes_refuse_running_costs_that_move(scheme):
-    equation = pk.HamiltonJacobiBellman(WELL, 2.0, pk.InTime(cost))
-    with pytest.raises(ValueError, match="use the default scheme"):
-        pk.solve(equation, GRID, WELL, 1.0, scheme)
+@pytest.mark.parametrize("scheme", [pk.schemes.Godunov(), pk.schemes.Filtered()])
+def test_other_schemes_refuse_what_moves(scheme):
+    for equation in (
+        pk.HamiltonJacobiBellman(WELL, 2.0, pk.InTime(cost)),
+        pk.HamiltonJacobiBellman(V, 2.0),
+    ):
+        with pytest.raises(ValueError, match="use the default scheme"):
+            pk.solve(equation, GRID, WELL, 1.0, scheme)
     with pytest.raises(TypeError, match="running_cost must be fixed in time"):
         pk.control(WELL, 2.0, GRID, START, WELL, 1.0, running_cost=pk.InTime(cost))
 

@@ -308,7 +308,6 @@ BAD = {
     "no box": ({"walls": BOTH}, "box=None; add box="),
     "no walls": ({"walls": True, "box": LINE}, "must be Walls"),
     "held": ({"walls": pk.Walls(pk.Held(1.0)), "box": LINE}, "Held is for equations"),
-    "inflow": ({"walls": pk.Walls(pk.Inflow(1.0)), "box": LINE}, "Inflow is for equations"),
     "axes": ({"walls": pk.Walls((True, False)), "box": LINE}, "one per axis"),
     "growth": ({"killing": -1.0}, "killing"),
     "text": ({"killing": "fast"}, "killing"),

@@ -143,9 +143,9 @@ BAD = {
         lambda: pk.ItoProcess(lambda x: x, 1.0, box=pk.Grid((0, 0), (1, 1), (4, 4))), "2 coordin"),
     "no box": (lambda: pk.MultiplicativeLangevin(WELL, 2.0, 1.0, walls=BOTH), "add box="),
     "growth": (lambda: pk.ItoProcess(lambda x: x, 1.0, killing=-1.0), "killing"),
-    "inflow": (
-        lambda: pk.ItoProcess(lambda x: x, 1.0, box=LINE, walls=pk.Walls(pk.Inflow(1.0))),
-        "Inflow is for equations"),
+    "held": (
+        lambda: pk.ItoProcess(lambda x: x, 1.0, box=LINE, walls=pk.Walls(pk.Held(1.0))),
+        "Held is for equations"),
     "two boxes": (
         lambda: pk.MetropolisLangevin(pk.potentials.DoubleWell(2), 2.0, box=LINE).dim, "one dim"),
 }  # fmt: skip

@@ -43,8 +43,8 @@ NOT_CALLED = {
     "AccuracyWarning", "ConvergenceError", "ResolutionWarning", "TruncationWarning", "Solution",
     "Control", "Improvement", "SlowModes", "Decomposition", "SelfConsistentState", "PhaseDiagram",
     "Branch", "Basins", "Ensemble", "Comparison", "Convergence", "Certificate", "Certificates",
-    "Semiconcavity", "SampledCurvature", "AreaRates",
     "cite", "sweep",  # any parameters: tests/test_citations.py, tests/test_sweeps.py
+    "Semiconcavity", "SampledCurvature", "AreaRates", "Passages",
 }  # fmt: skip
 
 

@@ -518,6 +518,29 @@ def round_about(rng: Random) -> Trial:
                  judge)  # fmt: skip
 
 
+def passing(rng: Random) -> Trial:
+    """Particles in a tilted parabola, of which few or all have passed: one alarm in a million."""
+    width, beta = log_uniform(rng, 1e-6, 1e6), log_uniform(rng, 0.3, 3)
+    unit = width**2 * beta  # of time
+    V = pk.potentials.Quadratic(rng.uniform(0, 3) / unit) + pk.potentials.Linear(
+        (rng.uniform(-1, 1) / (beta * width),)
+    )
+    grid, dynamics = pk.Grid(-6 * width, 6 * width, 600), pk.Langevin(V, beta)
+    lower, until = rng.uniform(0.2, 1) * width, unit * log_uniform(rng, 0.05, 5)
+    if rng.random() < 0.5:
+        dynamics = pk.Langevin(V, beta, box=grid, walls=pk.Walls(True, False))
+    see, seed = pk.FirstPassage(lower, 2 * lower), int(rng.integers(2**40))
+
+    def call() -> float:
+        tau = pk.mean_first_passage_time(dynamics.law(), grid, (lower, 2 * lower))
+        X = pk.simulate(dynamics, pk.Gaussian(-0.5 * width, 0.3 * width), 1000, [0, until],
+                        0.004 * unit, seed=seed, observe=see)  # fmt: skip
+        return pk.compare_passages(tau, X).p_value
+
+    return Trial(f"{dynamics} into {lower:.4g} up to {until:.4g}, seed={seed}", call,
+                 lambda p: (float(p < 1e-6), 0.0))  # fmt: skip
+
+
 ROWS = [
     *(metric_row(name, (1,)) for name in VALUES),
     *(metric_row(name, (2,)) for name in VALUES if name != "w2"),
@@ -528,6 +551,7 @@ ROWS = [
     Row("compare, by coordinates", ("compare",), shuffled, answered=1.0, cost=3),
     Row("convergence", ("convergence",), ladder, answered=1.0, cost=2),
     Row("convergence and sampled_curvature, nonsense", (), other_nonsense, answered=0.0),
+    Row("passage times", ("compare_passages", "Passages"), passing, answered=0.9, cost=3),
     Row("area rates", ("area_rate",), round_about, answered=0.8, cost=3),
     Row("sampled_curvature", ("sampled_curvature",), bent, answered=0.9, cost=5),
 ]

@@ -798,13 +798,15 @@ def make_stopped(rng: Random) -> Trial:
     steep = rng.uniform(-3, 3) / (beta * width)
     V = pk.potentials.Linear((steep,)) + pk.potentials.Quadratic(rng.uniform(0, 2) / time)
     rate = lambda: log_uniform(rng, 0.01, 100) * width / time  # noqa: E731
-    wall = lambda: pick(rng, False, True, pk.PartlyAbsorbing(rate()))  # noqa: E731
+    enter = lambda: pk.Inflow(log_uniform(rng, 0.01, 1) / time)  # noqa: E731
+    wall = lambda: pick(rng, False, True, pk.PartlyAbsorbing(rate()), enter())  # noqa: E731
     more: dict[str, Any] = {"walls": pk.Walls(wall(), wall())}
     if rng.random() < 0.4:
         more["killing"] = pick(rng, 0.7 / time, lambda x: x[..., 0] ** 2 / (width**2 * time))
     law = pk.Gaussian(rng.uniform(0.3, 0.7) * width, 0.05 * width)
     if rng.random() < 0.2:
-        more = {"resetting": pk.Resetting(2 / time, law)}
+        turning = lambda t: (2 + 2 * np.sin(7 * t / time)) / time  # noqa: E731
+        more = {"resetting": pk.Resetting(pick(rng, 2 / time, turning), law)}
     how = pick(rng, {}, {"integrator": particles.StochasticHeun()})
     D = pk.Langevin(V, beta, box=box, **how, **more)
     dtype, seed = pick(rng, torch.float64, torch.float32), int(rng.integers(2**40))
@@ -833,8 +835,8 @@ ROWS = [
         cost=2),
     Row("dynamics of one's own", ("simulate",), make_own, answered=0.1),
     Row("positions by their coordinates", ("simulate",), make_given, answered=1.0, cost=2),
-    Row("particles that stop", ("simulate", "Langevin", "Walls", "Resetting"), make_stopped,
-        answered=0.8, cost=2),
+    Row("particles that stop, and enter", ("simulate", "Langevin", "Walls", "Inflow", "Resetting"),
+        make_stopped, answered=0.8, cost=2),
     Row("no simulation", ("simulate", "Checkpoint", "Ranks"), make_nonsense, answered=0.0),
 ]  # fmt: skip
 

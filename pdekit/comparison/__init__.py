@@ -17,6 +17,7 @@ from pdekit.comparison.metrics import (
     Moments,
     SlicedW2,
 )
+from pdekit.comparison.passages import Passages, compare_passages
 from pdekit.comparison.semiconcavity import (
     Semiconcavity,
     convex_intervals,
@@ -39,11 +40,13 @@ __all__ = [
     "Estimate",
     "KolmogorovSmirnov",
     "Moments",
+    "Passages",
     "SampledImprovement",
     "Semiconcavity",
     "SlicedW2",
     "area_rate",
     "compare",
+    "compare_passages",
     "convergence",
     "convex_intervals",
     "improvement",

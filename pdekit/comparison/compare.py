@@ -41,7 +41,7 @@ from pdekit.comparison.inputs import (
 )
 from pdekit.comparison.layers import cell_blur, layered_tests, layers, p_values
 from pdekit.comparison.metrics import KL, L1, W1, Metric, Sample
-from pdekit.comparison.survival import FEWEST, Survival, survival_of
+from pdekit.comparison.survival import FEWEST, Survival, most_of, survival_of
 from pdekit.comparison.verdict import INDEPENDENT, INDICATIVE, RUNS, Comparison
 from pdekit.grid import Grid
 
@@ -155,7 +155,8 @@ def compare(
         time = float(clouds.times[there])
         cloud = clouds.at(there)
         times.append(time)
-        mass, total = mass_of(u.isel(time=here), grid, time, alive is not None)
+        most = most_of(alive, there)
+        mass, total = mass_of(u.isel(time=here), grid, time, alive is not None, most)
         lost = survival_of(alive, there, total, clouds.particles)
         # independent draws for every time
         rows.append(_at_one_time(cloud, mass, grid, asked, there, (lost, stopped)))

@@ -168,8 +168,13 @@ def points_of(x: xr.DataArray, dim: int, time: float, stops: bool) -> Array:
     return points
 
 
-def mass_of(u: xr.DataArray, grid: Grid, time: float, stops: bool) -> tuple[Array, float]:
-    """Masses in the cells, over their sum, and this; 1 unless particles may stop."""
+def mass_of(
+    u: xr.DataArray, grid: Grid, time: float, stops: bool, most: float = 1.0
+) -> tuple[Array, float]:
+    """Masses in the cells, over their sum, and this; 1 unless particles may stop or enter.
+
+    ``most`` is what there may be of it.
+    """
     rho = _real(u.values, "the density")
     if not np.isfinite(rho).all():
         raise ValueError(f"the density is not finite at t = {time:g}")
@@ -179,10 +184,11 @@ def mass_of(u: xr.DataArray, grid: Grid, time: float, stops: bool) -> tuple[Arra
             "solution of a Fokker-Planck equation"
         )
     total = float(grid.integrate(rho))
-    if stops and not 0 < total < 1 + 1e-3:
+    if stops and not 0 < total < most * (1 + 1e-3):
         raise ValueError(
             f"the density integrates to {total:.6g} at t = {time:g}, expected more than 0 and at "
-            "most 1, of particles that may stop; leave later times out, or divide by the first mass"
+            f"most {most:.6g}, of particles that may stop; leave later times out, or divide by the "
+            "first mass"
         )
     if not stops and abs(total - 1) > 1e-3:
         raise ValueError(
@@ -191,7 +197,7 @@ def mass_of(u: xr.DataArray, grid: Grid, time: float, stops: bool) -> tuple[Arra
             "by walls= or killing= of their dynamics"
         )
     mass = np.maximum(rho, 0.0)
-    return np.asarray(mass / mass.sum()), min(total, 1.0) if stops else 1.0
+    return np.asarray(mass / mass.sum()), min(total, most) if stops else 1.0
 
 
 def acts_on_itself(dynamics: object) -> bool:

@@ -11,16 +11,22 @@ FEWEST = 50
 
 @dataclass(frozen=True)
 class Survival:
-    """``going`` of ``started`` independent particles, each left with the probability ``mass``."""
+    """``going`` independent particles of at most ``most``, where ``started`` have the mass one.
+
+    Each of the most is there with a probability of its own, if some entered on the way; the mean of
+    their number is that of the ``mass``, and its tails are below those of the binomial law with the
+    same mean (Hoeffding 1956).
+    """
 
     going: int
     started: int
     mass: float
+    most: int
 
     @property
     def p_value(self) -> float:
         """Twice the smaller tail of the binomial law, at most 1."""
-        return two_sided(self.going, self.started, self.mass)
+        return two_sided(self.going, self.most, min(1.0, self.mass * self.started / self.most))
 
     def row(self) -> dict[str, Any]:
         """What a comparison says of it."""
@@ -44,5 +50,13 @@ def survival_of(alive: Any, number: int, mass: float, kept: int) -> Survival | N
     """
     if alive is None:
         return None
-    started = int(alive.attrs.get("started", kept))
-    return Survival(round(float(alive.isel(time=number)) * started), started, mass)
+    started, there = int(alive.attrs.get("started", kept)), alive.isel(time=number)
+    most = int(there["most"]) if "most" in there.coords else started
+    return Survival(round(float(there) * started), started, mass, most)
+
+
+def most_of(alive: Any, number: int) -> float:
+    """The largest mass of particles of one time, of an ensemble's ``alive``."""
+    if alive is None or "most" not in alive.coords:
+        return 1.0
+    return float(alive["most"][number]) / float(alive.attrs["started"])

@@ -82,7 +82,7 @@ class Comparison:
         Warns (``AccuracyWarning``) where it is False and too coarse cells may be the reason. Raises
         ``ValueError`` unless ``0 < level < 1``. Good values: 0.01, 0.001.
         """
-        level = _checked_level(level)
+        level = checked_level(level)
         if self.p_value >= level:
             return True
         if level <= self.data.sizes["time"] * float(self.data["blurred"].min()):
@@ -108,7 +108,7 @@ class Comparison:
         among all of them is at most ``level``, under any dependence. Raises ``ValueError`` unless
         ``0 < level < 1``.
         """
-        level = _checked_level(level)
+        level = checked_level(level)
         names = [str(k) for k in self.data if str(k).startswith("p_")]
         tests = [k for k in names if k not in ("p_value", "p_layers", "p_metrics")]
         p = self.data[tests].to_dataarray("test").transpose("time", "test")
@@ -138,7 +138,7 @@ class Comparison:
 _COLUMNS = ("l1", "floor_l1", "w1", "floor_w1", "kl", "p_value")
 
 
-def _checked_level(level: float) -> float:
+def checked_level(level: float) -> float:
     value = number("level", level, "a false-alarm probability in (0, 1)")
     if not 0 < value < 1:
         raise ValueError(f"level must be a probability of false alarms in (0, 1), got {level!r}")

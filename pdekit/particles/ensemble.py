@@ -19,6 +19,7 @@ from tqdm import tqdm
 import pdekit
 from pdekit import checks
 from pdekit.errors import AccuracyWarning, each_once
+from pdekit.particles.dynamics.entering import Entering, newcomers
 from pdekit.particles.dynamics.passage import Watched, check_passages
 from pdekit.particles.dynamics.stopping import Stopping, changes_paths, stops
 from pdekit.particles.fused import fused
@@ -53,7 +54,7 @@ from pdekit.particles.run.recorder import Recorder, file_of
 from pdekit.particles.run.rounding import RoundingCheck
 from pdekit.particles.run.schedule import Interval, intervals, some_steps
 from pdekit.particles.run.start_in_box import check_start_in_box
-from pdekit.particles.run.starts import start
+from pdekit.particles.run.starts import WithNewcomers, start
 from pdekit.particles.run.step_size import (
     check_final_curvature,
     check_step_size,
@@ -155,9 +156,10 @@ def simulate(
     times, dt = checks.output_times(t), checks.positive("dt", dt)
     device, dtype = usable_device(device), float_type(dtype)
     kept = len(times) * (2 if hasattr(dynamics, "momenta_of") else 1)
-    check_size(n, runs, kept, dtype, bool(keep))
+    every = n + newcomers(dynamics, n, times[-1])
+    check_size(every, runs, kept, dtype, bool(keep))
     plan, coupled = intervals(times, dt), bool(getattr(dynamics, "coupled", False))
-    divided = division(_alone_or(ranks), n, runs, coupled, interacts_by_mean(dynamics))
+    divided = division(_alone_or(ranks), every, runs, coupled, interacts_by_mean(dynamics))
     observe, asked = listed(observe), {}
     file = None if checkpoint is None else file_of(checkpoint, divided)
     if file is not None:  # before any user code is called, which may count its calls
@@ -172,6 +174,7 @@ def simulate(
     began = perf_counter()
     with torch.no_grad(), one_thread() as threads, each_once():
         source = start(initial, n, runs, seed, dtype, device)
+        source = source if every == n else WithNewcomers(source, n)
         if times[-1] > 0:
             _warn_of_used_noise(dynamics, initial, seed, stacklevel=3)
         dim = source.probe.shape[-1]
@@ -210,6 +213,9 @@ def simulate(
             mover.check_steps(source, divided.here, seed, some_steps(plan, dt))
         traced = compiled(mover) if device.type == "cuda" else None
         advance = fast or traced or step_by_step(mover)
+        if every > n:
+            mover = Entering(mover, n, advance)
+            advance = mover.advance
         if passages:
             mover = Watched(mover, dynamics, passages, advance)
             advance = mover.advance
@@ -246,14 +252,15 @@ def simulate(
             speed = began, resumed, loop.finished(), bar.total
             stats = stats_of(plan, curvature, *speed)
             asked_for = len(observe)
-            result = ensemble_of(dynamics, seed, stats, times, dim, recorder, asked_for)
+            result = ensemble_of(dynamics, seed, stats, times, dim, recorder, asked_for, n)
             if loop.interrupted:
                 raise _interrupted(result, recorder)
     if divided.ranks.size == 1:
         return result
     recorder.observed.add_up(divided.ranks.add_up)
     observed = observed_of(recorder, times, dim, asked_for)
-    return replace(result, observed=observed, alive=alive_of(recorder, times, n, asked_for))
+    alive = alive_of(recorder, times, n, asked_for, dynamics)
+    return replace(result, observed=observed, alive=alive)
 
 
 def _warn_of_used_noise(dynamics: Dynamics, initial: Start, seed: int, stacklevel: int) -> None:

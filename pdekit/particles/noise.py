@@ -46,6 +46,7 @@ INNER, MOMENTUM, ACCEPTANCE, CHOICE = 4, 5, 6, 7
 BATCH_NORMAL, BATCH_UNIFORM = 9, 10
 # of what stops particles on their way, see `pdekit.particles.dynamics.stopping`
 STOP_NORMAL, STOP_UNIFORM, KILL_UNIFORM, RESET_NORMAL, RESET_UNIFORM = 11, 12, 13, 14, 15
+ENTRY_UNIFORM = 16  # of particles that enter, see `pdekit.particles.dynamics.entering`
 WATCHED = 1 << 46  # added to steps: of those that look at paths, in the same channels
 _CALLS = 256  # draws of a law in one step
 
@@ -300,6 +301,32 @@ class StepNoise:
             fill = fill_uniforms if channel == BATCH_UNIFORM else fill_normals
             fill(out, Address(self.seed, self.run, channel, step))
         return out.view(runs, count, each)
+
+
+@dataclass(frozen=True)
+class NoiseOfSome:
+    """That of some particles of a tile, ``(1, count, dim)``, by their rows and columns there."""
+
+    noise: StepNoise
+    rows: Tensor
+    columns: Tensor
+
+    def at(self, step: int, channel: int = DYNAMICS) -> Tensor:
+        """Standard normals."""
+        return self._of(normals_of_sites, step, channel, self.noise.buffer.shape[-1])
+
+    def uniforms(self, step: int, channel: int, each: int = 1) -> Tensor:
+        """``each`` uniforms per particle in (0, 1)."""
+        return self._of(uniforms_of_sites, step, channel, each)
+
+    def _of(self, numbers: Any, step: int, channel: int, each: int) -> Tensor:
+        at = self.noise.address(step, step, channel)
+        first = (self.noise.particle + self.columns) * each
+        sites = first[:, None] + torch.arange(each, device=first.device)
+        streams = at.stream + (self.rows[:, None] << 8)
+        where = sites, torch.full_like(sites, step), streams.expand_as(sites)
+        drawn: Tensor = numbers(*where, (at.seed & _LOW, at.seed >> 32), self.noise.buffer.dtype)
+        return drawn[None]
 
 
 @dataclass

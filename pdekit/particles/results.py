@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pdekit.arrays import Array
+from pdekit.particles.dynamics.entering import gates, newcomers
 from pdekit.particles.dynamics.gradients import FullGradient
 from pdekit.particles.observation import watches
 from pdekit.particles.run.ranks import (
@@ -59,11 +60,14 @@ class Ensemble(Result):
     ``x`` and ``stats`` are those of this rank, and ``x`` has the coordinate along which it is
     divided.
 
-    Of a dynamics with walls or killing: ``alive``, the share (time, [run]) of particles that are
-    on their way, and ``exits``, over ``particle`` [and ``run``]: the ``time``, ``place`` (dim) and
-    ``wall`` of those that stopped, NaN for the others; ``wall`` is 2 k at the lower end of axis k,
-    2 k + 1 at the upper one, -1 for killing. ``x`` is NaN from the exit on; observables are of
+    Of a dynamics with walls or killing: ``alive``, the number (time, [run]) of particles that are
+    on their way over ``n`` (above 1 where more have entered than stopped), and ``exits``, over
+    ``particle`` [and ``run``]: the ``time``, ``place`` (dim) and ``wall`` of those that stopped,
+    NaN for the others; ``wall`` is 2 k at the lower end of axis k, 2 k + 1 at the upper one, -1 for
+    killing. ``x`` is NaN from the exit on; observables are of
     those on their way. None for other dynamics; ``exits`` also where positions are not kept.
+    Particles that enter (``Inflow``) have the numbers from ``n`` on, and NaN before; observables
+    count them from then on.
 
     ``p``: momenta, like ``x``, of ``UnderdampedLangevin``; None for dynamics that have none, and
     where positions are not kept.
@@ -190,12 +194,15 @@ def ensemble_of(
     dim: int,
     recorder: Recorder,
     asked_for: int,
+    n: int,
 ) -> Ensemble:
     x: Any = None if recorder.out is None else _labelled(recorder.out, times, recorder.division)
     if x is not None and times[-1] > 0 and draws(dynamics):
         x.attrs["seed"] = seed
     observed = observed_of(recorder, times, dim, asked_for)
-    alive = alive_of(recorder, times, recorder.division.here.size, asked_for)
+    here = recorder.division.here
+    started = max(1, min(n - here.particle, here.size))
+    alive = alive_of(recorder, times, started, asked_for, dynamics)
     exits, p = _exits(recorder), None
     if recorder.momenta is not None:
         p = _labelled(recorder.momenta, times, recorder.division, "p")
@@ -215,13 +222,19 @@ def observed_of(recorder: Recorder, times: list[float], dim: int, asked_for: int
     return xr.merge([table, found.isel(run=0) if _alone(recorder.division) else found])
 
 
-def alive_of(recorder: Recorder, times: list[float], n: int, asked_for: int) -> Any:
-    """Shares of particles on their way, of those that may stop."""
+def alive_of(recorder: Recorder, times: list[float], n: int, asked_for: int, dynamics: Any) -> Any:
+    """Particles on their way over those that started, of particles that may stop.
+
+    Where particles enter, ``most`` is the largest possible number over time.
+    """
     if len(recorder.observed.seen) == asked_for:
         return None
     shares = recorder.observed.seen[-1] / n
     coords, started = {"time": np.array(times)}, {"started": n * shares.shape[1]}
     alive = xr.DataArray(shares, coords, ("time", "run"), "alive", started)
+    if gates(dynamics):
+        most = [shares.shape[1] * (n + newcomers(dynamics, n, t)) for t in times]
+        alive = alive.assign_coords(most=("time", most))
     return alive.isel(run=0) if shares.shape[1] == 1 else alive
 
 

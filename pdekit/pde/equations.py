@@ -227,7 +227,8 @@ class FokkerPlanck(_DriftDiffusion):
     where it is positive, of growth where it is negative. Constant killing is exact in time.
     ``source`` s >= 0 adds s to rho_t, a number or a function likewise; so do walls that let in
     (``Inflow``) or hold a density (``Held``).
-    ``resetting``, a ``Resetting(rate, law)``, goes with walls that reflect alone.
+    ``resetting``, a ``Resetting(rate, law)``, whose rate may be a function of time, goes with walls
+    that reflect alone.
 
     ``beta = math.inf``: no noise, rho_t = ∇·(rho (∇V - force)), by ``schemes.Upwind`` or, on a
     line, ``schemes.Quantiles``; mass then gathers in the wells, and is narrower than any cells in
@@ -327,8 +328,9 @@ class HamiltonJacobiBellman(Facts):
 
     By time to go: u_t = -∇V·∇u - |∇u|^2 / 2 + beta^-1 Δu + ℓ, u(., 0) = terminal cost, optimal
     α = ∇u; linear in w = exp(-beta u / 2): w_t = L w - beta ℓ w / 2. ``running_cost`` ℓ maps
-    points to values; None is zero. One that changes in time (``InTime``) is read at T - t, T the
-    last time to go asked for, by the default scheme. Mathematics 1.7; thesis (4.31)-(4.32).
+    points to values; None is zero. A potential or a running cost that changes in time (``InTime``)
+    is read at T - t, T the last time to go asked for, by the default scheme and by
+    ``PolicyIteration``. Mathematics 1.7; thesis (4.31)-(4.32).
 
     ``obstacle`` ψ: a game of two, min over α max over stopping times τ <= t of
     E[∫_0^τ (ℓ + |α|^2 / 2) + ψ(X_τ)] (u_0(X_t) in place of ψ if τ = t): α pays, and an opponent who
@@ -368,6 +370,9 @@ def frozen(equation: Any, t: float) -> Any:
     reading = getattr(equation, "diffusion", None)
     if reading is not None and checks.time_dependent(reading.D):
         changed["diffusion"] = replace(reading, D=reading.D.at(t))
+    resetting = getattr(equation, "resetting", None)
+    if resetting is not None and checks.time_dependent(resetting.rate):
+        changed["resetting"] = replace(resetting, rate=resetting.rate.at(t))
     return replace(equation, **changed)
 
 
@@ -384,6 +389,8 @@ def moving(equation: Any) -> list[Any]:
     ]
     if reading is not None:
         parts.append(reading.D)
+    if getattr(equation, "resetting", None) is not None:
+        parts.append(equation.resetting.rate)
     return [part for part in parts if checks.time_dependent(part)]
 
 

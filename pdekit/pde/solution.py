@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # of the mass: what is left, from which rounding is small beside it
+_LOOKS = 32  # intervals of all the time, at least, in which a rate that moves is integrated
 _LEAST_LEFT = 1e-10
 
 
@@ -364,13 +365,13 @@ def _reset(
     rate ∫_0^s G, G(r) the expectation from the law after r without resetting, which is the pairing
     of the data with what a supply of the law has become; of coefficients that move, by quadrature.
     """
-    rate, law = equation.resetting.rate, equation.resetting.law
-    density = Problem(_forward(equation), grid, law).values
-    killed = replace(equation, resetting=None, killing=rate)
+    resetting, rate = equation.resetting, equation.resetting.rate
+    density = Problem(_forward(equation), grid, resetting.law).values
+    killed = replace(equation, resetting=None, killing=resetting.as_killing())
     problem = Problem(equation, grid, initial)
     if problem.is_density:
-        back = rate * float(grid.integrate(problem.values)) * density
-        killed = replace(killed, source=lambda _: back)
+        back = float(grid.integrate(problem.values)) * density
+        killed = replace(killed, source=resetting.as_source(back))
         solution, advance = solved(killed, grid, initial, t, scheme, stacklevel)
         return replace(solution, equation=equation), advance
     if Problem(killed, grid, None).time_dependent:
@@ -393,33 +394,38 @@ def _reset_later(
     equation: Any, killed: Any, grid: Grid, initial: Initial, t: Times, scheme: Scheme | None,
     stacklevel: int,
 ) -> tuple[Solution, Advance]:  # fmt: skip
-    """Expectations under resetting and coefficients that move: v + rate ∫_0^s <law, v>,
+    """Expectations under resetting and coefficients that move: v + ∫_0^s rate <law, v>,
 
     v without what comes back, at the nodes of two Gauss rules in intervals that double from the
-    time of a jump on; their difference counts as error.
+    time of a jump on, up to a share of all the time if the rate moves; their difference counts as
+    error.
     """
-    rate, law = equation.resetting.rate, equation.resetting.law
+    resetting = equation.resetting
     times = np.array(checks.output_times(t))
     problem = Problem(killed, grid, initial, until=float(times[-1]))
     fastest = float(problem.generator().exit_rate().max())
-    pieces = doubling_pieces(times, 1 / fastest)
+    moves = checks.time_dependent(resetting.rate)
+    seen = np.union1d(times, np.linspace(0, times[-1], _LOOKS + 1)) if moves else times
+    pieces = doubling_pieces(seen, 1 / fastest)
     nodes = [gauss_nodes(pieces, n) for n in RULES]
     every = np.unique(np.concatenate([times, *(x.ravel() for x, _ in nodes)]))
     solution, advance = solved(killed, grid, initial, every, scheme, stacklevel)
-    weights = Problem(_forward(equation), grid, law).values * grid.cell_volume
+    weights = Problem(_forward(equation), grid, resetting.law).values * grid.cell_volume
     axes = tuple(range(1, grid.dim + 1))
-    from_law = np.sum(solution.fields * weights, axes)
+    rates = np.array([resetting.rate_at(float(times[-1]) - s) for s in every])
+    from_law = rates * np.sum(solution.fields * weights, axes)
     rough, fine = (
         np.append(0.0, np.cumsum((w * from_law[np.searchsorted(every, x)]).sum(1)))
         for x, w in nodes
     )
     at = np.searchsorted(np.append(0.0, pieces[:, 1]), times)
     fields = solution.fields[np.searchsorted(every, times)]
-    fields = fields + (rate * fine[at]).reshape(-1, *(1 for _ in grid.cells))
+    fields = fields + fine[at].reshape(-1, *(1 for _ in grid.cells))
     stats: AnyStats = {**solution.stats}
     stats["minimum"], stats["maximum"] = float(fields.min()), float(fields.max())
-    off = rate * float(np.abs(fine - rough).max()) / max(float(np.abs(fields).max()), 1e-300)
-    stats["error_estimate"] = stats.get("error_estimate", 0.0) * (1 + rate * times[-1]) + off
+    off = float(np.abs(fine - rough).max()) / max(float(np.abs(fields).max()), 1e-300)
+    grown = 1 + float(rates.max()) * times[-1]
+    stats["error_estimate"] = stats.get("error_estimate", 0.0) * grown + off
     return replace(solution, equation=equation, fields=fields, times=times, stats=stats), advance
 
 

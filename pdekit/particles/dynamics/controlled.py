@@ -33,8 +33,8 @@ class ControlledLangevin(Diffusion):
     integrator : ``StochasticHeun()`` takes the slopes at both ends of a step (weak order 2);
         ``EulerMaruyama()`` at its beginning
     box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
-    walls : what the ends of the box do, such as ``Walls(True, PartlyAbsorbing(rate))``; None for
-        walls that reflect
+    walls : what the ends of the box do, such as ``Walls(True, PartlyAbsorbing(rate))``, or
+        ``Walls(Inflow(flux), True)``, by which particles enter; None for walls that reflect
     killing : rate >= 0 per time at which particles are taken, a number or a function of points
     resetting : ``Resetting(rate, law)``, to places from a law of independent particles
 

@@ -11,7 +11,7 @@ from pdekit import checks
 from pdekit.grid import Grid
 from pdekit.particles.integrators import Draws, Fast, Integrator, Step
 from pdekit.protocols import Coefficient, Function
-from pdekit.walls import not_closed
+from pdekit.walls import takes
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +118,7 @@ def wide_step(dynamics: Any, x: Tensor, size: float, t: float) -> str:
     worst, kick, width = 0.0, 0.0, inf
     for k, (a, b, ends) in enumerate(sides):
         own = sqrt(variance if isinstance(variance, float) else float(variance[..., k].max()))
-        if any(map(not_closed, ends)) and own / (b - a) > worst:
+        if any(map(takes, ends)) and own / (b - a) > worst:
             worst, kick, width = own / (b - a), own, b - a
     if worst <= 1 / _KICKS:
         return ""

@@ -37,8 +37,8 @@ class Langevin(Diffusion):
         discrete algorithm, ``StochasticHeun()`` for laws at finite time, ``TamedEuler()`` for
         slopes under which the others overflow
     box : a Grid with reflecting walls and wrapping periodic axes; None for the whole space
-    walls : what the ends of the box do, such as ``Walls(True, PartlyAbsorbing(rate))``; None for
-        walls that reflect
+    walls : what the ends of the box do, such as ``Walls(True, PartlyAbsorbing(rate))``, or
+        ``Walls(Inflow(flux), True)``, by which particles enter; None for walls that reflect
     killing : rate >= 0 per time at which particles are taken, a number or a function of points
     resetting : ``Resetting(rate, law)``, to places from a law of independent particles
 

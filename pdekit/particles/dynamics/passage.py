@@ -22,6 +22,7 @@ from pdekit.arrays import IntArray
 from pdekit.particles.dynamics.stopping import hitting_share, replaced_step
 from pdekit.particles.integrators import Draws, Fast, Step
 from pdekit.particles.noise import STOP_NORMAL, STOP_UNIFORM, WATCHED
+from pdekit.walls import lets_in
 
 _TINY = 1e-30  # variance of steps without noise
 _NEVER = 40.0  # no uniform number is below exp(-40)
@@ -94,7 +95,8 @@ class FirstPassage:
     def times(self, times: Any) -> xr.Dataset:
         """Those of passage (run, particle), infinite where none was, as a variable."""
         found = np.where(np.isfinite(times), times, nan)
-        return xr.Dataset({f"{self._prefix}passage_time": (("run", "particle"), found)})
+        sides = {"lower": list(self.lower), "upper": list(self.upper)}
+        return xr.Dataset({f"{self._prefix}passage_time": (("run", "particle"), found, sides)})
 
     @property
     def _prefix(self) -> str:
@@ -114,6 +116,11 @@ def check_passages(dynamics: Any, passages: tuple[FirstPassage, ...]) -> None:
         raise TypeError(
             f"FirstPassage goes with the steps of {ours}, got {name} with its own {own}; leave "
             f"{own} as it is"
+        )
+    if lets_in(getattr(dynamics, "walls", None)):
+        raise ValueError(
+            f"FirstPassage watches the particles that start, got {name} with "
+            f"{checks.shown(dynamics.walls)}, by which others enter; let these walls reflect"
         )
     box = getattr(dynamics, "box", None)
     for passage in passages if box is not None else ():

@@ -13,7 +13,8 @@ in law, and survival is of weak order one in dt, not one half (Gobet 2000):
   κ times the density there;
 * killing at the rate k: an exponential below h (k(x) + k(y))/2, of which also the time is known;
 * resetting at the rate r: within the step with probability 1 - exp(-rh), the last time a truncated
-  exponential before its end; from there one shorter step.
+  exponential before its end; from there one shorter step. Of a rate in time ∫ r stands for rh: the
+  number of resets is exact, their times take r as constant on sixteenths of a step.
 
 Of several the first counts. Places on the way are those of the chord. Each random number has its
 own address, so that a path does not depend on tiles, ranks and restarts.
@@ -32,8 +33,8 @@ from pdekit import checks
 from pdekit.particles.dynamics.diffusion import Diffusion, aslant, at_time, fold, reflected
 from pdekit.particles.integrators import Draws, Fast, Integrator, Step
 from pdekit.particles.noise import KILL_UNIFORM, STOP_NORMAL, STOP_UNIFORM, LawNoise
-from pdekit.resetting import require_resetting
-from pdekit.walls import lets_in, not_closed, require_walls, supplies
+from pdekit.resetting import require_resetting, waiting
+from pdekit.walls import holds, require_walls, takes
 
 KILLED = -1.0
 """In ``Ensemble.exits``: not at a wall. The lower wall of axis k is 2 k, the upper one 2 k + 1."""
@@ -98,12 +99,7 @@ def _check_walls(name: str, walls: Any, box: Any) -> None:
             f"{name}: walls stand at the ends of a box, got box=None; add box=Grid(lower, upper, n)"
         )
     walls.per_axis(box.periodic)
-    if lets_in(walls):
-        raise ValueError(
-            f"{name}: the number of particles is fixed, none can enter, got {checks.shown(walls)}; "
-            "Inflow is for equations, such as FokkerPlanck"
-        )
-    if supplies(walls):
+    if holds(walls):
         raise ValueError(
             f"{name}: particles cannot hold a density at a wall, got {checks.shown(walls)}; Held "
             "is for equations, such as FokkerPlanck"
@@ -193,7 +189,7 @@ class Stopping:
         """Which coordinates lie beyond a wall that takes particles, wholly or in part."""
         box = self.dynamics.box
         ends = self.dynamics.walls.per_axis(box.periodic)
-        taking = x.new_tensor([[not_closed(end) for end in pair] for pair in ends]).bool()
+        taking = x.new_tensor([[takes(end) for end in pair] for pair in ends]).bool()
         below, above = x < x.new_tensor(box.lower), x > x.new_tensor(box.upper)
         return (below & taking[:, 0]) | (above & taking[:, 1])
 
@@ -208,7 +204,7 @@ class Stopping:
     def exits(self, state: Tensor) -> Tensor:
         """Time, wall and place of exits, ``(runs, particles, 2 + dim)``; NaN where none is."""
         ends = torch.cat([state[TIME, ..., :1], state[WALL, ..., :1], state[PLACE]], -1)
-        return ends.masked_fill(self.alive(state)[..., None], nan)
+        return ends.masked_fill(~ends[..., :1].isfinite(), nan)
 
     def spent(self, state: Tensor, step: Step) -> Tensor:
         """How long each was on its way in the step before a state, ``(runs, particles, 1)``."""
@@ -224,15 +220,20 @@ class Stopping:
             return state
         y, share, wall = self._met(x, y, self.dynamics.variance(x, step), step, noise)
         y = self._folded(y, step).where(accepted, x)
-        share, wall = self._killed(x, y, share, wall, step, noise)
+        share, wall = self._killed(x, y, share, wall, h, step, noise)
         going = state[TIME] == inf
-        stopped = going & (share < inf)
-        passed = share.clamp_max(1)
-        place = self._at_the_wall(x + passed * (y - x), wall)
-        state[PLACE] = torch.where(going, torch.where(stopped, place, y), x)
-        state[TIME] = torch.where(stopped, step.start + passed * h, state[TIME])
-        state[WALL] = torch.where(stopped, wall, state[WALL])
+        for row, value in enumerate(self._ended(x, y, share, wall, step.start, h)):
+            state[row] = torch.where(going, value, state[row])
         return state
+
+    def part_of_step(self, x: Tensor, left: Tensor, step: Step, noise: Any) -> tuple[Tensor, ...]:
+        """The rows of a state that is at ``x`` when ``left`` (..., 1) is left of a step."""
+        y = self._moved(x, left, step, noise.at(step.number))
+        v = (self.dynamics.variance(x, step) * (left / step.size)).expand_as(x)
+        y, share, wall = self._met(x, y, v.clamp_min(_NOTHING), step, noise)
+        y = self._folded(y, step)
+        share, wall = self._killed(x, y, share, wall, left, step, noise)
+        return self._ended(x, y, share, wall, step.stop - left, left)
 
     def fused(self, x: Tensor) -> Fast | None:
         """Many steps at once, if there is a compiled loop for them."""
@@ -285,7 +286,7 @@ class Stopping:
         edge = x.clone()
         for k, ends in enumerate(self.dynamics.walls.per_axis(box.periodic)):
             for side, (end, a) in enumerate(zip(ends, (box.lower[k], box.upper[k]), strict=True)):
-                if not not_closed(end):
+                if not takes(end):
                     continue
                 meets = uniform[..., 2 * k + side]
                 when = uniform[..., 2 * (dim + k) + side]
@@ -296,7 +297,7 @@ class Stopping:
                     local = _local_time(d, beyond, own, meets)
                     y[..., k] += inward * local
                     edge[..., k] = torch.where(local > 0, a, edge[..., k])
-                    there = self._at(edge, k, own, step)
+                    there = self._at(edge, k, step)
                     stopped = -torch.log(when) < 2 * end.rate * step.size / there * local
                     after = when.new_full((), 0.5).expand_as(when)
                 else:
@@ -309,25 +310,32 @@ class Stopping:
             y += aslant(self.dynamics.covariance(edge, step.start), y - start)
         return y, share, wall
 
-    def _at(self, edge: Tensor, k: int, own: Tensor | float, step: Step) -> Tensor | float:
+    def _at(self, edge: Tensor, k: int, step: Step) -> Tensor | float:
         """The variance where a wall pushes, which a rate of absorption is relative to."""
-        if isinstance(own, float):
-            return own
-        there: Tensor = self.dynamics.variance(edge, step)[..., k].clamp_min(_NOTHING)
-        return there
+        there: Tensor | float = self.dynamics.variance(edge, step)
+        return there if isinstance(there, float) else there[..., k].clamp_min(_NOTHING)
 
     def _killed(
-        self, x: Tensor, y: Tensor, share: Tensor, wall: Tensor, step: Step, noise: Any
+        self, x: Tensor, y: Tensor, share: Tensor, wall: Tensor, h: Any, step: Step, noise: Any
     ) -> tuple[Tensor, Tensor]:
-        """The same, where killing came first."""
+        """The same, where killing came first; on their way for ``h``."""
         killing = self.dynamics.killing
         if killing is None:
             return share, wall
         rate = (_rates(killing, x, step.start) + _rates(killing, y, step.stop)) / 2
         waits = -torch.log(noise.uniforms(step.number, KILL_UNIFORM))
-        after = waits / (rate[..., None] * step.size)
+        after = waits / (rate[..., None] * h)
         first = after < share.clamp_max(1)
         return torch.where(first, after, share), torch.where(first, KILLED, wall)
+
+    def _ended(
+        self, x: Tensor, y: Tensor, share: Tensor, wall: Tensor, start: Any, h: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows of the state after the way from x to y, which begins at ``start``."""
+        stopped, passed = share < inf, share.clamp_max(1)
+        place = self._at_the_wall(x + passed * (y - x), wall)
+        time = torch.where(stopped, start + passed * h, share)
+        return torch.where(stopped, place, y), time, wall
 
     def _at_the_wall(self, place: Tensor, wall: Tensor) -> Tensor:
         """Places of exits, exactly at the wall."""
@@ -344,11 +352,21 @@ class Stopping:
         """y, but for those that were reset within the step: from a new place for what was left."""
         resetting, h = self.dynamics.resetting, step.size
         when, since = noise.uniforms(step.number, STOP_UNIFORM, 2).unbind(-1)
-        chance = -torch.expm1(when.new_tensor(-resetting.rate * h))
-        left = (-torch.log1p(-since * chance) / resetting.rate).clamp_max(h)[..., None]
+        hazard = resetting.hazard(step.stop, h)
+        chance = -torch.expm1(when.new_tensor(-hazard[1][-1]))
+        risk = -torch.log1p(-since * chance)
+        left = self._time_of(risk, hazard).clamp_max(h)[..., None]
         place = fold(self._drawn(y, step, noise), self.dynamics.box)[0]
         moved = self._moved(place, left, step, noise.at(step.number, STOP_NORMAL))
         return torch.where((when < chance)[..., None], self._folded(moved, step), y)
+
+    def _time_of(self, risk: Tensor, hazard: Any) -> Tensor:
+        """How long before the end of a step the ∫ of the rate of resetting is ``risk``."""
+        rate = self.dynamics.resetting.rate
+        if not callable(rate):
+            left: Tensor = risk / rate
+            return left
+        return risk.new_tensor(waiting(hazard, risk.double().cpu().numpy()))
 
     def _moved(self, place: Tensor, left: Tensor, step: Step, xi: Tensor) -> Tensor:
         """Euler's step for what was left."""

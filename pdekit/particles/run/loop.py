@@ -146,7 +146,9 @@ class Loop:
         noise = kind(self.seed, tile.run, tile.particle, torch.empty_like(x), tile.size)
         accumulator = Accumulator(self.recorder.observed.observables)
         if note is None:
-            return TileState(tile, noise, self.dynamics.init(x), accumulator)
+            begin = getattr(self.dynamics, "begin", None)  # of particles that enter later
+            state = self.dynamics.init(x) if begin is None else begin(x, noise)
+            return TileState(tile, noise, state, accumulator)
         interval, step, state = note
         # a copy: steps overwrite it, and the record must not change
         there = torch.tensor(state, dtype=x.dtype, device=x.device)

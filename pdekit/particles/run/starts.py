@@ -74,6 +74,28 @@ class FromArray:
         return x.expand(tile.runs, -1, -1)
 
 
+@dataclass(frozen=True)
+class WithNewcomers:
+    """A start of ``n`` particles a run, beside those that are to enter: they get any place."""
+
+    start: Any
+    n: int
+
+    @property
+    def probe(self) -> Tensor:
+        """Some of the positions at the start."""
+        x: Tensor = self.start.probe
+        return x
+
+    def of(self, tile: Tile) -> Tensor:
+        """Positions of the particles of a tile."""
+        here = min(max(self.n - tile.particle, 0), tile.size)
+        x = self.probe[:1].expand(tile.runs, tile.size, -1).clone()
+        if here:
+            x[:, :here] = self.start.of(tile._replace(size=here))
+        return x
+
+
 def start(
     initial: Any, n: int, runs: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Start:

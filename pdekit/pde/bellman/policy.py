@@ -64,6 +64,12 @@ class PolicySteps:
         self.order, self.filtered_share, self.monotone_densities = order, 0.0, 0
         self.cuts, self.parts = 0, 1
 
+    def take(self, potential: Array) -> None:
+        """Another potential, from now on."""
+        if potential is not self.hamiltonian.potential:
+            there = self.hamiltonian
+            self.hamiltonian = FittedHamiltonian(potential, there.beta, there.grid)
+
     def forward_backward(self, times: Array, running: Array, terminal: Array) -> ForwardBackward:
         """Over the nodes."""
         return ForwardBackward(self, times, running, terminal)

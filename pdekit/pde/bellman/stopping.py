@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman.hamiltonian import FittedHamiltonian
@@ -92,7 +93,13 @@ def _controlled(problem: Problem) -> Callable[[float], RightHandSide]:
     if not equation.controlled:  # local entropy: no drift, at twice the inverse temperature
         smoothing = FittedHamiltonian(np.zeros(grid.shape), 2 * equation.beta, grid)
         return lambda _: Controlled(smoothing, 0.0)
-    fitted = FittedHamiltonian(problem.potential(), equation.beta, grid)
+
+    def made(t: float) -> FittedHamiltonian:
+        return FittedHamiltonian(problem.potential(t), equation.beta, grid)
+
+    if checks.time_dependent(equation.potential):
+        return lambda t: Controlled(made(t), problem.running_cost(t))
+    fitted = made(0.0)
     return lambda t: Controlled(fitted, problem.running_cost(t))
 
 

@@ -92,7 +92,9 @@ class _Found:
     def cost(self) -> Array:
         """The running cost at the cells, at some times if it moves, or one zero."""
         if self.problem.time_dependent:
-            return np.stack([self.problem.running_cost(float(t)) for t in self._some_times])
+            shape = self.problem.grid.shape
+            costs = (self.problem.running_cost(float(t)) for t in self._some_times)
+            return np.stack([np.broadcast_to(cost, shape) for cost in costs])
         return np.atleast_1d(np.asarray(self.problem.running_cost(), dtype=float))
 
     @property
@@ -186,12 +188,15 @@ class _Found:
     @cached_property
     def _seen(self) -> tuple[float, bool]:
         problem, where = self.problem, inner(self.problem.grid)
-        still = [problem.potential(), problem.values]
+        moves = checks.time_dependent(problem.equation.potential)
+        drift = [problem.potential(float(t)) for t in (self._some_times if moves else [0.0])]
+        still = [*drift, problem.values]
         if self.cost.size > 1:
             still += [*self.cost] if problem.time_dependent else [self.cost]
         every = np.concatenate([np.stack(still)[:, *where], self.fields[:, *where]])
         found = _differences(every)
-        worst = max(2 * found.jump[0], found.jump[1], *found.jump[len(still) :])
+        own = len(drift)
+        worst = max(2 * found.jump[:own].max(), found.jump[own], *found.jump[len(still) :])
         jump = problem.equation.beta / 2 * float(worst)
         return jump, bool(
             jump > _SMOOTH
@@ -258,7 +263,7 @@ class _Found:
         terminal = problem.sample(grid)
         if callable(initial):
             terminal = softly(initial, grid, beta, "the terminal cost")
-        if cost is not None:
+        if callable(cost):
             running = softly(cost, grid, beta, "the running cost")
             equation = replace(equation, running_cost=lambda _: running)
         return replace(problem, equation=equation, grid=grid, initial=terminal)

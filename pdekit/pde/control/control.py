@@ -319,6 +319,7 @@ def control(
     times = stored_times(t)
     scheme = DoobTransform() if scheme is None else scheme
     potential = Quadratic(0.0, grid.dim) if potential is None else potential
+    checks.fixed("potential", potential)
     if running_cost is not None:
         checks.fixed("running_cost", running_cost)
     equation = HamiltonJacobiBellman(potential, beta, running_cost)

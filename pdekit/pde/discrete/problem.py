@@ -50,7 +50,7 @@ class Problem:
         if self.equation.may_depend_on_time:
             return
         for part in self._moving:
-            if part is getattr(self.equation, "running_cost", None):
+            if self.equation.controlled:  # its potential and its running cost
                 continue
             raise ValueError(
                 f"{type(self.equation).__name__} is solved for a potential fixed in time; got "
@@ -421,12 +421,12 @@ def refused_if_moving(problem: Problem, name: str) -> str:
 
 
 def refused_if_cost_moves(problem: Problem, name: str) -> str:
-    """The reason why a scheme of control problems that takes fixed costs does not apply."""
+    """The reason why a scheme of control problems that takes fixed parts does not apply."""
     if not problem.time_dependent:
         return ""
     return (
-        f"{name} takes a running cost that is fixed in time; use the default scheme, "
-        "DoobTransform(), or its at(t) from one output time to the next"
+        f"{name} takes a potential and a running cost that are fixed in time; use the default "
+        "scheme, DoobTransform(), or PolicyIteration()"
     )
 
 

@@ -23,6 +23,7 @@ _OUT = 8.0  # factor of the median second difference, above which a time is refi
 _RESOLVED = 0.25
 _HALVINGS = 10
 _MOST = 3_000  # total number of samples
+_PARTS = 16  # of the time, each with its own steps, of a control problem whose parts move
 _CELLS = 32  # looked at
 _LINES = 8  # per axis of a plane
 
@@ -43,6 +44,15 @@ def ends_of_pulses(problem: Problem, until: float, least: float) -> list[float]:
     known = problem.grid.dim == 1 and _linear_between_times(problem)
     pulses = [] if known else _pulses(problem, until, least)
     return [float(t) for ends in pulses for t in ends]
+
+
+def breaks_of(problem: Problem, least: float) -> list[float]:
+    """Times up to which a step of a control problem may lead, where its parts move."""
+    until = problem.until
+    if not (problem.time_dependent and until):
+        return []
+    even = np.linspace(0.0, until, _PARTS + 1)[1:-1].tolist()
+    return sorted({*even, *problem.breakpoints, *ends_of_pulses(problem, until, least)})
 
 
 def pieces(problem: Problem, until: float, longest: float, least: float) -> list[Interval]:

@@ -11,14 +11,14 @@ from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError
 from pdekit.pde.bellman.h_transform import ROUNDING, Evolution
 from pdekit.pde.bellman.steps import DoobSteps, advanced
+from pdekit.pde.discrete.generators import Generator
 from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
-from pdekit.pde.discrete.time_variation import GAUSS_POINTS, MAGNUS_STAGES, ends_of_pulses
+from pdekit.pde.discrete.time_variation import GAUSS_POINTS, MAGNUS_STAGES, breaks_of
 from pdekit.pde.equations import HamiltonJacobiBellman
 
 _MOST_PARTS = 4096
-_PARTS = 16  # of the time, each with its own steps, if the running cost moves
 _MOST_STEPS = 50_000
 # factor of the change by steps of other lengths, as errors need not grow with the length
 _WARY = 8.0
@@ -35,7 +35,8 @@ class DoobTransform:
     halves; the halves are accepted if the two differ in u by at most ``rtol`` of the range of u_0
     (with a running cost, of 1/beta where that is larger). Steps of few jumps are right to rounding;
     where beta u is small the equation is solved in a form that is linear in u (``Evolution``).
-    A running cost that moves makes steps of order four, of the commutator-free Magnus method.
+    A potential or a running cost that moves makes steps of order four, of the commutator-free
+    Magnus method (in two dimensions of order two, with the potential of the middle of a step).
     In two dimensions exp(s L) is split by lines (Strang): a step is the composition of such
     steps along x, y and x, monotone as a whole; every output interval is cut into 1, 2, 4, ...
     steps until halving them changes u by at most ``rtol_plane`` of the same scale.
@@ -81,7 +82,7 @@ class _OnLine:
         self.evolve = Evolution(self.generator, beta, problem.running_cost())
         self.scale = self._scale(problem)
         self.step, self.steps = np.inf, 0
-        self.breaks = _breaks(problem, scheme.rtol)
+        self.breaks = breaks_of(problem, scheme.rtol)
 
     def _scale(self, problem: Problem) -> float:
         """The scale of errors: the range of the value, but not less than its rounding."""
@@ -99,16 +100,24 @@ class _OnLine:
         return u, self.steps - before
 
     def _evolved(self, u: Array, t: float, step: float) -> Array | None:
-        """u after a step: exact, or of order four where the running cost moves."""
+        """u after a step: exact, or of order four where something moves."""
         if not self.problem.time_dependent:
             return self.evolve(u, step)
-        costs = [np.asarray(self.problem.running_cost(t + c * step)) for c in GAUSS_POINTS]
+        times = [t + c * step for c in GAUSS_POINTS]
+        costs = [np.asarray(self.problem.running_cost(s)) for s in times]
+        rates = [self._generator_at(s) for s in times]
         out: Array | None = u
         for early, late in MAGNUS_STAGES:
             cost = 2 * (early * costs[0] + late * costs[1])
-            evolve = Evolution(self.generator, self.evolve.beta, cost)
-            out = None if out is None else evolve(out, step / 2)
+            generator = _combined(rates, 2 * early, 2 * late)
+            if out is None or generator is None:
+                return None
+            out = Evolution(generator, self.evolve.beta, cost)(out, step / 2)
         return out
+
+    def _generator_at(self, t: float) -> Generator:
+        moves = checks.time_dependent(self.problem.equation.potential)
+        return self.problem.generator(t) if moves else self.generator
 
     def _on(self, u: Array, t: float, left: float) -> tuple[Array, float]:
         """u after a step of two halves, and its length."""
@@ -150,13 +159,25 @@ class _OnLine:
         return fine, (apart + evolve.rounding(u, step)) / self.scale
 
 
+def _combined(rates: list[Generator], early: float, late: float) -> Generator | None:
+    """A sum of two generators; None where its rates are negative, as of steps too long."""
+    first, last = rates
+    if first is last:
+        return first
+    up, down = (
+        early * getattr(first, way)[0] + late * getattr(last, way)[0] for way in ("up", "down")
+    )
+    sound = min(up.min(), down.min()) >= 0
+    return Generator(first.grid, (up,), (down,)) if sound else None
+
+
 class _InPlane:
     """Compositions of line steps, as many over an interval as halving them changes little."""
 
     def __init__(self, scheme: DoobTransform, problem: Problem, stats: Stats) -> None:
         self.rtol, self.stats, self.count = scheme.rtol_plane, stats, 1
         self.steps, self.problem = scheme.steps(problem), problem
-        self.breaks = _breaks(problem, scheme.rtol_plane)
+        self.breaks = breaks_of(problem, scheme.rtol_plane)
         self.scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
 
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
@@ -194,20 +215,18 @@ class _InPlane:
             return None
 
     def _along(self, u: Array, begin: float, step: float, count: int) -> Array:
-        """``advanced`` with a running cost that moves: half of it at either end of a step."""
+        """``advanced`` where something moves: half of the running cost at either end of a step,
+        the potential of its middle."""
         for k in range(count):
             before, after = (self.problem.running_cost(begin + j * step) for j in (k, k + 1))
-            u = advanced(self.steps, u + step / 2 * before, step, 1, 0.0)[0] + step / 2 * after
+            steps = self._steps_at(begin + (k + 0.5) * step)
+            u = advanced(steps, u + step / 2 * before, step, 1, 0.0)[0] + step / 2 * after
         return u
 
-
-def _breaks(problem: Problem, least: float) -> list[float]:
-    """Times to go up to which a step may lead, where the running cost moves."""
-    until = problem.until
-    if not (problem.time_dependent and until):
-        return []
-    even = np.linspace(0.0, until, _PARTS + 1)[1:-1].tolist()
-    return sorted({*even, *problem.breakpoints, *ends_of_pulses(problem, until, least)})
+    def _steps_at(self, t: float) -> DoobSteps:
+        if not checks.time_dependent(self.problem.equation.potential):
+            return self.steps
+        return DoobSteps(self.problem.generator(t), self.problem.equation.beta)
 
 
 def _unresolved(error: float) -> str:

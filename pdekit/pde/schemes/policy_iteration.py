@@ -1,6 +1,7 @@
 """The Hamilton-Jacobi-Bellman equation by implicit monotone steps and Howard's policy iteration."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from typing import ClassVar
 
@@ -13,10 +14,12 @@ from pdekit.pde.bellman.policy import PolicySteps
 from pdekit.pde.bellman.steps import advanced
 from pdekit.pde.bellman.value_checks import inner
 from pdekit.pde.discrete.march import March
-from pdekit.pde.discrete.problem import Problem, refused_if_cost_moves
+from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
+from pdekit.pde.discrete.time_variation import breaks_of
 from pdekit.pde.equations import HamiltonJacobiBellman
 
+_PULSE = 1e-6  # of beta times a potential or a cost: changes below it are not looked for
 _MOST_STEPS = 10_000  # steps; a few milliseconds each on a line of hundreds of cells
 
 
@@ -70,10 +73,6 @@ class PolicyIteration:
         if checks.whole("order", self.order, 1) > 2:
             raise ValueError(f"order must be 1 (monotone) or 2 (filtered), got {self.order!r}")
 
-    def refuses(self, problem: Problem) -> str:
-        """The reason why it cannot solve the problem, and what can; "" if it can."""
-        return refused_if_cost_moves(problem, "PolicyIteration")
-
     def steps(self, problem: Problem) -> PolicySteps:
         """The Bellman steps of a problem."""
         return PolicySteps(problem.potential(), problem.equation.beta, problem.grid, self.order)
@@ -102,6 +101,7 @@ class _Run:
 
     def __init__(self, scheme: PolicyIteration, problem: Problem, stats: PolicyStats) -> None:
         self.scheme, self.stats, self.cost = scheme, stats, problem.running_cost()
+        self.problem, self.breaks = problem, breaks_of(problem, _PULSE)
         self.steps, self.other_steps = scheme.steps(problem), scheme.steps(problem)
         self.other, self.inner = problem.values, inner(problem.grid)
         self.scale = max(float(np.ptp(problem.values)), 1 / problem.equation.beta)
@@ -109,15 +109,36 @@ class _Run:
 
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
         """u from one time to go to another."""
-        span, cuts = end - begin, self.steps.cuts
-        count = self.scheme.count(span)
-        u, _ = advanced(self.steps, u, span, count, self.cost)
-        self.errors.append(self._error(u, span, count, self.steps.cuts > cuts))
+        total, error = 0, 0.0
+        for piece in pairwise([begin, *(s for s in self.breaks if begin < s < end), end]):
+            u, error, count = self._piece(u, *piece)
+            total += count
+        self.errors.append(error)
         self.stats["filtered"] = self.steps.filtered_share
         self.stats["error_estimate"] = max(self.errors) / self.scale
-        return u, count
+        return u, total
 
-    def _error(self, u: Array, span: float, count: int, cut: bool) -> float:
+    def _piece(self, u: Array, begin: float, end: float) -> tuple[Array, float, int]:
+        """u after a piece of time in which nothing jumps, its error, and the steps taken."""
+        cuts, count = self.steps.cuts, self.scheme.count(end - begin)
+        u = self._advanced(self.steps, u, begin, end - begin, count)
+        return u, self._error(u, (begin, end), count, self.steps.cuts > cuts), count
+
+    def _advanced(
+        self, steps: PolicySteps, u: Array, begin: float, span: float, count: int
+    ) -> Array:
+        """``advanced``; where something moves with half of the running cost at either end of a
+        step, and the potential of its middle."""
+        if not self.problem.time_dependent:
+            return advanced(steps, u, span, count, self.cost)[0]
+        h = span / count
+        for k in range(count):
+            before, after = (self.problem.running_cost(begin + j * h) for j in (k, k + 1))
+            steps.take(self.problem.potential(begin + (k + 0.5) * h))
+            u = advanced(steps, u + h / 2 * before, h, 1, 0.0)[0] + h / 2 * after
+        return u
+
+    def _error(self, u: Array, ends: tuple[float, float], count: int, cut: bool) -> float:
         """Error of the steps, by comparison with others: twice as long, or
         half as long if some were halved, or an eighth if there is only one. For smooth solutions
         the difference is three times the error of long steps; with filtered cells and for steps of
@@ -127,7 +148,9 @@ class _Run:
         parts = 8 if count == 1 else 2
         self.other_steps.parts = 2 if cut else 1
         others = count // 2 if longer else parts * count
-        self.other, _ = advanced(self.other_steps, self.other, span, others, self.cost)
+        begin, end = ends
+        there = self.other_steps, self.other, begin, end - begin, others
+        self.other = self._advanced(*there)
         smooth = self.scheme.order == 2 and not cut and self.steps.filtered_share == 0
         share = (1 if longer else 3) if smooth else (2.5 if longer else 4)
         if count == 1:
