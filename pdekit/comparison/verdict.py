@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from pdekit.arrays import Array
 from pdekit.checks import number
+from pdekit.comparison.distances import combined
 from pdekit.errors import AccuracyWarning
 
 INDEPENDENT, RUNS, INDICATIVE = (
@@ -68,8 +70,20 @@ class Comparison:
 
     @property
     def p_value(self) -> float:
-        """All times together: the smallest p-value times the number of times (Bonferroni)."""
-        p = self.data["p_value"].values
+        """All times together: the smallest p-value times the number of times (Bonferroni); of the
+        scores of parameters the one of all times by their joint law.
+        """
+        return self._of_all_times("p_value", "parameters", "others")
+
+    def _of_all_times(self, every: str, parameters: str, others: str) -> float:
+        if parameters not in self.data:
+            return self._least(every)
+        ended = [name for name in _ENDED if f"p_{name}" in self.data]
+        p = outer(float(self.data[parameters]), self._least(others), ended)
+        return p if "p_metrics" not in self.data else min(1.0, 2 * min(p, self._least("p_metrics")))
+
+    def _least(self, name: str) -> float:
+        p = self.data[name].values
         return float(min(1.0, p.size * p.min()))
 
     def consistent(self, level: float = 0.01) -> bool:
@@ -85,7 +99,7 @@ class Comparison:
         level = _checked_level(level)
         if self.p_value >= level:
             return True
-        if level <= self.data.sizes["time"] * float(self.data["blurred"].min()):
+        if level <= self._of_all_times("blurred", "parameters_blurred", "others_blurred"):
             worst = self.data.isel(time=int(self.data["p_value"].values.argmin()))
             warnings.warn(
                 f"rejected at t = {worst['time'].item():g}, but the cells are too coarse to "
@@ -133,6 +147,19 @@ class Comparison:
             l1, w1 = (f"{v[m]:.3g} ({v['floor_' + m]:.3g})" for m in ("l1", "w1"))
             rows.append(f"{time:>10.4g} {l1:>21} {w1:>21} {v['kl']:>10.3g} {v['p_value']:>9.2g}")
         return rows
+
+
+PARAMETERS, OTHERS, _ENDED = 0.95, 0.05, {"survival": 0.2, "exits": 0.2}
+
+
+def outer(parameters: float, others: float, ended: Sequence[str] = ()) -> float:
+    """The p-value of the scores of parameters and of all other tests, which are independent.
+
+    ``ended``: tests of the particles that stop among the others.
+    """
+    rest = OTHERS + sum(_ENDED[name] for name in ended)
+    shares = {"parameters": PARAMETERS, "others": rest}
+    return combined({"parameters": parameters, "others": others}, shares)
 
 
 _COLUMNS = ("l1", "floor_l1", "w1", "floor_w1", "kl", "p_value")
