@@ -41,14 +41,21 @@ from pdekit.comparison.inputs import (
     survivors_of,
 )
 from pdekit.comparison.joint import Scored
-from pdekit.comparison.layers import Layers, along_scores, cell_blur, layered_tests, layers, p_values
+from pdekit.comparison.layers import (
+    Layers,
+    along_scores,
+    cell_blur,
+    layered_tests,
+    layers,
+    p_values,
+)
 from pdekit.comparison.metrics import KL, L1, W1, Metric, Sample
 from pdekit.comparison.survival import FEWEST, Survival, survival_of
 from pdekit.comparison.verdict import INDEPENDENT, INDICATIVE, RUNS, Comparison, outer
 from pdekit.grid import Grid
 
-# Share of the false alarms allotted to each test, beside that of parameters (``verdict.PARAMETERS``).
-# The last test only reacts to particles where almost none should be, and gets little.
+# Share of the false alarms allotted to each test, of those that ``verdict.PARAMETERS`` leaves. The
+# last test only reacts to particles where almost none should be, and gets little.
 SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01}
 ENDINGS = {"survival": 0.2, "exits": 0.2}  # beside them, of particles that may stop
 

@@ -67,6 +67,11 @@ class Scores(NamedTuple):
 def diagnosis(solution: HasField, ensemble: HasParticles) -> xr.Dataset:
     """``Comparison.diagnosis``."""
     problem = checked(solution, CLOCK, None)
+    if problem.equation.mean_field:
+        raise ValueError(
+            "a diagnosis is of particles that do not act on each other, by FokkerPlanck or Heat; "
+            f"got a solution of {type(problem.equation).__name__}"
+        )
     names, bias = names_of(problem, ensemble)
     grid = problem.grid
     x = particles_of(ensemble, grid)
@@ -111,7 +116,7 @@ def _cells(x: xr.DataArray, grid: Grid) -> IntArray:
 
 
 def _rows(cells: IntArray, problem: Problem) -> tuple[IntArray, Array]:
-    """Cells ``(times, rows)`` and how many particles were there: at one time all those of a cell."""
+    """Cells ``(times, rows)`` and how many particles were there: at one time by cells."""
     if len(cells) > 1:
         return cells, np.ones(cells.shape[1])
     size = int(np.prod(problem.grid.shape))
@@ -190,7 +195,9 @@ class _Data(NamedTuple):
         return float((np.delete(null.information, k).max() / own) ** 0.5)
 
 
-def _row(estimate: float, lower: float, upper: float, alone: float, blur: float) -> dict[str, float]:
+def _row(
+    estimate: float, lower: float, upper: float, alone: float, blur: float
+) -> dict[str, float]:
     return {"estimate": estimate, "lower": lower, "upper": upper, "p_alone": alone, "blur": blur}
 
 

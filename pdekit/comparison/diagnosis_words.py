@@ -25,8 +25,8 @@ def words(found: xr.Dataset, ensemble: Any, agrees: float) -> str:
     if own and alone[names.index(STEP)] >= agrees and _fits(found, own):
         low, high = _ends(found, STEP)
         return (
-            f"the particles' own steps of {own:g} explain the difference (it fits steps of {low:.2g} "
-            f"to {high:.2g}); {listed(others)} agree; {_remedy(found)}"
+            f"the particles' own steps of {own:g} explain the difference (it fits steps of "
+            f"{low:.2g} to {high:.2g}); {listed(others)} agree; {_remedy(found)}"
         )
     return _what_is_wrong(found, names, agrees) + _hint(found, own)
 

@@ -56,8 +56,8 @@ def directions_of(solution: Any, ensemble: Any, times: Array) -> Directions | No
 
 
 def problem_of(solution: Any) -> Problem | None:
-    if not hasattr(solution, "problem") or not hasattr(solution, "scheme"):
-        return None
+    if not hasattr(solution, "problem") or solution.equation.mean_field:
+        return None  # particles of a mean field are not independent
     try:
         return checked(solution, CLOCK, None)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The parameters layer: scores along parameters, at one time and at all times of the same particles.
+"""The parameters layer: scores along parameters at one time, and at all times of the particles.
 
 Particles are independent, the scores of one particle at several times are not: their correlation C
 is that over the particles. A mistake of size θ moves the standard score of time t by θ d_t,
@@ -56,7 +56,9 @@ def joined(scored: list[Scored]) -> Along | None:
     if any(one.followed is None for one in scored):
         return None
     G = np.stack([one.followed for one in scored], axis=1)  # (particles, times, parameters)
-    z, blur = (np.nan_to_num([getattr(one.along, part) for one in scored]) for part in ("z", "blur"))
+    z, blur = (
+        np.nan_to_num([getattr(one.along, part) for one in scored]) for part in ("z", "blur")
+    )
     d = np.nan_to_num([one.signal for one in scored])
     sums, total, off = [], [], []
     for j in range(G.shape[2]):

@@ -154,9 +154,10 @@ def layered_tests(
     the average of ``log rho``, given the scores of parameters (``along_scores``) if there are any.
     ``smooth``: Neyman's smooth test (1937) given these, the Legendre components ``P_j(2 F - 1)`` of
     the distribution function, in the plane products over both marginals. Last ``rest``: what
-    Pearson's chi-square over the bins ``labels`` sees beyond. The statistics are increments of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` join,
-    chi-square with as many degrees as the rank grows; ``broad``, ``smooth`` and ``rest`` are
-    independent for many particles (on the line 3, 8 and ``bins - 1`` degrees).
+    Pearson's chi-square over the bins ``labels`` sees beyond. The statistics are increments of
+    ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` join, chi-square with as many degrees as
+    the rank grows; ``broad``, ``smooth`` and ``rest`` are independent for many particles, and of
+    the scores (on the line 3, 8 and ``bins - 1`` degrees, fewer beyond scores).
 
     ``log rho`` is minus beta V at rest: the score of a wrong temperature or slope. With the
     moments it also captures nearly all of their effect on a transient density, where plain

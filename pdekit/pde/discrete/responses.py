@@ -52,20 +52,24 @@ def on_line(
     """``along_parameters`` in one sweep over a line for each time; None where that is not known to
     be accurate.
     """
-    generator = problem.generator()
-    if problem.grid.dim > 1 or problem.grid.periodic[0]:
+    if not swept(problem):
         return None
-    if not RATIONAL * amplification(generator, problem.values, True) <= _SWEPT:
-        return None
-    rates, changes = (
-        rate_changes.line(generator), _changes(problem, names, bias, rate_changes.line)
-    )  # fmt: skip
+    rates = rate_changes.line(problem.generator())
+    changes = _changes(problem, names, bias, rate_changes.line)
     if step:
         rates = rates + step * changes[STEP]
     every = np.array([*changes.values(), rates])
     out = np.array([on_a_line(rates, every, problem.values, float(t)) for t in times])
     found = dict(zip(changes, out[:, 1:-1].swapaxes(0, 1), strict=True))
     return out[:, 0], _named(found, out[:, -1], names)
+
+
+def swept(problem: Problem) -> bool:
+    """Whether one sweep of the best rational approximation moves the density exactly."""
+    if problem.grid.dim > 1 or problem.grid.periodic[0]:
+        return False
+    amplified = amplification(problem.generator(), problem.values, True)
+    return bool(RATIONAL * amplified <= _SWEPT)
 
 
 def _changes(problem: Problem, names: tuple[str, ...], bias: StepBias | None, seen: Any) -> Any:
