@@ -98,8 +98,11 @@ def compare(
 
     The p-value
     -----------
-    Deviations are tested layer by layer, largest scale first: mean, second moments and ``log rho``
-    together (a wrong temperature, drift or step); Neyman's smooth test on the distribution
+    Deviations are tested layer by layer, largest scale first. Of a density of ``solve`` whose
+    coefficients are fixed in time: the scores s / ρ along temperature, drift, clock and step
+    (``sensitivity``), which no test of a single wrong parameter beats by much, with 0.95 of the
+    false alarms, by the joint law of the scores, also of several times. Then mean, second moments
+    and ``log rho`` together; Neyman's smooth test on the distribution
     functions; what chi-square on the bins sees beyond these (any shape). For many particles the
     layers are independent and have chi-square laws, accurate far into the tail; so that these hold
     for few particles too, cells are merged into groups with at least ten expected particles. The

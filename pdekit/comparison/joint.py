@@ -53,12 +53,12 @@ def joined(scored: list[Scored]) -> Along | None:
     """The scores of all times together; None where particles cannot be followed."""
     if len(scored) == 1:
         return scored[0].along
-    if any(one.followed is None for one in scored):
+    followed = [one.followed for one in scored if one.followed is not None]
+    if len(followed) < len(scored):
         return None
-    G = np.stack([one.followed for one in scored], axis=1)  # (particles, times, parameters)
-    z, blur = (
-        np.nan_to_num([getattr(one.along, part) for one in scored]) for part in ("z", "blur")
-    )
+    G = np.stack(followed, axis=1)  # (particles, times, parameters)
+    z = np.nan_to_num([one.along.z for one in scored])
+    blur = np.nan_to_num([one.along.blur for one in scored])
     d = np.nan_to_num([one.signal for one in scored])
     sums, total, off = [], [], []
     for j in range(G.shape[2]):
