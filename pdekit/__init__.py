@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from pdekit.pde.equations import McKeanVlasov as McKeanVlasov
     from pdekit.pde.equations import ViscousHJ as ViscousHJ
     from pdekit.pde.exact.escape import kramers_time as kramers_time
+    from pdekit.pde.expectation_gradient import expectation_gradient as expectation_gradient
     from pdekit.pde.phases.branches import Branch as Branch
     from pdekit.pde.phases.branches import follow_branch as follow_branch
     from pdekit.pde.phases.phase_diagram import PhaseDiagram as PhaseDiagram

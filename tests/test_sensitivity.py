@@ -105,6 +105,90 @@ def test_in_the_plane_it_is_the_limit_of_differences(what):
     assert PLANE.integrate(np.abs(exact)).min() > 1e-3
 
 
+WELLS, SOFT = pk.potentials.DoubleWell(), pk.CurieWeiss(0.7)
+WAVE = pk.PairPotential(lambda z: np.cos(z[..., 0]))
+OVAL = pk.potentials.Custom(lambda x: (x**2).sum(-1) / 2 + x[..., 0] * x[..., 1] / 3, dim=2)
+ON_LINE = pk.Grid(-2.5, 2.5, 50), pk.Gaussian(-0.4, 0.4)
+IN_PLANE = pk.Grid((-2, -2), (2, 2), (12, 10)), pk.Gaussian((0.5, -0.2), 0.5)
+
+
+def swing(z):
+    return np.exp(-(z**2).sum(-1) / 2)
+
+
+def attracted(e):
+    return pk.CurieWeiss(0.7 * (1 + e))
+
+
+FIELDS = {  # parameter, field, where, and V, beta, W, the clock at a change of it by a share
+    "beta": ("beta", None, ON_LINE, lambda e: (WELLS, 3 * (1 + e), SOFT, 1)),
+    "drift": ("drift", None, ON_LINE, lambda e: ((1 + e) * WELLS, 3, attracted(e), 1)),
+    "clock": ("clock", None, ON_LINE, lambda e: (WELLS, 3, SOFT, 1 + e)),
+    "interaction": ("interaction", None, ON_LINE, lambda e: (WELLS, 3, attracted(e), 1)),
+    "an interaction": ("interaction", swing, ON_LINE, lambda e: (
+        WELLS, 3, pk.PairPotential(lambda z: np.cos(z[..., 0]) + e * swing(z)), 1)),
+    "a potential": ("potential", bump, IN_PLANE, lambda e: (
+        pk.potentials.Custom(lambda x: OVAL(x) + e * bump(x), dim=2), 2, SOFT, 1)),
+    "interaction in the plane": ("interaction", None, IN_PLANE, lambda e: (
+        OVAL, 2, attracted(e), 1)),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
+@pytest.mark.parametrize("what", FIELDS)
+def test_of_a_mean_field_it_is_the_limit_of_differences(what):
+    parameter, field, (grid, law), changed = FIELDS[what]
+
+    def solved(e):
+        V, beta, W, clock = changed(e)
+        equation, times = pk.McKeanVlasov(V, beta, W), [0.1 * clock, 0.4 * clock]
+        return pk.solve(equation, grid, law, times, pk.schemes.MeanField(1e-10))
+
+    s = pk.sensitivity(solved(0.0), parameter, field)
+    exact = difference(lambda e: solved(e).fields, 1e-2)
+    assert grid.integrate(np.abs(s.values - exact)).max() < 5e-7
+    assert grid.integrate(np.abs(exact)).min() > 1e-3
+
+
+@pytest.mark.parametrize("equation", [pk.FokkerPlanck(WELLS, 3.0),
+                                      pk.McKeanVlasov(WELLS, 3.0, SOFT)])  # fmt: skip
+def test_the_start_matters_as_differences_say(equation):
+    grid, _ = ON_LINE
+    rho0 = np.exp(-(((grid.axes[0] + 0.4) / 0.4) ** 2) / 2)
+    rho0 /= grid.integrate(rho0)
+
+    def moved(x):
+        return np.sin(2 * x[..., 0]) * np.exp(-4 * x[..., 0] ** 2)
+
+    def solved(e):
+        scheme = pk.schemes.Krylov(1e-11) if equation.linear else pk.schemes.MeanField(1e-10)
+        return pk.solve(equation, grid, rho0 + e * moved(grid.centres), [0.0, 0.4], scheme)
+
+    s = pk.sensitivity(solved(0.0), "initial", moved)
+    exact = difference(lambda e: solved(e).fields, 1e-2)
+    assert grid.integrate(np.abs(s.values - exact)).max() < 1e-7
+
+
+def test_an_attraction_to_the_mean_is_second_order():
+    """Mean by a, variance by a + λ: ∂/∂λ exactly, constant .25 in units of h²."""
+    a, strength, t = 1.0, 0.8, 0.7
+
+    def exact(x, e):
+        rate = a + strength * (1 + e)
+        var = WIDTH**2 * math.exp(-2 * rate * t) + (1 - math.exp(-2 * rate * t)) / (rate * BETA)
+        mean = MEAN * math.exp(-a * t)
+        return np.exp(-((x - mean) ** 2) / (2 * var)) / math.sqrt(2 * math.pi * var)
+
+    for n in (100, 200):
+        grid = pk.Grid(-5, 6, n)
+        equation = pk.McKeanVlasov(pk.potentials.Quadratic(a), BETA, pk.CurieWeiss(strength))
+        rho = pk.solve(equation, grid, pk.Gaussian(MEAN, WIDTH), t)
+        s = pk.sensitivity(rho, "interaction").values[0]
+        true = difference(lambda e, x=grid.axes[0]: exact(x, e), 1e-3)
+        assert grid.integrate(np.abs(s - true)) < 0.5 * (11 / n) ** 2
+        assert grid.integrate(np.abs(true)) > 0.05
+
+
 @pytest.mark.filterwarnings("ignore::pdekit.TruncationWarning")
 def test_rates_of_walls_do_not_run_with_the_drift_and_the_noise():
     """Then the clock is not the drift less the temperature; without them it is."""
@@ -151,7 +235,9 @@ LINE, START = pk.Grid(-5, 6, 100), pk.Gaussian(MEAN, WIDTH)
         (pk.FokkerPlanck(V, 2.0, source=1.0), ("beta",), ValueError, "leave out source"),
         (pk.FokkerPlanck(pk.InTime(lambda x, t: t * x[..., 0]), 2.0), ("beta",), ValueError,
          "fixed in time"),
-        (pk.McKeanVlasov(V, 2.0, pk.CurieWeiss(0.5)), ("beta",), TypeError, "got a solution of Mc"),
+        (pk.McKeanVlasov(V, 2.0, pk.CurieWeiss(0.5)), ("force", V), ValueError,
+         "parameter of FokkerPlanck, not of McKean"),
+        (pk.FokkerPlanck(V, 2.0), ("interaction",), ValueError, "of McKeanVlasov, not of Fokker"),
     ],
 )  # fmt: skip
 def test_what_has_no_sensitivity_says_so(equation, given, error, words):
@@ -171,3 +257,5 @@ def test_characteristics_are_not_linearised():
 def test_only_solutions_are_taken():
     with pytest.raises(TypeError, match="takes the result of solve, got Gaussian"):
         pk.sensitivity(START, "beta")
+    with pytest.raises(TypeError, match="got a solution of BackwardKolmogorov"):
+        pk.sensitivity(pk.solve(pk.BackwardKolmogorov(V, 2.0), LINE, V, 0.1), "beta")

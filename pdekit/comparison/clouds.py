@@ -60,8 +60,17 @@ class Clouds(Protocol):
     @property
     def runs(self) -> int: ...
 
+    @property
+    def grid(self) -> Grid: ...
+
     def at(self, number: int) -> Cloud:
         """Those of the time of that number."""
+        ...
+
+    def followed(self, number: int, most: int) -> IntArray | None:
+        """Cells of at most so many particles, the same ones at every time, -1 of those that have
+        stopped; None where they are not known one by one.
+        """
         ...
 
 
@@ -118,6 +127,14 @@ class Positions:
         time = float(self.times[number])
         points = points_of(self.x.isel(time=number), self.grid.dim, time, self.stops)
         return Points(self.grid.wrapped(points), self.grid)
+
+    def followed(self, number: int, most: int) -> IntArray:
+        order = [d for d in ("run", "particle", "dim") if d in self.x.dims]
+        x = np.asarray(self.x.isel(time=number).transpose(*order).values, dtype=float)
+        points = x.reshape(-1, self.grid.dim)[:most]
+        stopped = np.isnan(points).any(axis=1)
+        inside = np.where(stopped[:, None], self.grid.lower, points)
+        return np.where(stopped, -1, np.asarray(self.grid.cell_of(self.grid.wrapped(inside))))
 
 
 @dataclass(frozen=True)
@@ -184,6 +201,9 @@ class Histograms:
     def at(self, number: int) -> Counted:
         outside = int(self.outside.isel(time=number).sum())
         return Counted(self.counts.isel(time=number).values, outside, self.grid)
+
+    def followed(self, number: int, most: int) -> None:
+        return None
 
 
 def clouds_of(ensemble: HasParticles, grid: Grid, metrics: Any = ()) -> Clouds:

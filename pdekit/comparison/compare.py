@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pdekit.arrays import Array, IntArray
 from pdekit.checks import whole
-from pdekit.comparison import bootstrap, runs
+from pdekit.comparison import bootstrap, joint, runs
 from pdekit.comparison.clouds import Cloud, clouds_of
+from pdekit.comparison.directions import Directions, directions_of
 from pdekit.comparison.distances import (
     DIRECTIONS,
     chi_square,
@@ -39,14 +40,22 @@ from pdekit.comparison.inputs import (
     shared_times,
     survivors_of,
 )
-from pdekit.comparison.layers import cell_blur, layered_tests, layers, p_values
+from pdekit.comparison.joint import Scored
+from pdekit.comparison.layers import (
+    Layers,
+    along_scores,
+    cell_blur,
+    layered_tests,
+    layers,
+    p_values,
+)
 from pdekit.comparison.metrics import KL, L1, W1, Metric, Sample
 from pdekit.comparison.survival import FEWEST, Survival, most_of, survival_of
-from pdekit.comparison.verdict import INDEPENDENT, INDICATIVE, RUNS, Comparison
+from pdekit.comparison.verdict import INDEPENDENT, INDICATIVE, RUNS, Comparison, outer
 from pdekit.grid import Grid
 
-# Share of the false alarms allotted to each test. The last test only reacts to particles
-# where almost none should be, and gets little.
+# Share of the false alarms allotted to each test, of those that ``verdict.PARAMETERS`` leaves. The
+# last test only reacts to particles where almost none should be, and gets little.
 SHARES = {"broad": 0.6, "smooth": 0.2, "rest": 0.19, "outside": 0.01}
 ENDINGS = {"survival": 0.2, "exits": 0.2}  # beside them, of particles that may stop
 
@@ -89,8 +98,11 @@ def compare(
 
     The p-value
     -----------
-    Deviations are tested layer by layer, largest scale first: mean, second moments and ``log rho``
-    together (a wrong temperature, drift or step); Neyman's smooth test on the distribution
+    Deviations are tested layer by layer, largest scale first. Of a density of ``solve`` whose
+    coefficients are fixed in time: the scores s / ρ along temperature, drift, clock and step
+    (``sensitivity``), which no test of a single wrong parameter beats by much, with 0.95 of the
+    false alarms, by the joint law of the scores, also of several times. Then mean, second moments
+    and ``log rho`` together; Neyman's smooth test on the distribution
     functions; what chi-square on the bins sees beyond these (any shape). For many particles the
     layers are independent and have chi-square laws, accurate far into the tail; so that these hold
     for few particles too, cells are merged into groups with at least ten expected particles. The
@@ -146,12 +158,15 @@ def compare(
     chosen = _checked(metrics, draws)
     clouds = clouds_of(ensemble, grid, chosen)
     asked = _Request(chosen, draws, whole("seed", seed, 0), *_null_of(ensemble, clouds.runs, grid))
-    times, rows, alive = [], [], survivors_of(ensemble)
+    times, rows, scored, alive = [], [], [], survivors_of(ensemble)
     pairs = shared_times(u["time"].values, clouds.times)
     ends: list[Exits | None] = [None] * len(pairs)
+    along: Directions | None = None
     if asked.null == INDEPENDENT:
         ends = exits_of(solution, ensemble, pairs)
-    for (here, there), stopped in zip(pairs, ends, strict=True):
+        own = np.array([float(u["time"].values[here]) for here, _ in pairs])
+        along = directions_of(solution, ensemble, own)
+    for k, ((here, there), stopped) in enumerate(zip(pairs, ends, strict=True)):
         time = float(clouds.times[there])
         cloud = clouds.at(there)
         times.append(time)
@@ -159,11 +174,18 @@ def compare(
         mass, total = mass_of(u.isel(time=here), grid, time, alive is not None, most)
         lost = survival_of(alive, there, total, clouds.particles)
         # independent draws for every time
-        rows.append(_at_one_time(cloud, mass, grid, asked, there, (lost, stopped)))
+        scores = () if along is None else tuple(along.scores[k])
+        row, one = _at_one_time(cloud, mass, grid, asked, there, (lost, stopped), scores)
+        if along is not None and one is not None:
+            followed = _followed(clouds, there, one, len(pairs))
+            scored.append(one._replace(followed=followed))
+            row |= _of_parameters(along.names, one, row)
+        rows.append(row)
     rows = _filled(rows)
+    variables = {name: _variable(name, [row[name] for row in rows]) for name in rows[0]}
     data = xr.Dataset(
-        {name: _variable(name, [row[name] for row in rows]) for name in rows[0]},
-        coords={"time": times, "axis": list(grid.names)} | _walls_of(ends),
+        variables | _together(along, scored),
+        coords={"time": times, "axis": list(grid.names)} | _walls_of(ends) | _named(along),
         attrs={
             "particles": clouds.particles,
             "runs": clouds.runs,
@@ -173,6 +195,64 @@ def compare(
         },
     )
     return Comparison(data, (solution, ensemble))
+
+
+def _scored(counts: IntArray, mass: Array, grid: Grid, cells: Layers, scores: Any) -> Scored:
+    """What a time says of parameters."""
+    n, weight, rows = int(counts.sum()), mass.ravel(), np.array([s.ravel() for s in scores])
+    variance = (rows - (rows @ weight)[:, None]) ** 2 @ weight
+    features = np.vstack([cells.features[cells.group, : cells.scores], np.zeros(len(scores))])
+    return Scored(along_scores(counts, mass, grid, cells), np.sqrt(n * variance), features, None)
+
+
+def _followed(clouds: Any, number: int, one: Scored, times: int) -> Array | None:
+    """The scores of particles that are seen at several times."""
+    if times == 1:
+        return None
+    most = joint.most(clouds.particles, times, one.features.shape[1])
+    where = clouds.followed(number, most)
+    return None if where is None else one.features[where]
+
+
+def _of_parameters(names: tuple[str, ...], one: Scored, row: dict[str, Any]) -> dict[str, Any]:
+    """The layer of parameters joins the others of its time."""
+    p, blurred = (joint.p_of(names, one.along, blurs) for blurs in (0.0, BLURS))
+    ended = [name for name in ENDINGS if f"p_{name}" in row]
+    found = {"score": one.along.z, "p_parameters": p, "p_value": outer(p, row["others"], ended)}
+    found["blurred"] = outer(blurred, row["others_blurred"], ended)
+    if "p_metrics" in row:
+        found |= _with_metrics(found, row)
+    return found
+
+
+def _with_metrics(layered: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """p-values of the layers, and those of them and the metrics."""
+    p, blurred = layered["p_value"], layered["blurred"]
+    every = row["p_metrics"] if row["blur"] * BLURS < 1 else 1.0
+    return {
+        "p_layers": p,
+        "p_value": min(1.0, 2 * min(p, row["p_metrics"])),
+        "blurred": min(1.0, 2 * min(blurred, every)),
+    }
+
+
+def _together(along: Directions | None, scored: list[Scored]) -> dict[str, Any]:
+    """p-values of the parameters layer at all times together, and if cells are coarse."""
+    if along is None or not scored:
+        return {}
+    found = joint.joined(scored)
+    if found is None:  # not followed: by Bonferroni
+        each = np.array([[joint.p_of(along.names, one.along, b) for one in scored]
+                         for b in (0.0, BLURS)])  # fmt: skip
+        p = np.minimum(1.0, len(scored) * each.min(axis=1))
+    else:
+        p = np.array([joint.p_of(along.names, found, b) for b in (0.0, BLURS)])
+    return {"parameters": float(p[0]), "parameters_blurred": float(p[1])}
+
+
+def _named(along: Directions | None) -> dict[str, Any]:
+    """The coordinate of scores, if there are any."""
+    return {} if along is None else {"parameter": list(along.names)}
 
 
 @dataclass(frozen=True)
@@ -199,16 +279,18 @@ def _at_one_time(
     asked: _Request,
     number: int,
     endings: tuple[Survival | None, Exits | None],
-) -> dict[str, Any]:
+    scores: tuple[Array, ...],
+) -> tuple[dict[str, Any], Scored | None]:
     lost, ended = endings[0], _endings(*endings)
     rare = {name[2:]: p for name, p in ended.items() if name.startswith("p_")}
     if lost is not None and lost.going < FEWEST:
         p_value = combined(rare, ENDINGS)
-        return ended | {"p_value": p_value, "blurred": p_value}
+        names = "p_value", "blurred", "others", "others_blurred"
+        return ended | dict.fromkeys(names, p_value), None
     counts, outside = cloud.counts, cloud.outside
     n = int(counts.sum())
     labels = equal_mass_bins(mass, smallest_bin(n))
-    cells = layers(n, mass, grid, labels)
+    cells = layers(n, mass, grid, labels, scores)
     expected = expected_outside(mass, grid)
     row = _distances(cloud, counts, mass, labels, grid)
     row |= {"outside": outside / n, "expected_outside": expected}
@@ -227,11 +309,11 @@ def _at_one_time(
     row |= ended
     p |= rare
     row |= {f"p_{test}": value for test, value in p.items()}
-    row["p_value"] = combined(p, SHARES | ENDINGS)
-    row["blurred"] = combined(blurred | rare, SHARES | ENDINGS)
+    row["p_value"] = row["others"] = combined(p, SHARES | ENDINGS)
+    row["blurred"] = row["others_blurred"] = combined(blurred | rare, SHARES | ENDINGS)
     if asked.metrics or per_run is not None:
         row |= _bootstrapped(cloud.seen(mass), per_run, asked, row, [n, number])
-    return row
+    return row, _scored(counts, mass, grid, cells, scores) if scores else None
 
 
 def _endings(lost: Survival | None, stopped: Exits | None) -> dict[str, Any]:
@@ -286,12 +368,9 @@ def _bootstrapped(
         out["floor_" + metric.name] = float(values.mean()) if floor is None else floor
         out["p_" + metric.name] = float(rank)
         out |= metric.stated(seen) if hasattr(metric, "stated") else {}
-    out |= {"p_layers": row["p_value"], "p_metrics": p_all}
-    if asked.metrics:
-        out["p_value"] = min(1.0, 2 * min(row["p_value"], p_all))
-        blurred = p_all if BLURS * row["blur"] < 1 else 1.0
-        out["blurred"] = min(1.0, 2 * min(row["blurred"], blurred))
-    return out
+    if not asked.metrics:  # for the floors alone
+        return out | {"p_layers": row["p_value"], "p_metrics": p_all}
+    return out | {"p_metrics": p_all} | _with_metrics(row, row | {"p_metrics": p_all})
 
 
 def _null_of(ensemble: HasParticles, number: int, grid: Grid) -> tuple[str, int]:
@@ -318,6 +397,7 @@ def _checked(metrics: Metric | Sequence[Metric], draws: int) -> tuple[Metric, ..
 
 _SECOND = {
     "mean_z": ("axis",), "variance_z": ("axis",), "exits": ("wall",), "expected_exits": ("wall",),
+    "score": ("parameter",),
 }  # fmt: skip
 
 

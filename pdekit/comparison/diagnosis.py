@@ -1,11 +1,11 @@
-"""What is wrong: the factors of temperature, drift or clock by which particles differ.
+"""What is wrong: the factors of temperature, drift or clock by which particles differ, or the step.
 
 With ρ_θ the density of a particle at a time and s = ∂ρ/∂θ its ``sensitivity``, the score of a
 particle at X is s(X)/ρ(X); one that has stopped has -∫ s / (1 - ∫ ρ). Their sum ψ over times has
-mean 0 at the true θ, and Newton's step θ + ψ̄ / H, H = Σ_t ∫ s²/ρ, repeated from the density at the
-new θ, ends at the estimate of greatest (composite) likelihood. Positions of one particle at several
-times depend on each other, particles do not: so its error is that of the mean ψ̄ over particles,
-(var ψ / n)^(1/2) / H.
+mean 0 at the true θ, and Newton's step θ + ψ̄ / H, H = Σ_t ∫ s²/ρ, ends at the estimate of greatest
+(composite) likelihood: one step where its square is small beside the standard error, else more,
+from the density at the new θ. Positions of one particle at several times depend on each other,
+particles do not: so the error is that of the mean ψ̄ over particles, (var ψ / n)^(1/2) / H.
 """
 
 from __future__ import annotations
@@ -16,64 +16,77 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.stats import chi2, norm
+from scipy.special import chdtrc, ndtri
 
 from pdekit.arrays import Array, IntArray
+from pdekit.comparison.diagnosis_words import words
+from pdekit.comparison.directions import moved, names_of, score
 from pdekit.comparison.inputs import HasField, HasParticles, particles_of, shared_times
 from pdekit.comparison.layers import bend
 from pdekit.errors import AccuracyWarning, TruncationWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.problem import Problem
-from pdekit.pde.sensitivity import BETA, CLOCK, DRIFT, along_parameters, checked
+from pdekit.pde.discrete.rate_changes import BETA, CLOCK, STEP, StepBias
+from pdekit.pde.sensitivity import checked
 
 LEVEL, AGREES = 0.95, 0.01
-_STEPS, _CLOSE = 8, 0.05  # Newton's steps, until one is below this share of the standard error
+_STEPS, _CLOSE = 8, 0.05  # Newton's steps, until the square of one is below this share of the error
 _FARTHEST = 0.5  # of a factor in one step
 _KNOWN = 1e-8  # share of the information of the other parameters from which there is some
-_LEAST = 1e-300
+_RANK = 1e-6  # of the largest eigenvalue of the correlations of the scores
 _BLURRED = 0.5  # share of the interval
-OTHER = {BETA: DRIFT, DRIFT: BETA, CLOCK: BETA}
 
 
 class Scores(NamedTuple):
-    """Of every particle ψ, ``(n, parameters)``; of one the information H, and what the cells may
-    add to its mean score, per parameter.
+    """Sums of scores ψ ``(rows, parameters)``, how many particles have each; of one particle the
+    information H, and what the cells may add to its mean score, per parameter.
     """
 
     psi: Array
+    counts: Array
     information: Array
     blur: Array
 
     @property
     def mean(self) -> Array:
-        mean: Array = self.psi.mean(axis=0)
+        mean: Array = self.counts @ self.psi / self.counts.sum()
         return mean
 
     @property
     def covariance(self) -> Array:
         """Of the mean."""
-        return np.atleast_2d(np.cov(self.psi, rowvar=False)) / len(self.psi)
+        n, rest = self.counts.sum(), self.psi - self.mean
+        covariance: Array = (self.counts[:, None] * rest).T @ rest / (n * (n - 1))
+        return covariance
+
+    def error(self, k: int) -> float:
+        """The standard error of a parameter."""
+        return float(self.covariance[k, k] ** 0.5 / self.information[k])
 
 
 def diagnosis(solution: HasField, ensemble: HasParticles) -> xr.Dataset:
     """``Comparison.diagnosis``."""
     problem = checked(solution, CLOCK, None)
-    names = [BETA, DRIFT, CLOCK] if hasattr(problem.equation, "potential") else [CLOCK]
+    if problem.equation.mean_field:
+        raise ValueError(
+            "a diagnosis is of particles that do not act on each other, by FokkerPlanck or Heat; "
+            f"got a solution of {type(problem.equation).__name__}"
+        )
+    names, bias = names_of(problem, ensemble)
     grid = problem.grid
     x = particles_of(ensemble, grid)
     pairs = shared_times(np.asarray(solution.u["time"].values), np.asarray(x["time"].values))
     times = np.array([float(solution.u["time"].values[here]) for here, _ in pairs])
     cells = np.stack([_cells(x.isel(time=there), grid) for _, there in pairs])
-    data = _Data(problem, times, cells, names)
-    null = data.scores(None, 1.0)
+    data = _Data(problem, times, *_rows(cells, problem), names, bias)
+    null = data.scores(None, 0.0, names)
     rows = [data.row(name, null) for name in names]
-    agree = _p_of(null)
     made = xr.Dataset(
         {key: ("parameter", [row[key] for row in rows]) for key in rows[0]},
-        {"parameter": names},
-        {"level": LEVEL, "p_value": agree},
+        {"parameter": list(names)},
+        {"level": LEVEL, "p_value": _p_of(null, [])},
     )
-    made.attrs["words"] = _words(made)
+    made.attrs["words"] = words(made, ensemble, AGREES)
     _report_cells(made, grid)
     return made
 
@@ -102,75 +115,90 @@ def _cells(x: xr.DataArray, grid: Grid) -> IntArray:
     return np.where(stopped, -1, flat)
 
 
+def _rows(cells: IntArray, problem: Problem) -> tuple[IntArray, Array]:
+    """Cells ``(times, rows)`` and how many particles were there: at one time by cells."""
+    if len(cells) > 1:
+        return cells, np.ones(cells.shape[1])
+    size = int(np.prod(problem.grid.shape))
+    counts = np.bincount(cells[0] + 1, minlength=size + 1).astype(float)
+    return np.arange(-1, size)[None], counts
+
+
 class _Data(NamedTuple):
     problem: Problem
     times: Array
-    cells: IntArray  # (time, particle)
-    names: list[str]
+    cells: IntArray  # (time, rows)
+    counts: Array
+    names: tuple[str, ...]
+    bias: StepBias | None
 
-    def scores(self, parameter: str | None, factor: float) -> Scores:
-        """At the equation with a parameter times a factor."""
+    def scores(self, parameter: str | None, value: float, names: tuple[str, ...]) -> Scores:
+        """At the equation with the logarithm of a parameter, or a step, at a value."""
         problem, times = self.problem, self.times
         if parameter == CLOCK:
-            times = factor * times
-        elif parameter is not None:
-            problem = replace(problem, equation=_scaled(problem.equation, parameter, factor))
+            times = np.exp(value) * times
+        elif parameter not in (None, STEP):
+            changed = _scaled(problem.equation, str(parameter), float(np.exp(value)))
+            problem = replace(problem, equation=changed)
+        step = value if parameter == STEP else 0.0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TruncationWarning)
-            rho, along = along_parameters(problem, times, tuple(self.names))
-        volume = problem.grid.cell_volume
-        psi, information = np.zeros((self.cells.shape[1], len(self.names))), []
-        blurs, blur = [bend(volume * u, problem.grid).ravel() for u in rho], []
-        for j, name in enumerate(self.names):
-            total = blurred = 0.0
-            for k, cells in enumerate(self.cells):
-                p, s = volume * rho[k].ravel(), volume * along[name][k].ravel()
-                score = np.divide(s, p, out=np.zeros_like(s), where=p > _LEAST)
-                gone, lost = 1 - p.sum(), -s.sum()
-                of_stopped = lost / gone if gone > _KNOWN else 0.0
-                psi[:, j] += np.append(score, of_stopped)[cells]
-                total += float(s @ score) + lost * of_stopped
-                blurred += float(blurs[k] @ score)
-            information.append(total)
-            blur.append(abs(blurred))
-        return Scores(psi, np.array(information), np.array(blur))
+            rho, along = moved(problem, times, names, self.bias, step)
+        return self._summed(rho, np.stack([along[name] for name in names], axis=1))
+
+    def _summed(self, rho: Array, along: Array) -> Scores:
+        grid, k = self.problem.grid, along.shape[1]
+        psi, information, blur = np.zeros((self.counts.size, k)), np.zeros(k), np.zeros(k)
+        for cells, u, every in zip(self.cells, rho, along, strict=True):
+            s = grid.cell_volume * every.reshape(k, -1)
+            each = np.stack([score(u, one, grid).ravel() for one in every])
+            gone, lost = 1 - grid.integrate(u), -s.sum(axis=1)
+            of_stopped = lost / gone if gone > _KNOWN else np.zeros(k)
+            psi += np.column_stack([each, of_stopped])[:, cells].T
+            information += (s * each).sum(axis=1) + lost * of_stopped
+            blur += each @ bend(grid.cell_volume * u, grid).ravel()
+        return Scores(psi, self.counts, information, np.abs(blur))
 
     def row(self, name: str, null: Scores) -> dict[str, float]:
-        """The factor of a parameter if all others are right, and whether it alone explains."""
+        """The value of a parameter if all others are right, and whether it alone explains."""
         k = self.names.index(name)
-        if not null.information[k] > _KNOWN * null.information.max():
-            unknown = {"estimate": np.nan, "lower": 0.0, "upper": np.inf, "blur": 0.0}
-            return unknown | {"p_alone": _p_of(null)}
-        log_factor, scores = 0.0, null
+        unit, least = self._unit(null, name), -np.inf if name == STEP else 0.0
+        if not null.information[k] * self._scale(name) > _KNOWN * null.information.max():
+            return _row(np.nan, least, np.inf, _p_of(null, []), 0.0)
+        value, scores = 0.0, null
         for _ in range(_STEPS):
-            error = scores.covariance[k, k] ** 0.5 / scores.information[k]
-            step = scores.mean[k] / scores.information[k]
-            log_factor += float(np.clip(step, -_FARTHEST, _FARTHEST))
-            scores = self.scores(name, float(np.exp(log_factor)))
-            if abs(step) < _CLOSE * error:
+            error, step = scores.error(k), float(scores.mean[k] / scores.information[k])
+            value += float(np.clip(step, -_FARTHEST * unit, _FARTHEST * unit))
+            if step**2 < _CLOSE * error * unit:
                 break
-        else:  # no factor of it makes these particles likely
-            return {"estimate": np.nan, "lower": 0.0, "upper": np.inf, "p_alone": 0.0, "blur": 0.0}
-        error = scores.covariance[k, k] ** 0.5 / scores.information[k]
-        reach = norm.ppf((1 + LEVEL) / 2) * error
+            scores = self.scores(name, value, self.names)
+        else:  # no value of it makes these particles likely
+            return _row(np.nan, least, np.inf, 0.0, 0.0)
+        reach = ndtri((1 + LEVEL) / 2) * error
         blur = float(scores.blur[k] / scores.information[k])
-        low, middle, high = np.exp(log_factor + reach * np.array([-1.0, 0.0, 1.0]))
-        rest = self._p_of_the_rest(name, scores)
-        return {"estimate": middle, "lower": low, "upper": high, "p_alone": rest, "blur": blur}
+        low, middle, high = value + reach * np.array([-1.0, 0.0, 1.0])
+        rest = _p_of(scores, [k])
+        if name != STEP:
+            low, middle, high = np.exp([low, middle, high])
+        return _row(middle, low, high, rest, blur)
 
-    def _p_of_the_rest(self, name: str, scores: Scores) -> float:
-        """Of what is left to another parameter, at the estimate of this one."""
-        if len(self.names) == 1:
-            return _p_of(scores)
-        k, j = self.names.index(name), self.names.index(OTHER[name])
-        psi = scores.psi - scores.mean
-        own, both = float((psi[:, k] ** 2).sum()), float((psi[:, k] * psi[:, j]).sum())
-        left = scores.psi[:, j] - both / own * scores.psi[:, k]
-        spread = float(left.std())
-        if not spread > _KNOWN**0.5 * float(psi[:, j].std()):
+    def _scale(self, name: str) -> float:
+        """Of the information on a step, to compare it with that on factors."""
+        return float(self.times.max() ** 2) if name == STEP else 1.0
+
+    def _unit(self, null: Scores, name: str) -> float:
+        """A change of order one: the step that moves particles as far as others by a factor."""
+        if name != STEP:
             return 1.0
-        z = left.mean() / spread * len(left) ** 0.5
-        return float(2 * norm.sf(abs(z)))
+        k = self.names.index(STEP)
+        own = max(float(null.information[k]), 1e-300)
+        return float((np.delete(null.information, k).max() / own) ** 0.5)
+
+
+def _row(
+    estimate: float, lower: float, upper: float, alone: float, blur: float
+) -> dict[str, float]:
+    return {"estimate": estimate, "lower": lower, "upper": upper, "p_alone": alone, "blur": blur}
 
 
 def _scaled(equation: Any, parameter: str, factor: float) -> Any:
@@ -181,39 +209,20 @@ def _scaled(equation: Any, parameter: str, factor: float) -> Any:
     return replace(equation, potential=lambda x: factor * V(x), force=pushed)
 
 
-def _p_of(scores: Scores) -> float:
-    """That all parameters are right: the two that are independent, or one."""
-    used = scores.psi[:, :2]
-    mean, covariance = used.mean(axis=0), np.atleast_2d(np.cov(used, rowvar=False)) / len(used)
-    values, axes = np.linalg.eigh(covariance)
-    kept = values > _KNOWN * values[-1]
-    if not kept.any() or not values[-1] > 0:
+def _p_of(scores: Scores, free: list[int]) -> float:
+    """That all parameters are right but for those that are free: what the other scores say beyond
+    the linear part that follows the free ones.
+    """
+    mean, C = scores.mean, scores.covariance
+    size = np.sqrt(np.diag(C))
+    kept = size > 0
+    z, R = mean[kept] / size[kept], C[np.ix_(kept, kept)] / np.outer(size[kept], size[kept])
+    places = np.flatnonzero(kept)
+    for k in (int(np.flatnonzero(places == k)[0]) for k in free if kept[k]):
+        z, R = z - R[:, k] * z[k], R - np.outer(R[:, k], R[k])
+    if not z.size:
         return 1.0
-    z = (mean @ axes)[kept] ** 2 / values[kept]
-    return float(chi2.sf(z.sum(), kept.sum()))
-
-
-def _words(found: xr.Dataset) -> str:
-    """In a line."""
-    names = [str(name) for name in found["parameter"].values]
-    if found.attrs["p_value"] >= AGREES:
-        return f"{_listed(names)} agree{'s' if len(names) == 1 else ''} with the equation"
-    alone = found["p_alone"].values
-    best = int(np.argmax(alone))
-    low, high = (float(found[end].values[best]) for end in ("lower", "upper"))
-    others = [name for k, name in enumerate(names) if k != best]
-    if alone[best] >= AGREES:
-        also = [names[k] for k in np.flatnonzero(alone >= AGREES) if k != best]
-        rest = f"; {_listed(others)} agree" if others else ""
-        if also:
-            rest = f", or it is {_listed(also)}: these times do not tell them apart"
-        return f"{names[best]} is {low:.4g} to {high:.4g} of what the equation says{rest}"
-    one = " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
-    return (
-        f"no factor of {one} alone explains the difference (closest: {names[best]}, {low:.4g} to "
-        f"{high:.4g}, p = {alone[best]:.1g})"
-    )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
+    values, axes = np.linalg.eigh(R)
+    real = values > _RANK
+    statistic = float(((z @ axes[:, real]) ** 2 / values[real]).sum())
+    return float(chdtrc(real.sum(), statistic)) if real.any() else 1.0

@@ -1,6 +1,8 @@
 """Goodness-of-fit tests in layers, largest scale first, on groups of well filled cells."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -20,9 +22,10 @@ STURDY = 10.0
 class Layers:
     """Features of groups of cells, ``(groups, m)``, centred and scaled, and their covariance.
 
-    ``ends``: columns up to which they are coordinates, then products of two coordinates, then the
-    logarithm of the density, then Legendre components of the distribution functions. ``group`` is
-    the group of each cell, ``mass`` that of each group, ``bin`` the chi-square's bin it lies in.
+    The first ``scores`` columns are scores of parameters. ``ends``: columns up to which they are
+    coordinates, then products of two coordinates, then the logarithm of the density, then Legendre
+    components of the distribution functions. ``group`` is the group of each cell, ``mass`` that of
+    each group, ``bin`` the chi-square's bin it lies in.
     """
 
     features: Array
@@ -31,9 +34,12 @@ class Layers:
     group: IntArray
     mass: Array
     bin: IntArray
+    scores: int = 0
 
 
-def layers(n: int, mass: Array, grid: Grid, labels: IntArray) -> Layers:
+def layers(
+    n: int, mass: Array, grid: Grid, labels: IntArray, scores: Sequence[Array] = ()
+) -> Layers:
     """Features for ``n`` particles, as averages over groups of cells inside the bins ``labels``.
 
     The degree of the Legendre part is ``n^(1/4) / dim``, at most ``DEGREE``; groups are those of
@@ -48,17 +54,19 @@ def layers(n: int, mass: Array, grid: Grid, labels: IntArray) -> Layers:
     z = z / np.where(width > 1e-9 * grid.spacing[:, None], width, np.inf)
     products = [z[i] * z[j] for i in range(grid.dim) for j in range(i, grid.dim)]
     moments = np.stack([*z, *products], axis=-1)
-    rows = [*moments.T, _log_density(mass, n, moments), *_legendre(mass, degree)]
+    first = [s.ravel() for s in scores]
+    rows = [*first, *moments.T, _log_density(mass, n, moments), *_legendre(mass, degree)]
     group = sturdy_groups(n * mass, labels)
     share = pooled(mass, group)
     columns = np.stack([pooled(weight * row, group) / share for row in rows], axis=-1)
     columns -= share @ columns
     scale = np.sqrt(share @ columns**2)
     columns /= np.where(scale > 1e-9, scale, np.inf)
-    ends = (grid.dim, moments.shape[1], moments.shape[1] + 1, columns.shape[1])
+    count, second = len(first), len(first) + moments.shape[1]
+    ends = (count + grid.dim, second, second + 1, columns.shape[1])
     bins = np.empty(len(share), dtype=np.int64)
     bins[group] = labels.ravel()
-    return Layers(columns, _covariance(columns, share), ends, group, share, bins)
+    return Layers(columns, _covariance(columns, share), ends, group, share, bins, count)
 
 
 def sturdy_groups(expected: Array, labels: IntArray) -> IntArray:
@@ -143,33 +151,53 @@ def layered_tests(
     """Statistics of ``d = counts/n - mass`` and their degrees of freedom, largest scale first.
 
     ``mean``, then ``second`` moments given the mean, for information. ``broad``: both together with
-    the average of ``log rho``. ``smooth``: Neyman's smooth test (1937) given these, the Legendre
-    components ``P_j(2 F - 1)`` of the distribution function, in the plane products over both
-    marginals. Last ``rest``: what Pearson's chi-square over the bins ``labels`` sees beyond. The
-    statistics are increments of ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` join,
-    chi-square with as many degrees as the rank grows; ``broad``, ``smooth`` and ``rest`` are
-    independent for many particles (on the line 3, 8 and ``bins - 1`` degrees).
+    the average of ``log rho``, given the scores of parameters (``along_scores``) if there are any.
+    ``smooth``: Neyman's smooth test (1937) given these, the Legendre components ``P_j(2 F - 1)`` of
+    the distribution function, in the plane products over both marginals. Last ``rest``: what
+    Pearson's chi-square over the bins ``labels`` sees beyond. The statistics are increments of
+    ``n d' Phi (Phi' S Phi)^-1 Phi' d`` as features ``Phi`` join, chi-square with as many degrees as
+    the rank grows; ``broad``, ``smooth`` and ``rest`` are independent for many particles, and of
+    the scores (on the line 3, 8 and ``bins - 1`` degrees, fewer beyond scores).
 
     ``log rho`` is minus beta V at rest: the score of a wrong temperature or slope. With the
     moments it also captures nearly all of their effect on a transient density, where plain
     chi-square would dilute it over all bins.
     """
     deviation = np.sqrt(counts.sum()) * (pooled(counts, cells.group) / counts.sum() - cells.mass)
-    scores = deviation @ cells.features
-    steps = [_explained(scores[:e], cells.covariance[:e, :e]) for e in cells.ends]
+    sums, k = deviation @ cells.features, cells.scores
+    moments = [_explained(sums[k:e], cells.covariance[k:e, k:e]) for e in cells.ends[:2]]
+    steps = [_explained(sums[:e], cells.covariance[:e, :e]) for e in (k, *cells.ends[2:])]
     within = cells.features - _bin_means(cells.features, cells.mass, cells.bin)
     inside = _explained(deviation @ within, _covariance(within, cells.mass))
     bin_mass = pooled(mass, labels)
     statistic, _ = chi_square(pooled(counts, labels), bin_mass)
     # together, bins and variation of features within bins span bins and features
     steps.append((statistic + inside[0], len(bin_mass) - 1 + inside[1]))
-    first, second, broad, smooth, rest = steps
-    start = (0.0, 0)
+    scores, broad, smooth, rest = steps
     spans = {
-        **{"mean": (start, first), "second": (first, second), "broad": (start, broad)},
+        **{"mean": ((0.0, 0), moments[0]), "second": tuple(moments), "broad": (scores, broad)},
         **{"smooth": (broad, smooth), "rest": (smooth, rest)},
     }
     return {name: (max(t - s, 0.0), m - k) for name, ((s, k), (t, m)) in spans.items()}
+
+
+class Along(NamedTuple):
+    """Standard scores along parameters, their correlation, and what the cells may add to each."""
+
+    z: Array
+    correlation: Array
+    blur: Array
+
+
+def along_scores(counts: IntArray, mass: Array, grid: Grid, cells: Layers) -> Along:
+    """Of the scores among the features; NaN for those that do not vary over the particles."""
+    n, k = counts.sum(), cells.scores
+    features, covariance = cells.features[:, :k], cells.covariance[:k, :k]
+    spread = np.sqrt(np.diag(covariance))
+    spread = np.where(spread > 0.5, spread, np.nan)  # columns have norm 1, or are 0
+    z = np.sqrt(n) * (pooled(counts, cells.group) / n - cells.mass) @ features / spread
+    blur = np.sqrt(n) * np.abs(pooled(bend(mass, grid), cells.group) @ features) / spread
+    return Along(z, covariance / np.outer(spread, spread), blur)
 
 
 def p_values(statistics: dict[str, tuple[float, int]], shift: float = 0.0) -> dict[str, float]:
@@ -188,6 +216,8 @@ def _covariance(features: Array, weight: Array) -> Array:
 
 def _explained(scores: Array, covariance: Array) -> tuple[float, int]:
     """``s' C^-1 s`` for the scores ``s`` of features and their covariance, and its rank."""
+    if not scores.size:
+        return 0.0, 0
     values, vectors = np.linalg.eigh(covariance)
     # linearly dependent or constant features add nothing
     kept = values > 1e-9 * max(values[-1], 1e-9)

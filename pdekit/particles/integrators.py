@@ -9,8 +9,10 @@ stationary law. Tensors have the axes (runs, particles, dim); ``step`` overwrite
 If compiled loops support it, its class declares the number of gradients of a step,
 ``fused_slopes``, and by ``scales`` and ``adjusted`` what noise goes in. ``centred``: this lies
 about the start of the step, half before the slope is taken. ``tamed``: the drift is shortened, see
-``TamedEuler``. ``stability``: coefficients of the polynomial R(z) by which a step multiplies x
-where b(x) = -λx and z = hλ; Euler's if it says nothing.
+``TamedEuler``. ``step_bias``: coefficients of h in its modified equation, as in
+`pdekit.pde.discrete.rate_changes.StepBias`; none where that starts at h². ``stability``:
+coefficients of the polynomial R(z) by which a step multiplies x where b(x) = -λx and z = hλ;
+Euler's if it says nothing.
 
 Products and sums are rounded one by one, as in the fused kernel, and never by ``alpha=`` of
 torch, which may use fused multiply-add. Drift and noise of a step are added first, and their sum to
@@ -128,6 +130,7 @@ class EulerMaruyama(_AtThePositions):
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 1
+    step_bias: ClassVar[tuple[float, ...]] = (-0.5, -1.0)
     fused_slopes: ClassVar[int] = 1
     stability: ClassVar[tuple[float, ...]] = (1.0, -1.0)
 
@@ -154,6 +157,7 @@ class TamedEuler(_AtThePositions):
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 1
+    step_bias: ClassVar[tuple[float, ...]] = (-0.5, -1.0, -1.0)
     fused_slopes: ClassVar[int] = 1
     stability: ClassVar[tuple[float, ...]] = (1.0, -1.0)
     tamed: ClassVar[bool] = True
@@ -199,6 +203,7 @@ class LeimkuhlerMatthews:
 
     weak_order: ClassVar[int] = 1
     invariant_order: ClassVar[int] = 2
+    step_bias: ClassVar[tuple[float, ...]] = (-0.5, -0.5)
     fused_slopes: ClassVar[int] = 1
     stability: ClassVar[tuple[float, ...]] = (1.0, -1.0)
     centred: ClassVar[bool] = True

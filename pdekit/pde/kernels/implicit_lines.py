@@ -233,3 +233,19 @@ def curie_weiss_rows(V, x, strength, beta, h, dt, order, rho):  # type: ignore[n
                 done[p], count[p] = 0, max(order - count[p], 1)
                 now[p] = rho
     return rows
+
+
+@nb.njit(cache=True, error_model="numpy")
+def rate_lines(U, beta, h, seam, rho, out):  # type: ignore[no-untyped-def]
+    """out = L^T rho along the last axis, of the generator of ``euler_lines``."""
+    lines, n = rho.shape
+    up, down = np.empty(n), np.empty(n)
+    faces = n if seam else n - 1
+    for k in range(lines):
+        _rates(U[k], beta, 1 / (beta * h * h), seam, up, down)
+        out[k] = 0.0
+        for i in range(faces):
+            j = (i + 1) % n
+            flux = up[i] * rho[k, i] - down[i] * rho[k, j]
+            out[k, i] -= flux
+            out[k, j] += flux

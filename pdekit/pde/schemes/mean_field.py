@@ -302,7 +302,7 @@ class _Run:
         rows = system.rows(self.rho, self.field, dt, order)
         self.counts["steps"] += order * (order + 1) // 2
         self.counts["real_ffts"] += order * (order - 1) // 2 * system.field.real_ffts
-        best, next_best = (_extrapolation(order) @ rows.reshape(order, -1)).reshape(
+        best, next_best = (extrapolation(order) @ rows.reshape(order, -1)).reshape(
             2, *self.rho.shape
         )
         error = float(np.abs(best - next_best).sum()) / system.mass
@@ -325,7 +325,7 @@ class _Run:
 
 
 @cache
-def _extrapolation(order: int) -> Array:
+def extrapolation(order: int) -> Array:
     """Weights of rows of 1, ..., order steps in the polynomial through them, at step length zero.
 
     And those of the polynomial through all rows but the first, of one order less.

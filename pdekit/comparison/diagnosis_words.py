@@ -1,0 +1,107 @@
+"""A diagnosis in a line of plain words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pdekit.pde.discrete.rate_changes import STEP
+
+_SEEN = 2.0  # standard errors of a shift by the particles' own steps, from which it is named
+_HARMLESS = 0.5  # of a standard error
+_NEAR = 1.5  # the leading term of a step is that of the step but for this factor
+
+
+def words(found: xr.Dataset, ensemble: Any, agrees: float) -> str:
+    """In a line; from ``agrees`` on a p-value is taken for agreement."""
+    names = [str(name) for name in found["parameter"].values]
+    others = [name for name in names if name != STEP]
+    if found.attrs["p_value"] >= agrees:
+        return f"{listed(others)} agree{'s' if len(others) == 1 else ''} with the equation"
+    own = _own_step(found, ensemble)
+    alone = found["p_alone"].values
+    if own and alone[names.index(STEP)] >= agrees and _fits(found, own):
+        low, high = _ends(found, STEP)
+        return (
+            f"the particles' own steps of {own:g} explain the difference (it fits steps of "
+            f"{low:.2g} to {high:.2g}); {listed(others)} agree; {_remedy(found)}"
+        )
+    return _what_is_wrong(found, names, agrees) + _hint(found, own)
+
+
+def _what_is_wrong(found: xr.Dataset, names: list[str], agrees: float) -> str:
+    alone = found["p_alone"].values
+    best = int(np.argmax(alone))
+    if alone[best] < agrees:
+        return _none_alone(found, names)
+    also = [names[k] for k in np.flatnonzero(alone >= agrees) if k != best]
+    others = [name for name in names if name not in (names[best], STEP)]
+    rest = f"; {listed(others)} agree" if others else ""
+    if also:
+        rest = f", or it is {listed(also)}: these times do not tell them apart"
+    return f"{_said(found, names[best])}{rest}"
+
+
+def _none_alone(found: xr.Dataset, names: list[str]) -> str:
+    factors = [name for name in names if name != STEP]
+    one = " or ".join([", ".join(factors[:-1]), factors[-1]]) if len(factors) > 1 else factors[0]
+    alone = found["p_alone"].sel(parameter=factors).values
+    best = int(np.argmax(alone))
+    low, high = _ends(found, factors[best])
+    return (
+        f"no factor of {one} alone explains the difference (closest: {factors[best]}, {low:.4g} to "
+        f"{high:.4g}, p = {alone[best]:.1g})"
+    )
+
+
+def _said(found: xr.Dataset, name: str) -> str:
+    low, high = _ends(found, name)
+    if name == STEP:
+        return f"steps of {low:.2g} to {high:.2g} explain the difference"
+    return f"{name} is {low:.4g} to {high:.4g} of what the equation says"
+
+
+def _ends(found: xr.Dataset, name: str) -> tuple[float, float]:
+    low, high = (float(found[end].sel(parameter=name)) for end in ("lower", "upper"))
+    return (max(low, 0.0) if name == STEP else low), high
+
+
+def _own_step(found: xr.Dataset, ensemble: Any) -> float:
+    """The longest step of the particles, where its leading effect is known; 0 if not."""
+    if STEP not in found["parameter"].values or getattr(ensemble, "dynamics", None) is None:
+        return 0.0
+    stats = getattr(ensemble, "stats", None) or {}
+    return max(map(float, stats.get("dt", ())), default=0.0)
+
+
+def _fits(found: xr.Dataset, own: float) -> bool:
+    low, high = _ends(found, STEP)
+    return low / _NEAR <= own <= high * _NEAR
+
+
+def _error(found: xr.Dataset) -> float:
+    """The standard error of a step."""
+    low, high = (float(found[end].sel(parameter=STEP)) for end in ("lower", "upper"))
+    return (high - low) / 3.92
+
+
+def _remedy(found: xr.Dataset) -> str:
+    """A step that no ensemble of this size sees, to one digit, and an integrator."""
+    short = _HARMLESS * _error(found)
+    digit = 10.0 ** np.floor(np.log10(short))
+    return f"dt = {np.floor(short / digit) * digit:.1g} or StochasticHeun() would do"
+
+
+def _hint(found: xr.Dataset, own: float) -> str:
+    error = _error(found) if own else np.inf
+    if not (np.isfinite(error) and own > _SEEN * error):
+        return ""
+    return (
+        f"; steps of {own:g} alone move them by {own / error:.2g} standard errors: {_remedy(found)}"
+    )
+
+
+def listed(names: list[str]) -> str:
+    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
