@@ -69,7 +69,7 @@ def sweep(
         dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())
     ]
     task = _Task(run) if not isinstance(run, ModuleType) else _Study(Path(str(run.__file__)))
-    kept = _Kept(None if folder is None else Path(folder), task.identity, tuple(values))
+    kept = _Kept(None if folder is None else Path(folder), task, tuple(values))
     found: dict[int, xr.Dataset] = {}
     for k, point in enumerate(points):
         stored = kept.read(point)
@@ -177,18 +177,20 @@ def _module(file: Path) -> ModuleType:
 def _one_thread() -> Iterator[None]:
     """One thread of BLAS, torch and numba: as many points run beside it as there are workers."""
     import numba
-    import torch
     from threadpoolctl import threadpool_limits
 
-    before = numba.get_num_threads(), torch.get_num_threads()
+    torch = sys.modules.get("torch")  # it may be missing, or not yet needed
+    before = numba.get_num_threads(), torch.get_num_threads() if torch else 1
     numba.set_num_threads(1)
-    torch.set_num_threads(1)
+    if torch:
+        torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
             yield
     finally:
         numba.set_num_threads(before[0])
-        torch.set_num_threads(before[1])
+        if torch:
+            torch.set_num_threads(before[1])
 
 
 def _failed(error: BaseException) -> xr.Dataset:
@@ -265,7 +267,7 @@ class _Kept:
     """Finished points as files, named by their values."""
 
     folder: Path | None
-    identity: str
+    task: _Task
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -273,7 +275,7 @@ class _Kept:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         head = self.folder / "sweep.json"
-        mine = {"format": _FORMAT, "run": self.identity, "parameters": list(self.names)}
+        mine = {"format": _FORMAT, "run": self.task.identity, "parameters": list(self.names)}
         if head.exists():
             theirs = json.loads(head.read_text(encoding="utf-8"))
             different = [key for key in mine if theirs.get(key) != mine[key]]

@@ -11,9 +11,6 @@ import numpy as np
 from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.comparison.estimate import Estimate
-from pdekit.particles.dynamics.controlled import ControlledLangevin
-from pdekit.particles.dynamics.langevin import Langevin
-from pdekit.particles.ensemble import simulate
 from pdekit.pde.control.control import Control
 from pdekit.potentials import Evolving, Tabulated
 from pdekit.protocols import Start
@@ -58,6 +55,11 @@ def improvement(
     value, equation = control.value, control.value.equation
     times, grid = value.times, value.grid
     u = value.potential()
+    # the first that need torch
+    from pdekit.particles.dynamics.controlled import ControlledLangevin
+    from pdekit.particles.dynamics.langevin import Langevin
+    from pdekit.particles.ensemble import simulate
+
     alone = Langevin(equation.potential, equation.beta, box=grid)
     steered = ControlledLangevin(equation.potential, equation.beta, u, box=grid)
     plain, controlled = (
