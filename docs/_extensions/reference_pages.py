@@ -3,6 +3,7 @@
 import inspect
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
     "Solving": (
         "The verbs of the equations.", "pdekit",
         ("solve", "stationary", "current", "spectral_gap", "slow_modes", "mean_first_passage_time",
-         "committor", "kramers_time", "local_entropy", "free_energy", "sensitivity", "decompose",
+         "committor", "kramers_time", "local_entropy", "free_energy", "sensitivity",
+         "expectation_gradient", "arrival_time", "decompose",
          "detailed_balance", "dissipation", "entropy_production", "housekeeping",
          "with_steady_state", "shock_time", "quantile_flow"),
     ),
@@ -58,11 +60,12 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
     "Comparison": (
         "Particles against equations, and results against theorems.", "pdekit",
         ("compare", "certify", "convergence", "semiconcavity", "sampled_curvature",
-         "area_rate", "robust_width", "widening", "minibatch_covariance", "cite"),
+         "area_rate", "robust_width", "widening", "minibatch_covariance", "cite",
+         "compare_passages"),
     ),
     "Results": (
         "What comes back.", "pdekit",
-        ("Solution", "Ensemble", "Control", "Comparison", "PhaseDiagram", "SlowModes",
+        ("load", "Solution", "Ensemble", "Control", "Passages", "Comparison", "PhaseDiagram", "SlowModes",
          "Certificates", "Certificate", "Convergence", "Improvement", "Semiconcavity", "AreaRates",
          "Branch", "Decomposition", "LimitCycle", "SampledCurvature", "SelfConsistentState"),
     ),
@@ -116,18 +119,38 @@ def names_of(module: Any, listed: tuple[str, ...] | None) -> list[str]:
     return [name for name in module.__all__ if callable(getattr(module, name))]
 
 
-def promises(module: str, name: str) -> str:
-    """Of a scheme, its row of the table in docs/methods.md: for what, its orders, what it keeps."""
-    methods = (Path(__file__).parents[1] / "methods.md").read_text("utf-8")
-    row = re.search(rf"^\| `{name}\b.*$", methods, re.MULTILINE) if "schemes" in module else None
-    if row is None:
-        return ""
-    cells = [c.replace("\0", "|") for c in row[0].replace("\\|", "\0").split("|")[2:-1]]
-    heads = ("For", "In time", "In space", "Keeps")
-    return "".join(
-        f"{head}\n   {plain(cell.strip().replace('`', '``'))}\n"
-        for head, cell in zip(heads, cells, strict=True)
+@cache
+def tables(document: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The rows of a document's tables: the first cell, and the others with their headings."""
+    found, heads = [], None
+    for line in (Path(__file__).parents[1] / document).read_text("utf-8").splitlines():
+        cells = [c.strip().replace("\0", "|") for c in line.replace("\\|", "\0").split("|")[1:-1]]
+        if not cells:
+            heads = None
+        elif heads is None:
+            heads = cells
+        elif not set("".join(cells)) <= set("-: "):
+            pairs = zip(heads[1:], cells[1:], strict=False)
+            found.append((cells[0], [(head, cell) for head, cell in pairs if head and cell]))
+    return found
+
+
+def promises(name: str) -> str:
+    """What the tables of docs/methods.md and docs/trust.md say of a name: orders, what is kept."""
+    said: dict[str, str] = {}
+    for document in ("methods.md", "trust.md"):
+        for first, cells in tables(document):
+            if re.search(rf"`(?:\w+\.)?{name}\b[^`]*`", first):
+                said |= {head: cell for head, cell in cells if head not in said}
+    rows = "".join(
+        f"{head[0].upper() + head[1:]}\n   {plain(told(cell))}\n" for head, cell in said.items()
     )
+    return f"What is promised\n----------------\n\n{rows}\n" if rows else ""
+
+
+def told(cell: str) -> str:
+    """Markdown of a cell as text: names stay names, links lose their targets."""
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", cell).replace("**", "").replace("`", "``")
 
 
 def page(module: str, name: str, thing: Any) -> str:
@@ -138,7 +161,7 @@ def page(module: str, name: str, thing: Any) -> str:
     return (
         f"{name}\n{'=' * len(name)}\n\n.. currentmodule:: {module}\n\n"
         f".. auto{kind}:: {name}\n{members if kind == 'class' else ''}\n"
-        f"{promises(module, name)}\n"
+        f"{promises(name)}\n"
         f".. minigallery:: {module}.{name}\n   :add-heading: Examples\n   :heading-level: -\n"
     )
 
