@@ -65,7 +65,8 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
     ),
     "Results": (
         "What comes back.", "pdekit",
-        ("load", "Solution", "Ensemble", "Control", "Passages", "Comparison", "PhaseDiagram", "SlowModes",
+        ("load", "Solution", "Ensemble", "Control", "Passages", "Comparison", "PhaseDiagram",
+         "SlowModes",
          "Certificates", "Certificate", "Convergence", "Improvement", "Semiconcavity", "AreaRates",
          "Branch", "Decomposition", "LimitCycle", "SampledCurvature", "SelfConsistentState"),
     ),

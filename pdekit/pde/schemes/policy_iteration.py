@@ -73,6 +73,10 @@ class PolicyIteration:
         if checks.whole("order", self.order, 1) > 2:
             raise ValueError(f"order must be 1 (monotone) or 2 (filtered), got {self.order!r}")
 
+    def refuses(self, problem: Problem) -> str:
+        """Nothing: "" for every problem of the equation."""
+        return ""
+
     def steps(self, problem: Problem) -> PolicySteps:
         """The Bellman steps of a problem."""
         return PolicySteps(problem.potential(), problem.equation.beta, problem.grid, self.order)
