@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from runs import CLAIMS, NUMBERS, make, study
 from test_cli import pdekit
 
-from pdekit import cli, report
+from pdekit import cli, files, report
 from pdekit.claims import at_least, at_most
 
 STUDY = '''"""Is the bound met?"""
@@ -342,7 +342,7 @@ def test_a_failed_write_leaves_the_former_report(folder: Path, tmp_path: Path) -
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        report.replace_file(out, broken)
+        files.replace_file(out, broken)
     assert out.read_bytes() == former
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r.json", "runs"]
 

@@ -80,10 +80,10 @@ def test_points_that_were_kept_are_not_computed_again(tmp_path):
     assert len(list(marks.iterdir())) == 6 and again.identical(first)
     more = pk.sweep(space["point"], asked | {"a": [1, 2, 3]}, folder=tmp_path / "kept")
     assert len(list(marks.iterdir())) == 9 and more.value.shape == (3, 3, 1)
-    damaged = next((tmp_path / "kept").glob("*.nc"))
+    damaged = next((tmp_path / "kept").glob("*.nc"))  # of any of the nine
     damaged.write_bytes(damaged.read_bytes()[:50])
-    assert pk.sweep(space["point"], asked, folder=tmp_path / "kept").identical(first)
-    assert len(list(marks.iterdir())) == 10
+    again = pk.sweep(space["point"], asked | {"a": [1, 2, 3]}, folder=tmp_path / "kept")
+    assert again.identical(more) and len(list(marks.iterdir())) == 10
 
 
 def test_points_of_another_function_are_refused(tmp_path):
@@ -213,7 +213,8 @@ def test_a_sweep_goes_on_with_another_scheduler_and_after_being_killed(
     with cluster(distributed) as here, distributed.Client(here) as client:
         found = pk.sweep(point, asked(module, 12), client, folder=tmp_path / "kept")
     assert (found.value.squeeze() == 10.0 * found.a + found.b).all()
-    assert len(list(module.iterdir())) - before == 24 - kept
+    # workers that were at a point when they were killed may have left a mark since
+    assert 24 - kept <= len(list(module.iterdir())) - before <= 24 - kept + 2
 
 
 def test_the_command_line_keeps_what_it_has(tmp_path):
