@@ -34,13 +34,13 @@ def through(t, flux=0.3, x=0.3, terms=400):
     return staying(x, t) + flux * float(grown)
 
 
-@pytest.mark.parametrize("dt", [0.1, 0.01])
+@pytest.mark.parametrize("dt", [0.1, 0.03])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_the_mass_of_free_motion_is_exact_at_any_step(dt, dtype):
-    n, times = 40_000, [0.5, 3.0]
+    n, times = 20_000, [0.5, 3.0]
     dynamics = pk.Langevin(NOTHING, 20.0, box=LINE, walls=THROUGH)
     X = pk.simulate(dynamics, np.full((n, 1), 0.3), n, times, dt, seed=1, dtype=dtype)
-    assert X.x.sizes["particle"] == n + 36_000
+    assert X.x.sizes["particle"] == n + 18_000
     for found, t in zip(X.alive.values, times, strict=True):
         assert abs(found - through(t)) < 4 * math.sqrt(through(t) / n)
 
