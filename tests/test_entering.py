@@ -206,6 +206,14 @@ def test_the_noise_of_some_is_that_of_all(dtype):
     torch.testing.assert_close(some.uniforms(9, STOP_UNIFORM, 5)[0], uniforms, rtol=0, atol=0)
 
 
+def test_who_has_not_entered_is_not_outside():
+    dynamics = pk.Langevin(WELL, 2.0, box=LINE, walls=pk.Walls(pk.Inflow(1.0), True))
+    X = pk.simulate(dynamics, pk.Uniform(0.0, 1.0), 300, [0.1, 0.3], 0.01, runs=2)
+    assert pk.certificates.Contained()(X).passed
+    X.x.values[0, 0, np.flatnonzero(np.isfinite(X.x.values[0, 0, :, 0]))[0]] = 1.5
+    assert not pk.certificates.Contained()(X).passed
+
+
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="flux"):
         pk.Inflow(-1.0)
