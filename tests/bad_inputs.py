@@ -696,7 +696,7 @@ CALLS: list[Call] = [
     ),
     _row("Inflow", pk.Inflow, flux=("1.0", "least")),
     _row("Held", pk.Held, value=("1.0", "real")),
-    _row("Resetting", pk.Resetting, rate=("1.0", "positive"), law=("LAW", "law")),
+    _row("Resetting", pk.Resetting, rate=("1.0", "schedule"), law=("LAW", "law")),
     _row("Specular", pk.Specular),
     _row("PartlyAbsorbing", pk.PartlyAbsorbing, rate=("1.0", "least")),
     _row("Walls", pk.Walls, lower=("False", "ends"), upper=("False", "ends")),

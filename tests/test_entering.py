@@ -34,20 +34,20 @@ def through(t, flux=0.3, x=0.3, terms=400):
     return staying(x, t) + flux * float(grown)
 
 
-@pytest.mark.parametrize("dt", [0.1, 0.01])
+@pytest.mark.parametrize("dt", [0.1, 0.03])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_the_mass_of_free_motion_is_exact_at_any_step(dt, dtype):
-    n, times = 40_000, [0.5, 3.0]
+    n, times = 20_000, [0.5, 3.0]
     dynamics = pk.Langevin(NOTHING, 20.0, box=LINE, walls=THROUGH)
     X = pk.simulate(dynamics, np.full((n, 1), 0.3), n, times, dt, seed=1, dtype=dtype)
-    assert X.x.sizes["particle"] == n + 36_000
+    assert X.x.sizes["particle"] == n + 18_000
     for found, t in zip(X.alive.values, times, strict=True):
         assert abs(found - through(t)) < 4 * math.sqrt(through(t) / n)
 
 
 def test_at_rest_the_density_falls_linearly():
     """J = flux everywhere: rho = (flux / D)(1 - x)."""
-    n, flux = 2_000, 0.3
+    n, flux = 1_000, 0.3
     dynamics = pk.Langevin(NOTHING, 20.0, box=LINE, walls=THROUGH)
     X = pk.simulate(dynamics, np.full((n, 1), 0.3), n, 30.0, 0.1, seed=2)
     x = X.final.values[np.isfinite(X.final.values)]
@@ -135,9 +135,9 @@ def test_another_flux_is_found_out_and_false_alarms_are_rare():
     rho = pk.solve(through.law(), LINE, start, [0.3, 0.6])
     p = [
         pk.compare(rho, pk.simulate(through, start, 500, [0.3, 0.6], 0.03, seed=s)).p_value
-        for s in range(40)
+        for s in range(20)
     ]
-    assert np.count_nonzero(np.array(p) < 0.05) <= 6  # 2 at most expected
+    assert np.count_nonzero(np.array(p) < 0.05) <= 4  # 1 at most expected
 
 
 # ---- how it is run -------------------------------------------------------------------------------
@@ -146,9 +146,9 @@ def test_another_flux_is_found_out_and_false_alarms_are_rare():
 @pytest.mark.parametrize("potential", [WELL, FLAT], ids=["kernel", "torch"])
 def test_paths_depend_on_no_tiles_and_no_output_times(potential, monkeypatch):
     dynamics = pk.Langevin(potential, 2.0, box=LINE, walls=pk.Walls(pk.Inflow(4.0), True))
-    ask = {"n": 300, "dt": 0.005, "seed": 9, "runs": 2}
+    ask = {"n": 300, "dt": 0.01, "seed": 9, "runs": 2}
     once = pk.simulate(dynamics, pk.Uniform(0.0, 1.0), t=0.2, **ask)
-    later = pk.simulate(dynamics, pk.Uniform(0.0, 1.0), t=[0.1, 0.2, 0.5], **ask)
+    later = pk.simulate(dynamics, pk.Uniform(0.0, 1.0), t=[0.1, 0.2, 0.25], **ask)
     some = once.x.sizes["particle"]
     np.testing.assert_allclose(later.x[1, :, :some], once.x[0], rtol=0, atol=1e-12)
     monkeypatch.setattr(ensemble, "_TILE_CPU", 64)
@@ -204,6 +204,14 @@ def test_the_noise_of_some_is_that_of_all(dtype):
     torch.testing.assert_close(some.at(9)[0], noise.at(9)[rows, columns], rtol=0, atol=0)
     uniforms = noise.uniforms(9, STOP_UNIFORM, 5)[rows, columns]
     torch.testing.assert_close(some.uniforms(9, STOP_UNIFORM, 5)[0], uniforms, rtol=0, atol=0)
+
+
+def test_who_has_not_entered_is_not_outside():
+    dynamics = pk.Langevin(WELL, 2.0, box=LINE, walls=pk.Walls(pk.Inflow(1.0), True))
+    X = pk.simulate(dynamics, pk.Uniform(0.0, 1.0), 300, [0.1, 0.3], 0.01, runs=2)
+    assert pk.certificates.Contained()(X).passed
+    X.x.values[0, 0, np.flatnonzero(np.isfinite(X.x.values[0, 0, :, 0]))[0]] = 1.5
+    assert not pk.certificates.Contained()(X).passed
 
 
 def test_what_cannot_be_is_refused():

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bellman_oracles import chain_value, free_value, riccati
+from scipy.integrate import solve_ivp
 from truth import Random, Row, Trial, log_uniform, pick
 
 import pdekit as pk
@@ -97,6 +98,43 @@ def random_quadratic(rng: Random) -> Trial:
 
     what = f"a={a:.4g} g={g:.4g} q={q:.4g} c={centre:.3g} beta={beta:.4g} t={t:.4g} {n} {scheme}"
     return Trial(what, call, judge)
+
+
+def random_moving(rng: Random) -> Trial:
+    """V = a(t) x^2 / 2, cost q(t) x^2 / 2, any rhythm: the Riccati equation at t = T - s."""
+    a, q, g = (log_uniform(rng, 0.03, 3) for _ in range(3))
+    beta, t, half = log_uniform(rng, 0.3, 30), log_uniform(rng, 0.03, 2), 5.0
+    (b, c), phases = rng.uniform(-0.9, 0.9, 2), rng.uniform(0, 6, 2)
+    rhythm = log_uniform(rng, 0.3, 20) / t
+    curve = lambda time: a * (1 + b * np.sin(rhythm * time + phases[0]))  # noqa: E731
+    price = lambda time: q * (1 + c * np.sin(rhythm * time + phases[1]))  # noqa: E731
+    n, scheme = (
+        int(log_uniform(rng, 20, 150)),
+        pick(rng, s.DoobTransform(1e-7), s.PolicyIteration(t / 40), s.PolicyIteration(t / 7, 1)),
+    )
+    grid = pk.Grid(-half, half, n)
+    P, R = solve_ivp(
+        lambda r, y: [price(t - r) - 2 * curve(t - r) * y[0] - y[0] ** 2, y[0] / beta],
+        (0, t), [g, 0.0], rtol=1e-10, atol=1e-12,
+    ).y[:, -1]  # fmt: skip
+    spread = min(2 * t / beta, 1 / (a * (1 - abs(b)) * beta)) ** 0.5
+
+    def call() -> Any:
+        equation = pk.HamiltonJacobiBellman(
+            pk.InTime(lambda y, time: curve(time) * y[..., 0] ** 2 / 2), beta,
+            pk.InTime(lambda y, time: price(time) * y[..., 0] ** 2 / 2),
+        )  # fmt: skip
+        return pk.solve(equation, grid, lambda y: g * y[..., 0] ** 2 / 2, t, scheme)
+
+    def judge(found: Any) -> tuple[float, float]:
+        x = grid.axes[0]
+        near = np.abs(x) < min(half - 6 * spread, 0.8 * half)
+        if not near.any():
+            return 0.0, 0.0
+        return error_of(found, P * x**2 / 2 + R, near, 0.0)
+
+    what = f"a={a:.4g} ({b:.2g}) q={q:.4g} ({c:.2g}) g={g:.4g} beta={beta:.4g} t={t:.4g} {n}"
+    return Trial(f"{what} rhythm {rhythm:.3g} {scheme}", call, judge)
 
 
 def free_of_walls(
@@ -216,6 +254,8 @@ ROWS = [
         answered=0.3, cost=2),
     Row("quadratic costs", ("solve HamiltonJacobiBellman", "DoobTransform", "PolicyIteration",
                             "Filtered", "Godunov"), random_quadratic, answered=0.3, cost=2),
+    Row("quadratic costs in time", ("solve HamiltonJacobiBellman", "DoobTransform",
+                                    "PolicyIteration"), random_moving, answered=0.3, cost=20),
     Row("no drift", ("solve HamiltonJacobiBellman", "DoobTransform", "PolicyIteration",
                      "Filtered", "Godunov"), random_free, answered=0.3, cost=2),
     Row("quadratic costs in the plane", ("solve HamiltonJacobiBellman", "DoobTransform",

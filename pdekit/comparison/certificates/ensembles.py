@@ -43,10 +43,21 @@ class Contained:
         if box is not None:
             slack = 1e-12 * (np.array(box.upper) - np.array(box.lower))
             outside |= ((x < box.lower - slack) | (x > box.upper + slack)).any(-1)
-        count = (outside & ~_gone(ensemble)).sum(-1)
+        gone = _gone(ensemble)
+        count = (outside & ~gone).sum(-1) - _to_come(ensemble, gone)
         k = int(count.argmax())
         note = "share of the particles" + ("" if box else ", no box")
         return at_most("contained", count[k] / x.shape[1], 0.0, 0.0, _when(ensemble, k), note)
+
+
+def _to_come(ensemble: Any, gone: Any) -> Any:
+    """How many have not entered yet, over time: those that are neither on their way nor gone."""
+    alive = ensemble.alive
+    if alive is None or "most" not in alive.coords:
+        return 0
+    share = alive.mean("run") if "run" in alive.dims else alive
+    going = np.rint(share.values * alive.attrs["started"]).astype(int)
+    return gone.shape[-1] - gone.sum(-1) - going
 
 
 @dataclass(frozen=True)

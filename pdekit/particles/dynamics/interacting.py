@@ -43,6 +43,10 @@ class InteractingLangevin(Diffusion):
         the papers' MF-SGLD
     box : a Grid whose walls reflect; on a periodic axis W is evaluated at the shortest displacement
 
+    There are no walls that take particles, nor killing: whether those that are left feel the mean
+    of themselves or of all that started are two models, and ``McKeanVlasov``, which keeps its mass,
+    is neither.
+
     Raises ``ValueError`` for beta <= 0, different dimensions of W and V, or an interaction through
     a mean on a periodic axis. Good steps: dt (largest curvature + strength) below 0.1, below 2
     for stability.
