@@ -65,7 +65,8 @@ def accuracy(stats: Any) -> Rows:
     known = {name: float(stats[name]) for name in _SAID if name in stats}
     said = [f"{_SAID[name][0]} {value:.1e}" for name, value in known.items()]
     large = [f"{_SAID[name][0]} {v:.2g}" for name, v in known.items() if not v <= _SAID[name][1]]
-    rows = [("estimates", "; ".join(said) or "none of this scheme; solve on other cells, and compare")]
+    none = "none of this scheme; solve on other cells, and compare"
+    rows = [("estimates", "; ".join(said) or none)]
     return [*rows, ("doubts", "; ".join(large))] if large else rows
 
 
