@@ -77,8 +77,8 @@ def checked(module: ModuleType, given: dict[str, Any], data: Path | None) -> dic
 
 def _one(name: str, value: Any, default: Any, data: Path | None) -> Any:
     option = f"--{name.replace('_', '-')}"
-    counts = type(default) is int and default >= 1 and type(value) is int and "seed" not in name
-    if counts and value < 1:
+    whole = isinstance(default, int) and isinstance(value, int) and not isinstance(default, bool)
+    if whole and default >= 1 > value and "seed" not in name:
         raise ValueError(f"{option} must be a whole number >= 1, got {value}")
     if isinstance(value, Path) and not value.exists() and value.name == str(value):
         return shipped(value, default, data) or value
