@@ -18,7 +18,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pdekit import __version__, files, report, report_diff, sweeps
+from pdekit import __version__, consoles, files, report, report_diff
+from pdekit import options as options_of
 from pdekit.claims import Claim, all_hold
 from pdekit.errors import ConvergenceError
 
@@ -37,12 +38,8 @@ def shipped_studies() -> dict[str, Path]:
     return {file.stem: file for file in files if not file.stem.startswith("_")}
 
 
-def load_study(name: str) -> ModuleType:
-    """The study module of that name or path; it must define run, plot and claims.
-
-    Raises ``LookupError`` for an unknown name (with the closest match) or a file that is
-    not a study.
-    """
+def path_of(name: str) -> Path:
+    """The file of the study of that name or path; ``LookupError`` with the closest match."""
     path = shipped_studies().get(name, Path(name))
     if not path.is_file():
         known = list(shipped_studies())
@@ -52,6 +49,16 @@ def load_study(name: str) -> ModuleType:
             f"no study named {name!r} and no such file; {hint}Known studies: {', '.join(known)}. "
             "A study of your own is given by its path, as in `pdekit run path/to/my_study.py`."
         )
+    return path
+
+
+def load_study(name: str) -> ModuleType:
+    """The study module of that name or path; it must define run, plot and claims.
+
+    Raises ``LookupError`` for an unknown name (with the closest match) or a file that is
+    not a study.
+    """
+    path = path_of(name)
     spec = util.spec_from_file_location(f"pdekit_study_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise LookupError(f"{path} is not a Python file")
@@ -199,21 +206,57 @@ def _versions() -> dict[str, str]:
     return {"pdekit": __version__, "python": platform.python_version(), **packages}
 
 
-def command_of(module: ModuleType, name: str) -> Callable[..., None]:
-    """The command of a study: its options are the parameters of its ``run``, and ``--out``."""
+def command_of(name: str) -> Callable[..., None]:
+    """The command of a study: its options are the parameters of its ``run``, and ``--out``.
 
-    def command(out: Path, **options: Any) -> None:
-        if not all_hold(perform(module, name, out, options)):
+    They are read from the file, where that is possible, so that help is there at once.
+    """
+    path = path_of(name)
+    module = options_of.outline(path) or load_study(name)
+
+    def command(out: Path, **given: Any) -> None:
+        data = next((f.parent / "data" for f in shipped_studies().values()), None)
+        asked = options_of.checked(module, given, data)
+        try_folder(out)
+        with interrupted_politely(path.stem, out):
+            holds = all_hold(perform(load_study(name), path.stem, out, asked))
+        if not holds:
             raise typer.Exit(1)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     own = inspect.signature(module.run, eval_str=True).parameters.values()
     folder = inspect.Parameter("out", keyword, default=Path("figures"), annotation=Out)
     parameters = [*(p.replace(kind=keyword) for p in own), folder]
+    for parameter in parameters:  # shipped data go by names, which are no files yet
+        for note in getattr(parameter.annotation, "__metadata__", ()):
+            if getattr(note, "exists", False):
+                note.exists = False
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = f"{_first_line(module)}\n\n{_first_line(module.run)}"
     return command
+
+
+@contextmanager
+def interrupted_politely(name: str, out: Path) -> Iterator[None]:
+    """On Ctrl-C: what there is is kept, and how to go on is said; exit status 130."""
+    start = time.perf_counter()
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        typer.echo("", err=True)
+        part = getattr(stopped, "ensemble", None)
+        if part is not None:
+            kept = part.save(out / f"{name}.interrupted.nc")
+            typer.secho(f"the particles so far are in {kept}: pk.load({str(kept)!r})", err=True)
+        typer.secho(
+            f"pdekit: {name} was interrupted after {time.perf_counter() - start:.0f} s and wrote "
+            "no figure or record; the same command starts it again, and `pdekit run all --resume` "
+            "leaves out what is done",
+            fg="red",
+            err=True,
+        )
+        raise typer.Exit(130) from None
 
 
 def _first_line(documented: Any) -> str:
@@ -227,12 +270,22 @@ def _rest(documented: Any) -> str:
 def run_all(
     quick: Annotated[bool, typer.Option("--quick", help="Small and fast.")] = False,
     out: Out = Path("figures"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out those that hold already in --out.")
+    ] = False,
 ) -> None:
     """Run every shipped study; one that stops by an error does not keep the others from running."""
     failed, studies = [], shipped_studies()
+    try_folder(out)
     for name in studies:
+        if resume and _is_done(out / f"{name}.json", quick):
+            typer.echo(f"{name}: done already, {out / name}.json")
+            continue
         try:
-            holds = _holds(name, quick, out)
+            with interrupted_politely(name, out):
+                holds = _holds(name, quick, out)
+        except typer.Exit:
+            raise
         except Exception:
             traceback.print_exc()
             holds = False
@@ -242,6 +295,17 @@ def run_all(
     if failed:
         typer.secho(f"stopped by an error or a claim: {', '.join(failed)}", fg="red")
         raise typer.Exit(1)
+
+
+def _is_done(record: Path, quick: bool) -> bool:
+    """Whether a record of this version, as quick as asked for, is there, and its claims hold."""
+    try:
+        (found,) = report.read_runs([record])
+        facts = json.loads(record.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return False
+    asked = bool(facts["options"].get("quick", quick))
+    return bool(found.holds and asked == quick and facts["versions"]["pdekit"] == __version__)
 
 
 def _holds(name: str, quick: bool, out: Path) -> bool:
@@ -311,6 +375,8 @@ def sweep_study(
     Finished points are kept: the same command goes on with the rest. Fails, once written, if a
     point does, or a claim at one.
     """
+    from pdekit import sweeps  # xarray takes long to load
+
     module, name = load_study(study), Path(study).stem
     asked = _values_asked(context.args, module)
     try_folder(out)
@@ -327,6 +393,8 @@ def sweep_study(
 
 def _values_asked(words: list[str], module: ModuleType) -> dict[str, list[Any]]:
     """``--beta 1,2 --quick`` as parameters of the study's run."""
+    from pdekit.sweeps import values_of
+
     known, asked = inspect.signature(module.run).parameters, {}
     for k, word in enumerate(words):
         if not word.startswith("--"):
@@ -337,7 +405,7 @@ def _values_asked(words: list[str], module: ModuleType) -> dict[str, list[Any]]:
             raise LookupError(f"no option --{name}; this study takes {', '.join(known)}")
         follows = words[k + 1] if k + 1 < len(words) else "--"
         value = value or ("true" if follows.startswith("--") else follows)
-        asked[name] = sweeps.values_of(value)
+        asked[name] = values_of(value)
     return asked
 
 
@@ -369,6 +437,27 @@ def list_studies() -> None:
         typer.echo(f"{name:<16} {headline(path)}")
 
 
+def warm_up() -> None:
+    """Compile the kernels now, so that no later call waits for it."""
+    from pdekit import warming
+
+    seconds = warming.warm_up(typer.echo)
+    typer.echo(f"kernels are compiled and kept; {seconds:.0f} s")
+
+
+def new_study(
+    name: Annotated[str, typer.Argument(help="Of the study, and of the file NAME.py.")],
+) -> None:
+    """Write NAME.py, a small study that runs, to be changed into your own."""
+    path = Path(f"{name.removesuffix('.py')}.py")
+    if not path.stem.isidentifier():
+        raise ValueError(f"a study is named like a Python module, such as my_loss; got {name!r}")
+    text = (Path(__file__).parent / "templates" / "study.py.txt").read_text(encoding="utf-8")
+    with path.open("x", encoding="utf-8") as file:  # FileExistsError: nothing is overwritten
+        file.write(text)
+    typer.echo(f"{path} is written; `pdekit run {path}` runs it, `pdekit run {path} --help` tells")
+
+
 def print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"pdekit {__version__}")
@@ -389,12 +478,17 @@ def build(arguments: list[str]) -> typer.Typer:
     ``run NAME`` needs the study's own options, hence its module; the others are listed by
     their headline only.
     """
-    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+    app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     app.callback()(options)
     app.command("list")(list_studies)
     app.command("report")(report_runs)
     free = {"allow_extra_args": True, "ignore_unknown_options": True}
     app.command("sweep", context_settings=free)(sweep_study)
+    app.command("warmup")(warm_up)
+    maker = typer.Typer(no_args_is_help=True, help="Write the beginnings of something of your own.")
+    maker.callback()(lambda: None)
+    maker.command("study")(new_study)
+    app.add_typer(maker, name="new")
     runner = typer.Typer(
         no_args_is_help=True,
         help="Run a study by NAME or PATH (`run NAME --help`), or --all of them.",
@@ -406,12 +500,13 @@ def build(arguments: list[str]) -> typer.Typer:
         if name != named:
             runner.command(name, help=headline(path))(list_studies)
     if named not in (None, "all", "--help"):
-        runner.command(named)(command_of(load_study(named), Path(named).stem))
+        runner.command(named)(command_of(named))
     return app
 
 
 def main() -> None:
     """Entry point: errors that a user can fix are one message, without a traceback."""
+    consoles.speak_plainly()
     try:
         arguments = sys.argv[1:]
         if arguments[:2] == ["run", "--all"]:
@@ -423,3 +518,6 @@ def main() -> None:
         typer.secho(f"pdekit: {error}", fg="red", err=True)
         typer.echo("(PDEKIT_TRACEBACK=1 shows where it came from)", err=True)
         sys.exit(2)
+    except KeyboardInterrupt:  # before anything was begun
+        typer.secho("pdekit: interrupted", fg="red", err=True)
+        sys.exit(130)

@@ -79,6 +79,16 @@ class InverseTemperature:
         return tuple(getattr(self.schedule, "times", ()))
 
 
+def in_time(value: Any) -> Any:
+    """A function of points and a time, ``lambda x, t: ...``, as ``InTime``; all else as it is."""
+    code = getattr(value, "__code__", None)
+    if code is None or checks.time_dependent(value):
+        return value
+    bound = hasattr(value, "__self__")
+    needed = code.co_argcount - len(value.__defaults__ or ()) - bound
+    return InTime(value) if needed == 2 else value
+
+
 def beta_in_time(beta: Any) -> InverseTemperature:
     """A β that is a function of time."""
     return beta if isinstance(beta, InverseTemperature) else InverseTemperature(beta)

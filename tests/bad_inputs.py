@@ -4,8 +4,10 @@ A ``Call`` has, for every argument, a good value and its kind; ``bad`` lists wha
 where such an argument is expected. A row here puts a new public name under the test.
 """
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -584,6 +586,13 @@ class Call:
 
 def _row(name: str, make: Callable[..., Any], **arguments: tuple[str, str]) -> Call:
     return Call(name, make, arguments)
+
+
+@cache
+def _kept() -> str:
+    """A result in a file."""
+    folder = tempfile.mkdtemp()
+    return str(_solved(pk.Heat(1.0), p.DoubleWell()).save(f"{folder}/kept.nc"))
 
 
 def _solved(equation: Any, initial: Any = LAW) -> Any:
@@ -1599,6 +1608,7 @@ CALLS: list[Call] = [
     _row("comparison.Moments", m.Moments, order=("4", "whole")),
     _row("is_convex", m.is_convex, field=("HEAT.final", "part")),
     _row("convex_intervals", m.convex_intervals, field=("HEAT.final", "part")),
+    _row("load", pk.load, path=("_kept()", "path")),
     _row("plotting.line", lambda field: plotting.line(_axes(), field), field=("RHO.final", "part")),
 ]
 

@@ -46,7 +46,12 @@ DOORS = {
     "walls.py": "an argument that must be Walls",
 }
 # of Python's, numpy's and torch's own: subclasses of them may mean anything
-EXACT = {"checks.py", "particles/run/descriptions.py", "particles/run/fingerprint.py"}
+EXACT = {
+    "checks.py",
+    "storage/values.py",
+    "particles/run/descriptions.py",
+    "particles/run/fingerprint.py",
+}
 
 
 def named(node: ast.AST) -> set[str]:

@@ -369,7 +369,7 @@ def test_nested_mixtures_share_no_numbers() -> None:
         (lambda: pk.Langevin(WELL, 1.0, box=(-3, 3, 60)), TypeError, "box must be a pdekit.Grid"),
         (lambda: pk.Langevin(p.DoubleWell, 1.0), TypeError, r"write DoubleWell\(\.\.\.\)"),
         (lambda: pk.solve(pk.Heat(1.0), GRID, lambda x, t: x[..., 0], 1.0), TypeError,
-         r"what changes in time is an object with at\(t\)"),
+         r"what changes in time is InTime"),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused(call: Any, kind: type[Exception], message: str) -> None:

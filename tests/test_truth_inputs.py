@@ -7,7 +7,9 @@ equations of the moments.
 """
 
 import itertools
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import mpmath
@@ -528,6 +530,28 @@ def _moments(rng: Random) -> Trial:
     return Trial(what, lambda: pk.solve(equation, grid, pk.Gaussian(mean, std), horizon), judge)
 
 
+def _kept(rng: Random) -> Trial:
+    """Diffusion round a circle, kept in a file on the way, against the modes of its cells."""
+    lower, upper, cells, _ = _line(rng)
+    grid, beta = pk.Grid(lower, upper, cells, periodic=True), log_uniform(rng, 1e-3, 1e3)
+    start, h = rng.random(cells) * log_uniform(rng, 1e-6, 1e6), (upper - lower) / cells
+    first, second = (upper - lower) ** 2 * beta * np.sort(log_uniform(rng, 1e-6, 1) * rng.random(2))
+    flat = pk.FokkerPlanck(pk.potentials.Quadratic(0.0), beta)
+
+    def call() -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            half = pk.solve(flat, grid, start, first).save(Path(folder) / "half.nc")
+            return pk.solve(flat, grid, pk.load(half), second)
+
+    def judge(found: Any) -> tuple[float, float]:
+        rates = (2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(cells))) / (beta * h**2)
+        exact = np.fft.irfft(np.fft.rfft(start) * np.exp(-rates * second), cells)
+        same = found.equation == flat and found.grid == grid and found.times.tolist() == [second]
+        return float(np.abs(found.fields[0] - exact).sum() / start.sum()) if same else np.inf, 3e-10
+
+    return Trial(f"{flat!r} on {grid!r} at {first:g}, kept, on to {second:g}", call, judge)
+
+
 ROWS = [
     Row("density of a law on a line", ("Gaussian", "Uniform", "Mixture"), _density, 1.0),
     Row("density of a law in the plane", ("Gaussian", "Uniform"), _plane, 1.0),
@@ -537,6 +561,7 @@ ROWS = [
     Row("formulas", ("Quadratic", "DoubleWell", "Rippled", "Rough", "SixHumpCamel", "MullerBrown",
                      "Linear", "Cosine", "Scaled", "Sum"), _formula, 1.0, cost=2),
     Row("splines", ("Tabulated",), _spline, 1.0),
+    Row("solutions that are kept and gone on from", ("load",), _kept, 1.0),
     Row("moving sums", ("Evolving", "Sum"), _evolving, 1.0),
     Row("densities in a potential that moves", ("solve FokkerPlanck", "Exponential"),
         lambda rng: _driven(rng, False), 0.3, cost=3),

@@ -3,6 +3,7 @@
 import numba
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.arrays import Array
 
 

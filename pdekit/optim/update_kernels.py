@@ -12,6 +12,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.particles.kernels.noise import normals
 
 CHUNK = 512  # numbers per chunk, which with its noise fits in the L1 cache

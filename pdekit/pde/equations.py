@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pdekit import checks
 from pdekit.arrays import Schedule
 from pdekit.diffusions import as_diffusion
-from pdekit.in_time import beta_in_time
+from pdekit.in_time import beta_in_time, in_time
 from pdekit.interactions import of_two_points
 from pdekit.lazy import cached_property
 from pdekit.pde.hamiltonians import Hamiltonian, require_hamiltonian
@@ -174,6 +174,8 @@ class _DriftDiffusion(Facts):
     may_depend_on_time: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        for name in ("potential", "force", "killing", "source"):
+            object.__setattr__(self, name, in_time(getattr(self, name)))
         _require_drift(self)
         if self.force is not None:
             what = f"{_POINTS} vectors (..., d), such as lambda x: 0.5 * x"
@@ -349,6 +351,7 @@ class HamiltonJacobiBellman(Facts):
 
     def __post_init__(self) -> None:
         _require_drift(self)
+        object.__setattr__(self, "running_cost", in_time(self.running_cost))
         if self.running_cost is not None:
             what = f"{_POINTS} values (...), such as lambda x: x[..., 0]**2"
             checks.function("running_cost", self.running_cost, what)

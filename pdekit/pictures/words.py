@@ -65,8 +65,9 @@ def accuracy(stats: Any) -> Rows:
     known = {name: float(stats[name]) for name in _SAID if name in stats}
     said = [f"{_SAID[name][0]} {value:.1e}" for name, value in known.items()]
     large = [f"{_SAID[name][0]} {v:.2g}" for name, v in known.items() if not v <= _SAID[name][1]]
-    rows = [("estimates", "; ".join(said) or "none; solve on other cells, and compare")]
-    return [*rows, ("doubts", "; ".join(large) or "none of these is large")] if known else rows
+    none = "none of this scheme; solve on other cells, and compare"
+    rows = [("estimates", "; ".join(said) or none)]
+    return [*rows, ("doubts", "; ".join(large))] if large else rows
 
 
 def said(value: Any) -> str:

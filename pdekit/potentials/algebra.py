@@ -314,8 +314,10 @@ class Custom(Combinable):
     def _values(self, x: Any, values: Any) -> Any:
         """Check the shape of ``values`` of f at ``x``."""
         values = like(x, values)
+        if self.dim == 1 and tuple(values.shape) == tuple(x.shape):
+            values = values[..., 0]  # lambda x: x**2 of points (..., 1)
         if tuple(values.shape) != tuple(x.shape[:-1]):
-            hint = "; use x[..., 0]" if self.dim == 1 and values.shape == x.shape else ""
+            hint = "; sum over the coordinates, as in lambda x: (x**2).sum(-1)"
             raise ValueError(
                 f"Custom: f must map points of shape {tuple(x.shape)} to values of shape "
                 f"{tuple(x.shape[:-1])}, got shape {tuple(values.shape)}{hint}"

@@ -36,7 +36,7 @@ def evaluated(name: str, function: Callable[[Any], Any], x: Any) -> Any:
     except Exception as error:
         hint = ""
         if "required positional argument" in str(error):
-            hint = "; what changes in time is an object with at(t)"
+            hint = "; what changes in time is InTime(lambda x, t: ...)"
         raise checks.failed(
             error,
             f"Custom: {name} must take points of shape {tuple(x.shape)}, got a function that fails "

@@ -9,6 +9,8 @@ import numba
 import numpy as np
 from numba.extending import overload
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 # Products go into sums unrounded where the processor can. No sum here has two products to choose
 # from, so that vectors and single numbers have the same bits.

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _slot(x: Any, start: Any, step: Any, one: Any, last: int) -> int:

@@ -339,6 +339,8 @@ def _autograd(potential: Function, x: Tensor) -> Tensor:
                 f"what it returned ({type(values).__name__}); give V.grad, or write V with torch "
                 "operations"
             )
+        if x.shape[-1] == 1 and values.shape == x.shape:
+            values = values[..., 0]  # lambda x: x**2 of points (..., 1)
         if values.shape != x.shape[:-1]:
             raise ValueError(
                 f"the potential {_name(potential)} has shape {tuple(values.shape)} for points of "

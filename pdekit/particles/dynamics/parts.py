@@ -5,6 +5,7 @@ from typing import Any
 
 from pdekit import checks
 from pdekit.grid import require_grid
+from pdekit.in_time import in_time
 
 
 def check_parts(dynamics: Any) -> None:
@@ -17,13 +18,15 @@ def check_parts(dynamics: Any) -> None:
                 object.__setattr__(dynamics, field.name, value)
 
 
-def _potential(name: str, value: Any) -> None:
+def _potential(name: str, value: Any) -> Any:
     checks.function(name, value, "map points (..., d) to values (...), such as DoubleWell()")
+    return in_time(value)
 
 
-def _force(name: str, value: Any) -> None:
+def _force(name: str, value: Any) -> Any:
     if value is not None:
         checks.function(name, value, "map points (..., d) to vectors (..., d)")
+    return in_time(value)
 
 
 def _box(name: str, value: Any) -> None:

@@ -9,6 +9,7 @@ sums in between.
 import numba
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.particles.kernels.drift import CHUNK, drift, workspace
 from pdekit.particles.kernels.forces import BLOCK, add_block
 from pdekit.particles.kernels.noise import normals

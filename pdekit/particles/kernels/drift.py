@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.particles.kernels.noise import normals
 
 CHUNK = 1024  # coordinates per chunk, whose noise, points and gradients fit in the L1 cache

@@ -13,6 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 DIGITS = 68  # of 32 bits: all of float64 and 2**79 additions
 _ROW = 64  # numbers first added in floating point; tiles begin at multiples of it
 

@@ -3,6 +3,7 @@
 import numba
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.potentials.exponential import power
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -8,6 +8,8 @@ tile are written so that LLVM vectorises both (32 x 32 -> 64 bit products; no br
 import numba
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 # Interpolants at Chebyshev nodes in z = g**2 on [0, 1/4] and z = s**2 on [0, tan(pi/8)**4]:
 # sin(pi g / 2) / g, cos(pi g / 2) and 2 artanh(s) / s; relative error below 4e-18 for
 # float64 and 4e-9 for float32.

@@ -8,6 +8,8 @@ reference is `pdekit.particles.dynamics.gradients.floyd`; the same numbers.
 import numba
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio
 

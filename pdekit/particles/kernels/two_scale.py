@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.particles.kernels import FREE, POSITION
 from pdekit.particles.kernels.drift import CHUNK, drift, whole_points, workspace
 from pdekit.particles.kernels.forces import BLOCK, add_block

@@ -25,6 +25,8 @@ def evaluate(function: Callable[[Array], Any], grid: Grid, what: str) -> Array:
             f"has {grid.dim}; give both the same dimension"
         )
     values = _called(function, grid, what)
+    if grid.dim == 1 and values.shape == grid.centres.shape:
+        values = values[..., 0]  # lambda x: x**2 of points (n, 1)
     if values.shape != grid.shape:
         hint = ""
         if values.shape == grid.centres.shape:
@@ -52,9 +54,12 @@ def vectors(what: str, function: Callable[[Array], Any], points: Array) -> Array
     """A vector field at points (..., dim), of their shape."""
     values = called(what, function, points)
     if values.shape != points.shape:
+        line = "; np.stack([f, g], -1) makes vectors of their components"
+        if values.shape == (points.shape[:-1]) and points.shape[-1] == 1:
+            line = "; use x instead of x[..., 0], or np.stack([f], -1)"
         raise ValueError(
             f"{what} must map points of shape {points.shape} to vectors of the same shape, one "
-            f"component per coordinate on the last axis; got shape {values.shape}"
+            f"component per coordinate on the last axis; got shape {values.shape}{line}"
         )
     return values
 
@@ -127,7 +132,7 @@ def called(what: str, function: Callable[[Array], Any], points: Array) -> Array:
     except Exception as error:
         hint = ""
         if "required positional argument" in str(error):
-            hint = "; it must take points alone: what changes in time is an object with at(t)"
+            hint = "; it must take points alone: what changes in time is InTime(lambda x, t: ...)"
         if not isinstance(error, TypeError | ValueError | IndexError):
             hint += f" ({type(error).__name__})"
         raise checks.failed(

@@ -8,6 +8,7 @@ line. The plain form beside them is ``bellman.ForwardBackward`` with ``PlainLine
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.pde.kernels.tridiagonal import LANES, rational_sweep
 from pdekit.pde.kernels.uniformization import RATIO, product
 

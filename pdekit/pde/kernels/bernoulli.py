@@ -3,6 +3,8 @@
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 _THREE, _FIVE, _EIGHT = (np.polynomial.legendre.leggauss(k) for k in (3, 5, 8))
 
 

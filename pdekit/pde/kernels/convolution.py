@@ -6,6 +6,7 @@ import numba as nb
 import numpy as np
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.arrays import Array
 from pdekit.pde.kernels.envelope import _minimisers
 

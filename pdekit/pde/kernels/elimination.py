@@ -18,6 +18,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.arrays import Array
 
 _LEAF = 16  # number of cells below which a block is not divided further

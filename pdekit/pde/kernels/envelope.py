@@ -3,6 +3,8 @@
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 _ONE = np.uint64(1)  # unsigned indices avoid checks for negative values
 _TILE = 32  # columns copied together: a few cache lines of each row
 _APART = 8  # padding: lines a power of two apart would map to the same cache sets

@@ -3,6 +3,7 @@
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.pde.kernels.monotone_march import sweep
 
 _FAST = {"contract", "nsz", "nnan"}  # data are finite; selections are then vectorised

@@ -6,6 +6,7 @@ form. A line is a plane of one row, with one cell width infinite.
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.pde.kernels.filtered_march import _beyond, _milder
 
 _FAST = {"contract", "nsz", "nnan"}  # data are finite; selections are then vectorised

@@ -8,6 +8,8 @@ nothing can be reused.
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 # The two-point flux errs by h² β/12 (U'G' - U''G) + h² G''/12, G the flux itself. A factor
 # 1 + BEND h² β U'' on each face preserves all invariants, and makes the decay of the mean in a
 # harmonic well right to this order at 1/6, of the variance at 1/4; without it a transient is six

@@ -3,6 +3,7 @@
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.pde.kernels.envelope import find_doubts, kink_by
 
 

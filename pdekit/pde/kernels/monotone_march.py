@@ -7,6 +7,8 @@ that the Hamiltonian is a_k r^2 / (2 h^2) an axis.
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 _FAST = {"contract", "nsz", "nnan"}  # data are finite; selections are then vectorised
 
 

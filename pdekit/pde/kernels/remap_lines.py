@@ -6,6 +6,8 @@
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 _STRAIGHT = 1e-8  # growth of the speed over the time left, below which the motion is uniform
 
 

@@ -9,6 +9,8 @@ Taksar and Heyman), so that constants and mass are kept to rounding.
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 _FAST = {"contract", "nsz", "arcp"}
 
 

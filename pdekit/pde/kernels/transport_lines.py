@@ -3,6 +3,8 @@
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
+
 
 @nb.njit(cache=True, error_model="numpy")
 def _slope(a, b):  # type: ignore[no-untyped-def]

@@ -12,6 +12,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.arrays import Array
 
 LANES = 8  # width of the pole loop: the seven pole pairs of order 14 and an idle lane, or fewer

@@ -11,6 +11,7 @@ from math import ceil, exp, lgamma, log, sqrt
 import numba as nb
 import numpy as np
 
+import pdekit.compiling  # noqa: F401  (where kernels are kept)
 from pdekit.arrays import Array
 
 RATIO = 1.5  # ratio of neighbouring values up to which entries outside the band are negligible
