@@ -1240,6 +1240,13 @@ CALLS: list[Call] = [
         parameter=("'beta'", "flag"),
     ),
     _row(
+        "expectation_gradient",
+        pk.expectation_gradient,
+        solution=("RHO", "solution"),
+        observable=("V", "function"),
+        parameters=("['beta']", "flag"),
+    ),
+    _row(
         "area_rate",
         pk.area_rate,
         path=("np.random.default_rng(0).normal(size=(400, 2))", "points"),
