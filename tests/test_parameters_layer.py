@@ -122,9 +122,10 @@ def test_steps_that_are_too_long_are_found_and_named():
         assert verdict.p_value < 1e-20
         words = verdict.diagnosis.attrs["words"]
         assert words.startswith("the particles' own steps of 0.05 explain")
-        assert words in str(verdict) and "StochasticHeun() would do" in words
-    advised = float(words.split("dt = ")[1].split()[0])
-    for integrator, dt in ((EulerMaruyama(), advised), (StochasticHeun(), 0.05)):
+        assert words in str(verdict) and "would do, or StochasticHeun() with" in words
+    euler, heun = (float(part.split()[0]) for part in words.split("dt = ")[1:])
+    assert euler < 0.005 < heun < 0.05
+    for integrator, dt in ((EulerMaruyama(), euler), (StochasticHeun(), heun)):
         right = pk.Langevin(WELL, BETA, integrator=integrator)
         assert pk.compare(density(), pk.simulate(right, START, N, 1.0, dt, seed=2)).p_value > 0.01
 

@@ -86,7 +86,8 @@ def diagnosis(solution: HasField, ensemble: HasParticles) -> xr.Dataset:
         {"parameter": list(names)},
         {"level": LEVEL, "p_value": _left(null, [])[0]},
     )
-    made.attrs["words"] = words(made, ensemble, AGREES)
+    unit = data.unit(null, STEP) if STEP in names else np.nan
+    made.attrs["words"] = words(made, ensemble, AGREES, unit)
     _report_cells(made, grid)
     return made
 
@@ -162,7 +163,7 @@ class _Data(NamedTuple):
     def row(self, name: str, null: Scores) -> dict[str, float]:
         """The value of a parameter if all others are right, and whether it alone explains."""
         k = self.names.index(name)
-        unit, least = self._unit(null, name), -np.inf if name == STEP else 0.0
+        unit, least = self.unit(null, name), -np.inf if name == STEP else 0.0
         if not null.information[k] * self._scale(name) > _KNOWN * null.information.max():
             return _row(np.nan, least, np.inf, 0.0, *_left(null, []), null)
         value, scores = 0.0, null
@@ -185,7 +186,7 @@ class _Data(NamedTuple):
         """Of the information on a step, to compare it with that on factors."""
         return float(self.times.max() ** 2) if name == STEP else 1.0
 
-    def _unit(self, null: Scores, name: str) -> float:
+    def unit(self, null: Scores, name: str) -> float:
         """A change of order one: the step that moves particles as far as others by a factor."""
         if name != STEP:
             return 1.0
