@@ -116,7 +116,8 @@ def _hint(found: xr.Dataset, own: float, unit: float) -> str:
     error = _error(found) if own else np.inf
     if not (np.isfinite(error) and own > _SEEN * error):
         return ""
-    return f"; steps of {own:g} alone move them by {own / error:.2g} standard errors: {_remedy(found, unit)}"
+    moved = f"; steps of {own:g} alone move them by {own / error:.2g} standard errors: "
+    return moved + _remedy(found, unit)
 
 
 def listed(names: list[str]) -> str:
