@@ -1276,6 +1276,13 @@ CALLS: list[Call] = [
         ensemble=("PASSED", "ensemble"),
     ),
     _row(
+        "expectation_gradient",
+        pk.expectation_gradient,
+        solution=("RHO", "solution"),
+        observable=("V", "function"),
+        parameters=("['beta']", "flag"),
+    ),
+    _row(
         "area_rate",
         pk.area_rate,
         path=("np.random.default_rng(0).normal(size=(400, 2))", "points"),

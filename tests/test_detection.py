@@ -176,10 +176,18 @@ def test_the_table_of_the_docs_is_what_the_study_found():
     (_, *sizes), *rows = lines
     table = {ROWS.get(name, name): shares for name, *shares in rows}
     assert all(claim["holds"] for claim in found["claims"])
-    detected = found["numbers"]["detected"]
+    numbers = found["numbers"]
+    detected, possible = numbers["detected"], numbers["likelihood_ratio"]
+
+    def cell(name, key):
+        most = possible[name][key]
+        beside = "" if most is None or "nothing" in name else f" ({most:.3f})"
+        return f"{detected[name][key]:.3f}{beside}"
+
     keys = [size.replace(",", "") for size in sizes]
-    assert table == {name: [f"{row[k]:.2f}" for k in keys] for name, row in detected.items()}
-    assert f"share of {found['numbers']['repeats']}" in page.replace("\n", " ")
+    assert table == {name: [cell(name, k) for k in keys] for name in detected}
+    counts = {count for row in numbers["repeats"].values() for count in row.values()}
+    assert counts == {100, 400, 1000} and all(f"{n:,}" in page for n in counts)
     assert set(detected) == set(cli.load_study("detection").suspects())
 
 

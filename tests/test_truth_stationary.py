@@ -752,6 +752,49 @@ def kinetic(rng):
     )
 
 
+def gradient_of_a_moment(rng):
+    """E X and E X² of Gaussians in a parabola, along β, drift, clock and a constant push."""
+    k, beta = log_uniform(rng, 0.1, 10), log_uniform(rng, 1e-3, 1e3)
+    width = 1 / np.sqrt(beta * k)
+    m0, v0 = rng.uniform(-1, 1) * width, (rng.uniform(0.3, 1.2) * width) ** 2
+    t, n, p = (
+        log_uniform(rng, 1e-2, 10) / k,
+        int(log_uniform(rng, 60, 400)),
+        int(rng.integers(1, 3)),
+    )
+    grid = pk.Grid(-7 * width, 7 * width, n)
+
+    def moment(b=0.0, d=0.0, c=0.0, f=0.0):
+        a, s = k * (1 + d), t * (1 + c)
+        m = f / a + (m0 - f / a) * np.exp(-a * s)
+        v = v0 * np.exp(-2 * a * s) - np.expm1(-2 * a * s) / (a * beta * (1 + b))
+        return m if p == 1 else v + m * m
+
+    def slope(e, **one):
+        (name,) = one
+        up, down = (moment(**{name: sign * e}) for sign in (1, -1))
+        far, near = (moment(**{name: 2 * sign * e}) for sign in (1, -1))
+        return (8 * (up - down) - far + near) / (12 * e)
+
+    push = k * width  # a force that matters
+    e = 1e-3
+    true = np.array([slope(e, b=1), slope(e, d=1), slope(e, c=1), push * slope(e * push, f=1)])
+
+    def call():
+        rho = pk.solve(pk.FokkerPlanck(pk.potentials.Quadratic(k), beta), grid,
+                       pk.Gaussian(m0, v0**0.5), t)  # fmt: skip
+        pushed = "force", lambda x: push + 0 * x
+        every = ["beta", "drift", "clock", pushed]
+        return pk.expectation_gradient(rho, lambda x: x[..., 0] ** p, every).values[0]
+
+    size = width**p
+    return Trial(
+        f"E X^{p} k={k:.4g} beta={beta:.4g} m0={m0:.4g} v0={v0:.4g} t={t:.4g} n={n}",
+        call,
+        lambda found: (np.abs(found - true).max() / size, WITHIN),
+    )
+
+
 ROWS = [
     Row("stationary densities on lines and rings", ("stationary",), stationary_on_a_line),
     Row("currents round rings", ("current", "stationary"), current_round_a_ring,
@@ -775,6 +818,7 @@ ROWS = [
     Row("Kramers' law", ("kramers_time",), kramers, 0.6),
     Row("linear drifts taken apart", ("decompose",), decompositions, 0.8),
     Row("mini-batches", ("minibatch_covariance",), minibatches, 1.0),
+    Row("gradients of moments", ("expectation_gradient",), gradient_of_a_moment, 0.4, 3),
     Row("derivatives along parameters", ("sensitivity",), along_a_parameter, 0.4, 2),
     Row("free energy that falls", ("dissipation",), falling_free_energy, 0.4, 3),
 ]  # fmt: skip

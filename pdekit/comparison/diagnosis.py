@@ -84,9 +84,10 @@ def diagnosis(solution: HasField, ensemble: HasParticles) -> xr.Dataset:
     made = xr.Dataset(
         {key: ("parameter", [row[key] for row in rows]) for key in rows[0]},
         {"parameter": list(names)},
-        {"level": LEVEL, "p_value": _p_of(null, [])},
+        {"level": LEVEL, "p_value": _left(null, [])[0]},
     )
-    made.attrs["words"] = words(made, ensemble, AGREES)
+    unit = data.unit(null, STEP) if STEP in names else np.nan
+    made.attrs["words"] = words(made, ensemble, AGREES, unit)
     _report_cells(made, grid)
     return made
 
@@ -162,9 +163,9 @@ class _Data(NamedTuple):
     def row(self, name: str, null: Scores) -> dict[str, float]:
         """The value of a parameter if all others are right, and whether it alone explains."""
         k = self.names.index(name)
-        unit, least = self._unit(null, name), -np.inf if name == STEP else 0.0
+        unit, least = self.unit(null, name), -np.inf if name == STEP else 0.0
         if not null.information[k] * self._scale(name) > _KNOWN * null.information.max():
-            return _row(np.nan, least, np.inf, _p_of(null, []), 0.0)
+            return _row(np.nan, least, np.inf, 0.0, *_left(null, []), null)
         value, scores = 0.0, null
         for _ in range(_STEPS):
             error, step = scores.error(k), float(scores.mean[k] / scores.information[k])
@@ -173,20 +174,19 @@ class _Data(NamedTuple):
                 break
             scores = self.scores(name, value, self.names)
         else:  # no value of it makes these particles likely
-            return _row(np.nan, least, np.inf, 0.0, 0.0)
+            return _row(np.nan, least, np.inf, 0.0, 0.0, np.inf, null)
         reach = ndtri((1 + LEVEL) / 2) * error
         blur = float(scores.blur[k] / scores.information[k])
         low, middle, high = value + reach * np.array([-1.0, 0.0, 1.0])
-        rest = _p_of(scores, [k])
         if name != STEP:
             low, middle, high = np.exp([low, middle, high])
-        return _row(middle, low, high, rest, blur)
+        return _row(middle, low, high, blur, *_left(scores, [k]), null)
 
     def _scale(self, name: str) -> float:
         """Of the information on a step, to compare it with that on factors."""
         return float(self.times.max() ** 2) if name == STEP else 1.0
 
-    def _unit(self, null: Scores, name: str) -> float:
+    def unit(self, null: Scores, name: str) -> float:
         """A change of order one: the step that moves particles as far as others by a factor."""
         if name != STEP:
             return 1.0
@@ -196,9 +196,19 @@ class _Data(NamedTuple):
 
 
 def _row(
-    estimate: float, lower: float, upper: float, alone: float, blur: float
+    estimate: float,
+    lower: float,
+    upper: float,
+    blur: float,
+    alone: float,
+    left: float,
+    null: Scores,
 ) -> dict[str, float]:
-    return {"estimate": estimate, "lower": lower, "upper": upper, "p_alone": alone, "blur": blur}
+    explained = max(0.0, 1 - left / max(_left(null, [])[1], 1e-300))
+    return {
+        **{"estimate": estimate, "lower": lower, "upper": upper, "p_alone": alone},
+        **{"explained": explained, "blur": blur},
+    }
 
 
 def _scaled(equation: Any, parameter: str, factor: float) -> Any:
@@ -209,9 +219,9 @@ def _scaled(equation: Any, parameter: str, factor: float) -> Any:
     return replace(equation, potential=lambda x: factor * V(x), force=pushed)
 
 
-def _p_of(scores: Scores, free: list[int]) -> float:
-    """That all parameters are right but for those that are free: what the other scores say beyond
-    the linear part that follows the free ones.
+def _left(scores: Scores, free: list[int]) -> tuple[float, float]:
+    """That all parameters are right but for those that are free, p-value and chi-square: what the
+    other scores say beyond the linear part that follows the free ones.
     """
     mean, C = scores.mean, scores.covariance
     size = np.sqrt(np.diag(C))
@@ -221,8 +231,8 @@ def _p_of(scores: Scores, free: list[int]) -> float:
     for k in (int(np.flatnonzero(places == k)[0]) for k in free if kept[k]):
         z, R = z - R[:, k] * z[k], R - np.outer(R[:, k], R[k])
     if not z.size:
-        return 1.0
+        return 1.0, 0.0
     values, axes = np.linalg.eigh(R)
     real = values > _RANK
     statistic = float(((z @ axes[:, real]) ** 2 / values[real]).sum())
-    return float(chdtrc(real.sum(), statistic)) if real.any() else 1.0
+    return (float(chdtrc(real.sum(), statistic)) if real.any() else 1.0), statistic

@@ -58,7 +58,8 @@ class Comparison:
         dynamics, the leading term of the modified equation is used; second-order ones have none.
         ``estimate`` with ``lower`` and ``upper``, an interval that holds the factor in 95 % of
         cases if that parameter alone is wrong; ``p_alone``, the p-value that it alone explains the
-        particles; ``blur``, by how much the cells alone may shift the factor (an
+        particles, and ``explained``, the share of the chi-square of all scores that it explains;
+        ``blur``, by how much the cells alone may shift the factor (an
         ``AccuracyWarning`` from half of the interval on); ``attrs["p_value"]``, that all agree, and
         ``attrs["words"]``, in a line. For independent particles with positions, and densities of
         ``solve`` whose coefficients are fixed in time (see ``sensitivity``). A parameter of which
