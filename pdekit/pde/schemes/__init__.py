@@ -93,7 +93,7 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
     """
     require_grid("grid", grid)
     require_known(equation)
-    scheme: Scheme = best_scheme(Problem(without_growth(equation, grid), grid, None))
+    scheme: Scheme = best_scheme(Problem(without_growth(Problem(equation, grid, None)), grid, None))
     return scheme
 
 
