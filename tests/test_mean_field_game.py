@@ -153,6 +153,31 @@ def test_not_closing_is_an_error(solver: Any) -> None:
         congested(10.0, solver=solver)
 
 
+@pytest.mark.parametrize("unit", [1e-20, 1e-12, 1e9, 1e30])
+def test_a_game_in_any_unit_of_time(unit: float) -> None:
+    """Drift and costs by time, u and 1/beta by length² by time; also uneven times."""
+
+    def optimum(unit: float) -> float:
+        return unit * pk.control(
+            lambda x: x[..., 0] ** 2 / 2 / unit, 4.0 * unit, pk.Grid(-3, 3, 40),
+            pk.Gaussian(1, 0.5), lambda x: x[..., 0] ** 2 / 2 / unit,
+            np.linspace(0, 1, 14) ** 1.5 * unit, coupling=pk.Congestion(2 / unit**2),
+        ).optimum  # fmt: skip
+
+    assert optimum(unit) == pytest.approx(optimum(1.0), rel=1e-5)
+
+
+def test_too_strong_congestion_is_an_error_after_few_responses() -> None:
+    quadratic = pk.potentials.Quadratic(1.0)
+    with pytest.raises(
+        pk.ConvergenceError, match=r"closed up to 0 of its coupling.*refine the grid"
+    ):
+        pk.control(
+            quadratic, 4.0, pk.Grid(-5, 5, 400), pk.Gaussian(1, 0.5), quadratic, 1.0,
+            coupling=pk.Congestion(1e6),
+        )  # fmt: skip
+
+
 @settings.get_profile("often")
 @given(
     strength=st.floats(-1.0, 20.0), power=st.sampled_from([0.5, 1.0, 2.0]),

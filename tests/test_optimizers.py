@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 from inspect import signature
 from itertools import count as count_from
 from itertools import islice, product
@@ -354,13 +355,40 @@ def test_a_closure_that_raises_leaves_the_parameters_as_they_were(case):
         assert not np.array_equal(problem.x, before) and np.isfinite(problem.x).all()
 
 
-@pytest.mark.parametrize("cls", [optim.HEAT, optim.ElasticSGD, optim.Parle])
-def test_a_mean_loss_needs_losses(cls):
+NO_LOSSES = {
+    "None": None,
+    "several": torch.ones(3),
+    "complex": torch.tensor(1j),
+    "text": "0.3",
+}
+
+
+@every_case
+@pytest.mark.parametrize("loss", NO_LOSSES.values(), ids=NO_LOSSES)
+def test_a_closure_returns_one_number(case, loss):
     x = torch.ones(3, requires_grad=True)
-    optimizer = cls([x])
-    with pytest.raises(TypeError, match=r"closure\(\) must return the loss, got None"):
-        optimizer.step(lambda: x.sum().backward())
+    optimizer = case.make([x])
+
+    def closure():
+        x.sum().backward()
+        return loss
+
+    with pytest.raises(TypeError, match=r"closure\(\) must return the loss, one real.*, got"):
+        optimizer.step(closure)
     assert torch.equal(x.detach(), torch.ones(3))
+
+
+@every_case
+@pytest.mark.parametrize("loss", [0.5, np.float32(0.5), torch.tensor([0.5]), math.nan], ids=str)
+def test_a_loss_is_any_real_number(case, loss):
+    x = torch.ones(3, requires_grad=True)
+
+    def closure():
+        x.grad = torch.ones(3)
+        return loss
+
+    found = float(case.make([x]).step(closure))
+    assert np.array_equal(found, float(loss), equal_nan=True)
 
 
 @every_case

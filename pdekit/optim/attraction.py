@@ -13,12 +13,12 @@ from pdekit.optim.options import Group, check_range, check_seed
 from pdekit.optim.replicas import each_replica, ranks_of, take_mean, transaction
 from pdekit.optim.tables import Store
 
-Move = Callable[[Store, int, int, Store, Store], tuple[Loss | None, list[Tensor]]]
+Move = Callable[[Store, int, int, Store, Store], tuple[Loss, list[Tensor]]]
 """(x, a, n, means, into) -> the loss of replica a of n, moved from x to ``into``, and what it keeps
 for the next step."""
 
 
-def step_attracted(optimizer: Any, move: Move) -> tuple[Loss | None, list[list[Tensor]]]:
+def step_attracted(optimizer: Any, move: Move) -> tuple[Loss, list[list[Tensor]]]:
     """Move the replicas one after the other, then the parameters to their mean.
 
     The mean of the losses at their first gradients, and what each replica keeps.

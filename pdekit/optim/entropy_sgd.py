@@ -209,7 +209,7 @@ def inner_loop(
     replica: int = 0,
     replicas: int = 1,
     anchored: set[int] | None = None,
-) -> tuple[Loss | None, list[Part]]:
+) -> tuple[Loss, list[Part]]:
     """L steps of y, the parameters, around the centres x, averaged in the means z; the first loss,
     and what has moved.
 
@@ -236,7 +236,7 @@ def inner_step(
     time: tuple[int, list[Averaging]],
     ids: tuple[int, int],
     keep: bool,
-) -> Loss | None:
+) -> Loss:
     """The m-th of the L steps, and its loss. It keeps no gradient beyond, so that the next
     evaluation can use its memory.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
+from numbers import Real
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from pdekit import checks
 from pdekit.optim.groups import now
 from pdekit.optim.options import Group
 from pdekit.optim.tables import Column, Store
 from pdekit.particles.noise import Address
 
 Loss: TypeAlias = Tensor | float
-Closure: TypeAlias = Callable[[], Loss | None]
+Closure: TypeAlias = Callable[[], Loss]
 
 _layout = attrgetter("layout")
 
@@ -124,7 +126,7 @@ def check_gradients(optimizer: Optimizer, part: Part) -> None:
         raise TypeError("pdekit.optim takes dense gradients, got a sparse one; set sparse=False")
 
 
-def evaluated(optimizer: Optimizer, closure: Closure | None) -> tuple[Loss | None, list[Part]]:
+def evaluated(optimizer: Optimizer, closure: Closure | None) -> tuple[Loss, list[Part]]:
     """Evaluate the closure: the loss at the current parameters, and those with a gradient."""
     if not callable(closure):
         raise TypeError(
@@ -133,8 +135,24 @@ def evaluated(optimizer: Optimizer, closure: Closure | None) -> tuple[Loss | Non
             f"loss; got {closure!r}"
         )
     with torch.enable_grad():
-        loss = closure()
-    return (loss.detach() if isinstance(loss, Tensor) else loss), _counted(optimizer)
+        loss = _one_number(closure())
+    return loss, _counted(optimizer)
+
+
+def _one_number(loss: Any) -> Loss:
+    """What a closure returned, detached; ``TypeError`` unless it is one real number."""
+    if isinstance(loss, Tensor):
+        if loss.numel() == 1 and not loss.is_complex():
+            return loss.detach()
+        got = f"a tensor of shape {tuple(loss.shape)} and type {loss.dtype}"
+    elif isinstance(loss, Real):
+        return loss  # type: ignore[return-value]
+    else:
+        got = checks.shown(loss)
+    raise TypeError(
+        f"closure() must return the loss, one real number or a tensor of one, got {got}; end it "
+        "with return loss, or loss.mean()"
+    )
 
 
 def loss_of(optimizer: Optimizer, closure: Closure | None) -> tuple[Loss | None, list[Part]]:
@@ -142,12 +160,9 @@ def loss_of(optimizer: Optimizer, closure: Closure | None) -> tuple[Loss | None,
     return (None, _counted(optimizer)) if closure is None else evaluated(optimizer, closure)
 
 
-def mean_loss(losses: list[Loss | None]) -> Loss:
-    """The mean of the value returned by a closure."""
-    known = [loss for loss in losses if loss is not None]
-    if len(known) < len(losses):
-        raise TypeError("closure() must return the loss, got None")
-    return sum(known) / len(known)
+def mean_loss(losses: list[Loss]) -> Loss:
+    """The mean of the values returned by a closure."""
+    return sum(losses) / len(losses)
 
 
 def _counted(optimizer: Optimizer) -> list[Part]:

@@ -120,9 +120,7 @@ class HEAT(Checked):
             self._descend(walked, centres, sums, count)
         return mean
 
-    def _evaluated(
-        self, closure: Closure | None, latest: list[Part], walked: set[int]
-    ) -> Loss | None:
+    def _evaluated(self, closure: Closure | None, latest: list[Part], walked: set[int]) -> Loss:
         """The loss of an evaluation; what has gradients is added to the lists."""
         loss, moving = evaluated(self, closure)
         latest.extend(moving)

@@ -111,7 +111,7 @@ class MFHomSGLD(Replicated):
 
     def _moved(
         self, closure: Closure | None, x: Store, a: int, n: int, means: Store, into: Store
-    ) -> tuple[Loss | None, list[Tensor]]:
+    ) -> tuple[Loss, list[Tensor]]:
         """The loss at y^a, which walks on, and then its place; x^a is pulled to its average."""
         tensors = self._tensors()
         copy_all(Column(tensors), Column([self._fast(p)[a] for p in tensors]))

@@ -95,7 +95,7 @@ class MFSGLD(Replicated):
 
     def _moved(
         self, closure: Closure | None, x: Store, a: int, n: int, means: Store, into: Store
-    ) -> tuple[Loss | None, list[Tensor]]:
+    ) -> tuple[Loss, list[Tensor]]:
         """The loss of the replica in the parameters, and its step; keeps no gradient."""
         loss, moving = evaluated(self, closure)
         with_slope = numbers_of(moving)

@@ -45,7 +45,7 @@ class ControlDuality:
         means = grid.integrate(rho * u) / grid.integrate(rho)
         fine, wide = (_cost_rate(control, step) for step in (1, 2))
         paid = _accumulated(times, fine)
-        size = max(float(np.ptp(means)), float(paid[-1]), 1e-12)
+        size = max(float(np.ptp(means)), float(paid[-1]), 1e-300)
         defect = np.abs(means[-1] + paid[-1] - paid - means) / size
         k = int(np.argmax(np.where(np.isnan(defect), np.inf, defect)))
         chain = fine + _jump_power(control, rho, _jump_cost_controlled) - _power(control, 1)

@@ -242,6 +242,13 @@ def _widened(band: Array, width: int) -> Array:
     return np.pad(band, ((0, 0), (more, more), (0, 0)))
 
 
+def _alike(lengths: Array) -> tuple[Array, Any]:
+    """The lengths that differ by more than rounding, and which of them each is."""
+    longest = lengths.max()
+    different, which = np.unique(np.round(lengths / longest, 13), return_inverse=True)
+    return different * longest, which
+
+
 def packed_poles() -> Array:
     """Poles and residues as the kernels take them: (z_r, z_i, c_r, c_i), an idle lane last."""
     from pdekit.pde.kernels.tridiagonal import pole_lanes
@@ -296,7 +303,7 @@ class FusedForwardBackward:
 
         self.beta, self.halves = steps.beta, np.diff(times) / 2
         self.running, self.terminal = running, terminal
-        lengths, which = np.unique(np.round(2 * self.halves, 15), return_inverse=True)
+        lengths, which = _alike(2 * self.halves)
         self.steps = steps.factors[0][0].exponentials(tuple(map(float, lengths)))
         self.which = which.astype(np.int64)
         self.before, self.after = np.empty_like(running[1:]), np.empty_like(running[1:])

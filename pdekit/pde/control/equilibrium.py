@@ -21,6 +21,8 @@ _TIMES = 0.02  # of the range of a game's value: error in time above which a war
 # density overshoots below zero
 _PARTS = (1, 2, 4, 8, 16)
 
+Closed = tuple[float, Array] | None
+
 
 class Equilibrium(NamedTuple):
     """The response at equilibrium, its time steps, and which of these are stored.
@@ -45,15 +47,18 @@ def equilibrium(
 ) -> Equilibrium:
     """The game closed, at steps that are short enough for it."""
     grid, steps = backward.grid, scheme.steps(backward)
+    closed: Closed = None
     for parts in _PARTS:
         nodes, stored = _nodes(times, scheme, parts)
         game = Game(
-            grid, nodes, steps, forward.values, backward.running_cost(), backward.values, *couplings
-        )
+            grid, nodes, steps, forward.values, backward.running_cost(), backward.values, *couplings,
+            closed=_at(nodes, closed),
+        )  # fmt: skip
         try:
             found, counts = _closed(game, solver)
-        except (TooSteep, Stalled):
-            if parts == _PARTS[-1]:
+        except (TooSteep, Stalled) as failure:
+            before, closed = closed, getattr(failure, "closed", None)
+            if parts == _PARTS[-1] or not _is_worth_more(before, closed):
                 raise
             continue
         if negative_share(found.flow) > MOST_NEGATIVE and parts < _PARTS[-1]:
@@ -90,6 +95,24 @@ def _closed(game: Game, solver: Solver) -> tuple[Response, GameStats]:
         stacklevel=5,
     )
     return found, counts
+
+
+def _at(nodes: Array, closed: Closed) -> Closed:
+    """At these nodes the flow of what has been closed at fewer."""
+    if closed is None:
+        return None
+    strength, flow = closed
+    at = np.linspace(0, len(flow) - 1, len(nodes))
+    low = np.minimum(at.astype(int), len(flow) - 2)
+    share = (at - low).reshape(-1, *[1] * (flow.ndim - 1))
+    return strength, (1 - share) * flow[low] + share * flow[low + 1]
+
+
+def _is_worth_more(before: Closed, closed: Closed) -> bool:
+    """Whether twice the times have brought twice the strength, or half of what was left."""
+    if before is None or closed is None:
+        return True
+    return closed[0] >= min(2 * before[0], (1 + before[0]) / 2) > 0
 
 
 def _nodes(times: Array, scheme: Any, parts: int) -> tuple[Array, Any]:

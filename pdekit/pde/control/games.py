@@ -24,6 +24,7 @@ from pdekit.pde.discrete.stats import GameStats
 from pdekit.pde.discrete.step_doubling import doubling_error
 
 _LEAST_STRENGTH = 2.0**-10  # smallest continuation step in the strength of the coupling
+_LEAST_SHARE = 2.0**-4  # the same, of the strength that is reached
 _MOST = 5  # maximal responses of a continuation, as a multiple of ``rounds``
 _FEWEST = 4  # number of nodes from which the error in time can be estimated
 _KRYLOV = 50  # maximal products with the linearised response per solve
@@ -36,7 +37,8 @@ class Game:
 
     ``steps(U, dt)`` makes a Bellman step and ``steps.forward_backward`` goes over all nodes;
     ``running`` and ``terminal`` are the costs without the couplings; ``strength`` scales the
-    couplings (1 is the game itself).
+    couplings (1 is the game itself). ``closed``: a strength at which it has been closed before, and
+    the flow there.
     """
 
     grid: Grid
@@ -48,6 +50,7 @@ class Game:
     coupling: Coupling | None = None
     terminal_coupling: Coupling | None = None
     strength: float = 1.0
+    closed: tuple[float, Array] | None = None
 
     def constant_flow(self) -> Array:
         """The constant flow, equal to the initial density, shape ``(times, *grid.shape)``."""
@@ -159,7 +162,12 @@ class Response:
 
 
 class Stalled(ConvergenceError):
-    """No step along Newton's direction comes closer to the equilibrium."""
+    """No step along Newton's direction comes closer to the equilibrium.
+
+    ``closed``: as of ``Game``, where the couplings have been switched on in part.
+    """
+
+    closed: tuple[float, Array] | None = None
 
 
 def _largest_change(u: Array, v: Array) -> float:
@@ -222,25 +230,32 @@ class _Search:
 
     def close(self, game: Game) -> Response:
         """The game as it is or, where that fails, with its couplings switched on in steps."""
+        if game.closed is not None:
+            return self.switched_on(game, *game.closed)
         try:
             return self.solve(game, game.constant_flow())
-        except ConvergenceError as error:
-            failure = error
-        flow = replace(game, strength=0.0).respond(game.constant_flow()).flow
-        reached, step = 0.0, 0.5
+        except ConvergenceError:
+            alone = replace(game, strength=0.0).respond(game.constant_flow())
+        return self.switched_on(game, 0.0, alone.flow)
+
+    def switched_on(self, game: Game, reached: float, flow: Array) -> Response:
+        """From the flow at the strength ``reached``."""
+        step, ahead = (1 - reached) / 2, np.zeros(1)  # the flow's change by the strength
         while reached < 1:
             strength = min(1.0, reached + step)
             try:
-                found = self.solve(replace(game, strength=strength), flow)
+                start = np.maximum(flow + (strength - reached) * ahead, 0.0)
+                found = self.solve(replace(game, strength=strength), start)
             except ConvergenceError as error:
-                failure, step = error, step / 2
-                if step < _LEAST_STRENGTH or self.responses > _MOST * self.rounds:
-                    raise type(failure)(
-                        f"the game was closed up to {reached:.3g} of its coupling, not beyond: "
-                        f"{failure}"
-                    ) from error
+                step /= 2
+                if (
+                    step < max(_LEAST_STRENGTH, _LEAST_SHARE * reached)
+                    or self.responses > _MOST * self.rounds
+                ):
+                    raise _partly_closed(error, reached, flow) from error
                 continue
             self.counts["strengths"] = self.counts.get("strengths", 0) + 1
+            ahead = (found.flow - flow) / (strength - reached)
             flow, reached, step = found.flow, strength, 2 * step
         return found
 
@@ -384,6 +399,13 @@ def _not_closed(name: str, now: Response, rounds: int) -> ConvergenceError:
         f"{now.distance:.3g} apart (L1 over the mass, largest over time), exploitability "
         f"{now.gap():.3g}; {advice}"
     )
+
+
+def _partly_closed(failure: ConvergenceError, reached: float, flow: Array) -> Stalled:
+    text = f"the game was closed up to {reached:.3g} of its coupling, not beyond: {failure}"
+    stalled = Stalled(text)
+    stalled.closed = reached, flow
+    return stalled
 
 
 def _require_limits(solver: Any) -> None:

@@ -20,7 +20,7 @@ _DRIFT = 2e-3  # of the mass: tolerated change of a density when the stored time
 _MOST_HALVINGS = 5
 _HALVINGS, _MOST_ENDS = 8, 60  # of the horizon, towards its ends
 _COMMON = 9  # times by which two controls are compared
-_ROUNDING = 1e-9
+_ROUNDING = 1e-9  # of the largest value
 
 
 def stored_times(t: ArrayLike) -> Array:
@@ -111,4 +111,6 @@ def same(found: Array, own: Array, rtol: float) -> bool:
     """Whether fields agree up to their error in time."""
     if found.shape != own.shape:
         return False
-    return float(np.abs(found - own).max()) <= rtol * float(np.ptp(own)) + _ROUNDING
+    return float(np.abs(found - own).max()) <= rtol * float(np.ptp(own)) + _ROUNDING * float(
+        np.abs(own).max()
+    )
