@@ -285,6 +285,18 @@ def test_time_alone(t):
     assert np.abs(solved(H, grid, f, t) - f + np.sin(4 * t) / 4).max() < 1e-4
 
 
+@pytest.mark.parametrize("width", [4e-3, 2e-2])
+def test_a_pulse_of_velocity_between_the_steps_is_seen_in_advance(width):
+    """The steps at rest are as long as they like; a top hat of its area moves all by 0.4."""
+
+    def velocity(x, t):
+        return 0.4 / width * (abs(t - 0.503) < width / 2) + 0 * x
+
+    ring = pk.Grid(-1, 1, 100, periodic=True)
+    u = solved(h.Advection(pk.InTime(velocity)), ring, lambda x: np.sin(np.pi * x[..., 0]), 1.0)
+    assert np.abs(u - np.sin(np.pi * (ring.axes[0] - 0.4))).max() < 0.02
+
+
 @pytest.mark.parametrize("width", [2e-3, 5e-4])
 def test_a_pulse_of_speed_is_followed_by_shorter_steps(width):
     """Shorter than the steps at rest, which are .003; its area counts."""

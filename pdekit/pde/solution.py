@@ -26,6 +26,7 @@ from pdekit.pde.discrete import supply as supplies
 from pdekit.pde.discrete.accumulation import RULES, doubling_pieces, gauss_nodes
 from pdekit.pde.discrete.growth import factors, without_growth
 from pdekit.pde.discrete.march import Advance, fields_at
+from pdekit.pde.discrete.own_walls import uncrossed
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.supply import require_supply, supplied_march
 from pdekit.pde.discrete.truncation import LOST_MASS, wall_mass
@@ -461,6 +462,11 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
     loses = not (problem.conserves or problem.equation.supplied)
     there = mass * np.maximum(kept, _LEAST_LEFT) if loses else mass
     lost = min(1.0, float((wall_mass(fields, problem.grid, meant) / there).max()))
+    if lost > LOST_MASS:
+        own = uncrossed(problem)
+        if any(map(any, own)):
+            meant = tuple((a or c, b or d) for (a, b), (c, d) in zip(meant, own, strict=True))
+            lost = min(1.0, float((wall_mass(fields, problem.grid, meant) / there).max()))
     stats["wall_mass"] = lost
     if lost > LOST_MASS:
         whose = "the mass that is left" if loses else "its mass"
