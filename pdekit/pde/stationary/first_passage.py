@@ -38,11 +38,11 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Field) -> xr
     periodic); absorbing walls count as targets too. Dims ``("x",)`` or ``("x", "y")``.
 
     Every value is a sum of positive terms and right to rounding for the discrete generator: also
-    for times of 1e200. A ``ResolutionWarning`` tells where times on half the cells, or on
-    others that do not divide them, differ by more than a twentieth of the largest. In the cell at the edge of the target the time falls to
-    the edge as it does for a constant drift, in layers and ballistically alike. Mathematics 1.14;
-    Kramers' law is ``kramers_time``. Good values: 2,000 cells on a line give the time from -1 to 1
-    in the double well to 1e-5.
+    for times of 1e200. A ``ResolutionWarning`` tells where times on half the cells, or on others
+    that do not divide them, differ by more than a twentieth of the largest. In the cell at the edge
+    of the target the time falls to the edge as it does for a constant drift, in layers and
+    ballistically alike. Mathematics 1.14; Kramers' law is ``kramers_time``. Good values: 2,000
+    cells on a line give the time from -1 to 1 in the double well to 1e-5.
 
     Raises ``TypeError`` for another equation, ``ValueError`` for a target without cells, or one
     that cannot be reached, ``ConvergenceError`` for times above 1e300.
