@@ -473,6 +473,21 @@ def test_constants_jumps_kinks_and_waves_of_many_cells_are_not(speed):
     solved(h.Eikonal(speed), LINE, wavy, 0.1)
 
 
+@pytest.mark.parametrize("cells, told", [(60, True), (240, False)])
+def test_a_flow_that_compresses_waves_below_the_cells_is_warned_of(cells, told):
+    """x' = -2 sin(πx) / π: the point x was at y, tan(πy/2) = e^2t tan(πx/2)."""
+    grid = pk.Grid(-1, 1, cells)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        u = solved(
+            h.Advection(lambda x: -2 * np.sin(np.pi * x) / np.pi),
+            grid, lambda x: np.cos(3 * np.pi * x[..., 0]), 1.0,
+        )  # fmt: skip
+    y = 2 / np.pi * np.arctan(np.exp(2) * np.tan(np.pi * grid.axes[0] / 2))
+    assert (np.abs(u - np.cos(3 * np.pi * y)).mean() > 0.02) == told
+    assert any("too coarse for the function" in str(w.message) for w in said) == told
+
+
 def test_a_change_within_the_steps_is_warned_of():
     fast = h.Eikonal(pk.InTime(lambda x, t: 1 + np.sin(3000 * t) + 0 * x[..., 0]))
     with pytest.warns(pk.ResolutionWarning, match="within them"):
