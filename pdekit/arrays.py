@@ -45,3 +45,12 @@ Counts: TypeAlias = int | HasNumbers | Sequence[int]
 
 Flags: TypeAlias = bool | HasNumbers | Sequence[bool]
 """True or False, or one of them per coordinate."""
+
+
+def real(values: Any) -> Array:
+    """Values of a function as numbers; ``TypeError`` for complex ones, whose imaginary part NumPy
+    would drop."""
+    given = np.asarray(values)
+    if np.iscomplexobj(given):
+        raise TypeError(f"expected real values, got {given.dtype} ones; return their real part")
+    return np.asarray(given, dtype=float)

@@ -180,3 +180,15 @@ def test_a_force_of_the_plane_is_looked_at_along_both_axes():
     )
     call = lambda law: pk.solve(law, plane, pk.Gaussian((0, 0), 0.5), 0.05)  # noqa: E731
     assert any("what the force does" in m for m in said(call, law))
+
+
+@pytest.mark.parametrize("what", ["potential", "force"])
+def test_complex_values_are_one_error_and_no_warning(what):
+    """NumPy warns of the imaginary part that it drops."""
+    values = {"potential": lambda x: x[..., 0] ** 2 + 1j * x[..., 0], "force": lambda x: 1j * x}
+    given = {"potential": Quadratic()} | {what: values[what]}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with pytest.raises(TypeError, match="numbers, got ndarray"):
+            pk.solve(pk.FokkerPlanck(beta=1.0, **given), LINE, START, 0.1)
+    assert not said

@@ -337,3 +337,15 @@ def test_another_flux():
         errors[type(scheme)] = np.abs(p - exact)[where].sum() * grid.spacing[0]
     assert errors[schemes.Godunov] < 0.02
     assert errors[schemes.Filtered] < errors[schemes.Godunov]
+
+
+@pytest.mark.parametrize("H", [None, h.Quadratic(3.0), h.Eikonal()])
+@pytest.mark.parametrize("t", [1e12, 1e15, 1e99])
+def test_times_at_which_no_digit_of_the_slopes_is_left(H, t):
+    """With mean zero the wave has died; else its integral moves on by -t H(m), which rounds."""
+    grid = pk.Grid(0, 2, 50, periodic=True)
+    equation = pk.Burgers() if H is None else pk.Burgers(H)
+    wave = np.sin(np.pi * grid.axes[0])
+    assert np.abs(pk.solve(equation, grid, wave, t).fields).max() < 1e-10
+    with pytest.raises(pk.ConvergenceError, match="lost to rounding"):
+        pk.solve(equation, grid, 1 + wave, t)

@@ -285,6 +285,18 @@ def test_time_alone(t):
     assert np.abs(solved(H, grid, f, t) - f + np.sin(4 * t) / 4).max() < 1e-4
 
 
+@pytest.mark.parametrize("width", [4e-3, 2e-2])
+def test_a_pulse_of_velocity_between_the_steps_is_seen_in_advance(width):
+    """The steps at rest are as long as they like; a top hat of its area moves all by 0.4."""
+
+    def velocity(x, t):
+        return 0.4 / width * (abs(t - 0.503) < width / 2) + 0 * x
+
+    ring = pk.Grid(-1, 1, 100, periodic=True)
+    u = solved(h.Advection(pk.InTime(velocity)), ring, lambda x: np.sin(np.pi * x[..., 0]), 1.0)
+    assert np.abs(u - np.sin(np.pi * (ring.axes[0] - 0.4))).max() < 0.02
+
+
 @pytest.mark.parametrize("width", [2e-3, 5e-4])
 def test_a_pulse_of_speed_is_followed_by_shorter_steps(width):
     """Shorter than the steps at rest, which are .003; its area counts."""
@@ -459,6 +471,21 @@ def test_a_velocity_and_a_hamiltonian_that_the_cells_do_not_show_are_too():
 )  # fmt: skip
 def test_constants_jumps_kinks_and_waves_of_many_cells_are_not(speed):
     solved(h.Eikonal(speed), LINE, wavy, 0.1)
+
+
+@pytest.mark.parametrize("cells, told", [(60, True), (240, False)])
+def test_a_flow_that_compresses_waves_below_the_cells_is_warned_of(cells, told):
+    """x' = -2 sin(πx) / π: the point x was at y, tan(πy/2) = e^2t tan(πx/2)."""
+    grid = pk.Grid(-1, 1, cells)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        u = solved(
+            h.Advection(lambda x: -2 * np.sin(np.pi * x) / np.pi),
+            grid, lambda x: np.cos(3 * np.pi * x[..., 0]), 1.0,
+        )  # fmt: skip
+    y = 2 / np.pi * np.arctan(np.exp(2) * np.tan(np.pi * grid.axes[0] / 2))
+    assert (np.abs(u - np.cos(3 * np.pi * y)).mean() > 0.02) == told
+    assert any("too coarse for the function" in str(w.message) for w in said) == told
 
 
 def test_a_change_within_the_steps_is_warned_of():

@@ -435,3 +435,9 @@ def test_a_field_that_falls_in_stairs_is_gone_at_the_end() -> None:
     ends = pk.landscapes.descend(glass, glass.starts(3), field=stairs)
     slope = glass.project(ends.points, glass.grad(ends.points, 0.0)).norm(dim=-1)
     assert ends.steps.min() >= 2000 and slope.max() < 1e-4
+
+
+def test_a_count_beyond_floats_is_refused_before_the_work(monkeypatch):
+    monkeypatch.setattr(counts, "_quadrature", None)
+    with pytest.raises(OverflowError, match=r"e\^1738.*logarithm=True"):
+        counts.expected_critical_points(5000, 3)

@@ -303,6 +303,39 @@ def between_the_cells(rng: Random):
     )
 
 
+def thin_slab(rng: Random):
+    """No drift and killing across: a product of two lines, by the modes of their matrices."""
+    cells = int(log_uniform(rng, 6, 60)), int(log_uniform(rng, 6, 60))
+    size = 1.0, log_uniform(rng, 1e-4, 1.0)
+    beta, t, kill = (log_uniform(rng, *ends) for ends in ((0.1, 10), (1e-3, 30), (1e-2, 1e2)))
+    grid = pk.Grid((0, 0), size, cells)
+    x, y = grid.axes[0], grid.axes[1] / size[1]
+    parts = 2 + np.sin(5 * x), 1 + y
+    lost = 0 * x, kill * y**2
+    exact = []
+    for n, width, f, rates in zip(cells, size, parts, lost, strict=True):
+        step = np.diff(np.eye(n), axis=0)
+        A = -((n / width) ** 2) / beta * step.T @ step - np.diag(rates)
+        values, modes = np.linalg.eigh(A)
+        exact.append(modes @ (np.exp(t * np.minimum(values, 0)) * (modes.T @ f)))
+    truth = np.outer(*exact)
+    # of the eigenvalues here
+    rounding = 1e-13 * t * (4 * max(cells) ** 2 / min(size) ** 2 / beta) + 1e-12
+    equation = pk.BackwardKolmogorov(
+        pk.potentials.Custom(lambda p: 0 * p[..., 0], dim=2),
+        beta,
+        killing=lambda p: kill * (p[..., 1] / size[1]) ** 2,
+    )
+    return Trial(
+        f"cells={cells} size={size} beta={beta:.4g} t={t:.4g} kill={kill:.4g}",
+        lambda: pk.solve(equation, grid, np.outer(*parts), t),
+        lambda u: (
+            np.abs(u.fields[0] - truth).max() / np.outer(*parts).max(),
+            u.stats["error_estimate"] + rounding,
+        ),
+    )
+
+
 def krylov(rng, rate, last):
     return pk.schemes.Krylov(pick(rng, 1e-8, 1e-4))
 
@@ -336,6 +369,11 @@ ROWS = [
         ("solve FokkerPlanck", "solve BackwardKolmogorov", "Krylov"),
         partial(trial, style=STYLES, scheme=krylov, promise=lambda s: s.scheme.rtol, most=1e5),
         cost=1,
+    ),
+    Row(
+        "thin slabs that kill",
+        ("solve BackwardKolmogorov", "Krylov"),
+        thin_slab, 0.9, 4,
     ),
     Row(
         "splitting of gradient drifts",

@@ -29,6 +29,8 @@ from pdekit.errors import AccuracyWarning
 _TAIL = 8  # pieces of the integral beyond the last eigenvalue
 _LARGEST = 15_000  # spins of an exact count
 _STRONG = 1e12  # field over p, from which counts are those of B = -1 to all digits
+_MANY = 8.0  # N B from which on the formula for a fixed B > 0 is the nearest
+_SURELY = 1.0  # beyond the largest exponent, for what the formula may miss
 _PIECE = 1 << 22  # numbers per batch of samples
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
@@ -54,6 +56,8 @@ def expected_critical_points(
             f"n must be at most {_LARGEST:,} (half a minute: the work grows as n²), got {n:,}; for "
             "more take the exponent n complexity(0.0, p) of a glass without field"
         )
+    if not logarithm:
+        _require_a_float(_log_asymptotic(n, p, field), n, p, _SURELY)
     y, w = _quadrature(n, rest)
     # a square integrates to -B y²/2 = y²/2 - (1 + B) y²/2, without the difference of large numbers
     terms = log_goe_density(n, y, extra=0.5) - rest * y * y / 2 + np.log(w)
@@ -61,9 +65,25 @@ def expected_critical_points(
     value = float(log(2) + log(rest) / 2 + (n - 1) / 2 * _log_ratio(p, field) + total)
     if logarithm:
         return value
-    if value > log(np.finfo(float).max):
-        raise OverflowError(f"E crt is e^{value:.6g} for n = {n}, p = {p}; take logarithm=True")
+    _require_a_float(value, n, p)
     return exp(value)
+
+
+def _require_a_float(value: float, n: int, p: int, margin: float = 0.0) -> None:
+    """``OverflowError`` for a logarithm beyond that of the largest float."""
+    if value > log(np.finfo(float).max) + margin:
+        raise OverflowError(
+            f"E crt is about e^{value:.6g} for n = {n}, p = {p}; logarithm=True "
+            "of expected_critical_points gives the exponent"
+        )
+
+
+def _log_asymptotic(n: int, p: int, field: float) -> float:
+    """The logarithm of the first formula of ``asymptotic_critical_points``; 0 where it is not."""
+    B = imbalance(p, field)
+    if n * B <= _MANY:
+        return 0.0
+    return (n - 1) / 2 * _log_ratio(p, field) + log(4 * sqrt(n * (1 + B) / (pi * B)))
 
 
 def _remainder(p: int, field: float) -> float:
@@ -91,13 +111,9 @@ def asymptotic_critical_points(n: int, p: int, field: float = 0.0) -> float:
     N B = 8 on, the last where the middle one is below it.
     """
     n, B = checks.whole("n", n, 2), imbalance(p, field)
-    if n * B > 8:
-        growth = (n - 1) / 2 * _log_ratio(p, field)
-        value = growth + log(4 * sqrt(n * (1 + B) / (pi * B)))
-        if value > log(np.finfo(float).max):
-            raise OverflowError(
-                f"E crt is about e^{value:.6g} for n = {n}, p = {p}; take a smaller n"
-            )
+    if n * B > _MANY:
+        value = _log_asymptotic(n, p, field)
+        _require_a_float(value, n, p)
         return exp(value)
     tau = -n * B
     bessel = (ive(0, tau / 2) - np.sign(tau) * ive(1, abs(tau) / 2)) * exp(abs(tau) / 2 - tau / 2)

@@ -20,7 +20,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, TruncationWarning, each_once
 from pdekit.grid import Grid, require_grid
-from pdekit.pde import function_cells, law_cells, stopping_cells
+from pdekit.pde import front_cells, function_cells, law_cells, stopping_cells
 from pdekit.pde.bellman import value_checks
 from pdekit.pde.bellman.constants import paid, without_constants
 from pdekit.pde.discrete import peclet
@@ -28,6 +28,8 @@ from pdekit.pde.discrete import supply as supplies
 from pdekit.pde.discrete.accumulation import RULES, doubling_pieces, gauss_nodes
 from pdekit.pde.discrete.growth import factors, without_growth
 from pdekit.pde.discrete.march import Advance, fields_at
+from pdekit.pde.discrete.moving_fronts import of_state
+from pdekit.pde.discrete.own_walls import uncrossed
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.supply import require_supply, supplied_march
 from pdekit.pde.discrete.truncation import LOST_MASS, wall_mass
@@ -361,6 +363,8 @@ def solved(
         stopping_cells.report(problem, scheme, fields, times, stats, level)
     if problem.equation.controlled:
         value_checks.report(problem, advance, scheme, fields, times, stats, level)
+    elif problem.equation.first_order and of_state(problem) and problem.equation.obstacle is None:
+        front_cells.report(problem, scheme, fields[-1], float(times[-1]), level)
     elif problem.equation.without_noise or problem.equation.obstacle is not None:
         pass  # their schemes say themselves how far they are, or other cells were looked at
     elif problem.equation.linear and problem.is_density:
@@ -588,6 +592,11 @@ def summarise(problem: Problem, fields: Array, stats: AnyStats, stacklevel: int)
     loses = not (problem.conserves or problem.equation.supplied)
     there = mass * np.maximum(kept, _LEAST_LEFT) if loses else mass
     lost = min(1.0, float((wall_mass(fields, problem.grid, meant) / there).max()))
+    if lost > LOST_MASS:
+        own = uncrossed(problem)
+        if any(map(any, own)):
+            meant = tuple((a or c, b or d) for (a, b), (c, d) in zip(meant, own, strict=True))
+            lost = min(1.0, float((wall_mass(fields, problem.grid, meant) / there).max()))
     stats["wall_mass"] = lost
     if lost > LOST_MASS:
         whose = "the mass that is left" if loses else "its mass"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pdekit import checks
+from pdekit.arrays import real
 from pdekit.errors import AccuracyWarning
 from pdekit.grid import Grid
 from pdekit.interactions import of_two_points
@@ -106,9 +107,9 @@ def _moves(dynamics: Any) -> bool:
 def sum_of(potentials: list[Any], x: Any) -> Any:
     """Of functions of points written for numpy or for torch."""
     try:
-        return sum(np.asarray(V(x), dtype=float) for V in potentials)
+        return sum(real(V(x)) for V in potentials)
     except Exception:
-        return sum(np.asarray(V(torch.tensor(x)), dtype=float) for V in potentials)
+        return sum(real(V(torch.tensor(x))) for V in potentials)
 
 
 def check_box_crossings(dynamics: Diffusion, x: Tensor, t: float, size: float) -> None:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from pdekit.arrays import Array
+from pdekit.arrays import Array, real
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 
@@ -96,7 +96,7 @@ def between(V: Any, grid: Grid, axis: int) -> tuple[Array, Array, Array]:
     )
     points = np.array(grid.lower) + (index + 0.5) * np.array(grid.spacing)
     with np.errstate(all="ignore"):
-        values = np.asarray(V(points), dtype=float)
+        values = real(V(points))
     near, between = values[:, :4], values[:, 4]
     weights = np.stack(
         [

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from pdekit.arrays import Array
+from pdekit.errors import ConvergenceError
 from pdekit.grid import Grid
 from pdekit.pde.discrete.march import Advance
 from pdekit.pde.discrete.problem import Problem
@@ -12,6 +13,9 @@ from pdekit.pde.discrete.stats import Stats
 from pdekit.pde.equations import HamiltonJacobi
 from pdekit.pde.hamiltonians import HALF_SQUARE, Shifted
 from pdekit.protocols import Scheme
+
+_UNIT = 1e-15  # of the data, what rounding may make of a mean of zero
+_LOST = 1e-4  # of the range of slopes, of which rounding may take no more
 
 
 def as_slopes(problem: Problem, scheme: Scheme, stats: Stats) -> Advance:
@@ -24,7 +28,7 @@ def as_slopes(problem: Problem, scheme: Scheme, stats: Stats) -> Advance:
     if grid.dim != 1:
         raise ValueError(f"Burgers is solved on a line; the grid has {grid.dim} dimensions")
     h, hamiltonian = float(grid.spacing[0]), problem.equation.hamiltonian or HALF_SQUARE
-    mean = float(p.mean()) if grid.periodic[0] else 0.0
+    mean = _mean(p) if grid.periodic[0] else 0.0
     if mean != 0:
         hamiltonian = Shifted(hamiltonian, mean)
     integral = np.concatenate([[0.0], np.cumsum(h * (p - mean))])
@@ -41,12 +45,30 @@ def as_slopes(problem: Problem, scheme: Scheme, stats: Stats) -> Advance:
 
     def slope(t: float) -> Array:
         u = advance(t)
+        _require_digits(u, h * float(np.ptp(p)), t)
         rise = _rise(u, around)
         if rise.max() > highest or rise.min() < lowest:
             rise = _rise(_limited(u, lowest, highest, around), around)
         return np.asarray(mean + rise / h)
 
     return slope
+
+
+def _mean(p: Array) -> float:
+    """The mean, zero where rounding alone makes one, which long times would carry far."""
+    mean = float(p.mean())
+    return mean if abs(mean) > _UNIT * float(np.abs(p).max()) else 0.0
+
+
+def _require_digits(u: Array, rise: float, t: float) -> None:
+    """``ConvergenceError`` where u, which moves on by -t H(m), has no digits left for slopes."""
+    unit = float(np.spacing(np.abs(u).max()))
+    if unit > _LOST * rise > 0:
+        raise ConvergenceError(
+            f"by t = {t:g} the integral of p has moved on by {np.abs(u).max():.3g}, so that its "
+            "differences, the slopes, are lost to rounding; take a shorter time, up to some "
+            f"{t * _LOST * rise / unit:.1g}, or data of mean zero"
+        )
 
 
 def _rise(u: Array, around: bool) -> Array:

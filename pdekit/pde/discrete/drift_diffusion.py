@@ -314,9 +314,12 @@ def _by_offset(
     flip = (offsets[..., 0] < 0) | ((offsets[..., 0] == 0) & (offsets[..., 1] < 0))
     offsets = np.where(flip[..., None], -offsets, offsets)
     total = {tuple(int(j == k) for j in range(dim)): np.zeros(weights.shape[:-1]) for k in (0, 1)}
-    used = np.unique(offsets[weights > 0], axis=0)
-    for offset in map(tuple, used.tolist()):
-        match = (offsets == np.array(offset)).all(-1)
+    # one number for each: rows are sorted ten times as slowly
+    span = 2 * int(np.abs(offsets).max()) + 1
+    codes = offsets @ (span ** np.arange(dim)[::-1])
+    for code in np.unique(codes[weights > 0]):
+        match = codes == code
+        offset = tuple(offsets[tuple(np.argwhere(match)[0])].tolist())
         total[offset] = np.where(match, weights, 0.0).sum(-1)
     return list(total.items())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pdekit.arrays import Array
+from pdekit.arrays import Array, real
 from pdekit.errors import ResolutionWarning
 from pdekit.grid import Grid
 from pdekit.pde.discrete.between_cells import between
@@ -62,7 +62,7 @@ def _hidden(field: Callable[[Any], Any], grid: Grid, axis: int) -> tuple[float, 
 
 def _components(field: Callable[[Any], Any], x: Array) -> Array:
     """Values at points (..., d) as (..., components)."""
-    values = np.asarray(field(x), dtype=float)
+    values = real(field(x))
     front = x.shape[:-1]
     if values.shape[: len(front)] != front:
         values = np.broadcast_to(values, (*front, *values.shape))

@@ -18,6 +18,7 @@ TOLERANCE = 0.05  # relative difference above which a warning is given
 CLOSE = 0.03  # the same if compared with a finer grid, which is more accurate
 # cells per axis, on a line and in the plane, below which a finer grid is used
 _FEW = {1: 48, 2: 16}
+_CHEAP = 1 << 14  # cells of a plane up to which more of them cost little
 _MOST = 1e3  # factor of cells beyond which no advice is given
 
 
@@ -28,25 +29,48 @@ def compare(
     grid: Grid,
     what: str,
     stacklevel: int = 3,
-) -> None:
+    other: Grid | None = None,
+) -> bool:
     """A ``ResolutionWarning`` where ``again(other)`` on other cells is too far from ``answer``.
 
     ``apart(answer, other answer, other)`` is the relative difference. A problem that cannot
-    be posed on other cells (arrays instead of functions) is not compared.
+    be posed on other cells (arrays instead of functions) is not compared. Whether it warned.
     """
-    other = comparison_grid(grid)
+    other = other or comparison_grid(grid)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             difference = apart(answer, again(other), other)
     except TypeError:
-        return
+        return False
     except (ValueError, ConvergenceError):
         difference = np.inf if _posed(again, grid) else 0.0
     finer = np.prod(other.cells) > np.prod(grid.cells)
-    if not difference <= (CLOSE if finer else TOLERANCE):
-        order = _order(difference, again, apart, other)
-        warn_coarse(difference, grid, other, what, stacklevel + 1, order)
+    if difference <= (CLOSE if finer else TOLERANCE):
+        return False
+    order = _order(difference, again, apart, other)
+    warn_coarse(difference, grid, other, what, stacklevel + 1, order)
+    return True
+
+
+def compare_twice(answer: Any, again: Any, apart: Any, grid: Grid, what: str) -> None:
+    """``compare`` with half of the cells, and with others that do not divide them.
+
+    Edges of a barrier, or of a target, are known to a cell: an answer on n cells and one on n/2 may
+    err by the same amount.
+    """
+    if compare(answer, again, apart, grid, what, 4) or is_small(grid):
+        return
+    compare(answer, again, apart, grid, what, 4, _odd_grid(grid))
+
+
+def _odd_grid(grid: Grid) -> Grid:
+    """Three times as many cells on a line, half as many more in the plane, or a third fewer."""
+    if grid.dim == 1:
+        return grid.refined(3)
+    finer = np.prod(grid.cells) <= _CHEAP
+    cells = tuple((3 * n + 1) // 2 if finer else (2 * n + 2) // 3 for n in grid.cells)
+    return Grid(grid.lower, grid.upper, cells, grid.periodic)
 
 
 def _order(difference: float, again: Any, apart: Any, other: Grid) -> float:
@@ -102,6 +126,13 @@ def _posed(again: Callable[[Grid], Any], grid: Grid) -> bool:
     except (ValueError, TypeError, ConvergenceError):
         return False
     return True
+
+
+def on_the_coarser(field: Array, grid: Grid, other: Array, cells: Grid) -> tuple[Array, Array]:
+    """A field on a grid, and another on other cells of its box, both at the fewer centres."""
+    if np.prod(cells.cells) > np.prod(grid.cells):
+        return field, interpolated(other, cells, grid)
+    return interpolated(field, grid, cells), other
 
 
 def interpolated(field: Array, grid: Grid, other: Grid) -> Array:

@@ -96,7 +96,7 @@ def _others(
     return out
 
 
-def _images(lines: Array, h: float, t: float, term: Term) -> tuple[int, int]:
+def _images(lines: Array, h: float, t: float, term: Term) -> tuple[int, float]:
     """Number of images on each side within reach of the fastest wave of the data, and whole turns.
 
     L is least at the velocity H'(0). However long t is, of all images of a point one of the two
@@ -106,8 +106,8 @@ def _images(lines: Array, h: float, t: float, term: Term) -> tuple[int, int]:
     fastest = max(np.abs(term.velocities(float(steps.min()), float(steps.max()))))
     width = h * lines.shape[1]
     if fastest * t < width:
-        return 1, 0
-    return 2, round(float(term.slope(np.zeros(()))) * t / width)
+        return 1, 0.0
+    return 2, float(np.rint(float(term.slope(np.zeros(()))) * t / width))
 
 
 def _require_convex(cost: Array, v: Array) -> None:

@@ -1,6 +1,7 @@
 """Whether cells and steps resolve a Hamiltonian of place and time, and whether it is as it says."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -14,6 +15,7 @@ from pdekit.grid import Grid
 from pdekit.pde.discrete.between_cells import between
 from pdekit.pde.discrete.fluxes import slope_bounds, slopes
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.time_variation import ends_where_fast
 from pdekit.pde.discrete.users_hamiltonians import check_hamiltonian, require_bounded_derivative
 from pdekit.pde.state_dependent import at_state, parts_of
 from pdekit.potentials.consistency import check_gradient, check_pointwise
@@ -24,6 +26,7 @@ _SHARE = 0.25  # of the places: more than jumps and kinks along lines
 _PLACES = 128  # at which the Hamiltonian is looked at within each step
 _GOLDEN = 0.6180339887498949
 _IN_TIME = 0.02  # of the range of u: what may be missed within the steps
+_IN_ADVANCE = 0.1  # of that range, what H would do if it were always as in a pulse
 _SLOPES = 257  # along an axis, at which a user's Hamiltonian is looked at
 
 
@@ -122,18 +125,24 @@ class TimeResolution:
         self.range = float(np.ptp(problem.values))
         self.missed, self.steps = np.zeros(flat.size), 0
 
-    def look(self, u: Array, t: float, after: float) -> None:
-        """Compare within the step from t."""
-        self.steps += 1
-        share = float(np.modf(self.steps * _GOLDEN)[0])
+    def pulses(self, u: Array, until: float) -> list[float]:
+        """Times between which H is nearly linear where it changes fast, seen in advance."""
+        least = _IN_ADVANCE * self.range / until
+        return ends_where_fast(self._at(u), until, least)
+
+    def _at(self, u: Array) -> Callable[[float], Array]:
+        """H at a time, at the places, for the slopes of u."""
         minus, plus = slopes(u, self.grid)
         pairs = zip(minus, plus, strict=True)
         p = np.stack([(a[self.cells] + b[self.cells]) / 2 for a, b in pairs], -1)
         x = self.grid.centres[self.cells]
-        at = [
-            np.asarray(at_state(self.hamiltonian, x, s)(p))
-            for s in (t, t + share * (after - t), after)
-        ]
+        return lambda t: np.asarray(at_state(self.hamiltonian, x, t)(p), dtype=float)
+
+    def look(self, u: Array, t: float, after: float) -> None:
+        """Compare within the step from t."""
+        self.steps += 1
+        share = float(np.modf(self.steps * _GOLDEN)[0])
+        at = [*map(self._at(u), (t, t + share * (after - t), after))]
         off = np.abs(at[1] - (1 - share) * at[0] - share * at[2])
         self.missed += (after - t) * off
 

@@ -6,6 +6,7 @@ with a dissipation of each cell. u_i is fed by its own cell's alone, so that the
 where dt (Σ_k |b_k| / h_k + |c| (Σ_k h_k^-2)^1/2 + Σ_k a_k / h_k) <= 1 in every cell.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -337,6 +338,9 @@ class FrontMarch:
         self.first = problem.values if self.raised is None else self.raised(problem.values, 0.0)
         self.low, self.high = float(self.first.min()), float(self.first.max())
         self.resolution = TimeResolution(problem) if self.numerical.moves else None
+        self.pulses: list[float] = []
+        if self.resolution is not None and until < inf:
+            self.pulses = self.resolution.pulses(problem.values, until)
         if share is not None:
             stats["filtered"] = 0.0
 
@@ -348,10 +352,11 @@ class FrontMarch:
             rate, left = now[1], end - t
             dt = left if rate * left <= self.cfl else self.cfl / rate
             dt = min(dt, self.longest, self.shortened)
+            stop = self._next_pulse(t, end)
             while True:
                 if not left <= dt * MOST_STEPS:
                     raise _too_many(dt, left)
-                after = end if dt >= left else t + dt
+                after = stop if dt >= stop - t else t + dt
                 v, then = self._tried(u, now, t, after)
                 if then[1] * (after - t) <= _TOO_FAST * self.cfl:
                     break
@@ -363,6 +368,11 @@ class FrontMarch:
         if self.resolution is not None:
             self.resolution.report(8 if self.share is None else 9)
         return u, steps
+
+    def _next_pulse(self, t: float, end: float) -> float:
+        """The end of the interval, or before it of the stretch on which H is nearly linear."""
+        k = bisect_right(self.pulses, t)
+        return min(end, self.pulses[k]) if k < len(self.pulses) else end
 
     def _tried(
         self, u: Array, now: tuple[Array, float, list[Array]], t: float, after: float

@@ -5,6 +5,8 @@ short pulse in between is missed. Coefficients are cheap compared with a step: t
 many times, and refined where they deviate from linear interpolation, until a pulse is resolved.
 """
 
+from collections.abc import Callable
+from functools import partial
 from math import log, sqrt
 
 import numpy as np
@@ -33,6 +35,7 @@ _GAUSS = sqrt(3) / 6
 GAUSS_POINTS = 0.5 - _GAUSS, 0.5 + _GAUSS
 MAGNUS_STAGES = (0.25 + _GAUSS, 0.25 - _GAUSS), (0.25 - _GAUSS, 0.25 + _GAUSS)
 Interval = tuple[float, float]
+Sampled = Callable[[float], Array]
 
 
 def ends_of_pulses(problem: Problem, until: float, least: float) -> list[float]:
@@ -42,7 +45,7 @@ def ends_of_pulses(problem: Problem, until: float, least: float) -> list[float]:
     between stored times are not checked, since steps end at these.
     """
     known = problem.grid.dim == 1 and _linear_between_times(problem)
-    pulses = [] if known else _pulses(problem, until, least)
+    pulses = [] if known else _pulses(partial(_sampled, problem), until, least)
     return [float(t) for ends in pulses for t in ends]
 
 
@@ -59,7 +62,10 @@ def pieces(problem: Problem, until: float, longest: float, least: float) -> list
     """Ends of time intervals, one for each pulse, and the maximal first step in each."""
     out: list[Interval] = []
     before = 0.0
-    for start, end, step in [*_groups(_pulses(problem, until, least)), (until, until, np.inf)]:
+    for start, end, step in [
+        *_groups(_pulses(partial(_sampled, problem), until, least)),
+        (until, until, np.inf),
+    ]:
         count = int(np.ceil((start - before) / longest))
         out += [(float(t), np.inf) for t in np.linspace(before, start, count + 1)[1:]]
         out += [(end, step)] if end > start else []
@@ -79,13 +85,18 @@ def _groups(pulses: list[Interval]) -> list[tuple[float, float, float]]:
     return out
 
 
-def _pulses(problem: Problem, until: float, least: float) -> list[Interval]:
+def ends_where_fast(sampled: Sampled, until: float, least: float) -> list[float]:
+    """Ends of intervals as above, of whatever is ``sampled`` at a time."""
+    return sorted({float(t) for ends in _pulses(sampled, until, least) for t in ends})
+
+
+def _pulses(sampled: Sampled, until: float, least: float) -> list[Interval]:
     """Consecutive intervals on which fast coefficients are nearly linear."""
     if not until > 0:
         return []
     inner = np.sort(np.arange(1, _LOOKS) * _GOLDEN % 1.0)
     times = until * np.concatenate([[0.0], inner, [1.0]])
-    values = np.array([_sampled(problem, t) for t in times])
+    values = np.array([sampled(t) for t in times])
     gaps = np.diff(times)[:, None]
     line = (values[:-2] * gaps[1:] + values[2:] * gaps[:-1]) / (gaps[1:] + gaps[:-1])
     away = np.abs(values[1:-1] - line).max(1)
@@ -95,17 +106,17 @@ def _pulses(problem: Problem, until: float, least: float) -> list[Interval]:
     for j in map(int, out):
         for k in (j - 1, j):
             fast[k] = max(fast.get(k, 0.0), float(away[j - 1]))
-    return _halved(problem, [(times[k], times[k + 1], size) for k, size in fast.items()])
+    return _halved(sampled, [(times[k], times[k + 1], size) for k, size in fast.items()])
 
 
-def _halved(problem: Problem, intervals: list[tuple[float, float, float]]) -> list[Interval]:
+def _halved(sampled: Sampled, intervals: list[tuple[float, float, float]]) -> list[Interval]:
     """Halve each until it is linear to a quarter of its change."""
     done, samples = [], 0
-    stack = [(a, b, _sampled(problem, a), _sampled(problem, b), z, 0) for a, b, z in intervals]
+    stack = [(a, b, sampled(a), sampled(b), z, 0) for a, b, z in intervals]
     while stack:
         a, b, first, last, size, depth = stack.pop()
         middle = (a + b) / 2
-        value = _sampled(problem, middle)
+        value = sampled(middle)
         samples += 1
         away = float(np.abs(value - (first + last) / 2).max())
         if away <= _RESOLVED * size or depth >= _HALVINGS or samples > _MOST:

@@ -88,8 +88,8 @@ def default_scheme(equation: Equation, grid: Grid) -> Scheme:
     killing rate that is not the same everywhere), to ``Krylov``. Where in the plane ``Split`` or
     ``Krylov`` does not reach its tolerance, ``solve`` tries the other; the scheme that was used is
     that of the solution. Densities of the plane without diffusion along an axis go to
-    ``SemiLagrangian``, others without noise (beta = inf) to ``Upwind``. With an obstacle it is ``ActiveSet``, or
-    ``Filtered`` for ``HamiltonJacobi``.
+    ``SemiLagrangian``, others without noise (beta = inf) to ``Upwind``. With an obstacle it is
+    ``ActiveSet``, or ``Filtered`` for ``HamiltonJacobi``.
     """
     require_grid("grid", grid)
     require_known(equation)

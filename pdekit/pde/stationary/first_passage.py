@@ -41,7 +41,8 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Field) -> xr
     Every value is a sum of positive terms and right to rounding for the discrete generator: also
     for times of 1e200; along an axis without diffusion two of them, on the cells and on those of a
     third of the width, are extrapolated to second order. A ``ResolutionWarning`` tells where times
-    on half the cells differ by more than a twentieth of the largest. In the cell at the edge of the
+    on half the cells, or on others that do not divide them, differ by more than a twentieth of the
+    largest. In the cell at the edge of the
     target the time falls to the edge as it does for a constant drift, in layers and ballistically
     alike. Mathematics 1.14; Kramers' law is ``kramers_time``. Good values: 2,000 cells on a line
     give the time from -1 to 1 in the double well to 1e-5.
@@ -50,7 +51,7 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Field) -> xr
     that cannot be reached, ``ConvergenceError`` for times above 1e300.
     """
     time = _times(equation, grid, target)
-    grid_comparison.compare(
+    grid_comparison.compare_twice(
         time,
         lambda other: _times(equation, other, halved(target, grid, other)),
         _times_apart,
@@ -95,11 +96,10 @@ def _require_representable(rates: Array, longest: float) -> None:
 def _times_apart(time: Array, other: Array, cells: Grid) -> float:
     """The largest difference over the largest time; of the logarithms of the largest if larger."""
     first = Grid(cells.lower, cells.upper, time.shape, cells.periodic)
-    here, most = (
-        grid_comparison.interpolated(time / time.max(), first, cells),
-        other.max() / time.max(),
-    )
-    return max(abs(float(np.log(most))), float(np.abs(here - other / time.max()).max()))
+    longest = float(time.max())
+    here, there = grid_comparison.on_the_coarser(time, first, other, cells)
+    apart = float(np.abs(here - there).max()) / longest
+    return max(abs(float(np.log(other.max() / longest))), apart)
 
 
 def halved(target: Any, grid: Grid, other: Grid) -> Any:
@@ -119,10 +119,11 @@ def committor(equation: Equation, grid: Grid, start: Field, target: Field) -> xr
     The sets are given as for ``mean_first_passage_time``; they must not meet. Second order in h for
     intervals and boxes; between 0 and 1 exactly, and accurate to rounding where it is tiny.
     Absorbing walls count as neither. Dims ``("x",)`` or ``("x", "y")``; raises likewise. A
-    ``ResolutionWarning`` tells where it differs by more than 0.05 from that on half the cells.
+    ``ResolutionWarning`` tells where it differs by more than 0.05 from that on half the cells, or
+    on others that do not divide them.
     """
     q = _probabilities(equation, grid, start, target)
-    grid_comparison.compare(
+    grid_comparison.compare_twice(
         q,
         lambda other: _probabilities(
             equation, other, halved(start, grid, other), halved(target, grid, other)
@@ -158,7 +159,8 @@ def _probabilities_of(problem: Problem, start: Any, target: Any) -> Array:
 
 def _probabilities_apart(q: Array, other: Array, cells: Grid) -> float:
     first = Grid(cells.lower, cells.upper, q.shape, cells.periodic)
-    return float(np.abs(grid_comparison.interpolated(q, first, cells) - other).max())
+    here, there = grid_comparison.on_the_coarser(q, first, other, cells)
+    return float(np.abs(here - there).max())
 
 
 def _problem(equation: Any, grid: Grid) -> Problem:
