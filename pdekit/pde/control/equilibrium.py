@@ -51,8 +51,8 @@ def equilibrium(
     for parts in _PARTS:
         nodes, stored = _nodes(times, scheme, parts)
         game = Game(
-            grid, nodes, steps, forward.values, backward.running_cost(), backward.values, *couplings,
-            closed=_at(nodes, closed),
+            grid, nodes, steps, forward.values, backward.running_cost(), backward.values,
+            *couplings, closed=_at(nodes, closed),
         )  # fmt: skip
         try:
             found, counts = _closed(game, solver)
