@@ -342,7 +342,7 @@ def test_remaps_equal_their_plain_form(seed, periodic):
         speeds[:, -1] = speeds[:, 0]
     tau = float(rng.uniform(0, 5))
     places, out = np.empty_like(speeds), np.empty_like(rho)
-    feet(speeds, tau, periodic, places)
+    feet(speeds, tau, periodic, (False, False), places)
     remap(rho, places, periodic, out)
     assert (out >= 0).all()
     np.testing.assert_allclose(out.sum(1), rho.sum(1), rtol=1e-13)

@@ -73,8 +73,9 @@ class Ways:
             falls = None if axis in self.noisy else values
             speeds = velocity(equation.force, falls, grid, axis)
             if speeds.any():
-                kind = Turning if self.problem.turning[axis] else Motion
-                lines.append(kind(speeds, grid, axis))
+                turns, opens = self.problem.turning[axis], self.problem.absorbing[axis]
+                made = Turning(speeds, grid, axis) if turns else Motion(speeds, grid, axis, opens)
+                lines.append(made)
         return [*lines, *self.noise(self.time_of_noise(t))]
 
     def _noise(self, t: float) -> list[Any]:
@@ -134,10 +135,15 @@ def _downhill(lines: Array, grid: Grid, axis: int) -> Array:
 
 
 class Motion:
-    """Transport along the lines of an axis: cells hold what was between where their faces were."""
+    """Transport along the lines of an axis: cells hold what was between where their faces were.
 
-    def __init__(self, speeds: Array, grid: Grid, axis: int) -> None:
-        self.axis, self.periodic = axis, bool(grid.periodic[axis])
+    ``opens``: whether what arrives at the lower and at the upper end is gone; nothing enters there.
+    """
+
+    def __init__(
+        self, speeds: Array, grid: Grid, axis: int, opens: tuple[bool, bool] = (False, False)
+    ) -> None:
+        self.axis, self.periodic, self.opens = axis, bool(grid.periodic[axis]), opens
         self.speeds = speeds / float(grid.spacing[axis])
         self.feet = lru_cache(4)(self._feet)
 
@@ -158,7 +164,7 @@ class Motion:
         from pdekit.pde.kernels.remap_lines import feet
 
         out = np.empty_like(self.speeds)
-        feet(self.speeds, tau, self.periodic, out)
+        feet(self.speeds, tau, self.periodic, self.opens, out)
         return out
 
     def apply(self, u: Array, tau: float, method: Any, out: Array) -> float:

@@ -12,6 +12,7 @@ exactly, for rho_t = Lᵀ rho. Where there is but one way out, q = 1, whatever t
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from pdekit.pde.discrete import chains
 from pdekit.pde.discrete.drift_diffusion import ends_of
 from pdekit.pde.discrete.generators import Generator
 from pdekit.pde.discrete.problem import Problem
+from pdekit.pde.discrete.thirds import extrapolated, still_axes
 from pdekit.pde.discrete.wall_rates import first_wall
 
 KILLED = -1
@@ -53,13 +55,20 @@ def outflow(problem: Problem, fields: Array, times: Array) -> Outflow:
     for generator in generators:
         _require_no_growth(generator)
     lost = [losses(generator, ways) for generator in generators]
+    still = still_axes(problem)
     flux = [
-        [float((rates * u).sum()) * volume for rates in (lost[k] if moves else lost[0])]
+        [
+            float((rates * _at_wall(u, way, still)).sum()) * volume
+            for way, rates in zip(ways, lost[k] if moves else lost[0], strict=True)
+        ]
         for k, u in enumerate(fields)
     ]
     chances = [np.ones(problem.grid.shape)]
     if len(ways) > 1:
-        chances = [_chance(generators[0], rates) for rates in lost[0]]
+        chances = [
+            np.minimum(extrapolated(problem, partial(_chance, ways=ways, k=k)), 1.0)
+            for k in range(len(ways))
+        ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # said by solve
         gone = problem.values - fields
@@ -113,11 +122,27 @@ def losses(generator: Generator, ways: list[int]) -> list[Array]:
     return [lost[way] for way in ways]
 
 
-def _chance(generator: Generator, rates: Array) -> Array:
-    """The probability to leave by the way of these rates some day, from each cell."""
-    total = generator.loss
+def _at_wall(u: Array, way: int, still: tuple[int, ...]) -> Array:
+    """A density where a way takes from it: at the wall of an axis without diffusion, else as is.
+
+    There all that arrives in a cell leaves through its face, at which the density is not zero.
+    """
+    axis = way // 2
+    if way == KILLED or axis not in still:
+        return u
+    made = u.copy()
+    lines, before = np.moveaxis(made, axis, 0), np.moveaxis(u, axis, 0)
+    last, inner = (-1, -2) if way % 2 else (0, 1)
+    lines[last] = np.maximum(1.5 * before[last] - 0.5 * before[inner], 0.0)
+    return made
+
+
+def _chance(problem: Problem, ways: list[int], k: int) -> Array:
+    """The probability to leave by the way ``k`` some day, from each cell."""
+    generator, grid = problem.generator(), problem.grid
+    total, rates = generator.loss, losses(generator, ways)[k]
     assert total is not None
-    matrix, grid = generator.matrix(), generator.grid
+    matrix = generator.matrix()
     return chains.hitting(matrix, grid, total.ravel(), rates.ravel()).reshape(grid.shape)
 
 

@@ -45,8 +45,11 @@ def _before(w, j, tau, periodic):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, error_model="numpy")
-def feet(w, tau, periodic, out):  # type: ignore[no-untyped-def]
-    """out (rows, n + 1): where the faces of every line were a time tau ago, in order."""
+def feet(w, tau, periodic, opens, out):  # type: ignore[no-untyped-def]
+    """out (rows, n + 1): where the faces of every line were a time tau ago, in order.
+
+    What arrives at an end that ``opens`` (lower, upper) is gone; else it stays in the last cell.
+    """
     rows, faces = w.shape
     for r in range(rows):
         for j in range(faces):
@@ -54,7 +57,10 @@ def feet(w, tau, periodic, out):  # type: ignore[no-untyped-def]
         if periodic:
             out[r, faces - 1] = out[r, 0] + (faces - 1)
         else:
-            out[r, 0], out[r, faces - 1] = 0.0, float(faces - 1)
+            if not opens[0]:
+                out[r, 0] = 0.0
+            if not opens[1]:
+                out[r, faces - 1] = float(faces - 1)
         for j in range(1, faces):
             out[r, j] = max(out[r, j], out[r, j - 1])
 

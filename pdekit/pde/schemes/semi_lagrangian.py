@@ -10,7 +10,7 @@ from pdekit import checks
 from pdekit.arrays import Array
 from pdekit.errors import ConvergenceError, FieldError
 from pdekit.grid import Grid
-from pdekit.pde.discrete import characteristics, grid_comparison
+from pdekit.pde.discrete import characteristics, drift_diffusion, grid_comparison
 from pdekit.pde.discrete.march import March
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.stats import Stats
@@ -45,13 +45,14 @@ class SemiLagrangian:
     Scharfetter-Gummel rates, which keep the Maxwellian of momenta exactly. The order of a step is
     that of BAOAB, kick, drift, noise, drift, kick. Mass and sign are kept, at any step: no CFL
     condition. Order 2 in space and time. Axes may be rings. Walls that are ``Specular()`` turn
-    momenta round, exactly; at others what arrives gathers in the cells, as by the upwind fluxes of
-    the other schemes.
+    momenta round, exactly; what arrives at a wall that absorbs is gone, and nothing comes from
+    there; at others it gathers in the cells, as by the upwind fluxes of the other schemes.
 
     All steps of an output interval are equal, and halved until the error in time, from the change
     by halving and the ratio of the last two such changes, is below ``rtol`` in L1 over the mass, or
     a sixteenth of the distance to the density on other cells (a third where all that still changes
-    are the remaps of more and more steps). ``.stats``: ``error_estimate``, of the error in
+    are the remaps of more and more steps), or until changes grow, as in the layer of slow momenta
+    beside a wall that absorbs. ``.stats``: ``error_estimate``, of the error in
     time; ``on_other_cells``, the L1 distance to the density on half as many cells an axis (on more
     where there are fewer than 16): where errors are of second order three times that of this one.
     Above 0.05 a ``ResolutionWarning`` is given.
@@ -83,10 +84,10 @@ class SemiLagrangian:
         equation = problem.equation
         if problem.grid.dim != 2:
             return "SemiLagrangian works in the plane; use schemes.Exponential() on a line"
-        if any(map(any, problem.absorbing)) or equation.supplied:
+        if equation.supplied or _takes_in_part(problem):
             return (
-                "SemiLagrangian takes walls that nothing passes, and no source: it is not linear; "
-                "use schemes.Krylov()"
+                "SemiLagrangian takes walls that absorb whatever arrives, or reflect, and no "
+                "source: it is not linear; use schemes.Krylov()"
             )
         if not equation.mean_field and characteristics.turns_nowhere(problem):
             return characteristics.turns_nowhere(problem)
@@ -164,6 +165,8 @@ class _Run:
                 break
             if change >= _SECOND * before and best[0] <= _REST * apart * share:
                 break
+            if change >= before and best[0] <= _LOST * share:  # beside walls that absorb
+                break
         error, new, count = best
         self.error += error
         self.v = self._there(t, span, count)
@@ -196,8 +199,10 @@ class _Run:
             return 0.0
         grid, other = self.problem.grid, self.other.grid
         if grid.cell_volume < other.cell_volume:
-            return float(np.abs(binned(u, grid, other) - v).sum()) / float(v.sum())
-        return float(np.abs(u - binned(v, other, grid)).sum()) / float(u.sum())
+            u = binned(u, grid, other)
+        else:
+            v = binned(v, other, grid)
+        return float(np.abs(u - v).sum()) / max(float(u.sum()), 1e-300)
 
     def _judge(self, u: Array, t: float) -> None:
         """Record how far the density on other cells is; warn once where that is too far."""
@@ -225,6 +230,13 @@ def _beside(problem: Problem, rtol: float) -> Stepper | None:
         return _stepper(there, other, rtol)
     except (FieldError, TypeError, ValueError):
         return None
+
+
+def _takes_in_part(problem: Problem) -> bool:
+    """Whether a wall absorbs a part of what arrives."""
+    walls = getattr(problem.equation, "walls", None)
+    pairs = drift_diffusion.ends_of(walls, problem.grid)
+    return any(0 < end.rate < inf for pair in pairs for end in pair)
 
 
 def _extrapolated(change: float, before: float) -> float:

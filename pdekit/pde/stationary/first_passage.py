@@ -16,6 +16,7 @@ from pdekit.pde.discrete import chains, grid_comparison
 from pdekit.pde.discrete.generators import Generator, bernoulli, neighbours
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.steady import steady
+from pdekit.pde.discrete.thirds import extrapolated
 from pdekit.pde.equations import BackwardKolmogorov, FokkerPlanck
 from pdekit.pde.stationary.stationary import on_cells
 from pdekit.protocols import Equation, Field
@@ -38,8 +39,9 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Field) -> xr
     periodic); absorbing walls count as targets too. Dims ``("x",)`` or ``("x", "y")``.
 
     Every value is a sum of positive terms and right to rounding for the discrete generator: also
-    for times of 1e200. A ``ResolutionWarning`` tells where times on half the cells differ by
-    more than a twentieth of the largest. In the cell at the edge of the target the time falls to
+    for times of 1e200; along an axis without diffusion two of them, on the cells and on those of a
+    third of the width, are extrapolated to second order. A ``ResolutionWarning`` tells where times
+    on half the cells differ by more than a twentieth of the largest. In the cell at the edge of the target the time falls to
     the edge as it does for a constant drift, in layers and ballistically alike. Mathematics 1.14;
     Kramers' law is ``kramers_time``. Good values: 2,000 cells on a line give the time from -1 to 1
     in the double well to 1e-5.
@@ -59,7 +61,15 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Field) -> xr
 
 
 def _times(equation: Any, grid: Grid, target: Any) -> Array:
-    generator = _problem(equation, grid).generator()
+    def on(problem: Problem) -> Array:
+        return _times_of(problem, halved(target, grid, problem.grid))
+
+    return extrapolated(_problem(equation, grid), on)
+
+
+def _times_of(problem: Problem, target: Any) -> Array:
+    """Those of the generator's chain."""
+    generator, grid = problem.generator(), problem.grid
     inside, absorbed, source = _absorbed(generator, target, "the target")
     if inside.all():
         raise ValueError(
@@ -125,7 +135,16 @@ def committor(equation: Equation, grid: Grid, start: Field, target: Field) -> xr
 
 
 def _probabilities(equation: Any, grid: Grid, start: Any, target: Any) -> Array:
-    generator = _problem(equation, grid).generator()
+    def on(problem: Problem) -> Array:
+        sets = (halved(each, grid, problem.grid) for each in (start, target))
+        return _probabilities_of(problem, *sets)
+
+    return np.minimum(extrapolated(_problem(equation, grid), on), 1.0)
+
+
+def _probabilities_of(problem: Problem, start: Any, target: Any) -> Array:
+    """Those of the generator's chain."""
+    generator, grid = problem.generator(), problem.grid
     origin, back, _ = _absorbed(generator, start, "the start")
     goal, there, _ = _absorbed(generator, target, "the target")
     if (origin & goal).any():
@@ -178,15 +197,21 @@ def _absorbed(
 
 
 def _to_the_edge(rate: Array, back: Array, share: Array) -> tuple[Array, Array]:
-    """(e^Δ - 1) / (e^θΔ - 1) and (B(θΔ) - B(Δ)) / Δ; see ``_absorbed``."""
+    """(e^Δ - 1) / (e^θΔ - 1) and (B(θΔ) - B(Δ)) / Δ; see ``_absorbed``.
+
+    Without diffusion (no way back) 1 / θ and none: the cell is left that much sooner, whatever else
+    happens in it.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         fall = np.clip(np.nan_to_num(np.log(back) - np.log(rate), posinf=700.0), -700.0, 700.0)
     size = np.maximum(np.abs(fall), 1e-100)
     growth = np.expm1(-size) / np.expm1(-size * share)
     growth = np.where(fall > 0, growth * np.exp((1 - share) * size), growth)
+    flies = back == 0
     spared = (bernoulli(size * share) - bernoulli(size)) / size  # B(-x) = B(x) + x
     spared = np.where(size < 1e-3, (1 - share) / 2 - (1 - share**2) * size / 12, spared)
-    return growth, np.where(fall > 0, spared, 1 - share - spared)
+    spared = np.where(fall > 0, spared, 1 - share - spared)
+    return np.where(flies, 1 / share, growth), np.where(flies, 0.0, spared)
 
 
 def _jumps(generator: Generator) -> Iterator[tuple[Any, Any, Array, Array, Array]]:

@@ -18,8 +18,10 @@ from pdekit.pde.discrete import chains, drift_diffusion, grid_comparison, peclet
 from pdekit.pde.discrete.generators import Generator, gibbs
 from pdekit.pde.discrete.problem import Problem
 from pdekit.pde.discrete.steady import steady
+from pdekit.pde.discrete.thirds import on_thirds, still_axes
 from pdekit.pde.equations import LINEAR
 from pdekit.pde.stationary import slow_chains
+from pdekit.pde.stationary.found_modes import Extrapolated, OnCells
 from pdekit.pde.stationary.stationary import on_cells
 from pdekit.protocols import Equation
 
@@ -33,7 +35,6 @@ _HIDDEN, _LOWEST = (
     0.5,
     1e-150,
 )  # e-folds of a barrier between cells; least sqrt(pi) for its detection
-_BESIDE, _ITERATIONS = 1e-6, 4  # shift of an inverse iteration from its rate, and its steps
 _FLOOR = 1e-280  # lower limit of weights without detailed balance
 
 
@@ -49,19 +50,12 @@ class SlowModes:
 
     rates: NDArray[Any]
     grid: Grid
-    _vectors: NDArray[Any] = field(repr=False)
-    _inverse: slow_chains.Inverse = field(repr=False)
+    _found: OnCells | Extrapolated = field(repr=False)
 
-    @cached_property
+    @property
     def functions(self) -> NDArray[Any]:
         """The values of the modes in the cells, (count, *grid.shape)."""
-        chain = self._inverse.chain
-        made = slow_chains.functions(self._inverse, self.rates, self._vectors)
-        made /= np.abs(made).max(1)[:, None]
-        weights = chain.root**2 if chain.loss is None else 1 / chain.root.size
-        made /= np.sqrt((np.abs(made) ** 2 * weights).sum(1))[:, None]
-        modes: NDArray[Any] = made.reshape(-1, *self.grid.shape)
-        return modes
+        return self._found.functions
 
     @property
     def gap(self) -> float:
@@ -76,16 +70,12 @@ class SlowModes:
         It is the law of what is left after a long time. Dims ``("x",)`` or ``("x", "y")``. Raises
         ``ValueError`` where nothing is lost: there ``stationary`` has the density.
         """
-        chain = self._inverse.chain
-        if chain.loss is None:
+        if not self._found.loses:
             raise ValueError(
                 "a quasi-stationary density belongs to an equation that loses mass, by walls=... "
                 "or killing=...; here none is lost: use stationary(equation, grid)"
             )
-        made = np.abs(self.functions[0]).ravel() * chain.root**2
-        if not chain.reversible:
-            made = _fading(chain.matrix, self.gap, made)
-        rho = made.reshape(self.grid.shape)
+        rho = self._found.fading()
         return on_cells(rho / self.grid.integrate(rho), self.grid, "quasi_stationary")
 
     @cached_property
@@ -96,20 +86,6 @@ class SlowModes:
         coords |= dict(zip(self.grid.names, self.grid.axes, strict=True))
         dims = ("mode", *self.grid.names)
         return xr.DataArray(self.functions, coords=coords, dims=dims, name="modes")
-
-
-def _fading(matrix: Any, rate: float, start: Array) -> Array:
-    """The mode of the transpose with this rate, by inverse iteration."""
-    from scipy.sparse import eye_array
-    from scipy.sparse.linalg import splu
-
-    rho: Array = start / start.sum()
-    shifted = (matrix.T + (1 - _BESIDE) * rate * eye_array(rho.size)).tocsc()
-    factors = splu(shifted)
-    for _ in range(_ITERATIONS):
-        rho = np.asarray(factors.solve(rho))
-        rho = np.maximum(rho / rho.sum(), 0.0)
-    return rho
 
 
 def spectral_gap(equation: Equation, grid: Grid, extrapolate: bool = False) -> float:
@@ -147,8 +123,9 @@ def slow_modes(equation: Equation, grid: Grid, count: int = 1) -> SlowModes:
     rates are sorted by real part among the smallest in modulus: ``count + 16``, or enough that
     on a grid of 256 cells (or the grid itself) no mode that rotates faster than it decays is
     missed; an ``AccuracyWarning`` where that takes more than 100. Walls that absorb and killing are
-    taken into account: then the slowest rate is that of the end, and its mode of the density, the
-    quasi-stationary one, is ``quasi_stationary``. A ``ResolutionWarning`` tells where a rate
+    taken into account; along an axis without diffusion (a kinetic equation) rates and modes are
+    extrapolated to second order from cells of a third of the width. With losses the
+    slowest rate is that of the end, and its mode of the density, the quasi-stationary one, is ``quasi_stationary``. A ``ResolutionWarning`` tells where a rate
     differs by more than a twentieth from that on half the cells, or a barrier lies between the
     cells.
 
@@ -171,18 +148,26 @@ def _modes(equation: Any, grid: Grid, count: int, stacklevel: int = 2) -> SlowMo
     cells = int(np.prod(grid.shape))
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= cells // 3:
         raise ValueError(f"count must be a whole number from 1 to {cells // 3}, got {count!r}")
-    generator = problem.generator()
+    here, finer = _on_cells(problem, count, stacklevel + 1), on_thirds(problem)
+    if finer is None:
+        return SlowModes(here.rates, grid, here)
+    both = Extrapolated(here, _on_cells(finer, count, stacklevel + 1))
+    return SlowModes(both.rates, grid, both)
+
+
+def _on_cells(problem: Problem, count: int, stacklevel: int) -> OnCells:
+    """The modes of the generator."""
+    generator, grid = problem.generator(), problem.grid
     chain = _chain(problem, generator)
-    if generator.loss is None and drift_diffusion.is_general(problem.equation):
+    general = drift_diffusion.is_general(problem.equation) and not still_axes(problem)
+    if generator.loss is None and general:
         density = chain.root.reshape(grid.shape) ** 2 / grid.cell_volume
         peclet.report(problem, density, stacklevel + 1)
     _look_at_barriers(chain, stacklevel + 1)
     if chain.reversible:
-        rates, vectors, inverse = slow_chains.reversible_modes(chain, count)
-    else:
-        among = _among(problem, chain, count)
-        rates, vectors, inverse = slow_chains.driven_modes(chain, count, among)
-    return SlowModes(rates, grid, vectors, inverse)
+        return OnCells(grid, *slow_chains.reversible_modes(chain, count))
+    among = _among(problem, chain, count)
+    return OnCells(grid, *slow_chains.driven_modes(chain, count, among))
 
 
 def _look_at_barriers(chain: slow_chains.Chain, stacklevel: int) -> None:
