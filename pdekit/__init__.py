@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from pdekit.particles.run.ranks import Ranks as Ranks
     from pdekit.pde import hamiltonians as hamiltonians
     from pdekit.pde import schemes as schemes
+    from pdekit.pde.arrival import arrival_time as arrival_time
     from pdekit.pde.control.control import Control as Control
     from pdekit.pde.control.control import Improvement as Improvement
     from pdekit.pde.control.control import control as control

@@ -181,6 +181,14 @@ BAD: dict[str, list[str]] = {
     "positive": [*_NO_NUMBER, *_SIZES],
     "least": [v for v in [*_NO_NUMBER, *_SIZES] if v != "0.0"],  # >= 0
     "rate": [v for v in [*_NO_NUMBER, *_SIZES] if v not in ("0.0", "lambda x: x")],
+    "pace": [
+        *(v for v in _FUNCTIONS if v != "3.0"),
+        "-1.0",
+        "np.inf",
+        "lambda x: x[..., 0] - 9",
+        "np.ones(5)",
+        "LAW",
+    ],
     "killing": [*(v for v in _FUNCTIONS if v != "3.0"), *_GROWTH, "np.ones(5)", "LAW"],
     "drift": [
         v for v in _FUNCTIONS if v not in ("lambda x: x", "lambda x: 0 * x", "lambda x, t: x")
@@ -930,6 +938,14 @@ CALLS: list[Call] = [
         target=("lambda x: x[..., 0] > 1", "set"),
     ),
     _row(
+        "arrival_time",
+        pk.arrival_time,
+        speed=("1.0", "pace"),
+        grid=("GRID", "grid"),
+        target=("lambda x: x[..., 0] > 1", "set"),
+        order=("2", "whole"),
+    ),
+    _row(
         "committor",
         pk.committor,
         equation=("FP", "equation"),
@@ -1407,7 +1423,7 @@ CALLS: list[Call] = [
         "default_scheme", schemes.default_scheme, equation=("FP", "equation"), grid=("GRID", "grid")
     ),
     _row("hamiltonians.Power", h.Power, exponent=("2.0", "positive"), scale=("1.0", "numbers")),
-    _row("hamiltonians.Eikonal", h.Eikonal, speed=("1.0", "speed")),
+    _row("hamiltonians.Eikonal", h.Eikonal, speed=("1.0", "pace")),
     _row(
         "Eikonal of place",
         lambda speed: _solved(pk.HamiltonJacobi(h.Eikonal(speed)), V),

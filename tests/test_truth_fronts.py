@@ -294,6 +294,59 @@ def hidden(rng):
     return Trial(what, lambda: pk.solve(pk.HamiltonJacobi(H), grid, f, 0.01), None, nonsense=True)
 
 
+# --- times of arrival -----------------------------------------------------------------------------
+
+
+def arriving(rng):
+    """Speeds that change linearly, whose rays are circles, from a set of equal times; or a box."""
+    width, c0 = log_uniform(rng, 0.1, 30), log_uniform(rng, 0.01, 100)
+    low = width * rng.normal(size=2)
+    cells = tuple(int(log_uniform(rng, 16, 120)) for _ in range(2))
+    ring = (bool(rng.random() < 0.3), False)
+    grid = pk.Grid(tuple(low), tuple(low + width * rng.uniform(0.6, 1.4, 2)), cells, ring)
+    size = np.subtract(grid.upper, grid.lower)
+    x0 = np.add(grid.lower, size * rng.uniform(0.1, 0.9, 2))
+    order = pick(rng, 1, 2)
+    if rng.random() < 0.5:
+        half = size * rng.uniform(0.02, 0.3, 2)
+
+        def exact(x):
+            away = np.abs(x - x0)
+            away[..., 0] = (
+                np.minimum(away[..., 0], size[0] - away[..., 0]) if ring[0] else away[..., 0]
+            )
+            return np.linalg.norm(np.maximum(away - half, 0), axis=-1) / c0
+
+        speed, target = c0, (tuple(x0 - half), tuple(x0 + half))
+    else:
+        if ring[0]:
+            grid = pk.Grid(grid.lower, grid.upper, cells)
+        steep = rng.uniform(0.05, 0.9) / np.linalg.norm(size) * rng.choice([-1.0, 1.0], 2)
+        a, first = c0 * steep, rng.uniform(0.03, 0.3) * size.min() / c0
+
+        def speed(x):
+            return c0 + (x - x0) @ a
+
+        def time(x):
+            g = np.linalg.norm(a)
+            return np.arccosh(1 + g**2 * ((x - x0) ** 2).sum(-1) / (2 * speed(x) * c0)) / g
+
+        def exact(x):
+            return np.maximum(time(x) - first, 0)
+
+        def target(x):
+            return time(x) < first
+
+    def judge(made):
+        true = exact(grid.centres)
+        return float(np.abs(made.values - true).max()), 0.05 * float(true.max())
+
+    what = (
+        f"arrival_time, {cells} cells over {size}, periodic={ring}, order={order}, x0={x0}, c0={c0}"
+    )
+    return Trial(what, lambda: pk.arrival_time(speed, grid, target, order), judge)
+
+
 ROWS = [
     Row("steps of fronts by loops", ("solve HamiltonJacobi", "Advection", "Eikonal", "Godunov",
         "Filtered"), stepwise, 0.5, cost=4),
@@ -301,6 +354,7 @@ ROWS = [
         "Filtered"), within_reach, 0.8, cost=4),
     Row("a disc carried along", ("solve HamiltonJacobi", "Advection", "Eikonal"), turning, 0.8,
         cost=10),
+    Row("times of arrival", ("arrival_time",), arriving, 0.6),
     Row("running costs by dynamic programming", ("solve HamiltonJacobi", "StateDependent"),
         separable, 0.8, cost=10),
     Row("speeds that cells do not show", ("solve HamiltonJacobi", "StateDependent"), hidden, 0.0,

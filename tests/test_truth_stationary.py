@@ -723,6 +723,35 @@ def along_a_parameter(rng):
     )
 
 
+def kinetic(rng):
+    """A harmonic well in (q, p): rates (γ ± sqrt(γ² - 4 w²)) / 2, and its Gaussian."""
+    beta, mass, k = (log_uniform(rng, 1e-2, 1e2) for _ in range(3))
+    w = np.sqrt(k / mass)
+    friction = w * log_uniform(rng, 0.3, 6)
+    wide = np.array([1 / np.sqrt(beta * k), np.sqrt(mass / beta)])
+    n, reach = int(log_uniform(rng, 16, 72)), rng.uniform(4, 6)
+    grid = pk.Grid(tuple(-reach * wide), tuple(reach * wide), n)
+    equation = pk.UnderdampedLangevin(pk.potentials.Quadratic(k), beta, friction, mass=mass).law()
+    rate = (friction - np.emath.sqrt(friction**2 - 4 * w**2)) / 2
+    at_rest = rng.random() < 0.5
+
+    def call():
+        return pk.stationary(equation, grid) if at_rest else pk.spectral_gap(equation, grid)
+
+    def judge(found):
+        if not at_rest:
+            return abs(found - rate.real), 0.1 * rate.real
+        rho = np.exp(-(((grid.centres / wide) ** 2).sum(-1)) / 2)
+        return grid.integrate(np.abs(found.values - rho / grid.integrate(rho))), 0.1
+
+    return Trial(
+        f"beta={beta:.4g} mass={mass:.4g} k={k:.4g} c={friction:.4g} n={n} reach={reach:.3g} "
+        f"{'stationary' if at_rest else 'gap'}",
+        call,
+        judge,
+    )
+
+
 ROWS = [
     Row("stationary densities on lines and rings", ("stationary",), stationary_on_a_line),
     Row("currents round rings", ("current", "stationary"), current_round_a_ring,
@@ -741,6 +770,7 @@ ROWS = [
     Row("entropy of linear drifts", ("entropy_production", "housekeeping", "current"),
         entropy_of_a_linear_drift, 0.2, 2),
     Row("states that were built", ("with_steady_state",), built_states, 0.15, 4),
+    Row("kinetic equations at rest", ("stationary", "spectral_gap"), kinetic, 0.2, 4),
     Row("limit cycles", ("LimitCycle", "current"), limit_cycles, 0.2, 5),
     Row("Kramers' law", ("kramers_time",), kramers, 0.6),
     Row("linear drifts taken apart", ("decompose",), decompositions, 0.8),

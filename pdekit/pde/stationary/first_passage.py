@@ -41,10 +41,10 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Field) -> xr
     Every value is a sum of positive terms and right to rounding for the discrete generator: also
     for times of 1e200; along an axis without diffusion two of them, on the cells and on those of a
     third of the width, are extrapolated to second order. A ``ResolutionWarning`` tells where times
-    on half the cells differ by more than a twentieth of the largest. In the cell at the edge of the target the time falls to
-    the edge as it does for a constant drift, in layers and ballistically alike. Mathematics 1.14;
-    Kramers' law is ``kramers_time``. Good values: 2,000 cells on a line give the time from -1 to 1
-    in the double well to 1e-5.
+    on half the cells differ by more than a twentieth of the largest. In the cell at the edge of the
+    target the time falls to the edge as it does for a constant drift, in layers and ballistically
+    alike. Mathematics 1.14; Kramers' law is ``kramers_time``. Good values: 2,000 cells on a line
+    give the time from -1 to 1 in the double well to 1e-5.
 
     Raises ``TypeError`` for another equation, ``ValueError`` for a target without cells, or one
     that cannot be reached, ``ConvergenceError`` for times above 1e300.
@@ -180,7 +180,7 @@ def _absorbed(
     drift and diffusion on a line.
     """
     grid = generator.grid
-    inside, box = _cells(grid, target, what)
+    inside, box = target_cells(grid, target, what)
     points = grid.centres.reshape(-1, grid.dim)
     total, weight, less = np.zeros((3, inside.size))
     for source, to, rate, back, step in _jumps(generator):
@@ -236,7 +236,7 @@ def _outside(generator: Generator, inside: Any, kill: Array) -> tuple[Any, Array
     return inner, np.where(inside, 1.0, kill + lost)
 
 
-def _cells(grid: Grid, target: Any, what: str) -> tuple[NDArray[np.bool_], Any]:
+def target_cells(grid: Grid, target: Any, what: str) -> tuple[NDArray[np.bool_], Any]:
     """Which cells have their centre in the set (flat), and its corners where it is a box."""
     box, inside = None, np.asarray(target)
     if callable(target):

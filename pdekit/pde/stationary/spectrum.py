@@ -125,7 +125,8 @@ def slow_modes(equation: Equation, grid: Grid, count: int = 1) -> SlowModes:
     missed; an ``AccuracyWarning`` where that takes more than 100. Walls that absorb and killing are
     taken into account; along an axis without diffusion (a kinetic equation) rates and modes are
     extrapolated to second order from cells of a third of the width. With losses the
-    slowest rate is that of the end, and its mode of the density, the quasi-stationary one, is ``quasi_stationary``. A ``ResolutionWarning`` tells where a rate
+    slowest rate is that of the end, and its mode of the density, the quasi-stationary one, is
+    ``quasi_stationary``. A ``ResolutionWarning`` tells where a rate
     differs by more than a twentieth from that on half the cells, or a barrier lies between the
     cells.
 

@@ -40,8 +40,8 @@ def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
     vector of the generator's transpose, by an elimination without subtractions: positive,
     and accurate to rounding in every cell however small the density there; 0.6 s for 256 x 256
     cells. Along an axis without diffusion (a kinetic equation) it is extrapolated to second order
-    from cells of a third of the width. Dims ``("x",)`` or ``("x", "y")``. No-flux walls, or periodic ones. Mathematics 1.4,
-    1.11.
+    from cells of a third of the width. Dims ``("x",)`` or ``("x", "y")``. No-flux walls, or
+    periodic ones. Mathematics 1.4, 1.11.
 
     Guaranteed: ratios of values are those of the density at the centres, exact in
     equilibrium, and sums over cells are its moments while it does not change by more than e² over a
