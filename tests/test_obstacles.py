@@ -11,6 +11,7 @@ import pdekit as pk
 from pdekit import hamiltonians as h
 from pdekit import schemes as s
 from pdekit.pde.bellman import stopping
+from pdekit.pde.discrete import free_boundary
 from pdekit.pde.discrete.problem import Problem
 
 RATE, VOLATILITY, STRIKE = 0.05, 0.3, 1.0
@@ -37,17 +38,6 @@ BY_PRICE = pk.BackwardKolmogorov(
 )  # fmt: skip
 
 
-def boundary(solution):
-    """Where it is best to stop below: sqrt(u - psi) is smooth beside it, by cells 2 to 9 off."""
-    x, stopped = solution.grid.axes[0], solution.stopped[-1].values
-    last = int(np.flatnonzero(stopped).max())
-    problem = Problem(solution.equation, solution.grid, None)
-    near = slice(last + 2, last + 10)
-    root = np.sqrt(solution.fields[-1] - problem.obstacle())[near]
-    crossings = np.roots(np.polyfit(x[near] - x[last], root, 2))
-    return float(x[last] + min(crossings.real, key=abs))
-
-
 @pytest.mark.parametrize(
     ("equation", "payoff", "grid", "price"),
     [
@@ -65,7 +55,10 @@ def test_a_perpetual_put(equation, payoff, grid, price):
     exact = np.where(best >= S, STRIKE - S, (STRIKE - best) * (np.maximum(S, best) / best) ** -g)
     near = (S > 0.2) & (S < 2)
     assert np.abs(solution.fields[-1] - exact)[near].max() < 1e-4
-    assert price(boundary(solution)) == pytest.approx(best, abs=1e-4)
+    edge = solution.stopping_boundary
+    assert edge.dims == ("time", "edge") and price(edge.values.max()) == pytest.approx(
+        best, abs=1e-4
+    )
 
 
 def tree(S, t, n):
@@ -473,3 +466,35 @@ def test_certificates_of_equations_without_an_obstacle_do_not_apply():
                     c.NonExpansive(higher)):  # fmt: skip
             assert not one(solution).applies
         assert c.ComparisonPrinciple(higher)(solution).holds
+
+
+def test_the_boundary_of_a_straddle_is_found_within_its_cells():
+    """ψ = |x| under killing: u = b cosh(λx) / cosh(λb), λb tanh(λb) = 1, far below a cell off."""
+    rate, b = 0.5, brentq(lambda z: z * np.tanh(z) - 1, 1, 2)
+    equation = pk.BackwardKolmogorov(
+        lambda x: 0 * x[..., 0], 1.0, killing=rate, obstacle=lambda x: np.abs(x[..., 0])
+    )
+    b, off = b / np.sqrt(rate), []
+    for cells in (61, 122):
+        grid = pk.Grid(-4.1, 4.0, cells)
+        solution = pk.solve(equation, grid, lambda x: np.abs(x[..., 0]), [30.0, 60.0])
+        edges = solution.stopping_boundary
+        assert edges.shape == (2, 2)
+        off.append(np.abs(edges.values[-1] - [-b, b]).max() / float(grid.spacing[0]))
+    assert off[0] < 0.05 and off[1] < 0.8 * off[0]  # in cells
+
+
+def test_where_no_boundary_is_known_it_is_a_face_and_the_plane_has_none():
+    always = pk.BackwardKolmogorov(lambda x: 0 * x[..., 0], 1.0, obstacle=lambda x: 0 * x[..., 0])
+    solution = pk.solve(always, LINE, lambda x: 0 * x[..., 0], 0.1)
+    assert solution.stopping_boundary.shape == (1, 0)
+    gap, stopped = np.array([0, 0, 0.3, 0.2, 0, 0]), np.array([1, 1, 0, 0, 1, 1], bool)
+    assert free_boundary.edges(gap, stopped) == [1.5, 3.5]
+    plane = pk.Grid((-1, -1), (1, 1), 12)
+    flat = pk.solve(
+        pk.ViscousHJ(2.0, lambda x: 0 * x[..., 0]), plane, pk.potentials.DoubleWell(2), 0.1
+    )
+    with pytest.raises(ValueError, match="in the plane use stopped"):
+        _ = flat.stopping_boundary
+    with pytest.raises(ValueError, match="nothing is stopped without an obstacle"):
+        _ = pk.solve(pk.ViscousHJ(2.0), LINE, WELL, 0.1).stopping_boundary

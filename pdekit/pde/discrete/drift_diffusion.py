@@ -96,21 +96,21 @@ def sample(equation: Any, grid: Grid) -> Coefficients:
     )
 
 
-def with_losses(made: Generator, equation: Any, values: Array) -> Generator:
-    """The generator of a potential alone, given by its values, with its walls and killing."""
-    grid, walls, killing = made.grid, equation.walls, equation.killing
+def with_losses(
+    made: Generator, beta: float, values: Array, ends: tuple[tuple[End, End], ...],
+    killed: Array | None,
+) -> Generator:  # fmt: skip
+    """The generator of a potential alone, given by its values, with walls and killing."""
+    grid = made.grid
     exits: list[tuple[Array, Array] | None] = []
-    if walls is not None:
-        ends = ends_of(walls, grid)
+    if any(map(takes, ends)):
         exits = [(np.zeros(grid.shape), np.zeros(grid.shape)) if takes(e) else None for e in ends]
         with np.errstate(over="ignore", invalid="ignore"):
-            for axis, sides, way in potential_ways(values, equation.beta, grid, ends):
+            for axis, sides, way in potential_ways(values, beta, grid, ends):
                 pair = exits[axis]
                 assert pair is not None
-                for side, rates in zip(sides, exit_rate(way, equation.beta), strict=True):
+                for side, rates in zip(sides, exit_rate(way, beta), strict=True):
                     pair[side].swapaxes(0, axis)[-side] = rates
-    killed = None if killing is None else evaluate_rate(killing, grid, "the killing rate")
-    exits = exits if any(pair is not None for pair in exits) else []
     return within_floats(Generator(grid, made.up, made.down, made.oblique, tuple(exits), killed))
 
 

@@ -58,14 +58,15 @@ def least_rate(killing: Any, grid: Grid) -> float:
     return float(evaluate_rate(killing, grid, "the killing rate").min())
 
 
-def without_growth(equation: Any, grid: Grid) -> Any:
+def without_growth(problem: Problem) -> Any:
     """The equation whose killing rate is what exceeds the least one: None where that is nothing."""
+    equation, grid = problem.equation, problem.grid
     killing = getattr(equation, "killing", None)
     if killing is None:
         return equation
     if checks.time_dependent(killing):
         return replace(equation, killing=MovingExcess(killing, grid))
-    rates = evaluate_rate(killing, grid, "the killing rate")
+    rates = problem.fixed_rate("killing")
     if np.ptp(rates) == 0:
         return replace(equation, killing=None)
     excess = Excess(killing, float(rates.min()))
@@ -90,7 +91,7 @@ def factors(problem: Problem, times: Array) -> Array:
 def _integral(problem: Problem, killing: Any, t: float) -> float:
     """The integral of the least rate from time 0 of the equation to t."""
     if not checks.time_dependent(killing):
-        return t * least_rate(killing, problem.grid)
+        return t * float(problem.fixed_rate("killing").min())
     from scipy.integrate import quad
 
     def rate(s: float) -> float:

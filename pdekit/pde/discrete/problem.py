@@ -22,10 +22,13 @@ from pdekit.pde.discrete.sampling import as_field, evaluate, evaluate_rate
 from pdekit.pde.equations import frozen, moving
 from pdekit.potentials.algebra import terms_of
 from pdekit.potentials.seam import jump_at_seam, kernel_jump_at_seam, looks
-from pdekit.walls import not_closed, turns
+from pdekit.walls import End, not_closed, turns
 
 _PART = 1 << 14
 _STEEPEST = 1e50  # beta times the range of V, and rates: their products with times stay finite
+
+
+_RATES = {"killing": "the killing rate", "source": "the source"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,8 +207,26 @@ class Problem:
         for what in ("killing", "source"):
             given = getattr(self.equation, what, None)
             if callable(given) and not checks.time_dependent(given):
-                values = evaluate_rate(given, self.grid, f"the {what}")
+                values = self.fixed_rate(what)
                 cell_means.report_rate(what, given, values, self.grid, stacklevel + 1)
+
+    def _killing(self, t: float, grid: Grid) -> Array | None:
+        """The killing rate in the cells of a grid at a time, if there is one."""
+        given: Any = self.equation
+        if given.killing is None:
+            return None
+        if not self._moving and grid is self.grid:
+            return self.fixed_rate("killing")
+        now = frozen(given, self.motion_time(t)) if self._moving else given
+        return evaluate_rate(now.killing, grid, "the killing rate")
+
+    @cached_property
+    def fixed_rate(self) -> Callable[[str], Array]:
+        """The killing rate or the source of an equation, fixed in time, in the cells."""
+
+        return lru_cache(2)(
+            lambda what: evaluate_rate(getattr(self.equation, what), self.grid, _RATES[what])
+        )
 
     @cached_property
     def _terms(self) -> list[Any]:
@@ -309,8 +330,9 @@ class Problem:
             made = scharfetter_gummel(values, beta, where)
             if not getattr(self.equation, "loses", ""):
                 return made
-            ended = frozen(self.equation, self.motion_time(t)) if self._moving else self.equation
-            return drift_diffusion.with_losses(made, ended, values)
+            return drift_diffusion.with_losses(
+                made, beta, values, self.ends, self._killing(t, where)
+            )
         return drift_diffusion.generator(replace(self.coefficients(t, where), values=values))
 
     def peclet(self, t: float = 0.0) -> Array:
@@ -335,13 +357,17 @@ class Problem:
         return lru_cache(4)(lambda grid: drift_diffusion.sample(self.equation, grid))
 
     @cached_property
+    def ends(self) -> tuple[tuple[End, End], ...]:
+        """What the two ends of every axis do."""
+        return drift_diffusion.ends_of(getattr(self.equation, "walls", None), self.grid)
+
+    @cached_property
     def absorbing(self) -> tuple[tuple[bool, bool], ...]:
         """Per axis, whether the lower and the upper wall do more than reflect."""
         walls = getattr(self.equation, "walls", None)
         if walls is None:
             return ((False, False),) * self.grid.dim
-        ends = drift_diffusion.ends_of(walls, self.grid)
-        return tuple((not_closed(lower), not_closed(upper)) for lower, upper in ends)
+        return tuple((not_closed(lower), not_closed(upper)) for lower, upper in self.ends)
 
     @cached_property
     def turning(self) -> tuple[bool, ...]:
@@ -349,7 +375,7 @@ class Problem:
         walls = getattr(self.equation, "walls", None)
         if walls is None:
             return (False,) * self.grid.dim
-        ends = drift_diffusion.ends_of(walls, self.grid)
+        ends = self.ends
         one_sided = [k for k, (a, b) in enumerate(ends) if turns(a) != turns(b)]
         if one_sided:
             raise ValueError(

@@ -185,7 +185,7 @@ class Supplied:
         self.scheme = scheme.stricter(_STRICTER) if hasattr(scheme, "stricter") else scheme
         killing = problem.equation.killing
         self.least = 0.0 if killing is None else least_rate(killing, self.grid)
-        self.bare = replace(without_growth(problem.equation, self.grid), source=None)
+        self.bare = replace(without_growth(problem), source=None)
         self.rate = supply(problem)
         self.fastest = float(problem.generator().exit_rate().max())
         self.built: tuple[float, Sized] | None = None
