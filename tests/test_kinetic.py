@@ -396,9 +396,9 @@ MISTAKES = {
             pk.FokkerPlanck(DoubleWell(), 2.0), pk.Grid(-2, 2, 16), pk.Gaussian(0, 0.3), 0.1,
             pk.schemes.SemiLagrangian()
         ), ValueError, "works in the plane"),
-    "walls that absorb": (
+    "walls that absorb a part": (
         lambda: pk.solve(
-            replace(WELL.law(), walls=pk.Walls(upper=(True, False))), PLANE,
+            replace(WELL.law(), walls=pk.Walls(upper=(pk.PartlyAbsorbing(1.0), False))), PLANE,
             pk.Gaussian((0, 0), 0.3), 0.1, pk.schemes.SemiLagrangian()
         ), ValueError, "Krylov"),
     "gathering without noise": (
