@@ -342,7 +342,7 @@ def test_a_failed_write_leaves_the_former_report(folder: Path, tmp_path: Path) -
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        report.replace_file(out, broken)
+        report.files.replace_file(out, broken)
     assert out.read_bytes() == former
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r.json", "runs"]
 
