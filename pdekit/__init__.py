@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pdekit.comparison.compare import compare as compare
     from pdekit.comparison.convergence import Convergence as Convergence
     from pdekit.comparison.convergence import convergence as convergence
+    from pdekit.comparison.fit import Fit as Fit
+    from pdekit.comparison.fit import fit as fit
     from pdekit.comparison.improvement import improvement as improvement
     from pdekit.comparison.sampled_curvature import SampledCurvature as SampledCurvature
     from pdekit.comparison.sampled_curvature import sampled_curvature as sampled_curvature
