@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pdekit.comparison.compare import compare as compare
     from pdekit.comparison.convergence import Convergence as Convergence
     from pdekit.comparison.convergence import convergence as convergence
+    from pdekit.comparison.fit import Fit as Fit
+    from pdekit.comparison.fit import fit as fit
     from pdekit.comparison.improvement import improvement as improvement
     from pdekit.comparison.passages import Passages as Passages
     from pdekit.comparison.passages import compare_passages as compare_passages

@@ -1283,6 +1283,13 @@ CALLS: list[Call] = [
         parameters=("['beta']", "flag"),
     ),
     _row(
+        "fit",
+        lambda **arguments: pk.fit(
+            lambda p: pk.FokkerPlanck(V, p["beta"]), X, {"beta": 4.0}, **arguments
+        ),
+        grid=("GRID", "grid"),
+    ),
+    _row(
         "area_rate",
         pk.area_rate,
         path=("np.random.default_rng(0).normal(size=(400, 2))", "points"),

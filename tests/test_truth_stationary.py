@@ -10,6 +10,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.linalg import solve_continuous_lyapunov
 from scipy.special import logsumexp
 from truth import Row, Trial, log_uniform, pick
@@ -795,6 +796,31 @@ def gradient_of_a_moment(rng):
     )
 
 
+def parameters_of_linear_paths(rng):
+    """The regression of each state on the one before has the likelihood of the paths."""
+    k, beta, tau = (rng.uniform(*ends) for ends in ((0.5, 2.0), (0.5, 4.0), (0.3, 0.8)))
+    width, a = (beta * k) ** -0.5, np.exp(-k * tau)
+    x = [width * rng.normal(size=200)]
+    for _ in range(2):
+        x.append(a * x[-1] + width * np.sqrt(1 - a * a) * rng.normal(size=200))
+    u, v = np.ravel(x[:-1]), np.ravel(x[1:])
+    slope = (u @ v) / (u @ u)
+    true = -np.log(slope) / tau
+    data = xr.DataArray(np.array(x), {"time": tau * np.arange(3)}, ("time", "particle"))
+    grid = pk.Grid(-7 * width, 7 * width, int(rng.integers(80, 120)))
+
+    def call():
+        return pk.fit(lambda p: pk.FokkerPlanck(pk.potentials.Quadratic(p["k"]), p["beta"]), data,
+                      {"k": k, "beta": beta}, grid,
+                      bounds={"k": (k / 20, 20 * k), "beta": (beta / 20, 20 * beta)})  # fmt: skip
+
+    return Trial(
+        f"k={k:.4g} beta={beta:.4g} tau={tau:.4g} {grid}",
+        call,
+        lambda found: (abs(found.estimate["k"] - true), 0.1 * found.standard_errors["k"]),
+    )
+
+
 ROWS = [
     Row("stationary densities on lines and rings", ("stationary",), stationary_on_a_line),
     Row("currents round rings", ("current", "stationary"), current_round_a_ring,
@@ -819,6 +845,7 @@ ROWS = [
     Row("linear drifts taken apart", ("decompose",), decompositions, 0.8),
     Row("mini-batches", ("minibatch_covariance",), minibatches, 1.0),
     Row("gradients of moments", ("expectation_gradient",), gradient_of_a_moment, 0.4, 3),
+    Row("parameters of linear paths", ("fit",), parameters_of_linear_paths, 0.1, 3),
     Row("derivatives along parameters", ("sensitivity",), along_a_parameter, 0.4, 2),
     Row("free energy that falls", ("dissipation",), falling_free_energy, 0.4, 3),
 ]  # fmt: skip

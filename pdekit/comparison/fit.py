@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,7 @@ def fit(
     for name in np.array(names)[~free]:
         _warn(f"{name} ends on its bound; its standard error is that of a free parameter")
     covariance = _covariance(information, scores.sum(axis=0), names)
-    cell_error = _of_cells(model, theta, covariance, names)
+    cell_error = _of_cells(model, theta, scores, covariance, names)
     estimate = dict(zip(names, theta.tolist(), strict=True))
     return Fit(estimate, covariance, log_likelihood, cell_error)
 
@@ -311,10 +311,10 @@ def _covariance(information: Array, by_particle: Array, names: list[str]) -> Arr
     return np.asarray(inverse @ (by_particle.T @ by_particle) @ inverse)
 
 
-def _of_cells(model: _Model, theta: Array, covariance: Array, names: list[str]) -> dict[str, float]:
-    """By one step of scoring on cells of twice the width."""
-    from dataclasses import replace
-
+def _of_cells(
+    model: _Model, theta: Array, scores: Array, covariance: Array, names: list[str]
+) -> dict[str, float]:
+    """By one step of scoring from what the scores are on cells of twice the width."""
     errors = np.sqrt(np.diag(covariance))
     if not np.isfinite(errors).all():
         return dict.fromkeys(names, np.nan)
@@ -323,9 +323,9 @@ def _of_cells(model: _Model, theta: Array, covariance: Array, names: list[str]) 
     grid = model.grid
     fewer = tuple(max(n // 2, 3) for n in grid.shape)
     coarse = replace(model, grid=Grid(grid.lower, grid.upper, fewer))
-    scores = coarse.scores(theta)[1]
+    change = (coarse.scores(theta)[1] - scores).sum(axis=(0, 1))
     information = np.einsum("kni,knj->ij", scores, scores)
-    shift = np.linalg.lstsq(information, scores.sum(axis=(0, 1)), rcond=None)[0] / 3
+    shift = np.linalg.solve(information, change) / 3
     for name, by, error in zip(names, shift, errors, strict=True):
         if abs(by) > _CELLS * error:
             _warn(f"the cells move {name} by about {abs(by / error):.2g} standard errors; use more")
