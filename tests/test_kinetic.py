@@ -413,8 +413,8 @@ test_mistakes = named(MISTAKES)
 
 
 def test_what_it_refuses_goes_to_others():
-    """Absorbing walls and expectations: the generator's schemes, as before."""
-    absorbing = replace(WELL.law(), walls=pk.Walls(upper=(True, False)))
+    """Walls that absorb a part, and expectations: the generator's schemes."""
+    absorbing = replace(WELL.law(), walls=pk.Walls(upper=(pk.PartlyAbsorbing(1.0), False)))
     assert pk.schemes.default_scheme(absorbing, PLANE) == pk.schemes.Krylov()
     back = pk.BackwardKolmogorov(DoubleWell(2), 1.0, diffusion=((0.0, 0.0), (0.0, 1.0)))
     assert pk.schemes.default_scheme(back, PLANE) != pk.schemes.SemiLagrangian()

@@ -293,12 +293,11 @@ def test_what_moves_in_a_combination_moves() -> None:
     "verb",
     [
         lambda V: pk.stationary(pk.FokkerPlanck(V, 4.0), GRID),
-        lambda V: pk.solve(pk.HamiltonJacobiBellman(V, 4.0), GRID, BOWL, 0.1),
         lambda V: pk.solve(pk.ViscousHJ(4.0), GRID, V, 0.1),
         lambda V: pk.control(V, 4.0, GRID, START, BOWL, 0.1),
         lambda V: pk.local_entropy(V, 0.1, 4.0, GRID),
     ],
-    ids=["stationary", "value", "smoothing", "control", "entropy"],
+    ids=["stationary", "smoothing", "control", "entropy"],
 )
 def test_what_moves_is_refused_with_a_sentence(verb: Any, V: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"changes in time|at\(t\)"):

@@ -44,7 +44,7 @@ NOT_CALLED = {
     "Control", "Improvement", "SlowModes", "Decomposition", "SelfConsistentState", "PhaseDiagram",
     "Branch", "Basins", "Ensemble", "Comparison", "Convergence", "Certificate", "Certificates",
     "cite", "sweep",  # any parameters: tests/test_citations.py, tests/test_sweeps.py
-    "Semiconcavity", "SampledCurvature", "AreaRates", "Passages",
+    "Semiconcavity", "SampledCurvature", "AreaRates", "Passages", "Fit",
 }  # fmt: skip
 
 

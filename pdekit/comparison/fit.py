@@ -254,7 +254,7 @@ class _Model:
         return np.asarray(map_coordinates(cells, index, order=3, mode="nearest"))
 
 
-def _equal(gaps: Array) -> list[tuple[float, Array]]:
+def _equal(gaps: Array) -> list[tuple[float, Any]]:
     """Distinct gaps, with where they are."""
     rounded = np.array([float(f"{gap:.9e}") for gap in gaps])
     return [(float(gap), np.flatnonzero(rounded == gap)) for gap in np.unique(rounded)]
@@ -296,7 +296,8 @@ def _maximum(model: _Model, guess: Array, limits: Array) -> Array:
             f"the search for the maximum ended with a slope of {np.abs(slope).max():.2g} per "
             f"standard error ({found.message}); start nearer, or give bounds"
         )
-    return np.clip(guess + unit * found.x, *limits.T)
+    best: Array = np.clip(guess + unit * found.x, *limits.T)
+    return best
 
 
 def _covariance(information: Array, by_particle: Array, names: list[str]) -> Array:
