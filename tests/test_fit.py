@@ -69,7 +69,7 @@ def test_intervals_cover():
         found = pk.fit(linear, paths(seed), START, pk.Grid(-4, 4, 60), bounds=BOUNDS)
         low, high = np.array(list(found.interval(0.9).values())).T
         hits.append((low <= [K, BETA]) & (high >= [K, BETA]))
-    # 27 of 30 expected; 21 or fewer of a binomial law has the probability .0045
+    # 27 of 30 expected; 21 or fewer of a binomial law has the probability .002
     assert (np.sum(hits, axis=0) > 21).all()
 
 
@@ -78,7 +78,7 @@ def well(p):
 
 
 def test_a_double_well_from_paths_and_from_snapshots():
-    """barrier 1.5 and beta 3: by steps a thousandth of the relaxation."""
+    """Barrier 1.5 and beta 3, both from one guess."""
     law, grid = pk.Gaussian(-1.0, 0.3), pk.Grid(-2.6, 2.6, 64)
     V = 1.5 * pk.potentials.DoubleWell()
     X = pk.simulate(pk.Langevin(V, 3.0), law, 1500, [0.2, 0.4, 0.8], 2e-3, seed=1)

@@ -45,7 +45,7 @@ class Fit:
         return dict(zip(self.estimate, np.sqrt(np.diag(self.covariance)).tolist(), strict=True))
 
     def interval(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Wald's interval of each parameter, of this coverage for many particles."""
+        """Wald's interval of each parameter, of this coverage for many particles, less for few."""
         from scipy.special import ndtri
 
         z = float(ndtri(0.5 + checks.share("level", level) / 2))
@@ -66,7 +66,7 @@ def fit(
     initial: Any = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> Fit:
-    """Maximum likelihood of the parameters of a ``FokkerPlanck``, from paths or snapshots.
+    """Maximum likelihood of the parameters of a ``FokkerPlanck`` on a line, from its particles.
 
     Parameters
     ----------
@@ -141,6 +141,8 @@ def _limits(bounds: Any, names: list[str], guess: Array) -> Array:
 def _positions(data: Any, grid: Any, snapshots: bool) -> tuple[Array, Array]:
     """Times, and positions (time, particle, dim)."""
     checks.one_of("grid", grid, "a Grid", Grid)
+    if grid.dim > 1:
+        raise ValueError(f"fit works on a line; got a grid of {grid.dim} axes")
     x = getattr(data, "x", data) if not hasattr(data, "dims") else data
     dims = tuple(getattr(x, "dims", ()))
     if dims not in (("time", "particle"), ("time", "particle", "dim")) or "time" not in x.coords:

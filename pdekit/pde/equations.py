@@ -175,7 +175,9 @@ class _DriftDiffusion(Facts):
 
     def __post_init__(self) -> None:
         for name in ("potential", "force", "killing", "source"):
-            object.__setattr__(self, name, in_time(getattr(self, name)))
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, in_time(given))
         _require_drift(self)
         if self.force is not None:
             what = f"{_POINTS} vectors (..., d), such as lambda x: 0.5 * x"

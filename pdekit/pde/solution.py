@@ -342,7 +342,7 @@ def solved(
     second = None
     if scheme is None:
         scheme = best_scheme(problem)
-        second = second_scheme(problem, scheme)
+        second = second_scheme(problem, scheme) if grid.dim > 1 else None
     else:
         _require_scheme(scheme, equation)
     reason = scheme.refuses(problem) if hasattr(scheme, "refuses") else ""
@@ -355,15 +355,18 @@ def solved(
     problem.look_at_seam(stacklevel)
     if problem.drifts and not checks.declared(scheme, "by_particles"):
         problem.look_between_centres(stacklevel)
-    solution, advance = _by_one_of(problem, scheme, second, times)
-    scheme = solution.scheme
+    if second is None:
+        solution, advance = marched(problem, scheme, times)
+    else:
+        solution, advance = _by_either(problem, scheme, second, times)
+        scheme = solution.scheme
     fields, stats, level = solution.fields, solution.stats, stacklevel + 1
     summarise(problem, fields, stats, level)
     if problem.equation.obstacle is not None:
         stopping_cells.report(problem, scheme, fields, times, stats, level)
     if problem.equation.controlled:
         value_checks.report(problem, advance, scheme, fields, times, stats, level)
-    elif problem.equation.first_order and of_state(problem) and problem.equation.obstacle is None:
+    elif _moves_fronts(problem):
         front_cells.report(problem, scheme, fields[-1], float(times[-1]), level)
     elif problem.equation.without_noise or problem.equation.obstacle is not None:
         pass  # their schemes say themselves how far they are, or other cells were looked at
@@ -513,15 +516,19 @@ def _require_scheme(scheme: Any, equation: Any) -> None:
         )
 
 
-def _by_one_of(
-    problem: Problem, scheme: Scheme, second: Scheme | None, times: Array
+def _moves_fronts(problem: Problem) -> bool:
+    equation = problem.equation
+    given = getattr(equation, "hamiltonian", None)
+    return given is not None and equation.obstacle is None and of_state(problem)
+
+
+def _by_either(
+    problem: Problem, scheme: Scheme, second: Scheme, times: Array
 ) -> tuple[Solution, Advance]:
     """``marched`` by the scheme, or by the second if the tolerance of the first is not reached."""
     try:
         return marched(problem, scheme, times)
     except ConvergenceError as error:
-        if second is None:
-            raise
         try:
             return marched(problem, second, times)
         except ConvergenceError:

@@ -57,7 +57,7 @@ def stationary(equation: Equation, grid: Grid) -> xr.DataArray:
     rho = _density(problem)
     general = drift_diffusion.is_general(equation) or equation.loses
     compared = general or grid_comparison.is_small(grid)
-    met = not still_axes(problem) and peclet.look(problem, rho, stacklevel=2)
+    met = not (grid.dim > 1 and still_axes(problem)) and peclet.look(problem, rho, stacklevel=2)
     if not met and compared:
         grid_comparison.compare(rho, _again(equation), _apart, grid, "the stationary density")
     return on_cells(rho, grid, "density")
@@ -69,6 +69,8 @@ def _again(equation: Any) -> Callable[[Grid], Array]:
 
 def _density(problem: Problem) -> Array:
     """That of the generator, to second order also along axes without diffusion."""
+    if problem.grid.dim == 1:
+        return invariant_density(problem)
     rho, grid = extrapolated(problem, invariant_density), problem.grid
     supplied = problem.equation.supplied or not still_axes(problem)
     return rho if supplied else rho / grid.integrate(rho)
