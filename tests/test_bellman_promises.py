@@ -277,3 +277,19 @@ def test_a_very_strong_crowd_takes_the_steps_it_needs() -> None:
                        coupling=pk.Congestion(200.0))  # fmt: skip
     assert found.residuals["fixed_point"] < 1e-6 and found.density.fields.min() >= 0
     assert len(found.density.times) == 21
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        lambda x, t: 3 * np.sin(2 * np.pi * t) ** 2 + 0 * x[..., 0],
+        lambda x, t: 3 * np.cos(2 * np.pi * t) ** 2 + 0 * x[..., 0],
+    ],
+    ids=["nothing at the end", "most at the end"],
+)
+def test_a_cost_of_time_alone_is_its_integral(cost):
+    still = pk.potentials.Linear(0.0)
+    equation = pk.HamiltonJacobiBellman(still, 1.0, running_cost=pk.InTime(cost))
+    u = pk.solve(equation, pk.Grid(0, 1, 50), lambda x: 0 * x[..., 0], 1.0)
+    np.testing.assert_allclose(u.final, 1.5, atol=1e-9)
+    assert u.stats["steps"] < 1000

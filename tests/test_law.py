@@ -189,7 +189,7 @@ def test_multiplicative_noise_follows_its_reading_of_the_equation(reading):
 
 
 def test_multiplicative_noise_in_the_plane_follows_the_equation_with_its_tensor():
-    grid, start = pk.Grid((-4, -4), (4, 4), 96), pk.Gaussian((-1.0, 0.5), 0.3)
+    grid, start = pk.Grid((-4, -4), (4, 4), 160), pk.Gaussian((-1.0, 0.5), 0.3)
     readings = [pk.HaenggiKlimontovich, pk.Ito]
     tilted = pk.potentials.Custom(bowl, dim=2)
     right, wrong = p_values(tilted, mixing, grid, start, readings, 20_000)

@@ -82,6 +82,11 @@ class Comparison:
         """
         return self._of_all_times("p_value", "parameters", "others")
 
+    @property
+    def p_blurred(self) -> float:
+        """The same with the errors of the cells taken off: from ``level`` on they may be why."""
+        return self._of_all_times("blurred", "parameters_blurred", "others_blurred")
+
     def _of_all_times(self, every: str, parameters: str, others: str) -> float:
         if parameters not in self.data:
             return self._least(every)
@@ -106,7 +111,7 @@ class Comparison:
         level = checked_level(level)
         if self.p_value >= level:
             return True
-        if level <= self._of_all_times("blurred", "parameters_blurred", "others_blurred"):
+        if level <= self.p_blurred:
             worst = self.data.isel(time=int(self.data["p_value"].values.argmin()))
             warnings.warn(
                 f"rejected at t = {worst['time'].item():g}, but the cells are too coarse to "

@@ -241,7 +241,7 @@ class FollowsLaw:
     def __call__(self, ensemble: Ensemble) -> Certificate:
         found = compare(self.solution, ensemble)
         p = found.data["p_value"]
-        if found.p_value < self.level <= p.size * found.data["blurred"].values.min():
+        if found.p_value < self.level <= found.p_blurred:
             return does_not_apply("follows the law", "the cells are too coarse to decide")
         where = f"t = {p['time'].values[int(p.values.argmin())]:.4g}"
         return at_least("follows the law", found.p_value, self.level, 0.0, where, "p-value")

@@ -77,7 +77,7 @@ class MaximumPrinciple:
         allowance = _rounding(first)
         if not solves(solution, BackwardKolmogorov, Heat):  # which are linear
             allowance += _between_cells(first, solution.grid)
-            low -= _below_kinks(first, solution.grid)
+            low = min(low - _below_kinks(first, solution.grid), _at_walls(first, solution.grid))
         excess = np.maximum(later - high, low - later)
         padded = np.concatenate(
             [np.full((len(fields) - len(later), *first.shape), -np.inf), excess]
@@ -186,7 +186,7 @@ class JensenBounds:
             above = solve(Heat(equation.beta), grid, start, solution.times).fields
         else:
             above = np.broadcast_to(first, solution.fields.shape)
-        low = float(first.min()) - _below_kinks(first, grid)
+        low = min(float(first.min()) - _below_kinks(first, grid), _at_walls(first, grid))
         allowance = 2 * _between_cells(first, grid) + _rounding(first)
         outside = np.maximum(solution.fields - above, low - solution.fields)
         value, where = worst(solution, outside)
@@ -296,8 +296,8 @@ def _falls_to_a_wall(solution: Solution, initial: Any) -> bool:
 class HeatCurvature:
     """Under the heat equation sup v_kk never rises, for every axis. Mathematics 1.1.
 
-    Second differences obey the same equation on the grid; the two cells next to a wall are
-    left out. Allowance: rounding of the differences.
+    Second differences obey the same equation on the grid, continued as f is, by reflection at
+    walls: a slope there is a kink. Allowance: rounding of the differences.
     """
 
     @staticmethod
@@ -314,8 +314,9 @@ class HeatCurvature:
         grid, fields = solution.grid, solution.fields
         rises, slack = [], 0.0
         for k, h in enumerate(grid.spacing):
-            inner = np.diff(fields, 2, axis=k + 1)[(slice(None),) * (k + 1) + (slice(1, -1),)]
-            sup = inner.reshape(len(fields), -1).max(1) / h**2
+            beyond = [(0, 0)] * (k + 1) + [(1, 1)] + [(0, 0)] * (grid.dim - k - 1)
+            padded = np.pad(fields, beyond, mode="wrap" if grid.periodic[k] else "symmetric")
+            sup = np.diff(padded, 2, axis=k + 1).reshape(len(fields), -1).max(1) / h**2
             rises.append(np.diff(sup))
             slack = max(slack, 1e-11 * float(np.abs(fields).max()) / h**2)
         k = int(np.argmax(np.max(rises, axis=0)))
@@ -379,6 +380,16 @@ def _below_kinks(f: Array, grid: Grid) -> float:
     its second differences go on beside the two, and it has no kink.
     """
     return sum(_below_kinks_of_lines(np.moveaxis(f, k, -1)) for k in range(grid.dim))
+
+
+def _at_walls(f: Array, grid: Grid) -> float:
+    """The least value at a wall, or beside a jump at the seam, by the parabola through three
+    centres."""
+    least = np.inf
+    for axis in (k for k in range(grid.dim) if grid.cells[k] > 2):
+        for ends in (np.moveaxis(f, axis, 0), np.moveaxis(f, axis, 0)[::-1]):
+            least = min(least, float((15 * ends[0] - 10 * ends[1] + 3 * ends[2]).min()) / 8)
+    return least
 
 
 def _below_kinks_of_lines(f: Array) -> float:

@@ -20,6 +20,7 @@ from pdekit.pde.equations import HamiltonJacobiBellman
 
 _MOST_PARTS = 4096
 _MOST_STEPS = 50_000
+_LOOKS = 64  # times at which a cost that moves is looked at, for its range
 # factor of the change by steps of other lengths, as errors need not grow with the length
 _WARY = 8.0
 
@@ -88,7 +89,15 @@ class _OnLine:
         """The scale of errors: the range of the value, but not less than its rounding."""
         u, span = problem.values, problem.until or 0.0
         size, high = float(np.ptp(u)), ROUNDING / self.rtol * float(np.abs(u).max())
-        return max(min(1 / self.evolve.beta, size + span * self.evolve.costly), size, high, 1e-300)
+        spread = size + span * self._costly(problem, span)
+        return max(min(1 / self.evolve.beta, spread), size, high, 1e-300)
+
+    def _costly(self, problem: Problem, span: float) -> float:
+        """The range of the running cost over the cells and, where it moves, over the times."""
+        if not checks.time_dependent(problem.equation.running_cost):
+            return self.evolve.costly
+        costs = [problem.running_cost(span * k / _LOOKS) for k in range(_LOOKS + 1)]
+        return float(np.max(costs) - np.min(costs))
 
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
         """u from one time to go to another."""
