@@ -87,7 +87,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "initial NaN": (
         lambda: pk.solve(pk.Heat(1), GRID, np.full(60, np.nan), 1), ValueError, "nan at x = -2.95"),
     "coordinates not summed": (
-        lambda: pk.solve(pk.Heat(1), GRID, lambda x: x**2, 1), ValueError, r"sum\(-1\)"),
+        lambda: pk.solve(pk.Heat(1), PLANE, lambda x: x**2, 1), ValueError, r"sum\(-1\)"),
     "cfl above one": (lambda: pk.schemes.Godunov(cfl=1.5), ValueError, r"\(0, 1\]"),
     "cfl of zero": (lambda: pk.schemes.Filtered(cfl=0), ValueError, r"\(0, 1\]"),
     "flux by name": (lambda: pk.schemes.Godunov(flux="godunov"), TypeError, "discrete.fluxes"),

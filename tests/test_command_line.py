@@ -97,7 +97,13 @@ def test_ctrl_c_in_a_run_has_no_traceback(tmp_path: Path) -> None:
     path.write_text('"""Slow?"""\nimport time\ndef run():\n    open("begun", "w").close()\n'
                     "    time.sleep(60)\ndef plot(r): ...\ndef claims(r): ...\n")  # fmt: skip
     command = [sys.executable, "-m", "pdekit", "run", str(path)]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+
+    def listen() -> None:  # a shell's background jobs, which this may be one of, ignore it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=listen
+    ) as process:
         for _ in range(300):
             if (tmp_path / "begun").exists():
                 break

@@ -106,8 +106,8 @@ def test_a_force_beyond_measure_in_a_corner_spoils_nothing():
     assert grid.integrate(np.abs(rho - case.density(grid.centres))) < 2e-2
 
 
-@pytest.mark.parametrize("cells", [64, 128, 256])
-def test_the_oscillator_with_noise_in_the_momentum_alone_is_said_to_be_of_first_order(cells):
+@pytest.mark.parametrize("cells", [64, 128])
+def test_the_oscillator_with_noise_in_the_momentum_alone_is_of_second_order(cells):
     equation = pk.FokkerPlanck(
         FLAT_PLANE, 1.0,
         force=lambda x: np.stack([x[..., 1], -x[..., 0] - x[..., 1]], -1),
@@ -115,9 +115,12 @@ def test_the_oscillator_with_noise_in_the_momentum_alone_is_said_to_be_of_first_
     )  # fmt: skip
     grid = pk.Grid((-4, -4), (4, 4), cells)
     rho, said = heard(lambda: pk.stationary(equation, grid))
-    assert len(said) == 1 and "the error falls like h" in said[0]
+    assert said == []
+    x = grid.centres
+    covariance = np.einsum("ij,ija,ijb->ab", rho.values * grid.cell_volume, x, x)
+    np.testing.assert_allclose(covariance, 0.64 * np.eye(2), atol=grid.spacing[0] ** 2)
     _, said = heard(lambda: pk.current(equation, rho, grid))
-    assert len(said) == 1
+    assert len(said) == 1  # of first order still
 
 
 COARSE, NARROW = pk.Grid(-3, 3, 24), pk.FokkerPlanck(WELL, 400.0)

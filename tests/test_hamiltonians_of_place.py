@@ -498,7 +498,7 @@ def test_a_change_within_the_steps_is_warned_of():
     "H, grid, message",
     [
         (h.Eikonal(lambda x: np.where(x[..., 0] > 0.5, np.inf, 1.0)), LINE, "must be finite"),
-        (h.Eikonal(lambda x: x), LINE, "must map points"),
+        (h.Eikonal(lambda x: np.concatenate([x, x], -1)), LINE, "must map points"),
         (h.Eikonal(lambda x: 1e9 + 0 * x[..., 0]), LINE, "coarser grid"),
         (h.Advection((1.0, 2.0)), LINE, "one an axis"),
         (h.Advection(lambda x: x[..., 0]), LINE, "vectors of the same shape"),

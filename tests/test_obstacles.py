@@ -419,7 +419,7 @@ def test_what_does_not_go_together_is_refused():
     with pytest.raises(ValueError, match="without an obstacle"):
         _ = pk.solve(pk.ViscousHJ(2.0), LINE, WELL, 0.1).stopped
     with pytest.raises(ValueError, match="the obstacle must"):
-        pk.solve(pk.ViscousHJ(2.0, lambda x: x), LINE, WELL, 0.1)
+        pk.solve(pk.ViscousHJ(2.0, lambda x: np.concatenate([x, x], -1)), LINE, WELL, 0.1)
 
 
 def test_a_spike_between_the_centres_is_warned_of():

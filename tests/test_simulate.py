@@ -366,7 +366,11 @@ BAD = {
     "dtype nonsense": ({"dtype": "nonsense"}, TypeError, "float32 or float64"),
     "gradient shape": ({"dynamics": pk.Langevin(WrongShape(), 1.0)}, ValueError, "shape"),
     "numpy gradient": ({"dynamics": pk.Langevin(NotTorch(), 1.0)}, TypeError, "ndarray"),
-    "value shape": ({"dynamics": pk.Langevin(lambda x: x * x, 1.0)}, ValueError, "last axis"),
+    "value shape": (
+        {"dynamics": pk.Langevin(lambda x: torch.cat([x, x], -1), 1.0)},
+        ValueError,
+        "last axis",
+    ),
     "no gradient": ({"dynamics": pk.Langevin(lambda x: 1.0, 1.0)}, TypeError, "differentiate"),
 }
 
