@@ -58,8 +58,8 @@ def pytest_addoption(parser: Any) -> None:
         help="examples of the costliest properties of hypothesis (default 80)",
     )  # fmt: skip
     parser.addoption(
-        "--truth", type=int, default=25, metavar="N",
-        help="draws of every row of tests/test_truth_*.py (default 25)",
+        "--truth", type=int, default=15, metavar="N",
+        help="draws of every row of tests/test_truth_*.py (default 15)",
     )  # fmt: skip
     parser.addoption(
         "--truth-rest", type=int, default=0, metavar="M",

@@ -88,7 +88,7 @@ def test_long_steps_of_first_order_are_reported_and_the_advice_helps() -> None:
 @pytest.mark.filterwarnings("ignore::pdekit.ResolutionWarning", "ignore::pdekit.TruncationWarning")
 @pytest.mark.filterwarnings("ignore:steps of 0.01 leave the controlled density")
 @pytest.mark.parametrize("scheme", [None, s.PolicyIteration(), s.Godunov(), s.Filtered()])
-@pytest.mark.parametrize("times", [1.0, [1.0], [0.5, 1.0], [0.01, 0.99, 1.0]])
+@pytest.mark.parametrize("times", [1.0, [0.01, 0.99, 1.0]])
 def test_what_is_stored_does_not_decide_what_is_computed(scheme: Any, times: Any) -> None:
     """Variance .0909 at time 1; effort and improvement do not depend on the times either."""
     found = pk.control(P.Quadratic(0.0), 2.0, pk.Grid(-3, 4, 450), pk.Gaussian(0, 0.05),

@@ -285,7 +285,7 @@ def test_counts_that_overflow_have_logarithms():
         767, abs=1
     )
 
-    with pytest.raises(OverflowError, match="logarithm=True|smaller n"):
+    with pytest.raises(OverflowError, match="logarithm=True"):
         pk.landscapes.asymptotic_critical_points(5000, 3)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class _OnLine:
         """The range of the running cost over the cells and, where it moves, over the times."""
         if not checks.time_dependent(problem.equation.running_cost):
             return self.evolve.costly
-        costs = [problem.running_cost(span * k / _LOOKS) for k in range(_LOOKS + 1)]
+        costs: Any = [problem.running_cost(span * k / _LOOKS) for k in range(_LOOKS + 1)]
         return float(np.max(costs) - np.min(costs))
 
     def over(self, u: Array, begin: float, end: float) -> tuple[Array, int]:
