@@ -23,7 +23,7 @@ def results(study: Any) -> Any:
 
 
 def test_the_printed_kramers_exponent_fails(study: Any, results: Any) -> None:
-    """All claims hold; with e^(βΔV/2), what the printed noise β^(-1/2) dB would need, they do not."""
+    """All claims hold, but not with e^(βΔV/2), which the printed noise β^(-1/2) dB would need."""
     assert failing(study, results) == []
     study.plot(results)
     halved = {
