@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pdekit import particles as particles
     from pdekit import plotting as plotting
     from pdekit import potentials as potentials
+    from pdekit import testing as testing
     from pdekit.citations import cite as cite
     from pdekit.comparison import certificates as certificates
     from pdekit.comparison.area_rate import AreaRates as AreaRates

@@ -39,7 +39,7 @@ LONGEST = 20
 # not called by users, or only handed over by pdekit
 NOT_CALLED = {
     "__version__", "potentials", "particles", "optim", "schemes", "hamiltonians", "certificates",
-    "interactions", "networks",
+    "interactions", "networks", "testing",
     "AccuracyWarning", "ConvergenceError", "ResolutionWarning", "TruncationWarning", "Solution",
     "Control", "Improvement", "SlowModes", "Decomposition", "SelfConsistentState", "PhaseDiagram",
     "Branch", "Basins", "Ensemble", "Comparison", "Convergence", "Certificate", "Certificates",

@@ -107,6 +107,9 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
         "`pk.networks`: activations and tasks of two-layer networks.", "pdekit.networks",
         ("PiecewiseLinear", "GaussianClasses", "Samples"),
     ),
+    "Testing": (
+        "`pk.testing`: for the tests of any package.", "pdekit.testing", ("assert_follows",),
+    ),
     "Plotting": (
         "`pk.plotting`, on axes of matplotlib.", "pdekit.plotting",
         ("line", "density", "histogram", "spectrum", "field", "bands"),

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pdekit.arrays import Array, IntArray
+from pdekit.arrays import Array, IntArray, Numbers
 from pdekit.checks import whole
 from pdekit.comparison import bootstrap, joint, runs
 from pdekit.comparison.clouds import Cloud, clouds_of
@@ -31,6 +31,7 @@ from pdekit.comparison.distances import (
     w1_sliced,
 )
 from pdekit.comparison.exits import Exits, exits_of
+from pdekit.comparison.given import given_particles
 from pdekit.comparison.inputs import (
     HasField,
     HasParticles,
@@ -53,6 +54,7 @@ from pdekit.comparison.metrics import KL, L1, W1, Metric, Sample
 from pdekit.comparison.survival import FEWEST, Survival, most_of, survival_of
 from pdekit.comparison.verdict import INDEPENDENT, INDICATIVE, RUNS, Comparison, outer
 from pdekit.grid import Grid
+from pdekit.protocols import Times
 
 # Share of the false alarms allotted to each test, of those that ``verdict.PARAMETERS`` leaves. The
 # last test only reacts to particles where almost none should be, and gets little.
@@ -65,10 +67,13 @@ BLURS = 2.0
 
 def compare(
     solution: HasField,
-    ensemble: HasParticles,
+    ensemble: HasParticles | Numbers,
     metrics: Metric | Sequence[Metric] = (),
     draws: int = 199,
     seed: int = 0,
+    *,
+    t: Times | None = None,
+    weights: Numbers | None = None,
 ) -> Comparison:
     """Compare particles with a density, at every time that both have.
 
@@ -83,7 +88,11 @@ def compare(
         were not kept, a histogram on the grid of the solution, ``observe=Histogram(grid)``, whose
         particles are taken as uniform within their cells. Of particles with momenta
         (``ensemble.p``) on a line, (q, p) are compared with a density in the plane, q with one on
-        the line
+        the line. Or an array, tensor or DataArray of the positions of independent particles, from
+        wherever they are: (n, d), on a line (n,), at the time ``t``, or (times, n, d) at several
+    t : of positions that are given as an array
+    weights : of these, one a particle: each is kept with the probability of its weight over the
+        largest, so that those that are kept (at least 50) are draws of the weighted law
     metrics : more distances, each with floor and p-value: values of `pdekit.comparison.metrics`,
         ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, SlicedW2, Energy, Moments``, ``EVERY``
     draws, seed : of the parametric bootstrap behind them; 199 draws resolve p-values to 0.005
@@ -156,16 +165,17 @@ def compare(
     """
     grid, u = density_of(solution)
     chosen = _checked(metrics, draws)
-    clouds = clouds_of(ensemble, grid, chosen)
-    asked = _Request(chosen, draws, whole("seed", seed, 0), *_null_of(ensemble, clouds.runs, grid))
-    times, rows, scored, alive = [], [], [], survivors_of(ensemble)
+    particles = given_particles(ensemble, grid, t, weights, whole("seed", seed, 0))
+    clouds = clouds_of(particles, grid, chosen)
+    asked = _Request(chosen, draws, whole("seed", seed, 0), *_null_of(particles, clouds.runs, grid))
+    times, rows, scored, alive = [], [], [], survivors_of(particles)
     pairs = shared_times(u["time"].values, clouds.times)
     ends: list[Exits | None] = [None] * len(pairs)
     along: Directions | None = None
     if asked.null == INDEPENDENT:
-        ends = exits_of(solution, ensemble, pairs)
+        ends = exits_of(solution, particles, pairs)
         own = np.array([float(u["time"].values[here]) for here, _ in pairs])
-        along = directions_of(solution, ensemble, own)
+        along = directions_of(solution, particles, own)
     for k, ((here, there), stopped) in enumerate(zip(pairs, ends, strict=True)):
         time = float(clouds.times[there])
         cloud = clouds.at(there)
@@ -194,7 +204,7 @@ def compare(
             "w1": "w1 exact" if grid.dim == 1 else f"w1 sliced ({DIRECTIONS} directions)",
         },
     )
-    return Comparison(data, (solution, ensemble))
+    return Comparison(data, (solution, particles))
 
 
 def _scored(counts: IntArray, mass: Array, grid: Grid, cells: Layers, scores: Any) -> Scored:
