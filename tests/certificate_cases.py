@@ -238,7 +238,7 @@ def _shifted(law: pk.Gaussian) -> pk.Gaussian:
 
 
 def _law(s: Setting) -> Made:
-    grid = pk.Grid((-4,) * s.dim, (4,) * s.dim, (200,) if s.dim == 1 else (60, 60))
+    grid = pk.Grid((-4,) * s.dim, (4,) * s.dim, (200,) if s.dim == 1 else (100, 100))
     rho = pk.solve(s.equation, grid, s.start, [0.4])
     return c.FollowsLaw(rho, 1e-4), s.simulate(s.beta, [0.4])
 

@@ -258,23 +258,3 @@ def test_whose_steps_have_a_bias():
     assert bias_of(pk.Langevin(WELL, BETA)) == StepBias(-0.5, -0.5)
     stops = pk.Langevin(WELL, BETA, box=GRID, walls=pk.Walls(True, True))
     assert bias_of(stops) is None  # Heun's steps take the place of Leimkuhler's and Matthews'
-
-
-# ---- cost
-
-
-def test_the_layer_and_the_diagnosis_at_most_double_the_time():
-    """Processor time, the least of five, against the same comparison without an equation."""
-    from time import process_time
-
-    rho = density()
-    X = pk.simulate(pk.Langevin(WELL, BETA), START, N, 1.0, 0.02, seed=7)
-    plain = SimpleNamespace(u=rho.u, grid=GRID)
-    calls = (lambda: pk.compare(plain, X)), (lambda: pk.compare(rho, X).diagnosis)
-    taken = [[], []]
-    for _ in range(6):
-        for call, each in zip(calls, taken, strict=True):
-            start = process_time()
-            call()
-            each.append(process_time() - start)
-    assert min(taken[1]) < 2.2 * min(taken[0])

@@ -92,7 +92,8 @@ def compare(
         wherever they are: (n, d), on a line (n,), at the time ``t``, or (times, n, d) at several
     t : of positions that are given as an array
     weights : of these, one a particle: each is kept with the probability of its weight over the
-        largest, so that those that are kept (at least 50) are draws of the weighted law
+        largest, so that those that are kept (at least 50) are draws of the weighted law; weights
+        of a law with wider tails than that of the particles have no bound, and lose its tails
     metrics : more distances, each with floor and p-value: values of `pdekit.comparison.metrics`,
         ``L1, KL, ChiSquare, KolmogorovSmirnov, W1, W2, SlicedW2, Energy, Moments``, ``EVERY``
     draws, seed : of the parametric bootstrap behind them; 199 draws resolve p-values to 0.005

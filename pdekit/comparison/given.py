@@ -20,7 +20,9 @@ class GivenParticles:
 
 def given_particles(samples: Any, grid: Grid, t: Any, weights: Any, seed: int) -> Any:
     """``samples`` with ``.x``: itself where it has that, or counts; else made of an array."""
-    if hasattr(samples, "observed") or isinstance(getattr(samples, "x", None), xr.DataArray):
+    array = isinstance(samples, xr.DataArray)
+    own = hasattr(samples, "observed") or isinstance(getattr(samples, "x", None), xr.DataArray)
+    if own and not array:
         if t is not None or weights is not None:
             raise ValueError(
                 "t and weights go with an array of positions; an ensemble has its own times: pass "
@@ -85,8 +87,9 @@ def _times(samples: Any, t: Any) -> Array:
 def _kept(weights: Any, n: int, seed: int) -> Array:
     """Which particles are kept, each with the probability w over the largest: independent draws.
 
-    So those that are kept follow the weighted law, and every statistic holds for them as it is;
-    they are Σ w / max w, fewer than the effective number (Σ w)² / Σ w².
+    So those that are kept follow the weighted law, if the weights are bounded and the largest is
+    near its bound, and every statistic holds for them as it is; they are Σ w / max w, fewer than
+    the effective number (Σ w)² / Σ w².
     """
     w = np.asarray(weights.detach().cpu() if hasattr(weights, "detach") else weights, dtype=float)
     if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or not w.any():
@@ -94,5 +97,5 @@ def _kept(weights: Any, n: int, seed: int) -> Array:
             f"weights must be {n} numbers >= 0, one a particle, not all zero; got "
             f"{checks.shown(weights)}"
         )
-    kept: Array = np.random.default_rng([seed, n]).random(n) * w.max() < w
+    kept: Array = np.random.default_rng([seed, n, 1]).random(n) * w.max() < w
     return kept

@@ -50,7 +50,7 @@ def arrival_time(speed: float | Field, grid: Grid, target: Field, order: int = 2
     cells. Good values: for a target of a few points, one of at least four cells across.
     """
     require_grid("grid", grid)
-    if isinstance(order, bool) or order not in (1, 2):
+    if checks.whole("order", order, 1) > 2:
         raise ValueError(f"order must be 1 (monotone) or 2, got {checks.shown(order)}")
     times = _times(speed, grid, target, order)
     grid_comparison.compare(
