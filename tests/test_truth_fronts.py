@@ -329,7 +329,8 @@ def arriving(rng):
 
         def time(x):
             g = np.linalg.norm(a)
-            return np.arccosh(1 + g**2 * ((x - x0) ** 2).sum(-1) / (2 * speed(x) * c0)) / g
+            wide = g**2 * ((x - x0) ** 2).sum(-1) / (2 * speed(x) * c0)
+            return np.arccosh(1 + np.clip(wide, 0, None)) / g
 
         def exact(x):
             return np.maximum(time(x) - first, 0)
