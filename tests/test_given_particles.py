@@ -65,6 +65,7 @@ def test_weights_make_the_law_and_false_alarms_are_rare(wide):
         ({"ensemble": np.full(100, np.nan), "t": 1.0}, ValueError, "100 of the positions"),
         ({"ensemble": "particles", "t": 1.0}, TypeError, "or be an array, tensor or DataArray"),
         ({"ensemble": np.zeros(100), "t": 0.7}, ValueError, "time"),
+        ({"ensemble": np.zeros((2, 100, 1)), "t": [0.7, 1.0]}, ValueError, "1 of the 2 times"),
         ({"ensemble": X, "t": 1.0}, ValueError, "has its own times"),
         ({"ensemble": np.zeros(100), "t": 1.0, "weights": -np.ones(100)}, ValueError, "weights"),
         ({"ensemble": np.zeros(100), "t": 1.0, "weights": np.ones(99)}, ValueError, "100 numbers"),

@@ -171,6 +171,11 @@ def compare(
     asked = _Request(chosen, draws, whole("seed", seed, 0), *_null_of(particles, clouds.runs, grid))
     times, rows, scored, alive = [], [], [], survivors_of(particles)
     pairs = shared_times(u["time"].values, clouds.times)
+    if t is not None and len(pairs) < np.size(t):
+        raise ValueError(
+            f"the solution has {len(pairs)} of the {np.size(t)} times t of the positions; solve "
+            "for all of them"
+        )
     ends: list[Exits | None] = [None] * len(pairs)
     along: Directions | None = None
     if asked.null == INDEPENDENT:
