@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+import pdekit as pk
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 CODE = sorted(
@@ -328,3 +330,16 @@ def test_records_say_of_their_study_what_it_says(record: Path) -> None:
     source = (ROOT / f"studies/{record.stem}.py").read_text(encoding="utf-8")
     said = ast.get_docstring(ast.parse(source)) or ""
     assert said.endswith(json.loads(record.read_text(encoding="utf-8")).get("about", ""))
+
+
+def test_every_public_name_has_a_page_of_the_site() -> None:
+    source = (ROOT / "docs" / "_extensions" / "reference_pages.py").read_text("utf-8")
+    [groups] = [
+        node.value for node in ast.parse(source).body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "GROUPS"
+    ]  # fmt: skip
+    listed = {
+        name for _, module, names in ast.literal_eval(groups).values() if module == "pdekit"
+        for name in names
+    }  # fmt: skip
+    assert listed == {name for name in pk.__all__ if callable(getattr(pk, name))}

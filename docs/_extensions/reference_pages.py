@@ -61,11 +61,11 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
         "Particles against equations, and results against theorems.", "pdekit",
         ("compare", "certify", "convergence", "semiconcavity", "sampled_curvature",
          "area_rate", "robust_width", "widening", "minibatch_covariance", "cite",
-         "compare_passages"),
+         "compare_passages", "fit"),
     ),
     "Results": (
         "What comes back.", "pdekit",
-        ("load", "Solution", "Ensemble", "Control", "Passages", "Comparison", "PhaseDiagram",
+        ("load", "Solution", "Ensemble", "Control", "Passages", "Comparison", "Fit", "PhaseDiagram",
          "SlowModes",
          "Certificates", "Certificate", "Convergence", "Improvement", "Semiconcavity", "AreaRates",
          "Branch", "Decomposition", "LimitCycle", "SampledCurvature", "SelfConsistentState"),
